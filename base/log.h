@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Messages for a person, one line each, on standard error: "twinstep: <text>". Not for the machine: nothing under
+ * hypervisor/ may log from a path that a guest can drive at will.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Level from which messages are printed; default LOG_INFO. */
+void log_set_level(enum log_level level);
+/* Name in front of every line instead of "twinstep" (the string is kept, not copied). */
+void log_set_name(const char *name);
+/* Start lines with CR and end them with CR LF, for a terminal in raw mode. */
+void log_set_raw(bool raw);
+
+void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+
+/*
+ * An assertion that stays on in release builds: a state that our own code must never reach, whatever the guest, a peer
+ * or a file does. Prints the expression and aborts.
+ */
+#define must(cond) ((cond) ? (void)0 : must_failed(#cond, __FILE__, __LINE__))
+_Noreturn void must_failed(const char *expr, const char *file, int line);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The engine interface: what executes the vCPU. Implemented by soft/ (a software CPU) and vmx/ (VT-x). Nobody above
+ * asks which one runs, only what it can do (struct engine_caps).
+ *
+ * An engine executes guest instructions and calls back into the machine (struct engine_bus) for everything outside
+ * the CPU: ports, memory that is not RAM, time, random numbers. Those callbacks happen at an exact instruction
+ * boundary: the instruction that caused one has not retired yet, and engine->count() inside the callback is the count
+ * of the instructions before it. run() returns at an instruction boundary, for one of the reasons of enum
+ * engine_exit_kind.
+ *
+ * Counting. The count goes up by one when an instruction retires. A faulting instruction, the delivery of an exception
+ * or interrupt, and single iterations of a REP instruction do not count; the REP instruction counts once, when it
+ * completes. HLT counts.
+ *
+ * Landing. "Boundary with count N" means the first boundary after the N-th instruction retired, before any event is
+ * delivered there. An engine with exact_count stops nowhere else: when it is kicked it finishes the instruction
+ * under way (or stops between two iterations of a REP instruction, or stays in HLT). So a count names one boundary,
+ * except inside REP, where RCX tells which.
+ */
+#ifndef HYPERVISOR_ENGINE_H
+#define HYPERVISOR_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "hypervisor/cpustate.h"
+
+/* A point in the guest's execution. */
+struct landmark {
+	uint64_t count; /* retired instructions */
+	uint64_t rip;
+	uint64_t rcx; /* meaningful when in_rep */
+	bool in_rep;  /* between two iterations of the REP instruction at rip */
+};
+
+enum engine_exit_kind {
+	ENGINE_EXIT_UNTIL,    /* the landmark was reached */
+	ENGINE_EXIT_KICK,     /* another thread asked */
+	ENGINE_EXIT_HALT,     /* the vCPU is in HLT (or was when run() was called) */
+	ENGINE_EXIT_WINDOW,   /* an interrupt can be injected now, as asked for by window() */
+	ENGINE_EXIT_BUS,      /* a bus callback asked to stop after its instruction (engine_bus_stop) */
+	ENGINE_EXIT_SHUTDOWN, /* triple fault */
+	ENGINE_EXIT_STUCK,    /* exceptions are delivered without end and no instruction retires */
+	ENGINE_EXIT_ERROR,    /* the engine failed; last_error() says why */
+	ENGINE_EXIT_COUNT_
+};
+
+/* What the CPU needs from the machine. Set once at creation; every function may be called from run() only. */
+struct engine_bus {
+	void *ctx;
+	/* Port I/O: size 1, 2 or 4. Unclaimed ports read as all ones. */
+	uint32_t (*port_read)(void *ctx, uint16_t port, unsigned size);
+	void (*port_write)(void *ctx, uint16_t port, unsigned size, uint32_t value);
+	/* Physical addresses outside RAM; size 1, 2, 4 or 8; never crosses an 8-byte boundary. */
+	uint64_t (*mmio_read)(void *ctx, uint64_t gpa, unsigned size);
+	void (*mmio_write)(void *ctx, uint64_t gpa, unsigned size, uint64_t value);
+	/* Virtual time in ns at the engine's present count; the TSC runs at 1 GHz on it. */
+	uint64_t (*time_ns)(void *ctx);
+	/* Next 64 bits of the recorded generator (RDRAND, RDSEED). */
+	uint64_t (*random)(void *ctx);
+};
+
+struct engine_caps {
+	const char *name;    /* "soft", "vmx" */
+	const char *counter; /* "retired" or "exits": the unit of the count */
+	bool exact_count;    /* can stop at any count on the first run, not only on replay */
+	bool exact_kick;     /* a kick stops at a boundary that a landmark names */
+};
+
+struct memory;
+struct cpuid_model;
+struct engine; /* embedded at the start of each implementation */
+
+/* Counters for --stats: name and value pairs, in a fixed order. */
+struct engine_stat {
+	const char *name;
+	uint64_t value;
+};
+
+struct engine_ops {
+	const char *name;
+	/* NULL when the host can run this engine, else why not (static string). */
+	const char *(*unavailable)(void);
+	/* Creates a vCPU in reset state over mem. Returns NULL and sets err on failure. */
+	struct engine *(*create)(struct memory *mem, const struct engine_bus *bus, struct err *err);
+	void (*destroy)(struct engine *e);
+	void (*caps)(const struct engine *e, struct engine_caps *caps);
+
+	/*
+	 * Executes until the landmark (until->count at least the present count; UINT64_MAX: none) or another exit.
+	 * When until->in_rep, stops where count, RIP and RCX all match. Returns at once with UNTIL when the landmark is
+	 * the present one, with HALT when halted.
+	 */
+	enum engine_exit_kind (*run)(struct engine *e, const struct landmark *until);
+	/* From any thread: run(), now or next, returns soon with KICK (once per kick; several may merge). */
+	void (*kick)(struct engine *e);
+
+	void (*get_state)(struct engine *e, struct cpu_state *s);
+	int (*set_state)(struct engine *e, const struct cpu_state *s, struct err *err);
+	uint64_t (*count)(const struct engine *e);
+	void (*landmark)(const struct engine *e, struct landmark *lm);
+
+	/* Between two run() calls: true when an external interrupt would be accepted now (IF set, no shadow). */
+	bool (*can_interrupt)(const struct engine *e);
+	/* Queues external interrupt `vector`; can_interrupt() must hold. Ends HLT. */
+	void (*inject)(struct engine *e, uint8_t vector);
+	void (*inject_nmi)(struct engine *e);
+	/* Asks run() to return with WINDOW at the first boundary where can_interrupt() holds; allowed from callbacks.
+	 */
+	void (*window)(struct engine *e, bool wanted);
+	/* From a bus callback: run() returns with BUS (or WINDOW, or HALT) after the instruction that is under way. */
+	void (*bus_stop)(struct engine *e);
+
+	/*
+	 * Drops every cached translation. Part of the machine's state (a TLB decides when accessed bits are written),
+	 * so called only at sync points whose record says so.
+	 */
+	void (*flush_tlb)(struct engine *e);
+	/* RAM in [gpa, gpa+len) was written from outside the vCPU (device, restore): cached code there is void. */
+	void (*memory_written)(struct engine *e, uint64_t gpa, uint64_t len);
+	/* Before the dirty bitmap in struct memory is read and cleared: makes it complete, re-arms tracking. */
+	void (*sync_dirty)(struct engine *e);
+
+	/* Statistics; returns the number of entries (stats may be NULL when max is 0). */
+	size_t (*stats)(const struct engine *e, struct engine_stat *stats, size_t max);
+	/* After ENGINE_EXIT_ERROR: a sentence. */
+	const char *(*last_error)(const struct engine *e);
+};
+
+struct engine {
+	const struct engine_ops *ops;
+};
+
+extern const struct engine_ops soft_engine_ops;
+extern const struct engine_ops vmx_engine_ops;
+
+/* Engine by name: "soft", "vmx", or "auto" (vmx when available, else soft). NULL and err when unknown or unavailable.
+ */
+const struct engine_ops *engine_find(const char *name, struct err *err);
+
+#endif

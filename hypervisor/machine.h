@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine: memory, one vCPU, devices and a virtual clock, as a pure function of its start state and its inputs.
+ */
+#ifndef HYPERVISOR_MACHINE_H
+#define HYPERVISOR_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/memory.h"
+#include "hypervisor/sync.h"
+
+#define MACHINE_VERSION	 1
+#define MACHINE_NICS	 4
+#define MACHINE_DISKS	 4
+#define MACHINE_CONSOLES 2
+
+/* A disk image behind virtio-blk. Content is part of the start state; one copy per replica. See devices/virtio_blk.h.
+ */
+struct disk_backend;
+
+/* What makes two machines the same; its digest is compared in logs and in the handshake. */
+struct machine_config {
+	uint32_t version;
+	uint64_t memory; /* bytes */
+	unsigned nnics;
+	uint8_t mac[MACHINE_NICS][6];
+	unsigned ndisks;
+	uint64_t disk_sectors[MACHINE_DISKS]; /* 512 bytes each */
+	bool disk_readonly[MACHINE_DISKS];
+	bool virtio_console;
+	uint64_t rtc_epoch; /* seconds since 1970 shown by the RTC at virtual time 0 */
+};
+
+void machine_config_defaults(struct machine_config *c);
+void machine_config_save(const struct machine_config *c, struct buf *out);
+int machine_config_restore(struct machine_config *c, struct rd *in);
+uint64_t machine_config_digest(const struct machine_config *c);
+
+struct machine;
+
+/* disks: config->ndisks backends (kept, not owned). Returns NULL and err on failure. */
+struct machine *machine_create(const struct machine_config *config, const struct engine_ops *engine,
+			       struct disk_backend *const *disks, const struct output_sink *sink, struct err *err);
+void machine_destroy(struct machine *m);
+
+enum machine_end {
+	MACHINE_ENDED,	  /* the source said SYNC_END */
+	MACHINE_POWEROFF, /* guest powered off, or halted for good (HLT with interrupts off) */
+	MACHINE_EXIT,	  /* debug exit port: machine_exit_code() */
+	MACHINE_TRIPLE,	  /* triple fault */
+	MACHINE_STUCK,	  /* no instruction can retire any more */
+	MACHINE_STOPPED,  /* CONTROL_STOP */
+	MACHINE_DIVERGED, /* source->applied() said so, or a sync point could not be applied */
+	MACHINE_FAILED,	  /* engine failure: see err */
+};
+
+/* Runs until one of the ends. May be called again after MACHINE_ENDED with another source (go live). */
+enum machine_end machine_run(struct machine *m, const struct input_source *source, struct err *err);
+unsigned machine_exit_code(const struct machine *m);
+/* From any thread: the machine asks its source soon. */
+void machine_kick(struct machine *m);
+
+const struct machine_config *machine_get_config(const struct machine *m);
+struct memory *machine_memory(struct machine *m);
+struct engine *machine_engine(struct machine *m);
+uint64_t machine_now(const struct machine *m);		 /* virtual ns */
+uint64_t machine_next_deadline(const struct machine *m); /* virtual ns, or CLOCK_NEVER */
+struct clock *machine_clock(struct machine *m);
+/* Bytes that console `port` can take now without losing any: a live source feeds no more than that. */
+size_t machine_console_room(const struct machine *m, unsigned port);
+/* Disk requests under way; a live source collects host errors from the backends before a deadline. */
+
+/* State of everything but RAM: engine state, clock, devices, generator. Valid between two calls of next(). */
+void machine_save(struct machine *m, struct buf *out);
+int machine_restore(struct machine *m, struct rd *in, struct err *err);
+
+/*
+ * State digest: XXH3 over the vCPU state, every device, the clock, and for each page dirtied since the last digest its
+ * number and content, chained with the previous digest. Clears the dirty bitmap. Called by the machine at INPUT_DIGEST.
+ */
+uint64_t machine_digest(struct machine *m);
+/* Digests of the parts at the last machine_digest(): to say what differs. Names: "cpu", "memory", each device's. */
+struct digest_part {
+	char name[24];
+	uint64_t hash;
+};
+size_t machine_digest_parts(const struct machine *m, struct digest_part *part, size_t max);
+/* Called for every page dirtied since the last digest while it is computed; for checkpoints and page reports. */
+void machine_on_dirty_page(struct machine *m, void (*fn)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
+			   void *ctx);
+
+/* Registers and the bytes at RIP, as text for a person. */
+void machine_describe_cpu(struct machine *m, char *text, size_t n);
+
+/* Exits by kind and engine counters, in a fixed order. */
+size_t machine_stats(const struct machine *m, struct engine_stat *stats, size_t max);
+
+#endif

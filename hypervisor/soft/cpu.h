@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The software CPU: state, decoded instructions, and the rules that every instruction handler keeps.
+ *
+ * Parts, apart from one another so that a translator to host code can stand on the same blocks:
+ *   decode.c            Zydis -> struct op, through tables of binders that each semantics file exports
+ *   block.c             blocks of ops cached by physical page; self-modifying code
+ *   mmu.c, mem.h        page walks, TLBs, inline memory access
+ *   soft.c              the engine interface and the run loop
+ *   alu.c ... sse.c     semantics: handlers and the binders that pick them
+ *   seg.c intr.c ...    what the system instructions share
+ *
+ * Rules for a handler
+ * - It is an op_fn and ends with OP_NEXT (fall through to the next op) or OP_EXIT (it changed RIP or anything that the
+ *   next instruction's decoding or acceptance of interrupts depends on: control flow, CS, CR0/3/4, EFER, IF, TF,
+ * INVLPG, HLT, port I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is the last of its block.
+ * - All results are committed after the last point where it can fault. cpu_raise() never returns: it leaves the handler
+ *   by longjmp with RIP at the faulting instruction. So no handler owns memory or locks.
+ * - RIP: while a block runs, cpu->rip is stale; op_rip() is the address of the present instruction, op_next_rip() of
+ * the following one. A handler with OP_EXIT sets cpu->rip itself (cpu->rip = op_next_rip(cpu, op) when it falls
+ * through).
+ * - cpu->op is the present op: the slow paths find everything from there.
+ * - Memory that is not RAM, and writes to pages with cached code, must happen with exact count and a stop afterwards.
+ *   The slow path sees to that: in the middle of a block it leaves the instruction (longjmp, nothing committed) and has
+ *   the run loop execute it again alone. So a handler may be entered twice; rule two makes that harmless.
+ */
+#ifndef SOFT_CPU_H
+#define SOFT_CPU_H
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypervisor/cpustate.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/memory.h"
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct cpu;
+struct op;
+struct block;
+
+typedef void (*op_fn)(struct cpu *cpu, const struct op *op);
+
+/* ---- exceptions ---- */
+enum vector {
+	VEC_DE = 0,
+	VEC_DB = 1,
+	VEC_NMI = 2,
+	VEC_BP = 3,
+	VEC_OF = 4,
+	VEC_BR = 5,
+	VEC_UD = 6,
+	VEC_NM = 7,
+	VEC_DF = 8,
+	VEC_TS = 10,
+	VEC_NP = 11,
+	VEC_SS = 12,
+	VEC_GP = 13,
+	VEC_PF = 14,
+	VEC_MF = 16,
+	VEC_AC = 17,
+	VEC_MC = 18,
+	VEC_XM = 19,
+};
+
+/* Leaves the handler with a fault at the present instruction; err is ignored for vectors without an error code. */
+_Noreturn void cpu_raise(struct cpu *cpu, enum vector vec, uint32_t err);
+/* #PF: sets CR2 (when it is delivered) and raises. err as in SDM vol. 3, figure 4-12. */
+_Noreturn void cpu_raise_pf(struct cpu *cpu, uint64_t linear, uint32_t err);
+
+/* ---- RFLAGS ---- */
+#define FL_CF	 (1u << 0)
+#define FL_ONE	 (1u << 1)
+#define FL_PF	 (1u << 2)
+#define FL_AF	 (1u << 4)
+#define FL_ZF	 (1u << 6)
+#define FL_SF	 (1u << 7)
+#define FL_TF	 (1u << 8)
+#define FL_IF	 (1u << 9)
+#define FL_DF	 (1u << 10)
+#define FL_OF	 (1u << 11)
+#define FL_IOPL	 (3u << 12)
+#define FL_NT	 (1u << 14)
+#define FL_RF	 (1u << 16)
+#define FL_VM	 (1u << 17)
+#define FL_AC	 (1u << 18)
+#define FL_VIF	 (1u << 19)
+#define FL_VIP	 (1u << 20)
+#define FL_ID	 (1u << 21)
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+#define CR0_PE	       (1u << 0)
+#define CR0_MP	       (1u << 1)
+#define CR0_EM	       (1u << 2)
+#define CR0_TS	       (1u << 3)
+#define CR0_ET	       (1u << 4)
+#define CR0_NE	       (1u << 5)
+#define CR0_WP	       (1u << 16)
+#define CR0_AM	       (1u << 18)
+#define CR0_NW	       (1u << 29)
+#define CR0_CD	       (1u << 30)
+#define CR0_PG	       (1u << 31)
+#define CR4_VME	       (1u << 0)
+#define CR4_PVI	       (1u << 1)
+#define CR4_TSD	       (1u << 2)
+#define CR4_DE	       (1u << 3)
+#define CR4_PSE	       (1u << 4)
+#define CR4_PAE	       (1u << 5)
+#define CR4_MCE	       (1u << 6)
+#define CR4_PGE	       (1u << 7)
+#define CR4_PCE	       (1u << 8)
+#define CR4_OSFXSR     (1u << 9)
+#define CR4_OSXMMEXCPT (1u << 10)
+#define CR4_UMIP       (1u << 11)
+#define CR4_FSGSBASE   (1u << 16)
+#define CR4_PCIDE      (1u << 17)
+#define CR4_OSXSAVE    (1u << 18)
+#define CR4_SMEP       (1u << 20)
+#define CR4_SMAP       (1u << 21)
+#define EFER_SCE       (1u << 0)
+#define EFER_LME       (1u << 8)
+#define EFER_LMA       (1u << 10)
+#define EFER_NX	       (1u << 11)
+
+/* ---- lazy arithmetic flags: owned by flags.h ---- */
+struct lazy_flags {
+	uint64_t res;  /* result, at operand size */
+	uint64_t a, b; /* operands, as the type needs them */
+	uint32_t type; /* enum lazy_type in flags.h; 0: the flags are in cpu->rflags */
+};
+
+/* ---- execution mode: part of the key of a cached block ---- */
+#define MODE_16	      0u /* CS.D = 0, not 64-bit */
+#define MODE_32	      1u /* CS.D = 1, not 64-bit */
+#define MODE_64	      2u /* 64-bit mode */
+#define MODE_SIZE     3u
+#define MODE_REAL     (1u << 2) /* CR0.PE = 0 */
+#define MODE_VM86     (1u << 3)
+#define MODE_SEGCHECK (1u << 4) /* not 64-bit, and a data or code segment is not flat 0..4G, present, writable */
+#define MODE_SS16     (1u << 5) /* SS.B = 0 and not 64-bit: stack accesses use SP */
+#define MODE_USER     (1u << 6) /* CPL 3 */
+
+/* ---- a decoded instruction ---- */
+#define REG_ZERO    16 /* gpr[16] is always 0: absent base or index */
+#define REG_RIPBASE 17 /* gpr[17] is the RIP of the block's start: base of RIP-relative operands */
+#define SEG_NONE    8  /* ea_base[8] is always 0 */
+
+#define OPF_END	     (1u << 0) /* last of its block */
+#define OPF_SEGCHECK (1u << 1) /* memory operand needs the segment's limit and type checked */
+#define OPF_LOCK     (1u << 2)
+#define OPF_REP	     (1u << 3) /* F3 */
+#define OPF_REPNE    (1u << 4) /* F2 */
+#define OPF_HIGH0    (1u << 5) /* r0 is AH, CH, DH or BH (r0 holds 0..3) */
+#define OPF_HIGH1    (1u << 6) /* r1 likewise */
+#define OPF_MEM	     (1u << 7) /* has a memory operand */
+
+struct op {
+	op_fn fn;
+	uint64_t imm;	/* immediate, sign-extended to 64 bits where the instruction does so */
+	int64_t disp;	/* displacement; for RIP-relative operands plus offset of the next instruction in the block */
+	uint16_t off;	/* bytes from the block's start to this instruction */
+	uint16_t flags; /* OPF_* */
+	uint16_t extra; /* free for the binder */
+	uint8_t len;	/* bytes */
+	uint8_t index_in_block;
+	uint8_t r0, r1; /* register operands: number 0..15 (general, XMM, MM, segment ... as the handler knows) */
+	uint8_t base, idx, scale; /* memory operand: gpr[base] + (gpr[idx] << scale) + disp */
+	uint8_t seg;		  /* enum seg or SEG_NONE for LEA */
+	uint8_t asize;		  /* address size in bytes: 2, 4, 8 */
+	uint8_t osize;		  /* operand size in bytes: 1, 2, 4, 8, 16 */
+	uint8_t cc;		  /* condition code, or a second small operand */
+	uint8_t r2;
+};
+_Static_assert(sizeof(struct op) == 48, "op layout");
+
+/* ---- TLBs (mmu.c); direct-mapped: replacement is a function of the addresses alone ---- */
+#define TLB_BITS  10
+#define TLB_SIZE  (1u << TLB_BITS)
+#define PAGE_MASK (~0xfffull)
+/* Bits in the low part of a tag that make the inline compare fail. */
+#define TLB_INVALID 1u
+#define TLB_SLOW    2u /* valid, but: not RAM, a debug register watches the page, alignment is checked */
+#define TLB_CLEAN   4u /* write tags: page not yet marked dirty */
+#define TLB_CODE    8u /* write tags: page holds cached code */
+
+struct tlb_entry {
+	uint64_t rd;	  /* linear page | TLB_* bits, or TLB_INVALID */
+	uint64_t wr;	  /* likewise, for writes (also needs D already set) */
+	uintptr_t addend; /* host address = linear address + addend, for RAM */
+	uint64_t gpa;	  /* guest physical page | bit 0: global */
+};
+
+/* Index of the data TLB in use: who accesses. */
+enum mmu_index { MMU_USER, MMU_KERNEL, MMU_KERNEL_NOSMAP /* supervisor with AC set, or SMAP off */, MMU_COUNT };
+
+struct itlb_entry {
+	uint64_t tag; /* linear page | TLB_INVALID */
+	uint64_t gpa; /* guest physical page | bit 0: global */
+};
+
+#include "hypervisor/soft/fpu_state.h"
+
+struct cpu {
+	/* hot */
+	uint64_t gpr[18];      /* [16] zero, [17] RIP of the block's start */
+	struct tlb_entry *tlb; /* the data TLB in use */
+	const struct op *op;
+	struct lazy_flags lazy;
+	uint64_t ea_base[9]; /* segment bases as address calculation uses them: 0 for ES, CS, SS, DS in 64-bit mode */
+	uint64_t rip;
+	uint64_t rflags;      /* all but the lazy ones; use flags_get() and flags_set() of flags.h */
+	uint64_t count;	      /* retired instructions, exact at block boundaries; cpu_count() inside a block */
+	uint64_t count_limit; /* stop at this count */
+	volatile uint32_t kicked;
+	uint32_t mode; /* MODE_* */
+	uint8_t cpl;
+	bool single;	  /* the present op runs alone: slow accesses may be done */
+	bool stop_wanted; /* leave run() at the next boundary with BUS */
+	bool window_wanted;
+	bool shadow;	   /* STI or MOV SS shadow: no interrupt before the next instruction */
+	bool shadow_movss; /* ... and it blocks debug traps too */
+	bool halted, shutdown, nmi_blocked, nmi_pending, in_rep;
+	bool db_pending;     /* single-step or data-breakpoint trap to deliver after this instruction */
+	uint64_t db_dr6;     /* its DR6 bits */
+	uint8_t intr_vector; /* injected external interrupt */
+	bool intr_pending;
+	uint32_t undelivered; /* events delivered since an instruction last retired */
+
+	jmp_buf escape; /* cpu_raise() and restarts leave handlers here; the value says which */
+
+	/* the exception being raised or delivered */
+	struct {
+		enum vector vec;
+		uint32_t err;
+		uint64_t cr2;
+	} fault;
+
+	struct seg_state seg[SEG_COUNT];
+	struct table_state gdtr, idtr;
+	uint64_t cr0, cr2, cr3, cr4, cr8, xcr0, efer;
+	uint64_t pdpte[4];
+	uint64_t dr[8];
+	uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, pat, misc_enable, tsc_offset, apic_base;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16];
+	struct fpu_state fpu;
+
+	struct tlb_entry tlbs[MMU_COUNT][TLB_SIZE];
+	struct itlb_entry itlb[2][TLB_SIZE]; /* by CPL 3 or not */
+
+	struct memory *mem;
+	struct engine_bus bus;
+	struct block_cache *blocks;
+	struct cpu_stats {
+		uint64_t blocks, decoded, tlb_misses, walks, singles, smc, exceptions, interrupts, ports, mmio, cpuid,
+			msr, rdtsc, hlt;
+	} stats;
+};
+
+/* ---- inside a handler ---- */
+static inline uint64_t op_rip(const struct cpu *cpu, const struct op *op)
+{
+	return cpu->gpr[REG_RIPBASE] + op->off;
+}
+
+/* RIP after the instruction (truncated to 32 or 16 bits by the caller where the mode asks for it). */
+static inline uint64_t op_next_rip(const struct cpu *cpu, const struct op *op)
+{
+	return cpu->gpr[REG_RIPBASE] + op->off + op->len;
+}
+
+/* Instructions retired before the present one. */
+static inline uint64_t cpu_count(const struct cpu *cpu)
+{
+	return cpu->op ? cpu->count + cpu->op->index_in_block : cpu->count;
+}
+
+/*
+ * How handlers end. In this build a handler returns and the run loop goes to the next op; a build with guaranteed tail
+ * calls may jump there instead. OP_EXIT always returns to the run loop.
+ */
+#define OP_NEXT return
+#define OP_EXIT return
+
+/* ---- what the parts offer one another ---- */
+/* mode.c: after a change of CS, SS, data segments, CR0, EFER, EFLAGS.VM, CPL, EFLAGS.AC, CR4: recompute mode,
+ * cpl-dependent TLB, ea_base. Cheap enough to call on every such change. */
+void cpu_mode_update(struct cpu *cpu);
+
+/* seg.c: loads of segment registers with all checks; vec is #GP unless the rules say otherwise. */
+void seg_load(struct cpu *cpu, enum seg s, uint16_t selector);	    /* MOV/POP/Lxx to ES, SS, DS, FS, GS */
+void seg_load_real(struct cpu *cpu, enum seg s, uint16_t selector); /* real and virtual-8086 mode */
+/* Slow check of an access through a segment in MODE_SEGCHECK; raises #GP(0) or #SS(0). */
+void seg_check(struct cpu *cpu, unsigned s, uint64_t offset, unsigned size, bool write);
+
+/* intr.c */
+enum event_type { EVENT_EXTERNAL, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFT_INT, EVENT_INT1, EVENT_INT3 };
+/* Delivers through the IVT or IDT, with double and triple fault; rip to push is cpu->rip. May leave by longjmp on a
+ * nested fault only inside, never to the caller. Sets cpu->shutdown on a triple fault. */
+void intr_deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool has_err, uint32_t err);
+
+/* mmu.c */
+void mmu_flush_all(struct cpu *cpu);			   /* every translation */
+void mmu_flush_nonglobal(struct cpu *cpu);		   /* MOV CR3 */
+void mmu_flush_page(struct cpu *cpu, uint64_t linear);	   /* INVLPG */
+void mmu_flush_code_writes(struct cpu *cpu, uint64_t gpa); /* page got cached code: set TLB_CODE in write tags */
+/* Loads PDPTEs from CR3 under PAE; false when a reserved bit is set (caller raises #GP). */
+bool mmu_load_pdptes(struct cpu *cpu, uint64_t cr3);
+
+/* block.c */
+void block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len); /* RAM was written */
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From Zydis to ops. Each semantics file exports a table of bindings, one row a mnemonic; decode.c decodes, fills in
+ * the common fields of the op (length, memory operand, sizes, prefixes, immediate, registers of explicit operands 0 and
+ * 1) and calls the row's binder, which chooses the handler. A mnemonic without a row is an invalid opcode.
+ */
+#ifndef SOFT_DECODE_H
+#define SOFT_DECODE_H
+
+#include <Zydis/Zydis.h>
+
+#include "hypervisor/soft/cpu.h"
+
+struct decoded {
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT]; /* explicit ones first: ins.operand_count_visible of them */
+	uint32_t mode;					   /* MODE_* of the block */
+};
+
+/*
+ * Chooses op->fn and fills in what is special; returns false for #UD. On entry these are set: len, off, flags (LOCK,
+ * REP, REPNE, MEM, SEGCHECK, HIGH0/1), base, idx, scale, disp, seg, asize, osize (bytes, from the instruction's operand
+ * width), imm (first immediate, sign-extended as Zydis says), r0 and r1 (numbers of explicit register operands 0 and 1,
+ * whatever their class; r2 that of operand 2).
+ */
+typedef bool (*op_binder)(const struct decoded *d, struct op *op, uintptr_t arg);
+
+struct binding {
+	ZydisMnemonic mnemonic;
+	op_binder bind;
+	uintptr_t arg;
+};
+
+struct binding_table {
+	const struct binding *row;
+	size_t n;
+};
+
+/* One per semantics file; decode.c lists them. */
+extern const struct binding_table int_bindings;	   /* alu, mov, shift, bits, muldiv, stack, branch, string */
+extern const struct binding_table system_bindings; /* system, segment, privilege and port instructions */
+extern const struct binding_table x87_bindings;
+extern const struct binding_table mmx_bindings;
+extern const struct binding_table sse_fp_bindings;
+extern const struct binding_table sse_int_bindings;
+extern const struct binding_table fpu_state_bindings; /* FXSAVE, XSAVE, LDMXCSR, EMMS ... */
+
+/* Is explicit operand i in memory? */
+static inline bool opnd_is_mem(const struct decoded *d, unsigned i)
+{
+	return i < d->ins.operand_count_visible && d->opnd[i].type == ZYDIS_OPERAND_TYPE_MEMORY;
+}
+static inline bool opnd_is_reg(const struct decoded *d, unsigned i)
+{
+	return i < d->ins.operand_count_visible && d->opnd[i].type == ZYDIS_OPERAND_TYPE_REGISTER;
+}
+static inline bool opnd_is_imm(const struct decoded *d, unsigned i)
+{
+	return i < d->ins.operand_count_visible && d->opnd[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+enum decode_result {
+	DECODE_OK,
+	DECODE_SHORT, /* the instruction goes on past `avail` bytes */
+};
+
+/*
+ * Decodes one instruction of at most `avail` bytes (at most 15 count). Invalid opcodes, a LOCK prefix where it is not
+ * allowed and instructions over 15 bytes (#GP) become ops that raise the exception, so they are DECODE_OK too.
+ */
+enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, uint16_t off, struct op *op);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inputs, outputs and sync points: the whole border between a machine and the world.
+ *
+ * Inputs enter only at sync points. The machine asks its input source how far it may run, runs, and asks again for
+ * what enters there. A live source looks at the host (clock, network, console) and, when recorded or replicated, hands
+ * each sync point to a recorder; a replaying source takes them from a log or from the wire. The machine cannot tell.
+ *
+ * At a sync point the machine does, in this order: takes the anchor, applies the other inputs in their order, fires the
+ * timers that are due, computes the digest if asked (INPUT_DIGEST, always last).
+ */
+#ifndef HYPERVISOR_SYNC_H
+#define HYPERVISOR_SYNC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypervisor/engine.h"
+
+enum input_kind {
+	INPUT_ANCHOR = 1, /* a = ns, b = rate; first in its sync point, at most one */
+	INPUT_NET_RX,	  /* port = NIC, data = Ethernet frame */
+	INPUT_CONSOLE,	  /* port = console (0: COM1, 1: virtio-console), data = bytes */
+	INPUT_SEED,	  /* data = 32 bytes for the generator */
+	INPUT_DISK_ERROR, /* port = disk, a = request number, b = errno */
+	INPUT_CONTROL,	  /* a = enum control_command, b = its argument */
+	INPUT_FLUSH_TLB,  /* a checkpoint is taken here */
+	INPUT_DIGEST,	  /* end of an epoch: digest computed here; a = digest (filled in by the machine when live,
+			     compared by the source when replayed) */
+	INPUT_KIND_END_
+};
+
+enum control_command {
+	CONTROL_STOP = 1, /* end the machine here */
+	CONTROL_RESET,	  /* warm reset */
+	CONTROL_NMI,
+	CONTROL_BALLOON,  /* b = target in pages */
+	CONTROL_LINK,	  /* port = NIC, b = 1 up, 0 down */
+	CONTROL_ANNOUNCE, /* port = NIC: guest should announce itself (virtio-net VIRTIO_NET_F_GUEST_ANNOUNCE), if
+			     offered */
+	CONTROL_FLIP_BIT, /* test hook: b = bit number in guest RAM, counted from offset 0 of the memfd */
+	CONTROL_FLIP_REG, /* test hook: b = register * 64 + bit */
+	CONTROL_END_
+};
+
+struct input {
+	enum input_kind kind;
+	uint8_t port;
+	uint64_t a, b;
+	const uint8_t *data; /* owned by the source, valid until the next call into it */
+	size_t len;
+};
+
+#define SYNC_INPUTS_MAX 256
+#define INPUT_DATA_MAX	65536
+
+struct sync_point {
+	uint64_t seq; /* number of the record, from 1 */
+	struct landmark at;
+	const struct input *input;
+	size_t n;
+};
+
+/* Why the machine asks for a sync point. */
+enum sync_reason {
+	SYNC_UNTIL, /* ran as far as it was allowed */
+	SYNC_KICK,  /* the engine was kicked */
+	SYNC_IDLE,  /* the vCPU waits in HLT: the source may block */
+};
+
+enum sync_verdict {
+	SYNC_APPLY, /* *sp is filled in: apply it and go on */
+	SYNC_AGAIN, /* nothing enters here: ask until() again and go on (not allowed with SYNC_IDLE) */
+	SYNC_END,   /* stop running here; machine_run() returns MACHINE_ENDED */
+};
+
+struct machine;
+
+struct input_source {
+	void *ctx;
+	/* How far the machine may run from here; called before every entry into the engine, so also after a bus
+	 * callback changed a timer. Fill *until; count UINT64_MAX means until kicked. */
+	void (*until)(void *ctx, struct machine *m, struct landmark *until);
+	/* The machine stands at `at`. */
+	enum sync_verdict (*next)(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
+				  struct sync_point *sp);
+	/* The sync point was applied; digest is set when it held INPUT_DIGEST, else 0. False stops the machine with
+	 * MACHINE_DIVERGED. May be NULL. */
+	bool (*applied)(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest);
+};
+
+enum output_kind {
+	OUTPUT_NET_TX = 1, /* port = NIC, data = Ethernet frame */
+	OUTPUT_CONSOLE,	   /* port as for INPUT_CONSOLE, data = bytes */
+	OUTPUT_DEBUG,	   /* debug console 0xe9, data = bytes */
+};
+
+struct output {
+	enum output_kind kind;
+	uint8_t port;
+	const uint8_t *data;
+	size_t len;
+	uint64_t count; /* instructions retired before the one that caused it */
+	uint64_t ns;	/* virtual time */
+};
+
+/* Called on the vCPU thread, from inside the engine's run(); must not block for long and must not call the machine. */
+struct output_sink {
+	void *ctx;
+	void (*emit)(void *ctx, const struct output *out);
+};
+
+#endif
