@@ -40,6 +40,7 @@ struct clock {
 	void *count_ctx;
 	/* Called when a deadline changed, so that a running vCPU looks again how far it may go. */
 	void (*changed)(void *ctx);
+	void *changed_ctx;
 	struct timer *timers[CLOCK_TIMERS]; /* registration order is part of the machine version */
 	size_t ntimers;
 };

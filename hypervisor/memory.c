@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "hypervisor/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "hypervisor/engine.h"
+
+/* The memfd cannot change its size afterwards: a file that shrinks under a mapping would be a SIGBUS. */
+static int memory_map(struct memory *m, struct err *err)
+{
+	m->fd = memfd_create("twinstep-guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (m->fd < 0)
+		return err_set(err, errno, "cannot create guest memory: %s", strerror(errno));
+	if (ftruncate(m->fd, (off_t)m->size) < 0)
+		return err_set(err, errno, "cannot size guest memory to %llu MiB: %s",
+			       (unsigned long long)m->size >> 20, strerror(errno));
+	fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	m->base = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+	if (m->base == MAP_FAILED) {
+		m->base = NULL;
+		return err_set(err, errno, "cannot map %llu MiB of guest memory: %s", (unsigned long long)m->size >> 20,
+			       strerror(errno));
+	}
+	madvise(m->base, m->size, MADV_DONTDUMP);
+	madvise(m->base, m->size, MADV_UNMERGEABLE);
+	return 0;
+}
+
+int memory_init(struct memory *m, uint64_t size, struct err *err)
+{
+	int ret;
+
+	*m = (struct memory){ .fd = -1, .size = size };
+	if (size < MEMORY_MIN || size > MEMORY_MAX || size % PAGE_SIZE)
+		return err_set(err, EINVAL, "guest memory of %llu bytes: must be a multiple of 4096 from 1M to 64G",
+			       (unsigned long long)size);
+	m->low_size = size < MEMORY_HOLE_START ? size : MEMORY_HOLE_START;
+	m->high_size = size - m->low_size;
+	m->pages = size / PAGE_SIZE;
+	ret = memory_map(m, err);
+	if (ret)
+		goto fail;
+	m->dirty = calloc(m->pages, 1);
+	if (!m->dirty) {
+		ret = err_set(err, ENOMEM, "out of memory");
+		goto fail;
+	}
+	return 0;
+fail:
+	memory_fini(m);
+	return ret;
+}
+
+void memory_fini(struct memory *m)
+{
+	if (m->base)
+		munmap(m->base, m->size);
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m->dirty);
+	*m = (struct memory){ .fd = -1 };
+}
+
+const void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len)
+{
+	uint64_t offset = memory_offset(m, gpa);
+	uint64_t end;
+
+	if (offset == UINT64_MAX)
+		return NULL;
+	end = offset < m->low_size ? m->low_size : m->size;
+	return len <= end - offset ? m->base + offset : NULL;
+}
+
+bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len)
+{
+	const void *p = memory_at(m, gpa, len);
+
+	if (!p)
+		return false;
+	memcpy(data, p, len);
+	return true;
+}
+
+/* Marks [gpa, gpa+len) written and returns where it is, or NULL. */
+static uint8_t *memory_for_write(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)memory_at(m, gpa, len);
+	uint64_t first, last;
+
+	if (!p || !len)
+		return p;
+	first = (uint64_t)(p - m->base) >> PAGE_SHIFT;
+	last = (uint64_t)(p - m->base + len - 1) >> PAGE_SHIFT;
+	memset(m->dirty + first, 1, last - first + 1);
+	if (m->engine)
+		m->engine->ops->memory_written(m->engine, gpa, len);
+	return p;
+}
+
+bool memory_write(struct memory *m, uint64_t gpa, const void *data, uint64_t len)
+{
+	uint8_t *p = memory_for_write(m, gpa, len);
+
+	if (p)
+		memcpy(p, data, len);
+	return p != NULL;
+}
+
+bool memory_zero(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	uint8_t *p = memory_for_write(m, gpa, len);
+
+	if (p)
+		memset(p, 0, len);
+	return p != NULL;
+}
