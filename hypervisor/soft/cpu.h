@@ -157,6 +157,7 @@ struct lazy_flags {
 #define OPF_HIGH0    (1u << 5) /* r0 is AH, CH, DH or BH (r0 holds 0..3) */
 #define OPF_HIGH1    (1u << 6) /* r1 likewise */
 #define OPF_MEM	     (1u << 7) /* has a memory operand */
+#define OPF_FLAT     (1u << 8) /* ... in 64-bit mode with 64-bit address size: no truncation, no segment checks */
 
 struct op {
 	op_fn fn;

@@ -3,6 +3,10 @@
  * From Zydis to ops. Each semantics file exports a table of bindings, one row a mnemonic; decode.c decodes, fills in
  * the common fields of the op (length, memory operand, sizes, prefixes, immediate, registers of explicit operands 0 and
  * 1) and calls the row's binder, which chooses the handler. A mnemonic without a row is an invalid opcode.
+ *
+ * Some mnemonics have rows in several tables, because Zydis names several instructions alike (MOV to control or segment
+ * registers, PUSH of segment registers, far JMP, CALL and RET, MOVSD and CMPSD as string and SSE instructions): each
+ * binder takes the forms of its own file and returns false for the others, and decode.c tries the next row.
  */
 #ifndef SOFT_DECODE_H
 #define SOFT_DECODE_H
@@ -18,10 +22,11 @@ struct decoded {
 };
 
 /*
- * Chooses op->fn and fills in what is special; returns false for #UD. On entry these are set: len, off, flags (LOCK,
- * REP, REPNE, MEM, SEGCHECK, HIGH0/1), base, idx, scale, disp, seg, asize, osize (bytes, from the instruction's operand
- * width), imm (first immediate, sign-extended as Zydis says), r0 and r1 (numbers of explicit register operands 0 and 1,
- * whatever their class; r2 that of operand 2).
+ * Chooses op->fn and fills in what is special; returns false for a form that it does not know (#UD when no other row of
+ * the mnemonic takes it). On entry these are set: len, off, flags (LOCK,
+ * REP, REPNE, MEM, FLAT, SEGCHECK, HIGH0/1), base, idx, scale, disp, seg, asize, osize (bytes, from the instruction's
+ * operand width), imm (first immediate, sign-extended as Zydis says), r0 and r1 (numbers of explicit register operands
+ * 0 and 1, whatever their class; r2 that of operand 2).
  */
 typedef bool (*op_binder)(const struct decoded *d, struct op *op, uintptr_t arg);
 

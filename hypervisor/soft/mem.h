@@ -109,9 +109,13 @@ static inline uint64_t op_ea(const struct cpu *cpu, const struct op *op)
 /* Linear address of the op's memory operand for an access of `size` bytes, after the segment checks of the mode. */
 static inline uint64_t op_lin(struct cpu *cpu, const struct op *op, unsigned size, bool write)
 {
-	uint64_t ea = op_ea(cpu, op);
-	uint64_t lin = cpu->ea_base[op->seg] + ea;
+	uint64_t ea, lin;
 
+	if (likely(op->flags & OPF_FLAT))
+		return cpu->ea_base[op->seg] + cpu->gpr[op->base] + (cpu->gpr[op->idx] << op->scale) +
+		       (uint64_t)op->disp;
+	ea = op_ea(cpu, op);
+	lin = cpu->ea_base[op->seg] + ea;
 	if (unlikely(op->flags & OPF_SEGCHECK))
 		seg_check(cpu, op->seg, ea, size, write);
 	if (unlikely((cpu->mode & MODE_SIZE) != MODE_64))
