@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-blk over a struct disk_backend.
+ *
+ * A request falls due at a virtual time that depends on its size and on the requests before it only: the disk transfers
+ * one byte a nanosecond, one request after the other, and answers VIRTIO_BLK_LATENCY later. At that time the host's I/O
+ * must be done; the device waits for it if need be. Success is the rule; a host error is an input that enters by
+ * virtio_blk_set_error() at a sync point not later than the request's due time. What a host's own I/O returned never
+ * decides what the guest sees: when it disagrees with the inputs, host_fault is set and the machine has to stop.
+ */
+#ifndef HYPERVISOR_DEVICES_VIRTIO_BLK_H
+#define HYPERVISOR_DEVICES_VIRTIO_BLK_H
+
+#include "hypervisor/clock.h"
+#include "hypervisor/devices/disk.h"
+#include "hypervisor/devices/virtio.h"
+
+#define VIRTIO_BLK_LATENCY   50000u /* ns */
+#define VIRTIO_BLK_SEG_MAX   254u
+#define VIRTIO_BLK_SIZE_MAX  16384u					/* bytes in a segment */
+#define VIRTIO_BLK_BYTES_MAX (VIRTIO_BLK_SEG_MAX * VIRTIO_BLK_SIZE_MAX) /* bytes in a request */
+#define VIRTIO_BLK_ZERO_MAX  32768u					/* sectors in a discard */
+#define VIRTIO_BLK_HELD_MAX  (8u << 20) /* bytes of buffers for requests under way; more wait in the ring */
+
+struct blk_request;
+
+struct virtio_blk {
+	struct virtio virtio; /* first */
+	struct clock *clock;
+	struct timer timer;
+	struct disk_backend *disk;
+	char serial[20];
+	bool writeback;
+	uint64_t next_number;		  /* of the next request, from 1, never reused */
+	uint64_t busy_until;		  /* ns: the transfer before is done */
+	uint64_t written;		  /* XXH3 chain over everything that changed the disk */
+	struct blk_request *first, *last; /* under way, in order of due time */
+	unsigned underway;
+	uint64_t held;	/* bytes of their buffers */
+	int host_fault; /* errno of a host error that no input announced (or -1: an input announced one that did not
+			   happen); not state */
+	uint64_t host_fault_number;
+	uint64_t reads, writes, flushes, discards, bytes_read, bytes_written, errors; /* statistics */
+	struct virtq_chain chain;						      /* working memory of one call */
+};
+
+/* serial: at most 20 bytes, shown by GET_ID. Registers a timer. */
+void virtio_blk_init(struct virtio_blk *b, struct memory *mem, struct clock *clock, struct disk_backend *disk,
+		     const char *serial);
+/* Waits for what is under way and frees it. */
+void virtio_blk_fini(struct virtio_blk *b);
+
+/*
+ * Numbers of the requests that fall due not later than ns and whose host I/O has not been waited for; at most max.
+ * The live source calls virtio_blk_wait() for each of them before the machine gets there.
+ */
+size_t virtio_blk_due(const struct virtio_blk *b, uint64_t ns, uint64_t *number, size_t max);
+/* Waits for the host I/O of a request: 0, or a positive errno, which has to enter as INPUT_DISK_ERROR. */
+int virtio_blk_wait(struct virtio_blk *b, uint64_t number);
+/* The request will complete with an error. 0, or -ENOENT: no such request is under way; -EINVAL: error is not 1..4095.
+ */
+int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error);
+
+extern const struct device_ops virtio_blk_ops;
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* virtio-console: one port. Input waits in a small ring buffer until the driver has receive buffers. */
+#ifndef HYPERVISOR_DEVICES_VIRTIO_CONSOLE_H
+#define HYPERVISOR_DEVICES_VIRTIO_CONSOLE_H
+
+#include "hypervisor/devices/virtio.h"
+
+#define VIRTIO_CONSOLE_INPUT  4096u	 /* bytes that wait for the driver */
+#define VIRTIO_CONSOLE_TX_MAX (1u << 20) /* bytes taken from one chain */
+
+struct virtio_console_effects {
+	void (*tx)(void *ctx, const uint8_t *data, size_t len);
+	void *ctx;
+};
+
+struct virtio_console {
+	struct virtio virtio; /* first */
+	struct virtio_console_effects fx;
+	uint16_t cols, rows;
+	uint8_t input[VIRTIO_CONSOLE_INPUT];
+	uint16_t head, count; /* of the input ring */
+	uint64_t dropped;     /* statistics */
+	uint8_t data[4096];   /* working memory of one call */
+	struct virtq_chain chain;
+};
+
+void virtio_console_init(struct virtio_console *c, struct memory *mem, const struct virtio_console_effects *fx);
+/* Bytes that virtio_console_input() takes now without losing any. */
+size_t virtio_console_room(const struct virtio_console *c);
+/* Bytes typed; what does not fit is dropped and counted. */
+void virtio_console_input(struct virtio_console *c, const uint8_t *data, size_t len);
+void virtio_console_resize(struct virtio_console *c, uint16_t cols, uint16_t rows);
+
+extern const struct device_ops virtio_console_ops;
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Virtio over PCI (virtio 1.2, 4.1), modern interface only. One 16 KiB memory BAR:
+ *
+ *   0x0000 common configuration    0x1000 ISR    0x2000 device configuration    0x3000 notifications, 4 bytes a queue
+ *
+ * and a PCI configuration access capability as a window on it. All state is in struct virtio and in the PCI
+ * configuration space, so the transport has no save and restore of its own.
+ */
+#ifndef HYPERVISOR_DEVICES_VIRTIO_PCI_H
+#define HYPERVISOR_DEVICES_VIRTIO_PCI_H
+
+#include "hypervisor/devices/pci.h"
+#include "hypervisor/devices/virtio.h"
+
+#define VIRTIO_PCI_BAR_SIZE 0x4000u
+#define VIRTIO_PCI_COMMON   0x0000u
+#define VIRTIO_PCI_ISR	    0x1000u
+#define VIRTIO_PCI_CONFIG   0x2000u
+#define VIRTIO_PCI_NOTIFY   0x3000u
+
+struct virtio_pci {
+	struct virtio *virtio;
+	struct pci_device pci;
+	unsigned window; /* offset of the configuration access capability */
+};
+
+/* Puts a virtio device (initialised before) into a slot; false when the slot is taken. */
+bool virtio_pci_init(struct virtio_pci *t, struct virtio *v, struct pci_host *host, unsigned slot);
+
+#endif
