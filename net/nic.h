@@ -1,39 +1,52 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Host side of a guest NIC: one interface, several backends (tap:NAME, pcap:IFACE), chosen by the specification's
- * prefix.
+ * Host side of a guest's network card. Frames are whole Ethernet frames without FCS. Nothing here blocks.
+ *
+ *   tap:NAME     a tap interface: an existing one, or created and gone with the process
+ *   pcap:IFACE   an interface of the host, shared with it: capture of what is for the guest, and injection
+ *   none         a card whose cable hangs in the air
  */
 #ifndef NET_NIC_H
 #define NET_NIC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 
-#define NIC_FRAME_MAX 65536
+#define NIC_FRAME_MIN 14   /* an Ethernet header */
+#define NIC_FRAME_MAX 9018 /* a jumbo frame of 9000 bytes of payload, with a VLAN tag */
 
 struct nic;
 
 struct nic_ops {
-	const char *prefix; /* "tap", "pcap" */
-	/* name: what follows the colon; mac: the guest's address. */
-	struct nic *(*open)(const char *name, const uint8_t mac[6], struct err *err);
-	void (*close)(struct nic *n);
-	int (*fd)(const struct nic *n); /* readable when a frame waits */
-	/* Without blocking: length of the frame, -EAGAIN, or another negative errno. */
-	ssize_t (*recv)(struct nic *n, uint8_t *frame, size_t max);
-	/* 0 or a negative errno; a full queue drops the frame (-EAGAIN), as a wire would. */
-	int (*send)(struct nic *n, const uint8_t *frame, size_t len);
+	const char *scheme;
+	/* arg: what follows "scheme:" (empty when nothing does). NULL and err on failure. */
+	struct nic *(*open)(const char *arg, const uint8_t mac[6], struct err *err);
+	/* Descriptor that polls readable when recv() may have a frame; -1: never. */
+	int (*fd)(const struct nic *nic);
+	/* 0, -EAGAIN when the host has no room (the frame is lost, as on a wire), or a negative errno. */
+	int (*send)(struct nic *nic, const void *frame, size_t len);
+	/* Length of one frame (at most max bytes), -EAGAIN when there is none now, or a negative errno. */
+	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
+	void (*close)(struct nic *nic);
 };
 
 struct nic {
 	const struct nic_ops *ops;
 };
 
-/* spec: "tap:NAME" or "pcap:IFACE". NULL and err when the prefix is unknown or the backend fails. */
+/* spec: "tap:NAME", "pcap:IFACE" or "none"; mac: the guest's address. NULL and err on failure. */
 struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
-void nic_close(struct nic *n);
+/* Whether spec names a known kind of backend with an argument that can be one; opens nothing. */
+int nic_check_spec(const char *spec, struct err *err);
+int nic_fd(const struct nic *nic);
+int nic_send(struct nic *nic, const void *frame, size_t len);
+ssize_t nic_recv(struct nic *nic, void *frame, size_t max);
+void nic_close(struct nic *nic); /* NULL allowed */
+
+extern const struct nic_ops nic_tap_ops, nic_pcap_ops, nic_none_ops;
 
 #endif
