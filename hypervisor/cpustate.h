@@ -96,6 +96,12 @@ struct cpu_state {
 	bool nmi_blocked;	  /* between NMI delivery and IRET */
 	bool shutdown;		  /* after a triple fault */
 	struct event_state event; /* to be delivered first */
+	bool nmi_pending;	  /* injected and not delivered yet */
+	bool intr_pending;	  /* likewise an external interrupt ... */
+	uint8_t intr_vector;	  /* ... with this vector */
+	bool in_rep;		  /* between two iterations of the REP instruction at RIP */
+	bool debug_pending;	  /* a debug trap is to be delivered ... */
+	uint64_t debug_dr6;	  /* ... with these DR6 bits */
 
 	uint64_t count; /* retired instructions since reset */
 };

@@ -152,12 +152,20 @@ struct lazy_flags {
 #define OPF_END	     (1u << 0) /* last of its block */
 #define OPF_SEGCHECK (1u << 1) /* memory operand needs the segment's limit and type checked */
 #define OPF_LOCK     (1u << 2)
-#define OPF_REP	     (1u << 3) /* F3 */
-#define OPF_REPNE    (1u << 4) /* F2 */
-#define OPF_HIGH0    (1u << 5) /* r0 is AH, CH, DH or BH (r0 holds 0..3) */
-#define OPF_HIGH1    (1u << 6) /* r1 likewise */
-#define OPF_MEM	     (1u << 7) /* has a memory operand */
-#define OPF_FLAT     (1u << 8) /* ... in 64-bit mode with 64-bit address size: no truncation, no segment checks */
+#define OPF_REP	     (1u << 3)	/* F3 */
+#define OPF_REPNE    (1u << 4)	/* F2 */
+#define OPF_HIGH0    (1u << 5)	/* r0 is AH, CH, DH or BH (r0 holds 0..3) */
+#define OPF_HIGH1    (1u << 6)	/* r1 likewise */
+#define OPF_MEM	     (1u << 7)	/* has a memory operand */
+#define OPF_FLAT     (1u << 8)	/* ... in 64-bit mode with 64-bit address size: no truncation, no segment checks */
+#define OPF_REP	     (1u << 3)	/* F3 */
+#define OPF_REPNE    (1u << 4)	/* F2 */
+#define OPF_HIGH0    (1u << 5)	/* r0 is AH, CH, DH or BH (r0 holds 0..3) */
+#define OPF_HIGH1    (1u << 6)	/* r1 likewise */
+#define OPF_MEM	     (1u << 7)	/* has a memory operand */
+#define OPF_STACK    (1u << 9)	/* accesses the stack besides (PUSH, CALL ...) */
+#define OPF_BRANCH   (1u << 10) /* near branch: ends its block, but changes nothing that acceptance of events needs */
+#define OPF_NOSTEP   (1u << 11) /* INT n, SYSCALL ...: no single-step trap after it when it cleared TF */
 
 struct op {
 	op_fn fn;
@@ -196,7 +204,13 @@ struct tlb_entry {
 };
 
 /* Index of the data TLB in use: who accesses. */
-enum mmu_index { MMU_USER, MMU_KERNEL, MMU_KERNEL_NOSMAP /* supervisor with AC set, or SMAP off */, MMU_COUNT };
+enum mmu_index {
+	MMU_USER,
+	MMU_KERNEL,
+	MMU_KERNEL_NOSMAP, /* supervisor with AC set, or SMAP off */
+	MMU_USER_AC,	   /* user with alignment checks: every entry is TLB_SLOW */
+	MMU_COUNT
+};
 
 struct itlb_entry {
 	uint64_t tag; /* linear page | TLB_INVALID */
@@ -230,6 +244,15 @@ struct cpu {
 	uint8_t intr_vector; /* injected external interrupt */
 	bool intr_pending;
 	uint32_t undelivered; /* events delivered since an instruction last retired */
+	/* Leaving REP between iterations: see rep_should_stop(). */
+	bool rep_stop_armed;		     /* a landmark inside a REP instruction is at the present count */
+	bool rep_step;			     /* leave after every iteration (TF, breakpoints, page-crossing code) */
+	bool rep_break;			     /* cached code was overwritten: decode the instruction again */
+	uint64_t rep_stop_rip, rep_stop_rcx; /* where, when armed */
+	struct event_state event;	     /* restored event, delivered before anything else */
+	const struct block *block;	     /* the block under way, NULL when an op runs alone */
+	uint32_t paging_bits;		     /* CR0, CR4, EFER bits that the TLBs were filled under (mode.c) */
+	uint64_t large_lo, large_hi;	     /* linear range that holds every large page in the TLBs (mmu.c) */
 
 	jmp_buf escape; /* cpu_raise() and restarts leave handlers here; the value says which */
 
@@ -287,6 +310,22 @@ static inline uint64_t cpu_count(const struct cpu *cpu)
 #define OP_NEXT return
 #define OP_EXIT return
 
+/*
+ * REP instructions. The handler commits every iteration (RCX, RSI, RDI). After each chunk of at most 4096 iterations,
+ * and after every single iteration that did not go through mem_bulk_read() or mem_bulk_write() (which give NULL
+ * whenever iterations have to be looked at one by one), it asks rep_should_stop(). When that holds and iterations are
+ * left, it sets cpu->in_rep, cpu->rip = op_rip() and does OP_EXIT: the run loop then does not count the instruction and
+ * enters it again later. When the instruction completes it ends with OP_NEXT and counts once. At least one iteration is
+ * done before the first question. An op with OPF_REP or OPF_REPNE is made the last of its block by the decoder.
+ */
+static inline bool rep_should_stop(const struct cpu *cpu)
+{
+	if (unlikely(cpu->kicked | cpu->rep_step | cpu->rep_break))
+		return true;
+	return unlikely(cpu->rep_stop_armed) && cpu->gpr[R_RCX] == cpu->rep_stop_rcx &&
+	       op_rip(cpu, cpu->op) == cpu->rep_stop_rip;
+}
+
 /* ---- what the parts offer one another ---- */
 /* mode.c: after a change of CS, SS, data segments, CR0, EFER, EFLAGS.VM, CPL, EFLAGS.AC, CR4: recompute mode,
  * cpl-dependent TLB, ea_base. Cheap enough to call on every such change. */
@@ -309,6 +348,7 @@ void mmu_flush_all(struct cpu *cpu);			   /* every translation */
 void mmu_flush_nonglobal(struct cpu *cpu);		   /* MOV CR3 */
 void mmu_flush_page(struct cpu *cpu, uint64_t linear);	   /* INVLPG */
 void mmu_flush_code_writes(struct cpu *cpu, uint64_t gpa); /* page got cached code: set TLB_CODE in write tags */
+void mmu_debug_changed(struct cpu *cpu);		   /* after writes to DR0..DR3, DR7 */
 /* Loads PDPTEs from CR3 under PAE; false when a reserved bit is set (caller raises #GP). */
 bool mmu_load_pdptes(struct cpu *cpu, uint64_t cr3);
 

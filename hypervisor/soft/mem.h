@@ -22,17 +22,20 @@ void mem_probe_read(struct cpu *cpu, uint64_t lin, unsigned size);
 void sys_read(struct cpu *cpu, uint64_t lin, void *data, unsigned size);
 void sys_write(struct cpu *cpu, uint64_t lin, const void *data, unsigned size);
 
+/* The same for 1, 2, 4 or 8 bytes as a number. */
+uint64_t mem_read_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, bool rmw);
+void mem_write_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, uint64_t v);
+
 #define MEM_ACCESSORS(bits)                                                                       \
 	static inline uint##bits##_t mem_ld##bits(struct cpu *cpu, uint64_t lin)                  \
 	{                                                                                         \
 		const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];      \
 		uint##bits##_t v;                                                                 \
                                                                                                   \
-		if (likely(e->rd == ((lin + sizeof(v) - 1) & PAGE_MASK) &&                        \
-			   (sizeof(v) == 1 || ((lin ^ (lin + sizeof(v) - 1)) & PAGE_MASK) == 0))) \
+		if (likely(e->rd == (lin & PAGE_MASK) && (lin & 0xfff) <= PAGE_SIZE - sizeof(v))) \
 			memcpy(&v, (const void *)(lin + e->addend), sizeof(v));                   \
 		else                                                                              \
-			mem_read_slow(cpu, lin, &v, sizeof(v), false);                            \
+			v = (uint##bits##_t)mem_read_slow_int(cpu, lin, sizeof(v), false);        \
 		return v;                                                                         \
 	}                                                                                         \
 	/* Load that a store to the same address follows. */                                      \
@@ -41,22 +44,20 @@ void sys_write(struct cpu *cpu, uint64_t lin, const void *data, unsigned size);
 		const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];      \
 		uint##bits##_t v;                                                                 \
                                                                                                   \
-		if (likely(e->wr == ((lin + sizeof(v) - 1) & PAGE_MASK) && e->rd == e->wr &&      \
-			   (sizeof(v) == 1 || ((lin ^ (lin + sizeof(v) - 1)) & PAGE_MASK) == 0))) \
+		if (likely(e->wr == (lin & PAGE_MASK) && (lin & 0xfff) <= PAGE_SIZE - sizeof(v))) \
 			memcpy(&v, (const void *)(lin + e->addend), sizeof(v));                   \
 		else                                                                              \
-			mem_read_slow(cpu, lin, &v, sizeof(v), true);                             \
+			v = (uint##bits##_t)mem_read_slow_int(cpu, lin, sizeof(v), true);         \
 		return v;                                                                         \
 	}                                                                                         \
 	static inline void mem_st##bits(struct cpu *cpu, uint64_t lin, uint##bits##_t v)          \
 	{                                                                                         \
 		const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];      \
                                                                                                   \
-		if (likely(e->wr == ((lin + sizeof(v) - 1) & PAGE_MASK) &&                        \
-			   (sizeof(v) == 1 || ((lin ^ (lin + sizeof(v) - 1)) & PAGE_MASK) == 0))) \
+		if (likely(e->wr == (lin & PAGE_MASK) && (lin & 0xfff) <= PAGE_SIZE - sizeof(v))) \
 			memcpy((void *)(lin + e->addend), &v, sizeof(v));                         \
 		else                                                                              \
-			mem_write_slow(cpu, lin, &v, sizeof(v));                                  \
+			mem_write_slow_int(cpu, lin, sizeof(v), v);                               \
 	}
 
 MEM_ACCESSORS(8)
@@ -94,6 +95,28 @@ static inline void mem_st128(struct cpu *cpu, uint64_t lin, const void *data)
 		memcpy((void *)(lin + e->addend), data, 16);
 	else
 		mem_write_slow(cpu, lin, data, 16);
+}
+
+/*
+ * For REP handlers: host address of linear address `lin` when the rest of its page can be read (written) through it
+ * without further checks, else NULL: then do one iteration with mem_ld and mem_st and ask rep_should_stop().
+ */
+static inline const uint8_t *mem_bulk_read(const struct cpu *cpu, uint64_t lin)
+{
+	const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+
+	if (e->rd != (lin & PAGE_MASK) || cpu->rep_stop_armed || cpu->rep_step)
+		return NULL;
+	return (const uint8_t *)(lin + e->addend);
+}
+
+static inline uint8_t *mem_bulk_write(const struct cpu *cpu, uint64_t lin)
+{
+	const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+
+	if (e->wr != (lin & PAGE_MASK) || cpu->rep_stop_armed || cpu->rep_step)
+		return NULL;
+	return (uint8_t *)(lin + e->addend);
 }
 
 /* Effective address (offset) of the op's memory operand, at its address size. */
