@@ -42,6 +42,8 @@ struct live_hooks {
 	/* Before a sync point is made: may append inputs of its own (controls, INPUT_FLUSH_TLB); returns how many. The
 	 * data must stay valid until applied(). */
 	size_t (*inputs)(void *ctx, struct machine *m, struct input *in, size_t max);
+	/* True when a sync point is wanted even though nothing enters (an output waits for its record). */
+	bool (*wants_sync)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */
 	void (*pace)(void *ctx, struct machine *m);
 };

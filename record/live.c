@@ -1,0 +1,661 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/live.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hypervisor/clock.h"
+
+#define NS_PER_S	1000000000ull
+#define SLICE_NS	5000000ull /* the vCPU comes by at least this often, in virtual time */
+#define DRIFT_NS	100000ull  /* virtual time is re-anchored when it is off by more */
+#define FRAMES_PER_SYNC 64
+#define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
+#define CONSOLE_CHUNK	1024
+#define CONSOLE_BUFFER	4096
+#define SOURCES		(MACHINE_NICS + MACHINE_CONSOLES)
+
+/* Descriptor of one NIC or console in the poller's set. */
+struct live_source_fd {
+	int fd;	     /* as last added, or -1 */
+	bool always; /* epoll does not take it (a regular file): ready whenever there is room */
+	bool ended;  /* end of input */
+};
+
+struct live_console_out {
+	uint8_t data[CONSOLE_BUFFER];
+	size_t len;
+};
+
+struct live {
+	struct live_config cfg;
+	struct machine *m;
+	struct input_source source;
+
+	/* the poller */
+	pthread_t poller;
+	bool poller_started;
+	int epfd, wakefd, stopfd;
+	atomic_bool stop, ready, idle;
+	struct live_source_fd src[SOURCES]; /* NICs first, then consoles */
+
+	/* time */
+	uint64_t mono_base; /* monotonic ns at virtual time 0 */
+	uint64_t busy_mono; /* monotonic ns and count where the present busy stretch began */
+	uint64_t busy_count;
+	uint32_t rate;
+	uint64_t next_epoch;  /* virtual ns */
+	uint64_t next_digest; /* count */
+
+	/* the sync point under construction */
+	bool started;
+	uint64_t seq;
+	struct input in[SYNC_INPUTS_MAX];
+	size_t nin;
+	uint8_t arena[ARENA_SIZE];
+	size_t arena_used;
+
+	struct live_console_out out[MACHINE_CONSOLES + 1]; /* the last one: debug console */
+	struct live_stats stats;
+};
+
+static uint64_t mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- outputs ---- */
+
+static struct live_console *live_console_for(struct live *l, const struct output *out, size_t *slot)
+{
+	if (out->kind == OUTPUT_DEBUG) {
+		*slot = MACHINE_CONSOLES;
+		return l->cfg.debug;
+	}
+	*slot = out->port;
+	return out->port < MACHINE_CONSOLES ? l->cfg.console[out->port] : NULL;
+}
+
+static void live_send_frame(struct live *l, const struct output *out)
+{
+	struct nic *nic = out->port < MACHINE_NICS ? l->cfg.nic[out->port] : NULL;
+
+	if (!nic)
+		return;
+	l->stats.tx_packets++;
+	if (nic->ops->send(nic, out->data, out->len) < 0)
+		l->stats.tx_errors++;
+}
+
+void live_emit(struct live *l, const struct output *out)
+{
+	struct live_console *c;
+	size_t slot;
+
+	if (out->kind == OUTPUT_NET_TX) {
+		live_send_frame(l, out);
+		return;
+	}
+	c = live_console_for(l, out, &slot);
+	l->stats.console_out += out->len;
+	if (c)
+		c->write(c->ctx, out->data, out->len);
+}
+
+static void live_flush_slot(struct live *l, size_t slot)
+{
+	struct live_console *c = slot == MACHINE_CONSOLES ? l->cfg.debug : l->cfg.console[slot];
+	struct live_console_out *o = &l->out[slot];
+
+	if (c && o->len)
+		c->write(c->ctx, o->data, o->len);
+	o->len = 0;
+}
+
+static void live_flush(struct live *l)
+{
+	for (size_t i = 0; i <= MACHINE_CONSOLES; i++)
+		live_flush_slot(l, i);
+}
+
+/* Serial ports speak byte by byte; the host is told in pieces: at sync points, or when the buffer is full. */
+static void live_sink_emit(void *ctx, const struct output *out)
+{
+	struct live *l = ((struct live_sink *)ctx)->live;
+	size_t slot;
+
+	if (!l)
+		return;
+	if (out->kind == OUTPUT_NET_TX) {
+		live_send_frame(l, out);
+		return;
+	}
+	if (!live_console_for(l, out, &slot))
+		return;
+	l->stats.console_out += out->len;
+	for (size_t i = 0; i < out->len; i++) {
+		if (l->out[slot].len == CONSOLE_BUFFER)
+			live_flush_slot(l, slot);
+		l->out[slot].data[l->out[slot].len++] = out->data[i];
+	}
+}
+
+struct output_sink live_sink_ops(struct live_sink *s)
+{
+	return (struct output_sink){ .ctx = s, .emit = live_sink_emit };
+}
+
+void live_sink_attach(struct live_sink *s, struct live *l)
+{
+	s->live = l;
+}
+
+/* ---- waiting for the host ---- */
+
+static int live_fd_of(const struct live *l, size_t i)
+{
+	if (i < MACHINE_NICS)
+		return l->cfg.nic[i] ? l->cfg.nic[i]->ops->fd(l->cfg.nic[i]) : -1;
+	i -= MACHINE_NICS;
+	return l->cfg.console[i] ? l->cfg.console[i]->fd(l->cfg.console[i]->ctx) : -1;
+}
+
+/* Watches source i until it is ready once. */
+static void live_arm(struct live *l, size_t i)
+{
+	struct live_source_fd *s = &l->src[i];
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = (uint32_t)i };
+	int fd = s->ended ? -1 : live_fd_of(l, i);
+
+	if (s->fd >= 0 && s->fd != fd)
+		epoll_ctl(l->epfd, EPOLL_CTL_DEL, s->fd, NULL);
+	s->fd = fd;
+	s->always = false;
+	if (fd < 0)
+		return;
+	if (epoll_ctl(l->epfd, EPOLL_CTL_MOD, fd, &ev) == 0)
+		return;
+	if (errno == ENOENT && epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) == 0)
+		return;
+	s->always = errno == EPERM;
+}
+
+static void live_poke(struct live *l)
+{
+	uint64_t one = 1;
+
+	machine_kick(l->m);
+	if (atomic_load(&l->idle) && write(l->wakefd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void *live_poller(void *arg)
+{
+	struct live *l = arg;
+	struct epoll_event ev[SOURCES + 1];
+
+	while (!atomic_load(&l->stop)) {
+		int n = epoll_wait(l->epfd, ev, SOURCES + 1, -1);
+
+		if (n < 0 && errno != EINTR)
+			break;
+		if (n <= 0)
+			continue;
+		atomic_store(&l->ready, true);
+		live_poke(l);
+	}
+	return NULL;
+}
+
+void live_wake(struct live *l)
+{
+	uint64_t one = 1;
+
+	atomic_store(&l->ready, true);
+	machine_kick(l->m);
+	if (write(l->wakefd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void live_stop(struct live *l)
+{
+	uint64_t one = 1;
+
+	atomic_store(&l->stop, true);
+	live_wake(l);
+	if (write(l->stopfd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* Blocks for at most ns (UINT64_MAX: without limit), until a source is ready or live_wake(). */
+static void live_wait(struct live *l, uint64_t ns)
+{
+	struct pollfd p[2] = { { .fd = l->wakefd, .events = POLLIN }, { .fd = l->epfd, .events = POLLIN } };
+	struct timespec ts = { .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
+	uint64_t start = mono_ns(), drained;
+
+	atomic_store(&l->idle, true);
+	if (!atomic_load(&l->ready) && !atomic_load(&l->stop)) {
+		int n = ppoll(p, 2, ns == UINT64_MAX ? NULL : &ts, NULL);
+
+		if (n > 0)
+			atomic_store(&l->ready, true);
+	}
+	atomic_store(&l->idle, false);
+	if (read(l->wakefd, &drained, sizeof(drained)) < 0)
+		drained = 0;
+	l->stats.idle_ns += mono_ns() - start;
+}
+
+/* ---- collecting inputs ---- */
+
+static struct input *live_add(struct live *l, enum input_kind kind)
+{
+	struct input *in = &l->in[l->nin++];
+
+	*in = (struct input){ .kind = kind };
+	return in;
+}
+
+/* Room for one more input, with some kept for the hooks' and the digest. */
+static bool live_has_room(const struct live *l, size_t bytes)
+{
+	return l->nin < SYNC_INPUTS_MAX - 32 && l->arena_used + bytes <= ARENA_SIZE;
+}
+
+static bool live_collect_nic(struct live *l, size_t port)
+{
+	struct nic *nic = l->cfg.nic[port];
+
+	for (unsigned i = 0; nic && i < FRAMES_PER_SYNC; i++) {
+		uint8_t *p = l->arena + l->arena_used;
+		struct input *in;
+		ssize_t n;
+
+		if (!live_has_room(l, NIC_FRAME_MAX))
+			return true;
+		n = nic->ops->recv(nic, p, NIC_FRAME_MAX);
+		if (n <= 0)
+			return false;
+		l->stats.rx_packets++;
+		in = live_add(l, INPUT_NET_RX);
+		in->port = (uint8_t)port;
+		in->data = p;
+		in->len = (size_t)n;
+		l->arena_used += (size_t)n;
+	}
+	return nic != NULL;
+}
+
+static bool live_collect_console(struct live *l, size_t port)
+{
+	struct live_source_fd *s = &l->src[MACHINE_NICS + port];
+	struct live_console *c = l->cfg.console[port];
+	size_t room = c && !s->ended ? machine_console_room(l->m, (unsigned)port) : 0;
+	uint8_t *p = l->arena + l->arena_used;
+	struct input *in;
+	ssize_t n;
+
+	if (!room || !live_has_room(l, CONSOLE_CHUNK))
+		return false;
+	n = c->read(c->ctx, p, room < CONSOLE_CHUNK ? room : CONSOLE_CHUNK);
+	if (n == 0)
+		s->ended = true;
+	if (n <= 0)
+		return false;
+	l->stats.console_in += (uint64_t)n;
+	in = live_add(l, INPUT_CONSOLE);
+	in->port = (uint8_t)port;
+	in->data = p;
+	in->len = (size_t)n;
+	l->arena_used += (size_t)n;
+	return false;
+}
+
+static bool live_any_always(const struct live *l)
+{
+	for (size_t i = 0; i < SOURCES; i++) {
+		if (l->src[i].always && !l->src[i].ended)
+			return true;
+	}
+	return false;
+}
+
+/* Everything that waits on the host side becomes an input; the rest is watched again. */
+static void live_collect(struct live *l)
+{
+	bool more = false;
+
+	if (!atomic_exchange(&l->ready, false) && !live_any_always(l))
+		return;
+	for (size_t i = 0; i < MACHINE_NICS; i++)
+		more |= live_collect_nic(l, i);
+	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
+		live_collect_console(l, i);
+	for (size_t i = 0; i < SOURCES; i++) {
+		bool full = i >= MACHINE_NICS && !machine_console_room(l->m, (unsigned)(i - MACHINE_NICS));
+
+		if (!full)
+			live_arm(l, i);
+	}
+	if (more) {
+		atomic_store(&l->ready, true);
+		machine_kick(l->m);
+	}
+}
+
+/* A console that had no room is watched again as soon as the guest has read. */
+static void live_rearm_consoles(struct live *l)
+{
+	for (size_t i = 0; i < MACHINE_CONSOLES; i++) {
+		struct live_source_fd *s = &l->src[MACHINE_NICS + i];
+
+		if (l->cfg.console[i] && !s->ended && machine_console_room(l->m, (unsigned)i))
+			live_arm(l, MACHINE_NICS + i);
+	}
+}
+
+/* ---- time ---- */
+
+static uint64_t live_host_now(const struct live *l)
+{
+	return mono_ns() - l->mono_base;
+}
+
+/* What an instruction really takes, from the stretch since the last look; a quarter of the news goes in at a time. */
+static void live_learn_rate(struct live *l, uint64_t count)
+{
+	uint64_t now = mono_ns(), n = count - l->busy_count, r;
+
+	if (n < 20000)
+		return;
+	r = (uint64_t)(((unsigned __int128)(now - l->busy_mono) << CLOCK_RATE_SHIFT) / n);
+	if (r < CLOCK_RATE_ONE / 16)
+		r = CLOCK_RATE_ONE / 16;
+	if (r > CLOCK_RATE_ONE * 64ull)
+		r = CLOCK_RATE_ONE * 64ull;
+	l->rate = (uint32_t)((l->rate * 3ull + r) / 4);
+	l->busy_mono = now;
+	l->busy_count = count;
+}
+
+static void live_busy_from_here(struct live *l, uint64_t count)
+{
+	l->busy_mono = mono_ns();
+	l->busy_count = count;
+}
+
+/* The anchor is the first input of its sync point. */
+static void live_set_anchor(struct live *l, uint64_t ns, uint32_t rate)
+{
+	memmove(l->in + 1, l->in, l->nin * sizeof(l->in[0]));
+	l->nin++;
+	l->in[0] = (struct input){ .kind = INPUT_ANCHOR, .a = ns, .b = rate };
+}
+
+/* Follows the host's clock: forward by an anchor, back by running slower until the host has caught up. */
+static void live_anchor_host(struct live *l, uint64_t count)
+{
+	uint64_t v = machine_now(l->m), h = live_host_now(l);
+	uint32_t slow = l->rate - l->rate / 8;
+
+	live_learn_rate(l, count);
+	if (h > v + DRIFT_NS)
+		live_set_anchor(l, h, l->rate);
+	else if (v > h + DRIFT_NS && machine_clock(l->m)->rate > slow)
+		live_set_anchor(l, v, slow ? slow : 1);
+}
+
+/* ---- the source ---- */
+
+static uint64_t live_count(const struct live *l)
+{
+	struct engine *e = machine_engine(l->m);
+
+	return e->ops->count(e);
+}
+
+static void live_until(void *ctx, struct machine *m, struct landmark *until)
+{
+	struct live *l = ctx;
+	struct clock *clk = machine_clock(m);
+	uint64_t count = live_count(l), deadline = machine_next_deadline(m), slice, limit = UINT64_MAX;
+
+	*until = (struct landmark){ .count = count };
+	if (!l->started)
+		return;
+	if (deadline != CLOCK_NEVER)
+		limit = clock_count_at(clk, deadline);
+	slice = clock_count_at(clk, clock_ns_at(clk, count) + SLICE_NS);
+	if (slice < limit && l->cfg.clock == LIVE_CLOCK_HOST)
+		limit = slice;
+	if (l->next_digest && l->next_digest < limit)
+		limit = l->next_digest;
+	if (l->next_epoch && clock_count_at(clk, l->next_epoch) < limit)
+		limit = clock_count_at(clk, l->next_epoch);
+	until->count = limit < count ? count : limit;
+}
+
+static bool live_has_sources(const struct live *l)
+{
+	for (size_t i = 0; i < SOURCES; i++) {
+		if (!l->src[i].ended && live_fd_of(l, i) >= 0)
+			return true;
+	}
+	return l->cfg.hooks.inputs != NULL;
+}
+
+/*
+ * The vCPU is in HLT and there is nothing to do: waits until an input, a wake-up or the next timer; false when none of
+ * them can ever come. In virtual time the next timer is due at once, so this waits for inputs only.
+ */
+static bool live_idle(struct live *l)
+{
+	uint64_t deadline = machine_next_deadline(l->m), now = live_host_now(l);
+
+	if (deadline == CLOCK_NEVER && !live_has_sources(l))
+		return false;
+	live_rearm_consoles(l);
+	if (deadline > now && !(live_any_always(l) && machine_console_room(l->m, 0)))
+		live_wait(l, deadline == CLOCK_NEVER ? UINT64_MAX : deadline - now);
+	live_busy_from_here(l, live_count(l));
+	return true;
+}
+
+static void live_anchor(struct live *l, enum sync_reason why, uint64_t count)
+{
+	uint64_t deadline = machine_next_deadline(l->m);
+
+	if (l->cfg.clock == LIVE_CLOCK_HOST)
+		live_anchor_host(l, count);
+	else if (why == SYNC_IDLE && deadline != CLOCK_NEVER && deadline > machine_now(l->m))
+		live_set_anchor(l, deadline, CLOCK_RATE_ONE);
+}
+
+static void live_add_digest(struct live *l, uint64_t now, uint64_t count)
+{
+	bool due = false;
+
+	if (l->next_epoch && now >= l->next_epoch) {
+		l->next_epoch = now - now % l->cfg.epoch_ns + l->cfg.epoch_ns;
+		due = true;
+	}
+	if (l->next_digest && count >= l->next_digest) {
+		l->next_digest = count - count % l->cfg.digest_count + l->cfg.digest_count;
+		due = true;
+	}
+	if (due)
+		live_add(l, INPUT_DIGEST);
+}
+
+/* First sync point: the generator's seed and where virtual time starts. */
+static void live_begin(struct live *l, uint64_t count)
+{
+	uint64_t now = machine_now(l->m);
+	struct input *in;
+
+	l->started = true;
+	l->mono_base = mono_ns() - now;
+	live_busy_from_here(l, count);
+	in = live_add(l, INPUT_SEED);
+	in->data = l->cfg.seed;
+	in->len = sizeof(l->cfg.seed);
+	live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : CLOCK_RATE_ONE);
+	if (l->cfg.epoch_ns)
+		l->next_epoch = now - now % l->cfg.epoch_ns + l->cfg.epoch_ns;
+	if (l->cfg.digest_count)
+		l->next_digest = count - count % l->cfg.digest_count + l->cfg.digest_count;
+}
+
+/* Everything that enters here but the anchor and the digest. */
+static void live_gather(struct live *l)
+{
+	const struct live_hooks *h = &l->cfg.hooks;
+
+	l->nin = 0;
+	l->arena_used = 0;
+	live_collect(l);
+	if (h->inputs)
+		l->nin += h->inputs(h->ctx, l->m, l->in + l->nin, SYNC_INPUTS_MAX - 2 - l->nin);
+}
+
+static bool live_wants_sync(const struct live *l)
+{
+	const struct live_hooks *h = &l->cfg.hooks;
+
+	return h->wants_sync && h->wants_sync(h->ctx);
+}
+
+/* True when there is a reason for a sync point: an input, a timer that is due by the clock that counts, a wish. */
+static bool live_something(const struct live *l, enum sync_reason why)
+{
+	uint64_t now = machine_now(l->m), deadline = machine_next_deadline(l->m);
+
+	if (l->cfg.clock == LIVE_CLOCK_HOST && why == SYNC_IDLE && live_host_now(l) > now)
+		now = live_host_now(l);
+	if (l->cfg.clock == LIVE_CLOCK_VIRTUAL && why == SYNC_IDLE && deadline != CLOCK_NEVER)
+		now = deadline;
+	return l->nin || deadline <= now || live_wants_sync(l);
+}
+
+static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
+				   struct sync_point *sp)
+{
+	struct live *l = ctx;
+	bool first = !l->started, something;
+
+	live_flush(l);
+	if (l->cfg.hooks.pace)
+		l->cfg.hooks.pace(l->cfg.hooks.ctx, m);
+	do {
+		if (atomic_load(&l->stop))
+			return SYNC_END;
+		live_gather(l);
+		something = live_something(l, why);
+		if (!something && !first && why == SYNC_IDLE && !live_idle(l))
+			return SYNC_END;
+	} while (!something && !first && why == SYNC_IDLE);
+	if (first)
+		live_begin(l, at->count);
+	else
+		live_anchor(l, why, at->count);
+	live_add_digest(l, l->nin && l->in[0].kind == INPUT_ANCHOR ? l->in[0].a : machine_now(m), at->count);
+	if (!something && !l->nin)
+		return SYNC_AGAIN;
+	l->stats.sync_points++;
+	*sp = (struct sync_point){ .seq = l->seq++, .at = *at, .input = l->in, .n = l->nin };
+	return SYNC_APPLY;
+}
+
+static bool live_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	struct live *l = ctx;
+
+	return !l->cfg.hooks.applied || l->cfg.hooks.applied(l->cfg.hooks.ctx, m, sp, digest);
+}
+
+const struct input_source *live_source(struct live *l)
+{
+	return &l->source;
+}
+
+static int live_start_poller(struct live *l, struct err *err)
+{
+	struct epoll_event wake = { .events = EPOLLIN };
+	sigset_t all, old;
+	int ret;
+
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->stopfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->epfd < 0 || l->wakefd < 0 || l->stopfd < 0 || epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->stopfd, &wake) < 0)
+		return err_set(err, errno, "cannot set up event polling: %s", strerror(errno));
+	for (size_t i = 0; i < SOURCES; i++)
+		live_arm(l, i);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&l->poller, NULL, live_poller, l);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		return err_set(err, ret, "cannot start the poller thread: %s", strerror(ret));
+	l->poller_started = true;
+	return 0;
+}
+
+struct live *live_create(const struct live_config *config, struct machine *m, struct err *err)
+{
+	struct live *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	l->cfg = *config;
+	l->m = m;
+	l->seq = config->next_seq ? config->next_seq : 1;
+	l->rate = 4 * CLOCK_RATE_ONE;
+	l->epfd = l->wakefd = l->stopfd = -1;
+	for (size_t i = 0; i < SOURCES; i++)
+		l->src[i].fd = -1;
+	l->source = (struct input_source){ .ctx = l, .until = live_until, .next = live_next, .applied = live_applied };
+	if (live_start_poller(l, err) < 0) {
+		live_destroy(l);
+		return NULL;
+	}
+	return l;
+}
+
+void live_destroy(struct live *l)
+{
+	if (!l)
+		return;
+	if (l->poller_started) {
+		live_stop(l);
+		pthread_join(l->poller, NULL);
+	}
+	live_flush(l);
+	if (l->epfd >= 0)
+		close(l->epfd);
+	if (l->wakefd >= 0)
+		close(l->wakefd);
+	if (l->stopfd >= 0)
+		close(l->stopfd);
+	free(l);
+}
+
+void live_get_stats(const struct live *l, struct live_stats *s)
+{
+	*s = l->stats;
+}
