@@ -52,6 +52,7 @@ void machine_destroy(struct machine *m);
 enum machine_end {
 	MACHINE_ENDED,	  /* the source said SYNC_END */
 	MACHINE_POWEROFF, /* guest powered off, or halted for good (HLT with interrupts off) */
+	MACHINE_RESET,	  /* guest asked for a reset, which this machine answers by ending */
 	MACHINE_EXIT,	  /* debug exit port: machine_exit_code() */
 	MACHINE_TRIPLE,	  /* triple fault */
 	MACHINE_STUCK,	  /* no instruction can retire any more */
@@ -74,7 +75,15 @@ uint64_t machine_next_deadline(const struct machine *m); /* virtual ns, or CLOCK
 struct clock *machine_clock(struct machine *m);
 /* Bytes that console `port` can take now without losing any: a live source feeds no more than that. */
 size_t machine_console_room(const struct machine *m, unsigned port);
-/* Disk requests under way; a live source collects host errors from the backends before a deadline. */
+/* Whether NIC `port` would take the frame now (link, filter): what it would not take need not become an input. */
+bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *frame, size_t len);
+/*
+ * For a live source, before a sync point at virtual time ns: waits for the host's disk I/O that falls due by then and
+ * turns its errors into inputs of that sync point. Returns their number.
+ */
+size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max);
+/* True when a disk's host I/O failed (or, replayed, did not fail) other than its inputs say: the machine must stop. */
+bool machine_disk_fault(const struct machine *m, unsigned *port, int *error);
 
 /* State of everything but RAM: engine state, clock, devices, generator. Valid between two calls of next(). */
 void machine_save(struct machine *m, struct buf *out);

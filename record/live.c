@@ -290,6 +290,10 @@ static bool live_collect_nic(struct live *l, size_t port)
 		if (n <= 0)
 			return false;
 		l->stats.rx_packets++;
+		if (!machine_wants_frame(l->m, (unsigned)port, p, (size_t)n)) {
+			l->stats.rx_dropped_host++;
+			continue;
+		}
 		in = live_add(l, INPUT_NET_RX);
 		in->port = (uint8_t)port;
 		in->data = p;
@@ -528,7 +532,7 @@ static void live_gather(struct live *l)
 	l->arena_used = 0;
 	live_collect(l);
 	if (h->inputs)
-		l->nin += h->inputs(h->ctx, l->m, l->in + l->nin, SYNC_INPUTS_MAX - 2 - l->nin);
+		l->nin += h->inputs(h->ctx, l->m, l->in + l->nin, SYNC_INPUTS_MAX - 12 - l->nin);
 }
 
 static bool live_wants_sync(const struct live *l)
@@ -548,6 +552,12 @@ static bool live_something(const struct live *l, enum sync_reason why)
 	if (l->cfg.clock == LIVE_CLOCK_VIRTUAL && why == SYNC_IDLE && deadline != CLOCK_NEVER)
 		now = deadline;
 	return l->nin || deadline <= now || live_wants_sync(l);
+}
+
+/* Virtual time at the sync point under construction. */
+static uint64_t live_time_here(const struct live *l)
+{
+	return l->nin && l->in[0].kind == INPUT_ANCHOR ? l->in[0].a : machine_now(l->m);
 }
 
 static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
@@ -571,7 +581,8 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 		live_begin(l, at->count);
 	else
 		live_anchor(l, why, at->count);
-	live_add_digest(l, l->nin && l->in[0].kind == INPUT_ANCHOR ? l->in[0].a : machine_now(m), at->count);
+	l->nin += machine_disk_errors(m, live_time_here(l), l->in + l->nin, 8);
+	live_add_digest(l, live_time_here(l), at->count);
 	if (!something && !l->nin)
 		return SYNC_AGAIN;
 	l->stats.sync_points++;

@@ -100,6 +100,10 @@ struct pci_host {
 	uint32_t address; /* 0xcf8 */
 	struct pci_device *slot[PCI_SLOTS];
 	struct pci_device bridge;
+	/* The reset control register hides at port 0xcf9, among ours: byte accesses there go to its owner, if any. */
+	uint8_t (*cf9_read)(void *ctx);
+	void (*cf9_write)(void *ctx, uint8_t value);
+	void *cf9_ctx;
 };
 
 /* Registers ports 0xcf8 to 0xcff. False when they are taken. */

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The machine's life: creation, the run loop, and what a sync point does.
+ *
+ * The loop is a function of the machine's state and of what the source hands out, nothing else. An interrupt is
+ * injected at the first boundary where the CPU accepts it after the controller asked; both are decided by instructions
+ * and sync points, so it needs no record of its own.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hypervisor/cpustate.h"
+#include "hypervisor/machine_private.h"
+
+/* ---- what the engine calls ---- */
+
+static uint32_t machine_port_read(void *ctx, uint16_t port, unsigned size)
+{
+	return (uint32_t)bus_read(&((struct machine *)ctx)->bus, BUS_PORT, port, size);
+}
+
+static void machine_port_write(void *ctx, uint16_t port, unsigned size, uint32_t value)
+{
+	bus_write(&((struct machine *)ctx)->bus, BUS_PORT, port, size, value);
+}
+
+static uint64_t machine_mmio_read(void *ctx, uint64_t gpa, unsigned size)
+{
+	return bus_read(&((struct machine *)ctx)->bus, BUS_MMIO, gpa, size);
+}
+
+static void machine_mmio_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
+{
+	bus_write(&((struct machine *)ctx)->bus, BUS_MMIO, gpa, size, value);
+}
+
+static uint64_t machine_time(void *ctx)
+{
+	return clock_now(&((struct machine *)ctx)->clock);
+}
+
+static uint64_t machine_random(void *ctx)
+{
+	return generator_next(&((struct machine *)ctx)->generator);
+}
+
+/* ---- effects of devices ---- */
+
+static uint64_t machine_count(void *ctx)
+{
+	const struct machine *m = ctx;
+
+	return m->engine->ops->count(m->engine);
+}
+
+/* A deadline moved: the engine may have been told to run past it. */
+static void machine_deadline_changed(void *ctx)
+{
+	struct machine *m = ctx;
+
+	if (clock_next_deadline(&m->clock) != m->deadline)
+		m->engine->ops->bus_stop(m->engine);
+}
+
+static void machine_intr(void *ctx, bool level)
+{
+	struct machine *m = ctx;
+
+	m->intr = level;
+	if (m->engine)
+		m->engine->ops->window(m->engine, level);
+}
+
+void machine_end_soon(struct machine *m, enum machine_end end)
+{
+	m->wants_end = true;
+	m->end = end;
+	m->engine->ops->bus_stop(m->engine);
+}
+
+static void machine_debug_exit(void *ctx, uint8_t code)
+{
+	struct machine *m = ctx;
+
+	m->exit_code = code;
+	machine_end_soon(m, MACHINE_EXIT);
+}
+
+static void machine_guest_reset(void *ctx)
+{
+	machine_end_soon(ctx, MACHINE_RESET);
+}
+
+void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data, size_t len)
+{
+	struct output out = { .kind = kind, .port = port, .data = data, .len = len };
+
+	if (!m->sink.emit)
+		return;
+	out.count = m->engine->ops->count(m->engine);
+	out.ns = clock_now(&m->clock);
+	m->sink.emit(m->sink.ctx, &out);
+}
+
+static void machine_uart_tx(void *ctx, const uint8_t *data, size_t n)
+{
+	machine_output(ctx, OUTPUT_CONSOLE, 0, data, n);
+}
+
+static void machine_debug_tx(void *ctx, const uint8_t *data, size_t n)
+{
+	machine_output(ctx, OUTPUT_DEBUG, 0, data, n);
+}
+
+/* ---- creation ---- */
+
+void machine_device_add(struct machine *m, const struct device_ops *ops, void *dev, unsigned number)
+{
+	struct machine_device *d = &m->device[m->ndevices];
+	size_t n = strlen(ops->name);
+
+	must(m->ndevices < MACHINE_DEVICES && n < sizeof(d->name) - 2);
+	*d = (struct machine_device){ .ops = ops, .dev = dev };
+	memcpy(d->name, ops->name, n);
+	if (number)
+		d->name[n] = (char)('0' + number);
+	m->ndevices++;
+}
+
+static struct irq_line machine_irq(struct machine *m, unsigned line)
+{
+	return (struct irq_line){ .set = i8259_set_irq, .ctx = &m->pic, .line = line };
+}
+
+/* The chips of the board, in the order of reset, save and digest of machine version 1. */
+static void machine_board_init(struct machine *m)
+{
+	i8259_init(&m->pic, &m->bus, machine_intr, m);
+	machine_device_add(m, &i8259_ops, &m->pic, 0);
+	i8254_init(&m->pit, &m->bus, &m->clock, machine_irq(m, 0));
+	machine_device_add(m, &i8254_ops, &m->pit, 0);
+	rtc_init(&m->rtc, &m->bus, &m->clock, machine_irq(m, 8), m->config.rtc_epoch, m->memory.low_size,
+		 m->memory.high_size);
+	machine_device_add(m, &rtc_ops, &m->rtc, 0);
+	uart_init(&m->uart, &m->bus, UART_COM1, &m->clock, machine_irq(m, 4), machine_uart_tx, m);
+	machine_device_add(m, &uart_ops, &m->uart, 0);
+	reset_init(&m->reset, &m->bus, machine_guest_reset, m);
+	machine_device_add(m, &reset_ops, &m->reset, 0);
+	debugport_init(&m->debugport, &m->bus, machine_debug_exit, machine_debug_tx, m);
+	machine_device_add(m, &debugport_ops, &m->debugport, 0);
+}
+
+static int machine_engine_create(struct machine *m, const struct engine_ops *ops, struct err *err)
+{
+	const struct engine_bus bus = {
+		.ctx = m,
+		.port_read = machine_port_read,
+		.port_write = machine_port_write,
+		.mmio_read = machine_mmio_read,
+		.mmio_write = machine_mmio_write,
+		.time_ns = machine_time,
+		.random = machine_random,
+	};
+
+	m->engine = ops->create(&m->memory, &bus, err);
+	if (!m->engine)
+		return -1;
+	m->memory.engine = m->engine;
+	m->clock.count = machine_count;
+	m->clock.count_ctx = m;
+	m->clock.changed = machine_deadline_changed;
+	m->clock.changed_ctx = m;
+	return 0;
+}
+
+/* All devices, and what firmware would have set up before the kernel starts. */
+static void machine_reset_devices(struct machine *m)
+{
+	for (size_t i = 0; i < m->ndevices; i++)
+		m->device[i].ops->reset(m->device[i].dev);
+	bus_write(&m->bus, BUS_PORT, 0x4d0, 1, m->level_irqs & 0xff);
+	bus_write(&m->bus, BUS_PORT, 0x4d1, 1, m->level_irqs >> 8);
+}
+
+static int machine_config_check(const struct machine_config *c, struct err *err)
+{
+	if (c->version != MACHINE_VERSION)
+		return err_set(err, EINVAL, "machine version %u: this program knows version %u only", c->version,
+			       MACHINE_VERSION);
+	if (c->nnics > MACHINE_NICS)
+		return err_set(err, EINVAL, "%u NICs: at most %u", c->nnics, MACHINE_NICS);
+	if (c->ndisks > MACHINE_DISKS)
+		return err_set(err, EINVAL, "%u disks: at most %u", c->ndisks, MACHINE_DISKS);
+	return 0;
+}
+
+struct machine *machine_create(const struct machine_config *config, const struct engine_ops *engine,
+			       struct disk_backend *const *disks, const struct output_sink *sink, struct err *err)
+{
+	struct machine *m;
+
+	if (machine_config_check(config, err) < 0)
+		return NULL;
+	m = calloc(1, sizeof(*m));
+	if (!m) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	m->config = *config;
+	m->sink = *sink;
+	m->memory.fd = -1;
+	bus_init(&m->bus);
+	clock_init(&m->clock);
+	generator_init(&m->generator);
+	if (memory_init(&m->memory, config->memory, err) < 0 || machine_engine_create(m, engine, err) < 0)
+		goto fail;
+	machine_board_init(m);
+	if (machine_virtio_init(m, disks, err) < 0)
+		goto fail;
+	machine_reset_devices(m);
+	return m;
+fail:
+	machine_destroy(m);
+	return NULL;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	machine_virtio_fini(m);
+	if (m->engine)
+		m->engine->ops->destroy(m->engine);
+	memory_fini(&m->memory);
+	buf_free(&m->scratch);
+	free(m);
+}
+
+/* ---- sync points ---- */
+
+static int apply_anchor(struct machine *m, const struct input *in)
+{
+	return in->b <= UINT32_MAX ? clock_anchor(&m->clock, in->a, (uint32_t)in->b) : -EINVAL;
+}
+
+static int apply_net_rx(struct machine *m, const struct input *in)
+{
+	if (in->port >= m->config.nnics)
+		return -EINVAL;
+	machine_virtio_net_rx(m, in->port, in->data, in->len);
+	return 0;
+}
+
+static int apply_console(struct machine *m, const struct input *in)
+{
+	if (in->port == 0)
+		uart_receive(&m->uart, in->data, in->len);
+	else if (in->port == 1 && m->config.virtio_console)
+		machine_virtio_console_rx(m, in->data, in->len);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int apply_seed(struct machine *m, const struct input *in)
+{
+	if (in->len != GENERATOR_SEED_LEN)
+		return -EINVAL;
+	generator_seed(&m->generator, in->data);
+	return 0;
+}
+
+static int apply_disk_error(struct machine *m, const struct input *in)
+{
+	return in->b > 0 && in->b < 4096 ? machine_virtio_disk_error(m, in->port, in->a, (int)in->b) : -EINVAL;
+}
+
+static int control_flip_bit(struct machine *m, uint64_t bit)
+{
+	uint64_t offset = bit / 8;
+	uint8_t v;
+
+	if (offset >= m->memory.size)
+		return -EINVAL;
+	v = m->memory.base[offset] ^ (uint8_t)(1u << bit % 8);
+	return memory_write(&m->memory, memory_gpa(&m->memory, offset), &v, 1) ? 0 : -EINVAL;
+}
+
+static int control_flip_reg(struct machine *m, uint64_t which)
+{
+	struct cpu_state s;
+
+	if (which >= 16 * 64)
+		return -EINVAL;
+	m->engine->ops->get_state(m->engine, &s);
+	s.gpr[which / 64] ^= 1ull << which % 64;
+	return m->engine->ops->set_state(m->engine, &s, NULL);
+}
+
+static int apply_control(struct machine *m, const struct input *in)
+{
+	switch (in->a) {
+	case CONTROL_STOP:
+		machine_end_soon(m, MACHINE_STOPPED);
+		return 0;
+	case CONTROL_RESET:
+		machine_end_soon(m, MACHINE_RESET);
+		return 0;
+	case CONTROL_NMI:
+		m->engine->ops->inject_nmi(m->engine);
+		return 0;
+	case CONTROL_FLIP_BIT:
+		return control_flip_bit(m, in->b);
+	case CONTROL_FLIP_REG:
+		return control_flip_reg(m, in->b);
+	case CONTROL_BALLOON:
+	case CONTROL_LINK:
+	case CONTROL_ANNOUNCE:
+		return machine_virtio_control(m, (enum control_command)in->a, in->port, in->b);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int apply_flush_tlb(struct machine *m, const struct input *in)
+{
+	m->engine->ops->flush_tlb(m->engine);
+	return 0;
+}
+
+/* The digest comes after the timers: machine_apply() computes it last. */
+static int apply_digest(struct machine *m, const struct input *in)
+{
+	return 0;
+}
+
+static int (*const apply[INPUT_KIND_END_])(struct machine *m, const struct input *in) = {
+	[INPUT_ANCHOR] = apply_anchor,	     [INPUT_NET_RX] = apply_net_rx,	    [INPUT_CONSOLE] = apply_console,
+	[INPUT_SEED] = apply_seed,	     [INPUT_DISK_ERROR] = apply_disk_error, [INPUT_CONTROL] = apply_control,
+	[INPUT_FLUSH_TLB] = apply_flush_tlb, [INPUT_DIGEST] = apply_digest,
+};
+
+/* Applies a sync point; *digest is set when it asked for one. A record may be forged: every field is checked. */
+static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_t *digest, struct err *err)
+{
+	bool wants_digest = false;
+
+	*digest = 0;
+	m->syncs++;
+	for (size_t i = 0; i < sp->n; i++) {
+		const struct input *in = &sp->input[i];
+		int ret = -EINVAL;
+
+		if (in->kind > 0 && in->kind < INPUT_KIND_END_ && apply[in->kind] && !wants_digest)
+			ret = apply[in->kind](m, in);
+		if (ret < 0)
+			return err_set(err, -ret, "record %llu: input %zu (kind %d) cannot be applied",
+				       (unsigned long long)sp->seq, i, in->kind);
+		wants_digest |= in->kind == INPUT_DIGEST;
+	}
+	clock_expire(&m->clock);
+	if (wants_digest)
+		*digest = machine_digest(m);
+	return 0;
+}
+
+/* ---- running ---- */
+
+/* What run() does after an exit of the engine. */
+enum step { STEP_ON, STEP_SYNC, STEP_END };
+
+struct exit_rule {
+	enum step step;
+	enum sync_reason why;
+	enum machine_end end;
+};
+
+static const struct exit_rule exit_rules[ENGINE_EXIT_COUNT_] = {
+	[ENGINE_EXIT_UNTIL] = { .step = STEP_SYNC, .why = SYNC_UNTIL },
+	[ENGINE_EXIT_KICK] = { .step = STEP_SYNC, .why = SYNC_KICK },
+	[ENGINE_EXIT_HALT] = { .step = STEP_SYNC, .why = SYNC_IDLE },
+	[ENGINE_EXIT_WINDOW] = { .step = STEP_ON },
+	[ENGINE_EXIT_BUS] = { .step = STEP_ON },
+	[ENGINE_EXIT_SHUTDOWN] = { .step = STEP_END, .end = MACHINE_TRIPLE },
+	[ENGINE_EXIT_STUCK] = { .step = STEP_END, .end = MACHINE_STUCK },
+	[ENGINE_EXIT_ERROR] = { .step = STEP_END, .end = MACHINE_FAILED },
+};
+
+/* Hands a pending interrupt to the CPU when it takes one now; else asks to be told when. */
+static void machine_interrupt(struct machine *m)
+{
+	const struct engine_ops *ops = m->engine->ops;
+
+	if (!m->intr)
+		return;
+	if (ops->can_interrupt(m->engine)) {
+		m->injected++;
+		ops->inject(m->engine, i8259_ack(&m->pic));
+	}
+	ops->window(m->engine, m->intr);
+}
+
+/* True when the vCPU sits in HLT and can never leave it: interrupts are off. */
+static bool machine_halted_for_good(struct machine *m)
+{
+	struct cpu_state s;
+
+	if (m->engine->ops->can_interrupt(m->engine))
+		return false;
+	m->engine->ops->get_state(m->engine, &s);
+	return s.halted && !(s.rflags & 0x200);
+}
+
+/* One sync point. Returns true to go on, else *end says how the run ended. */
+static bool machine_sync(struct machine *m, const struct input_source *src, enum sync_reason why, enum machine_end *end,
+			 struct err *err)
+{
+	struct sync_point sp = { 0 };
+	struct landmark at;
+	uint64_t digest;
+
+	if (why == SYNC_IDLE && machine_halted_for_good(m)) {
+		*end = MACHINE_POWEROFF;
+		return false;
+	}
+	m->engine->ops->landmark(m->engine, &at);
+	switch (src->next(src->ctx, m, why, &at, &sp)) {
+	case SYNC_AGAIN:
+		return true;
+	case SYNC_END:
+		*end = MACHINE_ENDED;
+		return false;
+	case SYNC_APPLY:
+		break;
+	}
+	*end = MACHINE_DIVERGED;
+	if (machine_apply(m, &sp, &digest, err) < 0)
+		return false;
+	return !src->applied || src->applied(src->ctx, m, &sp, digest);
+}
+
+enum machine_end machine_run(struct machine *m, const struct input_source *src, struct err *err)
+{
+	enum machine_end end = MACHINE_FAILED;
+
+	for (;;) {
+		struct landmark until;
+		const struct exit_rule *rule;
+		enum engine_exit_kind kind;
+
+		if (m->wants_end) {
+			m->wants_end = false;
+			return m->end;
+		}
+		machine_interrupt(m);
+		src->until(src->ctx, m, &until);
+		m->deadline = clock_next_deadline(&m->clock);
+		kind = m->engine->ops->run(m->engine, &until);
+		m->exits[kind]++;
+		rule = &exit_rules[kind];
+		if (rule->step == STEP_END) {
+			if (kind == ENGINE_EXIT_ERROR)
+				err_set(err, EIO, "engine %s: %s", m->engine->ops->name,
+					m->engine->ops->last_error(m->engine));
+			return rule->end;
+		}
+		if (rule->step == STEP_SYNC && !m->wants_end && !machine_sync(m, src, rule->why, &end, err))
+			return end;
+	}
+}
+
+void machine_kick(struct machine *m)
+{
+	m->engine->ops->kick(m->engine);
+}
+
+/* ---- small questions ---- */
+
+unsigned machine_exit_code(const struct machine *m)
+{
+	return m->exit_code;
+}
+
+const struct machine_config *machine_get_config(const struct machine *m)
+{
+	return &m->config;
+}
+
+struct memory *machine_memory(struct machine *m)
+{
+	return &m->memory;
+}
+
+struct engine *machine_engine(struct machine *m)
+{
+	return m->engine;
+}
+
+struct clock *machine_clock(struct machine *m)
+{
+	return &m->clock;
+}
+
+uint64_t machine_now(const struct machine *m)
+{
+	return clock_now(&m->clock);
+}
+
+uint64_t machine_next_deadline(const struct machine *m)
+{
+	return clock_next_deadline(&m->clock);
+}
+
+size_t machine_console_room(const struct machine *m, unsigned port)
+{
+	if (port == 0)
+		return uart_room(&m->uart);
+	return port == 1 && m->config.virtio_console ? machine_virtio_console_room(m) : 0;
+}
+
+static const char *const exit_names[ENGINE_EXIT_COUNT_] = {
+	[ENGINE_EXIT_UNTIL] = "exit_until", [ENGINE_EXIT_KICK] = "exit_kick",
+	[ENGINE_EXIT_HALT] = "exit_halt",   [ENGINE_EXIT_WINDOW] = "exit_window",
+	[ENGINE_EXIT_BUS] = "exit_bus",	    [ENGINE_EXIT_SHUTDOWN] = "exit_shutdown",
+	[ENGINE_EXIT_STUCK] = "exit_stuck", [ENGINE_EXIT_ERROR] = "exit_error",
+};
+
+static size_t stat_add(struct engine_stat *stats, size_t n, size_t max, const char *name, uint64_t value)
+{
+	if (n < max)
+		stats[n] = (struct engine_stat){ .name = name, .value = value };
+	return n + 1;
+}
+
+size_t machine_stats(const struct machine *m, struct engine_stat *stats, size_t max)
+{
+	size_t n = 0;
+
+	n = stat_add(stats, n, max, "instructions", m->engine->ops->count(m->engine));
+	n = stat_add(stats, n, max, "virtual_ns", clock_now(&m->clock));
+	n = stat_add(stats, n, max, "sync_points", m->syncs);
+	n = stat_add(stats, n, max, "interrupts_injected", m->injected);
+	for (size_t i = 0; i < ENGINE_EXIT_COUNT_; i++)
+		n = stat_add(stats, n, max, exit_names[i], m->exits[i]);
+	n = stat_add(stats, n, max, "unclaimed_port", m->bus.unclaimed[BUS_PORT]);
+	n = stat_add(stats, n, max, "unclaimed_mmio", m->bus.unclaimed[BUS_MMIO]);
+	return n + m->engine->ops->stats(m->engine, n < max ? stats + n : NULL, n < max ? max - n : 0);
+}

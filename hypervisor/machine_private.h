@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inside of struct machine, for the files machine*.c alone. */
+#ifndef HYPERVISOR_MACHINE_PRIVATE_H
+#define HYPERVISOR_MACHINE_PRIVATE_H
+
+#include "hypervisor/bus.h"
+#include "hypervisor/clock.h"
+#include "hypervisor/device.h"
+#include "hypervisor/devices/debugport.h"
+#include "hypervisor/devices/i8254.h"
+#include "hypervisor/devices/i8259.h"
+#include "hypervisor/devices/reset.h"
+#include "hypervisor/devices/rtc.h"
+#include "hypervisor/devices/uart.h"
+#include "hypervisor/generator.h"
+#include "hypervisor/machine.h"
+
+#define MACHINE_DEVICES 24
+
+struct machine_device {
+	const struct device_ops *ops;
+	void *dev;
+	char name[24]; /* ops->name, with a number where there are several */
+};
+
+/* A virtio device's port number, so that its output says where it comes from. */
+struct machine_port {
+	struct machine *m;
+	uint8_t port;
+};
+
+struct machine {
+	struct machine_config config;
+	struct memory memory;
+	struct bus bus;
+	struct clock clock;
+	struct generator generator;
+	struct engine *engine;
+	struct output_sink sink;
+
+	struct i8259 pic;
+	struct i8254 pit;
+	struct rtc rtc;
+	struct uart uart;
+	struct reset reset;
+	struct debugport debugport;
+	struct machine_virtio *virtio; /* PCI and everything on it: machine_virtio.c */
+
+	struct machine_device device[MACHINE_DEVICES];
+	size_t ndevices;
+
+	uint16_t level_irqs; /* inputs that firmware makes level-triggered */
+	bool intr;	     /* INT output of the interrupt controller */
+	bool wants_end;	     /* `end` says how: debug exit, reset */
+	enum machine_end end;
+	unsigned exit_code;
+	uint64_t deadline; /* earliest timer when the engine was last entered */
+
+	uint64_t digest; /* last one: the chain */
+	struct digest_part part[MACHINE_DEVICES + 4];
+	size_t nparts;
+	void (*on_dirty)(void *ctx, uint64_t offset, const void *page, uint64_t hash);
+	void *on_dirty_ctx;
+	struct buf scratch;
+
+	uint64_t exits[ENGINE_EXIT_COUNT_];
+	uint64_t syncs, injected;
+};
+
+/* Registers a device for reset, save, restore and digest; the order is part of the machine version. */
+void machine_device_add(struct machine *m, const struct device_ops *ops, void *dev, unsigned number);
+void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data, size_t len);
+/* Ends the run after the instruction under way. */
+void machine_end_soon(struct machine *m, enum machine_end end);
+
+/* machine_virtio.c */
+int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err);
+void machine_virtio_fini(struct machine *m);
+void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len);
+void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len);
+size_t machine_virtio_console_room(const struct machine *m);
+int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error);
+int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg);
+
+#endif

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The machine's PCI bus and the virtio devices on it: wiring, and the inputs that are meant for them. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hypervisor/devices/pci.h"
+#include "hypervisor/devices/virtio_balloon.h"
+#include "hypervisor/devices/virtio_blk.h"
+#include "hypervisor/devices/virtio_console.h"
+#include "hypervisor/devices/virtio_net.h"
+#include "hypervisor/devices/virtio_pci.h"
+#include "hypervisor/devices/virtio_rng.h"
+#include "hypervisor/machine_private.h"
+
+struct machine_virtio {
+	struct pci_host pci;
+	struct machine_port netport[MACHINE_NICS];
+	struct virtio_net net[MACHINE_NICS];
+	struct virtio_pci net_pci[MACHINE_NICS];
+	struct virtio_blk blk[MACHINE_DISKS];
+	struct virtio_pci blk_pci[MACHINE_DISKS];
+	unsigned nblk; /* initialised ones */
+	struct virtio_console console;
+	struct virtio_pci console_pci;
+	struct virtio_rng rng;
+	struct virtio_pci rng_pci;
+	struct virtio_balloon balloon;
+	struct virtio_pci balloon_pci;
+};
+
+static void net_tx(void *ctx, const uint8_t *frame, size_t len)
+{
+	struct machine_port *p = ctx;
+
+	machine_output(p->m, OUTPUT_NET_TX, p->port, frame, len);
+}
+
+static void console_tx(void *ctx, const uint8_t *data, size_t len)
+{
+	machine_output(ctx, OUTPUT_CONSOLE, 1, data, len);
+}
+
+static uint64_t rng_random(void *ctx)
+{
+	return generator_next(&((struct machine *)ctx)->generator);
+}
+
+static bool add_nics(struct machine *m)
+{
+	struct machine_virtio *v = m->virtio;
+
+	for (unsigned i = 0; i < m->config.nnics; i++) {
+		struct virtio_net_effects fx = { .tx = net_tx, .ctx = &v->netport[i] };
+
+		v->netport[i] = (struct machine_port){ .m = m, .port = (uint8_t)i };
+		virtio_net_init(&v->net[i], &m->memory, m->config.mac[i], &fx);
+		if (!virtio_pci_init(&v->net_pci[i], &v->net[i].virtio, &v->pci, PCI_SLOT_NET + i))
+			return false;
+		machine_device_add(m, &virtio_net_ops, &v->net[i], i);
+	}
+	return true;
+}
+
+static bool add_disks(struct machine *m, struct disk_backend *const *disks)
+{
+	struct machine_virtio *v = m->virtio;
+
+	for (unsigned i = 0; i < m->config.ndisks; i++) {
+		char serial[] = "twinstep-disk0";
+
+		serial[sizeof(serial) - 2] = (char)('0' + i);
+		virtio_blk_init(&v->blk[i], &m->memory, &m->clock, disks[i], serial);
+		v->nblk++;
+		if (!virtio_pci_init(&v->blk_pci[i], &v->blk[i].virtio, &v->pci, PCI_SLOT_DISK + i))
+			return false;
+		machine_device_add(m, &virtio_blk_ops, &v->blk[i], i);
+	}
+	return true;
+}
+
+static bool add_console(struct machine *m)
+{
+	struct machine_virtio *v = m->virtio;
+	struct virtio_console_effects fx = { .tx = console_tx, .ctx = m };
+
+	if (!m->config.virtio_console)
+		return true;
+	virtio_console_init(&v->console, &m->memory, &fx);
+	machine_device_add(m, &virtio_console_ops, &v->console, 0);
+	return virtio_pci_init(&v->console_pci, &v->console.virtio, &v->pci, PCI_SLOT_CONSOLE);
+}
+
+static bool add_rng_and_balloon(struct machine *m)
+{
+	struct machine_virtio *v = m->virtio;
+
+	virtio_rng_init(&v->rng, &m->memory, rng_random, m);
+	machine_device_add(m, &virtio_rng_ops, &v->rng, 0);
+	virtio_balloon_init(&v->balloon, &m->memory, NULL);
+	machine_device_add(m, &virtio_balloon_ops, &v->balloon, 0);
+	return virtio_pci_init(&v->rng_pci, &v->rng.virtio, &v->pci, PCI_SLOT_RNG) &&
+	       virtio_pci_init(&v->balloon_pci, &v->balloon.virtio, &v->pci, PCI_SLOT_BALLOON);
+}
+
+static void machine_cf9_write(void *ctx, uint8_t value)
+{
+	reset_cf9_write(&((struct machine *)ctx)->reset, value);
+}
+
+static uint8_t machine_cf9_read(void *ctx)
+{
+	return reset_cf9_read(&((struct machine *)ctx)->reset);
+}
+
+int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err)
+{
+	struct irq_line link[PCI_LINKS];
+	struct machine_virtio *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return err_set(err, ENOMEM, "out of memory");
+	m->virtio = v;
+	for (unsigned i = 0; i < PCI_LINKS; i++) {
+		link[i] = (struct irq_line){ .set = i8259_set_irq, .ctx = &m->pic, .line = pci_link_irq[i] };
+		m->level_irqs |= (uint16_t)(1u << pci_link_irq[i]);
+	}
+	if (!pci_init(&v->pci, &m->bus, link))
+		return err_set(err, EBUSY, "the ports of the PCI bus are taken");
+	v->pci.cf9_read = machine_cf9_read;
+	v->pci.cf9_write = machine_cf9_write;
+	v->pci.cf9_ctx = m;
+	machine_device_add(m, &pci_ops, &v->pci, 0);
+	if (!add_nics(m) || !add_disks(m, disks) || !add_console(m) || !add_rng_and_balloon(m))
+		return err_set(err, EBUSY, "a PCI slot is taken twice");
+	return 0;
+}
+
+void machine_virtio_fini(struct machine *m)
+{
+	for (unsigned i = 0; m->virtio && i < m->virtio->nblk; i++)
+		virtio_blk_fini(&m->virtio->blk[i]);
+	free(m->virtio);
+	m->virtio = NULL;
+}
+
+void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len)
+{
+	virtio_net_receive(&m->virtio->net[port], frame, len);
+}
+
+bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *frame, size_t len)
+{
+	return port < m->config.nnics && virtio_net_wants(&m->virtio->net[port], frame, len);
+}
+
+void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len)
+{
+	virtio_console_input(&m->virtio->console, data, len);
+}
+
+size_t machine_virtio_console_room(const struct machine *m)
+{
+	return virtio_console_room(&m->virtio->console);
+}
+
+int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error)
+{
+	return port < m->virtio->nblk ? virtio_blk_set_error(&m->virtio->blk[port], request, error) : -EINVAL;
+}
+
+int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg)
+{
+	struct machine_virtio *v = m->virtio;
+
+	if (cmd == CONTROL_BALLOON) {
+		if (arg > m->memory.pages)
+			return -EINVAL;
+		virtio_balloon_set_target(&v->balloon, (uint32_t)arg);
+		return 0;
+	}
+	if (port >= m->config.nnics)
+		return -EINVAL;
+	if (cmd == CONTROL_LINK)
+		virtio_net_set_link(&v->net[port], arg != 0);
+	else
+		virtio_net_announce(&v->net[port]);
+	return 0;
+}
+
+#define DUE_MAX 64
+
+static size_t disk_errors(struct virtio_blk *b, unsigned port, uint64_t ns, struct input *in, size_t max)
+{
+	uint64_t number[DUE_MAX];
+	size_t due, n = 0;
+
+	do {
+		due = virtio_blk_due(b, ns, number, DUE_MAX);
+		for (size_t i = 0; i < due; i++) {
+			int error = virtio_blk_wait(b, number[i]);
+
+			if (error && n < max)
+				in[n++] = (struct input){ .kind = INPUT_DISK_ERROR,
+							  .port = (uint8_t)port,
+							  .a = number[i],
+							  .b = (uint64_t)error };
+		}
+	} while (due == DUE_MAX && n < max);
+	return n;
+}
+
+size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < m->virtio->nblk; i++)
+		n += disk_errors(&m->virtio->blk[i], i, ns, in + n, max - n);
+	return n;
+}
+
+/* An error of the host's disk that no input announced: the guest was told another story than its image. */
+bool machine_disk_fault(const struct machine *m, unsigned *port, int *error)
+{
+	for (unsigned i = 0; i < m->virtio->nblk; i++) {
+		if (m->virtio->blk[i].host_fault) {
+			*port = i;
+			*error = m->virtio->blk[i].host_fault;
+			return true;
+		}
+	}
+	return false;
+}
