@@ -53,6 +53,8 @@ unit: $(UNITBIN)
 check-unit: $(UNITBIN)
 	$(Q)tests/run $(UNITBIN)
 
+include tests/isa/rules.mk tests/guest/rules.mk
+
 GUEST := $(BUILD)/guest/initramfs
 GUESTSRC := $(wildcard tools/guest/*)
 
