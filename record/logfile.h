@@ -103,6 +103,8 @@ const char *log_reader_cut(const struct log_reader *r);
 int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n, struct err *err);
 /* The next frame read is the mark's. */
 int log_reader_seek(struct log_reader *r, const struct log_mark *mark, struct err *err);
+/* Fills in where the next frame is (offset, chain, seq): for log_reader_seek(). */
+void log_reader_here(const struct log_reader *r, struct log_mark *mark);
 uint64_t log_reader_size(const struct log_reader *r);
 
 /* XXH3 of a file's content. */

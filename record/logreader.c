@@ -317,6 +317,13 @@ int log_reader_seek(struct log_reader *r, const struct log_mark *mark, struct er
 	return 0;
 }
 
+void log_reader_here(const struct log_reader *r, struct log_mark *mark)
+{
+	mark->offset = r->offset;
+	mark->chain = r->chain;
+	mark->seq = r->seq;
+}
+
 static int add_mark(struct log_reader *r, const struct log_mark *m)
 {
 	struct log_mark *p = realloc(r->mark, (r->nmarks + 1) * sizeof(*p));
