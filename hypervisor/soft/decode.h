@@ -42,7 +42,17 @@ struct binding_table {
 };
 
 /* One per semantics file; decode.c lists them. */
-extern const struct binding_table int_bindings;	   /* alu, mov, shift, bits, muldiv, stack, branch, string */
+extern const struct binding_table alu_bindings;
+extern const struct binding_table mov_bindings;
+extern const struct binding_table xchg_bindings;
+extern const struct binding_table shift_bindings;
+extern const struct binding_table bits_bindings;
+extern const struct binding_table muldiv_bindings;
+extern const struct binding_table bcd_bindings;
+extern const struct binding_table stack_bindings;
+extern const struct binding_table branch_bindings;
+extern const struct binding_table string_bindings;
+extern const struct binding_table misc_bindings;   /* flag bits, hints, fences */
 extern const struct binding_table system_bindings; /* system, segment, privilege and port instructions */
 extern const struct binding_table x87_bindings;
 extern const struct binding_table mmx_bindings;
