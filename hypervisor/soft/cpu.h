@@ -158,11 +158,6 @@ struct lazy_flags {
 #define OPF_HIGH1    (1u << 6)	/* r1 likewise */
 #define OPF_MEM	     (1u << 7)	/* has a memory operand */
 #define OPF_FLAT     (1u << 8)	/* ... in 64-bit mode with 64-bit address size: no truncation, no segment checks */
-#define OPF_REP	     (1u << 3)	/* F3 */
-#define OPF_REPNE    (1u << 4)	/* F2 */
-#define OPF_HIGH0    (1u << 5)	/* r0 is AH, CH, DH or BH (r0 holds 0..3) */
-#define OPF_HIGH1    (1u << 6)	/* r1 likewise */
-#define OPF_MEM	     (1u << 7)	/* has a memory operand */
 #define OPF_STACK    (1u << 9)	/* accesses the stack besides (PUSH, CALL ...) */
 #define OPF_BRANCH   (1u << 10) /* near branch: ends its block, but changes nothing that acceptance of events needs */
 #define OPF_NOSTEP   (1u << 11) /* INT n, SYSCALL ...: no single-step trap after it when it cleared TF */
@@ -252,6 +247,7 @@ struct cpu {
 	struct event_state event;	     /* restored event, delivered before anything else */
 	const struct block *block;	     /* the block under way, NULL when an op runs alone */
 	uint32_t paging_bits;		     /* CR0, CR4, EFER bits that the TLBs were filled under (mode.c) */
+	uint64_t deliver_count;		     /* count when the last event was delivered */
 	uint64_t large_lo, large_hi;	     /* linear range that holds every large page in the TLBs (mmu.c) */
 
 	jmp_buf escape; /* cpu_raise() and restarts leave handlers here; the value says which */
@@ -275,6 +271,10 @@ struct cpu {
 
 	struct tlb_entry tlbs[MMU_COUNT][TLB_SIZE];
 	struct itlb_entry itlb[2][TLB_SIZE]; /* by CPL 3 or not */
+	uint32_t tlb_used[MMU_COUNT + 2];    /* groups of entries that were filled since the last flush (mmu.c) */
+
+	struct op one[2];	   /* the op that runs alone */
+	struct op partial[64 + 1]; /* the first ops of a block that is longer than the count allows */
 
 	struct memory *mem;
 	struct engine_bus bus;
@@ -351,6 +351,16 @@ void mmu_flush_code_writes(struct cpu *cpu, uint64_t gpa); /* page got cached co
 void mmu_debug_changed(struct cpu *cpu);		   /* after writes to DR0..DR3, DR7 */
 /* Loads PDPTEs from CR3 under PAE; false when a reserved bit is set (caller raises #GP). */
 bool mmu_load_pdptes(struct cpu *cpu, uint64_t cr3);
+
+/* Guest physical page of the code at a linear address, through the ITLB; raises #PF or #GP. */
+uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin);
+/* Makes every following write mark its page dirty again. */
+void mmu_rearm_dirty(struct cpu *cpu);
+/* Leaves the handler; the run loop executes the instruction again, alone. Nothing may have been committed. */
+_Noreturn void cpu_restart(struct cpu *cpu);
+
+/* Values of cpu->escape. */
+enum { ESCAPE_FAULT = 1, ESCAPE_RESTART };
 
 /* block.c */
 void block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len); /* RAM was written */

@@ -74,6 +74,9 @@ static inline bool opnd_is_imm(const struct decoded *d, unsigned i)
 	return i < d->ins.operand_count_visible && d->opnd[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 }
 
+/* Builds the tables; before the first decode_op(), any number of times. */
+void decode_init(void);
+
 enum decode_result {
 	DECODE_OK,
 	DECODE_SHORT, /* the instruction goes on past `avail` bytes */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "hypervisor/engine.h"
+
+/* In the order of preference of "auto". */
+static const struct engine_ops *const engines[] = {
+	&soft_engine_ops,
+};
+
+#define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
+
+static const struct engine_ops *first_available(struct err *err)
+{
+	for (size_t i = 0; i < ENGINE_COUNT; i++) {
+		if (!engines[i]->unavailable())
+			return engines[i];
+	}
+	err_set(err, ENODEV, "no engine can run on this host");
+	return NULL;
+}
+
+const struct engine_ops *engine_find(const char *name, struct err *err)
+{
+	if (strcmp(name, "auto") == 0)
+		return first_available(err);
+	for (size_t i = 0; i < ENGINE_COUNT; i++) {
+		const char *why;
+
+		if (strcmp(engines[i]->name, name) != 0)
+			continue;
+		why = engines[i]->unavailable();
+		if (!why)
+			return engines[i];
+		err_set(err, ENODEV, "engine %s cannot run here: %s", name, why);
+		return NULL;
+	}
+	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, vmx)", name);
+	return NULL;
+}

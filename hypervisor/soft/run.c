@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The run loop.
+ *
+ * At a boundary (between two instructions) boundary() decides whether run() ends there and delivers what is pending;
+ * then instructions run until something happens that may concern events: either whole blocks, one after the other, as
+ * long as they end with near branches, or one instruction alone (the careful way) when anything has to be looked at
+ * after it: TF, RF, breakpoints, an interrupt shadow, a kick that came while events were being delivered.
+ *
+ * cpu->count is exact at block boundaries. A handler that faults leaves by longjmp; leave_op() then adds the
+ * instructions of the block before the faulting one. Slow accesses in the middle of a block leave the same way before
+ * anything was committed (cpu_restart()), and the instruction runs again alone.
+ *
+ * "Fresh" boundary: an instruction retired since the last event was delivered. Only fresh boundaries (and those inside
+ * REP) are named by a landmark, so kicks and bus stops wait for one. A guest whose exceptions fault for ever has none;
+ * that is ENGINE_EXIT_STUCK.
+ */
+#include <string.h>
+
+#include "hypervisor/soft/block.h"
+#include "hypervisor/soft/decode.h"
+#include "hypervisor/soft/run.h"
+
+#define STUCK_DELIVERIES 1000000u
+
+#define DR6_BS (1u << 14)
+
+/* ---- leaving a handler ---- */
+void cpu_raise(struct cpu *cpu, enum vector vec, uint32_t err)
+{
+	cpu->fault.vec = vec;
+	cpu->fault.err = err;
+	longjmp(cpu->escape, ESCAPE_FAULT);
+}
+
+void cpu_raise_pf(struct cpu *cpu, uint64_t linear, uint32_t err)
+{
+	cpu->fault.cr2 = linear;
+	cpu_raise(cpu, VEC_PF, err);
+}
+
+void cpu_restart(struct cpu *cpu)
+{
+	longjmp(cpu->escape, ESCAPE_RESTART);
+}
+
+static uint64_t wrap_rip(const struct cpu *cpu, uint64_t rip)
+{
+	return (cpu->mode & MODE_SIZE) == MODE_64 ? rip : (uint32_t)rip;
+}
+
+/* Makes count and RIP those of the boundary before the op that was left. */
+static void leave_op(struct cpu *cpu)
+{
+	if (cpu->op) {
+		cpu->count += cpu->op->index_in_block;
+		cpu->rip = wrap_rip(cpu, op_rip(cpu, cpu->op));
+	}
+	cpu->op = NULL;
+	cpu->block = NULL;
+	cpu->single = cpu->rep_step = false;
+}
+
+/* ---- events ---- */
+static bool has_error_code(enum vector vec)
+{
+	return vec == VEC_DF || (vec >= VEC_TS && vec <= VEC_PF) || vec == VEC_AC;
+}
+
+static bool is_fresh(const struct cpu *cpu)
+{
+	return !cpu->undelivered || cpu->deliver_count != cpu->count;
+}
+
+static void deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool has_err, uint32_t err)
+{
+	if (is_fresh(cpu))
+		cpu->undelivered = 0;
+	cpu->undelivered++;
+	cpu->deliver_count = cpu->count;
+	cpu->halted = false;
+	cpu->single = true;
+	intr_deliver(cpu, type, vector, has_err, err);
+	cpu->single = false;
+	cpu->shadow = cpu->shadow_movss = false;
+	cpu->in_rep = false;
+}
+
+static void deliver_fault(struct cpu *cpu)
+{
+	leave_op(cpu);
+	cpu->stats.exceptions++;
+	if (cpu->fault.vec == VEC_PF)
+		cpu->cr2 = cpu->fault.cr2;
+	deliver(cpu, EVENT_EXCEPTION, (uint8_t)cpu->fault.vec, has_error_code(cpu->fault.vec), cpu->fault.err);
+}
+
+static void deliver_debug_trap(struct cpu *cpu)
+{
+	cpu->dr[6] |= cpu->db_dr6;
+	cpu->db_pending = false;
+	cpu->db_dr6 = 0;
+	cpu->stats.exceptions++;
+	deliver(cpu, EVENT_EXCEPTION, VEC_DB, false, 0);
+}
+
+static void deliver_restored(struct cpu *cpu)
+{
+	static const enum event_type type[8] = {
+		[0] = EVENT_EXTERNAL, [2] = EVENT_NMI,	[3] = EVENT_EXCEPTION,
+		[4] = EVENT_SOFT_INT, [5] = EVENT_INT1, [6] = EVENT_INT3,
+	};
+	struct event_state e = cpu->event;
+
+	cpu->event.valid = false;
+	deliver(cpu, type[e.type & 7], e.vector, e.has_error, e.error);
+}
+
+bool soft_can_interrupt(const struct cpu *cpu)
+{
+	return (cpu->rflags & FL_IF) && !cpu->shadow && !cpu->shutdown && !cpu->intr_pending && !cpu->nmi_pending &&
+	       !cpu->db_pending && !cpu->event.valid;
+}
+
+/* Delivers the first event that can be delivered now; false when there is none. */
+static bool deliver_pending(struct cpu *cpu)
+{
+	if (cpu->event.valid) {
+		deliver_restored(cpu);
+	} else if (cpu->db_pending && !cpu->shadow_movss) {
+		deliver_debug_trap(cpu);
+	} else if (cpu->nmi_pending && !cpu->nmi_blocked && !cpu->shadow_movss) {
+		cpu->nmi_pending = false;
+		cpu->nmi_blocked = true;
+		cpu->stats.interrupts++;
+		deliver(cpu, EVENT_NMI, VEC_NMI, false, 0);
+	} else if (cpu->intr_pending && (cpu->rflags & FL_IF) && !cpu->shadow) {
+		cpu->intr_pending = false;
+		cpu->stats.interrupts++;
+		deliver(cpu, EVENT_EXTERNAL, cpu->intr_vector, false, 0);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* ---- boundaries ---- */
+static bool until_reached(const struct cpu *cpu, const struct landmark *until)
+{
+	if (cpu->count != until->count)
+		return cpu->count > until->count;
+	return !until->in_rep || (cpu->rip == until->rip && cpu->gpr[R_RCX] == until->rcx);
+}
+
+static bool take_kick(struct cpu *cpu)
+{
+	if (!cpu->kicked || !(is_fresh(cpu) || cpu->in_rep || cpu->halted))
+		return false;
+	cpu->kicked = 0;
+	return true;
+}
+
+static bool take_stop(struct cpu *cpu)
+{
+	if (!cpu->stop_wanted || !is_fresh(cpu) || cpu->in_rep)
+		return false;
+	cpu->stop_wanted = false;
+	return true;
+}
+
+/* Does run() end here? */
+static bool boundary_exit(struct cpu *cpu, const struct landmark *until, enum engine_exit_kind *kind)
+{
+	if (until_reached(cpu, until))
+		*kind = ENGINE_EXIT_UNTIL;
+	else if (cpu->shutdown)
+		*kind = ENGINE_EXIT_SHUTDOWN;
+	else if (cpu->undelivered >= STUCK_DELIVERIES && !is_fresh(cpu))
+		*kind = ENGINE_EXIT_STUCK;
+	else if (take_kick(cpu))
+		*kind = ENGINE_EXIT_KICK;
+	else if (take_stop(cpu))
+		*kind = ENGINE_EXIT_BUS;
+	else if (cpu->window_wanted && soft_can_interrupt(cpu))
+		*kind = ENGINE_EXIT_WINDOW;
+	else if (cpu->halted && !cpu->intr_pending && !cpu->event.valid && !cpu->db_pending &&
+		 !(cpu->nmi_pending && !cpu->nmi_blocked))
+		*kind = ENGINE_EXIT_HALT;
+	else
+		return false;
+	return true;
+}
+
+/* ---- one instruction ---- */
+static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n)
+{
+	uint64_t gpa = mmu_fetch_page(cpu, lin) | (lin & ~PAGE_MASK);
+	uint64_t room = PAGE_SIZE - (lin & ~PAGE_MASK), off = memory_offset(cpu->mem, gpa);
+
+	if (n > room)
+		n = (unsigned)room;
+	if (off != UINT64_MAX) {
+		memcpy(buf, cpu->mem->base + off, n);
+		return n;
+	}
+	for (unsigned i = 0; i < n; i++)
+		buf[i] = (uint8_t)cpu->bus.mmio_read(cpu->bus.ctx, gpa + i, 1);
+	return n;
+}
+
+/* An instruction that no block can hold: through two pages or from outside RAM. */
+static void fetch_by_hand(struct cpu *cpu, uint64_t lin, struct op *op)
+{
+	uint8_t buf[15];
+	unsigned n = fetch_bytes(cpu, lin, buf, sizeof(buf));
+
+	if (decode_op(buf, n, cpu->mode, 0, op) == DECODE_SHORT) {
+		uint64_t next = wrap_rip(cpu, lin + n);
+
+		n += fetch_bytes(cpu, next, buf + n, (unsigned)sizeof(buf) - n);
+		if (decode_op(buf, n, cpu->mode, 0, op) == DECODE_SHORT)
+			cpu_raise(cpu, VEC_GP, 0);
+	}
+	cpu->rep_step = true; /* its bytes are not watched for writes */
+}
+
+static uint64_t code_linear(const struct cpu *cpu)
+{
+	return wrap_rip(cpu, cpu->ea_base[SEG_CS] + cpu->rip);
+}
+
+static void fetch_one(struct cpu *cpu)
+{
+	uint64_t lin = code_linear(cpu);
+	struct block *b;
+
+	cpu->op = NULL;
+	b = block_find(cpu, lin);
+	if (b)
+		cpu->one[0] = b->op[0];
+	else
+		fetch_by_hand(cpu, lin, &cpu->one[0]);
+	if ((cpu->mode & MODE_SEGCHECK) && cpu->rip + cpu->one[0].len - 1 > cpu->seg[SEG_CS].limit)
+		cpu_raise(cpu, VEC_GP, 0);
+	cpu->gpr[REG_RIPBASE] = cpu->rip;
+}
+
+/* Runs cpu->one[0], whose RIP base is set. */
+static void run_alone(struct cpu *cpu)
+{
+	struct op *op = &cpu->one[0];
+	bool shadow = cpu->shadow, movss = cpu->shadow_movss;
+	uint64_t old = cpu->rflags;
+
+	cpu->stats.singles++;
+	op->index_in_block = 0;
+	cpu->shadow = cpu->shadow_movss = cpu->in_rep = cpu->rep_break = false;
+	cpu->rflags &= ~(uint64_t)FL_RF;
+	if (old & FL_TF)
+		cpu->rep_step = true;
+	cpu->single = true;
+	cpu->block = NULL;
+	cpu->op = op;
+	cpu->rip = wrap_rip(cpu, op_next_rip(cpu, op));
+	op->fn(cpu, op);
+	cpu->op = NULL;
+	cpu->single = false;
+	cpu->rep_step = false;
+	if ((old & FL_TF) && !cpu->shadow_movss && ((cpu->rflags & FL_TF) || !(op->flags & OPF_NOSTEP))) {
+		cpu->db_pending = true;
+		cpu->db_dr6 |= DR6_BS;
+	}
+	if (cpu->in_rep) {
+		cpu->shadow = shadow;
+		cpu->shadow_movss = movss;
+		cpu->rflags |= old & FL_RF;
+	} else {
+		cpu->count++;
+	}
+}
+
+/* Raises #DB when an instruction breakpoint is at RIP. */
+static void check_code_breakpoints(struct cpu *cpu)
+{
+	uint64_t lin = code_linear(cpu), hits = 0;
+
+	if ((cpu->rflags & FL_RF) || cpu->in_rep || cpu->shadow_movss)
+		return;
+	for (unsigned i = 0; i < 4; i++) {
+		if ((cpu->dr[7] & (3u << (2 * i))) && !((cpu->dr[7] >> (16 + 4 * i)) & 3) && cpu->dr[i] == lin)
+			hits |= 1u << i;
+	}
+	if (hits) {
+		cpu->op = NULL;
+		cpu->dr[6] |= hits;
+		cpu_raise(cpu, VEC_DB, 0);
+	}
+}
+
+static void run_careful(struct cpu *cpu)
+{
+	if (unlikely(cpu->dr[7] & 0xff))
+		check_code_breakpoints(cpu);
+	fetch_one(cpu);
+	run_alone(cpu);
+}
+
+/* ---- blocks ---- */
+static void run_ops(struct cpu *cpu, const struct op *op, unsigned n)
+{
+	for (const struct op *end = op + n; op < end; op++) {
+		cpu->op = op;
+		op->fn(cpu, op);
+	}
+}
+
+/* The first n ops of a block that is longer than the count allows. */
+static void run_partial(struct cpu *cpu, const struct block *b, unsigned n)
+{
+	memcpy(cpu->partial, b->op, n * sizeof(b->op[0]));
+	cpu->gpr[REG_RIPBASE] = cpu->rip;
+	cpu->rip = wrap_rip(cpu, cpu->rip + b->op[n].off);
+	cpu->block = b;
+	run_ops(cpu, cpu->partial, n);
+	cpu->count += n;
+}
+
+/* The block after b, whose start is in gpr[REG_RIPBASE] and which ended with a near branch or without one. */
+static struct block *next_block(struct cpu *cpu, struct block *b)
+{
+	uint64_t delta = cpu->rip - cpu->gpr[REG_RIPBASE], lin;
+	struct block_link *l = &b->link[delta != b->bytes];
+	uint32_t epoch = cpu->blocks->epoch;
+	struct block *next;
+
+	if (likely(l->delta == delta && l->to->mode == cpu->mode))
+		return l->to;
+	lin = code_linear(cpu);
+	cpu->op = NULL;
+	cpu->block = NULL;
+	next = block_find(cpu, lin);
+	if (next && ((next->gpa ^ b->gpa) & PAGE_MASK) == 0 && epoch == cpu->blocks->epoch &&
+	    ((lin ^ (cpu->ea_base[SEG_CS] + cpu->gpr[REG_RIPBASE])) & PAGE_MASK) == 0)
+		*l = (struct block_link){ delta, next };
+	return next;
+}
+
+static bool beyond_limit(const struct cpu *cpu, const struct block *b)
+{
+	return (cpu->mode & MODE_SEGCHECK) && cpu->rip + b->bytes - 1 > cpu->seg[SEG_CS].limit;
+}
+
+static void run_blocks(struct cpu *cpu)
+{
+	struct block *b = block_find(cpu, code_linear(cpu));
+
+	while (b && likely(!cpu->kicked) && likely(!beyond_limit(cpu, b))) {
+		uint64_t room = cpu->count_limit - cpu->count;
+
+		if (unlikely(room < b->n)) {
+			if (room)
+				run_partial(cpu, b, (unsigned)room);
+			return;
+		}
+		cpu->gpr[REG_RIPBASE] = cpu->rip;
+		cpu->rip = wrap_rip(cpu, cpu->rip + b->bytes);
+		cpu->block = b;
+		run_ops(cpu, b->op, b->n);
+		cpu->count += b->n;
+		if (!b->plain) {
+			cpu->count -= cpu->in_rep;
+			return;
+		}
+		b = next_block(cpu, b);
+	}
+	if (!cpu->kicked) {
+		fetch_one(cpu);
+		run_alone(cpu);
+	}
+}
+
+/* Anything to look at after each instruction? */
+static bool must_be_careful(const struct cpu *cpu)
+{
+	return (cpu->rflags & (FL_TF | FL_RF)) || cpu->shadow || cpu->kicked || (cpu->dr[7] & 0xff) ||
+	       cpu->rep_stop_armed;
+}
+
+static void execute(struct cpu *cpu)
+{
+	if (unlikely(must_be_careful(cpu))) {
+		run_careful(cpu);
+		return;
+	}
+	cpu->in_rep = cpu->rep_break = false;
+	run_blocks(cpu);
+	cpu->op = NULL;
+	cpu->block = NULL;
+}
+
+/* The op that was left runs again, alone. */
+static void restart_alone(struct cpu *cpu)
+{
+	cpu->one[0] = *cpu->op;
+	leave_op(cpu);
+	run_alone(cpu);
+}
+
+static void set_limits(struct cpu *cpu, const struct landmark *until)
+{
+	bool here = until->in_rep && cpu->count == until->count;
+
+	cpu->count_limit = until->count + (here && until->count != UINT64_MAX);
+	cpu->rep_stop_armed = here;
+	cpu->rep_stop_rip = until->rip;
+	cpu->rep_stop_rcx = until->rcx;
+}
+
+enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until)
+{
+	enum engine_exit_kind kind;
+
+	switch (setjmp(cpu->escape)) {
+	case ESCAPE_FAULT:
+		deliver_fault(cpu);
+		break;
+	case ESCAPE_RESTART:
+		restart_alone(cpu);
+		break;
+	}
+	while (!boundary_exit(cpu, until, &kind)) {
+		if (deliver_pending(cpu))
+			continue;
+		set_limits(cpu, until);
+		execute(cpu);
+	}
+	cpu->rep_stop_armed = false;
+	return kind;
+}
