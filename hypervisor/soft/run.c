@@ -435,5 +435,7 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 		execute(cpu);
 	}
 	cpu->rep_stop_armed = false;
+	if (!cpu->in_rep && is_fresh(cpu))
+		cpu->stop_wanted = false; /* run() has returned after the instruction, whatever for */
 	return kind;
 }
