@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit check-unit format check-format clean help
+.PHONY: all lib unit check-unit guest format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -53,6 +53,17 @@ unit: $(UNITBIN)
 check-unit: $(UNITBIN)
 	$(Q)tests/run $(UNITBIN)
 
+include tests/isa/rules.mk tests/guest/rules.mk
+
+GUEST := $(BUILD)/guest/initramfs
+GUESTSRC := $(wildcard tools/guest/*)
+
+# The guest image: Debian's kernel, busybox, redis, fetched with apt and unpacked, not installed.
+guest: $(GUEST)
+
+$(GUEST): $(GUESTSRC)
+	$(Q)CC="$(CC)" tools/guest/build.sh $(BUILD)
+
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs -r clang-format -i
 
@@ -64,6 +75,7 @@ clean:
 
 help:
 	@echo "make          build $(BUILD)/twinstep"
+	@echo "make guest    make the guest image $(BUILD)/guest/{vmlinuz,initramfs} from Debian packages"
 	@echo "make clean    remove $(BUILD)"
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' -type f 2>/dev/null)

@@ -20,7 +20,7 @@
 #include "base/err.h"
 
 #define PAGE_SHIFT	  12
-#define PAGE_SIZE	  4096ull
+#define PAGE_SIZE	  4096ul
 #define MEMORY_HOLE_START 0xc0000000ull
 #define MEMORY_HOLE_END	  0x100000000ull
 #define MEMORY_MIN	  (1ull << 20)	/* 1 MiB */

@@ -492,6 +492,9 @@ static void live_add_digest(struct live *l, uint64_t now, uint64_t count)
 {
 	bool due = false;
 
+	/* A checkpoint begins an epoch: nothing is dirty in a restored machine. */
+	for (size_t i = 0; i < l->nin; i++)
+		due |= l->in[i].kind == INPUT_FLUSH_TLB;
 	if (l->next_epoch && now >= l->next_epoch) {
 		l->next_epoch = now - now % l->cfg.epoch_ns + l->cfg.epoch_ns;
 		due = true;

@@ -20,6 +20,7 @@ struct i8259_chip {
 	uint8_t edge; /* latched rising edges of inputs in edge mode */
 	uint8_t imr, isr, elcr;
 	uint8_t elcr_mask; /* bits of the ELCR that can be set; constant */
+	uint8_t cascade;   /* bit of the input that a slave drives; constant */
 	uint8_t base;	   /* ICW2: first vector */
 	uint8_t icw3;
 	uint8_t lowest; /* input of the lowest priority */

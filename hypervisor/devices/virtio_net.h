@@ -34,7 +34,7 @@ struct virtio_net {
 	struct virtio_net_filter unicast, multicast;
 	uint64_t tx_frames, tx_bytes, tx_dropped, rx_frames, rx_bytes, rx_dropped, rx_filtered; /* statistics */
 	/* Working memory of one call. */
-	uint8_t frame[VIRTIO_NET_FRAME_MAX + 1];
+	uint8_t frame[VIRTIO_NET_FRAME_MAX + 13]; /* header and frame */
 	struct virtq_chain chain;
 };
 

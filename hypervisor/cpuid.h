@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The processor that a guest sees: one fixed model per machine version, the same on every host and engine.
+ *
+ * Version 1 is an x86-64-v2 processor with one logical CPU, no local APIC, no VMX, no MCA, no performance monitoring:
+ * what is not offered here raises #UD or #GP when a guest uses it all the same.
+ */
+#ifndef HYPERVISOR_CPUID_H
+#define HYPERVISOR_CPUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Family 6, model 2Ch, stepping 2; also what EDX holds after RESET. */
+#define CPUID_V1_SIGNATURE 0x000206c2u
+
+#define CPUID_V1_PHYS_BITS 40u
+#define CPUID_V1_TSC_HZ	   1000000000ull
+
+/*
+ * Bits of CR4 that exist: TSD, DE, PSE, PAE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP.
+ * No VME and PVI (virtual-8086 extensions), no MCE.
+ */
+#define CPUID_V1_CR4_MASK 0x00370fbcull
+/* SCE, LME, LMA, NXE */
+#define CPUID_V1_EFER_MASK 0x0d01ull
+/* x87 and SSE */
+#define CPUID_V1_XCR0_MASK 3ull
+
+#define CPUID_V1_MISC_ENABLE 0x1801ull	    /* fast strings; BTS and PEBS unavailable */
+#define CPUID_V1_PLATFORM    0x0a00ull	    /* MSR CEh: maximum non-turbo ratio 10 times 100 MHz */
+#define CPUID_V1_UCODE	     0x100000000ull /* MSR 8Bh: microcode revision 1 */
+#define CPUID_V1_MTRR_CAP    0x508ull	    /* 8 variable ranges, fixed ranges, write combining */
+#define CPUID_V1_MTRR_RANGES 8u
+#define CPUID_V1_APIC_BASE   0xfee00100ull /* bootstrap processor, APIC disabled */
+
+/* What the answers depend on besides leaf and subleaf. */
+struct cpuid_dynamic {
+	uint64_t cr4;	/* OSXSAVE */
+	bool long_code; /* executed in 64-bit mode: SYSCALL is reported only there */
+};
+
+/* CPUID with EAX = leaf and ECX = sub on machine version 1; out: EAX, EBX, ECX, EDX. */
+void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
+
+#endif

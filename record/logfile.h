@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The log file (docs/log-format.md): a header that says which machine was recorded, then frames. Frames are numbered
+ * and their checksums are chained: each covers the one before, so a frame that is missing, doubled, swapped or changed
+ * shows at once. A log that was cut short is readable up to its last whole frame.
+ */
+#ifndef RECORD_LOGFILE_H
+#define RECORD_LOGFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "hypervisor/machine.h"
+
+#define LOG_VERSION	 1
+#define LOG_FRAME_MAX	 (16u << 20) /* bytes of a frame's payload, raw */
+#define LOG_HEADER_MAX	 (1u << 20)
+#define LOG_FRAME_HEADER 48
+
+enum log_frame_kind {
+	LOG_RECORDS = 1, /* one batch of records */
+	LOG_STATE,	 /* a checkpoint begins: landmark, machine state; the pages follow */
+	LOG_PAGES,	 /* pages of the checkpoint */
+	LOG_DISK,	 /* changes of a disk since the start, for the checkpoint */
+	LOG_INDEX,	 /* where the checkpoints are */
+	LOG_END,	 /* why and where the recording ended */
+	LOG_KIND_END_
+};
+
+#define LOG_DIGEST_NONE 0
+
+/* A file that replay needs: where it was, and what it held. */
+struct log_file_ref {
+	char *path;	 /* as given; NULL: none */
+	uint64_t digest; /* XXH3 of the content */
+};
+
+struct log_header {
+	struct machine_config config;
+	char engine[16], counter[16];
+	uint64_t cpuid_digest;
+	char *append;			    /* kernel command line */
+	struct log_file_ref kernel, initrd; /* ... or */
+	struct log_file_ref snapshot;	    /* the state that the recording started from */
+	struct log_file_ref disk[MACHINE_DISKS];
+	uint64_t start_digest; /* machine_digest() of the start state */
+	uint64_t epoch_ns;
+	uint64_t wall_ns; /* host's wall clock at the start, for people and pcap files; replay does not use it */
+};
+
+void log_header_free(struct log_header *h);
+void log_header_save(const struct log_header *h, struct buf *out);
+int log_header_restore(struct log_header *h, struct rd *in, struct err *err);
+
+struct log_frame {
+	enum log_frame_kind kind;
+	uint64_t seq;	    /* number of the frame, from 1 */
+	uint64_t count;	    /* instructions at its first record */
+	uint64_t offset;    /* in the file */
+	uint64_t stored;    /* bytes in the file, with the header */
+	const uint8_t *raw; /* payload, decompressed; valid until the next read */
+	size_t raw_len;
+};
+
+/* ---- writing ---- */
+
+struct log_writer;
+
+/* Creates the file (it must not exist, unless force). */
+struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err);
+/* Appends one frame; count: instructions at its start. A short write leaves the file as it was before the frame. */
+int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t count, const void *raw, size_t len,
+		     struct err *err);
+/* Remembers that the next frame starts a checkpoint, for the index. */
+void log_writer_mark(struct log_writer *w, uint64_t record, uint64_t count, uint64_t ns);
+/* Writes the index and closes with fsync; err when anything did not reach the disk. */
+int log_writer_close(struct log_writer *w, struct err *err);
+uint64_t log_writer_bytes(const struct log_writer *w);
+
+/* ---- reading ---- */
+
+struct log_mark {
+	uint64_t record, count, ns;  /* last record applied before the checkpoint, and where */
+	uint64_t offset, chain, seq; /* of its LOG_STATE frame: to read on from there */
+};
+
+struct log_reader;
+
+struct log_reader *log_reader_open(const char *path, struct err *err);
+void log_reader_close(struct log_reader *r);
+const struct log_header *log_reader_header(const struct log_reader *r);
+/*
+ * Next frame: 1 and *f; 0 at the end (after LOG_END, or where the file was cut short: see log_reader_cut());
+ * -errno and err for a damaged frame.
+ */
+int log_reader_next(struct log_reader *r, struct log_frame *f, struct err *err);
+/* After the end: a sentence when the log has no proper end ("ends inside frame 7 at offset 4711 ..."), else NULL. */
+const char *log_reader_cut(const struct log_reader *r);
+/* Checkpoints in the file, in order: from the index, or by reading through the file when it was cut short. */
+int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n, struct err *err);
+/* The next frame read is the mark's. */
+int log_reader_seek(struct log_reader *r, const struct log_mark *mark, struct err *err);
+/* Fills in where the next frame is (offset, chain, seq): for log_reader_seek(). */
+void log_reader_here(const struct log_reader *r, struct log_mark *mark);
+uint64_t log_reader_size(const struct log_reader *r);
+
+/* XXH3 of a file's content. */
+int log_file_digest(const char *path, uint64_t *digest, struct err *err);
+
+#endif

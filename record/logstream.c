@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/logstream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+void logstream_init(struct logstream *s, struct log_reader *reader)
+{
+	*s = (struct logstream){ .reader = reader };
+}
+
+static int stream_end(struct logstream *s, const struct log_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+
+	s->end.end = rd_u8(&in);
+	s->end.exit_code = rd_u8(&in);
+	s->end.record = rd_varint(&in);
+	s->end.count = rd_varint(&in);
+	s->end.digest = rd_u64(&in);
+	if (in.bad || rd_left(&in))
+		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": the end has a wrong length",
+			       f->seq, f->offset);
+	s->has_end = true;
+	return 0;
+}
+
+/* Reads frames up to the next batch of records: 1, or 0 at the end. */
+static int stream_batch(struct logstream *s, struct err *err)
+{
+	struct log_frame f;
+	int ret;
+
+	while ((ret = log_reader_next(s->reader, &f, err)) > 0) {
+		s->bytes = f.offset + f.stored;
+		if (s->on_frame)
+			s->on_frame(s->on_frame_ctx, &f);
+		if (f.kind == LOG_END && (ret = stream_end(s, &f, err)) < 0)
+			return ret;
+		if (f.kind != LOG_RECORDS)
+			continue;
+		s->batch = (struct rd)RD_INIT(f.raw, f.raw_len);
+		codec_restart(&s->codec);
+		return 1;
+	}
+	return ret;
+}
+
+int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err)
+{
+	int ret;
+
+	while (!rd_left(&s->batch)) {
+		ret = stream_batch(s, err);
+		if (ret <= 0)
+			return ret;
+	}
+	ret = codec_get(&s->codec, &s->batch, &s->rec, err);
+	if (ret < 0)
+		return ret;
+	*rec = &s->rec;
+	return 1;
+}
+
+static int stream_next(void *ctx, const struct codec_record **rec, struct err *err)
+{
+	return logstream_next(ctx, rec, err);
+}
+
+static const struct replay_end *stream_get_end(void *ctx)
+{
+	struct logstream *s = ctx;
+
+	return s->has_end ? &s->end : NULL;
+}
+
+struct record_stream logstream_records(struct logstream *s)
+{
+	return (struct record_stream){ .ctx = s, .next = stream_next, .end = stream_get_end };
+}
+
+/* ---- checkpoints ---- */
+
+static int restore_pages(struct machine *m, const struct log_frame *f, struct err *err)
+{
+	struct memory *mem = machine_memory(m);
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+
+	while (rd_left(&in)) {
+		uint64_t head = rd_varint(&in), page = head >> 1;
+		const uint8_t *data = head & 1 ? NULL : rd_bytes(&in, PAGE_SIZE);
+
+		if (in.bad || page >= mem->pages)
+			return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": damaged list of pages",
+				       f->seq, f->offset);
+		if (data)
+			memcpy(mem->base + page * PAGE_SIZE, data, PAGE_SIZE);
+		else
+			memset(mem->base + page * PAGE_SIZE, 0, PAGE_SIZE);
+	}
+	return 0;
+}
+
+static int restore_state(struct logstream *s, struct machine *m, const struct log_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+
+	s->codec = (struct codec){ .seq = rd_varint(&in) };
+	rd_varint(&in); /* count and time are in the state as well */
+	rd_varint(&in);
+	return machine_restore(m, &in, err);
+}
+
+typedef int (*disk_import_fn)(void *ctx, unsigned disk, const uint8_t *data, size_t len, struct err *err);
+
+/* The frames of one checkpoint; state and disks only of the last one. */
+static int restore_mark(struct logstream *s, struct machine *m, const struct log_mark *mark, bool last,
+			disk_import_fn import, void *ctx, struct err *err)
+{
+	struct log_mark here = *mark;
+	struct log_frame f;
+	int ret = log_reader_seek(s->reader, mark, err);
+
+	for (unsigned n = 0; ret == 0; n++) {
+		ret = log_reader_next(s->reader, &f, err);
+		if (ret < 0)
+			return ret;
+		if (ret == 0 || (n == 0 && f.kind != LOG_STATE))
+			return err_set(err, EBADMSG, "the checkpoint at offset %" PRIu64 " is not whole", mark->offset);
+		ret = 0;
+		if (n && f.kind != LOG_PAGES && f.kind != LOG_DISK)
+			break;
+		if (f.kind == LOG_PAGES)
+			ret = restore_pages(m, &f, err);
+		else if (f.kind == LOG_STATE && last)
+			ret = restore_state(s, m, &f, err);
+		else if (f.kind == LOG_DISK && last && import && f.raw_len)
+			ret = import(ctx, f.raw[0], f.raw + 1, f.raw_len - 1, err);
+		log_reader_here(s->reader, &here);
+	}
+	return ret < 0 ? ret : log_reader_seek(s->reader, &here, err);
+}
+
+int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk_import_fn import, void *ctx,
+		      struct err *err)
+{
+	struct memory *mem = machine_memory(m);
+	const struct log_mark *mark;
+	size_t n;
+	int ret = log_reader_marks(s->reader, &mark, &n, err);
+
+	if (ret < 0)
+		return ret;
+	if (index >= n)
+		return err_set(err, ENOENT, "there is no checkpoint %zu: the log has %zu", index, n);
+	memset(mem->base, 0, mem->size);
+	for (size_t i = 0; i <= index && ret == 0; i++)
+		ret = restore_mark(s, m, &mark[i], i == index, import, ctx, err);
+	memset(mem->dirty, 0, mem->pages);
+	mem->engine->ops->memory_written(mem->engine, 0, mem->low_size);
+	if (mem->high_size)
+		mem->engine->ops->memory_written(mem->engine, MEMORY_HOLE_END, mem->high_size);
+	s->batch = (struct rd){ 0 };
+	codec_restart(&s->codec);
+	return ret;
+}

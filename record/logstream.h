@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Records out of a log file, and machines out of its checkpoints. */
+#ifndef RECORD_LOGSTREAM_H
+#define RECORD_LOGSTREAM_H
+
+#include "record/codec.h"
+#include "record/logfile.h"
+#include "record/replay.h"
+
+struct logstream {
+	struct log_reader *reader;
+	struct codec codec;
+	struct rd batch;
+	struct codec_record rec;
+	bool has_end;
+	struct replay_end end;
+	uint64_t bytes; /* read so far: progress */
+	/* Called for every frame that is passed, before its content is used. May be NULL. */
+	void (*on_frame)(void *ctx, const struct log_frame *f);
+	void *on_frame_ctx;
+};
+
+void logstream_init(struct logstream *s, struct log_reader *reader);
+struct record_stream logstream_records(struct logstream *s);
+/* As record_stream.next: for whoever reads records without a machine. */
+int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err);
+
+/*
+ * Puts the machine into the state of checkpoint `index` (0: the first): its pages are those of all checkpoints up to
+ * it, over a zeroed memory. Disk changes go to disk_import (may be NULL when there are no disks). The stream goes on
+ * behind it.
+ */
+int logstream_restore(struct logstream *s, struct machine *m, size_t index,
+		      int (*disk_import)(void *ctx, unsigned disk, const uint8_t *data, size_t len, struct err *err),
+		      void *disk_ctx, struct err *err);
+
+#endif

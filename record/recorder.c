@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/recorder.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/queue.h"
+#include "record/codec.h"
+#include "record/detail.h"
+
+#define BATCH_BYTES   (32u << 10)
+#define BATCH_NS      500000000ull /* a batch is given to the writer at least this often, in virtual time */
+#define IN_FLIGHT_MAX (64u << 20)  /* the guest waits when more than this is not written yet */
+#define PAGES_A_FRAME 1024
+
+/* One frame on its way to the writer. */
+struct chunk {
+	struct queue_node node;
+	enum log_frame_kind kind;
+	bool mark; /* a checkpoint starts here */
+	uint64_t record, count, ns;
+	struct buf data;
+};
+
+struct recorder {
+	struct recorder_config cfg;
+	struct machine *m;
+	struct log_writer *log;
+	struct codec codec;
+	struct detail detail;
+	struct buf digest_detail;
+
+	/* the batch under construction */
+	struct buf batch;
+	uint64_t batch_count, batch_ns, last_record;
+
+	uint64_t next_checkpoint; /* virtual ns */
+	uint8_t *changed;	  /* one byte a page: written since the last checkpoint */
+	struct input flush;
+
+	pthread_t thread;
+	bool thread_started;
+	struct queue queue;
+	atomic_bool closing, failed;
+	struct err error; /* the writer's; valid when failed */
+	atomic_uint_fast64_t bytes, frames;
+	struct recorder_stats stats;
+};
+
+/* ---- the writer thread ---- */
+
+static void writer_fail(struct recorder *r, const struct err *err)
+{
+	r->error = *err;
+	atomic_store(&r->failed, true);
+}
+
+static void writer_chunk(struct recorder *r, struct chunk *c)
+{
+	struct err err = ERR_INIT;
+
+	if (atomic_load(&r->failed))
+		return;
+	if (c->data.bad) {
+		err_set(&err, ENOMEM, "out of memory for the log");
+		writer_fail(r, &err);
+		return;
+	}
+	if (c->mark)
+		log_writer_mark(r->log, c->record, c->count, c->ns);
+	if (log_writer_frame(r->log, c->kind, c->count, c->data.data, c->data.len, &err) < 0)
+		writer_fail(r, &err);
+	atomic_store(&r->bytes, log_writer_bytes(r->log));
+	atomic_fetch_add(&r->frames, 1);
+}
+
+static void *writer_thread(void *arg)
+{
+	struct recorder *r = arg;
+
+	for (;;) {
+		struct queue_node *n = queue_pop(&r->queue);
+		struct chunk *c = caa_container_of(n, struct chunk, node);
+
+		if (!n) {
+			if (atomic_load(&r->closing))
+				return NULL;
+			queue_wait(&r->queue, -1);
+			continue;
+		}
+		writer_chunk(r, c);
+		queue_release(&r->queue, n->bytes);
+		buf_free(&c->data);
+		free(c);
+	}
+}
+
+/* ---- handing over ---- */
+
+/* Takes the content of data. Out of memory counts as the writer's failure: a record would be lost. */
+static struct chunk *recorder_push(struct recorder *r, enum log_frame_kind kind, uint64_t count, struct buf *data)
+{
+	struct chunk *c = calloc(1, sizeof(*c));
+	struct err err = ERR_INIT;
+
+	if (!c) {
+		err_set(&err, ENOMEM, "out of memory for the log");
+		writer_fail(r, &err);
+		buf_clear(data);
+		return NULL;
+	}
+	*c = (struct chunk){ .kind = kind, .count = count, .data = *data };
+	*data = (struct buf)BUF_INIT;
+	return c;
+}
+
+static void recorder_send(struct recorder *r, struct chunk *c)
+{
+	if (c)
+		queue_push(&r->queue, &c->node, c->data.len + sizeof(*c));
+}
+
+static void recorder_flush(struct recorder *r)
+{
+	if (r->batch.len)
+		recorder_send(r, recorder_push(r, LOG_RECORDS, r->batch_count, &r->batch));
+	codec_restart(&r->codec);
+}
+
+/* ---- checkpoints ---- */
+
+static void recorder_page(void *ctx, uint64_t offset, const void *page, uint64_t hash)
+{
+	struct recorder *r = ctx;
+
+	r->changed[offset / PAGE_SIZE] = 1;
+}
+
+static bool page_is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
+}
+
+/* Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. */
+static void checkpoint_pages(struct recorder *r, uint64_t count)
+{
+	const struct memory *mem = machine_memory(r->m);
+	struct buf b = BUF_INIT;
+	unsigned n = 0;
+
+	for (uint64_t i = 0; i < mem->pages; i++) {
+		const uint8_t *page = mem->base + i * PAGE_SIZE;
+		bool zero;
+
+		if (!r->changed[i])
+			continue;
+		r->changed[i] = 0;
+		zero = page_is_zero(page);
+		buf_put_varint(&b, i << 1 | zero);
+		if (!zero)
+			buf_put(&b, page, PAGE_SIZE);
+		if (++n == PAGES_A_FRAME) {
+			recorder_send(r, recorder_push(r, LOG_PAGES, count, &b));
+			n = 0;
+		}
+	}
+	if (b.len)
+		recorder_send(r, recorder_push(r, LOG_PAGES, count, &b));
+	buf_free(&b);
+}
+
+static void checkpoint_disks(struct recorder *r, uint64_t count)
+{
+	for (unsigned i = 0; r->cfg.disk_export && i < machine_get_config(r->m)->ndisks; i++) {
+		struct buf b = BUF_INIT;
+		struct err err = ERR_INIT;
+
+		buf_put_u8(&b, (uint8_t)i);
+		if (r->cfg.disk_export(r->cfg.disk_ctx, i, &b, &err) < 0) {
+			log_warn("checkpoint without disk %u: %s", i, err.text);
+			buf_free(&b);
+			continue;
+		}
+		recorder_send(r, recorder_push(r, LOG_DISK, count, &b));
+	}
+}
+
+/* The state after the sync point that flushed the TLB and took a digest. */
+static void recorder_checkpoint(struct recorder *r, const struct sync_point *sp)
+{
+	struct buf b = BUF_INIT;
+	struct chunk *c;
+
+	recorder_flush(r);
+	buf_put_varint(&b, sp->seq);
+	buf_put_varint(&b, sp->at.count);
+	buf_put_varint(&b, machine_now(r->m));
+	machine_save(r->m, &b);
+	c = recorder_push(r, LOG_STATE, sp->at.count, &b);
+	if (!c)
+		return;
+	c->mark = true;
+	c->record = sp->seq;
+	c->ns = machine_now(r->m);
+	recorder_send(r, c);
+	checkpoint_pages(r, sp->at.count);
+	checkpoint_disks(r, sp->at.count);
+	r->stats.checkpoints++;
+}
+
+/* ---- hooks ---- */
+
+static size_t recorder_inputs(void *ctx, struct machine *m, struct input *in, size_t max)
+{
+	struct recorder *r = ctx;
+	uint64_t now = machine_now(m);
+
+	if (!r->cfg.checkpoint_ns || now < r->next_checkpoint || !max)
+		return 0;
+	r->next_checkpoint = now - now % r->cfg.checkpoint_ns + r->cfg.checkpoint_ns;
+	in[0] = (struct input){ .kind = INPUT_FLUSH_TLB };
+	return 1;
+}
+
+static bool has_input(const struct sync_point *sp, enum input_kind kind)
+{
+	for (size_t i = 0; i < sp->n; i++) {
+		if (sp->input[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
+static bool recorder_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	struct recorder *r = ctx;
+	bool has_digest = has_input(sp, INPUT_DIGEST);
+	uint64_t now = machine_now(m);
+
+	if (!r->batch.len) {
+		r->batch_count = sp->at.count;
+		r->batch_ns = now;
+	}
+	buf_clear(&r->digest_detail);
+	if (has_digest)
+		detail_make(&r->detail, m, &r->digest_detail);
+	codec_put(&r->codec, &r->batch, sp, digest, &r->digest_detail);
+	r->last_record = sp->seq;
+	r->stats.records++;
+	if (has_digest && has_input(sp, INPUT_FLUSH_TLB))
+		recorder_checkpoint(r, sp);
+	else if (r->batch.len >= BATCH_BYTES || now - r->batch_ns >= BATCH_NS)
+		recorder_flush(r);
+	return !atomic_load(&r->failed);
+}
+
+/* A slow disk slows the guest. */
+static void recorder_pace(void *ctx, struct machine *m)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct recorder *r = ctx;
+
+	while (queue_bytes(&r->queue) > IN_FLIGHT_MAX && !atomic_load(&r->failed)) {
+		nanosleep(&ms, NULL);
+		r->stats.waited_ns += 1000000;
+	}
+}
+
+struct live_hooks recorder_hooks(struct recorder *r)
+{
+	return (struct live_hooks){
+		.ctx = r, .applied = recorder_applied, .inputs = recorder_inputs, .pace = recorder_pace
+	};
+}
+
+/* ---- life ---- */
+
+static void recorder_free(struct recorder *r)
+{
+	detail_fini(&r->detail);
+	machine_on_dirty_page(r->m, NULL, NULL);
+	buf_free(&r->digest_detail);
+	buf_free(&r->batch);
+	if (r->queue.eventfd >= 0)
+		queue_fini(&r->queue);
+	free(r->changed);
+	free(r);
+}
+
+static int recorder_start_thread(struct recorder *r, struct err *err)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&r->thread, NULL, writer_thread, r);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r->thread_started = ret == 0;
+	return ret ? err_set(err, ret, "cannot start the log's writer thread: %s", strerror(ret)) : 0;
+}
+
+struct recorder *recorder_open(const struct recorder_config *config, struct machine *m, struct err *err)
+{
+	struct recorder *r = calloc(1, sizeof(*r));
+
+	if (!r || !(r->changed = calloc(machine_memory(m)->pages, 1))) {
+		free(r);
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	r->cfg = *config;
+	r->m = m;
+	r->next_checkpoint = config->checkpoint_ns ? machine_now(m) + config->checkpoint_ns : 0;
+	r->queue.eventfd = -1;
+	detail_init(&r->detail, m, recorder_page, r);
+	if (queue_init(&r->queue) < 0) {
+		err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
+	} else {
+		r->log = log_writer_open(config->path, config->header, config->force, err);
+		if (r->log && recorder_start_thread(r, err) == 0)
+			return r;
+		if (r->log)
+			log_writer_close(r->log, NULL);
+	}
+	recorder_free(r);
+	return NULL;
+}
+
+/* End: u8 enum machine_end, u8 exit code, varint last record, varint count, u64 digest. */
+static void recorder_end(struct recorder *r, enum machine_end end)
+{
+	struct engine *e = machine_engine(r->m);
+	struct buf b = BUF_INIT;
+
+	recorder_flush(r);
+	buf_put_u8(&b, (uint8_t)end);
+	buf_put_u8(&b, (uint8_t)machine_exit_code(r->m));
+	buf_put_varint(&b, r->last_record);
+	buf_put_varint(&b, e->ops->count(e));
+	buf_put_u64(&b, machine_digest(r->m));
+	recorder_send(r, recorder_push(r, LOG_END, e->ops->count(e), &b));
+}
+
+int recorder_close(struct recorder *r, enum machine_end end, struct err *err)
+{
+	int ret = 0;
+
+	recorder_end(r, end);
+	atomic_store(&r->closing, true);
+	queue_wake(&r->queue);
+	pthread_join(r->thread, NULL);
+	if (atomic_load(&r->failed)) {
+		*err = r->error;
+		ret = -err->code;
+		log_writer_close(r->log, NULL);
+	} else {
+		ret = log_writer_close(r->log, err);
+	}
+	recorder_free(r);
+	return ret;
+}
+
+void recorder_get_stats(const struct recorder *r, struct recorder_stats *s)
+{
+	*s = r->stats;
+	s->bytes = atomic_load(&((struct recorder *)(uintptr_t)r)->bytes);
+	s->frames = atomic_load(&((struct recorder *)(uintptr_t)r)->frames);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The recorder: hooks into a live source and writes every sync point to a log, with digests and checkpoints. The vCPU
+ * thread only encodes; compressing and writing are a thread's of its own. When the disk is slow the guest waits rather
+ * than a record being lost; when the disk is full the recording ends with an error.
+ */
+#ifndef RECORD_RECORDER_H
+#define RECORD_RECORDER_H
+
+#include "base/err.h"
+#include "record/live.h"
+#include "record/logfile.h"
+
+struct recorder;
+
+struct recorder_config {
+	const char *path;
+	const struct log_header *header;
+	bool force;		/* overwrite */
+	uint64_t checkpoint_ns; /* a checkpoint every so much virtual time; 0: none */
+	/* Appends the changes of disk i since the start, as a blob that disk_import of the replayer understands. NULL:
+	 * no disks. 0 or -errno. */
+	int (*disk_export)(void *ctx, unsigned i, struct buf *out, struct err *err);
+	void *disk_ctx;
+};
+
+/* The machine is in its start state. */
+struct recorder *recorder_open(const struct recorder_config *config, struct machine *m, struct err *err);
+/* For live_config.hooks. */
+struct live_hooks recorder_hooks(struct recorder *r);
+/*
+ * Ends the log: the rest of the records, how the machine ended, its last digest, the index. Frees the recorder. 0, or
+ * the first error that the writer met.
+ */
+int recorder_close(struct recorder *r, enum machine_end end, struct err *err);
+
+struct recorder_stats {
+	uint64_t records, frames, bytes, checkpoints;
+	uint64_t waited_ns; /* how long the guest waited for the disk */
+};
+void recorder_get_stats(const struct recorder *r, struct recorder_stats *s);
+
+#endif

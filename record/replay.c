@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void replay_diverge(struct replay *r, const struct landmark *at, const char *what)
+{
+	r->diverged = true;
+	r->diverged_count = at->count;
+	r->diverged_rip = at->rip;
+	snprintf(r->differs, sizeof(r->differs), "%s", what);
+	err_set(&r->error, EILSEQ, "divergence at count %" PRIu64 ", RIP 0x%" PRIx64 ": %s", at->count, at->rip, what);
+}
+
+/* The record to apply next, fetched when needed; NULL at the end or on damage. */
+static const struct codec_record *replay_peek(struct replay *r)
+{
+	int ret;
+
+	if (r->rec || r->at_end)
+		return r->rec;
+	ret = r->stream.next(r->stream.ctx, &r->rec, &r->error);
+	if (ret <= 0) {
+		r->rec = NULL;
+		r->at_end = true;
+	}
+	return r->rec;
+}
+
+/* After the last record the machine runs to where the recording ended. */
+static void replay_until_end(struct replay *r, struct landmark *until)
+{
+	const struct replay_end *end = r->error.code ? NULL : r->stream.end(r->stream.ctx);
+	struct engine *e = machine_engine(r->m);
+
+	*until = (struct landmark){ .count = end ? end->count : e->ops->count(e) };
+}
+
+static void replay_until(void *ctx, struct machine *m, struct landmark *until)
+{
+	struct replay *r = ctx;
+	const struct codec_record *rec = replay_peek(r);
+	uint64_t count = machine_engine(m)->ops->count(machine_engine(m));
+
+	if (rec)
+		*until = rec->sp.at;
+	else
+		replay_until_end(r, until);
+	if (until->count > r->stop_count)
+		*until = (struct landmark){ .count = r->stop_count };
+	if (until->count < count)
+		*until = (struct landmark){ .count = count };
+}
+
+/* Is this the boundary that the record names? Fills in text when not. */
+static bool replay_is_here(const struct codec_record *rec, const struct landmark *at, char *text, size_t n)
+{
+	const struct landmark *want = &rec->sp.at;
+
+	if (at->count != want->count)
+		snprintf(text, n, "record %" PRIu64 " enters at count %" PRIu64, rec->sp.seq, want->count);
+	else if (at->in_rep != want->in_rep || (at->in_rep && at->rcx != want->rcx))
+		snprintf(text, n, "record %" PRIu64 " enters at another iteration of a REP instruction", rec->sp.seq);
+	else if (codec_rip_check(at->rip) != rec->rip_check)
+		snprintf(text, n, "RIP is another one than in record %" PRIu64, rec->sp.seq);
+	else
+		return true;
+	return false;
+}
+
+static enum sync_verdict replay_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
+				     struct sync_point *sp)
+{
+	struct replay *r = ctx;
+	const struct codec_record *rec = replay_peek(r);
+	char text[200];
+
+	if (at->count >= r->stop_count && (!rec || rec->sp.at.count > r->stop_count))
+		return SYNC_END;
+	if (!rec)
+		return SYNC_END;
+	if (why == SYNC_KICK && at->count < rec->sp.at.count)
+		return SYNC_AGAIN;
+	if (!replay_is_here(rec, at, text, sizeof(text))) {
+		if (why == SYNC_KICK)
+			return SYNC_AGAIN;
+		replay_diverge(r, at, text);
+		return SYNC_END;
+	}
+	*sp = rec->sp;
+	sp->at = *at;
+	return SYNC_APPLY;
+}
+
+static bool replay_compare(struct replay *r, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	const struct codec_record *rec = r->rec;
+	char text[400];
+
+	r->digests++;
+	if (digest == rec->digest) {
+		detail_agreed(&r->detail, m);
+		return true;
+	}
+	detail_compare(&r->detail, m, rec->detail, rec->detail_len, text, sizeof(text));
+	replay_diverge(r, &sp->at, text);
+	return false;
+}
+
+static bool replay_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	struct replay *r = ctx;
+	const struct codec_record *rec = r->rec;
+
+	r->records++;
+	if (rec->has_digest && !replay_compare(r, m, sp, digest))
+		return false;
+	r->rec = NULL;
+	if (r->stream.applied)
+		r->stream.applied(r->stream.ctx, m, rec);
+	return true;
+}
+
+void replay_init(struct replay *r, struct machine *m, const struct record_stream *stream)
+{
+	*r = (struct replay){ .stream = *stream, .m = m, .stop_count = UINT64_MAX };
+	r->source = (struct input_source){
+		.ctx = r, .until = replay_until, .next = replay_next, .applied = replay_applied
+	};
+	detail_init(&r->detail, m, NULL, NULL);
+}
+
+void replay_fini(struct replay *r)
+{
+	machine_on_dirty_page(r->m, NULL, NULL);
+	detail_fini(&r->detail);
+}
+
+const struct input_source *replay_source(struct replay *r)
+{
+	return &r->source;
+}
+
+static int end_differs(struct replay *r, const char *what, struct err *err)
+{
+	struct engine *e = machine_engine(r->m);
+	struct landmark at;
+
+	e->ops->landmark(e, &at);
+	replay_diverge(r, &at, what);
+	*err = r->error;
+	return -EILSEQ;
+}
+
+int replay_verdict(struct replay *r, enum machine_end end, struct err *err)
+{
+	const struct replay_end *want = r->at_end && !r->error.code ? r->stream.end(r->stream.ctx) : NULL;
+	struct engine *e = machine_engine(r->m);
+	bool by_source;
+
+	if (r->error.code) {
+		*err = r->error;
+		return -err->code;
+	}
+	if (end == MACHINE_FAILED || end == MACHINE_DIVERGED)
+		return err->code ? -err->code : end_differs(r, "a record could not be applied", err);
+	if (!want && !r->at_end && end != MACHINE_ENDED)
+		return end_differs(r, "the machine ended before its record did", err);
+	if (!want)
+		return 0;
+	by_source = want->end == MACHINE_ENDED || want->end == MACHINE_FAILED || want->end == MACHINE_DIVERGED;
+	if (e->ops->count(e) < r->stop_count || r->stop_count == UINT64_MAX) {
+		if (end != (by_source ? MACHINE_ENDED : want->end) || e->ops->count(e) != want->count)
+			return end_differs(r, "the machine ended elsewhere than in the record", err);
+		r->digests++;
+		if (machine_digest(r->m) != want->digest)
+			return end_differs(r, "the last digest is another one than in the record", err);
+	}
+	return 0;
+}

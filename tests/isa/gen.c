@@ -1,0 +1,1070 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a seed to a case. Instructions come from opcode templates filled with random prefixes, registers and operands;
+ * Zydis says whether the result is an instruction. The generator keeps track of which registers still hold pointers
+ * into the data memory, so that most accesses hit, and makes new pointers when they run out.
+ */
+#include "tests/isa/isa.h"
+
+#include <string.h>
+
+#include <xxhash.h>
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+struct gen {
+	struct rng r;
+	struct tcase *c;
+	enum isa_class cls; /* of the instruction being made */
+	ZydisMnemonic only;
+	uint16_t ptr;	/* registers that hold pointers to data */
+	uint16_t small; /* registers that hold small numbers */
+	uint32_t undef; /* flags undefined at this place, ignoring branches */
+	bool last;
+};
+
+/* An instruction under construction. */
+struct enc {
+	struct gen *g;
+	const struct tmpl *t;
+	struct insn *in;
+	uint8_t pfx[5];
+	unsigned npfx;
+	uint8_t rex;
+	bool opsize, addrsize;
+	uint8_t modrm, sib;
+	bool has_modrm, has_sib;
+	uint8_t disp[8];
+	unsigned ndisp;
+	bool riprel, env16;
+};
+
+#define SCRATCH_FXS	 4
+#define SCRATCH_FX_SIZE	 640
+#define SCRATCH_ENVS	 12
+#define SCRATCH_ENV_SIZE 128
+
+/* ---- memory image ---- */
+static void fill_fp_image(struct rng *r, uint8_t *p)
+{
+	static const uint16_t cw = 0x37f;
+	uint32_t mxcsr = 0x1f80 | (rng_below(r, 4) << 13);
+
+	memset(p, 0, 576);
+	memcpy(p, &cw, 2);
+	p[3] = (uint8_t)(rng_below(r, 8) << 3);
+	p[4] = (uint8_t)rng_next(r);
+	memcpy(p + 24, &mxcsr, 4);
+	for (unsigned i = 0; i < 8; i++)
+		rng_x87(r, p + 32 + 16 * i);
+	for (unsigned i = 0; i < 32; i++) {
+		uint64_t v = rng_double(r);
+
+		memcpy(p + 160 + 8 * i, &v, 8);
+	}
+	p[512] = (uint8_t)rng_below(r, 4);
+}
+
+/* Anything goes in an FRSTOR image, but most exceptions are masked. */
+static void fill_env_image(struct rng *r, uint8_t *p)
+{
+	for (unsigned i = 0; i < SCRATCH_ENV_SIZE; i++)
+		p[i] = (uint8_t)rng_next(r);
+	p[0] |= 0x3f;
+}
+
+static void fill_page(struct rng *r, uint8_t *p, unsigned kind)
+{
+	for (unsigned i = 0; i < PAGE; i += 8) {
+		uint64_t v = kind == 0	 ? rng_edge(r)
+			     : kind == 1 ? rng_double(r)
+					 : (uint64_t)rng_float(r) << 32 | rng_float(r);
+
+		memcpy(p + i, &v, 8);
+	}
+	if (kind == 1)
+		for (unsigned i = 0; i + 10 < PAGE; i += 96)
+			rng_x87(r, p + i);
+}
+
+const uint8_t *image_pristine(void)
+{
+	static uint8_t image[IMAGE_SIZE];
+	static bool ready;
+	struct rng r = { 42 };
+
+	if (ready)
+		return image;
+	for (unsigned i = 0; i < DATA_SIZE / PAGE; i++)
+		fill_page(&r, image + IMAGE_DATA + i * PAGE, i % 3);
+	fill_page(&r, image + IMAGE_FAR, 0);
+	for (unsigned i = 0; i < SCRATCH_FXS; i++)
+		fill_fp_image(&r, image + IMAGE_SCRATCH + i * SCRATCH_FX_SIZE);
+	for (unsigned i = 0; i < SCRATCH_ENVS; i++)
+		fill_env_image(&r, image + IMAGE_SCRATCH + SCRATCH_FXS * SCRATCH_FX_SIZE + i * SCRATCH_ENV_SIZE);
+	ready = true;
+	return image;
+}
+
+uint64_t image_hash(const struct tcase *c, uint8_t *image)
+{
+	for (unsigned i = 0; i < c->nmask; i++)
+		memset(image + c->mask[i].off, 0, c->mask[i].len);
+	return XXH3_64bits(image, IMAGE_SIZE);
+}
+
+/* ---- initial state ---- */
+static uint64_t pick_bad_pointer(struct rng *r)
+{
+	switch (rng_below(r, 10)) {
+	case 0: /* across the border to read-only */
+		return DATA_BASE + DATA_RW_SIZE - rng_below(r, 32);
+	case 1:
+		return DATA_BASE + DATA_RW_SIZE + (rng_below(r, PAGE) & ~15u);
+	case 2: /* across the end */
+		return DATA_BASE + DATA_SIZE - rng_below(r, 32);
+	case 3:
+		return DATA_BASE - rng_below(r, 32);
+	case 4:
+		return FAR_BASE + FAR_SIZE - rng_below(r, 32);
+	case 5:
+		return FAR_BASE - rng_below(r, 16);
+	case 6: /* around the end of the canonical half */
+		return 0x800000000000ull - rng_below(r, 64) + rng_below(r, 32);
+	case 7:
+		return rng_next(r);
+	case 8:
+		return 0xffff800000000000ull + (rng_next(r) & 0xffffffff000);
+	default:
+		return CODE_BASE + (rng_below(r, CODE_SIZE) & ~15u);
+	}
+}
+
+static bool likes_aligned(enum isa_class cls)
+{
+	return cls == CLS_SSE_FP || cls == CLS_SSE_INT || cls == CLS_CRYPTO || cls == CLS_ALIGN;
+}
+
+static uint64_t pick_pointer(struct gen *g)
+{
+	struct rng *r = &g->r;
+	unsigned bad = g->c->cls == CLS_FAULT ? 50 : 6;
+	uint64_t p;
+
+	if (rng_chance(r, bad))
+		return pick_bad_pointer(r);
+	if (rng_chance(r, 8))
+		return FAR_BASE + 0x400 + (rng_below(r, 0x800) & ~15u);
+	p = DATA_BASE + 0x200 + (rng_below(r, DATA_RW_SIZE - 0x400) & ~15u);
+	if (rng_chance(r, likes_aligned(g->c->cls) ? 4 : 25))
+		p += rng_below(r, 16);
+	return p;
+}
+
+static void init_gprs(struct gen *g)
+{
+	static const uint8_t pointer_chance[16] = { 10, 5, 10, 70, 100, 70, 90, 90, 40, 20, 40, 20, 60, 60, 20, 30 };
+	struct regs *s = &g->c->init;
+
+	for (unsigned i = 0; i < 16; i++) {
+		if (rng_chance(&g->r, pointer_chance[i])) {
+			s->gpr[i] = pick_pointer(g);
+			g->ptr |= (uint16_t)(1u << i);
+		} else if (rng_chance(&g->r, i == RCX ? 70 : 30)) {
+			s->gpr[i] = rng_below(&g->r, 33);
+			g->small |= (uint16_t)(1u << i);
+		} else {
+			s->gpr[i] = rng_edge(&g->r);
+		}
+	}
+	if (!rng_chance(&g->r, g->c->cls == CLS_FAULT ? 30 : 5)) {
+		s->gpr[RSP] = DATA_BASE + PAGE + (rng_below(&g->r, PAGE) & ~7u);
+		if (g->c->cls != CLS_ALIGN && rng_chance(&g->r, 10))
+			s->gpr[RSP] += rng_below(&g->r, 8);
+	}
+	s->fs_base = rng_chance(&g->r, 90) ? DATA_BASE + (rng_below(&g->r, 64) & ~15u) : DATA_BASE - 0x1000;
+	s->gs_base = rng_chance(&g->r, 90) ? 0x100 : 0x7fff00000000ull;
+}
+
+static void init_fx(struct gen *g)
+{
+	uint8_t *p = g->c->init.fx;
+	struct rng *r = &g->r;
+	uint16_t cw = (uint16_t)(0x7f | rng_below(r, 4) << 10 | (rng_chance(r, 60) ? 3u : rng_below(r, 4)) << 8);
+	uint16_t sw = (uint16_t)(rng_below(r, 8) << 11 | (rng_next(r) & 0x4700));
+	uint32_t mxcsr = 0x1f80 | rng_below(r, 4) << 13 | (rng_chance(r, 80) ? 0 : 0x8000) |
+			 (rng_chance(r, 80) ? 0 : 0x40) | (rng_chance(r, 80) ? 0 : rng_below(r, 64));
+
+	memset(p, 0, 512);
+	if (rng_chance(r, 12))
+		cw = (uint16_t)((cw & ~0x3f) | rng_below(r, 64));
+	if (rng_chance(r, 12))
+		mxcsr &= ~(rng_below(r, 64) << 7);
+	if (rng_chance(r, 10))
+		sw |= (uint16_t)rng_below(r, 64);
+	if (sw & ~cw & 0x3f)
+		sw |= 0x8080;
+	memcpy(p, &cw, 2);
+	memcpy(p + 2, &sw, 2);
+	p[4] = (uint8_t)(rng_chance(r, 30) ? 0 : rng_next(r) | rng_next(r));
+	memcpy(p + 24, &mxcsr, 4);
+	for (unsigned i = 0; i < 8; i++)
+		rng_x87(r, p + 32 + 16 * i);
+	for (unsigned i = 0; i < 32; i++) {
+		unsigned kind = rng_below(r, 3);
+		uint64_t v = kind == 0	 ? rng_edge(r)
+			     : kind == 1 ? rng_double(r)
+					 : (uint64_t)rng_float(r) << 32 | rng_float(r);
+
+		memcpy(p + 160 + 8 * i, &v, 8);
+	}
+}
+
+static void init_state(struct gen *g)
+{
+	struct regs *s = &g->c->init;
+
+	init_gprs(g);
+	init_fx(g);
+	s->rflags = 0x202 | (rng_next(&g->r) & FL_ARITH_ALL);
+	if (rng_chance(&g->r, 10))
+		s->rflags |= 0x400;
+	if (g->c->cls == CLS_ALIGN)
+		s->rflags |= 0x40000;
+}
+
+/* ---- operands ---- */
+static int pick_bit(struct gen *g, uint16_t mask)
+{
+	unsigned n = (unsigned)__builtin_popcount(mask), k;
+
+	if (n == 0)
+		return -1;
+	k = rng_below(&g->r, n);
+	for (int i = 0; i < 16; i++)
+		if ((mask >> i & 1) && k-- == 0)
+			return i;
+	return -1;
+}
+
+static void put_disp(struct enc *e, int64_t v, unsigned n)
+{
+	memcpy(e->disp, &v, n);
+	e->ndisp = n;
+}
+
+/* mod 0, rm 5: RIP-relative; mod 0, SIB without base and index: absolute. */
+static void mem_absolute(struct enc *e, uint64_t addr, bool riprel)
+{
+	if (riprel) {
+		e->modrm |= 5;
+		e->riprel = true;
+		e->in->rip_target = addr;
+		put_disp(e, 0, 4);
+	} else {
+		e->modrm |= 4;
+		e->has_sib = true;
+		e->sib = (uint8_t)(rng_below(&e->g->r, 4) << 6 | 4 << 3 | 5);
+		put_disp(e, (int64_t)addr, 4);
+	}
+}
+
+static void mem_disp(struct enc *e, bool forced)
+{
+	struct rng *r = &e->g->r;
+	bool aligned = ((e->t->flags & T_VEC) && rng_chance(r, 92)) || (e->g->c->cls == CLS_ALIGN && rng_chance(r, 70));
+	unsigned kind = rng_below(r, 10);
+
+	if (kind < 4 && !forced)
+		return;
+	if (kind < 8 || forced) {
+		int8_t d = (int8_t)(rng_next(r) & (aligned ? 0xf0 : 0xff));
+
+		e->modrm |= 1 << 6;
+		put_disp(e, d, 1);
+	} else {
+		int32_t d = (int32_t)(rng_below(r, 1024)) - 512;
+
+		e->modrm |= 2 << 6;
+		put_disp(e, aligned ? d & ~15 : d, 4);
+	}
+}
+
+static void mem_based(struct enc *e, int base, int index)
+{
+	struct rng *r = &e->g->r;
+
+	if (index >= 0 || (base & 7) == 4 || rng_chance(r, 5)) {
+		e->modrm |= 4;
+		e->has_sib = true;
+		e->sib = (uint8_t)(rng_below(r, 4) << 6 | (index >= 0 ? index & 7 : 4) << 3 | (base & 7));
+		if (index >= 8)
+			e->rex |= 0x42;
+	} else {
+		e->modrm |= (uint8_t)(base & 7);
+	}
+	if (base >= 8)
+		e->rex |= 0x41;
+	mem_disp(e, (base & 7) == 5);
+}
+
+/*
+ * Images of different formats lie apart, so that bytes that are not compared in one are never read as another: FXSAVE
+ * and XSAVE below, then FNSTENV and FNSAVE, of 32 and of 16 bits in turn.
+ */
+static uint64_t pick_scratch(struct enc *e)
+{
+	struct rng *r = &e->g->r;
+	unsigned slot;
+
+	if (e->t->map == 0) {
+		slot = rng_below(r, SCRATCH_ENVS);
+		e->env16 = slot & 1;
+		return SCRATCH_BASE + SCRATCH_FXS * SCRATCH_FX_SIZE + slot * SCRATCH_ENV_SIZE;
+	}
+	slot = rng_below(r, SCRATCH_FXS);
+	return SCRATCH_BASE + slot * SCRATCH_FX_SIZE + (rng_chance(r, 3) ? 1 + 2 * rng_below(r, 16) : 0);
+}
+
+static void pick_memory(struct enc *e)
+{
+	struct gen *g = e->g;
+	struct rng *r = &g->r;
+	int base = pick_bit(g, g->ptr), index = -1;
+	unsigned kind = rng_below(r, 100);
+
+	if (e->t->flags & T_SCR) {
+		mem_absolute(e, pick_scratch(e), rng_chance(r, 50));
+		return;
+	}
+	if (kind < 8 || base < 0) {
+		unsigned align = (e->t->flags & T_VEC) ? 15 : 0;
+
+		mem_absolute(e, DATA_BASE + (rng_below(r, DATA_SIZE - 16) & ~align), rng_chance(r, 60));
+		return;
+	}
+	if (kind < 11)
+		base = (int)rng_below(r, 16);
+	if (kind >= ((e->t->flags & T_VEC) ? 96 : 75))
+		index = pick_bit(g, g->small);
+	else if (kind >= 72 && kind < 74)
+		index = (int)rng_below(r, 16);
+	if (index == RSP)
+		index = -1;
+	mem_based(e, base, index);
+}
+
+static unsigned pick_reg(struct enc *e)
+{
+	struct gen *g = e->g;
+	unsigned reg = rng_below(&g->r, 16);
+
+	/* Spare pointers most of the time. */
+	if (!(e->t->flags & (T_VEC | T_FPU)) && (g->ptr >> reg & 1) && rng_chance(&g->r, 75))
+		reg = rng_below(&g->r, 16);
+	if (reg == RSP && rng_chance(&g->r, 80))
+		reg = RAX;
+	return reg;
+}
+
+static void fill_modrm(struct enc *e)
+{
+	const struct tmpl *t = e->t;
+	struct rng *r = &e->g->r;
+	unsigned reg = t->ext >= 0 ? (unsigned)t->ext : pick_reg(e);
+	bool mem = (t->flags & (T_MEM | T_SCR)) || (!(t->flags & T_REG) && rng_chance(r, 45));
+
+	e->has_modrm = true;
+	if ((t->flags & T_FPU) && t->ext < 0)
+		reg &= 7;
+	e->modrm = (uint8_t)((reg & 7) << 3);
+	if (reg >= 8)
+		e->rex |= 0x44;
+	if (mem) {
+		pick_memory(e);
+	} else {
+		unsigned rm = (t->flags & T_FPU) ? rng_below(r, 8) : pick_reg(e);
+
+		e->modrm |= (uint8_t)(0xc0 | (rm & 7));
+		if (rm >= 8)
+			e->rex |= 0x41;
+	}
+}
+
+/* ---- prefixes and immediate ---- */
+static void add_prefix(struct enc *e, uint8_t p)
+{
+	e->pfx[e->npfx++] = p;
+}
+
+static void pick_prefixes(struct enc *e)
+{
+	const struct tmpl *t = e->t;
+	struct rng *r = &e->g->r;
+	bool vec = t->pfx == PFX_ANY;
+	bool mem = e->has_modrm && e->modrm < 0xc0;
+	static const uint8_t seg[] = { 0x64, 0x65, 0x26, 0x2e, 0x36, 0x3e };
+	unsigned n;
+
+	/* FS and GS are based at or near 0 or the data; with a pointer as base the sum rarely makes sense for FS. */
+	if (rng_chance(r, mem ? 6 : 2))
+		add_prefix(e, seg[rng_chance(r, 50) ? 1 : rng_below(r, 6)]);
+	if (rng_chance(r, mem ? 4 : 1)) {
+		add_prefix(e, 0x67);
+		e->addrsize = true;
+	}
+	if (t->flags & T_REP) {
+		n = rng_below(r, 4);
+		if (n < 3)
+			add_prefix(e, n == 0 ? 0xf2 : 0xf3);
+	}
+	if ((t->flags & T_LOCK) && mem && rng_chance(r, 20))
+		add_prefix(e, 0xf0);
+	if (vec) {
+		static const uint8_t any[] = { 0, 0x66, 0xf2, 0xf3 };
+
+		n = rng_below(r, 4);
+		if (n)
+			add_prefix(e, any[n]);
+		e->opsize = n == 1;
+	} else if (t->pfx) {
+		add_prefix(e, t->pfx);
+		e->opsize = t->pfx == 0x66;
+	}
+	if ((t->flags & T_SCR) && t->map == 0) {
+		if (e->env16)
+			add_prefix(e, 0x66);
+	} else if (!vec && t->pfx != 0x66 && rng_chance(r, (t->flags & (T_FPU | T_VEC)) ? 1 : 18)) {
+		add_prefix(e, 0x66);
+		e->opsize = true;
+	}
+	for (unsigned i = 1; i < e->npfx; i++) {
+		unsigned k = rng_below(r, i + 1);
+		uint8_t tmp = e->pfx[i];
+
+		e->pfx[i] = e->pfx[k];
+		e->pfx[k] = tmp;
+	}
+	if (rng_chance(r, (t->flags & (T_VEC | T_FPU)) ? 8 : 40))
+		e->rex |= 0x48;
+	else if (rng_chance(r, 5))
+		e->rex |= 0x40;
+}
+
+static unsigned put_imm(struct enc *e, uint8_t *out)
+{
+	struct rng *r = &e->g->r;
+	unsigned z = e->opsize && !(e->rex & 8) ? 2 : 4;
+	uint64_t v = rng_edge(r);
+	unsigned n = 0;
+
+	switch ((enum imm_kind)e->t->imm) {
+	case I_NONE:
+		break;
+	case I_B:
+		n = 1;
+		break;
+	case I_W:
+		n = 2;
+		break;
+	case I_Z:
+		n = z;
+		break;
+	case I_V:
+		n = (e->rex & 8) ? 8 : z;
+		break;
+	case I_MOFFS:
+		n = e->addrsize ? 4 : 8;
+		v = rng_chance(r, 90) ? DATA_BASE + rng_below(r, DATA_SIZE - 8) : v;
+		break;
+	case I_ENTER:
+		v = rng_below(r, 64) | (uint64_t)(rng_chance(r, 60) ? 0 : rng_below(r, 34)) << 16;
+		n = 3;
+		break;
+	}
+	memcpy(out, &v, n);
+	return n;
+}
+
+static bool assemble(struct enc *e)
+{
+	struct insn *in = e->in;
+	const struct tmpl *t = e->t;
+	uint8_t op = (uint8_t)(t->op + t->step * rng_below(&e->g->r, t->n));
+	uint8_t buf[40];
+	unsigned n = 0;
+
+	memcpy(buf, e->pfx, e->npfx);
+	n = e->npfx;
+	if ((t->flags & T_PLUS) && rng_chance(&e->g->r, 40))
+		e->rex |= 0x41;
+	if (e->rex)
+		buf[n++] = e->rex;
+	if (t->map >= 1)
+		buf[n++] = 0x0f;
+	if (t->map >= 2)
+		buf[n++] = t->map == 2 ? 0x38 : 0x3a;
+	buf[n++] = op;
+	if (e->has_modrm)
+		buf[n++] = e->modrm;
+	if (e->has_sib)
+		buf[n++] = e->sib;
+	if (e->riprel)
+		in->rip_at = (int8_t)n;
+	memcpy(buf + n, e->disp, e->ndisp);
+	n += e->ndisp;
+	/* C6/F6 and the like have immediates only where the table says so; moffs takes the place of ModRM. */
+	n += put_imm(e, buf + n);
+	if (n > 15)
+		return false;
+	memcpy(in->bytes, buf, n);
+	in->len = (uint8_t)n;
+	return true;
+}
+
+static void encode(struct gen *g, const struct tmpl *t, struct insn *in)
+{
+	struct enc e;
+
+	do {
+		*in = (struct insn){ .target = -1 };
+		e = (struct enc){ .g = g, .t = t, .in = in };
+		if (t->flags & T_MODRM)
+			fill_modrm(&e);
+		pick_prefixes(&e);
+	} while (!assemble(&e));
+}
+
+/* ---- the sequence ---- */
+static bool decode_insn(const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op)
+{
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(policy_decoder(), in->bytes, in->len, ins, op)) &&
+	       ins->length == in->len;
+}
+
+static void track_write(struct gen *g, const ZydisDecodedOperand *op, bool implicit_ok)
+{
+	ZydisRegister reg;
+	unsigned id;
+
+	if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+		return;
+	reg = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op->reg.value);
+	if (reg < ZYDIS_REGISTER_RAX || reg > ZYDIS_REGISTER_R15)
+		return;
+	id = (unsigned)(reg - ZYDIS_REGISTER_RAX);
+	if (implicit_ok && op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && (id == RSP || id == RSI || id == RDI))
+		return;
+	g->ptr &= (uint16_t) ~(1u << id);
+	g->small &= (uint16_t) ~(1u << id);
+}
+
+static void track(struct gen *g, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
+{
+	struct flag_effect f;
+
+	for (unsigned i = 0; i < ins->operand_count; i++)
+		track_write(g, &op[i], ins->mnemonic != ZYDIS_MNEMONIC_LEAVE);
+	policy_flags(ins, op, &f);
+	g->undef = (g->undef & ~f.defined) | f.undefined;
+}
+
+static void append(struct gen *g, const struct insn *in)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+
+	if (g->c->n == CASE_INSNS)
+		return;
+	g->c->insn[g->c->n++] = *in;
+	if (decode_insn(in, &ins, op))
+		track(g, &ins, op);
+}
+
+static void append_bytes(struct gen *g, const void *bytes, unsigned n)
+{
+	struct insn in = { .target = -1, .len = (uint8_t)n };
+
+	memcpy(in.bytes, bytes, n);
+	append(g, &in);
+}
+
+/* mov r64, imm64 */
+static void append_load(struct gen *g, unsigned reg, uint64_t v)
+{
+	uint8_t b[10] = { (uint8_t)(0x48 | reg >> 3), (uint8_t)(0xb8 | (reg & 7)) };
+
+	memcpy(b + 2, &v, 8);
+	append_bytes(g, b, 10);
+}
+
+static void renew_pointers(struct gen *g)
+{
+	static const uint8_t want[] = { RSP, RSI, RDI, RBX, 13 };
+
+	for (unsigned i = 0; i < sizeof(want); i++) {
+		unsigned reg = want[i];
+
+		if (g->ptr >> reg & 1)
+			continue;
+		if (reg == RSP || ((reg == RSI || reg == RDI) && g->cls == CLS_STRING) ||
+		    __builtin_popcount(g->ptr) < 3) {
+			append_load(g, reg,
+				    reg == RSP ? DATA_BASE + PAGE + 8 * rng_below(&g->r, 512) : pick_pointer(g));
+			g->ptr |= (uint16_t)(1u << reg);
+		}
+	}
+}
+
+/* cmp eax, ecx defines all six flags; fxam the four x87 conditions (or raises what is pending). */
+static void define_flags(struct gen *g, uint32_t needed)
+{
+	if (needed & FL_ARITH_ALL)
+		append_bytes(g, "\x39\xc8", 2);
+	if (needed >> UNDEF_C_SHIFT)
+		append_bytes(g, "\xd9\xe5", 2);
+}
+
+static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedInstruction *ins,
+			const ZydisDecodedOperand *op)
+{
+	struct flag_effect f;
+
+	if ((t->flags & T_REP) &&
+	    (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))) {
+		uint8_t b[5] = { 0xb9, (uint8_t)rng_below(&g->r, rng_chance(&g->r, 90) ? 40 : 256) };
+
+		if (!(g->small >> RCX & 1) && rng_chance(&g->r, 95)) {
+			append_bytes(g, b, 5);
+			g->small |= 1u << RCX;
+		}
+	}
+	if ((t->flags & T_DIV) && rng_chance(&g->r, 75)) {
+		if (rng_chance(&g->r, 60))
+			append_bytes(g, "\x48\x99", 2); /* cqo */
+		else
+			append_bytes(g, "\xba\x00\x00\x00\x00", 5); /* mov edx, 0 */
+	}
+	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_XSAVE) {
+		/* Only x87 and SSE state: the host has more. */
+		uint8_t b[10] = { 0xb8, (uint8_t)(rng_chance(&g->r, 70) ? 3 : rng_below(&g->r, 4)), 0, 0, 0, 0xba };
+
+		append_bytes(g, b, 5);
+		append_bytes(g, b + 5, 5);
+	}
+	policy_flags(ins, op, &f);
+	if (f.tested & g->undef)
+		define_flags(g, f.tested & g->undef);
+}
+
+static bool class_matches(struct gen *g, const struct tmpl *t, const ZydisDecodedInstruction *ins,
+			  const ZydisDecodedOperand *op)
+{
+	enum isa_class cls =
+		(t->flags & T_VEC) && t->cls != CLS_ATOMIC ? policy_class(ins, op) : (enum isa_class)t->cls;
+
+	if (g->only != ZYDIS_MNEMONIC_INVALID)
+		return ins->mnemonic == g->only;
+	return cls == g->cls;
+}
+
+static const struct tmpl *pick_template(struct gen *g)
+{
+	const struct tmpl *t;
+
+	for (;;) {
+		t = &tmpl_table[rng_below(&g->r, (uint32_t)tmpl_count)];
+		if (g->only != ZYDIS_MNEMONIC_INVALID || t->cls == g->cls)
+			return t;
+		if (g->cls == CLS_MMX && (t->cls == CLS_SSE_INT || t->cls == CLS_SSE_FP))
+			return t;
+	}
+}
+
+/* One instruction of class g->cls with what it needs before it. False: none was found. */
+static bool append_random(struct gen *g)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	struct insn in;
+	const struct tmpl *t;
+	enum verdict v;
+	enum approx approx = APPROX_NONE;
+
+	renew_pointers(g);
+	for (unsigned tries = 0; tries < 20000; tries++) {
+		t = pick_template(g);
+		encode(g, t, &in);
+		if (!decode_insn(&in, &ins, op) || !class_matches(g, t, &ins, op))
+			continue;
+		v = policy_check(&ins, op, t->flags & T_SCR, &approx);
+		if (v == POLICY_REJECT || (v == POLICY_LAST && !rng_chance(&g->r, 20)))
+			continue;
+		before_insn(g, t, &ins, op);
+		append(g, &in);
+		g->last |= v == POLICY_LAST || (t->flags & T_FAULTY);
+		g->c->approx = approx;
+		return true;
+	}
+	return false;
+}
+
+/* ---- branches ---- */
+static void append_branch(struct gen *g, const void *bytes, unsigned n, int rel_size, int target)
+{
+	struct insn in = { .target = (int16_t)target, .len = (uint8_t)n, .rel_size = (int8_t)rel_size };
+
+	in.rel_at = (int8_t)(n - (unsigned)rel_size);
+	memcpy(in.bytes, bytes, n);
+	append(g, &in);
+}
+
+/* lea reg, [rip + label] */
+static void append_label_address(struct gen *g, unsigned reg, int target)
+{
+	struct insn in = { .target = (int16_t)target, .len = 7, .rip_at = 3 };
+
+	in.bytes[0] = (uint8_t)(0x48 | (reg >> 3) << 2);
+	in.bytes[1] = 0x8d;
+	in.bytes[2] = (uint8_t)((reg & 7) << 3 | 5);
+	append(g, &in);
+}
+
+static void branch_conditional(struct gen *g, int target)
+{
+	uint8_t cc = (uint8_t)rng_below(&g->r, 16);
+	uint8_t near[6] = { 0x0f, (uint8_t)(0x80 | cc) }, small[2] = { (uint8_t)(0x70 | cc) };
+
+	define_flags(g, g->undef & FL_ARITH_ALL);
+	if (rng_chance(&g->r, 30))
+		append_branch(g, near, 6, 4, target);
+	else
+		append_branch(g, small, 2, 1, target);
+}
+
+/* Through a register or memory, by JMP, CALL or RET. */
+static void branch_indirect(struct gen *g, int target)
+{
+	unsigned reg = rng_below(&g->r, 2) ? RAX : 9;
+	uint8_t rex = reg >= 8 ? 0x41 : 0x40;
+	uint8_t jmp[3] = { rex, 0xff, (uint8_t)((rng_chance(&g->r, 50) ? 0xe0 : 0xd0) | (reg & 7)) };
+	uint8_t push[2] = { rex, (uint8_t)(0x50 | (reg & 7)) };
+	uint8_t jmpmem[4] = { 0xff, (uint8_t)(rng_chance(&g->r, 50) ? 0x64 : 0x54), 0x24, 0 };
+	uint8_t retn[3] = { 0xc2, (uint8_t)rng_below(&g->r, 32), 0 };
+
+	append_label_address(g, reg, target);
+	switch (rng_below(&g->r, 4)) {
+	case 0:
+		append_bytes(g, jmp, 3);
+		break;
+	case 1:
+		append_bytes(g, push, 2);
+		append_bytes(g, "\xc3", 1);
+		break;
+	case 2:
+		append_bytes(g, push, 2);
+		append_bytes(g, retn, 3);
+		break;
+	default:
+		append_bytes(g, push, 2);
+		append_bytes(g, jmpmem, 4);
+		break;
+	}
+}
+
+/* Transfers to where there is no code: fetch faults. */
+static void branch_away(struct gen *g)
+{
+	uint64_t to = rng_chance(&g->r, 50) ? DATA_BASE + rng_below(&g->r, DATA_SIZE)
+					    : CODE_BASE + CODE_SIZE + rng_below(&g->r, 0x2000);
+
+	append_load(g, RAX, to);
+	append_bytes(g, rng_chance(&g->r, 50) ? "\xff\xe0" : "\xff\xd0", 2);
+	g->last = true;
+}
+
+/* mov ecx, n; body; loop body */
+static void branch_loop(struct gen *g)
+{
+	uint8_t count[5] = { 0xb9, (uint8_t)(1 + rng_below(&g->r, 6)) };
+	uint8_t loop[2] = { (uint8_t)(0xe0 + rng_below(&g->r, 3)) };
+	int body;
+
+	append_bytes(g, count, 5);
+	body = (int)g->c->n;
+	append_bytes(g, "\x48\xff\xc0", 3);				     /* inc rax */
+	append_bytes(g, "\x48\x01\xc2", 3);				     /* add rdx, rax */
+	append_bytes(g, rng_chance(&g->r, 50) ? "\xd1\xc2" : "\x31\xc2", 2); /* rol edx, 1; xor edx, eax */
+	if (loop[0] != 0xe2)
+		define_flags(g, FL_ARITH_ALL);
+	append_branch(g, loop, 2, 1, body);
+}
+
+static void append_branches(struct gen *g)
+{
+	uint8_t jmp8[2] = { 0xeb }, jmp32[5] = { 0xe9 }, call[5] = { 0xe8 }, jrcxz[3] = { 0x67, 0xe3 };
+	int target = (int)(g->c->n + 2 + rng_below(&g->r, 5));
+	bool ecx = rng_chance(&g->r, 30);
+
+	switch (rng_below(&g->r, 12)) {
+	case 0:
+		append_branch(g, jmp8, 2, 1, target);
+		break;
+	case 1:
+		append_branch(g, jmp32, 5, 4, target);
+		break;
+	case 2:
+		append_branch(g, call, 5, 4, target);
+		break;
+	case 3:
+		append_branch(g, ecx ? jrcxz : jrcxz + 1, ecx ? 3 : 2, 1, target);
+		break;
+	case 4:
+	case 5:
+		branch_indirect(g, target + 3);
+		break;
+	case 6:
+		branch_loop(g);
+		break;
+	case 7:
+		if (rng_chance(&g->r, 20)) {
+			branch_away(g);
+			break;
+		}
+		/* fallthrough */
+	default:
+		branch_conditional(g, target);
+		break;
+	}
+}
+
+/* ---- random bytes ---- */
+/* Bytes after which decoding belongs to extensions that the host may have. */
+static bool starts_extension(const uint8_t *b)
+{
+	unsigned i = 0;
+
+	while (i < 14 &&
+	       (b[i] == 0x66 || b[i] == 0x67 || b[i] == 0xf0 || b[i] == 0xf2 || b[i] == 0xf3 || b[i] == 0x26 ||
+		b[i] == 0x2e || b[i] == 0x36 || b[i] == 0x3e || b[i] == 0x64 || b[i] == 0x65 || (b[i] & 0xf0) == 0x40))
+		i++;
+	return b[i] == 0x62 || b[i] == 0xc4 || b[i] == 0xc5 || b[i] == 0x8f;
+}
+
+static bool append_raw(struct gen *g)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	struct insn in = { .target = -1 };
+	enum approx approx = APPROX_NONE;
+	struct flag_effect f;
+	enum verdict v;
+	ZyanStatus st;
+
+	for (unsigned i = 0; i < 15; i++)
+		in.bytes[i] = (uint8_t)rng_next(&g->r);
+	if (rng_chance(&g->r, 50))
+		in.bytes[rng_below(&g->r, 2)] = 0x0f;
+	st = ZydisDecoderDecodeFull(policy_decoder(), in.bytes, 15, &ins, op);
+	if (ZYAN_SUCCESS(st)) {
+		in.len = ins.length;
+		v = policy_check(&ins, op, false, &approx);
+		if (v != POLICY_OK || ins.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
+			return false;
+		policy_flags(&ins, op, &f);
+		if (f.tested & g->undef)
+			define_flags(g, f.tested & g->undef);
+		append(g, &in);
+		return true;
+	}
+	if (starts_extension(in.bytes) || st == ZYDIS_STATUS_NO_MORE_DATA || rng_chance(&g->r, 60))
+		return false;
+	in.len = 15;
+	append(g, &in);
+	g->c->undecodable = true;
+	g->last = true;
+	return true;
+}
+
+/* ---- the whole case ---- */
+static enum isa_class pick_class(struct gen *g)
+{
+	static const uint8_t any[] = { CLS_INT,	   CLS_INT,	CLS_INT,    CLS_SHIFT,	CLS_BIT, CLS_MULDIV,
+				       CLS_STRING, CLS_STACK,	CLS_BRANCH, CLS_ATOMIC, CLS_X87, CLS_MMX,
+				       CLS_SSE_FP, CLS_SSE_INT, CLS_CRYPTO, CLS_FPSTATE };
+	static const uint8_t memory[] = { CLS_INT,   CLS_INT,	 CLS_SHIFT, CLS_BIT,	CLS_MULDIV,  CLS_STRING,
+					  CLS_STACK, CLS_ATOMIC, CLS_X87,   CLS_SSE_FP, CLS_SSE_INT, CLS_MMX };
+	static const uint8_t integer[] = { CLS_INT, CLS_INT, CLS_SHIFT, CLS_BIT, CLS_STRING, CLS_STACK, CLS_ATOMIC };
+
+	switch (g->c->cls) {
+	case CLS_MIX:
+	case CLS_BRANCH:
+		return any[rng_below(&g->r, sizeof(any))];
+	case CLS_FAULT:
+		return memory[rng_below(&g->r, sizeof(memory))];
+	case CLS_ALIGN:
+		return integer[rng_below(&g->r, sizeof(integer))];
+	case CLS_BYTES:
+		return rng_chance(&g->r, 30) ? CLS_INT : CLS_BYTES;
+	case CLS_SYSTEM:
+		return rng_chance(&g->r, 40) ? CLS_SYSTEM : CLS_INT;
+	default:
+		return rng_chance(&g->r, 85) ? g->c->cls : any[rng_below(&g->r, sizeof(any))];
+	}
+}
+
+static bool append_one(struct gen *g)
+{
+	if (g->only == ZYDIS_MNEMONIC_INVALID) {
+		g->cls = pick_class(g);
+		if (g->c->cls == CLS_BRANCH && rng_chance(&g->r, 50))
+			g->cls = CLS_BRANCH;
+	}
+	if (g->cls == CLS_BRANCH) {
+		renew_pointers(g);
+		append_branches(g);
+		return true;
+	}
+	if (g->cls == CLS_BYTES) {
+		renew_pointers(g);
+		while (!append_raw(g))
+			;
+		return true;
+	}
+	return append_random(g);
+}
+
+bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnemonic only)
+{
+	struct gen g = { .r = { seed * 0x2545f4914f6cdd1dull + 77 }, .c = c, .only = only };
+	unsigned want;
+
+	memset(c, 0, offsetof(struct tcase, init));
+	c->seed = seed;
+	c->cls = cls;
+	memset(&c->init, 0, sizeof(c->init));
+	init_state(&g);
+	want = 1 + rng_below(&g.r, rng_chance(&g.r, 50) ? 4 : 14);
+	for (unsigned i = 0; i < want && c->n < CASE_INSNS - 10 && !g.last; i++)
+		if (!append_one(&g))
+			return false;
+	c->straddle = rng_chance(&g.r, 10);
+	c->runoff = !c->undecodable && rng_chance(&g.r, 2);
+	c->code_salt = (uint16_t)rng_next(&g.r);
+	return case_layout(c);
+}
+
+/* ---- layout ---- */
+static unsigned target_index(const struct tcase *c, int target)
+{
+	return target > (int)c->n ? c->n : (unsigned)target;
+}
+
+static bool fix_labels(struct tcase *c)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		struct insn *in = &c->insn[i];
+		int64_t end = c->at[i] + in->len, to, v;
+
+		to = in->target >= 0 ? c->at[target_index(c, in->target)] : (int64_t)(in->rip_target - CODE_BASE);
+		v = to - end;
+		if (in->rel_size == 1 && v != (int8_t)v)
+			return false;
+		if (in->rel_size)
+			memcpy(in->bytes + in->rel_at, &v, (size_t)in->rel_size);
+		if (in->rip_at)
+			memcpy(in->bytes + in->rip_at, &v, 4);
+	}
+	return true;
+}
+
+/* Undefined flags before each instruction: a fixed point over all paths. */
+static void flow_undefined(struct tcase *c)
+{
+	bool again = true;
+
+	memset(c->undef, 0, sizeof(c->undef));
+	while (again) {
+		again = false;
+		for (unsigned i = 0; i < c->n; i++) {
+			ZydisDecodedInstruction ins;
+			ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+			struct flag_effect f;
+			uint32_t out = c->undef[i];
+			unsigned next[2] = { i + 1, i + 1 };
+
+			if (decode_insn(&c->insn[i], &ins, op)) {
+				policy_flags(&ins, op, &f);
+				out = (out & ~f.defined) | f.undefined;
+			}
+			if (c->insn[i].target >= 0)
+				next[1] = target_index(c, c->insn[i].target);
+			for (unsigned k = 0; k < 2; k++) {
+				if ((c->undef[next[k]] | out) != c->undef[next[k]]) {
+					c->undef[next[k]] |= out;
+					again = again || next[k] <= i;
+				}
+			}
+		}
+	}
+}
+
+static void find_masks(struct tcase *c)
+{
+	c->nmask = 0;
+	for (unsigned i = 0; i < c->n; i++) {
+		ZydisDecodedInstruction ins;
+		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+		ZyanU64 addr;
+
+		if (!decode_insn(&c->insn[i], &ins, op) || ins.operand_count_visible == 0 ||
+		    op[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
+			continue;
+		if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&ins, &op[0], CODE_BASE + c->at[i], &addr)))
+			policy_mask(c, &ins, addr);
+	}
+}
+
+bool case_layout(struct tcase *c)
+{
+	unsigned len = 0;
+
+	for (unsigned i = 0; i < c->n; i++)
+		len += c->insn[i].len;
+	if (c->runoff)
+		c->code_off = (uint16_t)(CODE_SIZE - len);
+	else if (c->straddle)
+		c->code_off = (uint16_t)(PAGE - c->code_salt % (len + 1));
+	else
+		c->code_off = (uint16_t)(16 + c->code_salt % 512);
+	len = 0;
+	for (unsigned i = 0; i < c->n; i++) {
+		c->at[i] = (uint16_t)(c->code_off + len);
+		len += c->insn[i].len;
+	}
+	c->at[c->n] = (uint16_t)(c->code_off + len);
+	if (!fix_labels(c))
+		return false;
+	for (unsigned i = 0; i < c->n; i++)
+		memcpy(c->code + c->at[i] - c->code_off, c->insn[i].bytes, c->insn[i].len);
+	if (!c->runoff)
+		c->code[len++] = 0xcc;
+	c->code_len = (uint16_t)len;
+	c->init.rip = CODE_BASE + c->code_off;
+	flow_undefined(c);
+	find_masks(c);
+	return true;
+}
+
+void case_text(const struct tcase *c, unsigned i, char *text, size_t n)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisFormatter f;
+
+	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
+	if (!decode_insn(&c->insn[i], &ins, op) ||
+	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &ins, op, ins.operand_count_visible, text, n,
+							  CODE_BASE + c->at[i], NULL)))
+		strncpy(text, "(not an instruction)", n);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The CPU against silicon: random instruction sequences are executed by the host CPU in user mode and by the software
+ * CPU at CPL 3, from the same state, and everything that the instructions can change is compared.
+ *
+ *   gen.c, tmpl.c   a case from a 64-bit seed: initial state and up to some twenty instructions
+ *   policy.c        which instructions may be compared, and which flags they leave undefined
+ *   native.c        executes cases on the host in a child process
+ *   model.c         executes cases on an engine, through the engine interface
+ *   compare.c       differences between two outcomes
+ *   shrink.c        the shortest sequence that still differs, and the report
+ *   main.c          options, batches, result lines
+ *
+ * Memory that a case sees (all else faults):
+ *
+ *   CODE   2 pages, read and execute
+ *   DATA   3 pages read and write, then 1 page read-only; below 4 GiB; unmapped on both sides
+ *   FAR    1 page read and write, above 4 GiB
+ *   SCRATCH 1 page read and write: images of FXSAVE, XSAVE, FNSTENV, FNSAVE; no pointer leads there
+ *
+ * Rules for what may differ between CPUs that are both right
+ * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an instruction that reads one is
+ *   preceded by an instruction that defines it, and the flags still undefined at the end are not compared.
+ * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only with a pending exception.
+ * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are compared within the
+ *   error that the manual allows.
+ * - The present bit in the error code of a page fault above the user half is not compared: Linux sets it always.
+ */
+#ifndef TESTS_ISA_H
+#define TESTS_ISA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <Zydis/Zydis.h>
+
+#include "base/err.h"
+
+#define PAGE	     0x1000u
+#define CODE_BASE    0x10000000ull
+#define CODE_SIZE    (2 * PAGE)
+#define DATA_BASE    0x20000000ull
+#define DATA_RW_SIZE (3 * PAGE)
+#define DATA_SIZE    (4 * PAGE)
+#define FAR_BASE     0x3456789a0000ull
+#define FAR_SIZE     PAGE
+#define SCRATCH_BASE 0x20010000ull
+#define SCRATCH_SIZE PAGE
+
+/* The image of all data memory, as both sides keep it: DATA, FAR, SCRATCH one after the other. */
+#define IMAGE_DATA    0u
+#define IMAGE_FAR     DATA_SIZE
+#define IMAGE_SCRATCH (DATA_SIZE + FAR_SIZE)
+#define IMAGE_SIZE    (DATA_SIZE + FAR_SIZE + SCRATCH_SIZE)
+
+#define FL_ARITH_ALL 0x8d5u
+/* Undefined x87 condition codes travel in the same mask, above the flags: C0..C3 at bits 28..31. */
+#define UNDEF_C_SHIFT 28
+
+/* ---- random numbers ---- */
+struct rng {
+	uint64_t s;
+};
+uint64_t rng_next(struct rng *r);
+uint32_t rng_below(struct rng *r, uint32_t n);
+bool rng_chance(struct rng *r, unsigned percent);
+/* A 64-bit value that instructions may find interesting. */
+uint64_t rng_edge(struct rng *r);
+uint32_t rng_float(struct rng *r);
+uint64_t rng_double(struct rng *r);
+void rng_x87(struct rng *r, uint8_t out[10]);
+
+/* ---- cases ---- */
+enum isa_class {
+	CLS_INT,
+	CLS_SHIFT,
+	CLS_BIT,
+	CLS_MULDIV,
+	CLS_STRING,
+	CLS_STACK,
+	CLS_BRANCH,
+	CLS_ATOMIC,
+	CLS_X87,
+	CLS_MMX,
+	CLS_SSE_FP,
+	CLS_SSE_INT,
+	CLS_CRYPTO,
+	CLS_FPSTATE,
+	CLS_SYSTEM,
+	CLS_FAULT,
+	CLS_ALIGN,
+	CLS_BYTES,
+	CLS_MIX,
+	CLS_COUNT
+};
+extern const char *const class_name[CLS_COUNT];
+
+#define CASE_INSNS 40
+
+enum approx { APPROX_NONE, APPROX_RCP, APPROX_X87 };
+
+/* One instruction; label fields are resolved by case_layout(). */
+struct insn {
+	uint8_t bytes[16];
+	uint8_t len;
+	int8_t rel_at, rel_size; /* where a branch displacement lies, 0 size: none */
+	int8_t rip_at;		 /* where a RIP-relative disp32 lies; 0: none */
+	int16_t target;		 /* index of the instruction a rel or RIP-relative label points at; -1: none */
+	uint64_t rip_target;	 /* address for a RIP-relative operand without label */
+};
+
+struct mem_mask {
+	uint32_t off, len; /* in the image */
+};
+
+struct regs {
+	uint64_t gpr[16];
+	uint64_t rip, rflags, fs_base, gs_base;
+	uint8_t fx[512]; /* FXSAVE64 */
+};
+
+struct tcase {
+	uint64_t seed;
+	enum isa_class cls;
+	struct insn insn[CASE_INSNS];
+	unsigned n;
+	bool runoff;	  /* ends at the end of the code pages, without a terminator */
+	bool straddle;	  /* lies across the page boundary */
+	bool undecodable; /* last instruction is one that the host may know and the model must not */
+	enum approx approx;
+	uint16_t code_salt;
+	uint16_t code_off; /* set by case_layout(), as are the next three */
+	uint16_t code_len;
+	uint16_t at[CASE_INSNS + 1];
+	uint8_t code[CASE_INSNS * 15 + 16];
+	uint32_t undef[CASE_INSNS + 1]; /* flags undefined before instruction i */
+	struct mem_mask mask[8];
+	unsigned nmask;
+	struct regs init;
+};
+
+enum outcome_status { OUT_NONE, OUT_OK, OUT_TIMEOUT, OUT_BROKEN };
+
+struct outcome {
+	enum outcome_status status;
+	struct regs regs;
+	uint32_t vector, error;
+	uint64_t cr2;
+	uint64_t memory; /* hash of the image, masked */
+};
+
+/* The case of a seed; `only` restricts it to one mnemonic (ZYDIS_MNEMONIC_INVALID: all). False: no such case. */
+bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnemonic only);
+/* Places the instructions and computes the undefined flags. False when it does not fit. */
+bool case_layout(struct tcase *c);
+/* Text of instruction i. */
+void case_text(const struct tcase *c, unsigned i, char *text, size_t n);
+/* Pristine content of all data memory. */
+const uint8_t *image_pristine(void);
+/* Zeroes what is not compared and hashes. */
+uint64_t image_hash(const struct tcase *c, uint8_t *image);
+
+/* ---- policy ---- */
+enum verdict { POLICY_OK, POLICY_LAST, POLICY_REJECT };
+enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, bool scratch,
+			  enum approx *approx);
+enum isa_class policy_class(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op);
+struct flag_effect {
+	uint32_t tested, defined, undefined;
+};
+void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, struct flag_effect *e);
+/* Image bytes that the instruction stores and that are not compared. */
+void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t addr);
+const ZydisDecoder *policy_decoder(void);
+
+/* ---- templates ---- */
+enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };
+#define T_MODRM	 (1u << 0)
+#define T_MEM	 (1u << 1) /* memory form only */
+#define T_REG	 (1u << 2) /* register form only */
+#define T_LOCK	 (1u << 3) /* LOCK allowed with memory */
+#define T_PLUS	 (1u << 4) /* register in the opcode */
+#define T_REP	 (1u << 5) /* REP and REPNE allowed */
+#define T_VEC	 (1u << 6) /* SSE: likes aligned pointers; any mandatory prefix when pfx is PFX_ANY */
+#define T_SCR	 (1u << 7) /* operand in SCRATCH */
+#define T_DIV	 (1u << 8) /* prepare the dividend */
+#define T_FPU	 (1u << 9)
+#define T_FAULTY (1u << 10) /* always faults: last */
+#define PFX_ANY	 1
+
+struct tmpl {
+	uint8_t cls;
+	uint8_t map, op, n, step;
+	uint8_t pfx; /* mandatory prefix, 0 or PFX_ANY */
+	int8_t ext;  /* /digit, or -1 */
+	uint8_t imm;
+	uint16_t flags;
+};
+extern const struct tmpl tmpl_table[];
+extern const size_t tmpl_count;
+
+/* ---- the two sides ---- */
+/* Why the host cannot run cases natively, or NULL. */
+const char *native_unavailable(void);
+struct native;
+struct native *native_create(size_t max, struct err *err);
+void native_destroy(struct native *n);
+/* Starts a child that executes the cases; native_finish() waits for it and returns the outcomes. */
+int native_start(struct native *n, const struct tcase *cases, size_t count, struct err *err);
+const struct outcome *native_finish(struct native *n);
+/* Image after the last case of a batch of one. */
+const uint8_t *native_image(const struct native *n);
+
+struct engine_ops;
+struct model;
+struct model *model_create(const struct engine_ops *ops, struct err *err);
+void model_destroy(struct model *m);
+void model_run(struct model *m, const struct tcase *c, struct outcome *out);
+const uint8_t *model_image(const struct model *m);
+
+/* ---- comparing ---- */
+/* Writes what differs, one line each, and returns the number of differences; text may be NULL. */
+unsigned outcome_compare(const struct tcase *c, const struct outcome *native, const struct outcome *model, char *text,
+			 size_t n);
+
+struct bench {
+	struct native *native;
+	struct model *model;
+};
+/* Both sides of one case; number of differences. */
+unsigned bench_case(struct bench *b, const struct tcase *c, char *text, size_t n);
+void shrink(struct bench *b, struct tcase *c);
+void report(struct bench *b, const struct tcase *c, ZydisMnemonic only, bool verbose);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * isa: the CPU against silicon. Without options, the number of cases that `make check` wants; one result line a class.
+ */
+#include "tests/isa/isa.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "hypervisor/engine.h"
+
+#define BATCH	      512
+#define DEFAULT_CASES 220000
+
+struct options {
+	uint64_t seed, count;
+	int cls; /* -1: all */
+	ZydisMnemonic only;
+	bool verbose, endless, no_shrink;
+	unsigned max_reports;
+};
+
+struct tally {
+	uint64_t cases, failed, timeouts, broken, faults;
+};
+
+static int usage(void)
+{
+	fputs("usage: isa [--seed N] [--count N] [--class NAME] [--only MNEMONIC] [--reports N] [--endless] "
+	      "[--verbose]\n",
+	      stderr);
+	return 2;
+}
+
+static ZydisMnemonic find_mnemonic(const char *name)
+{
+	for (int m = 1; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
+		const char *s = ZydisMnemonicGetString((ZydisMnemonic)m);
+
+		if (s && strcasecmp(s, name) == 0)
+			return (ZydisMnemonic)m;
+	}
+	return ZYDIS_MNEMONIC_INVALID;
+}
+
+static int find_class(const char *name)
+{
+	for (int i = 0; i < CLS_COUNT; i++)
+		if (strcmp(class_name[i], name) == 0)
+			return i;
+	return -1;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "seed", required_argument, NULL, 's' },    { "count", required_argument, NULL, 'n' },
+		{ "class", required_argument, NULL, 'c' },   { "only", required_argument, NULL, 'o' },
+		{ "reports", required_argument, NULL, 'r' }, { "endless", no_argument, NULL, 'e' },
+		{ "verbose", no_argument, NULL, 'v' },	     { 0 },
+	};
+	int c;
+
+	*o = (struct options){ .seed = 1, .count = DEFAULT_CASES, .cls = -1, .max_reports = 10 };
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			o->seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			o->count = strtoull(optarg, NULL, 0);
+			break;
+		case 'c':
+			o->cls = find_class(optarg);
+			if (o->cls < 0)
+				return false;
+			break;
+		case 'o':
+			o->only = find_mnemonic(optarg);
+			if (o->only == ZYDIS_MNEMONIC_INVALID)
+				return false;
+			break;
+		case 'r':
+			o->max_reports = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'e':
+			o->endless = true;
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	return optind == argc;
+}
+
+/* The class of a seed, when none was asked for. */
+static enum isa_class class_of(const struct options *o, uint64_t seed)
+{
+	return o->cls >= 0 ? (enum isa_class)o->cls : (enum isa_class)(seed % CLS_COUNT);
+}
+
+static size_t make_batch(const struct options *o, struct tcase *cases, uint64_t *seed, uint64_t end)
+{
+	size_t n = 0;
+
+	while (n < BATCH && *seed < end) {
+		uint64_t s = (*seed)++;
+
+		if (case_generate(&cases[n], s, class_of(o, s), o->only))
+			n++;
+	}
+	return n;
+}
+
+static void fail_case(struct bench *b, const struct options *o, const struct tcase *c, const char *text,
+		      unsigned *reports)
+{
+	struct tcase small = *c;
+
+	if (*reports >= o->max_reports)
+		return;
+	(*reports)++;
+	if (bench_case(b, c, NULL, 0) == 0) {
+		printf("differed once only: --class %s --seed %llu\n%s", class_name[c->cls],
+		       (unsigned long long)c->seed, text);
+		return;
+	}
+	shrink(b, &small);
+	report(b, &small, o->only, o->verbose);
+}
+
+static void tally_case(struct tally *t, const struct outcome *native)
+{
+	t->cases++;
+	t->timeouts += native->status == OUT_TIMEOUT;
+	t->broken += native->status == OUT_BROKEN;
+	t->faults += native->status == OUT_OK && native->vector != 3;
+}
+
+static bool run_batch(struct bench *b, const struct options *o, const struct tcase *cases, size_t n,
+		      struct tally *tally, unsigned *reports)
+{
+	static struct outcome model[BATCH];
+	static bool failed[BATCH];
+	static char text[BATCH][1024];
+	const struct outcome *native;
+	struct err err;
+
+	if (native_start(b->native, cases, n, &err) < 0) {
+		fprintf(stderr, "isa: %s\n", err.text);
+		return false;
+	}
+	for (size_t i = 0; i < n; i++)
+		model_run(b->model, &cases[i], &model[i]);
+	native = native_finish(b->native);
+	if (!native)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		struct tally *t = &tally[cases[i].cls];
+
+		tally_case(t, &native[i]);
+		failed[i] = outcome_compare(&cases[i], &native[i], &model[i], text[i], sizeof(text[i])) != 0;
+		t->failed += failed[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		if (failed[i])
+			fail_case(b, o, &cases[i], text[i], reports);
+	return true;
+}
+
+static int results(const struct tally *tally)
+{
+	int status = 0;
+
+	for (unsigned i = 0; i < CLS_COUNT; i++) {
+		const struct tally *t = &tally[i];
+
+		if (t->cases == 0)
+			continue;
+		if (t->failed) {
+			printf("not ok isa.%s: %llu of %llu cases differ\n", class_name[i],
+			       (unsigned long long)t->failed, (unsigned long long)t->cases);
+			status = 1;
+		} else {
+			printf("ok isa.%s (%llu cases, %llu faulted, %llu ran away, %llu unusable)\n", class_name[i],
+			       (unsigned long long)t->cases, (unsigned long long)t->faults,
+			       (unsigned long long)t->timeouts, (unsigned long long)t->broken);
+		}
+	}
+	return status;
+}
+
+static int run(struct bench *b, const struct options *o)
+{
+	struct tcase *cases = calloc(BATCH, sizeof(*cases));
+	struct tally tally[CLS_COUNT] = { 0 };
+	uint64_t seed = o->endless && o->seed == 1 ? (uint64_t)time(NULL) << 24 : o->seed;
+	uint64_t end = o->endless ? UINT64_MAX : seed + o->count;
+	uint64_t done = 0;
+	unsigned reports = 0;
+	size_t n;
+
+	if (!cases)
+		return 1;
+	while ((n = make_batch(o, cases, &seed, end)) > 0) {
+		if (!run_batch(b, o, cases, n, tally, &reports))
+			return 1;
+		done += n;
+		if (o->endless && (done / BATCH) % 200 == 0) {
+			printf("%llu cases, next seed %llu\n", (unsigned long long)done, (unsigned long long)seed);
+			fflush(stdout);
+		}
+		if (o->endless && reports >= o->max_reports)
+			break;
+	}
+	free(cases);
+	return results(tally);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct bench b;
+	struct err err = ERR_INIT;
+	const char *why = native_unavailable();
+	int status;
+
+	if (!parse(argc, argv, &o))
+		return usage();
+	if (why) {
+		printf("skip isa: %s\n", why);
+		return 0;
+	}
+	b.native = native_create(BATCH, &err);
+	b.model = b.native ? model_create(&soft_engine_ops, &err) : NULL;
+	if (!b.model) {
+		fprintf(stderr, "isa: %s\n", err.text);
+		return 1;
+	}
+	status = run(&b, &o);
+	model_destroy(b.model);
+	native_destroy(b.native);
+	return status;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Cases on an engine. The guest is as small as it can be: page tables that map the case's memory at the linear
+ * addresses that it has on the host, and, high up for the supervisor, descriptor tables and one HLT for each vector. A
+ * fault goes through the IDT to the HLT of its vector; the frame on the kernel stack tells the rest.
+ *
+ *   physical          linear
+ *   0x01000..0x0ffff  page tables
+ *   0x10000           KERNEL + 0: GDT, IDT, TSS, stubs, stack (supervisor)
+ *   0x20000           CODE, then the image
+ */
+#include "tests/isa/isa.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypervisor/engine.h"
+#include "hypervisor/memory.h"
+#include "hypervisor/soft/cpu.h"
+
+#define PT_P  1ull
+#define PT_W  2ull
+#define PT_U  4ull
+#define PT_NX (1ull << 63)
+
+#define GPA_PML4   0x1000
+#define GPA_TABLES 0x2000 /* first free page for tables */
+#define GPA_KERNEL 0x10000
+#define GPA_CODE   0x20000
+#define GPA_IMAGE  (GPA_CODE + CODE_SIZE)
+#define GUEST_RAM  MEMORY_MIN
+
+#define KERNEL_BASE  0xffff800000000000ull
+#define OFF_GDT	     0x000
+#define OFF_TSS	     0x100
+#define OFF_IDT	     0x1000
+#define OFF_STUBS    0x2000
+#define OFF_STACK    0x4000 /* top */
+#define KERNEL_PAGES 4
+
+#define SEL_KCODE 0x10
+#define SEL_KDATA 0x18
+#define SEL_UDATA 0x2b
+#define SEL_UCODE 0x33
+#define SEL_TSS	  0x40
+
+#define CASE_BUDGET 200000 /* instructions */
+
+struct model {
+	struct memory mem;
+	struct engine *engine;
+	struct engine_bus bus;
+	uint64_t next_table;
+	struct cpu_state start;
+};
+
+static uint32_t no_port_read(void *ctx, uint16_t port, unsigned size)
+{
+	return ~0u;
+}
+
+static void no_port_write(void *ctx, uint16_t port, unsigned size, uint32_t value)
+{
+}
+
+static uint64_t no_mmio_read(void *ctx, uint64_t gpa, unsigned size)
+{
+	return ~0ull;
+}
+
+static void no_mmio_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
+{
+}
+
+static uint64_t zero_time(void *ctx)
+{
+	return 0;
+}
+
+/* ---- guest memory ---- */
+static uint64_t *table_at(struct model *m, uint64_t gpa)
+{
+	return (uint64_t *)(m->mem.base + gpa);
+}
+
+static void map_page(struct model *m, uint64_t linear, uint64_t gpa, uint64_t flags)
+{
+	uint64_t table = GPA_PML4;
+
+	for (int shift = 39; shift > 12; shift -= 9) {
+		uint64_t *e = &table_at(m, table)[linear >> shift & 511];
+
+		if (!(*e & PT_P)) {
+			*e = m->next_table | PT_P | PT_W | PT_U;
+			m->next_table += PAGE;
+		}
+		table = *e & ~0xfffull;
+	}
+	table_at(m, table)[linear >> 12 & 511] = gpa | flags | PT_P;
+}
+
+static void map_range(struct model *m, uint64_t linear, uint64_t gpa, uint64_t len, uint64_t flags)
+{
+	for (uint64_t off = 0; off < len; off += PAGE)
+		map_page(m, linear + off, gpa + off, flags);
+}
+
+static void map_all(struct model *m)
+{
+	m->next_table = GPA_TABLES;
+	map_range(m, KERNEL_BASE, GPA_KERNEL, KERNEL_PAGES * PAGE, PT_W);
+	map_range(m, CODE_BASE, GPA_CODE, CODE_SIZE, PT_U);
+	map_range(m, DATA_BASE, GPA_IMAGE + IMAGE_DATA, DATA_RW_SIZE, PT_U | PT_W | PT_NX);
+	map_range(m, DATA_BASE + DATA_RW_SIZE, GPA_IMAGE + IMAGE_DATA + DATA_RW_SIZE, DATA_SIZE - DATA_RW_SIZE,
+		  PT_U | PT_NX);
+	map_range(m, FAR_BASE, GPA_IMAGE + IMAGE_FAR, FAR_SIZE, PT_U | PT_W | PT_NX);
+	map_range(m, SCRATCH_BASE, GPA_IMAGE + IMAGE_SCRATCH, SCRATCH_SIZE, PT_U | PT_W | PT_NX);
+}
+
+static void put_gate(uint8_t *idt, unsigned vector, uint64_t to)
+{
+	/* Breakpoint and overflow are open to CPL 3. */
+	uint64_t dpl = vector == VEC_BP || vector == VEC_OF ? 3 : 0;
+	uint64_t lo = (to & 0xffff) | SEL_KCODE << 16 | (0x8e00ull | dpl << 13) << 32 | (to >> 16 & 0xffff) << 48;
+	uint64_t hi = to >> 32;
+
+	memcpy(idt + 16 * vector, &lo, 8);
+	memcpy(idt + 16 * vector + 8, &hi, 8);
+}
+
+static void put_kernel(struct model *m)
+{
+	uint8_t *k = m->mem.base + GPA_KERNEL;
+	static const uint64_t gdt[] = {
+		0,
+		0,
+		0x00af9b000000ffff, /* SEL_KCODE */
+		0x00cf93000000ffff, /* SEL_KDATA */
+		0,
+		0x00cff3000000ffff, /* SEL_UDATA */
+		0x00affb000000ffff, /* SEL_UCODE */
+	};
+	uint64_t stack = KERNEL_BASE + OFF_STACK;
+
+	memcpy(k + OFF_GDT, gdt, sizeof(gdt));
+	memcpy(k + OFF_TSS + 4, &stack, 8);
+	for (unsigned v = 0; v < 32; v++)
+		put_gate(k + OFF_IDT, v, KERNEL_BASE + OFF_STUBS + v);
+	memset(k + OFF_STUBS, 0xf4, 32);
+}
+
+/* ---- state ---- */
+static struct seg_state segment(uint16_t selector, uint32_t attr)
+{
+	return (struct seg_state){ .limit = 0xffffffff, .attr = attr, .selector = selector };
+}
+
+static void make_start(struct model *m)
+{
+	struct cpu_state *s = &m->start;
+	struct seg_state null = { .attr = SEG_UNUSABLE };
+
+	m->engine->ops->get_state(m->engine, s);
+	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+	s->cr3 = GPA_PML4;
+	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
+	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX;
+	s->xcr0 = 3;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = null;
+	s->seg[SEG_CS] = segment(SEL_UCODE, 11 | SEG_S | 3 << 5 | SEG_P | SEG_L | SEG_G);
+	s->seg[SEG_SS] = segment(SEL_UDATA, 3 | SEG_S | 3 << 5 | SEG_P | SEG_DB | SEG_G);
+	s->seg[SEG_TR] = (struct seg_state){ KERNEL_BASE + OFF_TSS, 0x67, 11 | SEG_P, SEL_TSS };
+	s->gdtr = (struct table_state){ KERNEL_BASE + OFF_GDT, 0x4f };
+	s->idtr = (struct table_state){ KERNEL_BASE + OFF_IDT, 0x1ff };
+	s->dr[6] = 0xffff0ff0;
+	s->dr[7] = 0x400;
+	s->halted = false;
+}
+
+static void load_state(struct model *m, const struct tcase *c, struct cpu_state *s)
+{
+	*s = m->start;
+	memcpy(s->gpr, c->init.gpr, sizeof(s->gpr));
+	s->rip = c->init.rip;
+	s->rflags = c->init.rflags;
+	s->seg[SEG_FS].base = c->init.fs_base;
+	s->seg[SEG_GS].base = c->init.gs_base;
+	memcpy(s->fxsave, c->init.fx, sizeof(s->fxsave));
+	s->count = m->engine->ops->count(m->engine);
+}
+
+static void load_memory(struct model *m, const struct tcase *c)
+{
+	uint8_t *code = m->mem.base + GPA_CODE;
+
+	memset(code, 0xcc, CODE_SIZE);
+	memcpy(code + c->code_off, c->code, c->code_len);
+	memcpy(m->mem.base + GPA_IMAGE, image_pristine(), IMAGE_SIZE);
+	m->engine->ops->memory_written(m->engine, GPA_CODE, CODE_SIZE);
+}
+
+static bool has_error_code(unsigned vector)
+{
+	return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == VEC_AC;
+}
+
+/* From the halted state and the frame on the kernel stack. */
+static void store_outcome(struct model *m, const struct tcase *c, struct outcome *o)
+{
+	struct cpu_state s;
+	uint64_t frame[6];
+
+	m->engine->ops->get_state(m->engine, &s);
+	o->vector = (uint32_t)(s.rip - 1 - (KERNEL_BASE + OFF_STUBS));
+	memcpy(frame, m->mem.base + GPA_KERNEL + OFF_STACK - sizeof(frame), sizeof(frame));
+	memcpy(o->regs.gpr, s.gpr, sizeof(s.gpr));
+	o->error = has_error_code(o->vector) ? (uint32_t)frame[0] : 0;
+	o->regs.rip = frame[1];
+	o->regs.rflags = frame[3];
+	o->regs.gpr[R_RSP] = frame[4];
+	o->regs.fs_base = s.seg[SEG_FS].base;
+	o->regs.gs_base = s.seg[SEG_GS].base;
+	memcpy(o->regs.fx, s.fxsave, sizeof(s.fxsave));
+	o->cr2 = s.cr2;
+	o->memory = image_hash(c, m->mem.base + GPA_IMAGE);
+	o->status = o->vector < 32 ? OUT_OK : OUT_BROKEN;
+}
+
+void model_run(struct model *m, const struct tcase *c, struct outcome *out)
+{
+	struct landmark until = { 0 };
+	struct cpu_state s;
+	enum engine_exit_kind why;
+
+	memset(out, 0, sizeof(*out));
+	load_memory(m, c);
+	load_state(m, c, &s);
+	out->status = OUT_BROKEN;
+	if (m->engine->ops->set_state(m->engine, &s, NULL) < 0)
+		return;
+	until.count = s.count + CASE_BUDGET;
+	why = m->engine->ops->run(m->engine, &until);
+	if (why == ENGINE_EXIT_HALT)
+		store_outcome(m, c, out);
+	else if (why == ENGINE_EXIT_UNTIL)
+		out->status = OUT_TIMEOUT;
+}
+
+const uint8_t *model_image(const struct model *m)
+{
+	return m->mem.base + GPA_IMAGE;
+}
+
+struct model *model_create(const struct engine_ops *ops, struct err *err)
+{
+	struct model *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	if (memory_init(&m->mem, GUEST_RAM, err) < 0) {
+		free(m);
+		return NULL;
+	}
+	m->bus = (struct engine_bus){ .port_read = no_port_read,
+				      .port_write = no_port_write,
+				      .mmio_read = no_mmio_read,
+				      .mmio_write = no_mmio_write,
+				      .time_ns = zero_time,
+				      .random = zero_time };
+	m->engine = ops->create(&m->mem, &m->bus, err);
+	if (!m->engine) {
+		memory_fini(&m->mem);
+		free(m);
+		return NULL;
+	}
+	m->mem.engine = m->engine;
+	map_all(m);
+	put_kernel(m);
+	make_start(m);
+	return m;
+}
+
+void model_destroy(struct model *m)
+{
+	if (!m)
+		return;
+	m->engine->ops->destroy(m->engine);
+	memory_fini(&m->mem);
+	free(m);
+}

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Makes the guest from Debian's own packages, which are downloaded and unpacked, not installed:
+#   OUT/guest/vmlinuz     the cloud kernel, unmodified        OUT/guest/initramfs   busybox, virtio modules, redis-server
+#   OUT/guest/packages    the versions used
+# usage: tools/guest/build.sh OUT [PROGRAM...]     PROGRAMs are static and go to /bin of the guest
+set -euo pipefail
+export LC_ALL=C
+here=$(dirname "$0")
+out=${1:?usage: $0 OUT [PROGRAM...]}
+shift
+pkgs=$out/guest-pkgs root=$out/guest-pkgs/root image=$out/guest
+say() { printf '  GUEST  %s\n' "$*"; }
+die() { printf 'make guest: %s\n' "$*" >&2 && exit 1; }
+
+for tool in apt-get apt-cache dpkg-deb readelf; do
+	command -v "$tool" >/dev/null || die "$tool is missing; run 'make setup'"
+done
+
+# Packages: the kernel, busybox, redis, and every library package that redis needs, however indirectly.
+fetch() {
+	local meta kernel
+	meta=linux-image-cloud-amd64
+	apt-cache show "$meta" >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }
+	kernel=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+	[ -n "$kernel" ] || die "apt does not know $meta; run 'apt-get update' on a Debian with a main repository"
+	mapfile -t libs < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+		--no-replaces --no-enhances --no-pre-depends redis-tools | sed -n 's/^\(lib[a-z0-9.+-]*\)$/\1/p' | grep -vx libelogind0 | sort -u)
+	rm -rf "$pkgs"
+	mkdir -p "$pkgs/deb" "$root"
+	say "fetching $kernel, busybox-static, redis-server and ${#libs[@]} library packages"
+	(cd "$pkgs/deb" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static redis-server redis-tools \
+		"${libs[@]}" >"../download.log" 2>&1) || die "apt-get download failed: $(tail -n 1 "$pkgs/download.log")"
+	for deb in "$pkgs"/deb/*.deb; do
+		dpkg-deb -x "$deb" "$root"
+	done
+	for deb in "$pkgs"/deb/*.deb; do
+		dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"
+	done | sort >"$pkgs/packages"
+}
+
+# Follows the links of a path inside the unpacked root and prints the real path there.
+inside() {
+	local p=$1 target
+	while [ -L "$root$p" ]; do
+		target=$(readlink "$root$p")
+		case $target in /*) p=$target ;; *) p=$(dirname "$p")/$target ;; esac
+	done
+	[ -f "$root$p" ] && echo "$p"
+}
+
+library() {
+	local d p
+	for d in /lib/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu; do
+		p=$(inside "$d/$1") && echo "$p" && return
+	done
+	die "no package brought $1"
+}
+
+# Shared libraries that a program needs, one "soname path" a line, however indirectly.
+libraries() {
+	local queue=("$1") seen=' ' so path
+	while [ ${#queue[@]} -gt 0 ]; do
+		for so in $(readelf -d "${queue[0]}" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+			case $seen in *" $so "*) continue ;; esac
+			seen="$seen$so "
+			path=$(library "$so")
+			echo "$so $path"
+			queue+=("$root$path")
+		done
+		queue=("${queue[@]:1}")
+	done
+}
+
+# Kernel modules with what they depend on, in the order in which they load.
+modules() {
+	local seen=' ' name
+	visit() {
+		local file dep
+		case $seen in *" $1 "*) return ;; esac
+		seen="$seen$1 "
+		file=$(find "$root/lib/modules" -name "$1.ko" -o -name "${1//_/-}.ko" | head -n 1)
+		[ -n "$file" ] || return 0 # built into the kernel
+		for dep in $(readelf -p .modinfo "$file" | sed -n "s,.*\] *depends=,,p" | tr , ' '); do
+			visit "$dep"
+		done
+		echo "$file"
+	}
+	for name in "$@"; do visit "$name"; done
+}
+
+list() {
+	local dir file so path applet program
+	for dir in bin dev etc lib lib/modules lib64 proc run sys tmp usr usr/bin usr/lib var; do
+		echo "dir $dir 0755"
+	done
+	echo "char dev/console 0600 5 1"
+	echo "char dev/null 0666 1 3"
+	echo "file init 0755 $here/init"
+	echo "file bin/busybox 0755 $root/bin/busybox"
+	for applet in $("$root/bin/busybox" --list | sort); do
+		[ "$applet" = busybox ] || echo "link bin/$applet busybox"
+	done
+	echo "file usr/bin/redis-server 0755 $root$(inside /usr/bin/redis-server)"
+	echo "file usr/bin/redis-cli 0755 $root$(inside /usr/bin/redis-cli)"
+	echo "file lib64/ld-linux-x86-64.so.2 0755 $root$(inside /lib64/ld-linux-x86-64.so.2)"
+	libraries "$root$(inside /usr/bin/redis-server)" | sort | while read -r so path; do
+		[ "$so" = ld-linux-x86-64.so.2 ] || echo "file lib/$so 0755 $root$path"
+	done
+	while read -r file; do
+		echo "file lib/modules/$(basename "$file") 0644 $file"
+	done <"$pkgs/modules"
+	echo "file lib/modules/order 0644 $pkgs/order"
+	for program in "$pkgs/debugexit" "$@"; do
+		echo "file bin/$(basename "$program") 0755 $program"
+	done
+}
+
+[ -f "$pkgs/packages" ] || fetch
+modules virtio_pci virtio_net virtio_blk virtio_console virtio_rng virtio_balloon >"$pkgs/modules"
+sed 's|.*/||' "$pkgs/modules" >"$pkgs/order"
+mkdir -p "$image"
+${CC:-cc} -O1 -Wall -o "$pkgs/newc" "$here/newc.c"
+${CC:-cc} -Os -Wall -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -Wl,--build-id=none -s \
+	-o "$pkgs/debugexit" "$here/debugexit.c"
+list "$@" >"$pkgs/list"
+"$pkgs/newc" <"$pkgs/list" >"$image/initramfs.new"
+cp "$(find "$root/boot" -name 'vmlinuz-*' | head -n 1)" "$image/vmlinuz.new"
+mv "$image/vmlinuz.new" "$image/vmlinuz"
+cp "$pkgs/packages" "$image/packages"
+mv "$image/initramfs.new" "$image/initramfs"
+say "$image/vmlinuz and $image/initramfs ($(stat -c %s "$image/initramfs") bytes)"
