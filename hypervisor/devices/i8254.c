@@ -515,10 +515,12 @@ static void i8254_save(const void *dev, struct buf *out)
 	buf_put_u64(out, pit->timer.deadline);
 }
 
-/* Clocks that virtual time can reach, with room for a period on either side. */
+/* Clocks that virtual time can reach, with room for a period, as a time or (a suspended channel goes on) before it. */
 static bool clocks_valid(int64_t v)
 {
-	return v >= -(1 << 20) && v <= ns_to_clocks(UINT64_MAX) + (1 << 20);
+	int64_t limit = ns_to_clocks(UINT64_MAX) + (1 << 20);
+
+	return v >= -limit && v <= limit;
 }
 
 static bool ch_valid(const struct i8254_channel *ch, unsigned i)
@@ -527,8 +529,9 @@ static bool ch_valid(const struct i8254_channel *ch, unsigned i)
 
 	return ch->mode <= 7 && ch->rw >= RW_LOW && ch->rw <= RW_BOTH && ch->count >= 1 &&
 	       ch->count <= ch_modulus(ch) && ch->reload >= 1 && ch->reload <= ch_modulus(ch) &&
-	       clocks_valid(ch->start) && clocks_valid(ch->change) && (!ch->pending || ch_periodic(ch)) &&
-	       (i == 2 || ch->gate) && ch->frozen == (level && !ch->gate) && (!ch->frozen || ch->start >= 0) &&
+	       clocks_valid(ch->start) && clocks_valid(ch->change) &&
+	       (!ch->pending || (ch->armed && ch_periodic(ch))) && (i == 2 || ch->gate) &&
+	       ch->frozen == (level && !ch->gate) && (!ch->frozen || ch->start >= 0) &&
 	       (!ch->pending || ch->frozen || ch->change >= ch->start);
 }
 

@@ -157,10 +157,12 @@ static inline void legacy_round_trip(const struct legacy_target *t, void *dev)
 	struct rd in;
 
 	t->ops->save(dev, &first);
+	if (!first.len)
+		return;
 	in = (struct rd)RD_INIT(first.data, first.len);
 	must(t->ops->restore(dev, &in) == 0 && rd_left(&in) == 0);
 	t->ops->save(dev, &second);
-	must(first.len == second.len && (!first.len || !memcmp(first.data, second.data, first.len)));
+	must(first.len == second.len && !memcmp(first.data, second.data, first.len));
 	buf_free(&first);
 	buf_free(&second);
 }
@@ -173,7 +175,9 @@ static inline void legacy_hostile(const struct legacy_target *t, void *dev, stru
 	unsigned n = rd_u8(data) & 7;
 
 	t->ops->save(dev, &image);
-	while (n-- && image.len)
+	if (!image.len)
+		return;
+	while (n--)
 		image.data[rd_u16(data) % image.len] = rd_u8(data);
 	in = (struct rd)RD_INIT(image.data, image.len);
 	t->ops->restore(dev, &in);
