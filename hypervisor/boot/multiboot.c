@@ -121,8 +121,8 @@ static int load_segment(struct program *p, const struct segment *s)
 			       "%s: the segment described at offset 0x%llx lies over 0x%llx-0x%llx, which the boot "
 			       "information needs",
 			       f->name, (unsigned long long)s->at, MULTIBOOT_INFO, MULTIBOOT_INFO + MULTIBOOT_INFO_LEN);
-	if (!memory_write(p->mem, s->paddr, f->data + s->offset, s->filesz) ||
-	    !memory_zero(p->mem, s->paddr + s->filesz, s->memsz - s->filesz))
+	if ((s->filesz && !memory_write(p->mem, s->paddr, f->data + s->offset, s->filesz)) ||
+	    (s->memsz > s->filesz && !memory_zero(p->mem, s->paddr + s->filesz, s->memsz - s->filesz)))
 		return err_set(p->err, ENOMEM, "%s does not fit into the guest's memory", f->name);
 	if (s->memsz && end > p->end)
 		p->end = end;
@@ -335,7 +335,7 @@ static int load_modules(struct program *p, const struct boot_request *req, uint3
 				"module %s (%zu bytes) does not fit between 0x%llx and the end of the guest's memory "
 				"(%llu MiB); give it more with --memory",
 				m->name, m->len, (unsigned long long)at, (unsigned long long)(p->mem->size >> 20));
-		if (!memory_write(p->mem, at, m->data, m->len))
+		if (m->len && !memory_write(p->mem, at, m->data, m->len))
 			return err_set(p->err, ENOMEM, "module %s does not fit into the guest's memory", m->name);
 		start[i] = (uint32_t)at;
 		at += m->len;
