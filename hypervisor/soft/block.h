@@ -44,13 +44,13 @@ struct code_page {
 
 struct block_cache {
 	struct jump_entry jump[JUMP_SIZE];
-	struct block dead; /* what empty links and jump entries point to */
 	struct block **hash;
 	struct code_page *page; /* by page number in the memfd */
 	uint64_t pages;
 	uint8_t *arena;
 	size_t used;
-	uint32_t epoch; /* goes up when everything was dropped: pointers to blocks are void */
+	uint32_t epoch;	   /* goes up when everything was dropped: pointers to blocks are void */
+	struct block dead; /* what empty links and jump entries point to */
 };
 
 /* Returns NULL when out of memory. */

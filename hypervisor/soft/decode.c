@@ -12,7 +12,8 @@
 #include "hypervisor/soft/decode.h"
 
 static const struct binding_table *const tables[] = {
-	NULL,
+	&alu_bindings, &mov_bindings,	&xchg_bindings,	  &shift_bindings,  &bits_bindings, &muldiv_bindings,
+	&bcd_bindings, &stack_bindings, &branch_bindings, &string_bindings, &misc_bindings,
 };
 
 /* Rows of one mnemonic, chained in the order of the tables. */
@@ -66,8 +67,6 @@ void decode_init(void)
 	decoder_init(&decoders[DECODER_32], ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
 	decoder_init(&decoders[DECODER_64], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-		if (!tables[t])
-			continue;
 		must(n + tables[t]->n <= ROWS_MAX);
 		for (size_t i = 0; i < tables[t]->n; i++)
 			add_row(&tables[t]->row[i], &n);
