@@ -55,9 +55,13 @@ extern const struct binding_table string_bindings;
 extern const struct binding_table misc_bindings;   /* flag bits, hints, fences */
 extern const struct binding_table system_bindings; /* system, segment, privilege and port instructions */
 extern const struct binding_table x87_bindings;
-extern const struct binding_table mmx_bindings;
+extern const struct binding_table x87_mem_bindings; /* loads, stores, constants */
+extern const struct binding_table x87_ctl_bindings; /* FLDCW, FNSTENV, FNSAVE ... */
 extern const struct binding_table sse_fp_bindings;
 extern const struct binding_table sse_int_bindings;
+extern const struct binding_table sse_move_bindings;
+extern const struct binding_table sse4_bindings; /* what has no simple two-operand form */
+extern const struct binding_table aes_bindings;
 extern const struct binding_table fpu_state_bindings; /* FXSAVE, XSAVE, LDMXCSR, EMMS ... */
 
 /* Is explicit operand i in memory? */

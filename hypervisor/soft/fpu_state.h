@@ -32,7 +32,18 @@ struct fpu_state {
 	uint8_t tag;	       /* bit i set: physical register i is not empty (abridged tag word) */
 	uint16_t fop;
 	uint64_t fip, fdp;
-	uint16_t fcs, fds;
 };
+
+/*
+ * FIP is recorded by every x87 instruction that is not a control one, FDP by those with a memory operand, FOP by those
+ * that raise an unmasked exception. FCS and FDS are not kept and always read as 0: CPUID.(EAX=7,ECX=0):EBX[13] is 1.
+ */
+
+/* State after RESET (SDM vol. 3, table 10-1). */
+void fpu_reset(struct fpu_state *f);
+/* The FXSAVE64 image (SDM vol. 1, 10.5.1); bytes that it does not define are 0. */
+void fpu_to_fxsave(const struct fpu_state *f, uint8_t image[512]);
+/* 0, or -EINVAL and no change when the image has reserved MXCSR bits set. */
+int fpu_from_fxsave(struct fpu_state *f, const uint8_t image[512]);
 
 #endif
