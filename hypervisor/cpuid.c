@@ -52,9 +52,9 @@ static const struct cpuid_row cpuid_rows[] = {
 	{ 4, 1, 0x00000122, 3u << 22 | 63, 127, 0 },
 	{ 4, 2, 0x00000143, 7u << 22 | 63, 511, 0 },
 	{ 4, 3, 0x00000163, 15u << 22 | 63, 8191, 0 },
-	/* 7: EBX: FSGSBASE, TSC_ADJUST, SMEP, ERMS, RDSEED, SMAP; ECX: UMIP. TSC_ADJUST tells Linux that the TSC needs
-	 * no watchdog. */
-	{ 7, 0, 0, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(18) | BIT(20), BIT(2), 0 },
+	/* 7: EBX: FSGSBASE, TSC_ADJUST, SMEP, ERMS, FCS and FDS deprecated, RDSEED, SMAP; ECX: UMIP. TSC_ADJUST tells
+	 * Linux that the TSC needs no watchdog. */
+	{ 7, 0, 0, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(13) | BIT(18) | BIT(20), BIT(2), 0 },
 	/* 0Dh: XCR0 may hold x87 and SSE; the area has the same size with one of them. No XSAVEOPT, XSAVEC, XSAVES. */
 	{ 0xd, 0, (uint32_t)CPUID_V1_XCR0_MASK, XSAVE_X87_SSE, XSAVE_X87_SSE, 0 },
 	/* 15h: TSC = 25 MHz crystal * 40 / 1 = 1 GHz */

@@ -377,24 +377,6 @@ static bool maskmov_bind(const struct decoded *d, struct op *op, uintptr_t arg)
 	return true;
 }
 
-static void movnti32(struct cpu *cpu, const struct op *op)
-{
-	mem_st32(cpu, op_lin(cpu, op, 4, true), (uint32_t)cpu->gpr[op->r1]);
-	OP_NEXT;
-}
-
-static void movnti64(struct cpu *cpu, const struct op *op)
-{
-	mem_st64(cpu, op_lin(cpu, op, 8, true), cpu->gpr[op->r1]);
-	OP_NEXT;
-}
-
-static bool movnti_bind(const struct decoded *d, struct op *op, uintptr_t arg)
-{
-	op->fn = d->opnd[1].size == 64 ? movnti64 : movnti32;
-	return true;
-}
-
 /* ---- binding ---- */
 /* Register to register, load and store of one mnemonic; NULL: no such form. */
 struct move_forms {
@@ -501,7 +483,6 @@ static const struct binding sse_move_rows[] = {
 	ROW_ONE(MOVNTQ, mmx_store64),
 	{ ZYDIS_MNEMONIC_MASKMOVDQU, maskmov_bind, (uintptr_t)maskmovdqu },
 	{ ZYDIS_MNEMONIC_MASKMOVQ, maskmov_bind, (uintptr_t)maskmovq },
-	{ ZYDIS_MNEMONIC_MOVNTI, movnti_bind, 0 },
 };
 
 BINDINGS(sse_move);

@@ -7,74 +7,6 @@
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/run.h"
 
-/* FXSAVE64 image (SDM vol. 1, table 10-2). FCS and FDS have no place there: they go to the bytes left to software. */
-#define FX_FCW	 0
-#define FX_FSW	 2
-#define FX_FTW	 4
-#define FX_FOP	 6
-#define FX_FIP	 8
-#define FX_FDP	 16
-#define FX_MXCSR 24
-#define FX_MASK	 28
-#define FX_ST0	 32
-#define FX_XMM0	 160
-#define FX_FCS	 464
-#define FX_FDS	 466
-
-#define MXCSR_MASK 0xffffu
-
-static void fpu_get(const struct fpu_state *f, uint8_t *image)
-{
-	unsigned top = (f->sw >> 11) & 7;
-	uint32_t mask = MXCSR_MASK;
-
-	memset(image, 0, 512);
-	memcpy(image + FX_FCW, &f->cw, 2);
-	memcpy(image + FX_FSW, &f->sw, 2);
-	image[FX_FTW] = f->tag;
-	memcpy(image + FX_FOP, &f->fop, 2);
-	memcpy(image + FX_FIP, &f->fip, 8);
-	memcpy(image + FX_FDP, &f->fdp, 8);
-	memcpy(image + FX_MXCSR, &f->mxcsr, 4);
-	memcpy(image + FX_MASK, &mask, 4);
-	memcpy(image + FX_FCS, &f->fcs, 2);
-	memcpy(image + FX_FDS, &f->fds, 2);
-	for (unsigned i = 0; i < 8; i++) {
-		const struct x87_reg *r = &f->reg[(top + i) & 7];
-
-		memcpy(image + FX_ST0 + 16 * i, &r->mant, 8);
-		memcpy(image + FX_ST0 + 16 * i + 8, &r->exp, 2);
-	}
-	for (unsigned i = 0; i < 16; i++)
-		memcpy(image + FX_XMM0 + 16 * i, &f->xmm[i], 16);
-}
-
-static void fpu_set(struct fpu_state *f, const uint8_t *image)
-{
-	unsigned top;
-
-	memset(f, 0, sizeof(*f));
-	memcpy(&f->cw, image + FX_FCW, 2);
-	memcpy(&f->sw, image + FX_FSW, 2);
-	f->tag = image[FX_FTW];
-	memcpy(&f->fop, image + FX_FOP, 2);
-	memcpy(&f->fip, image + FX_FIP, 8);
-	memcpy(&f->fdp, image + FX_FDP, 8);
-	memcpy(&f->mxcsr, image + FX_MXCSR, 4);
-	f->mxcsr &= MXCSR_MASK;
-	memcpy(&f->fcs, image + FX_FCS, 2);
-	memcpy(&f->fds, image + FX_FDS, 2);
-	top = (f->sw >> 11) & 7;
-	for (unsigned i = 0; i < 8; i++) {
-		struct x87_reg *r = &f->reg[(top + i) & 7];
-
-		memcpy(&r->mant, image + FX_ST0 + 16 * i, 8);
-		memcpy(&r->exp, image + FX_ST0 + 16 * i + 8, 2);
-	}
-	for (unsigned i = 0; i < 16; i++)
-		memcpy(&f->xmm[i], image + FX_XMM0 + 16 * i, 16);
-}
-
 /* Registers that have one field of the same name on both sides. */
 #define COPY_SAME(to, from)                                                             \
 	do {                                                                            \
@@ -128,7 +60,7 @@ void soft_state_get(const struct cpu *cpu, struct cpu_state *s)
 	s->movss_shadow = cpu->shadow_movss;
 	s->debug_pending = cpu->db_pending;
 	s->debug_dr6 = cpu->db_dr6;
-	fpu_get(&cpu->fpu, s->fxsave);
+	fpu_to_fxsave(&cpu->fpu, s->fxsave);
 }
 
 static bool canonical(uint64_t v)
@@ -178,7 +110,10 @@ static uint8_t cpl_of(const struct cpu_state *s)
 int soft_state_set(struct cpu *cpu, const struct cpu_state *s, struct err *err)
 {
 	const char *fault = state_fault(s);
+	struct fpu_state fpu;
 
+	if (!fault && fpu_from_fxsave(&fpu, s->fxsave) < 0)
+		fault = "MXCSR";
 	if (fault)
 		return err_set(err, EINVAL, "CPU state is invalid: %s has a value that no CPU can hold", fault);
 	COPY_SAME(cpu, s);
@@ -191,7 +126,7 @@ int soft_state_set(struct cpu *cpu, const struct cpu_state *s, struct err *err)
 	cpu->op = NULL;
 	cpu->block = NULL;
 	cpu->cpl = cpl_of(s);
-	fpu_set(&cpu->fpu, s->fxsave);
+	cpu->fpu = fpu;
 	cpu_mode_update(cpu);
 	mmu_flush_all(cpu);
 	block_drop_all(cpu);
