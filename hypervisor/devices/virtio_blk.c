@@ -58,6 +58,7 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 #define ID_SIZE	   20u
 #define RANGE_SIZE 16u
 #define ERRNO_MAX  4095
+#define FLUSH_ID   (1ull << 63)
 
 /* What a request does when it is due; stored in checkpoints. */
 enum blk_kind { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_ZERO, BLK_ID, BLK_REFUSE, BLK_KINDS };
@@ -74,6 +75,7 @@ struct blk_request {
 	uint16_t head;
 	uint16_t nsegs; /* writable ones */
 	bool on_host;	/* given to the backend and not waited for */
+	bool through;	/* ... together with a flush, whose id is number | FLUSH_ID */
 	bool pinned;	/* read whose data is state, see above */
 	int host_error;
 	uint64_t len; /* bytes of data */
@@ -176,6 +178,10 @@ static void request_start(struct virtio_blk *b, struct blk_request *r)
 		return;
 	r->on_host = true;
 	b->disk->ops->start(b->disk, r->number, op[r->kind], r->sector, r->sectors, r->data);
+	/* Without a write cache a write is on the medium when it completes (5.2.6.2). */
+	r->through = !b->writeback && (r->kind == BLK_WRITE || r->kind == BLK_ZERO);
+	if (r->through)
+		b->disk->ops->start(b->disk, r->number | FLUSH_ID, DISK_FLUSH, 0, 0, NULL);
 }
 
 static void request_wait(struct virtio_blk *b, struct blk_request *r)
@@ -183,6 +189,12 @@ static void request_wait(struct virtio_blk *b, struct blk_request *r)
 	if (!r->on_host)
 		return;
 	r->host_error = b->disk->ops->finish(b->disk, r->number);
+	if (r->through) {
+		int error = b->disk->ops->finish(b->disk, r->number | FLUSH_ID);
+
+		if (!r->host_error)
+			r->host_error = error;
+	}
 	r->on_host = false;
 }
 
@@ -337,7 +349,6 @@ static void request_accept(struct virtio_blk *b, struct blk_request *r)
 	}
 	request_append(b, r);
 	request_start(b, r);
-	/* Written through when the driver turned the write cache off (5.2.6.2): the flush is part of the write. */
 	if (r->kind == BLK_READ)
 		b->bytes_read += r->len;
 	else if (r->kind == BLK_WRITE)
@@ -407,9 +418,9 @@ static void blk_notify(struct virtio *v, unsigned queue)
 
 static void request_check_host(struct virtio_blk *b, const struct blk_request *r)
 {
-	if (b->host_fault || (r->host_error != 0) == (r->error != 0))
+	if (b->host_fault || !r->host_error || r->error)
 		return;
-	b->host_fault = r->host_error ? r->host_error : -1;
+	b->host_fault = r->host_error;
 	b->host_fault_number = r->number;
 }
 
@@ -510,7 +521,10 @@ int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error)
 
 /* --- verbs --- */
 
-/* Requests under way end without an answer; what they wrote stays written. */
+/*
+ * Requests under way end without an answer; what they wrote stays written. Request numbers and the chain of hashes go
+ * on through resets: they belong to the disk.
+ */
 static void blk_drop(struct virtio_blk *b)
 {
 	while (b->first) {
@@ -692,8 +706,6 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 		request_append(b, r);
 		if (r->kind == BLK_READ && !r->pinned)
 			request_start(b, r);
-		else if (r->kind != BLK_REFUSE && r->error)
-			r->host_error = r->error;
 	}
 	return true;
 }
@@ -711,7 +723,8 @@ static int blk_restore(void *dev, struct rd *in)
 	b->next_number = rd_u64(in);
 	b->busy_until = rd_u64(in);
 	b->written = rd_u64(in);
-	if (sectors != b->disk->sectors || b->busy_until > INT64_MAX || !blk_restore_requests(b, in)) {
+	if (sectors != b->disk->sectors || b->next_number > INT64_MAX || b->busy_until > INT64_MAX ||
+	    !blk_restore_requests(b, in)) {
 		blk_reset(b);
 		return -EINVAL;
 	}

@@ -6,7 +6,7 @@
  * one byte a nanosecond, one request after the other, and answers VIRTIO_BLK_LATENCY later. At that time the host's I/O
  * must be done; the device waits for it if need be. Success is the rule; a host error is an input that enters by
  * virtio_blk_set_error() at a sync point not later than the request's due time. What a host's own I/O returned never
- * decides what the guest sees: when it disagrees with the inputs, host_fault is set and the machine has to stop.
+ * decides what the guest sees: an error that no input announced sets host_fault, and the machine has to stop.
  */
 #ifndef HYPERVISOR_DEVICES_VIRTIO_BLK_H
 #define HYPERVISOR_DEVICES_VIRTIO_BLK_H
@@ -37,8 +37,7 @@ struct virtio_blk {
 	struct blk_request *first, *last; /* under way, in order of due time */
 	unsigned underway;
 	uint64_t held;	/* bytes of their buffers */
-	int host_fault; /* errno of a host error that no input announced (or -1: an input announced one that did not
-			   happen); not state */
+	int host_fault; /* errno of the first host error that no input announced; not state */
 	uint64_t host_fault_number;
 	uint64_t reads, writes, flushes, discards, bytes_read, bytes_written, errors; /* statistics */
 	struct virtq_chain chain;						      /* working memory of one call */

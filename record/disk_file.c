@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A queue of jobs in the order in which they were started. Whoever finds the queue idle executes its first job: the
+ * worker thread, or the thread that waits in finish(), so that waiting never costs a switch to another thread when the
+ * worker has not begun. One job executes at a time; that is what makes the order exact.
+ */
+#include "record/disk_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/log.h"
+
+#define BLOCK	      4096u /* granule of the overlay */
+#define BLOCK_SECTORS (BLOCK / DISK_SECTOR)
+#define CHUNK	      (1u << 20) /* bytes hashed or zeroed at a time */
+
+struct job {
+	struct job *next;
+	uint64_t id;
+	enum disk_op op;
+	uint64_t sector;
+	uint32_t sectors;
+	uint8_t *data;
+	int error;
+	bool done;
+};
+
+struct disk {
+	struct disk_backend backend; /* first */
+	int fd;			     /* image; -1: zeros */
+	int overlay;		     /* memfd with the changed blocks, as sparse as they are; -1: none */
+	uint8_t *changed;	     /* one bit a block */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool has_thread, stop, busy;
+	struct job *todo, **todo_end; /* not begun */
+	struct job *done;	      /* executed or executing, until finish() */
+};
+
+/* --- input and output of whole ranges; return 0 or a positive errno --- */
+
+static int read_full(int fd, uint8_t *data, uint64_t len, uint64_t offset)
+{
+	while (len) {
+		ssize_t n = pread(fd, data, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? errno : EIO;
+		data += n;
+		len -= (uint64_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int write_full(int fd, const uint8_t *data, uint64_t len, uint64_t offset)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, data, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? errno : EIO;
+		data += n;
+		len -= (uint64_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int zero_full(int fd, uint64_t len, uint64_t offset)
+{
+	static const uint8_t zeros[65536];
+	int error = 0;
+
+	if (len == 0 || !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
+		return 0;
+	if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+		return errno;
+	while (len && !error) {
+		uint64_t part = len < sizeof(zeros) ? len : sizeof(zeros);
+
+		error = write_full(fd, zeros, part, offset);
+		len -= part;
+		offset += part;
+	}
+	return error;
+}
+
+/* --- overlay --- */
+
+static bool block_changed(const struct disk *d, uint64_t block)
+{
+	return d->changed[block / 8] >> (block % 8) & 1;
+}
+
+static void block_set_changed(struct disk *d, uint64_t block)
+{
+	d->changed[block / 8] |= (uint8_t)(1u << (block % 8));
+}
+
+static uint64_t disk_blocks(const struct disk *d)
+{
+	return (d->backend.sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+}
+
+static int base_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
+{
+	if (d->fd >= 0)
+		return read_full(d->fd, data, len, offset);
+	memset(data, 0, len);
+	return 0;
+}
+
+/* Reads runs of blocks that lie on the same side. */
+static int overlay_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
+{
+	while (len) {
+		uint64_t block = offset / BLOCK, end = (block + 1) * BLOCK, part;
+		bool changed = block_changed(d, block);
+		int error;
+
+		while (end < offset + len && block_changed(d, end / BLOCK) == changed)
+			end += BLOCK;
+		part = end - offset < len ? end - offset : len;
+		error = changed ? read_full(d->overlay, data, part, offset) : base_read(d, data, part, offset);
+		if (error)
+			return error;
+		data += part;
+		len -= part;
+		offset += part;
+	}
+	return 0;
+}
+
+/* Brings a block that will be changed in part into the overlay. The image may end inside the last block. */
+static int overlay_adopt(struct disk *d, uint64_t block)
+{
+	uint8_t data[BLOCK] = { 0 };
+	uint64_t left = d->backend.sectors * DISK_SECTOR - block * BLOCK;
+	int error;
+
+	if (block_changed(d, block))
+		return 0;
+	error = base_read(d, data, left < BLOCK ? left : BLOCK, block * BLOCK);
+	if (!error)
+		error = write_full(d->overlay, data, BLOCK, block * BLOCK);
+	if (!error)
+		block_set_changed(d, block);
+	return error;
+}
+
+/* Writes data, or zeros when data is NULL. */
+static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint64_t offset)
+{
+	uint64_t first = offset / BLOCK, last = (offset + len - 1) / BLOCK;
+	int error = 0;
+
+	if (len == 0)
+		return 0;
+	if (offset % BLOCK)
+		error = overlay_adopt(d, first);
+	if (!error && (offset + len) % BLOCK)
+		error = overlay_adopt(d, last);
+	if (!error)
+		error = data ? write_full(d->overlay, data, len, offset) : zero_full(d->overlay, len, offset);
+	for (uint64_t b = first; !error && b <= last; b++)
+		block_set_changed(d, b);
+	return error;
+}
+
+/* --- jobs --- */
+
+static int disk_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
+{
+	return d->overlay >= 0 ? overlay_read(d, data, len, offset) : read_full(d->fd, data, len, offset);
+}
+
+static int job_read(struct disk *d, const struct job *j)
+{
+	return disk_read(d, j->data, (uint64_t)j->sectors * DISK_SECTOR, j->sector * DISK_SECTOR);
+}
+
+static int job_write(struct disk *d, const struct job *j)
+{
+	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
+
+	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset) : write_full(d->fd, j->data, len, offset);
+}
+
+static int job_zero(struct disk *d, const struct job *j)
+{
+	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
+
+	return d->overlay >= 0 ? overlay_write(d, NULL, len, offset) : zero_full(d->fd, len, offset);
+}
+
+static int job_flush(struct disk *d, const struct job *j)
+{
+	return d->overlay >= 0 || d->backend.readonly || !fdatasync(d->fd) ? 0 : errno;
+}
+
+static int (*const job_execute[DISK_OPS])(struct disk *d, const struct job *j) = {
+	[DISK_READ] = job_read,
+	[DISK_WRITE] = job_write,
+	[DISK_FLUSH] = job_flush,
+	[DISK_ZERO] = job_zero,
+};
+
+/* With the lock held and !busy: executes the first job. */
+static void disk_step(struct disk *d)
+{
+	struct job *j = d->todo;
+
+	d->todo = j->next;
+	if (!d->todo)
+		d->todo_end = &d->todo;
+	j->next = d->done;
+	d->done = j;
+	d->busy = true;
+	pthread_mutex_unlock(&d->lock);
+	j->error = job_execute[j->op](d, j);
+	pthread_mutex_lock(&d->lock);
+	j->done = true;
+	d->busy = false;
+	pthread_cond_broadcast(&d->wake);
+}
+
+static void *disk_thread(void *arg)
+{
+	struct disk *d = arg;
+
+	pthread_mutex_lock(&d->lock);
+	while (!d->stop) {
+		if (d->todo && !d->busy)
+			disk_step(d);
+		else
+			pthread_cond_wait(&d->wake, &d->lock);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return NULL;
+}
+
+static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector, uint32_t sectors,
+		       void *data)
+{
+	struct disk *d = (struct disk *)backend;
+	struct job *j = calloc(1, sizeof(*j));
+
+	must(j != NULL && op < DISK_OPS);
+	*j = (struct job){ .id = id, .op = op, .sector = sector, .sectors = sectors, .data = data };
+	pthread_mutex_lock(&d->lock);
+	*d->todo_end = j;
+	d->todo_end = &j->next;
+	pthread_cond_broadcast(&d->wake);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* With the lock held: everything that was started is done. */
+static void disk_drain(struct disk *d)
+{
+	while (d->todo || d->busy) {
+		if (!d->busy)
+			disk_step(d);
+		else
+			pthread_cond_wait(&d->wake, &d->lock);
+	}
+}
+
+/* The link that holds job id, which must have begun, or NULL. */
+static struct job **job_find(struct disk *d, uint64_t id)
+{
+	struct job **j = &d->done;
+
+	while (*j && (*j)->id != id)
+		j = &(*j)->next;
+	return *j ? j : NULL;
+}
+
+static int disk_finish(struct disk_backend *backend, uint64_t id)
+{
+	struct disk *d = (struct disk *)backend;
+	struct job **at, *j;
+	int error;
+
+	pthread_mutex_lock(&d->lock);
+	while (!(at = job_find(d, id)) || !(*at)->done) {
+		must(d->todo || d->busy);
+		if (!d->busy)
+			disk_step(d);
+		else
+			pthread_cond_wait(&d->wake, &d->lock);
+	}
+	j = *at;
+	*at = j->next;
+	pthread_mutex_unlock(&d->lock);
+	error = j->error;
+	free(j);
+	return error;
+}
+
+static int disk_digest(struct disk_backend *backend, uint64_t *hash)
+{
+	struct disk *d = (struct disk *)backend;
+	XXH3_state_t *state = XXH3_createState();
+	uint8_t *data = malloc(CHUNK);
+	uint64_t size = d->backend.sectors * DISK_SECTOR;
+	int error = state && data ? 0 : ENOMEM;
+
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	if (!error)
+		XXH3_64bits_reset(state);
+	for (uint64_t at = 0; at < size && !error; at += CHUNK) {
+		uint64_t part = size - at < CHUNK ? size - at : CHUNK;
+
+		error = disk_read(d, data, part, at);
+		XXH3_64bits_update(state, data, part);
+	}
+	pthread_mutex_unlock(&d->lock);
+	if (!error)
+		*hash = XXH3_64bits_digest(state);
+	XXH3_freeState(state);
+	free(data);
+	return -error;
+}
+
+static void jobs_free(struct job *j)
+{
+	while (j) {
+		struct job *next = j->next;
+
+		free(j);
+		j = next;
+	}
+}
+
+static void disk_free(struct disk_backend *backend)
+{
+	struct disk *d = (struct disk *)backend;
+
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	d->stop = true;
+	pthread_cond_broadcast(&d->wake);
+	pthread_mutex_unlock(&d->lock);
+	if (d->has_thread)
+		pthread_join(d->thread, NULL);
+	jobs_free(d->done);
+	if (d->fd >= 0)
+		close(d->fd);
+	if (d->overlay >= 0)
+		close(d->overlay);
+	free(d->changed);
+	pthread_cond_destroy(&d->wake);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+static const struct disk_backend_ops file_ops = {
+	.name = "file",
+	.start = disk_start,
+	.finish = disk_finish,
+	.digest = disk_digest,
+	.close = disk_free,
+};
+
+static const struct disk_backend_ops overlay_ops = {
+	.name = "overlay",
+	.start = disk_start,
+	.finish = disk_finish,
+	.digest = disk_digest,
+	.close = disk_free,
+};
+
+/* --- opening and closing --- */
+
+static struct disk *disk_new(const struct disk_backend_ops *ops, struct err *err)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	d->backend.ops = ops;
+	d->fd = d->overlay = -1;
+	d->todo_end = &d->todo;
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->wake, NULL);
+	return d;
+}
+
+/* Signals are the main thread's business. Without a thread the jobs are executed in finish(). */
+static void disk_run(struct disk *d)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	d->has_thread = !pthread_create(&d->thread, NULL, disk_thread, d);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static int image_size(int fd, const char *path, uint64_t *size, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(err, errno, "disk image %s: %s", path, strerror(errno));
+	if (S_ISREG(st.st_mode))
+		*size = (uint64_t)st.st_size;
+	else if (!S_ISBLK(st.st_mode))
+		return err_set(err, EINVAL, "disk image %s: not a regular file or block device", path);
+	else if (ioctl(fd, BLKGETSIZE64, size) < 0)
+		return err_set(err, errno, "disk image %s: cannot get its size: %s", path, strerror(errno));
+	if (*size == 0 || *size % DISK_SECTOR)
+		return err_set(err, EINVAL, "disk image %s: its size (%llu bytes) must be a multiple of 512, not 0",
+			       path, (unsigned long long)*size);
+	return 0;
+}
+
+static int image_open(struct disk *d, const char *path, bool writable, struct err *err)
+{
+	uint64_t size;
+	int ret;
+
+	d->fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+	if (d->fd < 0)
+		return err_set(err, errno, "cannot open disk image %s: %s", path, strerror(errno));
+	ret = image_size(d->fd, path, &size, err);
+	if (ret)
+		return ret;
+	if (flock(d->fd, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
+		return err_set(err, errno, "disk image %s is in use by another machine; give each its own copy", path);
+	d->backend.sectors = size / DISK_SECTOR;
+	d->backend.readonly = !writable;
+	return 0;
+}
+
+static int overlay_create(struct disk *d, struct err *err)
+{
+	uint64_t blocks = disk_blocks(d);
+
+	d->backend.readonly = false;
+	d->overlay = memfd_create("twinstep-disk-overlay", MFD_CLOEXEC);
+	if (d->overlay < 0 || ftruncate(d->overlay, (off_t)(blocks * BLOCK)) < 0)
+		return err_set(err, errno, "cannot create a disk overlay: %s", strerror(errno));
+	d->changed = calloc((blocks + 7) / 8, 1);
+	return d->changed ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
+struct disk_backend *disk_file_open(const char *path, bool readonly, struct err *err)
+{
+	struct disk *d = disk_new(&file_ops, err);
+
+	if (!d)
+		return NULL;
+	if (image_open(d, path, !readonly, err)) {
+		disk_free(&d->backend);
+		return NULL;
+	}
+	disk_run(d);
+	return &d->backend;
+}
+
+struct disk_backend *disk_overlay_open(const char *path, struct err *err)
+{
+	struct disk *d = disk_new(&overlay_ops, err);
+
+	if (!d)
+		return NULL;
+	if (image_open(d, path, false, err) || overlay_create(d, err)) {
+		disk_free(&d->backend);
+		return NULL;
+	}
+	disk_run(d);
+	return &d->backend;
+}
+
+struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err)
+{
+	struct disk *d;
+
+	if (sectors == 0 || sectors > INT64_MAX / DISK_SECTOR - BLOCK_SECTORS) {
+		err_set(err, EINVAL, "a disk cannot have %llu sectors", (unsigned long long)sectors);
+		return NULL;
+	}
+	d = disk_new(&overlay_ops, err);
+	if (!d)
+		return NULL;
+	d->backend.sectors = sectors;
+	if (overlay_create(d, err)) {
+		disk_free(&d->backend);
+		return NULL;
+	}
+	disk_run(d);
+	return &d->backend;
+}
+
+void disk_close(struct disk_backend *d)
+{
+	if (d)
+		d->ops->close(d);
+}
+
+/* --- checkpoints: le64 sectors, varint changed blocks, then for each a varint (steps from the block before) * 2 + 1
+ * if it is all zeros, and 4096 bytes if it is not --- */
+
+static bool all_zero(const uint8_t *data)
+{
+	return data[0] == 0 && !memcmp(data, data + 1, BLOCK - 1);
+}
+
+static int export_blocks(const struct disk *d, struct buf *out)
+{
+	uint64_t blocks = disk_blocks(d), prev = 0;
+	uint8_t data[BLOCK];
+
+	for (uint64_t b = 0; b < blocks; b++) {
+		int error;
+		bool zero;
+
+		if (!block_changed(d, b))
+			continue;
+		error = read_full(d->overlay, data, BLOCK, b * BLOCK);
+		if (error)
+			return error;
+		zero = all_zero(data);
+		buf_put_varint(out, (b - prev) << 1 | zero);
+		if (!zero)
+			buf_put(out, data, BLOCK);
+		prev = b;
+	}
+	return out->bad ? ENOMEM : 0;
+}
+
+static uint64_t count_changed(const struct disk *d)
+{
+	uint64_t n = 0;
+
+	for (uint64_t b = 0; b < disk_blocks(d); b++)
+		n += block_changed(d, b);
+	return n;
+}
+
+int disk_overlay_export(struct disk_backend *backend, struct buf *out, struct err *err)
+{
+	struct disk *d = (struct disk *)backend;
+	int error;
+
+	if (backend->ops != &overlay_ops)
+		return err_set(err, EINVAL, "this disk has no overlay to store");
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	buf_put_u64(out, backend->sectors);
+	buf_put_varint(out, count_changed(d));
+	error = export_blocks(d, out);
+	pthread_mutex_unlock(&d->lock);
+	return error ? err_set(err, error, "cannot store the disk overlay: %s", strerror(error)) : 0;
+}
+
+static int overlay_clear(struct disk *d)
+{
+	uint64_t blocks = disk_blocks(d);
+
+	memset(d->changed, 0, (blocks + 7) / 8);
+	return zero_full(d->overlay, blocks * BLOCK, 0);
+}
+
+static int import_blocks(struct disk *d, struct rd *in)
+{
+	uint64_t blocks = disk_blocks(d), n = rd_varint(in), at = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t step = rd_varint(in);
+		const uint8_t *data = step & 1 ? NULL : rd_bytes(in, BLOCK);
+
+		step >>= 1;
+		if (in->bad || step >= blocks - at || (i > 0 && step == 0))
+			return EINVAL;
+		at += step;
+		if (data && write_full(d->overlay, data, BLOCK, at * BLOCK))
+			return errno;
+		block_set_changed(d, at);
+	}
+	return in->bad ? EINVAL : 0;
+}
+
+int disk_overlay_import(struct disk_backend *backend, struct rd *in, struct err *err)
+{
+	struct disk *d = (struct disk *)backend;
+	int error;
+
+	if (backend->ops != &overlay_ops)
+		return err_set(err, EINVAL, "this disk has no overlay to restore");
+	if (rd_u64(in) != backend->sectors)
+		return err_set(err, EINVAL, "the stored disk overlay belongs to a disk of another size");
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	error = overlay_clear(d);
+	if (!error)
+		error = import_blocks(d, in);
+	if (error)
+		overlay_clear(d);
+	pthread_mutex_unlock(&d->lock);
+	return error ? err_set(err, error, "cannot restore the disk overlay: %s", strerror(error)) : 0;
+}
