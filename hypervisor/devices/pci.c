@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 #define PORT_ADDRESS 0xcf8u
+#define PORT_RESET   1u /* offset of 0xcf9 */
 #define PORT_DATA    4u /* offset of 0xcfc */
 
 /* Configuration address register (PCI 3.0, 3.2.2.3.2):
@@ -168,6 +169,8 @@ static uint64_t pci_port_read(void *dev, uint64_t offset, unsigned size)
 
 	if (offset == 0 && size == 4)
 		return h->address;
+	if (offset == PORT_RESET && size == 1 && h->cf9_read)
+		return h->cf9_read(h->cf9_ctx);
 	if (offset < PORT_DATA || !d)
 		return UINT64_MAX;
 	n = size < 4 - byte ? size : 4 - byte;
@@ -185,6 +188,8 @@ static void pci_port_write(void *dev, uint64_t offset, unsigned size, uint64_t v
 	/* Only a dword access reaches the address register; Linux probes for that with a byte write at 0xcfb. */
 	if (offset == 0 && size == 4)
 		h->address = (uint32_t)value & ADDRESS_WRITABLE;
+	else if (offset == PORT_RESET && size == 1 && h->cf9_write)
+		h->cf9_write(h->cf9_ctx, (uint8_t)value);
 	else if (offset >= PORT_DATA && d)
 		device_config_write(d, ADDRESS_REG(h->address) + byte, size < 4 - byte ? size : 4 - byte,
 				    (uint32_t)value);
