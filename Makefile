@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit check-unit guest format check-format clean help
+.PHONY: all lib unit check-unit setup guest demo check san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -57,12 +57,66 @@ include tests/isa/rules.mk tests/guest/rules.mk
 
 GUEST := $(BUILD)/guest/initramfs
 GUESTSRC := $(wildcard tools/guest/*)
+GUESTBIN := $(BUILD)/guest-bin/cpubench
 
 # The guest image: Debian's kernel, busybox, redis, fetched with apt and unpacked, not installed.
 guest: $(GUEST)
 
-$(GUEST): $(GUESTSRC)
-	$(Q)CC="$(CC)" tools/guest/build.sh $(BUILD)
+$(GUEST): $(GUESTSRC) $(GUESTBIN)
+	$(Q)CC="$(CC)" tools/guest/build.sh $(BUILD) $(GUESTBIN)
+
+$(BUILD)/guest-bin/%: tools/bench/%.c
+	@mkdir -p $(@D)
+	@echo "  GUEST  $<"
+	$(Q)$(CC) -O2 -Wall -Wextra -static -s -Wl,--build-id=none -o $@ $<
+
+# Debian packages that building and testing need; a no-op when they are there.
+setup:
+	$(Q)tools/setup.sh
+
+demo: setup
+	$(Q)$(MAKE) --no-print-directory all guest
+	$(Q)BUILD=$(BUILD) tools/demo.sh
+
+# Unit tests under the address and undefined-behaviour sanitizers.
+SANBUILD := $(BUILD)/san
+SANUNIT := $(UNITSRC:%.c=$(SANBUILD)/%)
+san:
+	$(Q)$(MAKE) --no-print-directory BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" unit
+
+# Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME.
+FUZZBUILD := $(BUILD)/fuzz
+FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZBIN := $(FUZZSRC:%.c=$(FUZZBUILD)/%)
+CLANG ?= clang
+fuzz:
+	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZBUILD) CC=$(CLANG) SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
+	$(Q)$(MAKE) --no-print-directory FUZZING=1 $(FUZZBIN)
+
+$(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $<"
+	$(Q)$(CLANG) $(CPPFLAGS) -O1 -g -std=gnu11 -pthread $(WARN) -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
+
+# Everything that this host allows. The last line adds it all up; nothing is built while tests run.
+CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \
+	$(wildcard tests/e2e/*.sh) tests/fuzz/run.sh
+check: setup
+	$(Q)$(MAKE) --no-print-directory all unit guest guest-programs isa
+	$(Q)$(MAKE) --no-print-directory san fuzz
+	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
+
+bench: setup
+	$(Q)$(MAKE) --no-print-directory all guest
+	$(Q)BUILD=$(BUILD) tools/bench/run.sh
+
+install: all
+	install -D -m 755 $(BUILD)/twinstep $(DESTDIR)$(PREFIX)/bin/twinstep
+	install -D -m 644 docs/twinstep.1 $(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/twinstep $(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1
 
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs -r clang-format -i
@@ -74,8 +128,16 @@ clean:
 	$(Q)rm -rf $(BUILD)
 
 help:
-	@echo "make          build $(BUILD)/twinstep"
-	@echo "make guest    make the guest image $(BUILD)/guest/{vmlinuz,initramfs} from Debian packages"
-	@echo "make clean    remove $(BUILD)"
+	@echo "make              build $(BUILD)/twinstep (V=1 shows the commands)"
+	@echo "make setup        install the Debian packages that are missing (as root; else say which)"
+	@echo "make guest        make $(BUILD)/guest/{vmlinuz,initramfs}: Debian's kernel, busybox, redis"
+	@echo "make demo         show what it does: a guest with redis, used from the host"
+	@echo "make check        all tests that this host allows"
+	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
+	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
+	@echo "make bench        speed, beside QEMU's"
+	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
+	@echo "make format       clang-format over everything; make check-format"
+	@echo "make clean        remove $(BUILD)"
 
 -include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' -type f 2>/dev/null)

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Debian packages that Twinstep needs to be built, tested and shown (docs/dependencies.md says what each is for).
+# Installs what is missing when root; else prints the line to run and fails.
+set -euo pipefail
+needed=(
+	gcc make binutils libc6-dev # building
+	libzydis-dev libzycore-dev libxxhash-dev libzstd-dev libpcap0.8-dev libssl-dev liburcu-dev libseccomp-dev
+	libcap-ng-dev libjansson-dev
+	check libsubunit-dev clang redis-tools iproute2 # testing
+)
+# Wanted by `make bench` and `make check`, which say so and go on without them.
+optional=(qemu-system-x86)
+
+missing=()
+for p in "${needed[@]}"; do
+	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q ' installed$' || missing+=("$p")
+done
+extra=()
+for p in "${optional[@]}"; do
+	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q ' installed$' || extra+=("$p")
+done
+
+if [ ${#missing[@]} -eq 0 ] && { [ ${#extra[@]} -eq 0 ] || [ "$(id -u)" -ne 0 ]; }; then
+	exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+	echo "packages are missing; run as root:" >&2
+	echo "  apt-get install -y ${missing[*]} ${extra[*]}" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "  SETUP  ${missing[*]} ${extra[*]}"
+apt-get update -q >/dev/null || echo "apt-get update failed; trying with the lists that are there" >&2
+[ ${#missing[@]} -eq 0 ] || apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+[ ${#extra[@]} -eq 0 ] || apt-get install -y -q --no-install-recommends "${extra[@]}" >/dev/null ||
+	echo "not installed: ${extra[*]}; what needs them is skipped" >&2
