@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* TLS 1.3 with an external pre-shared key, on OpenSSL. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <poll.h>
+#include <string.h>
+
+#include "net/peer_private.h"
+
+static const unsigned char identity[] = "twinstep-pair-1";
+static const unsigned char tls13_aes128gcmsha256[] = { 0x13, 0x01 };
+
+/* The key as a TLS 1.3 session that was never negotiated (SSL_CTX_set_psk_use_session_callback(3)). */
+static SSL_SESSION *psk_session(SSL *ssl)
+{
+	const struct peer_key *key = SSL_get_app_data(ssl);
+	const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, tls13_aes128gcmsha256);
+	SSL_SESSION *s = SSL_SESSION_new();
+
+	if (s && cipher && SSL_SESSION_set1_master_key(s, key->bytes, PEER_KEY_LEN) &&
+	    SSL_SESSION_set_cipher(s, cipher) && SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))
+		return s;
+	SSL_SESSION_free(s);
+	return NULL;
+}
+
+static int psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *idlen, SSL_SESSION **sess)
+{
+	*id = identity;
+	*idlen = sizeof(identity) - 1;
+	*sess = psk_session(ssl);
+	return *sess != NULL;
+}
+
+static int psk_find(SSL *ssl, const unsigned char *id, size_t idlen, SSL_SESSION **sess)
+{
+	*sess = NULL;
+	if (idlen == sizeof(identity) - 1 && !CRYPTO_memcmp(id, identity, idlen))
+		*sess = psk_session(ssl);
+	return 1;
+}
+
+static SSL_CTX *tls_context(bool server)
+{
+	SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+
+	if (!ctx)
+		return NULL;
+	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") || !SSL_CTX_set_num_tickets(ctx, 0)) {
+		SSL_CTX_free(ctx);
+		return NULL;
+	}
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	if (server)
+		SSL_CTX_set_psk_find_session_callback(ctx, psk_find);
+	else
+		SSL_CTX_set_psk_use_session_callback(ctx, psk_use);
+	return ctx;
+}
+
+static int tls_handshake_failed(struct peer *p, int why, struct err *err)
+{
+	unsigned long code = ERR_peek_last_error();
+	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+
+	ERR_clear_error();
+	if (why == SSL_ERROR_SYSCALL || why == SSL_ERROR_ZERO_RETURN || !reason)
+		reason = "the connection ended";
+	return err_set(err, EACCES, "%s is refused: it does not hold our key (TLS handshake: %s)", p->name, reason);
+}
+
+static int tls_handshake(struct peer *p, int timeout_ms, struct err *err)
+{
+	int64_t deadline = peer_now_ms() + timeout_ms;
+
+	for (;;) {
+		int ret = SSL_do_handshake(p->ssl), why = SSL_get_error(p->ssl, ret);
+		int64_t left = deadline - peer_now_ms();
+		short events = why == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
+
+		if (ret == 1)
+			break;
+		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+			return tls_handshake_failed(p, why, err);
+		if (left <= 0 || peer_poll(p, events, (int)left) == 0)
+			return err_set(err, ETIMEDOUT, "%s did not finish the TLS handshake within %d ms", p->name,
+				       timeout_ms);
+	}
+	/* Without the key a server would need a certificate, which it has not: this cannot be anything else. */
+	if (!SSL_session_reused(p->ssl))
+		return err_set(err, EACCES, "%s is refused: it does not hold our key", p->name);
+	return 0;
+}
+
+int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms, struct err *err)
+{
+	p->ctx = tls_context(server);
+	p->ssl = p->ctx ? SSL_new(p->ctx) : NULL;
+	if (!p->ssl || !SSL_set_fd(p->ssl, p->fd))
+		return err_set(err, ENOMEM, "cannot set up TLS");
+	SSL_set_app_data(p->ssl, (void *)(uintptr_t)key);
+	if (server)
+		SSL_set_accept_state(p->ssl);
+	else
+		SSL_set_connect_state(p->ssl);
+	return tls_handshake(p, timeout_ms, err);
+}
+
+void peer_tls_end(struct peer *p)
+{
+	SSL_free(p->ssl);
+	SSL_CTX_free(p->ctx);
+	p->ssl = NULL;
+	p->ctx = NULL;
+}
