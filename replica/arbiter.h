@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The arbiter: the test-and-set outside both replicas. Generation n belongs to whoever took it first, for ever. A
+ * replica may be live only in a generation that it holds.
+ */
+#ifndef REPLICA_ARBITER_H
+#define REPLICA_ARBITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define ARBITER_ID_LEN 16
+
+struct arbiter;
+
+struct arbiter_ops {
+	const char *prefix;
+	struct arbiter *(*open)(const char *name, struct err *err);
+	void (*close)(struct arbiter *a);
+	/* 1: generation is ours now (or was already); 0: somebody else's; -errno: nobody can tell. */
+	int (*take)(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err);
+	/* Owner of a generation: 1 and id; 0: nobody's; -errno. */
+	int (*owner)(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err);
+	/* Highest generation taken, 0 when none. */
+	int (*last)(struct arbiter *a, uint64_t *generation, struct err *err);
+};
+
+struct arbiter {
+	const struct arbiter_ops *ops;
+};
+
+/* spec: "file:DIR", a directory on storage that both replicas share (or on their one host). */
+struct arbiter *arbiter_open(const char *spec, struct err *err);
+void arbiter_close(struct arbiter *a);
+
+#endif
