@@ -239,6 +239,7 @@ struct cpu {
 	uint8_t intr_vector; /* injected external interrupt */
 	bool intr_pending;
 	uint32_t undelivered; /* events delivered since an instruction last retired */
+	uint8_t ext;	      /* EXT bit of error codes: an event that no instruction asked for is being delivered */
 	/* Leaving REP between iterations: see rep_should_stop(). */
 	bool rep_stop_armed;		     /* a landmark inside a REP instruction is at the present count */
 	bool rep_step;			     /* leave after every iteration (TF, breakpoints, page-crossing code) */

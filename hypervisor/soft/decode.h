@@ -52,8 +52,13 @@ extern const struct binding_table bcd_bindings;
 extern const struct binding_table stack_bindings;
 extern const struct binding_table branch_bindings;
 extern const struct binding_table string_bindings;
-extern const struct binding_table misc_bindings;   /* flag bits, hints, fences */
-extern const struct binding_table system_bindings; /* system, segment, privilege and port instructions */
+extern const struct binding_table misc_bindings;     /* flag bits, hints, fences */
+extern const struct binding_table system_bindings;   /* control registers, descriptor tables, flags, HLT ... */
+extern const struct binding_table segop_bindings;    /* segment registers, LAR ... ARPL */
+extern const struct binding_table far_bindings;	     /* far JMP, CALL, RET, IRET, INT n, BOUND */
+extern const struct binding_table fastcall_bindings; /* SYSCALL, SYSENTER, SWAPGS ... */
+extern const struct binding_table msr_bindings;	     /* RDMSR, WRMSR, RDTSC, CPUID, RDRAND ... */
+extern const struct binding_table port_bindings;     /* IN, OUT, INS, OUTS */
 extern const struct binding_table x87_bindings;
 extern const struct binding_table x87_mem_bindings; /* loads, stores, constants */
 extern const struct binding_table x87_ctl_bindings; /* FLDCW, FNSTENV, FNSAVE ... */
