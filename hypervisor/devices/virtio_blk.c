@@ -59,6 +59,7 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 #define RANGE_SIZE 16u
 #define ERRNO_MAX  4095
 #define FLUSH_ID   (1ull << 63)
+#define NUMBER_MAX (1ull << 62) /* of a request number or time in a stored state */
 
 /* What a request does when it is due; stored in checkpoints. */
 enum blk_kind { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_ZERO, BLK_ID, BLK_REFUSE, BLK_KINDS };
@@ -402,7 +403,7 @@ static void blk_pump(struct virtio_blk *b)
 	struct virtio *v = &b->virtio;
 
 	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && b->held < VIRTIO_BLK_HELD_MAX; n++) {
-		if (!virtq_pop(v, QUEUE, &b->chain) || !blk_take(b))
+		if (b->underway == VIRTQ_SIZE_MAX || !virtq_pop(v, QUEUE, &b->chain) || !blk_take(b))
 			break;
 	}
 	virtq_listen(v, QUEUE);
@@ -699,7 +700,7 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 		if (!r)
 			return false;
 		if (r->number >= b->next_number || (last && (r->number <= last->number || r->due < last->due)) ||
-		    b->held >= VIRTIO_BLK_HELD_MAX) {
+		    r->due > b->busy_until + VIRTIO_BLK_LATENCY || b->held >= VIRTIO_BLK_HELD_MAX) {
 			request_free(r);
 			return false;
 		}
@@ -713,23 +714,27 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 static int blk_restore(void *dev, struct rd *in)
 {
 	struct virtio_blk *b = dev;
-	uint64_t sectors;
+	uint64_t sectors, number, busy;
 
 	blk_drop(b);
 	if (virtio_restore(&b->virtio, in))
 		return -EINVAL;
 	sectors = rd_u64(in);
 	b->writeback = rd_u8(in) != 0;
-	b->next_number = rd_u64(in);
-	b->busy_until = rd_u64(in);
+	number = rd_u64(in);
+	busy = rd_u64(in);
 	b->written = rd_u64(in);
-	if (sectors != b->disk->sectors || b->next_number > INT64_MAX || b->busy_until > INT64_MAX ||
-	    !blk_restore_requests(b, in)) {
-		blk_reset(b);
-		return -EINVAL;
-	}
+	if (sectors != b->disk->sectors || number > NUMBER_MAX || busy > NUMBER_MAX)
+		goto bad;
+	b->next_number = number;
+	b->busy_until = busy;
+	if (!blk_restore_requests(b, in))
+		goto bad;
 	blk_set_timer(b);
 	return 0;
+bad:
+	blk_reset(b);
+	return -EINVAL;
 }
 
 const struct device_ops virtio_blk_ops = {

@@ -175,7 +175,7 @@ static inline bool rig_start(struct rig *r, uint64_t features)
 {
 	if (!rig_negotiate(r, (features & rig_offered(r)) | VIRTIO_F_VERSION_1))
 		return false;
-	for (unsigned i = 0; i < rig_read(r, 18, 2); i++)
+	for (unsigned i = 0; i < rig_read(r, 18, 2) && i < VIRTIO_QUEUES_MAX; i++)
 		rig_queue(r, i);
 	rig_driver_ok(r);
 	return rig_status(r) & VIRTIO_STATUS_DRIVER_OK;
