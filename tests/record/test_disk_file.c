@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "record/disk_file.h"
+#include "tests/unit.h"
+
+#define SECTORS 36u /* the last block of 4 KiB is half outside */
+#define BYTES	(SECTORS * DISK_SECTOR)
+
+static char path[64];
+static uint8_t model[BYTES];
+
+static uint64_t next_random(uint64_t *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return *s;
+}
+
+static void make_image(size_t bytes)
+{
+	int fd;
+
+	strcpy(path, "/tmp/twinstep-disk-XXXXXX");
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	for (size_t i = 0; i < BYTES; i++)
+		model[i] = (uint8_t)(i / 512 + 1);
+	ck_assert_int_eq(write(fd, model, bytes), (ssize_t)bytes);
+	close(fd);
+}
+
+static void remove_image(void)
+{
+	unlink(path);
+}
+
+static int request(struct disk_backend *d, enum disk_op op, uint64_t sector, uint32_t sectors, void *data)
+{
+	static uint64_t id;
+
+	d->ops->start(d, ++id, op, sector, sectors, data);
+	return d->ops->finish(d, id);
+}
+
+/* Random requests, up to 16 under way, against a plain array. */
+static void exercise(struct disk_backend *d, uint64_t seed)
+{
+	static uint8_t buffer[16][BYTES], expect[16][BYTES];
+
+	for (unsigned round = 0; round < 200; round++) {
+		enum disk_op op[16];
+		uint32_t n[16];
+
+		for (unsigned i = 0; i < 16; i++) {
+			uint64_t sector = next_random(&seed) % SECTORS;
+
+			op[i] = next_random(&seed) % DISK_OPS;
+			n[i] = (uint32_t)(next_random(&seed) % (SECTORS - sector + 1));
+			memset(buffer[i], (int)next_random(&seed), BYTES);
+			if (op[i] == DISK_WRITE)
+				memcpy(model + sector * 512, buffer[i], n[i] * 512);
+			else if (op[i] == DISK_ZERO)
+				memset(model + sector * 512, 0, n[i] * 512);
+			memcpy(expect[i], model + sector * 512, n[i] * 512);
+			d->ops->start(d, i, op[i], sector, n[i], buffer[i]);
+		}
+		for (unsigned k = 0; k < 16; k++) {
+			unsigned i = round & 1 ? k : 15 - k;
+
+			ck_assert_int_eq(d->ops->finish(d, i), 0);
+			if (op[i] == DISK_READ)
+				ck_assert_mem_eq(buffer[i], expect[i], n[i] * 512);
+		}
+	}
+}
+
+static uint64_t digest_of(struct disk_backend *d)
+{
+	uint64_t hash = 0;
+
+	ck_assert_int_eq(d->ops->digest(d, &hash), 0);
+	return hash;
+}
+
+START_TEST(raw_file)
+{
+	static uint8_t content[BYTES];
+	struct disk_backend *d;
+	struct err err = ERR_INIT;
+	uint64_t hash;
+
+	make_image(BYTES);
+	d = disk_file_open(path, false, &err);
+	ck_assert_msg(d != NULL, "%s", err.text);
+	ck_assert_uint_eq(d->sectors, SECTORS);
+	ck_assert(!d->readonly);
+	exercise(d, 1);
+	hash = digest_of(d);
+	disk_close(d);
+	d = disk_file_open(path, true, &err);
+	ck_assert_ptr_nonnull(d);
+	ck_assert(d->readonly);
+	ck_assert_int_eq(request(d, DISK_READ, 0, SECTORS, content), 0);
+	ck_assert_mem_eq(content, model, BYTES);
+	ck_assert_uint_eq(digest_of(d), hash);
+	ck_assert_int_eq(request(d, DISK_FLUSH, 0, 0, NULL), 0);
+	ck_assert_int_eq(request(d, DISK_WRITE, 0, 1, content), EBADF);
+	disk_close(d);
+	remove_image();
+}
+END_TEST
+
+START_TEST(overlay)
+{
+	static uint8_t content[BYTES], original[BYTES];
+	struct disk_backend *d, *e;
+	struct err err = ERR_INIT;
+	struct buf blob = BUF_INIT;
+	struct rd in;
+
+	make_image(BYTES);
+	memcpy(original, model, BYTES);
+	d = disk_overlay_open(path, &err);
+	ck_assert_msg(d != NULL, "%s", err.text);
+	ck_assert(!d->readonly);
+	exercise(d, 2);
+	ck_assert_int_eq(disk_overlay_export(d, &blob, &err), 0);
+	/* Two machines can share the base; a stored overlay makes them equal. */
+	e = disk_overlay_open(path, &err);
+	ck_assert_ptr_nonnull(e);
+	ck_assert_uint_ne(digest_of(d), digest_of(e));
+	ck_assert_int_eq(request(e, DISK_ZERO, 0, SECTORS, NULL), 0);
+	in = (struct rd)RD_INIT(blob.data, blob.len);
+	ck_assert_int_eq(disk_overlay_import(e, &in, &err), 0);
+	ck_assert_uint_eq(rd_left(&in), 0);
+	ck_assert_uint_eq(digest_of(d), digest_of(e));
+	ck_assert_int_eq(request(e, DISK_READ, 0, SECTORS, content), 0);
+	ck_assert_mem_eq(content, model, BYTES);
+	for (size_t n = 0; n < blob.len; n += 97) {
+		in = (struct rd)RD_INIT(blob.data, n);
+		ck_assert_int_lt(disk_overlay_import(e, &in, &err), 0);
+	}
+	disk_close(e);
+	disk_close(d);
+	/* The base has not changed. */
+	d = disk_file_open(path, true, &err);
+	ck_assert_int_eq(request(d, DISK_READ, 0, SECTORS, content), 0);
+	ck_assert_mem_eq(content, original, BYTES);
+	in = (struct rd)RD_INIT(blob.data, blob.len);
+	ck_assert_int_eq(disk_overlay_import(d, &in, &err), -EINVAL);
+	disk_close(d);
+	buf_free(&blob);
+	remove_image();
+}
+END_TEST
+
+START_TEST(overlay_blob_is_small)
+{
+	struct disk_backend *d = disk_memory_open(1ull << 31, NULL);
+	struct buf blob = BUF_INIT;
+	uint8_t data[512] = { 1 };
+
+	ck_assert_ptr_nonnull(d);
+	ck_assert_int_eq(request(d, DISK_WRITE, (1ull << 31) - 1, 1, data), 0);
+	ck_assert_int_eq(request(d, DISK_ZERO, 800, 8000, NULL), 0);
+	ck_assert_int_eq(disk_overlay_export(d, &blob, NULL), 0);
+	ck_assert_uint_lt(blob.len, 4096 + 1200);
+	buf_free(&blob);
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(bad_overlay_blobs)
+{
+	static const uint8_t bad[][12] = {
+		{ 0, 1, 0, 0, 0, 0, 0, 0, 1, 32 << 1 | 1 },	    /* block beyond the end */
+		{ 0, 1, 0, 0, 0, 0, 0, 0, 2, 3, 1 },		    /* the same block twice */
+		{ 0, 1, 0, 0, 0, 0, 0, 0, 1, 2 },		    /* no data */
+		{ 1, 1, 0, 0, 0, 0, 0, 0, 0 },			    /* another size */
+		{ 0, 1, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff }, /* count cut off */
+	};
+	struct disk_backend *d = disk_memory_open(256, NULL);
+	struct rd in;
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		in = (struct rd)RD_INIT(bad[i], sizeof(bad[i]));
+		ck_assert_int_eq(disk_overlay_import(d, &in, NULL), -EINVAL);
+	}
+	disk_close(d);
+}
+END_TEST
+
+START_TEST(open_errors)
+{
+	struct err err = ERR_INIT;
+	struct disk_backend *d;
+
+	ck_assert_ptr_null(disk_file_open("/nonexistent/disk", false, &err));
+	ck_assert_int_eq(err.code, ENOENT);
+	ck_assert_ptr_null(disk_file_open("/tmp", true, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "not a regular file"));
+	ck_assert_ptr_null(disk_file_open("/tmp", false, &err));
+	ck_assert_ptr_null(disk_file_open("/dev/null", false, &err));
+	ck_assert_ptr_null(disk_memory_open(0, &err));
+	ck_assert_ptr_null(disk_memory_open(UINT64_MAX, &err));
+	make_image(1000);
+	ck_assert_ptr_null(disk_file_open(path, false, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "multiple of 512"));
+	remove_image();
+	make_image(0);
+	ck_assert_ptr_null(disk_overlay_open(path, &err));
+	remove_image();
+	/* One writer, or any number of readers. */
+	make_image(BYTES);
+	d = disk_file_open(path, false, &err);
+	ck_assert_ptr_nonnull(d);
+	ck_assert_ptr_null(disk_overlay_open(path, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "in use"));
+	disk_close(d);
+	disk_close(NULL);
+	remove_image();
+}
+END_TEST
+
+/* An image that shrinks under the machine is an I/O error, not a crash. */
+START_TEST(host_error)
+{
+	uint8_t data[512];
+	struct disk_backend *d;
+
+	make_image(BYTES);
+	d = disk_file_open(path, false, NULL);
+	ck_assert_int_eq(truncate(path, 512), 0);
+	ck_assert_int_eq(request(d, DISK_READ, 0, 1, data), 0);
+	ck_assert_int_eq(request(d, DISK_READ, 5, 1, data), EIO);
+	disk_close(d);
+	remove_image();
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, raw_file);
+	tcase_add_test(tc, overlay);
+	tcase_add_test(tc, overlay_blob_is_small);
+	tcase_add_test(tc, bad_overlay_blobs);
+	tcase_add_test(tc, open_errors);
+	tcase_add_test(tc, host_error);
+}
+
+UNIT_MAIN("disk-file", add_tests)
