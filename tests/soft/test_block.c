@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The block cache of the software CPU: self-modifying code, page-crossing instructions, aliases, overflow. */
+#include "tests/unit.h"
+
+#include "hypervisor/soft/block.h"
+#include "tests/soft/guest.h"
+
+#define MEMORY (64ull << 20)
+#define CODE   0x1000ull
+
+static struct guest g;
+static struct cpu *cpu;
+
+static void start(uint64_t at, const uint8_t *code, const uint8_t *end)
+{
+	struct cpu_state s;
+
+	guest_init(&g, MEMORY);
+	cpu = guest_cpu(&g);
+	guest_load(&g, at, code, end);
+	guest_long_mode(&g, at, 0, &s);
+}
+
+#define START(at, name) start((at), name##_start, name##_end)
+
+static void run_to(uint64_t count)
+{
+	ck_assert_int_eq(guest_run_to(&g, count), ENGINE_EXIT_UNTIL);
+	ck_assert_uint_eq(g.e->ops->count(g.e), count);
+}
+
+/* The store changes the immediate of the instruction after it, in the same block. */
+GUEST_CODE(next, "	movb	$77, 1f+1(%rip)\n"
+		 "1:	mov	$1, %al\n"
+		 "	mov	$2, %bl\n"
+		 "2:	jmp	2b\n");
+
+START_TEST(next_instruction_changes)
+{
+	START(CODE, next);
+	run_to(3);
+	ck_assert_uint_eq(cpu->gpr[R_RAX] & 0xff, 77);
+	ck_assert_uint_eq(cpu->gpr[R_RBX] & 0xff, 2);
+	guest_fini(&g);
+}
+END_TEST
+
+/* A loop that counts its own immediate up: every iteration runs the new code. */
+GUEST_CODE(counting, "1:	incl	2f+1(%rip)\n"
+		     "2:	mov	$0, %eax\n"
+		     "	add	%rax, %rbx\n"
+		     "	jmp	1b\n");
+
+START_TEST(loop_changes_itself)
+{
+	START(CODE, counting);
+	for (uint64_t i = 1; i <= 500; i++) {
+		run_to(4 * i);
+		ck_assert_uint_eq(cpu->gpr[R_RAX], i);
+		ck_assert_uint_eq(cpu->gpr[R_RBX], i * (i + 1) / 2);
+	}
+	run_to(400000);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 100000);
+	guest_fini(&g);
+}
+END_TEST
+
+/* The same through another linear address of the page, and a caller that keeps its block. */
+GUEST_CODE(alias, "1:	call	2f\n"
+		  "	add	%rax, %rbx\n"
+		  "	incl	0x40001101\n"
+		  "	jmp	1b\n"
+		  "	.org	alias_start + 0x100\n"
+		  "2:	mov	$5, %eax\n"
+		  "	ret\n");
+
+START_TEST(callee_changes_through_alias)
+{
+	START(CODE, alias);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, 0x87);
+	run_to(6 * 100);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 104);
+	ck_assert_uint_eq(cpu->gpr[R_RBX], (5 + 104) * 100 / 2);
+	guest_fini(&g);
+}
+END_TEST
+
+/* REP STOSB runs over itself: the iterations after the write decode what it wrote (0x90: NOP). */
+GUEST_CODE(rep_over, "	lea	1f-3(%rip), %rdi\n"
+		     "	mov	$64, %ecx\n"
+		     "	mov	$0x90, %al\n"
+		     "	jmp	1f\n"
+		     "	.balign	64\n"
+		     "	nop\n	nop\n	nop\n"
+		     "1:	rep stosb\n"
+		     "	mov	$1, %edx\n"
+		     "2:	jmp	2b\n");
+
+START_TEST(rep_overwrites_itself)
+{
+	struct guest first;
+
+	START(CODE, rep_over);
+	for (uint64_t i = 0; i <= 40; i++)
+		run_to(i);
+	first = g;
+	START(CODE, rep_over);
+	run_to(40);
+	ck_assert_uint_eq(cpu->rip, guest_cpu(&first)->rip);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], guest_cpu(&first)->gpr[R_RCX]);
+	ck_assert_uint_eq(cpu->gpr[R_RDI], guest_cpu(&first)->gpr[R_RDI]);
+	/* One iteration hits the 64 bytes that hold the instruction, the next ones find it changed or go on. */
+	ck_assert_uint_gt(cpu->gpr[R_RCX], 0);
+	guest_fini(&first);
+	guest_fini(&g);
+}
+END_TEST
+
+/* An instruction through two pages, whose second half changes and is remapped. */
+GUEST_CODE(cross, "	mov	$0x11223344, %eax\n"
+		  "	add	%rax, %rbx\n"
+		  "	ret\n");
+GUEST_CODE(caller, "1:	call	*%rdx\n"
+		   "	incl	(%rsi)\n"
+		   "	jmp	1b\n");
+
+START_TEST(instruction_crosses_pages)
+{
+	START(CODE, caller);
+	guest_load(&g, 0x4ffd, cross_start, cross_end);
+	cpu->gpr[R_RDX] = 0x4ffd;
+	cpu->gpr[R_RSI] = 0x5000; /* bits 23:16 and up of the immediate */
+	run_to(6 * 10 + 2);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 0x11223344 + (10 << 16));
+	run_to(6 * 10 + 3);
+	ck_assert_uint_eq(cpu->rip, 0x5005);
+	guest_fini(&g);
+}
+END_TEST
+
+START_TEST(second_page_is_remapped)
+{
+	START(CODE, caller);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, 0x75000 | 7);
+	guest_poke(&g, 0x75018, 0x10000 | 7);
+	guest_poke(&g, 0x75020, 0x11000 | 7);
+	guest_load(&g, 0x10ffd, cross_start, cross_end);
+	guest_load(&g, 0x12000, cross_start + 3, cross_end);
+	guest_poke(&g, 0x12000, guest_peek(&g, 0x12000) + 1);
+	cpu->gpr[R_RDX] = 0x40003ffd;
+	cpu->gpr[R_RSI] = 0x200000;
+	run_to(2);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 0x11223344);
+	guest_poke(&g, 0x75020, 0x12000 | 7);
+	run_to(8);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 0x11223344); /* stale, as the ITLB is */
+	mmu_flush_page(cpu, 0x40004000);
+	run_to(14);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 0x11233344);
+	ck_assert_uint_eq(guest_peek(&g, 0x75020) & 0x60, 0x20);
+	guest_fini(&g);
+}
+END_TEST
+
+/* One physical page at two addresses: RIP-relative operands follow the address. */
+GUEST_CODE(relative, "	lea	relative_start(%rip), %rax\n"
+		     "	mov	relative_end(%rip), %ebx\n"
+		     "	jmp	*%rdx\n");
+
+START_TEST(one_page_at_two_addresses)
+{
+	START(CODE, relative);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, 0x87);
+	guest_poke(&g, CODE + (uint64_t)(relative_end - relative_start), 0x1234);
+	for (uint64_t i = 0; i < 20; i++) {
+		cpu->gpr[R_RDX] = i & 1 ? CODE : 0x40000000 + CODE;
+		run_to(3 * i + 2);
+		ck_assert_uint_eq(cpu->gpr[R_RAX], i & 1 ? 0x40000000 + CODE : CODE);
+		ck_assert_uint_eq(cpu->gpr[R_RBX], 0x1234);
+		run_to(3 * i + 3);
+	}
+	guest_fini(&g);
+}
+END_TEST
+
+START_TEST(write_from_outside)
+{
+	uint32_t imm = 99;
+
+	START(CODE, cross);
+	run_to(2);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 0x11223344);
+	memory_write(&g.mem, CODE + 1, &imm, sizeof(imm));
+	cpu->rip = CODE;
+	run_to(4);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 99);
+	guest_fini(&g);
+}
+END_TEST
+
+START_TEST(data_beside_code)
+{
+	struct engine_stat before[32], after[32];
+
+	/* The stores of `data` fall into pieces of the page without code: nothing is decoded again. */
+	START(CODE, caller);
+	guest_load(&g, 0x2000, cross_start, cross_end);
+	cpu->gpr[R_RDX] = 0x2000;
+	cpu->gpr[R_RSI] = CODE + 0x800;
+	run_to(100);
+	g.e->ops->stats(g.e, before, 32);
+	run_to(60000);
+	g.e->ops->stats(g.e, after, 32);
+	ck_assert_str_eq(after[0].name, "blocks");
+	ck_assert_uint_le(after[0].value, before[0].value + 1);
+	ck_assert_uint_eq(guest_peek(&g, CODE + 0x800), 10000);
+	guest_fini(&g);
+}
+END_TEST
+
+/* ---- more code than the cache holds ---- */
+#define MANY   400000u
+#define STRIDE 64u
+
+/* Code at 8 MiB and up: `inc rax; add rbx, rax; jmp next`, one block in every 64 bytes. */
+static void many_blocks(void)
+{
+	static const uint8_t code[] = { 0x48, 0xff, 0xc0, 0x48, 0x01, 0xc3, 0xe9, 53, 0, 0, 0 };
+	uint8_t *p = guest_ram(&g, 0x800000);
+
+	for (unsigned i = 0; i < MANY; i++, p += STRIDE)
+		memcpy(p, code, sizeof(code));
+	p -= STRIDE;
+	memcpy(p + 7, &(int32_t){ -(int32_t)((MANY - 1) * STRIDE) - 11 }, 4);
+}
+
+START_TEST(overflow_is_invisible)
+{
+	START(CODE, relative);
+	many_blocks();
+	cpu->gpr[R_RAX] = cpu->gpr[R_RBX] = 0;
+	cpu->rip = 0x800000;
+	run_to(3ull * MANY * 2 + 3);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 2 * MANY + 1);
+	ck_assert_uint_eq(cpu->gpr[R_RBX], (2 * MANY + 1) * (2ull * MANY + 2) / 2);
+	ck_assert_uint_eq(cpu->rip, 0x800000 + STRIDE);
+	ck_assert_uint_gt(cpu->blocks->epoch, 3);
+	guest_fini(&g);
+}
+END_TEST
+
+START_TEST(dropping_is_invisible)
+{
+	START(CODE, counting);
+	for (uint64_t i = 1; i <= 3000; i++) {
+		run_to(i * 3);
+		block_drop_all(cpu);
+	}
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 2250);
+	guest_fini(&g);
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_add_test(tc, next_instruction_changes);
+	tcase_add_test(tc, loop_changes_itself);
+	tcase_add_test(tc, callee_changes_through_alias);
+	tcase_add_test(tc, rep_overwrites_itself);
+	tcase_add_test(tc, instruction_crosses_pages);
+	tcase_add_test(tc, second_page_is_remapped);
+	tcase_add_test(tc, one_page_at_two_addresses);
+	tcase_add_test(tc, write_from_outside);
+	tcase_add_test(tc, data_beside_code);
+	tcase_add_test(tc, overflow_is_invisible);
+	tcase_add_test(tc, dropping_is_invisible);
+}
+
+UNIT_MAIN("soft_block", add)
