@@ -3,12 +3,23 @@
 #ifndef TOOLS_CMD_H
 #define TOOLS_CMD_H
 
-#define EXIT_USAGE 2 /* bad options, unreadable or damaged input files */
+/*
+ * Exit statuses. A guest that ends itself through the debug exit port chooses its own; the others are ours. A run that
+ * a signal ended exits with 128 + the signal's number.
+ */
+#define EXIT_USAGE    2	  /* bad options, unreadable or damaged input files; nothing was run */
+#define EXIT_RESET    119 /* the guest asked for a reset */
+#define EXIT_TRIPLE   120 /* triple fault */
+#define EXIT_STUCK    121 /* no instruction of the guest can retire any more */
+#define EXIT_ENGINE   122 /* the engine or the host failed */
+#define EXIT_DIVERGED 123 /* a replica or replay differs from its record, or the record cannot be applied */
 
 struct command {
 	const char *name;
 	const char *summary;		   /* one line for `twinstep help` */
 	int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name; returns the exit status */
 };
+
+extern const struct command cmd_run;
 
 #endif

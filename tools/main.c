@@ -8,6 +8,7 @@
 
 /* In the order of `twinstep help`. */
 static const struct command *const commands[] = {
+	&cmd_run,
 	NULL,
 };
 

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/machine_host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "record/disk_file.h"
+
+#define KERNEL_MAX (1ull << 30)
+#define MODULE_MAX (3ull << 30)
+
+static int read_all(int fd, const char *path, uint8_t *data, size_t len, struct err *err)
+{
+	for (size_t at = 0; at < len;) {
+		ssize_t n = read(fd, data + at, len - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set(err, errno, "cannot read %s: %s", path, strerror(errno));
+		if (!n)
+			return err_set(err, EINVAL, "%s became shorter while it was read", path);
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+static int read_fd(int fd, const char *path, size_t max, struct boot_image *image, struct err *err)
+{
+	struct stat st;
+	uint8_t *data;
+
+	if (fstat(fd, &st))
+		return err_set(err, errno, "cannot read %s: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return err_set(err, EINVAL, "%s is a directory, not a file", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "%s is not a regular file", path);
+	if ((uint64_t)st.st_size > max)
+		return err_set(err, EINVAL, "%s is too large: %llu bytes, at most %llu", path,
+			       (unsigned long long)st.st_size, (unsigned long long)max);
+	data = malloc((size_t)st.st_size + 1);
+	if (!data)
+		return err_set(err, ENOMEM, "out of memory for the %llu bytes of %s", (unsigned long long)st.st_size,
+			       path);
+	if (read_all(fd, path, data, (size_t)st.st_size, err)) {
+		free(data);
+		return -err->code;
+	}
+	*image = (struct boot_image){ .name = path, .data = data, .len = (size_t)st.st_size };
+	return 0;
+}
+
+int read_image(const char *path, size_t max, struct boot_image *image, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block */
+	int r;
+
+	if (fd < 0)
+		return err_set(err, errno, "cannot open %s: %s", path, strerror(errno));
+	r = read_fd(fd, path, max, image, err);
+	close(fd);
+	return r;
+}
+
+static int open_images(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r = o->kernel ? read_image(o->kernel, KERNEL_MAX, &h->boot.kernel, err) : 0;
+
+	h->boot.cmdline = o->append ? o->append : "";
+	for (size_t i = 0; !r && i < o->ninitrd; i++) {
+		r = read_image(o->initrd[i], MODULE_MAX, &h->boot.module[i], err);
+		if (!r)
+			h->boot.nmodules++;
+	}
+	return r;
+}
+
+static int open_disks(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	for (unsigned i = 0; i < o->ndisks; i++) {
+		const struct disk_opt *d = &o->disk[i];
+
+		h->disk[i] = d->overlay ? disk_overlay_open(d->path, err) : disk_file_open(d->path, d->readonly, err);
+		if (!h->disk[i])
+			return -err->code;
+		h->config.disk_sectors[i] = h->disk[i]->sectors;
+		h->config.disk_readonly[i] = h->disk[i]->readonly;
+		h->config.ndisks = i + 1;
+	}
+	return 0;
+}
+
+static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	for (unsigned i = 0; i < o->nnics; i++) {
+		h->nic[i] = nic_open(o->nic[i].spec, o->nic[i].mac, err);
+		if (!h->nic[i])
+			return -err->code;
+		memcpy(h->config.mac[i], o->nic[i].mac, 6);
+		h->config.nnics = i + 1;
+	}
+	return 0;
+}
+
+static int choose_seed(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	if (o->has_seed)
+		memcpy(h->seed, o->seed, sizeof(h->seed));
+	else if (h->clock == LIVE_CLOCK_HOST && getrandom(h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
+		return err_set(err, EIO, "cannot get random bytes for the guest's generator: %s", strerror(errno));
+	return 0;
+}
+
+int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r;
+
+	memset(h, 0, sizeof(*h));
+	machine_config_defaults(&h->config);
+	h->config.memory = o->memory;
+	h->config.virtio_console = o->virtio_console != NULL;
+	h->clock = machine_opts_host_clock(o) ? LIVE_CLOCK_HOST : LIVE_CLOCK_VIRTUAL;
+	if (o->has_rtc)
+		h->config.rtc_epoch = o->rtc;
+	else if (h->clock == LIVE_CLOCK_HOST)
+		h->config.rtc_epoch = (uint64_t)time(NULL);
+	h->engine = engine_find(o->engine, err);
+	if (!h->engine)
+		return -err->code;
+	if ((r = open_images(h, o, err)) || (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)) ||
+	    (r = choose_seed(h, o, err)))
+		machine_host_close(h);
+	return r;
+}
+
+static int boot_machine(struct machine *m, const struct machine_host *h, struct err *err)
+{
+	struct engine *e = machine_engine(m);
+	struct cpu_state state = { 0 };
+	int r = boot_load(machine_memory(m), &h->boot, &state, err);
+
+	return r ? r : e->ops->set_state(e, &state, err);
+}
+
+struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err)
+{
+	struct machine *m = machine_create(&h->config, h->engine, h->disk, sink, err);
+
+	if (m && h->boot.kernel.data && boot_machine(m, h, err)) {
+		machine_destroy(m);
+		return NULL;
+	}
+	return m;
+}
+
+int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,
+			       struct err *err)
+{
+	h->console[0] = console_open(o->console, quit, ctx, err);
+	if (!h->console[0])
+		return -err->code;
+	if (o->virtio_console && !(h->console[1] = console_open(o->virtio_console, quit, ctx, err)))
+		return -err->code;
+	if (o->debug_console && !(h->debug = console_open(o->debug_console, NULL, NULL, err)))
+		return -err->code;
+	return 0;
+}
+
+void machine_host_live(const struct machine_host *h, struct live_config *c)
+{
+	c->clock = h->clock;
+	memcpy(c->seed, h->seed, sizeof(c->seed));
+	for (unsigned i = 0; i < MACHINE_NICS; i++)
+		c->nic[i] = h->nic[i];
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		c->console[i] = console_live(h->console[i]);
+	c->debug = console_live(h->debug ? h->debug : h->console[0]);
+}
+
+static void drop_image(struct boot_image *image)
+{
+	free((void *)(uintptr_t)image->data);
+	*image = (struct boot_image){ .name = image->name };
+}
+
+void machine_host_drop_images(struct machine_host *h)
+{
+	drop_image(&h->boot.kernel);
+	for (size_t i = 0; i < h->boot.nmodules; i++)
+		drop_image(&h->boot.module[i]);
+}
+
+void machine_host_stop_input(struct machine_host *h)
+{
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		console_stop_input(h->console[i]);
+}
+
+void machine_host_close(struct machine_host *h)
+{
+	machine_host_drop_images(h);
+	console_close(h->debug);
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		console_close(h->console[i]);
+	for (unsigned i = 0; i < MACHINE_NICS; i++)
+		nic_close(h->nic[i]);
+	for (unsigned i = 0; i < MACHINE_DISKS; i++)
+		disk_close(h->disk[i]);
+	memset(h, 0, sizeof(*h));
+}

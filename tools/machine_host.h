@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything on the host that a machine needs, opened from its options, in this order: what has a name and may be wrong
+ * (images, disks, NICs), the machine itself, the consoles last, so that nothing is touched for a run that cannot start.
+ */
+#ifndef TOOLS_MACHINE_HOST_H
+#define TOOLS_MACHINE_HOST_H
+
+#include "base/err.h"
+#include "hypervisor/boot/image.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/machine.h"
+#include "net/nic.h"
+#include "record/live.h"
+#include "tools/console.h"
+#include "tools/machine_opts.h"
+
+struct machine_host {
+	struct machine_config config;
+	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
+	const struct engine_ops *engine;
+	struct disk_backend *disk[MACHINE_DISKS];
+	struct nic *nic[MACHINE_NICS];
+	struct console *console[MACHINE_CONSOLES];
+	struct console *debug; /* NULL: the output goes to console 0 */
+	enum live_clock clock;
+	uint8_t seed[32];
+};
+
+/* Fills in *h, config and seed included. Zeroes on failure: nothing is left open. */
+int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err);
+/* Makes the machine and loads the kernel into it. */
+struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
+/* quit(ctx): see console_open(). */
+int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,
+			       struct err *err);
+/* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
+void machine_host_live(const struct machine_host *h, struct live_config *c);
+/* Frees the bytes of kernel and modules: the guest has its copy. */
+void machine_host_drop_images(struct machine_host *h);
+/* From here on the consoles' quit() is not called any more. */
+void machine_host_stop_input(struct machine_host *h);
+void machine_host_close(struct machine_host *h);
+
+/*
+ * Reads a whole regular file into memory (free with free((void *)image->data)). -EINVAL for anything but a regular
+ * file, or one longer than max.
+ */
+int read_image(const char *path, size_t max, struct boot_image *image, struct err *err);
+
+#endif
