@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Sourced by the end-to-end tests: paths, a temporary directory, result lines.
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
+build=${BUILD:-build}
+twinstep=$build/twinstep
+vmlinuz=$build/guest/vmlinuz
+initramfs=$build/guest/initramfs
+cmdline="console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests"
+name=$(basename "$0" .sh)
+work=$(mktemp -d)
+failed=0
+cleanup() { :; }
+trap 'cleanup; rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+ok() { echo "ok $name.$1"; }
+not_ok() {
+	echo "not ok $name.$1: $2"
+	failed=1
+}
+skip() { echo "skip $name.$1: $2"; }
+# check TEST "what is wrong" COMMAND...: the command's success decides.
+check() {
+	local test=$1 why=$2
+	shift 2
+	if "$@"; then ok "$test"; else not_ok "$test" "$why"; fi
+}
+# need_guest: leaves with a skip line when the guest image was not made.
+need_guest() {
+	[ -f "$vmlinuz" ] && [ -f "$initramfs" ] && return
+	skip all "no guest image; run make guest"
+	exit 0
+}
+# wait_for SECONDS COMMAND...
+wait_for() {
+	local n=$(($1 * 10))
+	shift
+	while [ "$n" -gt 0 ]; do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+		n=$((n - 1))
+	done
+	return 1
+}
+# The script again in a network namespace of its own, which goes away with it.
+in_namespace() {
+	[ "${TWINSTEP_TEST_INSIDE:-}" = 1 ] && return
+	local flags=(--net --pid --fork --kill-child --mount-proc)
+	[ "$(id -u)" -eq 0 ] || flags+=(--user --map-root-user)
+	if ! unshare "${flags[@]}" true 2>/dev/null; then
+		skip all "cannot make a network namespace here"
+		exit 0
+	fi
+	rm -rf "$work"
+	TWINSTEP_TEST_INSIDE=1 exec unshare "${flags[@]}" "$0" "$@"
+}
