@@ -59,6 +59,9 @@ static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigne
 	p->len[1] = size - p->len[0];
 	if ((cpu->mode & MODE_SIZE) != MODE_64 && !(cpu->efer & EFER_LMA))
 		p->lin[1] = (uint32_t)p->lin[1];
+	/* Running out of the canonical range comes before any page fault: that page first. */
+	if (p->n == 2 && p->lin[1] == 1ull << 47)
+		p->e[1] = mmu_translate(cpu, idx, p->lin[1], write);
 	for (unsigned i = 0; i < p->n; i++)
 		p->e[i] = mmu_translate(cpu, idx, p->lin[i], write);
 	for (unsigned i = 0; i < p->n; i++) {

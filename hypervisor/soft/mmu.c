@@ -256,12 +256,13 @@ uint32_t mmu_watch_hits(const struct cpu *cpu, uint64_t lin, uint64_t size, bool
 static _Noreturn void raise_noncanonical(struct cpu *cpu, uint64_t lin)
 {
 	const struct op *op = cpu->op;
-	bool stack = false;
+	bool stack = false, mem = op && (op->flags & OPF_MEM);
 
-	if (op && (op->flags & OPF_MEM) && cpu->ea_base[op->seg] + op_ea(cpu, op) == lin)
-		stack = op->seg == SEG_SS;
-	else if (op)
+	if (op)
 		stack = op->flags & OPF_STACK;
+	/* Bit strings reach beyond the address of their operand, so it tells only where there are two accesses. */
+	if (mem && (!stack || lin - (cpu->ea_base[op->seg] + op_ea(cpu, op)) < 8))
+		stack = op->seg == SEG_SS;
 	cpu_raise(cpu, stack ? VEC_SS : VEC_GP, 0);
 }
 
