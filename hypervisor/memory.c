@@ -66,6 +66,14 @@ void memory_fini(struct memory *m)
 	*m = (struct memory){ .fd = -1 };
 }
 
+int memory_clear(struct memory *m, struct err *err)
+{
+	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size) < 0)
+		return err_set(err, errno, "cannot clear guest memory: %s", strerror(errno));
+	memset(m->dirty, 0, m->pages);
+	return 0;
+}
+
 const void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len)
 {
 	uint64_t offset = memory_offset(m, gpa);

@@ -43,6 +43,8 @@ struct memory {
 /* size: multiple of 4096 from MEMORY_MIN to MEMORY_MAX. Contents are zero, no page is dirty. */
 int memory_init(struct memory *m, uint64_t size, struct err *err);
 void memory_fini(struct memory *m);
+/* Gives all of it back: contents are zero again, no page is dirty. The engine is not told. */
+int memory_clear(struct memory *m, struct err *err);
 
 /* Offset in the memfd of gpa, or UINT64_MAX when it is not RAM. */
 static inline uint64_t memory_offset(const struct memory *m, uint64_t gpa)

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "record/checkpoint_private.h"
+
+#define ZSTD_LEVEL 1 /* the machine stands still meanwhile */
+
+struct writer {
+	const char *path; /* for messages */
+	char *tmp;
+	int fd;
+	uint64_t offset, chain, sections, pages;
+	ZSTD_CCtx *zstd;
+	struct buf out; /* one section */
+	struct err *err;
+};
+
+uint64_t checkpoint_check(const struct checkpoint_section *s, const void *stored)
+{
+	XXH3_state_t *x = XXH3_createState();
+	uint64_t h;
+
+	if (!x)
+		return 0;
+	XXH3_64bits_reset(x);
+	XXH3_64bits_update(x, s, offsetof(struct checkpoint_section, check));
+	XXH3_64bits_update(x, stored, s->stored);
+	h = XXH3_64bits_digest(x);
+	XXH3_freeState(x);
+	return h;
+}
+
+static int writer_fail(struct writer *w, int code)
+{
+	return err_set(w->err, code, "cannot write checkpoint '%s' at offset %" PRIu64 ": %s", w->path, w->offset,
+		       strerror(code));
+}
+
+static int writer_put(struct writer *w, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	while (n) {
+		ssize_t done = write(w->fd, p, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return writer_fail(w, done < 0 ? errno : ENOSPC);
+		p += done;
+		n -= (size_t)done;
+		w->offset += (uint64_t)done;
+	}
+	return 0;
+}
+
+static int writer_header(struct writer *w, const struct checkpoint_info *info)
+{
+	struct buf b = BUF_INIT, config = BUF_INIT;
+	uint32_t len;
+	int ret;
+
+	machine_config_save(&info->config, &config);
+	buf_put(&b, CHECKPOINT_MAGIC, 8);
+	buf_put_u32(&b, CHECKPOINT_VERSION);
+	buf_put_u32(&b, 0);
+	buf_put_blob(&b, config.data, config.len);
+	buf_put_str(&b, info->engine);
+	buf_put_str(&b, info->counter);
+	buf_put_u64(&b, info->base);
+	buf_put_u64(&b, info->count);
+	buf_put_u64(&b, info->ns);
+	buf_put_u64(&b, info->record);
+	if (b.bad || config.bad) {
+		ret = writer_fail(w, ENOMEM);
+	} else {
+		len = (uint32_t)(b.len - CHECKPOINT_PREAMBLE);
+		memcpy(b.data + 12, &len, 4);
+		w->chain = XXH3_64bits(b.data, b.len);
+		buf_put_u64(&b, w->chain);
+		ret = b.bad ? writer_fail(w, ENOMEM) : writer_put(w, b.data, b.len);
+	}
+	buf_free(&config);
+	buf_free(&b);
+	return ret;
+}
+
+/* One section, compressed where that makes it smaller. */
+static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned index, const void *raw, size_t len)
+{
+	struct checkpoint_section s = {
+		.magic = CHECKPOINT_SECTION,
+		.kind = (uint8_t)kind,
+		.index = (uint16_t)index,
+		.raw = (uint32_t)len,
+		.chain = w->chain,
+	};
+	size_t bound = ZSTD_compressBound(len), n;
+	uint8_t *p;
+	int ret;
+
+	buf_clear(&w->out);
+	p = buf_grow(&w->out, sizeof(s) + bound);
+	if (!p)
+		return writer_fail(w, ENOMEM);
+	n = ZSTD_compressCCtx(w->zstd, p + sizeof(s), bound, raw, len, ZSTD_LEVEL);
+	if (ZSTD_isError(n) || n >= len) {
+		memcpy(p + sizeof(s), raw, len);
+		n = len;
+	} else {
+		s.flags = CHECKPOINT_ZSTD;
+	}
+	s.stored = (uint32_t)n;
+	s.check = checkpoint_check(&s, p + sizeof(s));
+	memcpy(p, &s, sizeof(s));
+	ret = writer_put(w, p, sizeof(s) + n);
+	w->chain = s.check;
+	w->sections++;
+	return ret;
+}
+
+/* A blob in pieces; an empty one is one empty piece. */
+static int writer_blob(struct writer *w, enum checkpoint_kind kind, unsigned index, const struct buf *b)
+{
+	size_t at = 0;
+	int ret;
+
+	if (b->bad)
+		return writer_fail(w, ENOMEM);
+	do {
+		size_t n = b->len - at < CHECKPOINT_CHUNK ? b->len - at : CHECKPOINT_CHUNK;
+
+		ret = writer_section(w, kind, index, n ? b->data + at : (const uint8_t *)"", n);
+		at += n;
+	} while (ret == 0 && at < b->len);
+	return ret;
+}
+
+static int writer_state(struct writer *w, struct machine *m)
+{
+	struct buf b = BUF_INIT;
+	int ret;
+
+	machine_save(m, &b);
+	ret = writer_blob(w, CHECKPOINT_STATE, 0, &b);
+	buf_free(&b);
+	return ret;
+}
+
+static bool page_is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
+}
+
+/*
+ * First page from `page` that may hold anything but zeros. Holes of the memfd are skipped unread: reading one through
+ * the mapping would allocate it.
+ */
+static uint64_t skip_holes(const struct memory *mem, uint64_t page)
+{
+	off_t at = lseek(mem->fd, (off_t)(page * PAGE_SIZE), SEEK_DATA);
+
+	if (at >= 0)
+		return (uint64_t)at / PAGE_SIZE;
+	return errno == ENXIO ? mem->pages : page;
+}
+
+static int writer_page(struct writer *w, struct buf *b, uint64_t i, const uint8_t *page)
+{
+	int ret = 0;
+
+	buf_put_varint(b, i << 1 | !page);
+	if (page)
+		buf_put(b, page, PAGE_SIZE);
+	w->pages++;
+	if (b->bad)
+		return writer_fail(w, ENOMEM);
+	if (b->len >= CHECKPOINT_CHUNK) {
+		ret = writer_section(w, CHECKPOINT_PAGES, 0, b->data, b->len);
+		buf_clear(b);
+	}
+	return ret;
+}
+
+/* Pages that are not zero, or all changed ones. */
+static int writer_pages(struct writer *w, const struct memory *mem, const uint8_t *changed)
+{
+	struct buf b = BUF_INIT;
+	int ret = 0;
+
+	for (uint64_t i = changed ? 0 : skip_holes(mem, 0); i < mem->pages && ret == 0; i++) {
+		const uint8_t *page = mem->base + i * PAGE_SIZE;
+
+		if (changed && changed[i])
+			ret = writer_page(w, &b, i, page_is_zero(page) ? NULL : page);
+		else if (!changed && !page_is_zero(page))
+			ret = writer_page(w, &b, i, page);
+		if (!changed && i % 512 == 511)
+			i = skip_holes(mem, i + 1) - 1;
+	}
+	if (ret == 0 && b.len)
+		ret = writer_section(w, CHECKPOINT_PAGES, 0, b.data, b.len);
+	buf_free(&b);
+	return ret;
+}
+
+static int writer_disks(struct writer *w, unsigned n, const struct checkpoint_write_options *o)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; o->disk_export && i < n && ret == 0; i++) {
+		struct buf b = BUF_INIT;
+
+		ret = o->disk_export(o->disk_ctx, i, &b, w->err);
+		if (ret == 0)
+			ret = writer_blob(w, CHECKPOINT_DISK, i, &b);
+		buf_free(&b);
+	}
+	return ret;
+}
+
+static int writer_end(struct writer *w)
+{
+	struct buf b = BUF_INIT;
+	int ret;
+
+	buf_put_u64(&b, w->pages);
+	buf_put_u64(&b, w->sections);
+	ret = writer_blob(w, CHECKPOINT_END, 0, &b);
+	buf_free(&b);
+	if (ret == 0 && fsync(w->fd) < 0)
+		ret = writer_fail(w, errno);
+	return ret;
+}
+
+static int sync_directory(struct writer *w)
+{
+	char *copy = strdup(w->path);
+	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, ret = 0;
+
+	if (fd < 0 || fsync(fd) < 0)
+		ret = err_set(w->err, errno, "checkpoint '%s' is written, but its directory cannot be synced: %s",
+			      w->path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	return ret;
+}
+
+/* The file takes its name in one step; without force never over another file. */
+static int writer_publish(struct writer *w, bool force)
+{
+	if (renameat2(AT_FDCWD, w->tmp, AT_FDCWD, w->path, force ? 0 : RENAME_NOREPLACE) < 0 &&
+	    (force || errno != EINVAL || link(w->tmp, w->path) < 0 || unlink(w->tmp) < 0)) /* no such flag: by link */
+		return err_set(w->err, errno, "cannot give checkpoint '%s' its name: %s", w->path, strerror(errno));
+	free(w->tmp);
+	w->tmp = NULL;
+	return sync_directory(w);
+}
+
+static int writer_open(struct writer *w, bool force)
+{
+	struct stat st;
+
+	if (stat(w->path, &st) == 0 && !force)
+		return err_set(w->err, EEXIST, "checkpoint '%s' exists already", w->path);
+	if (stat(w->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(w->err, EINVAL, "cannot write checkpoint '%s': it is no regular file", w->path);
+	w->zstd = ZSTD_createCCtx();
+	if (!w->zstd || asprintf(&w->tmp, "%s.XXXXXX", w->path) < 0) {
+		w->tmp = NULL;
+		return writer_fail(w, ENOMEM);
+	}
+	w->fd = mkostemp(w->tmp, O_CLOEXEC);
+	if (w->fd >= 0)
+		return 0;
+	free(w->tmp);
+	w->tmp = NULL;
+	return err_set(w->err, errno, "cannot create a file beside checkpoint '%s': %s", w->path, strerror(errno));
+}
+
+static void writer_close(struct writer *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	if (w->tmp)
+		unlink(w->tmp);
+	free(w->tmp);
+	ZSTD_freeCCtx(w->zstd);
+	buf_free(&w->out);
+}
+
+static struct checkpoint_info describe(struct machine *m, const struct checkpoint_write_options *o)
+{
+	struct engine *e = machine_engine(m);
+	struct checkpoint_info info = {
+		.config = *machine_get_config(m),
+		.base = o->base,
+		.count = e->ops->count(e),
+		.ns = machine_now(m),
+		.record = o->record,
+	};
+	struct engine_caps caps;
+
+	e->ops->caps(e, &caps);
+	snprintf(info.engine, sizeof(info.engine), "%s", caps.name);
+	snprintf(info.counter, sizeof(info.counter), "%s", caps.counter);
+	return info;
+}
+
+static bool any_dirty(struct machine *m)
+{
+	const struct memory *mem = machine_memory(m);
+	struct engine *e = machine_engine(m);
+
+	e->ops->sync_dirty(e);
+	return mem->dirty[0] || memcmp(mem->dirty, mem->dirty + 1, mem->pages - 1);
+}
+
+int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
+		     struct checkpoint_info *info, struct err *err)
+{
+	struct writer w = { .path = path, .fd = -1, .err = err };
+	struct checkpoint_info d = describe(m, o);
+	int ret;
+
+	if (any_dirty(m))
+		return err_set(err, EBUSY, "checkpoint '%s' must be taken where the state digest was computed", path);
+	ret = writer_open(&w, o->force);
+	if (ret == 0)
+		ret = writer_header(&w, &d);
+	if (ret == 0)
+		ret = writer_state(&w, m);
+	if (ret == 0)
+		ret = writer_pages(&w, machine_memory(m), o->changed);
+	if (ret == 0)
+		ret = writer_disks(&w, d.config.ndisks, o);
+	if (ret == 0)
+		ret = writer_end(&w);
+	if (ret == 0)
+		ret = writer_publish(&w, o->force);
+	d.id = w.chain;
+	d.pages = w.pages;
+	d.bytes = w.offset;
+	writer_close(&w);
+	if (ret == 0 && info)
+		*info = d;
+	return ret;
+}
