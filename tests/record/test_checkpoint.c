@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "hypervisor/devices/disk.h"
+#include "tests/fuzz/checkpoint_forge.h"
+#include "tests/unit.h"
+
+#define RAM (2ul << 20)
+
+static char dir[64], path[128];
+static struct err err;
+
+static void setup(void)
+{
+	strcpy(dir, "/tmp/twinstep-checkpoint-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/file", dir);
+	err = (struct err)ERR_INIT;
+}
+
+static void teardown(void)
+{
+	unlink(path);
+	ck_assert_int_eq(rmdir(dir), 0); /* nothing else was left behind */
+}
+
+/* Real mode at 0:7c00: counts in memory at 0x2000 and walks through memory with a step of 0x1234 bytes. */
+static const uint8_t program[] = {
+	0x66, 0x31, 0xdb,			  /* xor ebx, ebx */
+	0xff, 0x06, 0x00, 0x20,			  /* next: inc word [0x2000] */
+	0x66, 0x81, 0xc3, 0x34, 0x12, 0x00, 0x00, /* add ebx, 0x1234 */
+	0x88, 0x87, 0x00, 0x40,			  /* mov [bx + 0x4000], al */
+	0xfe, 0xc0,				  /* inc al */
+	0xeb, 0xed,				  /* jmp next */
+};
+
+static struct machine *make(uint64_t memory)
+{
+	struct machine_config c;
+	struct machine *m;
+
+	machine_config_defaults(&c);
+	c.memory = memory;
+	m = machine_create(&c, &soft_engine_ops, NULL, &(struct output_sink){ 0 }, &err);
+	ck_assert_msg(m != NULL, "%s", err.text);
+	return m;
+}
+
+static struct machine *start(void)
+{
+	struct machine *m = make(RAM);
+	struct engine *e = machine_engine(m);
+	struct cpu_state s;
+
+	e->ops->get_state(e, &s);
+	s.seg[SEG_CS].base = 0;
+	s.seg[SEG_CS].selector = 0;
+	s.rip = 0x7c00;
+	ck_assert_int_eq(e->ops->set_state(e, &s, &err), 0);
+	ck_assert(memory_write(machine_memory(m), 0x7c00, program, sizeof(program)));
+	ck_assert(memory_write(machine_memory(m), RAM - 5, "end", 3));
+	return m;
+}
+
+/* Runs to a count and takes a sync point with flush and digest there. */
+struct stop {
+	uint64_t count, digest;
+	bool reached;
+};
+
+static void stop_until(void *ctx, struct machine *m, struct landmark *until)
+{
+	*until = (struct landmark){ .count = ((struct stop *)ctx)->count };
+}
+
+static enum sync_verdict stop_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
+				   struct sync_point *sp)
+{
+	static const struct input input[] = { { .kind = INPUT_FLUSH_TLB }, { .kind = INPUT_DIGEST } };
+	struct stop *s = ctx;
+
+	if (at->count < s->count)
+		return SYNC_AGAIN;
+	if (s->reached)
+		return SYNC_END;
+	s->reached = true;
+	*sp = (struct sync_point){ .seq = 1, .at = *at, .input = input, .n = 2 };
+	return SYNC_APPLY;
+}
+
+static bool stop_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	((struct stop *)ctx)->digest = digest;
+	return true;
+}
+
+static uint64_t run_to(struct machine *m, uint64_t count)
+{
+	struct stop s = { .count = count };
+	struct input_source source = { .ctx = &s, .until = stop_until, .next = stop_next, .applied = stop_applied };
+
+	ck_assert_int_eq(machine_run(m, &source, &err), MACHINE_ENDED);
+	ck_assert_uint_ne(s.digest, 0);
+	return s.digest;
+}
+
+static void write_file(struct machine *m, const struct checkpoint_write_options *o, struct checkpoint_info *info)
+{
+	ck_assert_msg(checkpoint_write(path, m, o, info, &err) == 0, "%s", err.text);
+}
+
+static struct buf slurp(void)
+{
+	struct buf b = BUF_INIT;
+	struct stat st;
+	int fd = open(path, O_RDONLY);
+
+	ck_assert(fd >= 0 && fstat(fd, &st) == 0);
+	ck_assert_int_eq(read(fd, buf_grow(&b, (size_t)st.st_size), (size_t)st.st_size), st.st_size);
+	close(fd);
+	return b;
+}
+
+static int verify_bytes(const void *data, size_t n)
+{
+	int fd = forge_fd(data, n), ret;
+
+	err = (struct err)ERR_INIT;
+	ret = checkpoint_read_fd(fd, "file", NULL, NULL, NULL, &err);
+	close(fd);
+	return ret;
+}
+
+START_TEST(restored_machine_continues_exactly)
+{
+	struct machine *m = start(), *n = make(RAM);
+	struct checkpoint_write_options o = { .record = 77 };
+	struct checkpoint_restore_options ro = { 0 };
+	struct checkpoint_info w, r, v;
+	uint64_t digest;
+
+	run_to(m, 50000);
+	write_file(m, &o, &w);
+	ck_assert_uint_eq(w.count, 50000);
+	digest = run_to(m, 123457);
+	ck_assert_int_eq(checkpoint_read_info(path, &r, &err), 0);
+	ck_assert_uint_eq(r.config.memory, RAM);
+	ck_assert_uint_eq(r.record, 77);
+	ck_assert_int_eq(checkpoint_verify(path, &v, &err), 0);
+	ck_assert(memory_write(machine_memory(n), 0x100000, "old", 3)); /* must not survive */
+	ck_assert_msg(checkpoint_restore(path, n, &ro, &r, &err) == 0, "%s", err.text);
+	ck_assert(r.id == w.id && v.id == w.id && r.pages == w.pages && r.bytes == w.bytes);
+	ck_assert(machine_memory(n)->base[0x100000] == 0);
+	ck_assert_str_eq((char *)machine_memory(n)->base + RAM - 5, "end");
+	ck_assert_uint_eq(run_to(n, 123457), digest);
+	ck_assert_mem_eq(machine_memory(n)->base, machine_memory(m)->base, RAM);
+	machine_destroy(m);
+	machine_destroy(n);
+}
+END_TEST
+
+START_TEST(changes_on_top_of_a_full_one)
+{
+	struct machine *m = start(), *n = make(RAM);
+	struct checkpoint_write_options o = { 0 };
+	struct checkpoint_restore_options ro = { 0 };
+	struct checkpoint_info full, part;
+	uint8_t changed[RAM / PAGE_SIZE] = { 0 };
+	char first[160];
+	uint64_t digest;
+
+	run_to(m, 100);
+	write_file(m, &o, &full);
+	snprintf(first, sizeof(first), "%s.first", path);
+	ck_assert_int_eq(rename(path, first), 0);
+	memset(changed, 1, 0x20);
+	ck_assert(memory_zero(machine_memory(m), RAM - 5, 3)); /* a page that becomes zero */
+	changed[RAM / PAGE_SIZE - 1] = 1;
+	run_to(m, 200);
+	o.changed = changed;
+	o.base = full.id;
+	write_file(m, &o, &part);
+	ck_assert_uint_eq(part.pages, 0x21);
+	digest = run_to(m, 3000);
+	ck_assert_int_eq(checkpoint_restore(path, n, &ro, NULL, &err), -EINVAL); /* alone it is nothing */
+	ck_assert_int_eq(checkpoint_restore(first, n, &ro, NULL, &err), 0);
+	ro.base = full.id;
+	ck_assert_int_eq(checkpoint_restore(first, n, &ro, NULL, &err), -EINVAL);
+	ck_assert_msg(checkpoint_restore(path, n, &ro, NULL, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(machine_memory(n)->base[RAM - 5], 0);
+	ck_assert_uint_eq(run_to(n, 3000), digest);
+	unlink(first);
+	machine_destroy(m);
+	machine_destroy(n);
+}
+END_TEST
+
+static uint8_t disk_seen[3 << 20];
+static size_t disk_len[2];
+
+static int disk_export(void *ctx, unsigned i, struct buf *out, struct err *e)
+{
+	uint8_t *p = i ? NULL : buf_grow(out, sizeof(disk_seen));
+
+	for (size_t k = 0; p && k < sizeof(disk_seen); k++)
+		p[k] = (uint8_t)(k * k >> 7);
+	return 0;
+}
+
+static int disk_import(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *e)
+{
+	disk_len[i] = len + 1;
+	if (len)
+		memcpy(disk_seen, data, len);
+	return 0;
+}
+
+static void none_close(struct disk_backend *d)
+{
+}
+
+START_TEST(disk_changes)
+{
+	static const struct disk_backend_ops ops = { .name = "none", .close = none_close };
+	struct disk_backend d[2] = { { &ops, 8192, false }, { &ops, 8, false } };
+	struct disk_backend *const list[2] = { &d[0], &d[1] };
+	struct machine_config c;
+	struct checkpoint_write_options o = { .disk_export = disk_export };
+	struct checkpoint_restore_options ro = { 0 };
+	struct machine *m;
+	struct buf want = BUF_INIT;
+
+	machine_config_defaults(&c);
+	c.memory = RAM;
+	c.ndisks = 2;
+	c.disk_sectors[0] = 8192;
+	c.disk_sectors[1] = 8;
+	m = machine_create(&c, &soft_engine_ops, list, &(struct output_sink){ 0 }, &err);
+	ck_assert_ptr_nonnull(m);
+	machine_digest(m);
+	write_file(m, &o, NULL);
+	ck_assert_int_eq(checkpoint_restore(path, m, &ro, NULL, &err), -EINVAL);
+	ro.disk_import = disk_import;
+	ck_assert_msg(checkpoint_restore(path, m, &ro, NULL, &err) == 0, "%s", err.text);
+	disk_export(NULL, 0, &want, NULL);
+	ck_assert_uint_eq(disk_len[0], sizeof(disk_seen) + 1);
+	ck_assert_uint_eq(disk_len[1], 1);
+	ck_assert_mem_eq(disk_seen, want.data, want.len);
+	buf_free(&want);
+	machine_destroy(m);
+}
+END_TEST
+
+START_TEST(never_over_another_file)
+{
+	struct machine *m = start();
+	struct checkpoint_write_options o = { 0 };
+	struct checkpoint_info a, b;
+
+	ck_assert_int_eq(checkpoint_write(path, m, &o, NULL, &err), -EBUSY); /* no digest taken */
+	run_to(m, 10);
+	write_file(m, &o, &a);
+	ck_assert_int_eq(checkpoint_write(path, m, &o, NULL, &err), -EEXIST);
+	run_to(m, 20);
+	o.force = true;
+	write_file(m, &o, &b);
+	ck_assert_uint_ne(a.id, b.id);
+	ck_assert_int_eq(checkpoint_write(dir, m, &o, NULL, &err), -EINVAL);
+	ck_assert_int_eq(checkpoint_write("/proc/none/x", m, &o, NULL, &err), -ENOENT);
+	machine_destroy(m);
+}
+END_TEST
+
+/* The write that does not fit fails; neither the file nor a part of it stays. */
+START_TEST(full_disk_leaves_nothing)
+{
+	struct machine *m = start();
+	struct checkpoint_write_options o = { 0 };
+	struct rlimit limit = { 600, RLIM_INFINITY };
+
+	run_to(m, 2000);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_int_eq(checkpoint_write(path, m, &o, NULL, &err), -EFBIG);
+	ck_assert_ptr_nonnull(strstr(err.text, "offset"));
+	limit.rlim_cur = RLIM_INFINITY;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	machine_destroy(m);
+}
+END_TEST
+
+START_TEST(no_checkpoints)
+{
+	struct checkpoint_info info;
+
+	ck_assert_int_eq(checkpoint_verify(path, &info, &err), -ENOENT);
+	ck_assert_int_eq(checkpoint_verify(dir, &info, &err), -EINVAL);
+	ck_assert_int_eq(checkpoint_verify("/dev/zero", &info, &err), -EINVAL);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(checkpoint_verify(path, &info, &err), -EINVAL); /* does not wait for a writer */
+	ck_assert_int_eq(verify_bytes("TWINLOG\n________________", 24), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(err.text, "not a checkpoint"));
+	ck_assert_int_eq(verify_bytes("", 0), -EBADMSG);
+}
+END_TEST
+
+START_TEST(truncation_at_every_byte)
+{
+	struct machine *m = start();
+	struct checkpoint_write_options o = { 0 };
+	struct buf b;
+
+	run_to(m, 2000);
+	write_file(m, &o, NULL);
+	b = slurp();
+	ck_assert_int_eq(verify_bytes(b.data, b.len), 0);
+	for (size_t n = 0; n < b.len; n++) {
+		ck_assert_int_eq(verify_bytes(b.data, n), -EBADMSG);
+		ck_assert_ptr_nonnull(strstr(err.text, "end of the file"));
+	}
+	buf_put_u8(&b, 0);
+	ck_assert_int_eq(verify_bytes(b.data, b.len), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(err.text, "found more"));
+	buf_free(&b);
+	machine_destroy(m);
+}
+END_TEST
+
+START_TEST(every_bit_flip_is_found)
+{
+	struct machine *m = start();
+	struct checkpoint_write_options o = { 0 };
+	struct buf b;
+
+	run_to(m, 2000);
+	write_file(m, &o, NULL);
+	b = slurp();
+	for (size_t bit = 0; bit < b.len * 8; bit++) {
+		b.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		ck_assert_msg(verify_bytes(b.data, b.len) == -EBADMSG, "bit %zu", bit);
+		b.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	ck_assert_int_eq(verify_bytes(b.data, b.len), 0);
+	buf_free(&b);
+	machine_destroy(m);
+}
+END_TEST
+
+START_TEST(sections_swapped_doubled_missing)
+{
+	struct machine *m = start();
+	struct checkpoint_write_options o = { 0 };
+	struct checkpoint_section s;
+	struct buf b, cut = BUF_INIT;
+	uint32_t body;
+	size_t at, next;
+
+	run_to(m, 2000);
+	write_file(m, &o, NULL);
+	b = slurp();
+	memcpy(&body, b.data + 12, 4);
+	for (at = CHECKPOINT_PREAMBLE + body + 8; at < b.len; at = next) {
+		memcpy(&s, b.data + at, sizeof(s));
+		next = at + sizeof(s) + s.stored;
+		buf_clear(&cut); /* without it */
+		buf_put(&cut, b.data, at);
+		buf_put(&cut, b.data + next, b.len - next);
+		ck_assert_int_eq(verify_bytes(cut.data, cut.len), -EBADMSG);
+		buf_clear(&cut); /* twice */
+		buf_put(&cut, b.data, next);
+		buf_put(&cut, b.data + at, b.len - at);
+		ck_assert_int_eq(verify_bytes(cut.data, cut.len), -EBADMSG);
+	}
+	buf_free(&b);
+	buf_free(&cut);
+	machine_destroy(m);
+}
+END_TEST
+
+START_TEST(another_version)
+{
+	struct machine_config c;
+	struct buf body = BUF_INIT;
+	struct forge f = { 0 };
+
+	machine_config_defaults(&c);
+	forge_body(&body, &c, "retired", 0);
+	forge_header(&f, CHECKPOINT_VERSION + 1, &body);
+	ck_assert_int_eq(verify_bytes(f.file.data, f.file.len), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(err.text, "version 2"));
+	buf_free(&f.file);
+	buf_free(&body);
+}
+END_TEST
+
+static void check_other(const struct machine_config *c, const char *counter, const char *says)
+{
+	struct checkpoint_restore_options ro = { 0 };
+	struct machine *m = make(RAM);
+	struct buf body = BUF_INIT;
+	struct forge f = { 0 };
+	int fd;
+
+	forge_body(&body, c, counter, 0);
+	forge_header(&f, CHECKPOINT_VERSION, &body);
+	fd = forge_fd(f.file.data, f.file.len);
+	ck_assert_int_eq(checkpoint_read_fd(fd, "file", m, &ro, NULL, &err), -EINVAL);
+	ck_assert_msg(strstr(err.text, says) != NULL, "%s", err.text);
+	close(fd);
+	buf_free(&f.file);
+	buf_free(&body);
+	machine_destroy(m);
+}
+
+START_TEST(another_machine)
+{
+	struct machine_config same, c;
+
+	machine_config_defaults(&same);
+	same.memory = RAM;
+	c = same;
+	c.memory = 2 * RAM;
+	check_other(&c, "retired", "memory in KiB is 4096, this machine's 2048");
+	c = same;
+	c.nnics = 1;
+	check_other(&c, "retired", "number of NICs");
+	c = same;
+	c.ndisks = 1;
+	check_other(&c, "retired", "number of disks");
+	c = same;
+	c.virtio_console = !c.virtio_console;
+	check_other(&c, "retired", "virtio console");
+	c = same;
+	c.rtc_epoch++;
+	check_other(&c, "retired", "RTC epoch");
+	check_other(&same, "exits", "counts 'exits'");
+}
+END_TEST
+
+/* Behind right checksums: each list of sections is refused for the reason given. */
+static void check_forged(void (*fill)(struct forge *f), const char *says)
+{
+	struct machine_config c;
+	struct buf body = BUF_INIT;
+	struct forge f = { 0 };
+
+	machine_config_defaults(&c);
+	c.memory = RAM;
+	c.ndisks = 2;
+	c.disk_sectors[0] = c.disk_sectors[1] = 8;
+	forge_body(&body, &c, "retired", 0);
+	forge_header(&f, CHECKPOINT_VERSION, &body);
+	fill(&f);
+	ck_assert_int_eq(verify_bytes(f.file.data, f.file.len), -EBADMSG);
+	ck_assert_msg(strstr(err.text, says) != NULL, "%s", err.text);
+	buf_free(&f.file);
+	buf_free(&body);
+}
+
+static void put_pages(struct forge *f, const uint64_t *head, size_t n)
+{
+	struct buf b = BUF_INIT;
+
+	forge_section(f, CHECKPOINT_STATE, 0, 0, 0, "", 0);
+	for (size_t i = 0; i < n; i++)
+		buf_put_varint(&b, head[i]);
+	forge_section(f, CHECKPOINT_PAGES, 0, 0, (uint32_t)b.len, b.data, b.len);
+	buf_free(&b);
+}
+
+static void page_outside(struct forge *f)
+{
+	put_pages(f, (uint64_t[]){ RAM / PAGE_SIZE << 1 | 1 }, 1);
+}
+
+static void page_twice(struct forge *f)
+{
+	put_pages(f, (uint64_t[]){ 5 << 1 | 1, 5 << 1 | 1 }, 2);
+}
+
+static void page_short(struct forge *f)
+{
+	put_pages(f, (uint64_t[]){ 5 << 1 }, 1);
+}
+
+static void wrong_totals(struct forge *f)
+{
+	static const uint8_t totals[16] = { 3, 0, 0, 0, 0, 0, 0, 0, 2 };
+
+	put_pages(f, (uint64_t[]){ 5 << 1 | 1, 6 << 1 | 1 }, 2);
+	forge_section(f, CHECKPOINT_END, 0, 0, 16, totals, 16);
+}
+
+static void pages_before_state(struct forge *f)
+{
+	forge_section(f, CHECKPOINT_PAGES, 0, 0, 0, "", 0);
+}
+
+static void state_after_pages(struct forge *f)
+{
+	put_pages(f, NULL, 0);
+	forge_section(f, CHECKPOINT_STATE, 0, 0, 0, "", 0);
+}
+
+static void section_too_long(struct forge *f)
+{
+	forge_section(f, CHECKPOINT_STATE, CHECKPOINT_ZSTD, 0, CHECKPOINT_RAW_MAX + 1, "", 0);
+}
+
+static void disk_that_is_not(struct forge *f)
+{
+	put_pages(f, NULL, 0);
+	forge_section(f, CHECKPOINT_DISK, 0, 2, 0, "", 0);
+}
+
+/* A small file that says it holds far more than a disk of 8 sectors. */
+static void disk_bomb(struct forge *f)
+{
+	static uint8_t zero[CHECKPOINT_CHUNK], packed[4096];
+	size_t n = ZSTD_compress(packed, sizeof(packed), zero, sizeof(zero), 1);
+
+	put_pages(f, NULL, 0);
+	for (unsigned i = 0; i < 3; i++)
+		forge_section(f, CHECKPOINT_DISK, CHECKPOINT_ZSTD, 0, sizeof(zero), packed, n);
+}
+
+static void bad_compression(struct forge *f)
+{
+	forge_section(f, CHECKPOINT_STATE, CHECKPOINT_ZSTD, 0, 100, "no frame", 8);
+}
+
+START_TEST(nonsense_behind_right_checksums)
+{
+	check_forged(page_outside, "a list of pages from 0 to 512");
+	check_forged(page_twice, "a list of pages from 6 to 512");
+	check_forged(page_short, "a list of pages");
+	check_forged(wrong_totals, "the end of 2 sections with 2 pages");
+	check_forged(pages_before_state, "a section of kind");
+	check_forged(state_after_pages, "a section of kind 2 to 4, found kind 1");
+	check_forged(section_too_long, "a section of at most");
+	check_forged(disk_that_is_not, "found disk 2");
+	check_forged(disk_bomb, "no more changes of disk 0");
+	check_forged(bad_compression, "100 compressed bytes");
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, restored_machine_continues_exactly);
+	tcase_add_test(tc, changes_on_top_of_a_full_one);
+	tcase_add_test(tc, disk_changes);
+	tcase_add_test(tc, never_over_another_file);
+	tcase_add_test(tc, full_disk_leaves_nothing);
+	tcase_add_test(tc, no_checkpoints);
+	tcase_add_test(tc, truncation_at_every_byte);
+	tcase_add_test(tc, every_bit_flip_is_found);
+	tcase_add_test(tc, sections_swapped_doubled_missing);
+	tcase_add_test(tc, another_version);
+	tcase_add_test(tc, another_machine);
+	tcase_add_test(tc, nonsense_behind_right_checksums);
+}
+
+UNIT_MAIN("checkpoint", add_tests)
