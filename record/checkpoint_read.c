@@ -22,7 +22,8 @@ struct reader {
 	uint64_t chain, sections, pages;
 	uint64_t next_page; /* page numbers rise: the least one allowed */
 	enum checkpoint_kind kind;
-	unsigned disk; /* index of the disk being collected */
+	unsigned disk;	     /* index of the disk being collected */
+	uint64_t disk_bytes; /* of its changes so far */
 	ZSTD_DCtx *zstd;
 	struct checkpoint_section head;
 	uint8_t *stored, *raw;
@@ -294,8 +295,10 @@ static int take_disk(struct reader *r)
 		ret = finish_disk(r);
 		buf_clear(&r->blob);
 		r->disk = index;
+		r->disk_bytes = 0;
 	}
-	if (r->blob.len + r->head.raw > r->info.config.disk_sectors[index] * 513 + DISK_BLOB_SLACK)
+	r->disk_bytes += r->head.raw;
+	if (r->disk_bytes > r->info.config.disk_sectors[index] * 513 + DISK_BLOB_SLACK)
 		return DAMAGED(r, r->at, "no more changes of disk %u than it has sectors", index);
 	if (ret == 0 && r->m)
 		buf_put(&r->blob, r->raw, r->head.raw);
