@@ -12,12 +12,12 @@
 #include "hypervisor/soft/decode.h"
 
 static const struct binding_table *const tables[] = {
-	&alu_bindings,	   &mov_bindings,      &xchg_bindings,	  &shift_bindings,    &bits_bindings,
-	&muldiv_bindings,  &bcd_bindings,      &stack_bindings,	  &branch_bindings,   &string_bindings,
-	&misc_bindings,	   &x87_bindings,      &x87_mem_bindings, &x87_ctl_bindings,  &sse_fp_bindings,
-	&sse_int_bindings, &sse_move_bindings, &sse4_bindings,	  &aes_bindings,      &fpu_state_bindings,
-	&system_bindings,  &segop_bindings,    &far_bindings,	  &fastcall_bindings, &msr_bindings,
-	&port_bindings,
+	&alu_bindings,	   &mov_bindings,	   &xchg_bindings,     &shift_bindings,	    &bits_bindings,
+	&muldiv_bindings,  &bcd_bindings,	   &stack_bindings,    &branch_bindings,    &string_bindings,
+	&misc_bindings,	   &x87_bindings,	   &x87_mem_bindings,  &x87_rem_bindings,   &x87_trans_bindings,
+	&x87_ctl_bindings, &sse_fp_bindings,	   &sse_int_bindings,  &sse_move_bindings,  &sse4_bindings,
+	&sse42_bindings,   &sse_estimate_bindings, &aes_bindings,      &fpu_state_bindings, &system_bindings,
+	&segop_bindings,   &far_bindings,	   &fastcall_bindings, &msr_bindings,	    &port_bindings,
 };
 
 /* Rows of one mnemonic, chained in the order of the tables. */

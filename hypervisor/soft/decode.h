@@ -60,12 +60,16 @@ extern const struct binding_table fastcall_bindings; /* SYSCALL, SYSENTER, SWAPG
 extern const struct binding_table msr_bindings;	     /* RDMSR, WRMSR, RDTSC, CPUID, RDRAND ... */
 extern const struct binding_table port_bindings;     /* IN, OUT, INS, OUTS */
 extern const struct binding_table x87_bindings;
-extern const struct binding_table x87_mem_bindings; /* loads, stores, constants */
-extern const struct binding_table x87_ctl_bindings; /* FLDCW, FNSTENV, FNSAVE ... */
+extern const struct binding_table x87_mem_bindings;   /* loads, stores, constants */
+extern const struct binding_table x87_rem_bindings;   /* FPREM, FXTRACT */
+extern const struct binding_table x87_trans_bindings; /* FSIN, FYL2X ... */
+extern const struct binding_table x87_ctl_bindings;   /* FLDCW, FNSTENV, FNSAVE ... */
 extern const struct binding_table sse_fp_bindings;
 extern const struct binding_table sse_int_bindings;
 extern const struct binding_table sse_move_bindings;
-extern const struct binding_table sse4_bindings; /* what has no simple two-operand form */
+extern const struct binding_table sse4_bindings;	 /* what has no simple two-operand form */
+extern const struct binding_table sse42_bindings;	 /* PCMPxSTRx */
+extern const struct binding_table sse_estimate_bindings; /* RCPPS, RSQRTPS ... */
 extern const struct binding_table aes_bindings;
 extern const struct binding_table fpu_state_bindings; /* FXSAVE, XSAVE, LDMXCSR, EMMS ... */
 
