@@ -160,11 +160,45 @@ static inline void guest_long_mode(struct guest *g, uint64_t rip, unsigned cpl, 
 		s->seg[i] = (struct seg_state){ 0, UINT32_MAX, 0xc093 | cpl << 5, (uint16_t)(0x10 | cpl) };
 	s->seg[SEG_CS] = (struct seg_state){ 0, UINT32_MAX, 0xa09b | cpl << 5, (uint16_t)(0x08 | cpl) };
 	s->rip = rip;
+	memset(s->gpr, 0, sizeof(s->gpr));
 	s->gpr[R_RSP] = 0x60000;
 	s->rflags = 2;
 	s->count = 0;
 	if (g->e->ops->set_state(g->e, s, &err) < 0)
 		abort();
+}
+
+/* Descriptor tables of guest_tables(). */
+#define GUEST_GDT 0x50000ull
+#define GUEST_IDT 0x51000ull
+#define GUEST_TSS 0x52000ull
+#define GUEST_IST 0x5f000ull /* top of the stack of IST 1 */
+#define GUEST_SP0 0x5d000ull
+
+/* GDT (8: code, 10: data, 18: user code, 20: user data, 28: TSS), TSS and an empty IDT. */
+static inline void guest_tables(struct guest *g)
+{
+	static const uint64_t gdt[] = { 0, 0xaf9b000000ffff, 0xcf93000000ffff, 0xaffb000000ffff, 0xcff3000000ffff };
+	struct err err = ERR_INIT;
+	struct cpu_state s;
+
+	memory_write(&g->mem, GUEST_GDT, gdt, sizeof(gdt));
+	guest_poke(g, GUEST_GDT + 0x28, GUEST_TSS << 16 | 0x8b0000000067);
+	guest_poke(g, GUEST_TSS + 4, GUEST_SP0);
+	guest_poke(g, GUEST_TSS + 0x24, GUEST_IST);
+	g->e->ops->get_state(g->e, &s);
+	s.gdtr = (struct table_state){ GUEST_GDT, 0x37 };
+	s.idtr = (struct table_state){ GUEST_IDT, 0xfff };
+	s.seg[SEG_TR] = (struct seg_state){ GUEST_TSS, 0x67, 0x8b, 0x28 };
+	if (g->e->ops->set_state(g->e, &s, &err) < 0)
+		abort();
+}
+
+static inline void guest_gate(struct guest *g, unsigned vector, uint64_t handler, unsigned ist)
+{
+	guest_poke(g, GUEST_IDT + 16 * vector,
+		   (handler & 0xffff) | 8 << 16 | (uint64_t)ist << 32 | 0xeeull << 40 | (handler >> 16) << 48);
+	guest_poke(g, GUEST_IDT + 16 * vector + 8, handler >> 32);
 }
 
 static inline enum engine_exit_kind guest_run_to(struct guest *g, uint64_t count)
