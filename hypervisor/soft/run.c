@@ -183,8 +183,8 @@ static bool boundary_exit(struct cpu *cpu, const struct landmark *until, enum en
 		*kind = ENGINE_EXIT_BUS;
 	else if (cpu->window_wanted && soft_can_interrupt(cpu))
 		*kind = ENGINE_EXIT_WINDOW;
-	else if (cpu->halted && !cpu->intr_pending && !cpu->event.valid && !cpu->db_pending &&
-		 !(cpu->nmi_pending && !cpu->nmi_blocked))
+	else if (cpu->halted && !(cpu->intr_pending && (cpu->rflags & FL_IF)) && !cpu->event.valid &&
+		 !cpu->db_pending && !(cpu->nmi_pending && !cpu->nmi_blocked))
 		*kind = ENGINE_EXIT_HALT;
 	else
 		return false;

@@ -130,6 +130,7 @@ static void load_registers(struct cpu *cpu, const struct task_image *t, bool nes
 	seg_set_null(cpu, SEG_LDTR, t->ldt);
 	flags_set(cpu, nested ? flags | FL_NT : flags);
 	cpu->cpl = flags & FL_VM ? 3 : t->saved[SAVED_SEG + SEG_CS] & 3;
+	cpu->seg[SEG_SS].attr |= (uint32_t)cpu->cpl << 5; /* SS.DPL is the CPL */
 	cpu->cr0 |= CR0_TS;
 	cpu->dr[7] &= ~DR7_LOCALS;
 	mmu_debug_changed(cpu);
