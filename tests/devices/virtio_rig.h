@@ -63,6 +63,8 @@ static inline void rig_init(struct rig *r)
 {
 	struct irq_line link[PCI_LINKS];
 
+	if (r->mem.base)
+		memory_fini(&r->mem);
 	memset(r, 0, sizeof(*r));
 	must(!memory_init(&r->mem, RIG_MEMORY, NULL));
 	bus_init(&r->bus);
