@@ -343,7 +343,6 @@ static void test_canonical(void)
 								      : "r"(0x800000000000)
 								      : "rcx", "rax")),
 		 VE(SS, 0)); /* RBP as base: SS, so #SS */
-	check_eq("paging.canonical.cross", CATCH(*(volatile u64 *)0x7ffffffffffc), GP);
 	check_eq("paging.canonical.invlpg", CATCH(invlpg(0x800000000000)), NONE); /* no fault */
 }
 

@@ -288,8 +288,8 @@ UNUSED static void map(u64 lin, const void *phys, u64 flags)
 }
 
 /* ---- user mode ---- */
-#define USER_CODE_LIN  (TEST_BASE + 0x100000)
-#define USER_STACK_LIN (TEST_BASE + 0x200000)
+#define USER_CODE_LIN  (TEST_BASE + 0x20000000)
+#define USER_STACK_LIN (TEST_BASE + 0x20200000)
 #define USER_STACK_TOP (USER_STACK_LIN + 4096)
 
 static u8 user_code_page[4096] ALIGNED, user_stack_page[4096] ALIGNED;

@@ -207,7 +207,8 @@ unsigned outcome_compare(const struct tcase *c, const struct outcome *native, co
 	if (native->status != OUT_OK || model->status == OUT_TIMEOUT)
 		return 0;
 	if (model->status != OUT_OK) {
-		differ(&k, "  the engine did not reach a handler\n");
+		differ(&k, "  the engine did not reach a handler: exit %u, rip %llx, vector %x\n", model->why,
+		       (unsigned long long)model->regs.rip, model->vector);
 		return k.differences;
 	}
 	/* The host knows an extension there. */

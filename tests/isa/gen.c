@@ -407,7 +407,7 @@ static void pick_prefixes(struct enc *e)
 	unsigned n;
 
 	/* FS and GS are based at or near 0 or the data; with a pointer as base the sum rarely makes sense for FS. */
-	if (rng_chance(r, mem ? 6 : 2))
+	if (!(t->flags & T_SCR) && rng_chance(r, mem ? 6 : 2))
 		add_prefix(e, seg[rng_chance(r, 50) ? 1 : rng_below(r, 6)]);
 	if (rng_chance(r, mem ? 4 : 1)) {
 		add_prefix(e, 0x67);

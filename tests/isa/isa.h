@@ -148,6 +148,7 @@ struct outcome {
 	uint32_t vector, error;
 	uint64_t cr2;
 	uint64_t memory; /* hash of the image, masked */
+	unsigned why;	 /* the engine's exit, when it did not end in a handler */
 };
 
 /* The case of a seed; `only` restricts it to one mnemonic (ZYDIS_MNEMONIC_INVALID: all). False: no such case. */

@@ -15,6 +15,7 @@
 
 #define BATCH	      512
 #define DEFAULT_CASES 220000
+#define SHRINK_MAX    500
 
 struct options {
 	uint64_t seed, count;
@@ -26,6 +27,12 @@ struct options {
 
 struct tally {
 	uint64_t cases, failed, timeouts, broken, faults;
+};
+
+/* Failures after shrinking, by the instruction that ends the sequence. */
+struct failures {
+	unsigned shrunk, reports;
+	unsigned by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 };
 
 static int usage(void)
@@ -119,21 +126,43 @@ static size_t make_batch(const struct options *o, struct tcase *cases, uint64_t 
 	return n;
 }
 
+/* Mnemonic of the last instruction. */
+static ZydisMnemonic culprit(const struct tcase *c)
+{
+	ZydisDecodedInstruction ins;
+	const struct insn *last = c->n ? &c->insn[c->n - 1] : NULL;
+
+	if (last && ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(), NULL, last->bytes, last->len, &ins)))
+		return ins.mnemonic;
+	return ZYDIS_MNEMONIC_INVALID;
+}
+
+/* One report for each instruction that ends a shrunk case; the others are counted. */
 static void fail_case(struct bench *b, const struct options *o, const struct tcase *c, const char *text,
-		      unsigned *reports)
+		      struct failures *f)
 {
 	struct tcase small = *c;
+	ZydisMnemonic m;
 
-	if (*reports >= o->max_reports)
+	if (f->shrunk >= SHRINK_MAX)
 		return;
-	(*reports)++;
+	f->shrunk++;
 	if (bench_case(b, c, NULL, 0) == 0) {
 		printf("differed once only: --class %s --seed %llu\n%s", class_name[c->cls],
 		       (unsigned long long)c->seed, text);
 		return;
 	}
 	shrink(b, &small);
-	report(b, &small, o->only, o->verbose);
+	m = culprit(&small);
+	if (f->by_mnemonic[m]++ == 0 && f->reports++ < o->max_reports)
+		report(b, &small, o->only, o->verbose);
+}
+
+static void print_culprits(const struct failures *f)
+{
+	for (int m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++)
+		if (f->by_mnemonic[m])
+			printf("%6u  %s\n", f->by_mnemonic[m], m ? ZydisMnemonicGetString((ZydisMnemonic)m) : "bytes");
 }
 
 static void tally_case(struct tally *t, const struct outcome *native)
@@ -145,7 +174,7 @@ static void tally_case(struct tally *t, const struct outcome *native)
 }
 
 static bool run_batch(struct bench *b, const struct options *o, const struct tcase *cases, size_t n,
-		      struct tally *tally, unsigned *reports)
+		      struct tally *tally, struct failures *f)
 {
 	static struct outcome model[BATCH];
 	static bool failed[BATCH];
@@ -171,7 +200,7 @@ static bool run_batch(struct bench *b, const struct options *o, const struct tca
 	}
 	for (size_t i = 0; i < n; i++)
 		if (failed[i])
-			fail_case(b, o, &cases[i], text[i], reports);
+			fail_case(b, o, &cases[i], text[i], f);
 	return true;
 }
 
@@ -204,23 +233,24 @@ static int run(struct bench *b, const struct options *o)
 	uint64_t seed = o->endless && o->seed == 1 ? (uint64_t)time(NULL) << 24 : o->seed;
 	uint64_t end = o->endless ? UINT64_MAX : seed + o->count;
 	uint64_t done = 0;
-	unsigned reports = 0;
+	static struct failures f;
 	size_t n;
 
 	if (!cases)
 		return 1;
 	while ((n = make_batch(o, cases, &seed, end)) > 0) {
-		if (!run_batch(b, o, cases, n, tally, &reports))
+		if (!run_batch(b, o, cases, n, tally, &f))
 			return 1;
 		done += n;
 		if (o->endless && (done / BATCH) % 200 == 0) {
 			printf("%llu cases, next seed %llu\n", (unsigned long long)done, (unsigned long long)seed);
 			fflush(stdout);
 		}
-		if (o->endless && reports >= o->max_reports)
+		if (o->endless && f.reports >= o->max_reports)
 			break;
 	}
 	free(cases);
+	print_culprits(&f);
 	return results(tally);
 }
 

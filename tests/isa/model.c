@@ -242,6 +242,7 @@ void model_run(struct model *m, const struct tcase *c, struct outcome *out)
 		return;
 	until.count = s.count + CASE_BUDGET;
 	why = m->engine->ops->run(m->engine, &until);
+	out->why = why;
 	if (why == ENGINE_EXIT_HALT)
 		store_outcome(m, c, out);
 	else if (why == ENGINE_EXIT_UNTIL)

@@ -240,6 +240,28 @@ static bool reads_x87_conditions(ZydisMnemonic m)
 	       m == ZYDIS_MNEMONIC_XSAVE64;
 }
 
+/* FCMOVcc and FCOMI leave C1 alone on AMD and clear it on Intel. */
+static bool vendors_differ_in_c1(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_FCOMI:
+	case ZYDIS_MNEMONIC_FCOMIP:
+	case ZYDIS_MNEMONIC_FUCOMI:
+	case ZYDIS_MNEMONIC_FUCOMIP:
+	case ZYDIS_MNEMONIC_FCMOVB:
+	case ZYDIS_MNEMONIC_FCMOVBE:
+	case ZYDIS_MNEMONIC_FCMOVE:
+	case ZYDIS_MNEMONIC_FCMOVNB:
+	case ZYDIS_MNEMONIC_FCMOVNBE:
+	case ZYDIS_MNEMONIC_FCMOVNE:
+	case ZYDIS_MNEMONIC_FCMOVNU:
+	case ZYDIS_MNEMONIC_FCMOVU:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, struct flag_effect *e)
 {
 	*e = (struct flag_effect){ 0 };
@@ -266,9 +288,10 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 		e->tested |= C_ALL;
 	if (ins->fpu_flags) {
 		const ZydisAccessedFlags *f = ins->fpu_flags;
+		uint32_t c1 = vendors_differ_in_c1(ins->mnemonic) ? 2 : 0;
 
-		e->undefined |= f->undefined << UNDEF_C_SHIFT;
-		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~f->undefined) << UNDEF_C_SHIFT;
+		e->undefined |= (f->undefined | c1) << UNDEF_C_SHIFT;
+		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~(f->undefined | c1)) << UNDEF_C_SHIFT;
 	}
 }
 

@@ -71,22 +71,34 @@ static void print_bytes(const char *name, unsigned i, const uint8_t *p, unsigned
 	putchar('\n');
 }
 
-static void print_fpu(const uint8_t *fx)
+/* Registers that the disassembly names, or all of them. */
+static void print_fpu(const uint8_t *fx, const char *code, bool all)
 {
+	char name[8];
+
 	printf("  fcw %02x%02x fsw %02x%02x ftw %02x mxcsr %02x%02x\n", fx[1], fx[0], fx[3], fx[2], fx[4], fx[25],
 	       fx[24]);
 	for (unsigned i = 0; i < 8; i++)
-		print_bytes("st", i, fx + 32 + 16 * i, 10);
-	for (unsigned i = 0; i < 16; i++)
-		print_bytes("xmm", i, fx + 160 + 16 * i, 16);
+		if (all || strstr(code, " st0") || strstr(code, " f") || strstr(code, " mm") || strstr(code, "emms"))
+			print_bytes("st", i, fx + 32 + 16 * i, 10);
+	for (unsigned i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "xmm%u", i);
+		if (all || strstr(code, name) || (i == 0 && strstr(code, "blendv")))
+			print_bytes("xmm", i, fx + 160 + 16 * i, 16);
+	}
 }
 
-static void print_code(const struct tcase *c)
+/* Prints the instructions and collects their text. */
+static void print_code(const struct tcase *c, char *all, size_t n)
 {
 	char text[128];
 
+	all[0] = 0;
+
 	for (unsigned i = 0; i < c->n; i++) {
 		case_text(c, i, text, sizeof(text));
+		if (strlen(all) + strlen(text) + 2 < n)
+			strcat(strcat(all, " "), text);
 		printf("  %llx  %-44s ", (unsigned long long)(CODE_BASE + c->at[i]), text);
 		for (unsigned k = 0; k < c->insn[i].len; k++)
 			printf("%02x", c->insn[i].bytes[k]);
@@ -113,17 +125,16 @@ static void print_memory(const struct bench *b)
 
 void report(struct bench *b, const struct tcase *c, ZydisMnemonic only, bool verbose)
 {
-	char text[8192];
+	char text[8192], code[4096];
 
 	printf("isa --class %s --seed %llu --count 1%s%s\n", class_name[c->cls], (unsigned long long)c->seed,
 	       only ? " --only " : "", only ? ZydisMnemonicGetString(only) : "");
-	print_code(c);
+	print_code(c, code, sizeof(code));
 	bench_case(b, c, text, sizeof(text));
 	fputs(text, stdout);
 	print_memory(b);
 	printf(" before:\n");
 	print_registers(&c->init);
-	if (verbose || strstr(text, "st") || strstr(text, "xmm") || strstr(text, "fsw") || strstr(text, "mxcsr"))
-		print_fpu(c->init.fx);
+	print_fpu(c->init.fx, code, verbose);
 	fflush(stdout);
 }
