@@ -135,6 +135,9 @@ static void cmp_fault(struct cmp *k)
 {
 	uint32_t a = k->a->error, b = k->b->error;
 
+	/* AMD looks at the alignment before it translates, Intel after. */
+	if (k->a->vector == 17 && k->b->vector == 14)
+		return;
 	if (k->a->vector != k->b->vector) {
 		differ(k, "  vector   host %u  soft %u\n", k->a->vector, k->b->vector);
 		return;
@@ -149,7 +152,8 @@ static void cmp_fault(struct cmp *k)
 
 static void cmp_integer(struct cmp *k)
 {
-	uint32_t ignore = (k->undef & FL_ARITH_ALL);
+	/* RF after a single step within a REP instruction: SDM vol. 3, 17.3.1.1; AMD clears it. */
+	uint32_t ignore = (k->undef & FL_ARITH_ALL) | (k->a->vector == 1 ? FL_RF : 0);
 	uint64_t a = k->a->regs.rflags & ~(uint64_t)ignore, b = k->b->regs.rflags & ~(uint64_t)ignore;
 
 	for (unsigned i = 0; i < 16; i++)

@@ -445,7 +445,7 @@ static void pick_prefixes(struct enc *e)
 		e->pfx[i] = e->pfx[k];
 		e->pfx[k] = tmp;
 	}
-	if (rng_chance(r, (t->flags & (T_VEC | T_FPU)) ? 8 : 40))
+	if (!e->env16 && rng_chance(r, (t->flags & (T_VEC | T_FPU)) ? 8 : 40))
 		e->rex |= 0x48;
 	else if (rng_chance(r, 5))
 		e->rex |= 0x40;
@@ -633,8 +633,10 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 	if ((t->flags & T_REP) &&
 	    (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))) {
 		uint8_t b[5] = { 0xb9, (uint8_t)rng_below(&g->r, rng_chance(&g->r, 90) ? 40 : 256) };
+		bool io = t->cls == CLS_SYSTEM;
 
-		if (!(g->small >> RCX & 1) && rng_chance(&g->r, 95)) {
+		b[1] |= io; /* whether a count of 0 is allowed to be privileged is up to the CPU */
+		if ((!(g->small >> RCX & 1) && rng_chance(&g->r, 95)) || io) {
 			append_bytes(g, b, 5);
 			g->small |= 1u << RCX;
 		}
@@ -645,12 +647,19 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 		else
 			append_bytes(g, "\xba\x00\x00\x00\x00", 5); /* mov edx, 0 */
 	}
+	if (ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) {
+		/* Faults with nothing to store are up to the CPU. */
+		append_load(g, RDI, DATA_BASE + 0x200 + rng_below(&g->r, DATA_RW_SIZE - 0x400));
+		g->c->insn[g->c->n - 1].glued = true;
+		g->ptr |= 1u << RDI;
+	}
 	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_XSAVE) {
 		/* Only x87 and SSE state: the host has more. */
 		uint8_t b[10] = { 0xb8, (uint8_t)(rng_chance(&g->r, 70) ? 3 : rng_below(&g->r, 4)), 0, 0, 0, 0xba };
 
 		append_bytes(g, b, 5);
 		append_bytes(g, b + 5, 5);
+		g->c->insn[g->c->n - 2].glued = g->c->insn[g->c->n - 1].glued = true;
 	}
 	policy_flags(ins, op, &f);
 	if (f.tested & g->undef)
@@ -872,6 +881,8 @@ static bool append_raw(struct gen *g)
 		if (v != POLICY_OK || ins.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
 			return false;
 		policy_flags(&ins, op, &f);
+		if (ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
+			return false;
 		if (f.tested & g->undef)
 			define_flags(g, f.tested & g->undef);
 		append(g, &in);
@@ -957,7 +968,11 @@ bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnem
 /* ---- layout ---- */
 static unsigned target_index(const struct tcase *c, int target)
 {
-	return target > (int)c->n ? c->n : (unsigned)target;
+	unsigned t = target > (int)c->n ? c->n : (unsigned)target;
+
+	while (t > 0 && t < c->n && c->insn[t - 1].glued)
+		t++;
+	return t;
 }
 
 static bool fix_labels(struct tcase *c)

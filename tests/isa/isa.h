@@ -24,6 +24,7 @@
  * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only with a pending exception.
  * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are compared within the
  *   error that the manual allows.
+ * - Where AMD and Intel differ, `soft` follows Intel: see vendors_differ_in_c1(), cmp_fault() and cmp_integer().
  * - The present bit in the error code of a page fault above the user half is not compared: Linux sets it always.
  */
 #ifndef TESTS_ISA_H
@@ -106,6 +107,7 @@ struct insn {
 	uint8_t len;
 	int8_t rel_at, rel_size; /* where a branch displacement lies, 0 size: none */
 	int8_t rip_at;		 /* where a RIP-relative disp32 lies; 0: none */
+	bool glued;		 /* the next instruction cannot do without it */
 	int16_t target;		 /* index of the instruction a rel or RIP-relative label points at; -1: none */
 	uint64_t rip_target;	 /* address for a RIP-relative operand without label */
 };

@@ -142,9 +142,11 @@ static void put_kernel(struct model *m)
 		0x00affb000000ffff, /* SEL_UCODE */
 	};
 	uint64_t stack = KERNEL_BASE + OFF_STACK;
+	uint16_t no_bitmap = 0xffff;
 
 	memcpy(k + OFF_GDT, gdt, sizeof(gdt));
 	memcpy(k + OFF_TSS + 4, &stack, 8);
+	memcpy(k + OFF_TSS + 102, &no_bitmap, 2);
 	for (unsigned v = 0; v < 32; v++)
 		put_gate(k + OFF_IDT, v, KERNEL_BASE + OFF_STUBS + v);
 	memset(k + OFF_STUBS, 0xf4, 32);

@@ -51,15 +51,18 @@ static bool isa_in_model(ZydisISAExt ext)
 
 /* Host, kernel or vendor decide what these do. */
 static const ZydisMnemonic rejected[] = {
-	ZYDIS_MNEMONIC_CPUID,	    ZYDIS_MNEMONIC_RDTSC,   ZYDIS_MNEMONIC_RDPMC,     ZYDIS_MNEMONIC_SYSCALL,
-	ZYDIS_MNEMONIC_SYSENTER,    ZYDIS_MNEMONIC_SYSEXIT, ZYDIS_MNEMONIC_SYSRET,    ZYDIS_MNEMONIC_INT,
-	ZYDIS_MNEMONIC_INT1,	    ZYDIS_MNEMONIC_IRET,    ZYDIS_MNEMONIC_IRETD,     ZYDIS_MNEMONIC_IRETQ,
-	ZYDIS_MNEMONIC_SGDT,	    ZYDIS_MNEMONIC_SIDT,    ZYDIS_MNEMONIC_SLDT,      ZYDIS_MNEMONIC_STR,
-	ZYDIS_MNEMONIC_SMSW,	    ZYDIS_MNEMONIC_LAR,	    ZYDIS_MNEMONIC_LSL,	      ZYDIS_MNEMONIC_VERR,
-	ZYDIS_MNEMONIC_VERW,	    ZYDIS_MNEMONIC_LFS,	    ZYDIS_MNEMONIC_LGS,	      ZYDIS_MNEMONIC_LSS,
-	ZYDIS_MNEMONIC_XGETBV,	    ZYDIS_MNEMONIC_XSETBV,  ZYDIS_MNEMONIC_PREFETCHW, ZYDIS_MNEMONIC_PREFETCH,
-	ZYDIS_MNEMONIC_WBINVD,	    ZYDIS_MNEMONIC_UD0,	    ZYDIS_MNEMONIC_RSM,	      ZYDIS_MNEMONIC_SWAPGS,
-	ZYDIS_MNEMONIC_PREFETCHWT1, ZYDIS_MNEMONIC_INVD,    ZYDIS_MNEMONIC_UD1,
+	ZYDIS_MNEMONIC_CPUID,	 ZYDIS_MNEMONIC_RDTSC,	  ZYDIS_MNEMONIC_RDPMC,
+	ZYDIS_MNEMONIC_SYSCALL,	 ZYDIS_MNEMONIC_SYSENTER, ZYDIS_MNEMONIC_SYSEXIT,
+	ZYDIS_MNEMONIC_SYSRET,	 ZYDIS_MNEMONIC_INT,	  ZYDIS_MNEMONIC_INT1,
+	ZYDIS_MNEMONIC_IRET,	 ZYDIS_MNEMONIC_IRETD,	  ZYDIS_MNEMONIC_IRETQ,
+	ZYDIS_MNEMONIC_SGDT,	 ZYDIS_MNEMONIC_SIDT,	  ZYDIS_MNEMONIC_SLDT,
+	ZYDIS_MNEMONIC_STR,	 ZYDIS_MNEMONIC_SMSW,	  ZYDIS_MNEMONIC_LAR,
+	ZYDIS_MNEMONIC_LSL,	 ZYDIS_MNEMONIC_VERR,	  ZYDIS_MNEMONIC_VERW,
+	ZYDIS_MNEMONIC_LFS,	 ZYDIS_MNEMONIC_LGS,	  ZYDIS_MNEMONIC_LSS,
+	ZYDIS_MNEMONIC_XGETBV,	 ZYDIS_MNEMONIC_XSETBV,	  ZYDIS_MNEMONIC_PREFETCHW,
+	ZYDIS_MNEMONIC_PREFETCH, ZYDIS_MNEMONIC_WBINVD,	  ZYDIS_MNEMONIC_UD0,
+	ZYDIS_MNEMONIC_RSM,	 ZYDIS_MNEMONIC_SWAPGS,	  ZYDIS_MNEMONIC_PREFETCHWT1,
+	ZYDIS_MNEMONIC_INVD,	 ZYDIS_MNEMONIC_UD1,	  ZYDIS_MNEMONIC_FSTPNCE, /* undocumented */
 };
 
 static bool is_rejected(ZydisMnemonic m)
@@ -123,6 +126,12 @@ static bool segment_write(const ZydisDecodedInstruction *ins, const ZydisDecoded
 	return false;
 }
 
+/* Intel says that CVTPI2PS makes the FPU go to MMX mode also when its source is memory; AMD does not. */
+static bool vendors_differ(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
+{
+	return ins->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS && op[1].type == ZYDIS_OPERAND_TYPE_MEMORY;
+}
+
 /* Undefined destinations: BSWAP of 16 bits, SHLD/SHRD of 16 bits by more than 16. */
 static bool undefined_result(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
 {
@@ -140,7 +149,8 @@ enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecoded
 
 	if (!isa_in_model(ins->meta.isa_ext) || is_rejected(ins->mnemonic))
 		return POLICY_REJECT;
-	if (ins->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || segment_write(ins, op) || undefined_result(ins, op))
+	if (ins->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || segment_write(ins, op) || undefined_result(ins, op) ||
+	    vendors_differ(ins, op))
 		return POLICY_REJECT;
 	/* AMD lets a 66 prefix cut RIP to 16 bits where Intel ignores it. */
 	if (ins->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && (ins->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
@@ -240,10 +250,15 @@ static bool reads_x87_conditions(ZydisMnemonic m)
 	       m == ZYDIS_MNEMONIC_XSAVE64;
 }
 
-/* FCMOVcc and FCOMI leave C1 alone on AMD and clear it on Intel. */
-static bool vendors_differ_in_c1(ZydisMnemonic m)
+/*
+ * FCMOVcc and FCOMI leave C1 alone on AMD and clear it on Intel. FLD ST(i) from an empty register onto a full one is an
+ * underflow to one and an overflow to the other.
+ */
+static bool vendors_differ_in_c1(const ZydisDecodedInstruction *ins)
 {
-	switch (m) {
+	switch (ins->mnemonic) {
+	case ZYDIS_MNEMONIC_FLD:
+		return ins->raw.modrm.mod == 3;
 	case ZYDIS_MNEMONIC_FCOMI:
 	case ZYDIS_MNEMONIC_FCOMIP:
 	case ZYDIS_MNEMONIC_FUCOMI:
@@ -288,7 +303,7 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 		e->tested |= C_ALL;
 	if (ins->fpu_flags) {
 		const ZydisAccessedFlags *f = ins->fpu_flags;
-		uint32_t c1 = vendors_differ_in_c1(ins->mnemonic) ? 2 : 0;
+		uint32_t c1 = vendors_differ_in_c1(ins) ? 2 : 0;
 
 		e->undefined |= (f->undefined | c1) << UNDEF_C_SHIFT;
 		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~(f->undefined | c1)) << UNDEF_C_SHIFT;
@@ -309,7 +324,7 @@ void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t a
 	switch (ins->mnemonic) {
 	case ZYDIS_MNEMONIC_FNSTENV:
 	case ZYDIS_MNEMONIC_FNSAVE:
-		if (ins->operand_width == 16 || (ins->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+		if (ins->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE)
 			mask_add(c, addr, 6, 8);
 		else
 			mask_add(c, addr, 12, 16);

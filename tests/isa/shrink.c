@@ -23,7 +23,11 @@ unsigned bench_case(struct bench *b, const struct tcase *c, char *text, size_t n
 /* Takes instruction i out; labels keep pointing at the same instructions. */
 static bool without(const struct tcase *c, unsigned i, struct tcase *out)
 {
+	if (c->insn[i].glued)
+		return false;
 	*out = *c;
+	for (unsigned k = i; k-- > 0 && out->insn[k].glued;)
+		out->insn[k].glued = false;
 	memmove(&out->insn[i], &out->insn[i + 1], (c->n - i - 1) * sizeof(c->insn[0]));
 	out->n--;
 	for (unsigned k = 0; k < out->n; k++)
