@@ -247,7 +247,8 @@ CONVERT(cvttsd2si, 0, sd_trunc_int32, sd_trunc_int64);
 
 /*
  * ---- conversions with MMX registers ----
- * They make the MMX registers current, except CVTPI2PD from memory (SDM vol. 2). The upper half of a source that the
+ * They make the MMX registers current, except CVTPI2PD from memory (SDM vol. 2), also when they then raise #XM, as
+ * silicon does. The upper half of a source that the
  * MMX side does not have is zero, which converts without raising anything.
  */
 #define FROM_MMX(name, insn, merge)                                              \
@@ -264,8 +265,8 @@ CONVERT(cvttsd2si, 0, sd_trunc_int32, sd_trunc_int64);
 	{                                                                        \
 		sse_check(cpu);                                                  \
 		mmx_check(cpu);                                                  \
-		name##_run(cpu, op, mmx_get(cpu, op->r1));                       \
 		mmx_enter(cpu);                                                  \
+		name##_run(cpu, op, mmx_get(cpu, op->r1));                       \
 		OP_NEXT;                                                         \
 	}
 
@@ -289,8 +290,8 @@ static void cvtpi2ps_xm(struct cpu *cpu, const struct op *op)
 	sse_check(cpu);
 	mmx_check(cpu);
 	v = mem_ld64(cpu, op_lin(cpu, op, 8, false));
-	cvtpi2ps_run(cpu, op, v);
 	mmx_enter(cpu);
+	cvtpi2ps_run(cpu, op, v);
 	OP_NEXT;
 }
 
@@ -307,12 +308,13 @@ static const struct simd_forms cvtpi2pd_forms = { .xr = cvtpi2pd_xr, .xm = cvtpi
 #define TO_MMX(name, insn, low, load)                                           \
 	static void name##_run(struct cpu *cpu, const struct op *op, __m128i s) \
 	{                                                                       \
-		uint32_t env = fp_begin(cpu);                                   \
+		uint32_t env;                                                   \
 		__m128i r;                                                      \
                                                                                 \
+		mmx_enter(cpu);                                                 \
+		env = fp_begin(cpu);                                            \
 		__asm__ volatile(insn " %1, %0" : "=x"(r) : "x"(s) : "memory"); \
 		fp_end(cpu, env, r, FP_NO_TINY);                                \
-		mmx_enter(cpu);                                                 \
 		mmx_set(cpu, op->r0, vec_low64(r));                             \
 	}                                                                       \
 	static void name##_mr(struct cpu *cpu, const struct op *op)             \

@@ -131,14 +131,23 @@ static void op_wrbase(struct cpu *cpu, const struct op *op)
 	OP_NEXT;
 }
 
+/* A 66 prefix means nothing here: 64 bits with REX.W, else 32. */
+static void base_size(struct op *op)
+{
+	if (op->osize == 2)
+		op->osize = 4;
+}
+
 static bool bind_rdbase(const struct decoded *d, struct op *op, uintptr_t arg)
 {
+	base_size(op);
 	op->extra = (uint16_t)arg;
 	return bind_long(d, op, (uintptr_t)op_rdbase);
 }
 
 static bool bind_wrbase(const struct decoded *d, struct op *op, uintptr_t arg)
 {
+	base_size(op);
 	op->extra = (uint16_t)arg;
 	return bind_long(d, op, (uintptr_t)op_wrbase);
 }

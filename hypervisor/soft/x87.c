@@ -223,7 +223,7 @@ COMPARE_REG(fcom_reg, host_fcom, op->r0, 0)
 COMPARE_REG(fcomp_reg, host_fcom, op->r0, 1)
 COMPARE_REG(fcompp, host_fcom, 1, 2)
 COMPARE_REG(fucom, host_fucom, op->r0, 0)
-COMPARE_REG(fucomp, host_fucom, op->r0, 1)
+COMPARE_REG(fucomp, host_fucom, op->r1, 1) /* the one form that Zydis gives ST(0) as an operand */
 COMPARE_REG(fucompp, host_fucom, 1, 2)
 COMPARE_REG(ftst, host_ftst, 0, 0)
 COMPARE_MEM(fcom_m32, host_fcom_m32, 32, false)

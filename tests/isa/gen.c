@@ -204,6 +204,7 @@ static void init_fx(struct gen *g)
 		sw |= (uint16_t)rng_below(r, 64);
 	if (sw & ~cw & 0x3f)
 		sw |= 0x8080;
+	g->c->unmasked = (cw & 0x3f) != 0x3f;
 	memcpy(p, &cw, 2);
 	memcpy(p + 2, &sw, 2);
 	p[4] = (uint8_t)(rng_chance(r, 30) ? 0 : rng_next(r) | rng_next(r));
@@ -559,13 +560,19 @@ static void track_write(struct gen *g, const ZydisDecodedOperand *op, bool impli
 	g->small &= (uint16_t) ~(1u << id);
 }
 
+static bool loads_control_word(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_FLDCW || m == ZYDIS_MNEMONIC_FLDENV || m == ZYDIS_MNEMONIC_FRSTOR;
+}
+
 static void track(struct gen *g, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
 {
 	struct flag_effect f;
 
 	for (unsigned i = 0; i < ins->operand_count; i++)
 		track_write(g, &op[i], ins->mnemonic != ZYDIS_MNEMONIC_LEAVE);
-	policy_flags(ins, op, &f);
+	g->c->unmasked |= loads_control_word(ins->mnemonic);
+	case_flags(g->c, ins, op, &f);
 	g->undef = (g->undef & ~f.defined) | f.undefined;
 }
 
@@ -661,7 +668,7 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 		append_bytes(g, b + 5, 5);
 		g->c->insn[g->c->n - 2].glued = g->c->insn[g->c->n - 1].glued = true;
 	}
-	policy_flags(ins, op, &f);
+	case_flags(g->c, ins, op, &f);
 	if (f.tested & g->undef)
 		define_flags(g, f.tested & g->undef);
 }
@@ -880,7 +887,7 @@ static bool append_raw(struct gen *g)
 		v = policy_check(&ins, op, false, &approx);
 		if (v != POLICY_OK || ins.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
 			return false;
-		policy_flags(&ins, op, &f);
+		case_flags(g->c, &ins, op, &f);
 		if (ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
 			return false;
 		if (f.tested & g->undef)
@@ -1009,7 +1016,7 @@ static void flow_undefined(struct tcase *c)
 			unsigned next[2] = { i + 1, i + 1 };
 
 			if (decode_insn(&c->insn[i], &ins, op)) {
-				policy_flags(&ins, op, &f);
+				case_flags(c, &ins, op, &f);
 				out = (out & ~f.defined) | f.undefined;
 			}
 			if (c->insn[i].target >= 0)

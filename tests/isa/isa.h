@@ -130,6 +130,7 @@ struct tcase {
 	bool runoff;	  /* ends at the end of the code pages, without a terminator */
 	bool straddle;	  /* lies across the page boundary */
 	bool undecodable; /* last instruction is one that the host may know and the model must not */
+	bool unmasked;	  /* x87 exceptions may be unmasked */
 	enum approx approx;
 	uint16_t code_salt;
 	uint16_t code_off; /* set by case_layout(), as are the next three */
@@ -173,6 +174,9 @@ struct flag_effect {
 	uint32_t tested, defined, undefined;
 };
 void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, struct flag_effect *e);
+/* The same, with what depends on the case. */
+void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+		struct flag_effect *e);
 /* Image bytes that the instruction stores and that are not compared. */
 void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t addr);
 const ZydisDecoder *policy_decoder(void);

@@ -310,6 +310,35 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 	}
 }
 
+static bool is_x87_compare(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_FCOM:
+	case ZYDIS_MNEMONIC_FCOMP:
+	case ZYDIS_MNEMONIC_FCOMPP:
+	case ZYDIS_MNEMONIC_FUCOM:
+	case ZYDIS_MNEMONIC_FUCOMP:
+	case ZYDIS_MNEMONIC_FUCOMPP:
+	case ZYDIS_MNEMONIC_FICOM:
+	case ZYDIS_MNEMONIC_FICOMP:
+	case ZYDIS_MNEMONIC_FTST:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* With an unmasked exception, comparisons set the condition codes on AMD and leave them on Intel (SDM vol. 2, FCOM). */
+void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+		struct flag_effect *e)
+{
+	policy_flags(ins, op, e);
+	if (is_x87_compare(ins->mnemonic) && c->unmasked) {
+		e->defined &= ~C_ALL;
+		e->undefined |= C_ALL;
+	}
+}
+
 /* ---- images of the FPU ---- */
 static void mask_add(struct tcase *c, uint64_t addr, unsigned off, unsigned len)
 {
