@@ -7,6 +7,7 @@
  * (IA32_ARCH_CAPABILITIES) are left out: the same model runs on silicon that may not keep the promise.
  */
 #include <stddef.h>
+#include <xxhash.h>
 
 #include "hypervisor/cpuid.h"
 
@@ -108,4 +109,9 @@ void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint
 		out[2] |= FEAT_OSXSAVE;
 	if (leaf == 0x80000001 && !dyn->long_code)
 		out[3] &= ~FEAT_SYSCALL;
+}
+
+uint64_t cpuid_v1_digest(void)
+{
+	return XXH3_64bits(cpuid_rows, sizeof(cpuid_rows));
 }

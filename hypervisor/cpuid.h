@@ -42,5 +42,7 @@ struct cpuid_dynamic {
 
 /* CPUID with EAX = leaf and ECX = sub on machine version 1; out: EAX, EBX, ECX, EDX. */
 void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
+/* XXH3 over the whole model: logs and replicas compare it. */
+uint64_t cpuid_v1_digest(void);
 
 #endif

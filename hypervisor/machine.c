@@ -324,6 +324,11 @@ static int apply_control(struct machine *m, const struct input *in)
 	}
 }
 
+int machine_inject_fault(struct machine *m, const struct input *flip)
+{
+	return apply_control(m, flip);
+}
+
 static int apply_flush_tlb(struct machine *m, const struct input *in)
 {
 	m->engine->ops->flush_tlb(m->engine);

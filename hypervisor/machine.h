@@ -85,6 +85,9 @@ size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, siz
 /* True when a disk's host I/O failed (or, replayed, did not fail) other than its inputs say: the machine must stop. */
 bool machine_disk_fault(const struct machine *m, unsigned *port, int *error);
 
+/* Test hook, between two calls of next(): a CONTROL_FLIP_* happens to this machine without a record. */
+int machine_inject_fault(struct machine *m, const struct input *flip);
+
 /* State of everything but RAM: engine state, clock, devices, generator. Valid between two calls of next(). */
 void machine_save(struct machine *m, struct buf *out);
 int machine_restore(struct machine *m, struct rd *in, struct err *err);

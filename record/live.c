@@ -124,7 +124,7 @@ static void live_flush_slot(struct live *l, size_t slot)
 	o->len = 0;
 }
 
-static void live_flush(struct live *l)
+void live_flush_outputs(struct live *l)
 {
 	for (size_t i = 0; i <= MACHINE_CONSOLES; i++)
 		live_flush_slot(l, i);
@@ -569,7 +569,7 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 	struct live *l = ctx;
 	bool first = !l->started, something;
 
-	live_flush(l);
+	live_flush_outputs(l);
 	if (l->cfg.hooks.pace)
 		l->cfg.hooks.pace(l->cfg.hooks.ctx, m);
 	do {
@@ -659,7 +659,7 @@ void live_destroy(struct live *l)
 		live_stop(l);
 		pthread_join(l->poller, NULL);
 	}
-	live_flush(l);
+	live_flush_outputs(l);
 	if (l->epfd >= 0)
 		close(l->epfd);
 	if (l->wakefd >= 0)

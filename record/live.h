@@ -79,6 +79,9 @@ void live_sink_attach(struct live_sink *s, struct live *l);
 /* Hands one output to the host side now: for whoever held it back. */
 void live_emit(struct live *l, const struct output *out);
 
+/* Writes out the console bytes that the sink has gathered. vCPU thread. */
+void live_flush_outputs(struct live *l);
+
 /* From any thread: machine_run() returns MACHINE_ENDED soon. Safe in a signal handler. */
 void live_stop(struct live *l);
 /* From any thread: the vCPU comes to a sync point soon even when idle. */

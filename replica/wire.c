@@ -206,6 +206,7 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out)
 	buf_put_u64(out, h->config_digest);
 	buf_put_u64(out, h->cpuid_digest);
 	buf_put(out, h->counter, sizeof(h->counter));
+	buf_put_u8(out, h->on_divergence);
 	buf_put_u32(out, h->timeout_ms);
 	machine_config_save(&h->config, &config);
 	buf_put_blob(out, config.data, config.len);
@@ -233,6 +234,7 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 	h->cpuid_digest = rd_u64(&in);
 	rd_get(&in, h->counter, sizeof(h->counter));
 	h->counter[sizeof(h->counter) - 1] = 0;
+	h->on_divergence = rd_u8(&in);
 	h->timeout_ms = rd_u32(&in);
 	config = rd_blob(&in, WIRE_HELLO_MAX, &n);
 	c = (struct rd)RD_INIT(config, n);

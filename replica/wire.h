@@ -75,6 +75,7 @@ struct wire_hello {
 	uint64_t config_digest;	 /* of machine_config; 0 from a backup that takes any */
 	uint64_t cpuid_digest;
 	char counter[16];	      /* unit of the landmark count */
+	uint8_t on_divergence;	      /* enum replica_survivor: the primary's word counts */
 	uint32_t timeout_ms;	      /* silence after which the other side is dead: the primary's word counts */
 	struct machine_config config; /* the primary's */
 };

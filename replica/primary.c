@@ -1,0 +1,775 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The live side of a pair.
+ *
+ * vCPU thread     makes records (hooks of the live source), holds outputs, lets a backup join at a sync point
+ * sender          takes parcels from a queue and sends them; heartbeats
+ * receiver        takes acknowledgements, releases outputs, notices that the backup is gone
+ * acceptor        authenticates whoever connects; announcements; buries dead sessions
+ *
+ * Output commit. An output that the guest makes after record n leaves when record n+1 is acknowledged: its landmark
+ * lies behind the output, so the backup passes the point of the output before it can go live. An output asks for that
+ * record.
+ *
+ * Lease. The backup goes live only when it has not heard of us for the timeout. Each acknowledgement echoes the newest
+ * time stamp that the backup had received; until the timeout after that stamp, and no longer, outputs may leave. So a
+ * primary that was stopped and wakes up emits nothing on the strength of acknowledgements that wait in its socket.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "replica/replica_private.h"
+
+#define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
+#define PAGES_A_FRAME		 256
+#define LEASE_MARGIN(timeout_ns) ((timeout_ns) / 8)
+
+static uint64_t timeout_ns(const struct replica *r)
+{
+	return r->cfg.timeout_ms * NS_PER_MS;
+}
+
+static void nap(void)
+{
+	const struct timespec ts = { .tv_nsec = 200000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* ---- outputs ---- */
+
+static void emit_now(struct replica *r, const struct output *out)
+{
+	r->outputs_released++;
+	if (r->live)
+		live_emit(r->live, out);
+}
+
+/* On the vCPU thread. */
+void primary_emit(struct replica *r, const struct output *out)
+{
+	bool wait;
+
+	pthread_mutex_lock(&r->lock);
+	wait = r->state != REPLICA_ALONE && r->state != REPLICA_JOINING;
+	if (wait && r->state != REPLICA_FENCED)
+		held_add(&r->held, atomic_load(&r->made) + 1, out);
+	else if (!wait)
+		r->outputs_released++;
+	pthread_mutex_unlock(&r->lock);
+	if (!wait && r->live)
+		live_sink_ops(&r->direct).emit(&r->direct, out);
+	if (wait && out->kind == OUTPUT_NET_TX)
+		machine_kick(r->m);
+}
+
+static bool lease_valid(const struct replica *r, uint64_t now)
+{
+	uint64_t t = timeout_ns(r);
+
+	return now < r->lease_ns + t - LEASE_MARGIN(t);
+}
+
+/* Lock held. Lets go of what the backup has acknowledged. */
+static void release_acked(struct replica *r)
+{
+	struct held_output *h;
+
+	while (r->state == REPLICA_PROTECTED && lease_valid(r, replica_mono_ns()) &&
+	       (h = held_take(&r->held, r->acked))) {
+		r->released_seq = h->needs;
+		emit_now(r, &h->out);
+		free(h);
+	}
+	/* The backup forgets its copies up to here, so only what is wholly out may count. */
+	if (r->held.first && r->held.first->needs == r->released_seq)
+		r->released_seq--;
+}
+
+static void release_all(struct replica *r)
+{
+	struct held_output *h;
+
+	while ((h = held_take(&r->held, UINT64_MAX))) {
+		emit_now(r, &h->out);
+		free(h);
+	}
+}
+
+/* ---- losing the backup ---- */
+
+static void bury(struct replica *r, struct session *s)
+{
+	session_end(s);
+	r->dead_bytes += s->wire.bytes_out;
+	s->next_dead = r->dead;
+	r->dead = s;
+	if (r->session == s)
+		r->session = NULL;
+}
+
+/* Asks the arbiter for the next generation: with it the guest goes on unprotected, without it nothing leaves any more.
+ */
+static void go_on_alone(struct replica *r, const char *why)
+{
+	struct err err = ERR_INIT;
+	int won = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, &err);
+
+	pthread_mutex_lock(&r->lock);
+	if (won == 1) {
+		r->generation++;
+		replica_set_state(r, REPLICA_ALONE);
+		release_all(r);
+	} else {
+		replica_set_state(r, REPLICA_FENCED);
+		held_drop(&r->held, UINT64_MAX);
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (won == 1) {
+		replica_event(r, "unprotected",
+			      "the backup is gone (%s): going on alone in generation %llu, UNPROTECTED", why,
+			      (unsigned long long)r->generation);
+		live_wake(r->live);
+		return;
+	}
+	replica_event(r, "fenced", "the backup is gone (%s) and the arbiter %s: stopping for good", why,
+		      won == 0 ? "has given the next generation to it" : err.text);
+	live_stop(r->live);
+}
+
+/* From the session's threads, once. */
+static void backup_lost(struct session *s, const char *why)
+{
+	struct replica *r = s->r;
+	bool mine;
+
+	pthread_mutex_lock(&r->lock);
+	mine = r->session == s && (r->state == REPLICA_PROTECTED || r->state == REPLICA_JOINING);
+	if (mine) {
+		/* Nothing leaves while the arbiter is asked: the state is neither protected nor alone. */
+		replica_set_state(r, REPLICA_BACKUP);
+		bury(r, s);
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (mine && !r->bye_sent)
+		go_on_alone(r, why);
+}
+
+static void diverged(struct session *s, const struct wire_frame *f)
+{
+	struct replica *r = s->r;
+	struct rd in = RD_INIT(f->data, f->len);
+	size_t n;
+	const uint8_t *text;
+	const char *who[] = { "the primary goes on", "the backup goes on", "both halt" };
+
+	pthread_mutex_lock(&r->lock);
+	r->divergence_count = rd_u64(&in);
+	r->divergence_rip = rd_u64(&in);
+	text = rd_blob(&in, sizeof(r->divergence) - 1, &n);
+	memcpy(r->divergence, text ? text : (const uint8_t *)"", n);
+	r->divergence[n] = 0;
+	replica_set_state(r, REPLICA_BACKUP);
+	bury(r, s);
+	pthread_mutex_unlock(&r->lock);
+	replica_event(r, "divergence", "DIVERGENCE at count %llu, RIP 0x%llx: %s; %s",
+		      (unsigned long long)r->divergence_count, (unsigned long long)r->divergence_rip, r->divergence,
+		      who[r->cfg.on_divergence % 3]);
+	if (r->cfg.on_divergence == SURVIVOR_PRIMARY) {
+		go_on_alone(r, "it diverged");
+		return;
+	}
+	pthread_mutex_lock(&r->lock);
+	replica_set_state(r, REPLICA_FENCED);
+	held_drop(&r->held, UINT64_MAX);
+	pthread_mutex_unlock(&r->lock);
+	live_stop(r->live);
+}
+
+/* ---- receiver ---- */
+
+static void stamps_applied(struct replica *r, uint64_t applied)
+{
+	while (r->stamp_n && r->stamps[r->stamp_first % STAMPS].seq <= applied) {
+		r->stamp_first++;
+		r->stamp_n--;
+	}
+}
+
+static void take_ack(struct replica *r, const struct wire_ack *a)
+{
+	uint64_t now = replica_mono_ns();
+
+	pthread_mutex_lock(&r->lock);
+	if (a->echo_ns > r->lease_ns && a->echo_ns <= now)
+		r->lease_ns = a->echo_ns;
+	if (a->received > r->acked) {
+		double us = (double)(now - a->echo_ns) / 1e3;
+
+		r->ack_us = r->ack_us ? r->ack_us * 0.9 + us * 0.1 : us;
+		r->acked = a->received;
+	}
+	if (a->applied > r->applied) {
+		r->applied = a->applied;
+		stamps_applied(r, a->applied);
+	}
+	r->digests = a->digests;
+	release_acked(r);
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
+{
+	struct wire_ack ack;
+	int ret = 0;
+
+	switch (f->type) {
+	case WIRE_ACK:
+		ret = wire_ack_restore(&ack, f, err);
+		if (ret == 0 && ack.received > atomic_load(&s->r->made))
+			ret = err_set(err, EBADMSG, "the backup acknowledges records that do not exist");
+		if (ret == 0)
+			take_ack(s->r, &ack);
+		return ret;
+	case WIRE_READY:
+		replica_event(s->r, "protected", "backup %s has the state: PROTECTED in generation %llu",
+			      peer_name(s->wire.peer), (unsigned long long)s->r->generation);
+		return 0;
+	case WIRE_DIVERGED:
+		diverged(s, f);
+		return err_set(err, EILSEQ, "diverged");
+	case WIRE_BYE:
+		s->r->bye_acked = s->r->bye_sent;
+		return err_set(err, ESHUTDOWN, "it said goodbye");
+	default:
+		return err_set(err, EBADMSG, "frame of type %d from a backup", f->type);
+	}
+}
+
+static void *primary_receiver(void *arg)
+{
+	struct session *s = arg;
+	struct replica *r = s->r;
+	uint64_t heard = replica_mono_ns();
+	struct err err = ERR_INIT;
+	char silence[64];
+
+	snprintf(silence, sizeof(silence), "silent for %u ms", r->cfg.timeout_ms);
+	while (!atomic_load(&s->over)) {
+		struct wire_frame f;
+		int ret = wire_recv(&s->wire, &f, (int)r->cfg.timeout_ms / 8 + 1, &err);
+
+		if (ret == -EAGAIN && replica_mono_ns() - heard < timeout_ns(r))
+			continue;
+		if (ret <= 0) {
+			backup_lost(s, ret == 0 ? "connection closed" : ret == -EAGAIN ? silence : err.text);
+			break;
+		}
+		heard = replica_mono_ns();
+		if (take_frame(s, &f, &err) < 0) {
+			backup_lost(s, err.text);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* ---- sender ---- */
+
+static void put_stamp(struct replica *r, struct buf *b)
+{
+	struct wire_stamp stamp = { .sent_ns = replica_mono_ns() };
+
+	pthread_mutex_lock(&r->lock);
+	stamp.released = r->released_seq;
+	pthread_mutex_unlock(&r->lock);
+	wire_stamp_save(&stamp, b);
+}
+
+/* All batches that wait go into one frame: stamp, then varint last record and blob each. */
+static struct parcel *gather(struct session *s, struct parcel *p, struct buf *out)
+{
+	buf_clear(out);
+	put_stamp(s->r, out);
+	while (p && p->type == WIRE_RECORDS && out->len < (1u << 20)) {
+		struct queue_node *n;
+
+		buf_put_varint(out, p->last);
+		buf_put_blob(out, p->data.data, p->data.len);
+		queue_release(&s->queue, p->node.bytes);
+		parcel_free(p);
+		n = queue_pop(&s->queue);
+		p = n ? caa_container_of(n, struct parcel, node) : NULL;
+	}
+	return p;
+}
+
+static struct parcel *next_parcel(struct session *s)
+{
+	struct queue_node *n = queue_pop(&s->queue);
+
+	return n ? caa_container_of(n, struct parcel, node) : NULL;
+}
+
+static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
+{
+	int timeout = (int)s->r->cfg.timeout_ms * 2, ret;
+
+	if ((*p)->type == WIRE_RECORDS) {
+		*p = gather(s, *p, out);
+		return wire_send(&s->wire, WIRE_RECORDS, out->data, out->len, out->len > 4096, timeout, err);
+	}
+	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress, timeout, err);
+	queue_release(&s->queue, (*p)->node.bytes);
+	parcel_free(*p);
+	*p = NULL;
+	return ret;
+}
+
+static void *primary_sender(void *arg)
+{
+	struct session *s = arg;
+	uint64_t period = timeout_ns(s->r) / 8, last = 0;
+	struct buf out = BUF_INIT;
+	struct err err = ERR_INIT;
+	struct parcel *p = NULL;
+	int ret = 0;
+
+	while (ret == 0 && !atomic_load(&s->over)) {
+		if (!p)
+			p = next_parcel(s);
+		if (p) {
+			ret = send_parcel(s, &p, &out, &err);
+			last = replica_mono_ns();
+		} else if (replica_mono_ns() - last >= period) {
+			buf_clear(&out);
+			put_stamp(s->r, &out);
+			ret = wire_send(&s->wire, WIRE_HEARTBEAT, out.data, out.len, false, (int)s->r->cfg.timeout_ms,
+					&err);
+			last = replica_mono_ns();
+		} else {
+			queue_wait(&s->queue, (int)(period / NS_PER_MS) / 2 + 1);
+		}
+	}
+	if (ret < 0)
+		backup_lost(s, err.text);
+	parcel_free(p);
+	buf_free(&out);
+	return NULL;
+}
+
+/* ---- a backup joins ---- */
+
+static bool transfer_wait(struct session *s)
+{
+	while (queue_bytes(&s->queue) > TRANSFER_MAX && !atomic_load(&s->over))
+		nap();
+	return !atomic_load(&s->over);
+}
+
+static bool page_is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
+}
+
+static void send_pages(struct session *s)
+{
+	const struct memory *mem = machine_memory(s->r->m);
+	struct buf b = BUF_INIT;
+	unsigned n = 0;
+
+	for (uint64_t i = 0; i < mem->pages; i++) {
+		const uint8_t *page = mem->base + i * PAGE_SIZE;
+		struct parcel *p;
+
+		if (!page_is_zero(page)) {
+			buf_put_varint(&b, i << 1);
+			buf_put(&b, page, PAGE_SIZE);
+			n++;
+		}
+		if ((n < PAGES_A_FRAME && i + 1 < mem->pages) || !b.len)
+			continue;
+		p = parcel_new(WIRE_PAGES, &b);
+		if (p)
+			p->compress = true;
+		session_push(s, p);
+		n = 0;
+		if (!transfer_wait(s))
+			break;
+	}
+	buf_free(&b);
+}
+
+/* vCPU thread, right after the sync point that flushed the TLB and took a digest. */
+static void join(struct replica *r, struct session *s, const struct sync_point *sp)
+{
+	struct buf b = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	pthread_mutex_lock(&r->lock);
+	r->session = s;
+	r->acked = r->applied = sp->seq;
+	r->stamp_n = 0;
+	r->lease_ns = replica_mono_ns();
+	replica_set_state(r, REPLICA_JOINING);
+	pthread_mutex_unlock(&r->lock);
+	codec_restart(&r->codec);
+	buf_clear(&r->batch);
+	replica_event(r, "joining", "sending the machine to backup %s", peer_name(s->wire.peer));
+	if (session_start(s, primary_sender, primary_receiver, &err) < 0) {
+		backup_lost(s, err.text);
+		return;
+	}
+	buf_put_u64(&b, sp->seq);
+	machine_save(r->m, &b);
+	session_push(s, parcel_new(WIRE_STATE, &b));
+	send_pages(s);
+	session_push(s, parcel_new(WIRE_STATE_END, &b));
+	pthread_mutex_lock(&r->lock);
+	if (r->session == s && r->state == REPLICA_JOINING)
+		replica_set_state(r, REPLICA_PROTECTED);
+	pthread_mutex_unlock(&r->lock);
+	live_flush_outputs(r->live);
+}
+
+/* ---- hooks of the live source ---- */
+
+static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, size_t max)
+{
+	struct replica *r = ctx;
+	size_t n = 0;
+
+	pthread_mutex_lock(&r->lock);
+	while (n < r->ncontrols && n + 1 < max) {
+		in[n] = r->controls[n];
+		n++;
+	}
+	r->ncontrols = 0;
+	if (r->pending && n + 1 < max)
+		in[n++] = (struct input){ .kind = INPUT_FLUSH_TLB };
+	pthread_mutex_unlock(&r->lock);
+	if (r->feeding && n < max)
+		n += spy_feed(r, in + n, max - n > 64 ? 64 : max - n);
+	return n;
+}
+
+static bool has_input(const struct sync_point *sp, enum input_kind kind)
+{
+	for (size_t i = 0; i < sp->n; i++) {
+		if (sp->input[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
+static void push_batch(struct replica *r, struct session *s, uint64_t seq)
+{
+	struct parcel *p = parcel_new(WIRE_RECORDS, &r->batch);
+	uint64_t now = replica_mono_ns();
+
+	if (p)
+		p->last = seq;
+	codec_restart(&r->codec);
+	pthread_mutex_lock(&r->lock);
+	if (r->stamp_n < STAMPS) {
+		r->stamps[(r->stamp_first + r->stamp_n) % STAMPS] = (struct stamp){ .seq = seq, .ns = now };
+		r->stamp_n++;
+	}
+	if (r->session == s)
+		session_push(s, p);
+	else
+		parcel_free(p);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void apply_fault(struct replica *r)
+{
+	struct input fault;
+
+	pthread_mutex_lock(&r->lock);
+	fault = r->fault;
+	r->fault.kind = 0;
+	pthread_mutex_unlock(&r->lock);
+	if (fault.kind)
+		machine_inject_fault(r->m, &fault);
+}
+
+static bool primary_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	struct replica *r = ctx;
+	struct session *s = NULL, *joins = NULL;
+	bool has_digest = has_input(sp, INPUT_DIGEST);
+
+	pthread_mutex_lock(&r->lock);
+	if (r->state == REPLICA_PROTECTED)
+		s = r->session;
+	if (r->pending && has_input(sp, INPUT_FLUSH_TLB)) {
+		joins = r->pending;
+		r->pending = NULL;
+	}
+	pthread_mutex_unlock(&r->lock);
+	buf_clear(&r->detail_buf);
+	if (has_digest)
+		detail_make(&r->detail, m, &r->detail_buf);
+	if (s)
+		codec_put(&r->codec, &r->batch, sp, digest, &r->detail_buf);
+	atomic_store(&r->made, sp->seq);
+	if (s)
+		push_batch(r, s, sp->seq);
+	if (joins)
+		join(r, joins, sp);
+	apply_fault(r);
+	return true;
+}
+
+static bool primary_wants_sync(void *ctx)
+{
+	struct replica *r = ctx;
+	bool wants;
+
+	pthread_mutex_lock(&r->lock);
+	wants = r->ncontrols || r->pending || (r->held.last && r->held.last->needs > atomic_load(&r->made));
+	pthread_mutex_unlock(&r->lock);
+	return wants;
+}
+
+/* Lock held: age of the oldest record that the backup has not applied. */
+static uint64_t lag_ns(const struct replica *r)
+{
+	uint64_t now = replica_mono_ns();
+
+	if (r->state != REPLICA_PROTECTED || !r->stamp_n)
+		return 0;
+	return now - r->stamps[r->stamp_first % STAMPS].ns;
+}
+
+/* Slows the guest down while the backup is too far behind, and holds its start back until there is one. */
+static void primary_pace(void *ctx, struct machine *m)
+{
+	struct replica *r = ctx;
+	uint64_t start = 0, max = r->cfg.max_lag_ms * NS_PER_MS;
+	bool wait;
+
+	do {
+		pthread_mutex_lock(&r->lock);
+		wait = lag_ns(r) > max || r->stamp_n == STAMPS;
+		wait |= r->cfg.wait_for_backup && !atomic_load(&r->made) && !r->pending;
+		pthread_mutex_unlock(&r->lock);
+		wait = wait && !atomic_load(&r->stopping);
+		if (wait) {
+			start = start ? start : replica_mono_ns();
+			nap();
+		}
+	} while (wait);
+	if (start)
+		r->paced_ns += replica_mono_ns() - start;
+}
+
+struct live_hooks primary_hooks(struct replica *r)
+{
+	return (struct live_hooks){
+		.ctx = r,
+		.applied = primary_applied,
+		.inputs = primary_inputs,
+		.wants_sync = primary_wants_sync,
+		.pace = primary_pace,
+	};
+}
+
+/* ---- acceptor ---- */
+
+static int backup_check(struct session *s, struct err *err)
+{
+	uint8_t owner[ARBITER_ID_LEN];
+	struct replica *r = s->r;
+	int ret;
+
+	/* Whoever holds our key but has lost the arbitration elsewhere must not take our word for being live. */
+	ret = r->cfg.arbiter->ops->owner(r->cfg.arbiter, r->generation, owner, err);
+	if (ret < 0)
+		return ret;
+	if (ret == 0 || memcmp(owner, r->id, ARBITER_ID_LEN))
+		return err_set(err, EPERM, "generation %llu is not ours any more", (unsigned long long)r->generation);
+	return 0;
+}
+
+static void accept_one(struct replica *r)
+{
+	struct err err = ERR_INIT;
+	struct peer *p = peer_accept(r->listen_fd, r->cfg.key, 2000, &err);
+	struct session *s = p ? session_new(r, p) : NULL;
+	bool busy;
+
+	if (!s) {
+		replica_event(r, "refused", "%s", err.text);
+		return;
+	}
+	pthread_mutex_lock(&r->lock);
+	busy = r->session || r->pending || (r->state != REPLICA_ALONE && r->state != REPLICA_JOINING);
+	pthread_mutex_unlock(&r->lock);
+	if (busy) {
+		static const char why[] = "this primary has a backup already";
+
+		wire_send(&s->wire, WIRE_REFUSE, why, sizeof(why) - 1, false, 1000, NULL);
+		replica_event(r, "refused", "%s is refused: %s", peer_name(p), why);
+		session_free(s);
+		return;
+	}
+	if (session_hello(s, true, &err) < 0 || backup_check(s, &err) < 0) {
+		replica_event(r, "refused", "%s", err.text);
+		session_free(s);
+		return;
+	}
+	pthread_mutex_lock(&r->lock);
+	r->pending = s;
+	pthread_mutex_unlock(&r->lock);
+	live_wake(r->live);
+}
+
+void bury_dead(struct replica *r)
+{
+	struct session *s;
+
+	do {
+		pthread_mutex_lock(&r->lock);
+		s = r->dead;
+		if (s)
+			r->dead = s->next_dead;
+		pthread_mutex_unlock(&r->lock);
+		session_free(s);
+	} while (s);
+}
+
+static void *acceptor_thread(void *arg)
+{
+	struct replica *r = arg;
+
+	while (!atomic_load(&r->stopping)) {
+		int next = announce_step(r);
+		struct pollfd p[2] = { { .fd = r->acceptor_wake, .events = POLLIN },
+				       { .fd = r->listen_fd, .events = POLLIN } };
+
+		poll(p, 2, next < 0 || next > 500 ? 500 : next);
+		bury_dead(r);
+		if (p[1].revents & POLLIN)
+			accept_one(r);
+	}
+	return NULL;
+}
+
+int primary_listen(struct replica *r, struct err *err)
+{
+	sigset_t all, old;
+	int ret;
+
+	r->acceptor_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->acceptor_wake < 0)
+		return err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
+	if (r->cfg.listen) {
+		r->listen_fd = peer_listen(r->cfg.listen, err);
+		if (r->listen_fd < 0)
+			return r->listen_fd;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&r->acceptor, NULL, acceptor_thread, r);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r->has_acceptor = ret == 0;
+	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
+}
+
+void primary_unlisten(struct replica *r)
+{
+	uint64_t one = 1;
+
+	atomic_store(&r->stopping, true);
+	if (r->has_acceptor) {
+		if (write(r->acceptor_wake, &one, sizeof(one)) < 0)
+			log_debug("the acceptor was awake");
+		pthread_join(r->acceptor, NULL);
+		r->has_acceptor = false;
+	}
+	if (r->listen_fd >= 0)
+		close(r->listen_fd);
+	if (r->acceptor_wake >= 0)
+		close(r->acceptor_wake);
+	r->listen_fd = r->acceptor_wake = -1;
+}
+
+/* ---- the whole ---- */
+
+static struct session *protecting_session(struct replica *r)
+{
+	struct session *s;
+
+	pthread_mutex_lock(&r->lock);
+	s = r->state == REPLICA_PROTECTED ? r->session : NULL;
+	pthread_mutex_unlock(&r->lock);
+	return s;
+}
+
+/*
+ * Orderly end. What the guest said after its last record has no record to wait for: the goodbye takes its place, and
+ * the backup answers it when it has come to the same end. Without the answer only the arbiter's word lets it out.
+ */
+void primary_say_bye(struct replica *r, enum machine_end end)
+{
+	uint64_t deadline = replica_mono_ns() + NS_PER_S + 2 * timeout_ns(r);
+	struct session *s = protecting_session(r);
+	struct buf b = BUF_INIT;
+	bool alone = !s;
+
+	if (s) {
+		struct engine *e = machine_engine(r->m);
+
+		r->bye_sent = true;
+		buf_put_u8(&b, (uint8_t)end);
+		buf_put_u8(&b, (uint8_t)machine_exit_code(r->m));
+		buf_put_u64(&b, e->ops->count(e));
+		session_push(s, parcel_new(WIRE_BYE, &b));
+	}
+	while (!alone && !r->bye_acked && protecting_session(r) && replica_mono_ns() < deadline)
+		nap();
+	if (!alone && !r->bye_acked)
+		alone = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, NULL) == 1;
+	pthread_mutex_lock(&r->lock);
+	if (alone || r->bye_acked)
+		release_all(r);
+	pthread_mutex_unlock(&r->lock);
+}
+
+int primary_run(struct replica *r, enum machine_end *end, struct err *err)
+{
+	r->cfg.live.hooks = primary_hooks(r);
+	r->cfg.live.clock = LIVE_CLOCK_HOST;
+	r->cfg.live.epoch_ns = r->cfg.epoch_ns;
+	r->cfg.live.next_seq = atomic_load(&r->made) + 1;
+	r->live = live_create(&r->cfg.live, r->m, err);
+	if (!r->live)
+		return -err->code;
+	live_sink_attach(&r->direct, r->live);
+	if (!r->has_detail) {
+		detail_init(&r->detail, r->m, NULL, NULL);
+		r->has_detail = true;
+	}
+	if (primary_listen(r, err) < 0)
+		return -err->code;
+	pthread_mutex_lock(&r->lock);
+	if (r->state == REPLICA_ALONE)
+		release_all(r);
+	pthread_mutex_unlock(&r->lock);
+	*end = r->machine_ended ? r->machine_end : machine_run(r->m, live_source(r->live), err);
+	if (*end == MACHINE_FAILED)
+		return -EIO;
+	if (r->state != REPLICA_FENCED)
+		primary_say_bye(r, *end);
+	return 0;
+}

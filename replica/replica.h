@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One replica of a pair. It is born as primary or as backup; a backup whose primary is gone becomes live, and whoever
+ * is live and listens takes a new backup.
+ *
+ *   primary:  ALONE -> JOINING -> PROTECTED -> (backup lost, arbiter won) ALONE -> ...
+ *   backup:   BACKUP -> (primary lost, arbiter won) ALONE -> ...
+ *   both:     ... -> FENCED (arbiter lost: stops for good, nothing leaves any more)
+ */
+#ifndef REPLICA_REPLICA_H
+#define REPLICA_REPLICA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "hypervisor/machine.h"
+#include "net/peer.h"
+#include "record/live.h"
+#include "replica/arbiter.h"
+
+enum replica_state { REPLICA_ALONE, REPLICA_JOINING, REPLICA_PROTECTED, REPLICA_BACKUP, REPLICA_FENCED, REPLICA_ENDED };
+
+/* Who goes on after a divergence. */
+enum replica_survivor { SURVIVOR_PRIMARY, SURVIVOR_BACKUP, SURVIVOR_NOBODY };
+
+struct replica_config {
+	const char *listen;	    /* where a backup may join; NULL: nobody joins */
+	const char *connect;	    /* backup: where the primary is */
+	const struct peer_key *key; /* NULL: no authentication */
+	struct arbiter *arbiter;
+	unsigned timeout_ms; /* silence after which the peer counts as dead */
+	unsigned max_lag_ms; /* the primary waits when the backup is further behind */
+	uint64_t epoch_ns;   /* virtual time between digests */
+	enum replica_survivor on_divergence;
+	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */
+	unsigned connect_wait_ms; /* backup: how long to try to reach the primary */
+	FILE *events;		  /* one JSON object a line; NULL: none */
+	/* NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled in here. */
+	struct live_config live;
+	/* Backup: makes the machine that the primary describes (disks, engine). NULL and err when this host cannot. */
+	struct machine *(*create)(void *ctx, const struct machine_config *c, const struct output_sink *sink,
+				  struct err *err);
+	void *create_ctx;
+};
+
+struct replica;
+
+struct replica *replica_create(const struct replica_config *config, struct err *err);
+void replica_destroy(struct replica *r);
+/* For machine_create(): outputs are held until the backup has what explains them. */
+struct output_sink replica_sink(struct replica *r);
+
+/*
+ * Runs a primary: the machine is in its start state and was created with replica_sink(). Returns when the machine ends
+ * (*end), the replica is fenced, or something fails (-errno).
+ */
+int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end, struct err *err);
+/* Runs a backup and, after a failover, the live machine. *m is the machine (owned by the caller from then on). */
+int replica_run_backup(struct replica *r, struct machine **m, enum machine_end *end, struct err *err);
+/* From any thread and from signal handlers: an orderly end of the pair. */
+void replica_stop(struct replica *r);
+
+/* From any thread: a control input for the machine, while this replica is live. -EPERM when it is not. */
+int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg);
+/* Test hook: damages this replica's own machine, at its next sync point, without telling the other one. */
+void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t where);
+
+struct replica_status {
+	enum replica_state state;
+	bool live;
+	uint64_t generation;
+	char peer[128];
+	uint64_t records, acked,
+		applied;    /* numbers of records: made (or received), acknowledged, applied by the backup */
+	double lag_ms;	    /* age of the oldest record that the backup has not applied */
+	double ack_us;	    /* acknowledgement latency, moving average */
+	uint64_t log_bytes; /* sent (or received) in all */
+	double log_bytes_s; /* over the last second */
+	uint64_t outputs_held, outputs_released;
+	uint64_t digests;
+	uint64_t failovers;
+	double last_failover_ms; /* from the last sign of the primary to going live; 0: none */
+	uint64_t paced_ms;	 /* how long the guest was slowed down in all */
+	uint64_t divergence_count, divergence_rip;
+	char divergence[400]; /* empty: none */
+	uint64_t instructions, virtual_ns;
+};
+
+void replica_get_status(struct replica *r, struct replica_status *s);
+const char *replica_state_name(enum replica_state s);
+
+#endif

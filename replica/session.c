@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A connection between two replicas: handshake, parcels, threads. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypervisor/cpuid.h"
+#include "replica/replica_private.h"
+
+struct parcel *parcel_new(enum wire_type type, struct buf *take)
+{
+	struct parcel *p = calloc(1, sizeof(*p));
+
+	if (!p || take->bad) {
+		free(p);
+		buf_clear(take);
+		return NULL;
+	}
+	p->type = type;
+	p->data = *take;
+	*take = (struct buf)BUF_INIT;
+	return p;
+}
+
+void parcel_free(struct parcel *p)
+{
+	if (!p)
+		return;
+	buf_free(&p->data);
+	free(p);
+}
+
+/* A parcel that could not be made (no memory) ends the session: nothing may be left out. */
+void session_push(struct session *s, struct parcel *p)
+{
+	if (p)
+		queue_push(&s->queue, &p->node, p->data.len + sizeof(*p));
+	else
+		session_end(s);
+}
+
+struct session *session_new(struct replica *r, struct peer *p)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s || queue_init(&s->queue) < 0) {
+		free(s);
+		peer_close(p);
+		return NULL;
+	}
+	s->r = r;
+	wire_init(&s->wire, p);
+	return s;
+}
+
+int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *), struct err *err)
+{
+	sigset_t all, old;
+	int ret = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (sender) {
+		ret = pthread_create(&s->sender, NULL, sender, s);
+		s->has_sender = ret == 0;
+	}
+	if (ret == 0 && receiver) {
+		ret = pthread_create(&s->receiver, NULL, receiver, s);
+		s->has_receiver = ret == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
+}
+
+void session_end(struct session *s)
+{
+	atomic_store(&s->over, true);
+	peer_shutdown(s->wire.peer);
+	queue_wake(&s->queue);
+}
+
+void session_free(struct session *s)
+{
+	struct queue_node *n;
+
+	if (!s)
+		return;
+	session_end(s);
+	if (s->has_sender)
+		pthread_join(s->sender, NULL);
+	if (s->has_receiver)
+		pthread_join(s->receiver, NULL);
+	while ((n = queue_pop(&s->queue)))
+		parcel_free(caa_container_of(n, struct parcel, node));
+	queue_fini(&s->queue);
+	peer_close(s->wire.peer);
+	wire_fini(&s->wire);
+	free(s);
+}
+
+/* ---- handshake ---- */
+
+static void hello_fill(const struct replica *r, bool primary, struct wire_hello *h)
+{
+	*h = (struct wire_hello){
+		.wire_version = WIRE_VERSION,
+		.codec_version = CODEC_VERSION,
+		.primary = primary,
+		.generation = r->generation,
+		.cpuid_digest = cpuid_v1_digest(),
+		.on_divergence = (uint8_t)r->cfg.on_divergence,
+		.timeout_ms = r->cfg.timeout_ms,
+	};
+	memcpy(h->id, r->id, WIRE_ID_LEN);
+	machine_config_defaults(&h->config);
+	if (r->m) {
+		struct engine_caps caps;
+		struct engine *e = machine_engine(r->m);
+
+		e->ops->caps(e, &caps);
+		strncpy(h->counter, caps.counter, sizeof(h->counter) - 1);
+		h->config = *machine_get_config(r->m);
+		h->config_digest = machine_config_digest(&h->config);
+	}
+}
+
+static int hello_send(struct session *s, bool primary, struct err *err)
+{
+	struct wire_hello h;
+	struct buf b = BUF_INIT;
+	int ret;
+
+	hello_fill(s->r, primary, &h);
+	wire_hello_save(&h, &b);
+	ret = wire_send(&s->wire, WIRE_HELLO, b.data, b.len, false, (int)s->r->cfg.timeout_ms * 4, err);
+	buf_free(&b);
+	return ret;
+}
+
+/* Tells the other side why not; what it does with it is its business. */
+static int hello_refuse(struct session *s, const char *why, struct err *err)
+{
+	wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, (int)s->r->cfg.timeout_ms, NULL);
+	return err_set(err, EPROTO, "%s is refused: %s", peer_name(s->wire.peer), why);
+}
+
+static int hello_check(struct session *s, bool primary, struct err *err)
+{
+	const struct wire_hello *h = &s->theirs;
+
+	if (h->primary == primary)
+		return hello_refuse(s, primary ? "both sides are primaries" : "both sides are backups", err);
+	if (h->cpuid_digest != cpuid_v1_digest())
+		return hello_refuse(s, "the CPUID models differ", err);
+	if (!primary && machine_config_digest(&h->config) != h->config_digest)
+		return hello_refuse(s, "the machine's configuration and its digest disagree", err);
+	if (!primary && (h->timeout_ms < 10 || h->timeout_ms > 3600000))
+		return hello_refuse(s, "the timeout is out of range", err);
+	return 0;
+}
+
+int session_hello(struct session *s, bool primary, struct err *err)
+{
+	int timeout = (int)s->r->cfg.timeout_ms * 4;
+	struct wire_frame f;
+	int ret = hello_send(s, primary, err);
+
+	if (ret < 0)
+		return ret;
+	ret = wire_recv(&s->wire, &f, timeout < 2000 ? 2000 : timeout, err);
+	if (ret == 0)
+		return err_set(err, ECONNRESET, "%s closed the connection during the handshake",
+			       peer_name(s->wire.peer));
+	if (ret == -EAGAIN)
+		return err_set(err, ETIMEDOUT, "%s said nothing during the handshake", peer_name(s->wire.peer));
+	if (ret < 0)
+		return ret;
+	if (f.type == WIRE_REFUSE)
+		return err_set(err, EPROTO, "%s refuses us: %.*s", peer_name(s->wire.peer),
+			       (int)(f.len < 200 ? f.len : 200), (const char *)f.data);
+	ret = wire_hello_restore(&s->theirs, &f, err);
+	if (ret < 0) {
+		wire_send(&s->wire, WIRE_REFUSE, err->text, strlen(err->text), false, timeout, NULL);
+		return err_prefix(err, "%s", peer_name(s->wire.peer));
+	}
+	ret = hello_check(s, primary, err);
+	if (ret == 0)
+		wire_established(&s->wire);
+	return ret;
+}

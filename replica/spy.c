@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What arrives for the guest while its replica is not live. On a hub, or a bridge that floods, a backup sees the frames
+ * that the primary gets. Those which never became a record (the primary died too early) are given to the guest when the
+ * backup goes live, so that a client need not wait for its own retransmission. TCP ignores what it has already.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "replica/replica_private.h"
+
+static void spy_keep(struct replica *r, unsigned port, const uint8_t *frame, size_t len)
+{
+	struct spy_frame *f = &r->spied[r->spy_at % SPY_FRAMES];
+
+	if (len > SPY_FRAME_MAX)
+		return;
+	f->ns = replica_mono_ns();
+	f->port = (uint8_t)port;
+	f->len = len;
+	f->hash = XXH3_64bits(frame, len);
+	memcpy(f->data, frame, len);
+	r->spy_at++;
+}
+
+static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
+{
+	struct nic *nic = r->cfg.live.nic[port];
+
+	for (unsigned i = 0; nic && i < 64; i++) {
+		ssize_t n = nic->ops->recv(nic, frame, NIC_FRAME_MAX);
+
+		if (n <= 0)
+			return;
+		spy_keep(r, port, frame, (size_t)n);
+	}
+}
+
+static void *spy_thread(void *arg)
+{
+	struct replica *r = arg;
+	uint8_t *frame = malloc(NIC_FRAME_MAX);
+
+	while (frame && !atomic_load(&r->spy_stop)) {
+		struct pollfd p[MACHINE_NICS];
+		nfds_t n = 0;
+
+		for (unsigned i = 0; i < MACHINE_NICS; i++) {
+			struct nic *nic = r->cfg.live.nic[i];
+
+			if (nic)
+				p[n++] = (struct pollfd){ .fd = nic->ops->fd(nic), .events = POLLIN };
+		}
+		poll(p, n, 20);
+		for (unsigned i = 0; i < MACHINE_NICS; i++)
+			spy_drain(r, i, frame);
+	}
+	free(frame);
+	return NULL;
+}
+
+int spy_start(struct replica *r, struct err *err)
+{
+	int ret;
+
+	r->spied = calloc(SPY_FRAMES, sizeof(*r->spied));
+	if (!r->spied)
+		return err_set(err, ENOMEM, "out of memory");
+	ret = pthread_create(&r->spy, NULL, spy_thread, r);
+	if (ret)
+		return err_set(err, ret, "cannot start a thread: %s", strerror(ret));
+	r->has_spy = true;
+	return 0;
+}
+
+/* From now on the NICs are somebody else's; what was kept is ready for spy_feed(). */
+void spy_end(struct replica *r)
+{
+	if (!r->has_spy)
+		return;
+	atomic_store(&r->spy_stop, true);
+	pthread_join(r->spy, NULL);
+	r->has_spy = false;
+	r->feed_at = r->spy_at > SPY_FRAMES ? r->spy_at - SPY_FRAMES : 0;
+	r->feeding = true;
+}
+
+/* The frame became a record. */
+void spy_saw(struct replica *r, const uint8_t *frame, size_t len)
+{
+	r->seen[r->seen_at++ % SEEN_FRAMES] = XXH3_64bits(frame, len);
+}
+
+static bool was_seen(const struct replica *r, uint64_t hash)
+{
+	for (unsigned i = 0; i < SEEN_FRAMES; i++) {
+		if (r->seen[i] == hash)
+			return true;
+	}
+	return false;
+}
+
+size_t spy_feed(struct replica *r, struct input *in, size_t max)
+{
+	uint64_t now = replica_mono_ns();
+	size_t n = 0;
+
+	for (; r->feeding && r->feed_at != r->spy_at && n < max; r->feed_at++) {
+		const struct spy_frame *f = &r->spied[r->feed_at % SPY_FRAMES];
+
+		if (now - f->ns > SPY_AGE_NS || was_seen(r, f->hash) ||
+		    !machine_wants_frame(r->m, f->port, f->data, f->len))
+			continue;
+		in[n++] = (struct input){ .kind = INPUT_NET_RX, .port = f->port, .data = f->data, .len = f->len };
+	}
+	r->feeding = r->feeding && r->feed_at != r->spy_at;
+	return n;
+}
