@@ -16,22 +16,37 @@ check digests "only $n digests" [ "$n" -ge 30 ]
 check repeatable "two runs differ: $(diff "$work/d1" "$work/d2" | head -n 2 | tr '\n' ' ')" cmp -s "$work/d1" "$work/d2"
 check same-console "the consoles of two runs differ" cmp -s "$work/c1" "$work/c2"
 
-printf 'echo shell-$((6*7))\nexit\n' | run --append "$cmdline" >"$work/c3" 2>"$work/e3"
+# at_prompt FILE TEXT...: types each text when one prompt more than before has appeared on the console in FILE.
+at_prompt() {
+	local file=$1 n=1 text
+	shift
+	for text in "$@"; do
+		wait_for 60 eval "[ \$(grep -ao '/ # ' '$file' | wc -l) -ge $n ]"
+		printf '%s\n' "$text"
+		n=$((n + 1))
+	done
+}
+
+: >"$work/c3"
+at_prompt "$work/c3" 'echo shell-$((6*7))' exit | run --append "$cmdline" >"$work/c3" 2>"$work/e3"
 status=$?
-check shell "no answer from the shell: $(tail -n 3 "$work/c3")" grep -q 'shell-42' "$work/c3"
+check shell "no answer from the shell: $(tail -n 3 "$work/c3")" grep -aq 'shell-42' "$work/c3"
 check poweroff "status $status after power-off: $(cat "$work/e3")" [ "$status" -eq 0 ]
 
 run --console none --json --append "$cmdline twinstep.run=true" >"$work/j" 2>"$work/e4"
 status=$?
 check json "no JSON summary: $(cat "$work/j" "$work/e4" | head -n 2)" grep -q '"event":"end".*"status":0.*"instructions":[1-9]' "$work/j"
 
-run --console "unix:$work/sock" --append "$cmdline" >"$work/o5" 2>"$work/e5" &
+"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --console "unix:$work/sock" --append "$cmdline" \
+	>"$work/o5" 2>"$work/e5" &
 machine=$!
 cleanup() { kill "$machine" 2>/dev/null; }
 if command -v socat >/dev/null; then
 	wait_for 10 test -S "$work/sock"
-	(sleep 8; printf 'echo socket-$((40+2))\n'; sleep 3) | timeout 20 socat - "UNIX-CONNECT:$work/sock" >"$work/c5" 2>&1
-	check socket "no answer over the socket: $(tail -n 3 "$work/c5")" grep -q socket-42 "$work/c5"
+	: >"$work/c5"
+	(at_prompt "$work/c5" 'echo socket-$((40+2))' '' && sleep 0.2) |
+		timeout 90 socat -t 1 - "UNIX-CONNECT:$work/sock" >"$work/c5" 2>&1
+	check socket "no answer over the socket: $(tail -n 3 "$work/c5")" grep -aq socket-42 "$work/c5"
 else
 	skip socket "socat is not installed"
 fi
