@@ -9,7 +9,7 @@ build=${BUILD:-build}
 guest_ip=10.77.0.2 host_ip=10.77.0.1
 
 if [ "${TWINSTEP_DEMO_INSIDE:-}" != 1 ]; then
-	flags=(--net --pid --fork --kill-child --mount-proc)
+	flags=(--net)
 	[ "$(id -u)" -eq 0 ] || flags+=(--user --map-root-user)
 	TWINSTEP_DEMO_INSIDE=1 exec unshare "${flags[@]}" "$0" "$@"
 fi
@@ -19,6 +19,7 @@ machine=
 finish() {
 	status=$?
 	trap - EXIT
+	set +e
 	[ -z "$machine" ] || { kill "$machine" 2>/dev/null && wait "$machine" 2>/dev/null; }
 	[ "$status" -eq 0 ] || { [ -s "$work/log" ] && tail -n 20 "$work/log"; [ -s "$work/console" ] && tail -n 20 "$work/console"; }
 	rm -rf "$work"
@@ -38,7 +39,8 @@ ip addr add "$host_ip/24" dev tap0
 ip link set tap0 up
 say "network namespace with tap0, $host_ip; starting the machine"
 
-"$build/twinstep" run --kernel "$build/guest/vmlinuz" --initrd "$build/guest/initramfs" --memory 256M --net tap:tap0 \
+# The machine dies with this script, even if that is killed.
+setpriv --pdeathsig KILL "$build/twinstep" run --kernel "$build/guest/vmlinuz" --initrd "$build/guest/initramfs" --memory 256M --net tap:tap0 \
 	--console "$work/console" --stats \
 	--append "console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests twinstep.ip=$guest_ip/24 twinstep.redis" \
 	>"$work/stats" 2>"$work/log" &
@@ -69,5 +71,5 @@ say "stopping the machine"
 kill "$machine"
 wait "$machine" || true
 machine=
-grep -E '^(instructions|MIPS|host time)' "$work/stats" | sed 's/^/             /'
+grep -E '^(instructions|MIPS|host time)' "$work/stats" | sort -u | sed 's/^/             /'
 say "done"

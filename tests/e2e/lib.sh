@@ -46,7 +46,7 @@ wait_for() {
 # The script again in a network namespace of its own, which goes away with it.
 in_namespace() {
 	[ "${TWINSTEP_TEST_INSIDE:-}" = 1 ] && return
-	local flags=(--net --pid --fork --kill-child --mount-proc)
+	local flags=(--net)
 	[ "$(id -u)" -eq 0 ] || flags+=(--user --map-root-user)
 	if ! unshare "${flags[@]}" true 2>/dev/null; then
 		skip all "cannot make a network namespace here"
