@@ -381,6 +381,38 @@ START_TEST(sections_swapped_doubled_missing)
 }
 END_TEST
 
+/* The first section of one checkpoint, the rest of another one of the same machine. */
+START_TEST(sections_of_two_checkpoints)
+{
+	struct machine *m = start();
+	struct checkpoint_write_options o = { .force = true };
+	struct checkpoint_section s;
+	struct buf a, b;
+	uint32_t body;
+	size_t at, end_a, end_b;
+
+	run_to(m, 2000);
+	write_file(m, &o, NULL);
+	a = slurp();
+	run_to(m, 2002); /* the same pages */
+	write_file(m, &o, NULL);
+	b = slurp();
+	memcpy(&body, a.data + 12, 4);
+	at = CHECKPOINT_PREAMBLE + body + 8;
+	memcpy(&s, a.data + at, sizeof(s));
+	end_a = at + sizeof(s) + s.stored;
+	memcpy(&s, b.data + at, sizeof(s));
+	end_b = at + sizeof(s) + s.stored;
+	a.len = end_a;
+	buf_put(&a, b.data + end_b, b.len - end_b);
+	ck_assert_int_eq(verify_bytes(a.data, a.len), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(err.text, "follows section 1"));
+	buf_free(&a);
+	buf_free(&b);
+	machine_destroy(m);
+}
+END_TEST
+
 START_TEST(another_version)
 {
 	struct machine_config c;
@@ -560,6 +592,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, truncation_at_every_byte);
 	tcase_add_test(tc, every_bit_flip_is_found);
 	tcase_add_test(tc, sections_swapped_doubled_missing);
+	tcase_add_test(tc, sections_of_two_checkpoints);
 	tcase_add_test(tc, another_version);
 	tcase_add_test(tc, another_machine);
 	tcase_add_test(tc, nonsense_behind_right_checksums);
