@@ -138,7 +138,7 @@ struct tcase {
 	uint16_t at[CASE_INSNS + 1];
 	uint8_t code[CASE_INSNS * 15 + 16];
 	uint32_t undef[CASE_INSNS + 1]; /* flags undefined before instruction i */
-	struct mem_mask mask[8];
+	struct mem_mask mask[3 * CASE_INSNS];
 	unsigned nmask;
 	struct regs init;
 };

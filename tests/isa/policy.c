@@ -328,14 +328,27 @@ static bool is_x87_compare(ZydisMnemonic m)
 	}
 }
 
-/* With an unmasked exception, comparisons set the condition codes on AMD and leave them on Intel (SDM vol. 2, FCOM). */
+static bool is_x87_compare_flags(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_FCOMI || m == ZYDIS_MNEMONIC_FCOMIP || m == ZYDIS_MNEMONIC_FUCOMI ||
+	       m == ZYDIS_MNEMONIC_FUCOMIP;
+}
+
+/* With an unmasked exception, comparisons set the condition codes or flags on AMD and leave them on Intel (SDM vol. 2,
+ * FCOM). */
 void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
 		struct flag_effect *e)
 {
 	policy_flags(ins, op, e);
-	if (is_x87_compare(ins->mnemonic) && c->unmasked) {
+	if (!c->unmasked)
+		return;
+	if (is_x87_compare(ins->mnemonic)) {
 		e->defined &= ~C_ALL;
 		e->undefined |= C_ALL;
+	}
+	if (is_x87_compare_flags(ins->mnemonic)) {
+		e->defined &= ~FL_ARITH_ALL;
+		e->undefined |= FL_ARITH_ALL;
 	}
 }
 
