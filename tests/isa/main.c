@@ -14,7 +14,7 @@
 #include "hypervisor/engine.h"
 
 #define BATCH	      512
-#define DEFAULT_CASES 220000
+#define DEFAULT_CASES 600000
 #define SHRINK_MAX    500
 
 struct options {
