@@ -210,6 +210,8 @@ static inline void store_value(struct cpu *cpu, const struct op *op, store_fn fn
 	done = !(sw & ~f->cw & (X87_IE | X87_OE | X87_UE));
 	if (done)
 		write_sized(cpu, lin, data, size);
+	else
+		mem_probe_write(cpu, lin, size); /* a fault comes before the exception */
 	x87_note(cpu, op);
 	if (empty)
 		x87_stack_fault(f, op, false);

@@ -184,6 +184,7 @@ static bool trig_operand(struct fpu_state *f, const struct op *op, bool push, st
 
 	*v = x87_get(f, 0);
 	if (x87_empty(f, 0) || (push && !x87_empty(f, 7))) {
+		f->sw &= (uint16_t)~X87_C2;
 		if (x87_stack_fault(f, op, !x87_empty(f, 0)))
 			give_nan(f, x87_default_nan, push);
 		return false;

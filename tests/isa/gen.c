@@ -91,12 +91,13 @@ const uint8_t *image_pristine(void)
 {
 	static uint8_t image[IMAGE_SIZE];
 	static bool ready;
+	static const uint8_t kind[DATA_SIZE / PAGE] = { 0, 1, 2, 1 };
 	struct rng r = { 42 };
 
 	if (ready)
 		return image;
 	for (unsigned i = 0; i < DATA_SIZE / PAGE; i++)
-		fill_page(&r, image + IMAGE_DATA + i * PAGE, i % 3);
+		fill_page(&r, image + IMAGE_DATA + i * PAGE, kind[i]);
 	fill_page(&r, image + IMAGE_FAR, 0);
 	for (unsigned i = 0; i < SCRATCH_FXS; i++)
 		fill_fp_image(&r, image + IMAGE_SCRATCH + i * SCRATCH_FX_SIZE);
@@ -632,6 +633,23 @@ static void define_flags(struct gen *g, uint32_t needed)
 		append_bytes(g, "\xd9\xe5", 2);
 }
 
+/* fld qword of a small number in the read-only page: outside of their domain, F2XM1 and FYL2XP1 are undefined. */
+static void append_load_x87(struct gen *g)
+{
+	uint8_t b[7] = { 0xdd, 0x04, 0x25 };
+	uint32_t addr, off;
+	double v;
+
+	do {
+		off = DATA_RW_SIZE + 8 * rng_below(&g->r, PAGE / 8);
+		memcpy(&v, image_pristine() + IMAGE_DATA + off, 8);
+	} while (!(v > -0.29 && v < 0.29));
+	addr = (uint32_t)DATA_BASE + off;
+	memcpy(b + 3, &addr, 4);
+	append_bytes(g, b, 7);
+	g->c->insn[g->c->n - 1].glued = true;
+}
+
 static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedInstruction *ins,
 			const ZydisDecodedOperand *op)
 {
@@ -640,12 +658,14 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 	if ((t->flags & T_REP) &&
 	    (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))) {
 		uint8_t b[5] = { 0xb9, (uint8_t)rng_below(&g->r, rng_chance(&g->r, 90) ? 40 : 256) };
-		bool io = t->cls == CLS_SYSTEM;
+		/* With a count of 0, vendors differ in what is privileged and in the upper halves of RSI and RDI. */
+		bool some = t->cls == CLS_SYSTEM || ins->address_width == 32;
 
-		b[1] |= io; /* whether a count of 0 is allowed to be privileged is up to the CPU */
-		if ((!(g->small >> RCX & 1) && rng_chance(&g->r, 95)) || io) {
+		b[1] |= some;
+		if ((!(g->small >> RCX & 1) && rng_chance(&g->r, 95)) || some) {
 			append_bytes(g, b, 5);
 			g->small |= 1u << RCX;
+			g->c->insn[g->c->n - 1].glued = some;
 		}
 	}
 	if ((t->flags & T_DIV) && rng_chance(&g->r, 75)) {
@@ -654,12 +674,17 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 		else
 			append_bytes(g, "\xba\x00\x00\x00\x00", 5); /* mov edx, 0 */
 	}
+	case_flags(g->c, ins, op, &f);
+	if (f.tested & g->undef)
+		define_flags(g, f.tested & g->undef);
 	if (ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) {
 		/* Faults with nothing to store are up to the CPU. */
 		append_load(g, RDI, DATA_BASE + 0x200 + rng_below(&g->r, DATA_RW_SIZE - 0x400));
 		g->c->insn[g->c->n - 1].glued = true;
 		g->ptr |= 1u << RDI;
 	}
+	if (ins->mnemonic == ZYDIS_MNEMONIC_F2XM1 || ins->mnemonic == ZYDIS_MNEMONIC_FYL2XP1)
+		append_load_x87(g);
 	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_XSAVE) {
 		/* Only x87 and SSE state: the host has more. */
 		uint8_t b[10] = { 0xb8, (uint8_t)(rng_chance(&g->r, 70) ? 3 : rng_below(&g->r, 4)), 0, 0, 0, 0xba };
@@ -668,9 +693,6 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 		append_bytes(g, b + 5, 5);
 		g->c->insn[g->c->n - 2].glued = g->c->insn[g->c->n - 1].glued = true;
 	}
-	case_flags(g->c, ins, op, &f);
-	if (f.tested & g->undef)
-		define_flags(g, f.tested & g->undef);
 }
 
 static bool class_matches(struct gen *g, const struct tmpl *t, const ZydisDecodedInstruction *ins,
@@ -1006,6 +1028,7 @@ static void flow_undefined(struct tcase *c)
 	bool again = true;
 
 	memset(c->undef, 0, sizeof(c->undef));
+	c->reads_undefined = false;
 	while (again) {
 		again = false;
 		for (unsigned i = 0; i < c->n; i++) {
@@ -1017,6 +1040,7 @@ static void flow_undefined(struct tcase *c)
 
 			if (decode_insn(&c->insn[i], &ins, op)) {
 				case_flags(c, &ins, op, &f);
+				c->reads_undefined |= (f.tested & out) != 0;
 				out = (out & ~f.defined) | f.undefined;
 			}
 			if (c->insn[i].target >= 0)

@@ -25,6 +25,7 @@
  * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are compared within the
  *   error that the manual allows.
  * - Where AMD and Intel differ, `soft` follows Intel: see vendors_differ_in_c1(), cmp_fault() and cmp_integer().
+ * - The precision flag beside an unmasked underflow is not compared, nor are alignment checks of vector operands.
  * - The present bit in the error code of a page fault above the user half is not compared: Linux sets it always.
  */
 #ifndef TESTS_ISA_H
@@ -127,10 +128,11 @@ struct tcase {
 	enum isa_class cls;
 	struct insn insn[CASE_INSNS];
 	unsigned n;
-	bool runoff;	  /* ends at the end of the code pages, without a terminator */
-	bool straddle;	  /* lies across the page boundary */
-	bool undecodable; /* last instruction is one that the host may know and the model must not */
-	bool unmasked;	  /* x87 exceptions may be unmasked */
+	bool runoff;	      /* ends at the end of the code pages, without a terminator */
+	bool straddle;	      /* lies across the page boundary */
+	bool undecodable;     /* last instruction is one that the host may know and the model must not */
+	bool reads_undefined; /* an instruction reads a flag that one before it left undefined */
+	bool unmasked;	      /* x87 exceptions may be unmasked */
 	enum approx approx;
 	uint16_t code_salt;
 	uint16_t code_off; /* set by case_layout(), as are the next three */

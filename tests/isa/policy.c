@@ -129,6 +129,10 @@ static bool segment_write(const ZydisDecodedInstruction *ins, const ZydisDecoded
 /* Intel says that CVTPI2PS makes the FPU go to MMX mode also when its source is memory; AMD does not. */
 static bool vendors_differ(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
 {
+	if (ins->opcode == 0x0d && ins->opcode_map == ZYDIS_OPCODE_MAP_0F)
+		return true; /* PREFETCHW: with registers a NOP on Intel */
+	if (ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ && (ins->attributes & ZYDIS_ATTRIB_HAS_SEGMENT))
+		return true; /* MMX mode before or after a fault */
 	return ins->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS && op[1].type == ZYDIS_OPERAND_TYPE_MEMORY;
 }
 

@@ -37,7 +37,7 @@ static bool without(const struct tcase *c, unsigned i, struct tcase *out)
 		out->approx = APPROX_NONE;
 		out->undecodable = false;
 	}
-	return case_layout(out);
+	return case_layout(out) && !out->reads_undefined;
 }
 
 void shrink(struct bench *b, struct tcase *c)
