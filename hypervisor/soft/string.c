@@ -127,32 +127,16 @@ static uint64_t min64(uint64_t a, uint64_t b)
 
 INT_EACH_SIZE(BULK_COPY)
 
-/*
- * REP with a 32-bit count of 0 in 64-bit mode: Intel's cores zero-extend the count and the pointers that the
- * instruction would write through, although no iteration takes place (docs/undefined-flags.md).
- */
-static inline void zero_count_quirk(struct cpu *cpu, const struct op *op, bool src)
-{
-	if (likely(op->asize != 4) || !(op->flags & (OPF_REP | OPF_REPNE)) || string_reg(cpu, op, R_RCX) != 0)
-		return;
-	string_set_reg(cpu, op, R_RCX, 0);
-	string_set_reg(cpu, op, R_RDI, cpu->gpr[R_RDI]);
-	if (src)
-		string_set_reg(cpu, op, R_RSI, cpu->gpr[R_RSI]);
-}
-
 /* Complete or not, the handler returns to the run loop, which looks at cpu->in_rep. */
 #define STRING_OPS(bits)                                                                   \
 	OP(movs##bits)                                                                     \
 	{                                                                                  \
-		zero_count_quirk(cpu, op, true);                                           \
 		if (!string_run(cpu, op, movs_step##bits, movs_bulk##bits, STRING_ALWAYS)) \
 			OP_EXIT;                                                           \
 		OP_NEXT;                                                                   \
 	}                                                                                  \
 	OP(stos##bits)                                                                     \
 	{                                                                                  \
-		zero_count_quirk(cpu, op, false);                                          \
 		if (!string_run(cpu, op, stos_step##bits, stos_bulk##bits, STRING_ALWAYS)) \
 			OP_EXIT;                                                           \
 		OP_NEXT;                                                                   \

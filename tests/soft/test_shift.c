@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shifts, rotates, bit instructions, multiplication and division against the host CPU. */
+#include "tests/unit.h"
+
+#include "tests/soft/int_case.h"
+
+#define ROUNDS 3000
+
+static struct int_case c;
+
+static void setup(void)
+{
+	case_init(&c, CASE_64);
+}
+
+static void teardown(void)
+{
+	case_fini(&c);
+}
+
+/* Counts of 1 define OF; others leave it undefined. AF never is defined. */
+START_TEST(by_one)
+{
+	static const char *const name[] = { "rol 1", "ror 1", "rcl 1", "rcr 1", "shl 1", "shr 1", "sal 1", "sar 1" };
+	static const uint8_t op = 0xd0;
+
+	case_compare_sizes(&c, name[_i], &op, 1, (unsigned)_i, 0, _i < 4 ? 0 : FL_AF, ROUNDS, NULL);
+}
+END_TEST
+
+static void count_0_or_1(struct case_regs *r)
+{
+	r->rcx = (r->rcx & ~0x1full) | (r->rcx >> 7 & 1);
+}
+
+/* A masked count of 0 changes no flag at all; so AF may be compared for it, which the shifts alone leave open. */
+START_TEST(by_cl)
+{
+	static const char *const name[] = { "rol cl", "ror cl", "rcl cl", "rcr cl",
+					    "shl cl", "shr cl", "sal cl", "sar cl" };
+	uint32_t undefined = FL_OF | (_i < 4 ? 0 : FL_AF);
+	bool counts = _i >= 4; /* CF is undefined for counts beyond the size, of SHL and SHR */
+
+	for (unsigned size = 0; size < 4; size++) {
+		for (unsigned mem = 0; mem < 2; mem++) {
+			struct case_insn insn = { name[_i], { 0 }, 0, undefined };
+
+			if (size == 1)
+				insn.code[insn.len++] = 0x66;
+			if (size == 3)
+				insn.code[insn.len++] = 0x48;
+			insn.code[insn.len++] = 0xd2 | (size != 0);
+			insn.code[insn.len++] = (uint8_t)((mem ? 3 : 0xc2) | _i << 3);
+			if (counts && _i != 7 && size < 2)
+				insn.undefined |= FL_CF;
+			case_compare(&c, &insn, ROUNDS, NULL);
+			insn.undefined = _i < 4 ? 0 : FL_AF;
+			if (size >= 2)
+				case_compare(&c, &insn, ROUNDS, count_0_or_1);
+		}
+	}
+}
+END_TEST
+
+START_TEST(by_immediate)
+{
+	static const uint8_t op = 0xc0;
+
+	for (unsigned reg = 0; reg < 8; reg++)
+		case_compare_sizes(&c, "shift imm8", &op, 1, reg, 1, FL_OF | (reg < 4 ? 0 : FL_AF | FL_CF), ROUNDS / 4,
+				   NULL);
+}
+END_TEST
+
+START_TEST(double_shifts)
+{
+	static const struct case_insn insn[] = {
+		INSN("shld edx, eax, cl", FL_OF | FL_AF, 0x0f, 0xa5, 0xc2),
+		INSN("shld rdx, rax, cl", FL_OF | FL_AF, 0x48, 0x0f, 0xa5, 0xc2),
+		INSN("shld [rbx], rax, cl", FL_OF | FL_AF, 0x48, 0x0f, 0xa5, 0x03),
+		INSN("shld [rbx], eax, 9", FL_OF | FL_AF, 0x0f, 0xa4, 0x03, 0x09),
+		INSN("shld dx, ax, 1", FL_AF, 0x66, 0x0f, 0xa4, 0xc2, 0x01),
+		INSN("shld dx, ax, 13", FL_OF | FL_AF, 0x66, 0x0f, 0xa4, 0xc2, 0x0d),
+		INSN("shrd edx, eax, cl", FL_OF | FL_AF, 0x0f, 0xad, 0xc2),
+		INSN("shrd rdx, rax, cl", FL_OF | FL_AF, 0x48, 0x0f, 0xad, 0xc2),
+		INSN("shrd [rbx], rax, cl", FL_OF | FL_AF, 0x48, 0x0f, 0xad, 0x03),
+		INSN("shrd [rbx], eax, 31", FL_OF | FL_AF, 0x0f, 0xac, 0x03, 0x1f),
+		INSN("shrd dx, ax, 1", FL_AF, 0x66, 0x0f, 0xac, 0xc2, 0x01),
+		INSN("shrd dx, ax, 16", FL_OF | FL_AF, 0x66, 0x0f, 0xac, 0xc2, 0x10),
+	};
+
+	for (unsigned i = 0; i < sizeof(insn) / sizeof(insn[0]); i++)
+		case_compare(&c, &insn[i], ROUNDS, NULL);
+}
+END_TEST
+
+/* ---- bits ---- */
+#define BT_UNDEFINED (FL_OF | FL_SF | FL_AF | FL_PF)
+#define BS_UNDEFINED (FL_CF | FL_OF | FL_SF | FL_AF | FL_PF)
+
+START_TEST(bits)
+{
+	static const struct case_insn insn[] = {
+		INSN("bt dx, ax", BT_UNDEFINED, 0x66, 0x0f, 0xa3, 0xc2),
+		INSN("bt edx, eax", BT_UNDEFINED, 0x0f, 0xa3, 0xc2),
+		INSN("bts rdx, rax", BT_UNDEFINED, 0x48, 0x0f, 0xab, 0xc2),
+		INSN("btr edx, eax", BT_UNDEFINED, 0x0f, 0xb3, 0xc2),
+		INSN("btc rdx, rax", BT_UNDEFINED, 0x48, 0x0f, 0xbb, 0xc2),
+		INSN("bt dword [rbx], 77", BT_UNDEFINED, 0x0f, 0xba, 0x23, 77),
+		INSN("bts word [rbx], 21", BT_UNDEFINED, 0x66, 0x0f, 0xba, 0x2b, 21),
+		INSN("btr qword [rbx], 63", BT_UNDEFINED, 0x48, 0x0f, 0xba, 0x33, 63),
+		INSN("btc edx, 40", BT_UNDEFINED, 0x0f, 0xba, 0xfa, 40),
+		INSN("bsf cx, dx", BS_UNDEFINED, 0x66, 0x0f, 0xbc, 0xca),
+		INSN("bsf ecx, edx", BS_UNDEFINED, 0x0f, 0xbc, 0xca),
+		INSN("bsf rcx, [rbx]", BS_UNDEFINED, 0x48, 0x0f, 0xbc, 0x0b),
+		INSN("bsr ecx, [rbx]", BS_UNDEFINED, 0x0f, 0xbd, 0x0b),
+		INSN("bsr rcx, rdx", BS_UNDEFINED, 0x48, 0x0f, 0xbd, 0xca),
+		INSN("popcnt cx, dx", 0, 0x66, 0xf3, 0x0f, 0xb8, 0xca),
+		INSN("popcnt ecx, [rbx]", 0, 0xf3, 0x0f, 0xb8, 0x0b),
+		INSN("popcnt rcx, rdx", 0, 0xf3, 0x48, 0x0f, 0xb8, 0xca),
+		INSN("crc32 ecx, dh", 0, 0xf2, 0x0f, 0x38, 0xf0, 0xce),
+		INSN("crc32 ecx, dx", 0, 0x66, 0xf2, 0x0f, 0x38, 0xf1, 0xca),
+		INSN("crc32 ecx, [rbx]", 0, 0xf2, 0x0f, 0x38, 0xf1, 0x0b),
+		INSN("crc32 rcx, rdx", 0, 0xf2, 0x48, 0x0f, 0x38, 0xf1, 0xca),
+		INSN("crc32 rcx, byte [rbx]", 0, 0xf2, 0x48, 0x0f, 0x38, 0xf0, 0x0b),
+	};
+
+	for (unsigned i = 0; i < sizeof(insn) / sizeof(insn[0]); i++)
+		case_compare(&c, &insn[i], ROUNDS, NULL);
+}
+END_TEST
+
+static void near_bit(struct case_regs *r)
+{
+	r->rax = (uint64_t)((int64_t)(r->rax % 256) - 64);
+}
+
+/* A register index reaches beyond the operand, both ways. */
+START_TEST(bit_strings)
+{
+	static const struct case_insn insn[] = {
+		INSN("bt [rbx], ax", BT_UNDEFINED, 0x66, 0x0f, 0xa3, 0x03),
+		INSN("bts [rbx], eax", BT_UNDEFINED, 0x0f, 0xab, 0x03),
+		INSN("btr [rbx], rax", BT_UNDEFINED, 0x48, 0x0f, 0xb3, 0x03),
+		INSN("btc [rbx], ax", BT_UNDEFINED, 0x66, 0x0f, 0xbb, 0x03),
+	};
+
+	for (unsigned i = 0; i < sizeof(insn) / sizeof(insn[0]); i++)
+		case_compare(&c, &insn[i], ROUNDS, near_bit);
+}
+END_TEST
+
+/* F3 in front of BSF and BSR means nothing to a CPU without BMI1 and LZCNT. */
+START_TEST(no_tzcnt)
+{
+	static const uint8_t tzcnt[] = { 0xf3, 0x0f, 0xbc, 0xca }, lzcnt[] = { 0xf3, 0x0f, 0xbd, 0xca };
+	struct case_regs r = { .rcx = 99, .rdx = 0 };
+
+	case_code(&c, tzcnt, sizeof(tzcnt));
+	ck_assert_int_eq(case_step(&c, &r), -1);
+	ck_assert_uint_eq(r.rcx, 99);
+	ck_assert(r.flags & FL_ZF);
+	case_code(&c, lzcnt, sizeof(lzcnt));
+	r.rdx = 0x100;
+	ck_assert_int_eq(case_step(&c, &r), -1);
+	ck_assert_uint_eq(r.rcx, 8);
+}
+END_TEST
+
+/* ---- multiplication and division ---- */
+#define MUL_UNDEFINED (FL_SF | FL_ZF | FL_AF | FL_PF)
+
+START_TEST(multiply)
+{
+	static const uint8_t group = 0xf6;
+	static const struct case_insn insn[] = {
+		INSN("imul cx, dx", MUL_UNDEFINED, 0x66, 0x0f, 0xaf, 0xca),
+		INSN("imul ecx, edx", MUL_UNDEFINED, 0x0f, 0xaf, 0xca),
+		INSN("imul rcx, [rbx]", MUL_UNDEFINED, 0x48, 0x0f, 0xaf, 0x0b),
+		INSN("imul cx, dx, imm", MUL_UNDEFINED, 0x66, 0x69, 0xca, 0x34, 0x92),
+		INSN("imul ecx, [rbx], imm8", MUL_UNDEFINED, 0x6b, 0x0b, 0xf3),
+		INSN("imul rcx, rdx, imm", MUL_UNDEFINED, 0x48, 0x69, 0xca, 0x01, 0x00, 0x00, 0x80),
+	};
+
+	case_compare_sizes(&c, "mul", &group, 1, 4, 0, MUL_UNDEFINED, ROUNDS, NULL);
+	case_compare_sizes(&c, "imul", &group, 1, 5, 0, MUL_UNDEFINED, ROUNDS, NULL);
+	for (unsigned i = 0; i < sizeof(insn) / sizeof(insn[0]); i++)
+		case_compare(&c, &insn[i], ROUNDS, NULL);
+}
+END_TEST
+
+/* What is divided: chosen so that the quotient mostly fits, on one edge or the other. */
+struct division {
+	unsigned bits;
+	bool is_signed;
+};
+
+static __int128 div_dividend(const struct division *v, const struct case_regs *r)
+{
+	unsigned __int128 n = (unsigned __int128)r->rdx << 64 | r->rax;
+	unsigned wide = 2 * v->bits;
+
+	if (v->bits == 8)
+		n = (uint16_t)r->rax;
+	else if (v->bits < 64)
+		n = (unsigned __int128)(r->rdx & ((1ull << v->bits) - 1)) << v->bits |
+		    (r->rax & ((1ull << v->bits) - 1));
+	if (!v->is_signed)
+		return (__int128)n;
+	return (__int128)(n << (128 - wide)) >> (128 - wide);
+}
+
+/* Is the quotient representable? Found by multiplication, not by division. */
+static bool div_fits(const struct division *v, __int128 n, uint64_t divisor)
+{
+	__int128 d = v->is_signed ? (__int128)((int64_t)(divisor << (64 - v->bits)) >> (64 - v->bits))
+				  : (__int128)(divisor << (64 - v->bits) >> (64 - v->bits));
+	__int128 max, min;
+
+	if (d == 0)
+		return false;
+	if (!v->is_signed)
+		return (unsigned __int128)n >> v->bits < (unsigned __int128)d;
+	max = ((__int128)1 << (v->bits - 1)) - 1;
+	min = -max - 1;
+	/* n / d <= max and >= min, truncated: |n| < |d| * (limit + 1) for the limit of its sign. */
+	if ((n < 0) == (d < 0))
+		return d > 0 ? n < d * (max + 1) : n > d * (max + 1);
+	return d > 0 ? n > d * (min - 1) : n < d * (min - 1);
+}
+
+START_TEST(divide)
+{
+	struct division v = { 8u << (_i & 3), _i >= 4 };
+	uint8_t code[3] = { v.bits == 16   ? 0x66
+			    : v.bits == 64 ? 0x48
+					   : 0x40,
+			    v.bits == 8 ? 0xf6 : 0xf7, v.is_signed ? 0xf9 : 0xf1 };
+	uint64_t seed = 4711 + (unsigned)_i;
+	unsigned faults = 0;
+
+	case_code(&c, code, 3);
+	host_code(code, 3, 0xc3);
+	for (unsigned i = 0; i < 20000; i++) {
+		struct case_regs in, host, soft;
+		bool fits;
+
+		case_random_regs(&in, &seed);
+		if (i % 2)
+			in.rdx = 0;
+		if (i % 8 == 1 && v.is_signed && in.rax >> (v.bits - 1) & 1)
+			in.rdx = ~0ull;
+		if (i % 5 == 0)
+			in.rdx = in.rcx >> 1;
+		host = soft = in;
+		fits = div_fits(&v, div_dividend(&v, &in), in.rcx);
+		faults += !fits;
+		ck_assert_msg(case_step(&c, &soft) == (fits ? -1 : VEC_DE), "rax %llx rdx %llx by %llx",
+			      (unsigned long long)in.rax, (unsigned long long)in.rdx, (unsigned long long)in.rcx);
+		if (fits)
+			host_step(&host);
+		ck_assert_uint_eq(soft.rax, host.rax);
+		ck_assert_uint_eq(soft.rdx, host.rdx);
+		if (fits)
+			ck_assert_uint_eq(soft.flags & FL_ARITH, in.flags & FL_ARITH);
+	}
+	ck_assert(faults > 100 && faults < 19000);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, by_one, 0, 8);
+	tcase_add_loop_test(tc, by_cl, 0, 8);
+	tcase_add_test(tc, by_immediate);
+	tcase_add_test(tc, double_shifts);
+	tcase_add_test(tc, bits);
+	tcase_add_test(tc, bit_strings);
+	tcase_add_test(tc, no_tzcnt);
+	tcase_add_test(tc, multiply);
+	tcase_add_loop_test(tc, divide, 0, 8);
+}
+
+UNIT_MAIN("shift", add_tests)
