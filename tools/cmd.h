@@ -21,5 +21,7 @@ struct command {
 };
 
 extern const struct command cmd_run;
+extern const struct command cmd_record;
+extern const struct command cmd_replay;
 
 #endif

@@ -6,11 +6,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "record/live.h"
 #include "tools/cmd.h"
-#include "tools/machine_host.h"
-#include "tools/machine_opts.h"
-#include "tools/run_end.h"
+#include "tools/guest_run.h"
 #include "tools/stop.h"
 
 enum { OPT_DIGEST_EVERY = OPT_COMMAND, OPT_STATS, OPT_JSON };
@@ -24,14 +21,9 @@ static const struct option options[] = {
 };
 
 struct run {
-	struct machine_opts opts;
+	struct guest_run g;
 	uint64_t digest_every;
-	bool stats, json, help;
-	FILE *report; /* digests and statistics: standard output, or standard error when the console is there */
-	struct machine_host host;
-	struct machine *machine;
-	struct live_sink sink;
-	struct live *live;
+	bool help;
 };
 
 static void print_help(void)
@@ -49,14 +41,14 @@ static void print_help(void)
 
 static int take_option(struct run *r, int opt, const char *arg, struct err *err)
 {
-	int ret = machine_opts_take(&r->opts, opt, arg, err);
+	int ret = machine_opts_take(&r->g.opts, opt, arg, err);
 
 	if (ret)
 		return ret < 0 ? ret : 0;
 	if (opt == OPT_DIGEST_EVERY && (!parse_number(arg, &r->digest_every) || !r->digest_every))
 		return err_set(err, EINVAL, "--digest-every %s: must be a number of instructions", arg);
-	r->stats |= opt == OPT_STATS;
-	r->json |= opt == OPT_JSON;
+	r->g.stats |= opt == OPT_STATS;
+	r->g.json |= opt == OPT_JSON;
 	r->help |= opt == OPT_HELP;
 	return 0;
 }
@@ -67,7 +59,7 @@ static int parse(struct run *r, int argc, char **argv)
 	struct err err = ERR_INIT;
 	int opt;
 
-	machine_opts_defaults(&r->opts);
+	machine_opts_defaults(&r->g.opts);
 	while ((opt = options_next(argc, argv, options)) != -1) {
 		if (opt == '?')
 			return EXIT_USAGE;
@@ -80,9 +72,9 @@ static int parse(struct run *r, int argc, char **argv)
 		log_error("unexpected argument '%s'; `twinstep run --help` tells more", argv[optind]);
 		return EXIT_USAGE;
 	}
-	if (machine_opts_check(&r->opts, &err))
+	if (machine_opts_check(&r->g.opts, &err))
 		goto bad;
-	r->report = strcmp(r->opts.console, "stdio") ? stdout : stderr;
+	guest_run_choose_report(&r->g);
 	return 0;
 bad:
 	log_error("%s", err.text);
@@ -96,102 +88,37 @@ static bool print_digest(void *ctx, struct machine *m, const struct sync_point *
 
 	if (!sp->n || sp->input[sp->n - 1].kind != INPUT_DIGEST)
 		return true;
-	if (r->json)
-		fprintf(r->report, "{\"event\":\"digest\",\"count\":%llu,\"digest\":\"%016llx\"}\n", count, d);
+	if (r->g.json)
+		fprintf(r->g.report, "{\"event\":\"digest\",\"count\":%llu,\"digest\":\"%016llx\"}\n", count, d);
 	else
-		fprintf(r->report, "digest %llu %016llx\n", count, d);
-	fflush(r->report);
+		fprintf(r->g.report, "digest %llu %016llx\n", count, d);
+	fflush(r->g.report);
 	return true;
-}
-
-static void stop_run(void *ctx)
-{
-	struct run *r = ctx;
-
-	if (r->live)
-		live_stop(r->live);
-}
-
-/* Everything up to the point where the guest may run. */
-static int prepare(struct run *r, struct err *err)
-{
-	struct live_config c = { .digest_count = r->digest_every, .next_seq = 1 };
-	struct output_sink sink = live_sink_ops(&r->sink);
-	int ret = machine_host_open(&r->host, &r->opts, err);
-
-	if (ret)
-		return ret;
-	r->machine = machine_host_create(&r->host, &sink, err);
-	if (!r->machine)
-		return -err->code;
-	machine_host_drop_images(&r->host);
-	ret = machine_host_open_consoles(&r->host, &r->opts, stop_run, r, err);
-	if (ret)
-		return ret;
-	machine_host_live(&r->host, &c);
-	c.hooks.ctx = r;
-	c.hooks.applied = print_digest;
-	r->live = live_create(&c, r->machine, err);
-	if (!r->live)
-		return -err->code;
-	live_sink_attach(&r->sink, r->live);
-	if (stop_signal()) /* it came before there was anything to stop */
-		live_stop(r->live);
-	return 0;
-}
-
-static int execute(struct run *r)
-{
-	struct err err = ERR_INIT;
-	struct run_summary s = { .host_ns = monotonic_ns() };
-	struct engine *e = machine_engine(r->machine);
-	struct live_stats ls;
-
-	s.end = machine_run(r->machine, live_source(r->live), &err);
-	s.host_ns = monotonic_ns() - s.host_ns;
-	s.status = run_end_status(r->machine, s.end, stop_signal());
-	s.count = e->ops->count(e);
-	s.virtual_ns = machine_now(r->machine);
-	live_get_stats(r->live, &ls);
-	s.idle_ns = ls.idle_ns;
-	run_end_report(r->machine, s.end, &err);
-	if (r->json)
-		run_summary_json(r->report, r->machine, &s);
-	else if (r->stats)
-		run_summary_print(r->report, r->machine, &s);
-	return s.status;
-}
-
-static void finish(struct run *r)
-{
-	stop_restore();
-	machine_host_stop_input(&r->host);
-	live_destroy(r->live);
-	machine_destroy(r->machine);
-	machine_host_close(&r->host);
-	machine_opts_free(&r->opts);
 }
 
 static int run(int argc, char **argv)
 {
 	static struct run r;
 	struct err err = ERR_INIT;
+	struct live_config c = { .next_seq = 1 };
 	int status = parse(&r, argc, argv);
 
 	if (status || r.help) {
 		if (!status)
 			print_help();
-		machine_opts_free(&r.opts);
+		machine_opts_free(&r.g.opts);
 		return status;
 	}
-	stop_on_signals(stop_run, &r);
-	if (prepare(&r, &err)) {
+	stop_on_signals(guest_run_stop, &r.g);
+	c.digest_count = r.digest_every;
+	c.hooks = (struct live_hooks){ .ctx = &r, .applied = print_digest };
+	if (guest_run_open(&r.g, &err) || guest_run_start(&r.g, &c, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {
-		status = execute(&r);
+		status = guest_run_execute(&r.g);
 	}
-	finish(&r);
+	guest_run_close(&r.g);
 	return status;
 }
 

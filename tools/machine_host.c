@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "record/checkpoint.h"
 #include "record/disk_file.h"
 
 #define KERNEL_MAX (1ull << 30)
@@ -100,10 +101,11 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < o->nnics; i++) {
-		h->nic[i] = nic_open(o->nic[i].spec, o->nic[i].mac, err);
+		if (!h->restore)
+			memcpy(h->config.mac[i], o->nic[i].mac, 6);
+		h->nic[i] = nic_open(o->nic[i].spec, h->config.mac[i], err);
 		if (!h->nic[i])
 			return -err->code;
-		memcpy(h->config.mac[i], o->nic[i].mac, 6);
 		h->config.nnics = i + 1;
 	}
 	return 0;
@@ -116,6 +118,43 @@ static int choose_seed(struct machine_host *h, const struct machine_opts *o, str
 	else if (h->clock == LIVE_CLOCK_HOST && getrandom(h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
 		return err_set(err, EIO, "cannot get random bytes for the guest's generator: %s", strerror(errno));
 	return 0;
+}
+
+/* A snapshot brings its configuration along; the host's side has to fit. */
+static int read_snapshot(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	struct checkpoint_info info;
+	int r = checkpoint_read_info(o->restore, &info, err);
+
+	if (r)
+		return r;
+	if (info.config.nnics != o->nnics || info.config.ndisks != o->ndisks)
+		return err_set(err, EINVAL,
+			       "%s is of a machine with %u NICs and %u disks: give as many --net and --disk",
+			       o->restore, info.config.nnics, info.config.ndisks);
+	if (info.config.virtio_console != (o->virtio_console != NULL))
+		return err_set(err, EINVAL, "%s is of a machine with%s a virtio console: %s --virtio-console",
+			       o->restore, info.config.virtio_console ? "" : "out",
+			       info.config.virtio_console ? "give" : "leave out");
+	h->restore = o->restore;
+	h->config = info.config;
+	return 0;
+}
+
+static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct machine_host *h = ctx;
+	struct rd in = RD_INIT(data, len);
+
+	return disk_overlay_import(h->disk[i], &in, err);
+}
+
+static int restore_machine(struct machine *m, struct machine_host *h, struct err *err)
+{
+	const struct checkpoint_restore_options o = { .disk_import = import_disk, .disk_ctx = h };
+	struct checkpoint_info info;
+
+	return checkpoint_restore(h->restore, m, &o, &info, err);
 }
 
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err)
@@ -131,6 +170,8 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 		h->config.rtc_epoch = o->rtc;
 	else if (h->clock == LIVE_CLOCK_HOST)
 		h->config.rtc_epoch = (uint64_t)time(NULL);
+	if (o->restore && (r = read_snapshot(h, o, err)))
+		return r;
 	h->engine = engine_find(o->engine, err);
 	if (!h->engine)
 		return -err->code;
@@ -153,7 +194,13 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 {
 	struct machine *m = machine_create(&h->config, h->engine, h->disk, sink, err);
 
-	if (m && h->boot.kernel.data && boot_machine(m, h, err)) {
+	int r = 0;
+
+	if (m && h->restore)
+		r = restore_machine(m, h, err);
+	else if (m && h->boot.kernel.data)
+		r = boot_machine(m, h, err);
+	if (r) {
 		machine_destroy(m);
 		return NULL;
 	}

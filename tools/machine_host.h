@@ -18,6 +18,7 @@
 struct machine_host {
 	struct machine_config config;
 	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
+	const char *restore;	  /* snapshot that the machine starts from, or NULL */
 	const struct engine_ops *engine;
 	struct disk_backend *disk[MACHINE_DISKS];
 	struct nic *nic[MACHINE_NICS];
@@ -29,7 +30,7 @@ struct machine_host {
 
 /* Fills in *h, config and seed included. Zeroes on failure: nothing is left open. */
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err);
-/* Makes the machine and loads the kernel into it. */
+/* Makes the machine and loads the kernel, or the snapshot, into it. */
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
 /* quit(ctx): see console_open(). */
 int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,

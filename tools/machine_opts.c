@@ -217,6 +217,8 @@ static int take(struct machine_opts *o, int opt, const char *arg, struct err *er
 	switch (opt) {
 	case OPT_KERNEL:
 		return take_string(&o->kernel, arg);
+	case OPT_RESTORE:
+		return take_string(&o->restore, arg);
 	case OPT_INITRD:
 		return take_initrd(o, arg, err);
 	case OPT_APPEND:
@@ -256,7 +258,12 @@ int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct e
 
 int machine_opts_check(const struct machine_opts *o, struct err *err)
 {
-	if (!o->kernel)
+	if (o->kernel && o->restore)
+		return err_set(err, EINVAL, "--kernel and --restore exclude each other: a snapshot holds its kernel");
+	if (o->restore && (o->ninitrd || o->append))
+		return err_set(err, EINVAL,
+			       "--initrd and --append do not go with --restore: the guest has booted already");
+	if (!o->kernel && !o->restore)
 		return err_set(err, EINVAL, "no kernel given: use --kernel FILE");
 	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") && !strcmp(o->console, "stdio"))
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
@@ -274,6 +281,7 @@ bool machine_opts_host_clock(const struct machine_opts *o)
 void machine_opts_help(FILE *f)
 {
 	fputs("Machine:\n"
+	      "  --restore FILE          go on from a snapshot instead of booting a kernel\n"
 	      "  --kernel FILE           Linux bzImage or multiboot program (ELF)\n"
 	      "  --initrd FILE           initial RAM disk; for multiboot a module, may be repeated\n"
 	      "  --append TEXT           kernel command line\n"
@@ -296,10 +304,17 @@ void machine_opts_help(FILE *f)
 
 int options_next(int argc, char **argv, const struct option *options)
 {
+	return options_next_short(argc, argv, "", options);
+}
+
+int options_next_short(int argc, char **argv, const char *shorts, const struct option *options)
+{
+	char all[32];
 	int opt;
 
+	snprintf(all, sizeof(all), "+:%s", shorts);
 	opterr = 0;
-	opt = getopt_long(argc, argv, "+:", options, NULL);
+	opt = getopt_long(argc, argv, all, options, NULL);
 	if (opt == '?') {
 		if (optopt)
 			log_error("option '%s' takes no value or is unknown; `twinstep %s --help` lists them",

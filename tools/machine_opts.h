@@ -28,6 +28,7 @@ struct nic_opt {
 
 struct machine_opts {
 	const char *kernel;
+	const char *restore; /* a snapshot instead of a kernel */
 	const char *initrd[BOOT_MODULES];
 	size_t ninitrd;
 	const char *append;
@@ -51,6 +52,7 @@ struct machine_opts {
 enum {
 	OPT_MACHINE = 256,
 	OPT_KERNEL = OPT_MACHINE,
+	OPT_RESTORE,
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_MEMORY,
@@ -70,10 +72,10 @@ enum {
 
 /* For the subcommand's array of struct option, before its own and the terminating entry. */
 #define MACHINE_OPTIONS                                                                                               \
-	{ "kernel", required_argument, NULL, OPT_KERNEL }, { "initrd", required_argument, NULL, OPT_INITRD },         \
-		{ "append", required_argument, NULL, OPT_APPEND }, { "memory", required_argument, NULL, OPT_MEMORY }, \
-		{ "disk", required_argument, NULL, OPT_DISK }, { "net", required_argument, NULL, OPT_NET },           \
-		{ "engine", required_argument, NULL, OPT_ENGINE },                                                    \
+	{ "kernel", required_argument, NULL, OPT_KERNEL }, { "restore", required_argument, NULL, OPT_RESTORE },       \
+		{ "initrd", required_argument, NULL, OPT_INITRD }, { "append", required_argument, NULL, OPT_APPEND }, \
+		{ "memory", required_argument, NULL, OPT_MEMORY }, { "disk", required_argument, NULL, OPT_DISK },     \
+		{ "net", required_argument, NULL, OPT_NET }, { "engine", required_argument, NULL, OPT_ENGINE },       \
 		{ "console", required_argument, NULL, OPT_CONSOLE },                                                  \
 		{ "virtio-console", required_argument, NULL, OPT_VIRTIO_CONSOLE },                                    \
 		{ "debug-console", required_argument, NULL, OPT_DEBUG_CONSOLE },                                      \
@@ -99,6 +101,8 @@ bool machine_opts_host_clock(const struct machine_opts *o);
  * option, a missing value or a left-over argument, and returns '?' then; -1 at the end.
  */
 int options_next(int argc, char **argv, const struct option *options);
+/* The same with short options, as for getopt(). */
+int options_next_short(int argc, char **argv, const char *shorts, const struct option *options);
 /* "64M", "1G", "4096"; false when it is not a number or does not fit. */
 bool parse_size(const char *s, uint64_t *bytes);
 /* A whole decimal number; false when there is anything else. */

@@ -9,6 +9,8 @@
 /* In the order of `twinstep help`. */
 static const struct command *const commands[] = {
 	&cmd_run,
+	&cmd_record,
+	&cmd_replay,
 	NULL,
 };
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* `twinstep record`: runs a machine and keeps everything that replay needs. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "record/disk_file.h"
+#include "record/recorder.h"
+#include "tools/cmd.h"
+#include "tools/guest_run.h"
+#include "tools/log_header.h"
+#include "tools/stop.h"
+
+enum { OPT_FORCE = OPT_COMMAND, OPT_EPOCH, OPT_CHECKPOINT, OPT_STATS, OPT_JSON };
+
+static const struct option options[] = {
+	MACHINE_OPTIONS,
+	{ "output", required_argument, NULL, 'o' },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "epoch", required_argument, NULL, OPT_EPOCH },
+	{ "checkpoint", required_argument, NULL, OPT_CHECKPOINT },
+	{ "stats", no_argument, NULL, OPT_STATS },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ 0 },
+};
+
+struct record {
+	struct guest_run g;
+	const char *path;
+	bool force, help;
+	uint64_t epoch_ms, checkpoint_s;
+	struct log_header header;
+	struct recorder *recorder;
+};
+
+static void print_help(void)
+{
+	puts("usage: twinstep record -o LOG --kernel FILE [OPTION...]\n\nRuns a machine and records it.\n");
+	machine_opts_help(stdout);
+	puts("Record:\n"
+	     "  -o, --output LOG        where the log goes; it must not exist\n"
+	     "  --force                 ... or is replaced\n"
+	     "  --epoch MS              a state digest every MS of guest time (250)\n"
+	     "  --checkpoint S          a checkpoint every S seconds of guest time; 0: none (60)\n"
+	     "  --stats, --json         as for `twinstep run`\n"
+	     "  --help                  this text\n"
+	     "Disks are not written to: a replay needs them as they were. Exit status as for `twinstep run`.");
+}
+
+static int take_option(struct record *r, int opt, const char *arg, struct err *err)
+{
+	int ret = machine_opts_take(&r->g.opts, opt, arg, err);
+
+	if (ret)
+		return ret < 0 ? ret : 0;
+	if (opt == 'o')
+		r->path = arg;
+	if (opt == OPT_EPOCH && (!parse_number(arg, &r->epoch_ms) || !r->epoch_ms || r->epoch_ms > 3600000))
+		return err_set(err, EINVAL, "--epoch %s: must be a number of milliseconds", arg);
+	if (opt == OPT_CHECKPOINT && (!parse_number(arg, &r->checkpoint_s) || r->checkpoint_s > 86400))
+		return err_set(err, EINVAL, "--checkpoint %s: must be a number of seconds", arg);
+	r->force |= opt == OPT_FORCE;
+	r->g.stats |= opt == OPT_STATS;
+	r->g.json |= opt == OPT_JSON;
+	r->help |= opt == OPT_HELP;
+	return 0;
+}
+
+static int check(struct record *r, struct err *err)
+{
+	if (!r->path)
+		return err_set(err, EINVAL, "no log given: use -o LOG");
+	/* What the guest writes must not change what a replay starts from. */
+	for (unsigned i = 0; i < r->g.opts.ndisks; i++)
+		r->g.opts.disk[i].overlay = true;
+	return machine_opts_check(&r->g.opts, err);
+}
+
+static int parse(struct record *r, int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	int opt;
+
+	machine_opts_defaults(&r->g.opts);
+	r->epoch_ms = 250;
+	r->checkpoint_s = 60;
+	while ((opt = options_next_short(argc, argv, "o:", options)) != -1) {
+		if (opt == '?')
+			return EXIT_USAGE;
+		if (take_option(r, opt, optarg, &err))
+			goto bad;
+	}
+	if (r->help)
+		return 0;
+	if (optind < argc) {
+		log_error("unexpected argument '%s'; `twinstep record --help` tells more", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (check(r, &err))
+		goto bad;
+	guest_run_choose_report(&r->g);
+	return 0;
+bad:
+	log_error("%s", err.text);
+	return EXIT_USAGE;
+}
+
+static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
+{
+	struct record *r = ctx;
+
+	return disk_overlay_export(r->g.host.disk[i], out, err);
+}
+
+static int prepare(struct record *r, struct err *err)
+{
+	struct recorder_config rc = { .path = r->path,
+				      .header = &r->header,
+				      .force = r->force,
+				      .checkpoint_ns = r->checkpoint_s * 1000000000ull,
+				      .disk_export = export_disk,
+				      .disk_ctx = r };
+	struct live_config c = { .epoch_ns = r->epoch_ms * 1000000ull, .next_seq = 1 };
+	int ret = guest_run_open(&r->g, err);
+
+	if (ret == 0)
+		ret = log_header_make(&r->header, &r->g.host, r->g.machine, &r->g.opts, c.epoch_ns, err);
+	if (ret)
+		return ret;
+	r->recorder = recorder_open(&rc, r->g.machine, err);
+	if (!r->recorder)
+		return -err->code;
+	c.hooks = recorder_hooks(r->recorder);
+	return guest_run_start(&r->g, &c, err);
+}
+
+static void report(const struct record *r, const struct recorder_stats *s)
+{
+	if (r->g.json)
+		fprintf(r->g.report,
+			"{\"event\":\"log\",\"records\":%llu,\"frames\":%llu,\"bytes\":%llu,"
+			"\"checkpoints\":%llu,\"waited_ns\":%llu}\n",
+			(unsigned long long)s->records, (unsigned long long)s->frames, (unsigned long long)s->bytes,
+			(unsigned long long)s->checkpoints, (unsigned long long)s->waited_ns);
+	else
+		log_info("recorded %llu records, %llu checkpoints", (unsigned long long)s->records,
+			 (unsigned long long)s->checkpoints);
+}
+
+static int finish(struct record *r, int status)
+{
+	struct recorder_stats s;
+	struct err err = ERR_INIT;
+
+	live_destroy(r->g.live);
+	r->g.live = NULL;
+	recorder_get_stats(r->recorder, &s);
+	if (recorder_close(r->recorder, r->g.end, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_ENGINE;
+	}
+	report(r, &s);
+	return status;
+}
+
+static int run(int argc, char **argv)
+{
+	static struct record r;
+	struct err err = ERR_INIT;
+	int status = parse(&r, argc, argv);
+
+	if (status || r.help) {
+		if (!status)
+			print_help();
+		machine_opts_free(&r.g.opts);
+		return status;
+	}
+	stop_on_signals(guest_run_stop, &r.g);
+	if (prepare(&r, &err)) {
+		log_error("%s", err.text);
+		status = EXIT_USAGE;
+		if (r.recorder)
+			recorder_close(r.recorder, MACHINE_FAILED, &err);
+	} else {
+		status = finish(&r, guest_run_execute(&r.g));
+	}
+	guest_run_close(&r.g);
+	log_header_free(&r.header);
+	return status;
+}
+
+const struct command cmd_record = { "record", "run a machine and record it for replay", run };

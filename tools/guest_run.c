@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/guest_run.h"
+
+#include <string.h>
+
+#include "tools/run_end.h"
+#include "tools/stop.h"
+
+void guest_run_stop(void *guest_run)
+{
+	struct guest_run *g = guest_run;
+
+	if (g->live)
+		live_stop(g->live);
+}
+
+void guest_run_choose_report(struct guest_run *g)
+{
+	g->report = strcmp(g->opts.console, "stdio") ? stdout : stderr;
+}
+
+int guest_run_open(struct guest_run *g, struct err *err)
+{
+	struct output_sink sink = live_sink_ops(&g->sink);
+	int ret = machine_host_open(&g->host, &g->opts, err);
+
+	if (ret)
+		return ret;
+	g->machine = machine_host_create(&g->host, &sink, err);
+	return g->machine ? 0 : -err->code;
+}
+
+int guest_run_start(struct guest_run *g, struct live_config *c, struct err *err)
+{
+	int ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
+
+	machine_host_drop_images(&g->host);
+	if (ret)
+		return ret;
+	machine_host_live(&g->host, c);
+	g->live = live_create(c, g->machine, err);
+	if (!g->live)
+		return -err->code;
+	live_sink_attach(&g->sink, g->live);
+	if (stop_signal()) /* it came before there was anything to stop */
+		live_stop(g->live);
+	return 0;
+}
+
+int guest_run_execute(struct guest_run *g)
+{
+	struct err err = ERR_INIT;
+	struct run_summary s = { .host_ns = monotonic_ns() };
+	struct engine *e = machine_engine(g->machine);
+	struct live_stats ls;
+
+	s.end = g->end = machine_run(g->machine, live_source(g->live), &err);
+	s.host_ns = monotonic_ns() - s.host_ns;
+	s.status = run_end_status(g->machine, s.end, stop_signal());
+	s.count = e->ops->count(e);
+	s.virtual_ns = machine_now(g->machine);
+	live_get_stats(g->live, &ls);
+	s.idle_ns = ls.idle_ns;
+	run_end_report(g->machine, s.end, &err);
+	if (g->json)
+		run_summary_json(g->report, g->machine, &s);
+	else if (g->stats)
+		run_summary_print(g->report, g->machine, &s);
+	return s.status;
+}
+
+void guest_run_close(struct guest_run *g)
+{
+	stop_restore();
+	machine_host_stop_input(&g->host);
+	live_sink_attach(&g->sink, NULL);
+	live_destroy(g->live);
+	machine_destroy(g->machine);
+	machine_host_close(&g->host);
+	machine_opts_free(&g->opts);
+}
