@@ -371,6 +371,9 @@ static void run_blocks(struct cpu *cpu)
 			cpu->count -= cpu->in_rep;
 			return;
 		}
+		/* Fetching may fault, and the boundary comes before that. */
+		if (unlikely(cpu->count == cpu->count_limit))
+			return;
 		b = next_block(cpu, b);
 	}
 	if (!cpu->kicked) {
