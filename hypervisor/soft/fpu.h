@@ -69,7 +69,7 @@ static inline void mmx_check(struct cpu *cpu)
 		mmx_unavailable(cpu);
 }
 
-/* Every MMX instruction but EMMS makes all registers valid with TOP = 0 (SDM vol. 1, 9.5.1). */
+/* Every MMX instruction makes all registers valid (EMMS: empty) and TOP 0 (SDM vol. 3, 13.2). */
 static inline void mmx_enter(struct cpu *cpu)
 {
 	cpu->fpu.sw &= (uint16_t)~X87_TOP;

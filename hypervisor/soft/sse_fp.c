@@ -247,9 +247,9 @@ CONVERT(cvttsd2si, 0, sd_trunc_int32, sd_trunc_int64);
 
 /*
  * ---- conversions with MMX registers ----
- * They make the MMX registers current, except CVTPI2PD from memory (SDM vol. 2), also when they then raise #XM, as
- * silicon does. The upper half of a source that the
- * MMX side does not have is zero, which converts without raising anything.
+ * They make the MMX registers current, except where the source is in memory and the destination is an XMM register;
+ * also when the conversion then raises #XM.
+ * The upper half of a source that the MMX side does not have is zero, which converts without raising anything.
  */
 #define FROM_MMX(name, insn, merge)                                              \
 	static void name##_run(struct cpu *cpu, const struct op *op, uint64_t v) \
@@ -285,13 +285,8 @@ FROM_MMX(cvtpi2pd, "cvtdq2pd", merge_all)
 
 static void cvtpi2ps_xm(struct cpu *cpu, const struct op *op)
 {
-	uint64_t v;
-
 	sse_check(cpu);
-	mmx_check(cpu);
-	v = mem_ld64(cpu, op_lin(cpu, op, 8, false));
-	mmx_enter(cpu);
-	cvtpi2ps_run(cpu, op, v);
+	cvtpi2ps_run(cpu, op, mem_ld64(cpu, op_lin(cpu, op, 8, false)));
 	OP_NEXT;
 }
 
@@ -308,11 +303,10 @@ static const struct simd_forms cvtpi2pd_forms = { .xr = cvtpi2pd_xr, .xm = cvtpi
 #define TO_MMX(name, insn, low, load)                                           \
 	static void name##_run(struct cpu *cpu, const struct op *op, __m128i s) \
 	{                                                                       \
-		uint32_t env;                                                   \
+		uint32_t env = fp_begin(cpu);                                   \
 		__m128i r;                                                      \
                                                                                 \
 		mmx_enter(cpu);                                                 \
-		env = fp_begin(cpu);                                            \
 		__asm__ volatile(insn " %1, %0" : "=x"(r) : "x"(s) : "memory"); \
 		fp_end(cpu, env, r, FP_NO_TINY);                                \
 		mmx_set(cpu, op->r0, vec_low64(r));                             \
@@ -387,7 +381,7 @@ ROUND(roundsd, sse_ld64)
 /*
  * ---- DPPS, DPPD (SSE4.1) ----
  * Products of unselected lanes are +0; the sums are those of two HADDs: (p0 + p1) + (p2 + p3). Exceptions of
- * multiplication and addition are delivered together.
+ * the multiplication and of each level of additions are delivered before the next one begins.
  */
 static inline __m128i lanes32(unsigned bits)
 {
@@ -406,8 +400,11 @@ static void dpps_run(struct cpu *cpu, const struct op *op, __m128i s)
 	uint32_t env = fp_begin(cpu);
 
 	r = mulps_do(_mm_and_si128(XMM(op->r0), in), _mm_and_si128(s, in));
-	r = haddps_do(r, r);
-	r = haddps_do(r, r);
+	for (unsigned level = 0; level < 2; level++) {
+		fp_end(cpu, env, r, FP_PS);
+		env = fp_begin(cpu);
+		r = haddps_do(r, r);
+	}
 	fp_end(cpu, env, r, FP_PS);
 	XMM(op->r0) = _mm_and_si128(r, out);
 }
@@ -419,6 +416,8 @@ static void dppd_run(struct cpu *cpu, const struct op *op, __m128i s)
 	uint32_t env = fp_begin(cpu);
 
 	r = mulpd_do(_mm_and_si128(XMM(op->r0), in), _mm_and_si128(s, in));
+	fp_end(cpu, env, r, FP_PD);
+	env = fp_begin(cpu);
 	r = haddpd_do(r, r);
 	fp_end(cpu, env, r, FP_PD);
 	XMM(op->r0) = _mm_and_si128(r, out);
