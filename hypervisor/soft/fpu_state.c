@@ -423,7 +423,6 @@ static void emms(struct cpu *cpu, const struct op *op)
 	mmx_check(cpu);
 	mmx_enter(cpu);
 	cpu->fpu.tag = 0;
-	cpu->fpu.sw &= (uint16_t) ~(7u << 11); /* TOP = 0, as after every MMX instruction: SDM vol. 3, table 13-1 */
 	OP_NEXT;
 }
 
