@@ -105,8 +105,8 @@ static void remainder_run(struct cpu *cpu, const struct op *op, bool nearest)
 	struct remainder r = { 0 };
 	unsigned flags = x87_is_denormal(a) || x87_is_denormal(b) ? X87_DE : 0;
 
+	f->sw &= (uint16_t)~X87_C2; /* also when an exception ends it */
 	if (x87_empty(f, 0) || x87_empty(f, 1)) {
-		f->sw &= (uint16_t)~X87_C2;
 		if (x87_stack_fault(f, op, false))
 			x87_set(f, 0, x87_default_nan);
 		return;

@@ -183,8 +183,8 @@ static bool trig_operand(struct fpu_state *f, const struct op *op, bool push, st
 	struct x87_reg nan;
 
 	*v = x87_get(f, 0);
+	f->sw &= (uint16_t)~X87_C2; /* also when an exception ends it */
 	if (x87_empty(f, 0) || (push && !x87_empty(f, 7))) {
-		f->sw &= (uint16_t)~X87_C2;
 		if (x87_stack_fault(f, op, !x87_empty(f, 0)))
 			give_nan(f, x87_default_nan, push);
 		return false;
@@ -208,7 +208,9 @@ static bool trig_operand(struct fpu_state *f, const struct op *op, bool push, st
 /* Flags of a result that is inexact although its cut-off significand may look exact. */
 static unsigned inexact(uint16_t cw, struct big v, struct x87_reg *out)
 {
-	return round_big(cw, v, out) | X87_PE;
+	unsigned flags = round_big(cw, v, out) | X87_PE;
+
+	return x87_exp(*out) == 0 ? flags | X87_UE : flags;
 }
 
 static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(struct angle), struct x87_reg at_zero)

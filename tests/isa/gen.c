@@ -597,6 +597,13 @@ static void append_bytes(struct gen *g, const void *bytes, unsigned n)
 	append(g, &in);
 }
 
+/* What the next instruction needs: no branch leads between the two. */
+static void append_glued(struct gen *g, const void *bytes, unsigned n)
+{
+	append_bytes(g, bytes, n);
+	g->c->insn[g->c->n - 1].glued = true;
+}
+
 /* mov r64, imm64 */
 static void append_load(struct gen *g, unsigned reg, uint64_t v)
 {
@@ -628,9 +635,9 @@ static void renew_pointers(struct gen *g)
 static void define_flags(struct gen *g, uint32_t needed)
 {
 	if (needed & FL_ARITH_ALL)
-		append_bytes(g, "\x39\xc8", 2);
+		append_glued(g, "\x39\xc8", 2);
 	if (needed >> UNDEF_C_SHIFT)
-		append_bytes(g, "\xd9\xe5", 2);
+		append_glued(g, "\xd9\xe5", 2);
 }
 
 /* fld qword of a small number in the read-only page: outside of their domain, F2XM1 and FYL2XP1 are undefined. */
@@ -646,8 +653,7 @@ static void append_load_x87(struct gen *g)
 	} while (!(v > -0.29 && v < 0.29));
 	addr = (uint32_t)DATA_BASE + off;
 	memcpy(b + 3, &addr, 4);
-	append_bytes(g, b, 7);
-	g->c->insn[g->c->n - 1].glued = true;
+	append_glued(g, b, 7);
 }
 
 static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedInstruction *ins,
@@ -689,9 +695,8 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 		/* Only x87 and SSE state: the host has more. */
 		uint8_t b[10] = { 0xb8, (uint8_t)(rng_chance(&g->r, 70) ? 3 : rng_below(&g->r, 4)), 0, 0, 0, 0xba };
 
-		append_bytes(g, b, 5);
-		append_bytes(g, b + 5, 5);
-		g->c->insn[g->c->n - 2].glued = g->c->insn[g->c->n - 1].glued = true;
+		append_glued(g, b, 5);
+		append_glued(g, b + 5, 5);
 	}
 }
 
@@ -731,6 +736,7 @@ static bool append_random(struct gen *g)
 
 	renew_pointers(g);
 	for (unsigned tries = 0; tries < 20000; tries++) {
+		approx = APPROX_NONE;
 		t = pick_template(g);
 		encode(g, t, &in);
 		if (!decode_insn(&in, &ins, op) || !class_matches(g, t, &ins, op))
@@ -989,9 +995,9 @@ bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnem
 		if (!append_one(&g))
 			return false;
 	c->straddle = rng_chance(&g.r, 10);
-	c->runoff = !c->undecodable && rng_chance(&g.r, 2);
+	c->runoff = !c->undecodable && c->approx == APPROX_NONE && rng_chance(&g.r, 2);
 	c->code_salt = (uint16_t)rng_next(&g.r);
-	return case_layout(c);
+	return case_layout(c) && !c->reads_undefined;
 }
 
 /* ---- layout ---- */
