@@ -8,6 +8,7 @@
  * a signal ended exits with 128 + the signal's number.
  */
 #define EXIT_USAGE    2	  /* bad options, unreadable or damaged input files; nothing was run */
+#define EXIT_FENCED   118 /* another replica is live */
 #define EXIT_RESET    119 /* the guest asked for a reset */
 #define EXIT_TRIPLE   120 /* triple fault */
 #define EXIT_STUCK    121 /* no instruction of the guest can retire any more */
@@ -23,5 +24,8 @@ struct command {
 extern const struct command cmd_run;
 extern const struct command cmd_record;
 extern const struct command cmd_replay;
+extern const struct command cmd_primary;
+extern const struct command cmd_backup;
+extern const struct command cmd_keygen;
 
 #endif

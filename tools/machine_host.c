@@ -101,7 +101,7 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < o->nnics; i++) {
-		if (!h->restore)
+		if (!h->keep_mac)
 			memcpy(h->config.mac[i], o->nic[i].mac, 6);
 		h->nic[i] = nic_open(o->nic[i].spec, h->config.mac[i], err);
 		if (!h->nic[i])
@@ -137,6 +137,7 @@ static int read_snapshot(struct machine_host *h, const struct machine_opts *o, s
 			       o->restore, info.config.virtio_console ? "" : "out",
 			       info.config.virtio_console ? "give" : "leave out");
 	h->restore = o->restore;
+	h->keep_mac = true;
 	h->config = info.config;
 	return 0;
 }
@@ -178,6 +179,29 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	if ((r = open_images(h, o, err)) || (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)) ||
 	    (r = choose_seed(h, o, err)))
 		machine_host_close(h);
+	return r;
+}
+
+int machine_host_open_for(struct machine_host *h, const struct machine_opts *o, const struct machine_config *c,
+			  struct err *err)
+{
+	int r = 0;
+
+	memset(h, 0, sizeof(*h));
+	if (c->nnics != o->nnics || c->ndisks != o->ndisks)
+		r = err_set(err, EINVAL,
+			    "the primary's machine has %u NICs and %u disks: give as many --net and --disk", c->nnics,
+			    c->ndisks);
+	h->config = *c;
+	h->keep_mac = true;
+	h->clock = LIVE_CLOCK_HOST;
+	h->engine = engine_find(o->engine, err);
+	if (!r && !h->engine)
+		r = -err->code;
+	if (r || (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)))
+		machine_host_close(h);
+	else if (machine_config_digest(&h->config) != machine_config_digest(c))
+		r = err_set(err, EINVAL, "our disks are not like the primary's: size and read-only must be the same");
 	return r;
 }
 

@@ -19,6 +19,7 @@ struct machine_host {
 	struct machine_config config;
 	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
 	const char *restore;	  /* snapshot that the machine starts from, or NULL */
+	bool keep_mac;		  /* the configuration's MAC addresses count, not the options' */
 	const struct engine_ops *engine;
 	struct disk_backend *disk[MACHINE_DISKS];
 	struct nic *nic[MACHINE_NICS];
@@ -30,6 +31,9 @@ struct machine_host {
 
 /* Fills in *h, config and seed included. Zeroes on failure: nothing is left open. */
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err);
+/* The host side of a machine whose configuration is given (a backup's, by its primary): it has to fit. */
+int machine_host_open_for(struct machine_host *h, const struct machine_opts *o, const struct machine_config *c,
+			  struct err *err);
 /* Makes the machine and loads the kernel, or the snapshot, into it. */
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
 /* quit(ctx): see console_open(). */

@@ -8,10 +8,7 @@
 
 /* In the order of `twinstep help`. */
 static const struct command *const commands[] = {
-	&cmd_run,
-	&cmd_record,
-	&cmd_replay,
-	NULL,
+	&cmd_run, &cmd_record, &cmd_replay, &cmd_primary, &cmd_backup, &cmd_keygen, NULL,
 };
 
 static void print_help(FILE *f)
