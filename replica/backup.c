@@ -110,6 +110,7 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	pthread_mutex_lock(&r->lock);
 	r->newest_stamp = stamp.sent_ns;
 	r->released_by_primary = stamp.released;
+	r->eligible |= stamp.protecting;
 	held_drop(&r->held, stamp.released);
 	pthread_mutex_unlock(&r->lock);
 	if (f->type == WIRE_RECORDS)
@@ -474,6 +475,8 @@ static int after_replay(struct replica *r, enum machine_end *end, struct err *er
 			return -err->code;
 		}
 	}
+	if (!r->eligible)
+		return err_set(err, ECONNRESET, "the primary is gone (%s) before the pair was complete", why);
 	if (!win(r, why))
 		return 0;
 	go_live(r, why);

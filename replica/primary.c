@@ -29,6 +29,7 @@
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
 #define PAGES_A_FRAME		 256
+#define JOIN_MAX_NS		 (30 * NS_PER_S)
 #define LEASE_MARGIN(timeout_ns) ((timeout_ns) / 8)
 
 static uint64_t timeout_ns(const struct replica *r)
@@ -144,21 +145,24 @@ static void go_on_alone(struct replica *r, const char *why)
 	live_stop(r->live);
 }
 
-/* From the session's threads, once. */
+/* From the session's threads, once. A backup that we never counted on cannot have gone live: nobody need be asked. */
 static void backup_lost(struct session *s, const char *why)
 {
 	struct replica *r = s->r;
-	bool mine;
+	bool mine, joining;
 
 	pthread_mutex_lock(&r->lock);
 	mine = r->session == s && (r->state == REPLICA_PROTECTED || r->state == REPLICA_JOINING);
+	joining = mine && r->state == REPLICA_JOINING;
 	if (mine) {
 		/* Nothing leaves while the arbiter is asked: the state is neither protected nor alone. */
-		replica_set_state(r, REPLICA_BACKUP);
+		replica_set_state(r, joining ? REPLICA_ALONE : REPLICA_BACKUP);
 		bury(r, s);
 	}
 	pthread_mutex_unlock(&r->lock);
-	if (mine && !r->bye_sent)
+	if (joining)
+		replica_event(r, "refused", "the backup is gone (%s) before it had the state", why);
+	else if (mine && !r->bye_sent)
 		go_on_alone(r, why);
 }
 
@@ -226,6 +230,17 @@ static void take_ack(struct replica *r, const struct wire_ack *a)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/*
+ * Lock held. Until here outputs left directly, and the backup could not go live; from here on they wait, and it may.
+ * The lease begins with the first acknowledgement of a frame that says so.
+ */
+static void start_protecting(struct replica *r)
+{
+	r->lease_ns = 0;
+	r->released_seq = atomic_load(&r->made);
+	replica_set_state(r, REPLICA_PROTECTED);
+}
+
 static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
 {
 	struct wire_ack ack;
@@ -240,6 +255,10 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 			take_ack(s->r, &ack);
 		return ret;
 	case WIRE_READY:
+		pthread_mutex_lock(&s->r->lock);
+		if (s->r->session == s && s->r->state == REPLICA_JOINING)
+			start_protecting(s->r);
+		pthread_mutex_unlock(&s->r->lock);
 		replica_event(s->r, "protected", "backup %s has the state: PROTECTED in generation %llu",
 			      peer_name(s->wire.peer), (unsigned long long)s->r->generation);
 		return 0;
@@ -252,6 +271,17 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	default:
 		return err_set(err, EBADMSG, "frame of type %d from a backup", f->type);
 	}
+}
+
+/* While the state is on its way the backup has other things to do than to answer. */
+static uint64_t silence_allowed(struct replica *r)
+{
+	bool joining;
+
+	pthread_mutex_lock(&r->lock);
+	joining = r->state == REPLICA_JOINING;
+	pthread_mutex_unlock(&r->lock);
+	return joining ? JOIN_MAX_NS : timeout_ns(r);
 }
 
 static void *primary_receiver(void *arg)
@@ -267,7 +297,7 @@ static void *primary_receiver(void *arg)
 		struct wire_frame f;
 		int ret = wire_recv(&s->wire, &f, (int)r->cfg.timeout_ms / 8 + 1, &err);
 
-		if (ret == -EAGAIN && replica_mono_ns() - heard < timeout_ns(r))
+		if (ret == -EAGAIN && replica_mono_ns() - heard < silence_allowed(r))
 			continue;
 		if (ret <= 0) {
 			backup_lost(s, ret == 0 ? "connection closed" : ret == -EAGAIN ? silence : err.text);
@@ -290,6 +320,7 @@ static void put_stamp(struct replica *r, struct buf *b)
 
 	pthread_mutex_lock(&r->lock);
 	stamp.released = r->released_seq;
+	stamp.protecting = r->state == REPLICA_PROTECTED;
 	pthread_mutex_unlock(&r->lock);
 	wire_stamp_save(&stamp, b);
 }
@@ -418,7 +449,6 @@ static void join(struct replica *r, struct session *s, const struct sync_point *
 	r->session = s;
 	r->acked = r->applied = sp->seq;
 	r->stamp_n = 0;
-	r->lease_ns = replica_mono_ns();
 	replica_set_state(r, REPLICA_JOINING);
 	pthread_mutex_unlock(&r->lock);
 	codec_restart(&r->codec);
@@ -433,11 +463,6 @@ static void join(struct replica *r, struct session *s, const struct sync_point *
 	session_push(s, parcel_new(WIRE_STATE, &b));
 	send_pages(s);
 	session_push(s, parcel_new(WIRE_STATE_END, &b));
-	pthread_mutex_lock(&r->lock);
-	if (r->session == s && r->state == REPLICA_JOINING)
-		replica_set_state(r, REPLICA_PROTECTED);
-	pthread_mutex_unlock(&r->lock);
-	live_flush_outputs(r->live);
 }
 
 /* ---- hooks of the live source ---- */
@@ -509,8 +534,7 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 	bool has_digest = has_input(sp, INPUT_DIGEST);
 
 	pthread_mutex_lock(&r->lock);
-	if (r->state == REPLICA_PROTECTED)
-		s = r->session;
+	s = r->session;
 	if (r->pending && has_input(sp, INPUT_FLUSH_TLB)) {
 		joins = r->pending;
 		r->pending = NULL;

@@ -132,6 +132,7 @@ struct replica {
 	enum machine_end machine_end;
 	uint64_t last_heard_ns, newest_stamp, received;
 	uint64_t released_by_primary;
+	bool eligible;		/* the primary has said that it counts on us */
 	struct parcel *present; /* batch being replayed */
 	struct rd batch_in;
 	struct codec codec_in;

@@ -266,11 +266,13 @@ void wire_stamp_save(const struct wire_stamp *s, struct buf *out)
 {
 	buf_put_u64(out, s->sent_ns);
 	buf_put_u64(out, s->released);
+	buf_put_u8(out, s->protecting);
 }
 
 int wire_stamp_restore(struct wire_stamp *s, struct rd *in, struct err *err)
 {
 	s->sent_ns = rd_u64(in);
 	s->released = rd_u64(in);
+	s->protecting = rd_u8(in) != 0;
 	return in->bad ? err_set(err, EBADMSG, "a time stamp is damaged") : 0;
 }

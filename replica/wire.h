@@ -97,8 +97,8 @@ int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err 
 struct wire_stamp {
 	uint64_t sent_ns;  /* the primary's monotonic clock */
 	uint64_t released; /* outputs that depend on records up to this one have left */
+	bool protecting;   /* the primary counts on the backup: from now on it may have to go live */
 };
-#define WIRE_STAMP_LEN 16
 
 void wire_stamp_save(const struct wire_stamp *s, struct buf *out);
 int wire_stamp_restore(struct wire_stamp *s, struct rd *in, struct err *err);
