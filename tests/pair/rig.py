@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Hosts, links, a pair and its clients, on one machine.
+
+The process that imports this must be in a network namespace of its own (see pair.sh): that one is the client's host and
+holds the bridge. Two further namespaces are the replicas' hosts, each with a port on the bridge (the guest's NIC) and
+one end of the link between the replicas:
+
+    this namespace            host a                      host b
+    br0 10.77.0.1/24 --- veth guest0 (pcap)
+                     ---------------------------- veth guest0 (pcap)
+                              peer0 10.78.0.1 ----------- peer0 10.78.0.2
+
+The bridge floods (ageing time 0), so that a backup sees what its primary gets.
+"""
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+GUEST_IP = "10.77.0.2"
+CLIENT_IP = "10.77.0.1"
+PEER_IP = {"a": "10.78.0.1", "b": "10.78.0.2"}
+BUILD = os.environ.get("BUILD", "build")
+TWINSTEP = BUILD + "/twinstep"
+APPEND = ("console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests "
+          "twinstep.ip=%s/24 twinstep.redis" % GUEST_IP)
+
+
+class Failure(Exception):
+    pass
+
+
+def sh(*args):
+    subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
+
+
+class Topology:
+    """Namespaces, bridge and links; removed by close()."""
+
+    def __init__(self):
+        tag = "twinstep-%d-" % os.getpid()
+        self.ns = {"a": tag + "a", "b": tag + "b"}
+        sh("ip", "link", "set", "lo", "up")
+        sh("ip", "link", "add", "br0", "type", "bridge", "ageing_time", "0")
+        for h in "ab":
+            sh("ip", "netns", "add", self.ns[h])
+            sh("ip", "link", "add", "port-" + h, "type", "veth", "peer", "name", "guest0", "netns", self.ns[h])
+            sh("ip", "link", "set", "port-" + h, "master", "br0", "up")
+            self.on(h, "ip", "link", "set", "lo", "up")
+            self.on(h, "ip", "link", "set", "guest0", "up")
+        sh("ip", "-n", self.ns["a"], "link", "add", "peer0", "type", "veth", "peer", "name", "peer0", "netns", self.ns["b"])
+        for h in "ab":
+            self.on(h, "ip", "addr", "add", PEER_IP[h] + "/24", "dev", "peer0")
+            self.on(h, "ip", "link", "set", "peer0", "up")
+        sh("ip", "addr", "add", CLIENT_IP + "/24", "dev", "br0")
+        sh("ip", "link", "set", "br0", "up")
+        # Frames longer than the MTU are joined ones: a real wire has none.
+        for dev in ("br0", "port-a", "port-b"):
+            subprocess.run(["ethtool", "-K", dev, "tso", "off", "gso", "off", "gro", "off"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def on(self, host, *args):
+        sh("ip", "netns", "exec", self.ns[host], *args)
+
+    def link(self, up):
+        self.on("a", "ip", "link", "set", "peer0", "up" if up else "down")
+
+    def drop(self, host, on):
+        """A filter that swallows everything between the replicas, with the link up."""
+        if on:
+            self.on(host, "nft", "add", "table", "inet", "cut")
+            for hook in ("input", "output"):
+                self.on(host, "nft", "add", "chain", "inet", "cut", hook,
+                        "{ type filter hook %s priority 0; policy accept; }" % hook)
+                self.on(host, "nft", "add", "rule", "inet", "cut", hook,
+                        "iifname" if hook == "input" else "oifname", "peer0", "drop")
+        else:
+            self.on(host, "nft", "delete", "table", "inet", "cut")
+
+    def close(self):
+        for name in self.ns.values():
+            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "link", "del", "br0"], stderr=subprocess.DEVNULL)
+
+
+class Replica:
+    """A twinstep process on host a or b."""
+
+    def __init__(self, rig, host, role, args):
+        self.host = host
+        self.number = rig.replicas
+        rig.replicas += 1
+        base = "%s/%d-%s-%s" % (rig.dir, self.number, host, role)
+        self.console, self.log, self.events_path = base + ".console", base + ".log", base + ".events"
+        cmd = ["ip", "netns", "exec", rig.top.ns[host], "setpriv", "--pdeathsig", "KILL", TWINSTEP, role,
+               "--listen", "%s:7777" % PEER_IP[host], "--key-file", rig.key, "--arbiter", "file:" + rig.dir + "/arbiter",
+               "--net", "pcap:guest0,mac=52:54:00:77:00:02", "--console", self.console, "--events", self.events_path]
+        self.proc = subprocess.Popen(cmd + args, stdout=subprocess.DEVNULL, stderr=open(self.log, "w"))
+
+    def events(self):
+        try:
+            with open(self.events_path) as f:
+                return [json.loads(line) for line in f if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+
+    def wait_event(self, name, seconds, after=0):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for e in self.events()[after:]:
+                if e["event"] == name:
+                    return e
+            if self.proc.poll() is not None and not any(e["event"] == name for e in self.events()[after:]):
+                raise Failure("replica %d on %s ended with status %d before '%s': %s" % (
+                    self.number, self.host, self.proc.returncode, name, self.tail()))
+            time.sleep(0.005)
+        raise Failure("no event '%s' of replica %d on %s within %d s: %s" % (
+            name, self.number, self.host, seconds, self.tail()))
+
+    def tail(self):
+        with open(self.log) as f:
+            return f.read()[-600:]
+
+    def kill(self, sig=signal.SIGKILL):
+        os.kill(self.proc.pid, sig)
+
+    def alive(self):
+        return self.proc.poll() is None
+
+
+class Rig:
+    def __init__(self, options=()):
+        self.dir = tempfile.mkdtemp(prefix="twinstep-pair-")
+        self.key = self.dir + "/key"
+        self.replicas = 0
+        self.options = list(options)
+        self.all = []
+        self.top = Topology()
+        sh(TWINSTEP, "keygen", self.key)
+
+    def start(self, role, host, args):
+        r = Replica(self, host, role, args + self.options)
+        self.all.append(r)
+        return r
+
+    def boot_args(self):
+        snapshot = os.environ.get("SNAPSHOT")
+        if snapshot:
+            return ["--restore", snapshot]
+        return ["--kernel", BUILD + "/guest/vmlinuz", "--initrd", BUILD + "/guest/initramfs", "--memory", "256M",
+                "--append", APPEND]
+
+    def start_pair(self):
+        """A protected pair with redis up; returns (live, backup)."""
+        live = self.start("primary", "a", self.boot_args())
+        backup = self.start_backup("b", live)
+        self.wait_redis(60, live)
+        return live, backup
+
+    def start_backup(self, host, live):
+        n = len(live.events())
+        backup = self.start("backup", host, ["--connect", "%s:7777" % PEER_IP[live.host]])
+        live.wait_event("protected", 30, n)
+        return backup
+
+    def wait_redis(self, seconds, live):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                c = Connection(timeout=1)
+                if c.call("PING") == b"+PONG":
+                    c.sock.close()
+                    return
+            except OSError:
+                pass
+            if not live.alive():
+                raise Failure("the primary ended: " + live.tail())
+            time.sleep(0.1)
+        raise Failure("redis does not answer: " + live.tail())
+
+    def close(self):
+        for r in self.all:
+            if r.alive():
+                r.kill(signal.SIGKILL)
+            r.proc.wait()
+        self.top.close()
+        if os.environ.get("KEEP") is None:
+            subprocess.run(["rm", "-rf", self.dir])
+
+
+class Connection:
+    """A redis client on one TCP connection that is never replaced."""
+
+    def __init__(self, timeout=20):
+        self.sock = socket.create_connection((GUEST_IP, 6379), timeout=timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buf = b""
+
+    def call(self, *words):
+        out = b"*%d\r\n" % len(words)
+        for w in words:
+            w = w if isinstance(w, bytes) else str(w).encode()
+            out += b"$%d\r\n%s\r\n" % (len(w), w)
+        self.sock.sendall(out)
+        return self.reply()
+
+    def line(self):
+        while b"\r\n" not in self.buf:
+            got = self.sock.recv(65536)
+            if not got:
+                raise Failure("redis closed the connection")
+            self.buf += got
+        line, self.buf = self.buf.split(b"\r\n", 1)
+        return line
+
+    def reply(self):
+        line = self.line()
+        if line[:1] != b"$":
+            return line
+        n = int(line[1:])
+        if n < 0:
+            return None
+        while len(self.buf) < n + 2:
+            self.buf += self.sock.recv(65536)
+        data, self.buf = self.buf[:n], self.buf[n + 2:]
+        return data
+
+
+class Client(threading.Thread):
+    """Counts on a key of its own; every reply must be one more than the last."""
+
+    def __init__(self, n):
+        super().__init__(daemon=True)
+        self.key = "counter-%d" % n
+        self.conn = Connection()
+        self.count = 0
+        self.error = None
+        self.running = True
+        self.replies = []  # monotonic times
+        self.start()
+
+    def run(self):
+        try:
+            while self.running:
+                got = self.conn.call("INCR", self.key)
+                if got != b":%d" % (self.count + 1):
+                    raise Failure("%s: reply %r after %d" % (self.key, got, self.count))
+                self.count += 1
+                self.replies.append(time.monotonic())
+        except Exception as e:  # a test's thread hands everything to the test
+            self.error = e
+
+    def gap(self, since):
+        """Longest time without a reply since then, in seconds."""
+        times = [since] + [t for t in self.replies if t > since] + [time.monotonic()]
+        return max(b - a for a, b in zip(times, times[1:]))
+
+    def stop(self):
+        self.running = False
+        self.join(20)
+
+
+class Watch(threading.Thread):
+    """Sees on the bridge's ports who sends frames from the guest's MAC."""
+
+    MAC = bytes.fromhex("525400770002")
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seen = {"a": [], "b": []}
+        self.running = True
+        self.socks = {}
+        for h in "ab":
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            s.bind(("port-" + h, 0))
+            s.settimeout(0.1)
+            self.socks[h] = s
+        self.threads = [threading.Thread(target=self.watch, args=(h,), daemon=True) for h in "ab"]
+        for t in self.threads:
+            t.start()
+
+    def watch(self, h):
+        while self.running:
+            try:
+                data, addr = self.socks[h].recvfrom(64)
+            except socket.timeout:
+                continue
+            except OSError:
+                return
+            if data[6:12] == self.MAC and addr[2] != 4:  # PACKET_OUTGOING is what the bridge sends there
+                self.seen[h].append(time.monotonic())
+
+    def sent_after(self, h, t):
+        return [x for x in self.seen[h] if x > t]
+
+    def close(self):
+        self.running = False
+        for t in self.threads:
+            t.join(1)
+        for s in self.socks.values():
+            s.close()
+
+
+def other(host):
+    return "b" if host == "a" else "a"
+
+
+def median(values):
+    values = sorted(values)
+    return values[len(values) // 2] if values else 0

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Failovers at random moments under load.
+
+usage: soak.py [--count N] [--clients N] [--seed N] [--only FAULT]
+
+One guest lives through all of it: after each fault whoever is live takes a new backup. The clients keep their TCP
+connections from the first fault to the last.
+"""
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from rig import Client, Connection, Failure, Rig, Watch, median, other  # noqa: E402
+
+
+def expect(cond, text):
+    if not cond:
+        raise Failure(text)
+
+
+class Soak:
+    def __init__(self, rig, clients):
+        self.rig = rig
+        self.live, self.backup = rig.start_pair()
+        self.watch = Watch()
+        self.clients = [Client(i) for i in range(clients)]
+
+    def check_clients(self):
+        for c in self.clients:
+            if c.error:
+                raise Failure("client %s: %s" % (c.key, c.error))
+
+    def progress(self, seconds=15):
+        """Every client gets a reply to a request made from now on."""
+        before = [c.count for c in self.clients]
+        deadline = time.monotonic() + seconds
+        while any(c.count < b + 3 for c, b in zip(self.clients, before)):
+            self.check_clients()
+            expect(time.monotonic() < deadline, "clients are stuck: %s, live: %s" % (
+                [c.count - b for c, b in zip(self.clients, before)], self.live.tail()))
+            time.sleep(0.002)
+
+    def swap(self):
+        """The backup is the live one now; the old one's host gets a new backup."""
+        old = self.live
+        self.live = self.backup
+        return old
+
+    def new_backup(self):
+        self.backup = self.rig.start_backup(other(self.live.host), self.live)
+
+    # ---- faults; each returns (time of the fault, host that must be silent afterwards or None) ----
+
+    def primary_kill(self):
+        t = time.monotonic()
+        self.live.kill(signal.SIGKILL)
+        self.backup.wait_event("live", 10)
+        self.swap()
+        return t, None
+
+    def primary_stop(self):
+        """Frozen, then woken up when the other one is live: must emit nothing and end."""
+        t = time.monotonic()
+        self.live.kill(signal.SIGSTOP)
+        self.backup.wait_event("live", 10)
+        t2 = time.monotonic()
+        old = self.swap()
+        self.progress()
+        old.kill(signal.SIGCONT)
+        old.proc.wait(20)
+        expect(not self.watch.sent_after(old.host, t2), "the frozen primary sent frames after it woke up")
+        return t, None
+
+    def backup_kill(self):
+        t = time.monotonic()
+        n = len(self.live.events())
+        self.backup.kill(signal.SIGKILL)
+        self.live.wait_event("unprotected", 10, n)
+        return t, None
+
+    def one_wins(self, n):
+        """Both lived and lost each other: exactly one goes on."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if any(e["event"] == "live" for e in self.backup.events()):
+                loser = self.swap()
+                break
+            if any(e["event"] == "unprotected" for e in self.live.events()[n:]):
+                loser = self.backup
+                break
+            time.sleep(0.005)
+        else:
+            raise Failure("nobody won the arbitration")
+        t = time.monotonic()
+        loser.proc.wait(20)
+        expect(loser.proc.returncode == 118, "the loser ended with status %s: %s" % (loser.proc.returncode, loser.tail()))
+        self.progress()
+        expect(not self.watch.sent_after(loser.host, t + 0.02), "two live replicas: the loser still sends")
+
+    def link_down(self):
+        t, n = time.monotonic(), len(self.live.events())
+        self.rig.top.link(False)
+        try:
+            self.one_wins(n)
+        finally:
+            self.rig.top.link(True)
+        return t, None
+
+    def link_filter(self):
+        t, n = time.monotonic(), len(self.live.events())
+        host = random.choice("ab")
+        self.rig.top.drop(host, True)
+        try:
+            self.one_wins(n)
+        finally:
+            self.rig.top.drop(host, False)
+        return t, None
+
+    FAULTS = {"primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
+              "link-down": link_down, "link-filter": link_filter}
+
+    def check_writes(self):
+        """What was acknowledged is there: the counter is the acknowledged count, or one more that is on its way."""
+        c = Connection()
+        for client in self.clients:
+            low = client.count
+            got = int(c.call("GET", client.key) or 0)
+            expect(low <= got <= client.count + 1, "%s is %d, acknowledged were %d" % (client.key, got, low))
+        c.sock.close()
+
+    def round(self, fault):
+        time.sleep(random.uniform(0.05, 0.6))
+        self.check_clients()
+        t, _ = self.FAULTS[fault](self)
+        self.progress()
+        gap = max(c.gap(t - 0.001) for c in self.clients)
+        self.check_writes()
+        self.new_backup()
+        self.progress()
+        return gap
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--count", type=int, default=10)
+    p.add_argument("--clients", type=int, default=10)
+    p.add_argument("--seed", type=int, default=int(time.time()))
+    p.add_argument("--only", choices=sorted(Soak.FAULTS))
+    a = p.parse_args()
+    random.seed(a.seed)
+    print("seed %d" % a.seed, flush=True)
+    gaps, rig, soak, failed = {}, Rig(), None, 0
+    try:
+        soak = Soak(rig, a.clients)
+        for i in range(a.count):
+            names = sorted(Soak.FAULTS)
+            fault = a.only or (names[i] if i < len(names) else random.choice(names))
+            gap = soak.round(fault)
+            gaps.setdefault(fault, []).append(gap)
+            print("ok failover.%d %s: longest gap %.0f ms, %d replies" % (
+                i + 1, fault, gap * 1000, sum(c.count for c in soak.clients)), flush=True)
+    except (Failure, OSError, ValueError) as e:
+        failed = 1
+        print("not ok failover: %s" % e, flush=True)
+        os.environ["KEEP"] = "1"
+        print("logs in %s" % rig.dir)
+    finally:
+        if soak:
+            for c in soak.clients:
+                c.stop() if not failed else None
+            soak.watch.close()
+        rig.close()
+    for fault, values in sorted(gaps.items()):
+        print("# %s: %d times, median gap %.0f ms, longest %.0f ms" % (
+            fault, len(values), median(values) * 1000, max(values) * 1000))
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
