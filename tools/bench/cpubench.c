@@ -210,6 +210,8 @@ int main(int argc, char **argv)
 
 	for (size_t i = 0; i < BUFFER; i++)
 		buffer[i] = (uint8_t)xorshift();
+	puts("cpubench start");
+	fflush(stdout);
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
 		double start = now(), used;
 		uint64_t sum = 0;
