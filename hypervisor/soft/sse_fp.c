@@ -247,8 +247,7 @@ CONVERT(cvttsd2si, 0, sd_trunc_int32, sd_trunc_int64);
 
 /*
  * ---- conversions with MMX registers ----
- * They make the MMX registers current, except where the source is in memory and the destination is an XMM register;
- * also when the conversion then raises #XM.
+ * They make the MMX registers current, also when they then raise #XM; not so CVTPI2PD from memory (SDM vol. 2).
  * The upper half of a source that the MMX side does not have is zero, which converts without raising anything.
  */
 #define FROM_MMX(name, insn, merge)                                              \
@@ -285,8 +284,13 @@ FROM_MMX(cvtpi2pd, "cvtdq2pd", merge_all)
 
 static void cvtpi2ps_xm(struct cpu *cpu, const struct op *op)
 {
+	uint64_t v;
+
 	sse_check(cpu);
-	cvtpi2ps_run(cpu, op, mem_ld64(cpu, op_lin(cpu, op, 8, false)));
+	mmx_check(cpu);
+	v = mem_ld64(cpu, op_lin(cpu, op, 8, false));
+	mmx_enter(cpu);
+	cvtpi2ps_run(cpu, op, v);
 	OP_NEXT;
 }
 

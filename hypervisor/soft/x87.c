@@ -169,18 +169,27 @@ X87_HOST_MEM(host_ftst, "ftst", struct x87_reg)
 
 #define X87_UNORDERED (X87_C0 | X87_C2 | X87_C3)
 
-/* Compares ST(0) with *src (NULL: an empty register) and sets C3, C2, C0; false when an unmasked exception came up. */
+/*
+ * Compares ST(0) with *src (NULL: an empty register) and sets C3, C2, C0, which an unmasked invalid operand leaves
+ * alone (SDM vol. 2, FCOM). False when an unmasked exception came up.
+ */
 static bool compare(struct fpu_state *f, const struct op *op, x87_host_fn fn, const void *src)
 {
 	struct x87_reg r = x87_get(f, 0);
+	uint16_t sw;
 
 	if (unlikely(!src || x87_empty(f, 0))) {
-		if (!x87_stack_fault(f, op, false))
-			return false;
+		bool masked = x87_stack_fault(f, op, false);
+
 		f->sw |= X87_UNORDERED;
-		return true;
+		return masked;
 	}
-	return x87_take(f, op, fn(f->cw, &r, src), X87_UNORDERED);
+	sw = fn(f->cw, &r, src);
+	x87_take(f, op, sw, 0);
+	if (sw & ~f->cw & X87_IE)
+		return false;
+	f->sw = (uint16_t)((f->sw & ~X87_UNORDERED) | (sw & X87_UNORDERED));
+	return !(sw & ~f->cw & X87_DE);
 }
 
 static void compare_reg(struct cpu *cpu, const struct op *op, x87_host_fn fn, unsigned i, unsigned pops)
@@ -240,19 +249,24 @@ static const struct x87_forms fcomp_forms = { .reg = fcomp_reg, .m32 = fcomp_m32
 static const struct x87_forms ficom_forms = { .m16 = ficom_m16, .m32 = ficom_m32 };
 static const struct x87_forms ficomp_forms = { .m16 = ficomp_m16, .m32 = ficomp_m32 };
 
-/* FCOMI and the like: the result goes to ZF, PF, CF; OF, SF and AF are cleared; C3, C2, C0 stay. */
+/*
+ * FCOMI and the like: the result goes to ZF, PF, CF; OF, SF and AF are cleared; the condition codes stay, but for C1
+ * after a stack fault. An unmasked invalid operand leaves the flags alone, a stack fault does not.
+ */
 static void compare_flags(struct cpu *cpu, const struct op *op, x87_host_fn fn, bool pop)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 	struct x87_reg s = x87_get(f, op->r1);
-	uint16_t before = f->sw, cc;
+	bool full = !x87_empty(f, 0) && !x87_empty(f, op->r1), done;
+	uint16_t keep = full ? X87_CC : X87_UNORDERED, before = f->sw, cc;
 
-	if (!compare(f, op, fn, x87_empty(f, op->r1) ? NULL : &s))
-		return;
+	done = compare(f, op, fn, full ? &s : NULL);
 	cc = f->sw;
-	f->sw = (uint16_t)((cc & ~X87_UNORDERED) | (before & X87_UNORDERED));
+	f->sw = (uint16_t)((cc & ~keep) | (before & keep));
+	if (full && (f->sw & ~f->cw & X87_IE))
+		return;
 	flags_set_arith(cpu, (cc & X87_C3 ? FL_ZF : 0) | (cc & X87_C2 ? FL_PF : 0) | (cc & X87_C0 ? FL_CF : 0));
-	if (pop)
+	if (done && pop)
 		x87_pop(f);
 }
 
@@ -296,7 +310,7 @@ static void fld_reg(struct cpu *cpu, const struct op *op)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 
-	if (x87_empty(f, 7) && x87_empty(f, op->r0)) {
+	if (x87_empty(f, op->r0)) {
 		if (x87_stack_fault(f, op, false))
 			x87_push(f, x87_default_nan);
 		OP_NEXT;
@@ -334,6 +348,18 @@ static void fstp_reg(struct cpu *cpu, const struct op *op)
 	OP_NEXT;
 }
 
+/* FSTP ST(i) in an encoding of its own, which only pops when ST(0) is empty. */
+static void fstpnce(struct cpu *cpu, const struct op *op)
+{
+	struct fpu_state *f = x87_begin(cpu, op);
+
+	x87_clear_c1(f);
+	if (!x87_empty(f, 0))
+		x87_set(f, op->r0, x87_get(f, 0));
+	x87_pop(f);
+	OP_NEXT;
+}
+
 static void fxch(struct cpu *cpu, const struct op *op)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
@@ -356,7 +382,6 @@ static void fcmov(struct cpu *cpu, const struct op *op)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 
-	x87_clear_c1(f);
 	if (x87_empty(f, 0) || x87_empty(f, op->r1)) {
 		if (x87_stack_fault(f, op, false))
 			x87_set(f, 0, x87_default_nan);
@@ -447,7 +472,7 @@ static const struct binding x87_rows[] = {
 	ROW_X87_FORMS(FLD, fld_forms),
 	ROW_X87_FORMS(FST, fst_forms),
 	ROW_X87_FORMS(FSTP, fstp_forms),
-	ROW_X87(FSTPNCE, fstp_reg),
+	ROW_X87(FSTPNCE, fstpnce),
 	ROW_X87(FXCH, fxch),
 	ROW_FCMOV(FCMOVB, 0x2),
 	ROW_FCMOV(FCMOVE, 0x4),

@@ -121,7 +121,10 @@ static void fdecstp(struct cpu *cpu, const struct op *op)
 
 static void ffree(struct cpu *cpu, const struct op *op)
 {
-	x87_free(x87_begin(cpu, op), op->r0);
+	struct fpu_state *f = x87_begin(cpu, op);
+
+	x87_clear_c1(f);
+	x87_free(f, op->r0);
 	OP_NEXT;
 }
 
@@ -129,6 +132,7 @@ static void ffreep(struct cpu *cpu, const struct op *op)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 
+	x87_clear_c1(f);
 	x87_free(f, op->r0);
 	x87_pop(f);
 	OP_NEXT;

@@ -111,13 +111,14 @@ static void remainder_run(struct cpu *cpu, const struct op *op, bool nearest)
 			x87_set(f, 0, x87_default_nan);
 		return;
 	}
+	f->sw &= (uint16_t)~X87_C2;
 	if (bad(a) || bad(b)) {
-		if (x87_take(f, op, host_fadd(f->cw, &out, &b) & X87_FLAGS, X87_C2))
+		if (x87_take(f, op, host_fadd(f->cw, &out, &b) & X87_FLAGS, 0))
 			x87_set(f, 0, out);
 		return;
 	}
 	if (x87_is_inf(a) || x87_is_zero(b)) {
-		if (x87_take(f, op, X87_IE, X87_C2))
+		if (x87_take(f, op, X87_IE, 0))
 			x87_set(f, 0, x87_default_nan);
 		return;
 	}

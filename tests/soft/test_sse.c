@@ -117,6 +117,8 @@ static bool comparable(const ZydisDecodedInstruction *ins)
 	case ZYDIS_MNEMONIC_RSQRTSS:
 		return false;
 	default:
+		if (ins->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS && ins->raw.modrm.mod != 3)
+			return false; /* on AMD it does not make the MMX registers current */
 		return ins->meta.category != ZYDIS_CATEGORY_PREFETCH;
 	}
 }
@@ -395,6 +397,8 @@ static int fault_with(const char *bytes, size_t n, uint64_t cr0, uint64_t cr4, u
 #define PADDB_MMX  "\x0f\xfc\xc1", 3
 #define PSHUFB_MMX "\x0f\x38\x00\xc1", 4
 #define CVTPI2PS   "\x0f\x2a\xc1", 3
+#define CVTPI2PS_M "\x0f\x2a\x06", 3
+#define CVTPI2PD_M "\x66\x0f\x2a\x06", 4
 #define MOVSD_MEM  "\xf2\x0f\x10\x06", 4
 #define EMMS	   "\x0f\x77", 2
 
@@ -425,6 +429,29 @@ START_TEST(alignment)
 	ck_assert_int_eq(fault_with(MOVUPS_MEM, 0, on, 1), SIL_NO_FAULT);
 	ck_assert_int_eq(fault_with(MOVSD_MEM, 0, on, 1), SIL_NO_FAULT);
 	ck_assert_int_eq(fault_with("\x66\x0f\x3a\x63\x06\x00", 6, 0, on, 1), SIL_NO_FAULT); /* PCMPISTRI */
+}
+END_TEST
+
+static int mmx_tag_after(const char *bytes, size_t n)
+{
+	static struct sil_state in, out;
+
+	memset(&in, 0, sizeof(in));
+	in.fx[24] = 0x80;
+	in.fx[25] = 0x1f;
+	run_one(bytes, n, &in, &out);
+	return out.fx[4];
+}
+
+/* SDM vol. 2: CVTPI2PS makes the MMX registers current in both forms, CVTPI2PD only in the register form. */
+START_TEST(mmx_transition)
+{
+	ck_assert_int_eq(mmx_tag_after(CVTPI2PS), 0xff);
+	ck_assert_int_eq(mmx_tag_after(CVTPI2PS_M), 0xff);
+	ck_assert_int_eq(mmx_tag_after(CVTPI2PD_M), 0);
+	ck_assert_int_eq(mmx_tag_after(EMMS), 0);
+	ck_assert_int_eq(mmx_tag_after(PADDB_MMX), 0xff);
+	ck_assert_int_eq(mmx_tag_after(ADDPS_MEM), 0);
 }
 END_TEST
 
@@ -482,6 +509,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, estimate_special);
 	tcase_add_test(tc, availability);
 	tcase_add_test(tc, alignment);
+	tcase_add_test(tc, mmx_transition);
 	tcase_add_test(tc, unmasked_without_osxmmexcpt);
 	tcase_add_test(tc, host_mxcsr);
 }

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Every x87 instruction form against the host CPU, with random stacks, control words and pending exceptions; and the
+ * transcendental functions, which do not come from the host, within one unit in the last place.
+ */
+#include <math.h>
+
+#include "hypervisor/soft/x87.h"
+#include "tests/soft/silicon.h"
+#include "tests/unit.h"
+
+static uint64_t random_mant(void)
+{
+	static const uint64_t edges[] = {
+		0x8000000000000000, 0xffffffffffffffff, 0x8000000000000001, 0xc000000000000000, 0xfffff00000000000,
+		0xfffffffffffff800, 0xffffff0000000000, 0xffffff8000000000, 0x8000008000000000, 0x8000000000000400,
+	};
+
+	return sil_below(2) ? edges[sil_below(10)] : sil_random() | X87_INT_BIT;
+}
+
+static struct x87_reg random_value(void)
+{
+	static const struct x87_reg special[] = {
+		{ 0, 0 },
+		{ X87_INT_BIT, 0x7fff },
+		{ 0xc000000000000000, 0x7fff },
+		{ 0xa000000000000000, 0x7fff },
+		{ 0xffffffffffffffff, 0x7fff },
+		{ 1, 0 },
+		{ 0x7fffffffffffffff, 0 },
+		{ X87_INT_BIT, 0 }, /* pseudo-denormal */
+		{ X87_INT_BIT, 1 },
+		{ 0xffffffffffffffff, 0x7ffe },
+		{ 0, 0x7fff },			/* pseudo-infinity */
+		{ 0x4000000000000000, 0x3fff }, /* unnormal */
+		{ X87_INT_BIT, 0x3fff },
+		{ X87_INT_BIT, 0x403e }, /* 2^63 */
+		{ X87_INT_BIT, 0x403d },
+		{ 0xde0b6b3a763fffff, 0x403a }, /* 10^18 and its neighbours */
+		{ 0xde0b6b3a76400000, 0x403a },
+		{ 0x8000000000000000, 0x3ffe },
+		{ 0xc000000000000000, 0x3fff },
+		{ 0xa000000000000000, 0x4000 },
+	};
+	struct x87_reg v;
+
+	switch (sil_below(5)) {
+	case 0:
+		v = special[sil_below(20)];
+		break;
+	case 1:
+		v = (struct x87_reg){ random_mant(), (uint16_t)(1 + sil_below(0x7ffe)) };
+		break;
+	case 2: /* where results of conversions to float and double are tiny or huge */
+		v = (struct x87_reg){ random_mant(),
+				      (uint16_t)(0x3fff + (sil_below(2) ? -1 : 1) *
+								  (sil_below(2) ? 120 + (int)sil_below(40)
+										: 1015 + (int)sil_below(70))) };
+		break;
+	default:
+		v = (struct x87_reg){ random_mant(), (uint16_t)(0x3fff - 40 + sil_below(110)) };
+	}
+	v.exp ^= (uint16_t)(sil_below(2) << 15);
+	return v;
+}
+
+/* Memory operands: something for every size. */
+static void random_memory(uint8_t *mem)
+{
+	struct x87_reg v = random_value();
+	uint64_t bits;
+	double d;
+	float f;
+
+	memcpy(mem, &v.mant, 8);
+	memcpy(mem + 8, &v.exp, 2);
+	switch (sil_below(5)) {
+	case 0:
+		bits = sil_random();
+		break;
+	case 1: /* double of any size */
+		bits = sil_random() & (sil_below(2) ? ~0ull : 0xbfffffffffffffff);
+		break;
+	case 2:
+		d = (double)(int64_t)sil_random() / 3;
+		f = (float)d;
+		memcpy(&bits, sil_below(2) ? (void *)&d : (void *)&f, sil_below(2) ? 8 : 4);
+		memcpy(mem, &f, 4);
+		memcpy(mem + 4, &f, 4);
+		return;
+	case 3: {
+		static const uint64_t edges[] = { 0,
+						  0x8000000000000000,
+						  0x7f8000007f800001,
+						  0x7ff0000000000001,
+						  0xfff8000000000000,
+						  0x0000000000000001,
+						  0x8000000080000001,
+						  0x7fffffffffffffff,
+						  0x000fffffffffffff,
+						  0x00000000807fffff };
+
+		bits = edges[sil_below(10)];
+		break;
+	}
+	default:
+		return; /* the 80-bit value */
+	}
+	memcpy(mem, &bits, 8);
+}
+
+static void random_state(struct sil_state *s, bool pending)
+{
+	uint16_t cw = (uint16_t)(0x40 | (sil_below(4) ? 0x3f : sil_below(64)) | sil_below(4) << 10 |
+				 (sil_below(2) ? 3 : sil_below(4)) << 8);
+	uint16_t sw = (uint16_t)(sil_random() & (X87_CC | X87_TOP | X87_SF | X87_FLAGS));
+
+	if (!pending)
+		sw &= (uint16_t) ~(~cw & X87_FLAGS);
+	else if (sw & ~cw & X87_FLAGS)
+		sw |= X87_ES | X87_B;
+	memset(s, 0, sizeof(*s));
+	memcpy(s->fx, &cw, 2);
+	memcpy(s->fx + 2, &sw, 2);
+	s->fx[4] = (uint8_t)(sil_below(3) ? 0xff << (sil_below(3)) : (int)sil_random());
+	if (sil_below(3)) { /* ST(7) empty: room to push */
+		unsigned top = (sw >> 11) & 7;
+
+		s->fx[4] |= (uint8_t)sil_random();
+		s->fx[4] &= (uint8_t) ~(1u << ((top + 7) & 7));
+	}
+	s->fx[24] = 0x80;
+	s->fx[25] = 0x1f;
+	for (unsigned i = 0; i < 8; i++) {
+		struct x87_reg v = random_value();
+
+		memcpy(s->fx + 32 + 16 * i, &v.mant, 8);
+		memcpy(s->fx + 40 + 16 * i, &v.exp, 2);
+	}
+	random_memory(s->mem);
+	for (unsigned i = 0; i < 16; i++)
+		s->gpr[i] = sil_random();
+	s->flags = sil_random() & SIL_FLAGS;
+}
+
+static bool is_transcendental(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_FSIN:
+	case ZYDIS_MNEMONIC_FCOS:
+	case ZYDIS_MNEMONIC_FSINCOS:
+	case ZYDIS_MNEMONIC_FPTAN:
+	case ZYDIS_MNEMONIC_FPATAN:
+	case ZYDIS_MNEMONIC_F2XM1:
+	case ZYDIS_MNEMONIC_FYL2X:
+	case ZYDIS_MNEMONIC_FYL2XP1:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Images in memory with pointers and reserved fields, and instructions whose operand would be random there. */
+static bool has_image(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_FNSTENV || m == ZYDIS_MNEMONIC_FNSAVE;
+}
+
+static bool skipped(const ZydisDecodedInstruction *ins, const struct sil_state *in)
+{
+	/* Digits above 9 are undefined. */
+	if (ins->mnemonic == ZYDIS_MNEMONIC_FBLD) {
+		for (unsigned i = 0; i < 18; i++)
+			if ((in->mem[i / 2] >> (4 * (i & 1)) & 15) > 9)
+				return true;
+	}
+	return false;
+}
+
+/* The pointers in an image of FNSTENV or FNSAVE with 32-bit fields; here AMD and Intel differ. */
+static void forget_pointers(struct sil_state *s, unsigned operand_width)
+{
+	memset(s->mem + (operand_width == 16 ? 6 : 12), 0, operand_width == 16 ? 8 : 16);
+}
+
+/* Intel: an unmasked invalid operand leaves the condition codes or flags of a comparison alone. AMD sets them. */
+static void forgive_codes(const ZydisDecodedInstruction *ins, struct sil_state *a, struct sil_state *b)
+{
+	uint16_t sw;
+
+	memcpy(&sw, a->fx + 2, 2);
+	if (!(sw & X87_ES) || (a->fx[0] & X87_IE) || strstr(ZydisMnemonicGetString(ins->mnemonic), "com") == NULL)
+		return;
+	a->fx[3] = (uint8_t)((a->fx[3] & ~0x45) | (b->fx[3] & 0x45));
+	a->flags = b->flags;
+}
+
+static void check_form(const uint8_t *bytes, size_t n, unsigned rounds, const char **seen)
+{
+	static struct sil_state in, host, soft;
+	ZydisDecoder decoder;
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT];
+	struct op op;
+	char why[200];
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	memset(&op, 0, sizeof(op));
+	if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, bytes, n, &ins, opnd)) || is_transcendental(ins.mnemonic))
+		return;
+	ck_assert_int_eq(decode_op(bytes, n, MODE_64, 0, &op), DECODE_OK);
+	sil_native_build(bytes, n);
+	*seen = ZydisMnemonicGetString(ins.mnemonic);
+	for (unsigned i = 0; i < rounds; i++) {
+		random_state(&in, i % 8 == 0);
+		if (skipped(&ins, &in))
+			continue;
+		sil_native_run(&in, &host);
+		sil_soft_run(&op, &in, &soft);
+		if (soft.fault == VEC_MF) /* SIGFPE for both */
+			soft.fault = VEC_XM;
+		if (has_image(ins.mnemonic)) {
+			forget_pointers(&host, ins.operand_width);
+			forget_pointers(&soft, ins.operand_width);
+		}
+		forgive_codes(&ins, &host, &soft);
+		sil_normalise(&host);
+		sil_normalise(&soft);
+		if (sil_differ(&host, &soft, why, sizeof(why)))
+			ck_abort_msg("%s: %s; %s", *seen, why, sil_describe(bytes, n, &in));
+	}
+}
+
+/* Forms with first byte D8 + _i. */
+START_TEST(opcode)
+{
+	uint8_t bytes[3] = { 0x66, (uint8_t)(0xd8 + _i), 0 };
+	const char *seen = NULL;
+
+	sil_native_init();
+	sil_cpu();
+	for (unsigned reg = 0; reg < 8; reg++) {
+		bytes[2] = (uint8_t)(reg << 3 | 6); /* [RSI] */
+		check_form(bytes + 1, 2, 1000, &seen);
+		check_form(bytes, 3, 100, &seen);
+	}
+	for (unsigned modrm = 0xc0; modrm < 0x100; modrm++) {
+		bytes[2] = (uint8_t)modrm;
+		check_form(bytes + 1, 2, 400, &seen);
+	}
+	ck_assert_ptr_nonnull(seen);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_loop_test(tc, opcode, 0, 8);
+}
+
+UNIT_MAIN("x87", add_tests)
