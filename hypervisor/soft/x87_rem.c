@@ -111,7 +111,6 @@ static void remainder_run(struct cpu *cpu, const struct op *op, bool nearest)
 			x87_set(f, 0, x87_default_nan);
 		return;
 	}
-	f->sw &= (uint16_t)~X87_C2;
 	if (bad(a) || bad(b)) {
 		if (x87_take(f, op, host_fadd(f->cw, &out, &b) & X87_FLAGS, 0))
 			x87_set(f, 0, out);

@@ -45,8 +45,6 @@ static u128 round_mant(uint16_t cw, u128 m, unsigned keep, bool neg, unsigned *f
 {
 	u128 top = keep ? m >> (128 - keep) : 0, low = m << keep;
 
-	if (low)
-		*flags |= X87_PE;
 	if (!round_up(cw, neg, low >> 127, low << 1))
 		return top;
 	*flags |= X87_C1;
@@ -63,10 +61,10 @@ static unsigned overflow(uint16_t cw, bool neg, struct x87_reg *out)
 	return X87_OE | X87_PE | (inf ? X87_C1 : 0);
 }
 
-/* Rounds to a register value; returns exceptions and C1. P is left out when v is exactly representable. */
+/* Rounds to a register value; returns exceptions and C1. Silicon calls every result inexact, 2 = log2(4) too. */
 static unsigned round_big(uint16_t cw, struct big v, struct x87_reg *out)
 {
-	unsigned flags = 0, tiny_flags = 0;
+	unsigned flags = X87_PE, tiny_flags = X87_PE;
 	u128 m = round_mant(cw, v.m, 64, v.neg, &flags);
 	int e = v.e + X87_EXP_BIAS;
 
@@ -86,7 +84,7 @@ static unsigned round_big(uint16_t cw, struct big v, struct x87_reg *out)
 		e = v.e + X87_EXP_BIAS;
 		out->mant = (uint64_t)round_mant(cw, v.m, 63 + e > 0 ? (unsigned)(63 + e) : 0, v.neg, &tiny_flags);
 		out->exp |= out->mant >> 63;
-		return tiny_flags & X87_PE ? tiny_flags | X87_UE : tiny_flags;
+		return tiny_flags | X87_UE;
 	} else if (e < 1) {
 		flags |= X87_UE;
 		e += 0x6000;
@@ -205,14 +203,6 @@ static bool trig_operand(struct fpu_state *f, const struct op *op, bool push, st
 	return true;
 }
 
-/* Flags of a result that is inexact although its cut-off significand may look exact. */
-static unsigned inexact(uint16_t cw, struct big v, struct x87_reg *out)
-{
-	unsigned flags = round_big(cw, v, out) | X87_PE;
-
-	return x87_exp(*out) == 0 ? flags | X87_UE : flags;
-}
-
 static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(struct angle), struct x87_reg at_zero)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
@@ -226,7 +216,7 @@ static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(stru
 		r = at_zero;
 		r.exp |= r.mant ? 0 : v.exp;
 	} else {
-		flags |= inexact(f->cw, fn(reduce(v)), &r);
+		flags |= round_big(f->cw, fn(reduce(v)), &r);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, r);
@@ -257,8 +247,8 @@ static void fsincos(struct cpu *cpu, const struct op *op)
 	if (!x87_is_zero(v)) {
 		struct angle a = reduce(v);
 
-		flags |= inexact(f->cw, sine(a), &s) & ~X87_C1;
-		flags |= inexact(f->cw, cosine(a), &c);
+		flags |= round_big(f->cw, sine(a), &s) & ~X87_C1;
+		flags |= round_big(f->cw, cosine(a), &c);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, s);
@@ -279,7 +269,7 @@ static void fptan(struct cpu *cpu, const struct op *op)
 	if (!x87_is_zero(v)) {
 		struct angle a = reduce(v);
 
-		flags |= inexact(f->cw, big_div(sine(a), cosine(a)), &t);
+		flags |= round_big(f->cw, big_div(sine(a), cosine(a)), &t);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, t);
@@ -300,11 +290,11 @@ static unsigned f2xm1_value(const struct fpu_state *f, struct x87_reg v, struct 
 			out->exp = 0x8000 | X87_EXP_BIAS; /* -1 */
 		else if (x87_exp(v) == X87_EXP_BIAS && v.mant == X87_INT_BIT && x87_sign(v))
 			out->exp = 0x8000 | (X87_EXP_BIAS - 1); /* -1/2 */
-		return 0;
+		return x87_is_inf(v) ? 0 : X87_PE;
 	}
 	if (denormal_flag(v) & ~f->cw)
 		return X87_DE;
-	return denormal_flag(v) | inexact(f->cw, big_expm1(big_mul(to_big(v), BIG_LN2)), out);
+	return denormal_flag(v) | round_big(f->cw, big_expm1(big_mul(to_big(v), BIG_LN2)), out);
 }
 
 static void f2xm1(struct cpu *cpu, const struct op *op)
@@ -370,8 +360,8 @@ static unsigned times_limit(struct x87_reg y, bool log_inf, bool log_neg, struct
 	return x87_is_inf(y) ? invalid(out) : zero(neg, out);
 }
 
-/* y times a logarithm that is neither zero nor infinite; `exact`: it is an integer. */
-static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct big log, bool exact, struct x87_reg *out)
+/* y times a logarithm that is neither zero nor infinite. */
+static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct big log, struct x87_reg *out)
 {
 	struct big r;
 
@@ -380,7 +370,7 @@ static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct bi
 	if (x87_is_zero(y))
 		return zero(x87_sign(y) ^ log.neg, out);
 	r = big_mul(to_big(y), log);
-	return exact ? round_big(f->cw, r, out) : inexact(f->cw, r, out);
+	return round_big(f->cw, r, out);
 }
 
 static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out)
@@ -389,8 +379,9 @@ static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct 
 	struct big v = to_big(x);
 
 	if (x87_is_zero(x)) {
-		flags |= times_limit(y, true, true, out);
-		return x87_is_inf(y) || x87_is_zero(y) ? flags : flags | X87_ZE;
+		unsigned invalid_flag = times_limit(y, true, true, out);
+
+		return x87_is_inf(y) || x87_is_zero(y) ? invalid_flag : X87_ZE;
 	}
 	if (x87_sign(x))
 		return invalid(out);
@@ -400,7 +391,7 @@ static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct 
 		return flags | times_limit(y, false, false, out);
 	if (flags & ~f->cw)
 		return flags;
-	return flags | times_log(f, y, big_log2(v), v.m == (u128)1 << 127, out);
+	return flags | times_log(f, y, big_log2(v), out);
 }
 
 static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out)
@@ -418,7 +409,7 @@ static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struc
 		return flags;
 	/* Near 1 nothing may be lost by the addition. */
 	log = v.e < -2 ? big_log2_1p(v) : big_log2(big_add(big_int(1), v));
-	return flags | times_log(f, y, log, false, out);
+	return flags | times_log(f, y, log, out);
 }
 
 /* A multiple of pi / 4, when an operand is zero or infinite. */
@@ -430,7 +421,7 @@ static unsigned quarter_pi(const struct fpu_state *f, unsigned n, bool neg, stru
 		return zero(neg, out);
 	v.e -= 2;
 	v.neg = neg;
-	return inexact(f->cw, v, out);
+	return round_big(f->cw, v, out);
 }
 
 static unsigned fpatan_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out)
@@ -446,7 +437,7 @@ static unsigned fpatan_value(const struct fpu_state *f, struct x87_reg y, struct
 		return flags | quarter_pi(f, x87_sign(x) ? 4 : 0, neg, out);
 	if (x87_is_zero(x))
 		return flags | quarter_pi(f, 2, neg, out);
-	return flags | inexact(f->cw, big_atan2(to_big(y), to_big(x)), out);
+	return flags | round_big(f->cw, big_atan2(to_big(y), to_big(x)), out);
 }
 
 static void fyl2x(struct cpu *cpu, const struct op *op)
