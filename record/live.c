@@ -458,7 +458,7 @@ static bool live_has_sources(const struct live *l)
 		if (!l->src[i].ended && live_fd_of(l, i) >= 0)
 			return true;
 	}
-	return l->cfg.hooks.inputs != NULL;
+	return l->cfg.hooks.waits;
 }
 
 /*
@@ -507,7 +507,10 @@ static void live_add_digest(struct live *l, uint64_t now, uint64_t count)
 		live_add(l, INPUT_DIGEST);
 }
 
-/* First sync point: the generator's seed and where virtual time starts. */
+/*
+ * First sync point: the generator's seed and where virtual time starts. A resumed machine has both, and must go on as
+ * it would have without the interruption.
+ */
 static void live_begin(struct live *l, uint64_t count)
 {
 	uint64_t now = machine_now(l->m);
@@ -516,10 +519,13 @@ static void live_begin(struct live *l, uint64_t count)
 	l->started = true;
 	l->mono_base = mono_ns() - now;
 	live_busy_from_here(l, count);
-	in = live_add(l, INPUT_SEED);
-	in->data = l->cfg.seed;
-	in->len = sizeof(l->cfg.seed);
-	live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : CLOCK_RATE_ONE);
+	if (!l->cfg.resumed || l->cfg.reseed) {
+		in = live_add(l, INPUT_SEED);
+		in->data = l->cfg.seed;
+		in->len = sizeof(l->cfg.seed);
+	}
+	if (!l->cfg.resumed)
+		live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : CLOCK_RATE_ONE);
 	if (l->cfg.epoch_ns)
 		l->next_epoch = now - now % l->cfg.epoch_ns + l->cfg.epoch_ns;
 	if (l->cfg.digest_count)

@@ -46,11 +46,15 @@ struct live_hooks {
 	bool (*wants_sync)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */
 	void (*pace)(void *ctx, struct machine *m);
+	/* inputs() may have something later, announced by live_wake(): a guest in HLT without a timer waits for it. */
+	bool waits;
 };
 
 struct live_config {
 	enum live_clock clock;
 	uint8_t seed[32]; /* first seed of the generator; the caller fills it from getrandom() or zeroes */
+	bool resumed;	  /* the machine ran before: it keeps its time, and its generator unless `reseed` */
+	bool reseed;
 	struct nic *nic[MACHINE_NICS];
 	struct live_console *console[MACHINE_CONSOLES];
 	struct live_console *debug; /* where the debug console's output goes, or NULL */

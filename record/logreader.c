@@ -180,6 +180,15 @@ const char *log_reader_cut(const struct log_reader *r)
 
 /* ---- frames ---- */
 
+/* Whether the file's last bytes are a trailer: then it has its end, and what looks cut short is damaged. */
+static bool reader_has_trailer(struct log_reader *r)
+{
+	uint8_t t[LOG_TRAILER];
+
+	return r->size >= r->start + LOG_TRAILER && reader_read(r, r->size - LOG_TRAILER, t, sizeof(t), NULL) == 0 &&
+	       !memcmp(t, LOG_TRAILER_MAGIC, 8);
+}
+
 static int reader_cut_here(struct log_reader *r, const char *where)
 {
 	snprintf(r->cut, sizeof(r->cut),
@@ -237,6 +246,8 @@ static int frame_header(struct log_reader *r, struct log_frame_header *h, struct
 	if (h->raw > LOG_FRAME_MAX || h->stored > h->raw || h->zero || h->flags & ~LOG_FRAME_ZSTD || !h->kind ||
 	    h->kind >= LOG_KIND_END_)
 		return frame_damaged(r, "its header is damaged", err);
+	if (left < sizeof(*h) + h->stored && reader_has_trailer(r))
+		return frame_damaged(r, "is longer than the rest of the file", err);
 	if (left < sizeof(*h) + h->stored)
 		return reader_cut_here(r, "inside");
 	return 1;
@@ -335,29 +346,51 @@ static int add_mark(struct log_reader *r, const struct log_mark *m)
 	return 0;
 }
 
-/* Reads the whole log: slower than an index, but it needs none and believes nothing that is not checked. */
+static int checkpoint_mark(struct log_reader *r, const struct log_frame *f, struct log_mark *m, struct err *err)
+{
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+
+	m->record = rd_varint(&in);
+	m->count = rd_varint(&in);
+	m->ns = rd_varint(&in);
+	if (in.bad || r->nmarks == MARKS_MAX)
+		return err_set(err, EBADMSG, "log '%s': the checkpoint at offset %" PRIu64 " is damaged", r->path,
+			       f->offset);
+	return 0;
+}
+
+/*
+ * Reads the whole log: slower than an index, but it needs none and believes nothing that is not checked. A checkpoint
+ * counts when something comes after its pages and disks: then they are complete.
+ */
 static int scan_marks(struct log_reader *r, struct err *err)
 {
+	struct log_mark mark = { 0 };
+	bool open = false;
 	struct log_frame f;
 	int ret;
 
 	log_reader_seek(r, NULL, err);
 	for (;;) {
-		struct log_mark m = { .offset = r->offset, .chain = r->chain, .seq = r->seq };
-		struct rd in;
+		struct log_mark here = { .offset = r->offset, .chain = r->chain, .seq = r->seq };
 
 		ret = log_reader_next(r, &f, err);
-		if (ret <= 0)
+		if (ret < 0 || (ret == 0 && !r->indexed))
 			return ret;
+		if (open && (ret == 0 || (f.kind != LOG_PAGES && f.kind != LOG_DISK))) {
+			if (add_mark(r, &mark) < 0)
+				return err_set(err, ENOMEM, "out of memory");
+			open = false;
+		}
+		if (ret == 0)
+			return 0;
 		if (f.kind != LOG_STATE)
 			continue;
-		in = (struct rd)RD_INIT(f.raw, f.raw_len);
-		m.record = rd_varint(&in);
-		m.count = rd_varint(&in);
-		m.ns = rd_varint(&in);
-		if (in.bad || r->nmarks == MARKS_MAX || add_mark(r, &m) < 0)
-			return err_set(err, EBADMSG, "log '%s': the checkpoint at offset %" PRIu64 " is damaged",
-				       r->path, m.offset);
+		ret = checkpoint_mark(r, &f, &here, err);
+		if (ret < 0)
+			return ret;
+		mark = here;
+		open = true;
 	}
 }
 
@@ -366,7 +399,7 @@ static bool index_marks(struct log_reader *r)
 {
 	uint8_t t[LOG_TRAILER];
 	struct log_frame_header h;
-	struct log_frame f;
+	struct log_frame f = { 0 };
 	struct rd in;
 
 	if (r->size < r->start + LOG_TRAILER + sizeof(h) ||

@@ -14,14 +14,18 @@ static int stream_end(struct logstream *s, const struct log_frame *f, struct err
 {
 	struct rd in = RD_INIT(f->raw, f->raw_len);
 
+	s->has_end = false;
 	s->end.end = rd_u8(&in);
 	s->end.exit_code = rd_u8(&in);
 	s->end.record = rd_varint(&in);
 	s->end.count = rd_varint(&in);
+	s->end.in_rep = rd_u8(&in) != 0;
+	s->end.rip = rd_u64(&in);
+	s->end.rcx = rd_varint(&in);
 	s->end.digest = rd_u64(&in);
-	if (in.bad || rd_left(&in))
-		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": the end has a wrong length",
-			       f->seq, f->offset);
+	if (in.bad || rd_left(&in) || s->end.end > MACHINE_FAILED || s->end.count == UINT64_MAX)
+		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": the end is damaged", f->seq,
+			       f->offset);
 	s->has_end = true;
 	return 0;
 }
@@ -114,32 +118,77 @@ static int restore_state(struct logstream *s, struct machine *m, const struct lo
 
 typedef int (*disk_import_fn)(void *ctx, unsigned disk, const uint8_t *data, size_t len, struct err *err);
 
-/* The frames of one checkpoint; state and disks only of the last one. */
-static int restore_mark(struct logstream *s, struct machine *m, const struct log_mark *mark, bool last,
-			disk_import_fn import, void *ctx, struct err *err)
+/* Restoring one checkpoint. */
+struct restore {
+	struct logstream *s;
+	struct machine *m;
+	disk_import_fn import;
+	void *ctx;
+	bool last;	 /* of the list: only its state and disks count */
+	struct buf blob; /* a disk's changes, from the pieces so far */
+	int disk;	 /* whose, or -1 */
+};
+
+/* As many as a disk's changes can be: all of it, and a few bytes for each block. */
+static uint64_t blob_max(const struct machine *m, unsigned disk)
 {
+	return machine_get_config(m)->disk_sectors[disk] * 513 + 65536;
+}
+
+static int restore_disk(struct restore *t, const struct log_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+	unsigned disk = rd_u8(&in), last = rd_u8(&in);
+
+	if (in.bad || last > 1 || disk >= machine_get_config(t->m)->ndisks || (t->disk >= 0 && (int)disk != t->disk) ||
+	    t->blob.len + rd_left(&in) > blob_max(t->m, disk))
+		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": damaged changes of a disk",
+			       f->seq, f->offset);
+	buf_put(&t->blob, in.p, rd_left(&in));
+	if (t->blob.bad)
+		return err_set(err, ENOMEM, "out of memory");
+	t->disk = (int)disk;
+	if (!last)
+		return 0;
+	t->disk = -1;
+	if (t->last && t->import && t->import(t->ctx, disk, t->blob.data, t->blob.len, err) < 0)
+		return -err->code;
+	buf_clear(&t->blob);
+	return 0;
+}
+
+static int restore_frame(struct restore *t, const struct log_frame *f, struct err *err)
+{
+	if (f->kind == LOG_PAGES)
+		return restore_pages(t->m, f, err);
+	if (f->kind == LOG_DISK)
+		return restore_disk(t, f, err);
+	return t->last ? restore_state(t->s, t->m, f, err) : 0;
+}
+
+/* The frames of one checkpoint; the stream goes on behind them. */
+static int restore_mark(struct restore *t, const struct log_mark *mark, struct err *err)
+{
+	struct log_reader *reader = t->s->reader;
 	struct log_mark here = *mark;
 	struct log_frame f;
-	int ret = log_reader_seek(s->reader, mark, err);
+	int ret = log_reader_seek(reader, mark, err);
 
 	for (unsigned n = 0; ret == 0; n++) {
-		ret = log_reader_next(s->reader, &f, err);
+		ret = log_reader_next(reader, &f, err);
 		if (ret < 0)
 			return ret;
-		if (ret == 0 || (n == 0 && f.kind != LOG_STATE))
+		if (ret == 0 || (f.kind == LOG_STATE) != (n == 0))
 			return err_set(err, EBADMSG, "the checkpoint at offset %" PRIu64 " is not whole", mark->offset);
-		ret = 0;
 		if (n && f.kind != LOG_PAGES && f.kind != LOG_DISK)
 			break;
-		if (f.kind == LOG_PAGES)
-			ret = restore_pages(m, &f, err);
-		else if (f.kind == LOG_STATE && last)
-			ret = restore_state(s, m, &f, err);
-		else if (f.kind == LOG_DISK && last && import && f.raw_len)
-			ret = import(ctx, f.raw[0], f.raw + 1, f.raw_len - 1, err);
-		log_reader_here(s->reader, &here);
+		ret = restore_frame(t, &f, err);
+		log_reader_here(reader, &here);
 	}
-	return ret < 0 ? ret : log_reader_seek(s->reader, &here, err);
+	if (ret >= 0 && t->disk >= 0)
+		return err_set(err, EBADMSG, "the checkpoint at offset %" PRIu64 " lacks changes of disk %d",
+			       mark->offset, t->disk);
+	return ret < 0 ? ret : log_reader_seek(reader, &here, err);
 }
 
 int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk_import_fn import, void *ctx,
@@ -155,8 +204,12 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 	if (index >= n)
 		return err_set(err, ENOENT, "there is no checkpoint %zu: the log has %zu", index, n);
 	memset(mem->base, 0, mem->size);
-	for (size_t i = 0; i <= index && ret == 0; i++)
-		ret = restore_mark(s, m, &mark[i], i == index, import, ctx, err);
+	for (size_t i = 0; i <= index && ret == 0; i++) {
+		struct restore t = { .s = s, .m = m, .import = import, .ctx = ctx, .last = i == index, .disk = -1 };
+
+		ret = restore_mark(&t, &mark[i], err);
+		buf_free(&t.blob);
+	}
 	memset(mem->dirty, 0, mem->pages);
 	mem->engine->ops->memory_written(mem->engine, 0, mem->low_size);
 	if (mem->high_size)

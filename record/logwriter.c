@@ -95,7 +95,8 @@ struct log_writer *log_writer_open(const char *path, const struct log_header *h,
 	}
 	w->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (force ? O_TRUNC : O_EXCL), 0644);
 	if (w->fd < 0) {
-		err_set(err, errno, "cannot create log '%s': %s", path, strerror(errno));
+		err_set(err, errno, "cannot create log '%s': %s%s", path, strerror(errno),
+			errno == EEXIST ? " (--force replaces it)" : "");
 		writer_free(w);
 		return NULL;
 	}

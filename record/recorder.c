@@ -18,6 +18,7 @@
 #define BATCH_NS      500000000ull /* a batch is given to the writer at least this often, in virtual time */
 #define IN_FLIGHT_MAX (64u << 20)  /* the guest waits when more than this is not written yet */
 #define PAGES_A_FRAME 1024
+#define DISK_PIECE    (4u << 20)
 
 /* One frame on its way to the writer. */
 struct chunk {
@@ -42,24 +43,32 @@ struct recorder {
 
 	uint64_t next_checkpoint; /* virtual ns */
 	uint8_t *changed;	  /* one byte a page: written since the last checkpoint */
-	struct input flush;
 
 	pthread_t thread;
 	bool thread_started;
 	struct queue queue;
-	atomic_bool closing, failed;
-	struct err error; /* the writer's; valid when failed */
+	atomic_bool closing, failing, failed;
+	struct err error; /* valid when failed */
 	atomic_uint_fast64_t bytes, frames;
 	struct recorder_stats stats;
 };
 
-/* ---- the writer thread ---- */
+/* ---- failure ---- */
 
-static void writer_fail(struct recorder *r, const struct err *err)
+/* The first failure counts; nothing is written after it. Any thread. */
+static void recorder_fail(struct recorder *r, const struct err *err)
 {
+	bool none = false;
+
+	if (!atomic_compare_exchange_strong(&r->failing, &none, true))
+		return;
 	r->error = *err;
 	atomic_store(&r->failed, true);
+	if (r->cfg.on_failure)
+		r->cfg.on_failure(r->cfg.failure_ctx);
 }
+
+/* ---- the writer thread ---- */
 
 static void writer_chunk(struct recorder *r, struct chunk *c)
 {
@@ -69,13 +78,13 @@ static void writer_chunk(struct recorder *r, struct chunk *c)
 		return;
 	if (c->data.bad) {
 		err_set(&err, ENOMEM, "out of memory for the log");
-		writer_fail(r, &err);
+		recorder_fail(r, &err);
 		return;
 	}
 	if (c->mark)
 		log_writer_mark(r->log, c->record, c->count, c->ns);
 	if (log_writer_frame(r->log, c->kind, c->count, c->data.data, c->data.len, &err) < 0)
-		writer_fail(r, &err);
+		recorder_fail(r, &err);
 	atomic_store(&r->bytes, log_writer_bytes(r->log));
 	atomic_fetch_add(&r->frames, 1);
 }
@@ -111,7 +120,7 @@ static struct chunk *recorder_push(struct recorder *r, enum log_frame_kind kind,
 
 	if (!c) {
 		err_set(&err, ENOMEM, "out of memory for the log");
-		writer_fail(r, &err);
+		recorder_fail(r, &err);
 		buf_clear(data);
 		return NULL;
 	}
@@ -133,6 +142,18 @@ static void recorder_flush(struct recorder *r)
 	codec_restart(&r->codec);
 }
 
+/* A slow disk slows the guest. */
+static void recorder_pace(void *ctx, struct machine *m)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct recorder *r = ctx;
+
+	while (queue_bytes(&r->queue) > IN_FLIGHT_MAX && !atomic_load(&r->failed)) {
+		nanosleep(&ms, NULL);
+		r->stats.waited_ns += 1000000;
+	}
+}
+
 /* ---- checkpoints ---- */
 
 static void recorder_page(void *ctx, uint64_t offset, const void *page, uint64_t hash)
@@ -147,7 +168,10 @@ static bool page_is_zero(const uint8_t *page)
 	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
 }
 
-/* Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. */
+/*
+ * Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. The first checkpoint is full, so that a page
+ * it leaves out is zero.
+ */
 static void checkpoint_pages(struct recorder *r, uint64_t count)
 {
 	const struct memory *mem = machine_memory(r->m);
@@ -162,11 +186,14 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 			continue;
 		r->changed[i] = 0;
 		zero = page_is_zero(page);
+		if (zero && !r->stats.checkpoints)
+			continue;
 		buf_put_varint(&b, i << 1 | zero);
 		if (!zero)
 			buf_put(&b, page, PAGE_SIZE);
 		if (++n == PAGES_A_FRAME) {
 			recorder_send(r, recorder_push(r, LOG_PAGES, count, &b));
+			recorder_pace(r, r->m);
 			n = 0;
 		}
 	}
@@ -175,19 +202,34 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 	buf_free(&b);
 }
 
+/* One disk's changes, in pieces: u8 disk, u8 whether it is the last piece, bytes. */
+static void checkpoint_disk(struct recorder *r, unsigned i, uint64_t count, const struct buf *changes)
+{
+	for (size_t at = 0; at < changes->len;) {
+		size_t n = changes->len - at < DISK_PIECE ? changes->len - at : DISK_PIECE;
+		struct buf b = BUF_INIT;
+
+		buf_put_u8(&b, (uint8_t)i);
+		buf_put_u8(&b, at + n == changes->len);
+		buf_put(&b, changes->data + at, n);
+		recorder_send(r, recorder_push(r, LOG_DISK, count, &b));
+		recorder_pace(r, r->m);
+		at += n;
+	}
+}
+
 static void checkpoint_disks(struct recorder *r, uint64_t count)
 {
 	for (unsigned i = 0; r->cfg.disk_export && i < machine_get_config(r->m)->ndisks; i++) {
 		struct buf b = BUF_INIT;
 		struct err err = ERR_INIT;
 
-		buf_put_u8(&b, (uint8_t)i);
-		if (r->cfg.disk_export(r->cfg.disk_ctx, i, &b, &err) < 0) {
-			log_warn("checkpoint without disk %u: %s", i, err.text);
-			buf_free(&b);
-			continue;
-		}
-		recorder_send(r, recorder_push(r, LOG_DISK, count, &b));
+		if (r->cfg.disk_export(r->cfg.disk_ctx, i, &b, &err) < 0 ||
+		    (b.bad && err_set(&err, ENOMEM, "out of memory for the changes of disk %u", i)))
+			recorder_fail(r, &err);
+		else
+			checkpoint_disk(r, i, count, &b);
+		buf_free(&b);
 	}
 }
 
@@ -257,19 +299,7 @@ static bool recorder_applied(void *ctx, struct machine *m, const struct sync_poi
 		recorder_checkpoint(r, sp);
 	else if (r->batch.len >= BATCH_BYTES || now - r->batch_ns >= BATCH_NS)
 		recorder_flush(r);
-	return !atomic_load(&r->failed);
-}
-
-/* A slow disk slows the guest. */
-static void recorder_pace(void *ctx, struct machine *m)
-{
-	const struct timespec ms = { .tv_nsec = 1000000 };
-	struct recorder *r = ctx;
-
-	while (queue_bytes(&r->queue) > IN_FLIGHT_MAX && !atomic_load(&r->failed)) {
-		nanosleep(&ms, NULL);
-		r->stats.waited_ns += 1000000;
-	}
+	return true;
 }
 
 struct live_hooks recorder_hooks(struct recorder *r)
@@ -310,11 +340,12 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 {
 	struct recorder *r = calloc(1, sizeof(*r));
 
-	if (!r || !(r->changed = calloc(machine_memory(m)->pages, 1))) {
+	if (!r || !(r->changed = malloc(machine_memory(m)->pages))) {
 		free(r);
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
+	memset(r->changed, 1, machine_memory(m)->pages);
 	r->cfg = *config;
 	r->m = m;
 	r->next_checkpoint = config->checkpoint_ns ? machine_now(m) + config->checkpoint_ns : 0;
@@ -333,19 +364,24 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 	return NULL;
 }
 
-/* End: u8 enum machine_end, u8 exit code, varint last record, varint count, u64 digest. */
+/* End: u8 enum machine_end, u8 exit code, varint last record, the landmark, u64 digest. */
 static void recorder_end(struct recorder *r, enum machine_end end)
 {
 	struct engine *e = machine_engine(r->m);
 	struct buf b = BUF_INIT;
+	struct landmark at;
 
 	recorder_flush(r);
+	e->ops->landmark(e, &at);
 	buf_put_u8(&b, (uint8_t)end);
 	buf_put_u8(&b, (uint8_t)machine_exit_code(r->m));
 	buf_put_varint(&b, r->last_record);
-	buf_put_varint(&b, e->ops->count(e));
+	buf_put_varint(&b, at.count);
+	buf_put_u8(&b, at.in_rep);
+	buf_put_u64(&b, at.rip);
+	buf_put_varint(&b, at.in_rep ? at.rcx : 0);
 	buf_put_u64(&b, machine_digest(r->m));
-	recorder_send(r, recorder_push(r, LOG_END, e->ops->count(e), &b));
+	recorder_send(r, recorder_push(r, LOG_END, at.count, &b));
 }
 
 int recorder_close(struct recorder *r, enum machine_end end, struct err *err)

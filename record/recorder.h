@@ -18,10 +18,18 @@ struct recorder_config {
 	const struct log_header *header;
 	bool force;		/* overwrite */
 	uint64_t checkpoint_ns; /* a checkpoint every so much virtual time; 0: none */
-	/* Appends the changes of disk i since the start, as a blob that disk_import of the replayer understands. NULL:
-	 * no disks. 0 or -errno. */
+	/*
+	 * Appends the changes of disk i since the start, as a blob that disk_import of the replayer understands;
+	 * nothing for a disk that cannot change. NULL: no disks. 0 or -errno.
+	 */
 	int (*disk_export)(void *ctx, unsigned i, struct buf *out, struct err *err);
 	void *disk_ctx;
+	/*
+	 * The log cannot go on (disk full): nothing more is recorded and the machine should end; recorder_close() says
+	 * why. Called once, from any thread. May be NULL.
+	 */
+	void (*on_failure)(void *ctx);
+	void *failure_ctx;
 };
 
 /* The machine is in its start state. */

@@ -30,13 +30,29 @@ static const struct codec_record *replay_peek(struct replay *r)
 	return r->rec;
 }
 
-/* After the last record the machine runs to where the recording ended. */
+/* Whether the world ended the recorded machine, rather than the machine itself. */
+static bool ended_by_source(const struct replay_end *end)
+{
+	return end->end == MACHINE_ENDED || end->end == MACHINE_FAILED || end->end == MACHINE_DIVERGED;
+}
+
+/*
+ * After the last record the machine runs to where the recording ended. A machine that ended by itself does so again
+ * before one more instruction has retired.
+ */
 static void replay_until_end(struct replay *r, struct landmark *until)
 {
 	const struct replay_end *end = r->error.code ? NULL : r->stream.end(r->stream.ctx);
 	struct engine *e = machine_engine(r->m);
 
-	*until = (struct landmark){ .count = end ? end->count : e->ops->count(e) };
+	if (!end)
+		*until = (struct landmark){ .count = e->ops->count(e) };
+	else if (ended_by_source(end))
+		*until = (struct landmark){
+			.count = end->count, .in_rep = end->in_rep, .rip = end->rip, .rcx = end->rcx
+		};
+	else
+		*until = (struct landmark){ .count = end->count + 1 };
 }
 
 static void replay_until(void *ctx, struct machine *m, struct landmark *until)
@@ -71,6 +87,15 @@ static bool replay_is_here(const struct codec_record *rec, const struct landmark
 	return false;
 }
 
+/* A kick on the way from the last record to the end must not end the run early. */
+static bool replay_at_end(struct replay *r, const struct landmark *at)
+{
+	const struct replay_end *end = r->error.code ? NULL : r->stream.end(r->stream.ctx);
+
+	return !end || at->count > end->count ||
+	       (at->count == end->count && at->in_rep == end->in_rep && (!at->in_rep || at->rcx == end->rcx));
+}
+
 static enum sync_verdict replay_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
 				     struct sync_point *sp)
 {
@@ -78,10 +103,12 @@ static enum sync_verdict replay_next(void *ctx, struct machine *m, enum sync_rea
 	const struct codec_record *rec = replay_peek(r);
 	char text[200];
 
+	if (atomic_load(&r->stop))
+		return SYNC_END;
 	if (at->count >= r->stop_count && (!rec || rec->sp.at.count > r->stop_count))
 		return SYNC_END;
 	if (!rec)
-		return SYNC_END;
+		return why == SYNC_KICK && !replay_at_end(r, at) ? SYNC_AGAIN : SYNC_END;
 	if (why == SYNC_KICK && at->count < rec->sp.at.count)
 		return SYNC_AGAIN;
 	if (!replay_is_here(rec, at, text, sizeof(text))) {
@@ -144,6 +171,12 @@ const struct input_source *replay_source(struct replay *r)
 	return &r->source;
 }
 
+void replay_stop(struct replay *r)
+{
+	atomic_store(&r->stop, true);
+	machine_kick(r->m);
+}
+
 static int end_differs(struct replay *r, const char *what, struct err *err)
 {
 	struct engine *e = machine_engine(r->m);
@@ -155,29 +188,44 @@ static int end_differs(struct replay *r, const char *what, struct err *err)
 	return -EILSEQ;
 }
 
+/* The machine stands where the recording ended, and ended as it did. */
+static int end_compare(struct replay *r, const struct replay_end *want, enum machine_end end, struct err *err)
+{
+	struct engine *e = machine_engine(r->m);
+	char text[160];
+
+	if (end != (ended_by_source(want) ? MACHINE_ENDED : want->end) || e->ops->count(e) != want->count) {
+		snprintf(text, sizeof(text), "the recorded machine ended otherwise (%d) at count %" PRIu64 ", not (%d)",
+			 want->end, want->count, end);
+		return end_differs(r, text, err);
+	}
+	if (end == MACHINE_EXIT && machine_exit_code(r->m) != want->exit_code)
+		return end_differs(r, "the guest's exit status is another one than recorded", err);
+	r->digests++;
+	if (machine_digest(r->m) != want->digest)
+		return end_differs(r, "the last digest is another one than in the record", err);
+	return 0;
+}
+
 int replay_verdict(struct replay *r, enum machine_end end, struct err *err)
 {
-	const struct replay_end *want = r->at_end && !r->error.code ? r->stream.end(r->stream.ctx) : NULL;
 	struct engine *e = machine_engine(r->m);
-	bool by_source;
+	bool cut_off = atomic_load(&r->stop) || e->ops->count(e) >= r->stop_count;
+	const struct replay_end *want;
 
+	/* A divergence is the cause of what came after it. */
+	if (!r->error.code && end != MACHINE_FAILED && end != MACHINE_DIVERGED && !(end == MACHINE_ENDED && cut_off))
+		replay_peek(r);
 	if (r->error.code) {
 		*err = r->error;
 		return -err->code;
 	}
 	if (end == MACHINE_FAILED || end == MACHINE_DIVERGED)
 		return err->code ? -err->code : end_differs(r, "a record could not be applied", err);
-	if (!want && !r->at_end && end != MACHINE_ENDED)
-		return end_differs(r, "the machine ended before its record did", err);
-	if (!want)
+	if (end == MACHINE_ENDED && cut_off)
 		return 0;
-	by_source = want->end == MACHINE_ENDED || want->end == MACHINE_FAILED || want->end == MACHINE_DIVERGED;
-	if (e->ops->count(e) < r->stop_count || r->stop_count == UINT64_MAX) {
-		if (end != (by_source ? MACHINE_ENDED : want->end) || e->ops->count(e) != want->count)
-			return end_differs(r, "the machine ended elsewhere than in the record", err);
-		r->digests++;
-		if (machine_digest(r->m) != want->digest)
-			return end_differs(r, "the last digest is another one than in the record", err);
-	}
-	return 0;
+	if (r->rec)
+		return end_differs(r, "the machine ended before its record did", err);
+	want = r->stream.end(r->stream.ctx);
+	return want ? end_compare(r, want, end, err) : 0;
 }

@@ -6,6 +6,8 @@
 #ifndef RECORD_REPLAY_H
 #define RECORD_REPLAY_H
 
+#include <stdatomic.h>
+
 #include "base/err.h"
 #include "hypervisor/machine.h"
 #include "record/codec.h"
@@ -16,6 +18,8 @@ struct replay_end {
 	enum machine_end end;
 	uint8_t exit_code;
 	uint64_t record, count, digest;
+	bool in_rep; /* inside a REP instruction: at this RIP and RCX */
+	uint64_t rip, rcx;
 };
 
 /* Where records come from. */
@@ -38,6 +42,7 @@ struct replay {
 	struct detail detail;
 	struct input_source source;
 	uint64_t stop_count; /* run no further than this; UINT64_MAX: to the end */
+	atomic_bool stop;    /* see replay_stop() */
 
 	const struct codec_record *rec; /* next one to apply */
 	bool at_end;			/* no more records */
@@ -52,6 +57,8 @@ struct replay {
 void replay_init(struct replay *r, struct machine *m, const struct record_stream *stream);
 void replay_fini(struct replay *r);
 const struct input_source *replay_source(struct replay *r);
+/* Any thread, or a signal handler: machine_run() returns MACHINE_ENDED soon. */
+void replay_stop(struct replay *r);
 /*
  * After machine_run(): 0 when everything agreed, including the recorded end when it is known; -errno and a sentence in
  * err otherwise. `end` is what machine_run() returned.

@@ -605,6 +605,7 @@ struct live_hooks primary_hooks(struct replica *r)
 		.inputs = primary_inputs,
 		.wants_sync = primary_wants_sync,
 		.pace = primary_pace,
+		.waits = true,
 	};
 }
 

@@ -24,6 +24,10 @@ struct command {
 extern const struct command cmd_run;
 extern const struct command cmd_record;
 extern const struct command cmd_replay;
+extern const struct command cmd_status;
+extern const struct command cmd_stop;
+extern const struct command cmd_snapshot;
+extern const struct command cmd_balloon;
 extern const struct command cmd_primary;
 extern const struct command cmd_backup;
 extern const struct command cmd_keygen;

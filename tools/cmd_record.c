@@ -4,25 +4,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "record/disk_file.h"
+#include "record/hooks.h"
 #include "record/recorder.h"
 #include "tools/cmd.h"
 #include "tools/guest_run.h"
 #include "tools/log_header.h"
 #include "tools/stop.h"
 
-enum { OPT_FORCE = OPT_COMMAND, OPT_EPOCH, OPT_CHECKPOINT, OPT_STATS, OPT_JSON };
+enum { OPT_FORCE = OPT_COMMAND, OPT_EPOCH, OPT_CHECKPOINT };
 
 static const struct option options[] = {
 	MACHINE_OPTIONS,
+	GUEST_RUN_OPTIONS,
 	{ "output", required_argument, NULL, 'o' },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "epoch", required_argument, NULL, OPT_EPOCH },
 	{ "checkpoint", required_argument, NULL, OPT_CHECKPOINT },
-	{ "stats", no_argument, NULL, OPT_STATS },
-	{ "json", no_argument, NULL, OPT_JSON },
 	{ 0 },
 };
 
@@ -43,15 +44,15 @@ static void print_help(void)
 	     "  -o, --output LOG        where the log goes; it must not exist\n"
 	     "  --force                 ... or is replaced\n"
 	     "  --epoch MS              a state digest every MS of guest time (250)\n"
-	     "  --checkpoint S          a checkpoint every S seconds of guest time; 0: none (60)\n"
-	     "  --stats, --json         as for `twinstep run`\n"
-	     "  --help                  this text\n"
+	     "  --checkpoint S          a checkpoint every S seconds of guest time; 0: none (60)");
+	guest_run_help(stdout);
+	puts("  --help                  this text\n"
 	     "Disks are not written to: a replay needs them as they were. Exit status as for `twinstep run`.");
 }
 
 static int take_option(struct record *r, int opt, const char *arg, struct err *err)
 {
-	int ret = machine_opts_take(&r->g.opts, opt, arg, err);
+	int ret = guest_run_take(&r->g, opt, arg, err);
 
 	if (ret)
 		return ret < 0 ? ret : 0;
@@ -62,8 +63,6 @@ static int take_option(struct record *r, int opt, const char *arg, struct err *e
 	if (opt == OPT_CHECKPOINT && (!parse_number(arg, &r->checkpoint_s) || r->checkpoint_s > 86400))
 		return err_set(err, EINVAL, "--checkpoint %s: must be a number of seconds", arg);
 	r->force |= opt == OPT_FORCE;
-	r->g.stats |= opt == OPT_STATS;
-	r->g.json |= opt == OPT_JSON;
 	r->help |= opt == OPT_HELP;
 	return 0;
 }
@@ -74,7 +73,7 @@ static int check(struct record *r, struct err *err)
 		return err_set(err, EINVAL, "no log given: use -o LOG");
 	/* What the guest writes must not change what a replay starts from. */
 	for (unsigned i = 0; i < r->g.opts.ndisks; i++)
-		r->g.opts.disk[i].overlay = true;
+		r->g.opts.disk[i].overlay = !r->g.opts.disk[i].readonly;
 	return machine_opts_check(&r->g.opts, err);
 }
 
@@ -111,7 +110,7 @@ static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 {
 	struct record *r = ctx;
 
-	return disk_overlay_export(r->g.host.disk[i], out, err);
+	return r->g.host.disk[i]->readonly ? 0 : disk_overlay_export(r->g.host.disk[i], out, err);
 }
 
 static int prepare(struct record *r, struct err *err)
@@ -121,8 +120,11 @@ static int prepare(struct record *r, struct err *err)
 				      .force = r->force,
 				      .checkpoint_ns = r->checkpoint_s * 1000000000ull,
 				      .disk_export = export_disk,
-				      .disk_ctx = r };
+				      .disk_ctx = r,
+				      .on_failure = guest_run_stop,
+				      .failure_ctx = &r->g };
 	struct live_config c = { .epoch_ns = r->epoch_ms * 1000000ull, .next_seq = 1 };
+	struct live_hooks hooks;
 	int ret = guest_run_open(&r->g, err);
 
 	if (ret == 0)
@@ -132,8 +134,9 @@ static int prepare(struct record *r, struct err *err)
 	r->recorder = recorder_open(&rc, r->g.machine, err);
 	if (!r->recorder)
 		return -err->code;
-	c.hooks = recorder_hooks(r->recorder);
-	return guest_run_start(&r->g, &c, err);
+	hooks = recorder_hooks(r->recorder);
+	live_hooks_chain_add(&r->g.hooks, &hooks);
+	return guest_run_start(&r->g, &c, "record", err);
 }
 
 static void report(const struct record *r, const struct recorder_stats *s)
@@ -181,8 +184,10 @@ static int run(int argc, char **argv)
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
-		if (r.recorder)
+		if (r.recorder) {
 			recorder_close(r.recorder, MACHINE_FAILED, &err);
+			unlink(r.path); /* nothing was recorded */
+		}
 	} else {
 		status = finish(&r, guest_run_execute(&r.g));
 	}

@@ -209,6 +209,8 @@ static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, s
 
 	if (i >= MACHINE_DISKS || !r->host.disk[i])
 		return err_set(err, EBADMSG, "the log has changes of disk %u, which the machine has not", i);
+	if (!len)
+		return 0;
 	return disk_overlay_import(r->host.disk[i], &in, err);
 }
 

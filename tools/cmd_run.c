@@ -10,13 +10,12 @@
 #include "tools/guest_run.h"
 #include "tools/stop.h"
 
-enum { OPT_DIGEST_EVERY = OPT_COMMAND, OPT_STATS, OPT_JSON };
+enum { OPT_DIGEST_EVERY = OPT_COMMAND };
 
 static const struct option options[] = {
 	MACHINE_OPTIONS,
+	GUEST_RUN_OPTIONS,
 	{ "digest-every", required_argument, NULL, OPT_DIGEST_EVERY },
-	{ "stats", no_argument, NULL, OPT_STATS },
-	{ "json", no_argument, NULL, OPT_JSON },
 	{ 0 },
 };
 
@@ -31,24 +30,21 @@ static void print_help(void)
 	puts("usage: twinstep run --kernel FILE [OPTION...]\n\nRuns a machine.\n");
 	machine_opts_help(stdout);
 	puts("Run:\n"
-	     "  --digest-every N        print count and state digest every N instructions\n"
-	     "  --stats                 print instructions, speed and exits by kind at the end\n"
-	     "  --json                  the same as lines of JSON\n"
-	     "  --help                  this text\n"
+	     "  --digest-every N        print count and state digest every N instructions");
+	guest_run_help(stdout);
+	puts("  --help                  this text\n"
 	     "Exit status: what the guest writes to port 0xf4; 0 halt or power-off; 119 reset; 120 triple fault;\n"
 	     "121 stuck; 122 engine failure; 123 divergence; 2 nothing was run; 128+N ended by signal N.");
 }
 
 static int take_option(struct run *r, int opt, const char *arg, struct err *err)
 {
-	int ret = machine_opts_take(&r->g.opts, opt, arg, err);
+	int ret = guest_run_take(&r->g, opt, arg, err);
 
 	if (ret)
 		return ret < 0 ? ret : 0;
 	if (opt == OPT_DIGEST_EVERY && (!parse_number(arg, &r->digest_every) || !r->digest_every))
 		return err_set(err, EINVAL, "--digest-every %s: must be a number of instructions", arg);
-	r->g.stats |= opt == OPT_STATS;
-	r->g.json |= opt == OPT_JSON;
 	r->help |= opt == OPT_HELP;
 	return 0;
 }
@@ -111,8 +107,8 @@ static int run(int argc, char **argv)
 	}
 	stop_on_signals(guest_run_stop, &r.g);
 	c.digest_count = r.digest_every;
-	c.hooks = (struct live_hooks){ .ctx = &r, .applied = print_digest };
-	if (guest_run_open(&r.g, &err) || guest_run_start(&r.g, &c, &err)) {
+	live_hooks_chain_add(&r.g.hooks, &(struct live_hooks){ .ctx = &r, .applied = print_digest });
+	if (guest_run_open(&r.g, &err) || guest_run_start(&r.g, &c, "run", &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {

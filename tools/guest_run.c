@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "tools/guest_control.h"
 #include "tools/run_end.h"
 #include "tools/stop.h"
 
@@ -30,18 +31,55 @@ int guest_run_open(struct guest_run *g, struct err *err)
 	return g->machine ? 0 : -err->code;
 }
 
-int guest_run_start(struct guest_run *g, struct live_config *c, struct err *err)
+int guest_run_take(struct guest_run *g, int opt, const char *arg, struct err *err)
+{
+	int ret = machine_opts_take(&g->opts, opt, arg, err);
+
+	if (ret)
+		return ret;
+	switch (opt) {
+	case OPT_RUN_STATS:
+		g->stats = true;
+		return 1;
+	case OPT_RUN_JSON:
+		g->json = true;
+		return 1;
+	case OPT_RUN_CONTROL:
+		g->control_opts.path = arg;
+		return 1;
+	case OPT_RUN_NAME:
+		g->control_opts.name = arg;
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+void guest_run_help(FILE *f)
+{
+	fputs("  --stats                 print instructions, speed and exits by kind at the end\n"
+	      "  --json                  the same as lines of JSON\n"
+	      "  --name NAME             answers `twinstep status NAME`, stop, snapshot and balloon\n"
+	      "  --control PATH          the same, at a socket of this path\n",
+	      f);
+}
+
+int guest_run_start(struct guest_run *g, struct live_config *c, const char *kind, struct err *err)
 {
 	int ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
 
 	machine_host_drop_images(&g->host);
+	if (ret == 0)
+		ret = guest_control_open(&g->control, g, kind, &g->control_opts, &g->hooks, err);
 	if (ret)
 		return ret;
 	machine_host_live(&g->host, c);
+	c->hooks = live_hooks_chain_ops(&g->hooks);
 	g->live = live_create(c, g->machine, err);
 	if (!g->live)
 		return -err->code;
 	live_sink_attach(&g->sink, g->live);
+	guest_control_start(g->control);
 	if (stop_signal()) /* it came before there was anything to stop */
 		live_stop(g->live);
 	return 0;
@@ -56,6 +94,8 @@ int guest_run_execute(struct guest_run *g)
 
 	s.end = g->end = machine_run(g->machine, live_source(g->live), &err);
 	s.host_ns = monotonic_ns() - s.host_ns;
+	guest_control_close(g->control); /* nobody asks a machine that has ended */
+	g->control = NULL;
 	s.status = run_end_status(g->machine, s.end, stop_signal());
 	s.count = e->ops->count(e);
 	s.virtual_ns = machine_now(g->machine);
@@ -72,6 +112,8 @@ int guest_run_execute(struct guest_run *g)
 void guest_run_close(struct guest_run *g)
 {
 	stop_restore();
+	guest_control_close(g->control);
+	g->control = NULL;
 	machine_host_stop_input(&g->host);
 	live_sink_attach(&g->sink, NULL);
 	live_destroy(g->live);

@@ -62,7 +62,9 @@ static int recorded_disks(const struct log_header *lh, const struct machine_opts
 	for (unsigned i = 0; i < lh->config.ndisks; i++) {
 		const char *path = i < where->ndisks ? where->disk[i].path : lh->disk[i].path;
 
-		o->disk[i] = (struct disk_opt){ .path = path ? strdup(path) : NULL, .overlay = true };
+		o->disk[i] = (struct disk_opt){ .path = path ? strdup(path) : NULL,
+						.readonly = lh->config.disk_readonly[i],
+						.overlay = !lh->config.disk_readonly[i] };
 		if (!o->disk[i].path)
 			return err_set(err, EINVAL, "the log does not say where disk %u is: use --disk", i);
 		o->ndisks = i + 1;

@@ -113,6 +113,7 @@ static int open_nics(struct machine_host *h, const struct machine_opts *o, struc
 
 static int choose_seed(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
+	h->has_seed = o->has_seed;
 	if (o->has_seed)
 		memcpy(h->seed, o->seed, sizeof(h->seed));
 	else if (h->clock == LIVE_CLOCK_HOST && getrandom(h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
@@ -147,6 +148,8 @@ static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, s
 	struct machine_host *h = ctx;
 	struct rd in = RD_INIT(data, len);
 
+	if (!len) /* it cannot change, or has not */
+		return 0;
 	return disk_overlay_import(h->disk[i], &in, err);
 }
 
@@ -247,6 +250,9 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 void machine_host_live(const struct machine_host *h, struct live_config *c)
 {
 	c->clock = h->clock;
+	c->resumed = h->restore != NULL;
+	c->reseed =
+		h->has_seed || h->clock == LIVE_CLOCK_HOST; /* two machines from one snapshot must not agree on keys */
 	memcpy(c->seed, h->seed, sizeof(c->seed));
 	for (unsigned i = 0; i < MACHINE_NICS; i++)
 		c->nic[i] = h->nic[i];

@@ -27,6 +27,7 @@ struct machine_host {
 	struct console *debug; /* NULL: the output goes to console 0 */
 	enum live_clock clock;
 	uint8_t seed[32];
+	bool has_seed; /* given by the user */
 };
 
 /* Fills in *h, config and seed included. Zeroes on failure: nothing is left open. */

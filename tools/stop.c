@@ -33,6 +33,7 @@ void stop_on_signals(void (*stop)(void *ctx), void *ctx)
 	stop_fn = stop;
 	stop_ctx = ctx;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
 	set_all(handle, SA_RESTART | (int)SA_RESETHAND);
 }
 

@@ -5,8 +5,8 @@
 #define TOOLS_STOP_H
 
 /*
- * From now on SIGINT, SIGTERM and SIGHUP call stop(ctx), which must be safe in a signal handler; SIGPIPE is ignored. A
- * second signal ends the process at once.
+ * From now on SIGINT, SIGTERM and SIGHUP call stop(ctx), which must be safe in a signal handler; SIGPIPE and SIGXFSZ
+ * are ignored. A second signal ends the process at once.
  */
 void stop_on_signals(void (*stop)(void *ctx), void *ctx);
 /* The signal that came, or 0. */

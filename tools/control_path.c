@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Names of control sockets. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tools/control.h"
+
+#define PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+static char *control_directory(void)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char *dir = NULL;
+	int n;
+
+	if (geteuid() == 0)
+		n = asprintf(&dir, "/run/twinstep");
+	else if (runtime && runtime[0] == '/')
+		n = asprintf(&dir, "%s/twinstep", runtime);
+	else
+		n = asprintf(&dir, "/tmp/twinstep-%u", (unsigned)geteuid());
+	return n < 0 ? NULL : dir;
+}
+
+/* Ours alone: where others may write, they could put their own socket in our place. */
+static int check_directory(const char *dir, bool create, struct err *err)
+{
+	struct stat st;
+
+	if (create && mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_set(err, errno, "cannot create '%s' for the control socket: %s", dir, strerror(errno));
+	if (lstat(dir, &st) < 0)
+		return err_set(err, errno, "there is no control socket: '%s': %s", dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
+		return err_set(err, EPERM, "'%s' must be a directory of this user alone, mode 0700", dir);
+	return 0;
+}
+
+static int named_path(const char *name, bool create, char **path, struct err *err)
+{
+	char *dir = control_directory();
+	int ret = dir ? check_directory(dir, create, err) : err_set(err, ENOMEM, "out of memory");
+
+	if (ret == 0 && asprintf(path, "%s/%s.sock", dir, name) < 0) {
+		*path = NULL;
+		ret = err_set(err, ENOMEM, "out of memory");
+	}
+	free(dir);
+	return ret;
+}
+
+int control_path(const char *who, bool create, char **path, struct err *err)
+{
+	int ret;
+
+	*path = NULL;
+	if (!*who || *who == '.')
+		return err_set(err, EINVAL, "'%s' cannot be the name of a machine", who);
+	if (strchr(who, '/')) {
+		*path = strdup(who);
+		ret = *path ? 0 : err_set(err, ENOMEM, "out of memory");
+	} else {
+		ret = named_path(who, create, path, err);
+	}
+	if (ret == 0 && strlen(*path) > PATH_MAX_LEN)
+		ret = err_set(err, ENAMETOOLONG, "the control socket's path '%s' is longer than %zu bytes", *path,
+			      PATH_MAX_LEN);
+	if (ret < 0) {
+		free(*path);
+		*path = NULL;
+	}
+	return ret;
+}
