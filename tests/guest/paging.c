@@ -313,22 +313,14 @@ static void test_smap(void)
 	__asm__ volatile("clac");
 	check_eq("paging.smap.clac", CATCH_ERR(load(LIN)), VE(PF, 1));
 	check_eq("paging.smap.user", RUN_USER(user_load, LIN, 0), 0x80); /* CPL 3 is not concerned */
-	/* Implicit supervisor accesses ignore EFLAGS.AC: a descriptor table in a user page. */
+	/* Implicit supervisor accesses ignore EFLAGS.AC: a local descriptor table in a user page. */
 	set_pte(PT_URW);
-	for (unsigned i = 0; i < 128; i++)
-		page_a[i] = ((u8 *)gdt)[i];
-	{
-		struct {
-			u16 limit;
-			u64 base;
-		} __attribute__((packed)) g = { 127, LIN };
-		extern u8 gdtr[];
-
-		__asm__ volatile("lgdt %0; stac" : : "m"(g));
-		check_eq("paging.smap.implicit",
-			 CATCH_ERR(__asm__ volatile("mov %0, %%fs" : : "r"(SEL_DATA))), VE(PF, 1));
-		__asm__ volatile("clac; lgdt %0" : : "m"(*gdtr));
-	}
+	*(volatile u64 *)(page_a + 8) = 0x00cf93000000ffff;
+	gdt[SEL_FREE / 8] = 15 | (LIN & 0xffffff) << 16 | 0x82ull << 40 | (LIN >> 24 & 0xff) << 56;
+	gdt[SEL_FREE / 8 + 1] = LIN >> 32;
+	__asm__ volatile("lldt %w0; stac" : : "r"(SEL_FREE));
+	check_eq("paging.smap.implicit", CATCH_ERR(__asm__ volatile("mov %0, %%fs" : : "r"(8 | 4))), VE(PF, 1));
+	__asm__ volatile("clac; lldt %w0" : : "r"(0));
 	write_cr4(read_cr4() & ~CR4_SMAP);
 	__asm__ volatile("mov %0, %%fs" : : "r"(0));
 }
@@ -343,6 +335,9 @@ static void test_canonical(void)
 								      : "r"(0x800000000000)
 								      : "rcx", "rax")),
 		 VE(SS, 0)); /* RBP as base: SS, so #SS */
+	map(0x7ffffffff000, (void *)page_a, PT_P | PT_W);
+	check_eq("paging.canonical.cross", CATCH(*(volatile u64 *)0x7ffffffffffc), GP);
+	check_eq("paging.canonical.last", CATCH(*(volatile u64 *)0x7ffffffffff8), NONE);
 	check_eq("paging.canonical.invlpg", CATCH(invlpg(0x800000000000)), NONE); /* no fault */
 }
 

@@ -234,6 +234,8 @@ __attribute__((used)) static void rt_init_c(void)
 	} __attribute__((packed)) idtr = { sizeof(idt) - 1, (u64)idt };
 	u64 t = (u64)tss;
 
+	outb(0x21, 0xff); /* no interrupts until a program wants them */
+	outb(0xa1, 0xff);
 	for (unsigned v = 0; v < 256; v++)
 		reset_gate(v);
 	*(u64 *)(tss + 4) = (u64)irq_stack;

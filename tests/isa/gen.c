@@ -918,6 +918,8 @@ static bool append_raw(struct gen *g)
 		case_flags(g->c, &ins, op, &f);
 		if (ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
 			return false;
+		if ((ins.attributes & ZYDIS_ATTRIB_HAS_REP) && ins.meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
+			return false;
 		if (f.tested & g->undef)
 			define_flags(g, f.tested & g->undef);
 		append(g, &in);
