@@ -80,10 +80,6 @@
 	X(SQRTSD, sqrtsd, sse_ld64, FP_NO_TINY)         \
 	X(ADDSUBPS, addsubps, sse_ld128a, FP_PS)        \
 	X(ADDSUBPD, addsubpd, sse_ld128a, FP_PD)        \
-	X(HADDPS, haddps, sse_ld128a, FP_PS)            \
-	X(HADDPD, haddpd, sse_ld128a, FP_PD)            \
-	X(HSUBPS, hsubps, sse_ld128a, FP_PS)            \
-	X(HSUBPD, hsubpd, sse_ld128a, FP_PD)            \
 	X(CVTSS2SD, cvtss2sd, sse_ld32, FP_NO_TINY)     \
 	X(CVTSD2SS, cvtsd2ss, sse_ld64, FP_SS)          \
 	X(CVTPS2PD, cvtps2pd, sse_ld64, FP_NO_TINY)     \
@@ -95,6 +91,33 @@
 	X(CVTPD2DQ, cvtpd2dq, sse_ld128a, FP_NO_TINY)   \
 	X(CVTTPD2DQ, cvttpd2dq, sse_ld128a, FP_NO_TINY)
 FP_LIST(FP_OP)
+
+/*
+ * ---- horizontal additions ----
+ * Pairs of lanes are moved apart and added by ADDPS or ADDPD: of two NaNs the one in the lower lane wins, on every
+ * host.
+ */
+#define HORIZONTAL(name, vertical, even, odd, kind)           \
+	static inline __m128i name##_do(__m128i d, __m128i s) \
+	{                                                     \
+		return vertical##_do(even, odd);              \
+	}                                                     \
+	FP_HANDLERS(name, sse_ld128a, kind)
+
+static inline __m128i even32(__m128i d, __m128i s)
+{
+	return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(d), _mm_castsi128_ps(s), 0x88));
+}
+
+static inline __m128i odd32(__m128i d, __m128i s)
+{
+	return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(d), _mm_castsi128_ps(s), 0xdd));
+}
+
+HORIZONTAL(haddps, addps, even32(d, s), odd32(d, s), FP_PS)
+HORIZONTAL(hsubps, subps, even32(d, s), odd32(d, s), FP_PS)
+HORIZONTAL(haddpd, addpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP_PD)
+HORIZONTAL(hsubpd, subpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP_PD)
 
 /* ---- CMPxx: one set of handlers for each of the eight predicates ---- */
 #define CMP_PREDICATE(name, load, p)        \
@@ -459,6 +482,10 @@ static const struct binding sse_fp_rows[] = {
 	/* clang-format off */
 	FP_LIST(FP_ROW)
 	/* clang-format on */
+	ROW_SIMD(HADDPS, haddps),
+	ROW_SIMD(HADDPD, haddpd),
+	ROW_SIMD(HSUBPS, hsubps),
+	ROW_SIMD(HSUBPD, hsubpd),
 	ROW_CMP(CMPPS, cmpps),
 	ROW_CMP(CMPPD, cmppd),
 	ROW_CMP(CMPSS, cmpss),

@@ -16,14 +16,14 @@ static void mov128_rr(struct cpu *cpu, const struct op *op)
 static void mov128_load_aligned(struct cpu *cpu, const struct op *op)
 {
 	sse_check(cpu);
-	XMM(op->r0) = sse_ld128a(cpu, op);
+	mem_ld128(cpu, sse_lin_aligned(cpu, op, false), &cpu->fpu.xmm[op->r0]);
 	OP_NEXT;
 }
 
 static void mov128_load(struct cpu *cpu, const struct op *op)
 {
 	sse_check(cpu);
-	XMM(op->r0) = sse_ld128u(cpu, op);
+	mem_ld128(cpu, op_lin(cpu, op, 16, false), &cpu->fpu.xmm[op->r0]);
 	OP_NEXT;
 }
 

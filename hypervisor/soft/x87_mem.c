@@ -6,8 +6,8 @@
 
 /* ---- loads ---- */
 /*
- * Executes insn, which pushes, on an empty host stack; *r is what was pushed, if the status word's TOP says so (it does
- * not when an unmasked exception forbade it).
+ * Executes insn, which pushes, on an empty host stack; *r is what was pushed. An unmasked invalid operand is not
+ * pushed; a denormal one is, even if that is unmasked.
  */
 #define HOST_LOAD(name, insn, type)                                                                     \
 	static uint16_t name(uint16_t cw, struct x87_reg *r, const void *src)                           \
@@ -40,7 +40,7 @@ static void load_mem(struct cpu *cpu, const struct op *op, x87_host_fn fn, const
 	x87_clear_c1(f);
 	if (sw & X87_FLAGS)
 		x87_raise(f, op, sw & X87_FLAGS);
-	if (sw & X87_TOP)
+	if (!(sw & ~f->cw & X87_IE))
 		x87_push(f, v);
 }
 
