@@ -146,6 +146,7 @@ struct replica {
 	pthread_t spy;
 	bool has_spy;
 	atomic_bool spy_stop;
+	int spy_wake; /* eventfd */
 	struct spy_frame *spied;
 	unsigned spy_at;
 	uint64_t seen[SEEN_FRAMES];

@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "replica/replica_private.h"
@@ -45,8 +47,8 @@ static void *spy_thread(void *arg)
 	uint8_t *frame = malloc(NIC_FRAME_MAX);
 
 	while (frame && !atomic_load(&r->spy_stop)) {
-		struct pollfd p[MACHINE_NICS];
-		nfds_t n = 0;
+		struct pollfd p[MACHINE_NICS + 1] = { { .fd = r->spy_wake, .events = POLLIN } };
+		nfds_t n = 1;
 
 		for (unsigned i = 0; i < MACHINE_NICS; i++) {
 			struct nic *nic = r->cfg.live.nic[i];
@@ -54,7 +56,7 @@ static void *spy_thread(void *arg)
 			if (nic)
 				p[n++] = (struct pollfd){ .fd = nic->ops->fd(nic), .events = POLLIN };
 		}
-		poll(p, n, 20);
+		poll(p, n, -1);
 		for (unsigned i = 0; i < MACHINE_NICS; i++)
 			spy_drain(r, i, frame);
 	}
@@ -67,7 +69,8 @@ int spy_start(struct replica *r, struct err *err)
 	int ret;
 
 	r->spied = calloc(SPY_FRAMES, sizeof(*r->spied));
-	if (!r->spied)
+	r->spy_wake = eventfd(0, EFD_CLOEXEC);
+	if (!r->spied || r->spy_wake < 0)
 		return err_set(err, ENOMEM, "out of memory");
 	ret = pthread_create(&r->spy, NULL, spy_thread, r);
 	if (ret)
@@ -82,8 +85,10 @@ void spy_end(struct replica *r)
 	if (!r->has_spy)
 		return;
 	atomic_store(&r->spy_stop, true);
+	eventfd_write(r->spy_wake, 1);
 	pthread_join(r->spy, NULL);
 	r->has_spy = false;
+	close(r->spy_wake);
 	r->feed_at = r->spy_at > SPY_FRAMES ? r->spy_at - SPY_FRAMES : 0;
 	r->feeding = true;
 }

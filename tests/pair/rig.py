@@ -99,7 +99,7 @@ class Replica:
         self.console, self.log, self.events_path = base + ".console", base + ".log", base + ".events"
         cmd = ["ip", "netns", "exec", rig.top.ns[host], "setpriv", "--pdeathsig", "KILL", TWINSTEP, role,
                "--listen", "%s:7777" % PEER_IP[host], "--key-file", rig.key, "--arbiter", "file:" + rig.dir + "/arbiter",
-               "--net", "pcap:guest0,mac=52:54:00:77:00:02", "--console", self.console, "--events", self.events_path]
+               "--timeout", os.environ.get("TIMEOUT", "200"), "--net", "pcap:guest0,mac=52:54:00:77:00:02", "--console", self.console, "--events", self.events_path]
         self.proc = subprocess.Popen(cmd + args, stdout=subprocess.DEVNULL, stderr=open(self.log, "w"))
 
     def events(self):
