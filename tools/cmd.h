@@ -30,6 +30,7 @@ extern const struct command cmd_snapshot;
 extern const struct command cmd_balloon;
 extern const struct command cmd_primary;
 extern const struct command cmd_backup;
+extern const struct command cmd_pair;
 extern const struct command cmd_keygen;
 
 #endif

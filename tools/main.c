@@ -8,8 +8,19 @@
 
 /* In the order of `twinstep help`. */
 static const struct command *const commands[] = {
-	&cmd_run,    &cmd_record, &cmd_replay,	 &cmd_primary, &cmd_backup, &cmd_keygen,
-	&cmd_status, &cmd_stop,	  &cmd_snapshot, &cmd_balloon, NULL,
+	&cmd_run,
+	&cmd_record,
+	&cmd_replay,
+	&cmd_primary,
+	&cmd_backup,
+	&cmd_pair,
+	&cmd_keygen,
+	&cmd_status,
+	&cmd_stop,
+	&cmd_snapshot,
+	&cmd_balloon,
+	/* the end */
+	NULL,
 };
 
 static void print_help(FILE *f)
