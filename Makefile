@@ -90,7 +90,7 @@ FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZBIN := $(FUZZSRC:%.c=$(FUZZBUILD)/%)
 CLANG ?= clang
 fuzz:
-	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZBUILD) CC=$(CLANG) SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
+	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
 	$(Q)$(MAKE) --no-print-directory FUZZING=1 $(FUZZBIN)
 
 $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
