@@ -2,6 +2,7 @@
 #include "tools/run_end.h"
 
 #include <jansson.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -90,8 +91,11 @@ void run_summary_print(FILE *f, const struct machine *m, const struct run_summar
 	fprintf(f, "%-32s %.3f s\n", "host time", (double)s->host_ns / 1e9);
 	fprintf(f, "%-32s %.3f s\n", "idle", (double)s->idle_ns / 1e9);
 	fprintf(f, "%-32s %.1f\n", "MIPS while not idle", mips(s));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(stats[i].name, "instructions") || !strcmp(stats[i].name, "virtual_ns"))
+			continue; /* said above */
 		fprintf(f, "%-32s %llu\n", stats[i].name, (unsigned long long)stats[i].value);
+	}
 	fflush(f);
 }
 
