@@ -70,19 +70,23 @@ $(BUILD)/guest-bin/%: tools/bench/%.c
 	@echo "  GUEST  $<"
 	$(Q)$(CC) -O2 -Wall -Wextra -static -s -Wl,--build-id=none -o $@ $<
 
+# Targets that build several things use every CPU unless told otherwise by -j.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+SUBMAKE = $(MAKE) $(JOBS) --no-print-directory
+
 # Debian packages that building and testing need; a no-op when they are there.
 setup:
 	$(Q)tools/setup.sh
 
 demo: setup
-	$(Q)$(MAKE) --no-print-directory all guest
+	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tools/demo.sh
 
 # Unit tests under the address and undefined-behaviour sanitizers.
 SANBUILD := $(BUILD)/san
 SANUNIT := $(UNITSRC:%.c=$(SANBUILD)/%)
 san:
-	$(Q)$(MAKE) --no-print-directory BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" unit
+	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" unit
 
 # Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME.
 FUZZBUILD := $(BUILD)/fuzz
@@ -90,8 +94,8 @@ FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZBIN := $(FUZZSRC:%.c=$(FUZZBUILD)/%)
 CLANG ?= clang
 fuzz:
-	$(Q)$(MAKE) --no-print-directory BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
-	$(Q)$(MAKE) --no-print-directory FUZZING=1 $(FUZZBIN)
+	+$(Q)$(SUBMAKE) BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
+	+$(Q)$(SUBMAKE) FUZZING=1 $(FUZZBIN)
 
 $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 	@mkdir -p $(@D)
@@ -103,12 +107,12 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \
 	$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) tests/fuzz/run.sh
 check: setup
-	$(Q)$(MAKE) --no-print-directory all unit guest guest-programs isa
-	$(Q)$(MAKE) --no-print-directory san fuzz
+	+$(Q)$(SUBMAKE) all unit guest guest-programs isa
+	+$(Q)$(SUBMAKE) san fuzz
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
 
 bench: setup
-	$(Q)$(MAKE) --no-print-directory all guest
+	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
 
 install: all
