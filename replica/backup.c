@@ -234,6 +234,8 @@ static void stream_applied(void *ctx, struct machine *m, const struct codec_reco
 		if (rec->sp.input[i].kind == INPUT_NET_RX)
 			spy_saw(r, rec->sp.input[i].data, rec->sp.input[i].len);
 	}
+	atomic_store(&r->seen_count, rec->sp.at.count);
+	atomic_store(&r->seen_ns, machine_now(m));
 	pthread_mutex_lock(&r->lock);
 	r->applied = rec->sp.seq;
 	r->digests = r->replay.digests;

@@ -546,6 +546,8 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 	if (s)
 		codec_put(&r->codec, &r->batch, sp, digest, &r->detail_buf);
 	atomic_store(&r->made, sp->seq);
+	atomic_store(&r->seen_count, sp->at.count);
+	atomic_store(&r->seen_ns, machine_now(m));
 	if (s)
 		push_batch(r, s, sp->seq);
 	if (joins)

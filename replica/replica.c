@@ -239,8 +239,6 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 	memcpy(s->divergence, r->divergence, sizeof(s->divergence));
 	status_rate(r, s);
 	pthread_mutex_unlock(&r->lock);
-	if (r->m) {
-		s->instructions = machine_engine(r->m)->ops->count(machine_engine(r->m));
-		s->virtual_ns = machine_now(r->m);
-	}
+	s->instructions = atomic_load(&r->seen_count);
+	s->virtual_ns = atomic_load(&r->seen_ns);
 }

@@ -99,7 +99,8 @@ struct replica {
 	bool has_detail;
 	struct buf detail_buf;
 	struct held_list held;
-	atomic_uint_fast64_t made; /* last record */
+	atomic_uint_fast64_t made;		  /* last record */
+	atomic_uint_fast64_t seen_count, seen_ns; /* instructions and virtual time at the last sync point */
 	uint64_t acked, applied;
 	uint64_t lease_ns; /* monotonic time stamp that the backup echoed last */
 	struct stamp stamps[STAMPS];

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
+#include "tools/replica_control.h"
 #include "tools/run_end.h"
 #include "tools/stop.h"
 
@@ -148,7 +149,7 @@ int replica_run_open(struct replica_run *r, struct err *err)
 	if (o->events && !(c->events = fopen(o->events, "a")))
 		return err_set(err, errno, "cannot open event log '%s': %s", o->events, strerror(errno));
 	r->replica = replica_create(c, err);
-	return r->replica ? 0 : -err->code;
+	return r->replica ? replica_control_open(r, err) : -err->code;
 }
 
 int replica_run_status(struct replica_run *r, int ret, const struct err *err)
@@ -174,6 +175,7 @@ void replica_run_close(struct replica_run *r)
 {
 	stop_restore();
 	machine_host_stop_input(&r->host);
+	replica_control_close(r);
 	replica_destroy(r->replica);
 	machine_destroy(r->machine);
 	machine_host_close(&r->host);

@@ -65,6 +65,7 @@ struct replica_run {
 	struct machine_host host;
 	struct machine *machine;
 	struct replica *replica;
+	struct control *control;
 	enum machine_end end;
 };
 

@@ -96,10 +96,12 @@ class Replica:
         self.number = rig.replicas
         rig.replicas += 1
         base = "%s/%d-%s-%s" % (rig.dir, self.number, host, role)
+        self.control = base + ".ctl"
         self.console, self.log, self.events_path = base + ".console", base + ".log", base + ".events"
         cmd = ["ip", "netns", "exec", rig.top.ns[host], "setpriv", "--pdeathsig", "KILL", TWINSTEP, role,
                "--listen", "%s:7777" % PEER_IP[host], "--key-file", rig.key, "--arbiter", "file:" + rig.dir + "/arbiter",
-               "--timeout", os.environ.get("TIMEOUT", "200"), "--net", "pcap:guest0,mac=52:54:00:77:00:02", "--console", self.console, "--events", self.events_path]
+               "--timeout", os.environ.get("TIMEOUT", "200"), "--net", "pcap:guest0,mac=52:54:00:77:00:02", "--console", self.console, "--events", self.events_path,
+               "--control", base + ".ctl"]
         self.proc = subprocess.Popen(cmd + args, stdout=subprocess.DEVNULL, stderr=open(self.log, "w"))
 
     def events(self):
@@ -128,6 +130,22 @@ class Replica:
 
     def kill(self, sig=signal.SIGKILL):
         os.kill(self.proc.pid, sig)
+
+    def ask(self, **request):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
+            s.connect(self.control)
+            s.sendall(json.dumps(request).encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n"):
+                got = s.recv(65536)
+                if not got:
+                    break
+                answer += got
+        return json.loads(answer)
+
+    def status(self):
+        return self.ask(command="status")
 
     def alive(self):
         return self.proc.poll() is None

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A flipped bit in either replica is found within two epochs, named, and handled as --on-divergence says."""
+import os
+import random
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from rig import Failure, Rig  # noqa: E402
+
+EPOCH_MS = 100
+
+
+def wait_divergence(r, seconds=10):
+    e = r.wait_event("divergence", seconds)
+    return e["mono_s"], e["text"]
+
+
+def case(victim, kind, bit, survivor):
+    """Starts a pair, damages `victim`, and checks who goes on."""
+    rig = Rig(["--epoch", str(EPOCH_MS), "--on-divergence", survivor, "--max-lag", "1000", "--timeout", "2000"])
+    try:
+        primary, backup = rig.start_pair()
+        time.sleep(0.5)
+        t = time.monotonic()
+        answer = (primary if victim == "primary" else backup).ask(command="fault", kind=kind, bit=bit)
+        if not answer.get("ok"):
+            raise Failure("fault refused: %s" % answer)
+        found, text = wait_divergence(backup)
+        took = found - t
+        # Two epochs, and the time that a loaded host takes to replay them.
+        if took > 2 * EPOCH_MS / 1000 + 1.0:
+            raise Failure("found after %.0f ms" % (took * 1000))
+        if kind == "memory" and "page" not in text and "cpu" not in text:
+            raise Failure("the report does not name a page: %s" % text)
+        if survivor == "primary":
+            primary.wait_event("unprotected", 10)
+            if backup.proc.wait(20) != 123:
+                raise Failure("the backup ended with %s" % backup.proc.returncode)
+            rig.wait_redis(10, primary) if victim == "backup" else None
+        elif survivor == "backup":
+            backup.wait_event("live", 10)
+            primary.proc.wait(20)
+            rig.wait_redis(10, backup) if victim == "primary" else None
+        else:
+            if primary.proc.wait(20) != 123 or backup.proc.wait(20) != 123:
+                raise Failure("a replica goes on after 'halt'")
+        return took, text
+    finally:
+        rig.close()
+
+
+def main():
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else int(time.time())
+    random.seed(seed)
+    failed = 0
+    page = random.randrange(4096, 60000)
+    cases = [("backup", "memory", page * 4096 * 8 + random.randrange(32768), "primary"),
+             ("primary", "memory", page * 4096 * 8 + random.randrange(32768), "backup"),
+             ("backup", "register", 15 * 64 + random.randrange(48), "primary"),
+             ("backup", "memory", page * 4096 * 8, "halt")]
+    for c in cases:
+        name = "divergence.%s-%s-%s" % (c[0], c[1], c[3])
+        try:
+            took, text = case(*c)
+            print("ok %s: after %.0f ms: %s" % (name, took * 1000, text), flush=True)
+        except (Failure, OSError) as e:
+            failed = 1
+            print("not ok %s (seed %d): %s" % (name, seed, e), flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
