@@ -7,7 +7,9 @@
 
 /*
  * Detail:  varint number of changed parts, each: u8 index, u32 hash
- *          varint pages, varint groups, one byte a group
+ *          varint pages, varint groups
+ *          as many groups as pages: for each page varint (number - last number), u8 hash
+ *          fewer: one byte a group of neighbours
  */
 
 static void detail_page(void *ctx, uint64_t offset, const void *page, uint64_t hash)
@@ -50,6 +52,12 @@ static uint64_t group_start(uint64_t n, uint64_t groups, uint64_t g)
 	return g * n / groups;
 }
 
+/* As the hash of a group that holds this page alone. */
+static uint8_t page_hash(const struct detail *d, uint64_t i)
+{
+	return (uint8_t)((detail_u64(d, i, 1) + detail_u64(d, i, 0)) * 0x9e3779b97f4a7c15ull >> 56);
+}
+
 static uint8_t group_hash(const struct detail *d, uint64_t groups, uint64_t g)
 {
 	uint64_t n = detail_pages(d), h = 0;
@@ -82,8 +90,13 @@ void detail_make(struct detail *d, struct machine *m, struct buf *out)
 	}
 	buf_put_varint(out, pages);
 	buf_put_varint(out, groups);
-	for (uint64_t g = 0; g < groups; g++)
+	for (uint64_t g = 0, last = 0; g < groups; g++) {
+		if (groups == pages) {
+			buf_put_varint(out, detail_u64(d, g, 0) - last);
+			last = detail_u64(d, g, 0);
+		}
 		buf_put_u8(out, group_hash(d, groups, g));
+	}
 	detail_next(d, m);
 }
 
@@ -93,6 +106,8 @@ void detail_agreed(struct detail *d, struct machine *m)
 }
 
 /* ---- naming a difference ---- */
+
+#define NAMED_MAX 4
 
 struct phrase {
 	char *p;
@@ -130,20 +145,53 @@ static void compare_parts(const struct detail *d, struct machine *m, struct rd *
 	}
 }
 
+static void name_page(uint64_t page, const char *what, struct phrase *t)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "memory page at 0x%" PRIx64 "%s", page * PAGE_SIZE, what);
+	phrase_add(t, text);
+}
+
 static void name_group(const struct detail *d, uint64_t groups, uint64_t g, struct phrase *t)
 {
 	uint64_t n = detail_pages(d), first = group_start(n, groups, g), last = group_start(n, groups, g + 1) - 1;
 	char text[96];
 
-	if (first == last)
-		snprintf(text, sizeof(text), "memory page at 0x%" PRIx64, detail_u64(d, first, 0) * PAGE_SIZE);
-	else
-		snprintf(text, sizeof(text), "memory: one of %" PRIu64 " pages from 0x%" PRIx64 " to 0x%" PRIx64,
-			 last - first + 1, detail_u64(d, first, 0) * PAGE_SIZE, detail_u64(d, last, 0) * PAGE_SIZE);
+	if (first == last) {
+		name_page(detail_u64(d, first, 0), "", t);
+		return;
+	}
+	snprintf(text, sizeof(text), "memory: one of %" PRIu64 " pages from 0x%" PRIx64 " to 0x%" PRIx64,
+		 last - first + 1, detail_u64(d, first, 0) * PAGE_SIZE, detail_u64(d, last, 0) * PAGE_SIZE);
 	phrase_add(t, text);
 }
 
-#define NAMED_MAX 4
+/* Both lists are in order of page numbers. */
+static void compare_lists(const struct detail *d, struct rd *r, uint64_t theirs, struct phrase *t)
+{
+	uint64_t n = detail_pages(d), mine = 0, page = 0, named = 0;
+
+	for (; theirs && !r->bad && named < NAMED_MAX; theirs--) {
+		uint8_t hash;
+		bool here;
+
+		page += rd_varint(r);
+		hash = rd_u8(r);
+		if (r->bad)
+			return;
+		for (; mine < n && detail_u64(d, mine, 0) < page && named < NAMED_MAX; mine++, named++)
+			name_page(detail_u64(d, mine, 0), " (written here only)", t);
+		here = mine < n && detail_u64(d, mine, 0) == page;
+		if (!here || hash != page_hash(d, mine)) {
+			name_page(page, here ? "" : " (written there only)", t);
+			named++;
+		}
+		mine += here;
+	}
+	for (; mine < n && named < NAMED_MAX; mine++, named++)
+		name_page(detail_u64(d, mine, 0), " (written here only)", t);
+}
 
 static void compare_pages(const struct detail *d, struct rd *r, struct phrase *t)
 {
@@ -152,6 +200,10 @@ static void compare_pages(const struct detail *d, struct rd *r, struct phrase *t
 
 	if (r->bad || groups > DETAIL_GROUPS || groups > pages)
 		return;
+	if (groups == pages) {
+		compare_lists(d, r, pages, t);
+		return;
+	}
 	if (pages != detail_pages(d)) {
 		snprintf(text, sizeof(text), "memory: %" PRIu64 " pages written there, %" PRIu64 " here", pages,
 			 detail_pages(d));

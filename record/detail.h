@@ -3,8 +3,8 @@
  * What a digest says about its parts, so that a difference can be named: a few bytes beside each digest.
  *
  * A detail lists a 32-bit hash of each part (cpu, clock, every device, memory) that changed since the last detail, and
- * one byte for each page dirtied in the epoch; when there are more than DETAIL_GROUPS pages, one byte for each group of
- * neighbours in the list.
+ * number and one byte for each page dirtied in the epoch; when there are more than DETAIL_GROUPS pages, one byte for
+ * each group of neighbours in the list.
  */
 #ifndef RECORD_DETAIL_H
 #define RECORD_DETAIL_H
