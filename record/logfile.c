@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "hypervisor/clock.h"
 #include "record/logfile_private.h"
 
 #define PATH_LEN_MAX   4096
@@ -59,6 +60,10 @@ void log_header_save(const struct log_header *h, struct buf *out)
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_save(&h->disk[i], out);
 	buf_put_u64(out, h->start_digest);
+	buf_put_u64(out, h->start_count);
+	buf_put_u64(out, h->anchor_ns);
+	buf_put_u64(out, h->anchor_count);
+	buf_put_u64(out, h->rate);
 	buf_put_u64(out, h->epoch_ns);
 	buf_put_u64(out, h->wall_ns);
 }
@@ -110,7 +115,8 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 
 	*h = (struct log_header){ 0 };
 	if (in->bad || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
-		return err_set(err, EINVAL, "the header has no valid machine configuration");
+		return err_set(err, EINVAL, "the header has no valid machine configuration of version %d",
+			       MACHINE_VERSION);
 	get_name(in, h->engine, sizeof(h->engine));
 	get_name(in, h->counter, sizeof(h->counter));
 	h->cpuid_digest = rd_u64(in);
@@ -121,11 +127,15 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_restore(&h->disk[i], in);
 	h->start_digest = rd_u64(in);
+	h->start_count = rd_u64(in);
+	h->anchor_ns = rd_u64(in);
+	h->anchor_count = rd_u64(in);
+	h->rate = rd_u64(in);
 	h->epoch_ns = rd_u64(in);
 	h->wall_ns = rd_u64(in);
-	if (in->bad || rd_left(in)) {
+	if (in->bad || rd_left(in) || !h->rate || h->rate > CLOCK_RATE_MAX || h->anchor_count > h->start_count) {
 		log_header_free(h);
-		return err_set(err, EINVAL, "the header has a wrong length");
+		return err_set(err, EINVAL, "the header has a wrong length or values that cannot be");
 	}
 	return 0;
 }

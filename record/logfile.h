@@ -46,7 +46,9 @@ struct log_header {
 	struct log_file_ref kernel, initrd; /* ... or */
 	struct log_file_ref snapshot;	    /* the state that the recording started from */
 	struct log_file_ref disk[MACHINE_DISKS];
-	uint64_t start_digest; /* machine_digest() of the start state */
+	uint64_t start_digest;			/* machine_digest() of the start state */
+	uint64_t start_count;			/* instructions retired there: 0, unless it came from a snapshot */
+	uint64_t anchor_ns, anchor_count, rate; /* its clock, for times of records before their first anchor */
 	uint64_t epoch_ns;
 	uint64_t wall_ns; /* host's wall clock at the start, for people and pcap files; replay does not use it */
 };

@@ -24,6 +24,8 @@ struct command {
 extern const struct command cmd_run;
 extern const struct command cmd_record;
 extern const struct command cmd_replay;
+extern const struct command cmd_log;
+extern const struct command cmd_diff;
 extern const struct command cmd_status;
 extern const struct command cmd_stop;
 extern const struct command cmd_snapshot;

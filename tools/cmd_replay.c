@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "record/disk_file.h"
-#include "record/logstream.h"
 #include "record/replay.h"
 #include "tools/cmd.h"
-#include "tools/log_header.h"
+#include "tools/replay_machine.h"
 #include "tools/run_end.h"
 #include "tools/stop.h"
+
+#define NAP_NS 50000000
 
 enum { OPT_UNTIL = OPT_COMMAND, OPT_CHECKPOINT, OPT_SPEED, OPT_STATS, OPT_JSON, OPT_QUIET };
 
@@ -32,20 +32,15 @@ static const struct option options[] = {
 
 struct replayer {
 	struct machine_opts where; /* as given */
-	struct machine_opts opts;  /* as recorded, with what was given in its place */
 	const char *path;
 	uint64_t until, checkpoint;
 	bool has_until, has_checkpoint, stats, json, quiet, help;
 	double speed; /* times real time; 0: as fast as it goes */
 
-	struct log_reader *reader;
-	struct logstream stream;
-	struct machine_host host;
-	struct machine *machine;
+	struct replay_machine rm;
 	struct replay replay;
-	bool replay_ready;
+	atomic_bool ready; /* replay is there */
 	struct record_stream inner;
-	volatile bool stop;
 	uint64_t started_ns, started_virtual, progress_ns;
 };
 
@@ -123,27 +118,29 @@ static int parse(struct replayer *r, int argc, char **argv)
 
 static void progress(struct replayer *r)
 {
-	uint64_t size = log_reader_size(r->reader), count;
-	struct engine *e = machine_engine(r->machine);
+	uint64_t size = log_reader_size(r->rm.reader), count;
+	struct engine *e = machine_engine(r->rm.machine);
 
 	if (r->quiet || !isatty(STDERR_FILENO))
 		return;
 	count = e->ops->count(e);
 	fprintf(stderr, "\rtwinstep: replay %3u %%  %.1f s  %" PRIu64 " M instructions ",
-		size ? (unsigned)(r->stream.bytes * 100 / size) : 0, (double)machine_now(r->machine) / 1e9,
+		size ? (unsigned)(r->rm.stream.bytes * 100 / size) : 0, (double)machine_now(r->rm.machine) / 1e9,
 		count / 1000000);
 }
 
 static void keep_pace(struct replayer *r)
 {
-	uint64_t virtual = machine_now(r->machine) - r->started_virtual, host = monotonic_ns() - r->started_ns;
+	uint64_t virtual = machine_now(r->rm.machine) - r->started_virtual, host = monotonic_ns() - r->started_ns;
 	double due = r->speed > 0 ? (double)virtual / r->speed : 0;
 
-	if (due > (double)host) {
+	/* In pieces, so that a signal ends it soon whichever thread it goes to. */
+	while (due > (double)host && !stop_signal()) {
 		uint64_t ns = (uint64_t)(due - (double)host);
-		struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+		struct timespec ts = { .tv_nsec = ns < NAP_NS ? (long)ns : NAP_NS };
 
 		nanosleep(&ts, NULL);
+		host = monotonic_ns() - r->started_ns;
 	}
 }
 
@@ -163,8 +160,6 @@ static int stream_next(void *ctx, const struct codec_record **rec, struct err *e
 {
 	struct replayer *r = ctx;
 
-	if (r->stop)
-		return err_set(err, EINTR, "stopped");
 	return r->inner.next(r->inner.ctx, rec, err);
 }
 
@@ -183,9 +178,9 @@ static void replay_emit(void *ctx, const struct output *out)
 	struct live_console *lc;
 
 	if (out->kind == OUTPUT_CONSOLE && out->port < MACHINE_CONSOLES)
-		c = r->host.console[out->port];
+		c = r->rm.host.console[out->port];
 	if (out->kind == OUTPUT_DEBUG)
-		c = r->host.debug ? r->host.debug : r->host.console[0];
+		c = r->rm.host.debug ? r->rm.host.debug : r->rm.host.console[0];
 	lc = c ? console_live(c) : NULL;
 	if (lc)
 		lc->write(lc->ctx, out->data, out->len);
@@ -195,132 +190,88 @@ static void stop_replay(void *ctx)
 {
 	struct replayer *r = ctx;
 
-	r->stop = true;
-	if (r->machine)
-		machine_kick(r->machine);
+	if (atomic_load(&r->ready))
+		replay_stop(&r->replay);
 }
 
 /* ---- the whole ---- */
 
-static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
-{
-	struct replayer *r = ctx;
-	struct rd in = RD_INIT(data, len);
-
-	if (i >= MACHINE_DISKS || !r->host.disk[i])
-		return err_set(err, EBADMSG, "the log has changes of disk %u, which the machine has not", i);
-	if (!len)
-		return 0;
-	return disk_overlay_import(r->host.disk[i], &in, err);
-}
-
-static int seek(struct replayer *r, struct err *err)
-{
-	const struct log_mark *mark;
-	size_t n;
-	int ret;
-
-	if (!r->has_checkpoint)
-		return 0;
-	ret = log_reader_marks(r->reader, &mark, &n, err);
-	if (ret < 0)
-		return ret;
-	if (!n)
-		return err_set(err, ENOENT, "log '%s' has no checkpoints", r->path);
-	if (r->checkpoint == UINT64_MAX)
-		r->checkpoint = n - 1;
-	return logstream_restore(&r->stream, r->machine, (size_t)r->checkpoint, import_disk, r, err);
-}
-
-static int make_machine(struct replayer *r, struct err *err)
-{
-	const struct log_header *lh = log_reader_header(r->reader);
-	struct output_sink sink = { .ctx = r, .emit = replay_emit };
-	int ret = log_header_options(lh, &r->where, &r->opts, err);
-
-	if (ret == 0)
-		ret = log_header_check(lh, &r->opts, err);
-	if (ret == 0)
-		ret = machine_host_open(&r->host, &r->opts, err);
-	if (ret < 0)
-		return ret;
-	r->host.config.rtc_epoch = lh->config.rtc_epoch;
-	if (machine_config_digest(&r->host.config) != machine_config_digest(&lh->config))
-		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration", r->path);
-	r->machine = machine_host_create(&r->host, &sink, err);
-	machine_host_drop_images(&r->host);
-	if (!r->machine)
-		return -err->code;
-	if (machine_digest(r->machine) != lh->start_digest)
-		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'", r->path);
-	return 0;
-}
-
 static int prepare(struct replayer *r, struct err *err)
 {
 	struct record_stream records = { .ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied };
-	int ret;
+	struct output_sink sink = { .ctx = r, .emit = replay_emit };
+	int ret = replay_machine_open(&r->rm, r->path, &r->where, &sink, err);
 
-	r->reader = log_reader_open(r->path, err);
-	if (!r->reader)
-		return -err->code;
-	logstream_init(&r->stream, r->reader);
-	r->inner = logstream_records(&r->stream);
-	ret = make_machine(r, err);
+	if (ret == 0 && r->has_checkpoint)
+		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
 	if (ret == 0)
-		ret = seek(r, err);
-	if (ret == 0)
-		ret = machine_host_open_consoles(&r->host, &r->opts, NULL, NULL, err);
+		ret = machine_host_open_consoles(&r->rm.host, &r->rm.opts, NULL, NULL, err);
 	if (ret < 0)
 		return ret;
-	replay_init(&r->replay, r->machine, &records);
-	r->replay_ready = true;
+	r->inner = logstream_records(&r->rm.stream);
+	replay_init(&r->replay, r->rm.machine, &records);
 	if (r->has_until)
 		r->replay.stop_count = r->until;
+	atomic_store(&r->ready, true);
 	return 0;
 }
 
 static void print_summary(struct replayer *r, enum machine_end end, int status)
 {
-	FILE *f = strcmp(r->opts.console, "stdio") ? stdout : stderr;
-	struct engine *e = machine_engine(r->machine);
+	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
+	struct engine *e = machine_engine(r->rm.machine);
 	struct run_summary s = { .end = end,
 				 .status = status,
 				 .count = e->ops->count(e),
-				 .virtual_ns = machine_now(r->machine),
+				 .virtual_ns = machine_now(r->rm.machine),
 				 .host_ns = monotonic_ns() - r->started_ns };
 	char text[4096];
 
 	if (r->json)
-		run_summary_json(f, r->machine, &s);
+		run_summary_json(f, r->rm.machine, &s);
 	else if (r->stats)
-		run_summary_print(f, r->machine, &s);
+		run_summary_print(f, r->rm.machine, &s);
 	if (r->has_until) {
-		machine_describe_cpu(r->machine, text, sizeof(text));
+		machine_describe_cpu(r->rm.machine, text, sizeof(text));
 		fputs(text, f);
 	}
 }
 
-/* 0 when everything agreed and the log is whole. */
+static void report_agreement(struct replayer *r, const char *cut)
+{
+	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
+	struct engine *e = machine_engine(r->rm.machine);
+	uint64_t count = e->ops->count(e);
+
+	if (cut)
+		log_warn("%s; everything before it was replayed", cut);
+	if (stop_signal())
+		log_info("stopped at count %" PRIu64 "; everything before it agrees", count);
+	if (r->json)
+		fprintf(f,
+			"{\"event\":\"replay\",\"records\":%" PRIu64 ",\"digests\":%" PRIu64 ",\"count\":%" PRIu64
+			",\"whole\":%s}\n",
+			r->replay.records, r->replay.digests, count, cut ? "false" : "true");
+	else
+		log_info("replayed %" PRIu64 " records, %" PRIu64 " digests agree", r->replay.records,
+			 r->replay.digests);
+}
+
+/* Exit status: 0, or as recorded, when everything agreed. */
 static int verdict(struct replayer *r, enum machine_end end, struct err *err)
 {
-	const char *cut = log_reader_cut(r->reader);
 	int ret = replay_verdict(&r->replay, end, err);
 
 	if (!r->quiet && isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
-	if (ret == -EILSEQ) {
-		log_error("%s", err->text);
-		return EXIT_DIVERGED;
-	}
 	if (ret < 0) {
 		log_error("%s", err->text);
-		return EXIT_USAGE;
+		return ret == -EILSEQ ? EXIT_DIVERGED : EXIT_USAGE;
 	}
-	if (cut)
-		log_warn("%s; everything before it was replayed", cut);
-	log_info("replayed %" PRIu64 " records, %" PRIu64 " digests agree", r->replay.records, r->replay.digests);
-	return end == MACHINE_EXIT ? (int)machine_exit_code(r->machine) : 0;
+	report_agreement(r, log_reader_cut(r->rm.reader));
+	if (stop_signal())
+		return 128 + stop_signal();
+	return end == MACHINE_EXIT ? (int)machine_exit_code(r->rm.machine) : 0;
 }
 
 static int execute(struct replayer *r)
@@ -329,9 +280,11 @@ static int execute(struct replayer *r)
 	enum machine_end end;
 	int status;
 
+	if (stop_signal())
+		replay_stop(&r->replay);
 	r->started_ns = monotonic_ns();
-	r->started_virtual = machine_now(r->machine);
-	end = machine_run(r->machine, replay_source(&r->replay), &err);
+	r->started_virtual = machine_now(r->rm.machine);
+	end = machine_run(r->rm.machine, replay_source(&r->replay), &err);
 	status = verdict(r, end, &err);
 	print_summary(r, end, status);
 	return status;
@@ -340,14 +293,11 @@ static int execute(struct replayer *r)
 static void finish(struct replayer *r)
 {
 	stop_restore();
-	machine_host_stop_input(&r->host);
-	if (r->replay_ready)
+	machine_host_stop_input(&r->rm.host);
+	if (atomic_exchange(&r->ready, false))
 		replay_fini(&r->replay);
-	machine_destroy(r->machine);
-	machine_host_close(&r->host);
-	log_reader_close(r->reader);
+	replay_machine_close(&r->rm);
 	machine_opts_free(&r->where);
-	machine_opts_free(&r->opts);
 }
 
 static int run(int argc, char **argv)

@@ -37,7 +37,6 @@ static int parse(struct ask *a, int argc, char **argv)
 {
 	int opt;
 
-	/* Options may come before or after the name. */
 	while ((opt = options_next(argc, argv, options)) != -1) {
 		if (opt == '?')
 			return EXIT_USAGE;
@@ -46,14 +45,6 @@ static int parse(struct ask *a, int argc, char **argv)
 		a->help |= opt == OPT_HELP;
 	}
 	a->arg = argv + optind;
-	for (; argc - optind > a->nargs; argc--) {
-		const char *last = argv[argc - 1];
-
-		if (strcmp(last, "--json") && strcmp(last, "--force"))
-			break;
-		a->json |= last[2] == 'j';
-		a->force |= last[2] == 'f';
-	}
 	if (a->help) {
 		puts(a->usage);
 		return 0;

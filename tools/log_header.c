@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "hypervisor/clock.h"
 #include "hypervisor/cpuid.h"
 
 static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
@@ -47,6 +48,10 @@ int log_header_make(struct log_header *lh, const struct machine_host *h, struct 
 	strncpy(lh->counter, caps.counter, sizeof(lh->counter) - 1);
 	clock_gettime(CLOCK_REALTIME, &now);
 	lh->wall_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	lh->start_count = machine_engine(m)->ops->count(machine_engine(m));
+	lh->anchor_ns = machine_clock(m)->anchor_ns;
+	lh->anchor_count = machine_clock(m)->anchor_count;
+	lh->rate = machine_clock(m)->rate;
 	lh->append = strdup(o->append ? o->append : "");
 	ret = lh->append ? make_refs(lh, o, err) : err_set(err, ENOMEM, "out of memory");
 	if (ret < 0)
@@ -78,7 +83,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	machine_opts_defaults(o);
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
-	o->append = lh->append;
+	o->append = lh->kernel.path ? lh->append : NULL;
 	o->has_rtc = true;
 	o->rtc = lh->config.rtc_epoch;
 	o->clock = CLOCK_VIRTUAL;

@@ -312,7 +312,7 @@ int options_next_short(int argc, char **argv, const char *shorts, const struct o
 	char all[32];
 	int opt;
 
-	snprintf(all, sizeof(all), "+:%s", shorts);
+	snprintf(all, sizeof(all), ":%s", shorts);
 	opterr = 0;
 	opt = getopt_long(argc, argv, all, options, NULL);
 	if (opt == '?') {

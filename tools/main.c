@@ -11,6 +11,8 @@ static const struct command *const commands[] = {
 	&cmd_run,
 	&cmd_record,
 	&cmd_replay,
+	&cmd_log,
+	&cmd_diff,
 	&cmd_primary,
 	&cmd_backup,
 	&cmd_pair,

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* `twinstep log`: what is in a log. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "tools/cmd.h"
+#include "tools/log_pcap.h"
+#include "tools/log_text.h"
+#include "tools/machine_opts.h"
+#include "tools/run_end.h"
+
+enum { OPT_PCAP = OPT_COMMAND, OPT_JSON };
+
+static const struct option options[] = {
+	MACHINE_OPTIONS,
+	{ "pcap", required_argument, NULL, OPT_PCAP },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ 0 },
+};
+
+struct log_cmd {
+	struct machine_opts where; /* for --pcap, which replays */
+	const char *path, *pcap;
+	bool json, help;
+};
+
+static void print_help(void)
+{
+	puts("usage: twinstep log [OPTION...] LOG\n\nShows what is in a log: summary, records by kind, checkpoints.\n\n"
+	     "  --json                  one line of JSON for the header, each record and the end\n"
+	     "  --pcap FILE             write the guest's network traffic, both ways, with virtual timestamps; "
+	     "replays\n"
+	     "                          the log for what the guest sent\n"
+	     "  --kernel, --initrd, --restore, --disk FILE   with --pcap: files that have moved since the recording\n"
+	     "  --engine NAME           with --pcap: engine to replay on\n"
+	     "  --help                  this text\n"
+	     "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with --pcap also 123 "
+	     "divergence.");
+}
+
+static int parse(struct log_cmd *c, int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	int opt, ret;
+
+	machine_opts_defaults(&c->where);
+	while ((opt = options_next(argc, argv, options)) != -1) {
+		if (opt == '?')
+			return EXIT_USAGE;
+		ret = machine_opts_take(&c->where, opt, optarg, &err);
+		if (ret < 0) {
+			log_error("%s", err.text);
+			return EXIT_USAGE;
+		}
+		if (opt == OPT_PCAP)
+			c->pcap = optarg;
+		c->json |= opt == OPT_JSON;
+		c->help |= opt == OPT_HELP;
+	}
+	if (!c->help && optind + 1 != argc) {
+		log_error("%s; `twinstep log --help` tells more",
+			  optind < argc ? "more than one log given" : "no log given");
+		return EXIT_USAGE;
+	}
+	c->path = argv[optind];
+	return 0;
+}
+
+/* ---- summary ---- */
+
+static const char *const kind_names[INPUT_KIND_END_] = {
+	[INPUT_ANCHOR] = "time anchors",    [INPUT_NET_RX] = "packets",
+	[INPUT_CONSOLE] = "console input",  [INPUT_SEED] = "seeds",
+	[INPUT_DISK_ERROR] = "disk errors", [INPUT_CONTROL] = "controls",
+	[INPUT_FLUSH_TLB] = "checkpoints",  [INPUT_DIGEST] = "digests",
+};
+
+static const char *const frame_names[LOG_KIND_END_] = {
+	[LOG_RECORDS] = "records",
+	[LOG_STATE] = "checkpoint states",
+	[LOG_PAGES] = "checkpoint pages",
+	[LOG_DISK] = "checkpoint disks",
+	[LOG_INDEX] = "index",
+	[LOG_END] = "end",
+};
+
+struct checkpoint_line {
+	uint64_t record, count, ns, bytes;
+};
+
+struct summary {
+	uint64_t frames[LOG_KIND_END_], stored[LOG_KIND_END_], raw[LOG_KIND_END_];
+	uint64_t inputs[INPUT_KIND_END_], bytes[INPUT_KIND_END_];
+	uint64_t records, plain; /* all; without any input: timers alone */
+	uint64_t last_count;
+	struct checkpoint_line *checkpoint;
+	size_t ncheckpoints;
+};
+
+static void summary_checkpoint(struct summary *s, const struct log_frame *f)
+{
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+	struct checkpoint_line *p = realloc(s->checkpoint, (s->ncheckpoints + 1) * sizeof(*p));
+
+	if (!p)
+		return;
+	s->checkpoint = p;
+	p += s->ncheckpoints++;
+	p->record = rd_varint(&in);
+	p->count = rd_varint(&in);
+	p->ns = rd_varint(&in);
+	p->bytes = 0;
+}
+
+static void summary_frame(void *ctx, const struct log_frame *f)
+{
+	struct summary *s = ctx;
+
+	s->frames[f->kind]++;
+	s->stored[f->kind] += f->stored;
+	s->raw[f->kind] += f->raw_len;
+	if (f->kind == LOG_STATE)
+		summary_checkpoint(s, f);
+	if (f->kind >= LOG_STATE && f->kind <= LOG_DISK && s->ncheckpoints)
+		s->checkpoint[s->ncheckpoints - 1].bytes += f->stored;
+}
+
+static void summary_record(struct summary *s, const struct codec_record *rec)
+{
+	s->records++;
+	s->plain += rec->sp.n == 0;
+	s->last_count = rec->sp.at.count;
+	for (size_t i = 0; i < rec->sp.n; i++) {
+		const struct input *in = &rec->sp.input[i];
+
+		s->inputs[in->kind]++;
+		s->bytes[in->kind] += in->kind == INPUT_DIGEST ? rec->detail_len + 8 : in->len;
+	}
+}
+
+static void print_kinds(const struct summary *s)
+{
+	printf("%-24s %" PRIu64 " (%" PRIu64 " for timers alone)\n", "records", s->records, s->plain);
+	for (unsigned i = 1; i < INPUT_KIND_END_; i++) {
+		if (s->inputs[i])
+			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes\n", kind_names[i], s->inputs[i], s->bytes[i]);
+	}
+	printf("%-24s\n", "frames");
+	for (unsigned i = 1; i < LOG_KIND_END_; i++) {
+		if (s->frames[i])
+			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes (%" PRIu64 " before compression)\n",
+			       frame_names[i], s->frames[i], s->stored[i], s->raw[i]);
+	}
+	for (size_t i = 0; i < s->ncheckpoints; i++)
+		printf("checkpoint %-13zu record %" PRIu64 ", count %" PRIu64 ", %.3f s, %" PRIu64 " bytes\n", i,
+		       s->checkpoint[i].record, s->checkpoint[i].count, (double)s->checkpoint[i].ns / 1e9,
+		       s->checkpoint[i].bytes);
+}
+
+static void print_summary(const struct summary *s, const struct log_walk *w, const struct replay_end *end)
+{
+	const struct log_header *h = log_reader_header(w->reader);
+	uint64_t last = end ? end->count : s->last_count;
+	double seconds = (double)(log_clock_ns(&w->clock, last) - log_start_ns(h)) / 1e9;
+
+	log_header_print(stdout, h);
+	printf("%-24s %.3f s of guest time, %" PRIu64 " instructions\n", "duration", seconds, last - h->start_count);
+	printf("%-24s %" PRIu64 " bytes\n", "size", log_reader_size(w->reader));
+	if (seconds > 0)
+		printf("%-24s %.0f bytes a second of records\n", "rate", (double)s->stored[LOG_RECORDS] / seconds);
+	print_kinds(s);
+	if (end)
+		printf("%-24s %s at count %" PRIu64 "\n", "end", run_end_name(end->end), end->count);
+}
+
+static int show(struct log_cmd *c, struct log_walk *w)
+{
+	struct summary s = { 0 };
+	const struct codec_record *rec;
+	const struct replay_end *end;
+	struct err err = ERR_INIT;
+	int ret;
+
+	w->stream.on_frame = summary_frame;
+	w->stream.on_frame_ctx = &s;
+	if (c->json)
+		log_header_json(stdout, log_reader_header(w->reader));
+	while ((ret = log_walk_next(w, &rec, &err)) > 0) {
+		summary_record(&s, rec);
+		if (c->json)
+			log_record_json(stdout, w, rec);
+	}
+	end = ret == 0 && w->stream.has_end ? &w->stream.end : NULL;
+	if (!c->json)
+		print_summary(&s, w, end);
+	else if (end)
+		log_end_json(stdout, end);
+	free(s.checkpoint);
+	if (ret < 0)
+		log_error("%s", err.text);
+	else if (log_reader_cut(w->reader))
+		log_warn("%s", log_reader_cut(w->reader));
+	return ret < 0 ? EXIT_USAGE : 0;
+}
+
+static int run(int argc, char **argv)
+{
+	struct log_cmd c = { 0 };
+	struct log_walk w;
+	struct err err = ERR_INIT;
+	int status = parse(&c, argc, argv);
+
+	if (status || c.help) {
+		if (!status)
+			print_help();
+	} else if (c.pcap) {
+		status = log_pcap_write(c.path, &c.where, c.pcap);
+	} else if (log_walk_open(&w, c.path, &err) < 0) {
+		log_error("%s", err.text);
+		status = EXIT_USAGE;
+	} else {
+		status = show(&c, &w);
+		log_walk_close(&w);
+	}
+	machine_opts_free(&c.where);
+	return status;
+}
+
+const struct command cmd_log = { "log", "show what is in a recording", run };

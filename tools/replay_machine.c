@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/replay_machine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "record/disk_file.h"
+
+static int check_machine(const struct replay_machine *r, const char *path, struct err *err)
+{
+	const struct log_header *lh = log_reader_header(r->reader);
+	struct engine *e = machine_engine(r->machine);
+	struct engine_caps caps;
+
+	e->ops->caps(e, &caps);
+	if (strcmp(caps.counter, lh->counter))
+		return err_set(err, EINVAL, "log '%s' counts %s, which engine %s does not: choose another --engine",
+			       path, lh->counter, caps.name);
+	if (machine_digest(r->machine) != lh->start_digest)
+		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'", path);
+	return 0;
+}
+
+static int make_machine(struct replay_machine *r, const char *path, const struct machine_opts *where,
+			const struct output_sink *sink, struct err *err)
+{
+	const struct log_header *lh = log_reader_header(r->reader);
+	int ret = log_header_options(lh, where, &r->opts, err);
+
+	if (ret == 0)
+		ret = log_header_check(lh, &r->opts, err);
+	if (ret == 0)
+		ret = machine_opts_check(&r->opts, err);
+	if (ret == 0)
+		ret = machine_host_open(&r->host, &r->opts, err);
+	if (ret < 0)
+		return ret;
+	r->host.config.rtc_epoch = lh->config.rtc_epoch;
+	if (machine_config_digest(&r->host.config) != machine_config_digest(&lh->config))
+		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration", path);
+	r->machine = machine_host_create(&r->host, sink, err);
+	machine_host_drop_images(&r->host);
+	return r->machine ? check_machine(r, path, err) : -err->code;
+}
+
+int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where,
+			const struct output_sink *sink, struct err *err)
+{
+	memset(r, 0, sizeof(*r));
+	r->reader = log_reader_open(path, err);
+	if (!r->reader)
+		return -err->code;
+	logstream_init(&r->stream, r->reader);
+	return make_machine(r, path, where, sink, err);
+}
+
+static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct replay_machine *r = ctx;
+	struct rd in = RD_INIT(data, len);
+
+	return disk_overlay_import(r->host.disk[i], &in, err);
+}
+
+int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err)
+{
+	const struct log_mark *mark;
+	size_t n;
+	int ret = log_reader_marks(r->reader, &mark, &n, err);
+
+	if (ret < 0)
+		return ret;
+	if (!n)
+		return err_set(err, ENOENT, "the log has no checkpoints");
+	return logstream_restore(&r->stream, r->machine, checkpoint == UINT64_MAX ? n - 1 : (size_t)checkpoint,
+				 import_disk, r, err);
+}
+
+void replay_machine_close(struct replay_machine *r)
+{
+	machine_destroy(r->machine);
+	machine_host_close(&r->host);
+	log_reader_close(r->reader);
+	machine_opts_free(&r->opts);
+}

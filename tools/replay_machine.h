@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine of a log, made again: for whoever replays one. */
+#ifndef TOOLS_REPLAY_MACHINE_H
+#define TOOLS_REPLAY_MACHINE_H
+
+#include "record/logstream.h"
+#include "tools/log_header.h"
+#include "tools/machine_host.h"
+
+struct replay_machine {
+	struct machine_opts opts; /* as recorded, with what was given in its place */
+	struct log_reader *reader;
+	struct logstream stream;
+	struct machine_host host;
+	struct machine *machine;
+};
+
+/*
+ * Opens the log, checks every file that it names, and makes the machine in its start state. `where` says where files
+ * have moved to (log_header_options()). After a failure, close it too.
+ */
+int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where,
+			const struct output_sink *sink, struct err *err);
+/* Moves machine and stream to a checkpoint of the log; UINT64_MAX: the last one. */
+int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err);
+void replay_machine_close(struct replay_machine *r);
+
+#endif
