@@ -85,9 +85,11 @@ static void random_memory(uint8_t *mem)
 	case 2:
 		d = (double)(int64_t)sil_random() / 3;
 		f = (float)d;
-		memcpy(&bits, sil_below(2) ? (void *)&d : (void *)&f, sil_below(2) ? 8 : 4);
-		memcpy(mem, &f, 4);
-		memcpy(mem + 4, &f, 4);
+		memcpy(mem, &d, 8);
+		if (sil_below(2)) {
+			memcpy(mem, &f, 4);
+			memcpy(mem + 4, &f, 4);
+		}
 		return;
 	case 3: {
 		static const uint64_t edges[] = { 0,
