@@ -19,12 +19,12 @@ static bool bitmap_allows(struct cpu *cpu, uint16_t port, unsigned size)
 
 	if ((tr->attr & SEG_UNUSABLE) || !(SEG_TYPE(tr->attr) & SYS_32) || tr->limit < TSS_LIMIT_MIN)
 		return false;
-	sys_read(cpu, tr->base + TSS_IO_BASE, &base, sizeof(base));
+	sys_read(cpu, tss_linear(cpu, TSS_IO_BASE), &base, sizeof(base));
 	off = base + port / 8u;
 	/* Two bytes are read always: the bits may straddle them. */
 	if (off + 1 > tr->limit)
 		return false;
-	sys_read(cpu, tr->base + off, &bits, sizeof(bits));
+	sys_read(cpu, tss_linear(cpu, off), &bits, sizeof(bits));
 	return !((bits >> (port & 7)) & ((1u << size) - 1));
 }
 

@@ -333,7 +333,14 @@ uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsig
 	return v;
 }
 
-/* ---- stacks in the TSS ---- */
+/* ---- the TSS ---- */
+uint64_t tss_linear(const struct cpu *cpu, uint32_t off)
+{
+	uint64_t lin = cpu->seg[SEG_TR].base + off;
+
+	return cpu_long(cpu) ? lin : (uint32_t)lin;
+}
+
 void tss_stack(struct cpu *cpu, uint8_t cpl, struct stack *st)
 {
 	const struct seg_state *tr = &cpu->seg[SEG_TR];
@@ -345,7 +352,7 @@ void tss_stack(struct cpu *cpu, uint8_t cpl, struct stack *st)
 
 	if ((tr->attr & SEG_UNUSABLE) || off + n - 1 > tr->limit)
 		cpu_raise(cpu, VEC_TS, sel_error(cpu, tr->selector));
-	sys_read(cpu, tr->base + off, b, n);
+	sys_read(cpu, tss_linear(cpu, off), b, n);
 	st->sp = 0;
 	memcpy(&st->sp, b, n - 2);
 	seg_check_ss(cpu, (uint16_t)(b[n - 2] | b[n - 1] << 8), cpl, false, VEC_TS, &d);
@@ -363,6 +370,6 @@ uint64_t tss_stack64(struct cpu *cpu, unsigned slot)
 
 	if ((tr->attr & SEG_UNUSABLE) || off + 7 > tr->limit)
 		cpu_raise(cpu, VEC_TS, sel_error(cpu, tr->selector));
-	sys_read(cpu, tr->base + off, &sp, sizeof(sp));
+	sys_read(cpu, tss_linear(cpu, off), &sp, sizeof(sp));
 	return sp;
 }

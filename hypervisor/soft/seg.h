@@ -149,6 +149,8 @@ uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsig
 /* Writes RSP, as wide as the mask says. */
 void stack_set_pointer(struct cpu *cpu, uint64_t sp, uint64_t mask);
 
+/* Linear address of byte `off` of the TSS in use. */
+uint64_t tss_linear(const struct cpu *cpu, uint32_t off);
 /* Stack for privilege cpl from the TSS, with all checks (16- and 32-bit TSS). */
 void tss_stack(struct cpu *cpu, uint8_t cpl, struct stack *st);
 /* Stack pointer from a 64-bit TSS: slot 0..2 RSP0..2, 3 + n ISTn. */

@@ -7,7 +7,8 @@ static bool is_sreg(const struct decoded *d, unsigned i)
 	return opnd_is_reg(d, i) && ZydisRegisterGetClass(d->opnd[i].reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
-/* A load of SS holds off interrupts and debug traps until after the next instruction (SDM vol. 3, 6.8.3). */
+/* MOV and POP to SS, but not LSS, hold off interrupts and debug traps until after the next instruction (SDM vol. 3,
+ * 6.8.3). */
 static void finish_load(struct cpu *cpu, const struct op *op, enum seg s)
 {
 	cpu->rip = next_rip(cpu, op);
@@ -96,7 +97,7 @@ static void op_load_far(struct cpu *cpu, const struct op *op)
 	memcpy(&off, b, op->osize);
 	seg_load(cpu, op->extra, (uint16_t)(b[op->osize] | b[op->osize + 1] << 8));
 	reg_put(cpu, op->r0, op->osize, off);
-	finish_load(cpu, op, op->extra);
+	cpu->rip = next_rip(cpu, op);
 	OP_EXIT;
 }
 
