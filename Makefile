@@ -80,7 +80,7 @@ setup:
 
 demo: setup
 	+$(Q)$(SUBMAKE) all guest
-	$(Q)BUILD=$(BUILD) tools/demo.sh
+	$(Q)BUILD=$(BUILD) tests/pair/pair.sh tools/demo.py
 
 # Unit tests under the address and undefined-behaviour sanitizers.
 SANBUILD := $(BUILD)/san
@@ -135,7 +135,7 @@ help:
 	@echo "make              build $(BUILD)/twinstep (V=1 shows the commands)"
 	@echo "make setup        install the Debian packages that are missing (as root; else say which)"
 	@echo "make guest        make $(BUILD)/guest/{vmlinuz,initramfs}: Debian's kernel, busybox, redis"
-	@echo "make demo         show what it does: a guest with redis, used from the host"
+	@echo "make demo         show what it does: redis in a pair, a client, the primary killed"
 	@echo "make check        all tests that this host allows"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"

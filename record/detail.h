@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "hypervisor/machine.h"
 
-#define DETAIL_GROUPS 128
+#define DETAIL_GROUPS 256
 #define DETAIL_PARTS  32
 
 struct detail {
