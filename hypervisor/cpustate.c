@@ -63,19 +63,19 @@ static void get_array(struct rd *in, uint64_t *v, size_t n)
 		v[i] = rd_u64(in);
 }
 
-/* The scalar registers, in the order of the byte image; one list for both directions. */
-#define CPU_SCALARS(X)                                                                                          \
-	X(rip)                                                                                                  \
-	X(rflags)                                                                                               \
-	X(cr0) X(cr2) X(cr3) X(cr4) X(cr8) X(xcr0) X(efer) X(star) X(lstar) X(cstar) X(fmask) X(kernel_gs_base) \
-		X(tsc_aux) X(pat) X(misc_enable) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(tsc_offset)   \
-			X(apic_base) X(mtrr_def_type) X(debug_dr6) X(count)
+/* The fields in the order of the byte image; one list for both directions. */
+/* clang-format off */
+#define CPU_SCALARS(X)                                                                  \
+	X(rip) X(rflags) X(cr0) X(cr2) X(cr3) X(cr4) X(cr8) X(xcr0) X(efer)             \
+	X(star) X(lstar) X(cstar) X(fmask) X(kernel_gs_base) X(tsc_aux) X(pat)          \
+	X(misc_enable) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(tsc_offset)     \
+	X(apic_base) X(mtrr_def_type) X(debug_dr6) X(count)
 #define CPU_ARRAYS(X) X(gpr) X(pdpte) X(dr) X(mtrr_fixed) X(mtrr_phys)
-#define CPU_BOOLS(X)                                                                                         \
-	X(halted)                                                                                            \
-	X(sti_shadow)                                                                                        \
-	X(movss_shadow) X(nmi_blocked) X(shutdown) X(nmi_pending) X(intr_pending) X(in_rep) X(debug_pending) \
-		X(event.valid) X(event.has_error)
+#define CPU_BOOLS(X)                                                                    \
+	X(halted) X(sti_shadow) X(movss_shadow) X(nmi_blocked) X(shutdown)              \
+	X(nmi_pending) X(intr_pending) X(in_rep) X(debug_pending)                       \
+	X(event.valid) X(event.has_error)
+/* clang-format on */
 
 void cpu_state_save(const struct cpu_state *s, struct buf *out)
 {
