@@ -50,7 +50,7 @@ SNIPPET16(r_ss_handler, "push %bp; mov %sp, %bp; addw $3, 2(%bp); mov $0x5c, %cx
 SNIPPET16(r_div, "xor %bx, %bx; mov $7, %ax; xor %dx, %dx; xor %cx, %cx; div %bx; lret");
 SNIPPET16(r_ud_handler, "push %bp; mov %sp, %bp; addw $2, 2(%bp); mov $0x0d, %cx; pop %bp; iret");
 SNIPPET16(r_wrap, "mov $0xffff, %ax; mov %ax, %es; mov %es:0x10, %al; xor %ah, %ah; lret"); /* linear 100000 */
-SNIPPET16(r_flags, "mov $0x7fd7, %ax; push %ax; popf; pushf; pop %bx; lret");
+SNIPPET16(r_flags, "mov $0x7cd7, %ax; push %ax; popf; pushf; pop %bx; lret");
 SNIPPET16(r_loop, "mov $5, %cx; xor %ax, %ax; 1: add %cx, %ax; loop 1b; lret");
 SNIPPET16(r_cr0, "smsw %ax; lret");
 SNIPPET16(r_ivt_limit, "lidt %cs:0x7e00; xor %cx, %cx; int $0x21; lret");

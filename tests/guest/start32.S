@@ -178,8 +178,8 @@ real_low:
 	mov	0x7408, %si
 	mov	0x740a, %di
 	lcall	*%cs:0x7800 + real_target - real_low
-	cli
-	cld
+	pushw	$0		/* whatever the code left: NT, DF ... */
+	popfw
 	push	%ax
 	xor	%ax, %ax
 	mov	%ax, %ds
