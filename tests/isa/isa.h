@@ -153,8 +153,9 @@ struct outcome {
 	struct regs regs;
 	uint32_t vector, error;
 	uint64_t cr2;
-	uint64_t memory; /* hash of the image, masked */
-	unsigned why;	 /* the engine's exit, when it did not end in a handler */
+	uint64_t memory;  /* hash of the image, masked */
+	unsigned why;	  /* the engine's exit, when it did not end in a handler */
+	uint64_t retired; /* by the engine, up to and with the HLT of the handler */
 };
 
 /* The case of a seed; `only` restricts it to one mnemonic (ZYDIS_MNEMONIC_INVALID: all). False: no such case. */
@@ -227,6 +228,8 @@ struct model;
 struct model *model_create(const struct engine_ops *ops, struct err *err);
 void model_destroy(struct model *m);
 void model_run(struct model *m, const struct tcase *c, struct outcome *out);
+/* The same, but the engine is stopped at random counts and kicked in between: the outcome must be the same, too. */
+void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out);
 const uint8_t *model_image(const struct model *m);
 
 /* ---- comparing ---- */

@@ -16,6 +16,7 @@
 #define BATCH	      512
 #define DEFAULT_CASES 600000
 #define SHRINK_MAX    500
+#define STOP_EVERY    8
 
 struct options {
 	uint64_t seed, count;
@@ -173,6 +174,27 @@ static void tally_case(struct tally *t, const struct outcome *native)
 	t->faults += native->status == OUT_OK && native->vector != 3;
 }
 
+/* Every STOP_EVERY-th case again with stops: the same in every register, in memory and in the count. */
+static void check_stops(struct bench *b, const struct tcase *c, const struct outcome *straight, struct tally *t)
+{
+	struct outcome stopped;
+	char text[2048];
+
+	if (c->seed % STOP_EVERY || straight->status != OUT_OK)
+		return;
+	t->cases++;
+	model_run_stopped(b->model, c, &stopped);
+	if (memcmp(&stopped, straight, sizeof(stopped)) == 0)
+		return;
+	if (t->failed++ < 5) {
+		outcome_compare(c, straight, &stopped, text, sizeof(text));
+		printf("stops change --class %s --seed %llu (host: without stops, soft: with)\n%s  retired %llu and "
+		       "%llu\n",
+		       class_name[c->cls], (unsigned long long)c->seed, text, (unsigned long long)straight->retired,
+		       (unsigned long long)stopped.retired);
+	}
+}
+
 static bool run_batch(struct bench *b, const struct options *o, const struct tcase *cases, size_t n,
 		      struct tally *tally, struct failures *f)
 {
@@ -186,8 +208,10 @@ static bool run_batch(struct bench *b, const struct options *o, const struct tca
 		fprintf(stderr, "isa: %s\n", err.text);
 		return false;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		model_run(b->model, &cases[i], &model[i]);
+		check_stops(b, &cases[i], &model[i], &tally[CLS_COUNT]);
+	}
 	native = native_finish(b->native);
 	if (!native)
 		return false;
@@ -208,17 +232,18 @@ static int results(const struct tally *tally)
 {
 	int status = 0;
 
-	for (unsigned i = 0; i < CLS_COUNT; i++) {
+	for (unsigned i = 0; i <= CLS_COUNT; i++) {
 		const struct tally *t = &tally[i];
+		const char *name = i < CLS_COUNT ? class_name[i] : "stops";
 
 		if (t->cases == 0)
 			continue;
 		if (t->failed) {
-			printf("not ok isa.%s: %llu of %llu cases differ\n", class_name[i],
-			       (unsigned long long)t->failed, (unsigned long long)t->cases);
+			printf("not ok isa.%s: %llu of %llu cases differ\n", name, (unsigned long long)t->failed,
+			       (unsigned long long)t->cases);
 			status = 1;
 		} else {
-			printf("ok isa.%s (%llu cases, %llu faulted, %llu ran away, %llu unusable)\n", class_name[i],
+			printf("ok isa.%s (%llu cases, %llu faulted, %llu ran away, %llu unusable)\n", name,
 			       (unsigned long long)t->cases, (unsigned long long)t->faults,
 			       (unsigned long long)t->timeouts, (unsigned long long)t->broken);
 		}
@@ -229,7 +254,7 @@ static int results(const struct tally *tally)
 static int run(struct bench *b, const struct options *o)
 {
 	struct tcase *cases = calloc(BATCH, sizeof(*cases));
-	struct tally tally[CLS_COUNT] = { 0 };
+	struct tally tally[CLS_COUNT + 1] = { 0 }; /* the last one: stops */
 	uint64_t seed = o->endless && o->seed == 1 ? (uint64_t)time(NULL) << 24 : o->seed;
 	uint64_t end = o->endless ? UINT64_MAX : seed + o->count;
 	uint64_t done = 0;

@@ -230,25 +230,58 @@ static void store_outcome(struct model *m, const struct tcase *c, struct outcome
 	o->status = o->vector < 32 ? OUT_OK : OUT_BROKEN;
 }
 
-void model_run(struct model *m, const struct tcase *c, struct outcome *out)
+static bool start(struct model *m, const struct tcase *c, struct outcome *out)
 {
-	struct landmark until = { 0 };
 	struct cpu_state s;
-	enum engine_exit_kind why;
 
 	memset(out, 0, sizeof(*out));
 	load_memory(m, c);
 	load_state(m, c, &s);
 	out->status = OUT_BROKEN;
-	if (m->engine->ops->set_state(m->engine, &s, NULL) < 0)
-		return;
-	until.count = s.count + CASE_BUDGET;
-	why = m->engine->ops->run(m->engine, &until);
+	return m->engine->ops->set_state(m->engine, &s, NULL) == 0;
+}
+
+static void finish(struct model *m, const struct tcase *c, enum engine_exit_kind why, uint64_t first,
+		   struct outcome *out)
+{
 	out->why = why;
+	out->retired = m->engine->ops->count(m->engine) - first;
 	if (why == ENGINE_EXIT_HALT)
 		store_outcome(m, c, out);
 	else if (why == ENGINE_EXIT_UNTIL)
 		out->status = OUT_TIMEOUT;
+}
+
+void model_run(struct model *m, const struct tcase *c, struct outcome *out)
+{
+	const struct engine_ops *ops = m->engine->ops;
+	struct landmark until = { 0 };
+	uint64_t first = ops->count(m->engine);
+
+	until.count = first + CASE_BUDGET;
+	if (start(m, c, out))
+		finish(m, c, ops->run(m->engine, &until), first, out);
+}
+
+void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out)
+{
+	const struct engine_ops *ops = m->engine->ops;
+	struct landmark until = { 0 };
+	uint64_t first = ops->count(m->engine), last = first + CASE_BUDGET;
+	struct rng r = { c->seed };
+	enum engine_exit_kind why;
+
+	if (!start(m, c, out))
+		return;
+	do {
+		until.count = ops->count(m->engine) + rng_below(&r, 4);
+		if (rng_chance(&r, 20))
+			ops->kick(m->engine);
+		why = ops->run(m->engine, &until);
+		if (why == ENGINE_EXIT_UNTIL && ops->count(m->engine) != until.count)
+			return;
+	} while ((why == ENGINE_EXIT_UNTIL || why == ENGINE_EXIT_KICK) && ops->count(m->engine) < last);
+	finish(m, c, why, first, out);
 }
 
 const uint8_t *model_image(const struct model *m)
