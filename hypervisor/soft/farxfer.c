@@ -505,18 +505,15 @@ static void op_bound(struct cpu *cpu, const struct op *op)
 	uint64_t lin = op_lin(cpu, op, op->osize * 2u, false);
 	int32_t index, low, high;
 
+	/* Two accesses, each of the operand's size: alignment is that of one bound. */
 	if (op->osize == 2) {
-		uint32_t pair = mem_ld32(cpu, lin);
-
 		index = (int16_t)cpu->gpr[op->r0];
-		low = (int16_t)pair;
-		high = (int16_t)(pair >> 16);
+		low = (int16_t)mem_ld16(cpu, lin);
+		high = (int16_t)mem_ld16(cpu, lin + 2);
 	} else {
-		uint64_t pair = mem_ld64(cpu, lin);
-
 		index = (int32_t)cpu->gpr[op->r0];
-		low = (int32_t)pair;
-		high = (int32_t)(pair >> 32);
+		low = (int32_t)mem_ld32(cpu, lin);
+		high = (int32_t)mem_ld32(cpu, lin + 4);
 	}
 	if (index < low || index > high)
 		cpu_raise(cpu, VEC_BR, 0);

@@ -199,7 +199,7 @@ static bool insn_at(const struct tcase *c, uint64_t rip, ZydisDecodedInstruction
 
 		if (CODE_BASE + c->at[i] == rip)
 			return ZYAN_SUCCESS(
-				ZydisDecoderDecodeInstruction(policy_decoder(), NULL, in->bytes, in->len, ins));
+				ZydisDecoderDecodeInstruction(policy_decoder(c->m32), NULL, in->bytes, in->len, ins));
 	}
 	return false;
 }
@@ -246,6 +246,13 @@ static bool host_only(const struct tcase *c, const struct outcome *native, const
 	 * CALL). */
 	if (native->vector == 14 && model->vector == 13 && insn_at(c, model->regs.rip, &ins))
 		return ins.mnemonic == ZYDIS_MNEMONIC_CALL && native->regs.rip == model->regs.rip;
+	/* AMD has loaded some registers when POPA faults; it will load them again. */
+	if (native->vector == model->vector && native->vector >= 12 && insn_at(c, native->regs.rip, &ins) &&
+	    (ins.mnemonic == ZYDIS_MNEMONIC_POPA || ins.mnemonic == ZYDIS_MNEMONIC_POPAD))
+		return native->cr2 == model->cr2 && native->regs.gpr[4] == model->regs.gpr[4];
+	/* An access across the end of a segment of 4 GiB may fault or wrap around: SDM vol. 3, 5.3. */
+	if (c->m32 && (native->vector == 12 || native->vector == 13) && model->vector == 14)
+		return native->regs.rip == model->regs.rip && (model->cr2 >= 0xffffff00 || model->cr2 < 0x100);
 	/* MXCSR.MM */
 	if (model->vector == 13 && native->regs.rip != model->regs.rip && insn_at(c, model->regs.rip, &ins))
 		return ins.mnemonic == ZYDIS_MNEMONIC_LDMXCSR;

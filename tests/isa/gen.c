@@ -36,7 +36,7 @@ struct enc {
 	bool has_modrm, has_sib;
 	uint8_t disp[8];
 	unsigned ndisp;
-	bool riprel, env16;
+	bool riprel, env16, addr16;
 };
 
 #define SCRATCH_FXS	 4
@@ -154,7 +154,7 @@ static uint64_t pick_pointer(struct gen *g)
 
 	if (rng_chance(r, bad))
 		return pick_bad_pointer(r);
-	if (rng_chance(r, 8))
+	if (!g->c->m32 && rng_chance(r, 8))
 		return FAR_BASE + 0x400 + (rng_below(r, 0x800) & ~15u);
 	p = DATA_BASE + 0x200 + (rng_below(r, DATA_RW_SIZE - 0x400) & ~15u);
 	if (rng_chance(r, likes_aligned(g->c->cls) ? 4 : 25))
@@ -182,6 +182,12 @@ static void init_gprs(struct gen *g)
 		s->gpr[RSP] = DATA_BASE + PAGE + (rng_below(&g->r, PAGE) & ~7u);
 		if (g->c->cls != CLS_ALIGN && rng_chance(&g->r, 10))
 			s->gpr[RSP] += rng_below(&g->r, 8);
+	}
+	if (g->c->m32) {
+		for (unsigned i = 0; i < 8; i++)
+			s->gpr[i] = (uint32_t)s->gpr[i];
+		g->ptr &= 0xff;
+		g->small &= 0xff;
 	}
 	s->fs_base = rng_chance(&g->r, 90) ? DATA_BASE + (rng_below(&g->r, 64) & ~15u) : DATA_BASE - 0x1000;
 	s->gs_base = rng_chance(&g->r, 90) ? 0x100 : 0x7fff00000000ull;
@@ -258,7 +264,10 @@ static void put_disp(struct enc *e, int64_t v, unsigned n)
 /* mod 0, rm 5: RIP-relative; mod 0, SIB without base and index: absolute. */
 static void mem_absolute(struct enc *e, uint64_t addr, bool riprel)
 {
-	if (riprel) {
+	if (riprel && e->g->c->m32) { /* mod 0, rm 5 is plainly absolute */
+		e->modrm |= 5;
+		put_disp(e, (int64_t)addr, 4);
+	} else if (riprel) {
 		e->modrm |= 5;
 		e->riprel = true;
 		e->in->rip_target = addr;
@@ -328,6 +337,16 @@ static uint64_t pick_scratch(struct enc *e)
 	return SCRATCH_BASE + slot * SCRATCH_FX_SIZE + (rng_chance(r, 3) ? 1 + 2 * rng_below(r, 16) : 0);
 }
 
+/* 16-bit addressing leads to where nothing is mapped; the address shows in CR2, or in what LEA gives. */
+static void pick_memory16(struct enc *e)
+{
+	struct rng *r = &e->g->r;
+	unsigned mod = rng_below(r, 3), rm = rng_below(r, 8);
+
+	e->modrm |= (uint8_t)(mod << 6 | rm);
+	put_disp(e, (int64_t)rng_next(r), mod == 1 ? 1 : mod == 2 || rm == 6 ? 2 : 0);
+}
+
 static void pick_memory(struct enc *e)
 {
 	struct gen *g = e->g;
@@ -346,11 +365,11 @@ static void pick_memory(struct enc *e)
 		return;
 	}
 	if (kind < 11)
-		base = (int)rng_below(r, 16);
+		base = (int)rng_below(r, g->c->m32 ? 8 : 16);
 	if (kind >= ((e->t->flags & T_VEC) ? 96 : 75))
 		index = pick_bit(g, g->small);
 	else if (kind >= 72 && kind < 74)
-		index = (int)rng_below(r, 16);
+		index = (int)rng_below(r, g->c->m32 ? 8 : 16);
 	if (index == RSP)
 		index = -1;
 	mem_based(e, base, index);
@@ -359,11 +378,12 @@ static void pick_memory(struct enc *e)
 static unsigned pick_reg(struct enc *e)
 {
 	struct gen *g = e->g;
-	unsigned reg = rng_below(&g->r, 16);
+	unsigned n = g->c->m32 ? 8 : 16;
+	unsigned reg = rng_below(&g->r, n);
 
 	/* Spare pointers most of the time. */
 	if (!(e->t->flags & (T_VEC | T_FPU)) && (g->ptr >> reg & 1) && rng_chance(&g->r, 75))
-		reg = rng_below(&g->r, 16);
+		reg = rng_below(&g->r, n);
 	if (reg == RSP && rng_chance(&g->r, 80))
 		reg = RAX;
 	return reg;
@@ -382,7 +402,9 @@ static void fill_modrm(struct enc *e)
 	e->modrm = (uint8_t)((reg & 7) << 3);
 	if (reg >= 8)
 		e->rex |= 0x44;
-	if (mem) {
+	if (mem && e->addr16) {
+		pick_memory16(e);
+	} else if (mem) {
 		pick_memory(e);
 	} else {
 		unsigned rm = (t->flags & T_FPU) ? rng_below(r, 8) : pick_reg(e);
@@ -411,7 +433,7 @@ static void pick_prefixes(struct enc *e)
 	/* FS and GS are based at or near 0 or the data; with a pointer as base the sum rarely makes sense for FS. */
 	if (!(t->flags & T_SCR) && rng_chance(r, mem ? 6 : 2))
 		add_prefix(e, seg[rng_chance(r, 50) ? 1 : rng_below(r, 6)]);
-	if (rng_chance(r, mem ? 4 : 1)) {
+	if (e->addr16 || (!(mem && e->g->c->m32) && rng_chance(r, mem ? 4 : 1))) {
 		add_prefix(e, 0x67);
 		e->addrsize = true;
 	}
@@ -447,6 +469,8 @@ static void pick_prefixes(struct enc *e)
 		e->pfx[i] = e->pfx[k];
 		e->pfx[k] = tmp;
 	}
+	if (e->g->c->m32)
+		return;
 	if (!e->env16 && rng_chance(r, (t->flags & (T_VEC | T_FPU)) ? 8 : 40))
 		e->rex |= 0x48;
 	else if (rng_chance(r, 5))
@@ -476,7 +500,7 @@ static unsigned put_imm(struct enc *e, uint8_t *out)
 		n = (e->rex & 8) ? 8 : z;
 		break;
 	case I_MOFFS:
-		n = e->addrsize ? 4 : 8;
+		n = (e->addrsize ? 4 : 8) / (e->g->c->m32 ? 2 : 1);
 		v = rng_chance(r, 90) ? DATA_BASE + rng_below(r, DATA_SIZE - 8) : v;
 		break;
 	case I_ENTER:
@@ -498,7 +522,7 @@ static bool assemble(struct enc *e)
 
 	memcpy(buf, e->pfx, e->npfx);
 	n = e->npfx;
-	if ((t->flags & T_PLUS) && rng_chance(&e->g->r, 40))
+	if ((t->flags & T_PLUS) && !e->g->c->m32 && rng_chance(&e->g->r, 40))
 		e->rex |= 0x41;
 	if (e->rex)
 		buf[n++] = e->rex;
@@ -531,6 +555,7 @@ static void encode(struct gen *g, const struct tmpl *t, struct insn *in)
 	do {
 		*in = (struct insn){ .target = -1 };
 		e = (struct enc){ .g = g, .t = t, .in = in };
+		e.addr16 = g->c->m32 && (t->flags & T_MODRM) && !(t->flags & T_SCR) && rng_chance(&g->r, 4);
 		if (t->flags & T_MODRM)
 			fill_modrm(&e);
 		pick_prefixes(&e);
@@ -538,9 +563,9 @@ static void encode(struct gen *g, const struct tmpl *t, struct insn *in)
 }
 
 /* ---- the sequence ---- */
-static bool decode_insn(const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op)
+static bool decode_insn(bool m32, const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op)
 {
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(policy_decoder(), in->bytes, in->len, ins, op)) &&
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(policy_decoder(m32), in->bytes, in->len, ins, op)) &&
 	       ins->length == in->len;
 }
 
@@ -551,7 +576,7 @@ static void track_write(struct gen *g, const ZydisDecodedOperand *op, bool impli
 
 	if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
 		return;
-	reg = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op->reg.value);
+	reg = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op->reg.value); /* in any mode */
 	if (reg < ZYDIS_REGISTER_RAX || reg > ZYDIS_REGISTER_R15)
 		return;
 	id = (unsigned)(reg - ZYDIS_REGISTER_RAX);
@@ -585,7 +610,7 @@ static void append(struct gen *g, const struct insn *in)
 	if (g->c->n == CASE_INSNS)
 		return;
 	g->c->insn[g->c->n++] = *in;
-	if (decode_insn(in, &ins, op))
+	if (decode_insn(g->c->m32, in, &ins, op))
 		track(g, &ins, op);
 }
 
@@ -607,10 +632,15 @@ static void append_glued(struct gen *g, const void *bytes, unsigned n)
 /* mov r64, imm64 */
 static void append_load(struct gen *g, unsigned reg, uint64_t v)
 {
+	uint8_t b32[5] = { (uint8_t)(0xb8 | (reg & 7)) };
 	uint8_t b[10] = { (uint8_t)(0x48 | reg >> 3), (uint8_t)(0xb8 | (reg & 7)) };
 
 	memcpy(b + 2, &v, 8);
-	append_bytes(g, b, 10);
+	memcpy(b32 + 1, &v, 4);
+	if (g->c->m32)
+		append_bytes(g, b32, 5);
+	else
+		append_bytes(g, b, 10);
 }
 
 static void renew_pointers(struct gen *g)
@@ -620,6 +650,8 @@ static void renew_pointers(struct gen *g)
 	for (unsigned i = 0; i < sizeof(want); i++) {
 		unsigned reg = want[i];
 
+		if (reg >= 8 && g->c->m32)
+			continue;
 		if (g->ptr >> reg & 1)
 			continue;
 		if (reg == RSP || ((reg == RSI || reg == RDI) && g->cls == CLS_STRING) ||
@@ -676,7 +708,7 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 	}
 	if ((t->flags & T_DIV) && rng_chance(&g->r, 75)) {
 		if (rng_chance(&g->r, 60))
-			append_bytes(g, "\x48\x99", 2); /* cqo */
+			append_bytes(g, "\x48\x99", 2); /* cqo; dec eax, cdq */
 		else
 			append_bytes(g, "\xba\x00\x00\x00\x00", 5); /* mov edx, 0 */
 	}
@@ -739,7 +771,7 @@ static bool append_random(struct gen *g)
 		approx = APPROX_NONE;
 		t = pick_template(g);
 		encode(g, t, &in);
-		if (!decode_insn(&in, &ins, op) || !class_matches(g, t, &ins, op))
+		if (!decode_insn(g->c->m32, &in, &ins, op) || !class_matches(g, t, &ins, op))
 			continue;
 		v = policy_check(&ins, op, t->flags & T_SCR, &approx);
 		if (v == POLICY_REJECT || (v == POLICY_LAST && !rng_chance(&g->r, 20)))
@@ -865,7 +897,10 @@ static void append_branches(struct gen *g)
 		break;
 	case 4:
 	case 5:
-		branch_indirect(g, target + 3);
+		if (g->c->m32)
+			branch_conditional(g, target);
+		else
+			branch_indirect(g, target + 3);
 		break;
 	case 6:
 		branch_loop(g);
@@ -909,7 +944,7 @@ static bool append_raw(struct gen *g)
 		in.bytes[i] = (uint8_t)rng_next(&g->r);
 	if (rng_chance(&g->r, 50))
 		in.bytes[rng_below(&g->r, 2)] = 0x0f;
-	st = ZydisDecoderDecodeFull(policy_decoder(), in.bytes, 15, &ins, op);
+	st = ZydisDecoderDecodeFull(policy_decoder(g->c->m32), in.bytes, 15, &ins, op);
 	if (ZYAN_SUCCESS(st)) {
 		in.len = ins.length;
 		v = policy_check(&ins, op, false, &approx);
@@ -952,6 +987,10 @@ static enum isa_class pick_class(struct gen *g)
 		return memory[rng_below(&g->r, sizeof(memory))];
 	case CLS_ALIGN:
 		return integer[rng_below(&g->r, sizeof(integer))];
+	case CLS_COMPAT:
+		if (rng_chance(&g->r, 35))
+			return CLS_COMPAT;
+		return rng_chance(&g->r, 8) ? CLS_BYTES : any[rng_below(&g->r, sizeof(any))];
 	case CLS_BYTES:
 		return rng_chance(&g->r, 30) ? CLS_INT : CLS_BYTES;
 	case CLS_SYSTEM:
@@ -990,6 +1029,7 @@ bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnem
 	memset(c, 0, offsetof(struct tcase, init));
 	c->seed = seed;
 	c->cls = cls;
+	c->m32 = cls == CLS_COMPAT;
 	memset(&c->init, 0, sizeof(c->init));
 	init_state(&g);
 	want = 1 + rng_below(&g.r, rng_chance(&g.r, 50) ? 4 : 14);
@@ -1046,7 +1086,7 @@ static void flow_undefined(struct tcase *c)
 			uint32_t out = c->undef[i];
 			unsigned next[2] = { i + 1, i + 1 };
 
-			if (decode_insn(&c->insn[i], &ins, op)) {
+			if (decode_insn(c->m32, &c->insn[i], &ins, op)) {
 				case_flags(c, &ins, op, &f);
 				c->reads_undefined |= (f.tested & out) != 0;
 				out = (out & ~f.defined) | f.undefined;
@@ -1071,7 +1111,7 @@ static void find_masks(struct tcase *c)
 		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 		ZyanU64 addr;
 
-		if (!decode_insn(&c->insn[i], &ins, op) || ins.operand_count_visible == 0 ||
+		if (!decode_insn(c->m32, &c->insn[i], &ins, op) || ins.operand_count_visible == 0 ||
 		    op[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&ins, &op[0], CODE_BASE + c->at[i], &addr)))
@@ -1117,7 +1157,7 @@ void case_text(const struct tcase *c, unsigned i, char *text, size_t n)
 	ZydisFormatter f;
 
 	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
-	if (!decode_insn(&c->insn[i], &ins, op) ||
+	if (!decode_insn(c->m32, &c->insn[i], &ins, op) ||
 	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &ins, op, ins.operand_count_visible, text, n,
 							  CODE_BASE + c->at[i], NULL)))
 		strncpy(text, "(not an instruction)", n);

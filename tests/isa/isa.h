@@ -95,6 +95,7 @@ enum isa_class {
 	CLS_ALIGN,
 	CLS_BYTES,
 	CLS_MIX,
+	CLS_COMPAT, /* 32-bit code in compatibility mode */
 	CLS_COUNT
 };
 extern const char *const class_name[CLS_COUNT];
@@ -129,6 +130,7 @@ struct tcase {
 	enum isa_class cls;
 	struct insn insn[CASE_INSNS];
 	unsigned n;
+	bool m32;	      /* compatibility mode: 32-bit code */
 	bool runoff;	      /* ends at the end of the code pages, without a terminator */
 	bool straddle;	      /* lies across the page boundary */
 	bool undecodable;     /* last instruction is one that the host may know and the model must not */
@@ -183,7 +185,7 @@ void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const
 		struct flag_effect *e);
 /* Image bytes that the instruction stores and that are not compared. */
 void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t addr);
-const ZydisDecoder *policy_decoder(void);
+const ZydisDecoder *policy_decoder(bool m32);
 
 /* ---- templates ---- */
 enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };
@@ -198,6 +200,7 @@ enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };
 #define T_DIV	 (1u << 8) /* prepare the dividend */
 #define T_FPU	 (1u << 9)
 #define T_FAULTY (1u << 10) /* always faults: last */
+#define T_M64	 (1u << 11) /* means something else in 32-bit code */
 #define PFX_ANY	 1
 
 struct tmpl {

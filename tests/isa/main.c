@@ -133,7 +133,8 @@ static ZydisMnemonic culprit(const struct tcase *c)
 	ZydisDecodedInstruction ins;
 	const struct insn *last = c->n ? &c->insn[c->n - 1] : NULL;
 
-	if (last && ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(), NULL, last->bytes, last->len, &ins)))
+	if (last &&
+	    ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(c->m32), NULL, last->bytes, last->len, &ins)))
 		return ins.mnemonic;
 	return ZYDIS_MNEMONIC_INVALID;
 }

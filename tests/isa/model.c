@@ -39,11 +39,12 @@
 #define OFF_STACK    0x4000 /* top */
 #define KERNEL_PAGES 4
 
-#define SEL_KCODE 0x10
-#define SEL_KDATA 0x18
-#define SEL_UDATA 0x2b
-#define SEL_UCODE 0x33
-#define SEL_TSS	  0x40
+#define SEL_KCODE   0x10
+#define SEL_KDATA   0x18
+#define SEL_UCODE32 0x23
+#define SEL_UDATA   0x2b
+#define SEL_UCODE   0x33
+#define SEL_TSS	    0x40
 
 #define CASE_BUDGET 200000 /* instructions */
 
@@ -137,7 +138,7 @@ static void put_kernel(struct model *m)
 		0,
 		0x00af9b000000ffff, /* SEL_KCODE */
 		0x00cf93000000ffff, /* SEL_KDATA */
-		0,
+		0x00cffb000000ffff, /* SEL_UCODE32 */
 		0x00cff3000000ffff, /* SEL_UDATA */
 		0x00affb000000ffff, /* SEL_UCODE */
 	};
@@ -173,6 +174,7 @@ static void make_start(struct model *m)
 		s->seg[i] = null;
 	s->seg[SEG_CS] = segment(SEL_UCODE, 11 | SEG_S | 3 << 5 | SEG_P | SEG_L | SEG_G);
 	s->seg[SEG_SS] = segment(SEL_UDATA, 3 | SEG_S | 3 << 5 | SEG_P | SEG_DB | SEG_G);
+	s->seg[SEG_DS] = s->seg[SEG_ES] = s->seg[SEG_SS];
 	s->seg[SEG_TR] = (struct seg_state){ KERNEL_BASE + OFF_TSS, 0x67, 11 | SEG_P, SEL_TSS };
 	s->gdtr = (struct table_state){ KERNEL_BASE + OFF_GDT, 0x4f };
 	s->idtr = (struct table_state){ KERNEL_BASE + OFF_IDT, 0x1ff };
@@ -187,6 +189,8 @@ static void load_state(struct model *m, const struct tcase *c, struct cpu_state 
 	memcpy(s->gpr, c->init.gpr, sizeof(s->gpr));
 	s->rip = c->init.rip;
 	s->rflags = c->init.rflags;
+	if (c->m32)
+		s->seg[SEG_CS] = segment(SEL_UCODE32, 11 | SEG_S | 3 << 5 | SEG_P | SEG_DB | SEG_G);
 	s->seg[SEG_FS].base = c->init.fs_base;
 	s->seg[SEG_GS].base = c->init.gs_base;
 	memcpy(s->fxsave, c->init.fx, sizeof(s->fxsave));
@@ -218,6 +222,8 @@ static void store_outcome(struct model *m, const struct tcase *c, struct outcome
 	o->vector = (uint32_t)(s.rip - 1 - (KERNEL_BASE + OFF_STUBS));
 	memcpy(frame, m->mem.base + GPA_KERNEL + OFF_STACK - sizeof(frame), sizeof(frame));
 	memcpy(o->regs.gpr, s.gpr, sizeof(s.gpr));
+	for (unsigned i = 0; i < 8 && c->m32; i++)
+		o->regs.gpr[i] = (uint32_t)o->regs.gpr[i];
 	o->error = has_error_code(o->vector) ? (uint32_t)frame[0] : 0;
 	o->regs.rip = frame[1];
 	o->regs.rflags = frame[3];

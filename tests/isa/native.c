@@ -22,7 +22,11 @@
 #include <unistd.h>
 
 #define HWCAP2_FSGSBASE_BIT 2
-#define TICK_USEC	    4000
+/* Linux's selectors */
+#define USER32_CS 0x23
+#define USER_CS	  0x33
+#define USER_DS	  0x2b
+#define TICK_USEC 4000
 
 struct native {
 	int fd; /* code pages, then the image */
@@ -90,6 +94,9 @@ static void store_outcome(ucontext_t *uc, struct outcome *o)
 
 	for (unsigned i = 0; i < 16; i++)
 		o->regs.gpr[i] = (uint64_t)g[greg_of[i]];
+	/* Upper halves do not live through compatibility mode: SDM vol. 1, 3.4.1.1. */
+	for (unsigned i = 0; i < 8 && child.cases[child.next].m32; i++)
+		o->regs.gpr[i] = (uint32_t)o->regs.gpr[i];
 	o->regs.rip = (uint64_t)g[REG_RIP];
 	o->regs.rflags = (uint64_t)g[REG_EFL];
 	o->regs.fs_base = test_fs;
@@ -115,6 +122,7 @@ static void load_case(ucontext_t *uc, const struct tcase *c)
 		g[greg_of[i]] = (greg_t)c->init.gpr[i];
 	g[REG_RIP] = (greg_t)c->init.rip;
 	g[REG_EFL] = (greg_t)c->init.rflags;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | (c->m32 ? USER32_CS : USER_CS);
 	test_fs = c->init.fs_base;
 	test_gs = c->init.gs_base;
 	memcpy(fx, c->init.fx, 464); /* the rest describes the frame to the kernel */
@@ -208,6 +216,8 @@ _Noreturn static void child_main(struct native *n, size_t first)
 	setrlimit(RLIMIT_CPU, &cpu);
 	map_case_memory(n->fd);
 	__asm__ volatile("rdfsbase %0" : "=r"(host_fs));
+	/* 64-bit code does without DS and ES, compatibility mode does not. */
+	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(USER_DS));
 	catch_signals();
 	setitimer(ITIMER_VIRTUAL, &tick, NULL);
 	raise(SIGUSR1);

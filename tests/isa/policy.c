@@ -12,16 +12,17 @@
 #define OF    (1u << 11)
 #define C_ALL (15u << UNDEF_C_SHIFT)
 
-const ZydisDecoder *policy_decoder(void)
+const ZydisDecoder *policy_decoder(bool m32)
 {
-	static ZydisDecoder decoder;
+	static ZydisDecoder decoder[2];
 	static bool ready;
 
 	if (!ready) {
-		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+		ZydisDecoderInit(&decoder[0], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+		ZydisDecoderInit(&decoder[1], ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
 		ready = true;
 	}
-	return &decoder;
+	return &decoder[m32];
 }
 
 /* Instruction sets of the CPU model. */
@@ -131,8 +132,18 @@ static bool vendors_differ(const ZydisDecodedInstruction *ins, const ZydisDecode
 {
 	if (ins->opcode == 0x0d && ins->opcode_map == ZYDIS_OPCODE_MAP_0F)
 		return true; /* PREFETCHW: with registers a NOP on Intel */
-	if (ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ && (ins->attributes & ZYDIS_ATTRIB_HAS_SEGMENT))
-		return true; /* MMX mode before or after a fault */
+	/* MMX mode before or after a fault, and the address of the fault */
+	if ((ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) &&
+	    ((ins->attributes & ZYDIS_ATTRIB_HAS_SEGMENT) || ins->address_width == 16))
+		return true;
+	/* PUSH of a segment register in 32-bit code writes 2 bytes on Intel, 4 on AMD. */
+	if (ins->mnemonic == ZYDIS_MNEMONIC_PUSH && ins->operand_width == 32 &&
+	    op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	    ZydisRegisterGetClass(op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT)
+		return true;
+	/* ARPL's fault is one of a read on AMD, of a write on Intel. */
+	if (ins->mnemonic == ZYDIS_MNEMONIC_ARPL && op[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
+		return true;
 	return ins->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS && op[1].type == ZYDIS_OPERAND_TYPE_MEMORY;
 }
 
@@ -297,7 +308,8 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 		if (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
 			e->defined = 0; /* a count of 0 leaves all flags alone */
 	}
-	if (ins->mnemonic == ZYDIS_MNEMONIC_PUSHF || ins->mnemonic == ZYDIS_MNEMONIC_PUSHFQ)
+	if (ins->mnemonic == ZYDIS_MNEMONIC_PUSHF || ins->mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
+	    ins->mnemonic == ZYDIS_MNEMONIC_PUSHFQ)
 		e->tested = FL_ARITH_ALL;
 	if (ins->mnemonic == ZYDIS_MNEMONIC_BSF || ins->mnemonic == ZYDIS_MNEMONIC_BSR) {
 		e->defined = ZF;
