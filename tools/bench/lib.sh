@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Sourced by the benchmarks. A benchmark runs Twinstep and QEMU (TCG, -icount shift=1) by turns, so that a host which
-# becomes faster or slower meanwhile does so for both, and prints medians.
+# becomes faster or slower meanwhile does so for both, and prints medians. "CPU seconds" are what the process used, on all
+# its threads: they hold on a busy host too.
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 build=${BUILD:-build}
 twinstep=$build/twinstep
@@ -20,32 +21,57 @@ trap 'exit 143' TERM HUP
 	exit 2
 }
 
-# twinstep_command CMDLINE [OPTION...], qemu_command ...: put the command line into the array cmd; the serial console is
-# on standard output. run_twinstep, run_qemu: run it.
+# These put a command line into the array cmd; the guest's serial console is on standard output.
+# twinstep_command CMDLINE [OPTION...], record_command ... (the log is $work/log), qemu_command ...
 twinstep_command() {
 	cmd=("$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M --append "$cmdline $1" "${@:2}")
+}
+record_command() {
+	rm -f "$work/log"
+	cmd=("$twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M
+		--append "$cmdline $1" "${@:2}")
 }
 qemu_command() {
 	cmd=("$qemu" -accel tcg -icount shift=1 -M pc -cpu max -m 256 -nodefaults -display none -serial stdio -no-reboot
 		-device isa-debug-exit,iobase=0xf4,iosize=1 -kernel "$vmlinuz" -initrd "$initramfs" -append "$cmdline $1" "${@:2}")
 }
-run_twinstep() {
-	twinstep_command "$@"
-	timeout 300 "${cmd[@]}" </dev/null
-}
-run_qemu() {
-	qemu_command "$@"
-	timeout 300 "${cmd[@]}" </dev/null
-}
+
 # Median of the numbers on standard input.
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; else print "-" }'; }
-# seconds_to PATTERN COMMAND...: host seconds until a line with PATTERN is on the command's standard output.
-seconds_to() {
-	local pattern=$1 start=$EPOCHREALTIME
-	shift
-	"$@" 2>/dev/null | while IFS= read -r line; do
-		case $line in *"$pattern"*) awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f\n", b - a }' ;; esac
-	done
-}
+# median_of FILE NAME: of the lines "NAME NUMBER" in a file, which need not exist.
+median_of() { [ ! -f "$1" ] && echo - || awk -v n="$2" '$1 == n { print $2 }' "$1" | median; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a > 0 && b > 0) printf "%.2f", a / b; else print "-" }'; }
 row() { printf '%-34s %12s %12s %8s\n' "$@"; }
+
+# CPU time that process $1 has used so far, in ns, and the present time in ns.
+clocks() {
+	local total=0 ns rest
+	for stat in /proc/"$1"/task/*/schedstat; do
+		read -r ns rest <"$stat" && total=$((total + ns))
+	done 2>/dev/null
+	cpu_ns=$total wall_ns=${EPOCHREALTIME/./}000
+}
+
+# run OUT PATTERN: runs the command in cmd, stops it 300 s later at the latest. For each line of its output with PATTERN
+# in it, adds to OUT: "NAME.cpu SECONDS", "NAME.wall SECONDS" since the line before it (or the start), "NAME.sum CHECKSUM".
+# NAME is the line's second word.
+run() {
+	local out=$1 pattern=$2 line last_cpu=0 last_wall name sum words
+	last_wall=${EPOCHREALTIME/./}000
+	exec 3< <(exec "${cmd[@]}" </dev/null 2>>"$work/err")
+	background=$!
+	while IFS= read -r -t 300 line <&3; do
+		case $line in *"$pattern"*) ;; *) continue ;; esac
+		clocks "$background"
+		read -r -a words <<<"${line%$'\r'}"
+		name=${words[1]} sum=${words[4]:-}
+		awk -v n="$name" -v c=$((cpu_ns - last_cpu)) -v w=$((wall_ns - last_wall)) \
+			'BEGIN { printf "%s.cpu %.4f\n%s.wall %.4f\n", n, c / 1e9, n, w / 1e9 }' >>"$out"
+		[ -z "$sum" ] || echo "$name.sum $sum" >>"$out"
+		last_cpu=$cpu_ns last_wall=$wall_ns
+	done
+	exec 3<&-
+	kill "$background" 2>/dev/null
+	wait "$background" 2>/dev/null
+	background=
+}
