@@ -426,7 +426,8 @@ static bool machine_sync(struct machine *m, const struct input_source *src, enum
 	struct landmark at;
 	uint64_t digest;
 
-	/* A boundary can be the place of an injection and of a sync point; whichever the engine stopped for, this order. */
+	/* A boundary can be the place of an injection and of a sync point; whichever the engine stopped for, this
+	 * order. */
 	machine_interrupt(m);
 	if (why == SYNC_IDLE && machine_halted_for_good(m)) {
 		*end = MACHINE_POWEROFF;

@@ -31,10 +31,10 @@ static void test_faults(void)
 	check_eq("except.int", CATCH(__asm__ volatile("int $0x42; int_after:")), 0x42);
 	check_eq("except.int.rip", last.rip, (u64)int_after);
 	check_eq("except.int1", CATCH(__asm__ volatile(".byte 0xf1")), DB);
-	check_eq("except.lock", CATCH(__asm__ volatile(".byte 0xf0, 0x90")), UD);		  /* lock nop */
+	check_eq("except.lock", CATCH(__asm__ volatile(".byte 0xf0, 0x90")), UD);	    /* lock nop */
 	check_eq("except.lock-reg", CATCH(__asm__ volatile(".byte 0xf0, 0x01, 0xc0")), UD); /* lock add eax, eax */
-	check_eq("except.long-instruction",
-		 CATCH_ERR(__asm__ volatile(".fill 15, 1, 0x66; nop")), VE(GP, 0)); /* more than 15 bytes */
+	check_eq("except.long-instruction", CATCH_ERR(__asm__ volatile(".fill 15, 1, 0x66; nop")),
+		 VE(GP, 0)); /* more than 15 bytes */
 	check_eq("except.in-64bit.push-es", CATCH(__asm__ volatile(".byte 0x06")), UD);
 	check_eq("except.in-64bit.daa", CATCH(__asm__ volatile(".byte 0x27")), UD);
 	check_eq("except.in-64bit.far-jmp-imm", CATCH(__asm__ volatile(".byte 0xea, 0, 0, 0, 0, 0, 0")), UD);
@@ -49,10 +49,22 @@ static void test_selectors(void)
 	check_eq("except.gp-limit", CATCH_ERR(__asm__ volatile("mov %0, %%ds" : : "r"(0x1000))), VE(GP, 0x1000));
 	check_eq("except.gp-limit-rpl", CATCH_ERR(__asm__ volatile("mov %0, %%fs" : : "r"(0x1003))), VE(GP, 0x1000));
 	check_eq("except.gp-ldt", CATCH_ERR(__asm__ volatile("mov %0, %%ds" : : "r"(0x0c))), VE(GP, 0x0c));
-	check_eq("except.gp-tss-as-data", CATCH_ERR(__asm__ volatile("mov %0, %%ds" : : "r"(SEL_TSS))), VE(GP, SEL_TSS));
+	check_eq("except.gp-tss-as-data",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ds"
+					    :
+					    : "r"(SEL_TSS))),
+		 VE(GP, SEL_TSS));
 	check_eq("except.ss-code", CATCH_ERR(__asm__ volatile("mov %0, %%ss" : : "r"(SEL_CODE))), VE(GP, SEL_CODE));
-	check_eq("except.ss-rpl", CATCH_ERR(__asm__ volatile("mov %0, %%ss" : : "r"(SEL_UDATA))), VE(GP, SEL_UDATA & ~3));
-	check_eq("except.ss-null", CATCH(__asm__ volatile("mov %0, %%ss; mov %1, %%ss" : : "r"(0), "r"(SEL_DATA))), NONE);
+	check_eq("except.ss-rpl",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ss"
+					    :
+					    : "r"(SEL_UDATA))),
+		 VE(GP, SEL_UDATA & ~3));
+	check_eq("except.ss-null",
+		 CATCH(__asm__ volatile("mov %0, %%ss; mov %1, %%ss"
+					:
+					: "r"(0), "r"(SEL_DATA))),
+		 NONE);
 	check_eq("except.cs-mov", CATCH(__asm__ volatile(".byte 0x8e, 0xc8")), UD); /* mov cs, eax */
 	check_eq("except.ltr-busy", CATCH_ERR(__asm__ volatile("ltr %w0" : : "r"(SEL_TSS))), VE(GP, SEL_TSS));
 	check_eq("except.ltr-null", CATCH_ERR(__asm__ volatile("ltr %w0" : : "r"(0))), VE(GP, 0));
@@ -130,7 +142,10 @@ static void test_double_fault(void)
 	map(TEST_BASE, NULL, 0);
 	set_gate(DF, (u64)(vectors + 16 * DF), SEL_CODE, GATE_INT, 1);
 	check_eq("except.double-fault",
-		 CATCH_ERR(__asm__ volatile("mov %0, %%rsp; push %%rax" : : "r"(TEST_BASE + 4096))), VE(DF, 0));
+		 CATCH_ERR(__asm__ volatile("mov %0, %%rsp; push %%rax"
+					    :
+					    : "r"(TEST_BASE + 4096))),
+		 VE(DF, 0));
 	check_eq("except.double-fault.ist", last_stack, (u64)ist_stack);
 	/* #GP from a bad gate for #PF: contributory after page fault is a double fault too. */
 	idt[2 * PF] &= ~(0x80ull << 40);
@@ -166,15 +181,20 @@ static void test_fpu(void)
 	check_eq("except.ud.sse-osfxsr", CATCH(__asm__ volatile("xorps %xmm0, %xmm0")), UD);
 	write_cr4(read_cr4() | 0x200);
 	/* x87: the division only notes the exception, the next waiting instruction raises it. */
-	check_eq("except.mf.deferred", CATCH(__asm__ volatile("fninit; fldcw %0; fld1; fldz; fdivrp" : : "m"(cw))), NONE);
+	check_eq("except.mf.deferred",
+		 CATCH(__asm__ volatile("fninit; fldcw %0; fld1; fldz; fdivrp"
+					:
+					: "m"(cw))),
+		 NONE);
 	check_eq("except.mf", CATCH(__asm__ volatile("fwait")), MF);
 	check_eq("except.mf.no-wait", CATCH(__asm__ volatile("fnclex")), NONE);
 	__asm__ volatile("fninit");
-	check_eq("except.xm", CATCH(__asm__ volatile("ldmxcsr %0; xorps %%xmm0, %%xmm0; mov $0x3f800000, %%eax;"
-						     "movd %%eax, %%xmm1; divss %%xmm0, %%xmm1"
-						     :
-						     : "m"(mxcsr)
-						     : "rax")),
+	check_eq("except.xm",
+		 CATCH(__asm__ volatile("ldmxcsr %0; xorps %%xmm0, %%xmm0; mov $0x3f800000, %%eax;"
+					"movd %%eax, %%xmm1; divss %%xmm0, %%xmm1"
+					:
+					: "m"(mxcsr)
+					: "rax")),
 		 XM);
 	write_cr4(read_cr4() & ~0x400ull);
 	check_eq("except.xm-without-osxmmexcpt", CATCH(__asm__ volatile("divss %xmm0, %xmm1")), UD);
@@ -182,10 +202,10 @@ static void test_fpu(void)
 	__asm__ volatile("ldmxcsr %0" : : "m"(normal));
 	check_eq("except.movaps-align", CATCH_ERR(__asm__ volatile("movaps 1(%0), %%xmm0" : : "r"(&var))), VE(GP, 0));
 	check_eq("except.ldmxcsr-reserved", CATCH_ERR(({
-						      u32 bad = 0x80000000;
+			 u32 bad = 0x80000000;
 
-						      __asm__ volatile("ldmxcsr %0" : : "m"(bad));
-					      })),
+			 __asm__ volatile("ldmxcsr %0" : : "m"(bad));
+		 })),
 		 VE(GP, 0));
 }
 
@@ -197,20 +217,23 @@ static void test_alignment(void)
 	map(TEST_BASE, (void *)&var, PT_URW);
 	user_setup();
 	write_cr0(read_cr0() | CR0_AM);
-	check_eq("except.ac", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0) << 32 |
-				      last.error,
+	check_eq("except.ac",
+		 run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0) << 32 | last.error,
 		 VE(AC, 0));
 	check_eq("except.ac.push",
 		 run_user_at(SEL_UCODE, user_unaligned_push, user_unaligned_push_end, FL_AC, TEST_BASE, 0), AC);
-	check_eq("except.ac.flag-off", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, 0, TEST_BASE, 0), 0x80);
+	check_eq("except.ac.flag-off", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, 0, TEST_BASE, 0),
+		 0x80);
 	write_cr0(read_cr0() & ~CR0_AM);
-	check_eq("except.ac.am-off", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0), 0x80);
+	check_eq("except.ac.am-off", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0),
+		 0x80);
 	write_cr0(read_cr0() | CR0_AM);
-	check_eq("except.ac.cpl0", CATCH(__asm__ volatile("pushf; orl $0x40000, (%%rsp); popf; movl 1(%0), %%eax;"
-							  "pushf; andl $~0x40000, (%%rsp); popf"
-							  :
-							  : "r"(&var)
-							  : "rax")),
+	check_eq("except.ac.cpl0",
+		 CATCH(__asm__ volatile("pushf; orl $0x40000, (%%rsp); popf; movl 1(%0), %%eax;"
+					"pushf; andl $~0x40000, (%%rsp); popf"
+					:
+					: "r"(&var)
+					: "rax")),
 		 NONE);
 	write_cr0(read_cr0() & ~CR0_AM);
 }

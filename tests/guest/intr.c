@@ -2,8 +2,8 @@
 /* External interrupts: 8259 and 8254, HLT, the shadows of STI and of loads of SS, IF. SDM vol. 3, 6.8. */
 #include "tests/guest/rt64.h"
 
-#define PIC1 0x20
-#define PIC2 0xa0
+#define PIC1	 0x20
+#define PIC2	 0xa0
 #define IRQ_BASE 0x20
 
 static volatile u64 ticks, tick_rip, tick_flags;
@@ -82,7 +82,10 @@ static void test_sti_shadow(void)
 	arm_and_wait();
 	check_eq("intr.if-clear", ticks, 0);
 	/* One instruction after STI runs before the interrupt. */
-	__asm__ volatile("xor %%eax, %%eax; sti; inc %%eax; sti_after_1: inc %%eax; inc %%eax; cli" : : : "rax", "memory");
+	__asm__ volatile("xor %%eax, %%eax; sti; inc %%eax; sti_after_1: inc %%eax; inc %%eax; cli"
+			 :
+			 :
+			 : "rax", "memory");
 	check_eq("intr.sti-shadow", ticks, 1);
 	check_eq("intr.sti-shadow.rip", tick_rip, (u64)sti_after_1);
 	settle();
@@ -175,7 +178,10 @@ static void test_during_rep(void)
 
 	ticks = 0;
 	one_shot(100); /* some 84 us */
-	__asm__ volatile("sti; rep stosb; cli" : "=c"(rcx), "=D"(rdi) : "c"(sizeof(buffer)), "D"(buffer), "a"(0x3c) : "memory");
+	__asm__ volatile("sti; rep stosb; cli"
+			 : "=c"(rcx), "=D"(rdi)
+			 : "c"(sizeof(buffer)), "D"(buffer), "a"(0x3c)
+			 : "memory");
 	check_eq("intr.rep.rcx", rcx, 0);
 	check_eq("intr.rep.rdi", rdi, (u64)buffer + sizeof(buffer));
 	check_eq("intr.rep.last", buffer[sizeof(buffer) - 1], 0x3c);

@@ -329,11 +329,12 @@ static void test_canonical(void)
 {
 	check_eq("paging.canonical.read", CATCH_ERR(load(0x800000000000)), VE(GP, 0));
 	check_eq("paging.canonical.write", CATCH_ERR(store(0xffff7fffffffffff, 0)), VE(GP, 0));
-	check_eq("paging.canonical.stack", CATCH_ERR(__asm__ volatile("mov %0, %%rcx; xchg %%rcx, %%rbp;"
-								      "movb 0(%%rbp), %%al; xchg %%rcx, %%rbp"
-								      :
-								      : "r"(0x800000000000)
-								      : "rcx", "rax")),
+	check_eq("paging.canonical.stack",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%rcx; xchg %%rcx, %%rbp;"
+					    "movb 0(%%rbp), %%al; xchg %%rcx, %%rbp"
+					    :
+					    : "r"(0x800000000000)
+					    : "rcx", "rax")),
 		 VE(SS, 0)); /* RBP as base: SS, so #SS */
 	map(0x7ffffffff000, (void *)page_a, PT_P | PT_W);
 	check_eq("paging.canonical.cross", CATCH(*(volatile u64 *)0x7ffffffffffc), GP);

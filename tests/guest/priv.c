@@ -14,6 +14,7 @@
 #define MSR_SYSENTER_EIP 0x176
 
 /* ---- what CPL 3 must not do: each ends in #GP(0) ---- */
+/* clang-format off */
 #define PRIVILEGED(X)                                                                                              \
 	X(hlt, "hlt") X(cli, "cli") X(sti, "sti") X(clts, "clts") X(invlpg, "invlpg (%rdi)") X(wbinvd, "wbinvd")    \
 	X(lgdt, "lgdt (%rsp)") X(lidt, "lidt (%rsp)") X(lldt, "xor %eax, %eax; lldt %ax")                           \
@@ -22,6 +23,7 @@
 	X(mov_from_dr7, "mov %dr7, %rax") X(in, "in $0x80, %al") X(out, "out %al, $0x80") X(ins, "insb")            \
 	X(outs, "outsb") X(lmsw, "lmsw %ax") X(swapgs, "swapgs") X(sysret, "sysretq") X(mov_cr8, "mov %rax, %cr8") \
 	X(iret_tss, "pushf; orl $0x4000, (%rsp); popf; iretq") X(invd, "invd") X(sysexit, "sysexitl")
+/* clang-format on */
 #define PRIVILEGED_SNIPPET(name, code) SNIPPET(user_##name, code "; int $0x80");
 PRIVILEGED(PRIVILEGED_SNIPPET)
 
@@ -95,7 +97,7 @@ static void test_io_bitmap(void)
 	check_eq("priv.io.value", last.rax & 0xff, 0xe9);
 	bitmap[0xef / 8] &= (u8) ~(1u << (0xef & 7));
 	check_eq("priv.io.second-port-denied", RUN_USER_ERR(user_in16, 0, 0), VE(GP, 0)); /* 0xf0 */
-	bitmap[0xf0 / 8] &= (u8) ~1u;
+	bitmap[0xf0 / 8] &= (u8)~1u;
 	check_eq("priv.io.both", RUN_USER(user_in16, 0, 0), 0x80);
 	check_eq("priv.io.iopl", run_user_at(SEL_UCODE, user_in, user_in_end, 0x3000, 0, 0), 0x80); /* IOPL 3 */
 }
@@ -119,7 +121,8 @@ static void test_syscall(void)
 	wrmsr(MSR_LSTAR, (u64)syscall_entry);
 	wrmsr(MSR_FMASK, FL_IF | 0x400);
 	map(USER_STACK_LIN, user_stack_page, PT_URW | PT_NX);
-	check_eq("priv.syscall", run_user_at(SEL_UCODE, user_syscall, user_syscall_end, FL_CF | 0x400 | FL_IF, 0, 0), 0x70);
+	check_eq("priv.syscall", run_user_at(SEL_UCODE, user_syscall, user_syscall_end, FL_CF | 0x400 | FL_IF, 0, 0),
+		 0x70);
 	check_eq("priv.syscall.cs", last.cs, SEL_CODE);
 	check_eq("priv.syscall.ss", last.ss, SEL_DATA);
 	check_eq("priv.syscall.rcx", last.rcx, USER_CODE_LIN + (u64)(user_syscall_after - user_syscall));
@@ -134,15 +137,19 @@ static void test_syscall(void)
 	wrmsr(MSR_STAR, (u64)(SEL_UCODE - 16) << 48 | (u64)SEL_CODE << 32);
 	for (unsigned i = 0; user_nothing + i < user_nothing_end; i++)
 		user_code_page[i] = user_nothing[i];
-	check_eq("priv.sysret", CATCH(__asm__ volatile("mov %%rsp, %%rbx; sysretq"
-						       :
-						       : "c"(USER_CODE_LIN), "d"(0), "a"(0)
-						       : "rbx", "r11")),
+	check_eq("priv.sysret",
+		 CATCH(__asm__ volatile("mov %%rsp, %%rbx; sysretq"
+					:
+					: "c"(USER_CODE_LIN), "d"(0), "a"(0)
+					: "rbx", "r11")),
 		 0x80);
 	check_eq("priv.sysret.cs", last.cs, SEL_UCODE);
 	check_eq("priv.sysret.ss", last.ss, SEL_UDATA);
 	check_eq("priv.sysret.noncanonical",
-		 CATCH_ERR(__asm__ volatile("sysretq" : : "c"(0x800000000000), "a"(0))), VE(GP, 0));
+		 CATCH_ERR(__asm__ volatile("sysretq"
+					    :
+					    : "c"(0x800000000000), "a"(0))),
+		 VE(GP, 0));
 }
 
 /* ---- SYSENTER ---- */
@@ -167,7 +174,11 @@ static void test_sysenter(void)
 	wrmsr(MSR_SYSENTER_CS, SEL_FREE);
 	gdt[(SEL_FREE + 32) / 8] = gdt[SEL_UCODE / 8];
 	gdt[(SEL_FREE + 40) / 8] = gdt[SEL_UDATA / 8];
-	check_eq("priv.sysexit", CATCH(__asm__ volatile("rex.w sysexit" : : "c"(USER_STACK_TOP), "d"(USER_CODE_LIN))), 0x80);
+	check_eq("priv.sysexit",
+		 CATCH(__asm__ volatile("rex.w sysexit"
+					:
+					: "c"(USER_STACK_TOP), "d"(USER_CODE_LIN))),
+		 0x80);
 	check_eq("priv.sysexit.cs", last.cs, (SEL_FREE + 32) | 3);
 	check_eq("priv.sysexit.ss", last.ss, (SEL_FREE + 40) | 3);
 	wrmsr(MSR_SYSENTER_CS, 0);
@@ -305,7 +316,11 @@ static void test_msrs(void)
 		u64 v = 0;
 
 		check_eq("msr.rdfsbase", CATCH(__asm__ volatile("rdfsbase %0" : "=r"(v))), NONE);
-		check_eq("msr.wrgsbase.noncanonical", CATCH_ERR(__asm__ volatile("wrgsbase %0" : : "r"(1ull << 47))), VE(GP, 0));
+		check_eq("msr.wrgsbase.noncanonical",
+			 CATCH_ERR(__asm__ volatile("wrgsbase %0"
+						    :
+						    : "r"(1ull << 47))),
+			 VE(GP, 0));
 		__asm__ volatile("wrgsbase %0; rdgsbase %1" : : "r"(0x3333000ull), "r"(v));
 		check_eq("msr.wrgsbase", rdmsr(MSR_GS_BASE), 0x3333000);
 	}
@@ -323,7 +338,11 @@ static void test_xsave(void)
 	check_eq("xsave.xgetbv", CATCH(__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0))), NONE);
 	check_eq("xsave.xcr0-x87", CATCH(__asm__ volatile("xsetbv" : : "c"(0), "a"(3), "d"(0))), NONE);
 	check_eq("xsave.xcr0-no-x87", CATCH_ERR(__asm__ volatile("xsetbv" : : "c"(0), "a"(2), "d"(0))), VE(GP, 0));
-	check_eq("xsave.xcr0-reserved", CATCH_ERR(__asm__ volatile("xsetbv" : : "c"(0), "a"(1), "d"(1u << 30))), VE(GP, 0));
+	check_eq("xsave.xcr0-reserved",
+		 CATCH_ERR(__asm__ volatile("xsetbv"
+					    :
+					    : "c"(0), "a"(1), "d"(1u << 30))),
+		 VE(GP, 0));
 	check_eq("xsave.xcr1", CATCH_ERR(__asm__ volatile("xsetbv" : : "c"(7), "a"(1), "d"(0))), VE(GP, 0));
 	write_cr4(read_cr4() & ~(1ull << 18));
 }

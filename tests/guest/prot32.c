@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Protected mode with 32 and 16 bits: segments, gates, privilege, tasks, paging without long mode. SDM vol. 3, ch. 4-7. */
+/* Protected mode with 32 and 16 bits: segments, gates, privilege, tasks, paging without long mode. SDM vol. 3, ch. 4-7.
+ */
 #include "tests/guest/rt32.h"
 
 static volatile u8 area[8192] ALIGNED;
@@ -314,7 +315,10 @@ static void test_double_fault_task(void)
 	idt[DF] = make_gate(0, SEL_TASK_D, GATE_TASK, 0);
 	set_desc(SEL_FREE, (u32)area, 0x7ff, 0x12, DESC_32);
 	check_eq("task.double-fault",
-		 CATCH_ERR(__asm__ volatile("mov %0, %%ss; mov $0x1000, %%esp; push %%eax" : : "r"(SEL_FREE) : "memory")),
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ss; mov $0x1000, %%esp; push %%eax"
+					    :
+					    : "r"(SEL_FREE)
+					    : "memory")),
 		 VE(DF, 0));
 	check_eq("task.double-fault.tr", last_tr, SEL_TASK_D);
 	check_eq("task.double-fault.old-ss", tss.ss & 0xffff, SEL_FREE);
@@ -339,7 +343,10 @@ static void test_stack_segment(void)
 	set_desc(SEL_TASK_D, (u32)&task_df, 103, 9, 0);
 	idt[SS] = make_gate(0, SEL_TASK_D, GATE_TASK, 0);
 	check_eq("seg.ss.pop",
-		 CATCH_ERR(__asm__ volatile("mov %0, %%ss; mov $0xffd, %%esp; pop %%eax" : : "r"(SEL_FREE) : "memory", "eax")),
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ss; mov $0xffd, %%esp; pop %%eax"
+					    :
+					    : "r"(SEL_FREE)
+					    : "memory", "eax")),
 		 VE(SS, 0));
 	check_eq("seg.ss.pop.esp", tss.esp, 0xffd); /* unchanged */
 	leave_task(SS);

@@ -7,10 +7,9 @@
 #define REAL(at) (*(volatile u16 *)(at))
 
 /* 16-bit code, placed at 0000:7c00; position-independent but for its own base. */
-#define SNIPPET16(name, code)                                               \
-	extern const u8 name[], name##_end[];                               \
-	__asm__(".section .rodata\n.code16\n" #name ":\n" code "\n" #name   \
-		"_end:\n.code32\n.text\n")
+#define SNIPPET16(name, code)                 \
+	extern const u8 name[], name##_end[]; \
+	__asm__(".section .rodata\n.code16\n" #name ":\n" code "\n" #name "_end:\n.code32\n.text\n")
 
 static void place(u32 at, const u8 *code, const u8 *end)
 {
@@ -55,9 +54,10 @@ SNIPPET16(r_loop, "mov $5, %cx; xor %ax, %ax; 1: add %cx, %ax; loop 1b; lret");
 SNIPPET16(r_cr0, "smsw %ax; lret");
 SNIPPET16(r_ivt_limit, "lidt %cs:0x7e00; xor %cx, %cx; int $0x21; lret");
 /* Big real mode: a limit of 4 GiB loaded in protected mode stays. */
-SNIPPET16(r_big, "cli; lgdtl %cs:0x7e10; mov %cr0, %eax; or $1, %al; mov %eax, %cr0; jmp 1f; 1: mov $0x10, %bx; mov %bx, %es;"
-		 "and $0xfe, %al; mov %eax, %cr0; jmp 2f; 2: xor %bx, %bx; mov %bx, %es;"
-		 "mov %es:0x7e20, %edi; mov %es:(%edi), %eax; lret");
+SNIPPET16(r_big,
+	  "cli; lgdtl %cs:0x7e10; mov %cr0, %eax; or $1, %al; mov %eax, %cr0; jmp 1f; 1: mov $0x10, %bx; mov %bx, %es;"
+	  "and $0xfe, %al; mov %eax, %cr0; jmp 2f; 2: xor %bx, %bx; mov %bx, %es;"
+	  "mov %es:0x7e20, %edi; mov %es:(%edi), %eax; lret");
 
 static volatile u32 high_word = 0x8badf00d;
 
@@ -150,11 +150,12 @@ SNIPPET16(v_sti_iret, "pushf; push %cs; push $0x7c07; iret; nop; nop; mov %cs, %
 
 __attribute__((noinline)) static void enter_v86(u32 eip, u32 eflags)
 {
-	__asm__ volatile("push $0x0444; push $0x0333; push %0; push $0x0222; push $0; push %1; push %2; push $0; push %3;"
-			 "iret"
-			 :
-			 : "i"(V86_DS), "i"(V86_SP), "r"(eflags | FL_VM | 2), "r"(eip)
-			 : "memory");
+	__asm__ volatile(
+		"push $0x0444; push $0x0333; push %0; push $0x0222; push $0; push %1; push %2; push $0; push %3;"
+		"iret"
+		:
+		: "i"(V86_DS), "i"(V86_SP), "r"(eflags | FL_VM | 2), "r"(eip)
+		: "memory");
 }
 
 static u64 run_v86(const u8 *code, const u8 *end, u32 eflags)

@@ -109,15 +109,16 @@ static void set_desc(unsigned sel, u32 base, u32 limit, unsigned type, unsigned 
 		       (u64)(limit >> 16 & 15) << 48 | (u64)flags << 52 | (u64)(base >> 24) << 56;
 }
 
-#define GATE_INT   0x0e
-#define GATE_TRAP  0x0f
-#define GATE_TASK  0x05
-#define GATE_CALL  0x0c
-#define GATE_DPL3  0x60
+#define GATE_INT  0x0e
+#define GATE_TRAP 0x0f
+#define GATE_TASK 0x05
+#define GATE_CALL 0x0c
+#define GATE_DPL3 0x60
 
 UNUSED static u64 make_gate(u32 to, u16 sel, unsigned type_dpl, unsigned params)
 {
-	return (to & 0xffff) | (u64)sel << 16 | (u64)params << 32 | (u64)(0x80 | type_dpl) << 40 | (u64)(to >> 16) << 48;
+	return (to & 0xffff) | (u64)sel << 16 | (u64)params << 32 | (u64)(0x80 | type_dpl) << 40 |
+	       (u64)(to >> 16) << 48;
 }
 
 static void reset_gate(unsigned v)

@@ -7,27 +7,27 @@
 
 #include "tests/guest/rt.h"
 
-#define SEL_CODE32 0x08
-#define SEL_CODE   0x10
-#define SEL_DATA   0x18
+#define SEL_CODE32  0x08
+#define SEL_CODE    0x10
+#define SEL_DATA    0x18
 #define SEL_UCODE32 0x23
-#define SEL_UDATA  0x2b
-#define SEL_UCODE  0x33
-#define SEL_TSS	   0x40
-#define SEL_FREE   0x50
+#define SEL_UDATA   0x2b
+#define SEL_UCODE   0x33
+#define SEL_TSS	    0x40
+#define SEL_FREE    0x50
 
 /* ---- registers ---- */
-#define REG_ACCESS(name)                                                              \
-	static inline u64 read_##name(void)                                           \
-	{                                                                             \
-		u64 v;                                                                \
-                                                                                      \
-		__asm__ volatile("mov %%" #name ", %0" : "=r"(v) : : "memory");       \
-		return v;                                                             \
-	}                                                                             \
-	static inline void write_##name(u64 v)                                        \
-	{                                                                             \
-		__asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory");           \
+#define REG_ACCESS(name)                                                        \
+	static inline u64 read_##name(void)                                     \
+	{                                                                       \
+		u64 v;                                                          \
+                                                                                \
+		__asm__ volatile("mov %%" #name ", %0" : "=r"(v) : : "memory"); \
+		return v;                                                       \
+	}                                                                       \
+	static inline void write_##name(u64 v)                                  \
+	{                                                                       \
+		__asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory");     \
 	}
 REG_ACCESS(cr0)
 REG_ACCESS(cr2)
@@ -93,7 +93,8 @@ __attribute__((used, noinline)) void trap_entry(struct frame *f)
 	last_cr2 = read_cr2();
 	last_stack = (u64)(f + 1);
 	if (!armed) {
-		print("not ok trap: vector %x error %x at %x:%x cr2 %x\n", f->vector, f->error, f->cs, f->rip, last_cr2);
+		print("not ok trap: vector %x error %x at %x:%x cr2 %x\n", f->vector, f->error, f->cs, f->rip,
+		      last_cr2);
 		failures++;
 		finish();
 	}
@@ -102,20 +103,20 @@ __attribute__((used, noinline)) void trap_entry(struct frame *f)
 }
 
 /* Executes the statement; the vector that ended it, or NONE. Details are in `last`. */
-#define CATCH(stmt)                                     \
-	({                                              \
-		last.vector = NONE;                     \
-		if (!__builtin_setjmp(escape_buf)) {    \
-			armed = true;                   \
+#define CATCH(stmt)                                        \
+	({                                                 \
+		last.vector = NONE;                        \
+		if (!__builtin_setjmp(escape_buf)) {       \
+			armed = true;                      \
 			__asm__ volatile("" ::: "memory"); \
-			stmt;                           \
+			stmt;                              \
 			__asm__ volatile("" ::: "memory"); \
-		}                                       \
-		armed = false;                          \
-		(u64) last.vector;                      \
+		}                                          \
+		armed = false;                             \
+		(u64) last.vector;                         \
 	})
 /* Vector and error code in one value. */
-#define CATCH_ERR(stmt) (CATCH(stmt) << 32 | (last.vector == NONE ? 0 : last.error))
+#define CATCH_ERR(stmt)	  (CATCH(stmt) << 32 | (last.vector == NONE ? 0 : last.error))
 #define VE(vector, error) ((u64)(vector) << 32 | (error))
 
 static void set_gate(unsigned v, u64 to, u16 sel, unsigned type_dpl, unsigned ist)
@@ -125,9 +126,9 @@ static void set_gate(unsigned v, u64 to, u16 sel, unsigned type_dpl, unsigned is
 	idt[2 * v + 1] = to >> 32;
 }
 
-#define GATE_INT   0x0e
-#define GATE_TRAP  0x0f
-#define GATE_DPL3  0x60
+#define GATE_INT  0x0e
+#define GATE_TRAP 0x0f
+#define GATE_DPL3 0x60
 
 static void reset_gate(unsigned v)
 {
@@ -161,14 +162,14 @@ __asm__(".globl rt_init\n"
 	"rt_init: jmp rt_init_c\n");
 
 /* ---- page tables of the tests: from 512 GiB on, 4 KiB pages ---- */
-#define PT_P  1ull
-#define PT_W  2ull
-#define PT_U  4ull
-#define PT_A  0x20ull
-#define PT_D  0x40ull
-#define PT_PS 0x80ull
-#define PT_G  0x100ull
-#define PT_NX (1ull << 63)
+#define PT_P   1ull
+#define PT_W   2ull
+#define PT_U   4ull
+#define PT_A   0x20ull
+#define PT_D   0x40ull
+#define PT_PS  0x80ull
+#define PT_G   0x100ull
+#define PT_NX  (1ull << 63)
 #define PT_URW (PT_P | PT_W | PT_U)
 
 #define TEST_BASE 0x8000000000ull
@@ -205,10 +206,9 @@ UNUSED static void map(u64 lin, const void *phys, u64 flags)
 static u8 user_code_page[4096] ALIGNED, user_stack_page[4096] ALIGNED;
 
 /* Code for user mode, position-independent: SNIPPET(name, "instructions"). */
-#define SNIPPET(name, code)                          \
-	extern const u8 name[], name##_end[];        \
-	__asm__(".section .rodata\n" #name ":\n" code \
-		"\n" #name "_end:\n.text\n")
+#define SNIPPET(name, code)                   \
+	extern const u8 name[], name##_end[]; \
+	__asm__(".section .rodata\n" #name ":\n" code "\n" #name "_end:\n.text\n")
 
 __attribute__((noinline)) static void enter_user(u64 cs, u64 rip, u64 rsp, u64 rflags, u64 a, u64 b)
 {

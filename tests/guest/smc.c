@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Code that changes under the processor's feet, and string instructions across pages. SDM vol. 3, 8.1.3; vol. 2, REP. */
+/* Code that changes under the processor's feet, and string instructions across pages. SDM vol. 3, 8.1.3; vol. 2, REP.
+ */
 #include "tests/guest/rt64.h"
 
 #define LIN TEST_BASE
@@ -89,7 +90,10 @@ static void test_string_over_code(void)
 	{
 		u64 rcx;
 
-		__asm__ volatile("call *%%rdx" : "=c"(rcx) : "d"(code + 256), "D"(code + 256), "c"(16), "a"(0x90) : "memory");
+		__asm__ volatile("call *%%rdx"
+				 : "=c"(rcx)
+				 : "d"(code + 256), "D"(code + 256), "c"(16), "a"(0x90)
+				 : "memory");
 		check_eq("smc.rep-itself", rcx < 16, 1);
 	}
 }
@@ -131,7 +135,11 @@ static void test_fetch_fault(void)
 	map(LIN + 4096, NULL, 0);
 	put(code + 4090, "\xff\x07\xff\x07\xb8\x01", 6); /* incl (%rdi) twice, first bytes of a mov */
 	*(volatile u32 *)data_a = 0;
-	check_eq("smc.fetch-fault", CATCH_ERR(__asm__ volatile("call *%1" : : "D"(data_a), "r"(LIN + 4090) : "memory")),
+	check_eq("smc.fetch-fault",
+		 CATCH_ERR(__asm__ volatile("call *%1"
+					    :
+					    : "D"(data_a), "r"(LIN + 4090)
+					    : "memory")),
 		 VE(PF, 0x10));
 	check_eq("smc.fetch-fault.cr2", last_cr2, LIN + 4096);
 	check_eq("smc.fetch-fault.rip", last.rip, LIN + 4094);
@@ -143,7 +151,10 @@ static void test_string_faults(void)
 	map(LIN, data_a, PT_URW);
 	map(LIN + 4096, NULL, 0);
 	/* REP STOSB into a page that is not there: registers say how far it came. */
-	check_eq("string.stos.fault", CATCH_ERR(__asm__ volatile("rep stosb" : : "D"(LIN + 4086), "c"(100), "a"(0x5a))),
+	check_eq("string.stos.fault",
+		 CATCH_ERR(__asm__ volatile("rep stosb"
+					    :
+					    : "D"(LIN + 4086), "c"(100), "a"(0x5a))),
 		 VE(PF, 2));
 	check_eq("string.stos.rcx", last.rcx, 90);
 	check_eq("string.stos.rdi", last.rdi, LIN + 4096);
@@ -152,7 +163,10 @@ static void test_string_faults(void)
 	check_eq("string.stos.rf", last.rflags & FL_RF, FL_RF);
 	/* An element across the boundary is not written in part. */
 	data_a[4094] = data_a[4095] = 1;
-	check_eq("string.stosq.fault", CATCH_ERR(__asm__ volatile("rep stosq" : : "D"(LIN + 4082), "c"(4), "a"(-1))),
+	check_eq("string.stosq.fault",
+		 CATCH_ERR(__asm__ volatile("rep stosq"
+					    :
+					    : "D"(LIN + 4082), "c"(4), "a"(-1))),
 		 VE(PF, 2));
 	check_eq("string.stosq.rcx", last.rcx, 3);
 	check_eq("string.stosq.rdi", last.rdi, LIN + 4090);
@@ -161,17 +175,27 @@ static void test_string_faults(void)
 	map(LIN - 4096 + 0x10000, NULL, 0);
 	map(LIN + 0x10000, data_b, PT_URW);
 	check_eq("string.movs.back",
-		 CATCH_ERR(__asm__ volatile("std; rep movsw" : : "S"(LIN + 100), "D"(LIN + 0x10000 + 6), "c"(50))), VE(PF, 2));
+		 CATCH_ERR(__asm__ volatile("std; rep movsw"
+					    :
+					    : "S"(LIN + 100), "D"(LIN + 0x10000 + 6), "c"(50))),
+		 VE(PF, 2));
 	__asm__ volatile("cld");
 	check_eq("string.movs.back.rcx", last.rcx, 46);
 	check_eq("string.movs.back.rdi", last.rdi, LIN + 0x10000 - 2);
 	check_eq("string.movs.back.rsi", last.rsi, LIN + 92);
 	/* Source and destination: the read faults first. */
-	check_eq("string.movs.both", CATCH_ERR(__asm__ volatile("movsb" : : "S"(LIN + 4096), "D"(LIN + 4097))), VE(PF, 0));
+	check_eq("string.movs.both",
+		 CATCH_ERR(__asm__ volatile("movsb"
+					    :
+					    : "S"(LIN + 4096), "D"(LIN + 4097))),
+		 VE(PF, 0));
 	/* The handler maps the page and returns: the instruction goes on where it was. */
 	data_a[4095] = 7;
 	check_eq("string.scas.fault",
-		 CATCH_ERR(__asm__ volatile("repne scasb" : : "D"(LIN + 4090), "c"(64), "a"(0xee))), VE(PF, 0));
+		 CATCH_ERR(__asm__ volatile("repne scasb"
+					    :
+					    : "D"(LIN + 4090), "c"(64), "a"(0xee))),
+		 VE(PF, 0));
 	check_eq("string.scas.rdi", last.rdi, LIN + 4096);
 	check_eq("string.rcx-0", CATCH(__asm__ volatile("rep stosb" : : "D"(0x800000000000), "c"(0))), NONE);
 }
