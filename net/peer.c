@@ -100,7 +100,7 @@ static int address_parse(const char *text, bool passive, struct address *a, stru
 
 /* ---- connections ---- */
 
-static struct peer *peer_new(int fd, const char *name)
+struct peer *peer_from_socket(int fd, const char *name)
 {
 	struct peer *p = calloc(1, sizeof(*p));
 	int one = 1;
@@ -193,7 +193,7 @@ struct peer *peer_accept(int listen_fd, const struct peer_key *key, int timeout_
 		return NULL;
 	}
 	name_of(&sa, len, name, sizeof(name));
-	return peer_start(peer_new(fd, name), key, true, timeout_ms, err);
+	return peer_start(peer_from_socket(fd, name), key, true, timeout_ms, err);
 }
 
 static int connect_within(int fd, const struct address *a, int timeout_ms)
@@ -231,7 +231,7 @@ struct peer *peer_connect(const char *addr, const struct peer_key *key, int time
 		close(fd);
 		return NULL;
 	}
-	return peer_start(peer_new(fd, addr), key, false, timeout_ms, err);
+	return peer_start(peer_from_socket(fd, addr), key, false, timeout_ms, err);
 }
 
 /* ---- bytes ---- */

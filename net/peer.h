@@ -42,6 +42,9 @@ int peer_listen(const char *addr, struct err *err);
 struct peer *peer_accept(int listen_fd, const struct peer_key *key, int timeout_ms, struct err *err);
 struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms, struct err *err);
 
+/* A bare stream over a connected socket, which is owned from now on: a socketpair in tests. NULL: out of memory. */
+struct peer *peer_from_socket(int fd, const char *name);
+
 /* Sends all n bytes; 0, or -errno (-ETIMEDOUT when the other side takes nothing for timeout_ms). */
 int peer_send(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
 /* At least one byte, at most n: their number, 0 at the end of the stream, -EAGAIN after timeout_ms, or another -errno.

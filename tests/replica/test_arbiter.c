@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The arbiter: each generation has one owner, for ever, however many ask at once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "replica/arbiter.h"
+#include "tests/unit.h"
+
+static char dir[64], spec[80];
+
+static struct arbiter *open_new(void)
+{
+	struct err err = ERR_INIT;
+	struct arbiter *a;
+
+	strcpy(dir, "/tmp/twinstep-arbiter-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(spec, sizeof(spec), "file:%s/deep", dir);
+	a = arbiter_open(spec, &err);
+	ck_assert_msg(a != NULL, "%s", err.text);
+	return a;
+}
+
+static void clean(struct arbiter *a)
+{
+	char cmd[128];
+
+	arbiter_close(a);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+START_TEST(first_one_wins)
+{
+	const uint8_t me[ARBITER_ID_LEN] = { 1 }, you[ARBITER_ID_LEN] = { 2 };
+	uint8_t owner[ARBITER_ID_LEN];
+	struct arbiter *a = open_new();
+	struct err err = ERR_INIT;
+	uint64_t last = 9;
+
+	ck_assert_int_eq(a->ops->last(a, &last, &err), 0);
+	ck_assert_uint_eq(last, 0);
+	ck_assert_int_eq(a->ops->owner(a, 1, owner, &err), 0);
+	ck_assert_int_eq(a->ops->take(a, 1, me, &err), 1);
+	ck_assert_int_eq(a->ops->take(a, 1, you, &err), 0);
+	ck_assert_int_eq(a->ops->take(a, 1, me, &err), 1);
+	ck_assert_int_eq(a->ops->take(a, 2, you, &err), 1);
+	ck_assert_int_eq(a->ops->owner(a, 1, owner, &err), 1);
+	ck_assert_mem_eq(owner, me, sizeof(me));
+	ck_assert_int_eq(a->ops->last(a, &last, &err), 0);
+	ck_assert_uint_eq(last, 2);
+	clean(a);
+}
+END_TEST
+
+#define RACERS 8
+#define ROUNDS 25
+
+static void race(int n)
+{
+	uint8_t id[ARBITER_ID_LEN] = { (uint8_t)(n + 1) };
+	struct err err = ERR_INIT;
+	struct arbiter *a = arbiter_open(spec, &err);
+	int won = 0;
+
+	for (uint64_t g = 1; a && g <= ROUNDS; g++)
+		won += a->ops->take(a, g, id, &err) == 1;
+	_exit(a ? won : 255);
+}
+
+START_TEST(one_winner_of_many)
+{
+	struct arbiter *a = open_new();
+	int status, won = 0;
+
+	for (int i = 0; i < RACERS; i++) {
+		if (fork() == 0)
+			race(i);
+	}
+	for (int i = 0; i < RACERS; i++) {
+		ck_assert_int_gt(wait(&status), 0);
+		ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != 255);
+		won += WEXITSTATUS(status);
+	}
+	ck_assert_int_eq(won, ROUNDS);
+	clean(a);
+}
+END_TEST
+
+START_TEST(damage_is_no_victory)
+{
+	const uint8_t me[ARBITER_ID_LEN] = { 1 };
+	struct arbiter *a = open_new();
+	struct err err = ERR_INIT;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/generation-1", spec + 5);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, "zz", 2), 2);
+	close(fd);
+	ck_assert_int_lt(a->ops->take(a, 1, me, &err), 0);
+	ck_assert_ptr_nonnull(strstr(err.text, "damaged"));
+	clean(a);
+}
+END_TEST
+
+START_TEST(bad_specs)
+{
+	struct err err = ERR_INIT;
+
+	ck_assert_ptr_null(arbiter_open("nonsense", &err));
+	ck_assert_ptr_null(arbiter_open("file:", &err));
+	ck_assert_ptr_null(arbiter_open("file:/proc/no/such/place", &err));
+	ck_assert_int_ne(err.code, 0);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, first_one_wins);
+	tcase_add_test(tc, one_winner_of_many);
+	tcase_add_test(tc, damage_is_no_victory);
+	tcase_add_test(tc, bad_specs);
+}
+
+UNIT_MAIN("arbiter", add_tests)
