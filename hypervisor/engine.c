@@ -7,6 +7,7 @@
 /* In the order of preference of "auto". */
 static const struct engine_ops *const engines[] = {
 	&soft_engine_ops,
+	&soft_exits_engine_ops,
 };
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
@@ -36,6 +37,6 @@ const struct engine_ops *engine_find(const char *name, struct err *err)
 		err_set(err, ENODEV, "engine %s cannot run here: %s", name, why);
 		return NULL;
 	}
-	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, vmx)", name);
+	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, soft:exits, vmx)", name);
 	return NULL;
 }

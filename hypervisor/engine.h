@@ -135,6 +135,7 @@ struct engine {
 };
 
 extern const struct engine_ops soft_engine_ops;
+extern const struct engine_ops soft_exits_engine_ops;
 extern const struct engine_ops vmx_engine_ops;
 
 /* Engine by name: "soft", "vmx", or "auto" (vmx when available, else soft). NULL and err when unknown or unavailable.

@@ -86,6 +86,8 @@ void block_drop_all(struct cpu *cpu)
 	struct block_cache *c = cpu->blocks;
 	size_t at = 0;
 
+	if (!c->used)
+		return;
 	while (at < c->used) {
 		struct block *b = (struct block *)(c->arena + at);
 

@@ -225,6 +225,7 @@ struct cpu {
 	uint64_t rflags;      /* all but the lazy ones; use flags_get() and flags_set() of flags.h */
 	uint64_t count;	      /* retired instructions, exact at block boundaries; cpu_count() inside a block */
 	uint64_t count_limit; /* stop at this count */
+	uint64_t exits;	      /* retired instructions of those that cpu_is_exit() marks: see run.c */
 	volatile uint32_t kicked;
 	uint32_t mode; /* MODE_* */
 	uint8_t cpl;
@@ -234,6 +235,9 @@ struct cpu {
 	bool shadow;	   /* STI or MOV SS shadow: no interrupt before the next instruction */
 	bool shadow_movss; /* ... and it blocks debug traps too */
 	bool halted, shutdown, nmi_blocked, nmi_pending, in_rep;
+	bool count_exits;    /* the engine's count is `exits`, not `count` */
+	bool exit_seen;	     /* the instruction under way is one of those */
+	bool at_landmark;    /* such an instruction has just retired, and nothing has happened since */
 	bool db_pending;     /* single-step or data-breakpoint trap to deliver after this instruction */
 	uint64_t db_dr6;     /* its DR6 bits */
 	uint8_t intr_vector; /* injected external interrupt */
@@ -325,6 +329,16 @@ static inline bool rep_should_stop(const struct cpu *cpu)
 		return true;
 	return unlikely(cpu->rep_stop_armed) && cpu->gpr[R_RCX] == cpu->rep_stop_rcx &&
 	       op_rip(cpu, cpu->op) == cpu->rep_stop_rip;
+}
+
+/*
+ * Called by every instruction that always leaves the guest on VT-x, as part of its commitment: port I/O, access to
+ * memory that is not RAM, RDTSC, CPUID, RDRAND, RDSEED, RDMSR, WRMSR, HLT. The set is part of the machine version: it
+ * is what the count of engines without an instruction counter means. Such an instruction ends its block.
+ */
+static inline void cpu_is_exit(struct cpu *cpu)
+{
+	cpu->exit_seen = true;
 }
 
 /* ---- what the parts offer one another ---- */

@@ -106,6 +106,7 @@ static void mmio_read(struct cpu *cpu, uint64_t gpa, uint8_t *data, unsigned n)
 		unsigned step = mmio_step(gpa, n);
 		uint64_t v = cpu->bus.mmio_read(cpu->bus.ctx, gpa, step);
 
+		cpu_is_exit(cpu);
 		cpu->stats.mmio++;
 		memcpy(data, &v, step);
 		gpa += step;
@@ -123,6 +124,7 @@ static void mmio_write(struct cpu *cpu, uint64_t gpa, const uint8_t *data, unsig
 		cpu->stats.mmio++;
 		memcpy(&v, data, step);
 		cpu->bus.mmio_write(cpu->bus.ctx, gpa, step, v);
+		cpu_is_exit(cpu);
 		gpa += step;
 		data += step;
 		n -= step;

@@ -238,9 +238,11 @@ static void op_rdmsr(struct cpu *cpu, const struct op *op)
 	if (!m || !m->read)
 		cpu_raise(cpu, VEC_GP, 0);
 	v = m->read(cpu, m, n - m->first);
+	cpu_is_exit(cpu);
 	cpu->gpr[R_RAX] = (uint32_t)v;
 	cpu->gpr[R_RDX] = v >> 32;
-	OP_NEXT;
+	cpu->rip = next_rip(cpu, op);
+	OP_EXIT;
 }
 
 static void op_wrmsr(struct cpu *cpu, const struct op *op)
@@ -252,6 +254,7 @@ static void op_wrmsr(struct cpu *cpu, const struct op *op)
 	cpu->stats.msr++;
 	if (!m || !m->write || !m->write(cpu, m, n - m->first, (uint32_t)cpu->gpr[R_RAX] | cpu->gpr[R_RDX] << 32))
 		cpu_raise(cpu, VEC_GP, 0);
+	cpu_is_exit(cpu);
 	cpu->rip = next_rip(cpu, op);
 	OP_EXIT;
 }
@@ -269,16 +272,19 @@ static void op_rdtsc(struct cpu *cpu, const struct op *op)
 
 	require_tsc(cpu);
 	v = tsc_now(cpu);
+	cpu_is_exit(cpu);
 	cpu->gpr[R_RAX] = (uint32_t)v;
 	cpu->gpr[R_RDX] = v >> 32;
-	OP_NEXT;
+	cpu->rip = next_rip(cpu, op);
+	OP_EXIT;
 }
 
 static void op_rdtscp(struct cpu *cpu, const struct op *op)
 {
 	op_rdtsc(cpu, op);
 	cpu->gpr[R_RCX] = (uint32_t)cpu->tsc_aux;
-	OP_NEXT;
+	cpu->rip = next_rip(cpu, op);
+	OP_EXIT;
 }
 
 /* No counters, so every number is out of range. */
@@ -293,32 +299,36 @@ static void op_cpuid(struct cpu *cpu, const struct op *op)
 	uint32_t out[4];
 
 	cpu->stats.cpuid++;
+	cpu_is_exit(cpu);
 	cpuid_v1((uint32_t)cpu->gpr[R_RAX], (uint32_t)cpu->gpr[R_RCX], &dyn, out);
 	cpu->gpr[R_RAX] = out[0];
 	cpu->gpr[R_RBX] = out[1];
 	cpu->gpr[R_RCX] = out[2];
 	cpu->gpr[R_RDX] = out[3];
-	OP_NEXT;
+	cpu->rip = next_rip(cpu, op);
+	OP_EXIT;
 }
 
 static void op_random(struct cpu *cpu, const struct op *op)
 {
 	reg_put(cpu, op->r0, op->osize, cpu->bus.random(cpu->bus.ctx));
+	cpu_is_exit(cpu);
 	flags_set_arith(cpu, FL_CF);
-	OP_NEXT;
+	cpu->rip = next_rip(cpu, op);
+	OP_EXIT;
 }
 
 static bool bind_random(const struct decoded *d, struct op *op, uintptr_t arg)
 {
-	return opnd_is_reg(d, 0) && bind_plain(d, op, arg);
+	return opnd_is_reg(d, 0) && bind_end(d, op, arg);
 }
 
 #define H(fn) ((uintptr_t)(fn))
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_RDMSR, bind_plain, H(op_rdmsr) },    { ZYDIS_MNEMONIC_WRMSR, bind_end, H(op_wrmsr) },
-	{ ZYDIS_MNEMONIC_RDTSC, bind_plain, H(op_rdtsc) },    { ZYDIS_MNEMONIC_RDTSCP, bind_plain, H(op_rdtscp) },
-	{ ZYDIS_MNEMONIC_RDPMC, bind_plain, H(op_rdpmc) },    { ZYDIS_MNEMONIC_CPUID, bind_plain, H(op_cpuid) },
+	{ ZYDIS_MNEMONIC_RDMSR, bind_end, H(op_rdmsr) },      { ZYDIS_MNEMONIC_WRMSR, bind_end, H(op_wrmsr) },
+	{ ZYDIS_MNEMONIC_RDTSC, bind_end, H(op_rdtsc) },      { ZYDIS_MNEMONIC_RDTSCP, bind_end, H(op_rdtscp) },
+	{ ZYDIS_MNEMONIC_RDPMC, bind_plain, H(op_rdpmc) },    { ZYDIS_MNEMONIC_CPUID, bind_end, H(op_cpuid) },
 	{ ZYDIS_MNEMONIC_RDRAND, bind_random, H(op_random) }, { ZYDIS_MNEMONIC_RDSEED, bind_random, H(op_random) },
 };
 

@@ -57,6 +57,7 @@ static uint32_t port_in(struct cpu *cpu, uint16_t port, unsigned size)
 	uint32_t v = cpu->bus.port_read(cpu->bus.ctx, port, size);
 
 	cpu->stats.ports++;
+	cpu_is_exit(cpu);
 	if (unlikely(cpu->cr4 & CR4_DE))
 		note_breakpoint(cpu, port, size);
 	return v;
@@ -66,6 +67,7 @@ static void port_out(struct cpu *cpu, uint16_t port, unsigned size, uint32_t v)
 {
 	cpu->bus.port_write(cpu->bus.ctx, port, size, v);
 	cpu->stats.ports++;
+	cpu_is_exit(cpu);
 	if (unlikely(cpu->cr4 & CR4_DE))
 		note_breakpoint(cpu, port, size);
 }

@@ -58,7 +58,17 @@ static void leave_op(struct cpu *cpu)
 	}
 	cpu->op = NULL;
 	cpu->block = NULL;
-	cpu->single = cpu->rep_step = false;
+	cpu->single = cpu->rep_step = cpu->exit_seen = false;
+}
+
+/* After an instruction that ends its block or ran alone. */
+static void count_exit(struct cpu *cpu)
+{
+	if (!cpu->exit_seen || cpu->in_rep)
+		return;
+	cpu->exit_seen = false;
+	cpu->at_landmark = true;
+	cpu->exits++;
 }
 
 /* ---- events ---- */
@@ -147,14 +157,22 @@ static bool deliver_pending(struct cpu *cpu)
 /* ---- boundaries ---- */
 static bool until_reached(const struct cpu *cpu, const struct landmark *until)
 {
+	if (cpu->count_exits)
+		return cpu->at_landmark && cpu->exits >= until->count;
 	if (cpu->count != until->count)
 		return cpu->count > until->count;
 	return !until->in_rep || (cpu->rip == until->rip && cpu->gpr[R_RCX] == until->rcx);
 }
 
+/* Can a landmark name this boundary? */
+static bool is_nameable(const struct cpu *cpu)
+{
+	return cpu->count_exits ? cpu->at_landmark : is_fresh(cpu);
+}
+
 static bool take_kick(struct cpu *cpu)
 {
-	if (!cpu->kicked || !(is_fresh(cpu) || cpu->in_rep || cpu->halted))
+	if (!cpu->kicked || !(is_nameable(cpu) || (!cpu->count_exits && (cpu->in_rep || cpu->halted))))
 		return false;
 	cpu->kicked = 0;
 	return true;
@@ -162,7 +180,7 @@ static bool take_kick(struct cpu *cpu)
 
 static bool take_stop(struct cpu *cpu)
 {
-	if (!cpu->stop_wanted || !is_fresh(cpu) || cpu->in_rep)
+	if (!cpu->stop_wanted || !is_nameable(cpu) || cpu->in_rep)
 		return false;
 	cpu->stop_wanted = false;
 	return true;
@@ -276,6 +294,7 @@ static void run_alone(struct cpu *cpu)
 		cpu->rflags |= old & FL_RF;
 	} else {
 		cpu->count++;
+		count_exit(cpu);
 	}
 }
 
@@ -369,6 +388,7 @@ static void run_blocks(struct cpu *cpu)
 		cpu->count += b->n;
 		if (!b->plain) {
 			cpu->count -= cpu->in_rep;
+			count_exit(cpu);
 			return;
 		}
 		/* Fetching may fault, and the boundary comes before that. */
@@ -411,9 +431,9 @@ static void restart_alone(struct cpu *cpu)
 
 static void set_limits(struct cpu *cpu, const struct landmark *until)
 {
-	bool here = until->in_rep && cpu->count == until->count;
+	bool here = !cpu->count_exits && until->in_rep && cpu->count == until->count;
 
-	cpu->count_limit = until->count + (here && until->count != UINT64_MAX);
+	cpu->count_limit = cpu->count_exits ? UINT64_MAX : until->count + (here && until->count != UINT64_MAX);
 	cpu->rep_stop_armed = here;
 	cpu->rep_stop_rip = until->rip;
 	cpu->rep_stop_rcx = until->rcx;
@@ -432,13 +452,36 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 		break;
 	}
 	while (!boundary_exit(cpu, until, &kind)) {
+		cpu->at_landmark = false;
 		if (deliver_pending(cpu))
 			continue;
 		set_limits(cpu, until);
 		execute(cpu);
 	}
 	cpu->rep_stop_armed = false;
-	if (!cpu->in_rep && is_fresh(cpu))
+	if (!cpu->in_rep && is_nameable(cpu))
 		cpu->stop_wanted = false; /* run() has returned after the instruction, whatever for */
 	return kind;
+}
+
+enum soft_step soft_step_cpu(struct cpu *cpu)
+{
+	cpu->exit_seen = false;
+	switch (setjmp(cpu->escape)) {
+	case ESCAPE_FAULT:
+		deliver_fault(cpu);
+		return SOFT_STEP_EVENT;
+	}
+	if (deliver_pending(cpu))
+		return SOFT_STEP_EVENT;
+	cpu->at_landmark = false;
+	do {
+		cpu->op = NULL;
+		fetch_by_hand(cpu, code_linear(cpu), &cpu->one[0]);
+		if ((cpu->mode & MODE_SEGCHECK) && cpu->rip + cpu->one[0].len - 1 > cpu->seg[SEG_CS].limit)
+			cpu_raise(cpu, VEC_GP, 0);
+		cpu->gpr[REG_RIPBASE] = cpu->rip;
+		run_alone(cpu);
+	} while (cpu->in_rep && !cpu->db_pending);
+	return cpu->at_landmark ? SOFT_STEP_EXIT : SOFT_STEP_RETIRED;
 }

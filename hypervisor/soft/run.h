@@ -9,6 +9,20 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 /* Would an external interrupt be accepted at this boundary? */
 bool soft_can_interrupt(const struct cpu *cpu);
 
+enum soft_step {
+	SOFT_STEP_RETIRED, /* an instruction, or iterations of a REP instruction with TF set */
+	SOFT_STEP_EXIT,	   /* an instruction that counts as an exit: see cpu_is_exit() */
+	SOFT_STEP_EVENT,   /* a pending event was delivered, or the instruction's fault */
+};
+/*
+ * One instruction or event, for an engine that has part of a guest executed in software. Nothing is cached: memory may
+ * change between two steps behind this CPU's back, as long as mmu_flush_all() was called.
+ */
+enum soft_step soft_step_cpu(struct cpu *cpu);
+
+/* The CPU inside an engine that soft_engine_ops made. */
+struct cpu *soft_engine_cpu(struct engine *e);
+
 /* state.c */
 void soft_state_get(const struct cpu *cpu, struct cpu_state *s);
 /* -EINVAL when no CPU can be in this state; then nothing changed. */

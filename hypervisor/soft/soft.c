@@ -75,11 +75,25 @@ static struct engine *soft_create(struct memory *mem, const struct engine_bus *b
 	return &s->e;
 }
 
+static struct engine *soft_create_exits(struct memory *mem, const struct engine_bus *bus, struct err *err)
+{
+	struct engine *e = soft_create(mem, bus, err);
+
+	if (e)
+		cpu_of(e)->count_exits = true;
+	return e;
+}
+
+struct cpu *soft_engine_cpu(struct engine *e)
+{
+	return cpu_of(e);
+}
+
 static void soft_caps(const struct engine *e, struct engine_caps *caps)
 {
 	*caps = (struct engine_caps){
 		.name = "soft",
-		.counter = "retired",
+		.counter = const_cpu_of(e)->count_exits ? "exits" : "retired",
 		.exact_count = true,
 		.exact_kick = true,
 	};
@@ -107,7 +121,9 @@ static int soft_set_state(struct engine *e, const struct cpu_state *s, struct er
 
 static uint64_t soft_count(const struct engine *e)
 {
-	return cpu_count(const_cpu_of(e));
+	const struct cpu *cpu = const_cpu_of(e);
+
+	return cpu->count_exits ? cpu->exits : cpu_count(cpu);
 }
 
 static void soft_landmark(const struct engine *e, struct landmark *lm)
@@ -115,10 +131,10 @@ static void soft_landmark(const struct engine *e, struct landmark *lm)
 	const struct cpu *cpu = const_cpu_of(e);
 
 	*lm = (struct landmark){
-		.count = cpu_count(cpu),
+		.count = soft_count(e),
 		.rip = cpu->op ? op_rip(cpu, cpu->op) : cpu->rip,
 		.rcx = cpu->gpr[R_RCX],
-		.in_rep = cpu->in_rep,
+		.in_rep = cpu->in_rep && !cpu->count_exits,
 	};
 }
 
@@ -194,26 +210,14 @@ static const char *soft_last_error(const struct engine *e)
 	return "the software CPU never fails";
 }
 
-const struct engine_ops soft_engine_ops = {
-	.name = "soft",
-	.unavailable = soft_unavailable,
-	.create = soft_create,
-	.destroy = soft_destroy,
-	.caps = soft_caps,
-	.run = soft_run,
-	.kick = soft_kick,
-	.get_state = soft_get_state,
-	.set_state = soft_set_state,
-	.count = soft_count,
-	.landmark = soft_landmark,
-	.can_interrupt = soft_interruptible,
-	.inject = soft_inject,
-	.inject_nmi = soft_inject_nmi,
-	.window = soft_window,
-	.bus_stop = soft_bus_stop,
-	.flush_tlb = soft_flush_tlb,
-	.memory_written = soft_memory_written,
-	.sync_dirty = soft_sync_dirty,
-	.stats = soft_stats,
-	.last_error = soft_last_error,
-};
+#define SOFT_OPS                                                                                                      \
+	.unavailable = soft_unavailable, .destroy = soft_destroy, .caps = soft_caps, .run = soft_run,                 \
+	.kick = soft_kick, .get_state = soft_get_state, .set_state = soft_set_state, .count = soft_count,             \
+	.landmark = soft_landmark, .can_interrupt = soft_interruptible, .inject = soft_inject,                        \
+	.inject_nmi = soft_inject_nmi, .window = soft_window, .bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb, \
+	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .stats = soft_stats,                    \
+	.last_error = soft_last_error
+
+const struct engine_ops soft_engine_ops = { .name = "soft", .create = soft_create, SOFT_OPS };
+/* Counts what an engine without an instruction counter counts, so that each can replay the other's records. */
+const struct engine_ops soft_exits_engine_ops = { .name = "soft:exits", .create = soft_create_exits, SOFT_OPS };

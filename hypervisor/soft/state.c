@@ -48,13 +48,13 @@
 		(to)->intr_vector = (from)->intr_vector;                                \
 		(to)->in_rep = (from)->in_rep;                                          \
 		(to)->event = (from)->event;                                            \
-		(to)->count = (from)->count;                                            \
 	} while (0)
 
 void soft_state_get(const struct cpu *cpu, struct cpu_state *s)
 {
 	memset(s, 0, sizeof(*s));
 	COPY_SAME(s, cpu);
+	s->count = cpu->count_exits ? cpu->exits : cpu->count;
 	s->rflags = flags_get(cpu);
 	s->sti_shadow = cpu->shadow && !cpu->shadow_movss;
 	s->movss_shadow = cpu->shadow_movss;
@@ -117,6 +117,9 @@ int soft_state_set(struct cpu *cpu, const struct cpu_state *s, struct err *err)
 	if (fault)
 		return err_set(err, EINVAL, "CPU state is invalid: %s has a value that no CPU can hold", fault);
 	COPY_SAME(cpu, s);
+	cpu->count = cpu->exits = s->count;
+	cpu->exit_seen = false;
+	cpu->at_landmark = true;
 	flags_set(cpu, s->rflags & 0x3fffff & ~0x8028ull);
 	cpu->shadow = s->sti_shadow || s->movss_shadow;
 	cpu->shadow_movss = s->movss_shadow;

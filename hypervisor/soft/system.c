@@ -491,6 +491,7 @@ static void op_hlt(struct cpu *cpu, const struct op *op)
 {
 	require_cpl0(cpu);
 	cpu->stats.hlt++;
+	cpu_is_exit(cpu);
 	cpu->halted = true;
 	cpu->rip = next_rip(cpu, op);
 	OP_EXIT;

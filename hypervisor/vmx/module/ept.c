@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory. The pages of a slot are pinned while the slot exists, so nothing moves under the guest. All of them are
+ * mapped from the start: an EPT violation outside the slots is device memory, inside it is the first write to a clean
+ * page.
+ *
+ * Dirty pages are found by write protection and not by the D bits of EPT: with those bits enabled, the processor treats
+ * its own walks of guest page tables as writes, so the set of dirty pages would hold pages that nobody wrote, and
+ * differ from what another engine reports for the same execution.
+ *
+ * Pages are mapped 2 MiB at a time where the host's pages are contiguous; the first write splits such an entry.
+ */
+#include <linux/bitmap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "vcpu.h"
+
+#define EPT_R	   1ull
+#define EPT_W	   2ull
+#define EPT_X	   4ull
+#define EPT_RWX	   7ull
+#define EPT_WB	   (6ull << 3)
+#define EPT_IPAT   (1ull << 6)
+#define EPT_LARGE  (1ull << 7)
+#define EPT_ADDR   0x000ffffffffff000ull
+#define LEVEL_BITS 9
+#define ENTRIES	   512
+#define LARGE_PAGES 512ull
+
+#define SLOT_PAGES_MAX (64ull << 18) /* 64 GiB */
+#define GPA_LIMIT      (1ull << 40)
+#define PIN_CHUNK      512
+
+static u64 *table_alloc(struct vm *vm)
+{
+	struct page *p = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+
+	if (!p)
+		return NULL;
+	list_add(&p->lru, &vm->ept_pages);
+	vm->ept_tables++;
+	return page_address(p);
+}
+
+int ept_init(struct vm *vm)
+{
+	INIT_LIST_HEAD(&vm->ept_pages);
+	vm->ept_root = table_alloc(vm);
+	return vm->ept_root ? 0 : -ENOMEM;
+}
+
+static unsigned int index_of(u64 gpa, int level)
+{
+	return gpa >> (PAGE_SHIFT + LEVEL_BITS * level) & (ENTRIES - 1);
+}
+
+/* Entry for gpa at level 0 (4 KiB) or 1 (2 MiB); makes the tables above it when asked, else NULL without them. */
+static u64 *ept_entry(struct vm *vm, u64 gpa, int level, bool make)
+{
+	u64 *t = vm->ept_root;
+
+	for (int l = 3; l > level; l--) {
+		u64 *e = &t[index_of(gpa, l)];
+
+		if (*e & EPT_LARGE)
+			return NULL;
+		if (!*e) {
+			u64 *next = make ? table_alloc(vm) : NULL;
+
+			if (!next)
+				return NULL;
+			*e = __pa(next) | EPT_RWX;
+		}
+		t = __va(*e & EPT_ADDR);
+	}
+	return &t[index_of(gpa, level)];
+}
+
+static struct slot *slot_of(struct vm *vm, u64 gpa)
+{
+	for (int i = 0; i < TWVMX_SLOTS; i++) {
+		struct slot *s = &vm->slot[i];
+
+		if (s->npages && gpa >= s->gpa && gpa - s->gpa < s->npages << PAGE_SHIFT)
+			return s;
+	}
+	return NULL;
+}
+
+static u64 leaf(struct page *p, u64 bits)
+{
+	return PFN_PHYS(page_to_pfn(p)) | EPT_WB | EPT_IPAT | bits;
+}
+
+/* ---- mapping ---- */
+
+static bool is_contiguous(struct page **pages)
+{
+	u64 first = page_to_pfn(pages[0]);
+
+	if (!(vmx_config.has & TWVMX_EPT_2M) || first % LARGE_PAGES)
+		return false;
+	for (u64 i = 1; i < LARGE_PAGES; i++) {
+		if (page_to_pfn(pages[i]) != first + i)
+			return false;
+	}
+	return true;
+}
+
+static int slot_map(struct vm *vm, struct slot *s)
+{
+	u64 i = 0;
+
+	while (i < s->npages) {
+		u64 gpa = s->gpa + (i << PAGE_SHIFT);
+		bool large = !(gpa & (PMD_SIZE - 1)) && s->npages - i >= LARGE_PAGES && is_contiguous(s->pages + i);
+		u64 *e = ept_entry(vm, gpa, large, true);
+
+		if (!e)
+			return -ENOMEM;
+		*e = leaf(s->pages[i], EPT_R | EPT_X | (large ? EPT_LARGE : 0));
+		i += large ? LARGE_PAGES : 1;
+		if (!(i % LARGE_PAGES))
+			cond_resched();
+	}
+	return 0;
+}
+
+static void slot_unmap(struct vm *vm, struct slot *s)
+{
+	for (u64 i = 0; i < s->npages; i++) {
+		u64 gpa = s->gpa + (i << PAGE_SHIFT);
+		u64 *e = ept_entry(vm, gpa, 0, false);
+
+		if (!e)
+			e = ept_entry(vm, gpa, 1, false);
+		if (e)
+			*e = 0;
+	}
+	vm->needs_invept = true;
+}
+
+/* One 2 MiB entry becomes 512 entries that allow the same. */
+static bool split_large(struct vm *vm, u64 *large)
+{
+	u64 *t = table_alloc(vm), old = *large;
+
+	if (!t)
+		return false;
+	for (u64 i = 0; i < ENTRIES; i++)
+		t[i] = ((old & ~EPT_LARGE) + (i << PAGE_SHIFT));
+	*large = __pa(t) | EPT_RWX;
+	return true;
+}
+
+/* True when gpa is in a slot: its page is marked dirty and may be written from now on. */
+bool ept_make_writable(struct vm *vm, u64 gpa)
+{
+	struct slot *s = slot_of(vm, gpa);
+	u64 *e;
+
+	if (!s)
+		return false;
+	e = ept_entry(vm, gpa, 0, false);
+	if (!e) {
+		u64 *large = ept_entry(vm, gpa, 1, false);
+
+		if (!large || !*large || !split_large(vm, large))
+			return false;
+		vm->needs_invept = true;
+		e = ept_entry(vm, gpa, 0, false);
+	}
+	if (!e || !*e)
+		return false;
+	*e |= EPT_W;
+	set_bit((gpa - s->gpa) >> PAGE_SHIFT, (unsigned long *)s->dirty);
+	return true;
+}
+
+/* ---- slots ---- */
+
+static void slot_release(struct slot *s)
+{
+	if (s->pages && s->npages)
+		unpin_user_pages_dirty_lock(s->pages, s->npages, true);
+	kvfree(s->pages);
+	kvfree(s->dirty);
+	*s = (struct slot){};
+}
+
+static int slot_pin(struct slot *s, u64 user, u64 npages)
+{
+	while (s->npages < npages) {
+		int want = min_t(u64, npages - s->npages, PIN_CHUNK);
+		int got = pin_user_pages_fast(user + (s->npages << PAGE_SHIFT), want, FOLL_WRITE | FOLL_LONGTERM,
+					      s->pages + s->npages);
+
+		if (got <= 0)
+			return got ? got : -EFAULT;
+		s->npages += got;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int slot_check(struct vm *vm, const struct twvmx_slot *a)
+{
+	if (a->version != TWVMX_VERSION || a->slot >= TWVMX_SLOTS)
+		return -EINVAL;
+	if ((a->gpa | a->size | a->user) & ~PAGE_MASK)
+		return -EINVAL;
+	if (a->size >> PAGE_SHIFT > SLOT_PAGES_MAX || a->gpa >= GPA_LIMIT || a->size > GPA_LIMIT - a->gpa)
+		return -EINVAL;
+	if (a->user + a->size < a->user)
+		return -EINVAL;
+	for (int i = 0; i < TWVMX_SLOTS; i++) {
+		struct slot *o = &vm->slot[i];
+
+		if (i != a->slot && o->npages && a->gpa < o->gpa + (o->npages << PAGE_SHIFT) &&
+		    o->gpa < a->gpa + a->size)
+			return -EEXIST;
+	}
+	return 0;
+}
+
+/* Pinned memory counts against RLIMIT_MEMLOCK unless the caller may lock what it likes. */
+static int charge(struct vm *vm, u64 npages, bool more)
+{
+	return npages ? account_locked_vm(vm->mm, npages, more) : 0;
+}
+
+int ept_set_slot(struct vm *vm, const struct twvmx_slot *a)
+{
+	struct slot *s = &vm->slot[a->slot < TWVMX_SLOTS ? a->slot : 0];
+	u64 npages = a->size >> PAGE_SHIFT;
+	int ret = slot_check(vm, a);
+
+	if (ret)
+		return ret;
+	if (s->npages) {
+		slot_unmap(vm, s);
+		charge(vm, s->npages, false);
+		slot_release(s);
+	}
+	if (!npages)
+		return 0;
+	ret = charge(vm, npages, true);
+	if (ret)
+		return ret;
+	s->gpa = a->gpa;
+	s->pages = kvcalloc(npages, sizeof(*s->pages), GFP_KERNEL_ACCOUNT);
+	s->dirty = kvcalloc(BITS_TO_LONGS(npages), sizeof(long), GFP_KERNEL_ACCOUNT);
+	ret = s->pages && s->dirty ? slot_pin(s, a->user, npages) : -ENOMEM;
+	if (!ret)
+		ret = slot_map(vm, s);
+	if (ret) {
+		slot_unmap(vm, s);
+		slot_release(s);
+		charge(vm, npages, false);
+	}
+	return ret;
+}
+
+/* ---- dirty pages ---- */
+
+static int report_page(struct vm *vm, struct slot *s, u64 i, u8 __user *map)
+{
+	u64 *e = ept_entry(vm, s->gpa + (i << PAGE_SHIFT), 0, false);
+
+	if (put_user((u8)1, map + i))
+		return -EFAULT;
+	if (e)
+		*e &= ~EPT_W;
+	__clear_bit(i, (unsigned long *)s->dirty);
+	vm->needs_invept = true;
+	return 0;
+}
+
+int ept_fetch_dirty(struct vm *vm, const struct twvmx_dirty *a)
+{
+	u8 __user *map = u64_to_user_ptr(a->map);
+	struct slot *s;
+	unsigned long i;
+
+	if (a->version != TWVMX_VERSION || a->slot >= TWVMX_SLOTS)
+		return -EINVAL;
+	s = &vm->slot[a->slot];
+	if (!s->npages || a->pages != s->npages || !access_ok(map, s->npages))
+		return -EINVAL;
+	for_each_set_bit(i, (unsigned long *)s->dirty, s->npages) {
+		int ret = report_page(vm, s, i, map);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+void ept_free(struct vm *vm)
+{
+	struct page *p, *next;
+
+	for (int i = 0; i < TWVMX_SLOTS; i++) {
+		charge(vm, vm->slot[i].npages, false);
+		slot_release(&vm->slot[i]);
+	}
+	list_for_each_entry_safe(p, next, &vm->ept_pages, lru) {
+		list_del(&p->lru);
+		__free_page(p);
+	}
+	vm->ept_root = NULL;
+}
+
+/* Write-back tables, four levels, no A/D bits. */
+u64 ept_pointer(const struct vm *vm)
+{
+	return __pa(vm->ept_root) | 6 | 3 << 3;
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The run loop. Handled here: the host's interrupts, and first writes to clean pages. Everything else ends the run.
+ */
+#include <linux/sched/signal.h>
+#include <asm/cpufeature.h>
+#include <asm/fpu/api.h>
+#include <asm/irqflags.h>
+#include <asm/nospec-branch.h>
+
+#include "vcpu.h"
+
+#define ENTRY_FAILED	 (1u << 31)
+#define INFO_KEPT	 0x80000fffu /* of IDT-vectoring information, what may go into the entry field */
+#define QUAL_NMI_UNBLOCK (1u << 12)
+#define QUAL_WRITE	 2u
+#define BLOCKED_BY_NMI	 8u
+#define DR6_BS		 (1u << 14)
+
+enum next { NEXT_ENTER, NEXT_SECTION, NEXT_LEAVE };
+
+/* ---- around an entry ---- */
+
+static const u16 kernel_data_selector = __KERNEL_DS; /* VERW clears buffers with a memory operand only */
+
+/* Leaves no host data in buffers and in the L1 cache of processors that leak them. */
+static void clear_buffers(void)
+{
+	if (boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D))
+		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+	if (boot_cpu_has_bug(X86_BUG_MDS))
+		asm volatile("verw %0" : : "m"(kernel_data_selector) : "cc");
+}
+
+static int enter(struct vm *vm)
+{
+	unsigned long cr2;
+	int failed;
+
+	asm volatile("mov %0, %%cr2" : : "r"((unsigned long)vm->cr2));
+	clear_buffers();
+	failed = twvmx_enter(vm->gpr, vm->launched);
+	asm volatile("mov %%cr2, %0" : "=r"(cr2));
+	vm->cr2 = cr2;
+	vm->run->entries++;
+	return failed;
+}
+
+/* An NMI or machine check that ended the guest's run is the host's: its handler runs as if it had come just now. */
+static void pass_on(u32 reason)
+{
+	u32 info;
+
+	if (reason != EXIT_REASON_EXCEPTION_NMI)
+		return;
+	info = vmread(VM_EXIT_INTR_INFO);
+	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
+		asm volatile("int $2");
+	else if ((info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC)
+		asm volatile("int $18");
+}
+
+static bool is_hosts(u32 reason)
+{
+	u32 info;
+
+	if (reason == EXIT_REASON_EXTERNAL_INTERRUPT)
+		return true;
+	if (reason != EXIT_REASON_EXCEPTION_NMI)
+		return false;
+	info = vmread(VM_EXIT_INTR_INFO);
+	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR ||
+	       (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
+}
+
+/* An event whose delivery was interrupted goes in again at the next entry. */
+static void reinject(struct vm *vm)
+{
+	u32 info = vmread(IDT_VECTORING_INFO_FIELD), state;
+
+	if (!(info & INTR_INFO_VALID_MASK))
+		return;
+	vmwrite(VM_ENTRY_INTR_INFO_FIELD, info & INFO_KEPT);
+	if (info & INTR_INFO_DELIVER_CODE_MASK)
+		vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmread(IDT_VECTORING_ERROR_CODE));
+	vmwrite(VM_ENTRY_INSTRUCTION_LEN, vmread(VM_EXIT_INSTRUCTION_LEN));
+	state = vmread(GUEST_INTERRUPTIBILITY_INFO);
+	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
+		vmwrite(GUEST_INTERRUPTIBILITY_INFO, state & ~BLOCKED_BY_NMI);
+}
+
+/* IRET ends NMI blocking before it faults; the instruction is going to be executed again. */
+static void restore_nmi_blocking(u64 qualification)
+{
+	if (!(qualification & QUAL_NMI_UNBLOCK) || vmread(IDT_VECTORING_INFO_FIELD) & INTR_INFO_VALID_MASK)
+		return;
+	vmwrite(GUEST_INTERRUPTIBILITY_INFO, vmread(GUEST_INTERRUPTIBILITY_INFO) | BLOCKED_BY_NMI);
+}
+
+/* ---- exits ---- */
+
+static enum next leave_with(struct vm *vm, u32 reason)
+{
+	vm->run->exit_reason = reason;
+	return NEXT_LEAVE;
+}
+
+static enum next ept_violation(struct vm *vm)
+{
+	u64 qualification = vmread(EXIT_QUALIFICATION);
+
+	restore_nmi_blocking(qualification);
+	if (!(qualification & QUAL_WRITE) || !ept_make_writable(vm, vmread(GUEST_PHYSICAL_ADDRESS)))
+		return leave_with(vm, EXIT_REASON_EPT_VIOLATION);
+	vm->run->dirty_exits++;
+	reinject(vm);
+	if (vm->needs_invept)
+		vmx_flush(vm);
+	return NEXT_ENTER;
+}
+
+/* A single step by RFLAGS.TF ends with #DB; every exit of such a run takes the flag back. */
+static u32 end_step(struct vm *vm, u32 reason)
+{
+	u32 info = vmread(VM_EXIT_INTR_INFO);
+
+	if (vmx_config.has & TWVMX_MTF)
+		return reason == EXIT_REASON_MONITOR_TRAP_FLAG ? TWVMX_EXIT_STEP : reason;
+	vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) & ~(u64)X86_EFLAGS_TF);
+	/*
+	 * An exit in the middle of an instruction (port, CPUID, EPT violation, ...) may leave a pending single-step
+	 * trap although the instruction has not retired.
+	 */
+	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	if (reason == EXIT_REASON_EXCEPTION_NMI && (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_DB &&
+	    vmread(EXIT_QUALIFICATION) & DR6_BS)
+		return TWVMX_EXIT_STEP;
+	return reason;
+}
+
+static enum next handle_exit(struct vm *vm, u32 reason)
+{
+	enum next next = NEXT_LEAVE;
+
+	if (is_hosts(reason)) {
+		vm->run->irqs++;
+		reinject(vm);
+		return NEXT_ENTER;
+	}
+	if (reason == EXIT_REASON_EPT_VIOLATION)
+		next = ept_violation(vm);
+	else if (reason == EXIT_REASON_PREEMPTION_TIMER)
+		reason = TWVMX_EXIT_NONE;
+	if (next == NEXT_ENTER)
+		return next;
+	if (vm->flags & TWVMX_RUN_STEP)
+		reason = end_step(vm, reason);
+	return leave_with(vm, reason);
+}
+
+static enum next entry_failed(struct vm *vm, u32 error)
+{
+	vm->run->exit_error = error;
+	if (vm->flags & TWVMX_RUN_STEP && !(vmx_config.has & TWVMX_MTF))
+		vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) & ~(u64)X86_EFLAGS_TF);
+	return leave_with(vm, TWVMX_EXIT_ENTRY);
+}
+
+/* One entry and its exit. Interrupts are on before and after. */
+static enum next enter_once(struct vm *vm)
+{
+	u32 reason;
+	int failed;
+
+	if (READ_ONCE(vm->run->kick))
+		return leave_with(vm, TWVMX_EXIT_KICK);
+	local_irq_disable();
+	if (need_resched() || signal_pending(current)) {
+		local_irq_enable();
+		return NEXT_SECTION;
+	}
+	failed = enter(vm);
+	if (failed) {
+		local_irq_enable();
+		return entry_failed(vm, failed == 2 ? vmread(VM_INSTRUCTION_ERROR) : 0);
+	}
+	vm->launched = true;
+	reason = vmread(VM_EXIT_REASON);
+	if (reason & ENTRY_FAILED) {
+		local_irq_enable();
+		return entry_failed(vm, reason);
+	}
+	pass_on(reason);
+	local_irq_enable();
+	return handle_exit(vm, reason & 0xffff);
+}
+
+/* ---- sections ---- */
+
+/* An event that did not get in, or not all the way, is reported, so that the next run can inject it. */
+static void report_event(struct twvmx_run *run)
+{
+	u32 pending = vmread(VM_ENTRY_INTR_INFO_FIELD);
+
+	run->idt_info = 0;
+	if (pending & INTR_INFO_VALID_MASK) {
+		run->idt_info = pending;
+		run->idt_error = vmread(VM_ENTRY_EXCEPTION_ERROR_CODE);
+		run->idt_len = vmread(VM_ENTRY_INSTRUCTION_LEN);
+		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
+	} else if (run->exit_reason < TWVMX_EXIT_SIGNAL || run->exit_reason == TWVMX_EXIT_STEP) {
+		run->idt_info = vmread(IDT_VECTORING_INFO_FIELD) & INFO_KEPT;
+		run->idt_error = vmread(IDT_VECTORING_ERROR_CODE);
+		run->idt_len = vmread(VM_EXIT_INSTRUCTION_LEN);
+	}
+}
+
+static void report(struct vm *vm)
+{
+	struct twvmx_run *run = vm->run;
+
+	run->exit_len = vmread(VM_EXIT_INSTRUCTION_LEN);
+	run->exit_info = vmread(VM_EXIT_INTR_INFO);
+	if (run->exit_reason != TWVMX_EXIT_ENTRY)
+		run->exit_error = vmread(VM_EXIT_INTR_ERROR_CODE);
+	run->instr_info = vmread(VMX_INSTRUCTION_INFO);
+	run->qualification = vmread(EXIT_QUALIFICATION);
+	run->gpa = vmread(GUEST_PHYSICAL_ADDRESS);
+	run->linear = vmread(GUEST_LINEAR_ADDRESS);
+	report_event(run);
+	state_store(vm, &run->regs);
+}
+
+static void inject(const struct vm *vm, u32 info, u32 error, u32 len)
+{
+	vmwrite(VM_ENTRY_INTR_INFO_FIELD, info & INTR_INFO_VALID_MASK ? info : 0);
+	vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, error);
+	vmwrite(VM_ENTRY_INSTRUCTION_LEN, len);
+}
+
+static void first_section(struct vm *vm, u32 load)
+{
+	struct twvmx_run *run = vm->run;
+
+	if (!vm->vmcs_ready)
+		vmcs_init(vm);
+	vm->vmcs_ready = true;
+	state_load(vm, &vm->regs, load);
+	inject(vm, READ_ONCE(run->entry_info), READ_ONCE(run->entry_error), READ_ONCE(run->entry_len));
+	vmcs_arm(vm);
+}
+
+/* load is 0 after the first section of a run. */
+static int section(struct vm *vm, bool first, u32 load, enum next *next)
+{
+	struct host host;
+	int ret;
+
+	kernel_fpu_begin_mask(KFPU_387 | KFPU_MXCSR);
+	ret = vmcs_load(vm);
+	if (ret) {
+		kernel_fpu_end();
+		return ret;
+	}
+	if (first)
+		first_section(vm, load);
+	vmx_flush(vm);
+	host_enter(vm, &host);
+	vm->run->sections++;
+	do {
+		*next = enter_once(vm);
+	} while (*next == NEXT_ENTER);
+	host_leave(vm, &host);
+	if (*next == NEXT_SECTION && signal_pending(current))
+		*next = leave_with(vm, TWVMX_EXIT_SIGNAL);
+	if (*next == NEXT_LEAVE) {
+		if (vm->run->exit_reason == TWVMX_EXIT_SIGNAL || vm->run->exit_reason == TWVMX_EXIT_KICK)
+			end_step(vm, 0);
+		report(vm);
+	}
+	vmcs_clear(vm);
+	kernel_fpu_end();
+	return 0;
+}
+
+/* 0: the run page says why the guest stopped. */
+int vcpu_run(struct vm *vm)
+{
+	u32 load = READ_ONCE(vm->run->load);
+	enum next next;
+	bool first = true;
+	int ret;
+
+	vm->flags = READ_ONCE(vm->run->flags);
+	if (READ_ONCE(vm->run->version) != TWVMX_VERSION || vm->flags & ~TWVMX_RUN_ALL || load & ~TWVMX_LOAD_ALL)
+		return -EINVAL;
+	if (!vm->vmcs_ready && load != TWVMX_LOAD_ALL)
+		return -EINVAL;
+	memcpy(&vm->regs, &vm->run->regs, sizeof(vm->regs));
+	ret = state_check(&vm->regs, load);
+	if (ret)
+		return ret;
+	if (vm->flags & TWVMX_RUN_FLUSH)
+		vm->needs_invvpid = true;
+	do {
+		ret = section(vm, first, load, &next);
+		first = false;
+		cond_resched();
+	} while (!ret && next != NEXT_LEAVE);
+	return ret;
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The device node: one open file is one VM. docs/vmx-module.md describes the interface. */
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vcpu.h"
+
+static int twvmx_open(struct inode *inode, struct file *file)
+{
+	struct vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+
+	if (!vm)
+		return -ENOMEM;
+	mutex_init(&vm->lock);
+	INIT_LIST_HEAD(&vm->ept_pages);
+	file->private_data = vm;
+	return 0;
+}
+
+static void vm_free(struct vm *vm)
+{
+	ept_free(vm);
+	vmcs_free(vm);
+	if (vm->run_page)
+		__free_page(vm->run_page);
+	vm->run_page = NULL;
+	if (vm->mm)
+		mmdrop(vm->mm);
+	vm->mm = NULL;
+}
+
+static int twvmx_release(struct inode *inode, struct file *file)
+{
+	struct vm *vm = file->private_data;
+	bool created = vm->created;
+
+	vm_free(vm);
+	if (created)
+		vmx_put();
+	kfree(vm);
+	return 0;
+}
+
+static int vm_create(struct vm *vm, unsigned long version)
+{
+	int ret;
+
+	if (version != TWVMX_VERSION)
+		return -EINVAL;
+	if (vm->created)
+		return -EEXIST;
+	ret = vmx_get();
+	if (ret)
+		return ret;
+	mmgrab(current->mm);
+	vm->mm = current->mm;
+	vm->run_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	ret = vm->run_page ? vmcs_alloc(vm) : -ENOMEM;
+	if (!ret)
+		ret = ept_init(vm);
+	if (ret) {
+		vm_free(vm);
+		vmx_put();
+		return ret;
+	}
+	vm->run = page_address(vm->run_page);
+	vm->run->version = TWVMX_VERSION;
+	vm->created = true;
+	return 0;
+}
+
+static long get_info(void __user *arg)
+{
+	struct twvmx_info info;
+
+	vmx_fill_info(&info);
+	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static long set_slot(struct vm *vm, const void __user *arg)
+{
+	struct twvmx_slot s;
+
+	if (copy_from_user(&s, arg, sizeof(s)))
+		return -EFAULT;
+	return ept_set_slot(vm, &s);
+}
+
+static long fetch_dirty(struct vm *vm, const void __user *arg)
+{
+	struct twvmx_dirty d;
+
+	if (copy_from_user(&d, arg, sizeof(d)))
+		return -EFAULT;
+	return ept_fetch_dirty(vm, &d);
+}
+
+/* Calls on one VM exclude one another; a second thread that calls while the guest runs is told so. */
+static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
+{
+	if (cmd == TWVMX_IOC_CREATE)
+		return vm_create(vm, arg);
+	if (!vm->created)
+		return -ENXIO;
+	if (vm->mm != current->mm)
+		return -EPERM;
+	switch (cmd) {
+	case TWVMX_IOC_SLOT:
+		return set_slot(vm, (void __user *)arg);
+	case TWVMX_IOC_RUN:
+		return vcpu_run(vm);
+	case TWVMX_IOC_DIRTY:
+		return fetch_dirty(vm, (void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static long twvmx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct vm *vm = file->private_data;
+	long ret;
+
+	if (cmd == TWVMX_IOC_INFO)
+		return get_info((void __user *)arg);
+	if (!mutex_trylock(&vm->lock))
+		return -EBUSY;
+	ret = vm_ioctl(vm, cmd, arg);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+/* The run page. It outlives the file while it is mapped: the mapping holds a reference to the page. */
+static int twvmx_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct vm *vm = file->private_data;
+	int ret = -ENXIO;
+
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PAGE_SIZE)
+		return -EINVAL;
+	if (!mutex_trylock(&vm->lock))
+		return -EBUSY;
+	if (vm->created && vm->mm == current->mm) {
+		vma->vm_flags |= VM_DONTCOPY | VM_DONTDUMP;
+		ret = vm_insert_page(vma, vma->vm_start, vm->run_page);
+	}
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+static const struct file_operations twvmx_fops = {
+	.owner = THIS_MODULE,
+	.open = twvmx_open,
+	.release = twvmx_release,
+	.unlocked_ioctl = twvmx_ioctl,
+	.mmap = twvmx_mmap,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice twvmx_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "twinstep-vmx",
+	.fops = &twvmx_fops,
+	.mode = 0660,
+};
+
+/* Loads on every host, so that `twinstep qualify` can ask why VT-x cannot be used. */
+static int __init twvmx_module_init(void)
+{
+	int ret = vmx_init();
+
+	if (ret)
+		return ret;
+	ret = misc_register(&twvmx_device);
+	if (ret)
+		vmx_exit();
+	return ret;
+}
+
+static void __exit twvmx_module_exit(void)
+{
+	misc_deregister(&twvmx_device);
+	vmx_exit();
+}
+
+module_init(twvmx_module_init);
+module_exit(twvmx_module_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("VT-x for the Twinstep hypervisor");

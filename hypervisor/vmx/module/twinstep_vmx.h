@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later WITH Linux-syscall-note */
+/*
+ * Interface of the kernel module behind the vmx engine; docs/vmx-module.md tells it in prose.
+ *
+ * One file descriptor of /dev/twinstep-vmx is one VM with one vCPU. Its run page, mapped at offset 0, holds the guest's
+ * registers and says why the guest stopped. Only the ioctls below change anything; the page is read when
+ * TWVMX_RUN enters and written when it returns, and the module believes nothing in it.
+ */
+#ifndef TWINSTEP_VMX_H
+#define TWINSTEP_VMX_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define TWVMX_DEVICE  "/dev/twinstep-vmx"
+#define TWVMX_VERSION 1
+
+/* ---- what the host can do ---- */
+
+enum twvmx_verdict {
+	TWVMX_OK,
+	TWVMX_NO_VMX,	   /* the processor has no VT-x */
+	TWVMX_LOCKED,	   /* the firmware switched VT-x off and locked it */
+	TWVMX_BUSY,	   /* another hypervisor holds VT-x */
+	TWVMX_NO_CONTROLS, /* VT-x lacks something that the guest cannot be run without: see missing */
+};
+
+/* Bits of twvmx_info.missing (needed) and .has (optional). */
+#define TWVMX_EPT	   (1u << 0)
+#define TWVMX_UNRESTRICTED (1u << 1)
+#define TWVMX_VPID	   (1u << 2)
+#define TWVMX_VNMI	   (1u << 3)
+#define TWVMX_TIMER	   (1u << 4) /* preemption timer */
+#define TWVMX_RDRAND_EXIT  (1u << 5)
+#define TWVMX_RDSEED_EXIT  (1u << 6)
+#define TWVMX_WBINVD_EXIT  (1u << 7)
+#define TWVMX_DESC_EXIT	   (1u << 8)
+#define TWVMX_MTF	   (1u << 9)
+#define TWVMX_EPT_AD	   (1u << 10)
+#define TWVMX_PERF_SWITCH  (1u << 11) /* PERF_GLOBAL_CTRL in the entry and exit controls */
+#define TWVMX_PMU	   (1u << 12) /* fixed counter 0 exists and counts */
+#define TWVMX_EPT_2M	   (1u << 13)
+
+struct twvmx_info {
+	__u32 version;
+	__u32 verdict; /* enum twvmx_verdict */
+	__u32 has;
+	__u32 missing;
+	__u32 vms; /* open VMs on this host */
+	__u32 cpus;
+	__u32 pmu_width; /* bits of fixed counter 0 */
+	__u32 reserved;
+	__u64 cr4_fixed1; /* bits of CR4 that this processor has */
+	__u64 basic;	  /* IA32_VMX_BASIC */
+};
+
+/* ---- guest state ---- */
+
+/* Order of twvmx_regs.seg: ES, CS, SS, DS, FS, GS, LDTR, TR. attr: VMX access rights. */
+struct twvmx_seg {
+	__u64 base;
+	__u32 limit;
+	__u32 attr;
+	__u64 selector;
+};
+
+struct twvmx_table {
+	__u64 base;
+	__u64 limit;
+};
+
+struct twvmx_regs {
+	__u64 gpr[16]; /* as instructions number them */
+	__u64 rip, rflags;
+	struct twvmx_seg seg[8];
+	struct twvmx_table gdtr, idtr;
+	__u64 cr0, cr2, cr3, cr4, efer; /* as the guest sees them */
+	__u64 dr[4], dr7;
+	__u64 pdpte[4];
+	__u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
+	__u64 sysenter_cs, sysenter_esp, sysenter_eip;
+	__u64 xcr0;
+	__u64 pending_debug;	/* VMCS field of that name */
+	__u32 interruptibility; /* likewise */
+	__u32 reserved;
+	__u8 fxsave[512]; /* FXSAVE64 image; at a multiple of 16 */
+};
+
+/* ---- the run page ---- */
+
+/* twvmx_run.flags */
+#define TWVMX_RUN_WINDOW (1u << 0) /* stop when an interrupt can be injected */
+#define TWVMX_RUN_NMI	 (1u << 1) /* stop when an NMI can be injected */
+#define TWVMX_RUN_STEP	 (1u << 2) /* stop after one instruction */
+#define TWVMX_RUN_NONE	 (1u << 3) /* inject, then stop before the first instruction */
+#define TWVMX_RUN_FLUSH	 (1u << 4) /* drop the guest's cached translations first */
+#define TWVMX_RUN_ALL	 31u
+
+/* twvmx_run.load: which registers the page gives; the others keep what the guest left. */
+#define TWVMX_LOAD_GPR	(1u << 0) /* gpr, rip, rflags, interruptibility, pending_debug */
+#define TWVMX_LOAD_SYS	(1u << 1) /* everything else but fxsave */
+#define TWVMX_LOAD_FPU	(1u << 2) /* fxsave, xcr0 */
+#define TWVMX_LOAD_ALL	7u
+
+/* twvmx_run.exit_reason: VMX basic exit reasons (SDM vol. 3, appendix C) as they are, and these. */
+#define TWVMX_EXIT_SIGNAL 0x1000u /* a signal waits for the thread */
+#define TWVMX_EXIT_KICK	  0x1001u /* twvmx_run.kick was set */
+#define TWVMX_EXIT_ENTRY  0x1002u /* VM entry failed: exit_error holds the reason or VM-instruction error */
+#define TWVMX_EXIT_STEP	  0x1003u /* TWVMX_RUN_STEP: an instruction has retired, or its interruption is in exit_info */
+#define TWVMX_EXIT_NONE	  0x1004u /* TWVMX_RUN_NONE: injected */
+
+struct twvmx_run {
+	/* to the module */
+	__u32 version;
+	__u32 flags;
+	__u32 load;
+	__u32 kick;	   /* may be set at any time by another thread; the module looks at it at every exit */
+	__u32 entry_info;  /* event to inject: VM-entry interruption-information field; bit 31: valid */
+	__u32 entry_error; /* its error code */
+	__u32 entry_len;   /* length of the instruction, for software interrupts */
+	__u32 reserved;
+	/* from the module */
+	__u32 exit_reason;
+	__u32 exit_len;	  /* instruction length */
+	__u32 exit_info;  /* VM-exit interruption information */
+	__u32 exit_error; /* its error code */
+	__u32 idt_info;	  /* event that is still to be delivered: the exit came before or during its delivery */
+	__u32 idt_error;
+	__u32 instr_info;
+	__u32 idt_len; /* length of the instruction behind idt_info, for software interrupts */
+	__u64 qualification;
+	__u64 gpa, linear;
+	/* counters since the VM was made */
+	__u64 entries;
+	__u64 irqs;	   /* exits for the host's own interrupts */
+	__u64 dirty_exits; /* first writes to clean pages */
+	__u64 sections;	   /* stretches on one CPU */
+	struct twvmx_regs regs __attribute__((aligned(16)));
+};
+
+_Static_assert(sizeof(struct twvmx_info) == 48, "twvmx_info");
+_Static_assert(sizeof(struct twvmx_seg) == 24, "twvmx_seg");
+_Static_assert(sizeof(struct twvmx_regs) == 1088, "twvmx_regs");
+_Static_assert(__builtin_offsetof(struct twvmx_run, qualification) == 64, "twvmx_run");
+_Static_assert(__builtin_offsetof(struct twvmx_run, regs) == 128, "twvmx_run.regs");
+_Static_assert(sizeof(struct twvmx_run) == 1216, "twvmx_run");
+
+/* ---- memory ---- */
+
+struct twvmx_slot {
+	__u32 version;
+	__u32 slot; /* 0 or 1 */
+	__u64 gpa;  /* multiple of 4096 */
+	__u64 size; /* bytes, multiple of 4096; 0: unmap the slot */
+	__u64 user; /* address in the calling process, multiple of 4096 */
+};
+
+#define TWVMX_SLOTS 2
+
+/* Copies the bytes of pages written by the guest since the last time: one byte a page, 1 is stored, others are left. */
+struct twvmx_dirty {
+	__u32 version;
+	__u32 slot;
+	__u64 pages; /* of the slot: what it was made with */
+	__u64 map;   /* address of that many bytes */
+};
+
+_Static_assert(sizeof(struct twvmx_slot) == 32, "twvmx_slot");
+_Static_assert(sizeof(struct twvmx_dirty) == 24, "twvmx_dirty");
+
+#define TWVMX_IOC_INFO	_IOR('T', 0xe0, struct twvmx_info)
+#define TWVMX_IOC_CREATE _IO('T', 0xe1) /* argument: TWVMX_VERSION */
+#define TWVMX_IOC_SLOT	_IOW('T', 0xe2, struct twvmx_slot)
+#define TWVMX_IOC_RUN	_IO('T', 0xe3)
+#define TWVMX_IOC_DIRTY _IOW('T', 0xe4, struct twvmx_dirty)
+
+#endif

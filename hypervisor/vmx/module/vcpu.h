@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One VM with one vCPU, and what the files of this module share.
+ *
+ *   main.c    the device node, ioctls, life of a VM
+ *   vmx.c     what the processor can do; VMXON on every CPU; the VMCS and why each control is as it is
+ *   state.c   guest registers between the run page, this module's copy, and the VMCS; host registers
+ *   exits.c   the run loop
+ *   ept.c     guest memory: pinned pages, extended page tables, dirty tracking
+ *   entry.S   VMLAUNCH and VMRESUME
+ *
+ * A VMCS is loaded only inside a section: a stretch of the run ioctl with preemption off, on one CPU. A section ends
+ * with VMCLEAR. So a VM that does not run has nothing in any CPU, may go on elsewhere, and needs no care when a CPU goes
+ * offline or the host is suspended.
+ */
+#ifndef TWINSTEP_VCPU_H
+#define TWINSTEP_VCPU_H
+
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+#include <asm/desc.h>
+#include <asm/trapnr.h>
+#include <asm/vmx.h>
+
+#include "twinstep_vmx.h"
+
+#define CR0_HOST_OWNED	(~(u64)(X86_CR0_TS | X86_CR0_EM | X86_CR0_MP | X86_CR0_WP | X86_CR0_AM))
+#define CR4_HOST_OWNED	(~(u64)(X86_CR4_PGE | X86_CR4_TSD))
+#define DR6_FIXED	0xffff0ff0ul
+#define DR7_FIXED	0x400ul
+
+/* Control bits and EPT capabilities that this processor offers and this module uses. */
+struct vmx_config {
+	u32 pin, primary, secondary, exit, entry;
+	u32 revision;
+	u32 has, missing; /* TWVMX_* */
+	bool invept_single, invvpid_single;
+	u32 pmu_width;
+};
+
+extern struct vmx_config vmx_config;
+
+struct slot {
+	u64 gpa, npages;
+	struct page **pages;
+	u64 *dirty; /* bitmap */
+};
+
+struct vm {
+	struct mutex lock; /* everything here; run, slot and dirty ioctls exclude one another */
+	bool created;
+	struct mm_struct *mm; /* the only one that may drive this VM */
+	struct twvmx_run *run;
+	struct page *run_page;
+	void *vmcs;
+	u16 vpid;
+	int last_cpu; /* where it last ran */
+	bool launched, needs_invept, needs_invvpid;
+
+	struct slot slot[TWVMX_SLOTS];
+	u64 *ept_root;
+	struct list_head ept_pages;
+	u64 ept_tables; /* pages in use for tables */
+
+	/* guest registers that the VMCS does not hold */
+	u64 gpr[16]; /* entry.S knows that RSP's place is unused */
+	u64 cr2, dr[4], xcr0;
+	u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
+	u8 fx[512] __aligned(16);
+
+	u32 flags;	       /* TWVMX_RUN_* of the run under way */
+	bool vmcs_ready;       /* vmcs_init() was done */
+	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it between check and use */
+};
+
+/* Host registers that a section changes and puts back. */
+struct host {
+	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, debugctl, fs_base, gs_base;
+	u16 ds, es, fs, gs, ldt;
+	struct desc_ptr gdt, idt;
+};
+
+/* ---- VMCS access ---- */
+static inline u64 vmread(unsigned long field)
+{
+	unsigned long v;
+
+	asm volatile("vmread %1, %0" : "=r"(v) : "r"(field) : "cc");
+	return v;
+}
+
+/* Fields come from tables of this module and exist wherever vmx_config says so. */
+static inline void vmwrite(unsigned long field, u64 v)
+{
+	asm volatile("vmwrite %1, %0" : : "r"(field), "r"(v) : "cc");
+}
+
+/* ---- vmx.c ---- */
+int vmx_probe(void);
+void vmx_fill_info(struct twvmx_info *info);
+int vmx_get(void);  /* one more VM: VMXON everywhere when it is the first */
+void vmx_put(void); /* one VM less: VMXOFF everywhere when it was the last */
+int vmx_init(void);
+void vmx_exit(void);
+bool vmx_on_here(void);
+int vmcs_alloc(struct vm *vm);
+void vmcs_free(struct vm *vm);
+int vmcs_load(struct vm *vm);
+void vmcs_clear(struct vm *vm);
+void vmcs_init(struct vm *vm);
+void vmcs_arm(struct vm *vm);
+void vmx_flush(struct vm *vm);
+
+/* ---- state.c ---- */
+int state_check(const struct twvmx_regs *r, u32 load);
+void state_load(struct vm *vm, const struct twvmx_regs *r, u32 load);
+void state_store(struct vm *vm, struct twvmx_regs *r);
+void host_enter(struct vm *vm, struct host *h);
+void host_leave(struct vm *vm, const struct host *h);
+
+/* ---- exits.c ---- */
+int vcpu_run(struct vm *vm);
+
+/* ---- ept.c ---- */
+int ept_init(struct vm *vm);
+void ept_free(struct vm *vm);
+int ept_set_slot(struct vm *vm, const struct twvmx_slot *s);
+int ept_fetch_dirty(struct vm *vm, const struct twvmx_dirty *d);
+bool ept_make_writable(struct vm *vm, u64 gpa);
+u64 ept_pointer(const struct vm *vm);
+
+/* ---- entry.S ---- */
+/* 0 after a VM exit, 1 VMfailInvalid, 2 VMfailValid. Interrupts are off. */
+int twvmx_enter(u64 *gpr, bool launched);
+extern const char twvmx_exit_point[];
+
+#endif

@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the processor offers, VMXON and VMXOFF on every CPU, and the VMCS. Intel SDM vol. 3, chapters 24 to 27 and
+ * appendix A; names of fields and bits are those of <asm/vmx.h>.
+ */
+#include <linux/cpu.h>
+#include <linux/idr.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+#include <linux/syscore_ops.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+#include <asm/tlbflush.h>
+
+#include "vcpu.h"
+
+struct vmx_config vmx_config;
+
+static DEFINE_PER_CPU(void *, vmxon_region);
+static DEFINE_PER_CPU(bool, vmx_is_on);
+static DEFINE_MUTEX(users_lock);
+static unsigned int users;
+static enum cpuhp_state hp_state;
+static DEFINE_IDA(vpids);
+
+/* ---- capabilities ---- */
+
+/*
+ * Each control with its reason. `need`: the guest cannot be run without. Bits that are not listed stay 0 where the
+ * processor allows that.
+ */
+struct control {
+	u32 bit;
+	u32 flag; /* TWVMX_*, or 0 for those that every VT-x has */
+	bool need;
+};
+
+static const struct control pin_controls[] = {
+	{ PIN_BASED_EXT_INTR_MASK, 0, true },	  /* the host's interrupts belong to the host */
+	{ PIN_BASED_NMI_EXITING, 0, true },	  /* likewise */
+	{ PIN_BASED_VIRTUAL_NMIS, TWVMX_VNMI, true }, /* the guest's NMI blocking is its own */
+	{ PIN_BASED_VMX_PREEMPTION_TIMER, TWVMX_TIMER, true }, /* stop right after an injected event */
+	{},
+};
+
+static const struct control primary_controls[] = {
+	{ CPU_BASED_HLT_EXITING, 0, true },	     /* HLT is a sync point */
+	{ CPU_BASED_MWAIT_EXITING, 0, true },	     /* not offered to the guest */
+	{ CPU_BASED_MONITOR_EXITING, 0, true },	     /* likewise */
+	{ CPU_BASED_RDPMC_EXITING, 0, true },	     /* the guest has no PMU */
+	{ CPU_BASED_RDTSC_EXITING, 0, true },	     /* the guest's time is virtual */
+	{ CPU_BASED_CR8_LOAD_EXITING, 0, true },     /* CR8 is state of the engine: there is no APIC */
+	{ CPU_BASED_CR8_STORE_EXITING, 0, true },    /* likewise */
+	{ CPU_BASED_MOV_DR_EXITING, 0, true },	     /* DR0-3 and DR6 are loaded by software only */
+	{ CPU_BASED_UNCOND_IO_EXITING, 0, true },    /* every port belongs to the machine */
+	{ CPU_BASED_ACTIVATE_SECONDARY_CONTROLS, 0, true },
+	{ CPU_BASED_INTR_WINDOW_EXITING, 0, true },  /* switched on when asked for; off at first */
+	{ CPU_BASED_NMI_WINDOW_EXITING, TWVMX_VNMI, true }, /* likewise */
+	{ CPU_BASED_MONITOR_TRAP_FLAG, TWVMX_MTF, false },  /* likewise, for single steps; else RFLAGS.TF */
+	/* "Use MSR bitmaps" stays 0, so that every RDMSR and WRMSR exits: no host MSR is visible, and they count. */
+	/* CR3 load and store exiting, INVLPG exiting stay 0: EPT and VPID make the guest's paging its own. */
+	{},
+};
+
+static const struct control secondary_controls[] = {
+	{ SECONDARY_EXEC_ENABLE_EPT, TWVMX_EPT, true },		     /* guest physical memory */
+	{ SECONDARY_EXEC_UNRESTRICTED_GUEST, TWVMX_UNRESTRICTED, true }, /* real mode and no paging */
+	{ SECONDARY_EXEC_ENABLE_VPID, TWVMX_VPID, true },	     /* the guest's TLB entries survive exits */
+	{ SECONDARY_EXEC_ENABLE_RDTSCP, 0, false },		     /* RDTSCP exits; without it, #UD, and that exits */
+	{ SECONDARY_EXEC_WBINVD_EXITING, TWVMX_WBINVD_EXIT, true },  /* the guest may not flush the host's caches */
+	{ SECONDARY_EXEC_RDRAND_EXITING, TWVMX_RDRAND_EXIT, false }, /* random numbers are recorded inputs */
+	{ SECONDARY_EXEC_RDSEED_EXITING, TWVMX_RDSEED_EXIT, false }, /* likewise */
+	{ SECONDARY_EXEC_DESC, TWVMX_DESC_EXIT, false }, /* switched on with CR4.UMIP where the CPU has none */
+	/* INVPCID, XSAVES, VMFUNC, PML, ENCLS, ... stay 0: not offered to the guest, so #UD. */
+	{},
+};
+
+static const struct control exit_controls[] = {
+	{ VM_EXIT_SAVE_DEBUG_CONTROLS, 0, true },   /* DR7 */
+	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, 0, true },  /* the host is 64-bit */
+	{ VM_EXIT_SAVE_IA32_EFER, 0, true },	    /* LMA follows CR0.PG */
+	{ VM_EXIT_LOAD_IA32_EFER, 0, true },
+	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false },
+	/* PAT stays the host's: EPT ignores the guest's, which is state of the engine. */
+	{},
+};
+
+static const struct control entry_controls[] = {
+	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true },
+	{ VM_ENTRY_LOAD_IA32_EFER, 0, true },
+	{ VM_ENTRY_IA32E_MODE, 0, true }, /* follows EFER.LMA; off at first */
+	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false },
+	{},
+};
+
+/* The bits of a table that the capability MSR allows, on top of those that it demands. */
+static u32 choose(const struct control *c, u32 msr, bool *ok)
+{
+	u32 must, may, bits;
+
+	if (rdmsr_safe(msr, &must, &may)) {
+		*ok = false;
+		return 0;
+	}
+	bits = must;
+	for (; c->bit; c++) {
+		if (may & c->bit) {
+			bits |= c->bit;
+			vmx_config.has |= c->flag;
+		} else if (c->need) {
+			vmx_config.missing |= c->flag;
+			*ok = false;
+		}
+	}
+	return bits;
+}
+
+static u64 msr_or_zero(u32 msr)
+{
+	u64 v = 0;
+
+	return rdmsrl_safe(msr, &v) ? 0 : v;
+}
+
+static bool probe_ept(void)
+{
+	u64 cap = msr_or_zero(MSR_IA32_VMX_EPT_VPID_CAP);
+
+	if (cap & VMX_EPT_AD_BIT)
+		vmx_config.has |= TWVMX_EPT_AD;
+	if (cap & VMX_EPT_2MB_PAGE_BIT)
+		vmx_config.has |= TWVMX_EPT_2M;
+	vmx_config.invept_single = cap & VMX_EPT_EXTENT_CONTEXT_BIT;
+	vmx_config.invvpid_single = cap & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
+	/* Four-level tables in write-back memory, pages without any right but reading. */
+	return (cap & VMX_EPT_PAGE_WALK_4_BIT) && (cap & VMX_EPTP_WB_BIT) && (cap & VMX_EPT_INVEPT_BIT);
+}
+
+/* Writes fixed counter 0 and reads it back: some processors claim a PMU whose registers do not exist. */
+static void probe_pmu(void)
+{
+	unsigned int eax, ebx, ecx, edx;
+	u64 old, seen;
+
+	cpuid(10, &eax, &ebx, &ecx, &edx);
+	if ((eax & 0xff) < 2 || !(edx & 0x1f) || rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &old))
+		return;
+	vmx_config.pmu_width = edx >> 5 & 0xff;
+	if (wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, 0x12345) || rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &seen))
+		return;
+	wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, old);
+	if (seen >> 8 == 0x123)
+		vmx_config.has |= TWVMX_PMU;
+}
+
+static bool probe_controls(void)
+{
+	bool ok = true, true_msrs = msr_or_zero(MSR_IA32_VMX_BASIC) >> 55 & 1;
+	struct vmx_config *c = &vmx_config;
+
+	c->revision = msr_or_zero(MSR_IA32_VMX_BASIC) & 0x7fffffff;
+	c->pin = choose(pin_controls, true_msrs ? MSR_IA32_VMX_TRUE_PINBASED_CTLS : MSR_IA32_VMX_PINBASED_CTLS, &ok);
+	c->primary = choose(primary_controls,
+			    true_msrs ? MSR_IA32_VMX_TRUE_PROCBASED_CTLS : MSR_IA32_VMX_PROCBASED_CTLS, &ok);
+	if (c->primary & CPU_BASED_ACTIVATE_SECONDARY_CONTROLS)
+		c->secondary = choose(secondary_controls, MSR_IA32_VMX_PROCBASED_CTLS2, &ok);
+	c->exit = choose(exit_controls, true_msrs ? MSR_IA32_VMX_TRUE_EXIT_CTLS : MSR_IA32_VMX_EXIT_CTLS, &ok);
+	c->entry = choose(entry_controls, true_msrs ? MSR_IA32_VMX_TRUE_ENTRY_CTLS : MSR_IA32_VMX_ENTRY_CTLS, &ok);
+	if (!probe_ept()) {
+		c->missing |= TWVMX_EPT;
+		ok = false;
+	}
+	/* Switched on when needed, not always. */
+	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING | CPU_BASED_MONITOR_TRAP_FLAG);
+	c->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
+	c->secondary &= ~SECONDARY_EXEC_DESC;
+	c->entry &= ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
+	c->exit &= ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
+	return ok;
+}
+
+static int firmware_allows(void)
+{
+	u64 v = msr_or_zero(MSR_IA32_FEAT_CTL);
+
+	if (v & FEAT_CTL_LOCKED)
+		return v & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX ? 0 : -EACCES;
+	return 0;
+}
+
+/* 0, or: -ENODEV no VT-x, -EACCES locked by the firmware, -EOPNOTSUPP it lacks something. */
+int vmx_probe(void)
+{
+	if (!(cpuid_ecx(1) & 1u << 5))
+		return -ENODEV;
+	if (firmware_allows())
+		return -EACCES;
+	vmx_config.has = vmx_config.missing = 0;
+	probe_pmu();
+	return probe_controls() ? 0 : -EOPNOTSUPP;
+}
+
+void vmx_fill_info(struct twvmx_info *info)
+{
+	*info = (struct twvmx_info){
+		.version = TWVMX_VERSION,
+		.has = vmx_config.has,
+		.missing = vmx_config.missing,
+		.vms = READ_ONCE(users),
+		.cpus = num_online_cpus(),
+		.pmu_width = vmx_config.pmu_width,
+		.cr4_fixed1 = msr_or_zero(MSR_IA32_VMX_CR4_FIXED1),
+		.basic = msr_or_zero(MSR_IA32_VMX_BASIC),
+	};
+	switch (vmx_probe()) {
+	case 0:
+		info->verdict = !users && cr4_read_shadow() & X86_CR4_VMXE ? TWVMX_BUSY : TWVMX_OK;
+		break;
+	case -ENODEV:
+		info->verdict = TWVMX_NO_VMX;
+		break;
+	case -EACCES:
+		info->verdict = TWVMX_LOCKED;
+		break;
+	default:
+		info->verdict = TWVMX_NO_CONTROLS;
+	}
+	info->has = vmx_config.has;
+	info->missing = vmx_config.missing;
+}
+
+/* ---- VMXON ---- */
+
+static bool vmxon(u64 pa)
+{
+	bool failed;
+
+	asm volatile("vmxon %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+	return !failed;
+}
+
+static bool vmptrld(u64 pa)
+{
+	bool failed;
+
+	asm volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+	return !failed;
+}
+
+static void vmclear(u64 pa)
+{
+	asm volatile("vmclear %0" : : "m"(pa) : "cc", "memory");
+}
+
+/* A CPU whose firmware left the register open gets it locked with VT-x on, as the kernel's own set-up does. */
+static void open_feature_control(void)
+{
+	u64 v = msr_or_zero(MSR_IA32_FEAT_CTL);
+
+	if (!(v & FEAT_CTL_LOCKED))
+		wrmsrl_safe(MSR_IA32_FEAT_CTL, v | FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX);
+}
+
+/* On this CPU, preemption off. */
+static int cpu_on(void)
+{
+	void *region = this_cpu_read(vmxon_region);
+
+	if (this_cpu_read(vmx_is_on))
+		return 0;
+	if (cr4_read_shadow() & X86_CR4_VMXE)
+		return -EBUSY;
+	open_feature_control();
+	cr4_set_bits(X86_CR4_VMXE);
+	*(u32 *)region = vmx_config.revision;
+	if (!vmxon(__pa(region))) {
+		cr4_clear_bits(X86_CR4_VMXE);
+		return -EIO;
+	}
+	this_cpu_write(vmx_is_on, true);
+	asm volatile("invept %0, %1" : : "m"(*(u64[2]){}), "r"(2ul) : "cc", "memory");
+	return 0;
+}
+
+static void cpu_off(void)
+{
+	if (!this_cpu_read(vmx_is_on))
+		return;
+	asm volatile("vmxoff" : : : "cc", "memory");
+	cr4_clear_bits(X86_CR4_VMXE);
+	this_cpu_write(vmx_is_on, false);
+}
+
+static void cpu_on_ipi(void *error)
+{
+	int ret = cpu_on();
+
+	if (ret)
+		atomic_set(error, ret);
+}
+
+static void cpu_off_ipi(void *unused)
+{
+	cpu_off();
+}
+
+bool vmx_on_here(void)
+{
+	return this_cpu_read(vmx_is_on);
+}
+
+int vmx_get(void)
+{
+	atomic_t error = ATOMIC_INIT(0);
+	int ret = vmx_probe();
+
+	if (ret)
+		return ret;
+	cpus_read_lock();
+	mutex_lock(&users_lock);
+	if (!users) {
+		on_each_cpu(cpu_on_ipi, &error, 1);
+		if (atomic_read(&error))
+			on_each_cpu(cpu_off_ipi, NULL, 1);
+	}
+	ret = atomic_read(&error);
+	if (!ret)
+		users++;
+	mutex_unlock(&users_lock);
+	cpus_read_unlock();
+	return ret;
+}
+
+void vmx_put(void)
+{
+	cpus_read_lock();
+	mutex_lock(&users_lock);
+	if (!--users)
+		on_each_cpu(cpu_off_ipi, NULL, 1);
+	mutex_unlock(&users_lock);
+	cpus_read_unlock();
+}
+
+/* ---- CPUs that come and go ---- */
+
+/* A CPU that comes online with VT-x taken would leave VMs that cannot run there: it stays offline. */
+static int cpu_comes(unsigned int cpu)
+{
+	int ret = 0;
+
+	preempt_disable();
+	if (READ_ONCE(users))
+		ret = cpu_on();
+	preempt_enable();
+	return ret;
+}
+
+static int cpu_goes(unsigned int cpu)
+{
+	preempt_disable();
+	cpu_off();
+	preempt_enable();
+	return 0;
+}
+
+/* The boot CPU; the others have gone offline before. */
+static int host_suspends(void)
+{
+	cpu_off();
+	return 0;
+}
+
+static void host_resumes(void)
+{
+	if (users && cpu_on())
+		pr_err("twinstep-vmx: VT-x cannot be switched on again after the suspend\n");
+}
+
+static struct syscore_ops syscore = { .suspend = host_suspends, .resume = host_resumes };
+
+static void free_regions(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		free_page((unsigned long)per_cpu(vmxon_region, cpu));
+}
+
+int vmx_init(void)
+{
+	int cpu, ret;
+
+	for_each_possible_cpu(cpu) {
+		per_cpu(vmxon_region, cpu) = (void *)get_zeroed_page(GFP_KERNEL);
+		if (!per_cpu(vmxon_region, cpu)) {
+			free_regions();
+			return -ENOMEM;
+		}
+	}
+	ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "twinstep/vmx:online", cpu_comes, cpu_goes);
+	if (ret < 0) {
+		free_regions();
+		return ret;
+	}
+	hp_state = ret;
+	register_syscore_ops(&syscore);
+	return 0;
+}
+
+void vmx_exit(void)
+{
+	unregister_syscore_ops(&syscore);
+	cpuhp_remove_state(hp_state);
+	free_regions();
+	ida_destroy(&vpids);
+}
+
+/* ---- the VMCS ---- */
+
+int vmcs_alloc(struct vm *vm)
+{
+	int id = ida_alloc_range(&vpids, 1, 0xffff, GFP_KERNEL);
+
+	if (id < 0)
+		return id;
+	vm->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!vm->vmcs) {
+		ida_free(&vpids, id);
+		return -ENOMEM;
+	}
+	*(u32 *)vm->vmcs = vmx_config.revision;
+	vm->vpid = id;
+	vm->last_cpu = -1;
+	return 0;
+}
+
+void vmcs_free(struct vm *vm)
+{
+	if (!vm->vmcs)
+		return;
+	ida_free(&vpids, vm->vpid);
+	free_page((unsigned long)vm->vmcs);
+	vm->vmcs = NULL;
+}
+
+int vmcs_load(struct vm *vm)
+{
+	if (!vmx_on_here())
+		return -EIO;
+	vm->launched = false;
+	return vmptrld(__pa(vm->vmcs)) ? 0 : -EIO;
+}
+
+void vmcs_clear(struct vm *vm)
+{
+	vmclear(__pa(vm->vmcs));
+}
+
+static void invept_all(struct vm *vm)
+{
+	struct {
+		u64 eptp, zero;
+	} d = { ept_pointer(vm), 0 };
+
+	asm volatile("invept %0, %1" : : "m"(d), "r"(vmx_config.invept_single ? 1ul : 2ul) : "cc", "memory");
+}
+
+static void invvpid_all(struct vm *vm)
+{
+	struct {
+		u64 vpid, linear;
+	} d = { vm->vpid, 0 };
+
+	asm volatile("invvpid %0, %1" : : "m"(d), "r"(vmx_config.invvpid_single ? 1ul : 2ul) : "cc", "memory");
+}
+
+/*
+ * Drops what this CPU may have cached and must not use. A CPU keeps entries tagged with a VPID and an EPT pointer while
+ * the VM runs elsewhere, so coming to another CPU drops everything there.
+ */
+void vmx_flush(struct vm *vm)
+{
+	bool moved = vm->last_cpu != smp_processor_id();
+
+	if (moved || vm->needs_invept)
+		invept_all(vm);
+	if (moved || vm->needs_invvpid)
+		invvpid_all(vm);
+	vm->last_cpu = smp_processor_id();
+	vm->needs_invept = vm->needs_invvpid = false;
+}
+
+/*
+ * Exceptions that exit: #DB and #AC, because a guest could make their delivery loop without end, and #DB because of the
+ * engine's own single steps; #UD, so that instructions of the machine's processor which this one lacks can be done in
+ * software; #MC, which is the host's.
+ */
+#define EXCEPTIONS (1u << X86_TRAP_DB | 1u << X86_TRAP_AC | 1u << X86_TRAP_UD | 1u << X86_TRAP_MC)
+
+/* Everything that stays as it is for the life of the VM. The VMCS is loaded. */
+void vmcs_init(struct vm *vm)
+{
+	static const u16 zero[] = {
+		PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH, CR3_TARGET_COUNT, VM_EXIT_MSR_STORE_COUNT,
+		VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT, VM_ENTRY_INTR_INFO_FIELD, GUEST_IA32_DEBUGCTL,
+		HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_DS_SELECTOR, HOST_ES_SELECTOR, GUEST_ACTIVITY_STATE,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(zero); i++)
+		vmwrite(zero[i], 0);
+	vmwrite(VMCS_LINK_POINTER, ~0ull);
+	vmwrite(PIN_BASED_VM_EXEC_CONTROL, vmx_config.pin);
+	vmwrite(CPU_BASED_VM_EXEC_CONTROL, vmx_config.primary);
+	vmwrite(SECONDARY_VM_EXEC_CONTROL, vmx_config.secondary);
+	vmwrite(VM_EXIT_CONTROLS, vmx_config.exit);
+	vmwrite(VM_ENTRY_CONTROLS, vmx_config.entry);
+	vmwrite(EXCEPTION_BITMAP, EXCEPTIONS);
+	vmwrite(EPT_POINTER, ept_pointer(vm));
+	vmwrite(VIRTUAL_PROCESSOR_ID, vm->vpid);
+	vmwrite(CR0_GUEST_HOST_MASK, CR0_HOST_OWNED);
+	vmwrite(CR4_GUEST_HOST_MASK, CR4_HOST_OWNED);
+}
+
+/* What the flags of one run ask for. */
+void vmcs_arm(struct vm *vm)
+{
+	u32 pin = vmx_config.pin, primary = vmx_config.primary;
+	bool step = vm->flags & TWVMX_RUN_STEP;
+
+	if (vm->flags & TWVMX_RUN_WINDOW)
+		primary |= CPU_BASED_INTR_WINDOW_EXITING;
+	if (vm->flags & TWVMX_RUN_NMI)
+		primary |= CPU_BASED_NMI_WINDOW_EXITING;
+	if (vm->flags & TWVMX_RUN_NONE)
+		pin |= PIN_BASED_VMX_PREEMPTION_TIMER;
+	if (step && vmx_config.has & TWVMX_MTF)
+		primary |= CPU_BASED_MONITOR_TRAP_FLAG;
+	else if (step)
+		vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) | X86_EFLAGS_TF);
+	vmwrite(PIN_BASED_VM_EXEC_CONTROL, pin);
+	vmwrite(CPU_BASED_VM_EXEC_CONTROL, primary);
+	vmwrite(EXCEPTION_BITMAP, step ? ~0u : EXCEPTIONS);
+	if (vm->flags & TWVMX_RUN_NONE)
+		vmwrite(VMX_PREEMPTION_TIMER_VALUE, 0);
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Boots the VT-x test image in Bochs with a script inside and prints what the script printed.
+# usage: tests/vtx/boot.sh OUT SCRIPT [FILE...]     FILEs go to /guest inside
+#   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_TIMEOUT   seconds (170)
+set -euo pipefail
+here=$(dirname "$0")
+out=$(realpath "${1:?usage: $0 OUT SCRIPT [FILE...]}") script=$2
+shift 2
+image=$out/vtx
+work=$(mktemp -d "$image/run.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+mkdir "$work/iso"
+{
+	cat "$image/list"
+	echo "file script 0755 $script"
+	for f in "$@"; do
+		echo "file guest/$(basename "$f") 0644 $f"
+	done
+} | "$image/newc" >"$work/iso/initrd"
+cp "$image/vmlinuz" /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/"
+cat >"$work/iso/isolinux.cfg" <<-END
+	default vtx
+	prompt 0
+	label vtx
+	kernel vmlinuz
+	append initrd=initrd console=ttyS0,115200 quiet nokaslr mitigations=off cryptomgr.notests panic=-1 ${APPEND:-}
+END
+xorriso -as mkisofs -quiet -o "$work/boot.iso" -b isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 4 \
+	-boot-info-table "$work/iso" 2>/dev/null
+sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512}," "$here/bochsrc.in" >"$work/bochsrc"
+echo c >"$work/rc.dbg"
+# Bochs ends with status 1 also after a clean power-off: what it printed decides.
+timeout -k 5 "${VTX_TIMEOUT:-170}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1 || true
+if ! grep -q '^vtx-begin' "$work/out.txt"; then
+	echo "not ok vtx.boot: the kernel did not reach the test script: $(tail -n 1 "$work/serial.txt" 2>/dev/null)"
+	[ -z "${VTX_DEBUG:-}" ] || tail -n 30 "$work/out.txt" "$work/serial.txt" "$work/bochs.log"
+	exit 1
+fi
+sed -n '/^vtx-begin/,/^vtx-end/p' "$work/out.txt" | tr -d '\r' | grep -v '^vtx-'
+if ! grep -q '^vtx-end' "$work/out.txt"; then
+	echo "not ok vtx.end: the test script did not end: $(tail -n 1 "$work/serial.txt" 2>/dev/null)"
+	[ -z "${VTX_DEBUG:-}" ] || tail -n 30 "$work/serial.txt" "$work/bochs.log"
+	exit 1
+fi
