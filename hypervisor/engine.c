@@ -6,8 +6,10 @@
 
 /* In the order of preference of "auto". */
 static const struct engine_ops *const engines[] = {
+	&vmx_engine_ops,
 	&soft_engine_ops,
 	&soft_exits_engine_ops,
+	&vmx_step_engine_ops,
 };
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
@@ -37,6 +39,6 @@ const struct engine_ops *engine_find(const char *name, struct err *err)
 		err_set(err, ENODEV, "engine %s cannot run here: %s", name, why);
 		return NULL;
 	}
-	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, soft:exits, vmx)", name);
+	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, soft:exits, vmx, vmx:step)", name);
 	return NULL;
 }

@@ -121,6 +121,8 @@ struct engine_ops {
 	void (*flush_tlb)(struct engine *e);
 	/* RAM in [gpa, gpa+len) was written from outside the vCPU (device, restore): cached code there is void. */
 	void (*memory_written)(struct engine *e, uint64_t gpa, uint64_t len);
+	/* RAM has other pages behind the same addresses now (memory_clear()). May be NULL. */
+	void (*memory_moved)(struct engine *e);
 	/* Before the dirty bitmap in struct memory is read and cleared: makes it complete, re-arms tracking. */
 	void (*sync_dirty)(struct engine *e);
 
@@ -137,6 +139,7 @@ struct engine {
 extern const struct engine_ops soft_engine_ops;
 extern const struct engine_ops soft_exits_engine_ops;
 extern const struct engine_ops vmx_engine_ops;
+extern const struct engine_ops vmx_step_engine_ops;
 
 /* Engine by name: "soft", "vmx", or "auto" (vmx when available, else soft). NULL and err when unknown or unavailable.
  */

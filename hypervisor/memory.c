@@ -71,6 +71,8 @@ int memory_clear(struct memory *m, struct err *err)
 	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size) < 0)
 		return err_set(err, errno, "cannot clear guest memory: %s", strerror(errno));
 	memset(m->dirty, 0, m->pages);
+	if (m->engine && m->engine->ops->memory_moved)
+		m->engine->ops->memory_moved(m->engine);
 	return 0;
 }
 

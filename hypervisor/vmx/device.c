@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The kernel module's device node. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "hypervisor/vmx/vmx.h"
+
+#define RUN_PAGE 4096
+
+static int open_node(void)
+{
+	return open(TWVMX_DEVICE, O_RDWR | O_CLOEXEC);
+}
+
+int vmx_device_info(struct twvmx_info *info)
+{
+	int fd = open_node(), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, TWVMX_IOC_INFO, info) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static const char *const verdicts[] = {
+	[TWVMX_OK] = NULL,
+	[TWVMX_NO_VMX] = "this processor has no VT-x",
+	[TWVMX_LOCKED] = "the firmware has switched VT-x off and locked it; look for it in the BIOS set-up",
+	[TWVMX_BUSY] = "another hypervisor holds VT-x; unload it (rmmod kvm_intel)",
+	[TWVMX_NO_CONTROLS] = "this processor's VT-x lacks something that is needed; `twinstep qualify` names it",
+};
+
+const char *vmx_device_unavailable(void)
+{
+	struct twvmx_info info;
+	int ret = vmx_device_info(&info);
+
+	if (ret == -EACCES || ret == -EPERM)
+		return "no permission to open " TWVMX_DEVICE;
+	if (ret == -ENOENT || ret == -ENXIO || ret == -ENODEV)
+		return "there is no " TWVMX_DEVICE ": the module twinstep-vmx is not loaded";
+	if (ret < 0)
+		return "the module twinstep-vmx does not answer";
+	if (info.version != TWVMX_VERSION)
+		return "the module twinstep-vmx is of another version than this program";
+	return info.verdict < sizeof(verdicts) / sizeof(verdicts[0]) ? verdicts[info.verdict] : "unknown verdict";
+}
+
+int vmx_device_open(struct vmx *v, struct err *err)
+{
+	v->fd = open_node();
+	if (v->fd < 0)
+		return err_set(err, errno, "cannot open " TWVMX_DEVICE ": %s", strerror(errno));
+	if (ioctl(v->fd, TWVMX_IOC_CREATE, TWVMX_VERSION) < 0)
+		return err_set(err, errno, "cannot make a VM: %s",
+			       errno == EBUSY ? "another hypervisor holds VT-x" : strerror(errno));
+	v->run = mmap(NULL, RUN_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run == MAP_FAILED) {
+		v->run = NULL;
+		return err_set(err, errno, "cannot map the run page of " TWVMX_DEVICE ": %s", strerror(errno));
+	}
+	return 0;
+}
+
+void vmx_device_close(struct vmx *v)
+{
+	if (v->run)
+		munmap(v->run, RUN_PAGE);
+	if (v->fd >= 0)
+		close(v->fd);
+	v->run = NULL;
+	v->fd = -1;
+}
+
+static int set_slot(struct vmx *v, uint32_t slot, uint64_t gpa, uint64_t size, const uint8_t *user)
+{
+	const struct twvmx_slot s = {
+		.version = TWVMX_VERSION, .slot = slot, .gpa = gpa, .size = size, .user = (uintptr_t)user
+	};
+
+	return ioctl(v->fd, TWVMX_IOC_SLOT, &s) < 0 ? -errno : 0;
+}
+
+int vmx_device_map(struct vmx *v)
+{
+	const struct memory *m = v->mem;
+	int ret = set_slot(v, 0, 0, m->low_size, m->base);
+
+	if (!ret && m->high_size)
+		ret = set_slot(v, 1, MEMORY_HOLE_END, m->high_size, m->base + m->low_size);
+	if (ret)
+		snprintf(v->error, sizeof(v->error), "cannot map %llu MiB of guest memory: %s%s",
+			 (unsigned long long)m->size >> 20, strerror(-ret),
+			 ret == -ENOMEM ? " (see ulimit -l: guest memory stays in RAM)" : "");
+	v->mapped = !ret;
+	return ret;
+}
+
+void vmx_device_unmap(struct vmx *v)
+{
+	if (!v->mapped)
+		return;
+	set_slot(v, 0, 0, 0, NULL);
+	set_slot(v, 1, 0, 0, NULL);
+	v->mapped = false;
+}
+
+int vmx_device_dirty(struct vmx *v)
+{
+	const struct memory *m = v->mem;
+	struct twvmx_dirty d = { .version = TWVMX_VERSION,
+				 .pages = m->low_size / PAGE_SIZE,
+				 .map = (uintptr_t)m->dirty };
+
+	if (!v->mapped)
+		return 0;
+	if (ioctl(v->fd, TWVMX_IOC_DIRTY, &d) < 0)
+		return -errno;
+	if (!m->high_size)
+		return 0;
+	d.slot = 1;
+	d.map += d.pages;
+	d.pages = m->high_size / PAGE_SIZE;
+	return ioctl(v->fd, TWVMX_IOC_DIRTY, &d) < 0 ? -errno : 0;
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* struct cpu_state and the module's struct twvmx_regs. */
+#include <string.h>
+
+#include "hypervisor/vmx/vmx.h"
+
+#define SHADOW_STI  1u
+#define SHADOW_SS   2u
+#define BLOCKED_NMI 8u
+#define PENDING_ANY 0x100fu /* B0..B3, enabled breakpoint */
+#define PENDING_BS  0x4000u
+#define DR6_TRAPS   0x400fu
+
+#define FX_RESERVED  5
+#define FX_MASK	     28
+#define FX_ST	     32
+#define FX_ST_BYTES  10
+#define FX_UNDEFINED 416 /* after XMM15 */
+
+_Static_assert(SEG_COUNT == 8, "segments of the run page");
+
+static void segs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
+{
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		r->seg[i] = (struct twvmx_seg){ .base = s->seg[i].base,
+						.limit = s->seg[i].limit,
+						.attr = s->seg[i].attr,
+						.selector = s->seg[i].selector };
+	r->gdtr = (struct twvmx_table){ s->gdtr.base, s->gdtr.limit };
+	r->idtr = (struct twvmx_table){ s->idtr.base, s->idtr.limit };
+}
+
+static void segs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
+{
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = (struct seg_state){ .base = r->seg[i].base,
+						.limit = r->seg[i].limit,
+						.attr = r->seg[i].attr,
+						.selector = (uint16_t)r->seg[i].selector };
+	s->gdtr = (struct table_state){ r->gdtr.base, (uint16_t)r->gdtr.limit };
+	s->idtr = (struct table_state){ r->idtr.base, (uint16_t)r->idtr.limit };
+}
+
+/* Registers with one name on both sides. */
+#define COPY_SAME(to, from)                                                 \
+	do {                                                                \
+		memcpy((to)->gpr, (from)->gpr, sizeof((to)->gpr));          \
+		memcpy((to)->pdpte, (from)->pdpte, sizeof((to)->pdpte));    \
+		(to)->rip = (from)->rip;                                    \
+		(to)->rflags = (from)->rflags;                              \
+		(to)->cr0 = (from)->cr0;                                    \
+		(to)->cr2 = (from)->cr2;                                    \
+		(to)->cr3 = (from)->cr3;                                    \
+		(to)->cr4 = (from)->cr4;                                    \
+		(to)->efer = (from)->efer;                                  \
+		(to)->star = (from)->star;                                  \
+		(to)->lstar = (from)->lstar;                                \
+		(to)->cstar = (from)->cstar;                                \
+		(to)->fmask = (from)->fmask;                                \
+		(to)->kernel_gs_base = (from)->kernel_gs_base;              \
+		(to)->tsc_aux = (from)->tsc_aux;                            \
+		(to)->sysenter_cs = (from)->sysenter_cs;                    \
+		(to)->sysenter_esp = (from)->sysenter_esp;                  \
+		(to)->sysenter_eip = (from)->sysenter_eip;                  \
+		(to)->xcr0 = (from)->xcr0;                                  \
+		memcpy((to)->fxsave, (from)->fxsave, sizeof((to)->fxsave)); \
+	} while (0)
+
+void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
+{
+	COPY_SAME(r, s);
+	segs_from_state(r, s);
+	memcpy(r->dr, s->dr, sizeof(r->dr));
+	r->dr7 = s->dr[7];
+	r->interruptibility = (s->sti_shadow ? SHADOW_STI : 0) | (s->movss_shadow ? SHADOW_SS : 0) |
+			      (s->nmi_blocked ? BLOCKED_NMI : 0);
+	r->pending_debug = s->debug_pending ? s->debug_dr6 & DR6_TRAPS : 0;
+	if (r->pending_debug & 0xf)
+		r->pending_debug |= PENDING_ANY & ~0xfu;
+}
+
+/* Bytes that FXSAVE leaves alone or that differ between processors. */
+static void fxsave_normalise(uint8_t *fx)
+{
+	static const uint8_t mask[4] = { 0xff, 0xff };
+
+	fx[FX_RESERVED] = 0;
+	memcpy(fx + FX_MASK, mask, sizeof(mask));
+	for (unsigned i = 0; i < 8; i++)
+		memset(fx + FX_ST + 16 * i + FX_ST_BYTES, 0, 16 - FX_ST_BYTES);
+	memset(fx + FX_UNDEFINED, 0, 512 - FX_UNDEFINED);
+}
+
+void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
+{
+	COPY_SAME(s, r);
+	segs_to_state(r, s);
+	s->dr[7] = r->dr7;
+	s->sti_shadow = r->interruptibility & SHADOW_STI;
+	s->movss_shadow = r->interruptibility & SHADOW_SS;
+	s->nmi_blocked = r->interruptibility & BLOCKED_NMI;
+	s->debug_pending = r->pending_debug & (PENDING_ANY | PENDING_BS);
+	s->debug_dr6 = s->debug_pending ? r->pending_debug & DR6_TRAPS : 0;
+	fxsave_normalise(s->fxsave);
+}

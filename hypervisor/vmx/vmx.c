@@ -1,0 +1,565 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The run loop and the engine interface; hypervisor/vmx/vmx.h tells the idea.
+ *
+ * The boundaries at which run() may return are those of the software CPU (soft/run.c): the two must agree, or a record
+ * of one would not replay on the other.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "hypervisor/soft/run.h"
+#include "hypervisor/vmx/vmx.h"
+
+/* VMX basic exit reasons: SDM vol. 3, appendix C. */
+#define EXIT_EXCEPTION	  0
+#define EXIT_TRIPLE_FAULT 2
+#define EXIT_WINDOW	  7
+#define EXIT_NMI_WINDOW	  8
+
+#define INFO_VALID	(1u << 31)
+#define INFO_HAS_ERROR	(1u << 11)
+#define INFO_TYPE(info) ((info) >> 8 & 7)
+#define TYPE_NMI	2
+#define TYPE_EXCEPTION	3
+#define TYPE_SOFTWARE	4 /* and above */
+
+#define DR6_CAUSES 0x600fu
+#define DR7_GD	   (1ull << 13)
+
+/* A guest that a signal finds twice without an exit in between is taken to spin. */
+#define SIGNALS_MAX 3
+
+static struct vmx *vmx_of(struct engine *e)
+{
+	return (struct vmx *)e;
+}
+
+static const struct vmx *const_vmx_of(const struct engine *e)
+{
+	return (const struct vmx *)e;
+}
+
+static bool set_error(struct vmx *v, const char *text)
+{
+	snprintf(v->error, sizeof(v->error), "%s", text);
+	return false;
+}
+
+/* ---- boundaries ---- */
+
+static bool has_shadow(const struct cpu_state *s)
+{
+	return s->sti_shadow || s->movss_shadow;
+}
+
+static bool can_interrupt(const struct vmx *v)
+{
+	const struct cpu_state *s = &v->st;
+
+	return (s->rflags & FL_IF) && !has_shadow(s) && !s->shutdown && !s->intr_pending && !s->nmi_pending &&
+	       !s->debug_pending && !s->event.valid;
+}
+
+static bool take(bool *flag, bool allowed)
+{
+	bool taken = *flag && allowed;
+
+	if (taken)
+		*flag = false;
+	return taken;
+}
+
+static bool take_kick(struct vmx *v)
+{
+	if (!v->at_landmark || !__atomic_load_n(&v->kicked, __ATOMIC_ACQUIRE))
+		return false;
+	__atomic_store_n(&v->kicked, 0, __ATOMIC_RELEASE);
+	v->signals = 0;
+	return true;
+}
+
+static bool wakes(const struct cpu_state *s)
+{
+	return (s->intr_pending && (s->rflags & FL_IF)) || s->event.valid || s->debug_pending ||
+	       (s->nmi_pending && !s->nmi_blocked);
+}
+
+static bool until_reached(const struct vmx *v, const struct landmark *until)
+{
+	return (v->steps || v->at_landmark) && v->count >= until->count;
+}
+
+static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
+{
+	if (until_reached(v, until))
+		*kind = ENGINE_EXIT_UNTIL;
+	else if (v->st.shutdown)
+		*kind = ENGINE_EXIT_SHUTDOWN;
+	else if (take_kick(v))
+		*kind = ENGINE_EXIT_KICK;
+	else if (take(&v->stop_wanted, v->at_landmark))
+		*kind = ENGINE_EXIT_BUS;
+	else if (v->window_wanted && can_interrupt(v))
+		*kind = ENGINE_EXIT_WINDOW;
+	else if (v->st.halted && !wakes(&v->st))
+		*kind = ENGINE_EXIT_HALT;
+	else
+		return false;
+	return true;
+}
+
+/* ---- the software CPU ---- */
+
+#define PAGING_BITS(s) ((s)->cr0 ^ (s)->cr4 << 1 ^ (s)->efer << 40)
+
+static void soft_begin(struct vmx *v, struct cpu_state *s)
+{
+	*s = v->st;
+	s->count = v->count;
+	s->intr_pending = s->nmi_pending = false; /* the processor delivers those */
+}
+
+static void soft_end(struct vmx *v, const struct cpu_state *before)
+{
+	struct cpu_state *s = &v->st;
+	bool intr = s->intr_pending, nmi = s->nmi_pending;
+	uint8_t vector = s->intr_vector;
+
+	soft_state_get(soft_engine_cpu(v->soft), s);
+	s->intr_pending = intr;
+	s->nmi_pending = nmi;
+	s->intr_vector = vector;
+	v->load |= TWVMX_LOAD_GPR | TWVMX_LOAD_SYS;
+	if (memcmp(s->fxsave, before->fxsave, sizeof(s->fxsave)) || s->xcr0 != before->xcr0)
+		v->load |= TWVMX_LOAD_FPU;
+	v->flush |= s->cr0 != before->cr0 || s->cr3 != before->cr3 || s->cr4 != before->cr4 || s->efer != before->efer;
+}
+
+/* One instruction, or the delivery of st.event, in software. */
+static bool soft_step(struct vmx *v)
+{
+	struct cpu_state before;
+	struct err err = ERR_INIT;
+	enum soft_step step;
+
+	soft_begin(v, &before);
+	if (soft_state_set(soft_engine_cpu(v->soft), &before, &err) < 0)
+		return set_error(v, err.text);
+	v->soft_steps++;
+	step = soft_step_cpu(soft_engine_cpu(v->soft));
+	soft_end(v, &before);
+	if (step == SOFT_STEP_EXIT || (v->steps && step == SOFT_STEP_RETIRED)) {
+		v->count++;
+		v->at_landmark = true;
+	}
+	return true;
+}
+
+/* ---- into the guest ---- */
+
+static uint32_t event_info(const struct event_state *e)
+{
+	return INFO_VALID | e->vector | (uint32_t)e->type << 8 | (e->has_error ? INFO_HAS_ERROR : 0);
+}
+
+/* Chooses the event that the entry delivers, in the order of the software CPU. */
+static void choose_event(struct vmx *v)
+{
+	struct cpu_state *s = &v->st;
+	struct event_state e = { 0 };
+
+	if (s->event.valid) {
+		e = s->event;
+		s->event.valid = false;
+	} else if (s->debug_pending && !s->movss_shadow) {
+		s->dr[6] |= s->debug_dr6;
+		s->debug_pending = false;
+		s->debug_dr6 = 0;
+		e = (struct event_state){ .valid = true, .vector = VEC_DB, .type = TYPE_EXCEPTION };
+	} else if (s->nmi_pending && !s->nmi_blocked && !s->movss_shadow) {
+		s->nmi_pending = false;
+		e = (struct event_state){ .valid = true, .vector = VEC_NMI, .type = TYPE_NMI };
+	} else if (s->intr_pending && (s->rflags & FL_IF) && !has_shadow(s)) {
+		s->intr_pending = false;
+		e = (struct event_state){ .valid = true, .vector = s->intr_vector };
+	}
+	v->run->entry_info = e.valid ? event_info(&e) : 0;
+	v->run->entry_error = e.error;
+	v->run->entry_len = 0;
+	if (!e.valid)
+		return;
+	v->events++;
+	if (s->halted || has_shadow(s))
+		v->load |= TWVMX_LOAD_GPR;
+	s->halted = s->sti_shadow = s->movss_shadow = false;
+}
+
+static uint32_t run_flags(struct vmx *v, bool step)
+{
+	uint32_t flags = v->flush ? TWVMX_RUN_FLUSH : 0;
+
+	if (v->window_wanted || v->st.intr_pending)
+		flags |= TWVMX_RUN_WINDOW;
+	if (v->st.nmi_pending)
+		flags |= TWVMX_RUN_NMI;
+	if (v->steps && v->run->entry_info)
+		flags |= TWVMX_RUN_NONE;
+	else if (step)
+		flags |= TWVMX_RUN_STEP;
+	return flags;
+}
+
+/* An event that did not get through. Software interrupts come again by themselves: RIP is at the instruction. */
+static void take_back_event(struct vmx *v)
+{
+	const struct twvmx_run *r = v->run;
+	struct cpu_state *s = &v->st;
+
+	if (!(r->idt_info & INFO_VALID) || INFO_TYPE(r->idt_info) >= TYPE_SOFTWARE)
+		return;
+	if (INFO_TYPE(r->idt_info) == TYPE_NMI) {
+		s->nmi_pending = true;
+		s->nmi_blocked = false;
+		v->load |= TWVMX_LOAD_GPR;
+		return;
+	}
+	s->event = (struct event_state){
+		.valid = true,
+		.vector = (uint8_t)r->idt_info,
+		.type = INFO_TYPE(r->idt_info),
+		.has_error = r->idt_info & INFO_HAS_ERROR,
+		.error = r->idt_info & INFO_HAS_ERROR ? r->idt_error : 0,
+	};
+}
+
+static bool enter(struct vmx *v, bool step)
+{
+	struct twvmx_run *r = v->run;
+
+	if (!v->mapped && vmx_device_map(v) < 0)
+		return false;
+	choose_event(v);
+	if (v->load)
+		vmx_regs_from_state(&r->regs, &v->st);
+	r->version = TWVMX_VERSION;
+	r->load = v->load;
+	r->flags = run_flags(v, step);
+	if (ioctl(v->fd, TWVMX_IOC_RUN, 0) < 0) {
+		snprintf(v->error, sizeof(v->error), "the module cannot run the guest: %s", strerror(errno));
+		return false;
+	}
+	v->entries++;
+	v->load = 0;
+	v->flush = false;
+	vmx_regs_to_state(&r->regs, &v->st);
+	take_back_event(v);
+	return true;
+}
+
+/* ---- exits ---- */
+
+static void raise(struct vmx *v, uint8_t vector, bool has_error, uint32_t error)
+{
+	v->st.event = (struct event_state){
+		.valid = true, .vector = vector, .type = TYPE_EXCEPTION, .has_error = has_error, .error = error
+	};
+}
+
+static bool exit_exception(struct vmx *v)
+{
+	uint8_t vector = (uint8_t)v->run->exit_info;
+
+	if (v->st.event.valid || vector == VEC_UD)
+		return soft_step(v);
+	if (vector == VEC_DB) {
+		v->st.dr[6] |= v->run->qualification & DR6_CAUSES;
+		v->st.dr[7] &= ~DR7_GD;
+		v->load |= TWVMX_LOAD_SYS;
+	}
+	if (vector == VEC_PF) {
+		v->st.cr2 = v->run->qualification;
+		v->load |= TWVMX_LOAD_SYS;
+	}
+	raise(v, vector, v->run->exit_info & INFO_HAS_ERROR, v->run->exit_error);
+	return true;
+}
+
+static bool exit_signal(struct vmx *v)
+{
+	if (!__atomic_load_n(&v->kicked, __ATOMIC_ACQUIRE) || v->steps || ++v->signals < SIGNALS_MAX)
+		return true;
+	return set_error(v, "the guest spins without an exit, so it cannot be stopped where a record could name it");
+}
+
+static bool exit_entry_failed(struct vmx *v)
+{
+	snprintf(v->error, sizeof(v->error), "VM entry failed (%#x): the guest is in a state that VT-x cannot enter",
+		 v->run->exit_error);
+	return false;
+}
+
+static bool exit_step(struct vmx *v)
+{
+	v->count++;
+	v->at_landmark = true;
+	return true;
+}
+
+static bool handle_exit(struct vmx *v)
+{
+	uint32_t reason = v->run->exit_reason;
+
+	if (reason < VMX_REASONS)
+		v->reasons[reason]++;
+	switch (reason) {
+	case EXIT_EXCEPTION:
+		return exit_exception(v);
+	case EXIT_TRIPLE_FAULT:
+		v->st.shutdown = true;
+		return true;
+	case EXIT_WINDOW:
+	case EXIT_NMI_WINDOW:
+	case TWVMX_EXIT_KICK:
+	case TWVMX_EXIT_NONE:
+		return true;
+	case TWVMX_EXIT_STEP:
+		return exit_step(v);
+	case TWVMX_EXIT_SIGNAL:
+		return exit_signal(v);
+	case TWVMX_EXIT_ENTRY:
+		return exit_entry_failed(v);
+	default:
+		/* The exit came instead of the instruction: a trap that waits for its end belongs to the software CPU.
+		 */
+		v->st.debug_pending = false;
+		v->st.debug_dr6 = 0;
+		return soft_step(v);
+	}
+}
+
+static bool has_event(const struct cpu_state *s)
+{
+	return s->event.valid || (s->debug_pending && !s->movss_shadow) ||
+	       (s->nmi_pending && !s->nmi_blocked && !s->movss_shadow) ||
+	       (s->intr_pending && (s->rflags & FL_IF) && !has_shadow(s));
+}
+
+static bool advance(struct vmx *v)
+{
+	v->at_landmark = false;
+	if (v->steps && !has_event(&v->st) && vmx_step_needs_soft(v))
+		return soft_step(v);
+	return enter(v, v->steps) && handle_exit(v);
+}
+
+static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *until)
+{
+	struct vmx *v = vmx_of(e);
+	enum engine_exit_kind kind = ENGINE_EXIT_ERROR;
+
+	while (!boundary_exit(v, until, &kind)) {
+		if (!advance(v))
+			return ENGINE_EXIT_ERROR;
+	}
+	if (v->at_landmark)
+		v->stop_wanted = false;
+	return kind;
+}
+
+/* ---- the interface ---- */
+
+static const char *vmx_unavailable(void)
+{
+	return vmx_device_unavailable();
+}
+
+static void vmx_destroy(struct engine *e)
+{
+	struct vmx *v = vmx_of(e);
+
+	if (!e)
+		return;
+	vmx_device_close(v);
+	if (v->soft)
+		v->soft->ops->destroy(v->soft);
+	free(v);
+}
+
+static int vmx_set_state(struct engine *e, const struct cpu_state *s, struct err *err)
+{
+	struct vmx *v = vmx_of(e);
+	int ret = soft_state_set(soft_engine_cpu(v->soft), s, err);
+
+	if (ret < 0)
+		return ret;
+	v->st = *s;
+	v->count = s->count;
+	v->load = TWVMX_LOAD_ALL;
+	v->flush = true;
+	v->at_landmark = true;
+	return 0;
+}
+
+static struct engine *vmx_create(struct memory *mem, const struct engine_bus *bus, struct err *err)
+{
+	struct vmx *v = calloc(1, sizeof(*v));
+	struct cpu_state reset;
+
+	if (!v) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	v->e.ops = &vmx_engine_ops;
+	v->mem = mem;
+	v->fd = -1;
+	v->soft = soft_engine_ops.create(mem, bus, err);
+	cpu_state_reset(&reset);
+	if (!v->soft || vmx_device_open(v, err) < 0 || vmx_set_state(&v->e, &reset, err) < 0) {
+		vmx_destroy(&v->e);
+		return NULL;
+	}
+	return &v->e;
+}
+
+static struct engine *vmx_create_steps(struct memory *mem, const struct engine_bus *bus, struct err *err)
+{
+	struct engine *e = vmx_create(mem, bus, err);
+
+	if (e) {
+		e->ops = &vmx_step_engine_ops;
+		vmx_of(e)->steps = true;
+	}
+	return e;
+}
+
+static void vmx_caps(const struct engine *e, struct engine_caps *caps)
+{
+	*caps = (struct engine_caps){
+		.name = e->ops->name,
+		.counter = const_vmx_of(e)->steps ? "retired" : "exits",
+		.exact_count = true,
+		.exact_kick = true,
+	};
+}
+
+static void vmx_kick(struct engine *e)
+{
+	__atomic_store_n(&vmx_of(e)->kicked, 1, __ATOMIC_RELEASE);
+}
+
+static void vmx_get_state(struct engine *e, struct cpu_state *s)
+{
+	*s = vmx_of(e)->st;
+	s->count = vmx_of(e)->count;
+}
+
+static uint64_t vmx_count(const struct engine *e)
+{
+	return const_vmx_of(e)->count;
+}
+
+static void vmx_landmark(const struct engine *e, struct landmark *lm)
+{
+	const struct vmx *v = const_vmx_of(e);
+
+	*lm = (struct landmark){ .count = v->count, .rip = v->st.rip, .rcx = v->st.gpr[R_RCX] };
+}
+
+static bool vmx_can_interrupt(const struct engine *e)
+{
+	return can_interrupt(const_vmx_of(e));
+}
+
+static void vmx_inject(struct engine *e, uint8_t vector)
+{
+	vmx_of(e)->st.intr_vector = vector;
+	vmx_of(e)->st.intr_pending = true;
+}
+
+static void vmx_inject_nmi(struct engine *e)
+{
+	vmx_of(e)->st.nmi_pending = true;
+}
+
+static void vmx_window(struct engine *e, bool wanted)
+{
+	vmx_of(e)->window_wanted = wanted;
+}
+
+static void vmx_bus_stop(struct engine *e)
+{
+	vmx_of(e)->stop_wanted = true;
+}
+
+static void vmx_flush_tlb(struct engine *e)
+{
+	vmx_of(e)->flush = true;
+}
+
+/* The processor sees writes to code by itself. */
+static void vmx_memory_written(struct engine *e, uint64_t gpa, uint64_t len)
+{
+}
+
+static void vmx_memory_moved(struct engine *e)
+{
+	vmx_device_unmap(vmx_of(e));
+}
+
+/* A failure here would leave dirty pages out of a digest: the next run() reports it. */
+static void vmx_sync_dirty(struct engine *e)
+{
+	struct vmx *v = vmx_of(e);
+
+	mmu_rearm_dirty(soft_engine_cpu(v->soft));
+	if (vmx_device_dirty(v) < 0)
+		memset(v->mem->dirty, 1, v->mem->pages);
+}
+
+static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_t max)
+{
+	const struct vmx *v = const_vmx_of(e);
+	const struct engine_stat row[] = {
+		{ "vm_entries", v->run->entries },
+		{ "runs", v->entries },
+		{ "soft_steps", v->soft_steps },
+		{ "events", v->events },
+		{ "host_interrupts", v->run->irqs },
+		{ "dirty_exits", v->run->dirty_exits },
+		{ "exits_exception", v->reasons[0] },
+		{ "exits_window", v->reasons[7] },
+		{ "exits_cpuid", v->reasons[10] },
+		{ "exits_hlt", v->reasons[12] },
+		{ "exits_rdtsc", v->reasons[16] + v->reasons[51] },
+		{ "exits_cr", v->reasons[28] },
+		{ "exits_port", v->reasons[30] },
+		{ "exits_msr", v->reasons[31] + v->reasons[32] },
+		{ "exits_ept", v->reasons[48] },
+		{ "exits_random", v->reasons[57] + v->reasons[61] },
+	};
+	const size_t n = sizeof(row) / sizeof(row[0]);
+
+	for (size_t i = 0; i < n && i < max; i++)
+		stats[i] = row[i];
+	return n;
+}
+
+static const char *vmx_last_error(const struct engine *e)
+{
+	return const_vmx_of(e)->error;
+}
+
+#define VMX_OPS                                                                                                       \
+	.unavailable = vmx_unavailable, .destroy = vmx_destroy, .caps = vmx_caps, .run = vmx_run, .kick = vmx_kick,   \
+	.get_state = vmx_get_state, .set_state = vmx_set_state, .count = vmx_count, .landmark = vmx_landmark,         \
+	.can_interrupt = vmx_can_interrupt, .inject = vmx_inject, .inject_nmi = vmx_inject_nmi, .window = vmx_window, \
+	.bus_stop = vmx_bus_stop, .flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written,                   \
+	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats,                           \
+	.last_error = vmx_last_error
+
+const struct engine_ops vmx_engine_ops = { .name = "vmx", .create = vmx_create, VMX_OPS };
+const struct engine_ops vmx_step_engine_ops = { .name = "vmx:step", .create = vmx_create_steps, VMX_OPS };

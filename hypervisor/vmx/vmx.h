@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The vmx engine: VT-x through the kernel module in module/.
+ *
+ * Between two entries the guest's registers are a struct cpu_state, as everywhere above the engine. What the processor
+ * does not do by itself (port I/O, device memory, time, MSRs, task switches, instructions that this processor lacks) is
+ * done by the software CPU, one instruction at a time, over the same memory and with the same callbacks: so both
+ * engines have one implementation of all that, and an instruction behaves the same on either.
+ *
+ * Counting, one of two units:
+ *   "exits"     the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest on any VT-x, so the count
+ * is exact without a performance counter. Sync points fall on them only. Needs nothing; full speed. "retired"   all
+ * instructions, by single steps: the engine vmx:step, for tests and for looking closely.
+ */
+#ifndef HYPERVISOR_VMX_H
+#define HYPERVISOR_VMX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hypervisor/engine.h"
+#include "hypervisor/memory.h"
+#include "hypervisor/vmx/module/twinstep_vmx.h"
+
+#define VMX_REASONS 70
+
+struct cpu;
+
+struct vmx {
+	struct engine e;
+	struct memory *mem;
+	int fd;
+	struct twvmx_run *run; /* the run page */
+	struct engine *soft;   /* executes single instructions */
+	struct cpu_state st;   /* registers, between entries */
+	uint64_t count;
+	uint32_t load;	  /* TWVMX_LOAD_*: parts of st that the module does not have yet */
+	bool flush;	  /* cached translations may be stale */
+	bool mapped;	  /* the module has the guest's memory */
+	bool steps;	  /* counts by single steps */
+	bool at_landmark; /* a landmark names this boundary */
+	bool stop_wanted, window_wanted;
+	int kicked;	  /* atomic */
+	unsigned signals; /* that came since the kick that waits */
+	char error[600];
+	uint64_t entries, soft_steps, events, reasons[VMX_REASONS];
+};
+
+/* ---- device.c ---- */
+
+/* Why the module cannot be used (static string), or NULL. */
+const char *vmx_device_unavailable(void);
+/* The module's answer about this host; -errno when there is no module. */
+int vmx_device_info(struct twvmx_info *info);
+int vmx_device_open(struct vmx *v, struct err *err);
+void vmx_device_close(struct vmx *v);
+/* Gives the guest's memory to the module. */
+int vmx_device_map(struct vmx *v);
+void vmx_device_unmap(struct vmx *v);
+int vmx_device_dirty(struct vmx *v);
+
+/* ---- regs.c ---- */
+void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s);
+/* The registers that the processor holds; what only the engine knows stays as it is in *s. */
+void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s);
+
+/* ---- step.c ---- */
+/* Must the instruction at RIP be done in software when stepping? It would see or lose RFLAGS.TF, or is not one step. */
+bool vmx_step_needs_soft(const struct vmx *v);
+
+#endif
