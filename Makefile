@@ -86,7 +86,7 @@ demo: setup
 SANBUILD := $(BUILD)/san
 SANUNIT := $(UNITSRC:%.c=$(SANBUILD)/%)
 san:
-	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" unit
+	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" all unit
 
 # Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME.
 FUZZBUILD := $(BUILD)/fuzz
