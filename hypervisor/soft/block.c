@@ -175,6 +175,7 @@ static struct block *build(struct cpu *cpu, uint64_t gpa)
 	b->bytes = (uint16_t)bytes;
 	b->mask = piece_mask(gpa, bytes);
 	b->plain = !(b->op[b->n - 1].flags & OPF_END) || (b->op[b->n - 1].flags & OPF_BRANCH);
+	b->op[b->n].fn = op_block_end;
 	b->link[0] = b->link[1] = (struct block_link){ .to = &c->dead };
 	c->used += block_size(b->n);
 	cpu->stats.blocks++;

@@ -11,9 +11,10 @@
  *   seg.c intr.c ...    what the system instructions share
  *
  * Rules for a handler
- * - It is an op_fn and ends with OP_NEXT (fall through to the next op) or OP_EXIT (it changed RIP or anything that the
- *   next instruction's decoding or acceptance of interrupts depends on: control flow, CS, CR0/3/4, EFER, IF, TF,
- * INVLPG, HLT, port I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is the last of its block.
+ * - It is an op_fn, never called by another handler, and ends with OP_NEXT (fall through to the next op) or OP_EXIT (it
+ *   changed RIP or anything that the next instruction's decoding or acceptance of interrupts depends on: control flow,
+ *   CS, CR0/3/4, EFER, IF, TF, INVLPG, HLT, port I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is the
+ *   last of its block.
  * - All results are committed after the last point where it can fault. cpu_raise() never returns: it leaves the handler
  *   by longjmp with RIP at the faulting instruction. So no handler owns memory or locks.
  * - RIP: while a block runs, cpu->rip is stale; op_rip() is the address of the present instruction, op_next_rip() of
@@ -309,10 +310,16 @@ static inline uint64_t cpu_count(const struct cpu *cpu)
 }
 
 /*
- * How handlers end. In this build a handler returns and the run loop goes to the next op; a build with guaranteed tail
- * calls may jump there instead. OP_EXIT always returns to the run loop.
+ * How handlers end. OP_NEXT jumps to the handler of the next op: an optimising compiler makes a jump of the call, and
+ * where it does not, the stack grows by as many frames as a block has ops. The op after the last one of a block returns
+ * to the run loop, as OP_EXIT does.
  */
-#define OP_NEXT return
+#define OP_NEXT                                  \
+	do {                                     \
+		(cpu)->op = (op) + 1;            \
+		((op) + 1)->fn((cpu), (op) + 1); \
+		return;                          \
+	} while (0)
 #define OP_EXIT return
 
 /*
@@ -376,6 +383,9 @@ _Noreturn void cpu_restart(struct cpu *cpu);
 
 /* Values of cpu->escape. */
 enum { ESCAPE_FAULT = 1, ESCAPE_RESTART };
+
+/* run.c: handler of the op after the last one of a block. */
+void op_block_end(struct cpu *cpu, const struct op *op);
 
 /* block.c */
 void block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len); /* RAM was written */

@@ -266,7 +266,7 @@ static void require_tsc(struct cpu *cpu)
 		cpu_raise(cpu, VEC_GP, 0);
 }
 
-static void op_rdtsc(struct cpu *cpu, const struct op *op)
+static void tsc_load(struct cpu *cpu)
 {
 	uint64_t v;
 
@@ -275,13 +275,18 @@ static void op_rdtsc(struct cpu *cpu, const struct op *op)
 	cpu_is_exit(cpu);
 	cpu->gpr[R_RAX] = (uint32_t)v;
 	cpu->gpr[R_RDX] = v >> 32;
+}
+
+static void op_rdtsc(struct cpu *cpu, const struct op *op)
+{
+	tsc_load(cpu);
 	cpu->rip = next_rip(cpu, op);
 	OP_EXIT;
 }
 
 static void op_rdtscp(struct cpu *cpu, const struct op *op)
 {
-	op_rdtsc(cpu, op);
+	tsc_load(cpu);
 	cpu->gpr[R_RCX] = (uint32_t)cpu->tsc_aux;
 	cpu->rip = next_rip(cpu, op);
 	OP_EXIT;

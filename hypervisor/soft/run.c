@@ -280,6 +280,7 @@ static void run_alone(struct cpu *cpu)
 	cpu->block = NULL;
 	cpu->op = op;
 	cpu->rip = wrap_rip(cpu, op_next_rip(cpu, op));
+	op[1].fn = op_block_end;
 	op->fn(cpu, op);
 	cpu->op = NULL;
 	cpu->single = false;
@@ -325,12 +326,14 @@ static void run_careful(struct cpu *cpu)
 }
 
 /* ---- blocks ---- */
-static void run_ops(struct cpu *cpu, const struct op *op, unsigned n)
+void op_block_end(struct cpu *cpu, const struct op *op)
 {
-	for (const struct op *end = op + n; op < end; op++) {
-		cpu->op = op;
-		op->fn(cpu, op);
-	}
+}
+
+static void run_ops(struct cpu *cpu, const struct op *op)
+{
+	cpu->op = op;
+	op->fn(cpu, op);
 }
 
 /* The first n ops of a block that is longer than the count allows. */
@@ -340,7 +343,8 @@ static void run_partial(struct cpu *cpu, const struct block *b, unsigned n)
 	cpu->gpr[REG_RIPBASE] = cpu->rip;
 	cpu->rip = wrap_rip(cpu, cpu->rip + b->op[n].off);
 	cpu->block = b;
-	run_ops(cpu, cpu->partial, n);
+	cpu->partial[n].fn = op_block_end;
+	run_ops(cpu, cpu->partial);
 	cpu->count += n;
 }
 
@@ -384,7 +388,7 @@ static void run_blocks(struct cpu *cpu)
 		cpu->gpr[REG_RIPBASE] = cpu->rip;
 		cpu->rip = wrap_rip(cpu, cpu->rip + b->bytes);
 		cpu->block = b;
-		run_ops(cpu, b->op, b->n);
+		run_ops(cpu, b->op);
 		cpu->count += b->n;
 		if (!b->plain) {
 			cpu->count -= cpu->in_rep;

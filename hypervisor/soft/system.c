@@ -242,7 +242,7 @@ static void op_mov_to_dr(struct cpu *cpu, const struct op *op)
 		v = (v & DR6_BITS) | DR6_ONES;
 	else if (n == 7)
 		v = (v & DR7_BITS) | DR7_ONES;
-	cpu->dr[n] = v;
+	cpu->dr[n & 7] = v;
 	if (n != 6)
 		mmu_debug_changed(cpu);
 	cpu->rip = next_rip(cpu, op);

@@ -194,6 +194,7 @@ static inline struct cpu *sil_cpu(void)
 static inline void sil_soft_run(const struct op *op, const struct sil_state *in, struct sil_state *out)
 {
 	struct cpu *cpu = sil_cpu();
+	struct op alone[2] = { *op, { .fn = op_block_end } };
 
 	memcpy(cpu->gpr, in->gpr, sizeof(in->gpr));
 	cpu->gpr[R_RSI] = cpu->gpr[R_RDI] = SIL_GUEST_MEM;
@@ -202,11 +203,11 @@ static inline void sil_soft_run(const struct op *op, const struct sil_state *in,
 	memcpy(guest_ram(&sil_guest, SIL_GUEST_MEM), in->mem, SIL_MEM);
 	if (fpu_from_fxsave(&cpu->fpu, in->fx) < 0)
 		abort();
-	cpu->op = op;
+	cpu->op = alone;
 	cpu->single = true;
 	out->fault = SIL_NO_FAULT;
 	if (setjmp(cpu->escape) == 0)
-		op->fn(cpu, op);
+		alone[0].fn(cpu, alone);
 	else
 		out->fault = cpu->fault.vec;
 	cpu->op = NULL;
