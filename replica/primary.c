@@ -207,9 +207,32 @@ static void stamps_applied(struct replica *r, uint64_t applied)
 	}
 }
 
-static void take_ack(struct replica *r, const struct wire_ack *a)
+/* Lock held: age of the oldest record that the backup has not applied. */
+static uint64_t lag_ns(const struct replica *r)
 {
 	uint64_t now = replica_mono_ns();
+
+	if (!r->session || !r->stamp_n)
+		return 0;
+	return now - r->stamps[r->stamp_first % STAMPS].ns;
+}
+
+/*
+ * Lock held. Until here outputs left directly, and the backup could not go live; from here on they wait, and it may.
+ * The lease begins with the first acknowledgement of a frame that says so.
+ */
+static void start_protecting(struct replica *r)
+{
+	r->lease_ns = 0;
+	r->released_seq = atomic_load(&r->made);
+	replica_set_state(r, REPLICA_PROTECTED);
+}
+
+static void take_ack(struct session *s, const struct wire_ack *a)
+{
+	struct replica *r = s->r;
+	uint64_t now = replica_mono_ns();
+	bool begins;
 
 	pthread_mutex_lock(&r->lock);
 	if (a->echo_ns > r->lease_ns && a->echo_ns <= now)
@@ -225,20 +248,16 @@ static void take_ack(struct replica *r, const struct wire_ack *a)
 		stamps_applied(r, a->applied);
 	}
 	r->digests = a->digests;
+	begins = r->session == s && r->state == REPLICA_JOINING && s->ready &&
+		 lag_ns(r) < r->cfg.max_lag_ms * NS_PER_MS / 2;
+	if (begins)
+		start_protecting(r);
 	release_acked(r);
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
-}
-
-/*
- * Lock held. Until here outputs left directly, and the backup could not go live; from here on they wait, and it may.
- * The lease begins with the first acknowledgement of a frame that says so.
- */
-static void start_protecting(struct replica *r)
-{
-	r->lease_ns = 0;
-	r->released_seq = atomic_load(&r->made);
-	replica_set_state(r, REPLICA_PROTECTED);
+	if (begins)
+		replica_event(r, "protected", "backup %s follows: PROTECTED in generation %llu",
+			      peer_name(s->wire.peer), (unsigned long long)r->generation);
 }
 
 static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
@@ -252,15 +271,12 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 		if (ret == 0 && ack.received > atomic_load(&s->r->made))
 			ret = err_set(err, EBADMSG, "the backup acknowledges records that do not exist");
 		if (ret == 0)
-			take_ack(s->r, &ack);
+			take_ack(s, &ack);
 		return ret;
 	case WIRE_READY:
 		pthread_mutex_lock(&s->r->lock);
-		if (s->r->session == s && s->r->state == REPLICA_JOINING)
-			start_protecting(s->r);
+		s->ready = true;
 		pthread_mutex_unlock(&s->r->lock);
-		replica_event(s->r, "protected", "backup %s has the state: PROTECTED in generation %llu",
-			      peer_name(s->wire.peer), (unsigned long long)s->r->generation);
 		return 0;
 	case WIRE_DIVERGED:
 		diverged(s, f);
@@ -567,14 +583,19 @@ static bool primary_wants_sync(void *ctx)
 	return wants;
 }
 
-/* Lock held: age of the oldest record that the backup has not applied. */
-static uint64_t lag_ns(const struct replica *r)
+/* A backup that has the state but is behind catches up with a guest that runs with less than its full speed. */
+static void slow_down_for_joining(struct replica *r)
 {
-	uint64_t now = replica_mono_ns();
+	const struct timespec ts = { .tv_nsec = 3000000 };
+	bool behind;
 
-	if (r->state != REPLICA_PROTECTED || !r->stamp_n)
-		return 0;
-	return now - r->stamps[r->stamp_first % STAMPS].ns;
+	pthread_mutex_lock(&r->lock);
+	behind = r->state == REPLICA_JOINING && r->session && r->session->ready;
+	pthread_mutex_unlock(&r->lock);
+	if (!behind)
+		return;
+	nanosleep(&ts, NULL);
+	r->paced_ns += 3 * NS_PER_MS;
 }
 
 /* Slows the guest down while the backup is too far behind, and holds its start back until there is one. */
@@ -584,9 +605,10 @@ static void primary_pace(void *ctx, struct machine *m)
 	uint64_t start = 0, max = r->cfg.max_lag_ms * NS_PER_MS;
 	bool wait;
 
+	slow_down_for_joining(r);
 	do {
 		pthread_mutex_lock(&r->lock);
-		wait = lag_ns(r) > max || r->stamp_n == STAMPS;
+		wait = r->state == REPLICA_PROTECTED && (lag_ns(r) > max || r->stamp_n == STAMPS);
 		wait |= r->cfg.wait_for_backup && !atomic_load(&r->made) && !r->pending;
 		pthread_mutex_unlock(&r->lock);
 		wait = wait && !atomic_load(&r->stopping);

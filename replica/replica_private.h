@@ -55,6 +55,7 @@ struct session {
 	bool has_sender, has_receiver;
 	struct queue queue; /* to the sender */
 	atomic_bool over;   /* no more use: threads end */
+	bool ready;	    /* the backup has the state and replays what came since */
 	struct session *next_dead;
 };
 

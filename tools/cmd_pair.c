@@ -73,55 +73,89 @@ static void print_help(void)
 	     "Exit status: as for `twinstep run`.");
 }
 
-static int check_options(const struct replica_opts *o, struct err *err)
+/* %r becomes the replica's letter; free the result. */
+static char *substitute(const char *text, char letter)
 {
-	if (o->listen || o->connect || o->key_file || o->arbiter || o->insecure)
+	char *out = malloc(strlen(text) + 1), *o = out;
+
+	must(out != NULL);
+	for (const char *s = text; *s; s++) {
+		bool here = s[0] == '%' && s[1] == 'r';
+
+		*o++ = here ? letter : *s;
+		s += here;
+	}
+	*o = 0;
+	return out;
+}
+
+/* a and b: the options as each replica sees them. */
+static int check_options(const struct replica_opts *a, const struct replica_opts *b, struct err *err)
+{
+	if (a->listen || a->connect || a->key_file || a->arbiter || a->insecure)
 		return err_set(err, EINVAL,
 			       "a pair on one host makes its own addresses, key and arbiter: leave out --listen, "
 			       "--connect, --key-file, --insecure and --arbiter");
-	if (o->control)
+	if (a->control)
 		return err_set(err, EINVAL, "use --name for a pair: its sockets are NAME-a and NAME-b");
-	for (unsigned i = 0; i < o->machine.nnics; i++) {
-		const char *spec = o->machine.nic[i].spec;
+	for (unsigned i = 0; i < a->machine.nnics; i++) {
+		const char *spec = a->machine.nic[i].spec;
 
-		if (!strncmp(spec, "tap:", 4) && !strstr(spec, "%r"))
+		if (!strncmp(spec, "tap:", 4) && !strcmp(spec, b->machine.nic[i].spec))
 			return err_set(err, EINVAL,
 				       "--net %s: two replicas cannot share a tap device: write tap:NAME%%r", spec);
 	}
-	for (unsigned i = 0; i < o->machine.ndisks; i++) {
-		const struct disk_opt *d = &o->machine.disk[i];
+	for (unsigned i = 0; i < a->machine.ndisks; i++) {
+		const struct disk_opt *d = &a->machine.disk[i];
 
-		if (!d->readonly && !d->overlay && !strstr(d->path, "%r"))
+		if (!d->readonly && !d->overlay && !strcmp(d->path, b->machine.disk[i].path))
 			return err_set(err, EINVAL,
 				       "--disk %s: two replicas cannot write one image: write FILE%%r, a copy each",
 				       d->path);
 	}
-	return machine_opts_check(&o->machine, err);
+	return machine_opts_check(&a->machine, err);
+}
+
+/* Parses the options as replica `letter` sees them. The strings in *o live as long as the process. */
+static int parse_as(struct replica_opts *o, char letter, int argc, char **argv, struct err *err)
+{
+	char **own = calloc((size_t)argc + 1, sizeof(*own));
+	int opt;
+
+	must(own != NULL);
+	for (int i = 0; i < argc; i++)
+		own[i] = substitute(argv[i], letter);
+	replica_opts_defaults(o);
+	optind = 0;
+	while ((opt = options_next(argc, own, options)) != -1) {
+		if (opt == '?')
+			return -EINVAL;
+		if (replica_opts_take(o, opt, optarg, err)) {
+			log_error("%s", err->text);
+			return -EINVAL;
+		}
+	}
+	return 0;
 }
 
 static int parse(struct pair *p, int argc, char **argv)
 {
+	static struct replica_opts other;
 	struct err err = ERR_INIT;
-	int opt;
 
-	replica_opts_defaults(&p->o);
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		if (replica_opts_take(&p->o, opt, optarg, &err))
-			goto bad;
-	}
 	p->argc = argc;
 	p->argv = argv;
+	if (parse_as(&p->o, 'a', argc, argv, &err))
+		return EXIT_USAGE;
 	if (p->o.help)
 		return 0;
 	if (optind < argc)
 		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep pair --help` tells more", argv[optind]);
-	else
-		check_options(&p->o, &err);
+	else if (parse_as(&other, 'b', argc, argv, &err) == 0)
+		check_options(&p->o, &other, &err);
+	machine_opts_free(&other.machine);
 	if (!err.code)
 		return 0;
-bad:
 	log_error("%s", err.text);
 	return EXIT_USAGE;
 }
@@ -144,18 +178,10 @@ static void add_arg(struct args *a, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* %r becomes the replica's letter. */
 static void add_substituted(struct args *a, const char *text, char letter)
 {
-	char out[4096];
-	size_t n = 0;
-
-	for (const char *s = text; *s && n + 1 < sizeof(out); s++) {
-		out[n++] = *s == '%' && s[1] == 'r' ? letter : *s;
-		s += *s == '%' && s[1] == 'r';
-	}
-	out[n] = 0;
-	add_arg(a, "%s", out);
+	must(a->n < ARGS_MAX - 1);
+	a->arg[a->n++] = substitute(text, letter);
 }
 
 /* Options that describe the guest's start, and those of the pair itself, are not for a backup. */

@@ -18,6 +18,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ import time
 GUEST_IP = "10.77.0.2"
 CLIENT_IP = "10.77.0.1"
 PEER_IP = {"a": "10.78.0.1", "b": "10.78.0.2"}
+HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("BUILD", "build")
 TWINSTEP = BUILD + "/twinstep"
 APPEND = ("console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests "
@@ -42,7 +44,7 @@ def sh(*args):
 class Topology:
     """Namespaces, bridge and links; removed by close()."""
 
-    def __init__(self):
+    def __init__(self, relay=False):
         tag = "twinstep-%d-" % os.getpid()
         self.ns = {"a": tag + "a", "b": tag + "b"}
         sh("ip", "link", "set", "lo", "up")
@@ -57,12 +59,35 @@ class Topology:
         for h in "ab":
             self.on(h, "ip", "addr", "add", PEER_IP[h] + "/24", "dev", "peer0")
             self.on(h, "ip", "link", "set", "peer0", "up")
-        sh("ip", "addr", "add", CLIENT_IP + "/24", "dev", "br0")
         sh("ip", "link", "set", "br0", "up")
+        self.relay = None
+        if relay:
+            self.start_relay()
+        else:
+            sh("ip", "addr", "add", CLIENT_IP + "/24", "dev", "br0")
         # Frames longer than the MTU are joined ones: a real wire has none.
         for dev in ("br0", "port-a", "port-b"):
             subprocess.run(["ethtool", "-K", dev, "tso", "off", "gso", "off", "gro", "off"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start_relay(self):
+        """The client's way to the bridge leads through relay.py, which can lose, delay and reorder frames."""
+        sh("ip", "link", "add", "port-c", "type", "veth", "peer", "name", "relay0")
+        sh("ip", "link", "set", "port-c", "master", "br0", "up")
+        sh("ip", "link", "set", "relay0", "up")
+        subprocess.run(["ethtool", "-K", "relay0", "tso", "off", "gso", "off", "gro", "off"],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.relay = subprocess.Popen([sys.executable, HERE + "/relay.py", "frames", "client0", "relay0"],
+                                      stdin=subprocess.PIPE)
+        deadline = time.monotonic() + 5
+        while not os.path.exists("/proc/sys/net/ipv4/conf/client0") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        sh("ip", "addr", "add", CLIENT_IP + "/24", "dev", "client0")
+        sh("ip", "link", "set", "client0", "up")
+
+    def defects(self, loss, delay, jitter):
+        self.relay.stdin.write(b"%g %g %g\n" % (loss, delay, jitter))
+        self.relay.stdin.flush()
 
     def on(self, host, *args):
         sh("ip", "netns", "exec", self.ns[host], *args)
@@ -83,6 +108,10 @@ class Topology:
             self.on(host, "nft", "delete", "table", "inet", "cut")
 
     def close(self):
+        if self.relay:
+            self.relay.kill()
+            self.relay.wait()
+            subprocess.run(["ip", "link", "del", "relay0"], stderr=subprocess.DEVNULL)
         for name in self.ns.values():
             subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
         subprocess.run(["ip", "link", "del", "br0"], stderr=subprocess.DEVNULL)
@@ -152,13 +181,14 @@ class Replica:
 
 
 class Rig:
-    def __init__(self, options=()):
+    def __init__(self, options=(), relay=False):
         self.dir = tempfile.mkdtemp(prefix="twinstep-pair-")
         self.key = self.dir + "/key"
         self.replicas = 0
+        self.streams = 0
         self.options = list(options)
         self.all = []
-        self.top = Topology()
+        self.top = Topology(relay)
         sh(TWINSTEP, "keygen", self.key)
 
     def start(self, role, host, args):
@@ -180,11 +210,21 @@ class Rig:
         self.wait_redis(60, live)
         return live, backup
 
-    def start_backup(self, host, live):
+    def start_backup(self, host, live, address=None):
         n = len(live.events())
-        backup = self.start("backup", host, ["--connect", "%s:7777" % PEER_IP[live.host]])
+        backup = self.start("backup", host, ["--connect", address or "%s:7777" % PEER_IP[live.host]])
         live.wait_event("protected", 30, n)
         return backup
+
+    def slow_link(self, host, live, rate, delay):
+        """A TCP relay on the backup's host; returns (process, address to connect to)."""
+        self.streams += 1
+        port = 7800 + self.streams
+        p = subprocess.Popen(["ip", "netns", "exec", self.top.ns[host], "setpriv", "--pdeathsig", "KILL", sys.executable,
+                              HERE + "/relay.py", "stream", str(port), "%s:7777" % PEER_IP[live.host], str(rate),
+                              str(delay)])
+        time.sleep(0.3)
+        return p, "127.0.0.1:%d" % port
 
     def wait_redis(self, seconds, live):
         deadline = time.monotonic() + seconds

@@ -120,7 +120,36 @@ class Soak:
             self.rig.top.drop(host, False)
         return t, None
 
-    FAULTS = {"primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
+    def lossy_client(self):
+        """The primary dies while the client's link loses, delays and reorders frames."""
+        self.rig.top.defects(3, 2, 8)
+        time.sleep(1)
+        try:
+            result = self.primary_kill()
+            self.progress(60)
+        finally:
+            self.rig.top.defects(0, 0, 0)
+        return result
+
+    def slow_peer(self):
+        """The primary dies while the link between the replicas is slow."""
+        n = len(self.live.events())
+        self.backup.kill(signal.SIGKILL)
+        self.live.wait_event("unprotected", 10, n)
+        host = other(self.live.host)
+        p, address = self.rig.slow_link(host, self.live, 20e6, 2)
+        try:
+            self.backup = self.rig.start_backup(host, self.live, address)
+            time.sleep(1)
+            result = self.primary_kill()
+            self.progress(30)
+        finally:
+            p.kill()
+            p.wait()
+        return result
+
+    FAULTS = {"lossy-client": lossy_client, "slow-peer": slow_peer,
+              "primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
               "link-down": link_down, "link-filter": link_filter}
 
     def check_writes(self):
@@ -153,7 +182,7 @@ def main():
     a = p.parse_args()
     random.seed(a.seed)
     print("seed %d" % a.seed, flush=True)
-    gaps, rig, soak, failed = {}, Rig(), None, 0
+    gaps, rig, soak, failed = {}, Rig(relay=True), None, 0
     try:
         soak = Soak(rig, a.clients)
         for i in range(a.count):

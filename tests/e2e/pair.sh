@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The pair: each kind of failure once under load, a divergence, hostile connections, the demonstration, `twinstep pair`.
+# The longer runs: make soak-pair. Silence counts late here, because a test host may be busy with other things.
+set -u
+cd "$(dirname "$0")/../.."
+export BUILD=${BUILD:-build} TIMEOUT=${TIMEOUT:-1500}
+
+if ! unshare --net --mount true 2>/dev/null && ! unshare --user --map-root-user --net --mount true 2>/dev/null; then
+	echo "skip pair: this host lets nobody make network namespaces"
+	exit 0
+fi
+tests/pair/pair.sh soak.py --count 7 --clients 10 || true
+tests/pair/pair.sh divergence.py || true
+tests/pair/pair.sh hostile.py || true
+if tests/pair/pair.sh tools/demo.py >"$BUILD/demo.out" 2>&1; then
+	echo "ok pair.demo: $(grep -o 'outage .*' "$BUILD/demo.out")"
+else
+	echo "not ok pair.demo: $(tail -n 3 "$BUILD/demo.out" | tr '\n' ' ')"
+fi
+tests/pair/pair.sh onehost.py || true

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`twinstep pair`: both replicas on one host, started, supervised and replaced by one command."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from rig import APPEND, BUILD, CLIENT_IP, Client, Connection, Failure, TWINSTEP, sh  # noqa: E402
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(x) for x in f.read().split()]
+
+
+class OneHost:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="twinstep-onehost-")
+        sh("ip", "link", "set", "lo", "up")
+        sh("ip", "link", "add", "br0", "type", "bridge", "ageing_time", "0")
+        sh("ip", "addr", "add", CLIENT_IP + "/24", "dev", "br0")
+        for r in "ab":
+            sh("ip", "tuntap", "add", "guest" + r, "mode", "tap")
+            sh("ip", "link", "set", "guest" + r, "master", "br0", "up")
+        sh("ip", "link", "set", "br0", "up")
+        self.events_path = self.dir + "/events"
+        self.proc = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", TWINSTEP, "pair", "--kernel", BUILD + "/guest/vmlinuz", "--initrd",
+             BUILD + "/guest/initramfs", "--memory", "256M", "--append", APPEND, "--net",
+             "tap:guest%r,mac=52:54:00:77:00:02", "--console", self.dir + "/console-%r", "--timeout",
+             os.environ.get("TIMEOUT", "200"), "--events", self.events_path, "--name", "onehost-%d" % os.getpid()],
+            stderr=open(self.dir + "/log", "w"))
+
+    def events(self):
+        try:
+            with open(self.events_path) as f:
+                return [json.loads(line) for line in f if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+
+    def wait_event(self, name, after, seconds=40):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for e in self.events()[after:]:
+                if e["event"] == name:
+                    return e
+            if self.proc.poll() is not None:
+                break
+            time.sleep(0.01)
+        with open(self.dir + "/log") as f:
+            raise Failure("no event '%s': %s" % (name, f.read()[-600:]))
+
+    def wait_redis(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if Connection(timeout=1).call("PING") == b"+PONG":
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise Failure("redis does not answer")
+
+    def replica(self, letter):
+        for pid in children(self.proc.pid):
+            with open("/proc/%d/cmdline" % pid) as f:
+                if "/%s.sock" % letter in f.read().split("--listen=", 1)[1].split("\0")[0]:
+                    return pid
+        raise Failure("no process of replica " + letter)
+
+    def status(self, letter):
+        out = subprocess.run([TWINSTEP, "status", "onehost-%d-%s" % (os.getpid(), letter), "--json"],
+                             capture_output=True, text=True, timeout=10)
+        if out.returncode:
+            raise Failure("status: " + out.stderr)
+        return json.loads(out.stdout)
+
+    def run(self):
+        self.wait_event("protected", 0)
+        self.wait_redis()
+        client = Client(0)
+        live = "a"
+        for sig in (signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL):
+            time.sleep(0.5)
+            n = len(self.events())
+            os.kill(self.replica(live), sig)
+            live = self.wait_event("live", n)["replica"]
+            self.wait_event("protected", n)
+            before = client.count
+            time.sleep(0.7)
+            if client.error or client.count <= before:
+                raise Failure("after %s: %s, %d replies" % (sig.name, client.error, client.count - before))
+            s = self.status(live)
+            if not s["live"] or s["state"] != "protected":
+                raise Failure("status of %s: %s" % (live, s))
+            print("ok onehost.%s: replica %s is live in generation %d and protected again" % (
+                sig.name, live, s["generation"]), flush=True)
+        client.stop()
+        self.proc.terminate()
+        if self.proc.wait(20) != 143:
+            raise Failure("pair ended with %d" % self.proc.returncode)
+        print("ok onehost.stop")
+
+    def close(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+            self.proc.wait()
+        for name in ("guesta", "guestb", "br0"):
+            subprocess.run(["ip", "link", "del", name], stderr=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", self.dir])
+
+
+def main():
+    one, failed = None, 0
+    try:
+        one = OneHost()
+        one.run()
+    except (Failure, OSError, ValueError) as e:
+        failed = 1
+        print("not ok onehost: %s" % e)
+    finally:
+        if one:
+            one.close()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
