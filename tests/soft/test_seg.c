@@ -23,7 +23,7 @@ GUEST_CODE(g_call_mem, 64, ".byte 0x48\n lcall *0x7000\n hlt");
 GUEST_CODE(g_call_user, 64, ".byte 0x48\n lcall *0x7000\n ud2");
 GUEST_CODE(g_lcall32, 32, "lcall $0x70, $0x11223344\n hlt");
 GUEST_CODE(g_lret32, 32, "lret $4");
-GUEST_CODE(g_lret64, 64, ".byte 0x48\n lret");
+GUEST_CODE(g_lret64, 64, "lretq");
 GUEST_CODE(g_lcall16, 16, "lcall $0x1800, $0x70\n hlt");
 GUEST_CODE(g_lret16, 16, "lret $6");
 GUEST_CODE(g_lds_real, 16, "lds 0x100, %bx\n mov %ds, %cx\n hlt");
