@@ -287,13 +287,10 @@ static void return_check_cs(struct cpu *cpu, uint16_t sel, struct far_return *r)
 	r->cpl = (uint8_t)rpl;
 }
 
+/* The null selector is good for 64-bit code below privilege 3, with the new CPL as its RPL. */
 static void return_check_ss(struct cpu *cpu, uint16_t sel, uint64_t sp, struct far_return *r)
 {
-	bool null_ok = seg_is_code64(cpu, &r->cs.s) && r->cpl != 3;
-
-	/* The null selector's RPL is not compared here: the CPL comes from CS. */
-	seg_check_ss(cpu, null_ok && sel_null(sel) ? r->cpl : sel, r->cpl, null_ok, VEC_GP, &r->ss);
-	r->ss.s.selector = sel;
+	seg_check_ss(cpu, sel, r->cpl, seg_is_code64(cpu, &r->cs.s) && r->cpl != 3, VEC_GP, &r->ss);
 	r->sp = sp;
 	r->load_ss = true;
 }

@@ -393,6 +393,8 @@ START_TEST(iretq_faults)
 		{ 0x800000000000, K_CODE64, K_DATA, 0 },
 		{ DATA, U_CODE64, K_DATA, K_DATA },
 		{ DATA, U_CODE64, 0, 0 },
+		{ DATA, K_CODE32, 0, 0 },
+		{ DATA, K_CODE64, 3, 0 },
 		{ DATA, U_CODE64, U_CODE64, U_CODE64 & ~3 },
 		{ DATA, K_CODE64, U_DATA, U_DATA & ~3 },
 	};
