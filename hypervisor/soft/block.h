@@ -12,6 +12,8 @@
 #define BLOCK_OPS  64
 #define BLOCK_DEAD (1u << 31) /* in mode: invalidated, matches no CPU */
 
+enum block_way { BLOCK_ON, BLOCK_TAKEN /* the last jump */ };
+
 struct block {
 	uint64_t gpa;	/* of the first byte */
 	uint32_t mode;	/* MODE_* */
@@ -20,7 +22,7 @@ struct block {
 	bool plain;	/* ends without a need to look at events */
 	uint64_t mask;	/* 64-byte pieces of the page that it covers */
 	struct block *hash_next, *page_next;
-	/* Blocks that followed this one inside the same linear page: [0] straight on, [1] the last jump. */
+	/* Blocks that followed this one inside the same linear page, by enum block_way. */
 	struct block_link {
 		uint64_t delta; /* RIP - RIP of this block's start */
 		struct block *to;
@@ -66,7 +68,8 @@ void block_drop_all(struct cpu *cpu);
  */
 struct block *block_find_slow(struct cpu *cpu, uint64_t lin);
 
-static inline struct block *block_find(struct cpu *cpu, uint64_t lin)
+/* The block at `lin` when the jump cache and the ITLB have it; NULL: ask block_find_slow(). Changes nothing. */
+static inline struct block *block_hit(const struct cpu *cpu, uint64_t lin)
 {
 	const struct jump_entry *j = &cpu->blocks->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_SIZE - 1)];
 	const struct itlb_entry *t = &cpu->itlb[cpu->cpl == 3][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
@@ -75,7 +78,56 @@ static inline struct block *block_find(struct cpu *cpu, uint64_t lin)
 	if (likely(j->lin == lin && b->mode == cpu->mode && t->tag == (lin & PAGE_MASK) &&
 		   ((t->gpa ^ b->gpa) & PAGE_MASK) == 0))
 		return b;
-	return block_find_slow(cpu, lin);
+	return NULL;
+}
+
+static inline struct block *block_find(struct cpu *cpu, uint64_t lin)
+{
+	struct block *b = block_hit(cpu, lin);
+
+	return likely(b) ? b : block_find_slow(cpu, lin);
+}
+
+/*
+ * Chains: the last op of a block, a near branch in 64-bit mode, goes on with the next block by itself instead of
+ * returning to the run loop, as long as that block is at hand and ends before cpu->chain_limit. cpu->rip is set.
+ */
+static inline __attribute__((always_inline)) void block_enter(struct cpu *cpu, const struct block *next)
+{
+	uint64_t count = cpu->count + cpu->block->n;
+
+	if (unlikely(count + next->n > cpu->chain_limit))
+		return;
+	cpu->count = count;
+	cpu->gpr[REG_RIPBASE] = cpu->rip;
+	cpu->rip += next->bytes;
+	cpu->block = next;
+	cpu->op = next->op;
+	next->op->fn(cpu, next->op);
+}
+
+/* After a direct branch: the block that followed this way the last time. */
+static inline __attribute__((always_inline)) void block_chain(struct cpu *cpu, enum block_way way)
+{
+	const struct block *next;
+
+	if (unlikely(!cpu->block))
+		return;
+	next = cpu->block->link[way].to;
+	if (likely(next->mode == cpu->mode))
+		block_enter(cpu, next);
+}
+
+/* After an indirect one. */
+static inline __attribute__((always_inline)) void block_chain_indirect(struct cpu *cpu)
+{
+	const struct block *next;
+
+	if (unlikely(!cpu->block))
+		return;
+	next = block_hit(cpu, cpu->rip);
+	if (likely(next))
+		block_enter(cpu, next);
 }
 
 /* Does the page of gpa hold cached code? */

@@ -6,6 +6,7 @@
  * instruction's. In 64-bit mode a target that is not canonical is #GP at the branch; elsewhere the target is cut to the
  * operand size and checked against the limit of CS. Faults come before anything is stored.
  */
+#include "hypervisor/soft/block.h"
 #include "hypervisor/soft/integer.h"
 #include "hypervisor/soft/stack.h"
 
@@ -54,10 +55,13 @@ static void branch_if(struct cpu *cpu, const struct op *op, bool taken)
 #define JCC64(suffix, code, expr)                                               \
 	OP(j##suffix##_64)                                                      \
 	{                                                                       \
-		if (expr)                                                       \
+		if (expr) {                                                     \
 			cpu->rip = target_check64(cpu, target_direct(cpu, op)); \
-		else                                                            \
+			block_chain(cpu, BLOCK_TAKEN);                          \
+		} else {                                                        \
 			cpu->rip = target_next(cpu, op);                        \
+			block_chain(cpu, BLOCK_ON);                             \
+		}                                                               \
 		OP_EXIT;                                                        \
 	}
 
@@ -77,6 +81,7 @@ OP(jcc)
 OP(jmp_rel64)
 {
 	cpu->rip = target_check64(cpu, target_direct(cpu, op));
+	block_chain(cpu, BLOCK_TAKEN);
 	OP_EXIT;
 }
 
@@ -102,12 +107,14 @@ static uint64_t target_load(struct cpu *cpu, const struct op *op)
 OP(jmp_r64)
 {
 	cpu->rip = target_check64(cpu, cpu->gpr[op->r0]);
+	block_chain_indirect(cpu);
 	OP_EXIT;
 }
 
 OP(jmp_m64)
 {
 	cpu->rip = target_check64(cpu, OP_LOAD(64));
+	block_chain_indirect(cpu);
 	OP_EXIT;
 }
 
@@ -118,20 +125,27 @@ OP(jmp_indirect)
 }
 
 /* ---- CALL and RET ---- */
-#define CALL64(name, destination)                                     \
-	OP(name)                                                      \
-	{                                                             \
-		uint64_t target = target_check64(cpu, (destination)); \
-		uint64_t sp = cpu->gpr[R_RSP] - 8;                    \
-                                                                      \
-		mem_st64(cpu, sp, target_next(cpu, op));              \
-		cpu->gpr[R_RSP] = sp;                                 \
-		cpu->rip = target;                                    \
-		OP_EXIT;                                              \
-	}
+OP(call_rel64)
+{
+	uint64_t target = target_check64(cpu, target_direct(cpu, op)), sp = cpu->gpr[R_RSP] - 8;
 
-CALL64(call_rel64, target_direct(cpu, op))
-CALL64(call_r64, cpu->gpr[op->r0])
+	mem_st64(cpu, sp, target_next(cpu, op));
+	cpu->gpr[R_RSP] = sp;
+	cpu->rip = target;
+	block_chain(cpu, BLOCK_TAKEN);
+	OP_EXIT;
+}
+
+OP(call_r64)
+{
+	uint64_t target = target_check64(cpu, cpu->gpr[op->r0]), sp = cpu->gpr[R_RSP] - 8;
+
+	mem_st64(cpu, sp, target_next(cpu, op));
+	cpu->gpr[R_RSP] = sp;
+	cpu->rip = target;
+	block_chain_indirect(cpu);
+	OP_EXIT;
+}
 
 /* The memory operand needs op->disp, so the return address comes from offset and length. */
 OP(call_m64)
@@ -141,6 +155,7 @@ OP(call_m64)
 	mem_st64(cpu, sp, op_next_rip(cpu, op));
 	cpu->gpr[R_RSP] = sp;
 	cpu->rip = target;
+	block_chain_indirect(cpu);
 	OP_EXIT;
 }
 
@@ -168,6 +183,7 @@ OP(ret64)
 
 	cpu->rip = target_check64(cpu, mem_ld64(cpu, sp));
 	cpu->gpr[R_RSP] = sp + 8;
+	block_chain_indirect(cpu);
 	OP_EXIT;
 }
 

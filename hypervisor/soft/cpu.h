@@ -13,8 +13,8 @@
  * Rules for a handler
  * - It is an op_fn, never called by another handler, and ends with OP_NEXT (fall through to the next op) or OP_EXIT (it
  *   changed RIP or anything that the next instruction's decoding or acceptance of interrupts depends on: control flow,
- *   CS, CR0/3/4, EFER, IF, TF, INVLPG, HLT, port I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is the
- *   last of its block.
+ *   CS, CR0/3/4, EFER, IF, TF, INVLPG, HLT, port I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is
+ * the last of its block.
  * - All results are committed after the last point where it can fault. cpu_raise() never returns: it leaves the handler
  *   by longjmp with RIP at the faulting instruction. So no handler owns memory or locks.
  * - RIP: while a block runs, cpu->rip is stale; op_rip() is the address of the present instruction, op_next_rip() of
@@ -227,6 +227,7 @@ struct cpu {
 	uint64_t count;	      /* retired instructions, exact at block boundaries; cpu_count() inside a block */
 	uint64_t count_limit; /* stop at this count */
 	uint64_t exits;	      /* retired instructions of those that cpu_is_exit() marks: see run.c */
+	uint64_t chain_limit; /* from this count on, blocks return to the run loop */
 	volatile uint32_t kicked;
 	uint32_t mode; /* MODE_* */
 	uint8_t cpl;

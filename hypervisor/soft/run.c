@@ -373,6 +373,19 @@ static bool beyond_limit(const struct cpu *cpu, const struct block *b)
 	return (cpu->mode & MODE_SEGCHECK) && cpu->rip + b->bytes - 1 > cpu->seg[SEG_CS].limit;
 }
 
+/*
+ * Instructions that blocks may run one after the other by themselves: bounds the time that a kick waits, and the stack
+ * where the compiler makes no jumps of tail calls.
+ */
+#define CHAIN_LENGTH 4096
+
+static void set_chain_limit(struct cpu *cpu)
+{
+	uint64_t room = cpu->count_limit - cpu->count;
+
+	cpu->chain_limit = cpu->count + (room < CHAIN_LENGTH ? room : CHAIN_LENGTH);
+}
+
 static void run_blocks(struct cpu *cpu)
 {
 	struct block *b = block_find(cpu, code_linear(cpu));
@@ -388,7 +401,9 @@ static void run_blocks(struct cpu *cpu)
 		cpu->gpr[REG_RIPBASE] = cpu->rip;
 		cpu->rip = wrap_rip(cpu, cpu->rip + b->bytes);
 		cpu->block = b;
+		set_chain_limit(cpu);
 		run_ops(cpu, b->op);
+		b = (struct block *)cpu->block; /* the last of the chain */
 		cpu->count += b->n;
 		if (!b->plain) {
 			cpu->count -= cpu->in_rep;
