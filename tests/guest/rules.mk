@@ -6,7 +6,7 @@ GUESTPROGS := $(GUESTPROG_SRC:%.c=$(BUILD)/%.elf)
 GUESTHDR := $(wildcard tests/guest/*.h tests/guest/*.S) tests/guest/guest.ld
 GUESTCFLAGS := -O1 -std=gnu11 -ffreestanding -fno-pic -fno-pie -mgeneral-regs-only -fno-stack-protector \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-omit-frame-pointer \
-	-Wall -Wextra -Werror -I. -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/guest/guest.ld \
+	-Wall -Wextra -Werror -I. -nostdlib -static -Wl,--build-id=none -Wl,-T,tests/guest/guest.ld \
 	-Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments
 
 $(BUILD)/tests/guest/%32.elf: tests/guest/%32.c $(GUESTHDR)

@@ -563,12 +563,6 @@ static void encode(struct gen *g, const struct tmpl *t, struct insn *in)
 }
 
 /* ---- the sequence ---- */
-static bool decode_insn(bool m32, const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op)
-{
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(policy_decoder(m32), in->bytes, in->len, ins, op)) &&
-	       ins->length == in->len;
-}
-
 static void track_write(struct gen *g, const ZydisDecodedOperand *op, bool implicit_ok)
 {
 	ZydisRegister reg;
@@ -610,7 +604,7 @@ static void append(struct gen *g, const struct insn *in)
 	if (g->c->n == CASE_INSNS)
 		return;
 	g->c->insn[g->c->n++] = *in;
-	if (decode_insn(g->c->m32, in, &ins, op))
+	if (policy_decode(g->c->m32, in, &ins, op))
 		track(g, &ins, op);
 }
 
@@ -771,7 +765,7 @@ static bool append_random(struct gen *g)
 		approx = APPROX_NONE;
 		t = pick_template(g);
 		encode(g, t, &in);
-		if (!decode_insn(g->c->m32, &in, &ins, op) || !class_matches(g, t, &ins, op))
+		if (!policy_decode(g->c->m32, &in, &ins, op) || !class_matches(g, t, &ins, op))
 			continue;
 		v = policy_check(&ins, op, t->flags & T_SCR, &approx);
 		if (v == POLICY_REJECT || (v == POLICY_LAST && !rng_chance(&g->r, 20)))
@@ -866,11 +860,11 @@ static void branch_loop(struct gen *g)
 	uint8_t loop[2] = { (uint8_t)(0xe0 + rng_below(&g->r, 3)) };
 	int body;
 
-	append_bytes(g, count, 5);
+	append_glued(g, count, 5); /* no way in past it: that loop would hardly end */
 	body = (int)g->c->n;
-	append_bytes(g, "\x48\xff\xc0", 3);				     /* inc rax */
-	append_bytes(g, "\x48\x01\xc2", 3);				     /* add rdx, rax */
-	append_bytes(g, rng_chance(&g->r, 50) ? "\xd1\xc2" : "\x31\xc2", 2); /* rol edx, 1; xor edx, eax */
+	append_glued(g, "\x48\xff\xc0", 3);				     /* inc rax */
+	append_glued(g, "\x48\x01\xc2", 3);				     /* add rdx, rax */
+	append_glued(g, rng_chance(&g->r, 50) ? "\xd1\xc2" : "\x31\xc2", 2); /* rol edx, 1; xor edx, eax */
 	if (loop[0] != 0xe2)
 		define_flags(g, FL_ARITH_ALL);
 	append_branch(g, loop, 2, 1, body);
@@ -1040,125 +1034,4 @@ bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnem
 	c->runoff = !c->undecodable && c->approx == APPROX_NONE && rng_chance(&g.r, 2);
 	c->code_salt = (uint16_t)rng_next(&g.r);
 	return case_layout(c) && !c->reads_undefined;
-}
-
-/* ---- layout ---- */
-static unsigned target_index(const struct tcase *c, int target)
-{
-	unsigned t = target > (int)c->n ? c->n : (unsigned)target;
-
-	while (t > 0 && t < c->n && c->insn[t - 1].glued)
-		t++;
-	return t;
-}
-
-static bool fix_labels(struct tcase *c)
-{
-	for (unsigned i = 0; i < c->n; i++) {
-		struct insn *in = &c->insn[i];
-		int64_t end = c->at[i] + in->len, to, v;
-
-		to = in->target >= 0 ? c->at[target_index(c, in->target)] : (int64_t)(in->rip_target - CODE_BASE);
-		v = to - end;
-		if (in->rel_size == 1 && v != (int8_t)v)
-			return false;
-		if (in->rel_size)
-			memcpy(in->bytes + in->rel_at, &v, (size_t)in->rel_size);
-		if (in->rip_at)
-			memcpy(in->bytes + in->rip_at, &v, 4);
-	}
-	return true;
-}
-
-/* Undefined flags before each instruction: a fixed point over all paths. */
-static void flow_undefined(struct tcase *c)
-{
-	bool again = true;
-
-	memset(c->undef, 0, sizeof(c->undef));
-	c->reads_undefined = false;
-	while (again) {
-		again = false;
-		for (unsigned i = 0; i < c->n; i++) {
-			ZydisDecodedInstruction ins;
-			ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-			struct flag_effect f;
-			uint32_t out = c->undef[i];
-			unsigned next[2] = { i + 1, i + 1 };
-
-			if (decode_insn(c->m32, &c->insn[i], &ins, op)) {
-				case_flags(c, &ins, op, &f);
-				c->reads_undefined |= (f.tested & out) != 0;
-				out = (out & ~f.defined) | f.undefined;
-			}
-			if (c->insn[i].target >= 0)
-				next[1] = target_index(c, c->insn[i].target);
-			for (unsigned k = 0; k < 2; k++) {
-				if ((c->undef[next[k]] | out) != c->undef[next[k]]) {
-					c->undef[next[k]] |= out;
-					again = again || next[k] <= i;
-				}
-			}
-		}
-	}
-}
-
-static void find_masks(struct tcase *c)
-{
-	c->nmask = 0;
-	for (unsigned i = 0; i < c->n; i++) {
-		ZydisDecodedInstruction ins;
-		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-		ZyanU64 addr;
-
-		if (!decode_insn(c->m32, &c->insn[i], &ins, op) || ins.operand_count_visible == 0 ||
-		    op[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
-			continue;
-		if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&ins, &op[0], CODE_BASE + c->at[i], &addr)))
-			policy_mask(c, &ins, addr);
-	}
-}
-
-bool case_layout(struct tcase *c)
-{
-	unsigned len = 0;
-
-	for (unsigned i = 0; i < c->n; i++)
-		len += c->insn[i].len;
-	if (c->runoff)
-		c->code_off = (uint16_t)(CODE_SIZE - len);
-	else if (c->straddle)
-		c->code_off = (uint16_t)(PAGE - c->code_salt % (len + 1));
-	else
-		c->code_off = (uint16_t)(16 + c->code_salt % 512);
-	len = 0;
-	for (unsigned i = 0; i < c->n; i++) {
-		c->at[i] = (uint16_t)(c->code_off + len);
-		len += c->insn[i].len;
-	}
-	c->at[c->n] = (uint16_t)(c->code_off + len);
-	if (!fix_labels(c))
-		return false;
-	for (unsigned i = 0; i < c->n; i++)
-		memcpy(c->code + c->at[i] - c->code_off, c->insn[i].bytes, c->insn[i].len);
-	if (!c->runoff)
-		c->code[len++] = 0xcc;
-	c->code_len = (uint16_t)len;
-	c->init.rip = CODE_BASE + c->code_off;
-	flow_undefined(c);
-	find_masks(c);
-	return true;
-}
-
-void case_text(const struct tcase *c, unsigned i, char *text, size_t n)
-{
-	ZydisDecodedInstruction ins;
-	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-	ZydisFormatter f;
-
-	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
-	if (!decode_insn(c->m32, &c->insn[i], &ins, op) ||
-	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &ins, op, ins.operand_count_visible, text, n,
-							  CODE_BASE + c->at[i], NULL)))
-		strncpy(text, "(not an instruction)", n);
 }

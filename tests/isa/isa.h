@@ -3,7 +3,7 @@
  * The CPU against silicon: random instruction sequences are executed by the host CPU in user mode and by the software
  * CPU at CPL 3, from the same state, and everything that the instructions can change is compared.
  *
- *   gen.c, tmpl.c   a case from a 64-bit seed: initial state and up to some twenty instructions
+ *   gen.c, tmpl.c, layout.c   a case from a 64-bit seed: initial state and up to some twenty instructions
  *   policy.c        which instructions may be compared, and which flags they leave undefined
  *   native.c        executes cases on the host in a child process
  *   model.c         executes cases on an engine, through the engine interface
@@ -186,6 +186,8 @@ void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const
 /* Image bytes that the instruction stores and that are not compared. */
 void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t addr);
 const ZydisDecoder *policy_decoder(bool m32);
+/* Decodes all of an instruction; false when it is none, or shorter. */
+bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op);
 
 /* ---- templates ---- */
 enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };

@@ -4,8 +4,8 @@
  * stores what the case before did, writes the next case's registers into the signal frame and returns, so the kernel
  * loads the whole state and the case runs until its next trap.
  *
- * A case may set FS and GS bases, AC, DF, NT and the like. The handler's entry, in assembly, sets what C code needs
- * before any of it runs and puts the bases back on the way out.
+ * A case may set FS and GS bases, AC, DF, NT and, in code that it fell into, segment registers. The handler's entry, in
+ * assembly, sets what C code needs before any of it runs and puts the bases back on the way out.
  */
 #include "tests/isa/isa.h"
 
@@ -25,7 +25,6 @@
 /* Linux's selectors */
 #define USER32_CS 0x23
 #define USER_CS	  0x33
-#define USER_DS	  0x2b
 #define TICK_USEC 4000
 
 struct native {
@@ -62,6 +61,12 @@ __attribute__((naked)) static void signal_entry(void)
 		"mov %%rax, %0\n\t"
 		"rdgsbase %%rax\n\t"
 		"mov %%rax, %1\n\t"
+		"xor %%eax, %%eax\n\t"
+		"mov %%eax, %%fs\n\t"
+		"mov %%eax, %%gs\n\t"
+		"mov $0x2b, %%eax\n\t" /* USER_DS: 64-bit code does without, compatibility mode does not */
+		"mov %%eax, %%ds\n\t"
+		"mov %%eax, %%es\n\t"
 		"mov %2, %%rax\n\t"
 		"wrfsbase %%rax\n\t"
 		"sub $8, %%rsp\n\t"
@@ -216,8 +221,6 @@ _Noreturn static void child_main(struct native *n, size_t first)
 	setrlimit(RLIMIT_CPU, &cpu);
 	map_case_memory(n->fd);
 	__asm__ volatile("rdfsbase %0" : "=r"(host_fs));
-	/* 64-bit code does without DS and ES, compatibility mode does not. */
-	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(USER_DS));
 	catch_signals();
 	setitimer(ITIMER_VIRTUAL, &tick, NULL);
 	raise(SIGUSR1);

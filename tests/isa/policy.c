@@ -400,3 +400,9 @@ void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t a
 		break;
 	}
 }
+
+bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op)
+{
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(policy_decoder(m32), in->bytes, in->len, ins, op)) &&
+	       ins->length == in->len;
+}
