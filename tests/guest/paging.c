@@ -10,7 +10,7 @@
 
 #define LIN TEST_BASE
 
-static volatile u8 page_a[4096] ALIGNED, page_b[4096] ALIGNED, page_c[4096] ALIGNED;
+static volatile u8 page_a[4096] ALIGNED, page_b[4096] ALIGNED;
 
 static inline u8 load(u64 lin)
 {

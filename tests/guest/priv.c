@@ -174,11 +174,7 @@ static void test_sysenter(void)
 	wrmsr(MSR_SYSENTER_CS, SEL_FREE);
 	gdt[(SEL_FREE + 32) / 8] = gdt[SEL_UCODE / 8];
 	gdt[(SEL_FREE + 40) / 8] = gdt[SEL_UDATA / 8];
-	check_eq("priv.sysexit",
-		 CATCH(__asm__ volatile("rex.w sysexit"
-					:
-					: "c"(USER_STACK_TOP), "d"(USER_CODE_LIN))),
-		 0x80);
+	check_eq("priv.sysexit", CATCH(__asm__ volatile("sysexitq" : : "c"(USER_STACK_TOP), "d"(USER_CODE_LIN))), 0x80);
 	check_eq("priv.sysexit.cs", last.cs, (SEL_FREE + 32) | 3);
 	check_eq("priv.sysexit.ss", last.ss, (SEL_FREE + 40) | 3);
 	wrmsr(MSR_SYSENTER_CS, 0);

@@ -40,6 +40,25 @@ static inline u8 inb(u16 port)
 	return v;
 }
 
+/* A compiler may call these on its own. */
+void *memcpy(void *to, const void *from, size_t n);
+UNUSED __attribute__((noinline)) void *memcpy(void *to, const void *from, size_t n)
+{
+	void *d = to;
+
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(n) : : "memory");
+	return to;
+}
+
+void *memset(void *to, int v, size_t n);
+UNUSED __attribute__((noinline)) void *memset(void *to, int v, size_t n)
+{
+	void *d = to;
+
+	__asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(v) : "memory");
+	return to;
+}
+
 /* ---- text ---- */
 static void put_char(char c)
 {
