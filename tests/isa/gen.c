@@ -451,6 +451,11 @@ static void pick_prefixes(struct enc *e)
 		if (n)
 			add_prefix(e, any[n]);
 		e->opsize = n == 1;
+	} else if (t->flags & T_HOST3E) {
+		/* the only prefix but for 66: a segment prefix behind it would count, and F3 behind it would not */
+		e->npfx = 0;
+		e->addrsize = false;
+		add_prefix(e, t->pfx);
 	} else if (t->pfx) {
 		add_prefix(e, t->pfx);
 		e->opsize = t->pfx == 0x66;
@@ -545,6 +550,8 @@ static bool assemble(struct enc *e)
 		return false;
 	memcpy(in->bytes, buf, n);
 	in->len = (uint8_t)n;
+	if (t->flags & T_HOST3E)
+		in->f3_at = (int8_t)(buf[0] == t->pfx ? 0 : 1);
 	return true;
 }
 
@@ -553,7 +560,7 @@ static void encode(struct gen *g, const struct tmpl *t, struct insn *in)
 	struct enc e;
 
 	do {
-		*in = (struct insn){ .target = -1 };
+		*in = (struct insn){ .target = -1, .f3_at = -1 };
 		e = (struct enc){ .g = g, .t = t, .in = in };
 		e.addr16 = g->c->m32 && (t->flags & T_MODRM) && !(t->flags & T_SCR) && rng_chance(&g->r, 4);
 		if (t->flags & T_MODRM)
@@ -610,7 +617,7 @@ static void append(struct gen *g, const struct insn *in)
 
 static void append_bytes(struct gen *g, const void *bytes, unsigned n)
 {
-	struct insn in = { .target = -1, .len = (uint8_t)n };
+	struct insn in = { .target = -1, .f3_at = -1, .len = (uint8_t)n };
 
 	memcpy(in.bytes, bytes, n);
 	append(g, &in);
@@ -782,7 +789,7 @@ static bool append_random(struct gen *g)
 /* ---- branches ---- */
 static void append_branch(struct gen *g, const void *bytes, unsigned n, int rel_size, int target)
 {
-	struct insn in = { .target = (int16_t)target, .len = (uint8_t)n, .rel_size = (int8_t)rel_size };
+	struct insn in = { .f3_at = -1, .target = (int16_t)target, .len = (uint8_t)n, .rel_size = (int8_t)rel_size };
 
 	in.rel_at = (int8_t)(n - (unsigned)rel_size);
 	memcpy(in.bytes, bytes, n);
@@ -792,7 +799,7 @@ static void append_branch(struct gen *g, const void *bytes, unsigned n, int rel_
 /* lea reg, [rip + label] */
 static void append_label_address(struct gen *g, unsigned reg, int target)
 {
-	struct insn in = { .target = (int16_t)target, .len = 7, .rip_at = 3 };
+	struct insn in = { .f3_at = -1, .target = (int16_t)target, .len = 7, .rip_at = 3 };
 
 	in.bytes[0] = (uint8_t)(0x48 | (reg >> 3) << 2);
 	in.bytes[1] = 0x8d;
@@ -928,7 +935,7 @@ static bool append_raw(struct gen *g)
 {
 	ZydisDecodedInstruction ins;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-	struct insn in = { .target = -1 };
+	struct insn in = { .target = -1, .f3_at = -1 };
 	enum approx approx = APPROX_NONE;
 	struct flag_effect f;
 	enum verdict v;
@@ -963,6 +970,60 @@ static bool append_raw(struct gen *g)
 	return true;
 }
 
+/*
+ * Bytes of an instruction set that the model lacks; the host gets UD2 in their place. VEX, EVEX and XOP prefixes with
+ * anything behind them, and the opcodes in the older maps.
+ */
+static void pick_foreign_bytes(struct rng *r, uint8_t *b)
+{
+	static const uint8_t map1[] = { 0x01, 0x0e, 0x0f, 0x24, 0x2b, 0x36, 0x37,
+					0x78, 0x79, 0xa6, 0xa7, 0xae, 0xc7, 0xff };
+	static const uint8_t map2[] = { 0x80, 0x81, 0x82, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xcf,
+					0xf0, 0xf1, 0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfb, 0xdc, 0xdf };
+	static const uint8_t map3[] = { 0xcc, 0xce, 0xcf, 0xf0 }, vex[] = { 0xc4, 0xc5, 0x62, 0x8f };
+	static const uint8_t pfx[] = { 0x66, 0xf2, 0xf3 };
+	unsigned n = 0;
+
+	if (rng_chance(r, 40)) {
+		b[0] = vex[rng_below(r, 4)];
+		return;
+	}
+	if (rng_chance(r, 60))
+		b[n++] = pfx[rng_below(r, 3)];
+	if (rng_chance(r, 20))
+		b[n++] = (uint8_t)(0x40 | rng_below(r, 16));
+	b[n++] = 0x0f;
+	switch (rng_below(r, 3)) {
+	case 0:
+		b[n] = map1[rng_below(r, sizeof(map1))];
+		break;
+	case 1:
+		b[n++] = 0x38;
+		b[n] = map2[rng_below(r, sizeof(map2))];
+		break;
+	default:
+		b[n++] = 0x3a;
+		b[n] = map3[rng_below(r, sizeof(map3))];
+		break;
+	}
+}
+
+static void append_foreign(struct gen *g)
+{
+	ZydisDecodedInstruction ins;
+	struct insn in = { .target = -1, .f3_at = -1, .foreign = true, .bytes = { 0x0f, 0x0b } };
+
+	do {
+		for (unsigned i = 0; i < 15; i++)
+			in.model[i] = (uint8_t)rng_next(&g->r);
+		pick_foreign_bytes(&g->r, in.model);
+	} while (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(g->c->m32), NULL, in.model, 15, &ins)) ||
+		 !policy_foreign(&ins) || ins.length < 2);
+	in.len = ins.length;
+	append(g, &in);
+	g->last = true;
+}
+
 /* ---- the whole case ---- */
 static enum isa_class pick_class(struct gen *g)
 {
@@ -985,6 +1046,8 @@ static enum isa_class pick_class(struct gen *g)
 		if (rng_chance(&g->r, 35))
 			return CLS_COMPAT;
 		return rng_chance(&g->r, 8) ? CLS_BYTES : any[rng_below(&g->r, sizeof(any))];
+	case CLS_FOREIGN:
+		return rng_chance(&g->r, 60) ? CLS_FOREIGN : CLS_INT;
 	case CLS_BYTES:
 		return rng_chance(&g->r, 30) ? CLS_INT : CLS_BYTES;
 	case CLS_SYSTEM:
@@ -1006,6 +1069,10 @@ static bool append_one(struct gen *g)
 		append_branches(g);
 		return true;
 	}
+	if (g->cls == CLS_FOREIGN) {
+		append_foreign(g);
+		return true;
+	}
 	if (g->cls == CLS_BYTES) {
 		renew_pointers(g);
 		while (!append_raw(g))
@@ -1023,7 +1090,7 @@ bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnem
 	memset(c, 0, offsetof(struct tcase, init));
 	c->seed = seed;
 	c->cls = cls;
-	c->m32 = cls == CLS_COMPAT;
+	c->m32 = cls == CLS_COMPAT || (cls == CLS_FOREIGN && seed % 3 == 0);
 	memset(&c->init, 0, sizeof(c->init));
 	init_state(&g);
 	want = 1 + rng_below(&g.r, rng_chance(&g.r, 50) ? 4 : 14);

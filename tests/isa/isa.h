@@ -18,6 +18,10 @@
  *   FAR    1 page read and write, above 4 GiB
  *   SCRATCH 1 page read and write: images of FXSAVE, XSAVE, FNSTENV, FNSAVE; no pointer leads there
  *
+ * The host may know instructions that the model must not have. Then the two sides get different bytes of the same
+ * length: where the model has to raise #UD, the host gets UD2; where the model has to ignore the F3 in front of BSF and
+ * BSR, the host gets a segment prefix instead.
+ *
  * Rules for what may differ between CPUs that are both right
  * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an instruction that reads one is
  *   preceded by an instruction that defines it, and the flags still undefined at the end are not compared.
@@ -95,7 +99,8 @@ enum isa_class {
 	CLS_ALIGN,
 	CLS_BYTES,
 	CLS_MIX,
-	CLS_COMPAT, /* 32-bit code in compatibility mode */
+	CLS_COMPAT,  /* 32-bit code in compatibility mode */
+	CLS_FOREIGN, /* instructions that the model must not have */
 	CLS_COUNT
 };
 extern const char *const class_name[CLS_COUNT];
@@ -112,7 +117,10 @@ struct insn {
 	int8_t rip_at;		 /* where a RIP-relative disp32 lies; 0: none */
 	bool glued;		 /* the next instruction cannot do without it */
 	int16_t target;		 /* index of the instruction a rel or RIP-relative label points at; -1: none */
-	uint64_t rip_target;	 /* address for a RIP-relative operand without label */
+	bool foreign;		 /* the model executes model[] and must raise #UD */
+	int8_t f3_at;		 /* where the model has F3 instead of a segment prefix; -1: nowhere */
+	uint8_t model[16];
+	uint64_t rip_target; /* address for a RIP-relative operand without label */
 };
 
 struct mem_mask {
@@ -142,6 +150,7 @@ struct tcase {
 	uint16_t code_len;
 	uint16_t at[CASE_INSNS + 1];
 	uint8_t code[CASE_INSNS * 15 + 16];
+	uint8_t model_code[CASE_INSNS * 15 + 16];
 	uint32_t undef[CASE_INSNS + 1]; /* flags undefined before instruction i */
 	struct mem_mask mask[3 * CASE_INSNS];
 	unsigned nmask;
@@ -172,6 +181,8 @@ const uint8_t *image_pristine(void);
 uint64_t image_hash(const struct tcase *c, uint8_t *image);
 
 /* ---- policy ---- */
+/* An instruction set that the model does not offer, so that its instructions raise #UD. */
+bool policy_foreign(const ZydisDecodedInstruction *ins);
 enum verdict { POLICY_OK, POLICY_LAST, POLICY_REJECT };
 enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, bool scratch,
 			  enum approx *approx);
@@ -202,7 +213,7 @@ enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };
 #define T_DIV	 (1u << 8) /* prepare the dividend */
 #define T_FPU	 (1u << 9)
 #define T_FAULTY (1u << 10) /* always faults: last */
-#define T_M64	 (1u << 11) /* means something else in 32-bit code */
+#define T_HOST3E (1u << 12) /* encoded with 3E, which is F3 for the model */
 #define PFX_ANY	 1
 
 struct tmpl {

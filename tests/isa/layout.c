@@ -94,7 +94,11 @@ static void find_masks(struct tcase *c)
 		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 		ZyanU64 addr;
 
-		if (!policy_decode(c->m32, &c->insn[i], &ins, op) || ins.operand_count_visible == 0 ||
+		struct insn in = c->insn[i];
+
+		if (in.foreign)
+			memcpy(in.bytes, in.model, sizeof(in.bytes));
+		if (!policy_decode(c->m32, &in, &ins, op) || ins.operand_count_visible == 0 ||
 		    op[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&ins, &op[0], CODE_BASE + c->at[i], &addr)))
@@ -126,6 +130,15 @@ bool case_layout(struct tcase *c)
 		memcpy(c->code + c->at[i] - c->code_off, c->insn[i].bytes, c->insn[i].len);
 	if (!c->runoff)
 		c->code[len++] = 0xcc;
+	memcpy(c->model_code, c->code, len);
+	for (unsigned i = 0; i < c->n; i++) {
+		uint8_t *p = c->model_code + c->at[i] - c->code_off;
+
+		if (c->insn[i].foreign)
+			memcpy(p, c->insn[i].model, c->insn[i].len);
+		else if (c->insn[i].f3_at >= 0)
+			p[c->insn[i].f3_at] = 0xf3;
+	}
 	c->code_len = (uint16_t)len;
 	c->init.rip = CODE_BASE + c->code_off;
 	flow_undefined(c);
@@ -140,7 +153,11 @@ void case_text(const struct tcase *c, unsigned i, char *text, size_t n)
 	ZydisFormatter f;
 
 	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
-	if (!policy_decode(c->m32, &c->insn[i], &ins, op) ||
+	struct insn in = c->insn[i];
+
+	if (in.foreign)
+		memcpy(in.bytes, in.model, sizeof(in.bytes));
+	if (!policy_decode(c->m32, &in, &ins, op) ||
 	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &ins, op, ins.operand_count_visible, text, n,
 							  CODE_BASE + c->at[i], NULL)))
 		strncpy(text, "(not an instruction)", n);

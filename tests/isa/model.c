@@ -202,7 +202,7 @@ static void load_memory(struct model *m, const struct tcase *c)
 	uint8_t *code = m->mem.base + GPA_CODE;
 
 	memset(code, 0xcc, CODE_SIZE);
-	memcpy(code + c->code_off, c->code, c->code_len);
+	memcpy(code + c->code_off, c->model_code, c->code_len);
 	memcpy(m->mem.base + GPA_IMAGE, image_pristine(), IMAGE_SIZE);
 	m->engine->ops->memory_written(m->engine, GPA_CODE, CODE_SIZE);
 }

@@ -50,6 +50,28 @@ static bool isa_in_model(ZydisISAExt ext)
 	}
 }
 
+bool policy_foreign(const ZydisDecodedInstruction *ins)
+{
+	switch (ins->meta.isa_ext) {
+	/* in the model, but not comparable */
+	case ZYDIS_ISA_EXT_RDRAND:
+	case ZYDIS_ISA_EXT_RDSEED:
+	case ZYDIS_ISA_EXT_RDTSCP:
+	/* NOPs, or an older instruction with a prefix that means nothing, where they are not offered */
+	case ZYDIS_ISA_EXT_AMD3DNOW_PREFETCH:
+	case ZYDIS_ISA_EXT_PREFETCHWT1:
+	case ZYDIS_ISA_EXT_CLDEMOTE:
+	case ZYDIS_ISA_EXT_CET:
+	case ZYDIS_ISA_EXT_MPX:
+	case ZYDIS_ISA_EXT_LZCNT:
+	case ZYDIS_ISA_EXT_BMI1:
+	case ZYDIS_ISA_EXT_SMX:
+		return ins->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 && ins->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+	default:
+		return !isa_in_model(ins->meta.isa_ext);
+	}
+}
+
 /* Host, kernel or vendor decide what these do. */
 static const ZydisMnemonic rejected[] = {
 	ZYDIS_MNEMONIC_CPUID,	 ZYDIS_MNEMONIC_RDTSC,	  ZYDIS_MNEMONIC_RDPMC,
