@@ -78,8 +78,11 @@ int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t co
 		     struct err *err);
 /* Remembers that the next frame starts a checkpoint, for the index. */
 void log_writer_mark(struct log_writer *w, uint64_t record, uint64_t count, uint64_t ns);
-/* Writes the index and closes with fsync; err when anything did not reach the disk. */
-int log_writer_close(struct log_writer *w, struct err *err);
+/*
+ * Writes the index, unless the recording broke off (not whole), and closes with fsync; err when anything did not reach
+ * the disk.
+ */
+int log_writer_close(struct log_writer *w, bool whole, struct err *err);
 uint64_t log_writer_bytes(const struct log_writer *w);
 
 /* ---- reading ---- */

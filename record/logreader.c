@@ -293,6 +293,8 @@ int log_reader_next(struct log_reader *r, struct log_frame *f, struct err *err)
 		return ret;
 	if (r->ended && h.kind != LOG_INDEX)
 		return frame_damaged(r, "stands after the end of the recording", err);
+	if (!r->ended && h.kind == LOG_INDEX)
+		return frame_damaged(r, "is an index, but the recording has no end before it", err);
 	ret = frame_payload(r, &h, err);
 	if (ret < 0)
 		return ret;

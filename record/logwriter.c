@@ -203,9 +203,9 @@ static int writer_index(struct log_writer *w, struct err *err)
 	return ret;
 }
 
-int log_writer_close(struct log_writer *w, struct err *err)
+int log_writer_close(struct log_writer *w, bool whole, struct err *err)
 {
-	int ret = writer_index(w, err);
+	int ret = whole ? writer_index(w, err) : 0;
 
 	if (ret == 0 && fsync(w->fd) < 0)
 		ret = err_set(err, errno, "cannot bring log '%s' to the disk: %s", w->path, strerror(errno));

@@ -358,7 +358,7 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 		if (r->log && recorder_start_thread(r, err) == 0)
 			return r;
 		if (r->log)
-			log_writer_close(r->log, NULL);
+			log_writer_close(r->log, false, NULL);
 	}
 	recorder_free(r);
 	return NULL;
@@ -395,9 +395,9 @@ int recorder_close(struct recorder *r, enum machine_end end, struct err *err)
 	if (atomic_load(&r->failed)) {
 		*err = r->error;
 		ret = -err->code;
-		log_writer_close(r->log, NULL);
+		log_writer_close(r->log, false, NULL);
 	} else {
-		ret = log_writer_close(r->log, err);
+		ret = log_writer_close(r->log, true, err);
 	}
 	recorder_free(r);
 	return ret;

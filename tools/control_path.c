@@ -59,7 +59,7 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 	int ret;
 
 	*path = NULL;
-	if (!*who || *who == '.')
+	if (!*who || (*who == '.' && !strchr(who, '/')))
 		return err_set(err, EINVAL, "'%s' cannot be the name of a machine", who);
 	if (strchr(who, '/')) {
 		*path = strdup(who);

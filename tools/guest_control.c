@@ -226,10 +226,13 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 }
 
 /* A disk that is written in place changes under the snapshot. */
-static int snapshot_check(const struct guest_control *c, const char *file, struct err *err)
+static int snapshot_check(const struct guest_control *c, const char *file, bool force, struct err *err)
 {
 	if (!file || file[0] != '/')
 		return err_set(err, EINVAL, "a snapshot needs a \"file\", as an absolute path");
+	/* Asked again when it is written; here the machine is not bothered yet. */
+	if (!force && access(file, F_OK) == 0)
+		return err_set(err, EEXIST, "'%s' exists already (--force replaces it)", file);
 	for (unsigned i = 0; i < c->g->opts.ndisks; i++) {
 		const struct disk_opt *d = &c->g->opts.disk[i];
 
@@ -265,13 +268,14 @@ static int verb_snapshot(void *ctx, const json_t *args, json_t *reply, struct er
 {
 	struct guest_control *c = ctx;
 	const char *file = json_string_value(json_object_get(args, "file"));
-	int ret = snapshot_check(c, file, err);
+	bool force = json_is_true(json_object_get(args, "force"));
+	int ret = snapshot_check(c, file, force, err);
 
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&c->lock);
 	c->snapshot = strdup(file);
-	c->snapshot_force = json_is_true(json_object_get(args, "force"));
+	c->snapshot_force = force;
 	c->snapshot_err = (struct err)ERR_INIT;
 	c->snapshot_done = false;
 	ret = c->snapshot ? snapshot_take(c, reply, err) : err_set(err, ENOMEM, "out of memory");
