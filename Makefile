@@ -111,6 +111,12 @@ check: setup
 	+$(Q)$(SUBMAKE) san fuzz
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
 
+# Long runs on demand; make check has short ones.
+SOAK ?= 100
+soak-pair: setup
+	+$(Q)$(SUBMAKE) all guest
+	$(Q)BUILD=$(BUILD) tests/pair/pair.sh soak.py --count $(SOAK)
+
 bench: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
@@ -139,6 +145,7 @@ help:
 	@echo "make check        all tests that this host allows"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
+	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
 	@echo "make format       clang-format over everything; make check-format"
