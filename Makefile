@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit check-unit setup guest demo check san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit check-unit setup guest demo soak-pair check san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Main function of a unit-test program: runs a Check suite and prints one line a test, as tests/run counts them:
- *     ok <suite>.<test>          not ok <suite>.<test>: <message>
+ *     ok 1 - <file>:<suite>:<test>: Passed          not ok 2 - <file>:<suite>:<test>: <message>
  * Use: START_TEST(...) ... END_TEST, a static TCase builder, and UNIT_MAIN("name", add_tests).
  */
 #ifndef TESTS_UNIT_H
@@ -16,33 +16,23 @@ static inline int unit_run(const char *name, void (*add)(TCase *))
 	Suite *suite = suite_create(name);
 	TCase *tc = tcase_create(name);
 	SRunner *sr;
-	TestResult **res;
-	int n, failed;
+	int failed;
 
 	tcase_set_timeout(tc, 120);
 	add(tc);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
+	srunner_set_tap(sr, "-");
 	srunner_run_all(sr, CK_SILENT);
-	n = srunner_ntests_run(sr);
 	failed = srunner_ntests_failed(sr);
-	res = srunner_results(sr);
-	for (int i = 0; i < n; i++) {
-		if (tr_rtype(res[i]) == CK_PASS)
-			printf("ok %s.%s\n", name, tr_tcname(res[i]));
-		else
-			printf("not ok %s.%s: %s:%d: %s\n", name, tr_tcname(res[i]), tr_lfile(res[i]), tr_lno(res[i]),
-			       tr_msg(res[i]));
-	}
-	free(res);
 	srunner_free(sr);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-#define UNIT_MAIN(name, add)                \
-	int main(void)                      \
-	{                                   \
-		return unit_run(name, add); \
+#define UNIT_MAIN(name, add)                                                                                           \
+	int main(void)                                                                                                 \
+	{                                                                                                              \
+		return unit_run(name, add);                                                                            \
 	}
 
 #endif
