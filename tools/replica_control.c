@@ -64,7 +64,11 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct replica_run *r = ctx;
+	struct replica_status s;
 
+	replica_get_status(r->replica, &s);
+	if (!s.live)
+		return err_set(err, EPERM, "this replica is not live: the pair is stopped at the other one");
 	replica_stop(r->replica);
 	return 0;
 }
