@@ -183,7 +183,7 @@ struct op {
 _Static_assert(sizeof(struct op) == 48, "op layout");
 
 /* ---- TLBs (mmu.c); direct-mapped: replacement is a function of the addresses alone ---- */
-#define TLB_BITS  10
+#define TLB_BITS  11
 #define TLB_SIZE  (1u << TLB_BITS)
 #define PAGE_MASK (~0xfffull)
 /* Bits in the low part of a tag that make the inline compare fail. */

@@ -498,7 +498,7 @@ START_TEST(replacement_is_by_address)
 	guest_poke(&g, DATA, 1);
 	guest_poke(&g, DATA + 0x1000, 2);
 	ck_assert_uint_eq(mem_ld8(cpu, LIN), 1);
-	mem_ld8(cpu, 0x400000); /* 4 MiB apart: slot 0 too */
+	mem_ld8(cpu, TLB_SIZE * PAGE_SIZE); /* slot 0 too */
 	ck_assert_uint_eq(mem_ld8(cpu, LIN), 2);
 	guest_fini(&g);
 }
