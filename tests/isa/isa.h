@@ -244,7 +244,8 @@ struct model;
 struct model *model_create(const struct engine_ops *ops, struct err *err);
 void model_destroy(struct model *m);
 void model_run(struct model *m, const struct tcase *c, struct outcome *out);
-/* The same, but the engine is stopped at random counts and kicked in between: the outcome must be the same, too. */
+/* The same, but the engine is stopped at random counts and kicked in between, and its state is saved and restored
+ * there: the outcome must be the same, too. */
 void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out);
 const uint8_t *model_image(const struct model *m);
 

@@ -269,6 +269,26 @@ void model_run(struct model *m, const struct tcase *c, struct outcome *out)
 		finish(m, c, ops->run(m->engine, &until), first, out);
 }
 
+/* Takes the state out and puts it back: nothing that matters may be missing from it. */
+static bool copy_state(struct model *m)
+{
+	struct cpu_state s, again;
+	struct buf a = BUF_INIT, b = BUF_INIT;
+	struct rd rd;
+	bool same;
+
+	m->engine->ops->get_state(m->engine, &s);
+	cpu_state_save(&s, &a);
+	rd = (struct rd)RD_INIT(a.data, a.len);
+	same = cpu_state_restore(&again, &rd) == 0 && m->engine->ops->set_state(m->engine, &again, NULL) == 0;
+	m->engine->ops->get_state(m->engine, &s);
+	cpu_state_save(&s, &b);
+	same = same && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+	buf_free(&a);
+	buf_free(&b);
+	return same;
+}
+
 void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out)
 {
 	const struct engine_ops *ops = m->engine->ops;
@@ -280,6 +300,8 @@ void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *o
 	if (!start(m, c, out))
 		return;
 	do {
+		if (rng_chance(&r, 25) && !copy_state(m))
+			return;
 		until.count = ops->count(m->engine) + rng_below(&r, 4);
 		if (rng_chance(&r, 20))
 			ops->kick(m->engine);
