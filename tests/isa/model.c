@@ -289,6 +289,25 @@ static bool copy_state(struct model *m)
 	return same;
 }
 
+/* In front of a REP instruction: a landmark between two of its iterations. */
+static bool inside_rep(struct model *m, const struct tcase *c, struct rng *r, struct landmark *until)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	struct cpu_state s;
+	unsigned i = 0;
+
+	m->engine->ops->get_state(m->engine, &s);
+	while (i < c->n && CODE_BASE + c->at[i] != s.rip)
+		i++;
+	if (i == c->n || s.gpr[R_RCX] < 2 || s.gpr[R_RCX] > 1000 || !policy_decode(c->m32, &c->insn[i], &ins, op) ||
+	    !(ins.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
+		return false;
+	*until = (struct landmark){ .count = s.count, .rip = s.rip, .in_rep = true };
+	until->rcx = s.gpr[R_RCX] - 1 - rng_below(r, (uint32_t)s.gpr[R_RCX] - 1);
+	return true;
+}
+
 void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out)
 {
 	const struct engine_ops *ops = m->engine->ops;
@@ -302,11 +321,13 @@ void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *o
 	do {
 		if (rng_chance(&r, 25) && !copy_state(m))
 			return;
-		until.count = ops->count(m->engine) + rng_below(&r, 4);
+		if (!inside_rep(m, c, &r, &until))
+			until = (struct landmark){ .count = ops->count(m->engine) + rng_below(&r, 4) };
 		if (rng_chance(&r, 20))
 			ops->kick(m->engine);
 		why = ops->run(m->engine, &until);
-		if (why == ENGINE_EXIT_UNTIL && ops->count(m->engine) != until.count)
+		/* A landmark inside REP that never comes ends at the next boundary. */
+		if (why == ENGINE_EXIT_UNTIL && ops->count(m->engine) - until.count > until.in_rep)
 			return;
 	} while ((why == ENGINE_EXIT_UNTIL || why == ENGINE_EXIT_KICK) && ops->count(m->engine) < last);
 	finish(m, c, why, first, out);
