@@ -38,56 +38,76 @@
 #define LAZY_FOR_test(bits) lazy_set_logic(cpu, (SINT(bits))r)
 
 /* Register destination: source expression `src`. */
-#define ALU_REG(name, o, bits, src)                    \
-	OP(name)                                       \
-	{                                              \
-		PRE_##o UINT(bits) y = (src);          \
-		UINT(bits) x = reg##bits(cpu, op->r0); \
-		UINT(bits) r = RES_##o(x, y);          \
-                                                       \
-		set_reg##bits(cpu, op->r0, r);         \
-		LAZY_FOR_##o(bits);                    \
-		OP_NEXT;                               \
-	}
-
-#define ALU_MEM(name, o, bits, src)                      \
-	OP(name)                                         \
-	{                                                \
-		PRE_##o uint64_t lin = OP_RMW_LIN(bits); \
-		UINT(bits) x = mem_ldw##bits(cpu, lin);  \
-		UINT(bits) y = (src);                    \
-		UINT(bits) r = RES_##o(x, y);            \
-                                                         \
-		mem_st##bits(cpu, lin, r);               \
-		LAZY_FOR_##o(bits);                      \
-		OP_NEXT;                                 \
-	}
+#define ALU_TO_REG(o, bits, src)               \
+	PRE_##o UINT(bits) y = (src);          \
+	UINT(bits) x = reg##bits(cpu, op->r0); \
+	UINT(bits) r = RES_##o(x, y);          \
+                                               \
+	set_reg##bits(cpu, op->r0, r);         \
+	LAZY_FOR_##o(bits)
 
 /* CMP and TEST: flags only. */
-#define ALU_FLAGS(name, o, bits, left, right) \
-	OP(name)                              \
-	{                                     \
-		UINT(bits) x = (left);        \
-		UINT(bits) y = (right);       \
-		UINT(bits) r = RES_##o(x, y); \
-                                              \
-		LAZY_FOR_##o(bits);           \
-		OP_NEXT;                      \
+#define ALU_TO_FLAGS(o, bits, left, right) \
+	UINT(bits) x = (left);             \
+	UINT(bits) y = (right);            \
+	UINT(bits) r = RES_##o(x, y);      \
+                                           \
+	LAZY_FOR_##o(bits)
+
+#define ALU_FLAGS_RM(o, bits, src) ALU_TO_FLAGS(o, bits, reg##bits(cpu, op->r0), src)
+#define ALU_FLAGS_MR(o, bits, src) ALU_TO_FLAGS(o, bits, src, reg##bits(cpu, op->r1))
+#define ALU_FLAGS_MI(o, bits, src) ALU_TO_FLAGS(o, bits, src, op->imm)
+
+#define ALU_REG(name, body, o, bits, src) \
+	OP(name)                          \
+	{                                 \
+		body(o, bits, src);       \
+		OP_NEXT;                  \
 	}
 
-#define ALU_WRITE_FORMS(o, bits)                               \
-	ALU_REG(o##_rr##bits, o, bits, reg##bits(cpu, op->r1)) \
-	ALU_REG(o##_ri##bits, o, bits, op->imm)                \
-	ALU_REG(o##_rm##bits, o, bits, OP_LOAD(bits))          \
-	ALU_MEM(o##_mr##bits, o, bits, reg##bits(cpu, op->r1)) \
+/* Memory destination. */
+#define ALU_MEM(name, o, bits, src)                                         \
+	OP_COLD(name##_slow)                                                \
+	{                                                                   \
+		PRE_##o uint64_t lin = OP_RMW_LIN(bits);                    \
+		UINT(bits) x = mem_ldw##bits(cpu, lin);                     \
+		UINT(bits) y = (src);                                       \
+		UINT(bits) r = RES_##o(x, y);                               \
+                                                                            \
+		mem_st##bits(cpu, lin, r);                                  \
+		LAZY_FOR_##o(bits);                                         \
+		OP_NEXT;                                                    \
+	}                                                                   \
+	OP(name)                                                            \
+	{                                                                   \
+		void *host;                                                 \
+                                                                            \
+		if (unlikely(!op_host(cpu, op, (bits) / 8, true, &host))) { \
+			name##_slow(cpu, op);                               \
+			return;                                             \
+		}                                                           \
+		PRE_##o UINT(bits) x = host_get##bits(host);                \
+		UINT(bits) y = (src);                                       \
+		UINT(bits) r = RES_##o(x, y);                               \
+                                                                            \
+		host_set##bits(host, r);                                    \
+		LAZY_FOR_##o(bits);                                         \
+		OP_NEXT;                                                    \
+	}
+
+#define ALU_WRITE_FORMS(o, bits)                                           \
+	ALU_REG(o##_rr##bits, ALU_TO_REG, o, bits, reg##bits(cpu, op->r1)) \
+	ALU_REG(o##_ri##bits, ALU_TO_REG, o, bits, op->imm)                \
+	OP_LOADING(o##_rm##bits, bits, ALU_TO_REG, o)                      \
+	ALU_MEM(o##_mr##bits, o, bits, reg##bits(cpu, op->r1))             \
 	ALU_MEM(o##_mi##bits, o, bits, op->imm)
 
-#define ALU_FLAG_FORMS(o, bits)                                                          \
-	ALU_FLAGS(o##_rr##bits, o, bits, reg##bits(cpu, op->r0), reg##bits(cpu, op->r1)) \
-	ALU_FLAGS(o##_ri##bits, o, bits, reg##bits(cpu, op->r0), op->imm)                \
-	ALU_FLAGS(o##_rm##bits, o, bits, reg##bits(cpu, op->r0), OP_LOAD(bits))          \
-	ALU_FLAGS(o##_mr##bits, o, bits, OP_LOAD(bits), reg##bits(cpu, op->r1))          \
-	ALU_FLAGS(o##_mi##bits, o, bits, OP_LOAD(bits), op->imm)
+#define ALU_FLAG_FORMS(o, bits)                                              \
+	ALU_REG(o##_rr##bits, ALU_FLAGS_RM, o, bits, reg##bits(cpu, op->r1)) \
+	ALU_REG(o##_ri##bits, ALU_FLAGS_RM, o, bits, op->imm)                \
+	OP_LOADING(o##_rm##bits, bits, ALU_FLAGS_RM, o)                      \
+	OP_LOADING(o##_mr##bits, bits, ALU_FLAGS_MR, o)                      \
+	OP_LOADING(o##_mi##bits, bits, ALU_FLAGS_MI, o)
 
 #define ALU_ALL(bits)              \
 	ALU_WRITE_FORMS(add, bits) \

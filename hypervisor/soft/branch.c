@@ -125,27 +125,34 @@ OP(jmp_indirect)
 }
 
 /* ---- CALL and RET ---- */
-OP(call_rel64)
-{
-	uint64_t target = target_check64(cpu, target_direct(cpu, op)), sp = cpu->gpr[R_RSP] - 8;
+#define CALL64(name, destination, chain)                                                        \
+	OP_COLD(name##_slow)                                                                    \
+	{                                                                                       \
+		uint64_t target = target_check64(cpu, (destination)), sp = cpu->gpr[R_RSP] - 8; \
+                                                                                                \
+		mem_st64(cpu, sp, target_next(cpu, op));                                        \
+		cpu->gpr[R_RSP] = sp;                                                           \
+		cpu->rip = target;                                                              \
+		OP_EXIT;                                                                        \
+	}                                                                                       \
+	OP(name)                                                                                \
+	{                                                                                       \
+		uint64_t target = target_check64(cpu, (destination)), sp = cpu->gpr[R_RSP] - 8; \
+		void *host;                                                                     \
+                                                                                                \
+		if (unlikely(!host_at(cpu, sp, 8, true, &host))) {                              \
+			name##_slow(cpu, op);                                                   \
+			return;                                                                 \
+		}                                                                               \
+		host_set64(host, target_next(cpu, op));                                         \
+		cpu->gpr[R_RSP] = sp;                                                           \
+		cpu->rip = target;                                                              \
+		chain;                                                                          \
+		OP_EXIT;                                                                        \
+	}
 
-	mem_st64(cpu, sp, target_next(cpu, op));
-	cpu->gpr[R_RSP] = sp;
-	cpu->rip = target;
-	block_chain(cpu, BLOCK_TAKEN);
-	OP_EXIT;
-}
-
-OP(call_r64)
-{
-	uint64_t target = target_check64(cpu, cpu->gpr[op->r0]), sp = cpu->gpr[R_RSP] - 8;
-
-	mem_st64(cpu, sp, target_next(cpu, op));
-	cpu->gpr[R_RSP] = sp;
-	cpu->rip = target;
-	block_chain_indirect(cpu);
-	OP_EXIT;
-}
+CALL64(call_rel64, target_direct(cpu, op), block_chain(cpu, BLOCK_TAKEN))
+CALL64(call_r64, cpu->gpr[op->r0], block_chain_indirect(cpu))
 
 /* The memory operand needs op->disp, so the return address comes from offset and length. */
 OP(call_m64)
@@ -177,11 +184,25 @@ OP(call_indirect)
 	OP_EXIT;
 }
 
-OP(ret64)
+OP_COLD(ret64_slow)
 {
 	uint64_t sp = cpu->gpr[R_RSP];
 
 	cpu->rip = target_check64(cpu, mem_ld64(cpu, sp));
+	cpu->gpr[R_RSP] = sp + 8;
+	OP_EXIT;
+}
+
+OP(ret64)
+{
+	uint64_t sp = cpu->gpr[R_RSP];
+	void *host;
+
+	if (unlikely(!host_at(cpu, sp, 8, false, &host))) {
+		ret64_slow(cpu, op);
+		return;
+	}
+	cpu->rip = target_check64(cpu, host_get64(host));
 	cpu->gpr[R_RSP] = sp + 8;
 	block_chain_indirect(cpu);
 	OP_EXIT;

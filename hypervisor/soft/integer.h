@@ -108,7 +108,85 @@ static inline void set_reg64(struct cpu *cpu, unsigned r, uint64_t v)
 #define UINT(bits) uint##bits##_t
 #define SINT(bits) int##bits##_t
 
-#define OP(name) static void name(struct cpu *cpu, const struct op *op)
+#define OP(name)      static void name(struct cpu *cpu, const struct op *op)
+#define OP_COLD(name) static __attribute__((noinline, cold)) void name(struct cpu *cpu, const struct op *op)
+
+/*
+ * Frequent handlers with a memory operand come twice: the handler itself takes only the way where the TLB hits and the
+ * address needs no checks, which needs no stack frame and no saved registers, and goes over to the cold one otherwise.
+ */
+/* Host address of [lin, lin+size); false: not inside one page, or the TLB does not allow the access at once. */
+static inline bool host_at(const struct cpu *cpu, uint64_t lin, unsigned size, bool write, void **host)
+{
+	const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+
+	*host = (void *)(lin + e->addend);
+	/* The next page has another slot, so an access that runs into it does not match. */
+	return likely((write ? e->wr : e->rd) == ((lin + size - 1) & PAGE_MASK));
+}
+
+/* The same for the op's memory operand. */
+static inline bool op_host(const struct cpu *cpu, const struct op *op, unsigned size, bool write, void **host)
+{
+	if (unlikely(!(op->flags & OPF_FLAT)))
+		return false;
+	return host_at(
+		cpu, cpu->ea_base[op->seg] + cpu->gpr[op->base] + (cpu->gpr[op->idx] << op->scale) + (uint64_t)op->disp,
+		size, write, host);
+}
+
+#define HOST_ACCESS(bits)                                        \
+	static inline UINT(bits) host_get##bits(const void *p)   \
+	{                                                        \
+		UINT(bits) v;                                    \
+                                                                 \
+		memcpy(&v, p, sizeof(v));                        \
+		return v;                                        \
+	}                                                        \
+	static inline void host_set##bits(void *p, UINT(bits) v) \
+	{                                                        \
+		memcpy(p, &v, sizeof(v));                        \
+	}
+
+INT_EACH_SIZE(HOST_ACCESS)
+
+/* `body(what, bits, source)` with the operand loaded; `what` is for the body alone. */
+#define OP_LOADING(name, bits, body, what)                                   \
+	OP_COLD(name##_slow)                                                 \
+	{                                                                    \
+		body(what, bits, OP_LOAD(bits));                             \
+		OP_NEXT;                                                     \
+	}                                                                    \
+	OP(name)                                                             \
+	{                                                                    \
+		void *host;                                                  \
+                                                                             \
+		if (unlikely(!op_host(cpu, op, (bits) / 8, false, &host))) { \
+			name##_slow(cpu, op);                                \
+			return;                                              \
+		}                                                            \
+		body(what, bits, host_get##bits(host));                      \
+		OP_NEXT;                                                     \
+	}
+
+/* Stores `value`. */
+#define OP_STORING(name, bits, value)                                       \
+	OP_COLD(name##_slow)                                                \
+	{                                                                   \
+		mem_st##bits(cpu, OP_RMW_LIN(bits), (value));               \
+		OP_NEXT;                                                    \
+	}                                                                   \
+	OP(name)                                                            \
+	{                                                                   \
+		void *host;                                                 \
+                                                                            \
+		if (unlikely(!op_host(cpu, op, (bits) / 8, true, &host))) { \
+			name##_slow(cpu, op);                               \
+			return;                                             \
+		}                                                           \
+		host_set##bits(host, (value));                              \
+		OP_NEXT;                                                    \
+	}
 
 /* Sixteen binding rows, one a condition code, for mnemonics that start with `prefix`. */
 #define INT_CC_ROWS(prefix, bind)                                                                    \

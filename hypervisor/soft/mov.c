@@ -3,32 +3,22 @@
 #include "hypervisor/soft/integer.h"
 
 /* ---- MOV ---- */
-#define MOV_FORMS(bits)                                                      \
-	OP(mov_rr##bits)                                                     \
-	{                                                                    \
-		set_reg##bits(cpu, op->r0, reg##bits(cpu, op->r1));          \
-		OP_NEXT;                                                     \
-	}                                                                    \
-	OP(mov_ri##bits)                                                     \
-	{                                                                    \
-		set_reg##bits(cpu, op->r0, op->imm);                         \
-		OP_NEXT;                                                     \
-	}                                                                    \
-	OP(mov_rm##bits)                                                     \
-	{                                                                    \
-		set_reg##bits(cpu, op->r0, OP_LOAD(bits));                   \
-		OP_NEXT;                                                     \
-	}                                                                    \
-	OP(mov_mr##bits)                                                     \
-	{                                                                    \
-		mem_st##bits(cpu, OP_RMW_LIN(bits), reg##bits(cpu, op->r1)); \
-		OP_NEXT;                                                     \
-	}                                                                    \
-	OP(mov_mi##bits)                                                     \
-	{                                                                    \
-		mem_st##bits(cpu, OP_RMW_LIN(bits), op->imm);                \
-		OP_NEXT;                                                     \
-	}
+#define MOV_BODY(what, bits, v) set_reg##bits(cpu, op->r0, (v))
+
+#define MOV_FORMS(bits)                                             \
+	OP(mov_rr##bits)                                            \
+	{                                                           \
+		set_reg##bits(cpu, op->r0, reg##bits(cpu, op->r1)); \
+		OP_NEXT;                                            \
+	}                                                           \
+	OP(mov_ri##bits)                                            \
+	{                                                           \
+		set_reg##bits(cpu, op->r0, op->imm);                \
+		OP_NEXT;                                            \
+	}                                                           \
+	OP_LOADING(mov_rm##bits, bits, MOV_BODY, )                  \
+	OP_STORING(mov_mr##bits, bits, reg##bits(cpu, op->r1))      \
+	OP_STORING(mov_mi##bits, bits, (UINT(bits))op->imm)
 
 INT_EACH_SIZE(MOV_FORMS)
 
@@ -52,27 +42,22 @@ static bool bind_mov(const struct decoded *d, struct op *op, uintptr_t arg)
 }
 
 /* ---- MOVZX, MOVSX, MOVSXD: destination `to`, source `from` bits ---- */
+#define MOVZX_BODY(to, from, v) set_reg##to(cpu, op->r0, (v))
+#define MOVSX_BODY(to, from, v) set_reg##to(cpu, op->r0, (UINT(to))(SINT(from))(v))
+
 #define EXTEND_FORMS(to, from)                                                          \
 	OP(movzx_r##to##_r##from)                                                       \
 	{                                                                               \
 		set_reg##to(cpu, op->r0, reg##from(cpu, op->r1));                       \
 		OP_NEXT;                                                                \
 	}                                                                               \
-	OP(movzx_r##to##_m##from)                                                       \
-	{                                                                               \
-		set_reg##to(cpu, op->r0, OP_LOAD(from));                                \
-		OP_NEXT;                                                                \
-	}                                                                               \
+	OP_LOADING(movzx_r##to##_m##from, from, MOVZX_BODY, to)                         \
 	OP(movsx_r##to##_r##from)                                                       \
 	{                                                                               \
 		set_reg##to(cpu, op->r0, (UINT(to))(SINT(from))reg##from(cpu, op->r1)); \
 		OP_NEXT;                                                                \
 	}                                                                               \
-	OP(movsx_r##to##_m##from)                                                       \
-	{                                                                               \
-		set_reg##to(cpu, op->r0, (UINT(to))(SINT(from))OP_LOAD(from));          \
-		OP_NEXT;                                                                \
-	}
+	OP_LOADING(movsx_r##to##_m##from, from, MOVSX_BODY, to)
 
 #define EXTEND_TO(to) EXTEND_FORMS(to, 8) EXTEND_FORMS(to, 16) EXTEND_FORMS(to, 32)
 
@@ -233,6 +218,12 @@ static bool bind_acc(const struct decoded *d, struct op *op, uintptr_t arg)
 }
 
 /* ---- CMOVcc: the load always happens, and a 32-bit destination is always zero-extended ---- */
+#define CMOV_BODY(expr, bits, source)            \
+	UINT(bits) v = (source);                 \
+                                                 \
+	v = (expr) ? v : reg##bits(cpu, op->r0); \
+	set_reg##bits(cpu, op->r0, v)
+
 #define CMOV_FORMS(bits, suffix, expr)                   \
 	OP(cmov##suffix##_r##bits)                       \
 	{                                                \
@@ -242,14 +233,7 @@ static bool bind_acc(const struct decoded *d, struct op *op, uintptr_t arg)
 		set_reg##bits(cpu, op->r0, v);           \
 		OP_NEXT;                                 \
 	}                                                \
-	OP(cmov##suffix##_m##bits)                       \
-	{                                                \
-		UINT(bits) v = OP_LOAD(bits);            \
-                                                         \
-		v = (expr) ? v : reg##bits(cpu, op->r0); \
-		set_reg##bits(cpu, op->r0, v);           \
-		OP_NEXT;                                 \
-	}
+	OP_LOADING(cmov##suffix##_m##bits, bits, CMOV_BODY, expr)
 
 #define CMOV_SET(suffix, code, expr) \
 	CMOV_FORMS(16, suffix, expr) \
@@ -276,17 +260,13 @@ static bool bind_cmov(const struct decoded *d, struct op *op, uintptr_t cc)
 }
 
 /* ---- SETcc ---- */
-#define SET_FORMS(suffix, code, expr)                \
-	OP(set##suffix##_r)                          \
-	{                                            \
-		set_reg8(cpu, op->r0, (expr));       \
-		OP_NEXT;                             \
-	}                                            \
-	OP(set##suffix##_m)                          \
-	{                                            \
-		mem_st8(cpu, OP_RMW_LIN(8), (expr)); \
-		OP_NEXT;                             \
-	}
+#define SET_FORMS(suffix, code, expr)          \
+	OP(set##suffix##_r)                    \
+	{                                      \
+		set_reg8(cpu, op->r0, (expr)); \
+		OP_NEXT;                       \
+	}                                      \
+	OP_STORING(set##suffix##_m, 8, (expr))
 
 FLAGS_CONDITIONS(SET_FORMS)
 

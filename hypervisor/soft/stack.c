@@ -22,23 +22,31 @@ static void set_sized(struct cpu *cpu, unsigned r, unsigned size, uint64_t v)
 }
 
 /* ---- 64-bit mode, 64-bit operands ---- */
-OP(push64_r)
-{
-	uint64_t sp = cpu->gpr[R_RSP] - 8;
+#define PUSH64(name, value)                                        \
+	OP_COLD(name##_slow)                                       \
+	{                                                          \
+		uint64_t v = (value), sp = cpu->gpr[R_RSP] - 8;    \
+                                                                   \
+		mem_st64(cpu, sp, v);                              \
+		cpu->gpr[R_RSP] = sp;                              \
+		OP_NEXT;                                           \
+	}                                                          \
+	OP(name)                                                   \
+	{                                                          \
+		uint64_t v = (value), sp = cpu->gpr[R_RSP] - 8;    \
+		void *host;                                        \
+                                                                   \
+		if (unlikely(!host_at(cpu, sp, 8, true, &host))) { \
+			name##_slow(cpu, op);                      \
+			return;                                    \
+		}                                                  \
+		host_set64(host, v);                               \
+		cpu->gpr[R_RSP] = sp;                              \
+		OP_NEXT;                                           \
+	}
 
-	mem_st64(cpu, sp, cpu->gpr[op->r0]);
-	cpu->gpr[R_RSP] = sp;
-	OP_NEXT;
-}
-
-OP(push64_i)
-{
-	uint64_t sp = cpu->gpr[R_RSP] - 8;
-
-	mem_st64(cpu, sp, op->imm);
-	cpu->gpr[R_RSP] = sp;
-	OP_NEXT;
-}
+PUSH64(push64_r, cpu->gpr[op->r0])
+PUSH64(push64_i, op->imm)
 
 OP(push64_m)
 {
@@ -49,13 +57,27 @@ OP(push64_m)
 	OP_NEXT;
 }
 
-OP(pop64_r)
+OP_COLD(pop64_r_slow)
 {
 	uint64_t sp = cpu->gpr[R_RSP];
 	uint64_t v = mem_ld64(cpu, sp);
 
 	cpu->gpr[R_RSP] = sp + 8;
 	cpu->gpr[op->r0] = v;
+	OP_NEXT;
+}
+
+OP(pop64_r)
+{
+	uint64_t sp = cpu->gpr[R_RSP];
+	void *host;
+
+	if (unlikely(!host_at(cpu, sp, 8, false, &host))) {
+		pop64_r_slow(cpu, op);
+		return;
+	}
+	cpu->gpr[R_RSP] = sp + 8;
+	cpu->gpr[op->r0] = host_get64(host);
 	OP_NEXT;
 }
 
