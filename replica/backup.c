@@ -468,14 +468,14 @@ static int after_replay(struct replica *r, enum machine_end *end, struct err *er
 		if (!yields)
 			return err_set(err, EILSEQ, "%s", r->replay.error.text);
 		why = "it diverged";
+	} else if (r->replay.error.code) {
+		/* A record that cannot be read: nothing after it can be believed either. */
+		*err = r->replay.error;
+		return -err->code;
 	} else {
 		wait_for_stream_end(r);
 		if (atomic_load(&r->stopping) || r->peer_said_bye)
 			return orderly_end(r, end);
-		if (r->replay.error.code) {
-			*err = r->replay.error;
-			return -err->code;
-		}
 	}
 	if (!r->eligible)
 		return err_set(err, ECONNRESET, "the primary is gone (%s) before the pair was complete", why);

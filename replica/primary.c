@@ -29,6 +29,7 @@
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
 #define PAGES_A_FRAME		 256
+#define STUCK_NS		 (10 * NS_PER_S)
 #define JOIN_MAX_NS		 (30 * NS_PER_S)
 #define LEASE_MARGIN(timeout_ns) ((timeout_ns) / 8)
 
@@ -300,6 +301,17 @@ static uint64_t silence_allowed(struct replica *r)
 	return joining ? JOIN_MAX_NS : timeout_ns(r);
 }
 
+/* Its network side is alive, its vCPU is not. */
+static bool does_not_follow(struct replica *r)
+{
+	bool stuck;
+
+	pthread_mutex_lock(&r->lock);
+	stuck = r->state == REPLICA_PROTECTED && lag_ns(r) > STUCK_NS + r->cfg.max_lag_ms * NS_PER_MS;
+	pthread_mutex_unlock(&r->lock);
+	return stuck;
+}
+
 static void *primary_receiver(void *arg)
 {
 	struct session *s = arg;
@@ -320,6 +332,10 @@ static void *primary_receiver(void *arg)
 			break;
 		}
 		heard = replica_mono_ns();
+		if (does_not_follow(r)) {
+			backup_lost(s, "it answers, but does not replay");
+			break;
+		}
 		if (take_frame(s, &f, &err) < 0) {
 			backup_lost(s, err.text);
 			break;
@@ -511,6 +527,17 @@ static bool has_input(const struct sync_point *sp, enum input_kind kind)
 	return false;
 }
 
+/* Lock held. When there are too many, the newest one stands for what follows too: the lag is never shown too small. */
+static void add_stamp(struct replica *r, uint64_t seq, uint64_t now)
+{
+	if (r->stamp_n == STAMPS) {
+		r->stamps[(r->stamp_first + STAMPS - 1) % STAMPS].seq = seq;
+		return;
+	}
+	r->stamps[(r->stamp_first + r->stamp_n) % STAMPS] = (struct stamp){ .seq = seq, .ns = now };
+	r->stamp_n++;
+}
+
 static void push_batch(struct replica *r, struct session *s, uint64_t seq)
 {
 	struct parcel *p = parcel_new(WIRE_RECORDS, &r->batch);
@@ -520,10 +547,7 @@ static void push_batch(struct replica *r, struct session *s, uint64_t seq)
 		p->last = seq;
 	codec_restart(&r->codec);
 	pthread_mutex_lock(&r->lock);
-	if (r->stamp_n < STAMPS) {
-		r->stamps[(r->stamp_first + r->stamp_n) % STAMPS] = (struct stamp){ .seq = seq, .ns = now };
-		r->stamp_n++;
-	}
+	add_stamp(r, seq, now);
 	if (r->session == s)
 		session_push(s, p);
 	else
