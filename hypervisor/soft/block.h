@@ -30,8 +30,8 @@ struct block {
 	struct op op[];
 };
 
-/* 4096 entries: the block last entered at a linear address. */
-#define JUMP_BITS 12
+/* The block last entered at a linear address. */
+#define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
 
 struct jump_entry {

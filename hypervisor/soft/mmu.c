@@ -33,6 +33,9 @@
 #define PF_RSVD 8u
 #define PF_I	16u
 
+#define GROUP	      (TLB_SIZE / 32) /* entries that share a bit of tlb_used */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
 
 /* log2 of the bytes that a large page maps, by GPA_LARGE(). */
@@ -273,7 +276,7 @@ static bool is_canonical(uint64_t lin)
 
 static void note_used(struct cpu *cpu, unsigned tlb, unsigned slot)
 {
-	cpu->tlb_used[tlb] |= 1u << (slot / (TLB_SIZE / 32));
+	cpu->tlb_used[tlb] |= 1u << (slot / GROUP);
 }
 
 static void note_large(struct cpu *cpu, const struct walk *w)
@@ -360,46 +363,63 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin)
 /* ---- dropping ---- */
 typedef bool (*match_fn)(uint64_t lin_page, uint64_t gpa, uint64_t arg);
 
-/* Invalidates the entries that match (all when match is NULL), looking only where something was filled in. */
-static void drop_data(struct cpu *cpu, enum mmu_index idx, match_fn match, uint64_t arg)
+/* Invalidates the matching entries, looking only where something was filled in. Inlined for each match function. */
+static ALWAYS_INLINE void drop_data(struct cpu *cpu, unsigned idx, match_fn match, uint64_t arg)
 {
 	for (uint32_t used = cpu->tlb_used[idx]; used; used &= used - 1) {
-		struct tlb_entry *e = &cpu->tlbs[idx][(unsigned)__builtin_ctz(used) * (TLB_SIZE / 32)];
+		unsigned group = (unsigned)__builtin_ctz(used);
+		struct tlb_entry *e = &cpu->tlbs[idx][group * GROUP];
+		uint64_t left = 0;
 
-		for (unsigned i = 0; i < TLB_SIZE / 32; i++, e++) {
-			if (!(e->rd & TLB_INVALID) && (!match || match(e->rd & PAGE_MASK, e->gpa, arg)))
+		for (unsigned i = 0; i < GROUP; i++, e++) {
+			if (e->rd & TLB_INVALID)
+				continue;
+			if (match(e->rd & PAGE_MASK, e->gpa, arg))
 				e->rd = e->wr = TLB_INVALID;
+			else
+				left++;
 		}
+		if (!left)
+			cpu->tlb_used[idx] &= ~(1u << group);
 	}
-	if (!match)
-		cpu->tlb_used[idx] = 0;
 }
 
-static void drop_code(struct cpu *cpu, unsigned user, match_fn match, uint64_t arg)
+static ALWAYS_INLINE void drop_code(struct cpu *cpu, unsigned user, match_fn match, uint64_t arg)
 {
 	for (uint32_t used = cpu->tlb_used[MMU_COUNT + user]; used; used &= used - 1) {
-		struct itlb_entry *e = &cpu->itlb[user][(unsigned)__builtin_ctz(used) * (TLB_SIZE / 32)];
+		unsigned group = (unsigned)__builtin_ctz(used);
+		struct itlb_entry *e = &cpu->itlb[user][group * GROUP];
+		uint64_t left = 0;
 
-		for (unsigned i = 0; i < TLB_SIZE / 32; i++, e++) {
-			if (!(e->tag & TLB_INVALID) && (!match || match(e->tag, e->gpa, arg)))
+		for (unsigned i = 0; i < GROUP; i++, e++) {
+			if (e->tag & TLB_INVALID)
+				continue;
+			if (match(e->tag, e->gpa, arg))
 				e->tag = TLB_INVALID;
+			else
+				left++;
 		}
+		if (!left)
+			cpu->tlb_used[MMU_COUNT + user] &= ~(1u << group);
 	}
-	if (!match)
-		cpu->tlb_used[MMU_COUNT + user] = 0;
 }
 
-static void drop(struct cpu *cpu, match_fn match, uint64_t arg)
+static ALWAYS_INLINE void drop(struct cpu *cpu, match_fn match, uint64_t arg)
 {
 	for (unsigned idx = 0; idx < MMU_COUNT; idx++)
-		drop_data(cpu, (enum mmu_index)idx, match, arg);
+		drop_data(cpu, idx, match, arg);
 	drop_code(cpu, 0, match, arg);
 	drop_code(cpu, 1, match, arg);
 }
 
+static bool is_any(uint64_t lin, uint64_t gpa, uint64_t arg)
+{
+	return true;
+}
+
 void mmu_flush_all(struct cpu *cpu)
 {
-	drop(cpu, NULL, 0);
+	drop(cpu, is_any, 0);
 	cpu->large_lo = UINT64_MAX;
 	cpu->large_hi = 0;
 }
@@ -448,9 +468,9 @@ static void retag(struct cpu *cpu, retag_fn fn, uint64_t arg)
 {
 	for (unsigned idx = 0; idx < MMU_COUNT; idx++) {
 		for (uint32_t used = cpu->tlb_used[idx]; used; used &= used - 1) {
-			struct tlb_entry *e = &cpu->tlbs[idx][(unsigned)__builtin_ctz(used) * (TLB_SIZE / 32)];
+			struct tlb_entry *e = &cpu->tlbs[idx][(unsigned)__builtin_ctz(used) * GROUP];
 
-			for (unsigned i = 0; i < TLB_SIZE / 32; i++, e++) {
+			for (unsigned i = 0; i < GROUP; i++, e++) {
 				if (!(e->rd & TLB_INVALID))
 					fn(cpu, (enum mmu_index)idx, e, arg);
 			}
