@@ -264,7 +264,7 @@ static _Noreturn void raise_noncanonical(struct cpu *cpu, uint64_t lin)
 	if (op)
 		stack = op->flags & OPF_STACK;
 	/* Bit strings reach beyond the address of their operand, so it tells only where there are two accesses. */
-	if (mem && (!stack || lin - (cpu->ea_base[op->seg] + op_ea(cpu, op)) < 8))
+	if (mem && (!stack || lin - (cpu->ea_base[op->seg] + op_ea(cpu, op)) < 16)) /* POP moves RSP before: 8 more */
 		stack = op->seg == SEG_SS;
 	cpu_raise(cpu, stack ? VEC_SS : VEC_GP, 0);
 }

@@ -125,8 +125,12 @@ static void remainder_run(struct cpu *cpu, const struct op *op, bool nearest)
 		x87_take(f, op, flags, 0);
 		return;
 	}
-	if (!x87_is_zero(a) && !x87_is_inf(b)) {
-		r = divide(unpack(a), unpack(b), nearest);
+	if (!x87_is_zero(a)) {
+		struct operand whole = unpack(a);
+
+		r = (struct remainder){ .mant = whole.mant, .exp = whole.exp };
+		if (!x87_is_inf(b))
+			r = divide(whole, unpack(b), nearest);
 		flags |= pack(f, r, x87_sign(a) ^ r.negate, &out);
 	}
 	x87_take(f, op, flags | quotient_codes(&r), X87_CC);

@@ -239,6 +239,8 @@ static void init_state(struct gen *g)
 		s->rflags |= 0x400;
 	if (g->c->cls == CLS_ALIGN)
 		s->rflags |= 0x40000;
+	if (rng_chance(&g->r, 2))
+		s->rflags |= 0x100; /* a trap after the first instruction, or iteration */
 }
 
 /* ---- operands ---- */
