@@ -130,3 +130,10 @@ bool memory_zero(struct memory *m, uint64_t gpa, uint64_t len)
 		memset(p, 0, len);
 	return p != NULL;
 }
+
+bool memory_page_is_zero(const void *page)
+{
+	const uint8_t *p = page;
+
+	return !p[0] && !memcmp(p, p + 1, PAGE_SIZE - 1);
+}

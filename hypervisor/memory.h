@@ -70,4 +70,7 @@ bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len)
 bool memory_write(struct memory *m, uint64_t gpa, const void *data, uint64_t len);
 bool memory_zero(struct memory *m, uint64_t gpa, uint64_t len);
 
+/* A page of zeros need not be stored or sent. */
+bool memory_page_is_zero(const void *page);
+
 #endif

@@ -62,6 +62,16 @@ struct sync_point {
 	size_t n;
 };
 
+/* Does an input of this kind enter here? */
+static inline bool sync_point_has(const struct sync_point *sp, enum input_kind kind)
+{
+	for (size_t i = 0; i < sp->n; i++) {
+		if (sp->input[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
 /* Why the machine asks for a sync point. */
 enum sync_reason {
 	SYNC_UNTIL, /* ran as far as it was allowed */

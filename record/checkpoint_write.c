@@ -157,11 +157,6 @@ static int writer_state(struct writer *w, struct machine *m)
 	return ret;
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
-}
-
 /*
  * First page from `page` that may hold anything but zeros. Holes of the memfd are skipped unread: reading one through
  * the mapping would allocate it.
@@ -202,8 +197,8 @@ static int writer_pages(struct writer *w, const struct memory *mem, const uint8_
 		const uint8_t *page = mem->base + i * PAGE_SIZE;
 
 		if (changed && changed[i])
-			ret = writer_page(w, &b, i, page_is_zero(page) ? NULL : page);
-		else if (!changed && !page_is_zero(page))
+			ret = writer_page(w, &b, i, memory_page_is_zero(page) ? NULL : page);
+		else if (!changed && !memory_page_is_zero(page))
 			ret = writer_page(w, &b, i, page);
 		if (!changed && i % 512 == 511)
 			i = skip_holes(mem, i + 1) - 1;

@@ -163,11 +163,6 @@ static void recorder_page(void *ctx, uint64_t offset, const void *page, uint64_t
 	r->changed[offset / PAGE_SIZE] = 1;
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
-}
-
 /*
  * Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. The first checkpoint is full, so that a page
  * it leaves out is zero.
@@ -185,7 +180,7 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 		if (!r->changed[i])
 			continue;
 		r->changed[i] = 0;
-		zero = page_is_zero(page);
+		zero = memory_page_is_zero(page);
 		if (zero && !r->stats.checkpoints)
 			continue;
 		buf_put_varint(&b, i << 1 | zero);
@@ -270,19 +265,10 @@ static size_t recorder_inputs(void *ctx, struct machine *m, struct input *in, si
 	return 1;
 }
 
-static bool has_input(const struct sync_point *sp, enum input_kind kind)
-{
-	for (size_t i = 0; i < sp->n; i++) {
-		if (sp->input[i].kind == kind)
-			return true;
-	}
-	return false;
-}
-
 static bool recorder_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
 {
 	struct recorder *r = ctx;
-	bool has_digest = has_input(sp, INPUT_DIGEST);
+	bool has_digest = sync_point_has(sp, INPUT_DIGEST);
 	uint64_t now = machine_now(m);
 
 	if (!r->batch.len) {
@@ -295,7 +281,7 @@ static bool recorder_applied(void *ctx, struct machine *m, const struct sync_poi
 	codec_put(&r->codec, &r->batch, sp, digest, &r->digest_detail);
 	r->last_record = sp->seq;
 	r->stats.records++;
-	if (has_digest && has_input(sp, INPUT_FLUSH_TLB))
+	if (has_digest && sync_point_has(sp, INPUT_FLUSH_TLB))
 		recorder_checkpoint(r, sp);
 	else if (r->batch.len >= BATCH_BYTES || now - r->batch_ns >= BATCH_NS)
 		recorder_flush(r);

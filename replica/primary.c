@@ -438,11 +438,6 @@ static bool transfer_wait(struct session *s)
 	return !atomic_load(&s->over);
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
-}
-
 static void send_pages(struct session *s)
 {
 	const struct memory *mem = machine_memory(s->r->m);
@@ -453,7 +448,7 @@ static void send_pages(struct session *s)
 		const uint8_t *page = mem->base + i * PAGE_SIZE;
 		struct parcel *p;
 
-		if (!page_is_zero(page)) {
+		if (!memory_page_is_zero(page)) {
 			buf_put_varint(&b, i << 1);
 			buf_put(&b, page, PAGE_SIZE);
 			n++;
@@ -518,15 +513,6 @@ static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, siz
 	return n;
 }
 
-static bool has_input(const struct sync_point *sp, enum input_kind kind)
-{
-	for (size_t i = 0; i < sp->n; i++) {
-		if (sp->input[i].kind == kind)
-			return true;
-	}
-	return false;
-}
-
 /* Lock held. When there are too many, the newest one stands for what follows too: the lag is never shown too small. */
 static void add_stamp(struct replica *r, uint64_t seq, uint64_t now)
 {
@@ -571,11 +557,11 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 {
 	struct replica *r = ctx;
 	struct session *s = NULL, *joins = NULL;
-	bool has_digest = has_input(sp, INPUT_DIGEST);
+	bool has_digest = sync_point_has(sp, INPUT_DIGEST);
 
 	pthread_mutex_lock(&r->lock);
 	s = r->session;
-	if (r->pending && has_input(sp, INPUT_FLUSH_TLB)) {
+	if (r->pending && sync_point_has(sp, INPUT_FLUSH_TLB)) {
 		joins = r->pending;
 		r->pending = NULL;
 	}

@@ -9,8 +9,6 @@
 #include "tools/replica_opts.h"
 #include "tools/stop.h"
 
-static const struct option options[] = { MACHINE_OPTIONS, REPLICA_OPTIONS, { 0 } };
-
 static void print_help(void)
 {
 	puts("usage: twinstep backup --connect ADDR --key-file FILE --arbiter file:DIR [OPTION...]\n\n"
@@ -24,33 +22,14 @@ static void print_help(void)
 	puts("Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.");
 }
 
-static int parse(struct replica_run *r, int argc, char **argv)
+static int check(const struct replica_opts *o, struct err *err)
 {
-	struct err err = ERR_INIT;
-	int opt;
-
-	replica_opts_defaults(&r->o);
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		if (replica_opts_take(&r->o, opt, optarg, &err))
-			goto bad;
-	}
-	if (r->o.help)
-		return 0;
-	if (optind < argc)
-		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep backup --help` tells more", argv[optind]);
-	else if (!r->o.connect)
-		err_set(&err, EINVAL, "no address: use --connect ADDR");
-	else if (r->o.machine.kernel || r->o.machine.restore)
-		err_set(&err, EINVAL, "a backup takes its guest from the primary: leave out --kernel and --restore");
-	else
-		replica_opts_check(&r->o, &err);
-	if (!err.code)
-		return 0;
-bad:
-	log_error("%s", err.text);
-	return EXIT_USAGE;
+	if (!o->connect)
+		return err_set(err, EINVAL, "no address: use --connect ADDR");
+	if (o->machine.kernel || o->machine.restore)
+		return err_set(err, EINVAL,
+			       "a backup takes its guest from the primary: leave out --kernel and --restore");
+	return replica_opts_check(o, err);
 }
 
 /* The machine that the primary describes, on what this host has. */
@@ -71,7 +50,7 @@ static int run(int argc, char **argv)
 {
 	static struct replica_run r;
 	struct err err = ERR_INIT;
-	int status = parse(&r, argc, argv), ret;
+	int status = replica_opts_parse(&r.o, argc, argv, check), ret;
 
 	if (status || r.o.help) {
 		if (!status)

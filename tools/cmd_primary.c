@@ -9,8 +9,6 @@
 #include "tools/replica_opts.h"
 #include "tools/stop.h"
 
-static const struct option options[] = { MACHINE_OPTIONS, REPLICA_OPTIONS, { 0 } };
-
 static void print_help(void)
 {
 	puts("usage: twinstep primary --listen ADDR --key-file FILE --arbiter file:DIR --kernel FILE [OPTION...]\n\n"
@@ -22,33 +20,17 @@ static void print_help(void)
 	puts("Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.");
 }
 
-static int parse(struct replica_run *r, int argc, char **argv)
+static int check(const struct replica_opts *o, struct err *err)
 {
-	struct err err = ERR_INIT;
-	int opt;
+	int ret = replica_opts_check(o, err);
 
-	replica_opts_defaults(&r->o);
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		if (replica_opts_take(&r->o, opt, optarg, &err))
-			goto bad;
-	}
-	if (r->o.help)
-		return 0;
-	if (optind < argc)
-		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep primary --help` tells more", argv[optind]);
-	else if (!r->o.listen)
-		err_set(&err, EINVAL, "no address: use --listen ADDR");
-	else if (r->o.connect)
-		err_set(&err, EINVAL, "--connect is for `twinstep backup`");
-	else if (!replica_opts_check(&r->o, &err))
-		machine_opts_check(&r->o.machine, &err);
-	if (!err.code)
-		return 0;
-bad:
-	log_error("%s", err.text);
-	return EXIT_USAGE;
+	if (ret)
+		return ret;
+	if (!o->listen)
+		return err_set(err, EINVAL, "no address: use --listen ADDR");
+	if (o->connect)
+		return err_set(err, EINVAL, "--connect is for `twinstep backup`");
+	return machine_opts_check(&o->machine, err);
 }
 
 static int prepare(struct replica_run *r, struct err *err)
@@ -78,7 +60,7 @@ static int run(int argc, char **argv)
 {
 	static struct replica_run r;
 	struct err err = ERR_INIT;
-	int status = parse(&r, argc, argv), ret;
+	int status = replica_opts_parse(&r.o, argc, argv, check), ret;
 
 	if (status || r.o.help) {
 		if (!status)

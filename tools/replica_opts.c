@@ -101,6 +101,34 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 	return 0;
 }
 
+int replica_opts_parse(struct replica_opts *o, int argc, char **argv,
+		       int (*check)(const struct replica_opts *o, struct err *err))
+{
+	static const struct option options[] = { MACHINE_OPTIONS, REPLICA_OPTIONS, { 0 } };
+	struct err err = ERR_INIT;
+	int opt;
+
+	replica_opts_defaults(o);
+	while ((opt = options_next(argc, argv, options)) != -1) {
+		if (opt == '?')
+			return EXIT_USAGE;
+		if (replica_opts_take(o, opt, optarg, &err))
+			goto bad;
+	}
+	if (o->help)
+		return 0;
+	if (optind < argc)
+		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep %s --help` tells more", argv[optind],
+			argv[0]);
+	else
+		check(o, &err);
+	if (!err.code)
+		return 0;
+bad:
+	log_error("%s", err.text);
+	return EXIT_USAGE;
+}
+
 void replica_opts_help(FILE *f)
 {
 	fputs("Pair:\n"

@@ -55,6 +55,12 @@ void replica_opts_defaults(struct replica_opts *o);
 int replica_opts_take(struct replica_opts *o, int opt, const char *arg, struct err *err);
 /* What a replica of either role needs: key or --insecure, an arbiter. */
 int replica_opts_check(const struct replica_opts *o, struct err *err);
+/*
+ * Parses all of a subcommand's options and, unless help is wanted, has check() look at them. 0, or EXIT_USAGE after
+ * having said why.
+ */
+int replica_opts_parse(struct replica_opts *o, int argc, char **argv,
+		       int (*check)(const struct replica_opts *o, struct err *err));
 void replica_opts_help(FILE *f);
 
 /* One replica in this process. */
