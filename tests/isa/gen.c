@@ -920,6 +920,85 @@ static void append_branches(struct gen *g)
 	}
 }
 
+/* ---- code that changes itself ---- */
+#define IMM64_AT 2 /* in REX.W B8+r imm64 */
+
+/* Writes some of the 8 bytes at [rip + label]; `at` is where the displacement lies. */
+struct writer {
+	uint8_t bytes[11], len, at, size;
+};
+
+static const struct writer writers[] = {
+	{ { 0xc6, 0x05 }, 7, 2, 1 },		 /* mov byte, imm8 */
+	{ { 0xc7, 0x05 }, 10, 2, 4 },		 /* mov dword, imm32 */
+	{ { 0x48, 0xc7, 0x05 }, 11, 3, 8 },	 /* mov qword, imm32 */
+	{ { 0x66, 0x01, 0x05 }, 7, 3, 2 },	 /* add word, ax */
+	{ { 0x81, 0x05 }, 10, 2, 4 },		 /* add dword, imm32 */
+	{ { 0x80, 0x35 }, 7, 2, 1 },		 /* xor byte, imm8 */
+	{ { 0xf0, 0xff, 0x05 }, 7, 3, 4 },	 /* lock inc dword */
+	{ { 0x48, 0x87, 0x15 }, 7, 3, 8 },	 /* xchg qword, rdx */
+	{ { 0x0f, 0xb0, 0x0d }, 7, 3, 1 },	 /* cmpxchg byte, cl */
+	{ { 0x66, 0x0f, 0xd6, 0x1d }, 8, 4, 8 }, /* movq qword, xmm3 */
+	{ { 0x0f, 0x92, 0x05 }, 7, 3, 1 },	 /* setb byte */
+	{ { 0xdf, 0x3d }, 6, 2, 8 },		 /* fistp qword */
+	{ { 0xff, 0x0d }, 6, 2, 4 },		 /* dec dword */
+	{ { 0x48, 0x8d, 0x3d }, 7, 3, 8 },	 /* lea rdi; a string instruction follows */
+};
+
+/* A writer whose label is still to be set; returns its index. */
+static unsigned append_writer(struct gen *g)
+{
+	const struct writer *w = &writers[rng_below(&g->r, sizeof(writers) / sizeof(writers[0]))];
+	struct insn in = { .target = 0, .f3_at = -1, .len = w->len, .rip_at = (int8_t)w->at };
+	unsigned i;
+
+	define_flags(g, FL_ARITH_ALL);
+	memcpy(in.bytes, w->bytes, w->len);
+	for (unsigned k = w->at + 4u; k < w->len; k++)
+		in.bytes[k] = (uint8_t)rng_next(&g->r);
+	in.label_off = (int8_t)(IMM64_AT + rng_below(&g->r, 9u - w->size));
+	i = g->c->n;
+	append(g, &in);
+	if (w->bytes[1] == 0x8d) {
+		uint8_t count[5] = { 0xb9, (uint8_t)(1 + rng_below(&g->r, (uint32_t)(8 + IMM64_AT - in.label_off))) };
+
+		append_glued(g, "\xfc", 1); /* cld */
+		append_glued(g, count, 5);
+		append_bytes(g, "\xf3\xaa", 2); /* rep stosb */
+		g->c->insn[i].glued = true;
+		g->ptr &= (uint16_t) ~(1u << RDI);
+	}
+	return i;
+}
+
+/* A write, some other instructions, and the `mov r64, imm64` whose immediate was written; sometimes in a loop. */
+static void append_smc(struct gen *g)
+{
+	uint8_t mov[10] = { 0x49, (uint8_t)(0xb8 | (1 + rng_below(&g->r, 3))) }; /* r9, r10, r11 */
+	bool loop = rng_chance(&g->r, 30);
+	int top;
+	unsigned i;
+
+	if (g->c->n > CASE_INSNS - 20)
+		return;
+	if (loop)
+		append_bytes(g, "\x49\xc7\xc4\x04\x00\x00\x00", 7); /* mov r12, 4 */
+	if (loop)
+		g->c->insn[g->c->n - 1].glued = true;
+	top = (int)g->c->n;
+	i = append_writer(g);
+	g->cls = CLS_INT;
+	for (unsigned k = loop ? 0 : rng_below(&g->r, 3); k > 0; k--)
+		append_random(g);
+	g->c->insn[i].target = (int16_t)g->c->n;
+	memcpy(mov + 2, &(uint64_t){ rng_next(&g->r) }, 8);
+	append_bytes(g, mov, 10);
+	if (loop) {
+		append_bytes(g, "\x49\xff\xcc", 3); /* dec r12 */
+		append_branch(g, "\x75\x00", 2, 1, top);
+	}
+}
+
 /* ---- random bytes ---- */
 /* Bytes after which decoding belongs to extensions that the host may have. */
 static bool starts_extension(const uint8_t *b)
@@ -1048,6 +1127,8 @@ static enum isa_class pick_class(struct gen *g)
 		if (rng_chance(&g->r, 35))
 			return CLS_COMPAT;
 		return rng_chance(&g->r, 8) ? CLS_BYTES : any[rng_below(&g->r, sizeof(any))];
+	case CLS_SMC:
+		return rng_chance(&g->r, 60) ? CLS_SMC : CLS_INT;
 	case CLS_FOREIGN:
 		return rng_chance(&g->r, 60) ? CLS_FOREIGN : CLS_INT;
 	case CLS_BYTES:
@@ -1069,6 +1150,11 @@ static bool append_one(struct gen *g)
 	if (g->cls == CLS_BRANCH) {
 		renew_pointers(g);
 		append_branches(g);
+		return true;
+	}
+	if (g->cls == CLS_SMC) {
+		renew_pointers(g);
+		append_smc(g);
 		return true;
 	}
 	if (g->cls == CLS_FOREIGN) {

@@ -13,7 +13,7 @@
  *
  * Memory that a case sees (all else faults):
  *
- *   CODE   2 pages, read and execute
+ *   CODE   2 pages, read and execute (and write, for class smc)
  *   DATA   3 pages read and write, then 1 page read-only; below 4 GiB; unmapped on both sides
  *   FAR    1 page read and write, above 4 GiB
  *   SCRATCH 1 page read and write: images of FXSAVE, XSAVE, FNSTENV, FNSAVE; no pointer leads there
@@ -100,6 +100,7 @@ enum isa_class {
 	CLS_BYTES,
 	CLS_MIX,
 	CLS_COMPAT,  /* 32-bit code in compatibility mode */
+	CLS_SMC,     /* code that changes itself; the code pages are writable */
 	CLS_FOREIGN, /* instructions that the model must not have */
 	CLS_COUNT
 };
@@ -120,6 +121,7 @@ struct insn {
 	bool foreign;		 /* the model executes model[] and must raise #UD */
 	int8_t f3_at;		 /* where the model has F3 instead of a segment prefix; -1: nowhere */
 	uint8_t model[16];
+	int8_t label_off;    /* a RIP-relative label points so far into its instruction */
 	uint64_t rip_target; /* address for a RIP-relative operand without label */
 };
 

@@ -22,7 +22,7 @@ static bool fix_labels(struct tcase *c)
 		int64_t end = c->at[i] + in->len, to, v;
 
 		to = in->target >= 0 ? c->at[target_index(c, i)] : (int64_t)(in->rip_target - CODE_BASE);
-		v = to - end;
+		v = to + in->label_off - end;
 		if (in->rel_size == 1 && v != (int8_t)v)
 			return false;
 		if (in->rel_size)

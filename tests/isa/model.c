@@ -53,6 +53,7 @@ struct model {
 	struct engine *engine;
 	struct engine_bus bus;
 	uint64_t next_table;
+	bool writable; /* are the code pages? */
 	struct cpu_state start;
 };
 
@@ -199,10 +200,16 @@ static void load_state(struct model *m, const struct tcase *c, struct cpu_state 
 
 static void load_memory(struct model *m, const struct tcase *c)
 {
+	bool writable = c->cls == CLS_SMC;
 	uint8_t *code = m->mem.base + GPA_CODE;
 
 	memset(code, 0xcc, CODE_SIZE);
 	memcpy(code + c->code_off, c->model_code, c->code_len);
+	if (writable != m->writable) {
+		map_range(m, CODE_BASE, GPA_CODE, CODE_SIZE, PT_U | (writable ? PT_W : 0));
+		m->engine->ops->flush_tlb(m->engine);
+		m->writable = writable;
+	}
 	memcpy(m->mem.base + GPA_IMAGE, image_pristine(), IMAGE_SIZE);
 	m->engine->ops->memory_written(m->engine, GPA_CODE, CODE_SIZE);
 }

@@ -44,7 +44,7 @@ static struct {
 	uint8_t *code, *image;
 	const uint8_t *pristine;
 	size_t next, count;
-	bool running;
+	bool running, writable; /* are the code pages? */
 	size_t tick_case;
 	bool tick_seen;
 } child;
@@ -120,6 +120,11 @@ static void load_case(ucontext_t *uc, const struct tcase *c)
 	uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
 	uint64_t bv;
 
+	bool writable = c->cls == CLS_SMC;
+
+	if (writable != child.writable)
+		mprotect((void *)CODE_BASE, CODE_SIZE, PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0));
+	child.writable = writable;
 	memset(child.code, 0xcc, CODE_SIZE);
 	memcpy(child.code + c->code_off, c->code, c->code_len);
 	memcpy(child.image, child.pristine, IMAGE_SIZE);

@@ -25,6 +25,9 @@ static bool without(const struct tcase *c, unsigned i, struct tcase *out)
 {
 	if (c->insn[i].glued)
 		return false;
+	for (unsigned k = 0; k < c->n; k++) /* something else would be overwritten */
+		if (c->insn[k].label_off && c->insn[k].target == (int)i)
+			return false;
 	*out = *c;
 	for (unsigned k = i; k-- > 0 && out->insn[k].glued;)
 		out->insn[k].glued = false;
