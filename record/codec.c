@@ -198,6 +198,8 @@ int codec_get(struct codec *c, struct rd *in, struct codec_record *rec, struct e
 	if (ret < 0)
 		return ret;
 	n = has_inputs ? rd_varint(in) : 0;
+	if (in->bad)
+		return err_set(err, EINVAL, "record %llu ends before its inputs", (unsigned long long)c->seq + 1);
 	if (n > SYNC_INPUTS_MAX)
 		return err_set(err, EINVAL, "record %llu has %llu inputs, more than %d", (unsigned long long)c->seq + 1,
 			       (unsigned long long)n, SYNC_INPUTS_MAX);

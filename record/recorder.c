@@ -148,7 +148,7 @@ static void recorder_pace(void *ctx, struct machine *m)
 	const struct timespec ms = { .tv_nsec = 1000000 };
 	struct recorder *r = ctx;
 
-	while (queue_bytes(&r->queue) > IN_FLIGHT_MAX && !atomic_load(&r->failed)) {
+	while (queue_bytes(&r->queue) > r->cfg.in_flight_max && !atomic_load(&r->failed)) {
 		nanosleep(&ms, NULL);
 		r->stats.waited_ns += 1000000;
 	}
@@ -333,6 +333,8 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 	}
 	memset(r->changed, 1, machine_memory(m)->pages);
 	r->cfg = *config;
+	if (!r->cfg.in_flight_max)
+		r->cfg.in_flight_max = IN_FLIGHT_MAX;
 	r->m = m;
 	r->next_checkpoint = config->checkpoint_ns ? machine_now(m) + config->checkpoint_ns : 0;
 	r->queue.eventfd = -1;

@@ -18,6 +18,7 @@ struct recorder_config {
 	const struct log_header *header;
 	bool force;		/* overwrite */
 	uint64_t checkpoint_ns; /* a checkpoint every so much virtual time; 0: none */
+	size_t in_flight_max;	/* bytes not written yet from which on the guest waits; 0: 64 MiB */
 	/*
 	 * Appends the changes of disk i since the start, as a blob that disk_import of the replayer understands;
 	 * nothing for a disk that cannot change. NULL: no disks. 0 or -errno.

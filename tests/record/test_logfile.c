@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Log files that are whole, and all the ways in which one may not be.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "record/codec.h"
+#include "record/logstream.h"
+#include "tests/fuzz/log_forge.h"
+#include "tests/unit.h"
+
+#define FRAMES_MAX 64
+
+static char dir[64], path[128];
+static struct err err;
+static struct buf whole; /* a good log */
+static struct log_mark place[FRAMES_MAX];
+static uint64_t frame_hash[FRAMES_MAX];
+static size_t nframes; /* with the index */
+
+static void put_batch(struct log_writer *w, uint64_t *seq, unsigned records)
+{
+	struct codec c = { 0 };
+	struct buf b = BUF_INIT;
+
+	for (unsigned i = 0; i < records; i++) {
+		struct input in = { .kind = INPUT_CONSOLE,
+				    .data = (const uint8_t *)"typed typed typed",
+				    .len = *seq % 17 };
+		struct sync_point sp = {
+			.seq = ++*seq, .at = { .count = *seq * 1000, .rip = *seq }, .input = &in, .n = *seq % 2
+		};
+
+		codec_put(&c, &b, &sp, 0, NULL);
+	}
+	ck_assert_msg(log_writer_frame(w, LOG_RECORDS, *seq * 1000, b.data, b.len, &err) == 0, "%s", err.text);
+	buf_free(&b);
+}
+
+static void put_checkpoint(struct log_writer *w, uint64_t seq)
+{
+	struct buf b = BUF_INIT;
+
+	buf_put_varint(&b, seq);
+	buf_put_varint(&b, seq * 1000);
+	buf_put_varint(&b, seq * 1000);
+	log_writer_mark(w, seq, seq * 1000, seq * 1000);
+	ck_assert_int_eq(log_writer_frame(w, LOG_STATE, seq * 1000, b.data, b.len, &err), 0);
+	ck_assert_int_eq(log_writer_frame(w, LOG_PAGES, seq * 1000, "", 0, &err), 0);
+	buf_free(&b);
+}
+
+static void put_end(struct log_writer *w, uint64_t seq)
+{
+	struct buf b = BUF_INIT;
+
+	buf_put_u8(&b, MACHINE_ENDED);
+	buf_put_u8(&b, 0);
+	buf_put_varint(&b, seq);
+	buf_put_varint(&b, seq * 1000);
+	buf_put_u8(&b, 0);
+	buf_put_u64(&b, seq);
+	buf_put_varint(&b, 0);
+	buf_put_u64(&b, 4711);
+	ck_assert_int_eq(log_writer_frame(w, LOG_END, seq * 1000, b.data, b.len, &err), 0);
+	buf_free(&b);
+}
+
+static void slurp(void)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY);
+
+	ck_assert(fd >= 0 && fstat(fd, &st) == 0);
+	buf_clear(&whole);
+	ck_assert_int_eq(read(fd, buf_grow(&whole, (size_t)st.st_size), (size_t)st.st_size), st.st_size);
+	close(fd);
+}
+
+static void header_of(struct log_header *h)
+{
+	*h = (struct log_header){ .engine = "soft", .counter = "retired", .append = "quiet", .rate = CLOCK_RATE_ONE };
+	machine_config_defaults(&h->config);
+	h->config.memory = MEMORY_MIN;
+	h->kernel = (struct log_file_ref){ .path = "/boot/vmlinuz", .digest = 99 };
+}
+
+static struct log_reader *open_bytes(const void *data, size_t n, int *fd)
+{
+	struct log_reader *r;
+	char name[32];
+
+	err = (struct err)ERR_INIT;
+	log_forge_open(data, n, fd, name);
+	r = log_reader_open(name, &err);
+	ck_assert((r != NULL) != (err.code != 0));
+	return r;
+}
+
+static uint64_t hash_frame(const struct log_frame *f)
+{
+	return XXH3_64bits_withSeed(f->raw, f->raw_len, f->seq * 16 + f->kind);
+}
+
+/* Where the good log's frames are. */
+static void survey(void)
+{
+	struct log_frame f;
+	int fd, ret;
+	struct log_reader *r = open_bytes(whole.data, whole.len, &fd);
+
+	ck_assert_msg(r != NULL, "%s", err.text);
+	for (nframes = 0;; nframes++) {
+		log_reader_here(r, &place[nframes]);
+		ret = log_reader_next(r, &f, &err);
+		ck_assert_msg(ret >= 0, "%s", err.text);
+		if (!ret)
+			break;
+		frame_hash[nframes] = hash_frame(&f);
+	}
+	ck_assert_ptr_null(log_reader_cut(r));
+	log_reader_close(r);
+	close(fd);
+	nframes++; /* the index */
+}
+
+static void setup(void)
+{
+	struct log_header h;
+	struct log_writer *w;
+	uint64_t seq = 0;
+
+	strcpy(dir, "/tmp/twinstep-logfile-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/log", dir);
+	header_of(&h);
+	w = log_writer_open(path, &h, false, &err);
+	ck_assert_msg(w != NULL, "%s", err.text);
+	put_batch(w, &seq, 20);
+	put_checkpoint(w, seq);
+	put_batch(w, &seq, 30);
+	put_batch(w, &seq, 10);
+	put_checkpoint(w, seq);
+	put_batch(w, &seq, 5);
+	put_end(w, seq);
+	ck_assert_int_eq(log_writer_close(w, true, &err), 0);
+	slurp();
+	survey();
+}
+
+static void teardown(void)
+{
+	unlink(path);
+	ck_assert_int_eq(rmdir(dir), 0);
+	buf_free(&whole);
+}
+
+enum reading { READ_WHOLE, READ_CUT, READ_BAD };
+
+/* Reads a log to its end; every frame that comes out must be one of the good log's, in order. */
+static enum reading read_bytes(const void *data, size_t n, size_t *frames)
+{
+	enum reading result = READ_WHOLE;
+	struct log_frame f;
+	struct log_reader *r;
+	int fd, ret = 0;
+
+	*frames = 0;
+	r = open_bytes(data, n, &fd);
+	if (!r)
+		result = READ_BAD;
+	while (r && (ret = log_reader_next(r, &f, &err)) > 0) {
+		ck_assert_uint_lt(*frames, nframes - 1);
+		ck_assert_uint_eq(hash_frame(&f), frame_hash[*frames]);
+		++*frames;
+	}
+	if (ret < 0)
+		result = READ_BAD;
+	else if (r && log_reader_cut(r))
+		result = READ_CUT;
+	if (result == READ_BAD)
+		ck_assert(err.code == EBADMSG && err.text[0] && !strchr(err.text, '\n'));
+	log_reader_close(r);
+	close(fd);
+	return result;
+}
+
+START_TEST(a_whole_log_is_read)
+{
+	struct log_reader *r;
+	size_t frames;
+	int fd;
+
+	ck_assert_int_eq(read_bytes(whole.data, whole.len, &frames), READ_WHOLE);
+	ck_assert_uint_eq(frames, 9);
+	r = open_bytes(whole.data, whole.len, &fd);
+	ck_assert_str_eq(log_reader_header(r)->append, "quiet");
+	ck_assert_str_eq(log_reader_header(r)->kernel.path, "/boot/vmlinuz");
+	ck_assert_uint_eq(log_reader_header(r)->kernel.digest, 99);
+	ck_assert_ptr_null(log_reader_header(r)->initrd.path);
+	log_reader_close(r);
+	close(fd);
+}
+END_TEST
+
+START_TEST(records_come_out_of_frames)
+{
+	const struct codec_record *rec;
+	struct logstream s;
+	int fd;
+	uint64_t n = 0;
+	struct log_reader *r = open_bytes(whole.data, whole.len, &fd);
+
+	logstream_init(&s, r);
+	while (logstream_next(&s, &rec, &err) > 0) {
+		n++;
+		ck_assert_uint_eq(rec->sp.seq, n);
+		ck_assert_uint_eq(rec->sp.at.count, n * 1000);
+	}
+	ck_assert_msg(!err.code, "%s", err.text);
+	ck_assert_uint_eq(n, 65);
+	ck_assert(s.has_end && s.end.count == 65000 && s.end.digest == 4711);
+	log_reader_close(r);
+	close(fd);
+}
+END_TEST
+
+static size_t count_marks(const void *data, size_t n)
+{
+	const struct log_mark *m;
+	size_t marks = 0;
+	int fd;
+	struct log_reader *r = open_bytes(data, n, &fd);
+
+	ck_assert_msg(log_reader_marks(r, &m, &marks, &err) == 0, "%s", err.text);
+	for (size_t i = 0; i < marks; i++)
+		ck_assert_uint_eq(m[i].record, i ? 60 : 20);
+	log_reader_close(r);
+	close(fd);
+	return marks;
+}
+
+START_TEST(checkpoints_are_found)
+{
+	ck_assert_uint_eq(count_marks(whole.data, whole.len), 2);
+	/* Without an index by reading through; one whose pages may not be all there does not count. */
+	ck_assert_uint_eq(count_marks(whole.data, whole.len - 10), 2);
+	ck_assert_uint_eq(count_marks(whole.data, place[7].offset), 1);
+	ck_assert_uint_eq(count_marks(whole.data, place[6].offset), 1);
+	ck_assert_uint_eq(count_marks(whole.data, place[8].offset), 2);
+}
+END_TEST
+
+START_TEST(truncation_at_every_byte)
+{
+	for (size_t n = 0; n < whole.len; n++) {
+		size_t frames, want = 0;
+		enum reading got = read_bytes(whole.data, n, &frames);
+
+		while (want + 1 < nframes && place[want + 1].offset <= n)
+			want++;
+		if (n < place[0].offset) {
+			ck_assert_int_eq(got, READ_BAD);
+		} else {
+			ck_assert_msg(got == READ_CUT, "cut at %zu: %s", n, err.text);
+			ck_assert_uint_eq(frames, want);
+		}
+	}
+}
+END_TEST
+
+START_TEST(single_bits)
+{
+	uint64_t seed = 88172645463325252ull;
+
+	for (unsigned i = 0; i < 10000; i++) {
+		size_t bit, frames;
+
+		seed ^= seed << 13;
+		seed ^= seed >> 7;
+		seed ^= seed << 17;
+		bit = seed % (whole.len * 8);
+		whole.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		/* Inside the trailer's signature the log looks as if its last bytes were missing; still it says so. */
+		ck_assert_msg(read_bytes(whole.data, whole.len, &frames) != READ_WHOLE, "bit %zu", bit);
+		whole.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+END_TEST
+
+/* A log with the good one's header and its frames in the given order (numbers from 0, -1 ends). */
+static struct buf rearrange(const int *order)
+{
+	struct buf b = BUF_INIT;
+
+	buf_put(&b, whole.data, place[0].offset);
+	for (; *order >= 0; order++) {
+		size_t from = place[*order].offset;
+		size_t to = *order + 1 < (int)nframes ? place[*order + 1].offset : whole.len;
+
+		buf_put(&b, whole.data + from, to - from);
+	}
+	return b;
+}
+
+static void expect_damage(const int *order, size_t frames_before)
+{
+	struct buf b = rearrange(order);
+	size_t frames;
+
+	ck_assert_int_eq(read_bytes(b.data, b.len, &frames), READ_BAD);
+	ck_assert_uint_eq(frames, frames_before);
+	buf_free(&b);
+}
+
+START_TEST(frames_doubled_swapped_missing)
+{
+	expect_damage((const int[]){ 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1 }, 1);
+	expect_damage((const int[]){ 0, 1, 2, 4, 3, 5, 6, 7, 8, 9, -1 }, 3);
+	expect_damage((const int[]){ 0, 1, 2, 3, 5, 6, 7, 8, 9, -1 }, 4);
+	expect_damage((const int[]){ 1, 2, 3, 4, 5, 6, 7, 8, 9, -1 }, 0);
+	expect_damage((const int[]){ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, -1 }, 9);
+	expect_damage((const int[]){ 0, 1, 2, 3, 4, 5, 6, 7, 9, -1 }, 8);
+}
+END_TEST
+
+/* A frame with the right number and its own checksum right, but of another log. */
+START_TEST(a_frame_of_another_log)
+{
+	struct log_frame_header h;
+	size_t frames, at = place[3].offset, n = place[4].offset - at;
+	uint8_t *saved = malloc(n);
+
+	memcpy(saved, whole.data + at, n);
+	memcpy(&h, saved, sizeof(h));
+	h.chain ^= 1;
+	h.check = log_frame_check(&h, saved + sizeof(h));
+	memcpy(whole.data + at, &h, sizeof(h));
+	ck_assert_int_eq(read_bytes(whole.data, whole.len, &frames), READ_BAD);
+	ck_assert_uint_eq(frames, 3);
+	ck_assert_ptr_nonnull(strstr(err.text, "does not follow"));
+	free(saved);
+}
+END_TEST
+
+START_TEST(other_versions)
+{
+	size_t frames;
+
+	whole.data[8]++;
+	ck_assert_int_eq(read_bytes(whole.data, whole.len, &frames), READ_BAD);
+	ck_assert_ptr_nonnull(strstr(err.text, "format version"));
+	whole.data[8]--;
+	whole.data[0]++;
+	ck_assert_int_eq(read_bytes(whole.data, whole.len, &frames), READ_BAD);
+	ck_assert_ptr_nonnull(strstr(err.text, "not a Twinstep log"));
+}
+END_TEST
+
+/* Behind right checksums. */
+static void expect_refused(struct log_forge *f, const char *word)
+{
+	size_t frames;
+
+	ck_assert_int_eq(read_bytes(f->file.data, f->file.len, &frames), READ_BAD);
+	ck_assert_msg(strstr(err.text, word) != NULL, "%s", err.text);
+	buf_free(&f->file);
+}
+
+START_TEST(forged_frames)
+{
+	static const uint8_t zeros[100];
+	struct log_forge head = { 0 }, f;
+	struct log_header h;
+	struct buf body = BUF_INIT;
+
+	header_of(&h);
+	log_header_save(&h, &body);
+	for (unsigned i = 0; i < 5; i++) {
+		f = head;
+		log_forge_header(&f, LOG_VERSION, &body);
+		if (i == 0) {
+			log_forge_frame(&f, LOG_KIND_END_, 0, 100, zeros, 100);
+			expect_refused(&f, "header is damaged");
+		} else if (i == 1) {
+			log_forge_frame(&f, LOG_RECORDS, 0, 101, zeros, 100);
+			expect_refused(&f, "lengths");
+		} else if (i == 2) {
+			log_forge_frame(&f, LOG_RECORDS, LOG_FRAME_ZSTD, 1000, zeros, 100);
+			expect_refused(&f, "decompress");
+		} else if (i == 3) {
+			log_forge_frame(&f, LOG_INDEX, 0, 100, zeros, 100);
+			expect_refused(&f, "no end before it");
+		} else {
+			log_forge_frame(&f, LOG_RECORDS, LOG_FRAME_ZSTD, LOG_FRAME_MAX + 1, zeros, 100);
+			expect_refused(&f, "header is damaged");
+		}
+	}
+	buf_free(&body);
+}
+END_TEST
+
+START_TEST(an_existing_file_is_kept)
+{
+	struct log_header h;
+
+	header_of(&h);
+	ck_assert_ptr_null(log_writer_open(path, &h, false, &err));
+	ck_assert_int_eq(err.code, EEXIST);
+	ck_assert_ptr_nonnull(strstr(err.text, "--force"));
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_whole_log_is_read);
+	tcase_add_test(tc, records_come_out_of_frames);
+	tcase_add_test(tc, checkpoints_are_found);
+	tcase_add_test(tc, truncation_at_every_byte);
+	tcase_add_test(tc, single_bits);
+	tcase_add_test(tc, frames_doubled_swapped_missing);
+	tcase_add_test(tc, a_frame_of_another_log);
+	tcase_add_test(tc, other_versions);
+	tcase_add_test(tc, forged_frames);
+	tcase_add_test(tc, an_existing_file_is_kept);
+}
+
+UNIT_MAIN("logfile", add)
