@@ -53,7 +53,7 @@ END_TEST
 
 START_TEST(sync_points_inside_rep)
 {
-	const struct rig_options o = { .rounds = 20000, .digest_count = 5000, .poke = true };
+	const struct rig_options o = { .rounds = 6000, .digest_count = 5000, .poke = true };
 	struct rig_replay r;
 
 	rig_record(&o);
@@ -65,7 +65,7 @@ END_TEST
 /* Stopped from outside, in the middle of whatever it does: the end is a landmark like any other. */
 START_TEST(an_end_anywhere)
 {
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		const struct rig_options o = { .rounds = 1000000, .digest_count = 5000 };
 		struct recorder_stats s;
 		struct rig_replay r;
