@@ -44,16 +44,6 @@ uint32_t flags_arith(const struct cpu *cpu)
 	return f;
 }
 
-void flags_set_cf(struct cpu *cpu, bool cf)
-{
-	if (cpu->lazy.type == LAZY_NONE) {
-		cpu->rflags = (cpu->rflags & ~(uint64_t)FL_CF) | cf;
-		return;
-	}
-	cpu->lazy.b = (flags_lazy_aux(cpu) & ~FL_CF) | cf;
-	cpu->lazy.type = LAZY_AUX;
-}
-
 bool flags_cond(const struct cpu *cpu, unsigned cc)
 {
 #define FLAGS_CASE(suffix, code, expr) \

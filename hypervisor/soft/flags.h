@@ -53,8 +53,26 @@ static inline void flags_set_arith(struct cpu *cpu, uint32_t arith)
 	cpu->lazy.type = LAZY_NONE;
 }
 
-/* Changes CF alone. */
-void flags_set_cf(struct cpu *cpu, bool cf);
+/* Replaces those of CF, OF and AF that are in `mask` by `set`; the other flags stay. */
+static inline void flags_change(struct cpu *cpu, uint32_t mask, uint32_t set)
+{
+	struct lazy_flags *l = &cpu->lazy;
+
+	if (l->type == LAZY_NONE) {
+		cpu->rflags = (cpu->rflags & ~(uint64_t)mask) | set;
+		return;
+	}
+	if (l->type == LAZY_LOGIC)
+		l->b = set;
+	else
+		l->b = ((l->type == LAZY_AUX ? l->b : flags_lazy_aux(cpu)) & ~(uint64_t)mask) | set;
+	l->type = LAZY_AUX;
+}
+
+static inline void flags_set_cf(struct cpu *cpu, bool cf)
+{
+	flags_change(cpu, FL_CF, cf);
+}
 
 /* Condition code 0..15 of Jcc, SETcc, CMOVcc. */
 bool flags_cond(const struct cpu *cpu, unsigned cc);

@@ -9,17 +9,6 @@ static inline uint32_t cf_of(bool cf, bool of)
 	return (cf ? FL_CF : 0) | (of ? FL_OF : 0);
 }
 
-/* Rotates change CF and OF alone. */
-static void rotate_flags(struct cpu *cpu, uint32_t aux)
-{
-	if (cpu->lazy.type == LAZY_NONE) {
-		cpu->rflags = (cpu->rflags & ~(uint64_t)(FL_CF | FL_OF)) | aux;
-		return;
-	}
-	cpu->lazy.b = (flags_lazy_aux(cpu) & FL_AF) | aux;
-	cpu->lazy.type = LAZY_AUX;
-}
-
 /*
  * One function an operation and size: x shifted by c, which is not 0 and masked (for RCL and RCR modulo size + 1), with
  * CF and OF in *aux. All arithmetic on 64 bits: for sizes below, c may exceed the size.
@@ -96,7 +85,8 @@ INT_EACH_SIZE(SHIFT_CALCS)
 #define SHIFT_FLAGS_shl(bits) lazy_set_aux(cpu, (SINT(bits))r, aux)
 #define SHIFT_FLAGS_shr	      SHIFT_FLAGS_shl
 #define SHIFT_FLAGS_sar	      SHIFT_FLAGS_shl
-#define SHIFT_FLAGS_rol(bits) rotate_flags(cpu, aux)
+/* Rotates change CF and OF alone. */
+#define SHIFT_FLAGS_rol(bits) flags_change(cpu, FL_CF | FL_OF, aux)
 #define SHIFT_FLAGS_ror	      SHIFT_FLAGS_rol
 #define SHIFT_FLAGS_rcl	      SHIFT_FLAGS_rol
 #define SHIFT_FLAGS_rcr	      SHIFT_FLAGS_rol
