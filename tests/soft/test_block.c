@@ -110,9 +110,28 @@ START_TEST(rep_overwrites_itself)
 	ck_assert_uint_eq(cpu->rip, guest_cpu(&first)->rip);
 	ck_assert_uint_eq(cpu->gpr[R_RCX], guest_cpu(&first)->gpr[R_RCX]);
 	ck_assert_uint_eq(cpu->gpr[R_RDI], guest_cpu(&first)->gpr[R_RDI]);
-	/* One iteration hits the 64 bytes that hold the instruction, the next ones find it changed or go on. */
-	ck_assert_uint_gt(cpu->gpr[R_RCX], 0);
+	/* Four iterations; the fourth makes NOP of the prefix, and STOSB alone does not count down. */
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 60);
+	ck_assert_uint_eq(cpu->gpr[R_RDX], 1);
 	guest_fini(&first);
+	guest_fini(&g);
+}
+END_TEST
+
+/* The same where the prefix is the last byte of a page and the opcode the first of the next one. */
+GUEST_CODE(rep_cross, "	rep stosb\n"
+		      "	mov	$1, %edx\n"
+		      "2:	jmp	2b\n");
+
+START_TEST(rep_across_pages_overwrites_itself)
+{
+	START(0x4fff, rep_cross);
+	cpu->gpr[R_RDI] = 0x4ffe;
+	cpu->gpr[R_RCX] = 64;
+	cpu->gpr[R_RAX] = 0x90;
+	run_to(10);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 62);
+	ck_assert_uint_eq(cpu->gpr[R_RDX], 1);
 	guest_fini(&g);
 }
 END_TEST
@@ -182,6 +201,33 @@ START_TEST(one_page_at_two_addresses)
 		ck_assert_uint_eq(cpu->gpr[R_RBX], 0x1234);
 		run_to(3 * i + 3);
 	}
+	guest_fini(&g);
+}
+END_TEST
+
+/* A direct jump into the next page of addresses, at first the same physical page. */
+GUEST_CODE(over, "1:	jmp	over_start + 0x1100\n"
+		 "	.org	over_start + 0x100\n"
+		 "	mov	$5, %eax\n"
+		 "	jmp	over_start - 0x1000\n"
+		 "	.org	over_start + 0x1100\n");
+
+START_TEST(jump_target_is_remapped)
+{
+	START(0x10000, over);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, 0x75000 | 7);
+	guest_poke(&g, 0x75018, 0x10000 | 7);
+	guest_poke(&g, 0x75020, 0x10000 | 7);
+	guest_load(&g, 0x12000, over_start, over_end);
+	memory_write(&g.mem, 0x12101, (uint8_t[]){ 6 }, 1);
+	cpu->rip = 0x40003000;
+	run_to(300);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 5);
+	guest_poke(&g, 0x75020, 0x12000 | 7);
+	mmu_flush_page(cpu, 0x40004000);
+	run_to(303);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 6);
 	guest_fini(&g);
 }
 END_TEST
@@ -273,6 +319,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, instruction_crosses_pages);
 	tcase_add_test(tc, second_page_is_remapped);
 	tcase_add_test(tc, one_page_at_two_addresses);
+	tcase_add_test(tc, rep_across_pages_overwrites_itself);
+	tcase_add_test(tc, jump_target_is_remapped);
 	tcase_add_test(tc, write_from_outside);
 	tcase_add_test(tc, data_beside_code);
 	tcase_add_test(tc, overflow_is_invisible);

@@ -112,6 +112,29 @@ START_TEST(window_after_the_sti_shadow)
 }
 END_TEST
 
+GUEST_CODE(sti_rep, "	sti\n"
+		    "	rep stosb\n"
+		    "	nop\n"
+		    "	jmp	.\n");
+
+START_TEST(sti_shadow_lasts_as_long_as_rep)
+{
+	struct landmark inside = { .count = 1, .rip = CODE + 1, .rcx = 50, .in_rep = true };
+
+	START(sti_rep);
+	cpu->gpr[R_RCX] = 100;
+	cpu->gpr[R_RDI] = 0x200000;
+	g.e->ops->window(g.e, true);
+	ck_assert_int_eq(g.e->ops->run(g.e, &inside), ENGINE_EXIT_UNTIL);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 50);
+	ck_assert(!g.e->ops->can_interrupt(g.e));
+	ck_assert_int_eq(guest_run_to(&g, 10), ENGINE_EXIT_WINDOW);
+	ck_assert_uint_eq(g.e->ops->count(g.e), 2);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 0);
+	guest_fini(&g);
+}
+END_TEST
+
 GUEST_CODE(hlt, "	sti\n"
 		"	hlt\n"
 		"	inc	%rax\n"
@@ -437,6 +460,7 @@ static void add(TCase *tc)
 {
 	tcase_add_test(tc, faults_do_not_count);
 	tcase_add_test(tc, window_after_the_sti_shadow);
+	tcase_add_test(tc, sti_shadow_lasts_as_long_as_rep);
 	tcase_add_test(tc, halt_and_wake);
 	tcase_add_test(tc, pending_events_survive_a_move);
 	tcase_add_test(tc, single_steps);
