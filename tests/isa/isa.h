@@ -169,6 +169,7 @@ struct outcome {
 	uint64_t memory;  /* hash of the image, masked */
 	unsigned why;	  /* the engine's exit, when it did not end in a handler */
 	uint64_t retired; /* by the engine, up to and with the HLT of the handler */
+	uint64_t tables;  /* hash of the engine's page tables: accessed and dirty bits */
 };
 
 /* The case of a seed; `only` restricts it to one mnemonic (ZYDIS_MNEMONIC_INVALID: all). False: no such case. */

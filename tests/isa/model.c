@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "hypervisor/engine.h"
 #include "hypervisor/memory.h"
 #include "hypervisor/soft/cpu.h"
@@ -112,7 +114,7 @@ static void map_all(struct model *m)
 {
 	m->next_table = GPA_TABLES;
 	map_range(m, KERNEL_BASE, GPA_KERNEL, KERNEL_PAGES * PAGE, PT_W);
-	map_range(m, CODE_BASE, GPA_CODE, CODE_SIZE, PT_U);
+	map_range(m, CODE_BASE, GPA_CODE, CODE_SIZE, PT_U | (m->writable ? PT_W : 0));
 	map_range(m, DATA_BASE, GPA_IMAGE + IMAGE_DATA, DATA_RW_SIZE, PT_U | PT_W | PT_NX);
 	map_range(m, DATA_BASE + DATA_RW_SIZE, GPA_IMAGE + IMAGE_DATA + DATA_RW_SIZE, DATA_SIZE - DATA_RW_SIZE,
 		  PT_U | PT_NX);
@@ -200,16 +202,14 @@ static void load_state(struct model *m, const struct tcase *c, struct cpu_state 
 
 static void load_memory(struct model *m, const struct tcase *c)
 {
-	bool writable = c->cls == CLS_SMC;
 	uint8_t *code = m->mem.base + GPA_CODE;
 
 	memset(code, 0xcc, CODE_SIZE);
 	memcpy(code + c->code_off, c->model_code, c->code_len);
-	if (writable != m->writable) {
-		map_range(m, CODE_BASE, GPA_CODE, CODE_SIZE, PT_U | (writable ? PT_W : 0));
-		m->engine->ops->flush_tlb(m->engine);
-		m->writable = writable;
-	}
+	m->writable = c->cls == CLS_SMC;
+	memset(m->mem.base + GPA_PML4, 0, GPA_KERNEL - GPA_PML4);
+	map_all(m); /* with clear accessed and dirty bits */
+	m->engine->ops->flush_tlb(m->engine);
 	memcpy(m->mem.base + GPA_IMAGE, image_pristine(), IMAGE_SIZE);
 	m->engine->ops->memory_written(m->engine, GPA_CODE, CODE_SIZE);
 }
@@ -240,6 +240,7 @@ static void store_outcome(struct model *m, const struct tcase *c, struct outcome
 	memcpy(o->regs.fx, s.fxsave, sizeof(s.fxsave));
 	o->cr2 = s.cr2;
 	o->memory = image_hash(c, m->mem.base + GPA_IMAGE);
+	o->tables = XXH3_64bits(m->mem.base + GPA_PML4, GPA_KERNEL - GPA_PML4);
 	o->status = o->vector < 32 ? OUT_OK : OUT_BROKEN;
 }
 
