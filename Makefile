@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit check-unit setup guest demo soak-pair check san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit check-unit setup guest demo soak-pair soak-record check san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -117,6 +117,11 @@ soak-pair: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tests/pair/pair.sh soak.py --count $(SOAK)
 
+# Recordings of a minute each under load, replayed: every digest and the console equal.
+soak-record: setup
+	$(Q)$(MAKE) --no-print-directory all guest
+	$(Q)BUILD=$(BUILD) tests/soak/record.sh
+
 bench: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
@@ -146,6 +151,7 @@ help:
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
+	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
 	@echo "make format       clang-format over everything; make check-format"

@@ -43,7 +43,7 @@ static void print_help(void)
 	puts("Record:\n"
 	     "  -o, --output LOG        where the log goes; it must not exist\n"
 	     "  --force                 ... or is replaced\n"
-	     "  --epoch MS              a state digest every MS of guest time (250)\n"
+	     "  --epoch MS              a state digest every MS of guest time (500)\n"
 	     "  --checkpoint S          a checkpoint every S seconds of guest time; 0: none (60)");
 	guest_run_help(stdout);
 	puts("  --help                  this text\n"
@@ -83,7 +83,7 @@ static int parse(struct record *r, int argc, char **argv)
 	int opt;
 
 	machine_opts_defaults(&r->g.opts);
-	r->epoch_ms = 250;
+	r->epoch_ms = 500;
 	r->checkpoint_s = 60;
 	while ((opt = options_next_short(argc, argv, "o:", options)) != -1) {
 		if (opt == '?')
