@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The control socket among clients that behave badly: the machine goes on, and good ones are still answered.
+. "$(dirname "$0")/lib.sh"
+need_guest
+command -v socat >/dev/null || {
+	skip all "socat is not installed"
+	exit 0
+}
+start() {
+	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --console none --clock host --control "$work/sock" \
+		--append "$cmdline twinstep.run=\"while :; do :; done\"" 2>"$work/err" &
+	machine=$!
+	wait_for 30 test -S "$work/sock"
+}
+clients=()
+cleanup() { kill "$machine" "${clients[@]}" 2>/dev/null; }
+answers() { timeout 10 "$twinstep" status "$work/sock" >"$work/out" 2>&1; }
+# say TEXT: sends the bytes (as for printf) and prints what comes back.
+say() { printf "$1" | timeout 10 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
+
+start
+check status "no answer: $(cat "$work/out" 2>/dev/null)" answers
+check mode "the socket is open to others" [ "$(stat -c %a "$work/sock")" = 600 ]
+check not-json "no error for garbage" grep -q '"ok":false' <(say 'hello\n')
+check not-object "no error for a list" grep -q '"ok":false' <(say '[1,2]\n')
+check unknown "no error for an unknown command" grep -q 'no such command' <(say '{"command":"fly"}\n')
+check no-command "no error without a command" grep -q '"ok":false' <(say '{"command":7}\n')
+check types "no error for a wrong type" grep -q '"ok":false' <(say '{"command":"balloon","bytes":"all"}\n{"command":"balloon","bytes":-4096}\n')
+check relative "a relative path was taken" grep -q 'absolute' <(say '{"command":"snapshot","file":"x"}\n')
+check deep "no error for deep nesting" grep -q '"ok":false' <(say "$(printf '[%.0s' $(seq 4000))\\n")
+check two "two requests in one piece get two answers" [ "$(say '{"command":"status"}\n{"command":"status"}\n' | grep -c '"ok":true')" -eq 2 ]
+head -c 1000000 /dev/zero | tr '\0' x | timeout 10 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
+check long-line "no answer after a line without end" answers
+head -c 100000 /dev/urandom | timeout 10 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
+check noise "no answer after noise" answers
+# As many silent clients as there is room for: they are dropped after a while.
+for _ in $(seq 12); do
+	sleep 60 | socat - "UNIX-CONNECT:$work/sock" >/dev/null 2>&1 &
+	clients+=($!)
+done
+sleep 1
+check silent "silent clients keep others out" wait_for 20 answers
+check in-use "a second machine took the socket" eval "! timeout 20 '$twinstep' run --kernel '$vmlinuz' --console none --control '$work/sock' 2>'$work/err2' && grep -q 'in use' '$work/err2'"
+check still "the machine ended: $(cat "$work/err")" kill -0 "$machine"
+kill -KILL "$machine"
+wait "$machine" 2>/dev/null
+check left-behind "no socket left to test with" [ -S "$work/sock" ]
+start
+check replaced "a socket left behind is not replaced: $(cat "$work/err")" wait_for 10 answers
+"$twinstep" stop "$work/sock"
+wait "$machine"
+status=$?
+check stopped "status $status: $(cat "$work/err")" [ "$status" -eq 0 ]
+printf x >"$work/file"
+timeout 20 "$twinstep" run --kernel "$vmlinuz" --console none --control "$work/file" 2>"$work/err2"
+status=$?
+check not-a-socket "status $status: $(cat "$work/err2")" eval "[ $status -eq 2 ] && [ -s '$work/file' ]"
+exit $failed
