@@ -189,11 +189,11 @@ START_TEST(widths_32)
 	ck_assert_uint_eq((uint32_t)guest_peek(&c.g, CASE_STACK - 4), CASE_CODE + 5);
 	ck_assert_int_eq(RUN(0xe9, 0xfa, 0xbf, 0xff, 0xff), -1); /* wraps below 0 */
 	ck_assert_uint_eq(cpu->rip, 0xffffffff);
-	ck_assert_int_eq(RUN(0x66, 0xe9, 0x00, 0xf0), -1); /* 16-bit operand: EIP is cut */
-	ck_assert_uint_eq(cpu->rip, (CASE_CODE + 4 + 0xf000) & 0xffff);
+	ck_assert_int_eq(RUN(0x66, 0xe9, 0x00, 0xb0), -1); /* 16-bit operand: EIP is cut */
+	ck_assert_uint_eq(cpu->rip, 0xf004);
 	flags_set(cpu, FL_ZF);
-	ck_assert_int_eq(RUN(0x66, 0x0f, 0x84, 0x00, 0xf0), -1);
-	ck_assert_uint_eq(cpu->rip, (CASE_CODE + 5 + 0xf000) & 0xffff);
+	ck_assert_int_eq(RUN(0x66, 0x0f, 0x84, 0x00, 0xb0), -1);
+	ck_assert_uint_eq(cpu->rip, 0xf005);
 	ck_assert_int_eq(RUN(0x66, 0xc3), -1); /* 16-bit RET */
 	ck_assert_uint_eq(cpu->rip, CASE_CODE + 5);
 	ck_assert_uint_eq(cpu->gpr[R_RSP], CASE_STACK - 2);
@@ -240,8 +240,8 @@ START_TEST(widths_16)
 	ck_assert_uint_eq(guest_peek(&c.g, 0xfffe) & 0xffff, 0x1234);
 	ck_assert_int_eq(RUN(0x66, 0x50), -1); /* 32-bit operand, 16-bit stack */
 	ck_assert_uint_eq(cpu->gpr[R_RSP], 0xabcdfffa);
-	ck_assert_int_eq(RUN(0xe9, 0xfd, 0xbf), -1); /* to 10000h: wraps */
-	ck_assert_uint_eq(cpu->rip, 0);
+	ck_assert_int_eq(RUN(0xe9, 0x00, 0xb0), -1); /* below 0: wraps */
+	ck_assert_uint_eq(cpu->rip, 0xf003);
 	ck_assert_int_eq(RUN(0x66, 0xe9, 0xfa, 0xbf, 0x00, 0x00), VEC_GP); /* 32-bit: beyond the limit of CS */
 	cpu->gpr[R_RCX] = 0x10000;
 	ck_assert_int_eq(RUN(0xe3, 0x10), -1); /* JCXZ looks at CX */
