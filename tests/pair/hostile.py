@@ -99,6 +99,19 @@ class Hostile:
             raise Failure("memory grew by %d KiB" % grown)
         return "memory grew by %d KiB" % max(grown, 0)
 
+    def other_configuration(self):
+        """A backup with the key but with another machine: it is told so, the guest goes on."""
+        n = len(self.live.events())
+        self.backup.kill()
+        self.live.wait_event("unprotected", 10, n)
+        n = len(self.live.events())
+        said = self.intruder("--key-file", self.rig.key, "--net", "none:")
+        if "1 NICs" not in said:
+            raise Failure("the intruder said: " + said)
+        self.live.wait_event("refused", 10, n)
+        self.backup = self.rig.start_backup("b", self.live)
+        return said
+
     def undisturbed(self):
         count = self.client.count
         time.sleep(1.5)
@@ -107,7 +120,7 @@ class Hostile:
         if self.client.count <= count:
             raise Failure("the client got no reply")
         s = self.live.status()
-        if s["state"] != "protected" or s["generation"] != 1:
+        if s["state"] != "protected" or s["generation"] > 2:
             raise Failure("the pair is %s in generation %d" % (s["state"], s["generation"]))
 
 
@@ -117,7 +130,8 @@ def main():
     failed = 0
     try:
         h = Hostile(rig)
-        for name in ("wrong_key", "no_key", "second_backup", "garbage", "half_open", "slow", "flood"):
+        for name in ("wrong_key", "no_key", "second_backup", "garbage", "half_open", "slow", "flood",
+                     "other_configuration"):
             try:
                 text = getattr(h, name)()
                 h.undisturbed()
