@@ -161,7 +161,10 @@ static bool until_reached(const struct cpu *cpu, const struct landmark *until)
 		return cpu->at_landmark && cpu->exits >= until->count;
 	if (cpu->count != until->count)
 		return cpu->count > until->count;
-	return !until->in_rep || (cpu->rip == until->rip && cpu->gpr[R_RCX] == until->rcx);
+	if (until->in_rep)
+		return cpu->rip == until->rip && cpu->gpr[R_RCX] == until->rcx;
+	/* Asked to stop where no landmark can: one instruction later there is one. */
+	return is_fresh(cpu) || cpu->in_rep || cpu->halted;
 }
 
 /* Can a landmark name this boundary? */
