@@ -21,6 +21,7 @@
 #define FRAMES_PER_SYNC 64
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
+#define RATE_EXITS	(1000u << CLOCK_RATE_SHIFT) /* ns for one count of an engine that counts exits */
 #define CONSOLE_BUFFER	4096
 #define SOURCES		(MACHINE_NICS + MACHINE_CONSOLES)
 
@@ -53,6 +54,7 @@ struct live {
 	uint64_t busy_mono; /* monotonic ns and count where the present busy stretch began */
 	uint64_t busy_count;
 	uint32_t rate;
+	uint32_t base_rate;   /* of virtual time that does not follow the host */
 	uint64_t next_epoch;  /* virtual ns */
 	uint64_t next_digest; /* count */
 
@@ -386,10 +388,12 @@ static void live_learn_rate(struct live *l, uint64_t count)
 	if (n < 20000)
 		return;
 	r = (uint64_t)(((unsigned __int128)(now - l->busy_mono) << CLOCK_RATE_SHIFT) / n);
-	if (r < CLOCK_RATE_ONE / 16)
-		r = CLOCK_RATE_ONE / 16;
-	if (r > CLOCK_RATE_ONE * 64ull)
-		r = CLOCK_RATE_ONE * 64ull;
+	if (r < l->base_rate / 16)
+		r = l->base_rate / 16;
+	if (r > l->base_rate * 64ull)
+		r = l->base_rate * 64ull;
+	if (r > CLOCK_RATE_MAX)
+		r = CLOCK_RATE_MAX;
 	l->rate = (uint32_t)((l->rate * 3ull + r) / 4);
 	l->busy_mono = now;
 	l->busy_count = count;
@@ -485,7 +489,7 @@ static void live_anchor(struct live *l, enum sync_reason why, uint64_t count)
 	if (l->cfg.clock == LIVE_CLOCK_HOST)
 		live_anchor_host(l, count);
 	else if (why == SYNC_IDLE && deadline != CLOCK_NEVER && deadline > machine_now(l->m))
-		live_set_anchor(l, deadline, CLOCK_RATE_ONE);
+		live_set_anchor(l, deadline, l->base_rate);
 }
 
 static void live_add_digest(struct live *l, uint64_t now, uint64_t count)
@@ -525,7 +529,7 @@ static void live_begin(struct live *l, uint64_t count)
 		in->len = sizeof(l->cfg.seed);
 	}
 	if (!l->cfg.resumed)
-		live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : CLOCK_RATE_ONE);
+		live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : l->base_rate);
 	if (l->cfg.epoch_ns)
 		l->next_epoch = now - now % l->cfg.epoch_ns + l->cfg.epoch_ns;
 	if (l->cfg.digest_count)
@@ -634,6 +638,17 @@ static int live_start_poller(struct live *l, struct err *err)
 	return 0;
 }
 
+/* What a count is worth at first: an instruction, or the stretch between two exits. */
+static void live_choose_rate(struct live *l)
+{
+	struct engine *e = machine_engine(l->m);
+	struct engine_caps caps;
+
+	e->ops->caps(e, &caps);
+	l->base_rate = strcmp(caps.counter, "exits") == 0 ? RATE_EXITS : CLOCK_RATE_ONE;
+	l->rate = l->base_rate == CLOCK_RATE_ONE ? 4 * CLOCK_RATE_ONE : l->base_rate;
+}
+
 struct live *live_create(const struct live_config *config, struct machine *m, struct err *err)
 {
 	struct live *l = calloc(1, sizeof(*l));
@@ -645,7 +660,7 @@ struct live *live_create(const struct live_config *config, struct machine *m, st
 	l->cfg = *config;
 	l->m = m;
 	l->seq = config->next_seq ? config->next_seq : 1;
-	l->rate = 4 * CLOCK_RATE_ONE;
+	live_choose_rate(l);
 	l->epfd = l->wakefd = l->stopfd = -1;
 	for (size_t i = 0; i < SOURCES; i++)
 		l->src[i].fd = -1;

@@ -11,6 +11,9 @@
 #define PENDING_BS  0x4000u
 #define DR6_TRAPS   0x400fu
 
+#define SS_DPL	 0x60u
+#define LDT_TYPE 2u
+
 #define FX_RESERVED  5
 #define FX_MASK	     28
 #define FX_ST	     32
@@ -30,6 +33,20 @@ static void segs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
 	r->idtr = (struct twvmx_table){ s->idtr.base, s->idtr.limit };
 }
 
+/*
+ * The processor leaves parts of an unusable segment undefined; this is what the software CPU has there. FS and GS keep
+ * their base, which 64-bit code sets apart from the selector; SS keeps the DPL, which is the CPL.
+ */
+static void seg_normalise(struct seg_state *s, unsigned i)
+{
+	if (!(s->attr & SEG_UNUSABLE))
+		return;
+	s->attr = SEG_UNUSABLE | (i == SEG_SS ? s->attr & SS_DPL : 0) | (i == SEG_LDTR ? LDT_TYPE : 0);
+	s->limit = 0;
+	if (i != SEG_FS && i != SEG_GS)
+		s->base = 0;
+}
+
 static void segs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
 {
 	for (unsigned i = 0; i < SEG_COUNT; i++)
@@ -37,6 +54,8 @@ static void segs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
 						.limit = r->seg[i].limit,
 						.attr = r->seg[i].attr,
 						.selector = (uint16_t)r->seg[i].selector };
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		seg_normalise(&s->seg[i], i);
 	s->gdtr = (struct table_state){ r->gdtr.base, (uint16_t)r->gdtr.limit };
 	s->idtr = (struct table_state){ r->idtr.base, (uint16_t)r->idtr.limit };
 }

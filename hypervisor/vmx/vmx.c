@@ -333,10 +333,11 @@ static bool handle_exit(struct vmx *v)
 	case TWVMX_EXIT_ENTRY:
 		return exit_entry_failed(v);
 	default:
-		/* The exit came instead of the instruction: a trap that waits for its end belongs to the software CPU.
-		 */
-		v->st.debug_pending = false;
-		v->st.debug_dr6 = 0;
+		/* The exit came before the instruction retired, so its single-step trap is not due. */
+		if (!v->st.movss_shadow) {
+			v->st.debug_pending = false;
+			v->st.debug_dr6 = 0;
+		}
 		return soft_step(v);
 	}
 }

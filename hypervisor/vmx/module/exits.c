@@ -15,6 +15,7 @@
 #define QUAL_NMI_UNBLOCK (1u << 12)
 #define QUAL_WRITE	 2u
 #define BLOCKED_BY_NMI	 8u
+#define BLOCKED_BY_SS	 2u
 #define DR6_BS		 (1u << 14)
 
 enum next { NEXT_ENTER, NEXT_SECTION, NEXT_LEAVE };
@@ -105,6 +106,16 @@ static enum next leave_with(struct vm *vm, u32 reason)
 	return NEXT_LEAVE;
 }
 
+/*
+ * An exit in the middle of an instruction may leave a pending single-step trap although the instruction has not retired
+ * and is going to be executed again. Under a MOV SS shadow the trap is one of the instruction before.
+ */
+static void drop_early_trap(void)
+{
+	if (!(vmread(GUEST_INTERRUPTIBILITY_INFO) & BLOCKED_BY_SS))
+		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, vmread(GUEST_PENDING_DBG_EXCEPTIONS) & ~(u64)DR6_BS);
+}
+
 static enum next ept_violation(struct vm *vm)
 {
 	u64 qualification = vmread(EXIT_QUALIFICATION);
@@ -113,6 +124,7 @@ static enum next ept_violation(struct vm *vm)
 	if (!(qualification & QUAL_WRITE) || !ept_make_writable(vm, vmread(GUEST_PHYSICAL_ADDRESS)))
 		return leave_with(vm, EXIT_REASON_EPT_VIOLATION);
 	vm->run->dirty_exits++;
+	drop_early_trap();
 	reinject(vm);
 	if (vm->needs_invept)
 		vmx_flush(vm);
@@ -127,11 +139,7 @@ static u32 end_step(struct vm *vm, u32 reason)
 	if (vmx_config.has & TWVMX_MTF)
 		return reason == EXIT_REASON_MONITOR_TRAP_FLAG ? TWVMX_EXIT_STEP : reason;
 	vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) & ~(u64)X86_EFLAGS_TF);
-	/*
-	 * An exit in the middle of an instruction (port, CPUID, EPT violation, ...) may leave a pending single-step
-	 * trap although the instruction has not retired.
-	 */
-	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	drop_early_trap();
 	if (reason == EXIT_REASON_EXCEPTION_NMI && (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_DB &&
 	    vmread(EXIT_QUALIFICATION) & DR6_BS)
 		return TWVMX_EXIT_STEP;
