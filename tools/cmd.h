@@ -21,6 +21,7 @@ struct command {
 	int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name; returns the exit status */
 };
 
+extern const struct command cmd_qualify;
 extern const struct command cmd_run;
 extern const struct command cmd_record;
 extern const struct command cmd_replay;

@@ -22,6 +22,7 @@ static const struct command *const commands[] = {
 	&cmd_snapshot,
 	&cmd_balloon,
 	/* the end */
+	&cmd_qualify,
 	NULL,
 };
 

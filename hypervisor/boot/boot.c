@@ -70,7 +70,7 @@ void boot_firmware_state(struct cpu_state *s)
 {
 	/* VM entry wants a busy TSS in TR and takes an unusable LDTR (SDM vol. 3, 27.3.1.2). */
 	s->seg[SEG_TR] = (struct seg_state){ .limit = 0x67, .attr = SEG_P | 0xb };
-	s->seg[SEG_LDTR] = (struct seg_state){ .attr = SEG_UNUSABLE | 0x2 };
+	s->seg[SEG_LDTR] = (struct seg_state){ .attr = SEG_UNUSABLE };
 	/* MTRRs on, fixed ranges off, default type write-back: with the reset value Linux would give up its PAT. */
 	s->mtrr_def_type = 0x806;
 }

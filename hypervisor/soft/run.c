@@ -122,7 +122,7 @@ static void deliver_restored(struct cpu *cpu)
 	};
 	struct event_state e = cpu->event;
 
-	cpu->event.valid = false;
+	cpu->event = (struct event_state){ 0 };
 	deliver(cpu, type[e.type & 7], e.vector, e.has_error, e.error);
 }
 

@@ -11,8 +11,7 @@
 #define PENDING_BS  0x4000u
 #define DR6_TRAPS   0x400fu
 
-#define SS_DPL	 0x60u
-#define LDT_TYPE 2u
+#define SS_DPL 0x60u
 
 #define FX_RESERVED  5
 #define FX_MASK	     28
@@ -41,7 +40,7 @@ static void seg_normalise(struct seg_state *s, unsigned i)
 {
 	if (!(s->attr & SEG_UNUSABLE))
 		return;
-	s->attr = SEG_UNUSABLE | (i == SEG_SS ? s->attr & SS_DPL : 0) | (i == SEG_LDTR ? LDT_TYPE : 0);
+	s->attr = SEG_UNUSABLE | (i == SEG_SS ? s->attr & SS_DPL : 0);
 	s->limit = 0;
 	if (i != SEG_FS && i != SEG_GS)
 		s->base = 0;

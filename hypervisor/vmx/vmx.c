@@ -174,7 +174,7 @@ static void choose_event(struct vmx *v)
 
 	if (s->event.valid) {
 		e = s->event;
-		s->event.valid = false;
+		s->event = (struct event_state){ 0 };
 	} else if (s->debug_pending && !s->movss_shadow) {
 		s->dr[6] |= s->debug_dr6;
 		s->debug_pending = false;

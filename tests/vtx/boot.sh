@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Boots the VT-x test image in Bochs with a script inside and prints what the script printed.
 # usage: tests/vtx/boot.sh OUT SCRIPT [FILE...]     FILEs go to /guest inside
+#   VTX_TTY   terminal for the serial line
 #   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_TIMEOUT   seconds (170)
 set -euo pipefail
 here=$(dirname "$0")
@@ -32,6 +33,8 @@ END
 xorriso -as mkisofs -quiet -o "$work/boot.iso" -b isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 4 \
 	-boot-info-table "$work/iso" 2>/dev/null
 sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512}," "$here/bochsrc.in" >"$work/bochsrc"
+# With VTX_TTY the serial line is that terminal.
+[ -z "${VTX_TTY:-}" ] || sed -i "s,^com1:.*,com1: enabled=1\, mode=term\, dev=$VTX_TTY," "$work/bochsrc"
 echo c >"$work/rc.dbg"
 # Bochs ends with status 1 also after a clean power-off: what it printed decides.
 timeout -k 5 "${VTX_TIMEOUT:-170}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1 || true

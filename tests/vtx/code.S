@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guest code for the programs that run inside Bochs; all of it starts in 16-bit real mode at 0x8000. */
+	.section .rodata
+	.code16
+	.macro code name
+	.globl \name, \name\()_end
+\name:
+	.endm
+	.macro code_end name
+\name\()_end:
+	.endm
+#define AT(label, start) (0x8000 + (label) - (start))
+
+/* A bit of everything that a single step can stumble over. Ends with HLT. */
+code stepped
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	%ax, %ss			/* holds the next trap off */
+	movw	$0x7000, %sp
+	movw	$AT(ud_handler, stepped), 6*4	/* #UD */
+	movw	%ax, 6*4+2
+	movw	$AT(int_handler, stepped), 0x40*4
+	movw	%ax, 0x40*4+2
+	movw	$20, %cx
+1:	addw	%cx, %bx
+	loop	1b
+	cpuid					/* exits like faults: a trap may wait behind them */
+	rdtsc
+	inb	$0x10, %al
+	outb	%al, $0x11
+	rdtsc
+	cpuid
+	pushf					/* sees the flags */
+	popw	%dx
+	pushw	%dx
+	popf
+	int	$0x40
+	ud2					/* faults, handler skips it */
+	movw	$0x6000, %di
+	movw	$30, %cx
+	rep stosb
+	movw	$0x6000, %si
+	movw	$0x6100, %di
+	movw	$15, %cx
+	rep movsw
+	pushw	%ss
+	popw	%ss
+	pushf
+	cli
+	sti
+	nop
+	cli
+	popf
+	movl	$0xc0000080, %ecx
+	rdmsr
+	wrmsr
+	movl	%cr0, %eax
+	orb	$2, %al
+	movl	%eax, %cr0
+	fninit
+	fld1
+	fldpi
+	faddp
+	fstpl	0x6200
+	rdrand	%eax
+	movw	$0xffff, %cx
+2:	decw	%cx
+	cmpw	$0xff00, %cx
+	jne	2b
+	hlt
+ud_handler:
+	movw	%sp, %bp
+	addw	$2, (%bp)
+	iret
+int_handler:
+	incw	%bx
+	iret
+code_end stepped
+
+/* Adds to registers and XMM0 for ever, with an OUT now and then: what two VMs that take turns must not mix up. */
+code counter
+	movl	%cr4, %eax
+	orl	$0x600, %eax
+	movl	%eax, %cr4
+	fninit
+	xorl	%eax, %eax
+	xorl	%esi, %esi
+	pxor	%xmm0, %xmm0
+	movl	0x500, %edi			/* this VM's own number */
+	movd	%edi, %xmm1
+	movd	%edi, %mm3
+	movl	%edi, %dr0
+1:	addl	%edi, %esi
+	paddd	%xmm1, %xmm0
+	addl	%edi, 0x600
+	incl	%eax
+	testb	$0x3f, %al
+	jne	1b
+	outb	%al, $0x80
+	jmp	1b
+code_end counter
+
+/* Executes everything that is forbidden: each #UD or #GP skips one instruction (its length is in %cl). */
+code hostile
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	$AT(skip, hostile), 6*4
+	movw	%ax, 6*4+2
+	movw	$AT(skip, hostile), 13*4
+	movw	%ax, 13*4+2
+	xorl	%ebx, %ebx			/* every MSR of the two ranges, and some beyond */
+1:	movl	%ebx, %ecx
+	xorl	%eax, %eax
+	movl	%eax, %edx
+	pushw	%bx
+	movb	$2, %bl
+	pushl	%ecx
+	wrmsr
+	popl	%ecx
+	rdmsr
+	popw	%bx
+	incl	%ebx
+	cmpl	$0x1000, %ebx
+	jb	2f
+	cmpl	$0xc0000000, %ebx
+	jae	2f
+	movl	$0xc0000000, %ebx
+2:	cmpl	$0xc0000110, %ebx
+	jb	1b
+	movb	$3, %bl
+	vmcall
+	.byte 0x0f, 0x01, 0xc2			/* VMLAUNCH */
+	.byte 0x0f, 0x01, 0xc3			/* VMRESUME */
+	.byte 0x0f, 0x01, 0xc4			/* VMXOFF */
+	.byte 0x0f, 0x01, 0xd4			/* VMFUNC */
+	movb	$5, %bl
+	.byte 0xf3, 0x0f, 0xc7, 0x36, 0x00, 0x60	/* VMXON: six bytes, with the prefix */
+	nop
+	nop
+	movb	$2, %bl
+	wbinvd
+	invd
+	movb	$3, %bl
+	monitor
+	mwait
+	xsetbv
+	movl	%cr0, %eax
+	movl	%eax, %cr8
+	movl	$0xffffffff, %eax
+	movl	%eax, %cr4			/* #GP */
+	movl	%eax, %dr7
+	xorl	%eax, %eax
+	movl	%eax, %dr7
+	movb	$1, %al				/* beyond RAM */
+	movw	$0xffff, %bx
+	movw	%bx, %ds
+	movb	%al, 0xfff0
+	xorw	%bx, %bx
+	movw	%bx, %ds
+	movb	$0xaa, %al
+	outb	%al, $0x99			/* survived */
+	movw	$0xdead, %sp
+	movw	$0, 0x600
+	lidtl	0x600				/* limit 0 and INT: triple fault */
+	int	$3
+skip:	pushw	%bp
+	movw	%sp, %bp
+	movb	$0, %bh
+	addw	%bx, 2(%bp)
+	popw	%bp
+	iret
+code_end hostile
+
+/* Spins without an exit. */
+code spinner
+1:	incl	%eax
+	jmp	1b
+code_end spinner
+
+/* A division fault whose handler faults the same way, for ever. */
+code looper
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	$AT(1f, looper), 0
+	movw	%ax, 2
+1:	movw	$0x7000, %sp
+	divb	%al
+	jmp	1b
+code_end looper
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a guest does stays in its own VM: hostile code, two VMs that take turns, guests that never come back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hypervisor/vmx/module/twinstep_vmx.h"
+#include "tests/vtx/rig.h"
+
+#define CODE(name) name, (size_t)(name##_end - name)
+#define TURNS	   60
+
+extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[], looper[], looper_end[];
+
+static unsigned vms(void)
+{
+	struct twvmx_info info = { 0 };
+	int fd = open(TWVMX_DEVICE, O_RDWR);
+
+	if (fd < 0 || ioctl(fd, TWVMX_IOC_INFO, &info) < 0)
+		return ~0u;
+	close(fd);
+	return info.vms;
+}
+
+static void test_hostile(void)
+{
+	struct rig vm, soft;
+	enum engine_exit_kind kv, ks;
+
+	rig_start(&vm, &vmx_engine_ops, CODE(hostile));
+	rig_start(&soft, &soft_exits_engine_ops, CODE(hostile));
+	kv = rig_run(&vm, UINT64_MAX);
+	ks = rig_run(&soft, UINT64_MAX);
+	rig_check(kv == ENGINE_EXIT_SHUTDOWN && ks == kv, "isolation.hostile", "ended with %d on vmx, %d on soft: %s",
+		  kv, ks, vm.e->ops->last_error(vm.e));
+	rig_check(vm.last == 0xaa, "isolation.hostile.all", "did not get to its end");
+	rig_check(vm.e->ops->count(vm.e) == soft.e->ops->count(soft.e), "isolation.hostile.count",
+		  "%llu exits, soft %llu", (unsigned long long)vm.e->ops->count(vm.e),
+		  (unsigned long long)soft.e->ops->count(soft.e));
+	rig_stop(&vm);
+	rig_stop(&soft);
+}
+
+static bool same_cpu(struct rig *a, struct rig *b)
+{
+	struct cpu_state sa, sb;
+
+	a->e->ops->get_state(a->e, &sa);
+	b->e->ops->get_state(b->e, &sb);
+	memset(sa.fxsave + 6, 0, 18);
+	memset(sb.fxsave + 6, 0, 18);
+	return sa.rip == sb.rip && !memcmp(sa.gpr, sb.gpr, sizeof(sa.gpr)) && !memcmp(sa.fxsave, sb.fxsave, 512) &&
+	       sa.dr[0] == sb.dr[0];
+}
+
+/* Two VMs take turns on this CPU, each beside a software CPU that does the same. */
+static void test_interleaved(void)
+{
+	struct rig vm[2], soft[2];
+	bool same = true;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		const uint32_t number = 0x1234567u * (i + 1);
+
+		rig_start(&vm[i], &vmx_engine_ops, CODE(counter));
+		rig_start(&soft[i], &soft_exits_engine_ops, CODE(counter));
+		memory_write(&vm[i].mem, 0x500, &number, 4);
+		memory_write(&soft[i].mem, 0x500, &number, 4);
+	}
+	for (unsigned turn = 1; turn <= TURNS && same; turn++) {
+		for (unsigned i = 0; i < 2; i++) {
+			rig_run(&vm[i], turn);
+			rig_run(&soft[i], turn);
+			same &= same_cpu(&vm[i], &soft[i]);
+		}
+	}
+	rig_check(same, "isolation.interleaved.registers", "a VM's registers changed behind its back");
+	for (unsigned i = 0; i < 2; i++) {
+		rig_check(!memcmp(vm[i].mem.base, soft[i].mem.base, RIG_MEMORY), "isolation.interleaved.memory",
+			  "VM %u: memory differs", i);
+		rig_stop(&vm[i]);
+		rig_stop(&soft[i]);
+	}
+}
+
+/* A process whose guest never exits is killed: nothing of its VM stays. */
+static void test_killed(const char *name, const char *code, size_t len)
+{
+	unsigned before = vms();
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		struct rig vm;
+
+		rig_start(&vm, &vmx_engine_ops, code, len);
+		rig_run(&vm, UINT64_MAX);
+		_exit(0);
+	}
+	usleep(50000);
+	rig_check(vms() == before + 1, name, "%u VMs while it ran, before %u", vms(), before);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	rig_check(WIFSIGNALED(status) && vms() == before, "isolation.killed", "status %#x, %u VMs after, %u before",
+		  status, vms(), before);
+}
+
+static void on_alarm(int sig)
+{
+}
+
+/* A kick cannot stop such a guest where a record could name it: a signal and a kick end the run with a reason. */
+static struct rig *kicked;
+
+static void kick_on_alarm(int sig)
+{
+	kicked->e->ops->kick(kicked->e);
+}
+
+static void test_spinning(void)
+{
+	struct itimerval tick = { { 0, 5000 }, { 0, 5000 } }, off = { 0 };
+	struct rig vm;
+	enum engine_exit_kind kind;
+
+	rig_start(&vm, &vmx_engine_ops, CODE(spinner));
+	kicked = &vm;
+	signal(SIGALRM, kick_on_alarm);
+	setitimer(ITIMER_REAL, &tick, NULL);
+	kind = rig_run(&vm, UINT64_MAX);
+	setitimer(ITIMER_REAL, &off, NULL);
+	signal(SIGALRM, on_alarm);
+	rig_check(kind == ENGINE_EXIT_ERROR, "isolation.spinning", "ended with %d", kind);
+	rig_stop(&vm);
+}
+
+int main(void)
+{
+	test_hostile();
+	test_interleaved();
+	test_killed("isolation.spinner", CODE(spinner));
+	test_killed("isolation.looper", CODE(looper));
+	test_spinning();
+	rig_check(vms() == 0, "isolation.nothing-left", "%u VMs are left", vms());
+	return rig_failures != 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the programs that run inside Bochs share: result lines, and a vCPU with little around it. */
+#ifndef TESTS_VTX_RIG_H
+#define TESTS_VTX_RIG_H
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypervisor/engine.h"
+#include "hypervisor/memory.h"
+
+#define RIG_MEMORY (1u << 20)
+#define RIG_CODE   0x8000u
+
+struct rig {
+	struct memory mem;
+	struct engine *e;
+	uint64_t ports, mmio; /* accesses */
+	uint32_t last;	      /* value last written to a port */
+};
+
+static int rig_failures;
+
+__attribute__((format(printf, 3, 4))) static inline void rig_check(bool good, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (good) {
+		printf("ok %s\n", name);
+		return;
+	}
+	rig_failures++;
+	printf("not ok %s: ", name);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+static uint32_t rig_port_read(void *ctx, uint16_t port, unsigned size)
+{
+	return (uint32_t)(port * 3u + ((struct rig *)ctx)->ports++);
+}
+
+static void rig_port_write(void *ctx, uint16_t port, unsigned size, uint32_t value)
+{
+	((struct rig *)ctx)->ports++;
+	((struct rig *)ctx)->last = value;
+}
+
+static uint64_t rig_mmio_read(void *ctx, uint64_t gpa, unsigned size)
+{
+	((struct rig *)ctx)->mmio++;
+	return gpa ^ 0x5a5a5a5a5a5a5a5aull;
+}
+
+static void rig_mmio_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
+{
+	((struct rig *)ctx)->mmio++;
+}
+
+/* Time and random numbers that depend on the count alone. */
+static uint64_t rig_time(void *ctx)
+{
+	struct rig *r = ctx;
+
+	return 1000 + r->e->ops->count(r->e) * 7;
+}
+
+static uint64_t rig_random(void *ctx)
+{
+	return rig_time(ctx) * 0x9e3779b97f4a7c15ull;
+}
+
+/* A vCPU in 16-bit real mode at RIG_CODE, all segments at 0, stack below the code. */
+static inline void rig_start(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
+{
+	const struct engine_bus bus = { r,	  rig_port_read, rig_port_write, rig_mmio_read, rig_mmio_write,
+					rig_time, rig_random };
+	struct err err = ERR_INIT;
+	struct cpu_state s;
+
+	memset(r, 0, sizeof(*r));
+	if (memory_init(&r->mem, RIG_MEMORY, &err) < 0 || !(r->e = ops->create(&r->mem, &bus, &err))) {
+		printf("not ok rig.%s: %s\n", ops->name, err.text);
+		exit(1);
+	}
+	r->mem.engine = r->e;
+	memory_write(&r->mem, RIG_CODE, code, len);
+	r->e->ops->get_state(r->e, &s);
+	for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
+		s.seg[i].base = 0;
+		s.seg[i].selector = 0;
+	}
+	s.rip = RIG_CODE;
+	s.gpr[R_RSP] = RIG_CODE;
+	if (r->e->ops->set_state(r->e, &s, &err) < 0) {
+		printf("not ok rig.%s: %s\n", ops->name, err.text);
+		exit(1);
+	}
+}
+
+static inline void rig_stop(struct rig *r)
+{
+	r->e->ops->destroy(r->e);
+	memory_fini(&r->mem);
+}
+
+static inline enum engine_exit_kind rig_run(struct rig *r, uint64_t count)
+{
+	const struct landmark until = { .count = count };
+
+	return r->e->ops->run(r->e, &until);
+}
+
+#endif
