@@ -11,7 +11,8 @@
 #define PENDING_BS  0x4000u
 #define DR6_TRAPS   0x400fu
 
-#define SS_DPL 0x60u
+#define EFER_LMA 0x400u
+#define SS_DPL	 0x60u
 
 #define FX_RESERVED  5
 #define FX_MASK	     28
@@ -34,15 +35,15 @@ static void segs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
 
 /*
  * The processor leaves parts of an unusable segment undefined; this is what the software CPU has there. FS and GS keep
- * their base, which 64-bit code sets apart from the selector; SS keeps the DPL, which is the CPL.
+ * their base in long mode, where it is set apart from the selector; SS keeps the DPL, which is the CPL.
  */
-static void seg_normalise(struct seg_state *s, unsigned i)
+static void seg_normalise(struct seg_state *s, unsigned i, bool long_mode)
 {
 	if (!(s->attr & SEG_UNUSABLE))
 		return;
 	s->attr = SEG_UNUSABLE | (i == SEG_SS ? s->attr & SS_DPL : 0);
 	s->limit = 0;
-	if (i != SEG_FS && i != SEG_GS)
+	if (!long_mode || (i != SEG_FS && i != SEG_GS))
 		s->base = 0;
 }
 
@@ -54,7 +55,7 @@ static void segs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
 						.attr = r->seg[i].attr,
 						.selector = (uint16_t)r->seg[i].selector };
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		seg_normalise(&s->seg[i], i);
+		seg_normalise(&s->seg[i], i, r->efer & EFER_LMA);
 	s->gdtr = (struct table_state){ r->gdtr.base, (uint16_t)r->gdtr.limit };
 	s->idtr = (struct table_state){ r->idtr.base, (uint16_t)r->idtr.limit };
 }

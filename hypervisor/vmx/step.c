@@ -40,12 +40,13 @@ static bool is_string(uint8_t c)
 	return (c >= 0x6c && c <= 0x6f) || (c >= 0xa4 && c <= 0xa7) || (c >= 0xaa && c <= 0xaf);
 }
 
-/* One-byte opcodes: POP SS, PUSHF, POPF, far CALL and JMP, MOV to SS, RETF, INT3, INT, INTO, IRET, INT1. */
+/* One-byte opcodes: POP SS, PUSHF, POPF, far CALL and JMP, MOV to SS, RETF, INT3, INT, INTO, IRET, INT1, STI. */
 static bool is_delicate(uint8_t c, uint8_t modrm)
 {
 	switch (c) {
 	case 0x17:
 	case 0x9a:
+	case 0xfb:
 	case 0x9c:
 	case 0x9d:
 	case 0xca ... 0xcf:

@@ -10,7 +10,7 @@ out=$(realpath "${1:?usage: $0 OUT SCRIPT [FILE...]}") script=$2
 shift 2
 image=$out/vtx
 work=$(mktemp -d "$image/run.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap '[ -n "${VTX_KEEP:-}" ] || rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 

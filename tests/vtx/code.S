@@ -133,10 +133,8 @@ code hostile
 	.byte 0x0f, 0x01, 0xc3			/* VMRESUME */
 	.byte 0x0f, 0x01, 0xc4			/* VMXOFF */
 	.byte 0x0f, 0x01, 0xd4			/* VMFUNC */
-	movb	$5, %bl
-	.byte 0xf3, 0x0f, 0xc7, 0x36, 0x00, 0x60	/* VMXON: six bytes, with the prefix */
-	nop
-	nop
+	movb	$6, %bl
+	.byte 0xf3, 0x0f, 0xc7, 0x36, 0x00, 0x60	/* VMXON */
 	movb	$2, %bl
 	wbinvd
 	invd
@@ -144,10 +142,9 @@ code hostile
 	monitor
 	mwait
 	xsetbv
-	movl	%cr0, %eax
-	movl	%eax, %cr8
 	movl	$0xffffffff, %eax
 	movl	%eax, %cr4			/* #GP */
+	movl	$0xffffdfff, %eax		/* every breakpoint, without GD */
 	movl	%eax, %dr7
 	xorl	%eax, %eax
 	movl	%eax, %dr7
@@ -161,8 +158,11 @@ code hostile
 	outb	%al, $0x99			/* survived */
 	movw	$0xdead, %sp
 	movw	$0, 0x600
-	lidtl	0x600				/* limit 0 and INT: triple fault */
-	int	$3
+	lidtl	0x600				/* limit 0 and #UD in protected mode: triple fault */
+	movl	%cr0, %eax
+	orb	$1, %al
+	movl	%eax, %cr0
+	ud2
 skip:	pushw	%bp
 	movw	%sp, %bp
 	movb	$0, %bh

@@ -82,6 +82,7 @@ static inline void rig_start(struct rig *r, const struct engine_ops *ops, const 
 	struct err err = ERR_INIT;
 	struct cpu_state s;
 
+	setlinebuf(stdout);
 	memset(r, 0, sizeof(*r));
 	if (memory_init(&r->mem, RIG_MEMORY, &err) < 0 || !(r->e = ops->create(&r->mem, &bus, &err))) {
 		printf("not ok rig.%s: %s\n", ops->name, err.text);
@@ -94,6 +95,7 @@ static inline void rig_start(struct rig *r, const struct engine_ops *ops, const 
 		s.seg[i].base = 0;
 		s.seg[i].selector = 0;
 	}
+	s.seg[SEG_CS].attr = s.seg[SEG_DS].attr; /* as after a far jump in real mode */
 	s.rip = RIG_CODE;
 	s.gpr[R_RSP] = RIG_CODE;
 	if (r->e->ops->set_state(r->e, &s, &err) < 0) {

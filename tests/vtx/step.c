@@ -23,6 +23,9 @@ static const char *difference(const struct cpu_state *a, const struct cpu_state 
 	cpu_state_save(a, &x);
 	cpu_state_save(b, &y);
 	same = x.len == y.len && !memcmp(x.data, y.data, x.len);
+	for (size_t i = 0; !same && i < x.len; i++)
+		if (x.data[i] != y.data[i])
+			printf("byte %zu: %02x %02x\n", i, x.data[i], y.data[i]);
 	buf_free(&x);
 	buf_free(&y);
 	return same ? NULL : "another register";

@@ -157,6 +157,8 @@ static enum next handle_exit(struct vm *vm, u32 reason)
 	}
 	if (reason == EXIT_REASON_EPT_VIOLATION)
 		next = ept_violation(vm);
+	else if (reason == EXIT_REASON_PREEMPTION_TIMER && !(vm->flags & TWVMX_RUN_NONE))
+		next = NEXT_ENTER;
 	else if (reason == EXIT_REASON_PREEMPTION_TIMER)
 		reason = TWVMX_EXIT_NONE;
 	if (next == NEXT_ENTER)

@@ -35,6 +35,7 @@
 struct vmx_config {
 	u32 pin, primary, secondary, exit, entry;
 	u32 revision;
+	u32 slice; /* preemption timer */
 	u32 has, missing; /* TWVMX_* */
 	bool invept_single, invvpid_single;
 	u32 pmu_width;

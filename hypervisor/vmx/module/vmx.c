@@ -11,8 +11,11 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <asm/tlbflush.h>
+#include <asm/tsc.h>
 
 #include "vcpu.h"
+
+#define SLICE_MS 10 /* the longest that a guest runs without an exit */
 
 struct vmx_config vmx_config;
 
@@ -39,7 +42,8 @@ static const struct control pin_controls[] = {
 	{ PIN_BASED_EXT_INTR_MASK, 0, true },	  /* the host's interrupts belong to the host */
 	{ PIN_BASED_NMI_EXITING, 0, true },	  /* likewise */
 	{ PIN_BASED_VIRTUAL_NMIS, TWVMX_VNMI, true }, /* the guest's NMI blocking is its own */
-	{ PIN_BASED_VMX_PREEMPTION_TIMER, TWVMX_TIMER, true }, /* stop right after an injected event */
+	/* Stop right after an injected event; and a bound on the time between two exits. */
+	{ PIN_BASED_VMX_PREEMPTION_TIMER, TWVMX_TIMER, true },
 	{},
 };
 
@@ -172,7 +176,7 @@ static bool probe_controls(void)
 	}
 	/* Switched on when needed, not always. */
 	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING | CPU_BASED_MONITOR_TRAP_FLAG);
-	c->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
+	c->slice = min_t(u64, (u64)tsc_khz * SLICE_MS >> (msr_or_zero(MSR_IA32_VMX_MISC) & 31), U32_MAX);
 	c->secondary &= ~SECONDARY_EXEC_DESC;
 	c->entry &= ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
 	c->exit &= ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
@@ -531,8 +535,6 @@ void vmcs_arm(struct vm *vm)
 		primary |= CPU_BASED_INTR_WINDOW_EXITING;
 	if (vm->flags & TWVMX_RUN_NMI)
 		primary |= CPU_BASED_NMI_WINDOW_EXITING;
-	if (vm->flags & TWVMX_RUN_NONE)
-		pin |= PIN_BASED_VMX_PREEMPTION_TIMER;
 	if (step && vmx_config.has & TWVMX_MTF)
 		primary |= CPU_BASED_MONITOR_TRAP_FLAG;
 	else if (step)
@@ -540,6 +542,5 @@ void vmcs_arm(struct vm *vm)
 	vmwrite(PIN_BASED_VM_EXEC_CONTROL, pin);
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, primary);
 	vmwrite(EXCEPTION_BITMAP, step ? ~0u : EXCEPTIONS);
-	if (vm->flags & TWVMX_RUN_NONE)
-		vmwrite(VMX_PREEMPTION_TIMER_VALUE, 0);
+	vmwrite(VMX_PREEMPTION_TIMER_VALUE, vm->flags & TWVMX_RUN_NONE ? 0 : vmx_config.slice);
 }
