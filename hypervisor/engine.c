@@ -4,10 +4,13 @@
 
 #include "hypervisor/engine.h"
 
-/* In the order of preference of "auto". */
+/*
+ * In the order of preference of "auto": engines that count every instruction first. One that counts exits delivers
+ * timer ticks late to a guest that computes for long without any, so it has to be asked for.
+ */
 static const struct engine_ops *const engines[] = {
-	&vmx_engine_ops,
 	&soft_engine_ops,
+	&vmx_engine_ops,
 	&soft_exits_engine_ops,
 	&vmx_step_engine_ops,
 };

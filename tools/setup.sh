@@ -11,7 +11,7 @@ needed=(
 	tcpdump # testing
 )
 # Wanted by `make bench` and `make check`, which say so and go on without them.
-optional=(qemu-system-x86)
+optional=(qemu-system-x86 bochs bochsbios vgabios isolinux syslinux-common xorriso libelf1)
 
 missing=()
 for p in "${needed[@]}"; do

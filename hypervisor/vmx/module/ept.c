@@ -18,16 +18,16 @@
 
 #include "vcpu.h"
 
-#define EPT_R	   1ull
-#define EPT_W	   2ull
-#define EPT_X	   4ull
-#define EPT_RWX	   7ull
-#define EPT_WB	   (6ull << 3)
-#define EPT_IPAT   (1ull << 6)
-#define EPT_LARGE  (1ull << 7)
-#define EPT_ADDR   0x000ffffffffff000ull
-#define LEVEL_BITS 9
-#define ENTRIES	   512
+#define EPT_R	    1ull
+#define EPT_W	    2ull
+#define EPT_X	    4ull
+#define EPT_RWX	    7ull
+#define EPT_WB	    (6ull << 3)
+#define EPT_IPAT    (1ull << 6)
+#define EPT_LARGE   (1ull << 7)
+#define EPT_ADDR    0x000ffffffffff000ull
+#define LEVEL_BITS  9
+#define ENTRIES	    512
 #define LARGE_PAGES 512ull
 
 #define SLOT_PAGES_MAX (64ull << 18) /* 64 GiB */
@@ -292,7 +292,8 @@ int ept_fetch_dirty(struct vm *vm, const struct twvmx_dirty *a)
 	s = &vm->slot[a->slot];
 	if (!s->npages || a->pages != s->npages || !access_ok(map, s->npages))
 		return -EINVAL;
-	for_each_set_bit(i, (unsigned long *)s->dirty, s->npages) {
+	for_each_set_bit(i, (unsigned long *)s->dirty, s->npages)
+	{
 		int ret = report_page(vm, s, i, map);
 
 		if (ret)
@@ -309,7 +310,8 @@ void ept_free(struct vm *vm)
 		charge(vm, vm->slot[i].npages, false);
 		slot_release(&vm->slot[i]);
 	}
-	list_for_each_entry_safe(p, next, &vm->ept_pages, lru) {
+	list_for_each_entry_safe(p, next, &vm->ept_pages, lru)
+	{
 		list_del(&p->lru);
 		__free_page(p);
 	}

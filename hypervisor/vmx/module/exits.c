@@ -70,8 +70,7 @@ static bool is_hosts(u32 reason)
 	if (reason != EXIT_REASON_EXCEPTION_NMI)
 		return false;
 	info = vmread(VM_EXIT_INTR_INFO);
-	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR ||
-	       (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
+	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR || (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
 }
 
 /* An event whose delivery was interrupted goes in again at the next entry. */

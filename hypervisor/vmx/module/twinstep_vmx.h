@@ -97,10 +97,10 @@ struct twvmx_regs {
 #define TWVMX_RUN_ALL	 31u
 
 /* twvmx_run.load: which registers the page gives; the others keep what the guest left. */
-#define TWVMX_LOAD_GPR	(1u << 0) /* gpr, rip, rflags, interruptibility, pending_debug */
-#define TWVMX_LOAD_SYS	(1u << 1) /* everything else but fxsave */
-#define TWVMX_LOAD_FPU	(1u << 2) /* fxsave, xcr0 */
-#define TWVMX_LOAD_ALL	7u
+#define TWVMX_LOAD_GPR (1u << 0) /* gpr, rip, rflags, interruptibility, pending_debug */
+#define TWVMX_LOAD_SYS (1u << 1) /* everything else but fxsave */
+#define TWVMX_LOAD_FPU (1u << 2) /* fxsave, xcr0 */
+#define TWVMX_LOAD_ALL 7u
 
 /* twvmx_run.exit_reason: VMX basic exit reasons (SDM vol. 3, appendix C) as they are, and these. */
 #define TWVMX_EXIT_SIGNAL 0x1000u /* a signal waits for the thread */
@@ -168,10 +168,10 @@ struct twvmx_dirty {
 _Static_assert(sizeof(struct twvmx_slot) == 32, "twvmx_slot");
 _Static_assert(sizeof(struct twvmx_dirty) == 24, "twvmx_dirty");
 
-#define TWVMX_IOC_INFO	_IOR('T', 0xe0, struct twvmx_info)
+#define TWVMX_IOC_INFO	 _IOR('T', 0xe0, struct twvmx_info)
 #define TWVMX_IOC_CREATE _IO('T', 0xe1) /* argument: TWVMX_VERSION */
-#define TWVMX_IOC_SLOT	_IOW('T', 0xe2, struct twvmx_slot)
-#define TWVMX_IOC_RUN	_IO('T', 0xe3)
-#define TWVMX_IOC_DIRTY _IOW('T', 0xe4, struct twvmx_dirty)
+#define TWVMX_IOC_SLOT	 _IOW('T', 0xe2, struct twvmx_slot)
+#define TWVMX_IOC_RUN	 _IO('T', 0xe3)
+#define TWVMX_IOC_DIRTY	 _IOW('T', 0xe4, struct twvmx_dirty)
 
 #endif

@@ -10,8 +10,8 @@
  *   entry.S   VMLAUNCH and VMRESUME
  *
  * A VMCS is loaded only inside a section: a stretch of the run ioctl with preemption off, on one CPU. A section ends
- * with VMCLEAR. So a VM that does not run has nothing in any CPU, may go on elsewhere, and needs no care when a CPU goes
- * offline or the host is suspended.
+ * with VMCLEAR. So a VM that does not run has nothing in any CPU, may go on elsewhere, and needs no care when a CPU
+ * goes offline or the host is suspended.
  */
 #ifndef TWINSTEP_VCPU_H
 #define TWINSTEP_VCPU_H
@@ -26,16 +26,16 @@
 
 #include "twinstep_vmx.h"
 
-#define CR0_HOST_OWNED	(~(u64)(X86_CR0_TS | X86_CR0_EM | X86_CR0_MP | X86_CR0_WP | X86_CR0_AM))
-#define CR4_HOST_OWNED	(~(u64)(X86_CR4_PGE | X86_CR4_TSD))
-#define DR6_FIXED	0xffff0ff0ul
-#define DR7_FIXED	0x400ul
+#define CR0_HOST_OWNED (~(u64)(X86_CR0_TS | X86_CR0_EM | X86_CR0_MP | X86_CR0_WP | X86_CR0_AM))
+#define CR4_HOST_OWNED (~(u64)(X86_CR4_PGE | X86_CR4_TSD))
+#define DR6_FIXED      0xffff0ff0ul
+#define DR7_FIXED      0x400ul
 
 /* Control bits and EPT capabilities that this processor offers and this module uses. */
 struct vmx_config {
 	u32 pin, primary, secondary, exit, entry;
 	u32 revision;
-	u32 slice; /* preemption timer */
+	u32 slice;	  /* preemption timer */
 	u32 has, missing; /* TWVMX_* */
 	bool invept_single, invvpid_single;
 	u32 pmu_width;
@@ -71,8 +71,8 @@ struct vm {
 	u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
 	u8 fx[512] __aligned(16);
 
-	u32 flags;	       /* TWVMX_RUN_* of the run under way */
-	bool vmcs_ready;       /* vmcs_init() was done */
+	u32 flags;		/* TWVMX_RUN_* of the run under way */
+	bool vmcs_ready;	/* vmcs_init() was done */
 	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it between check and use */
 };
 

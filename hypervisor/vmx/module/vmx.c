@@ -39,8 +39,8 @@ struct control {
 };
 
 static const struct control pin_controls[] = {
-	{ PIN_BASED_EXT_INTR_MASK, 0, true },	  /* the host's interrupts belong to the host */
-	{ PIN_BASED_NMI_EXITING, 0, true },	  /* likewise */
+	{ PIN_BASED_EXT_INTR_MASK, 0, true },	      /* the host's interrupts belong to the host */
+	{ PIN_BASED_NMI_EXITING, 0, true },	      /* likewise */
 	{ PIN_BASED_VIRTUAL_NMIS, TWVMX_VNMI, true }, /* the guest's NMI blocking is its own */
 	/* Stop right after an injected event; and a bound on the time between two exits. */
 	{ PIN_BASED_VMX_PREEMPTION_TIMER, TWVMX_TIMER, true },
@@ -48,17 +48,17 @@ static const struct control pin_controls[] = {
 };
 
 static const struct control primary_controls[] = {
-	{ CPU_BASED_HLT_EXITING, 0, true },	     /* HLT is a sync point */
-	{ CPU_BASED_MWAIT_EXITING, 0, true },	     /* not offered to the guest */
-	{ CPU_BASED_MONITOR_EXITING, 0, true },	     /* likewise */
-	{ CPU_BASED_RDPMC_EXITING, 0, true },	     /* the guest has no PMU */
-	{ CPU_BASED_RDTSC_EXITING, 0, true },	     /* the guest's time is virtual */
-	{ CPU_BASED_CR8_LOAD_EXITING, 0, true },     /* CR8 is state of the engine: there is no APIC */
-	{ CPU_BASED_CR8_STORE_EXITING, 0, true },    /* likewise */
-	{ CPU_BASED_MOV_DR_EXITING, 0, true },	     /* DR0-3 and DR6 are loaded by software only */
-	{ CPU_BASED_UNCOND_IO_EXITING, 0, true },    /* every port belongs to the machine */
+	{ CPU_BASED_HLT_EXITING, 0, true },	  /* HLT is a sync point */
+	{ CPU_BASED_MWAIT_EXITING, 0, true },	  /* not offered to the guest */
+	{ CPU_BASED_MONITOR_EXITING, 0, true },	  /* likewise */
+	{ CPU_BASED_RDPMC_EXITING, 0, true },	  /* the guest has no PMU */
+	{ CPU_BASED_RDTSC_EXITING, 0, true },	  /* the guest's time is virtual */
+	{ CPU_BASED_CR8_LOAD_EXITING, 0, true },  /* CR8 is state of the engine: there is no APIC */
+	{ CPU_BASED_CR8_STORE_EXITING, 0, true }, /* likewise */
+	{ CPU_BASED_MOV_DR_EXITING, 0, true },	  /* DR0-3 and DR6 are loaded by software only */
+	{ CPU_BASED_UNCOND_IO_EXITING, 0, true }, /* every port belongs to the machine */
 	{ CPU_BASED_ACTIVATE_SECONDARY_CONTROLS, 0, true },
-	{ CPU_BASED_INTR_WINDOW_EXITING, 0, true },  /* switched on when asked for; off at first */
+	{ CPU_BASED_INTR_WINDOW_EXITING, 0, true },	    /* switched on when asked for; off at first */
 	{ CPU_BASED_NMI_WINDOW_EXITING, TWVMX_VNMI, true }, /* likewise */
 	{ CPU_BASED_MONITOR_TRAP_FLAG, TWVMX_MTF, false },  /* likewise, for single steps; else RFLAGS.TF */
 	/* "Use MSR bitmaps" stays 0, so that every RDMSR and WRMSR exits: no host MSR is visible, and they count. */
@@ -67,9 +67,9 @@ static const struct control primary_controls[] = {
 };
 
 static const struct control secondary_controls[] = {
-	{ SECONDARY_EXEC_ENABLE_EPT, TWVMX_EPT, true },		     /* guest physical memory */
+	{ SECONDARY_EXEC_ENABLE_EPT, TWVMX_EPT, true },			 /* guest physical memory */
 	{ SECONDARY_EXEC_UNRESTRICTED_GUEST, TWVMX_UNRESTRICTED, true }, /* real mode and no paging */
-	{ SECONDARY_EXEC_ENABLE_VPID, TWVMX_VPID, true },	     /* the guest's TLB entries survive exits */
+	{ SECONDARY_EXEC_ENABLE_VPID, TWVMX_VPID, true },		 /* the guest's TLB entries survive exits */
 	{ SECONDARY_EXEC_ENABLE_RDTSCP, 0, false },		     /* RDTSCP exits; without it, #UD, and that exits */
 	{ SECONDARY_EXEC_WBINVD_EXITING, TWVMX_WBINVD_EXIT, true },  /* the guest may not flush the host's caches */
 	{ SECONDARY_EXEC_RDRAND_EXITING, TWVMX_RDRAND_EXIT, false }, /* random numbers are recorded inputs */
@@ -80,9 +80,9 @@ static const struct control secondary_controls[] = {
 };
 
 static const struct control exit_controls[] = {
-	{ VM_EXIT_SAVE_DEBUG_CONTROLS, 0, true },   /* DR7 */
-	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, 0, true },  /* the host is 64-bit */
-	{ VM_EXIT_SAVE_IA32_EFER, 0, true },	    /* LMA follows CR0.PG */
+	{ VM_EXIT_SAVE_DEBUG_CONTROLS, 0, true },  /* DR7 */
+	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, 0, true }, /* the host is 64-bit */
+	{ VM_EXIT_SAVE_IA32_EFER, 0, true },	   /* LMA follows CR0.PG */
 	{ VM_EXIT_LOAD_IA32_EFER, 0, true },
 	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false },
 	/* PAT stays the host's: EPT ignores the guest's, which is state of the engine. */
@@ -386,15 +386,15 @@ static void free_regions(void)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu)
-		free_page((unsigned long)per_cpu(vmxon_region, cpu));
+	for_each_possible_cpu(cpu) free_page((unsigned long)per_cpu(vmxon_region, cpu));
 }
 
 int vmx_init(void)
 {
 	int cpu, ret;
 
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu(cpu)
+	{
 		per_cpu(vmxon_region, cpu) = (void *)get_zeroed_page(GFP_KERNEL);
 		if (!per_cpu(vmxon_region, cpu)) {
 			free_regions();
@@ -505,9 +505,13 @@ void vmx_flush(struct vm *vm)
 void vmcs_init(struct vm *vm)
 {
 	static const u16 zero[] = {
-		PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH, CR3_TARGET_COUNT, VM_EXIT_MSR_STORE_COUNT,
-		VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT, VM_ENTRY_INTR_INFO_FIELD, GUEST_IA32_DEBUGCTL,
-		HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_DS_SELECTOR, HOST_ES_SELECTOR, GUEST_ACTIVITY_STATE,
+		PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH,
+		CR3_TARGET_COUNT,	    VM_EXIT_MSR_STORE_COUNT,
+		VM_EXIT_MSR_LOAD_COUNT,	    VM_ENTRY_MSR_LOAD_COUNT,
+		VM_ENTRY_INTR_INFO_FIELD,   GUEST_IA32_DEBUGCTL,
+		HOST_FS_SELECTOR,	    HOST_GS_SELECTOR,
+		HOST_DS_SELECTOR,	    HOST_ES_SELECTOR,
+		GUEST_ACTIVITY_STATE,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(zero); i++)
