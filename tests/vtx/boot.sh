@@ -3,7 +3,8 @@
 # Boots the VT-x test image in Bochs with a script inside and prints what the script printed.
 # usage: tests/vtx/boot.sh OUT SCRIPT [FILE...]     FILEs go to /guest inside
 #   VTX_TTY   terminal for the serial line
-#   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_TIMEOUT   seconds (170)
+#   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_CPU   seconds of CPU time (180)
+#   VTX_TIMEOUT   seconds (570)
 set -euo pipefail
 here=$(dirname "$0")
 out=$(realpath "${1:?usage: $0 OUT SCRIPT [FILE...]}") script=$2
@@ -37,7 +38,7 @@ sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512},"
 [ -z "${VTX_TTY:-}" ] || sed -i "s,^com1:.*,com1: enabled=1\, mode=term\, dev=$VTX_TTY," "$work/bochsrc"
 echo c >"$work/rc.dbg"
 # Bochs ends with status 1 also after a clean power-off: what it printed decides.
-timeout -k 5 "${VTX_TIMEOUT:-170}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1 || true
+(ulimit -t "${VTX_CPU:-180}" && exec timeout -k 5 "${VTX_TIMEOUT:-570}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1) || true
 if ! grep -q '^vtx-begin' "$work/out.txt"; then
 	echo "not ok vtx.boot: the kernel did not reach the test script: $(tail -n 1 "$work/serial.txt" 2>/dev/null)"
 	[ -z "${VTX_DEBUG:-}" ] || tail -n 30 "$work/out.txt" "$work/serial.txt" "$work/bochs.log"

@@ -19,4 +19,4 @@ cat >"$work/init" <<-'END'
 END
 printf 'dir bin 0755\ndir dev 0755\nchar dev/console 0600 5 1\nfile init 0755 %s\nfile bin/busybox 0755 %s\n' "$work/init" \
 	"$build/vtx-pkgs/root/bin/busybox" | "$build/vtx/newc" >"$work/initrd"
-MEGS=768 VTX_TIMEOUT=${VTX_TIMEOUT:-1500} "$here/boot.sh" "$build" "$here/linux.script" "$work/vmlinuz" "$work/initrd"
+MEGS=768 VTX_CPU=900 VTX_TIMEOUT=${VTX_TIMEOUT:-2900} "$here/boot.sh" "$build" "$here/linux.script" "$work/vmlinuz" "$work/initrd"

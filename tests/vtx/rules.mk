@@ -28,7 +28,7 @@ check-vtx: $(BUILD)/twinstep guest-programs vtx-programs
 # A shell inside Bochs, on this terminal; `exit` powers off.
 vtx-shell: $(BUILD)/twinstep guest-programs vtx-programs
 	$(Q)tests/vtx/build.sh $(BUILD) $(BUILD)/twinstep $(VTXPROGS)
-	$(Q)VTX_TTY=$$(tty) VTX_TIMEOUT=86400 tests/vtx/boot.sh $(BUILD) tests/vtx/shell.script $(GUESTPROGS) $(VTXGUESTS)
+	$(Q)VTX_TTY=$$(tty) VTX_TIMEOUT=86400 VTX_CPU=86400 tests/vtx/boot.sh $(BUILD) tests/vtx/shell.script $(GUESTPROGS) $(VTXGUESTS)
 
 # Debian's kernel as a guest under the module, inside Bochs: minutes.
 check-vtx-linux: $(BUILD)/twinstep vtx-programs guest-programs guest
