@@ -38,8 +38,9 @@ session() {
 	done
 }
 load() {
-	local end=$((SECONDS + seconds)) n=0
+	local end n=0
 	wait_for 300 timeout 2 redis-cli -h "$guest" ping || return 1
+	end=$((SECONDS + seconds))
 	while [ $SECONDS -lt $end ]; do
 		timeout 60 redis-benchmark -h "$guest" -c 10 -n 500 -d $((RANDOM % 2000 + 1)) -t set,get,incr,lpush -q >/dev/null 2>&1
 		n=$((n + 1))
