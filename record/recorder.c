@@ -94,15 +94,17 @@ static void *writer_thread(void *arg)
 	struct recorder *r = arg;
 
 	for (;;) {
+		bool last = atomic_load(&r->closing); /* before looking: whatever was pushed by then is seen */
 		struct queue_node *n = queue_pop(&r->queue);
-		struct chunk *c = caa_container_of(n, struct chunk, node);
+		struct chunk *c;
 
 		if (!n) {
-			if (atomic_load(&r->closing))
+			if (last)
 				return NULL;
 			queue_wait(&r->queue, -1);
 			continue;
 		}
+		c = caa_container_of(n, struct chunk, node);
 		writer_chunk(r, c);
 		queue_release(&r->queue, n->bytes);
 		buf_free(&c->data);

@@ -34,6 +34,7 @@ static void replay_all(const struct rig_options *o, struct rig_replay *r)
 	*r = (struct rig_replay){ 0 };
 	rig_replay_open(r, rig_path, o);
 	ck_assert_msg(rig_replay_run(r, UINT64_MAX) == 0, "%s", rig_err.text);
+	ck_assert_ptr_null(log_reader_cut(r->reader));
 	rig_replay_close(r);
 }
 
@@ -47,7 +48,6 @@ START_TEST(a_recording_replays)
 	ck_assert_uint_ge(s.records, 30);
 	ck_assert_uint_eq(r.applied, s.records);
 	ck_assert_uint_ge(r.replay.digests, 30);
-	ck_assert_ptr_null(log_reader_cut(r.reader) ? "cut" : NULL);
 }
 END_TEST
 
