@@ -28,6 +28,7 @@ static int memory_map(struct memory *m, struct err *err)
 	}
 	madvise(m->base, m->size, MADV_DONTDUMP);
 	madvise(m->base, m->size, MADV_UNMERGEABLE);
+	madvise(m->base, m->size, MADV_DONTFORK); /* no helper process has it */
 	return 0;
 }
 
@@ -60,8 +61,12 @@ void memory_fini(struct memory *m)
 {
 	if (m->base)
 		munmap(m->base, m->size);
-	if (m->fd >= 0)
+	if (m->fd >= 0) {
+		/* The pages are the kernel's again now, zeroed, whoever else may hold the descriptor. */
+		if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size) < 0)
+			m->size = 0;
 		close(m->fd);
+	}
 	free(m->dirty);
 	*m = (struct memory){ .fd = -1 };
 }

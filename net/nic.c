@@ -74,6 +74,11 @@ ssize_t nic_recv(struct nic *nic, void *frame, size_t max)
 	return nic->ops->recv(nic, frame, max);
 }
 
+int nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err)
+{
+	return nic->ops->set_mac ? nic->ops->set_mac(nic, mac, err) : 0;
+}
+
 void nic_close(struct nic *nic)
 {
 	if (nic)

@@ -31,6 +31,8 @@ struct nic_ops {
 	int (*send)(struct nic *nic, const void *frame, size_t len);
 	/* Length of one frame (at most max bytes), -EAGAIN when there is none now, or a negative errno. */
 	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
+	/* The guest's address, where it was not known when the card was opened. 0, or -errno and err. */
+	int (*set_mac)(struct nic *nic, const uint8_t mac[6], struct err *err);
 	void (*close)(struct nic *nic);
 };
 
@@ -45,6 +47,7 @@ int nic_check_spec(const char *spec, struct err *err);
 int nic_fd(const struct nic *nic);
 int nic_send(struct nic *nic, const void *frame, size_t len);
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max);
+int nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err);
 void nic_close(struct nic *nic); /* NULL allowed */
 
 extern const struct nic_ops nic_tap_ops, nic_pcap_ops, nic_none_ops;

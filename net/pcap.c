@@ -156,6 +156,11 @@ static ssize_t pcap_nic_recv(struct nic *nic, void *frame, size_t max)
 	return -EAGAIN;
 }
 
+static int pcap_nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err)
+{
+	return set_filter(((struct pcap_nic *)nic)->pcap, "the interface", mac, err);
+}
+
 static void pcap_nic_close(struct nic *nic)
 {
 	pcap_close(((struct pcap_nic *)nic)->pcap);
@@ -168,5 +173,6 @@ const struct nic_ops nic_pcap_ops = {
 	.fd = pcap_nic_fd,
 	.send = pcap_nic_send,
 	.recv = pcap_nic_recv,
+	.set_mac = pcap_nic_set_mac,
 	.close = pcap_nic_close,
 };

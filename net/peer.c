@@ -213,25 +213,33 @@ static int connect_within(int fd, const struct address *a, int timeout_ms)
 	return -error;
 }
 
-struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms, struct err *err)
+int peer_dial(const char *addr, int timeout_ms, struct err *err)
 {
 	struct address a;
-	int fd, ret;
+	int fd, ret = address_parse(addr, false, &a, err);
 
-	if (address_parse(addr, false, &a, err) < 0)
-		return NULL;
+	if (ret < 0)
+		return ret;
 	fd = socket(a.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		err_set(err, errno, "cannot make a socket for '%s': %s", addr, strerror(errno));
-		return NULL;
-	}
+	if (fd < 0)
+		return err_set(err, errno, "cannot make a socket for '%s': %s", addr, strerror(errno));
 	ret = connect_within(fd, &a, timeout_ms);
-	if (ret < 0) {
-		err_set(err, -ret, "cannot connect to '%s': %s", addr, strerror(-ret));
-		close(fd);
-		return NULL;
-	}
+	if (ret == 0)
+		return fd;
+	close(fd);
+	return err_set(err, -ret, "cannot connect to '%s': %s", addr, strerror(-ret));
+}
+
+struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms, struct err *err)
+{
 	return peer_start(peer_from_socket(fd, addr), key, false, timeout_ms, err);
+}
+
+struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms, struct err *err)
+{
+	int fd = peer_dial(addr, timeout_ms, err);
+
+	return fd < 0 ? NULL : peer_greet(fd, addr, key, timeout_ms, err);
 }
 
 /* ---- bytes ---- */

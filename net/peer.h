@@ -40,6 +40,10 @@ int peer_listen(const char *addr, struct err *err);
  * it within timeout_ms. NULL and err when the other side does not hold the key, is too slow, or nobody waits.
  */
 struct peer *peer_accept(int listen_fd, const struct peer_key *key, int timeout_ms, struct err *err);
+/* The two halves of peer_connect(): the connection, as a descriptor or -errno; and the handshake over it, which owns
+ * it. */
+int peer_dial(const char *addr, int timeout_ms, struct err *err);
+struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms, struct err *err);
 struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms, struct err *err);
 
 /* A bare stream over a connected socket, which is owned from now on: a socketpair in tests. NULL: out of memory. */

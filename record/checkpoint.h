@@ -55,6 +55,15 @@ struct checkpoint_restore_options {
 int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
 		     struct checkpoint_info *info, struct err *err);
 
+/* The same into an open, empty file; name is for messages. It is on the disk when 0 is returned. */
+int checkpoint_write_fd(int fd, const char *name, struct machine *m, const struct checkpoint_write_options *o,
+			struct checkpoint_info *info, struct err *err);
+/* A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its end. They free tmp.
+ */
+int checkpoint_file_create(const char *path, bool force, char **tmp, struct err *err);
+int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err);
+void checkpoint_file_drop(char *tmp);
+
 /* Header only: which machine to make. -EBADMSG: not a checkpoint, another version, or damaged. */
 int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct err *err);
 

@@ -17,7 +17,6 @@
 
 struct writer {
 	const char *path; /* for messages */
-	char *tmp;
 	int fd;
 	uint64_t offset, chain, sections, pages;
 	ZSTD_CCtx *zstd;
@@ -238,61 +237,59 @@ static int writer_end(struct writer *w)
 	return ret;
 }
 
-static int sync_directory(struct writer *w)
+static int sync_directory(const char *path, struct err *err)
 {
-	char *copy = strdup(w->path);
+	char *copy = strdup(path);
 	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, ret = 0;
 
 	if (fd < 0 || fsync(fd) < 0)
-		ret = err_set(w->err, errno, "checkpoint '%s' is written, but its directory cannot be synced: %s",
-			      w->path, strerror(errno));
+		ret = err_set(err, errno, "checkpoint '%s' is written, but its directory cannot be synced: %s", path,
+			      strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	free(copy);
 	return ret;
 }
 
-/* The file takes its name in one step; without force never over another file. */
-static int writer_publish(struct writer *w, bool force)
-{
-	if (renameat2(AT_FDCWD, w->tmp, AT_FDCWD, w->path, force ? 0 : RENAME_NOREPLACE) < 0 &&
-	    (force || errno != EINVAL || link(w->tmp, w->path) < 0 || unlink(w->tmp) < 0)) /* no such flag: by link */
-		return err_set(w->err, errno, "cannot give checkpoint '%s' its name: %s", w->path, strerror(errno));
-	free(w->tmp);
-	w->tmp = NULL;
-	return sync_directory(w);
-}
-
-static int writer_open(struct writer *w, bool force)
+int checkpoint_file_create(const char *path, bool force, char **tmp, struct err *err)
 {
 	struct stat st;
+	int fd;
 
-	if (stat(w->path, &st) == 0 && !force)
-		return err_set(w->err, EEXIST, "checkpoint '%s' exists already", w->path);
-	if (stat(w->path, &st) == 0 && !S_ISREG(st.st_mode))
-		return err_set(w->err, EINVAL, "cannot write checkpoint '%s': it is no regular file", w->path);
-	w->zstd = ZSTD_createCCtx();
-	if (!w->zstd || asprintf(&w->tmp, "%s.XXXXXX", w->path) < 0) {
-		w->tmp = NULL;
-		return writer_fail(w, ENOMEM);
+	*tmp = NULL;
+	if (stat(path, &st) == 0 && !force)
+		return err_set(err, EEXIST, "checkpoint '%s' exists already", path);
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "cannot write checkpoint '%s': it is no regular file", path);
+	if (asprintf(tmp, "%s.XXXXXX", path) < 0) {
+		*tmp = NULL;
+		return err_set(err, ENOMEM, "out of memory");
 	}
-	w->fd = mkostemp(w->tmp, O_CLOEXEC);
-	if (w->fd >= 0)
-		return 0;
-	free(w->tmp);
-	w->tmp = NULL;
-	return err_set(w->err, errno, "cannot create a file beside checkpoint '%s': %s", w->path, strerror(errno));
+	fd = mkostemp(*tmp, O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	free(*tmp);
+	*tmp = NULL;
+	return err_set(err, errno, "cannot create a file beside checkpoint '%s': %s", path, strerror(errno));
 }
 
-static void writer_close(struct writer *w)
+int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err)
 {
-	if (w->fd >= 0)
-		close(w->fd);
-	if (w->tmp)
-		unlink(w->tmp);
-	free(w->tmp);
-	ZSTD_freeCCtx(w->zstd);
-	buf_free(&w->out);
+	int ret = 0;
+
+	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, path, force ? 0 : RENAME_NOREPLACE) < 0 &&
+	    (force || errno != EINVAL || link(tmp, path) < 0 || unlink(tmp) < 0)) { /* no such flag: by link */
+		ret = err_set(err, errno, "cannot give checkpoint '%s' its name: %s", path, strerror(errno));
+		unlink(tmp);
+	}
+	free(tmp);
+	return ret ? ret : sync_directory(path, err);
+}
+
+void checkpoint_file_drop(char *tmp)
+{
+	unlink(tmp);
+	free(tmp);
 }
 
 static struct checkpoint_info describe(struct machine *m, const struct checkpoint_write_options *o)
@@ -322,16 +319,15 @@ static bool any_dirty(struct machine *m)
 	return mem->dirty[0] || memcmp(mem->dirty, mem->dirty + 1, mem->pages - 1);
 }
 
-int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
-		     struct checkpoint_info *info, struct err *err)
+int checkpoint_write_fd(int fd, const char *name, struct machine *m, const struct checkpoint_write_options *o,
+			struct checkpoint_info *info, struct err *err)
 {
-	struct writer w = { .path = path, .fd = -1, .err = err };
+	struct writer w = { .path = name, .fd = fd, .err = err, .zstd = ZSTD_createCCtx() };
 	struct checkpoint_info d = describe(m, o);
-	int ret;
+	int ret = w.zstd ? 0 : writer_fail(&w, ENOMEM);
 
-	if (any_dirty(m))
-		return err_set(err, EBUSY, "checkpoint '%s' must be taken where the state digest was computed", path);
-	ret = writer_open(&w, o->force);
+	if (ret == 0 && any_dirty(m))
+		ret = err_set(err, EBUSY, "checkpoint '%s' must be taken where the state digest was computed", name);
 	if (ret == 0)
 		ret = writer_header(&w, &d);
 	if (ret == 0)
@@ -342,13 +338,28 @@ int checkpoint_write(const char *path, struct machine *m, const struct checkpoin
 		ret = writer_disks(&w, d.config.ndisks, o);
 	if (ret == 0)
 		ret = writer_end(&w);
-	if (ret == 0)
-		ret = writer_publish(&w, o->force);
 	d.id = w.chain;
 	d.pages = w.pages;
 	d.bytes = w.offset;
-	writer_close(&w);
+	ZSTD_freeCCtx(w.zstd);
+	buf_free(&w.out);
 	if (ret == 0 && info)
 		*info = d;
+	return ret;
+}
+
+int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
+		     struct checkpoint_info *info, struct err *err)
+{
+	char *tmp;
+	int fd = checkpoint_file_create(path, o->force, &tmp, err), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = checkpoint_write_fd(fd, path, m, o, info, err);
+	close(fd);
+	if (ret == 0)
+		return checkpoint_file_publish(path, tmp, o->force, err);
+	checkpoint_file_drop(tmp);
 	return ret;
 }

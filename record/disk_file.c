@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -21,6 +20,7 @@
 #include <xxhash.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #define BLOCK	      4096u /* granule of the overlay */
 #define BLOCK_SECTORS (BLOCK / DISK_SECTOR)
@@ -45,7 +45,7 @@ struct disk {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
-	bool has_thread, stop, busy;
+	bool asked_thread, has_thread, stop, busy;
 	struct job *todo, **todo_end; /* not begun */
 	struct job *done;	      /* executed or executing, until finish() */
 };
@@ -257,6 +257,16 @@ static void *disk_thread(void *arg)
 	return NULL;
 }
 
+/*
+ * With the first job, so that opening a disk starts no thread (isolation/jail.h). Without a thread the jobs are
+ * executed in finish().
+ */
+static void disk_run(struct disk *d)
+{
+	d->asked_thread = true;
+	d->has_thread = !thread_start(&d->thread, THREAD_DISK, disk_thread, d);
+}
+
 static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector, uint32_t sectors,
 		       void *data)
 {
@@ -265,6 +275,8 @@ static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op o
 
 	must(j != NULL && op < DISK_OPS);
 	*j = (struct job){ .id = id, .op = op, .sector = sector, .sectors = sectors, .data = data };
+	if (!d->asked_thread)
+		disk_run(d);
 	pthread_mutex_lock(&d->lock);
 	*d->todo_end = j;
 	d->todo_end = &j->next;
@@ -407,17 +419,6 @@ static struct disk *disk_new(const struct disk_backend_ops *ops, struct err *err
 	return d;
 }
 
-/* Signals are the main thread's business. Without a thread the jobs are executed in finish(). */
-static void disk_run(struct disk *d)
-{
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	d->has_thread = !pthread_create(&d->thread, NULL, disk_thread, d);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
 static int image_size(int fd, const char *path, uint64_t *size, struct err *err)
 {
 	struct stat st;
@@ -476,7 +477,6 @@ struct disk_backend *disk_file_open(const char *path, bool readonly, struct err 
 		disk_free(&d->backend);
 		return NULL;
 	}
-	disk_run(d);
 	return &d->backend;
 }
 
@@ -490,7 +490,6 @@ struct disk_backend *disk_overlay_open(const char *path, struct err *err)
 		disk_free(&d->backend);
 		return NULL;
 	}
-	disk_run(d);
 	return &d->backend;
 }
 
@@ -510,7 +509,6 @@ struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err)
 		disk_free(&d->backend);
 		return NULL;
 	}
-	disk_run(d);
 	return &d->backend;
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "hypervisor/clock.h"
 
 #define NS_PER_S	1000000000ull
@@ -618,7 +618,6 @@ const struct input_source *live_source(struct live *l)
 static int live_start_poller(struct live *l, struct err *err)
 {
 	struct epoll_event wake = { .events = EPOLLIN };
-	sigset_t all, old;
 	int ret;
 
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -628,10 +627,7 @@ static int live_start_poller(struct live *l, struct err *err)
 		return err_set(err, errno, "cannot set up event polling: %s", strerror(errno));
 	for (size_t i = 0; i < SOURCES; i++)
 		live_arm(l, i);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&l->poller, NULL, live_poller, l);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	ret = thread_start(&l->poller, THREAD_POLLER, live_poller, l);
 	if (ret)
 		return err_set(err, ret, "cannot start the poller thread: %s", strerror(ret));
 	l->poller_started = true;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/queue.h"
+#include "base/thread.h"
 #include "record/codec.h"
 #include "record/detail.h"
 
@@ -311,15 +311,10 @@ static void recorder_free(struct recorder *r)
 	free(r);
 }
 
-static int recorder_start_thread(struct recorder *r, struct err *err)
+int recorder_start(struct recorder *r, struct err *err)
 {
-	sigset_t all, old;
-	int ret;
+	int ret = thread_start(&r->thread, THREAD_LOG, writer_thread, r);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&r->thread, NULL, writer_thread, r);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	r->thread_started = ret == 0;
 	return ret ? err_set(err, ret, "cannot start the log's writer thread: %s", strerror(ret)) : 0;
 }
@@ -345,10 +340,8 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 		err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
 	} else {
 		r->log = log_writer_open(config->path, config->header, config->force, err);
-		if (r->log && recorder_start_thread(r, err) == 0)
-			return r;
 		if (r->log)
-			log_writer_close(r->log, false, NULL);
+			return r;
 	}
 	recorder_free(r);
 	return NULL;
@@ -378,10 +371,12 @@ int recorder_close(struct recorder *r, enum machine_end end, struct err *err)
 {
 	int ret = 0;
 
-	recorder_end(r, end);
-	atomic_store(&r->closing, true);
-	queue_wake(&r->queue);
-	pthread_join(r->thread, NULL);
+	if (r->thread_started) {
+		recorder_end(r, end);
+		atomic_store(&r->closing, true);
+		queue_wake(&r->queue);
+		pthread_join(r->thread, NULL);
+	}
 	if (atomic_load(&r->failed)) {
 		*err = r->error;
 		ret = -err->code;

@@ -35,6 +35,8 @@ struct recorder_config {
 
 /* The machine is in its start state. */
 struct recorder *recorder_open(const struct recorder_config *config, struct machine *m, struct err *err);
+/* Starts to write, before the machine runs. 0 or -errno. */
+int recorder_start(struct recorder *r, struct err *err);
 /* For live_config.hooks. */
 struct live_hooks recorder_hooks(struct recorder *r);
 /*

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "isolation/keeper.h"
+
 #define TEXT_LEN (2 * ARBITER_ID_LEN + 1)
 
 struct file_arbiter {
@@ -67,7 +69,8 @@ static void file_close(struct arbiter *base)
 {
 	struct file_arbiter *a = (struct file_arbiter *)base;
 
-	close(a->dirfd);
+	if (a->dirfd >= 0)
+		close(a->dirfd);
 	free(a->dir);
 	free(a);
 }
@@ -160,6 +163,88 @@ static const struct arbiter_ops file_arbiter_ops = {
 	.owner = file_owner,
 	.last = file_last,
 };
+
+/* ---- from within a jail ---- */
+
+enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
+
+/* In the keeper. An answer below zero carries the sentence instead of an id. */
+void arbiter_serve(void *arbiter, struct keeper_message *m)
+{
+	struct arbiter *a = arbiter;
+	struct err err = ERR_INIT;
+
+	if (m->op == ASK_TAKE)
+		m->result = file_take(a, m->arg, m->data, &err);
+	else if (m->op == ASK_OWNER)
+		m->result = file_owner(a, m->arg, m->data, &err);
+	else if (m->op == ASK_LAST)
+		m->result = file_last(a, &m->arg, &err);
+	else
+		m->result = err_set(&err, EPERM, "there is no such request");
+	if (m->result < 0)
+		snprintf((char *)m->data, sizeof(m->data), "%.250s", err.text);
+}
+
+static int ask(struct arbiter *a, struct keeper_message *m, struct err *err)
+{
+	int ret = keeper_call(a->keeper, m);
+
+	if (ret < 0)
+		return err_set(err, -ret, "the process that asks the arbiter for us is gone");
+	m->data[sizeof(m->data) - 1] = 0;
+	return m->result < 0 ? err_set(err, -m->result, "%s", (const char *)m->data) : m->result;
+}
+
+static int remote_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err)
+{
+	struct keeper_message m = { .op = ASK_TAKE, .arg = generation };
+
+	memcpy(m.data, id, ARBITER_ID_LEN);
+	return ask(a, &m, err);
+}
+
+static int remote_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err)
+{
+	struct keeper_message m = { .op = ASK_OWNER, .arg = generation };
+	int ret = ask(a, &m, err);
+
+	if (ret > 0)
+		memcpy(id, m.data, ARBITER_ID_LEN);
+	return ret;
+}
+
+static int remote_last(struct arbiter *a, uint64_t *generation, struct err *err)
+{
+	struct keeper_message m = { .op = ASK_LAST };
+	int ret = ask(a, &m, err);
+
+	*generation = m.arg;
+	return ret;
+}
+
+static const struct arbiter_ops remote_ops = {
+	.prefix = "remote",
+	.close = file_close,
+	.take = remote_take,
+	.owner = remote_owner,
+	.last = remote_last,
+};
+
+int arbiter_fd(const struct arbiter *a)
+{
+	return ((const struct file_arbiter *)a)->dirfd;
+}
+
+void arbiter_delegate(struct arbiter *base, struct keeper *k)
+{
+	struct file_arbiter *a = (struct file_arbiter *)base;
+
+	close(a->dirfd);
+	a->dirfd = -1;
+	base->keeper = k;
+	base->ops = &remote_ops;
+}
 
 static const struct arbiter_ops *const arbiters[] = { &file_arbiter_ops };
 

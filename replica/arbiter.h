@@ -27,12 +27,24 @@ struct arbiter_ops {
 	int (*last)(struct arbiter *a, uint64_t *generation, struct err *err);
 };
 
+struct keeper;
+
 struct arbiter {
+	struct keeper *keeper; /* arbiter_delegate() */
 	const struct arbiter_ops *ops;
 };
 
 /* spec: "file:DIR", a directory on storage that both replicas share (or on their one host). */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);
+
+/*
+ * For a replica in a jail: the keeper has the arbiter's descriptor (arbiter_fd()) and answers by arbiter_serve(); from
+ * arbiter_delegate() on this process only asks.
+ */
+int arbiter_fd(const struct arbiter *a);
+struct keeper_message;
+void arbiter_serve(void *arbiter, struct keeper_message *m);
+void arbiter_delegate(struct arbiter *a, struct keeper *k);
 
 #endif

@@ -327,17 +327,17 @@ static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 	return 0;
 }
 
-static struct peer *connect_with_patience(struct replica *r, struct err *err)
+int backup_dial(struct replica *r, struct err *err)
 {
 	uint64_t deadline = replica_mono_ns() + r->cfg.connect_wait_ms * NS_PER_MS;
 	const struct timespec pause = { .tv_nsec = 100000000 };
 
 	for (;;) {
-		struct peer *p = peer_connect(r->cfg.connect, r->cfg.key, 2000, err);
+		int fd = peer_dial(r->cfg.connect, 2000, err);
 
-		if (p || err->code == EACCES || err->code == EINVAL || atomic_load(&r->stopping) ||
+		if (fd >= 0 || fd == -EACCES || fd == -EINVAL || atomic_load(&r->stopping) ||
 		    replica_mono_ns() > deadline)
-			return p;
+			return fd;
 		nanosleep(&pause, NULL);
 	}
 }
@@ -355,10 +355,12 @@ static int check_counter(struct replica *r, struct session *s, struct err *err)
 
 int backup_join(struct replica *r, struct err *err)
 {
-	struct peer *p = connect_with_patience(r, err);
+	int patience = r->cfg.connect_wait_ms < 2000 ? 2000 : (int)r->cfg.connect_wait_ms;
+	struct peer *p = peer_greet(r->dialled, r->cfg.connect, r->cfg.key, patience, err);
 	struct output_sink sink = replica_sink(r);
 	struct session *s;
 
+	r->dialled = -1;
 	if (!p)
 		return -err->code;
 	s = r->session = session_new(r, p);

@@ -17,7 +17,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "replica/replica_private.h"
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
@@ -724,11 +724,8 @@ static void *acceptor_thread(void *arg)
 	return NULL;
 }
 
-int primary_listen(struct replica *r, struct err *err)
+int replica_listen(struct replica *r, struct err *err)
 {
-	sigset_t all, old;
-	int ret;
-
 	r->acceptor_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->acceptor_wake < 0)
 		return err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
@@ -737,10 +734,13 @@ int primary_listen(struct replica *r, struct err *err)
 		if (r->listen_fd < 0)
 			return r->listen_fd;
 	}
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&r->acceptor, NULL, acceptor_thread, r);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return 0;
+}
+
+static int start_accepting(struct replica *r, struct err *err)
+{
+	int ret = thread_start(&r->acceptor, THREAD_ACCEPTOR, acceptor_thread, r);
+
 	r->has_acceptor = ret == 0;
 	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
 }
@@ -819,7 +819,7 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 		detail_init(&r->detail, r->m, NULL, NULL);
 		r->has_detail = true;
 	}
-	if (primary_listen(r, err) < 0)
+	if (start_accepting(r, err) < 0)
 		return -err->code;
 	pthread_mutex_lock(&r->lock);
 	if (r->state == REPLICA_ALONE)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "replica/backup.h"
 #include "replica/replica_private.h"
@@ -44,7 +45,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 		return NULL;
 	}
 	r->cfg = *config;
-	r->listen_fd = r->acceptor_wake = -1;
+	r->listen_fd = r->acceptor_wake = r->dialled = -1;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id)) {
@@ -63,6 +64,8 @@ void replica_destroy(struct replica *r)
 		return;
 	spy_end(r);
 	primary_unlisten(r);
+	if (r->dialled >= 0)
+		close(r->dialled);
 	session_free(r->session);
 	session_free(r->pending);
 	bury_dead(r);
@@ -133,7 +136,13 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 	return primary_run(r, end, err);
 }
 
-int replica_run_backup(struct replica *r, struct machine **m, enum machine_end *end, struct err *err)
+int replica_connect(struct replica *r, struct err *err)
+{
+	r->dialled = backup_dial(r, err);
+	return r->dialled < 0 ? r->dialled : 0;
+}
+
+int replica_join(struct replica *r, struct machine **m, struct err *err)
 {
 	int ret;
 
@@ -141,10 +150,13 @@ int replica_run_backup(struct replica *r, struct machine **m, enum machine_end *
 	r->replaying = true;
 	ret = backup_join(r, err);
 	*m = r->m;
-	if (ret == 0)
-		ret = spy_start(r, err);
-	if (ret == 0)
-		ret = backup_run(r, end, err);
+	return ret < 0 ? ret : spy_start(r, err);
+}
+
+int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
+{
+	int ret = backup_run(r, end, err);
+
 	spy_end(r);
 	if (ret <= 0)
 		return ret;

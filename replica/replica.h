@@ -53,13 +53,20 @@ void replica_destroy(struct replica *r);
 /* For machine_create(): outputs are held until the backup has what explains them. */
 struct output_sink replica_sink(struct replica *r);
 
+/* Listens for a backup where the configuration says so. 0 or -errno. */
+int replica_listen(struct replica *r, struct err *err);
+/* A backup: connects to the primary's address; nothing is said yet. 0 or -errno. */
+int replica_connect(struct replica *r, struct err *err);
+
 /*
  * Runs a primary: the machine is in its start state and was created with replica_sink(). Returns when the machine ends
  * (*end), the replica is fenced, or something fails (-errno).
  */
 int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end, struct err *err);
-/* Runs a backup and, after a failover, the live machine. *m is the machine (owned by the caller from then on). */
-int replica_run_backup(struct replica *r, struct machine **m, enum machine_end *end, struct err *err);
+/* A backup: agrees with the primary and takes over its state. *m is the machine (owned by the caller from then on). */
+int replica_join(struct replica *r, struct machine **m, struct err *err);
+/* Runs a backup that has joined and, after a failover, the live machine. */
+int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err);
 /* From any thread and from signal handlers: an orderly end of the pair. */
 void replica_stop(struct replica *r);
 

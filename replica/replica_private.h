@@ -90,6 +90,7 @@ struct replica {
 	int listen_fd;
 	pthread_t acceptor;
 	bool has_acceptor;
+	int dialled;		 /* backup: connection to the primary before the handshake */
 	int acceptor_wake;	 /* eventfd */
 	struct session *pending; /* authenticated, waits for the next sync point */
 	struct session *session; /* present backup (or, on a backup, the primary) */
@@ -191,7 +192,6 @@ void parcel_free(struct parcel *p);
 void session_push(struct session *s, struct parcel *p);
 
 /* primary.c */
-int primary_listen(struct replica *r, struct err *err);
 void primary_unlisten(struct replica *r);
 struct live_hooks primary_hooks(struct replica *r);
 void primary_emit(struct replica *r, const struct output *out);

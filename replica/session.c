@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A connection between two replicas: handshake, parcels, threads. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "hypervisor/cpuid.h"
 #include "replica/replica_private.h"
 
@@ -56,20 +56,16 @@ struct session *session_new(struct replica *r, struct peer *p)
 
 int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *), struct err *err)
 {
-	sigset_t all, old;
 	int ret = 0;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if (sender) {
-		ret = pthread_create(&s->sender, NULL, sender, s);
+		ret = thread_start(&s->sender, THREAD_SENDER, sender, s);
 		s->has_sender = ret == 0;
 	}
 	if (ret == 0 && receiver) {
-		ret = pthread_create(&s->receiver, NULL, receiver, s);
+		ret = thread_start(&s->receiver, THREAD_RECEIVER, receiver, s);
 		s->has_receiver = ret == 0;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
 }
 

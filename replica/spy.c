@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/thread.h"
 #include "replica/replica_private.h"
 
 static void spy_keep(struct replica *r, unsigned port, const uint8_t *frame, size_t len)
@@ -72,7 +73,7 @@ int spy_start(struct replica *r, struct err *err)
 	r->spy_wake = eventfd(0, EFD_CLOEXEC);
 	if (!r->spied || r->spy_wake < 0)
 		return err_set(err, ENOMEM, "out of memory");
-	ret = pthread_create(&r->spy, NULL, spy_thread, r);
+	ret = thread_start(&r->spy, THREAD_SPY, spy_thread, r);
 	if (ret)
 		return err_set(err, ret, "cannot start a thread: %s", strerror(ret));
 	r->has_spy = true;

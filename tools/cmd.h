@@ -35,5 +35,6 @@ extern const struct command cmd_primary;
 extern const struct command cmd_backup;
 extern const struct command cmd_pair;
 extern const struct command cmd_keygen;
+extern const struct command cmd_jail;
 
 #endif

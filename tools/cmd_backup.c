@@ -38,12 +38,31 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 {
 	struct replica_run *r = ctx;
 
-	if (machine_host_open_for(&r->host, &r->o.machine, c, err))
-		return NULL;
-	if (machine_host_open_consoles(&r->host, &r->o.machine, replica_run_stop, r, err))
+	if (machine_host_fit(&r->host, c, err))
 		return NULL;
 	machine_host_live(&r->host, live);
+	jail_limit_memory(c->memory);
 	return machine_host_create(&r->host, sink, err);
+}
+
+static int prepare(struct replica_run *r, struct err *err)
+{
+	int ret = machine_host_open_side(&r->host, &r->o.machine, err);
+
+	r->cfg.create = create_machine;
+	r->cfg.create_ctx = r;
+	if (ret == 0)
+		ret = machine_host_open_consoles(&r->host, &r->o.machine, replica_run_stop, r, err);
+	if (ret == 0)
+		ret = replica_run_open(r, err);
+	if (ret == 0)
+		ret = replica_connect(r->replica, err);
+	return ret ? ret : replica_run_jail(r, err);
+}
+
+static int run_backup(struct replica_run *r, struct err *err)
+{
+	return replica_run_backup(r->replica, &r->end, err);
 }
 
 static int run(int argc, char **argv)
@@ -59,14 +78,15 @@ static int run(int argc, char **argv)
 		return status;
 	}
 	log_set_name("twinstep backup");
+	jail_begin(r.o.machine.jail);
 	stop_on_signals(replica_run_stop, &r);
-	r.cfg.create = create_machine;
-	r.cfg.create_ctx = &r;
-	if (replica_run_open(&r, &err)) {
+	if (prepare(&r, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {
-		ret = replica_run_backup(r.replica, &r.machine, &r.end, &err);
+		ret = replica_join(r.replica, &r.machine, &err);
+		if (ret == 0)
+			ret = replica_run_vcpu(&r, run_backup, &err);
 		status = replica_run_status(&r, ret, &err);
 	}
 	replica_run_close(&r);

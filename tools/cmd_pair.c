@@ -230,7 +230,7 @@ static void add_user_options(struct args *a, const struct pair *p, char letter, 
 static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, bool primary, int events)
 {
 	struct args a = { 0 };
-	sigset_t none;
+	sigset_t ends;
 
 	add_arg(&a, "twinstep");
 	add_arg(&a, primary ? "primary" : "backup");
@@ -245,8 +245,12 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 		add_arg(&a, "--name=%s-%c", p->o.name, s->letter);
 	if (primary && p->o.no_wait)
 		add_arg(&a, "--no-wait");
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* The first process of a pid namespace gets no signal that it does not handle: they wait until it does. */
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_SETMASK, &ends, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execv("/proc/self/exe", a.arg);
 	_exit(127);
@@ -260,7 +264,8 @@ static int slot_start(struct pair *p, struct slot *s, bool primary)
 	if (pipe(fd) < 0)
 		return -errno;
 	fcntl(fd[0], F_SETFD, FD_CLOEXEC);
-	s->pid = fork();
+	fflush(NULL);
+	s->pid = p->o.machine.jail == JAIL_OFF ? fork() : jail_fork();
 	if (s->pid == 0)
 		slot_exec(p, s, other, primary, fd[1]);
 	close(fd[1]);

@@ -53,7 +53,12 @@ static int prepare(struct replica_run *r, struct err *err)
 	sink = replica_sink(r->replica);
 	r->machine = machine_host_create(&r->host, &sink, err);
 	machine_host_drop_images(&r->host);
-	return r->machine ? 0 : -err->code;
+	return r->machine ? replica_run_jail(r, err) : -err->code;
+}
+
+static int run_primary(struct replica_run *r, struct err *err)
+{
+	return replica_run_primary(r->replica, r->machine, &r->end, err);
 }
 
 static int run(int argc, char **argv)
@@ -69,12 +74,13 @@ static int run(int argc, char **argv)
 		return status;
 	}
 	log_set_name("twinstep primary");
+	jail_begin(r.o.machine.jail);
 	stop_on_signals(replica_run_stop, &r);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {
-		ret = replica_run_primary(r.replica, r.machine, &r.end, &err);
+		ret = replica_run_vcpu(&r, run_primary, &err);
 		status = replica_run_status(&r, ret, &err);
 	}
 	replica_run_close(&r);

@@ -131,12 +131,15 @@ static int prepare(struct record *r, struct err *err)
 		ret = log_header_make(&r->header, &r->g.host, r->g.machine, &r->g.opts, c.epoch_ns, err);
 	if (ret)
 		return ret;
+	jail_will_remove(r->path);
 	r->recorder = recorder_open(&rc, r->g.machine, err);
 	if (!r->recorder)
 		return -err->code;
 	hooks = recorder_hooks(r->recorder);
 	live_hooks_chain_add(&r->g.hooks, &hooks);
-	return guest_run_start(&r->g, &c, "record", err);
+	r->g.writes_log = true;
+	ret = guest_run_start(&r->g, &c, "record", err);
+	return ret ? ret : recorder_start(r->recorder, err);
 }
 
 static void report(const struct record *r, const struct recorder_stats *s)
@@ -180,13 +183,14 @@ static int run(int argc, char **argv)
 		machine_opts_free(&r.g.opts);
 		return status;
 	}
+	jail_begin(r.g.opts.jail);
 	stop_on_signals(guest_run_stop, &r.g);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 		if (r.recorder) {
 			recorder_close(r.recorder, MACHINE_FAILED, &err);
-			unlink(r.path); /* nothing was recorded */
+			jail_remove(r.path); /* nothing was recorded */
 		}
 	} else {
 		status = finish(&r, guest_run_execute(&r.g));

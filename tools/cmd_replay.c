@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "record/replay.h"
 #include "tools/cmd.h"
 #include "tools/replay_machine.h"
@@ -27,6 +28,8 @@ static const struct option options[] = {
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
+	{ "jail", required_argument, NULL, OPT_JAIL },
+	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
 	{ 0 },
 };
 
@@ -56,6 +59,7 @@ static void print_help(void)
 	     "  --console, --virtio-console, --debug-console SPEC   where the guest's output goes\n"
 	     "  --kernel, --initrd, --restore, --disk FILE          files that have moved since the recording\n"
 	     "  --engine NAME           engine to replay on\n"
+	     "  --jail on|strict, --no-jail   as for `twinstep run`\n"
 	     "  --help                  this text\n"
 	     "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is not good; else as "
 	     "recorded.");
@@ -206,6 +210,8 @@ static int prepare(struct replayer *r, struct err *err)
 		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
 	if (ret == 0)
 		ret = machine_host_open_consoles(&r->rm.host, &r->rm.opts, NULL, NULL, err);
+	if (ret == 0)
+		ret = machine_host_jail(&r->rm.host, r->where.jail, &(struct jail_config){ .service_fd = -1 }, err);
 	if (ret < 0)
 		return ret;
 	r->inner = logstream_records(&r->rm.stream);
@@ -274,19 +280,36 @@ static int verdict(struct replayer *r, enum machine_end end, struct err *err)
 	return end == MACHINE_EXIT ? (int)machine_exit_code(r->rm.machine) : 0;
 }
 
+struct replaying {
+	struct replayer *r;
+	enum machine_end end;
+	struct err err;
+};
+
+static void *replay_run(void *arg)
+{
+	struct replaying *p = arg;
+
+	p->end = machine_run(p->r->rm.machine, replay_source(&p->r->replay), &p->err);
+	return NULL;
+}
+
 static int execute(struct replayer *r)
 {
-	struct err err = ERR_INIT;
-	enum machine_end end;
+	struct replaying p = { .r = r, .err = ERR_INIT };
 	int status;
 
 	if (stop_signal())
 		replay_stop(&r->replay);
 	r->started_ns = monotonic_ns();
 	r->started_virtual = machine_now(r->rm.machine);
-	end = machine_run(r->rm.machine, replay_source(&r->replay), &err);
-	status = verdict(r, end, &err);
-	print_summary(r, end, status);
+	status = thread_host(THREAD_VCPU, replay_run, &p, NULL);
+	if (status) {
+		log_error("cannot start the vCPU's thread: %s", strerror(status));
+		return EXIT_ENGINE;
+	}
+	status = verdict(r, p.end, &p.err);
+	print_summary(r, p.end, status);
 	return status;
 }
 
@@ -298,6 +321,7 @@ static void finish(struct replayer *r)
 		replay_fini(&r->replay);
 	replay_machine_close(&r->rm);
 	machine_opts_free(&r->where);
+	jail_end();
 }
 
 static int run(int argc, char **argv)
@@ -312,6 +336,7 @@ static int run(int argc, char **argv)
 		machine_opts_free(&r.where);
 		return status;
 	}
+	jail_begin(r.where.jail);
 	stop_on_signals(stop_replay, &r);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);

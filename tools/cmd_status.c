@@ -2,13 +2,13 @@
 /* `twinstep status`, `stop`, `snapshot` and `balloon`: what is asked of a running machine through its control socket.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "record/checkpoint.h"
 #include "tools/cmd.h"
 #include "tools/control.h"
 #include "tools/machine_opts.h"
@@ -160,14 +160,28 @@ static int run_stop(int argc, char **argv)
 	return answer ? 0 : 1;
 }
 
-/* The machine may have another working directory. */
-static bool absolute(const char *file, char *path, size_t n)
+/* The machine has no names: it writes to a descriptor. */
+static json_t *take_snapshot(const struct ask *a)
 {
-	char here[PATH_MAX];
+	struct err err = ERR_INIT;
+	char *tmp;
+	int fd = checkpoint_file_create(a->arg[1], a->force, &tmp, &err);
+	json_t *answer = NULL, *request = json_pack("{s:s}", "command", "snapshot");
 
-	if (file[0] == '/')
-		return (size_t)snprintf(path, n, "%s", file) < n;
-	return getcwd(here, sizeof(here)) && (size_t)snprintf(path, n, "%s/%s", here, file) < n;
+	if (fd >= 0) {
+		answer = control_request_fd(a->arg[0], request, fd, SNAPSHOT_MS, &err);
+		close(fd);
+		if (!answer)
+			checkpoint_file_drop(tmp);
+		else if (checkpoint_file_publish(a->arg[1], tmp, a->force, &err) < 0) {
+			json_decref(answer);
+			answer = NULL;
+		}
+	}
+	json_decref(request);
+	if (!answer)
+		log_error("%s", err.text);
+	return answer;
 }
 
 static int run_snapshot(int argc, char **argv)
@@ -181,17 +195,11 @@ static int run_snapshot(int argc, char **argv)
 				  "Exit status: 0; 1 no snapshot was taken.",
 			 .nargs = 2 };
 	int status = parse(&a, argc, argv);
-	char path[2 * PATH_MAX];
 	json_t *answer;
 
 	if (status || a.help)
 		return status;
-	if (!absolute(a.arg[1], path, sizeof(path))) {
-		log_error("the path of '%s' is too long", a.arg[1]);
-		return EXIT_USAGE;
-	}
-	answer = ask(a.arg[0], json_pack("{s:s, s:s, s:b}", "command", "snapshot", "file", path, "force", (int)a.force),
-		     SNAPSHOT_MS);
+	answer = take_snapshot(&a);
 	if (!answer)
 		return 1;
 	if (a.json)

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
+#include "isolation/jail.h"
 
 #define ESCAPE	       ('A' - '@')
 #define CLIENT_WAIT_MS 100 /* how long a client that does not read may hold up the machine, per piece of output */
@@ -196,9 +198,9 @@ static void *terminal_thread(void *arg)
 	return NULL;
 }
 
-static int start_terminal(struct console *c, struct err *err)
+static int open_terminal(struct console *c, struct err *err)
 {
-	int fd[2], r;
+	int fd[2];
 
 	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
 		return err_set(err, errno, "cannot make a pipe for the console: %s", strerror(errno));
@@ -207,21 +209,25 @@ static int start_terminal(struct console *c, struct err *err)
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (c->stop_fd < 0)
 		return err_set(err, errno, "cannot make an event for the console: %s", strerror(errno));
-	r = make_raw(err);
-	if (r)
-		return r;
-	r = pthread_create(&c->thread, NULL, terminal_thread, c);
-	if (r)
-		return err_set(err, r, "cannot start the console's thread: %s", strerror(r));
-	c->terminal = true;
-	return 0;
+	return make_raw(err);
+}
+
+int console_start(struct console *c, struct err *err)
+{
+	int r;
+
+	if (!c || c->pipe_in < 0 || c->terminal)
+		return 0;
+	r = thread_start(&c->thread, THREAD_CONSOLE, terminal_thread, c);
+	c->terminal = !r;
+	return r ? err_set(err, r, "cannot start the console's thread: %s", strerror(r)) : 0;
 }
 
 static int stdio_open(struct console *c, const char *spec, struct err *err)
 {
 	c->out = STDOUT_FILENO;
 	if (isatty(STDIN_FILENO) && c->quit)
-		return start_terminal(c, err);
+		return open_terminal(c, err);
 	c->in = STDIN_FILENO;
 	return 0;
 }
@@ -308,6 +314,7 @@ static int unix_open(struct console *c, const char *spec, struct err *err)
 	if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&addr, sizeof(addr)))
 		return err_set(err, errno, "cannot make the socket %s: %s", path, strerror(errno));
 	snprintf(c->path, sizeof(c->path), "%s", path);
+	jail_will_remove(c->path);
 	if (listen(c->listener, 1))
 		return err_set(err, errno, "cannot listen on %s: %s", path, strerror(errno));
 	return 0;
@@ -363,7 +370,7 @@ static void unix_close(struct console *c)
 	if (c->listener >= 0)
 		close(c->listener);
 	if (c->path[0])
-		unlink(c->path);
+		jail_remove(c->path);
 }
 
 /* ---- kinds ---- */

@@ -27,6 +27,8 @@ bool console_is_interactive(const char *spec);
  * key. Returns NULL and sets err on failure.
  */
 struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err);
+/* Starts to read the terminal, where there is one. 0 or -errno. NULL allowed. */
+int console_start(struct console *c, struct err *err);
 /* From here on quit() is not called any more; output still works. NULL allowed. */
 void console_stop_input(struct console *c);
 /* Also restores the terminal and removes the socket. NULL allowed. */

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+#include "isolation/jail.h"
 #include "tools/run_end.h"
 
 #define CLIENTS	    8
@@ -24,6 +25,7 @@ struct client {
 	uint64_t since;
 	char line[LINE_MAX_];
 	size_t len;
+	int passed; /* descriptor that came along; -1: none */
 };
 
 struct control {
@@ -34,6 +36,7 @@ struct control {
 	bool bound, started;
 	pthread_t thread;
 	struct client client[CLIENTS];
+	int passed; /* with the request that is being answered */
 };
 
 /* ---- one request ---- */
@@ -83,8 +86,32 @@ static void client_close(struct client *k)
 {
 	if (k->fd >= 0)
 		close(k->fd);
-	k->fd = -1;
+	if (k->passed >= 0)
+		close(k->passed);
+	k->fd = k->passed = -1;
 	k->len = 0;
+}
+
+/* As recv(), and keeps one descriptor that comes along. */
+static ssize_t client_recv(struct client *k)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} u;
+	struct iovec iov = { .iov_base = k->line + k->len, .iov_len = LINE_MAX_ - k->len };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = sizeof(u.space)
+	};
+	ssize_t n = recvmsg(k->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int))) {
+		if (k->passed >= 0)
+			close(k->passed);
+		memcpy(&k->passed, CMSG_DATA(c), sizeof(int));
+	}
+	return n;
 }
 
 /* Waits for a client that does not read only so long. */
@@ -111,9 +138,16 @@ static bool client_send(struct client *k, const char *p, size_t n)
 static bool client_request(struct control *c, struct client *k, size_t len)
 {
 	size_t n = 0;
-	char *text = control_answer(c, k->line, len, &n);
-	bool good = text && client_send(k, text, n);
+	bool good;
+	char *text;
 
+	c->passed = k->passed;
+	text = control_answer(c, k->line, len, &n);
+	c->passed = -1;
+	if (k->passed >= 0)
+		close(k->passed);
+	k->passed = -1;
+	good = text && client_send(k, text, n);
 	free(text);
 	k->len -= len + 1;
 	memmove(k->line, k->line + len + 1, k->len);
@@ -124,7 +158,7 @@ static bool client_request(struct control *c, struct client *k, size_t len)
 /* Reads what is there and answers every whole line. */
 static void client_serve(struct control *c, struct client *k)
 {
-	ssize_t n = recv(k->fd, k->line + k->len, LINE_MAX_ - k->len, MSG_DONTWAIT);
+	ssize_t n = client_recv(k);
 	char *end;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -144,21 +178,13 @@ static void client_serve(struct control *c, struct client *k)
 		client_close(k);
 }
 
-static bool peer_allowed(int fd)
-{
-	struct ucred u;
-	socklen_t n = sizeof(u);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &n) == 0 && (u.uid == 0 || u.uid == geteuid());
-}
-
 static void control_accept(struct control *c)
 {
 	int fd = accept4(c->listenfd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;
-	for (size_t i = 0; i < CLIENTS && peer_allowed(fd); i++) {
+	for (size_t i = 0; i < CLIENTS; i++) {
 		struct client *k = &c->client[i];
 
 		if (k->fd >= 0)
@@ -236,27 +262,25 @@ static int control_bind(struct control *c, struct err *err)
 	if (fchmod(c->listenfd, 0600) < 0 || bind(c->listenfd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return err_set(err, errno, "cannot create control socket '%s': %s", c->path, strerror(errno));
 	c->bound = true;
+	jail_will_remove(c->path);
 	if (listen(c->listenfd, CLIENTS) < 0)
 		return err_set(err, errno, "cannot listen at '%s': %s", c->path, strerror(errno));
 	return 0;
 }
 
-static int control_start(struct control *c, struct err *err)
+static int control_listen(struct control *c, struct err *err)
 {
-	sigset_t all, old;
-	int ret;
-
 	c->listenfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	c->stopfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->listenfd < 0 || c->stopfd < 0)
 		return err_set(err, errno, "cannot create a socket: %s", strerror(errno));
-	ret = control_bind(c, err);
-	if (ret < 0)
-		return ret;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&c->thread, NULL, control_thread, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return control_bind(c, err);
+}
+
+int control_start(struct control *c, struct err *err)
+{
+	int ret = thread_start(&c->thread, THREAD_CONTROL, control_thread, c);
+
 	c->started = ret == 0;
 	return ret ? err_set(err, ret, "cannot start the control thread: %s", strerror(ret)) : 0;
 }
@@ -272,15 +296,20 @@ struct control *control_open(const char *path, const struct control_verb *comman
 	}
 	c->commands = commands;
 	c->ctx = ctx;
-	c->listenfd = c->stopfd = -1;
+	c->listenfd = c->stopfd = c->passed = -1;
 	for (size_t i = 0; i < CLIENTS; i++)
-		c->client[i].fd = -1;
+		c->client[i].fd = c->client[i].passed = -1;
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
 		err_set(err, ENAMETOOLONG, "the control socket's path '%s' is too long", path);
-	else if (control_start(c, err) == 0)
+	else if (control_listen(c, err) == 0)
 		return c;
 	control_close(c);
 	return NULL;
+}
+
+int control_passed(const struct control *c)
+{
+	return c->passed;
 }
 
 void control_close(struct control *c)
@@ -294,7 +323,7 @@ void control_close(struct control *c)
 	for (size_t i = 0; i < CLIENTS; i++)
 		client_close(&c->client[i]);
 	if (c->bound)
-		unlink(c->path);
+		jail_remove(c->path);
 	if (c->listenfd >= 0)
 		close(c->listenfd);
 	if (c->stopfd >= 0)

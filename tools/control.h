@@ -3,8 +3,8 @@
  * The control socket of a running machine or replica: a thread that answers requests on a unix socket, one JSON object
  * a line in, one out. Requests are {"command": NAME, ...}; answers {"ok": true, ...} or {"ok": false, "error": TEXT}.
  *
- * Only the same user and root are listened to. A client may be hostile all the same: lines, clients and waiting times
- * are bounded, and the machine never waits for a client.
+ * The mode of the socket keeps out all but the same user and root. A client may be hostile all the same: lines, clients
+ * and waiting times are bounded, and the machine never waits for a client.
  */
 #ifndef TOOLS_CONTROL_H
 #define TOOLS_CONTROL_H
@@ -36,6 +36,10 @@ struct control;
  * without a name. NULL and err on failure.
  */
 struct control *control_open(const char *path, const struct control_verb *commands, void *ctx, struct err *err);
+/* Starts to answer. 0 or -errno. */
+int control_start(struct control *c, struct err *err);
+/* For a verb: the descriptor that came with its request, closed after it; -1: none. */
+int control_passed(const struct control *c);
 /* Ends the thread and removes the socket. NULL allowed. No command runs when it returns. */
 void control_close(struct control *c);
 
@@ -51,5 +55,7 @@ int control_path(const char *who, bool create, char **path, struct err *err);
  * answer is "ok": false.
  */
 json_t *control_request(const char *who, const json_t *request, int timeout_ms, struct err *err);
+/* The same with a descriptor for the other side; -1: none. */
+json_t *control_request_fd(const char *who, const json_t *request, int pass, int timeout_ms, struct err *err);
 
 #endif

@@ -36,7 +36,29 @@ static int client_connect(const char *who, struct err *err)
 	return fd;
 }
 
-static int client_send(int fd, const json_t *request, struct err *err)
+/* send(), with a descriptor along when pass is not -1. */
+static ssize_t send_with(int fd, void *data, size_t n, int pass)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} u = { 0 };
+	struct iovec iov = { .iov_base = data, .iov_len = n };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = sizeof(u.space)
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	if (pass < 0)
+		return send(fd, data, n, MSG_NOSIGNAL);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &pass, sizeof(int));
+	return sendmsg(fd, &msg, MSG_NOSIGNAL);
+}
+
+static int client_send(int fd, const json_t *request, int pass, struct err *err)
 {
 	char *text = json_dumps(request, JSON_COMPACT);
 	size_t n = text ? strlen(text) : 0;
@@ -45,7 +67,7 @@ static int client_send(int fd, const json_t *request, struct err *err)
 	if (!text)
 		return err_set(err, ENOMEM, "out of memory");
 	text[n++] = '\n'; /* in place of the NUL: one line */
-	if (send(fd, text, n, MSG_NOSIGNAL) != (ssize_t)n)
+	if (send_with(fd, text, n, pass) != (ssize_t)n)
 		ret = err_set(err, errno, "cannot send the request: %s", strerror(errno));
 	free(text);
 	return ret;
@@ -88,7 +110,7 @@ static json_t *client_parse(const struct buf *b, struct err *err)
 	return NULL;
 }
 
-json_t *control_request(const char *who, const json_t *request, int timeout_ms, struct err *err)
+json_t *control_request_fd(const char *who, const json_t *request, int pass, int timeout_ms, struct err *err)
 {
 	struct buf b = BUF_INIT;
 	json_t *answer = NULL;
@@ -96,9 +118,14 @@ json_t *control_request(const char *who, const json_t *request, int timeout_ms, 
 
 	if (fd < 0)
 		return NULL;
-	if (client_send(fd, request, err) == 0 && client_receive(fd, &b, timeout_ms, err) == 0)
+	if (client_send(fd, request, pass, err) == 0 && client_receive(fd, &b, timeout_ms, err) == 0)
 		answer = client_parse(&b, err);
 	close(fd);
 	buf_free(&b);
 	return answer;
+}
+
+json_t *control_request(const char *who, const json_t *request, int timeout_ms, struct err *err)
+{
+	return control_request_fd(who, request, -1, timeout_ms, err);
 }

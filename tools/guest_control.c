@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,8 +41,8 @@ struct guest_control {
 	struct glance glance;
 	struct input pending; /* a control to enter at the next sync point; kind 0: none */
 
-	char *snapshot; /* file to write; NULL: none asked for */
-	bool snapshot_force, flushing, snapshot_done;
+	int snapshot; /* descriptor to write to; -1: none asked for */
+	bool flushing, snapshot_done;
 	struct checkpoint_info info;
 	struct err snapshot_err;
 	uint64_t snapshot_ns;
@@ -74,7 +75,7 @@ static size_t control_inputs(void *ctx, struct machine *m, struct input *in, siz
 		c->pending.kind = 0;
 		pthread_cond_broadcast(&c->changed);
 	}
-	if (c->snapshot && !c->snapshot_done && n < max) {
+	if (c->snapshot >= 0 && !c->snapshot_done && n < max) {
 		in[n++] = (struct input){ .kind = INPUT_FLUSH_TLB };
 		c->flushing = true;
 	}
@@ -100,8 +101,7 @@ static bool control_applied(void *ctx, struct machine *m, const struct sync_poin
 	if (!c->flushing)
 		return true;
 	c->flushing = false;
-	o.force = c->snapshot_force;
-	checkpoint_write(c->snapshot, m, &o, &c->info, &c->snapshot_err);
+	checkpoint_write_fd(c->snapshot, "the snapshot", m, &o, &c->info, &c->snapshot_err);
 	pthread_mutex_lock(&c->lock);
 	c->snapshot_ns = monotonic_ns() - start;
 	c->snapshot_done = true;
@@ -169,7 +169,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	c->wants_glance = true;
 	ret = control_wait(c, &c->wants_glance, false, STATUS_WAIT_MS, err);
 	json_object_set_new(reply, "kind", json_string(c->kind));
-	json_object_set_new(reply, "pid", json_integer(getpid()));
+	json_object_set_new(reply, "pid", json_integer(jail_pid()));
 	put_number(reply, "memory", machine_get_config(c->g->machine)->memory);
 	put_glance(reply, &c->glance, c->ended);
 	pthread_mutex_unlock(&c->lock);
@@ -226,13 +226,12 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 }
 
 /* A disk that is written in place changes under the snapshot. */
-static int snapshot_check(const struct guest_control *c, const char *file, bool force, struct err *err)
+static int snapshot_check(const struct guest_control *c, struct err *err)
 {
-	if (!file || file[0] != '/')
-		return err_set(err, EINVAL, "a snapshot needs a \"file\", as an absolute path");
-	/* Asked again when it is written; here the machine is not bothered yet. */
-	if (!force && access(file, F_OK) == 0)
-		return err_set(err, EEXIST, "'%s' exists already (--force replaces it)", file);
+	struct stat st;
+
+	if (control_passed(c->control) < 0 || fstat(control_passed(c->control), &st) || !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "a snapshot needs a file, passed along as an open descriptor");
 	for (unsigned i = 0; i < c->g->opts.ndisks; i++) {
 		const struct disk_opt *d = &c->g->opts.disk[i];
 
@@ -267,23 +266,19 @@ static int snapshot_take(struct guest_control *c, json_t *reply, struct err *err
 static int verb_snapshot(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct guest_control *c = ctx;
-	const char *file = json_string_value(json_object_get(args, "file"));
-	bool force = json_is_true(json_object_get(args, "force"));
-	int ret = snapshot_check(c, file, force, err);
+	int ret = snapshot_check(c, err);
 
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&c->lock);
-	c->snapshot = strdup(file);
-	c->snapshot_force = force;
+	c->snapshot = control_passed(c->control);
 	c->snapshot_err = (struct err)ERR_INIT;
 	c->snapshot_done = false;
-	ret = c->snapshot ? snapshot_take(c, reply, err) : err_set(err, ENOMEM, "out of memory");
-	/* A sync point that is being applied still uses the name. */
+	ret = snapshot_take(c, reply, err);
+	/* A sync point that is being applied still writes. */
 	while (c->flushing && !c->snapshot_done && !c->ended)
 		pthread_cond_wait(&c->changed, &c->lock);
-	free(c->snapshot);
-	c->snapshot = NULL;
+	c->snapshot = -1;
 	pthread_mutex_unlock(&c->lock);
 	return ret;
 }
@@ -307,6 +302,7 @@ static struct guest_control *control_new(struct guest_run *g, const char *kind)
 		return NULL;
 	c->g = g;
 	c->kind = kind;
+	c->snapshot = -1;
 	c->started_ns = monotonic_ns();
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -348,13 +344,14 @@ int guest_control_open(struct guest_control **gc, struct guest_run *g, const cha
 	return 0;
 }
 
-void guest_control_start(struct guest_control *gc)
+int guest_control_start(struct guest_control *gc, struct err *err)
 {
 	if (!gc)
-		return;
+		return 0;
 	pthread_mutex_lock(&gc->lock);
 	gc->running = true;
 	pthread_mutex_unlock(&gc->lock);
+	return control_start(gc->control, err);
 }
 
 void guest_control_close(struct guest_control *gc)

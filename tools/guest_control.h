@@ -15,8 +15,8 @@ struct guest_control;
  */
 int guest_control_open(struct guest_control **gc, struct guest_run *g, const char *kind, const struct control_opts *o,
 		       struct live_hooks_chain *hooks, struct err *err);
-/* From here on requests are answered: the live source exists. */
-void guest_control_start(struct guest_control *gc);
+/* From here on requests are answered: the live source exists. 0 or -errno. NULL allowed. */
+int guest_control_start(struct guest_control *gc, struct err *err);
 /* After the run: whoever waits is told that the machine has ended, and the socket goes. NULL allowed. */
 void guest_control_close(struct guest_control *gc);
 

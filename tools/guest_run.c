@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "base/log.h"
+#include "base/thread.h"
+#include "tools/cmd.h"
 #include "tools/guest_control.h"
 #include "tools/run_end.h"
 #include "tools/stop.h"
@@ -66,11 +69,16 @@ void guest_run_help(FILE *f)
 
 int guest_run_start(struct guest_run *g, struct live_config *c, const char *kind, struct err *err)
 {
+	const struct jail_config jail = { .service_fd = -1, .file_size = g->writes_log ? UINT64_MAX : 0 };
 	int ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
 
 	machine_host_drop_images(&g->host);
 	if (ret == 0)
 		ret = guest_control_open(&g->control, g, kind, &g->control_opts, &g->hooks, err);
+	if (ret == 0)
+		ret = machine_host_jail(&g->host, g->opts.jail, &jail, err);
+	if (ret == 0)
+		ret = machine_host_start_consoles(&g->host, err);
 	if (ret)
 		return ret;
 	machine_host_live(&g->host, c);
@@ -79,20 +87,38 @@ int guest_run_start(struct guest_run *g, struct live_config *c, const char *kind
 	if (!g->live)
 		return -err->code;
 	live_sink_attach(&g->sink, g->live);
-	guest_control_start(g->control);
+	if (guest_control_start(g->control, err) < 0)
+		return -err->code;
 	if (stop_signal()) /* it came before there was anything to stop */
 		live_stop(g->live);
 	return 0;
 }
 
+struct execution {
+	struct guest_run *g;
+	struct err err;
+};
+
+static void *execute(void *arg)
+{
+	struct execution *x = arg;
+
+	x->g->end = machine_run(x->g->machine, live_source(x->g->live), &x->err);
+	return NULL;
+}
+
 int guest_run_execute(struct guest_run *g)
 {
-	struct err err = ERR_INIT;
+	struct execution x = { .g = g, .err = ERR_INIT };
 	struct run_summary s = { .host_ns = monotonic_ns() };
 	struct engine *e = machine_engine(g->machine);
 	struct live_stats ls;
 
-	s.end = g->end = machine_run(g->machine, live_source(g->live), &err);
+	if ((s.status = thread_host(THREAD_VCPU, execute, &x, NULL))) {
+		log_error("cannot start the vCPU's thread: %s", strerror(s.status));
+		return EXIT_ENGINE;
+	}
+	s.end = g->end;
 	s.host_ns = monotonic_ns() - s.host_ns;
 	guest_control_close(g->control); /* nobody asks a machine that has ended */
 	g->control = NULL;
@@ -101,7 +127,7 @@ int guest_run_execute(struct guest_run *g)
 	s.virtual_ns = machine_now(g->machine);
 	live_get_stats(g->live, &ls);
 	s.idle_ns = ls.idle_ns;
-	run_end_report(g->machine, s.end, &err);
+	run_end_report(g->machine, s.end, &x.err);
 	if (g->json)
 		run_summary_json(g->report, g->machine, &s);
 	else if (g->stats)
@@ -120,4 +146,5 @@ void guest_run_close(struct guest_run *g)
 	machine_destroy(g->machine);
 	machine_host_close(&g->host);
 	machine_opts_free(&g->opts);
+	jail_end();
 }

@@ -18,6 +18,7 @@ struct guest_control;
 struct guest_run {
 	struct machine_opts opts;
 	bool stats, json;
+	bool writes_log; /* a file that may become as long as it likes */
 	struct control_opts control_opts;
 	FILE *report; /* digests and statistics: standard output, or standard error when the console is there */
 	struct machine_host host;

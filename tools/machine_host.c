@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -185,27 +186,40 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	return r;
 }
 
-int machine_host_open_for(struct machine_host *h, const struct machine_opts *o, const struct machine_config *c,
-			  struct err *err)
+int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
-	int r = 0;
+	int r;
 
 	memset(h, 0, sizeof(*h));
-	if (c->nnics != o->nnics || c->ndisks != o->ndisks)
-		r = err_set(err, EINVAL,
-			    "the primary's machine has %u NICs and %u disks: give as many --net and --disk", c->nnics,
-			    c->ndisks);
-	h->config = *c;
-	h->keep_mac = true;
+	machine_config_defaults(&h->config);
 	h->clock = LIVE_CLOCK_HOST;
 	h->engine = engine_find(o->engine, err);
-	if (!r && !h->engine)
-		r = -err->code;
-	if (r || (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)))
+	if (!h->engine)
+		return -err->code;
+	if ((r = open_disks(h, o, err)) || (r = open_nics(h, o, err)))
 		machine_host_close(h);
-	else if (machine_config_digest(&h->config) != machine_config_digest(c))
-		r = err_set(err, EINVAL, "our disks are not like the primary's: size and read-only must be the same");
 	return r;
+}
+
+int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err)
+{
+	struct machine_config mine = *c;
+
+	if (c->nnics != h->config.nnics || c->ndisks != h->config.ndisks)
+		return err_set(err, EINVAL,
+			       "the primary's machine has %u NICs and %u disks: give as many --net and --disk",
+			       c->nnics, c->ndisks);
+	memcpy(mine.disk_sectors, h->config.disk_sectors, sizeof(mine.disk_sectors));
+	memcpy(mine.disk_readonly, h->config.disk_readonly, sizeof(mine.disk_readonly));
+	if (machine_config_digest(&mine) != machine_config_digest(c))
+		return err_set(err, EINVAL,
+			       "our disks are not like the primary's: size and read-only must be the same");
+	h->config = *c;
+	for (unsigned i = 0; i < c->nnics; i++) {
+		if (nic_set_mac(h->nic[i], c->mac[i], err))
+			return -err->code;
+	}
+	return 0;
 }
 
 static int boot_machine(struct machine *m, const struct machine_host *h, struct err *err)
@@ -245,6 +259,36 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 	if (o->debug_console && !(h->debug = console_open(o->debug_console, NULL, NULL, err)))
 		return -err->code;
 	return 0;
+}
+
+/* Nothing but a log has a reason to become longer than the disks, or than a few GiB of console output. */
+#define FILE_SIZE (4ull << 30)
+
+int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c, struct err *err)
+{
+	struct jail_config jc = *c;
+
+	json_object_seed(0); /* it would open a file for it later */
+
+	if (jc.file_size == UINT64_MAX) {
+		jc.file_size = 0;
+	} else {
+		jc.file_size = FILE_SIZE;
+		for (unsigned i = 0; i < h->config.ndisks; i++) {
+			if (h->config.disk_sectors[i] * 512 > jc.file_size)
+				jc.file_size = h->config.disk_sectors[i] * 512;
+		}
+	}
+	return jail_enter(mode, &jc, err);
+}
+
+int machine_host_start_consoles(struct machine_host *h, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < MACHINE_CONSOLES; i++)
+		r = console_start(h->console[i], err);
+	return r;
 }
 
 void machine_host_live(const struct machine_host *h, struct live_config *c)

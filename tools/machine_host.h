@@ -32,14 +32,22 @@ struct machine_host {
 
 /* Fills in *h, config and seed included. Zeroes on failure: nothing is left open. */
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err);
-/* The host side of a machine whose configuration is given (a backup's, by its primary): it has to fit. */
-int machine_host_open_for(struct machine_host *h, const struct machine_opts *o, const struct machine_config *c,
-			  struct err *err);
+/* The host side of a machine whose configuration comes later (a backup's, from its primary). */
+int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err);
+/* Here it is: the host side has to fit. */
+int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
 /* Makes the machine and loads the kernel, or the snapshot, into it. */
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
 /* quit(ctx): see console_open(). */
 int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,
 			       struct err *err);
+/*
+ * Closes the jail: everything is open. c->file_size is chosen here when it is 0 and no log is written (UINT64_MAX: one
+ * is). 0 or -errno.
+ */
+int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c, struct err *err);
+/* Starts what reads terminals. 0 or -errno. */
+int machine_host_start_consoles(struct machine_host *h, struct err *err);
 /* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
 void machine_host_live(const struct machine_host *h, struct live_config *c);
 /* Frees the bytes of kernel and modules: the guest has its copy. */

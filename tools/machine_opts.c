@@ -206,6 +206,13 @@ static int take_seed(struct machine_opts *o, const char *arg, struct err *err)
 	return 0;
 }
 
+static int take_jail(struct machine_opts *o, const char *arg, struct err *err)
+{
+	if (!jail_mode_parse(arg, &o->jail))
+		return err_set(err, EINVAL, "--jail %s: must be on, strict or off", arg);
+	return 0;
+}
+
 static int take_string(const char **where, const char *arg)
 {
 	*where = arg;
@@ -241,6 +248,10 @@ static int take(struct machine_opts *o, int opt, const char *arg, struct err *er
 		return take_clock(o, arg, err);
 	case OPT_RTC:
 		return take_rtc(o, arg, err);
+	case OPT_JAIL:
+		return take_jail(o, arg, err);
+	case OPT_NO_JAIL:
+		return take_jail(o, "off", err);
 	default:
 		return take_seed(o, arg, err);
 	}
@@ -298,6 +309,8 @@ void machine_opts_help(FILE *f)
 	      "                          virtual time follows the host's clock, or the instruction count alone;\n"
 	      "                          auto: host with --net, or when the console is a terminal or socket\n"
 	      "  --rtc SECONDS|now       time of the guest's clock at the start\n"
+	      "  --jail on|strict        strict: refuse to start when this host lacks a layer of the jail (on)\n"
+	      "  --no-jail               keep all rights of this user: only to look for errors\n"
 	      "  --seed HEX              seed of the guest's random numbers (host clock: random; else zero)\n",
 	      f);
 }

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "hypervisor/boot/image.h"
 #include "hypervisor/machine.h"
+#include "isolation/jail.h"
 
 enum clock_choice { CLOCK_AUTO, CLOCK_HOST, CLOCK_VIRTUAL };
 
@@ -46,6 +47,7 @@ struct machine_opts {
 	uint64_t rtc; /* seconds since 1970 */
 	bool has_seed;
 	uint8_t seed[32];
+	enum jail_mode jail;
 };
 
 /* Values of struct option.val; a subcommand's own start at OPT_COMMAND. */
@@ -65,6 +67,8 @@ enum {
 	OPT_CLOCK,
 	OPT_RTC,
 	OPT_SEED,
+	OPT_JAIL,
+	OPT_NO_JAIL,
 	OPT_MACHINE_END,
 	OPT_HELP,
 	OPT_COMMAND = 512,
@@ -80,6 +84,7 @@ enum {
 		{ "virtio-console", required_argument, NULL, OPT_VIRTIO_CONSOLE },                                    \
 		{ "debug-console", required_argument, NULL, OPT_DEBUG_CONSOLE },                                      \
 		{ "clock", required_argument, NULL, OPT_CLOCK }, { "rtc", required_argument, NULL, OPT_RTC },         \
+		{ "jail", required_argument, NULL, OPT_JAIL }, { "no-jail", no_argument, NULL, OPT_NO_JAIL },         \
 		{ "seed", required_argument, NULL, OPT_SEED },                                                        \
 	{                                                                                                             \
 		"help", no_argument, NULL, OPT_HELP                                                                   \

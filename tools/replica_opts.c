@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "tools/cmd.h"
 #include "tools/replica_control.h"
 #include "tools/run_end.h"
@@ -177,7 +178,50 @@ int replica_run_open(struct replica_run *r, struct err *err)
 	if (o->events && !(c->events = fopen(o->events, "a")))
 		return err_set(err, errno, "cannot open event log '%s': %s", o->events, strerror(errno));
 	r->replica = replica_create(c, err);
-	return r->replica ? replica_control_open(r, err) : -err->code;
+	if (!r->replica || replica_control_open(r, err) < 0 || replica_listen(r->replica, err) < 0)
+		return -err->code;
+	return 0;
+}
+
+int replica_run_jail(struct replica_run *r, struct err *err)
+{
+	struct arbiter *a = r->cfg.arbiter;
+	const struct jail_config c = { .service = arbiter_serve,
+				       .service_ctx = a,
+				       .service_fd = arbiter_fd(a),
+				       .memory = r->machine ? 0 : MEMORY_MAX };
+	int ret = machine_host_jail(&r->host, r->o.machine.jail, &c, err);
+
+	if (ret == 0 && jail_keeper())
+		arbiter_delegate(a, jail_keeper());
+	if (ret == 0)
+		ret = machine_host_start_consoles(&r->host, err);
+	if (ret == 0 && r->control)
+		ret = control_start(r->control, err);
+	return ret;
+}
+
+struct vcpu_run {
+	struct replica_run *r;
+	int (*fn)(struct replica_run *r, struct err *err);
+	struct err *err;
+	int ret;
+};
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu_run *v = arg;
+
+	v->ret = v->fn(v->r, v->err);
+	return NULL;
+}
+
+int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err), struct err *err)
+{
+	struct vcpu_run v = { .r = r, .fn = fn, .err = err };
+	int ret = thread_host(THREAD_VCPU, vcpu_main, &v, NULL);
+
+	return ret ? err_set(err, ret, "cannot start the vCPU's thread: %s", strerror(ret)) : v.ret;
 }
 
 int replica_run_status(struct replica_run *r, int ret, const struct err *err)
@@ -212,4 +256,5 @@ void replica_run_close(struct replica_run *r)
 	arbiter_close(r->cfg.arbiter);
 	peer_key_free(r->key);
 	machine_opts_free(&r->o.machine);
+	jail_end();
 }

@@ -30,11 +30,17 @@ static void set_all(void (*handler)(int), int flags)
 
 void stop_on_signals(void (*stop)(void *ctx), void *ctx)
 {
+	sigset_t set;
+
 	stop_fn = stop;
 	stop_ctx = ctx;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
 	set_all(handle, SA_RESTART | (int)SA_RESETHAND);
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(stop_signals[0]); i++)
+		sigaddset(&set, stop_signals[i]);
+	sigprocmask(SIG_UNBLOCK, &set, NULL); /* they may have waited for a handler: jail_begin() */
 }
 
 int stop_signal(void)

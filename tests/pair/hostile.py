@@ -16,7 +16,7 @@ class Hostile:
         self.rig = rig
         self.live, self.backup = rig.start_pair()
         self.client = Client(0)
-        self.pid = self.live.proc.pid
+        self.pid = self.live.pid()
 
     def memory_kib(self):
         with open("/proc/%d/status" % self.pid) as f:

@@ -157,8 +157,14 @@ class Replica:
         with open(self.log) as f:
             return f.read()[-600:]
 
+    def pid(self):
+        """The process that runs the guest: with a jail it is the child of the one that was started."""
+        with open("/proc/%d/task/%d/children" % (self.proc.pid, self.proc.pid)) as f:
+            children = f.read().split()
+        return int(children[0]) if children else self.proc.pid
+
     def kill(self, sig=signal.SIGKILL):
-        os.kill(self.proc.pid, sig)
+        os.kill(self.pid(), sig)
 
     def ask(self, **request):
         with socket.socket(socket.AF_UNIX) as s:

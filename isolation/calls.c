@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The lists. A thread of the C library needs some calls of its own; each role adds what its work is. One call may have
+ * several rows, for different roles and reasons. tests/e2e/jail.sh compares them with what the threads really do.
+ */
+#include "isolation/seccomp.h"
+
+#define MAIN	 (1u << THREAD_MAIN)
+#define VCPU	 (1u << THREAD_VCPU)
+#define POLLER	 (1u << THREAD_POLLER)
+#define DISK	 (1u << THREAD_DISK)
+#define LOG	 (1u << THREAD_LOG)
+#define SENDER	 (1u << THREAD_SENDER)
+#define RECEIVER (1u << THREAD_RECEIVER)
+#define ACCEPTOR (1u << THREAD_ACCEPTOR)
+#define SPY	 (1u << THREAD_SPY)
+#define CONTROL	 (1u << THREAD_CONTROL)
+#define CONSOLE	 (1u << THREAD_CONSOLE)
+#define KEEPER	 (1u << THREAD_KEEPER)
+
+#define THREADS (VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE)
+#define ALL	(THREADS | MAIN | KEEPER)
+#define HEAP	(VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL)
+#define PEER	(SENDER | RECEIVER | ACCEPTOR)
+
+const struct seccomp_call seccomp_calls[] = {
+	/* every thread */
+	{ "futex", THREADS, POLLER | SPY | CONTROL | CONSOLE, CALL_ANY, "locks and conditions" },
+	{ "rt_sigprocmask", THREADS, 0, CALL_ANY, "the C library blocks signals while a thread ends" },
+	{ "madvise", THREADS, 0, CALL_ANY, "the C library gives back the stack of a thread that ends" },
+	{ "exit", THREADS, 0, CALL_ANY, "end of a thread" },
+	{ "exit_group", ALL, THREADS, CALL_ANY, "end of the process" },
+	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY, "wake-ups, messages on standard error" },
+	{ "tgkill", THREADS, THREADS, CALL_OWN_PROCESS, "abort() when an internal check fails" },
+	{ "gettid", THREADS, THREADS, CALL_ANY, "abort()" },
+	{ "rt_sigreturn", ALL, ALL & ~MAIN, CALL_ANY, "return from a signal handler" },
+	{ "restart_syscall", ALL, ALL, CALL_ANY, "a wait goes on after the process was stopped" },
+	{ "clock_gettime", THREADS | MAIN, THREADS | MAIN, CALL_ANY, "time, on hosts where it takes a system call" },
+
+	/* heap */
+	{ "mmap", HEAP | MAIN, LOG | RECEIVER | ACCEPTOR | CONTROL, CALL_NO_EXEC, "heap" },
+	{ "mprotect", HEAP | MAIN, CONTROL, CALL_NO_EXEC, "heap" },
+	{ "munmap", HEAP | DISK | MAIN, DISK | RECEIVER | CONTROL, CALL_ANY, "heap" },
+	{ "brk", HEAP | DISK | MAIN, DISK | LOG | RECEIVER | CONTROL, CALL_ANY, "heap" },
+	{ "mremap", HEAP | MAIN, HEAP & ~VCPU, CALL_ANY, "buffers that grow" },
+
+	/* waiting */
+	{ "poll", VCPU | LOG | PEER | SPY | CONTROL | CONSOLE, 0, CALL_ANY, "waits for descriptors" },
+	{ "ppoll", VCPU, 0, CALL_ANY, "HLT: waits for an input or the next timer" },
+	{ "epoll_wait", POLLER, 0, CALL_ANY, "waits for NICs and consoles" },
+	{ "epoll_ctl", VCPU, 0, CALL_ANY, "watches a NIC or console again after reading it" },
+	{ "epoll_create1", VCPU, 0, CALL_ANY, "a backup that goes live makes its poller" },
+	{ "eventfd2", VCPU | ACCEPTOR, 0, CALL_ANY, "a backup that goes live, a session: their wake-ups" },
+	{ "clock_nanosleep", VCPU | RECEIVER | CONTROL, RECEIVER | CONTROL, CALL_ANY,
+	  "pace of replay and of a primary that is ahead; full queues" },
+
+	/* data */
+	{ "read", VCPU | LOG | PEER | SPY | CONSOLE, SPY, CALL_ANY,
+	  "wake-ups; tap, console, log, peer (TLS), terminal" },
+	{ "pread64", VCPU | DISK, 0, CALL_ANY, "disk image, and log of a replay" },
+	{ "pwrite64", VCPU | DISK | LOG, 0, CALL_ANY, "disk image, snapshot; log of a recording" },
+	{ "fallocate", VCPU | DISK, VCPU, CALL_ANY, "discarded and zeroed sectors" },
+	{ "fdatasync", VCPU | DISK, 0, CALL_ANY, "the guest's flush of its disk" },
+	{ "fsync", VCPU, 0, CALL_ANY, "a snapshot is on the disk when it is said to be" },
+	{ "lseek", VCPU, 0, CALL_ANY, "a snapshot leaves out pages that were never used" },
+	{ "ftruncate", LOG, LOG, CALL_ANY, "after a full disk, a log without half a frame" },
+	{ "newfstatat", VCPU, 0, CALL_FSTAT, "kind of a log and of standard output; by descriptor only" },
+	{ "newfstatat", CONTROL, 0, CALL_FSTAT, "whether a snapshot's descriptor is a file" },
+	{ "ioctl", VCPU, 0, CALL_IS_TTY, "whether progress of a replay may be shown" },
+
+	/* sockets that exist */
+	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_ANY, "frames (pcap), console, peer, answers, keeper" },
+	{ "recvfrom", VCPU | PEER, SENDER, CALL_ANY, "console, peer, keeper" },
+	{ "recvmsg", CONTROL, 0, CALL_ANY, "requests, with a descriptor for a snapshot" },
+	{ "accept4", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients of a console socket, backups, requests" },
+	{ "shutdown", VCPU | PEER, SENDER, CALL_ANY, "end of a session with the other replica" },
+	{ "close", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients and sessions that are over" },
+	{ "setsockopt", ACCEPTOR, 0, CALL_ANY, "a backup's connection sends at once" },
+	{ "fcntl", ACCEPTOR, 0, CALL_ANY, "a backup's connection does not block" },
+	{ "getrandom", VCPU | PEER, SENDER | RECEIVER, CALL_ANY, "TLS; seed of the guest's generator at failover" },
+	{ "getpid", VCPU | PEER | CONTROL, SENDER | RECEIVER | CONTROL | VCPU, CALL_ANY, "OpenSSL looks for forks" },
+
+	/* the main thread, beside what all others have: starts threads, joins a primary, cleans up */
+	{ "clone", MAIN, 0, CALL_THREAD, "starts threads, for everybody" },
+	{ "clone3", MAIN, 0, CALL_ABSENT, "its flags cannot be looked at; the C library then uses clone()" },
+	{ "set_robust_list", MAIN, 0, CALL_ANY, "start of a thread" },
+	{ "rseq", MAIN, 0, CALL_ANY, "start of a thread" },
+	{ "prctl", MAIN, 0, CALL_NAME, "a thread's name is its role" },
+	{ "seccomp", MAIN, 0, CALL_FILTER, "a new thread narrows its filter" },
+	{ "rt_sigaction", MAIN, 0, CALL_ANY, "signals end the process again when the machine has ended" },
+	{ "memfd_create", MAIN, 0, CALL_ANY, "a backup makes its guest's memory once it knows the machine" },
+	{ "ftruncate", MAIN, 0, CALL_ANY, "the size of that memory" },
+	{ "prlimit64", MAIN, 0, CALL_ANY, "a backup limits its memory once it knows the machine" },
+	{ "wait4", MAIN, 0, CALL_ANY, "for the keeper's end" },
+	{ "ioctl", MAIN, 0, CALL_SET_TTY, "puts the terminal's mode back" },
+
+	/* refused with an error rather than the end: the libraries look for files that nobody needs */
+	{ "openat", ALL & ~KEEPER, 0, CALL_REFUSED, "malloc() and OpenSSL look at settings; nothing can be opened" },
+	{ "sysinfo", ALL & ~KEEPER, 0, CALL_ABSENT, "qsort() asks how much memory there is" },
+
+	/* the keeper, a process of its own: names in one directory */
+	{ "recvfrom", KEEPER, 0, CALL_ANY, "requests" },
+	{ "sendto", KEEPER, 0, CALL_ANY, "answers" },
+	{ "openat", KEEPER, 0, CALL_ANY, "generations, in the arbiter's directory" },
+	{ "read", KEEPER, 0, CALL_ANY, "who owns a generation" },
+	{ "fsync", KEEPER, 0, CALL_ANY, "a claim and the directory are on the disk before it counts" },
+	{ "linkat", KEEPER, 0, CALL_ANY, "takes a generation, if nobody has it" },
+	{ "unlinkat", KEEPER, 0, CALL_ANY, "a claim that has served" },
+	{ "unlink", KEEPER, 0, CALL_ANY, "sockets that were named beforehand" },
+	{ "getdents64", KEEPER, 0, CALL_ANY, "the last generation" },
+	{ "newfstatat", KEEPER, 0, CALL_FSTAT, "kind of the arbiter's directory" },
+	{ "fcntl", KEEPER, 0, CALL_ANY, "opendir()" },
+	{ "close", KEEPER, 0, CALL_ANY, "files of the directory" },
+	{ "brk", KEEPER, KEEPER, CALL_ANY, "heap" },
+	{ "mmap", KEEPER, KEEPER, CALL_NO_EXEC, "heap" },
+	{ "munmap", KEEPER, KEEPER, CALL_ANY, "heap" },
+	{ "getpid", KEEPER, 0, CALL_ANY, "name of a claim" },
+};
+
+const size_t seccomp_ncalls = sizeof(seccomp_calls) / sizeof(seccomp_calls[0]);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The jail: a process that runs a guest gives up everything that it does not need, in two steps.
+ *
+ * jail_begin(), first of all: the rest of the program becomes the first process of a pid namespace; the caller's
+ * process waits for it, hands signals on, puts the terminal right and exits as it did. Either dies with the other.
+ *
+ * jail_enter(), when everything that has a name is open and before the first thread starts: the layers below. What
+ * threads may do is narrowed once more at their start, by role (isolation/seccomp.h).
+ */
+#ifndef ISOLATION_JAIL_H
+#define ISOLATION_JAIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "isolation/keeper.h"
+
+enum jail_mode {
+	JAIL_ON,     /* what the host does not have is named */
+	JAIL_STRICT, /* what the host does not have is an error */
+	JAIL_OFF,    /* says loudly what is lost */
+};
+
+enum jail_layer {
+	LAYER_PID,
+	LAYER_UID,
+	LAYER_USER,
+	LAYER_MOUNT,
+	LAYER_NET,
+	LAYER_IPC,
+	LAYER_UTS,
+	LAYER_CGROUP,
+	LAYER_ROOT,
+	LAYER_LIMITS,
+	LAYER_LANDLOCK,
+	LAYER_CAPS,
+	LAYER_NO_PRIVS,
+	LAYER_NO_DUMP,
+	LAYER_SECCOMP,
+	LAYERS,
+};
+
+struct jail_config {
+	uint64_t memory;    /* bytes that may still be mapped, beyond what is mapped now and a margin */
+	uint64_t file_size; /* how long a file may become; 0: no limit */
+	keeper_service *service;
+	void *service_ctx;
+	int service_fd;	  /* the one descriptor that the service needs, -1: none */
+	uint32_t without; /* 1 << layer: left out, by tests of the other layers */
+};
+
+/* false: bad value. "on", "strict", "off". */
+bool jail_mode_parse(const char *text, enum jail_mode *mode);
+/*
+ * Returns in the process that goes on, with the signals that end a run blocked until stop_on_signals(); the other one
+ * exits here.
+ */
+void jail_begin(enum jail_mode mode);
+/*
+ * As fork(), but the child is the first one of a new pid namespace, where that is allowed; its jail_begin() forks no
+ * more.
+ */
+pid_t jail_fork(void);
+/* Warns about, or with JAIL_STRICT fails for, layers that cannot be had. 0 or -errno. */
+int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err);
+/* After jail_enter(), by the main thread: how much more may be mapped, a margin aside. Never raises it. */
+void jail_limit_memory(uint64_t bytes);
+
+/* A file that is ours to remove at the end: told before jail_enter(), removed by jail_remove(), jailed or not. */
+void jail_will_remove(const char *path);
+void jail_remove(const char *path);
+/* NULL: not in a jail. */
+struct keeper *jail_keeper(void);
+/* The last thing of a run. */
+void jail_end(void);
+/* This process's id as others see it. */
+pid_t jail_pid(void);
+
+/* For `twinstep jail`. */
+const char *jail_layer_name(enum jail_layer l);
+const char *jail_layer_purpose(enum jail_layer l);
+/* 0: in place; else why not, as an errno. */
+int jail_layer_state(enum jail_layer l);
+
+#endif

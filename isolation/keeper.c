@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "isolation/keeper.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/thread.h"
+#include "isolation/seccomp.h"
+
+#define NAMES 8
+
+struct keeper {
+	int fd;
+	pid_t pid;
+	pthread_mutex_t lock;
+};
+
+static char names[NAMES][KEEPER_DATA];
+static unsigned nnames;
+
+void keeper_allow_remove(const char *path)
+{
+	if (nnames < NAMES && strlen(path) < KEEPER_DATA)
+		strcpy(names[nnames++], path);
+}
+
+static int remove_name(const struct keeper_message *m)
+{
+	for (unsigned i = 0; i < nnames; i++) {
+		if (memchr(m->data, 0, KEEPER_DATA) && !strcmp(names[i], (const char *)m->data))
+			return unlink(names[i]) < 0 ? -errno : 0;
+	}
+	return -EPERM;
+}
+
+static void serve(int fd, keeper_service *service, void *ctx)
+{
+	struct keeper_message m;
+
+	while (recv(fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m)) {
+		if (m.op == KEEPER_REMOVE)
+			m.result = remove_name(&m);
+		else if (service)
+			service(ctx, &m);
+		else
+			m.result = -EPERM;
+		if (send(fd, &m, sizeof(m), MSG_NOSIGNAL) != (ssize_t)sizeof(m))
+			return;
+	}
+}
+
+static void close_between(int a, int b)
+{
+	if (a + 1 <= b - 1)
+		close_range((unsigned)a + 1, (unsigned)b - 1, 0);
+}
+
+static void close_others(int fd, int keep_fd)
+{
+	int first = keep_fd < 0 || fd < keep_fd ? fd : keep_fd, last = keep_fd > fd ? keep_fd : fd;
+
+	close_between(STDERR_FILENO, first);
+	close_between(first, last);
+	close_range((unsigned)last + 1, ~0u, 0);
+	close(STDIN_FILENO);
+	close(STDOUT_FILENO);
+}
+
+/* Root may have given the pair a directory of somebody else's; nothing else of root's is needed. */
+static void drop_rights(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (geteuid() == 0)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_DAC_OVERRIDE);
+	capng_apply(CAPNG_SELECT_CAPS);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0);
+}
+
+static _Noreturn void keeper_main(int fd, keeper_service *service, void *ctx, int keep_fd)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL); /* it ends with its asker, by end of file */
+	prctl(PR_SET_NAME, thread_role_name(THREAD_KEEPER));
+	close_others(fd, keep_fd);
+	drop_rights();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (seccomp_prepare(1u << THREAD_KEEPER) == 0)
+		seccomp_enter(THREAD_KEEPER);
+	serve(fd, service, ctx);
+	_exit(0);
+}
+
+struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, struct err *err)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	int fd[2];
+
+	if (!k || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
+		free(k);
+		err_set(err, errno, "cannot make a socket for the jail's keeper: %s", strerror(errno));
+		return NULL;
+	}
+	k->pid = fork();
+	if (k->pid == 0)
+		keeper_main(fd[1], service, ctx, keep_fd);
+	close(fd[1]);
+	k->fd = fd[0];
+	pthread_mutex_init(&k->lock, NULL);
+	if (k->pid > 0)
+		return k;
+	err_set(err, errno, "cannot start the jail's keeper: %s", strerror(errno));
+	keeper_end(k);
+	return NULL;
+}
+
+int keeper_call(struct keeper *k, struct keeper_message *m)
+{
+	ssize_t n;
+
+	pthread_mutex_lock(&k->lock);
+	n = send(k->fd, m, sizeof(*m), MSG_NOSIGNAL);
+	if (n == (ssize_t)sizeof(*m)) {
+		do
+			n = recv(k->fd, m, sizeof(*m), 0);
+		while (n < 0 && errno == EINTR);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return n == (ssize_t)sizeof(*m) ? 0 : -EIO;
+}
+
+int keeper_remove(struct keeper *k, const char *path)
+{
+	struct keeper_message m = { .op = KEEPER_REMOVE };
+	int ret;
+
+	if (strlen(path) >= KEEPER_DATA)
+		return -ENAMETOOLONG;
+	strcpy((char *)m.data, path);
+	ret = keeper_call(k, &m);
+	return ret ? ret : m.result;
+}
+
+void keeper_end(struct keeper *k)
+{
+	if (!k)
+		return;
+	close(k->fd);
+	if (k->pid > 0)
+		waitpid(k->pid, NULL, 0);
+	pthread_mutex_destroy(&k->lock);
+	free(k);
+}

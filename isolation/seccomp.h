@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What each role may ask of the kernel: a list of system calls, with a reason for each (isolation/calls.c). Whatever is
+ * not on the list kills the process.
+ *
+ * The thread that enters the jail gets the union of all threads' lists, because filters are inherited and can only
+ * become narrower; each thread then narrows it to its own.
+ */
+#ifndef ISOLATION_SECCOMP_H
+#define ISOLATION_SECCOMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/thread.h"
+
+enum seccomp_rule {
+	CALL_ANY,
+	CALL_NO_EXEC,	  /* third argument: memory that is not executable */
+	CALL_THREAD,	  /* clone() of a thread, never of a process or into a namespace */
+	CALL_FILTER,	  /* seccomp() to add a filter */
+	CALL_NAME,	  /* prctl() to name a thread */
+	CALL_FSTAT,	  /* of a descriptor, not of a path */
+	CALL_IS_TTY,	  /* ioctl() that asks for a terminal's mode */
+	CALL_SET_TTY,	  /* and one that sets it */
+	CALL_OWN_PROCESS, /* first argument: this process */
+	CALL_ABSENT,	  /* not allowed: fails with ENOSYS, so that the library does without */
+	CALL_REFUSED,	  /* not allowed: fails with EACCES */
+};
+
+struct seccomp_call {
+	const char *name;
+	uint32_t roles; /* 1 << role, of each that may */
+	uint32_t rare;	/* of them, those that a test need not see it in: error paths, other hosts */
+	enum seccomp_rule rule;
+	const char *why;
+};
+
+extern const struct seccomp_call seccomp_calls[];
+extern const size_t seccomp_ncalls;
+
+/* Whether the row is about the role; main has every thread's rows. */
+bool seccomp_allows(const struct seccomp_call *c, enum thread_role role);
+/* System calls that the role may make. */
+unsigned seccomp_count(enum thread_role role);
+/* "allow", or what else becomes of a call, for people. */
+const char *seccomp_rule_text(enum seccomp_rule rule);
+/* Translates the lists of some roles (1 << role of each) for the kernel. 0 or -errno. */
+int seccomp_prepare(uint32_t roles);
+/* For the calling thread, and all that it creates. After no_new_privs. 0 or -errno. */
+int seccomp_enter(enum thread_role role);
+
+#endif

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * `twinstep jail`: shows what the jail is made of, and proves it from the inside. Each attempt runs in a jail of its
+ * own, in a thread of the role under test, in place of a device model that an attacker has taken over; it must fail or
+ * be the end of the process. Attempts are made twice: with all layers, and without the system call filters, so that
+ * what lies under them is tested as well.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "isolation/jail.h"
+#include "isolation/seccomp.h"
+#include "tools/cmd.h"
+#include "tools/machine_opts.h"
+
+enum { OPT_LIST = OPT_COMMAND, OPT_TEST, OPT_JSON };
+
+static const struct option options[] = {
+	{ "list", no_argument, NULL, OPT_LIST },
+	{ "test", no_argument, NULL, OPT_TEST },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
+};
+
+static void print_help(void)
+{
+	puts("usage: twinstep jail --list [--json] | --test\n\n"
+	     "  --list                  the layers, and the system calls of each kind of thread, with the reasons\n"
+	     "  --json                  the same as JSON\n"
+	     "  --test                  from inside, in place of a guest that has broken out: tries what it should "
+	     "not\n"
+	     "                          be able to do, from each kind of thread\n"
+	     "Exit status: 0; 1 something was not denied.");
+}
+
+/* ---- list ---- */
+
+static void list_text(void)
+{
+	puts("Layers:");
+	for (unsigned l = 0; l < LAYERS; l++)
+		printf("  %-20s %s\n", jail_layer_name(l), jail_layer_purpose(l));
+	for (enum thread_role r = 0; r < THREAD_ROLES; r++) {
+		printf("\n%s: %u system calls\n", thread_role_name(r), seccomp_count(r));
+		for (size_t i = 0; i < seccomp_ncalls; i++) {
+			const struct seccomp_call *c = &seccomp_calls[i];
+
+			if (seccomp_allows(c, r))
+				printf("  %-18s %-30s %s\n", c->name, seccomp_rule_text(c->rule), c->why);
+		}
+	}
+}
+
+static json_t *list_role(enum thread_role r)
+{
+	json_t *calls = json_array();
+
+	for (size_t i = 0; i < seccomp_ncalls; i++) {
+		const struct seccomp_call *c = &seccomp_calls[i];
+
+		if (seccomp_allows(c, r))
+			json_array_append_new(calls, json_pack("{s:s, s:s, s:b, s:s}", "call", c->name, "rule",
+							       seccomp_rule_text(c->rule), "rare",
+							       (int)(c->rare >> r & 1), "why", c->why));
+	}
+	return json_pack("{s:s, s:i, s:o}", "role", thread_role_name(r), "count", (int)seccomp_count(r), "calls",
+			 calls);
+}
+
+static void list_json(void)
+{
+	json_t *layer_list = json_array(), *roles = json_array(), *o;
+
+	for (unsigned l = 0; l < LAYERS; l++)
+		json_array_append_new(layer_list, json_pack("{s:s, s:s}", "layer", jail_layer_name(l), "purpose",
+							    jail_layer_purpose(l)));
+	for (enum thread_role r = 0; r < THREAD_ROLES; r++)
+		json_array_append_new(roles, list_role(r));
+	o = json_pack("{s:o, s:o}", "layers", layer_list, "roles", roles);
+	json_dumpf(o, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(o);
+}
+
+/* ---- attempts: 0 or positive: it worked; -1 and errno: it did not ---- */
+
+static long try_open(void)
+{
+	return open("/etc/passwd", O_RDONLY);
+}
+
+static long try_create(void)
+{
+	return open("/file", O_WRONLY | O_CREAT, 0600);
+}
+
+static long try_connect(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = "/run/systemd/notify" };
+	int s = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	return s < 0 ? -1 : connect(s, (struct sockaddr *)&sa, sizeof(sa));
+}
+
+static long try_raw_socket(void)
+{
+	return socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static long try_ptrace(void)
+{
+	return ptrace(PTRACE_ATTACH, getppid() ? getppid() : 2, NULL, NULL);
+}
+
+/* The keeper: the only other process in sight. */
+static long try_kill(void)
+{
+	return kill(2, SIGKILL);
+}
+
+static long try_kill_all(void)
+{
+	return kill(-1, 0);
+}
+
+static long try_fork(void)
+{
+	pid_t pid = (pid_t)syscall(SYS_fork);
+
+	if (pid == 0)
+		_exit(0);
+	return pid;
+}
+
+/* Processes until there are too many for anybody; they end with their namespace. */
+static long try_fork_bomb(void)
+{
+	for (int i = 0; i < 500; i++) {
+		pid_t pid = (pid_t)syscall(SYS_fork);
+
+		if (pid < 0)
+			return -1;
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+	}
+	return 0;
+}
+
+static long try_exec(void)
+{
+	char *argv[] = { (char *)(uintptr_t) "true", NULL };
+
+	return execve("/bin/true", argv, NULL);
+}
+
+static long try_mount(void)
+{
+	return mount("none", "/", "tmpfs", 0, NULL);
+}
+
+static long try_namespace(void)
+{
+	return unshare(CLONE_NEWNS);
+}
+
+static long try_setuid(void)
+{
+	return setresuid(0, 0, 0);
+}
+
+static long try_bpf(void)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+
+	return syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
+static long try_perf(void)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_HARDWARE, .size = sizeof(attr) };
+
+	return syscall(SYS_perf_event_open, &attr, -1, 0, -1, 0);
+}
+
+static long try_keyctl(void)
+{
+	return syscall(SYS_keyctl, 1, NULL); /* KEYCTL_JOIN_SESSION_KEYRING */
+}
+
+static long try_userfaultfd(void)
+{
+	return syscall(SYS_userfaultfd, O_CLOEXEC);
+}
+
+static long try_module(void)
+{
+	return syscall(SYS_init_module, "", 0, "");
+}
+
+static long try_host_name(void)
+{
+	return sethostname("x", 1);
+}
+
+static long try_exec_memory(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+static long try_memory(void)
+{
+	void *p = mmap(NULL, 1ull << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+static long try_raise_limit(void)
+{
+	const struct rlimit r = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return setrlimit(RLIMIT_AS, &r);
+}
+
+/* A descriptor of the wrong kind: one that was open for reading, as a kernel image is. */
+static int readable = -1, grows = -1;
+
+static long try_write_input(void)
+{
+	return write(readable, "x", 1);
+}
+
+static long try_fill_disk(void)
+{
+	return pwrite(grows, "x", 1, 1ll << 42);
+}
+
+static long try_inject_typing(void)
+{
+	return ioctl(STDIN_FILENO, TIOCSTI, "x");
+}
+
+struct attempt {
+	const char *name;
+	long (*run)(void);
+	bool filter_only; /* no layer but the filter is against it, or it harms only the process itself */
+};
+
+static const struct attempt attempts[] = {
+	{ "open a file", try_open, false },
+	{ "create a file", try_create, false },
+	{ "connect to a service", try_connect, false },
+	{ "raw socket", try_raw_socket, false },
+	{ "ptrace another process", try_ptrace, false },
+	{ "kill another process", try_kill, false },
+	{ "kill all processes", try_kill_all, true },
+	{ "fork", try_fork, true },
+	{ "fork bomb", try_fork_bomb, false },
+	{ "execute a program", try_exec, false },
+	{ "mount", try_mount, false },
+	{ "new namespace", try_namespace, false },
+	{ "become root", try_setuid, false },
+	{ "bpf", try_bpf, true },
+	{ "perf_event_open", try_perf, true },
+	{ "keyctl", try_keyctl, true },
+	{ "userfaultfd", try_userfaultfd, true },
+	{ "load a module", try_module, false },
+	{ "change the host's name", try_host_name, false },
+	{ "executable memory", try_exec_memory, true },
+	{ "memory beyond the limit", try_memory, false },
+	{ "raise a limit", try_raise_limit, false },
+	{ "write to an input", try_write_input, false },
+	{ "fill the disk", try_fill_disk, false },
+	{ "type at the terminal", try_inject_typing, true },
+};
+#define ATTEMPTS (sizeof(attempts) / sizeof(attempts[0]))
+
+/* ---- one attempt ---- */
+
+enum { DENIED = 64, WORKED = 63, BROKEN = 62 }; /* exit statuses of a child; DENIED + errno */
+
+static void *attempt_thread(void *arg)
+{
+	const struct attempt *a = arg;
+	long ret;
+
+	errno = 0;
+	ret = a->run();
+	_exit(ret < 0 ? DENIED + (errno < 150 ? errno : 0) : WORKED);
+}
+
+static _Noreturn void attempt_child(const struct attempt *a, enum thread_role role, uint32_t without)
+{
+	const struct jail_config c = { .service_fd = -1, .file_size = 4ull << 30, .without = without };
+	struct err err = ERR_INIT;
+	pthread_t t;
+
+	log_set_level(LOG_ERROR);
+	jail_begin(JAIL_ON);
+	readable = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	grows = memfd_create("twinstep-test", MFD_CLOEXEC);
+	signal(SIGXFSZ, SIG_IGN);
+	if (readable < 0 || grows < 0 || jail_enter(JAIL_ON, &c, &err) < 0)
+		_exit(BROKEN);
+	if (thread_start(&t, role, attempt_thread, (void *)(uintptr_t)a))
+		_exit(BROKEN);
+	pthread_join(t, NULL);
+	_exit(BROKEN);
+}
+
+/* What became of it: a sentence in text, true when denied. */
+static bool attempt(const struct attempt *a, enum thread_role role, uint32_t without, char *text, size_t n)
+{
+	int status = 0, code;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = jail_fork();
+	if (pid == 0)
+		attempt_child(a, role, without);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		snprintf(text, n, "cannot be tried: %s", strerror(errno));
+		return false;
+	}
+	code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		snprintf(text, n, "the end");
+	else if (code >= DENIED)
+		snprintf(text, n, "%s", strerror(code - DENIED));
+	else
+		snprintf(text, n, code == WORKED ? "it worked" : "cannot be tried (%d)", status);
+	return (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) || code >= DENIED;
+}
+
+static bool test_one(const struct attempt *a, enum thread_role role, uint32_t without)
+{
+	const char *how = without ? "without filters" : thread_role_name(role);
+	char text[128];
+	bool denied = attempt(a, role, without, text, sizeof(text));
+
+	printf(denied ? "ok denied %s, %s: %s\n" : "not ok %s, %s: %s\n", a->name, how, text);
+	fflush(stdout);
+	return denied;
+}
+
+static int test(void)
+{
+	unsigned bad = 0;
+
+	for (size_t i = 0; i < ATTEMPTS; i++) {
+		for (enum thread_role r = THREAD_VCPU; r < THREAD_KEEPER; r++)
+			bad += !test_one(&attempts[i], r, 0);
+		if (!attempts[i].filter_only)
+			bad += !test_one(&attempts[i], THREAD_VCPU, 1u << LAYER_SECCOMP);
+	}
+	return bad ? 1 : 0;
+}
+
+static int run(int argc, char **argv)
+{
+	bool list = false, tests = false, json = false;
+	int opt;
+
+	while ((opt = options_next(argc, argv, options)) != -1) {
+		if (opt == '?')
+			return EXIT_USAGE;
+		if (opt == OPT_HELP) {
+			print_help();
+			return 0;
+		}
+		list |= opt == OPT_LIST;
+		tests |= opt == OPT_TEST;
+		json |= opt == OPT_JSON;
+	}
+	if (optind < argc || list == tests) {
+		log_error("one of --list and --test; `twinstep jail --help` tells more");
+		return EXIT_USAGE;
+	}
+	if (tests)
+		return test();
+	if (json)
+		list_json();
+	else
+		list_text();
+	return 0;
+}
+
+const struct command cmd_jail = { "jail", "show and test what keeps a guest in", run };
