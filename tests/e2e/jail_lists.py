@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compares what strace saw each kind of thread ask of the kernel (files named on the command line) with what
+`twinstep jail --list --json` (standard input) says it may ask: each of its calls, but for those marked as rare, has to
+be seen, and nothing else."""
+import collections
+import json
+import re
+import sys
+
+LINE = re.compile(r"\d+<([^>]*)> +(\w+)\(")
+
+
+def seen_in(files):
+    seen = collections.defaultdict(set)
+    for name in files:
+        narrowed = set()
+        for line in open(name, errors="replace"):
+            m = LINE.match(line)
+            if not m:
+                continue
+            task, (comm, call) = line.split("<")[0], m.groups()
+            if task in narrowed:
+                seen["main" if comm == "twinstep" else comm].add(call)
+            elif call == "seccomp":  # the last step before the work
+                narrowed.add(task)
+    return seen
+
+
+def main():
+    roles, seen, bad = json.load(sys.stdin)["roles"], seen_in(sys.argv[1:]), 0
+    for role in roles:
+        name = role["role"]
+        if name not in seen:
+            print("not ok jail.lists-%s: no such thread was seen" % name)
+            bad = 1
+            continue
+        if name == "main":  # it has everybody's
+            continue
+        listed = {c["call"] for c in role["calls"]}
+        needed = {c["call"] for c in role["calls"] if not c["rare"] and c["rule"].startswith("allow")}
+        unlisted, unused = seen[name] - listed, needed - seen[name]
+        if unlisted or unused:
+            print("not ok jail.lists-%s: used and not listed: %s; listed and not used: %s" % (
+                name, " ".join(sorted(unlisted)) or "none", " ".join(sorted(unused)) or "none"))
+            bad = 1
+        else:
+            print("ok jail.lists-%s (%d of %d calls seen)" % (name, len(seen[name] & listed), len(listed)))
+    return bad
+
+
+sys.exit(main())
