@@ -6,7 +6,7 @@
 need_guest
 kills=${RECORD_KILLS:-3}
 record() {
-	timeout 120 "$twinstep" record -o "$work/log" --force --checkpoint 2 --epoch 100 --kernel "$vmlinuz" --initrd "$initramfs" \
+	exec timeout 120 "$twinstep" record -o "$work/log" --force --checkpoint 2 --epoch 100 --kernel "$vmlinuz" --initrd "$initramfs" \
 		--clock host --console none "$@" --append "$cmdline twinstep.run=\"while :; do :; done\""
 }
 
