@@ -90,7 +90,7 @@ static bool wakes(const struct cpu_state *s)
 
 static bool until_reached(const struct vmx *v, const struct landmark *until)
 {
-	return (v->steps || v->at_landmark) && v->count >= until->count;
+	return v->at_landmark && v->count >= until->count;
 }
 
 static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
