@@ -15,7 +15,6 @@ n=$("$twinstep" jail --list --json | python3 -c 'import json,sys
 print(next(r["count"] for r in json.load(sys.stdin)["roles"] if r["role"] == "vcpu"))')
 check vcpu-calls "the vCPU may make $n system calls, more than 45" [ "$n" -le 45 ]
 
-# Start-up: a multiboot program that ends at once, if it was built; else the refusal of an empty kernel after the jail.
 need_guest
 run() { timeout 120 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }
 
@@ -39,7 +38,9 @@ check empty-root "its root is not empty: $(ls -A "/proc/$pid/root" | head -n 3)"
 unlocked=$(grep -A 30 'memfd:twinstep-guest-ram' "/proc/$pid/smaps" | grep -m 1 VmFlags)
 check not-dumped "guest memory would be in a core file: $unlocked" grep -q ' dd' <<<"$unlocked"
 kill -9 "$outer"
-check dies-together "the jailed process outlived the one outside" wait_for 3 sh -c "! kill -0 $pid"
+wait "$outer" 2>/dev/null
+gone() { ! grep -q '^State:	[^ZX]' "/proc/$pid/status" 2>/dev/null; }
+check dies-together "the jailed process outlived the one outside" wait_for 3 gone
 cleanup() { :; }
 
 "$twinstep" run --no-jail --kernel "$vmlinuz" --console none --append "$cmdline" >"$work/out" 2>"$work/err" &
@@ -68,7 +69,11 @@ traced tests/e2e/console.sh
 traced tests/e2e/virtio.sh
 traced tests/e2e/net.sh
 traced tests/e2e/snapshot.sh
-traced tests/e2e/record.sh
+disk=$work/disk
+truncate -s 4M "$disk"
+traced "$work/bin/twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --console none \
+	--append "$cmdline twinstep.run=\"dd if=/dev/zero of=/dev/vda bs=64k count=16; sync; exit 7\""
+traced "$work/bin/twinstep" replay --console none --speed 20 --stats "$work/log"
 TIMEOUT=1000 traced tests/pair/pair.sh soak.py --count 4
 python3 tests/e2e/jail_lists.py "$work"/traces/* < <("$twinstep" jail --list --json) || failed=1
 exit $failed

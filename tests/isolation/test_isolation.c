@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the jail rests on: threads made by one thread for all, the keeper, memory that is gone afterwards, the lists. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/thread.h"
+#include "hypervisor/memory.h"
+#include "isolation/keeper.h"
+#include "isolation/seccomp.h"
+#include "tests/unit.h"
+
+static pthread_t seen_self;
+
+static void *inner(void *arg)
+{
+	seen_self = pthread_self();
+	return arg;
+}
+
+static void *outer(void *arg)
+{
+	pthread_t t;
+	void *result = NULL;
+
+	if (thread_start(&t, THREAD_DISK, inner, arg))
+		return NULL;
+	pthread_join(t, &result);
+	return result;
+}
+
+START_TEST(hosted_threads_start_threads)
+{
+	int what = 0;
+	void *result = NULL;
+
+	ck_assert_int_eq(thread_host(THREAD_VCPU, outer, &what, &result), 0);
+	ck_assert_ptr_eq(result, &what);
+	ck_assert(!pthread_equal(seen_self, pthread_self()));
+	/* And once more: nothing is left over. */
+	ck_assert_int_eq(thread_host(THREAD_VCPU, outer, &what, &result), 0);
+	ck_assert_ptr_eq(result, &what);
+}
+END_TEST
+
+static void double_it(void *ctx, struct keeper_message *m)
+{
+	m->result = m->op == KEEPER_SERVICE ? 0 : -EPERM;
+	m->arg *= 2;
+}
+
+START_TEST(keeper_removes_what_was_named)
+{
+	char dir[] = "/tmp/twinstep-test-XXXXXX", mine[64], other[64];
+	struct keeper_message m = { .op = KEEPER_SERVICE, .arg = 21 };
+	struct err err = ERR_INIT;
+	struct keeper *k;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(mine, sizeof(mine), "%s/mine", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	close(open(mine, O_CREAT | O_WRONLY, 0600));
+	close(open(other, O_CREAT | O_WRONLY, 0600));
+	keeper_allow_remove(mine);
+	k = keeper_start(double_it, NULL, -1, &err);
+	ck_assert_ptr_nonnull(k);
+	ck_assert_int_eq(keeper_remove(k, other), -EPERM);
+	ck_assert_int_eq(access(other, F_OK), 0);
+	ck_assert_int_eq(keeper_remove(k, mine), 0);
+	ck_assert_int_ne(access(mine, F_OK), 0);
+	ck_assert_int_eq(keeper_call(k, &m), 0);
+	ck_assert_int_eq(m.result, 0);
+	ck_assert_uint_eq(m.arg, 42);
+	keeper_end(k);
+	unlink(other);
+	rmdir(dir);
+}
+END_TEST
+
+START_TEST(memory_is_wiped)
+{
+	struct err err = ERR_INIT;
+	struct memory m;
+	uint64_t word = 0;
+	int fd;
+
+	ck_assert_int_eq(memory_init(&m, 1 << 20, &err), 0);
+	ck_assert(memory_write(&m, 4096, "a secret", 8));
+	fd = dup(m.fd);
+	ck_assert_int_eq(pread(fd, &word, 8, 4096), 8);
+	ck_assert_uint_ne(word, 0);
+	memory_fini(&m);
+	ck_assert_int_eq(pread(fd, &word, 8, 4096), 8);
+	ck_assert_uint_eq(word, 0);
+	close(fd);
+}
+END_TEST
+
+START_TEST(lists_are_sound)
+{
+	static const char *const never[] = { "execve", "execveat", "fork",  "vfork",   "socket", "connect",
+					     "ptrace", "kill",	   "mount", "unshare", "setns",	 "keyctl",
+					     "bpf",    "open",	   "bind",  "openat2" };
+
+	ck_assert_int_eq(seccomp_prepare(~0u), 0); /* the kernel's numbers are known for all of them */
+	ck_assert_uint_le(seccomp_count(THREAD_VCPU), 45);
+	for (size_t i = 0; i < seccomp_ncalls; i++) {
+		const struct seccomp_call *c = &seccomp_calls[i];
+
+		ck_assert(c->roles && c->why[0]);
+		ck_assert_msg(!(c->rare & ~c->roles), "%s is rare for a role that does not have it", c->name);
+		for (size_t j = 0; j < sizeof(never) / sizeof(never[0]); j++)
+			ck_assert_str_ne(c->name, never[j]);
+	}
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, hosted_threads_start_threads);
+	tcase_add_test(tc, keeper_removes_what_was_named);
+	tcase_add_test(tc, memory_is_wiped);
+	tcase_add_test(tc, lists_are_sound);
+}
+
+UNIT_MAIN("isolation", add_tests)
