@@ -25,10 +25,10 @@
 
 const struct seccomp_call seccomp_calls[] = {
 	/* every thread */
-	{ "futex", THREADS, POLLER | SPY | CONTROL | CONSOLE, CALL_ANY, "locks and conditions" },
-	{ "rt_sigprocmask", THREADS, 0, CALL_ANY, "the C library blocks signals while a thread ends" },
-	{ "madvise", THREADS, 0, CALL_ANY, "the C library gives back the stack of a thread that ends" },
-	{ "exit", THREADS, 0, CALL_ANY, "end of a thread" },
+	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE, CALL_ANY, "locks and conditions" },
+	{ "rt_sigprocmask", THREADS, ACCEPTOR, CALL_ANY, "the C library blocks signals while a thread ends" },
+	{ "madvise", THREADS, ACCEPTOR, CALL_ANY, "the C library gives back the stack of a thread that ends" },
+	{ "exit", THREADS, ACCEPTOR, CALL_ANY, "end of a thread" },
 	{ "exit_group", ALL, THREADS, CALL_ANY, "end of the process" },
 	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY, "wake-ups, messages on standard error" },
 	{ "tgkill", THREADS, THREADS, CALL_OWN_PROCESS, "abort() when an internal check fails" },
@@ -39,8 +39,8 @@ const struct seccomp_call seccomp_calls[] = {
 
 	/* heap */
 	{ "mmap", HEAP | MAIN, LOG | RECEIVER | ACCEPTOR | CONTROL, CALL_NO_EXEC, "heap" },
-	{ "mprotect", HEAP | MAIN, CONTROL, CALL_NO_EXEC, "heap" },
-	{ "munmap", HEAP | DISK | MAIN, DISK | RECEIVER | CONTROL, CALL_ANY, "heap" },
+	{ "mprotect", HEAP | MAIN, LOG | ACCEPTOR | CONTROL, CALL_NO_EXEC, "heap" },
+	{ "munmap", HEAP | DISK | MAIN, DISK | LOG | RECEIVER | ACCEPTOR | CONTROL, CALL_ANY, "heap" },
 	{ "brk", HEAP | DISK | MAIN, DISK | LOG | RECEIVER | CONTROL, CALL_ANY, "heap" },
 	{ "mremap", HEAP | MAIN, HEAP & ~VCPU, CALL_ANY, "buffers that grow" },
 
@@ -60,7 +60,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "pread64", VCPU | DISK, 0, CALL_ANY, "disk image, and log of a replay" },
 	{ "pwrite64", VCPU | DISK | LOG, 0, CALL_ANY, "disk image, snapshot; log of a recording" },
 	{ "fallocate", VCPU | DISK, VCPU, CALL_ANY, "discarded and zeroed sectors" },
-	{ "fdatasync", VCPU | DISK, 0, CALL_ANY, "the guest's flush of its disk" },
+	{ "fdatasync", VCPU | DISK, VCPU, CALL_ANY, "the guest's flush of its disk" },
 	{ "fsync", VCPU, 0, CALL_ANY, "a snapshot is on the disk when it is said to be" },
 	{ "lseek", VCPU, 0, CALL_ANY, "a snapshot leaves out pages that were never used" },
 	{ "ftruncate", LOG, LOG, CALL_ANY, "after a full disk, a log without half a frame" },

@@ -65,6 +65,7 @@ exec strace -D -f -Y -qq -e signal=none -o "$work/traces/\$\$" "$PWD/$twinstep" 
 END
 chmod +x "$work/bin/twinstep"
 traced() { BUILD="$work/bin" TWINSTEP_TEST_INSIDE= timeout 250 "$@" >>"$work/traced" 2>&1; }
+traced tests/e2e/boot.sh
 traced tests/e2e/console.sh
 traced tests/e2e/virtio.sh
 traced tests/e2e/net.sh
@@ -74,6 +75,6 @@ truncate -s 4M "$disk"
 traced "$work/bin/twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --console none \
 	--append "$cmdline twinstep.run=\"dd if=/dev/zero of=/dev/vda bs=64k count=16; sync; exit 7\""
 traced "$work/bin/twinstep" replay --console none --speed 20 --stats "$work/log"
-TIMEOUT=1000 traced tests/pair/pair.sh soak.py --count 4
+TIMEOUT=1000 traced tests/pair/pair.sh soak.py --count 5
 python3 tests/e2e/jail_lists.py "$work"/traces/* < <("$twinstep" jail --list --json) || failed=1
 exit $failed

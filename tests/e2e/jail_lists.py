@@ -21,7 +21,7 @@ def seen_in(files):
             task, (comm, call) = line.split("<")[0], m.groups()
             if task in narrowed:
                 seen["main" if comm == "twinstep" else comm].add(call)
-            elif call == "seccomp":  # the last step before the work
+            elif "seccomp(SECCOMP_SET_MODE_FILTER, 0, {" in line:  # the last step before the work
                 narrowed.add(task)
     return seen
 
