@@ -99,7 +99,6 @@ static inline void vmwrite(unsigned long field, u64 v)
 }
 
 /* ---- vmx.c ---- */
-int vmx_probe(void);
 void vmx_fill_info(struct twvmx_info *info);
 int vmx_get(void);  /* one more VM: VMXON everywhere when it is the first */
 void vmx_put(void); /* one VM less: VMXOFF everywhere when it was the last */

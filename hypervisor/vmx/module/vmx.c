@@ -192,14 +192,18 @@ static int firmware_allows(void)
 	return 0;
 }
 
-/* 0, or: -ENODEV no VT-x, -EACCES locked by the firmware, -EOPNOTSUPP it lacks something. */
-int vmx_probe(void)
+static int probe_result;
+
+/*
+ * Once, when the module is loaded: what runs relies on vmx_config staying as it is.
+ * 0, or: -ENODEV no VT-x, -EACCES locked by the firmware, -EOPNOTSUPP it lacks something.
+ */
+static int vmx_probe(void)
 {
 	if (!(cpuid_ecx(1) & 1u << 5))
 		return -ENODEV;
 	if (firmware_allows())
 		return -EACCES;
-	vmx_config.has = vmx_config.missing = 0;
 	probe_pmu();
 	return probe_controls() ? 0 : -EOPNOTSUPP;
 }
@@ -216,7 +220,7 @@ void vmx_fill_info(struct twvmx_info *info)
 		.cr4_fixed1 = msr_or_zero(MSR_IA32_VMX_CR4_FIXED1),
 		.basic = msr_or_zero(MSR_IA32_VMX_BASIC),
 	};
-	switch (vmx_probe()) {
+	switch (probe_result) {
 	case 0:
 		info->verdict = !users && cr4_read_shadow() & X86_CR4_VMXE ? TWVMX_BUSY : TWVMX_OK;
 		break;
@@ -229,8 +233,6 @@ void vmx_fill_info(struct twvmx_info *info)
 	default:
 		info->verdict = TWVMX_NO_CONTROLS;
 	}
-	info->has = vmx_config.has;
-	info->missing = vmx_config.missing;
 }
 
 /* ---- VMXON ---- */
@@ -316,10 +318,10 @@ bool vmx_on_here(void)
 int vmx_get(void)
 {
 	atomic_t error = ATOMIC_INIT(0);
-	int ret = vmx_probe();
+	int ret;
 
-	if (ret)
-		return ret;
+	if (probe_result)
+		return probe_result;
 	cpus_read_lock();
 	mutex_lock(&users_lock);
 	if (!users) {
@@ -393,6 +395,7 @@ int vmx_init(void)
 {
 	int cpu, ret;
 
+	probe_result = vmx_probe();
 	for_each_possible_cpu(cpu)
 	{
 		per_cpu(vmxon_region, cpu) = (void *)get_zeroed_page(GFP_KERNEL);
