@@ -50,6 +50,13 @@ static bool flow_edge(struct tcase *c, unsigned from, unsigned to, uint32_t out)
 	return to <= from;
 }
 
+static bool is_indirect(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
+{
+	return ins->mnemonic == ZYDIS_MNEMONIC_RET ||
+	       ((ins->mnemonic == ZYDIS_MNEMONIC_JMP || ins->mnemonic == ZYDIS_MNEMONIC_CALL) &&
+		op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE);
+}
+
 static bool flow_from(struct tcase *c, unsigned i)
 {
 	ZydisDecodedInstruction ins;
@@ -62,10 +69,14 @@ static bool flow_from(struct tcase *c, unsigned i)
 		case_flags(c, &ins, op, &f);
 		c->reads_undefined |= (f.tested & out) != 0;
 		out = (out & ~f.defined) | f.undefined;
-		/* RET may go behind any CALL. */
-		for (unsigned k = 0; k < c->n && ins.mnemonic == ZYDIS_MNEMONIC_RET; k++)
+		/* RET and jumps through a register or memory may go behind any CALL and to any label that was loaded.
+		 */
+		for (unsigned k = 0; k < c->n && is_indirect(&ins, op); k++) {
 			if (is_call(c, k))
 				again |= flow_edge(c, i, k + 1, out);
+			if (c->insn[k].target >= 0 && c->insn[k].rip_at && !c->insn[k].label_off)
+				again |= flow_edge(c, i, target_index(c, k), out);
+		}
 	}
 	if (c->insn[i].target >= 0)
 		again |= flow_edge(c, i, target_index(c, i), out);
