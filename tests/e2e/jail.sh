@@ -37,7 +37,7 @@ done
 check empty-root "its root is not empty: $(ls -A "/proc/$pid/root" | head -n 3)" [ -z "$(ls -A "/proc/$pid/root/")" ]
 unlocked=$(grep -A 30 'memfd:twinstep-guest-ram' "/proc/$pid/smaps" | grep -m 1 VmFlags)
 check not-dumped "guest memory would be in a core file: $unlocked" grep -q ' dd' <<<"$unlocked"
-kill -9 "$outer"
+kill -9 "$(field PPid)"
 wait "$outer" 2>/dev/null
 gone() { ! grep -q '^State:	[^ZX]' "/proc/$pid/status" 2>/dev/null; }
 check dies-together "the jailed process outlived the one outside" wait_for 3 gone
