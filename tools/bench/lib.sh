@@ -23,12 +23,13 @@ trap 'exit 143' TERM HUP
 
 # These put a command line into the array cmd; the guest's serial console is on standard output.
 # twinstep_command CMDLINE [OPTION...], record_command ... (the log is $work/log), qemu_command ...
+# Without the jail, whose first process would be measured in place of the guest's.
 twinstep_command() {
-	cmd=("$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M --append "$cmdline $1" "${@:2}")
+	cmd=("$twinstep" run --no-jail --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M --append "$cmdline $1" "${@:2}")
 }
 record_command() {
 	rm -f "$work/log"
-	cmd=("$twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M
+	cmd=("$twinstep" record --no-jail -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M
 		--append "$cmdline $1" "${@:2}")
 }
 qemu_command() {

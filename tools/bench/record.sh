@@ -13,14 +13,14 @@ for _ in $(seq "$runs"); do
 	seconds "${cmd[@]}" >>"$work/plain"
 	record_command twinstep.run=cpubench --clock host
 	seconds "${cmd[@]}" >>"$work/recorded"
-	seconds "$twinstep" replay --quiet --console none "$work/log" >>"$work/replay"
+	seconds "$twinstep" replay --no-jail --quiet --console none "$work/log" >>"$work/replay"
 	stat -c %s "$work/log" >>"$work/size"
 done
 record_command twinstep.run=true --clock host
 seconds "${cmd[@]}" >/dev/null
 boot=$(stat -c %s "$work/log")
 
-"$twinstep" record -o "$work/idle" --kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline" --clock host --checkpoint 0 \
+"$twinstep" record --no-jail -o "$work/idle" --kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline" --clock host --checkpoint 0 \
 	</dev/null >"$work/console" 2>>"$work/err" &
 background=$!
 for _ in $(seq 300); do
