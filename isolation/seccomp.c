@@ -84,19 +84,19 @@ static int add_call(scmp_filter_ctx ctx, const struct seccomp_call *c)
 	case CALL_NO_EXEC:
 		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	case CALL_THREAD:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS));
+		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS, 0));
 	case CALL_FILTER:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER));
+		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER, 0));
 	case CALL_NAME:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
 	case CALL_FSTAT:
 		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
 	case CALL_IS_TTY:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCGETS));
+		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
 	case CALL_SET_TTY:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCSETS));
+		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCSETS, 0));
 	case CALL_OWN_PROCESS:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	case CALL_REFUSED:
 		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), nr, 0);
 	case CALL_ABSENT:

@@ -29,10 +29,10 @@ static inline int unit_run(const char *name, void (*add)(TCase *))
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-#define UNIT_MAIN(name, add)                                                                                           \
-	int main(void)                                                                                                 \
-	{                                                                                                              \
-		return unit_run(name, add);                                                                            \
+#define UNIT_MAIN(name, add)                \
+	int main(void)                      \
+	{                                   \
+		return unit_run(name, add); \
 	}
 
 #endif
