@@ -68,6 +68,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "newfstatat", CONTROL, 0, CALL_FSTAT, "whether a snapshot's descriptor is a file" },
 	{ "ioctl", VCPU, 0, CALL_IS_TTY, "whether progress of a replay may be shown" },
 
+	{ "ioctl", VCPU, VCPU, CALL_VMX, "runs the guest on VT-x, maps its memory, asks for dirty pages" },
+
 	/* sockets that exist */
 	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_ANY, "frames (pcap), console, peer, answers, keeper" },
 	{ "recvfrom", VCPU | PEER, SENDER, CALL_ANY, "console, peer, keeper" },

@@ -24,6 +24,7 @@ enum seccomp_rule {
 	CALL_FSTAT,	  /* of a descriptor, not of a path */
 	CALL_IS_TTY,	  /* ioctl() that asks for a terminal's mode */
 	CALL_SET_TTY,	  /* and one that sets it */
+	CALL_VMX,	  /* ioctl() of the VT-x module */
 	CALL_OWN_PROCESS, /* first argument: this process */
 	CALL_ABSENT,	  /* not allowed: fails with ENOSYS, so that the library does without */
 	CALL_REFUSED,	  /* not allowed: fails with EACCES */

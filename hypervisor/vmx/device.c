@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "hypervisor/vmx/vmx.h"
@@ -37,6 +38,22 @@ static const char *const verdicts[] = {
 	[TWVMX_NO_CONTROLS] = "this processor's VT-x lacks something that is needed; `twinstep qualify` names it",
 };
 
+/* The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept for its VM. */
+static int kept_fd = -1;
+
+static void keep_node(void)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY }, now;
+
+	if (kept_fd < 0)
+		kept_fd = open_node();
+	/* Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its limit. */
+	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0 && getrlimit(RLIMIT_MEMLOCK, &now) == 0) {
+		now.rlim_cur = now.rlim_max;
+		setrlimit(RLIMIT_MEMLOCK, &now);
+	}
+}
+
 const char *vmx_device_unavailable(void)
 {
 	struct twvmx_info info;
@@ -50,12 +67,15 @@ const char *vmx_device_unavailable(void)
 		return "the module twinstep-vmx does not answer";
 	if (info.version != TWVMX_VERSION)
 		return "the module twinstep-vmx is of another version than this program";
+	if (info.verdict == TWVMX_OK)
+		keep_node();
 	return info.verdict < sizeof(verdicts) / sizeof(verdicts[0]) ? verdicts[info.verdict] : "unknown verdict";
 }
 
 int vmx_device_open(struct vmx *v, struct err *err)
 {
-	v->fd = open_node();
+	v->fd = kept_fd >= 0 ? kept_fd : open_node();
+	kept_fd = -1;
 	if (v->fd < 0)
 		return err_set(err, errno, "cannot open " TWVMX_DEVICE ": %s", strerror(errno));
 	if (ioctl(v->fd, TWVMX_IOC_CREATE, TWVMX_VERSION) < 0)
