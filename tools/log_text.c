@@ -57,10 +57,20 @@ uint64_t log_start_ns(const struct log_header *h)
 
 /* ---- the header ---- */
 
+/* A log may come from anywhere: nothing in it talks to the terminal. */
+static void print_plain(FILE *f, const char *s)
+{
+	for (; *s; s++)
+		fputc((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s, f);
+}
+
 static void print_ref(FILE *f, const char *what, const struct log_file_ref *ref)
 {
-	if (ref->path)
-		fprintf(f, "%-24s %s (%016" PRIx64 ")\n", what, ref->path, ref->digest);
+	if (!ref->path)
+		return;
+	fprintf(f, "%-24s ", what);
+	print_plain(f, ref->path);
+	fprintf(f, " (%016" PRIx64 ")\n", ref->digest);
 }
 
 void log_header_print(FILE *f, const struct log_header *h)
@@ -72,8 +82,11 @@ void log_header_print(FILE *f, const struct log_header *h)
 	if (gmtime_r(&t, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
 	fprintf(f, "%-24s %s\n", "recorded", when);
-	fprintf(f, "%-24s %s, counts %s instructions, CPUID model %016" PRIx64 "\n", "engine", h->engine, h->counter,
-		h->cpuid_digest);
+	fprintf(f, "%-24s ", "engine");
+	print_plain(f, h->engine);
+	fputs(", counts ", f);
+	print_plain(f, h->counter);
+	fprintf(f, " instructions, CPUID model %016" PRIx64 "\n", h->cpuid_digest);
 	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine", h->config.version,
 		h->config.memory >> 20, h->config.nnics, h->config.ndisks,
 		h->config.virtio_console ? ", virtio console" : "");
@@ -82,8 +95,11 @@ void log_header_print(FILE *f, const struct log_header *h)
 	print_ref(f, "snapshot", &h->snapshot);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		print_ref(f, "disk", &h->disk[i]);
-	if (h->append && *h->append)
-		fprintf(f, "%-24s %s\n", "command line", h->append);
+	if (h->append && *h->append) {
+		fprintf(f, "%-24s ", "command line");
+		print_plain(f, h->append);
+		fputc('\n', f);
+	}
 	fprintf(f, "%-24s %016" PRIx64 "\n", "start state", h->start_digest);
 }
 
