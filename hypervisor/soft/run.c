@@ -389,11 +389,16 @@ static void set_chain_limit(struct cpu *cpu)
 	cpu->chain_limit = cpu->count + (room < CHAIN_LENGTH ? room : CHAIN_LENGTH);
 }
 
+/*
+ * Runs at least one instruction: a kick that comes now must not make a boundary out of the place inside a REP instruction
+ * that the caller has just left (in_rep is off already).
+ */
 static void run_blocks(struct cpu *cpu)
 {
 	struct block *b = block_find(cpu, code_linear(cpu));
+	bool ran = false;
 
-	while (b && likely(!cpu->kicked) && likely(!beyond_limit(cpu, b))) {
+	while (b && (likely(!cpu->kicked) || !ran) && likely(!beyond_limit(cpu, b))) {
 		uint64_t room = cpu->count_limit - cpu->count;
 
 		if (unlikely(room < b->n)) {
@@ -406,6 +411,7 @@ static void run_blocks(struct cpu *cpu)
 		cpu->block = b;
 		set_chain_limit(cpu);
 		run_ops(cpu, b->op);
+		ran = true;
 		b = (struct block *)cpu->block; /* the last of the chain */
 		cpu->count += b->n;
 		if (!b->plain) {
@@ -418,7 +424,7 @@ static void run_blocks(struct cpu *cpu)
 			return;
 		b = next_block(cpu, b);
 	}
-	if (!cpu->kicked) {
+	if (!cpu->kicked || !ran) {
 		fetch_one(cpu);
 		run_alone(cpu);
 	}

@@ -202,7 +202,7 @@ static inline void rig_open(struct rig *r, const struct rig_options *o)
 	r->m = rig_machine(r->disk, &sink, o->rounds);
 	rig_header(&r->header, r->m);
 	r->recorder = recorder_open(&rc, r->m, &rig_err);
-	ck_assert_msg(r->recorder != NULL, "%s", rig_err.text);
+	ck_assert_msg(r->recorder != NULL && recorder_start(r->recorder, &rig_err) == 0, "%s", rig_err.text);
 	recording = recorder_hooks(r->recorder);
 	live_hooks_chain_add(&r->hooks, &typing);
 	live_hooks_chain_add(&r->hooks, &recording);
