@@ -59,7 +59,7 @@ const struct seccomp_call seccomp_calls[] = {
 	  "wake-ups; tap, console, log, peer (TLS), terminal" },
 	{ "pread64", VCPU | DISK, 0, CALL_ANY, "disk image, and log of a replay" },
 	{ "pwrite64", VCPU | DISK | LOG, 0, CALL_ANY, "disk image, snapshot; log of a recording" },
-	{ "fallocate", VCPU | DISK, VCPU, CALL_ANY, "discarded and zeroed sectors" },
+	{ "fallocate", VCPU | DISK, VCPU | DISK, CALL_ANY, "discarded and zeroed sectors" },
 	{ "fdatasync", VCPU | DISK, VCPU, CALL_ANY, "the guest's flush of its disk" },
 	{ "fsync", VCPU, 0, CALL_ANY, "a snapshot is on the disk when it is said to be" },
 	{ "lseek", VCPU, 0, CALL_ANY, "a snapshot leaves out pages that were never used" },
