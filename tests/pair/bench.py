@@ -80,6 +80,7 @@ class Bench:
             if client.error:
                 raise Failure(str(client.error))
             self.live.kill(signal.SIGKILL)
+            self.live.proc.wait(20)
             self.live, self.backup = self.backup, None
         print("outage after %s: median %.0f ms, longest %.0f ms (%d times; live after %.0f ms)" % (
             name, median(gaps) * 1000, max(gaps) * 1000, times, median(detect) * 1000), flush=True)
