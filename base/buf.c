@@ -104,6 +104,20 @@ void buf_put_str(struct buf *b, const char *s)
 	buf_put_blob(b, s, strlen(s));
 }
 
+bool bytes_reserve(uint8_t **p, size_t *cap, size_t n)
+{
+	uint8_t *q;
+
+	if (n <= *cap)
+		return true;
+	q = realloc(*p, n);
+	if (!q)
+		return false;
+	*p = q;
+	*cap = n;
+	return true;
+}
+
 size_t rd_left(const struct rd *r)
 {
 	return r->bad ? 0 : (size_t)(r->end - r->p);

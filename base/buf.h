@@ -40,6 +40,9 @@ void buf_put_varint(struct buf *b, uint64_t v);
 void buf_put_blob(struct buf *b, const void *data, size_t n);
 void buf_put_str(struct buf *b, const char *s);
 
+/* Makes room for n bytes at *p, whose allocated size is *cap; false when out of memory, then nothing has changed. */
+bool bytes_reserve(uint8_t **p, size_t *cap, size_t n);
+
 struct rd {
 	const uint8_t *p;
 	const uint8_t *end;

@@ -53,20 +53,6 @@ static int reader_read(struct log_reader *r, uint64_t at, void *data, size_t n, 
 	return 0;
 }
 
-static bool reader_reserve(uint8_t **p, size_t *cap, size_t n)
-{
-	uint8_t *q;
-
-	if (n <= *cap)
-		return true;
-	q = realloc(*p, n);
-	if (!q)
-		return false;
-	*p = q;
-	*cap = n;
-	return true;
-}
-
 /* ---- the header ---- */
 
 static int reader_preamble(struct log_reader *r, uint32_t *len, struct err *err)
@@ -106,7 +92,7 @@ static int reader_header(struct log_reader *r, struct err *err)
 	if (ret < 0)
 		return ret;
 	n = LOG_PREAMBLE + (size_t)len;
-	if (!reader_reserve(&r->raw, &r->raw_cap, n + 8))
+	if (!bytes_reserve(&r->raw, &r->raw_cap, n + 8))
 		return err_set(err, ENOMEM, "out of memory");
 	ret = reader_read(r, 0, r->raw, n + 8, err);
 	if (ret < 0)
@@ -258,7 +244,7 @@ static int frame_payload(struct log_reader *r, const struct log_frame_header *h,
 	size_t n;
 	int ret;
 
-	if (!reader_reserve(&r->stored, &r->stored_cap, h->stored) || !reader_reserve(&r->raw, &r->raw_cap, h->raw))
+	if (!bytes_reserve(&r->stored, &r->stored_cap, h->stored) || !bytes_reserve(&r->raw, &r->raw_cap, h->raw))
 		return err_set(err, ENOMEM, "out of memory");
 	ret = reader_read(r, r->offset + sizeof(*h), r->stored, h->stored, err);
 	if (ret < 0)

@@ -123,24 +123,10 @@ int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uin
 	return 0;
 }
 
-static bool wire_reserve(uint8_t **p, size_t *cap, size_t n)
-{
-	uint8_t *q;
-
-	if (n <= *cap)
-		return true;
-	q = realloc(*p, n);
-	if (!q)
-		return false;
-	*p = q;
-	*cap = n;
-	return true;
-}
-
 /* Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
-	if (!wire_reserve(&w->in, &w->in_cap, want < 4096 ? 4096 : want))
+	if (!bytes_reserve(&w->in, &w->in_cap, want < 4096 ? 4096 : want))
 		return err_set(err, ENOMEM, "out of memory");
 	while (w->have < want) {
 		ssize_t n = peer_recv(w->peer, w->in + w->have, want - w->have, timeout_ms, err);
@@ -164,7 +150,7 @@ static int wire_unpack(struct wire *w, const struct wire_header *h, struct wire_
 	*f = (struct wire_frame){ .type = h->type, .data = payload, .len = h->raw };
 	if (!(h->flags & WIRE_ZSTD))
 		return h->stored == h->raw ? 1 : err_set(err, EBADMSG, "frame %" PRIu64 ": lengths disagree", h->seq);
-	if (!wire_reserve(&w->raw, &w->raw_cap, h->raw))
+	if (!bytes_reserve(&w->raw, &w->raw_cap, h->raw))
 		return err_set(err, ENOMEM, "out of memory");
 	if (ZSTD_decompress(w->raw, h->raw, payload, h->stored) != h->raw)
 		return err_set(err, EBADMSG, "frame %" PRIu64 " does not decompress", h->seq);
