@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import APPEND, BUILD, CLIENT_IP, Client, Connection, Failure, TWINSTEP, sh  # noqa: E402
+from rig import APPEND, BUILD, CLIENT_IP, Client, Connection, Failure, TWINSTEP, read_events, sh  # noqa: E402
 
 
 def children(pid):
@@ -37,11 +36,7 @@ class OneHost:
             stderr=open(self.dir + "/log", "w"))
 
     def events(self):
-        try:
-            with open(self.events_path) as f:
-                return [json.loads(line) for line in f if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
+        return read_events(self.events_path)
 
     def wait_event(self, name, after, seconds=40):
         deadline = time.monotonic() + seconds

@@ -41,6 +41,15 @@ def sh(*args):
     subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
 
 
+def read_events(path):
+    """The whole lines of an event log, as objects."""
+    try:
+        with open(path) as f:
+            return [json.loads(line) for line in f if line.endswith("\n")]
+    except FileNotFoundError:
+        return []
+
+
 class Topology:
     """Namespaces, bridge and links; removed by close()."""
 
@@ -134,11 +143,7 @@ class Replica:
         self.proc = subprocess.Popen(cmd + args, stdout=subprocess.DEVNULL, stderr=open(self.log, "w"))
 
     def events(self):
-        try:
-            with open(self.events_path) as f:
-                return [json.loads(line) for line in f if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
+        return read_events(self.events_path)
 
     def wait_event(self, name, seconds, after=0):
         deadline = time.monotonic() + seconds
