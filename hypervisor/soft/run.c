@@ -390,8 +390,8 @@ static void set_chain_limit(struct cpu *cpu)
 }
 
 /*
- * Runs at least one instruction: a kick that comes now must not make a boundary out of the place inside a REP instruction
- * that the caller has just left (in_rep is off already).
+ * Runs at least one instruction: a kick that comes now must not make a boundary out of the place inside a REP
+ * instruction that the caller has just left (in_rep is off already).
  */
 static void run_blocks(struct cpu *cpu)
 {
