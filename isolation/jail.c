@@ -21,6 +21,7 @@
 #include "isolation/jail_private.h"
 #include "isolation/landlock.h"
 #include "isolation/seccomp.h"
+#include "isolation/spec.h"
 
 #define INNER_UID    1000	 /* in the jail's user namespace */
 #define HOST_UID     0x7f000000u /* + process id: a uid of its own, where root starts the machine */
@@ -47,6 +48,8 @@ static const struct {
 	[LAYER_CAPS] = { "no-capabilities", "holds no privilege, not even in its own namespaces" },
 	[LAYER_NO_PRIVS] = { "no-new-privileges", "gains none by executing a file" },
 	[LAYER_NO_DUMP] = { "not-dumpable", "is not traced by others, and leaves no memory in a core file" },
+	[LAYER_CORE] = { "core-scheduling", "shares no core with the threads of others while it runs" },
+	[LAYER_SPECULATION] = { "speculation", "is not steered, nor looked into, by way of what the CPU guesses" },
 	[LAYER_SECCOMP] = { "seccomp", "each thread asks the kernel only for what its role needs" },
 };
 
@@ -296,19 +299,11 @@ static const struct {
 	enum jail_layer layer;
 	int flag; /* of unshare(); 0: see enter() */
 } steps[] = {
-	{ LAYER_UID, 0 },
-	{ LAYER_USER, 0 },
-	{ LAYER_MOUNT, CLONE_NEWNS },
-	{ LAYER_NET, CLONE_NEWNET },
-	{ LAYER_IPC, CLONE_NEWIPC },
-	{ LAYER_UTS, CLONE_NEWUTS },
-	{ LAYER_CGROUP, CLONE_NEWCGROUP },
-	{ LAYER_ROOT, 0 },
-	{ LAYER_LIMITS, 0 },
-	{ LAYER_CAPS, 0 },
-	{ LAYER_NO_PRIVS, 0 },
-	{ LAYER_NO_DUMP, 0 },
-	{ LAYER_LANDLOCK, 0 },
+	{ LAYER_CORE, 0 },	     { LAYER_SPECULATION, 0 },	   { LAYER_UID, 0 },
+	{ LAYER_USER, 0 },	     { LAYER_MOUNT, CLONE_NEWNS }, { LAYER_NET, CLONE_NEWNET },
+	{ LAYER_IPC, CLONE_NEWIPC }, { LAYER_UTS, CLONE_NEWUTS },  { LAYER_CGROUP, CLONE_NEWCGROUP },
+	{ LAYER_ROOT, 0 },	     { LAYER_LIMITS, 0 },	   { LAYER_CAPS, 0 },
+	{ LAYER_NO_PRIVS, 0 },	     { LAYER_NO_DUMP, 0 },	   { LAYER_LANDLOCK, 0 },
 	{ LAYER_SECCOMP, 0 },
 };
 
@@ -317,6 +312,10 @@ static int enter(enum jail_layer layer, int flag, const struct jail_config *c)
 	if (flag)
 		return unshare(flag) < 0 ? -errno : 0;
 	switch (layer) {
+	case LAYER_CORE:
+		return spec_core_create();
+	case LAYER_SPECULATION:
+		return spec_protect();
 	case LAYER_UID:
 		return take_own_uid();
 	case LAYER_USER:

@@ -31,6 +31,7 @@
 #include "base/thread.h"
 #include "isolation/jail.h"
 #include "isolation/seccomp.h"
+#include "isolation/spec.h"
 #include "tools/cmd.h"
 #include "tools/machine_opts.h"
 
@@ -47,7 +48,8 @@ static const struct option options[] = {
 static void print_help(void)
 {
 	puts("usage: twinstep jail --list [--json] | --test\n\n"
-	     "  --list                  the layers, and the system calls of each kind of thread, with the reasons\n"
+	     "  --list                  the layers, what this host offers against side channels, and the system\n"
+	     "                          calls of each kind of thread, with the reasons\n"
 	     "  --json                  the same as JSON\n"
 	     "  --test                  from inside, in place of a guest that has broken out: tries what it should "
 	     "not\n"
@@ -57,11 +59,74 @@ static void print_help(void)
 
 /* ---- list ---- */
 
+/* What becomes of the controls that the host decides about, once they are set. */
+struct side_channels {
+	enum spec_state state[SPEC_CONTROLS];
+	int core; /* 0 or -errno */
+};
+
+/* Tried out by a process that ends again: the settings stay with whoever made them. */
+static struct side_channels side_channels(void)
+{
+	struct side_channels s = { .core = -ECHILD };
+	int fd[2];
+	pid_t pid;
+
+	if (pipe2(fd, O_CLOEXEC) < 0)
+		return s;
+	pid = fork();
+	if (pid == 0) {
+		spec_protect();
+		s.core = spec_core_create();
+		for (enum spec_control c = 0; c < SPEC_CONTROLS; c++)
+			s.state[c] = spec_state(c);
+		_exit(write(fd[1], &s, sizeof(s)) != (ssize_t)sizeof(s));
+	}
+	close(fd[1]);
+	if (pid > 0) {
+		while (read(fd[0], &s, sizeof(s)) < 0 && errno == EINTR)
+			;
+		waitpid(pid, NULL, 0);
+	}
+	close(fd[0]);
+	return s;
+}
+
+static const char *core_text(int core)
+{
+	if (core)
+		return core == -EOPNOTSUPP ? "not-offered" : strerror(-core);
+	return spec_core_known() ? "protected" : "not-needed";
+}
+
+static void list_side_channels(void)
+{
+	struct side_channels s = side_channels();
+
+	puts("\nSide channels, on this host:");
+	for (enum spec_control c = 0; c < SPEC_CONTROLS; c++)
+		printf("  %-20s %s\n", spec_name(c), spec_state_name(s.state[c]));
+	printf("  %-20s %s\n", "core-scheduling", core_text(s.core));
+}
+
+static json_t *side_channels_json(void)
+{
+	struct side_channels s = side_channels();
+	json_t *o = json_object();
+
+	for (enum spec_control c = 0; c < SPEC_CONTROLS; c++)
+		json_object_set_new(o, spec_name(c), json_string(spec_state_name(s.state[c])));
+	json_object_set_new(o, "core-scheduling", json_string(core_text(s.core)));
+	return o;
+}
+
 static void list_text(void)
 {
 	puts("Layers:");
 	for (unsigned l = 0; l < LAYERS; l++)
 		printf("  %-20s %s\n", jail_layer_name(l), jail_layer_purpose(l));
+	list_side_channels();
+	fflush(stdout);
 	for (enum thread_role r = 0; r < THREAD_ROLES; r++) {
 		printf("\n%s: %u system calls\n", thread_role_name(r), seccomp_count(r));
 		for (size_t i = 0; i < seccomp_ncalls; i++) {
@@ -98,7 +163,7 @@ static void list_json(void)
 							    jail_layer_purpose(l)));
 	for (enum thread_role r = 0; r < THREAD_ROLES; r++)
 		json_array_append_new(roles, list_role(r));
-	o = json_pack("{s:o, s:o}", "layers", layer_list, "roles", roles);
+	o = json_pack("{s:o, s:o, s:o}", "layers", layer_list, "side_channels", side_channels_json(), "roles", roles);
 	json_dumpf(o, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(o);

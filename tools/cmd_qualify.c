@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "hypervisor/vmx/vmx.h"
+#include "isolation/host_info.h"
 #include "tools/cmd.h"
 #include "tools/machine_opts.h"
 
@@ -76,6 +77,23 @@ static const char *const meaning[] = {
 	"  for long without an exit gets its timer ticks and packets late. The software CPU counts every instruction.",
 };
 
+static void print_smt(void)
+{
+	struct host_info h;
+
+	host_info_read(&h, "");
+	printf("SMT: %s: %s\n", host_smt_name(h.smt), host_smt_meaning(&h));
+}
+
+static json_t *smt_json(void)
+{
+	struct host_info h;
+
+	host_info_read(&h, "");
+	return json_pack("{s:s, s:b, s:i}", "smt", host_smt_name(h.smt), "core_scheduling", (int)h.core_scheduling,
+			 "cpus", (int)h.cpus);
+}
+
 static void print_text(const char *why_not, const struct twvmx_info *info)
 {
 	const char *v = verdict(why_not, info);
@@ -93,6 +111,7 @@ static void print_text(const char *why_not, const struct twvmx_info *info)
 	for (size_t i = 0; info->version && i < NFEATURES; i++)
 		printf("  %-20s %-8s %s\n", features[i].name, info->cr4_fixed1 & features[i].bit ? "yes" : "MISSING",
 		       features[i].why);
+	print_smt();
 	printf("verdict: %s\n", meaning[strcmp(v, "soft") != 0]);
 }
 
@@ -109,6 +128,7 @@ static int print_json(const char *why_not, const struct twvmx_info *info)
 	for (size_t i = 0; info->version && i < NFEATURES; i++)
 		json_object_set_new(t, features[i].name, json_boolean(info->cr4_fixed1 & features[i].bit));
 	json_object_set_new(o, "host", t);
+	json_object_set_new(o, "cpu", smt_json());
 	json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(o);

@@ -59,7 +59,7 @@ static void print_help(void)
 	     "  --console, --virtio-console, --debug-console SPEC   where the guest's output goes\n"
 	     "  --kernel, --initrd, --restore, --disk FILE          files that have moved since the recording\n"
 	     "  --engine NAME           engine to replay on\n"
-	     "  --jail on|strict, --no-jail   as for `twinstep run`\n"
+	     "  --jail on|strict, --no-jail   as for `twinstep run`; so is --speculation\n"
 	     "  --help                  this text\n"
 	     "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is not good; else as "
 	     "recorded.");
@@ -204,6 +204,7 @@ static int prepare(struct replayer *r, struct err *err)
 {
 	struct record_stream records = { .ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied };
 	struct output_sink sink = { .ctx = r, .emit = replay_emit };
+	const struct jail_config jail = { .service_fd = -1, .without = machine_opts_jail_without(&r->where) };
 	int ret = replay_machine_open(&r->rm, r->path, &r->where, &sink, err);
 
 	if (ret == 0 && r->has_checkpoint)
@@ -211,7 +212,7 @@ static int prepare(struct replayer *r, struct err *err)
 	if (ret == 0)
 		ret = machine_host_open_consoles(&r->rm.host, &r->rm.opts, NULL, NULL, err);
 	if (ret == 0)
-		ret = machine_host_jail(&r->rm.host, r->where.jail, &(struct jail_config){ .service_fd = -1 }, err);
+		ret = machine_host_jail(&r->rm.host, r->where.jail, &jail, err);
 	if (ret < 0)
 		return ret;
 	r->inner = logstream_records(&r->rm.stream);

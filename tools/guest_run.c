@@ -69,7 +69,9 @@ void guest_run_help(FILE *f)
 
 int guest_run_start(struct guest_run *g, struct live_config *c, const char *kind, struct err *err)
 {
-	const struct jail_config jail = { .service_fd = -1, .file_size = g->writes_log ? UINT64_MAX : 0 };
+	const struct jail_config jail = { .service_fd = -1,
+					  .file_size = g->writes_log ? UINT64_MAX : 0,
+					  .without = machine_opts_jail_without(&g->opts) };
 	int ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
 
 	machine_host_drop_images(&g->host);

@@ -213,6 +213,14 @@ static int take_jail(struct machine_opts *o, const char *arg, struct err *err)
 	return 0;
 }
 
+static int take_speculation(struct machine_opts *o, const char *arg, struct err *err)
+{
+	o->speculates = !strcmp(arg, "allow");
+	if (!o->speculates && strcmp(arg, "protect"))
+		return err_set(err, EINVAL, "--speculation %s: must be protect or allow", arg);
+	return 0;
+}
+
 static int take_string(const char **where, const char *arg)
 {
 	*where = arg;
@@ -252,6 +260,8 @@ static int take(struct machine_opts *o, int opt, const char *arg, struct err *er
 		return take_jail(o, arg, err);
 	case OPT_NO_JAIL:
 		return take_jail(o, "off", err);
+	case OPT_SPECULATION:
+		return take_speculation(o, arg, err);
 	default:
 		return take_seed(o, arg, err);
 	}
@@ -311,6 +321,8 @@ void machine_opts_help(FILE *f)
 	      "  --rtc SECONDS|now       time of the guest's clock at the start\n"
 	      "  --jail on|strict        strict: refuse to start when this host lacks a layer of the jail (on)\n"
 	      "  --no-jail               keep all rights of this user: only to look for errors\n"
+	      "  --speculation protect|allow\n"
+	      "                          allow: leave the processor's speculation controls as they are (protect)\n"
 	      "  --seed HEX              seed of the guest's random numbers (host clock: random; else zero)\n",
 	      f);
 }

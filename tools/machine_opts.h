@@ -48,6 +48,7 @@ struct machine_opts {
 	bool has_seed;
 	uint8_t seed[32];
 	enum jail_mode jail;
+	bool speculates; /* the processor's guesses are left as fast as they are */
 };
 
 /* Values of struct option.val; a subcommand's own start at OPT_COMMAND. */
@@ -69,6 +70,7 @@ enum {
 	OPT_SEED,
 	OPT_JAIL,
 	OPT_NO_JAIL,
+	OPT_SPECULATION,
 	OPT_MACHINE_END,
 	OPT_HELP,
 	OPT_COMMAND = 512,
@@ -85,6 +87,7 @@ enum {
 		{ "debug-console", required_argument, NULL, OPT_DEBUG_CONSOLE },                                      \
 		{ "clock", required_argument, NULL, OPT_CLOCK }, { "rtc", required_argument, NULL, OPT_RTC },         \
 		{ "jail", required_argument, NULL, OPT_JAIL }, { "no-jail", no_argument, NULL, OPT_NO_JAIL },         \
+		{ "speculation", required_argument, NULL, OPT_SPECULATION },                                          \
 		{ "seed", required_argument, NULL, OPT_SEED },                                                        \
 	{                                                                                                             \
 		"help", no_argument, NULL, OPT_HELP                                                                   \
@@ -97,6 +100,12 @@ int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct e
 /* After the last option: what does not go together, what is missing. 0 or -EINVAL. */
 int machine_opts_check(const struct machine_opts *o, struct err *err);
 void machine_opts_help(FILE *f);
+
+/* For jail_config.without: layers that the user did not want. */
+static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
+{
+	return o->speculates ? 1u << LAYER_SPECULATION : 0;
+}
 
 /* What CLOCK_AUTO comes to: the host's clock where something outside can talk to the guest. */
 bool machine_opts_host_clock(const struct machine_opts *o);

@@ -189,7 +189,8 @@ int replica_run_jail(struct replica_run *r, struct err *err)
 	const struct jail_config c = { .service = arbiter_serve,
 				       .service_ctx = a,
 				       .service_fd = arbiter_fd(a),
-				       .memory = r->machine ? 0 : MEMORY_MAX };
+				       .memory = r->machine ? 0 : MEMORY_MAX,
+				       .without = machine_opts_jail_without(&r->o.machine) };
 	int ret = machine_host_jail(&r->host, r->o.machine.jail, &c, err);
 
 	if (ret == 0 && jail_keeper())

@@ -2,14 +2,17 @@
 /* What the jail rests on: threads made by one thread for all, the keeper, memory that is gone afterwards, the lists. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/thread.h"
 #include "hypervisor/memory.h"
+#include "isolation/host_info.h"
 #include "isolation/keeper.h"
 #include "isolation/seccomp.h"
+#include "isolation/spec.h"
 #include "tests/unit.h"
 
 static pthread_t seen_self;
@@ -117,12 +120,82 @@ START_TEST(lists_are_sound)
 }
 END_TEST
 
+/* A host of made-up files. */
+static void put_file(const char *root, const char *path, const char *text)
+{
+	char full[256];
+	FILE *f;
+
+	snprintf(full, sizeof(full), "mkdir -p $(dirname %s%s)", root, path);
+	ck_assert_int_eq(system(full), 0);
+	snprintf(full, sizeof(full), "%s%s", root, path);
+	f = fopen(full, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+START_TEST(host_is_described)
+{
+	static const struct {
+		const char *active, *control;
+		enum host_smt smt;
+	} smt[] = {
+		{ "1\n", "on\n", HOST_SMT_ON },	       { "0\n", "off\n", HOST_SMT_OFF },
+		{ "0\n", "forceoff\n", HOST_SMT_OFF }, { "0\n", "notsupported\n", HOST_SMT_ABSENT },
+		{ "", "", HOST_SMT_UNKNOWN },
+	};
+	char root[] = "/tmp/twinstep-test-XXXXXX", command[64];
+	struct host_info h;
+
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	host_info_read(&h, root);
+	ck_assert_uint_eq(h.cpus, 0);
+	ck_assert_uint_eq(h.memory, 0);
+	ck_assert_int_eq(h.smt, HOST_SMT_UNKNOWN);
+	put_file(root, "/sys/devices/system/cpu/online", "0-3,8,10-11\n");
+	put_file(root, "/proc/meminfo", "MemTotal:        2048 kB\nMemFree: 1 kB\nMemAvailable:    1024 kB\n");
+	for (size_t i = 0; i < sizeof(smt) / sizeof(smt[0]); i++) {
+		put_file(root, "/sys/devices/system/cpu/smt/active", smt[i].active);
+		put_file(root, "/sys/devices/system/cpu/smt/control", smt[i].control);
+		host_info_read(&h, root);
+		ck_assert_int_eq(h.smt, smt[i].smt);
+		ck_assert(host_smt_meaning(&h)[0] && host_smt_name(h.smt)[0]);
+	}
+	ck_assert_uint_eq(h.cpus, 7);
+	ck_assert_uint_eq(h.memory, 2 << 20);
+	ck_assert_uint_eq(h.memory_available, 1 << 20);
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+/* In a process that ends: settings of this kind cannot be taken back. */
+START_TEST(speculation_is_restricted)
+{
+	int ret = spec_protect();
+	bool offered = true;
+	struct host_info h;
+
+	for (enum spec_control c = 0; c < SPEC_L1D_FLUSH; c++) {
+		ck_assert_int_ne(spec_state(c), SPEC_OPEN);
+		offered &= spec_state(c) == SPEC_PROTECTED || spec_state(c) == SPEC_NOT_AFFECTED;
+	}
+	ck_assert_int_eq(ret, offered ? 0 : -EOPNOTSUPP);
+	host_info_read(&h, "");
+	offered = spec_core_known() || h.smt == HOST_SMT_OFF || h.smt == HOST_SMT_ABSENT;
+	ck_assert_int_eq(spec_core_create(), offered ? 0 : -EOPNOTSUPP);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, hosted_threads_start_threads);
 	tcase_add_test(tc, keeper_removes_what_was_named);
 	tcase_add_test(tc, memory_is_wiped);
 	tcase_add_test(tc, lists_are_sound);
+	tcase_add_test(tc, host_is_described);
+	tcase_add_test(tc, speculation_is_restricted);
 }
 
 UNIT_MAIN("isolation", add_tests)
