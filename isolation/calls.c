@@ -51,8 +51,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "epoll_ctl", VCPU, 0, CALL_ANY, "watches a NIC or console again after reading it" },
 	{ "epoll_create1", VCPU, 0, CALL_ANY, "a backup that goes live makes its poller" },
 	{ "eventfd2", VCPU | ACCEPTOR, 0, CALL_ANY, "a backup that goes live, a session: their wake-ups" },
-	{ "clock_nanosleep", VCPU | RECEIVER | CONTROL, RECEIVER | CONTROL, CALL_ANY,
-	  "pace of replay and of a primary that is ahead; full queues" },
+	{ "clock_nanosleep", VCPU | SENDER | RECEIVER | CONTROL, SENDER | RECEIVER | CONTROL, CALL_ANY,
+	  "pace of replay and of a primary that is ahead; full queues; a vCPU that must show that it runs" },
 
 	/* data */
 	{ "read", VCPU | LOG | PEER | SPY | CONSOLE, SPY, CALL_ANY,

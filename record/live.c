@@ -471,13 +471,17 @@ static bool live_has_sources(const struct live *l)
  */
 static bool live_idle(struct live *l)
 {
-	uint64_t deadline = machine_next_deadline(l->m), now = live_host_now(l);
+	uint64_t deadline = machine_next_deadline(l->m), now = live_host_now(l), ns = UINT64_MAX;
 
 	if (deadline == CLOCK_NEVER && !live_has_sources(l))
 		return false;
 	live_rearm_consoles(l);
-	if (deadline > now && !(live_any_always(l) && machine_console_room(l->m, 0)))
-		live_wait(l, deadline == CLOCK_NEVER ? UINT64_MAX : deadline - now);
+	if (deadline != CLOCK_NEVER)
+		ns = deadline > now ? deadline - now : 0;
+	if (l->cfg.idle_max_ns && l->cfg.idle_max_ns < ns)
+		ns = l->cfg.idle_max_ns;
+	if (ns && !(live_any_always(l) && machine_console_room(l->m, 0)))
+		live_wait(l, ns);
 	live_busy_from_here(l, live_count(l));
 	return true;
 }

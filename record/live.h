@@ -61,7 +61,8 @@ struct live_config {
 	uint64_t epoch_ns;	    /* a digest every so much virtual time; 0: never */
 	uint64_t digest_count;	    /* a digest every so many instructions exactly; 0: never */
 	struct live_hooks hooks;
-	uint64_t next_seq; /* number of the first sync point (1 at the start of a machine) */
+	uint64_t idle_max_ns; /* in HLT, hooks.inputs() is asked at least this often; 0: only when something happens */
+	uint64_t next_seq;    /* number of the first sync point (1 at the start of a machine) */
 };
 
 struct live;

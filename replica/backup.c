@@ -24,6 +24,11 @@ static uint64_t timeout_ns(const struct replica *r)
 	return r->session->theirs.timeout_ms * NS_PER_MS;
 }
 
+static unsigned period_ms(const struct session *s)
+{
+	return heartbeat_ms(s->theirs.timeout_ms, s->theirs.hang_timeout_ms);
+}
+
 /* ---- outputs of a machine that is not live: kept until the primary says that they have left ---- */
 
 void backup_emit(struct replica *r, const struct output *out)
@@ -45,7 +50,11 @@ static int send_ack(struct session *s, struct err *err)
 
 	pthread_mutex_lock(&r->lock);
 	a = (struct wire_ack){
-		.echo_ns = r->newest_stamp, .received = r->received, .applied = r->applied, .digests = r->digests
+		.echo_ns = r->newest_stamp,
+		.received = r->received,
+		.applied = r->applied,
+		.digests = r->digests,
+		.beat = replica_last_beat(r),
 	};
 	pthread_mutex_unlock(&r->lock);
 	wire_ack_save(&a, &b);
@@ -111,11 +120,32 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	r->newest_stamp = stamp.sent_ns;
 	r->released_by_primary = stamp.released;
 	r->eligible |= stamp.protecting;
+	hang_watch_look(&s->watch, stamp.beat, replica_mono_ns(), 2 * period_ms(s) * NS_PER_MS);
 	held_drop(&r->held, stamp.released);
 	pthread_mutex_unlock(&r->lock);
 	if (f->type == WIRE_RECORDS)
 		ret = take_records(r, &in, err);
 	return ret < 0 ? ret : send_ack(s, err);
+}
+
+/*
+ * The primary's network side is alive, its vCPU is not. It hears nothing more from us: when its lease is over, nothing
+ * leaves there any more, and the arbiter decides as after a silence.
+ */
+static bool primary_hangs(struct session *s)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct replica *r = s->r;
+	uint64_t still = s->watch.still_ns;
+
+	if (!r->eligible || still < s->theirs.hang_timeout_ms * NS_PER_MS)
+		return false;
+	replica_event(r, "hang", "the primary hangs: its host answers, but its vCPU makes no progress for %u ms",
+		      s->theirs.hang_timeout_ms);
+	while (replica_mono_ns() - r->last_heard_ns < timeout_ns(r) && !atomic_load(&s->over))
+		nanosleep(&ms, NULL);
+	r->last_heard_ns -= still;
+	return true;
 }
 
 static void stream_ends(struct replica *r, const char *why)
@@ -148,7 +178,7 @@ static void *backup_receiver(void *arg)
 			nanosleep(&ms, NULL);
 			continue;
 		}
-		ret = wire_recv(&s->wire, &f, (int)s->theirs.timeout_ms / 8 + 1, &err);
+		ret = wire_recv(&s->wire, &f, (int)period_ms(s) + 1, &err);
 		if (ret == -EAGAIN && replica_mono_ns() - r->last_heard_ns < timeout_ns(r)) {
 			if (send_ack(s, &err) < 0) {
 				why = err.text;
@@ -163,6 +193,10 @@ static void *backup_receiver(void *arg)
 				why = "goodbye";
 				break;
 			}
+			if (ret == 0 && primary_hangs(s)) {
+				why = "its vCPU hangs";
+				break;
+			}
 			if (ret == 0)
 				continue;
 		}
@@ -170,6 +204,7 @@ static void *backup_receiver(void *arg)
 		break;
 	}
 	stream_ends(r, why);
+	hang_linger(r);
 	return NULL;
 }
 
@@ -186,6 +221,7 @@ static bool next_batch(struct replica *r)
 		bool over = atomic_load(&r->stream_over);
 		struct queue_node *n = queue_pop(&r->incoming);
 
+		replica_beat(r);
 		if (n) {
 			r->present = caa_container_of(n, struct parcel, node);
 			r->batch_in = (struct rd)RD_INIT(r->present->data.data, r->present->data.len);
@@ -194,7 +230,7 @@ static bool next_batch(struct replica *r)
 		}
 		if (over)
 			return false;
-		queue_wait(&r->incoming, 100);
+		queue_wait(&r->incoming, (int)period_ms(r->session) + 1);
 	}
 }
 
@@ -234,6 +270,7 @@ static void stream_applied(void *ctx, struct machine *m, const struct codec_reco
 		if (rec->sp.input[i].kind == INPUT_NET_RX)
 			spy_saw(r, rec->sp.input[i].data, rec->sp.input[i].len);
 	}
+	replica_beat(r);
 	atomic_store(&r->seen_count, rec->sp.at.count);
 	atomic_store(&r->seen_ns, machine_now(m));
 	pthread_mutex_lock(&r->lock);
@@ -244,6 +281,7 @@ static void stream_applied(void *ctx, struct machine *m, const struct codec_reco
 	pthread_mutex_unlock(&r->lock);
 	if (fault.kind)
 		machine_inject_fault(m, &fault);
+	hang_here(r);
 }
 
 /* ---- joining ---- */
@@ -495,7 +533,10 @@ int backup_run(struct replica *r, enum machine_end *end, struct err *err)
 	int ret;
 
 	replay_init(&r->replay, r->m, &stream);
+	replica_beat(r);
+	atomic_store(&r->vcpu_over, false);
 	*end = machine_run(r->m, replay_source(&r->replay), err);
+	hang_vcpu_over(r);
 	if (*end == MACHINE_FAILED)
 		return -EIO;
 	if (*end == MACHINE_DIVERGED && !r->replay.diverged)

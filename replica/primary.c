@@ -38,11 +38,22 @@ static uint64_t timeout_ns(const struct replica *r)
 	return r->cfg.timeout_ms * NS_PER_MS;
 }
 
-static void nap(void)
+static unsigned period_ms(const struct replica *r)
+{
+	return heartbeat_ms(r->cfg.timeout_ms, r->cfg.hang_timeout_ms);
+}
+
+static uint64_t period_ns(const struct replica *r)
+{
+	return period_ms(r) * NS_PER_MS;
+}
+
+static bool nap(void)
 {
 	const struct timespec ts = { .tv_nsec = 200000 };
 
 	nanosleep(&ts, NULL);
+	return true;
 }
 
 /* ---- outputs ---- */
@@ -117,12 +128,17 @@ static void bury(struct replica *r, struct session *s)
 		r->session = NULL;
 }
 
-/* Asks the arbiter for the next generation: with it the guest goes on unprotected, without it nothing leaves any more.
+/*
+ * Asks the arbiter for the next generation: with it the guest goes on unprotected, without it nothing leaves any more.
+ * On a session's thread.
  */
 static void go_on_alone(struct replica *r, const char *why)
 {
 	struct err err = ERR_INIT;
-	int won = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, &err);
+	int won = 0;
+
+	if (hang_prove_alive(r))
+		won = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, &err);
 
 	pthread_mutex_lock(&r->lock);
 	if (won == 1) {
@@ -144,6 +160,7 @@ static void go_on_alone(struct replica *r, const char *why)
 	replica_event(r, "fenced", "the backup is gone (%s) and the arbiter %s: stopping for good", why,
 		      won == 0 ? "has given the next generation to it" : err.text);
 	live_stop(r->live);
+	hang_linger(r);
 }
 
 /* From the session's threads, once. A backup that we never counted on cannot have gone live: nobody need be asked. */
@@ -196,6 +213,7 @@ static void diverged(struct session *s, const struct wire_frame *f)
 	held_drop(&r->held, UINT64_MAX);
 	pthread_mutex_unlock(&r->lock);
 	live_stop(r->live);
+	hang_linger(r);
 }
 
 /* ---- receiver ---- */
@@ -249,10 +267,13 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 		stamps_applied(r, a->applied);
 	}
 	r->digests = a->digests;
+	hang_watch_look(&s->watch, a->beat, now, 2 * period_ns(r));
 	begins = r->session == s && r->state == REPLICA_JOINING && s->ready &&
 		 lag_ns(r) < r->cfg.max_lag_ms * NS_PER_MS / 2;
-	if (begins)
+	if (begins) {
+		s->watch = (struct hang_watch){ 0 };
 		start_protecting(r);
+	}
 	release_acked(r);
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
@@ -301,15 +322,21 @@ static uint64_t silence_allowed(struct replica *r)
 	return joining ? JOIN_MAX_NS : timeout_ns(r);
 }
 
-/* Its network side is alive, its vCPU is not. */
-static bool does_not_follow(struct replica *r)
+/* Its network side is alive, its vCPU is not, or replays nothing: why, or NULL. */
+static const char *does_not_follow(struct session *s)
 {
-	bool stuck;
+	struct replica *r = s->r;
+	const char *why = NULL;
 
 	pthread_mutex_lock(&r->lock);
-	stuck = r->state == REPLICA_PROTECTED && lag_ns(r) > STUCK_NS + r->cfg.max_lag_ms * NS_PER_MS;
+	if (r->state == REPLICA_PROTECTED && s->watch.still_ns >= r->cfg.hang_timeout_ms * NS_PER_MS)
+		why = "its host answers, but its vCPU makes no progress";
+	else if (r->state == REPLICA_PROTECTED && lag_ns(r) > STUCK_NS + r->cfg.max_lag_ms * NS_PER_MS)
+		why = "it answers, but does not replay";
 	pthread_mutex_unlock(&r->lock);
-	return stuck;
+	if (why)
+		replica_event(r, "hang", "the backup hangs: %s", why);
+	return why;
 }
 
 static void *primary_receiver(void *arg)
@@ -318,12 +345,13 @@ static void *primary_receiver(void *arg)
 	struct replica *r = s->r;
 	uint64_t heard = replica_mono_ns();
 	struct err err = ERR_INIT;
+	const char *hang;
 	char silence[64];
 
 	snprintf(silence, sizeof(silence), "silent for %u ms", r->cfg.timeout_ms);
 	while (!atomic_load(&s->over)) {
 		struct wire_frame f;
-		int ret = wire_recv(&s->wire, &f, (int)r->cfg.timeout_ms / 8 + 1, &err);
+		int ret = wire_recv(&s->wire, &f, (int)period_ms(r) + 1, &err);
 
 		if (ret == -EAGAIN && replica_mono_ns() - heard < silence_allowed(r))
 			continue;
@@ -332,8 +360,9 @@ static void *primary_receiver(void *arg)
 			break;
 		}
 		heard = replica_mono_ns();
-		if (does_not_follow(r)) {
-			backup_lost(s, "it answers, but does not replay");
+		hang = does_not_follow(s);
+		if (hang) {
+			backup_lost(s, hang);
 			break;
 		}
 		if (take_frame(s, &f, &err) < 0) {
@@ -348,7 +377,7 @@ static void *primary_receiver(void *arg)
 
 static void put_stamp(struct replica *r, struct buf *b)
 {
-	struct wire_stamp stamp = { .sent_ns = replica_mono_ns() };
+	struct wire_stamp stamp = { .sent_ns = replica_mono_ns(), .beat = replica_last_beat(r) };
 
 	pthread_mutex_lock(&r->lock);
 	stamp.released = r->released_seq;
@@ -400,7 +429,7 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, st
 static void *primary_sender(void *arg)
 {
 	struct session *s = arg;
-	uint64_t period = timeout_ns(s->r) / 8, last = 0;
+	uint64_t period = period_ns(s->r), last = 0;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	struct parcel *p = NULL;
@@ -433,8 +462,9 @@ static void *primary_sender(void *arg)
 
 static bool transfer_wait(struct session *s)
 {
-	while (queue_bytes(&s->queue) > TRANSFER_MAX && !atomic_load(&s->over))
-		nap();
+	do
+		replica_beat(s->r);
+	while (queue_bytes(&s->queue) > TRANSFER_MAX && !atomic_load(&s->over) && nap());
 	return !atomic_load(&s->over);
 }
 
@@ -499,6 +529,7 @@ static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, siz
 	struct replica *r = ctx;
 	size_t n = 0;
 
+	replica_beat(r);
 	pthread_mutex_lock(&r->lock);
 	while (n < r->ncontrols && n + 1 < max) {
 		in[n] = r->controls[n];
@@ -551,6 +582,7 @@ static void apply_fault(struct replica *r)
 	pthread_mutex_unlock(&r->lock);
 	if (fault.kind)
 		machine_inject_fault(r->m, &fault);
+	hang_here(r);
 }
 
 static bool primary_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
@@ -624,6 +656,7 @@ static void primary_pace(void *ctx, struct machine *m)
 		wait = wait && !atomic_load(&r->stopping);
 		if (wait) {
 			start = start ? start : replica_mono_ns();
+			replica_beat(r);
 			nap();
 		}
 	} while (wait);
@@ -718,6 +751,7 @@ static void *acceptor_thread(void *arg)
 
 		poll(p, 2, next < 0 || next > 500 ? 500 : next);
 		bury_dead(r);
+		hang_report(r);
 		if (p[1].revents & POLLIN)
 			accept_one(r);
 	}
@@ -775,6 +809,17 @@ static struct session *protecting_session(struct replica *r)
 	return s;
 }
 
+/* Nobody can have gone live in our place. False also while the arbiter is being asked about a backup that is gone. */
+static bool on_its_own(struct replica *r)
+{
+	bool alone;
+
+	pthread_mutex_lock(&r->lock);
+	alone = r->state == REPLICA_ALONE || r->state == REPLICA_JOINING;
+	pthread_mutex_unlock(&r->lock);
+	return alone;
+}
+
 /*
  * Orderly end. What the guest said after its last record has no record to wait for: the goodbye takes its place, and
  * the backup answers it when it has come to the same end. Without the answer only the arbiter's word lets it out.
@@ -784,7 +829,7 @@ void primary_say_bye(struct replica *r, enum machine_end end)
 	uint64_t deadline = replica_mono_ns() + NS_PER_S + 2 * timeout_ns(r);
 	struct session *s = protecting_session(r);
 	struct buf b = BUF_INIT;
-	bool alone = !s;
+	bool alone = on_its_own(r);
 
 	if (s) {
 		struct engine *e = machine_engine(r->m);
@@ -795,8 +840,10 @@ void primary_say_bye(struct replica *r, enum machine_end end)
 		buf_put_u64(&b, e->ops->count(e));
 		session_push(s, parcel_new(WIRE_BYE, &b));
 	}
-	while (!alone && !r->bye_acked && protecting_session(r) && replica_mono_ns() < deadline)
+	while (!alone && !r->bye_acked && protecting_session(r) && replica_mono_ns() < deadline) {
+		replica_beat(r);
 		nap();
+	}
 	if (!alone && !r->bye_acked)
 		alone = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, NULL) == 1;
 	pthread_mutex_lock(&r->lock);
@@ -811,6 +858,9 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	r->cfg.live.clock = LIVE_CLOCK_HOST;
 	r->cfg.live.epoch_ns = r->cfg.epoch_ns;
 	r->cfg.live.next_seq = atomic_load(&r->made) + 1;
+	r->cfg.live.idle_max_ns = r->cfg.hang_timeout_ms * NS_PER_MS / 8;
+	atomic_store(&r->vcpu_over, false);
+	replica_beat(r);
 	r->live = live_create(&r->cfg.live, r->m, err);
 	if (!r->live)
 		return -err->code;
@@ -826,6 +876,7 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 		release_all(r);
 	pthread_mutex_unlock(&r->lock);
 	*end = r->machine_ended ? r->machine_end : machine_run(r->m, live_source(r->live), err);
+	hang_vcpu_over(r);
 	if (*end == MACHINE_FAILED)
 		return -EIO;
 	if (r->state != REPLICA_FENCED)

@@ -45,6 +45,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 		return NULL;
 	}
 	r->cfg = *config;
+	atomic_store(&r->vcpu_over, true);
 	r->listen_fd = r->acceptor_wake = r->dialled = -1;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
@@ -231,6 +232,7 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 	s->generation = r->generation;
 	if (r->session) {
 		snprintf(s->peer, sizeof(s->peer), "%s", peer_name(r->session->wire.peer));
+		s->peer_vcpu_ms = (double)r->session->watch.still_ns / 1e6;
 		s->log_bytes = r->replaying ? r->session->wire.bytes_in : r->session->wire.bytes_out;
 	}
 	s->log_bytes += r->dead_bytes;
@@ -253,4 +255,6 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 	pthread_mutex_unlock(&r->lock);
 	s->instructions = atomic_load(&r->seen_count);
 	s->virtual_ns = atomic_load(&r->seen_ns);
+	if (replica_last_beat(r) && now > replica_last_beat(r))
+		s->vcpu_ms = (double)(now - replica_last_beat(r)) / 1e6;
 }

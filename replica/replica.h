@@ -30,9 +30,10 @@ struct replica_config {
 	const char *connect;	    /* backup: where the primary is */
 	const struct peer_key *key; /* NULL: no authentication */
 	struct arbiter *arbiter;
-	unsigned timeout_ms; /* silence after which the peer counts as dead */
-	unsigned max_lag_ms; /* the primary waits when the backup is further behind */
-	uint64_t epoch_ns;   /* virtual time between digests */
+	unsigned timeout_ms;	  /* silence after which the peer counts as dead */
+	unsigned hang_timeout_ms; /* a peer whose vCPU makes no progress for so long counts as dead */
+	unsigned max_lag_ms;	  /* the primary waits when the backup is further behind */
+	uint64_t epoch_ns;	  /* virtual time between digests */
 	enum replica_survivor on_divergence;
 	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */
 	unsigned connect_wait_ms; /* backup: how long to try to reach the primary */
@@ -44,6 +45,9 @@ struct replica_config {
 	struct machine *(*create)(void *ctx, const struct machine_config *c, const struct output_sink *sink,
 				  struct live_config *live, struct err *err);
 	void *create_ctx;
+	/* The vCPU thread hangs and another replica is live: ends the process. From any thread; need not return. */
+	void (*abandon)(void *ctx);
+	void *abandon_ctx;
 };
 
 struct replica;
@@ -75,6 +79,9 @@ int replica_control(struct replica *r, enum control_command cmd, unsigned port, 
 /* Test hook: damages this replica's own machine, at its next sync point, without telling the other one. */
 void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t where);
 
+/* Test hook: this replica's vCPU thread hangs for so many ms at its next sync point; 0: for ever. */
+void replica_inject_hang(struct replica *r, uint64_t ms);
+
 struct replica_status {
 	enum replica_state state;
 	bool live;
@@ -94,6 +101,8 @@ struct replica_status {
 	uint64_t divergence_count, divergence_rip;
 	char divergence[400]; /* empty: none */
 	uint64_t instructions, virtual_ns;
+	double vcpu_ms;	     /* since our own vCPU thread has shown progress */
+	double peer_vcpu_ms; /* ... and the other replica's, as far as was seen */
 };
 
 void replica_get_status(struct replica *r, struct replica_status *s);

@@ -46,6 +46,11 @@ struct parcel {
 	struct buf data;
 };
 
+/* Sees whether a vCPU thread's beat changes (hang.c). Zeroed: nothing seen yet. */
+struct hang_watch {
+	uint64_t beat, looked_ns, still_ns;
+};
+
 /* A connection to the other replica, with the threads that serve it. */
 struct session {
 	struct replica *r;
@@ -53,9 +58,10 @@ struct session {
 	struct wire_hello theirs;
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
-	struct queue queue; /* to the sender */
-	atomic_bool over;   /* no more use: threads end */
-	bool ready;	    /* the backup has the state and replays what came since */
+	struct queue queue;	 /* to the sender */
+	atomic_bool over;	 /* no more use: threads end */
+	bool ready;		 /* the backup has the state and replays what came since */
+	struct hang_watch watch; /* of the other side's vCPU thread */
 	struct session *next_dead;
 };
 
@@ -85,6 +91,11 @@ struct replica {
 	uint64_t generation;
 	bool is_primary; /* born so */
 	atomic_bool stopping;
+	atomic_uint_fast64_t beat_ns; /* when the vCPU thread came by last */
+	atomic_bool vcpu_over;	      /* it does not run the guest any more */
+	atomic_uint_fast64_t hang_ms; /* test hook: it shall hang for so long less one; 1: for ever, 0: no */
+	struct hang_watch own_watch;
+	bool own_hang;
 
 	/* the live side */
 	int listen_fd;
@@ -167,6 +178,25 @@ void replica_set_state(struct replica *r, enum replica_state s); /* lock held */
 
 /* events.c */
 void replica_event(struct replica *r, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* hang.c */
+/* vCPU thread: it is alive, and where it is meant to be. */
+void replica_beat(struct replica *r);
+uint64_t replica_last_beat(struct replica *r);
+/* Looks at a beat; returns for how long it has stood still. One look counts for max_step_ns at most. */
+uint64_t hang_watch_look(struct hang_watch *w, uint64_t beat, uint64_t now, uint64_t max_step_ns);
+/* Between two signs of life of either side. */
+unsigned heartbeat_ms(unsigned timeout_ms, unsigned hang_timeout_ms);
+/* Not on the vCPU thread: waits until that has given a beat. False: the next generation went to somebody else first. */
+bool hang_prove_alive(struct replica *r);
+/* vCPU thread: it has come back from the guest. */
+void hang_vcpu_over(struct replica *r);
+/* Not on the vCPU thread, when the other side is gone: ends the process if that thread hangs and has been replaced. */
+void hang_linger(struct replica *r);
+/* Tells the event log of our own vCPU. Not on its thread. */
+void hang_report(struct replica *r);
+/* vCPU thread: where the test hook strikes. */
+void hang_here(struct replica *r);
 
 /* outputs.c; lock held */
 void held_add(struct held_list *l, uint64_t needs, const struct output *out);

@@ -107,6 +107,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 		.cpuid_digest = cpuid_v1_digest(),
 		.on_divergence = (uint8_t)r->cfg.on_divergence,
 		.timeout_ms = r->cfg.timeout_ms,
+		.hang_timeout_ms = r->cfg.hang_timeout_ms,
 	};
 	memcpy(h->id, r->id, WIRE_ID_LEN);
 	machine_config_defaults(&h->config);
@@ -151,8 +152,9 @@ static int hello_check(struct session *s, bool primary, struct err *err)
 		return hello_refuse(s, "the CPUID models differ", err);
 	if (!primary && machine_config_digest(&h->config) != h->config_digest)
 		return hello_refuse(s, "the machine's configuration and its digest disagree", err);
-	if (!primary && (h->timeout_ms < 10 || h->timeout_ms > 3600000))
-		return hello_refuse(s, "the timeout is out of range", err);
+	if (!primary &&
+	    (h->timeout_ms < 10 || h->timeout_ms > 3600000 || h->hang_timeout_ms < 100 || h->hang_timeout_ms > 3600000))
+		return hello_refuse(s, "a timeout is out of range", err);
 	return 0;
 }
 

@@ -194,6 +194,7 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out)
 	buf_put(out, h->counter, sizeof(h->counter));
 	buf_put_u8(out, h->on_divergence);
 	buf_put_u32(out, h->timeout_ms);
+	buf_put_u32(out, h->hang_timeout_ms);
 	machine_config_save(&h->config, &config);
 	buf_put_blob(out, config.data, config.len);
 	buf_free(&config);
@@ -222,6 +223,7 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 	h->counter[sizeof(h->counter) - 1] = 0;
 	h->on_divergence = rd_u8(&in);
 	h->timeout_ms = rd_u32(&in);
+	h->hang_timeout_ms = rd_u32(&in);
 	config = rd_blob(&in, WIRE_HELLO_MAX, &n);
 	c = (struct rd)RD_INIT(config, n);
 	if (in.bad || rd_left(&in) || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
@@ -235,6 +237,7 @@ void wire_ack_save(const struct wire_ack *a, struct buf *out)
 	buf_put_u64(out, a->received);
 	buf_put_u64(out, a->applied);
 	buf_put_u64(out, a->digests);
+	buf_put_u64(out, a->beat);
 }
 
 int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err *err)
@@ -245,6 +248,7 @@ int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err 
 	a->received = rd_u64(&in);
 	a->applied = rd_u64(&in);
 	a->digests = rd_u64(&in);
+	a->beat = rd_u64(&in);
 	return in.bad || rd_left(&in) ? err_set(err, EBADMSG, "an acknowledgement is damaged") : 0;
 }
 
@@ -252,6 +256,7 @@ void wire_stamp_save(const struct wire_stamp *s, struct buf *out)
 {
 	buf_put_u64(out, s->sent_ns);
 	buf_put_u64(out, s->released);
+	buf_put_u64(out, s->beat);
 	buf_put_u8(out, s->protecting);
 }
 
@@ -259,6 +264,7 @@ int wire_stamp_restore(struct wire_stamp *s, struct rd *in, struct err *err)
 {
 	s->sent_ns = rd_u64(in);
 	s->released = rd_u64(in);
+	s->beat = rd_u64(in);
 	s->protecting = rd_u8(in) != 0;
 	return in->bad ? err_set(err, EBADMSG, "a time stamp is damaged") : 0;
 }

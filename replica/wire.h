@@ -11,7 +11,7 @@
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   1
+#define WIRE_VERSION   2
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -76,6 +76,7 @@ struct wire_hello {
 	uint64_t cpuid_digest;
 	char counter[16];	      /* unit of the landmark count */
 	uint8_t on_divergence;	      /* enum replica_survivor: the primary's word counts */
+	uint32_t hang_timeout_ms;     /* ... or does not make progress: likewise */
 	uint32_t timeout_ms;	      /* silence after which the other side is dead: the primary's word counts */
 	struct machine_config config; /* the primary's */
 };
@@ -88,6 +89,7 @@ struct wire_ack {
 	uint64_t received; /* last record received */
 	uint64_t applied;  /* last record applied */
 	uint64_t digests;  /* compared so far */
+	uint64_t beat;	   /* changes as long as the backup's vCPU thread makes progress */
 };
 
 void wire_ack_save(const struct wire_ack *a, struct buf *out);
@@ -97,6 +99,7 @@ int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err 
 struct wire_stamp {
 	uint64_t sent_ns;  /* the primary's monotonic clock */
 	uint64_t released; /* outputs that depend on records up to this one have left */
+	uint64_t beat;	   /* changes as long as the primary's vCPU thread makes progress */
 	bool protecting;   /* the primary counts on the backup: from now on it may have to go live */
 };
 

@@ -55,6 +55,9 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	put(reply, "outputs_released", s.outputs_released);
 	put(reply, "digests_compared", s.digests);
 	put(reply, "paced_ms", s.paced_ms);
+	json_object_set_new(reply, "vcpu_ms", json_real(s.vcpu_ms));
+	if (s.peer[0])
+		json_object_set_new(reply, "peer_vcpu_ms", json_real(s.peer_vcpu_ms));
 	put_last_failover(reply, &s);
 	if (s.divergence[0])
 		put_divergence(reply, &s);
@@ -87,15 +90,23 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
 }
 
-/* {"command": "fault", "kind": "memory"|"register", "bit": N}: for tests of divergence detection. */
+/*
+ * {"command": "fault", "kind": "memory"|"register", "bit": N}: for tests of divergence detection;
+ * {"command": "fault", "kind": "hang", "ms": N}: the vCPU's thread hangs, with 0 for ever.
+ */
 static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct replica_run *r = ctx;
 	const char *kind = json_string_value(json_object_get(args, "kind"));
 	json_int_t bit = json_integer_value(json_object_get(args, "bit"));
+	json_int_t ms = json_integer_value(json_object_get(args, "ms"));
 
+	if (kind && !strcmp(kind, "hang") && ms >= 0 && ms <= 3600000) {
+		replica_inject_hang(r->replica, (uint64_t)ms);
+		return 0;
+	}
 	if (!kind || (strcmp(kind, "memory") && strcmp(kind, "register")) || bit < 0)
-		return err_set(err, EINVAL, "'kind' must be memory or register, 'bit' a number");
+		return err_set(err, EINVAL, "'kind' must be memory or register and 'bit' a number, or hang and 'ms'");
 	replica_inject_fault(r->replica, strcmp(kind, "memory") ? CONTROL_FLIP_REG : CONTROL_FLIP_BIT, (uint64_t)bit);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/thread.h"
@@ -15,6 +16,7 @@ void replica_opts_defaults(struct replica_opts *o)
 {
 	*o = (struct replica_opts){
 		.timeout_ms = 200,
+		.hang_timeout_ms = 5000,
 		.max_lag_ms = 50,
 		.epoch_ms = 100,
 		.connect_wait_ms = 10000,
@@ -73,6 +75,8 @@ int replica_opts_take(struct replica_opts *o, int opt, const char *arg, struct e
 	switch (opt) {
 	case OPT_TIMEOUT:
 		return take_ms(&o->timeout_ms, "timeout", arg, 10, 3600000, err);
+	case OPT_HANG_TIMEOUT:
+		return take_ms(&o->hang_timeout_ms, "hang-timeout", arg, 100, 3600000, err);
 	case OPT_MAX_LAG:
 		return take_ms(&o->max_lag_ms, "max-lag", arg, 1, 3600000, err);
 	case OPT_EPOCH:
@@ -137,6 +141,7 @@ void replica_opts_help(FILE *f)
 	      "  --insecure              no key: anybody who can connect is believed\n"
 	      "  --arbiter file:DIR      directory that both replicas see: decides who is live\n"
 	      "  --timeout MS            silence after which the other replica counts as dead (200)\n"
+	      "  --hang-timeout MS       its vCPU without progress after which it counts as dead as well (5000)\n"
 	      "  --max-lag MS            how far the backup may be behind (50)\n"
 	      "  --epoch MS              guest time between two comparisons of state (100)\n"
 	      "  --on-divergence WHO     who goes on after a divergence: primary, backup or halt (primary)\n"
@@ -155,6 +160,12 @@ void replica_run_stop(void *replica_run)
 		replica_stop(r->replica);
 }
 
+/* The vCPU thread will not come back: nothing can be closed in order. */
+static void replica_run_abandon(void *replica_run)
+{
+	_exit(EXIT_FENCED);
+}
+
 int replica_run_open(struct replica_run *r, struct err *err)
 {
 	const struct replica_opts *o = &r->o;
@@ -163,6 +174,7 @@ int replica_run_open(struct replica_run *r, struct err *err)
 	c->listen = o->listen;
 	c->connect = o->connect;
 	c->timeout_ms = (unsigned)o->timeout_ms;
+	c->hang_timeout_ms = (unsigned)o->hang_timeout_ms;
 	c->max_lag_ms = (unsigned)o->max_lag_ms;
 	c->epoch_ns = o->epoch_ms * 1000000;
 	c->on_divergence = o->on_divergence;
@@ -172,6 +184,7 @@ int replica_run_open(struct replica_run *r, struct err *err)
 	if (!r->key)
 		log_warn("--insecure: whoever reaches our port is believed, and can read and change everything");
 	c->key = r->key;
+	c->abandon = replica_run_abandon;
 	c->arbiter = arbiter_open(o->arbiter, err);
 	if (!c->arbiter)
 		return -err->code;

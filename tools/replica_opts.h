@@ -14,6 +14,7 @@ enum {
 	OPT_INSECURE,
 	OPT_ARBITER,
 	OPT_TIMEOUT,
+	OPT_HANG_TIMEOUT,
 	OPT_MAX_LAG,
 	OPT_EPOCH,
 	OPT_ON_DIVERGENCE,
@@ -32,6 +33,7 @@ enum {
 		{ "key-file", required_argument, NULL, OPT_KEY_FILE },                                                \
 		{ "insecure", no_argument, NULL, OPT_INSECURE }, { "arbiter", required_argument, NULL, OPT_ARBITER }, \
 		{ "timeout", required_argument, NULL, OPT_TIMEOUT },                                                  \
+		{ "hang-timeout", required_argument, NULL, OPT_HANG_TIMEOUT },                                        \
 		{ "max-lag", required_argument, NULL, OPT_MAX_LAG }, { "epoch", required_argument, NULL, OPT_EPOCH }, \
 		{ "on-divergence", required_argument, NULL, OPT_ON_DIVERGENCE },                                      \
 		{ "no-wait", no_argument, NULL, OPT_NO_WAIT },                                                        \
@@ -46,7 +48,7 @@ struct replica_opts {
 	struct machine_opts machine;
 	const char *listen, *connect, *key_file, *arbiter, *events, *name, *control;
 	bool insecure, no_wait, stats, json, help;
-	uint64_t timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
+	uint64_t timeout_ms, hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
 	enum replica_survivor on_divergence;
 };
 

@@ -159,6 +159,7 @@ static struct wire_hello a_hello(void)
 				.primary = true,
 				.generation = 7,
 				.timeout_ms = 200,
+				.hang_timeout_ms = 5000,
 				.on_divergence = 1 };
 
 	machine_config_defaults(&h.config);
@@ -188,6 +189,7 @@ START_TEST(hello_survives_the_wire)
 	ck_assert_int_eq(hello_round(&h, &got, 0, &err), 0);
 	ck_assert_uint_eq(got.generation, 7);
 	ck_assert_uint_eq(got.timeout_ms, 200);
+	ck_assert_uint_eq(got.hang_timeout_ms, 5000);
 	ck_assert_uint_eq(got.on_divergence, 1);
 	ck_assert_str_eq(got.counter, "retired");
 	ck_assert_uint_eq(machine_config_digest(&got.config), h.config_digest);
@@ -212,8 +214,8 @@ END_TEST
 
 START_TEST(ack_and_stamp)
 {
-	struct wire_ack a = { .echo_ns = 1, .received = 2, .applied = 3, .digests = 4 }, b;
-	struct wire_stamp s = { .sent_ns = 5, .released = 6, .protecting = true }, t;
+	struct wire_ack a = { .echo_ns = 1, .received = 2, .applied = 3, .digests = 4, .beat = 9 }, b;
+	struct wire_stamp s = { .sent_ns = 5, .released = 6, .beat = 8, .protecting = true }, t;
 	struct buf buf = BUF_INIT;
 	struct wire_frame f;
 	struct err err = ERR_INIT;
@@ -223,13 +225,14 @@ START_TEST(ack_and_stamp)
 	f = (struct wire_frame){ .type = WIRE_ACK, .data = buf.data, .len = buf.len };
 	ck_assert_int_eq(wire_ack_restore(&b, &f, &err), 0);
 	ck_assert_uint_eq(b.applied, 3);
+	ck_assert_uint_eq(b.beat, 9);
 	f.len--;
 	ck_assert_int_lt(wire_ack_restore(&b, &f, &err), 0);
 	buf_clear(&buf);
 	wire_stamp_save(&s, &buf);
 	in = (struct rd)RD_INIT(buf.data, buf.len);
 	ck_assert_int_eq(wire_stamp_restore(&t, &in, &err), 0);
-	ck_assert(t.protecting && t.released == 6);
+	ck_assert(t.protecting && t.released == 6 && t.beat == 8);
 	buf_free(&buf);
 }
 END_TEST

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A replica whose network threads answer while its vCPU thread does not come back: a deadlock, a device model without
+ * end, a disk that hangs.
+ *
+ * The vCPU thread leaves the time of its last beat whenever it comes by: at every stop of the guest, and in every wait
+ * that it is meant to be in (HLT, a backup that is behind, an empty stream), which therefore are cut into pieces. The
+ * beat travels in the primary's stamps and in the backup's acknowledgements. To the other side it is a number that has
+ * to change; when it has not for --hang-timeout, the other side counts as lost.
+ *
+ * A watcher that did not run itself has not seen anything stand still: so each look counts for a bounded time only, and
+ * a host that was overloaded or frozen as a whole makes nobody guilty.
+ *
+ * A replica asks the arbiter only right after its own vCPU thread has given a beat. So one that hangs can never take
+ * the generation away from one that works, whoever notices first; and when it wakes up, it finds the generation gone.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "replica/replica_private.h"
+
+#define ASK_NS	 (100 * NS_PER_MS) /* between two looks at the arbiter */
+#define GRACE_NS (2 * NS_PER_S)	   /* a thread that has not come back by then, and has nothing to come back for */
+
+void replica_beat(struct replica *r)
+{
+	atomic_store_explicit(&r->beat_ns, replica_mono_ns(), memory_order_relaxed);
+}
+
+uint64_t replica_last_beat(struct replica *r)
+{
+	return atomic_load_explicit(&r->beat_ns, memory_order_relaxed);
+}
+
+uint64_t hang_watch_look(struct hang_watch *w, uint64_t beat, uint64_t now, uint64_t max_step_ns)
+{
+	uint64_t step = w->looked_ns ? now - w->looked_ns : 0;
+
+	w->looked_ns = now;
+	if (beat != w->beat || !w->beat) {
+		w->beat = beat;
+		w->still_ns = 0;
+	} else {
+		w->still_ns += step < max_step_ns ? step : max_step_ns;
+	}
+	return w->still_ns;
+}
+
+unsigned heartbeat_ms(unsigned timeout_ms, unsigned hang_timeout_ms)
+{
+	unsigned ms = (timeout_ms < hang_timeout_ms ? timeout_ms : hang_timeout_ms) / 8;
+
+	return ms ? ms : 1;
+}
+
+/* The next generation belongs to somebody else. */
+static bool replaced(struct replica *r)
+{
+	uint8_t owner[ARBITER_ID_LEN];
+
+	return r->cfg.arbiter->ops->owner(r->cfg.arbiter, r->generation + 1, owner, NULL) == 1 &&
+	       memcmp(owner, r->id, ARBITER_ID_LEN);
+}
+
+bool hang_prove_alive(struct replica *r)
+{
+	const struct timespec nap = { .tv_nsec = 200000 };
+	uint64_t before = replica_last_beat(r), next = replica_mono_ns() + ASK_NS;
+
+	live_wake(r->live);
+	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu_over)) {
+		nanosleep(&nap, NULL);
+		if (replica_mono_ns() < next)
+			continue;
+		hang_report(r); /* the acceptor may be waiting for this thread's end */
+		if (replaced(r))
+			return false;
+		next = replica_mono_ns() + ASK_NS;
+	}
+	return true;
+}
+
+void hang_vcpu_over(struct replica *r)
+{
+	pthread_mutex_lock(&r->lock);
+	atomic_store(&r->vcpu_over, true);
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Sleeps until the vCPU thread says that it is over, or for ASK_NS. */
+static bool vcpu_over(struct replica *r)
+{
+	uint64_t until = replica_mono_ns() + ASK_NS;
+	const struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S) };
+
+	pthread_mutex_lock(&r->lock);
+	if (!atomic_load(&r->vcpu_over))
+		pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &ts);
+	pthread_mutex_unlock(&r->lock);
+	return atomic_load(&r->vcpu_over);
+}
+
+void hang_linger(struct replica *r)
+{
+	struct hang_watch w = { 0 };
+
+	while (!vcpu_over(r)) {
+		if (hang_watch_look(&w, replica_last_beat(r), replica_mono_ns(), 2 * ASK_NS) < GRACE_NS || !replaced(r))
+			continue;
+		replica_event(r, "fenced",
+			      "our vCPU hangs and the other replica is live: this process ends without it");
+		if (r->cfg.abandon)
+			r->cfg.abandon(r->cfg.abandon_ctx);
+		return;
+	}
+}
+
+void hang_report(struct replica *r)
+{
+	uint64_t still;
+	bool hangs, changed;
+
+	pthread_mutex_lock(&r->lock);
+	still = hang_watch_look(&r->own_watch, replica_last_beat(r), replica_mono_ns(), NS_PER_S);
+	hangs = still >= r->cfg.hang_timeout_ms * NS_PER_MS && !atomic_load(&r->vcpu_over);
+	changed = hangs != r->own_hang;
+	r->own_hang = hangs;
+	pthread_mutex_unlock(&r->lock);
+	if (!changed)
+		return;
+	replica_event(r, hangs ? "hang" : "resumed",
+		      hangs ? "our vCPU has made no progress for %u ms" : "our vCPU goes on after more than %u ms",
+		      r->cfg.hang_timeout_ms);
+}
+
+/* ---- test hook ---- */
+
+void replica_inject_hang(struct replica *r, uint64_t ms)
+{
+	atomic_store(&r->hang_ms, ms + 1);
+	if (r->live)
+		live_wake(r->live);
+}
+
+void hang_here(struct replica *r)
+{
+	uint64_t ms = atomic_exchange(&r->hang_ms, 0), start = replica_mono_ns();
+	const struct timespec nap = { .tv_nsec = 1000000 };
+
+	while (ms == 1 || (ms && replica_mono_ns() - start < (ms - 1) * NS_PER_MS))
+		nanosleep(&nap, NULL);
+}

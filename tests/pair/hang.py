@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A vCPU thread that hangs while its replica's network threads answer: found, fenced, replaced.
+
+usage: hang.py [CASE...]
+"""
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from rig import Client, Connection, Failure, Rig, Watch  # noqa: E402
+
+HANG_MS = 1500
+FENCED = 118
+
+
+def expect(cond, text):
+    if not cond:
+        raise Failure(text)
+
+
+class Hang:
+    def __init__(self):
+        self.rig = Rig(["--hang-timeout", str(HANG_MS)])
+        self.primary, self.backup = self.rig.start_pair()
+        self.watch = Watch()
+        self.clients = [Client(i) for i in range(4)]
+        time.sleep(0.3)
+
+    def close(self):
+        for c in self.clients:
+            c.running = False
+        self.watch.close()
+        self.rig.close()
+
+    def hang(self, replica, ms):
+        answer = replica.ask(command="fault", kind="hang", ms=ms)
+        expect(answer.get("ok"), "fault refused: %s" % answer)
+        return time.monotonic()
+
+    def progress(self, seconds=20):
+        """Every client gets replies, on the connection that it always had, and what was acknowledged is there."""
+        before = [c.count for c in self.clients]
+        deadline = time.monotonic() + seconds
+        while any(c.count < b + 3 for c, b in zip(self.clients, before)):
+            for c in self.clients:
+                expect(not c.error, "client %s: %s" % (c.key, c.error))
+            expect(time.monotonic() < deadline, "clients are stuck")
+            time.sleep(0.01)
+        conn = Connection()
+        for c in self.clients:
+            low = c.count
+            got = int(conn.call("GET", c.key) or 0)
+            expect(low <= got <= c.count + 1, "%s is %d, acknowledged were %d" % (c.key, got, low))
+        conn.sock.close()
+
+    def went_live(self, t):
+        """The backup noticed, in time but not too early, and took over; milliseconds until then."""
+        expect("vCPU" in self.backup.wait_event("hang", 60)["text"], "the event does not name the vCPU")
+        live = self.backup.wait_event("live", 30)
+        took = (live["mono_s"] - t) * 1000
+        expect(took >= HANG_MS, "live after %.0f ms already" % took)
+        expect("hang" in live["text"], "another reason: %s" % live["text"])
+        self.progress()
+        return live["mono_s"], took
+
+    def ended_silently(self, live):
+        expect(self.primary.proc.wait(30) == FENCED, "the primary ended with status %s" % self.primary.proc.returncode)
+        self.progress()
+        late = self.watch.sent_after("a", live)
+        expect(not late, "two live replicas: the fenced primary sent %d frames" % len(late))
+
+    # ---- cases; each returns what it saw ----
+
+    def primary_for_ever(self):
+        live, took = self.went_live(self.hang(self.primary, 0))
+        self.ended_silently(live)
+        return "live after %.0f ms; the process with the hanging vCPU ended" % took
+
+    def primary_wakes_up(self):
+        timeout = int(os.environ.get("TIMEOUT", "200"))
+        live, took = self.went_live(self.hang(self.primary, HANG_MS + timeout + 700))
+        self.ended_silently(live)
+        return "live after %.0f ms; the primary that woke up was silent" % took
+
+    def primary_for_a_moment(self):
+        before = len(self.primary.events()), len(self.backup.events())
+        self.hang(self.primary, HANG_MS // 3)
+        time.sleep(HANG_MS / 3000 + 0.2)
+        self.progress()
+        events = self.primary.events()[before[0]:] + self.backup.events()[before[1]:]
+        expect(not events, "something happened: %s" % events)
+        return "nothing happened"
+
+    def backup_for_ever(self):
+        n = len(self.primary.events())
+        t = self.hang(self.backup, 0)
+        expect("vCPU" in self.primary.wait_event("hang", 60, n)["text"], "the event does not name the vCPU")
+        took = (self.primary.wait_event("unprotected", 30, n)["mono_s"] - t) * 1000
+        expect(took >= HANG_MS, "unprotected after %.0f ms already" % took)
+        self.progress()
+        expect(self.backup.proc.wait(30) == FENCED, "the backup ended with status %s" % self.backup.proc.returncode)
+        expect(not self.watch.sent_after("b", t), "the backup sent frames")
+        return "unprotected after %.0f ms; the process with the hanging vCPU ended" % took
+
+    def primary_without_backup(self):
+        """While its vCPU hangs a primary must not ask the arbiter, even when its backup dies; when it wakes up it may."""
+        n = len(self.primary.events())
+        t = self.hang(self.primary, 4000)
+        self.backup.kill(signal.SIGKILL)
+        alone = self.primary.wait_event("unprotected", 30, n)["mono_s"]
+        expect(alone > t + 3, "it took the generation %.0f ms after the hang" % ((alone - t) * 1000))
+        expect(any(e["event"] == "hang" for e in self.primary.events()[n:]), "its own log does not tell of the hang")
+        self.progress()
+        return "unprotected when it came back"
+
+    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, backup_for_ever, primary_without_backup]
+
+
+def main():
+    failed = 0
+    for case in Hang.CASES:
+        if sys.argv[1:] and case.__name__ not in sys.argv[1:]:
+            continue
+        hang = None
+        try:
+            hang = Hang()
+            print("ok hang.%s: %s" % (case.__name__, case(hang)), flush=True)
+        except (Failure, OSError, ValueError) as e:
+            failed = 1
+            print("not ok hang.%s: %s" % (case.__name__, e), flush=True)
+        finally:
+            if hang:
+                hang.close()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
