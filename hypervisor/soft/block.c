@@ -9,6 +9,10 @@
  * Self-modifying code. A page with blocks has TLB_CODE in all write tags; the slow path of a store compares the bytes
  * written with the pieces (64 bytes each) that blocks of the page cover and invalidates those that overlap. When that
  * meets the block under way, the store runs alone first (mem.c), so the very next instruction is decoded afresh.
+ *
+ * An instruction that goes on in the next page is a block of its own. Whether it may be entered depends on two
+ * translations: that of its first page is checked like any block's, that of the second by op_cross(), which stands in
+ * front of it and has it fetched by hand when the ITLB does not hold the page, as an uncached fetch would.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +49,7 @@ struct block_cache *block_cache_create(const struct memory *mem)
 		return NULL;
 	c->pages = mem->pages;
 	c->dead.mode = BLOCK_DEAD;
+	c->dead.gpa2 = BLOCK_NO_PAGE;
 	c->hash = map(HASH_SIZE * sizeof(c->hash[0]));
 	c->page = map(c->pages * sizeof(c->page[0]));
 	c->arena = map(ARENA_SIZE);
@@ -69,9 +74,14 @@ void block_cache_destroy(struct block_cache *c)
 	free(c);
 }
 
-static size_t block_size(unsigned n)
+static size_t size_for(unsigned n)
 {
 	return sizeof(struct block) + (n + 1) * sizeof(struct op);
+}
+
+static size_t block_size(const struct block *b)
+{
+	return size_for(b->n + block_is_cross(b));
 }
 
 static struct code_page *page_of(const struct cpu *cpu, uint64_t gpa)
@@ -92,7 +102,9 @@ void block_drop_all(struct cpu *cpu)
 		struct block *b = (struct block *)(c->arena + at);
 
 		*page_of(cpu, b->gpa) = (struct code_page){ 0 };
-		at += block_size(b->n);
+		if (block_is_cross(b))
+			*page_of(cpu, b->gpa2) = (struct code_page){ 0 };
+		at += block_size(b);
 	}
 	forget(c);
 }
@@ -114,14 +126,17 @@ bool block_page_has_code(const struct cpu *cpu, uint64_t gpa)
 {
 	const struct code_page *p = page_of(cpu, gpa);
 
-	return p && p->first;
+	return p && (p->first || p->cross);
 }
 
 bool block_present_overlaps(const struct cpu *cpu, uint64_t gpa, uint64_t len)
 {
 	const struct block *b = cpu->block;
 
-	return b && len && ((b->gpa ^ gpa) & PAGE_MASK) == 0 && (b->mask & piece_mask(gpa, len));
+	if (!b || !len)
+		return false;
+	return (((b->gpa ^ gpa) & PAGE_MASK) == 0 && (b->mask & piece_mask(gpa, len))) ||
+	       (b->gpa2 == (gpa & PAGE_MASK) && (b->mask2 & piece_mask(gpa, len)));
 }
 
 /* ---- building ---- */
@@ -143,64 +158,193 @@ static unsigned decode_block(struct cpu *cpu, uint64_t gpa, struct op *op, unsig
 	return n;
 }
 
+/* Blocks of the page are about to be more by one that covers `mask`. */
+static struct code_page *page_grow(struct cpu *cpu, uint64_t gpa, uint64_t mask)
+{
+	struct code_page *page = page_of(cpu, gpa);
+
+	if (!page->first && !page->cross)
+		mmu_flush_code_writes(cpu, gpa);
+	page->mask |= mask;
+	return page;
+}
+
 static void insert(struct cpu *cpu, struct block *b)
 {
 	struct block **bucket = &cpu->blocks->hash[hash_of(b->gpa, b->mode)];
-	struct code_page *page = page_of(cpu, b->gpa);
-	bool first = !page->first;
+	struct code_page *page = page_grow(cpu, b->gpa, b->mask);
 
 	b->hash_next = *bucket;
 	*bucket = b;
 	b->page_next = page->first;
 	page->first = b;
-	page->mask |= b->mask;
-	if (first)
-		mmu_flush_code_writes(cpu, b->gpa);
+	if (!block_is_cross(b))
+		return;
+	page = page_grow(cpu, b->gpa2, b->mask2);
+	b->cross_next = page->cross;
+	page->cross = b;
 }
 
-static struct block *build(struct cpu *cpu, uint64_t gpa)
+/* Room for a block of `n` ops. */
+static struct block *arena_room(struct cpu *cpu, unsigned n)
 {
 	struct block_cache *c = cpu->blocks;
-	struct block *b;
-	unsigned bytes;
 
-	if (c->used + block_size(BLOCK_OPS) > ARENA_SIZE)
+	if (c->used + size_for(n) > ARENA_SIZE)
 		block_drop_all(cpu);
-	b = (struct block *)(c->arena + c->used);
-	b->n = (uint8_t)decode_block(cpu, gpa, b->op, &bytes);
-	if (!b->n)
-		return NULL;
+	return (struct block *)(c->arena + c->used);
+}
+
+/* The ops are there. */
+static struct block *finish(struct cpu *cpu, struct block *b, uint64_t gpa, unsigned bytes)
+{
+	struct block_cache *c = cpu->blocks;
+	struct op *last = &b->op[b->n - 1 + block_is_cross(b)];
+	uint64_t room = PAGE_SIZE - (gpa & ~PAGE_MASK);
+
 	b->gpa = gpa;
 	b->mode = cpu->mode;
 	b->bytes = (uint16_t)bytes;
-	b->mask = piece_mask(gpa, bytes);
-	b->plain = !(b->op[b->n - 1].flags & OPF_END) || (b->op[b->n - 1].flags & OPF_BRANCH);
-	b->op[b->n].fn = op_block_end;
+	b->mask = piece_mask(gpa, bytes < room ? bytes : room);
+	b->plain = !(last->flags & OPF_END) || (last->flags & OPF_BRANCH);
+	last[1].fn = (b->mode & MODE_SIZE) == MODE_64 && b->plain ? op_block_on : op_block_end;
 	b->link[0] = b->link[1] = (struct block_link){ .to = &c->dead };
-	c->used += block_size(b->n);
+	c->used += block_size(b);
 	cpu->stats.blocks++;
 	insert(cpu, b);
 	return b;
 }
 
+static uint64_t page_after(const struct cpu *cpu, uint64_t lin)
+{
+	uint64_t next = (lin & PAGE_MASK) + PAGE_SIZE;
+
+	return (cpu->mode & MODE_SIZE) == MODE_64 ? next : (uint32_t)next;
+}
+
+/* Stands before an instruction that goes on in the next page. */
+static void op_cross(struct cpu *cpu, const struct op *op)
+{
+	uint64_t lin = page_after(cpu, cpu->ea_base[SEG_CS] + cpu->gpr[REG_RIPBASE]);
+	const struct itlb_entry *t = &cpu->itlb[cpu->cpl == 3][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+
+	if (unlikely(t->tag != lin || (t->gpa & PAGE_MASK) != cpu->block->gpa2))
+		cpu_refetch(cpu);
+	OP_NEXT;
+}
+
+static struct block *build_cross(struct cpu *cpu, uint64_t gpa, uint64_t gpa2)
+{
+	const uint8_t *base = cpu->mem->base;
+	unsigned room = (unsigned)(PAGE_SIZE - (gpa & ~PAGE_MASK));
+	struct block *b = arena_room(cpu, 2);
+	uint8_t code[15];
+
+	if (memory_offset(cpu->mem, gpa2) == UINT64_MAX || room >= sizeof(code))
+		return NULL;
+	memcpy(code, base + memory_offset(cpu->mem, gpa), room);
+	memcpy(code + room, base + memory_offset(cpu->mem, gpa2), sizeof(code) - room);
+	if (decode_op(code, sizeof(code), cpu->mode, 0, &b->op[1]) == DECODE_SHORT || b->op[1].len <= room)
+		return NULL;
+	cpu->stats.decoded++;
+	b->op[0] = (struct op){ .fn = op_cross };
+	b->n = 1;
+	b->gpa2 = gpa2;
+	b->mask2 = piece_mask(gpa2, b->op[1].len - room);
+	return finish(cpu, b, gpa, b->op[1].len);
+}
+
+static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t gpa)
+{
+	struct block *b = arena_room(cpu, BLOCK_OPS);
+	unsigned bytes;
+
+	b->n = (uint8_t)decode_block(cpu, gpa, b->op, &bytes);
+	if (!b->n)
+		return build_cross(cpu, gpa, mmu_fetch_page(cpu, page_after(cpu, lin)));
+	b->gpa2 = BLOCK_NO_PAGE;
+	return finish(cpu, b, gpa, bytes);
+}
+
+/* A block in the cache for code at gpa, whose linear address is lin. */
+static struct block *look_up(struct cpu *cpu, uint64_t lin, uint64_t gpa)
+{
+	struct block **bucket = &cpu->blocks->hash[hash_of(gpa, cpu->mode)], *b;
+	uint64_t gpa2 = BLOCK_NO_PAGE;
+
+	for (b = *bucket; b;) {
+		bool here = b->gpa == gpa && b->mode == cpu->mode;
+
+		if (here && (!block_is_cross(b) || b->gpa2 == gpa2))
+			return b;
+		if (here && gpa2 == BLOCK_NO_PAGE) {
+			/* The walk may write: to this code, which takes blocks out of the list. */
+			gpa2 = mmu_fetch_page(cpu, page_after(cpu, lin));
+			b = *bucket;
+		} else {
+			b = b->hash_next;
+		}
+	}
+	return NULL;
+}
+
 struct block *block_find_slow(struct cpu *cpu, uint64_t lin)
 {
 	struct block_cache *c = cpu->blocks;
-	struct jump_entry *j = &c->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_SIZE - 1)];
 	uint64_t gpa = mmu_fetch_page(cpu, lin) | (lin & ~PAGE_MASK);
 	struct block *b;
 
 	if (memory_offset(cpu->mem, gpa) == UINT64_MAX)
 		return NULL;
-	for (b = c->hash[hash_of(gpa, cpu->mode)]; b; b = b->hash_next) {
-		if (b->gpa == gpa && b->mode == cpu->mode)
-			break;
-	}
+	b = look_up(cpu, lin, gpa);
 	if (!b)
-		b = build(cpu, gpa);
+		b = build(cpu, lin, gpa);
 	if (b)
-		*j = (struct jump_entry){ lin, b };
+		c->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_SIZE - 1)] = (struct jump_entry){ lin, b };
 	return b;
+}
+
+/* ---- chains ---- */
+/* Remembers that `next` followed b in the same linear page. */
+static void set_link(const struct cpu *cpu, struct block *b, enum block_way way, struct block *next)
+{
+	uint64_t start = cpu->gpr[REG_RIPBASE], cs = cpu->ea_base[SEG_CS];
+
+	if (((next->gpa ^ b->gpa) & PAGE_MASK) == 0 && (((cs + start) ^ (cs + cpu->rip)) & PAGE_MASK) == 0)
+		b->link[way] = (struct block_link){ cpu->rip - start, next };
+}
+
+void block_chain_miss(struct cpu *cpu, enum block_way way)
+{
+	struct block *next = block_hit(cpu, cpu->rip);
+
+	if (!next)
+		return;
+	set_link(cpu, (struct block *)cpu->block, way, next);
+	block_enter(cpu, next);
+}
+
+struct block *block_next(struct cpu *cpu, struct block *b)
+{
+	uint64_t delta = cpu->rip - cpu->gpr[REG_RIPBASE], lin = cpu->ea_base[SEG_CS] + cpu->rip;
+	enum block_way way = delta == b->bytes ? BLOCK_ON : BLOCK_TAKEN;
+	const struct block_link *l = &b->link[way];
+	uint32_t epoch = cpu->blocks->epoch;
+	struct block *next;
+
+	if (likely(l->delta == delta && l->to->mode == cpu->mode))
+		return l->to;
+	cpu->op = NULL;
+	cpu->block = NULL;
+	next = block_find(cpu, (cpu->mode & MODE_SIZE) == MODE_64 ? lin : (uint32_t)lin);
+	if (next && epoch == cpu->blocks->epoch)
+		set_link(cpu, b, way, next);
+	return next;
+}
+
+void op_block_on(struct cpu *cpu, const struct op *op)
+{
+	block_chain(cpu, BLOCK_ON);
 }
 
 /* ---- invalidating ---- */
@@ -213,24 +357,38 @@ static void unlink_hash(struct block_cache *c, struct block *b)
 	*p = b->hash_next;
 }
 
+static void kill_block(struct cpu *cpu, struct block *b)
+{
+	unlink_hash(cpu->blocks, b);
+	b->mode = BLOCK_DEAD;
+	cpu->rep_break = true;
+	cpu->stats.smc++;
+}
+
 static void invalidate_in_page(struct cpu *cpu, struct code_page *page, uint64_t mask)
 {
-	struct block **p = &page->first;
+	struct block **p, *b;
 	uint64_t left = 0;
 
-	while (*p) {
-		struct block *b = *p;
-
-		if (!(b->mask & mask)) {
-			left |= b->mask;
-			p = &b->page_next;
+	for (p = &page->first; (b = *p);) {
+		if (b->mode != BLOCK_DEAD && (b->mask & mask))
+			kill_block(cpu, b);
+		if (b->mode == BLOCK_DEAD) {
+			*p = b->page_next;
 			continue;
 		}
-		unlink_hash(cpu->blocks, b);
-		*p = b->page_next;
-		b->mode = BLOCK_DEAD;
-		cpu->rep_break = true;
-		cpu->stats.smc++;
+		left |= b->mask;
+		p = &b->page_next;
+	}
+	for (p = &page->cross; (b = *p);) {
+		if (b->mode != BLOCK_DEAD && (b->mask2 & mask))
+			kill_block(cpu, b);
+		if (b->mode == BLOCK_DEAD) {
+			*p = b->cross_next;
+			continue;
+		}
+		left |= b->mask2;
+		p = &b->cross_next;
 	}
 	page->mask = left;
 }
@@ -241,12 +399,8 @@ void block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
 		uint64_t room = PAGE_SIZE - (gpa & ~PAGE_MASK), n = len < room ? len : room;
 		struct code_page *page = page_of(cpu, gpa);
 
-		if (page && page->first) {
-			uint64_t mask = piece_mask(gpa, n);
-
-			if (page->mask & mask)
-				invalidate_in_page(cpu, page, mask);
-		}
+		if (page && (page->mask & piece_mask(gpa, n)))
+			invalidate_in_page(cpu, page, piece_mask(gpa, n));
 		gpa += n;
 		len -= n;
 	}

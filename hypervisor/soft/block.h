@@ -9,8 +9,9 @@
 
 #include "hypervisor/soft/cpu.h"
 
-#define BLOCK_OPS  64
-#define BLOCK_DEAD (1u << 31) /* in mode: invalidated, matches no CPU */
+#define BLOCK_OPS     64
+#define BLOCK_DEAD    (1u << 31) /* in mode: invalidated, matches no CPU */
+#define BLOCK_NO_PAGE UINT64_MAX
 
 enum block_way { BLOCK_ON, BLOCK_TAKEN /* the last jump */ };
 
@@ -27,8 +28,17 @@ struct block {
 		uint64_t delta; /* RIP - RIP of this block's start */
 		struct block *to;
 	} link[2];
+	/* Of a block that is one instruction through two pages (op[0] is op_cross() then, op[1] the instruction). */
+	uint64_t gpa2; /* where the second page starts, or BLOCK_NO_PAGE */
+	uint64_t mask2;
+	struct block *cross_next;
 	struct op op[];
 };
+
+static inline bool block_is_cross(const struct block *b)
+{
+	return b->gpa2 != BLOCK_NO_PAGE;
+}
 
 /* The block last entered at a linear address. */
 #define JUMP_BITS 13
@@ -40,8 +50,8 @@ struct jump_entry {
 };
 
 struct code_page {
-	uint64_t mask; /* union of the blocks' masks */
-	struct block *first;
+	uint64_t mask;		     /* union of the blocks' masks */
+	struct block *first, *cross; /* that start here; whose instruction ends here. Dead ones may be among them. */
 };
 
 struct block_cache {
@@ -63,8 +73,7 @@ void block_drop_all(struct cpu *cpu);
 
 /*
  * The block at linear address `lin` in the present mode, built when it is not cached, or NULL when its first
- * instruction has to be fetched by hand: it crosses into the next page or lies outside RAM. Raises what fetching
- * raises.
+ * instruction has to be fetched by hand: it lies outside RAM, or part of it does. Raises what fetching raises.
  */
 struct block *block_find_slow(struct cpu *cpu, uint64_t lin);
 
@@ -106,6 +115,9 @@ static inline __attribute__((always_inline)) void block_enter(struct cpu *cpu, c
 	next->op->fn(cpu, next->op);
 }
 
+/* After a direct branch whose link is not there: finds the block through the jump cache. */
+void block_chain_miss(struct cpu *cpu, enum block_way way);
+
 /* After a direct branch: the block that followed this way the last time. */
 static inline __attribute__((always_inline)) void block_chain(struct cpu *cpu, enum block_way way)
 {
@@ -116,6 +128,8 @@ static inline __attribute__((always_inline)) void block_chain(struct cpu *cpu, e
 	next = cpu->block->link[way].to;
 	if (likely(next->mode == cpu->mode))
 		block_enter(cpu, next);
+	else
+		block_chain_miss(cpu, way);
 }
 
 /* After an indirect one. */
@@ -129,6 +143,14 @@ static inline __attribute__((always_inline)) void block_chain_indirect(struct cp
 	if (likely(next))
 		block_enter(cpu, next);
 }
+
+/*
+ * The block after b, whose start is in gpr[REG_RIPBASE] and which ended with a near branch or without one; like
+ * block_find().
+ */
+struct block *block_next(struct cpu *cpu, struct block *b);
+/* After the last op of a block in 64-bit mode that does not end with a branch. */
+void op_block_on(struct cpu *cpu, const struct op *op);
 
 /* Does the page of gpa hold cached code? */
 bool block_page_has_code(const struct cpu *cpu, uint64_t gpa);

@@ -382,8 +382,11 @@ void mmu_rearm_dirty(struct cpu *cpu);
 /* Leaves the handler; the run loop executes the instruction again, alone. Nothing may have been committed. */
 _Noreturn void cpu_restart(struct cpu *cpu);
 
+/* The same, but the instruction has to be fetched first: op_cross() of block.c. */
+_Noreturn void cpu_refetch(struct cpu *cpu);
+
 /* Values of cpu->escape. */
-enum { ESCAPE_FAULT = 1, ESCAPE_RESTART };
+enum { ESCAPE_FAULT = 1, ESCAPE_RESTART, ESCAPE_REFETCH };
 
 /* run.c: handler of the op after the last one of a block. */
 void op_block_end(struct cpu *cpu, const struct op *op);

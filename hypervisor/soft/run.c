@@ -44,6 +44,11 @@ void cpu_restart(struct cpu *cpu)
 	longjmp(cpu->escape, ESCAPE_RESTART);
 }
 
+void cpu_refetch(struct cpu *cpu)
+{
+	longjmp(cpu->escape, ESCAPE_REFETCH);
+}
+
 static uint64_t wrap_rip(const struct cpu *cpu, uint64_t rip)
 {
 	return (cpu->mode & MODE_SIZE) == MODE_64 ? rip : (uint32_t)rip;
@@ -229,7 +234,20 @@ static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, unsigne
 	return n;
 }
 
-/* An instruction that no block can hold: through two pages or from outside RAM. */
+/*
+ * All bytes of an instruction are read after all translations, whose accessed bits may lie in these very bytes: a block
+ * would not show them as they were either.
+ */
+static void read_again(struct cpu *cpu, uint64_t lin, uint64_t next, uint8_t *buf, unsigned n)
+{
+	uint64_t off = memory_offset(cpu->mem, mmu_fetch_page(cpu, lin) | (lin & ~PAGE_MASK));
+
+	mmu_fetch_page(cpu, next);
+	if (off != UINT64_MAX)
+		memcpy(buf, cpu->mem->base + off, n);
+}
+
+/* An instruction that no block can hold, from outside RAM, or one through two pages that runs alone. */
 static void fetch_by_hand(struct cpu *cpu, uint64_t lin, struct op *op)
 {
 	uint8_t buf[15];
@@ -238,6 +256,7 @@ static void fetch_by_hand(struct cpu *cpu, uint64_t lin, struct op *op)
 	if (decode_op(buf, n, cpu->mode, 0, op) == DECODE_SHORT) {
 		uint64_t next = wrap_rip(cpu, lin + n);
 
+		read_again(cpu, lin, next, buf, n);
 		n += fetch_bytes(cpu, next, buf + n, (unsigned)sizeof(buf) - n);
 		if (decode_op(buf, n, cpu->mode, 0, op) == DECODE_SHORT)
 			cpu_raise(cpu, VEC_GP, 0);
@@ -250,20 +269,23 @@ static uint64_t code_linear(const struct cpu *cpu)
 	return wrap_rip(cpu, cpu->ea_base[SEG_CS] + cpu->rip);
 }
 
-static void fetch_one(struct cpu *cpu)
+static void set_one(struct cpu *cpu, const struct block *b, uint64_t lin)
 {
-	uint64_t lin = code_linear(cpu);
-	struct block *b;
-
-	cpu->op = NULL;
-	b = block_find(cpu, lin);
-	if (b)
+	if (b && !block_is_cross(b))
 		cpu->one[0] = b->op[0];
 	else
 		fetch_by_hand(cpu, lin, &cpu->one[0]);
 	if ((cpu->mode & MODE_SEGCHECK) && cpu->rip + cpu->one[0].len - 1 > cpu->seg[SEG_CS].limit)
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu->gpr[REG_RIPBASE] = cpu->rip;
+}
+
+static void fetch_one(struct cpu *cpu)
+{
+	uint64_t lin = code_linear(cpu);
+
+	cpu->op = NULL;
+	set_one(cpu, block_find(cpu, lin), lin);
 }
 
 /* Runs cpu->one[0], whose RIP base is set. */
@@ -351,26 +373,6 @@ static void run_partial(struct cpu *cpu, const struct block *b, unsigned n)
 	cpu->count += n;
 }
 
-/* The block after b, whose start is in gpr[REG_RIPBASE] and which ended with a near branch or without one. */
-static struct block *next_block(struct cpu *cpu, struct block *b)
-{
-	uint64_t delta = cpu->rip - cpu->gpr[REG_RIPBASE], lin;
-	struct block_link *l = &b->link[delta != b->bytes];
-	uint32_t epoch = cpu->blocks->epoch;
-	struct block *next;
-
-	if (likely(l->delta == delta && l->to->mode == cpu->mode))
-		return l->to;
-	lin = code_linear(cpu);
-	cpu->op = NULL;
-	cpu->block = NULL;
-	next = block_find(cpu, lin);
-	if (next && ((next->gpa ^ b->gpa) & PAGE_MASK) == 0 && epoch == cpu->blocks->epoch &&
-	    ((lin ^ (cpu->ea_base[SEG_CS] + cpu->gpr[REG_RIPBASE])) & PAGE_MASK) == 0)
-		*l = (struct block_link){ delta, next };
-	return next;
-}
-
 static bool beyond_limit(const struct cpu *cpu, const struct block *b)
 {
 	return (cpu->mode & MODE_SEGCHECK) && cpu->rip + b->bytes - 1 > cpu->seg[SEG_CS].limit;
@@ -422,7 +424,7 @@ static void run_blocks(struct cpu *cpu)
 		/* Fetching may fault, and the boundary comes before that. */
 		if (unlikely(cpu->count == cpu->count_limit))
 			return;
-		b = next_block(cpu, b);
+		b = block_next(cpu, b);
 	}
 	if (!cpu->kicked || !ran) {
 		fetch_one(cpu);
@@ -457,6 +459,17 @@ static void restart_alone(struct cpu *cpu)
 	run_alone(cpu);
 }
 
+/* The ITLB does not hold the second page of the instruction that was left, or holds another one. */
+static void refetch_alone(struct cpu *cpu)
+{
+	uint64_t lin;
+
+	leave_op(cpu);
+	lin = code_linear(cpu);
+	set_one(cpu, block_find_slow(cpu, lin), lin);
+	run_alone(cpu);
+}
+
 static void set_limits(struct cpu *cpu, const struct landmark *until)
 {
 	bool here = !cpu->count_exits && until->in_rep && cpu->count == until->count;
@@ -477,6 +490,9 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 		break;
 	case ESCAPE_RESTART:
 		restart_alone(cpu);
+		break;
+	case ESCAPE_REFETCH:
+		refetch_alone(cpu);
 		break;
 	}
 	while (!boundary_exit(cpu, until, &kind)) {

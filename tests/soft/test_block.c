@@ -158,6 +158,36 @@ START_TEST(instruction_crosses_pages)
 }
 END_TEST
 
+/* A loop over such an instruction decodes it once, and by hand when the second page has left the ITLB. */
+START_TEST(crossing_instruction_is_cached)
+{
+	struct cpu_stats before;
+
+	START(CODE, caller);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, 0x75000 | 7);
+	guest_poke(&g, 0x75018, 0x10000 | 7);
+	guest_poke(&g, 0x75020, 0x11000 | 7);
+	guest_load(&g, 0x10ffd, cross_start, cross_end);
+	cpu->gpr[R_RDX] = 0x40003ffd;
+	cpu->gpr[R_RSI] = 0x200000;
+	run_to(60);
+	before = cpu->stats;
+	run_to(6000);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 0x11223344);
+	ck_assert_uint_eq(cpu->stats.decoded, before.decoded);
+	ck_assert_uint_eq(cpu->stats.singles, before.singles);
+	for (uint64_t i = 0; i < 20; i++) {
+		mmu_flush_page(cpu, i & 1 ? 0x40003000 : 0x40004000);
+		run_to(6000 + 6 * (i + 1));
+	}
+	ck_assert_uint_eq(cpu->stats.walks, before.walks + 20);
+	ck_assert_uint_eq(cpu->stats.singles, before.singles + 10);
+	ck_assert_uint_eq(cpu->stats.decoded, before.decoded);
+	guest_fini(&g);
+}
+END_TEST
+
 START_TEST(second_page_is_remapped)
 {
 	START(CODE, caller);
@@ -322,6 +352,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, rep_across_pages_overwrites_itself);
 	tcase_add_test(tc, jump_target_is_remapped);
 	tcase_add_test(tc, write_from_outside);
+	tcase_add_test(tc, crossing_instruction_is_cached);
 	tcase_add_test(tc, data_beside_code);
 	tcase_add_test(tc, overflow_is_invisible);
 	tcase_add_test(tc, dropping_is_invisible);
