@@ -61,6 +61,8 @@ bool jail_mode_parse(const char *text, enum jail_mode *mode);
  * exits here.
  */
 void jail_begin(enum jail_mode mode);
+/* Before jail_begin(): what the process outside does when the one inside (`pid`) has ended. */
+void jail_at_end(void (*fn)(void *ctx, pid_t pid), void *ctx);
 /*
  * As fork(), but the child is the first one of a new pid namespace, where that is allowed; its jail_begin() forks no
  * more.

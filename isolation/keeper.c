@@ -25,11 +25,32 @@ struct keeper {
 
 static char names[NAMES][KEEPER_DATA];
 static unsigned nnames;
+static keeper_promise *promise; /* NULL: nobody may ask, or somebody has */
+static void *promise_ctx;
 
 void keeper_allow_remove(const char *path)
 {
 	if (nnames < NAMES && strlen(path) < KEEPER_DATA)
 		strcpy(names[nnames++], path);
+}
+
+void keeper_allow_promise(keeper_promise *fn, void *ctx)
+{
+	promise = fn;
+	promise_ctx = ctx;
+}
+
+static int give_promise(struct keeper_message *m)
+{
+	struct err err = ERR_INIT;
+	keeper_promise *fn = promise;
+	int ret;
+
+	promise = NULL;
+	ret = fn ? fn(promise_ctx, m->arg, &err) : err_set(&err, EPERM, "the jail's keeper does not do that");
+	memset(m->data, 0, sizeof(m->data));
+	memcpy(m->data, err.text, sizeof(m->data) - 1);
+	return ret;
 }
 
 static int remove_name(const struct keeper_message *m)
@@ -48,6 +69,8 @@ static void serve(int fd, keeper_service *service, void *ctx)
 	while (recv(fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m)) {
 		if (m.op == KEEPER_REMOVE)
 			m.result = remove_name(&m);
+		else if (m.op == KEEPER_PROMISE)
+			m.result = give_promise(&m);
 		else if (service)
 			service(ctx, &m);
 		else
@@ -149,6 +172,16 @@ int keeper_remove(struct keeper *k, const char *path)
 	strcpy((char *)m.data, path);
 	ret = keeper_call(k, &m);
 	return ret ? ret : m.result;
+}
+
+int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err)
+{
+	struct keeper_message m = { .op = KEEPER_PROMISE, .arg = bytes };
+
+	if (keeper_call(k, &m) < 0)
+		return err_set(err, EIO, "the jail's keeper is gone");
+	m.data[sizeof(m.data) - 1] = 0;
+	return m.result < 0 ? err_set(err, -m.result, "%s", (const char *)m.data) : 0;
 }
 
 void keeper_end(struct keeper *k)

@@ -2,8 +2,9 @@
 /*
  * The keeper: a small process that stays outside of the jail and holds the few names that are needed after it closed.
  * It removes sockets from the file system, each only if it was named before the jail closed, and it runs one service:
- * the arbiter of a pair, whose directory stays out of the replica's reach. Requests have a fixed size; whoever sits in
- * the jail can ask for nothing else.
+ * the arbiter of a pair, whose directory stays out of the replica's reach. A backup, which learns how large its guest
+ * is when it is in the jail, may ask once for that much memory of the host (isolation/host_file.h). Requests have a
+ * fixed size; whoever sits in the jail can ask for nothing else.
  */
 #ifndef ISOLATION_KEEPER_H
 #define ISOLATION_KEEPER_H
@@ -21,21 +22,28 @@ struct keeper_message {
 	uint8_t data[KEEPER_DATA];
 };
 
-enum { KEEPER_REMOVE, KEEPER_SERVICE };
+enum { KEEPER_REMOVE, KEEPER_PROMISE, KEEPER_SERVICE };
 
 struct keeper;
 
 /* Answers a request in place. Everything in it is to be mistrusted. */
 typedef void keeper_service(void *ctx, struct keeper_message *m);
 
+/* Answers a request for so many bytes of memory: 0 or -errno. */
+typedef int keeper_promise(void *ctx, uint64_t bytes, struct err *err);
+
 /* A path that the keeper may remove; before keeper_start(). */
 void keeper_allow_remove(const char *path);
+/* The keeper may be asked for memory, once; before keeper_start(). */
+void keeper_allow_promise(keeper_promise *fn, void *ctx);
 /* Forks. The new process keeps standard error and keep_fd (-1: none) open, nothing else. NULL and err on failure. */
 struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, struct err *err);
 /* Asks and waits for the answer. From any thread. 0, or -EIO when the keeper is gone. */
 int keeper_call(struct keeper *k, struct keeper_message *m);
 /* 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
+/* 0, or -errno and what the keeper says. */
+int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err);
 /* The keeper ends when nobody can ask any more. NULL allowed. */
 void keeper_end(struct keeper *k);
 

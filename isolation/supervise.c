@@ -23,6 +23,8 @@
 
 static int lifeline = -1; /* read end of a pipe that the outer process holds */
 static pid_t host_pid;
+static void (*at_end)(void *ctx, pid_t pid);
+static void *at_end_ctx;
 
 pid_t jail_pid(void)
 {
@@ -68,6 +70,12 @@ pid_t jail_fork(void)
 }
 
 /* ---- the outer process ---- */
+
+void jail_at_end(void (*fn)(void *ctx, pid_t pid), void *ctx)
+{
+	at_end = fn;
+	at_end_ctx = ctx;
+}
 
 static const int handed_on[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP };
 
@@ -129,6 +137,8 @@ static _Noreturn void supervise(pid_t pid, const sigset_t *set)
 		signal(SIGTTOU, SIG_IGN);
 		tcsetattr(STDIN_FILENO, TCSANOW, &tty);
 	}
+	if (at_end)
+		at_end(at_end_ctx, pid);
 	end_like(status);
 }
 

@@ -36,5 +36,6 @@ extern const struct command cmd_backup;
 extern const struct command cmd_pair;
 extern const struct command cmd_keygen;
 extern const struct command cmd_jail;
+extern const struct command cmd_host;
 
 #endif

@@ -19,6 +19,7 @@ static void print_help(void)
 	replica_opts_help(stdout);
 	puts("Machine (all else comes from the primary):\n"
 	     "  --net, --disk, --console, --virtio-console, --debug-console, --engine   this host's side of it");
+	share_opts_help(stdout);
 	puts("Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.");
 }
 
@@ -38,7 +39,7 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 {
 	struct replica_run *r = ctx;
 
-	if (machine_host_fit(&r->host, c, err))
+	if (machine_host_fit(&r->host, c, err) || share_promise(&r->o.machine.share, c->memory, err))
 		return NULL;
 	machine_host_live(&r->host, live);
 	jail_limit_memory(c->memory);
@@ -47,7 +48,12 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 
 static int prepare(struct replica_run *r, struct err *err)
 {
-	int ret = machine_host_open_side(&r->host, &r->o.machine, err);
+	int ret = machine_host_enter_share(&r->o.machine, err);
+
+	if (ret == 0)
+		ret = share_promise_later(&r->o.machine.share, err);
+	if (ret == 0)
+		ret = machine_host_open_side(&r->host, &r->o.machine, err);
 
 	r->cfg.create = create_machine;
 	r->cfg.create_ctx = r;
@@ -78,7 +84,7 @@ static int run(int argc, char **argv)
 		return status;
 	}
 	log_set_name("twinstep backup");
-	jail_begin(r.o.machine.jail);
+	share_jail_begin(&r.o.machine.share, r.o.machine.jail);
 	stop_on_signals(replica_run_stop, &r);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);

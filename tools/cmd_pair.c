@@ -358,6 +358,7 @@ static void reap(struct pair *p)
 				read_events(p, s);
 			s->pid = 0;
 			s->status = status;
+			share_ended(&p->o.machine.share, pid);
 		}
 	}
 }
@@ -505,6 +506,7 @@ static void finish(struct pair *p)
 			continue;
 		kill(p->slot[i].pid, SIGKILL);
 		waitpid(p->slot[i].pid, NULL, 0);
+		share_ended(&p->o.machine.share, p->slot[i].pid);
 	}
 	if (p->has_tty) /* a replica that was killed could not put the terminal right */
 		tcsetattr(STDIN_FILENO, TCSANOW, &p->tty);

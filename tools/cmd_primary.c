@@ -39,7 +39,11 @@ static int prepare(struct replica_run *r, struct err *err)
 	int ret;
 
 	r->o.machine.clock = CLOCK_HOST;
-	ret = machine_host_open(&r->host, &r->o.machine, err);
+	ret = machine_host_enter_share(&r->o.machine, err);
+	if (ret == 0)
+		ret = machine_host_open(&r->host, &r->o.machine, err);
+	if (ret == 0)
+		ret = share_promise(&r->o.machine.share, r->host.config.memory, err);
 	if (ret)
 		return ret;
 	r->cfg.wait_for_backup = !r->o.no_wait;
@@ -74,7 +78,7 @@ static int run(int argc, char **argv)
 		return status;
 	}
 	log_set_name("twinstep primary");
-	jail_begin(r.o.machine.jail);
+	share_jail_begin(&r.o.machine.share, r.o.machine.jail);
 	stop_on_signals(replica_run_stop, &r);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);

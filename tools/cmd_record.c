@@ -183,7 +183,7 @@ static int run(int argc, char **argv)
 		machine_opts_free(&r.g.opts);
 		return status;
 	}
-	jail_begin(r.g.opts.jail);
+	share_jail_begin(&r.g.opts.share, r.g.opts.jail);
 	stop_on_signals(guest_run_stop, &r.g);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);

@@ -205,8 +205,12 @@ static int prepare(struct replayer *r, struct err *err)
 	struct record_stream records = { .ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied };
 	struct output_sink sink = { .ctx = r, .emit = replay_emit };
 	const struct jail_config jail = { .service_fd = -1, .without = machine_opts_jail_without(&r->where) };
-	int ret = replay_machine_open(&r->rm, r->path, &r->where, &sink, err);
+	int ret = machine_host_enter_share(&r->where, err);
 
+	if (ret == 0)
+		ret = replay_machine_open(&r->rm, r->path, &r->where, &sink, err);
+	if (ret == 0)
+		ret = share_promise(&r->where.share, r->rm.host.config.memory, err);
 	if (ret == 0 && r->has_checkpoint)
 		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
 	if (ret == 0)
@@ -321,6 +325,7 @@ static void finish(struct replayer *r)
 	if (atomic_exchange(&r->ready, false))
 		replay_fini(&r->replay);
 	replay_machine_close(&r->rm);
+	share_end(r->where.jail);
 	machine_opts_free(&r->where);
 	jail_end();
 }
@@ -337,7 +342,7 @@ static int run(int argc, char **argv)
 		machine_opts_free(&r.where);
 		return status;
 	}
-	jail_begin(r.where.jail);
+	share_jail_begin(&r.where.share, r.where.jail);
 	stop_on_signals(stop_replay, &r);
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);

@@ -105,7 +105,7 @@ static int run(int argc, char **argv)
 		machine_opts_free(&r.g.opts);
 		return status;
 	}
-	jail_begin(r.g.opts.jail);
+	share_jail_begin(&r.g.opts.share, r.g.opts.jail);
 	stop_on_signals(guest_run_stop, &r.g);
 	c.digest_count = r.digest_every;
 	live_hooks_chain_add(&r.g.hooks, &(struct live_hooks){ .ctx = &r, .applied = print_digest });

@@ -50,6 +50,9 @@ void control_close(struct control *c);
  */
 int control_path(const char *who, bool create, char **path, struct err *err);
 
+/* A file in that directory that is not a machine's. Free *path. */
+int control_file(const char *name, bool create, char **path, struct err *err);
+
 /*
  * The other end: sends a request and waits up to timeout_ms for its answer. NULL and err when nobody answers or the
  * answer is "ok": false.

@@ -41,17 +41,23 @@ static int check_directory(const char *dir, bool create, struct err *err)
 	return 0;
 }
 
-static int named_path(const char *name, bool create, char **path, struct err *err)
+static int path_in(const char *name, const char *suffix, bool create, char **path, struct err *err)
 {
 	char *dir = control_directory();
 	int ret = dir ? check_directory(dir, create, err) : err_set(err, ENOMEM, "out of memory");
 
-	if (ret == 0 && asprintf(path, "%s/%s.sock", dir, name) < 0) {
+	if (ret == 0 && asprintf(path, "%s/%s%s", dir, name, suffix) < 0) {
 		*path = NULL;
 		ret = err_set(err, ENOMEM, "out of memory");
 	}
 	free(dir);
 	return ret;
+}
+
+int control_file(const char *name, bool create, char **path, struct err *err)
+{
+	*path = NULL;
+	return path_in(name, "", create, path, err);
 }
 
 int control_path(const char *who, bool create, char **path, struct err *err)
@@ -65,7 +71,7 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 		*path = strdup(who);
 		ret = *path ? 0 : err_set(err, ENOMEM, "out of memory");
 	} else {
-		ret = named_path(who, create, path, err);
+		ret = path_in(who, ".sock", create, path, err);
 	}
 	if (ret == 0 && strlen(*path) > PATH_MAX_LEN)
 		ret = err_set(err, ENAMETOOLONG, "the control socket's path '%s' is longer than %zu bytes", *path,

@@ -215,10 +215,9 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	json_int_t n = json_integer_value(bytes);
 	int ret;
 
-	if (!json_is_integer(bytes) || n < 0 || (uint64_t)n > memory || n % PAGE_SIZE)
-		return err_set(err, EINVAL,
-			       "a balloon's size is a multiple of 4096, at most the guest's memory of %llu MiB",
-			       (unsigned long long)memory >> 20);
+	ret = share_check_balloon(&c->g->opts.share, memory, json_is_integer(bytes) ? n : -1, err);
+	if (ret < 0)
+		return ret;
 	pthread_mutex_lock(&c->lock);
 	ret = control_send(c, CONTROL_BALLOON, (uint64_t)n / PAGE_SIZE, err);
 	pthread_mutex_unlock(&c->lock);

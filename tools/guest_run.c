@@ -26,8 +26,12 @@ void guest_run_choose_report(struct guest_run *g)
 int guest_run_open(struct guest_run *g, struct err *err)
 {
 	struct output_sink sink = live_sink_ops(&g->sink);
-	int ret = machine_host_open(&g->host, &g->opts, err);
+	int ret = machine_host_enter_share(&g->opts, err);
 
+	if (ret == 0)
+		ret = machine_host_open(&g->host, &g->opts, err);
+	if (ret == 0)
+		ret = share_promise(&g->opts.share, g->host.config.memory, err);
 	if (ret)
 		return ret;
 	g->machine = machine_host_create(&g->host, &sink, err);
@@ -51,7 +55,7 @@ int guest_run_take(struct guest_run *g, int opt, const char *arg, struct err *er
 		g->control_opts.path = arg;
 		return 1;
 	case OPT_RUN_NAME:
-		g->control_opts.name = arg;
+		g->control_opts.name = g->opts.share.name = arg;
 		return 1;
 	default:
 		return 0;
@@ -147,6 +151,7 @@ void guest_run_close(struct guest_run *g)
 	live_destroy(g->live);
 	machine_destroy(g->machine);
 	machine_host_close(&g->host);
+	share_end(g->opts.jail);
 	machine_opts_free(&g->opts);
 	jail_end();
 }

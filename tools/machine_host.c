@@ -222,6 +222,15 @@ int machine_host_fit(struct machine_host *h, const struct machine_config *c, str
 	return 0;
 }
 
+int machine_host_enter_share(const struct machine_opts *o, struct err *err)
+{
+	const char *path[MACHINE_DISKS];
+
+	for (unsigned i = 0; i < o->ndisks; i++)
+		path[i] = o->disk[i].path;
+	return share_enter(&o->share, path, o->ndisks, err);
+}
+
 static int boot_machine(struct machine *m, const struct machine_host *h, struct err *err)
 {
 	struct engine *e = machine_engine(m);

@@ -36,6 +36,8 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err);
 /* Here it is: the host side has to fit. */
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
+/* First of all, in the process that will be the machine: its share of the host. Disks by their paths. 0 or -errno. */
+int machine_host_enter_share(const struct machine_opts *o, struct err *err);
 /* Makes the machine and loads the kernel, or the snapshot, into it. */
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
 /* quit(ctx): see console_open(). */

@@ -271,6 +271,9 @@ int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct e
 {
 	int r;
 
+	r = share_opts_take(&o->share, opt, arg, err);
+	if (r)
+		return r;
 	if (opt < OPT_MACHINE || opt >= OPT_MACHINE_END)
 		return 0;
 	r = take(o, opt, arg, err);
@@ -325,6 +328,7 @@ void machine_opts_help(FILE *f)
 	      "                          allow: leave the processor's speculation controls as they are (protect)\n"
 	      "  --seed HEX              seed of the guest's random numbers (host clock: random; else zero)\n",
 	      f);
+	share_opts_help(f);
 }
 
 int options_next(int argc, char **argv, const struct option *options)

@@ -13,6 +13,7 @@
 #include "hypervisor/boot/image.h"
 #include "hypervisor/machine.h"
 #include "isolation/jail.h"
+#include "tools/share.h"
 
 enum clock_choice { CLOCK_AUTO, CLOCK_HOST, CLOCK_VIRTUAL };
 
@@ -48,6 +49,7 @@ struct machine_opts {
 	bool has_seed;
 	uint8_t seed[32];
 	enum jail_mode jail;
+	struct share_opts share;
 	bool speculates; /* the processor's guesses are left as fast as they are */
 };
 
@@ -88,7 +90,7 @@ enum {
 		{ "clock", required_argument, NULL, OPT_CLOCK }, { "rtc", required_argument, NULL, OPT_RTC },         \
 		{ "jail", required_argument, NULL, OPT_JAIL }, { "no-jail", no_argument, NULL, OPT_NO_JAIL },         \
 		{ "speculation", required_argument, NULL, OPT_SPECULATION },                                          \
-		{ "seed", required_argument, NULL, OPT_SEED },                                                        \
+		{ "seed", required_argument, NULL, OPT_SEED }, SHARE_OPTIONS,                                         \
 	{                                                                                                             \
 		"help", no_argument, NULL, OPT_HELP                                                                   \
 	}

@@ -21,6 +21,7 @@ static const struct command *const commands[] = {
 	&cmd_stop,
 	&cmd_snapshot,
 	&cmd_balloon,
+	&cmd_host,
 	&cmd_jail,
 	/* the end */
 	&cmd_qualify,

@@ -82,8 +82,13 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	json_int_t bytes = json_integer_value(json_object_get(args, "bytes"));
 	int ret;
 
-	if (!json_is_integer(json_object_get(args, "bytes")) || bytes < 0)
-		return err_set(err, EINVAL, "'bytes' must be the size of the balloon in bytes");
+	if (!json_is_integer(json_object_get(args, "bytes")))
+		bytes = -1;
+	if (r->machine) { /* a backup that joins has none, and is not live */
+		ret = share_check_balloon(&r->o.machine.share, machine_get_config(r->machine)->memory, bytes, err);
+		if (ret < 0)
+			return ret;
+	}
 	ret = replica_control(r->replica, CONTROL_BALLOON, 0, (uint64_t)bytes / PAGE_SIZE);
 	if (ret == -EPERM)
 		return err_set(err, EPERM, "this replica is not live: ask the other one");

@@ -70,6 +70,8 @@ int replica_opts_take(struct replica_opts *o, int opt, const char *arg, struct e
 
 	if (ret)
 		return ret < 0 ? ret : 0;
+	if (opt == OPT_NAME)
+		o->machine.share.name = arg;
 	if (take_string(o, opt, arg))
 		return 0;
 	switch (opt) {
@@ -269,6 +271,7 @@ void replica_run_close(struct replica_run *r)
 		fclose(r->cfg.events);
 	arbiter_close(r->cfg.arbiter);
 	peer_key_free(r->key);
+	share_end(r->o.machine.jail);
 	machine_opts_free(&r->o.machine);
 	jail_end();
 }

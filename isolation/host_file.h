@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host file: how much memory has been promised to which machine, so that all of them together are never promised
+ * more than there is. Whoever starts a machine adds an entry under a lock; entries of processes that have ended, or of
+ * an earlier boot, do not count and are dropped by the next one who writes.
+ *
+ * It is a text, replaced as a whole (rename), and read strictly: anything unexpected is an error that names the line.
+ */
+#ifndef ISOLATION_HOST_FILE_H
+#define ISOLATION_HOST_FILE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "isolation/limits.h"
+
+#define HOST_ENTRIES  256
+#define HOST_NAME_LEN 64
+
+struct host_entry {
+	pid_t pid;				/* of the process that holds it, and when that began */
+	uint64_t start;				/* as process_start() */
+	uint64_t promised, memory, balloon_min; /* bytes */
+	struct limits limits;
+	char name[HOST_NAME_LEN + 1];
+};
+
+struct host_state {
+	uint64_t limit; /* bytes for all machines; 0: not set, so host_file_room() decides */
+	unsigned n;
+	struct host_entry entry[HOST_ENTRIES]; /* of processes that live */
+};
+
+/* What may be promised when nobody has set a limit: the host's memory but for a margin. */
+uint64_t host_file_room(uint64_t host_memory);
+/* Bytes promised to all. */
+uint64_t host_file_promised(const struct host_state *s);
+
+/* Whether `name` may stand in the file: 1 to 64 letters, digits and ._- */
+bool host_file_name_ok(const char *name);
+/* A file that does not exist is an empty one. 0 or -errno. */
+int host_file_read(const char *path, struct host_state *s, struct err *err);
+/*
+ * Adds e (in place of what its process has), if there is room in the limit, or in room (bytes) where none is set.
+ * -ENOMEM and who has what, when not.
+ */
+int host_file_promise(const char *path, const struct host_entry *e, uint64_t room, struct err *err);
+/* bytes 0: back to what host_file_room() says. Machines keep what they were promised. */
+int host_file_set_limit(const char *path, uint64_t bytes, struct err *err);
+
+#endif
