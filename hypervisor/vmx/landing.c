@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "hypervisor/vmx/landing.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void landing_init(struct landing *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->margin = LANDING_MARGIN_MIN;
+}
+
+static unsigned bucket_of(uint64_t skid)
+{
+	unsigned b = skid ? 64u - (unsigned)__builtin_clzll(skid) : 0;
+
+	return b < LANDING_BUCKETS ? b : LANDING_BUCKETS - 1;
+}
+
+/* Twice the skid seen, as a power of two, within the bounds. It never shrinks: skid has rare long tails. */
+static void grow_margin(struct landing *l, uint64_t skid)
+{
+	while (l->margin < 2 * skid && l->margin < LANDING_MARGIN_MAX)
+		l->margin *= 2;
+}
+
+static void measure_skid(struct landing *l, uint64_t skid)
+{
+	l->overflows++;
+	l->skid[bucket_of(skid)]++;
+	if (skid > l->skid_max)
+		l->skid_max = skid;
+	grow_margin(l, skid);
+}
+
+static int overshot(struct landing *l, uint64_t armed, uint64_t count, uint64_t target)
+{
+	snprintf(l->error, sizeof(l->error),
+		 "the guest ran %llu instructions past the count %llu where it had to stop: the performance counter's "
+		 "interrupt, armed at %llu, came too late or not at all",
+		 (unsigned long long)(count - target), (unsigned long long)target, (unsigned long long)armed);
+	return -EOVERFLOW;
+}
+
+static int run_free(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t distance, uint64_t target)
+{
+	uint64_t armed = distance ? ops->count(ctx) + distance : UINT64_MAX, count;
+	enum landing_stop stop = ops->run(ctx, distance);
+
+	l->runs++;
+	if (stop == LANDING_FAILED)
+		return -EIO;
+	count = ops->count(ctx);
+	if (count >= armed) {
+		l->late += stop == LANDING_EXIT;
+		measure_skid(l, count - armed);
+	}
+	if (distance && count >= target)
+		return overshot(l, armed, count, target);
+	if (stop == LANDING_EXIT && !ops->complete(ctx))
+		return -EIO;
+	l->landings += ops->count(ctx) == target;
+	return 0;
+}
+
+static int single_step(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t target)
+{
+	uint64_t before = ops->count(ctx), n;
+
+	l->steps++;
+	if (!ops->step(ctx))
+		return -EIO;
+	n = ops->count(ctx) - before;
+	l->landings += before + n == target;
+	if (n <= 1)
+		return 0;
+	snprintf(l->error, sizeof(l->error),
+		 "a single step at count %llu retired %llu instructions: the performance counter is not exact",
+		 (unsigned long long)before, (unsigned long long)n);
+	return -EPROTO;
+}
+
+int landing_advance(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t target)
+{
+	uint64_t left = target - ops->count(ctx);
+
+	if (target == UINT64_MAX)
+		return run_free(l, ops, ctx, 0, target);
+	if (left > l->margin + LANDING_RUN_MIN)
+		return run_free(l, ops, ctx, left - l->margin, target);
+	return single_step(l, ops, ctx, target);
+}
