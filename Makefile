@@ -105,7 +105,7 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run.
 CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \
-	$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) tests/fuzz/run.sh tests/vtx/run.sh
+	$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) tests/fuzz/run.sh $(VTXTESTS)
 check: setup
 	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isa
 	+$(Q)$(SUBMAKE) san fuzz
@@ -152,7 +152,7 @@ help:
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
-	@echo "make check-vtx    the VT-x engine in Bochs     make vtx-shell    a shell there"
+	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
 	@echo "make format       clang-format over everything; make check-format"

@@ -29,6 +29,7 @@ static int memory_map(struct memory *m, struct err *err)
 	madvise(m->base, m->size, MADV_DONTDUMP);
 	madvise(m->base, m->size, MADV_UNMERGEABLE);
 	madvise(m->base, m->size, MADV_DONTFORK); /* no helper process has it */
+	madvise(m->base, m->size, MADV_HUGEPAGE); /* a hint, taken where the host has shmem_enabled=advise */
 	return 0;
 }
 

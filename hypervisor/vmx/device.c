@@ -34,9 +34,27 @@ static const char *const verdicts[] = {
 	[TWVMX_OK] = NULL,
 	[TWVMX_NO_VMX] = "this processor has no VT-x",
 	[TWVMX_LOCKED] = "the firmware has switched VT-x off and locked it; look for it in the BIOS set-up",
-	[TWVMX_BUSY] = "another hypervisor holds VT-x; unload it (rmmod kvm_intel)",
+	[TWVMX_BUSY] = NULL, /* who_holds() */
 	[TWVMX_NO_CONTROLS] = "this processor's VT-x lacks something that is needed; `twinstep qualify` names it",
 };
+
+/* Other users of VT-x, by the directory that their module has in sysfs, also when it is built in. */
+static const struct {
+	const char *module, *text;
+} holders[] = {
+	{ "/sys/module/kvm_intel", "KVM holds VT-x; end its virtual machines, or unload it (rmmod kvm_intel)" },
+	{ "/sys/module/vboxdrv", "VirtualBox holds VT-x; end its virtual machines, or unload it (rmmod vboxdrv)" },
+	{ "/sys/module/vmmon", "VMware holds VT-x; end its virtual machines, or unload it (rmmod vmmon)" },
+};
+
+static const char *who_holds(void)
+{
+	for (size_t i = 0; i < sizeof(holders) / sizeof(holders[0]); i++) {
+		if (!access(holders[i].module, F_OK))
+			return holders[i].text;
+	}
+	return "another hypervisor holds VT-x; end its virtual machines, or unload it";
+}
 
 /* The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept for its VM. */
 static int kept_fd = -1;
@@ -69,6 +87,8 @@ const char *vmx_device_unavailable(void)
 		return "the module twinstep-vmx is of another version than this program";
 	if (info.verdict == TWVMX_OK)
 		keep_node();
+	if (info.verdict == TWVMX_BUSY)
+		return who_holds();
 	return info.verdict < sizeof(verdicts) / sizeof(verdicts[0]) ? verdicts[info.verdict] : "unknown verdict";
 }
 
@@ -79,8 +99,7 @@ int vmx_device_open(struct vmx *v, struct err *err)
 	if (v->fd < 0)
 		return err_set(err, errno, "cannot open " TWVMX_DEVICE ": %s", strerror(errno));
 	if (ioctl(v->fd, TWVMX_IOC_CREATE, TWVMX_VERSION) < 0)
-		return err_set(err, errno, "cannot make a VM: %s",
-			       errno == EBUSY ? "another hypervisor holds VT-x" : strerror(errno));
+		return err_set(err, errno, "cannot make a VM: %s", errno == EBUSY ? who_holds() : strerror(errno));
 	v->run = mmap(NULL, RUN_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED) {
 		v->run = NULL;
@@ -149,4 +168,13 @@ int vmx_device_dirty(struct vmx *v)
 	d.map += d.pages;
 	d.pages = m->high_size / PAGE_SIZE;
 	return ioctl(v->fd, TWVMX_IOC_DIRTY, &d) < 0 ? -errno : 0;
+}
+
+struct twvmx_stats vmx_device_stats(const struct vmx *v)
+{
+	struct twvmx_stats stats = { 0 };
+
+	if (ioctl(v->fd, TWVMX_IOC_STATS, &stats) < 0)
+		return (struct twvmx_stats){ 0 };
+	return stats;
 }

@@ -524,6 +524,7 @@ static void vmx_sync_dirty(struct engine *e)
 static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_t max)
 {
 	const struct vmx *v = const_vmx_of(e);
+	const struct twvmx_stats mapped = vmx_device_stats(v);
 	const struct engine_stat row[] = {
 		{ "vm_entries", v->run->entries },
 		{ "runs", v->entries },
@@ -531,6 +532,9 @@ static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_
 		{ "events", v->events },
 		{ "host_interrupts", v->run->irqs },
 		{ "dirty_exits", v->run->dirty_exits },
+		{ "pages_2m", mapped.large },
+		{ "splits_2m", mapped.splits },
+		{ "ept_tables", mapped.tables },
 		{ "exits_exception", v->reasons[0] },
 		{ "exits_window", v->reasons[7] },
 		{ "exits_cpuid", v->reasons[10] },

@@ -58,6 +58,7 @@ void vmx_device_close(struct vmx *v);
 int vmx_device_map(struct vmx *v);
 void vmx_device_unmap(struct vmx *v);
 int vmx_device_dirty(struct vmx *v);
+struct twvmx_stats vmx_device_stats(const struct vmx *v); /* zeros when it cannot say */
 
 /* ---- regs.c ---- */
 void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s);

@@ -4,7 +4,8 @@
 # usage: tests/vtx/boot.sh OUT SCRIPT [FILE...]     FILEs go to /guest inside
 #   VTX_TTY   terminal for the serial line
 #   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_CPU   seconds of CPU time (180)
-#   VTX_TIMEOUT   seconds (570)
+#   VTX_TIMEOUT   seconds (570)      CPUS    processors (1)      APPEND    for the kernel's command line
+#   VTX_BIOS   firmware
 set -euo pipefail
 here=$(dirname "$0")
 out=$(realpath "${1:?usage: $0 OUT SCRIPT [FILE...]}") script=$2
@@ -33,7 +34,8 @@ cat >"$work/iso/isolinux.cfg" <<-END
 END
 xorriso -as mkisofs -quiet -o "$work/boot.iso" -b isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 4 \
 	-boot-info-table "$work/iso" 2>/dev/null
-sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512}," "$here/bochsrc.in" >"$work/bochsrc"
+sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512},; s,@CPUS@,${CPUS:-1},; s,@QUANTUM@,${QUANTUM:-32},; s,@BIOS@,${VTX_BIOS:-/usr/share/bochs/BIOS-bochs-latest}," \
+	"$here/bochsrc.in" >"$work/bochsrc"
 # With VTX_TTY the serial line is that terminal.
 [ -z "${VTX_TTY:-}" ] || sed -i "s,^com1:.*,com1: enabled=1\, mode=term\, dev=$VTX_TTY," "$work/bochsrc"
 echo c >"$work/rc.dbg"

@@ -85,9 +85,19 @@ list() {
 	done
 }
 
+# KVM's modules, without debug sections and so without a signature: checking that takes seconds inside.
+kvm_modules() {
+	local ko
+	mkdir -p "$image/kvm"
+	for ko in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-intel; do
+		[ -f "$image/kvm/${ko##*/}.ko" ] || strip -g -o "$image/kvm/${ko##*/}.ko" "$root"/lib/modules/*/kernel/$ko.ko
+	done
+}
+
 [ -f "$pkgs/packages" ] || fetch
 mkdir -p "$image/bin"
 build_module
+kvm_modules
 ${CC:-cc} -O1 -Wall -o "$image/newc" "$here/../../tools/guest/newc.c"
 ${CC:-cc} -O1 -Wall -static -s -o "$image/e9" "$here/e9.c"
 cp -u "$(find "$root/boot" -name 'vmlinuz-*' | head -n 1)" "$image/vmlinuz"

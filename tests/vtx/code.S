@@ -187,4 +187,21 @@ code looper
 	divb	%al
 	jmp	1b
 code_end looper
+
+/* Takes dwords from a list at 0x1000, up to a 0: reads where an odd one says, writes to an even one, and an OUT each. */
+code toucher
+	movl	$0x1000, %esi
+1:	addr32 lodsl
+	testl	%eax, %eax
+	je	3f
+	testb	$1, %al
+	jne	2f
+	addr32 movb %ah, (%eax)
+	outb	%al, $0x80
+	jmp	1b
+2:	addr32 addb (%eax), %bl
+	outb	%al, $0x81
+	jmp	1b
+3:	hlt
+code_end toucher
 	.section .note.GNU-stack, "", @progbits

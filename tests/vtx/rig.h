@@ -74,17 +74,15 @@ static uint64_t rig_random(void *ctx)
 	return rig_time(ctx) * 0x9e3779b97f4a7c15ull;
 }
 
-/* A vCPU in 16-bit real mode at RIG_CODE, all segments at 0, stack below the code. */
-static inline void rig_start(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
+/* A vCPU in 16-bit real mode at RIG_CODE, all segments at 0, stack below the code; r->mem is there already. */
+static inline void rig_start_on_memory(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
 {
 	const struct engine_bus bus = { r,	  rig_port_read, rig_port_write, rig_mmio_read, rig_mmio_write,
 					rig_time, rig_random };
 	struct err err = ERR_INIT;
 	struct cpu_state s;
 
-	setlinebuf(stdout);
-	memset(r, 0, sizeof(*r));
-	if (memory_init(&r->mem, RIG_MEMORY, &err) < 0 || !(r->e = ops->create(&r->mem, &bus, &err))) {
+	if (!(r->e = ops->create(&r->mem, &bus, &err))) {
 		printf("not ok rig.%s: %s\n", ops->name, err.text);
 		exit(1);
 	}
@@ -102,6 +100,24 @@ static inline void rig_start(struct rig *r, const struct engine_ops *ops, const 
 		printf("not ok rig.%s: %s\n", ops->name, err.text);
 		exit(1);
 	}
+}
+
+static inline void rig_memory(struct rig *r, uint64_t size)
+{
+	struct err err = ERR_INIT;
+
+	setlinebuf(stdout);
+	memset(r, 0, sizeof(*r));
+	if (memory_init(&r->mem, size, &err) < 0) {
+		printf("not ok rig.memory: %s\n", err.text);
+		exit(1);
+	}
+}
+
+static inline void rig_start(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
+{
+	rig_memory(r, RIG_MEMORY);
+	rig_start_on_memory(r, ops, code, len);
 }
 
 static inline void rig_stop(struct rig *r)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # VT-x tests: programs that run inside Bochs, and their guests
 
-VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz)
+VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge create kvmguest)
+VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh)
 VTXGUESTS := $(patsubst %.c,$(BUILD)/%.elf,$(wildcard tests/vtx/guest/*.c))
 
 $(BUILD)/obj/tests/vtx/code.o: tests/vtx/code.S
@@ -23,7 +24,7 @@ $(BUILD)/tests/vtx/guest/%.elf: tests/vtx/guest/%.c $(GUESTHDR)
 .PHONY: vtx-programs check-vtx vtx-shell check-vtx-linux
 vtx-programs: $(VTXPROGS) $(VTXGUESTS)
 check-vtx: $(BUILD)/twinstep guest-programs vtx-programs
-	$(Q)BUILD=$(BUILD) tests/run tests/vtx/run.sh
+	$(Q)BUILD=$(BUILD) tests/run $(VTXTESTS)
 
 # A shell inside Bochs, on this terminal; `exit` powers off.
 vtx-shell: $(BUILD)/twinstep guest-programs vtx-programs

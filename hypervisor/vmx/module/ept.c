@@ -8,7 +8,9 @@
  * its own walks of guest page tables as writes, so the set of dirty pages would hold pages that nobody wrote, and
  * differ from what another engine reports for the same execution.
  *
- * Pages are mapped 2 MiB at a time where the host's pages are contiguous; the first write splits such an entry.
+ * Pages are mapped 2 MiB at a time where the host's pages are contiguous; the first write splits such an entry. On
+ * processors where instruction fetches through pages that change their size can end in a machine check, such an entry
+ * cannot be executed, and the first fetch splits it too: the guest never runs code in a large page.
  */
 #include <linux/bitmap.h>
 #include <linux/sched/mm.h>
@@ -43,6 +45,15 @@ static u64 *table_alloc(struct vm *vm)
 	list_add(&p->lru, &vm->ept_pages);
 	vm->ept_tables++;
 	return page_address(p);
+}
+
+static void table_free(struct vm *vm, u64 entry)
+{
+	struct page *p = pfn_to_page((entry & EPT_ADDR) >> PAGE_SHIFT);
+
+	list_del(&p->lru);
+	vm->ept_tables--;
+	__free_page(p);
 }
 
 int ept_init(struct vm *vm)
@@ -110,6 +121,17 @@ static bool is_contiguous(struct page **pages)
 	return true;
 }
 
+/* A table that an unmapped slot has left behind would never be used again: its guest pages have no entry. */
+static void map_large(struct vm *vm, u64 *e, struct page *p)
+{
+	if (*e && !(*e & EPT_LARGE)) {
+		table_free(vm, *e);
+		vm->needs_invept = true;
+	}
+	*e = leaf(p, EPT_LARGE | EPT_R | (boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) ? 0 : EPT_X));
+	vm->ept_large++;
+}
+
 static int slot_map(struct vm *vm, struct slot *s)
 {
 	u64 i = 0;
@@ -121,7 +143,10 @@ static int slot_map(struct vm *vm, struct slot *s)
 
 		if (!e)
 			return -ENOMEM;
-		*e = leaf(s->pages[i], EPT_R | EPT_X | (large ? EPT_LARGE : 0));
+		if (large)
+			map_large(vm, e, s->pages[i]);
+		else
+			*e = leaf(s->pages[i], EPT_R | EPT_X);
 		i += large ? LARGE_PAGES : 1;
 		if (!(i % LARGE_PAGES))
 			cond_resched();
@@ -135,25 +160,42 @@ static void slot_unmap(struct vm *vm, struct slot *s)
 		u64 gpa = s->gpa + (i << PAGE_SHIFT);
 		u64 *e = ept_entry(vm, gpa, 0, false);
 
-		if (!e)
-			e = ept_entry(vm, gpa, 1, false);
-		if (e)
+		if (e) {
 			*e = 0;
+			continue;
+		}
+		e = ept_entry(vm, gpa, 1, false);
+		if (e && *e & EPT_LARGE) {
+			*e = 0;
+			vm->ept_large--;
+		}
 	}
 	vm->needs_invept = true;
 }
 
-/* One 2 MiB entry becomes 512 entries that allow the same. */
-static bool split_large(struct vm *vm, u64 *large)
+/* The 2 MiB entry of gpa becomes 512 entries that may be read and executed. */
+static bool split_large(struct vm *vm, u64 gpa)
 {
-	u64 *t = table_alloc(vm), old = *large;
+	u64 *large = ept_entry(vm, gpa, 1, false), *t;
 
+	if (!large || !(*large & EPT_LARGE))
+		return false;
+	t = table_alloc(vm);
 	if (!t)
 		return false;
 	for (u64 i = 0; i < ENTRIES; i++)
-		t[i] = ((old & ~EPT_LARGE) + (i << PAGE_SHIFT));
+		t[i] = (((*large & ~EPT_LARGE) | EPT_X) + (i << PAGE_SHIFT));
 	*large = __pa(t) | EPT_RWX;
+	vm->needs_invept = true;
+	vm->ept_large--;
+	vm->ept_splits++;
 	return true;
+}
+
+/* True when gpa is in a 2 MiB entry that was not to be executed: now it may be. */
+bool ept_make_executable(struct vm *vm, u64 gpa)
+{
+	return slot_of(vm, gpa) && split_large(vm, gpa);
 }
 
 /* True when gpa is in a slot: its page is marked dirty and may be written from now on. */
@@ -165,14 +207,8 @@ bool ept_make_writable(struct vm *vm, u64 gpa)
 	if (!s)
 		return false;
 	e = ept_entry(vm, gpa, 0, false);
-	if (!e) {
-		u64 *large = ept_entry(vm, gpa, 1, false);
-
-		if (!large || !*large || !split_large(vm, large))
-			return false;
-		vm->needs_invept = true;
+	if (!e && split_large(vm, gpa))
 		e = ept_entry(vm, gpa, 0, false);
-	}
 	if (!e || !*e)
 		return false;
 	*e |= EPT_W;
@@ -316,6 +352,17 @@ void ept_free(struct vm *vm)
 		__free_page(p);
 	}
 	vm->ept_root = NULL;
+}
+
+void ept_fill_stats(const struct vm *vm, struct twvmx_stats *stats)
+{
+	*stats = (struct twvmx_stats){
+		.version = TWVMX_VERSION,
+		.pages = vm->slot[0].npages + vm->slot[1].npages,
+		.large = vm->ept_large,
+		.splits = vm->ept_splits,
+		.tables = vm->ept_tables,
+	};
 }
 
 /* Write-back tables, four levels, no A/D bits. */

@@ -14,6 +14,7 @@
 #define INFO_KEPT	 0x80000fffu /* of IDT-vectoring information, what may go into the entry field */
 #define QUAL_NMI_UNBLOCK (1u << 12)
 #define QUAL_WRITE	 2u
+#define QUAL_FETCH	 4u
 #define BLOCKED_BY_NMI	 8u
 #define BLOCKED_BY_SS	 2u
 #define DR6_BS		 (1u << 14)
@@ -117,12 +118,13 @@ static void drop_early_trap(void)
 
 static enum next ept_violation(struct vm *vm)
 {
-	u64 qualification = vmread(EXIT_QUALIFICATION);
+	u64 qualification = vmread(EXIT_QUALIFICATION), gpa = vmread(GUEST_PHYSICAL_ADDRESS);
 
 	restore_nmi_blocking(qualification);
-	if (!(qualification & QUAL_WRITE) || !ept_make_writable(vm, vmread(GUEST_PHYSICAL_ADDRESS)))
+	if (qualification & QUAL_WRITE && ept_make_writable(vm, gpa))
+		vm->run->dirty_exits++;
+	else if (!(qualification & QUAL_FETCH) || !ept_make_executable(vm, gpa))
 		return leave_with(vm, EXIT_REASON_EPT_VIOLATION);
-	vm->run->dirty_exits++;
 	drop_early_trap();
 	reinject(vm);
 	if (vm->needs_invept)

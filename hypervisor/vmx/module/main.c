@@ -98,6 +98,14 @@ static long fetch_dirty(struct vm *vm, const void __user *arg)
 	return ept_fetch_dirty(vm, &d);
 }
 
+static long get_stats(const struct vm *vm, void __user *arg)
+{
+	struct twvmx_stats stats;
+
+	ept_fill_stats(vm, &stats);
+	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
+}
+
 /* Calls on one VM exclude one another; a second thread that calls while the guest runs is told so. */
 static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
 {
@@ -114,6 +122,8 @@ static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
 		return vcpu_run(vm);
 	case TWVMX_IOC_DIRTY:
 		return fetch_dirty(vm, (void __user *)arg);
+	case TWVMX_IOC_STATS:
+		return get_stats(vm, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -166,12 +166,24 @@ struct twvmx_dirty {
 };
 
 _Static_assert(sizeof(struct twvmx_slot) == 32, "twvmx_slot");
+/* How guest memory is mapped. */
+struct twvmx_stats {
+	__u32 version;
+	__u32 reserved;
+	__u64 pages;  /* pinned, of 4 KiB */
+	__u64 large;  /* entries of 2 MiB at this moment */
+	__u64 splits; /* of such entries into 4 KiB, so far */
+	__u64 tables; /* pages in use for page tables */
+};
+
 _Static_assert(sizeof(struct twvmx_dirty) == 24, "twvmx_dirty");
+_Static_assert(sizeof(struct twvmx_stats) == 40, "twvmx_stats");
 
 #define TWVMX_IOC_INFO	 _IOR('T', 0xe0, struct twvmx_info)
 #define TWVMX_IOC_CREATE _IO('T', 0xe1) /* argument: TWVMX_VERSION */
 #define TWVMX_IOC_SLOT	 _IOW('T', 0xe2, struct twvmx_slot)
 #define TWVMX_IOC_RUN	 _IO('T', 0xe3)
 #define TWVMX_IOC_DIRTY	 _IOW('T', 0xe4, struct twvmx_dirty)
+#define TWVMX_IOC_STATS	 _IOR('T', 0xe8, struct twvmx_stats)
 
 #endif

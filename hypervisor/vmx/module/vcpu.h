@@ -64,6 +64,7 @@ struct vm {
 	u64 *ept_root;
 	struct list_head ept_pages;
 	u64 ept_tables; /* pages in use for tables */
+	u64 ept_large, ept_splits;
 
 	/* guest registers that the VMCS does not hold */
 	u64 gpr[16]; /* entry.S knows that RSP's place is unused */
@@ -129,6 +130,8 @@ void ept_free(struct vm *vm);
 int ept_set_slot(struct vm *vm, const struct twvmx_slot *s);
 int ept_fetch_dirty(struct vm *vm, const struct twvmx_dirty *d);
 bool ept_make_writable(struct vm *vm, u64 gpa);
+bool ept_make_executable(struct vm *vm, u64 gpa);
+void ept_fill_stats(const struct vm *vm, struct twvmx_stats *stats);
 u64 ept_pointer(const struct vm *vm);
 
 /* ---- entry.S ---- */
