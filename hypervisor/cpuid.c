@@ -111,6 +111,46 @@ void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint
 		out[3] &= ~FEAT_SYSCALL;
 }
 
+static bool has_subs(uint32_t leaf)
+{
+	for (size_t i = 0; i < sizeof(cpuid_rows) / sizeof(cpuid_rows[0]); i++) {
+		if (cpuid_rows[i].leaf == leaf)
+			return cpuid_rows[i].sub != ANY_SUB;
+	}
+	return false;
+}
+
+/* Guests go through sub-leaves until one is empty. */
+#define SUBS 8
+
+static size_t table_add(struct cpuid_entry *t, size_t room, uint32_t leaf)
+{
+	const struct cpuid_dynamic dyn = { .long_code = true };
+	size_t n = has_subs(leaf) ? SUBS : 1;
+
+	for (uint32_t sub = 0; sub < n && sub < room; sub++) {
+		t[sub] = (struct cpuid_entry){
+			.leaf = leaf, .sub = sub, .any_sub = n == 1, .osxsave = leaf == 1, .syscall = leaf == 0x80000001
+		};
+		cpuid_v1(leaf, sub, &dyn, t[sub].out);
+	}
+	return n < room ? n : room;
+}
+
+size_t cpuid_v1_table(struct cpuid_entry *t, size_t max)
+{
+	static const struct {
+		uint32_t first, last;
+	} range[] = { { 0, LEAF_BASIC_MAX }, { LEAF_HV, LEAF_HV }, { 0x80000000, LEAF_EXT_MAX } };
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(range) / sizeof(range[0]); i++) {
+		for (uint32_t leaf = range[i].first; leaf <= range[i].last; leaf++)
+			n += table_add(t + n, max - n, leaf);
+	}
+	return n;
+}
+
 uint64_t cpuid_v1_digest(void)
 {
 	return XXH3_64bits(cpuid_rows, sizeof(cpuid_rows));

@@ -9,6 +9,7 @@
 #define HYPERVISOR_CPUID_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Family 6, model 2Ch, stepping 2; also what EDX holds after RESET. */
@@ -42,6 +43,21 @@ struct cpuid_dynamic {
 
 /* CPUID with EAX = leaf and ECX = sub on machine version 1; out: EAX, EBX, ECX, EDX. */
 void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
+
+/* One row of a table that somebody else looks up. */
+struct cpuid_entry {
+	uint32_t leaf, sub;
+	bool any_sub; /* sub means nothing */
+	bool osxsave; /* ECX bit 27 follows CR4.OSXSAVE; clear here */
+	bool syscall; /* EDX bit 11 is set in 64-bit code only; set here */
+	uint32_t out[4];
+};
+
+/*
+ * Machine version 1 as a table: every leaf that exists, with the sub-leaves that are asked for in practice. Returns the
+ * number of entries, at most max.
+ */
+size_t cpuid_v1_table(struct cpuid_entry *t, size_t max);
 /* XXH3 over the whole model: logs and replicas compare it. */
 uint64_t cpuid_v1_digest(void);
 

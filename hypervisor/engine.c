@@ -5,32 +5,33 @@
 #include "hypervisor/engine.h"
 
 /*
- * In the order of preference of "auto": engines that count every instruction first. One that counts exits delivers
- * timer ticks late to a guest that computes for long without any, so it has to be asked for.
+ * In the order of preference of "auto", which takes the first that can be used. The last two are for replays of what
+ * the others counted, and vmx:step only for those who ask for it.
  */
 static const struct engine_ops *const engines[] = {
-	&soft_engine_ops,
 	&vmx_engine_ops,
+	&soft_engine_ops,
 	&soft_exits_engine_ops,
 	&vmx_step_engine_ops,
 };
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
-static const struct engine_ops *first_available(struct err *err)
+static const struct engine_ops *first_available(const char *counter, struct err *err)
 {
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
-		if (!engines[i]->unavailable())
+		if ((!counter || !strcmp(engines[i]->counter, counter)) && !engines[i]->unavailable())
 			return engines[i];
 	}
-	err_set(err, ENODEV, "no engine can run on this host");
+	err_set(err, ENODEV, "no engine can run on this host%s%s", counter ? " that counts " : "",
+		counter ? counter : "");
 	return NULL;
 }
 
-const struct engine_ops *engine_find(const char *name, struct err *err)
+const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err)
 {
 	if (strcmp(name, "auto") == 0)
-		return first_available(err);
+		return first_available(counter, err);
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
 		const char *why;
 

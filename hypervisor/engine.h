@@ -43,9 +43,16 @@ enum engine_exit_kind {
 	ENGINE_EXIT_WINDOW,   /* an interrupt can be injected now, as asked for by window() */
 	ENGINE_EXIT_BUS,      /* a bus callback asked to stop after its instruction (engine_bus_stop) */
 	ENGINE_EXIT_SHUTDOWN, /* triple fault */
-	ENGINE_EXIT_STUCK,    /* exceptions are delivered without end and no instruction retires */
-	ENGINE_EXIT_ERROR,    /* the engine failed; last_error() says why */
+	ENGINE_EXIT_SPIN,  /* kicked, but no boundary that a landmark names has come for a while; the kick waits on */
+	ENGINE_EXIT_STUCK, /* exceptions are delivered without end and no instruction retires */
+	ENGINE_EXIT_ERROR, /* the engine failed; last_error() says why */
 	ENGINE_EXIT_COUNT_
+};
+
+/* Virtual time between two sync points: ns = anchor_ns + ((count - anchor_count) * rate >> 16). */
+struct engine_time {
+	uint64_t anchor_ns, anchor_count;
+	uint32_t rate;
 };
 
 /* What the CPU needs from the machine. Set once at creation; every function may be called from run() only. */
@@ -61,13 +68,15 @@ struct engine_bus {
 	uint64_t (*time_ns)(void *ctx);
 	/* Next 64 bits of the recorded generator (RDRAND, RDSEED). */
 	uint64_t (*random)(void *ctx);
+	/* What time_ns() computes, while no sync point changes it. May be NULL: only time_ns() knows. */
+	void (*time_line)(void *ctx, struct engine_time *t);
 };
 
 struct engine_caps {
 	const char *name;    /* "soft", "vmx" */
 	const char *counter; /* "retired" or "exits": the unit of the count */
 	bool exact_count;    /* can stop at any count on the first run, not only on replay */
-	bool exact_kick;     /* a kick stops at a boundary that a landmark names */
+	bool exact_kick;     /* a kick stops at a boundary that a landmark names (ENGINE_EXIT_SPIN is none) */
 };
 
 struct memory;
@@ -82,6 +91,7 @@ struct engine_stat {
 
 struct engine_ops {
 	const char *name;
+	const char *counter; /* as in engine_caps */
 	/* NULL when the host can run this engine, else why not (static string). */
 	const char *(*unavailable)(void);
 	/* Creates a vCPU in reset state over mem. Returns NULL and sets err on failure. */
@@ -141,8 +151,10 @@ extern const struct engine_ops soft_exits_engine_ops;
 extern const struct engine_ops vmx_engine_ops;
 extern const struct engine_ops vmx_step_engine_ops;
 
-/* Engine by name: "soft", "vmx", or "auto" (vmx when available, else soft). NULL and err when unknown or unavailable.
+/*
+ * Engine by name, or "auto": the first that this host can run of vmx and soft; where the machine's past was counted in
+ * `counter` (else NULL), of those that count it. NULL and err when there is none.
  */
-const struct engine_ops *engine_find(const char *name, struct err *err);
+const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err);
 
 #endif

@@ -41,6 +41,13 @@ static uint64_t machine_time(void *ctx)
 	return clock_now(&((struct machine *)ctx)->clock);
 }
 
+static void machine_time_line(void *ctx, struct engine_time *t)
+{
+	const struct clock *c = &((struct machine *)ctx)->clock;
+
+	*t = (struct engine_time){ .anchor_ns = c->anchor_ns, .anchor_count = c->anchor_count, .rate = c->rate };
+}
+
 static uint64_t machine_random(void *ctx)
 {
 	return generator_next(&((struct machine *)ctx)->generator);
@@ -161,6 +168,7 @@ static int machine_engine_create(struct machine *m, const struct engine_ops *ops
 		.mmio_read = machine_mmio_read,
 		.mmio_write = machine_mmio_write,
 		.time_ns = machine_time,
+		.time_line = machine_time_line,
 		.random = machine_random,
 	};
 
@@ -374,7 +382,7 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 /* ---- running ---- */
 
 /* What run() does after an exit of the engine. */
-enum step { STEP_ON, STEP_SYNC, STEP_END };
+enum step { STEP_ON, STEP_SYNC, STEP_SPIN, STEP_END };
 
 struct exit_rule {
 	enum step step;
@@ -388,6 +396,7 @@ static const struct exit_rule exit_rules[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_HALT] = { .step = STEP_SYNC, .why = SYNC_IDLE },
 	[ENGINE_EXIT_WINDOW] = { .step = STEP_ON },
 	[ENGINE_EXIT_BUS] = { .step = STEP_ON },
+	[ENGINE_EXIT_SPIN] = { .step = STEP_SPIN },
 	[ENGINE_EXIT_SHUTDOWN] = { .step = STEP_END, .end = MACHINE_TRIPLE },
 	[ENGINE_EXIT_STUCK] = { .step = STEP_END, .end = MACHINE_STUCK },
 	[ENGINE_EXIT_ERROR] = { .step = STEP_END, .end = MACHINE_FAILED },
@@ -474,6 +483,8 @@ enum machine_end machine_run(struct machine *m, const struct input_source *src, 
 					m->engine->ops->last_error(m->engine));
 			return rule->end;
 		}
+		if (rule->step == STEP_SPIN && src->spins && src->spins(src->ctx, m))
+			return MACHINE_SPINNING;
 		if (rule->step == STEP_SYNC && !m->wants_end && !machine_sync(m, src, rule->why, &end, err))
 			return end;
 	}

@@ -59,6 +59,7 @@ enum machine_end {
 	MACHINE_STOPPED,  /* CONTROL_STOP */
 	MACHINE_DIVERGED, /* source->applied() said so, or a sync point could not be applied */
 	MACHINE_FAILED,	  /* engine failure: see err */
+	MACHINE_SPINNING, /* like MACHINE_ENDED, but somewhere behind the last landmark, where none can name it */
 };
 
 /* Runs until one of the ends. May be called again after MACHINE_ENDED with another source (go live). */

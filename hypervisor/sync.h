@@ -98,6 +98,9 @@ struct input_source {
 	/* The sync point was applied; digest is set when it held INPUT_DIGEST, else 0. False stops the machine with
 	 * MACHINE_DIVERGED. May be NULL. */
 	bool (*applied)(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest);
+	/* The machine was kicked, but the guest has not come to a place that a landmark names for some milliseconds, so
+	 * nothing can enter (ENGINE_EXIT_SPIN). True ends the run with MACHINE_SPINNING. May be NULL. */
+	bool (*spins)(void *ctx, struct machine *m);
 };
 
 enum output_kind {

@@ -96,7 +96,7 @@ static int add_call(scmp_filter_ctx ctx, const struct seccomp_call *c)
 		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
 	case CALL_SET_TTY:
 		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCSETS, 0));
-	case CALL_VMX: /* type and upper bits of the number: twinstep_vmx.h has 54e0h to 54e4h */
+	case CALL_VMX: /* type and upper bits of the number: twinstep_vmx.h has 54e0h to 54e7h */
 		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xfff8, 0x54e0));
 	case CALL_OWN_PROCESS:
 		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));

@@ -63,6 +63,18 @@ static void chain_pace(void *ctx, struct machine *m)
 	}
 }
 
+static bool chain_spins(void *ctx, struct machine *m)
+{
+	struct live_hooks_chain *c = ctx;
+	bool end = false;
+
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->user[i].spins)
+			end |= c->user[i].spins(c->user[i].ctx, m);
+	}
+	return end;
+}
+
 void live_hooks_chain_add(struct live_hooks_chain *c, const struct live_hooks *h)
 {
 	must(c->n < LIVE_HOOKS_USERS);
@@ -75,7 +87,8 @@ struct live_hooks live_hooks_chain_ops(struct live_hooks_chain *c)
 				.applied = chain_applied,
 				.inputs = chain_inputs,
 				.wants_sync = chain_wants_sync,
-				.pace = chain_pace };
+				.pace = chain_pace,
+				.spins = chain_spins };
 
 	for (size_t i = 0; i < c->n; i++)
 		h.waits |= c->user[i].waits;

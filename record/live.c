@@ -607,6 +607,16 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 	return SYNC_APPLY;
 }
 
+/* The host side is served as far as it can be without an input. */
+static bool live_spins(void *ctx, struct machine *m)
+{
+	struct live *l = ctx;
+	const struct live_hooks *h = &l->cfg.hooks;
+
+	live_flush_outputs(l);
+	return atomic_load(&l->stop) || (h->spins && h->spins(h->ctx, m));
+}
+
 static bool live_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
 {
 	struct live *l = ctx;
@@ -664,7 +674,9 @@ struct live *live_create(const struct live_config *config, struct machine *m, st
 	l->epfd = l->wakefd = l->stopfd = -1;
 	for (size_t i = 0; i < SOURCES; i++)
 		l->src[i].fd = -1;
-	l->source = (struct input_source){ .ctx = l, .until = live_until, .next = live_next, .applied = live_applied };
+	l->source = (struct input_source){
+		.ctx = l, .until = live_until, .next = live_next, .applied = live_applied, .spins = live_spins
+	};
 	if (live_start_poller(l, err) < 0) {
 		live_destroy(l);
 		return NULL;

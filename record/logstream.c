@@ -23,7 +23,7 @@ static int stream_end(struct logstream *s, const struct log_frame *f, struct err
 	s->end.rip = rd_u64(&in);
 	s->end.rcx = rd_varint(&in);
 	s->end.digest = rd_u64(&in);
-	if (in.bad || rd_left(&in) || s->end.end > MACHINE_FAILED || s->end.count == UINT64_MAX)
+	if (in.bad || rd_left(&in) || s->end.end > MACHINE_SPINNING || s->end.count == UINT64_MAX)
 		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": the end is damaged", f->seq,
 			       f->offset);
 	s->has_end = true;

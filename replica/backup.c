@@ -406,7 +406,7 @@ int backup_join(struct replica *r, struct err *err)
 		return err_set(err, ENOMEM, "out of memory");
 	if (session_hello(s, false, err) < 0 || check_arbiter(r, s, err) < 0)
 		return -err->code;
-	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, &sink, &r->cfg.live, err);
+	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink, &r->cfg.live, err);
 	if (!r->m || check_counter(r, s, err) < 0 || receive_state(r, s, err) < 0)
 		return -err->code;
 	r->last_heard_ns = replica_mono_ns();

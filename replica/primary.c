@@ -664,6 +664,19 @@ static void primary_pace(void *ctx, struct machine *m)
 		r->paced_ns += replica_mono_ns() - start;
 }
 
+/* A stop cannot enter as an input: it ends the pair all the same, as a signal would. */
+static bool primary_spins(void *ctx, struct machine *m)
+{
+	struct replica *r = ctx;
+	bool end = false;
+
+	pthread_mutex_lock(&r->lock);
+	for (unsigned i = 0; i < r->ncontrols; i++)
+		end |= r->controls[i].a == CONTROL_STOP;
+	pthread_mutex_unlock(&r->lock);
+	return end;
+}
+
 struct live_hooks primary_hooks(struct replica *r)
 {
 	return (struct live_hooks){
@@ -673,6 +686,7 @@ struct live_hooks primary_hooks(struct replica *r)
 		.wants_sync = primary_wants_sync,
 		.pace = primary_pace,
 		.waits = true,
+		.spins = primary_spins,
 	};
 }
 

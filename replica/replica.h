@@ -40,10 +40,10 @@ struct replica_config {
 	FILE *events;		  /* one JSON object a line; NULL: none */
 	/* NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled in here. */
 	struct live_config live;
-	/* Backup: makes the machine that the primary describes and fills in NICs and consoles of *live. NULL and err
-	 * when this host cannot. */
-	struct machine *(*create)(void *ctx, const struct machine_config *c, const struct output_sink *sink,
-				  struct live_config *live, struct err *err);
+	/* Backup: makes the machine that the primary describes, on an engine that counts what the primary's does, and
+	 * fills in NICs and consoles of *live. NULL and err when this host cannot. */
+	struct machine *(*create)(void *ctx, const struct machine_config *c, const char *counter,
+				  const struct output_sink *sink, struct live_config *live, struct err *err);
 	void *create_ctx;
 	/* The vCPU thread hangs and another replica is live: ends the process. From any thread; need not return. */
 	void (*abandon)(void *ctx);

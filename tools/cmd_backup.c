@@ -34,14 +34,16 @@ static int check(const struct replica_opts *o, struct err *err)
 }
 
 /* The machine that the primary describes, on what this host has. */
-static struct machine *create_machine(void *ctx, const struct machine_config *c, const struct output_sink *sink,
-				      struct live_config *live, struct err *err)
+static struct machine *create_machine(void *ctx, const struct machine_config *c, const char *counter,
+				      const struct output_sink *sink, struct live_config *live, struct err *err)
 {
 	struct replica_run *r = ctx;
 
-	if (machine_host_fit(&r->host, c, err) || share_promise(&r->o.machine.share, c->memory, err))
+	if (machine_host_fit(&r->host, c, err) || share_promise(&r->o.machine.share, c->memory, err) ||
+	    machine_host_choose_engine(&r->host, counter, err))
 		return NULL;
 	machine_host_live(&r->host, live);
+	jail_limit_memory(c->memory);
 	return machine_host_create(&r->host, sink, err);
 }
 
@@ -62,9 +64,7 @@ static int prepare(struct replica_run *r, struct err *err)
 		ret = replica_run_open(r, err);
 	if (ret == 0)
 		ret = replica_connect(r->replica, err);
-	if (ret == 0)
-		ret = replica_run_jail(r, err);
-	return ret ? ret : replica_run_start(r, err);
+	return ret ? ret : replica_run_jail(r, err);
 }
 
 static int run_backup(struct replica_run *r, struct err *err)

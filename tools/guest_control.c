@@ -83,6 +83,24 @@ static size_t control_inputs(void *ctx, struct machine *m, struct input *in, siz
 	return n;
 }
 
+/* No input can enter, but questions can be answered, and a stop is granted without one. */
+static bool control_spins(void *ctx, struct machine *m)
+{
+	struct guest_control *c = ctx;
+	bool end;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->wants_glance)
+		take_glance(c, m);
+	end = c->pending.kind == INPUT_CONTROL && c->pending.a == CONTROL_STOP;
+	if (end) {
+		c->pending.kind = 0;
+		pthread_cond_broadcast(&c->changed);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return end;
+}
+
 static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 {
 	struct guest_control *c = ctx;
@@ -314,7 +332,9 @@ static struct guest_control *control_new(struct guest_run *g, const char *kind)
 int guest_control_open(struct guest_control **gc, struct guest_run *g, const char *kind, const struct control_opts *o,
 		       struct live_hooks_chain *hooks, struct err *err)
 {
-	struct live_hooks h = { .applied = control_applied, .inputs = control_inputs, .waits = true };
+	struct live_hooks h = {
+		.applied = control_applied, .inputs = control_inputs, .waits = true, .spins = control_spins
+	};
 	char *path = NULL;
 	int ret;
 

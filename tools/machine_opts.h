@@ -40,6 +40,7 @@ struct machine_opts {
 	struct nic_opt nic[MACHINE_NICS];
 	unsigned nnics;
 	const char *engine;
+	const char *counter;	    /* no option: what the machine's past was counted in, or NULL */
 	const char *console;	    /* COM1; see console.h */
 	const char *virtio_console; /* NULL: the machine has none */
 	const char *debug_console;  /* NULL: where the console's output goes */

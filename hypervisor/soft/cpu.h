@@ -239,6 +239,7 @@ struct cpu {
 	bool halted, shutdown, nmi_blocked, nmi_pending, in_rep;
 	bool count_exits;    /* the engine's count is `exits`, not `count` */
 	bool exit_seen;	     /* the instruction under way is one of those */
+	uint64_t spin_from;  /* count when run() was called */
 	bool at_landmark;    /* such an instruction has just retired, and nothing has happened since */
 	bool db_pending;     /* single-step or data-breakpoint trap to deliver after this instruction */
 	uint64_t db_dr6;     /* its DR6 bits */

@@ -22,6 +22,7 @@
 #include "hypervisor/soft/run.h"
 
 #define STUCK_DELIVERIES 1000000u
+#define SPIN_COUNT	 100000u /* instructions without an exit after which a guest whose kick waits is taken to spin */
 
 #define DR6_BS (1u << 14)
 
@@ -194,6 +195,12 @@ static bool take_stop(struct cpu *cpu)
 	return true;
 }
 
+/* Counting exits, a kick waits for one. */
+static bool spins(const struct cpu *cpu)
+{
+	return cpu->count_exits && cpu->kicked && cpu->count - cpu->spin_from >= SPIN_COUNT;
+}
+
 /* Does run() end here? */
 static bool boundary_exit(struct cpu *cpu, const struct landmark *until, enum engine_exit_kind *kind)
 {
@@ -205,6 +212,8 @@ static bool boundary_exit(struct cpu *cpu, const struct landmark *until, enum en
 		*kind = ENGINE_EXIT_STUCK;
 	else if (take_kick(cpu))
 		*kind = ENGINE_EXIT_KICK;
+	else if (spins(cpu))
+		*kind = ENGINE_EXIT_SPIN;
 	else if (take_stop(cpu))
 		*kind = ENGINE_EXIT_BUS;
 	else if (cpu->window_wanted && soft_can_interrupt(cpu))
@@ -484,6 +493,7 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 {
 	enum engine_exit_kind kind;
 
+	cpu->spin_from = cpu->count;
 	switch (setjmp(cpu->escape)) {
 	case ESCAPE_FAULT:
 		deliver_fault(cpu);
@@ -508,9 +518,25 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 	return kind;
 }
 
-enum soft_step soft_step_cpu(struct cpu *cpu)
+static void arm_rep_stop(struct cpu *cpu, const struct landmark *rep)
+{
+	cpu->rep_stop_armed = rep;
+	if (!rep)
+		return;
+	cpu->rep_stop_rip = rep->rip;
+	cpu->rep_stop_rcx = rep->rcx;
+}
+
+static bool stands_in_rep(const struct cpu *cpu)
+{
+	return cpu->kicked ||
+	       (cpu->rep_stop_armed && cpu->gpr[R_RCX] == cpu->rep_stop_rcx && cpu->rip == cpu->rep_stop_rip);
+}
+
+enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool breakpoints)
 {
 	cpu->exit_seen = false;
+	arm_rep_stop(cpu, rep);
 	switch (setjmp(cpu->escape)) {
 	case ESCAPE_FAULT:
 		deliver_fault(cpu);
@@ -519,6 +545,8 @@ enum soft_step soft_step_cpu(struct cpu *cpu)
 	if (deliver_pending(cpu))
 		return SOFT_STEP_EVENT;
 	cpu->at_landmark = false;
+	if (breakpoints && (cpu->dr[7] & 0xff))
+		check_code_breakpoints(cpu);
 	do {
 		cpu->op = NULL;
 		fetch_by_hand(cpu, code_linear(cpu), &cpu->one[0]);
@@ -526,6 +554,8 @@ enum soft_step soft_step_cpu(struct cpu *cpu)
 			cpu_raise(cpu, VEC_GP, 0);
 		cpu->gpr[REG_RIPBASE] = cpu->rip;
 		run_alone(cpu);
-	} while (cpu->in_rep && !cpu->db_pending);
+	} while (cpu->in_rep && !cpu->db_pending && !stands_in_rep(cpu));
+	if (cpu->in_rep)
+		return SOFT_STEP_REP;
 	return cpu->at_landmark ? SOFT_STEP_EXIT : SOFT_STEP_RETIRED;
 }

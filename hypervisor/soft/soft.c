@@ -218,6 +218,8 @@ static const char *soft_last_error(const struct engine *e)
 	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .stats = soft_stats,                    \
 	.last_error = soft_last_error
 
-const struct engine_ops soft_engine_ops = { .name = "soft", .create = soft_create, SOFT_OPS };
+const struct engine_ops soft_engine_ops = { .name = "soft", .counter = "retired", .create = soft_create, SOFT_OPS };
 /* Counts what an engine without an instruction counter counts, so that each can replay the other's records. */
-const struct engine_ops soft_exits_engine_ops = { .name = "soft:exits", .create = soft_create_exits, SOFT_OPS };
+const struct engine_ops soft_exits_engine_ops = {
+	.name = "soft:exits", .counter = "exits", .create = soft_create_exits, SOFT_OPS
+};

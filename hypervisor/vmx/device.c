@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "hypervisor/cpuid.h"
 #include "hypervisor/vmx/vmx.h"
 
 #define RUN_PAGE 4096
@@ -63,8 +64,7 @@ static void keep_node(void)
 {
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY }, now;
 
-	if (kept_fd < 0)
-		kept_fd = open_node();
+	kept_fd = open_node();
 	/* Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its limit. */
 	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0 && getrlimit(RLIMIT_MEMLOCK, &now) == 0) {
 		now.rlim_cur = now.rlim_max;
@@ -85,11 +85,35 @@ const char *vmx_device_unavailable(void)
 		return "the module twinstep-vmx does not answer";
 	if (info.version != TWVMX_VERSION)
 		return "the module twinstep-vmx is of another version than this program";
-	if (info.verdict == TWVMX_OK)
-		keep_node();
 	if (info.verdict == TWVMX_BUSY)
 		return who_holds();
 	return info.verdict < sizeof(verdicts) / sizeof(verdicts[0]) ? verdicts[info.verdict] : "unknown verdict";
+}
+
+/* A VM of its own, because the one that is wanted may belong to another process, inside the jail. */
+static const char *try_create(void)
+{
+	int fd = open_node();
+	bool made = fd >= 0 && ioctl(fd, TWVMX_IOC_CREATE, TWVMX_VERSION) == 0;
+	bool busy = !made && errno == EBUSY;
+
+	if (fd >= 0)
+		close(fd);
+	if (busy)
+		return who_holds();
+	return made ? NULL : "the module twinstep-vmx cannot make a VM";
+}
+
+const char *vmx_device_reserve(void)
+{
+	const char *why = kept_fd >= 0 ? NULL : vmx_device_unavailable();
+
+	if (kept_fd >= 0 || why)
+		return why;
+	why = try_create();
+	if (!why)
+		keep_node();
+	return why;
 }
 
 int vmx_device_open(struct vmx *v, struct err *err)
@@ -116,6 +140,26 @@ void vmx_device_close(struct vmx *v)
 		close(v->fd);
 	v->run = NULL;
 	v->fd = -1;
+}
+
+bool vmx_device_cpuid(struct vmx *v)
+{
+	struct cpuid_entry t[TWVMX_CPUID_MAX];
+	struct twvmx_cpuid_entry e[TWVMX_CPUID_MAX];
+	size_t n = cpuid_v1_table(t, TWVMX_CPUID_MAX);
+	const struct twvmx_cpuid arg = { .version = TWVMX_VERSION, .n = (uint32_t)n, .entries = (uintptr_t)e };
+
+	for (size_t i = 0; i < n; i++)
+		e[i] = (struct twvmx_cpuid_entry){ .leaf = t[i].leaf,
+						   .sub = t[i].sub,
+						   .flags = (t[i].any_sub ? TWVMX_CPUID_ANY_SUB : 0) |
+							    (t[i].osxsave ? TWVMX_CPUID_OSXSAVE : 0) |
+							    (t[i].syscall ? TWVMX_CPUID_SYSCALL : 0),
+						   .eax = t[i].out[0],
+						   .ebx = t[i].out[1],
+						   .ecx = t[i].out[2],
+						   .edx = t[i].out[3] };
+	return ioctl(v->fd, TWVMX_IOC_CPUID, &arg) == 0;
 }
 
 static int set_slot(struct vmx *v, uint32_t slot, uint64_t gpa, uint64_t size, const uint8_t *user)

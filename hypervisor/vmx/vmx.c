@@ -30,8 +30,8 @@
 #define DR6_CAUSES 0x600fu
 #define DR7_GD	   (1ull << 13)
 
-/* A guest that a signal finds twice without an exit in between is taken to spin. */
-#define SIGNALS_MAX 3
+/* Steps of the run loop without a landmark after which a guest whose kick waits is taken to spin. */
+#define BARREN_MAX 1000
 
 static struct vmx *vmx_of(struct engine *e)
 {
@@ -73,13 +73,35 @@ static bool take(bool *flag, bool allowed)
 	return taken;
 }
 
+/* The flag that a kick sets is the one in the run page: the module looks at it too. */
+static bool is_kicked(const struct vmx *v)
+{
+	return __atomic_load_n(&v->run->kick, __ATOMIC_ACQUIRE);
+}
+
+/* Between two iterations of a REP instruction, where a landmark with RCX names the place. */
+static bool in_rep(const struct vmx *v)
+{
+	return v->steps && v->st.in_rep;
+}
+
 static bool take_kick(struct vmx *v)
 {
-	if (!v->at_landmark || !__atomic_load_n(&v->kicked, __ATOMIC_ACQUIRE))
+	if (!(v->at_landmark || in_rep(v)) || !is_kicked(v))
 		return false;
-	__atomic_store_n(&v->kicked, 0, __ATOMIC_RELEASE);
-	v->signals = 0;
-	return true;
+	soft_engine_cpu(v->soft)->kicked = 0;
+	return __atomic_exchange_n(&v->run->kick, 0, __ATOMIC_ACQ_REL);
+}
+
+/* A kick waits for a landmark, and none comes: the caller may want to give up. */
+static bool take_spin(struct vmx *v)
+{
+	bool spins = is_kicked(v) && (v->spins || v->barren >= BARREN_MAX);
+
+	v->spins = false;
+	if (spins || v->at_landmark)
+		v->barren = 0;
+	return spins && !v->at_landmark;
 }
 
 static bool wakes(const struct cpu_state *s)
@@ -90,7 +112,9 @@ static bool wakes(const struct cpu_state *s)
 
 static bool until_reached(const struct vmx *v, const struct landmark *until)
 {
-	return v->at_landmark && v->count >= until->count;
+	if (v->steps && until->in_rep && v->count == until->count)
+		return v->st.rip == until->rip && v->st.gpr[R_RCX] == until->rcx;
+	return (v->at_landmark || in_rep(v)) && v->count >= until->count;
 }
 
 static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
@@ -101,6 +125,8 @@ static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engi
 		*kind = ENGINE_EXIT_SHUTDOWN;
 	else if (take_kick(v))
 		*kind = ENGINE_EXIT_KICK;
+	else if (take_spin(v))
+		*kind = ENGINE_EXIT_SPIN;
 	else if (take(&v->stop_wanted, v->at_landmark))
 		*kind = ENGINE_EXIT_BUS;
 	else if (v->window_wanted && can_interrupt(v))
@@ -139,8 +165,14 @@ static void soft_end(struct vmx *v, const struct cpu_state *before)
 	v->flush |= s->cr0 != before->cr0 || s->cr3 != before->cr3 || s->cr4 != before->cr4 || s->efer != before->efer;
 }
 
-/* One instruction, or the delivery of st.event, in software. */
-static bool soft_step(struct vmx *v)
+/* The landmark inside a REP instruction that may come next, or NULL. */
+static const struct landmark *rep_target(const struct vmx *v)
+{
+	return v->steps && v->until.in_rep && v->until.count == v->count ? &v->until : NULL;
+}
+
+/* One instruction, or the delivery of st.event, in software. `fresh`: the processor has not looked at it. */
+static bool soft_step(struct vmx *v, bool fresh)
 {
 	struct cpu_state before;
 	struct err err = ERR_INIT;
@@ -150,7 +182,7 @@ static bool soft_step(struct vmx *v)
 	if (soft_state_set(soft_engine_cpu(v->soft), &before, &err) < 0)
 		return set_error(v, err.text);
 	v->soft_steps++;
-	step = soft_step_cpu(soft_engine_cpu(v->soft));
+	step = soft_step_cpu(soft_engine_cpu(v->soft), rep_target(v), fresh);
 	soft_end(v, &before);
 	if (step == SOFT_STEP_EXIT || (v->steps && step == SOFT_STEP_RETIRED)) {
 		v->count++;
@@ -193,15 +225,21 @@ static void choose_event(struct vmx *v)
 	if (!e.valid)
 		return;
 	v->events++;
-	if (s->halted || has_shadow(s))
+	if (s->halted || has_shadow(s) || s->in_rep)
 		v->load |= TWVMX_LOAD_GPR;
-	s->halted = s->sti_shadow = s->movss_shadow = false;
+	if (s->in_rep)
+		s->rflags |= FL_RF;
+	s->halted = s->sti_shadow = s->movss_shadow = s->in_rep = false;
 }
 
 static uint32_t run_flags(struct vmx *v, bool step)
 {
 	uint32_t flags = v->flush ? TWVMX_RUN_FLUSH : 0;
 
+	if (v->bus.time_line)
+		flags |= TWVMX_RUN_TIME;
+	if (v->cpuid_served)
+		flags |= TWVMX_RUN_CPUID;
 	if (v->window_wanted || v->st.intr_pending)
 		flags |= TWVMX_RUN_WINDOW;
 	if (v->st.nmi_pending)
@@ -211,6 +249,22 @@ static uint32_t run_flags(struct vmx *v, bool step)
 	else if (step)
 		flags |= TWVMX_RUN_STEP;
 	return flags;
+}
+
+/* What the module needs to complete instructions that count. */
+static void hand_over_count(struct vmx *v)
+{
+	struct twvmx_run *r = v->run;
+	struct engine_time t;
+
+	r->count = v->count;
+	r->limit = v->stop_wanted ? 0 : v->until.count;
+	if (!v->bus.time_line)
+		return;
+	v->bus.time_line(v->bus.ctx, &t);
+	r->time = (struct twvmx_time){
+		.anchor_ns = t.anchor_ns, .anchor_count = t.anchor_count, .tsc_offset = v->st.tsc_offset, .rate = t.rate
+	};
 }
 
 /* An event that did not get through. Software interrupts come again by themselves: RIP is at the instruction. */
@@ -248,6 +302,7 @@ static bool enter(struct vmx *v, bool step)
 	r->version = TWVMX_VERSION;
 	r->load = v->load;
 	r->flags = run_flags(v, step);
+	hand_over_count(v);
 	if (ioctl(v->fd, TWVMX_IOC_RUN, 0) < 0) {
 		snprintf(v->error, sizeof(v->error), "the module cannot run the guest: %s", strerror(errno));
 		return false;
@@ -255,6 +310,7 @@ static bool enter(struct vmx *v, bool step)
 	v->entries++;
 	v->load = 0;
 	v->flush = false;
+	v->count = r->count;
 	vmx_regs_to_state(&r->regs, &v->st);
 	take_back_event(v);
 	return true;
@@ -274,7 +330,7 @@ static bool exit_exception(struct vmx *v)
 	uint8_t vector = (uint8_t)v->run->exit_info;
 
 	if (v->st.event.valid || vector == VEC_UD)
-		return soft_step(v);
+		return soft_step(v, false);
 	if (vector == VEC_DB) {
 		v->st.dr[6] |= v->run->qualification & DR6_CAUSES;
 		v->st.dr[7] &= ~DR7_GD;
@@ -288,25 +344,11 @@ static bool exit_exception(struct vmx *v)
 	return true;
 }
 
-static bool exit_signal(struct vmx *v)
-{
-	if (!__atomic_load_n(&v->kicked, __ATOMIC_ACQUIRE) || v->steps || ++v->signals < SIGNALS_MAX)
-		return true;
-	return set_error(v, "the guest spins without an exit, so it cannot be stopped where a record could name it");
-}
-
 static bool exit_entry_failed(struct vmx *v)
 {
 	snprintf(v->error, sizeof(v->error), "VM entry failed (%#x): the guest is in a state that VT-x cannot enter",
 		 v->run->exit_error);
 	return false;
-}
-
-static bool exit_step(struct vmx *v)
-{
-	v->count++;
-	v->at_landmark = true;
-	return true;
 }
 
 static bool handle_exit(struct vmx *v)
@@ -323,13 +365,17 @@ static bool handle_exit(struct vmx *v)
 		return true;
 	case EXIT_WINDOW:
 	case EXIT_NMI_WINDOW:
-	case TWVMX_EXIT_KICK:
 	case TWVMX_EXIT_NONE:
 		return true;
+	case TWVMX_EXIT_KICK:
+	case TWVMX_EXIT_LIMIT:
 	case TWVMX_EXIT_STEP:
-		return exit_step(v);
+		v->at_landmark = true;
+		return true;
 	case TWVMX_EXIT_SIGNAL:
-		return exit_signal(v);
+	case TWVMX_EXIT_SLICE:
+		v->spins = true;
+		return true;
 	case TWVMX_EXIT_ENTRY:
 		return exit_entry_failed(v);
 	default:
@@ -338,7 +384,7 @@ static bool handle_exit(struct vmx *v)
 			v->st.debug_pending = false;
 			v->st.debug_dr6 = 0;
 		}
-		return soft_step(v);
+		return soft_step(v, false);
 	}
 }
 
@@ -352,8 +398,9 @@ static bool has_event(const struct cpu_state *s)
 static bool advance(struct vmx *v)
 {
 	v->at_landmark = false;
+	v->barren++;
 	if (v->steps && !has_event(&v->st) && vmx_step_needs_soft(v))
-		return soft_step(v);
+		return soft_step(v, true);
 	return enter(v, v->steps) && handle_exit(v);
 }
 
@@ -362,6 +409,7 @@ static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *un
 	struct vmx *v = vmx_of(e);
 	enum engine_exit_kind kind = ENGINE_EXIT_ERROR;
 
+	v->until = *until;
 	while (!boundary_exit(v, until, &kind)) {
 		if (!advance(v))
 			return ENGINE_EXIT_ERROR;
@@ -375,7 +423,7 @@ static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *un
 
 static const char *vmx_unavailable(void)
 {
-	return vmx_device_unavailable();
+	return vmx_device_reserve();
 }
 
 static void vmx_destroy(struct engine *e)
@@ -416,6 +464,7 @@ static struct engine *vmx_create(struct memory *mem, const struct engine_bus *bu
 	}
 	v->e.ops = &vmx_engine_ops;
 	v->mem = mem;
+	v->bus = *bus;
 	v->fd = -1;
 	v->soft = soft_engine_ops.create(mem, bus, err);
 	cpu_state_reset(&reset);
@@ -423,6 +472,7 @@ static struct engine *vmx_create(struct memory *mem, const struct engine_bus *bu
 		vmx_destroy(&v->e);
 		return NULL;
 	}
+	v->cpuid_served = vmx_device_cpuid(v);
 	return &v->e;
 }
 
@@ -441,7 +491,7 @@ static void vmx_caps(const struct engine *e, struct engine_caps *caps)
 {
 	*caps = (struct engine_caps){
 		.name = e->ops->name,
-		.counter = const_vmx_of(e)->steps ? "retired" : "exits",
+		.counter = e->ops->counter,
 		.exact_count = true,
 		.exact_kick = true,
 	};
@@ -449,7 +499,11 @@ static void vmx_caps(const struct engine *e, struct engine_caps *caps)
 
 static void vmx_kick(struct engine *e)
 {
-	__atomic_store_n(&vmx_of(e)->kicked, 1, __ATOMIC_RELEASE);
+	struct vmx *v = vmx_of(e);
+
+	__atomic_store_n(&v->run->kick, 1, __ATOMIC_RELEASE);
+	if (v->steps)
+		soft_engine_cpu(v->soft)->kicked = 1;
 }
 
 static void vmx_get_state(struct engine *e, struct cpu_state *s)
@@ -467,7 +521,7 @@ static void vmx_landmark(const struct engine *e, struct landmark *lm)
 {
 	const struct vmx *v = const_vmx_of(e);
 
-	*lm = (struct landmark){ .count = v->count, .rip = v->st.rip, .rcx = v->st.gpr[R_RCX] };
+	*lm = (struct landmark){ .count = v->count, .rip = v->st.rip, .rcx = v->st.gpr[R_RCX], .in_rep = in_rep(v) };
 }
 
 static bool vmx_can_interrupt(const struct engine *e)
@@ -535,6 +589,8 @@ static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_
 		{ "pages_2m", mapped.large },
 		{ "splits_2m", mapped.splits },
 		{ "ept_tables", mapped.tables },
+		{ "served_rdtsc", v->run->served_tsc },
+		{ "served_cpuid", v->run->served_cpuid },
 		{ "exits_exception", v->reasons[0] },
 		{ "exits_window", v->reasons[7] },
 		{ "exits_cpuid", v->reasons[10] },
@@ -566,5 +622,7 @@ static const char *vmx_last_error(const struct engine *e)
 	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats,                           \
 	.last_error = vmx_last_error
 
-const struct engine_ops vmx_engine_ops = { .name = "vmx", .create = vmx_create, VMX_OPS };
-const struct engine_ops vmx_step_engine_ops = { .name = "vmx:step", .create = vmx_create_steps, VMX_OPS };
+const struct engine_ops vmx_engine_ops = { .name = "vmx", .counter = "exits", .create = vmx_create, VMX_OPS };
+const struct engine_ops vmx_step_engine_ops = {
+	.name = "vmx:step", .counter = "retired", .create = vmx_create_steps, VMX_OPS
+};

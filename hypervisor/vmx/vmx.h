@@ -32,7 +32,9 @@ struct vmx {
 	int fd;
 	struct twvmx_run *run; /* the run page */
 	struct engine *soft;   /* executes single instructions */
-	struct cpu_state st;   /* registers, between entries */
+	struct engine_bus bus;
+	bool cpuid_served;   /* the module has the table of CPUID */
+	struct cpu_state st; /* registers, between entries */
 	uint64_t count;
 	uint32_t load;	  /* TWVMX_LOAD_*: parts of st that the module does not have yet */
 	bool flush;	  /* cached translations may be stale */
@@ -40,8 +42,9 @@ struct vmx {
 	bool steps;	  /* counts by single steps */
 	bool at_landmark; /* a landmark names this boundary */
 	bool stop_wanted, window_wanted;
-	int kicked;	  /* atomic */
-	unsigned signals; /* that came since the kick that waits */
+	bool spins;	       /* the module gave the guest back because a kick waits */
+	unsigned barren;       /* steps of the run loop since a landmark */
+	struct landmark until; /* of the run() under way */
 	char error[600];
 	uint64_t entries, soft_steps, events, reasons[VMX_REASONS];
 };
@@ -50,6 +53,8 @@ struct vmx {
 
 /* Why the module cannot be used (static string), or NULL. */
 const char *vmx_device_unavailable(void);
+/* The same, having made a VM to see that it can be done; keeps the node open for vmx_device_open(). */
+const char *vmx_device_reserve(void);
 /* The module's answer about this host; -errno when there is no module. */
 int vmx_device_info(struct twvmx_info *info);
 int vmx_device_open(struct vmx *v, struct err *err);
@@ -59,6 +64,8 @@ int vmx_device_map(struct vmx *v);
 void vmx_device_unmap(struct vmx *v);
 int vmx_device_dirty(struct vmx *v);
 struct twvmx_stats vmx_device_stats(const struct vmx *v); /* zeros when it cannot say */
+/* Gives CPUID to the module; false when it does not take it, and CPUID exits to us. */
+bool vmx_device_cpuid(struct vmx *v);
 
 /* ---- regs.c ---- */
 void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s);

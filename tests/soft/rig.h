@@ -199,8 +199,13 @@ static inline void rig_tables(struct rig *r)
 static inline struct rig *rig_new(void)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	const struct engine_bus bus = { r,	  rig_port_read, rig_port_write, rig_mmio_read, rig_mmio_write,
-					rig_time, rig_random };
+	const struct engine_bus bus = { .ctx = r,
+					.port_read = rig_port_read,
+					.port_write = rig_port_write,
+					.mmio_read = rig_mmio_read,
+					.mmio_write = rig_mmio_write,
+					.time_ns = rig_time,
+					.random = rig_random };
 
 	ck_assert_int_eq(memory_init(&r->mem, 2 << 20, NULL), 0);
 	r->e = soft_engine_ops.create(&r->mem, &bus, NULL);

@@ -69,6 +69,11 @@ static uint64_t rig_time(void *ctx)
 	return 1000 + r->e->ops->count(r->e) * 7;
 }
 
+static void rig_time_line(void *ctx, struct engine_time *t)
+{
+	*t = (struct engine_time){ .anchor_ns = 1000, .rate = 7 << 16 };
+}
+
 static uint64_t rig_random(void *ctx)
 {
 	return rig_time(ctx) * 0x9e3779b97f4a7c15ull;
@@ -77,8 +82,14 @@ static uint64_t rig_random(void *ctx)
 /* A vCPU in 16-bit real mode at RIG_CODE, all segments at 0, stack below the code; r->mem is there already. */
 static inline void rig_start_on_memory(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
 {
-	const struct engine_bus bus = { r,	  rig_port_read, rig_port_write, rig_mmio_read, rig_mmio_write,
-					rig_time, rig_random };
+	const struct engine_bus bus = { .ctx = r,
+					.port_read = rig_port_read,
+					.port_write = rig_port_write,
+					.mmio_read = rig_mmio_read,
+					.mmio_write = rig_mmio_write,
+					.time_ns = rig_time,
+					.random = rig_random,
+					.time_line = rig_time_line };
 	struct err err = ERR_INIT;
 	struct cpu_state s;
 

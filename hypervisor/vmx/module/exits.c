@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The run loop. Handled here: the host's interrupts, and first writes to clean pages. Everything else ends the run.
+ * The run loop. Handled here: the host's interrupts, first writes to clean pages, and what serve.c completes.
+ * Everything else ends the run.
  */
+#include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 #include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
@@ -116,7 +118,8 @@ static void drop_early_trap(void)
 		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, vmread(GUEST_PENDING_DBG_EXCEPTIONS) & ~(u64)DR6_BS);
 }
 
-static enum next ept_violation(struct vm *vm)
+/* True when it was the first write to a clean page: the instruction is executed again. */
+static bool ept_violation(struct vm *vm)
 {
 	u64 qualification = vmread(EXIT_QUALIFICATION), gpa = vmread(GUEST_PHYSICAL_ADDRESS);
 
@@ -124,56 +127,85 @@ static enum next ept_violation(struct vm *vm)
 	if (qualification & QUAL_WRITE && ept_make_writable(vm, gpa))
 		vm->run->dirty_exits++;
 	else if (!(qualification & QUAL_FETCH) || !ept_make_executable(vm, gpa))
-		return leave_with(vm, EXIT_REASON_EPT_VIOLATION);
+		return false;
 	drop_early_trap();
 	reinject(vm);
 	if (vm->needs_invept)
 		vmx_flush(vm);
-	return NEXT_ENTER;
+	return true;
 }
 
-/* A single step by RFLAGS.TF ends with #DB; every exit of such a run takes the flag back. */
-static u32 end_step(struct vm *vm, u32 reason)
+/* Every end of a run that steps by RFLAGS.TF takes the flag back. */
+static void disarm_step(struct vm *vm)
 {
-	u32 info = vmread(VM_EXIT_INTR_INFO);
-
-	if (vmx_config.has & TWVMX_MTF)
-		return reason == EXIT_REASON_MONITOR_TRAP_FLAG ? TWVMX_EXIT_STEP : reason;
+	if (!(vm->flags & TWVMX_RUN_STEP) || vmx_config.has & TWVMX_MTF)
+		return;
 	vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) & ~(u64)X86_EFLAGS_TF);
 	drop_early_trap();
-	if (reason == EXIT_REASON_EXCEPTION_NMI && (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_DB &&
-	    vmread(EXIT_QUALIFICATION) & DR6_BS)
-		return TWVMX_EXIT_STEP;
-	return reason;
+}
+
+/* A single step ends with an exit of its own, or with #DB when it is one by RFLAGS.TF. */
+static bool has_stepped(u32 reason)
+{
+	if (vmx_config.has & TWVMX_MTF)
+		return reason == EXIT_REASON_MONITOR_TRAP_FLAG;
+	return reason == EXIT_REASON_EXCEPTION_NMI &&
+	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_VECTOR_MASK) == X86_TRAP_DB &&
+	       vmread(EXIT_QUALIFICATION) & DR6_BS;
+}
+
+static enum next end_run(struct vm *vm, u32 reason)
+{
+	if (vm->flags & TWVMX_RUN_STEP && has_stepped(reason)) {
+		reason = TWVMX_EXIT_STEP;
+		vm->count++;
+	}
+	disarm_step(vm);
+	return leave_with(vm, reason);
+}
+
+/* The only boundaries where a kick or the limit stops the guest: right behind an instruction that counts. */
+static enum next served(struct vm *vm)
+{
+	vm->since = jiffies;
+	if (vm->flags & TWVMX_RUN_STEP) {
+		disarm_step(vm);
+		return leave_with(vm, TWVMX_EXIT_STEP);
+	}
+	if (vm->count >= vm->limit)
+		return leave_with(vm, TWVMX_EXIT_LIMIT);
+	return READ_ONCE(vm->run->kick) ? leave_with(vm, TWVMX_EXIT_KICK) : NEXT_ENTER;
+}
+
+/* Nothing of the guest's: it goes on, unless somebody has waited for a slice and nothing was served. */
+static enum next go_on(struct vm *vm)
+{
+	if (!READ_ONCE(vm->run->kick) || time_before(jiffies, vm->since + msecs_to_jiffies(SLICE_MS)))
+		return NEXT_ENTER;
+	disarm_step(vm);
+	return leave_with(vm, TWVMX_EXIT_SLICE);
 }
 
 static enum next handle_exit(struct vm *vm, u32 reason)
 {
-	enum next next = NEXT_LEAVE;
-
 	if (is_hosts(reason)) {
 		vm->run->irqs++;
 		reinject(vm);
-		return NEXT_ENTER;
+		return go_on(vm);
 	}
-	if (reason == EXIT_REASON_EPT_VIOLATION)
-		next = ept_violation(vm);
-	else if (reason == EXIT_REASON_PREEMPTION_TIMER && !(vm->flags & TWVMX_RUN_NONE))
-		next = NEXT_ENTER;
-	else if (reason == EXIT_REASON_PREEMPTION_TIMER)
-		reason = TWVMX_EXIT_NONE;
-	if (next == NEXT_ENTER)
-		return next;
-	if (vm->flags & TWVMX_RUN_STEP)
-		reason = end_step(vm, reason);
-	return leave_with(vm, reason);
+	if (reason == EXIT_REASON_EPT_VIOLATION && ept_violation(vm))
+		return NEXT_ENTER;
+	if (reason == EXIT_REASON_PREEMPTION_TIMER)
+		return vm->flags & TWVMX_RUN_NONE ? leave_with(vm, TWVMX_EXIT_NONE) : go_on(vm);
+	if (serve_instruction(vm, reason))
+		return served(vm);
+	return end_run(vm, reason);
 }
 
 static enum next entry_failed(struct vm *vm, u32 error)
 {
 	vm->run->exit_error = error;
-	if (vm->flags & TWVMX_RUN_STEP && !(vmx_config.has & TWVMX_MTF))
-		vmwrite(GUEST_RFLAGS, vmread(GUEST_RFLAGS) & ~(u64)X86_EFLAGS_TF);
+	disarm_step(vm);
 	return leave_with(vm, TWVMX_EXIT_ENTRY);
 }
 
@@ -183,8 +215,6 @@ static enum next enter_once(struct vm *vm)
 	u32 reason;
 	int failed;
 
-	if (READ_ONCE(vm->run->kick))
-		return leave_with(vm, TWVMX_EXIT_KICK);
 	local_irq_disable();
 	if (need_resched() || signal_pending(current)) {
 		local_irq_enable();
@@ -238,6 +268,7 @@ static void report(struct vm *vm)
 	run->qualification = vmread(EXIT_QUALIFICATION);
 	run->gpa = vmread(GUEST_PHYSICAL_ADDRESS);
 	run->linear = vmread(GUEST_LINEAR_ADDRESS);
+	run->count = vm->count;
 	report_event(run);
 	state_store(vm, &run->regs);
 }
@@ -282,13 +313,12 @@ static int section(struct vm *vm, bool first, u32 load, enum next *next)
 		*next = enter_once(vm);
 	} while (*next == NEXT_ENTER);
 	host_leave(vm, &host);
-	if (*next == NEXT_SECTION && signal_pending(current))
+	if (*next == NEXT_SECTION && signal_pending(current)) {
+		disarm_step(vm);
 		*next = leave_with(vm, TWVMX_EXIT_SIGNAL);
-	if (*next == NEXT_LEAVE) {
-		if (vm->run->exit_reason == TWVMX_EXIT_SIGNAL || vm->run->exit_reason == TWVMX_EXIT_KICK)
-			end_step(vm, 0);
-		report(vm);
 	}
+	if (*next == NEXT_LEAVE)
+		report(vm);
 	vmcs_clear(vm);
 	kernel_fpu_end();
 	return 0;
@@ -313,6 +343,10 @@ int vcpu_run(struct vm *vm)
 		return ret;
 	if (vm->flags & TWVMX_RUN_FLUSH)
 		vm->needs_invvpid = true;
+	vm->count = READ_ONCE(vm->run->count);
+	vm->limit = READ_ONCE(vm->run->limit);
+	memcpy(&vm->time, &vm->run->time, sizeof(vm->time));
+	vm->since = jiffies;
 	do {
 		ret = section(vm, first, load, &next);
 		first = false;

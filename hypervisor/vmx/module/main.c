@@ -30,6 +30,8 @@ static void vm_free(struct vm *vm)
 	if (vm->mm)
 		mmdrop(vm->mm);
 	vm->mm = NULL;
+	kfree(vm->cpuid);
+	vm->cpuid = NULL;
 }
 
 static int twvmx_release(struct inode *inode, struct file *file)
@@ -106,6 +108,15 @@ static long get_stats(const struct vm *vm, void __user *arg)
 	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
 }
 
+static long set_cpuid(struct vm *vm, const void __user *arg)
+{
+	struct twvmx_cpuid c;
+
+	if (copy_from_user(&c, arg, sizeof(c)))
+		return -EFAULT;
+	return serve_set_cpuid(vm, &c);
+}
+
 /* Calls on one VM exclude one another; a second thread that calls while the guest runs is told so. */
 static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
 {
@@ -124,6 +135,8 @@ static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
 		return fetch_dirty(vm, (void __user *)arg);
 	case TWVMX_IOC_STATS:
 		return get_stats(vm, (void __user *)arg);
+	case TWVMX_IOC_CPUID:
+		return set_cpuid(vm, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -13,7 +13,7 @@
 #include <linux/types.h>
 
 #define TWVMX_DEVICE  "/dev/twinstep-vmx"
-#define TWVMX_VERSION 1
+#define TWVMX_VERSION 2
 
 /* ---- what the host can do ---- */
 
@@ -94,7 +94,9 @@ struct twvmx_regs {
 #define TWVMX_RUN_STEP	 (1u << 2) /* stop after one instruction */
 #define TWVMX_RUN_NONE	 (1u << 3) /* inject, then stop before the first instruction */
 #define TWVMX_RUN_FLUSH	 (1u << 4) /* drop the guest's cached translations first */
-#define TWVMX_RUN_ALL	 31u
+#define TWVMX_RUN_TIME	 (1u << 5) /* serve RDTSC and RDTSCP from `time` */
+#define TWVMX_RUN_CPUID	 (1u << 6) /* serve CPUID from the table of TWVMX_IOC_CPUID */
+#define TWVMX_RUN_ALL	 127u
 
 /* twvmx_run.load: which registers the page gives; the others keep what the guest left. */
 #define TWVMX_LOAD_GPR (1u << 0) /* gpr, rip, rflags, interruptibility, pending_debug */
@@ -104,17 +106,31 @@ struct twvmx_regs {
 
 /* twvmx_run.exit_reason: VMX basic exit reasons (SDM vol. 3, appendix C) as they are, and these. */
 #define TWVMX_EXIT_SIGNAL 0x1000u /* a signal waits for the thread */
-#define TWVMX_EXIT_KICK	  0x1001u /* twvmx_run.kick was set */
+#define TWVMX_EXIT_KICK	  0x1001u /* twvmx_run.kick is set, and an instruction has just been served */
 #define TWVMX_EXIT_ENTRY  0x1002u /* VM entry failed: exit_error holds the reason or VM-instruction error */
 #define TWVMX_EXIT_STEP	  0x1003u /* TWVMX_RUN_STEP: an instruction has retired, or its interruption is in exit_info */
 #define TWVMX_EXIT_NONE	  0x1004u /* TWVMX_RUN_NONE: injected */
+#define TWVMX_EXIT_LIMIT  0x1005u /* an instruction has just been served, and the count is at the limit or beyond */
+#define TWVMX_EXIT_SLICE  0x1006u /* twvmx_run.kick is set, and nothing was served for a slice (10 ms) */
+
+/*
+ * Virtual time, as hypervisor/clock.h has it:
+ *   TSC = anchor_ns + ((count - anchor_count) * rate >> 16) + tsc_offset
+ */
+struct twvmx_time {
+	__u64 anchor_ns;
+	__u64 anchor_count;
+	__u64 tsc_offset;
+	__u32 rate;
+	__u32 reserved;
+};
 
 struct twvmx_run {
 	/* to the module */
 	__u32 version;
 	__u32 flags;
 	__u32 load;
-	__u32 kick;	   /* may be set at any time by another thread; the module looks at it at every exit */
+	__u32 kick;	   /* may be set at any time by another thread: see TWVMX_EXIT_KICK and _SLICE */
 	__u32 entry_info;  /* event to inject: VM-entry interruption-information field; bit 31: valid */
 	__u32 entry_error; /* its error code */
 	__u32 entry_len;   /* length of the instruction, for software interrupts */
@@ -135,6 +151,13 @@ struct twvmx_run {
 	__u64 irqs;	   /* exits for the host's own interrupts */
 	__u64 dirty_exits; /* first writes to clean pages */
 	__u64 sections;	   /* stretches on one CPU */
+	__u64 served_tsc, served_cpuid;
+	/* Both ways: the engine's count. One more for each instruction that the module completes: served, or stepped.
+	 */
+	__u64 count;
+	/* to the module */
+	__u64 limit; /* stop after the served instruction that brings the count there */
+	struct twvmx_time time;
 	struct twvmx_regs regs __attribute__((aligned(16)));
 };
 
@@ -142,8 +165,10 @@ _Static_assert(sizeof(struct twvmx_info) == 48, "twvmx_info");
 _Static_assert(sizeof(struct twvmx_seg) == 24, "twvmx_seg");
 _Static_assert(sizeof(struct twvmx_regs) == 1088, "twvmx_regs");
 _Static_assert(__builtin_offsetof(struct twvmx_run, qualification) == 64, "twvmx_run");
-_Static_assert(__builtin_offsetof(struct twvmx_run, regs) == 128, "twvmx_run.regs");
-_Static_assert(sizeof(struct twvmx_run) == 1216, "twvmx_run");
+_Static_assert(sizeof(struct twvmx_time) == 32, "twvmx_time");
+_Static_assert(__builtin_offsetof(struct twvmx_run, count) == 136, "twvmx_run.count");
+_Static_assert(__builtin_offsetof(struct twvmx_run, regs) == 192, "twvmx_run.regs");
+_Static_assert(sizeof(struct twvmx_run) == 1280, "twvmx_run");
 
 /* ---- memory ---- */
 
@@ -179,11 +204,39 @@ struct twvmx_stats {
 _Static_assert(sizeof(struct twvmx_dirty) == 24, "twvmx_dirty");
 _Static_assert(sizeof(struct twvmx_stats) == 40, "twvmx_stats");
 
+/* ---- CPUID ---- */
+
+/* twvmx_cpuid_entry.flags */
+#define TWVMX_CPUID_ANY_SUB (1u << 0) /* the answer does not depend on ECX */
+#define TWVMX_CPUID_OSXSAVE (1u << 1) /* ECX bit 27 is set while the guest has CR4.OSXSAVE */
+#define TWVMX_CPUID_SYSCALL (1u << 2) /* EDX bit 11 is clear outside 64-bit code */
+#define TWVMX_CPUID_ALL	    7u
+
+struct twvmx_cpuid_entry {
+	__u32 leaf, sub; /* EAX, ECX */
+	__u32 flags;
+	__u32 reserved; /* 0 */
+	__u32 eax, ebx, ecx, edx;
+};
+
+/* Replaces the table. A leaf that it does not have exits to user space. */
+struct twvmx_cpuid {
+	__u32 version;
+	__u32 n;       /* entries, at most TWVMX_CPUID_MAX; 0: none */
+	__u64 entries; /* address of the first one */
+};
+
+#define TWVMX_CPUID_MAX 128
+
+_Static_assert(sizeof(struct twvmx_cpuid_entry) == 32, "twvmx_cpuid_entry");
+_Static_assert(sizeof(struct twvmx_cpuid) == 16, "twvmx_cpuid");
+
 #define TWVMX_IOC_INFO	 _IOR('T', 0xe0, struct twvmx_info)
 #define TWVMX_IOC_CREATE _IO('T', 0xe1) /* argument: TWVMX_VERSION */
 #define TWVMX_IOC_SLOT	 _IOW('T', 0xe2, struct twvmx_slot)
 #define TWVMX_IOC_RUN	 _IO('T', 0xe3)
 #define TWVMX_IOC_DIRTY	 _IOW('T', 0xe4, struct twvmx_dirty)
-#define TWVMX_IOC_STATS	 _IOR('T', 0xe8, struct twvmx_stats)
+#define TWVMX_IOC_CPUID	 _IOW('T', 0xe5, struct twvmx_cpuid)
+#define TWVMX_IOC_STATS	 _IOR('T', 0xe7, struct twvmx_stats)
 
 #endif

@@ -6,6 +6,7 @@
  *   vmx.c     what the processor can do; VMXON on every CPU; the VMCS and why each control is as it is
  *   state.c   guest registers between the run page, this module's copy, and the VMCS; host registers
  *   exits.c   the run loop
+ *   serve.c   instructions that are completed here: time and CPUID
  *   ept.c     guest memory: pinned pages, extended page tables, dirty tracking
  *   entry.S   VMLAUNCH and VMRESUME
  *
@@ -30,6 +31,7 @@
 #define CR4_HOST_OWNED (~(u64)(X86_CR4_PGE | X86_CR4_TSD))
 #define DR6_FIXED      0xffff0ff0ul
 #define DR7_FIXED      0x400ul
+#define SLICE_MS       10 /* the longest that a guest runs without an exit */
 
 /* Control bits and EPT capabilities that this processor offers and this module uses. */
 struct vmx_config {
@@ -72,7 +74,13 @@ struct vm {
 	u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
 	u8 fx[512] __aligned(16);
 
+	struct twvmx_cpuid_entry *cpuid;
+	u32 ncpuid;
+
 	u32 flags;		/* TWVMX_RUN_* of the run under way */
+	u64 count, limit;	/* as in the run page */
+	struct twvmx_time time; /* likewise, copied when the run began */
+	unsigned long since;	/* jiffies when the run began, or something was last served */
 	bool vmcs_ready;	/* vmcs_init() was done */
 	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it between check and use */
 };
@@ -123,6 +131,11 @@ void host_leave(struct vm *vm, const struct host *h);
 
 /* ---- exits.c ---- */
 int vcpu_run(struct vm *vm);
+
+/* ---- serve.c ---- */
+/* Completes the instruction that exited for this reason; false when it is none that is served, or not now. */
+bool serve_instruction(struct vm *vm, u32 reason);
+int serve_set_cpuid(struct vm *vm, const struct twvmx_cpuid *c);
 
 /* ---- ept.c ---- */
 int ept_init(struct vm *vm);

@@ -15,8 +15,6 @@
 
 #include "vcpu.h"
 
-#define SLICE_MS 10 /* the longest that a guest runs without an exit */
-
 struct vmx_config vmx_config;
 
 static DEFINE_PER_CPU(void *, vmxon_region);
