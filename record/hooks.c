@@ -75,6 +75,16 @@ static bool chain_spins(void *ctx, struct machine *m)
 	return end;
 }
 
+static void chain_idle(void *ctx)
+{
+	struct live_hooks_chain *c = ctx;
+
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->user[i].idle)
+			c->user[i].idle(c->user[i].ctx);
+	}
+}
+
 void live_hooks_chain_add(struct live_hooks_chain *c, const struct live_hooks *h)
 {
 	must(c->n < LIVE_HOOKS_USERS);
@@ -88,7 +98,8 @@ struct live_hooks live_hooks_chain_ops(struct live_hooks_chain *c)
 				.inputs = chain_inputs,
 				.wants_sync = chain_wants_sync,
 				.pace = chain_pace,
-				.spins = chain_spins };
+				.spins = chain_spins,
+				.idle = chain_idle };
 
 	for (size_t i = 0; i < c->n; i++)
 		h.waits |= c->user[i].waits;

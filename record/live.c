@@ -27,9 +27,10 @@
 
 /* Descriptor of one NIC or console in the poller's set. */
 struct live_source_fd {
-	int fd;	     /* as last added, or -1 */
-	bool always; /* epoll does not take it (a regular file): ready whenever there is room */
-	bool ended;  /* end of input */
+	int fd;		   /* as last added, or -1 */
+	atomic_bool armed; /* the poller waits for it */
+	bool always;	   /* epoll does not take it (a regular file): ready whenever there is room */
+	bool ended;	   /* end of input */
 };
 
 struct live_console_out {
@@ -174,17 +175,20 @@ static int live_fd_of(const struct live *l, size_t i)
 	return l->cfg.console[i] ? l->cfg.console[i]->fd(l->cfg.console[i]->ctx) : -1;
 }
 
-/* Watches source i until it is ready once. */
+/* Has the poller watch source i until it is ready once. */
 static void live_arm(struct live *l, size_t i)
 {
 	struct live_source_fd *s = &l->src[i];
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = (uint32_t)i };
 	int fd = s->ended ? -1 : live_fd_of(l, i);
 
+	if (s->fd == fd && (fd < 0 || s->always || atomic_load(&s->armed)))
+		return;
 	if (s->fd >= 0 && s->fd != fd)
 		epoll_ctl(l->epfd, EPOLL_CTL_DEL, s->fd, NULL);
 	s->fd = fd;
 	s->always = false;
+	atomic_store(&s->armed, fd >= 0);
 	if (fd < 0)
 		return;
 	if (epoll_ctl(l->epfd, EPOLL_CTL_MOD, fd, &ev) == 0)
@@ -192,6 +196,17 @@ static void live_arm(struct live *l, size_t i)
 	if (errno == ENOENT && epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) == 0)
 		return;
 	s->always = errno == EPERM;
+	atomic_store(&s->armed, false);
+}
+
+/* The vCPU's thread watches it itself: the poller need not be woken too. */
+static void live_disarm(struct live *l, size_t i)
+{
+	struct live_source_fd *s = &l->src[i];
+	struct epoll_event ev = { .events = EPOLLONESHOT, .data.u32 = (uint32_t)i };
+
+	if (atomic_exchange(&s->armed, false))
+		epoll_ctl(l->epfd, EPOLL_CTL_MOD, s->fd, &ev);
 }
 
 static void live_poke(struct live *l)
@@ -215,6 +230,10 @@ static void *live_poller(void *arg)
 			break;
 		if (n <= 0)
 			continue;
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.u32 < SOURCES)
+				atomic_store(&l->src[ev[i].data.u32].armed, false);
+		}
 		atomic_store(&l->ready, true);
 		live_poke(l);
 	}
@@ -241,23 +260,30 @@ void live_stop(struct live *l)
 		return;
 }
 
-/* Blocks for at most ns (UINT64_MAX: without limit), until a source is ready or live_wake(). */
+/*
+ * Blocks for at most ns (UINT64_MAX: without limit), until a source is ready or live_wake(). NICs wake this thread
+ * directly, consoles through the poller.
+ */
 static void live_wait(struct live *l, uint64_t ns)
 {
-	struct pollfd p[2] = { { .fd = l->wakefd, .events = POLLIN }, { .fd = l->epfd, .events = POLLIN } };
+	struct pollfd p[1 + MACHINE_NICS] = { { .fd = l->wakefd, .events = POLLIN } };
 	struct timespec ts = { .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
 	uint64_t start = mono_ns(), drained;
 
+	for (size_t i = 0; i < MACHINE_NICS; i++) {
+		p[1 + i] = (struct pollfd){ .fd = l->src[i].fd, .events = POLLIN };
+		live_disarm(l, i);
+	}
 	atomic_store(&l->idle, true);
 	if (!atomic_load(&l->ready) && !atomic_load(&l->stop)) {
-		int n = ppoll(p, 2, ns == UINT64_MAX ? NULL : &ts, NULL);
-
-		if (n > 0)
+		if (ppoll(p, 1 + MACHINE_NICS, ns == UINT64_MAX ? NULL : &ts, NULL) > 0)
 			atomic_store(&l->ready, true);
 	}
 	atomic_store(&l->idle, false);
-	if (read(l->wakefd, &drained, sizeof(drained)) < 0)
+	if ((p[0].revents & POLLIN) && read(l->wakefd, &drained, sizeof(drained)) < 0)
 		drained = 0;
+	for (size_t i = 0; i < MACHINE_NICS && !atomic_load(&l->ready); i++)
+		live_arm(l, i);
 	l->stats.idle_ns += mono_ns() - start;
 }
 
@@ -480,6 +506,8 @@ static bool live_idle(struct live *l)
 		ns = deadline > now ? deadline - now : 0;
 	if (l->cfg.idle_max_ns && l->cfg.idle_max_ns < ns)
 		ns = l->cfg.idle_max_ns;
+	if (l->cfg.hooks.idle)
+		l->cfg.hooks.idle(l->cfg.hooks.ctx);
 	if (ns && !(live_any_always(l) && machine_console_room(l->m, 0)))
 		live_wait(l, ns);
 	live_busy_from_here(l, live_count(l));
@@ -631,7 +659,7 @@ const struct input_source *live_source(struct live *l)
 
 static int live_start_poller(struct live *l, struct err *err)
 {
-	struct epoll_event wake = { .events = EPOLLIN };
+	struct epoll_event wake = { .events = EPOLLIN, .data.u32 = SOURCES };
 	int ret;
 
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);

@@ -44,6 +44,8 @@ struct live_hooks {
 	size_t (*inputs)(void *ctx, struct machine *m, struct input *in, size_t max);
 	/* True when a sync point is wanted even though nothing enters (an output waits for its record). */
 	bool (*wants_sync)(void *ctx);
+	/* The guest is in HLT and nothing is there to do: what was put off is done now. */
+	void (*idle)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */
 	void (*pace)(void *ctx, struct machine *m);
 	/* inputs() may have something later, announced by live_wake(): a guest in HLT without a timer waits for it. */

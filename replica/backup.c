@@ -63,30 +63,49 @@ static int send_ack(struct session *s, struct err *err)
 	return ret;
 }
 
-/* The frame's batches go to the vCPU thread, undecoded. */
-static int take_records(struct replica *r, struct rd *in, struct err *err)
+/* The frame's batches, undecoded, as a list. On failure it holds those before the bad one. */
+static int unpack_records(struct replica *r, struct rd *in, struct parcel **end, struct err *err)
 {
+	uint64_t received = r->received;
+
 	while (rd_left(in)) {
 		uint64_t last = rd_varint(in);
 		size_t n;
 		const uint8_t *p = rd_blob(in, WIRE_FRAME_MAX, &n);
 		struct buf b = BUF_INIT;
-		struct parcel *parcel;
 
-		if (in->bad || last <= r->received)
+		if (in->bad || last <= received)
 			return err_set(err, EBADMSG, "a batch of records is damaged");
 		buf_put(&b, p, n);
-		parcel = parcel_new(WIRE_RECORDS, &b);
-		if (!parcel)
+		*end = parcel_new(WIRE_RECORDS, &b);
+		if (!*end)
 			return err_set(err, ENOMEM, "out of memory");
-		parcel->last = last;
-		pthread_mutex_lock(&r->lock);
-		r->received = last;
-		queue_push(&r->incoming, &parcel->node, n + sizeof(*parcel));
-		pthread_cond_broadcast(&r->changed);
-		pthread_mutex_unlock(&r->lock);
+		(*end)->last = received = last;
+		end = &(*end)->next;
 	}
 	return 0;
+}
+
+/* They are acknowledged before the vCPU thread gets them: the guest's clients wait for the one, not for the other. */
+static int take_records(struct session *s, struct rd *in, struct err *err)
+{
+	struct parcel *first = NULL;
+	struct replica *r = s->r;
+	int ret = unpack_records(r, in, &first, err);
+
+	pthread_mutex_lock(&r->lock);
+	for (struct parcel *p = first; p; p = p->next)
+		r->received = p->last;
+	pthread_mutex_unlock(&r->lock);
+	if (ret == 0)
+		ret = send_ack(s, err);
+	while (first) {
+		struct parcel *p = first;
+
+		first = p->next;
+		queue_push(&r->incoming, &p->node, p->data.len + sizeof(*p));
+	}
+	return ret;
 }
 
 static int take_bye(struct replica *r, const struct wire_frame *f, struct err *err)
@@ -123,9 +142,7 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	hang_watch_look(&s->watch, stamp.beat, replica_mono_ns(), 2 * period_ms(s) * NS_PER_MS);
 	held_drop(&r->held, stamp.released);
 	pthread_mutex_unlock(&r->lock);
-	if (f->type == WIRE_RECORDS)
-		ret = take_records(r, &in, err);
-	return ret < 0 ? ret : send_ack(s, err);
+	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : send_ack(s, err);
 }
 
 /*

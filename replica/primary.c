@@ -29,6 +29,9 @@
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
 #define PAGES_A_FRAME		 256
+#define BATCH_NS		 NS_PER_MS /* a record that nothing waits for may be put off for so long */
+#define BATCH_BYTES		 16384
+#define BATCH_MIN_LAG		 20 /* ms: with a tighter bound every record goes out at once */
 #define STUCK_NS		 (10 * NS_PER_S)
 #define JOIN_MAX_NS		 (30 * NS_PER_S)
 #define LEASE_MARGIN(timeout_ns) ((timeout_ns) / 8)
@@ -524,12 +527,77 @@ static void join(struct replica *r, struct session *s, const struct sync_point *
 
 /* ---- hooks of the live source ---- */
 
+/* Lock held. When there are too many, the newest one stands for what follows too: the lag is never shown too small. */
+static void add_stamp(struct replica *r, uint64_t seq, uint64_t now)
+{
+	if (r->stamp_n == STAMPS) {
+		r->stamps[(r->stamp_first + STAMPS - 1) % STAMPS].seq = seq;
+		return;
+	}
+	r->stamps[(r->stamp_first + r->stamp_n) % STAMPS] = (struct stamp){ .seq = seq, .ns = now };
+	r->stamp_n++;
+}
+
+/* vCPU thread: what was gathered goes to the backup. */
+static void push_batch(struct replica *r)
+{
+	struct parcel *p;
+
+	if (!r->batch.len)
+		return;
+	p = parcel_new(WIRE_RECORDS, &r->batch);
+	if (p)
+		p->last = r->batch_last;
+	codec_restart(&r->codec);
+	pthread_mutex_lock(&r->lock);
+	if (r->session)
+		session_push(r->session, p);
+	else
+		parcel_free(p);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/*
+ * A record goes out at once when an output waits for it. Others wait a little for the next one, so that a request and
+ * its reply take one frame: nobody needs them sooner.
+ */
+static void add_record(struct replica *r, const struct sync_point *sp, uint64_t digest)
+{
+	uint64_t now = replica_mono_ns();
+	bool urgent;
+
+	if (!r->batch.len)
+		r->batch_ns = now;
+	codec_put(&r->codec, &r->batch, sp, digest, &r->detail_buf);
+	r->batch_last = sp->seq;
+	pthread_mutex_lock(&r->lock);
+	add_stamp(r, sp->seq, now);
+	urgent = r->held.last && r->held.last->needs >= sp->seq;
+	pthread_mutex_unlock(&r->lock);
+	if (urgent || r->batch.len > BATCH_BYTES || r->cfg.max_lag_ms < BATCH_MIN_LAG || now - r->batch_ns > BATCH_NS ||
+	    sync_point_has(sp, INPUT_DIGEST))
+		push_batch(r);
+}
+
+/* An output waits for the next sync point, or will in a moment: it takes along what was put off. */
+static bool output_waits(struct replica *r)
+{
+	bool waits;
+
+	pthread_mutex_lock(&r->lock);
+	waits = r->held.last && r->held.last->needs > atomic_load(&r->made);
+	pthread_mutex_unlock(&r->lock);
+	return waits;
+}
+
 static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, size_t max)
 {
 	struct replica *r = ctx;
 	size_t n = 0;
 
 	replica_beat(r);
+	if (r->batch.len && replica_mono_ns() - r->batch_ns > BATCH_NS && !output_waits(r))
+		push_batch(r);
 	pthread_mutex_lock(&r->lock);
 	while (n < r->ncontrols && n + 1 < max) {
 		in[n] = r->controls[n];
@@ -542,34 +610,6 @@ static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, siz
 	if (r->feeding && n < max)
 		n += spy_feed(r, in + n, max - n > 64 ? 64 : max - n);
 	return n;
-}
-
-/* Lock held. When there are too many, the newest one stands for what follows too: the lag is never shown too small. */
-static void add_stamp(struct replica *r, uint64_t seq, uint64_t now)
-{
-	if (r->stamp_n == STAMPS) {
-		r->stamps[(r->stamp_first + STAMPS - 1) % STAMPS].seq = seq;
-		return;
-	}
-	r->stamps[(r->stamp_first + r->stamp_n) % STAMPS] = (struct stamp){ .seq = seq, .ns = now };
-	r->stamp_n++;
-}
-
-static void push_batch(struct replica *r, struct session *s, uint64_t seq)
-{
-	struct parcel *p = parcel_new(WIRE_RECORDS, &r->batch);
-	uint64_t now = replica_mono_ns();
-
-	if (p)
-		p->last = seq;
-	codec_restart(&r->codec);
-	pthread_mutex_lock(&r->lock);
-	add_stamp(r, seq, now);
-	if (r->session == s)
-		session_push(s, p);
-	else
-		parcel_free(p);
-	pthread_mutex_unlock(&r->lock);
 }
 
 static void apply_fault(struct replica *r)
@@ -601,13 +641,11 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 	buf_clear(&r->detail_buf);
 	if (has_digest)
 		detail_make(&r->detail, m, &r->detail_buf);
-	if (s)
-		codec_put(&r->codec, &r->batch, sp, digest, &r->detail_buf);
 	atomic_store(&r->made, sp->seq);
 	atomic_store(&r->seen_count, sp->at.count);
 	atomic_store(&r->seen_ns, machine_now(m));
 	if (s)
-		push_batch(r, s, sp->seq);
+		add_record(r, sp, digest);
 	if (joins)
 		join(r, joins, sp);
 	apply_fault(r);
@@ -655,6 +693,7 @@ static void primary_pace(void *ctx, struct machine *m)
 		pthread_mutex_unlock(&r->lock);
 		wait = wait && !atomic_load(&r->stopping);
 		if (wait) {
+			push_batch(r);
 			start = start ? start : replica_mono_ns();
 			replica_beat(r);
 			nap();
@@ -670,11 +709,21 @@ static bool primary_spins(void *ctx, struct machine *m)
 	struct replica *r = ctx;
 	bool end = false;
 
+	replica_beat(r);
+	push_batch(r);
 	pthread_mutex_lock(&r->lock);
 	for (unsigned i = 0; i < r->ncontrols; i++)
 		end |= r->controls[i].a == CONTROL_STOP;
 	pthread_mutex_unlock(&r->lock);
 	return end;
+}
+
+static void primary_idle(void *ctx)
+{
+	struct replica *r = ctx;
+
+	if (!output_waits(r))
+		push_batch(r);
 }
 
 struct live_hooks primary_hooks(struct replica *r)
@@ -685,6 +734,7 @@ struct live_hooks primary_hooks(struct replica *r)
 		.inputs = primary_inputs,
 		.wants_sync = primary_wants_sync,
 		.pace = primary_pace,
+		.idle = primary_idle,
 		.waits = true,
 		.spins = primary_spins,
 	};
@@ -845,6 +895,7 @@ void primary_say_bye(struct replica *r, enum machine_end end)
 	struct buf b = BUF_INIT;
 	bool alone = on_its_own(r);
 
+	push_batch(r);
 	if (s) {
 		struct engine *e = machine_engine(r->m);
 

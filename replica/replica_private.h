@@ -43,6 +43,7 @@ struct parcel {
 	enum wire_type type;
 	bool compress;
 	uint64_t last; /* RECORDS: number of its last record */
+	struct parcel *next;
 	struct buf data;
 };
 
@@ -107,7 +108,8 @@ struct replica {
 	struct session *session; /* present backup (or, on a backup, the primary) */
 	struct session *dead;	 /* to be joined and freed */
 	struct codec codec;
-	struct buf batch;
+	struct buf batch; /* records not yet given to the sender: vCPU thread */
+	uint64_t batch_last, batch_ns;
 	struct detail detail;
 	bool has_detail;
 	struct buf detail_buf;
