@@ -74,6 +74,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_ANY, "frames (pcap), console, peer, answers, keeper" },
 	{ "recvfrom", VCPU | PEER, SENDER, CALL_ANY, "console, peer, keeper" },
 	{ "recvmsg", CONTROL, 0, CALL_ANY, "requests, with a descriptor for a snapshot" },
+	{ "sendmsg", CONTROL, 0, CALL_ANY, "asks the keeper whose a client is" },
+	{ "recvfrom", CONTROL, 0, CALL_ANY, "the keeper's answer" },
 	{ "accept4", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients of a console socket, backups, requests" },
 	{ "shutdown", VCPU | PEER, SENDER, CALL_ANY, "end of a session with the other replica" },
 	{ "close", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients and sessions that are over" },
@@ -101,7 +103,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "sysinfo", ALL & ~KEEPER, 0, CALL_ABSENT, "qsort() asks how much memory there is" },
 
 	/* the keeper, a process of its own: names in one directory */
-	{ "recvfrom", KEEPER, 0, CALL_ANY, "requests" },
+	{ "recvmsg", KEEPER, 0, CALL_ANY, "requests, with a client to be looked at" },
+	{ "getsockopt", KEEPER, 0, CALL_ANY, "whose a client is" },
 	{ "sendto", KEEPER, 0, CALL_ANY, "answers" },
 	{ "openat", KEEPER, 0, CALL_ANY, "generations, in the arbiter's directory" },
 	{ "read", KEEPER, 0, CALL_ANY, "who owns a generation" },

@@ -388,6 +388,11 @@ void jail_end(void)
 	keeper = NULL;
 }
 
+int jail_check_peer(int fd)
+{
+	return keeper ? keeper_check_peer(keeper, fd) : keeper_peer_allowed(fd);
+}
+
 void jail_will_remove(const char *path)
 {
 	keeper_allow_remove(path);

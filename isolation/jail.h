@@ -76,6 +76,9 @@ void jail_limit_memory(uint64_t bytes);
 /* A file that is ours to remove at the end: told before jail_enter(), removed by jail_remove(), jailed or not. */
 void jail_will_remove(const char *path);
 void jail_remove(const char *path);
+/* Whether the process at the other end of a local socket is root's or of the user that started us. 0, -EPERM, -errno.
+ */
+int jail_check_peer(int fd);
 /* NULL: not in a jail. */
 struct keeper *jail_keeper(void);
 /* The last thing of a run. */

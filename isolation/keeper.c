@@ -23,6 +23,9 @@ struct keeper {
 	pthread_mutex_t lock;
 };
 
+/* Who started the machine, as this process sees it; without a jail that is whoever asks. */
+static uid_t owner;
+static bool owner_known;
 static char names[NAMES][KEEPER_DATA];
 static unsigned nnames;
 static keeper_promise *promise; /* NULL: nobody may ask, or somebody has */
@@ -62,12 +65,67 @@ static int remove_name(const struct keeper_message *m)
 	return -EPERM;
 }
 
+int keeper_peer_allowed(int fd)
+{
+	struct ucred cred;
+	socklen_t n = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
+		return -errno;
+	return cred.uid == 0 || cred.uid == (owner_known ? owner : geteuid()) ? 0 : -EPERM;
+}
+
+/* ---- messages, with a descriptor along ---- */
+
+union passage {
+	struct cmsghdr align;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static bool send_message(int to, struct keeper_message *m, int pass)
+{
+	union passage u = { 0 };
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = CMSG_LEN(sizeof(int))
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	if (pass < 0)
+		return send(to, m, sizeof(*m), MSG_NOSIGNAL) == (ssize_t)sizeof(*m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &pass, sizeof(int));
+	return sendmsg(to, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(*m);
+}
+
+/* *passed: a descriptor to close, or -1. There is room for one, so the kernel drops others. */
+static bool receive_message(int from, struct keeper_message *m, int *passed)
+{
+	union passage u;
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = CMSG_LEN(sizeof(int))
+	};
+	ssize_t n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	*passed = -1;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(passed, CMSG_DATA(c), sizeof(int));
+	return n == (ssize_t)sizeof(*m);
+}
+
 static void serve(int fd, keeper_service *service, void *ctx)
 {
 	struct keeper_message m;
+	int passed;
 
-	while (recv(fd, &m, sizeof(m), 0) == (ssize_t)sizeof(m)) {
-		if (m.op == KEEPER_REMOVE)
+	while (receive_message(fd, &m, &passed)) {
+		if (m.op == KEEPER_PEER)
+			m.result = keeper_peer_allowed(passed);
+		else if (m.op == KEEPER_REMOVE)
 			m.result = remove_name(&m);
 		else if (m.op == KEEPER_PROMISE)
 			m.result = give_promise(&m);
@@ -75,7 +133,9 @@ static void serve(int fd, keeper_service *service, void *ctx)
 			service(ctx, &m);
 		else
 			m.result = -EPERM;
-		if (send(fd, &m, sizeof(m), MSG_NOSIGNAL) != (ssize_t)sizeof(m))
+		if (passed >= 0)
+			close(passed);
+		if (!send_message(fd, &m, -1))
 			return;
 	}
 }
@@ -134,6 +194,8 @@ struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, str
 		err_set(err, errno, "cannot make a socket for the jail's keeper: %s", strerror(errno));
 		return NULL;
 	}
+	owner = geteuid();
+	owner_known = true;
 	k->pid = fork();
 	if (k->pid == 0)
 		keeper_main(fd[1], service, ctx, keep_fd);
@@ -147,19 +209,31 @@ struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, str
 	return NULL;
 }
 
-int keeper_call(struct keeper *k, struct keeper_message *m)
+static int call_with(struct keeper *k, struct keeper_message *m, int pass)
 {
-	ssize_t n;
+	ssize_t n = -1;
 
 	pthread_mutex_lock(&k->lock);
-	n = send(k->fd, m, sizeof(*m), MSG_NOSIGNAL);
-	if (n == (ssize_t)sizeof(*m)) {
+	if (send_message(k->fd, m, pass)) {
 		do
 			n = recv(k->fd, m, sizeof(*m), 0);
 		while (n < 0 && errno == EINTR);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return n == (ssize_t)sizeof(*m) ? 0 : -EIO;
+}
+
+int keeper_call(struct keeper *k, struct keeper_message *m)
+{
+	return call_with(k, m, -1);
+}
+
+int keeper_check_peer(struct keeper *k, int fd)
+{
+	struct keeper_message m = { .op = KEEPER_PEER };
+	int ret = call_with(k, &m, fd);
+
+	return ret ? ret : m.result;
 }
 
 int keeper_remove(struct keeper *k, const char *path)

@@ -22,7 +22,7 @@ struct keeper_message {
 	uint8_t data[KEEPER_DATA];
 };
 
-enum { KEEPER_REMOVE, KEEPER_PROMISE, KEEPER_SERVICE };
+enum { KEEPER_REMOVE, KEEPER_PROMISE, KEEPER_PEER, KEEPER_SERVICE };
 
 struct keeper;
 
@@ -44,6 +44,13 @@ int keeper_call(struct keeper *k, struct keeper_message *m);
 int keeper_remove(struct keeper *k, const char *path);
 /* 0, or -errno and what the keeper says. */
 int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err);
+/*
+ * Whether the process at the other end of a connected local socket is root's or of the user that started the machine:
+ * in a user namespace of one user, where a jailed process is, nobody else's id can be told. 0, -EPERM, -errno.
+ */
+int keeper_check_peer(struct keeper *k, int fd);
+/* The same without a jail. */
+int keeper_peer_allowed(int fd);
 /* The keeper ends when nobody can ask any more. NULL allowed. */
 void keeper_end(struct keeper *k);
 

@@ -101,7 +101,10 @@ static ssize_t client_recv(struct client *k)
 	} u;
 	struct iovec iov = { .iov_base = k->line + k->len, .iov_len = LINE_MAX_ - k->len };
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = sizeof(u.space)
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = u.space,
+		.msg_controllen = CMSG_LEN(sizeof(int)) /* of one: others are dropped */
 	};
 	ssize_t n = recvmsg(k->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
@@ -178,11 +181,24 @@ static void client_serve(struct control *c, struct client *k)
 		client_close(k);
 }
 
+/* The socket's mode keeps others out already, as long as nobody changes it or hands a connection on. */
+static bool client_allowed(int fd)
+{
+	static const char refusal[] =
+		"{\"error\":\"only root and the user that started the machine may ask\",\"ok\":false}\n";
+
+	if (jail_check_peer(fd) == 0)
+		return true;
+	send(fd, refusal, sizeof(refusal) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+	return false;
+}
+
 static void control_accept(struct control *c)
 {
 	int fd = accept4(c->listenfd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0 || !client_allowed(fd))
 		return;
 	for (size_t i = 0; i < CLIENTS; i++) {
 		struct client *k = &c->client[i];

@@ -22,6 +22,17 @@ say() { printf "$1" | timeout 10 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/n
 start
 check status "no answer: $(cat "$work/out" 2>/dev/null)" answers
 check mode "the socket is open to others" [ "$(stat -c %a "$work/sock")" = 600 ]
+# Somebody who may reach the socket, because its mode was changed, is refused for who he is.
+if [ "$(id -u)" -eq 0 ]; then
+	chmod 755 "$work"
+	chmod 666 "$work/sock"
+	as_nobody() { printf '{"command":"status"}\n' | setpriv --reuid 65534 --regid 65534 --clear-groups timeout 10 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
+	check other-user "another user was answered" grep -q 'only root and the user' <(as_nobody)
+	chmod 600 "$work/sock"
+	check still-root "no answer after that: $(cat "$work/out" 2>/dev/null)" answers
+else
+	skip other-user "needs root"
+fi
 check not-json "no error for garbage" grep -q '"ok":false' <(say 'hello\n')
 check not-object "no error for a list" grep -q '"ok":false' <(say '[1,2]\n')
 check unknown "no error for an unknown command" grep -q 'no such command' <(say '{"command":"fly"}\n')
