@@ -53,7 +53,7 @@ unit: $(UNITBIN)
 check-unit: $(UNITBIN)
 	$(Q)tests/run $(UNITBIN)
 
-include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk
+include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/isolation/rules.mk
 
 GUEST := $(BUILD)/guest/initramfs
 GUESTSRC := $(wildcard tools/guest/*)
@@ -107,7 +107,7 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \
 	$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) tests/fuzz/run.sh $(VTXTESTS)
 check: setup
-	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isa
+	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isolation-programs isa
 	+$(Q)$(SUBMAKE) san fuzz
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
 

@@ -144,7 +144,8 @@ static void offered(const struct cgroup_tree *t, bool given, char *text, size_t 
 static void add_tree(struct cgroup_site *s, const struct mount_line *m, const char *proc, const char *parent)
 {
 	struct cgroup_tree t = { .v2 = !strcmp(m->type, "cgroup2") };
-	char self[CGROUP_PATH], list[512], *path = self;
+	char self[CGROUP_PATH], list[512];
+	const char *path = self;
 	size_t n = strlen(m->root);
 	unsigned has = 0;
 
@@ -155,7 +156,7 @@ static void add_tree(struct cgroup_site *s, const struct mount_line *m, const ch
 	if (!find_self(proc, t.v2, v1_names[has ? __builtin_ctz(has) : 0], self, sizeof(self)))
 		return;
 	if (n > 1 && !strncmp(self, m->root, n) && (self[n] == '/' || !self[n]))
-		path = self[n] ? self + n : (char[]){ "/" };
+		path = self[n] ? self + n : "/";
 	if (!place_tree(&t, m->point, path, parent))
 		return;
 	if (t.v2)

@@ -64,7 +64,10 @@ int checkpoint_file_create(const char *path, bool force, char **tmp, struct err 
 int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err);
 void checkpoint_file_drop(char *tmp);
 
-/* Header only: which machine to make. -EBADMSG: not a checkpoint, another version, or damaged. */
+/* A regular file, open for reading: its descriptor for the functions below that take one. -errno. */
+int checkpoint_open(const char *path, struct err *err);
+/* Header only: which machine to make. -EBADMSG: not a checkpoint, another version, or damaged. path is for messages. */
+int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *info, struct err *err);
 int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct err *err);
 
 /* Reads all of it and checks every checksum. */
@@ -77,5 +80,8 @@ int checkpoint_verify(const char *path, struct checkpoint_info *info, struct err
  */
 int checkpoint_restore(const char *path, struct machine *m, const struct checkpoint_restore_options *o,
 		       struct checkpoint_info *info, struct err *err);
+/* The same from an open file; path is for messages. With m NULL it only verifies. */
+int checkpoint_restore_fd(int fd, const char *path, struct machine *m, const struct checkpoint_restore_options *o,
+			  struct checkpoint_info *info, struct err *err);
 
 #endif

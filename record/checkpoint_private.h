@@ -38,8 +38,4 @@ _Static_assert(sizeof(struct checkpoint_section) == 32, "section header layout")
 /* What `check` must be for this header and stored payload. */
 uint64_t checkpoint_check(const struct checkpoint_section *s, const void *stored);
 
-/* As checkpoint_restore() and, with m NULL, checkpoint_verify(), from an open file; path is for messages. */
-int checkpoint_read_fd(int fd, const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-		       struct checkpoint_info *info, struct err *err);
-
 #endif

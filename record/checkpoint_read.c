@@ -380,8 +380,8 @@ static void reader_fini(struct reader *r)
 	buf_free(&r->blob);
 }
 
-int checkpoint_read_fd(int fd, const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-		       struct checkpoint_info *info, struct err *err)
+int checkpoint_restore_fd(int fd, const char *path, struct machine *m, const struct checkpoint_restore_options *o,
+			  struct checkpoint_info *info, struct err *err)
 {
 	struct reader r = { .path = path, .fd = fd, .m = m, .o = o, .err = err };
 	int ret = reader_init(&r);
@@ -406,7 +406,7 @@ int checkpoint_read_fd(int fd, const char *path, struct machine *m, const struct
 }
 
 /* Without blocking on a pipe; only regular files are checkpoints. */
-static int open_file(const char *path, struct err *err)
+int checkpoint_open(const char *path, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -419,28 +419,34 @@ static int open_file(const char *path, struct err *err)
 	return err_set(err, EINVAL, "'%s' is not a checkpoint: it is no regular file", path);
 }
 
+int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *info, struct err *err)
+{
+	struct reader r = { .path = path, .fd = fd, .err = err };
+	int ret = read_header(&r);
+
+	*info = r.info;
+	return ret;
+}
+
 int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct err *err)
 {
-	struct reader r = { .path = path, .err = err };
-	int ret;
+	int fd = checkpoint_open(path, err), ret;
 
-	r.fd = open_file(path, err);
-	if (r.fd < 0)
-		return r.fd;
-	ret = read_header(&r);
-	*info = r.info;
-	close(r.fd);
+	if (fd < 0)
+		return fd;
+	ret = checkpoint_read_info_fd(fd, path, info, err);
+	close(fd);
 	return ret;
 }
 
 static int read_path(const char *path, struct machine *m, const struct checkpoint_restore_options *o,
 		     struct checkpoint_info *info, struct err *err)
 {
-	int fd = open_file(path, err), ret;
+	int fd = checkpoint_open(path, err), ret;
 
 	if (fd < 0)
 		return fd;
-	ret = checkpoint_read_fd(fd, path, m, o, info, err);
+	ret = checkpoint_restore_fd(fd, path, m, o, info, err);
 	close(fd);
 	return ret;
 }

@@ -73,6 +73,12 @@ struct log_writer;
 
 /* Creates the file (it must not exist, unless force). */
 struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err);
+/*
+ * The same in two steps: the name outside a jail, the rest inside. An existing file (force) is emptied by the second.
+ * A descriptor above 2, *created says whether the file is new; -errno. The writer owns the descriptor.
+ */
+int log_file_create(const char *path, bool force, bool *created, struct err *err);
+struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h, struct err *err);
 /* Appends one frame; count: instructions at its start. A short write leaves the file as it was before the frame. */
 int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t count, const void *raw, size_t len,
 		     struct err *err);

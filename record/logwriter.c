@@ -81,30 +81,58 @@ static void writer_free(struct log_writer *w)
 	free(w);
 }
 
-struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err)
+/* Descriptors 0 to 2 mean something else to everybody. */
+static int above_standard(int fd)
+{
+	int high = fd < 0 || fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+	if (high != fd)
+		close(fd);
+	return high;
+}
+
+int log_file_create(const char *path, bool force, bool *created, struct err *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	*created = fd >= 0;
+	if (fd < 0 && errno == EEXIST && force)
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	fd = above_standard(fd);
+	if (fd < 0)
+		return err_set(err, errno, "cannot create log '%s': %s%s", path, strerror(errno),
+			       errno == EEXIST ? " (--force replaces it)" : "");
+	return fd;
+}
+
+struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h, struct err *err)
 {
 	struct log_writer *w = calloc(1, sizeof(*w));
 
-	if (!w || !(w->path = strdup(path)) || !(w->zstd = ZSTD_createCCtx())) {
+	if (!w) {
+		close(fd);
 		err_set(err, ENOMEM, "out of memory");
-		if (w) {
-			w->fd = -1;
-			writer_free(w);
-		}
 		return NULL;
 	}
-	w->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (force ? O_TRUNC : O_EXCL), 0644);
-	if (w->fd < 0) {
-		err_set(err, errno, "cannot create log '%s': %s%s", path, strerror(errno),
-			errno == EEXIST ? " (--force replaces it)" : "");
-		writer_free(w);
-		return NULL;
-	}
-	if (writer_header(w, h, err) < 0) {
+	w->fd = fd;
+	if (!(w->path = strdup(path)) || !(w->zstd = ZSTD_createCCtx()))
+		err_set(err, ENOMEM, "out of memory");
+	else if (ftruncate(fd, 0) < 0)
+		err_set(err, errno, "cannot empty log '%s': %s", path, strerror(errno));
+	else if (writer_header(w, h, err) == 0)
+		return w;
+	writer_free(w);
+	return NULL;
+}
+
+struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err)
+{
+	bool created;
+	int fd = log_file_create(path, force, &created, err);
+	struct log_writer *w = fd < 0 ? NULL : log_writer_open_fd(fd, path, h, err);
+
+	if (!w && fd >= 0)
 		unlink(path);
-		writer_free(w);
-		return NULL;
-	}
 	return w;
 }
 

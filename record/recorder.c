@@ -339,7 +339,8 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 	if (queue_init(&r->queue) < 0) {
 		err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
 	} else {
-		r->log = log_writer_open(config->path, config->header, config->force, err);
+		r->log = config->fd ? log_writer_open_fd(config->fd, config->path, config->header, err)
+				    : log_writer_open(config->path, config->header, config->force, err);
 		if (r->log)
 			return r;
 	}

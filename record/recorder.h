@@ -15,6 +15,7 @@ struct recorder;
 
 struct recorder_config {
 	const char *path;
+	int fd; /* from log_file_create(), the recorder's from then on; 0: path is created */
 	const struct log_header *header;
 	bool force;		/* overwrite */
 	uint64_t checkpoint_ns; /* a checkpoint every so much virtual time; 0: none */

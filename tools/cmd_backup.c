@@ -43,7 +43,6 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 	    machine_host_choose_engine(&r->host, counter, err))
 		return NULL;
 	machine_host_live(&r->host, live);
-	jail_limit_memory(c->memory);
 	return machine_host_create(&r->host, sink, err);
 }
 
@@ -64,7 +63,9 @@ static int prepare(struct replica_run *r, struct err *err)
 		ret = replica_run_open(r, err);
 	if (ret == 0)
 		ret = replica_connect(r->replica, err);
-	return ret ? ret : replica_run_jail(r, err);
+	if (ret == 0)
+		ret = replica_run_jail(r, err);
+	return ret ? ret : replica_run_start(r, err);
 }
 
 static int run_backup(struct replica_run *r, struct err *err)

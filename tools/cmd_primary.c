@@ -43,7 +43,7 @@ static int prepare(struct replica_run *r, struct err *err)
 	if (ret == 0)
 		ret = machine_host_open(&r->host, &r->o.machine, err);
 	if (ret == 0)
-		ret = share_promise(&r->o.machine.share, r->host.config.memory, err);
+		ret = machine_host_promise(&r->host, &r->o.machine.share, err);
 	if (ret)
 		return ret;
 	r->cfg.wait_for_backup = !r->o.no_wait;
@@ -54,10 +54,14 @@ static int prepare(struct replica_run *r, struct err *err)
 	ret = replica_run_open(r, err);
 	if (ret)
 		return ret;
+	ret = replica_run_jail(r, err);
+	if (ret == 0)
+		ret = machine_host_settle(&r->host, &r->o.machine.share, err);
+	if (ret)
+		return ret;
 	sink = replica_sink(r->replica);
 	r->machine = machine_host_create(&r->host, &sink, err);
-	machine_host_drop_images(&r->host);
-	return r->machine ? replica_run_jail(r, err) : -err->code;
+	return r->machine ? replica_run_start(r, err) : -err->code;
 }
 
 static int run_primary(struct replica_run *r, struct err *err)

@@ -30,6 +30,8 @@ static const struct option options[] = {
 struct record {
 	struct guest_run g;
 	const char *path;
+	int fd;	      /* of the log */
+	bool created; /* it is new, or its old content is gone */
 	bool force, help;
 	uint64_t epoch_ms, checkpoint_s;
 	struct log_header header;
@@ -113,32 +115,55 @@ static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 	return r->g.host.disk[i]->readonly ? 0 : disk_overlay_export(r->g.host.disk[i], out, err);
 }
 
-static int prepare(struct record *r, struct err *err)
+/* What has a name. */
+static int open_files(struct record *r, struct err *err)
+{
+	int ret = guest_run_open(&r->g, "record", err);
+
+	if (ret == 0)
+		ret = log_header_files(&r->header, &r->g.opts, err);
+	if (ret)
+		return ret;
+	jail_will_remove(r->path);
+	r->fd = log_file_create(r->path, r->force, &r->created, err);
+	return r->fd < 0 ? r->fd : 0;
+}
+
+static int open_recorder(struct record *r, uint64_t epoch_ns, struct err *err)
 {
 	struct recorder_config rc = { .path = r->path,
+				      .fd = r->fd,
 				      .header = &r->header,
-				      .force = r->force,
 				      .checkpoint_ns = r->checkpoint_s * 1000000000ull,
 				      .disk_export = export_disk,
 				      .disk_ctx = r,
 				      .on_failure = guest_run_stop,
 				      .failure_ctx = &r->g };
-	struct live_config c = { .epoch_ns = r->epoch_ms * 1000000ull, .next_seq = 1 };
 	struct live_hooks hooks;
-	int ret = guest_run_open(&r->g, err);
 
-	if (ret == 0)
-		ret = log_header_make(&r->header, &r->g.host, r->g.machine, &r->g.opts, c.epoch_ns, err);
-	if (ret)
-		return ret;
-	jail_will_remove(r->path);
+	log_header_make(&r->header, &r->g.host, r->g.machine, epoch_ns);
 	r->recorder = recorder_open(&rc, r->g.machine, err);
+	r->created = true; /* what was in it is gone */
 	if (!r->recorder)
 		return -err->code;
 	hooks = recorder_hooks(r->recorder);
 	live_hooks_chain_add(&r->g.hooks, &hooks);
+	return 0;
+}
+
+static int prepare(struct record *r, struct err *err)
+{
+	struct live_config c = { .epoch_ns = r->epoch_ms * 1000000ull, .next_seq = 1 };
+	int ret;
+
 	r->g.writes_log = true;
-	ret = guest_run_start(&r->g, &c, "record", err);
+	ret = open_files(r, err);
+	if (ret == 0)
+		ret = guest_run_jail(&r->g, err);
+	if (ret == 0)
+		ret = open_recorder(r, c.epoch_ns, err);
+	if (ret == 0)
+		ret = guest_run_start(&r->g, &c, err);
 	return ret ? ret : recorder_start(r->recorder, err);
 }
 
@@ -188,10 +213,10 @@ static int run(int argc, char **argv)
 	if (prepare(&r, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
-		if (r.recorder) {
+		if (r.recorder)
 			recorder_close(r.recorder, MACHINE_FAILED, &err);
+		if (r.created)
 			jail_remove(r.path); /* nothing was recorded */
-		}
 	} else {
 		status = finish(&r, guest_run_execute(&r.g));
 	}

@@ -208,15 +208,19 @@ static int prepare(struct replayer *r, struct err *err)
 	int ret = machine_host_enter_share(&r->where, err);
 
 	if (ret == 0)
-		ret = replay_machine_open(&r->rm, r->path, &r->where, &sink, err);
+		ret = replay_machine_open(&r->rm, r->path, &r->where, err);
 	if (ret == 0)
-		ret = share_promise(&r->where.share, r->rm.host.config.memory, err);
-	if (ret == 0 && r->has_checkpoint)
-		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
+		ret = machine_host_promise(&r->rm.host, &r->where.share, err);
 	if (ret == 0)
 		ret = machine_host_open_consoles(&r->rm.host, &r->rm.opts, NULL, NULL, err);
 	if (ret == 0)
 		ret = machine_host_jail(&r->rm.host, r->where.jail, &jail, err);
+	if (ret == 0)
+		ret = replay_machine_create(&r->rm, &r->where.share, &sink, err);
+	if (ret == 0)
+		ret = machine_host_start_consoles(&r->rm.host, err);
+	if (ret == 0 && r->has_checkpoint)
+		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
 	if (ret < 0)
 		return ret;
 	r->inner = logstream_records(&r->rm.stream);

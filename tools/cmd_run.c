@@ -109,7 +109,7 @@ static int run(int argc, char **argv)
 	stop_on_signals(guest_run_stop, &r.g);
 	c.digest_count = r.digest_every;
 	live_hooks_chain_add(&r.g.hooks, &(struct live_hooks){ .ctx = &r, .applied = print_digest });
-	if (guest_run_open(&r.g, &err) || guest_run_start(&r.g, &c, "run", &err)) {
+	if (guest_run_open(&r.g, "run", &err) || guest_run_jail(&r.g, &err) || guest_run_start(&r.g, &c, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {

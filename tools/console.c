@@ -33,7 +33,9 @@ struct console {
 	int in, out;  /* descriptors, -1: none */
 	int listener; /* unix: the listening socket; in == out == the client */
 	bool write_failed;
-	char path[108]; /* of the socket; empty: none to remove */
+	char path[108];	       /* of the socket; empty: none to remove */
+	const char *file;      /* name of an output file */
+	bool created, emptied; /* that file is new; is this console's from now on */
 
 	/* A terminal: a thread reads it, so that the escape key works whatever the guest does. */
 	bool terminal;
@@ -212,10 +214,25 @@ static int open_terminal(struct console *c, struct err *err)
 	return make_raw(err);
 }
 
+/* A file keeps its content until a machine is there to write another. */
+static int empty_file(struct console *c, struct err *err)
+{
+	struct stat st;
+
+	if (!c->file || c->emptied)
+		return 0;
+	c->emptied = true;
+	if (fstat(c->out, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(c->out, 0) < 0)
+		return err_set(err, errno, "cannot empty %s: %s", c->file, strerror(errno));
+	return 0;
+}
+
 int console_start(struct console *c, struct err *err)
 {
 	int r;
 
+	if (c && empty_file(c, err) < 0)
+		return -err->code;
 	if (!c || c->pipe_in < 0 || c->terminal)
 		return 0;
 	r = thread_start(&c->thread, THREAD_CONSOLE, terminal_thread, c);
@@ -260,11 +277,17 @@ static int file_open(struct console *c, const char *spec, struct err *err)
 {
 	struct stat st;
 
-	c->out = open(spec, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+	c->out = open(spec, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);
+	c->created = c->out >= 0;
+	if (c->out < 0 && errno == EEXIST)
+		c->out = open(spec, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
 	if (c->out < 0)
 		return err_set(err, errno, "cannot write %s: %s", spec, strerror(errno));
 	if (fstat(c->out, &st) || S_ISDIR(st.st_mode))
 		return err_set(err, EISDIR, "%s is a directory", spec);
+	c->file = spec;
+	if (c->created)
+		jail_will_remove(spec);
 	return 0;
 }
 
@@ -272,6 +295,8 @@ static void file_close(struct console *c)
 {
 	if (c->out >= 0)
 		close(c->out);
+	if (c->created && !c->emptied)
+		jail_remove(c->file); /* there was nothing to run */
 }
 
 static int none_open(struct console *c, const char *spec, struct err *err)

@@ -5,7 +5,7 @@
  *   stdio       standard input and output; a terminal is put into raw mode, where Ctrl-A x quits, Ctrl-A a sends Ctrl-A
  *   none        output is dropped, there is no input
  *   unix:PATH   a listening socket, one client at a time; without a client output is dropped
- *   FILE        output goes to a file, which is truncated first; there is no input
+ *   FILE        output goes to a file, which is truncated when the machine starts; there is no input
  */
 #ifndef TOOLS_CONSOLE_H
 #define TOOLS_CONSOLE_H
@@ -27,7 +27,7 @@ bool console_is_interactive(const char *spec);
  * key. Returns NULL and sets err on failure.
  */
 struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err);
-/* Starts to read the terminal, where there is one. 0 or -errno. NULL allowed. */
+/* The machine is there: starts to read the terminal, or empties the file. 0 or -errno. NULL allowed. */
 int console_start(struct console *c, struct err *err);
 /* From here on quit() is not called any more; output still works. NULL allowed. */
 void console_stop_input(struct console *c);

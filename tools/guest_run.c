@@ -23,15 +23,31 @@ void guest_run_choose_report(struct guest_run *g)
 	g->report = strcmp(g->opts.console, "stdio") ? stdout : stderr;
 }
 
-int guest_run_open(struct guest_run *g, struct err *err)
+int guest_run_open(struct guest_run *g, const char *kind, struct err *err)
 {
-	struct output_sink sink = live_sink_ops(&g->sink);
 	int ret = machine_host_enter_share(&g->opts, err);
 
 	if (ret == 0)
 		ret = machine_host_open(&g->host, &g->opts, err);
 	if (ret == 0)
-		ret = share_promise(&g->opts.share, g->host.config.memory, err);
+		ret = machine_host_promise(&g->host, &g->opts.share, err);
+	if (ret == 0)
+		ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
+	if (ret == 0)
+		ret = guest_control_open(&g->control, g, kind, &g->control_opts, &g->hooks, err);
+	return ret;
+}
+
+int guest_run_jail(struct guest_run *g, struct err *err)
+{
+	const struct jail_config jail = { .service_fd = -1,
+					  .file_size = g->writes_log ? UINT64_MAX : 0,
+					  .without = machine_opts_jail_without(&g->opts) };
+	struct output_sink sink = live_sink_ops(&g->sink);
+	int ret = machine_host_jail(&g->host, g->opts.jail, &jail, err);
+
+	if (ret == 0)
+		ret = machine_host_settle(&g->host, &g->opts.share, err);
 	if (ret)
 		return ret;
 	g->machine = machine_host_create(&g->host, &sink, err);
@@ -71,20 +87,10 @@ void guest_run_help(FILE *f)
 	      f);
 }
 
-int guest_run_start(struct guest_run *g, struct live_config *c, const char *kind, struct err *err)
+int guest_run_start(struct guest_run *g, struct live_config *c, struct err *err)
 {
-	const struct jail_config jail = { .service_fd = -1,
-					  .file_size = g->writes_log ? UINT64_MAX : 0,
-					  .without = machine_opts_jail_without(&g->opts) };
-	int ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
+	int ret = machine_host_start_consoles(&g->host, err);
 
-	machine_host_drop_images(&g->host);
-	if (ret == 0)
-		ret = guest_control_open(&g->control, g, kind, &g->control_opts, &g->hooks, err);
-	if (ret == 0)
-		ret = machine_host_jail(&g->host, g->opts.jail, &jail, err);
-	if (ret == 0)
-		ret = machine_host_start_consoles(&g->host, err);
 	if (ret)
 		return ret;
 	machine_host_live(&g->host, c);

@@ -45,13 +45,12 @@ void guest_run_help(FILE *f);
 
 /* After the options: what `report` is. */
 void guest_run_choose_report(struct guest_run *g);
-/* Opens the host side and makes the machine; the guest does not run yet. 0 or -errno. */
-int guest_run_open(struct guest_run *g, struct err *err);
-/*
- * Opens the consoles and the control socket and makes the live source; epochs are taken from *c, hooks from g->hooks.
- * kind: "run" or "record". 0 or -errno.
- */
-int guest_run_start(struct guest_run *g, struct live_config *c, const char *kind, struct err *err);
+/* Opens everything on the host's side that has a name. kind: "run" or "record". 0 or -errno. */
+int guest_run_open(struct guest_run *g, const char *kind, struct err *err);
+/* Closes the jail and makes the machine inside; the guest does not run yet. 0 or -errno. */
+int guest_run_jail(struct guest_run *g, struct err *err);
+/* Makes the live source; epochs are taken from *c, hooks from g->hooks. 0 or -errno. */
+int guest_run_start(struct guest_run *g, struct live_config *c, struct err *err);
 /* Runs to the end, reports, and returns the exit status. */
 int guest_run_execute(struct guest_run *g);
 void guest_run_close(struct guest_run *g);

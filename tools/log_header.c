@@ -35,14 +35,25 @@ static int make_refs(struct log_header *lh, const struct machine_opts *o, struct
 	return ret;
 }
 
-int log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
-		    const struct machine_opts *o, uint64_t epoch_ns, struct err *err)
+int log_header_files(struct log_header *lh, const struct machine_opts *o, struct err *err)
+{
+	int ret;
+
+	*lh = (struct log_header){ .append = strdup(o->append ? o->append : "") };
+	ret = lh->append ? make_refs(lh, o, err) : err_set(err, ENOMEM, "out of memory");
+	if (ret < 0)
+		log_header_free(lh);
+	return ret;
+}
+
+void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m, uint64_t epoch_ns)
 {
 	struct engine_caps caps;
 	struct timespec now;
-	int ret;
 
-	*lh = (struct log_header){ .config = h->config, .cpuid_digest = cpuid_v1_digest(), .epoch_ns = epoch_ns };
+	lh->config = h->config;
+	lh->cpuid_digest = cpuid_v1_digest();
+	lh->epoch_ns = epoch_ns;
 	machine_engine(m)->ops->caps(machine_engine(m), &caps);
 	strncpy(lh->engine, caps.name, sizeof(lh->engine) - 1);
 	strncpy(lh->counter, caps.counter, sizeof(lh->counter) - 1);
@@ -52,13 +63,7 @@ int log_header_make(struct log_header *lh, const struct machine_host *h, struct 
 	lh->anchor_ns = machine_clock(m)->anchor_ns;
 	lh->anchor_count = machine_clock(m)->anchor_count;
 	lh->rate = machine_clock(m)->rate;
-	lh->append = strdup(o->append ? o->append : "");
-	ret = lh->append ? make_refs(lh, o, err) : err_set(err, ENOMEM, "out of memory");
-	if (ret < 0)
-		log_header_free(lh);
-	else
-		lh->start_digest = machine_digest(m);
-	return ret;
+	lh->start_digest = machine_digest(m);
 }
 
 static int recorded_disks(const struct log_header *lh, const struct machine_opts *where, struct machine_opts *o,

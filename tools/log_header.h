@@ -6,9 +6,10 @@
 #include "record/logfile.h"
 #include "tools/machine_host.h"
 
-/* Fills in the header of a recording of h's machine, digests of all files included; free with log_header_free(). */
-int log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
-		    const struct machine_opts *o, uint64_t epoch_ns, struct err *err);
+/* Begins the header of a recording: command line, names and digests of all files. Free with log_header_free(). */
+int log_header_files(struct log_header *lh, const struct machine_opts *o, struct err *err);
+/* The rest of it, of h's machine in its start state. */
+void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m, uint64_t epoch_ns);
 /*
  * Options of the machine that a log was recorded from. Strings point into lh. `where` replaces paths of files that have
  * moved: its kernel, initrd, restore and disks, where given.

@@ -78,8 +78,10 @@ static int capture_open(struct capture *c, const char *path, const struct machin
 	struct record_stream stream = { .ctx = c, .next = stream_next, .end = stream_end, .applied = capture_received };
 	struct output_sink sink = { .ctx = c, .emit = capture_sent };
 	const struct log_header *h;
-	int ret = replay_machine_open(&c->rm, path, where, &sink, err);
+	int ret = replay_machine_open(&c->rm, path, where, err);
 
+	if (ret == 0)
+		ret = replay_machine_create(&c->rm, NULL, &sink, err);
 	if (ret < 0)
 		return ret;
 	h = log_reader_header(c->rm.reader);

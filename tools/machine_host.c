@@ -103,8 +103,7 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < o->nnics; i++) {
-		if (!h->keep_mac)
-			memcpy(h->config.mac[i], o->nic[i].mac, 6);
+		memcpy(h->config.mac[i], o->nic[i].mac, 6);
 		h->nic[i] = nic_open(o->nic[i].spec, h->config.mac[i], err);
 		if (!h->nic[i])
 			return -err->code;
@@ -123,45 +122,31 @@ static int choose_seed(struct machine_host *h, const struct machine_opts *o, str
 	return 0;
 }
 
-/* A snapshot brings its configuration along; the host's side has to fit. */
-static int read_snapshot(struct machine_host *h, const struct machine_opts *o, struct err *err)
+static int open_snapshot(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
-	struct checkpoint_info info;
-	int r = checkpoint_read_info(o->restore, &info, err);
-
-	if (r)
-		return r;
-	if (info.config.nnics != o->nnics || info.config.ndisks != o->ndisks)
-		return err_set(err, EINVAL,
-			       "%s is of a machine with %u NICs and %u disks: give as many --net and --disk",
-			       o->restore, info.config.nnics, info.config.ndisks);
-	if (info.config.virtio_console != (o->virtio_console != NULL))
-		return err_set(err, EINVAL, "%s is of a machine with%s a virtio console: %s --virtio-console",
-			       o->restore, info.config.virtio_console ? "" : "out",
-			       info.config.virtio_console ? "give" : "leave out");
-	snprintf(h->counter, sizeof(h->counter), "%s", info.counter);
+	if (!o->restore)
+		return 0;
+	h->restore_fd = checkpoint_open(o->restore, err);
+	if (h->restore_fd < 0)
+		return h->restore_fd;
 	h->restore = o->restore;
-	h->keep_mac = true;
-	h->config = info.config;
 	return 0;
 }
 
-static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+/* The host's own part of a configuration that came from elsewhere: disks as they are, NICs with the guest's addresses.
+ */
+static int take_config(struct machine_host *h, const struct machine_config *c, struct err *err)
 {
-	struct machine_host *h = ctx;
-	struct rd in = RD_INIT(data, len);
+	struct machine_config own = h->config;
 
-	if (!len) /* it cannot change, or has not */
-		return 0;
-	return disk_overlay_import(h->disk[i], &in, err);
-}
-
-static int restore_machine(struct machine *m, struct machine_host *h, struct err *err)
-{
-	const struct checkpoint_restore_options o = { .disk_import = import_disk, .disk_ctx = h };
-	struct checkpoint_info info;
-
-	return checkpoint_restore(h->restore, m, &o, &info, err);
+	h->config = *c;
+	memcpy(h->config.disk_sectors, own.disk_sectors, sizeof(own.disk_sectors));
+	memcpy(h->config.disk_readonly, own.disk_readonly, sizeof(own.disk_readonly));
+	for (unsigned i = 0; i < c->nnics; i++) {
+		if (nic_set_mac(h->nic[i], c->mac[i], err))
+			return -err->code;
+	}
+	return 0;
 }
 
 /* With `auto` the user is told what was taken, and why; a replay on the software CPU goes without saying. */
@@ -187,6 +172,45 @@ int machine_host_choose_engine(struct machine_host *h, const char *counter, stru
 	return 0;
 }
 
+/* A snapshot brings its configuration along; the host's side has to fit. */
+static int read_snapshot(struct machine_host *h, struct err *err)
+{
+	struct checkpoint_info info;
+	int r = checkpoint_read_info_fd(h->restore_fd, h->restore, &info, err);
+
+	if (r)
+		return r;
+	if (info.config.nnics != h->config.nnics || info.config.ndisks != h->config.ndisks)
+		return err_set(err, EINVAL,
+			       "%s is of a machine with %u NICs and %u disks: give as many --net and --disk",
+			       h->restore, info.config.nnics, info.config.ndisks);
+	if (info.config.virtio_console != h->config.virtio_console)
+		return err_set(err, EINVAL, "%s is of a machine with%s a virtio console: %s --virtio-console",
+			       h->restore, info.config.virtio_console ? "" : "out",
+			       info.config.virtio_console ? "give" : "leave out");
+	if (machine_host_choose_engine(h, info.counter, err))
+		return -err->code;
+	return take_config(h, &info.config, err);
+}
+
+static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct machine_host *h = ctx;
+	struct rd in = RD_INIT(data, len);
+
+	if (!len) /* it cannot change, or has not */
+		return 0;
+	return disk_overlay_import(h->disk[i], &in, err);
+}
+
+static int restore_machine(struct machine *m, struct machine_host *h, struct err *err)
+{
+	const struct checkpoint_restore_options o = { .disk_import = import_disk, .disk_ctx = h };
+	struct checkpoint_info info;
+
+	return checkpoint_restore_fd(h->restore_fd, h->restore, m, &o, &info, err);
+}
+
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	int r;
@@ -200,14 +224,13 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 		h->config.rtc_epoch = o->rtc;
 	else if (h->clock == LIVE_CLOCK_HOST)
 		h->config.rtc_epoch = (uint64_t)time(NULL);
-	if (o->restore && (r = read_snapshot(h, o, err)))
-		return r;
 	h->engine_name = o->engine;
-	r = machine_host_choose_engine(h, h->restore ? NULL : o->counter, err);
-	if (r)
-		return r;
-	if ((r = open_images(h, o, err)) || (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)) ||
-	    (r = choose_seed(h, o, err)))
+	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be opened any more */
+		h->engine = engine_find(o->engine, o->counter, err);
+	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
+		return -err->code;
+	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) || (r = open_disks(h, o, err)) ||
+	    (r = open_nics(h, o, err)) || (r = choose_seed(h, o, err)))
 		machine_host_close(h);
 	return r;
 }
@@ -242,12 +265,7 @@ int machine_host_fit(struct machine_host *h, const struct machine_config *c, str
 	if (machine_config_digest(&mine) != machine_config_digest(c))
 		return err_set(err, EINVAL,
 			       "our disks are not like the primary's: size and read-only must be the same");
-	h->config = *c;
-	for (unsigned i = 0; i < c->nnics; i++) {
-		if (nic_set_mac(h->nic[i], c->mac[i], err))
-			return -err->code;
-	}
-	return 0;
+	return take_config(h, c, err);
 }
 
 int machine_host_enter_share(const struct machine_opts *o, struct err *err)
@@ -259,6 +277,20 @@ int machine_host_enter_share(const struct machine_opts *o, struct err *err)
 	return share_enter(&o->share, path, o->ndisks, err);
 }
 
+int machine_host_promise(struct machine_host *h, const struct share_opts *s, struct err *err)
+{
+	return h->restore ? share_promise_later(s, err) : share_promise(s, h->config.memory, err);
+}
+
+int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err)
+{
+	if (!h->restore)
+		return 0;
+	if (read_snapshot(h, err))
+		return -err->code;
+	return s ? share_promise(s, h->config.memory, err) : 0;
+}
+
 static int boot_machine(struct machine *m, const struct machine_host *h, struct err *err)
 {
 	struct engine *e = machine_engine(m);
@@ -268,16 +300,31 @@ static int boot_machine(struct machine *m, const struct machine_host *h, struct 
 	return r ? r : e->ops->set_state(e, &state, err);
 }
 
+static void drop_image(struct boot_image *image)
+{
+	free((void *)(uintptr_t)image->data);
+	*image = (struct boot_image){ .name = image->name };
+}
+
+void machine_host_drop_images(struct machine_host *h)
+{
+	drop_image(&h->boot.kernel);
+	for (size_t i = 0; i < h->boot.nmodules; i++)
+		drop_image(&h->boot.module[i]);
+}
+
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err)
 {
-	struct machine *m = machine_create(&h->config, h->engine, h->disk, sink, err);
-
+	struct machine *m;
 	int r = 0;
 
+	jail_limit_memory(h->config.memory);
+	m = machine_create(&h->config, h->engine, h->disk, sink, err);
 	if (m && h->restore)
 		r = restore_machine(m, h, err);
 	else if (m && h->boot.kernel.data)
 		r = boot_machine(m, h, err);
+	machine_host_drop_images(h);
 	if (r) {
 		machine_destroy(m);
 		return NULL;
@@ -305,7 +352,8 @@ int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct 
 {
 	struct jail_config jc = *c;
 
-	json_object_seed(0); /* it would open a file for it later */
+	json_object_seed(0);	/* it would open a file for it later */
+	jc.memory = MEMORY_MAX; /* until the machine is known */
 
 	if (jc.file_size == UINT64_MAX) {
 		jc.file_size = 0;
@@ -325,7 +373,7 @@ int machine_host_start_consoles(struct machine_host *h, struct err *err)
 
 	for (unsigned i = 0; r == 0 && i < MACHINE_CONSOLES; i++)
 		r = console_start(h->console[i], err);
-	return r;
+	return r ? r : console_start(h->debug, err);
 }
 
 void machine_host_live(const struct machine_host *h, struct live_config *c)
@@ -342,19 +390,6 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 	c->debug = console_live(h->debug ? h->debug : h->console[0]);
 }
 
-static void drop_image(struct boot_image *image)
-{
-	free((void *)(uintptr_t)image->data);
-	*image = (struct boot_image){ .name = image->name };
-}
-
-void machine_host_drop_images(struct machine_host *h)
-{
-	drop_image(&h->boot.kernel);
-	for (size_t i = 0; i < h->boot.nmodules; i++)
-		drop_image(&h->boot.module[i]);
-}
-
 void machine_host_stop_input(struct machine_host *h)
 {
 	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
@@ -364,6 +399,8 @@ void machine_host_stop_input(struct machine_host *h)
 void machine_host_close(struct machine_host *h)
 {
 	machine_host_drop_images(h);
+	if (h->restore_fd > 0)
+		close(h->restore_fd);
 	console_close(h->debug);
 	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
 		console_close(h->console[i]);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Everything on the host that a machine needs, opened from its options, in this order: what has a name and may be wrong
- * (images, disks, NICs), the machine itself, the consoles last, so that nothing is touched for a run that cannot start.
+ * (images, disks, NICs), the consoles last, so that nothing is touched for a run that cannot start; then the jail
+ * closes, and the machine is made inside, where what is in those files is looked at.
  */
 #ifndef TOOLS_MACHINE_HOST_H
 #define TOOLS_MACHINE_HOST_H
@@ -19,7 +20,7 @@ struct machine_host {
 	struct machine_config config;
 	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
 	const char *restore;	  /* snapshot that the machine starts from, or NULL */
-	bool keep_mac;		  /* the configuration's MAC addresses count, not the options' */
+	int restore_fd;		  /* and the open file */
 	const struct engine_ops *engine;
 	const char *engine_name; /* as asked for */
 	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
@@ -42,7 +43,12 @@ int machine_host_choose_engine(struct machine_host *h, const char *counter, stru
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
 /* First of all, in the process that will be the machine: its share of the host. Disks by their paths. 0 or -errno. */
 int machine_host_enter_share(const struct machine_opts *o, struct err *err);
-/* Makes the machine and loads the kernel, or the snapshot, into it. */
+/* Before the jail closes: memory is promised, or prepared to be when a snapshot has said how much. 0 or -errno. */
+int machine_host_promise(struct machine_host *h, const struct share_opts *s, struct err *err);
+/* In the jail: what the snapshot says about the machine, if there is one; memory for that. s: NULL, none. 0 or -errno.
+ */
+int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err);
+/* Then makes it and loads the kernel, or the snapshot, into it. */
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
 /* quit(ctx): see console_open(). */
 int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,
@@ -52,7 +58,7 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
  * is). 0 or -errno.
  */
 int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c, struct err *err);
-/* Starts what reads terminals. 0 or -errno. */
+/* The machine is made: starts what reads terminals. 0 or -errno. */
 int machine_host_start_consoles(struct machine_host *h, struct err *err);
 /* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
 void machine_host_live(const struct machine_host *h, struct live_config *c);

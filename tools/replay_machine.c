@@ -7,7 +7,7 @@
 
 #include "record/disk_file.h"
 
-static int check_machine(const struct replay_machine *r, const char *path, struct err *err)
+static int check_machine(const struct replay_machine *r, struct err *err)
 {
 	const struct log_header *lh = log_reader_header(r->reader);
 	struct engine *e = machine_engine(r->machine);
@@ -16,14 +16,13 @@ static int check_machine(const struct replay_machine *r, const char *path, struc
 	e->ops->caps(e, &caps);
 	if (strcmp(caps.counter, lh->counter))
 		return err_set(err, EINVAL, "log '%s' counts %s, which engine %s does not: choose another --engine",
-			       path, lh->counter, caps.name);
+			       r->path, lh->counter, caps.name);
 	if (machine_digest(r->machine) != lh->start_digest)
-		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'", path);
+		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'", r->path);
 	return 0;
 }
 
-static int make_machine(struct replay_machine *r, const char *path, const struct machine_opts *where,
-			const struct output_sink *sink, struct err *err)
+static int open_files(struct replay_machine *r, const struct machine_opts *where, struct err *err)
 {
 	const struct log_header *lh = log_reader_header(r->reader);
 	int ret = log_header_options(lh, where, &r->opts, err);
@@ -34,25 +33,33 @@ static int make_machine(struct replay_machine *r, const char *path, const struct
 		ret = machine_opts_check(&r->opts, err);
 	if (ret == 0)
 		ret = machine_host_open(&r->host, &r->opts, err);
-	if (ret < 0)
-		return ret;
-	r->host.config.rtc_epoch = lh->config.rtc_epoch;
-	if (machine_config_digest(&r->host.config) != machine_config_digest(&lh->config))
-		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration", path);
-	r->machine = machine_host_create(&r->host, sink, err);
-	machine_host_drop_images(&r->host);
-	return r->machine ? check_machine(r, path, err) : -err->code;
+	if (ret == 0)
+		r->host.config.rtc_epoch = lh->config.rtc_epoch;
+	return ret;
 }
 
-int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where,
-			const struct output_sink *sink, struct err *err)
+int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where, struct err *err)
 {
 	memset(r, 0, sizeof(*r));
+	r->path = path;
 	r->reader = log_reader_open(path, err);
 	if (!r->reader)
 		return -err->code;
 	logstream_init(&r->stream, r->reader);
-	return make_machine(r, path, where, sink, err);
+	return open_files(r, where, err);
+}
+
+int replay_machine_create(struct replay_machine *r, const struct share_opts *s, const struct output_sink *sink,
+			  struct err *err)
+{
+	int ret = machine_host_settle(&r->host, s, err);
+
+	if (ret)
+		return ret;
+	if (machine_config_digest(&r->host.config) != machine_config_digest(&log_reader_header(r->reader)->config))
+		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration", r->path);
+	r->machine = machine_host_create(&r->host, sink, err);
+	return r->machine ? check_machine(r, err) : -err->code;
 }
 
 static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)

@@ -9,6 +9,7 @@
 
 struct replay_machine {
 	struct machine_opts opts; /* as recorded, with what was given in its place */
+	const char *path;
 	struct log_reader *reader;
 	struct logstream stream;
 	struct machine_host host;
@@ -16,11 +17,13 @@ struct replay_machine {
 };
 
 /*
- * Opens the log, checks every file that it names, and makes the machine in its start state. `where` says where files
- * have moved to (log_header_options()). After a failure, close it too.
+ * Opens the log, reads its header, and opens every file that it names, whose content must be the recorded one. `where`
+ * says where files have moved to (log_header_options()). After a failure, close it too.
  */
-int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where,
-			const struct output_sink *sink, struct err *err);
+int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where, struct err *err);
+/* Makes the machine in its start state: may be in a jail. s: see machine_host_settle(). */
+int replay_machine_create(struct replay_machine *r, const struct share_opts *s, const struct output_sink *sink,
+			  struct err *err);
 /* Moves machine and stream to a checkpoint of the log; UINT64_MAX: the last one. */
 int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err);
 void replay_machine_close(struct replay_machine *r);

@@ -204,17 +204,19 @@ int replica_run_jail(struct replica_run *r, struct err *err)
 	const struct jail_config c = { .service = arbiter_serve,
 				       .service_ctx = a,
 				       .service_fd = arbiter_fd(a),
-				       .memory = r->machine ? 0 : MEMORY_MAX,
 				       .without = machine_opts_jail_without(&r->o.machine) };
 	int ret = machine_host_jail(&r->host, r->o.machine.jail, &c, err);
 
 	if (ret == 0 && jail_keeper())
 		arbiter_delegate(a, jail_keeper());
-	if (ret == 0)
-		ret = machine_host_start_consoles(&r->host, err);
-	if (ret == 0 && r->control)
-		ret = control_start(r->control, err);
 	return ret;
+}
+
+int replica_run_start(struct replica_run *r, struct err *err)
+{
+	int ret = machine_host_start_consoles(&r->host, err);
+
+	return ret || !r->control ? ret : control_start(r->control, err);
 }
 
 struct vcpu_run {

@@ -79,8 +79,10 @@ struct replica_run {
 
 /* Opens key, arbiter, event log; creates the replica. Consoles and NICs come later. */
 int replica_run_open(struct replica_run *r, struct err *err);
-/* Closes the jail, and starts what answers and reads. guest_memory: bytes still to be mapped. 0 or -errno. */
+/* Closes the jail; the machine is made inside. 0 or -errno. */
 int replica_run_jail(struct replica_run *r, struct err *err);
+/* Starts what reads terminals and answers requests. 0 or -errno. */
+int replica_run_start(struct replica_run *r, struct err *err);
 /* The replica's vCPU thread: fn(r) to its end; what it returns, an errno or what became of the machine. */
 int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err), struct err *err);
 /* Exit status after replica_run_primary() or _backup() gave ret; says what went wrong. */

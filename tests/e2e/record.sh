@@ -80,7 +80,7 @@ refused() {
 	timeout 60 "$twinstep" replay "$@" --console none >"$work/out" 2>"$work/err4"
 	status=$?
 	check "refused-$test" "status $status: $(head -n 3 "$work/err4")" \
-		eval "[ $status -eq 2 ] && [ \$(wc -l <'$work/err4') -eq 1 ] && grep -qF '$word' '$work/err4'"
+		eval "[ $status -eq 2 ] && [ \$(lines '$work/err4') -eq 1 ] && grep -qF '$word' '$work/err4'"
 }
 refused no-checkpoint 'there is no checkpoint 99' "$log" --from-checkpoint 99
 refused kernel 'is not the one that was recorded' "$log" --kernel "$initramfs"

@@ -55,7 +55,7 @@ if [ "$status" -eq 99 ] || [ -s "$work/unshare" ]; then
 	exit $failed
 fi
 check full "status $status: $(cat "$work/err")" \
-	eval "[ $status -eq 122 ] && [ \$(wc -l <'$work/err') -eq 1 ] && grep -q 'cannot write log.*No space' '$work/err'"
+	eval "[ $status -eq 122 ] && [ \$(lines '$work/err') -eq 1 ] && grep -q 'cannot write log.*No space' '$work/err'"
 timeout 200 "$twinstep" replay "$work/log" >"$work/out" 2>"$work/err2"
 status=$?
 check full-replay "status $status: $(cat "$work/err2")" eval "[ $status -eq 0 ] && grep -q 'cut short' '$work/err2'"

@@ -55,7 +55,7 @@ done
 head -c 100000 "$work/snap1" >"$work/short"
 timeout 20 "$twinstep" run --restore "$work/short" --disk "$work/disk,overlay" 2>"$work/err" </dev/null
 status=$?
-check restore-short "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(wc -l <'$work/err') -eq 1 ]"
+check restore-short "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(lines '$work/err') -eq 1 ]"
 
 # A recording of a restored machine replays; its snapshot too.
 timeout 120 "$twinstep" record -o "$work/log" --restore "$work/snap2" --disk "$work/disk,overlay" --clock host --checkpoint 2 \

@@ -18,7 +18,7 @@ static void read_all(const void *data, size_t n, struct machine *m)
 {
 	struct checkpoint_restore_options o = { .disk_import = import };
 	struct err err = ERR_INIT;
-	int fd = forge_fd(data, n), ret = checkpoint_read_fd(fd, "fuzz", m, &o, NULL, &err);
+	int fd = forge_fd(data, n), ret = checkpoint_restore_fd(fd, "fuzz", m, &o, NULL, &err);
 
 	must(ret == -err.code);
 	close(fd);

@@ -130,7 +130,7 @@ static int verify_bytes(const void *data, size_t n)
 	int fd = forge_fd(data, n), ret;
 
 	err = (struct err)ERR_INIT;
-	ret = checkpoint_read_fd(fd, "file", NULL, NULL, NULL, &err);
+	ret = checkpoint_restore_fd(fd, "file", NULL, NULL, NULL, &err);
 	close(fd);
 	return ret;
 }
@@ -440,7 +440,7 @@ static void check_other(const struct machine_config *c, const char *counter, con
 	forge_body(&body, c, counter, 0);
 	forge_header(&f, CHECKPOINT_VERSION, &body);
 	fd = forge_fd(f.file.data, f.file.len);
-	ck_assert_int_eq(checkpoint_read_fd(fd, "file", m, &ro, NULL, &err), -EINVAL);
+	ck_assert_int_eq(checkpoint_restore_fd(fd, "file", m, &ro, NULL, &err), -EINVAL);
 	ck_assert_msg(strstr(err.text, says) != NULL, "%s", err.text);
 	close(fd);
 	buf_free(&f.file);
