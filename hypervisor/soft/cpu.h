@@ -21,9 +21,10 @@
  * the following one. A handler with OP_EXIT sets cpu->rip itself (cpu->rip = op_next_rip(cpu, op) when it falls
  * through).
  * - cpu->op is the present op: the slow paths find everything from there.
- * - Memory that is not RAM, and writes to pages with cached code, must happen with exact count and a stop afterwards.
- *   The slow path sees to that: in the middle of a block it leaves the instruction (longjmp, nothing committed) and has
- *   the run loop execute it again alone. So a handler may be entered twice; rule two makes that harmless.
+ * - Memory that is not RAM, and writes to pages with cached code, must happen with exact count and a stop afterwards,
+ *   and a TLB miss where no restart can follow it. The slow path sees to that: in the middle of a block it leaves the
+ *   instruction (longjmp, nothing committed) and has the run loop execute it again alone. So a handler may be entered
+ *   twice; rule two makes that harmless. One that reads memory after it has written some begins with cpu_need_alone().
  */
 #ifndef SOFT_CPU_H
 #define SOFT_CPU_H
@@ -382,6 +383,12 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin);
 void mmu_rearm_dirty(struct cpu *cpu);
 /* Leaves the handler; the run loop executes the instruction again, alone. Nothing may have been committed. */
 _Noreturn void cpu_restart(struct cpu *cpu);
+/* Does so when the instruction is not alone yet. */
+static inline void cpu_need_alone(struct cpu *cpu)
+{
+	if (!cpu->single)
+		cpu_restart(cpu);
+}
 
 /* The same, but the instruction has to be fetched first: op_cross() of block.c. */
 _Noreturn void cpu_refetch(struct cpu *cpu);

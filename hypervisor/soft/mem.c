@@ -33,19 +33,12 @@ static uint64_t gpa_of(const struct tlb_entry *e, uint64_t lin)
 	return GPA_PAGE(e->gpa) | (lin & ~PAGE_MASK);
 }
 
-/* In the middle of a block, leaves the instruction; the run loop executes it again, alone, with an exact count. */
-static void need_alone(struct cpu *cpu)
-{
-	if (!cpu->single)
-		cpu_restart(cpu);
-}
-
 static void check_slow(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write)
 {
 	if (idx == MMU_USER_AC && size <= 8 && (size & (size - 1)) == 0 && (lin & (size - 1)))
 		cpu_raise(cpu, VEC_AC, 0);
 	if (mmu_watch_hits(cpu, lin, size, write))
-		need_alone(cpu);
+		cpu_need_alone(cpu);
 }
 
 static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write, struct pieces *p)
@@ -66,10 +59,10 @@ static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigne
 		p->e[i] = mmu_translate(cpu, idx, p->lin[i], write);
 	for (unsigned i = 0; i < p->n; i++) {
 		if (!is_ram(p->e[i]))
-			need_alone(cpu);
+			cpu_need_alone(cpu);
 		else if (write && (p->e[i]->wr & TLB_CODE) &&
 			 block_present_overlaps(cpu, gpa_of(p->e[i], p->lin[i]), p->len[i]))
-			need_alone(cpu);
+			cpu_need_alone(cpu);
 	}
 	if ((p->e[0]->rd | p->e[p->n - 1]->rd) & TLB_SLOW)
 		check_slow(cpu, idx, lin, size, write);

@@ -6,6 +6,9 @@
  * stale translation is used. So they are direct-mapped (what is replaced depends on addresses alone), hits change
  * nothing, and the tag bits that the host needs for itself (TLB_CLEAN, TLB_CODE) never drop a translation.
  *
+ * An instruction in a block that misses runs again alone, where nothing makes it start once more. Else an instruction
+ * that starts again for another reason would find its first operand through an entry that its second one has filled.
+ *
  * Choices that the manual leaves open (SDM vol. 3, 4.10): PCIDs are accepted, but translations are not tagged with
  * them: every load of CR3 drops all but global translations, whatever bit 63 says. Accessed bits are set in all levels
  * at once, when the whole walk has succeeded. A dirty bit that is found set makes the translation writable at once.
@@ -78,8 +81,6 @@ static void pte_write(struct cpu *cpu, const struct pte *p, unsigned width, uint
 
 	if (off == UINT64_MAX)
 		return;
-	if (block_present_overlaps(cpu, p->gpa, width))
-		cpu_restart(cpu);
 	memcpy(cpu->mem->base + off, &v, width);
 	cpu->mem->dirty[off >> PAGE_SHIFT] = 1;
 	block_invalidate(cpu, p->gpa, width);
@@ -337,8 +338,11 @@ struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t li
 	struct tlb_entry *e = &cpu->tlbs[idx][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 	uint64_t tag = write ? e->wr : e->rd;
 
-	if ((tag & PAGE_MASK) != (lin & PAGE_MASK) || (tag & TLB_INVALID))
+	if ((tag & PAGE_MASK) != (lin & PAGE_MASK) || (tag & TLB_INVALID)) {
+		if (cpu->block)
+			cpu_restart(cpu);
 		tlb_fill(cpu, idx, lin, write, e);
+	}
 	return e;
 }
 

@@ -400,6 +400,39 @@ static void set_chain_limit(struct cpu *cpu)
 	cpu->chain_limit = cpu->count + (room < CHAIN_LENGTH ? room : CHAIN_LENGTH);
 }
 
+/* Counts the last block of a chain; returns it, or NULL when events have to be looked at after it. */
+static struct block *finish_chain(struct cpu *cpu)
+{
+	struct block *b = (struct block *)cpu->block;
+
+	cpu->count += b->n;
+	if (b->plain)
+		return b;
+	cpu->count -= cpu->in_rep;
+	count_exit(cpu);
+	return NULL;
+}
+
+/* Something that holds for the next instruction only. */
+static bool has_shadow(const struct cpu *cpu)
+{
+	return cpu->shadow || (cpu->rflags & FL_RF);
+}
+
+/*
+ * Ends it at the start of block b. False: the first instruction has to run by itself, because something waits for the
+ * boundary after it, or because it may be left in the middle.
+ */
+static bool shadow_end(struct cpu *cpu, const struct block *b)
+{
+	if (cpu->intr_pending || cpu->nmi_pending || cpu->window_wanted || cpu->db_pending || cpu->event.valid ||
+	    (b->op[0].flags & OPF_END) || block_is_cross(b))
+		return false;
+	cpu->shadow = cpu->shadow_movss = false;
+	cpu->rflags &= ~(uint64_t)FL_RF;
+	return true;
+}
+
 /*
  * Runs at least one instruction: a kick that comes now must not make a boundary out of the place inside a REP
  * instruction that the caller has just left (in_rep is off already).
@@ -412,9 +445,11 @@ static void run_blocks(struct cpu *cpu)
 	while (b && (likely(!cpu->kicked) || !ran) && likely(!beyond_limit(cpu, b))) {
 		uint64_t room = cpu->count_limit - cpu->count;
 
+		/* No room: asked to stop where no landmark can, so one instruction later. */
+		if (unlikely(!room) || (unlikely(has_shadow(cpu)) && !shadow_end(cpu, b)))
+			break;
 		if (unlikely(room < b->n)) {
-			if (room)
-				run_partial(cpu, b, (unsigned)room);
+			run_partial(cpu, b, (unsigned)room);
 			return;
 		}
 		cpu->gpr[REG_RIPBASE] = cpu->rip;
@@ -423,15 +458,9 @@ static void run_blocks(struct cpu *cpu)
 		set_chain_limit(cpu);
 		run_ops(cpu, b->op);
 		ran = true;
-		b = (struct block *)cpu->block; /* the last of the chain */
-		cpu->count += b->n;
-		if (!b->plain) {
-			cpu->count -= cpu->in_rep;
-			count_exit(cpu);
-			return;
-		}
+		b = finish_chain(cpu);
 		/* Fetching may fault, and the boundary comes before that. */
-		if (unlikely(cpu->count == cpu->count_limit))
+		if (!b || unlikely(cpu->count == cpu->count_limit))
 			return;
 		b = block_next(cpu, b);
 	}
@@ -444,8 +473,7 @@ static void run_blocks(struct cpu *cpu)
 /* Anything to look at after each instruction? */
 static bool must_be_careful(const struct cpu *cpu)
 {
-	return (cpu->rflags & (FL_TF | FL_RF)) || cpu->shadow || cpu->kicked || (cpu->dr[7] & 0xff) ||
-	       cpu->rep_stop_armed;
+	return (cpu->rflags & FL_TF) || cpu->kicked || (cpu->dr[7] & 0xff) || cpu->rep_stop_armed;
 }
 
 static void execute(struct cpu *cpu)
@@ -460,12 +488,32 @@ static void execute(struct cpu *cpu)
 	cpu->block = NULL;
 }
 
-/* The op that was left runs again, alone. */
+/* May block b go on after `op` of it, which has run alone? Not when a boundary has to be looked at. */
+static bool may_resume(const struct cpu *cpu, const struct block *b, const struct op *op)
+{
+	return b && b->mode == cpu->mode && op == &b->op[op->index_in_block] && !(op->flags & OPF_END) &&
+	       !cpu->at_landmark && !cpu->in_rep && !cpu->db_pending && !cpu->stop_wanted && !has_shadow(cpu) &&
+	       !must_be_careful(cpu);
+}
+
+/* The op that was left runs again, alone, and then the rest of its block. */
 static void restart_alone(struct cpu *cpu)
 {
-	cpu->one[0] = *cpu->op;
+	const struct block *b = cpu->block;
+	const struct op *op = cpu->op;
+
+	cpu->one[0] = *op;
 	leave_op(cpu);
 	run_alone(cpu);
+	if (!may_resume(cpu, b, op))
+		return;
+	cpu->count -= op->index_in_block + 1u;
+	cpu->rip = wrap_rip(cpu, cpu->gpr[REG_RIPBASE] + b->bytes);
+	cpu->block = b;
+	run_ops(cpu, op + 1);
+	finish_chain(cpu);
+	cpu->op = NULL;
+	cpu->block = NULL;
 }
 
 /* The ITLB does not hold the second page of the instruction that was left, or holds another one. */

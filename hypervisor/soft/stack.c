@@ -180,6 +180,8 @@ OP(enter)
 	unsigned size = op->osize;
 	uint64_t sp = stack_ptr(cpu, -(int64_t)size), frame = sp, bp = cpu->gpr[R_RBP];
 
+	if (op->extra)
+		cpu_need_alone(cpu); /* it may load what it has stored */
 	stack_store(cpu, sp, size, cpu->gpr[R_RBP]);
 	for (unsigned i = 1; i <= op->extra; i++) {
 		uint64_t v = frame;

@@ -221,8 +221,7 @@ void task_switch(struct cpu *cpu, struct desc *tss, enum task_via via, uint64_t 
 	struct desc old;
 
 	/* Many writes, so none may make the run loop start the instruction again. */
-	if (!cpu->single)
-		cpu_restart(cpu);
+	cpu_need_alone(cpu);
 	load_image(cpu, &tss->s, &t);
 	desc_fetch(cpu, cpu->seg[SEG_TR].selector, VEC_TS, &old);
 	probe(cpu, old.lin + 5, 1);
