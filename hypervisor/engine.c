@@ -9,10 +9,7 @@
  * the others counted, and vmx:step only for those who ask for it.
  */
 static const struct engine_ops *const engines[] = {
-	&vmx_engine_ops,
-	&soft_engine_ops,
-	&soft_exits_engine_ops,
-	&vmx_step_engine_ops,
+	&vmx_pmu_engine_ops, &vmx_engine_ops, &soft_engine_ops, &soft_exits_engine_ops, &vmx_step_engine_ops,
 };
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
@@ -28,10 +25,20 @@ static const struct engine_ops *first_available(const char *counter, struct err 
 	return NULL;
 }
 
+/* "vmx" is the best count source that VT-x has here, of the wanted unit. */
+static const char *best_vmx(const char *counter)
+{
+	bool may = !counter || !strcmp(counter, vmx_pmu_engine_ops.counter);
+
+	return may && !vmx_pmu_engine_ops.unavailable() ? vmx_pmu_engine_ops.name : vmx_engine_ops.name;
+}
+
 const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err)
 {
 	if (strcmp(name, "auto") == 0)
 		return first_available(counter, err);
+	if (strcmp(name, "vmx") == 0)
+		name = best_vmx(counter);
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
 		const char *why;
 
@@ -43,6 +50,7 @@ const struct engine_ops *engine_find(const char *name, const char *counter, stru
 		err_set(err, ENODEV, "engine %s cannot run here: %s", name, why);
 		return NULL;
 	}
-	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, soft:exits, vmx, vmx:step)", name);
+	err_set(err, EINVAL, "unknown engine %s (engines: auto, soft, soft:exits, vmx, vmx:pmu, vmx:exits, vmx:step)",
+		name);
 	return NULL;
 }

@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 #include "isolation/host_info.h"
 #include "tools/cmd.h"
 #include "tools/machine_opts.h"
+
+#define REPEATS 10 /* of each program that is counted */
 
 enum { OPT_JSON = OPT_COMMAND };
 
@@ -38,8 +41,8 @@ static const struct trait traits[] = {
 	{ TWVMX_MTF, "monitor-trap-flag", "single steps; without it by RFLAGS.TF" },
 	{ TWVMX_EPT_2M, "ept-2m", "large pages for guest memory" },
 	{ TWVMX_EPT_AD, "ept-ad", "present, not used: its dirty bits include page tables that nobody wrote" },
-	{ TWVMX_PERF_SWITCH, "perf-global-switch", "counting in the guest only" },
-	{ TWVMX_PMU, "pmu-fixed-counter", "a retired-instruction counter that keeps what is written to it" },
+	{ TWVMX_PERF_SWITCH, "perf-global-switch", "counting in the guest only: switched at VM entry and exit" },
+	{ TWVMX_PMU, "pmu-counter", "a counter of retired instructions that the kernel lends" },
 };
 
 #define NTRAITS (sizeof(traits) / sizeof(traits[0]))
@@ -64,44 +67,52 @@ static bool host_matches(const struct twvmx_info *info)
 	return true;
 }
 
-/* The engine counts retired instructions by single steps only, so a usable VT-x host is one for exits. */
-static const char *verdict(const char *why_not, const struct twvmx_info *info)
-{
-	return why_not || !host_matches(info) ? "soft" : "exits-only";
-}
+/* What was found out about this host. */
+struct findings {
+	struct twvmx_info info; /* version 0: there is no module to ask */
+	const char *no_vmx;	/* why VT-x cannot be used, or NULL */
+	const char *no_pmu;	/* why retired instructions cannot be counted, or NULL */
+	bool measured;
+	struct measure pmu;
+	struct err err; /* why not measured */
+};
+
+enum verdict { SOFT, EXITS_ONLY, EXACT };
+
+static const char *const verdicts[] = { "soft", "exits-only", "exact" };
 
 static const char *const meaning[] = {
 	"soft: guests run on the software CPU (--engine soft), exactly counted, on any host",
 	"exits-only: guests may run on VT-x (--engine vmx); inputs enter where the guest exits, so a guest that "
-	"computes\n"
-	"  for long without an exit gets its timer ticks and packets late. The software CPU counts every instruction.",
+	"computes\n  for long without an exit gets its timer ticks and packets late. The software CPU counts every "
+	"instruction.",
+	"exact: guests run on VT-x (--engine vmx) and every instruction is counted: inputs enter anywhere, and "
+	"records\n"
+	"  replay on the software CPU too",
 };
 
-static void print_smt(void)
+static enum verdict verdict(const struct findings *f)
 {
-	struct host_info h;
-
-	host_info_read(&h, "");
-	printf("SMT: %s: %s\n", host_smt_name(h.smt), host_smt_meaning(&h));
+	if (f->no_vmx || !host_matches(&f->info))
+		return SOFT;
+	return f->measured && f->pmu.exact ? EXACT : EXITS_ONLY;
 }
 
-static json_t *smt_json(void)
+static void find_out(struct findings *f)
 {
-	struct host_info h;
-
-	host_info_read(&h, "");
-	return json_pack("{s:s, s:b, s:i}", "smt", host_smt_name(h.smt), "core_scheduling", (int)h.core_scheduling,
-			 "cpus", (int)h.cpus);
+	f->no_vmx = vmx_device_unavailable();
+	if (vmx_device_info(&f->info) < 0)
+		f->info.version = 0;
+	if (f->no_vmx)
+		return;
+	f->no_pmu = vmx_device_pmu_unavailable();
+	f->measured = !f->no_pmu && measure_engine(&vmx_pmu_engine_ops, REPEATS, &f->pmu, &f->err) == 0;
 }
 
-static void print_text(const char *why_not, const struct twvmx_info *info)
-{
-	const char *v = verdict(why_not, info);
+/* ---- as text ---- */
 
-	if (why_not)
-		printf("VT-x: not usable: %s\n", why_not);
-	else
-		printf("VT-x: usable, %u VMs open\n", info->vms);
+static void print_traits(const struct twvmx_info *info)
+{
 	for (size_t i = 0; info->version && i < NTRAITS; i++)
 		printf("  %-20s %-8s %s\n", traits[i].name,
 		       info->has & traits[i].bit       ? "yes"
@@ -111,42 +122,121 @@ static void print_text(const char *why_not, const struct twvmx_info *info)
 	for (size_t i = 0; info->version && i < NFEATURES; i++)
 		printf("  %-20s %-8s %s\n", features[i].name, info->cr4_fixed1 & features[i].bit ? "yes" : "MISSING",
 		       features[i].why);
-	print_smt();
-	printf("verdict: %s\n", meaning[strcmp(v, "soft") != 0]);
 }
 
-static int print_json(const char *why_not, const struct twvmx_info *info)
+static void print_skid(const struct landing *l)
 {
-	json_t *o = json_object(), *t = json_object();
+	printf("  skid of %llu overflow interrupts, in instructions: at most %llu; margin %llu\n",
+	       (unsigned long long)l->overflows, (unsigned long long)l->skid_max, (unsigned long long)l->margin);
+	for (unsigned b = 0; b < LANDING_BUCKETS; b++) {
+		if (l->skid[b])
+			printf("    %5u to %-5u %llu\n", b ? 1u << (b - 1) : 0, b ? (1u << b) - 1 : 0,
+			       (unsigned long long)l->skid[b]);
+	}
+}
 
-	json_object_set_new(o, "verdict", json_string(verdict(why_not, info)));
-	json_object_set_new(o, "vmx", json_boolean(!why_not));
-	if (why_not)
-		json_object_set_new(o, "reason", json_string(why_not));
+static void print_pmu(const struct findings *f)
+{
+	if (f->no_vmx)
+		return;
+	if (!f->measured) {
+		printf("performance counter: not usable: %s\n", f->no_pmu ? f->no_pmu : f->err.text);
+		return;
+	}
+	printf("performance counter: %s, lent by the kernel (perf), %u bits\n", f->pmu.exact ? "exact" : "NOT EXACT",
+	       f->info.pmu_width);
+	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++) {
+		const struct measure_row *r = &f->pmu.row[i];
+
+		printf("  %-22s %9llu instructions, %u of %u runs wrong", r->name, (unsigned long long)r->expected,
+		       r->wrong, r->runs);
+		printf(r->wrong ? ", by %lld to %lld\n" : "\n", (long long)r->low, (long long)r->high);
+	}
+	printf("  %-22s %9u, %u missed\n", "landings", f->pmu.landings, f->pmu.missed);
+	if (f->pmu.error[0])
+		printf("  stopped: %s\n", f->pmu.error);
+	print_skid(&f->pmu.landing);
+}
+
+static void print_text(const struct findings *f)
+{
+	if (f->no_vmx)
+		printf("VT-x: not usable: %s\n", f->no_vmx);
+	else
+		printf("VT-x: usable, %u VMs open\n", f->info.vms);
+	print_traits(&f->info);
+	print_pmu(f);
+	printf("verdict: %s\n", meaning[verdict(f)]);
+}
+
+/* ---- as JSON ---- */
+
+static json_t *json_measure(const struct measure *m)
+{
+	json_t *o = json_object(), *rows = json_array(), *skid = json_array();
+
+	json_object_set_new(o, "exact", json_boolean(m->exact));
+	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++)
+		json_array_append_new(rows, json_pack("{s:s, s:I, s:i, s:i, s:I, s:I}", "program", m->row[i].name,
+						      "instructions", (json_int_t)m->row[i].expected, "runs",
+						      (int)m->row[i].runs, "wrong", (int)m->row[i].wrong, "low",
+						      (json_int_t)m->row[i].low, "high", (json_int_t)m->row[i].high));
+	json_object_set_new(o, "programs", rows);
+	json_object_set_new(o, "landings", json_integer(m->landings));
+	json_object_set_new(o, "missed", json_integer(m->missed));
+	if (m->error[0])
+		json_object_set_new(o, "error", json_string(m->error));
+	/* How many interrupts came 0, 1, 2 to 3, 4 to 7, ... instructions late. */
+	for (unsigned b = 0; b < LANDING_BUCKETS; b++)
+		json_array_append_new(skid, json_integer((json_int_t)m->landing.skid[b]));
+	json_object_set_new(o, "skid", skid);
+	json_object_set_new(o, "skid-max", json_integer((json_int_t)m->landing.skid_max));
+	json_object_set_new(o, "margin", json_integer((json_int_t)m->landing.margin));
+	return o;
+}
+
+static json_t *json_traits(const struct twvmx_info *info)
+{
+	json_t *t = json_object();
+
 	for (size_t i = 0; info->version && i < NTRAITS; i++)
 		json_object_set_new(t, traits[i].name, json_boolean(info->has & traits[i].bit));
 	for (size_t i = 0; info->version && i < NFEATURES; i++)
 		json_object_set_new(t, features[i].name, json_boolean(info->cr4_fixed1 & features[i].bit));
-	json_object_set_new(o, "host", t);
-	json_object_set_new(o, "cpu", smt_json());
+	return t;
+}
+
+static void print_json(const struct findings *f)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "verdict", json_string(verdicts[verdict(f)]));
+	json_object_set_new(o, "vmx", json_boolean(!f->no_vmx));
+	if (f->no_vmx)
+		json_object_set_new(o, "reason", json_string(f->no_vmx));
+	json_object_set_new(o, "host", json_traits(&f->info));
+	if (f->measured)
+		json_object_set_new(o, "pmu", json_measure(&f->pmu));
+	else if (!f->no_vmx)
+		json_object_set_new(o, "no-pmu", json_string(f->no_pmu ? f->no_pmu : f->err.text));
 	json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(o);
-	return 0;
 }
 
 static void print_help(void)
 {
 	puts("usage: twinstep qualify [--json]\n\n"
 	     "Says what this host's processor and kernel module offer to the vmx engine, and what that means.\n"
-	     "Verdict: exits-only or soft. Exit status 0 whatever it is.");
+	     "Where there is a performance counter, it is measured: small guests whose count is known run ten times "
+	     "each.\n"
+	     "Verdict: exact, exits-only or soft. Exit status 0 whatever it is.");
 }
 
 static int run(int argc, char **argv)
 {
-	struct twvmx_info info = { 0 };
+	struct findings f = { .err = ERR_INIT };
 	bool json = false;
-	const char *why_not;
 	int opt;
 
 	while ((opt = options_next(argc, argv, options)) != -1) {
@@ -162,12 +252,11 @@ static int run(int argc, char **argv)
 		log_error("unexpected argument '%s'; `twinstep qualify --help` tells more", argv[optind]);
 		return EXIT_USAGE;
 	}
-	why_not = vmx_device_unavailable();
-	if (vmx_device_info(&info) < 0)
-		info.version = 0;
+	find_out(&f);
 	if (json)
-		return print_json(why_not, &info);
-	print_text(why_not, &info);
+		print_json(&f);
+	else
+		print_text(&f);
 	return 0;
 }
 

@@ -157,7 +157,9 @@ static void say_engine(const struct machine_host *h)
 	if (why)
 		log_info("engine soft: %s", why);
 	else if (h->engine == &vmx_engine_ops)
-		log_info("engine vmx: VT-x through the module twinstep-vmx; inputs enter where the guest exits");
+		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter where the guest exits");
+	else if (h->engine == &vmx_pmu_engine_ops)
+		log_info("engine vmx:pmu: VT-x through the module twinstep-vmx; every instruction is counted");
 }
 
 int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err)

@@ -90,6 +90,24 @@ const char *vmx_device_unavailable(void)
 	return info.verdict < sizeof(verdicts) / sizeof(verdicts[0]) ? verdicts[info.verdict] : "unknown verdict";
 }
 
+static const char *const pmu_verdicts[] = {
+	[TWVMX_PMU_OK] = NULL,
+	[TWVMX_PMU_NONE] = "this processor has no performance counters",
+	[TWVMX_PMU_DEAD] = "this processor claims performance counters, but they do not keep what is written to them",
+	[TWVMX_PMU_UNUSED] = "the host's kernel does not use the performance counters, so it lends none",
+	[TWVMX_PMU_NO_SWITCH] = "this processor's VT-x cannot switch performance counters at VM entry and exit",
+	[TWVMX_PMU_TAKEN] = "other programs hold the performance counters (perf, profilers); end them",
+};
+
+const char *vmx_device_pmu_unavailable(void)
+{
+	struct twvmx_info info;
+
+	if (vmx_device_info(&info) < 0 || info.version != TWVMX_VERSION)
+		return "the module twinstep-vmx does not answer";
+	return info.pmu < sizeof(pmu_verdicts) / sizeof(pmu_verdicts[0]) ? pmu_verdicts[info.pmu] : "unknown verdict";
+}
+
 /* A VM of its own, because the one that is wanted may belong to another process, inside the jail. */
 static const char *try_create(void)
 {

@@ -74,7 +74,7 @@ static bool take(bool *flag, bool allowed)
 }
 
 /* The flag that a kick sets is the one in the run page: the module looks at it too. */
-static bool is_kicked(const struct vmx *v)
+bool vmx_is_kicked(const struct vmx *v)
 {
 	return __atomic_load_n(&v->run->kick, __ATOMIC_ACQUIRE);
 }
@@ -82,12 +82,12 @@ static bool is_kicked(const struct vmx *v)
 /* Between two iterations of a REP instruction, where a landmark with RCX names the place. */
 static bool in_rep(const struct vmx *v)
 {
-	return v->steps && v->st.in_rep;
+	return v->source->retired && v->st.in_rep;
 }
 
 static bool take_kick(struct vmx *v)
 {
-	if (!(v->at_landmark || in_rep(v)) || !is_kicked(v))
+	if (!(v->at_landmark || in_rep(v)) || !vmx_is_kicked(v))
 		return false;
 	soft_engine_cpu(v->soft)->kicked = 0;
 	return __atomic_exchange_n(&v->run->kick, 0, __ATOMIC_ACQ_REL);
@@ -96,7 +96,7 @@ static bool take_kick(struct vmx *v)
 /* A kick waits for a landmark, and none comes: the caller may want to give up. */
 static bool take_spin(struct vmx *v)
 {
-	bool spins = is_kicked(v) && (v->spins || v->barren >= BARREN_MAX);
+	bool spins = vmx_is_kicked(v) && (v->spins || v->barren >= BARREN_MAX);
 
 	v->spins = false;
 	if (spins || v->at_landmark)
@@ -112,7 +112,7 @@ static bool wakes(const struct cpu_state *s)
 
 static bool until_reached(const struct vmx *v, const struct landmark *until)
 {
-	if (v->steps && until->in_rep && v->count == until->count)
+	if (v->source->retired && until->in_rep && v->count == until->count)
 		return v->st.rip == until->rip && v->st.gpr[R_RCX] == until->rcx;
 	return (v->at_landmark || in_rep(v)) && v->count >= until->count;
 }
@@ -168,7 +168,7 @@ static void soft_end(struct vmx *v, const struct cpu_state *before)
 /* The landmark inside a REP instruction that may come next, or NULL. */
 static const struct landmark *rep_target(const struct vmx *v)
 {
-	return v->steps && v->until.in_rep && v->until.count == v->count ? &v->until : NULL;
+	return v->source->retired && v->until.in_rep && v->until.count == v->count ? &v->until : NULL;
 }
 
 /* One instruction, or the delivery of st.event, in software. `fresh`: the processor has not looked at it. */
@@ -184,7 +184,7 @@ static bool soft_step(struct vmx *v, bool fresh)
 	v->soft_steps++;
 	step = soft_step_cpu(soft_engine_cpu(v->soft), rep_target(v), fresh);
 	soft_end(v, &before);
-	if (step == SOFT_STEP_EXIT || (v->steps && step == SOFT_STEP_RETIRED)) {
+	if (step == SOFT_STEP_EXIT || (v->source->retired && step == SOFT_STEP_RETIRED)) {
 		v->count++;
 		v->at_landmark = true;
 	}
@@ -244,7 +244,9 @@ static uint32_t run_flags(struct vmx *v, bool step)
 		flags |= TWVMX_RUN_WINDOW;
 	if (v->st.nmi_pending)
 		flags |= TWVMX_RUN_NMI;
-	if (v->steps && v->run->entry_info)
+	if (v->source->pmu)
+		flags |= TWVMX_RUN_COUNT;
+	if (step && v->run->entry_info)
 		flags |= TWVMX_RUN_NONE;
 	else if (step)
 		flags |= TWVMX_RUN_STEP;
@@ -259,6 +261,7 @@ static void hand_over_count(struct vmx *v)
 
 	r->count = v->count;
 	r->limit = v->stop_wanted ? 0 : v->until.count;
+	r->stop = v->stop;
 	if (!v->bus.time_line)
 		return;
 	v->bus.time_line(v->bus.ctx, &t);
@@ -366,6 +369,8 @@ static bool handle_exit(struct vmx *v)
 	case EXIT_WINDOW:
 	case EXIT_NMI_WINDOW:
 	case TWVMX_EXIT_NONE:
+	case TWVMX_EXIT_COUNT:
+	case TWVMX_EXIT_PMU:
 		return true;
 	case TWVMX_EXIT_KICK:
 	case TWVMX_EXIT_LIMIT:
@@ -374,7 +379,7 @@ static bool handle_exit(struct vmx *v)
 		return true;
 	case TWVMX_EXIT_SIGNAL:
 	case TWVMX_EXIT_SLICE:
-		v->spins = true;
+		v->spins = !v->source->pmu;
 		return true;
 	case TWVMX_EXIT_ENTRY:
 		return exit_entry_failed(v);
@@ -395,13 +400,30 @@ static bool has_event(const struct cpu_state *s)
 	       (s->intr_pending && (s->rflags & FL_IF) && !has_shadow(s));
 }
 
+bool vmx_run_free(struct vmx *v, uint64_t stop)
+{
+	v->stop = stop;
+	return enter(v, false);
+}
+
+bool vmx_complete(struct vmx *v)
+{
+	return handle_exit(v);
+}
+
+bool vmx_single_step(struct vmx *v)
+{
+	if (!has_event(&v->st) && vmx_step_needs_soft(v))
+		return soft_step(v, true);
+	v->stop = UINT64_MAX;
+	return enter(v, true) && handle_exit(v);
+}
+
 static bool advance(struct vmx *v)
 {
 	v->at_landmark = false;
 	v->barren++;
-	if (v->steps && !has_event(&v->st) && vmx_step_needs_soft(v))
-		return soft_step(v, true);
-	return enter(v, v->steps) && handle_exit(v);
+	return v->source->advance(v);
 }
 
 static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *until)
@@ -424,6 +446,13 @@ static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *un
 static const char *vmx_unavailable(void)
 {
 	return vmx_device_reserve();
+}
+
+static const char *vmx_pmu_unavailable(void)
+{
+	const char *why = vmx_unavailable();
+
+	return why ? why : vmx_device_pmu_unavailable();
 }
 
 static void vmx_destroy(struct engine *e)
@@ -453,7 +482,8 @@ static int vmx_set_state(struct engine *e, const struct cpu_state *s, struct err
 	return 0;
 }
 
-static struct engine *vmx_create(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static struct engine *create(const struct engine_ops *ops, const struct count_source *source, struct memory *mem,
+			     const struct engine_bus *bus, struct err *err)
 {
 	struct vmx *v = calloc(1, sizeof(*v));
 	struct cpu_state reset;
@@ -462,7 +492,9 @@ static struct engine *vmx_create(struct memory *mem, const struct engine_bus *bu
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	v->e.ops = &vmx_engine_ops;
+	v->e.ops = ops;
+	v->source = source;
+	landing_init(&v->landing);
 	v->mem = mem;
 	v->bus = *bus;
 	v->fd = -1;
@@ -476,15 +508,26 @@ static struct engine *vmx_create(struct memory *mem, const struct engine_bus *bu
 	return &v->e;
 }
 
+static struct engine *vmx_create_exits(struct memory *mem, const struct engine_bus *bus, struct err *err)
+{
+	return create(&vmx_engine_ops, &vmx_count_exits, mem, bus, err);
+}
+
 static struct engine *vmx_create_steps(struct memory *mem, const struct engine_bus *bus, struct err *err)
 {
-	struct engine *e = vmx_create(mem, bus, err);
+	return create(&vmx_step_engine_ops, &vmx_count_steps, mem, bus, err);
+}
 
-	if (e) {
-		e->ops = &vmx_step_engine_ops;
-		vmx_of(e)->steps = true;
-	}
-	return e;
+static struct engine *vmx_create_pmu(struct memory *mem, const struct engine_bus *bus, struct err *err)
+{
+	return create(&vmx_pmu_engine_ops, &vmx_count_pmu, mem, bus, err);
+}
+
+void vmx_landing(const struct engine *e, struct landing *l)
+{
+	memset(l, 0, sizeof(*l));
+	if (e->ops == &vmx_pmu_engine_ops)
+		*l = const_vmx_of(e)->landing;
 }
 
 static void vmx_caps(const struct engine *e, struct engine_caps *caps)
@@ -502,7 +545,7 @@ static void vmx_kick(struct engine *e)
 	struct vmx *v = vmx_of(e);
 
 	__atomic_store_n(&v->run->kick, 1, __ATOMIC_RELEASE);
-	if (v->steps)
+	if (v->source->retired)
 		soft_engine_cpu(v->soft)->kicked = 1;
 }
 
@@ -591,6 +634,11 @@ static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_
 		{ "ept_tables", mapped.tables },
 		{ "served_rdtsc", v->run->served_tsc },
 		{ "served_cpuid", v->run->served_cpuid },
+		{ "landings", v->landing.landings },
+		{ "landing_runs", v->landing.runs },
+		{ "landing_steps", v->landing.steps },
+		{ "landing_margin", v->source->pmu ? v->landing.margin : 0 },
+		{ "skid_max", v->landing.skid_max },
 		{ "exits_exception", v->reasons[0] },
 		{ "exits_window", v->reasons[7] },
 		{ "exits_cpuid", v->reasons[10] },
@@ -615,14 +663,18 @@ static const char *vmx_last_error(const struct engine *e)
 }
 
 #define VMX_OPS                                                                                                       \
-	.unavailable = vmx_unavailable, .destroy = vmx_destroy, .caps = vmx_caps, .run = vmx_run, .kick = vmx_kick,   \
-	.get_state = vmx_get_state, .set_state = vmx_set_state, .count = vmx_count, .landmark = vmx_landmark,         \
-	.can_interrupt = vmx_can_interrupt, .inject = vmx_inject, .inject_nmi = vmx_inject_nmi, .window = vmx_window, \
-	.bus_stop = vmx_bus_stop, .flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written,                   \
-	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats,                           \
-	.last_error = vmx_last_error
+	.destroy = vmx_destroy, .caps = vmx_caps, .run = vmx_run, .kick = vmx_kick, .get_state = vmx_get_state,       \
+	.set_state = vmx_set_state, .count = vmx_count, .landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt, \
+	.inject = vmx_inject, .inject_nmi = vmx_inject_nmi, .window = vmx_window, .bus_stop = vmx_bus_stop,           \
+	.flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written, .memory_moved = vmx_memory_moved,           \
+	.sync_dirty = vmx_sync_dirty, .stats = vmx_stats, .last_error = vmx_last_error
 
-const struct engine_ops vmx_engine_ops = { .name = "vmx", .counter = "exits", .create = vmx_create, VMX_OPS };
+const struct engine_ops vmx_engine_ops = {
+	.name = "vmx:exits", .counter = "exits", .unavailable = vmx_unavailable, .create = vmx_create_exits, VMX_OPS
+};
 const struct engine_ops vmx_step_engine_ops = {
-	.name = "vmx:step", .counter = "retired", .create = vmx_create_steps, VMX_OPS
+	.name = "vmx:step", .counter = "retired", .unavailable = vmx_unavailable, .create = vmx_create_steps, VMX_OPS
+};
+const struct engine_ops vmx_pmu_engine_ops = {
+	.name = "vmx:pmu", .counter = "retired", .unavailable = vmx_pmu_unavailable, .create = vmx_create_pmu, VMX_OPS
 };

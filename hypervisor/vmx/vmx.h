@@ -7,10 +7,12 @@
  * done by the software CPU, one instruction at a time, over the same memory and with the same callbacks: so both
  * engines have one implementation of all that, and an instruction behaves the same on either.
  *
- * Counting, one of two units:
- *   "exits"     the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest on any VT-x, so the count
- * is exact without a performance counter. Sync points fall on them only. Needs nothing; full speed. "retired"   all
- * instructions, by single steps: the engine vmx:step, for tests and for looking closely.
+ * Three count sources (count.c):
+ *   vmx:pmu    counts all retired instructions with a performance counter that runs in the guest only, and lands on any
+ *              count (landing.h). What is completed outside the guest is added.
+ *   vmx:exits  counts the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest on any VT-x, so the
+ *              count is exact without a performance counter. Sync points fall on them only.
+ *   vmx:step   counts all retired instructions, by single steps: for tests and for looking closely.
  */
 #ifndef HYPERVISOR_VMX_H
 #define HYPERVISOR_VMX_H
@@ -20,11 +22,22 @@
 
 #include "hypervisor/engine.h"
 #include "hypervisor/memory.h"
+#include "hypervisor/vmx/landing.h"
 #include "hypervisor/vmx/module/twinstep_vmx.h"
 
 #define VMX_REASONS 70
 
 struct cpu;
+struct vmx;
+
+struct count_source {
+	bool retired; /* counts every instruction, not only exits */
+	bool pmu;     /* with the performance counter */
+	/* One move of the run loop: into the guest and what the exit asks for, or an instruction in software. */
+	bool (*advance)(struct vmx *v);
+};
+
+extern const struct count_source vmx_count_exits, vmx_count_steps, vmx_count_pmu;
 
 struct vmx {
 	struct engine e;
@@ -35,11 +48,14 @@ struct vmx {
 	struct engine_bus bus;
 	bool cpuid_served;   /* the module has the table of CPUID */
 	struct cpu_state st; /* registers, between entries */
+	const struct count_source *source;
 	uint64_t count;
+	uint64_t stop; /* leave the guest at this count or soon after: see landing.h */
+	struct landing landing;
+	unsigned lost;	  /* times in a row that the counter was not there */
 	uint32_t load;	  /* TWVMX_LOAD_*: parts of st that the module does not have yet */
 	bool flush;	  /* cached translations may be stale */
 	bool mapped;	  /* the module has the guest's memory */
-	bool steps;	  /* counts by single steps */
 	bool at_landmark; /* a landmark names this boundary */
 	bool stop_wanted, window_wanted;
 	bool spins;	       /* the module gave the guest back because a kick waits */
@@ -49,6 +65,19 @@ struct vmx {
 	uint64_t entries, soft_steps, events, reasons[VMX_REASONS];
 };
 
+/* ---- vmx.c ---- */
+
+/* What count sources are made of; false: v->error says why. */
+/* Into the guest until it exits, or the performance counter has reached `stop` (UINT64_MAX: none). */
+bool vmx_run_free(struct vmx *v, uint64_t stop);
+/* Does what the exit asks for. */
+bool vmx_complete(struct vmx *v);
+/* Into the guest for one instruction or event, and what the exit asks for; or the instruction in software. */
+bool vmx_single_step(struct vmx *v);
+bool vmx_is_kicked(const struct vmx *v);
+/* What landing has cost and shown so far; zeros when the engine does not land by the performance counter. */
+void vmx_landing(const struct engine *e, struct landing *l);
+
 /* ---- device.c ---- */
 
 /* Why the module cannot be used (static string), or NULL. */
@@ -57,6 +86,8 @@ const char *vmx_device_unavailable(void);
 const char *vmx_device_reserve(void);
 /* The module's answer about this host; -errno when there is no module. */
 int vmx_device_info(struct twvmx_info *info);
+/* Why no performance counter can be used (static string), or NULL. */
+const char *vmx_device_pmu_unavailable(void);
 int vmx_device_open(struct vmx *v, struct err *err);
 void vmx_device_close(struct vmx *v);
 /* Gives the guest's memory to the module. */

@@ -158,7 +158,7 @@ static enum next end_run(struct vm *vm, u32 reason)
 {
 	if (vm->flags & TWVMX_RUN_STEP && has_stepped(reason)) {
 		reason = TWVMX_EXIT_STEP;
-		vm->count++;
+		vm->count += !(vm->flags & TWVMX_RUN_COUNT);
 	}
 	disarm_step(vm);
 	return leave_with(vm, reason);
@@ -180,7 +180,10 @@ static enum next served(struct vm *vm)
 /* Nothing of the guest's: it goes on, unless somebody has waited for a slice and nothing was served. */
 static enum next go_on(struct vm *vm)
 {
-	if (!READ_ONCE(vm->run->kick) || time_before(jiffies, vm->since + msecs_to_jiffies(SLICE_MS)))
+	if (!READ_ONCE(vm->run->kick))
+		return NEXT_ENTER;
+	/* With a counter, user space leads the guest to a place that a record can name. */
+	if (!(vm->flags & TWVMX_RUN_COUNT) && time_before(jiffies, vm->since + msecs_to_jiffies(SLICE_MS)))
 		return NEXT_ENTER;
 	disarm_step(vm);
 	return leave_with(vm, TWVMX_EXIT_SLICE);
@@ -220,6 +223,12 @@ static enum next enter_once(struct vm *vm)
 		local_irq_enable();
 		return NEXT_SECTION;
 	}
+	reason = pmu_enter(vm);
+	if (reason) {
+		local_irq_enable();
+		disarm_step(vm);
+		return leave_with(vm, reason);
+	}
 	failed = enter(vm);
 	if (failed) {
 		local_irq_enable();
@@ -232,6 +241,7 @@ static enum next enter_once(struct vm *vm)
 		return entry_failed(vm, reason);
 	}
 	pass_on(reason);
+	pmu_account(vm);
 	local_irq_enable();
 	return handle_exit(vm, reason & 0xffff);
 }
@@ -345,8 +355,12 @@ int vcpu_run(struct vm *vm)
 		vm->needs_invvpid = true;
 	vm->count = READ_ONCE(vm->run->count);
 	vm->limit = READ_ONCE(vm->run->limit);
+	vm->stop = READ_ONCE(vm->run->stop);
 	memcpy(&vm->time, &vm->run->time, sizeof(vm->time));
 	vm->since = jiffies;
+	ret = pmu_begin(vm);
+	if (ret)
+		return ret;
 	do {
 		ret = section(vm, first, load, &next);
 		first = false;

@@ -22,6 +22,7 @@ static int twvmx_open(struct inode *inode, struct file *file)
 
 static void vm_free(struct vm *vm)
 {
+	pmu_free(vm);
 	ept_free(vm);
 	vmcs_free(vm);
 	if (vm->run_page)

@@ -38,8 +38,18 @@ enum twvmx_verdict {
 #define TWVMX_MTF	   (1u << 9)
 #define TWVMX_EPT_AD	   (1u << 10)
 #define TWVMX_PERF_SWITCH  (1u << 11) /* PERF_GLOBAL_CTRL in the entry and exit controls */
-#define TWVMX_PMU	   (1u << 12) /* fixed counter 0 exists and counts */
+#define TWVMX_PMU	   (1u << 12) /* a counter of retired instructions can be had at this moment */
 #define TWVMX_EPT_2M	   (1u << 13)
+
+/* twvmx_info.pmu: can retired instructions be counted? */
+enum twvmx_pmu {
+	TWVMX_PMU_OK,
+	TWVMX_PMU_NONE,	     /* the processor claims no architectural counters */
+	TWVMX_PMU_DEAD,	     /* it does, but they do not keep what is written to them */
+	TWVMX_PMU_UNUSED,    /* the kernel does not use them, so it lends none */
+	TWVMX_PMU_NO_SWITCH, /* VT-x cannot switch them at VM entry and exit */
+	TWVMX_PMU_TAKEN,     /* the kernel has none to spare */
+};
 
 struct twvmx_info {
 	__u32 version;
@@ -48,8 +58,8 @@ struct twvmx_info {
 	__u32 missing;
 	__u32 vms; /* open VMs on this host */
 	__u32 cpus;
-	__u32 pmu_width; /* bits of fixed counter 0 */
-	__u32 reserved;
+	__u32 pmu_width;  /* bits of a fixed counter, as the kernel uses it */
+	__u32 pmu;	  /* enum twvmx_pmu */
 	__u64 cr4_fixed1; /* bits of CR4 that this processor has */
 	__u64 basic;	  /* IA32_VMX_BASIC */
 };
@@ -96,7 +106,8 @@ struct twvmx_regs {
 #define TWVMX_RUN_FLUSH	 (1u << 4) /* drop the guest's cached translations first */
 #define TWVMX_RUN_TIME	 (1u << 5) /* serve RDTSC and RDTSCP from `time` */
 #define TWVMX_RUN_CPUID	 (1u << 6) /* serve CPUID from the table of TWVMX_IOC_CPUID */
-#define TWVMX_RUN_ALL	 127u
+#define TWVMX_RUN_COUNT	 (1u << 7) /* count what the guest retires, with the performance counter */
+#define TWVMX_RUN_ALL	 255u
 
 /* twvmx_run.load: which registers the page gives; the others keep what the guest left. */
 #define TWVMX_LOAD_GPR (1u << 0) /* gpr, rip, rflags, interruptibility, pending_debug */
@@ -112,6 +123,8 @@ struct twvmx_regs {
 #define TWVMX_EXIT_NONE	  0x1004u /* TWVMX_RUN_NONE: injected */
 #define TWVMX_EXIT_LIMIT  0x1005u /* an instruction has just been served, and the count is at the limit or beyond */
 #define TWVMX_EXIT_SLICE  0x1006u /* twvmx_run.kick is set, and nothing was served for a slice (10 ms) */
+#define TWVMX_EXIT_COUNT  0x1007u /* TWVMX_RUN_COUNT: the count is at `stop` or beyond */
+#define TWVMX_EXIT_PMU	  0x1008u /* TWVMX_RUN_COUNT: the guest was not entered, its counter is not there; try again */
 
 /*
  * Virtual time, as hypervisor/clock.h has it:
@@ -152,10 +165,13 @@ struct twvmx_run {
 	__u64 dirty_exits; /* first writes to clean pages */
 	__u64 sections;	   /* stretches on one CPU */
 	__u64 served_tsc, served_cpuid;
-	/* Both ways: the engine's count. One more for each instruction that the module completes: served, or stepped.
+	/*
+	 * Both ways: the engine's count. One more for each instruction that the module completes: served, or stepped;
+	 * with TWVMX_RUN_COUNT for each that the guest retires, or the module serves.
 	 */
 	__u64 count;
 	/* to the module */
+	__u64 stop;  /* TWVMX_RUN_COUNT: leave the guest when the count is there or beyond; UINT64_MAX: do not */
 	__u64 limit; /* stop after the served instruction that brings the count there */
 	struct twvmx_time time;
 	struct twvmx_regs regs __attribute__((aligned(16)));

@@ -7,6 +7,7 @@
  *   state.c   guest registers between the run page, this module's copy, and the VMCS; host registers
  *   exits.c   the run loop
  *   serve.c   instructions that are completed here: time and CPUID
+ *   pmu.c     counting what the guest retires
  *   ept.c     guest memory: pinned pages, extended page tables, dirty tracking
  *   entry.S   VMLAUNCH and VMRESUME
  *
@@ -33,6 +34,8 @@
 #define DR7_FIXED      0x400ul
 #define SLICE_MS       10 /* the longest that a guest runs without an exit */
 
+struct perf_event;
+
 /* Control bits and EPT capabilities that this processor offers and this module uses. */
 struct vmx_config {
 	u32 pin, primary, secondary, exit, entry;
@@ -40,7 +43,6 @@ struct vmx_config {
 	u32 slice;	  /* preemption timer */
 	u32 has, missing; /* TWVMX_* */
 	bool invept_single, invvpid_single;
-	u32 pmu_width;
 };
 
 extern struct vmx_config vmx_config;
@@ -77,11 +79,14 @@ struct vm {
 	struct twvmx_cpuid_entry *cpuid;
 	u32 ncpuid;
 
-	u32 flags;		/* TWVMX_RUN_* of the run under way */
-	u64 count, limit;	/* as in the run page */
-	struct twvmx_time time; /* likewise, copied when the run began */
-	unsigned long since;	/* jiffies when the run began, or something was last served */
-	bool vmcs_ready;	/* vmcs_init() was done */
+	u32 flags;		      /* TWVMX_RUN_* of the run under way */
+	u64 count, limit, stop;	      /* as in the run page */
+	struct twvmx_time time;	      /* likewise, copied when the run began */
+	struct perf_event *pmu_event; /* of the thread that ran last; NULL before the first run that counts */
+	u64 pmu_seen;		      /* what it had counted when last read */
+	bool pmu_armed;		      /* it overflows at an interval that was asked for */
+	unsigned long since;	      /* jiffies when the run began, or something was last served */
+	bool vmcs_ready;	      /* vmcs_init() was done */
 	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it between check and use */
 };
 
@@ -136,6 +141,15 @@ int vcpu_run(struct vm *vm);
 /* Completes the instruction that exited for this reason; false when it is none that is served, or not now. */
 bool serve_instruction(struct vm *vm, u32 reason);
 int serve_set_cpuid(struct vm *vm, const struct twvmx_cpuid *c);
+
+/* ---- pmu.c ---- */
+u32 pmu_state(void);
+u32 pmu_width(void);
+int pmu_begin(struct vm *vm);
+void pmu_free(struct vm *vm);
+void pmu_load(struct vm *vm);
+u32 pmu_enter(struct vm *vm);
+void pmu_account(struct vm *vm);
 
 /* ---- ept.c ---- */
 int ept_init(struct vm *vm);

@@ -82,7 +82,7 @@ static const struct control exit_controls[] = {
 	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, 0, true }, /* the host is 64-bit */
 	{ VM_EXIT_SAVE_IA32_EFER, 0, true },	   /* LMA follows CR0.PG */
 	{ VM_EXIT_LOAD_IA32_EFER, 0, true },
-	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false },
+	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* pmu.c; on when a run counts */
 	/* PAT stays the host's: EPT ignores the guest's, which is state of the engine. */
 	{},
 };
@@ -90,8 +90,8 @@ static const struct control exit_controls[] = {
 static const struct control entry_controls[] = {
 	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true },
 	{ VM_ENTRY_LOAD_IA32_EFER, 0, true },
-	{ VM_ENTRY_IA32E_MODE, 0, true }, /* follows EFER.LMA; off at first */
-	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false },
+	{ VM_ENTRY_IA32E_MODE, 0, true },				   /* follows EFER.LMA; off at first */
+	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* likewise */
 	{},
 };
 
@@ -136,23 +136,6 @@ static bool probe_ept(void)
 	vmx_config.invvpid_single = cap & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
 	/* Four-level tables in write-back memory, pages without any right but reading. */
 	return (cap & VMX_EPT_PAGE_WALK_4_BIT) && (cap & VMX_EPTP_WB_BIT) && (cap & VMX_EPT_INVEPT_BIT);
-}
-
-/* Writes fixed counter 0 and reads it back: some processors claim a PMU whose registers do not exist. */
-static void probe_pmu(void)
-{
-	unsigned int eax, ebx, ecx, edx;
-	u64 old, seen;
-
-	cpuid(10, &eax, &ebx, &ecx, &edx);
-	if ((eax & 0xff) < 2 || !(edx & 0x1f) || rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &old))
-		return;
-	vmx_config.pmu_width = edx >> 5 & 0xff;
-	if (wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, 0x12345) || rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &seen))
-		return;
-	wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, old);
-	if (seen >> 8 == 0x123)
-		vmx_config.has |= TWVMX_PMU;
 }
 
 static bool probe_controls(void)
@@ -202,19 +185,21 @@ static int vmx_probe(void)
 		return -ENODEV;
 	if (firmware_allows())
 		return -EACCES;
-	probe_pmu();
 	return probe_controls() ? 0 : -EOPNOTSUPP;
 }
 
 void vmx_fill_info(struct twvmx_info *info)
 {
+	u32 pmu = pmu_state();
+
 	*info = (struct twvmx_info){
 		.version = TWVMX_VERSION,
-		.has = vmx_config.has,
+		.has = vmx_config.has | (pmu == TWVMX_PMU_OK ? TWVMX_PMU : 0),
 		.missing = vmx_config.missing,
 		.vms = READ_ONCE(users),
 		.cpus = num_online_cpus(),
-		.pmu_width = vmx_config.pmu_width,
+		.pmu_width = pmu_width(),
+		.pmu = pmu,
 		.cr4_fixed1 = msr_or_zero(MSR_IA32_VMX_CR4_FIXED1),
 		.basic = msr_or_zero(MSR_IA32_VMX_BASIC),
 	};
@@ -547,5 +532,6 @@ void vmcs_arm(struct vm *vm)
 	vmwrite(PIN_BASED_VM_EXEC_CONTROL, pin);
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, primary);
 	vmwrite(EXCEPTION_BITMAP, step ? ~0u : EXCEPTIONS);
+	pmu_load(vm);
 	vmwrite(VMX_PREEMPTION_TIMER_VALUE, vm->flags & TWVMX_RUN_NONE ? 0 : vmx_config.slice);
 }

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "hypervisor/vmx/measure.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "hypervisor/memory.h"
+#include "hypervisor/vmx/vmx.h"
+
+#define MEMORY	 (1u << 20)
+#define CODE	 0x8000u
+#define LANDINGS 40
+#define STRIDE	 20011u
+#define ENOUGH	 20000000u /* instructions: more than any of the programs has */
+
+/* In 16-bit real mode at CODE, segments 0, RSP below the code. Each ends with HLT. */
+__asm__(".pushsection .rodata\n"
+	".code16\n"
+	"measure_loop:\n" /* no exits at all */
+	"	movl $500000, %ecx\n"
+	"1:	incl %eax\n"
+	"	addr32 loop 1b\n"
+	"	hlt\n"
+	"measure_memory:\n" /* page by page: first writes leave the guest in the middle of an instruction */
+	"	movw $0x1000, %bx\n"
+	"1:	movw %bx, %ds\n"
+	"	movw $256, %cx\n"
+	"2:	movw %cx, %si\n"
+	"	shlw $4, %si\n"
+	"	addw %cx, -16(%si)\n"
+	"	loop 2b\n"
+	"	addw $0x100, %bx\n"
+	"	cmpw $0xf000, %bx\n"
+	"	jne 1b\n"
+	"	hlt\n"
+	"measure_exits:\n" /* instructions that are emulated */
+	"	movw $2000, %si\n"
+	"1:	inb $0x10, %al\n"
+	"	rdtsc\n"
+	"	xorl %eax, %eax\n"
+	"	cpuid\n"
+	"	outb %al, $0x11\n"
+	"	decw %si\n"
+	"	jnz 1b\n"
+	"	hlt\n"
+	"measure_strings:\n" /* one each, however long they are and whatever interrupts them */
+	"	movw $40, %dx\n"
+	"	cld\n"
+	"1:	movw $0x3000, %ax\n"
+	"	movw %ax, %es\n"
+	"	xorw %di, %di\n"
+	"	movw $0xffff, %cx\n"
+	"	rep stosb\n"
+	"	xorw %si, %si\n"
+	"	xorw %di, %di\n"
+	"	movw $0x4000, %cx\n"
+	"	rep movsw\n"
+	"	decw %dx\n"
+	"	jnz 1b\n"
+	"	hlt\n"
+	"measure_faults:\n" /* faults do not retire, software interrupts do */
+	"	xorw %ax, %ax\n"
+	"	movw %ax, %ds\n"
+	"	movw $2f - measure_faults + 0x8000, 0\n"
+	"	movw %ax, 2\n"
+	"	movw $3f - measure_faults + 0x8000, 0x40*4\n"
+	"	movw %ax, 0x40*4+2\n"
+	"	movw $3000, %si\n"
+	"1:	xorb %cl, %cl\n"
+	"	divb %cl\n"
+	"	int $0x40\n"
+	"	decw %si\n"
+	"	jnz 1b\n"
+	"	hlt\n"
+	"2:	movw %sp, %bp\n" /* #DE: skips DIV */
+	"	addw $2, (%bp)\n"
+	"	iret\n"
+	"3:	incw %di\n"
+	"	iret\n"
+	"measure_end:\n"
+	".code64\n"
+	".popsection\n");
+
+extern const char measure_loop[], measure_memory[], measure_exits[], measure_strings[], measure_faults[], measure_end[];
+
+static const struct program {
+	const char *name, *code, *end;
+} programs[MEASURE_PROGRAMS] = {
+	{ "loop", measure_loop, measure_memory },
+	{ "memory", measure_memory, measure_exits },
+	{ "exits", measure_exits, measure_strings },
+	{ "strings", measure_strings, measure_faults },
+	{ "faults and interrupts", measure_faults, measure_end },
+};
+
+/* ---- a vCPU with nothing around it ---- */
+
+struct bench {
+	struct memory mem;
+	struct engine *e;
+};
+
+static uint32_t port_read(void *ctx, uint16_t port, unsigned size)
+{
+	return port;
+}
+
+static void port_write(void *ctx, uint16_t port, unsigned size, uint32_t value)
+{
+}
+
+static uint64_t mmio_read(void *ctx, uint64_t gpa, unsigned size)
+{
+	return UINT64_MAX;
+}
+
+static void mmio_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
+{
+}
+
+static uint64_t time_ns(void *ctx)
+{
+	const struct bench *b = ctx;
+
+	return b->e->ops->count(b->e);
+}
+
+static uint64_t random_bits(void *ctx)
+{
+	return 0;
+}
+
+static void bench_stop(struct bench *b)
+{
+	if (b->e)
+		b->e->ops->destroy(b->e);
+	memory_fini(&b->mem);
+}
+
+static int bench_start(struct bench *b, const struct engine_ops *ops, const struct program *p, struct err *err)
+{
+	const struct engine_bus bus = { b, port_read, port_write, mmio_read, mmio_write, time_ns, random_bits, NULL };
+	struct cpu_state s;
+	int ret;
+
+	memset(b, 0, sizeof(*b));
+	ret = memory_init(&b->mem, MEMORY, err);
+	if (ret < 0)
+		return ret;
+	b->e = ops->create(&b->mem, &bus, err);
+	b->mem.engine = b->e;
+	ret = b->e ? 0 : -err->code;
+	if (!ret) {
+		memory_write(&b->mem, CODE, p->code, (size_t)(p->end - p->code));
+		b->e->ops->get_state(b->e, &s);
+		for (unsigned i = SEG_ES; i <= SEG_GS; i++)
+			s.seg[i].base = s.seg[i].selector = 0;
+		s.seg[SEG_CS].attr = s.seg[SEG_DS].attr; /* as after a far jump in real mode */
+		s.rip = s.gpr[R_RSP] = CODE;
+		s.gpr[R_RDX] = 0;
+		ret = b->e->ops->set_state(b->e, &s, err);
+	}
+	if (ret < 0)
+		bench_stop(b);
+	return ret;
+}
+
+static enum engine_exit_kind bench_run(struct bench *b, uint64_t count)
+{
+	const struct landmark until = { .count = count };
+
+	return b->e->ops->run(b->e, &until);
+}
+
+/* ---- what is measured ---- */
+
+static void note_error(struct measure *m, const struct bench *b, enum engine_exit_kind kind)
+{
+	const char *text = b->e->ops->last_error(b->e);
+
+	if (!m->error[0])
+		snprintf(m->error, sizeof(m->error), "%s",
+			 kind == ENGINE_EXIT_ERROR && text ? text : "the guest did not get to its end");
+}
+
+static int count_to_end(const struct engine_ops *ops, const struct program *p, struct measure *m, uint64_t *count,
+			struct err *err)
+{
+	enum engine_exit_kind kind;
+	struct bench b;
+	int ret = bench_start(&b, ops, p, err);
+
+	if (ret < 0)
+		return ret;
+	kind = bench_run(&b, ENOUGH);
+	*count = b.e->ops->count(b.e);
+	if (kind != ENGINE_EXIT_HALT)
+		note_error(m, &b, kind);
+	bench_stop(&b);
+	return 0;
+}
+
+static int measure_program(const struct engine_ops *ops, unsigned repeats, const struct program *p,
+			   struct measure_row *row, struct measure *m, struct err *err)
+{
+	int ret = count_to_end(&soft_engine_ops, p, m, &row->expected, err);
+
+	row->name = p->name;
+	for (unsigned i = 0; i < repeats && !ret; i++) {
+		uint64_t count = 0;
+		int64_t off;
+
+		ret = count_to_end(ops, p, m, &count, err);
+		off = (int64_t)(count - row->expected);
+		row->runs += !ret;
+		row->wrong += off != 0;
+		if (off < row->low)
+			row->low = off;
+		if (off > row->high)
+			row->high = off;
+	}
+	return ret;
+}
+
+static bool same_place(struct bench *a, struct bench *b)
+{
+	struct cpu_state x, y;
+
+	a->e->ops->get_state(a->e, &x);
+	b->e->ops->get_state(b->e, &y);
+	return x.count == y.count && x.rip == y.rip && x.rflags == y.rflags && !memcmp(x.gpr, y.gpr, sizeof(x.gpr));
+}
+
+/* Stops at counts far enough apart for the overflow to be used. */
+static void land(struct measure *m, struct bench *a, struct bench *b)
+{
+	for (uint64_t n = 1; n <= LANDINGS && !m->error[0]; n++) {
+		enum engine_exit_kind kind = bench_run(a, n * STRIDE + n % 7);
+
+		bench_run(b, n * STRIDE + n % 7);
+		m->landings++;
+		if (kind != ENGINE_EXIT_UNTIL)
+			note_error(m, a, kind);
+		m->missed += kind != ENGINE_EXIT_UNTIL || !same_place(a, b);
+	}
+}
+
+static int measure_landings(const struct engine_ops *ops, struct measure *m, struct err *err)
+{
+	struct bench a, b;
+	int ret = bench_start(&a, ops, &programs[0], err);
+
+	if (ret < 0)
+		return ret;
+	ret = bench_start(&b, &soft_engine_ops, &programs[0], err);
+	if (ret == 0) {
+		land(m, &a, &b);
+		vmx_landing(a.e, &m->landing);
+		bench_stop(&b);
+	}
+	bench_stop(&a);
+	return ret;
+}
+
+int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m, struct err *err)
+{
+	int ret = 0;
+
+	memset(m, 0, sizeof(*m));
+	for (unsigned i = 0; i < MEASURE_PROGRAMS && !ret; i++)
+		ret = measure_program(ops, repeats, &programs[i], &m->row[i], m, err);
+	if (ret == 0)
+		ret = measure_landings(ops, m, err);
+	m->exact = ret == 0 && !m->error[0] && !m->missed;
+	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++)
+		m->exact &= !m->row[i].wrong;
+	return ret;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Is an engine's count of retired instructions exact? Small guest programs run on it several times and on the software
+ * CPU once: the counts at their ends must agree, and so must the registers where both stop at the same counts.
+ */
+#ifndef HYPERVISOR_VMX_MEASURE_H
+#define HYPERVISOR_VMX_MEASURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hypervisor/engine.h"
+#include "hypervisor/vmx/landing.h"
+
+#define MEASURE_PROGRAMS 5
+
+struct measure_row {
+	const char *name;  /* what the program is made of */
+	uint64_t expected; /* instructions, from the software CPU */
+	int64_t low, high; /* smallest and largest deviation seen */
+	unsigned runs, wrong;
+};
+
+struct measure {
+	struct measure_row row[MEASURE_PROGRAMS];
+	unsigned landings, missed; /* stops at chosen counts; how many were at another place */
+	struct landing landing;	   /* skid; all 0 for an engine that does not land by overflow */
+	char error[256];	   /* empty, or why the engine gave up */
+	bool exact;
+};
+
+/* Runs every program `repeats` times on ops. 0: *m is filled in. -ENOMEM, or what creating the engine failed with. */
+int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m, struct err *err);
+
+#endif
