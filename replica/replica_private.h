@@ -18,6 +18,7 @@
 
 #define SPY_FRAMES    256 /* frames kept by a backup for the moment it goes live */
 #define SPY_FRAME_MAX 9216
+#define SPY_PAUSE_MS  2
 #define SPY_AGE_NS    (2 * NS_PER_S)
 #define SEEN_FRAMES   1024
 #define STAMPS	      4096

@@ -42,12 +42,15 @@ static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
 	}
 }
 
+/* Frames are gathered a little: being woken for each would take CPU time from the replay. The host keeps them so long.
+ */
 static void *spy_thread(void *arg)
 {
 	struct replica *r = arg;
 	uint8_t *frame = malloc(NIC_FRAME_MAX);
+	bool more = frame != NULL;
 
-	while (frame && !atomic_load(&r->spy_stop)) {
+	while (more) {
 		struct pollfd p[MACHINE_NICS + 1] = { { .fd = r->spy_wake, .events = POLLIN } };
 		nfds_t n = 1;
 
@@ -58,6 +61,8 @@ static void *spy_thread(void *arg)
 				p[n++] = (struct pollfd){ .fd = nic->ops->fd(nic), .events = POLLIN };
 		}
 		poll(p, n, -1);
+		poll(p, 1, SPY_PAUSE_MS);
+		more = !atomic_load(&r->spy_stop); /* before the last look */
 		for (unsigned i = 0; i < MACHINE_NICS; i++)
 			spy_drain(r, i, frame);
 	}
