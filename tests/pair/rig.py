@@ -131,6 +131,7 @@ class Replica:
 
     def __init__(self, rig, host, role, args):
         self.host = host
+        self.killed = False
         self.number = rig.replicas
         rig.replicas += 1
         base = "%s/%d-%s-%s" % (rig.dir, self.number, host, role)
@@ -170,6 +171,7 @@ class Replica:
 
     def kill(self, sig=signal.SIGKILL):
         os.kill(self.pid(), sig)
+        self.killed |= sig == signal.SIGKILL
 
     def ask(self, **request):
         with socket.socket(socket.AF_UNIX) as s:
@@ -203,6 +205,10 @@ class Rig:
         sh(TWINSTEP, "keygen", self.key)
 
     def start(self, role, host, args):
+        # On a busy host a process that was killed can hold its port for seconds.
+        for old in self.all:
+            if old.killed and old.host == host:
+                old.proc.wait(60)
         r = Replica(self, host, role, args + self.options)
         self.all.append(r)
         return r
@@ -224,7 +230,7 @@ class Rig:
     def start_backup(self, host, live, address=None):
         n = len(live.events())
         backup = self.start("backup", host, ["--connect", address or "%s:7777" % PEER_IP[live.host]])
-        live.wait_event("protected", 30, n)
+        live.wait_event("protected", 60, n)
         return backup
 
     def slow_link(self, host, live, rate, delay):

@@ -7,42 +7,75 @@ if [ "${TWINSTEP_BENCH_INSIDE:-}" != 1 ]; then
 	TWINSTEP_BENCH_INSIDE=1 exec unshare "${flags[@]}" "$0" "$@"
 fi
 . "$(dirname "$0")/lib.sh"
-command -v redis-benchmark >/dev/null || {
-	echo "record-redis: skipped, redis-tools is not installed"
-	exit 0
-}
-ip link set lo up
-for side in plain recorded; do
-	n=$([ $side = plain ] && echo 4 || echo 5)
-	ip tuntap add tap$n mode tap && ip addr add 10.77.$n.1/24 dev tap$n && ip link set tap$n up
+for program in redis-benchmark redis-cli; do
+	command -v $program >/dev/null || {
+		echo "record-redis: skipped, redis-tools is not installed"
+		exit 0
+	}
 done
+requests=${BENCH_REQUESTS:-5000}
+patience=${BENCH_PATIENCE:-300} # seconds for a boot or for one measurement, on a host that is busy with other things
+fail() {
+	echo "record-redis: $1" >&2
+	[ -z "${2:-}" ] || tail -n 5 "$2" >&2
+	exit 1
+}
 
-# Both guests run all the time and are asked by turns: whatever the host does meanwhile, it does to both.
-twinstep_command "twinstep.ip=10.77.4.2/24 twinstep.redis" --net tap:tap4 --console none
-"${cmd[@]}" </dev/null >/dev/null 2>&1 &
-background=$!
-record_command "twinstep.ip=10.77.5.2/24 twinstep.redis" --net tap:tap5 --console none
-"${cmd[@]}" </dev/null >/dev/null 2>&1 &
-background="$background $!"
-for n in 4 5; do
-	for _ in $(seq 600); do
-		timeout 1 redis-cli -h 10.77.$n.2 ping >/dev/null 2>&1 && break
-		sleep 0.1
+ip link set lo up
+# start NUMBER: runs the guest of the command line in cmd behind tap NUMBER; its process is in pid[NUMBER].
+declare -A pid
+start() {
+	ip tuntap add "tap$1" mode tap && ip addr add "10.77.$1.1/24" dev "tap$1" && ip link set "tap$1" up ||
+		fail "cannot make a tap interface"
+	"${cmd[@]}" --net "tap:tap$1" --console "$work/console$1" </dev/null >"$work/log$1" 2>&1 &
+	pid[$1]=$!
+	background="$background $!"
+}
+# ready NUMBER: waits until the guest's redis answers, for as long as its process lives.
+ready() {
+	local end=$((SECONDS + patience))
+	until [ "$(timeout 2 redis-cli -h "10.77.$1.2" ping 2>/dev/null)" = PONG ]; do
+		kill -0 "${pid[$1]}" 2>/dev/null || fail "the guest of tap$1 ended before redis answered:" "$work/log$1"
+		[ "$SECONDS" -lt "$end" ] || fail "redis of tap$1 does not answer after $patience s:" "$work/console$1"
+		sleep 0.2
+	done
+}
+# What the guest's process has used of the CPU, all threads, in ns. The guests run without the jail, in one process each.
+used() { cat /proc/"${pid[$1]}"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f", n }'; }
+# ask NUMBER: adds "SET|GET requests-a-second" to the guest's results.
+ask() {
+	local before
+	before=$(used "$1")
+	timeout "$patience" redis-benchmark -h "10.77.$1.2" -c 10 -n "$requests" -t set,get --csv >"$work/csv" 2>"$work/err" ||
+		fail "redis-benchmark of tap$1 failed or took longer than $patience s:" "$work/err"
+	tr -d '"' <"$work/csv" | awk -F, '$1 == "SET" || $1 == "GET" { print $1, $2; n++ } END { exit n != 2 }' >>"$work/$1" ||
+		fail "redis-benchmark said:" "$work/csv"
+	echo "CPU $((($(used "$1") - before) / (2 * requests)))" >>"$work/$1"
+}
+
+# Both guests run all the time and are asked by turns: whatever the host does meanwhile, it does to both. The order
+# changes from turn to turn, so that neither always comes after the other.
+twinstep_command "twinstep.ip=10.77.4.2/24 twinstep.redis"
+start 4
+record_command "twinstep.ip=10.77.5.2/24 twinstep.redis"
+start 5
+ready 4
+ready 5
+for i in $(seq "$runs"); do
+	[ $((i % 2)) -eq 0 ] && order="4 5" || order="5 4"
+	for n in $order; do
+		ask "$n"
 	done
 done
-ask() {
-	timeout 120 redis-benchmark -h "10.77.$1.2" -c 10 -n "${BENCH_REQUESTS:-10000}" -t set,get -q 2>/dev/null | tr '\r' '\n' |
-		sed -n 's/^\(SET\|GET\): \([0-9.]*\) requests per second.*/\1 \2/p' >>"$work/$1"
-}
-for _ in $(seq "$runs"); do
-	ask 4
-	ask 5
+row "redis, 10 clients" "recording" "without" "ratio"
+for op in SET GET CPU; do
+	a=$(median_of "$work/5" $op) b=$(median_of "$work/4" $op)
+	name="$op requests a second"
+	[ $op != CPU ] || name="host CPU, ns a request"
+	row "  $name" "$a" "$b" "$(ratio "$a" "$b")"
 done
 kill $background
 wait 2>/dev/null
+[ -s "$work/log" ] || fail "there is no log"
+row "  log, bytes a request" "$(awk -v b="$(stat -c %s "$work/log")" -v n=$((runs * 2 * requests)) 'BEGIN { printf "%.0f", b / n }')" "" ""
 background=
-row "redis, 10 clients" "recording" "without" "ratio"
-for op in SET GET; do
-	a=$(median_of "$work/5" $op) b=$(median_of "$work/4" $op)
-	row "  $op requests a second" "$a" "$b" "$(ratio "$a" "$b")"
-done
