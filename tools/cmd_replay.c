@@ -60,6 +60,8 @@ static void print_help(void)
 	     "  --kernel, --initrd, --restore, --disk FILE          files that have moved since the recording\n"
 	     "  --engine NAME           engine to replay on\n"
 	     "  --jail on|strict, --no-jail   as for `twinstep run`; so is --speculation\n"
+	     "  --cpu-weight, --cpu-max, --memory-max, --io-max, --cgroup, --reserve, --host-file   as for `twinstep "
+	     "run`\n"
 	     "  --help                  this text\n"
 	     "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is not good; else as "
 	     "recorded.");
