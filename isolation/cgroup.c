@@ -246,8 +246,10 @@ static int make_group(const struct cgroup *g, unsigned tree, unsigned wanted, st
 			continue;
 		if (ret)
 			return ret;
-		if (mkdir(dir, 0755) == 0 || errno == EEXIST)
+		if (mkdir(dir, 0755) == 0 || errno == EEXIST) {
+			err->code = 0;
 			return 0;
+		}
 		ret = -errno;
 		if (ret != -ENOENT)
 			break;
@@ -288,6 +290,10 @@ static int make_all(struct cgroup *g, unsigned wanted, struct setting *s)
 			continue;
 		if (!(g->trees >> tree & 1))
 			ret = make_group(g, (unsigned)tree, wanted, s->err);
+		if (ret && c == CGROUP_ACCOUNT) { /* nice to have */
+			s->err->code = ret = 0;
+			continue;
+		}
 		if (ret)
 			break;
 		g->trees |= 1u << tree;

@@ -50,7 +50,7 @@ struct cgroup {
 
 /*
  * Makes the group, with its limits, for the process `owner`; removes groups that dead owners have left. Rates of disks
- * are for each of the devices. 0, or -errno and nothing is left behind.
+ * are for each of the devices. 0, or -errno and nothing is left behind. err is needed.
  */
 int cgroup_create(struct cgroup *g, const char *name, pid_t owner, const struct limits *l, const dev_t *device,
 		  unsigned ndevices, struct err *err);

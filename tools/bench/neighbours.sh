@@ -10,7 +10,7 @@ command -v redis-benchmark >/dev/null || {
 	echo "neighbours: skipped, redis-tools is not installed"
 	exit 0
 }
-cpu=$(($(nproc) - 1)) share=0.5 guests=()
+cpu=$(taskset -pc $$ | sed 's/.*[^0-9]//') share=0.5 guests=()
 finish() {
 	kill -CONT "${inner[@]}"
 	kill "${guests[@]}"
