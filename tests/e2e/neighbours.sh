@@ -59,7 +59,7 @@ host() { "$twinstep" host --json "${hosts[@]}" | field "$1"; }
 refused() {
 	local test=$1 word=$2 status
 	shift 2
-	timeout 60 "$twinstep" run "${base[@]}" --append "$cmdline twinstep.run=true" "$@" >"$work/out" 2>"$work/err" </dev/null
+	timeout 60 "$twinstep" run "${base[@]}" --engine soft --append "$cmdline twinstep.run=true" "$@" >"$work/out" 2>"$work/err" </dev/null
 	status=$?
 	check "$test" "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(wc -l <'$work/err') -eq 1 ] && grep -qF -- '$word' '$work/err'"
 }
