@@ -543,7 +543,8 @@ static const char *const exit_names[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_UNTIL] = "exit_until", [ENGINE_EXIT_KICK] = "exit_kick",
 	[ENGINE_EXIT_HALT] = "exit_halt",   [ENGINE_EXIT_WINDOW] = "exit_window",
 	[ENGINE_EXIT_BUS] = "exit_bus",	    [ENGINE_EXIT_SHUTDOWN] = "exit_shutdown",
-	[ENGINE_EXIT_STUCK] = "exit_stuck", [ENGINE_EXIT_ERROR] = "exit_error",
+	[ENGINE_EXIT_SPIN] = "exits_spin",  [ENGINE_EXIT_STUCK] = "exit_stuck",
+	[ENGINE_EXIT_ERROR] = "exit_error",
 };
 
 static size_t stat_add(struct engine_stat *stats, size_t n, size_t max, const char *name, uint64_t value)

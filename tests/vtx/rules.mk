@@ -15,7 +15,7 @@ $(VTXPROGS): $(BUILD)/tests/vtx/%: tests/vtx/%.c tests/vtx/rig.h $(BUILD)/obj/te
 	@echo "  CC  $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/obj/tests/vtx/code.o $(LIB) $(LDLIBS)
 
-$(BUILD)/tests/vtx/guest/%.elf: tests/vtx/guest/%.c $(GUESTHDR)
+$(BUILD)/tests/vtx/guest/%.elf: tests/vtx/guest/%.c tests/vtx/guest/com.h $(GUESTHDR)
 	@mkdir -p $(@D)
 	@echo "  GUEST  $<"
 	$(Q)$(CC) -m64 -mno-red-zone $(GUESTCFLAGS) -o $@.64 tests/guest/start.S $<
