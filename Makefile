@@ -88,7 +88,7 @@ SANUNIT := $(UNITSRC:%.c=$(SANBUILD)/%)
 san:
 	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" all unit
 
-# Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME.
+# Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME. With FUZZ_SECONDS they run, for so long together.
 FUZZBUILD := $(BUILD)/fuzz
 FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZBIN := $(FUZZSRC:%.c=$(FUZZBUILD)/%)
@@ -96,6 +96,7 @@ CLANG ?= clang
 fuzz:
 	+$(Q)$(SUBMAKE) BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
 	+$(Q)$(SUBMAKE) FUZZING=1 $(FUZZBIN)
+	$(if $(FUZZ_SECONDS),$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh)
 
 $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 	@mkdir -p $(@D)
@@ -150,6 +151,7 @@ help:
 	@echo "make check        all tests that this host allows"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
+	@echo "make fuzz FUZZ_SECONDS=600   run the fuzzers for so long together"
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
 	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"

@@ -65,7 +65,11 @@ static inline uint64_t memory_gpa(const struct memory *m, uint64_t offset)
 /* Host address of [gpa, gpa+len) when all of it is RAM and contiguous, else NULL. For reading. */
 const void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
 
-/* Copies; false when any byte is not RAM (then nothing was copied). */
+/*
+ * Copies; false when any byte is not RAM (then nothing was copied). A guest may write to the same place meanwhile, from
+ * another processor: the copy is some mixture, but does not change any more. Whoever checks a value from the guest
+ * checks and uses one copy of it.
+ */
 bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len);
 bool memory_write(struct memory *m, uint64_t gpa, const void *data, uint64_t len);
 bool memory_zero(struct memory *m, uint64_t gpa, uint64_t len);

@@ -73,6 +73,16 @@ static int tls_handshake_failed(struct peer *p, int why, struct err *err)
 	return err_set(err, EACCES, "%s is refused: it does not hold our key (TLS handshake: %s)", p->name, reason);
 }
 
+/* OpenSSL keeps a copy for resumption, which there is none of: traffic keys are made of it and the ephemeral secret. */
+static void forget_key(SSL *ssl)
+{
+	static const unsigned char nothing[PEER_KEY_LEN];
+	SSL_SESSION *s = SSL_get0_session(ssl);
+
+	if (s)
+		SSL_SESSION_set1_master_key(s, nothing, sizeof(nothing));
+}
+
 static int tls_handshake(struct peer *p, int timeout_ms, struct err *err)
 {
 	int64_t deadline = peer_now_ms() + timeout_ms;
@@ -93,6 +103,7 @@ static int tls_handshake(struct peer *p, int timeout_ms, struct err *err)
 	/* Without the key a server would need a certificate, which it has not: this cannot be anything else. */
 	if (!SSL_session_reused(p->ssl))
 		return err_set(err, EACCES, "%s is refused: it does not hold our key", p->name);
+	forget_key(p->ssl);
 	return 0;
 }
 

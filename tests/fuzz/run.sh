@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Runs every fuzzer for a while: FUZZ_SECONDS each, or 60 s in all. Seeds come from tests/fuzz/corpus/NAME; what a run
-# finds new stays in a temporary directory, but a crash is kept in BUILD/fuzz/crash-*.
+# Runs every fuzzer for its part of FUZZ_SECONDS (60 in all). Seeds come from tests/fuzz/corpus/NAME; what a run finds
+# new stays in a temporary directory, but a crash is kept in BUILD/fuzz/crash-*. With FUZZ_KEEP=1 the corpus is made
+# anew from what is there and what was found: the smallest inputs that reach everything, at most 48 files and 32 KiB for
+# each fuzzer.
 # usage: tests/fuzz/run.sh [NAME...]
 set -u
 cd "$(dirname "$0")/../.."
@@ -16,22 +18,42 @@ fi
 	echo "skip fuzz: no fuzzers built (make fuzz; needs clang)"
 	exit 0
 }
-seconds=${FUZZ_SECONDS:-$((60 / ${#bins[@]} + 1))}
+total=${FUZZ_SECONDS:-60}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-status=0
+
+# keep NAME BIN
+keep() {
+	local corpus=tests/fuzz/corpus/$1 size=0 n=0 file
+	mkdir -p "$corpus" "$work/merged"
+	"$2" -merge=1 "$work/merged" "$corpus" "$work/new/$1" >"$work/output" 2>&1 || {
+		tail -n 3 "$work/output"
+		return
+	}
+	rm -f "$corpus"/*
+	while read -r file; do
+		size=$((size + $(stat -c %s "$file"))) n=$((n + 1))
+		[ $n -le 48 ] && [ $size -le 32768 ] && mv "$file" "$corpus/"
+	done < <(find "$work/merged" -type f -printf '%s %p\n' | sort -n | cut -d' ' -f2)
+	rm -rf "$work/merged"
+}
+
+status=0 i=0
 for bin in "${bins[@]}"; do
 	name=$(basename "$bin")
 	name=${name#fuzz_}
+	seconds=$((total * (i + 1) / ${#bins[@]} - total * i / ${#bins[@]}))
+	i=$((i + 1))
 	seeds=()
 	[ -d "tests/fuzz/corpus/$name" ] && seeds=("tests/fuzz/corpus/$name")
-	mkdir "$work/$name"
-	if "$bin" -max_total_time="$seconds" -rss_limit_mb=2048 -artifact_prefix="$build/fuzz/crash-$name-" -print_final_stats=1 \
-		"$work/$name" "${seeds[@]}" >"$work/log" 2>&1; then
-		echo "ok fuzz.$name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") runs)"
+	mkdir -p "$work/new/$name"
+	if "$bin" -max_total_time="$((seconds > 0 ? seconds : 1))" -rss_limit_mb=2048 \
+		-artifact_prefix="$build/fuzz/crash-$name-" -print_final_stats=1 "$work/new/$name" "${seeds[@]}" >"$work/output" 2>&1; then
+		echo "ok fuzz.$name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$work/output") runs, $seconds s)"
+		[ "${FUZZ_KEEP:-}" != 1 ] || keep "$name" "$bin"
 	else
-		tail -n 30 "$work/log"
-		echo "not ok fuzz.$name: $(grep -m 1 -E 'ERROR|SUMMARY|internal error' "$work/log"); see $build/fuzz/crash-$name-*"
+		tail -n 30 "$work/output"
+		echo "not ok fuzz.$name: $(grep -m 1 -E 'ERROR|SUMMARY|internal error' "$work/output"); see $build/fuzz/crash-$name-*"
 		status=1
 	fi
 done

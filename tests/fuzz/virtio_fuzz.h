@@ -21,6 +21,13 @@ struct fuzz_device {
 
 #define FUZZ_STEPS 400
 
+/* Something that goes on beside the script, as long as the rig's memory is there: tests/fuzz/fuzz_virtio_race.c. */
+struct fuzz_company {
+	void (*join)(struct rig *r);
+	void (*leave)(void);
+};
+static const struct fuzz_company *fuzz_company;
+
 /* An address that is mostly near the rings and buffers, sometimes anywhere. */
 static inline uint64_t fuzz_gpa(struct rd *in)
 {
@@ -183,8 +190,12 @@ static inline void fuzz_run(struct rig *r, const struct fuzz_device *f, const ui
 	struct rd in = RD_INIT(data, size);
 
 	rig_start(r, ~0ull);
+	if (fuzz_company)
+		fuzz_company->join(r);
 	for (unsigned n = 0; n < FUZZ_STEPS && rd_left(&in); n++)
 		fuzz_step[rd_u8(&in) % (sizeof(fuzz_step) / sizeof(fuzz_step[0]))](r, f, &in);
+	if (fuzz_company)
+		fuzz_company->leave();
 	fuzz_round_trip(f->ops, f->dev);
 }
 
