@@ -17,6 +17,9 @@ void mem_write_slow(struct cpu *cpu, uint64_t lin, const void *data, unsigned si
 /* Faults as a write of [lin, lin+size) would, writes nothing. */
 void mem_probe_write(struct cpu *cpu, uint64_t lin, unsigned size);
 void mem_probe_read(struct cpu *cpu, uint64_t lin, unsigned size);
+/* #AC when alignment is checked and lin is no multiple of `align`, a power of two; the page faults of [lin, lin+size)
+ * come first. For operands that are more than one number: sizes up to 10 bytes check themselves. */
+void mem_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size, unsigned align, bool write);
 
 /* Implicit supervisor accesses (descriptor tables, TSS, IDT), whatever the CPL. */
 void sys_read(struct cpu *cpu, uint64_t lin, void *data, unsigned size);

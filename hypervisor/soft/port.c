@@ -177,6 +177,8 @@ static void port_string(struct cpu *cpu, const struct op *op, void (*once)(struc
 		once(cpu, op);
 		return;
 	}
+	if (!(cpu->gpr[R_RCX] & mask))
+		addr_put(cpu, op, R_RCX, 0); /* see string_no_count() */
 	while (cpu->gpr[R_RCX] & mask) {
 		once(cpu, op);
 		addr_put(cpu, op, R_RCX, (cpu->gpr[R_RCX] & mask) - 1);

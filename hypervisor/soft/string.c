@@ -128,41 +128,39 @@ static uint64_t min64(uint64_t a, uint64_t b)
 INT_EACH_SIZE(BULK_COPY)
 
 /* Complete or not, the handler returns to the run loop, which looks at cpu->in_rep. */
-#define STRING_OPS(bits)                                                                   \
-	OP(movs##bits)                                                                     \
-	{                                                                                  \
-		if (!string_run(cpu, op, movs_step##bits, movs_bulk##bits, STRING_ALWAYS)) \
-			OP_EXIT;                                                           \
-		OP_NEXT;                                                                   \
-	}                                                                                  \
-	OP(stos##bits)                                                                     \
-	{                                                                                  \
-		if (!string_run(cpu, op, stos_step##bits, stos_bulk##bits, STRING_ALWAYS)) \
-			OP_EXIT;                                                           \
-		OP_NEXT;                                                                   \
-	}                                                                                  \
-	OP(lods##bits)                                                                     \
-	{                                                                                  \
-		if (!string_run(cpu, op, lods_step##bits, NULL, STRING_ALWAYS))            \
-			OP_EXIT;                                                           \
-		OP_NEXT;                                                                   \
-	}                                                                                  \
-	OP(cmps##bits)                                                                     \
-	{                                                                                  \
-		if (!string_run(cpu, op, cmps_step##bits, NULL, STRING_WHILE_ZF))          \
-			OP_EXIT;                                                           \
-		OP_NEXT;                                                                   \
-	}                                                                                  \
-	OP(scas##bits)                                                                     \
-	{                                                                                  \
-		if (!string_run(cpu, op, scas_step##bits, NULL, STRING_WHILE_ZF))          \
-			OP_EXIT;                                                           \
-		OP_NEXT;                                                                   \
+#define STRING_OPS(bits)                                                                 \
+	OP(movs##bits)                                                                   \
+	{                                                                                \
+		if (!string_run(cpu, op, movs_step##bits, movs_bulk##bits, STRING_MOVS)) \
+			OP_EXIT;                                                         \
+		OP_NEXT;                                                                 \
+	}                                                                                \
+	OP(stos##bits)                                                                   \
+	{                                                                                \
+		if (!string_run(cpu, op, stos_step##bits, stos_bulk##bits, STRING_STOS)) \
+			OP_EXIT;                                                         \
+		OP_NEXT;                                                                 \
+	}                                                                                \
+	OP(lods##bits)                                                                   \
+	{                                                                                \
+		if (!string_run(cpu, op, lods_step##bits, NULL, STRING_LODS))            \
+			OP_EXIT;                                                         \
+		OP_NEXT;                                                                 \
+	}                                                                                \
+	OP(cmps##bits)                                                                   \
+	{                                                                                \
+		if (!string_run(cpu, op, cmps_step##bits, NULL, STRING_CMPS))            \
+			OP_EXIT;                                                         \
+		OP_NEXT;                                                                 \
+	}                                                                                \
+	OP(scas##bits)                                                                   \
+	{                                                                                \
+		if (!string_run(cpu, op, scas_step##bits, NULL, STRING_SCAS))            \
+			OP_EXIT;                                                         \
+		OP_NEXT;                                                                 \
 	}
 
 INT_EACH_SIZE(STRING_OPS)
-
-enum { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS, STRING_COUNT };
 
 #define STRING_ROW(o)                     \
 	{                                 \

@@ -17,8 +17,13 @@ typedef void (*string_step_fn)(struct cpu *cpu, const struct op *op);
 /* Up to `count` iterations inside one page of source and destination: how many were done; 0 when that way is barred. */
 typedef uint64_t (*string_bulk_fn)(struct cpu *cpu, const struct op *op, uint64_t count);
 
-/* When to go on besides the count. */
-enum string_while { STRING_ALWAYS, STRING_WHILE_ZF /* REPE or REPNE, by the prefix */ };
+enum string_kind { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS, STRING_COUNT };
+
+/* Do REPE and REPNE differ? */
+static inline bool string_tests_zf(enum string_kind kind)
+{
+	return kind == STRING_CMPS || kind == STRING_SCAS;
+}
 
 /*
  * To be called first by the binder of a string instruction: false when the mnemonic is an SSE instruction. Sets segment
@@ -75,11 +80,26 @@ static inline uint64_t string_dst(struct cpu *cpu, const struct op *op, unsigned
 }
 
 /*
+ * REP with a count of 0 and 32-bit addresses: Intel's cores clear the upper half of RCX, of both pointers of MOVS and
+ * of that of STOS; others keep theirs.
+ */
+static inline void string_no_count(struct cpu *cpu, const struct op *op, bool src, bool dst)
+{
+	if (op->asize != 4)
+		return;
+	cpu->gpr[R_RCX] = 0;
+	if (src)
+		cpu->gpr[R_RSI] = (uint32_t)cpu->gpr[R_RSI];
+	if (dst)
+		cpu->gpr[R_RDI] = (uint32_t)cpu->gpr[R_RDI];
+}
+
+/*
  * Runs a string instruction with or without prefix. True: it is complete (the handler ends with OP_NEXT). False: it
  * left between two iterations, with everything set for OP_EXIT.
  */
 static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, const struct op *op, string_step_fn step,
-							     string_bulk_fn bulk, enum string_while cond)
+							     string_bulk_fn bulk, enum string_kind kind)
 {
 	uint64_t count, n;
 
@@ -88,6 +108,8 @@ static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, co
 		return true;
 	}
 	count = string_reg(cpu, op, R_RCX);
+	if (unlikely(!count))
+		string_no_count(cpu, op, kind == STRING_MOVS, kind == STRING_MOVS || kind == STRING_STOS);
 	while (count) {
 		n = bulk ? bulk(cpu, op, count) : 0;
 		if (!n) {
@@ -96,7 +118,7 @@ static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, co
 		}
 		count -= n;
 		string_set_reg(cpu, op, R_RCX, count);
-		if (cond == STRING_WHILE_ZF && flags_zf(cpu) == !!(op->flags & OPF_REPNE))
+		if (string_tests_zf(kind) && flags_zf(cpu) == !!(op->flags & OPF_REPNE))
 			break;
 		if (count && rep_should_stop(cpu)) {
 			cpu->in_rep = true;

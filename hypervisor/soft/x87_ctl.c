@@ -238,13 +238,22 @@ static void env_unpack(struct cpu *cpu, const struct op *op, const uint8_t *imag
 	set_cw(f, (uint16_t)w[0]);
 }
 
+/* Linear address of the operand: `size` bytes, made of numbers of 2 or 4 bytes (SDM vol. 3, table 6-7). */
+static uint64_t image_lin(struct cpu *cpu, const struct op *op, unsigned size, bool write)
+{
+	uint64_t lin = op_lin(cpu, op, size, write);
+
+	mem_check_alignment(cpu, lin, size, wide(op) ? 4 : 2, write);
+	return lin;
+}
+
 static void fnstenv(struct cpu *cpu, const struct op *op)
 {
 	uint8_t image[28];
 
 	control_check(cpu);
 	env_pack(cpu, op, image);
-	mem_st(cpu, op_lin(cpu, op, env_size(op), true), image, env_size(op));
+	mem_st(cpu, image_lin(cpu, op, env_size(op), true), image, env_size(op));
 	set_cw(&cpu->fpu, cpu->fpu.cw | X87_FLAGS);
 	OP_NEXT;
 }
@@ -254,7 +263,7 @@ static void fldenv(struct cpu *cpu, const struct op *op)
 	uint8_t image[28];
 
 	x87_check(cpu);
-	mem_ld(cpu, op_lin(cpu, op, env_size(op), false), image, env_size(op));
+	mem_ld(cpu, image_lin(cpu, op, env_size(op), false), image, env_size(op));
 	env_unpack(cpu, op, image);
 	OP_NEXT;
 }
@@ -266,7 +275,7 @@ static void fnsave(struct cpu *cpu, const struct op *op)
 	uint64_t lin;
 
 	control_check(cpu);
-	lin = op_lin(cpu, op, size, true);
+	lin = image_lin(cpu, op, size, true);
 	env_pack(cpu, op, image);
 	for (unsigned i = 0; i < 8; i++) {
 		struct x87_reg v = x87_get(&cpu->fpu, i);
@@ -288,7 +297,7 @@ static void frstor(struct cpu *cpu, const struct op *op)
 	uint64_t lin;
 
 	x87_check(cpu);
-	lin = op_lin(cpu, op, size, false);
+	lin = image_lin(cpu, op, size, false);
 	mem_ld(cpu, lin, image, first);
 	mem_ld(cpu, lin + first, image + first, size - first);
 	env_unpack(cpu, op, image);

@@ -481,6 +481,9 @@ START_TEST(alignment)
 	ck_assert_int_eq(try_access(READ, LIN + 2, 4), AC);
 	ck_assert_int_eq(try_access(WRITE, LIN + 4, 8), AC);
 	ck_assert_int_eq(try_access(WRITE, LIN + 7, 1), OK);
+	ck_assert_int_eq(try_access(READ, LIN + 4, 10), AC);
+	ck_assert_int_eq(try_access(WRITE, LIN + 8, 10), OK);
+	ck_assert_int_eq(try_access(READ, LIN + 1, 16), OK); /* not checked: see mem.c */
 	ck_assert_int_eq(try_access(SYSTEM_READ, LIN + 1, 8), OK);
 	cpu->rflags &= ~(uint64_t)FL_AC;
 	set_cpl(3);

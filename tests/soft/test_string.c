@@ -283,6 +283,32 @@ START_TEST(address_size_32)
 }
 END_TEST
 
+/* ... also by a count of 0: of RCX always, of the pointers by MOVS and STOS (as Intel's cores do). */
+START_TEST(address_size_32_without_count)
+{
+	static const struct {
+		uint8_t opcode;
+		bool src, dst;
+	} row[] = { { 0xa4, true, true },   { 0xa5, true, true },   { 0xaa, false, true },
+		    { 0xac, false, false }, { 0xa6, false, false }, { 0xae, false, false } };
+	const uint64_t high = 0x500000000;
+	uint8_t code[] = { 0x67, 0xf3, row[_i].opcode };
+	struct cpu *cpu;
+
+	case_init(&c, CASE_64);
+	cpu = case_cpu(&c);
+	case_code(&c, code, sizeof(code));
+	cpu->gpr[R_RSI] = cpu->gpr[R_RDI] = high + AREA;
+	cpu->gpr[R_RCX] = high;
+	flags_set(cpu, FL_ZF | FL_CF);
+	ck_assert_int_eq(case_run(&c, 1), -1);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 0);
+	ck_assert_uint_eq(cpu->gpr[R_RSI], (row[_i].src ? 0 : high) + AREA);
+	ck_assert_uint_eq(cpu->gpr[R_RDI], (row[_i].dst ? 0 : high) + AREA);
+	ck_assert_uint_eq(flags_get(cpu), FL_ZF | FL_CF | FL_ONE);
+}
+END_TEST
+
 /* REP STOS over its own code: the new bytes are what runs next. */
 START_TEST(overwrites_itself)
 {
@@ -337,6 +363,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, real_mode);
 	tcase_add_test(tc, segment_limit);
 	tcase_add_test(tc, address_size_32);
+	tcase_add_loop_test(tc, address_size_32_without_count, 0, 6);
 	tcase_add_test(tc, overwrites_itself);
 	tcase_add_test(tc, device_memory);
 }
