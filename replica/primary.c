@@ -29,6 +29,7 @@
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
 #define PAGES_A_FRAME		 256
+#define ASK_NS			 (2 * NS_PER_MS)
 #define BATCH_NS		 NS_PER_MS /* a record that nothing waits for may be put off for so long */
 #define BATCH_BYTES		 16384
 #define BATCH_MIN_LAG		 20 /* ms: with a tighter bound every record goes out at once */
@@ -444,7 +445,7 @@ static void *primary_sender(void *arg)
 		if (p) {
 			ret = send_parcel(s, &p, &out, &err);
 			last = replica_mono_ns();
-		} else if (replica_mono_ns() - last >= period) {
+		} else if (atomic_exchange(&s->asked, false) || replica_mono_ns() - last >= period) {
 			buf_clear(&out);
 			put_stamp(s->r, &out);
 			ret = wire_send(&s->wire, WIRE_HEARTBEAT, out.data, out.len, false, (int)s->r->cfg.timeout_ms,
@@ -678,11 +679,30 @@ static void slow_down_for_joining(struct replica *r)
 	r->paced_ns += 3 * NS_PER_MS;
 }
 
+/*
+ * How far the backup has come is told by acknowledgements of frames. While the guest waits for it there are none, so a
+ * heartbeat asks, every few milliseconds.
+ */
+static void ask_backup(struct replica *r, uint64_t *asked)
+{
+	uint64_t now = replica_mono_ns();
+
+	if (now - *asked < ASK_NS)
+		return;
+	*asked = now;
+	pthread_mutex_lock(&r->lock);
+	if (r->session) {
+		atomic_store(&r->session->asked, true);
+		queue_wake(&r->session->queue);
+	}
+	pthread_mutex_unlock(&r->lock);
+}
+
 /* Slows the guest down while the backup is too far behind, and holds its start back until there is one. */
 static void primary_pace(void *ctx, struct machine *m)
 {
 	struct replica *r = ctx;
-	uint64_t start = 0, max = r->cfg.max_lag_ms * NS_PER_MS;
+	uint64_t start = 0, asked = 0, max = r->cfg.max_lag_ms * NS_PER_MS;
 	bool wait;
 
 	slow_down_for_joining(r);
@@ -693,9 +713,10 @@ static void primary_pace(void *ctx, struct machine *m)
 		pthread_mutex_unlock(&r->lock);
 		wait = wait && !atomic_load(&r->stopping);
 		if (wait) {
-			push_batch(r);
 			start = start ? start : replica_mono_ns();
 			replica_beat(r);
+			push_batch(r);
+			ask_backup(r, &asked);
 			nap();
 		}
 	} while (wait);

@@ -61,6 +61,7 @@ struct session {
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
 	struct queue queue;	 /* to the sender */
+	atomic_bool asked;	 /* a heartbeat is wanted now, for its acknowledgement */
 	atomic_bool over;	 /* no more use: threads end */
 	bool ready;		 /* the backup has the state and replays what came since */
 	struct hang_watch watch; /* of the other side's vCPU thread */

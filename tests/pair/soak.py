@@ -148,7 +148,21 @@ class Soak:
             p.wait()
         return result
 
-    FAULTS = {"lossy-client": lossy_client, "slow-peer": slow_peer,
+    def primary_hang(self):
+        """Its vCPU thread hangs, its network threads answer."""
+        t = time.monotonic()
+        answer = self.live.ask(command="fault", kind="hang", ms=0)
+        expect(answer.get("ok"), "the hang is refused: %s" % answer)
+        self.backup.wait_event("hang", 30)
+        self.backup.wait_event("live", 10)
+        t2 = time.monotonic()
+        old = self.swap()
+        old.proc.wait(30)
+        self.progress()
+        expect(not self.watch.sent_after(old.host, t2), "the hanging primary sent frames")
+        return t, None
+
+    FAULTS = {"primary-hang": primary_hang, "lossy-client": lossy_client, "slow-peer": slow_peer,
               "primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
               "link-down": link_down, "link-filter": link_filter}
 
@@ -182,7 +196,8 @@ def main():
     a = p.parse_args()
     random.seed(a.seed)
     print("seed %d" % a.seed, flush=True)
-    gaps, rig, soak, failed = {}, Rig(relay=True), None, 0
+    hang = int(os.environ.get("TIMEOUT", "200")) + 1000
+    gaps, rig, soak, failed = {}, Rig(["--hang-timeout", str(hang)], relay=True), None, 0
     try:
         soak = Soak(rig, a.clients)
         for i in range(a.count):
