@@ -155,6 +155,7 @@ help:
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
 	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"
+	@echo "make check-vtx-smp    the same on two CPUs"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
 	@echo "make format       clang-format over everything; make check-format"

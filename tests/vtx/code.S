@@ -188,6 +188,19 @@ code looper
 	jmp	1b
 code_end looper
 
+/* Writes into 64 pages, one after the other, with an OUT each. */
+code walker
+	xorl	%eax, %eax
+	xorw	%si, %si
+1:	addw	$0x100, %si
+	andw	$0x3f00, %si
+	movw	%si, %ds
+	incl	0xff0
+	incl	%eax
+	outb	%al, $0x80
+	jmp	1b
+code_end walker
+
 /* Takes dwords from a list at 0x1000, up to a 0: reads where an odd one says, writes to an even one, and an OUT each. */
 code toucher
 	movl	$0x1000, %esi

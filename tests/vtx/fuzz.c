@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Random calls on the device node, by several threads, in processes that are killed at random moments. */
+/*
+ * Random calls on the device node, by several threads that also change one another's run pages and guest memory, in
+ * processes that fork, get signals, and are killed at random moments.
+ */
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "hypervisor/vmx/module/twinstep_vmx.h"
 
 #define FILES	4
-#define THREADS 3
+#define THREADS 4
 #define MEMORY	(1ul << 20)
 
 static int fds[FILES];
 static uint8_t *memory;
 static struct twvmx_run *volatile page[FILES];
+static uint64_t *entered; /* VM entries, over all processes */
 
 static uint64_t next(uint64_t *seed)
 {
@@ -89,8 +95,16 @@ static void guest_registers(struct twvmx_regs *r, uint64_t *seed)
 	memset(r, 0, sizeof(*r));
 	for (unsigned i = 0; i < 8; i++)
 		r->seg[i] = (struct twvmx_seg){ 0, 0xffff, i == 1 ? 0x9b : i < 6 ? 0x93 : i == 6 ? 0x10000 : 0x8b, 0 };
-	r->rflags = choose(seed, 2);
+	r->rflags = 2;
+	r->cr0 = 0x10;
+	r->dr7 = 0x400;
+	r->xcr0 = 1;
 	r->rip = next(seed) % 4096;
+	for (unsigned i = 0; i < 512; i += 8)
+		memcpy(r->fxsave + i, &(uint64_t){ next(seed) }, 8);
+	if (next(seed) % 2)
+		return;
+	r->rflags = choose(seed, 2);
 	r->cr0 = choose(seed, 0x10);
 	r->cr4 = choose(seed, 0);
 	r->efer = choose(seed, 0);
@@ -102,13 +116,12 @@ static void guest_registers(struct twvmx_regs *r, uint64_t *seed)
 	r->seg[next(seed) % 8].attr = (uint32_t)choose(seed, 0x93);
 	r->interruptibility = (uint32_t)choose(seed, 0);
 	r->pending_debug = choose(seed, 0);
-	for (unsigned i = 0; i < 512; i += 8)
-		memcpy(r->fxsave + i, &(uint64_t){ next(seed) }, 8);
 }
 
 static void run(unsigned i, uint64_t *seed)
 {
 	struct twvmx_run *r = page[i];
+	uint64_t before = r ? r->entries : 0;
 
 	if (r) {
 		r->version = (uint32_t)choose(seed, TWVMX_VERSION);
@@ -117,10 +130,87 @@ static void run(unsigned i, uint64_t *seed)
 		r->entry_info = (uint32_t)choose(seed, 0);
 		r->entry_error = (uint32_t)next(seed);
 		r->entry_len = (uint32_t)choose(seed, 1);
-		r->kick = next(seed) % 4 != 0; /* a guest that loops must come back now and then */
+		r->kick = next(seed) % 8 == 0;
 		guest_registers(&r->regs, seed);
 	}
 	ioctl(fds[i], TWVMX_IOC_RUN, choose(seed, 0));
+	if (r && r->entries > before)
+		__atomic_fetch_add(entered, 1, __ATOMIC_RELAXED);
+}
+
+/* A run page changes at any time, also under a guest that runs. */
+static void scribble(unsigned i, uint64_t *seed)
+{
+	volatile uint32_t *words = (volatile uint32_t *)page[i];
+
+	for (unsigned n = 0; words && n < 64; n++)
+		words[next(seed) % (n % 2 ? 16 : sizeof(struct twvmx_run) / 4)] = (uint32_t)choose(seed, 1);
+	if (words)
+		((volatile struct twvmx_run *)words)->kick = next(seed) & 1;
+}
+
+/* Guest memory is taken away, replaced, protected, while slots hold it. */
+static void remap(uint64_t *seed)
+{
+	uint8_t *at = memory + next(seed) % (MEMORY / 4096) * 4096;
+	size_t len = (size_t)(memory + MEMORY - at);
+
+	switch (next(seed) % 4) {
+	case 0:
+		mmap(at, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		break;
+	case 1:
+		madvise(at, len, MADV_DONTNEED);
+		break;
+	case 2:
+		mprotect(at, len, next(seed) % 2 ? PROT_READ : PROT_NONE);
+		break;
+	default:
+		mmap(at, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+}
+
+/* Other mappings of the node than the one that is meant. */
+static void map_oddly(unsigned i, uint64_t *seed)
+{
+	size_t len = choose(seed, 4096) % (1 << 20) + 1;
+	void *p = mmap(NULL, len, PROT_READ | (next(seed) % 2 ? PROT_WRITE : PROT_EXEC),
+		       next(seed) % 2 ? MAP_SHARED : MAP_PRIVATE, fds[i], (off_t)(choose(seed, 0) & ~4095ull));
+
+	if (p == MAP_FAILED)
+		return;
+	if (next(seed) % 2)
+		madvise(p, len, MADV_DONTNEED);
+	p = mremap(p, len, 8192, MREMAP_MAYMOVE);
+	if (p != MAP_FAILED)
+		munmap(p, 8192);
+}
+
+/* Another process with the same files. */
+static void inherit(uint64_t *seed)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		alarm(1);
+		for (unsigned i = 0; i < FILES; i++) {
+			ioctl(fds[i], TWVMX_IOC_RUN, 0);
+			slot(i, seed);
+			dirty(i, seed);
+			map_oddly(i, seed);
+		}
+		_exit(0);
+	}
+	if (pid > 0)
+		waitpid(pid, NULL, next(seed) % 2 ? 0 : WNOHANG);
+}
+
+static void close_file(unsigned i)
+{
+	int fd = __atomic_exchange_n(&fds[i], -1, __ATOMIC_RELAXED);
+
+	if (fd >= 0)
+		close(fd);
 }
 
 static void *worker(void *arg)
@@ -130,22 +220,38 @@ static void *worker(void *arg)
 	for (;;) {
 		unsigned i = next(&seed) % FILES;
 
-		switch (next(&seed) % 8) {
+		switch (next(&seed) % 16) {
 		case 0:
 			make(i);
 			break;
 		case 1:
+		case 2:
 			slot(i, &seed);
 			break;
-		case 2:
+		case 3:
 			dirty(i, &seed);
 			break;
-		case 3:
-			ioctl(fds[i], (unsigned long)choose(&seed, TWVMX_IOC_INFO), choose(&seed, (uintptr_t)memory));
-			break;
 		case 4:
-			if (next(&seed) % 16 == 0)
-				close(fds[i]);
+			ioctl(fds[i], (unsigned long)choose(&seed, next(&seed) % 2 ? TWVMX_IOC_INFO : TWVMX_IOC_STATS),
+			      choose(&seed, (uintptr_t)memory));
+			break;
+		case 5:
+			if (next(&seed) % 8 == 0)
+				close_file(i);
+			break;
+		case 6:
+			remap(&seed);
+			break;
+		case 7:
+			map_oddly(i, &seed);
+			break;
+		case 8:
+			if (next(&seed) % 8 == 0)
+				inherit(&seed);
+			break;
+		case 9:
+		case 10:
+			scribble(i, &seed);
 			break;
 		default:
 			run(i, &seed);
@@ -154,9 +260,18 @@ static void *worker(void *arg)
 	return NULL;
 }
 
+static void on_alarm(int sig)
+{
+}
+
 static void child(uint64_t seed)
 {
+	const struct itimerval tick = { { 0, 1000 }, { 0, 1000 } }; /* a guest that loops has to come back */
+	const struct sigaction alarm_action = { .sa_handler = on_alarm };
 	pthread_t t;
+
+	sigaction(SIGALRM, &alarm_action, NULL);
+	setitimer(ITIMER_REAL, &tick, NULL);
 
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (unsigned i = 0; i < MEMORY; i += 8)
@@ -170,12 +285,27 @@ static void child(uint64_t seed)
 	worker((void *)(uintptr_t)seed);
 }
 
+/* Files of killed processes, and of what they forked, are closed a little later. */
+static bool all_gone(unsigned *left)
+{
+	struct twvmx_info info = { 0 };
+	int fd = open(TWVMX_DEVICE, O_RDWR);
+
+	for (unsigned i = 0; i < 30; i++) {
+		if (ioctl(fd, TWVMX_IOC_INFO, &info) == 0 && info.vms == 0)
+			break;
+		usleep(100000);
+	}
+	*left = info.vms;
+	close(fd);
+	return info.version && !info.vms;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 20;
-	struct twvmx_info info = { 0 };
-	int fd;
+	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 20, left;
 
+	entered = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (unsigned i = 1; i <= rounds; i++) {
 		pid_t pid = fork();
 
@@ -187,10 +317,13 @@ int main(int argc, char **argv)
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 	}
-	fd = open(TWVMX_DEVICE, O_RDWR);
-	if (fd >= 0 && ioctl(fd, TWVMX_IOC_INFO, &info) == 0 && info.vms == 0)
+	if (all_gone(&left))
 		printf("ok fuzz.%u-rounds\n", rounds);
 	else
-		printf("not ok fuzz: %u VMs are left\n", info.vms);
-	return info.vms != 0;
+		printf("not ok fuzz: %u VMs are left\n", left);
+	if (*entered >= rounds)
+		printf("ok fuzz.entered\n");
+	else
+		printf("not ok fuzz.entered: guests ran %llu times only\n", (unsigned long long)*entered);
+	return left != 0;
 }

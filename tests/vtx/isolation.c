@@ -2,9 +2,12 @@
 /* What a guest does stays in its own VM: hostile code, two VMs that take turns, guests that never come back. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,10 +143,62 @@ static void test_spinning(void)
 	rig_stop(&vm);
 }
 
+static uint64_t kernel_symbol(const char *name)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char line[256], symbol[128];
+	unsigned long long address = 0, at;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx %*c %127s", &at, symbol) == 2 && !strcmp(symbol, name))
+			address = at;
+	}
+	if (f)
+		fclose(f);
+	return address;
+}
+
+static volatile uint64_t watched;
+
+/*
+ * The host watches a variable of this process. A guest has in its breakpoint registers what the host's kernel writes
+ * all the time: the host's watch is neither lost nor does it meet the guest's address.
+ */
+static void test_breakpoints(void)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT,
+					.size = sizeof(attr),
+					.bp_type = HW_BREAKPOINT_W,
+					.bp_addr = (uintptr_t)&watched,
+					.bp_len = HW_BREAKPOINT_LEN_8 };
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	uint64_t jiffies = kernel_symbol("jiffies"), seen = 0;
+	struct err err = ERR_INIT;
+	struct cpu_state s;
+	struct rig vm;
+
+	rig_start(&vm, &vmx_engine_ops, CODE(counter));
+	for (uint64_t turn = 1; turn <= 4; turn++) {
+		rig_run(&vm, turn * 200);
+		vm.e->ops->get_state(vm.e, &s);
+		for (unsigned i = 0; i < 4; i++)
+			s.dr[i] = jiffies;
+		vm.e->ops->set_state(vm.e, &s, &err);
+		watched++;
+	}
+	rig_check(fd >= 0 && jiffies && read(fd, &seen, sizeof(seen)) == sizeof(seen) && seen == 4,
+		  "isolation.breakpoints",
+		  "%llu hits of a watch on what was written 4 times (file %d, jiffies at %#llx)",
+		  (unsigned long long)seen, fd, (unsigned long long)jiffies);
+	close(fd);
+	rig_stop(&vm);
+}
+
 int main(void)
 {
 	test_hostile();
 	test_interleaved();
+	test_breakpoints();
 	test_killed("isolation.spinner", CODE(spinner));
 	test_killed("isolation.looper", CODE(looper));
 	test_spinning();

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # VT-x tests: programs that run inside Bochs, and their guests
 
-VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge create kvmguest)
+VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest)
 VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh)
 VTXGUESTS := $(patsubst %.c,$(BUILD)/%.elf,$(wildcard tests/vtx/guest/*.c))
 
@@ -21,10 +21,14 @@ $(BUILD)/tests/vtx/guest/%.elf: tests/vtx/guest/%.c tests/vtx/guest/com.h $(GUES
 	$(Q)$(CC) -m64 -mno-red-zone $(GUESTCFLAGS) -o $@.64 tests/guest/start.S $<
 	$(Q)objcopy -I elf64-x86-64 -O elf32-i386 $@.64 $@
 
-.PHONY: vtx-programs check-vtx vtx-shell check-vtx-linux
+.PHONY: vtx-programs check-vtx check-vtx-smp vtx-shell check-vtx-linux
 vtx-programs: $(VTXPROGS) $(VTXGUESTS)
 check-vtx: $(BUILD)/twinstep guest-programs vtx-programs
 	$(Q)BUILD=$(BUILD) tests/run $(VTXTESTS)
+
+# Two CPUs inside Bochs.
+check-vtx-smp: $(BUILD)/twinstep guest-programs vtx-programs
+	$(Q)BUILD=$(BUILD) tests/run tests/vtx/smp.sh
 
 # A shell inside Bochs, on this terminal; `exit` powers off.
 vtx-shell: $(BUILD)/twinstep guest-programs vtx-programs

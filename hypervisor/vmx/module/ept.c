@@ -289,8 +289,8 @@ int ept_set_slot(struct vm *vm, const struct twvmx_slot *a)
 	if (ret)
 		return ret;
 	s->gpa = a->gpa;
-	s->pages = kvcalloc(npages, sizeof(*s->pages), GFP_KERNEL_ACCOUNT);
-	s->dirty = kvcalloc(BITS_TO_LONGS(npages), sizeof(long), GFP_KERNEL_ACCOUNT);
+	s->pages = kvcalloc(npages, sizeof(*s->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	s->dirty = kvcalloc(BITS_TO_LONGS(npages), sizeof(long), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	ret = s->pages && s->dirty ? slot_pin(s, a->user, npages) : -ENOMEM;
 	if (!ret)
 		ret = slot_map(vm, s);

@@ -42,6 +42,7 @@ static int enter(struct vm *vm)
 	int failed;
 
 	asm volatile("mov %0, %%cr2" : : "r"((unsigned long)vm->cr2));
+	host_refresh(vm);
 	clear_buffers();
 	failed = twvmx_enter(vm->gpr, vm->launched);
 	asm volatile("mov %%cr2, %0" : "=r"(cr2));

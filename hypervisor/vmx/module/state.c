@@ -11,6 +11,7 @@
 #include <asm/debugreg.h>
 #include <asm/fpu/api.h>
 #include <asm/msr.h>
+#include <asm/mmu_context.h>
 #include <asm/nospec-branch.h>
 
 #include "vcpu.h"
@@ -226,19 +227,16 @@ static void *tss_base(const struct desc_ptr *gdt, u16 tr)
 }
 
 /* The host state that a VM exit loads. */
-static void host_vmcs(const struct host *h)
+static void host_vmcs(struct vm *vm, const struct host *h)
 {
-	unsigned long cr0, cr3, cr4;
+	unsigned long cr0;
 	u64 v;
 	u16 tr;
 
 	asm volatile("mov %%cr0, %0" : "=r"(cr0));
-	asm volatile("mov %%cr3, %0" : "=r"(cr3));
-	asm volatile("mov %%cr4, %0" : "=r"(cr4));
 	asm volatile("str %0" : "=r"(tr));
 	vmwrite(HOST_CR0, cr0);
-	vmwrite(HOST_CR3, cr3);
-	vmwrite(HOST_CR4, cr4);
+	vm->host_cr3 = vm->host_cr4 = 0;
 	vmwrite(HOST_CS_SELECTOR, __KERNEL_CS);
 	vmwrite(HOST_SS_SELECTOR, __KERNEL_DS);
 	vmwrite(HOST_TR_SELECTOR, tr);
@@ -256,6 +254,19 @@ static void host_vmcs(const struct host *h)
 	rdmsrl(MSR_IA32_SYSENTER_EIP, v);
 	vmwrite(HOST_IA32_SYSENTER_EIP, v);
 	vmwrite(HOST_RIP, (u64)twvmx_exit_point);
+}
+
+/* Another CPU may have these changed by an interrupt in the middle of a section. Before each entry, interrupts off. */
+void host_refresh(struct vm *vm)
+{
+	unsigned long cr3 = __get_current_cr3_fast(), cr4 = cr4_read_shadow();
+
+	if (cr3 != vm->host_cr3)
+		vmwrite(HOST_CR3, cr3);
+	if (cr4 != vm->host_cr4)
+		vmwrite(HOST_CR4, cr4);
+	vm->host_cr3 = cr3;
+	vm->host_cr4 = cr4;
 }
 
 static void msrs_save(struct host *h)
@@ -284,8 +295,11 @@ static void msrs_switch(u64 star, u64 lstar, u64 cstar, u64 fmask, u64 kernel_gs
 		wrmsrl(MSR_TSC_AUX, tsc_aux);
 }
 
+/* A breakpoint of the host's must not meet an address of the guest's. */
 static void debug_load(const struct vm *vm)
 {
+	if (hw_breakpoint_active())
+		set_debugreg(0, 7);
 	set_debugreg(vm->dr[0], 0);
 	set_debugreg(vm->dr[1], 1);
 	set_debugreg(vm->dr[2], 2);
@@ -308,7 +322,7 @@ void host_enter(struct vm *vm, struct host *h)
 	savesegment(fs, h->fs);
 	savesegment(gs, h->gs);
 	msrs_save(h);
-	host_vmcs(h);
+	host_vmcs(vm, h);
 	indirect_branch_prediction_barrier();
 	debug_load(vm);
 	msrs_switch(vm->star, vm->lstar, vm->cstar, vm->fmask, vm->kernel_gs_base, vm->tsc_aux);

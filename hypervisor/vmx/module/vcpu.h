@@ -79,6 +79,7 @@ struct vm {
 	struct twvmx_cpuid_entry *cpuid;
 	u32 ncpuid;
 
+	u64 host_cr3, host_cr4;	      /* as the VMCS has them */
 	u32 flags;		      /* TWVMX_RUN_* of the run under way */
 	u64 count, limit, stop;	      /* as in the run page */
 	struct twvmx_time time;	      /* likewise, copied when the run began */
@@ -132,6 +133,7 @@ int state_check(const struct twvmx_regs *r, u32 load);
 void state_load(struct vm *vm, const struct twvmx_regs *r, u32 load);
 void state_store(struct vm *vm, struct twvmx_regs *r);
 void host_enter(struct vm *vm, struct host *h);
+void host_refresh(struct vm *vm);
 void host_leave(struct vm *vm, const struct host *h);
 
 /* ---- exits.c ---- */

@@ -6,7 +6,9 @@
 #include <linux/cpu.h>
 #include <linux/idr.h>
 #include <linux/percpu.h>
+#include <linux/reboot.h>
 #include <linux/slab.h>
+#include <linux/stop_machine.h>
 #include <linux/syscore_ops.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
@@ -21,6 +23,7 @@ static DEFINE_PER_CPU(void *, vmxon_region);
 static DEFINE_PER_CPU(bool, vmx_is_on);
 static DEFINE_MUTEX(users_lock);
 static unsigned int users;
+static bool going_down; /* the host; VT-x stays off */
 static enum cpuhp_state hp_state;
 static DEFINE_IDA(vpids);
 
@@ -220,11 +223,17 @@ void vmx_fill_info(struct twvmx_info *info)
 
 /* ---- VMXON ---- */
 
+/* It faults when something is not as the probe, which ran on one CPU only, has found it. */
 static bool vmxon(u64 pa)
 {
 	bool failed;
 
-	asm volatile("vmxon %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+	asm volatile("stc\n"
+		     "1: vmxon %1\n"
+		     "2:\n" _ASM_EXTABLE(1b, 2b)
+		     : "=@ccbe"(failed)
+		     : "m"(pa)
+		     : "memory");
 	return !failed;
 }
 
@@ -259,6 +268,8 @@ static int cpu_on(void)
 		return 0;
 	if (cr4_read_shadow() & X86_CR4_VMXE)
 		return -EBUSY;
+	if (firmware_allows())
+		return -EACCES;
 	open_feature_control();
 	cr4_set_bits(X86_CR4_VMXE);
 	*(u32 *)region = vmx_config.revision;
@@ -307,7 +318,9 @@ int vmx_get(void)
 		return probe_result;
 	cpus_read_lock();
 	mutex_lock(&users_lock);
-	if (!users) {
+	if (going_down)
+		atomic_set(&error, -ESHUTDOWN);
+	else if (!users) {
 		on_each_cpu(cpu_on_ipi, &error, 1);
 		if (atomic_read(&error))
 			on_each_cpu(cpu_off_ipi, NULL, 1);
@@ -338,7 +351,7 @@ static int cpu_comes(unsigned int cpu)
 	int ret = 0;
 
 	preempt_disable();
-	if (READ_ONCE(users))
+	if (READ_ONCE(users) && !READ_ONCE(going_down))
 		ret = cpu_on();
 	preempt_enable();
 	return ret;
@@ -367,6 +380,27 @@ static void host_resumes(void)
 
 static struct syscore_ops syscore = { .suspend = host_suspends, .resume = host_resumes };
 
+static int cpu_off_stopped(void *unused)
+{
+	cpu_off();
+	return 0;
+}
+
+/*
+ * Power off, reboot, kexec: firmware and the next kernel start CPUs by INIT, which VMX operation blocks. While all CPUs
+ * are stopped none is in a section; RUN fails from then on.
+ */
+static int host_goes_down(struct notifier_block *nb, unsigned long event, void *unused)
+{
+	mutex_lock(&users_lock);
+	going_down = true;
+	mutex_unlock(&users_lock);
+	stop_machine(cpu_off_stopped, NULL, cpu_online_mask);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block reboot = { .notifier_call = host_goes_down };
+
 static void free_regions(void)
 {
 	int cpu;
@@ -394,11 +428,13 @@ int vmx_init(void)
 	}
 	hp_state = ret;
 	register_syscore_ops(&syscore);
+	register_reboot_notifier(&reboot);
 	return 0;
 }
 
 void vmx_exit(void)
 {
+	unregister_reboot_notifier(&reboot);
 	unregister_syscore_ops(&syscore);
 	cpuhp_remove_state(hp_state);
 	free_regions();
