@@ -169,8 +169,21 @@ enum fp_kind { FP_NO_TINY, FP_PS, FP_SS, FP_PD, FP_SD };
 
 /* Host MXCSR for a guest's one with an unmasked exception; fpu_state.c. */
 uint32_t fp_trapping_control(uint32_t mxcsr);
-/* Takes over what an operation raised; raises #XM or #UD when one is unmasked. */
-void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind);
+/* The operation of each lane, for the precision flag: see sse_exact.c. */
+enum fp_arith { FP_OTHER, FP_ADD, FP_SUB, FP_ADDSUB, FP_MUL, FP_DIV, FP_NARROW };
+
+/* An operation that can overflow or underflow, to be done once more. */
+struct fp_again {
+	enum fp_arith arith;
+	__m128i (*run)(__m128i a, __m128i b);
+	__m128i a, b;
+};
+
+/* MXCSR_PE or 0, when overflow or underflow is unmasked and was raised. */
+uint32_t fp_precision(const struct cpu *cpu, enum fp_kind kind, const struct fp_again *x);
+
+/* Takes over what an operation raised; raises #XM or #UD when one is unmasked. x may be NULL. */
+void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind, const struct fp_again *x);
 
 /*
  * Puts the guest's rounding, DAZ and FTZ into the host's MXCSR with everything masked. The flags that the guest has
@@ -194,7 +207,8 @@ static inline uint32_t fp_begin(const struct cpu *cpu)
 	return fp_begin_with(cpu->fpu.mxcsr);
 }
 
-static inline void fp_end(struct cpu *cpu, uint32_t want, __m128i result, enum fp_kind kind)
+/* What the operation left in MXCSR; the host's is the default one again. */
+static inline uint32_t fp_leave(uint32_t want)
 {
 	static const uint32_t plain = MXCSR_DEFAULT;
 	uint32_t now;
@@ -202,8 +216,24 @@ static inline void fp_end(struct cpu *cpu, uint32_t want, __m128i result, enum f
 	__asm__ volatile("stmxcsr %0" : "=m"(now));
 	if (unlikely(want & MXCSR_CONTROL))
 		__asm__ volatile("ldmxcsr %0" : : "m"(plain));
+	return now;
+}
+
+static inline void fp_end(struct cpu *cpu, uint32_t want, __m128i result, enum fp_kind kind)
+{
+	uint32_t now = fp_leave(want);
+
 	if (unlikely(now != want || !(cpu->fpu.mxcsr & MXCSR_UM)))
-		fp_raised(cpu, now & MXCSR_FLAGS, result, kind);
+		fp_raised(cpu, now & MXCSR_FLAGS, result, kind, NULL);
+}
+
+/* The same for operations that can overflow or underflow. */
+static inline void fp_end_arith(struct cpu *cpu, uint32_t want, __m128i result, enum fp_kind kind, struct fp_again x)
+{
+	uint32_t now = fp_leave(want);
+
+	if (unlikely(now != want || !(cpu->fpu.mxcsr & MXCSR_UM)))
+		fp_raised(cpu, now & MXCSR_FLAGS, result, kind, x.arith ? &x : NULL);
 }
 
 /* ---- bindings ---- */

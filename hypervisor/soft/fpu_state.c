@@ -85,18 +85,16 @@ static bool has_tiny(__m128i result, enum fp_kind kind)
 	}
 }
 
-void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind)
+void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind, const struct fp_again *x)
 {
 	const uint32_t before = MXCSR_IE | MXCSR_DE | MXCSR_ZE;
 	uint32_t unmasked = ~(cpu->fpu.mxcsr >> 7) & MXCSR_FLAGS;
 
-	/*
-	 * With overflow or underflow unmasked, PE tells here whether the result is inexact in the destination's format;
-	 * silicon tells it of the result with an unbounded exponent. Nothing but that flag differs.
-	 */
 	/* Masked underflow is signalled for inexact tiny results only, the trap for all (SDM vol. 1, 4.9.1.5). */
 	if ((unmasked & MXCSR_UE) && has_tiny(result, kind))
 		raised |= MXCSR_UE;
+	if (x && (raised & unmasked & (MXCSR_OE | MXCSR_UE)))
+		raised = (raised & ~MXCSR_PE) | fp_precision(cpu, kind, x);
 	/* A pre-computation exception that is not masked ends the operation before the others arise. */
 	if (raised & unmasked & before)
 		raised &= before;

@@ -16,80 +16,88 @@
 		return d;                                                       \
 	}
 
-#define FP_HANDLERS(name, load, kind)                               \
-	static void name##_xr(struct cpu *cpu, const struct op *op) \
-	{                                                           \
-		__m128i r;                                          \
-		uint32_t env;                                       \
-                                                                    \
-		sse_check(cpu);                                     \
-		env = fp_begin(cpu);                                \
-		r = name##_do(XMM(op->r0), XMM(op->r1));            \
-		fp_end(cpu, env, r, kind);                          \
-		XMM(op->r0) = r;                                    \
-		OP_NEXT;                                            \
-	}                                                           \
-	static void name##_xm(struct cpu *cpu, const struct op *op) \
-	{                                                           \
-		__m128i s, r;                                       \
-		uint32_t env;                                       \
-                                                                    \
-		sse_check(cpu);                                     \
-		s = load(cpu, op);                                  \
-		env = fp_begin(cpu);                                \
-		r = name##_do(XMM(op->r0), s);                      \
-		fp_end(cpu, env, r, kind);                          \
-		XMM(op->r0) = r;                                    \
-		OP_NEXT;                                            \
-	}                                                           \
+/* lhs and rhs: what `arith` is done on, of the operands d and s. */
+#define FP_HANDLERS(name, load, kind, arith, again, lhs, rhs)                                      \
+	static inline __m128i name##_run(struct cpu *cpu, __m128i d, __m128i s)                    \
+	{                                                                                          \
+		uint32_t env = fp_begin(cpu);                                                      \
+		__m128i r = name##_do(d, s);                                                       \
+                                                                                                   \
+		fp_end_arith(cpu, env, r, kind, (struct fp_again){ arith, again##_do, lhs, rhs }); \
+		return r;                                                                          \
+	}                                                                                          \
+	static void name##_xr(struct cpu *cpu, const struct op *op)                                \
+	{                                                                                          \
+		sse_check(cpu);                                                                    \
+		XMM(op->r0) = name##_run(cpu, XMM(op->r0), XMM(op->r1));                           \
+		OP_NEXT;                                                                           \
+	}                                                                                          \
+	static void name##_xm(struct cpu *cpu, const struct op *op)                                \
+	{                                                                                          \
+		__m128i s;                                                                         \
+                                                                                                   \
+		sse_check(cpu);                                                                    \
+		s = load(cpu, op);                                                                 \
+		XMM(op->r0) = name##_run(cpu, XMM(op->r0), s);                                     \
+		OP_NEXT;                                                                           \
+	}                                                                                          \
 	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
 
-#define FP_OP(mnem, name, load, kind) \
-	HOST_FP(name, #name)          \
-	FP_HANDLERS(name, load, kind)
+#define FP_OP(mnem, name, load, kind, arith) \
+	HOST_FP(name, #name)                 \
+	FP_HANDLERS(name, load, kind, arith, name, FP_LEFT_##arith, s)
 
-/* mnemonic, instruction, how a memory source is read, what can come out tiny */
-#define FP_LIST(X)                                      \
-	X(ADDPS, addps, sse_ld128a, FP_PS)              \
-	X(ADDPD, addpd, sse_ld128a, FP_PD)              \
-	X(ADDSS, addss, sse_ld32, FP_SS)                \
-	X(ADDSD, addsd, sse_ld64, FP_SD)                \
-	X(SUBPS, subps, sse_ld128a, FP_PS)              \
-	X(SUBPD, subpd, sse_ld128a, FP_PD)              \
-	X(SUBSS, subss, sse_ld32, FP_SS)                \
-	X(SUBSD, subsd, sse_ld64, FP_SD)                \
-	X(MULPS, mulps, sse_ld128a, FP_PS)              \
-	X(MULPD, mulpd, sse_ld128a, FP_PD)              \
-	X(MULSS, mulss, sse_ld32, FP_SS)                \
-	X(MULSD, mulsd, sse_ld64, FP_SD)                \
-	X(DIVPS, divps, sse_ld128a, FP_PS)              \
-	X(DIVPD, divpd, sse_ld128a, FP_PD)              \
-	X(DIVSS, divss, sse_ld32, FP_SS)                \
-	X(DIVSD, divsd, sse_ld64, FP_SD)                \
-	X(MINPS, minps, sse_ld128a, FP_NO_TINY)         \
-	X(MINPD, minpd, sse_ld128a, FP_NO_TINY)         \
-	X(MINSS, minss, sse_ld32, FP_NO_TINY)           \
-	X(MINSD, minsd, sse_ld64, FP_NO_TINY)           \
-	X(MAXPS, maxps, sse_ld128a, FP_NO_TINY)         \
-	X(MAXPD, maxpd, sse_ld128a, FP_NO_TINY)         \
-	X(MAXSS, maxss, sse_ld32, FP_NO_TINY)           \
-	X(MAXSD, maxsd, sse_ld64, FP_NO_TINY)           \
-	X(SQRTPS, sqrtps, sse_ld128a, FP_NO_TINY)       \
-	X(SQRTPD, sqrtpd, sse_ld128a, FP_NO_TINY)       \
-	X(SQRTSS, sqrtss, sse_ld32, FP_NO_TINY)         \
-	X(SQRTSD, sqrtsd, sse_ld64, FP_NO_TINY)         \
-	X(ADDSUBPS, addsubps, sse_ld128a, FP_PS)        \
-	X(ADDSUBPD, addsubpd, sse_ld128a, FP_PD)        \
-	X(CVTSS2SD, cvtss2sd, sse_ld32, FP_NO_TINY)     \
-	X(CVTSD2SS, cvtsd2ss, sse_ld64, FP_SS)          \
-	X(CVTPS2PD, cvtps2pd, sse_ld64, FP_NO_TINY)     \
-	X(CVTPD2PS, cvtpd2ps, sse_ld128a, FP_PS)        \
-	X(CVTDQ2PS, cvtdq2ps, sse_ld128a, FP_NO_TINY)   \
-	X(CVTDQ2PD, cvtdq2pd, sse_ld64, FP_NO_TINY)     \
-	X(CVTPS2DQ, cvtps2dq, sse_ld128a, FP_NO_TINY)   \
-	X(CVTTPS2DQ, cvttps2dq, sse_ld128a, FP_NO_TINY) \
-	X(CVTPD2DQ, cvtpd2dq, sse_ld128a, FP_NO_TINY)   \
-	X(CVTTPD2DQ, cvttpd2dq, sse_ld128a, FP_NO_TINY)
+/* A conversion has its operand on the right. */
+#define FP_LEFT_FP_NARROW s
+#define FP_LEFT_FP_OTHER  d
+#define FP_LEFT_FP_ADD	  d
+#define FP_LEFT_FP_SUB	  d
+#define FP_LEFT_FP_ADDSUB d
+#define FP_LEFT_FP_MUL	  d
+#define FP_LEFT_FP_DIV	  d
+
+/* mnemonic, instruction, how a memory source is read, what can come out tiny, what is done to each lane */
+#define FP_LIST(X)                                                \
+	X(ADDPS, addps, sse_ld128a, FP_PS, FP_ADD)                \
+	X(ADDPD, addpd, sse_ld128a, FP_PD, FP_ADD)                \
+	X(ADDSS, addss, sse_ld32, FP_SS, FP_ADD)                  \
+	X(ADDSD, addsd, sse_ld64, FP_SD, FP_ADD)                  \
+	X(SUBPS, subps, sse_ld128a, FP_PS, FP_SUB)                \
+	X(SUBPD, subpd, sse_ld128a, FP_PD, FP_SUB)                \
+	X(SUBSS, subss, sse_ld32, FP_SS, FP_SUB)                  \
+	X(SUBSD, subsd, sse_ld64, FP_SD, FP_SUB)                  \
+	X(MULPS, mulps, sse_ld128a, FP_PS, FP_MUL)                \
+	X(MULPD, mulpd, sse_ld128a, FP_PD, FP_MUL)                \
+	X(MULSS, mulss, sse_ld32, FP_SS, FP_MUL)                  \
+	X(MULSD, mulsd, sse_ld64, FP_SD, FP_MUL)                  \
+	X(DIVPS, divps, sse_ld128a, FP_PS, FP_DIV)                \
+	X(DIVPD, divpd, sse_ld128a, FP_PD, FP_DIV)                \
+	X(DIVSS, divss, sse_ld32, FP_SS, FP_DIV)                  \
+	X(DIVSD, divsd, sse_ld64, FP_SD, FP_DIV)                  \
+	X(MINPS, minps, sse_ld128a, FP_NO_TINY, FP_OTHER)         \
+	X(MINPD, minpd, sse_ld128a, FP_NO_TINY, FP_OTHER)         \
+	X(MINSS, minss, sse_ld32, FP_NO_TINY, FP_OTHER)           \
+	X(MINSD, minsd, sse_ld64, FP_NO_TINY, FP_OTHER)           \
+	X(MAXPS, maxps, sse_ld128a, FP_NO_TINY, FP_OTHER)         \
+	X(MAXPD, maxpd, sse_ld128a, FP_NO_TINY, FP_OTHER)         \
+	X(MAXSS, maxss, sse_ld32, FP_NO_TINY, FP_OTHER)           \
+	X(MAXSD, maxsd, sse_ld64, FP_NO_TINY, FP_OTHER)           \
+	X(SQRTPS, sqrtps, sse_ld128a, FP_NO_TINY, FP_OTHER)       \
+	X(SQRTPD, sqrtpd, sse_ld128a, FP_NO_TINY, FP_OTHER)       \
+	X(SQRTSS, sqrtss, sse_ld32, FP_NO_TINY, FP_OTHER)         \
+	X(SQRTSD, sqrtsd, sse_ld64, FP_NO_TINY, FP_OTHER)         \
+	X(ADDSUBPS, addsubps, sse_ld128a, FP_PS, FP_ADDSUB)       \
+	X(ADDSUBPD, addsubpd, sse_ld128a, FP_PD, FP_ADDSUB)       \
+	X(CVTSS2SD, cvtss2sd, sse_ld32, FP_NO_TINY, FP_OTHER)     \
+	X(CVTSD2SS, cvtsd2ss, sse_ld64, FP_SS, FP_NARROW)         \
+	X(CVTPS2PD, cvtps2pd, sse_ld64, FP_NO_TINY, FP_OTHER)     \
+	X(CVTPD2PS, cvtpd2ps, sse_ld128a, FP_PS, FP_NARROW)       \
+	X(CVTDQ2PS, cvtdq2ps, sse_ld128a, FP_NO_TINY, FP_OTHER)   \
+	X(CVTDQ2PD, cvtdq2pd, sse_ld64, FP_NO_TINY, FP_OTHER)     \
+	X(CVTPS2DQ, cvtps2dq, sse_ld128a, FP_NO_TINY, FP_OTHER)   \
+	X(CVTTPS2DQ, cvttps2dq, sse_ld128a, FP_NO_TINY, FP_OTHER) \
+	X(CVTPD2DQ, cvtpd2dq, sse_ld128a, FP_NO_TINY, FP_OTHER)   \
+	X(CVTTPD2DQ, cvttpd2dq, sse_ld128a, FP_NO_TINY, FP_OTHER)
 FP_LIST(FP_OP)
 
 /*
@@ -97,12 +105,12 @@ FP_LIST(FP_OP)
  * Pairs of lanes are moved apart and added by ADDPS or ADDPD: of two NaNs the one in the lower lane wins, on every
  * host.
  */
-#define HORIZONTAL(name, vertical, even, odd, kind)           \
+#define HORIZONTAL(name, vertical, even, odd, kind, arith)    \
 	static inline __m128i name##_do(__m128i d, __m128i s) \
 	{                                                     \
 		return vertical##_do(even, odd);              \
 	}                                                     \
-	FP_HANDLERS(name, sse_ld128a, kind)
+	FP_HANDLERS(name, sse_ld128a, kind, arith, vertical, even, odd)
 
 static inline __m128i even32(__m128i d, __m128i s)
 {
@@ -114,15 +122,15 @@ static inline __m128i odd32(__m128i d, __m128i s)
 	return _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(d), _mm_castsi128_ps(s), 0xdd));
 }
 
-HORIZONTAL(haddps, addps, even32(d, s), odd32(d, s), FP_PS)
-HORIZONTAL(hsubps, subps, even32(d, s), odd32(d, s), FP_PS)
-HORIZONTAL(haddpd, addpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP_PD)
-HORIZONTAL(hsubpd, subpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP_PD)
+HORIZONTAL(haddps, addps, even32(d, s), odd32(d, s), FP_PS, FP_ADD)
+HORIZONTAL(hsubps, subps, even32(d, s), odd32(d, s), FP_PS, FP_SUB)
+HORIZONTAL(haddpd, addpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP_PD, FP_ADD)
+HORIZONTAL(hsubpd, subpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP_PD, FP_SUB)
 
 /* ---- CMPxx: one set of handlers for each of the eight predicates ---- */
 #define CMP_PREDICATE(name, load, p)        \
 	HOST_FP(name##p, #name " $" #p ",") \
-	FP_HANDLERS(name##p, load, FP_NO_TINY)
+	FP_HANDLERS(name##p, load, FP_NO_TINY, FP_OTHER, name##p, d, s)
 
 #define CMP_OP(name, load)                                                                                        \
 	CMP_PREDICATE(name, load, 0)                                                                              \
@@ -468,7 +476,7 @@ static void dppd_run(struct cpu *cpu, const struct op *op, __m128i s)
 RUN_HANDLERS(dpps)
 RUN_HANDLERS(dppd)
 
-#define FP_ROW(mnem, name, load, kind) ROW_SIMD(mnem, name),
+#define FP_ROW(mnem, name, load, kind, arith) ROW_SIMD(mnem, name),
 #define ROW_CMP(mnem, name)                                              \
 	{                                                                \
 		ZYDIS_MNEMONIC_##mnem, cmp_bind, (uintptr_t)name##_table \

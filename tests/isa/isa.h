@@ -29,8 +29,7 @@
  * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are compared within the
  *   error that the manual allows.
  * - Where AMD and Intel differ, `soft` follows Intel: see vendors_differ_in_c1(), cmp_fault() and cmp_integer().
- * - The precision flag beside an unmasked overflow or underflow is not compared, nor are alignment checks of vector
- * operands.
+ * - Alignment checks of vector operands are not compared.
  * - The present bit in the error code of a page fault above the user half is not compared: Linux sets it always.
  */
 #ifndef TESTS_ISA_H
