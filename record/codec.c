@@ -12,6 +12,7 @@
  */
 #define HEAD_INPUTS 1u
 #define HEAD_REP    2u
+#define SEQ_MAX	    (1ull << 62) /* numbers of records never wrap */
 
 static uint64_t zigzag(uint64_t v)
 {
@@ -155,7 +156,7 @@ static int get_batch_start(struct codec *c, struct rd *in, struct err *err)
 	c->count = rd_varint(in);
 	c->ns = rd_varint(in);
 	c->rate = rd_varint(in);
-	if (in->bad || !seq)
+	if (in->bad || !seq || seq > SEQ_MAX)
 		return err_set(err, EINVAL, "a batch of records has no valid start");
 	if (last && seq != last + 1)
 		return err_set(err, EINVAL, "record %llu follows record %llu", (unsigned long long)seq,

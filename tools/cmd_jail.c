@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -194,6 +195,11 @@ static long try_raw_socket(void)
 	return socket(AF_PACKET, SOCK_RAW, 0);
 }
 
+static long try_raw_ip_socket(void)
+{
+	return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+}
+
 static long try_ptrace(void)
 {
 	return ptrace(PTRACE_ATTACH, getppid() ? getppid() : 2, NULL, NULL);
@@ -305,6 +311,19 @@ static long try_memory(void)
 	return p == MAP_FAILED ? -1 : 0;
 }
 
+/* None of the pieces is suspicious. */
+static long try_memory_in_pieces(void)
+{
+	const size_t piece = 64 << 20;
+
+	for (int i = 0; i < 1024; i++) {
+		if (mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) ==
+		    MAP_FAILED)
+			return -1;
+	}
+	return 0;
+}
+
 static long try_raise_limit(void)
 {
 	const struct rlimit r = { RLIM_INFINITY, RLIM_INFINITY };
@@ -314,6 +333,13 @@ static long try_raise_limit(void)
 
 /* A descriptor of the wrong kind: one that was open for reading, as a kernel image is. */
 static int readable = -1, grows = -1;
+/* One that whoever started the machine forgot to close. */
+static int forgotten = -1;
+
+static long try_forgotten(void)
+{
+	return write(forgotten, "x", 1);
+}
 
 static long try_write_input(void)
 {
@@ -341,6 +367,7 @@ static const struct attempt attempts[] = {
 	{ "create a file", try_create, false },
 	{ "connect to a service", try_connect, false },
 	{ "raw socket", try_raw_socket, false },
+	{ "raw IP socket", try_raw_ip_socket, false },
 	{ "ptrace another process", try_ptrace, false },
 	{ "kill another process", try_kill, false },
 	{ "kill all processes", try_kill_all, true },
@@ -358,8 +385,10 @@ static const struct attempt attempts[] = {
 	{ "change the host's name", try_host_name, false },
 	{ "executable memory", try_exec_memory, true },
 	{ "memory beyond the limit", try_memory, false },
+	{ "memory in small pieces", try_memory_in_pieces, false },
 	{ "raise a limit", try_raise_limit, false },
 	{ "write to an input", try_write_input, false },
+	{ "write to a forgotten descriptor", try_forgotten, false },
 	{ "fill the disk", try_fill_disk, false },
 	{ "type at the terminal", try_inject_typing, true },
 };
@@ -386,6 +415,7 @@ static _Noreturn void attempt_child(const struct attempt *a, enum thread_role ro
 	pthread_t t;
 
 	log_set_level(LOG_ERROR);
+	forgotten = fcntl(STDERR_FILENO, F_DUPFD, 200); /* not a number that is soon given to something else */
 	jail_begin(JAIL_ON);
 	readable = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	grows = memfd_create("twinstep-test", MFD_CLOEXEC);
@@ -438,7 +468,7 @@ static int test(void)
 	unsigned bad = 0;
 
 	for (size_t i = 0; i < ATTEMPTS; i++) {
-		for (enum thread_role r = THREAD_VCPU; r < THREAD_KEEPER; r++)
+		for (enum thread_role r = THREAD_MAIN; r < THREAD_KEEPER; r++)
 			bad += !test_one(&attempts[i], r, 0);
 		if (!attempts[i].filter_only)
 			bad += !test_one(&attempts[i], THREAD_VCPU, 1u << LAYER_SECCOMP);

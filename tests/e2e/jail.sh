@@ -15,7 +15,46 @@ n=$("$twinstep" jail --list --json | python3 -c 'import json,sys
 print(next(r["count"] for r in json.load(sys.stdin)["roles"] if r["role"] == "vcpu"))')
 check vcpu-calls "the vCPU may make $n system calls, more than 45" [ "$n" -le 45 ]
 
+# The same as a user without rights: what root has to give up, he never had, and what needs rights he gets from a user
+# namespace. The program is copied to where he can reach it.
+as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+if [ "$(id -u)" -eq 0 ] && as_nobody true 2>/dev/null; then
+	chmod 755 "$work"
+	cp "$twinstep" "$work/twinstep"
+	if as_nobody unshare --user true 2>/dev/null; then
+		as_nobody "$work/twinstep" jail --test >"$work/test2" 2>&1
+		status=$?
+		check escapes-unprivileged "status $status: $(grep -m 2 -v '^ok' "$work/test2" | tr '\n' ' ')" [ "$status" -eq 0 ]
+	else
+		skip escapes-unprivileged "other users may not make user namespaces here"
+	fi
+else
+	skip escapes-unprivileged "needs root, to become somebody else"
+fi
+
 need_guest
+# A guest of an unprivileged user, from outside: the same layers.
+if [ -x "$work/twinstep" ]; then
+	install -d -o 65534 -m 700 "$work/theirs"
+	cp "$vmlinuz" "$initramfs" "$work/theirs/"
+	chmod -R a+rX "$work/theirs"
+	chown -R 65534:65534 "$work/theirs"
+	as_nobody timeout 120 "$work/twinstep" run --kernel "$work/theirs/vmlinuz" --initrd "$work/theirs/initramfs" --console none \
+		--control "$work/theirs/sock" --append "$cmdline" --clock host 2>"$work/err" &
+	outer=$!
+	cleanup() { kill "$outer" 2>/dev/null; }
+	wait_for 60 as_nobody "$work/twinstep" status "$work/theirs/sock"
+	pid=$(as_nobody "$work/twinstep" status "$work/theirs/sock" --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+	lacks() { grep 'the jail goes without' "$work/err" | grep -oE '[a-z-]+ \(' | grep -vE '^(speculation|core-scheduling|landlock) '; }
+	check unprivileged-layers "it goes without: $(lacks)$(cat "$work/err")" eval '[ -n "$pid" ] && [ -z "$(lacks)" ]'
+	check unprivileged-caps "capabilities" grep -q '^CapEff:	0000000000000000' "/proc/$pid/status"
+	check unprivileged-filter "no filter" grep -q '^Seccomp:	2' "/proc/$pid/status"
+	check unprivileged-root "its root is not empty" [ -z "$(ls -A "/proc/$pid/root/")" ]
+	kill "$outer"
+	wait "$outer" 2>/dev/null
+	cleanup() { :; }
+fi
+
 run() { timeout 120 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }
 
 # A jailed process from outside.
