@@ -39,14 +39,16 @@ sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512},;
 # With VTX_TTY the serial line is that terminal.
 [ -z "${VTX_TTY:-}" ] || sed -i "s,^com1:.*,com1: enabled=1\, mode=term\, dev=$VTX_TTY," "$work/bochsrc"
 echo c >"$work/rc.dbg"
+# In a process group of its own, Bochs would be stopped when it changes the terminal.
+foreground=${VTX_TTY:+--foreground}
 # Bochs ends with status 1 also after a clean power-off: what it printed decides.
-(ulimit -t "${VTX_CPU:-180}" && exec timeout -k 5 "${VTX_TIMEOUT:-570}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1) || true
+(ulimit -t "${VTX_CPU:-180}" && exec timeout $foreground -k 5 "${VTX_TIMEOUT:-570}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1) || true
 if ! grep -q '^vtx-begin' "$work/out.txt"; then
 	echo "not ok vtx.boot: the kernel did not reach the test script: $(tail -n 1 "$work/serial.txt" 2>/dev/null)"
 	[ -z "${VTX_DEBUG:-}" ] || tail -n 30 "$work/out.txt" "$work/serial.txt" "$work/bochs.log"
 	exit 1
 fi
-sed -n '/^vtx-begin/,/^vtx-end/p' "$work/out.txt" | tr -d '\r' | grep -v '^vtx-'
+sed -n '/^vtx-begin/,/^vtx-end/p' "$work/out.txt" | tr -d '\r' | sed '/^vtx-/d'
 # What is said after the script's end, when the host goes down, is there only.
 [ -n "${VTX_TTY:-}" ] || grep -aE 'BUG|Oops|Call Trace|invalid opcode|general protection|RIP: 0010' "$work/serial.txt" | sed 's/^/kernel: /' || true
 if ! grep -q '^vtx-end' "$work/out.txt"; then
