@@ -332,7 +332,7 @@ static int refuse(const struct host_state *s, const struct host_entry *e, uint64
 		n += (size_t)snprintf(who + n, sizeof(who) - n, "%s%s %" PRIu64 " MiB (process %d)", i ? ", " : ": ",
 				      s->entry[i].name, s->entry[i].promised >> 20, s->entry[i].pid);
 	return err_set(err, ENOMEM,
-		       "no memory for %s: it needs %" PRIu64 " MiB, and of %" PRIu64 " MiB for guests %" PRIu64
+		       "no memory for machine %s: it needs %" PRIu64 " MiB, and of %" PRIu64 " MiB for guests %" PRIu64
 		       " are promised to %u machine%s%s",
 		       e->name, e->promised >> 20, limit >> 20, host_file_promised(s) >> 20, s->n, s->n == 1 ? "" : "s",
 		       who);

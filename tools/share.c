@@ -95,7 +95,7 @@ void share_opts_help(FILE *f)
 
 static void safe_name(const struct share_opts *s, char *name, size_t size)
 {
-	snprintf(name, size, "%s", s->name && *s->name ? s->name : "machine");
+	snprintf(name, size, "%s", s->name && *s->name ? s->name : "unnamed");
 	for (char *p = name; *p; p++) {
 		char one[2] = { *p };
 

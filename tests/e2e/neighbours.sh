@@ -81,6 +81,13 @@ printf 'twinstep-host 1 x\nlimit 0\nvm ../x 1\n' >"$work/hostile"
 refused hostile-file "line 3" --host-file "$work/hostile"
 check untouched "the hostile file was changed" [ "$(wc -l <"$work/hostile")" -eq 3 ]
 
+for args in "--limit x" "--limit 0" "--frobnicate" "surplus" "--host-file $work"; do
+	# shellcheck disable=SC2086
+	"$twinstep" host $args >/dev/null 2>"$work/err"
+	status=$?
+	check "host-${args%% *}" "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(wc -l <'$work/err') -eq 1 ]"
+done
+
 # ---- memory is promised once ----
 "$twinstep" host --limit 700M "${hosts[@]}" >/dev/null
 guest first "$burn"
@@ -213,6 +220,23 @@ check weights-bind "weights of 3 to 1 gave $share to 100" [ "$share" -gt 200 -a 
 end w300
 end w100
 end redis
+
+# A pair has a group for each replica, a machine without a jail removes its own, a replay may be limited as well.
+"$twinstep" pair "${base[@]}" --name "$tag-two" --cpu-weight 70 --memory-max 500M --append "$cmdline $burn" 2>"$work/err-two" >/dev/null &
+outer[two]=$!
+up two-a
+up two-b
+check pair-limits "$(groups two-a) $(groups two-b)" eval "is two-a cpu.weight 70 cpu.shares 716 && is two-b cpu.weight 70 cpu.shares 716"
+end two
+check pair-groups-removed "left: $(groups two)" [ -z "$(find /sys/fs/cgroup -type d -path "*/$tag-two*")" ]
+guest bare "$burn" --no-jail --cpu-weight 70
+up bare
+check bare-limits "not set" is bare cpu.weight 70 cpu.shares 716
+end bare
+check bare-group-removed "left: $(groups bare)" [ -z "$(groups bare)" ]
+"$twinstep" replay --quiet --console none --cpu-weight 70 --cpu-max 90% --memory-max 500M "$work/log" 2>"$work/err"
+status=$?
+check replay-limits "status $status: $(tail -n 2 "$work/err")" [ $status -eq 0 ]
 
 guest hungry "$churn" --memory-max 200M
 wait "${outer[hungry]}"

@@ -281,7 +281,7 @@ START_TEST(through_the_keeper)
 	keeper_allow_promise(promise_once, &me);
 	k = keeper_start(NULL, NULL, -1, &err);
 	ck_assert_int_eq(keeper_promise_memory(k, 2000, &err), -ENOMEM);
-	ck_assert_ptr_nonnull(strstr(err.text, "no memory for jailed"));
+	ck_assert_ptr_nonnull(strstr(err.text, "no memory for machine jailed"));
 	keeper_end(k);
 	end();
 }
