@@ -124,13 +124,16 @@ int thread_host(enum thread_role role, void *(*fn)(void *), void *arg, void **re
 	pthread_t t;
 	int ret;
 
-	ended = false;
-	ret = thread_start(&t, role, hosted_main, &h);
-	if (ret)
-		return ret;
+	/* Before the thread starts: it may ask for others at once. */
 	pthread_mutex_lock(&lock);
+	ended = false;
 	host = pthread_self();
 	hosting = true;
+	pthread_mutex_unlock(&lock);
+	ret = thread_start(&t, role, hosted_main, &h);
+	pthread_mutex_lock(&lock);
+	if (ret)
+		ended = true;
 	while (!ended || request) {
 		if (!request) {
 			pthread_cond_wait(&changed, &lock);
@@ -143,6 +146,7 @@ int thread_host(enum thread_role role, void *(*fn)(void *), void *arg, void **re
 	}
 	hosting = false;
 	pthread_mutex_unlock(&lock);
-	pthread_join(t, result);
-	return 0;
+	if (ret == 0)
+		pthread_join(t, result);
+	return ret;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/thread.h"
@@ -45,6 +46,35 @@ START_TEST(hosted_threads_start_threads)
 	/* And once more: nothing is left over. */
 	ck_assert_int_eq(thread_host(THREAD_VCPU, outer, &what, &result), 0);
 	ck_assert_ptr_eq(result, &what);
+}
+END_TEST
+
+/* What a thread may not do, those that it creates may not either: this shows who created a thread. */
+static void *is_restricted(void *arg)
+{
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) ? arg : NULL;
+}
+
+static void *restrict_and_start(void *arg)
+{
+	pthread_t t;
+	void *result = arg;
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (thread_start(&t, THREAD_DISK, is_restricted, arg) == 0)
+		pthread_join(t, &result);
+	return result;
+}
+
+START_TEST(hosted_threads_are_made_by_the_host)
+{
+	int what = 0;
+	void *result;
+
+	for (int i = 0; i < 50; i++) {
+		ck_assert_int_eq(thread_host(THREAD_VCPU, restrict_and_start, &what, &result), 0);
+		ck_assert_ptr_null(result);
+	}
 }
 END_TEST
 
@@ -191,6 +221,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, hosted_threads_start_threads);
+	tcase_add_test(tc, hosted_threads_are_made_by_the_host);
 	tcase_add_test(tc, keeper_removes_what_was_named);
 	tcase_add_test(tc, memory_is_wiped);
 	tcase_add_test(tc, lists_are_sound);
