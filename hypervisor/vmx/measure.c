@@ -19,7 +19,8 @@ __asm__(".pushsection .rodata\n"
 	"measure_loop:\n" /* no exits at all */
 	"	movl $500000, %ecx\n"
 	"1:	incl %eax\n"
-	"	addr32 loop 1b\n"
+	"	.byte 0x67\n" /* address size: LOOP counts in ECX */
+	"	loop 1b\n"
 	"	hlt\n"
 	"measure_memory:\n" /* page by page: first writes leave the guest in the middle of an instruction */
 	"	movw $0x1000, %bx\n"

@@ -39,7 +39,8 @@ __asm__(".pushsection .rodata\n"
 	"	jnz 1b\n"
 	"	movl $60000, %ecx\n" /* a long way without an exit */
 	"3:	incl %edi\n"
-	"	addr32 loop 3b\n"
+	"	.byte 0x67\n" /* address size: LOOP counts in ECX */
+	"	loop 3b\n"
 	"	outb %al, $0x12\n"
 	"	hlt\n"
 	"handler:\n"
