@@ -156,6 +156,7 @@ help:
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
 	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"
 	@echo "make check-vtx-smp    the same on two CPUs"
+	@echo "make check-vtx-pmu    the same with performance counters, in a Bochs built from source"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
 	@echo "make format       clang-format over everything; make check-format"

@@ -5,7 +5,7 @@
 #   VTX_TTY   terminal for the serial line
 #   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_CPU   seconds of CPU time (180)
 #   VTX_TIMEOUT   seconds (570)      CPUS    processors (1)      APPEND    for the kernel's command line
-#   VTX_BIOS   firmware
+#   VTX_BIOS   firmware      VTX_BOCHS   another Bochs, without debugger and display
 set -euo pipefail
 here=$(dirname "$0")
 out=$(realpath "${1:?usage: $0 OUT SCRIPT [FILE...]}") script=$2
@@ -39,10 +39,15 @@ sed "s,@DIR@,$work,; s,@MODEL@,${MODEL:-broadwell_ult},; s,@MEGS@,${MEGS:-512},;
 # With VTX_TTY the serial line is that terminal.
 [ -z "${VTX_TTY:-}" ] || sed -i "s,^com1:.*,com1: enabled=1\, mode=term\, dev=$VTX_TTY," "$work/bochsrc"
 echo c >"$work/rc.dbg"
+bochs=(bochs-bin -rc "$work/rc.dbg")
+if [ -n "${VTX_BOCHS:-}" ]; then
+	bochs=("$VTX_BOCHS")
+	sed -i 's,^display_library:.*,display_library: nogui,; /^plugin_ctrl:/d; /^debugger_log:/d; s/ quantum=[0-9]*,//' "$work/bochsrc"
+fi
 # In a process group of its own, Bochs would be stopped when it changes the terminal.
 foreground=${VTX_TTY:+--foreground}
 # Bochs ends with status 1 also after a clean power-off: what it printed decides.
-(ulimit -t "${VTX_CPU:-180}" && exec timeout $foreground -k 5 "${VTX_TIMEOUT:-570}" bochs-bin -q -f "$work/bochsrc" -rc "$work/rc.dbg" </dev/null >"$work/out.txt" 2>&1) || true
+(ulimit -t "${VTX_CPU:-180}" && exec timeout $foreground -k 5 "${VTX_TIMEOUT:-570}" "${bochs[@]}" -q -f "$work/bochsrc" </dev/null >"$work/out.txt" 2>&1) || true
 if ! grep -q '^vtx-begin' "$work/out.txt"; then
 	echo "not ok vtx.boot: the kernel did not reach the test script: $(tail -n 1 "$work/serial.txt" 2>/dev/null)"
 	[ -z "${VTX_DEBUG:-}" ] || tail -n 30 "$work/out.txt" "$work/serial.txt" "$work/bochs.log"

@@ -77,6 +77,55 @@ int_handler:
 	iret
 code_end stepped
 
+/* Long stretches without an exit, and everything that makes counts differ. Ends with HLT. */
+code landed
+	xorl	%edx, %edx
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	%ax, %es
+	movw	$AT(ud_skip, landed), 6*4	/* #UD */
+	movw	%ax, 6*4+2
+	movw	$AT(int_count, landed), 0x40*4
+	movw	%ax, 0x40*4+2
+	movw	$60, %bp
+1:	movw	$900, %cx
+2:	addw	%cx, %bx
+	rorw	%bx
+	movw	%cx, %si
+	movw	%bx, 0x600(%si)
+	loop	2b
+	inb	$0x10, %al
+	outb	%al, $0x11
+	pushw	%bp
+	ud2
+	int	$0x40
+	popw	%bp
+	movw	$0x3000, %di
+	movw	$700, %cx
+	rep stosb
+	movw	$0x3000, %si
+	movw	$0x4000, %di
+	movw	$300, %cx
+	rep movsw
+	rdtsc
+	cpuid
+	xorl	%edx, %edx
+	pushf
+	popw	%cx
+	pushw	%ss
+	popw	%ss
+	decw	%bp
+	jnz	1b
+	hlt
+ud_skip:
+	movw	%sp, %bp
+	addw	$2, (%bp)
+	iret
+int_count:
+	incl	%edi
+	iret
+code_end landed
+
 /* Adds to registers and XMM0 for ever, with an OUT now and then: what two VMs that take turns must not mix up. */
 code counter
 	movl	%cr4, %eax

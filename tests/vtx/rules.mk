@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # VT-x tests: programs that run inside Bochs, and their guests
 
-VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest)
+VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest hold)
 VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh shell.sh)
 VTXGUESTS := $(patsubst %.c,$(BUILD)/%.elf,$(wildcard tests/vtx/guest/*.c))
 
@@ -38,3 +38,8 @@ vtx-shell: $(BUILD)/twinstep guest-programs vtx-programs
 # Debian's kernel as a guest under the module, inside Bochs: minutes.
 check-vtx-linux: $(BUILD)/twinstep vtx-programs guest-programs guest
 	$(Q)BUILD=$(BUILD) TEST_TIMEOUT=3000 tests/run tests/vtx/linux.sh
+
+# The same on a processor with performance counters: builds a Bochs from source first (minutes).
+.PHONY: check-vtx-pmu
+check-vtx-pmu: $(BUILD)/twinstep guest-programs vtx-programs
+	$(Q)BUILD=$(BUILD) CC="$(CC)" TEST_TIMEOUT=3000 tests/run tests/vtx/pmu.sh

@@ -77,12 +77,15 @@ static bool is_hosts(u32 reason)
 	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR || (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
 }
 
-/* An event whose delivery was interrupted goes in again at the next entry. */
+/*
+ * An event whose delivery was interrupted goes in again at the next entry. Software interrupts do not: RIP is at their
+ * instruction, which is executed again, and so retires and counts; injected, it would not.
+ */
 static void reinject(struct vm *vm)
 {
 	u32 info = vmread(IDT_VECTORING_INFO_FIELD), state;
 
-	if (!(info & INTR_INFO_VALID_MASK))
+	if (!(info & INTR_INFO_VALID_MASK) || (info & INTR_INFO_INTR_TYPE_MASK) >= INTR_TYPE_SOFT_INTR)
 		return;
 	vmwrite(VM_ENTRY_INTR_INFO_FIELD, info & INFO_KEPT);
 	if (info & INTR_INFO_DELIVER_CODE_MASK)
