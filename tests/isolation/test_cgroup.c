@@ -133,6 +133,7 @@ START_TEST(version_2)
 	struct cgroup g = { 0 };
 	struct err err = ERR_INIT;
 	dev_t dev = makedev(254, 16);
+	char alive[200];
 	const char *dir;
 
 	begin("", "0::/user.slice/session-1.scope\n");
@@ -143,6 +144,7 @@ START_TEST(version_2)
 	put("sys/user.slice/session-1.scope/cgroup.controllers", "cpu io memory pids\n");
 	put("sys/user.slice/cgroup.subtree_control", "cpu memory\n");
 	put("sys/user.slice/twinstep/cgroup.subtree_control", "");
+	strcpy(alive, group_dir("sys/user.slice/twinstep", "alive", ""));
 	dir = group_dir("sys/user.slice/twinstep", "web",
 			"cpu.weight cpu.max memory.max io.max cgroup.procs memory.events");
 	ck_assert_int_eq(find(&g.site, NULL, &err), 0);
@@ -156,6 +158,7 @@ START_TEST(version_2)
 	ck_assert_str_eq(get(in(dir, "io.max")), "254:16 wiops=40"); /* the last of four lines */
 	ck_assert(!is_there("sys/user.slice/twinstep/old.999999999.5"));
 	ck_assert(is_there("sys/user.slice/twinstep/notours"));
+	ck_assert(is_there(alive));
 	ck_assert_int_eq(cgroup_join(&g, &err), 0);
 	ck_assert_str_eq(get(in(dir, "cgroup.procs")), "0");
 	ck_assert(!cgroup_sweep(&g.site, getpid())); /* we live */
