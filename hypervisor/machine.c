@@ -543,7 +543,7 @@ static const char *const exit_names[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_UNTIL] = "exit_until", [ENGINE_EXIT_KICK] = "exit_kick",
 	[ENGINE_EXIT_HALT] = "exit_halt",   [ENGINE_EXIT_WINDOW] = "exit_window",
 	[ENGINE_EXIT_BUS] = "exit_bus",	    [ENGINE_EXIT_SHUTDOWN] = "exit_shutdown",
-	[ENGINE_EXIT_SPIN] = "exits_spin",  [ENGINE_EXIT_STUCK] = "exit_stuck",
+	[ENGINE_EXIT_SPIN] = "exit_spin",   [ENGINE_EXIT_STUCK] = "exit_stuck",
 	[ENGINE_EXIT_ERROR] = "exit_error",
 };
 

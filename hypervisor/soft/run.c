@@ -601,6 +601,11 @@ enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool b
 		if ((cpu->mode & MODE_SEGCHECK) && cpu->rip + cpu->one[0].len - 1 > cpu->seg[SEG_CS].limit)
 			cpu_raise(cpu, VEC_GP, 0);
 		cpu->gpr[REG_RIPBASE] = cpu->rip;
+		/* Many iterations at once need code whose page is watched for writes. */
+		if (cpu->one[0].flags & (OPF_REP | OPF_REPNE)) {
+			cpu->rep_step = false;
+			fetch_one(cpu);
+		}
 		run_alone(cpu);
 	} while (cpu->in_rep && !cpu->db_pending && !stands_in_rep(cpu));
 	if (cpu->in_rep)

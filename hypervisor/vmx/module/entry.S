@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* int twvmx_enter(u64 *gpr, bool launched): into the guest and back. gpr is in the order of instruction encodings. */
 #include <linux/linkage.h>
+#include <asm/asm.h>
+#include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
 
 #define HOST_RSP_FIELD 0x6c14
@@ -72,6 +74,8 @@ SYM_INNER_LABEL(twvmx_exit_point, SYM_L_GLOBAL)
 	xor	%r9d, %r9d
 	xor	%r10d, %r10d
 	xor	%r11d, %r11d
+	/* The guest may have filled the predictor of returns. */
+	FILL_RETURN_BUFFER %rcx, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
 	pop	%r15
 	pop	%r14
 	pop	%r13

@@ -36,9 +36,10 @@
 #define GPA_LIMIT      (1ull << 40)
 #define PIN_CHUNK      512
 
-static u64 *table_alloc(struct vm *vm)
+/* gfp: GFP_NOWAIT in a section, where nothing may sleep. */
+static u64 *table_alloc(struct vm *vm, gfp_t gfp)
 {
-	struct page *p = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	struct page *p = alloc_page(gfp | __GFP_ACCOUNT | __GFP_ZERO);
 
 	if (!p)
 		return NULL;
@@ -59,7 +60,7 @@ static void table_free(struct vm *vm, u64 entry)
 int ept_init(struct vm *vm)
 {
 	INIT_LIST_HEAD(&vm->ept_pages);
-	vm->ept_root = table_alloc(vm);
+	vm->ept_root = table_alloc(vm, GFP_KERNEL);
 	return vm->ept_root ? 0 : -ENOMEM;
 }
 
@@ -79,7 +80,7 @@ static u64 *ept_entry(struct vm *vm, u64 gpa, int level, bool make)
 		if (*e & EPT_LARGE)
 			return NULL;
 		if (!*e) {
-			u64 *next = make ? table_alloc(vm) : NULL;
+			u64 *next = make ? table_alloc(vm, GFP_KERNEL) : NULL;
 
 			if (!next)
 				return NULL;
@@ -173,14 +174,17 @@ static void slot_unmap(struct vm *vm, struct slot *s)
 	vm->needs_invept = true;
 }
 
-/* The 2 MiB entry of gpa becomes 512 entries that may be read and executed. */
+/*
+ * The 2 MiB entry of gpa becomes 512 entries that may be read and executed. False also when there is no memory for the
+ * table at this moment: then user space executes the instruction.
+ */
 static bool split_large(struct vm *vm, u64 gpa)
 {
 	u64 *large = ept_entry(vm, gpa, 1, false), *t;
 
 	if (!large || !(*large & EPT_LARGE))
 		return false;
-	t = table_alloc(vm);
+	t = table_alloc(vm, GFP_NOWAIT | __GFP_NOWARN);
 	if (!t)
 		return false;
 	for (u64 i = 0; i < ENTRIES; i++)

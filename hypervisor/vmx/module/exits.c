@@ -36,8 +36,32 @@ static void clear_buffers(void)
 		asm volatile("verw %0" : : "m"(kernel_data_selector) : "cc");
 }
 
+/* Where IBRS holds off what less privileged code has trained, it has to be written after that code has run. */
+static void renew_ibrs(void)
+{
+	u64 v;
+
+	if (!boot_cpu_has(X86_FEATURE_KERNEL_IBRS))
+		return;
+	rdmsrl(MSR_IA32_SPEC_CTRL, v);
+	wrmsrl(MSR_IA32_SPEC_CTRL, v);
+}
+
+/* The processor would write the host's event records to the same linear addresses, which are the guest's in a guest. */
+static u64 pebs_stop(void)
+{
+	u64 v = 0;
+
+	if (boot_cpu_has(X86_FEATURE_PEBS))
+		rdmsrl(MSR_IA32_PEBS_ENABLE, v);
+	if (v)
+		wrmsrl(MSR_IA32_PEBS_ENABLE, 0);
+	return v;
+}
+
 static int enter(struct vm *vm)
 {
+	u64 pebs = pebs_stop();
 	unsigned long cr2;
 	int failed;
 
@@ -45,8 +69,11 @@ static int enter(struct vm *vm)
 	host_refresh(vm);
 	clear_buffers();
 	failed = twvmx_enter(vm->gpr, vm->launched);
+	renew_ibrs();
 	asm volatile("mov %%cr2, %0" : "=r"(cr2));
 	vm->cr2 = cr2;
+	if (pebs)
+		wrmsrl(MSR_IA32_PEBS_ENABLE, pebs);
 	vm->run->entries++;
 	return failed;
 }

@@ -20,6 +20,12 @@
 #define FX_MXCSR_MASK 0xffffu
 #define EFER_KNOWN    (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX)
 
+/* What a machine has, and what has a meaning without registers that would be the host's (CET, PKE). */
+#define CR4_KNOWN                                                                                                  \
+	((u64)(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE |    \
+	       X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP | X86_CR4_FSGSBASE | \
+	       X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP))
+
 static bool canonical(u64 v)
 {
 	return (u64)((s64)(v << 16) >> 16) == v;
@@ -36,7 +42,7 @@ int state_check(const struct twvmx_regs *r, u32 load)
 			return -EINVAL;
 		if (r->fmask >> 32 || r->tsc_aux >> 32 || r->dr7 >> 32 || r->efer & ~(u64)EFER_KNOWN)
 			return -EINVAL;
-		if (r->cr0 >> 32 || r->cr4 >> 32)
+		if (r->cr0 >> 32 || r->cr4 & ~CR4_KNOWN)
 			return -EINVAL;
 	}
 	if (load & TWVMX_LOAD_FPU) {

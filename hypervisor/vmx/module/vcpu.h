@@ -91,7 +91,19 @@ struct vm {
 	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it between check and use */
 };
 
-/* Host registers that a section changes and puts back. */
+/*
+ * Host registers that a section changes and puts back. MSRs: those that guest code reads without an exit, or that
+ * decide what it does, and that VT-x does not switch.
+ *   STAR, LSTAR, CSTAR, FMASK      SYSCALL and SYSRET
+ *   KERNEL_GS_BASE                 SWAPGS
+ *   TSC_AUX                        RDPID, where the processor has it
+ *   DEBUGCTL                       a VM exit clears it
+ *   FS_BASE, GS_BASE               lost with the selectors; the host-state area loads them
+ * The VMCS has the guest's SYSENTER_*, EFER, DEBUGCTL, FS and GS base. PEBS_ENABLE is 0 in the guest, PERF_GLOBAL_CTRL
+ * has one counter or stays (nothing in the guest can read a counter). All others stay the host's, out of the guest's
+ * sight, because every RDMSR and WRMSR exits: PAT and MTRRs have no effect under EPT with "ignore PAT", SPEC_CTRL is
+ * the host's own protection.
+ */
 struct host {
 	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, debugctl, fs_base, gs_base;
 	u16 ds, es, fs, gs, ldt;

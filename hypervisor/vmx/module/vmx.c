@@ -10,8 +10,10 @@
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/syscore_ops.h>
+#include <asm/asm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <asm/perf_event.h>
 #include <asm/tlbflush.h>
 #include <asm/tsc.h>
 
@@ -84,16 +86,16 @@ static const struct control exit_controls[] = {
 	{ VM_EXIT_SAVE_DEBUG_CONTROLS, 0, true },  /* DR7 */
 	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, 0, true }, /* the host is 64-bit */
 	{ VM_EXIT_SAVE_IA32_EFER, 0, true },	   /* LMA follows CR0.PG */
-	{ VM_EXIT_LOAD_IA32_EFER, 0, true },
+	{ VM_EXIT_LOAD_IA32_EFER, 0, true },	   /* the host's SCE and NXE at the same time as its tables */
 	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* pmu.c; on when a run counts */
 	/* PAT stays the host's: EPT ignores the guest's, which is state of the engine. */
 	{},
 };
 
 static const struct control entry_controls[] = {
-	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true },
-	{ VM_ENTRY_LOAD_IA32_EFER, 0, true },
-	{ VM_ENTRY_IA32E_MODE, 0, true },				   /* follows EFER.LMA; off at first */
+	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true }, /* DR7; and DEBUGCTL, which is 0: no branch records, no BTF */
+	{ VM_ENTRY_LOAD_IA32_EFER, 0, true },	   /* the guest's SCE, LME, NXE */
+	{ VM_ENTRY_IA32E_MODE, 0, true },	   /* follows EFER.LMA; off at first */
 	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* likewise */
 	{},
 };
@@ -273,7 +275,9 @@ static int cpu_on(void)
 	open_feature_control();
 	cr4_set_bits(X86_CR4_VMXE);
 	*(u32 *)region = vmx_config.revision;
+	intel_pt_handle_vmx(1); /* VMXON faults while a trace is written, where the processor cannot do both */
 	if (!vmxon(__pa(region))) {
+		intel_pt_handle_vmx(0);
 		cr4_clear_bits(X86_CR4_VMXE);
 		return -EIO;
 	}
@@ -288,6 +292,7 @@ static void cpu_off(void)
 		return;
 	asm volatile("vmxoff" : : : "cc", "memory");
 	cr4_clear_bits(X86_CR4_VMXE);
+	intel_pt_handle_vmx(0);
 	this_cpu_write(vmx_is_on, false);
 }
 

@@ -10,7 +10,7 @@
 
 static volatile u64 ticks;
 
-static void on_tick(UNUSED struct frame *f)
+static inline void on_tick(UNUSED struct frame *f)
 {
 	ticks++;
 	outb(PIC1, 0x20);
