@@ -225,10 +225,12 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 	h->timeout_ms = rd_u32(&in);
 	h->hang_timeout_ms = rd_u32(&in);
 	config = rd_blob(&in, WIRE_HELLO_MAX, &n);
-	c = (struct rd)RD_INIT(config, n);
-	if (in.bad || rd_left(&in) || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
-		return err_set(err, EBADMSG, "the other side's HELLO is damaged");
-	return 0;
+	if (!in.bad && config && !rd_left(&in)) {
+		c = (struct rd)RD_INIT(config, n);
+		if (machine_config_restore(&h->config, &c) == 0 && !rd_left(&c))
+			return 0;
+	}
+	return err_set(err, EBADMSG, "the other side's HELLO is damaged");
 }
 
 void wire_ack_save(const struct wire_ack *a, struct buf *out)
