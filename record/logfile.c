@@ -111,9 +111,11 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 {
 	size_t n;
 	const uint8_t *config = rd_blob(in, 4096, &n);
-	struct rd c = RD_INIT(config, n);
+	struct rd c = { 0 };
 
 	*h = (struct log_header){ 0 };
+	if (config)
+		c = (struct rd)RD_INIT(config, n);
 	if (in->bad || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
 		return err_set(err, EINVAL, "the header has no valid machine configuration of version %d",
 			       MACHINE_VERSION);
