@@ -41,7 +41,7 @@ static inline bool block_is_cross(const struct block *b)
 }
 
 /* The block last entered at a linear address. */
-#define JUMP_BITS 13
+#define JUMP_BITS 15
 #define JUMP_SIZE (1u << JUMP_BITS)
 
 struct jump_entry {
