@@ -162,7 +162,7 @@ static volatile uint64_t watched;
 
 /*
  * The host watches a variable of this process. A guest has in its breakpoint registers what the host's kernel writes
- * all the time: the host's watch is neither lost nor does it meet the guest's address.
+ * all the time: the host's watch is not lost and counts nothing else. (The time in which both could meet is short.)
  */
 static void test_breakpoints(void)
 {
