@@ -156,7 +156,7 @@ static int get_batch_start(struct codec *c, struct rd *in, struct err *err)
 	c->count = rd_varint(in);
 	c->ns = rd_varint(in);
 	c->rate = rd_varint(in);
-	if (in->bad || !seq || seq > SEQ_MAX)
+	if (in->bad || !seq)
 		return err_set(err, EINVAL, "a batch of records has no valid start");
 	if (last && seq != last + 1)
 		return err_set(err, EINVAL, "record %llu follows record %llu", (unsigned long long)seq,
@@ -194,6 +194,9 @@ int codec_get(struct codec *c, struct rd *in, struct codec_record *rec, struct e
 	rec->has_digest = false;
 	rec->detail = NULL;
 	rec->detail_len = 0;
+	if (ret == 0 && c->seq >= SEQ_MAX)
+		ret = err_set(err, EINVAL, "record %llu cannot be: there are never so many",
+			      (unsigned long long)c->seq + 1);
 	if (ret == 0)
 		ret = get_landmark(c, in, rec, &has_inputs, err);
 	if (ret < 0)
