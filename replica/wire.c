@@ -147,14 +147,15 @@ static int wire_unpack(struct wire *w, const struct wire_header *h, struct wire_
 
 	if (h->check != wire_check(h, payload))
 		return err_set(err, EBADMSG, "frame %" PRIu64 ": the checksum does not match", h->seq);
-	*f = (struct wire_frame){ .type = h->type, .data = payload ? payload : (const uint8_t *)"", .len = h->raw };
+	*f = (struct wire_frame){ .type = h->type, .data = payload, .len = h->raw };
 	if (!(h->flags & WIRE_ZSTD))
 		return h->stored == h->raw ? 1 : err_set(err, EBADMSG, "frame %" PRIu64 ": lengths disagree", h->seq);
 	if (!bytes_reserve(&w->raw, &w->raw_cap, h->raw))
 		return err_set(err, ENOMEM, "out of memory");
 	if (ZSTD_decompress(w->raw, h->raw, payload, h->stored) != h->raw)
 		return err_set(err, EBADMSG, "frame %" PRIu64 " does not decompress", h->seq);
-	f->data = w->raw;
+	if (h->raw) /* else there may be no buffer yet */
+		f->data = w->raw;
 	return 1;
 }
 
