@@ -55,7 +55,8 @@ static const struct {
 
 static int state[LAYERS]; /* 0, or a positive errno */
 static bool entered;
-static uint64_t mapped; /* when the jail was entered */
+static char lacking[400]; /* layers that could not be had, for jail_warn() */
+static uint64_t mapped;	  /* when the jail was entered */
 static struct keeper *keeper;
 static int inherited[INHERITED];
 static unsigned ninherited;
@@ -340,28 +341,30 @@ static int enter(enum jail_layer layer, int flag, const struct jail_config *c)
 
 static int report(enum jail_mode mode, uint32_t without, struct err *err)
 {
-	char text[400] = "";
 	size_t n = 0;
 
 	for (unsigned l = 0; l < LAYERS; l++) {
-		if (state[l] && !(without >> l & 1) && n < sizeof(text))
-			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s (%s)", n ? ", " : "", layers[l].name,
-					      strerror(state[l]));
+		if (state[l] && !(without >> l & 1) && n < sizeof(lacking))
+			n += (size_t)snprintf(lacking + n, sizeof(lacking) - n, "%s%s (%s)", n ? ", " : "",
+					      layers[l].name, strerror(state[l]));
 	}
-	if (!n)
-		return 0;
-	if (mode == JAIL_STRICT)
-		return err_set(err, EPERM, "--jail strict: this host does not allow %s", text);
-	log_warn("the jail goes without what this host does not allow: %s", text);
+	if (n && mode == JAIL_STRICT)
+		return err_set(err, EPERM, "--jail strict: this host does not allow %s", lacking);
 	return 0;
+}
+
+void jail_warn(void)
+{
+	if (!entered)
+		log_warn("--no-jail: a guest that takes over its device models has all the rights of this user");
+	else if (lacking[0])
+		log_warn("the jail goes without what this host does not allow: %s", lacking);
 }
 
 int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err)
 {
-	if (mode == JAIL_OFF) {
-		log_warn("--no-jail: a guest that takes over its device models has all the rights of this user");
+	if (mode == JAIL_OFF)
 		return 0;
-	}
 	mapped = mapped_now();
 	mallopt(M_ARENA_MAX, ARENAS); /* also keeps malloc() from asking how many CPUs there are */
 	close_inherited();

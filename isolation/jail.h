@@ -68,8 +68,10 @@ void jail_at_end(void (*fn)(void *ctx, pid_t pid), void *ctx);
  * more.
  */
 pid_t jail_fork(void);
-/* Warns about, or with JAIL_STRICT fails for, layers that cannot be had. 0 or -errno. */
+/* With JAIL_STRICT fails for layers that cannot be had. 0 or -errno. */
 int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err);
+/* When the guest is about to start: says what the jail lacks, or that there is none. */
+void jail_warn(void);
 /* After jail_enter(), by the main thread: how much more may be mapped, a margin aside. Never raises it. */
 void jail_limit_memory(uint64_t bytes);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "hypervisor/vmx/vmx.h"
 #include "record/checkpoint.h"
 #include "record/disk_file.h"
 
@@ -149,13 +150,21 @@ static int take_config(struct machine_host *h, const struct machine_config *c, s
 	return 0;
 }
 
-/* With `auto` the user is told what was taken, and why; a replay on the software CPU goes without saying. */
-static void say_engine(const struct machine_host *h)
+/* Why `auto` means the software CPU on a host whose module is loaded; one without it needs no word. */
+static const char *why_soft(const struct machine_host *h)
 {
-	const char *why = h->engine == &soft_engine_ops && !h->counter[0] ? vmx_engine_ops.unavailable() : NULL;
+	return h->engine == &soft_engine_ops && !h->counter[0] && vmx_device_loaded() ? vmx_engine_ops.unavailable()
+										      : NULL;
+}
 
-	if (why)
-		log_info("engine soft: %s", why);
+/* When the guest is about to start: what `auto` has taken, and what the jail lacks. */
+static void announce(const struct machine_host *h)
+{
+	jail_warn();
+	if (strcmp(h->engine_name, "auto"))
+		return;
+	if (h->why_soft)
+		log_info("engine soft: %s", h->why_soft);
 	else if (h->engine == &vmx_engine_ops)
 		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter where the guest exits");
 	else if (h->engine == &vmx_pmu_engine_ops)
@@ -169,8 +178,7 @@ int machine_host_choose_engine(struct machine_host *h, const char *counter, stru
 	h->engine = engine_find(h->engine_name, h->counter[0] ? h->counter : NULL, err);
 	if (!h->engine)
 		return -err->code;
-	if (!strcmp(h->engine_name, "auto"))
-		say_engine(h);
+	h->why_soft = why_soft(h);
 	return 0;
 }
 
@@ -331,6 +339,8 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 		machine_destroy(m);
 		return NULL;
 	}
+	if (m)
+		announce(h);
 	return m;
 }
 

@@ -72,6 +72,11 @@ static void keep_node(void)
 	}
 }
 
+bool vmx_device_loaded(void)
+{
+	return access(TWVMX_DEVICE, F_OK) == 0;
+}
+
 const char *vmx_device_unavailable(void)
 {
 	struct twvmx_info info;

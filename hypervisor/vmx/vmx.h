@@ -82,7 +82,9 @@ void vmx_landing(const struct engine *e, struct landing *l);
 
 /* Why the module cannot be used (static string), or NULL. */
 const char *vmx_device_unavailable(void);
-/* The same, having made a VM to see that it can be done; keeps the node open for vmx_device_open(). */
+/* Is there a device node, usable or not? */
+bool vmx_device_loaded(void);
+/* The same as vmx_device_unavailable(), having made a VM to see; keeps the node open for vmx_device_open(). */
 const char *vmx_device_reserve(void);
 /* The module's answer about this host; -errno when there is no module. */
 int vmx_device_info(struct twvmx_info *info);

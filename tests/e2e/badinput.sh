@@ -14,7 +14,7 @@ refused() {
 	after=$(find "$work" | sort | md5sum)
 	if [ "$status" -ne 2 ]; then
 		not_ok "$test" "exit status $status: $(head -n 1 "$err")"
-	elif [ "$(lines "$err")" -ne 1 ] || [ -s "$out" ]; then
+	elif [ "$(wc -l <"$err")" -ne 1 ] || [ -s "$out" ]; then
 		not_ok "$test" "expected one line on standard error, got: $(cat "$err" "$out" | head -n 3)"
 	elif ! grep -q '^twinstep: ' "$err" || ! grep -qF -- "$word" "$err"; then
 		not_ok "$test" "no '$word' in: $(cat "$err")"
