@@ -5,23 +5,7 @@
  */
 #include "hypervisor/soft/fpu.h"
 
-#define HANDLERS(name)                                                               \
-	static void name##_xr(struct cpu *cpu, const struct op *op)                  \
-	{                                                                            \
-		sse_check(cpu);                                                      \
-		XMM(op->r0) = name##_do(XMM(op->r0), XMM(op->r1), (uint8_t)op->imm); \
-		OP_NEXT;                                                             \
-	}                                                                            \
-	static void name##_xm(struct cpu *cpu, const struct op *op)                  \
-	{                                                                            \
-		__m128i s;                                                           \
-                                                                                     \
-		sse_check(cpu);                                                      \
-		s = sse_ld128a(cpu, op);                                             \
-		XMM(op->r0) = name##_do(XMM(op->r0), s, (uint8_t)op->imm);           \
-		OP_NEXT;                                                             \
-	}                                                                            \
-	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
+#define FORMS(name) XMM_FORMS(name, sse_ld128a, name##_do(XMM(op->r0), s, (uint8_t)op->imm))
 
 #define HOST(name, insn)                                                   \
 	static inline __m128i name##_do(__m128i d, __m128i s, uint8_t imm) \
@@ -29,7 +13,7 @@
 		__asm__(insn " %1, %0" : "+x"(d) : "x"(s));                \
 		return d;                                                  \
 	}                                                                  \
-	HANDLERS(name)
+	FORMS(name)
 
 HOST(aesenc, "aesenc")
 HOST(aesenclast, "aesenclast")
@@ -54,8 +38,8 @@ static inline __m128i pclmulqdq_do(__m128i d, __m128i s, uint8_t imm)
 	return d;
 }
 
-HANDLERS(aeskeygenassist)
-HANDLERS(pclmulqdq)
+FORMS(aeskeygenassist)
+FORMS(pclmulqdq)
 
 static const struct binding aes_rows[] = {
 	ROW_SIMD(AESENC, aesenc),	  ROW_SIMD(AESENCLAST, aesenclast), ROW_SIMD(AESDEC, aesdec),

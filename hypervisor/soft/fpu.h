@@ -243,6 +243,35 @@ struct simd_forms {
 	op_fn xr, xm, mr, mm;
 };
 
+/*
+ * The handlers name_xr and name_xm of XMM(op->r0) = value, an expression of cpu, op and the source s, which load(cpu,
+ * op) reads where it is in memory.
+ */
+#define XMM_HANDLERS(name, load, value)                             \
+	static void name##_xr(struct cpu *cpu, const struct op *op) \
+	{                                                           \
+		__m128i s;                                          \
+                                                                    \
+		sse_check(cpu);                                     \
+		s = XMM(op->r1);                                    \
+		XMM(op->r0) = value;                                \
+		OP_NEXT;                                            \
+	}                                                           \
+	static void name##_xm(struct cpu *cpu, const struct op *op) \
+	{                                                           \
+		__m128i s;                                          \
+                                                                    \
+		sse_check(cpu);                                     \
+		s = load(cpu, op);                                  \
+		XMM(op->r0) = value;                                \
+		OP_NEXT;                                            \
+	}
+
+/* The same, and the forms that a table of instructions needs. */
+#define XMM_FORMS(name, load, value)    \
+	XMM_HANDLERS(name, load, value) \
+	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
+
 /* arg: struct simd_forms. */
 bool simd_bind(const struct decoded *d, struct op *op, uintptr_t arg);
 /* arg: the handler; for instructions with a single form. */

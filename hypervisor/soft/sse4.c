@@ -6,29 +6,10 @@
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/fpu.h"
 
-/* Both handlers of name_do(d, s, imm) on XMM registers with an aligned memory source. */
-#define XMM_IMM_HANDLERS(name)                                                       \
-	static void name##_xr(struct cpu *cpu, const struct op *op)                  \
-	{                                                                            \
-		sse_check(cpu);                                                      \
-		XMM(op->r0) = name##_do(XMM(op->r0), XMM(op->r1), (uint8_t)op->imm); \
-		OP_NEXT;                                                             \
-	}                                                                            \
-	static void name##_xm(struct cpu *cpu, const struct op *op)                  \
-	{                                                                            \
-		__m128i s;                                                           \
-                                                                                     \
-		sse_check(cpu);                                                      \
-		s = sse_ld128a(cpu, op);                                             \
-		XMM(op->r0) = name##_do(XMM(op->r0), s, (uint8_t)op->imm);           \
-		OP_NEXT;                                                             \
-	}
+/* name_do(d, s, imm) on XMM registers with an aligned memory source. */
+#define XMM_IMM(name) XMM_FORMS(name, sse_ld128a, name##_do(XMM(op->r0), s, (uint8_t)op->imm))
 
-#define XMM_IMM(name)          \
-	XMM_IMM_HANDLERS(name) \
-	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
-
-/* And those of name_mmx(d, s, imm) on 64-bit values. */
+/* The handlers of name_mmx(d, s, imm) on 64-bit values. */
 #define MMX_IMM_HANDLERS(name)                                                               \
 	static void name##_mr(struct cpu *cpu, const struct op *op)                          \
 	{                                                                                    \
@@ -132,7 +113,7 @@ XMM_IMM(pshuflw)
 XMM_IMM(pshufhw)
 XMM_IMM(shufps)
 XMM_IMM(shufpd)
-XMM_IMM_HANDLERS(palignr)
+XMM_HANDLERS(palignr, sse_ld128a, palignr_do(XMM(op->r0), s, (uint8_t)op->imm))
 MMX_IMM_HANDLERS(palignr)
 MMX_IMM_HANDLERS(pshufw)
 

@@ -26,22 +26,7 @@
 		fp_end_arith(cpu, env, r, kind, (struct fp_again){ arith, again##_do, lhs, rhs }); \
 		return r;                                                                          \
 	}                                                                                          \
-	static void name##_xr(struct cpu *cpu, const struct op *op)                                \
-	{                                                                                          \
-		sse_check(cpu);                                                                    \
-		XMM(op->r0) = name##_run(cpu, XMM(op->r0), XMM(op->r1));                           \
-		OP_NEXT;                                                                           \
-	}                                                                                          \
-	static void name##_xm(struct cpu *cpu, const struct op *op)                                \
-	{                                                                                          \
-		__m128i s;                                                                         \
-                                                                                                   \
-		sse_check(cpu);                                                                    \
-		s = load(cpu, op);                                                                 \
-		XMM(op->r0) = name##_run(cpu, XMM(op->r0), s);                                     \
-		OP_NEXT;                                                                           \
-	}                                                                                          \
-	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
+	XMM_FORMS(name, load, name##_run(cpu, XMM(op->r0), s))
 
 #define FP_OP(mnem, name, load, kind, arith) \
 	HOST_FP(name, #name)                 \

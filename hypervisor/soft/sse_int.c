@@ -9,22 +9,7 @@
 #include "hypervisor/soft/fpu.h"
 
 /* Handlers on XMM registers: register source and aligned memory source. */
-#define XMM_HANDLERS(name)                                          \
-	static void name##_xr(struct cpu *cpu, const struct op *op) \
-	{                                                           \
-		sse_check(cpu);                                     \
-		XMM(op->r0) = name##_do(XMM(op->r0), XMM(op->r1));  \
-		OP_NEXT;                                            \
-	}                                                           \
-	static void name##_xm(struct cpu *cpu, const struct op *op) \
-	{                                                           \
-		__m128i s;                                          \
-                                                                    \
-		sse_check(cpu);                                     \
-		s = sse_ld128a(cpu, op);                            \
-		XMM(op->r0) = name##_do(XMM(op->r0), s);            \
-		OP_NEXT;                                            \
-	}
+#define XMM_PAIR(name) XMM_HANDLERS(name, sse_ld128a, name##_do(XMM(op->r0), s))
 
 /* Handlers on MMX registers; mmx_do takes and gives 64-bit values in low halves. */
 #define MMX_HANDLERS(name, mmx_do, load)                                                   \
@@ -61,7 +46,7 @@
 /* Lane by lane: the MMX form is the XMM form on low halves. */
 #define LANES(mnem, name)             \
 	HOST_INSTRUCTION(name, #name) \
-	XMM_HANDLERS(name)            \
+	XMM_PAIR(name)                \
 	MMX_HANDLERS(name, name##_do, sse_ld64)
 
 /* Both operands side by side: low half of the result comes from d, high half from s. */
@@ -72,7 +57,7 @@
 		d = vec_pair(d, s);                            \
 		return name##_do(d, d);                        \
 	}                                                      \
-	XMM_HANDLERS(name)                                     \
+	XMM_PAIR(name)                                         \
 	MMX_HANDLERS(name, name##_mmx, sse_ld64)
 
 /* Interleaving of high halves: the upper half of what interleaving the low ones gives. */
@@ -83,18 +68,18 @@
 		d = low##_do(d, s);                            \
 		return _mm_unpackhi_epi64(d, d);               \
 	}                                                      \
-	XMM_HANDLERS(name)                                     \
+	XMM_PAIR(name)                                         \
 	MMX_HANDLERS(name, name##_mmx, sse_ld64)
 
 /* Interleaving of low halves: the MMX form reads four bytes of memory. */
 #define UNPACK_LOW(mnem, name)        \
 	HOST_INSTRUCTION(name, #name) \
-	XMM_HANDLERS(name)            \
+	XMM_PAIR(name)                \
 	MMX_HANDLERS(name, name##_do, sse_ld32)
 
 #define XMM_ONLY(mnem, name)          \
 	HOST_INSTRUCTION(name, #name) \
-	XMM_HANDLERS(name)            \
+	XMM_PAIR(name)                \
 	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
 
 /* Widening moves read only as many bytes as they use. */
@@ -245,7 +230,7 @@ static inline __m128i pshufb_mmx(__m128i d, __m128i s)
 {
 	return pshufb_do(d, _mm_and_si128(s, _mm_set1_epi8((char)0x87)));
 }
-XMM_HANDLERS(pshufb)
+XMM_PAIR(pshufb)
 MMX_HANDLERS(pshufb, pshufb_mmx, sse_ld64)
 
 /*
@@ -254,7 +239,7 @@ MMX_HANDLERS(pshufb, pshufb_mmx, sse_ld64)
  */
 #define SHIFT(mnem, name)                                                              \
 	HOST_INSTRUCTION(name, #name)                                                  \
-	XMM_HANDLERS(name)                                                             \
+	XMM_PAIR(name)                                                                 \
 	MMX_HANDLERS(name, name##_do, sse_ld64)                                        \
 	static void name##_xi(struct cpu *cpu, const struct op *op)                    \
 	{                                                                              \

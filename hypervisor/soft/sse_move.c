@@ -156,30 +156,9 @@ static void movq_to_gpr(struct cpu *cpu, const struct op *op)
 }
 
 /* ---- duplicating moves (SSE3) ---- */
-#define DUPLICATE(name, shuffle, load)                              \
-	static void name##_xr(struct cpu *cpu, const struct op *op) \
-	{                                                           \
-		__m128i s;                                          \
-                                                                    \
-		sse_check(cpu);                                     \
-		s = XMM(op->r1);                                    \
-		XMM(op->r0) = shuffle;                              \
-		OP_NEXT;                                            \
-	}                                                           \
-	static void name##_xm(struct cpu *cpu, const struct op *op) \
-	{                                                           \
-		__m128i s;                                          \
-                                                                    \
-		sse_check(cpu);                                     \
-		s = load(cpu, op);                                  \
-		XMM(op->r0) = shuffle;                              \
-		OP_NEXT;                                            \
-	}                                                           \
-	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
-
-DUPLICATE(movddup, _mm_unpacklo_epi64(s, s), sse_ld64)
-DUPLICATE(movsldup, _mm_shuffle_epi32(s, 0xa0), sse_ld128a)
-DUPLICATE(movshdup, _mm_shuffle_epi32(s, 0xf5), sse_ld128a)
+XMM_FORMS(movddup, sse_ld64, _mm_unpacklo_epi64(s, s))
+XMM_FORMS(movsldup, sse_ld128a, _mm_shuffle_epi32(s, 0xa0))
+XMM_FORMS(movshdup, sse_ld128a, _mm_shuffle_epi32(s, 0xf5))
 
 /* ---- sign masks ---- */
 static void movmskps(struct cpu *cpu, const struct op *op)
