@@ -32,6 +32,8 @@ need_guest() {
 	skip all "no guest image; run make guest"
 	exit 0
 }
+# Lines in a file, but for the one about layers of the jail that this host does not have: a guest had been made.
+lines() { grep -vc 'the jail goes without' "$1"; }
 # wait_for SECONDS COMMAND...
 wait_for() {
 	local n=$(($1 * 10))

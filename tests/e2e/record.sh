@@ -28,7 +28,7 @@ session() {
 head -c 8388608 /dev/zero | tr '\0' d >"$disk"
 md5sum "$disk" >"$work/disk.md5"
 : >"$work/console"
-session | timeout 300 "$twinstep" record -o "$log" --epoch 200 --checkpoint 3 --kernel "$vmlinuz" --initrd "$initramfs" \
+session | timeout 300 "$twinstep" record -o "$log" --epoch 200 --checkpoint 1 --kernel "$vmlinuz" --initrd "$initramfs" \
 	--net tap:tap0 --disk "$disk" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" >"$work/console" 2>"$work/err" &
 machine=$!
 if wait_for 120 timeout 2 redis-cli -h "$guest" ping; then ok guest; else not_ok guest "redis does not answer: $(tail -n 3 "$work/err" "$work/console")"; fi
