@@ -2,7 +2,7 @@
 # VT-x tests: programs that run inside Bochs, and their guests
 
 VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest hold)
-VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh shell.sh)
+VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh)
 VTXGUESTS := $(patsubst %.c,$(BUILD)/%.elf,$(wildcard tests/vtx/guest/*.c))
 
 $(BUILD)/obj/tests/vtx/code.o: tests/vtx/code.S
@@ -26,9 +26,9 @@ vtx-programs: $(VTXPROGS) $(VTXGUESTS)
 check-vtx: $(BUILD)/twinstep guest-programs vtx-programs
 	$(Q)BUILD=$(BUILD) tests/run $(VTXTESTS)
 
-# Two CPUs inside Bochs.
+# Two CPUs inside Bochs; the shell of vtx-shell.
 check-vtx-smp: $(BUILD)/twinstep guest-programs vtx-programs
-	$(Q)BUILD=$(BUILD) tests/run tests/vtx/smp.sh
+	$(Q)BUILD=$(BUILD) tests/run tests/vtx/smp.sh tests/vtx/shell.sh
 
 # A shell inside Bochs, on this terminal; `exit` powers off.
 vtx-shell: $(BUILD)/twinstep guest-programs vtx-programs
