@@ -67,7 +67,8 @@ static int client_send(int fd, const json_t *request, int pass, struct err *err)
 	if (!text)
 		return err_set(err, ENOMEM, "out of memory");
 	text[n++] = '\n'; /* in place of the NUL: one line */
-	if (send_with(fd, text, n, pass) != (ssize_t)n)
+	/* EPIPE: it does not listen to us, and has said why before it hung up. */
+	if (send_with(fd, text, n, pass) != (ssize_t)n && errno != EPIPE)
 		ret = err_set(err, errno, "cannot send the request: %s", strerror(errno));
 	free(text);
 	return ret;

@@ -26,8 +26,12 @@ check mode "the socket is open to others" [ "$(stat -c %a "$work/sock")" = 600 ]
 if [ "$(id -u)" -eq 0 ]; then
 	chmod 755 "$work"
 	chmod 666 "$work/sock"
-	as_nobody() { printf '{"command":"status"}\n' | setpriv --reuid 65534 --regid 65534 --clear-groups timeout 10 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
-	check other-user "another user was answered" grep -q 'only root and the user' <(as_nobody)
+	as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups timeout 10 "$@" 2>&1; }
+	check other-user "another user was answered" grep -q 'only root and the user' \
+		<(as_nobody socat -u "UNIX-CONNECT:$work/sock" -)
+	cp "$twinstep" "$work/twinstep"
+	check other-user-command "another user was answered" grep -q 'only root and the user' \
+		<(as_nobody "$work/twinstep" status "$work/sock")
 	chmod 600 "$work/sock"
 	check still-root "no answer after that: $(cat "$work/out" 2>/dev/null)" answers
 else
