@@ -357,7 +357,9 @@ static int add_entry(struct host_state *s, const struct host_entry *e, uint64_t 
 	return 0;
 }
 
-int host_file_promise(const char *path, const struct host_entry *e, uint64_t room, struct err *err)
+/* Changes what the file says, under its lock: `change` gets its state, and what it leaves there is written. */
+static int update(const char *path, int (*change)(struct host_state *s, void *ctx, struct err *err), void *ctx,
+		  struct err *err)
 {
 	struct host_state *s = malloc(sizeof(*s));
 	int fd, ret;
@@ -367,7 +369,7 @@ int host_file_promise(const char *path, const struct host_entry *e, uint64_t roo
 	fd = open_locked(path, err);
 	ret = fd < 0 ? fd : read_fd(fd, path, s, err);
 	if (ret == 0)
-		ret = add_entry(s, e, room, err);
+		ret = change(s, ctx, err);
 	if (ret == 0)
 		ret = replace(path, s, err);
 	if (fd >= 0)
@@ -376,21 +378,32 @@ int host_file_promise(const char *path, const struct host_entry *e, uint64_t roo
 	return ret;
 }
 
+struct promise {
+	const struct host_entry *entry;
+	uint64_t room;
+};
+
+static int change_promise(struct host_state *s, void *ctx, struct err *err)
+{
+	const struct promise *p = ctx;
+
+	return add_entry(s, p->entry, p->room, err);
+}
+
+int host_file_promise(const char *path, const struct host_entry *e, uint64_t room, struct err *err)
+{
+	struct promise p = { e, room };
+
+	return update(path, change_promise, &p, err);
+}
+
+static int change_limit(struct host_state *s, void *ctx, struct err *err)
+{
+	s->limit = *(uint64_t *)ctx;
+	return 0;
+}
+
 int host_file_set_limit(const char *path, uint64_t bytes, struct err *err)
 {
-	struct host_state *s = malloc(sizeof(*s));
-	int fd, ret;
-
-	if (!s)
-		return err_set(err, ENOMEM, "out of memory");
-	fd = open_locked(path, err);
-	ret = fd < 0 ? fd : read_fd(fd, path, s, err);
-	if (ret == 0) {
-		s->limit = bytes;
-		ret = replace(path, s, err);
-	}
-	if (fd >= 0)
-		close(fd);
-	free(s);
-	return ret;
+	return update(path, change_limit, &bytes, err);
 }

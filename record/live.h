@@ -50,7 +50,7 @@ struct live_hooks {
 	void (*pace)(void *ctx, struct machine *m);
 	/* inputs() may have something later, announced by live_wake(): a guest in HLT without a timer waits for it. */
 	bool waits;
-	/* As input_source.spins: nothing can enter for now; true ends the run. vCPU thread. */
+	/* As input_source.spins: nothing can enter yet; true ends the run. vCPU thread. */
 	bool (*spins)(void *ctx, struct machine *m);
 };
 

@@ -185,22 +185,7 @@ XMM_IMM(blendpd)
 	{                                                                   \
 		return select_bits(spread, s, d);                           \
 	}                                                                   \
-	static void name##_xr(struct cpu *cpu, const struct op *op)         \
-	{                                                                   \
-		sse_check(cpu);                                             \
-		XMM(op->r0) = name##_do(XMM(op->r0), XMM(op->r1), XMM(0));  \
-		OP_NEXT;                                                    \
-	}                                                                   \
-	static void name##_xm(struct cpu *cpu, const struct op *op)         \
-	{                                                                   \
-		__m128i s;                                                  \
-                                                                            \
-		sse_check(cpu);                                             \
-		s = sse_ld128a(cpu, op);                                    \
-		XMM(op->r0) = name##_do(XMM(op->r0), s, XMM(0));            \
-		OP_NEXT;                                                    \
-	}                                                                   \
-	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
+	XMM_FORMS(name, sse_ld128a, name##_do(XMM(op->r0), s, XMM(0)))
 
 static inline __m128i spread_sign32(__m128i v)
 {

@@ -20,17 +20,6 @@
 
 extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[], looper[], looper_end[];
 
-static unsigned vms(void)
-{
-	struct twvmx_info info = { 0 };
-	int fd = open(TWVMX_DEVICE, O_RDWR);
-
-	if (fd < 0 || ioctl(fd, TWVMX_IOC_INFO, &info) < 0)
-		return ~0u;
-	close(fd);
-	return info.vms;
-}
-
 static void test_hostile(void)
 {
 	struct rig vm, soft;
@@ -95,7 +84,7 @@ static void test_interleaved(void)
 /* A process whose guest never exits is killed: nothing of its VM stays. */
 static void test_killed(const char *name, const char *code, size_t len)
 {
-	unsigned before = vms();
+	unsigned before = rig_vms();
 	pid_t pid = fork();
 	int status;
 
@@ -107,11 +96,11 @@ static void test_killed(const char *name, const char *code, size_t len)
 		_exit(0);
 	}
 	usleep(50000);
-	rig_check(vms() == before + 1, name, "%u VMs while it ran, before %u", vms(), before);
+	rig_check(rig_vms() == before + 1, name, "%u VMs while it ran, before %u", rig_vms(), before);
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
-	rig_check(WIFSIGNALED(status) && vms() == before, "isolation.killed", "status %#x, %u VMs after, %u before",
-		  status, vms(), before);
+	rig_check(WIFSIGNALED(status) && rig_vms() == before, "isolation.killed", "status %#x, %u VMs after, %u before",
+		  status, rig_vms(), before);
 }
 
 static void on_alarm(int sig)
@@ -202,6 +191,6 @@ int main(void)
 	test_killed("isolation.spinner", CODE(spinner));
 	test_killed("isolation.looper", CODE(looper));
 	test_spinning();
-	rig_check(vms() == 0, "isolation.nothing-left", "%u VMs are left", vms());
+	rig_check(rig_vms() == 0, "isolation.nothing-left", "%u VMs are left", rig_vms());
 	return rig_failures != 0;
 }

@@ -3,13 +3,17 @@
 #ifndef TESTS_VTX_RIG_H
 #define TESTS_VTX_RIG_H
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "hypervisor/engine.h"
 #include "hypervisor/memory.h"
+#include "hypervisor/vmx/module/twinstep_vmx.h"
 
 #define RIG_MEMORY (1u << 20)
 #define RIG_CODE   0x8000u
@@ -142,6 +146,18 @@ static inline enum engine_exit_kind rig_run(struct rig *r, uint64_t count)
 	const struct landmark until = { .count = count };
 
 	return r->e->ops->run(r->e, &until);
+}
+
+/* VMs that the module has now; ~0: it does not say. */
+static inline unsigned rig_vms(void)
+{
+	struct twvmx_info info = { 0 };
+	int fd = open(TWVMX_DEVICE, O_RDWR);
+
+	if (fd < 0 || ioctl(fd, TWVMX_IOC_INFO, &info) < 0)
+		return ~0u;
+	close(fd);
+	return info.vms;
 }
 
 #endif

@@ -235,17 +235,6 @@ static void test_late(void)
 	pair_stop(&p);
 }
 
-static unsigned vms(void)
-{
-	struct twvmx_info info = { 0 };
-	int fd = open(TWVMX_DEVICE, O_RDWR);
-
-	if (fd < 0 || ioctl(fd, TWVMX_IOC_INFO, &info) < 0)
-		return ~0u;
-	close(fd);
-	return info.vms;
-}
-
 /* ---- smp move ---- */
 
 static void move_threads(pid_t pid, unsigned cpu)
@@ -309,7 +298,7 @@ static int leave_spinning(void)
 		}
 	}
 	usleep(100000);
-	return vms() != 2;
+	return rig_vms() != 2;
 }
 
 int main(int argc, char **argv)
@@ -323,6 +312,6 @@ int main(int argc, char **argv)
 	test_both();
 	test_hotplug();
 	test_late();
-	rig_check(vms() == 0, "smp.nothing-left", "%u VMs are left", vms());
+	rig_check(rig_vms() == 0, "smp.nothing-left", "%u VMs are left", rig_vms());
 	return rig_failures != 0;
 }
