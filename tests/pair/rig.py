@@ -381,6 +381,17 @@ class Watch(threading.Thread):
             s.close()
 
 
+def check_counters(clients):
+    """What was acknowledged is there: a counter is the acknowledged count, or one more that is on its way."""
+    conn = Connection()
+    for c in clients:
+        low = c.count
+        got = int(conn.call("GET", c.key) or 0)
+        if not low <= got <= c.count + 1:
+            raise Failure("%s is %d, acknowledged were %d" % (c.key, got, low))
+    conn.sock.close()
+
+
 def other(host):
     return "b" if host == "a" else "a"
 

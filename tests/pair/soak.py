@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import Client, Connection, Failure, Rig, Watch, median, other  # noqa: E402
+from rig import Client, Failure, Rig, Watch, check_counters, median, other  # noqa: E402
 
 
 def expect(cond, text):
@@ -166,22 +166,13 @@ class Soak:
               "primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
               "link-down": link_down, "link-filter": link_filter}
 
-    def check_writes(self):
-        """What was acknowledged is there: the counter is the acknowledged count, or one more that is on its way."""
-        c = Connection()
-        for client in self.clients:
-            low = client.count
-            got = int(c.call("GET", client.key) or 0)
-            expect(low <= got <= client.count + 1, "%s is %d, acknowledged were %d" % (client.key, got, low))
-        c.sock.close()
-
     def round(self, fault):
         time.sleep(random.uniform(0.05, 0.6))
         self.check_clients()
         t, _ = self.FAULTS[fault](self)
         self.progress()
         gap = max(c.gap(t - 0.001) for c in self.clients)
-        self.check_writes()
+        check_counters(self.clients)
         self.new_backup()
         self.progress()
         return gap
