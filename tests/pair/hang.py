@@ -103,6 +103,7 @@ class Hang:
         """While its vCPU hangs a primary must not ask the arbiter, even when its backup dies; when it wakes up it may."""
         n = len(self.primary.events())
         t = self.hang(self.primary, 4000)
+        time.sleep(0.5)  # a vCPU thread that still runs on its way there may ask
         self.backup.kill(signal.SIGKILL)
         alone = self.primary.wait_event("unprotected", 30, n)["mono_s"]
         expect(alone > t + 3, "it took the generation %.0f ms after the hang" % ((alone - t) * 1000))
