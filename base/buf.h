@@ -49,9 +49,10 @@ struct rd {
 	bool bad; /* something was read past the end, or a varint was too long */
 };
 
-#define RD_INIT(ptr, n)                                         \
-	{                                                       \
-		.p = (ptr), .end = (const uint8_t *)(ptr) + (n) \
+/* ptr may be NULL when n is 0. */
+#define RD_INIT(ptr, n)                                                                        \
+	{                                                                                      \
+		.p = (ptr), .end = (n) ? (const uint8_t *)(ptr) + (n) : (const uint8_t *)(ptr) \
 	}
 
 size_t rd_left(const struct rd *r);

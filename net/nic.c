@@ -6,6 +6,8 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "base/call_before.h"
+
 static const struct nic_ops *const backends[] = { &nic_tap_ops, &nic_pcap_ops, &nic_none_ops };
 
 static const struct nic_ops *find_backend(const char *spec, const char **arg)
@@ -67,6 +69,19 @@ int nic_fd(const struct nic *nic)
 int nic_send(struct nic *nic, const void *frame, size_t len)
 {
 	return nic->ops->send(nic, frame, len);
+}
+
+int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t deadline_ns)
+{
+	int fd = nic_fd(nic);
+	long r;
+
+	if (fd < 0)
+		return 0;
+	do
+		r = call_before(deadline_ns, nic->ops->send_call, fd, frame, len);
+	while (r == -EINTR);
+	return r >= 0 ? 0 : r == -ENOBUFS ? -EAGAIN : (int)r;
 }
 
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max)

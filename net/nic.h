@@ -29,6 +29,7 @@ struct nic_ops {
 	int (*fd)(const struct nic *nic);
 	/* 0, -EAGAIN when the host has no room (the frame is lost, as on a wire), or a negative errno. */
 	int (*send)(struct nic *nic, const void *frame, size_t len);
+	long send_call; /* the system call that sends a frame to fd(), for nic_send_before() */
 	/* Length of one frame (at most max bytes), -EAGAIN when there is none now, or a negative errno. */
 	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
 	/* The guest's address, where it was not known when the card was opened. 0, or -errno and err. */
@@ -46,6 +47,8 @@ struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
 int nic_check_spec(const char *spec, struct err *err);
 int nic_fd(const struct nic *nic);
 int nic_send(struct nic *nic, const void *frame, size_t len);
+/* As nic_send(), but before CLOCK_MONOTONIC shows deadline_ns or not at all: -ETIME (base/call_before.h). */
+int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t deadline_ns);
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max);
 int nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err);
 void nic_close(struct nic *nic); /* NULL allowed */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "net/nic.h"
 #include "net/segment.h"
@@ -172,6 +173,7 @@ const struct nic_ops nic_pcap_ops = {
 	.open = pcap_nic_open,
 	.fd = pcap_nic_fd,
 	.send = pcap_nic_send,
+	.send_call = SYS_sendto,
 	.recv = pcap_nic_recv,
 	.set_mac = pcap_nic_set_mac,
 	.close = pcap_nic_close,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "net/nic.h"
@@ -118,6 +119,7 @@ const struct nic_ops nic_tap_ops = {
 	.open = tap_open,
 	.fd = tap_fd,
 	.send = tap_send,
+	.send_call = SYS_write,
 	.recv = tap_recv,
 	.close = tap_close,
 };

@@ -91,30 +91,35 @@ static struct live_console *live_console_for(struct live *l, const struct output
 	return out->port < MACHINE_CONSOLES ? l->cfg.console[out->port] : NULL;
 }
 
-static void live_send_frame(struct live *l, const struct output *out)
+static int live_send_frame(struct live *l, const struct output *out, uint64_t deadline_ns)
 {
 	struct nic *nic = out->port < MACHINE_NICS ? l->cfg.nic[out->port] : NULL;
+	int r;
 
 	if (!nic)
-		return;
+		return 0;
+	r = deadline_ns == UINT64_MAX ? nic_send(nic, out->data, out->len)
+				      : nic_send_before(nic, out->data, out->len, deadline_ns);
+	if (r == -ETIME)
+		return r;
 	l->stats.tx_packets++;
-	if (nic->ops->send(nic, out->data, out->len) < 0)
+	if (r < 0)
 		l->stats.tx_errors++;
+	return 0;
 }
 
-void live_emit(struct live *l, const struct output *out)
+int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns)
 {
 	struct live_console *c;
 	size_t slot;
 
-	if (out->kind == OUTPUT_NET_TX) {
-		live_send_frame(l, out);
-		return;
-	}
+	if (out->kind == OUTPUT_NET_TX)
+		return live_send_frame(l, out, deadline_ns);
 	c = live_console_for(l, out, &slot);
 	l->stats.console_out += out->len;
 	if (c)
 		c->write(c->ctx, out->data, out->len);
+	return 0;
 }
 
 static void live_flush_slot(struct live *l, size_t slot)
@@ -142,7 +147,7 @@ static void live_sink_emit(void *ctx, const struct output *out)
 	if (!l)
 		return;
 	if (out->kind == OUTPUT_NET_TX) {
-		live_send_frame(l, out);
+		live_send_frame(l, out, UINT64_MAX);
 		return;
 	}
 	if (!live_console_for(l, out, &slot))

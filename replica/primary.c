@@ -62,11 +62,16 @@ static bool nap(void)
 
 /* ---- outputs ---- */
 
-static void emit_now(struct replica *r, const struct output *out)
+/* Lock held. The first of the waiting outputs leaves, unless it is past the deadline. */
+static bool release_first(struct replica *r, uint64_t deadline_ns)
 {
+	struct held_output *h = r->held.first;
+
+	if (r->live && live_emit(r->live, &h->out, deadline_ns) == -ETIME)
+		return false;
 	r->outputs_released++;
-	if (r->live)
-		live_emit(r->live, out);
+	free(held_take(&r->held, UINT64_MAX));
+	return true;
 }
 
 /* On the vCPU thread. */
@@ -87,23 +92,25 @@ void primary_emit(struct replica *r, const struct output *out)
 		machine_kick(r->m);
 }
 
-static bool lease_valid(const struct replica *r, uint64_t now)
+static uint64_t lease_end(const struct replica *r)
 {
 	uint64_t t = timeout_ns(r);
 
-	return now < r->lease_ns + t - LEASE_MARGIN(t);
+	return r->lease_ns + t - LEASE_MARGIN(t);
 }
 
 /* Lock held. Lets go of what the backup has acknowledged. */
 static void release_acked(struct replica *r)
 {
-	struct held_output *h;
+	const struct held_output *h;
 
-	while (r->state == REPLICA_PROTECTED && lease_valid(r, replica_mono_ns()) &&
-	       (h = held_take(&r->held, r->acked))) {
-		r->released_seq = h->needs;
-		emit_now(r, &h->out);
-		free(h);
+	while (r->state == REPLICA_PROTECTED && replica_mono_ns() < lease_end(r) && (h = r->held.first) &&
+	       h->needs <= r->acked) {
+		uint64_t needs = h->needs;
+
+		if (!release_first(r, lease_end(r)))
+			break;
+		r->released_seq = needs;
 	}
 	/* The backup forgets its copies up to here, so only what is wholly out may count. */
 	if (r->held.first && r->held.first->needs == r->released_seq)
@@ -112,12 +119,8 @@ static void release_acked(struct replica *r)
 
 static void release_all(struct replica *r)
 {
-	struct held_output *h;
-
-	while ((h = held_take(&r->held, UINT64_MAX))) {
-		emit_now(r, &h->out);
-		free(h);
-	}
+	while (r->held.first)
+		release_first(r, UINT64_MAX);
 }
 
 /* ---- losing the backup ---- */

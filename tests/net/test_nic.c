@@ -132,10 +132,28 @@ START_TEST(checks_specs)
 }
 END_TEST
 
+/* In time, too late, and in time again: the second one is not seen. */
+static void sends_before(struct nic *nic, int wire)
+{
+	uint8_t frame[100];
+
+	make_frame(frame, broadcast, guest_mac, 11);
+	ck_assert_int_eq(nic_send_before(nic, frame, sizeof(frame), UINT64_MAX), 0);
+	make_frame(frame, broadcast, guest_mac, 12);
+	ck_assert_int_eq(nic_send_before(nic, frame, sizeof(frame), 1), -ETIME);
+	make_frame(frame, broadcast, guest_mac, 13);
+	ck_assert_int_eq(nic_send_before(nic, frame, sizeof(frame), UINT64_MAX), 0);
+	ck_assert_int_eq(next_mark_on_wire(wire), 11);
+	ck_assert_int_eq(next_mark_on_wire(wire), 13);
+	ck_assert_int_lt(nic_send_before(nic, frame, 1, UINT64_MAX), 0); /* the kernel wants an Ethernet header */
+}
+
 START_TEST(none_swallows)
 {
 	struct nic *nic = open_nic("none");
 	uint8_t frame[100];
+
+	ck_assert_int_eq(nic_send_before(nic, frame, sizeof(frame), UINT64_MAX), 0);
 
 	ck_assert_int_eq(nic_fd(nic), -1);
 	ck_assert_int_eq(nic_send(nic, frame, sizeof(frame)), 0);
@@ -156,6 +174,7 @@ START_TEST(tap_carries_frames)
 	ck_assert_int_eq(next_mark_on_wire(wire), 7);
 	transmit(wire, guest_mac, other_mac, 8);
 	ck_assert_int_eq(next_mark(nic), 8);
+	sends_before(nic, wire);
 	refused("tap:t0", "in use");
 	nic_close(nic);
 	ck_assert_uint_eq(if_nametoindex("t0"), 0); /* ours alone: gone */
@@ -211,6 +230,7 @@ START_TEST(pcap_does_not_hear_itself)
 	ck_assert_int_eq(next_mark_on_wire(wire), 1);
 	transmit(wire, guest_mac, other_mac, 2);
 	ck_assert_int_eq(next_mark(nic), 2);
+	sends_before(nic, wire);
 	nic_close(nic);
 	close(wire);
 }

@@ -63,8 +63,7 @@ class Hang:
     def ended_silently(self, live):
         expect(self.primary.proc.wait(30) == FENCED, "the primary ended with status %s" % self.primary.proc.returncode)
         self.progress()
-        late = self.watch.sent_after("a", live)
-        expect(not late, "two live replicas: the fenced primary sent %d frames" % len(late))
+        self.watch.silent_after("a", live, "the fenced primary")
 
     # ---- cases; each returns what it saw ----
 
@@ -96,7 +95,7 @@ class Hang:
         expect(took >= HANG_MS, "unprotected after %.0f ms already" % took)
         self.progress()
         expect(self.backup.proc.wait(30) == FENCED, "the backup ended with status %s" % self.backup.proc.returncode)
-        expect(not self.watch.sent_after("b", t), "the backup sent frames")
+        self.watch.silent_after("b", t, "the backup")
         return "unprotected after %.0f ms; the process with the hanging vCPU ended" % took
 
     def primary_without_backup(self):

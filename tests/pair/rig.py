@@ -17,12 +17,14 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+SO_TIMESTAMPNS = 35
 GUEST_IP = "10.77.0.2"
 CLIENT_IP = "10.77.0.1"
 PEER_IP = {"a": "10.78.0.1", "b": "10.78.0.2"}
@@ -352,6 +354,7 @@ class Watch(threading.Thread):
         self.socks = {}
         for h in "ab":
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             s.bind(("port-" + h, 0))
             s.settimeout(0.1)
             self.socks[h] = s
@@ -362,16 +365,20 @@ class Watch(threading.Thread):
     def watch(self, h):
         while self.running:
             try:
-                data, addr = self.socks[h].recvfrom(64)
+                data, extra, _, addr = self.socks[h].recvmsg(64, 64)
             except socket.timeout:
                 continue
             except OSError:
                 return
             if data[6:12] == self.MAC and addr[2] != 4:  # PACKET_OUTGOING is what the bridge sends there
-                self.seen[h].append(time.monotonic())
+                seconds, ns = struct.unpack("qq", extra[0][2])  # when the kernel saw it: this thread may be late
+                late = time.time() - (seconds + ns * 1e-9)
+                self.seen[h].append((time.monotonic() - late, data))
 
-    def sent_after(self, h, t):
-        return [x for x in self.seen[h] if x > t]
+    def silent_after(self, h, t, who):
+        frames = [(x - t, data.hex()) for x, data in self.seen[h] if x > t]
+        if frames:
+            raise Failure("%s sent %d frames, the first %.6f s too late: %s" % (who, len(frames), *frames[0]))
 
     def close(self):
         self.running = False

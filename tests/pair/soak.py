@@ -72,7 +72,7 @@ class Soak:
         self.progress()
         old.kill(signal.SIGCONT)
         old.proc.wait(20)
-        expect(not self.watch.sent_after(old.host, t2), "the frozen primary sent frames after it woke up")
+        self.watch.silent_after(old.host, t2, "the frozen primary")
         return t, None
 
     def backup_kill(self):
@@ -99,7 +99,7 @@ class Soak:
         loser.proc.wait(20)
         expect(loser.proc.returncode == 118, "the loser ended with status %s: %s" % (loser.proc.returncode, loser.tail()))
         self.progress()
-        expect(not self.watch.sent_after(loser.host, t + 0.02), "two live replicas: the loser still sends")
+        self.watch.silent_after(loser.host, t + 0.02, "the loser")
 
     def link_down(self):
         t, n = time.monotonic(), len(self.live.events())
@@ -159,7 +159,7 @@ class Soak:
         old = self.swap()
         old.proc.wait(30)
         self.progress()
-        expect(not self.watch.sent_after(old.host, t2), "the hanging primary sent frames")
+        self.watch.silent_after(old.host, t2, "the hanging primary")
         return t, None
 
     FAULTS = {"primary-hang": primary_hang, "lossy-client": lossy_client, "slow-peer": slow_peer,
