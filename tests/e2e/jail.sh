@@ -111,8 +111,10 @@ traced tests/e2e/net.sh
 traced tests/e2e/snapshot.sh
 disk=$work/disk
 truncate -s 4M "$disk"
+traced "$work/bin/twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --console none --append \
+	"$cmdline twinstep.run=\"i=0; while [ \$i -lt 20 ]; do dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync; i=\$((i + 1)); done\""
 traced "$work/bin/twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --console none \
-	--append "$cmdline twinstep.run=\"for i in 1 2 3 4 5 6 7 8 9; do dd if=/dev/zero of=/dev/vda bs=64k count=7 seek=\$((i * 7)) conv=fsync; done; exit 7\""
+	--append "$cmdline twinstep.run=\"dd if=/dev/zero of=/dev/vda bs=64k count=16; sync; exit 7\""
 traced "$work/bin/twinstep" replay --console none --speed 20 --stats "$work/log"
 TIMEOUT=1000 traced tests/pair/pair.sh soak.py --count 5
 python3 tests/e2e/jail_lists.py "$work"/traces/* < <("$twinstep" jail --list --json) || failed=1
