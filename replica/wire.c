@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -123,9 +124,22 @@ int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uin
 	return 0;
 }
 
-/* Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. */
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/*
+ * Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and then keeps a long frame on a
+ * slow link alive; in the handshake the whole frame has to be there in time.
+ */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
+	int64_t end = now_ms() + timeout_ms;
+
 	if (!bytes_reserve(&w->in, &w->in_cap, want < 4096 ? 4096 : want))
 		return err_set(err, ENOMEM, "out of memory");
 	while (w->have < want) {
@@ -136,6 +150,8 @@ static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *er
 		if (n <= 0)
 			return (int)n;
 		w->have += (size_t)n;
+		if (w->max == WIRE_HELLO_MAX && w->have < want && now_ms() >= end)
+			return -EAGAIN;
 		w->bytes_in += (uint64_t)n;
 	}
 	return 1;

@@ -237,8 +237,43 @@ START_TEST(ack_and_stamp)
 }
 END_TEST
 
+/* A byte of a long frame every now and then: nobody may keep a handshake waiting like that. */
+static void *trickle(void *arg)
+{
+	struct pipe_of_frames *p = arg;
+	uint8_t bytes[WIRE_HEADER + 100];
+	size_t n = frame_bytes(bytes, sizeof(bytes));
+
+	for (size_t i = 0; i + 1 < n; i++) {
+		if (write(p->raw, bytes + i, 1) != 1)
+			break;
+		usleep(20000);
+	}
+	return NULL;
+}
+
+START_TEST(a_trickle_is_no_handshake)
+{
+	struct pipe_of_frames p;
+	struct wire_frame f;
+	struct timespec a, b;
+	struct err err = ERR_INIT;
+	pthread_t t;
+
+	open_pipe(&p);
+	ck_assert_int_eq(pthread_create(&t, NULL, trickle, &p), 0);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	ck_assert_int_eq(wire_recv(&p.in, &f, 100, &err), -EAGAIN);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	ck_assert_int_lt((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000, 600);
+	pthread_join(t, NULL);
+	close_pipe(&p);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, a_trickle_is_no_handshake);
 	tcase_add_test(tc, frames_arrive);
 	tcase_add_test(tc, every_flipped_bit_is_found);
 	tcase_add_test(tc, truncation_is_found);
