@@ -47,7 +47,7 @@ struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
 int nic_check_spec(const char *spec, struct err *err);
 int nic_fd(const struct nic *nic);
 int nic_send(struct nic *nic, const void *frame, size_t len);
-/* As nic_send(), but before CLOCK_MONOTONIC shows deadline_ns or not at all: -ETIME (base/call_before.h). */
+/* As nic_send(), but before CLOCK_BOOTTIME shows deadline_ns or not at all: -ETIME (base/call_before.h). */
 int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t deadline_ns);
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max);
 int nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err);

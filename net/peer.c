@@ -247,7 +247,7 @@ struct peer *peer_connect(const char *addr, const struct peer_key *key, int time
 /* One attempt: bytes, 0 at the end, -EAGAIN with *events to wait for, or -errno. */
 static ssize_t tls_result(struct peer *p, int ret, short *events)
 {
-	int why = SSL_get_error(p->ssl, ret);
+	int why = SSL_get_error(p->ssl, ret), reason = ERR_GET_REASON(ERR_peek_error());
 
 	if (ret > 0)
 		return ret;
@@ -256,9 +256,10 @@ static ssize_t tls_result(struct peer *p, int ret, short *events)
 		*events = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
 		return -EAGAIN;
 	}
-	if (why == SSL_ERROR_ZERO_RETURN || (why == SSL_ERROR_SYSCALL && !errno))
+	if (why == SSL_ERROR_ZERO_RETURN || (why == SSL_ERROR_SYSCALL && !errno) ||
+	    (why == SSL_ERROR_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING))
 		return 0;
-	return why == SSL_ERROR_SYSCALL ? -errno : -ECONNRESET;
+	return why == SSL_ERROR_SYSCALL ? -errno : -EBADMSG; /* forged, or damaged */
 }
 
 static ssize_t try_send(struct peer *p, const void *data, size_t n, short *events)

@@ -86,7 +86,7 @@ struct live_sink {
 struct output_sink live_sink_ops(struct live_sink *s);
 void live_sink_attach(struct live_sink *s, struct live *l);
 /*
- * Hands one output to the host side now: for whoever held it back. A frame leaves before CLOCK_MONOTONIC shows
+ * Hands one output to the host side now: for whoever held it back. A frame leaves before CLOCK_BOOTTIME shows
  * deadline_ns (UINT64_MAX: whenever) or not at all: then the result is -ETIME, else 0.
  */
 int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns);

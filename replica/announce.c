@@ -66,6 +66,14 @@ static void announce_frame(uint8_t frame[FRAME_LEN], const uint8_t mac[6], unsig
 	memcpy(arp + 24, &ip, 4);
 }
 
+/* With the lock held: as long as it is, who was alone stays alone. */
+static void announce_send(struct replica *r, struct nic *nic, const uint8_t frame[FRAME_LEN])
+{
+	pthread_mutex_lock(&r->lock);
+	nic_send_before(nic, frame, FRAME_LEN, primary_sends_until(r));
+	pthread_mutex_unlock(&r->lock);
+}
+
 static void announce_nic(struct replica *r, unsigned port)
 {
 	struct nic *nic = r->cfg.live.nic[port];
@@ -75,11 +83,11 @@ static void announce_nic(struct replica *r, unsigned port)
 	if (!nic)
 		return;
 	announce_frame(frame, mac, ETHERTYPE_RARP, 3, 0);
-	nic->ops->send(nic, frame, sizeof(frame));
+	announce_send(r, nic, frame);
 	if (!r->guest_ip[port])
 		return;
 	announce_frame(frame, mac, ETHERTYPE_ARP, 1, r->guest_ip[port]);
-	nic->ops->send(nic, frame, sizeof(frame));
+	announce_send(r, nic, frame);
 }
 
 void announce_start(struct replica *r)

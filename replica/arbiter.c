@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,7 @@ static int file_claim(struct file_arbiter *a, const char *name, const char *text
 
 static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err)
 {
+	static atomic_uint claims; /* two threads may ask at the same time */
 	struct file_arbiter *a = (struct file_arbiter *)base;
 	char name[64], claim[64], text[TEXT_LEN + 1] = "";
 	uint8_t owner[ARBITER_ID_LEN];
@@ -122,7 +124,7 @@ static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id
 
 	id_to_text(id, text);
 	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
-	snprintf(claim, sizeof(claim), "claim-%.16s-%ld", text, (long)getpid());
+	snprintf(claim, sizeof(claim), "claim-%.16s-%ld-%u", text, (long)getpid(), atomic_fetch_add(&claims, 1));
 	ret = file_claim(a, claim, text, err);
 	if (ret == 0 && linkat(a->dirfd, claim, a->dirfd, name, 0) < 0 && errno != EEXIST)
 		ret = fail(a, "take a generation", err);

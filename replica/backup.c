@@ -145,13 +145,19 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : send_ack(s, err);
 }
 
-/*
- * The primary's network side is alive, its vCPU is not. It hears nothing more from us: when its lease is over, nothing
- * leaves there any more, and the arbiter decides as after a silence.
- */
-static bool primary_hangs(struct session *s)
+/* A primary that may be alive hears nothing more from us: when its lease is over, nothing leaves there any more. */
+static void outlast_lease(struct session *s)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct replica *r = s->r;
+
+	while (r->eligible && replica_mono_ns() - r->last_heard_ns < timeout_ns(r) && !atomic_load(&s->over))
+		nanosleep(&ms, NULL);
+}
+
+/* The primary's network side is alive, its vCPU is not: the arbiter decides as after a silence. */
+static bool primary_hangs(struct session *s)
+{
 	struct replica *r = s->r;
 	uint64_t still = s->watch.still_ns;
 
@@ -159,8 +165,7 @@ static bool primary_hangs(struct session *s)
 		return false;
 	replica_event(r, "hang", "the primary hangs: its host answers, but its vCPU makes no progress for %u ms",
 		      s->theirs.hang_timeout_ms);
-	while (replica_mono_ns() - r->last_heard_ns < timeout_ns(r) && !atomic_load(&s->over))
-		nanosleep(&ms, NULL);
+	outlast_lease(s);
 	r->last_heard_ns -= still;
 	return true;
 }
@@ -176,6 +181,12 @@ static void stream_ends(struct replica *r, const char *why)
 	queue_wake(&r->incoming);
 }
 
+/* The connection ended as it does when a process dies. Any other error may come from a primary that is alive. */
+static bool is_cut(int ret)
+{
+	return ret == 0 || ret == -ECONNRESET || ret == -EPIPE;
+}
+
 static void *backup_receiver(void *arg)
 {
 	struct session *s = arg;
@@ -183,6 +194,7 @@ static void *backup_receiver(void *arg)
 	char silence[64];
 	struct err err = ERR_INIT;
 	const char *why = "told to stop";
+	bool cut = true;
 
 	snprintf(silence, sizeof(silence), "silent for %u ms", s->theirs.timeout_ms);
 	while (!atomic_load(&s->over)) {
@@ -197,11 +209,9 @@ static void *backup_receiver(void *arg)
 		}
 		ret = wire_recv(&s->wire, &f, (int)period_ms(s) + 1, &err);
 		if (ret == -EAGAIN && replica_mono_ns() - r->last_heard_ns < timeout_ns(r)) {
-			if (send_ack(s, &err) < 0) {
-				why = err.text;
-				break;
-			}
-			continue;
+			ret = send_ack(s, &err);
+			if (ret == 0)
+				continue;
 		}
 		if (ret > 0) {
 			r->last_heard_ns = replica_mono_ns();
@@ -218,8 +228,11 @@ static void *backup_receiver(void *arg)
 				continue;
 		}
 		why = ret == 0 ? "connection closed" : ret == -EAGAIN ? silence : err.text;
+		cut = is_cut(ret);
 		break;
 	}
+	if (!cut)
+		outlast_lease(s);
 	stream_ends(r, why);
 	hang_linger(r);
 	return NULL;
@@ -465,6 +478,21 @@ static void report_divergence(struct replica *r)
 	buf_free(&b);
 }
 
+/*
+ * We shall go on instead of a primary that is alive. It closes the connection as soon as it has stopped to release
+ * outputs; whatever it does, its lease ends, for it hears no more acknowledgements.
+ */
+static void wait_for_primary_to_yield(struct replica *r)
+{
+	struct err ignored = ERR_INIT;
+	struct wire_frame f;
+	uint64_t gone;
+	int ret = 1;
+
+	while ((ret > 0 || ret == -EAGAIN) && (gone = replica_mono_ns() - r->last_heard_ns) < timeout_ns(r))
+		ret = wire_recv(&r->session->wire, &f, (int)((timeout_ns(r) - gone) / NS_PER_MS) + 1, &ignored);
+}
+
 /* True when this replica is the live one now. */
 static bool win(struct replica *r, const char *why)
 {
@@ -517,13 +545,12 @@ static int orderly_end(struct replica *r, enum machine_end *end)
 static int after_replay(struct replica *r, enum machine_end *end, struct err *err)
 {
 	const char *why = r->lost_why;
-	bool yields = false;
 
 	if (r->replay.diverged) {
 		report_divergence(r);
-		yields = r->session->theirs.on_divergence == SURVIVOR_BACKUP;
-		if (!yields)
+		if (r->session->theirs.on_divergence != SURVIVOR_BACKUP)
 			return err_set(err, EILSEQ, "%s", r->replay.error.text);
+		wait_for_primary_to_yield(r);
 		why = "it diverged";
 	} else if (r->replay.error.code) {
 		/* A record that cannot be read: nothing after it can be believed either. */

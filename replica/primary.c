@@ -32,7 +32,9 @@
 #define ASK_NS			 (2 * NS_PER_MS)
 #define BATCH_NS		 NS_PER_MS /* a record that nothing waits for may be put off for so long */
 #define BATCH_BYTES		 16384
-#define BATCH_MIN_LAG		 20 /* ms: with a tighter bound every record goes out at once */
+#define BATCH_MIN_LAG		 20	     /* ms: with a tighter bound every record goes out at once */
+#define HELD_BYTES_MAX		 (16u << 20) /* of outputs that wait: then the guest does, too */
+#define HELD_MAX		 65536
 #define STUCK_NS		 (10 * NS_PER_S)
 #define JOIN_MAX_NS		 (30 * NS_PER_S)
 #define LEASE_MARGIN(timeout_ns) ((timeout_ns) / 8)
@@ -99,12 +101,19 @@ static uint64_t lease_end(const struct replica *r)
 	return r->lease_ns + t - LEASE_MARGIN(t);
 }
 
+uint64_t primary_sends_until(const struct replica *r)
+{
+	if (r->state == REPLICA_ALONE || r->state == REPLICA_JOINING)
+		return UINT64_MAX;
+	return r->state == REPLICA_PROTECTED ? lease_end(r) : 0;
+}
+
 /* Lock held. Lets go of what the backup has acknowledged. */
 static void release_acked(struct replica *r)
 {
 	const struct held_output *h;
 
-	while (r->state == REPLICA_PROTECTED && replica_mono_ns() < lease_end(r) && (h = r->held.first) &&
+	while (r->state == REPLICA_PROTECTED && replica_lease_clock_ns() < lease_end(r) && (h = r->held.first) &&
 	       h->needs <= r->acked) {
 		uint64_t needs = h->needs;
 
@@ -133,6 +142,14 @@ static void bury(struct replica *r, struct session *s)
 	r->dead = s;
 	if (r->session == s)
 		r->session = NULL;
+}
+
+/* Lock held: it is the session with our backup, and nobody has given that up yet. */
+static bool is_present(const struct session *s)
+{
+	const struct replica *r = s->r;
+
+	return r->session == s && (r->state == REPLICA_PROTECTED || r->state == REPLICA_JOINING);
 }
 
 /*
@@ -177,7 +194,7 @@ static void backup_lost(struct session *s, const char *why)
 	bool mine, joining;
 
 	pthread_mutex_lock(&r->lock);
-	mine = r->session == s && (r->state == REPLICA_PROTECTED || r->state == REPLICA_JOINING);
+	mine = is_present(s);
 	joining = mine && r->state == REPLICA_JOINING;
 	if (mine) {
 		/* Nothing leaves while the arbiter is asked: the state is neither protected nor alone. */
@@ -191,27 +208,44 @@ static void backup_lost(struct session *s, const char *why)
 		go_on_alone(r, why);
 }
 
-static void diverged(struct session *s, const struct wire_frame *f)
+/* Lock held. */
+static void keep_divergence(struct replica *r, const struct wire_frame *f)
 {
-	struct replica *r = s->r;
 	struct rd in = RD_INIT(f->data, f->len);
-	size_t n;
 	const uint8_t *text;
-	const char *who[] = { "the primary goes on", "the backup goes on", "both halt" };
+	size_t n;
 
-	pthread_mutex_lock(&r->lock);
 	r->divergence_count = rd_u64(&in);
 	r->divergence_rip = rd_u64(&in);
 	text = rd_blob(&in, sizeof(r->divergence) - 1, &n);
 	memcpy(r->divergence, text ? text : (const uint8_t *)"", n);
 	r->divergence[n] = 0;
-	replica_set_state(r, REPLICA_BACKUP);
-	bury(r, s);
+}
+
+/* A backup that does not know yet that it is counted on ends by itself: it cannot be who goes on. */
+static void diverged(struct session *s, const struct wire_frame *f)
+{
+	static const char *const who[] = { "the primary goes on", "the backup goes on", "both halt" };
+	struct replica *r = s->r;
+	enum replica_survivor survivor = r->cfg.on_divergence;
+	bool mine;
+
+	pthread_mutex_lock(&r->lock);
+	mine = is_present(s);
+	if (mine) {
+		if (survivor == SURVIVOR_BACKUP && (r->state == REPLICA_JOINING || !r->counted))
+			survivor = SURVIVOR_PRIMARY;
+		keep_divergence(r, f);
+		replica_set_state(r, REPLICA_BACKUP);
+		bury(r, s);
+	}
 	pthread_mutex_unlock(&r->lock);
+	if (!mine)
+		return;
 	replica_event(r, "divergence", "DIVERGENCE at count %llu, RIP 0x%llx: %s; %s",
 		      (unsigned long long)r->divergence_count, (unsigned long long)r->divergence_rip, r->divergence,
-		      who[r->cfg.on_divergence % 3]);
-	if (r->cfg.on_divergence == SURVIVOR_PRIMARY) {
+		      who[survivor]);
+	if (survivor == SURVIVOR_PRIMARY) {
 		go_on_alone(r, "it diverged");
 		return;
 	}
@@ -244,23 +278,38 @@ static uint64_t lag_ns(const struct replica *r)
 }
 
 /*
- * Lock held. Until here outputs left directly, and the backup could not go live; from here on they wait, and it may.
- * The lease begins with the first acknowledgement of a frame that says so.
+ * Lock held. Until here outputs left directly; from here on they wait. What the guest said after the last record, or is
+ * about to say, may still leave without having waited: so the backup is told that it may go live when it has the next
+ * record, which lies behind all of that.
  */
 static void start_protecting(struct replica *r)
 {
 	r->lease_ns = 0;
 	r->released_seq = atomic_load(&r->made);
+	r->count_from = r->released_seq + 1;
+	r->counted_ns = 0;
+	r->counted = false;
 	replica_set_state(r, REPLICA_PROTECTED);
 }
 
-static void take_ack(struct session *s, const struct wire_ack *a)
+/* Lock held. Whether the backup has heard for the first time that we count on it. */
+static bool is_counted_now(struct replica *r, const struct wire_ack *a)
 {
-	struct replica *r = s->r;
-	uint64_t now = replica_mono_ns();
-	bool begins;
+	if (r->state != REPLICA_PROTECTED || r->counted || !r->counted_ns || a->echo_ns < r->counted_ns)
+		return false;
+	r->counted = true;
+	return true;
+}
 
-	pthread_mutex_lock(&r->lock);
+/* Lock held. It has what it needs and is to be told so, without waiting for the next heartbeat. */
+static bool is_to_be_told(const struct replica *r)
+{
+	return r->state == REPLICA_PROTECTED && !r->counted_ns && r->acked >= r->count_from;
+}
+
+/* Lock held. What an acknowledgement says about records. */
+static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t now)
+{
 	if (a->echo_ns > r->lease_ns && a->echo_ns <= now)
 		r->lease_ns = a->echo_ns;
 	if (a->received > r->acked) {
@@ -274,17 +323,39 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 		stamps_applied(r, a->applied);
 	}
 	r->digests = a->digests;
-	hang_watch_look(&s->watch, a->beat, now, 2 * period_ns(r));
-	begins = r->session == s && r->state == REPLICA_JOINING && s->ready &&
-		 lag_ns(r) < r->cfg.max_lag_ms * NS_PER_MS / 2;
-	if (begins) {
-		s->watch = (struct hang_watch){ 0 };
-		start_protecting(r);
+}
+
+static void ask_for_heartbeat(struct session *s)
+{
+	atomic_store(&s->asked, true);
+	queue_wake(&s->queue);
+}
+
+static void take_ack(struct session *s, const struct wire_ack *a)
+{
+	struct replica *r = s->r;
+	bool begins = false, counted = false, tell = false;
+
+	pthread_mutex_lock(&r->lock);
+	if (is_present(s)) {
+		note_progress(r, a, replica_lease_clock_ns());
+		hang_watch_look(&s->watch, a->beat, replica_mono_ns(), 2 * period_ns(r));
+		begins = r->state == REPLICA_JOINING && s->ready && lag_ns(r) < r->cfg.max_lag_ms * NS_PER_MS / 2;
+		if (begins) {
+			s->watch = (struct hang_watch){ 0 };
+			start_protecting(r);
+		}
+		release_acked(r);
+		counted = is_counted_now(r, a);
+		tell = is_to_be_told(r);
+		pthread_cond_broadcast(&r->changed);
 	}
-	release_acked(r);
-	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 	if (begins)
+		live_wake(r->live); /* for the record that it needs */
+	if (tell)
+		ask_for_heartbeat(s);
+	if (counted)
 		replica_event(r, "protected", "backup %s follows: PROTECTED in generation %llu",
 			      peer_name(s->wire.peer), (unsigned long long)r->generation);
 }
@@ -384,11 +455,13 @@ static void *primary_receiver(void *arg)
 
 static void put_stamp(struct replica *r, struct buf *b)
 {
-	struct wire_stamp stamp = { .sent_ns = replica_mono_ns(), .beat = replica_last_beat(r) };
+	struct wire_stamp stamp = { .sent_ns = replica_lease_clock_ns(), .beat = replica_last_beat(r) };
 
 	pthread_mutex_lock(&r->lock);
-	stamp.released = r->released_seq;
-	stamp.protecting = r->state == REPLICA_PROTECTED;
+	stamp.released = r->state == REPLICA_JOINING ? atomic_load(&r->made) : r->released_seq;
+	stamp.protecting = r->state == REPLICA_PROTECTED && r->acked >= r->count_from;
+	if (stamp.protecting && !r->counted_ns)
+		r->counted_ns = stamp.sent_ns;
 	pthread_mutex_unlock(&r->lock);
 	wire_stamp_save(&stamp, b);
 }
@@ -420,7 +493,7 @@ static struct parcel *next_parcel(struct session *s)
 
 static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
 {
-	int timeout = (int)s->r->cfg.timeout_ms * 2, ret;
+	int timeout = 2 * (int)(silence_allowed(s->r) / NS_PER_MS), ret;
 
 	if ((*p)->type == WIRE_RECORDS) {
 		*p = gather(s, *p, out);
@@ -561,6 +634,12 @@ static void push_batch(struct replica *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* Lock held. With records up to `made` the backup cannot be told yet that it is counted on: it takes one more. */
+static bool wants_first_record(const struct replica *r, uint64_t made)
+{
+	return r->state == REPLICA_PROTECTED && made < r->count_from;
+}
+
 /*
  * A record goes out at once when an output waits for it. Others wait a little for the next one, so that a request and
  * its reply take one frame: nobody needs them sooner.
@@ -576,7 +655,7 @@ static void add_record(struct replica *r, const struct sync_point *sp, uint64_t 
 	r->batch_last = sp->seq;
 	pthread_mutex_lock(&r->lock);
 	add_stamp(r, sp->seq, now);
-	urgent = r->held.last && r->held.last->needs >= sp->seq;
+	urgent = (r->held.last && r->held.last->needs >= sp->seq) || wants_first_record(r, sp->seq - 1);
 	pthread_mutex_unlock(&r->lock);
 	if (urgent || r->batch.len > BATCH_BYTES || r->cfg.max_lag_ms < BATCH_MIN_LAG || now - r->batch_ns > BATCH_NS ||
 	    sync_point_has(sp, INPUT_DIGEST))
@@ -662,7 +741,8 @@ static bool primary_wants_sync(void *ctx)
 	bool wants;
 
 	pthread_mutex_lock(&r->lock);
-	wants = r->ncontrols || r->pending || (r->held.last && r->held.last->needs > atomic_load(&r->made));
+	wants = r->ncontrols || r->pending || (r->held.last && r->held.last->needs > atomic_load(&r->made)) ||
+		wants_first_record(r, atomic_load(&r->made));
 	pthread_mutex_unlock(&r->lock);
 	return wants;
 }
@@ -694,11 +774,18 @@ static void ask_backup(struct replica *r, uint64_t *asked)
 		return;
 	*asked = now;
 	pthread_mutex_lock(&r->lock);
-	if (r->session) {
-		atomic_store(&r->session->asked, true);
-		queue_wake(&r->session->queue);
-	}
+	if (r->session)
+		ask_for_heartbeat(r->session);
 	pthread_mutex_unlock(&r->lock);
+}
+
+/* Lock held. The guest has said more than shall wait here, for the backup or for a slow arbiter. */
+static bool too_much_waits(const struct replica *r)
+{
+	const struct held_list *h = &r->held;
+
+	return (h->bytes > HELD_BYTES_MAX || h->n > HELD_MAX) && h->first->needs <= atomic_load(&r->made) &&
+	       (r->state == REPLICA_PROTECTED || r->state == REPLICA_BACKUP);
 }
 
 /* Slows the guest down while the backup is too far behind, and holds its start back until there is one. */
@@ -712,6 +799,7 @@ static void primary_pace(void *ctx, struct machine *m)
 	do {
 		pthread_mutex_lock(&r->lock);
 		wait = r->state == REPLICA_PROTECTED && (lag_ns(r) > max || r->stamp_n == STAMPS);
+		wait |= too_much_waits(r);
 		wait |= r->cfg.wait_for_backup && !atomic_load(&r->made) && !r->pending;
 		pthread_mutex_unlock(&r->lock);
 		wait = wait && !atomic_load(&r->stopping);
@@ -781,24 +869,36 @@ static int backup_check(struct session *s, struct err *err)
 	return 0;
 }
 
+/* Why there is no place for a backup now; NULL: there is. */
+static const char *why_busy(struct replica *r)
+{
+	const char *why = NULL;
+
+	pthread_mutex_lock(&r->lock);
+	if (r->session || r->pending)
+		why = "this primary has a backup already";
+	else if (r->state == REPLICA_BACKUP)
+		why = "this primary has lost its backup just now and waits for the arbiter: try again";
+	else if (r->state != REPLICA_ALONE && r->state != REPLICA_JOINING)
+		why = "this replica is not live any more";
+	pthread_mutex_unlock(&r->lock);
+	return why;
+}
+
 static void accept_one(struct replica *r)
 {
 	struct err err = ERR_INIT;
 	struct peer *p = peer_accept(r->listen_fd, r->cfg.key, 2000, &err);
 	struct session *s = p ? session_new(r, p) : NULL;
-	bool busy;
+	const char *why;
 
 	if (!s) {
 		replica_event(r, "refused", "%s", err.text);
 		return;
 	}
-	pthread_mutex_lock(&r->lock);
-	busy = r->session || r->pending || (r->state != REPLICA_ALONE && r->state != REPLICA_JOINING);
-	pthread_mutex_unlock(&r->lock);
-	if (busy) {
-		static const char why[] = "this primary has a backup already";
-
-		wire_send(&s->wire, WIRE_REFUSE, why, sizeof(why) - 1, false, 1000, NULL);
+	why = why_busy(r);
+	if (why) {
+		wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, 1000, NULL);
 		replica_event(r, "refused", "%s is refused: %s", peer_name(p), why);
 		session_free(s);
 		return;
@@ -954,6 +1054,9 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	if (!r->live)
 		return -err->code;
 	live_sink_attach(&r->direct, r->live);
+	atomic_thread_fence(memory_order_seq_cst); /* replica_stop() has seen r->live, or we see what it left */
+	if (atomic_load(&r->stopping))
+		live_stop(r->live);
 	if (!r->has_detail) {
 		detail_init(&r->detail, r->m, NULL, NULL);
 		r->has_detail = true;

@@ -19,6 +19,14 @@ uint64_t replica_mono_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t replica_lease_clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
 static const char *const state_names[] = {
 	[REPLICA_ALONE] = "alone",   [REPLICA_JOINING] = "joining", [REPLICA_PROTECTED] = "protected",
 	[REPLICA_BACKUP] = "backup", [REPLICA_FENCED] = "fenced",   [REPLICA_ENDED] = "ended",
@@ -157,17 +165,21 @@ int replica_join(struct replica *r, struct machine **m, struct err *err)
 int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
 {
 	int ret = backup_run(r, end, err);
+	struct session *old = r->session;
 
 	spy_end(r);
 	if (ret <= 0)
 		return ret;
 	r->replaying = false;
-	session_free(r->session);
+	session_join(old);
 	r->session = NULL;
 	r->cfg.wait_for_backup = false;
 	if (getrandom(r->cfg.live.seed, sizeof(r->cfg.live.seed), 0) < 0)
-		return err_set(err, EIO, "the host has no random numbers");
-	return primary_run(r, end, err);
+		ret = err_set(err, EIO, "the host has no random numbers");
+	else
+		ret = primary_run(r, end, err);
+	session_free(old); /* not before: replica_stop() may have looked at it until there was something live to stop */
+	return ret;
 }
 
 void replica_stop(struct replica *r)
@@ -227,7 +239,7 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_lock(&r->lock);
-	s->state = r->state;
+	s->state = r->state == REPLICA_PROTECTED && !r->counted ? REPLICA_JOINING : r->state;
 	s->live = !r->replaying && r->state != REPLICA_FENCED && r->state != REPLICA_ENDED;
 	s->generation = r->generation;
 	if (r->session) {
@@ -239,7 +251,7 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 	s->records = r->replaying ? r->received : atomic_load(&r->made);
 	s->acked = r->replaying ? r->received : r->acked;
 	s->applied = r->applied;
-	if (r->state == REPLICA_PROTECTED && r->stamp_n)
+	if (s->state == REPLICA_PROTECTED && r->stamp_n)
 		s->lag_ms = (double)(now - r->stamps[r->stamp_first % STAMPS].ns) / 1e6;
 	s->ack_us = r->ack_us;
 	s->outputs_held = r->held.n;

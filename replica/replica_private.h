@@ -119,7 +119,10 @@ struct replica {
 	atomic_uint_fast64_t made;		  /* last record */
 	atomic_uint_fast64_t seen_count, seen_ns; /* instructions and virtual time at the last sync point */
 	uint64_t acked, applied;
-	uint64_t lease_ns; /* monotonic time stamp that the backup echoed last */
+	uint64_t lease_ns;   /* time stamp that the backup echoed last */
+	uint64_t count_from; /* PROTECTED: with this record the backup has all that explains what left before */
+	uint64_t counted_ns; /* ... first stamp that told it so; 0: none yet */
+	bool counted;	     /* ... and it has heard that one: from now on it would go live */
 	struct stamp stamps[STAMPS];
 	uint64_t stamp_first, stamp_n;
 	double ack_us;
@@ -178,6 +181,8 @@ struct replica {
 };
 
 uint64_t replica_mono_ns(void);
+/* The clock of stamps and leases, which goes on while the host is suspended. */
+uint64_t replica_lease_clock_ns(void);
 void replica_set_state(struct replica *r, enum replica_state s); /* lock held */
 
 /* events.c */
@@ -219,7 +224,8 @@ int announce_step(struct replica *r);
 struct session *session_new(struct replica *r, struct peer *p);
 int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *), struct err *err);
 void session_end(struct session *s);  /* threads will stop */
-void session_free(struct session *s); /* joins them */
+void session_join(struct session *s); /* ends it, waits for its threads */
+void session_free(struct session *s); /* ... and frees it */
 int session_hello(struct session *s, bool primary, struct err *err);
 struct parcel *parcel_new(enum wire_type type, struct buf *take);
 void parcel_free(struct parcel *p);
@@ -229,6 +235,8 @@ void session_push(struct session *s, struct parcel *p);
 void primary_unlisten(struct replica *r);
 struct live_hooks primary_hooks(struct replica *r);
 void primary_emit(struct replica *r, const struct output *out);
+/* Lock held. Until when frames may leave, on the clock of the lease; 0: none may, UINT64_MAX: no end. */
+uint64_t primary_sends_until(const struct replica *r);
 /* Sessions that are over are joined and freed. Not from their own threads. */
 void bury_dead(struct replica *r);
 int primary_run(struct replica *r, enum machine_end *end, struct err *err);

@@ -76,17 +76,23 @@ void session_end(struct session *s)
 	queue_wake(&s->queue);
 }
 
+void session_join(struct session *s)
+{
+	session_end(s);
+	if (s->has_sender)
+		pthread_join(s->sender, NULL);
+	if (s->has_receiver)
+		pthread_join(s->receiver, NULL);
+	s->has_sender = s->has_receiver = false;
+}
+
 void session_free(struct session *s)
 {
 	struct queue_node *n;
 
 	if (!s)
 		return;
-	session_end(s);
-	if (s->has_sender)
-		pthread_join(s->sender, NULL);
-	if (s->has_receiver)
-		pthread_join(s->receiver, NULL);
+	session_join(s);
 	while ((n = queue_pop(&s->queue)))
 		parcel_free(caa_container_of(n, struct parcel, node));
 	queue_fini(&s->queue);

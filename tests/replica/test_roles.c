@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A replica against a scripted other side, which says and does not say what a well-behaved one would: when a backup is
+ * counted on, who goes on, and that nobody goes live or sends before the other one must be silent.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hypervisor/cpuid.h"
+#include "record/codec.h"
+#include "replica/backup.h"
+#include "tests/unit.h"
+
+#define RAM	   (2ul << 20)
+#define TIMEOUT_MS 600
+
+/* Real mode at 0:7c00: fills memory and prints a byte on COM1, for ever. */
+static const uint8_t program[] = {
+	0xfc,		  /* cld */
+	0xb9, 0x00, 0x40, /* next: mov cx, 0x4000 */
+	0xbf, 0x00, 0x80, /* mov di, 0x8000 */
+	0xf3, 0xaa,	  /* rep stosb */
+	0xba, 0xf8, 0x03, /* mov dx, 0x3f8 */
+	0xb0, 0x78,	  /* mov al, 'x' */
+	0xee,		  /* out dx, al */
+	0xeb, 0xf0,	  /* jmp next */
+};
+
+static const uint8_t script_id[WIRE_ID_LEN] = "the script";
+
+struct rig {
+	char dir[64], address[128], spec[128];
+	struct replica_config cfg;
+	struct replica *r;
+	struct machine *m;
+	enum machine_end end;
+	pthread_t thread;
+	bool runs;
+	int ret, listener;
+	struct err err;
+	struct wire w; /* the script's end */
+	uint64_t last; /* record that the primary sent last */
+	struct wire_stamp stamp;
+};
+
+static struct machine *make_machine(const struct output_sink *sink, struct err *err)
+{
+	struct machine_config c;
+	struct cpu_state s;
+	struct machine *m;
+	struct engine *e;
+
+	machine_config_defaults(&c);
+	c.memory = RAM;
+	c.nnics = 1;
+	m = machine_create(&c, &soft_engine_ops, NULL, sink, err);
+	ck_assert_msg(m != NULL, "%s", err->text);
+	e = machine_engine(m);
+	e->ops->get_state(e, &s);
+	s.seg[SEG_CS].base = 0;
+	s.seg[SEG_CS].selector = 0;
+	s.rip = 0x7c00;
+	ck_assert_int_eq(e->ops->set_state(e, &s, err), 0);
+	ck_assert(memory_write(machine_memory(m), 0x7c00, program, sizeof(program)));
+	return m;
+}
+
+static struct machine *create_as_told(void *ctx, const struct machine_config *c, const char *counter,
+				      const struct output_sink *sink, struct live_config *live, struct err *err)
+{
+	return machine_create(c, &soft_engine_ops, NULL, sink, err);
+}
+
+static void open_rig(struct rig *g, enum replica_survivor survivor)
+{
+	memset(g, 0, sizeof(*g));
+	log_set_level(LOG_ERROR);
+	strcpy(g->dir, "/tmp/twinstep-roles-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(g->dir));
+	snprintf(g->address, sizeof(g->address), "unix:%s/socket", g->dir);
+	snprintf(g->spec, sizeof(g->spec), "file:%s/arbiter", g->dir);
+	g->cfg = (struct replica_config){ .arbiter = arbiter_open(g->spec, &g->err),
+					  .timeout_ms = TIMEOUT_MS,
+					  .hang_timeout_ms = 60000,
+					  .max_lag_ms = 5000,
+					  .epoch_ns = 100 * NS_PER_MS,
+					  .connect_wait_ms = 5000,
+					  .on_divergence = survivor,
+					  .create = create_as_told };
+	ck_assert_msg(g->cfg.arbiter != NULL, "%s", g->err.text);
+	g->listener = -1;
+}
+
+static void remove_all(const char *dir)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void join_thread(struct rig *g)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	ck_assert_msg(pthread_timedjoin_np(g->thread, NULL, &until) == 0, "the replica does not end");
+	g->runs = false;
+}
+
+static void close_rig(struct rig *g)
+{
+	if (g->runs) {
+		replica_stop(g->r);
+		if (g->w.peer)
+			peer_shutdown(g->w.peer);
+		join_thread(g);
+	}
+	if (g->w.peer)
+		peer_close(g->w.peer);
+	wire_fini(&g->w);
+	if (g->listener >= 0)
+		close(g->listener);
+	replica_destroy(g->r);
+	machine_destroy(g->m);
+	arbiter_close(g->cfg.arbiter);
+	remove_all(g->dir);
+}
+
+static void send_hello(struct rig *g, bool primary)
+{
+	struct wire_hello h = { .wire_version = WIRE_VERSION,
+				.codec_version = CODEC_VERSION,
+				.primary = primary,
+				.generation = 1,
+				.cpuid_digest = cpuid_v1_digest(),
+				.counter = "retired",
+				.on_divergence = (uint8_t)g->cfg.on_divergence,
+				.timeout_ms = TIMEOUT_MS,
+				.hang_timeout_ms = 60000 };
+	struct buf b = BUF_INIT;
+
+	memcpy(h.id, script_id, sizeof(h.id));
+	machine_config_defaults(&h.config);
+	h.config.memory = RAM;
+	h.config.nnics = 1;
+	h.config_digest = machine_config_digest(&h.config);
+	wire_hello_save(&h, &b);
+	ck_assert_msg(wire_send(&g->w, WIRE_HELLO, b.data, b.len, false, 5000, &g->err) == 0, "%s", g->err.text);
+	buf_free(&b);
+}
+
+static struct wire_frame receive(struct rig *g)
+{
+	struct wire_frame f;
+
+	ck_assert_msg(wire_recv(&g->w, &f, 10000, &g->err) == 1, "%s", g->err.text);
+	return f;
+}
+
+static void send_buf(struct rig *g, enum wire_type type, struct buf *b)
+{
+	ck_assert_msg(wire_send(&g->w, type, b->data, b->len, false, 5000, &g->err) == 0, "%s", g->err.text);
+	buf_free(b);
+}
+
+static bool taken(struct rig *g, uint64_t generation)
+{
+	uint8_t id[ARBITER_ID_LEN];
+
+	return g->cfg.arbiter->ops->owner(g->cfg.arbiter, generation, id, &g->err) == 1;
+}
+
+/* ---- a real primary, a scripted backup ---- */
+
+static void *primary_main(void *arg)
+{
+	struct rig *g = arg;
+
+	g->ret = replica_run_primary(g->r, g->m, &g->end, &g->err);
+	return NULL;
+}
+
+static void make_primary(struct rig *g)
+{
+	struct output_sink sink;
+
+	g->cfg.listen = g->address;
+	g->r = replica_create(&g->cfg, &g->err);
+	ck_assert_msg(g->r != NULL && replica_listen(g->r, &g->err) == 0, "%s", g->err.text);
+	sink = replica_sink(g->r);
+	g->m = make_machine(&sink, &g->err);
+}
+
+static void start_primary(struct rig *g)
+{
+	ck_assert_int_eq(pthread_create(&g->thread, NULL, primary_main, g), 0);
+	g->runs = true;
+}
+
+/* Up to the end of the state. */
+static void join_as_backup(struct rig *g)
+{
+	struct peer *p = peer_connect(g->address, NULL, 5000, &g->err);
+	struct wire_frame f;
+
+	ck_assert_msg(p != NULL, "%s", g->err.text);
+	wire_init(&g->w, p);
+	send_hello(g, false);
+	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
+	wire_established(&g->w);
+	do {
+		f = receive(g);
+		if (f.type == WIRE_STATE)
+			g->last = rd_u64(&(struct rd)RD_INIT(f.data, f.len));
+	} while (f.type != WIRE_STATE_END);
+}
+
+/* The next frame from the primary: its stamp, its last record. */
+static void hear(struct rig *g)
+{
+	struct wire_frame f = receive(g);
+	struct rd in = RD_INIT(f.data, f.len);
+	size_t n;
+
+	ck_assert(f.type == WIRE_RECORDS || f.type == WIRE_HEARTBEAT);
+	ck_assert_int_eq(wire_stamp_restore(&g->stamp, &in, &g->err), 0);
+	while (rd_left(&in)) {
+		g->last = rd_varint(&in);
+		rd_blob(&in, WIRE_FRAME_MAX, &n);
+	}
+}
+
+static void acknowledge(struct rig *g, uint64_t received)
+{
+	struct wire_ack a = { .echo_ns = g->stamp.sent_ns, .received = received, .applied = received };
+	struct buf b = BUF_INIT;
+
+	wire_ack_save(&a, &b);
+	send_buf(g, WIRE_ACK, &b);
+}
+
+/*
+ * What left before outputs began to wait may need a record that is not acknowledged yet. A backup without that record
+ * must not go live, and so must not be told that it may.
+ */
+START_TEST(a_backup_is_counted_on_when_it_has_what_left)
+{
+	uint64_t until, had;
+	struct replica_status s;
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	hear(&g);
+	had = g.last;
+	for (until = replica_mono_ns() + 500 * NS_PER_MS; replica_mono_ns() < until; hear(&g)) {
+		acknowledge(&g, had);
+		ck_assert_msg(!g.stamp.protecting, "counted on with record %llu", (unsigned long long)had);
+	}
+	replica_get_status(g.r, &s);
+	ck_assert_int_eq(s.state, REPLICA_JOINING);
+	for (until = replica_mono_ns() + 10 * NS_PER_S; !g.stamp.protecting; hear(&g)) {
+		ck_assert(replica_mono_ns() < until);
+		acknowledge(&g, g.last);
+	}
+	acknowledge(&g, g.last);
+	do {
+		hear(&g);
+		acknowledge(&g, g.last);
+		replica_get_status(g.r, &s);
+		ck_assert(replica_mono_ns() < until);
+	} while (s.state != REPLICA_PROTECTED);
+	close_rig(&g);
+}
+END_TEST
+
+/* A backup that is not counted on yet ends when it diverges: "the backup goes on" would be nobody. */
+START_TEST(a_joining_backup_that_diverges_takes_nobody_along)
+{
+	struct buf b = BUF_INIT;
+	struct replica_status s;
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_BACKUP);
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	buf_put_u64(&b, 1);
+	buf_put_u64(&b, 2);
+	buf_put_str(&b, "a test");
+	send_buf(&g, WIRE_DIVERGED, &b);
+	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until; usleep(1000)) {
+		replica_get_status(g.r, &s);
+		if (s.state == REPLICA_FENCED || (s.divergence[0] && s.state == REPLICA_ALONE))
+			break;
+	}
+	ck_assert_str_eq(replica_state_name(s.state), "alone");
+	ck_assert(s.live);
+	close_rig(&g);
+}
+END_TEST
+
+/* A signal may come before there is anything to stop. */
+START_TEST(a_stop_that_comes_early_is_kept)
+{
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	replica_stop(g.r);
+	start_primary(&g);
+	join_thread(&g);
+	ck_assert_int_eq(g.ret, 0);
+	close_rig(&g);
+}
+END_TEST
+
+/* ---- announcements ---- */
+
+static int pipe_fd[2];
+
+static int to_pipe_fd(const struct nic *nic)
+{
+	return pipe_fd[1];
+}
+
+static int to_pipe_send(struct nic *nic, const void *frame, size_t len)
+{
+	return write(pipe_fd[1], frame, len) < 0 ? -EIO : 0;
+}
+
+static size_t piped(void)
+{
+	uint8_t frames[4096];
+	ssize_t n = read(pipe_fd[0], frames, sizeof(frames));
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* They come late: the replica may be another one's primary by then, or nobody's. */
+START_TEST(announcements_keep_to_the_lease)
+{
+	static const struct nic_ops ops = { .fd = to_pipe_fd, .send = to_pipe_send, .send_call = SYS_write };
+	struct nic nic = { .ops = &ops };
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	ck_assert_int_eq(pipe2(pipe_fd, O_NONBLOCK), 0);
+	g.r->m = g.m;
+	g.r->cfg.live.nic[0] = &nic;
+	g.r->state = REPLICA_PROTECTED;
+	announce_start(g.r);
+	ck_assert_uint_eq(piped(), 0);
+	g.r->lease_ns = replica_lease_clock_ns();
+	announce_start(g.r);
+	ck_assert_uint_eq(piped(), 60);
+	g.r->state = REPLICA_FENCED;
+	announce_start(g.r);
+	ck_assert_uint_eq(piped(), 0);
+	g.r->state = REPLICA_ALONE;
+	announce_start(g.r);
+	ck_assert_uint_eq(piped(), 60);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	close_rig(&g);
+}
+END_TEST
+
+/* ---- a real backup, a scripted primary ---- */
+
+static void *backup_main(void *arg)
+{
+	struct rig *g = arg;
+
+	g->ret = replica_connect(g->r, &g->err);
+	if (g->ret == 0)
+		g->ret = replica_join(g->r, &g->m, &g->err);
+	if (g->ret == 0)
+		g->ret = replica_run_backup(g->r, &g->end, &g->err);
+	return NULL;
+}
+
+static void send_state(struct rig *g)
+{
+	struct output_sink none = { 0 };
+	struct machine *m = make_machine(&none, &g->err);
+	const struct memory *mem = machine_memory(m);
+	struct buf b = BUF_INIT;
+
+	buf_put_u64(&b, 0);
+	machine_save(m, &b);
+	send_buf(g, WIRE_STATE, &b);
+	for (uint64_t i = 0; i < mem->pages; i++) {
+		if (memory_page_is_zero(mem->base + i * PAGE_SIZE))
+			continue;
+		buf_put_varint(&b, i << 1);
+		buf_put(&b, mem->base + i * PAGE_SIZE, PAGE_SIZE);
+		send_buf(g, WIRE_PAGES, &b);
+	}
+	send_buf(g, WIRE_STATE_END, &(struct buf)BUF_INIT);
+	machine_destroy(m);
+}
+
+/* Up to READY, and a heartbeat that says that we count on it. */
+static void open_backup(struct rig *g, enum replica_survivor survivor)
+{
+	struct wire_stamp stamp = { .sent_ns = 1, .protecting = true };
+	struct buf b = BUF_INIT;
+
+	open_rig(g, survivor);
+	ck_assert_int_eq(g->cfg.arbiter->ops->take(g->cfg.arbiter, 1, script_id, &g->err), 1);
+	g->listener = peer_listen(g->address, &g->err);
+	g->cfg.connect = g->address;
+	g->r = replica_create(&g->cfg, &g->err);
+	ck_assert_msg(g->r != NULL && replica_listen(g->r, &g->err) == 0, "%s", g->err.text);
+	ck_assert_int_eq(pthread_create(&g->thread, NULL, backup_main, g), 0);
+	g->runs = true;
+	wire_init(&g->w, NULL);
+	for (int i = 0; i < 5000 && !g->w.peer; i++, usleep(1000))
+		g->w.peer = peer_accept(g->listener, NULL, 1000, &g->err);
+	ck_assert_msg(g->w.peer != NULL, "%s", g->err.text);
+	send_hello(g, true);
+	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
+	wire_established(&g->w);
+	send_state(g);
+	ck_assert_int_eq(receive(g).type, WIRE_READY);
+	wire_stamp_save(&stamp, &b);
+	send_buf(g, WIRE_HEARTBEAT, &b);
+	while (receive(g).type != WIRE_ACK)
+		;
+}
+
+/* The time from `since` until the backup has taken generation 2. */
+static uint64_t taken_after(struct rig *g, uint64_t since)
+{
+	while (!taken(g, 2)) {
+		ck_assert_msg(replica_mono_ns() - since < 10 * NS_PER_S, "it does not go live");
+		usleep(500);
+	}
+	return replica_mono_ns() - since;
+}
+
+/* The stream is damaged, the connection stands: the primary may be alive, and its lease is not over. */
+START_TEST(a_damaged_frame_does_not_shorten_the_lease)
+{
+	struct rig g;
+	uint64_t t;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	t = replica_mono_ns();
+	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	ck_assert_uint_ge(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
+	close_rig(&g);
+}
+END_TEST
+
+START_TEST(a_connection_that_ends_is_enough)
+{
+	struct rig g;
+	uint64_t t;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	t = replica_mono_ns();
+	peer_shutdown(g.w.peer);
+	ck_assert_uint_lt(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
+	close_rig(&g);
+}
+END_TEST
+
+/* A record that the machine cannot come to: it diverged. */
+static uint64_t diverge(struct rig *g)
+{
+	struct sync_point sp = { .seq = 1, .at = { .count = 50, .rip = 0xdead } };
+	struct wire_stamp stamp = { .sent_ns = 2, .protecting = true };
+	struct buf records = BUF_INIT, b = BUF_INIT, detail = BUF_INIT;
+	struct codec codec = { 0 };
+	uint64_t t = replica_mono_ns();
+
+	codec_restart(&codec);
+	codec_put(&codec, &records, &sp, 0, &detail);
+	wire_stamp_save(&stamp, &b);
+	buf_put_varint(&b, 1);
+	buf_put_blob(&b, records.data, records.len);
+	buf_free(&records);
+	send_buf(g, WIRE_RECORDS, &b);
+	while (receive(g).type != WIRE_DIVERGED)
+		;
+	return t;
+}
+
+START_TEST(who_goes_on_after_a_divergence_waits_for_the_primary)
+{
+	struct rig g;
+
+	open_backup(&g, SURVIVOR_BACKUP);
+	ck_assert_uint_ge(taken_after(&g, diverge(&g)), TIMEOUT_MS * NS_PER_MS);
+	close_rig(&g);
+}
+END_TEST
+
+START_TEST(who_goes_on_after_a_divergence_sees_the_primary_yield)
+{
+	struct rig g;
+	uint64_t t;
+
+	open_backup(&g, SURVIVOR_BACKUP);
+	t = diverge(&g);
+	peer_shutdown(g.w.peer);
+	ck_assert_uint_lt(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
+	close_rig(&g);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, a_backup_is_counted_on_when_it_has_what_left);
+	tcase_add_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
+	tcase_add_test(tc, a_stop_that_comes_early_is_kept);
+	tcase_add_test(tc, announcements_keep_to_the_lease);
+	tcase_add_test(tc, a_damaged_frame_does_not_shorten_the_lease);
+	tcase_add_test(tc, a_connection_that_ends_is_enough);
+	tcase_add_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
+	tcase_add_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
+}
+
+UNIT_MAIN("roles", add_tests)
