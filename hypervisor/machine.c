@@ -455,6 +455,10 @@ static bool machine_sync(struct machine *m, const struct input_source *src, enum
 	*end = MACHINE_DIVERGED;
 	if (machine_apply(m, &sp, &digest, err) < 0)
 		return false;
+	*end = MACHINE_FAILED;
+	if (machine_virtio_disk_check(m, err) < 0)
+		return false;
+	*end = MACHINE_DIVERGED;
 	return !src->applied || src->applied(src->ctx, m, &sp, digest);
 }
 

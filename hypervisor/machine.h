@@ -83,8 +83,6 @@ bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *
  * turns its errors into inputs of that sync point. Returns their number.
  */
 size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max);
-/* True when a disk's host I/O failed (or, replayed, did not fail) other than its inputs say: the machine must stop. */
-bool machine_disk_fault(const struct machine *m, unsigned *port, int *error);
 
 /* Test hook, between two calls of next(): a CONTROL_FLIP_* happens to this machine without a record. */
 int machine_inject_fault(struct machine *m, const struct input *flip);

@@ -79,6 +79,8 @@ void machine_virtio_fini(struct machine *m);
 void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len);
 void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len);
 size_t machine_virtio_console_room(const struct machine *m);
+/* -EIO when a disk's host I/O failed and no input said so: what the guest was told is not what its image holds. */
+int machine_virtio_disk_check(const struct machine *m, struct err *err);
 int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error);
 int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg);
 

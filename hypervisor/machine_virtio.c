@@ -2,6 +2,7 @@
 /* The machine's PCI bus and the virtio devices on it: wiring, and the inputs that are meant for them. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "hypervisor/devices/pci.h"
 #include "hypervisor/devices/virtio_balloon.h"
@@ -187,46 +188,32 @@ int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned
 	return 0;
 }
 
-#define DUE_MAX 64
-
-static size_t disk_errors(struct virtio_blk *b, unsigned port, uint64_t ns, struct input *in, size_t max)
-{
-	uint64_t number[DUE_MAX];
-	size_t due, n = 0;
-
-	do {
-		due = virtio_blk_due(b, ns, number, DUE_MAX);
-		for (size_t i = 0; i < due; i++) {
-			int error = virtio_blk_wait(b, number[i]);
-
-			if (error && n < max)
-				in[n++] = (struct input){ .kind = INPUT_DISK_ERROR,
-							  .port = (uint8_t)port,
-							  .a = number[i],
-							  .b = (uint64_t)error };
-		}
-	} while (due == DUE_MAX && n < max);
-	return n;
-}
-
 size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < m->virtio->nblk; i++)
-		n += disk_errors(&m->virtio->blk[i], i, ns, in + n, max - n);
+	for (unsigned i = 0; i < m->virtio->nblk; i++) {
+		uint64_t number;
+		int error;
+
+		while (n < max && (error = virtio_blk_next_error(&m->virtio->blk[i], ns, &number)))
+			in[n++] = (struct input){
+				.kind = INPUT_DISK_ERROR, .port = (uint8_t)i, .a = number, .b = (uint64_t)error
+			};
+	}
 	return n;
 }
 
-/* An error of the host's disk that no input announced: the guest was told another story than its image. */
-bool machine_disk_fault(const struct machine *m, unsigned *port, int *error)
+int machine_virtio_disk_check(const struct machine *m, struct err *err)
 {
 	for (unsigned i = 0; i < m->virtio->nblk; i++) {
-		if (m->virtio->blk[i].host_fault) {
-			*port = i;
-			*error = m->virtio->blk[i].host_fault;
-			return true;
-		}
+		int error = m->virtio->blk[i].host_fault;
+
+		if (error)
+			return err_set(err, EIO,
+				       "disk %u: the host's I/O failed (%s) where the record has no error: "
+				       "its image is no copy any more",
+				       i, strerror(error));
 	}
-	return false;
+	return 0;
 }

@@ -631,7 +631,8 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 		live_begin(l, at->count);
 	else
 		live_anchor(l, why, at->count);
-	l->nin += machine_disk_errors(m, live_time_here(l), l->in + l->nin, 8);
+	/* All but one, for the digest. */
+	l->nin += machine_disk_errors(m, live_time_here(l), l->in + l->nin, SYNC_INPUTS_MAX - 1 - l->nin);
 	live_add_digest(l, live_time_here(l), at->count);
 	if (!something && !l->nin)
 		return SYNC_AGAIN;

@@ -78,6 +78,7 @@ struct blk_request {
 	bool on_host;	/* given to the backend and not waited for */
 	bool through;	/* ... together with a flush, whose id is number | FLUSH_ID */
 	bool pinned;	/* read whose data is state, see above */
+	bool told;	/* the live source knows host_error; not state */
 	int host_error;
 	uint64_t len; /* bytes of data */
 	uint8_t *data;
@@ -488,24 +489,17 @@ static struct blk_request *blk_find(const struct virtio_blk *b, uint64_t number)
 	return r;
 }
 
-size_t virtio_blk_due(const struct virtio_blk *b, uint64_t ns, uint64_t *number, size_t max)
+int virtio_blk_next_error(struct virtio_blk *b, uint64_t ns, uint64_t *number)
 {
-	size_t n = 0;
-
-	for (const struct blk_request *r = b->first; r && r->due <= ns && n < max; r = r->next)
-		if (r->on_host)
-			number[n++] = r->number;
-	return n;
-}
-
-int virtio_blk_wait(struct virtio_blk *b, uint64_t number)
-{
-	struct blk_request *r = blk_find(b, number);
-
-	if (!r)
-		return 0;
-	request_wait(b, r);
-	return r->host_error;
+	for (struct blk_request *r = b->first; r && r->due <= ns; r = r->next) {
+		request_wait(b, r);
+		if (!r->host_error || r->told)
+			continue;
+		r->told = true;
+		*number = r->number;
+		return r->host_error;
+	}
+	return 0;
 }
 
 int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error)

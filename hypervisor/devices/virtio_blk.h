@@ -50,12 +50,11 @@ void virtio_blk_init(struct virtio_blk *b, struct memory *mem, struct clock *clo
 void virtio_blk_fini(struct virtio_blk *b);
 
 /*
- * Numbers of the requests that fall due not later than ns and whose host I/O has not been waited for; at most max.
- * The live source calls virtio_blk_wait() for each of them before the machine gets there.
+ * For the live source, before the machine gets to virtual time ns: waits for the host I/O of the requests that fall due
+ * by then, up to the first error that it has not been told yet. Returns that positive errno, which has to enter as
+ * INPUT_DISK_ERROR for request *number, or 0: there is none.
  */
-size_t virtio_blk_due(const struct virtio_blk *b, uint64_t ns, uint64_t *number, size_t max);
-/* Waits for the host I/O of a request: 0, or a positive errno, which has to enter as INPUT_DISK_ERROR. */
-int virtio_blk_wait(struct virtio_blk *b, uint64_t number);
+int virtio_blk_next_error(struct virtio_blk *b, uint64_t ns, uint64_t *number);
 /* The request will complete with an error. 0, or -ENOENT: no such request is under way; -EINVAL: error is not 1..4095.
  */
 int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error);

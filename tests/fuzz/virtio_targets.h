@@ -38,14 +38,13 @@ static struct rig_disk fuzz_disk;
 
 static inline void fuzz_blk_input(struct rig *r, struct rd *in)
 {
-	uint64_t number[4];
-	size_t n = virtio_blk_due(&fuzz_blk, r->count + rd_u32(in), number, 4);
+	uint64_t ns = r->count + rd_u32(in), number;
 
-	for (size_t i = 0; i < n; i++) {
-		int error = virtio_blk_wait(&fuzz_blk, number[i]);
+	for (unsigned n = 0; n < 4; n++) {
+		int error = virtio_blk_next_error(&fuzz_blk, ns, &number);
 
 		if (error)
-			must(virtio_blk_set_error(&fuzz_blk, number[i], error) == 0);
+			must(virtio_blk_set_error(&fuzz_blk, number, error) == 0);
 	}
 	virtio_blk_set_error(&fuzz_blk, rd_u8(in), (int)rd_u16(in));
 	fuzz_disk.next_error = rd_u8(in) & 1 ? 5 : 0;
