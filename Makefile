@@ -23,12 +23,13 @@ UNITSRC := $(wildcard tests/*/test_*.c tests/*/*/test_*.c)
 LIBOBJ := $(LIBSRC:%.c=$(BUILD)/obj/%.o)
 TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
+TOOLLIB := $(BUILD)/libtools.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
 .PHONY: all lib unit check-unit setup guest demo soak-pair soak-record check san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
-lib: $(LIB)
+lib: $(LIB) $(TOOLLIB)
 
 $(BUILD)/twinstep: $(TOOLOBJ) $(LIB)
 	@echo "  LD  $@"
@@ -37,6 +38,11 @@ $(BUILD)/twinstep: $(TOOLOBJ) $(LIB)
 $(LIB): $(LIBOBJ)
 	@echo "  AR  $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBOBJ)
+
+# The command without its main(), for fuzzers.
+$(TOOLLIB): $(filter-out %/main.o,$(TOOLOBJ))
+	@echo "  AR  $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -98,11 +104,11 @@ fuzz:
 	+$(Q)$(SUBMAKE) FUZZING=1 $(FUZZBIN)
 	$(if $(FUZZ_SECONDS),$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh)
 
-$(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
+$(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtools.a $(FUZZBUILD)/libtwinstep.a
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $<"
 	$(Q)$(CLANG) $(CPPFLAGS) -O1 -g -std=gnu11 -pthread $(WARN) -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
+		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtools.a $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
 
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run.
 CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \

@@ -3,6 +3,7 @@
 #include "hypervisor/cpuid.h"
 #include "record/logstream.h"
 #include "record/replay.h"
+#include "tests/fuzz/bounded.h"
 #include "tests/fuzz/log_forge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -11,7 +12,7 @@ static const struct machine_config config = {
 	.version = MACHINE_VERSION, .memory = MEMORY_MIN, .nnics = 1, .mac = { { 2 } }
 };
 
-#define COUNT_MAX 100000 /* how far a replay may run */
+#define COUNT_MAX 3000 /* how far a replay may run */
 
 static int import(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
 {
@@ -52,7 +53,7 @@ static void read_log(const void *data, size_t n, uint8_t how)
 	if (r) {
 		logstream_init(&s, r);
 		if (how & 2)
-			m = machine_create(&config, &soft_engine_ops, NULL, &sink, &err);
+			m = machine_create(&config, bounded_engine(COUNT_MAX), NULL, &sink, &err);
 		ret = how & 4 ? log_reader_marks(r, &mark, &marks, &err) : 0;
 		must(ret == 0 || err.code);
 		if (m && marks)

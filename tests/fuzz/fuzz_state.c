@@ -6,11 +6,13 @@
 #include "hypervisor/clock.h"
 #include "hypervisor/devices/disk.h"
 #include "hypervisor/machine.h"
+#include "tests/fuzz/bounded.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RUN_COUNT 3000
+#define RUN_COUNT 200
 #define STOPS	  8
+#define CODE	  0x7c00
 
 /* A disk of zeros without a host behind it. */
 static void disk_start(struct disk_backend *d, uint64_t id, enum disk_op op, uint64_t sector, uint32_t sectors,
@@ -53,7 +55,7 @@ static struct machine *make(void)
 	c.ndisks = 1;
 	c.disk_sectors[0] = disk.sectors;
 	c.virtio_console = true;
-	m = machine_create(&c, &soft_engine_ops, disks, &(struct output_sink){ 0 }, NULL);
+	m = machine_create(&c, bounded_engine(RUN_COUNT * STOPS), disks, &(struct output_sink){ 0 }, NULL);
 	must(m);
 	return m;
 }
@@ -95,23 +97,55 @@ static void run(struct machine *m)
 	machine_run(m, &source, &err);
 }
 
-/* Input: number of changes, then (offset, value) pairs; the rest goes into RAM as code at 7c00h. */
+/* What a machine saves before its first instruction, which is at CODE. */
+static const struct buf *true_state(void)
+{
+	static struct buf state;
+	struct machine *m;
+	struct engine *e;
+	struct cpu_state cpu;
+
+	if (state.len)
+		return &state;
+	m = make();
+	e = machine_engine(m);
+	e->ops->get_state(e, &cpu);
+	cpu.seg[SEG_CS].base = cpu.seg[SEG_CS].selector = 0;
+	cpu.rip = CODE;
+	must(e->ops->set_state(e, &cpu, NULL) == 0);
+	machine_save(m, &state);
+	must(!state.bad && state.len);
+	machine_destroy(m);
+	return &state;
+}
+
+/* The rest of the input, and HLT behind it. */
+static void put_code(struct machine *m, struct rd *in)
+{
+	uint8_t code[2048];
+
+	memset(code, 0xf4, sizeof(code));
+	rd_get(in, code, rd_left(in) < sizeof(code) ? rd_left(in) : sizeof(code));
+	memory_write(machine_memory(m), CODE, code, sizeof(code));
+}
+
+/* Input: number of changes, then (offset, value) pairs; the rest goes into RAM as code. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	const struct buf *first = true_state();
 	struct machine *m = make();
 	struct rd in = RD_INIT(data, size), image;
 	struct buf state = BUF_INIT, again = BUF_INIT;
 	struct err err = ERR_INIT;
-	unsigned n = rd_u8(&in);
+	unsigned n = rd_u8(&in) & 31;
 
-	machine_save(m, &state);
-	must(!state.bad && state.len);
-	while (n-- && rd_left(&in) >= 4) {
-		uint32_t at = rd_u16(&in) | (uint32_t)rd_u8(&in) << 16;
+	buf_put(&state, first->data, first->len);
+	while (n-- && rd_left(&in) >= 3) {
+		uint16_t at = rd_u16(&in);
 
 		state.data[at % state.len] = rd_u8(&in);
 	}
-	memory_write(machine_memory(m), 0x7c00, in.p, rd_left(&in) < 4096 ? rd_left(&in) : 4096);
+	put_code(m, &in);
 	image = (struct rd)RD_INIT(state.data, state.len);
 	if (machine_restore(m, &image, &err) == 0) {
 		machine_save(m, &again);

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Runs every fuzzer for its part of FUZZ_SECONDS (60 in all). Seeds come from tests/fuzz/corpus/NAME; what a run finds
 # new stays in a temporary directory, but a crash is kept in BUILD/fuzz/crash-*. With FUZZ_KEEP=1 the corpus is made
-# anew from what is there and what was found: the smallest inputs that reach everything, at most 48 files and 32 KiB for
-# each fuzzer.
+# anew from what is there and what was found: few inputs that together reach every edge that any of them reaches, at
+# most 128 files and 48 KiB for each fuzzer. FUZZ_FROM=DIR adds DIR/NAME to what was found (of a longer run elsewhere).
 # usage: tests/fuzz/run.sh [NAME...]
 set -u
 cd "$(dirname "$0")/../.."
@@ -26,14 +26,16 @@ trap 'rm -rf "$work"' EXIT
 keep() {
 	local corpus=tests/fuzz/corpus/$1 size=0 n=0 file
 	mkdir -p "$corpus" "$work/merged"
-	"$2" -merge=1 "$work/merged" "$corpus" "$work/new/$1" >"$work/output" 2>&1 || {
+	local more=()
+	[ -d "${FUZZ_FROM:-/nowhere}/$1" ] && more=("$FUZZ_FROM/$1")
+	"$2" -set_cover_merge=1 -use_counters=0 "$work/merged" "$corpus" "$work/new/$1" "${more[@]}" >"$work/output" 2>&1 || {
 		tail -n 3 "$work/output"
 		return
 	}
 	rm -f "$corpus"/*
 	while read -r file; do
 		size=$((size + $(stat -c %s "$file"))) n=$((n + 1))
-		[ $n -le 48 ] && [ $size -le 32768 ] && mv "$file" "$corpus/"
+		[ $n -le 128 ] && [ $size -le 49152 ] && mv "$file" "$corpus/"
 	done < <(find "$work/merged" -type f -printf '%s %p\n' | sort -n | cut -d' ' -f2)
 	rm -rf "$work/merged"
 }
@@ -47,7 +49,8 @@ for bin in "${bins[@]}"; do
 	seeds=()
 	[ -d "tests/fuzz/corpus/$name" ] && seeds=("tests/fuzz/corpus/$name")
 	mkdir -p "$work/new/$name"
-	if "$bin" -max_total_time="$((seconds > 0 ? seconds : 1))" -rss_limit_mb=2048 \
+	# Long inputs from the start: a few seconds would never get there else. No limit here can be met because of load.
+	if "$bin" -max_total_time="$((seconds > 0 ? seconds : 1))" -len_control=0 -max_len=2048 -timeout=300 -rss_limit_mb=4096 \
 		-artifact_prefix="$build/fuzz/crash-$name-" -print_final_stats=1 "$work/new/$name" "${seeds[@]}" >"$work/output" 2>&1; then
 		echo "ok fuzz.$name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$work/output") runs, $seconds s)"
 		[ "${FUZZ_KEEP:-}" != 1 ] || keep "$name" "$bin"

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fuzz: what sits in the jail asks its keeper, and means harm: requests of any kind and length, with and without
+ * descriptors; the arbiter behind the keeper reads a directory whose files say anything. Nothing is removed that was
+ * not named, memory is promised once at most, and a generation has one owner for ever.
+ */
+#include "base/buf.h"
+#include "isolation/keeper.c"
+#include "replica/arbiter.h"
+#include "tests/fuzz/folder.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUESTS 24 /* all of them fit into the socket before anybody reads */
+
+static unsigned promises;
+static char named[KEEPER_DATA], kept[KEEPER_DATA];
+
+static int count_promise(void *ctx, uint64_t bytes, struct err *err)
+{
+	promises++;
+	return bytes & 1 ? err_set(err, ENOMEM, "there is no room for %llu bytes", (unsigned long long)bytes) : 0;
+}
+
+static void put_path(struct keeper_message *m, struct rd *in, uint8_t how)
+{
+	const char *path = how & 1 ? named : kept;
+
+	memset(m->data, how & 2 ? 'x' : 0, sizeof(m->data));
+	memcpy(m->data, path, strlen(path) + (how & 4 ? 0 : 1));
+	for (unsigned n = how >> 6; n; n--) {
+		uint8_t at = rd_u8(in);
+
+		m->data[at] = rd_u8(in);
+	}
+}
+
+static void ask_one(int fd, struct rd *in)
+{
+	uint8_t head = rd_u8(in), how = rd_u8(in);
+	struct keeper_message m = { .op = head & 7, .arg = rd_u8(in) };
+	size_t len = sizeof(m);
+	int pass = -1;
+
+	if (m.op == KEEPER_REMOVE)
+		put_path(&m, in, how);
+	else
+		rd_get(in, m.data, rd_left(in) < 16 ? rd_left(in) : 16);
+	if (head & 8)
+		m.arg = rd_u64(in);
+	if (head & 0x10)
+		m.op = (int32_t)rd_u32(in);
+	if (head & 0x20)
+		pass = fd;
+	if ((head & 0xc0) == 0xc0)
+		len = rd_u16(in) % sizeof(m);
+	if (len == sizeof(m))
+		must(send_message(fd, &m, pass));
+	else
+		must(send(fd, &m, len, MSG_NOSIGNAL) == (ssize_t)len);
+}
+
+/* What the keeper said, request by request. */
+static void look_at_answers(int fd)
+{
+	struct keeper_message m;
+	ssize_t n;
+
+	while ((n = recv(fd, &m, sizeof(m), MSG_DONTWAIT)) > 0)
+		must(n == (ssize_t)sizeof(m));
+}
+
+static bool owner_of(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN])
+{
+	struct err err = ERR_INIT;
+	int ret = a->ops->owner(a, generation, id, &err);
+
+	must(ret >= 0 || err.code == -ret);
+	return ret == 1;
+}
+
+/* The files that an arbiter finds: generations, claims, other things. */
+static void put_files(struct rd *in)
+{
+	for (unsigned n = rd_u8(in) & 3; n; n--) {
+		uint8_t how = rd_u8(in);
+		char name[64], text[64];
+		size_t len = rd_u8(in) & 63;
+
+		if (how & 1)
+			snprintf(name, sizeof(name), "generation-%u", how >> 1 & 7);
+		else
+			snprintf(name, sizeof(name), "generation-%llu%s", (unsigned long long)rd_u64(in),
+				 how & 2 ? "x" : "");
+		memset(text, '0' + (how >> 4), sizeof(text));
+		text[32] = '\n';
+		if (how & 8)
+			rd_get(in, text, len < rd_left(in) ? len : rd_left(in));
+		folder_file(name, text, how & 4 ? len : 33);
+	}
+}
+
+static struct arbiter *begin(void)
+{
+	static struct arbiter *arbiter;
+	char spec[80];
+
+	if (!arbiter) {
+		folder_make();
+		snprintf(spec, sizeof(spec), "file:%s", folder.path);
+		arbiter = arbiter_open(spec, NULL);
+		snprintf(named, sizeof(named), "%s/named", folder.path);
+		snprintf(kept, sizeof(kept), "%s/kept", folder.path);
+		keeper_allow_remove(named);
+	}
+	must(arbiter);
+	return arbiter;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct arbiter *arbiter = begin();
+	struct rd in = RD_INIT(data, size);
+	uint8_t before[ARBITER_ID_LEN], after[ARBITER_ID_LEN];
+	bool owned;
+	int fd[2];
+
+	promises = 0;
+	keeper_allow_promise(count_promise, NULL);
+	put_files(&in);
+	folder_file("named", "", 0);
+	folder_file("kept", "", 0);
+	owned = owner_of(arbiter, 1, before);
+	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0);
+	for (unsigned i = 0; i < REQUESTS && rd_left(&in); i++)
+		ask_one(fd[0], &in);
+	shutdown(fd[0], SHUT_WR);
+	serve(fd[1], arbiter_serve, arbiter);
+	look_at_answers(fd[0]);
+	close(fd[0]);
+	close(fd[1]);
+	must(promises <= 1 && access(kept, F_OK) == 0);
+	must(!owned || (owner_of(arbiter, 1, after) && !memcmp(before, after, sizeof(after))));
+	folder_empty();
+	return 0;
+}
