@@ -10,16 +10,37 @@
 
 #include "hypervisor/engine.h"
 
+static int prepared = -1; /* memory_prepare()'s */
+
+static int make_file(struct err *err)
+{
+	int fd = memfd_create("twinstep-guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	return fd < 0 ? err_set(err, errno, "cannot create guest memory: %s", strerror(errno)) : fd;
+}
+
+int memory_prepare(struct err *err)
+{
+	int ret = prepared < 0 ? make_file(err) : 0;
+
+	if (ret > 0)
+		prepared = ret;
+	return ret < 0 ? ret : 0;
+}
+
 /* The memfd cannot change its size afterwards: a file that shrinks under a mapping would be a SIGBUS. */
 static int memory_map(struct memory *m, struct err *err)
 {
-	m->fd = memfd_create("twinstep-guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	m->fd = __atomic_exchange_n(&prepared, -1, __ATOMIC_RELAXED);
 	if (m->fd < 0)
-		return err_set(err, errno, "cannot create guest memory: %s", strerror(errno));
+		m->fd = make_file(err);
+	if (m->fd < 0)
+		return m->fd;
 	if (ftruncate(m->fd, (off_t)m->size) < 0)
 		return err_set(err, errno, "cannot size guest memory to %llu MiB: %s",
 			       (unsigned long long)m->size >> 20, strerror(errno));
-	fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	if (fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return err_set(err, errno, "cannot seal guest memory: %s", strerror(errno));
 	m->base = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
 	if (m->base == MAP_FAILED) {
 		m->base = NULL;

@@ -40,6 +40,11 @@ struct memory {
 	struct engine *engine; /* told of writes from outside the vCPU; may be NULL */
 };
 
+/*
+ * Makes the memfd of the next memory_init() of this process: for who may make no files any more by then. Of no size
+ * yet. 0 or -errno.
+ */
+int memory_prepare(struct err *err);
 /* size: multiple of 4096 from MEMORY_MIN to MEMORY_MAX. Contents are zero, no page is dirty. */
 int memory_init(struct memory *m, uint64_t size, struct err *err);
 void memory_fini(struct memory *m);

@@ -27,7 +27,7 @@ const struct seccomp_call seccomp_calls[] = {
 	/* every thread */
 	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE, CALL_ANY, "locks and conditions" },
 	{ "rt_sigprocmask", THREADS, ACCEPTOR, CALL_ANY, "the C library blocks signals while a thread ends" },
-	{ "madvise", THREADS, ACCEPTOR, CALL_ANY, "the C library gives back the stack of a thread that ends" },
+	{ "madvise", THREADS, ACCEPTOR, CALL_ADVICE, "the C library gives back the stack of a thread that ends" },
 	{ "exit", THREADS, ACCEPTOR, CALL_ANY, "end of a thread" },
 	{ "exit_group", ALL, THREADS, CALL_ANY, "end of the process" },
 	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY, "wake-ups, messages on standard error" },
@@ -38,7 +38,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "clock_gettime", THREADS | MAIN, THREADS | MAIN, CALL_ANY, "time, on hosts where it takes a system call" },
 
 	/* heap: which of these malloc() needs in a run is chance, so none has to be seen */
-	{ "mmap", HEAP | MAIN, HEAP | MAIN, CALL_NO_EXEC, "heap" },
+	{ "mmap", HEAP | MAIN, HEAP | MAIN, CALL_HEAP, "heap" },
 	{ "mprotect", HEAP | MAIN, HEAP | MAIN, CALL_NO_EXEC, "heap" },
 	{ "munmap", HEAP | DISK | MAIN, HEAP | DISK | MAIN, CALL_ANY, "heap" },
 	{ "brk", HEAP | DISK | MAIN, HEAP | DISK | MAIN, CALL_ANY, "heap" },
@@ -64,23 +64,24 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "fsync", VCPU, 0, CALL_ANY, "a snapshot is on the disk when it is said to be" },
 	{ "lseek", VCPU, 0, CALL_ANY, "a snapshot leaves out pages that were never used" },
 	{ "ftruncate", LOG, LOG, CALL_ANY, "after a full disk, a log without half a frame" },
-	{ "newfstatat", VCPU, 0, CALL_FSTAT, "kind of a log and of standard output; by descriptor only" },
+	{ "newfstatat", VCPU, 0, CALL_FSTAT, "kind of a log and of standard output" },
 	{ "newfstatat", CONTROL, 0, CALL_FSTAT, "whether a snapshot's descriptor is a file" },
+	{ "fstat", VCPU | CONTROL | KEEPER, VCPU | CONTROL | KEEPER, CALL_ANY, "the same, in other C libraries" },
 	{ "ioctl", VCPU, 0, CALL_IS_TTY, "whether progress of a replay may be shown" },
 
 	{ "ioctl", VCPU, VCPU, CALL_VMX, "runs the guest on VT-x, maps its memory, asks for dirty pages" },
 
 	/* sockets that exist */
-	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_ANY, "frames (pcap), console, peer, answers, keeper" },
+	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_SEND, "frames (pcap), console, peer, answers, keeper" },
 	{ "recvfrom", VCPU | PEER, SENDER, CALL_ANY, "console, peer, keeper" },
 	{ "recvmsg", CONTROL, 0, CALL_ANY, "requests, with a descriptor for a snapshot" },
-	{ "sendmsg", CONTROL, 0, CALL_ANY, "asks the keeper whose a client is" },
+	{ "sendmsg", CONTROL, 0, CALL_SEND_MESSAGE, "asks the keeper whose a client is" },
 	{ "recvfrom", CONTROL, 0, CALL_ANY, "the keeper's answer" },
 	{ "accept4", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients of a console socket, backups, requests" },
 	{ "shutdown", VCPU | PEER, SENDER, CALL_ANY, "end of a session with the other replica" },
 	{ "close", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients and sessions that are over" },
-	{ "setsockopt", ACCEPTOR, 0, CALL_ANY, "a backup's connection sends at once" },
-	{ "fcntl", ACCEPTOR, 0, CALL_ANY, "a backup's connection does not block" },
+	{ "setsockopt", ACCEPTOR, 0, CALL_NO_DELAY, "a backup's connection sends at once" },
+	{ "fcntl", ACCEPTOR, 0, CALL_FLAGS, "a backup's connection does not block" },
 	{ "getrandom", VCPU | PEER, SENDER | RECEIVER, CALL_ANY, "TLS; seed of the guest's generator at failover" },
 	{ "getpid", VCPU | PEER | CONTROL, SENDER | RECEIVER | CONTROL | VCPU, CALL_ANY, "OpenSSL looks for forks" },
 
@@ -92,9 +93,11 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "prctl", MAIN, 0, CALL_NAME, "a thread's name is its role" },
 	{ "seccomp", MAIN, 0, CALL_FILTER, "a new thread narrows its filter" },
 	{ "rt_sigaction", MAIN, 0, CALL_ANY, "signals end the process again when the machine has ended" },
-	{ "memfd_create", MAIN, 0, CALL_ANY, "a backup makes its guest's memory once it knows the machine" },
-	{ "ftruncate", MAIN, 0, CALL_ANY, "the size of that memory" },
-	{ "prlimit64", MAIN, 0, CALL_ANY, "a backup limits its memory once it knows the machine" },
+	{ "ftruncate", MAIN, 0, CALL_ANY, "the size of the guest's memory, once the machine is known" },
+	{ "fcntl", MAIN, 0, CALL_SEAL, "which is its size for good" },
+	{ "mmap", MAIN, 0, CALL_NO_EXEC, "the guest's memory" },
+	{ "setsockopt", MAIN, 0, CALL_PACKETS, "pcap: a guest's address is learnt; its end" },
+	{ "prlimit64", MAIN, 0, CALL_OWN_LIMIT, "a backup limits its memory once it knows the machine" },
 	{ "wait4", MAIN, 0, CALL_ANY, "for the keeper's end" },
 	{ "ioctl", MAIN, 0, CALL_SET_TTY, "puts the terminal's mode back" },
 
@@ -104,8 +107,8 @@ const struct seccomp_call seccomp_calls[] = {
 
 	/* the keeper, a process of its own: names in one directory */
 	{ "recvmsg", KEEPER, 0, CALL_ANY, "requests, with a client to be looked at" },
-	{ "getsockopt", KEEPER, 0, CALL_ANY, "whose a client is" },
-	{ "sendto", KEEPER, 0, CALL_ANY, "answers" },
+	{ "getsockopt", KEEPER, 0, CALL_PEER, "whose a client is" },
+	{ "sendto", KEEPER, 0, CALL_SEND, "answers" },
 	{ "openat", KEEPER, 0, CALL_ANY, "generations, in the arbiter's directory" },
 	{ "read", KEEPER, 0, CALL_ANY, "who owns a generation" },
 	{ "fsync", KEEPER, 0, CALL_ANY, "a claim and the directory are on the disk before it counts" },
@@ -117,10 +120,10 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "unlink", KEEPER, 0, CALL_ANY, "sockets that were named beforehand" },
 	{ "getdents64", KEEPER, 0, CALL_ANY, "the last generation" },
 	{ "newfstatat", KEEPER, 0, CALL_FSTAT, "kind of the arbiter's directory" },
-	{ "fcntl", KEEPER, 0, CALL_ANY, "opendir()" },
+	{ "fcntl", KEEPER, 0, CALL_FLAGS, "opendir()" },
 	{ "close", KEEPER, 0, CALL_ANY, "files of the directory" },
 	{ "brk", KEEPER, KEEPER, CALL_ANY, "heap" },
-	{ "mmap", KEEPER, KEEPER, CALL_NO_EXEC, "heap" },
+	{ "mmap", KEEPER, KEEPER, CALL_HEAP, "heap" },
 	{ "munmap", KEEPER, KEEPER, CALL_ANY, "heap" },
 	{ "getpid", KEEPER, 0, CALL_ANY, "name of a claim" },
 };

@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/if_packet.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -13,9 +16,15 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* madvise() of newer kernels: guard pages of a thread's stack, in newer C libraries. */
+#define ADVICE_GUARD_INSTALL 102
+#define ADVICE_GUARD_REMOVE  103
 
 static struct sock_fprog programs[THREAD_ROLES];
 
@@ -45,13 +54,23 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 	static const char *const text[] = {
 		[CALL_ANY] = "allow",
 		[CALL_NO_EXEC] = "allow, memory not executable",
+		[CALL_HEAP] = "allow, own memory, not executable",
+		[CALL_ADVICE] = "allow, but not to share pages",
 		[CALL_THREAD] = "allow, threads only",
 		[CALL_FILTER] = "allow, to narrow filters",
 		[CALL_NAME] = "allow, the thread's name",
-		[CALL_FSTAT] = "allow, descriptors only",
+		[CALL_FSTAT] = "allow, of a descriptor",
 		[CALL_IS_TTY] = "allow, TCGETS",
 		[CALL_SET_TTY] = "allow, TCSETS",
 		[CALL_VMX] = "allow, of the VT-x module",
+		[CALL_SEND] = "allow, to nobody else",
+		[CALL_SEND_MESSAGE] = "allow, no connecting",
+		[CALL_NO_DELAY] = "allow, TCP_NODELAY",
+		[CALL_PACKETS] = "allow, of packet capture",
+		[CALL_PEER] = "allow, SO_PEERCRED",
+		[CALL_FLAGS] = "allow, F_GETFL, F_SETFL, F_SETFD",
+		[CALL_SEAL] = "allow, F_ADD_SEALS",
+		[CALL_OWN_LIMIT] = "allow, own RLIMIT_AS",
 		[CALL_OWN_PROCESS] = "allow, this process",
 		[CALL_ABSENT] = "refuse, ENOSYS",
 		[CALL_REFUSED] = "refuse, EACCES",
@@ -73,39 +92,84 @@ unsigned seccomp_count(enum thread_role role)
 #define THREAD_FLAGS                                                                                       \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS | \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+#define MAP_KIND   (MAP_TYPE | MAP_ANONYMOUS)
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+#define OTHERS(x)  (0xffffffffu & ~(unsigned)(x))
+
+#define IS(arg, value)                     \
+	{                                  \
+		arg, SCMP_CMP_EQ, value, 0 \
+	}
+#define HAS(arg, mask, value)                        \
+	{                                            \
+		arg, SCMP_CMP_MASKED_EQ, mask, value \
+	}
+
+/* What arguments have to be; of a rule's rows one has to fit, and of a row all. Pointers cannot be followed. */
+static const struct {
+	enum seccomp_rule rule;
+	unsigned n;
+	struct scmp_arg_cmp arg[3];
+} checks[] = {
+	{ CALL_NO_EXEC, 1, { HAS(2, PROT_EXEC, 0) } },
+	{ CALL_HEAP, 2, { HAS(2, PROT_EXEC, 0), HAS(3, MAP_KIND, MAP_PRIVATE | MAP_ANONYMOUS) } },
+	{ CALL_ADVICE, 1, { IS(2, MADV_DONTNEED) } },
+	{ CALL_ADVICE, 1, { IS(2, MADV_FREE) } },
+	{ CALL_ADVICE, 1, { IS(2, MADV_HUGEPAGE) } },
+	{ CALL_ADVICE, 1, { IS(2, MADV_UNMERGEABLE) } },
+	{ CALL_ADVICE, 1, { IS(2, MADV_DONTFORK) } },
+	{ CALL_ADVICE, 1, { IS(2, MADV_DONTDUMP) } },
+	{ CALL_ADVICE, 1, { IS(2, ADVICE_GUARD_INSTALL) } },
+	{ CALL_ADVICE, 1, { IS(2, ADVICE_GUARD_REMOVE) } },
+	{ CALL_THREAD, 1, { IS(0, THREAD_FLAGS) } },
+	{ CALL_FILTER, 2, { IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0) } },
+	{ CALL_NAME, 1, { IS(0, PR_SET_NAME) } },
+	{ CALL_FSTAT, 1, { HAS(3, AT_EMPTY_PATH, AT_EMPTY_PATH) } },
+	{ CALL_IS_TTY, 1, { IS(1, TCGETS) } },
+	{ CALL_SET_TTY, 1, { IS(1, TCSETS) } },
+	{ CALL_VMX, 1, { HAS(1, 0xfff8, 0x54e0) } }, /* type and upper bits of the number: twinstep_vmx.h */
+	{ CALL_SEND, 2, { HAS(3, OTHERS(SEND_FLAGS), 0), IS(4, 0) } },
+	{ CALL_SEND_MESSAGE, 1, { HAS(2, OTHERS(SEND_FLAGS), 0) } },
+	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY) } },
+	{ CALL_PACKETS, 2, { IS(1, SOL_SOCKET), IS(2, SO_ATTACH_FILTER) } },
+	{ CALL_PACKETS, 2, { IS(1, SOL_SOCKET), IS(2, SO_DETACH_FILTER) } },
+	{ CALL_PACKETS, 2, { IS(1, SOL_PACKET), IS(2, PACKET_RX_RING) } },
+	{ CALL_PEER, 2, { IS(1, SOL_SOCKET), IS(2, SO_PEERCRED) } },
+	{ CALL_FLAGS, 1, { IS(1, F_GETFL) } },
+	{ CALL_FLAGS, 1, { IS(1, F_SETFL) } },
+	{ CALL_FLAGS, 1, { IS(1, F_SETFD) } },
+	{ CALL_SEAL, 1, { IS(1, F_ADD_SEALS) } },
+	{ CALL_OWN_LIMIT, 2, { IS(0, 0), IS(1, RLIMIT_AS) } },
+};
+
+static int add_checked(scmp_filter_ctx ctx, int nr, enum seccomp_rule rule)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (checks[i].rule == rule)
+			ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, checks[i].n, checks[i].arg);
+	}
+	return ret;
+}
 
 static int add_call(scmp_filter_ctx ctx, const struct seccomp_call *c)
 {
 	int nr = seccomp_syscall_resolve_name(c->name);
-	const uint32_t allow = SCMP_ACT_ALLOW;
 
 	if (nr == __NR_SCMP_ERROR)
 		return -ENOSYS;
 	switch (c->rule) {
-	case CALL_NO_EXEC:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	case CALL_THREAD:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS, 0));
-	case CALL_FILTER:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER, 0));
-	case CALL_NAME:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
-	case CALL_FSTAT:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
-	case CALL_IS_TTY:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
-	case CALL_SET_TTY:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_EQ, TCSETS, 0));
-	case CALL_VMX: /* type and upper bits of the number: twinstep_vmx.h has 54e0h to 54e7h */
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xfff8, 0x54e0));
+	case CALL_ANY:
+		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
 	case CALL_OWN_PROCESS:
-		return seccomp_rule_add(ctx, allow, nr, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	case CALL_REFUSED:
 		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), nr, 0);
 	case CALL_ABSENT:
 		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), nr, 0);
 	default:
-		return seccomp_rule_add(ctx, allow, nr, 0);
+		return add_checked(ctx, nr, c->rule);
 	}
 }
 
@@ -135,6 +199,8 @@ static int prepare_role(enum thread_role role)
 
 	if (ret == 0)
 		ret = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (ret == 0) /* 32-bit programs' calls, and x32's: else only the thread would end */
+		ret = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	for (size_t i = 0; ret == 0 && i < seccomp_ncalls; i++) {
 		if (seccomp_allows(&seccomp_calls[i], role))
 			ret = add_call(ctx, &seccomp_calls[i]);

@@ -17,17 +17,27 @@
 
 enum seccomp_rule {
 	CALL_ANY,
-	CALL_NO_EXEC,	  /* third argument: memory that is not executable */
-	CALL_THREAD,	  /* clone() of a thread, never of a process or into a namespace */
-	CALL_FILTER,	  /* seccomp() to add a filter */
-	CALL_NAME,	  /* prctl() to name a thread */
-	CALL_FSTAT,	  /* of a descriptor, not of a path */
-	CALL_IS_TTY,	  /* ioctl() that asks for a terminal's mode */
-	CALL_SET_TTY,	  /* and one that sets it */
-	CALL_VMX,	  /* ioctl() of the VT-x module */
-	CALL_OWN_PROCESS, /* first argument: this process */
-	CALL_ABSENT,	  /* not allowed: fails with ENOSYS, so that the library does without */
-	CALL_REFUSED,	  /* not allowed: fails with EACCES */
+	CALL_NO_EXEC,	   /* third argument: memory that is not executable */
+	CALL_HEAP,	   /* mmap() of private memory without a file, not executable */
+	CALL_ADVICE,	   /* madvise() that neither shares pages nor undoes what keeps them out of core files */
+	CALL_THREAD,	   /* clone() of a thread, never of a process or into a namespace */
+	CALL_FILTER,	   /* seccomp() to add a filter, without flags */
+	CALL_NAME,	   /* prctl() to name a thread */
+	CALL_FSTAT,	   /* with AT_EMPTY_PATH, as of a descriptor; a path beside it cannot be looked at */
+	CALL_IS_TTY,	   /* ioctl() that asks for a terminal's mode */
+	CALL_SET_TTY,	   /* and one that sets it */
+	CALL_VMX,	   /* ioctl() of the VT-x module */
+	CALL_SEND,	   /* sendto() without an address, so as connected; without MSG_FASTOPEN, which connects */
+	CALL_SEND_MESSAGE, /* sendmsg() without MSG_FASTOPEN */
+	CALL_NO_DELAY,	   /* setsockopt(): TCP_NODELAY */
+	CALL_PACKETS,	   /* setsockopt(): SO_ATTACH_FILTER, SO_DETACH_FILTER, PACKET_RX_RING */
+	CALL_PEER,	   /* getsockopt(): SO_PEERCRED */
+	CALL_FLAGS,	   /* fcntl(): F_GETFL, F_SETFL, F_SETFD */
+	CALL_SEAL,	   /* fcntl(): F_ADD_SEALS */
+	CALL_OWN_LIMIT,	   /* prlimit64() of this process's address space */
+	CALL_OWN_PROCESS,  /* first argument: this process */
+	CALL_ABSENT,	   /* not allowed: fails with ENOSYS, so that the library does without */
+	CALL_REFUSED,	   /* not allowed: fails with EACCES */
 };
 
 struct seccomp_call {

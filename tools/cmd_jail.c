@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <linux/bpf.h>
+#include <linux/filter.h>
 #include <linux/perf_event.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,7 +25,9 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -356,6 +360,146 @@ static long try_inject_typing(void)
 	return ioctl(STDIN_FILENO, TIOCSTI, "x");
 }
 
+/* ---- calls that a role has, with arguments that it does not need ---- */
+
+static int listens = -1; /* as that of a pair's first replica, which is the host's although the jail has no network */
+static struct sockaddr_in reachable;
+
+/* A socket that listens no more can be connected, and that without connect(). */
+static long try_fast_open(void)
+{
+	if (shutdown(listens, SHUT_RD) < 0)
+		return -1;
+	return sendto(listens, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&reachable, sizeof(reachable));
+}
+
+static long try_socket_option(void)
+{
+	const int bytes = 1 << 24;
+
+	return setsockopt(listens, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
+static long try_own_signal(void)
+{
+	return fcntl(listens, F_SETOWN, 2);
+}
+
+static long try_merge_pages(void)
+{
+	static char pages[8192] __attribute__((aligned(4096)));
+
+	return madvise(pages, sizeof(pages), MADV_MERGEABLE);
+}
+
+static long try_memory_file(void)
+{
+	int fd = memfd_create("twinstep-test", 0);
+
+	return fd < 0 ? -1 : ftruncate(fd, 1 << 30);
+}
+
+static long try_exec_existing(void)
+{
+	static char page[4096] __attribute__((aligned(4096)));
+
+	return mprotect(page, sizeof(page), PROT_READ | PROT_EXEC);
+}
+
+static long try_stat(void)
+{
+	struct stat st;
+
+	return fstatat(AT_FDCWD, "/etc/passwd", &st, AT_EMPTY_PATH);
+}
+
+static long try_limit_other(void)
+{
+	const struct rlimit r = { 0, 0 };
+
+	return prlimit(2, RLIMIT_NOFILE, &r, NULL);
+}
+
+static long try_schedule_other(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	return sched_setaffinity(2, sizeof(set), &set);
+}
+
+static long try_signal_thread(void)
+{
+	return syscall(SYS_tgkill, 2, 2, SIGKILL);
+}
+
+static long try_handle(void)
+{
+	return syscall(SYS_pidfd_open, 2, 0);
+}
+
+static long try_read_other(void)
+{
+	char byte;
+	const struct iovec here = { &byte, 1 }, there = { &byte, 1 };
+
+	return process_vm_readv(2, &here, 1, &there, 1, 0);
+}
+
+static long try_dumpable(void)
+{
+	return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static long try_own_listener(void)
+{
+	struct sock_filter allow_all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	const struct sock_fprog program = { .len = 1, .filter = &allow_all };
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+}
+
+static long try_clone_process(void)
+{
+	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (pid == 0)
+		_exit(0);
+	return pid;
+}
+
+static long try_clone3_process(void)
+{
+	uint64_t args[8] = { [4] = SIGCHLD };
+	long pid = syscall(SYS_clone3, args, sizeof(args));
+
+	if (pid == 0)
+		_exit(0);
+	return pid;
+}
+
+static long try_io_uring(void)
+{
+	uint64_t params[15] = { 0 };
+
+	return syscall(SYS_io_uring_setup, 1, params);
+}
+
+/* The kernel's other doors: getpid() by the numbers of 32-bit programs, and of x32. */
+static long try_32_bit_call(void)
+{
+	long ret = 20;
+
+	__asm__ volatile("int $0x80" : "+a"(ret) : : "memory");
+	return ret < 0 ? -1 : 0;
+}
+
+static long try_x32_call(void)
+{
+	return syscall(0x40000000 | SYS_getpid);
+}
+
 struct attempt {
 	const char *name;
 	long (*run)(void);
@@ -391,6 +535,25 @@ static const struct attempt attempts[] = {
 	{ "write to a forgotten descriptor", try_forgotten, false },
 	{ "fill the disk", try_fill_disk, false },
 	{ "type at the terminal", try_inject_typing, true },
+	{ "connect a listening socket", try_fast_open, true },
+	{ "change a socket", try_socket_option, true },
+	{ "direct signals at another process", try_own_signal, true },
+	{ "merge pages with others", try_merge_pages, true },
+	{ "memory in a file of its own", try_memory_file, true },
+	{ "make memory executable", try_exec_existing, true },
+	{ "look at a path", try_stat, false },
+	{ "limit another process", try_limit_other, true },
+	{ "schedule another process", try_schedule_other, true },
+	{ "signal a thread of another process", try_signal_thread, false },
+	{ "get hold of another process", try_handle, true },
+	{ "read another process", try_read_other, false },
+	{ "become traceable", try_dumpable, true },
+	{ "serve its own filter", try_own_listener, true },
+	{ "clone a process", try_clone_process, true },
+	{ "clone3 a process", try_clone3_process, true },
+	{ "io_uring", try_io_uring, true },
+	{ "32-bit system call", try_32_bit_call, true },
+	{ "x32 system call", try_x32_call, true },
 };
 #define ATTEMPTS (sizeof(attempts) / sizeof(attempts[0]))
 
@@ -408,19 +571,36 @@ static void *attempt_thread(void *arg)
 	_exit(ret < 0 ? DENIED + (errno < 150 ? errno : 0) : WORKED);
 }
 
+static int listening(struct sockaddr_in *where)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(sa);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, n) < 0 || listen(fd, 1) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&sa, &n) < 0)
+		return -1;
+	if (where)
+		*where = sa;
+	return fd;
+}
+
 static _Noreturn void attempt_child(const struct attempt *a, enum thread_role role, uint32_t without)
 {
 	const struct jail_config c = { .service_fd = -1, .file_size = 4ull << 30, .without = without };
 	struct err err = ERR_INIT;
 	pthread_t t;
+	int target;
 
 	log_set_level(LOG_ERROR);
 	forgotten = fcntl(STDERR_FILENO, F_DUPFD, 200); /* not a number that is soon given to something else */
+	listens = listening(NULL);
+	target = listening(&reachable);
 	jail_begin(JAIL_ON);
 	readable = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	grows = memfd_create("twinstep-test", MFD_CLOEXEC);
 	signal(SIGXFSZ, SIG_IGN);
-	if (readable < 0 || grows < 0 || jail_enter(JAIL_ON, &c, &err) < 0)
+	if (readable < 0 || grows < 0 || listens < 0 || target < 0 || jail_enter(JAIL_ON, &c, &err) < 0)
 		_exit(BROKEN);
 	if (thread_start(&t, role, attempt_thread, (void *)(uintptr_t)a))
 		_exit(BROKEN);

@@ -363,10 +363,12 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c, struct err *err)
 {
 	struct jail_config jc = *c;
+	int ret = memory_prepare(err);
 
+	if (ret < 0)
+		return ret;
 	json_object_seed(0);	/* it would open a file for it later */
 	jc.memory = MEMORY_MAX; /* until the machine is known */
-
 	if (jc.file_size == UINT64_MAX) {
 		jc.file_size = 0;
 	} else {

@@ -131,6 +131,27 @@ START_TEST(memory_is_wiped)
 }
 END_TEST
 
+START_TEST(memory_is_sealed)
+{
+	struct err err = ERR_INIT;
+	struct memory first, second;
+	int seals;
+
+	ck_assert_int_eq(memory_prepare(&err), 0);
+	ck_assert_int_eq(memory_prepare(&err), 0); /* no second one */
+	ck_assert_int_eq(memory_init(&first, 1 << 20, &err), 0);
+	ck_assert_int_eq(memory_init(&second, 2 << 20, &err), 0);
+	ck_assert_int_ne(first.fd, second.fd);
+	ck_assert_int_eq(lseek(first.fd, 0, SEEK_END), 1 << 20);
+	ck_assert_int_eq(ftruncate(first.fd, 2 << 20), -1);
+	ck_assert_int_eq(ftruncate(second.fd, 0), -1);
+	seals = fcntl(first.fd, F_GET_SEALS);
+	ck_assert_int_eq(seals, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	memory_fini(&first);
+	memory_fini(&second);
+}
+END_TEST
+
 START_TEST(lists_are_sound)
 {
 	static const char *const never[] = { "execve", "execveat", "fork",  "vfork",   "socket", "connect",
@@ -224,6 +245,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, hosted_threads_are_made_by_the_host);
 	tcase_add_test(tc, keeper_removes_what_was_named);
 	tcase_add_test(tc, memory_is_wiped);
+	tcase_add_test(tc, memory_is_sealed);
 	tcase_add_test(tc, lists_are_sound);
 	tcase_add_test(tc, host_is_described);
 	tcase_add_test(tc, speculation_is_restricted);
