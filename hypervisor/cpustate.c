@@ -69,7 +69,7 @@ static void get_array(struct rd *in, uint64_t *v, size_t n)
 	X(rip) X(rflags) X(cr0) X(cr2) X(cr3) X(cr4) X(cr8) X(xcr0) X(efer)             \
 	X(star) X(lstar) X(cstar) X(fmask) X(kernel_gs_base) X(tsc_aux) X(pat)          \
 	X(misc_enable) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(tsc_offset)     \
-	X(apic_base) X(mtrr_def_type) X(debug_dr6) X(count)
+	X(apic_base) X(mtrr_def_type) X(debugctl) X(debug_dr6) X(count)
 #define CPU_ARRAYS(X) X(gpr) X(pdpte) X(dr) X(mtrr_fixed) X(mtrr_phys)
 #define CPU_BOOLS(X)                                                                    \
 	X(halted) X(sti_shadow) X(movss_shadow) X(nmi_blocked) X(shutdown)              \
@@ -127,7 +127,7 @@ static bool state_valid(const struct cpu_state *s)
 		return false;
 	if (s->cr3 >> CPUID_V1_PHYS_BITS || s->cr8 > 15 || (s->xcr0 & ~CPUID_V1_XCR0_MASK) || !(s->xcr0 & 1))
 		return false;
-	return s->event.type <= EVENT_TYPE_MAX;
+	return s->event.type <= EVENT_TYPE_MAX && !(s->debugctl & ~(uint64_t)DEBUGCTL_BTF);
 }
 
 int cpu_state_restore(struct cpu_state *s, struct rd *in)

@@ -60,6 +60,8 @@ struct table_state {
 	uint16_t limit;
 };
 
+#define DEBUGCTL_BTF 2u /* IA32_DEBUGCTL: RFLAGS.TF steps from branch to branch */
+
 /* An event that is to be delivered before the next instruction (set by a restore, or half-done on vmx). */
 struct event_state {
 	bool valid;
@@ -85,6 +87,7 @@ struct cpu_state {
 	uint64_t tsc_offset; /* guest TSC = virtual time in ns + tsc_offset (written by WRMSR 10h) */
 	uint64_t apic_base;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16];
+	uint64_t debugctl; /* IA32_DEBUGCTL: DEBUGCTL_BTF or 0 */
 
 	/* FXSAVE64 layout with the full tag word implied by the abridged one (SDM vol. 1, 10.5.1). */
 	uint8_t fxsave[512];

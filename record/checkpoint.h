@@ -16,7 +16,7 @@
 #include "base/err.h"
 #include "hypervisor/machine.h"
 
-#define CHECKPOINT_VERSION 1
+#define CHECKPOINT_VERSION 2
 
 /* What the header says. */
 struct checkpoint_info {

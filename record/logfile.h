@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "hypervisor/machine.h"
 
-#define LOG_VERSION	 1
+#define LOG_VERSION	 2
 #define LOG_FRAME_MAX	 (16u << 20) /* bytes of a frame's payload, raw */
 #define LOG_HEADER_MAX	 (1u << 20)
 #define LOG_FRAME_HEADER 48

@@ -11,7 +11,7 @@
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   2
+#define WIRE_VERSION   3
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16

@@ -123,8 +123,10 @@ static inline __attribute__((always_inline)) void block_chain(struct cpu *cpu, e
 {
 	const struct block *next;
 
-	if (unlikely(!cpu->block))
+	if (unlikely(!cpu->block)) {
+		cpu->branched = way == BLOCK_TAKEN;
 		return;
+	}
 	next = cpu->block->link[way].to;
 	if (likely(next->mode == cpu->mode))
 		block_enter(cpu, next);

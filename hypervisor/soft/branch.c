@@ -48,6 +48,7 @@ static inline uint64_t next_rip(const struct cpu *cpu, const struct op *op)
 
 static void branch_if(struct cpu *cpu, const struct op *op, bool taken)
 {
+	cpu->branched = taken;
 	cpu->rip = taken ? target_check(cpu, op, target_direct(cpu, op)) : next_rip(cpu, op);
 }
 

@@ -95,6 +95,8 @@ _Noreturn void cpu_raise_pf(struct cpu *cpu, uint64_t linear, uint32_t err);
 #define FL_ID	 (1u << 21)
 #define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
 
+#define DR6_BS (1u << 14) /* single step */
+
 #define CR0_PE	       (1u << 0)
 #define CR0_MP	       (1u << 1)
 #define CR0_EM	       (1u << 2)
@@ -162,7 +164,8 @@ struct lazy_flags {
 #define OPF_FLAT     (1u << 8)	/* ... in 64-bit mode with 64-bit address size: no truncation, no segment checks */
 #define OPF_STACK    (1u << 9)	/* accesses the stack besides (PUSH, CALL ...) */
 #define OPF_BRANCH   (1u << 10) /* near branch: ends its block, but changes nothing that acceptance of events needs */
-#define OPF_NOSTEP   (1u << 11) /* INT n, SYSCALL ...: no single-step trap after it when it cleared TF */
+#define OPF_NEWSTEP  (1u << 11) /* the TF that it leaves decides on a trap after it: INT n, SYSCALL, SYSRET */
+#define OPF_FAR	     (1u << 12) /* changes CS: a branch, but not a near one */
 
 struct op {
 	op_fn fn;
@@ -244,6 +247,9 @@ struct cpu {
 	bool at_landmark;    /* such an instruction has just retired, and nothing has happened since */
 	bool db_pending;     /* single-step or data-breakpoint trap to deliver after this instruction */
 	uint64_t db_dr6;     /* its DR6 bits */
+	uint64_t db_before;  /* those that the instruction under way has found */
+	bool branched;	     /* false: the near branch under way was not taken (written while it runs alone) */
+	bool task_switched;  /* by the instruction under way */
 	uint8_t intr_vector; /* injected external interrupt */
 	bool intr_pending;
 	uint32_t undelivered; /* events delivered since an instruction last retired */
@@ -276,6 +282,7 @@ struct cpu {
 	uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, pat, misc_enable, tsc_offset, apic_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16];
+	uint64_t debugctl;
 	struct fpu_state fpu;
 
 	struct tlb_entry tlbs[MMU_COUNT][TLB_SIZE];

@@ -189,10 +189,21 @@ static bool is_near_branch(const struct decoded *d)
 		d->ins.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR);
 }
 
-static bool clears_tf(ZydisMnemonic m)
+/* Far JMP, CALL and RET, IRET, and what enters or leaves the kernel. */
+static bool is_far_branch(const struct decoded *d)
+{
+	ZydisInstructionCategory cat = d->ins.meta.category;
+
+	return !is_near_branch(d) &&
+	       (cat == ZYDIS_CATEGORY_UNCOND_BR || cat == ZYDIS_CATEGORY_CALL || cat == ZYDIS_CATEGORY_RET ||
+		cat == ZYDIS_CATEGORY_SYSCALL || cat == ZYDIS_CATEGORY_SYSRET);
+}
+
+/* INT n and its like clear TF, SYSCALL may, and SYSRET traps at once with the TF that it loads. */
+static bool steps_with_new_tf(ZydisMnemonic m)
 {
 	return m == ZYDIS_MNEMONIC_INT || m == ZYDIS_MNEMONIC_INT1 || m == ZYDIS_MNEMONIC_INT3 ||
-	       m == ZYDIS_MNEMONIC_INTO || m == ZYDIS_MNEMONIC_SYSCALL;
+	       m == ZYDIS_MNEMONIC_INTO || m == ZYDIS_MNEMONIC_SYSCALL || m == ZYDIS_MNEMONIC_SYSRET;
 }
 
 static void fill_flags(const struct decoded *d, struct op *op)
@@ -210,8 +221,10 @@ static void fill_flags(const struct decoded *d, struct op *op)
 		op->flags |= OPF_END;
 	if (is_near_branch(d))
 		op->flags |= OPF_BRANCH;
-	if (clears_tf(d->ins.mnemonic))
-		op->flags |= OPF_NOSTEP;
+	if (is_far_branch(d))
+		op->flags |= OPF_FAR;
+	if (steps_with_new_tf(d->ins.mnemonic))
+		op->flags |= OPF_NEWSTEP;
 }
 
 static void fill_common(const struct decoded *d, struct op *op)

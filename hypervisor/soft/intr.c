@@ -233,6 +233,13 @@ static void deliver(struct cpu *cpu, const struct delivery *d)
 	cpu_mode_update(cpu);
 }
 
+/* The processor clears both when it generates a debug exception (vol. 3, 17.2.4 and 17.4.3). */
+static void debug_delivered(struct cpu *cpu)
+{
+	cpu->dr[7] &= ~DR7_GD;
+	cpu->debugctl &= ~(uint64_t)DEBUGCTL_BTF;
+}
+
 /* ---- INT n and its like ---- */
 void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, uint8_t vector)
 {
@@ -247,7 +254,7 @@ void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, u
 	deliver(cpu, &d);
 	cpu->ext = 0;
 	if (type == EVENT_INT1)
-		cpu->dr[7] &= ~DR7_GD;
+		debug_delivered(cpu);
 }
 
 /* ---- events between instructions ---- */
@@ -334,7 +341,7 @@ void intr_deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool ha
 	memcpy(&escape, &cpu->escape, sizeof(escape));
 	cpu->op = NULL;
 	if (vector == VEC_DB && (type == EVENT_EXCEPTION || type == EVENT_INT1))
-		cpu->dr[7] &= ~DR7_GD;
+		debug_delivered(cpu);
 	deliver_until_done(cpu, &d);
 	cpu->ext = 0;
 	memcpy(&cpu->escape, &escape, sizeof(escape));

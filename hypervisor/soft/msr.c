@@ -13,7 +13,7 @@
 #define APIC_BASE_BSP	 (1ull << 8)
 #define MTRR_DEF_BITS	 0xcffull
 #define MTRR_MASK_VALID	 (1ull << 11)
-#define DEBUGCTL_IGNORED 3ull /* LBR, BTF: no branch records, no branch steps */
+#define DEBUGCTL_LBR	 1ull /* accepted, but no branch is recorded */
 #define MISC_FAST_STRING 1ull
 /* Bits of IA32_MISC_ENABLE that exist; only fast strings can be switched. */
 #define MISC_KNOWN 0x400c51889ull
@@ -130,6 +130,14 @@ static bool misc_enable_write(struct cpu *cpu, const struct msr *m, uint32_t n, 
 	return true;
 }
 
+static bool debugctl_write(struct cpu *cpu, const struct msr *m, uint32_t n, uint64_t v)
+{
+	if (v & ~(DEBUGCTL_LBR | DEBUGCTL_BTF))
+		return false;
+	cpu->debugctl = v & DEBUGCTL_BTF;
+	return true;
+}
+
 /* Memory types 0, 1, 4, 5, 6 (vol. 3, table 11-8). */
 static bool mtrr_type_valid(unsigned type)
 {
@@ -201,7 +209,7 @@ static const struct msr msrs[] = {
 	{ 0x175, 1, ADDRESS(sysenter_esp) },
 	{ 0x176, 1, ADDRESS(sysenter_eip) },
 	{ 0x1a0, 1, FIELD(misc_enable), .write = misc_enable_write },
-	{ 0x1d9, 1, CONSTANT(0), .write = msr_ignore_write, .bits = DEBUGCTL_IGNORED }, /* IA32_DEBUGCTL */
+	{ 0x1d9, 1, FIELD(debugctl), .write = debugctl_write },
 	{ MSR_MTRR_PHYS, 2 * CPUID_V1_MTRR_RANGES, FIELD(mtrr_phys), .write = mtrr_phys_write },
 	{ 0x250, 1, FIELD(mtrr_fixed[0]), .write = mtrr_fixed_write }, /* 64K_00000 */
 	{ 0x258, 2, FIELD(mtrr_fixed[1]), .write = mtrr_fixed_write }, /* 16K_80000, 16K_A0000 */

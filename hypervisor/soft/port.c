@@ -48,6 +48,7 @@ static void note_breakpoint(struct cpu *cpu, uint16_t port, unsigned size)
 		if (port + size > first && port <= first + len) {
 			cpu->db_pending = true;
 			cpu->db_dr6 |= 1ull << i;
+			cpu->rep_break = true; /* a trap after the iteration (vol. 3, 17.2.4) */
 		}
 	}
 }

@@ -24,8 +24,6 @@
 #define STUCK_DELIVERIES 1000000u
 #define SPIN_COUNT	 100000u /* instructions without an exit after which a guest whose kick waits is taken to spin */
 
-#define DR6_BS (1u << 14)
-
 /* ---- leaving a handler ---- */
 void cpu_raise(struct cpu *cpu, enum vector vec, uint32_t err)
 {
@@ -102,8 +100,18 @@ static void deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool 
 	cpu->in_rep = false;
 }
 
+/* The data breakpoints that an instruction met before it faulted are no traps: it has not been executed. */
+static void drop_watched(struct cpu *cpu)
+{
+	if (!cpu->single)
+		return;
+	cpu->db_dr6 = cpu->db_before;
+	cpu->db_pending = cpu->db_before != 0;
+}
+
 static void deliver_fault(struct cpu *cpu)
 {
+	drop_watched(cpu);
 	leave_op(cpu);
 	cpu->stats.exceptions++;
 	if (cpu->fault.vec == VEC_PF)
@@ -297,6 +305,21 @@ static void fetch_one(struct cpu *cpu)
 	set_one(cpu, block_find(cpu, lin), lin);
 }
 
+/*
+ * Is there a single-step trap after the op that has just run alone? With BTF after branches only; after a task switch
+ * never, as the T flag of a TSS serves that (SDM vol. 3, 17.4.3).
+ */
+static bool has_stepped(const struct cpu *cpu, const struct op *op, uint64_t old_flags)
+{
+	uint64_t tf = op->flags & OPF_NEWSTEP ? cpu->rflags : old_flags;
+
+	if (!(tf & FL_TF) || cpu->shadow_movss || cpu->task_switched)
+		return false;
+	if (!(cpu->debugctl & DEBUGCTL_BTF))
+		return true;
+	return op->flags & OPF_BRANCH ? cpu->branched : op->flags & OPF_FAR;
+}
+
 /* Runs cpu->one[0], whose RIP base is set. */
 static void run_alone(struct cpu *cpu)
 {
@@ -306,7 +329,9 @@ static void run_alone(struct cpu *cpu)
 
 	cpu->stats.singles++;
 	op->index_in_block = 0;
-	cpu->shadow = cpu->shadow_movss = cpu->in_rep = cpu->rep_break = false;
+	cpu->shadow = cpu->shadow_movss = cpu->in_rep = cpu->rep_break = cpu->task_switched = false;
+	cpu->branched = true;
+	cpu->db_before = cpu->db_pending ? cpu->db_dr6 : 0;
 	cpu->rflags &= ~(uint64_t)FL_RF;
 	if (old & FL_TF)
 		cpu->rep_step = true;
@@ -319,7 +344,7 @@ static void run_alone(struct cpu *cpu)
 	cpu->op = NULL;
 	cpu->single = false;
 	cpu->rep_step = false;
-	if ((old & FL_TF) && !cpu->shadow_movss && ((cpu->rflags & FL_TF) || !(op->flags & OPF_NOSTEP))) {
+	if (has_stepped(cpu, op, old)) {
 		cpu->db_pending = true;
 		cpu->db_dr6 |= DR6_BS;
 	}

@@ -40,6 +40,7 @@
 		(to)->tsc_offset = (from)->tsc_offset;                                  \
 		(to)->apic_base = (from)->apic_base;                                    \
 		(to)->mtrr_def_type = (from)->mtrr_def_type;                            \
+		(to)->debugctl = (from)->debugctl;                                      \
 		(to)->halted = (from)->halted;                                          \
 		(to)->shutdown = (from)->shutdown;                                      \
 		(to)->nmi_blocked = (from)->nmi_blocked;                                \
@@ -91,6 +92,8 @@ static const char *state_fault(const struct cpu_state *s)
 		return "RFLAGS";
 	if (lma && !canonical(s->rip))
 		return "RIP";
+	if (s->debugctl & ~(uint64_t)DEBUGCTL_BTF)
+		return "IA32_DEBUGCTL";
 	for (unsigned i = 0; i < SEG_COUNT; i++) {
 		if (!canonical(s->seg[i].base))
 			return "a segment base";

@@ -53,6 +53,11 @@ static void op_sysret(struct cpu *cpu, const struct op *op)
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu->rip = to64 ? cpu->gpr[R_RCX] : (uint32_t)cpu->gpr[R_RCX];
 	flags_set(cpu, cpu->gpr[R_R11] & SYSRET_FLAGS);
+	/* The TF that SYSRET loads traps before the next instruction, as if SYSCALL had just been executed. */
+	if (cpu->gpr[R_R11] & FL_TF) {
+		cpu->db_pending = true;
+		cpu->db_dr6 |= DR6_BS;
+	}
 	set_flat(cpu, (uint16_t)(to64 ? sel + 16 : sel), (uint16_t)(sel + 8), 3, to64 ? SEG_L : SEG_DB);
 	cpu_mode_update(cpu);
 	OP_EXIT;

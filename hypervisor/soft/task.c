@@ -231,6 +231,7 @@ void task_switch(struct cpu *cpu, struct desc *tss, enum task_via via, uint64_t 
 
 	hand_over(cpu, tss, &old, via);
 	cpu->op = NULL; /* faults from here on are the new task's */
+	cpu->task_switched = true;
 	load_registers(cpu, &t, nested);
 	load_paging(cpu, &t);
 	load_segments(cpu, &t);

@@ -16,6 +16,8 @@
 
 static bool exits_advance(struct vmx *v)
 {
+	if (vmx_steps_branches(v))
+		return vmx_single_step(v);
 	return vmx_run_free(v, UINT64_MAX) && vmx_complete(v);
 }
 
@@ -74,7 +76,8 @@ static uint64_t pmu_count(void *ctx)
 /* The next boundary that a landmark names is wanted, whichever it is. */
 static bool wants_next(const struct vmx *v)
 {
-	return vmx_is_kicked(v) || v->stop_wanted || v->st.in_rep || v->until.count <= v->count;
+	return vmx_is_kicked(v) || v->stop_wanted || v->st.in_rep || v->until.count <= v->count ||
+	       vmx_steps_branches(v);
 }
 
 static bool pmu_advance(struct vmx *v)

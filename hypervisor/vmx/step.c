@@ -68,13 +68,23 @@ static bool is_delicate_0f(uint8_t c)
 	return c == 0x05 || c == 0x07 || c == 0x34 || c == 0x35 || c == 0xb2;
 }
 
+/*
+ * Not every virtual VT-x steps from branch to branch, so the module leaves DEBUGCTL alone, and from the WRMSR that sets
+ * BTF to the next debug exception, which clears it, instructions are executed in software.
+ */
+bool vmx_steps_branches(const struct vmx *v)
+{
+	return v->st.debugctl & DEBUGCTL_BTF;
+}
+
 bool vmx_step_needs_soft(const struct vmx *v)
 {
 	bool long_mode = v->st.seg[SEG_CS].attr & SEG_L, rep = false;
 	uint8_t code[MAX_INSN + 2] = { 0 };
 	unsigned n, i = 0;
 
-	if ((v->st.rflags & FL_TF) || v->st.sti_shadow || v->st.movss_shadow || (v->st.dr[7] & 0xff))
+	if (vmx_steps_branches(v) || (v->st.rflags & FL_TF) || v->st.sti_shadow || v->st.movss_shadow ||
+	    (v->st.dr[7] & 0xff))
 		return true;
 	n = fetch(v, code);
 	while (i < n && is_prefix(code[i], long_mode)) {

@@ -209,6 +209,7 @@ static void choose_event(struct vmx *v)
 		s->event = (struct event_state){ 0 };
 	} else if (s->debug_pending && !s->movss_shadow) {
 		s->dr[6] |= s->debug_dr6;
+		s->debugctl = 0;
 		s->debug_pending = false;
 		s->debug_dr6 = 0;
 		e = (struct event_state){ .valid = true, .vector = VEC_DB, .type = TYPE_EXCEPTION };
@@ -337,6 +338,7 @@ static bool exit_exception(struct vmx *v)
 	if (vector == VEC_DB) {
 		v->st.dr[6] |= v->run->qualification & DR6_CAUSES;
 		v->st.dr[7] &= ~DR7_GD;
+		v->st.debugctl = 0;
 		v->load |= TWVMX_LOAD_SYS;
 	}
 	if (vector == VEC_PF) {

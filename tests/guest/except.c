@@ -255,6 +255,45 @@ static void test_single_step(void)
 	write_dr6(0);
 }
 
+#define MSR_DEBUGCTL 0x1d9
+#define BTF	     2
+
+static void test_branch_step(void)
+{
+	CODE_LABEL(btf_jmp);
+	CODE_LABEL(btf_taken);
+	CODE_LABEL(btf_call);
+
+	write_dr6(0);
+	wrmsr(MSR_DEBUGCTL, BTF);
+	check_eq("debug.btf.read", rdmsr(MSR_DEBUGCTL), BTF);
+	check_eq("debug.btf",
+		 CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; nop; jmp btf_jmp; nop; btf_jmp: nop")), DB);
+	check_eq("debug.btf.rip", last.rip, (u64)btf_jmp);
+	check_eq("debug.btf.dr6", read_dr6() & 0x400f, 0x4000);
+	check_eq("debug.btf.cleared", rdmsr(MSR_DEBUGCTL), 0); /* by the debug exception: SDM vol. 3, 17.4.3 */
+	wrmsr(MSR_DEBUGCTL, BTF);
+	check_eq("debug.btf.conditional",
+		 CATCH(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; xor %%eax, %%eax; jnz 1f; 1: jz btf_taken;"
+					"btf_taken: nop"
+					:
+					:
+					: "rax")),
+		 DB);
+	check_eq("debug.btf.conditional.rip", last.rip, (u64)btf_taken);
+	wrmsr(MSR_DEBUGCTL, BTF);
+	check_eq("debug.btf.call",
+		 CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; nop; call btf_call; nop; btf_call: nop")),
+		 DB);
+	check_eq("debug.btf.call.rip", last.rip, (u64)btf_call);
+	wrmsr(MSR_DEBUGCTL, BTF);
+	check_eq("debug.btf.without-tf", CATCH(__asm__ volatile("jmp 1f; 1: nop")), NONE);
+	check_eq("debug.btf.int1", CATCH(__asm__ volatile(".byte 0xf1")), DB);
+	check_eq("debug.btf.int1.cleared", rdmsr(MSR_DEBUGCTL), 0);
+	check_eq("debug.debugctl.reserved", CATCH_ERR(wrmsr(MSR_DEBUGCTL, 0x40)), VE(GP, 0));
+	write_dr6(0);
+}
+
 static void test_breakpoints(void)
 {
 	CODE_LABEL(bp_here);
@@ -331,6 +370,7 @@ int main(void)
 	test_fpu();
 	test_alignment();
 	test_single_step();
+	test_branch_step();
 	test_breakpoints();
 	test_debug_registers();
 	finish();

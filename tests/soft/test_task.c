@@ -225,6 +225,25 @@ START_TEST(debug_trap)
 }
 END_TEST
 
+/* A task switch is never stepped (SDM vol. 3, 17.4.3): TF of the old task ends with it, that of the new one begins. */
+START_TEST(no_step_after_switch)
+{
+	struct rig *r = task_rig(2 | (_i & 1 ? FL_TF : 0), g_hlt, g_hlt_end);
+
+	r->s.rflags = 2 | FL_TF;
+	r->s.debugctl = _i & 2 ? DEBUGCTL_BTF : 0;
+	RIG_RUN(r, g_jmp);
+	if (_i == 1) {
+		/* After the HLT of the new task. */
+		ck_assert_int_eq(rig_vector(r), VEC_DB);
+		ck_hex(rig_frame32(r, 0), NEW_CODE + 1);
+	} else {
+		ck_hex(r->s.rip, NEW_CODE + 1);
+	}
+	rig_free(r);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, jmp);
@@ -237,6 +256,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, task_16bit);
 	tcase_add_test(tc, task_vm86);
 	tcase_add_test(tc, debug_trap);
+	tcase_add_loop_test(tc, no_step_after_switch, 0, 4);
 }
 
 UNIT_MAIN("task", add_tests)

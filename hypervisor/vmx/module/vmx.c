@@ -93,7 +93,7 @@ static const struct control exit_controls[] = {
 };
 
 static const struct control entry_controls[] = {
-	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true }, /* DR7; and DEBUGCTL, which is 0: no branch records, no BTF */
+	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true }, /* DR7; and DEBUGCTL, which is 0: BTF is done in software */
 	{ VM_ENTRY_LOAD_IA32_EFER, 0, true },	   /* the guest's SCE, LME, NXE */
 	{ VM_ENTRY_IA32E_MODE, 0, true },	   /* follows EFER.LMA; off at first */
 	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* likewise */
