@@ -141,6 +141,7 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	r->eligible |= stamp.protecting;
 	hang_watch_look(&s->watch, stamp.beat, replica_mono_ns(), 2 * period_ms(s) * NS_PER_MS);
 	held_drop(&r->held, stamp.released);
+	replica_note_rate(r);
 	pthread_mutex_unlock(&r->lock);
 	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : send_ack(s, err);
 }
@@ -434,6 +435,9 @@ int backup_join(struct replica *r, struct err *err)
 	s = r->session = session_new(r, p);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
+	atomic_thread_fence(memory_order_seq_cst); /* replica_stop() has seen the session, or we see what it left */
+	if (atomic_load(&r->stopping))
+		session_end(s);
 	if (session_hello(s, false, err) < 0 || check_arbiter(r, s, err) < 0)
 		return -err->code;
 	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink, &r->cfg.live, err);

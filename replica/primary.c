@@ -323,6 +323,7 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 		stamps_applied(r, a->applied);
 	}
 	r->digests = a->digests;
+	replica_note_rate(r);
 }
 
 static void ask_for_heartbeat(struct session *s)

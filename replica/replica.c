@@ -220,17 +220,22 @@ void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t
 		live_wake(r->live);
 }
 
-static void status_rate(struct replica *r, struct replica_status *s)
+static uint64_t log_bytes(const struct replica *r)
 {
-	uint64_t now = replica_mono_ns();
+	const struct session *s = r->session;
 
-	if (now - r->rate_ns >= NS_PER_S) {
-		if (r->rate_ns && s->log_bytes >= r->rate_bytes)
-			r->rate = (double)(s->log_bytes - r->rate_bytes) * 1e9 / (double)(now - r->rate_ns);
-		r->rate_ns = now;
-		r->rate_bytes = s->log_bytes;
-	}
-	s->log_bytes_s = r->rate;
+	return r->dead_bytes + (!s ? 0 : r->replaying ? s->wire.bytes_in : s->wire.bytes_out);
+}
+
+void replica_note_rate(struct replica *r)
+{
+	uint64_t now = replica_mono_ns(), bytes = log_bytes(r), ns = now - r->rate_ns;
+
+	if (ns < NS_PER_S)
+		return;
+	r->rate = ns < 2 * NS_PER_S && bytes >= r->rate_bytes ? (double)(bytes - r->rate_bytes) * 1e9 / (double)ns : 0;
+	r->rate_ns = now;
+	r->rate_bytes = bytes;
 }
 
 void replica_get_status(struct replica *r, struct replica_status *s)
@@ -245,9 +250,10 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 	if (r->session) {
 		snprintf(s->peer, sizeof(s->peer), "%s", peer_name(r->session->wire.peer));
 		s->peer_vcpu_ms = (double)r->session->watch.still_ns / 1e6;
-		s->log_bytes = r->replaying ? r->session->wire.bytes_in : r->session->wire.bytes_out;
 	}
-	s->log_bytes += r->dead_bytes;
+	s->log_bytes = log_bytes(r);
+	if (r->session && now - r->rate_ns < 2 * NS_PER_S)
+		s->log_bytes_s = r->rate;
 	s->records = r->replaying ? r->received : atomic_load(&r->made);
 	s->acked = r->replaying ? r->received : r->acked;
 	s->applied = r->applied;
@@ -263,7 +269,6 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 	s->divergence_count = r->divergence_count;
 	s->divergence_rip = r->divergence_rip;
 	memcpy(s->divergence, r->divergence, sizeof(s->divergence));
-	status_rate(r, s);
 	pthread_mutex_unlock(&r->lock);
 	s->instructions = atomic_load(&r->seen_count);
 	s->virtual_ns = atomic_load(&r->seen_ns);

@@ -184,6 +184,8 @@ uint64_t replica_mono_ns(void);
 /* The clock of stamps and leases, which goes on while the host is suspended. */
 uint64_t replica_lease_clock_ns(void);
 void replica_set_state(struct replica *r, enum replica_state s); /* lock held */
+/* Lock held; often: how many bytes of log a second. */
+void replica_note_rate(struct replica *r);
 
 /* events.c */
 void replica_event(struct replica *r, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -3,6 +3,7 @@
 killed under it. Everything lives in network namespaces that go away with this process (tests/pair/pair.sh)."""
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -95,21 +96,25 @@ def main():
     def stop(sig, frame):
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for sig in endings:
+        signal.signal(sig, stop)
     rig, status = None, 1
     try:
         rig = Rig(os.environ.get("DEMO_OPTIONS", "").split())
         demo(rig)
         status = 0
-    except Failure as e:
+    except (Failure, OSError, ValueError, subprocess.SubprocessError) as e:
         say("FAILED: %s" % e)
     except KeyboardInterrupt:
         say("stopped")
         status = 130
     finally:
+        for sig in endings:
+            signal.signal(sig, signal.SIG_IGN)
         if rig:
             rig.close()
-    if not status:
+    if not status or status == 130:
         say("done; everything that was made is removed")
     return status
 

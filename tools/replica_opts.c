@@ -195,6 +195,8 @@ int replica_run_open(struct replica_run *r, struct err *err)
 	r->replica = replica_create(c, err);
 	if (!r->replica || replica_control_open(r, err) < 0 || replica_listen(r->replica, err) < 0)
 		return -err->code;
+	if (stop_signal()) /* it came before there was anything to stop */
+		replica_stop(r->replica);
 	return 0;
 }
 

@@ -58,6 +58,14 @@ class Topology:
     def __init__(self, relay=False):
         tag = "twinstep-%d-" % os.getpid()
         self.ns = {"a": tag + "a", "b": tag + "b"}
+        self.relay = None
+        try:
+            self.build(relay)
+        except BaseException:
+            self.close()
+            raise
+
+    def build(self, relay):
         sh("ip", "link", "set", "lo", "up")
         sh("ip", "link", "add", "br0", "type", "bridge", "ageing_time", "0")
         for h in "ab":
@@ -71,7 +79,6 @@ class Topology:
             self.on(h, "ip", "addr", "add", PEER_IP[h] + "/24", "dev", "peer0")
             self.on(h, "ip", "link", "set", "peer0", "up")
         sh("ip", "link", "set", "br0", "up")
-        self.relay = None
         if relay:
             self.start_relay()
         else:
@@ -203,8 +210,13 @@ class Rig:
         self.streams = 0
         self.options = list(options)
         self.all = []
-        self.top = Topology(relay)
-        sh(TWINSTEP, "keygen", self.key)
+        self.top = None
+        try:
+            self.top = Topology(relay)
+            sh(TWINSTEP, "keygen", self.key)
+        except BaseException:  # Ctrl-C as well
+            self.close()
+            raise
 
     def start(self, role, host, args):
         # On a busy host a process that was killed can hold its port for seconds.
@@ -265,7 +277,8 @@ class Rig:
             if r.alive():
                 r.kill(signal.SIGKILL)
             r.proc.wait()
-        self.top.close()
+        if self.top:
+            self.top.close()
         if os.environ.get("KEEP") is None:
             subprocess.run(["rm", "-rf", self.dir])
 

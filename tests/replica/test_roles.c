@@ -325,6 +325,26 @@ START_TEST(a_stop_that_comes_early_is_kept)
 }
 END_TEST
 
+START_TEST(a_rate_is_there_without_having_been_asked_for)
+{
+	struct replica_status s = { 0 };
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	for (uint64_t until = replica_mono_ns() + 2500 * NS_PER_MS; replica_mono_ns() < until;) {
+		hear(&g);
+		acknowledge(&g, g.last);
+	}
+	replica_get_status(g.r, &s);
+	ck_assert(s.log_bytes_s > 0);
+	close_rig(&g);
+}
+END_TEST
+
 /* ---- announcements ---- */
 
 static int pipe_fd[2];
@@ -527,6 +547,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_backup_is_counted_on_when_it_has_what_left);
 	tcase_add_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
 	tcase_add_test(tc, a_stop_that_comes_early_is_kept);
+	tcase_add_test(tc, a_rate_is_there_without_having_been_asked_for);
 	tcase_add_test(tc, announcements_keep_to_the_lease);
 	tcase_add_test(tc, a_damaged_frame_does_not_shorten_the_lease);
 	tcase_add_test(tc, a_connection_that_ends_is_enough);
