@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The documentation names what there is: the manual page and --help the same commands and options, and README.md and
+# docs/ only files and make targets that exist.
+set -u
+cd "$(dirname "$0")/../.."
+twinstep=${BUILD:-build}/twinstep
+bad=0
+
+# missing NAME "where" LIST: one failure that names what is in LIST, if anything
+missing() {
+	[ -z "$3" ] && {
+		echo "ok docs.$1"
+		return
+	}
+	echo "not ok docs.$1: $2: $(echo "$3" | tr '\n' ' ')"
+	bad=1
+}
+# Options in a text, one a line.
+options() { grep -oE -e '(^|[^[:alnum:]-])--[a-z][a-z-]*' | grep -oE -e '--.*' | sort -u; }
+
+if [ ! -x "$twinstep" ]; then
+	echo "not ok docs: no $twinstep"
+	exit 1
+fi
+commands=$("$twinstep" help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
+manual=$(sed 's/\\-/-/g; s/\\f[A-Z]//g' docs/twinstep.1)
+help=$(for c in $commands; do "$twinstep" "$c" --help || echo "--no-help-of-$c"; done)
+missing manual-commands "not in docs/twinstep.1" \
+	"$(for c in $commands; do grep -qE "^\.B[RI]* \"?$c( |\"|$)" <<<"$manual" || echo "$c"; done)"
+missing manual-options "not in docs/twinstep.1" "$(comm -23 <(options <<<"$help") <(options <<<"$manual"))"
+missing help-options "in docs/twinstep.1 but in no --help" \
+	"$(comm -13 <(options <<<"$help") <(options <<<"$manual"))"
+
+pages=(README.md docs/*.md)
+missing links "no such file" "$(for page in "${pages[@]}"; do
+	grep -oE '\]\([^)#:]+' "$page" | cut -c 3- | while read -r to; do
+		[ -e "$(dirname "$page")/$to" ] || echo "$page: $to"
+	done
+done)"
+missing files "no such file" "$(for page in "${pages[@]}"; do
+	grep -oE '`(base|docs|hypervisor|isolation|net|record|replica|tests|tools)/[[:alnum:]_./*-]*`' "$page" | tr -d '\`' |
+		while read -r path; do
+			compgen -G "$path" >/dev/null || echo "$page: $path"
+		done
+done)"
+missing make-targets "no such target" "$(for page in "${pages[@]}"; do
+	grep -oE '(`|^    )make [a-z][a-z-]*' "$page" | sed 's/.*make //' | while read -r target; do
+		grep -qE "^([a-z-]+ )*$target( [a-z-]+)*:" Makefile tests/*/rules.mk || echo "$page: $target"
+	done
+done)"
+exit $bad

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Arrows run one way (docs/architecture.md): a part includes headers of the parts below it only.
+set -u
+cd "$(dirname "$0")/../.."
+declare -A below=(
+	[base]=""
+	[hypervisor]="base"
+	[net]="base"
+	[isolation]="base"
+	[record]="base hypervisor net"
+	[replica]="base hypervisor net isolation record"
+	[tools]="base hypervisor net isolation record replica"
+)
+bad=0 n=0
+for part in "${!below[@]}"; do
+	allowed=" $part ${below[$part]} "
+	while IFS=: read -r file _ line; do
+		n=$((n + 1))
+		to=${line#*\"} && to=${to%%/*}
+		[[ $allowed == *" $to "* ]] && continue
+		echo "not ok layers: $file includes from $to/"
+		bad=1
+	done < <(grep -rn --include='*.[ch]' --exclude-dir=module '^#include "' "$part")
+done
+[ "$bad" -ne 0 ] || echo "ok layers.includes ($n)"
+exit $bad
