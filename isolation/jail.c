@@ -71,11 +71,6 @@ const char *jail_layer_purpose(enum jail_layer l)
 	return layers[l].purpose;
 }
 
-int jail_layer_state(enum jail_layer l)
-{
-	return state[l];
-}
-
 void jail_layer_set(enum jail_layer l, int ret)
 {
 	state[l] = ret < 0 ? -ret : ret;

@@ -91,7 +91,5 @@ pid_t jail_pid(void);
 /* For `twinstep jail`. */
 const char *jail_layer_name(enum jail_layer l);
 const char *jail_layer_purpose(enum jail_layer l);
-/* 0: in place; else why not, as an errno. */
-int jail_layer_state(enum jail_layer l);
 
 #endif

@@ -16,7 +16,7 @@ static void print_help(void)
 	     "  --connect ADDR          where the primary listens\n"
 	     "  --connect-wait MS       how long to try to reach it (10000)\n"
 	     "  --listen ADDR           where the next backup may join after a failover");
-	replica_opts_help(stdout);
+	replica_opts_help(stdout, true);
 	puts("Machine (all else comes from the primary):\n"
 	     "  --net, --disk, --console, --virtio-console, --debug-console, --engine   this host's side of it");
 	share_opts_help(stdout);

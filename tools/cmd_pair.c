@@ -55,6 +55,7 @@ struct pair {
 	int signals; /* signalfd */
 	int early_failures;
 	int stop_signal;
+	bool together; /* they have been a pair: either can go on alone */
 	FILE *events;
 	struct termios tty;
 	bool has_tty;
@@ -67,10 +68,11 @@ static void print_help(void)
 	     "started.\n\n"
 	     "In --net and --disk, %r stands for a and b: each replica needs a tap device and an image of its own\n"
 	     "(`--net tap:guest%r`, `--disk image%r`); `pcap:IFACE` is shared as it is.");
-	replica_opts_help(stdout);
+	replica_opts_help(stdout, false);
+	puts("  --name NAME             the replicas' control sockets are NAME-a and NAME-b (see `twinstep status`)\n"
+	     "  --no-wait               start the guest without waiting for the backup");
 	machine_opts_help(stdout);
-	puts("The pair's sockets are NAME-a and NAME-b for `twinstep status`.\n"
-	     "Exit status: as for `twinstep run`.");
+	puts("Exit status: as for `twinstep run`.");
 }
 
 /* %r becomes the replica's letter; free the result. */
@@ -307,6 +309,8 @@ static void take_event(struct pair *p, struct slot *s, const char *line)
 		fflush(p->events);
 		free(text);
 	}
+	if (event && !strcmp(event, "protected"))
+		p->together = true;
 	if (event && (!strcmp(event, "live") || !strcmp(event, "unprotected")))
 		kill_replaced(p, s);
 	json_decref(o);
@@ -341,6 +345,14 @@ static bool ended_in_order(const struct slot *s)
 	int code = WIFEXITED(s->status) ? WEXITSTATUS(s->status) : -1;
 
 	return code >= 0 && code != EXIT_FENCED && code != EXIT_ENGINE && code != EXIT_USAGE && code != EXIT_DIVERGED;
+}
+
+/* A replica is gone before they were a pair, and no guest runs that the other one could go on with. */
+static bool failed_to_start(const struct pair *p, const struct slot *dead)
+{
+	bool refused = WIFEXITED(dead->status) && WEXITSTATUS(dead->status) == EXIT_USAGE;
+
+	return !p->together && !p->stop_signal && (dead->live || (refused && !p->o.no_wait));
 }
 
 static void reap(struct pair *p)
@@ -418,13 +430,17 @@ static int slot_result(const struct slot *s)
 
 static int supervise(struct pair *p)
 {
-	struct slot *a = &p->slot[0], *b = &p->slot[1], *last = a;
+	struct slot *a = &p->slot[0], *b = &p->slot[1], *last = a, *failed = NULL;
 	bool replaceable = true;
 
 	while (a->pid > 0 || b->pid > 0) {
 		struct slot *dead = a->pid <= 0 ? a : b->pid <= 0 ? b : NULL;
 
-		if (dead && !p->stop_signal && replaceable && !ended_in_order(dead)) {
+		if (dead && !failed && failed_to_start(p, dead)) {
+			failed = dead;
+			kill((dead == a ? b : a)->pid, SIGKILL);
+		}
+		if (dead && !failed && !p->stop_signal && replaceable && !ended_in_order(dead)) {
 			replaceable = replace(p, dead);
 			continue;
 		}
@@ -432,7 +448,9 @@ static int supervise(struct pair *p)
 			last = dead;
 		wait_for_something(p, 1000);
 	}
-	if (!ended_in_order(last))
+	if (failed)
+		last = failed;
+	else if (!ended_in_order(last))
 		last = a->live ? a : b;
 	return p->stop_signal ? 128 + p->stop_signal : slot_result(last);
 }

@@ -15,7 +15,7 @@ static void print_help(void)
 	     "Runs the guest and lets a backup join, which takes over when this process or its host fails.\n\n"
 	     "  --listen ADDR           where the backup connects: HOST:PORT, [V6]:PORT or unix:PATH\n"
 	     "  --no-wait               start the guest without waiting for a backup");
-	replica_opts_help(stdout);
+	replica_opts_help(stdout, true);
 	machine_opts_help(stdout);
 	puts("Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.");
 }

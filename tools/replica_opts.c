@@ -136,19 +136,21 @@ bad:
 	return EXIT_USAGE;
 }
 
-void replica_opts_help(FILE *f)
+void replica_opts_help(FILE *f, bool alone)
 {
-	fputs("Pair:\n"
-	      "  --key-file FILE         key that both replicas hold (mode 0600; `twinstep keygen` makes it)\n"
-	      "  --insecure              no key: anybody who can connect is believed\n"
-	      "  --arbiter file:DIR      directory that both replicas see: decides who is live\n"
-	      "  --timeout MS            silence after which the other replica counts as dead (200)\n"
+	fputs("Pair:\n", f);
+	if (alone)
+		fputs("  --key-file FILE         key that both replicas hold (mode 0600; `twinstep keygen` makes it)\n"
+		      "  --insecure              no key: anybody who can connect is believed\n"
+		      "  --arbiter file:DIR      directory that both replicas see: decides who is live\n"
+		      "  --name NAME, --control PATH   control socket for `twinstep status` and `twinstep stop`\n",
+		      f);
+	fputs("  --timeout MS            silence after which the other replica counts as dead (200)\n"
 	      "  --hang-timeout MS       its vCPU without progress after which it counts as dead as well (5000)\n"
 	      "  --max-lag MS            how far the backup may be behind (50)\n"
 	      "  --epoch MS              guest time between two comparisons of state (100)\n"
 	      "  --on-divergence WHO     who goes on after a divergence: primary, backup or halt (primary)\n"
 	      "  --events FILE           append what happens, as lines of JSON\n"
-	      "  --name NAME, --control PATH   control socket for `twinstep status` and `twinstep stop`\n"
 	      "  --stats, --json         as for `twinstep run`\n"
 	      "  --help                  this text\n",
 	      f);

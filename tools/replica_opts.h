@@ -63,7 +63,8 @@ int replica_opts_check(const struct replica_opts *o, struct err *err);
  */
 int replica_opts_parse(struct replica_opts *o, int argc, char **argv,
 		       int (*check)(const struct replica_opts *o, struct err *err));
-void replica_opts_help(FILE *f);
+/* alone: with what a replica needs that is not half of `twinstep pair`. */
+void replica_opts_help(FILE *f, bool alone);
 
 /* One replica in this process. */
 struct replica_run {

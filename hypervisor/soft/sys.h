@@ -78,7 +78,6 @@ bool bind_plain(const struct decoded *d, struct op *op, uintptr_t arg);
 bool bind_end(const struct decoded *d, struct op *op, uintptr_t arg);
 /* The same, #UD in real and virtual-8086 mode. */
 bool bind_protected(const struct decoded *d, struct op *op, uintptr_t arg);
-bool bind_protected_end(const struct decoded *d, struct op *op, uintptr_t arg);
 /* The same, #UD outside 64-bit mode. */
 bool bind_long(const struct decoded *d, struct op *op, uintptr_t arg);
 

@@ -21,11 +21,6 @@ bool bind_protected(const struct decoded *d, struct op *op, uintptr_t arg)
 	return !(d->mode & (MODE_REAL | MODE_VM86)) && bind_plain(d, op, arg);
 }
 
-bool bind_protected_end(const struct decoded *d, struct op *op, uintptr_t arg)
-{
-	return !(d->mode & (MODE_REAL | MODE_VM86)) && bind_end(d, op, arg);
-}
-
 bool bind_long(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	return (d->mode & MODE_SIZE) == MODE_64 && bind_plain(d, op, arg);

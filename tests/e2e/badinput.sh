@@ -92,6 +92,19 @@ touch "$work/plain"
 	refused socket-long "107" --kernel "$vmlinuz" --console "unix:/$(head -c 200 /dev/zero | tr '\0' x)"
 }
 
+# A pair of which a replica cannot start ends at once as well.
+truncate -s 1M "$work/image-a"
+refused_pair() {
+	local test=$1 word=$2 status
+	shift 2
+	timeout 20 "$twinstep" pair "$@" >"$out" 2>"$err" </dev/null
+	status=$?
+	check "$test" "status $status: $(cat "$err")" \
+		eval '[ "$status" -eq 2 ] && [ "$(grep -vc "the jail goes without" "$err")" -eq 1 ] && grep -qF -- "$word" "$err"'
+}
+refused_pair pair-kernel "nothere" --kernel "$work/nothere" --console none
+refused_pair pair-backup-disk "image-b" --kernel "$vmlinuz" --disk "$work/image-%r" --console none
+
 status=0
 "$twinstep" frobnicate 2>"$err" || status=$?
 check unknown-command "status $status: $(cat "$err")" [ "$status" -eq 2 -a "$(wc -l <"$err")" -eq 1 ]

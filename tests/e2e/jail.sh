@@ -40,7 +40,7 @@ if [ -x "$work/twinstep" ]; then
 	chmod -R a+rX "$work/theirs"
 	chown -R 65534:65534 "$work/theirs"
 	as_nobody timeout 120 "$work/twinstep" run --kernel "$work/theirs/vmlinuz" --initrd "$work/theirs/initramfs" --console none \
-		--control "$work/theirs/sock" --append "$cmdline" --clock host 2>"$work/err" &
+		--host-file "$work/theirs/host" --control "$work/theirs/sock" --append "$cmdline" --clock host 2>"$work/err" &
 	outer=$!
 	cleanup() { kill "$outer" 2>/dev/null; }
 	wait_for 60 as_nobody "$work/twinstep" status "$work/theirs/sock"
@@ -58,11 +58,11 @@ fi
 run() { timeout 120 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }
 
 # A jailed process from outside.
-run --console "unix:$work/console" --name jail-test --append "$cmdline" >"$work/out" 2>"$work/err" &
+run --console "unix:$work/console" --control "$work/control" --append "$cmdline" >"$work/out" 2>"$work/err" &
 outer=$!
 cleanup() { kill "$outer" 2>/dev/null; }
-wait_for 30 "$twinstep" status jail-test
-pid=$("$twinstep" status jail-test --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+wait_for 30 "$twinstep" status "$work/control"
+pid=$("$twinstep" status "$work/control" --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
 field() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"; }
 check no-caps "capabilities $(field CapEff)" [ "$(field CapEff)" = 0000000000000000 ]
 check no-new-privs "no_new_privs is not set" [ "$(field NoNewPrivs)" = 1 ]

@@ -16,6 +16,7 @@ declare -A outer
 cleanup() {
 	for p in "${outer[@]}"; do kill "$p" 2>/dev/null; done
 	wait
+	rm -f "/run/twinstep/$tag"-*.sock # of those that were killed
 }
 
 # guest NAME CMDLINE OPTION...
