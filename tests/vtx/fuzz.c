@@ -3,6 +3,7 @@
  * Random calls on the device node, by several threads that also change one another's run pages and guest memory, in
  * processes that fork, get signals, and are killed at random moments.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,14 +20,15 @@
 
 #include "hypervisor/vmx/module/twinstep_vmx.h"
 
-#define FILES	4
-#define THREADS 4
-#define MEMORY	(1ul << 20)
+#define FILES	  4
+#define THREADS	  4
+#define MEMORY	  (1ul << 20)
+#define CODE_SIZE 0x8000u /* guests start in the first page */
 
 static int fds[FILES];
 static uint8_t *memory;
 static struct twvmx_run *volatile page[FILES];
-static uint64_t *entered; /* VM entries, over all processes */
+static uint64_t *entered; /* runs with VM entries, and after something was served; over all processes */
 
 static uint64_t next(uint64_t *seed)
 {
@@ -57,8 +59,13 @@ static void make(unsigned i)
 
 	if (fds[i] < 0)
 		fds[i] = open(TWVMX_DEVICE, O_RDWR | O_CLOEXEC);
-	if (fds[i] < 0 || ioctl(fds[i], TWVMX_IOC_CREATE, TWVMX_VERSION) < 0)
+	if (fds[i] < 0)
 		return;
+	/* The timer's signal may come first. */
+	while (ioctl(fds[i], TWVMX_IOC_CREATE, TWVMX_VERSION) < 0) {
+		if (errno != EINTR)
+			return;
+	}
 	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
 	if (p != MAP_FAILED)
 		page[i] = p;
@@ -87,6 +94,26 @@ static void dirty(unsigned i, uint64_t *seed)
 	};
 
 	ioctl(fds[i], TWVMX_IOC_DIRTY, &d);
+}
+
+/* Answers of the table are chosen so that guests which execute CPUID find some, and lose them again. */
+static void cpuid_table(unsigned i, uint64_t *seed)
+{
+	struct twvmx_cpuid_entry e[TWVMX_CPUID_MAX];
+	const struct twvmx_cpuid c = {
+		.version = (uint32_t)choose(seed, TWVMX_VERSION),
+		.n = (uint32_t)choose(seed, next(seed) % (TWVMX_CPUID_MAX + 2)),
+		.entries = choose(seed, next(seed) % 8 ? (uintptr_t)e : (uintptr_t)memory + MEMORY - 64),
+	};
+
+	for (unsigned n = 0; n < TWVMX_CPUID_MAX; n++)
+		e[n] = (struct twvmx_cpuid_entry){
+			.leaf = (uint32_t)choose(seed, n),
+			.flags = next(seed) % 256 ? (uint32_t)(next(seed) & TWVMX_CPUID_ALL) : (uint32_t)next(seed),
+			.reserved = next(seed) % 1024 == 0,
+			.ecx = (uint32_t)next(seed),
+		};
+	ioctl(fds[i], TWVMX_IOC_CPUID, &c);
 }
 
 /* Registers of a real-mode guest at 0, each with some chance of being something else. */
@@ -126,7 +153,14 @@ static void run(unsigned i, uint64_t *seed)
 	if (r) {
 		r->version = (uint32_t)choose(seed, TWVMX_VERSION);
 		r->load = (uint32_t)choose(seed, TWVMX_LOAD_ALL);
-		r->flags = (uint32_t)choose(seed, next(seed) % 32);
+		r->flags = (uint32_t)choose(seed, next(seed) % TWVMX_RUN_COUNT);
+		if (next(seed) % 4 == 0)
+			r->flags |= TWVMX_RUN_COUNT;
+		r->count = choose(seed, 0);
+		r->stop = choose(seed, next(seed) % 8 ? UINT64_MAX : next(seed) % 1000);
+		r->limit = choose(seed, UINT64_MAX);
+		r->time.rate = (uint32_t)next(seed);
+		r->time.anchor_count = choose(seed, 0);
 		r->entry_info = (uint32_t)choose(seed, 0);
 		r->entry_error = (uint32_t)next(seed);
 		r->entry_len = (uint32_t)choose(seed, 1);
@@ -135,7 +169,9 @@ static void run(unsigned i, uint64_t *seed)
 	}
 	ioctl(fds[i], TWVMX_IOC_RUN, choose(seed, 0));
 	if (r && r->entries > before)
-		__atomic_fetch_add(entered, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&entered[0], 1, __ATOMIC_RELAXED);
+	if (r && (r->served_cpuid || r->served_tsc))
+		__atomic_fetch_add(&entered[1], 1, __ATOMIC_RELAXED);
 }
 
 /* A run page changes at any time, also under a guest that runs. */
@@ -250,8 +286,10 @@ static void *worker(void *arg)
 				inherit(&seed);
 			break;
 		case 9:
-		case 10:
 			scribble(i, &seed);
+			break;
+		case 10:
+			cpuid_table(i, &seed);
 			break;
 		default:
 			run(i, &seed);
@@ -264,6 +302,20 @@ static void on_alarm(int sig)
 {
 }
 
+/* Guest memory: anything, and often instructions that the module serves (RDTSC, CPUID, RDTSCP). */
+static void fill_memory(uint64_t *seed)
+{
+	static const uint8_t served[3][8] = { "\x0f\x31\x0f\xa2\x40\x0f\xa2", "\x0f\x01\xf9\x0f\x31\x0f\x31",
+					      "\x31\xc0\x0f\xa2\x31\xc9\x41" };
+
+	for (unsigned i = 0; i < CODE_SIZE; i += 8) {
+		if (next(seed) % 2)
+			memcpy(memory + i, served[next(seed) % 3], 8);
+		else
+			memcpy(memory + i, &(uint64_t){ next(seed) }, 8);
+	}
+}
+
 static void child(uint64_t seed)
 {
 	const struct itimerval tick = { { 0, 1000 }, { 0, 1000 } }; /* a guest that loops has to come back */
@@ -274,8 +326,7 @@ static void child(uint64_t seed)
 	setitimer(ITIMER_REAL, &tick, NULL);
 
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (unsigned i = 0; i < MEMORY; i += 8)
-		memcpy(memory + i, &(uint64_t){ next(&seed) }, 8);
+	fill_memory(&seed);
 	for (unsigned i = 0; i < FILES; i++) {
 		fds[i] = -1;
 		make(i);
@@ -325,5 +376,9 @@ int main(int argc, char **argv)
 		printf("ok fuzz.entered\n");
 	else
 		printf("not ok fuzz.entered: guests ran %llu times only\n", (unsigned long long)*entered);
+	if (entered[1])
+		printf("ok fuzz.served\n");
+	else
+		printf("not ok fuzz.served: no guest got an answer of RDTSC or CPUID\n");
 	return left != 0;
 }

@@ -7,6 +7,9 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -149,38 +152,178 @@ static uint64_t kernel_symbol(const char *name)
 
 static volatile uint64_t watched;
 
+static __attribute__((noinline)) void watched_call(void)
+{
+	watched++;
+}
+
 /*
- * The host watches a variable of this process. A guest has in its breakpoint registers what the host's kernel writes
- * all the time: the host's watch is not lost and counts nothing else. (The time in which both could meet is short.)
+ * The host watches a function of this process. A guest has in its breakpoint registers, switched on, the address of the
+ * module's own code that enters it: that neither counts as the host's watch, nor is the watch lost.
  */
 static void test_breakpoints(void)
 {
 	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT,
 					.size = sizeof(attr),
-					.bp_type = HW_BREAKPOINT_W,
-					.bp_addr = (uintptr_t)&watched,
-					.bp_len = HW_BREAKPOINT_LEN_8 };
+					.bp_type = HW_BREAKPOINT_X,
+					.bp_addr = (uintptr_t)watched_call,
+					.bp_len = sizeof(long) };
 	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-	uint64_t jiffies = kernel_symbol("jiffies"), seen = 0;
+	uint64_t entry = kernel_symbol("twvmx_enter"), seen = 0;
 	struct err err = ERR_INIT;
 	struct cpu_state s;
 	struct rig vm;
 
 	rig_start(&vm, &vmx_engine_ops, CODE(counter));
 	for (uint64_t turn = 1; turn <= 4; turn++) {
-		rig_run(&vm, turn * 200);
+		rig_run(&vm, turn * 50);
 		vm.e->ops->get_state(vm.e, &s);
 		for (unsigned i = 0; i < 4; i++)
-			s.dr[i] = jiffies;
+			s.dr[i] = entry;
+		s.dr[7] = 0x4ff;
 		vm.e->ops->set_state(vm.e, &s, &err);
-		watched++;
+		watched_call();
 	}
-	rig_check(fd >= 0 && jiffies && read(fd, &seen, sizeof(seen)) == sizeof(seen) && seen == 4,
-		  "isolation.breakpoints",
-		  "%llu hits of a watch on what was written 4 times (file %d, jiffies at %#llx)",
-		  (unsigned long long)seen, fd, (unsigned long long)jiffies);
+	rig_check(fd >= 0 && entry && read(fd, &seen, sizeof(seen)) == sizeof(seen) && seen == 4 && watched == 4,
+		  "isolation.breakpoints", "%llu hits of a watch on what was called 4 times (file %d, entry at %#llx)",
+		  (unsigned long long)seen, fd, (unsigned long long)entry);
 	close(fd);
 	rig_stop(&vm);
+}
+
+/* ---- memory ---- */
+
+#define SLOT_SIZE (512ul << 10)
+
+static int make_vm(void)
+{
+	int fd = open(TWVMX_DEVICE, O_RDWR | O_CLOEXEC);
+
+	return ioctl(fd, TWVMX_IOC_CREATE, TWVMX_VERSION) == 0 ? fd : -1;
+}
+
+/* 0 or errno. */
+static int map_slot(int fd, const void *user, uint64_t size)
+{
+	const struct twvmx_slot s = { .version = TWVMX_VERSION, .size = size, .user = (uintptr_t)user };
+
+	return ioctl(fd, TWVMX_IOC_SLOT, &s) < 0 ? errno : 0;
+}
+
+static void *anonymous(size_t size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+/* Guest memory is anonymous or shared memory: no file system's pages, and no driver's. */
+static void test_foreign_pages(void)
+{
+	int fd = make_vm(), file, ramfs, run;
+	void *p, *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	mkdir("/tmp/ramfs", 0700);
+	mount("none", "/tmp/ramfs", "ramfs", 0, NULL);
+	file = open("/tmp/ramfs/file", O_RDWR | O_CREAT, 0600);
+	p = ftruncate(file, 4096) == 0 ? mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+	ramfs = map_slot(fd, p, 4096);
+	run = map_slot(fd, page, 4096);
+	rig_check(p != MAP_FAILED && page != MAP_FAILED && ramfs == EINVAL && run == EINVAL, "isolation.foreign-pages",
+		  "errno %d for a file, %d for the run page", ramfs, run);
+	munmap(page, 4096);
+	close(fd);
+	close(file);
+}
+
+static unsigned long locked_kb(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[128];
+	unsigned long kb = ~0ul;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "VmLck: %lu kB", &kb);
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* Without privilege, `ulimit -l` bounds what a VM pins. */
+static int try_memlock(void)
+{
+	const struct rlimit limit = { SLOT_SIZE, SLOT_SIZE };
+	int fd = make_vm();
+	void *p = anonymous(2 * SLOT_SIZE);
+
+	if (fd < 0 || setrlimit(RLIMIT_MEMLOCK, &limit) < 0 || setresuid(65534, 65534, 65534) < 0)
+		return 1;
+	if (map_slot(fd, p, SLOT_SIZE + 4096) != ENOMEM || locked_kb() != 0)
+		return 2;
+	if (map_slot(fd, p, SLOT_SIZE) != 0 || locked_kb() != SLOT_SIZE >> 10)
+		return 3;
+	if (map_slot(fd, NULL, 0) != 0 || locked_kb() != 0)
+		return 4;
+	return 0;
+}
+
+static void test_memlock(void)
+{
+	pid_t pid = fork();
+	int status = -1;
+
+	if (!pid)
+		_exit(try_memlock());
+	waitpid(pid, &status, 0);
+	rig_check(status == 0, "isolation.memlock", "status %#x", status);
+}
+
+/* What another process can do with the file of a process that has gone. */
+static void hold_file(int fd, int until, volatile int *result)
+{
+	char c;
+
+	if (read(until, &c, 1) != 1)
+		_exit(1);
+	result[0] = ioctl(fd, TWVMX_IOC_RUN, 0) < 0 ? errno : 0;
+	result[1] = ioctl(fd, TWVMX_IOC_CREATE, TWVMX_VERSION) < 0 ? errno : 0;
+	result[2] = 1;
+	_exit(0);
+}
+
+/* A VM ends with its process, also when another process has inherited its file. */
+static void test_inherited(void)
+{
+	unsigned before = rig_vms(), while_alive;
+	volatile int *result = anonymous(4096);
+	int go[2], status;
+	pid_t pid;
+
+	if (pipe(go) < 0)
+		return;
+	pid = fork();
+	if (!pid) {
+		int fd = make_vm();
+
+		result[3] = map_slot(fd, anonymous(SLOT_SIZE), SLOT_SIZE) + 1;
+		if (!fork())
+			hold_file(fd, go[0], result);
+		pause();
+	}
+	for (unsigned i = 0; i < 100 && !result[3]; i++)
+		usleep(10000);
+	usleep(20000);
+	while_alive = rig_vms();
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	rig_check(result[3] == 1 && while_alive == before + 1 && rig_vms() == before, "isolation.inherited",
+		  "%u VMs before, %u while it lived, %u after", before, while_alive, rig_vms());
+	if (write(go[1], "", 1) != 1)
+		return;
+	for (unsigned i = 0; i < 100 && !result[2]; i++)
+		usleep(10000);
+	rig_check(result[0] == ENXIO && result[1] == EEXIST, "isolation.inherited.dead",
+		  "errno %d of RUN, %d of CREATE", result[0], result[1]);
+	close(go[0]);
+	close(go[1]);
 }
 
 int main(void)
@@ -188,6 +331,9 @@ int main(void)
 	test_hostile();
 	test_interleaved();
 	test_breakpoints();
+	test_foreign_pages();
+	test_memlock();
+	test_inherited();
 	test_killed("isolation.spinner", CODE(spinner));
 	test_killed("isolation.looper", CODE(looper));
 	test_spinning();

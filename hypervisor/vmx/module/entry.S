@@ -4,8 +4,13 @@
 #include <asm/asm.h>
 #include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
+#include <asm/segment.h>
 
 #define HOST_RSP_FIELD 0x6c14
+
+	.section .rodata
+kernel_data_selector:
+	.word	__KERNEL_DS
 
 	.text
 SYM_FUNC_START(twvmx_enter)
@@ -18,8 +23,8 @@ SYM_FUNC_START(twvmx_enter)
 	push	%rdi
 	mov	$HOST_RSP_FIELD, %eax
 	vmwrite	%rsp, %rax
-	test	%sil, %sil
-	/* no flags change from here to the jump */
+	bt	$0, %esi
+	/* CF does not change from here to the jump */
 	mov	0x00(%rdi), %rax
 	mov	0x08(%rdi), %rcx
 	mov	0x10(%rdi), %rdx
@@ -35,7 +40,9 @@ SYM_FUNC_START(twvmx_enter)
 	mov	0x70(%rdi), %r14
 	mov	0x78(%rdi), %r15
 	mov	0x38(%rdi), %rdi
-	jz	1f
+	/* Leaves no data of the host's in the buffers of processors that leak them; nothing but ZF changes on others. */
+	verw	kernel_data_selector(%rip)
+	jnc	1f
 	vmresume
 	jmp	2f
 1:	vmlaunch
@@ -76,6 +83,10 @@ SYM_INNER_LABEL(twvmx_exit_point, SYM_L_GLOBAL)
 	xor	%r11d, %r11d
 	/* The guest may have filled the predictor of returns. */
 	FILL_RETURN_BUFFER %rcx, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	/* And the history of branches, on processors that do not set it apart; it keeps RAX. */
+	CLEAR_BRANCH_HISTORY_VMEXIT
+#endif
 	pop	%r15
 	pop	%r14
 	pop	%r13

@@ -161,6 +161,8 @@ static void slot_unmap(struct vm *vm, struct slot *s)
 		u64 gpa = s->gpa + (i << PAGE_SHIFT);
 		u64 *e = ept_entry(vm, gpa, 0, false);
 
+		if (!(i % LARGE_PAGES))
+			cond_resched();
 		if (e) {
 			*e = 0;
 			continue;
@@ -231,6 +233,19 @@ static void slot_release(struct slot *s)
 	*s = (struct slot){};
 }
 
+/*
+ * Memory without a file on disk behind it: a file system wants to be told before its pages are written, and a guest
+ * tells nobody. Pages of drivers, like a run page, may want another caching than a guest's memory has.
+ */
+static bool all_plain(struct page **pages, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (!PageAnon(pages[i]) && !PageSwapBacked(pages[i]) && !PageHuge(pages[i]))
+			return false;
+	}
+	return true;
+}
+
 static int slot_pin(struct slot *s, u64 user, u64 npages)
 {
 	while (s->npages < npages) {
@@ -241,6 +256,8 @@ static int slot_pin(struct slot *s, u64 user, u64 npages)
 		if (got <= 0)
 			return got ? got : -EFAULT;
 		s->npages += got;
+		if (!all_plain(s->pages + s->npages - got, got))
+			return -EINVAL;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();

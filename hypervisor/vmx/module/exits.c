@@ -3,9 +3,11 @@
  * The run loop. Handled here: the host's interrupts, first writes to clean pages, and what serve.c completes.
  * Everything else ends the run.
  */
+#include <linux/hw_breakpoint.h>
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 #include <asm/cpufeature.h>
+#include <asm/debugreg.h>
 #include <asm/fpu/api.h>
 #include <asm/irqflags.h>
 #include <asm/nospec-branch.h>
@@ -25,15 +27,11 @@ enum next { NEXT_ENTER, NEXT_SECTION, NEXT_LEAVE };
 
 /* ---- around an entry ---- */
 
-static const u16 kernel_data_selector = __KERNEL_DS; /* VERW clears buffers with a memory operand only */
-
-/* Leaves no host data in buffers and in the L1 cache of processors that leak them. */
-static void clear_buffers(void)
+/* Leaves no host data in the L1 cache of processors that leak it; entry.S clears their buffers. */
+static void clear_cache(void)
 {
 	if (boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D))
 		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
-	if (boot_cpu_has_bug(X86_BUG_MDS))
-		asm volatile("verw %0" : : "m"(kernel_data_selector) : "cc");
 }
 
 /* Where IBRS holds off what less privileged code has trained, it has to be written after that code has run. */
@@ -59,17 +57,46 @@ static u64 pebs_stop(void)
 	return v;
 }
 
+/*
+ * The guest's addresses are in the registers only while no interrupt can come, whose handler might switch on a
+ * breakpoint of the host's; and those that are on must not meet them on the way.
+ */
+static void breakpoints_load(const struct vm *vm)
+{
+	if (!vm->breakpoints)
+		return;
+	if (hw_breakpoint_active())
+		set_debugreg(0, 7);
+	set_debugreg(vm->dr[0], 0);
+	set_debugreg(vm->dr[1], 1);
+	set_debugreg(vm->dr[2], 2);
+	set_debugreg(vm->dr[3], 3);
+}
+
+/* A VM exit has switched every breakpoint off. */
+static void breakpoints_restore(const struct vm *vm)
+{
+	if (vm->breakpoints)
+		set_debugreg(DR6_FIXED, 6);
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore();
+}
+
 static int enter(struct vm *vm)
 {
-	u64 pebs = pebs_stop();
+	u64 pebs = pebs_stop(), debugctl = get_debugctlmsr();
 	unsigned long cr2;
 	int failed;
 
 	asm volatile("mov %0, %%cr2" : : "r"((unsigned long)vm->cr2));
 	host_refresh(vm);
-	clear_buffers();
+	clear_cache();
+	breakpoints_load(vm);
 	failed = twvmx_enter(vm->gpr, vm->launched);
 	renew_ibrs();
+	breakpoints_restore(vm);
+	if (debugctl) /* a VM exit clears it */
+		update_debugctlmsr(debugctl);
 	asm volatile("mov %%cr2, %0" : "=r"(cr2));
 	vm->cr2 = cr2;
 	if (pebs)
@@ -78,11 +105,16 @@ static int enter(struct vm *vm)
 	return failed;
 }
 
-/* An NMI or machine check that ended the guest's run is the host's: its handler runs as if it had come just now. */
+/*
+ * An NMI or machine check that ended the guest's run, or its entry, is the host's: its handler runs as if it had come
+ * just now.
+ */
 static void pass_on(u32 reason)
 {
 	u32 info;
 
+	if (reason == (ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY))
+		asm volatile("int $18");
 	if (reason != EXIT_REASON_EXCEPTION_NMI)
 		return;
 	info = vmread(VM_EXIT_INTR_INFO);
@@ -267,11 +299,11 @@ static enum next enter_once(struct vm *vm)
 	}
 	vm->launched = true;
 	reason = vmread(VM_EXIT_REASON);
+	pass_on(reason);
 	if (reason & ENTRY_FAILED) {
 		local_irq_enable();
 		return entry_failed(vm, reason);
 	}
-	pass_on(reason);
 	pmu_account(vm);
 	local_irq_enable();
 	return handle_exit(vm, reason & 0xffff);

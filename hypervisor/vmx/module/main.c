@@ -20,6 +20,7 @@ static int twvmx_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* Everything but the file itself. */
 static void vm_free(struct vm *vm)
 {
 	pmu_free(vm);
@@ -28,23 +29,56 @@ static void vm_free(struct vm *vm)
 	if (vm->run_page)
 		__free_page(vm->run_page);
 	vm->run_page = NULL;
-	if (vm->mm)
-		mmdrop(vm->mm);
-	vm->mm = NULL;
 	kfree(vm->cpuid);
 	vm->cpuid = NULL;
 }
 
+/*
+ * The process has gone, or executes another program, or its file is being closed. The file may live on in another
+ * process; the VM does not: what it has pinned was the limit of this process's.
+ */
+static void process_ends(struct mmu_notifier *end, struct mm_struct *mm)
+{
+	struct vm *vm = container_of(end, struct vm, end);
+
+	mutex_lock(&vm->lock);
+	if (vm->created) {
+		vm->created = false;
+		vm_free(vm);
+		vmx_put();
+	}
+	mutex_unlock(&vm->lock);
+}
+
+static const struct mmu_notifier_ops end_ops = { .release = process_ends };
+
 static int twvmx_release(struct inode *inode, struct file *file)
 {
 	struct vm *vm = file->private_data;
-	bool created = vm->created;
 
-	vm_free(vm);
-	if (created)
-		vmx_put();
+	if (vm->mm) {
+		mmu_notifier_unregister(&vm->end, vm->mm); /* calls process_ends() unless it has been called */
+		mmdrop(vm->mm);
+	}
 	kfree(vm);
 	return 0;
+}
+
+static int vm_make(struct vm *vm)
+{
+	int ret;
+
+	vm->run_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!vm->run_page)
+		return -ENOMEM;
+	ret = vmcs_alloc(vm);
+	if (ret)
+		return ret;
+	ret = ept_init(vm);
+	if (ret)
+		return ret;
+	vm->end.ops = &end_ops;
+	return mmu_notifier_register(&vm->end, current->mm);
 }
 
 static int vm_create(struct vm *vm, unsigned long version)
@@ -53,22 +87,19 @@ static int vm_create(struct vm *vm, unsigned long version)
 
 	if (version != TWVMX_VERSION)
 		return -EINVAL;
-	if (vm->created)
+	if (vm->mm)
 		return -EEXIST;
 	ret = vmx_get();
 	if (ret)
 		return ret;
-	mmgrab(current->mm);
-	vm->mm = current->mm;
-	vm->run_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	ret = vm->run_page ? vmcs_alloc(vm) : -ENOMEM;
-	if (!ret)
-		ret = ept_init(vm);
+	ret = vm_make(vm);
 	if (ret) {
 		vm_free(vm);
 		vmx_put();
 		return ret;
 	}
+	mmgrab(current->mm);
+	vm->mm = current->mm;
 	vm->run = page_address(vm->run_page);
 	vm->run->version = TWVMX_VERSION;
 	vm->created = true;

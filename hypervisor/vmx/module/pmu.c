@@ -62,10 +62,12 @@ static bool registers_keep(void)
 {
 	u64 old, seen = 0;
 
-	if (rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &old) || wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, 0x12345) ||
-	    rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &seen))
-		return false;
-	wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, old);
+	preempt_disable();
+	if (!rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &old) && !wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, 0x12345)) {
+		rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &seen);
+		wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, old);
+	}
+	preempt_enable();
 	return seen == 0x12345;
 }
 

@@ -6,9 +6,7 @@
  * top, and without those that only mean something to software (CD, NW) or that it lacks (UMIP); the read shadow hides
  * the difference, and an attempt to change a bit that is not the guest's own exits.
  */
-#include <linux/hw_breakpoint.h>
 #include <asm/cpufeature.h>
-#include <asm/debugreg.h>
 #include <asm/fpu/api.h>
 #include <asm/msr.h>
 #include <asm/mmu_context.h>
@@ -151,6 +149,7 @@ static void sys_load(struct vm *vm, const struct twvmx_regs *r)
 	segs_load(r);
 	crs_load(vm, r);
 	memcpy(vm->dr, r->dr, sizeof(vm->dr));
+	vm->breakpoints = r->dr7 & DR7_ENABLED;
 	vmwrite(GUEST_DR7, r->dr7 | DR7_FIXED);
 	vmwrite(GUEST_SYSENTER_CS, r->sysenter_cs);
 	vmwrite(GUEST_SYSENTER_ESP, r->sysenter_esp);
@@ -284,7 +283,6 @@ static void msrs_save(struct host *h)
 	rdmsrl(MSR_KERNEL_GS_BASE, h->kernel_gs_base);
 	rdmsrl(MSR_FS_BASE, h->fs_base);
 	rdmsrl(MSR_GS_BASE, h->gs_base);
-	rdmsrl(MSR_IA32_DEBUGCTLMSR, h->debugctl);
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		rdmsrl(MSR_TSC_AUX, h->tsc_aux);
 }
@@ -301,22 +299,10 @@ static void msrs_switch(u64 star, u64 lstar, u64 cstar, u64 fmask, u64 kernel_gs
 		wrmsrl(MSR_TSC_AUX, tsc_aux);
 }
 
-/* A breakpoint of the host's must not meet an address of the guest's. */
-static void debug_load(const struct vm *vm)
-{
-	if (hw_breakpoint_active())
-		set_debugreg(0, 7);
-	set_debugreg(vm->dr[0], 0);
-	set_debugreg(vm->dr[1], 1);
-	set_debugreg(vm->dr[2], 2);
-	set_debugreg(vm->dr[3], 3);
-	set_debugreg(DR6_FIXED, 6);
-}
-
 /*
  * Begin of a section: preemption is off, kernel_fpu_begin() has saved the process's own FPU state, the VMCS is loaded.
  * Speculation: another VM or process may have trained the branch predictors, hence the barrier; buffers are cleared
- * before each entry (exits.c).
+ * before each entry (exits.c, entry.S).
  */
 void host_enter(struct vm *vm, struct host *h)
 {
@@ -330,7 +316,6 @@ void host_enter(struct vm *vm, struct host *h)
 	msrs_save(h);
 	host_vmcs(vm, h);
 	indirect_branch_prediction_barrier();
-	debug_load(vm);
 	msrs_switch(vm->star, vm->lstar, vm->cstar, vm->fmask, vm->kernel_gs_base, vm->tsc_aux);
 	asm volatile("fxrstor64 %0" : : "m"(vm->fx));
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
@@ -355,6 +340,15 @@ static void segments_restore(const struct host *h)
 		load_gs_index(h->gs);
 }
 
+/* Where what the guest has trained would lead this process astray, the kernel puts a barrier before user mode. */
+static void barrier_before_user(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+}
+
 void host_leave(struct vm *vm, const struct host *h)
 {
 	unsigned long flags;
@@ -367,12 +361,8 @@ void host_leave(struct vm *vm, const struct host *h)
 	segments_restore(h);
 	msrs_switch(h->star, h->lstar, h->cstar, h->fmask, h->kernel_gs_base, h->tsc_aux);
 	local_irq_restore(flags);
-	wrmsrl(MSR_IA32_DEBUGCTLMSR, h->debugctl);
-	for (int i = 0; i < 4; i++)
-		set_debugreg(0, i);
-	if (hw_breakpoint_active())
-		hw_breakpoint_restore();
 	native_load_gdt(&h->gdt);
 	load_idt(&h->idt);
 	invalidate_tss_limit();
+	barrier_before_user();
 }

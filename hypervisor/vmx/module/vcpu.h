@@ -20,6 +20,7 @@
 
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
 #include <asm/desc.h>
@@ -32,6 +33,7 @@
 #define CR4_HOST_OWNED (~(u64)(X86_CR4_PGE | X86_CR4_TSD))
 #define DR6_FIXED      0xffff0ff0ul
 #define DR7_FIXED      0x400ul
+#define DR7_ENABLED    0xfful
 #define SLICE_MS       10 /* the longest that a guest runs without an exit */
 
 struct perf_event;
@@ -40,9 +42,9 @@ struct perf_event;
 struct vmx_config {
 	u32 pin, primary, secondary, exit, entry;
 	u32 revision;
-	u32 slice;	  /* preemption timer */
-	u32 has, missing; /* TWVMX_* */
-	bool invept_single, invvpid_single;
+	u32 slice;			    /* preemption timer */
+	u32 has, missing;		    /* TWVMX_* */
+	bool invept_single, invvpid_single; /* can drop what one VM has; else everything goes */
 };
 
 extern struct vmx_config vmx_config;
@@ -56,7 +58,8 @@ struct slot {
 struct vm {
 	struct mutex lock; /* everything here; run, slot and dirty ioctls exclude one another */
 	bool created;
-	struct mm_struct *mm; /* the only one that may drive this VM */
+	struct mm_struct *mm;	 /* the only one that may drive this VM; stays when the VM has gone with its process */
+	struct mmu_notifier end; /* of mm */
 	struct twvmx_run *run;
 	struct page *run_page;
 	void *vmcs;
@@ -73,6 +76,7 @@ struct vm {
 	/* guest registers that the VMCS does not hold */
 	u64 gpr[16]; /* entry.S knows that RSP's place is unused */
 	u64 cr2, dr[4], xcr0;
+	bool breakpoints; /* DR7 has some enabled */
 	u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
 	u8 fx[512] __aligned(16);
 
@@ -97,15 +101,15 @@ struct vm {
  *   STAR, LSTAR, CSTAR, FMASK      SYSCALL and SYSRET
  *   KERNEL_GS_BASE                 SWAPGS
  *   TSC_AUX                        RDPID, where the processor has it
- *   DEBUGCTL                       a VM exit clears it
  *   FS_BASE, GS_BASE               lost with the selectors; the host-state area loads them
+ * Each entry does the same for PEBS_ENABLE and for what a VM exit clears: DEBUGCTL and DR7 (exits.c).
  * The VMCS has the guest's SYSENTER_*, EFER, DEBUGCTL, FS and GS base. PEBS_ENABLE is 0 in the guest, PERF_GLOBAL_CTRL
  * has one counter or stays (nothing in the guest can read a counter). All others stay the host's, out of the guest's
  * sight, because every RDMSR and WRMSR exits: PAT and MTRRs have no effect under EPT with "ignore PAT", SPEC_CTRL is
  * the host's own protection.
  */
 struct host {
-	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, debugctl, fs_base, gs_base;
+	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, fs_base, gs_base;
 	u16 ds, es, fs, gs, ldt;
 	struct desc_ptr gdt, idt;
 };

@@ -129,6 +129,16 @@ static u64 msr_or_zero(u32 msr)
 	return rdmsrl_safe(msr, &v) ? 0 : v;
 }
 
+/* Can what a CPU has cached under a VPID be dropped? The names of these bits count from 32. */
+static bool probe_vpid(void)
+{
+	u32 cap = msr_or_zero(MSR_IA32_VMX_EPT_VPID_CAP) >> 32;
+
+	vmx_config.invvpid_single = cap & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
+	return cap & VMX_VPID_INVVPID_BIT &&
+	       cap & (VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT | VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT);
+}
+
 static bool probe_ept(void)
 {
 	u64 cap = msr_or_zero(MSR_IA32_VMX_EPT_VPID_CAP);
@@ -138,9 +148,9 @@ static bool probe_ept(void)
 	if (cap & VMX_EPT_2MB_PAGE_BIT)
 		vmx_config.has |= TWVMX_EPT_2M;
 	vmx_config.invept_single = cap & VMX_EPT_EXTENT_CONTEXT_BIT;
-	vmx_config.invvpid_single = cap & VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT;
 	/* Four-level tables in write-back memory, pages without any right but reading. */
-	return (cap & VMX_EPT_PAGE_WALK_4_BIT) && (cap & VMX_EPTP_WB_BIT) && (cap & VMX_EPT_INVEPT_BIT);
+	return (cap & VMX_EPT_PAGE_WALK_4_BIT) && (cap & VMX_EPTP_WB_BIT) && (cap & VMX_EPT_INVEPT_BIT) &&
+	       (cap & VMX_EPT_EXTENT_GLOBAL_BIT);
 }
 
 static bool probe_controls(void)
@@ -160,6 +170,10 @@ static bool probe_controls(void)
 		c->missing |= TWVMX_EPT;
 		ok = false;
 	}
+	if (!probe_vpid()) {
+		c->missing |= TWVMX_VPID;
+		ok = false;
+	}
 	/* Switched on when needed, not always. */
 	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING | CPU_BASED_MONITOR_TRAP_FLAG);
 	c->slice = min_t(u64, (u64)tsc_khz * SLICE_MS >> (msr_or_zero(MSR_IA32_VMX_MISC) & 31), U32_MAX);
@@ -167,6 +181,32 @@ static bool probe_controls(void)
 	c->entry &= ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
 	c->exit &= ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
 	return ok;
+}
+
+/* What the choice was made by: every CPU has to say the same. */
+static const u32 capability_msrs[] = {
+	MSR_IA32_VMX_BASIC,	     MSR_IA32_VMX_PINBASED_CTLS,       MSR_IA32_VMX_PROCBASED_CTLS,
+	MSR_IA32_VMX_EXIT_CTLS,	     MSR_IA32_VMX_ENTRY_CTLS,	       MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+	MSR_IA32_VMX_TRUE_EXIT_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	MSR_IA32_VMX_MISC,	     MSR_IA32_VMX_PROCBASED_CTLS2,     MSR_IA32_VMX_EPT_VPID_CAP,
+	MSR_IA32_VMX_CR0_FIXED0,     MSR_IA32_VMX_CR0_FIXED1,	       MSR_IA32_VMX_CR4_FIXED1,
+};
+
+static u64 capabilities[ARRAY_SIZE(capability_msrs)];
+
+static void remember_capabilities(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(capability_msrs); i++)
+		capabilities[i] = msr_or_zero(capability_msrs[i]);
+}
+
+static bool same_capabilities(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(capability_msrs); i++) {
+		if (msr_or_zero(capability_msrs[i]) != capabilities[i])
+			return false;
+	}
+	return true;
 }
 
 static int firmware_allows(void)
@@ -190,6 +230,7 @@ static int vmx_probe(void)
 		return -ENODEV;
 	if (firmware_allows())
 		return -EACCES;
+	remember_capabilities();
 	return probe_controls() ? 0 : -EOPNOTSUPP;
 }
 
@@ -272,6 +313,10 @@ static int cpu_on(void)
 		return -EBUSY;
 	if (firmware_allows())
 		return -EACCES;
+	if (!same_capabilities()) {
+		pr_err_once("twinstep-vmx: the CPUs of this host differ in what their VT-x offers\n");
+		return -EOPNOTSUPP;
+	}
 	open_feature_control();
 	cr4_set_bits(X86_CR4_VMXE);
 	*(u32 *)region = vmx_config.revision;
