@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "hypervisor/engine.h"
+#include "hypervisor/vmx/measure.h"
 
 /*
  * In the order of preference of "auto", which takes the first that can be used. The last two are for replays of what
@@ -14,10 +15,19 @@ static const struct engine_ops *const engines[] = {
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
+/* A counter is believed when it has been seen to be right, unless somebody names it. Measuring takes the node: again.
+ */
+static bool may_choose(const struct engine_ops *ops)
+{
+	if (ops->unavailable())
+		return false;
+	return ops != &vmx_pmu_engine_ops || (measure_pmu_is_exact() && !ops->unavailable());
+}
+
 static const struct engine_ops *first_available(const char *counter, struct err *err)
 {
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
-		if ((!counter || !strcmp(engines[i]->counter, counter)) && !engines[i]->unavailable())
+		if ((!counter || !strcmp(engines[i]->counter, counter)) && may_choose(engines[i]))
 			return engines[i];
 	}
 	err_set(err, ENODEV, "no engine can run on this host%s%s", counter ? " that counts " : "",
@@ -25,12 +35,12 @@ static const struct engine_ops *first_available(const char *counter, struct err 
 	return NULL;
 }
 
-/* "vmx" is the best count source that VT-x has here, of the wanted unit. */
+/* "vmx" is the best count source that VT-x has here and that can be believed, of the wanted unit. */
 static const char *best_vmx(const char *counter)
 {
 	bool may = !counter || !strcmp(counter, vmx_pmu_engine_ops.counter);
 
-	return may && !vmx_pmu_engine_ops.unavailable() ? vmx_pmu_engine_ops.name : vmx_engine_ops.name;
+	return may && may_choose(&vmx_pmu_engine_ops) ? vmx_pmu_engine_ops.name : vmx_engine_ops.name;
 }
 
 const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err)

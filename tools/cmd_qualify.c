@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
-#include "isolation/host_info.h"
 #include "tools/cmd.h"
 #include "tools/machine_opts.h"
 

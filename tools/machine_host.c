@@ -157,6 +157,18 @@ static const char *why_soft(const struct machine_host *h)
 										      : NULL;
 }
 
+static const char *why_exits(const struct machine_host *h)
+{
+	const char *why;
+
+	if (h->engine != &vmx_engine_ops)
+		return NULL;
+	if (!strcmp(h->counter, vmx_engine_ops.counter))
+		return "that is what the machine has counted so far";
+	why = vmx_pmu_engine_ops.unavailable();
+	return why ? why : "the performance counter is not exact, see `twinstep qualify`";
+}
+
 /* When the guest is about to start: what `auto` has taken, and what the jail lacks. */
 static void announce(const struct machine_host *h)
 {
@@ -166,7 +178,9 @@ static void announce(const struct machine_host *h)
 	if (h->why_soft)
 		log_info("engine soft: %s", h->why_soft);
 	else if (h->engine == &vmx_engine_ops)
-		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter where the guest exits");
+		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter where the guest "
+			 "exits%s%s",
+			 h->why_exits ? ": " : "", h->why_exits ? h->why_exits : "");
 	else if (h->engine == &vmx_pmu_engine_ops)
 		log_info("engine vmx:pmu: VT-x through the module twinstep-vmx; every instruction is counted");
 }
@@ -179,6 +193,7 @@ int machine_host_choose_engine(struct machine_host *h, const char *counter, stru
 	if (!h->engine)
 		return -err->code;
 	h->why_soft = why_soft(h);
+	h->why_exits = why_exits(h);
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct machine_host {
 	const struct engine_ops *engine;
 	const char *engine_name; /* as asked for */
 	const char *why_soft;	 /* and not VT-x, where `auto` might have taken it */
+	const char *why_exits;	 /* and not every instruction, on VT-x */
 	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
 	struct disk_backend *disk[MACHINE_DISKS];
 	struct nic *nic[MACHINE_NICS];

@@ -21,8 +21,7 @@
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/run.h"
 
-#define STUCK_DELIVERIES 1000000u
-#define SPIN_COUNT	 100000u /* instructions without an exit after which a guest whose kick waits is taken to spin */
+#define SPIN_COUNT 100000u /* instructions without an exit after which a guest whose kick waits is taken to spin */
 
 /* ---- leaving a handler ---- */
 void cpu_raise(struct cpu *cpu, enum vector vec, uint32_t err)

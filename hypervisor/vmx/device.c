@@ -59,11 +59,13 @@ static const char *who_holds(void)
 
 /* The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept for its VM. */
 static int kept_fd = -1;
+static const char *kept_no_pmu; /* what was found out about the performance counter then */
 
 static void keep_node(void)
 {
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY }, now;
 
+	kept_no_pmu = vmx_device_pmu_unavailable();
 	kept_fd = open_node();
 	/* Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its limit. */
 	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0 && getrlimit(RLIMIT_MEMLOCK, &now) == 0) {
@@ -108,16 +110,29 @@ const char *vmx_device_pmu_unavailable(void)
 {
 	struct twvmx_info info;
 
+	if (kept_fd >= 0)
+		return kept_no_pmu;
 	if (vmx_device_info(&info) < 0 || info.version != TWVMX_VERSION)
 		return "the module twinstep-vmx does not answer";
 	return info.pmu < sizeof(pmu_verdicts) / sizeof(pmu_verdicts[0]) ? pmu_verdicts[info.pmu] : "unknown verdict";
+}
+
+/* A signal may end it early. */
+static int create_vm(int fd)
+{
+	int ret;
+
+	do
+		ret = ioctl(fd, TWVMX_IOC_CREATE, TWVMX_VERSION);
+	while (ret < 0 && errno == EINTR);
+	return ret;
 }
 
 /* A VM of its own, because the one that is wanted may belong to another process, inside the jail. */
 static const char *try_create(void)
 {
 	int fd = open_node();
-	bool made = fd >= 0 && ioctl(fd, TWVMX_IOC_CREATE, TWVMX_VERSION) == 0;
+	bool made = fd >= 0 && create_vm(fd) == 0;
 	bool busy = !made && errno == EBUSY;
 
 	if (fd >= 0)
@@ -145,7 +160,7 @@ int vmx_device_open(struct vmx *v, struct err *err)
 	kept_fd = -1;
 	if (v->fd < 0)
 		return err_set(err, errno, "cannot open " TWVMX_DEVICE ": %s", strerror(errno));
-	if (ioctl(v->fd, TWVMX_IOC_CREATE, TWVMX_VERSION) < 0)
+	if (create_vm(v->fd) < 0)
 		return err_set(err, errno, "cannot make a VM: %s", errno == EBUSY ? who_holds() : strerror(errno));
 	v->run = mmap(NULL, RUN_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED) {

@@ -277,3 +277,14 @@ int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measur
 		m->exact &= !m->row[i].wrong;
 	return ret;
 }
+
+bool measure_pmu_is_exact(void)
+{
+	static enum { UNKNOWN, EXACT, NOT_EXACT } known;
+	struct err err = ERR_INIT;
+	struct measure m;
+
+	if (known == UNKNOWN)
+		known = !measure_engine(&vmx_pmu_engine_ops, 1, &m, &err) && m.exact ? EXACT : NOT_EXACT;
+	return known == EXACT;
+}

@@ -32,4 +32,10 @@ struct measure {
 /* Runs every program `repeats` times on ops. 0: *m is filled in. -ENOMEM, or what creating the engine failed with. */
 int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m, struct err *err);
 
+/*
+ * Is the performance counter that vmx:pmu would use on this host exact? Measured when first asked for, each program
+ * once. To be asked where the module's device node can be opened.
+ */
+bool measure_pmu_is_exact(void);
+
 #endif

@@ -117,12 +117,20 @@ static bool until_reached(const struct vmx *v, const struct landmark *until)
 	return (v->at_landmark || in_rep(v)) && v->count >= until->count;
 }
 
+/* Faults that fault again: only where every step is seen; elsewhere the processor delivers them by itself. */
+static bool is_stuck(const struct vmx *v)
+{
+	return v->source->retired && !v->source->pmu && !v->at_landmark && v->deliveries >= v->stuck_after;
+}
+
 static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
 {
 	if (until_reached(v, until))
 		*kind = ENGINE_EXIT_UNTIL;
 	else if (v->st.shutdown)
 		*kind = ENGINE_EXIT_SHUTDOWN;
+	else if (is_stuck(v))
+		*kind = ENGINE_EXIT_STUCK;
 	else if (take_kick(v))
 		*kind = ENGINE_EXIT_KICK;
 	else if (take_spin(v))
@@ -188,6 +196,10 @@ static bool soft_step(struct vmx *v, bool fresh)
 		v->count++;
 		v->at_landmark = true;
 	}
+	if (step == SOFT_STEP_RETIRED || step == SOFT_STEP_EXIT)
+		v->deliveries = 0;
+	else
+		v->deliveries += soft_engine_cpu(v->soft)->undelivered; /* two, where the first one's delivery faults */
 	return true;
 }
 
@@ -329,11 +341,19 @@ static void raise(struct vmx *v, uint8_t vector, bool has_error, uint32_t error)
 	};
 }
 
+/* An #AC that the guest has not asked for is the host's, which looks for locked accesses across cache lines. */
+static bool is_hosts_alignment_check(const struct cpu_state *s, uint8_t vector)
+{
+	bool user = SEG_DPL(s->seg[SEG_SS].attr) == 3 || s->rflags & FL_VM;
+
+	return vector == VEC_AC && !(user && s->cr0 & CR0_AM && s->rflags & FL_AC);
+}
+
 static bool exit_exception(struct vmx *v)
 {
 	uint8_t vector = (uint8_t)v->run->exit_info;
 
-	if (v->st.event.valid || vector == VEC_UD)
+	if (v->st.event.valid || vector == VEC_UD || is_hosts_alignment_check(&v->st, vector))
 		return soft_step(v, false);
 	if (vector == VEC_DB) {
 		v->st.dr[6] |= v->run->qualification & DR6_CAUSES;
@@ -370,14 +390,17 @@ static bool handle_exit(struct vmx *v)
 		return true;
 	case EXIT_WINDOW:
 	case EXIT_NMI_WINDOW:
-	case TWVMX_EXIT_NONE:
 	case TWVMX_EXIT_COUNT:
 	case TWVMX_EXIT_PMU:
+		return true;
+	case TWVMX_EXIT_NONE:
+		v->deliveries++;
 		return true;
 	case TWVMX_EXIT_KICK:
 	case TWVMX_EXIT_LIMIT:
 	case TWVMX_EXIT_STEP:
 		v->at_landmark = true;
+		v->deliveries = 0;
 		return true;
 	case TWVMX_EXIT_SIGNAL:
 	case TWVMX_EXIT_SLICE:
@@ -481,6 +504,7 @@ static int vmx_set_state(struct engine *e, const struct cpu_state *s, struct err
 	v->load = TWVMX_LOAD_ALL;
 	v->flush = true;
 	v->at_landmark = true;
+	v->deliveries = 0;
 	return 0;
 }
 
@@ -496,6 +520,7 @@ static struct engine *create(const struct engine_ops *ops, const struct count_so
 	}
 	v->e.ops = ops;
 	v->source = source;
+	v->stuck_after = STUCK_DELIVERIES;
 	landing_init(&v->landing);
 	v->mem = mem;
 	v->bus = *bus;

@@ -60,6 +60,8 @@ struct vmx {
 	bool stop_wanted, window_wanted;
 	bool spins;	       /* the module gave the guest back because a kick waits */
 	unsigned barren;       /* steps of the run loop since a landmark */
+	unsigned deliveries;   /* events since an instruction last retired; known when every one is stepped over */
+	unsigned stuck_after;  /* such events */
 	struct landmark until; /* of the run() under way */
 	char error[600];
 	uint64_t entries, soft_steps, events, reasons[VMX_REASONS];

@@ -237,6 +237,15 @@ code looper
 	jmp	1b
 code_end looper
 
+/* A division fault whose handler is the division: nothing retires any more. */
+code stuck
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	$AT(1f, stuck), 0
+	movw	%ax, 2
+1:	divb	%al
+code_end stuck
+
 /* Writes into 64 pages, one after the other, with an OUT each. */
 code walker
 	xorl	%eax, %eax

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Hosts whose VT-x cannot be used, inside Bochs: each is told why, and nothing else happens.
+# time limit: 1800 s
 set -u
 . "$(dirname "$0")/lib.sh"
 vtx_image

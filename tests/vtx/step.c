@@ -3,14 +3,16 @@
  * vmx:step stops at every count with the state that the software CPU has there; with the argument "pmu", vmx:pmu does
  * so at counts apart, which it lands on by the counter's overflow.
  */
+#include "hypervisor/soft/run.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tests/vtx/rig.h"
 
-extern const char stepped[], stepped_end[], landed[], landed_end[];
+extern const char stepped[], stepped_end[], landed[], landed_end[], stuck[], stuck_end[];
 
 #define COUNT_MAX 5000
 #define LANDINGS  200
 #define LAND_END  220000 /* before the end of the program */
+#define STUCK_AT  300u	 /* deliveries: fewer than would be waited for, 6 bytes of stack each */
 
 /* Name of the first register that differs, or NULL. */
 static const char *difference(const struct cpu_state *a, const struct cpu_state *b)
@@ -85,6 +87,25 @@ static void land(void)
 	rig_stop(&b);
 }
 
+/* Steps see a guest that can only fault, as the software CPU does. */
+static void get_stuck(void)
+{
+	enum engine_exit_kind kind;
+	struct cpu_state s;
+	struct rig r;
+
+	rig_start(&r, &vmx_step_engine_ops, stuck, (size_t)(stuck_end - stuck));
+	rig_check(((struct vmx *)r.e)->stuck_after == STUCK_DELIVERIES, "step.stuck.limit",
+		  "other than the software CPU's");
+	((struct vmx *)r.e)->stuck_after = STUCK_AT;
+	kind = rig_run(&r, UINT64_MAX);
+	r.e->ops->get_state(r.e, &s);
+	rig_check(kind == ENGINE_EXIT_STUCK && s.count == 4 && s.gpr[R_RSP] == RIG_CODE - 6 * STUCK_AT, "step.stuck",
+		  "ended with %d after %llu instructions, RSP %#llx: %s", kind, (unsigned long long)s.count,
+		  (unsigned long long)s.gpr[R_RSP], r.e->ops->last_error(r.e));
+	rig_stop(&r);
+}
+
 int main(int argc, char **argv)
 {
 	struct rig a, b;
@@ -116,5 +137,6 @@ int main(int argc, char **argv)
 	rig_check(!memcmp(a.mem.base, b.mem.base, RIG_MEMORY), "step.memory", "memory differs at the end");
 	rig_stop(&a);
 	rig_stop(&b);
+	get_stuck();
 	return rig_failures != 0;
 }
