@@ -71,7 +71,10 @@ struct log_frame {
 
 struct log_writer;
 
-/* Creates the file (it must not exist, unless force). */
+/*
+ * Creates the file. It must not exist, unless force: then a regular file that nobody has locked is replaced. It stays
+ * locked (flock) while it is written.
+ */
 struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err);
 /*
  * The same in two steps: the name outside a jail, the rest inside. An existing file (force) is emptied by the second.

@@ -202,7 +202,7 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 	if (ret < 0)
 		return ret;
 	if (index >= n)
-		return err_set(err, ENOENT, "there is no checkpoint %zu: the log has %zu", index, n);
+		return err_set(err, ENOENT, "there is no checkpoint %zu: the log has %zu, numbered from 0", index, n);
 	memset(mem->base, 0, mem->size);
 	for (size_t i = 0; i <= index && ret == 0; i++) {
 		struct restore t = { .s = s, .m = m, .import = import, .ctx = ctx, .last = i == index, .disk = -1 };

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
@@ -91,18 +93,33 @@ static int above_standard(int fd)
 	return high;
 }
 
+/* What is there already may be a device, or belong to a recording or machine that runs (disk images are locked too). */
+static int replaceable(int fd, const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "cannot replace '%s' by a log: it is not a regular file", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return err_set(err, EBUSY, "cannot replace '%s' by a log: a recording or a machine is using it", path);
+	return 0;
+}
+
 int log_file_create(const char *path, bool force, bool *created, struct err *err)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
 	*created = fd >= 0;
 	if (fd < 0 && errno == EEXIST && force)
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+		fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	fd = above_standard(fd);
 	if (fd < 0)
 		return err_set(err, errno, "cannot create log '%s': %s%s", path, strerror(errno),
-			       errno == EEXIST ? " (--force replaces it)" : "");
-	return fd;
+			       errno == EEXIST && !force ? " (--force replaces it)" : "");
+	if (replaceable(fd, path, err) == 0)
+		return fd;
+	close(fd);
+	return -err->code;
 }
 
 struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h, struct err *err)
@@ -132,7 +149,7 @@ struct log_writer *log_writer_open(const char *path, const struct log_header *h,
 	struct log_writer *w = fd < 0 ? NULL : log_writer_open_fd(fd, path, h, err);
 
 	if (!w && fd >= 0)
-		unlink(path);
+		unlink(path); /* what was in it is gone */
 	return w;
 }
 

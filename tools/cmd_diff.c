@@ -30,11 +30,30 @@ static bool ref_differs(const struct log_file_ref *a, const struct log_file_ref 
 	return !a->path != !b->path || (a->path && a->digest != b->digest);
 }
 
+static const char *diff_configs(const struct machine_config *a, const struct machine_config *b)
+{
+	if (machine_config_digest(a) == machine_config_digest(b))
+		return NULL;
+	if (a->memory != b->memory)
+		return "the size of memory (--memory)";
+	if (a->nnics != b->nnics)
+		return "the number of NICs";
+	if (a->ndisks != b->ndisks)
+		return "the number of disks";
+	if (a->virtio_console != b->virtio_console)
+		return "only one has a virtio console";
+	if (a->rtc_epoch != b->rtc_epoch)
+		return "the time of the guest's clock at the start (--rtc)";
+	return "a MAC address, or a disk's size or write protection";
+}
+
 /* Name of what differs in the headers, or NULL. */
 static const char *diff_headers(const struct log_header *a, const struct log_header *b)
 {
-	if (machine_config_digest(&a->config) != machine_config_digest(&b->config))
-		return "the machine's configuration";
+	const char *config = diff_configs(&a->config, &b->config);
+
+	if (config)
+		return config;
 	if (strcmp(a->counter, b->counter))
 		return "the unit of the engine's count";
 	if (a->cpuid_digest != b->cpuid_digest)

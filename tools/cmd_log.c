@@ -11,6 +11,7 @@
 #include "tools/log_pcap.h"
 #include "tools/log_text.h"
 #include "tools/machine_opts.h"
+#include "tools/replay_machine.h"
 #include "tools/run_end.h"
 
 enum { OPT_PCAP = OPT_COMMAND, OPT_JSON };
@@ -34,9 +35,10 @@ static void print_help(void)
 	     "  --json                  one line of JSON for the header, each record and the end\n"
 	     "  --pcap FILE             write the guest's network traffic, both ways, with virtual timestamps; "
 	     "replays\n"
-	     "                          the log for what the guest sent\n"
+	     "                          the log for what the guest sent; -: to standard output\n"
 	     "  --kernel, --initrd, --restore, --disk FILE   with --pcap: files that have moved since the recording\n"
 	     "  --engine NAME           with --pcap: engine to replay on\n"
+	     "  --jail on|strict, --no-jail   with --pcap: as for `twinstep run`\n"
 	     "  --help                  this text\n"
 	     "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with --pcap also 123 "
 	     "divergence.");
@@ -51,7 +53,7 @@ static int parse(struct log_cmd *c, int argc, char **argv)
 	while ((opt = options_next(argc, argv, options)) != -1) {
 		if (opt == '?')
 			return EXIT_USAGE;
-		ret = machine_opts_take(&c->where, opt, optarg, &err);
+		ret = replay_machine_take(&c->where, opt, optarg, &err);
 		if (ret < 0) {
 			log_error("%s", err.text);
 			return EXIT_USAGE;
@@ -90,6 +92,7 @@ static const char *const frame_names[LOG_KIND_END_] = {
 
 struct checkpoint_line {
 	uint64_t record, count, ns, bytes;
+	bool whole;
 };
 
 struct summary {
@@ -114,12 +117,16 @@ static void summary_checkpoint(struct summary *s, const struct log_frame *f)
 	p->count = rd_varint(&in);
 	p->ns = rd_varint(&in);
 	p->bytes = 0;
+	p->whole = false;
 }
 
 static void summary_frame(void *ctx, const struct log_frame *f)
 {
 	struct summary *s = ctx;
 
+	/* As for the reader: something comes after the last of a checkpoint's frames. */
+	if (s->ncheckpoints && f->kind != LOG_PAGES && f->kind != LOG_DISK)
+		s->checkpoint[s->ncheckpoints - 1].whole = true;
 	s->frames[f->kind]++;
 	s->stored[f->kind] += f->stored;
 	s->raw[f->kind] += f->raw_len;
@@ -156,9 +163,9 @@ static void print_kinds(const struct summary *s)
 			       frame_names[i], s->frames[i], s->stored[i], s->raw[i]);
 	}
 	for (size_t i = 0; i < s->ncheckpoints; i++)
-		printf("checkpoint %-13zu record %" PRIu64 ", count %" PRIu64 ", %.3f s, %" PRIu64 " bytes\n", i,
+		printf("checkpoint %-13zu record %" PRIu64 ", count %" PRIu64 ", %.3f s, %" PRIu64 " bytes%s\n", i,
 		       s->checkpoint[i].record, s->checkpoint[i].count, (double)s->checkpoint[i].ns / 1e9,
-		       s->checkpoint[i].bytes);
+		       s->checkpoint[i].bytes, s->checkpoint[i].whole ? "" : " (cut short)");
 }
 
 static void print_summary(const struct summary *s, const struct log_walk *w, const struct replay_end *end)

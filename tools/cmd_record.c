@@ -43,7 +43,7 @@ static void print_help(void)
 	puts("usage: twinstep record -o LOG --kernel FILE [OPTION...]\n\nRuns a machine and records it.\n");
 	machine_opts_help(stdout);
 	puts("Record:\n"
-	     "  -o, --output LOG        where the log goes; it must not exist\n"
+	     "  -o, --output LOG        where the log goes; the file must not exist\n"
 	     "  --force                 ... or is replaced\n"
 	     "  --epoch MS              a state digest every MS of guest time (500)\n"
 	     "  --checkpoint S          a checkpoint every S seconds of guest time; 0: none (60)");
@@ -118,8 +118,12 @@ static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 /* What has a name. */
 static int open_files(struct record *r, struct err *err)
 {
-	int ret = guest_run_open(&r->g, "record", err);
+	const char *what = machine_opts_file(&r->g.opts, r->path);
+	int ret = 0;
 
+	if (what)
+		return err_set(err, EINVAL, "cannot write the log to '%s': it is %s of this machine", r->path, what);
+	ret = guest_run_open(&r->g, "record", err);
 	if (ret == 0)
 		ret = log_header_files(&r->header, &r->g.opts, err);
 	if (ret)

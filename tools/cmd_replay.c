@@ -44,7 +44,7 @@ struct replayer {
 	struct replay replay;
 	atomic_bool ready; /* replay is there */
 	struct record_stream inner;
-	uint64_t started_ns, started_virtual, progress_ns;
+	uint64_t started_ns, started_virtual, started_count, progress_ns;
 };
 
 static void print_help(void)
@@ -70,7 +70,7 @@ static void print_help(void)
 static int take_option(struct replayer *r, int opt, const char *arg, struct err *err)
 {
 	char *end;
-	int ret = machine_opts_take(&r->where, opt, arg, err);
+	int ret = replay_machine_take(&r->where, opt, arg, err);
 
 	if (ret)
 		return ret < 0 ? ret : 0;
@@ -202,6 +202,21 @@ static void stop_replay(void *ctx)
 
 /* ---- the whole ---- */
 
+static uint64_t count_now(const struct replayer *r)
+{
+	struct engine *e = machine_engine(r->rm.machine);
+
+	return e->ops->count(e);
+}
+
+static int check_until(const struct replayer *r, struct err *err)
+{
+	if (r->until >= count_now(r))
+		return 0;
+	return err_set(err, EINVAL, "--until %" PRIu64 " is before %s, at count %" PRIu64, r->until,
+		       r->has_checkpoint ? "the checkpoint" : "the start of the recording", count_now(r));
+}
+
 static int prepare(struct replayer *r, struct err *err)
 {
 	struct record_stream records = { .ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied };
@@ -223,6 +238,8 @@ static int prepare(struct replayer *r, struct err *err)
 		ret = machine_host_start_consoles(&r->rm.host, err);
 	if (ret == 0 && r->has_checkpoint)
 		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
+	if (ret == 0 && r->has_until)
+		ret = check_until(r, err);
 	if (ret < 0)
 		return ret;
 	r->inner = logstream_records(&r->rm.stream);
@@ -236,10 +253,10 @@ static int prepare(struct replayer *r, struct err *err)
 static void print_summary(struct replayer *r, enum machine_end end, int status)
 {
 	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
-	struct engine *e = machine_engine(r->rm.machine);
 	struct run_summary s = { .end = end,
 				 .status = status,
-				 .count = e->ops->count(e),
+				 .count = count_now(r),
+				 .start = r->started_count,
 				 .virtual_ns = machine_now(r->rm.machine),
 				 .host_ns = monotonic_ns() - r->started_ns };
 	char text[4096];
@@ -254,21 +271,23 @@ static void print_summary(struct replayer *r, enum machine_end end, int status)
 	}
 }
 
-static void report_agreement(struct replayer *r, const char *cut)
+static void report_agreement(struct replayer *r, enum machine_end end, const char *cut)
 {
 	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
-	struct engine *e = machine_engine(r->rm.machine);
-	uint64_t count = e->ops->count(e);
+	uint64_t count = count_now(r);
+	bool whole = !cut && !stop_signal() && !(r->has_until && end == MACHINE_ENDED && count >= r->until);
 
 	if (cut)
 		log_warn("%s; everything before it was replayed", cut);
 	if (stop_signal())
 		log_info("stopped at count %" PRIu64 "; everything before it agrees", count);
+	else if (r->has_until && count < r->until)
+		log_warn("--until %" PRIu64 " was not reached: the recording ends at count %" PRIu64, r->until, count);
 	if (r->json)
 		fprintf(f,
 			"{\"event\":\"replay\",\"records\":%" PRIu64 ",\"digests\":%" PRIu64 ",\"count\":%" PRIu64
 			",\"whole\":%s}\n",
-			r->replay.records, r->replay.digests, count, cut ? "false" : "true");
+			r->replay.records, r->replay.digests, count, whole ? "true" : "false");
 	else
 		log_info("replayed %" PRIu64 " records, %" PRIu64 " digests agree", r->replay.records,
 			 r->replay.digests);
@@ -285,7 +304,7 @@ static int verdict(struct replayer *r, enum machine_end end, struct err *err)
 		log_error("%s", err->text);
 		return ret == -EILSEQ ? EXIT_DIVERGED : EXIT_USAGE;
 	}
-	report_agreement(r, log_reader_cut(r->rm.reader));
+	report_agreement(r, end, log_reader_cut(r->rm.reader));
 	if (stop_signal())
 		return 128 + stop_signal();
 	return end == MACHINE_EXIT ? (int)machine_exit_code(r->rm.machine) : 0;
@@ -314,6 +333,7 @@ static int execute(struct replayer *r)
 		replay_stop(&r->replay);
 	r->started_ns = monotonic_ns();
 	r->started_virtual = machine_now(r->rm.machine);
+	r->started_count = count_now(r);
 	status = thread_host(THREAD_VCPU, replay_run, &p, NULL);
 	if (status) {
 		log_error("cannot start the vCPU's thread: %s", strerror(status));

@@ -31,7 +31,7 @@ struct guest_control {
 	struct guest_run *g;
 	const char *kind;
 	struct control *control;
-	uint64_t started_ns;
+	uint64_t started_ns, start_count;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -159,7 +159,7 @@ static void put_number(json_t *o, const char *key, uint64_t v)
 	json_object_set_new(o, key, json_integer((json_int_t)v));
 }
 
-static void put_glance(json_t *o, const struct glance *g, bool ended)
+static void put_glance(json_t *o, const struct glance *g, uint64_t start, bool ended)
 {
 	uint64_t busy = g->host_ns > g->live.idle_ns ? g->host_ns - g->live.idle_ns : 0;
 
@@ -168,7 +168,7 @@ static void put_glance(json_t *o, const struct glance *g, bool ended)
 	put_number(o, "virtual_ns", g->virtual_ns);
 	put_number(o, "host_ns", g->host_ns);
 	put_number(o, "idle_ns", g->live.idle_ns);
-	json_object_set_new(o, "mips", json_real(busy ? (double)g->count * 1e3 / (double)busy : 0));
+	json_object_set_new(o, "mips", json_real(busy ? (double)(g->count - start) * 1e3 / (double)busy : 0));
 	put_number(o, "sync_points", g->live.sync_points);
 	put_number(o, "rx_packets", g->live.rx_packets);
 	put_number(o, "rx_dropped", g->live.rx_dropped_host);
@@ -189,7 +189,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "kind", json_string(c->kind));
 	json_object_set_new(reply, "pid", json_integer(jail_pid()));
 	put_number(reply, "memory", machine_get_config(c->g->machine)->memory);
-	put_glance(reply, &c->glance, c->ended);
+	put_glance(reply, &c->glance, c->start_count, c->ended);
 	pthread_mutex_unlock(&c->lock);
 	return ret;
 }
@@ -368,6 +368,7 @@ int guest_control_start(struct guest_control *gc, struct err *err)
 	if (!gc)
 		return 0;
 	pthread_mutex_lock(&gc->lock);
+	gc->start_count = machine_engine(gc->g->machine)->ops->count(machine_engine(gc->g->machine));
 	gc->running = true;
 	pthread_mutex_unlock(&gc->lock);
 	return control_start(gc->control, err);

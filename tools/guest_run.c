@@ -126,6 +126,7 @@ int guest_run_execute(struct guest_run *g)
 	struct engine *e = machine_engine(g->machine);
 	struct live_stats ls;
 
+	s.start = e->ops->count(e);
 	if ((s.status = thread_host(THREAD_VCPU, execute, &x, NULL))) {
 		log_error("cannot start the vCPU's thread: %s", strerror(s.status));
 		return EXIT_ENGINE;

@@ -86,6 +86,11 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 		       struct err *err)
 {
 	machine_opts_defaults(o);
+	if (where->ndisks > lh->config.ndisks)
+		return err_set(err, EINVAL, "the recorded machine has %u disks, and %u are given", lh->config.ndisks,
+			       where->ndisks);
+	if (where->virtio_console && !lh->config.virtio_console)
+		return err_set(err, EINVAL, "the recorded machine has no virtio console: leave out --virtio-console");
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
 	o->counter = lh->counter;
@@ -110,7 +115,9 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	return recorded_disks(lh, where, o, err);
 }
 
-static int check_ref(const struct log_file_ref *ref, const char *path, const char *what, struct err *err)
+/* option: the one that says where the file is. */
+static int check_ref(const struct log_file_ref *ref, const char *path, const char *what, const char *option,
+		     struct err *err)
 {
 	uint64_t digest;
 	int ret;
@@ -120,6 +127,8 @@ static int check_ref(const struct log_file_ref *ref, const char *path, const cha
 	if (!ref->path || !path)
 		return err_set(err, EINVAL, "the recording was made with%s %s", ref->path ? " a" : "out", what);
 	ret = log_file_digest(path, &digest, err);
+	if (ret < 0 && !strcmp(path, ref->path))
+		return err_prefix(err, "the recorded %s may have moved (use %s)", what, option);
 	if (ret < 0)
 		return ret;
 	if (digest != ref->digest)
@@ -132,15 +141,15 @@ static int check_ref(const struct log_file_ref *ref, const char *path, const cha
 
 int log_header_check(const struct log_header *lh, const struct machine_opts *o, struct err *err)
 {
-	int ret = check_ref(&lh->kernel, o->kernel, "kernel", err);
+	int ret = check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
 
 	if (lh->cpuid_digest != cpuid_v1_digest())
 		return err_set(err, EINVAL, "the recording was made with another CPUID model");
 	if (ret == 0)
-		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", err);
+		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", "--initrd", err);
 	if (ret == 0)
-		ret = check_ref(&lh->snapshot, o->restore, "snapshot", err);
+		ret = check_ref(&lh->snapshot, o->restore, "snapshot", "--restore", err);
 	for (unsigned i = 0; ret == 0 && i < lh->config.ndisks; i++)
-		ret = check_ref(&lh->disk[i], o->disk[i].path, "disk image", err);
+		ret = check_ref(&lh->disk[i], o->disk[i].path, "disk image", "--disk", err);
 	return ret;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -292,6 +293,34 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") && !strcmp(o->console, "stdio"))
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
 	return 0;
+}
+
+bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	if (!a || !b)
+		return false;
+	return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+const char *machine_opts_file(const struct machine_opts *o, const char *path)
+{
+	if (same_file(o->kernel, path))
+		return "the kernel";
+	if (same_file(o->restore, path))
+		return "the snapshot";
+	for (size_t i = 0; i < o->ninitrd; i++) {
+		if (same_file(o->initrd[i], path))
+			return "the initrd";
+	}
+	for (unsigned i = 0; i < o->ndisks; i++) {
+		if (same_file(o->disk[i].path, path))
+			return "a disk image";
+	}
+	if (same_file(o->console, path) || same_file(o->virtio_console, path) || same_file(o->debug_console, path))
+		return "the output of a console";
+	return NULL;
 }
 
 bool machine_opts_host_clock(const struct machine_opts *o)

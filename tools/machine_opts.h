@@ -102,6 +102,10 @@ void machine_opts_free(struct machine_opts *o);
 int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct err *err);
 /* After the last option: what does not go together, what is missing. 0 or -EINVAL. */
 int machine_opts_check(const struct machine_opts *o, struct err *err);
+/* Which of the machine's files has this path, by whatever name ("the kernel", "a disk image"); NULL: none. */
+const char *machine_opts_file(const struct machine_opts *o, const char *path);
+/* Whether both name one file. */
+bool same_file(const char *a, const char *b);
 void machine_opts_help(FILE *f);
 
 /* For jail_config.without: layers that the user did not want. */

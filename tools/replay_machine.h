@@ -17,6 +17,11 @@ struct replay_machine {
 };
 
 /*
+ * For commands that replay: as machine_opts_take(), but refuses what makes another machine, since the log says which
+ * one it was.
+ */
+int replay_machine_take(struct machine_opts *where, int opt, const char *arg, struct err *err);
+/*
  * Opens the log, reads its header, and opens every file that it names, whose content must be the recorded one. `where`
  * says where files have moved to (log_header_options()). After a failure, close it too.
  */

@@ -71,7 +71,7 @@ static double mips(const struct run_summary *s)
 {
 	uint64_t busy = s->host_ns > s->idle_ns ? s->host_ns - s->idle_ns : 0;
 
-	return busy ? (double)s->count * 1e3 / (double)busy : 0;
+	return busy ? (double)(s->count - s->start) * 1e3 / (double)busy : 0;
 }
 
 static size_t get_stats(const struct machine *m, struct engine_stat *stats)

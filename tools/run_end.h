@@ -21,6 +21,7 @@ struct run_summary {
 	enum machine_end end;
 	int status;
 	uint64_t count;	     /* instructions */
+	uint64_t start;	     /* of them, retired before this run: by what was restored */
 	uint64_t virtual_ns; /* virtual time at the end */
 	uint64_t host_ns;    /* host time that the run took */
 	uint64_t idle_ns;    /* of it, waiting in HLT */

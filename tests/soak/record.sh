@@ -52,7 +52,7 @@ same=0
 for i in $(seq "$count"); do
 	rm -f "$work/log" "$work/stop"
 	: >"$work/console"
-	[ $((i % 2)) -eq 1 ] || busy
+	[ -z "${SOAK_BUSY:-}" ] && [ $((i % 2)) -eq 1 ] || busy
 	session | "$twinstep" record -o "$work/log" --checkpoint 20 --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 \
 		--disk "$work/disk" --control "$work/sock" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" \
 		>"$work/console" 2>"$work/err" &
