@@ -521,6 +521,11 @@ void disk_close(struct disk_backend *d)
 /* --- checkpoints: le64 sectors, varint changed blocks, then for each a varint (steps from the block before) * 2 + 1
  * if it is all zeros, and 4096 bytes if it is not --- */
 
+bool disk_has_overlay(const struct disk_backend *d)
+{
+	return d->ops == &overlay_ops;
+}
+
 static bool all_zero(const uint8_t *data)
 {
 	return data[0] == 0 && !memcmp(data, data + 1, BLOCK - 1);

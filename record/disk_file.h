@@ -17,6 +17,8 @@ struct disk_backend *disk_overlay_open(const char *path, struct err *err);
 /* A disk of zeros that exists in memory only. */
 struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err);
 
+/* Whether its changes live in memory. */
+bool disk_has_overlay(const struct disk_backend *d);
 /* Changed blocks as a blob for a checkpoint, and back (replaces all changes). -EINVAL for a backend without overlay. */
 int disk_overlay_export(struct disk_backend *d, struct buf *out, struct err *err);
 int disk_overlay_import(struct disk_backend *d, struct rd *in, struct err *err);

@@ -12,6 +12,7 @@
 #include "tools/cmd.h"
 #include "tools/control.h"
 #include "tools/machine_opts.h"
+#include "tools/stop.h"
 
 #define ANSWER_MS   5000
 #define SNAPSHOT_MS 600000
@@ -160,6 +161,13 @@ static int run_stop(int argc, char **argv)
 	return answer ? 0 : 1;
 }
 
+/* A signal while the machine writes: the half of a file that nobody will name goes. */
+static void drop_half(void *tmp)
+{
+	unlink(tmp);
+	_exit(128 + stop_signal());
+}
+
 /* The machine has no names: it writes to a descriptor. */
 static json_t *take_snapshot(const struct ask *a)
 {
@@ -169,8 +177,10 @@ static json_t *take_snapshot(const struct ask *a)
 	json_t *answer = NULL, *request = json_pack("{s:s}", "command", "snapshot");
 
 	if (fd >= 0) {
+		stop_on_signals(drop_half, tmp);
 		answer = control_request_fd(a->arg[0], request, fd, SNAPSHOT_MS, &err);
 		close(fd);
+		stop_restore();
 		if (!answer)
 			checkpoint_file_drop(tmp);
 		else if (checkpoint_file_publish(a->arg[1], tmp, a->force, &err) < 0) {

@@ -60,6 +60,14 @@ int control_file(const char *name, bool create, char **path, struct err *err)
 	return path_in(name, "", create, path, err);
 }
 
+/* A socket in the current directory, whose path is a plain name. */
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 int control_path(const char *who, bool create, char **path, struct err *err)
 {
 	int ret;
@@ -67,11 +75,11 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 	*path = NULL;
 	if (!*who || (*who == '.' && !strchr(who, '/')))
 		return err_set(err, EINVAL, "'%s' cannot be the name of a machine", who);
-	if (strchr(who, '/')) {
+	ret = strchr(who, '/') ? -ENOENT : path_in(who, ".sock", create, path, err);
+	if (strchr(who, '/') || (!create && is_socket(who) && (ret < 0 || !is_socket(*path)))) {
+		free(*path);
 		*path = strdup(who);
 		ret = *path ? 0 : err_set(err, ENOMEM, "out of memory");
-	} else {
-		ret = path_in(who, ".sock", create, path, err);
 	}
 	if (ret == 0 && strlen(*path) > PATH_MAX_LEN)
 		ret = err_set(err, ENAMETOOLONG, "the control socket's path '%s' is longer than %zu bytes", *path,

@@ -191,7 +191,10 @@ static int capture_run(struct capture *c)
 	}
 	if (log_reader_cut(c->rm.reader))
 		log_warn("%s", log_reader_cut(c->rm.reader));
-	return stop_signal() ? 128 + stop_signal() : 0;
+	if (!stop_signal())
+		return 0;
+	log_info("stopped before the end of the recording");
+	return 128 + stop_signal();
 }
 
 static void capture_stop(void *ctx)

@@ -213,6 +213,9 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 		return err_set(err, EINVAL, "%s is of a machine with%s a virtio console: %s --virtio-console",
 			       h->restore, info.config.virtio_console ? "" : "out",
 			       info.config.virtio_console ? "give" : "leave out");
+	if (h->memory_given && info.config.memory != h->config.memory)
+		return err_set(err, EINVAL, "%s is of a machine with %llu MiB of memory: leave out --memory",
+			       h->restore, (unsigned long long)(info.config.memory >> 20));
 	if (machine_host_choose_engine(h, info.counter, err))
 		return -err->code;
 	return take_config(h, &info.config, err);
@@ -225,6 +228,11 @@ static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, s
 
 	if (!len) /* it cannot change, or has not */
 		return 0;
+	if (!disk_has_overlay(h->disk[i]))
+		return err_set(
+			err, EINVAL,
+			"%s holds changes to disk %u, which are not for the image itself: use --disk FILE,overlay",
+			h->restore, i);
 	return disk_overlay_import(h->disk[i], &in, err);
 }
 
@@ -243,6 +251,7 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	memset(h, 0, sizeof(*h));
 	machine_config_defaults(&h->config);
 	h->config.memory = o->memory;
+	h->memory_given = o->has_memory;
 	h->config.virtio_console = o->virtio_console != NULL;
 	h->clock = machine_opts_host_clock(o) ? LIVE_CLOCK_HOST : LIVE_CLOCK_VIRTUAL;
 	if (o->has_rtc)

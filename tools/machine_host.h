@@ -21,6 +21,7 @@ struct machine_host {
 	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
 	const char *restore;	  /* snapshot that the machine starts from, or NULL */
 	int restore_fd;		  /* and the open file */
+	bool memory_given;	  /* config.memory was asked for: the snapshot must have as much */
 	const struct engine_ops *engine;
 	const char *engine_name; /* as asked for */
 	const char *why_soft;	 /* and not VT-x, where `auto` might have taken it */

@@ -240,6 +240,7 @@ static int take(struct machine_opts *o, int opt, const char *arg, struct err *er
 	case OPT_APPEND:
 		return take_string(&o->append, arg);
 	case OPT_MEMORY:
+		o->has_memory = true;
 		return take_memory(o, arg, err);
 	case OPT_DISK:
 		return take_disk(o, arg, err);

@@ -35,6 +35,7 @@ struct machine_opts {
 	size_t ninitrd;
 	const char *append;
 	uint64_t memory;
+	bool has_memory; /* it was asked for */
 	struct disk_opt disk[MACHINE_DISKS];
 	unsigned ndisks;
 	struct nic_opt nic[MACHINE_NICS];

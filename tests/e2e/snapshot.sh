@@ -21,6 +21,10 @@ wait_for 60 grep -aq 'round 1' "$work/console"
 check status "no status: $(cat "$work/status" "$work/err")" grep -q '^state *running' "$work/status"
 "$twinstep" status "$work/sock" --json >"$work/json"
 check status-json "no JSON: $(cat "$work/json")" grep -q '"instructions":[1-9].*"ok":true' "$work/json"
+there=$PWD/$twinstep
+[ "${twinstep:0:1}" != / ] || there=$twinstep
+(cd "$work" && "$there" status sock) >"$work/status" 2>&1
+check status-here "the socket's name alone is not enough: $(cat "$work/status")" grep -q '^state *running' "$work/status"
 "$twinstep" snapshot "$work/sock" "$work/snap1" --json >"$work/s1" 2>"$work/err2"
 check snapshot "no snapshot: $(cat "$work/err2")" grep -q '"ok":true' "$work/s1"
 "$twinstep" snapshot "$work/sock" "$work/snap1" 2>"$work/err2"
@@ -57,6 +61,21 @@ timeout 20 "$twinstep" run --restore "$work/short" --disk "$work/disk,overlay" 2
 status=$?
 check restore-short "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(lines '$work/err') -eq 1 ]"
 
+# What does not fit a snapshot.
+refused() {
+	local test=$1 word=$2 status
+	shift 2
+	timeout 20 "$twinstep" run --restore "$work/snap1" --console none "$@" 2>"$work/err" </dev/null
+	status=$?
+	check "restore-$test" "status $status: $(cat "$work/err")" \
+		eval "[ $status -eq 2 ] && [ \$(lines '$work/err') -eq 1 ] && grep -qF -- '$word' '$work/err'"
+}
+refused memory 'with 256 MiB of memory: leave out --memory' --disk "$work/disk,overlay" --memory 128M
+refused no-disk '0 NICs and 1 disks'
+refused disk-in-place 'use --disk FILE,overlay' --disk "$work/disk"
+head -c 2097152 "$work/disk" >"$work/half"
+refused disk-size 'disk size in sectors' --disk "$work/half,overlay"
+
 # A recording of a restored machine replays; its snapshot too.
 timeout 120 "$twinstep" record -o "$work/log" --restore "$work/snap2" --disk "$work/disk,overlay" --clock host --checkpoint 2 \
 	--console "$work/console3" 2>"$work/err"
@@ -76,6 +95,14 @@ machine=$!
 wait_for 60 grep -aq ready "$work/console5"
 "$twinstep" snapshot test-machine "$work/snap3" 2>"$work/err2"
 status=$?
+"$twinstep" status test-machine --json >"$work/json"
+pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' "$work/json")
+kill -STOP "$pid"
+timeout --preserve-status -s INT 1 "$twinstep" snapshot test-machine "$work/snap4" 2>"$work/err3"
+interrupted=$?
+kill -CONT "$pid"
+check interrupted "status $interrupted, left behind: $(ls "$work")" \
+	[ "$interrupted $(find "$work" -name 'snap4*')" = "130 " ]
 check in-place "status $status: $(cat "$work/err2")" eval "[ $status -eq 1 ] && grep -q 'written in place' '$work/err2' && [ ! -e '$work/snap3' ]"
 "$twinstep" balloon test-machine 64M 2>"$work/err2"
 status=$?
