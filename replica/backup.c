@@ -541,7 +541,7 @@ static int orderly_end(struct replica *r, enum machine_end *end)
 	pthread_mutex_lock(&r->lock);
 	replica_set_state(r, REPLICA_ENDED);
 	pthread_mutex_unlock(&r->lock);
-	replica_event(r, "end", "the primary ended the pair in good order");
+	replica_event(r, "end", r->peer_said_bye ? "the primary ended the pair in good order" : "told to stop");
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "replica/backup.h"
 #include "replica/replica_private.h"
 
@@ -123,6 +124,11 @@ static int take_first_generation(struct replica *r, struct err *err)
 
 	if (ret < 0)
 		return ret;
+	if (last)
+		log_warn("the arbiter has given generation %llu before: if that replica is still live, stop this one "
+			 "and start "
+			 "it with `twinstep backup`",
+			 (unsigned long long)last);
 	r->generation = last + 1;
 	ret = ops->take(r->cfg.arbiter, r->generation, r->id, err);
 	if (ret == 0)

@@ -17,7 +17,7 @@
 #include "tests/unit.h"
 
 #define RAM	   (2ul << 20)
-#define TIMEOUT_MS 600
+#define TIMEOUT_MS 2000
 
 /* Real mode at 0:7c00: fills memory and prints a byte on COM1, for ever. */
 static const uint8_t program[] = {
@@ -246,6 +246,19 @@ static void acknowledge(struct rig *g, uint64_t received)
 	send_buf(g, WIRE_ACK, &b);
 }
 
+static void follow_until_protected(struct rig *g)
+{
+	uint64_t until = replica_mono_ns() + 10 * NS_PER_S;
+	struct replica_status s;
+
+	do {
+		ck_assert(replica_mono_ns() < until);
+		hear(g);
+		acknowledge(g, g->last);
+		replica_get_status(g->r, &s);
+	} while (s.state != REPLICA_PROTECTED);
+}
+
 /*
  * What left before outputs began to wait may need a record that is not acknowledged yet. A backup without that record
  * must not go live, and so must not be told that it may.
@@ -269,17 +282,8 @@ START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 	}
 	replica_get_status(g.r, &s);
 	ck_assert_int_eq(s.state, REPLICA_JOINING);
-	for (until = replica_mono_ns() + 10 * NS_PER_S; !g.stamp.protecting; hear(&g)) {
-		ck_assert(replica_mono_ns() < until);
-		acknowledge(&g, g.last);
-	}
-	acknowledge(&g, g.last);
-	do {
-		hear(&g);
-		acknowledge(&g, g.last);
-		replica_get_status(g.r, &s);
-		ck_assert(replica_mono_ns() < until);
-	} while (s.state != REPLICA_PROTECTED);
+	follow_until_protected(&g);
+	ck_assert(g.stamp.protecting);
 	close_rig(&g);
 }
 END_TEST
@@ -498,6 +502,95 @@ START_TEST(a_connection_that_ends_is_enough)
 }
 END_TEST
 
+static void expect_fenced(struct rig *g)
+{
+	struct replica_status s;
+
+	join_thread(g);
+	replica_get_status(g->r, &s);
+	ck_assert_int_eq(s.state, REPLICA_FENCED);
+	ck_assert(!s.live);
+	ck_assert_uint_eq(s.generation, 1);
+}
+
+static void lose_arbiter(struct rig *g)
+{
+	char dir[96];
+
+	snprintf(dir, sizeof(dir), "%s/arbiter", g->dir);
+	remove_all(dir);
+	peer_shutdown(g->w.peer);
+}
+
+/* Its directory is gone when it is needed: neither side can know that it may go on, so neither does. */
+START_TEST(a_backup_without_arbiter_stops)
+{
+	struct rig g;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	lose_arbiter(&g);
+	expect_fenced(&g);
+	close_rig(&g);
+}
+END_TEST
+
+START_TEST(a_primary_without_arbiter_stops)
+{
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	follow_until_protected(&g);
+	lose_arbiter(&g);
+	expect_fenced(&g);
+	close_rig(&g);
+}
+END_TEST
+
+/* It was quicker: the primary that lost its backup finds the generation gone. */
+START_TEST(a_primary_that_comes_second_stops)
+{
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	follow_until_protected(&g);
+	ck_assert_int_eq(g.cfg.arbiter->ops->take(g.cfg.arbiter, 2, script_id, &g.err), 1);
+	peer_shutdown(g.w.peer);
+	expect_fenced(&g);
+	close_rig(&g);
+}
+END_TEST
+
+/* A backup that was never counted on leaves the generations alone. */
+START_TEST(a_joining_backup_that_is_lost_costs_no_generation)
+{
+	struct replica_status s;
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	peer_shutdown(g.w.peer);
+	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until; usleep(1000)) {
+		replica_get_status(g.r, &s);
+		if (s.state == REPLICA_ALONE)
+			break;
+	}
+	ck_assert_int_eq(s.state, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 1);
+	ck_assert(!taken(&g, 2));
+	close_rig(&g);
+}
+END_TEST
+
 /* A record that the machine cannot come to: it diverged. */
 static uint64_t diverge(struct rig *g)
 {
@@ -551,6 +644,10 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, announcements_keep_to_the_lease);
 	tcase_add_test(tc, a_damaged_frame_does_not_shorten_the_lease);
 	tcase_add_test(tc, a_connection_that_ends_is_enough);
+	tcase_add_test(tc, a_backup_without_arbiter_stops);
+	tcase_add_test(tc, a_primary_without_arbiter_stops);
+	tcase_add_test(tc, a_primary_that_comes_second_stops);
+	tcase_add_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
 	tcase_add_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
 	tcase_add_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
 }
