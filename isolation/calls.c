@@ -35,7 +35,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "gettid", THREADS, THREADS, CALL_ANY, "abort()" },
 	{ "rt_sigreturn", ALL, ALL & ~MAIN, CALL_ANY, "return from a signal handler" },
 	{ "restart_syscall", ALL, ALL, CALL_ANY, "a wait goes on after the process was stopped" },
-	{ "clock_gettime", THREADS | MAIN, THREADS | MAIN, CALL_ANY, "time, on hosts where it takes a system call" },
+	{ "clock_gettime", ALL, ALL, CALL_ANY, "time, on hosts where it takes a system call" },
 
 	/* heap: which of these malloc() needs in a run is chance, so none has to be seen */
 	{ "mmap", HEAP | MAIN, HEAP | MAIN, CALL_HEAP, "heap" },

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "isolation/keeper.h"
@@ -25,7 +26,12 @@ struct file_arbiter {
 	struct arbiter base;
 	char *dir;
 	int dirfd;
+	unsigned takes;	   /* new generations that a keeper's replica may still take */
+	uint64_t refilled; /* monotonic seconds */
 };
+
+#define TAKES	     256
+#define TAKE_SECONDS 60
 
 static void id_to_text(const uint8_t id[ARBITER_ID_LEN], char text[TEXT_LEN + 1])
 {
@@ -41,6 +47,14 @@ static int fail(const struct file_arbiter *a, const char *what, struct err *err)
 	return err_set(err, code, "arbiter '%s': cannot %s: %s", a->dir, what, strerror(code));
 }
 
+static uint64_t monotonic_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec;
+}
+
 static struct arbiter *file_open(const char *name, struct err *err)
 {
 	struct file_arbiter *a = calloc(1, sizeof(*a));
@@ -50,6 +64,8 @@ static struct arbiter *file_open(const char *name, struct err *err)
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
+	a->takes = TAKES;
+	a->refilled = monotonic_s();
 	if (mkdir(name, 0700) < 0 && errno != EEXIST) {
 		fail(a, "create the directory", err);
 		goto out;
@@ -76,15 +92,32 @@ static void file_close(struct arbiter *base)
 	free(a);
 }
 
+static int open_generation(const struct file_arbiter *a, uint64_t generation)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
+	return openat(a->dirfd, name, O_RDONLY | O_CLOEXEC);
+}
+
+/* 1, 0 or -errno. */
+static int file_exists(const struct file_arbiter *a, uint64_t generation)
+{
+	int fd = open_generation(a, generation);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	close(fd);
+	return 1;
+}
+
 static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err)
 {
 	struct file_arbiter *a = (struct file_arbiter *)base;
-	char name[64], text[TEXT_LEN + 1] = "";
+	int fd = open_generation(a, generation);
+	char text[TEXT_LEN + 1] = "";
 	ssize_t n;
-	int fd;
 
-	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
-	fd = openat(a->dirfd, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : fail(a, "open a generation", err);
 	n = read(fd, text, TEXT_LEN);
@@ -95,7 +128,8 @@ static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBI
 		unsigned v;
 
 		if (n != TEXT_LEN || sscanf(text + 2 * i, "%2x", &v) != 1)
-			return err_set(err, EBADMSG, "arbiter '%s': %s is damaged", a->dir, name);
+			return err_set(err, EBADMSG, "arbiter '%s': generation-%" PRIu64 " is damaged", a->dir,
+				       generation);
 		id[i] = (uint8_t)v;
 	}
 	return 1;
@@ -170,6 +204,38 @@ static const struct arbiter_ops file_arbiter_ops = {
 
 enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
 
+/*
+ * What a replica in other hands may do to the directory: generations come one after the other, so that none is taken
+ * for all times to come, and each is a file, so there is a limit to how many one replica takes in a short time.
+ */
+static int check_take(struct file_arbiter *a, uint64_t generation, struct err *err)
+{
+	int before = generation > 1 ? file_exists(a, generation - 1) : generation == 1;
+	uint64_t refill = (monotonic_s() - a->refilled) / TAKE_SECONDS;
+
+	if (before < 0)
+		return fail(a, "open a generation", err);
+	if (!before)
+		return err_set(err, EPERM, "arbiter '%s': generation %" PRIu64 " is not the next one", a->dir,
+			       generation);
+	if (file_exists(a, generation) > 0)
+		return 0;
+	a->refilled += refill * TAKE_SECONDS;
+	a->takes = refill > TAKES - a->takes ? TAKES : a->takes + (unsigned)refill;
+	if (!a->takes)
+		return err_set(err, EAGAIN, "arbiter '%s': %d new generations in a short time are too many", a->dir,
+			       TAKES);
+	a->takes--;
+	return 0;
+}
+
+static int serve_take(struct file_arbiter *a, struct keeper_message *m, struct err *err)
+{
+	int ret = check_take(a, m->arg, err);
+
+	return ret ? ret : file_take(&a->base, m->arg, m->data, err);
+}
+
 /* In the keeper. An answer below zero carries the sentence instead of an id. */
 void arbiter_serve(void *arbiter, struct keeper_message *m)
 {
@@ -177,7 +243,7 @@ void arbiter_serve(void *arbiter, struct keeper_message *m)
 	struct err err = ERR_INIT;
 
 	if (m->op == ASK_TAKE)
-		m->result = file_take(a, m->arg, m->data, &err);
+		m->result = serve_take(arbiter, m, &err);
 	else if (m->op == ASK_OWNER)
 		m->result = file_owner(a, m->arg, m->data, &err);
 	else if (m->op == ASK_LAST)

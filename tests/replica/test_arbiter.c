@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "isolation/keeper.h"
 #include "replica/arbiter.h"
 #include "tests/unit.h"
 
@@ -112,6 +113,41 @@ START_TEST(damage_is_no_victory)
 }
 END_TEST
 
+/* The requests of arbiter.c, as whoever has taken over a replica may send them. */
+enum { ASK_TAKE = KEEPER_SERVICE };
+
+static int ask_take(struct arbiter *a, uint64_t generation)
+{
+	struct keeper_message m = { .op = ASK_TAKE, .arg = generation, .data = { 7 } };
+
+	arbiter_serve(a, &m);
+	return m.result;
+}
+
+START_TEST(a_replica_takes_in_order_and_not_for_ever)
+{
+	const uint8_t other[ARBITER_ID_LEN] = { 1 };
+	struct arbiter *a = open_new();
+	struct err err = ERR_INIT;
+	uint64_t g = 1, last;
+
+	ck_assert_int_eq(ask_take(a, 0), -EPERM);
+	ck_assert_int_eq(ask_take(a, 2), -EPERM);
+	ck_assert_int_eq(ask_take(a, UINT64_MAX), -EPERM);
+	ck_assert_int_eq(a->ops->last(a, &last, &err), 0);
+	ck_assert_uint_eq(last, 0);
+	while (g < 2000 && ask_take(a, g) == 1)
+		g++;
+	ck_assert_uint_gt(g, 100); /* what an unlucky pair may need */
+	ck_assert_uint_lt(g, 1000);
+	ck_assert_int_eq(ask_take(a, g), -EAGAIN);
+	ck_assert_int_eq(ask_take(a, g - 1), 1); /* is ours already */
+	ck_assert_int_eq(a->ops->take(a, g, other, &err), 1);
+	ck_assert_int_eq(ask_take(a, g), 0);
+	clean(a);
+}
+END_TEST
+
 START_TEST(bad_specs)
 {
 	struct err err = ERR_INIT;
@@ -128,6 +164,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, first_one_wins);
 	tcase_add_test(tc, one_winner_of_many);
 	tcase_add_test(tc, damage_is_no_victory);
+	tcase_add_test(tc, a_replica_takes_in_order_and_not_for_ever);
 	tcase_add_test(tc, bad_specs);
 }
 
