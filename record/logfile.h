@@ -104,6 +104,9 @@ struct log_mark {
 struct log_reader;
 
 struct log_reader *log_reader_open(const char *path, struct err *err);
+/* The same in two steps: only the second one looks at what is in the file. 0 or -errno. */
+struct log_reader *log_reader_open_file(const char *path, struct err *err);
+int log_reader_begin(struct log_reader *r, struct err *err);
 void log_reader_close(struct log_reader *r);
 const struct log_header *log_reader_header(const struct log_reader *r);
 /*

@@ -81,7 +81,7 @@ static int reader_preamble(struct log_reader *r, uint32_t *len, struct err *err)
 	return 0;
 }
 
-static int reader_header(struct log_reader *r, struct err *err)
+int log_reader_begin(struct log_reader *r, struct err *err)
 {
 	uint64_t check;
 	uint32_t len = 0;
@@ -108,7 +108,7 @@ static int reader_header(struct log_reader *r, struct err *err)
 	return 0;
 }
 
-struct log_reader *log_reader_open(const char *path, struct err *err)
+struct log_reader *log_reader_open_file(const char *path, struct err *err)
 {
 	struct log_reader *r = calloc(1, sizeof(*r));
 	struct stat st;
@@ -128,9 +128,18 @@ struct log_reader *log_reader_open(const char *path, struct err *err)
 		goto fail;
 	}
 	r->size = (uint64_t)st.st_size;
-	if (reader_header(r, err) == 0)
-		return r;
+	return r;
 fail:
+	log_reader_close(r);
+	return NULL;
+}
+
+struct log_reader *log_reader_open(const char *path, struct err *err)
+{
+	struct log_reader *r = log_reader_open_file(path, err);
+
+	if (!r || log_reader_begin(r, err) == 0)
+		return r;
 	log_reader_close(r);
 	return NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
+#include "tools/log_jail.h"
 #include "tools/log_text.h"
 #include "tools/machine_opts.h"
 #include "tools/run_end.h"
@@ -173,9 +174,9 @@ static int diff_records(struct diff *d)
 {
 	const struct codec_record *rec[2];
 	uint64_t records = 0;
-	int ret;
+	int ret = -1;
 
-	while ((ret = diff_next(d, rec, records)) == 1) {
+	while (!log_jail_stopped() && (ret = diff_next(d, rec, records)) == 1) {
 		if (records_differ(d, rec[0], rec[1])) {
 			printf("record %" PRIu64 ", %.6f s: %s\n", rec[0]->sp.seq,
 			       (double)log_clock_ns(&d->log[0].clock, rec[0]->sp.at.count) / 1e9, d->why);
@@ -204,11 +205,28 @@ static int diff_logs(struct diff *d)
 	return diff_records(d);
 }
 
+/* The jail closes between opening and reading. */
+static int diff_files(struct diff *d, struct err *err)
+{
+	int status = DIFF_ERROR;
+
+	if (log_walk_open(&d->log[0], d->path[0], err) < 0)
+		return status;
+	if (log_walk_open(&d->log[1], d->path[1], err) == 0) {
+		if (log_jail_enter(JAIL_ON, err) == 0 && log_walk_begin(&d->log[0], err) == 0 &&
+		    log_walk_begin(&d->log[1], err) == 0)
+			status = diff_logs(d);
+		log_walk_close(&d->log[1]);
+	}
+	log_walk_close(&d->log[0]);
+	return status;
+}
+
 static int run(int argc, char **argv)
 {
 	static struct diff d;
 	struct err err = ERR_INIT;
-	int opt, status = DIFF_ERROR;
+	int opt, status;
 
 	while ((opt = options_next(argc, argv, options)) != -1) {
 		if (opt != OPT_HELP)
@@ -223,16 +241,11 @@ static int run(int argc, char **argv)
 	}
 	d.path[0] = argv[optind];
 	d.path[1] = argv[optind + 1];
-	if (log_walk_open(&d.log[0], d.path[0], &err) == 0) {
-		if (log_walk_open(&d.log[1], d.path[1], &err) == 0) {
-			status = diff_logs(&d);
-			log_walk_close(&d.log[1]);
-		}
-		log_walk_close(&d.log[0]);
-	}
+	log_jail_begin(JAIL_ON);
+	status = diff_files(&d, &err);
 	if (err.code)
 		log_error("%s", err.text);
-	return status;
+	return log_jail_end(status);
 }
 
 const struct command cmd_diff = { "diff", "find where two recordings part", run };

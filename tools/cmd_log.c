@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
+#include "tools/log_jail.h"
 #include "tools/log_pcap.h"
 #include "tools/log_text.h"
 #include "tools/machine_opts.h"
@@ -38,7 +39,7 @@ static void print_help(void)
 	     "                          the log for what the guest sent; -: to standard output\n"
 	     "  --kernel, --initrd, --restore, --disk FILE   with --pcap: files that have moved since the recording\n"
 	     "  --engine NAME           with --pcap: engine to replay on\n"
-	     "  --jail on|strict, --no-jail   with --pcap: as for `twinstep run`\n"
+	     "  --jail on|strict, --no-jail   as of `twinstep run`\n"
 	     "  --help                  this text\n"
 	     "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with --pcap also 123 "
 	     "divergence.");
@@ -190,13 +191,13 @@ static int show(struct log_cmd *c, struct log_walk *w)
 	const struct codec_record *rec;
 	const struct replay_end *end;
 	struct err err = ERR_INIT;
-	int ret;
+	int ret = 1;
 
 	w->stream.on_frame = summary_frame;
 	w->stream.on_frame_ctx = &s;
 	if (c->json)
 		log_header_json(stdout, log_reader_header(w->reader));
-	while ((ret = log_walk_next(w, &rec, &err)) > 0) {
+	while (!log_jail_stopped() && (ret = log_walk_next(w, &rec, &err)) > 0) {
 		summary_record(&s, rec);
 		if (c->json)
 			log_record_json(stdout, w, rec);
@@ -214,11 +215,27 @@ static int show(struct log_cmd *c, struct log_walk *w)
 	return ret < 0 ? EXIT_USAGE : 0;
 }
 
+/* The jail closes between opening and reading. */
+static int show_file(struct log_cmd *c)
+{
+	struct err err = ERR_INIT;
+	struct log_walk w;
+	int status = EXIT_USAGE;
+
+	log_jail_begin(c->where.jail);
+	if (log_walk_open(&w, c->path, &err) == 0) {
+		if (log_jail_enter(c->where.jail, &err) == 0 && log_walk_begin(&w, &err) == 0)
+			status = show(c, &w);
+		log_walk_close(&w);
+	}
+	if (err.code)
+		log_error("%s", err.text);
+	return log_jail_end(status);
+}
+
 static int run(int argc, char **argv)
 {
 	struct log_cmd c = { 0 };
-	struct log_walk w;
-	struct err err = ERR_INIT;
 	int status = parse(&c, argc, argv);
 
 	if (status || c.help) {
@@ -226,12 +243,8 @@ static int run(int argc, char **argv)
 			print_help();
 	} else if (c.pcap) {
 		status = log_pcap_write(c.path, &c.where, c.pcap);
-	} else if (log_walk_open(&w, c.path, &err) < 0) {
-		log_error("%s", err.text);
-		status = EXIT_USAGE;
 	} else {
-		status = show(&c, &w);
-		log_walk_close(&w);
+		status = show_file(&c);
 	}
 	machine_opts_free(&c.where);
 	return status;

@@ -14,11 +14,17 @@
 
 int log_walk_open(struct log_walk *w, const char *path, struct err *err)
 {
-	const struct log_header *h;
+	w->reader = log_reader_open_file(path, err);
+	return w->reader ? 0 : -err->code;
+}
 
-	w->reader = log_reader_open(path, err);
-	if (!w->reader)
-		return -err->code;
+int log_walk_begin(struct log_walk *w, struct err *err)
+{
+	const struct log_header *h;
+	int ret = log_reader_begin(w->reader, err);
+
+	if (ret < 0)
+		return ret;
 	h = log_reader_header(w->reader);
 	logstream_init(&w->stream, w->reader);
 	w->clock = (struct log_clock){ .ns = h->anchor_ns, .count = h->anchor_count, .rate = h->rate };

@@ -18,8 +18,10 @@ struct log_walk {
 	struct log_clock clock; /* after the last record */
 };
 
-/* 0, or -errno: nothing is open then. */
+/* Opens the file, and does not look at what is in it. 0, or -errno: nothing is open then. */
 int log_walk_open(struct log_walk *w, const char *path, struct err *err);
+/* Reads the header. 0 or -errno. */
+int log_walk_begin(struct log_walk *w, struct err *err);
 /* Next record: as logstream_next(). */
 int log_walk_next(struct log_walk *w, const struct codec_record **rec, struct err *err);
 void log_walk_close(struct log_walk *w);

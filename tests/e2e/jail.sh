@@ -116,6 +116,15 @@ traced "$work/bin/twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --disk
 traced "$work/bin/twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --console none \
 	--append "$cmdline twinstep.run=\"dd if=/dev/zero of=/dev/vda bs=64k count=16; sync; exit 7\""
 traced "$work/bin/twinstep" replay --console none --speed 20 --stats "$work/log"
+# A log may be somebody else's: nothing in it is looked at before the last filter is in place.
+for command in "log $work/log" "diff $work/log $work/log"; do
+	# shellcheck disable=SC2086
+	strace -f -qq -o "$work/order" "$twinstep" $command >"$work/out" 2>&1
+	check "${command%% *}-jailed" "it reads before the jail has closed, or not at all: $(tail -n 2 "$work/out")" \
+		awk '/seccomp\(SECCOMP_SET_MODE_FILTER, 0/ { closed[$1] = 1 }
+			/pread64\([0-9]+, "TWINLOG/ { reads++; early += !closed[$1] }
+			END { exit !reads || early }' "$work/order"
+done
 TIMEOUT=1000 traced tests/pair/pair.sh soak.py --count 5
 python3 tests/e2e/jail_lists.py "$work"/traces/* < <("$twinstep" jail --list --json) || failed=1
 exit $failed

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/log_jail.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "tools/cmd.h"
+#include "tools/stop.h"
+
+static void nothing(void *ctx)
+{
+}
+
+void log_jail_begin(enum jail_mode mode)
+{
+	jail_begin(mode);
+	stop_on_signals(nothing, NULL);
+}
+
+int log_jail_enter(enum jail_mode mode, struct err *err)
+{
+	const struct jail_config c = { .service_fd = -1, .without = 1u << LAYER_SPECULATION };
+
+	json_object_seed(0); /* it would open a file for it later */
+	return jail_enter(mode, &c, err);
+}
+
+bool log_jail_stopped(void)
+{
+	return stop_signal() || ferror(stdout);
+}
+
+int log_jail_end(int status)
+{
+	bool bad = fflush(stdout) != 0;
+
+	if (stop_signal())
+		status = 128 + stop_signal();
+	else if (bad && errno == EPIPE)
+		status = 128 + SIGPIPE;
+	else if (bad || ferror(stdout)) {
+		log_error("cannot write: %s", bad ? strerror(errno) : "an error before");
+		status = EXIT_ENGINE;
+	}
+	stop_restore();
+	jail_end();
+	return status;
+}
