@@ -34,7 +34,7 @@ static const struct trait traits[] = {
 	{ TWVMX_VNMI, "virtual-nmi", "the guest's NMIs; needed" },
 	{ TWVMX_TIMER, "preemption-timer", "stop right after an injected event; needed" },
 	{ TWVMX_WBINVD_EXIT, "wbinvd-exiting", "the guest cannot flush the host's caches; needed" },
-	{ TWVMX_RDRAND_EXIT, "rdrand-exiting", "random numbers are inputs; without it guests must not use RDRAND" },
+	{ TWVMX_RDRAND_EXIT, "rdrand-exiting", "random numbers are inputs; needed where the processor has RDRAND" },
 	{ TWVMX_RDSEED_EXIT, "rdseed-exiting", "likewise RDSEED" },
 	{ TWVMX_DESC_EXIT, "descriptor-exiting", "UMIP on processors that lack it (SMSW excepted)" },
 	{ TWVMX_MTF, "monitor-trap-flag", "single steps; without it by RFLAGS.TF" },
@@ -46,25 +46,16 @@ static const struct trait traits[] = {
 
 #define NTRAITS (sizeof(traits) / sizeof(traits[0]))
 
-/* Bits of CR4 that guests of machine version 1 may set and no software can stand in for. */
+/* The bits of VMX_GUEST_CR4; needed. */
 static const struct trait features[] = {
-	{ 1u << 20, "smep", "the guest processor has SMEP" },
-	{ 1u << 21, "smap", "the guest processor has SMAP" },
-	{ 1u << 17, "pcid", "the guest processor has PCID" },
-	{ 1u << 16, "fsgsbase", "the guest processor has FSGSBASE" },
-	{ 1u << 18, "xsave", "the guest processor has XSAVE" },
+	{ 1u << 20, "smep", "the guest processor has SMEP; needed" },
+	{ 1u << 21, "smap", "the guest processor has SMAP; needed" },
+	{ 1u << 17, "pcid", "the guest processor has PCID; needed" },
+	{ 1u << 16, "fsgsbase", "the guest processor has FSGSBASE; needed" },
+	{ 1u << 18, "xsave", "the guest processor has XSAVE; needed" },
 };
 
 #define NFEATURES (sizeof(features) / sizeof(features[0]))
-
-static bool host_matches(const struct twvmx_info *info)
-{
-	for (size_t i = 0; i < NFEATURES; i++) {
-		if (!(info->cr4_fixed1 & features[i].bit))
-			return false;
-	}
-	return true;
-}
 
 /* What was found out about this host. */
 struct findings {
@@ -92,7 +83,7 @@ static const char *const meaning[] = {
 
 static enum verdict verdict(const struct findings *f)
 {
-	if (f->no_vmx || !host_matches(&f->info))
+	if (f->no_vmx)
 		return SOFT;
 	return f->measured && f->pmu.exact ? EXACT : EXITS_ONLY;
 }
@@ -213,6 +204,8 @@ static void print_json(const struct findings *f)
 	json_object_set_new(o, "vmx", json_boolean(!f->no_vmx));
 	if (f->no_vmx)
 		json_object_set_new(o, "reason", json_string(f->no_vmx));
+	if (f->info.version)
+		json_object_set_new(o, "vms", json_integer(f->info.vms));
 	json_object_set_new(o, "host", json_traits(&f->info));
 	if (f->measured)
 		json_object_set_new(o, "pmu", json_measure(&f->pmu));

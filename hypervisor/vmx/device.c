@@ -79,10 +79,22 @@ bool vmx_device_loaded(void)
 	return access(TWVMX_DEVICE, F_OK) == 0;
 }
 
+const char *vmx_device_judge(const struct twvmx_info *info)
+{
+	if (info->version != TWVMX_VERSION)
+		return "the module twinstep-vmx is of another version than this program";
+	if (info->verdict >= sizeof(verdicts) / sizeof(verdicts[0]))
+		return "unknown verdict";
+	if (!verdicts[info->verdict] && (info->cr4_fixed1 & VMX_GUEST_CR4) != VMX_GUEST_CR4)
+		return "this processor lacks what the guest's processor has; `twinstep qualify` names it";
+	return verdicts[info->verdict];
+}
+
 const char *vmx_device_unavailable(void)
 {
 	struct twvmx_info info;
 	int ret = vmx_device_info(&info);
+	const char *why;
 
 	if (ret == -EACCES || ret == -EPERM)
 		return "no permission to open " TWVMX_DEVICE;
@@ -90,11 +102,8 @@ const char *vmx_device_unavailable(void)
 		return "there is no " TWVMX_DEVICE ": the module twinstep-vmx is not loaded";
 	if (ret < 0)
 		return "the module twinstep-vmx does not answer";
-	if (info.version != TWVMX_VERSION)
-		return "the module twinstep-vmx is of another version than this program";
-	if (info.verdict == TWVMX_BUSY)
-		return who_holds();
-	return info.verdict < sizeof(verdicts) / sizeof(verdicts[0]) ? verdicts[info.verdict] : "unknown verdict";
+	why = vmx_device_judge(&info);
+	return !why && info.verdict == TWVMX_BUSY ? who_holds() : why;
 }
 
 static const char *const pmu_verdicts[] = {

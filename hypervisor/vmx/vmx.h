@@ -82,6 +82,12 @@ void vmx_landing(const struct engine *e, struct landing *l);
 
 /* ---- device.c ---- */
 
+/* Bits of CR4 that guests of machine version 1 may set and no software can stand in for: SMEP, SMAP, PCID, FSGSBASE,
+ * XSAVE. */
+#define VMX_GUEST_CR4 ((1u << 20) | (1u << 21) | (1u << 17) | (1u << 16) | (1u << 18))
+
+/* Why a host with these answers cannot run guests of ours (static string), or NULL; the one who holds VT-x apart. */
+const char *vmx_device_judge(const struct twvmx_info *info);
 /* Why the module cannot be used (static string), or NULL. */
 const char *vmx_device_unavailable(void);
 /* Is there a device node, usable or not? */

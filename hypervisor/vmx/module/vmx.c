@@ -73,9 +73,10 @@ static const struct control secondary_controls[] = {
 	{ SECONDARY_EXEC_ENABLE_EPT, TWVMX_EPT, true },			 /* guest physical memory */
 	{ SECONDARY_EXEC_UNRESTRICTED_GUEST, TWVMX_UNRESTRICTED, true }, /* real mode and no paging */
 	{ SECONDARY_EXEC_ENABLE_VPID, TWVMX_VPID, true },		 /* the guest's TLB entries survive exits */
-	{ SECONDARY_EXEC_ENABLE_RDTSCP, 0, false },		     /* RDTSCP exits; without it, #UD, and that exits */
-	{ SECONDARY_EXEC_WBINVD_EXITING, TWVMX_WBINVD_EXIT, true },  /* the guest may not flush the host's caches */
-	{ SECONDARY_EXEC_RDRAND_EXITING, TWVMX_RDRAND_EXIT, false }, /* random numbers are recorded inputs */
+	{ SECONDARY_EXEC_ENABLE_RDTSCP, 0, false },		    /* RDTSCP exits; without it, #UD, and that exits */
+	{ SECONDARY_EXEC_WBINVD_EXITING, TWVMX_WBINVD_EXIT, true }, /* the guest may not flush the host's caches */
+	/* Random numbers are recorded inputs. Needed where the processor has the instruction: probe_random(). */
+	{ SECONDARY_EXEC_RDRAND_EXITING, TWVMX_RDRAND_EXIT, false },
 	{ SECONDARY_EXEC_RDSEED_EXITING, TWVMX_RDSEED_EXIT, false }, /* likewise */
 	{ SECONDARY_EXEC_DESC, TWVMX_DESC_EXIT, false }, /* switched on with CR4.UMIP where the CPU has none */
 	/* INVPCID, XSAVES, VMFUNC, PML, ENCLS, ... stay 0: not offered to the guest, so #UD. */
@@ -153,6 +154,16 @@ static bool probe_ept(void)
 	       (cap & VMX_EPT_EXTENT_GLOBAL_BIT);
 }
 
+/* Without the exit, a guest would get numbers that no record has; without the instruction, #UD exits. */
+static bool probe_random(void)
+{
+	if (cpuid_ecx(1) & 1u << 30 && !(vmx_config.has & TWVMX_RDRAND_EXIT))
+		vmx_config.missing |= TWVMX_RDRAND_EXIT;
+	if (cpuid_eax(0) >= 7 && cpuid_ebx(7) & 1u << 18 && !(vmx_config.has & TWVMX_RDSEED_EXIT))
+		vmx_config.missing |= TWVMX_RDSEED_EXIT;
+	return !(vmx_config.missing & (TWVMX_RDRAND_EXIT | TWVMX_RDSEED_EXIT));
+}
+
 static bool probe_controls(void)
 {
 	bool ok = true, true_msrs = msr_or_zero(MSR_IA32_VMX_BASIC) >> 55 & 1;
@@ -174,6 +185,7 @@ static bool probe_controls(void)
 		c->missing |= TWVMX_VPID;
 		ok = false;
 	}
+	ok &= probe_random();
 	/* Switched on when needed, not always. */
 	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING | CPU_BASED_MONITOR_TRAP_FLAG);
 	c->slice = min_t(u64, (u64)tsc_khz * SLICE_MS >> (msr_or_zero(MSR_IA32_VMX_MISC) & 31), U32_MAX);
