@@ -77,6 +77,7 @@ void replica_destroy(struct replica *r)
 	if (r->dialled >= 0)
 		close(r->dialled);
 	session_free(r->session);
+	session_free(r->followed);
 	session_free(r->pending);
 	bury_dead(r);
 	live_sink_attach(&r->direct, NULL);
@@ -171,21 +172,18 @@ int replica_join(struct replica *r, struct machine **m, struct err *err)
 int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
 {
 	int ret = backup_run(r, end, err);
-	struct session *old = r->session;
 
 	spy_end(r);
 	if (ret <= 0)
 		return ret;
 	r->replaying = false;
-	session_join(old);
+	session_join(r->session);
+	r->followed = r->session;
 	r->session = NULL;
 	r->cfg.wait_for_backup = false;
 	if (getrandom(r->cfg.live.seed, sizeof(r->cfg.live.seed), 0) < 0)
-		ret = err_set(err, EIO, "the host has no random numbers");
-	else
-		ret = primary_run(r, end, err);
-	session_free(old); /* not before: replica_stop() may have looked at it until there was something live to stop */
-	return ret;
+		return err_set(err, EIO, "the host has no random numbers");
+	return primary_run(r, end, err);
 }
 
 void replica_stop(struct replica *r)

@@ -104,11 +104,12 @@ struct replica {
 	int listen_fd;
 	pthread_t acceptor;
 	bool has_acceptor;
-	int dialled;		 /* backup: connection to the primary before the handshake */
-	int acceptor_wake;	 /* eventfd */
-	struct session *pending; /* authenticated, waits for the next sync point */
-	struct session *session; /* present backup (or, on a backup, the primary) */
-	struct session *dead;	 /* to be joined and freed */
+	int dialled;		  /* backup: connection to the primary before the handshake */
+	int acceptor_wake;	  /* eventfd */
+	struct session *pending;  /* authenticated, waits for the next sync point */
+	struct session *session;  /* present backup (or, on a backup, the primary) */
+	struct session *dead;	  /* to be joined and freed */
+	struct session *followed; /* with the primary that we replaced; kept, for replica_stop() may be looking at it */
 	struct codec codec;
 	struct buf batch; /* records not yet given to the sender: vCPU thread */
 	uint64_t batch_last, batch_ns;
