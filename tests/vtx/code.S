@@ -220,6 +220,30 @@ skip:	pushw	%bp
 	iret
 code_end hostile
 
+/* Takes interrupts 0x20 and NMIs all the time and counts them; an OUT in the loop and in the handlers. */
+code flooded
+	xorw	%ax, %ax
+	movw	%ax, %ds
+	movw	%ax, %ss
+	movw	$0x7000, %sp
+	movw	$AT(intr_handler, flooded), 0x20*4
+	movw	%ax, 0x20*4+2
+	movw	$AT(nmi_handler, flooded), 2*4
+	movw	%ax, 2*4+2
+	sti
+1:	incl	0x600
+	outb	%al, $0x80
+	jmp	1b
+intr_handler:
+	incl	0x604
+	outb	%al, $0x81
+	iret
+nmi_handler:
+	incl	0x608
+	outb	%al, $0x82
+	iret
+code_end flooded
+
 /* Spins without an exit. */
 code spinner
 1:	incl	%eax

@@ -21,7 +21,8 @@
 #define CODE(name) name, (size_t)(name##_end - name)
 #define TURNS	   60
 
-extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[], looper[], looper_end[];
+extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[], looper[], looper_end[],
+	flooded[], flooded_end[];
 
 static void test_hostile(void)
 {
@@ -82,6 +83,38 @@ static void test_interleaved(void)
 		rig_stop(&vm[i]);
 		rig_stop(&soft[i]);
 	}
+}
+
+#define FLOOD 1500u
+
+/* An interrupt at every boundary that takes one, and NMIs among them, which do not wait for one another. */
+static void flood(struct rig *r, const struct engine_ops *ops)
+{
+	rig_start(r, ops, CODE(flooded));
+	for (uint64_t n = 1; n <= FLOOD; n++) {
+		if (rig_run(r, n) != ENGINE_EXIT_UNTIL)
+			return;
+		if (n % 5 == 0)
+			r->e->ops->inject_nmi(r->e);
+		else if (r->e->ops->can_interrupt(r->e))
+			r->e->ops->inject(r->e, 0x20);
+	}
+}
+
+static void test_flooded(void)
+{
+	struct rig vm, soft;
+	uint32_t count[3];
+
+	flood(&vm, &vmx_engine_ops);
+	flood(&soft, &soft_exits_engine_ops);
+	memory_read(&vm.mem, 0x600, count, sizeof(count));
+	rig_check(count[1] > FLOOD / 4 && count[2] > FLOOD / 10, "isolation.flooded",
+		  "%u turns, %u interrupts, %u NMIs", count[0], count[1], count[2]);
+	rig_check(same_cpu(&vm, &soft) && !memcmp(vm.mem.base, soft.mem.base, RIG_MEMORY), "isolation.flooded.same",
+		  "another state than the software CPU: %s", vm.e->ops->last_error(vm.e));
+	rig_stop(&vm);
+	rig_stop(&soft);
 }
 
 /* A process whose guest never exits is killed: nothing of its VM stays. */
@@ -331,6 +364,7 @@ int main(void)
 	test_hostile();
 	test_interleaved();
 	test_breakpoints();
+	test_flooded();
 	test_foreign_pages();
 	test_memlock();
 	test_inherited();
