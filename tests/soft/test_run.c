@@ -142,19 +142,26 @@ static void *kicker(void *arg)
 }
 
 #define KICK_COUNT 3000000ull
+#define KICKS_MIN  6
 
-/* Runs g to the count under kicks and stores up to max landmarks where they stopped it. */
-static size_t run_kicked(struct guest *g, struct landmark *lm, size_t max)
+/* Runs g under kicks, KICK_COUNT instructions and on until there were some (on a busy host the other thread may not get
+ * a turn so soon), and stores up to max landmarks where they stopped it. *end: the count at the end. */
+static size_t run_kicked(struct guest *g, struct landmark *lm, size_t max, uint64_t *end)
 {
 	pthread_t thread;
 	size_t n = 0;
 
+	*end = 0;
+
 	stop_kicking = false;
 	ck_assert_int_eq(pthread_create(&thread, NULL, kicker, g), 0);
-	while (guest_run_to(g, KICK_COUNT) == ENGINE_EXIT_KICK) {
-		if (n < max)
-			g->e->ops->landmark(g->e, &lm[n++]);
-	}
+	do {
+		*end += KICK_COUNT;
+		while (guest_run_to(g, *end) == ENGINE_EXIT_KICK) {
+			if (n < max)
+				g->e->ops->landmark(g->e, &lm[n++]);
+		}
+	} while (n < KICKS_MIN && *end < 1000 * KICK_COUNT);
 	stop_kicking = true;
 	pthread_join(thread, NULL);
 	return n;
@@ -164,12 +171,13 @@ START_TEST(kicks_are_invisible)
 {
 	static struct landmark lm[100000];
 	struct guest a, b;
+	uint64_t end;
 	size_t n;
 
 	START(&a, mix);
 	START(&b, mix);
-	n = run_kicked(&a, lm, sizeof(lm) / sizeof(lm[0]));
-	ck_assert_uint_gt(n, 5);
+	n = run_kicked(&a, lm, sizeof(lm) / sizeof(lm[0]), &end);
+	ck_assert_uint_ge(n, KICKS_MIN);
 	/* Every landmark names a place that another run can stop at. */
 	for (size_t i = 0; i < n; i++) {
 		struct landmark at;
@@ -181,7 +189,7 @@ START_TEST(kicks_are_invisible)
 		ck_assert_uint_eq(at.rcx, lm[i].rcx);
 		ck_assert_int_eq(at.in_rep, lm[i].in_rep);
 	}
-	guest_run_to(&b, KICK_COUNT);
+	guest_run_to(&b, end);
 	ck_assert(same_state(&a, &b));
 	guest_fini(&a);
 	guest_fini(&b);
