@@ -280,7 +280,10 @@ static int file_open(struct console *c, const char *spec, struct err *err)
 	c->out = open(spec, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);
 	c->created = c->out >= 0;
 	if (c->out < 0 && errno == EEXIST)
-		c->out = open(spec, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+		c->out = open(spec, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+	/* Waiting for a reader would be waiting with signals blocked. */
+	if (c->out < 0 && errno == ENXIO && stat(spec, &st) == 0 && S_ISFIFO(st.st_mode))
+		return err_set(err, EINVAL, "nobody reads the FIFO %s: start its reader first", spec);
 	if (c->out < 0)
 		return err_set(err, errno, "cannot write %s: %s", spec, strerror(errno));
 	if (fstat(c->out, &st) || S_ISDIR(st.st_mode))

@@ -88,6 +88,7 @@ touch "$work/plain"
 	refused seed-junk "--seed" --kernel "$vmlinuz" --seed 0x12 $con
 	refused console-directory "dir" --kernel "$vmlinuz" --console "$work/dir"
 	refused console-nowhere "nowhere" --kernel "$vmlinuz" --console "$work/nowhere/file"
+	refused console-fifo "nobody reads" --kernel "$vmlinuz" --console "$work/fifo"
 	refused socket-over-file "not a socket" --kernel "$vmlinuz" --console "unix:$work/plain"
 	refused socket-long "107" --kernel "$vmlinuz" --console "unix:/$(head -c 200 /dev/zero | tr '\0' x)"
 }
