@@ -100,7 +100,7 @@ FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZBIN := $(FUZZSRC:%.c=$(FUZZBUILD)/%)
 CLANG ?= clang
 fuzz:
-	+$(Q)$(SUBMAKE) BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" lib
+	+$(Q)$(SUBMAKE) BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g -DSTUCK_DELIVERIES=2000u" lib
 	+$(Q)$(SUBMAKE) FUZZING=1 $(FUZZBIN)
 	$(if $(FUZZ_SECONDS),$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh)
 

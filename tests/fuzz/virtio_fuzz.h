@@ -17,6 +17,9 @@ struct fuzz_device {
 	void *dev;
 	/* Something from outside happens, steered by in. May be NULL. */
 	void (*input)(struct rig *r, struct rd *in);
+	/* A request that the device can carry out, steered by in: at most 4 parts, with what they hold put into memory;
+	 * their number. May be NULL. */
+	unsigned (*request)(struct rig *r, struct rd *in, unsigned *q, struct rig_part part[4]);
 };
 
 #define FUZZ_STEPS 400
@@ -122,6 +125,17 @@ static inline void fuzz_chain(struct rig *r, const struct fuzz_device *f, struct
 	rig_kick(r, q);
 }
 
+static inline void fuzz_request(struct rig *r, const struct fuzz_device *f, struct rd *in)
+{
+	struct rig_part part[4];
+	unsigned q = 0, n = f->request ? f->request(r, in, &q, part) : 0;
+
+	if (!n || r->size < n)
+		return;
+	rig_add(r, q, part, n);
+	rig_kick(r, q);
+}
+
 static inline void fuzz_time(struct rig *r, const struct fuzz_device *f, struct rd *in)
 {
 	rig_run(r, rd_u16(in) * 4ull);
@@ -180,9 +194,9 @@ static inline void fuzz_reset(struct rig *r, const struct fuzz_device *f, struct
 }
 
 static void (*const fuzz_step[])(struct rig *r, const struct fuzz_device *f, struct rd *in) = {
-	fuzz_mmio_write,  fuzz_mmio_read, fuzz_config_write, fuzz_port,	 fuzz_memory, fuzz_start,
-	fuzz_desc,	  fuzz_avail,	  fuzz_chain,	     fuzz_time,	 fuzz_input,  fuzz_save_restore,
-	fuzz_restore_bad, fuzz_reset,	  fuzz_desc,	     fuzz_avail, fuzz_chain,  fuzz_input,
+	fuzz_mmio_write, fuzz_mmio_read, fuzz_config_write, fuzz_port,	fuzz_memory,	   fuzz_start,	     fuzz_desc,
+	fuzz_avail,	 fuzz_chain,	 fuzz_time,	    fuzz_input, fuzz_save_restore, fuzz_restore_bad, fuzz_reset,
+	fuzz_request,	 fuzz_request,	 fuzz_chain,	    fuzz_input, fuzz_request,	   fuzz_time,	     fuzz_avail,
 };
 
 static inline void fuzz_run(struct rig *r, const struct fuzz_device *f, const uint8_t *data, size_t size)
