@@ -4,6 +4,7 @@
  * behind right checksums, or as frames in good order (wire_stream.h). A message that is taken is the same after it was
  * written and read again.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,13 +87,13 @@ static void frames(struct wire *w)
 	struct err err = ERR_INIT;
 	int ret;
 
-	while ((ret = wire_recv(w, &f, 0, &err)) == 1) {
+	while ((ret = wire_recv(w, &f, 1000, &err)) == 1) {
 		must(f.len <= w->max && (f.data || !f.len));
 		hello(&f, &err);
 		wire_ack_restore(&ack, &f, &err);
 		records(&f);
 	}
-	must(ret == 0 || err.code);
+	must(ret == 0 || ret == -EAGAIN || err.code);
 }
 
 /* The peer's end of the connection says all that it has to say. */
