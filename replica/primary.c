@@ -564,6 +564,8 @@ static void send_pages(struct session *s)
 			buf_put(&b, page, PAGE_SIZE);
 			n++;
 		}
+		if (i % PAGES_A_FRAME == 0)
+			replica_beat(s->r);
 		if ((n < PAGES_A_FRAME && i + 1 < mem->pages) || !b.len)
 			continue;
 		p = parcel_new(WIRE_PAGES, &b);

@@ -6,7 +6,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import Failure, Rig  # noqa: E402
+from rig import PATIENCE, Failure, Rig  # noqa: E402
 
 EPOCH_MS = 100
 
@@ -34,16 +34,16 @@ def case(victim, kind, bit, survivor):
         if kind == "memory" and "page" not in text and "cpu" not in text:
             raise Failure("the report does not name a page: %s" % text)
         if survivor == "primary":
-            primary.wait_event("unprotected", 10)
-            if backup.proc.wait(20) != 123:
+            primary.wait_event("unprotected", PATIENCE)
+            if backup.proc.wait(PATIENCE) != 123:
                 raise Failure("the backup ended with %s" % backup.proc.returncode)
-            rig.wait_redis(10, primary) if victim == "backup" else None
+            rig.wait_redis(PATIENCE, primary) if victim == "backup" else None
         elif survivor == "backup":
-            backup.wait_event("live", 10)
-            primary.proc.wait(20)
-            rig.wait_redis(10, backup) if victim == "primary" else None
+            backup.wait_event("live", PATIENCE)
+            primary.proc.wait(PATIENCE)
+            rig.wait_redis(PATIENCE, backup) if victim == "primary" else None
         else:
-            if primary.proc.wait(20) != 123 or backup.proc.wait(20) != 123:
+            if primary.proc.wait(PATIENCE) != 123 or backup.proc.wait(PATIENCE) != 123:
                 raise Failure("a replica goes on after 'halt'")
         return took, text
     finally:

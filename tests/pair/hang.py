@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import Client, Failure, Rig, Watch, check_counters  # noqa: E402
+from rig import PATIENCE, Client, Failure, Rig, Watch, check_counters  # noqa: E402
 
 HANG_MS = 1500
 FENCED = 118
@@ -39,7 +39,7 @@ class Hang:
         expect(answer.get("ok"), "fault refused: %s" % answer)
         return time.monotonic()
 
-    def progress(self, seconds=20):
+    def progress(self, seconds=PATIENCE):
         """Every client gets replies, on the connection that it always had, and what was acknowledged is there."""
         before = [c.count for c in self.clients]
         deadline = time.monotonic() + seconds
@@ -52,8 +52,8 @@ class Hang:
 
     def went_live(self, t):
         """The backup noticed, in time but not too early, and took over; milliseconds until then."""
-        expect("vCPU" in self.backup.wait_event("hang", 60)["text"], "the event does not name the vCPU")
-        live = self.backup.wait_event("live", 30)
+        expect("vCPU" in self.backup.wait_event("hang", PATIENCE)["text"], "the event does not name the vCPU")
+        live = self.backup.wait_event("live", PATIENCE)
         took = (live["mono_s"] - t) * 1000
         expect(took >= HANG_MS, "live after %.0f ms already" % took)
         expect("hang" in live["text"], "another reason: %s" % live["text"])
@@ -61,7 +61,7 @@ class Hang:
         return live["mono_s"], took
 
     def ended_silently(self, live):
-        expect(self.primary.proc.wait(30) == FENCED, "the primary ended with status %s" % self.primary.proc.returncode)
+        expect(self.primary.proc.wait(PATIENCE) == FENCED, "the primary ended with status %s" % self.primary.proc.returncode)
         self.progress()
         self.watch.silent_after("a", live, "the fenced primary")
 
@@ -90,11 +90,11 @@ class Hang:
     def backup_for_ever(self):
         n = len(self.primary.events())
         t = self.hang(self.backup, 0)
-        expect("vCPU" in self.primary.wait_event("hang", 60, n)["text"], "the event does not name the vCPU")
-        took = (self.primary.wait_event("unprotected", 30, n)["mono_s"] - t) * 1000
+        expect("vCPU" in self.primary.wait_event("hang", PATIENCE, n)["text"], "the event does not name the vCPU")
+        took = (self.primary.wait_event("unprotected", PATIENCE, n)["mono_s"] - t) * 1000
         expect(took >= HANG_MS, "unprotected after %.0f ms already" % took)
         self.progress()
-        expect(self.backup.proc.wait(30) == FENCED, "the backup ended with status %s" % self.backup.proc.returncode)
+        expect(self.backup.proc.wait(PATIENCE) == FENCED, "the backup ended with status %s" % self.backup.proc.returncode)
         self.watch.silent_after("b", t, "the backup")
         return "unprotected after %.0f ms; the process with the hanging vCPU ended" % took
 
@@ -104,7 +104,7 @@ class Hang:
         t = self.hang(self.primary, 4000)
         time.sleep(0.5)  # a vCPU thread that still runs on its way there may ask
         self.backup.kill(signal.SIGKILL)
-        alone = self.primary.wait_event("unprotected", 30, n)["mono_s"]
+        alone = self.primary.wait_event("unprotected", PATIENCE, n)["mono_s"]
         expect(alone > t + 3, "it took the generation %.0f ms after the hang" % ((alone - t) * 1000))
         expect(any(e["event"] == "hang" for e in self.primary.events()[n:]), "its own log does not tell of the hang")
         self.progress()

@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import Client, Failure, PEER_IP, Rig, TWINSTEP, sh  # noqa: E402
+from rig import PATIENCE, Client, Failure, PEER_IP, Rig, TWINSTEP, sh  # noqa: E402
 
 
 class Hostile:
@@ -26,9 +26,9 @@ class Hostile:
         """Runs python on host b with `s` connected to the primary."""
         subprocess.run(["ip", "netns", "exec", self.rig.top.ns["b"], "python3", "-c",
                         "import os, socket, time\n"
-                        "s = socket.create_connection(('%s', 7777), timeout=5)\n" % PEER_IP["a"] + code], timeout=60)
+                        "s = socket.create_connection(('%s', 7777), timeout=5)\n" % PEER_IP["a"] + code], timeout=PATIENCE)
 
-    def refused_with(self, what, n, seconds=10):
+    def refused_with(self, what, n, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for e in self.live.events()[n:]:
@@ -43,7 +43,7 @@ class Hostile:
         p = subprocess.run(["ip", "netns", "exec", self.rig.top.ns["b"], TWINSTEP, "backup", "--connect",
                             PEER_IP["a"] + ":7777", "--connect-wait", "0", "--net", "none:", "--console", "none",
                             "--arbiter", "file:" + self.rig.dir + "/arbiter"] + list(args),
-                           capture_output=True, text=True, timeout=30)
+                           capture_output=True, text=True, timeout=PATIENCE)
         if p.returncode != 2:
             raise Failure("an intruder ended with %d: %s" % (p.returncode, p.stderr))
         return p.stderr.strip().splitlines()[-1]
@@ -103,22 +103,25 @@ class Hostile:
         """A backup with the key but with another machine: it is told so, the guest goes on."""
         n = len(self.live.events())
         self.backup.kill()
-        self.live.wait_event("unprotected", 10, n)
+        self.live.wait_event("unprotected", PATIENCE, n)
         n = len(self.live.events())
         said = self.intruder("--key-file", self.rig.key, "--net", "none:")
         if "1 NICs" not in said:
             raise Failure("the intruder said: " + said)
-        self.live.wait_event("refused", 10, n)
+        self.live.wait_event("refused", PATIENCE, n)
         self.backup = self.rig.start_backup("b", self.live)
         return said
 
     def undisturbed(self):
         count = self.client.count
+        deadline = time.monotonic() + PATIENCE
         time.sleep(1.5)
-        if self.client.error:
-            raise Failure("the client: %s" % self.client.error)
-        if self.client.count <= count:
-            raise Failure("the client got no reply")
+        while self.client.count <= count:
+            if self.client.error:
+                raise Failure("the client: %s" % self.client.error)
+            if time.monotonic() > deadline:
+                raise Failure("the client got no reply")
+            time.sleep(0.05)
         s = self.live.status()
         if s["state"] != "protected" or s["generation"] > 2:
             raise Failure("the pair is %s in generation %d" % (s["state"], s["generation"]))

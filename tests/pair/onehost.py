@@ -9,7 +9,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import APPEND, BUILD, CLIENT_IP, Client, Connection, Failure, TWINSTEP, read_events, sh  # noqa: E402
+from rig import PATIENCE, APPEND, BUILD, CLIENT_IP, Client, Connection, Failure, TWINSTEP, read_events, sh  # noqa: E402
 
 
 def children(pid):
@@ -38,7 +38,7 @@ class OneHost:
     def events(self):
         return read_events(self.events_path)
 
-    def wait_event(self, name, after, seconds=40):
+    def wait_event(self, name, after, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for e in self.events()[after:]:
@@ -51,10 +51,10 @@ class OneHost:
             raise Failure("no event '%s': %s" % (name, f.read()[-600:]))
 
     def wait_redis(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
-                if Connection(timeout=1).call("PING") == b"+PONG":
+                if Connection(timeout=3).call("PING") == b"+PONG":
                     return
             except OSError:
                 time.sleep(0.1)
@@ -69,7 +69,7 @@ class OneHost:
 
     def status(self, letter):
         out = subprocess.run([TWINSTEP, "status", "onehost-%d-%s" % (os.getpid(), letter), "--json"],
-                             capture_output=True, text=True, timeout=10)
+                             capture_output=True, text=True, timeout=PATIENCE)
         if out.returncode:
             raise Failure("status: " + out.stderr)
         return json.loads(out.stdout)
@@ -86,7 +86,9 @@ class OneHost:
             live = self.wait_event("live", n)["replica"]
             self.wait_event("protected", n)
             before = client.count
-            time.sleep(0.7)
+            deadline = time.monotonic() + PATIENCE
+            while not client.error and client.count <= before and time.monotonic() < deadline:
+                time.sleep(0.05)
             if client.error or client.count <= before:
                 raise Failure("after %s: %s, %d replies" % (sig.name, client.error, client.count - before))
             s = self.status(live)
@@ -96,7 +98,7 @@ class OneHost:
                 sig.name, live, s["generation"]), flush=True)
         client.stop()
         self.proc.terminate()
-        if self.proc.wait(20) != 143:
+        if self.proc.wait(PATIENCE) != 143:
             raise Failure("pair ended with %d" % self.proc.returncode)
         print("ok onehost.stop")
 

@@ -25,6 +25,7 @@ import threading
 import time
 
 SO_TIMESTAMPNS = 35
+PATIENCE = 180  # seconds for what takes a moment on a host that is not busy
 GUEST_IP = "10.77.0.2"
 CLIENT_IP = "10.77.0.1"
 PEER_IP = {"a": "10.78.0.1", "b": "10.78.0.2"}
@@ -184,7 +185,7 @@ class Replica:
 
     def ask(self, **request):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(5)
+            s.settimeout(60)
             s.connect(self.control)
             s.sendall(json.dumps(request).encode() + b"\n")
             answer = b""
@@ -222,7 +223,7 @@ class Rig:
         # On a busy host a process that was killed can hold its port for seconds.
         for old in self.all:
             if old.killed and old.host == host:
-                old.proc.wait(60)
+                old.proc.wait(PATIENCE)
         r = Replica(self, host, role, args + self.options)
         self.all.append(r)
         return r
@@ -238,13 +239,13 @@ class Rig:
         """A protected pair with redis up; returns (live, backup)."""
         live = self.start("primary", "a", self.boot_args())
         backup = self.start_backup("b", live)
-        self.wait_redis(60, live)
+        self.wait_redis(PATIENCE, live)
         return live, backup
 
     def start_backup(self, host, live, address=None):
         n = len(live.events())
         backup = self.start("backup", host, ["--connect", address or "%s:7777" % PEER_IP[live.host]])
-        live.wait_event("protected", 60, n)
+        live.wait_event("protected", PATIENCE, n)
         return backup
 
     def slow_link(self, host, live, rate, delay):
@@ -261,7 +262,7 @@ class Rig:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                c = Connection(timeout=1)
+                c = Connection(timeout=3)
                 if c.call("PING") == b"+PONG":
                     c.sock.close()
                     return
@@ -286,7 +287,7 @@ class Rig:
 class Connection:
     """A redis client on one TCP connection that is never replaced."""
 
-    def __init__(self, timeout=20):
+    def __init__(self, timeout=PATIENCE):
         self.sock = socket.create_connection((GUEST_IP, 6379), timeout=timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""

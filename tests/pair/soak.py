@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import Client, Failure, Rig, Watch, check_counters, median, other  # noqa: E402
+from rig import PATIENCE, Client, Failure, Rig, Watch, check_counters, median, other  # noqa: E402
 
 
 def expect(cond, text):
@@ -34,7 +34,7 @@ class Soak:
             if c.error:
                 raise Failure("client %s: %s" % (c.key, c.error))
 
-    def progress(self, seconds=15):
+    def progress(self, seconds=PATIENCE):
         """Every client gets a reply to a request made from now on."""
         before = [c.count for c in self.clients]
         deadline = time.monotonic() + seconds
@@ -58,7 +58,7 @@ class Soak:
     def primary_kill(self):
         t = time.monotonic()
         self.live.kill(signal.SIGKILL)
-        self.backup.wait_event("live", 10)
+        self.backup.wait_event("live", PATIENCE)
         self.swap()
         return t, None
 
@@ -66,12 +66,12 @@ class Soak:
         """Frozen, then woken up when the other one is live: must emit nothing and end."""
         t = time.monotonic()
         self.live.kill(signal.SIGSTOP)
-        self.backup.wait_event("live", 10)
+        self.backup.wait_event("live", PATIENCE)
         t2 = time.monotonic()
         old = self.swap()
         self.progress()
         old.kill(signal.SIGCONT)
-        old.proc.wait(20)
+        old.proc.wait(PATIENCE)
         self.watch.silent_after(old.host, t2, "the frozen primary")
         return t, None
 
@@ -79,12 +79,12 @@ class Soak:
         t = time.monotonic()
         n = len(self.live.events())
         self.backup.kill(signal.SIGKILL)
-        self.live.wait_event("unprotected", 10, n)
+        self.live.wait_event("unprotected", PATIENCE, n)
         return t, None
 
     def one_wins(self, n):
         """Both lived and lost each other: exactly one goes on."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if any(e["event"] == "live" for e in self.backup.events()):
                 loser = self.swap()
@@ -96,7 +96,7 @@ class Soak:
         else:
             raise Failure("nobody won the arbitration")
         t = time.monotonic()
-        loser.proc.wait(20)
+        loser.proc.wait(PATIENCE)
         expect(loser.proc.returncode == 118, "the loser ended with status %s: %s" % (loser.proc.returncode, loser.tail()))
         self.progress()
         self.watch.silent_after(loser.host, t + 0.02, "the loser")
@@ -126,7 +126,7 @@ class Soak:
         time.sleep(1)
         try:
             result = self.primary_kill()
-            self.progress(60)
+            self.progress()
         finally:
             self.rig.top.defects(0, 0, 0)
         return result
@@ -135,14 +135,14 @@ class Soak:
         """The primary dies while the link between the replicas is slow."""
         n = len(self.live.events())
         self.backup.kill(signal.SIGKILL)
-        self.live.wait_event("unprotected", 10, n)
+        self.live.wait_event("unprotected", PATIENCE, n)
         host = other(self.live.host)
         p, address = self.rig.slow_link(host, self.live, 20e6, 2)
         try:
             self.backup = self.rig.start_backup(host, self.live, address)
             time.sleep(1)
             result = self.primary_kill()
-            self.progress(30)
+            self.progress()
         finally:
             p.kill()
             p.wait()
@@ -153,11 +153,11 @@ class Soak:
         t = time.monotonic()
         answer = self.live.ask(command="fault", kind="hang", ms=0)
         expect(answer.get("ok"), "the hang is refused: %s" % answer)
-        self.backup.wait_event("hang", 30)
-        self.backup.wait_event("live", 10)
+        self.backup.wait_event("hang", PATIENCE)
+        self.backup.wait_event("live", PATIENCE)
         t2 = time.monotonic()
         old = self.swap()
-        old.proc.wait(30)
+        old.proc.wait(PATIENCE)
         self.progress()
         self.watch.silent_after(old.host, t2, "the hanging primary")
         return t, None
