@@ -33,6 +33,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY, "wake-ups, messages on standard error" },
 	{ "tgkill", THREADS, THREADS, CALL_OWN_PROCESS, "abort() when an internal check fails" },
 	{ "gettid", THREADS, THREADS, CALL_ANY, "abort()" },
+	{ "getpid", THREADS, THREADS, CALL_ANY, "abort()" },
+	{ "rt_sigaction", THREADS, THREADS, CALL_ABORT, "abort()" },
 	{ "rt_sigreturn", ALL, ALL & ~MAIN, CALL_ANY, "return from a signal handler" },
 	{ "restart_syscall", ALL, ALL, CALL_ANY, "a wait goes on after the process was stopped" },
 	{ "clock_gettime", ALL, ALL, CALL_ANY, "time, on hosts where it takes a system call" },

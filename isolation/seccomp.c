@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -71,6 +72,7 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 		[CALL_FLAGS] = "allow, F_GETFL, F_SETFL, F_SETFD",
 		[CALL_SEAL] = "allow, F_ADD_SEALS",
 		[CALL_OWN_LIMIT] = "allow, own RLIMIT_AS",
+		[CALL_ABORT] = "allow, SIGABRT",
 		[CALL_OWN_PROCESS] = "allow, this process",
 		[CALL_ABSENT] = "refuse, ENOSYS",
 		[CALL_REFUSED] = "refuse, EACCES",
@@ -139,6 +141,7 @@ static const struct {
 	{ CALL_FLAGS, 1, { IS(1, F_SETFL) } },
 	{ CALL_FLAGS, 1, { IS(1, F_SETFD) } },
 	{ CALL_SEAL, 1, { IS(1, F_ADD_SEALS) } },
+	{ CALL_ABORT, 1, { IS(0, SIGABRT) } },
 	{ CALL_OWN_LIMIT, 2, { IS(0, 0), IS(1, RLIMIT_AS) } },
 };
 

@@ -35,6 +35,7 @@ enum seccomp_rule {
 	CALL_FLAGS,	   /* fcntl(): F_GETFL, F_SETFL, F_SETFD */
 	CALL_SEAL,	   /* fcntl(): F_ADD_SEALS */
 	CALL_OWN_LIMIT,	   /* prlimit64() of this process's address space */
+	CALL_ABORT,	   /* rt_sigaction() of SIGABRT */
 	CALL_OWN_PROCESS,  /* first argument: this process */
 	CALL_ABSENT,	   /* not allowed: fails with ENOSYS, so that the library does without */
 	CALL_REFUSED,	   /* not allowed: fails with EACCES */

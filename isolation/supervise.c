@@ -121,6 +121,14 @@ static void hand_on(pid_t pid, const siginfo_t *si, unsigned *ends)
 	}
 }
 
+/* A shell, when we were sent to the background. */
+static bool others_have_terminal(void)
+{
+	pid_t group = tcgetpgrp(STDIN_FILENO);
+
+	return group >= 0 && group != getpgrp();
+}
+
 static _Noreturn void supervise(pid_t pid, const sigset_t *set)
 {
 	struct termios tty;
@@ -133,7 +141,8 @@ static _Noreturn void supervise(pid_t pid, const sigset_t *set)
 		if (sigwaitinfo(set, &si) > 0 && si.si_signo != SIGCHLD)
 			hand_on(pid, &si, &ends);
 	}
-	if (has_tty && WIFSIGNALED(status)) { /* it could not put it right itself */
+	/* It could not always put it right itself. */
+	if (has_tty && !others_have_terminal()) {
 		signal(SIGTTOU, SIG_IGN);
 		tcsetattr(STDIN_FILENO, TCSANOW, &tty);
 	}

@@ -59,16 +59,23 @@ static void restore_terminal(void)
 	}
 }
 
+void console_abandon(void)
+{
+	if (!jail_keeper())
+		restore_terminal();
+}
+
 static void fatal_signal(int sig)
 {
-	restore_terminal();
-	signal(sig, SIG_DFL);
+	console_abandon();
 	raise(sig);
+	_exit(128 + sig); /* the first process of a pid namespace does not get its own signals */
 }
 
 static int make_raw(struct err *err)
 {
 	static const int fatal[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS };
+	const struct sigaction sa = { .sa_handler = fatal_signal, .sa_flags = (int)SA_RESETHAND | SA_NODEFER };
 	static bool registered;
 	struct termios raw;
 
@@ -78,7 +85,7 @@ static int make_raw(struct err *err)
 		atexit(restore_terminal);
 	registered = true;
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-		signal(fatal[i], fatal_signal);
+		sigaction(fatal[i], &sa, NULL);
 	raw = saved_mode;
 	cfmakeraw(&raw);
 	atomic_store(&mode_changed, true);

@@ -33,6 +33,8 @@ int console_start(struct console *c, struct err *err);
 void console_stop_input(struct console *c);
 /* Also restores the terminal and removes the socket. NULL allowed. */
 void console_close(struct console *c);
+/* Before an end that closes nothing: the terminal's mode. In a jail the process outside puts it back. Signal-safe. */
+void console_abandon(void);
 struct live_console *console_live(struct console *c);
 
 #endif

@@ -167,6 +167,7 @@ void replica_run_stop(void *replica_run)
 /* The vCPU thread will not come back: nothing can be closed in order. */
 static void replica_run_abandon(void *replica_run)
 {
+	console_abandon();
 	_exit(EXIT_FENCED);
 }
 

@@ -2,15 +2,19 @@
 /* What the jail rests on: threads made by one thread for all, the keeper, memory that is gone afterwards, the lists. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/thread.h"
 #include "hypervisor/memory.h"
 #include "isolation/host_info.h"
+#include "isolation/jail.h"
 #include "isolation/keeper.h"
 #include "isolation/seccomp.h"
 #include "isolation/spec.h"
@@ -152,6 +156,31 @@ START_TEST(memory_is_sealed)
 }
 END_TEST
 
+/* A failed check ends any thread as abort() does, and not for having asked too much, also in a namespace's first
+ * process. */
+START_TEST(every_role_may_abort)
+{
+	for (enum thread_role r = THREAD_MAIN; r < THREAD_KEEPER; r++) {
+		int status;
+		pid_t pid = jail_fork();
+
+		if (pid == 0) {
+			const struct rlimit none = { 0, 0 };
+
+			setrlimit(RLIMIT_CORE, &none);
+			signal(SIGABRT, SIG_DFL);
+			prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+			if (seccomp_prepare(1u << r) || seccomp_enter(r))
+				_exit(1);
+			abort();
+		}
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) != SIGSYS, "%s: status 0x%x", thread_role_name(r),
+			      status);
+	}
+}
+END_TEST
+
 START_TEST(lists_are_sound)
 {
 	static const char *const never[] = { "execve", "execveat", "fork",  "vfork",   "socket", "connect",
@@ -246,6 +275,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, keeper_removes_what_was_named);
 	tcase_add_test(tc, memory_is_wiped);
 	tcase_add_test(tc, memory_is_sealed);
+	tcase_add_test(tc, every_role_may_abort);
 	tcase_add_test(tc, lists_are_sound);
 	tcase_add_test(tc, host_is_described);
 	tcase_add_test(tc, speculation_is_restricted);
