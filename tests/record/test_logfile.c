@@ -412,6 +412,37 @@ START_TEST(an_existing_file_is_kept)
 }
 END_TEST
 
+/* A FIFO, or a log that somebody else writes: neither is emptied or removed. */
+START_TEST(what_is_in_use_is_kept)
+{
+	char fifo[sizeof(path) + 8];
+	struct log_writer *w;
+	struct log_header h;
+	struct stat before, after;
+	bool created;
+
+	header_of(&h);
+	snprintf(fifo, sizeof(fifo), "%s.fifo", path);
+	ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+	ck_assert_ptr_null(log_writer_open(fifo, &h, true, &err));
+	ck_assert_int_eq(err.code, EINVAL);
+	ck_assert_int_eq(stat(fifo, &before), 0);
+	ck_assert(S_ISFIFO(before.st_mode));
+	unlink(fifo);
+	w = log_writer_open(path, &h, true, &err);
+	ck_assert_msg(w != NULL, "%s", err.text);
+	ck_assert_int_eq(stat(path, &before), 0);
+	ck_assert_int_eq(log_file_create(path, true, &created, &err), -EBUSY);
+	ck_assert(!created);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq(after.st_size, before.st_size);
+	ck_assert_int_eq(log_writer_close(w, true, &err), 0);
+	w = log_writer_open(path, &h, true, &err);
+	ck_assert_msg(w != NULL, "%s", err.text);
+	ck_assert_int_eq(log_writer_close(w, true, &err), 0);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -425,6 +456,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, other_versions);
 	tcase_add_test(tc, forged_frames);
 	tcase_add_test(tc, an_existing_file_is_kept);
+	tcase_add_test(tc, what_is_in_use_is_kept);
 }
 
 UNIT_MAIN("logfile", add)

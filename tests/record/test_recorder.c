@@ -8,9 +8,12 @@
 /* The recorder's writes come by here. */
 static useconds_t write_delay;
 static off_t disk_size = INT64_MAX;
+static pthread_t guest_thread; /* runs the machine; begins and ends the log */
+static atomic_uint writes_by_guest, writes_by_others;
 
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 {
+	atomic_fetch_add(pthread_equal(pthread_self(), guest_thread) ? &writes_by_guest : &writes_by_others, 1);
 	if (write_delay)
 		usleep(write_delay);
 	if (at >= disk_size) {
@@ -128,6 +131,29 @@ START_TEST(checkpoints_with_a_large_disk)
 }
 END_TEST
 
+/* Not one of the frames; and while there is room for what is not written yet, it does not wait for the disk either. */
+START_TEST(the_guests_thread_does_not_write)
+{
+	const struct rig_options o = { .rounds = 3000, .digest_count = 777, .checkpoint_ns = 5000 };
+	struct recorder_stats s;
+	struct rig_replay r;
+	struct rig rig;
+
+	guest_thread = pthread_self();
+	rig_open(&rig, &o);
+	atomic_store(&writes_by_guest, 0);
+	atomic_store(&writes_by_others, 0);
+	write_delay = 5000;
+	ck_assert_int_eq(rig_run(&rig, &s), 0);
+	write_delay = 0;
+	ck_assert_uint_eq(atomic_load(&writes_by_guest), 2); /* after its end: index and trailer */
+	ck_assert_uint_ge(atomic_load(&writes_by_others), 10);
+	ck_assert_uint_eq(s.waited_ns, 0);
+	replay_all(&o, &r);
+	ck_assert_uint_eq(r.applied, s.records);
+}
+END_TEST
+
 START_TEST(a_slow_disk_slows_the_guest)
 {
 	const struct rig_options o = {
@@ -175,6 +201,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, an_end_anywhere);
 	tcase_add_test(tc, every_checkpoint_is_a_start);
 	tcase_add_test(tc, checkpoints_with_a_large_disk);
+	tcase_add_test(tc, the_guests_thread_does_not_write);
 	tcase_add_test(tc, a_slow_disk_slows_the_guest);
 	tcase_add_test(tc, a_full_disk_ends_the_recording);
 }
