@@ -134,11 +134,11 @@ bench: setup
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
 
 install: all
-	install -D -m 755 $(BUILD)/twinstep $(DESTDIR)$(PREFIX)/bin/twinstep
-	install -D -m 644 docs/twinstep.1 $(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1
+	install -D -m 755 $(BUILD)/twinstep "$(DESTDIR)$(PREFIX)/bin/twinstep"
+	install -D -m 644 docs/twinstep.1 "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1"
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/twinstep $(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1
+	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1"
 
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs -r clang-format -i

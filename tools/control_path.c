@@ -34,8 +34,10 @@ static int check_directory(const char *dir, bool create, struct err *err)
 
 	if (create && mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_set(err, errno, "cannot create '%s' for the control socket: %s", dir, strerror(errno));
+	if (lstat(dir, &st) < 0 && errno == ENOENT)
+		return err_set(err, ENOENT, "no machine of this user runs under a name: there is no '%s'", dir);
 	if (lstat(dir, &st) < 0)
-		return err_set(err, errno, "there is no control socket: '%s': %s", dir, strerror(errno));
+		return err_set(err, errno, "cannot look for the control socket in '%s': %s", dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
 		return err_set(err, EPERM, "'%s' must be a directory of this user alone, mode 0700", dir);
 	return 0;

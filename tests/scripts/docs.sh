@@ -44,6 +44,10 @@ missing files "no such file" "$(for page in "${pages[@]}"; do
 			compgen -G "$path" >/dev/null || echo "$page: $path"
 		done
 done)"
+eval "$(sed -n '/^needed=(/,/^)/p; /^optional=(/p' tools/setup.sh)"
+missing packages "not in docs/dependencies.md" "$(for package in "${needed[@]}" "${optional[@]}"; do
+	grep -qE "(^| )$package( |,)" docs/dependencies.md || echo "$package"
+done)"
 missing make-targets "no such target" "$(for page in "${pages[@]}"; do
 	grep -oE '(`|^    )make [a-z][a-z-]*' "$page" | sed 's/.*make //' | while read -r target; do
 		grep -qE "^([a-z-]+ )*$target( [a-z-]+)*:" Makefile tests/*/rules.mk || echo "$page: $target"
