@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The pair: each kind of failure once under load, a divergence, hostile connections, the demonstration, `twinstep pair`.
+# time limit: 1800 s
 # The longer runs: make soak-pair. Silence counts late here, because a test host may be busy with other things.
 set -u
 cd "$(dirname "$0")/../.."
