@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from rig import CLIENT_IP, GUEST_IP, PEER_IP, Connection, Failure, Rig
+from rig import PATIENCE, CLIENT_IP, GUEST_IP, PEER_IP, Connection, Failure, Rig
 
 START = time.monotonic()
 SECONDS_BEFORE, SECONDS_AFTER = 3.0, 3.0
@@ -38,6 +38,11 @@ class Counter(threading.Thread):
         except Exception as e:  # the main thread reports it
             self.error = e
 
+    def wait_reply(self, since):
+        deadline = time.monotonic() + PATIENCE
+        while not self.error and not any(t > since for t, _ in self.replies[-1:]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
 
 def timeline(replies, killed):
     """The replies around the kill; returns the pause that it made and the longest one of all."""
@@ -60,9 +65,10 @@ def demo(rig):
     live = rig.start("primary", "a", rig.boot_args())
     backup = rig.start_backup("b", live)
     say("the pair is protected: host b follows host a; booting Debian with redis in it")
-    rig.wait_redis(60, live)
+    rig.wait_redis(PATIENCE, live)
     say("redis at %s answers" % GUEST_IP)
     client = Counter()
+    client.wait_reply(0)
     time.sleep(SECONDS_BEFORE)
     s = live.status()
     say("%d replies; backup is %.1f ms behind, log %.2f Mbit/s, %d outputs held, %d digests agree" % (
@@ -70,11 +76,12 @@ def demo(rig):
     killed = time.monotonic()
     live.kill(signal.SIGKILL)
     say("SIGKILL to the primary on host a")
-    event = backup.wait_event("live", 10)
+    event = backup.wait_event("live", PATIENCE)
     say("host b: " + event["text"])
+    client.wait_reply(killed)
     time.sleep(SECONDS_AFTER)
     client.running = False
-    client.join(10)
+    client.join(PATIENCE)
     if client.error:
         raise Failure("the connection broke: %s" % client.error)
     outage, longest = timeline(client.replies, killed)
