@@ -125,14 +125,15 @@ static bool place_tree(struct cgroup_tree *t, const char *point, const char *sel
 	return put_path(t->parent, beside, "", "/" GROUP);
 }
 
-/* v2: beside us may be used what the group above hands down to us; below a named group, what it has. */
+/* v2: what the group has in which ours will be, be it that it hands it down already or not. */
 static void offered(const struct cgroup_tree *t, bool given, char *text, size_t size)
 {
+	const char *slash = strrchr(t->parent, '/');
+	size_t n = 0, above = slash ? (size_t)(slash - t->parent) : 0;
 	char file[CGROUP_PATH + 32];
-	size_t n = 0;
 	FILE *f;
 
-	snprintf(file, sizeof(file), "%s/cgroup.controllers", given ? t->parent : t->home);
+	snprintf(file, sizeof(file), "%.*s/cgroup.controllers", given ? CGROUP_PATH : (int)above, t->parent);
 	f = fopen(file, "re");
 	if (f) {
 		n = fread(text, 1, size - 1, f);

@@ -141,7 +141,7 @@ START_TEST(version_2)
 	make_dir("sys/user.slice/session-1.scope");
 	make_dir("sys/user.slice/twinstep/old.999999999.5");
 	make_dir("sys/user.slice/twinstep/notours");
-	put("sys/user.slice/session-1.scope/cgroup.controllers", "cpu io memory pids\n");
+	put("sys/user.slice/cgroup.controllers", "cpu io memory pids\n");
 	put("sys/user.slice/cgroup.subtree_control", "cpu memory\n");
 	put("sys/user.slice/twinstep/cgroup.subtree_control", "");
 	strcpy(alive, group_dir("sys/user.slice/twinstep", "alive", ""));

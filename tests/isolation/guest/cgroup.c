@@ -245,6 +245,98 @@ static void beside(void)
 	close(fd);
 }
 
+static bool put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return good;
+}
+
+/* What systemd does for Delegate=yes (cgroups(7), "Delegation"): the directory and these three of its files. */
+static void give_to(const char *dir, uid_t uid)
+{
+	static const char *const files[] = { "", "/cgroup.procs", "/cgroup.subtree_control", "/cgroup.threads" };
+	char path[CGROUP_PATH];
+
+	mkdir(dir, 0755);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s", dir, files[i]);
+		if (chown(path, uid, uid) < 0)
+			result(false, "delegation", "%s: %s", path, strerror(errno));
+	}
+}
+
+/* Makes a group with limits, looks whether they and it are there, and removes it. */
+static int use_delegated(const char *parent, const char *where)
+{
+	const struct limits l = {
+		.cpu_weight = 300, .cpu_quota_us = 50000, .cpu_period_us = 100000, .memory_max = 200 << 20
+	};
+	struct err err = ERR_INIT;
+	struct cgroup g = { 0 };
+	char path[2 * CGROUP_PATH];
+	int good;
+
+	if (cgroup_find(&g.site, "/proc", parent, &err) || cgroup_create(&g, "mine", getpid(), &l, NULL, 0, &err) ||
+	    cgroup_join(&g, &err)) {
+		printf("# %s\n", err.text);
+		return err.code;
+	}
+	snprintf(path, sizeof(path), "%s/%s/memory.max", where, g.name);
+	good = number_in(path, "") == 200 << 20;
+	snprintf(path, sizeof(path), "%s/%s/cpu.weight", where, g.name);
+	good &= number_in(path, "") == 300;
+	snprintf(path, sizeof(path), "%s/%s/cpu.max", where, g.name);
+	good &= number_in(path, "50000 ") == 100000;
+	snprintf(path, sizeof(path), "%s/%s/cgroup.procs", where, g.name);
+	good &= number_in(path, "") == (uint64_t)getpid();
+	cgroup_remove(&g);
+	return good && access(path, F_OK) < 0 ? 0 : EBADMSG;
+}
+
+/* As a user without rights, in a group: what came of it, an errno. */
+static int as_user(const char *group, const char *parent, const char *where)
+{
+	char path[CGROUP_PATH];
+	int status = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+		if (!put(path, "0") || setresgid(1000, 1000, 1000) < 0 || setresuid(1000, 1000, 1000) < 0)
+			_exit(ESRCH);
+		status = use_delegated(parent, where);
+		fflush(stdout);
+		_exit(status);
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+static void delegated(void)
+{
+	int ret;
+
+	put(ROOT "/cgroup.subtree_control", "+cpu +memory");
+	give_to(ROOT "/user", 1000);
+	give_to(ROOT "/user/scope", 1000);
+	ret = as_user(ROOT "/user/scope", NULL, ROOT "/user/twinstep");
+	result(ret == 0 && access(ROOT "/user/twinstep", F_OK) < 0, "delegated", "beside a user's own group: %s",
+	       strerror(ret));
+	ret = as_user(ROOT "/user/scope", "/user", ROOT "/user");
+	result(ret == 0, "delegated-named", "--cgroup with a user's group: %s", strerror(ret));
+	mkdir(ROOT "/others", 0755);
+	mkdir(ROOT "/others/scope", 0755);
+	ret = as_user(ROOT "/others/scope", NULL, ROOT "/others/twinstep");
+	result(ret == EACCES, "not-delegated", "beside somebody else's: %s", strerror(ret));
+	ret = as_user(ROOT "/others/scope", "/user", ROOT "/user");
+	result(ret == EACCES, "delegated-elsewhere", "from a group that is not below the user's: %s", strerror(ret));
+}
+
 static void killed(void)
 {
 	struct cgroup g = { 0 }, next = { 0 };
@@ -283,8 +375,10 @@ int main(int argc, char **argv)
 	cpu_weight();
 	memory_max();
 	io_max();
-	if (v2)
+	if (v2) {
 		beside();
+		delegated();
+	}
 	killed();
 	return failed;
 }
