@@ -303,6 +303,7 @@ static uint64_t flags_image(const struct cpu *cpu, const struct delivery *d)
 	bool fault = d->type == EVENT_EXCEPTION && d->vector != VEC_DB && d->vector != VEC_BP && d->vector != VEC_OF &&
 		     d->vector != VEC_DF && d->vector != VEC_MC;
 
+	fault |= d->type == EVENT_EXCEPTION && d->vector == VEC_DB && d->err == DB_GENERAL_DETECT;
 	return fault || cpu->in_rep ? flags | FL_RF : flags;
 }
 

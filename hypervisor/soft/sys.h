@@ -54,6 +54,9 @@ static inline unsigned cpu_iopl(const struct cpu *cpu)
 /* INT n, INT3, INTO, INT1: delivers with the address of the next instruction; faults are those of the instruction. */
 void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, uint8_t vector);
 
+/* In place of the error code that #DB has not: a fault that pushes RF set, as all do but instruction breakpoints. */
+#define DB_GENERAL_DETECT 1u
+
 /* ---- task switch (task.c) ---- */
 enum task_via { TASK_JMP, TASK_CALL, TASK_IRET, TASK_EVENT };
 

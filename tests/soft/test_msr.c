@@ -365,6 +365,7 @@ START_TEST(debug_registers)
 	ck_hex(r->s.dr[6], 0xffff2ff0);
 	ck_hex(r->s.dr[7], 0x400);
 	ck_hex(rig_frame64(r, 0), CODE);
+	ck_hex(rig_frame64(r, 2), 2 | FL_RF); /* a fault, and no instruction breakpoint: vol. 3, 17.3.1.1 */
 	rig_free(r);
 }
 END_TEST
