@@ -492,9 +492,15 @@ static struct parcel *next_parcel(struct session *s)
 	return n ? caa_container_of(n, struct parcel, node) : NULL;
 }
 
+/* For how long the backup may take nothing: it may be loading the state. */
+static int patience_ms(struct replica *r)
+{
+	return 2 * (int)(silence_allowed(r) / NS_PER_MS);
+}
+
 static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
 {
-	int timeout = 2 * (int)(silence_allowed(s->r) / NS_PER_MS), ret;
+	int timeout = patience_ms(s->r), ret;
 
 	if ((*p)->type == WIRE_RECORDS) {
 		*p = gather(s, *p, out);
@@ -525,8 +531,7 @@ static void *primary_sender(void *arg)
 		} else if (atomic_exchange(&s->asked, false) || replica_mono_ns() - last >= period) {
 			buf_clear(&out);
 			put_stamp(s->r, &out);
-			ret = wire_send(&s->wire, WIRE_HEARTBEAT, out.data, out.len, false, (int)s->r->cfg.timeout_ms,
-					&err);
+			ret = wire_send(&s->wire, WIRE_HEARTBEAT, out.data, out.len, false, patience_ms(s->r), &err);
 			last = replica_mono_ns();
 		} else {
 			queue_wait(&s->queue, (int)(period / NS_PER_MS) / 2 + 1);
