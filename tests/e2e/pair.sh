@@ -11,7 +11,7 @@ if ! unshare --net --mount true 2>/dev/null && ! unshare --user --map-root-user 
 	echo "skip pair: this host lets nobody make network namespaces"
 	exit 0
 fi
-tests/pair/pair.sh soak.py --count 8 --clients 10 || true
+tests/pair/pair.sh soak.py --count 9 --clients 10 || true
 tests/pair/pair.sh divergence.py || true
 tests/pair/pair.sh hostile.py || true
 tests/pair/pair.sh hang.py || true

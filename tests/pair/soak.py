@@ -120,6 +120,14 @@ class Soak:
             self.rig.top.drop(host, False)
         return t, None
 
+    def early_kill(self):
+        """The primary dies as soon as it calls a new backup protected: what it said while that joined counts."""
+        n = len(self.live.events())
+        self.backup.kill(signal.SIGKILL)
+        self.live.wait_event("unprotected", PATIENCE, n)
+        self.new_backup()
+        return self.primary_kill()
+
     def lossy_client(self):
         """The primary dies while the client's link loses, delays and reorders frames."""
         self.rig.top.defects(3, 2, 8)
@@ -162,7 +170,7 @@ class Soak:
         self.watch.silent_after(old.host, t2, "the hanging primary")
         return t, None
 
-    FAULTS = {"primary-hang": primary_hang, "lossy-client": lossy_client, "slow-peer": slow_peer,
+    FAULTS = {"early-kill": early_kill, "primary-hang": primary_hang, "lossy-client": lossy_client, "slow-peer": slow_peer,
               "primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
               "link-down": link_down, "link-filter": link_filter}
 
