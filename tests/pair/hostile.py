@@ -2,7 +2,6 @@
 """Whoever else connects to a protected primary is refused with a clear line, and the pair does not notice."""
 import os
 import random
-import socket
 import subprocess
 import sys
 import time

@@ -14,7 +14,6 @@ The bridge floods (ageing time 0), so that a backup sees what its primary gets.
 """
 import json
 import os
-import random
 import signal
 import socket
 import struct
