@@ -672,8 +672,8 @@ static int run(int argc, char **argv)
 		tests |= opt == OPT_TEST;
 		json |= opt == OPT_JSON;
 	}
-	if (optind < argc || list == tests) {
-		log_error("one of --list and --test; `twinstep jail --help` tells more");
+	if (optind < argc || list == tests || (tests && json)) {
+		log_error("one of --list, with or without --json, and --test; `twinstep jail --help` tells more");
 		return EXIT_USAGE;
 	}
 	if (tests)
