@@ -52,7 +52,8 @@ check digests "only '$digests' digests compared" [ "${digests:-0}" -ge 20 ]
 n=$("$twinstep" log "$log" 2>&1 | grep -c '^checkpoint ')
 check checkpoints "only $n checkpoints" [ "$n" -ge 2 ]
 count=$(sed -n 's/.*"event":"replay".*"count":\([0-9]*\).*/\1/p' "$work/err2")
-for k in $(seq 0 $((n - 1))); do
+# Each of them, unless a slow host took long and made many: then some all over the log, and the last.
+for k in $(seq 0 $(((n + 7) / 8)) $((n - 2))) $((n - 1)); do
 	replay "$log" --from-checkpoint "$k" --json --console none >"$work/from" 2>&1
 	status=$?
 	check "from-checkpoint-$k" "status $status: $(tail -n 3 "$work/from")" \

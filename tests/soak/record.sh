@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Recordings of a guest under load, one after the other, each replayed at once: every digest equal, console equal byte
-# for byte. SOAK recordings (20) of SOAK_SECONDS (60), every other one while all of the host's CPUs are busy.
+# for byte. SOAK recordings (20) of SOAK_SECONDS (60), every other one, or with SOAK_BUSY=1 each, while all of the host's
+# CPUs are busy. SOAK_KEEP=DIRECTORY: log and consoles of one that failed are kept there.
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
 command -v redis-benchmark >/dev/null || {
