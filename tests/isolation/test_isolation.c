@@ -177,6 +177,8 @@ END_TEST
  * process. */
 START_TEST(every_role_may_abort)
 {
+	void (*volatile end)(void) = abort; /* not known to be the end, for which sanitizers make calls of their own */
+
 	for (enum thread_role r = THREAD_MAIN; r < THREAD_KEEPER; r++) {
 		int status;
 		pid_t pid = jail_fork();
@@ -186,10 +188,11 @@ START_TEST(every_role_may_abort)
 
 			setrlimit(RLIMIT_CORE, &none);
 			signal(SIGABRT, SIG_DFL);
+			signal(SIGSEGV, SIG_DFL); /* what abort() does in the end, where SIGABRT is not delivered */
 			prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 			if (seccomp_prepare(1u << r) || seccomp_enter(r))
 				_exit(1);
-			abort();
+			end();
 		}
 		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) != SIGSYS, "%s: status 0x%x", thread_role_name(r),
