@@ -37,5 +37,6 @@ extern const struct command cmd_pair;
 extern const struct command cmd_keygen;
 extern const struct command cmd_jail;
 extern const struct command cmd_host;
+extern const struct command cmd_version;
 
 #endif

@@ -8,24 +8,9 @@
 
 /* In the order of `twinstep help`. */
 static const struct command *const commands[] = {
-	&cmd_run,
-	&cmd_record,
-	&cmd_replay,
-	&cmd_log,
-	&cmd_diff,
-	&cmd_primary,
-	&cmd_backup,
-	&cmd_pair,
-	&cmd_keygen,
-	&cmd_status,
-	&cmd_stop,
-	&cmd_snapshot,
-	&cmd_balloon,
-	&cmd_host,
-	&cmd_jail,
-	/* the end */
-	&cmd_qualify,
-	NULL,
+	&cmd_run,     &cmd_record, &cmd_replay, &cmd_log,     &cmd_diff,    &cmd_primary,
+	&cmd_backup,  &cmd_pair,   &cmd_keygen, &cmd_status,  &cmd_stop,    &cmd_snapshot,
+	&cmd_balloon, &cmd_host,   &cmd_jail,	&cmd_qualify, &cmd_version, NULL,
 };
 
 static void print_help(FILE *f)
@@ -48,6 +33,8 @@ int main(int argc, char **argv)
 		print_help(stdout);
 		return 0;
 	}
+	if (!strcmp(argv[1], "--version"))
+		return cmd_version.run(argc - 1, argv + 1);
 	for (size_t i = 0; commands[i]; i++) {
 		if (!strcmp(argv[1], commands[i]->name))
 			return commands[i]->run(argc - 1, argv + 1);

@@ -109,6 +109,10 @@ refused_pair pair-backup-disk "image-b" --kernel "$vmlinuz" --disk "$work/image-
 status=0
 "$twinstep" frobnicate 2>"$err" || status=$?
 check unknown-command "status $status: $(cat "$err")" [ "$status" -eq 2 -a "$(wc -l <"$err")" -eq 1 ]
+"$twinstep" --version >"$out" 2>"$err"
+check version "--version must say twinstep and a number" grep -qE '^twinstep [0-9]+\.[0-9]+$' "$out"
+"$twinstep" version --json >"$out" 2>"$err"
+check version-json "not JSON with a wire version: $(cat "$out")" python3 -c 'import json,sys; json.load(sys.stdin)["wire"]' <"$out"
 "$twinstep" run --help >"$out" 2>"$err"
 check help "--help must print to standard output and succeed" [ $? -eq 0 -a -s "$out" -a ! -s "$err" ]
 exit $failed

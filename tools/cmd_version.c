@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* `twinstep version`: what can be given to another host, and what it has to be able to read there. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hypervisor/machine.h"
+#include "record/checkpoint.h"
+#include "record/codec.h"
+#include "record/logfile.h"
+#include "replica/wire.h"
+#include "tools/cmd.h"
+
+#define TWINSTEP_VERSION "1.0"
+
+static const struct {
+	const char *name;
+	int version;
+} formats[] = {
+	{ "machine", MACHINE_VERSION }, { "log", LOG_VERSION },	  { "checkpoint", CHECKPOINT_VERSION },
+	{ "records", CODEC_VERSION },	{ "wire", WIRE_VERSION },
+};
+#define FORMATS (sizeof(formats) / sizeof(formats[0]))
+
+static int print_json(void)
+{
+	json_t *o = json_pack("{s:s}", "twinstep", TWINSTEP_VERSION);
+	int r;
+
+	for (size_t i = 0; i < FORMATS; i++)
+		json_object_set_new(o, formats[i].name, json_integer(formats[i].version));
+	r = json_dumpf(o, stdout, JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(o);
+	return r ? EXIT_ENGINE : 0;
+}
+
+static int run(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--json"))
+		return print_json();
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		puts("usage: twinstep version [--json]\n\nPrints the version of the program and of its formats: two "
+		     "replicas, or a log and its\nreader, need the same.");
+		return 0;
+	}
+	if (argc != 1) {
+		log_error("usage: twinstep version [--json]");
+		return EXIT_USAGE;
+	}
+	printf("twinstep %s\n", TWINSTEP_VERSION);
+	for (size_t i = 0; i < FORMATS; i++)
+		printf("  %-11s %d\n", formats[i].name, formats[i].version);
+	return 0;
+}
+
+const struct command cmd_version = { "version", "say which version this is", run };
