@@ -15,6 +15,8 @@
 enum { DIFF_SAME, DIFF_OTHER, DIFF_ERROR };
 
 static const struct option options[] = {
+	{ "jail", required_argument, NULL, OPT_JAIL },
+	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ 0 },
 };
@@ -206,14 +208,14 @@ static int diff_logs(struct diff *d)
 }
 
 /* The jail closes between opening and reading. */
-static int diff_files(struct diff *d, struct err *err)
+static int diff_files(struct diff *d, enum jail_mode jail, struct err *err)
 {
 	int status = DIFF_ERROR;
 
 	if (log_walk_open(&d->log[0], d->path[0], err) < 0)
 		return status;
 	if (log_walk_open(&d->log[1], d->path[1], err) == 0) {
-		if (log_jail_enter(JAIL_ON, err) == 0 && log_walk_begin(&d->log[0], err) == 0 &&
+		if (log_jail_enter(jail, err) == 0 && log_walk_begin(&d->log[0], err) == 0 &&
 		    log_walk_begin(&d->log[1], err) == 0)
 			status = diff_logs(d);
 		log_walk_close(&d->log[1]);
@@ -222,18 +224,33 @@ static int diff_files(struct diff *d, struct err *err)
 	return status;
 }
 
+static void print_help(void)
+{
+	puts("usage: twinstep diff [OPTION...] LOG1 LOG2\n\nFinds the first record or epoch in which two logs "
+	     "differ.\n\n"
+	     "  --jail on|strict, --no-jail   as of `twinstep run`\n"
+	     "  --help                  this text\n"
+	     "Exit status: 0 they are the same; 1 they differ; 2 one cannot be read.");
+}
+
 static int run(int argc, char **argv)
 {
 	static struct diff d;
+	enum jail_mode jail = JAIL_ON;
 	struct err err = ERR_INIT;
 	int opt, status;
 
 	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt != OPT_HELP)
+		if (opt == OPT_HELP) {
+			print_help();
+			return 0;
+		}
+		if (opt == '?')
 			return DIFF_ERROR;
-		puts("usage: twinstep diff LOG1 LOG2\n\nFinds the first record or epoch in which two logs differ.\n\n"
-		     "Exit status: 0 they are the same; 1 they differ; 2 one cannot be read.");
-		return 0;
+		if (!jail_mode_parse(opt == OPT_JAIL ? optarg : "off", &jail)) {
+			log_error("--jail %s: must be on, strict or off", optarg);
+			return DIFF_ERROR;
+		}
 	}
 	if (argc - optind != 2) {
 		log_error("two logs are compared; `twinstep diff --help` tells more");
@@ -241,8 +258,8 @@ static int run(int argc, char **argv)
 	}
 	d.path[0] = argv[optind];
 	d.path[1] = argv[optind + 1];
-	log_jail_begin(JAIL_ON);
-	status = diff_files(&d, &err);
+	log_jail_begin(jail);
+	status = diff_files(&d, jail, &err);
 	if (err.code)
 		log_error("%s", err.text);
 	return log_jail_end(status);
