@@ -16,12 +16,15 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "isolation/jail_private.h"
 
 static int lifeline = -1; /* read end of a pipe that the outer process holds */
+#define SECOND_REQUEST_MS 1000
+
 static pid_t host_pid;
 static void (*at_end)(void *ctx, pid_t pid);
 static void *at_end_ctx;
@@ -107,18 +110,34 @@ static _Noreturn void end_like(int status)
 	exit(128 + sig);
 }
 
-/* A terminal sends its signals to both of us. A second request to end is not a request any more. */
-static void hand_on(pid_t pid, const siginfo_t *si, unsigned *ends)
+static uint64_t now_ms(void)
 {
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/*
+ * A terminal sends its signals to both of us. A second request to end is not a request any more; but one that comes at
+ * once is the first one again: timeout(1) asks us, and then our process group.
+ */
+static void hand_on(pid_t pid, const siginfo_t *si, uint64_t *asked_ms)
+{
+	bool end = si->si_signo != SIGUSR1 && si->si_signo != SIGUSR2;
+
 	if (si->si_signo == SIGTSTP) {
 		kill(pid, SIGSTOP);
 		raise(SIGSTOP);
 		kill(pid, SIGCONT);
-	} else if (si->si_signo != SIGUSR1 && si->si_signo != SIGUSR2 && (*ends)++) {
-		kill(pid, SIGKILL);
+	} else if (end && *asked_ms) {
+		if (now_ms() - *asked_ms >= SECOND_REQUEST_MS)
+			kill(pid, SIGKILL);
 	} else if (si->si_code != SI_KERNEL) {
 		kill(pid, si->si_signo);
 	}
+	if (end && si->si_signo != SIGTSTP && !*asked_ms)
+		*asked_ms = now_ms();
 }
 
 /* A shell, when we were sent to the background. */
@@ -133,13 +152,13 @@ static _Noreturn void supervise(pid_t pid, const sigset_t *set)
 {
 	struct termios tty;
 	bool has_tty = tcgetattr(STDIN_FILENO, &tty) == 0;
-	unsigned ends = 0;
+	uint64_t asked_ms = 0;
 	siginfo_t si;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		if (sigwaitinfo(set, &si) > 0 && si.si_signo != SIGCHLD)
-			hand_on(pid, &si, &ends);
+			hand_on(pid, &si, &asked_ms);
 	}
 	/* It could not always put it right itself. */
 	if (has_tty && !others_have_terminal()) {

@@ -82,7 +82,8 @@ static bool print_digest(void *ctx, struct machine *m, const struct sync_point *
 	struct run *r = ctx;
 	unsigned long long count = sp->at.count, d = digest;
 
-	if (!sp->n || sp->input[sp->n - 1].kind != INPUT_DIGEST)
+	/* A snapshot takes one as well. */
+	if (!r->digest_every || !sp->n || sp->input[sp->n - 1].kind != INPUT_DIGEST)
 		return true;
 	if (r->g.json)
 		fprintf(r->g.report, "{\"event\":\"digest\",\"count\":%llu,\"digest\":\"%016llx\"}\n", count, d);

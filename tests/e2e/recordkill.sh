@@ -35,6 +35,21 @@ for i in $(seq "$kills"); do
 done
 check kills "only $whole of $kills logs replayed" [ "$whole" -eq "$kills" ]
 
+# Asked twice at once, as timeout(1) does: the log has its end all the same.
+rm -f "$work/log"
+"$twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --clock host --console none \
+	--append "$cmdline twinstep.run=\"while :; do :; done\"" 2>"$work/err" &
+pid=$!
+wait_for 60 test -s "$work/log"
+sleep 1
+kill -TERM "$pid"
+sleep 0.005
+kill -TERM "$pid" 2>/dev/null
+wait "$pid"
+status=$?
+check asked-twice "status $status, not 143: $(cat "$work/err"; "$twinstep" log "$work/log" | tail -n 1)" \
+	eval "[ $status -eq 143 ] && '$twinstep' log '$work/log' | grep -q '^end .*end of run at count'"
+
 # A file system of 16 KB that fills up: one clear line, and what there is replays.
 small_disk() {
 	local flags=(--mount)
