@@ -22,7 +22,8 @@
 #include "isolation/jail.h"
 
 #define ESCAPE	       ('A' - '@')
-#define CLIENT_WAIT_MS 100 /* how long a client that does not read may hold up the machine, per piece of output */
+#define CLIENT_WAIT_MS 100 /* how long a client that does not read may hold up the machine */
+#define PIECE	       512 /* what a terminal or a pipe takes without waiting, when it takes anything */
 #define UNIX_PREFIX    "unix:"
 
 struct console_kind;
@@ -33,6 +34,8 @@ struct console {
 	int in, out;  /* descriptors, -1: none */
 	int listener; /* unix: the listening socket; in == out == the client */
 	bool write_failed;
+	int patience_ms;       /* how long a reader that does not read may hold up the machine; -1: for ever */
+	bool stalled;	       /* it did: until it reads again, output is lost at once */
 	char path[108];	       /* of the socket; empty: none to remove */
 	const char *file;      /* name of an output file */
 	bool created, emptied; /* that file is new; is this console's from now on */
@@ -127,20 +130,35 @@ static ssize_t console_read(void *ctx, uint8_t *data, size_t n)
 	return c->in < 0 ? 0 : read_ready(c->in, data, n);
 }
 
+/* Whether somebody reads, within our patience. What happened is said afterwards: standard error may be stuck as well.
+ */
+static bool wait_for_reader(struct console *c)
+{
+	struct pollfd p = { .fd = c->out, .events = POLLOUT };
+	bool was = c->stalled;
+
+	c->stalled = poll(&p, 1, was ? 0 : c->patience_ms) == 0;
+	if (was && !c->stalled)
+		log_warn("nobody read the console for a while: output is missing there");
+	return !c->stalled;
+}
+
 static void console_write(void *ctx, const uint8_t *data, size_t n)
 {
 	struct console *c = ctx;
 
 	while (n && c->out >= 0 && !c->write_failed) {
-		ssize_t r = write(c->out, data, n);
+		ssize_t r;
 
+		if (c->patience_ms >= 0 && !wait_for_reader(c))
+			return;
+		r = write(c->out, data, c->patience_ms >= 0 && n > PIECE ? PIECE : n);
 		if (r > 0) {
 			data += r;
 			n -= (size_t)r;
 		} else if (r < 0 && errno == EAGAIN) {
-			struct pollfd p = { .fd = c->out, .events = POLLOUT };
-
-			poll(&p, 1, -1);
+			if (c->patience_ms < 0)
+				wait_for_reader(c);
 		} else if (r < 0 && errno != EINTR) {
 			c->write_failed = true;
 			if (errno != EPIPE)
@@ -384,15 +402,14 @@ static void unix_write(void *ctx, const uint8_t *data, size_t n)
 	struct console *c = ctx;
 
 	while (n && c->out >= 0) {
-		struct pollfd p = { .fd = c->out, .events = POLLOUT };
 		ssize_t r = send(c->out, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (r >= 0) {
 			data += r;
 			n -= (size_t)r;
 		} else if (errno == EAGAIN || errno == EINTR) {
-			if (poll(&p, 1, CLIENT_WAIT_MS) == 0)
-				return; /* it does not read: this piece is lost */
+			if (!wait_for_reader(c))
+				return;
 		} else {
 			drop_client(c);
 		}
@@ -456,6 +473,7 @@ struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ct
 		return NULL;
 	}
 	c->kind = kind_of(spec);
+	c->patience_ms = c->kind == &kind_unix ? CLIENT_WAIT_MS : -1;
 	c->in = c->out = c->listener = c->pipe_in = c->stop_fd = -1;
 	c->quit = quit;
 	c->ctx = ctx;
@@ -473,6 +491,12 @@ void console_close(struct console *c)
 		return;
 	c->kind->close(c);
 	free(c);
+}
+
+void console_set_patience(struct console *c, int ms)
+{
+	if (c)
+		c->patience_ms = ms;
 }
 
 struct live_console *console_live(struct console *c)

@@ -27,6 +27,11 @@ bool console_is_interactive(const char *spec);
  * key. Returns NULL and sets err on failure.
  */
 struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err);
+/*
+ * How long, in ms, a reader that does not read may hold up the machine; after that, output is lost until it reads
+ * again. Without this call: for ever, a client of a socket 100 ms. NULL allowed.
+ */
+void console_set_patience(struct console *c, int ms);
 /* The machine is there: starts to read the terminal, or empties the file. 0 or -errno. NULL allowed. */
 int console_start(struct console *c, struct err *err);
 /* From here on quit() is not called any more; output still works. NULL allowed. */

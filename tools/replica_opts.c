@@ -217,10 +217,21 @@ int replica_run_jail(struct replica_run *r, struct err *err)
 	return ret;
 }
 
+/* A terminal that was stopped, or a pipe that nobody reads, must not make a replica look dead. */
+static void limit_consoles(struct replica_run *r)
+{
+	int ms = (int)r->cfg.timeout_ms / 8;
+
+	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
+		console_set_patience(r->host.console[i], ms);
+	console_set_patience(r->host.debug, ms);
+}
+
 int replica_run_start(struct replica_run *r, struct err *err)
 {
 	int ret = machine_host_start_consoles(&r->host, err);
 
+	limit_consoles(r);
 	return ret || !r->control ? ret : control_start(r->control, err);
 }
 

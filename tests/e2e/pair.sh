@@ -15,6 +15,7 @@ tests/pair/pair.sh soak.py --count 9 --clients 10 || true
 tests/pair/pair.sh divergence.py || true
 tests/pair/pair.sh hostile.py || true
 tests/pair/pair.sh hang.py || true
+tests/pair/pair.sh console.py || true
 if tests/pair/pair.sh tools/demo.py >"$BUILD/demo.out" 2>&1; then
 	echo "ok pair.demo: $(grep -o 'outage .*' "$BUILD/demo.out")"
 else
