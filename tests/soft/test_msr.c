@@ -805,6 +805,12 @@ START_TEST(state_image)
 		cpu_state_restore(&t, &in);
 		a.data[n] ^= 0xff;
 	}
+	/* 16-bit and 32-bit code has no RIP beyond 4 GiB. */
+	s.rip |= 1ull << 32;
+	buf_clear(&a);
+	cpu_state_save(&s, &a);
+	in = (struct rd)RD_INIT(a.data, a.len);
+	ck_assert_int_eq(cpu_state_restore(&t, &in), -22);
 	buf_free(&a);
 	buf_free(&b);
 }
