@@ -55,8 +55,8 @@ for bin in "${bins[@]}"; do
 		echo "ok fuzz.$name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$work/output") runs, $seconds s)"
 		[ "${FUZZ_KEEP:-}" != 1 ] || keep "$name" "$bin"
 	else
+		echo "not ok fuzz.$name: $(grep -m 1 -E 'runtime error|ERROR|SUMMARY|internal error' "$work/output"); see $build/fuzz/crash-$name-*"
 		tail -n 30 "$work/output"
-		echo "not ok fuzz.$name: $(grep -m 1 -E 'ERROR|SUMMARY|internal error' "$work/output"); see $build/fuzz/crash-$name-*"
 		status=1
 	fi
 done
