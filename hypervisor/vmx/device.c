@@ -7,12 +7,14 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hypervisor/cpuid.h"
 #include "hypervisor/vmx/vmx.h"
 
-#define RUN_PAGE 4096
+#define RUN_PAGE	4096
+#define CREATE_PATIENCE 100 /* of 10 ms */
 
 static int open_node(void)
 {
@@ -48,8 +50,15 @@ static const struct {
 	{ "/sys/module/vmmon", "VMware holds VT-x; end its virtual machines, or unload it (rmmod vmmon)" },
 };
 
+/* The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept for its VM. */
+static int kept_fd = -1;
+/* What was found out then, because it cannot be from within the jail: about the counter, and whom to blame. */
+static const char *kept_no_pmu, *kept_holder;
+
 static const char *who_holds(void)
 {
+	if (kept_holder)
+		return kept_holder;
 	for (size_t i = 0; i < sizeof(holders) / sizeof(holders[0]); i++) {
 		if (!access(holders[i].module, F_OK))
 			return holders[i].text;
@@ -57,15 +66,12 @@ static const char *who_holds(void)
 	return "another hypervisor holds VT-x; end its virtual machines, or unload it";
 }
 
-/* The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept for its VM. */
-static int kept_fd = -1;
-static const char *kept_no_pmu; /* what was found out about the performance counter then */
-
 static void keep_node(void)
 {
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY }, now;
 
 	kept_no_pmu = vmx_device_pmu_unavailable();
+	kept_holder = who_holds();
 	kept_fd = open_node();
 	/* Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its limit. */
 	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0 && getrlimit(RLIMIT_MEMLOCK, &now) == 0) {
@@ -126,22 +132,29 @@ const char *vmx_device_pmu_unavailable(void)
 	return info.pmu < sizeof(pmu_verdicts) / sizeof(pmu_verdicts[0]) ? pmu_verdicts[info.pmu] : "unknown verdict";
 }
 
-/* A signal may end it early. */
-static int create_vm(int fd)
+/* A signal may end it early. With patience, VT-x that is in use may become free: for somebody who had it a moment ago.
+ */
+static int create_vm(int fd, unsigned patience)
 {
+	const struct timespec nap = { .tv_nsec = 10000000 };
 	int ret;
 
-	do
+	for (;;) {
 		ret = ioctl(fd, TWVMX_IOC_CREATE, TWVMX_VERSION);
-	while (ret < 0 && errno == EINTR);
-	return ret;
+		if (ret == 0 || (errno != EINTR && (errno != EBUSY || !patience)))
+			return ret;
+		if (errno == EBUSY) {
+			patience--;
+			nanosleep(&nap, NULL);
+		}
+	}
 }
 
 /* A VM of its own, because the one that is wanted may belong to another process, inside the jail. */
 static const char *try_create(void)
 {
 	int fd = open_node();
-	bool made = fd >= 0 && create_vm(fd) == 0;
+	bool made = fd >= 0 && create_vm(fd, 0) == 0;
 	bool busy = !made && errno == EBUSY;
 
 	if (fd >= 0)
@@ -169,7 +182,7 @@ int vmx_device_open(struct vmx *v, struct err *err)
 	kept_fd = -1;
 	if (v->fd < 0)
 		return err_set(err, errno, "cannot open " TWVMX_DEVICE ": %s", strerror(errno));
-	if (create_vm(v->fd) < 0)
+	if (create_vm(v->fd, CREATE_PATIENCE) < 0)
 		return err_set(err, errno, "cannot make a VM: %s", errno == EBUSY ? who_holds() : strerror(errno));
 	v->run = mmap(NULL, RUN_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED) {
