@@ -11,14 +11,20 @@ if ! unshare --net --mount true 2>/dev/null && ! unshare --user --map-root-user 
 	echo "skip pair: this host lets nobody make network namespaces"
 	exit 0
 fi
-tests/pair/pair.sh soak.py --count 9 --clients 10 || true
-tests/pair/pair.sh divergence.py || true
-tests/pair/pair.sh hostile.py || true
-tests/pair/pair.sh hang.py || true
-tests/pair/pair.sh console.py || true
+# part PROGRAM [ARG...]: one that ends early without saying which test failed has failed as well
+part() {
+	tests/pair/pair.sh "$@" 2>&1 | tee "$BUILD/pair.part"
+	[ "${PIPESTATUS[0]}" -eq 0 ] || grep -q '^not ok' "$BUILD/pair.part" ||
+		echo "not ok pair.$1: ended early: $(tail -n 1 "$BUILD/pair.part")"
+}
+part soak.py --count 9 --clients 10
+part divergence.py
+part hostile.py
+part hang.py
+part console.py
 if tests/pair/pair.sh tools/demo.py >"$BUILD/demo.out" 2>&1; then
 	echo "ok pair.demo: $(grep -o 'outage .*' "$BUILD/demo.out")"
 else
 	echo "not ok pair.demo: $(tail -n 3 "$BUILD/demo.out" | tr '\n' ' ')"
 fi
-tests/pair/pair.sh onehost.py || true
+part onehost.py

@@ -130,6 +130,8 @@ class Topology:
             self.relay.kill()
             self.relay.wait()
             subprocess.run(["ip", "link", "del", "relay0"], stderr=subprocess.DEVNULL)
+        for h in "ab":  # a namespace that is deleted keeps its links for a while
+            subprocess.run(["ip", "link", "del", "port-" + h], stderr=subprocess.DEVNULL)
         for name in self.ns.values():
             subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
         subprocess.run(["ip", "link", "del", "br0"], stderr=subprocess.DEVNULL)
