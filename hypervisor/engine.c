@@ -15,8 +15,7 @@ static const struct engine_ops *const engines[] = {
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
-/* A counter is believed when it has been seen to be right, unless somebody names it. Measuring takes the node: again.
- */
+/* A counter is believed when it was seen to be right, unless somebody names it. Measuring takes the node: again. */
 static bool may_choose(const struct engine_ops *ops)
 {
 	if (ops->unavailable())

@@ -127,8 +127,7 @@ static int take_first_generation(struct replica *r, struct err *err)
 		return ret;
 	if (last)
 		log_warn("the arbiter has given generation %llu before: if that replica is still live, stop this one "
-			 "and start "
-			 "it with `twinstep backup`",
+			 "and start it with `twinstep backup`",
 			 (unsigned long long)last);
 	r->generation = last + 1;
 	ret = ops->take(r->cfg.arbiter, r->generation, r->id, err);

@@ -150,9 +150,9 @@ static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *er
 		if (n <= 0)
 			return (int)n;
 		w->have += (size_t)n;
+		w->bytes_in += (uint64_t)n;
 		if (w->max == WIRE_HELLO_MAX && w->have < want && now_ms() >= end)
 			return -EAGAIN;
-		w->bytes_in += (uint64_t)n;
 	}
 	return 1;
 }

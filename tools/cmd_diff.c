@@ -236,10 +236,11 @@ static void print_help(void)
 static int run(int argc, char **argv)
 {
 	static struct diff d;
-	enum jail_mode jail = JAIL_ON;
+	struct machine_opts o; /* of it the jail only */
 	struct err err = ERR_INIT;
 	int opt, status;
 
+	machine_opts_defaults(&o);
 	while ((opt = options_next(argc, argv, options)) != -1) {
 		if (opt == OPT_HELP) {
 			print_help();
@@ -247,8 +248,8 @@ static int run(int argc, char **argv)
 		}
 		if (opt == '?')
 			return DIFF_ERROR;
-		if (!jail_mode_parse(opt == OPT_JAIL ? optarg : "off", &jail)) {
-			log_error("--jail %s: must be on, strict or off", optarg);
+		if (machine_opts_take(&o, opt, optarg, &err) < 0) {
+			log_error("%s", err.text);
 			return DIFF_ERROR;
 		}
 	}
@@ -258,8 +259,8 @@ static int run(int argc, char **argv)
 	}
 	d.path[0] = argv[optind];
 	d.path[1] = argv[optind + 1];
-	log_jail_begin(jail);
-	status = diff_files(&d, jail, &err);
+	log_jail_begin(o.jail);
+	status = diff_files(&d, o.jail, &err);
 	if (err.code)
 		log_error("%s", err.text);
 	return log_jail_end(status);

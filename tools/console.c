@@ -130,8 +130,7 @@ static ssize_t console_read(void *ctx, uint8_t *data, size_t n)
 	return c->in < 0 ? 0 : read_ready(c->in, data, n);
 }
 
-/* Whether somebody reads, within our patience. What happened is said afterwards: standard error may be stuck as well.
- */
+/* Whether somebody reads, within our patience. What happened is said afterwards: standard error may be stuck, too. */
 static bool wait_for_reader(struct console *c)
 {
 	struct pollfd p = { .fd = c->out, .events = POLLOUT };

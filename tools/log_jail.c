@@ -27,8 +27,7 @@ int log_jail_enter(enum jail_mode mode, struct err *err)
 
 	if (mode == JAIL_OFF)
 		log_warn("--no-jail: whoever finds an error in the reading of logs can write one that has all the "
-			 "rights "
-			 "of this user");
+			 "rights of this user");
 	json_object_seed(0); /* it would open a file for it later */
 	return jail_enter(mode, &c, err);
 }

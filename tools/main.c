@@ -8,9 +8,25 @@
 
 /* In the order of `twinstep help`. */
 static const struct command *const commands[] = {
-	&cmd_run,     &cmd_record, &cmd_replay, &cmd_log,     &cmd_diff,    &cmd_primary,
-	&cmd_backup,  &cmd_pair,   &cmd_keygen, &cmd_status,  &cmd_stop,    &cmd_snapshot,
-	&cmd_balloon, &cmd_host,   &cmd_jail,	&cmd_qualify, &cmd_version, NULL,
+	&cmd_run,
+	&cmd_record,
+	&cmd_replay,
+	&cmd_log,
+	&cmd_diff,
+	&cmd_primary,
+	&cmd_backup,
+	&cmd_pair,
+	&cmd_keygen,
+	&cmd_status,
+	&cmd_stop,
+	&cmd_snapshot,
+	&cmd_balloon,
+	&cmd_host,
+	&cmd_jail,
+	&cmd_qualify,
+	&cmd_version,
+	/* the end */
+	NULL,
 };
 
 static void print_help(FILE *f)

@@ -132,8 +132,7 @@ const char *vmx_device_pmu_unavailable(void)
 	return info.pmu < sizeof(pmu_verdicts) / sizeof(pmu_verdicts[0]) ? pmu_verdicts[info.pmu] : "unknown verdict";
 }
 
-/* A signal may end it early. With patience, VT-x that is in use may become free: for somebody who had it a moment ago.
- */
+/* A signal may end it early. With patience, VT-x that is in use may become free: for who had it a moment ago. */
 static int create_vm(int fd, unsigned patience)
 {
 	const struct timespec nap = { .tv_nsec = 10000000 };
