@@ -2,9 +2,9 @@
 #include "base/call_before.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <sys/rseq.h>
-#include <time.h>
+
+#include "base/host_clock.h"
 
 #if RSEQ_SIG != 0x53053053
 #error "the signature in front of the abort handler is another one"
@@ -50,14 +50,6 @@ __asm__(".pushsection __rseq_cs, \"aw\"\n"
 	"	.size sequence_call, . - sequence_call\n"
 	".popsection\n");
 
-static bool is_before(uint64_t deadline_ns)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec < deadline_ns;
-}
-
 /* The C library registers one for each thread, unless the kernel has none or GLIBC_TUNABLES forbids it. */
 static volatile uint64_t *thread_rseq_cs(void)
 {
@@ -75,7 +67,8 @@ long call_before(uint64_t deadline_ns, long nr, int fd, const void *data, size_t
 		rseq_cs = &none;
 	while (ret == -ECANCELED) {
 		*rseq_cs = (uintptr_t)sequence;
-		ret = is_before(deadline_ns) ? sequence_call(fd, data, len, nr, (void *)rseq_cs) : -ETIME;
+		ret = host_clock_ns(CLOCK_BOOTTIME) < deadline_ns ? sequence_call(fd, data, len, nr, (void *)rseq_cs)
+								  : -ETIME;
 	}
 	*rseq_cs = 0; /* whoever unmaps this code leaves no pointer to it behind */
 	return ret;

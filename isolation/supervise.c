@@ -16,9 +16,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "isolation/jail_private.h"
 
@@ -112,10 +112,7 @@ static _Noreturn void end_like(int status)
 
 static uint64_t now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return host_clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 /*

@@ -11,19 +11,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "net/peer_private.h"
+#include "base/host_clock.h"
 
 #define BACKLOG 4
 
 int64_t peer_now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)(host_clock_ns(CLOCK_MONOTONIC) / 1000000);
 }
 
 int peer_poll(const struct peer *p, short events, int timeout_ms)

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/thread.h"
 #include "hypervisor/clock.h"
 
@@ -73,10 +74,7 @@ struct live {
 
 static uint64_t mono_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return host_clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- outputs ---- */

@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "isolation/keeper.h"
 
 #define TEXT_LEN (2 * ARBITER_ID_LEN + 1)
@@ -49,10 +49,7 @@ static int fail(const struct file_arbiter *a, const char *what, struct err *err)
 
 static uint64_t monotonic_s(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec;
+	return host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
 }
 
 static struct arbiter *file_open(const char *name, struct err *err)

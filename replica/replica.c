@@ -5,27 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "replica/backup.h"
 #include "replica/replica_private.h"
 
 uint64_t replica_mono_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return host_clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t replica_lease_clock_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return host_clock_ns(CLOCK_BOOTTIME);
 }
 
 static const char *const state_names[] = {

@@ -5,10 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "base/host_clock.h"
 #include "record/codec.h"
 
 /*
@@ -126,10 +126,7 @@ int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uin
 
 static int64_t now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)(host_clock_ns(CLOCK_MONOTONIC) / 1000000);
 }
 
 /*

@@ -3,8 +3,8 @@
 
 #include <jansson.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "tools/cmd.h"
 
@@ -61,10 +61,7 @@ void run_end_report(struct machine *m, enum machine_end end, const struct err *e
 
 uint64_t monotonic_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+	return host_clock_ns(CLOCK_MONOTONIC);
 }
 
 static double mips(const struct run_summary *s)
