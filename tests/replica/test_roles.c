@@ -246,6 +246,20 @@ static void acknowledge(struct rig *g, uint64_t received)
 	send_buf(g, WIRE_ACK, &b);
 }
 
+/* A primary that runs, and whose backup the test is from here on. */
+static void open_primary(struct rig *g, enum replica_survivor survivor)
+{
+	open_rig(g, survivor);
+	make_primary(g);
+	start_primary(g);
+	join_as_backup(g);
+}
+
+static void say_ready(struct rig *g)
+{
+	send_buf(g, WIRE_READY, &(struct buf)BUF_INIT);
+}
+
 static void follow_until_protected(struct rig *g)
 {
 	uint64_t until = replica_mono_ns() + 10 * NS_PER_S;
@@ -269,11 +283,8 @@ START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 	struct replica_status s;
 	struct rig g;
 
-	open_rig(&g, SURVIVOR_PRIMARY);
-	make_primary(&g);
-	start_primary(&g);
-	join_as_backup(&g);
-	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
 	hear(&g);
 	had = g.last;
 	for (until = replica_mono_ns() + 500 * NS_PER_MS; replica_mono_ns() < until; hear(&g)) {
@@ -295,10 +306,7 @@ START_TEST(a_joining_backup_that_diverges_takes_nobody_along)
 	struct replica_status s;
 	struct rig g;
 
-	open_rig(&g, SURVIVOR_BACKUP);
-	make_primary(&g);
-	start_primary(&g);
-	join_as_backup(&g);
+	open_primary(&g, SURVIVOR_BACKUP);
 	buf_put_u64(&b, 1);
 	buf_put_u64(&b, 2);
 	buf_put_str(&b, "a test");
@@ -334,11 +342,8 @@ START_TEST(a_rate_is_there_without_having_been_asked_for)
 	struct replica_status s = { 0 };
 	struct rig g;
 
-	open_rig(&g, SURVIVOR_PRIMARY);
-	make_primary(&g);
-	start_primary(&g);
-	join_as_backup(&g);
-	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
 	for (uint64_t until = replica_mono_ns() + 2500 * NS_PER_MS; replica_mono_ns() < until;) {
 		hear(&g);
 		acknowledge(&g, g.last);
@@ -483,7 +488,7 @@ START_TEST(a_damaged_frame_does_not_shorten_the_lease)
 
 	open_backup(&g, SURVIVOR_PRIMARY);
 	t = replica_mono_ns();
-	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	say_ready(&g);
 	ck_assert_uint_ge(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
 	close_rig(&g);
 }
@@ -538,11 +543,8 @@ START_TEST(a_primary_without_arbiter_stops)
 {
 	struct rig g;
 
-	open_rig(&g, SURVIVOR_PRIMARY);
-	make_primary(&g);
-	start_primary(&g);
-	join_as_backup(&g);
-	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
 	follow_until_protected(&g);
 	lose_arbiter(&g);
 	expect_fenced(&g);
@@ -555,11 +557,8 @@ START_TEST(a_primary_that_comes_second_stops)
 {
 	struct rig g;
 
-	open_rig(&g, SURVIVOR_PRIMARY);
-	make_primary(&g);
-	start_primary(&g);
-	join_as_backup(&g);
-	send_buf(&g, WIRE_READY, &(struct buf)BUF_INIT);
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
 	follow_until_protected(&g);
 	ck_assert_int_eq(g.cfg.arbiter->ops->take(g.cfg.arbiter, 2, script_id, &g.err), 1);
 	peer_shutdown(g.w.peer);
@@ -574,10 +573,7 @@ START_TEST(a_joining_backup_that_is_lost_costs_no_generation)
 	struct replica_status s;
 	struct rig g;
 
-	open_rig(&g, SURVIVOR_PRIMARY);
-	make_primary(&g);
-	start_primary(&g);
-	join_as_backup(&g);
+	open_primary(&g, SURVIVOR_PRIMARY);
 	peer_shutdown(g.w.peer);
 	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until; usleep(1000)) {
 		replica_get_status(g.r, &s);
