@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "hypervisor/engine.h"
+#include "hypervisor/machine.h"
 
 #define BOUNDED_US 250000
 
@@ -93,6 +94,23 @@ static inline const struct engine_ops *bounded_engine(uint64_t n)
 	bounded.left = n;
 	bounded_timer(BOUNDED_US);
 	return &bounded.ops;
+}
+
+/* What the machine saves before its first instruction, which is at rip; the machine is gone afterwards. */
+static inline void first_state(struct machine *m, uint64_t rip, struct buf *state)
+{
+	struct cpu_state cpu;
+	struct engine *e;
+
+	must(m);
+	e = machine_engine(m);
+	e->ops->get_state(e, &cpu);
+	cpu.seg[SEG_CS].base = cpu.seg[SEG_CS].selector = 0;
+	cpu.rip = rip;
+	must(e->ops->set_state(e, &cpu, NULL) == 0);
+	machine_save(m, state);
+	must(!state->bad && state->len);
+	machine_destroy(m);
 }
 
 #endif

@@ -56,22 +56,10 @@ static void state(struct buf *b, struct rd *in, struct stream *s)
 {
 	static struct buf image;
 	uint64_t seq = rd_u8(in);
-	struct engine *e;
-	struct cpu_state cpu;
 
-	if (!image.len) {
-		struct machine *m =
-			machine_create(&stream_config, &soft_engine_ops, NULL, &(struct output_sink){ 0 }, NULL);
-
-		must(m);
-		e = machine_engine(m);
-		e->ops->get_state(e, &cpu);
-		cpu.seg[SEG_CS].base = cpu.seg[SEG_CS].selector = 0;
-		cpu.rip = STREAM_CODE;
-		must(e->ops->set_state(e, &cpu, NULL) == 0);
-		machine_save(m, &image);
-		machine_destroy(m);
-	}
+	if (!image.len)
+		first_state(machine_create(&stream_config, &soft_engine_ops, NULL, &(struct output_sink){ 0 }, NULL),
+			    STREAM_CODE, &image);
 	s->seq = seq;
 	buf_put_u64(b, seq);
 	buf_put(b, image.data, image.len);

@@ -101,21 +101,9 @@ static void run(struct machine *m)
 static const struct buf *true_state(void)
 {
 	static struct buf state;
-	struct machine *m;
-	struct engine *e;
-	struct cpu_state cpu;
 
-	if (state.len)
-		return &state;
-	m = make();
-	e = machine_engine(m);
-	e->ops->get_state(e, &cpu);
-	cpu.seg[SEG_CS].base = cpu.seg[SEG_CS].selector = 0;
-	cpu.rip = CODE;
-	must(e->ops->set_state(e, &cpu, NULL) == 0);
-	machine_save(m, &state);
-	must(!state.bad && state.len);
-	machine_destroy(m);
+	if (!state.len)
+		first_state(make(), CODE, &state);
 	return &state;
 }
 
