@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Byte buffers: `struct buf` grows while it is written, `struct rd` reads a range that somebody else owns.
+ * Byte buffers: `struct buf` grows while it is written, `struct rd` reads a range that somebody
+ * else owns.
  *
- * Everything is little-endian. A reader never reads past its end: after the first short read `bad` is set, every
- * further get returns 0, and the caller asks once, at the end. A writer that runs out of memory sets `bad` likewise.
+ * Everything is little-endian. A reader never reads past its end: after the first short read `bad`
+ * is set, every further get returns 0, and the caller asks once, at the end. A writer that runs out
+ * of memory sets `bad` likewise.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -40,7 +42,10 @@ void buf_put_varint(struct buf *b, uint64_t v);
 void buf_put_blob(struct buf *b, const void *data, size_t n);
 void buf_put_str(struct buf *b, const char *s);
 
-/* Makes room for n bytes at *p, whose allocated size is *cap; false when out of memory, then nothing has changed. */
+/*
+ * Makes room for n bytes at *p, whose allocated size is *cap; false when out of memory, then
+ * nothing has changed.
+ */
 bool bytes_reserve(uint8_t **p, size_t *cap, size_t n);
 
 struct rd {
@@ -64,7 +69,9 @@ uint64_t rd_u64(struct rd *r);
 uint64_t rd_varint(struct rd *r);
 /* Pointer to n bytes inside the range, or NULL (and sets bad). */
 const uint8_t *rd_bytes(struct rd *r, size_t n);
-/* A blob of at most max bytes: pointer and *n; NULL (and sets bad) when short or longer than max. */
+/*
+ * A blob of at most max bytes: pointer and *n; NULL (and sets bad) when short or longer than max.
+ */
 const uint8_t *rd_blob(struct rd *r, size_t max, size_t *n);
 
 #endif

@@ -11,10 +11,11 @@
 #endif
 
 /*
- * The kernel clears the thread's rseq_cs when it interrupts it outside of the sequence that rseq_cs names. So rseq_cs
- * is set first, then the clock is read, and the sequence begins with a look whether it still stands: from there on the
- * kernel sends an interrupted thread to the abort handler, up to the system call, which is the sequence's last
- * instruction. sequence_call(fd, data, len, nr, &rseq_cs) returns -ECANCELED (125) when it was interrupted.
+ * The kernel clears the thread's rseq_cs when it interrupts it outside of the sequence that rseq_cs
+ * names. So rseq_cs is set first, then the clock is read, and the sequence begins with a look
+ * whether it still stands: from there on the kernel sends an interrupted thread to the abort
+ * handler, up to the system call, which is the sequence's last instruction. sequence_call(fd, data,
+ * len, nr, &rseq_cs) returns -ECANCELED (125) when it was interrupted.
  */
 extern const char sequence[] __attribute__((visibility("hidden")));
 long sequence_call(int fd, const void *data, size_t len, long nr, void *rseq_cs);
@@ -42,7 +43,8 @@ __asm__(".pushsection __rseq_cs, \"aw\"\n"
 	"	jne 4f\n"
 	"	syscall\n"
 	"2:	ret\n"
-	"	.byte 0x0f, 0xb9, 0x3d\n" /* ud1: what the kernel demands in front of an abort handler */
+	"	.byte 0x0f, 0xb9, 0x3d\n" /* ud1: what the kernel demands in front of an abort
+					     handler */
 	"	.long 0x53053053\n"
 	"3:\n"
 	"4:	movq $-125, %rax\n"
@@ -50,7 +52,10 @@ __asm__(".pushsection __rseq_cs, \"aw\"\n"
 	"	.size sequence_call, . - sequence_call\n"
 	".popsection\n");
 
-/* The C library registers one for each thread, unless the kernel has none or GLIBC_TUNABLES forbids it. */
+/*
+ * The C library registers one for each thread, unless the kernel has none or GLIBC_TUNABLES forbids
+ * it.
+ */
 static volatile uint64_t *thread_rseq_cs(void)
 {
 	struct rseq *rseq = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
@@ -67,8 +72,9 @@ long call_before(uint64_t deadline_ns, long nr, int fd, const void *data, size_t
 		rseq_cs = &none;
 	while (ret == -ECANCELED) {
 		*rseq_cs = (uintptr_t)sequence;
-		ret = host_clock_ns(CLOCK_BOOTTIME) < deadline_ns ? sequence_call(fd, data, len, nr, (void *)rseq_cs)
-								  : -ETIME;
+		ret = host_clock_ns(CLOCK_BOOTTIME) < deadline_ns
+			      ? sequence_call(fd, data, len, nr, (void *)rseq_cs)
+			      : -ETIME;
 	}
 	*rseq_cs = 0; /* whoever unmaps this code leaves no pointer to it behind */
 	return ret;

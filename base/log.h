@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages for a person, one line each, on standard error: "twinstep: <text>". Not for the machine: nothing under
- * hypervisor/ may log from a path that a guest can drive at will.
+ * Messages for a person, one line each, on standard error: "twinstep: <text>". Not for the machine:
+ * nothing under hypervisor/ may log from a path that a guest can drive at will.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -25,8 +25,8 @@ void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(pr
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 
 /*
- * An assertion that stays on in release builds: a state that our own code must never reach, whatever the guest, a peer
- * or a file does. Prints the expression and aborts.
+ * An assertion that stays on in release builds: a state that our own code must never reach,
+ * whatever the guest, a peer or a file does. Prints the expression and aborts.
  */
 #define must(cond) ((cond) ? (void)0 : must_failed(#cond, __FILE__, __LINE__))
 _Noreturn void must_failed(const char *expr, const char *file, int line);

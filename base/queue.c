@@ -37,7 +37,10 @@ void queue_push(struct queue *q, struct queue_node *n, size_t bytes)
 	cds_wfcq_node_init(&n->link);
 	n->bytes = bytes;
 	__atomic_add_fetch(&q->bytes, bytes, __ATOMIC_RELAXED);
-	/* A full barrier inside: a consumer that saw the queue empty will see this node, or be woken by it. */
+	/*
+	 * A full barrier inside: a consumer that saw the queue empty will see this node, or be
+	 * woken by it.
+	 */
 	was_empty = !cds_wfcq_enqueue(&q->head, &q->tail, &n->link);
 	if (was_empty)
 		queue_wake(q);

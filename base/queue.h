@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A queue between threads: any number of producers, one consumer. Pushing is wait-free (liburcu's wfcqueue) and never
- * blocks, so a vCPU thread may do it. The queue counts the bytes in flight, for whoever bounds them.
+ * A queue between threads: any number of producers, one consumer. Pushing is wait-free (liburcu's
+ * wfcqueue) and never blocks, so a vCPU thread may do it. The queue counts the bytes in flight, for
+ * whoever bounds them.
  */
 #ifndef BASE_QUEUE_H
 #define BASE_QUEUE_H
@@ -20,7 +21,8 @@ struct queue_node {
 struct queue {
 	struct cds_wfcq_head head;
 	struct cds_wfcq_tail tail;
-	int eventfd; /* readable when something was pushed: for a consumer that polls other things as well */
+	int eventfd; /* readable when something was pushed: for a consumer that polls other things
+			as well */
 	size_t bytes;
 };
 

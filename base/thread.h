@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Threads with a role. The role is the thread's name, and decides what the jail lets it ask of the kernel
- * (isolation/seccomp.h).
+ * Threads with a role. The role is the thread's name, and decides what the jail lets it ask of the
+ * kernel (isolation/seccomp.h).
  *
- * A thread inherits the restrictions of the one that creates it. So, where thread_host() runs, only the thread that
- * called it creates threads, for everybody: the vCPU's thread need not be able to.
+ * A thread inherits the restrictions of the one that creates it. So, where thread_host() runs, only
+ * the thread that called it creates threads, for everybody: the vCPU's thread need not be able to.
  */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
@@ -23,7 +23,8 @@ enum thread_role {
 	THREAD_SPY,	 /* keeps frames that arrive at a backup */
 	THREAD_CONTROL,	 /* answers `twinstep status` and its like */
 	THREAD_CONSOLE,	 /* reads the terminal */
-	THREAD_KEEPER,	 /* not a thread: the process that holds names for a jailed one (isolation/keeper.h) */
+	THREAD_KEEPER,	 /* not a thread: the process that holds names for a jailed one
+			    (isolation/keeper.h) */
 	THREAD_ROLES,
 };
 
@@ -31,11 +32,15 @@ enum thread_role {
 const char *thread_role_name(enum thread_role role);
 /* Called on each new thread before its function. */
 void thread_on_start(void (*hook)(enum thread_role role));
-/* As pthread_create(): 0 or a positive errno. The thread takes no signals but those of its own faults. */
+/*
+ * As pthread_create(): 0 or a positive errno. The thread takes no signals but those of its own
+ * faults.
+ */
 int thread_start(pthread_t *t, enum thread_role role, void *(*fn)(void *), void *arg);
 /*
- * Runs fn(arg) in a thread of that role, and creates the threads that anybody asks for meanwhile; the calling thread
- * is the one that takes signals. Returns when fn has: 0 with what it returned in *result, or a positive errno.
+ * Runs fn(arg) in a thread of that role, and creates the threads that anybody asks for meanwhile;
+ * the calling thread is the one that takes signals. Returns when fn has: 0 with what it returned in
+ * *result, or a positive errno.
  */
 int thread_host(enum thread_role role, void *(*fn)(void *), void *arg, void **result);
 

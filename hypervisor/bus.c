@@ -8,8 +8,8 @@ void bus_init(struct bus *b)
 	memset(b, 0, sizeof(*b));
 }
 
-bool bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, bus_read_fn read, bus_write_fn write,
-	     void *dev, const char *name)
+bool bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, bus_read_fn read,
+	     bus_write_fn write, void *dev, const char *name)
 {
 	struct bus_range *r = b->range[space];
 	size_t i, n = b->n[space];
@@ -23,7 +23,9 @@ bool bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, b
 	if (i < n && base + len > r[i].base)
 		return false;
 	memmove(&r[i + 1], &r[i], (n - i) * sizeof(*r));
-	r[i] = (struct bus_range){ .base = base, .len = len, .read = read, .write = write, .dev = dev, .name = name };
+	r[i] = (struct bus_range){
+		.base = base, .len = len, .read = read, .write = write, .dev = dev, .name = name
+	};
 	b->n[space]++;
 	return true;
 }

@@ -2,9 +2,10 @@
 /*
  * CPUID, machine version 1. Field layouts: Intel SDM vol. 2, CPUID.
  *
- * The signature is that of a Westmere, whose model number selects no workaround in Linux that would touch a register
- * which this model lacks, and good string functions in glibc. Bits that promise immunity against side channels
- * (IA32_ARCH_CAPABILITIES) are left out: the same model runs on silicon that may not keep the promise.
+ * The signature is that of a Westmere, whose model number selects no workaround in Linux that would
+ * touch a register which this model lacks, and good string functions in glibc. Bits that promise
+ * immunity against side channels (IA32_ARCH_CAPABILITIES) are left out: the same model runs on
+ * silicon that may not keep the promise.
  */
 #include <stddef.h>
 #include <xxhash.h>
@@ -31,46 +32,57 @@ struct cpuid_row {
 };
 
 /* Four characters as a register holds them. */
-#define CHARS(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define CHARS(a, b, c, d) \
+	((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
 /* Leaves that are not here read as zeros. */
 static const struct cpuid_row cpuid_rows[] = {
 	/* 0: highest leaf, "GenuineIntel" */
-	{ 0, ANY_SUB, LEAF_BASIC_MAX, CHARS('G', 'e', 'n', 'u'), CHARS('n', 't', 'e', 'l'), CHARS('i', 'n', 'e', 'I') },
+	{ 0, ANY_SUB, LEAF_BASIC_MAX, CHARS('G', 'e', 'n', 'u'), CHARS('n', 't', 'e', 'l'),
+	  CHARS('i', 'n', 'e', 'I') },
 	/* 1: signature; CLFLUSH line of 64 bytes, APIC ID 0.
-	 * ECX: SSE3, PCLMULQDQ, SSSE3, CX16, PCID, SSE4.1, SSE4.2, POPCNT, AES, XSAVE, RDRAND, hypervisor present
-	 * (Linux then leaves microcode and host-only registers alone).
-	 * EDX: FPU, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFSH, MMX, FXSR, SSE, SSE2 */
+	 * ECX: SSE3, PCLMULQDQ, SSSE3, CX16, PCID, SSE4.1, SSE4.2, POPCNT, AES, XSAVE, RDRAND,
+	 * hypervisor present (Linux then leaves microcode and host-only registers alone). EDX: FPU,
+	 * DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFSH, MMX, FXSR, SSE,
+	 * SSE2 */
 	{ 1, ANY_SUB, CPUID_V1_SIGNATURE, 8u << 8,
-	  BIT(0) | BIT(1) | BIT(9) | BIT(13) | BIT(17) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(26) | BIT(30) |
-		  BIT(31),
-	  BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(11) | BIT(12) | BIT(13) | BIT(15) |
-		  BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) | BIT(25) | BIT(26) },
+	  BIT(0) | BIT(1) | BIT(9) | BIT(13) | BIT(17) | BIT(19) | BIT(20) | BIT(23) | BIT(25) |
+		  BIT(26) | BIT(30) | BIT(31),
+	  BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(11) | BIT(12) |
+		  BIT(13) | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) | BIT(25) |
+		  BIT(26) },
 	/* 2: cache descriptor FFh: see leaf 4 */
 	{ 2, ANY_SUB, 0x0000ff01, 0, 0, 0 },
-	/* 4: L1 data 32 KiB 8 ways, L1 code 32 KiB 4 ways, L2 256 KiB 8 ways, L3 8 MiB 16 ways; lines of 64 bytes */
+	/*
+	 * 4: L1 data 32 KiB 8 ways, L1 code 32 KiB 4 ways, L2 256 KiB 8 ways, L3 8 MiB 16 ways;
+	 * lines of 64 bytes
+	 */
 	{ 4, 0, 0x00000121, 7u << 22 | 63, 63, 0 },
 	{ 4, 1, 0x00000122, 3u << 22 | 63, 127, 0 },
 	{ 4, 2, 0x00000143, 7u << 22 | 63, 511, 0 },
 	{ 4, 3, 0x00000163, 15u << 22 | 63, 8191, 0 },
-	/* 7: EBX: FSGSBASE, TSC_ADJUST, SMEP, ERMS, FCS and FDS deprecated, RDSEED, SMAP; ECX: UMIP. TSC_ADJUST tells
-	 * Linux that the TSC needs no watchdog. */
+	/* 7: EBX: FSGSBASE, TSC_ADJUST, SMEP, ERMS, FCS and FDS deprecated, RDSEED, SMAP; ECX:
+	 * UMIP. TSC_ADJUST tells Linux that the TSC needs no watchdog. */
 	{ 7, 0, 0, BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(13) | BIT(18) | BIT(20), BIT(2), 0 },
-	/* 0Dh: XCR0 may hold x87 and SSE; the area has the same size with one of them. No XSAVEOPT, XSAVEC, XSAVES. */
+	/*
+	 * 0Dh: XCR0 may hold x87 and SSE; the area has the same size with one of them. No XSAVEOPT,
+	 * XSAVEC, XSAVES.
+	 */
 	{ 0xd, 0, (uint32_t)CPUID_V1_XCR0_MASK, XSAVE_X87_SSE, XSAVE_X87_SSE, 0 },
 	/* 15h: TSC = 25 MHz crystal * 40 / 1 = 1 GHz */
 	{ 0x15, ANY_SUB, 1, 40, 25000000, 0 },
 	/* 16h: base and maximum frequency, bus frequency in MHz */
 	{ 0x16, ANY_SUB, 1000, 1000, 100, 0 },
 	/* 40000000h: own hypervisor signature, no further leaves */
-	{ LEAF_HV, ANY_SUB, LEAF_HV, CHARS('T', 'w', 'i', 'n'), CHARS('s', 't', 'e', 'p'), CHARS('T', 'w', 'i', 'n') },
+	{ LEAF_HV, ANY_SUB, LEAF_HV, CHARS('T', 'w', 'i', 'n'), CHARS('s', 't', 'e', 'p'),
+	  CHARS('T', 'w', 'i', 'n') },
 	/* 80000000h: highest extended leaf */
 	{ 0x80000000, ANY_SUB, LEAF_EXT_MAX, 0, 0, 0 },
 	/* 80000001h: ECX: LAHF in 64-bit mode; EDX: SYSCALL, NX, 1 GiB pages, RDTSCP, long mode */
 	{ 0x80000001, ANY_SUB, 0, 0, BIT(0), FEAT_SYSCALL | BIT(20) | BIT(26) | BIT(27) | BIT(29) },
 	/* 80000002h..4h: brand string */
-	{ 0x80000002, ANY_SUB, CHARS('T', 'w', 'i', 'n'), CHARS('s', 't', 'e', 'p'), CHARS(' ', 'v', 'i', 'r'),
-	  CHARS('t', 'u', 'a', 'l') },
+	{ 0x80000002, ANY_SUB, CHARS('T', 'w', 'i', 'n'), CHARS('s', 't', 'e', 'p'),
+	  CHARS(' ', 'v', 'i', 'r'), CHARS('t', 'u', 'a', 'l') },
 	{ 0x80000003, ANY_SUB, CHARS(' ', 'C', 'P', 'U'), CHARS(' ', 'v', '1', 0), 0, 0 },
 	/* 80000006h: L2 256 KiB, 8 ways, lines of 64 bytes */
 	{ 0x80000006, ANY_SUB, 0, 0, 256u << 16 | 6u << 12 | 64, 0 },
@@ -80,7 +92,10 @@ static const struct cpuid_row cpuid_rows[] = {
 	{ 0x80000008, ANY_SUB, CPUID_V1_PHYS_BITS | 48u << 8, 0, 0, 0 },
 };
 
-/* A leaf beyond the highest one answers like the highest basic leaf; the hypervisor's range answers with zeros. */
+/*
+ * A leaf beyond the highest one answers like the highest basic leaf; the hypervisor's range answers
+ * with zeros.
+ */
 static uint32_t cpuid_clamp(uint32_t leaf)
 {
 	if (leaf >= LEAF_HV && leaf <= LEAF_HV + 0xffffff)
@@ -129,9 +144,11 @@ static size_t table_add(struct cpuid_entry *t, size_t room, uint32_t leaf)
 	size_t n = has_subs(leaf) ? SUBS : 1;
 
 	for (uint32_t sub = 0; sub < n && sub < room; sub++) {
-		t[sub] = (struct cpuid_entry){
-			.leaf = leaf, .sub = sub, .any_sub = n == 1, .osxsave = leaf == 1, .syscall = leaf == 0x80000001
-		};
+		t[sub] = (struct cpuid_entry){ .leaf = leaf,
+					       .sub = sub,
+					       .any_sub = n == 1,
+					       .osxsave = leaf == 1,
+					       .syscall = leaf == 0x80000001 };
 		cpuid_v1(leaf, sub, &dyn, t[sub].out);
 	}
 	return n < room ? n : room;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The processor that a guest sees: one fixed model per machine version, the same on every host and engine.
+ * The processor that a guest sees: one fixed model per machine version, the same on every host and
+ * engine.
  *
- * Version 1 is an x86-64-v2 processor with one logical CPU, no local APIC, no VMX, no MCA, no performance monitoring:
- * what is not offered here raises #UD or #GP when a guest uses it all the same.
+ * Version 1 is an x86-64-v2 processor with one logical CPU, no local APIC, no VMX, no MCA, no
+ * performance monitoring: what is not offered here raises #UD or #GP when a guest uses it all the
+ * same.
  */
 #ifndef HYPERVISOR_CPUID_H
 #define HYPERVISOR_CPUID_H
@@ -19,8 +21,8 @@
 #define CPUID_V1_TSC_HZ	   1000000000ull
 
 /*
- * Bits of CR4 that exist: TSD, DE, PSE, PAE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP.
- * No VME and PVI (virtual-8086 extensions), no MCE.
+ * Bits of CR4 that exist: TSD, DE, PSE, PAE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, PCIDE,
+ * OSXSAVE, SMEP, SMAP. No VME and PVI (virtual-8086 extensions), no MCE.
  */
 #define CPUID_V1_CR4_MASK 0x00370fbcull
 /* SCE, LME, LMA, NXE */
@@ -54,8 +56,8 @@ struct cpuid_entry {
 };
 
 /*
- * Machine version 1 as a table: every leaf that exists, with the sub-leaves that are asked for in practice. Returns the
- * number of entries, at most max.
+ * Machine version 1 as a table: every leaf that exists, with the sub-leaves that are asked for in
+ * practice. Returns the number of entries, at most max.
  */
 size_t cpuid_v1_table(struct cpuid_entry *t, size_t max);
 /* XXH3 over the whole model: logs and replicas compare it. */

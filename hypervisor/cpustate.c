@@ -125,9 +125,11 @@ static bool state_valid(const struct cpu_state *s)
 		return false;
 	if ((s->efer & ~CPUID_V1_EFER_MASK) || lma != (lme && paging) || (lma && !pae))
 		return false;
-	if (s->rip >> 32 && !(lma && s->seg[SEG_CS].attr & SEG_L)) /* no such bits, as VT-x demands */
+	if (s->rip >> 32 &&
+	    !(lma && s->seg[SEG_CS].attr & SEG_L)) /* no such bits, as VT-x demands */
 		return false;
-	if (s->cr3 >> CPUID_V1_PHYS_BITS || s->cr8 > 15 || (s->xcr0 & ~CPUID_V1_XCR0_MASK) || !(s->xcr0 & 1))
+	if (s->cr3 >> CPUID_V1_PHYS_BITS || s->cr8 > 15 || (s->xcr0 & ~CPUID_V1_XCR0_MASK) ||
+	    !(s->xcr0 & 1))
 		return false;
 	return s->event.type <= EVENT_TYPE_MAX && !(s->debugctl & ~(uint64_t)DEBUGCTL_BTF);
 }

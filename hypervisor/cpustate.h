@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Architectural state of one vCPU, as engines exchange it with the machine: what a checkpoint stores, a digest covers
- * and a backup receives. No padding: the struct is stored and hashed field by field through cpu_state_save().
+ * Architectural state of one vCPU, as engines exchange it with the machine: what a checkpoint
+ * stores, a digest covers and a backup receives. No padding: the struct is stored and hashed field
+ * by field through cpu_state_save().
  */
 #ifndef HYPERVISOR_CPUSTATE_H
 #define HYPERVISOR_CPUSTATE_H
@@ -62,11 +63,15 @@ struct table_state {
 
 #define DEBUGCTL_BTF 2u /* IA32_DEBUGCTL: RFLAGS.TF steps from branch to branch */
 
-/* An event that is to be delivered before the next instruction (set by a restore, or half-done on vmx). */
+/*
+ * An event that is to be delivered before the next instruction (set by a restore, or half-done on
+ * vmx).
+ */
 struct event_state {
 	bool valid;
 	uint8_t vector;
-	uint8_t type; /* VMX interruption type: 0 external interrupt, 2 NMI, 3 exception, 4 software interrupt ... */
+	uint8_t type; /* VMX interruption type: 0 external interrupt, 2 NMI, 3 exception, 4 software
+			 interrupt ... */
 	bool has_error;
 	uint32_t error;
 };
@@ -84,12 +89,15 @@ struct cpu_state {
 
 	uint64_t efer, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, pat, misc_enable;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-	uint64_t tsc_offset; /* guest TSC = virtual time in ns + tsc_offset (written by WRMSR 10h) */
+	uint64_t
+		tsc_offset; /* guest TSC = virtual time in ns + tsc_offset (written by WRMSR 10h) */
 	uint64_t apic_base;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16];
 	uint64_t debugctl; /* IA32_DEBUGCTL: DEBUGCTL_BTF or 0 */
 
-	/* FXSAVE64 layout with the full tag word implied by the abridged one (SDM vol. 1, 10.5.1). */
+	/*
+	 * FXSAVE64 layout with the full tag word implied by the abridged one (SDM vol. 1, 10.5.1).
+	 */
 	uint8_t fxsave[512];
 
 	/* Execution state that no register shows. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What every device offers, and the effects that a device core is given. A core knows its registers and nothing of the
- * machine, the host or the other devices: it raises an irq_line, sets a timer, emits an output.
+ * What every device offers, and the effects that a device core is given. A core knows its registers
+ * and nothing of the machine, the host or the other devices: it raises an irq_line, sets a timer,
+ * emits an output.
  *
  * Each chip is a pair of files in devices/ with
- *     void <chip>_init(struct <chip> *, ...injected effects...);    registers bus ranges and timers where it has any
- *     and a `const struct device_ops <chip>_ops` with the verbs below.
+ *     void <chip>_init(struct <chip> *, ...injected effects...);    registers bus ranges and timers
+ * where it has any and a `const struct device_ops <chip>_ops` with the verbs below.
  */
 #ifndef HYPERVISOR_DEVICE_H
 #define HYPERVISOR_DEVICE_H
@@ -18,13 +19,21 @@
 struct device_ops {
 	const char *name; /* "i8259", "i8254", "rtc", "uart", "reset", "pci", "virtio-net", ... */
 	void (*reset)(void *dev);
-	/* All state that the guest can see or that decides later behaviour; the digest is a hash of these bytes. */
+	/*
+	 * All state that the guest can see or that decides later behaviour; the digest is a hash of
+	 * these bytes.
+	 */
 	void (*save)(const void *dev, struct buf *out);
-	/* 0, or -EINVAL: the bytes are not a state of this device; then the device is as after reset. */
+	/*
+	 * 0, or -EINVAL: the bytes are not a state of this device; then the device is as after
+	 * reset.
+	 */
 	int (*restore)(void *dev, struct rd *in);
 };
 
-/* An interrupt line with a level. The level must be kept by whoever drives it; set() is idempotent. */
+/*
+ * An interrupt line with a level. The level must be kept by whoever drives it; set() is idempotent.
+ */
 struct irq_line {
 	void (*set)(void *ctx, unsigned line, bool level);
 	void *ctx;

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The engine interface: what executes the vCPU. Implemented by soft/ (a software CPU) and vmx/ (VT-x). Nobody above
- * asks which one runs, only what it can do (struct engine_caps).
+ * The engine interface: what executes the vCPU. Implemented by soft/ (a software CPU) and vmx/
+ * (VT-x). Nobody above asks which one runs, only what it can do (struct engine_caps).
  *
- * An engine executes guest instructions and calls back into the machine (struct engine_bus) for everything outside
- * the CPU: ports, memory that is not RAM, time, random numbers. Those callbacks happen at an exact instruction
- * boundary: the instruction that caused one has not retired yet, and engine->count() inside the callback is the count
- * of the instructions before it. run() returns at an instruction boundary, for one of the reasons of enum
- * engine_exit_kind.
+ * An engine executes guest instructions and calls back into the machine (struct engine_bus) for
+ * everything outside the CPU: ports, memory that is not RAM, time, random numbers. Those callbacks
+ * happen at an exact instruction boundary: the instruction that caused one has not retired yet, and
+ * engine->count() inside the callback is the count of the instructions before it. run() returns at
+ * an instruction boundary, for one of the reasons of enum engine_exit_kind.
  *
- * Counting. The count goes up by one when an instruction retires. A faulting instruction, the delivery of an exception
- * or interrupt, and single iterations of a REP instruction do not count; the REP instruction counts once, when it
- * completes. HLT counts.
+ * Counting. The count goes up by one when an instruction retires. A faulting instruction, the
+ * delivery of an exception or interrupt, and single iterations of a REP instruction do not count;
+ * the REP instruction counts once, when it completes. HLT counts.
  *
- * Landing. "Boundary with count N" means the first boundary after the N-th instruction retired, before any event is
- * delivered there. An engine with exact_count stops nowhere else: when it is kicked it finishes the instruction
- * under way (or stops between two iterations of a REP instruction, or stays in HLT). So a count names one boundary,
- * except inside REP, where RCX tells which.
+ * Landing. "Boundary with count N" means the first boundary after the N-th instruction retired,
+ * before any event is delivered there. An engine with exact_count stops nowhere else: when it is
+ * kicked it finishes the instruction under way (or stops between two iterations of a REP
+ * instruction, or stays in HLT). So a count names one boundary, except inside REP, where RCX tells
+ * which.
  */
 #ifndef HYPERVISOR_ENGINE_H
 #define HYPERVISOR_ENGINE_H
@@ -37,13 +38,14 @@ struct landmark {
 };
 
 enum engine_exit_kind {
-	ENGINE_EXIT_UNTIL,    /* the landmark was reached */
-	ENGINE_EXIT_KICK,     /* another thread asked */
-	ENGINE_EXIT_HALT,     /* the vCPU is in HLT (or was when run() was called) */
-	ENGINE_EXIT_WINDOW,   /* an interrupt can be injected now, as asked for by window() */
-	ENGINE_EXIT_BUS,      /* a bus callback asked to stop after its instruction (engine_bus_stop) */
+	ENGINE_EXIT_UNTIL,  /* the landmark was reached */
+	ENGINE_EXIT_KICK,   /* another thread asked */
+	ENGINE_EXIT_HALT,   /* the vCPU is in HLT (or was when run() was called) */
+	ENGINE_EXIT_WINDOW, /* an interrupt can be injected now, as asked for by window() */
+	ENGINE_EXIT_BUS, /* a bus callback asked to stop after its instruction (engine_bus_stop) */
 	ENGINE_EXIT_SHUTDOWN, /* triple fault */
-	ENGINE_EXIT_SPIN,  /* kicked, but no boundary that a landmark names has come for a while; the kick waits on */
+	ENGINE_EXIT_SPIN, /* kicked, but no boundary that a landmark names has come for a while; the
+			     kick waits on */
 	ENGINE_EXIT_STUCK, /* exceptions are delivered without end and no instruction retires */
 	ENGINE_EXIT_ERROR, /* the engine failed; last_error() says why */
 	ENGINE_EXIT_COUNT_
@@ -55,7 +57,10 @@ struct engine_time {
 	uint32_t rate;
 };
 
-/* What the CPU needs from the machine. Set once at creation; every function may be called from run() only. */
+/*
+ * What the CPU needs from the machine. Set once at creation; every function may be called from
+ * run() only.
+ */
 struct engine_bus {
 	void *ctx;
 	/* Port I/O: size 1, 2 or 4. Unclaimed ports read as all ones. */
@@ -68,7 +73,10 @@ struct engine_bus {
 	uint64_t (*time_ns)(void *ctx);
 	/* Next 64 bits of the recorded generator (RDRAND, RDSEED). */
 	uint64_t (*random)(void *ctx);
-	/* What time_ns() computes, while no sync point changes it. May be NULL: only time_ns() knows. */
+	/*
+	 * What time_ns() computes, while no sync point changes it. May be NULL: only time_ns()
+	 * knows.
+	 */
 	void (*time_line)(void *ctx, struct engine_time *t);
 };
 
@@ -76,7 +84,8 @@ struct engine_caps {
 	const char *name;    /* "soft", "vmx" */
 	const char *counter; /* "retired" or "exits": the unit of the count */
 	bool exact_count;    /* can stop at any count on the first run, not only on replay */
-	bool exact_kick;     /* a kick stops at a boundary that a landmark names (ENGINE_EXIT_SPIN is none) */
+	bool exact_kick; /* a kick stops at a boundary that a landmark names (ENGINE_EXIT_SPIN is
+			    none) */
 };
 
 struct memory;
@@ -100,12 +109,15 @@ struct engine_ops {
 	void (*caps)(const struct engine *e, struct engine_caps *caps);
 
 	/*
-	 * Executes until the landmark (until->count at least the present count; UINT64_MAX: none) or another exit.
-	 * When until->in_rep, stops where count, RIP and RCX all match. Returns at once with UNTIL when the landmark is
-	 * the present one, with HALT when halted.
+	 * Executes until the landmark (until->count at least the present count; UINT64_MAX: none)
+	 * or another exit. When until->in_rep, stops where count, RIP and RCX all match. Returns at
+	 * once with UNTIL when the landmark is the present one, with HALT when halted.
 	 */
 	enum engine_exit_kind (*run)(struct engine *e, const struct landmark *until);
-	/* From any thread: run(), now or next, returns soon with KICK (once per kick; several may merge). */
+	/*
+	 * From any thread: run(), now or next, returns soon with KICK (once per kick; several may
+	 * merge).
+	 */
 	void (*kick)(struct engine *e);
 
 	void (*get_state)(struct engine *e, struct cpu_state *s);
@@ -113,27 +125,40 @@ struct engine_ops {
 	uint64_t (*count)(const struct engine *e);
 	void (*landmark)(const struct engine *e, struct landmark *lm);
 
-	/* Between two run() calls: true when an external interrupt would be accepted now (IF set, no shadow). */
+	/*
+	 * Between two run() calls: true when an external interrupt would be accepted now (IF set,
+	 * no shadow).
+	 */
 	bool (*can_interrupt)(const struct engine *e);
 	/* Queues external interrupt `vector`; can_interrupt() must hold. Ends HLT. */
 	void (*inject)(struct engine *e, uint8_t vector);
 	void (*inject_nmi)(struct engine *e);
-	/* Asks run() to return with WINDOW at the first boundary where can_interrupt() holds; allowed from callbacks.
+	/* Asks run() to return with WINDOW at the first boundary where can_interrupt() holds;
+	 * allowed from callbacks.
 	 */
 	void (*window)(struct engine *e, bool wanted);
-	/* From a bus callback: run() returns with BUS (or WINDOW, or HALT) after the instruction that is under way. */
+	/*
+	 * From a bus callback: run() returns with BUS (or WINDOW, or HALT) after the instruction
+	 * that is under way.
+	 */
 	void (*bus_stop)(struct engine *e);
 
 	/*
-	 * Drops every cached translation. Part of the machine's state (a TLB decides when accessed bits are written),
-	 * so called only at sync points whose record says so.
+	 * Drops every cached translation. Part of the machine's state (a TLB decides when accessed
+	 * bits are written), so called only at sync points whose record says so.
 	 */
 	void (*flush_tlb)(struct engine *e);
-	/* RAM in [gpa, gpa+len) was written from outside the vCPU (device, restore): cached code there is void. */
+	/*
+	 * RAM in [gpa, gpa+len) was written from outside the vCPU (device, restore): cached code
+	 * there is void.
+	 */
 	void (*memory_written)(struct engine *e, uint64_t gpa, uint64_t len);
 	/* RAM has other pages behind the same addresses now (memory_clear()). May be NULL. */
 	void (*memory_moved)(struct engine *e);
-	/* Before the dirty bitmap in struct memory is read and cleared: makes it complete, re-arms tracking. */
+	/*
+	 * Before the dirty bitmap in struct memory is read and cleared: makes it complete, re-arms
+	 * tracking.
+	 */
 	void (*sync_dirty)(struct engine *e);
 
 	/* Statistics; returns the number of entries (stats may be NULL when max is 0). */
@@ -153,8 +178,9 @@ extern const struct engine_ops vmx_pmu_engine_ops;
 extern const struct engine_ops vmx_step_engine_ops;
 
 /*
- * Engine by name, or "auto": the first that this host can run of vmx and soft; where the machine's past was counted in
- * `counter` (else NULL), of those that count it. NULL and err when there is none.
+ * Engine by name, or "auto": the first that this host can run of vmx and soft; where the machine's
+ * past was counted in `counter` (else NULL), of those that count it. NULL and err when there is
+ * none.
  */
 const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The machine's random numbers (RDRAND, RDSEED, virtio-rng): ChaCha20 (RFC 8439) keyed by recorded seeds, so that
- * replay draws the same numbers and a guest cannot predict them.
+ * The machine's random numbers (RDRAND, RDSEED, virtio-rng): ChaCha20 (RFC 8439) keyed by recorded
+ * seeds, so that replay draws the same numbers and a guest cannot predict them.
  */
 #ifndef HYPERVISOR_GENERATOR_H
 #define HYPERVISOR_GENERATOR_H

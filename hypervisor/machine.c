@@ -2,9 +2,9 @@
 /*
  * The machine's life: creation, the run loop, and what a sync point does.
  *
- * The loop is a function of the machine's state and of what the source hands out, nothing else. An interrupt is
- * injected at the first boundary where the CPU accepts it after the controller asked; both are decided by instructions
- * and sync points, so it needs no record of its own.
+ * The loop is a function of the machine's state and of what the source hands out, nothing else. An
+ * interrupt is injected at the first boundary where the CPU accepts it after the controller asked;
+ * both are decided by instructions and sync points, so it needs no record of its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,7 +45,9 @@ static void machine_time_line(void *ctx, struct engine_time *t)
 {
 	const struct clock *c = &((struct machine *)ctx)->clock;
 
-	*t = (struct engine_time){ .anchor_ns = c->anchor_ns, .anchor_count = c->anchor_count, .rate = c->rate };
+	*t = (struct engine_time){ .anchor_ns = c->anchor_ns,
+				   .anchor_count = c->anchor_count,
+				   .rate = c->rate };
 }
 
 static uint64_t machine_random(void *ctx)
@@ -100,7 +102,8 @@ static void machine_guest_reset(void *ctx)
 	machine_end_soon(ctx, MACHINE_RESET);
 }
 
-void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data, size_t len)
+void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data,
+		    size_t len)
 {
 	struct output out = { .kind = kind, .port = port, .data = data, .len = len };
 
@@ -148,8 +151,8 @@ static void machine_board_init(struct machine *m)
 	machine_device_add(m, &i8259_ops, &m->pic, 0);
 	i8254_init(&m->pit, &m->bus, &m->clock, machine_irq(m, 0));
 	machine_device_add(m, &i8254_ops, &m->pit, 0);
-	rtc_init(&m->rtc, &m->bus, &m->clock, machine_irq(m, 8), m->config.rtc_epoch, m->memory.low_size,
-		 m->memory.high_size);
+	rtc_init(&m->rtc, &m->bus, &m->clock, machine_irq(m, 8), m->config.rtc_epoch,
+		 m->memory.low_size, m->memory.high_size);
 	machine_device_add(m, &rtc_ops, &m->rtc, 0);
 	uart_init(&m->uart, &m->bus, UART_COM1, &m->clock, machine_irq(m, 4), machine_uart_tx, m);
 	machine_device_add(m, &uart_ops, &m->uart, 0);
@@ -195,7 +198,8 @@ static void machine_reset_devices(struct machine *m)
 static int machine_config_check(const struct machine_config *c, struct err *err)
 {
 	if (c->version != MACHINE_VERSION)
-		return err_set(err, EINVAL, "machine version %u: this program knows version %u only", c->version,
+		return err_set(err, EINVAL,
+			       "machine version %u: this program knows version %u only", c->version,
 			       MACHINE_VERSION);
 	if (c->nnics > MACHINE_NICS)
 		return err_set(err, EINVAL, "%u NICs: at most %u", c->nnics, MACHINE_NICS);
@@ -205,7 +209,8 @@ static int machine_config_check(const struct machine_config *c, struct err *err)
 }
 
 struct machine *machine_create(const struct machine_config *config, const struct engine_ops *engine,
-			       struct disk_backend *const *disks, const struct output_sink *sink, struct err *err)
+			       struct disk_backend *const *disks, const struct output_sink *sink,
+			       struct err *err)
 {
 	struct machine *m;
 
@@ -222,7 +227,8 @@ struct machine *machine_create(const struct machine_config *config, const struct
 	bus_init(&m->bus);
 	clock_init(&m->clock);
 	generator_init(&m->generator);
-	if (memory_init(&m->memory, config->memory, err) < 0 || machine_engine_create(m, engine, err) < 0)
+	if (memory_init(&m->memory, config->memory, err) < 0 ||
+	    machine_engine_create(m, engine, err) < 0)
 		goto fail;
 	machine_board_init(m);
 	if (machine_virtio_init(m, disks, err) < 0)
@@ -282,7 +288,8 @@ static int apply_seed(struct machine *m, const struct input *in)
 
 static int apply_disk_error(struct machine *m, const struct input *in)
 {
-	return in->b > 0 && in->b < 4096 ? machine_virtio_disk_error(m, in->port, in->a, (int)in->b) : -EINVAL;
+	return in->b > 0 && in->b < 4096 ? machine_virtio_disk_error(m, in->port, in->a, (int)in->b)
+					 : -EINVAL;
 }
 
 static int control_flip_bit(struct machine *m, uint64_t bit)
@@ -350,13 +357,18 @@ static int apply_digest(struct machine *m, const struct input *in)
 }
 
 static int (*const apply[INPUT_KIND_END_])(struct machine *m, const struct input *in) = {
-	[INPUT_ANCHOR] = apply_anchor,	     [INPUT_NET_RX] = apply_net_rx,	    [INPUT_CONSOLE] = apply_console,
-	[INPUT_SEED] = apply_seed,	     [INPUT_DISK_ERROR] = apply_disk_error, [INPUT_CONTROL] = apply_control,
-	[INPUT_FLUSH_TLB] = apply_flush_tlb, [INPUT_DIGEST] = apply_digest,
+	[INPUT_ANCHOR] = apply_anchor,	       [INPUT_NET_RX] = apply_net_rx,
+	[INPUT_CONSOLE] = apply_console,       [INPUT_SEED] = apply_seed,
+	[INPUT_DISK_ERROR] = apply_disk_error, [INPUT_CONTROL] = apply_control,
+	[INPUT_FLUSH_TLB] = apply_flush_tlb,   [INPUT_DIGEST] = apply_digest,
 };
 
-/* Applies a sync point; *digest is set when it asked for one. A record may be forged: every field is checked. */
-static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_t *digest, struct err *err)
+/*
+ * Applies a sync point; *digest is set when it asked for one. A record may be forged: every field
+ * is checked.
+ */
+static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_t *digest,
+			 struct err *err)
 {
 	bool wants_digest = false;
 
@@ -369,7 +381,8 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 		if (in->kind > 0 && in->kind < INPUT_KIND_END_ && apply[in->kind] && !wants_digest)
 			ret = apply[in->kind](m, in);
 		if (ret < 0)
-			return err_set(err, -ret, "record %llu: input %zu (kind %d) cannot be applied",
+			return err_set(err, -ret,
+				       "record %llu: input %zu (kind %d) cannot be applied",
 				       (unsigned long long)sp->seq, i, in->kind);
 		wants_digest |= in->kind == INPUT_DIGEST;
 	}
@@ -428,15 +441,15 @@ static bool machine_halted_for_good(struct machine *m)
 }
 
 /* One sync point. Returns true to go on, else *end says how the run ended. */
-static bool machine_sync(struct machine *m, const struct input_source *src, enum sync_reason why, enum machine_end *end,
-			 struct err *err)
+static bool machine_sync(struct machine *m, const struct input_source *src, enum sync_reason why,
+			 enum machine_end *end, struct err *err)
 {
 	struct sync_point sp = { 0 };
 	struct landmark at;
 	uint64_t digest;
 
-	/* A boundary can be the place of an injection and of a sync point; whichever the engine stopped for, this
-	 * order. */
+	/* A boundary can be the place of an injection and of a sync point; whichever the engine
+	 * stopped for, this order. */
 	machine_interrupt(m);
 	if (why == SYNC_IDLE && machine_halted_for_good(m)) {
 		*end = MACHINE_POWEROFF;
@@ -489,7 +502,8 @@ enum machine_end machine_run(struct machine *m, const struct input_source *src, 
 		}
 		if (rule->step == STEP_SPIN && src->spins && src->spins(src->ctx, m))
 			return MACHINE_SPINNING;
-		if (rule->step == STEP_SYNC && !m->wants_end && !machine_sync(m, src, rule->why, &end, err))
+		if (rule->step == STEP_SYNC && !m->wants_end &&
+		    !machine_sync(m, src, rule->why, &end, err))
 			return end;
 	}
 }
@@ -551,7 +565,8 @@ static const char *const exit_names[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_ERROR] = "exit_error",
 };
 
-static size_t stat_add(struct engine_stat *stats, size_t n, size_t max, const char *name, uint64_t value)
+static size_t stat_add(struct engine_stat *stats, size_t n, size_t max, const char *name,
+		       uint64_t value)
 {
 	if (n < max)
 		stats[n] = (struct engine_stat){ .name = name, .value = value };
@@ -570,5 +585,6 @@ size_t machine_stats(const struct machine *m, struct engine_stat *stats, size_t 
 		n = stat_add(stats, n, max, exit_names[i], m->exits[i]);
 	n = stat_add(stats, n, max, "unclaimed_port", m->bus.unclaimed[BUS_PORT]);
 	n = stat_add(stats, n, max, "unclaimed_mmio", m->bus.unclaimed[BUS_MMIO]);
-	return n + m->engine->ops->stats(m->engine, n < max ? stats + n : NULL, n < max ? max - n : 0);
+	return n +
+	       m->engine->ops->stats(m->engine, n < max ? stats + n : NULL, n < max ? max - n : 0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The machine: memory, one vCPU, devices and a virtual clock, as a pure function of its start state and its inputs.
+ * The machine: memory, one vCPU, devices and a virtual clock, as a pure function of its start state
+ * and its inputs.
  */
 #ifndef HYPERVISOR_MACHINE_H
 #define HYPERVISOR_MACHINE_H
@@ -20,7 +21,8 @@
 #define MACHINE_DISKS	 4
 #define MACHINE_CONSOLES 2
 
-/* A disk image behind virtio-blk. Content is part of the start state; one copy per replica. See devices/virtio_blk.h.
+/* A disk image behind virtio-blk. Content is part of the start state; one copy per replica. See
+ * devices/virtio_blk.h.
  */
 struct disk_backend;
 
@@ -46,7 +48,8 @@ struct machine;
 
 /* disks: config->ndisks backends (kept, not owned). Returns NULL and err on failure. */
 struct machine *machine_create(const struct machine_config *config, const struct engine_ops *engine,
-			       struct disk_backend *const *disks, const struct output_sink *sink, struct err *err);
+			       struct disk_backend *const *disks, const struct output_sink *sink,
+			       struct err *err);
 void machine_destroy(struct machine *m);
 
 enum machine_end {
@@ -59,10 +62,14 @@ enum machine_end {
 	MACHINE_STOPPED,  /* CONTROL_STOP */
 	MACHINE_DIVERGED, /* source->applied() said so, or a sync point could not be applied */
 	MACHINE_FAILED,	  /* engine failure: see err */
-	MACHINE_SPINNING, /* like MACHINE_ENDED, but somewhere behind the last landmark, where none can name it */
+	MACHINE_SPINNING, /* like MACHINE_ENDED, but somewhere behind the last landmark, where none
+			     can name it */
 };
 
-/* Runs until one of the ends. May be called again after MACHINE_ENDED with another source (go live). */
+/*
+ * Runs until one of the ends. May be called again after MACHINE_ENDED with another source (go
+ * live).
+ */
 enum machine_end machine_run(struct machine *m, const struct input_source *source, struct err *err);
 unsigned machine_exit_code(const struct machine *m);
 /* From any thread: the machine asks its source soon. */
@@ -74,36 +81,55 @@ struct engine *machine_engine(struct machine *m);
 uint64_t machine_now(const struct machine *m);		 /* virtual ns */
 uint64_t machine_next_deadline(const struct machine *m); /* virtual ns, or CLOCK_NEVER */
 struct clock *machine_clock(struct machine *m);
-/* Bytes that console `port` can take now without losing any: a live source feeds no more than that. */
+/*
+ * Bytes that console `port` can take now without losing any: a live source feeds no more than that.
+ */
 size_t machine_console_room(const struct machine *m, unsigned port);
-/* Whether NIC `port` would take the frame now (link, filter): what it would not take need not become an input. */
+/*
+ * Whether NIC `port` would take the frame now (link, filter): what it would not take need not
+ * become an input.
+ */
 bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *frame, size_t len);
 /*
- * For a live source, before a sync point at virtual time ns: waits for the host's disk I/O that falls due by then and
- * turns its errors into inputs of that sync point. Returns their number.
+ * For a live source, before a sync point at virtual time ns: waits for the host's disk I/O that
+ * falls due by then and turns its errors into inputs of that sync point. Returns their number.
  */
 size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max);
 
-/* Test hook, between two calls of next(): a CONTROL_FLIP_* happens to this machine without a record. */
+/*
+ * Test hook, between two calls of next(): a CONTROL_FLIP_* happens to this machine without a
+ * record.
+ */
 int machine_inject_fault(struct machine *m, const struct input *flip);
 
-/* State of everything but RAM: engine state, clock, devices, generator. Valid between two calls of next(). */
+/*
+ * State of everything but RAM: engine state, clock, devices, generator. Valid between two calls of
+ * next().
+ */
 void machine_save(struct machine *m, struct buf *out);
 int machine_restore(struct machine *m, struct rd *in, struct err *err);
 
 /*
- * State digest: XXH3 over the vCPU state, every device, the clock, and for each page dirtied since the last digest its
- * number and content, chained with the previous digest. Clears the dirty bitmap. Called by the machine at INPUT_DIGEST.
+ * State digest: XXH3 over the vCPU state, every device, the clock, and for each page dirtied since
+ * the last digest its number and content, chained with the previous digest. Clears the dirty
+ * bitmap. Called by the machine at INPUT_DIGEST.
  */
 uint64_t machine_digest(struct machine *m);
-/* Digests of the parts at the last machine_digest(): to say what differs. Names: "cpu", "memory", each device's. */
+/*
+ * Digests of the parts at the last machine_digest(): to say what differs. Names: "cpu", "memory",
+ * each device's.
+ */
 struct digest_part {
 	char name[24];
 	uint64_t hash;
 };
 size_t machine_digest_parts(const struct machine *m, struct digest_part *part, size_t max);
-/* Called for every page dirtied since the last digest while it is computed; for checkpoints and page reports. */
-void machine_on_dirty_page(struct machine *m, void (*fn)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
+/*
+ * Called for every page dirtied since the last digest while it is computed; for checkpoints and
+ * page reports.
+ */
+void machine_on_dirty_page(struct machine *m,
+			   void (*fn)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
 			   void *ctx);
 
 /* Registers and the bytes at RIP, as text for a person. */

@@ -67,9 +67,13 @@ struct machine {
 	uint64_t syncs, injected;
 };
 
-/* Registers a device for reset, save, restore and digest; the order is part of the machine version. */
-void machine_device_add(struct machine *m, const struct device_ops *ops, void *dev, unsigned number);
-void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data, size_t len);
+/*
+ * Registers a device for reset, save, restore and digest; the order is part of the machine version.
+ */
+void machine_device_add(struct machine *m, const struct device_ops *ops, void *dev,
+			unsigned number);
+void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data,
+		    size_t len);
 /* Ends the run after the instruction under way. */
 void machine_end_soon(struct machine *m, enum machine_end end);
 
@@ -79,9 +83,13 @@ void machine_virtio_fini(struct machine *m);
 void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len);
 void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len);
 size_t machine_virtio_console_room(const struct machine *m);
-/* -EIO when a disk's host I/O failed and no input said so: what the guest was told is not what its image holds. */
+/*
+ * -EIO when a disk's host I/O failed and no input said so: what the guest was told is not what its
+ * image holds.
+ */
 int machine_virtio_disk_check(const struct machine *m, struct err *err);
 int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error);
-int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg);
+int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port,
+			   uint64_t arg);
 
 #endif

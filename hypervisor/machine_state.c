@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The machine's state as bytes: configuration, save and restore, digests, and the registers as text. */
+/*
+ * The machine's state as bytes: configuration, save and restore, digests, and the registers as
+ * text.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -16,7 +19,9 @@
 void machine_config_defaults(struct machine_config *c)
 {
 	*c = (struct machine_config){
-		.version = MACHINE_VERSION, .memory = 256ull << 20, .rtc_epoch = 1767225600, /* 2026-01-01 */
+		.version = MACHINE_VERSION,
+		.memory = 256ull << 20,
+		.rtc_epoch = 1767225600, /* 2026-01-01 */
 	};
 }
 
@@ -146,8 +151,8 @@ static int restore_board(struct machine *m, struct rd *in, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	if (clock_restore(&m->clock, &part) < 0 || generator_restore(&m->generator, &part) < 0 || rd_left(&part) ||
-	    m->clock.anchor_count > m->engine->ops->count(m->engine))
+	if (clock_restore(&m->clock, &part) < 0 || generator_restore(&m->generator, &part) < 0 ||
+	    rd_left(&part) || m->clock.anchor_count > m->engine->ops->count(m->engine))
 		return err_set(err, EINVAL, "machine state: the part 'clock' is not valid");
 	return 0;
 }
@@ -163,7 +168,8 @@ static int restore_devices(struct machine *m, struct rd *in, struct err *err)
 		if (ret < 0)
 			return ret;
 		if (m->device[i].ops->restore(m->device[i].dev, &part) < 0 || rd_left(&part))
-			return err_set(err, EINVAL, "machine state: the part '%s' is not valid", m->device[i].name);
+			return err_set(err, EINVAL, "machine state: the part '%s' is not valid",
+				       m->device[i].name);
 	}
 	return 0;
 }
@@ -202,7 +208,10 @@ static uint64_t digest_scratch(struct machine *m)
 	return XXH3_64bits(m->scratch.data, m->scratch.len);
 }
 
-/* One hash over (page number, content hash) of the pages written since the last digest; ends their being dirty. */
+/*
+ * One hash over (page number, content hash) of the pages written since the last digest; ends their
+ * being dirty.
+ */
 static uint64_t digest_memory(struct machine *m)
 {
 	struct memory *mem = &m->memory;
@@ -228,7 +237,8 @@ static uint64_t digest_memory(struct machine *m)
 		buf_put_u64(&m->scratch, i);
 		buf_put_u64(&m->scratch, hash);
 		if (m->on_dirty)
-			m->on_dirty(m->on_dirty_ctx, i * PAGE_SIZE, mem->base + i * PAGE_SIZE, hash);
+			m->on_dirty(m->on_dirty_ctx, i * PAGE_SIZE, mem->base + i * PAGE_SIZE,
+				    hash);
 	}
 	return digest_scratch(m);
 }
@@ -267,7 +277,8 @@ size_t machine_digest_parts(const struct machine *m, struct digest_part *part, s
 	return n;
 }
 
-void machine_on_dirty_page(struct machine *m, void (*fn)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
+void machine_on_dirty_page(struct machine *m,
+			   void (*fn)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
 			   void *ctx)
 {
 	m->on_dirty = fn;
@@ -278,7 +289,9 @@ void machine_on_dirty_page(struct machine *m, void (*fn)(void *ctx, uint64_t off
 
 static const char *const gpr_names[16] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
 					   "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15" };
-static const char *const seg_names[SEG_COUNT] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
+static const char *const seg_names[SEG_COUNT] = {
+	"ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR"
+};
 
 struct text {
 	char *p;
@@ -299,7 +312,9 @@ static void text_add(struct text *t, const char *fmt, ...)
 	t->used += n > 0 ? (size_t)n : 0;
 }
 
-/* The bytes at RIP, read through the guest's page tables without side effects where paging is on. */
+/*
+ * The bytes at RIP, read through the guest's page tables without side effects where paging is on.
+ */
 static void describe_code(struct machine *m, const struct cpu_state *s, struct text *t)
 {
 	text_add(t, "code at CS:RIP:");
@@ -326,16 +341,18 @@ void machine_describe_cpu(struct machine *m, char *text, size_t n)
 		text[0] = 0;
 	m->engine->ops->get_state(m->engine, &s);
 	for (unsigned i = 0; i < 16; i++)
-		text_add(&t, "%s %016" PRIx64 "%s", gpr_names[i], s.gpr[i], i % 4 == 3 ? "\n" : "  ");
-	text_add(&t, "RIP %016" PRIx64 "  RFLAGS %08" PRIx64 "  count %" PRIu64 "%s\n", s.rip, s.rflags, s.count,
-		 s.halted ? "  (halted)" : "");
+		text_add(&t, "%s %016" PRIx64 "%s", gpr_names[i], s.gpr[i],
+			 i % 4 == 3 ? "\n" : "  ");
+	text_add(&t, "RIP %016" PRIx64 "  RFLAGS %08" PRIx64 "  count %" PRIu64 "%s\n", s.rip,
+		 s.rflags, s.count, s.halted ? "  (halted)" : "");
 	text_add(&t,
-		 "CR0 %08" PRIx64 "  CR2 %016" PRIx64 "  CR3 %016" PRIx64 "  CR4 %08" PRIx64 "  EFER %04" PRIx64 "\n",
+		 "CR0 %08" PRIx64 "  CR2 %016" PRIx64 "  CR3 %016" PRIx64 "  CR4 %08" PRIx64
+		 "  EFER %04" PRIx64 "\n",
 		 s.cr0, s.cr2, s.cr3, s.cr4, s.efer);
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		text_add(&t, "%-4s %04x base %016" PRIx64 " limit %08x attr %05x\n", seg_names[i], s.seg[i].selector,
-			 s.seg[i].base, s.seg[i].limit, s.seg[i].attr);
-	text_add(&t, "GDTR base %016" PRIx64 " limit %04x  IDTR base %016" PRIx64 " limit %04x\n", s.gdtr.base,
-		 s.gdtr.limit, s.idtr.base, s.idtr.limit);
+		text_add(&t, "%-4s %04x base %016" PRIx64 " limit %08x attr %05x\n", seg_names[i],
+			 s.seg[i].selector, s.seg[i].base, s.seg[i].limit, s.seg[i].attr);
+	text_add(&t, "GDTR base %016" PRIx64 " limit %04x  IDTR base %016" PRIx64 " limit %04x\n",
+		 s.gdtr.base, s.gdtr.limit, s.idtr.base, s.idtr.limit);
 	describe_code(m, &s, &t);
 }

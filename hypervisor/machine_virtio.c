@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The machine's PCI bus and the virtio devices on it: wiring, and the inputs that are meant for them. */
+/*
+ * The machine's PCI bus and the virtio devices on it: wiring, and the inputs that are meant for
+ * them.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +125,9 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 		return err_set(err, ENOMEM, "out of memory");
 	m->virtio = v;
 	for (unsigned i = 0; i < PCI_LINKS; i++) {
-		link[i] = (struct irq_line){ .set = i8259_set_irq, .ctx = &m->pic, .line = pci_link_irq[i] };
+		link[i] = (struct irq_line){ .set = i8259_set_irq,
+					     .ctx = &m->pic,
+					     .line = pci_link_irq[i] };
 		m->level_irqs |= (uint16_t)(1u << pci_link_irq[i]);
 	}
 	if (!pci_init(&v->pci, &m->bus, link))
@@ -166,7 +171,8 @@ size_t machine_virtio_console_room(const struct machine *m)
 
 int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error)
 {
-	return port < m->virtio->nblk ? virtio_blk_set_error(&m->virtio->blk[port], request, error) : -EINVAL;
+	return port < m->virtio->nblk ? virtio_blk_set_error(&m->virtio->blk[port], request, error)
+				      : -EINVAL;
 }
 
 int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg)
@@ -197,9 +203,10 @@ size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, siz
 		int error;
 
 		while (n < max && (error = virtio_blk_next_error(&m->virtio->blk[i], ns, &number)))
-			in[n++] = (struct input){
-				.kind = INPUT_DISK_ERROR, .port = (uint8_t)i, .a = number, .b = (uint64_t)error
-			};
+			in[n++] = (struct input){ .kind = INPUT_DISK_ERROR,
+						  .port = (uint8_t)i,
+						  .a = number,
+						  .b = (uint64_t)error };
 	}
 	return n;
 }
@@ -211,8 +218,8 @@ int machine_virtio_disk_check(const struct machine *m, struct err *err)
 
 		if (error)
 			return err_set(err, EIO,
-				       "disk %u: the host's I/O failed (%s) where the record has no error: "
-				       "its image is no copy any more",
+				       "disk %u: the host's I/O failed (%s) where the record has "
+				       "no error: its image is no copy any more",
 				       i, strerror(error));
 	}
 	return 0;

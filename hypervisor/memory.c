@@ -28,7 +28,10 @@ int memory_prepare(struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
-/* The memfd cannot change its size afterwards: a file that shrinks under a mapping would be a SIGBUS. */
+/*
+ * The memfd cannot change its size afterwards: a file that shrinks under a mapping would be a
+ * SIGBUS.
+ */
 static int memory_map(struct memory *m, struct err *err)
 {
 	m->fd = __atomic_exchange_n(&prepared, -1, __ATOMIC_RELAXED);
@@ -44,13 +47,14 @@ static int memory_map(struct memory *m, struct err *err)
 	m->base = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
 	if (m->base == MAP_FAILED) {
 		m->base = NULL;
-		return err_set(err, errno, "cannot map %llu MiB of guest memory: %s", (unsigned long long)m->size >> 20,
-			       strerror(errno));
+		return err_set(err, errno, "cannot map %llu MiB of guest memory: %s",
+			       (unsigned long long)m->size >> 20, strerror(errno));
 	}
 	madvise(m->base, m->size, MADV_DONTDUMP);
 	madvise(m->base, m->size, MADV_UNMERGEABLE);
 	madvise(m->base, m->size, MADV_DONTFORK); /* no helper process has it */
-	madvise(m->base, m->size, MADV_HUGEPAGE); /* a hint, taken where the host has shmem_enabled=advise */
+	madvise(m->base, m->size,
+		MADV_HUGEPAGE); /* a hint, taken where the host has shmem_enabled=advise */
 	return 0;
 }
 
@@ -60,8 +64,10 @@ int memory_init(struct memory *m, uint64_t size, struct err *err)
 
 	*m = (struct memory){ .fd = -1, .size = size };
 	if (size < MEMORY_MIN || size > MEMORY_MAX || size % PAGE_SIZE)
-		return err_set(err, EINVAL, "guest memory of %llu bytes: must be a multiple of 4096 from 1M to 64G",
-			       (unsigned long long)size);
+		return err_set(
+			err, EINVAL,
+			"guest memory of %llu bytes: must be a multiple of 4096 from 1M to 64G",
+			(unsigned long long)size);
 	m->low_size = size < MEMORY_HOLE_START ? size : MEMORY_HOLE_START;
 	m->high_size = size - m->low_size;
 	m->pages = size / PAGE_SIZE;
@@ -84,8 +90,12 @@ void memory_fini(struct memory *m)
 	if (m->base)
 		munmap(m->base, m->size);
 	if (m->fd >= 0) {
-		/* The pages are the kernel's again now, zeroed, whoever else may hold the descriptor. */
-		if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size) < 0)
+		/*
+		 * The pages are the kernel's again now, zeroed, whoever else may hold the
+		 * descriptor.
+		 */
+		if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			      (off_t)m->size) < 0)
 			m->size = 0;
 		close(m->fd);
 	}
@@ -121,8 +131,8 @@ bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len)
 	if (!p)
 		return false;
 	memcpy(data, p, len);
-	/* What was checked is what is used: the compiler must not look into the guest's memory again for a copied
-	 * value. */
+	/* What was checked is what is used: the compiler must not look into the guest's memory
+	 * again for a copied value. */
 	__asm__ volatile("" ::: "memory");
 	return true;
 }

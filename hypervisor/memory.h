@@ -7,8 +7,8 @@
  *   MEMORY_HOLE_START .. 4 GiB             none: PCI memory
  *   4 GiB .. 4 GiB + high_size             low_size
  *
- * Everything that writes RAM other than the vCPU goes through memory_write(), which marks pages dirty and tells the
- * engine that cached code may be void.
+ * Everything that writes RAM other than the vCPU goes through memory_write(), which marks pages
+ * dirty and tells the engine that cached code may be void.
  */
 #ifndef HYPERVISOR_MEMORY_H
 #define HYPERVISOR_MEMORY_H
@@ -34,15 +34,15 @@ struct memory {
 	uint64_t size; /* bytes of RAM */
 	uint64_t low_size, high_size;
 	uint64_t pages;
-	/* One byte a page (by offset in the memfd): non-zero when written since the last digest; owned by the vCPU
-	 * thread. */
+	/* One byte a page (by offset in the memfd): non-zero when written since the last digest;
+	 * owned by the vCPU thread. */
 	uint8_t *dirty;
 	struct engine *engine; /* told of writes from outside the vCPU; may be NULL */
 };
 
 /*
- * Makes the memfd of the next memory_init() of this process: for who may make no files any more by then. Of no size
- * yet. 0 or -errno.
+ * Makes the memfd of the next memory_init() of this process: for who may make no files any more by
+ * then. Of no size yet. 0 or -errno.
  */
 int memory_prepare(struct err *err);
 /* size: multiple of 4096 from MEMORY_MIN to MEMORY_MAX. Contents are zero, no page is dirty. */
@@ -71,9 +71,9 @@ static inline uint64_t memory_gpa(const struct memory *m, uint64_t offset)
 const void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
 
 /*
- * Copies; false when any byte is not RAM (then nothing was copied). A guest may write to the same place meanwhile, from
- * another processor: the copy is some mixture, but does not change any more. Whoever checks a value from the guest
- * checks and uses one copy of it.
+ * Copies; false when any byte is not RAM (then nothing was copied). A guest may write to the same
+ * place meanwhile, from another processor: the copy is some mixture, but does not change any more.
+ * Whoever checks a value from the guest checks and uses one copy of it.
  */
 bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len);
 bool memory_write(struct memory *m, uint64_t gpa, const void *data, uint64_t len);

@@ -2,12 +2,14 @@
 /*
  * Inputs, outputs and sync points: the whole border between a machine and the world.
  *
- * Inputs enter only at sync points. The machine asks its input source how far it may run, runs, and asks again for
- * what enters there. A live source looks at the host (clock, network, console) and, when recorded or replicated, hands
- * each sync point to a recorder; a replaying source takes them from a log or from the wire. The machine cannot tell.
+ * Inputs enter only at sync points. The machine asks its input source how far it may run, runs, and
+ * asks again for what enters there. A live source looks at the host (clock, network, console) and,
+ * when recorded or replicated, hands each sync point to a recorder; a replaying source takes them
+ * from a log or from the wire. The machine cannot tell.
  *
- * At a sync point the machine does, in this order: takes the anchor, applies the other inputs in their order, fires the
- * timers that are due, computes the digest if asked (INPUT_DIGEST, always last).
+ * At a sync point the machine does, in this order: takes the anchor, applies the other inputs in
+ * their order, fires the timers that are due, computes the digest if asked (INPUT_DIGEST, always
+ * last).
  */
 #ifndef HYPERVISOR_SYNC_H
 #define HYPERVISOR_SYNC_H
@@ -26,8 +28,8 @@ enum input_kind {
 	INPUT_DISK_ERROR, /* port = disk, a = request number, b = errno */
 	INPUT_CONTROL,	  /* a = enum control_command, b = its argument */
 	INPUT_FLUSH_TLB,  /* a checkpoint is taken here */
-	INPUT_DIGEST,	  /* end of an epoch: digest computed here; a = digest (filled in by the machine when live,
-			     compared by the source when replayed) */
+	INPUT_DIGEST, /* end of an epoch: digest computed here; a = digest (filled in by the machine
+			 when live, compared by the source when replayed) */
 	INPUT_KIND_END_
 };
 
@@ -37,9 +39,10 @@ enum control_command {
 	CONTROL_NMI,
 	CONTROL_BALLOON,  /* b = target in pages */
 	CONTROL_LINK,	  /* port = NIC, b = 1 up, 0 down */
-	CONTROL_ANNOUNCE, /* port = NIC: guest should announce itself (virtio-net VIRTIO_NET_F_GUEST_ANNOUNCE), if
-			     offered */
-	CONTROL_FLIP_BIT, /* test hook: b = bit number in guest RAM, counted from offset 0 of the memfd */
+	CONTROL_ANNOUNCE, /* port = NIC: guest should announce itself (virtio-net
+			     VIRTIO_NET_F_GUEST_ANNOUNCE), if offered */
+	CONTROL_FLIP_BIT, /* test hook: b = bit number in guest RAM, counted from offset 0 of the
+			     memfd */
 	CONTROL_FLIP_REG, /* test hook: b = register * 64 + bit */
 	CONTROL_END_
 };
@@ -81,7 +84,8 @@ enum sync_reason {
 
 enum sync_verdict {
 	SYNC_APPLY, /* *sp is filled in: apply it and go on */
-	SYNC_AGAIN, /* nothing enters here: ask until() again and go on (not allowed with SYNC_IDLE) */
+	SYNC_AGAIN, /* nothing enters here: ask until() again and go on (not allowed with SYNC_IDLE)
+		     */
 	SYNC_END,   /* stop running here; machine_run() returns MACHINE_ENDED */
 };
 
@@ -89,17 +93,19 @@ struct machine;
 
 struct input_source {
 	void *ctx;
-	/* How far the machine may run from here; called before every entry into the engine, so also after a bus
-	 * callback changed a timer. Fill *until; count UINT64_MAX means until kicked. */
+	/* How far the machine may run from here; called before every entry into the engine, so also
+	 * after a bus callback changed a timer. Fill *until; count UINT64_MAX means until kicked.
+	 */
 	void (*until)(void *ctx, struct machine *m, struct landmark *until);
 	/* The machine stands at `at`. */
-	enum sync_verdict (*next)(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
-				  struct sync_point *sp);
-	/* The sync point was applied; digest is set when it held INPUT_DIGEST, else 0. False stops the machine with
-	 * MACHINE_DIVERGED. May be NULL. */
+	enum sync_verdict (*next)(void *ctx, struct machine *m, enum sync_reason why,
+				  const struct landmark *at, struct sync_point *sp);
+	/* The sync point was applied; digest is set when it held INPUT_DIGEST, else 0. False stops
+	 * the machine with MACHINE_DIVERGED. May be NULL. */
 	bool (*applied)(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest);
-	/* The machine was kicked, but the guest has not come to a place that a landmark names for some milliseconds, so
-	 * nothing can enter (ENGINE_EXIT_SPIN). True ends the run with MACHINE_SPINNING. May be NULL. */
+	/* The machine was kicked, but the guest has not come to a place that a landmark names for
+	 * some milliseconds, so nothing can enter (ENGINE_EXIT_SPIN). True ends the run with
+	 * MACHINE_SPINNING. May be NULL. */
 	bool (*spins)(void *ctx, struct machine *m);
 };
 
@@ -118,7 +124,10 @@ struct output {
 	uint64_t ns;	/* virtual time */
 };
 
-/* Called on the vCPU thread, from inside the engine's run(); must not block for long and must not call the machine. */
+/*
+ * Called on the vCPU thread, from inside the engine's run(); must not block for long and must not
+ * call the machine.
+ */
 struct output_sink {
 	void *ctx;
 	void (*emit)(void *ctx, const struct output *out);

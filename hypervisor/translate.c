@@ -17,8 +17,11 @@ static uint64_t entry_at(const struct memory *mem, uint64_t table, uint64_t inde
 	return memory_read(mem, table + index * size, &e, size) ? e : 0;
 }
 
-/* Tables of 8-byte entries from `level` (4: PML4, 2: page directory) down; SDM vol. 3, 4.4 and 4.5. */
-static bool walk_long(const struct memory *mem, uint64_t table, unsigned level, uint64_t linear, uint64_t *gpa)
+/*
+ * Tables of 8-byte entries from `level` (4: PML4, 2: page directory) down; SDM vol. 3, 4.4 and 4.5.
+ */
+static bool walk_long(const struct memory *mem, uint64_t table, unsigned level, uint64_t linear,
+		      uint64_t *gpa)
 {
 	for (; level > 0; level--) {
 		unsigned shift = 12 + 9 * (level - 1);
@@ -37,7 +40,8 @@ static bool walk_long(const struct memory *mem, uint64_t table, unsigned level, 
 }
 
 /* SDM vol. 3, 4.3: 32-bit paging. */
-static bool walk_32(const struct cpu_state *s, const struct memory *mem, uint32_t linear, uint64_t *gpa)
+static bool walk_32(const struct cpu_state *s, const struct memory *mem, uint32_t linear,
+		    uint64_t *gpa)
 {
 	uint64_t e = entry_at(mem, s->cr3 & 0xfffff000u, linear >> 22, 4);
 
@@ -52,7 +56,8 @@ static bool walk_32(const struct cpu_state *s, const struct memory *mem, uint32_
 	return e & ENTRY_P;
 }
 
-bool cpu_state_translate(const struct cpu_state *s, const struct memory *mem, uint64_t linear, uint64_t *gpa)
+bool cpu_state_translate(const struct cpu_state *s, const struct memory *mem, uint64_t linear,
+			 uint64_t *gpa)
 {
 	uint64_t pdpte;
 

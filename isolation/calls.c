@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The lists. A thread of the C library needs some calls of its own; each role adds what its work is. One call may have
- * several rows, for different roles and reasons. tests/e2e/jail.sh compares them with what the threads really do.
+ * The lists. A thread of the C library needs some calls of its own; each role adds what its work
+ * is. One call may have several rows, for different roles and reasons. tests/e2e/jail.sh compares
+ * them with what the threads really do.
  */
 #include "isolation/seccomp.h"
 
@@ -18,19 +19,24 @@
 #define CONSOLE	 (1u << THREAD_CONSOLE)
 #define KEEPER	 (1u << THREAD_KEEPER)
 
-#define THREADS (VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE)
-#define ALL	(THREADS | MAIN | KEEPER)
-#define HEAP	(VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL)
-#define PEER	(SENDER | RECEIVER | ACCEPTOR)
+#define THREADS \
+	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE)
+#define ALL  (THREADS | MAIN | KEEPER)
+#define HEAP (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL)
+#define PEER (SENDER | RECEIVER | ACCEPTOR)
 
 const struct seccomp_call seccomp_calls[] = {
 	/* every thread */
-	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE, CALL_ANY, "locks and conditions" },
-	{ "rt_sigprocmask", THREADS, ACCEPTOR, CALL_ANY, "the C library blocks signals while a thread ends" },
-	{ "madvise", THREADS, ACCEPTOR, CALL_ADVICE, "the C library gives back the stack of a thread that ends" },
+	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE, CALL_ANY,
+	  "locks and conditions" },
+	{ "rt_sigprocmask", THREADS, ACCEPTOR, CALL_ANY,
+	  "the C library blocks signals while a thread ends" },
+	{ "madvise", THREADS, ACCEPTOR, CALL_ADVICE,
+	  "the C library gives back the stack of a thread that ends" },
 	{ "exit", THREADS, ACCEPTOR, CALL_ANY, "end of a thread" },
 	{ "exit_group", ALL, THREADS, CALL_ANY, "end of the process" },
-	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY, "wake-ups, messages on standard error" },
+	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY,
+	  "wake-ups, messages on standard error" },
 	{ "tgkill", THREADS, THREADS, CALL_OWN_PROCESS, "abort() when an internal check fails" },
 	{ "gettid", THREADS, THREADS, CALL_ANY, "abort()" },
 	{ "getpid", THREADS, THREADS, CALL_ANY, "abort()" },
@@ -47,14 +53,18 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "mremap", HEAP | MAIN, HEAP | MAIN, CALL_ANY, "buffers that grow" },
 
 	/* waiting */
-	{ "poll", VCPU | LOG | PEER | SPY | CONTROL | CONSOLE, 0, CALL_ANY, "waits for descriptors" },
+	{ "poll", VCPU | LOG | PEER | SPY | CONTROL | CONSOLE, 0, CALL_ANY,
+	  "waits for descriptors" },
 	{ "ppoll", VCPU, 0, CALL_ANY, "HLT: waits for an input or the next timer" },
 	{ "epoll_wait", POLLER, 0, CALL_ANY, "waits for NICs and consoles" },
 	{ "epoll_ctl", VCPU, 0, CALL_ANY, "watches a NIC or console again after reading it" },
 	{ "epoll_create1", VCPU, 0, CALL_ANY, "a backup that goes live makes its poller" },
-	{ "eventfd2", VCPU | ACCEPTOR, 0, CALL_ANY, "a backup that goes live, a session: their wake-ups" },
-	{ "clock_nanosleep", VCPU | SENDER | RECEIVER | CONTROL, SENDER | RECEIVER | CONTROL, CALL_ANY,
-	  "pace of replay and of a primary that is ahead; full queues; a vCPU that must show that it runs" },
+	{ "eventfd2", VCPU | ACCEPTOR, 0, CALL_ANY,
+	  "a backup that goes live, a session: their wake-ups" },
+	{ "clock_nanosleep", VCPU | SENDER | RECEIVER | CONTROL, SENDER | RECEIVER | CONTROL,
+	  CALL_ANY,
+	  "pace of replay and of a primary that is ahead; full queues; a vCPU that must show that "
+	  "it runs" },
 
 	/* data */
 	{ "read", VCPU | LOG | PEER | SPY | CONSOLE, SPY, CALL_ANY,
@@ -68,43 +78,58 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "ftruncate", LOG, LOG, CALL_ANY, "after a full disk, a log without half a frame" },
 	{ "newfstatat", VCPU, 0, CALL_FSTAT, "kind of a log and of standard output" },
 	{ "newfstatat", CONTROL, 0, CALL_FSTAT, "whether a snapshot's descriptor is a file" },
-	{ "fstat", VCPU | CONTROL | KEEPER, VCPU | CONTROL | KEEPER, CALL_ANY, "the same, in other C libraries" },
+	{ "fstat", VCPU | CONTROL | KEEPER, VCPU | CONTROL | KEEPER, CALL_ANY,
+	  "the same, in other C libraries" },
 	{ "ioctl", VCPU, 0, CALL_IS_TTY, "whether progress of a replay may be shown" },
 
-	{ "ioctl", VCPU, VCPU, CALL_VMX, "runs the guest on VT-x, maps its memory, asks for dirty pages" },
+	{ "ioctl", VCPU, VCPU, CALL_VMX,
+	  "runs the guest on VT-x, maps its memory, asks for dirty pages" },
 
 	/* sockets that exist */
-	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_SEND, "frames (pcap), console, peer, answers, keeper" },
+	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_SEND,
+	  "frames (pcap), console, peer, answers, keeper" },
 	{ "recvfrom", VCPU | PEER, SENDER, CALL_ANY, "console, peer, keeper" },
 	{ "recvmsg", CONTROL, 0, CALL_ANY, "requests, with a descriptor for a snapshot" },
 	{ "sendmsg", CONTROL, 0, CALL_SEND_MESSAGE, "asks the keeper whose a client is" },
 	{ "recvfrom", CONTROL, 0, CALL_ANY, "the keeper's answer" },
-	{ "accept4", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients of a console socket, backups, requests" },
+	{ "accept4", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY,
+	  "clients of a console socket, backups, requests" },
 	{ "shutdown", VCPU | PEER, SENDER, CALL_ANY, "end of a session with the other replica" },
 	{ "close", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients and sessions that are over" },
 	{ "setsockopt", ACCEPTOR, 0, CALL_NO_DELAY, "a backup's connection sends at once" },
 	{ "fcntl", ACCEPTOR, 0, CALL_FLAGS, "a backup's connection does not block" },
-	{ "getrandom", VCPU | PEER, SENDER | RECEIVER, CALL_ANY, "TLS; seed of the guest's generator at failover" },
-	{ "getpid", VCPU | PEER | CONTROL, SENDER | RECEIVER | CONTROL | VCPU, CALL_ANY, "OpenSSL looks for forks" },
+	{ "getrandom", VCPU | PEER, SENDER | RECEIVER, CALL_ANY,
+	  "TLS; seed of the guest's generator at failover" },
+	{ "getpid", VCPU | PEER | CONTROL, SENDER | RECEIVER | CONTROL | VCPU, CALL_ANY,
+	  "OpenSSL looks for forks" },
 
-	/* the main thread, beside what all others have: starts threads, joins a primary, cleans up */
+	/*
+	 * the main thread, beside what all others have: starts threads, joins a primary, cleans up
+	 */
 	{ "clone", MAIN, 0, CALL_THREAD, "starts threads, for everybody" },
-	{ "clone3", MAIN, 0, CALL_ABSENT, "its flags cannot be looked at; the C library then uses clone()" },
+	{ "clone3", MAIN, 0, CALL_ABSENT,
+	  "its flags cannot be looked at; the C library then uses clone()" },
 	{ "set_robust_list", MAIN, 0, CALL_ANY, "start of a thread" },
 	{ "rseq", MAIN, 0, CALL_ANY, "start of a thread" },
 	{ "prctl", MAIN, 0, CALL_NAME, "a thread's name is its role" },
 	{ "seccomp", MAIN, 0, CALL_FILTER, "a new thread narrows its filter" },
-	{ "rt_sigaction", MAIN, 0, CALL_ANY, "signals end the process again when the machine has ended" },
-	{ "ftruncate", MAIN, 0, CALL_ANY, "the size of the guest's memory, once the machine is known" },
+	{ "rt_sigaction", MAIN, 0, CALL_ANY,
+	  "signals end the process again when the machine has ended" },
+	{ "ftruncate", MAIN, 0, CALL_ANY,
+	  "the size of the guest's memory, once the machine is known" },
 	{ "fcntl", MAIN, 0, CALL_SEAL, "which is its size for good" },
 	{ "mmap", MAIN, 0, CALL_NO_EXEC, "the guest's memory" },
 	{ "setsockopt", MAIN, 0, CALL_PACKETS, "pcap: a guest's address is learnt; its end" },
-	{ "prlimit64", MAIN, 0, CALL_OWN_LIMIT, "a backup limits its memory once it knows the machine" },
+	{ "prlimit64", MAIN, 0, CALL_OWN_LIMIT,
+	  "a backup limits its memory once it knows the machine" },
 	{ "wait4", MAIN, 0, CALL_ANY, "for the keeper's end" },
 	{ "ioctl", MAIN, 0, CALL_SET_TTY, "puts the terminal's mode back" },
 
-	/* refused with an error rather than the end: the libraries look for files that nobody needs */
-	{ "openat", ALL & ~KEEPER, 0, CALL_REFUSED, "malloc() and OpenSSL look at settings; nothing can be opened" },
+	/*
+	 * refused with an error rather than the end: the libraries look for files that nobody needs
+	 */
+	{ "openat", ALL & ~KEEPER, 0, CALL_REFUSED,
+	  "malloc() and OpenSSL look at settings; nothing can be opened" },
 	{ "sysinfo", ALL & ~KEEPER, 0, CALL_ABSENT, "qsort() asks how much memory there is" },
 
 	/* the keeper, a process of its own: names in one directory */
@@ -113,7 +138,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "sendto", KEEPER, 0, CALL_SEND, "answers" },
 	{ "openat", KEEPER, 0, CALL_ANY, "generations, in the arbiter's directory" },
 	{ "read", KEEPER, 0, CALL_ANY, "who owns a generation" },
-	{ "fsync", KEEPER, 0, CALL_ANY, "a claim and the directory are on the disk before it counts" },
+	{ "fsync", KEEPER, 0, CALL_ANY,
+	  "a claim and the directory are on the disk before it counts" },
 	{ "flock", KEEPER, 0, CALL_ANY, "the host file, while a backup asks for its memory" },
 	{ "rename", KEEPER, 0, CALL_ANY, "a new host file takes the place of the old one" },
 	{ "clock_nanosleep", KEEPER, KEEPER, CALL_ANY, "somebody else has the host file" },

@@ -18,9 +18,10 @@
 
 #define TRIES 100 /* of 10 ms: processes that were killed take a moment to go */
 
-static const char *const controller_names[] = {
-	[CGROUP_CPU] = "cpu", [CGROUP_MEMORY] = "memory", [CGROUP_IO] = "io", [CGROUP_ACCOUNT] = "cpuacct"
-};
+static const char *const controller_names[] = { [CGROUP_CPU] = "cpu",
+						[CGROUP_MEMORY] = "memory",
+						[CGROUP_IO] = "io",
+						[CGROUP_ACCOUNT] = "cpuacct" };
 
 /* ---- files ---- */
 
@@ -74,12 +75,15 @@ static bool has_word(const char *text, const char *word)
 
 static int refused(struct err *err, const char *what, const char *dir, int ret)
 {
-	const char *advice = ret == -EACCES || ret == -EPERM || ret == -EROFS
-				     ? ": limits need root, or --cgroup with a group that was delegated to this user"
-			     : ret == -EBUSY ? ": there are processes in it; name another group with --cgroup"
-					     : "";
+	const char *advice =
+		ret == -EACCES || ret == -EPERM || ret == -EROFS
+			? ": limits need root, or --cgroup with a group that was delegated to this "
+			  "user"
+		: ret == -EBUSY ? ": there are processes in it; name another group with --cgroup"
+				: "";
 
-	return err_set(err, -ret, "cannot %s control group '%s': %s%s", what, dir, strerror(-ret), advice);
+	return err_set(err, -ret, "cannot %s control group '%s': %s%s", what, dir, strerror(-ret),
+		       advice);
 }
 
 /* ---- limits, in either version's words ---- */
@@ -98,10 +102,11 @@ static int set(const struct setting *s, const char *option, const char *file, co
 	int ret = write_text(s->dir, file, text);
 
 	if (ret == -ENOENT)
-		return err_set(s->err, ENOTSUP, "%s: this host's kernel has no %s in '%s'", option, file, s->dir);
+		return err_set(s->err, ENOTSUP, "%s: this host's kernel has no %s in '%s'", option,
+			       file, s->dir);
 	if (ret < 0)
-		return err_set(s->err, -ret, "%s: the host does not take '%s' for %s/%s: %s", option, text, s->dir,
-			       file, strerror(-ret));
+		return err_set(s->err, -ret, "%s: the host does not take '%s' for %s/%s: %s",
+			       option, text, s->dir, file, strerror(-ret));
 	return 0;
 }
 
@@ -136,7 +141,8 @@ static int set_cpu(const struct setting *s)
 
 static int set_memory(const struct setting *s)
 {
-	return s->l->memory_max ? set_number(s, "--memory-max", s->t->v2 ? "memory.max" : "memory.limit_in_bytes",
+	return s->l->memory_max ? set_number(s, "--memory-max",
+					     s->t->v2 ? "memory.max" : "memory.limit_in_bytes",
 					     s->l->memory_max)
 				: 0;
 }
@@ -157,8 +163,8 @@ static int set_device(const struct setting *s, dev_t dev)
 	for (unsigned i = 0; ret == 0 && i < IO_LIMITS; i++) {
 		if (!s->l->io[i])
 			continue;
-		snprintf(text, sizeof(text), "%u:%u %s%s%" PRIu64, major(dev), minor(dev), s->t->v2 ? words[i].v2 : "",
-			 s->t->v2 ? "=" : "", s->l->io[i]);
+		snprintf(text, sizeof(text), "%u:%u %s%s%" PRIu64, major(dev), minor(dev),
+			 s->t->v2 ? words[i].v2 : "", s->t->v2 ? "=" : "", s->l->io[i]);
 		ret = set(s, "--io-max", s->t->v2 ? "io.max" : words[i].v1, text);
 	}
 	return ret;
@@ -179,7 +185,10 @@ static int set_nothing(const struct setting *s)
 }
 
 static int (*const setters[CGROUP_CONTROLLERS])(const struct setting *s) = {
-	[CGROUP_CPU] = set_cpu, [CGROUP_MEMORY] = set_memory, [CGROUP_IO] = set_io, [CGROUP_ACCOUNT] = set_nothing
+	[CGROUP_CPU] = set_cpu,
+	[CGROUP_MEMORY] = set_memory,
+	[CGROUP_IO] = set_io,
+	[CGROUP_ACCOUNT] = set_nothing
 };
 
 /* ---- making ---- */
@@ -204,13 +213,17 @@ static int make_parent(const struct cgroup_site *s, const struct cgroup_tree *t,
 
 	if (s->given) {
 		if (stat(t->parent, &st) < 0 || !S_ISDIR(st.st_mode))
-			return err_set(err, ENOENT, "--cgroup: there is no control group '%s'", t->parent);
+			return err_set(err, ENOENT, "--cgroup: there is no control group '%s'",
+				       t->parent);
 		return 0;
 	}
-	return mkdir(t->parent, 0755) < 0 && errno != EEXIST ? refused(err, "make", t->parent, -errno) : 0;
+	return mkdir(t->parent, 0755) < 0 && errno != EEXIST
+		       ? refused(err, "make", t->parent, -errno)
+		       : 0;
 }
 
-static int hand_all_down(const struct cgroup_site *s, unsigned tree, unsigned wanted, struct err *err)
+static int hand_all_down(const struct cgroup_site *s, unsigned tree, unsigned wanted,
+			 struct err *err)
 {
 	const struct cgroup_tree *t = &s->tree[tree];
 	char above[CGROUP_PATH];
@@ -260,19 +273,21 @@ static int make_group(const struct cgroup *g, unsigned tree, unsigned wanted, st
 static unsigned wanted_controllers(const struct limits *l)
 {
 	return (unsigned)(l->cpu_weight || l->cpu_quota_us) << CGROUP_CPU |
-	       (unsigned)(l->memory_max != 0) << CGROUP_MEMORY | (unsigned)limits_any_io(l) << CGROUP_IO;
+	       (unsigned)(l->memory_max != 0) << CGROUP_MEMORY |
+	       (unsigned)limits_any_io(l) << CGROUP_IO;
 }
 
 static int check_controllers(const struct cgroup_site *s, unsigned wanted, struct err *err)
 {
-	static const char *const options[] = {
-		[CGROUP_CPU] = "--cpu-weight, --cpu-max", [CGROUP_MEMORY] = "--memory-max", [CGROUP_IO] = "--io-max"
-	};
+	static const char *const options[] = { [CGROUP_CPU] = "--cpu-weight, --cpu-max",
+					       [CGROUP_MEMORY] = "--memory-max",
+					       [CGROUP_IO] = "--io-max" };
 
 	for (unsigned c = 0; c < CGROUP_ACCOUNT; c++) {
 		if (wanted >> c & 1 && s->of[c] < 0)
 			return err_set(err, ENOTSUP,
-				       "%s: this host has no %s controller, in cgroup v2 or v1, where this process is",
+				       "%s: this host has no %s controller, in cgroup v2 or v1, "
+				       "where this process is",
 				       options[c], controller_names[c]);
 	}
 	return 0;
@@ -305,8 +320,8 @@ static int make_all(struct cgroup *g, unsigned wanted, struct setting *s)
 	return ret;
 }
 
-int cgroup_create(struct cgroup *g, const char *name, pid_t owner, const struct limits *l, const dev_t *device,
-		  unsigned ndevices, struct err *err)
+int cgroup_create(struct cgroup *g, const char *name, pid_t owner, const struct limits *l,
+		  const dev_t *device, unsigned ndevices, struct err *err)
 {
 	struct setting s = { .l = l, .device = device, .ndevices = ndevices, .err = err };
 	unsigned wanted = wanted_controllers(l);
@@ -317,7 +332,8 @@ int cgroup_create(struct cgroup *g, const char *name, pid_t owner, const struct 
 		return ret;
 	if (wanted >> CGROUP_CPU & 1)
 		wanted |= 1u << CGROUP_ACCOUNT;
-	snprintf(g->name, sizeof(g->name), "%.40s.%d.%" PRIu64, name, (int)owner, process_start(owner));
+	snprintf(g->name, sizeof(g->name), "%.40s.%d.%" PRIu64, name, (int)owner,
+		 process_start(owner));
 	cgroup_sweep(&g->site, 0);
 	ret = make_all(g, wanted, &s);
 	if (ret < 0)

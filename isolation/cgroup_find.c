@@ -11,9 +11,10 @@
 #define GROUP "twinstep"
 
 /* v1's names; v2's differ for io, and v2 accounts without being asked. */
-static const char *const v1_names[CGROUP_CONTROLLERS] = {
-	[CGROUP_CPU] = "cpu", [CGROUP_MEMORY] = "memory", [CGROUP_IO] = "blkio", [CGROUP_ACCOUNT] = "cpuacct"
-};
+static const char *const v1_names[CGROUP_CONTROLLERS] = { [CGROUP_CPU] = "cpu",
+							  [CGROUP_MEMORY] = "memory",
+							  [CGROUP_IO] = "blkio",
+							  [CGROUP_ACCOUNT] = "cpuacct" };
 static const char *const v2_names[CGROUP_ACCOUNT] = {
 	[CGROUP_CPU] = "cpu", [CGROUP_MEMORY] = "memory", [CGROUP_IO] = "io"
 };
@@ -51,7 +52,9 @@ struct mount_line {
 	char *root, *point, *type, *options;
 };
 
-/* proc(5): id parent major:minor root mount-point options [optional...] - type source super-options */
+/*
+ * proc(5): id parent major:minor root mount-point options [optional...] - type source super-options
+ */
 static bool split_mount(char *line, struct mount_line *m)
 {
 	char *field[6], *save, *dash = strstr(line, " - ");
@@ -73,7 +76,10 @@ static bool split_mount(char *line, struct mount_line *m)
 	return true;
 }
 
-/* Where we are in a hierarchy, from the lines "id:controllers:path" of /proc/self/cgroup; v2's id is 0. */
+/*
+ * Where we are in a hierarchy, from the lines "id:controllers:path" of /proc/self/cgroup; v2's id
+ * is 0.
+ */
 static bool find_self(const char *proc, bool v2, const char *controller, char *path, size_t size)
 {
 	char file[CGROUP_PATH], line[1024];
@@ -101,7 +107,8 @@ static bool find_self(const char *proc, bool v2, const char *controller, char *p
 /* Paths with ".." come from a namespace that we are outside of. */
 static bool escapes(const char *path)
 {
-	return strstr(path, "/../") || (strlen(path) >= 3 && !strcmp(path + strlen(path) - 3, "/.."));
+	return strstr(path, "/../") ||
+	       (strlen(path) >= 3 && !strcmp(path + strlen(path) - 3, "/.."));
 }
 
 static bool put_path(char *out, const char *a, const char *b, const char *c)
@@ -109,12 +116,14 @@ static bool put_path(char *out, const char *a, const char *b, const char *c)
 	return snprintf(out, CGROUP_PATH, "%s%s%s", a, strcmp(b, "/") ? b : "", c) < CGROUP_PATH;
 }
 
-static bool place_tree(struct cgroup_tree *t, const char *point, const char *self, const char *parent)
+static bool place_tree(struct cgroup_tree *t, const char *point, const char *self,
+		       const char *parent)
 {
 	char beside[CGROUP_PATH];
 	char *slash;
 
-	if (escapes(self) || !put_path(t->root, point, "", "") || !put_path(t->home, point, self, ""))
+	if (escapes(self) || !put_path(t->root, point, "", "") ||
+	    !put_path(t->home, point, self, ""))
 		return false;
 	if (parent)
 		return put_path(t->parent, point, parent, "");
@@ -133,7 +142,8 @@ static void offered(const struct cgroup_tree *t, bool given, char *text, size_t 
 	char file[CGROUP_PATH + 32];
 	FILE *f;
 
-	snprintf(file, sizeof(file), "%.*s/cgroup.controllers", given ? CGROUP_PATH : (int)above, t->parent);
+	snprintf(file, sizeof(file), "%.*s/cgroup.controllers", given ? CGROUP_PATH : (int)above,
+		 t->parent);
 	f = fopen(file, "re");
 	if (f) {
 		n = fread(text, 1, size - 1, f);
@@ -142,7 +152,8 @@ static void offered(const struct cgroup_tree *t, bool given, char *text, size_t 
 	text[n] = 0;
 }
 
-static void add_tree(struct cgroup_site *s, const struct mount_line *m, const char *proc, const char *parent)
+static void add_tree(struct cgroup_site *s, const struct mount_line *m, const char *proc,
+		     const char *parent)
 {
 	struct cgroup_tree t = { .v2 = !strcmp(m->type, "cgroup2") };
 	char self[CGROUP_PATH], list[512];
@@ -178,9 +189,12 @@ static int check_parent(const char *parent, struct err *err)
 {
 	if (!parent)
 		return 0;
-	if (parent[0] != '/' || strlen(parent) >= CGROUP_PATH / 2 || escapes(parent) || strchr(parent, '\n'))
-		return err_set(err, EINVAL, "--cgroup %s: must be a path from the root of the control groups, /a/b",
-			       parent);
+	if (parent[0] != '/' || strlen(parent) >= CGROUP_PATH / 2 || escapes(parent) ||
+	    strchr(parent, '\n'))
+		return err_set(
+			err, EINVAL,
+			"--cgroup %s: must be a path from the root of the control groups, /a/b",
+			parent);
 	return 0;
 }
 

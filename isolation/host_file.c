@@ -2,7 +2,8 @@
 /*
  * twinstep-host 1 BOOT-ID
  * limit BYTES
- * vm NAME PID START PROMISED MEMORY BALLOON-MIN WEIGHT QUOTA PERIOD MEMORY-MAX READ-BPS WRITE-BPS READ-OPS WRITE-OPS
+ * vm NAME PID START PROMISED MEMORY BALLOON-MIN WEIGHT QUOTA PERIOD MEMORY-MAX READ-BPS WRITE-BPS
+ * READ-OPS WRITE-OPS
  */
 #include "isolation/host_file.h"
 
@@ -46,7 +47,8 @@ uint64_t host_file_promised(const struct host_state *s)
 
 bool host_file_name_ok(const char *name)
 {
-	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	size_t n =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
 	return n && n <= HOST_NAME_LEN && !name[n];
 }
@@ -74,7 +76,8 @@ struct reader {
 
 static int bad(const struct reader *r, const char *why)
 {
-	return err_set(r->err, EBADMSG, "host file '%s', line %u: %s; look at it, and remove it if nobody needs it",
+	return err_set(r->err, EBADMSG,
+		       "host file '%s', line %u: %s; look at it, and remove it if nobody needs it",
 		       r->path, r->line, why);
 }
 
@@ -128,7 +131,8 @@ static int read_entry(struct reader *r, struct host_state *s, char *line)
 				  .promised = v[2],
 				  .memory = v[3],
 				  .balloon_min = v[4],
-				  .limits = { v[5], v[6], v[7], v[8], { v[9], v[10], v[11], v[12] } } };
+				  .limits = {
+					  v[5], v[6], v[7], v[8], { v[9], v[10], v[11], v[12] } } };
 	strcpy(e->name, line);
 	if (e->limits.cpu_quota_us && !e->limits.cpu_period_us)
 		return bad(r, "a number that cannot be");
@@ -181,10 +185,12 @@ static int check_file(int fd, const char *path, struct err *err)
 		return err_set(err, errno, "cannot look at '%s': %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode) || (st.st_uid && st.st_uid != geteuid()) || st.st_mode & 022)
 		return err_set(err, EINVAL,
-			       "host file '%s' must be a regular file of root or this user that others cannot write",
+			       "host file '%s' must be a regular file of root or this user that "
+			       "others cannot write",
 			       path);
 	if (st.st_size >= FILE_MAX)
-		return err_set(err, EFBIG, "host file '%s' is longer than %d bytes", path, FILE_MAX);
+		return err_set(err, EFBIG, "host file '%s' is longer than %d bytes", path,
+			       FILE_MAX);
 	return 0;
 }
 
@@ -207,7 +213,8 @@ static int read_fd(int fd, const char *path, struct host_state *s, struct err *e
 	if (n > 0) {
 		text[n] = 0;
 		r.at = text;
-		ret = strlen(text) == (size_t)n ? parse(&r, s) : bad(&r, "it holds bytes that are no text");
+		ret = strlen(text) == (size_t)n ? parse(&r, s)
+						: bad(&r, "it holds bytes that are no text");
 	}
 	free(text);
 	if (ret == 0)
@@ -221,7 +228,9 @@ int host_file_read(const char *path, struct host_state *s, struct err *err)
 
 	memset(s, 0, sizeof(*s));
 	if (fd < 0)
-		return errno == ENOENT ? 0 : err_set(err, errno, "cannot open '%s': %s", path, strerror(errno));
+		return errno == ENOENT
+			       ? 0
+			       : err_set(err, errno, "cannot open '%s': %s", path, strerror(errno));
 	ret = read_fd(fd, path, s, err);
 	close(fd);
 	return ret;
@@ -247,19 +256,25 @@ static bool same_file(int fd, const char *path)
 {
 	int now = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	struct stat a, b;
-	bool same =
-		now >= 0 && fstat(now, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	bool same = now >= 0 && fstat(now, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev &&
+		    a.st_ino == b.st_ino;
 
 	if (now >= 0)
 		close(now);
 	return same;
 }
 
-/* The lock is on the file that has the name now: whoever held it before may have put another one there. */
+/*
+ * The lock is on the file that has the name now: whoever held it before may have put another one
+ * there.
+ */
 static int open_locked(const char *path, struct err *err)
 {
 	for (int i = 0; i < LOCK_TRIES; i++) {
-		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600), ret;
+		int fd = open(path,
+			      O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+			      0600),
+		    ret;
 
 		if (fd < 0)
 			return err_set(err, errno, "cannot open '%s': %s", path, strerror(errno));
@@ -276,9 +291,10 @@ static int open_locked(const char *path, struct err *err)
 static bool put_entry(char *text, size_t *n, const struct host_entry *e)
 {
 	const struct limits *l = &e->limits;
-	const uint64_t v[NUMBERS] = { (uint64_t)e->pid, e->start,      e->promised,	e->memory,
-				      e->balloon_min,	l->cpu_weight, l->cpu_quota_us, l->cpu_period_us,
-				      l->memory_max,	l->io[0],      l->io[1],	l->io[2],
+	const uint64_t v[NUMBERS] = { (uint64_t)e->pid, e->start,	  e->promised,
+				      e->memory,	e->balloon_min,	  l->cpu_weight,
+				      l->cpu_quota_us,	l->cpu_period_us, l->memory_max,
+				      l->io[0],		l->io[1],	  l->io[2],
 				      l->io[3] };
 
 	*n += (size_t)snprintf(text + *n, FILE_MAX - *n, "vm %s", e->name);
@@ -310,7 +326,8 @@ static int replace(const char *path, const struct host_state *s, struct err *err
 
 	boot_id(boot);
 	if (fits)
-		n = (size_t)snprintf(text, FILE_MAX, "twinstep-host 1 %s\nlimit %" PRIu64 "\n", boot, s->limit);
+		n = (size_t)snprintf(text, FILE_MAX, "twinstep-host 1 %s\nlimit %" PRIu64 "\n",
+				     boot, s->limit);
 	for (unsigned i = 0; fits && i < s->n; i++)
 		fits = put_entry(text, &n, &s->entry[i]);
 	if (ret == 0)
@@ -323,22 +340,25 @@ static int replace(const char *path, const struct host_state *s, struct err *err
 
 /* ---- what is done to it ---- */
 
-static int refuse(const struct host_state *s, const struct host_entry *e, uint64_t limit, struct err *err)
+static int refuse(const struct host_state *s, const struct host_entry *e, uint64_t limit,
+		  struct err *err)
 {
 	char who[320] = "";
 	size_t n = 0;
 
 	for (unsigned i = 0; i < s->n && n < sizeof(who) - 100; i++)
-		n += (size_t)snprintf(who + n, sizeof(who) - n, "%s%s %" PRIu64 " MiB (process %d)", i ? ", " : ": ",
-				      s->entry[i].name, s->entry[i].promised >> 20, s->entry[i].pid);
+		n += (size_t)snprintf(who + n, sizeof(who) - n, "%s%s %" PRIu64 " MiB (process %d)",
+				      i ? ", " : ": ", s->entry[i].name, s->entry[i].promised >> 20,
+				      s->entry[i].pid);
 	return err_set(err, ENOMEM,
-		       "no memory for machine %s: it needs %" PRIu64 " MiB, and of %" PRIu64 " MiB for guests %" PRIu64
-		       " are promised to %u machine%s%s",
-		       e->name, e->promised >> 20, limit >> 20, host_file_promised(s) >> 20, s->n, s->n == 1 ? "" : "s",
-		       who);
+		       "no memory for machine %s: it needs %" PRIu64 " MiB, and of %" PRIu64
+		       " MiB for guests %" PRIu64 " are promised to %u machine%s%s",
+		       e->name, e->promised >> 20, limit >> 20, host_file_promised(s) >> 20, s->n,
+		       s->n == 1 ? "" : "s", who);
 }
 
-static int add_entry(struct host_state *s, const struct host_entry *e, uint64_t room, struct err *err)
+static int add_entry(struct host_state *s, const struct host_entry *e, uint64_t room,
+		     struct err *err)
 {
 	uint64_t limit = s->limit ? s->limit : room, have;
 	unsigned kept = 0;
@@ -350,16 +370,20 @@ static int add_entry(struct host_state *s, const struct host_entry *e, uint64_t 
 	s->n = kept;
 	have = host_file_promised(s);
 	if (s->n == HOST_ENTRIES)
-		return err_set(err, ENOSPC, "there are %d machines on this host already", HOST_ENTRIES);
+		return err_set(err, ENOSPC, "there are %d machines on this host already",
+			       HOST_ENTRIES);
 	if (have > limit || e->promised > limit - have)
 		return refuse(s, e, limit, err);
 	s->entry[s->n++] = *e;
 	return 0;
 }
 
-/* Changes what the file says, under its lock: `change` gets its state, and what it leaves there is written. */
-static int update(const char *path, int (*change)(struct host_state *s, void *ctx, struct err *err), void *ctx,
-		  struct err *err)
+/*
+ * Changes what the file says, under its lock: `change` gets its state, and what it leaves there is
+ * written.
+ */
+static int update(const char *path, int (*change)(struct host_state *s, void *ctx, struct err *err),
+		  void *ctx, struct err *err)
 {
 	struct host_state *s = malloc(sizeof(*s));
 	int fd, ret;

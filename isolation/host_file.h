@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The host file: how much memory has been promised to which machine, so that all of them together are never promised
- * more than there is. Whoever starts a machine adds an entry under a lock; entries of processes that have ended, or of
- * an earlier boot, do not count and are dropped by the next one who writes.
+ * The host file: how much memory has been promised to which machine, so that all of them together
+ * are never promised more than there is. Whoever starts a machine adds an entry under a lock;
+ * entries of processes that have ended, or of an earlier boot, do not count and are dropped by the
+ * next one who writes.
  *
- * It is a text, replaced as a whole (rename), and read strictly: anything unexpected is an error that names the line.
+ * It is a text, replaced as a whole (rename), and read strictly: anything unexpected is an error
+ * that names the line.
  */
 #ifndef ISOLATION_HOST_FILE_H
 #define ISOLATION_HOST_FILE_H
@@ -19,8 +21,8 @@
 #define HOST_NAME_LEN 64
 
 struct host_entry {
-	pid_t pid;				/* of the process that holds it, and when that began */
-	uint64_t start;				/* as process_start() */
+	pid_t pid;	/* of the process that holds it, and when that began */
+	uint64_t start; /* as process_start() */
 	uint64_t promised, memory, balloon_min; /* bytes */
 	struct limits limits;
 	char name[HOST_NAME_LEN + 1];
@@ -42,8 +44,8 @@ bool host_file_name_ok(const char *name);
 /* A file that does not exist is an empty one. 0 or -errno. */
 int host_file_read(const char *path, struct host_state *s, struct err *err);
 /*
- * Adds e (in place of what its process has), if there is room in the limit, or in room (bytes) where none is set.
- * -ENOMEM and who has what, when not.
+ * Adds e (in place of what its process has), if there is room in the limit, or in room (bytes)
+ * where none is set. -ENOMEM and who has what, when not.
  */
 int host_file_promise(const char *path, const struct host_entry *e, uint64_t room, struct err *err);
 /* bytes 0: back to what host_file_room() says. Machines keep what they were promised. */

@@ -61,7 +61,9 @@ static void read_memory(struct host_info *h, const char *root)
 	fclose(f);
 }
 
-/* Documentation/ABI/testing/sysfs-devices-system-cpu: "control" knows why, "active" only whether. */
+/*
+ * Documentation/ABI/testing/sysfs-devices-system-cpu: "control" knows why, "active" only whether.
+ */
 static enum host_smt read_smt(const char *root)
 {
 	char active[16], control[32];
@@ -100,14 +102,16 @@ const char *host_smt_meaning(const struct host_info *h)
 {
 	switch (h->smt) {
 	case HOST_SMT_ABSENT:
-		return "one thread a core, as far as this kernel sees; if it is a guest itself, its host decides";
+		return "one thread a core, as far as this kernel sees; if it is a guest itself, "
+		       "its host decides";
 	case HOST_SMT_OFF:
 		return "one thread a core: nothing shares a guest's caches while it runs";
 	case HOST_SMT_ON:
-		return h->core_scheduling
-			       ? "two threads share a core; each machine's scheduling cookie keeps others off its cores"
-			       : "two threads share a core and this kernel has no core scheduling: others may watch a "
-				 "guest's caches; boot with nosmt where that matters";
+		return h->core_scheduling ? "two threads share a core; each machine's scheduling "
+					    "cookie keeps others off its cores"
+					  : "two threads share a core and this kernel has no core "
+					    "scheduling: others may watch a guest's caches; boot "
+					    "with nosmt where that matters";
 	default:
 		return "the kernel does not say whether threads share cores";
 	}

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is true of the host as a whole: its size, and whether two threads of execution share a core. */
+/*
+ * What is true of the host as a whole: its size, and whether two threads of execution share a core.
+ */
 #ifndef ISOLATION_HOST_INFO_H
 #define ISOLATION_HOST_INFO_H
 
@@ -18,14 +20,21 @@ struct host_info {
 	uint64_t memory;	   /* bytes the kernel manages */
 	uint64_t memory_available; /* bytes that could be had without swapping */
 	enum host_smt smt;
-	bool core_scheduling; /* the kernel keeps strangers off a core's other thread when asked to */
+	bool core_scheduling; /* the kernel keeps strangers off a core's other thread when asked to
+			       */
 };
 
-/* root: in front of /proc and /sys, "" for the host itself. What cannot be read is 0, unknown or false. */
+/*
+ * root: in front of /proc and /sys, "" for the host itself. What cannot be read is 0, unknown or
+ * false.
+ */
 void host_info_read(struct host_info *h, const char *root);
 /* "unknown", "absent", "off", "on" */
 const char *host_smt_name(enum host_smt smt);
-/* What the state means for guests that must not learn from each other, a sentence without a full stop. */
+/*
+ * What the state means for guests that must not learn from each other, a sentence without a full
+ * stop.
+ */
 const char *host_smt_meaning(const struct host_info *h);
 
 #endif

@@ -35,7 +35,8 @@ static const struct {
 	const char *name, *purpose;
 } layers[] = {
 	[LAYER_PID] = { "pid-namespace", "sees and signals no other process" },
-	[LAYER_UID] = { "own-uid", "not root, and under root shares its user id with no other process of the host" },
+	[LAYER_UID] = { "own-uid", "not root, and under root shares its user id with no other "
+				   "process of the host" },
 	[LAYER_USER] = { "user-namespace", "is nobody outside, whatever it becomes inside" },
 	[LAYER_MOUNT] = { "mount-namespace", "changes nobody's mounts" },
 	[LAYER_NET] = { "net-namespace", "has no network but the descriptors it was given" },
@@ -43,13 +44,17 @@ static const struct {
 	[LAYER_UTS] = { "uts-namespace", "does not change the host's name" },
 	[LAYER_CGROUP] = { "cgroup-namespace", "does not see where in the control groups it is" },
 	[LAYER_ROOT] = { "empty-root", "has a file system that is empty and read-only" },
-	[LAYER_LIMITS] = { "limits", "open files, threads, address space, file size and core dumps are bounded" },
+	[LAYER_LIMITS] = { "limits", "open files, threads, address space, file size and core dumps "
+				     "are bounded" },
 	[LAYER_LANDLOCK] = { "landlock", "opens no path, even if one came into reach" },
 	[LAYER_CAPS] = { "no-capabilities", "holds no privilege, not even in its own namespaces" },
 	[LAYER_NO_PRIVS] = { "no-new-privileges", "gains none by executing a file" },
-	[LAYER_NO_DUMP] = { "not-dumpable", "is not traced by others, and leaves no memory in a core file" },
-	[LAYER_CORE] = { "core-scheduling", "shares no core with the threads of others while it runs" },
-	[LAYER_SPECULATION] = { "speculation", "is not steered, nor looked into, by way of what the CPU guesses" },
+	[LAYER_NO_DUMP] = { "not-dumpable",
+			    "is not traced by others, and leaves no memory in a core file" },
+	[LAYER_CORE] = { "core-scheduling",
+			 "shares no core with the threads of others while it runs" },
+	[LAYER_SPECULATION] = { "speculation",
+				"is not steered, nor looked into, by way of what the CPU guesses" },
 	[LAYER_SECCOMP] = { "seccomp", "each thread asks the kernel only for what its role needs" },
 };
 
@@ -78,7 +83,9 @@ void jail_layer_set(enum jail_layer l, int ret)
 
 bool jail_mode_parse(const char *text, enum jail_mode *mode)
 {
-	static const char *const names[] = { [JAIL_ON] = "on", [JAIL_STRICT] = "strict", [JAIL_OFF] = "off" };
+	static const char *const names[] = {
+		[JAIL_ON] = "on", [JAIL_STRICT] = "strict", [JAIL_OFF] = "off"
+	};
 
 	for (unsigned i = 0; i < 3; i++) {
 		if (!strcmp(text, names[i])) {
@@ -143,7 +150,10 @@ int jail_map_user(unsigned inside_uid, unsigned inside_gid, unsigned uid, unsign
 	return ret ? ret : write_map("/proc/self/gid_map", inside_gid, gid);
 }
 
-/* Root becomes a user that nobody else is; what it may do in namespaces is kept until the end of jail_enter(). */
+/*
+ * Root becomes a user that nobody else is; what it may do in namespaces is kept until the end of
+ * jail_enter().
+ */
 static int take_own_uid(void)
 {
 	unsigned id = HOST_UID + (unsigned)jail_pid();
@@ -190,7 +200,8 @@ static int mount_root(void)
 
 static int enter_root(void)
 {
-	const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	const unsigned long flags =
+		MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	int ret;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -258,7 +269,10 @@ static int enter_limits(const struct jail_config *c)
 static int drop_capabilities(void)
 {
 	capng_clear(CAPNG_SELECT_ALL);
-	/* Without CAP_SETPCAP the bounding set stays; without any capability nothing comes out of it. */
+	/*
+	 * Without CAP_SETPCAP the bounding set stays; without any capability nothing comes out of
+	 * it.
+	 */
 	capng_apply(CAPNG_SELECT_BOUNDS);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return -EPERM;
@@ -272,7 +286,8 @@ static void enter_thread(enum thread_role role)
 	int ret = seccomp_enter(role);
 
 	if (ret < 0) {
-		log_error("thread %s cannot be restricted: %s", thread_role_name(role), strerror(-ret));
+		log_error("thread %s cannot be restricted: %s", thread_role_name(role),
+			  strerror(-ret));
 		abort();
 	}
 }
@@ -290,16 +305,28 @@ static int enter_seccomp(void)
 
 /* ---- the whole ---- */
 
-/* The order matters: names while there are names, rights to make namespaces while there are rights. */
+/*
+ * The order matters: names while there are names, rights to make namespaces while there are rights.
+ */
 static const struct {
 	enum jail_layer layer;
 	int flag; /* of unshare(); 0: see enter() */
 } steps[] = {
-	{ LAYER_CORE, 0 },	     { LAYER_SPECULATION, 0 },	   { LAYER_UID, 0 },
-	{ LAYER_USER, 0 },	     { LAYER_MOUNT, CLONE_NEWNS }, { LAYER_NET, CLONE_NEWNET },
-	{ LAYER_IPC, CLONE_NEWIPC }, { LAYER_UTS, CLONE_NEWUTS },  { LAYER_CGROUP, CLONE_NEWCGROUP },
-	{ LAYER_ROOT, 0 },	     { LAYER_LIMITS, 0 },	   { LAYER_CAPS, 0 },
-	{ LAYER_NO_PRIVS, 0 },	     { LAYER_NO_DUMP, 0 },	   { LAYER_LANDLOCK, 0 },
+	{ LAYER_CORE, 0 },
+	{ LAYER_SPECULATION, 0 },
+	{ LAYER_UID, 0 },
+	{ LAYER_USER, 0 },
+	{ LAYER_MOUNT, CLONE_NEWNS },
+	{ LAYER_NET, CLONE_NEWNET },
+	{ LAYER_IPC, CLONE_NEWIPC },
+	{ LAYER_UTS, CLONE_NEWUTS },
+	{ LAYER_CGROUP, CLONE_NEWCGROUP },
+	{ LAYER_ROOT, 0 },
+	{ LAYER_LIMITS, 0 },
+	{ LAYER_CAPS, 0 },
+	{ LAYER_NO_PRIVS, 0 },
+	{ LAYER_NO_DUMP, 0 },
+	{ LAYER_LANDLOCK, 0 },
 	{ LAYER_SECCOMP, 0 },
 };
 
@@ -340,8 +367,8 @@ static int report(enum jail_mode mode, uint32_t without, struct err *err)
 
 	for (unsigned l = 0; l < LAYERS; l++) {
 		if (state[l] && !(without >> l & 1) && n < sizeof(lacking))
-			n += (size_t)snprintf(lacking + n, sizeof(lacking) - n, "%s%s (%s)", n ? ", " : "",
-					      layers[l].name, strerror(state[l]));
+			n += (size_t)snprintf(lacking + n, sizeof(lacking) - n, "%s%s (%s)",
+					      n ? ", " : "", layers[l].name, strerror(state[l]));
 	}
 	if (n && mode == JAIL_STRICT)
 		return err_set(err, EPERM, "--jail strict: this host does not allow %s", lacking);
@@ -351,7 +378,8 @@ static int report(enum jail_mode mode, uint32_t without, struct err *err)
 void jail_warn(void)
 {
 	if (!entered)
-		log_warn("--no-jail: a guest that takes over its device models has all the rights of this user");
+		log_warn("--no-jail: a guest that takes over its device models has all the rights "
+			 "of this user");
 	else if (lacking[0])
 		log_warn("the jail goes without what this host does not allow: %s", lacking);
 }
@@ -369,7 +397,8 @@ int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		bool skip = c->without >> steps[i].layer & 1;
 
-		jail_layer_set(steps[i].layer, skip ? ECANCELED : enter(steps[i].layer, steps[i].flag, c));
+		jail_layer_set(steps[i].layer,
+			       skip ? ECANCELED : enter(steps[i].layer, steps[i].flag, c));
 	}
 	entered = true;
 	return report(mode, c->without, err);

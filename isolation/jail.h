@@ -2,11 +2,13 @@
 /*
  * The jail: a process that runs a guest gives up everything that it does not need, in two steps.
  *
- * jail_begin(), first of all: the rest of the program becomes the first process of a pid namespace; the caller's
- * process waits for it, hands signals on, puts the terminal right and exits as it did. Either dies with the other.
+ * jail_begin(), first of all: the rest of the program becomes the first process of a pid namespace;
+ * the caller's process waits for it, hands signals on, puts the terminal right and exits as it did.
+ * Either dies with the other.
  *
- * jail_enter(), when everything that has a name is open and before the first thread starts: the layers below. What
- * threads may do is narrowed once more at their start, by role (isolation/seccomp.h).
+ * jail_enter(), when everything that has a name is open and before the first thread starts: the
+ * layers below. What threads may do is narrowed once more at their start, by role
+ * (isolation/seccomp.h).
  */
 #ifndef ISOLATION_JAIL_H
 #define ISOLATION_JAIL_H
@@ -46,7 +48,8 @@ enum jail_layer {
 };
 
 struct jail_config {
-	uint64_t memory;    /* bytes that may still be mapped, beyond what is mapped now and a margin */
+	uint64_t
+		memory; /* bytes that may still be mapped, beyond what is mapped now and a margin */
 	uint64_t file_size; /* how long a file may become; 0: no limit */
 	keeper_service *service;
 	void *service_ctx;
@@ -57,28 +60,35 @@ struct jail_config {
 /* false: bad value. "on", "strict", "off". */
 bool jail_mode_parse(const char *text, enum jail_mode *mode);
 /*
- * Returns in the process that goes on, with the signals that end a run blocked until stop_on_signals(); the other one
- * exits here.
+ * Returns in the process that goes on, with the signals that end a run blocked until
+ * stop_on_signals(); the other one exits here.
  */
 void jail_begin(enum jail_mode mode);
 /* Before jail_begin(): what the process outside does when the one inside (`pid`) has ended. */
 void jail_at_end(void (*fn)(void *ctx, pid_t pid), void *ctx);
 /*
- * As fork(), but the child is the first one of a new pid namespace, where that is allowed; its jail_begin() forks no
- * more.
+ * As fork(), but the child is the first one of a new pid namespace, where that is allowed; its
+ * jail_begin() forks no more.
  */
 pid_t jail_fork(void);
 /* With JAIL_STRICT fails for layers that cannot be had. 0 or -errno. */
 int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err);
 /* When the guest is about to start: says what the jail lacks, or that there is none. */
 void jail_warn(void);
-/* After jail_enter(), by the main thread: how much more may be mapped, a margin aside. Never raises it. */
+/*
+ * After jail_enter(), by the main thread: how much more may be mapped, a margin aside. Never raises
+ * it.
+ */
 void jail_limit_memory(uint64_t bytes);
 
-/* A file that is ours to remove at the end: told before jail_enter(), removed by jail_remove(), jailed or not. */
+/*
+ * A file that is ours to remove at the end: told before jail_enter(), removed by jail_remove(),
+ * jailed or not.
+ */
 void jail_will_remove(const char *path);
 void jail_remove(const char *path);
-/* Whether the process at the other end of a local socket is root's or of the user that started us. 0, -EPERM, -errno.
+/* Whether the process at the other end of a local socket is root's or of the user that started us.
+ * 0, -EPERM, -errno.
  */
 int jail_check_peer(int fd);
 /* NULL: not in a jail. */

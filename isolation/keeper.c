@@ -50,7 +50,8 @@ static int give_promise(struct keeper_message *m)
 	int ret;
 
 	promise = NULL;
-	ret = fn ? fn(promise_ctx, m->arg, &err) : err_set(&err, EPERM, "the jail's keeper does not do that");
+	ret = fn ? fn(promise_ctx, m->arg, &err)
+		 : err_set(&err, EPERM, "the jail's keeper does not do that");
 	memset(m->data, 0, sizeof(m->data));
 	memcpy(m->data, err.text, sizeof(m->data) - 1);
 	return ret;
@@ -86,9 +87,10 @@ static bool send_message(int to, struct keeper_message *m, int pass)
 {
 	union passage u = { 0 };
 	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = CMSG_LEN(sizeof(int))
-	};
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = u.space,
+			      .msg_controllen = CMSG_LEN(sizeof(int)) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 	if (pass < 0)
@@ -105,14 +107,16 @@ static bool receive_message(int from, struct keeper_message *m, int *passed)
 {
 	union passage u;
 	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = CMSG_LEN(sizeof(int))
-	};
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = u.space,
+			      .msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
 	*passed = -1;
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(passed, CMSG_DATA(c), sizeof(int));
 	return n == (ssize_t)sizeof(*m);
 }
@@ -191,7 +195,8 @@ struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, str
 
 	if (!k || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
 		free(k);
-		err_set(err, errno, "cannot make a socket for the jail's keeper: %s", strerror(errno));
+		err_set(err, errno, "cannot make a socket for the jail's keeper: %s",
+			strerror(errno));
 		return NULL;
 	}
 	owner = geteuid();

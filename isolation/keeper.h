@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The keeper: a small process that stays outside of the jail and holds the few names that are needed after it closed.
- * It removes sockets from the file system, each only if it was named before the jail closed, and it runs one service:
- * the arbiter of a pair, whose directory stays out of the replica's reach. A backup, which learns how large its guest
- * is when it is in the jail, may ask once for that much memory of the host (isolation/host_file.h). Requests have a
- * fixed size; whoever sits in the jail can ask for nothing else.
+ * The keeper: a small process that stays outside of the jail and holds the few names that are
+ * needed after it closed. It removes sockets from the file system, each only if it was named before
+ * the jail closed, and it runs one service: the arbiter of a pair, whose directory stays out of the
+ * replica's reach. A backup, which learns how large its guest is when it is in the jail, may ask
+ * once for that much memory of the host (isolation/host_file.h). Requests have a fixed size;
+ * whoever sits in the jail can ask for nothing else.
  */
 #ifndef ISOLATION_KEEPER_H
 #define ISOLATION_KEEPER_H
@@ -36,7 +37,10 @@ typedef int keeper_promise(void *ctx, uint64_t bytes, struct err *err);
 void keeper_allow_remove(const char *path);
 /* The keeper may be asked for memory, once; before keeper_start(). */
 void keeper_allow_promise(keeper_promise *fn, void *ctx);
-/* Forks. The new process keeps standard error and keep_fd (-1: none) open, nothing else. NULL and err on failure. */
+/*
+ * Forks. The new process keeps standard error and keep_fd (-1: none) open, nothing else. NULL and
+ * err on failure.
+ */
 struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, struct err *err);
 /* Asks and waits for the answer. From any thread. 0, or -EIO when the keeper is gone. */
 int keeper_call(struct keeper *k, struct keeper_message *m);
@@ -45,8 +49,9 @@ int keeper_remove(struct keeper *k, const char *path);
 /* 0, or -errno and what the keeper says. */
 int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err);
 /*
- * Whether the process at the other end of a connected local socket is root's or of the user that started the machine:
- * in a user namespace of one user, where a jailed process is, nobody else's id can be told. 0, -EPERM, -errno.
+ * Whether the process at the other end of a connected local socket is root's or of the user that
+ * started the machine: in a user namespace of one user, where a jailed process is, nobody else's id
+ * can be told. 0, -EPERM, -errno.
  */
 int keeper_check_peer(struct keeper *k, int fd);
 /* The same without a jail. */

@@ -2,7 +2,10 @@
 #ifndef ISOLATION_LANDLOCK_H
 #define ISOLATION_LANDLOCK_H
 
-/* No path may be opened any more, no TCP port bound or connected to, as far as the kernel knows how. 0 or -errno. */
+/*
+ * No path may be opened any more, no TCP port bound or connected to, as far as the kernel knows
+ * how. 0 or -errno.
+ */
 int landlock_enter(void);
 
 #endif

@@ -18,9 +18,10 @@
 #define PERCENT_MAX 1000000u	  /* ten thousand CPUs */
 #define MEMORY_LOW  (32ull << 20) /* less than the process itself needs */
 
-static const char *const io_names[IO_LIMITS] = {
-	[IO_READ_BPS] = "read", [IO_WRITE_BPS] = "write", [IO_READ_OPS] = "read-ops", [IO_WRITE_OPS] = "write-ops"
-};
+static const char *const io_names[IO_LIMITS] = { [IO_READ_BPS] = "read",
+						 [IO_WRITE_BPS] = "write",
+						 [IO_READ_OPS] = "read-ops",
+						 [IO_WRITE_OPS] = "write-ops" };
 
 /* Digits at *text, which moves on; false when there are none or too many. */
 static bool digits(const char **text, uint64_t *n)
@@ -61,8 +62,9 @@ int limits_take_cpu_weight(struct limits *l, const char *text, struct err *err)
 	uint64_t n;
 
 	if (!digits(&p, &n) || *p || n < 1 || n > WEIGHT_MAX)
-		return err_set(err, EINVAL, "--cpu-weight %s: must be a number from 1 to %u; others have %u", text,
-			       WEIGHT_MAX, CPU_WEIGHT_DEFAULT);
+		return err_set(err, EINVAL,
+			       "--cpu-weight %s: must be a number from 1 to %u; others have %u",
+			       text, WEIGHT_MAX, CPU_WEIGHT_DEFAULT);
 	l->cpu_weight = n;
 	return 0;
 }
@@ -91,16 +93,17 @@ int limits_take_cpu_max(struct limits *l, const char *text, struct err *err)
 	return 0;
 bad:
 	return err_set(err, EINVAL,
-		       "--cpu-max %s: must be a percentage of one CPU such as 50%%, or QUOTA/PERIOD in microseconds, "
-		       "both at least %u and the period at most %u",
+		       "--cpu-max %s: must be a percentage of one CPU such as 50%%, or "
+		       "QUOTA/PERIOD in microseconds, both at least %u and the period at most %u",
 		       text, QUOTA_MIN, PERIOD_MAX);
 }
 
 int limits_take_memory_max(struct limits *l, const char *text, struct err *err)
 {
 	if (!limits_parse_size(text, &l->memory_max) || l->memory_max < MEMORY_LOW)
-		return err_set(err, EINVAL, "--memory-max %s: must be a size of at least %lluM, such as 512M", text,
-			       MEMORY_LOW >> 20);
+		return err_set(err, EINVAL,
+			       "--memory-max %s: must be a size of at least %lluM, such as 512M",
+			       text, MEMORY_LOW >> 20);
 	return 0;
 }
 
@@ -141,8 +144,8 @@ int limits_take_io_max(struct limits *l, const char *text, struct err *err)
 		good = take_io(l, item);
 	if (!good)
 		return err_set(err, EINVAL,
-			       "--io-max %s: must be bytes a second such as 20M, or a list of read=SIZE, write=SIZE, "
-			       "read-ops=N, write-ops=N",
+			       "--io-max %s: must be bytes a second such as 20M, or a list of "
+			       "read=SIZE, write=SIZE, read-ops=N, write-ops=N",
 			       text);
 	return 0;
 }
@@ -157,7 +160,8 @@ bool limits_any(const struct limits *l)
 	return l->cpu_weight || l->cpu_quota_us || l->memory_max || limits_any_io(l);
 }
 
-static void add(char *text, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void add(char *text, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static void add(char *text, size_t size, const char *fmt, ...)
 {
 	size_t n = strlen(text);
@@ -177,7 +181,8 @@ void limits_describe(const struct limits *l, char *text, size_t size)
 	if (l->cpu_weight)
 		add(text, size, "CPU weight %" PRIu64, l->cpu_weight);
 	if (l->cpu_quota_us)
-		add(text, size, "%.4g%% of a CPU", 100.0 * (double)l->cpu_quota_us / (double)l->cpu_period_us);
+		add(text, size, "%.4g%% of a CPU",
+		    100.0 * (double)l->cpu_quota_us / (double)l->cpu_period_us);
 	if (l->memory_max)
 		add(text, size, "memory at most %" PRIu64 " MiB", l->memory_max >> 20);
 	for (unsigned i = 0; i < IO_LIMITS; i++) {

@@ -26,7 +26,9 @@ int limits_take_cpu_weight(struct limits *l, const char *text, struct err *err);
 /* "50", "50%" of one CPU, or "QUOTA/PERIOD" in microseconds. */
 int limits_take_cpu_max(struct limits *l, const char *text, struct err *err);
 int limits_take_memory_max(struct limits *l, const char *text, struct err *err);
-/* "SIZE" a second for reads and for writes, or any of read=SIZE,write=SIZE,read-ops=N,write-ops=N. */
+/*
+ * "SIZE" a second for reads and for writes, or any of read=SIZE,write=SIZE,read-ops=N,write-ops=N.
+ */
 int limits_take_io_max(struct limits *l, const char *text, struct err *err);
 
 /* Whether any is given; the same for disks alone. */

@@ -7,7 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* proc(5): "pid (name) state ppid ...", where the name may hold anything; the start time is the 22nd field. */
+/*
+ * proc(5): "pid (name) state ppid ...", where the name may hold anything; the start time is the
+ * 22nd field.
+ */
 uint64_t process_start(pid_t pid)
 {
 	char path[40], text[512], *p;

@@ -44,7 +44,8 @@ static bool is_refusal(const struct seccomp_call *c)
 static bool seen_before(size_t i, enum thread_role role)
 {
 	for (size_t j = 0; j < i; j++) {
-		if (seccomp_allows(&seccomp_calls[j], role) && !strcmp(seccomp_calls[j].name, seccomp_calls[i].name))
+		if (seccomp_allows(&seccomp_calls[j], role) &&
+		    !strcmp(seccomp_calls[j].name, seccomp_calls[i].name))
 			return true;
 	}
 	return false;
@@ -86,14 +87,15 @@ unsigned seccomp_count(enum thread_role role)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < seccomp_ncalls; i++)
-		n += seccomp_allows(&seccomp_calls[i], role) && !is_refusal(&seccomp_calls[i]) && !seen_before(i, role);
+		n += seccomp_allows(&seccomp_calls[i], role) && !is_refusal(&seccomp_calls[i]) &&
+		     !seen_before(i, role);
 	return n;
 }
 
 /* clone(): exactly the flags of pthread_create(), so neither a process nor a namespace. */
-#define THREAD_FLAGS                                                                                       \
-	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS | \
-	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+#define THREAD_FLAGS                                                                        \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | \
+	 CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 #define MAP_KIND   (MAP_TYPE | MAP_ANONYMOUS)
 #define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
 #define OTHERS(x)  (0xffffffffu & ~(unsigned)(x))
@@ -107,7 +109,10 @@ unsigned seccomp_count(enum thread_role role)
 		arg, SCMP_CMP_MASKED_EQ, mask, value \
 	}
 
-/* What arguments have to be; of a rule's rows one has to fit, and of a row all. Pointers cannot be followed. */
+/*
+ * What arguments have to be; of a rule's rows one has to fit, and of a row all. Pointers cannot be
+ * followed.
+ */
 static const struct {
 	enum seccomp_rule rule;
 	unsigned n;
@@ -129,7 +134,9 @@ static const struct {
 	{ CALL_FSTAT, 1, { HAS(3, AT_EMPTY_PATH, AT_EMPTY_PATH) } },
 	{ CALL_IS_TTY, 1, { IS(1, TCGETS) } },
 	{ CALL_SET_TTY, 1, { IS(1, TCSETS) } },
-	{ CALL_VMX, 1, { HAS(1, 0xfff8, 0x54e0) } }, /* type and upper bits of the number: twinstep_vmx.h */
+	{ CALL_VMX,
+	  1,
+	  { HAS(1, 0xfff8, 0x54e0) } }, /* type and upper bits of the number: twinstep_vmx.h */
 	{ CALL_SEND, 2, { HAS(3, OTHERS(SEND_FLAGS), 0), IS(4, 0) } },
 	{ CALL_SEND_MESSAGE, 1, { HAS(2, OTHERS(SEND_FLAGS), 0) } },
 	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY) } },
@@ -151,7 +158,8 @@ static int add_checked(scmp_filter_ctx ctx, int nr, enum seccomp_rule rule)
 
 	for (size_t i = 0; ret == 0 && i < sizeof(checks) / sizeof(checks[0]); i++) {
 		if (checks[i].rule == rule)
-			ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, checks[i].n, checks[i].arg);
+			ret = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, checks[i].n,
+						     checks[i].arg);
 	}
 	return ret;
 }
@@ -166,7 +174,8 @@ static int add_call(scmp_filter_ctx ctx, const struct seccomp_call *c)
 	case CALL_ANY:
 		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
 	case CALL_OWN_PROCESS:
-		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1,
+					SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	case CALL_REFUSED:
 		return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), nr, 0);
 	case CALL_ABSENT:
@@ -184,7 +193,8 @@ static int take_program(scmp_filter_ctx ctx, struct sock_fprog *p)
 
 	if (fd < 0)
 		return -errno;
-	if (seccomp_export_bpf(ctx, fd) < 0 || fstat(fd, &st) < 0 || !(p->filter = malloc((size_t)st.st_size)))
+	if (seccomp_export_bpf(ctx, fd) < 0 || fstat(fd, &st) < 0 ||
+	    !(p->filter = malloc((size_t)st.st_size)))
 		goto out;
 	if (pread(fd, p->filter, (size_t)st.st_size, 0) == st.st_size) {
 		p->len = (unsigned short)((size_t)st.st_size / sizeof(struct sock_filter));

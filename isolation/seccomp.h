@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What each role may ask of the kernel: a list of system calls, with a reason for each (isolation/calls.c). Whatever is
- * not on the list kills the process.
+ * What each role may ask of the kernel: a list of system calls, with a reason for each
+ * (isolation/calls.c). Whatever is not on the list kills the process.
  *
- * The thread that enters the jail gets the union of all threads' lists, because filters are inherited and can only
- * become narrower; each thread then narrows it to its own.
+ * The thread that enters the jail gets the union of all threads' lists, because filters are
+ * inherited and can only become narrower; each thread then narrows it to its own.
  */
 #ifndef ISOLATION_SECCOMP_H
 #define ISOLATION_SECCOMP_H
@@ -17,17 +17,20 @@
 
 enum seccomp_rule {
 	CALL_ANY,
-	CALL_NO_EXEC,	   /* third argument: memory that is not executable */
-	CALL_HEAP,	   /* mmap() of private memory without a file, not executable */
-	CALL_ADVICE,	   /* madvise() that neither shares pages nor undoes what keeps them out of core files */
-	CALL_THREAD,	   /* clone() of a thread, never of a process or into a namespace */
-	CALL_FILTER,	   /* seccomp() to add a filter, without flags */
-	CALL_NAME,	   /* prctl() to name a thread */
-	CALL_FSTAT,	   /* with AT_EMPTY_PATH, as of a descriptor; a path beside it cannot be looked at */
-	CALL_IS_TTY,	   /* ioctl() that asks for a terminal's mode */
-	CALL_SET_TTY,	   /* and one that sets it */
-	CALL_VMX,	   /* ioctl() of the VT-x module */
-	CALL_SEND,	   /* sendto() without an address, so as connected; without MSG_FASTOPEN, which connects */
+	CALL_NO_EXEC, /* third argument: memory that is not executable */
+	CALL_HEAP,    /* mmap() of private memory without a file, not executable */
+	CALL_ADVICE,  /* madvise() that neither shares pages nor undoes what keeps them out of core
+			 files */
+	CALL_THREAD,  /* clone() of a thread, never of a process or into a namespace */
+	CALL_FILTER,  /* seccomp() to add a filter, without flags */
+	CALL_NAME,    /* prctl() to name a thread */
+	CALL_FSTAT,  /* with AT_EMPTY_PATH, as of a descriptor; a path beside it cannot be looked at
+		      */
+	CALL_IS_TTY, /* ioctl() that asks for a terminal's mode */
+	CALL_SET_TTY, /* and one that sets it */
+	CALL_VMX,     /* ioctl() of the VT-x module */
+	CALL_SEND,    /* sendto() without an address, so as connected; without MSG_FASTOPEN, which
+			 connects */
 	CALL_SEND_MESSAGE, /* sendmsg() without MSG_FASTOPEN */
 	CALL_NO_DELAY,	   /* setsockopt(): TCP_NODELAY */
 	CALL_PACKETS,	   /* setsockopt(): SO_ATTACH_FILTER, SO_DETACH_FILTER, PACKET_RX_RING */
@@ -44,7 +47,7 @@ enum seccomp_rule {
 struct seccomp_call {
 	const char *name;
 	uint32_t roles; /* 1 << role, of each that may */
-	uint32_t rare;	/* of them, those that a test need not see it in: error paths, other hosts */
+	uint32_t rare; /* of them, those that a test need not see it in: error paths, other hosts */
 	enum seccomp_rule rule;
 	const char *why;
 };

@@ -13,7 +13,8 @@ static const struct {
 	const char *name;
 } controls[] = {
 	[SPEC_STORE_BYPASS] = { PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, "store-bypass" },
-	[SPEC_INDIRECT_BRANCH] = { PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, "indirect-branch" },
+	[SPEC_INDIRECT_BRANCH] = { PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE,
+				   "indirect-branch" },
 	[SPEC_L1D_FLUSH] = { PR_SPEC_L1D_FLUSH, PR_SPEC_ENABLE, "l1d-flush" },
 };
 
@@ -25,8 +26,9 @@ const char *spec_name(enum spec_control c)
 const char *spec_state_name(enum spec_state s)
 {
 	static const char *const names[] = {
-		[SPEC_UNKNOWN] = "unknown", [SPEC_NOT_AFFECTED] = "not-affected", [SPEC_PROTECTED] = "protected",
-		[SPEC_OPEN] = "open",	    [SPEC_NOT_OFFERED] = "not-offered",
+		[SPEC_UNKNOWN] = "unknown",	    [SPEC_NOT_AFFECTED] = "not-affected",
+		[SPEC_PROTECTED] = "protected",	    [SPEC_OPEN] = "open",
+		[SPEC_NOT_OFFERED] = "not-offered",
 	};
 
 	return names[s];
@@ -35,7 +37,8 @@ const char *spec_state_name(enum spec_state s)
 enum spec_state spec_state(enum spec_control c)
 {
 	int got = prctl(PR_GET_SPECULATION_CTRL, controls[c].which, 0, 0, 0);
-	int protects = c == SPEC_L1D_FLUSH ? PR_SPEC_ENABLE : PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE;
+	int protects =
+		c == SPEC_L1D_FLUSH ? PR_SPEC_ENABLE : PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE;
 
 	if (got < 0)
 		return SPEC_UNKNOWN;
@@ -70,23 +73,32 @@ int spec_protect(void)
 	for (enum spec_control c = 0; c < SPEC_CONTROLS; c++) {
 		if (spec_state(c) == SPEC_OPEN && wants(c))
 			prctl(PR_SET_SPECULATION_CTRL, controls[c].which, controls[c].set, 0, 0);
-		if (c != SPEC_L1D_FLUSH && spec_state(c) != SPEC_PROTECTED && spec_state(c) != SPEC_NOT_AFFECTED)
+		if (c != SPEC_L1D_FLUSH && spec_state(c) != SPEC_PROTECTED &&
+		    spec_state(c) != SPEC_NOT_AFFECTED)
 			ret = -EOPNOTSUPP;
 	}
 	return ret;
 }
 
-/* A kernel without it does not know the call; one with it answers, or says that no core has a second thread. */
+/*
+ * A kernel without it does not know the call; one with it answers, or says that no core has a
+ * second thread.
+ */
 bool spec_core_known(void)
 {
 	unsigned long cookie = 0;
 
-	return prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, PR_SCHED_CORE_SCOPE_THREAD, &cookie) == 0 || errno == ENODEV;
+	return prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, PR_SCHED_CORE_SCOPE_THREAD, &cookie) ==
+		       0 ||
+	       errno == ENODEV;
 }
 
 int spec_core_create(void)
 {
-	int ret = prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD_GROUP, 0) < 0 ? -errno : 0;
+	int ret = prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD_GROUP,
+			0) < 0
+			  ? -errno
+			  : 0;
 
 	if (ret == 0 || ret == -ENODEV || !cores_are_shared())
 		return 0;

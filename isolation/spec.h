@@ -29,17 +29,18 @@ const char *spec_state_name(enum spec_state s);
 /* Of the calling thread. */
 enum spec_state spec_state(enum spec_control c);
 /*
- * Puts all controls into the protective state, for the calling thread and all that it starts, for good where the kernel
- * can do that. 0, or -EOPNOTSUPP when one that the processor needs is not offered; the flush is taken where offered,
- * and its absence is no error.
+ * Puts all controls into the protective state, for the calling thread and all that it starts, for
+ * good where the kernel can do that. 0, or -EOPNOTSUPP when one that the processor needs is not
+ * offered; the flush is taken where offered, and its absence is no error.
  */
 int spec_protect(void);
 
 /* Whether the kernel was built with core scheduling. */
 bool spec_core_known(void);
 /*
- * The process gets a cookie of its own, so that nobody else's threads run beside its own on a core. Before the threads
- * start: they inherit it. 0, also where no core has a second thread; -EOPNOTSUPP, -errno.
+ * The process gets a cookie of its own, so that nobody else's threads run beside its own on a core.
+ * Before the threads start: they inherit it. 0, also where no core has a second thread;
+ * -EOPNOTSUPP, -errno.
  */
 int spec_core_create(void);
 

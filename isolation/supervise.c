@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The process outside. A pid namespace begins with a new process, so there are two: the outer one hands signals on and
- * ends as the inner one did.
+ * The process outside. A pid namespace begins with a new process, so there are two: the outer one
+ * hands signals on and ends as the inner one did.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +100,8 @@ static _Noreturn void end_like(int status)
 		exit(WEXITSTATUS(status));
 	sig = WTERMSIG(status);
 	if (sig == SIGSYS)
-		log_error("the jail ended the machine: it asked the kernel for something that its role does not need");
+		log_error("the jail ended the machine: it asked the kernel for something that its "
+			  "role does not need");
 	setrlimit(RLIMIT_CORE, &none);
 	signal(sig, SIG_DFL);
 	sigemptyset(&set);
@@ -116,8 +117,9 @@ static uint64_t now_ms(void)
 }
 
 /*
- * A terminal sends its signals to both of us. A second request to end is not a request any more; but one that comes at
- * once is the first one again: timeout(1) asks us, and then our process group.
+ * A terminal sends its signals to both of us. A second request to end is not a request any more;
+ * but one that comes at once is the first one again: timeout(1) asks us, and then our process
+ * group.
  */
 static void hand_on(pid_t pid, const siginfo_t *si, uint64_t *asked_ms)
 {

@@ -30,7 +30,8 @@ static bool is_interface_name(const char *s)
 	if (!n || n >= IFNAMSIZ || !strcmp(s, ".") || !strcmp(s, ".."))
 		return false;
 	for (; *s; s++) {
-		if (*s == '/' || *s == ':' || *s == '%' || isspace((unsigned char)*s) || iscntrl((unsigned char)*s))
+		if (*s == '/' || *s == ':' || *s == '%' || isspace((unsigned char)*s) ||
+		    iscntrl((unsigned char)*s))
 			return false;
 	}
 	return true;
@@ -42,13 +43,18 @@ int nic_check_spec(const char *spec, struct err *err)
 	const struct nic_ops *ops = find_backend(spec, &arg);
 
 	if (!ops)
-		return err_set(err, EINVAL, "unknown network backend '%s': use tap:NAME, pcap:IFACE or none", spec);
+		return err_set(err, EINVAL,
+			       "unknown network backend '%s': use tap:NAME, pcap:IFACE or none",
+			       spec);
 	if (ops == &nic_none_ops)
-		return *arg ? err_set(err, EINVAL, "network backend 'none' takes no name, got '%s'", arg) : 0;
+		return *arg ? err_set(err, EINVAL, "network backend 'none' takes no name, got '%s'",
+				      arg)
+			    : 0;
 	if (!is_interface_name(arg))
 		return err_set(err, EINVAL,
-			       "'%s' in '%s' cannot be the name of a network interface (1 to 15 characters)", arg,
-			       spec);
+			       "'%s' in '%s' cannot be the name of a network interface (1 to 15 "
+			       "characters)",
+			       arg, spec);
 	return 0;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Host side of a guest's network card. Frames are whole Ethernet frames without FCS. Nothing here blocks.
+ * Host side of a guest's network card. Frames are whole Ethernet frames without FCS. Nothing here
+ * blocks.
  *
  *   tap:NAME     a tap interface: an existing one, or created and gone with the process
- *   pcap:IFACE   an interface of the host, shared with it: capture of what is for the guest, and injection
- *   none         a card whose cable hangs in the air
+ *   pcap:IFACE   an interface of the host, shared with it: capture of what is for the guest, and
+ * injection none         a card whose cable hangs in the air
  */
 #ifndef NET_NIC_H
 #define NET_NIC_H
@@ -27,12 +28,21 @@ struct nic_ops {
 	struct nic *(*open)(const char *arg, const uint8_t mac[6], struct err *err);
 	/* Descriptor that polls readable when recv() may have a frame; -1: never. */
 	int (*fd)(const struct nic *nic);
-	/* 0, -EAGAIN when the host has no room (the frame is lost, as on a wire), or a negative errno. */
+	/*
+	 * 0, -EAGAIN when the host has no room (the frame is lost, as on a wire), or a negative
+	 * errno.
+	 */
 	int (*send)(struct nic *nic, const void *frame, size_t len);
 	long send_call; /* the system call that sends a frame to fd(), for nic_send_before() */
-	/* Length of one frame (at most max bytes), -EAGAIN when there is none now, or a negative errno. */
+	/*
+	 * Length of one frame (at most max bytes), -EAGAIN when there is none now, or a negative
+	 * errno.
+	 */
 	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
-	/* The guest's address, where it was not known when the card was opened. 0, or -errno and err. */
+	/*
+	 * The guest's address, where it was not known when the card was opened. 0, or -errno and
+	 * err.
+	 */
 	int (*set_mac)(struct nic *nic, const uint8_t mac[6], struct err *err);
 	void (*close)(struct nic *nic);
 };
@@ -47,7 +57,10 @@ struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
 int nic_check_spec(const char *spec, struct err *err);
 int nic_fd(const struct nic *nic);
 int nic_send(struct nic *nic, const void *frame, size_t len);
-/* As nic_send(), but before CLOCK_BOOTTIME shows deadline_ns or not at all: -ETIME (base/call_before.h). */
+/*
+ * As nic_send(), but before CLOCK_BOOTTIME shows deadline_ns or not at all: -ETIME
+ * (base/call_before.h).
+ */
 int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t deadline_ns);
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max);
 int nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err);

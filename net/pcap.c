@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Guest NIC on an interface that the host uses itself: libpcap captures what is addressed to the guest, and injects
- * what the guest sends. Own packets do not come back: the capture takes the incoming direction only, and the filter
- * drops frames with the guest's address as source (a bridge may send them round).
+ * Guest NIC on an interface that the host uses itself: libpcap captures what is addressed to the
+ * guest, and injects what the guest sends. Own packets do not come back: the capture takes the
+ * incoming direction only, and the filter drops frames with the guest's address as source (a bridge
+ * may send them round).
  *
- * A frame captured between two ends of one host (veth) has not been through a network card: its checksum may be open,
- * and TCP segments may be joined. Both are put right (segment.h). Other frames longer than NIC_FRAME_MAX are dropped.
+ * A frame captured between two ends of one host (veth) has not been through a network card: its
+ * checksum may be open, and TCP segments may be joined. Both are put right (segment.h). Other
+ * frames longer than NIC_FRAME_MAX are dropped.
  */
 #include <errno.h>
 #include <pcap/pcap.h>
@@ -34,12 +36,16 @@ static int set_filter(pcap_t *p, const char *iface, const uint8_t mac[6], struct
 	struct bpf_program prog;
 	int r = 0;
 
-	snprintf(addr, sizeof(addr), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-	snprintf(text, sizeof(text), "(ether dst %s or ether multicast) and not ether src %s", addr, addr);
+	snprintf(addr, sizeof(addr), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+		 mac[3], mac[4], mac[5]);
+	snprintf(text, sizeof(text), "(ether dst %s or ether multicast) and not ether src %s", addr,
+		 addr);
 	if (pcap_compile(p, &prog, text, 1, PCAP_NETMASK_UNKNOWN))
-		return err_set(err, EINVAL, "cannot make a capture filter for %s: %s", iface, pcap_geterr(p));
+		return err_set(err, EINVAL, "cannot make a capture filter for %s: %s", iface,
+			       pcap_geterr(p));
 	if (pcap_setfilter(p, &prog))
-		r = err_set(err, EIO, "cannot set the capture filter on %s: %s", iface, pcap_geterr(p));
+		r = err_set(err, EIO, "cannot set the capture filter on %s: %s", iface,
+			    pcap_geterr(p));
 	pcap_freecode(&prog);
 	return r;
 }
@@ -55,7 +61,8 @@ static int activate(pcap_t *p, const char *iface, struct err *err)
 	pcap_set_buffer_size(p, RING_BYTES);
 	r = pcap_activate(p);
 	if (r == PCAP_ERROR_PERM_DENIED)
-		return err_set(err, EPERM, "no permission to capture on %s: CAP_NET_RAW is needed", iface);
+		return err_set(err, EPERM, "no permission to capture on %s: CAP_NET_RAW is needed",
+			       iface);
 	if (r == PCAP_ERROR_NO_SUCH_DEVICE)
 		return err_set(err, ENODEV, "there is no network interface %s", iface);
 	if (r == PCAP_ERROR_IFACE_NOT_UP)
@@ -75,8 +82,8 @@ static int prepare(struct pcap_nic *n, const char *iface, const uint8_t mac[6], 
 	if (r || (r = set_filter(n->pcap, iface, mac, err)))
 		return r;
 	if (pcap_setdirection(n->pcap, PCAP_D_IN))
-		return err_set(err, EIO, "cannot limit the capture on %s to incoming frames: %s", iface,
-			       pcap_geterr(n->pcap));
+		return err_set(err, EIO, "cannot limit the capture on %s to incoming frames: %s",
+			       iface, pcap_geterr(n->pcap));
 	if (pcap_setnonblock(n->pcap, 1, text))
 		return err_set(err, EIO, "cannot capture on %s without blocking: %s", iface, text);
 	n->fd = pcap_get_selectable_fd(n->pcap);

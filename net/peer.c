@@ -76,7 +76,9 @@ static bool address_split(const char *text, char *host, size_t hostlen, const ch
 
 static int address_parse(const char *text, bool passive, struct address *a, struct err *err)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 }, *res;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+				  .ai_flags = passive ? AI_PASSIVE : 0 },
+			*res;
 	const char *port;
 	char host[256];
 	int ret;
@@ -85,7 +87,9 @@ static int address_parse(const char *text, bool passive, struct address *a, stru
 	if (!strncmp(text, "unix:", 5))
 		return address_unix(text + 5, a, err);
 	if (!address_split(text, host, sizeof(host), &port))
-		return err_set(err, EINVAL, "'%s' is not an address: expected HOST:PORT, [V6]:PORT or unix:PATH", text);
+		return err_set(err, EINVAL,
+			       "'%s' is not an address: expected HOST:PORT, [V6]:PORT or unix:PATH",
+			       text);
 	ret = getaddrinfo(host[0] ? host : NULL, port, &hints, &res);
 	if (ret)
 		return err_set(err, EINVAL, "cannot resolve '%s': %s", text, gai_strerror(ret));
@@ -143,7 +147,8 @@ int peer_listen(const char *addr, struct err *err)
 		return ret;
 	fd = socket(a.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_set(err, errno, "cannot make a socket for '%s': %s", addr, strerror(errno));
+		return err_set(err, errno, "cannot make a socket for '%s': %s", addr,
+			       strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (a.sa.ss_family == AF_UNIX)
 		unlink(addr + 5);
@@ -159,14 +164,16 @@ static void name_of(const struct sockaddr_storage *sa, socklen_t len, char *name
 {
 	char host[64], port[16];
 
-	if (sa->ss_family == AF_UNIX || getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), port,
-						    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+	if (sa->ss_family == AF_UNIX ||
+	    getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host), port, sizeof(port),
+			NI_NUMERICHOST | NI_NUMERICSERV))
 		snprintf(name, n, "local peer");
 	else
 		snprintf(name, n, sa->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-static struct peer *peer_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms, struct err *err)
+static struct peer *peer_start(struct peer *p, const struct peer_key *key, bool server,
+			       int timeout_ms, struct err *err)
 {
 	if (!p) {
 		err_set(err, ENOMEM, "out of memory");
@@ -219,7 +226,8 @@ int peer_dial(const char *addr, int timeout_ms, struct err *err)
 		return ret;
 	fd = socket(a.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_set(err, errno, "cannot make a socket for '%s': %s", addr, strerror(errno));
+		return err_set(err, errno, "cannot make a socket for '%s': %s", addr,
+			       strerror(errno));
 	ret = connect_within(fd, &a, timeout_ms);
 	if (ret == 0)
 		return fd;
@@ -227,12 +235,14 @@ int peer_dial(const char *addr, int timeout_ms, struct err *err)
 	return err_set(err, -ret, "cannot connect to '%s': %s", addr, strerror(-ret));
 }
 
-struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms, struct err *err)
+struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms,
+			struct err *err)
 {
 	return peer_start(peer_from_socket(fd, addr), key, false, timeout_ms, err);
 }
 
-struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms, struct err *err)
+struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms,
+			  struct err *err)
 {
 	int fd = peer_dial(addr, timeout_ms, err);
 
@@ -307,9 +317,11 @@ int peer_send(struct peer *p, const void *data, size_t n, int timeout_ms, struct
 		if (done == -EINTR)
 			continue;
 		if (done != -EAGAIN)
-			return err_set(err, (int)-done, "cannot send to %s: %s", p->name, strerror((int)-done));
+			return err_set(err, (int)-done, "cannot send to %s: %s", p->name,
+				       strerror((int)-done));
 		if (peer_poll(p, events, timeout_ms) == 0)
-			return err_set(err, ETIMEDOUT, "%s takes nothing for %d ms", p->name, timeout_ms);
+			return err_set(err, ETIMEDOUT, "%s takes nothing for %d ms", p->name,
+				       timeout_ms);
 	}
 	return 0;
 }
@@ -326,7 +338,8 @@ ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct e
 		if (got >= 0)
 			return got;
 		if (got != -EAGAIN && got != -EINTR)
-			return err_set(err, (int)-got, "cannot receive from %s: %s", p->name, strerror((int)-got));
+			return err_set(err, (int)-got, "cannot receive from %s: %s", p->name,
+				       strerror((int)-got));
 		left = timeout_ms < 0 ? -1 : deadline - peer_now_ms();
 		if (timeout_ms >= 0 && left <= 0)
 			return -EAGAIN;

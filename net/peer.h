@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A byte stream to the other replica: TCP with TLS 1.3 and a pre-shared key, or bare TCP where the user insists.
+ * A byte stream to the other replica: TCP with TLS 1.3 and a pre-shared key, or bare TCP where the
+ * user insists.
  *
- * Both ends prove in the TLS handshake that they hold the key (RFC 8446, 2.2, with an ephemeral Diffie-Hellman
- * exchange), so nobody else gets further, a recorded handshake is worth nothing, and a stolen key does not open old
- * sessions.
+ * Both ends prove in the TLS handshake that they hold the key (RFC 8446, 2.2, with an ephemeral
+ * Diffie-Hellman exchange), so nobody else gets further, a recorded handshake is worth nothing, and
+ * a stolen key does not open old sessions.
  *
  * One thread may send while another one receives.
  */
@@ -36,22 +37,30 @@ struct peer;
 int peer_listen(const char *addr, struct err *err);
 
 /*
- * Takes a connection that waits on the listening descriptor and authenticates it. key NULL: no authentication. All of
- * it within timeout_ms. NULL and err when the other side does not hold the key, is too slow, or nobody waits.
+ * Takes a connection that waits on the listening descriptor and authenticates it. key NULL: no
+ * authentication. All of it within timeout_ms. NULL and err when the other side does not hold the
+ * key, is too slow, or nobody waits.
  */
-struct peer *peer_accept(int listen_fd, const struct peer_key *key, int timeout_ms, struct err *err);
-/* The two halves of peer_connect(): the connection, as a descriptor or -errno; and the handshake over it, which owns
- * it. */
+struct peer *peer_accept(int listen_fd, const struct peer_key *key, int timeout_ms,
+			 struct err *err);
+/* The two halves of peer_connect(): the connection, as a descriptor or -errno; and the handshake
+ * over it, which owns it. */
 int peer_dial(const char *addr, int timeout_ms, struct err *err);
-struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms, struct err *err);
-struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms, struct err *err);
+struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms,
+			struct err *err);
+struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms,
+			  struct err *err);
 
-/* A bare stream over a connected socket, which is owned from now on: a socketpair in tests. NULL: out of memory. */
+/*
+ * A bare stream over a connected socket, which is owned from now on: a socketpair in tests. NULL:
+ * out of memory.
+ */
 struct peer *peer_from_socket(int fd, const char *name);
 
 /* Sends all n bytes; 0, or -errno (-ETIMEDOUT when the other side takes nothing for timeout_ms). */
 int peer_send(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
-/* At least one byte, at most n: their number, 0 at the end of the stream, -EAGAIN after timeout_ms, or another -errno.
+/* At least one byte, at most n: their number, 0 at the end of the stream, -EAGAIN after timeout_ms,
+ * or another -errno.
  */
 ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
 /* From any thread: both directions end, blocked calls return. */

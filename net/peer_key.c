@@ -14,7 +14,8 @@
 /* A page of its own: locked, left out of core dumps, not inherited by children. */
 static struct peer_key *key_alloc(void)
 {
-	struct peer_key *k = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct peer_key *k =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (k == MAP_FAILED)
 		return NULL;
@@ -43,12 +44,15 @@ int peer_key_create(const char *path, struct err *err)
 		return err_set(err, EIO, "the host has no random numbers to make a key of");
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return err_set(err, errno, "cannot create key file '%s': %s", path, strerror(errno));
+		return err_set(err, errno, "cannot create key file '%s': %s", path,
+			       strerror(errno));
 	for (unsigned i = 0; i < PEER_KEY_LEN; i++)
 		snprintf(text + 2 * i, 3, "%02x", raw[i]);
 	strcat(text, "\n");
-	if (fchmod(fd, 0600) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) < 0)
-		ret = err_set(err, errno ? errno : EIO, "cannot write key file '%s': %s", path, strerror(errno));
+	if (fchmod(fd, 0600) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
+	    fsync(fd) < 0)
+		ret = err_set(err, errno ? errno : EIO, "cannot write key file '%s': %s", path,
+			      strerror(errno));
 	close(fd);
 	if (ret)
 		unlink(path);
@@ -89,12 +93,14 @@ static int key_check_mode(int fd, const char *path, struct err *err)
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return err_set(err, errno, "cannot look at key file '%s': %s", path, strerror(errno));
+		return err_set(err, errno, "cannot look at key file '%s': %s", path,
+			       strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, EINVAL, "key file '%s' is not a regular file", path);
 	if (st.st_mode & 077)
-		return err_set(err, EPERM, "key file '%s' has mode %04o: others can use it; `chmod 600` it", path,
-			       st.st_mode & 07777);
+		return err_set(err, EPERM,
+			       "key file '%s' has mode %04o: others can use it; `chmod 600` it",
+			       path, st.st_mode & 07777);
 	return 0;
 }
 
@@ -116,7 +122,9 @@ struct peer_key *peer_key_load(const char *path, struct err *err)
 			err_set(err, ENOMEM, "out of memory");
 		} else if (n < 0 || !key_parse(text, (size_t)n, k->bytes)) {
 			err_set(err, EINVAL,
-				"key file '%s' does not hold 64 hexadecimal digits; `twinstep keygen` makes one", path);
+				"key file '%s' does not hold 64 hexadecimal digits; `twinstep "
+				"keygen` makes one",
+				path);
 			peer_key_free(k);
 			k = NULL;
 		}

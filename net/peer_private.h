@@ -21,7 +21,8 @@ struct peer {
 };
 
 /* peer_tls.c */
-int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms, struct err *err);
+int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms,
+		   struct err *err);
 void peer_tls_end(struct peer *p);
 /* Waits for events (POLLIN, POLLOUT); 1 ready, 0 timeout, -errno. */
 int peer_poll(const struct peer *p, short events, int timeout_ms);

@@ -11,7 +11,9 @@
 static const unsigned char identity[] = "twinstep-pair-1";
 static const unsigned char tls13_aes128gcmsha256[] = { 0x13, 0x01 };
 
-/* The key as a TLS 1.3 session that was never negotiated (SSL_CTX_set_psk_use_session_callback(3)). */
+/*
+ * The key as a TLS 1.3 session that was never negotiated (SSL_CTX_set_psk_use_session_callback(3)).
+ */
 static SSL_SESSION *psk_session(SSL *ssl)
 {
 	const struct peer_key *key = SSL_get_app_data(ssl);
@@ -19,13 +21,15 @@ static SSL_SESSION *psk_session(SSL *ssl)
 	SSL_SESSION *s = SSL_SESSION_new();
 
 	if (s && cipher && SSL_SESSION_set1_master_key(s, key->bytes, PEER_KEY_LEN) &&
-	    SSL_SESSION_set_cipher(s, cipher) && SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))
+	    SSL_SESSION_set_cipher(s, cipher) &&
+	    SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))
 		return s;
 	SSL_SESSION_free(s);
 	return NULL;
 }
 
-static int psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *idlen, SSL_SESSION **sess)
+static int psk_use(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *idlen,
+		   SSL_SESSION **sess)
 {
 	*id = identity;
 	*idlen = sizeof(identity) - 1;
@@ -48,7 +52,8 @@ static SSL_CTX *tls_context(bool server)
 	if (!ctx)
 		return NULL;
 	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") || !SSL_CTX_set_num_tickets(ctx, 0)) {
+	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") ||
+	    !SSL_CTX_set_num_tickets(ctx, 0)) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
@@ -70,10 +75,14 @@ static int tls_handshake_failed(struct peer *p, int why, struct err *err)
 	ERR_clear_error();
 	if (why == SSL_ERROR_SYSCALL || why == SSL_ERROR_ZERO_RETURN || !reason)
 		reason = "the connection ended";
-	return err_set(err, EACCES, "%s is refused: it does not hold our key (TLS handshake: %s)", p->name, reason);
+	return err_set(err, EACCES, "%s is refused: it does not hold our key (TLS handshake: %s)",
+		       p->name, reason);
 }
 
-/* OpenSSL keeps a copy for resumption, which there is none of: traffic keys are made of it and the ephemeral secret. */
+/*
+ * OpenSSL keeps a copy for resumption, which there is none of: traffic keys are made of it and the
+ * ephemeral secret.
+ */
 static void forget_key(SSL *ssl)
 {
 	static const unsigned char nothing[PEER_KEY_LEN];
@@ -97,17 +106,22 @@ static int tls_handshake(struct peer *p, int timeout_ms, struct err *err)
 		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 			return tls_handshake_failed(p, why, err);
 		if (left <= 0 || peer_poll(p, events, (int)left) == 0)
-			return err_set(err, ETIMEDOUT, "%s did not finish the TLS handshake within %d ms", p->name,
+			return err_set(err, ETIMEDOUT,
+				       "%s did not finish the TLS handshake within %d ms", p->name,
 				       timeout_ms);
 	}
-	/* Without the key a server would need a certificate, which it has not: this cannot be anything else. */
+	/*
+	 * Without the key a server would need a certificate, which it has not: this cannot be
+	 * anything else.
+	 */
 	if (!SSL_session_reused(p->ssl))
 		return err_set(err, EACCES, "%s is refused: it does not hold our key", p->name);
 	forget_key(p->ssl);
 	return 0;
 }
 
-int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms, struct err *err)
+int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms,
+		   struct err *err)
 {
 	p->ctx = tls_context(server);
 	p->ssl = p->ctx ? SSL_new(p->ctx) : NULL;

@@ -77,14 +77,19 @@ static bool parse(const uint8_t *f, size_t len, struct packet *p)
 		total = get_be16(ip + 2);
 		if (!total && len > SEGMENT_FRAME)
 			total = left; /* joined beyond what the field holds */
-		if (ip[0] >> 4 != 4 || hlen < IP4_LEN || total < hlen || total > left || get_be16(ip + 6) & 0x3fff)
+		if (ip[0] >> 4 != 4 || hlen < IP4_LEN || total < hlen || total > left ||
+		    get_be16(ip + 6) & 0x3fff)
 			return false;
-		*p = (struct packet){ .addresses = ETH_LEN + 12, .addresses_len = 8, .proto = ip[9] };
+		*p = (struct packet){ .addresses = ETH_LEN + 12,
+				      .addresses_len = 8,
+				      .proto = ip[9] };
 	} else if (get_be16(f + 12) == ETHERTYPE_6 && left >= IP6_LEN) {
 		total = get_be16(ip + 4) + (size_t)IP6_LEN;
 		if (total > left)
 			return false;
-		*p = (struct packet){ .addresses = ETH_LEN + 8, .addresses_len = 32, .proto = ip[6], .v6 = true };
+		*p = (struct packet){
+			.addresses = ETH_LEN + 8, .addresses_len = 32, .proto = ip[6], .v6 = true
+		};
 	} else {
 		return false;
 	}
@@ -96,7 +101,8 @@ static bool parse(const uint8_t *f, size_t len, struct packet *p)
 
 static uint16_t pseudo_sum(const uint8_t *f, const struct packet *p)
 {
-	return fold(sum_bytes(f + p->addresses, p->addresses_len, (uint32_t)p->proto + (uint32_t)p->l4_len));
+	return fold(sum_bytes(f + p->addresses, p->addresses_len,
+			      (uint32_t)p->proto + (uint32_t)p->l4_len));
 }
 
 void segment_finish_checksum(uint8_t *frame, size_t len)
@@ -122,7 +128,8 @@ bool segments_start(struct segments *s, const uint8_t *frame, size_t len)
 	size_t tcp_len;
 
 	s->len = 0;
-	if (len > SEGMENT_MAX || !parse(frame, len, &p) || p.proto != PROTO_TCP || p.l4_len < TCP_LEN)
+	if (len > SEGMENT_MAX || !parse(frame, len, &p) || p.proto != PROTO_TCP ||
+	    p.l4_len < TCP_LEN)
 		return false;
 	tcp_len = (size_t)(frame[p.l4 + 12] >> 4) * 4;
 	if (tcp_len < TCP_LEN || tcp_len >= p.l4_len)
@@ -136,10 +143,15 @@ bool segments_start(struct segments *s, const uint8_t *frame, size_t len)
 	return true;
 }
 
-/* Lengths, identification, sequence number, flags and checksums of the frame that carries payload [at, at + n). */
+/*
+ * Lengths, identification, sequence number, flags and checksums of the frame that carries payload
+ * [at, at + n).
+ */
 static void fix_headers(const struct segments *s, uint8_t *out, size_t at, size_t n)
 {
-	struct packet p = { .l3 = s->l3, .l4 = s->l4, .l4_len = s->headers - s->l4 + n, .proto = PROTO_TCP };
+	struct packet p = {
+		.l3 = s->l3, .l4 = s->l4, .l4_len = s->headers - s->l4 + n, .proto = PROTO_TCP
+	};
 	uint8_t *ip = out + s->l3, *tcp = out + s->l4;
 
 	p.v6 = get_be16(out + 12) == ETHERTYPE_6;
@@ -157,7 +169,8 @@ static void fix_headers(const struct segments *s, uint8_t *out, size_t at, size_
 	if (at + n < s->len)
 		tcp[TCP_FLAGS] &= (uint8_t)~TCP_FIN_PSH; /* the last one carries these */
 	if (s->number)
-		tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR; /* ... and the first one this (RFC 3168, 6.1.2) */
+		tcp[TCP_FLAGS] &=
+			(uint8_t)~TCP_CWR; /* ... and the first one this (RFC 3168, 6.1.2) */
 	put_be16(tcp + TCP_CHECK, 0);
 	put_be16(tcp + TCP_CHECK, (uint16_t)~fold(sum_bytes(tcp, p.l4_len, pseudo_sum(out, &p))));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a network card does for its host, done here for frames that were captured before any card saw them: checksums
- * that the sender left open, and TCP segments that were handed over joined (TSO, GRO).
+ * What a network card does for its host, done here for frames that were captured before any card
+ * saw them: checksums that the sender left open, and TCP segments that were handed over joined
+ * (TSO, GRO).
  */
 #ifndef NET_SEGMENT_H
 #define NET_SEGMENT_H
@@ -14,8 +15,9 @@
 #define SEGMENT_MAX   65549 /* longest joined frame: IP's limit and the Ethernet header */
 
 /*
- * Completes the TCP or UDP checksum of an IP packet when the field holds the sum of the pseudo-header alone, as it does
- * when a sender counts on hardware. Any other content is left alone, right or wrong.
+ * Completes the TCP or UDP checksum of an IP packet when the field holds the sum of the
+ * pseudo-header alone, as it does when a sender counts on hardware. Any other content is left
+ * alone, right or wrong.
  */
 void segment_finish_checksum(uint8_t *frame, size_t len);
 
@@ -29,9 +31,15 @@ struct segments {
 	unsigned number;
 };
 
-/* Takes a copy of a frame longer than SEGMENT_FRAME; false when it is not a TCP packet that can be cut. */
+/*
+ * Takes a copy of a frame longer than SEGMENT_FRAME; false when it is not a TCP packet that can be
+ * cut.
+ */
 bool segments_start(struct segments *s, const uint8_t *frame, size_t len);
-/* Writes the next frame (at most SEGMENT_FRAME bytes) to out; its length, or 0 when there is none left. */
+/*
+ * Writes the next frame (at most SEGMENT_FRAME bytes) to out; its length, or 0 when there is none
+ * left.
+ */
 size_t segments_next(struct segments *s, uint8_t *out);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Guest NIC on a tap interface: the kernel's end of the wire is the interface, ours is the descriptor. */
+/*
+ * Guest NIC on a tap interface: the kernel's end of the wire is the interface, ours is the
+ * descriptor.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -47,11 +50,10 @@ static int tap_attach(int fd, const char *name, struct err *err)
 	if (errno == EBUSY)
 		return err_set(err, EBUSY, "tap interface %s is in use by another process", name);
 	if (errno == EPERM)
-		return err_set(
-			err, EPERM,
-			"no permission for tap interface %s: be root, or let root create it for this user (ip tuntap "
-			"add %s mode tap user NAME)",
-			name, name);
+		return err_set(err, EPERM,
+			       "no permission for tap interface %s: be root, or let root create it "
+			       "for this user (ip tuntap add %s mode tap user NAME)",
+			       name, name);
 	if (errno == EINVAL)
 		return err_set(err, EINVAL, "%s exists and is not a tap interface", name);
 	return err_set(err, errno, "cannot open tap interface %s: %s", name, strerror(errno));
@@ -68,7 +70,8 @@ static struct nic *tap_open(const char *name, const uint8_t mac[6], struct err *
 	t->nic.ops = &nic_tap_ops;
 	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (t->fd < 0) {
-		err_set(err, errno, "cannot open /dev/net/tun for tap interface %s: %s", name, strerror(errno));
+		err_set(err, errno, "cannot open /dev/net/tun for tap interface %s: %s", name,
+			strerror(errno));
 		free(t);
 		return NULL;
 	}

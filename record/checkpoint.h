@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checkpoint files: a whole machine at one landmark (docs/checkpoint-format.md). A full checkpoint stands alone; a
- * checkpoint of changes holds the pages written since another one and is restored on top of it.
+ * Checkpoint files: a whole machine at one landmark (docs/checkpoint-format.md). A full checkpoint
+ * stands alone; a checkpoint of changes holds the pages written since another one and is restored
+ * on top of it.
  *
- * A file appears under its name only when it is complete and on the disk. Reading trusts nothing: every byte is covered
- * by a checksum, memory use is bounded whatever the file says, and an error names the file, the offset and what was
- * expected there.
+ * A file appears under its name only when it is complete and on the disk. Reading trusts nothing:
+ * every byte is covered by a checksum, memory use is bounded whatever the file says, and an error
+ * names the file, the offset and what was expected there.
  *
- * A checkpoint is taken at a sync point with INPUT_FLUSH_TLB and INPUT_DIGEST, before the machine goes on: only then
- * does a restored machine, which starts with empty TLBs and no dirty pages, continue exactly as this one.
+ * A checkpoint is taken at a sync point with INPUT_FLUSH_TLB and INPUT_DIGEST, before the machine
+ * goes on: only then does a restored machine, which starts with empty TLBs and no dirty pages,
+ * continue exactly as this one.
  */
 #ifndef RECORD_CHECKPOINT_H
 #define RECORD_CHECKPOINT_H
@@ -22,9 +24,9 @@
 struct checkpoint_info {
 	struct machine_config config;
 	char engine[16], counter[16]; /* engine that ran the machine, and the unit of its count */
-	uint64_t base;		      /* id of the checkpoint that this one changes; 0: stands alone */
-	uint64_t count, ns;	      /* retired instructions and virtual time */
-	uint64_t record;	      /* number of the last sync point applied; 0: not recorded */
+	uint64_t base;	    /* id of the checkpoint that this one changes; 0: stands alone */
+	uint64_t count, ns; /* retired instructions and virtual time */
+	uint64_t record;    /* number of the last sync point applied; 0: not recorded */
 	/* From the end of the file; 0 in what checkpoint_read_info() gives. */
 	uint64_t id; /* of this checkpoint: depends on every byte of it */
 	uint64_t pages;
@@ -36,52 +38,70 @@ struct checkpoint_write_options {
 	uint64_t record;	/* for checkpoint_info.record */
 	uint64_t base;		/* with `changed`: id of the checkpoint below */
 	const uint8_t *changed; /* one byte a page, non-zero: written since `base`. NULL: full */
-	/* Appends disk i's changes (disk_overlay_export). NULL: disks are not in the checkpoint. 0 or -errno. */
+	/*
+	 * Appends disk i's changes (disk_overlay_export). NULL: disks are not in the checkpoint. 0
+	 * or -errno.
+	 */
 	int (*disk_export)(void *ctx, unsigned i, struct buf *out, struct err *err);
 	void *disk_ctx;
 };
 
 struct checkpoint_restore_options {
-	uint64_t base; /* id of what the machine holds already (the restored checkpoint below); 0: nothing */
-	/* Disk i's changes, for disk_overlay_import. NULL: a checkpoint with disk changes is refused. 0 or -errno. */
+	uint64_t base; /* id of what the machine holds already (the restored checkpoint below); 0:
+			  nothing */
+	/*
+	 * Disk i's changes, for disk_overlay_import. NULL: a checkpoint with disk changes is
+	 * refused. 0 or -errno.
+	 */
 	int (*disk_import)(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err);
 	void *disk_ctx;
 };
 
 /*
- * Writes m to path; info (may be NULL) gets what was written. -EEXIST when the file is there and not to be replaced,
- * -EBUSY when pages are dirty (no digest was taken here), or what the disk said. On failure nothing is left behind.
+ * Writes m to path; info (may be NULL) gets what was written. -EEXIST when the file is there and
+ * not to be replaced, -EBUSY when pages are dirty (no digest was taken here), or what the disk
+ * said. On failure nothing is left behind.
  */
 int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
 		     struct checkpoint_info *info, struct err *err);
 
 /* The same into an open, empty file; name is for messages. It is on the disk when 0 is returned. */
-int checkpoint_write_fd(int fd, const char *name, struct machine *m, const struct checkpoint_write_options *o,
-			struct checkpoint_info *info, struct err *err);
-/* A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its end. They free tmp.
+int checkpoint_write_fd(int fd, const char *name, struct machine *m,
+			const struct checkpoint_write_options *o, struct checkpoint_info *info,
+			struct err *err);
+/* A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its
+ * end. They free tmp.
  */
 int checkpoint_file_create(const char *path, bool force, char **tmp, struct err *err);
 int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err);
 void checkpoint_file_drop(char *tmp);
 
-/* A regular file, open for reading: its descriptor for the functions below that take one. -errno. */
+/*
+ * A regular file, open for reading: its descriptor for the functions below that take one. -errno.
+ */
 int checkpoint_open(const char *path, struct err *err);
-/* Header only: which machine to make. -EBADMSG: not a checkpoint, another version, or damaged. path is for messages. */
-int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *info, struct err *err);
+/*
+ * Header only: which machine to make. -EBADMSG: not a checkpoint, another version, or damaged. path
+ * is for messages.
+ */
+int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *info,
+			    struct err *err);
 int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct err *err);
 
 /* Reads all of it and checks every checksum. */
 int checkpoint_verify(const char *path, struct checkpoint_info *info, struct err *err);
 
 /*
- * Puts m, a machine of the same configuration, into the state of the file. -EINVAL: of another machine or on top of
- * another checkpoint; -EBADMSG: damaged. After a failure that came later than the header's, the machine is good for
- * machine_destroy() only.
+ * Puts m, a machine of the same configuration, into the state of the file. -EINVAL: of another
+ * machine or on top of another checkpoint; -EBADMSG: damaged. After a failure that came later than
+ * the header's, the machine is good for machine_destroy() only.
  */
-int checkpoint_restore(const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-		       struct checkpoint_info *info, struct err *err);
+int checkpoint_restore(const char *path, struct machine *m,
+		       const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+		       struct err *err);
 /* The same from an open file; path is for messages. With m NULL it only verifies. */
-int checkpoint_restore_fd(int fd, const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-			  struct checkpoint_info *info, struct err *err);
+int checkpoint_restore_fd(int fd, const char *path, struct machine *m,
+			  const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+			  struct err *err);
 
 #endif

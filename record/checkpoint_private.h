@@ -10,19 +10,22 @@
 #define CHECKPOINT_HEADER_MAX 4096
 #define CHECKPOINT_SECTION    0x43535754u /* "TWSC" */
 #define CHECKPOINT_ZSTD	      1u
-#define CHECKPOINT_CHUNK      (1u << 20)		/* a section's payload before compression, without ... */
+#define CHECKPOINT_CHUNK      (1u << 20) /* a section's payload before compression, without ... */
 #define CHECKPOINT_RAW_MAX    (CHECKPOINT_CHUNK + 8192) /* ... and with the page that filled it up */
 #define CHECKPOINT_STATE_MAX  (64u << 20)		/* machine state, all of its sections */
 
 enum checkpoint_kind {
 	CHECKPOINT_STATE = 1, /* machine_save(), in pieces */
-	CHECKPOINT_PAGES,     /* varint page number << 1 | is zero, 4096 bytes unless zero; numbers rise */
-	CHECKPOINT_DISK,      /* changes of disk `index`, in pieces */
-	CHECKPOINT_END,	      /* u64 pages, u64 sections before this one */
+	CHECKPOINT_PAGES, /* varint page number << 1 | is zero, 4096 bytes unless zero; numbers rise
+			   */
+	CHECKPOINT_DISK,  /* changes of disk `index`, in pieces */
+	CHECKPOINT_END,	  /* u64 pages, u64 sections before this one */
 	CHECKPOINT_KIND_END_
 };
 
-/* All little-endian, as on every host that this runs on. Sections come in the order of their kinds. */
+/*
+ * All little-endian, as on every host that this runs on. Sections come in the order of their kinds.
+ */
 struct checkpoint_section {
 	uint32_t magic;
 	uint8_t kind;
@@ -31,7 +34,8 @@ struct checkpoint_section {
 	uint32_t stored; /* payload bytes in the file */
 	uint32_t raw;	 /* after decompression */
 	uint64_t chain;	 /* `check` of the section before, or the header's checksum */
-	uint64_t check;	 /* XXH3 of the fields above and the stored payload; the last one is the checkpoint's id */
+	uint64_t check;	 /* XXH3 of the fields above and the stored payload; the last one is the
+			    checkpoint's id */
 };
 _Static_assert(sizeof(struct checkpoint_section) == 32, "section header layout");
 

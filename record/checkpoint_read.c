@@ -34,8 +34,9 @@ struct reader {
 	struct err *err;
 };
 
-#define DAMAGED(r, at, fmt, ...)                                                                                 \
-	err_set((r)->err, EBADMSG, "checkpoint '%s' is damaged at offset %" PRIu64 ": expected " fmt, (r)->path, \
+#define DAMAGED(r, at, fmt, ...)                                                              \
+	err_set((r)->err, EBADMSG,                                                            \
+		"checkpoint '%s' is damaged at offset %" PRIu64 ": expected " fmt, (r)->path, \
 		(uint64_t)(at), ##__VA_ARGS__)
 
 static int reader_get(struct reader *r, void *data, size_t n, const char *what)
@@ -48,8 +49,9 @@ static int reader_get(struct reader *r, void *data, size_t n, const char *what)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return err_set(r->err, errno, "cannot read checkpoint '%s' at offset %" PRIu64 ": %s", r->path,
-				       r->offset, strerror(errno));
+			return err_set(r->err, errno,
+				       "cannot read checkpoint '%s' at offset %" PRIu64 ": %s",
+				       r->path, r->offset, strerror(errno));
 		if (got == 0)
 			return DAMAGED(r, r->offset, "%s, found the end of the file", what);
 		p += got;
@@ -83,8 +85,10 @@ static int parse_info(struct reader *r, struct rd *in)
 	if (p)
 		config = (struct rd)RD_INIT(p, n);
 	if (!p || machine_config_restore(&info->config, &config) < 0 || rd_left(&config))
-		return DAMAGED(r, CHECKPOINT_PREAMBLE, "the configuration of a machine of version %d", MACHINE_VERSION);
-	if (!get_name(in, info->engine, sizeof(info->engine)) || !get_name(in, info->counter, sizeof(info->counter)))
+		return DAMAGED(r, CHECKPOINT_PREAMBLE,
+			       "the configuration of a machine of version %d", MACHINE_VERSION);
+	if (!get_name(in, info->engine, sizeof(info->engine)) ||
+	    !get_name(in, info->counter, sizeof(info->counter)))
 		return DAMAGED(r, CHECKPOINT_PREAMBLE, "an engine's name");
 	info->base = rd_u64(in);
 	info->count = rd_u64(in);
@@ -103,15 +107,18 @@ static int read_preamble(struct reader *r, uint8_t *preamble, uint32_t *len)
 	if (ret < 0)
 		return ret;
 	if (memcmp(preamble, CHECKPOINT_MAGIC, 8))
-		return err_set(r->err, EBADMSG, "'%s' is not a checkpoint: it does not start with its signature",
+		return err_set(r->err, EBADMSG,
+			       "'%s' is not a checkpoint: it does not start with its signature",
 			       r->path);
 	memcpy(&version, preamble + 8, 4);
 	memcpy(len, preamble + 12, 4);
 	if (version != CHECKPOINT_VERSION)
-		return err_set(r->err, EBADMSG, "checkpoint '%s' has version %u, this program reads version %d",
+		return err_set(r->err, EBADMSG,
+			       "checkpoint '%s' has version %u, this program reads version %d",
 			       r->path, version, CHECKPOINT_VERSION);
 	if (*len > CHECKPOINT_HEADER_MAX)
-		return DAMAGED(r, 12, "a header of at most %d bytes, found %u", CHECKPOINT_HEADER_MAX, *len);
+		return DAMAGED(r, 12, "a header of at most %d bytes, found %u",
+			       CHECKPOINT_HEADER_MAX, *len);
 	return 0;
 }
 
@@ -139,8 +146,9 @@ static int read_header(struct reader *r)
 static int other_machine(struct reader *r, const char *what, uint64_t theirs, uint64_t ours)
 {
 	return err_set(r->err, EINVAL,
-		       "checkpoint '%s' is of another machine: its %s is %" PRIu64 ", this machine's %" PRIu64, r->path,
-		       what, theirs, ours);
+		       "checkpoint '%s' is of another machine: its %s is %" PRIu64
+		       ", this machine's %" PRIu64,
+		       r->path, what, theirs, ours);
 }
 
 static int check_config(struct reader *r)
@@ -155,16 +163,18 @@ static int check_config(struct reader *r)
 		return other_machine(r, "number of disks", a->ndisks, b->ndisks);
 	for (unsigned i = 0; i < a->ndisks; i++) {
 		if (a->disk_sectors[i] != b->disk_sectors[i])
-			return other_machine(r, "disk size in sectors", a->disk_sectors[i], b->disk_sectors[i]);
+			return other_machine(r, "disk size in sectors", a->disk_sectors[i],
+					     b->disk_sectors[i]);
 	}
 	if (a->virtio_console != b->virtio_console)
-		return other_machine(r, "number of virtio consoles", a->virtio_console, b->virtio_console);
+		return other_machine(r, "number of virtio consoles", a->virtio_console,
+				     b->virtio_console);
 	if (a->rtc_epoch != b->rtc_epoch)
 		return other_machine(r, "RTC epoch", a->rtc_epoch, b->rtc_epoch);
 	if (machine_config_digest(a) != machine_config_digest(b))
 		return err_set(r->err, EINVAL,
-			       "checkpoint '%s' is of another machine: a MAC address or a disk's write protection "
-			       "differs",
+			       "checkpoint '%s' is of another machine: a MAC address or a disk's "
+			       "write protection differs",
 			       r->path);
 	return 0;
 }
@@ -177,8 +187,9 @@ static int check_machine(struct reader *r)
 	e->ops->caps(e, &caps);
 	if (strcmp(r->info.counter, caps.counter))
 		return err_set(r->err, EINVAL,
-			       "checkpoint '%s' counts '%s' (engine %s), this machine's engine %s counts '%s'", r->path,
-			       r->info.counter, r->info.engine, caps.name, caps.counter);
+			       "checkpoint '%s' counts '%s' (engine %s), this machine's engine %s "
+			       "counts '%s'",
+			       r->path, r->info.counter, r->info.engine, caps.name, caps.counter);
 	if (r->info.base != r->o->base)
 		return err_set(r->err, EINVAL,
 			       "checkpoint '%s' holds changes to checkpoint %016" PRIx64
@@ -196,14 +207,17 @@ static int check_section(struct reader *r)
 	if (s->magic != CHECKPOINT_SECTION)
 		return DAMAGED(r, r->at, "the start of section %" PRIu64, r->sections + 1);
 	if (s->chain != r->chain)
-		return DAMAGED(r, r->at, "the section that follows section %" PRIu64 ", found another one",
+		return DAMAGED(r, r->at,
+			       "the section that follows section %" PRIu64 ", found another one",
 			       r->sections);
-	if (s->kind < CHECKPOINT_STATE || s->kind >= CHECKPOINT_KIND_END_ || s->kind < r->kind || s->flags > 1 ||
-	    (r->sections == 0 && s->kind != CHECKPOINT_STATE))
-		return DAMAGED(r, r->at, "a section of kind %d to %d, found kind %u", r->kind, CHECKPOINT_END, s->kind);
-	if (s->raw > CHECKPOINT_RAW_MAX || s->stored > s->raw || (!(s->flags & CHECKPOINT_ZSTD) && s->stored != s->raw))
-		return DAMAGED(r, r->at, "a section of at most %u bytes, found %u (%u stored)", CHECKPOINT_RAW_MAX,
-			       s->raw, s->stored);
+	if (s->kind < CHECKPOINT_STATE || s->kind >= CHECKPOINT_KIND_END_ || s->kind < r->kind ||
+	    s->flags > 1 || (r->sections == 0 && s->kind != CHECKPOINT_STATE))
+		return DAMAGED(r, r->at, "a section of kind %d to %d, found kind %u", r->kind,
+			       CHECKPOINT_END, s->kind);
+	if (s->raw > CHECKPOINT_RAW_MAX || s->stored > s->raw ||
+	    (!(s->flags & CHECKPOINT_ZSTD) && s->stored != s->raw))
+		return DAMAGED(r, r->at, "a section of at most %u bytes, found %u (%u stored)",
+			       CHECKPOINT_RAW_MAX, s->raw, s->stored);
 	return 0;
 }
 
@@ -263,7 +277,9 @@ static int take_pages(struct reader *r)
 		const uint8_t *data = head & 1 ? NULL : rd_bytes(&in, PAGE_SIZE);
 
 		if (in.bad || page < r->next_page || page >= limit)
-			return DAMAGED(r, r->at, "a list of pages from %" PRIu64 " to %" PRIu64 " in the section",
+			return DAMAGED(r, r->at,
+				       "a list of pages from %" PRIu64 " to %" PRIu64
+				       " in the section",
 				       r->next_page, limit);
 		if (r->m)
 			put_page(r, page, data);
@@ -278,7 +294,8 @@ static int finish_disk(struct reader *r)
 	if (r->kind != CHECKPOINT_DISK || !r->m)
 		return 0;
 	if (!r->o->disk_import)
-		return err_set(r->err, EINVAL, "checkpoint '%s' holds disk changes, which cannot be applied here",
+		return err_set(r->err, EINVAL,
+			       "checkpoint '%s' holds disk changes, which cannot be applied here",
 			       r->path);
 	return r->o->disk_import(r->o->disk_ctx, r->disk, r->blob.data, r->blob.len, r->err);
 }
@@ -290,7 +307,8 @@ static int take_disk(struct reader *r)
 	int ret = 0;
 
 	if (index >= r->info.config.ndisks || (!first && (index < r->disk || index > r->disk + 1)))
-		return DAMAGED(r, r->at, "the changes of disk %u, found disk %u", first ? 0 : r->disk, index);
+		return DAMAGED(r, r->at, "the changes of disk %u, found disk %u",
+			       first ? 0 : r->disk, index);
 	if (next) {
 		ret = finish_disk(r);
 		buf_clear(&r->blob);
@@ -315,8 +333,8 @@ static int take_end(struct reader *r)
 	if (ret < 0)
 		return ret;
 	if (in.bad || rd_left(&in) || pages != r->pages || sections != r->sections)
-		return DAMAGED(r, r->at, "the end of %" PRIu64 " sections with %" PRIu64 " pages", r->sections,
-			       r->pages);
+		return DAMAGED(r, r->at, "the end of %" PRIu64 " sections with %" PRIu64 " pages",
+			       r->sections, r->pages);
 	if (pread(r->fd, &byte, 1, (off_t)r->offset) != 0)
 		return DAMAGED(r, r->offset, "the end of the file, found more");
 	return 0;
@@ -344,7 +362,10 @@ static int read_sections(struct reader *r)
 
 /* ---- whole files ---- */
 
-/* Memory is there: tell the engine, and begin an epoch without dirty pages; then the state, which may look at it. */
+/*
+ * Memory is there: tell the engine, and begin an epoch without dirty pages; then the state, which
+ * may look at it.
+ */
 static int restore_state(struct reader *r)
 {
 	struct memory *mem = machine_memory(r->m);
@@ -358,7 +379,8 @@ static int restore_state(struct reader *r)
 	ret = machine_restore(r->m, &in, r->err);
 	if (ret < 0)
 		return err_prefix(r->err, "checkpoint '%s'", r->path);
-	if (machine_engine(r->m)->ops->count(machine_engine(r->m)) != r->info.count || machine_now(r->m) != r->info.ns)
+	if (machine_engine(r->m)->ops->count(machine_engine(r->m)) != r->info.count ||
+	    machine_now(r->m) != r->info.ns)
 		return DAMAGED(r, CHECKPOINT_PREAMBLE, "the count and time of the machine state");
 	return 0;
 }
@@ -380,8 +402,9 @@ static void reader_fini(struct reader *r)
 	buf_free(&r->blob);
 }
 
-int checkpoint_restore_fd(int fd, const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-			  struct checkpoint_info *info, struct err *err)
+int checkpoint_restore_fd(int fd, const char *path, struct machine *m,
+			  const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+			  struct err *err)
 {
 	struct reader r = { .path = path, .fd = fd, .m = m, .o = o, .err = err };
 	int ret = reader_init(&r);
@@ -412,7 +435,8 @@ int checkpoint_open(const char *path, struct err *err)
 	struct stat st;
 
 	if (fd < 0)
-		return err_set(err, errno, "cannot open checkpoint '%s': %s", path, strerror(errno));
+		return err_set(err, errno, "cannot open checkpoint '%s': %s", path,
+			       strerror(errno));
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
 	close(fd);
@@ -439,8 +463,9 @@ int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct 
 	return ret;
 }
 
-static int read_path(const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-		     struct checkpoint_info *info, struct err *err)
+static int read_path(const char *path, struct machine *m,
+		     const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+		     struct err *err)
 {
 	int fd = checkpoint_open(path, err), ret;
 
@@ -456,8 +481,9 @@ int checkpoint_verify(const char *path, struct checkpoint_info *info, struct err
 	return read_path(path, NULL, NULL, info, err);
 }
 
-int checkpoint_restore(const char *path, struct machine *m, const struct checkpoint_restore_options *o,
-		       struct checkpoint_info *info, struct err *err)
+int checkpoint_restore(const char *path, struct machine *m,
+		       const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+		       struct err *err)
 {
 	return read_path(path, m, o, info, err);
 }

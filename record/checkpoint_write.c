@@ -41,8 +41,8 @@ uint64_t checkpoint_check(const struct checkpoint_section *s, const void *stored
 
 static int writer_fail(struct writer *w, int code)
 {
-	return err_set(w->err, code, "cannot write checkpoint '%s' at offset %" PRIu64 ": %s", w->path, w->offset,
-		       strerror(code));
+	return err_set(w->err, code, "cannot write checkpoint '%s' at offset %" PRIu64 ": %s",
+		       w->path, w->offset, strerror(code));
 }
 
 static int writer_put(struct writer *w, const void *data, size_t n)
@@ -95,7 +95,8 @@ static int writer_header(struct writer *w, const struct checkpoint_info *info)
 }
 
 /* One section, compressed where that makes it smaller. */
-static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned index, const void *raw, size_t len)
+static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned index,
+			  const void *raw, size_t len)
 {
 	struct checkpoint_section s = {
 		.magic = CHECKPOINT_SECTION,
@@ -129,7 +130,8 @@ static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned 
 }
 
 /* A blob in pieces; an empty one is one empty piece. */
-static int writer_blob(struct writer *w, enum checkpoint_kind kind, unsigned index, const struct buf *b)
+static int writer_blob(struct writer *w, enum checkpoint_kind kind, unsigned index,
+		       const struct buf *b)
 {
 	size_t at = 0;
 	int ret;
@@ -157,8 +159,8 @@ static int writer_state(struct writer *w, struct machine *m)
 }
 
 /*
- * First page from `page` that may hold anything but zeros. Holes of the memfd are skipped unread: reading one through
- * the mapping would allocate it.
+ * First page from `page` that may hold anything but zeros. Holes of the memfd are skipped unread:
+ * reading one through the mapping would allocate it.
  */
 static uint64_t skip_holes(const struct memory *mem, uint64_t page)
 {
@@ -243,8 +245,9 @@ static int sync_directory(const char *path, struct err *err)
 	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, ret = 0;
 
 	if (fd < 0 || fsync(fd) < 0)
-		ret = err_set(err, errno, "checkpoint '%s' is written, but its directory cannot be synced: %s", path,
-			      strerror(errno));
+		ret = err_set(err, errno,
+			      "checkpoint '%s' is written, but its directory cannot be synced: %s",
+			      path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	free(copy);
@@ -260,7 +263,8 @@ int checkpoint_file_create(const char *path, bool force, char **tmp, struct err 
 	if (stat(path, &st) == 0 && !force)
 		return err_set(err, EEXIST, "checkpoint '%s' exists already", path);
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "cannot write checkpoint '%s': it is no regular file", path);
+		return err_set(err, EINVAL, "cannot write checkpoint '%s': it is no regular file",
+			       path);
 	if (asprintf(tmp, "%s.XXXXXX", path) < 0) {
 		*tmp = NULL;
 		return err_set(err, ENOMEM, "out of memory");
@@ -270,7 +274,8 @@ int checkpoint_file_create(const char *path, bool force, char **tmp, struct err 
 		return fd;
 	free(*tmp);
 	*tmp = NULL;
-	return err_set(err, errno, "cannot create a file beside checkpoint '%s': %s", path, strerror(errno));
+	return err_set(err, errno, "cannot create a file beside checkpoint '%s': %s", path,
+		       strerror(errno));
 }
 
 int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err)
@@ -278,8 +283,10 @@ int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err 
 	int ret = 0;
 
 	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, path, force ? 0 : RENAME_NOREPLACE) < 0 &&
-	    (force || errno != EINVAL || link(tmp, path) < 0 || unlink(tmp) < 0)) { /* no such flag: by link */
-		ret = err_set(err, errno, "cannot give checkpoint '%s' its name: %s", path, strerror(errno));
+	    (force || errno != EINVAL || link(tmp, path) < 0 ||
+	     unlink(tmp) < 0)) { /* no such flag: by link */
+		ret = err_set(err, errno, "cannot give checkpoint '%s' its name: %s", path,
+			      strerror(errno));
 		unlink(tmp);
 	}
 	free(tmp);
@@ -319,15 +326,18 @@ static bool any_dirty(struct machine *m)
 	return mem->dirty[0] || memcmp(mem->dirty, mem->dirty + 1, mem->pages - 1);
 }
 
-int checkpoint_write_fd(int fd, const char *name, struct machine *m, const struct checkpoint_write_options *o,
-			struct checkpoint_info *info, struct err *err)
+int checkpoint_write_fd(int fd, const char *name, struct machine *m,
+			const struct checkpoint_write_options *o, struct checkpoint_info *info,
+			struct err *err)
 {
 	struct writer w = { .path = name, .fd = fd, .err = err, .zstd = ZSTD_createCCtx() };
 	struct checkpoint_info d = describe(m, o);
 	int ret = w.zstd ? 0 : writer_fail(&w, ENOMEM);
 
 	if (ret == 0 && any_dirty(m))
-		ret = err_set(err, EBUSY, "checkpoint '%s' must be taken where the state digest was computed", name);
+		ret = err_set(err, EBUSY,
+			      "checkpoint '%s' must be taken where the state digest was computed",
+			      name);
 	if (ret == 0)
 		ret = writer_header(&w, &d);
 	if (ret == 0)

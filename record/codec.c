@@ -69,19 +69,24 @@ static void put_input(struct codec *c, struct buf *out, const struct input *in, 
 
 static void put_batch_start(struct codec *c, struct buf *out, const struct sync_point *sp)
 {
-	*c = (struct codec){ .seq = sp->seq - 1, .count = sp->at.count, .ns = c->ns, .rate = c->rate, .begun = true };
+	*c = (struct codec){ .seq = sp->seq - 1,
+			     .count = sp->at.count,
+			     .ns = c->ns,
+			     .rate = c->rate,
+			     .begun = true };
 	buf_put_varint(out, sp->seq);
 	buf_put_varint(out, c->count);
 	buf_put_varint(out, c->ns);
 	buf_put_varint(out, c->rate);
 }
 
-void codec_put(struct codec *c, struct buf *out, const struct sync_point *sp, uint64_t digest, const struct buf *detail)
+void codec_put(struct codec *c, struct buf *out, const struct sync_point *sp, uint64_t digest,
+	       const struct buf *detail)
 {
 	if (!c->begun)
 		put_batch_start(c, out, sp);
-	buf_put_varint(out,
-		       (sp->at.count - c->count) << 2 | (sp->at.in_rep ? HEAD_REP : 0) | (sp->n ? HEAD_INPUTS : 0));
+	buf_put_varint(out, (sp->at.count - c->count) << 2 | (sp->at.in_rep ? HEAD_REP : 0) |
+				    (sp->n ? HEAD_INPUTS : 0));
 	if (sp->at.in_rep) {
 		buf_put_u64(out, sp->at.rip);
 		buf_put_varint(out, sp->at.rcx);
@@ -159,14 +164,15 @@ static int get_batch_start(struct codec *c, struct rd *in, struct err *err)
 	if (in->bad || !seq)
 		return err_set(err, EINVAL, "a batch of records has no valid start");
 	if (last && seq != last + 1)
-		return err_set(err, EINVAL, "record %llu follows record %llu", (unsigned long long)seq,
-			       (unsigned long long)last);
+		return err_set(err, EINVAL, "record %llu follows record %llu",
+			       (unsigned long long)seq, (unsigned long long)last);
 	c->seq = seq - 1;
 	c->begun = true;
 	return 0;
 }
 
-static int get_landmark(struct codec *c, struct rd *in, struct codec_record *rec, bool *has_inputs, struct err *err)
+static int get_landmark(struct codec *c, struct rd *in, struct codec_record *rec, bool *has_inputs,
+			struct err *err)
 {
 	uint64_t head = rd_varint(in);
 	struct landmark *at = &rec->sp.at;
@@ -181,7 +187,8 @@ static int get_landmark(struct codec *c, struct rd *in, struct codec_record *rec
 		rec->rip_check = rd_u16(in);
 	}
 	if (in->bad || at->count < c->count)
-		return err_set(err, EINVAL, "record %llu has no valid landmark", (unsigned long long)c->seq + 1);
+		return err_set(err, EINVAL, "record %llu has no valid landmark",
+			       (unsigned long long)c->seq + 1);
 	return 0;
 }
 
@@ -203,10 +210,12 @@ int codec_get(struct codec *c, struct rd *in, struct codec_record *rec, struct e
 		return ret;
 	n = has_inputs ? rd_varint(in) : 0;
 	if (in->bad)
-		return err_set(err, EINVAL, "record %llu ends before its inputs", (unsigned long long)c->seq + 1);
+		return err_set(err, EINVAL, "record %llu ends before its inputs",
+			       (unsigned long long)c->seq + 1);
 	if (n > SYNC_INPUTS_MAX)
-		return err_set(err, EINVAL, "record %llu has %llu inputs, more than %d", (unsigned long long)c->seq + 1,
-			       (unsigned long long)n, SYNC_INPUTS_MAX);
+		return err_set(err, EINVAL, "record %llu has %llu inputs, more than %d",
+			       (unsigned long long)c->seq + 1, (unsigned long long)n,
+			       SYNC_INPUTS_MAX);
 	for (uint64_t i = 0; i < n; i++) {
 		if (!get_input(c, in, rec, &rec->input[i]) || in->bad)
 			return err_set(err, EINVAL, "record %llu: input %llu is damaged",

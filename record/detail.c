@@ -23,7 +23,8 @@ static void detail_page(void *ctx, uint64_t offset, const void *page, uint64_t h
 }
 
 void detail_init(struct detail *d, struct machine *m,
-		 void (*also)(void *ctx, uint64_t offset, const void *page, uint64_t hash), void *also_ctx)
+		 void (*also)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
+		 void *also_ctx)
 {
 	*d = (struct detail){ .also = also, .also_ctx = also_ctx };
 	machine_on_dirty_page(m, detail_page, d);
@@ -140,7 +141,8 @@ static void compare_parts(const struct detail *d, struct machine *m, struct rd *
 			phrase_add(t, part[i].name);
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (!listed[i] && (i >= d->nlast || part[i].hash != d->last[i].hash) && strcmp(part[i].name, "memory"))
+		if (!listed[i] && (i >= d->nlast || part[i].hash != d->last[i].hash) &&
+		    strcmp(part[i].name, "memory"))
 			phrase_add(t, part[i].name);
 	}
 }
@@ -155,15 +157,18 @@ static void name_page(uint64_t page, const char *what, struct phrase *t)
 
 static void name_group(const struct detail *d, uint64_t groups, uint64_t g, struct phrase *t)
 {
-	uint64_t n = detail_pages(d), first = group_start(n, groups, g), last = group_start(n, groups, g + 1) - 1;
+	uint64_t n = detail_pages(d), first = group_start(n, groups, g),
+		 last = group_start(n, groups, g + 1) - 1;
 	char text[96];
 
 	if (first == last) {
 		name_page(detail_u64(d, first, 0), "", t);
 		return;
 	}
-	snprintf(text, sizeof(text), "memory: one of %" PRIu64 " pages from 0x%" PRIx64 " to 0x%" PRIx64,
-		 last - first + 1, detail_u64(d, first, 0) * PAGE_SIZE, detail_u64(d, last, 0) * PAGE_SIZE);
+	snprintf(text, sizeof(text),
+		 "memory: one of %" PRIu64 " pages from 0x%" PRIx64 " to 0x%" PRIx64,
+		 last - first + 1, detail_u64(d, first, 0) * PAGE_SIZE,
+		 detail_u64(d, last, 0) * PAGE_SIZE);
 	phrase_add(t, text);
 }
 
@@ -180,7 +185,8 @@ static void compare_lists(const struct detail *d, struct rd *r, uint64_t theirs,
 		hash = rd_u8(r);
 		if (r->bad)
 			return;
-		for (; mine < n && detail_u64(d, mine, 0) < page && named < NAMED_MAX; mine++, named++)
+		for (; mine < n && detail_u64(d, mine, 0) < page && named < NAMED_MAX;
+		     mine++, named++)
 			name_page(detail_u64(d, mine, 0), " (written here only)", t);
 		here = mine < n && detail_u64(d, mine, 0) == page;
 		if (!here || hash != page_hash(d, mine)) {
@@ -205,7 +211,8 @@ static void compare_pages(const struct detail *d, struct rd *r, struct phrase *t
 		return;
 	}
 	if (pages != detail_pages(d)) {
-		snprintf(text, sizeof(text), "memory: %" PRIu64 " pages written there, %" PRIu64 " here", pages,
+		snprintf(text, sizeof(text),
+			 "memory: %" PRIu64 " pages written there, %" PRIu64 " here", pages,
 			 detail_pages(d));
 		phrase_add(t, text);
 		return;
@@ -218,7 +225,8 @@ static void compare_pages(const struct detail *d, struct rd *r, struct phrase *t
 	}
 }
 
-void detail_compare(struct detail *d, struct machine *m, const uint8_t *detail, size_t len, char *text, size_t n)
+void detail_compare(struct detail *d, struct machine *m, const uint8_t *detail, size_t len,
+		    char *text, size_t n)
 {
 	struct rd r = RD_INIT(detail, len);
 	struct phrase t = { .p = text, .n = n };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a digest says about its parts, so that a difference can be named: a few bytes beside each digest.
+ * What a digest says about its parts, so that a difference can be named: a few bytes beside each
+ * digest.
  *
- * A detail lists a 32-bit hash of each part (cpu, clock, every device, memory) that changed since the last detail, and
- * number and one byte for each page dirtied in the epoch; when there are more than DETAIL_GROUPS pages, one byte for
- * each group of neighbours in the list.
+ * A detail lists a 32-bit hash of each part (cpu, clock, every device, memory) that changed since
+ * the last detail, and number and one byte for each page dirtied in the epoch; when there are more
+ * than DETAIL_GROUPS pages, one byte for each group of neighbours in the list.
  */
 #ifndef RECORD_DETAIL_H
 #define RECORD_DETAIL_H
@@ -26,16 +27,18 @@ struct detail {
 
 /* Starts collecting the machine's dirty pages; `also` (may be NULL) is told of each as well. */
 void detail_init(struct detail *d, struct machine *m,
-		 void (*also)(void *ctx, uint64_t offset, const void *page, uint64_t hash), void *also_ctx);
+		 void (*also)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
+		 void *also_ctx);
 void detail_fini(struct detail *d);
 
 /* After machine_digest(): appends the detail of this epoch to out and starts the next one. */
 void detail_make(struct detail *d, struct machine *m, struct buf *out);
 /*
- * After machine_digest() gave another value than recorded: what differs, as a phrase ("cpu, memory page 0x1000"). The
- * other side's detail may be any bytes.
+ * After machine_digest() gave another value than recorded: what differs, as a phrase ("cpu, memory
+ * page 0x1000"). The other side's detail may be any bytes.
  */
-void detail_compare(struct detail *d, struct machine *m, const uint8_t *detail, size_t len, char *text, size_t n);
+void detail_compare(struct detail *d, struct machine *m, const uint8_t *detail, size_t len,
+		    char *text, size_t n);
 /* After a digest that agreed. */
 void detail_agreed(struct detail *d, struct machine *m);
 

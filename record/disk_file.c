@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A queue of jobs in the order in which they were started. Whoever finds the queue idle executes its first job: the
- * worker thread, or the thread that waits in finish(), so that waiting never costs a switch to another thread when the
- * worker has not begun. One job executes at a time; that is what makes the order exact.
+ * A queue of jobs in the order in which they were started. Whoever finds the queue idle executes
+ * its first job: the worker thread, or the thread that waits in finish(), so that waiting never
+ * costs a switch to another thread when the worker has not begun. One job executes at a time; that
+ * is what makes the order exact.
  */
 #include "record/disk_file.h"
 
@@ -40,8 +41,8 @@ struct job {
 struct disk {
 	struct disk_backend backend; /* first */
 	int fd;			     /* image; -1: zeros */
-	int overlay;		     /* memfd with the changed blocks, as sparse as they are; -1: none */
-	uint8_t *changed;	     /* one bit a block */
+	int overlay;	  /* memfd with the changed blocks, as sparse as they are; -1: none */
+	uint8_t *changed; /* one bit a block */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
@@ -89,7 +90,8 @@ static int zero_full(int fd, uint64_t len, uint64_t offset)
 	static const uint8_t zeros[65536];
 	int error = 0;
 
-	if (len == 0 || !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
+	if (len == 0 ||
+	    !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
 		return 0;
 	if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
 		return errno;
@@ -139,7 +141,8 @@ static int overlay_read(const struct disk *d, uint8_t *data, uint64_t len, uint6
 		while (end < offset + len && block_changed(d, end / BLOCK) == changed)
 			end += BLOCK;
 		part = end - offset < len ? end - offset : len;
-		error = changed ? read_full(d->overlay, data, part, offset) : base_read(d, data, part, offset);
+		error = changed ? read_full(d->overlay, data, part, offset)
+				: base_read(d, data, part, offset);
 		if (error)
 			return error;
 		data += part;
@@ -149,7 +152,10 @@ static int overlay_read(const struct disk *d, uint8_t *data, uint64_t len, uint6
 	return 0;
 }
 
-/* Brings a block that will be changed in part into the overlay. The image may end inside the last block. */
+/*
+ * Brings a block that will be changed in part into the overlay. The image may end inside the last
+ * block.
+ */
 static int overlay_adopt(struct disk *d, uint64_t block)
 {
 	uint8_t data[BLOCK] = { 0 };
@@ -179,7 +185,8 @@ static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint
 	if (!error && (offset + len) % BLOCK)
 		error = overlay_adopt(d, last);
 	if (!error)
-		error = data ? write_full(d->overlay, data, len, offset) : zero_full(d->overlay, len, offset);
+		error = data ? write_full(d->overlay, data, len, offset)
+			     : zero_full(d->overlay, len, offset);
 	for (uint64_t b = first; !error && b <= last; b++)
 		block_set_changed(d, b);
 	return error;
@@ -189,7 +196,8 @@ static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint
 
 static int disk_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
-	return d->overlay >= 0 ? overlay_read(d, data, len, offset) : read_full(d->fd, data, len, offset);
+	return d->overlay >= 0 ? overlay_read(d, data, len, offset)
+			       : read_full(d->fd, data, len, offset);
 }
 
 static int job_read(struct disk *d, const struct job *j)
@@ -201,14 +209,16 @@ static int job_write(struct disk *d, const struct job *j)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
 
-	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset) : write_full(d->fd, j->data, len, offset);
+	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset)
+			       : write_full(d->fd, j->data, len, offset);
 }
 
 static int job_zero(struct disk *d, const struct job *j)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
 
-	return d->overlay >= 0 ? overlay_write(d, NULL, len, offset) : zero_full(d->fd, len, offset);
+	return d->overlay >= 0 ? overlay_write(d, NULL, len, offset)
+			       : zero_full(d->fd, len, offset);
 }
 
 static int job_flush(struct disk *d, const struct job *j)
@@ -258,8 +268,8 @@ static void *disk_thread(void *arg)
 }
 
 /*
- * With the first job, so that opening a disk starts no thread (isolation/jail.h). Without a thread the jobs are
- * executed in finish().
+ * With the first job, so that opening a disk starts no thread (isolation/jail.h). Without a thread
+ * the jobs are executed in finish().
  */
 static void disk_run(struct disk *d)
 {
@@ -267,8 +277,8 @@ static void disk_run(struct disk *d)
 	d->has_thread = !thread_start(&d->thread, THREAD_DISK, disk_thread, d);
 }
 
-static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector, uint32_t sectors,
-		       void *data)
+static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector,
+		       uint32_t sectors, void *data)
 {
 	struct disk *d = (struct disk *)backend;
 	struct job *j = calloc(1, sizeof(*j));
@@ -428,12 +438,16 @@ static int image_size(int fd, const char *path, uint64_t *size, struct err *err)
 	if (S_ISREG(st.st_mode))
 		*size = (uint64_t)st.st_size;
 	else if (!S_ISBLK(st.st_mode))
-		return err_set(err, EINVAL, "disk image %s: not a regular file or block device", path);
+		return err_set(err, EINVAL, "disk image %s: not a regular file or block device",
+			       path);
 	else if (ioctl(fd, BLKGETSIZE64, size) < 0)
-		return err_set(err, errno, "disk image %s: cannot get its size: %s", path, strerror(errno));
+		return err_set(err, errno, "disk image %s: cannot get its size: %s", path,
+			       strerror(errno));
 	if (*size == 0 || *size % DISK_SECTOR)
-		return err_set(err, EINVAL, "disk image %s: its size (%llu bytes) must be a multiple of 512, not 0",
-			       path, (unsigned long long)*size);
+		return err_set(
+			err, EINVAL,
+			"disk image %s: its size (%llu bytes) must be a multiple of 512, not 0",
+			path, (unsigned long long)*size);
 	return 0;
 }
 
@@ -449,7 +463,9 @@ static int image_open(struct disk *d, const char *path, bool writable, struct er
 	if (ret)
 		return ret;
 	if (flock(d->fd, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
-		return err_set(err, errno, "disk image %s is in use by another machine; give each its own copy", path);
+		return err_set(err, errno,
+			       "disk image %s is in use by another machine; give each its own copy",
+			       path);
 	d->backend.sectors = size / DISK_SECTOR;
 	d->backend.readonly = !writable;
 	return 0;
@@ -498,7 +514,8 @@ struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err)
 	struct disk *d;
 
 	if (sectors == 0 || sectors > INT64_MAX / DISK_SECTOR - BLOCK_SECTORS) {
-		err_set(err, EINVAL, "a disk cannot have %llu sectors", (unsigned long long)sectors);
+		err_set(err, EINVAL, "a disk cannot have %llu sectors",
+			(unsigned long long)sectors);
 		return NULL;
 	}
 	d = disk_new(&overlay_ops, err);
@@ -518,8 +535,8 @@ void disk_close(struct disk_backend *d)
 		d->ops->close(d);
 }
 
-/* --- checkpoints: le64 sectors, varint changed blocks, then for each a varint (steps from the block before) * 2 + 1
- * if it is all zeros, and 4096 bytes if it is not --- */
+/* --- checkpoints: le64 sectors, varint changed blocks, then for each a varint (steps from the
+ * block before) * 2 + 1 if it is all zeros, and 4096 bytes if it is not --- */
 
 bool disk_has_overlay(const struct disk_backend *d)
 {
@@ -576,7 +593,8 @@ int disk_overlay_export(struct disk_backend *backend, struct buf *out, struct er
 	buf_put_varint(out, count_changed(d));
 	error = export_blocks(d, out);
 	pthread_mutex_unlock(&d->lock);
-	return error ? err_set(err, error, "cannot store the disk overlay: %s", strerror(error)) : 0;
+	return error ? err_set(err, error, "cannot store the disk overlay: %s", strerror(error))
+		     : 0;
 }
 
 static int overlay_clear(struct disk *d)
@@ -614,7 +632,8 @@ int disk_overlay_import(struct disk_backend *backend, struct rd *in, struct err 
 	if (backend->ops != &overlay_ops)
 		return err_set(err, EINVAL, "this disk has no overlay to restore");
 	if (rd_u64(in) != backend->sectors)
-		return err_set(err, EINVAL, "the stored disk overlay belongs to a disk of another size");
+		return err_set(err, EINVAL,
+			       "the stored disk overlay belongs to a disk of another size");
 	pthread_mutex_lock(&d->lock);
 	disk_drain(d);
 	error = overlay_clear(d);
@@ -623,5 +642,6 @@ int disk_overlay_import(struct disk_backend *backend, struct rd *in, struct err 
 	if (error)
 		overlay_clear(d);
 	pthread_mutex_unlock(&d->lock);
-	return error ? err_set(err, error, "cannot restore the disk overlay: %s", strerror(error)) : 0;
+	return error ? err_set(err, error, "cannot restore the disk overlay: %s", strerror(error))
+		     : 0;
 }

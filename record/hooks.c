@@ -3,7 +3,8 @@
 
 #include "base/log.h"
 
-static bool chain_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+static bool chain_applied(void *ctx, struct machine *m, const struct sync_point *sp,
+			  uint64_t digest)
 {
 	struct live_hooks_chain *c = ctx;
 	bool good = true;
@@ -15,7 +16,10 @@ static bool chain_applied(void *ctx, struct machine *m, const struct sync_point 
 	return good;
 }
 
-/* Drops all flushes but the last: nothing may lie between a flush and its digest that it did not see. */
+/*
+ * Drops all flushes but the last: nothing may lie between a flush and its digest that it did not
+ * see.
+ */
 static size_t keep_one_flush(struct input *in, size_t n)
 {
 	size_t kept = 0, flushes = 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Several users of a live source's one set of hooks: a recorder, a control socket, a printer of digests. */
+/*
+ * Several users of a live source's one set of hooks: a recorder, a control socket, a printer of
+ * digests.
+ */
 #ifndef RECORD_HOOKS_H
 #define RECORD_HOOKS_H
 
@@ -13,11 +16,15 @@ struct live_hooks_chain {
 	size_t n;
 };
 
-/* Users are called in the order in which they were added. More than LIVE_HOOKS_USERS is a mistake of ours. */
+/*
+ * Users are called in the order in which they were added. More than LIVE_HOOKS_USERS is a mistake
+ * of ours.
+ */
 void live_hooks_chain_add(struct live_hooks_chain *c, const struct live_hooks *h);
 /*
- * The hooks of all of them: every one is told of a sync point, and it fails when it fails for one; inputs come one
- * user's after the other's, one flush of the TLB for all; a sync point is wanted when anybody wants it.
+ * The hooks of all of them: every one is told of a sync point, and it fails when it fails for one;
+ * inputs come one user's after the other's, one flush of the TLB for all; a sync point is wanted
+ * when anybody wants it.
  */
 struct live_hooks live_hooks_chain_ops(struct live_hooks_chain *c);
 

@@ -22,16 +22,17 @@
 #define FRAMES_PER_SYNC 64
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
-#define RATE_EXITS	(1000u << CLOCK_RATE_SHIFT) /* ns for one count of an engine that counts exits */
-#define CONSOLE_BUFFER	4096
-#define SOURCES		(MACHINE_NICS + MACHINE_CONSOLES)
+/* ns for one count of an engine that counts exits */
+#define RATE_EXITS     (1000u << CLOCK_RATE_SHIFT)
+#define CONSOLE_BUFFER 4096
+#define SOURCES	       (MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
 struct live_source_fd {
 	int fd;		   /* as last added, or -1 */
 	atomic_bool armed; /* the poller waits for it */
-	bool always;	   /* epoll does not take it (a regular file): ready whenever there is room */
-	bool ended;	   /* end of input */
+	bool always; /* epoll does not take it (a regular file): ready whenever there is room */
+	bool ended;  /* end of input */
 };
 
 struct live_console_out {
@@ -136,7 +137,10 @@ void live_flush_outputs(struct live *l)
 		live_flush_slot(l, i);
 }
 
-/* Serial ports speak byte by byte; the host is told in pieces: at sync points, or when the buffer is full. */
+/*
+ * Serial ports speak byte by byte; the host is told in pieces: at sync points, or when the buffer
+ * is full.
+ */
 static void live_sink_emit(void *ctx, const struct output *out)
 {
 	struct live *l = ((struct live_sink *)ctx)->live;
@@ -264,13 +268,14 @@ void live_stop(struct live *l)
 }
 
 /*
- * Blocks for at most ns (UINT64_MAX: without limit), until a source is ready or live_wake(). NICs wake this thread
- * directly, consoles through the poller.
+ * Blocks for at most ns (UINT64_MAX: without limit), until a source is ready or live_wake(). NICs
+ * wake this thread directly, consoles through the poller.
  */
 static void live_wait(struct live *l, uint64_t ns)
 {
 	struct pollfd p[1 + MACHINE_NICS] = { { .fd = l->wakefd, .events = POLLIN } };
-	struct timespec ts = { .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
+	struct timespec ts = { .tv_sec = (time_t)(ns / NS_PER_S),
+			       .tv_nsec = (long)(ns % NS_PER_S) };
 	uint64_t start = mono_ns(), drained;
 
 	for (size_t i = 0; i < MACHINE_NICS; i++) {
@@ -380,7 +385,8 @@ static void live_collect(struct live *l)
 	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
 		live_collect_console(l, i);
 	for (size_t i = 0; i < SOURCES; i++) {
-		bool full = i >= MACHINE_NICS && !machine_console_room(l->m, (unsigned)(i - MACHINE_NICS));
+		bool full = i >= MACHINE_NICS &&
+			    !machine_console_room(l->m, (unsigned)(i - MACHINE_NICS));
 
 		if (!full)
 			live_arm(l, i);
@@ -409,7 +415,10 @@ static uint64_t live_host_now(const struct live *l)
 	return mono_ns() - l->mono_base;
 }
 
-/* What an instruction really takes, from the stretch since the last look; a quarter of the news goes in at a time. */
+/*
+ * What an instruction really takes, from the stretch since the last look; a quarter of the news
+ * goes in at a time.
+ */
 static void live_learn_rate(struct live *l, uint64_t count)
 {
 	uint64_t now = mono_ns(), n = count - l->busy_count, r;
@@ -442,7 +451,10 @@ static void live_set_anchor(struct live *l, uint64_t ns, uint32_t rate)
 	l->in[0] = (struct input){ .kind = INPUT_ANCHOR, .a = ns, .b = rate };
 }
 
-/* Follows the host's clock: forward by an anchor, back by running slower until the host has caught up. */
+/*
+ * Follows the host's clock: forward by an anchor, back by running slower until the host has caught
+ * up.
+ */
 static void live_anchor_host(struct live *l, uint64_t count)
 {
 	uint64_t v = machine_now(l->m), h = live_host_now(l);
@@ -468,7 +480,8 @@ static void live_until(void *ctx, struct machine *m, struct landmark *until)
 {
 	struct live *l = ctx;
 	struct clock *clk = machine_clock(m);
-	uint64_t count = live_count(l), deadline = machine_next_deadline(m), slice, limit = UINT64_MAX;
+	uint64_t count = live_count(l), deadline = machine_next_deadline(m), slice,
+		 limit = UINT64_MAX;
 
 	*until = (struct landmark){ .count = count };
 	if (!l->started)
@@ -495,8 +508,9 @@ static bool live_has_sources(const struct live *l)
 }
 
 /*
- * The vCPU is in HLT and there is nothing to do: waits until an input, a wake-up or the next timer; false when none of
- * them can ever come. In virtual time the next timer is due at once, so this waits for inputs only.
+ * The vCPU is in HLT and there is nothing to do: waits until an input, a wake-up or the next timer;
+ * false when none of them can ever come. In virtual time the next timer is due at once, so this
+ * waits for inputs only.
  */
 static bool live_idle(struct live *l)
 {
@@ -547,8 +561,8 @@ static void live_add_digest(struct live *l, uint64_t now, uint64_t count)
 }
 
 /*
- * First sync point: the generator's seed and where virtual time starts. A resumed machine has both, and must go on as
- * it would have without the interruption.
+ * First sync point: the generator's seed and where virtual time starts. A resumed machine has both,
+ * and must go on as it would have without the interruption.
  */
 static void live_begin(struct live *l, uint64_t count)
 {
@@ -590,7 +604,10 @@ static bool live_wants_sync(const struct live *l)
 	return h->wants_sync && h->wants_sync(h->ctx);
 }
 
-/* True when there is a reason for a sync point: an input, a timer that is due by the clock that counts, a wish. */
+/*
+ * True when there is a reason for a sync point: an input, a timer that is due by the clock that
+ * counts, a wish.
+ */
 static bool live_something(const struct live *l, enum sync_reason why)
 {
 	uint64_t now = machine_now(l->m), deadline = machine_next_deadline(l->m);
@@ -608,8 +625,8 @@ static uint64_t live_time_here(const struct live *l)
 	return l->nin && l->in[0].kind == INPUT_ANCHOR ? l->in[0].a : machine_now(l->m);
 }
 
-static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
-				   struct sync_point *sp)
+static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reason why,
+				   const struct landmark *at, struct sync_point *sp)
 {
 	struct live *l = ctx;
 	bool first = !l->started, something;
@@ -630,7 +647,8 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 	else
 		live_anchor(l, why, at->count);
 	/* All but one, for the digest. */
-	l->nin += machine_disk_errors(m, live_time_here(l), l->in + l->nin, SYNC_INPUTS_MAX - 1 - l->nin);
+	l->nin += machine_disk_errors(m, live_time_here(l), l->in + l->nin,
+				      SYNC_INPUTS_MAX - 1 - l->nin);
 	live_add_digest(l, live_time_here(l), at->count);
 	if (!something && !l->nin)
 		return SYNC_AGAIN;
@@ -669,7 +687,8 @@ static int live_start_poller(struct live *l, struct err *err)
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->stopfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->epfd < 0 || l->wakefd < 0 || l->stopfd < 0 || epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->stopfd, &wake) < 0)
+	if (l->epfd < 0 || l->wakefd < 0 || l->stopfd < 0 ||
+	    epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->stopfd, &wake) < 0)
 		return err_set(err, errno, "cannot set up event polling: %s", strerror(errno));
 	for (size_t i = 0; i < SOURCES; i++)
 		live_arm(l, i);
@@ -706,9 +725,11 @@ struct live *live_create(const struct live_config *config, struct machine *m, st
 	l->epfd = l->wakefd = l->stopfd = -1;
 	for (size_t i = 0; i < SOURCES; i++)
 		l->src[i].fd = -1;
-	l->source = (struct input_source){
-		.ctx = l, .until = live_until, .next = live_next, .applied = live_applied, .spins = live_spins
-	};
+	l->source = (struct input_source){ .ctx = l,
+					   .until = live_until,
+					   .next = live_next,
+					   .applied = live_applied,
+					   .spins = live_spins };
 	if (live_start_poller(l, err) < 0) {
 		live_destroy(l);
 		return NULL;

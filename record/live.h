@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The live input source: looks at the host's monotonic clock, the guest's NICs and consoles, and turns what it sees
- * into sync points. Whoever wants to keep or send them (recorder, primary) hooks in with live_hooks. The same object is
- * the sink of a machine whose outputs leave at once.
+ * The live input source: looks at the host's monotonic clock, the guest's NICs and consoles, and
+ * turns what it sees into sync points. Whoever wants to keep or send them (recorder, primary) hooks
+ * in with live_hooks. The same object is the sink of a machine whose outputs leave at once.
  *
- * Time. With LIVE_CLOCK_HOST virtual time follows the monotonic clock: at sync points the source re-anchors it, and
- * sets the rate to what the engine really reaches. With LIVE_CLOCK_VIRTUAL time is a function of the count alone (1 ns
- * an instruction) and HLT jumps to the next timer: a run without inputs is then the same every time.
+ * Time. With LIVE_CLOCK_HOST virtual time follows the monotonic clock: at sync points the source
+ * re-anchors it, and sets the rate to what the engine really reaches. With LIVE_CLOCK_VIRTUAL time
+ * is a function of the count alone (1 ns an instruction) and HLT jumps to the next timer: a run
+ * without inputs is then the same every time.
  *
- * Threads. Everything runs on the vCPU thread but for one poller that waits for descriptors and kicks the machine.
+ * Threads. Everything runs on the vCPU thread but for one poller that waits for descriptors and
+ * kicks the machine.
  */
 #ifndef RECORD_LIVE_H
 #define RECORD_LIVE_H
@@ -28,27 +30,42 @@ enum live_clock { LIVE_CLOCK_HOST, LIVE_CLOCK_VIRTUAL };
 /* A console's host side. */
 struct live_console {
 	void *ctx;
-	/* Descriptor to wait on for input, or -1 for none; may change between calls (a socket's next client). */
+	/*
+	 * Descriptor to wait on for input, or -1 for none; may change between calls (a socket's
+	 * next client).
+	 */
 	int (*fd)(void *ctx);
-	/* Without blocking: bytes read (> 0), -EAGAIN for nothing at present, 0 when the input has ended for good. */
+	/*
+	 * Without blocking: bytes read (> 0), -EAGAIN for nothing at present, 0 when the input has
+	 * ended for good.
+	 */
 	ssize_t (*read)(void *ctx, uint8_t *data, size_t n);
 	void (*write)(void *ctx, const uint8_t *data, size_t n);
 };
 
 struct live_hooks {
 	void *ctx;
-	/* A sync point was applied; digest as for input_source.applied. False ends the run with MACHINE_DIVERGED. */
+	/*
+	 * A sync point was applied; digest as for input_source.applied. False ends the run with
+	 * MACHINE_DIVERGED.
+	 */
 	bool (*applied)(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest);
-	/* Before a sync point is made: may append inputs of its own (controls, INPUT_FLUSH_TLB); returns how many. The
-	 * data must stay valid until applied(). */
+	/* Before a sync point is made: may append inputs of its own (controls, INPUT_FLUSH_TLB);
+	 * returns how many. The data must stay valid until applied(). */
 	size_t (*inputs)(void *ctx, struct machine *m, struct input *in, size_t max);
-	/* True when a sync point is wanted even though nothing enters (an output waits for its record). */
+	/*
+	 * True when a sync point is wanted even though nothing enters (an output waits for its
+	 * record).
+	 */
 	bool (*wants_sync)(void *ctx);
 	/* The guest is in HLT and nothing is there to do: what was put off is done now. */
 	void (*idle)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */
 	void (*pace)(void *ctx, struct machine *m);
-	/* inputs() may have something later, announced by live_wake(): a guest in HLT without a timer waits for it. */
+	/*
+	 * inputs() may have something later, announced by live_wake(): a guest in HLT without a
+	 * timer waits for it.
+	 */
 	bool waits;
 	/* As input_source.spins: nothing can enter yet; true ends the run. vCPU thread. */
 	bool (*spins)(void *ctx, struct machine *m);
@@ -56,8 +73,10 @@ struct live_hooks {
 
 struct live_config {
 	enum live_clock clock;
-	uint8_t seed[32]; /* first seed of the generator; the caller fills it from getrandom() or zeroes */
-	bool resumed;	  /* the machine ran before: it keeps its time, and its generator unless `reseed` */
+	uint8_t seed[32]; /* first seed of the generator; the caller fills it from getrandom() or
+			     zeroes */
+	bool resumed;	  /* the machine ran before: it keeps its time, and its generator unless
+			     `reseed` */
 	bool reseed;
 	struct nic *nic[MACHINE_NICS];
 	struct live_console *console[MACHINE_CONSOLES];
@@ -65,7 +84,8 @@ struct live_config {
 	uint64_t epoch_ns;	    /* a digest every so much virtual time; 0: never */
 	uint64_t digest_count;	    /* a digest every so many instructions exactly; 0: never */
 	struct live_hooks hooks;
-	uint64_t idle_max_ns; /* in HLT, hooks.inputs() is asked at least this often; 0: only when something happens */
+	uint64_t idle_max_ns; /* in HLT, hooks.inputs() is asked at least this often; 0: only when
+				 something happens */
 	uint64_t next_seq;    /* number of the first sync point (1 at the start of a machine) */
 };
 
@@ -77,8 +97,9 @@ void live_destroy(struct live *l);
 const struct input_source *live_source(struct live *l);
 
 /*
- * The sink for machine_create(): outputs go to the consoles and NICs of `live` once live_sink_attach() was called;
- * outputs before that are dropped. It is made before the machine and must outlive it.
+ * The sink for machine_create(): outputs go to the consoles and NICs of `live` once
+ * live_sink_attach() was called; outputs before that are dropped. It is made before the machine and
+ * must outlive it.
  */
 struct live_sink {
 	struct live *live;
@@ -86,8 +107,9 @@ struct live_sink {
 struct output_sink live_sink_ops(struct live_sink *s);
 void live_sink_attach(struct live_sink *s, struct live *l);
 /*
- * Hands one output to the host side now: for whoever held it back. A frame leaves before CLOCK_BOOTTIME shows
- * deadline_ns (UINT64_MAX: whenever) or not at all: then the result is -ETIME, else 0.
+ * Hands one output to the host side now: for whoever held it back. A frame leaves before
+ * CLOCK_BOOTTIME shows deadline_ns (UINT64_MAX: whenever) or not at all: then the result is -ETIME,
+ * else 0.
  */
 int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns);
 
@@ -100,7 +122,8 @@ void live_stop(struct live *l);
 void live_wake(struct live *l);
 
 struct live_stats {
-	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in, console_out;
+	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in,
+		console_out;
 	uint64_t idle_ns; /* time spent waiting in HLT */
 };
 void live_get_stats(const struct live *l, struct live_stats *s);

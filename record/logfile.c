@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the writer and the reader of log files share: the header and digests of files. docs/log-format.md */
+/*
+ * What the writer and the reader of log files share: the header and digests of files.
+ * docs/log-format.md
+ */
 #include "record/logfile.h"
 
 #include <errno.h>
@@ -117,7 +120,8 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 	if (config)
 		c = (struct rd)RD_INIT(config, n);
 	if (in->bad || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
-		return err_set(err, EINVAL, "the header has no valid machine configuration of version %d",
+		return err_set(err, EINVAL,
+			       "the header has no valid machine configuration of version %d",
 			       MACHINE_VERSION);
 	get_name(in, h->engine, sizeof(h->engine));
 	get_name(in, h->counter, sizeof(h->counter));
@@ -135,9 +139,11 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 	h->rate = rd_u64(in);
 	h->epoch_ns = rd_u64(in);
 	h->wall_ns = rd_u64(in);
-	if (in->bad || rd_left(in) || !h->rate || h->rate > CLOCK_RATE_MAX || h->anchor_count > h->start_count) {
+	if (in->bad || rd_left(in) || !h->rate || h->rate > CLOCK_RATE_MAX ||
+	    h->anchor_count > h->start_count) {
 		log_header_free(h);
-		return err_set(err, EINVAL, "the header has a wrong length or values that cannot be");
+		return err_set(err, EINVAL,
+			       "the header has a wrong length or values that cannot be");
 	}
 	return 0;
 }

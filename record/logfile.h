@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The log file (docs/log-format.md): a header that says which machine was recorded, then frames. Frames are numbered
- * and their checksums are chained: each covers the one before, so a frame that is missing, doubled, swapped or changed
- * shows at once. A log that was cut short is readable up to its last whole frame.
+ * The log file (docs/log-format.md): a header that says which machine was recorded, then frames.
+ * Frames are numbered and their checksums are chained: each covers the one before, so a frame that
+ * is missing, doubled, swapped or changed shows at once. A log that was cut short is readable up to
+ * its last whole frame.
  */
 #ifndef RECORD_LOGFILE_H
 #define RECORD_LOGFILE_H
@@ -46,11 +47,13 @@ struct log_header {
 	struct log_file_ref kernel, initrd; /* ... or */
 	struct log_file_ref snapshot;	    /* the state that the recording started from */
 	struct log_file_ref disk[MACHINE_DISKS];
-	uint64_t start_digest;			/* machine_digest() of the start state */
-	uint64_t start_count;			/* instructions retired there: 0, unless it came from a snapshot */
-	uint64_t anchor_ns, anchor_count, rate; /* its clock, for times of records before their first anchor */
+	uint64_t start_digest; /* machine_digest() of the start state */
+	uint64_t start_count;  /* instructions retired there: 0, unless it came from a snapshot */
+	uint64_t anchor_ns, anchor_count,
+		rate; /* its clock, for times of records before their first anchor */
 	uint64_t epoch_ns;
-	uint64_t wall_ns; /* host's wall clock at the start, for people and pcap files; replay does not use it */
+	uint64_t wall_ns; /* host's wall clock at the start, for people and pcap files; replay does
+			     not use it */
 };
 
 void log_header_free(struct log_header *h);
@@ -72,24 +75,30 @@ struct log_frame {
 struct log_writer;
 
 /*
- * Creates the file. It must not exist, unless force: then a regular file that nobody has locked is replaced. It stays
- * locked (flock) while it is written.
+ * Creates the file. It must not exist, unless force: then a regular file that nobody has locked is
+ * replaced. It stays locked (flock) while it is written.
  */
-struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err);
+struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force,
+				   struct err *err);
 /*
- * The same in two steps: the name outside a jail, the rest inside. An existing file (force) is emptied by the second.
- * A descriptor above 2, *created says whether the file is new; -errno. The writer owns the descriptor.
+ * The same in two steps: the name outside a jail, the rest inside. An existing file (force) is
+ * emptied by the second. A descriptor above 2, *created says whether the file is new; -errno. The
+ * writer owns the descriptor.
  */
 int log_file_create(const char *path, bool force, bool *created, struct err *err);
-struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h, struct err *err);
-/* Appends one frame; count: instructions at its start. A short write leaves the file as it was before the frame. */
-int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t count, const void *raw, size_t len,
-		     struct err *err);
+struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h,
+				      struct err *err);
+/*
+ * Appends one frame; count: instructions at its start. A short write leaves the file as it was
+ * before the frame.
+ */
+int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t count,
+		     const void *raw, size_t len, struct err *err);
 /* Remembers that the next frame starts a checkpoint, for the index. */
 void log_writer_mark(struct log_writer *w, uint64_t record, uint64_t count, uint64_t ns);
 /*
- * Writes the index, unless the recording broke off (not whole), and closes with fsync; err when anything did not reach
- * the disk.
+ * Writes the index, unless the recording broke off (not whole), and closes with fsync; err when
+ * anything did not reach the disk.
  */
 int log_writer_close(struct log_writer *w, bool whole, struct err *err);
 uint64_t log_writer_bytes(const struct log_writer *w);
@@ -110,14 +119,21 @@ int log_reader_begin(struct log_reader *r, struct err *err);
 void log_reader_close(struct log_reader *r);
 const struct log_header *log_reader_header(const struct log_reader *r);
 /*
- * Next frame: 1 and *f; 0 at the end (after LOG_END, or where the file was cut short: see log_reader_cut());
- * -errno and err for a damaged frame.
+ * Next frame: 1 and *f; 0 at the end (after LOG_END, or where the file was cut short: see
+ * log_reader_cut()); -errno and err for a damaged frame.
  */
 int log_reader_next(struct log_reader *r, struct log_frame *f, struct err *err);
-/* After the end: a sentence when the log has no proper end ("ends inside frame 7 at offset 4711 ..."), else NULL. */
+/*
+ * After the end: a sentence when the log has no proper end ("ends inside frame 7 at offset 4711
+ * ..."), else NULL.
+ */
 const char *log_reader_cut(const struct log_reader *r);
-/* Checkpoints in the file, in order: from the index, or by reading through the file when it was cut short. */
-int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n, struct err *err);
+/*
+ * Checkpoints in the file, in order: from the index, or by reading through the file when it was cut
+ * short.
+ */
+int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n,
+		     struct err *err);
 /* The next frame read is the mark's. */
 int log_reader_seek(struct log_reader *r, const struct log_mark *mark, struct err *err);
 /* Fills in where the next frame is (offset, chain, seq): for log_reader_seek(). */

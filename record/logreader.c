@@ -42,10 +42,11 @@ static int reader_read(struct log_reader *r, uint64_t at, void *data, size_t n, 
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
-			return err_set(err, errno, "cannot read log '%s' at offset %" PRIu64 ": %s", r->path, at,
-				       strerror(errno));
+			return err_set(err, errno, "cannot read log '%s' at offset %" PRIu64 ": %s",
+				       r->path, at, strerror(errno));
 		if (done == 0)
-			return err_set(err, EBADMSG, "log '%s' became shorter while it was read", r->path);
+			return err_set(err, EBADMSG, "log '%s' became shorter while it was read",
+				       r->path);
 		p += done;
 		n -= (size_t)done;
 		at += (uint64_t)done;
@@ -62,22 +63,28 @@ static int reader_preamble(struct log_reader *r, uint32_t *len, struct err *err)
 	int ret;
 
 	if (r->size < LOG_PREAMBLE)
-		return err_set(err, EBADMSG, "'%s' is not a Twinstep log: %" PRIu64 " bytes are too few for a header",
+		return err_set(err, EBADMSG,
+			       "'%s' is not a Twinstep log: %" PRIu64
+			       " bytes are too few for a header",
 			       r->path, r->size);
 	ret = reader_read(r, 0, pre, sizeof(pre), err);
 	if (ret < 0)
 		return ret;
 	if (memcmp(pre, LOG_MAGIC, 8))
-		return err_set(err, EBADMSG, "'%s' is not a Twinstep log: wrong magic at offset 0", r->path);
+		return err_set(err, EBADMSG, "'%s' is not a Twinstep log: wrong magic at offset 0",
+			       r->path);
 	memcpy(&version, pre + 8, 4);
 	memcpy(len, pre + 12, 4);
 	if (version != LOG_VERSION)
-		return err_set(err, EBADMSG, "log '%s' has format version %" PRIu32 ": this program reads version %d",
+		return err_set(err, EBADMSG,
+			       "log '%s' has format version %" PRIu32
+			       ": this program reads version %d",
 			       r->path, version, LOG_VERSION);
 	if (*len > LOG_HEADER_MAX || r->size < LOG_PREAMBLE + (uint64_t)*len + 8)
 		return err_set(err, EBADMSG,
-			       "log '%s' ends inside its header (%" PRIu32 " bytes expected at offset %d)", r->path,
-			       *len, LOG_PREAMBLE);
+			       "log '%s' ends inside its header (%" PRIu32
+			       " bytes expected at offset %d)",
+			       r->path, *len, LOG_PREAMBLE);
 	return 0;
 }
 
@@ -99,7 +106,9 @@ int log_reader_begin(struct log_reader *r, struct err *err)
 		return ret;
 	memcpy(&check, r->raw + n, 8);
 	if (check != XXH3_64bits(r->raw, n))
-		return err_set(err, EBADMSG, "log '%s': the header is damaged (checksum at offset %zu)", r->path, n);
+		return err_set(err, EBADMSG,
+			       "log '%s': the header is damaged (checksum at offset %zu)", r->path,
+			       n);
 	in = (struct rd)RD_INIT(r->raw + LOG_PREAMBLE, len);
 	if (log_header_restore(&r->header, &in, err) < 0)
 		return err_prefix(err, "log '%s'", r->path);
@@ -175,24 +184,30 @@ const char *log_reader_cut(const struct log_reader *r)
 
 /* ---- frames ---- */
 
-/* Whether the file's last bytes are a trailer: then it has its end, and what looks cut short is damaged. */
+/*
+ * Whether the file's last bytes are a trailer: then it has its end, and what looks cut short is
+ * damaged.
+ */
 static bool reader_has_trailer(struct log_reader *r)
 {
 	uint8_t t[LOG_TRAILER];
 
-	return r->size >= r->start + LOG_TRAILER && reader_read(r, r->size - LOG_TRAILER, t, sizeof(t), NULL) == 0 &&
+	return r->size >= r->start + LOG_TRAILER &&
+	       reader_read(r, r->size - LOG_TRAILER, t, sizeof(t), NULL) == 0 &&
 	       !memcmp(t, LOG_TRAILER_MAGIC, 8);
 }
 
 static int reader_cut_here(struct log_reader *r, const char *where)
 {
 	snprintf(r->cut, sizeof(r->cut),
-		 "log '%s' was cut short: it ends %s frame %" PRIu64 " at offset %" PRIu64 " (file size %" PRIu64 ")",
+		 "log '%s' was cut short: it ends %s frame %" PRIu64 " at offset %" PRIu64
+		 " (file size %" PRIu64 ")",
 		 r->path, where, r->seq + 1, r->offset, r->size);
 	return 0;
 }
 
-static int reader_trailer(struct log_reader *r, uint64_t index_at, uint64_t index_chain, struct err *err)
+static int reader_trailer(struct log_reader *r, uint64_t index_at, uint64_t index_chain,
+			  struct err *err)
 {
 	uint8_t t[LOG_TRAILER], want[LOG_TRAILER];
 	int ret;
@@ -200,8 +215,8 @@ static int reader_trailer(struct log_reader *r, uint64_t index_at, uint64_t inde
 	if (r->size - r->offset < LOG_TRAILER)
 		return reader_cut_here(r, "in the trailer after the index, before");
 	if (r->size - r->offset > LOG_TRAILER)
-		return err_set(err, EBADMSG, "log '%s' goes on after its end at offset %" PRIu64, r->path,
-			       r->offset + LOG_TRAILER);
+		return err_set(err, EBADMSG, "log '%s' goes on after its end at offset %" PRIu64,
+			       r->path, r->offset + LOG_TRAILER);
 	ret = reader_read(r, r->offset, t, sizeof(t), err);
 	if (ret < 0)
 		return ret;
@@ -209,15 +224,16 @@ static int reader_trailer(struct log_reader *r, uint64_t index_at, uint64_t inde
 	memcpy(want + 8, &index_at, 8);
 	memcpy(want + 16, &index_chain, 8);
 	if (memcmp(t, want, sizeof(t)))
-		return err_set(err, EBADMSG, "log '%s': the trailer at offset %" PRIu64 " is damaged", r->path,
+		return err_set(err, EBADMSG,
+			       "log '%s': the trailer at offset %" PRIu64 " is damaged", r->path,
 			       r->offset);
 	return 0;
 }
 
 static int frame_damaged(struct log_reader *r, const char *what, struct err *err)
 {
-	return err_set(err, EBADMSG, "log '%s': frame %" PRIu64 " at offset %" PRIu64 ": %s", r->path, r->seq + 1,
-		       r->offset, what);
+	return err_set(err, EBADMSG, "log '%s': frame %" PRIu64 " at offset %" PRIu64 ": %s",
+		       r->path, r->seq + 1, r->offset, what);
 }
 
 /* 1: the header of a frame that is wholly there; 0: cut short; negative: damaged. */
@@ -235,11 +251,12 @@ static int frame_header(struct log_reader *r, struct log_frame_header *h, struct
 	if (h->magic != LOG_FRAME_MAGIC)
 		return frame_damaged(r, "no frame starts here", err);
 	if (h->seq != r->seq + 1) {
-		snprintf(text, sizeof(text), "has number %" PRIu64 ": frames are missing, doubled or swapped", h->seq);
+		snprintf(text, sizeof(text),
+			 "has number %" PRIu64 ": frames are missing, doubled or swapped", h->seq);
 		return frame_damaged(r, text, err);
 	}
-	if (h->raw > LOG_FRAME_MAX || h->stored > h->raw || h->zero || h->flags & ~LOG_FRAME_ZSTD || !h->kind ||
-	    h->kind >= LOG_KIND_END_)
+	if (h->raw > LOG_FRAME_MAX || h->stored > h->raw || h->zero || h->flags & ~LOG_FRAME_ZSTD ||
+	    !h->kind || h->kind >= LOG_KIND_END_)
 		return frame_damaged(r, "its header is damaged", err);
 	if (left < sizeof(*h) + h->stored && reader_has_trailer(r))
 		return frame_damaged(r, "is longer than the rest of the file", err);
@@ -253,7 +270,8 @@ static int frame_payload(struct log_reader *r, const struct log_frame_header *h,
 	size_t n;
 	int ret;
 
-	if (!bytes_reserve(&r->stored, &r->stored_cap, h->stored) || !bytes_reserve(&r->raw, &r->raw_cap, h->raw))
+	if (!bytes_reserve(&r->stored, &r->stored_cap, h->stored) ||
+	    !bytes_reserve(&r->raw, &r->raw_cap, h->raw))
 		return err_set(err, ENOMEM, "out of memory");
 	ret = reader_read(r, r->offset + sizeof(*h), r->stored, h->stored, err);
 	if (ret < 0)
@@ -315,8 +333,9 @@ int log_reader_next(struct log_reader *r, struct log_frame *f, struct err *err)
 int log_reader_seek(struct log_reader *r, const struct log_mark *mark, struct err *err)
 {
 	if (mark && (mark->offset < r->start || mark->offset >= r->size))
-		return err_set(err, EBADMSG, "log '%s': a checkpoint's offset %" PRIu64 " is outside the file", r->path,
-			       mark->offset);
+		return err_set(err, EBADMSG,
+			       "log '%s': a checkpoint's offset %" PRIu64 " is outside the file",
+			       r->path, mark->offset);
 	r->offset = mark ? mark->offset : r->start;
 	r->chain = mark ? mark->chain : r->start_chain;
 	r->seq = mark ? mark->seq : 0;
@@ -343,7 +362,8 @@ static int add_mark(struct log_reader *r, const struct log_mark *m)
 	return 0;
 }
 
-static int checkpoint_mark(struct log_reader *r, const struct log_frame *f, struct log_mark *m, struct err *err)
+static int checkpoint_mark(struct log_reader *r, const struct log_frame *f, struct log_mark *m,
+			   struct err *err)
 {
 	struct rd in = RD_INIT(f->raw, f->raw_len);
 
@@ -351,14 +371,16 @@ static int checkpoint_mark(struct log_reader *r, const struct log_frame *f, stru
 	m->count = rd_varint(&in);
 	m->ns = rd_varint(&in);
 	if (in.bad || r->nmarks == MARKS_MAX)
-		return err_set(err, EBADMSG, "log '%s': the checkpoint at offset %" PRIu64 " is damaged", r->path,
+		return err_set(err, EBADMSG,
+			       "log '%s': the checkpoint at offset %" PRIu64 " is damaged", r->path,
 			       f->offset);
 	return 0;
 }
 
 /*
- * Reads the whole log: slower than an index, but it needs none and believes nothing that is not checked. A checkpoint
- * counts when something comes after its pages and disks: then they are complete.
+ * Reads the whole log: slower than an index, but it needs none and believes nothing that is not
+ * checked. A checkpoint counts when something comes after its pages and disks: then they are
+ * complete.
  */
 static int scan_marks(struct log_reader *r, struct err *err)
 {
@@ -391,7 +413,9 @@ static int scan_marks(struct log_reader *r, struct err *err)
 	}
 }
 
-/* The index at the end of the file, by the trailer; false when there is none that can be believed. */
+/*
+ * The index at the end of the file, by the trailer; false when there is none that can be believed.
+ */
 static bool index_marks(struct log_reader *r)
 {
 	uint8_t t[LOG_TRAILER];
@@ -400,7 +424,8 @@ static bool index_marks(struct log_reader *r)
 	struct rd in;
 
 	if (r->size < r->start + LOG_TRAILER + sizeof(h) ||
-	    reader_read(r, r->size - LOG_TRAILER, t, sizeof(t), NULL) < 0 || memcmp(t, LOG_TRAILER_MAGIC, 8))
+	    reader_read(r, r->size - LOG_TRAILER, t, sizeof(t), NULL) < 0 ||
+	    memcmp(t, LOG_TRAILER_MAGIC, 8))
 		return false;
 	memcpy(&r->offset, t + 8, 8);
 	memcpy(&r->chain, t + 16, 8);
@@ -427,7 +452,8 @@ static bool index_marks(struct log_reader *r)
 	return !in.bad && !rd_left(&in);
 }
 
-int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n, struct err *err)
+int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n,
+		     struct err *err)
 {
 	int ret = 0;
 

@@ -24,8 +24,9 @@ static int stream_end(struct logstream *s, const struct log_frame *f, struct err
 	s->end.rcx = rd_varint(&in);
 	s->end.digest = rd_u64(&in);
 	if (in.bad || rd_left(&in) || s->end.end > MACHINE_SPINNING || s->end.count == UINT64_MAX)
-		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": the end is damaged", f->seq,
-			       f->offset);
+		return err_set(err, EBADMSG,
+			       "frame %" PRIu64 " at offset %" PRIu64 ": the end is damaged",
+			       f->seq, f->offset);
 	s->has_end = true;
 	return 0;
 }
@@ -96,7 +97,9 @@ static int restore_pages(struct machine *m, const struct log_frame *f, struct er
 		const uint8_t *data = head & 1 ? NULL : rd_bytes(&in, PAGE_SIZE);
 
 		if (in.bad || page >= mem->pages)
-			return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": damaged list of pages",
+			return err_set(err, EBADMSG,
+				       "frame %" PRIu64 " at offset %" PRIu64
+				       ": damaged list of pages",
 				       f->seq, f->offset);
 		if (data)
 			memcpy(mem->base + page * PAGE_SIZE, data, PAGE_SIZE);
@@ -106,7 +109,8 @@ static int restore_pages(struct machine *m, const struct log_frame *f, struct er
 	return 0;
 }
 
-static int restore_state(struct logstream *s, struct machine *m, const struct log_frame *f, struct err *err)
+static int restore_state(struct logstream *s, struct machine *m, const struct log_frame *f,
+			 struct err *err)
 {
 	struct rd in = RD_INIT(f->raw, f->raw_len);
 
@@ -116,7 +120,8 @@ static int restore_state(struct logstream *s, struct machine *m, const struct lo
 	return machine_restore(m, &in, err);
 }
 
-typedef int (*disk_import_fn)(void *ctx, unsigned disk, const uint8_t *data, size_t len, struct err *err);
+typedef int (*disk_import_fn)(void *ctx, unsigned disk, const uint8_t *data, size_t len,
+			      struct err *err);
 
 /* Restoring one checkpoint. */
 struct restore {
@@ -140,9 +145,11 @@ static int restore_disk(struct restore *t, const struct log_frame *f, struct err
 	struct rd in = RD_INIT(f->raw, f->raw_len);
 	unsigned disk = rd_u8(&in), last = rd_u8(&in);
 
-	if (in.bad || last > 1 || disk >= machine_get_config(t->m)->ndisks || (t->disk >= 0 && (int)disk != t->disk) ||
+	if (in.bad || last > 1 || disk >= machine_get_config(t->m)->ndisks ||
+	    (t->disk >= 0 && (int)disk != t->disk) ||
 	    t->blob.len + rd_left(&in) > blob_max(t->m, disk))
-		return err_set(err, EBADMSG, "frame %" PRIu64 " at offset %" PRIu64 ": damaged changes of a disk",
+		return err_set(err, EBADMSG,
+			       "frame %" PRIu64 " at offset %" PRIu64 ": damaged changes of a disk",
 			       f->seq, f->offset);
 	buf_put(&t->blob, in.p, rd_left(&in));
 	if (t->blob.bad)
@@ -179,20 +186,23 @@ static int restore_mark(struct restore *t, const struct log_mark *mark, struct e
 		if (ret < 0)
 			return ret;
 		if (ret == 0 || (f.kind == LOG_STATE) != (n == 0))
-			return err_set(err, EBADMSG, "the checkpoint at offset %" PRIu64 " is not whole", mark->offset);
+			return err_set(err, EBADMSG,
+				       "the checkpoint at offset %" PRIu64 " is not whole",
+				       mark->offset);
 		if (n && f.kind != LOG_PAGES && f.kind != LOG_DISK)
 			break;
 		ret = restore_frame(t, &f, err);
 		log_reader_here(reader, &here);
 	}
 	if (ret >= 0 && t->disk >= 0)
-		return err_set(err, EBADMSG, "the checkpoint at offset %" PRIu64 " lacks changes of disk %d",
+		return err_set(err, EBADMSG,
+			       "the checkpoint at offset %" PRIu64 " lacks changes of disk %d",
 			       mark->offset, t->disk);
 	return ret < 0 ? ret : log_reader_seek(reader, &here, err);
 }
 
-int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk_import_fn import, void *ctx,
-		      struct err *err)
+int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk_import_fn import,
+		      void *ctx, struct err *err)
 {
 	struct memory *mem = machine_memory(m);
 	const struct log_mark *mark;
@@ -202,10 +212,14 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 	if (ret < 0)
 		return ret;
 	if (index >= n)
-		return err_set(err, ENOENT, "there is no checkpoint %zu: the log has %zu, numbered from 0", index, n);
+		return err_set(err, ENOENT,
+			       "there is no checkpoint %zu: the log has %zu, numbered from 0",
+			       index, n);
 	memset(mem->base, 0, mem->size);
 	for (size_t i = 0; i <= index && ret == 0; i++) {
-		struct restore t = { .s = s, .m = m, .import = import, .ctx = ctx, .last = i == index, .disk = -1 };
+		struct restore t = {
+			.s = s, .m = m, .import = import, .ctx = ctx, .last = i == index, .disk = -1
+		};
 
 		ret = restore_mark(&t, &mark[i], err);
 		buf_free(&t.blob);

@@ -26,12 +26,13 @@ struct record_stream logstream_records(struct logstream *s);
 int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err);
 
 /*
- * Puts the machine into the state of checkpoint `index` (0: the first): its pages are those of all checkpoints up to
- * it, over a zeroed memory. Disk changes go to disk_import (may be NULL when there are no disks). The stream goes on
- * behind it.
+ * Puts the machine into the state of checkpoint `index` (0: the first): its pages are those of all
+ * checkpoints up to it, over a zeroed memory. Disk changes go to disk_import (may be NULL when
+ * there are no disks). The stream goes on behind it.
  */
 int logstream_restore(struct logstream *s, struct machine *m, size_t index,
-		      int (*disk_import)(void *ctx, unsigned disk, const uint8_t *data, size_t len, struct err *err),
+		      int (*disk_import)(void *ctx, unsigned disk, const uint8_t *data, size_t len,
+					 struct err *err),
 		      void *disk_ctx, struct err *err);
 
 #endif

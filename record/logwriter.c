@@ -39,8 +39,11 @@ static int writer_put(struct log_writer *w, const void *data, size_t n, struct e
 			int code = done < 0 ? errno : ENOSPC;
 
 			if (ftruncate(w->fd, (off_t)w->offset) < 0)
-				return err_set(err, code, "cannot write log '%s': %s", w->path, strerror(code));
-			return err_set(err, code, "cannot write log '%s' at offset %llu: %s (it is whole up to there)",
+				return err_set(err, code, "cannot write log '%s': %s", w->path,
+					       strerror(code));
+			return err_set(err, code,
+				       "cannot write log '%s' at offset %llu: %s (it is whole up "
+				       "to there)",
 				       w->path, (unsigned long long)w->offset, strerror(code));
 		}
 		p += done;
@@ -86,22 +89,29 @@ static void writer_free(struct log_writer *w)
 /* Descriptors 0 to 2 mean something else to everybody. */
 static int above_standard(int fd)
 {
-	int high = fd < 0 || fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int high =
+		fd < 0 || fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 
 	if (high != fd)
 		close(fd);
 	return high;
 }
 
-/* What is there already may be a device, or belong to a recording or machine that runs (disk images are locked too). */
+/*
+ * What is there already may be a device, or belong to a recording or machine that runs (disk images
+ * are locked too).
+ */
 static int replaceable(int fd, const char *path, struct err *err)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "cannot replace '%s' by a log: it is not a regular file", path);
+		return err_set(err, EINVAL,
+			       "cannot replace '%s' by a log: it is not a regular file", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return err_set(err, EBUSY, "cannot replace '%s' by a log: a recording or a machine is using it", path);
+		return err_set(err, EBUSY,
+			       "cannot replace '%s' by a log: a recording or a machine is using it",
+			       path);
 	return 0;
 }
 
@@ -122,7 +132,8 @@ int log_file_create(const char *path, bool force, bool *created, struct err *err
 	return -err->code;
 }
 
-struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h, struct err *err)
+struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h,
+				      struct err *err)
 {
 	struct log_writer *w = calloc(1, sizeof(*w));
 
@@ -142,7 +153,8 @@ struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log
 	return NULL;
 }
 
-struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force, struct err *err)
+struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force,
+				   struct err *err)
 {
 	bool created;
 	int fd = log_file_create(path, force, &created, err);
@@ -154,8 +166,8 @@ struct log_writer *log_writer_open(const char *path, const struct log_header *h,
 }
 
 /* Compressed where that makes it smaller. */
-static int writer_payload(struct log_writer *w, struct log_frame_header *h, const void *raw, size_t len,
-			  struct err *err)
+static int writer_payload(struct log_writer *w, struct log_frame_header *h, const void *raw,
+			  size_t len, struct err *err)
 {
 	size_t bound = ZSTD_compressBound(len), n;
 	uint8_t *p = buf_grow(&w->out, bound);
@@ -174,8 +186,8 @@ static int writer_payload(struct log_writer *w, struct log_frame_header *h, cons
 	return 0;
 }
 
-int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t count, const void *raw, size_t len,
-		     struct err *err)
+int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t count,
+		     const void *raw, size_t len, struct err *err)
 {
 	struct log_frame_header h = {
 		.magic = LOG_FRAME_MAGIC,
@@ -188,7 +200,8 @@ int log_writer_frame(struct log_writer *w, enum log_frame_kind kind, uint64_t co
 	int ret;
 
 	if (len > LOG_FRAME_MAX)
-		return err_set(err, EFBIG, "log frame of %zu bytes: at most %u", len, LOG_FRAME_MAX);
+		return err_set(err, EFBIG, "log frame of %zu bytes: at most %u", len,
+			       LOG_FRAME_MAX);
 	buf_clear(&w->out);
 	buf_put(&w->out, &h, sizeof(h));
 	ret = writer_payload(w, &h, raw, len, err);
@@ -215,9 +228,12 @@ void log_writer_mark(struct log_writer *w, uint64_t record, uint64_t count, uint
 		w->mark = p;
 		w->mark_cap = cap;
 	}
-	w->mark[w->nmarks++] = (struct log_mark){
-		.record = record, .count = count, .ns = ns, .offset = w->offset, .chain = w->chain, .seq = w->seq
-	};
+	w->mark[w->nmarks++] = (struct log_mark){ .record = record,
+						  .count = count,
+						  .ns = ns,
+						  .offset = w->offset,
+						  .chain = w->chain,
+						  .seq = w->seq };
 }
 
 static int writer_index(struct log_writer *w, struct err *err)
@@ -237,7 +253,8 @@ static int writer_index(struct log_writer *w, struct err *err)
 		buf_put_u64(&b, m->chain);
 		buf_put_varint(&b, m->seq);
 	}
-	ret = b.bad ? err_set(err, ENOMEM, "out of memory") : log_writer_frame(w, LOG_INDEX, 0, b.data, b.len, err);
+	ret = b.bad ? err_set(err, ENOMEM, "out of memory")
+		    : log_writer_frame(w, LOG_INDEX, 0, b.data, b.len, err);
 	buf_clear(&b);
 	buf_put(&b, LOG_TRAILER_MAGIC, 8);
 	buf_put_u64(&b, at);
@@ -253,7 +270,8 @@ int log_writer_close(struct log_writer *w, bool whole, struct err *err)
 	int ret = whole ? writer_index(w, err) : 0;
 
 	if (ret == 0 && fsync(w->fd) < 0)
-		ret = err_set(err, errno, "cannot bring log '%s' to the disk: %s", w->path, strerror(errno));
+		ret = err_set(err, errno, "cannot bring log '%s' to the disk: %s", w->path,
+			      strerror(errno));
 	writer_free(w);
 	return ret;
 }

@@ -14,9 +14,10 @@
 #include "record/codec.h"
 #include "record/detail.h"
 
-#define BATCH_BYTES   (32u << 10)
-#define BATCH_NS      500000000ull /* a batch is given to the writer at least this often, in virtual time */
-#define IN_FLIGHT_MAX (64u << 20)  /* the guest waits when more than this is not written yet */
+#define BATCH_BYTES (32u << 10)
+/* a batch is given to the writer at least this often, in virtual time */
+#define BATCH_NS      500000000ull
+#define IN_FLIGHT_MAX (64u << 20) /* the guest waits when more than this is not written yet */
 #define PAGES_A_FRAME 1024
 #define DISK_PIECE    (4u << 20)
 
@@ -94,7 +95,8 @@ static void *writer_thread(void *arg)
 	struct recorder *r = arg;
 
 	for (;;) {
-		bool last = atomic_load(&r->closing); /* before looking: whatever was pushed by then is seen */
+		bool last = atomic_load(
+			&r->closing); /* before looking: whatever was pushed by then is seen */
 		struct queue_node *n = queue_pop(&r->queue);
 		struct chunk *c;
 
@@ -114,8 +116,11 @@ static void *writer_thread(void *arg)
 
 /* ---- handing over ---- */
 
-/* Takes the content of data. Out of memory counts as the writer's failure: a record would be lost. */
-static struct chunk *recorder_push(struct recorder *r, enum log_frame_kind kind, uint64_t count, struct buf *data)
+/*
+ * Takes the content of data. Out of memory counts as the writer's failure: a record would be lost.
+ */
+static struct chunk *recorder_push(struct recorder *r, enum log_frame_kind kind, uint64_t count,
+				   struct buf *data)
 {
 	struct chunk *c = calloc(1, sizeof(*c));
 	struct err err = ERR_INIT;
@@ -166,8 +171,8 @@ static void recorder_page(void *ctx, uint64_t offset, const void *page, uint64_t
 }
 
 /*
- * Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. The first checkpoint is full, so that a page
- * it leaves out is zero.
+ * Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. The first checkpoint is
+ * full, so that a page it leaves out is zero.
  */
 static void checkpoint_pages(struct recorder *r, uint64_t count)
 {
@@ -200,7 +205,8 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 }
 
 /* One disk's changes, in pieces: u8 disk, u8 whether it is the last piece, bytes. */
-static void checkpoint_disk(struct recorder *r, unsigned i, uint64_t count, const struct buf *changes)
+static void checkpoint_disk(struct recorder *r, unsigned i, uint64_t count,
+			    const struct buf *changes)
 {
 	for (size_t at = 0; at < changes->len;) {
 		size_t n = changes->len - at < DISK_PIECE ? changes->len - at : DISK_PIECE;
@@ -267,7 +273,8 @@ static size_t recorder_inputs(void *ctx, struct machine *m, struct input *in, si
 	return 1;
 }
 
-static bool recorder_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+static bool recorder_applied(void *ctx, struct machine *m, const struct sync_point *sp,
+			     uint64_t digest)
 {
 	struct recorder *r = ctx;
 	bool has_digest = sync_point_has(sp, INPUT_DIGEST);
@@ -292,9 +299,10 @@ static bool recorder_applied(void *ctx, struct machine *m, const struct sync_poi
 
 struct live_hooks recorder_hooks(struct recorder *r)
 {
-	return (struct live_hooks){
-		.ctx = r, .applied = recorder_applied, .inputs = recorder_inputs, .pace = recorder_pace
-	};
+	return (struct live_hooks){ .ctx = r,
+				    .applied = recorder_applied,
+				    .inputs = recorder_inputs,
+				    .pace = recorder_pace };
 }
 
 /* ---- life ---- */
@@ -316,10 +324,12 @@ int recorder_start(struct recorder *r, struct err *err)
 	int ret = thread_start(&r->thread, THREAD_LOG, writer_thread, r);
 
 	r->thread_started = ret == 0;
-	return ret ? err_set(err, ret, "cannot start the log's writer thread: %s", strerror(ret)) : 0;
+	return ret ? err_set(err, ret, "cannot start the log's writer thread: %s", strerror(ret))
+		   : 0;
 }
 
-struct recorder *recorder_open(const struct recorder_config *config, struct machine *m, struct err *err)
+struct recorder *recorder_open(const struct recorder_config *config, struct machine *m,
+			       struct err *err)
 {
 	struct recorder *r = calloc(1, sizeof(*r));
 
@@ -339,8 +349,10 @@ struct recorder *recorder_open(const struct recorder_config *config, struct mach
 	if (queue_init(&r->queue) < 0) {
 		err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
 	} else {
-		r->log = config->fd ? log_writer_open_fd(config->fd, config->path, config->header, err)
-				    : log_writer_open(config->path, config->header, config->force, err);
+		r->log =
+			config->fd
+				? log_writer_open_fd(config->fd, config->path, config->header, err)
+				: log_writer_open(config->path, config->header, config->force, err);
 		if (r->log)
 			return r;
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The recorder: hooks into a live source and writes every sync point to a log, with digests and checkpoints. The vCPU
- * thread only encodes; compressing and writing are a thread's of its own. When the disk is slow the guest waits rather
- * than a record being lost; when the disk is full the recording ends with an error.
+ * The recorder: hooks into a live source and writes every sync point to a log, with digests and
+ * checkpoints. The vCPU thread only encodes; compressing and writing are a thread's of its own.
+ * When the disk is slow the guest waits rather than a record being lost; when the disk is full the
+ * recording ends with an error.
  */
 #ifndef RECORD_RECORDER_H
 #define RECORD_RECORDER_H
@@ -21,28 +22,29 @@ struct recorder_config {
 	uint64_t checkpoint_ns; /* a checkpoint every so much virtual time; 0: none */
 	size_t in_flight_max;	/* bytes not written yet from which on the guest waits; 0: 64 MiB */
 	/*
-	 * Appends the changes of disk i since the start, as a blob that disk_import of the replayer understands;
-	 * nothing for a disk that cannot change. NULL: no disks. 0 or -errno.
+	 * Appends the changes of disk i since the start, as a blob that disk_import of the replayer
+	 * understands; nothing for a disk that cannot change. NULL: no disks. 0 or -errno.
 	 */
 	int (*disk_export)(void *ctx, unsigned i, struct buf *out, struct err *err);
 	void *disk_ctx;
 	/*
-	 * The log cannot go on (disk full): nothing more is recorded and the machine should end; recorder_close() says
-	 * why. Called once, from any thread. May be NULL.
+	 * The log cannot go on (disk full): nothing more is recorded and the machine should end;
+	 * recorder_close() says why. Called once, from any thread. May be NULL.
 	 */
 	void (*on_failure)(void *ctx);
 	void *failure_ctx;
 };
 
 /* The machine is in its start state. */
-struct recorder *recorder_open(const struct recorder_config *config, struct machine *m, struct err *err);
+struct recorder *recorder_open(const struct recorder_config *config, struct machine *m,
+			       struct err *err);
 /* Starts to write, before the machine runs. 0 or -errno. */
 int recorder_start(struct recorder *r, struct err *err);
 /* For live_config.hooks. */
 struct live_hooks recorder_hooks(struct recorder *r);
 /*
- * Ends the log: the rest of the records, how the machine ended, its last digest, the index. Frees the recorder. 0, or
- * the first error that the writer met.
+ * Ends the log: the rest of the records, how the machine ended, its last digest, the index. Frees
+ * the recorder. 0, or the first error that the writer met.
  */
 int recorder_close(struct recorder *r, enum machine_end end, struct err *err);
 

@@ -12,7 +12,8 @@ static void replay_diverge(struct replay *r, const struct landmark *at, const ch
 	r->diverged_count = at->count;
 	r->diverged_rip = at->rip;
 	snprintf(r->differs, sizeof(r->differs), "%s", what);
-	err_set(&r->error, EILSEQ, "divergence at count %" PRIu64 ", RIP 0x%" PRIx64 ": %s", at->count, at->rip, what);
+	err_set(&r->error, EILSEQ, "divergence at count %" PRIu64 ", RIP 0x%" PRIx64 ": %s",
+		at->count, at->rip, what);
 }
 
 /* The record to apply next, fetched when needed; NULL at the end or on damage. */
@@ -33,13 +34,13 @@ static const struct codec_record *replay_peek(struct replay *r)
 /* Whether the world ended the recorded machine, rather than the machine itself. */
 static bool ended_by_source(const struct replay_end *end)
 {
-	return end->end == MACHINE_ENDED || end->end == MACHINE_FAILED || end->end == MACHINE_DIVERGED ||
-	       end->end == MACHINE_SPINNING;
+	return end->end == MACHINE_ENDED || end->end == MACHINE_FAILED ||
+	       end->end == MACHINE_DIVERGED || end->end == MACHINE_SPINNING;
 }
 
 /*
- * After the last record the machine runs to where the recording ended. A machine that ended by itself does so again
- * before one more instruction has retired.
+ * After the last record the machine runs to where the recording ended. A machine that ended by
+ * itself does so again before one more instruction has retired.
  */
 static void replay_until_end(struct replay *r, struct landmark *until)
 {
@@ -73,14 +74,18 @@ static void replay_until(void *ctx, struct machine *m, struct landmark *until)
 }
 
 /* Is this the boundary that the record names? Fills in text when not. */
-static bool replay_is_here(const struct codec_record *rec, const struct landmark *at, char *text, size_t n)
+static bool replay_is_here(const struct codec_record *rec, const struct landmark *at, char *text,
+			   size_t n)
 {
 	const struct landmark *want = &rec->sp.at;
 
 	if (at->count != want->count)
-		snprintf(text, n, "record %" PRIu64 " enters at count %" PRIu64, rec->sp.seq, want->count);
+		snprintf(text, n, "record %" PRIu64 " enters at count %" PRIu64, rec->sp.seq,
+			 want->count);
 	else if (at->in_rep != want->in_rep || (at->in_rep && at->rcx != want->rcx))
-		snprintf(text, n, "record %" PRIu64 " enters at another iteration of a REP instruction", rec->sp.seq);
+		snprintf(text, n,
+			 "record %" PRIu64 " enters at another iteration of a REP instruction",
+			 rec->sp.seq);
 	else if (codec_rip_check(at->rip) != rec->rip_check)
 		snprintf(text, n, "RIP is another one than in record %" PRIu64, rec->sp.seq);
 	else
@@ -94,11 +99,12 @@ static bool replay_at_end(struct replay *r, const struct landmark *at)
 	const struct replay_end *end = r->error.code ? NULL : r->stream.end(r->stream.ctx);
 
 	return !end || at->count > end->count ||
-	       (at->count == end->count && at->in_rep == end->in_rep && (!at->in_rep || at->rcx == end->rcx));
+	       (at->count == end->count && at->in_rep == end->in_rep &&
+		(!at->in_rep || at->rcx == end->rcx));
 }
 
-static enum sync_verdict replay_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
-				     struct sync_point *sp)
+static enum sync_verdict replay_next(void *ctx, struct machine *m, enum sync_reason why,
+				     const struct landmark *at, struct sync_point *sp)
 {
 	struct replay *r = ctx;
 	const struct codec_record *rec = replay_peek(r);
@@ -123,7 +129,8 @@ static enum sync_verdict replay_next(void *ctx, struct machine *m, enum sync_rea
 	return SYNC_APPLY;
 }
 
-static bool replay_compare(struct replay *r, struct machine *m, const struct sync_point *sp, uint64_t digest)
+static bool replay_compare(struct replay *r, struct machine *m, const struct sync_point *sp,
+			   uint64_t digest)
 {
 	const struct codec_record *rec = r->rec;
 	char text[400];
@@ -138,7 +145,8 @@ static bool replay_compare(struct replay *r, struct machine *m, const struct syn
 	return false;
 }
 
-static bool replay_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+static bool replay_applied(void *ctx, struct machine *m, const struct sync_point *sp,
+			   uint64_t digest)
 {
 	struct replay *r = ctx;
 	const struct codec_record *rec = r->rec;
@@ -160,9 +168,11 @@ static bool replay_spins(void *ctx, struct machine *m)
 void replay_init(struct replay *r, struct machine *m, const struct record_stream *stream)
 {
 	*r = (struct replay){ .stream = *stream, .m = m, .stop_count = UINT64_MAX };
-	r->source = (struct input_source){
-		.ctx = r, .until = replay_until, .next = replay_next, .applied = replay_applied, .spins = replay_spins
-	};
+	r->source = (struct input_source){ .ctx = r,
+					   .until = replay_until,
+					   .next = replay_next,
+					   .applied = replay_applied,
+					   .spins = replay_spins };
 	detail_init(&r->detail, m, NULL, NULL);
 }
 
@@ -195,16 +205,19 @@ static int end_differs(struct replay *r, const char *what, struct err *err)
 }
 
 /*
- * The machine stands where the recording ended, and ended as it did. A guest that spun at its end was somewhere behind
- * that landmark: there is no digest to compare with.
+ * The machine stands where the recording ended, and ended as it did. A guest that spun at its end
+ * was somewhere behind that landmark: there is no digest to compare with.
  */
-static int end_compare(struct replay *r, const struct replay_end *want, enum machine_end end, struct err *err)
+static int end_compare(struct replay *r, const struct replay_end *want, enum machine_end end,
+		       struct err *err)
 {
 	struct engine *e = machine_engine(r->m);
 	char text[160];
 
-	if (end != (ended_by_source(want) ? MACHINE_ENDED : want->end) || e->ops->count(e) != want->count) {
-		snprintf(text, sizeof(text), "the recorded machine ended otherwise (%d) at count %" PRIu64 ", not (%d)",
+	if (end != (ended_by_source(want) ? MACHINE_ENDED : want->end) ||
+	    e->ops->count(e) != want->count) {
+		snprintf(text, sizeof(text),
+			 "the recorded machine ended otherwise (%d) at count %" PRIu64 ", not (%d)",
 			 want->end, want->count, end);
 		return end_differs(r, text, err);
 	}
@@ -228,14 +241,16 @@ int replay_verdict(struct replay *r, enum machine_end end, struct err *err)
 		end = MACHINE_ENDED;
 
 	/* A divergence is the cause of what came after it. */
-	if (!r->error.code && end != MACHINE_FAILED && end != MACHINE_DIVERGED && !(end == MACHINE_ENDED && cut_off))
+	if (!r->error.code && end != MACHINE_FAILED && end != MACHINE_DIVERGED &&
+	    !(end == MACHINE_ENDED && cut_off))
 		replay_peek(r);
 	if (r->error.code) {
 		*err = r->error;
 		return -err->code;
 	}
 	if (end == MACHINE_FAILED || end == MACHINE_DIVERGED)
-		return err->code ? -err->code : end_differs(r, "a record could not be applied", err);
+		return err->code ? -err->code
+				 : end_differs(r, "a record could not be applied", err);
 	if (end == MACHINE_ENDED && cut_off)
 		return 0;
 	if (r->rec)

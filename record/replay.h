@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The replaying input source: runs a machine along a stream of records, from a log or from the wire, and verifies it on
- * the way: every landmark and every digest. At the first difference it stops and says where and what.
+ * The replaying input source: runs a machine along a stream of records, from a log or from the
+ * wire, and verifies it on the way: every landmark and every digest. At the first difference it
+ * stops and says where and what.
  */
 #ifndef RECORD_REPLAY_H
 #define RECORD_REPLAY_H
@@ -26,11 +27,14 @@ struct replay_end {
 struct record_stream {
 	void *ctx;
 	/*
-	 * Next record: 1 and *rec, valid until the next call; 0 at the end; -errno and err for damage. May block (a
-	 * backup waits for its primary).
+	 * Next record: 1 and *rec, valid until the next call; 0 at the end; -errno and err for
+	 * damage. May block (a backup waits for its primary).
 	 */
 	int (*next)(void *ctx, const struct codec_record **rec, struct err *err);
-	/* After next() gave 0: how the machine ended, or NULL when nobody knows (cut short, primary gone). */
+	/*
+	 * After next() gave 0: how the machine ended, or NULL when nobody knows (cut short, primary
+	 * gone).
+	 */
 	const struct replay_end *(*end)(void *ctx);
 	/* A record was applied and agreed; digest when it had one, else 0. May be NULL. */
 	void (*applied)(void *ctx, struct machine *m, const struct codec_record *rec);
@@ -60,8 +64,8 @@ const struct input_source *replay_source(struct replay *r);
 /* Any thread, or a signal handler: machine_run() returns MACHINE_ENDED soon. */
 void replay_stop(struct replay *r);
 /*
- * After machine_run(): 0 when everything agreed, including the recorded end when it is known; -errno and a sentence in
- * err otherwise. `end` is what machine_run() returned.
+ * After machine_run(): 0 when everything agreed, including the recorded end when it is known;
+ * -errno and a sentence in err otherwise. `end` is what machine_run() returned.
  */
 int replay_verdict(struct replay *r, enum machine_end end, struct err *err);
 

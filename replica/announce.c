@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Tells the switches and neighbours where the guest's MAC is now: a RARP request (RFC 903, as live migration does it;
- * it needs no IP address) and, where the guest's IPv4 address was seen in what it sent, a gratuitous ARP (RFC 5227).
+ * Tells the switches and neighbours where the guest's MAC is now: a RARP request (RFC 903, as live
+ * migration does it; it needs no IP address) and, where the guest's IPv4 address was seen in what
+ * it sent, a gratuitous ARP (RFC 5227).
  */
 #include <arpa/inet.h>
 #include <string.h>
@@ -46,7 +47,8 @@ void announce_learn(struct replica *r, const struct output *out)
 }
 
 /* op: 1 ARP request (gratuitous: sender and target address are the same), 3 RARP request. */
-static void announce_frame(uint8_t frame[FRAME_LEN], const uint8_t mac[6], unsigned type, unsigned op, uint32_t ip)
+static void announce_frame(uint8_t frame[FRAME_LEN], const uint8_t mac[6], unsigned type,
+			   unsigned op, uint32_t ip)
 {
 	uint8_t *arp = frame + ETH_HEADER;
 

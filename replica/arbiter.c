@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * file:DIR. Generation n is the file generation-n, whose content is its owner. It is written under another name and put
- * in place by link(2), which is atomic also on NFS and fails when the name exists: so the first one wins, and the file
- * is never seen half-written. Nothing is ever removed.
+ * file:DIR. Generation n is the file generation-n, whose content is its owner. It is written under
+ * another name and put in place by link(2), which is atomic also on NFS and fails when the name
+ * exists: so the first one wins, and the file is never seen half-written. Nothing is ever removed.
  */
 #include "replica/arbiter.h"
 
@@ -108,7 +108,8 @@ static int file_exists(const struct file_arbiter *a, uint64_t generation)
 	return 1;
 }
 
-static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err)
+static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
+		      struct err *err)
 {
 	struct file_arbiter *a = (struct file_arbiter *)base;
 	int fd = open_generation(a, generation);
@@ -125,7 +126,8 @@ static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBI
 		unsigned v;
 
 		if (n != TEXT_LEN || sscanf(text + 2 * i, "%2x", &v) != 1)
-			return err_set(err, EBADMSG, "arbiter '%s': generation-%" PRIu64 " is damaged", a->dir,
+			return err_set(err, EBADMSG,
+				       "arbiter '%s': generation-%" PRIu64 " is damaged", a->dir,
 				       generation);
 		id[i] = (uint8_t)v;
 	}
@@ -145,7 +147,8 @@ static int file_claim(struct file_arbiter *a, const char *name, const char *text
 	return ret;
 }
 
-static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err)
+static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		     struct err *err)
 {
 	static atomic_uint claims; /* two threads may ask at the same time */
 	struct file_arbiter *a = (struct file_arbiter *)base;
@@ -155,7 +158,8 @@ static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id
 
 	id_to_text(id, text);
 	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
-	snprintf(claim, sizeof(claim), "claim-%.16s-%ld-%u", text, (long)getpid(), atomic_fetch_add(&claims, 1));
+	snprintf(claim, sizeof(claim), "claim-%.16s-%ld-%u", text, (long)getpid(),
+		 atomic_fetch_add(&claims, 1));
 	ret = file_claim(a, claim, text, err);
 	if (ret == 0 && linkat(a->dirfd, claim, a->dirfd, name, 0) < 0 && errno != EEXIST)
 		ret = fail(a, "take a generation", err);
@@ -164,7 +168,9 @@ static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id
 		ret = fail(a, "bring the directory to the disk", err);
 	if (ret < 0)
 		return ret;
-	/* Whoever it says, it is for ever; an answer that got lost once (NFS) is found again here. */
+	/*
+	 * Whoever it says, it is for ever; an answer that got lost once (NFS) is found again here.
+	 */
 	ret = file_owner(base, generation, owner, err);
 	return ret == 1 ? !memcmp(owner, id, ARBITER_ID_LEN) : ret;
 }
@@ -202,8 +208,9 @@ static const struct arbiter_ops file_arbiter_ops = {
 enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
 
 /*
- * What a replica in other hands may do to the directory: generations come one after the other, so that none is taken
- * for all times to come, and each is a file, so there is a limit to how many one replica takes in a short time.
+ * What a replica in other hands may do to the directory: generations come one after the other, so
+ * that none is taken for all times to come, and each is a file, so there is a limit to how many one
+ * replica takes in a short time.
  */
 static int check_take(struct file_arbiter *a, uint64_t generation, struct err *err)
 {
@@ -213,15 +220,17 @@ static int check_take(struct file_arbiter *a, uint64_t generation, struct err *e
 	if (before < 0)
 		return fail(a, "open a generation", err);
 	if (!before)
-		return err_set(err, EPERM, "arbiter '%s': generation %" PRIu64 " is not the next one", a->dir,
+		return err_set(err, EPERM,
+			       "arbiter '%s': generation %" PRIu64 " is not the next one", a->dir,
 			       generation);
 	if (file_exists(a, generation) > 0)
 		return 0;
 	a->refilled += refill * TAKE_SECONDS;
 	a->takes = refill > TAKES - a->takes ? TAKES : a->takes + (unsigned)refill;
 	if (!a->takes)
-		return err_set(err, EAGAIN, "arbiter '%s': %d new generations in a short time are too many", a->dir,
-			       TAKES);
+		return err_set(err, EAGAIN,
+			       "arbiter '%s': %d new generations in a short time are too many",
+			       a->dir, TAKES);
 	a->takes--;
 	return 0;
 }
@@ -261,7 +270,8 @@ static int ask(struct arbiter *a, struct keeper_message *m, struct err *err)
 	return m->result < 0 ? err_set(err, -m->result, "%s", (const char *)m->data) : m->result;
 }
 
-static int remote_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err)
+static int remote_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		       struct err *err)
 {
 	struct keeper_message m = { .op = ASK_TAKE, .arg = generation };
 
@@ -269,7 +279,8 @@ static int remote_take(struct arbiter *a, uint64_t generation, const uint8_t id[
 	return ask(a, &m, err);
 }
 
-static int remote_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err)
+static int remote_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
+			struct err *err)
 {
 	struct keeper_message m = { .op = ASK_OWNER, .arg = generation };
 	int ret = ask(a, &m, err);

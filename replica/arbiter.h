@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The arbiter: the test-and-set outside both replicas. Generation n belongs to whoever took it first, for ever. A
- * replica may be live only in a generation that it holds.
+ * The arbiter: the test-and-set outside both replicas. Generation n belongs to whoever took it
+ * first, for ever. A replica may be live only in a generation that it holds.
  */
 #ifndef REPLICA_ARBITER_H
 #define REPLICA_ARBITER_H
@@ -19,10 +19,14 @@ struct arbiter_ops {
 	const char *prefix;
 	struct arbiter *(*open)(const char *name, struct err *err);
 	void (*close)(struct arbiter *a);
-	/* 1: generation is ours now (or was already); 0: somebody else's; -errno: nobody can tell. */
-	int (*take)(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err);
+	/*
+	 * 1: generation is ours now (or was already); 0: somebody else's; -errno: nobody can tell.
+	 */
+	int (*take)(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		    struct err *err);
 	/* Owner of a generation: 1 and id; 0: nobody's; -errno. */
-	int (*owner)(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err);
+	int (*owner)(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
+		     struct err *err);
 	/* Highest generation taken, 0 when none. */
 	int (*last)(struct arbiter *a, uint64_t *generation, struct err *err);
 };
@@ -39,8 +43,8 @@ struct arbiter *arbiter_open(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);
 
 /*
- * For a replica in a jail: the keeper has the arbiter's descriptor (arbiter_fd()) and answers by arbiter_serve(); from
- * arbiter_delegate() on this process only asks.
+ * For a replica in a jail: the keeper has the arbiter's descriptor (arbiter_fd()) and answers by
+ * arbiter_serve(); from arbiter_delegate() on this process only asks.
  */
 int arbiter_fd(const struct arbiter *a);
 struct keeper_message;

@@ -2,9 +2,9 @@
 /*
  * The backup side of a pair.
  *
- * vCPU thread     replays batches as they come; at their end, when the primary is gone, asks the arbiter and goes live
- * receiver        reads frames, acknowledges records as soon as they are in memory, notices silence
- * spy             keeps the frames that arrive for the guest meanwhile
+ * vCPU thread     replays batches as they come; at their end, when the primary is gone, asks the
+ * arbiter and goes live receiver        reads frames, acknowledges records as soon as they are in
+ * memory, notices silence spy             keeps the frames that arrive for the guest meanwhile
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,7 +29,9 @@ static unsigned period_ms(const struct session *s)
 	return heartbeat_ms(s->theirs.timeout_ms, s->theirs.hang_timeout_ms);
 }
 
-/* ---- outputs of a machine that is not live: kept until the primary says that they have left ---- */
+/*
+ * ---- outputs of a machine that is not live: kept until the primary says that they have left ----
+ */
 
 void backup_emit(struct replica *r, const struct output *out)
 {
@@ -86,7 +88,10 @@ static int unpack_records(struct replica *r, struct rd *in, struct parcel **end,
 	return 0;
 }
 
-/* They are acknowledged before the vCPU thread gets them: the guest's clients wait for the one, not for the other. */
+/*
+ * They are acknowledged before the vCPU thread gets them: the guest's clients wait for the one, not
+ * for the other.
+ */
 static int take_records(struct session *s, struct rd *in, struct err *err)
 {
 	struct parcel *first = NULL;
@@ -146,13 +151,17 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : send_ack(s, err);
 }
 
-/* A primary that may be alive hears nothing more from us: when its lease is over, nothing leaves there any more. */
+/*
+ * A primary that may be alive hears nothing more from us: when its lease is over, nothing leaves
+ * there any more.
+ */
 static void outlast_lease(struct session *s)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
 	struct replica *r = s->r;
 
-	while (r->eligible && replica_mono_ns() - r->last_heard_ns < timeout_ns(r) && !atomic_load(&s->over))
+	while (r->eligible && replica_mono_ns() - r->last_heard_ns < timeout_ns(r) &&
+	       !atomic_load(&s->over))
 		nanosleep(&ms, NULL);
 }
 
@@ -164,8 +173,10 @@ static bool primary_hangs(struct session *s)
 
 	if (!r->eligible || still < s->theirs.hang_timeout_ms * NS_PER_MS)
 		return false;
-	replica_event(r, "hang", "the primary hangs: its host answers, but its vCPU makes no progress for %u ms",
-		      s->theirs.hang_timeout_ms);
+	replica_event(
+		r, "hang",
+		"the primary hangs: its host answers, but its vCPU makes no progress for %u ms",
+		s->theirs.hang_timeout_ms);
 	outlast_lease(s);
 	r->last_heard_ns -= still;
 	return true;
@@ -182,7 +193,10 @@ static void stream_ends(struct replica *r, const char *why)
 	queue_wake(&r->incoming);
 }
 
-/* The connection ended as it does when a process dies. Any other error may come from a primary that is alive. */
+/*
+ * The connection ended as it does when a process dies. Any other error may come from a primary that
+ * is alive.
+ */
 static bool is_cut(int ret)
 {
 	return ret == 0 || ret == -ECONNRESET || ret == -EPIPE;
@@ -255,7 +269,8 @@ static bool next_batch(struct replica *r)
 		replica_beat(r);
 		if (n) {
 			r->present = caa_container_of(n, struct parcel, node);
-			r->batch_in = (struct rd)RD_INIT(r->present->data.data, r->present->data.len);
+			r->batch_in =
+				(struct rd)RD_INIT(r->present->data.data, r->present->data.len);
 			codec_restart(&r->codec_in);
 			return true;
 		}
@@ -288,7 +303,9 @@ static const struct replay_end *stream_end(void *ctx)
 
 	if (!r->peer_said_bye)
 		return NULL;
-	r->end = (struct replay_end){ .end = r->bye_end, .exit_code = r->bye_code, .count = r->bye_count };
+	r->end = (struct replay_end){ .end = r->bye_end,
+				      .exit_code = r->bye_code,
+				      .count = r->bye_count };
 	return &r->end;
 }
 
@@ -351,9 +368,12 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 		int ret = wire_recv(&s->wire, &f, STATE_WAIT_MS, err);
 
 		if (ret == 0)
-			return err_set(err, ECONNRESET, "the primary closed the connection before its state was here");
+			return err_set(
+				err, ECONNRESET,
+				"the primary closed the connection before its state was here");
 		if (ret == -EAGAIN)
-			return err_set(err, ETIMEDOUT, "the primary sent nothing for %d s", STATE_WAIT_MS / 1000);
+			return err_set(err, ETIMEDOUT, "the primary sent nothing for %d s",
+				       STATE_WAIT_MS / 1000);
 		if (ret < 0)
 			return ret;
 		if (f.type == WIRE_HEARTBEAT)
@@ -365,10 +385,11 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 		else if (f.type == WIRE_PAGES)
 			ret = load_pages(r->m, &f, err);
 		else if (f.type == WIRE_REFUSE)
-			ret = err_set(err, EPROTO, "the primary refuses us: %.*s", (int)(f.len < 200 ? f.len : 200),
-				      (const char *)f.data);
+			ret = err_set(err, EPROTO, "the primary refuses us: %.*s",
+				      (int)(f.len < 200 ? f.len : 200), (const char *)f.data);
 		else
-			ret = err_set(err, EBADMSG, "frame of type %d instead of the state", f.type);
+			ret = err_set(err, EBADMSG, "frame of type %d instead of the state",
+				      f.type);
 		if (ret < 0)
 			return ret;
 	}
@@ -379,7 +400,10 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 	return 0;
 }
 
-/* The primary's generation must be known to our arbiter as the primary's: else it is not the same arbiter. */
+/*
+ * The primary's generation must be known to our arbiter as the primary's: else it is not the same
+ * arbiter.
+ */
 static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 {
 	uint8_t owner[ARBITER_ID_LEN];
@@ -389,8 +413,8 @@ static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 		return ret;
 	if (ret == 0 || memcmp(owner, s->theirs.id, ARBITER_ID_LEN))
 		return err_set(err, EPERM,
-			       "our arbiter does not know generation %" PRIu64 " as the primary's: both replicas "
-			       "must use the same one",
+			       "our arbiter does not know generation %" PRIu64
+			       " as the primary's: both replicas must use the same one",
 			       s->theirs.generation);
 	r->generation = s->theirs.generation;
 	return 0;
@@ -417,8 +441,8 @@ static int check_counter(struct replica *r, struct session *s, struct err *err)
 
 	machine_engine(r->m)->ops->caps(machine_engine(r->m), &caps);
 	if (strcmp(caps.counter, s->theirs.counter))
-		return err_set(err, EPROTO, "the primary counts '%s', our engine counts '%s'", s->theirs.counter,
-			       caps.counter);
+		return err_set(err, EPROTO, "the primary counts '%s', our engine counts '%s'",
+			       s->theirs.counter, caps.counter);
 	return 0;
 }
 
@@ -435,18 +459,21 @@ int backup_join(struct replica *r, struct err *err)
 	s = r->session = session_new(r, p);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
-	atomic_thread_fence(memory_order_seq_cst); /* replica_stop() has seen the session, or we see what it left */
+	atomic_thread_fence(memory_order_seq_cst); /* replica_stop() has seen the session, or we see
+						      what it left */
 	if (atomic_load(&r->stopping))
 		session_end(s);
 	if (session_hello(s, false, err) < 0 || check_arbiter(r, s, err) < 0)
 		return -err->code;
-	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink, &r->cfg.live, err);
+	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink,
+			     &r->cfg.live, err);
 	if (!r->m || check_counter(r, s, err) < 0 || receive_state(r, s, err) < 0)
 		return -err->code;
 	r->last_heard_ns = replica_mono_ns();
 	if (wire_send(&s->wire, WIRE_READY, NULL, 0, false, (int)s->theirs.timeout_ms * 4, err) < 0)
 		return -err->code;
-	replica_event(r, "backup", "backup of %s in generation %" PRIu64 ", replaying", peer_name(p), r->generation);
+	replica_event(r, "backup", "backup of %s in generation %" PRIu64 ", replaying",
+		      peer_name(p), r->generation);
 	return session_start(s, NULL, backup_receiver, err);
 }
 
@@ -470,8 +497,8 @@ static void report_divergence(struct replica *r)
 	r->divergence_rip = r->replay.diverged_rip;
 	snprintf(r->divergence, sizeof(r->divergence), "%s", r->replay.differs);
 	pthread_mutex_unlock(&r->lock);
-	replica_event(r, "divergence", "DIVERGENCE at count %" PRIu64 ", RIP 0x%" PRIx64 ": %s", r->divergence_count,
-		      r->divergence_rip, r->divergence);
+	replica_event(r, "divergence", "DIVERGENCE at count %" PRIu64 ", RIP 0x%" PRIx64 ": %s",
+		      r->divergence_count, r->divergence_rip, r->divergence);
 	buf_put_u64(&b, r->divergence_count);
 	buf_put_u64(&b, r->divergence_rip);
 	buf_put_str(&b, r->divergence);
@@ -483,8 +510,9 @@ static void report_divergence(struct replica *r)
 }
 
 /*
- * We shall go on instead of a primary that is alive. It closes the connection as soon as it has stopped to release
- * outputs; whatever it does, its lease ends, for it hears no more acknowledgements.
+ * We shall go on instead of a primary that is alive. It closes the connection as soon as it has
+ * stopped to release outputs; whatever it does, its lease ends, for it hears no more
+ * acknowledgements.
  */
 static void wait_for_primary_to_yield(struct replica *r)
 {
@@ -493,8 +521,10 @@ static void wait_for_primary_to_yield(struct replica *r)
 	uint64_t gone;
 	int ret = 1;
 
-	while ((ret > 0 || ret == -EAGAIN) && (gone = replica_mono_ns() - r->last_heard_ns) < timeout_ns(r))
-		ret = wire_recv(&r->session->wire, &f, (int)((timeout_ns(r) - gone) / NS_PER_MS) + 1, &ignored);
+	while ((ret > 0 || ret == -EAGAIN) &&
+	       (gone = replica_mono_ns() - r->last_heard_ns) < timeout_ns(r))
+		ret = wire_recv(&r->session->wire, &f,
+				(int)((timeout_ns(r) - gone) / NS_PER_MS) + 1, &ignored);
 }
 
 /* True when this replica is the live one now. */
@@ -510,8 +540,8 @@ static bool win(struct replica *r, const char *why)
 	pthread_mutex_lock(&r->lock);
 	replica_set_state(r, REPLICA_FENCED);
 	pthread_mutex_unlock(&r->lock);
-	replica_event(r, "fenced", "the primary is gone (%s) and the arbiter %s: stopping for good", why,
-		      won == 0 ? "has given the next generation to it" : err.text);
+	replica_event(r, "fenced", "the primary is gone (%s) and the arbiter %s: stopping for good",
+		      why, won == 0 ? "has given the next generation to it" : err.text);
 	return false;
 }
 
@@ -529,19 +559,24 @@ static void go_live(struct replica *r, const char *why)
 	announce_start(r);
 	now = replica_mono_ns();
 	r->last_failover_ms = (double)(now - r->last_heard_ns) / 1e6;
-	replica_event(r, "live", "the primary is gone (%s): LIVE in generation %" PRIu64 " after %.1f ms, UNPROTECTED",
+	replica_event(r, "live",
+		      "the primary is gone (%s): LIVE in generation %" PRIu64
+		      " after %.1f ms, UNPROTECTED",
 		      why, r->generation, r->last_failover_ms);
 }
 
 /* The machine has ended and the primary said so too. */
 static int orderly_end(struct replica *r, enum machine_end *end)
 {
-	wire_send(&r->session->wire, WIRE_BYE, NULL, 0, false, (int)r->session->theirs.timeout_ms, NULL);
+	wire_send(&r->session->wire, WIRE_BYE, NULL, 0, false, (int)r->session->theirs.timeout_ms,
+		  NULL);
 	*end = r->bye_end < MACHINE_FAILED ? (enum machine_end)r->bye_end : MACHINE_ENDED;
 	pthread_mutex_lock(&r->lock);
 	replica_set_state(r, REPLICA_ENDED);
 	pthread_mutex_unlock(&r->lock);
-	replica_event(r, "end", r->peer_said_bye ? "the primary ended the pair in good order" : "told to stop");
+	replica_event(r, "end",
+		      r->peer_said_bye ? "the primary ended the pair in good order"
+				       : "told to stop");
 	return 0;
 }
 
@@ -566,7 +601,8 @@ static int after_replay(struct replica *r, enum machine_end *end, struct err *er
 			return orderly_end(r, end);
 	}
 	if (!r->eligible)
-		return err_set(err, ECONNRESET, "the primary is gone (%s) before the pair was complete", why);
+		return err_set(err, ECONNRESET,
+			       "the primary is gone (%s) before the pair was complete", why);
 	if (!win(r, why))
 		return 0;
 	go_live(r, why);

@@ -9,7 +9,10 @@
 int backup_dial(struct replica *r, struct err *err);
 /* Agrees, and takes over the primary's state; the receiver runs afterwards. */
 int backup_join(struct replica *r, struct err *err);
-/* Replays until the stream ends: 1 when this replica is live now, 0 when it is over (*end), or -errno. */
+/*
+ * Replays until the stream ends: 1 when this replica is live now, 0 when it is over (*end), or
+ * -errno.
+ */
 int backup_run(struct replica *r, enum machine_end *end, struct err *err);
 void backup_emit(struct replica *r, const struct output *out);
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The event log: what happened to a replica, with monotonic time stamps, for people and for tests. */
+/*
+ * The event log: what happened to a replica, with monotonic time stamps, for people and for tests.
+ */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,8 +23,8 @@ void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	log_info("%s", text);
 	if (!r->cfg.events)
 		return;
-	o = json_pack("{s:f, s:s, s:I, s:s}", "mono_s", (double)replica_mono_ns() / 1e9, "event", event, "generation",
-		      (json_int_t)r->generation, "text", text);
+	o = json_pack("{s:f, s:s, s:I, s:s}", "mono_s", (double)replica_mono_ns() / 1e9, "event",
+		      event, "generation", (json_int_t)r->generation, "text", text);
 	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (line) {
 		fprintf(r->cfg.events, "%s\n", line);

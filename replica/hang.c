@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A replica whose network threads answer while its vCPU thread does not come back: a deadlock, a device model without
- * end, a disk that hangs.
+ * A replica whose network threads answer while its vCPU thread does not come back: a deadlock, a
+ * device model without end, a disk that hangs.
  *
- * The vCPU thread leaves the time of its last beat whenever it comes by: at every stop of the guest, and in every wait
- * that it is meant to be in (HLT, a backup that is behind, an empty stream), which therefore are cut into pieces. The
- * beat travels in the primary's stamps and in the backup's acknowledgements. To the other side it is a number that has
- * to change; when it has not for --hang-timeout, the other side counts as lost.
+ * The vCPU thread leaves the time of its last beat whenever it comes by: at every stop of the
+ * guest, and in every wait that it is meant to be in (HLT, a backup that is behind, an empty
+ * stream), which therefore are cut into pieces. The beat travels in the primary's stamps and in the
+ * backup's acknowledgements. To the other side it is a number that has to change; when it has not
+ * for --hang-timeout, the other side counts as lost.
  *
- * A watcher that did not run itself has not seen anything stand still: so each look counts for a bounded time only, and
- * a host that was overloaded or frozen as a whole makes nobody guilty.
+ * A watcher that did not run itself has not seen anything stand still: so each look counts for a
+ * bounded time only, and a host that was overloaded or frozen as a whole makes nobody guilty.
  *
- * A replica asks the arbiter only right after its own vCPU thread has given a beat. So one that hangs can never take
- * the generation away from one that works, whoever notices first; and when it wakes up, it finds the generation gone.
+ * A replica asks the arbiter only right after its own vCPU thread has given a beat. So one that
+ * hangs can never take the generation away from one that works, whoever notices first; and when it
+ * wakes up, it finds the generation gone.
  */
 #include <string.h>
 #include <time.h>
 
 #include "replica/replica_private.h"
 
-#define ASK_NS	 (100 * NS_PER_MS) /* between two looks at the arbiter */
-#define GRACE_NS (2 * NS_PER_S)	   /* a thread that has not come back by then, and has nothing to come back for */
+#define ASK_NS (100 * NS_PER_MS) /* between two looks at the arbiter */
+/* a thread that has not come back by then, and has nothing to come back for */
+#define GRACE_NS (2 * NS_PER_S)
 
 void replica_beat(struct replica *r)
 {
@@ -92,7 +95,8 @@ void hang_vcpu_over(struct replica *r)
 static bool vcpu_over(struct replica *r)
 {
 	uint64_t until = replica_mono_ns() + ASK_NS;
-	const struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S) };
+	const struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
+				     .tv_nsec = (long)(until % NS_PER_S) };
 
 	pthread_mutex_lock(&r->lock);
 	if (!atomic_load(&r->vcpu_over))
@@ -106,10 +110,13 @@ void hang_linger(struct replica *r)
 	struct hang_watch w = { 0 };
 
 	while (!vcpu_over(r)) {
-		if (hang_watch_look(&w, replica_last_beat(r), replica_mono_ns(), 2 * ASK_NS) < GRACE_NS || !replaced(r))
+		if (hang_watch_look(&w, replica_last_beat(r), replica_mono_ns(), 2 * ASK_NS) <
+			    GRACE_NS ||
+		    !replaced(r))
 			continue;
 		replica_event(r, "fenced",
-			      "our vCPU hangs and the other replica is live: this process ends without it");
+			      "our vCPU hangs and the other replica is live: this process ends "
+			      "without it");
 		if (r->cfg.abandon)
 			r->cfg.abandon(r->cfg.abandon_ctx);
 		return;
@@ -130,7 +137,8 @@ void hang_report(struct replica *r)
 	if (!changed)
 		return;
 	replica_event(r, hangs ? "hang" : "resumed",
-		      hangs ? "our vCPU has made no progress for %u ms" : "our vCPU goes on after more than %u ms",
+		      hangs ? "our vCPU has made no progress for %u ms"
+			    : "our vCPU goes on after more than %u ms",
 		      r->cfg.hang_timeout_ms);
 }
 

@@ -23,7 +23,8 @@ static bool held_merge(struct held_list *l, uint64_t needs, const struct output 
 
 void held_add(struct held_list *l, uint64_t needs, const struct output *out)
 {
-	size_t cap = out->kind == OUTPUT_NET_TX || out->len > CONSOLE_MERGE ? out->len : CONSOLE_MERGE;
+	size_t cap =
+		out->kind == OUTPUT_NET_TX || out->len > CONSOLE_MERGE ? out->len : CONSOLE_MERGE;
 	struct held_output *h;
 
 	if (held_merge(l, needs, out))

@@ -2,18 +2,19 @@
 /*
  * The live side of a pair.
  *
- * vCPU thread     makes records (hooks of the live source), holds outputs, lets a backup join at a sync point
- * sender          takes parcels from a queue and sends them; heartbeats
- * receiver        takes acknowledgements, releases outputs, notices that the backup is gone
- * acceptor        authenticates whoever connects; announcements; buries dead sessions
+ * vCPU thread     makes records (hooks of the live source), holds outputs, lets a backup join at a
+ * sync point sender          takes parcels from a queue and sends them; heartbeats receiver takes
+ * acknowledgements, releases outputs, notices that the backup is gone acceptor        authenticates
+ * whoever connects; announcements; buries dead sessions
  *
- * Output commit. An output that the guest makes after record n leaves when record n+1 is acknowledged: its landmark
- * lies behind the output, so the backup passes the point of the output before it can go live. An output asks for that
- * record.
+ * Output commit. An output that the guest makes after record n leaves when record n+1 is
+ * acknowledged: its landmark lies behind the output, so the backup passes the point of the output
+ * before it can go live. An output asks for that record.
  *
- * Lease. The backup goes live only when it has not heard of us for the timeout. Each acknowledgement echoes the newest
- * time stamp that the backup had received; until the timeout after that stamp, and no longer, outputs may leave. So a
- * primary that was stopped and wakes up emits nothing on the strength of acknowledgements that wait in its socket.
+ * Lease. The backup goes live only when it has not heard of us for the timeout. Each
+ * acknowledgement echoes the newest time stamp that the backup had received; until the timeout
+ * after that stamp, and no longer, outputs may leave. So a primary that was stopped and wakes up
+ * emits nothing on the strength of acknowledgements that wait in its socket.
  */
 #include <errno.h>
 #include <poll.h>
@@ -32,7 +33,7 @@
 #define ASK_NS			 (2 * NS_PER_MS)
 #define BATCH_NS		 NS_PER_MS /* a record that nothing waits for may be put off for so long */
 #define BATCH_BYTES		 16384
-#define BATCH_MIN_LAG		 20	     /* ms: with a tighter bound every record goes out at once */
+#define BATCH_MIN_LAG		 20 /* ms: with a tighter bound every record goes out at once */
 #define HELD_BYTES_MAX		 (16u << 20) /* of outputs that wait: then the guest does, too */
 #define HELD_MAX		 65536
 #define STUCK_NS		 (10 * NS_PER_S)
@@ -113,8 +114,8 @@ static void release_acked(struct replica *r)
 {
 	const struct held_output *h;
 
-	while (r->state == REPLICA_PROTECTED && replica_lease_clock_ns() < lease_end(r) && (h = r->held.first) &&
-	       h->needs <= r->acked) {
+	while (r->state == REPLICA_PROTECTED && replica_lease_clock_ns() < lease_end(r) &&
+	       (h = r->held.first) && h->needs <= r->acked) {
 		uint64_t needs = h->needs;
 
 		if (!release_first(r, lease_end(r)))
@@ -153,8 +154,8 @@ static bool is_present(const struct session *s)
 }
 
 /*
- * Asks the arbiter for the next generation: with it the guest goes on unprotected, without it nothing leaves any more.
- * On a session's thread.
+ * Asks the arbiter for the next generation: with it the guest goes on unprotected, without it
+ * nothing leaves any more. On a session's thread.
  */
 static void go_on_alone(struct replica *r, const char *why)
 {
@@ -175,19 +176,23 @@ static void go_on_alone(struct replica *r, const char *why)
 	}
 	pthread_mutex_unlock(&r->lock);
 	if (won == 1) {
-		replica_event(r, "unprotected",
-			      "the backup is gone (%s): going on alone in generation %llu, UNPROTECTED", why,
-			      (unsigned long long)r->generation);
+		replica_event(
+			r, "unprotected",
+			"the backup is gone (%s): going on alone in generation %llu, UNPROTECTED",
+			why, (unsigned long long)r->generation);
 		live_wake(r->live);
 		return;
 	}
-	replica_event(r, "fenced", "the backup is gone (%s) and the arbiter %s: stopping for good", why,
-		      won == 0 ? "has given the next generation to it" : err.text);
+	replica_event(r, "fenced", "the backup is gone (%s) and the arbiter %s: stopping for good",
+		      why, won == 0 ? "has given the next generation to it" : err.text);
 	live_stop(r->live);
 	hang_linger(r);
 }
 
-/* From the session's threads, once. A backup that we never counted on cannot have gone live: nobody need be asked. */
+/*
+ * From the session's threads, once. A backup that we never counted on cannot have gone live: nobody
+ * need be asked.
+ */
 static void backup_lost(struct session *s, const char *why)
 {
 	struct replica *r = s->r;
@@ -197,7 +202,10 @@ static void backup_lost(struct session *s, const char *why)
 	mine = is_present(s);
 	joining = mine && r->state == REPLICA_JOINING;
 	if (mine) {
-		/* Nothing leaves while the arbiter is asked: the state is neither protected nor alone. */
+		/*
+		 * Nothing leaves while the arbiter is asked: the state is neither protected nor
+		 * alone.
+		 */
 		replica_set_state(r, joining ? REPLICA_ALONE : REPLICA_BACKUP);
 		bury(r, s);
 	}
@@ -222,10 +230,13 @@ static void keep_divergence(struct replica *r, const struct wire_frame *f)
 	r->divergence[n] = 0;
 }
 
-/* A backup that does not know yet that it is counted on ends by itself: it cannot be who goes on. */
+/*
+ * A backup that does not know yet that it is counted on ends by itself: it cannot be who goes on.
+ */
 static void diverged(struct session *s, const struct wire_frame *f)
 {
-	static const char *const who[] = { "the primary goes on", "the backup goes on", "both halt" };
+	static const char *const who[] = { "the primary goes on", "the backup goes on",
+					   "both halt" };
 	struct replica *r = s->r;
 	enum replica_survivor survivor = r->cfg.on_divergence;
 	bool mine;
@@ -243,8 +254,8 @@ static void diverged(struct session *s, const struct wire_frame *f)
 	if (!mine)
 		return;
 	replica_event(r, "divergence", "DIVERGENCE at count %llu, RIP 0x%llx: %s; %s",
-		      (unsigned long long)r->divergence_count, (unsigned long long)r->divergence_rip, r->divergence,
-		      who[survivor]);
+		      (unsigned long long)r->divergence_count,
+		      (unsigned long long)r->divergence_rip, r->divergence, who[survivor]);
 	if (survivor == SURVIVOR_PRIMARY) {
 		go_on_alone(r, "it diverged");
 		return;
@@ -278,9 +289,9 @@ static uint64_t lag_ns(const struct replica *r)
 }
 
 /*
- * Lock held. Until here outputs left directly; from here on they wait. What the guest said after the last record, or is
- * about to say, may still leave without having waited: so the backup is told that it may go live when it has the next
- * record, which lies behind all of that.
+ * Lock held. Until here outputs left directly; from here on they wait. What the guest said after
+ * the last record, or is about to say, may still leave without having waited: so the backup is told
+ * that it may go live when it has the next record, which lies behind all of that.
  */
 static void start_protecting(struct replica *r)
 {
@@ -295,7 +306,8 @@ static void start_protecting(struct replica *r)
 /* Lock held. Whether the backup has heard for the first time that we count on it. */
 static bool is_counted_now(struct replica *r, const struct wire_ack *a)
 {
-	if (r->state != REPLICA_PROTECTED || r->counted || !r->counted_ns || a->echo_ns < r->counted_ns)
+	if (r->state != REPLICA_PROTECTED || r->counted || !r->counted_ns ||
+	    a->echo_ns < r->counted_ns)
 		return false;
 	r->counted = true;
 	return true;
@@ -341,7 +353,8 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 	if (is_present(s)) {
 		note_progress(r, a, replica_lease_clock_ns());
 		hang_watch_look(&s->watch, a->beat, replica_mono_ns(), 2 * period_ns(r));
-		begins = r->state == REPLICA_JOINING && s->ready && lag_ns(r) < r->cfg.max_lag_ms * NS_PER_MS / 2;
+		begins = r->state == REPLICA_JOINING && s->ready &&
+			 lag_ns(r) < r->cfg.max_lag_ms * NS_PER_MS / 2;
 		if (begins) {
 			s->watch = (struct hang_watch){ 0 };
 			start_protecting(r);
@@ -370,7 +383,8 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 	case WIRE_ACK:
 		ret = wire_ack_restore(&ack, f, err);
 		if (ret == 0 && ack.received > atomic_load(&s->r->made))
-			ret = err_set(err, EBADMSG, "the backup acknowledges records that do not exist");
+			ret = err_set(err, EBADMSG,
+				      "the backup acknowledges records that do not exist");
 		if (ret == 0)
 			take_ack(s, &ack);
 		return ret;
@@ -408,9 +422,11 @@ static const char *does_not_follow(struct session *s)
 	const char *why = NULL;
 
 	pthread_mutex_lock(&r->lock);
-	if (r->state == REPLICA_PROTECTED && s->watch.still_ns >= r->cfg.hang_timeout_ms * NS_PER_MS)
+	if (r->state == REPLICA_PROTECTED &&
+	    s->watch.still_ns >= r->cfg.hang_timeout_ms * NS_PER_MS)
 		why = "its host answers, but its vCPU makes no progress";
-	else if (r->state == REPLICA_PROTECTED && lag_ns(r) > STUCK_NS + r->cfg.max_lag_ms * NS_PER_MS)
+	else if (r->state == REPLICA_PROTECTED &&
+		 lag_ns(r) > STUCK_NS + r->cfg.max_lag_ms * NS_PER_MS)
 		why = "it answers, but does not replay";
 	pthread_mutex_unlock(&r->lock);
 	if (why)
@@ -435,7 +451,9 @@ static void *primary_receiver(void *arg)
 		if (ret == -EAGAIN && replica_mono_ns() - heard < silence_allowed(r))
 			continue;
 		if (ret <= 0) {
-			backup_lost(s, ret == 0 ? "connection closed" : ret == -EAGAIN ? silence : err.text);
+			backup_lost(s, ret == 0		? "connection closed"
+				       : ret == -EAGAIN ? silence
+							: err.text);
 			break;
 		}
 		heard = replica_mono_ns();
@@ -456,7 +474,8 @@ static void *primary_receiver(void *arg)
 
 static void put_stamp(struct replica *r, struct buf *b)
 {
-	struct wire_stamp stamp = { .sent_ns = replica_lease_clock_ns(), .beat = replica_last_beat(r) };
+	struct wire_stamp stamp = { .sent_ns = replica_lease_clock_ns(),
+				    .beat = replica_last_beat(r) };
 
 	pthread_mutex_lock(&r->lock);
 	stamp.released = r->state == REPLICA_JOINING ? atomic_load(&r->made) : r->released_seq;
@@ -504,9 +523,11 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, st
 
 	if ((*p)->type == WIRE_RECORDS) {
 		*p = gather(s, *p, out);
-		return wire_send(&s->wire, WIRE_RECORDS, out->data, out->len, out->len > 4096, timeout, err);
+		return wire_send(&s->wire, WIRE_RECORDS, out->data, out->len, out->len > 4096,
+				 timeout, err);
 	}
-	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress, timeout, err);
+	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
+			timeout, err);
 	queue_release(&s->queue, (*p)->node.bytes);
 	parcel_free(*p);
 	*p = NULL;
@@ -528,10 +549,12 @@ static void *primary_sender(void *arg)
 		if (p) {
 			ret = send_parcel(s, &p, &out, &err);
 			last = replica_mono_ns();
-		} else if (atomic_exchange(&s->asked, false) || replica_mono_ns() - last >= period) {
+		} else if (atomic_exchange(&s->asked, false) ||
+			   replica_mono_ns() - last >= period) {
 			buf_clear(&out);
 			put_stamp(s->r, &out);
-			ret = wire_send(&s->wire, WIRE_HEARTBEAT, out.data, out.len, false, patience_ms(s->r), &err);
+			ret = wire_send(&s->wire, WIRE_HEARTBEAT, out.data, out.len, false,
+					patience_ms(s->r), &err);
 			last = replica_mono_ns();
 		} else {
 			queue_wait(&s->queue, (int)(period / NS_PER_MS) / 2 + 1);
@@ -612,7 +635,10 @@ static void join(struct replica *r, struct session *s, const struct sync_point *
 
 /* ---- hooks of the live source ---- */
 
-/* Lock held. When there are too many, the newest one stands for what follows too: the lag is never shown too small. */
+/*
+ * Lock held. When there are too many, the newest one stands for what follows too: the lag is never
+ * shown too small.
+ */
 static void add_stamp(struct replica *r, uint64_t seq, uint64_t now)
 {
 	if (r->stamp_n == STAMPS) {
@@ -642,15 +668,18 @@ static void push_batch(struct replica *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* Lock held. With records up to `made` the backup cannot be told yet that it is counted on: it takes one more. */
+/*
+ * Lock held. With records up to `made` the backup cannot be told yet that it is counted on: it
+ * takes one more.
+ */
 static bool wants_first_record(const struct replica *r, uint64_t made)
 {
 	return r->state == REPLICA_PROTECTED && made < r->count_from;
 }
 
 /*
- * A record goes out at once when an output waits for it. Others wait a little for the next one, so that a request and
- * its reply take one frame: nobody needs them sooner.
+ * A record goes out at once when an output waits for it. Others wait a little for the next one, so
+ * that a request and its reply take one frame: nobody needs them sooner.
  */
 static void add_record(struct replica *r, const struct sync_point *sp, uint64_t digest)
 {
@@ -663,10 +692,11 @@ static void add_record(struct replica *r, const struct sync_point *sp, uint64_t 
 	r->batch_last = sp->seq;
 	pthread_mutex_lock(&r->lock);
 	add_stamp(r, sp->seq, now);
-	urgent = (r->held.last && r->held.last->needs >= sp->seq) || wants_first_record(r, sp->seq - 1);
+	urgent = (r->held.last && r->held.last->needs >= sp->seq) ||
+		 wants_first_record(r, sp->seq - 1);
 	pthread_mutex_unlock(&r->lock);
-	if (urgent || r->batch.len > BATCH_BYTES || r->cfg.max_lag_ms < BATCH_MIN_LAG || now - r->batch_ns > BATCH_NS ||
-	    sync_point_has(sp, INPUT_DIGEST))
+	if (urgent || r->batch.len > BATCH_BYTES || r->cfg.max_lag_ms < BATCH_MIN_LAG ||
+	    now - r->batch_ns > BATCH_NS || sync_point_has(sp, INPUT_DIGEST))
 		push_batch(r);
 }
 
@@ -716,7 +746,8 @@ static void apply_fault(struct replica *r)
 	hang_here(r);
 }
 
-static bool primary_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+static bool primary_applied(void *ctx, struct machine *m, const struct sync_point *sp,
+			    uint64_t digest)
 {
 	struct replica *r = ctx;
 	struct session *s = NULL, *joins = NULL;
@@ -749,13 +780,17 @@ static bool primary_wants_sync(void *ctx)
 	bool wants;
 
 	pthread_mutex_lock(&r->lock);
-	wants = r->ncontrols || r->pending || (r->held.last && r->held.last->needs > atomic_load(&r->made)) ||
+	wants = r->ncontrols || r->pending ||
+		(r->held.last && r->held.last->needs > atomic_load(&r->made)) ||
 		wants_first_record(r, atomic_load(&r->made));
 	pthread_mutex_unlock(&r->lock);
 	return wants;
 }
 
-/* A backup that has the state but is behind catches up with a guest that runs with less than its full speed. */
+/*
+ * A backup that has the state but is behind catches up with a guest that runs with less than its
+ * full speed.
+ */
 static void slow_down_for_joining(struct replica *r)
 {
 	const struct timespec ts = { .tv_nsec = 3000000 };
@@ -771,8 +806,8 @@ static void slow_down_for_joining(struct replica *r)
 }
 
 /*
- * How far the backup has come is told by acknowledgements of frames. While the guest waits for it there are none, so a
- * heartbeat asks, every few milliseconds.
+ * How far the backup has come is told by acknowledgements of frames. While the guest waits for it
+ * there are none, so a heartbeat asks, every few milliseconds.
  */
 static void ask_backup(struct replica *r, uint64_t *asked)
 {
@@ -792,11 +827,15 @@ static bool too_much_waits(const struct replica *r)
 {
 	const struct held_list *h = &r->held;
 
-	return (h->bytes > HELD_BYTES_MAX || h->n > HELD_MAX) && h->first->needs <= atomic_load(&r->made) &&
+	return (h->bytes > HELD_BYTES_MAX || h->n > HELD_MAX) &&
+	       h->first->needs <= atomic_load(&r->made) &&
 	       (r->state == REPLICA_PROTECTED || r->state == REPLICA_BACKUP);
 }
 
-/* Slows the guest down while the backup is too far behind, and holds its start back until there is one. */
+/*
+ * Slows the guest down while the backup is too far behind, and holds its start back until there is
+ * one.
+ */
 static void primary_pace(void *ctx, struct machine *m)
 {
 	struct replica *r = ctx;
@@ -868,12 +907,16 @@ static int backup_check(struct session *s, struct err *err)
 	struct replica *r = s->r;
 	int ret;
 
-	/* Whoever holds our key but has lost the arbitration elsewhere must not take our word for being live. */
+	/*
+	 * Whoever holds our key but has lost the arbitration elsewhere must not take our word for
+	 * being live.
+	 */
 	ret = r->cfg.arbiter->ops->owner(r->cfg.arbiter, r->generation, owner, err);
 	if (ret < 0)
 		return ret;
 	if (ret == 0 || memcmp(owner, r->id, ARBITER_ID_LEN))
-		return err_set(err, EPERM, "generation %llu is not ours any more", (unsigned long long)r->generation);
+		return err_set(err, EPERM, "generation %llu is not ours any more",
+			       (unsigned long long)r->generation);
 	return 0;
 }
 
@@ -886,7 +929,8 @@ static const char *why_busy(struct replica *r)
 	if (r->session || r->pending)
 		why = "this primary has a backup already";
 	else if (r->state == REPLICA_BACKUP)
-		why = "this primary has lost its backup just now and waits for the arbiter: try again";
+		why = "this primary has lost its backup just now and waits for the arbiter: try "
+		      "again";
 	else if (r->state != REPLICA_ALONE && r->state != REPLICA_JOINING)
 		why = "this replica is not live any more";
 	pthread_mutex_unlock(&r->lock);
@@ -1005,7 +1049,10 @@ static struct session *protecting_session(struct replica *r)
 	return s;
 }
 
-/* Nobody can have gone live in our place. False also while the arbiter is being asked about a backup that is gone. */
+/*
+ * Nobody can have gone live in our place. False also while the arbiter is being asked about a
+ * backup that is gone.
+ */
 static bool on_its_own(struct replica *r)
 {
 	bool alone;
@@ -1017,8 +1064,9 @@ static bool on_its_own(struct replica *r)
 }
 
 /*
- * Orderly end. What the guest said after its last record has no record to wait for: the goodbye takes its place, and
- * the backup answers it when it has come to the same end. Without the answer only the arbiter's word lets it out.
+ * Orderly end. What the guest said after its last record has no record to wait for: the goodbye
+ * takes its place, and the backup answers it when it has come to the same end. Without the answer
+ * only the arbiter's word lets it out.
  */
 void primary_say_bye(struct replica *r, enum machine_end end)
 {
@@ -1042,7 +1090,8 @@ void primary_say_bye(struct replica *r, enum machine_end end)
 		nap();
 	}
 	if (!alone && !r->bye_acked)
-		alone = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, NULL) == 1;
+		alone = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, NULL) ==
+			1;
 	pthread_mutex_lock(&r->lock);
 	if (alone || r->bye_acked)
 		release_all(r);
@@ -1062,7 +1111,8 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	if (!r->live)
 		return -err->code;
 	live_sink_attach(&r->direct, r->live);
-	atomic_thread_fence(memory_order_seq_cst); /* replica_stop() has seen r->live, or we see what it left */
+	atomic_thread_fence(
+		memory_order_seq_cst); /* replica_stop() has seen r->live, or we see what it left */
 	if (atomic_load(&r->stopping))
 		live_stop(r->live);
 	if (!r->has_detail) {

@@ -23,8 +23,9 @@ uint64_t replica_lease_clock_ns(void)
 }
 
 static const char *const state_names[] = {
-	[REPLICA_ALONE] = "alone",   [REPLICA_JOINING] = "joining", [REPLICA_PROTECTED] = "protected",
-	[REPLICA_BACKUP] = "backup", [REPLICA_FENCED] = "fenced",   [REPLICA_ENDED] = "ended",
+	[REPLICA_ALONE] = "alone",	   [REPLICA_JOINING] = "joining",
+	[REPLICA_PROTECTED] = "protected", [REPLICA_BACKUP] = "backup",
+	[REPLICA_FENCED] = "fenced",	   [REPLICA_ENDED] = "ended",
 };
 
 const char *replica_state_name(enum replica_state s)
@@ -120,8 +121,8 @@ static int take_first_generation(struct replica *r, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (last)
-		log_warn("the arbiter has given generation %llu before: if that replica is still live, stop this one "
-			 "and start it with `twinstep backup`",
+		log_warn("the arbiter has given generation %llu before: if that replica is still "
+			 "live, stop this one and start it with `twinstep backup`",
 			 (unsigned long long)last);
 	r->generation = last + 1;
 	ret = ops->take(r->cfg.arbiter, r->generation, r->id, err);
@@ -131,7 +132,8 @@ static int take_first_generation(struct replica *r, struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
-int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end, struct err *err)
+int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end,
+			struct err *err)
 {
 	int ret = take_first_generation(r, err);
 
@@ -141,7 +143,8 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 	r->is_primary = true;
 	r->state = REPLICA_ALONE;
 	replica_event(r, "start", "primary in generation %llu%s", (unsigned long long)r->generation,
-		      r->cfg.wait_for_backup ? ", waiting for a backup" : ", UNPROTECTED until a backup joins");
+		      r->cfg.wait_for_backup ? ", waiting for a backup"
+					     : ", UNPROTECTED until a backup joins");
 	return primary_run(r, end, err);
 }
 
@@ -198,8 +201,9 @@ int replica_control(struct replica *r, enum control_command cmd, unsigned port, 
 	if (!r->live || r->state == REPLICA_BACKUP || r->state == REPLICA_FENCED) {
 		ret = -EPERM;
 	} else if (r->ncontrols < CONTROLS) {
-		r->controls[r->ncontrols++] =
-			(struct input){ .kind = INPUT_CONTROL, .port = (uint8_t)port, .a = cmd, .b = arg };
+		r->controls[r->ncontrols++] = (struct input){
+			.kind = INPUT_CONTROL, .port = (uint8_t)port, .a = cmd, .b = arg
+		};
 		ret = 0;
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -230,7 +234,9 @@ void replica_note_rate(struct replica *r)
 
 	if (ns < NS_PER_S)
 		return;
-	r->rate = ns < 2 * NS_PER_S && bytes >= r->rate_bytes ? (double)(bytes - r->rate_bytes) * 1e9 / (double)ns : 0;
+	r->rate = ns < 2 * NS_PER_S && bytes >= r->rate_bytes
+			  ? (double)(bytes - r->rate_bytes) * 1e9 / (double)ns
+			  : 0;
 	r->rate_ns = now;
 	r->rate_bytes = bytes;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One replica of a pair. It is born as primary or as backup; a backup whose primary is gone becomes live, and whoever
- * is live and listens takes a new backup.
+ * One replica of a pair. It is born as primary or as backup; a backup whose primary is gone becomes
+ * live, and whoever is live and listens takes a new backup.
  *
  *   primary:  ALONE -> JOINING -> PROTECTED -> (backup lost, arbiter won) ALONE -> ...
  *   backup:   BACKUP -> (primary lost, arbiter won) ALONE -> ...
@@ -20,7 +20,14 @@
 #include "record/live.h"
 #include "replica/arbiter.h"
 
-enum replica_state { REPLICA_ALONE, REPLICA_JOINING, REPLICA_PROTECTED, REPLICA_BACKUP, REPLICA_FENCED, REPLICA_ENDED };
+enum replica_state {
+	REPLICA_ALONE,
+	REPLICA_JOINING,
+	REPLICA_PROTECTED,
+	REPLICA_BACKUP,
+	REPLICA_FENCED,
+	REPLICA_ENDED
+};
 
 /* Who goes on after a divergence. */
 enum replica_survivor { SURVIVOR_PRIMARY, SURVIVOR_BACKUP, SURVIVOR_NOBODY };
@@ -31,21 +38,30 @@ struct replica_config {
 	const struct peer_key *key; /* NULL: no authentication */
 	struct arbiter *arbiter;
 	unsigned timeout_ms;	  /* silence after which the peer counts as dead */
-	unsigned hang_timeout_ms; /* a peer whose vCPU makes no progress for so long counts as dead */
+	unsigned hang_timeout_ms; /* a peer whose vCPU makes no progress for so long counts as dead
+				   */
 	unsigned max_lag_ms;	  /* the primary waits when the backup is further behind */
 	uint64_t epoch_ns;	  /* virtual time between digests */
 	enum replica_survivor on_divergence;
 	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */
 	unsigned connect_wait_ms; /* backup: how long to try to reach the primary */
 	FILE *events;		  /* one JSON object a line; NULL: none */
-	/* NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled in here. */
+	/*
+	 * NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled
+	 * in here.
+	 */
 	struct live_config live;
-	/* Backup: makes the machine that the primary describes, on an engine that counts what the primary's does, and
-	 * fills in NICs and consoles of *live. NULL and err when this host cannot. */
+	/* Backup: makes the machine that the primary describes, on an engine that counts what the
+	 * primary's does, and fills in NICs and consoles of *live. NULL and err when this host
+	 * cannot. */
 	struct machine *(*create)(void *ctx, const struct machine_config *c, const char *counter,
-				  const struct output_sink *sink, struct live_config *live, struct err *err);
+				  const struct output_sink *sink, struct live_config *live,
+				  struct err *err);
 	void *create_ctx;
-	/* The vCPU thread hangs and another replica is live: ends the process. From any thread; need not return. */
+	/*
+	 * The vCPU thread hangs and another replica is live: ends the process. From any thread;
+	 * need not return.
+	 */
 	void (*abandon)(void *ctx);
 	void *abandon_ctx;
 };
@@ -63,23 +79,36 @@ int replica_listen(struct replica *r, struct err *err);
 int replica_connect(struct replica *r, struct err *err);
 
 /*
- * Runs a primary: the machine is in its start state and was created with replica_sink(). Returns when the machine ends
+ * Runs a primary: the machine is in its start state and was created with replica_sink(). Returns
+ * when the machine ends
  * (*end), the replica is fenced, or something fails (-errno).
  */
-int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end, struct err *err);
-/* A backup: agrees with the primary and takes over its state. *m is the machine (owned by the caller from then on). */
+int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end,
+			struct err *err);
+/*
+ * A backup: agrees with the primary and takes over its state. *m is the machine (owned by the
+ * caller from then on).
+ */
 int replica_join(struct replica *r, struct machine **m, struct err *err);
 /* Runs a backup that has joined and, after a failover, the live machine. */
 int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err);
 /* From any thread and from signal handlers: an orderly end of the pair. */
 void replica_stop(struct replica *r);
 
-/* From any thread: a control input for the machine, while this replica is live. -EPERM when it is not. */
+/*
+ * From any thread: a control input for the machine, while this replica is live. -EPERM when it is
+ * not.
+ */
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg);
-/* Test hook: damages this replica's own machine, at its next sync point, without telling the other one. */
+/*
+ * Test hook: damages this replica's own machine, at its next sync point, without telling the other
+ * one.
+ */
 void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t where);
 
-/* Test hook: this replica's vCPU thread hangs for so many ms at its next sync point; 0: for ever. */
+/*
+ * Test hook: this replica's vCPU thread hangs for so many ms at its next sync point; 0: for ever.
+ */
 void replica_inject_hang(struct replica *r, uint64_t ms);
 
 struct replica_status {
@@ -87,8 +116,8 @@ struct replica_status {
 	bool live;
 	uint64_t generation;
 	char peer[128];
-	uint64_t records, acked,
-		applied;    /* numbers of records: made (or received), acknowledged, applied by the backup */
+	uint64_t records, acked, applied; /* numbers of records: made (or received), acknowledged,
+					     applied by the backup */
 	double lag_ms;	    /* age of the oldest record that the backup has not applied */
 	double ack_us;	    /* acknowledgement latency, moving average */
 	uint64_t log_bytes; /* sent (or received) in all */

@@ -96,7 +96,8 @@ struct replica {
 	atomic_bool stopping;
 	atomic_uint_fast64_t beat_ns; /* when the vCPU thread came by last */
 	atomic_bool vcpu_over;	      /* it does not run the guest any more */
-	atomic_uint_fast64_t hang_ms; /* test hook: it shall hang for so long less one; 1: for ever, 0: no */
+	atomic_uint_fast64_t
+		hang_ms; /* test hook: it shall hang for so long less one; 1: for ever, 0: no */
 	struct hang_watch own_watch;
 	bool own_hang;
 
@@ -109,7 +110,8 @@ struct replica {
 	struct session *pending;  /* authenticated, waits for the next sync point */
 	struct session *session;  /* present backup (or, on a backup, the primary) */
 	struct session *dead;	  /* to be joined and freed */
-	struct session *followed; /* with the primary that we replaced; kept, for replica_stop() may be looking at it */
+	struct session *followed; /* with the primary that we replaced; kept, for replica_stop() may
+				     be looking at it */
 	struct codec codec;
 	struct buf batch; /* records not yet given to the sender: vCPU thread */
 	uint64_t batch_last, batch_ns;
@@ -117,11 +119,13 @@ struct replica {
 	bool has_detail;
 	struct buf detail_buf;
 	struct held_list held;
-	atomic_uint_fast64_t made;		  /* last record */
-	atomic_uint_fast64_t seen_count, seen_ns; /* instructions and virtual time at the last sync point */
+	atomic_uint_fast64_t made; /* last record */
+	atomic_uint_fast64_t seen_count,
+		seen_ns; /* instructions and virtual time at the last sync point */
 	uint64_t acked, applied;
 	uint64_t lease_ns;   /* time stamp that the backup echoed last */
-	uint64_t count_from; /* PROTECTED: with this record the backup has all that explains what left before */
+	uint64_t count_from; /* PROTECTED: with this record the backup has all that explains what
+				left before */
 	uint64_t counted_ns; /* ... first stamp that told it so; 0: none yet */
 	bool counted;	     /* ... and it has heard that one: from now on it would go live */
 	struct stamp stamps[STAMPS];
@@ -176,7 +180,8 @@ struct replica {
 	unsigned feed_at; /* of the spied frames, at go-live */
 	bool feeding;
 
-	uint32_t guest_ip[MACHINE_NICS]; /* learned from what the guest sends; network order, 0 unknown */
+	uint32_t guest_ip[MACHINE_NICS]; /* learned from what the guest sends; network order, 0
+					    unknown */
 	unsigned announcements_left;
 	uint64_t next_announcement;
 };
@@ -189,21 +194,31 @@ void replica_set_state(struct replica *r, enum replica_state s); /* lock held */
 void replica_note_rate(struct replica *r);
 
 /* events.c */
-void replica_event(struct replica *r, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void replica_event(struct replica *r, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* hang.c */
 /* vCPU thread: it is alive, and where it is meant to be. */
 void replica_beat(struct replica *r);
 uint64_t replica_last_beat(struct replica *r);
-/* Looks at a beat; returns for how long it has stood still. One look counts for max_step_ns at most. */
+/*
+ * Looks at a beat; returns for how long it has stood still. One look counts for max_step_ns at
+ * most.
+ */
 uint64_t hang_watch_look(struct hang_watch *w, uint64_t beat, uint64_t now, uint64_t max_step_ns);
 /* Between two signs of life of either side. */
 unsigned heartbeat_ms(unsigned timeout_ms, unsigned hang_timeout_ms);
-/* Not on the vCPU thread: waits until that has given a beat. False: the next generation went to somebody else first. */
+/*
+ * Not on the vCPU thread: waits until that has given a beat. False: the next generation went to
+ * somebody else first.
+ */
 bool hang_prove_alive(struct replica *r);
 /* vCPU thread: it has come back from the guest. */
 void hang_vcpu_over(struct replica *r);
-/* Not on the vCPU thread, when the other side is gone: ends the process if that thread hangs and has been replaced. */
+/*
+ * Not on the vCPU thread, when the other side is gone: ends the process if that thread hangs and
+ * has been replaced.
+ */
 void hang_linger(struct replica *r);
 /* Tells the event log of our own vCPU. Not on its thread. */
 void hang_report(struct replica *r);
@@ -225,7 +240,8 @@ int announce_step(struct replica *r);
 
 /* session.c */
 struct session *session_new(struct replica *r, struct peer *p);
-int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *), struct err *err);
+int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *),
+		  struct err *err);
 void session_end(struct session *s);  /* threads will stop */
 void session_join(struct session *s); /* ends it, waits for its threads */
 void session_free(struct session *s); /* ... and frees it */
@@ -238,7 +254,10 @@ void session_push(struct session *s, struct parcel *p);
 void primary_unlisten(struct replica *r);
 struct live_hooks primary_hooks(struct replica *r);
 void primary_emit(struct replica *r, const struct output *out);
-/* Lock held. Until when frames may leave, on the clock of the lease; 0: none may, UINT64_MAX: no end. */
+/*
+ * Lock held. Until when frames may leave, on the clock of the lease; 0: none may, UINT64_MAX: no
+ * end.
+ */
 uint64_t primary_sends_until(const struct replica *r);
 /* Sessions that are over are joined and freed. Not from their own threads. */
 void bury_dead(struct replica *r);

@@ -54,7 +54,8 @@ struct session *session_new(struct replica *r, struct peer *p)
 	return s;
 }
 
-int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *), struct err *err)
+int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *),
+		  struct err *err)
 {
 	int ret = 0;
 
@@ -136,7 +137,8 @@ static int hello_send(struct session *s, bool primary, struct err *err)
 
 	hello_fill(s->r, primary, &h);
 	wire_hello_save(&h, &b);
-	ret = wire_send(&s->wire, WIRE_HELLO, b.data, b.len, false, (int)s->r->cfg.timeout_ms * 4, err);
+	ret = wire_send(&s->wire, WIRE_HELLO, b.data, b.len, false, (int)s->r->cfg.timeout_ms * 4,
+			err);
 	buf_free(&b);
 	return ret;
 }
@@ -153,13 +155,14 @@ static int hello_check(struct session *s, bool primary, struct err *err)
 	const struct wire_hello *h = &s->theirs;
 
 	if (h->primary == primary)
-		return hello_refuse(s, primary ? "both sides are primaries" : "both sides are backups", err);
+		return hello_refuse(
+			s, primary ? "both sides are primaries" : "both sides are backups", err);
 	if (h->cpuid_digest != cpuid_v1_digest())
 		return hello_refuse(s, "the CPUID models differ", err);
 	if (!primary && machine_config_digest(&h->config) != h->config_digest)
 		return hello_refuse(s, "the machine's configuration and its digest disagree", err);
-	if (!primary &&
-	    (h->timeout_ms < 10 || h->timeout_ms > 3600000 || h->hang_timeout_ms < 100 || h->hang_timeout_ms > 3600000))
+	if (!primary && (h->timeout_ms < 10 || h->timeout_ms > 3600000 ||
+			 h->hang_timeout_ms < 100 || h->hang_timeout_ms > 3600000))
 		return hello_refuse(s, "a timeout is out of range", err);
 	return 0;
 }
@@ -177,7 +180,8 @@ int session_hello(struct session *s, bool primary, struct err *err)
 		return err_set(err, ECONNRESET, "%s closed the connection during the handshake",
 			       peer_name(s->wire.peer));
 	if (ret == -EAGAIN)
-		return err_set(err, ETIMEDOUT, "%s said nothing during the handshake", peer_name(s->wire.peer));
+		return err_set(err, ETIMEDOUT, "%s said nothing during the handshake",
+			       peer_name(s->wire.peer));
 	if (ret < 0)
 		return ret;
 	if (f.type == WIRE_REFUSE)
@@ -185,7 +189,8 @@ int session_hello(struct session *s, bool primary, struct err *err)
 			       (int)(f.len < 200 ? f.len : 200), (const char *)f.data);
 	ret = wire_hello_restore(&s->theirs, &f, err);
 	if (ret < 0) {
-		wire_send(&s->wire, WIRE_REFUSE, err->text, strlen(err->text), false, timeout, NULL);
+		wire_send(&s->wire, WIRE_REFUSE, err->text, strlen(err->text), false, timeout,
+			  NULL);
 		return err_prefix(err, "%s", peer_name(s->wire.peer));
 	}
 	ret = hello_check(s, primary, err);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What arrives for the guest while its replica is not live. On a hub, or a bridge that floods, a backup sees the frames
- * that the primary gets. Those which never became a record (the primary died too early) are given to the guest when the
- * backup goes live, so that a client need not wait for its own retransmission. TCP ignores what it has already.
+ * What arrives for the guest while its replica is not live. On a hub, or a bridge that floods, a
+ * backup sees the frames that the primary gets. Those which never became a record (the primary died
+ * too early) are given to the guest when the backup goes live, so that a client need not wait for
+ * its own retransmission. TCP ignores what it has already.
  */
 #include <errno.h>
 #include <poll.h>
@@ -42,7 +43,8 @@ static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
 	}
 }
 
-/* Frames are gathered a little: being woken for each would take CPU time from the replay. The host keeps them so long.
+/* Frames are gathered a little: being woken for each would take CPU time from the replay. The host
+ * keeps them so long.
  */
 static void *spy_thread(void *arg)
 {
@@ -58,7 +60,8 @@ static void *spy_thread(void *arg)
 			struct nic *nic = r->cfg.live.nic[i];
 
 			if (nic)
-				p[n++] = (struct pollfd){ .fd = nic->ops->fd(nic), .events = POLLIN };
+				p[n++] = (struct pollfd){ .fd = nic->ops->fd(nic),
+							  .events = POLLIN };
 		}
 		poll(p, n, -1);
 		poll(p, 1, SPY_PAUSE_MS);
@@ -125,7 +128,9 @@ size_t spy_feed(struct replica *r, struct input *in, size_t max)
 		if (now - f->ns > SPY_AGE_NS || was_seen(r, f->hash) ||
 		    !machine_wants_frame(r->m, f->port, f->data, f->len))
 			continue;
-		in[n++] = (struct input){ .kind = INPUT_NET_RX, .port = f->port, .data = f->data, .len = f->len };
+		in[n++] = (struct input){
+			.kind = INPUT_NET_RX, .port = f->port, .data = f->data, .len = f->len
+		};
 	}
 	r->feeding = r->feeding && r->feed_at != r->spy_at;
 	return n;

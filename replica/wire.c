@@ -58,7 +58,8 @@ static uint64_t wire_check(const struct wire_header *h, const void *payload)
 
 /* ---- sending ---- */
 
-static int wire_pack(struct wire *w, struct wire_header *h, const void *data, size_t len, bool compress)
+static int wire_pack(struct wire *w, struct wire_header *h, const void *data, size_t len,
+		     bool compress)
 {
 	size_t bound = compress ? ZSTD_compressBound(len) : len, n = 0;
 	uint8_t *p = buf_grow(&w->out, bound);
@@ -80,16 +81,18 @@ static int wire_pack(struct wire *w, struct wire_header *h, const void *data, si
 	return 0;
 }
 
-int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len, bool compress, int timeout_ms,
-	      struct err *err)
+int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len, bool compress,
+	      int timeout_ms, struct err *err)
 {
-	struct wire_header h = {
-		.magic = WIRE_MAGIC, .type = (uint8_t)type, .raw = (uint32_t)len, .seq = w->sent_seq + 1
-	};
+	struct wire_header h = { .magic = WIRE_MAGIC,
+				 .type = (uint8_t)type,
+				 .raw = (uint32_t)len,
+				 .seq = w->sent_seq + 1 };
 	int ret;
 
 	if (len > WIRE_FRAME_MAX)
-		return err_set(err, EMSGSIZE, "wire frame of %zu bytes: at most %u", len, WIRE_FRAME_MAX);
+		return err_set(err, EMSGSIZE, "wire frame of %zu bytes: at most %u", len,
+			       WIRE_FRAME_MAX);
 	buf_clear(&w->out);
 	if (!buf_grow(&w->out, sizeof(h)) || wire_pack(w, &h, data, len, compress) < 0)
 		return err_set(err, ENOMEM, "out of memory");
@@ -105,21 +108,27 @@ int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len,
 
 /* ---- receiving ---- */
 
-int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uint32_t *stored, struct err *err)
+int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uint32_t *stored,
+		      struct err *err)
 {
 	struct wire_header h;
 
 	memcpy(&h, bytes, sizeof(h));
 	if (h.magic != WIRE_MAGIC)
-		return err_set(err, EBADMSG, "what arrived is not a Twinstep frame (magic %08" PRIx32 ")", h.magic);
+		return err_set(err, EBADMSG,
+			       "what arrived is not a Twinstep frame (magic %08" PRIx32 ")",
+			       h.magic);
 	if (h.type == 0 || h.type >= WIRE_TYPE_END_ || h.flags & ~WIRE_ZSTD || h.zero || h.zero2)
-		return err_set(err, EBADMSG, "frame header is damaged (type %u, flags %02x)", h.type, h.flags);
+		return err_set(err, EBADMSG, "frame header is damaged (type %u, flags %02x)",
+			       h.type, h.flags);
 	if (h.seq != want_seq)
-		return err_set(err, EBADMSG, "frame %" PRIu64 " arrived where %" PRIu64 " was expected", h.seq,
+		return err_set(err, EBADMSG,
+			       "frame %" PRIu64 " arrived where %" PRIu64 " was expected", h.seq,
 			       want_seq);
 	if (h.raw > max || h.stored > h.raw)
-		return err_set(err, EBADMSG, "frame of %" PRIu32 " bytes: at most %" PRIu32 " are allowed here", h.raw,
-			       max);
+		return err_set(err, EBADMSG,
+			       "frame of %" PRIu32 " bytes: at most %" PRIu32 " are allowed here",
+			       h.raw, max);
 	*stored = h.stored;
 	return 0;
 }
@@ -130,8 +139,8 @@ static int64_t now_ms(void)
 }
 
 /*
- * Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and then keeps a long frame on a
- * slow link alive; in the handshake the whole frame has to be there in time.
+ * Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and then keeps
+ * a long frame on a slow link alive; in the handshake the whole frame has to be there in time.
  */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
@@ -154,15 +163,19 @@ static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *er
 	return 1;
 }
 
-static int wire_unpack(struct wire *w, const struct wire_header *h, struct wire_frame *f, struct err *err)
+static int wire_unpack(struct wire *w, const struct wire_header *h, struct wire_frame *f,
+		       struct err *err)
 {
 	const uint8_t *payload = w->in + sizeof(*h);
 
 	if (h->check != wire_check(h, payload))
-		return err_set(err, EBADMSG, "frame %" PRIu64 ": the checksum does not match", h->seq);
+		return err_set(err, EBADMSG, "frame %" PRIu64 ": the checksum does not match",
+			       h->seq);
 	*f = (struct wire_frame){ .type = h->type, .data = payload, .len = h->raw };
 	if (!(h->flags & WIRE_ZSTD))
-		return h->stored == h->raw ? 1 : err_set(err, EBADMSG, "frame %" PRIu64 ": lengths disagree", h->seq);
+		return h->stored == h->raw ? 1
+					   : err_set(err, EBADMSG,
+						     "frame %" PRIu64 ": lengths disagree", h->seq);
 	if (!bytes_reserve(&w->raw, &w->raw_cap, h->raw))
 		return err_set(err, ENOMEM, "out of memory");
 	if (ZSTD_decompress(w->raw, h->raw, payload, h->stored) != h->raw)
@@ -226,7 +239,8 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 		return err_set(err, EBADMSG, "the other side did not start with a HELLO");
 	if (h->wire_version != WIRE_VERSION || h->codec_version != CODEC_VERSION)
 		return err_set(err, EPROTO,
-			       "the other side speaks wire version %" PRIu32 ".%" PRIu32 ", we speak %d.%d",
+			       "the other side speaks wire version %" PRIu32 ".%" PRIu32
+			       ", we speak %d.%d",
 			       h->wire_version, h->codec_version, WIRE_VERSION, CODEC_VERSION);
 	h->primary = rd_u8(&in) != 0;
 	rd_get(&in, h->id, WIRE_ID_LEN);

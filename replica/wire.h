@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Frames between replicas (docs/wire-protocol.md). Each direction numbers its frames; every frame has a checksum. What
- * a side accepts depends on where it is: before both HELLOs only a small frame, so that nobody makes it spend memory.
+ * Frames between replicas (docs/wire-protocol.md). Each direction numbers its frames; every frame
+ * has a checksum. What a side accepts depends on where it is: before both HELLOs only a small
+ * frame, so that nobody makes it spend memory.
  */
 #ifndef REPLICA_WIRE_H
 #define REPLICA_WIRE_H
@@ -53,17 +54,22 @@ void wire_fini(struct wire *w);
 void wire_established(struct wire *w);
 
 /* Sends one frame; compressed when `compress`. 0 or -errno. */
-int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len, bool compress, int timeout_ms,
-	      struct err *err);
+int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len, bool compress,
+	      int timeout_ms, struct err *err);
 /*
- * Next frame: 1 and *f; 0 at the end of the stream; -EAGAIN when none is complete after timeout_ms (what arrived of it
- * is kept); another -errno and err for garbage. Memory is bounded by the longest frame accepted.
+ * Next frame: 1 and *f; 0 at the end of the stream; -EAGAIN when none is complete after timeout_ms
+ * (what arrived of it is kept); another -errno and err for garbage. Memory is bounded by the
+ * longest frame accepted.
  */
 int wire_recv(struct wire *w, struct wire_frame *f, int timeout_ms, struct err *err);
 
-/* Parses a frame's header (WIRE_HEADER bytes): 0, or -EBADMSG and err. For the receiver and for fuzzing. */
+/*
+ * Parses a frame's header (WIRE_HEADER bytes): 0, or -EBADMSG and err. For the receiver and for
+ * fuzzing.
+ */
 #define WIRE_HEADER 40
-int wire_parse_header(const uint8_t *h, uint64_t want_seq, uint32_t max, uint32_t *stored, struct err *err);
+int wire_parse_header(const uint8_t *h, uint64_t want_seq, uint32_t max, uint32_t *stored,
+		      struct err *err);
 
 /* ---- messages ---- */
 
@@ -74,10 +80,11 @@ struct wire_hello {
 	uint64_t generation;	 /* of the primary's live term */
 	uint64_t config_digest;	 /* of machine_config; 0 from a backup that takes any */
 	uint64_t cpuid_digest;
-	char counter[16];	      /* unit of the landmark count */
-	uint8_t on_divergence;	      /* enum replica_survivor: the primary's word counts */
-	uint32_t hang_timeout_ms;     /* ... or does not make progress: likewise */
-	uint32_t timeout_ms;	      /* silence after which the other side is dead: the primary's word counts */
+	char counter[16];	  /* unit of the landmark count */
+	uint8_t on_divergence;	  /* enum replica_survivor: the primary's word counts */
+	uint32_t hang_timeout_ms; /* ... or does not make progress: likewise */
+	uint32_t timeout_ms;	  /* silence after which the other side is dead: the primary's word
+				     counts */
 	struct machine_config config; /* the primary's */
 };
 
@@ -85,7 +92,8 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out);
 int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct err *err);
 
 struct wire_ack {
-	uint64_t echo_ns;  /* newest time stamp seen from the primary: proves that it was heard then */
+	uint64_t echo_ns;  /* newest time stamp seen from the primary: proves that it was heard then
+			    */
 	uint64_t received; /* last record received */
 	uint64_t applied;  /* last record applied */
 	uint64_t digests;  /* compared so far */
@@ -100,7 +108,7 @@ struct wire_stamp {
 	uint64_t sent_ns;  /* the primary's monotonic clock */
 	uint64_t released; /* outputs that depend on records up to this one have left */
 	uint64_t beat;	   /* changes as long as the primary's vCPU thread makes progress */
-	bool protecting;   /* the primary counts on the backup: from now on it may have to go live */
+	bool protecting; /* the primary counts on the backup: from now on it may have to go live */
 };
 
 void wire_stamp_save(const struct wire_stamp *s, struct buf *out);

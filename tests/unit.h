@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Main function of a unit-test program: runs a Check suite and prints one line a test, as tests/run counts them:
- *     ok 1 - <file>:<suite>:<test>: Passed          not ok 2 - <file>:<suite>:<test>: <message>
- * Use: START_TEST(...) ... END_TEST, a static TCase builder, and UNIT_MAIN("name", add_tests).
+ * Main function of a unit-test program: runs a Check suite and prints one line a test, as tests/run
+ * counts them: ok 1 - <file>:<suite>:<test>: Passed          not ok 2 - <file>:<suite>:<test>:
+ * <message> Use: START_TEST(...) ... END_TEST, a static TCase builder, and UNIT_MAIN("name",
+ * add_tests).
  */
 #ifndef TESTS_UNIT_H
 #define TESTS_UNIT_H

@@ -11,14 +11,16 @@
 
 static void print_help(void)
 {
-	puts("usage: twinstep backup --connect ADDR --key-file FILE --arbiter file:DIR [OPTION...]\n\n"
+	puts("usage: twinstep backup --connect ADDR --key-file FILE --arbiter file:DIR "
+	     "[OPTION...]\n\n"
 	     "Follows a primary in lockstep; takes over when it is gone.\n\n"
 	     "  --connect ADDR          where the primary listens\n"
 	     "  --connect-wait MS       how long to try to reach it (10000)\n"
 	     "  --listen ADDR           where the next backup may join after a failover");
 	replica_opts_help(stdout, true);
 	puts("Machine (all else comes from the primary):\n"
-	     "  --net, --disk, --console, --virtio-console, --debug-console, --engine   this host's side of it");
+	     "  --net, --disk, --console, --virtio-console, --debug-console, --engine   this "
+	     "host's side of it");
 	share_opts_help(stdout);
 	puts("Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.");
 }
@@ -29,17 +31,20 @@ static int check(const struct replica_opts *o, struct err *err)
 		return err_set(err, EINVAL, "no address: use --connect ADDR");
 	if (o->machine.kernel || o->machine.restore)
 		return err_set(err, EINVAL,
-			       "a backup takes its guest from the primary: leave out --kernel and --restore");
+			       "a backup takes its guest from the primary: leave out --kernel and "
+			       "--restore");
 	return replica_opts_check(o, err);
 }
 
 /* The machine that the primary describes, on what this host has. */
-static struct machine *create_machine(void *ctx, const struct machine_config *c, const char *counter,
-				      const struct output_sink *sink, struct live_config *live, struct err *err)
+static struct machine *create_machine(void *ctx, const struct machine_config *c,
+				      const char *counter, const struct output_sink *sink,
+				      struct live_config *live, struct err *err)
 {
 	struct replica_run *r = ctx;
 
-	if (machine_host_fit(&r->host, c, err) || share_promise(&r->o.machine.share, c->memory, err) ||
+	if (machine_host_fit(&r->host, c, err) ||
+	    share_promise(&r->o.machine.share, c->memory, err) ||
 	    machine_host_choose_engine(&r->host, counter, err))
 		return NULL;
 	machine_host_live(&r->host, live);
@@ -101,4 +106,5 @@ static int run(int argc, char **argv)
 	return status;
 }
 
-const struct command cmd_backup = { "backup", "follow a primary and take over when it is gone", run };
+const struct command cmd_backup = { "backup", "follow a primary and take over when it is gone",
+				    run };

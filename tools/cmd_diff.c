@@ -78,17 +78,19 @@ static const char *diff_headers(const struct log_header *a, const struct log_hea
 
 static bool same_landmark(const struct codec_record *a, const struct codec_record *b)
 {
-	return a->sp.at.count == b->sp.at.count && a->sp.at.in_rep == b->sp.at.in_rep && a->rip_check == b->rip_check &&
+	return a->sp.at.count == b->sp.at.count && a->sp.at.in_rep == b->sp.at.in_rep &&
+	       a->rip_check == b->rip_check &&
 	       (!a->sp.at.in_rep || (a->sp.at.rip == b->sp.at.rip && a->sp.at.rcx == b->sp.at.rcx));
 }
 
 static bool same_input(const struct input *a, const struct input *b)
 {
-	return a->kind == b->kind && a->port == b->port && a->a == b->a && a->b == b->b && a->len == b->len &&
-	       (!a->len || !memcmp(a->data, b->data, a->len));
+	return a->kind == b->kind && a->port == b->port && a->a == b->a && a->b == b->b &&
+	       a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
 }
 
-static bool inputs_differ(struct diff *d, const struct codec_record *a, const struct codec_record *b)
+static bool inputs_differ(struct diff *d, const struct codec_record *a,
+			  const struct codec_record *b)
 {
 	size_t n = a->sp.n < b->sp.n ? a->sp.n : b->sp.n;
 
@@ -98,8 +100,8 @@ static bool inputs_differ(struct diff *d, const struct codec_record *a, const st
 		if (same_input(x, y))
 			continue;
 		if (x->kind != y->kind)
-			snprintf(d->why, sizeof(d->why), "input %zu is %s, against %s", i, log_input_name(x->kind),
-				 log_input_name(y->kind));
+			snprintf(d->why, sizeof(d->why), "input %zu is %s, against %s", i,
+				 log_input_name(x->kind), log_input_name(y->kind));
 		else
 			snprintf(d->why, sizeof(d->why), "input %zu (%s) has another content", i,
 				 log_input_name(x->kind));
@@ -110,20 +112,23 @@ static bool inputs_differ(struct diff *d, const struct codec_record *a, const st
 	return a->sp.n != b->sp.n;
 }
 
-static bool records_differ(struct diff *d, const struct codec_record *a, const struct codec_record *b)
+static bool records_differ(struct diff *d, const struct codec_record *a,
+			   const struct codec_record *b)
 {
 	if (a->sp.seq != b->sp.seq)
-		snprintf(d->why, sizeof(d->why), "its number is %" PRIu64 ", against %" PRIu64, a->sp.seq, b->sp.seq);
+		snprintf(d->why, sizeof(d->why), "its number is %" PRIu64 ", against %" PRIu64,
+			 a->sp.seq, b->sp.seq);
 	else if (!same_landmark(a, b))
 		snprintf(d->why, sizeof(d->why),
-			 "it enters at count %" PRIu64 " (RIP check %04x), against %" PRIu64 " (%04x)", a->sp.at.count,
-			 a->rip_check, b->sp.at.count, b->rip_check);
+			 "it enters at count %" PRIu64 " (RIP check %04x), against %" PRIu64
+			 " (%04x)",
+			 a->sp.at.count, a->rip_check, b->sp.at.count, b->rip_check);
 	else if (inputs_differ(d, a, b))
 		return true;
 	else if (a->has_digest && a->digest != b->digest)
 		snprintf(d->why, sizeof(d->why),
-			 "the digest of epoch %" PRIu64 " is %016" PRIx64 ", against %016" PRIx64, d->digests + 1,
-			 a->digest, b->digest);
+			 "the digest of epoch %" PRIu64 " is %016" PRIx64 ", against %016" PRIx64,
+			 d->digests + 1, a->digest, b->digest);
 	else
 		return false;
 	return true;
@@ -135,7 +140,8 @@ static int diff_ends(struct diff *d, uint64_t records)
 	const struct logstream *a = &d->log[0].stream, *b = &d->log[1].stream;
 
 	if (a->has_end != b->has_end) {
-		printf("'%s' has no end, '%s' has one; the %" PRIu64 " records of both are the same\n",
+		printf("'%s' has no end, '%s' has one; the %" PRIu64
+		       " records of both are the same\n",
 		       d->path[a->has_end], d->path[!a->has_end], records);
 		return DIFF_OTHER;
 	}
@@ -181,7 +187,8 @@ static int diff_records(struct diff *d)
 	while (!log_jail_stopped() && (ret = diff_next(d, rec, records)) == 1) {
 		if (records_differ(d, rec[0], rec[1])) {
 			printf("record %" PRIu64 ", %.6f s: %s\n", rec[0]->sp.seq,
-			       (double)log_clock_ns(&d->log[0].clock, rec[0]->sp.at.count) / 1e9, d->why);
+			       (double)log_clock_ns(&d->log[0].clock, rec[0]->sp.at.count) / 1e9,
+			       d->why);
 			return DIFF_OTHER;
 		}
 		records++;
@@ -198,7 +205,8 @@ static int diff_records(struct diff *d)
 
 static int diff_logs(struct diff *d)
 {
-	const char *what = diff_headers(log_reader_header(d->log[0].reader), log_reader_header(d->log[1].reader));
+	const char *what = diff_headers(log_reader_header(d->log[0].reader),
+					log_reader_header(d->log[1].reader));
 
 	if (what) {
 		printf("the headers differ: %s\n", what);
@@ -226,8 +234,8 @@ static int diff_files(struct diff *d, enum jail_mode jail, struct err *err)
 
 static void print_help(void)
 {
-	puts("usage: twinstep diff [OPTION...] LOG1 LOG2\n\nFinds the first record or epoch in which two logs "
-	     "differ.\n\n"
+	puts("usage: twinstep diff [OPTION...] LOG1 LOG2\n\nFinds the first record or epoch in "
+	     "which two logs differ.\n\n"
 	     "  --jail on|strict, --no-jail   as of `twinstep run`\n"
 	     "  --help                  this text\n"
 	     "Exit status: 0 they are the same; 1 they differ; 2 one cannot be read.");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `twinstep host`: memory of this host, who was promised how much of it, and each machine's share. */
+/*
+ * `twinstep host`: memory of this host, who was promised how much of it, and each machine's share.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -37,9 +39,12 @@ struct host {
 static void print_help(void)
 {
 	puts("usage: twinstep host [--limit SIZE|auto] [--json] [--host-file FILE]\n\n"
-	     "Shows the host's memory, what has been promised to machines, and each machine's share.\n\n"
-	     "  --limit SIZE            promise no more than SIZE to all machines together from now on\n"
-	     "  --limit auto            promise the host's memory but for a margin (a 16th, 64M to 2G)\n"
+	     "Shows the host's memory, what has been promised to machines, and each machine's "
+	     "share.\n\n"
+	     "  --limit SIZE            promise no more than SIZE to all machines together from "
+	     "now on\n"
+	     "  --limit auto            promise the host's memory but for a margin (a 16th, 64M to "
+	     "2G)\n"
 	     "  --host-file FILE        where the promises are kept (/run/twinstep/host for root)\n"
 	     "  --json                  as one line of JSON\n"
 	     "  --help                  this text\n"
@@ -74,7 +79,8 @@ static int parse(struct host *h, int argc, char **argv)
 		}
 	}
 	if (!h->help && optind < argc) {
-		log_error("unexpected argument '%s'; `twinstep host --help` tells more", argv[optind]);
+		log_error("unexpected argument '%s'; `twinstep host --help` tells more",
+			  argv[optind]);
 		return EXIT_USAGE;
 	}
 	return 0;
@@ -107,20 +113,22 @@ static void print_text(const struct host *h)
 {
 	char text[256];
 
-	printf("memory      %6llu MiB, %llu available now\n", mib(h->info.memory), mib(h->info.memory_available));
+	printf("memory      %6llu MiB, %llu available now\n", mib(h->info.memory),
+	       mib(h->info.memory_available));
 	printf("for guests  %6llu MiB (%s)\n", mib(h->room), h->state.limit ? "as set" : "auto");
-	printf("promised    %6llu MiB to %u machine%s\n", mib(h->promised), h->state.n, h->state.n == 1 ? "" : "s");
+	printf("promised    %6llu MiB to %u machine%s\n", mib(h->promised), h->state.n,
+	       h->state.n == 1 ? "" : "s");
 	printf("free        %6llu MiB\n", mib(h->free));
 	printf("CPUs        %6u, SMT %s\n", h->info.cpus, host_smt_name(h->info.smt));
 	if (h->state.n)
-		printf("\n%-20s %8s %9s %7s %8s  %s\n", "machine", "process", "promised", "guest", "at least",
-		       "limits");
+		printf("\n%-20s %8s %9s %7s %8s  %s\n", "machine", "process", "promised", "guest",
+		       "at least", "limits");
 	for (unsigned i = 0; i < h->state.n; i++) {
 		const struct host_entry *e = &h->state.entry[i];
 
 		limits_describe(&e->limits, text, sizeof(text));
-		printf("%-20s %8d %9llu %7llu %8llu  %s\n", e->name, e->pid, mib(e->promised), mib(e->memory),
-		       mib(e->balloon_min), text[0] ? text : "none");
+		printf("%-20s %8d %9llu %7llu %8llu  %s\n", e->name, e->pid, mib(e->promised),
+		       mib(e->memory), mib(e->balloon_min), text[0] ? text : "none");
 	}
 }
 
@@ -136,7 +144,8 @@ static void put_given(json_t *o, const char *key, uint64_t v)
 
 static json_t *entry_json(const struct host_entry *e)
 {
-	static const char *const io[IO_LIMITS] = { "io_read_bps", "io_write_bps", "io_read_ops", "io_write_ops" };
+	static const char *const io[IO_LIMITS] = { "io_read_bps", "io_write_bps", "io_read_ops",
+						   "io_write_ops" };
 	const struct limits *l = &e->limits;
 	json_t *o = json_object();
 
@@ -147,7 +156,8 @@ static json_t *entry_json(const struct host_entry *e)
 	put(o, "balloon_min", e->balloon_min);
 	put_given(o, "cpu_weight", l->cpu_weight);
 	json_object_set_new(o, "cpu_max_percent",
-			    l->cpu_quota_us ? json_real(100.0 * (double)l->cpu_quota_us / (double)l->cpu_period_us)
+			    l->cpu_quota_us ? json_real(100.0 * (double)l->cpu_quota_us /
+							(double)l->cpu_period_us)
 					    : json_null());
 	put_given(o, "memory_max", l->memory_max);
 	for (unsigned i = 0; i < IO_LIMITS; i++)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * `twinstep jail`: shows what the jail is made of, and proves it from the inside. Each attempt runs in a jail of its
- * own, in a thread of the role under test, in place of a device model that an attacker has taken over; it must fail or
- * be the end of the process. Attempts are made twice: with all layers, and without the system call filters, so that
- * what lies under them is tested as well.
+ * `twinstep jail`: shows what the jail is made of, and proves it from the inside. Each attempt runs
+ * in a jail of its own, in a thread of the role under test, in place of a device model that an
+ * attacker has taken over; it must fail or be the end of the process. Attempts are made twice: with
+ * all layers, and without the system call filters, so that what lies under them is tested as well.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,11 +53,12 @@ static const struct option options[] = {
 static void print_help(void)
 {
 	puts("usage: twinstep jail --list [--json] | --test\n\n"
-	     "  --list                  the layers, what this host offers against side channels, and the system\n"
+	     "  --list                  the layers, what this host offers against side channels, "
+	     "and the system\n"
 	     "                          calls of each kind of thread, with the reasons\n"
 	     "  --json                  the same as JSON\n"
-	     "  --test                  from inside, in place of a guest that has broken out: tries what it should "
-	     "not\n"
+	     "  --test                  from inside, in place of a guest that has broken out: "
+	     "tries what it should not\n"
 	     "                          be able to do, from each kind of thread\n"
 	     "Exit status: 0; 1 something was not denied.");
 }
@@ -138,7 +139,8 @@ static void list_text(void)
 			const struct seccomp_call *c = &seccomp_calls[i];
 
 			if (seccomp_allows(c, r))
-				printf("  %-18s %-30s %s\n", c->name, seccomp_rule_text(c->rule), c->why);
+				printf("  %-18s %-30s %s\n", c->name, seccomp_rule_text(c->rule),
+				       c->why);
 		}
 	}
 }
@@ -151,12 +153,13 @@ static json_t *list_role(enum thread_role r)
 		const struct seccomp_call *c = &seccomp_calls[i];
 
 		if (seccomp_allows(c, r))
-			json_array_append_new(calls, json_pack("{s:s, s:s, s:b, s:s}", "call", c->name, "rule",
-							       seccomp_rule_text(c->rule), "rare",
-							       (int)(c->rare >> r & 1), "why", c->why));
+			json_array_append_new(calls,
+					      json_pack("{s:s, s:s, s:b, s:s}", "call", c->name,
+							"rule", seccomp_rule_text(c->rule), "rare",
+							(int)(c->rare >> r & 1), "why", c->why));
 	}
-	return json_pack("{s:s, s:i, s:o}", "role", thread_role_name(r), "count", (int)seccomp_count(r), "calls",
-			 calls);
+	return json_pack("{s:s, s:i, s:o}", "role", thread_role_name(r), "count",
+			 (int)seccomp_count(r), "calls", calls);
 }
 
 static void list_json(void)
@@ -164,11 +167,13 @@ static void list_json(void)
 	json_t *layer_list = json_array(), *roles = json_array(), *o;
 
 	for (unsigned l = 0; l < LAYERS; l++)
-		json_array_append_new(layer_list, json_pack("{s:s, s:s}", "layer", jail_layer_name(l), "purpose",
-							    jail_layer_purpose(l)));
+		json_array_append_new(layer_list,
+				      json_pack("{s:s, s:s}", "layer", jail_layer_name(l),
+						"purpose", jail_layer_purpose(l)));
 	for (enum thread_role r = 0; r < THREAD_ROLES; r++)
 		json_array_append_new(roles, list_role(r));
-	o = json_pack("{s:o, s:o, s:o}", "layers", layer_list, "side_channels", side_channels_json(), "roles", roles);
+	o = json_pack("{s:o, s:o, s:o}", "layers", layer_list, "side_channels",
+		      side_channels_json(), "roles", roles);
 	json_dumpf(o, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(o);
@@ -269,7 +274,9 @@ static long try_setuid(void)
 
 static long try_bpf(void)
 {
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1
+	};
 
 	return syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
 }
@@ -303,14 +310,16 @@ static long try_host_name(void)
 
 static long try_exec_memory(void)
 {
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
 
 	return p == MAP_FAILED ? -1 : 0;
 }
 
 static long try_memory(void)
 {
-	void *p = mmap(NULL, 1ull << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, 1ull << 40, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? -1 : 0;
 }
@@ -321,8 +330,8 @@ static long try_memory_in_pieces(void)
 	const size_t piece = 64 << 20;
 
 	for (int i = 0; i < 1024; i++) {
-		if (mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) ==
-		    MAP_FAILED)
+		if (mmap(NULL, piece, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 			return -1;
 	}
 	return 0;
@@ -362,7 +371,8 @@ static long try_inject_typing(void)
 
 /* ---- calls that a role has, with arguments that it does not need ---- */
 
-static int listens = -1; /* as that of a pair's first replica, which is the host's although the jail has no network */
+static int listens = -1; /* as that of a pair's first replica, which is the host's although the jail
+			    has no network */
 static struct sockaddr_in reachable;
 
 /* A socket that listens no more can be connected, and that without connect(). */
@@ -370,7 +380,8 @@ static long try_fast_open(void)
 {
 	if (shutdown(listens, SHUT_RD) < 0)
 		return -1;
-	return sendto(listens, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&reachable, sizeof(reachable));
+	return sendto(listens, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&reachable,
+		      sizeof(reachable));
 }
 
 static long try_socket_option(void)
@@ -457,7 +468,8 @@ static long try_own_listener(void)
 	struct sock_filter allow_all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	const struct sock_fprog program = { .len = 1, .filter = &allow_all };
 
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+		       &program);
 }
 
 static long try_clone_process(void)
@@ -503,7 +515,8 @@ static long try_x32_call(void)
 struct attempt {
 	const char *name;
 	long (*run)(void);
-	bool filter_only; /* no layer but the filter is against it, or it harms only the process itself */
+	bool filter_only; /* no layer but the filter is against it, or it harms only the process
+			     itself */
 };
 
 static const struct attempt attempts[] = {
@@ -573,7 +586,8 @@ static void *attempt_thread(void *arg)
 
 static int listening(struct sockaddr_in *where)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t n = sizeof(sa);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -585,22 +599,27 @@ static int listening(struct sockaddr_in *where)
 	return fd;
 }
 
-static _Noreturn void attempt_child(const struct attempt *a, enum thread_role role, uint32_t without)
+static _Noreturn void attempt_child(const struct attempt *a, enum thread_role role,
+				    uint32_t without)
 {
-	const struct jail_config c = { .service_fd = -1, .file_size = 4ull << 30, .without = without };
+	const struct jail_config c = { .service_fd = -1,
+				       .file_size = 4ull << 30,
+				       .without = without };
 	struct err err = ERR_INIT;
 	pthread_t t;
 	int target;
 
 	log_set_level(LOG_ERROR);
-	forgotten = fcntl(STDERR_FILENO, F_DUPFD, 200); /* not a number that is soon given to something else */
+	forgotten = fcntl(STDERR_FILENO, F_DUPFD,
+			  200); /* not a number that is soon given to something else */
 	listens = listening(NULL);
 	target = listening(&reachable);
 	jail_begin(JAIL_ON);
 	readable = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	grows = memfd_create("twinstep-test", MFD_CLOEXEC);
 	signal(SIGXFSZ, SIG_IGN);
-	if (readable < 0 || grows < 0 || listens < 0 || target < 0 || jail_enter(JAIL_ON, &c, &err) < 0)
+	if (readable < 0 || grows < 0 || listens < 0 || target < 0 ||
+	    jail_enter(JAIL_ON, &c, &err) < 0)
 		_exit(BROKEN);
 	if (thread_start(&t, role, attempt_thread, (void *)(uintptr_t)a))
 		_exit(BROKEN);
@@ -609,7 +628,8 @@ static _Noreturn void attempt_child(const struct attempt *a, enum thread_role ro
 }
 
 /* What became of it: a sentence in text, true when denied. */
-static bool attempt(const struct attempt *a, enum thread_role role, uint32_t without, char *text, size_t n)
+static bool attempt(const struct attempt *a, enum thread_role role, uint32_t without, char *text,
+		    size_t n)
 {
 	int status = 0, code;
 	pid_t pid;
@@ -673,7 +693,8 @@ static int run(int argc, char **argv)
 		json |= opt == OPT_JSON;
 	}
 	if (optind < argc || list == tests || (tests && json)) {
-		log_error("one of --list, with or without --json, and --test; `twinstep jail --help` tells more");
+		log_error("one of --list, with or without --json, and --test; `twinstep jail "
+			  "--help` tells more");
 		return EXIT_USAGE;
 	}
 	if (tests)

@@ -12,8 +12,8 @@ static int run(int argc, char **argv)
 	struct err err = ERR_INIT;
 
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: twinstep keygen FILE\n\nMakes a new key for a pair. Copy it to the other host by a safe "
-		     "way, mode 0600.");
+		puts("usage: twinstep keygen FILE\n\nMakes a new key for a pair. Copy it to the "
+		     "other host by a safe way, mode 0600.");
 		return 0;
 	}
 	if (argc != 2 || argv[1][0] == '-') {

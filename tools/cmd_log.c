@@ -32,17 +32,19 @@ struct log_cmd {
 
 static void print_help(void)
 {
-	puts("usage: twinstep log [OPTION...] LOG\n\nShows what is in a log: summary, records by kind, checkpoints.\n\n"
+	puts("usage: twinstep log [OPTION...] LOG\n\nShows what is in a log: summary, records by "
+	     "kind, checkpoints.\n\n"
 	     "  --json                  one line of JSON for the header, each record and the end\n"
-	     "  --pcap FILE             write the guest's network traffic, both ways, with virtual timestamps; "
-	     "replays\n"
+	     "  --pcap FILE             write the guest's network traffic, both ways, with virtual "
+	     "timestamps; replays\n"
 	     "                          the log for what the guest sent; -: to standard output\n"
-	     "  --kernel, --initrd, --restore, --disk FILE   with --pcap: files that have moved since the recording\n"
+	     "  --kernel, --initrd, --restore, --disk FILE   with --pcap: files that have moved "
+	     "since the recording\n"
 	     "  --engine NAME           with --pcap: engine to replay on\n"
 	     "  --jail on|strict, --no-jail   as of `twinstep run`\n"
 	     "  --help                  this text\n"
-	     "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with --pcap also 123 "
-	     "divergence.");
+	     "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with "
+	     "--pcap also 123 divergence.");
 }
 
 static int parse(struct log_cmd *c, int argc, char **argv)
@@ -152,37 +154,46 @@ static void summary_record(struct summary *s, const struct codec_record *rec)
 
 static void print_kinds(const struct summary *s)
 {
-	printf("%-24s %" PRIu64 " (%" PRIu64 " for timers alone)\n", "records", s->records, s->plain);
+	printf("%-24s %" PRIu64 " (%" PRIu64 " for timers alone)\n", "records", s->records,
+	       s->plain);
 	for (unsigned i = 1; i < INPUT_KIND_END_; i++) {
 		if (s->inputs[i])
-			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes\n", kind_names[i], s->inputs[i], s->bytes[i]);
+			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes\n", kind_names[i],
+			       s->inputs[i], s->bytes[i]);
 	}
 	printf("%-24s\n", "frames");
 	for (unsigned i = 1; i < LOG_KIND_END_; i++) {
 		if (s->frames[i])
-			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes (%" PRIu64 " before compression)\n",
+			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes (%" PRIu64
+			       " before compression)\n",
 			       frame_names[i], s->frames[i], s->stored[i], s->raw[i]);
 	}
 	for (size_t i = 0; i < s->ncheckpoints; i++)
-		printf("checkpoint %-13zu record %" PRIu64 ", count %" PRIu64 ", %.3f s, %" PRIu64 " bytes%s\n", i,
-		       s->checkpoint[i].record, s->checkpoint[i].count, (double)s->checkpoint[i].ns / 1e9,
-		       s->checkpoint[i].bytes, s->checkpoint[i].whole ? "" : " (cut short)");
+		printf("checkpoint %-13zu record %" PRIu64 ", count %" PRIu64 ", %.3f s, %" PRIu64
+		       " bytes%s\n",
+		       i, s->checkpoint[i].record, s->checkpoint[i].count,
+		       (double)s->checkpoint[i].ns / 1e9, s->checkpoint[i].bytes,
+		       s->checkpoint[i].whole ? "" : " (cut short)");
 }
 
-static void print_summary(const struct summary *s, const struct log_walk *w, const struct replay_end *end)
+static void print_summary(const struct summary *s, const struct log_walk *w,
+			  const struct replay_end *end)
 {
 	const struct log_header *h = log_reader_header(w->reader);
 	uint64_t last = end ? end->count : s->last_count;
 	double seconds = (double)(log_clock_ns(&w->clock, last) - log_start_ns(h)) / 1e9;
 
 	log_header_print(stdout, h);
-	printf("%-24s %.3f s of guest time, %" PRIu64 " instructions\n", "duration", seconds, last - h->start_count);
+	printf("%-24s %.3f s of guest time, %" PRIu64 " instructions\n", "duration", seconds,
+	       last - h->start_count);
 	printf("%-24s %" PRIu64 " bytes\n", "size", log_reader_size(w->reader));
 	if (seconds > 0)
-		printf("%-24s %.0f bytes a second of records\n", "rate", (double)s->stored[LOG_RECORDS] / seconds);
+		printf("%-24s %.0f bytes a second of records\n", "rate",
+		       (double)s->stored[LOG_RECORDS] / seconds);
 	print_kinds(s);
 	if (end)
-		printf("%-24s %s at count %" PRIu64 "\n", "end", run_end_name(end->end), end->count);
+		printf("%-24s %s at count %" PRIu64 "\n", "end", run_end_name(end->end),
+		       end->count);
 }
 
 static int show(struct log_cmd *c, struct log_walk *w)

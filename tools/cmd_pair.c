@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * `twinstep pair`: starts both replicas on this host and keeps them going. When one dies, the other is live or alone,
- * and a new backup is started in its place, until the guest ends.
+ * `twinstep pair`: starts both replicas on this host and keeps them going. When one dies, the other
+ * is live or alone, and a new backup is started in its place, until the guest ends.
  *
- * The replicas are ordinary `twinstep primary` and `backup` processes. They meet at unix sockets in a directory of mode
- * 0700, with a key and an arbiter made for this pair. What happens is told by their event logs, which are pipes here; a
- * replica that another one has replaced is killed, so that it can never wake up again.
+ * The replicas are ordinary `twinstep primary` and `backup` processes. They meet at unix sockets in
+ * a directory of mode 0700, with a key and an arbiter made for this pair. What happens is told by
+ * their event logs, which are pipes here; a replica that another one has replaced is killed, so
+ * that it can never wake up again.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -29,9 +30,10 @@
 #include "tools/replica_opts.h"
 #include "tools/run_end.h"
 
-#define ARGS_MAX     96
-#define EVENTS_MAX   8192
-#define RESTARTS_MAX 10 /* replicas that fail within a second of their start, one after the other */
+#define ARGS_MAX   96
+#define EVENTS_MAX 8192
+/* replicas that fail within a second of their start, one after the other */
+#define RESTARTS_MAX 10
 
 static const struct option options[] = { MACHINE_OPTIONS, REPLICA_OPTIONS, { 0 } };
 
@@ -64,12 +66,14 @@ struct pair {
 static void print_help(void)
 {
 	puts("usage: twinstep pair --kernel FILE [OPTION...]\n\n"
-	     "Runs the guest in two replicas on this host. When one dies, the other goes on and a new one is "
-	     "started.\n\n"
-	     "In --net and --disk, %r stands for a and b: each replica needs a tap device and an image of its own\n"
+	     "Runs the guest in two replicas on this host. When one dies, the other goes on and a "
+	     "new one is started.\n\n"
+	     "In --net and --disk, %r stands for a and b: each replica needs a tap device and an "
+	     "image of its own\n"
 	     "(`--net tap:guest%r`, `--disk image%r`); `pcap:IFACE` is shared as it is.");
 	replica_opts_help(stdout, false);
-	puts("  --name NAME             the replicas' control sockets are NAME-a and NAME-b (see `twinstep status`)\n"
+	puts("  --name NAME             the replicas' control sockets are NAME-a and NAME-b (see "
+	     "`twinstep status`)\n"
 	     "  --no-wait               start the guest without waiting for the backup");
 	machine_opts_help(stdout);
 	puts("Exit status: as for `twinstep run`.");
@@ -92,33 +96,40 @@ static char *substitute(const char *text, char letter)
 }
 
 /* a and b: the options as each replica sees them. */
-static int check_options(const struct replica_opts *a, const struct replica_opts *b, struct err *err)
+static int check_options(const struct replica_opts *a, const struct replica_opts *b,
+			 struct err *err)
 {
 	if (a->listen || a->connect || a->key_file || a->arbiter || a->insecure)
 		return err_set(err, EINVAL,
-			       "a pair on one host makes its own addresses, key and arbiter: leave out --listen, "
-			       "--connect, --key-file, --insecure and --arbiter");
+			       "a pair on one host makes its own addresses, key and arbiter: leave "
+			       "out --listen, --connect, --key-file, --insecure and --arbiter");
 	if (a->control)
-		return err_set(err, EINVAL, "use --name for a pair: its sockets are NAME-a and NAME-b");
+		return err_set(err, EINVAL,
+			       "use --name for a pair: its sockets are NAME-a and NAME-b");
 	for (unsigned i = 0; i < a->machine.nnics; i++) {
 		const char *spec = a->machine.nic[i].spec;
 
 		if (!strncmp(spec, "tap:", 4) && !strcmp(spec, b->machine.nic[i].spec))
 			return err_set(err, EINVAL,
-				       "--net %s: two replicas cannot share a tap device: write tap:NAME%%r", spec);
+				       "--net %s: two replicas cannot share a tap device: write "
+				       "tap:NAME%%r",
+				       spec);
 	}
 	for (unsigned i = 0; i < a->machine.ndisks; i++) {
 		const struct disk_opt *d = &a->machine.disk[i];
 
 		if (!d->readonly && !d->overlay && !strcmp(d->path, b->machine.disk[i].path))
 			return err_set(err, EINVAL,
-				       "--disk %s: two replicas cannot write one image: write FILE%%r, a copy each",
+				       "--disk %s: two replicas cannot write one image: write "
+				       "FILE%%r, a copy each",
 				       d->path);
 	}
 	return machine_opts_check(&a->machine, err);
 }
 
-/* Parses the options as replica `letter` sees them. The strings in *o live as long as the process. */
+/*
+ * Parses the options as replica `letter` sees them. The strings in *o live as long as the process.
+ */
 static int parse_as(struct replica_opts *o, char letter, int argc, char **argv, struct err *err)
 {
 	char **own = calloc((size_t)argc + 1, sizeof(*own));
@@ -152,7 +163,8 @@ static int parse(struct pair *p, int argc, char **argv)
 	if (p->o.help)
 		return 0;
 	if (optind < argc)
-		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep pair --help` tells more", argv[optind]);
+		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep pair --help` tells more",
+			argv[optind]);
 	else if (parse_as(&other, 'b', argc, argv, &err) == 0)
 		check_options(&p->o, &other, &err);
 	machine_opts_free(&other.machine);
@@ -189,8 +201,9 @@ static void add_substituted(struct args *a, const char *text, char letter)
 /* Options that describe the guest's start, and those of the pair itself, are not for a backup. */
 static bool for_primary_only(const char *arg)
 {
-	static const char *const names[] = { "--kernel", "--initrd", "--append", "--memory", "--restore",
-					     "--rtc",	 "--seed",   "--clock",	 NULL };
+	static const char *const names[] = { "--kernel", "--initrd",  "--append",
+					     "--memory", "--restore", "--rtc",
+					     "--seed",	 "--clock",   NULL };
 
 	for (size_t i = 0; names[i]; i++) {
 		size_t n = strlen(names[i]);
@@ -203,7 +216,8 @@ static bool for_primary_only(const char *arg)
 
 static bool for_supervisor(const char *arg)
 {
-	return !strncmp(arg, "--name", 6) || !strncmp(arg, "--events", 8) || !strcmp(arg, "--no-wait");
+	return !strncmp(arg, "--name", 6) || !strncmp(arg, "--events", 8) ||
+	       !strcmp(arg, "--no-wait");
 }
 
 static bool takes_value(const char *arg)
@@ -218,7 +232,8 @@ static bool takes_value(const char *arg)
 static void add_user_options(struct args *a, const struct pair *p, char letter, bool primary)
 {
 	for (int i = 1; i < p->argc; i++) {
-		bool skip = for_supervisor(p->argv[i]) || (!primary && for_primary_only(p->argv[i]));
+		bool skip =
+			for_supervisor(p->argv[i]) || (!primary && for_primary_only(p->argv[i]));
 		bool value = !strchr(p->argv[i], '=') && takes_value(p->argv[i]) && i + 1 < p->argc;
 
 		if (!skip)
@@ -229,7 +244,8 @@ static void add_user_options(struct args *a, const struct pair *p, char letter, 
 	}
 }
 
-static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, bool primary, int events)
+static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, bool primary,
+		      int events)
 {
 	struct args a = { 0 };
 	sigset_t ends;
@@ -247,7 +263,10 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 		add_arg(&a, "--name=%s-%c", p->o.name, s->letter);
 	if (primary && p->o.no_wait)
 		add_arg(&a, "--no-wait");
-	/* The first process of a pid namespace gets no signal that it does not handle: they wait until it does. */
+	/*
+	 * The first process of a pid namespace gets no signal that it does not handle: they wait
+	 * until it does.
+	 */
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
 	sigaddset(&ends, SIGTERM);
@@ -344,10 +363,13 @@ static bool ended_in_order(const struct slot *s)
 {
 	int code = WIFEXITED(s->status) ? WEXITSTATUS(s->status) : -1;
 
-	return code >= 0 && code != EXIT_FENCED && code != EXIT_ENGINE && code != EXIT_USAGE && code != EXIT_DIVERGED;
+	return code >= 0 && code != EXIT_FENCED && code != EXIT_ENGINE && code != EXIT_USAGE &&
+	       code != EXIT_DIVERGED;
 }
 
-/* A replica is gone before they were a pair, and no guest runs that the other one could go on with. */
+/*
+ * A replica is gone before they were a pair, and no guest runs that the other one could go on with.
+ */
 static bool failed_to_start(const struct pair *p, const struct slot *dead)
 {
 	bool refused = WIFEXITED(dead->status) && WEXITSTATUS(dead->status) == EXIT_USAGE;
@@ -391,19 +413,24 @@ static void take_signals(struct pair *p)
 	reap(p);
 }
 
-/* A replica has gone while the other one lives: a new one takes its place. False: it makes no sense any more. */
+/*
+ * A replica has gone while the other one lives: a new one takes its place. False: it makes no sense
+ * any more.
+ */
 static bool replace(struct pair *p, struct slot *dead)
 {
 	struct slot *other = &p->slot[dead == &p->slot[0]];
 
-	p->early_failures = monotonic_ns() - dead->started_ns < 1000000000ull ? p->early_failures + 1 : 0;
+	p->early_failures =
+		monotonic_ns() - dead->started_ns < 1000000000ull ? p->early_failures + 1 : 0;
 	if (p->early_failures > RESTARTS_MAX) {
 		log_error("replica %c fails again and again: going on without it", dead->letter);
 		return false;
 	}
 	log_info("replica %c is gone (%s %d); starting a new backup for replica %c", dead->letter,
 		 WIFSIGNALED(dead->status) ? "signal" : "status",
-		 WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : WEXITSTATUS(dead->status), other->letter);
+		 WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : WEXITSTATUS(dead->status),
+		 other->letter);
 	if (p->early_failures)
 		usleep(200000);
 	return slot_start(p, dead, false) == 0;
@@ -463,7 +490,8 @@ static int make_dir(struct pair *p, struct err *err)
 
 	snprintf(p->dir, sizeof(p->dir), "%s/twinstep-pair-XXXXXX", getuid() ? "/tmp" : "/run");
 	if (!mkdtemp(p->dir))
-		return err_set(err, errno, "cannot make a directory for the pair: %s", strerror(errno));
+		return err_set(err, errno, "cannot make a directory for the pair: %s",
+			       strerror(errno));
 	snprintf(key, sizeof(key), "%s/key", p->dir);
 	return peer_key_create(key, err);
 }
@@ -507,12 +535,14 @@ static int start(struct pair *p, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (p->o.events && !(p->events = fopen(p->o.events, "ae")))
-		return err_set(err, errno, "cannot open event log '%s': %s", p->o.events, strerror(errno));
+		return err_set(err, errno, "cannot open event log '%s': %s", p->o.events,
+			       strerror(errno));
 	p->has_tty = tcgetattr(STDIN_FILENO, &p->tty) == 0;
 	catch_signals(p);
 	p->slot[0] = (struct slot){ .letter = 'a', .events = -1 };
 	p->slot[1] = (struct slot){ .letter = 'b', .events = -1 };
-	if (p->signals < 0 || slot_start(p, &p->slot[0], true) < 0 || slot_start(p, &p->slot[1], false) < 0)
+	if (p->signals < 0 || slot_start(p, &p->slot[0], true) < 0 ||
+	    slot_start(p, &p->slot[1], false) < 0)
 		return err_set(err, errno, "cannot start the replicas: %s", strerror(errno));
 	return 0;
 }

@@ -11,9 +11,12 @@
 
 static void print_help(void)
 {
-	puts("usage: twinstep primary --listen ADDR --key-file FILE --arbiter file:DIR --kernel FILE [OPTION...]\n\n"
-	     "Runs the guest and lets a backup join, which takes over when this process or its host fails.\n\n"
-	     "  --listen ADDR           where the backup connects: HOST:PORT, [V6]:PORT or unix:PATH\n"
+	puts("usage: twinstep primary --listen ADDR --key-file FILE --arbiter file:DIR --kernel "
+	     "FILE [OPTION...]\n\n"
+	     "Runs the guest and lets a backup join, which takes over when this process or its "
+	     "host fails.\n\n"
+	     "  --listen ADDR           where the backup connects: HOST:PORT, [V6]:PORT or "
+	     "unix:PATH\n"
 	     "  --no-wait               start the guest without waiting for a backup");
 	replica_opts_help(stdout, true);
 	machine_opts_help(stdout);

@@ -34,13 +34,17 @@ static const struct trait traits[] = {
 	{ TWVMX_VNMI, "virtual-nmi", "the guest's NMIs; needed" },
 	{ TWVMX_TIMER, "preemption-timer", "stop right after an injected event; needed" },
 	{ TWVMX_WBINVD_EXIT, "wbinvd-exiting", "the guest cannot flush the host's caches; needed" },
-	{ TWVMX_RDRAND_EXIT, "rdrand-exiting", "random numbers are inputs; needed where the processor has RDRAND" },
+	{ TWVMX_RDRAND_EXIT, "rdrand-exiting",
+	  "random numbers are inputs; needed where the processor has RDRAND" },
 	{ TWVMX_RDSEED_EXIT, "rdseed-exiting", "likewise RDSEED" },
-	{ TWVMX_DESC_EXIT, "descriptor-exiting", "UMIP on processors that lack it (SMSW excepted)" },
+	{ TWVMX_DESC_EXIT, "descriptor-exiting",
+	  "UMIP on processors that lack it (SMSW excepted)" },
 	{ TWVMX_MTF, "monitor-trap-flag", "single steps; without it by RFLAGS.TF" },
 	{ TWVMX_EPT_2M, "ept-2m", "large pages for guest memory" },
-	{ TWVMX_EPT_AD, "ept-ad", "present, not used: its dirty bits include page tables that nobody wrote" },
-	{ TWVMX_PERF_SWITCH, "perf-global-switch", "counting in the guest only: switched at VM entry and exit" },
+	{ TWVMX_EPT_AD, "ept-ad",
+	  "present, not used: its dirty bits include page tables that nobody wrote" },
+	{ TWVMX_PERF_SWITCH, "perf-global-switch",
+	  "counting in the guest only: switched at VM entry and exit" },
 	{ TWVMX_PMU, "pmu-counter", "a counter of retired instructions that the kernel lends" },
 };
 
@@ -73,11 +77,11 @@ static const char *const verdicts[] = { "soft", "exits-only", "exact" };
 
 static const char *const meaning[] = {
 	"soft: guests run on the software CPU (--engine soft), exactly counted, on any host",
-	"exits-only: guests may run on VT-x (--engine vmx); inputs enter where the guest exits, so a guest that "
-	"computes\n  for long without an exit gets its timer ticks and packets late. The software CPU counts every "
-	"instruction.",
-	"exact: guests run on VT-x (--engine vmx) and every instruction is counted: inputs enter anywhere, and "
-	"records\n"
+	"exits-only: guests may run on VT-x (--engine vmx); inputs enter where the guest exits, so "
+	"a guest that computes\n  for long without an exit gets its timer ticks and packets late. "
+	"The software CPU counts every instruction.",
+	"exact: guests run on VT-x (--engine vmx) and every instruction is counted: inputs enter "
+	"anywhere, and records\n"
 	"  replay on the software CPU too",
 };
 
@@ -96,7 +100,8 @@ static void find_out(struct findings *f)
 	if (f->no_vmx)
 		return;
 	f->no_pmu = vmx_device_pmu_unavailable();
-	f->measured = !f->no_pmu && measure_engine(&vmx_pmu_engine_ops, REPEATS, &f->pmu, &f->err) == 0;
+	f->measured =
+		!f->no_pmu && measure_engine(&vmx_pmu_engine_ops, REPEATS, &f->pmu, &f->err) == 0;
 }
 
 /* ---- as text ---- */
@@ -110,18 +115,19 @@ static void print_traits(const struct twvmx_info *info)
 						       : "no",
 		       traits[i].why);
 	for (size_t i = 0; info->version && i < NFEATURES; i++)
-		printf("  %-20s %-8s %s\n", features[i].name, info->cr4_fixed1 & features[i].bit ? "yes" : "MISSING",
-		       features[i].why);
+		printf("  %-20s %-8s %s\n", features[i].name,
+		       info->cr4_fixed1 & features[i].bit ? "yes" : "MISSING", features[i].why);
 }
 
 static void print_skid(const struct landing *l)
 {
 	printf("  skid of %llu overflow interrupts, in instructions: at most %llu; margin %llu\n",
-	       (unsigned long long)l->overflows, (unsigned long long)l->skid_max, (unsigned long long)l->margin);
+	       (unsigned long long)l->overflows, (unsigned long long)l->skid_max,
+	       (unsigned long long)l->margin);
 	for (unsigned b = 0; b < LANDING_BUCKETS; b++) {
 		if (l->skid[b])
-			printf("    %5u to %-5u %llu\n", b ? 1u << (b - 1) : 0, b ? (1u << b) - 1 : 0,
-			       (unsigned long long)l->skid[b]);
+			printf("    %5u to %-5u %llu\n", b ? 1u << (b - 1) : 0,
+			       b ? (1u << b) - 1 : 0, (unsigned long long)l->skid[b]);
 	}
 }
 
@@ -130,17 +136,19 @@ static void print_pmu(const struct findings *f)
 	if (f->no_vmx)
 		return;
 	if (!f->measured) {
-		printf("performance counter: not usable: %s\n", f->no_pmu ? f->no_pmu : f->err.text);
+		printf("performance counter: not usable: %s\n",
+		       f->no_pmu ? f->no_pmu : f->err.text);
 		return;
 	}
-	printf("performance counter: %s, lent by the kernel (perf), %u bits\n", f->pmu.exact ? "exact" : "NOT EXACT",
-	       f->info.pmu_width);
+	printf("performance counter: %s, lent by the kernel (perf), %u bits\n",
+	       f->pmu.exact ? "exact" : "NOT EXACT", f->info.pmu_width);
 	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++) {
 		const struct measure_row *r = &f->pmu.row[i];
 
-		printf("  %-22s %9llu instructions, %u of %u runs wrong", r->name, (unsigned long long)r->expected,
-		       r->wrong, r->runs);
-		printf(r->wrong ? ", by %lld to %lld\n" : "\n", (long long)r->low, (long long)r->high);
+		printf("  %-22s %9llu instructions, %u of %u runs wrong", r->name,
+		       (unsigned long long)r->expected, r->wrong, r->runs);
+		printf(r->wrong ? ", by %lld to %lld\n" : "\n", (long long)r->low,
+		       (long long)r->high);
 	}
 	printf("  %-22s %9u, %u missed\n", "landings", f->pmu.landings, f->pmu.missed);
 	if (f->pmu.error[0])
@@ -167,10 +175,12 @@ static json_t *json_measure(const struct measure *m)
 
 	json_object_set_new(o, "exact", json_boolean(m->exact));
 	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++)
-		json_array_append_new(rows, json_pack("{s:s, s:I, s:i, s:i, s:I, s:I}", "program", m->row[i].name,
-						      "instructions", (json_int_t)m->row[i].expected, "runs",
-						      (int)m->row[i].runs, "wrong", (int)m->row[i].wrong, "low",
-						      (json_int_t)m->row[i].low, "high", (json_int_t)m->row[i].high));
+		json_array_append_new(
+			rows,
+			json_pack("{s:s, s:I, s:i, s:i, s:I, s:I}", "program", m->row[i].name,
+				  "instructions", (json_int_t)m->row[i].expected, "runs",
+				  (int)m->row[i].runs, "wrong", (int)m->row[i].wrong, "low",
+				  (json_int_t)m->row[i].low, "high", (json_int_t)m->row[i].high));
 	json_object_set_new(o, "programs", rows);
 	json_object_set_new(o, "landings", json_integer(m->landings));
 	json_object_set_new(o, "missed", json_integer(m->missed));
@@ -192,7 +202,8 @@ static json_t *json_traits(const struct twvmx_info *info)
 	for (size_t i = 0; info->version && i < NTRAITS; i++)
 		json_object_set_new(t, traits[i].name, json_boolean(info->has & traits[i].bit));
 	for (size_t i = 0; info->version && i < NFEATURES; i++)
-		json_object_set_new(t, features[i].name, json_boolean(info->cr4_fixed1 & features[i].bit));
+		json_object_set_new(t, features[i].name,
+				    json_boolean(info->cr4_fixed1 & features[i].bit));
 	return t;
 }
 
@@ -219,9 +230,10 @@ static void print_json(const struct findings *f)
 static void print_help(void)
 {
 	puts("usage: twinstep qualify [--json]\n\n"
-	     "Says what this host's processor and kernel module offer to the vmx engine, and what that means.\n"
-	     "Where there is a performance counter, it is measured: small guests whose count is known run ten times "
-	     "each.\n"
+	     "Says what this host's processor and kernel module offer to the vmx engine, and what "
+	     "that means.\n"
+	     "Where there is a performance counter, it is measured: small guests whose count is "
+	     "known run ten times each.\n"
 	     "Verdict: exact, exits-only or soft. Exit status 0 whatever it is.");
 }
 
@@ -241,7 +253,8 @@ static int run(int argc, char **argv)
 		json |= opt == OPT_JSON;
 	}
 	if (optind < argc) {
-		log_error("unexpected argument '%s'; `twinstep qualify --help` tells more", argv[optind]);
+		log_error("unexpected argument '%s'; `twinstep qualify --help` tells more",
+			  argv[optind]);
 		return EXIT_USAGE;
 	}
 	find_out(&f);

@@ -40,7 +40,8 @@ struct record {
 
 static void print_help(void)
 {
-	puts("usage: twinstep record -o LOG --kernel FILE [OPTION...]\n\nRuns a machine and records it.\n");
+	puts("usage: twinstep record -o LOG --kernel FILE [OPTION...]\n\nRuns a machine and "
+	     "records it.\n");
 	machine_opts_help(stdout);
 	puts("Record:\n"
 	     "  -o, --output LOG        where the log goes; the file must not exist\n"
@@ -49,7 +50,8 @@ static void print_help(void)
 	     "  --checkpoint S          a checkpoint every S seconds of guest time; 0: none (60)");
 	guest_run_help(stdout);
 	puts("  --help                  this text\n"
-	     "Disks are not written to: a replay needs them as they were. Exit status as for `twinstep run`.");
+	     "Disks are not written to: a replay needs them as they were. Exit status as for "
+	     "`twinstep run`.");
 }
 
 static int take_option(struct record *r, int opt, const char *arg, struct err *err)
@@ -60,9 +62,11 @@ static int take_option(struct record *r, int opt, const char *arg, struct err *e
 		return ret < 0 ? ret : 0;
 	if (opt == 'o')
 		r->path = arg;
-	if (opt == OPT_EPOCH && (!parse_number(arg, &r->epoch_ms) || !r->epoch_ms || r->epoch_ms > 3600000))
+	if (opt == OPT_EPOCH &&
+	    (!parse_number(arg, &r->epoch_ms) || !r->epoch_ms || r->epoch_ms > 3600000))
 		return err_set(err, EINVAL, "--epoch %s: must be a number of milliseconds", arg);
-	if (opt == OPT_CHECKPOINT && (!parse_number(arg, &r->checkpoint_s) || r->checkpoint_s > 86400))
+	if (opt == OPT_CHECKPOINT &&
+	    (!parse_number(arg, &r->checkpoint_s) || r->checkpoint_s > 86400))
 		return err_set(err, EINVAL, "--checkpoint %s: must be a number of seconds", arg);
 	r->force |= opt == OPT_FORCE;
 	r->help |= opt == OPT_HELP;
@@ -96,7 +100,8 @@ static int parse(struct record *r, int argc, char **argv)
 	if (r->help)
 		return 0;
 	if (optind < argc) {
-		log_error("unexpected argument '%s'; `twinstep record --help` tells more", argv[optind]);
+		log_error("unexpected argument '%s'; `twinstep record --help` tells more",
+			  argv[optind]);
 		return EXIT_USAGE;
 	}
 	if (check(r, &err))
@@ -122,7 +127,9 @@ static int open_files(struct record *r, struct err *err)
 	int ret = 0;
 
 	if (what)
-		return err_set(err, EINVAL, "cannot write the log to '%s': it is %s of this machine", r->path, what);
+		return err_set(err, EINVAL,
+			       "cannot write the log to '%s': it is %s of this machine", r->path,
+			       what);
 	ret = guest_run_open(&r->g, "record", err);
 	if (ret == 0)
 		ret = log_header_files(&r->header, &r->g.opts, err);
@@ -177,8 +184,9 @@ static void report(const struct record *r, const struct recorder_stats *s)
 		fprintf(r->g.report,
 			"{\"event\":\"log\",\"records\":%llu,\"frames\":%llu,\"bytes\":%llu,"
 			"\"checkpoints\":%llu,\"waited_ns\":%llu}\n",
-			(unsigned long long)s->records, (unsigned long long)s->frames, (unsigned long long)s->bytes,
-			(unsigned long long)s->checkpoints, (unsigned long long)s->waited_ns);
+			(unsigned long long)s->records, (unsigned long long)s->frames,
+			(unsigned long long)s->bytes, (unsigned long long)s->checkpoints,
+			(unsigned long long)s->waited_ns);
 	else
 		log_info("recorded %llu records, %llu checkpoints", (unsigned long long)s->records,
 			 (unsigned long long)s->checkpoints);

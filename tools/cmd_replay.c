@@ -49,22 +49,24 @@ struct replayer {
 
 static void print_help(void)
 {
-	puts("usage: twinstep replay [OPTION...] LOG\n\nRuns a recorded machine again, and checks every digest on the "
-	     "way.\n\n"
+	puts("usage: twinstep replay [OPTION...] LOG\n\nRuns a recorded machine again, and checks "
+	     "every digest on the way.\n\n"
 	     "  --until COUNT           stop after COUNT instructions and show the registers\n"
-	     "  --from-checkpoint N     start from checkpoint N of the log (`twinstep log` lists them), or `last`\n"
+	     "  --from-checkpoint N     start from checkpoint N of the log (`twinstep log` lists "
+	     "them), or `last`\n"
 	     "  --speed X               X times real time (0: as fast as possible, the default)\n"
 	     "  --quiet                 no progress line\n"
 	     "  --stats, --json         as for `twinstep run`\n"
 	     "  --console, --virtio-console, --debug-console SPEC   where the guest's output goes\n"
-	     "  --kernel, --initrd, --restore, --disk FILE          files that have moved since the recording\n"
+	     "  --kernel, --initrd, --restore, --disk FILE          files that have moved since "
+	     "the recording\n"
 	     "  --engine NAME           engine to replay on\n"
 	     "  --jail on|strict, --no-jail   as for `twinstep run`; so is --speculation\n"
-	     "  --cpu-weight, --cpu-max, --memory-max, --io-max, --cgroup, --reserve, --host-file   as for `twinstep "
-	     "run`\n"
+	     "  --cpu-weight, --cpu-max, --memory-max, --io-max, --cgroup, --reserve, --host-file  "
+	     " as for `twinstep run`\n"
 	     "  --help                  this text\n"
-	     "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is not good; else as "
-	     "recorded.");
+	     "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is "
+	     "not good; else as recorded.");
 }
 
 static int take_option(struct replayer *r, int opt, const char *arg, struct err *err)
@@ -81,7 +83,8 @@ static int take_option(struct replayer *r, int opt, const char *arg, struct err 
 		if (!strcmp(arg, "last"))
 			r->checkpoint = UINT64_MAX;
 		else if (!parse_number(arg, &r->checkpoint))
-			return err_set(err, EINVAL, "--from-checkpoint %s: must be a number or `last`", arg);
+			return err_set(err, EINVAL,
+				       "--from-checkpoint %s: must be a number or `last`", arg);
 	}
 	if (opt == OPT_SPEED) {
 		r->speed = strtod(arg, &end);
@@ -131,13 +134,14 @@ static void progress(struct replayer *r)
 		return;
 	count = e->ops->count(e);
 	fprintf(stderr, "\rtwinstep: replay %3u %%  %.1f s  %" PRIu64 " M instructions ",
-		size ? (unsigned)(r->rm.stream.bytes * 100 / size) : 0, (double)machine_now(r->rm.machine) / 1e9,
-		count / 1000000);
+		size ? (unsigned)(r->rm.stream.bytes * 100 / size) : 0,
+		(double)machine_now(r->rm.machine) / 1e9, count / 1000000);
 }
 
 static void keep_pace(struct replayer *r)
 {
-	uint64_t virtual = machine_now(r->rm.machine) - r->started_virtual, host = monotonic_ns() - r->started_ns;
+	uint64_t virtual = machine_now(r->rm.machine) - r->started_virtual,
+		 host = monotonic_ns() - r->started_ns;
 	double due = r->speed > 0 ? (double)virtual / r->speed : 0;
 
 	/* In pieces, so that a signal ends it soon whichever thread it goes to. */
@@ -214,14 +218,18 @@ static int check_until(const struct replayer *r, struct err *err)
 	if (r->until >= count_now(r))
 		return 0;
 	return err_set(err, EINVAL, "--until %" PRIu64 " is before %s, at count %" PRIu64, r->until,
-		       r->has_checkpoint ? "the checkpoint" : "the start of the recording", count_now(r));
+		       r->has_checkpoint ? "the checkpoint" : "the start of the recording",
+		       count_now(r));
 }
 
 static int prepare(struct replayer *r, struct err *err)
 {
-	struct record_stream records = { .ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied };
+	struct record_stream records = {
+		.ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied
+	};
 	struct output_sink sink = { .ctx = r, .emit = replay_emit };
-	const struct jail_config jail = { .service_fd = -1, .without = machine_opts_jail_without(&r->where) };
+	const struct jail_config jail = { .service_fd = -1,
+					  .without = machine_opts_jail_without(&r->where) };
 	int ret = machine_host_enter_share(&r->where, err);
 
 	if (ret == 0)
@@ -275,22 +283,25 @@ static void report_agreement(struct replayer *r, enum machine_end end, const cha
 {
 	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
 	uint64_t count = count_now(r);
-	bool whole = !cut && !stop_signal() && !(r->has_until && end == MACHINE_ENDED && count >= r->until);
+	bool whole = !cut && !stop_signal() &&
+		     !(r->has_until && end == MACHINE_ENDED && count >= r->until);
 
 	if (cut)
 		log_warn("%s; everything before it was replayed", cut);
 	if (stop_signal())
 		log_info("stopped at count %" PRIu64 "; everything before it agrees", count);
 	else if (r->has_until && count < r->until)
-		log_warn("--until %" PRIu64 " was not reached: the recording ends at count %" PRIu64, r->until, count);
+		log_warn("--until %" PRIu64
+			 " was not reached: the recording ends at count %" PRIu64,
+			 r->until, count);
 	if (r->json)
 		fprintf(f,
-			"{\"event\":\"replay\",\"records\":%" PRIu64 ",\"digests\":%" PRIu64 ",\"count\":%" PRIu64
-			",\"whole\":%s}\n",
+			"{\"event\":\"replay\",\"records\":%" PRIu64 ",\"digests\":%" PRIu64
+			",\"count\":%" PRIu64 ",\"whole\":%s}\n",
 			r->replay.records, r->replay.digests, count, whole ? "true" : "false");
 	else
-		log_info("replayed %" PRIu64 " records, %" PRIu64 " digests agree", r->replay.records,
-			 r->replay.digests);
+		log_info("replayed %" PRIu64 " records, %" PRIu64 " digests agree",
+			 r->replay.records, r->replay.digests);
 }
 
 /* Exit status: 0, or as recorded, when everything agreed. */

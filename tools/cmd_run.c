@@ -33,8 +33,10 @@ static void print_help(void)
 	     "  --digest-every N        print count and state digest every N instructions");
 	guest_run_help(stdout);
 	puts("  --help                  this text\n"
-	     "Exit status: what the guest writes to port 0xf4; 0 halt or power-off; 119 reset; 120 triple fault;\n"
-	     "121 stuck; 122 engine failure; 123 divergence; 2 nothing was run; 128+N ended by signal N.");
+	     "Exit status: what the guest writes to port 0xf4; 0 halt or power-off; 119 reset; 120 "
+	     "triple fault;\n"
+	     "121 stuck; 122 engine failure; 123 divergence; 2 nothing was run; 128+N ended by "
+	     "signal N.");
 }
 
 static int take_option(struct run *r, int opt, const char *arg, struct err *err)
@@ -44,7 +46,8 @@ static int take_option(struct run *r, int opt, const char *arg, struct err *err)
 	if (ret)
 		return ret < 0 ? ret : 0;
 	if (opt == OPT_DIGEST_EVERY && (!parse_number(arg, &r->digest_every) || !r->digest_every))
-		return err_set(err, EINVAL, "--digest-every %s: must be a number of instructions", arg);
+		return err_set(err, EINVAL, "--digest-every %s: must be a number of instructions",
+			       arg);
 	r->help |= opt == OPT_HELP;
 	return 0;
 }
@@ -65,7 +68,8 @@ static int parse(struct run *r, int argc, char **argv)
 	if (r->help)
 		return 0;
 	if (optind < argc) {
-		log_error("unexpected argument '%s'; `twinstep run --help` tells more", argv[optind]);
+		log_error("unexpected argument '%s'; `twinstep run --help` tells more",
+			  argv[optind]);
 		return EXIT_USAGE;
 	}
 	if (machine_opts_check(&r->g.opts, &err))
@@ -86,7 +90,8 @@ static bool print_digest(void *ctx, struct machine *m, const struct sync_point *
 	if (!r->digest_every || !sp->n || sp->input[sp->n - 1].kind != INPUT_DIGEST)
 		return true;
 	if (r->g.json)
-		fprintf(r->g.report, "{\"event\":\"digest\",\"count\":%llu,\"digest\":\"%016llx\"}\n", count, d);
+		fprintf(r->g.report,
+			"{\"event\":\"digest\",\"count\":%llu,\"digest\":\"%016llx\"}\n", count, d);
 	else
 		fprintf(r->g.report, "digest %llu %016llx\n", count, d);
 	fflush(r->g.report);
@@ -109,8 +114,10 @@ static int run(int argc, char **argv)
 	share_jail_begin(&r.g.opts.share, r.g.opts.jail);
 	stop_on_signals(guest_run_stop, &r.g);
 	c.digest_count = r.digest_every;
-	live_hooks_chain_add(&r.g.hooks, &(struct live_hooks){ .ctx = &r, .applied = print_digest });
-	if (guest_run_open(&r.g, "run", &err) || guest_run_jail(&r.g, &err) || guest_run_start(&r.g, &c, &err)) {
+	live_hooks_chain_add(&r.g.hooks,
+			     &(struct live_hooks){ .ctx = &r, .applied = print_digest });
+	if (guest_run_open(&r.g, "run", &err) || guest_run_jail(&r.g, &err) ||
+	    guest_run_start(&r.g, &c, &err)) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `twinstep status`, `stop`, `snapshot` and `balloon`: what is asked of a running machine through its control socket.
+/* `twinstep status`, `stop`, `snapshot` and `balloon`: what is asked of a running machine through
+ * its control socket.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -120,13 +121,12 @@ static void print_text(json_t *answer)
 
 static int run_status(int argc, char **argv)
 {
-	struct ask a = {
-		.usage = "usage: twinstep status NAME|PATH [--json]\n\n"
-			 "Shows what a machine does: NAME as given with --name, or the PATH of its control socket.\n\n"
-			 "  --json                  as one line of JSON\n"
-			 "Exit status: 0; 1 nobody answers there.",
-		.nargs = 1
-	};
+	struct ask a = { .usage = "usage: twinstep status NAME|PATH [--json]\n\n"
+				  "Shows what a machine does: NAME as given with --name, or the "
+				  "PATH of its control socket.\n\n"
+				  "  --json                  as one line of JSON\n"
+				  "Exit status: 0; 1 nobody answers there.",
+			 .nargs = 1 };
 	int status = parse(&a, argc, argv);
 	json_t *answer;
 
@@ -145,12 +145,11 @@ static int run_status(int argc, char **argv)
 
 static int run_stop(int argc, char **argv)
 {
-	struct ask a = {
-		.usage = "usage: twinstep stop NAME|PATH\n\n"
-			 "Ends a machine at once, as if its power had been cut; a recording is ended properly.\n"
-			 "Exit status: 0; 1 nobody answers there.",
-		.nargs = 1
-	};
+	struct ask a = { .usage = "usage: twinstep stop NAME|PATH\n\n"
+				  "Ends a machine at once, as if its power had been cut; a "
+				  "recording is ended properly.\n"
+				  "Exit status: 0; 1 nobody answers there.",
+			 .nargs = 1 };
 	int status = parse(&a, argc, argv);
 	json_t *answer;
 
@@ -196,14 +195,16 @@ static json_t *take_snapshot(const struct ask *a)
 
 static int run_snapshot(int argc, char **argv)
 {
-	struct ask a = { .usage = "usage: twinstep snapshot NAME|PATH FILE [--force] [--json]\n\n"
-				  "Writes the state of a running machine to FILE; `twinstep run --restore FILE` goes "
-				  "on from there.\n"
-				  "The machine waits while the file is written.\n\n"
-				  "  --force                 replace FILE if it is there\n"
-				  "  --json                  say where it was taken as one line of JSON\n"
-				  "Exit status: 0; 1 no snapshot was taken.",
-			 .nargs = 2 };
+	struct ask a = {
+		.usage = "usage: twinstep snapshot NAME|PATH FILE [--force] [--json]\n\n"
+			 "Writes the state of a running machine to FILE; `twinstep run --restore "
+			 "FILE` goes on from there.\n"
+			 "The machine waits while the file is written.\n\n"
+			 "  --force                 replace FILE if it is there\n"
+			 "  --json                  say where it was taken as one line of JSON\n"
+			 "Exit status: 0; 1 no snapshot was taken.",
+		.nargs = 2
+	};
 	int status = parse(&a, argc, argv);
 	json_t *answer;
 
@@ -223,9 +224,10 @@ static int run_snapshot(int argc, char **argv)
 static int run_balloon(int argc, char **argv)
 {
 	struct ask a = { .usage = "usage: twinstep balloon NAME|PATH SIZE\n\n"
-				  "Asks the guest to hand SIZE of its memory back (for example 64M; 0: it gets all of "
-				  "it again).\n"
-				  "Needs the guest's virtio_balloon driver; the guest gives what it can spare.\n"
+				  "Asks the guest to hand SIZE of its memory back (for example "
+				  "64M; 0: it gets all of it again).\n"
+				  "Needs the guest's virtio_balloon driver; the guest gives what "
+				  "it can spare.\n"
 				  "Exit status: 0 the guest was asked; 1 it could not be.",
 			 .nargs = 2 };
 	int status = parse(&a, argc, argv);
@@ -238,12 +240,15 @@ static int run_balloon(int argc, char **argv)
 		log_error("'%s' is not a size; write for example 64M", a.arg[1]);
 		return EXIT_USAGE;
 	}
-	answer = ask(a.arg[0], json_pack("{s:s, s:I}", "command", "balloon", "bytes", (json_int_t)bytes), ANSWER_MS);
+	answer = ask(a.arg[0],
+		     json_pack("{s:s, s:I}", "command", "balloon", "bytes", (json_int_t)bytes),
+		     ANSWER_MS);
 	json_decref(answer);
 	return answer ? 0 : 1;
 }
 
 const struct command cmd_status = { "status", "show what a running machine does", run_status };
 const struct command cmd_stop = { "stop", "end a running machine", run_stop };
-const struct command cmd_snapshot = { "snapshot", "write the state of a running machine to a file", run_snapshot };
+const struct command cmd_snapshot = { "snapshot", "write the state of a running machine to a file",
+				      run_snapshot };
 const struct command cmd_balloon = { "balloon", "ask a guest to hand memory back", run_balloon };

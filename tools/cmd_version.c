@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `twinstep version`: what can be given to another host, and what it has to be able to read there. */
+/*
+ * `twinstep version`: what can be given to another host, and what it has to be able to read there.
+ */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +20,11 @@ static const struct {
 	const char *name;
 	int version;
 } formats[] = {
-	{ "machine", MACHINE_VERSION }, { "log", LOG_VERSION },	  { "checkpoint", CHECKPOINT_VERSION },
-	{ "records", CODEC_VERSION },	{ "wire", WIRE_VERSION },
+	{ "machine", MACHINE_VERSION },
+	{ "log", LOG_VERSION },
+	{ "checkpoint", CHECKPOINT_VERSION },
+	{ "records", CODEC_VERSION },
+	{ "wire", WIRE_VERSION },
 };
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
@@ -41,8 +46,8 @@ static int run(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--json"))
 		return print_json();
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: twinstep version [--json]\n\nPrints the version of the program and of its formats: two "
-		     "replicas, or a log and its\nreader, need the same.");
+		puts("usage: twinstep version [--json]\n\nPrints the version of the program and of "
+		     "its formats: two replicas, or a log and its\nreader, need the same.");
 		return 0;
 	}
 	if (argc != 1) {

@@ -34,10 +34,11 @@ struct console {
 	int in, out;  /* descriptors, -1: none */
 	int listener; /* unix: the listening socket; in == out == the client */
 	bool write_failed;
-	int patience_ms;       /* how long a reader that does not read may hold up the machine; -1: for ever */
-	bool stalled;	       /* it did: until it reads again, output is lost at once */
-	char path[108];	       /* of the socket; empty: none to remove */
-	const char *file;      /* name of an output file */
+	int patience_ms;  /* how long a reader that does not read may hold up the machine; -1: for
+			     ever */
+	bool stalled;	  /* it did: until it reads again, output is lost at once */
+	char path[108];	  /* of the socket; empty: none to remove */
+	const char *file; /* name of an output file */
 	bool created, emptied; /* that file is new; is this console's from now on */
 
 	/* A terminal: a thread reads it, so that the escape key works whatever the guest does. */
@@ -78,7 +79,8 @@ static void fatal_signal(int sig)
 static int make_raw(struct err *err)
 {
 	static const int fatal[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS };
-	const struct sigaction sa = { .sa_handler = fatal_signal, .sa_flags = (int)SA_RESETHAND | SA_NODEFER };
+	const struct sigaction sa = { .sa_handler = fatal_signal,
+				      .sa_flags = (int)SA_RESETHAND | SA_NODEFER };
 	static bool registered;
 	struct termios raw;
 
@@ -94,7 +96,8 @@ static int make_raw(struct err *err)
 	atomic_store(&mode_changed, true);
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw)) {
 		atomic_store(&mode_changed, false);
-		return err_set(err, errno, "cannot put the terminal into raw mode: %s", strerror(errno));
+		return err_set(err, errno, "cannot put the terminal into raw mode: %s",
+			       strerror(errno));
 	}
 	log_set_raw(true);
 	return 0;
@@ -109,7 +112,10 @@ static int console_fd(void *ctx)
 	return c->in >= 0 ? c->in : c->listener;
 }
 
-/* Does not block: descriptors of others (a terminal, a pipe) are not made non-blocking, so poll() asks first. */
+/*
+ * Does not block: descriptors of others (a terminal, a pipe) are not made non-blocking, so poll()
+ * asks first.
+ */
 static ssize_t read_ready(int fd, uint8_t *data, size_t n)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -130,7 +136,10 @@ static ssize_t console_read(void *ctx, uint8_t *data, size_t n)
 	return c->in < 0 ? 0 : read_ready(c->in, data, n);
 }
 
-/* Whether somebody reads, within our patience. What happened is said afterwards: standard error may be stuck, too. */
+/*
+ * Whether somebody reads, within our patience. What happened is said afterwards: standard error may
+ * be stuck, too.
+ */
 static bool wait_for_reader(struct console *c)
 {
 	struct pollfd p = { .fd = c->out, .events = POLLOUT };
@@ -161,7 +170,8 @@ static void console_write(void *ctx, const uint8_t *data, size_t n)
 		} else if (r < 0 && errno != EINTR) {
 			c->write_failed = true;
 			if (errno != EPIPE)
-				log_error("console output is lost from here on: %s", strerror(errno));
+				log_error("console output is lost from here on: %s",
+					  strerror(errno));
 		}
 	}
 }
@@ -199,7 +209,8 @@ static size_t take_escapes(struct console *c, uint8_t *data, size_t n)
 static void *terminal_thread(void *arg)
 {
 	struct console *c = arg;
-	struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
+			       { .fd = c->stop_fd, .events = POLLIN } };
 	uint8_t data[256];
 
 	for (;;) {
@@ -217,7 +228,10 @@ static void *terminal_thread(void *arg)
 		if (n <= 0)
 			continue;
 		n = (ssize_t)take_escapes(c, data, (size_t)n);
-		/* A full pipe: 64 KiB that the guest did not read; more is dropped, as by a serial line. */
+		/*
+		 * A full pipe: 64 KiB that the guest did not read; more is dropped, as by a serial
+		 * line.
+		 */
 		if (n && write(c->pipe_in, data, (size_t)n) < 0)
 			continue;
 	}
@@ -229,12 +243,14 @@ static int open_terminal(struct console *c, struct err *err)
 	int fd[2];
 
 	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
-		return err_set(err, errno, "cannot make a pipe for the console: %s", strerror(errno));
+		return err_set(err, errno, "cannot make a pipe for the console: %s",
+			       strerror(errno));
 	c->in = fd[0];
 	c->pipe_in = fd[1];
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (c->stop_fd < 0)
-		return err_set(err, errno, "cannot make an event for the console: %s", strerror(errno));
+		return err_set(err, errno, "cannot make an event for the console: %s",
+			       strerror(errno));
 	return make_raw(err);
 }
 
@@ -307,7 +323,8 @@ static int file_open(struct console *c, const char *spec, struct err *err)
 		c->out = open(spec, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
 	/* Waiting for a reader would be waiting with signals blocked. */
 	if (c->out < 0 && errno == ENXIO && stat(spec, &st) == 0 && S_ISFIFO(st.st_mode))
-		return err_set(err, EINVAL, "nobody reads the FIFO %s: start its reader first", spec);
+		return err_set(err, EINVAL, "nobody reads the FIFO %s: start its reader first",
+			       spec);
 	if (c->out < 0)
 		return err_set(err, errno, "cannot write %s: %s", spec, strerror(errno));
 	if (fstat(c->out, &st) || S_ISDIR(st.st_mode))
@@ -433,7 +450,8 @@ struct console_kind {
 	void (*write)(void *ctx, const uint8_t *data, size_t n);
 };
 
-static const struct console_kind kind_stdio = { stdio_open, stdio_close, console_read, console_write };
+static const struct console_kind kind_stdio = { stdio_open, stdio_close, console_read,
+						console_write };
 static const struct console_kind kind_none = { none_open, none_close, console_read, console_write };
 static const struct console_kind kind_file = { file_open, file_close, console_read, console_write };
 static const struct console_kind kind_unix = { unix_open, unix_close, unix_read, unix_write };
@@ -452,15 +470,20 @@ int console_check_spec(const char *spec, struct err *err)
 	const char *path = kind_of(spec) == &kind_unix ? spec + strlen(UNIX_PREFIX) : spec;
 
 	if (!*path)
-		return err_set(err, EINVAL, "a console needs a name: stdio, none, unix:PATH or FILE");
-	if (kind_of(spec) == &kind_unix && strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-		return err_set(err, EINVAL, "the path of a socket has at most 107 bytes, this one %zu", strlen(path));
+		return err_set(err, EINVAL,
+			       "a console needs a name: stdio, none, unix:PATH or FILE");
+	if (kind_of(spec) == &kind_unix &&
+	    strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return err_set(err, EINVAL,
+			       "the path of a socket has at most 107 bytes, this one %zu",
+			       strlen(path));
 	return 0;
 }
 
 bool console_is_interactive(const char *spec)
 {
-	return kind_of(spec) == &kind_unix || (kind_of(spec) == &kind_stdio && isatty(STDIN_FILENO));
+	return kind_of(spec) == &kind_unix ||
+	       (kind_of(spec) == &kind_stdio && isatty(STDIN_FILENO));
 }
 
 struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err)
@@ -476,7 +499,9 @@ struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ct
 	c->in = c->out = c->listener = c->pipe_in = c->stop_fd = -1;
 	c->quit = quit;
 	c->ctx = ctx;
-	c->live = (struct live_console){ .ctx = c, .fd = console_fd, .read = c->kind->read, .write = c->kind->write };
+	c->live = (struct live_console){
+		.ctx = c, .fd = console_fd, .read = c->kind->read, .write = c->kind->write
+	};
 	if (console_check_spec(spec, err) || c->kind->open(c, spec, err)) {
 		console_close(c);
 		return NULL;

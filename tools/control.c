@@ -57,7 +57,8 @@ static int control_run(struct control *c, const json_t *request, json_t *reply, 
 /* The answer to one line, allocated, with its newline; NULL when out of memory. */
 static char *control_answer(struct control *c, const char *line, size_t len, size_t *n)
 {
-	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL), *reply = json_object();
+	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL),
+	       *reply = json_object();
 	struct err err = ERR_INIT;
 	char *text;
 
@@ -109,7 +110,8 @@ static ssize_t client_recv(struct client *k)
 	ssize_t n = recvmsg(k->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int))) {
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int))) {
 		if (k->passed >= 0)
 			close(k->passed);
 		memcpy(&k->passed, CMSG_DATA(c), sizeof(int));
@@ -181,11 +183,14 @@ static void client_serve(struct control *c, struct client *k)
 		client_close(k);
 }
 
-/* The socket's mode keeps others out already, as long as nobody changes it or hands a connection on. */
+/*
+ * The socket's mode keeps others out already, as long as nobody changes it or hands a connection
+ * on.
+ */
 static bool client_allowed(int fd)
 {
-	static const char refusal[] =
-		"{\"error\":\"only root and the user that started the machine may ask\",\"ok\":false}\n";
+	static const char refusal[] = "{\"error\":\"only root and the user that started the "
+				      "machine may ask\",\"ok\":false}\n";
 
 	if (jail_check_peer(fd) == 0)
 		return true;
@@ -254,7 +259,8 @@ static void *control_thread(void *arg)
 static bool is_served(const struct sockaddr_un *sa)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 || errno == EAGAIN);
+	bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 ||
+				  errno == EAGAIN);
 
 	if (fd >= 0)
 		close(fd);
@@ -269,14 +275,20 @@ static int control_bind(struct control *c, struct err *err)
 	strcpy(sa.sun_path, c->path);
 	if (lstat(c->path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
-			return err_set(err, EEXIST, "control socket '%s': there is a file of that name", c->path);
+			return err_set(err, EEXIST,
+				       "control socket '%s': there is a file of that name",
+				       c->path);
 		if (is_served(&sa))
-			return err_set(err, EADDRINUSE, "control socket '%s' is in use by a running machine", c->path);
+			return err_set(err, EADDRINUSE,
+				       "control socket '%s' is in use by a running machine",
+				       c->path);
 		unlink(c->path);
 	}
 	/* The mode of the socket before it is bound becomes that of the file. */
-	if (fchmod(c->listenfd, 0600) < 0 || bind(c->listenfd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_set(err, errno, "cannot create control socket '%s': %s", c->path, strerror(errno));
+	if (fchmod(c->listenfd, 0600) < 0 ||
+	    bind(c->listenfd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return err_set(err, errno, "cannot create control socket '%s': %s", c->path,
+			       strerror(errno));
 	c->bound = true;
 	jail_will_remove(c->path);
 	if (listen(c->listenfd, CLIENTS) < 0)
@@ -301,7 +313,8 @@ int control_start(struct control *c, struct err *err)
 	return ret ? err_set(err, ret, "cannot start the control thread: %s", strerror(ret)) : 0;
 }
 
-struct control *control_open(const char *path, const struct control_verb *commands, void *ctx, struct err *err)
+struct control *control_open(const char *path, const struct control_verb *commands, void *ctx,
+			     struct err *err)
 {
 	struct control *c = calloc(1, sizeof(*c));
 

@@ -26,8 +26,9 @@ static int client_connect(const char *who, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		ret = err_set(err, errno, "cannot reach '%s' at %s: %s", who, path,
-			      errno == ENOENT || errno == ECONNREFUSED ? "no such machine is running"
-								       : strerror(errno));
+			      errno == ENOENT || errno == ECONNREFUSED
+				      ? "no such machine is running"
+				      : strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		fd = ret;
@@ -44,9 +45,10 @@ static ssize_t send_with(int fd, void *data, size_t n, int pass)
 		char space[CMSG_SPACE(sizeof(int))];
 	} u = { 0 };
 	struct iovec iov = { .iov_base = data, .iov_len = n };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = sizeof(u.space)
-	};
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = u.space,
+			      .msg_controllen = sizeof(u.space) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 	if (pass < 0)
@@ -91,7 +93,8 @@ static int client_receive(int fd, struct buf *b, int timeout_ms, struct err *err
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return err_set(err, n < 0 ? errno : EPIPE, "the machine closed the connection: it has ended");
+			return err_set(err, n < 0 ? errno : EPIPE,
+				       "the machine closed the connection: it has ended");
 		if (b->len + (size_t)n > ANSWER_MAX)
 			return err_set(err, EBADMSG, "the answer is too long");
 		buf_put(b, chunk, (size_t)n);
@@ -111,7 +114,8 @@ static json_t *client_parse(const struct buf *b, struct err *err)
 	return NULL;
 }
 
-json_t *control_request_fd(const char *who, const json_t *request, int pass, int timeout_ms, struct err *err)
+json_t *control_request_fd(const char *who, const json_t *request, int pass, int timeout_ms,
+			   struct err *err)
 {
 	struct buf b = BUF_INIT;
 	json_t *answer = NULL;
@@ -119,7 +123,8 @@ json_t *control_request_fd(const char *who, const json_t *request, int pass, int
 
 	if (fd < 0)
 		return NULL;
-	if (client_send(fd, request, pass, err) == 0 && client_receive(fd, &b, timeout_ms, err) == 0)
+	if (client_send(fd, request, pass, err) == 0 &&
+	    client_receive(fd, &b, timeout_ms, err) == 0)
 		answer = client_parse(&b, err);
 	close(fd);
 	buf_free(&b);

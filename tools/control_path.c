@@ -33,13 +33,17 @@ static int check_directory(const char *dir, bool create, struct err *err)
 	struct stat st;
 
 	if (create && mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return err_set(err, errno, "cannot create '%s' for the control socket: %s", dir, strerror(errno));
+		return err_set(err, errno, "cannot create '%s' for the control socket: %s", dir,
+			       strerror(errno));
 	if (lstat(dir, &st) < 0 && errno == ENOENT)
-		return err_set(err, ENOENT, "no machine of this user runs under a name: there is no '%s'", dir);
+		return err_set(err, ENOENT,
+			       "no machine of this user runs under a name: there is no '%s'", dir);
 	if (lstat(dir, &st) < 0)
-		return err_set(err, errno, "cannot look for the control socket in '%s': %s", dir, strerror(errno));
+		return err_set(err, errno, "cannot look for the control socket in '%s': %s", dir,
+			       strerror(errno));
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
-		return err_set(err, EPERM, "'%s' must be a directory of this user alone, mode 0700", dir);
+		return err_set(err, EPERM, "'%s' must be a directory of this user alone, mode 0700",
+			       dir);
 	return 0;
 }
 
@@ -84,7 +88,8 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 		ret = *path ? 0 : err_set(err, ENOMEM, "out of memory");
 	}
 	if (ret == 0 && strlen(*path) > PATH_MAX_LEN)
-		ret = err_set(err, ENAMETOOLONG, "the control socket's path '%s' is longer than %zu bytes", *path,
+		ret = err_set(err, ENAMETOOLONG,
+			      "the control socket's path '%s' is longer than %zu bytes", *path,
 			      PATH_MAX_LEN);
 	if (ret < 0) {
 		free(*path);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The control thread never touches the machine. It leaves a request, wakes the vCPU, and waits; the vCPU thread serves
- * requests when it makes its next sync point, where the machine's state is well defined.
+ * The control thread never touches the machine. It leaves a request, wakes the vCPU, and waits; the
+ * vCPU thread serves requests when it makes its next sync point, where the machine's state is well
+ * defined.
  */
 #include "tools/guest_control.h"
 
@@ -109,11 +110,16 @@ static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 	return d->readonly ? 0 : disk_overlay_export(d, out, err);
 }
 
-/* The sync point with the flush was applied: this is the state that a restored machine starts from. */
-static bool control_applied(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+/*
+ * The sync point with the flush was applied: this is the state that a restored machine starts from.
+ */
+static bool control_applied(void *ctx, struct machine *m, const struct sync_point *sp,
+			    uint64_t digest)
 {
 	struct guest_control *c = ctx;
-	struct checkpoint_write_options o = { .record = sp->seq, .disk_export = export_disk, .disk_ctx = c };
+	struct checkpoint_write_options o = { .record = sp->seq,
+					      .disk_export = export_disk,
+					      .disk_ctx = c };
 	uint64_t start = monotonic_ns();
 
 	if (!c->flushing)
@@ -137,7 +143,8 @@ static void control_wake(struct guest_control *c)
 }
 
 /* Lock held: waits until *flag is `value`, the machine ended, or time is up. */
-static int control_wait(struct guest_control *c, const bool *flag, bool value, int ms, struct err *err)
+static int control_wait(struct guest_control *c, const bool *flag, bool value, int ms,
+			struct err *err)
 {
 	struct timespec ts;
 	int ret = 0;
@@ -151,7 +158,8 @@ static int control_wait(struct guest_control *c, const bool *flag, bool value, i
 		return 0;
 	if (c->ended)
 		return err_set(err, ESHUTDOWN, "the machine has ended");
-	return err_set(err, ETIMEDOUT, "the machine did not come to a sync point within %d s", ms / 1000);
+	return err_set(err, ETIMEDOUT, "the machine did not come to a sync point within %d s",
+		       ms / 1000);
 }
 
 static void put_number(json_t *o, const char *key, uint64_t v)
@@ -168,7 +176,8 @@ static void put_glance(json_t *o, const struct glance *g, uint64_t start, bool e
 	put_number(o, "virtual_ns", g->virtual_ns);
 	put_number(o, "host_ns", g->host_ns);
 	put_number(o, "idle_ns", g->live.idle_ns);
-	json_object_set_new(o, "mips", json_real(busy ? (double)(g->count - start) * 1e3 / (double)busy : 0));
+	json_object_set_new(o, "mips",
+			    json_real(busy ? (double)(g->count - start) * 1e3 / (double)busy : 0));
 	put_number(o, "sync_points", g->live.sync_points);
 	put_number(o, "rx_packets", g->live.rx_packets);
 	put_number(o, "rx_dropped", g->live.rx_dropped_host);
@@ -195,7 +204,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 }
 
 /* Lock held: gives the machine one control at its next sync point. */
-static int control_send(struct guest_control *c, enum control_command what, uint64_t arg, struct err *err)
+static int control_send(struct guest_control *c, enum control_command what, uint64_t arg,
+			struct err *err)
 {
 	uint64_t tries = STATUS_WAIT_MS / 10;
 	const struct timespec ten_ms = { .tv_nsec = 10000000 };
@@ -247,16 +257,19 @@ static int snapshot_check(const struct guest_control *c, struct err *err)
 {
 	struct stat st;
 
-	if (control_passed(c->control) < 0 || fstat(control_passed(c->control), &st) || !S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "a snapshot needs a file, passed along as an open descriptor");
+	if (control_passed(c->control) < 0 || fstat(control_passed(c->control), &st) ||
+	    !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL,
+			       "a snapshot needs a file, passed along as an open descriptor");
 	for (unsigned i = 0; i < c->g->opts.ndisks; i++) {
 		const struct disk_opt *d = &c->g->opts.disk[i];
 
 		if (!d->readonly && !d->overlay)
-			return err_set(err, EINVAL,
-				       "disk %u (%s) is written in place, so a snapshot would not fit it any more: "
-				       "start the machine with --disk %s,overlay or ,ro",
-				       i, d->path, d->path);
+			return err_set(
+				err, EINVAL,
+				"disk %u (%s) is written in place, so a snapshot would not fit it "
+				"any more: start the machine with --disk %s,overlay or ,ro",
+				i, d->path, d->path);
 	}
 	return 0;
 }
@@ -329,12 +342,14 @@ static struct guest_control *control_new(struct guest_run *g, const char *kind)
 	return c;
 }
 
-int guest_control_open(struct guest_control **gc, struct guest_run *g, const char *kind, const struct control_opts *o,
-		       struct live_hooks_chain *hooks, struct err *err)
+int guest_control_open(struct guest_control **gc, struct guest_run *g, const char *kind,
+		       const struct control_opts *o, struct live_hooks_chain *hooks,
+		       struct err *err)
 {
-	struct live_hooks h = {
-		.applied = control_applied, .inputs = control_inputs, .waits = true, .spins = control_spins
-	};
+	struct live_hooks h = { .applied = control_applied,
+				.inputs = control_inputs,
+				.waits = true,
+				.spins = control_spins };
 	char *path = NULL;
 	int ret;
 
@@ -368,7 +383,8 @@ int guest_control_start(struct guest_control *gc, struct err *err)
 	if (!gc)
 		return 0;
 	pthread_mutex_lock(&gc->lock);
-	gc->start_count = machine_engine(gc->g->machine)->ops->count(machine_engine(gc->g->machine));
+	gc->start_count =
+		machine_engine(gc->g->machine)->ops->count(machine_engine(gc->g->machine));
 	gc->running = true;
 	pthread_mutex_unlock(&gc->lock);
 	return control_start(gc->control, err);

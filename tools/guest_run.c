@@ -82,7 +82,8 @@ void guest_run_help(FILE *f)
 {
 	fputs("  --stats                 print instructions, speed and exits by kind at the end\n"
 	      "  --json                  the same as lines of JSON\n"
-	      "  --name NAME             answers `twinstep status NAME`, stop, snapshot and balloon\n"
+	      "  --name NAME             answers `twinstep status NAME`, stop, snapshot and "
+	      "balloon\n"
 	      "  --control PATH          the same, at a socket of this path\n",
 	      f);
 }

@@ -20,7 +20,8 @@ struct guest_run {
 	bool stats, json;
 	bool writes_log; /* a file that may become as long as it likes */
 	struct control_opts control_opts;
-	FILE *report; /* digests and statistics: standard output, or standard error when the console is there */
+	FILE *report; /* digests and statistics: standard output, or standard error when the console
+			 is there */
 	struct machine_host host;
 	struct machine *machine;
 	struct live_sink sink;
@@ -32,11 +33,12 @@ struct guest_run {
 
 /* For the subcommand's array of struct option: what guest_run_take() knows. */
 enum { OPT_RUN_STATS = OPT_COMMAND + 100, OPT_RUN_JSON, OPT_RUN_CONTROL, OPT_RUN_NAME };
-#define GUEST_RUN_OPTIONS                                                                           \
-	{ "stats", no_argument, NULL, OPT_RUN_STATS }, { "json", no_argument, NULL, OPT_RUN_JSON }, \
-		{ "control", required_argument, NULL, OPT_RUN_CONTROL },                            \
-	{                                                                                           \
-		"name", required_argument, NULL, OPT_RUN_NAME                                       \
+#define GUEST_RUN_OPTIONS                                                \
+	{ "stats", no_argument, NULL, OPT_RUN_STATS },                   \
+		{ "json", no_argument, NULL, OPT_RUN_JSON },             \
+		{ "control", required_argument, NULL, OPT_RUN_CONTROL }, \
+	{                                                                \
+		"name", required_argument, NULL, OPT_RUN_NAME            \
 	}
 
 /* Takes an option of the machine or one of GUEST_RUN_OPTIONS: as machine_opts_take(). */

@@ -46,7 +46,8 @@ int log_header_files(struct log_header *lh, const struct machine_opts *o, struct
 	return ret;
 }
 
-void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m, uint64_t epoch_ns)
+void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
+		     uint64_t epoch_ns)
 {
 	struct engine_caps caps;
 	struct timespec now;
@@ -66,8 +67,8 @@ void log_header_make(struct log_header *lh, const struct machine_host *h, struct
 	lh->start_digest = machine_digest(m);
 }
 
-static int recorded_disks(const struct log_header *lh, const struct machine_opts *where, struct machine_opts *o,
-			  struct err *err)
+static int recorded_disks(const struct log_header *lh, const struct machine_opts *where,
+			  struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < lh->config.ndisks; i++) {
 		const char *path = i < where->ndisks ? where->disk[i].path : lh->disk[i].path;
@@ -76,21 +77,24 @@ static int recorded_disks(const struct log_header *lh, const struct machine_opts
 						.readonly = lh->config.disk_readonly[i],
 						.overlay = !lh->config.disk_readonly[i] };
 		if (!o->disk[i].path)
-			return err_set(err, EINVAL, "the log does not say where disk %u is: use --disk", i);
+			return err_set(err, EINVAL,
+				       "the log does not say where disk %u is: use --disk", i);
 		o->ndisks = i + 1;
 	}
 	return 0;
 }
 
-int log_header_options(const struct log_header *lh, const struct machine_opts *where, struct machine_opts *o,
-		       struct err *err)
+int log_header_options(const struct log_header *lh, const struct machine_opts *where,
+		       struct machine_opts *o, struct err *err)
 {
 	machine_opts_defaults(o);
 	if (where->ndisks > lh->config.ndisks)
-		return err_set(err, EINVAL, "the recorded machine has %u disks, and %u are given", lh->config.ndisks,
-			       where->ndisks);
+		return err_set(err, EINVAL, "the recorded machine has %u disks, and %u are given",
+			       lh->config.ndisks, where->ndisks);
 	if (where->virtio_console && !lh->config.virtio_console)
-		return err_set(err, EINVAL, "the recorded machine has no virtio console: leave out --virtio-console");
+		return err_set(
+			err, EINVAL,
+			"the recorded machine has no virtio console: leave out --virtio-console");
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
 	o->counter = lh->counter;
@@ -99,7 +103,9 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->rtc = lh->config.rtc_epoch;
 	o->clock = CLOCK_VIRTUAL;
 	o->console = where->console;
-	o->virtio_console = lh->config.virtio_console ? (where->virtio_console ? where->virtio_console : "none") : NULL;
+	o->virtio_console = lh->config.virtio_console
+				    ? (where->virtio_console ? where->virtio_console : "none")
+				    : NULL;
 	o->debug_console = where->debug_console;
 	o->kernel = where->kernel ? where->kernel : lh->kernel.path;
 	o->restore = where->restore ? where->restore : lh->snapshot.path;
@@ -116,8 +122,8 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 }
 
 /* option: the one that says where the file is. */
-static int check_ref(const struct log_file_ref *ref, const char *path, const char *what, const char *option,
-		     struct err *err)
+static int check_ref(const struct log_file_ref *ref, const char *path, const char *what,
+		     const char *option, struct err *err)
 {
 	uint64_t digest;
 	int ret;
@@ -125,7 +131,8 @@ static int check_ref(const struct log_file_ref *ref, const char *path, const cha
 	if (!ref->path && !path)
 		return 0;
 	if (!ref->path || !path)
-		return err_set(err, EINVAL, "the recording was made with%s %s", ref->path ? " a" : "out", what);
+		return err_set(err, EINVAL, "the recording was made with%s %s",
+			       ref->path ? " a" : "out", what);
 	ret = log_file_digest(path, &digest, err);
 	if (ret < 0 && !strcmp(path, ref->path))
 		return err_prefix(err, "the recorded %s may have moved (use %s)", what, option);
@@ -133,9 +140,10 @@ static int check_ref(const struct log_file_ref *ref, const char *path, const cha
 		return ret;
 	if (digest != ref->digest)
 		return err_set(err, EINVAL,
-			       "%s '%s' is not the one that was recorded: its content has digest %016llx, "
-			       "recorded was %016llx",
-			       what, path, (unsigned long long)digest, (unsigned long long)ref->digest);
+			       "%s '%s' is not the one that was recorded: its content has digest "
+			       "%016llx, recorded was %016llx",
+			       what, path, (unsigned long long)digest,
+			       (unsigned long long)ref->digest);
 	return 0;
 }
 
@@ -146,7 +154,8 @@ int log_header_check(const struct log_header *lh, const struct machine_opts *o, 
 	if (lh->cpuid_digest != cpuid_v1_digest())
 		return err_set(err, EINVAL, "the recording was made with another CPUID model");
 	if (ret == 0)
-		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", "--initrd", err);
+		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", "--initrd",
+				err);
 	if (ret == 0)
 		ret = check_ref(&lh->snapshot, o->restore, "snapshot", "--restore", err);
 	for (unsigned i = 0; ret == 0 && i < lh->config.ndisks; i++)

@@ -26,8 +26,8 @@ int log_jail_enter(enum jail_mode mode, struct err *err)
 	const struct jail_config c = { .service_fd = -1, .without = 1u << LAYER_SPECULATION };
 
 	if (mode == JAIL_OFF)
-		log_warn("--no-jail: whoever finds an error in the reading of logs can write one that has all the "
-			 "rights of this user");
+		log_warn("--no-jail: whoever finds an error in the reading of logs can write one "
+			 "that has all the rights of this user");
 	json_object_seed(0); /* it would open a file for it later */
 	return jail_enter(mode, &c, err);
 }

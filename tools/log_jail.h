@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The jail of commands that only read logs. They run no guest, but whoever wrote the log may have meant harm. */
+/*
+ * The jail of commands that only read logs. They run no guest, but whoever wrote the log may have
+ * meant harm.
+ */
 #ifndef TOOLS_LOG_JAIL_H
 #define TOOLS_LOG_JAIL_H
 

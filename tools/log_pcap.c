@@ -83,9 +83,11 @@ static const struct replay_end *stream_end(void *ctx)
 /* What the log needs is not written over. */
 static int check_target(const struct capture *c, struct err *err)
 {
-	const char *what = same_file(c->path, c->rm.path) ? "the log itself" : machine_opts_file(&c->rm.opts, c->path);
+	const char *what = same_file(c->path, c->rm.path) ? "the log itself"
+							  : machine_opts_file(&c->rm.opts, c->path);
 
-	return what ? err_set(err, EINVAL, "cannot write packets to '%s': it is %s", c->path, what) : 0;
+	return what ? err_set(err, EINVAL, "cannot write packets to '%s': it is %s", c->path, what)
+		    : 0;
 }
 
 static int target_open(struct capture *c, struct err *err)
@@ -116,18 +118,23 @@ static int capture_file(struct capture *c, struct err *err)
 	if (!f)
 		return err_set(err, errno, "cannot write '%s': %s", c->path, strerror(errno));
 	c->zero_ns = h->wall_ns - log_start_ns(h);
-	c->pcap = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
+	c->pcap = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAPLEN,
+						       PCAP_TSTAMP_PRECISION_NANO);
 	c->file = c->pcap ? pcap_dump_fopen(c->pcap, f) : NULL;
 	if (c->file)
 		return 0;
 	fclose(f);
-	return err_set(err, EIO, "cannot write '%s': %s", c->path, c->pcap ? pcap_geterr(c->pcap) : "out of memory");
+	return err_set(err, EIO, "cannot write '%s': %s", c->path,
+		       c->pcap ? pcap_geterr(c->pcap) : "out of memory");
 }
 
 /* A log may come from anywhere, and its guest runs: in the jail, as in a replay. */
-static int capture_open(struct capture *c, const char *path, const struct machine_opts *where, struct err *err)
+static int capture_open(struct capture *c, const char *path, const struct machine_opts *where,
+			struct err *err)
 {
-	struct record_stream stream = { .ctx = c, .next = stream_next, .end = stream_end, .applied = capture_received };
+	struct record_stream stream = {
+		.ctx = c, .next = stream_next, .end = stream_end, .applied = capture_received
+	};
 	struct output_sink sink = { .ctx = c, .emit = capture_sent };
 	const struct jail_config jail = { .service_fd = -1,
 					  .file_size = UINT64_MAX,
@@ -183,8 +190,8 @@ static int capture_run(struct capture *c)
 	if (!capture_written(c))
 		return EXIT_ENGINE;
 	ret = replay_verdict(&c->replay, c->end, &c->err);
-	log_info("%s: %llu packets received by the guest, %llu sent", c->path, (unsigned long long)c->received,
-		 (unsigned long long)c->sent);
+	log_info("%s: %llu packets received by the guest, %llu sent", c->path,
+		 (unsigned long long)c->received, (unsigned long long)c->sent);
 	if (ret < 0) {
 		log_error("%s", c->err.text);
 		return ret == -EILSEQ ? EXIT_DIVERGED : EXIT_USAGE;

@@ -27,7 +27,8 @@ int log_walk_begin(struct log_walk *w, struct err *err)
 		return ret;
 	h = log_reader_header(w->reader);
 	logstream_init(&w->stream, w->reader);
-	w->clock = (struct log_clock){ .ns = h->anchor_ns, .count = h->anchor_count, .rate = h->rate };
+	w->clock =
+		(struct log_clock){ .ns = h->anchor_ns, .count = h->anchor_count, .rate = h->rate };
 	return 0;
 }
 
@@ -39,7 +40,9 @@ int log_walk_next(struct log_walk *w, const struct codec_record **rec, struct er
 		const struct input *in = &(*rec)->sp.input[i];
 
 		if (in->kind == INPUT_ANCHOR)
-			w->clock = (struct log_clock){ .ns = in->a, .count = (*rec)->sp.at.count, .rate = in->b };
+			w->clock = (struct log_clock){ .ns = in->a,
+						       .count = (*rec)->sp.at.count,
+						       .rate = in->b };
 	}
 	return ret;
 }
@@ -51,12 +54,15 @@ void log_walk_close(struct log_walk *w)
 
 uint64_t log_clock_ns(const struct log_clock *c, uint64_t count)
 {
-	return c->ns + (uint64_t)((unsigned __int128)(count - c->count) * c->rate >> CLOCK_RATE_SHIFT);
+	return c->ns +
+	       (uint64_t)((unsigned __int128)(count - c->count) * c->rate >> CLOCK_RATE_SHIFT);
 }
 
 uint64_t log_start_ns(const struct log_header *h)
 {
-	const struct log_clock c = { .ns = h->anchor_ns, .count = h->anchor_count, .rate = h->rate };
+	const struct log_clock c = { .ns = h->anchor_ns,
+				     .count = h->anchor_count,
+				     .rate = h->rate };
 
 	return log_clock_ns(&c, h->start_count);
 }
@@ -93,8 +99,8 @@ void log_header_print(FILE *f, const struct log_header *h)
 	fputs(", counts ", f);
 	print_plain(f, h->counter);
 	fprintf(f, " instructions, CPUID model %016" PRIx64 "\n", h->cpuid_digest);
-	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine", h->config.version,
-		h->config.memory >> 20, h->config.nnics, h->config.ndisks,
+	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine",
+		h->config.version, h->config.memory >> 20, h->config.nnics, h->config.ndisks,
 		h->config.virtio_console ? ", virtio console" : "");
 	print_ref(f, "kernel", &h->kernel);
 	print_ref(f, "initrd", &h->initrd);
@@ -123,7 +129,8 @@ static void json_ref(json_t *o, const char *key, const struct log_file_ref *ref)
 {
 	if (ref->path)
 		json_object_set_new(o, key,
-				    json_pack("{s:s?, s:o}", "path", ref->path, "digest", json_hex(ref->digest)));
+				    json_pack("{s:s?, s:o}", "path", ref->path, "digest",
+					      json_hex(ref->digest)));
 }
 
 static void json_line(FILE *f, json_t *o)
@@ -135,12 +142,13 @@ static void json_line(FILE *f, json_t *o)
 
 void log_header_json(FILE *f, const struct log_header *h)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:b, s:o, s:o, s:o, s:o}", "event", "header",
-			      "engine", h->engine, "counter", h->counter, "machine", (int)h->config.version, "memory",
-			      json_u64(h->config.memory), "nics", (int)h->config.nnics, "disks", (int)h->config.ndisks,
-			      "virtio_console", (int)h->config.virtio_console, "wall_ns", json_u64(h->wall_ns),
-			      "epoch_ns", json_u64(h->epoch_ns), "start_count", json_u64(h->start_count),
-			      "start_digest", json_hex(h->start_digest));
+	json_t *o = json_pack(
+		"{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:b, s:o, s:o, s:o, s:o}", "event", "header",
+		"engine", h->engine, "counter", h->counter, "machine", (int)h->config.version,
+		"memory", json_u64(h->config.memory), "nics", (int)h->config.nnics, "disks",
+		(int)h->config.ndisks, "virtio_console", (int)h->config.virtio_console, "wall_ns",
+		json_u64(h->wall_ns), "epoch_ns", json_u64(h->epoch_ns), "start_count",
+		json_u64(h->start_count), "start_digest", json_hex(h->start_digest));
 
 	json_ref(o, "kernel", &h->kernel);
 	json_ref(o, "initrd", &h->initrd);
@@ -220,8 +228,9 @@ static json_t *json_input(const struct codec_record *rec, const struct input *in
 void log_record_json(FILE *f, const struct log_walk *w, const struct codec_record *rec)
 {
 	const struct landmark *at = &rec->sp.at;
-	json_t *o = json_pack("{s:s, s:o, s:o, s:o}", "event", "record", "record", json_u64(rec->sp.seq), "count",
-			      json_u64(at->count), "ns", json_u64(log_clock_ns(&w->clock, at->count)));
+	json_t *o = json_pack("{s:s, s:o, s:o, s:o}", "event", "record", "record",
+			      json_u64(rec->sp.seq), "count", json_u64(at->count), "ns",
+			      json_u64(log_clock_ns(&w->clock, at->count)));
 	json_t *list = json_array();
 
 	if (at->in_rep) {
@@ -236,7 +245,8 @@ void log_record_json(FILE *f, const struct log_walk *w, const struct codec_recor
 
 void log_end_json(FILE *f, const struct replay_end *end)
 {
-	json_line(f, json_pack("{s:s, s:s, s:i, s:o, s:o, s:o}", "event", "end", "end", run_end_name(end->end),
-			       "exit_code", (int)end->exit_code, "record", json_u64(end->record), "count",
-			       json_u64(end->count), "digest", json_hex(end->digest)));
+	json_line(f, json_pack("{s:s, s:s, s:i, s:o, s:o, s:o}", "event", "end", "end",
+			       run_end_name(end->end), "exit_code", (int)end->exit_code, "record",
+			       json_u64(end->record), "count", json_u64(end->count), "digest",
+			       json_hex(end->digest)));
 }

@@ -51,8 +51,8 @@ static int read_fd(int fd, const char *path, size_t max, struct boot_image *imag
 			       (unsigned long long)st.st_size, (unsigned long long)max);
 	data = malloc((size_t)st.st_size + 1);
 	if (!data)
-		return err_set(err, ENOMEM, "out of memory for the %llu bytes of %s", (unsigned long long)st.st_size,
-			       path);
+		return err_set(err, ENOMEM, "out of memory for the %llu bytes of %s",
+			       (unsigned long long)st.st_size, path);
 	if (read_all(fd, path, data, (size_t)st.st_size, err)) {
 		free(data);
 		return -err->code;
@@ -63,7 +63,8 @@ static int read_fd(int fd, const char *path, size_t max, struct boot_image *imag
 
 int read_image(const char *path, size_t max, struct boot_image *image, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block */
+	int fd = open(path,
+		      O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block */
 	int r;
 
 	if (fd < 0)
@@ -91,7 +92,8 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 	for (unsigned i = 0; i < o->ndisks; i++) {
 		const struct disk_opt *d = &o->disk[i];
 
-		h->disk[i] = d->overlay ? disk_overlay_open(d->path, err) : disk_file_open(d->path, d->readonly, err);
+		h->disk[i] = d->overlay ? disk_overlay_open(d->path, err)
+					: disk_file_open(d->path, d->readonly, err);
 		if (!h->disk[i])
 			return -err->code;
 		h->config.disk_sectors[i] = h->disk[i]->sectors;
@@ -118,8 +120,10 @@ static int choose_seed(struct machine_host *h, const struct machine_opts *o, str
 	h->has_seed = o->has_seed;
 	if (o->has_seed)
 		memcpy(h->seed, o->seed, sizeof(h->seed));
-	else if (h->clock == LIVE_CLOCK_HOST && getrandom(h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
-		return err_set(err, EIO, "cannot get random bytes for the guest's generator: %s", strerror(errno));
+	else if (h->clock == LIVE_CLOCK_HOST &&
+		 getrandom(h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
+		return err_set(err, EIO, "cannot get random bytes for the guest's generator: %s",
+			       strerror(errno));
 	return 0;
 }
 
@@ -134,7 +138,8 @@ static int open_snapshot(struct machine_host *h, const struct machine_opts *o, s
 	return 0;
 }
 
-/* The host's own part of a configuration that came from elsewhere: disks as they are, NICs with the guest's addresses.
+/* The host's own part of a configuration that came from elsewhere: disks as they are, NICs with the
+ * guest's addresses.
  */
 static int take_config(struct machine_host *h, const struct machine_config *c, struct err *err)
 {
@@ -150,11 +155,14 @@ static int take_config(struct machine_host *h, const struct machine_config *c, s
 	return 0;
 }
 
-/* Why `auto` means the software CPU on a host whose module is loaded; one without it needs no word. */
+/*
+ * Why `auto` means the software CPU on a host whose module is loaded; one without it needs no word.
+ */
 static const char *why_soft(const struct machine_host *h)
 {
-	return h->engine == &soft_engine_ops && !h->counter[0] && vmx_device_loaded() ? vmx_engine_ops.unavailable()
-										      : NULL;
+	return h->engine == &soft_engine_ops && !h->counter[0] && vmx_device_loaded()
+		       ? vmx_engine_ops.unavailable()
+		       : NULL;
 }
 
 static const char *why_exits(const struct machine_host *h)
@@ -178,11 +186,12 @@ static void announce(const struct machine_host *h)
 	if (h->why_soft)
 		log_info("engine soft: %s", h->why_soft);
 	else if (h->engine == &vmx_engine_ops)
-		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter where the guest "
-			 "exits%s%s",
+		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter "
+			 "where the guest exits%s%s",
 			 h->why_exits ? ": " : "", h->why_exits ? h->why_exits : "");
 	else if (h->engine == &vmx_pmu_engine_ops)
-		log_info("engine vmx:pmu: VT-x through the module twinstep-vmx; every instruction is counted");
+		log_info("engine vmx:pmu: VT-x through the module twinstep-vmx; every instruction "
+			 "is counted");
 }
 
 int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err)
@@ -207,14 +216,17 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 		return r;
 	if (info.config.nnics != h->config.nnics || info.config.ndisks != h->config.ndisks)
 		return err_set(err, EINVAL,
-			       "%s is of a machine with %u NICs and %u disks: give as many --net and --disk",
+			       "%s is of a machine with %u NICs and %u disks: give as many --net "
+			       "and --disk",
 			       h->restore, info.config.nnics, info.config.ndisks);
 	if (info.config.virtio_console != h->config.virtio_console)
-		return err_set(err, EINVAL, "%s is of a machine with%s a virtio console: %s --virtio-console",
+		return err_set(err, EINVAL,
+			       "%s is of a machine with%s a virtio console: %s --virtio-console",
 			       h->restore, info.config.virtio_console ? "" : "out",
 			       info.config.virtio_console ? "give" : "leave out");
 	if (h->memory_given && info.config.memory != h->config.memory)
-		return err_set(err, EINVAL, "%s is of a machine with %llu MiB of memory: leave out --memory",
+		return err_set(err, EINVAL,
+			       "%s is of a machine with %llu MiB of memory: leave out --memory",
 			       h->restore, (unsigned long long)(info.config.memory >> 20));
 	if (machine_host_choose_engine(h, info.counter, err))
 		return -err->code;
@@ -229,10 +241,10 @@ static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, s
 	if (!len) /* it cannot change, or has not */
 		return 0;
 	if (!disk_has_overlay(h->disk[i]))
-		return err_set(
-			err, EINVAL,
-			"%s holds changes to disk %u, which are not for the image itself: use --disk FILE,overlay",
-			h->restore, i);
+		return err_set(err, EINVAL,
+			       "%s holds changes to disk %u, which are not for the image itself: "
+			       "use --disk FILE,overlay",
+			       h->restore, i);
 	return disk_overlay_import(h->disk[i], &in, err);
 }
 
@@ -259,12 +271,14 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	else if (h->clock == LIVE_CLOCK_HOST)
 		h->config.rtc_epoch = (uint64_t)time(NULL);
 	h->engine_name = o->engine;
-	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be opened any more */
+	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be
+			   opened any more */
 		h->engine = engine_find(o->engine, o->counter, err);
 	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
 		return -err->code;
-	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) || (r = open_disks(h, o, err)) ||
-	    (r = open_nics(h, o, err)) || (r = choose_seed(h, o, err)))
+	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
+	    (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)) ||
+	    (r = choose_seed(h, o, err)))
 		machine_host_close(h);
 	return r;
 }
@@ -277,7 +291,10 @@ int machine_host_open_side(struct machine_host *h, const struct machine_opts *o,
 	machine_config_defaults(&h->config);
 	h->clock = LIVE_CLOCK_HOST;
 	h->engine_name = o->engine;
-	/* Which one `auto` means will be known when the primary says what it counts; VT-x has to be opened now. */
+	/*
+	 * Which one `auto` means will be known when the primary says what it counts; VT-x has to be
+	 * opened now.
+	 */
 	h->engine = engine_find(o->engine, NULL, err);
 	if (!h->engine)
 		return -err->code;
@@ -292,13 +309,15 @@ int machine_host_fit(struct machine_host *h, const struct machine_config *c, str
 
 	if (c->nnics != h->config.nnics || c->ndisks != h->config.ndisks)
 		return err_set(err, EINVAL,
-			       "the primary's machine has %u NICs and %u disks: give as many --net and --disk",
+			       "the primary's machine has %u NICs and %u disks: give as many --net "
+			       "and --disk",
 			       c->nnics, c->ndisks);
 	memcpy(mine.disk_sectors, h->config.disk_sectors, sizeof(mine.disk_sectors));
 	memcpy(mine.disk_readonly, h->config.disk_readonly, sizeof(mine.disk_readonly));
 	if (machine_config_digest(&mine) != machine_config_digest(c))
 		return err_set(err, EINVAL,
-			       "our disks are not like the primary's: size and read-only must be the same");
+			       "our disks are not like the primary's: size and read-only must be "
+			       "the same");
 	return take_config(h, c, err);
 }
 
@@ -347,7 +366,8 @@ void machine_host_drop_images(struct machine_host *h)
 		drop_image(&h->boot.module[i]);
 }
 
-struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err)
+struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink,
+				    struct err *err)
 {
 	struct machine *m;
 	int r = 0;
@@ -368,8 +388,8 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 	return m;
 }
 
-int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,
-			       struct err *err)
+int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o,
+			       void (*quit)(void *ctx), void *ctx, struct err *err)
 {
 	h->console[0] = console_open(o->console, quit, ctx, err);
 	if (!h->console[0])
@@ -381,10 +401,14 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 	return 0;
 }
 
-/* Nothing but a log has a reason to become longer than the disks, or than a few GiB of console output. */
+/*
+ * Nothing but a log has a reason to become longer than the disks, or than a few GiB of console
+ * output.
+ */
 #define FILE_SIZE (4ull << 30)
 
-int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c, struct err *err)
+int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c,
+		      struct err *err)
 {
 	struct jail_config jc = *c;
 	int ret = memory_prepare(err);
@@ -419,7 +443,9 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 	c->clock = h->clock;
 	c->resumed = h->restore != NULL;
 	c->reseed =
-		h->has_seed || h->clock == LIVE_CLOCK_HOST; /* two machines from one snapshot must not agree on keys */
+		h->has_seed ||
+		h->clock ==
+			LIVE_CLOCK_HOST; /* two machines from one snapshot must not agree on keys */
 	memcpy(c->seed, h->seed, sizeof(c->seed));
 	for (unsigned i = 0; i < MACHINE_NICS; i++)
 		c->nic[i] = h->nic[i];

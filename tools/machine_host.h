@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything on the host that a machine needs, opened from its options, in this order: what has a name and may be wrong
- * (images, disks, NICs), the consoles last, so that nothing is touched for a run that cannot start; then the jail
- * closes, and the machine is made inside, where what is in those files is looked at.
+ * Everything on the host that a machine needs, opened from its options, in this order: what has a
+ * name and may be wrong (images, disks, NICs), the consoles last, so that nothing is touched for a
+ * run that cannot start; then the jail closes, and the machine is made inside, where what is in
+ * those files is looked at.
  */
 #ifndef TOOLS_MACHINE_HOST_H
 #define TOOLS_MACHINE_HOST_H
@@ -40,27 +41,39 @@ struct machine_host {
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err);
 /* The host side of a machine whose configuration comes later (a backup's, from its primary). */
 int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err);
-/* Chooses the engine; with `auto`, one that counts `counter` (NULL: what h->counter says, if anything). */
+/*
+ * Chooses the engine; with `auto`, one that counts `counter` (NULL: what h->counter says, if
+ * anything).
+ */
 int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err);
 /* Here it is: the host side has to fit. */
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
-/* First of all, in the process that will be the machine: its share of the host. Disks by their paths. 0 or -errno. */
+/*
+ * First of all, in the process that will be the machine: its share of the host. Disks by their
+ * paths. 0 or -errno.
+ */
 int machine_host_enter_share(const struct machine_opts *o, struct err *err);
-/* Before the jail closes: memory is promised, or prepared to be when a snapshot has said how much. 0 or -errno. */
+/*
+ * Before the jail closes: memory is promised, or prepared to be when a snapshot has said how much.
+ * 0 or -errno.
+ */
 int machine_host_promise(struct machine_host *h, const struct share_opts *s, struct err *err);
-/* In the jail: what the snapshot says about the machine, if there is one; memory for that. s: NULL, none. 0 or -errno.
+/* In the jail: what the snapshot says about the machine, if there is one; memory for that. s: NULL,
+ * none. 0 or -errno.
  */
 int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err);
 /* Then makes it and loads the kernel, or the snapshot, into it. */
-struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink, struct err *err);
+struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink,
+				    struct err *err);
 /* quit(ctx): see console_open(). */
-int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o, void (*quit)(void *ctx), void *ctx,
-			       struct err *err);
+int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o,
+			       void (*quit)(void *ctx), void *ctx, struct err *err);
 /*
- * Closes the jail: everything is open. c->file_size is chosen here when it is 0 and no log is written (UINT64_MAX: one
- * is). 0 or -errno.
+ * Closes the jail: everything is open. c->file_size is chosen here when it is 0 and no log is
+ * written (UINT64_MAX: one is). 0 or -errno.
  */
-int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c, struct err *err);
+int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c,
+		      struct err *err);
 /* The machine is made: starts what reads terminals. 0 or -errno. */
 int machine_host_start_consoles(struct machine_host *h, struct err *err);
 /* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
@@ -72,8 +85,8 @@ void machine_host_stop_input(struct machine_host *h);
 void machine_host_close(struct machine_host *h);
 
 /*
- * Reads a whole regular file into memory (free with free((void *)image->data)). -EINVAL for anything but a regular
- * file, or one longer than max.
+ * Reads a whole regular file into memory (free with free((void *)image->data)). -EINVAL for
+ * anything but a regular file, or one longer than max.
  */
 int read_image(const char *path, size_t max, struct boot_image *image, struct err *err);
 

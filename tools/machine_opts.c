@@ -72,9 +72,11 @@ bool parse_size(const char *s, uint64_t *bytes)
 static int take_memory(struct machine_opts *o, const char *arg, struct err *err)
 {
 	if (!parse_size(arg, &o->memory))
-		return err_set(err, EINVAL, "--memory %s: not a size; write for example 256M or 2G", arg);
+		return err_set(err, EINVAL, "--memory %s: not a size; write for example 256M or 2G",
+			       arg);
 	if (o->memory < MEMORY_MIN || o->memory > MEMORY_MAX)
-		return err_set(err, EINVAL, "--memory %s: a guest has at least 1M and at most 64G", arg);
+		return err_set(err, EINVAL, "--memory %s: a guest has at least 1M and at most 64G",
+			       arg);
 	if (o->memory % PAGE_SIZE)
 		return err_set(err, EINVAL, "--memory %s: must be a multiple of 4096 bytes", arg);
 	return 0;
@@ -123,7 +125,9 @@ static bool parse_mac(const char *s, uint8_t mac[6])
 	unsigned v[6];
 	int n = 0;
 
-	if (sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &n) != 6 || s[n])
+	if (sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &n) !=
+		    6 ||
+	    s[n])
 		return false;
 	for (int i = 0; i < 6; i++)
 		mac[i] = (uint8_t)v[i];
@@ -137,7 +141,8 @@ static int take_net(struct machine_opts *o, const char *arg, struct err *err)
 	int r = 0;
 
 	if (o->nnics == MACHINE_NICS)
-		return err_set(err, EINVAL, "--net %s: at most %d network cards", arg, MACHINE_NICS);
+		return err_set(err, EINVAL, "--net %s: at most %d network cards", arg,
+			       MACHINE_NICS);
 	n.spec = strdup(arg);
 	if (!n.spec)
 		return err_set(err, ENOMEM, "out of memory");
@@ -145,8 +150,10 @@ static int take_net(struct machine_opts *o, const char *arg, struct err *err)
 	if (mac) {
 		*mac = '\0';
 		if (!parse_mac(mac + 5, n.mac))
-			r = err_set(err, EINVAL, "--net %s: mac= takes a unicast address such as 52:54:00:12:34:56",
-				    arg);
+			r = err_set(
+				err, EINVAL,
+				"--net %s: mac= takes a unicast address such as 52:54:00:12:34:56",
+				arg);
 	}
 	if (!r && nic_check_spec(n.spec, err))
 		r = err_prefix(err, "--net %s", arg);
@@ -195,13 +202,16 @@ static int take_seed(struct machine_opts *o, const char *arg, struct err *err)
 	o->has_seed = true;
 	memset(o->seed, 0, sizeof(o->seed));
 	if (!n || n > 2 * sizeof(o->seed) || n % 2)
-		return err_set(err, EINVAL, "--seed %s: must be 1 to 32 bytes as hexadecimal digits", arg);
+		return err_set(err, EINVAL,
+			       "--seed %s: must be 1 to 32 bytes as hexadecimal digits", arg);
 	for (size_t i = 0; i < n; i += 2) {
 		unsigned v;
 
 		if (!isxdigit((unsigned char)arg[i]) || !isxdigit((unsigned char)arg[i + 1]) ||
 		    sscanf(arg + i, "%2x", &v) != 1)
-			return err_set(err, EINVAL, "--seed %s: must be 1 to 32 bytes as hexadecimal digits", arg);
+			return err_set(err, EINVAL,
+				       "--seed %s: must be 1 to 32 bytes as hexadecimal digits",
+				       arg);
 		o->seed[i / 2] = (uint8_t)v;
 	}
 	return 0;
@@ -285,13 +295,17 @@ int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct e
 int machine_opts_check(const struct machine_opts *o, struct err *err)
 {
 	if (o->kernel && o->restore)
-		return err_set(err, EINVAL, "--kernel and --restore exclude each other: a snapshot holds its kernel");
+		return err_set(
+			err, EINVAL,
+			"--kernel and --restore exclude each other: a snapshot holds its kernel");
 	if (o->restore && (o->ninitrd || o->append))
 		return err_set(err, EINVAL,
-			       "--initrd and --append do not go with --restore: the guest has booted already");
+			       "--initrd and --append do not go with --restore: the guest has "
+			       "booted already");
 	if (!o->kernel && !o->restore)
 		return err_set(err, EINVAL, "no kernel given: use --kernel FILE");
-	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") && !strcmp(o->console, "stdio"))
+	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") &&
+	    !strcmp(o->console, "stdio"))
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
 	return 0;
 }
@@ -302,7 +316,8 @@ bool same_file(const char *a, const char *b)
 
 	if (!a || !b)
 		return false;
-	return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+	return !strcmp(a, b) ||
+	       (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
 const char *machine_opts_file(const struct machine_opts *o, const char *path)
@@ -319,7 +334,8 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 		if (same_file(o->disk[i].path, path))
 			return "a disk image";
 	}
-	if (same_file(o->console, path) || same_file(o->virtio_console, path) || same_file(o->debug_console, path))
+	if (same_file(o->console, path) || same_file(o->virtio_console, path) ||
+	    same_file(o->debug_console, path))
 		return "the output of a console";
 	return NULL;
 }
@@ -337,7 +353,8 @@ void machine_opts_help(FILE *f)
 	fputs("Machine:\n"
 	      "  --restore FILE          go on from a snapshot instead of booting a kernel\n"
 	      "  --kernel FILE           Linux bzImage or multiboot program (ELF)\n"
-	      "  --initrd FILE           initial RAM disk; for multiboot a module, may be repeated\n"
+	      "  --initrd FILE           initial RAM disk; for multiboot a module, may be "
+	      "repeated\n"
 	      "  --append TEXT           kernel command line\n"
 	      "  --memory SIZE           guest memory, 1M to 64G (256M)\n"
 	      "  --disk FILE[,ro|,overlay]\n"
@@ -349,14 +366,19 @@ void machine_opts_help(FILE *f)
 	      "  --virtio-console WHERE  adds a virtio console\n"
 	      "  --debug-console WHERE   output of port 0xe9 (where --console goes)\n"
 	      "  --clock auto|host|virtual\n"
-	      "                          virtual time follows the host's clock, or the instruction count alone;\n"
-	      "                          auto: host with --net, or when the console is a terminal or socket\n"
+	      "                          virtual time follows the host's clock, or the instruction "
+	      "count alone;\n"
+	      "                          auto: host with --net, or when the console is a terminal "
+	      "or socket\n"
 	      "  --rtc SECONDS|now       time of the guest's clock at the start\n"
-	      "  --jail on|strict        strict: refuse to start when this host lacks a layer of the jail (on)\n"
+	      "  --jail on|strict        strict: refuse to start when this host lacks a layer of "
+	      "the jail (on)\n"
 	      "  --no-jail               keep all rights of this user: only to look for errors\n"
 	      "  --speculation protect|allow\n"
-	      "                          allow: leave the processor's speculation controls as they are (protect)\n"
-	      "  --seed HEX              seed of the guest's random numbers (host clock: random; else zero)\n",
+	      "                          allow: leave the processor's speculation controls as they "
+	      "are (protect)\n"
+	      "  --seed HEX              seed of the guest's random numbers (host clock: random; "
+	      "else zero)\n",
 	      f);
 	share_opts_help(f);
 }
@@ -376,12 +398,15 @@ int options_next_short(int argc, char **argv, const char *shorts, const struct o
 	opt = getopt_long(argc, argv, all, options, NULL);
 	if (opt == '?') {
 		if (optopt)
-			log_error("option '%s' takes no value or is unknown; `twinstep %s --help` lists them",
+			log_error("option '%s' takes no value or is unknown; `twinstep %s --help` "
+				  "lists them",
 				  argv[optind - 1], argv[0]);
 		else
-			log_error("unknown option '%s'; `twinstep %s --help` lists them", argv[optind - 1], argv[0]);
+			log_error("unknown option '%s'; `twinstep %s --help` lists them",
+				  argv[optind - 1], argv[0]);
 	} else if (opt == ':') {
-		log_error("option '%s' needs a value; see `twinstep %s --help`", argv[optind - 1], argv[0]);
+		log_error("option '%s' needs a value; see `twinstep %s --help`", argv[optind - 1],
+			  argv[0]);
 		return '?';
 	}
 	return opt;

@@ -81,29 +81,41 @@ enum {
 };
 
 /* For the subcommand's array of struct option, before its own and the terminating entry. */
-#define MACHINE_OPTIONS                                                                                               \
-	{ "kernel", required_argument, NULL, OPT_KERNEL }, { "restore", required_argument, NULL, OPT_RESTORE },       \
-		{ "initrd", required_argument, NULL, OPT_INITRD }, { "append", required_argument, NULL, OPT_APPEND }, \
-		{ "memory", required_argument, NULL, OPT_MEMORY }, { "disk", required_argument, NULL, OPT_DISK },     \
-		{ "net", required_argument, NULL, OPT_NET }, { "engine", required_argument, NULL, OPT_ENGINE },       \
-		{ "console", required_argument, NULL, OPT_CONSOLE },                                                  \
-		{ "virtio-console", required_argument, NULL, OPT_VIRTIO_CONSOLE },                                    \
-		{ "debug-console", required_argument, NULL, OPT_DEBUG_CONSOLE },                                      \
-		{ "clock", required_argument, NULL, OPT_CLOCK }, { "rtc", required_argument, NULL, OPT_RTC },         \
-		{ "jail", required_argument, NULL, OPT_JAIL }, { "no-jail", no_argument, NULL, OPT_NO_JAIL },         \
-		{ "speculation", required_argument, NULL, OPT_SPECULATION },                                          \
-		{ "seed", required_argument, NULL, OPT_SEED }, SHARE_OPTIONS,                                         \
-	{                                                                                                             \
-		"help", no_argument, NULL, OPT_HELP                                                                   \
+#define MACHINE_OPTIONS                                                            \
+	{ "kernel", required_argument, NULL, OPT_KERNEL },                         \
+		{ "restore", required_argument, NULL, OPT_RESTORE },               \
+		{ "initrd", required_argument, NULL, OPT_INITRD },                 \
+		{ "append", required_argument, NULL, OPT_APPEND },                 \
+		{ "memory", required_argument, NULL, OPT_MEMORY },                 \
+		{ "disk", required_argument, NULL, OPT_DISK },                     \
+		{ "net", required_argument, NULL, OPT_NET },                       \
+		{ "engine", required_argument, NULL, OPT_ENGINE },                 \
+		{ "console", required_argument, NULL, OPT_CONSOLE },               \
+		{ "virtio-console", required_argument, NULL, OPT_VIRTIO_CONSOLE }, \
+		{ "debug-console", required_argument, NULL, OPT_DEBUG_CONSOLE },   \
+		{ "clock", required_argument, NULL, OPT_CLOCK },                   \
+		{ "rtc", required_argument, NULL, OPT_RTC },                       \
+		{ "jail", required_argument, NULL, OPT_JAIL },                     \
+		{ "no-jail", no_argument, NULL, OPT_NO_JAIL },                     \
+		{ "speculation", required_argument, NULL, OPT_SPECULATION },       \
+		{ "seed", required_argument, NULL, OPT_SEED }, SHARE_OPTIONS,      \
+	{                                                                          \
+		"help", no_argument, NULL, OPT_HELP                                \
 	}
 
 void machine_opts_defaults(struct machine_opts *o);
 void machine_opts_free(struct machine_opts *o);
-/* Takes one option that getopt_long() found: 1 when it was one of ours, 0 when not, -EINVAL and err for a bad value. */
+/*
+ * Takes one option that getopt_long() found: 1 when it was one of ours, 0 when not, -EINVAL and err
+ * for a bad value.
+ */
 int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct err *err);
 /* After the last option: what does not go together, what is missing. 0 or -EINVAL. */
 int machine_opts_check(const struct machine_opts *o, struct err *err);
-/* Which of the machine's files has this path, by whatever name ("the kernel", "a disk image"); NULL: none. */
+/*
+ * Which of the machine's files has this path, by whatever name ("the kernel", "a disk image");
+ * NULL: none.
+ */
 const char *machine_opts_file(const struct machine_opts *o, const char *path);
 /* Whether both name one file. */
 bool same_file(const char *a, const char *b);
@@ -119,8 +131,9 @@ static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
 bool machine_opts_host_clock(const struct machine_opts *o);
 
 /*
- * One turn of an option loop: like getopt_long() without short options, but says itself what is wrong with an unknown
- * option, a missing value or a left-over argument, and returns '?' then; -1 at the end.
+ * One turn of an option loop: like getopt_long() without short options, but says itself what is
+ * wrong with an unknown option, a missing value or a left-over argument, and returns '?' then; -1
+ * at the end.
  */
 int options_next(int argc, char **argv, const struct option *options);
 /* The same with short options, as for getopt(). */

@@ -20,7 +20,8 @@ int replay_machine_take(struct machine_opts *where, int opt, const char *arg, st
 	for (size_t i = 0; i < sizeof(recorded) / sizeof(recorded[0]); i++) {
 		if (opt == recorded[i].opt)
 			return err_set(err, EINVAL,
-				       "--%s %s: cannot be chosen for a replay: the machine is the recorded one",
+				       "--%s %s: cannot be chosen for a replay: the machine is the "
+				       "recorded one",
 				       recorded[i].name, arg);
 	}
 	return machine_opts_take(where, opt, arg, err);
@@ -34,10 +35,13 @@ static int check_machine(const struct replay_machine *r, struct err *err)
 
 	e->ops->caps(e, &caps);
 	if (strcmp(caps.counter, lh->counter))
-		return err_set(err, EINVAL, "log '%s' counts %s, which engine %s does not: choose another --engine",
-			       r->path, lh->counter, caps.name);
+		return err_set(
+			err, EINVAL,
+			"log '%s' counts %s, which engine %s does not: choose another --engine",
+			r->path, lh->counter, caps.name);
 	if (machine_digest(r->machine) != lh->start_digest)
-		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'", r->path);
+		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'",
+			       r->path);
 	return 0;
 }
 
@@ -57,7 +61,8 @@ static int open_files(struct replay_machine *r, const struct machine_opts *where
 	return ret;
 }
 
-int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where, struct err *err)
+int replay_machine_open(struct replay_machine *r, const char *path,
+			const struct machine_opts *where, struct err *err)
 {
 	memset(r, 0, sizeof(*r));
 	r->path = path;
@@ -68,15 +73,17 @@ int replay_machine_open(struct replay_machine *r, const char *path, const struct
 	return open_files(r, where, err);
 }
 
-int replay_machine_create(struct replay_machine *r, const struct share_opts *s, const struct output_sink *sink,
-			  struct err *err)
+int replay_machine_create(struct replay_machine *r, const struct share_opts *s,
+			  const struct output_sink *sink, struct err *err)
 {
 	int ret = machine_host_settle(&r->host, s, err);
 
 	if (ret)
 		return ret;
-	if (machine_config_digest(&r->host.config) != machine_config_digest(&log_reader_header(r->reader)->config))
-		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration", r->path);
+	if (machine_config_digest(&r->host.config) !=
+	    machine_config_digest(&log_reader_header(r->reader)->config))
+		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration",
+			       r->path);
 	r->machine = machine_host_create(&r->host, sink, err);
 	return r->machine ? check_machine(r, err) : -err->code;
 }
@@ -99,8 +106,9 @@ int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct er
 		return ret;
 	if (!n)
 		return err_set(err, ENOENT, "the log has no whole checkpoint");
-	return logstream_restore(&r->stream, r->machine, checkpoint == UINT64_MAX ? n - 1 : (size_t)checkpoint,
-				 import_disk, r, err);
+	return logstream_restore(&r->stream, r->machine,
+				 checkpoint == UINT64_MAX ? n - 1 : (size_t)checkpoint, import_disk,
+				 r, err);
 }
 
 void replay_machine_close(struct replay_machine *r)

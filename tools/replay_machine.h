@@ -17,18 +17,20 @@ struct replay_machine {
 };
 
 /*
- * For commands that replay: as machine_opts_take(), but refuses what makes another machine, since the log says which
- * one it was.
+ * For commands that replay: as machine_opts_take(), but refuses what makes another machine, since
+ * the log says which one it was.
  */
 int replay_machine_take(struct machine_opts *where, int opt, const char *arg, struct err *err);
 /*
- * Opens the log, reads its header, and opens every file that it names, whose content must be the recorded one. `where`
- * says where files have moved to (log_header_options()). After a failure, close it too.
+ * Opens the log, reads its header, and opens every file that it names, whose content must be the
+ * recorded one. `where` says where files have moved to (log_header_options()). After a failure,
+ * close it too.
  */
-int replay_machine_open(struct replay_machine *r, const char *path, const struct machine_opts *where, struct err *err);
+int replay_machine_open(struct replay_machine *r, const char *path,
+			const struct machine_opts *where, struct err *err);
 /* Makes the machine in its start state: may be in a jail. s: see machine_host_settle(). */
-int replay_machine_create(struct replay_machine *r, const struct share_opts *s, const struct output_sink *sink,
-			  struct err *err);
+int replay_machine_create(struct replay_machine *r, const struct share_opts *s,
+			  const struct output_sink *sink, struct err *err);
 /* Moves machine and stream to a checkpoint of the log; UINT64_MAX: the last one. */
 int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err);
 void replay_machine_close(struct replay_machine *r);

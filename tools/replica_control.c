@@ -24,7 +24,8 @@ static void put_divergence(json_t *reply, const struct replica_status *s)
 	json_t *o = json_object();
 
 	put(o, "count", s->divergence_count);
-	json_object_set_new(o, "rip", json_sprintf("0x%llx", (unsigned long long)s->divergence_rip));
+	json_object_set_new(o, "rip",
+			    json_sprintf("0x%llx", (unsigned long long)s->divergence_rip));
 	json_object_set_new(o, "differs", json_string(s->divergence));
 	json_object_set_new(reply, "divergence", o);
 }
@@ -71,7 +72,8 @@ static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *e
 
 	replica_get_status(r->replica, &s);
 	if (!s.live)
-		return err_set(err, EPERM, "this replica is not live: the pair is stopped at the other one");
+		return err_set(err, EPERM,
+			       "this replica is not live: the pair is stopped at the other one");
 	replica_stop(r->replica);
 	return 0;
 }
@@ -85,7 +87,8 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	if (!json_is_integer(json_object_get(args, "bytes")))
 		bytes = -1;
 	if (r->machine) { /* a backup that joins has none, and is not live */
-		ret = share_check_balloon(&r->o.machine.share, machine_get_config(r->machine)->memory, bytes, err);
+		ret = share_check_balloon(&r->o.machine.share,
+					  machine_get_config(r->machine)->memory, bytes, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -111,13 +114,21 @@ static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *
 		return 0;
 	}
 	if (!kind || (strcmp(kind, "memory") && strcmp(kind, "register")) || bit < 0)
-		return err_set(err, EINVAL, "'kind' must be memory or register and 'bit' a number, or hang and 'ms'");
-	replica_inject_fault(r->replica, strcmp(kind, "memory") ? CONTROL_FLIP_REG : CONTROL_FLIP_BIT, (uint64_t)bit);
+		return err_set(
+			err, EINVAL,
+			"'kind' must be memory or register and 'bit' a number, or hang and 'ms'");
+	replica_inject_fault(r->replica,
+			     strcmp(kind, "memory") ? CONTROL_FLIP_REG : CONTROL_FLIP_BIT,
+			     (uint64_t)bit);
 	return 0;
 }
 
 static const struct control_verb verbs[] = {
-	{ "status", verb_status }, { "stop", verb_stop }, { "balloon", verb_balloon }, { "fault", verb_fault }, { 0 },
+	{ "status", verb_status },
+	{ "stop", verb_stop },
+	{ "balloon", verb_balloon },
+	{ "fault", verb_fault },
+	{ 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

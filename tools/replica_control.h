@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket of a replica: status, stop, balloon, and the test hook that damages a machine. */
+/*
+ * The control socket of a replica: status, stop, balloon, and the test hook that damages a machine.
+ */
 #ifndef TOOLS_REPLICA_CONTROL_H
 #define TOOLS_REPLICA_CONTROL_H
 

@@ -25,7 +25,8 @@ void replica_opts_defaults(struct replica_opts *o)
 	machine_opts_defaults(&o->machine);
 }
 
-static int take_ms(uint64_t *ms, const char *name, const char *arg, uint64_t min, uint64_t max, struct err *err)
+static int take_ms(uint64_t *ms, const char *name, const char *arg, uint64_t min, uint64_t max,
+		   struct err *err)
 {
 	if (!parse_number(arg, ms) || *ms < min || *ms > max)
 		return err_set(err, EINVAL, "--%s %s: must be %llu to %llu milliseconds", name, arg,
@@ -35,9 +36,9 @@ static int take_ms(uint64_t *ms, const char *name, const char *arg, uint64_t min
 
 static int take_survivor(enum replica_survivor *s, const char *arg, struct err *err)
 {
-	static const char *const names[] = {
-		[SURVIVOR_PRIMARY] = "primary", [SURVIVOR_BACKUP] = "backup", [SURVIVOR_NOBODY] = "halt"
-	};
+	static const char *const names[] = { [SURVIVOR_PRIMARY] = "primary",
+					     [SURVIVOR_BACKUP] = "backup",
+					     [SURVIVOR_NOBODY] = "halt" };
 
 	for (unsigned i = 0; i < 3; i++) {
 		if (!strcmp(arg, names[i])) {
@@ -100,11 +101,14 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 {
 	if (!o->key_file && !o->insecure)
 		return err_set(err, EINVAL,
-			       "no key: use --key-file FILE (`twinstep keygen FILE` makes one), or --insecure");
+			       "no key: use --key-file FILE (`twinstep keygen FILE` makes one), or "
+			       "--insecure");
 	if (o->key_file && o->insecure)
 		return err_set(err, EINVAL, "--key-file and --insecure exclude each other");
 	if (!o->arbiter)
-		return err_set(err, EINVAL, "no arbiter: use --arbiter file:DIR, a directory that both replicas see");
+		return err_set(
+			err, EINVAL,
+			"no arbiter: use --arbiter file:DIR, a directory that both replicas see");
 	return 0;
 }
 
@@ -125,8 +129,8 @@ int replica_opts_parse(struct replica_opts *o, int argc, char **argv,
 	if (o->help)
 		return 0;
 	if (optind < argc)
-		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep %s --help` tells more", argv[optind],
-			argv[0]);
+		err_set(&err, EINVAL, "unexpected argument '%s'; `twinstep %s --help` tells more",
+			argv[optind], argv[0]);
 	else
 		check(o, &err);
 	if (!err.code)
@@ -140,16 +144,22 @@ void replica_opts_help(FILE *f, bool alone)
 {
 	fputs("Pair:\n", f);
 	if (alone)
-		fputs("  --key-file FILE         key that both replicas hold (mode 0600; `twinstep keygen` makes it)\n"
+		fputs("  --key-file FILE         key that both replicas hold (mode 0600; `twinstep "
+		      "keygen` makes it)\n"
 		      "  --insecure              no key: anybody who can connect is believed\n"
-		      "  --arbiter file:DIR      directory that both replicas see: decides who is live\n"
-		      "  --name NAME, --control PATH   control socket for `twinstep status` and `twinstep stop`\n",
+		      "  --arbiter file:DIR      directory that both replicas see: decides who is "
+		      "live\n"
+		      "  --name NAME, --control PATH   control socket for `twinstep status` and "
+		      "`twinstep stop`\n",
 		      f);
-	fputs("  --timeout MS            silence after which the other replica counts as dead (200)\n"
-	      "  --hang-timeout MS       its vCPU without progress after which it counts as dead as well (5000)\n"
+	fputs("  --timeout MS            silence after which the other replica counts as dead "
+	      "(200)\n"
+	      "  --hang-timeout MS       its vCPU without progress after which it counts as dead "
+	      "as well (5000)\n"
 	      "  --max-lag MS            how far the backup may be behind (50)\n"
 	      "  --epoch MS              guest time between two comparisons of state (100)\n"
-	      "  --on-divergence WHO     who goes on after a divergence: primary, backup or halt (primary)\n"
+	      "  --on-divergence WHO     who goes on after a divergence: primary, backup or halt "
+	      "(primary)\n"
 	      "  --events FILE           append what happens, as lines of JSON\n"
 	      "  --stats, --json         as for `twinstep run`\n"
 	      "  --help                  this text\n",
@@ -187,14 +197,16 @@ int replica_run_open(struct replica_run *r, struct err *err)
 	if (o->key_file && !(r->key = peer_key_load(o->key_file, err)))
 		return -err->code;
 	if (!r->key)
-		log_warn("--insecure: whoever reaches our port is believed, and can read and change everything");
+		log_warn("--insecure: whoever reaches our port is believed, and can read and "
+			 "change everything");
 	c->key = r->key;
 	c->abandon = replica_run_abandon;
 	c->arbiter = arbiter_open(o->arbiter, err);
 	if (!c->arbiter)
 		return -err->code;
 	if (o->events && !(c->events = fopen(o->events, "a")))
-		return err_set(err, errno, "cannot open event log '%s': %s", o->events, strerror(errno));
+		return err_set(err, errno, "cannot open event log '%s': %s", o->events,
+			       strerror(errno));
 	r->replica = replica_create(c, err);
 	if (!r->replica || replica_control_open(r, err) < 0 || replica_listen(r->replica, err) < 0)
 		return -err->code;
@@ -250,7 +262,8 @@ static void *vcpu_main(void *arg)
 	return NULL;
 }
 
-int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err), struct err *err)
+int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err),
+		     struct err *err)
 {
 	struct vcpu_run v = { .r = r, .fn = fn, .err = err };
 	int ret = thread_host(THREAD_VCPU, vcpu_main, &v, NULL);

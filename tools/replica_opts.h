@@ -28,20 +28,25 @@ enum {
 	OPT_REPLICA_END,
 };
 
-#define REPLICA_OPTIONS                                                                                               \
-	{ "listen", required_argument, NULL, OPT_LISTEN }, { "connect", required_argument, NULL, OPT_CONNECT },       \
-		{ "key-file", required_argument, NULL, OPT_KEY_FILE },                                                \
-		{ "insecure", no_argument, NULL, OPT_INSECURE }, { "arbiter", required_argument, NULL, OPT_ARBITER }, \
-		{ "timeout", required_argument, NULL, OPT_TIMEOUT },                                                  \
-		{ "hang-timeout", required_argument, NULL, OPT_HANG_TIMEOUT },                                        \
-		{ "max-lag", required_argument, NULL, OPT_MAX_LAG }, { "epoch", required_argument, NULL, OPT_EPOCH }, \
-		{ "on-divergence", required_argument, NULL, OPT_ON_DIVERGENCE },                                      \
-		{ "no-wait", no_argument, NULL, OPT_NO_WAIT },                                                        \
-		{ "connect-wait", required_argument, NULL, OPT_CONNECT_WAIT },                                        \
-		{ "events", required_argument, NULL, OPT_EVENTS }, { "name", required_argument, NULL, OPT_NAME },     \
-		{ "control", required_argument, NULL, OPT_CONTROL }, { "stats", no_argument, NULL, OPT_STATS },       \
-	{                                                                                                             \
-		"json", no_argument, NULL, OPT_JSON                                                                   \
+#define REPLICA_OPTIONS                                                          \
+	{ "listen", required_argument, NULL, OPT_LISTEN },                       \
+		{ "connect", required_argument, NULL, OPT_CONNECT },             \
+		{ "key-file", required_argument, NULL, OPT_KEY_FILE },           \
+		{ "insecure", no_argument, NULL, OPT_INSECURE },                 \
+		{ "arbiter", required_argument, NULL, OPT_ARBITER },             \
+		{ "timeout", required_argument, NULL, OPT_TIMEOUT },             \
+		{ "hang-timeout", required_argument, NULL, OPT_HANG_TIMEOUT },   \
+		{ "max-lag", required_argument, NULL, OPT_MAX_LAG },             \
+		{ "epoch", required_argument, NULL, OPT_EPOCH },                 \
+		{ "on-divergence", required_argument, NULL, OPT_ON_DIVERGENCE }, \
+		{ "no-wait", no_argument, NULL, OPT_NO_WAIT },                   \
+		{ "connect-wait", required_argument, NULL, OPT_CONNECT_WAIT },   \
+		{ "events", required_argument, NULL, OPT_EVENTS },               \
+		{ "name", required_argument, NULL, OPT_NAME },                   \
+		{ "control", required_argument, NULL, OPT_CONTROL },             \
+		{ "stats", no_argument, NULL, OPT_STATS },                       \
+	{                                                                        \
+		"json", no_argument, NULL, OPT_JSON                              \
 	}
 
 struct replica_opts {
@@ -58,8 +63,8 @@ int replica_opts_take(struct replica_opts *o, int opt, const char *arg, struct e
 /* What a replica of either role needs: key or --insecure, an arbiter. */
 int replica_opts_check(const struct replica_opts *o, struct err *err);
 /*
- * Parses all of a subcommand's options and, unless help is wanted, has check() look at them. 0, or EXIT_USAGE after
- * having said why.
+ * Parses all of a subcommand's options and, unless help is wanted, has check() look at them. 0, or
+ * EXIT_USAGE after having said why.
  */
 int replica_opts_parse(struct replica_opts *o, int argc, char **argv,
 		       int (*check)(const struct replica_opts *o, struct err *err));
@@ -84,8 +89,12 @@ int replica_run_open(struct replica_run *r, struct err *err);
 int replica_run_jail(struct replica_run *r, struct err *err);
 /* Starts what reads terminals and answers requests. 0 or -errno. */
 int replica_run_start(struct replica_run *r, struct err *err);
-/* The replica's vCPU thread: fn(r) to its end; what it returns, an errno or what became of the machine. */
-int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err), struct err *err);
+/*
+ * The replica's vCPU thread: fn(r) to its end; what it returns, an errno or what became of the
+ * machine.
+ */
+int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err),
+		     struct err *err);
 /* Exit status after replica_run_primary() or _backup() gave ret; says what went wrong. */
 int replica_run_status(struct replica_run *r, int ret, const struct err *err);
 void replica_run_close(struct replica_run *r);

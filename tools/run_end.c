@@ -101,10 +101,11 @@ void run_summary_json(FILE *f, const struct machine *m, const struct run_summary
 {
 	struct engine_stat stats[STATS_MAX];
 	size_t n = get_stats(m, stats);
-	json_t *o = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f}", "event", "end", "end", run_end_name(s->end),
-			      "status", s->status, "instructions", (json_int_t)s->count, "virtual_ns",
-			      (json_int_t)s->virtual_ns, "host_ns", (json_int_t)s->host_ns, "idle_ns",
-			      (json_int_t)s->idle_ns, "mips", mips(s));
+	json_t *o = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f}", "event", "end", "end",
+			      run_end_name(s->end), "status", s->status, "instructions",
+			      (json_int_t)s->count, "virtual_ns", (json_int_t)s->virtual_ns,
+			      "host_ns", (json_int_t)s->host_ns, "idle_ns", (json_int_t)s->idle_ns,
+			      "mips", mips(s));
 	json_t *list = json_object();
 
 	for (size_t i = 0; i < n; i++)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How a run ended, told to a person or a program: the same for every subcommand that runs a machine. */
+/*
+ * How a run ended, told to a person or a program: the same for every subcommand that runs a
+ * machine.
+ */
 #ifndef TOOLS_RUN_END_H
 #define TOOLS_RUN_END_H
 
@@ -14,7 +17,10 @@
 const char *run_end_name(enum machine_end end);
 /* Exit status for it (cmd.h); `sig` is the signal that stopped the run, or 0. */
 int run_end_status(const struct machine *m, enum machine_end end, int sig);
-/* Says on standard error what went wrong, with the registers where that helps; nothing after an orderly end. */
+/*
+ * Says on standard error what went wrong, with the registers where that helps; nothing after an
+ * orderly end.
+ */
 void run_end_report(struct machine *m, enum machine_end end, const struct err *err);
 
 struct run_summary {

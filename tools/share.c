@@ -17,7 +17,8 @@
 #include "tools/control.h"
 #include "tools/machine_opts.h"
 
-#define OVERHEAD (64ull << 20) /* of a machine beside its guest's memory: translated code, queues, libraries */
+/* of a machine beside its guest's memory: translated code, queues, libraries */
+#define OVERHEAD (64ull << 20)
 
 static struct cgroup group;
 static bool joined;
@@ -38,14 +39,17 @@ static int take_reserve(struct share_opts *s, const char *arg, struct err *err)
 	if (s->no_reserve || !strcmp(arg, "auto"))
 		return 0;
 	if (!limits_parse_size(arg, &s->reserve) || !s->reserve || s->reserve > 2 * MEMORY_MAX)
-		return err_set(err, EINVAL, "--reserve %s: must be auto, off or a size such as 512M", arg);
+		return err_set(err, EINVAL,
+			       "--reserve %s: must be auto, off or a size such as 512M", arg);
 	return 0;
 }
 
 static int take_balloon_min(struct share_opts *s, const char *arg, struct err *err)
 {
-	if (!limits_parse_size(arg, &s->balloon_min) || s->balloon_min < PAGE_SIZE || s->balloon_min % PAGE_SIZE)
-		return err_set(err, EINVAL, "--balloon-min %s: must be a size of whole pages such as 64M", arg);
+	if (!limits_parse_size(arg, &s->balloon_min) || s->balloon_min < PAGE_SIZE ||
+	    s->balloon_min % PAGE_SIZE)
+		return err_set(err, EINVAL,
+			       "--balloon-min %s: must be a size of whole pages such as 64M", arg);
 	return 0;
 }
 
@@ -77,14 +81,18 @@ int share_opts_take(struct share_opts *s, int opt, const char *arg, struct err *
 void share_opts_help(FILE *f)
 {
 	fputs("Share of the host:\n"
-	      "  --cpu-weight N          1 to 10000: share of busy CPUs against other machines (100)\n"
+	      "  --cpu-weight N          1 to 10000: share of busy CPUs against other machines "
+	      "(100)\n"
 	      "  --cpu-max PERCENT[%] | QUOTA/PERIOD\n"
-	      "                          CPU time at most: of one CPU, or microseconds in each period\n"
+	      "                          CPU time at most: of one CPU, or microseconds in each "
+	      "period\n"
 	      "  --memory-max SIZE       the host ends the machine when its process uses more\n"
 	      "  --io-max RATE | read=RATE,write=RATE,read-ops=N,write-ops=N\n"
-	      "                          bytes and requests a second on each device that holds a disk of it\n"
+	      "                          bytes and requests a second on each device that holds a "
+	      "disk of it\n"
 	      "  --cgroup PATH           control group below which the machine's own is made\n"
-	      "  --reserve SIZE|auto|off memory that the host promises, or does not start the machine\n"
+	      "  --reserve SIZE|auto|off memory that the host promises, or does not start the "
+	      "machine\n"
 	      "                          (auto: --memory and 64M)\n"
 	      "  --host-file FILE        where the promises are kept (see `twinstep host`)\n"
 	      "  --balloon-min SIZE      what `twinstep balloon` leaves the guest (a quarter)\n",
@@ -144,7 +152,8 @@ static dev_t whole_device(dev_t dev)
 	return found ? makedev(major_, minor_) : dev;
 }
 
-static int find_devices(const char *const *disks, unsigned ndisks, dev_t *device, unsigned *n, struct err *err)
+static int find_devices(const char *const *disks, unsigned ndisks, dev_t *device, unsigned *n,
+			struct err *err)
 {
 	for (unsigned i = 0; i < ndisks && *n < CGROUP_DEVICES; i++) {
 		struct stat st;
@@ -155,7 +164,8 @@ static int find_devices(const char *const *disks, unsigned ndisks, dev_t *device
 			continue; /* whoever opens it says more */
 		dev = whole_device(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev);
 		if (!major(dev))
-			return err_set(err, ENOTSUP, "--io-max: disk '%s' is not on a block device", disks[i]);
+			return err_set(err, ENOTSUP, "--io-max: disk '%s' is not on a block device",
+				       disks[i]);
 		for (unsigned k = 0; k < *n; k++)
 			known |= device[k] == dev;
 		if (!known)
@@ -166,7 +176,8 @@ static int find_devices(const char *const *disks, unsigned ndisks, dev_t *device
 	return 0;
 }
 
-int share_enter(const struct share_opts *s, const char *const *disks, unsigned ndisks, struct err *err)
+int share_enter(const struct share_opts *s, const char *const *disks, unsigned ndisks,
+		struct err *err)
 {
 	dev_t device[CGROUP_DEVICES];
 	unsigned ndevices = 0;
@@ -176,7 +187,8 @@ int share_enter(const struct share_opts *s, const char *const *disks, unsigned n
 	if (!limits_any(&s->limits)) {
 		if (s->cgroup)
 			return err_set(err, EINVAL,
-				       "--cgroup goes with --cpu-weight, --cpu-max, --memory-max or --io-max");
+				       "--cgroup goes with --cpu-weight, --cpu-max, --memory-max "
+				       "or --io-max");
 		return 0;
 	}
 	ret = limits_any_io(&s->limits) ? find_devices(disks, ndisks, device, &ndevices, err) : 0;
@@ -222,10 +234,14 @@ int share_host_file(const char *given, bool create, char **path, struct err *err
 	return *path ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
-/* What was not asked for does not keep a machine from starting where there is no place for the file. */
+/*
+ * What was not asked for does not keep a machine from starting where there is no place for the
+ * file.
+ */
 static int without(const struct share_opts *s, int ret, struct err *err)
 {
-	if (s->host_file || s->reserve || (ret != -EACCES && ret != -EPERM && ret != -EROFS && ret != -ENOENT))
+	if (s->host_file || s->reserve ||
+	    (ret != -EACCES && ret != -EPERM && ret != -EROFS && ret != -ENOENT))
 		return ret;
 	log_warn("no memory is reserved for the machine: %s", err->text);
 	err->code = 0;
@@ -282,7 +298,8 @@ static int check_sizes(const struct share_opts *s, uint64_t memory, struct err *
 			       " MiB, all of which it can use at any time",
 			       memory >> 20);
 	if (s->balloon_min > memory)
-		return err_set(err, EINVAL, "--balloon-min: more than the guest's memory of %" PRIu64 " MiB",
+		return err_set(err, EINVAL,
+			       "--balloon-min: more than the guest's memory of %" PRIu64 " MiB",
 			       memory >> 20);
 	if (s->limits.memory_max && s->limits.memory_max < share_need(memory))
 		log_warn("--memory-max is less than the %" PRIu64
@@ -312,12 +329,15 @@ int share_check_balloon(const struct share_opts *s, uint64_t memory, int64_t byt
 
 	if (bytes < 0 || bytes % PAGE_SIZE || (uint64_t)bytes > memory)
 		return err_set(err, EINVAL,
-			       "a balloon's size is a multiple of 4096, at most the guest's memory of %" PRIu64 " MiB",
+			       "a balloon's size is a multiple of 4096, at most the guest's memory "
+			       "of %" PRIu64 " MiB",
 			       memory >> 20);
 	if (memory - (uint64_t)bytes < floor)
 		return err_set(err, EINVAL,
-			       "a balloon of %" PRIu64 " MiB would leave the guest %" PRIu64 " MiB of its %" PRIu64
-			       ", less than the %" PRIu64 " that it keeps (--balloon-min)",
-			       (uint64_t)bytes >> 20, (memory - (uint64_t)bytes) >> 20, memory >> 20, floor >> 20);
+			       "a balloon of %" PRIu64 " MiB would leave the guest %" PRIu64
+			       " MiB of its %" PRIu64 ", less than the %" PRIu64
+			       " that it keeps (--balloon-min)",
+			       (uint64_t)bytes >> 20, (memory - (uint64_t)bytes) >> 20,
+			       memory >> 20, floor >> 20);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A machine's share of its host: limits on CPU, memory and disks (a control group), the memory that it was promised (an
- * entry of the host file), and how far its balloon may go. One machine a process.
+ * A machine's share of its host: limits on CPU, memory and disks (a control group), the memory that
+ * it was promised (an entry of the host file), and how far its balloon may go. One machine a
+ * process.
  *
  *     share_jail_begin()   first of all; the process outside cleans up
  *     share_enter()        before anything large is allocated
@@ -22,7 +23,8 @@
 
 struct share_opts {
 	struct limits limits;
-	const char *cgroup;    /* group below which the machine's is made; NULL: see isolation/cgroup.h */
+	const char
+		*cgroup; /* group below which the machine's is made; NULL: see isolation/cgroup.h */
 	const char *host_file; /* NULL: that of this user */
 	const char *name;      /* as others know the machine; NULL: it has none */
 	bool no_reserve;
@@ -43,15 +45,16 @@ enum {
 	OPT_SHARE_END,
 };
 
-#define SHARE_OPTIONS                                                                                                 \
-	{ "cpu-weight", required_argument, NULL, OPT_CPU_WEIGHT },                                                    \
-		{ "cpu-max", required_argument, NULL, OPT_CPU_MAX },                                                  \
-		{ "memory-max", required_argument, NULL, OPT_MEMORY_MAX },                                            \
-		{ "io-max", required_argument, NULL, OPT_IO_MAX }, { "cgroup", required_argument, NULL, OPT_CGROUP }, \
-		{ "reserve", required_argument, NULL, OPT_RESERVE },                                                  \
-		{ "host-file", required_argument, NULL, OPT_HOST_FILE },                                              \
-	{                                                                                                             \
-		"balloon-min", required_argument, NULL, OPT_BALLOON_MIN                                               \
+#define SHARE_OPTIONS                                                      \
+	{ "cpu-weight", required_argument, NULL, OPT_CPU_WEIGHT },         \
+		{ "cpu-max", required_argument, NULL, OPT_CPU_MAX },       \
+		{ "memory-max", required_argument, NULL, OPT_MEMORY_MAX }, \
+		{ "io-max", required_argument, NULL, OPT_IO_MAX },         \
+		{ "cgroup", required_argument, NULL, OPT_CGROUP },         \
+		{ "reserve", required_argument, NULL, OPT_RESERVE },       \
+		{ "host-file", required_argument, NULL, OPT_HOST_FILE },   \
+	{                                                                  \
+		"balloon-min", required_argument, NULL, OPT_BALLOON_MIN    \
 	}
 
 /* 1 when the option was one of these, 0 when not, -EINVAL and err for a bad value. */
@@ -60,9 +63,16 @@ void share_opts_help(FILE *f);
 
 /* As jail_begin(). */
 void share_jail_begin(const struct share_opts *s, enum jail_mode mode);
-/* Makes the group and moves this process there. disks: paths of what --io-max is about. 0 or -errno. */
-int share_enter(const struct share_opts *s, const char *const *disks, unsigned ndisks, struct err *err);
-/* Before the jail closes, of a machine whose size will be known only then: share_promise() may be called later. */
+/*
+ * Makes the group and moves this process there. disks: paths of what --io-max is about. 0 or
+ * -errno.
+ */
+int share_enter(const struct share_opts *s, const char *const *disks, unsigned ndisks,
+		struct err *err);
+/*
+ * Before the jail closes, of a machine whose size will be known only then: share_promise() may be
+ * called later.
+ */
 int share_promise_later(const struct share_opts *s, struct err *err);
 /* Has the memory that a guest of so many bytes needs promised by the host, or fails. */
 int share_promise(const struct share_opts *s, uint64_t memory, struct err *err);
@@ -70,8 +80,12 @@ void share_end(enum jail_mode mode);
 /* Of a machine's process that has ended: its group goes. */
 void share_ended(const struct share_opts *s, pid_t pid);
 
-/* Whether a balloon of so many bytes leaves the guest between its floor and what it was promised. 0 or -EINVAL. */
-int share_check_balloon(const struct share_opts *s, uint64_t memory, int64_t bytes, struct err *err);
+/*
+ * Whether a balloon of so many bytes leaves the guest between its floor and what it was promised. 0
+ * or -EINVAL.
+ */
+int share_check_balloon(const struct share_opts *s, uint64_t memory, int64_t bytes,
+			struct err *err);
 /* What a guest of so many bytes needs of the host, and what it keeps in any case. */
 uint64_t share_need(uint64_t memory);
 uint64_t share_balloon_min(const struct share_opts *s, uint64_t memory);

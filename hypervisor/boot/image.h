@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loading a guest program into a machine: what kind it is, where it goes, how the vCPU starts in it.
+ * Loading a guest program into a machine: what kind it is, where it goes, how the vCPU starts in
+ * it.
  *
- * Everything here works on bytes that somebody else has read: images come from outside and every field in them is
- * hostile. The result is a function of the images, the command line and the size of memory, and of nothing else.
+ * Everything here works on bytes that somebody else has read: images come from outside and every
+ * field in them is hostile. The result is a function of the images, the command line and the size
+ * of memory, and of nothing else.
  */
 #ifndef HYPERVISOR_BOOT_IMAGE_H
 #define HYPERVISOR_BOOT_IMAGE_H
@@ -38,11 +40,13 @@ enum boot_kind boot_image_kind(const struct boot_image *image);
 const char *boot_kind_name(enum boot_kind kind);
 
 /*
- * Writes the program and what its boot protocol wants into memory (which must be all zero, as after memory_init()) and
- * fills in the state in which the vCPU starts. Returns 0, or -EINVAL (a damaged image, a field out of range) or
- * -ENOMEM (the guest's memory is too small), with a sentence that names the file and, where there is one, the offset.
+ * Writes the program and what its boot protocol wants into memory (which must be all zero, as after
+ * memory_init()) and fills in the state in which the vCPU starts. Returns 0, or -EINVAL (a damaged
+ * image, a field out of range) or -ENOMEM (the guest's memory is too small), with a sentence that
+ * names the file and, where there is one, the offset.
  */
-int boot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state, struct err *err);
+int boot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
+	      struct err *err);
 
 /* Shared by the loaders. */
 
@@ -61,7 +65,9 @@ struct boot_map_entry {
 /* The memory map in the numbering of INT 15h, E820h; returns the number of entries. */
 size_t boot_memory_map(const struct memory *mem, struct boot_map_entry map[BOOT_MAP_MAX]);
 
-/* Sets a segment register to a flat segment with the attributes, selector and the matching limit. */
+/*
+ * Sets a segment register to a flat segment with the attributes, selector and the matching limit.
+ */
 void boot_flat_segment(struct cpu_state *s, enum seg seg, uint16_t selector, uint32_t attr);
 /* Attributes of the flat segments (layout: cpustate.h). */
 #define BOOT_ATTR_CODE32 (SEG_G | SEG_DB | SEG_P | SEG_S | 0xbu)
@@ -69,7 +75,10 @@ void boot_flat_segment(struct cpu_state *s, enum seg seg, uint16_t selector, uin
 #define BOOT_ATTR_DATA	 (SEG_G | SEG_DB | SEG_P | SEG_S | 0x3u)
 /* The GDT descriptor of such a flat segment. */
 uint64_t boot_flat_descriptor(uint32_t attr);
-/* What firmware leaves behind in both protocols: TR and LDTR that VT-x accepts, write-back as the memory type. */
+/*
+ * What firmware leaves behind in both protocols: TR and LDTR that VT-x accepts, write-back as the
+ * memory type.
+ */
 void boot_firmware_state(struct cpu_state *s);
 
 #endif

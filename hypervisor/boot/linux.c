@@ -59,9 +59,9 @@ enum {
 struct linux_layout {
 	uint64_t payload_offset, payload_len; /* protected-mode kernel in the file */
 	uint64_t load, reserved;	      /* where it goes, and how much it needs there */
-	uint64_t initrd_limit;		      /* first address behind the highest place for an initrd */
-	uint64_t cmdline_max;		      /* bytes without the NUL */
-	size_t header_len;		      /* bytes from HDR_SETUP_SECTS that go to struct boot_params */
+	uint64_t initrd_limit; /* first address behind the highest place for an initrd */
+	uint64_t cmdline_max;  /* bytes without the NUL */
+	size_t header_len;     /* bytes from HDR_SETUP_SECTS that go to struct boot_params */
 };
 
 static uint64_t get_le(const uint8_t *p, size_t n)
@@ -89,19 +89,26 @@ static int check_magic(const struct boot_image *k, struct err *err)
 	unsigned version;
 
 	if (k->len < HDR_NEEDED)
-		return err_set(err, EINVAL, "%s is cut short: %zu bytes end inside the setup header (0x1f1-0x267)",
-			       k->name, k->len);
+		return err_set(
+			err, EINVAL,
+			"%s is cut short: %zu bytes end inside the setup header (0x1f1-0x267)",
+			k->name, k->len);
 	if (get_le(k->data + HDR_BOOT_FLAG, 2) != BOOT_FLAG)
-		return err_set(err, EINVAL, "%s is damaged: no boot signature 0xaa55 at offset 0x1fe", k->name);
+		return err_set(err, EINVAL,
+			       "%s is damaged: no boot signature 0xaa55 at offset 0x1fe", k->name);
 	version = (unsigned)get_le(k->data + HDR_VERSION, 2);
 	if (version < 0x20c)
 		return err_set(err, EINVAL,
-			       "%s speaks boot protocol %u.%02u (offset 0x206); 2.12 or later is needed (Linux 3.8)",
+			       "%s speaks boot protocol %u.%02u (offset 0x206); 2.12 or later is "
+			       "needed (Linux 3.8)",
 			       k->name, version >> 8, version & 0xff);
 	if (!(k->data[HDR_LOADFLAGS] & LOADED_HIGH))
-		return err_set(err, EINVAL, "%s is a zImage that wants to be loaded low (offset 0x211)", k->name);
+		return err_set(err, EINVAL,
+			       "%s is a zImage that wants to be loaded low (offset 0x211)",
+			       k->name);
 	if (!(k->data[HDR_XLOADFLAGS] & XLF_KERNEL_64))
-		return err_set(err, EINVAL, "%s has no 64-bit entry point (offset 0x236); use an x86-64 kernel",
+		return err_set(err, EINVAL,
+			       "%s has no 64-bit entry point (offset 0x236); use an x86-64 kernel",
 			       k->name);
 	return 0;
 }
@@ -115,43 +122,45 @@ static int parse_payload(const struct boot_image *k, struct linux_layout *l, str
 	l->payload_len = get_le(k->data + HDR_SYSSIZE, 4) * 16;
 	end = l->payload_offset + l->payload_len;
 	if (end > k->len)
-		return err_set(err, EINVAL,
-			       "%s is cut short or damaged: the kernel ends at offset 0x%llx (setup_sects at 0x1f1, "
-			       "syssize at 0x1f4) but the file has %zu bytes",
-			       k->name, (unsigned long long)end, k->len);
-	if (l->payload_len <= ENTRY_64)
-		return err_set(err, EINVAL,
-			       "%s is damaged: a kernel of %llu bytes (syssize at offset 0x1f4) has no entry", k->name,
-			       (unsigned long long)l->payload_len);
-	l->header_len = HDR_MAGIC + (size_t)k->data[HDR_JUMP + 1];
-	if (l->header_len < HDR_NEEDED || l->header_len > HDR_LIMIT || l->header_len > k->len)
 		return err_set(
 			err, EINVAL,
-			"%s is damaged: the setup header ends at 0x%zx (jump at offset 0x200), not in 0x268-0x290",
-			k->name, l->header_len);
+			"%s is cut short or damaged: the kernel ends at offset 0x%llx (setup_sects "
+			"at 0x1f1, syssize at 0x1f4) but the file has %zu bytes",
+			k->name, (unsigned long long)end, k->len);
+	if (l->payload_len <= ENTRY_64)
+		return err_set(err, EINVAL,
+			       "%s is damaged: a kernel of %llu bytes (syssize at offset 0x1f4) "
+			       "has no entry",
+			       k->name, (unsigned long long)l->payload_len);
+	l->header_len = HDR_MAGIC + (size_t)k->data[HDR_JUMP + 1];
+	if (l->header_len < HDR_NEEDED || l->header_len > HDR_LIMIT || l->header_len > k->len)
+		return err_set(err, EINVAL,
+			       "%s is damaged: the setup header ends at 0x%zx (jump at offset "
+			       "0x200), not in 0x268-0x290",
+			       k->name, l->header_len);
 	l->header_len -= HDR_SETUP_SECTS;
 	return 0;
 }
 
-static int parse_placement(const struct boot_image *k, const struct memory *mem, struct linux_layout *l,
-			   struct err *err)
+static int parse_placement(const struct boot_image *k, const struct memory *mem,
+			   struct linux_layout *l, struct err *err)
 {
 	uint64_t init_size = get_le(k->data + HDR_INIT_SIZE, 4);
 
 	l->load = get_le(k->data + HDR_PREF_ADDRESS, 8);
 	if (l->load < BOOT_HIGH_BASE || l->load >= MEMORY_HOLE_START || l->load & (PAGE_SIZE - 1))
-		return err_set(
-			err, EINVAL,
-			"%s is damaged: load address 0x%llx (offset 0x258) is not a page between 1 MiB and 3 GiB",
-			k->name, (unsigned long long)l->load);
+		return err_set(err, EINVAL,
+			       "%s is damaged: load address 0x%llx (offset 0x258) is not a page "
+			       "between 1 MiB and 3 GiB",
+			       k->name, (unsigned long long)l->load);
 	l->reserved = PAGE_ALIGN(init_size > l->payload_len ? init_size : l->payload_len);
 	if (l->load + l->reserved > mem->low_size)
-		return err_set(
-			err, ENOMEM,
-			"%s needs memory up to %llu MiB (load address at offset 0x258, init_size at 0x260) and the "
-			"guest has %llu MiB below 4 GiB; give it more with --memory",
-			k->name, (unsigned long long)MIB_CEIL(l->load + l->reserved),
-			(unsigned long long)(mem->low_size >> 20));
+		return err_set(err, ENOMEM,
+			       "%s needs memory up to %llu MiB (load address at offset 0x258, "
+			       "init_size at 0x260) and the guest has %llu MiB below 4 GiB; give "
+			       "it more with --memory",
+			       k->name, (unsigned long long)MIB_CEIL(l->load + l->reserved),
+			       (unsigned long long)(mem->low_size >> 20));
 	l->initrd_limit = get_le(k->data + HDR_INITRD_ADDR_MAX, 4) + 1;
 	if (l->initrd_limit > mem->low_size)
 		l->initrd_limit = mem->low_size;
@@ -161,14 +170,16 @@ static int parse_placement(const struct boot_image *k, const struct memory *mem,
 	return 0;
 }
 
-static int place_initrd(const struct boot_request *req, const struct linux_layout *l, uint64_t *addr, struct err *err)
+static int place_initrd(const struct boot_request *req, const struct linux_layout *l,
+			uint64_t *addr, struct err *err)
 {
 	const struct boot_image *rd = &req->module[0];
 	uint64_t kernel_end = l->load + l->reserved;
 
 	*addr = 0;
 	if (req->nmodules > 1)
-		return err_set(err, EINVAL, "%s is a Linux kernel and takes one initrd; %zu were given",
+		return err_set(err, EINVAL,
+			       "%s is a Linux kernel and takes one initrd; %zu were given",
 			       req->kernel.name, req->nmodules);
 	if (!req->nmodules)
 		return 0;
@@ -176,16 +187,17 @@ static int place_initrd(const struct boot_request *req, const struct linux_layou
 		return err_set(err, EINVAL, "%s is empty and cannot be an initrd", rd->name);
 	if (rd->len > l->initrd_limit || PAGE_FLOOR(l->initrd_limit - rd->len) < kernel_end)
 		return err_set(err, ENOMEM,
-			       "%s (%zu bytes) does not fit between the end of the kernel at %llu MiB and the highest "
-			       "place for an initrd at %llu MiB; give the guest more memory with --memory",
+			       "%s (%zu bytes) does not fit between the end of the kernel at %llu "
+			       "MiB and the highest place for an initrd at %llu MiB; give the "
+			       "guest more memory with --memory",
 			       rd->name, rd->len, (unsigned long long)MIB_CEIL(kernel_end),
 			       (unsigned long long)(l->initrd_limit >> 20));
 	*addr = PAGE_FLOOR(l->initrd_limit - rd->len);
 	return 0;
 }
 
-static void fill_zero_page(uint8_t *zp, const struct boot_request *req, const struct linux_layout *l,
-			   const struct memory *mem, uint64_t initrd)
+static void fill_zero_page(uint8_t *zp, const struct boot_request *req,
+			   const struct linux_layout *l, const struct memory *mem, uint64_t initrd)
 {
 	struct boot_map_entry map[BOOT_MAP_MAX];
 	size_t n = boot_memory_map(mem, map);
@@ -221,7 +233,8 @@ static bool write_page_tables(struct memory *mem)
 	ok = ok && memory_write(mem, pdpt, table, PAGE_SIZE);
 	for (uint64_t i = 0; i < PD_COUNT; i++) {
 		for (uint64_t j = 0; j < PAGE_ENTRIES; j++)
-			put_le(table + 8 * j, (i * PAGE_ENTRIES + j) << 21 | PTE_LARGE | PTE_PRESENT_RW, 8);
+			put_le(table + 8 * j,
+			       (i * PAGE_ENTRIES + j) << 21 | PTE_LARGE | PTE_PRESENT_RW, 8);
 		ok = ok && memory_write(mem, pd + i * PAGE_SIZE, table, PAGE_SIZE);
 	}
 	return ok;
@@ -249,7 +262,8 @@ static void fill_cpu(struct cpu_state *s, uint64_t load)
 	s->idtr = (struct table_state){ .base = 0, .limit = 0 };
 	memset(s->gpr, 0, sizeof(s->gpr));
 	s->gpr[R_RSI] = LINUX_ZERO_PAGE;
-	s->gpr[R_RSP] = LINUX_ZERO_PAGE; /* the kernel sets its own; a stack that is RAM helps an early fault */
+	s->gpr[R_RSP] = LINUX_ZERO_PAGE; /* the kernel sets its own; a stack that is RAM helps an
+					    early fault */
 	s->rip = load + ENTRY_64;
 	s->rflags = 2;
 	s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
@@ -258,7 +272,8 @@ static void fill_cpu(struct cpu_state *s, uint64_t load)
 	s->efer = EFER_LME | EFER_LMA;
 }
 
-static bool write_all(struct memory *mem, const struct boot_request *req, const struct linux_layout *l, uint64_t initrd)
+static bool write_all(struct memory *mem, const struct boot_request *req,
+		      const struct linux_layout *l, uint64_t initrd)
 {
 	const char *cmdline = req->cmdline ? req->cmdline : "";
 	uint8_t zero_page[PAGE_SIZE];
@@ -271,7 +286,8 @@ static bool write_all(struct memory *mem, const struct boot_request *req, const 
 	       (!initrd || memory_write(mem, initrd, req->module[0].data, req->module[0].len));
 }
 
-int linux_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state, struct err *err)
+int linux_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
+	       struct err *err)
 {
 	struct linux_layout l = { 0 };
 	size_t cmdline_len = req->cmdline ? strlen(req->cmdline) : 0;
@@ -279,14 +295,17 @@ int linux_load(struct memory *mem, const struct boot_request *req, struct cpu_st
 	int r;
 
 	if ((r = check_magic(&req->kernel, err)) || (r = parse_payload(&req->kernel, &l, err)) ||
-	    (r = parse_placement(&req->kernel, mem, &l, err)) || (r = place_initrd(req, &l, &initrd, err)))
+	    (r = parse_placement(&req->kernel, mem, &l, err)) ||
+	    (r = place_initrd(req, &l, &initrd, err)))
 		return r;
 	if (cmdline_len > l.cmdline_max)
-		return err_set(err, EINVAL, "the command line has %zu bytes and %s takes at most %llu (offset 0x238)",
-			       cmdline_len, req->kernel.name, (unsigned long long)l.cmdline_max);
+		return err_set(
+			err, EINVAL,
+			"the command line has %zu bytes and %s takes at most %llu (offset 0x238)",
+			cmdline_len, req->kernel.name, (unsigned long long)l.cmdline_max);
 	if (!write_all(mem, req, &l, initrd))
-		return err_set(err, ENOMEM, "%s does not fit into the guest's memory of %llu MiB", req->kernel.name,
-			       (unsigned long long)(mem->size >> 20));
+		return err_set(err, ENOMEM, "%s does not fit into the guest's memory of %llu MiB",
+			       req->kernel.name, (unsigned long long)(mem->size >> 20));
 	fill_cpu(state, l.load);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Linux/x86 boot protocol, 64-bit entry (Documentation/arch/x86/boot.rst in the kernel tree, protocol 2.12 and later).
+ * Linux/x86 boot protocol, 64-bit entry (Documentation/arch/x86/boot.rst in the kernel tree,
+ * protocol 2.12 and later).
  *
  * Guest memory when the kernel starts:
  *
@@ -29,6 +30,7 @@
 bool linux_is_bzimage(const struct boot_image *image);
 
 /* See boot_load(). */
-int linux_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state, struct err *err);
+int linux_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
+	       struct err *err);
 
 #endif

@@ -66,7 +66,8 @@ static bool find_header(const struct boot_image *f, uint32_t *at)
 	size_t end = f->len < HEADER_SEARCH ? f->len : HEADER_SEARCH;
 
 	for (size_t i = 0; i + HEADER_LEN <= end; i += 4) {
-		if (get32(f, i) != HEADER_MAGIC || get32(f, i) + get32(f, i + 4) + get32(f, i + 8) != 0)
+		if (get32(f, i) != HEADER_MAGIC ||
+		    get32(f, i) + get32(f, i + 4) + get32(f, i + 8) != 0)
 			continue;
 		*at = (uint32_t)i;
 		return true;
@@ -91,7 +92,9 @@ static bool ranges_overlap(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 	return alen && blen && a < b + blen && b < a + alen;
 }
 
-/* Copies file bytes to paddr and leaves the rest up to memsz zero; `at` is where the file says so. */
+/*
+ * Copies file bytes to paddr and leaves the rest up to memsz zero; `at` is where the file says so.
+ */
 static int load_segment(struct program *p, const struct segment *s)
 {
 	const struct boot_image *f = p->file;
@@ -99,30 +102,32 @@ static int load_segment(struct program *p, const struct segment *s)
 
 	if (s->filesz > s->memsz)
 		return err_set(p->err, EINVAL,
-			       "%s: the segment described at offset 0x%llx has more bytes in the file than in memory",
+			       "%s: the segment described at offset 0x%llx has more bytes in the "
+			       "file than in memory",
 			       f->name, (unsigned long long)s->at);
 	if (s->offset > f->len || s->filesz > f->len - s->offset)
-		return err_set(
-			p->err, EINVAL,
-			"%s is cut short or damaged: the segment described at offset 0x%llx needs bytes 0x%llx to "
-			"0x%llx and the file has 0x%zx",
-			f->name, (unsigned long long)s->at, (unsigned long long)s->offset,
-			(unsigned long long)(s->offset + s->filesz), f->len);
+		return err_set(p->err, EINVAL,
+			       "%s is cut short or damaged: the segment described at offset 0x%llx "
+			       "needs bytes 0x%llx to 0x%llx and the file has 0x%zx",
+			       f->name, (unsigned long long)s->at, (unsigned long long)s->offset,
+			       (unsigned long long)(s->offset + s->filesz), f->len);
 	if (end < s->paddr || end > p->mem->low_size ||
 	    ranges_overlap(s->paddr, s->memsz, BOOT_LOW_END, BOOT_HIGH_BASE - BOOT_LOW_END))
-		return err_set(
-			p->err, end > p->mem->low_size && end < MEMORY_HOLE_START ? ENOMEM : EINVAL,
-			"%s: the segment described at offset 0x%llx wants addresses 0x%llx to 0x%llx, where the guest "
-			"(%llu MiB) has no memory",
-			f->name, (unsigned long long)s->at, (unsigned long long)s->paddr, (unsigned long long)end,
-			(unsigned long long)(p->mem->size >> 20));
+		return err_set(p->err,
+			       end > p->mem->low_size && end < MEMORY_HOLE_START ? ENOMEM : EINVAL,
+			       "%s: the segment described at offset 0x%llx wants addresses 0x%llx "
+			       "to 0x%llx, where the guest (%llu MiB) has no memory",
+			       f->name, (unsigned long long)s->at, (unsigned long long)s->paddr,
+			       (unsigned long long)end, (unsigned long long)(p->mem->size >> 20));
 	if (ranges_overlap(s->paddr, s->memsz, MULTIBOOT_INFO, MULTIBOOT_INFO_LEN))
 		return err_set(p->err, EINVAL,
-			       "%s: the segment described at offset 0x%llx lies over 0x%llx-0x%llx, which the boot "
-			       "information needs",
-			       f->name, (unsigned long long)s->at, MULTIBOOT_INFO, MULTIBOOT_INFO + MULTIBOOT_INFO_LEN);
+			       "%s: the segment described at offset 0x%llx lies over "
+			       "0x%llx-0x%llx, which the boot information needs",
+			       f->name, (unsigned long long)s->at, MULTIBOOT_INFO,
+			       MULTIBOOT_INFO + MULTIBOOT_INFO_LEN);
 	if ((s->filesz && !memory_write(p->mem, s->paddr, f->data + s->offset, s->filesz)) ||
-	    (s->memsz > s->filesz && !memory_zero(p->mem, s->paddr + s->filesz, s->memsz - s->filesz)))
+	    (s->memsz > s->filesz &&
+	     !memory_zero(p->mem, s->paddr + s->filesz, s->memsz - s->filesz)))
 		return err_set(p->err, ENOMEM, "%s does not fit into the guest's memory", f->name);
 	if (s->memsz && end > p->end)
 		p->end = end;
@@ -136,18 +141,20 @@ static int load_by_addresses(struct program *p)
 	struct segment s = { .at = p->header + HEADER_LEN };
 
 	if (f->len - p->header < KLUDGE_LEN)
-		return err_set(p->err, EINVAL, "%s is cut short: it ends inside the multiboot header at offset 0x%x",
-			       f->name, p->header);
+		return err_set(
+			p->err, EINVAL,
+			"%s is cut short: it ends inside the multiboot header at offset 0x%x",
+			f->name, p->header);
 	header_addr = get32(f, p->header + 12);
 	load_addr = get32(f, p->header + 16);
 	load_end = get32(f, p->header + 20);
 	bss_end = get32(f, p->header + 24);
 	p->entry = get32(f, p->header + 28);
 	if (load_addr > header_addr || header_addr - load_addr > p->header)
-		return err_set(
-			p->err, EINVAL,
-			"%s: load address 0x%x and header address 0x%x at offset 0x%x do not fit the header's place",
-			f->name, load_addr, header_addr, p->header + 12);
+		return err_set(p->err, EINVAL,
+			       "%s: load address 0x%x and header address 0x%x at offset 0x%x do "
+			       "not fit the header's place",
+			       f->name, load_addr, header_addr, p->header + 12);
 	s.offset = p->header - (header_addr - load_addr);
 	s.paddr = load_addr;
 	s.filesz = f->len - s.offset;
@@ -157,8 +164,9 @@ static int load_by_addresses(struct program *p)
 	if (bss_end >= load_addr && bss_end - load_addr > s.filesz) /* 0: no bss */
 		s.memsz = bss_end - load_addr;
 	if (p->entry < load_addr || p->entry - load_addr >= s.memsz)
-		return err_set(p->err, EINVAL, "%s: entry address 0x%x at offset 0x%x is outside the program", f->name,
-			       p->entry, p->header + 28);
+		return err_set(p->err, EINVAL,
+			       "%s: entry address 0x%x at offset 0x%x is outside the program",
+			       f->name, p->entry, p->header + 28);
 	return load_segment(p, &s);
 }
 
@@ -217,24 +225,31 @@ static int elf_check(struct program *p, const struct elf_class **cls)
 	unsigned machine;
 
 	if (f->len < sizeof(Elf32_Ehdr))
-		return err_set(p->err, EINVAL, "%s is cut short: %zu bytes are not even an ELF header", f->name,
+		return err_set(p->err, EINVAL,
+			       "%s is cut short: %zu bytes are not even an ELF header", f->name,
 			       f->len);
 	if (f->data[EI_CLASS] != ELFCLASS32 && f->data[EI_CLASS] != ELFCLASS64)
-		return err_set(p->err, EINVAL, "%s: unknown ELF class %u at offset 4", f->name, f->data[EI_CLASS]);
+		return err_set(p->err, EINVAL, "%s: unknown ELF class %u at offset 4", f->name,
+			       f->data[EI_CLASS]);
 	*cls = c = f->data[EI_CLASS] == ELFCLASS32 ? &elf32 : &elf64;
 	if (f->len < c->ehdr_len)
-		return err_set(p->err, EINVAL, "%s is cut short: %zu bytes are not even an ELF header", f->name,
+		return err_set(p->err, EINVAL,
+			       "%s is cut short: %zu bytes are not even an ELF header", f->name,
 			       f->len);
 	if (f->data[EI_DATA] != ELFDATA2LSB)
-		return err_set(p->err, EINVAL, "%s: ELF data encoding %u at offset 5 is not little-endian", f->name,
+		return err_set(p->err, EINVAL,
+			       "%s: ELF data encoding %u at offset 5 is not little-endian", f->name,
 			       f->data[EI_DATA]);
 	if (elf_get(f, offsetof(Elf32_Ehdr, e_type), 2) != ET_EXEC)
-		return err_set(p->err, EINVAL, "%s: ELF type %u at offset 16 is not a program with fixed addresses (2)",
-			       f->name, (unsigned)elf_get(f, offsetof(Elf32_Ehdr, e_type), 2));
+		return err_set(
+			p->err, EINVAL,
+			"%s: ELF type %u at offset 16 is not a program with fixed addresses (2)",
+			f->name, (unsigned)elf_get(f, offsetof(Elf32_Ehdr, e_type), 2));
 	machine = (unsigned)elf_get(f, offsetof(Elf32_Ehdr, e_machine), 2);
 	if (machine != c->machine)
-		return err_set(p->err, EINVAL, "%s: ELF machine %u at offset 18 is not x86 (%u in this class)", f->name,
-			       machine, c->machine);
+		return err_set(p->err, EINVAL,
+			       "%s: ELF machine %u at offset 18 is not x86 (%u in this class)",
+			       f->name, machine, c->machine);
 	return 0;
 }
 
@@ -247,7 +262,8 @@ static void elf_relocate_entry(const struct segment *s, uint64_t *entry, bool *f
 	*found = true;
 }
 
-static int elf_load_segments(struct program *p, const struct elf_class *c, uint64_t phoff, unsigned n)
+static int elf_load_segments(struct program *p, const struct elf_class *c, uint64_t phoff,
+			     unsigned n)
 {
 	const struct boot_image *f = p->file;
 	uint64_t entry = elf_get(f, c->entry, c->width);
@@ -273,8 +289,9 @@ static int elf_load_segments(struct program *p, const struct elf_class *c, uint6
 		elf_relocate_entry(&s, &entry, &found);
 	}
 	if (!found)
-		return err_set(p->err, EINVAL, "%s: entry address 0x%llx at offset 24 is in no loaded segment", f->name,
-			       (unsigned long long)entry);
+		return err_set(p->err, EINVAL,
+			       "%s: entry address 0x%llx at offset 24 is in no loaded segment",
+			       f->name, (unsigned long long)entry);
 	p->entry = (uint32_t)entry;
 	return 0;
 }
@@ -293,16 +310,18 @@ static int load_elf(struct program *p)
 	phentsize = (unsigned)elf_get(f, c->phentsize, 2);
 	n = (unsigned)elf_get(f, c->phentsize + 2, 2); /* e_phnum comes next */
 	if (phentsize != c->phdr_len)
-		return err_set(p->err, EINVAL, "%s: program headers of %u bytes (offset %zu), expected %zu", f->name,
-			       phentsize, c->phentsize, c->phdr_len);
+		return err_set(p->err, EINVAL,
+			       "%s: program headers of %u bytes (offset %zu), expected %zu",
+			       f->name, phentsize, c->phentsize, c->phdr_len);
 	if (!n || n > PHDRS_MAX)
-		return err_set(p->err, EINVAL, "%s: %u program headers (offset %zu), expected 1 to %u", f->name, n,
+		return err_set(p->err, EINVAL,
+			       "%s: %u program headers (offset %zu), expected 1 to %u", f->name, n,
 			       c->phentsize + 2, PHDRS_MAX);
 	if (phoff > f->len || n * c->phdr_len > f->len - phoff)
-		return err_set(
-			p->err, EINVAL,
-			"%s is cut short or damaged: %u program headers at offset 0x%llx do not fit into %zu bytes",
-			f->name, n, (unsigned long long)phoff, f->len);
+		return err_set(p->err, EINVAL,
+			       "%s is cut short or damaged: %u program headers at offset 0x%llx do "
+			       "not fit into %zu bytes",
+			       f->name, n, (unsigned long long)phoff, f->len);
 	return elf_load_segments(p, c, phoff, n);
 }
 
@@ -332,11 +351,13 @@ static int load_modules(struct program *p, const struct boot_request *req, uint3
 		if (at > p->mem->low_size || m->len > p->mem->low_size - at)
 			return err_set(
 				p->err, ENOMEM,
-				"module %s (%zu bytes) does not fit between 0x%llx and the end of the guest's memory "
-				"(%llu MiB); give it more with --memory",
-				m->name, m->len, (unsigned long long)at, (unsigned long long)(p->mem->size >> 20));
+				"module %s (%zu bytes) does not fit between 0x%llx and the end of "
+				"the guest's memory (%llu MiB); give it more with --memory",
+				m->name, m->len, (unsigned long long)at,
+				(unsigned long long)(p->mem->size >> 20));
 		if (m->len && !memory_write(p->mem, at, m->data, m->len))
-			return err_set(p->err, ENOMEM, "module %s does not fit into the guest's memory", m->name);
+			return err_set(p->err, ENOMEM,
+				       "module %s does not fit into the guest's memory", m->name);
 		start[i] = (uint32_t)at;
 		at += m->len;
 	}
@@ -384,7 +405,8 @@ static void put_gdt(struct buf *b, struct cpu_state *s)
 	buf_put_u64(b, boot_flat_descriptor(BOOT_ATTR_DATA));
 }
 
-static int write_info(struct program *p, const struct boot_request *req, const uint32_t *start, struct cpu_state *s)
+static int write_info(struct program *p, const struct boot_request *req, const uint32_t *start,
+		      struct cpu_state *s)
 {
 	uint64_t upper = p->mem->low_size > BOOT_HIGH_BASE ? p->mem->low_size - BOOT_HIGH_BASE : 0;
 	uint32_t flags = INFO_HAS_MEM | INFO_HAS_CMDLINE | INFO_HAS_MMAP | INFO_HAS_NAME;
@@ -402,9 +424,12 @@ static int write_info(struct program *p, const struct boot_request *req, const u
 	if (req->nmodules)
 		put_modules(&b, req, start);
 	put_gdt(&b, s);
-	ok = !b.bad && b.len <= MULTIBOOT_INFO_LEN && memory_write(p->mem, MULTIBOOT_INFO, b.data, b.len);
+	ok = !b.bad && b.len <= MULTIBOOT_INFO_LEN &&
+	     memory_write(p->mem, MULTIBOOT_INFO, b.data, b.len);
 	buf_free(&b);
-	return ok ? 0 : err_set(p->err, ENOMEM, "the boot information for %s does not fit into memory", p->file->name);
+	return ok ? 0
+		  : err_set(p->err, ENOMEM, "the boot information for %s does not fit into memory",
+			    p->file->name);
 }
 
 static void fill_cpu(struct cpu_state *s, uint32_t entry)
@@ -426,8 +451,10 @@ static void fill_cpu(struct cpu_state *s, uint32_t entry)
 static int check_strings(const struct boot_request *req, struct err *err)
 {
 	if (req->cmdline && strlen(req->cmdline) >= MULTIBOOT_CMDLINE)
-		return err_set(err, EINVAL, "the command line has %zu bytes; a multiboot program gets at most %u",
-			       strlen(req->cmdline), MULTIBOOT_CMDLINE - 1);
+		return err_set(
+			err, EINVAL,
+			"the command line has %zu bytes; a multiboot program gets at most %u",
+			strlen(req->cmdline), MULTIBOOT_CMDLINE - 1);
 	for (size_t i = 0; i < req->nmodules; i++) {
 		if (strlen(req->module[i].name) >= MULTIBOOT_CMDLINE / 2)
 			return err_set(err, EINVAL, "the name of module %zu is too long", i + 1);
@@ -438,16 +465,21 @@ static int check_strings(const struct boot_request *req, struct err *err)
 static int check_header(struct program *p)
 {
 	if (!find_header(p->file, &p->header))
-		return err_set(p->err, EINVAL, "%s: no multiboot header with a right checksum in the first 8192 bytes",
-			       p->file->name);
+		return err_set(
+			p->err, EINVAL,
+			"%s: no multiboot header with a right checksum in the first 8192 bytes",
+			p->file->name);
 	p->flags = get32(p->file, p->header + 4);
 	if (p->flags & FLAGS_REQUIRED & ~FLAGS_KNOWN)
-		return err_set(p->err, EINVAL, "%s: the multiboot header asks for unknown features 0x%x (offset 0x%x)",
-			       p->file->name, p->flags & FLAGS_REQUIRED & ~FLAGS_KNOWN, p->header + 4);
+		return err_set(
+			p->err, EINVAL,
+			"%s: the multiboot header asks for unknown features 0x%x (offset 0x%x)",
+			p->file->name, p->flags & FLAGS_REQUIRED & ~FLAGS_KNOWN, p->header + 4);
 	return 0;
 }
 
-int multiboot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state, struct err *err)
+int multiboot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
+		   struct err *err)
 {
 	struct program p = { .file = &req->kernel, .mem = mem, .err = err };
 	uint32_t start[BOOT_MODULES] = { 0 };
@@ -461,7 +493,8 @@ int multiboot_load(struct memory *mem, const struct boot_request *req, struct cp
 		r = load_elf(&p);
 	else
 		r = err_set(err, EINVAL,
-			    "%s: neither an ELF file nor load addresses in the multiboot header at offset 0x%x",
+			    "%s: neither an ELF file nor load addresses in the multiboot header at "
+			    "offset 0x%x",
 			    p.file->name, p.header);
 	if (r || (r = load_modules(&p, req, start)))
 		return r;

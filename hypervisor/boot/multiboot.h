@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Multiboot 1 programs (Multiboot Specification 0.6.96): ELF32, ELF64, or any file with the address fields ("a.out
- * kludge"). The program starts in 32-bit protected mode without paging, EAX = 0x2badb002, EBX = information structure.
+ * Multiboot 1 programs (Multiboot Specification 0.6.96): ELF32, ELF64, or any file with the address
+ * fields ("a.out kludge"). The program starts in 32-bit protected mode without paging, EAX =
+ * 0x2badb002, EBX = information structure.
  *
- *   MULTIBOOT_INFO ..     information structure, memory map, module list, strings, GDT: 64 KiB that no part of the
- *                         program may be loaded over
- *   behind the program    modules, each on a page of its own
+ *   MULTIBOOT_INFO ..     information structure, memory map, module list, strings, GDT: 64 KiB that
+ * no part of the program may be loaded over behind the program    modules, each on a page of its
+ * own
  */
 #ifndef HYPERVISOR_BOOT_MULTIBOOT_H
 #define HYPERVISOR_BOOT_MULTIBOOT_H
@@ -22,6 +23,7 @@
 bool multiboot_is_program(const struct boot_image *image);
 
 /* See boot_load(). */
-int multiboot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state, struct err *err);
+int multiboot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
+		   struct err *err);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What virtio-blk needs from a disk image. Requests are started in program order and must take effect as if they were
- * executed one after the other in that order, so that what a read returns depends on the order of the guest's requests
- * only. finish() waits for the host; until then the buffer belongs to the backend.
+ * What virtio-blk needs from a disk image. Requests are started in program order and must take
+ * effect as if they were executed one after the other in that order, so that what a read returns
+ * depends on the order of the guest's requests only. finish() waits for the host; until then the
+ * buffer belongs to the backend.
  */
 #ifndef HYPERVISOR_DEVICES_DISK_H
 #define HYPERVISOR_DEVICES_DISK_H
@@ -20,15 +21,19 @@ struct disk_backend;
 struct disk_backend_ops {
 	const char *name;
 	/*
-	 * Starts request `id` (unique among those under way) on `sectors` sectors from `sector`, inside the disk. data:
-	 * buffer of sectors * 512 bytes (READ, WRITE), else NULL. ZERO makes the sectors read as zeros; space may be
-	 * given back to the host. Does not fail: errors show in finish().
+	 * Starts request `id` (unique among those under way) on `sectors` sectors from `sector`,
+	 * inside the disk. data: buffer of sectors * 512 bytes (READ, WRITE), else NULL. ZERO makes
+	 * the sectors read as zeros; space may be given back to the host. Does not fail: errors
+	 * show in finish().
 	 */
-	void (*start)(struct disk_backend *d, uint64_t id, enum disk_op op, uint64_t sector, uint32_t sectors,
-		      void *data);
+	void (*start)(struct disk_backend *d, uint64_t id, enum disk_op op, uint64_t sector,
+		      uint32_t sectors, void *data);
 	/* Waits until request id is done and forgets it. Returns 0 or a positive errno. */
 	int (*finish)(struct disk_backend *d, uint64_t id);
-	/* XXH3 of the whole content, after everything that was started is done. 0 or a negative errno. */
+	/*
+	 * XXH3 of the whole content, after everything that was started is done. 0 or a negative
+	 * errno.
+	 */
 	int (*digest)(struct disk_backend *d, uint64_t *hash);
 	void (*close)(struct disk_backend *d);
 };

@@ -2,15 +2,17 @@
 /*
  * 8254 timer, after Intel's datasheet (order number 231164).
  *
- * Nothing counts here. A channel remembers at which clock (cycle of the 1193182 Hz input) its count was loaded, and the
- * count, the output and the next edge follow from the clock now, which follows from virtual time in exact integers. A
- * count or trigger takes effect one clock after the write, as the chip loads its counter on the next clock pulse.
+ * Nothing counts here. A channel remembers at which clock (cycle of the 1193182 Hz input) its count
+ * was loaded, and the count, the output and the next edge follow from the clock now, which follows
+ * from virtual time in exact integers. A count or trigger takes effect one clock after the write,
+ * as the chip loads its counter on the next clock pulse.
  *
- * Channel 0's edges become interrupts by a timer at the virtual time of the next rising edge of OUT. The rule for late
- * ticks: a timer that fires late makes one edge on IRQ0, however many periods went by, and the phase is kept: the next
- * deadline is the first edge after now on the grid laid by the load. In modes 2 to 4 the line is lowered just before
- * the edge rather than at the chip's falling edge, so a tick that the guest was too late to take within half a period
- * is not lost. Deadlines of a periodic mode are at least I8254_MIN_REARM_NS apart.
+ * Channel 0's edges become interrupts by a timer at the virtual time of the next rising edge of
+ * OUT. The rule for late ticks: a timer that fires late makes one edge on IRQ0, however many
+ * periods went by, and the phase is kept: the next deadline is the first edge after now on the grid
+ * laid by the load. In modes 2 to 4 the line is lowered just before the edge rather than at the
+ * chip's falling edge, so a tick that the guest was too late to take within half a period is not
+ * lost. Deadlines of a periodic mode are at least I8254_MIN_REARM_NS apart.
  */
 #include "hypervisor/devices/i8254.h"
 
@@ -41,7 +43,8 @@ static int64_t ns_to_clocks(uint64_t ns)
 /* First ns that belongs to the cycle. */
 static uint64_t clocks_to_ns(int64_t clocks)
 {
-	unsigned __int128 ns = ((unsigned __int128)(uint64_t)clocks * NS_PER_SEC + I8254_HZ - 1) / I8254_HZ;
+	unsigned __int128 ns =
+		((unsigned __int128)(uint64_t)clocks * NS_PER_SEC + I8254_HZ - 1) / I8254_HZ;
 
 	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER;
 }
@@ -144,16 +147,21 @@ static uint16_t ch_encode(const struct i8254_channel *ch, uint32_t v)
 {
 	if (!ch->bcd)
 		return (uint16_t)v;
-	return (uint16_t)((v / 1000 % 10) << 12 | (v / 100 % 10) << 8 | (v / 10 % 10) << 4 | v % 10);
+	return (uint16_t)((v / 1000 % 10) << 12 | (v / 100 % 10) << 8 | (v / 10 % 10) << 4 |
+			  v % 10);
 }
 
-/* A written count; 0 is the largest. Digits above 9 count as what they say, modulo the counter's range. */
+/*
+ * A written count; 0 is the largest. Digits above 9 count as what they say, modulo the counter's
+ * range.
+ */
 static uint32_t ch_decode(const struct i8254_channel *ch, uint16_t v)
 {
 	uint32_t n = v;
 
 	if (ch->bcd)
-		n = ((v >> 12) * 1000u + (v >> 8 & 15) * 100u + (v >> 4 & 15) * 10u + (v & 15)) % 10000;
+		n = ((v >> 12) * 1000u + (v >> 8 & 15) * 100u + (v >> 4 & 15) * 10u + (v & 15)) %
+		    10000;
 	return n ? n : ch_modulus(ch);
 }
 
@@ -252,7 +260,8 @@ static void ch_latch_status(struct i8254_channel *ch, int64_t now)
 
 	if (ch->status_latched)
 		return;
-	ch->status = (uint8_t)(ch_out(ch, now) << 7 | null << 6 | ch->rw << 4 | ch->mode << 1 | ch->bcd);
+	ch->status =
+		(uint8_t)(ch_out(ch, now) << 7 | null << 6 | ch->rw << 4 | ch->mode << 1 | ch->bcd);
 	ch->status_latched = true;
 }
 
@@ -260,7 +269,9 @@ static void ch_control(struct i8254_channel *ch, uint8_t v)
 {
 	bool gate = ch->gate;
 
-	*ch = (struct i8254_channel){ .rw = v >> 4 & 3, .mode = v >> 1 & 7, .bcd = v & 1, .gate = gate };
+	*ch = (struct i8254_channel){
+		.rw = v >> 4 & 3, .mode = v >> 1 & 7, .bcd = v & 1, .gate = gate
+	};
 	ch->count = ch->reload = ch_modulus(ch);
 	ch->frozen = !gate && ch_mode(ch) != 1 && ch_mode(ch) != 5;
 }
@@ -345,7 +356,8 @@ static void pit_fire(void *dev)
 	pit_arm(pit, ch_periodic(ch) ? now + I8254_MIN_REARM_NS : now);
 }
 
-/* After the guest changed channel 0. The strobe of mode 4 and the low phases of modes 2 and 3 do not show on the line.
+/* After the guest changed channel 0. The strobe of mode 4 and the low phases of modes 2 and 3 do
+ * not show on the line.
  */
 static void pit_update(struct i8254 *pit)
 {
@@ -356,7 +368,10 @@ static void pit_update(struct i8254 *pit)
 	pit_arm(pit, now);
 }
 
-/* Read-back command: bit 5 clear latches counts, bit 4 clear latches status, bits 3 to 1 choose the channels. */
+/*
+ * Read-back command: bit 5 clear latches counts, bit 4 clear latches status, bits 3 to 1 choose the
+ * channels.
+ */
 static void pit_read_back(struct i8254 *pit, uint8_t v, int64_t now)
 {
 	for (unsigned i = 0; i < 3; i++) {
@@ -394,7 +409,8 @@ static uint8_t pit_read8(void *dev, unsigned reg)
 {
 	struct i8254 *pit = dev;
 
-	return reg < 3 ? ch_read(&pit->ch[reg], pit_now(pit)) : 0xff; /* the control word cannot be read */
+	return reg < 3 ? ch_read(&pit->ch[reg], pit_now(pit))
+		       : 0xff; /* the control word cannot be read */
 }
 
 static void pit_write8(void *dev, unsigned reg, uint8_t v)
@@ -479,10 +495,10 @@ void i8254_init(struct i8254 *pit, struct bus *bus, struct clock *clock, struct 
 
 static bool *ch_bool(struct i8254_channel *ch, unsigned i)
 {
-	bool *const field[] = {
-		&ch->bcd,     &ch->gate,       &ch->armed,     &ch->written,	   &ch->frozen,
-		&ch->pending, &ch->write_high, &ch->read_high, &ch->count_latched, &ch->status_latched
-	};
+	bool *const field[] = { &ch->bcd,	    &ch->gate,	    &ch->armed,
+				&ch->written,	    &ch->frozen,    &ch->pending,
+				&ch->write_high,    &ch->read_high, &ch->count_latched,
+				&ch->status_latched };
 
 	return i < sizeof(field) / sizeof(field[0]) ? field[i] : NULL;
 }
@@ -515,7 +531,10 @@ static void i8254_save(const void *dev, struct buf *out)
 	buf_put_u64(out, pit->timer.deadline);
 }
 
-/* Clocks that virtual time can reach, with room for a period, as a time or (a suspended channel goes on) before it. */
+/*
+ * Clocks that virtual time can reach, with room for a period, as a time or (a suspended channel
+ * goes on) before it.
+ */
 static bool clocks_valid(int64_t v)
 {
 	int64_t limit = ns_to_clocks(UINT64_MAX) + (1 << 20);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 8254 interval timer at ports 0x40-0x43, and port 0x61 (gate and output of channel 2, speaker bit, refresh toggle).
- * Channel 0 drives IRQ0. The input clock has exactly 1193182 Hz of virtual time.
+ * 8254 interval timer at ports 0x40-0x43, and port 0x61 (gate and output of channel 2, speaker bit,
+ * refresh toggle). Channel 0 drives IRQ0. The input clock has exactly 1193182 Hz of virtual time.
  */
 #ifndef DEVICES_I8254_H
 #define DEVICES_I8254_H
@@ -14,7 +14,10 @@
 #include "hypervisor/device.h"
 
 #define I8254_HZ 1193182u
-/* Periodic edges of channel 0 closer than this coalesce: what one guest can ask of timers is bounded. */
+/*
+ * Periodic edges of channel 0 closer than this coalesce: what one guest can ask of timers is
+ * bounded.
+ */
 #define I8254_MIN_REARM_NS 50000u
 
 struct i8254_channel {
@@ -27,10 +30,10 @@ struct i8254_channel {
 	bool frozen;	 /* GATE is low in modes 0, 2, 3, 4: counting is suspended */
 	uint32_t count;	 /* N in force: 1 to 65536 */
 	uint32_t reload; /* N written last, for the next trigger or period */
-	int64_t start;	 /* clock at which `count` was loaded; while frozen: clocks counted before */
-	bool pending;	 /* `reload` replaces `count` ... */
-	int64_t change;	 /* ... at this clock (modes 2, 3) */
-	uint8_t low;	 /* first byte of a two-byte write */
+	int64_t start;	/* clock at which `count` was loaded; while frozen: clocks counted before */
+	bool pending;	/* `reload` replaces `count` ... */
+	int64_t change; /* ... at this clock (modes 2, 3) */
+	uint8_t low;	/* first byte of a two-byte write */
 	bool write_high; /* ... was written, the second follows */
 	bool read_high;
 	bool count_latched, status_latched;

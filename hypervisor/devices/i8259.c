@@ -2,12 +2,13 @@
 /*
  * 8259A pair, after Intel's datasheet (order number 231468).
  *
- * The request register is not stored: in level mode it is the input itself, in edge mode the latch, which a falling
- * input clears again ("the request must stay until the first INTA"). A request that is gone by the time of INTA is
- * answered with IR7, without a bit in the in-service register: the spurious interrupt.
+ * The request register is not stored: in level mode it is the input itself, in edge mode the latch,
+ * which a falling input clears again ("the request must stay until the first INTA"). A request that
+ * is gone by the time of INTA is answered with IR7, without a bit in the in-service register: the
+ * spurious interrupt.
  *
- * The slave's INT output is the master's input 2. It falls during INTA, so that a further request of the slave makes a
- * new edge there.
+ * The slave's INT output is the master's input 2. It falls during INTA, so that a further request
+ * of the slave makes a new edge there.
  */
 #include "hypervisor/devices/i8259.h"
 
@@ -183,7 +184,10 @@ static void chip_icw(struct i8259_chip *c, uint8_t v)
 	}
 }
 
-/* Input whose service a non-specific EOI ends, or -1. Masked ones do not count in special mask mode. */
+/*
+ * Input whose service a non-specific EOI ends, or -1. Masked ones do not count in special mask
+ * mode.
+ */
 static int chip_serving(const struct i8259_chip *c)
 {
 	uint8_t serving = c->special_mask ? c->isr & (uint8_t)~c->imr : c->isr;
@@ -350,8 +354,9 @@ void i8259_init(struct i8259 *pic, struct bus *bus, void (*intr)(void *ctx, bool
 
 static bool *chip_bool(struct i8259_chip *c, unsigned i)
 {
-	bool *const field[] = { &c->want_icw4,	 &c->single,	   &c->level_mode, &c->aeoi, &c->nested,
-				&c->rotate_aeoi, &c->special_mask, &c->read_isr,   &c->poll, &c->ready };
+	bool *const field[] = { &c->want_icw4, &c->single,	&c->level_mode,	  &c->aeoi,
+				&c->nested,    &c->rotate_aeoi, &c->special_mask, &c->read_isr,
+				&c->poll,      &c->ready };
 
 	return i < sizeof(field) / sizeof(field[0]) ? field[i] : NULL;
 }
@@ -362,7 +367,8 @@ static void i8259_save(const void *dev, struct buf *out)
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct i8259_chip c = pic->chip[i];
-		const uint8_t byte[] = { c.line, c.edge, c.imr, c.isr, c.elcr, c.base, c.icw3, c.lowest, c.step };
+		const uint8_t byte[] = { c.line, c.edge, c.imr,	   c.isr, c.elcr,
+					 c.base, c.icw3, c.lowest, c.step };
 
 		buf_put(out, byte, sizeof(byte));
 		for (unsigned k = 0; chip_bool(&c, k); k++)
@@ -384,8 +390,8 @@ static bool chip_restore(struct i8259_chip *c, struct rd *in)
 		good = good && v <= 1;
 		*chip_bool(c, k) = v == 1;
 	}
-	return good && !in->bad && !(c->edge & ~c->line) && !(c->elcr & ~c->elcr_mask) && !(c->base & 7) &&
-	       c->lowest <= 7 && c->step <= 4 && c->step != 1;
+	return good && !in->bad && !(c->edge & ~c->line) && !(c->elcr & ~c->elcr_mask) &&
+	       !(c->base & 7) && c->lowest <= 7 && c->step <= 4 && c->step != 1;
 }
 
 static int i8259_restore(void *dev, struct rd *in)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Two cascaded 8259A interrupt controllers as in a PC: ports 0x20/0x21 (master), 0xa0/0xa1 (slave on IR2) and the ELCR
- * (edge/level control) at 0x4d0/0x4d1.
+ * Two cascaded 8259A interrupt controllers as in a PC: ports 0x20/0x21 (master), 0xa0/0xa1 (slave
+ * on IR2) and the ELCR (edge/level control) at 0x4d0/0x4d1.
  */
 #ifndef DEVICES_I8259_H
 #define DEVICES_I8259_H
@@ -44,7 +44,10 @@ void i8259_init(struct i8259 *pic, struct bus *bus, void (*intr)(void *ctx, bool
 void i8259_set_irq(void *i8259, unsigned irq, bool level);
 /* An interrupt is requested: the INT output. */
 bool i8259_pending(const struct i8259 *pic);
-/* The INTA sequence: returns the vector; the spurious one (IR7 of the chip) when the request is gone. */
+/*
+ * The INTA sequence: returns the vector; the spurious one (IR7 of the chip) when the request is
+ * gone.
+ */
 uint8_t i8259_ack(struct i8259 *pic);
 
 extern const struct device_ops i8259_ops;

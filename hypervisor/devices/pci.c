@@ -44,7 +44,10 @@ static uint16_t pci_command(const struct pci_device *d)
 	return (uint16_t)pci_config_get(d->config, PCI_COMMAND, 2);
 }
 
-/* Levels of the links follow from the devices; the interrupt status bit shows a device's own level (PCI 3.0, 6.2.3). */
+/*
+ * Levels of the links follow from the devices; the interrupt status bit shows a device's own level
+ * (PCI 3.0, 6.2.3).
+ */
 static void pci_update_link(struct pci_host *h, unsigned link)
 {
 	bool level = false;
@@ -95,8 +98,8 @@ static void pci_map(struct pci_device *d)
 		if (!bar->size)
 			continue;
 		bar->at = pci_config_get(d->config, PCI_BAR0 + 4 * i, 4) & ~15u;
-		bar->mapped =
-			bus_add(d->host->bus, BUS_MMIO, bar->at, bar->size, bar->read, bar->write, d->dev, d->name);
+		bar->mapped = bus_add(d->host->bus, BUS_MMIO, bar->at, bar->size, bar->read,
+				      bar->write, d->dev, d->name);
 	}
 }
 
@@ -128,7 +131,8 @@ static uint32_t device_config_read(struct pci_device *d, unsigned offset, unsign
 	return pci_config_get(d->config, offset, size);
 }
 
-static void device_config_write(struct pci_device *d, unsigned offset, unsigned size, uint32_t value)
+static void device_config_write(struct pci_device *d, unsigned offset, unsigned size,
+				uint32_t value)
 {
 	uint8_t before[PCI_HEADER_SIZE];
 
@@ -185,18 +189,21 @@ static void pci_port_write(void *dev, uint64_t offset, unsigned size, uint64_t v
 	struct pci_device *d = pci_selected(h);
 	unsigned byte = (unsigned)offset - PORT_DATA;
 
-	/* Only a dword access reaches the address register; Linux probes for that with a byte write at 0xcfb. */
+	/*
+	 * Only a dword access reaches the address register; Linux probes for that with a byte write
+	 * at 0xcfb.
+	 */
 	if (offset == 0 && size == 4)
 		h->address = (uint32_t)value & ADDRESS_WRITABLE;
 	else if (offset == PORT_RESET && size == 1 && h->cf9_write)
 		h->cf9_write(h->cf9_ctx, (uint8_t)value);
 	else if (offset >= PORT_DATA && d)
-		device_config_write(d, ADDRESS_REG(h->address) + byte, size < 4 - byte ? size : 4 - byte,
-				    (uint32_t)value);
+		device_config_write(d, ADDRESS_REG(h->address) + byte,
+				    size < 4 - byte ? size : 4 - byte, (uint32_t)value);
 }
 
-void pci_device_init(struct pci_device *d, const char *name, void *dev, uint16_t vendor, uint16_t device,
-		     uint32_t class, uint8_t revision)
+void pci_device_init(struct pci_device *d, const char *name, void *dev, uint16_t vendor,
+		     uint16_t device, uint32_t class, uint8_t revision)
 {
 	*d = (struct pci_device){ .name = name, .dev = dev };
 	pci_config_put(d->initial, PCI_VENDOR, 2, vendor);
@@ -204,7 +211,8 @@ void pci_device_init(struct pci_device *d, const char *name, void *dev, uint16_t
 	pci_config_put(d->initial, PCI_REVISION, 1, revision);
 	pci_config_put(d->initial, PCI_CLASS, 3, class);
 	pci_config_put(d->wmask, PCI_COMMAND, 2,
-		       PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE);
+		       PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
+			       PCI_COMMAND_INTX_DISABLE);
 	d->wmask[PCI_CACHE_LINE] = 0xff;
 	d->wmask[PCI_LATENCY] = 0xff;
 	d->wmask[PCI_INTERRUPT_LINE] = 0xff;
@@ -230,7 +238,8 @@ unsigned pci_device_add_capability(struct pci_device *d, uint8_t id, const void 
 	return at;
 }
 
-void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_read_fn read, bus_write_fn write)
+void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_read_fn read,
+			bus_write_fn write)
 {
 	must(n < PCI_BARS && size >= 16 && (size & (size - 1)) == 0);
 	d->bar[n] = (struct pci_bar){ .size = size, .read = read, .write = write };
@@ -239,7 +248,10 @@ void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_rea
 	d->initial[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
 }
 
-/* What firmware would have left: BARs next to each other from the start of the slot's stretch, interrupt line. */
+/*
+ * What firmware would have left: BARs next to each other from the start of the slot's stretch,
+ * interrupt line.
+ */
 static void pci_assign(struct pci_device *d)
 {
 	uint32_t at = PCI_MMIO_BASE + d->slot * PCI_MMIO_STRIDE;

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One PCI bus behind configuration mechanism 1 (ports 0xcf8 and 0xcfc), with a host bridge in slot 0.
+ * One PCI bus behind configuration mechanism 1 (ports 0xcf8 and 0xcfc), with a host bridge in slot
+ * 0.
  *
- * A struct pci_device is the PCI face of a device: its configuration space, of which `wmask` says what the guest may
- * change, and memory BARs. There is no firmware, so reset leaves things as firmware would: BARs assigned and decoded,
- * interrupt lines filled in.
+ * A struct pci_device is the PCI face of a device: its configuration space, of which `wmask` says
+ * what the guest may change, and memory BARs. There is no firmware, so reset leaves things as
+ * firmware would: BARs assigned and decoded, interrupt lines filled in.
  *
- * What is mapped where is a pure function of the configuration spaces: after each write that could matter all BARs are
- * unmapped and mapped again in slot order; a BAR that overlaps an earlier one, or something else on the bus, is not
- * mapped. So a restored machine decodes as the saved one did, whatever order the guest did its writes in.
+ * What is mapped where is a pure function of the configuration spaces: after each write that could
+ * matter all BARs are unmapped and mapped again in slot order; a BAR that overlaps an earlier one,
+ * or something else on the bus, is not mapped. So a restored machine decodes as the saved one did,
+ * whatever order the guest did its writes in.
  *
- * INTA# of slot n drives link n % PCI_LINKS; devices on one link share it (wired OR). Links are level-triggered.
+ * INTA# of slot n drives link n % PCI_LINKS; devices on one link share it (wired OR). Links are
+ * level-triggered.
  */
 #ifndef HYPERVISOR_DEVICES_PCI_H
 #define HYPERVISOR_DEVICES_PCI_H
@@ -29,10 +32,15 @@
 #define PCI_MMIO_BASE	0xfe000000u
 #define PCI_MMIO_STRIDE 0x10000u
 
-/* ISA interrupt of each link; the machine wires link i to this input and makes it level-triggered (ELCR). */
+/*
+ * ISA interrupt of each link; the machine wires link i to this input and makes it level-triggered
+ * (ELCR).
+ */
 extern const uint8_t pci_link_irq[PCI_LINKS];
 
-/* Fixed slots of machine version 1: the first NIC, disk, console and rng sit on links of their own. */
+/*
+ * Fixed slots of machine version 1: the first NIC, disk, console and rng sit on links of their own.
+ */
 enum pci_slot {
 	PCI_SLOT_HOST = 0,
 	PCI_SLOT_CONSOLE = 2,
@@ -87,7 +95,10 @@ struct pci_device {
 	uint8_t wmask[256];   /* bits that the guest may write */
 	struct pci_bar bar[PCI_BARS];
 	bool intx; /* the device asserts its interrupt */
-	/* Optional hooks around an access to configuration bytes [offset, offset + size), all at or above 0x40. */
+	/*
+	 * Optional hooks around an access to configuration bytes [offset, offset + size), all at or
+	 * above 0x40.
+	 */
 	void (*config_before_read)(void *dev, unsigned offset, unsigned size);
 	void (*config_after_write)(void *dev, unsigned offset, unsigned size);
 	struct pci_host *host;
@@ -100,7 +111,10 @@ struct pci_host {
 	uint32_t address; /* 0xcf8 */
 	struct pci_device *slot[PCI_SLOTS];
 	struct pci_device bridge;
-	/* The reset control register hides at port 0xcf9, among ours: byte accesses there go to its owner, if any. */
+	/*
+	 * The reset control register hides at port 0xcf9, among ours: byte accesses there go to its
+	 * owner, if any.
+	 */
 	uint8_t (*cf9_read)(void *ctx);
 	void (*cf9_write)(void *ctx, uint8_t value);
 	void *cf9_ctx;
@@ -110,14 +124,20 @@ struct pci_host {
 bool pci_init(struct pci_host *h, struct bus *bus, const struct irq_line link[PCI_LINKS]);
 
 /* Identity of a device before pci_add(); class is base class, subclass, interface as 0xBBSSII. */
-void pci_device_init(struct pci_device *d, const char *name, void *dev, uint16_t vendor, uint16_t device,
-		     uint32_t class, uint8_t revision);
-/* Appends a capability of len bytes (the first two, id and next, are filled in here). Returns its offset, 0: no room.
+void pci_device_init(struct pci_device *d, const char *name, void *dev, uint16_t vendor,
+		     uint16_t device, uint32_t class, uint8_t revision);
+/* Appends a capability of len bytes (the first two, id and next, are filled in here). Returns its
+ * offset, 0: no room.
  */
-unsigned pci_device_add_capability(struct pci_device *d, uint8_t id, const void *body, unsigned len);
+unsigned pci_device_add_capability(struct pci_device *d, uint8_t id, const void *body,
+				   unsigned len);
 /* Declares a 32-bit memory BAR. */
-void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_read_fn read, bus_write_fn write);
-/* Puts the device in its slot, with firmware's settings, and maps it. False when the slot is taken or absurd. */
+void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_read_fn read,
+			bus_write_fn write);
+/*
+ * Puts the device in its slot, with firmware's settings, and maps it. False when the slot is taken
+ * or absurd.
+ */
 bool pci_add(struct pci_host *h, unsigned slot, struct pci_device *d);
 
 /* The device's INTA# level. */

@@ -2,9 +2,10 @@
 /*
  * Reset logic and a keyboard controller without a keyboard.
  *
- * The controller's status reads as OBF set for good and IBF clear. A driver that looks for an i8042 flushes its output
- * first, finds it never empty and gives up at once, without the half-second timeouts of a controller that does not
- * answer; code that only waits for IBF to write the reset command does not wait.
+ * The controller's status reads as OBF set for good and IBF clear. A driver that looks for an i8042
+ * flushes its output first, finds it never empty and gives up at once, without the half-second
+ * timeouts of a controller that does not answer; code that only waits for IBF to write the reset
+ * command does not wait.
  */
 #include "hypervisor/devices/reset.h"
 
@@ -78,7 +79,9 @@ uint8_t reset_cf9_read(const struct reset *r)
 	return r->cf9;
 }
 
-/* The reset starts when RST_CPU rises; SYS_RST and FULL_RST choose between kinds that are one here. */
+/*
+ * The reset starts when RST_CPU rises; SYS_RST and FULL_RST choose between kinds that are one here.
+ */
 void reset_cf9_write(struct reset *r, uint8_t value)
 {
 	bool rises = value & ~r->cf9 & CF9_RST_CPU;
@@ -137,8 +140,8 @@ static int reset_restore(void *dev, struct rd *in)
 	uint8_t port92 = rd_u8(in), cf9 = rd_u8(in), output_port = rd_u8(in);
 
 	reset_reset(r);
-	if (in->bad || port92 & ~(PORT92_RESET | PORT92_A20) || cf9 & ~(CF9_SYS_RST | CF9_RST_CPU | CF9_FULL_RST) ||
-	    output_port > 1)
+	if (in->bad || port92 & ~(PORT92_RESET | PORT92_A20) ||
+	    cf9 & ~(CF9_SYS_RST | CF9_RST_CPU | CF9_FULL_RST) || output_port > 1)
 		return -EINVAL;
 	r->port92 = port92;
 	r->cf9 = cf9;

@@ -2,16 +2,17 @@
 /*
  * MC146818, after Motorola's datasheet.
  *
- * The clock runs while the divider is on (register A, DV = 010) and SET (register B) is clear. Then the date is
- * base_sec plus the whole seconds of virtual time since base_ns, and the time bytes are computed when they are read.
- * While it is stopped the bytes in `cmos` are the date, as raw as the guest wrote them.
+ * The clock runs while the divider is on (register A, DV = 010) and SET (register B) is clear. Then
+ * the date is base_sec plus the whole seconds of virtual time since base_ns, and the time bytes are
+ * computed when they are read. While it is stopped the bytes in `cmos` are the date, as raw as the
+ * guest wrote them.
  *
- * Interrupt flags are computed when somebody looks: rtc_sync() finds what fell due since it ran last. A timer is set
- * only for events whose interrupt is enabled and whose flag is not yet set, so an unread register C stops the
- * interrupts, as on the chip, and an idle RTC costs no exits.
+ * Interrupt flags are computed when somebody looks: rtc_sync() finds what fell due since it ran
+ * last. A timer is set only for events whose interrupt is enabled and whose flag is not yet set, so
+ * an unread register C stops the interrupts, as on the chip, and an idle RTC costs no exits.
  *
- * UIP is set during the last 244 us of each second, and the new date shows as soon as it clears: a guest that waits for
- * the bit waits little.
+ * UIP is set during the last 244 us of each second, and the new date shows as soon as it clears: a
+ * guest that waits for the bit waits little.
  */
 #include "hypervisor/devices/rtc.h"
 
@@ -69,10 +70,14 @@ struct date {
 	int month, day, hour, min, sec, weekday; /* month and day from 1, weekday 0 is Sunday */
 };
 
-/* Days since 1970-01-01 of a date in the proleptic Gregorian calendar; months count from March inside. */
+/*
+ * Days since 1970-01-01 of a date in the proleptic Gregorian calendar; months count from March
+ * inside.
+ */
 static int64_t days_from_date(int64_t year, int month, int day)
 {
-	int64_t y = month <= 2 ? year - 1 : year, era = (y >= 0 ? y : y - 399) / 400, yoe = y - era * 400;
+	int64_t y = month <= 2 ? year - 1 : year, era = (y >= 0 ? y : y - 399) / 400,
+		yoe = y - era * 400;
 	int64_t doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
 
 	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
@@ -85,7 +90,8 @@ static int64_t floor_div(int64_t a, int64_t b)
 
 static struct date date_from_sec(int64_t sec)
 {
-	int64_t days = floor_div(sec, DAY), z = days + 719468, era = floor_div(z, 146097), doe = z - era * 146097;
+	int64_t days = floor_div(sec, DAY), z = days + 719468, era = floor_div(z, 146097),
+		doe = z - era * 146097;
 	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
 	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
 	int in_day = (int)(sec - days * DAY), weekday = (int)((days + 4) % 7);
@@ -156,8 +162,8 @@ static int rtc_decode_hour(const struct rtc *r, uint8_t v)
 
 static bool is_time_reg(unsigned reg)
 {
-	return reg == REG_SEC || reg == REG_MIN || reg == REG_HOUR || (reg >= REG_WEEKDAY && reg <= REG_YEAR) ||
-	       reg == REG_CENTURY;
+	return reg == REG_SEC || reg == REG_MIN || reg == REG_HOUR ||
+	       (reg >= REG_WEEKDAY && reg <= REG_YEAR) || reg == REG_CENTURY;
 }
 
 static void rtc_date_to_cmos(struct rtc *r, int64_t sec)
@@ -184,7 +190,8 @@ static int64_t rtc_date_from_cmos(struct rtc *r)
 {
 	int century = clamp(rtc_decode(r, r->cmos[REG_CENTURY]), 0, 99);
 	int year = clamp(rtc_decode(r, r->cmos[REG_YEAR]), 0, 99);
-	int64_t days = days_from_date(century * 100 + year, clamp(rtc_decode(r, r->cmos[REG_MONTH]), 1, 12),
+	int64_t days = days_from_date(century * 100 + year,
+				      clamp(rtc_decode(r, r->cmos[REG_MONTH]), 1, 12),
 				      clamp(rtc_decode(r, r->cmos[REG_DAY]), 1, 31));
 	int64_t sec = days * DAY + clamp(rtc_decode_hour(r, r->cmos[REG_HOUR]), 0, 23) * 3600 +
 		      clamp(rtc_decode(r, r->cmos[REG_MIN]), 0, 59) * 60 +
@@ -213,7 +220,8 @@ static uint64_t rtc_cycles(const struct rtc *r, uint64_t ns)
 
 static uint64_t rtc_cycle_ns(const struct rtc *r, uint64_t cycle)
 {
-	return r->base_ns + (uint64_t)(((unsigned __int128)cycle * NS_PER_SEC + DIVIDER_HZ - 1) / DIVIDER_HZ);
+	return r->base_ns +
+	       (uint64_t)(((unsigned __int128)cycle * NS_PER_SEC + DIVIDER_HZ - 1) / DIVIDER_HZ);
 }
 
 static bool alarm_any(uint8_t v)
@@ -221,7 +229,10 @@ static bool alarm_any(uint8_t v)
 	return (v & ALARM_ANY) == ALARM_ANY;
 }
 
-/* First second after `sec` that the alarm bytes match, or INT64_MAX: an alarm comes within a day or never. */
+/*
+ * First second after `sec` that the alarm bytes match, or INT64_MAX: an alarm comes within a day or
+ * never.
+ */
 static int64_t rtc_alarm_after(const struct rtc *r, int64_t sec)
 {
 	uint8_t h = r->cmos[REG_HOUR_ALARM], m = r->cmos[REG_MIN_ALARM], s = r->cmos[REG_SEC_ALARM];
@@ -270,7 +281,8 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 static uint64_t rtc_next_event(const struct rtc *r, uint64_t now)
 {
 	unsigned wanted = r->b & B_ENABLES & ~r->flags;
-	uint64_t at = CLOCK_NEVER, period = rtc_period(r), to_sec = NS_PER_SEC - (now - r->base_ns) % NS_PER_SEC;
+	uint64_t at = CLOCK_NEVER, period = rtc_period(r),
+		 to_sec = NS_PER_SEC - (now - r->base_ns) % NS_PER_SEC;
 
 	if ((wanted & C_PF) && period)
 		at = rtc_cycle_ns(r, (rtc_cycles(r, now) / period + 1) * period);
@@ -301,7 +313,9 @@ static void rtc_fire(void *dev)
 }
 
 /* ---- registers ---- */
-/* Moves the base to the last second that began, with another date; the phase of the divider stays. */
+/*
+ * Moves the base to the last second that began, with another date; the phase of the divider stays.
+ */
 static void rtc_set_seconds(struct rtc *r, int64_t sec, uint64_t now)
 {
 	r->base_ns += (uint64_t)rtc_elapsed(r, now) * NS_PER_SEC;
@@ -480,8 +494,8 @@ static void rtc_reset(void *dev)
 	rtc_update(r);
 }
 
-void rtc_init(struct rtc *r, struct bus *bus, struct clock *clock, struct irq_line irq8, uint64_t epoch, uint64_t low,
-	      uint64_t high)
+void rtc_init(struct rtc *r, struct bus *bus, struct clock *clock, struct irq_line irq8,
+	      uint64_t epoch, uint64_t low, uint64_t high)
 {
 	memset(r, 0, sizeof(*r));
 	r->clock = clock;
@@ -525,8 +539,8 @@ static int rtc_restore(void *dev, struct rd *in)
 	r->base_ns = rd_u64(in);
 	r->seen_ns = rd_u64(in);
 	deadline = rd_u64(in);
-	if (in->bad || r->index > 0x7f || (r->a & A_UIP) || (r->flags & ~B_ENABLES) || r->weekday > 6 ||
-	    r->base_sec < EPOCH_START || r->base_sec >= EPOCH_LIMIT + DAY * 31) {
+	if (in->bad || r->index > 0x7f || (r->a & A_UIP) || (r->flags & ~B_ENABLES) ||
+	    r->weekday > 6 || r->base_sec < EPOCH_START || r->base_sec >= EPOCH_LIMIT + DAY * 31) {
 		rtc_power_on(r);
 		return -EINVAL;
 	}

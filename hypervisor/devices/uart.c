@@ -2,11 +2,13 @@
 /*
  * 16550A, after National Semiconductor's PC16550D datasheet.
  *
- * Baud rate and line settings are kept, but bytes move at once; only the receive timeout (four character times without
- * activity while the FIFO is below its trigger level) takes virtual time. The bytes that wait in the queue refill the
- * FIFO when the guest reads, so an overrun happens in loopback only, or when the feeder ignores uart_room().
+ * Baud rate and line settings are kept, but bytes move at once; only the receive timeout (four
+ * character times without activity while the FIFO is below its trigger level) takes virtual time.
+ * The bytes that wait in the queue refill the FIFO when the guest reads, so an overrun happens in
+ * loopback only, or when the feeder ignores uart_room().
  *
- * The interrupt output passes through OUT2, as in every PC, so nothing interrupts before the guest sets that bit.
+ * The interrupt output passes through OUT2, as in every PC, so nothing interrupts before the guest
+ * sets that bit.
  */
 #include "hypervisor/devices/uart.h"
 
@@ -117,7 +119,8 @@ static uint8_t uart_source(const struct uart *u)
 
 static void uart_update(struct uart *u)
 {
-	irq_set(&u->irq, uart_source(u) != IIR_NONE && (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2);
+	irq_set(&u->irq,
+		uart_source(u) != IIR_NONE && (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2);
 }
 
 /* Starts the timeout over, after a byte came or was read; stops it where it cannot matter. */
@@ -291,8 +294,8 @@ static uint8_t uart_modem_lines(const struct uart *u)
 
 	if (!(m & MCR_LOOP))
 		return MSR_CTS | MSR_DSR | MSR_DCD;
-	return (m & MCR_RTS ? MSR_CTS : 0) | (m & MCR_DTR ? MSR_DSR : 0) | (m & MCR_OUT1 ? MSR_RI : 0) |
-	       (m & MCR_OUT2 ? MSR_DCD : 0);
+	return (m & MCR_RTS ? MSR_CTS : 0) | (m & MCR_DTR ? MSR_DSR : 0) |
+	       (m & MCR_OUT1 ? MSR_RI : 0) | (m & MCR_OUT2 ? MSR_DCD : 0);
 }
 
 static void uart_modem_update(struct uart *u)
@@ -401,8 +404,8 @@ static void uart_reset(void *dev)
 	uart_update(u);
 }
 
-void uart_init(struct uart *u, struct bus *bus, uint16_t base, struct clock *clock, struct irq_line irq,
-	       void (*tx)(void *ctx, const uint8_t *data, size_t n), void *ctx)
+void uart_init(struct uart *u, struct bus *bus, uint16_t base, struct clock *clock,
+	       struct irq_line irq, void (*tx)(void *ctx, const uint8_t *data, size_t n), void *ctx)
 {
 	memset(u, 0, sizeof(*u));
 	u->clock = clock;
@@ -436,15 +439,16 @@ static bool uart_valid(const struct uart *u)
 
 	for (unsigned i = 0; i < UART_FIFO; i++)
 		errors |= u->err[i];
-	return u->ier <= 0x0f && !(u->fcr & ~FCR_KEPT) && (!u->fcr || uart_fifos(u)) && u->mcr <= 0x1f &&
-	       !(u->lsr & ~LSR_ERRORS) && !(errors & ~LSR_ERRORS) && u->nfifo <= uart_capacity(u) &&
-	       (u->msr & MSR_LEVELS) == uart_modem_lines(u);
+	return u->ier <= 0x0f && !(u->fcr & ~FCR_KEPT) && (!u->fcr || uart_fifos(u)) &&
+	       u->mcr <= 0x1f && !(u->lsr & ~LSR_ERRORS) && !(errors & ~LSR_ERRORS) &&
+	       u->nfifo <= uart_capacity(u) && (u->msr & MSR_LEVELS) == uart_modem_lines(u);
 }
 
 static int uart_restore(void *dev, struct rd *in)
 {
 	struct uart *u = dev;
-	uint8_t *const reg[] = { &u->ier, &u->fcr, &u->lcr, &u->mcr, &u->scr, &u->dll, &u->dlm, &u->lsr, &u->msr };
+	uint8_t *const reg[] = { &u->ier, &u->fcr, &u->lcr, &u->mcr, &u->scr,
+				 &u->dll, &u->dlm, &u->lsr, &u->msr };
 	uint64_t deadline;
 	uint8_t thre, timeout;
 

@@ -21,7 +21,8 @@ struct desc {
 };
 _Static_assert(sizeof(struct desc) == 16, "descriptor layout");
 
-void virtio_init(struct virtio *v, const struct virtio_class *class, struct memory *mem, uint64_t features)
+void virtio_init(struct virtio *v, const struct virtio_class *class, struct memory *mem,
+		 uint64_t features)
 {
 	must(class->nqueues <= VIRTIO_QUEUES_MAX && class->config_size <= VIRTIO_CONFIG_MAX);
 	*v = (struct virtio){ .class = class, .mem = mem };
@@ -63,7 +64,8 @@ void virtio_reset(struct virtio *v)
 
 bool virtio_live(const struct virtio *v)
 {
-	return (v->status & (VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET)) == VIRTIO_STATUS_DRIVER_OK;
+	return (v->status & (VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET)) ==
+	       VIRTIO_STATUS_DRIVER_OK;
 }
 
 bool virtio_has(const struct virtio *v, uint64_t feature)
@@ -98,15 +100,17 @@ void virtio_notify(struct virtio *v, unsigned queue)
 /* Negotiation as in 3.1.1; a driver cannot take a status bit back other than by a reset. */
 void virtio_set_status(struct virtio *v, uint8_t status)
 {
-	const uint8_t driver_bits = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |
-				    VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED;
+	const uint8_t driver_bits = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+				    VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_FEATURES_OK |
+				    VIRTIO_STATUS_FAILED;
 	uint8_t rising = (uint8_t)(status & driver_bits & ~v->status);
 
 	if (status == 0) {
 		virtio_reset(v);
 		return;
 	}
-	if ((rising & VIRTIO_STATUS_FEATURES_OK) && ((v->accepted & ~v->offered) || !virtio_has(v, VIRTIO_F_VERSION_1)))
+	if ((rising & VIRTIO_STATUS_FEATURES_OK) &&
+	    ((v->accepted & ~v->offered) || !virtio_has(v, VIRTIO_F_VERSION_1)))
 		rising &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
 	if (!((v->status | rising) & VIRTIO_STATUS_FEATURES_OK))
 		rising &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;
@@ -264,7 +268,10 @@ static bool chain_add(struct virtq_chain *c, const struct desc *d)
 	return c->read_len + c->write_len <= 1ull << 32;
 }
 
-/* Table of an indirect descriptor (2.7.5.3): the last of its chain, not nested, at most as long as a queue. */
+/*
+ * Table of an indirect descriptor (2.7.5.3): the last of its chain, not nested, at most as long as
+ * a queue.
+ */
 static bool table_enter(struct table *t, const struct desc *d, bool nested)
 {
 	if (nested || (d->flags & DESC_NEXT) || d->len == 0 || d->len % sizeof(*d) ||
@@ -274,7 +281,10 @@ static bool table_enter(struct table *t, const struct desc *d, bool nested)
 	return true;
 }
 
-/* Walks a chain. Ends because each table is left after at most n steps and an indirect one is entered once. */
+/*
+ * Walks a chain. Ends because each table is left after at most n steps and an indirect one is
+ * entered once.
+ */
 static bool chain_walk(struct virtio *v, const struct virtq *q, struct virtq_chain *c)
 {
 	struct table t = { .at = q->desc, .n = q->size };
@@ -284,7 +294,8 @@ static bool chain_walk(struct virtio *v, const struct virtq *q, struct virtq_cha
 	for (;;) {
 		struct desc d;
 
-		if (i >= t.n || steps++ >= t.n || !memory_read(v->mem, t.at + 16ull * i, &d, sizeof(d)))
+		if (i >= t.n || steps++ >= t.n ||
+		    !memory_read(v->mem, t.at + 16ull * i, &d, sizeof(d)))
 			return false;
 		if (d.flags & DESC_INDIRECT) {
 			if (!virtio_has(v, VIRTIO_F_INDIRECT_DESC) || !table_enter(&t, &d, nested))
@@ -306,7 +317,8 @@ bool virtq_pop(struct virtio *v, unsigned queue, struct virtq_chain *c)
 	struct virtq *q = &v->queue[queue];
 	uint16_t idx, taken = (uint16_t)(q->last_avail - q->used_idx);
 
-	if (!virtio_live(v) || !q->enabled || !ring_get16(v, q->avail + 2, &idx) || idx == q->last_avail)
+	if (!virtio_live(v) || !q->enabled || !ring_get16(v, q->avail + 2, &idx) ||
+	    idx == q->last_avail)
 		return false;
 	/* More buffers than descriptors, or one that is not given back yet offered again. */
 	if ((uint16_t)(idx - q->last_avail) > q->size || taken >= q->size) {
@@ -336,7 +348,8 @@ void virtq_push(struct virtio *v, unsigned queue, uint16_t head, uint32_t writte
 	uint32_t elem[2] = { head, written };
 	uint16_t idx = (uint16_t)(q->used_idx + 1);
 
-	if (!virtio_live(v) || !ring_put(v, q->used + 4 + 8ull * (q->used_idx % q->size), elem, sizeof(elem)) ||
+	if (!virtio_live(v) ||
+	    !ring_put(v, q->used + 4 + 8ull * (q->used_idx % q->size), elem, sizeof(elem)) ||
 	    !ring_put(v, q->used + 2, &idx, sizeof(idx)))
 		return;
 	q->used_idx = idx;
@@ -352,7 +365,8 @@ void virtq_signal(struct virtio *v, unsigned queue)
 	q->signalled = now;
 	if (virtio_has(v, VIRTIO_F_EVENT_IDX)) {
 		/* Did used_idx step over the driver's event index (2.7.10)? */
-		if (ring_get16(v, used_event(q), &word) && (uint16_t)(now - word - 1) < (uint16_t)(now - old))
+		if (ring_get16(v, used_event(q), &word) &&
+		    (uint16_t)(now - word - 1) < (uint16_t)(now - old))
 			virtio_raise(v, VIRTIO_ISR_QUEUE);
 	} else if (ring_get16(v, q->avail, &word) && !(word & AVAIL_NO_INTERRUPT)) {
 		virtio_raise(v, VIRTIO_ISR_QUEUE);
@@ -370,8 +384,8 @@ void virtq_listen(struct virtio *v, unsigned queue)
 /* --- chain contents --- */
 
 /* Visits the part [offset, offset + len) of n segments, one contiguous piece after the other. */
-static bool segs_copy(struct virtio *v, const struct virtq_seg *seg, unsigned n, uint64_t offset, uint8_t *out,
-		      const uint8_t *in, uint64_t len)
+static bool segs_copy(struct virtio *v, const struct virtq_seg *seg, unsigned n, uint64_t offset,
+		      uint8_t *out, const uint8_t *in, uint64_t len)
 {
 	for (unsigned i = 0; i < n && len; i++) {
 		uint64_t part;
@@ -396,12 +410,14 @@ static bool segs_copy(struct virtio *v, const struct virtq_seg *seg, unsigned n,
 	return len == 0;
 }
 
-bool virtq_read(struct virtio *v, const struct virtq_chain *c, uint64_t offset, void *data, uint64_t len)
+bool virtq_read(struct virtio *v, const struct virtq_chain *c, uint64_t offset, void *data,
+		uint64_t len)
 {
 	return segs_copy(v, c->seg, c->nread, offset, data, NULL, len);
 }
 
-bool virtq_write(struct virtio *v, const struct virtq_chain *c, uint64_t offset, const void *data, uint64_t len)
+bool virtq_write(struct virtio *v, const struct virtq_chain *c, uint64_t offset, const void *data,
+		 uint64_t len)
 {
 	return segs_copy(v, c->seg + c->nread, c->nwrite, offset, NULL, data, len);
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Virtio devices (virtio 1.2), without the transport: state, feature negotiation and split virtqueues.
+ * Virtio devices (virtio 1.2), without the transport: state, feature negotiation and split
+ * virtqueues.
  *
- * A device embeds a struct virtio as its first member and describes itself by a struct virtio_class. The transport
- * (virtio_pci.h) turns register accesses into the calls below. The device takes descriptor chains with virtq_pop() and
- * gives them back with virtq_push(); virtq_signal() then decides about the interrupt.
+ * A device embeds a struct virtio as its first member and describes itself by a struct
+ * virtio_class. The transport (virtio_pci.h) turns register accesses into the calls below. The
+ * device takes descriptor chains with virtq_pop() and gives them back with virtq_push();
+ * virtq_signal() then decides about the interrupt.
  *
- * Rings belong to the guest and are hostile. Whatever cannot be right (an index out of range, a loop, memory that does
- * not exist) sets DEVICE_NEEDS_RESET; from then on the device does nothing until the driver resets it.
+ * Rings belong to the guest and are hostile. Whatever cannot be right (an index out of range, a
+ * loop, memory that does not exist) sets DEVICE_NEEDS_RESET; from then on the device does nothing
+ * until the driver resets it.
  */
 #ifndef HYPERVISOR_DEVICES_VIRTIO_H
 #define HYPERVISOR_DEVICES_VIRTIO_H
@@ -59,7 +62,10 @@ struct virtio_class {
 	void (*config_get)(struct virtio *v, uint8_t *config);
 	/* The driver wrote one configuration field. May be NULL: read-only. */
 	void (*config_put)(struct virtio *v, unsigned offset, unsigned size, uint32_t value);
-	/* The queue may hold new buffers; called only while the device is live and the queue enabled. */
+	/*
+	 * The queue may hold new buffers; called only while the device is live and the queue
+	 * enabled.
+	 */
 	void (*notify)(struct virtio *v, unsigned queue);
 	/* The driver reset the device; queues are reset by the caller. May be NULL. */
 	void (*reset)(struct virtio *v);
@@ -80,7 +86,8 @@ struct virtio {
 	const struct virtio_class *class;
 	struct memory *mem;
 	struct irq_line irq; /* set by the transport */
-	uint64_t offered;    /* features; VERSION_1, INDIRECT_DESC and EVENT_IDX are added by virtio_init() */
+	uint64_t offered;    /* features; VERSION_1, INDIRECT_DESC and EVENT_IDX are added by
+				virtio_init() */
 	uint64_t accepted;   /* by the driver */
 	uint8_t status;
 	uint8_t isr;
@@ -93,7 +100,8 @@ struct virtio {
 	uint64_t notifications, interrupts, broken;
 };
 
-void virtio_init(struct virtio *v, const struct virtio_class *class, struct memory *mem, uint64_t features);
+void virtio_init(struct virtio *v, const struct virtio_class *class, struct memory *mem,
+		 uint64_t features);
 /* As the driver's write of 0 to the device status. */
 void virtio_reset(struct virtio *v);
 /* Status register write: negotiation, start, reset. */
@@ -130,7 +138,10 @@ struct virtq_chain {
 	struct virtq_seg seg[VIRTQ_SIZE_MAX];
 };
 
-/* Next chain of the queue: true, and *c is filled in. False: nothing there, or the device is (now) broken. */
+/*
+ * Next chain of the queue: true, and *c is filled in. False: nothing there, or the device is (now)
+ * broken.
+ */
 bool virtq_pop(struct virtio *v, unsigned queue, struct virtq_chain *c);
 /* Takes the last n pops back: those chains stay available. */
 void virtq_unpop(struct virtio *v, unsigned queue, unsigned n);
@@ -138,12 +149,17 @@ void virtq_unpop(struct virtio *v, unsigned queue, unsigned n);
 void virtq_push(struct virtio *v, unsigned queue, uint16_t head, uint32_t written);
 /* Interrupts the driver if it wants to hear of what was pushed since the last call. */
 void virtq_signal(struct virtio *v, unsigned queue);
-/* Asks to be notified of the next buffer (event index). Not needed on queues where buffers are picked up on demand. */
+/*
+ * Asks to be notified of the next buffer (event index). Not needed on queues where buffers are
+ * picked up on demand.
+ */
 void virtq_listen(struct virtio *v, unsigned queue);
 
-/* Copy between a chain's readable (writable) bytes and host memory; false when a byte is outside the chain or the
- * guest's memory; then the device is broken. */
-bool virtq_read(struct virtio *v, const struct virtq_chain *c, uint64_t offset, void *data, uint64_t len);
-bool virtq_write(struct virtio *v, const struct virtq_chain *c, uint64_t offset, const void *data, uint64_t len);
+/* Copy between a chain's readable (writable) bytes and host memory; false when a byte is outside
+ * the chain or the guest's memory; then the device is broken. */
+bool virtq_read(struct virtio *v, const struct virtq_chain *c, uint64_t offset, void *data,
+		uint64_t len);
+bool virtq_write(struct virtio *v, const struct virtq_chain *c, uint64_t offset, const void *data,
+		 uint64_t len);
 
 #endif

@@ -88,7 +88,8 @@ static const struct virtio_class balloon_class = {
 	.reset = balloon_class_reset,
 };
 
-void virtio_balloon_init(struct virtio_balloon *b, struct memory *mem, const struct virtio_balloon_effects *fx)
+void virtio_balloon_init(struct virtio_balloon *b, struct memory *mem,
+			 const struct virtio_balloon_effects *fx)
 {
 	memset(b, 0, sizeof(*b));
 	if (fx)

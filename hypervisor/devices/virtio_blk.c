@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A request lives from the notification that takes it from the ring until its due time. At the notification a write has
- * its data copied out of the guest and is handed to the backend; a read is handed to the backend with an empty buffer,
- * which goes to the guest when the request is due. The backend works in order, so a read sees every write before it and
- * none after it.
+ * A request lives from the notification that takes it from the ring until its due time. At the
+ * notification a write has its data copied out of the guest and is handed to the backend; a read is
+ * handed to the backend with an empty buffer, which goes to the guest when the request is due. The
+ * backend works in order, so a read sees every write before it and none after it.
  *
- * Saving must not disturb: the content of the disk is stored elsewhere, with every write in it that was started. A read
- * under way is started again by a restore, and finds the same bytes, unless a later write touched its sectors in the
- * meantime. So whoever writes to sectors that a read under way covers waits for that read first, and from then on its
- * data is part of the state.
+ * Saving must not disturb: the content of the disk is stored elsewhere, with every write in it that
+ * was started. A read under way is started again by a restore, and finds the same bytes, unless a
+ * later write touched its sectors in the meantime. So whoever writes to sectors that a read under
+ * way covers waits for that read first, and from then on its data is part of the state.
  */
 #include "hypervisor/devices/virtio_blk.h"
 
@@ -172,9 +172,10 @@ static struct blk_request *request_take(struct virtio_blk *b)
 
 static void request_start(struct virtio_blk *b, struct blk_request *r)
 {
-	static const enum disk_op op[BLK_KINDS] = {
-		[BLK_READ] = DISK_READ, [BLK_WRITE] = DISK_WRITE, [BLK_FLUSH] = DISK_FLUSH, [BLK_ZERO] = DISK_ZERO
-	};
+	static const enum disk_op op[BLK_KINDS] = { [BLK_READ] = DISK_READ,
+						    [BLK_WRITE] = DISK_WRITE,
+						    [BLK_FLUSH] = DISK_FLUSH,
+						    [BLK_ZERO] = DISK_ZERO };
 
 	if (r->kind == BLK_ID || r->kind == BLK_REFUSE)
 		return;
@@ -204,7 +205,8 @@ static void request_wait(struct virtio_blk *b, struct blk_request *r)
 static void request_pin_reads(struct virtio_blk *b, const struct blk_request *w)
 {
 	for (struct blk_request *r = b->first; r; r = r->next) {
-		if (r->kind != BLK_READ || r->sector >= w->sector + w->sectors || w->sector >= r->sector + r->sectors)
+		if (r->kind != BLK_READ || r->sector >= w->sector + w->sectors ||
+		    w->sector >= r->sector + r->sectors)
 			continue;
 		request_wait(b, r);
 		r->pinned = true;
@@ -219,7 +221,8 @@ static void request_hash(struct virtio_blk *b, const struct blk_request *w)
 	put_le(head + 8, w->kind, 8);
 	put_le(head + 16, w->sector, 8);
 	put_le(head + 24, w->sectors, 8);
-	b->written = XXH3_64bits_withSeed(w->data, w->kind == BLK_WRITE ? w->len : 0, XXH3_64bits(head, sizeof(head)));
+	b->written = XXH3_64bits_withSeed(w->data, w->kind == BLK_WRITE ? w->len : 0,
+					  XXH3_64bits(head, sizeof(head)));
 }
 
 /* --- taking requests from the ring --- */
@@ -234,9 +237,11 @@ static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t secto
 	return sector <= b->disk->sectors && sectors <= b->disk->sectors - sector;
 }
 
-static uint8_t prepare_data(struct virtio_blk *b, struct blk_request *r, uint64_t sector, uint64_t len)
+static uint8_t prepare_data(struct virtio_blk *b, struct blk_request *r, uint64_t sector,
+			    uint64_t len)
 {
-	if (len == 0 || len % DISK_SECTOR || len > VIRTIO_BLK_BYTES_MAX || !range_ok(b, sector, len / DISK_SECTOR))
+	if (len == 0 || len % DISK_SECTOR || len > VIRTIO_BLK_BYTES_MAX ||
+	    !range_ok(b, sector, len / DISK_SECTOR))
 		return S_IOERR;
 	r->sector = sector;
 	r->sectors = (uint32_t)(len / DISK_SECTOR);
@@ -265,7 +270,8 @@ static uint8_t prepare_out(struct virtio_blk *b, struct blk_request *r, const st
 	return virtq_read(&b->virtio, &b->chain, HDR_SIZE, r->data, r->len) ? S_OK : S_IOERR;
 }
 
-static uint8_t prepare_flush(struct virtio_blk *b, struct blk_request *r, const struct blk_header *h)
+static uint8_t prepare_flush(struct virtio_blk *b, struct blk_request *r,
+			     const struct blk_header *h)
 {
 	r->kind = BLK_FLUSH;
 	b->flushes++;
@@ -278,7 +284,10 @@ static uint8_t prepare_id(struct virtio_blk *b, struct blk_request *r, const str
 	return b->chain.write_len - 1 < ID_SIZE ? S_IOERR : S_OK;
 }
 
-/* One range (max_discard_seg, max_write_zeroes_seg): le64 sector, le32 sectors, le32 flags, bit 0: unmap. */
+/*
+ * One range (max_discard_seg, max_write_zeroes_seg): le64 sector, le32 sectors, le32 flags, bit 0:
+ * unmap.
+ */
 static uint8_t prepare_zero(struct virtio_blk *b, struct blk_request *r, const struct blk_header *h)
 {
 	uint8_t range[RANGE_SIZE];
@@ -297,7 +306,8 @@ static uint8_t prepare_zero(struct virtio_blk *b, struct blk_request *r, const s
 	flags = rd_u32(&in);
 	if ((flags & ~1u) || (h->type == T_DISCARD && flags))
 		return S_UNSUPP;
-	return r->sectors <= VIRTIO_BLK_ZERO_MAX && range_ok(b, r->sector, r->sectors) ? S_OK : S_IOERR;
+	return r->sectors <= VIRTIO_BLK_ZERO_MAX && range_ok(b, r->sector, r->sectors) ? S_OK
+										       : S_IOERR;
 }
 
 static const struct {
@@ -313,7 +323,8 @@ static const struct {
 	[T_WRITE_ZEROES] = { true, F_WRITE_ZEROES, prepare_zero },
 };
 
-static uint8_t request_prepare(struct virtio_blk *b, struct blk_request *r, const struct blk_header *h)
+static uint8_t request_prepare(struct virtio_blk *b, struct blk_request *r,
+			       const struct blk_header *h)
 {
 	if (h->type >= sizeof(blk_type) / sizeof(blk_type[0]) || !blk_type[h->type].known ||
 	    !virtio_has(&b->virtio, blk_type[h->type].feature))
@@ -332,7 +343,10 @@ static void request_refuse(struct blk_request *r, uint8_t refusal)
 	r->sector = r->sectors = 0;
 }
 
-/* The disk transfers one request after the other, a byte a nanosecond; its answer takes VIRTIO_BLK_LATENCY more. */
+/*
+ * The disk transfers one request after the other, a byte a nanosecond; its answer takes
+ * VIRTIO_BLK_LATENCY more.
+ */
 static void request_schedule(struct virtio_blk *b, struct blk_request *r)
 {
 	uint64_t now = clock_now(b->clock);
@@ -398,13 +412,17 @@ static void blk_set_timer(struct virtio_blk *b)
 		timer_stop(b->clock, &b->timer);
 }
 
-/* Takes what the ring offers, as long as there is room for buffers; the rest follows when requests complete. */
+/*
+ * Takes what the ring offers, as long as there is room for buffers; the rest follows when requests
+ * complete.
+ */
 static void blk_pump(struct virtio_blk *b)
 {
 	struct virtio *v = &b->virtio;
 
 	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && b->held < VIRTIO_BLK_HELD_MAX; n++) {
-		if (b->underway == VIRTQ_SIZE_MAX || !virtq_pop(v, QUEUE, &b->chain) || !blk_take(b))
+		if (b->underway == VIRTQ_SIZE_MAX || !virtq_pop(v, QUEUE, &b->chain) ||
+		    !blk_take(b))
 			break;
 	}
 	virtq_listen(v, QUEUE);
@@ -426,9 +444,12 @@ static void request_check_host(struct virtio_blk *b, const struct blk_request *r
 	b->host_fault_number = r->number;
 }
 
-/* Writes `len` bytes and the status byte, which is the last writable one, into the request's segments. */
-static void request_answer(struct virtio_blk *b, const struct blk_request *r, const void *data, uint64_t len,
-			   uint8_t status)
+/*
+ * Writes `len` bytes and the status byte, which is the last writable one, into the request's
+ * segments.
+ */
+static void request_answer(struct virtio_blk *b, const struct blk_request *r, const void *data,
+			   uint64_t len, uint8_t status)
 {
 	struct virtio *v = &b->virtio;
 	struct virtq_chain *c = &b->chain;
@@ -517,8 +538,8 @@ int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error)
 /* --- verbs --- */
 
 /*
- * Requests under way end without an answer; what they wrote stays written. Request numbers and the chain of hashes go
- * on through resets: they belong to the disk.
+ * Requests under way end without an answer; what they wrote stays written. Request numbers and the
+ * chain of hashes go on through resets: they belong to the disk.
  */
 static void blk_drop(struct virtio_blk *b)
 {
@@ -552,8 +573,8 @@ static const struct virtio_class blk_class = {
 	.reset = blk_class_reset,
 };
 
-void virtio_blk_init(struct virtio_blk *b, struct memory *mem, struct clock *clock, struct disk_backend *disk,
-		     const char *serial)
+void virtio_blk_init(struct virtio_blk *b, struct memory *mem, struct clock *clock,
+		     struct disk_backend *disk, const char *serial)
 {
 	memset(b, 0, sizeof(*b));
 	b->clock = clock;
@@ -632,9 +653,11 @@ static struct blk_request *request_restore_segs(struct rd *in, uint64_t *write_l
 }
 
 /* What is left to do of a stored request is right for its kind. */
-static bool request_plausible(const struct virtio_blk *b, const struct blk_request *r, uint64_t write_len)
+static bool request_plausible(const struct virtio_blk *b, const struct blk_request *r,
+			      uint64_t write_len)
 {
-	uint64_t sectors_max = r->kind == BLK_ZERO ? VIRTIO_BLK_ZERO_MAX : VIRTIO_BLK_BYTES_MAX / DISK_SECTOR;
+	uint64_t sectors_max =
+		r->kind == BLK_ZERO ? VIRTIO_BLK_ZERO_MAX : VIRTIO_BLK_BYTES_MAX / DISK_SECTOR;
 
 	if (r->kind >= BLK_KINDS || (r->pinned && r->kind != BLK_READ) || r->error > ERRNO_MAX ||
 	    (r->kind == BLK_REFUSE) != (r->refusal != S_OK))
@@ -693,7 +716,8 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 
 		if (!r)
 			return false;
-		if (r->number >= b->next_number || (last && (r->number <= last->number || r->due < last->due)) ||
+		if (r->number >= b->next_number ||
+		    (last && (r->number <= last->number || r->due < last->due)) ||
 		    r->due > b->busy_until + VIRTIO_BLK_LATENCY || b->held >= VIRTIO_BLK_HELD_MAX) {
 			request_free(r);
 			return false;

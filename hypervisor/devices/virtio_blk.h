@@ -2,11 +2,13 @@
 /*
  * virtio-blk over a struct disk_backend.
  *
- * A request falls due at a virtual time that depends on its size and on the requests before it only: the disk transfers
- * one byte a nanosecond, one request after the other, and answers VIRTIO_BLK_LATENCY later. At that time the host's I/O
- * must be done; the device waits for it if need be. Success is the rule; a host error is an input that enters by
- * virtio_blk_set_error() at a sync point not later than the request's due time. What a host's own I/O returned never
- * decides what the guest sees: an error that no input announced sets host_fault, and the machine has to stop.
+ * A request falls due at a virtual time that depends on its size and on the requests before it
+ * only: the disk transfers one byte a nanosecond, one request after the other, and answers
+ * VIRTIO_BLK_LATENCY later. At that time the host's I/O must be done; the device waits for it if
+ * need be. Success is the rule; a host error is an input that enters by virtio_blk_set_error() at a
+ * sync point not later than the request's due time. What a host's own I/O returned never decides
+ * what the guest sees: an error that no input announced sets host_fault, and the machine has to
+ * stop.
  */
 #ifndef HYPERVISOR_DEVICES_VIRTIO_BLK_H
 #define HYPERVISOR_DEVICES_VIRTIO_BLK_H
@@ -20,7 +22,8 @@
 #define VIRTIO_BLK_SIZE_MAX  16384u					/* bytes in a segment */
 #define VIRTIO_BLK_BYTES_MAX (VIRTIO_BLK_SEG_MAX * VIRTIO_BLK_SIZE_MAX) /* bytes in a request */
 #define VIRTIO_BLK_ZERO_MAX  32768u					/* sectors in a discard */
-#define VIRTIO_BLK_HELD_MAX  (8u << 20) /* bytes of buffers for requests under way; more wait in the ring */
+/* bytes of buffers for requests under way; more wait in the ring */
+#define VIRTIO_BLK_HELD_MAX (8u << 20)
 
 struct blk_request;
 
@@ -39,23 +42,25 @@ struct virtio_blk {
 	uint64_t held;	/* bytes of their buffers */
 	int host_fault; /* errno of the first host error that no input announced; not state */
 	uint64_t host_fault_number;
-	uint64_t reads, writes, flushes, discards, bytes_read, bytes_written, errors; /* statistics */
-	struct virtq_chain chain;						      /* working memory of one call */
+	uint64_t reads, writes, flushes, discards, bytes_read, bytes_written,
+		errors;		  /* statistics */
+	struct virtq_chain chain; /* working memory of one call */
 };
 
 /* serial: at most 20 bytes, shown by GET_ID. Registers a timer. */
-void virtio_blk_init(struct virtio_blk *b, struct memory *mem, struct clock *clock, struct disk_backend *disk,
-		     const char *serial);
+void virtio_blk_init(struct virtio_blk *b, struct memory *mem, struct clock *clock,
+		     struct disk_backend *disk, const char *serial);
 /* Waits for what is under way and frees it. */
 void virtio_blk_fini(struct virtio_blk *b);
 
 /*
- * For the live source, before the machine gets to virtual time ns: waits for the host I/O of the requests that fall due
- * by then, up to the first error that it has not been told yet. Returns that positive errno, which has to enter as
- * INPUT_DISK_ERROR for request *number, or 0: there is none.
+ * For the live source, before the machine gets to virtual time ns: waits for the host I/O of the
+ * requests that fall due by then, up to the first error that it has not been told yet. Returns that
+ * positive errno, which has to enter as INPUT_DISK_ERROR for request *number, or 0: there is none.
  */
 int virtio_blk_next_error(struct virtio_blk *b, uint64_t ns, uint64_t *number);
-/* The request will complete with an error. 0, or -ENOENT: no such request is under way; -EINVAL: error is not 1..4095.
+/* The request will complete with an error. 0, or -ENOENT: no such request is under way; -EINVAL:
+ * error is not 1..4095.
  */
 int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error);
 

@@ -43,7 +43,8 @@ static void console_fill(struct virtio_console *c)
 {
 	struct virtio *v = &c->virtio;
 
-	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && c->count && virtq_pop(v, QUEUE_RX, &c->chain); n++) {
+	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && c->count && virtq_pop(v, QUEUE_RX, &c->chain);
+	     n++) {
 		uint64_t len = c->count < c->chain.write_len ? c->count : c->chain.write_len;
 
 		for (uint64_t i = 0; i < len; i++)
@@ -62,7 +63,8 @@ static void console_fill(struct virtio_console *c)
 
 static bool console_emit(struct virtio_console *c)
 {
-	uint64_t len = c->chain.read_len < VIRTIO_CONSOLE_TX_MAX ? c->chain.read_len : VIRTIO_CONSOLE_TX_MAX;
+	uint64_t len = c->chain.read_len < VIRTIO_CONSOLE_TX_MAX ? c->chain.read_len
+								 : VIRTIO_CONSOLE_TX_MAX;
 
 	for (uint64_t done = 0; done < len;) {
 		size_t part = len - done < sizeof(c->data) ? (size_t)(len - done) : sizeof(c->data);
@@ -103,7 +105,8 @@ static const struct virtio_class console_class = {
 	.notify = console_notify,
 };
 
-void virtio_console_init(struct virtio_console *c, struct memory *mem, const struct virtio_console_effects *fx)
+void virtio_console_init(struct virtio_console *c, struct memory *mem,
+			 const struct virtio_console_effects *fx)
 {
 	memset(c, 0, sizeof(*c));
 	c->fx = *fx;

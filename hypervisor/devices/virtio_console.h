@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* virtio-console: one port. Input waits in a small ring buffer until the driver has receive buffers. */
+/*
+ * virtio-console: one port. Input waits in a small ring buffer until the driver has receive
+ * buffers.
+ */
 #ifndef HYPERVISOR_DEVICES_VIRTIO_CONSOLE_H
 #define HYPERVISOR_DEVICES_VIRTIO_CONSOLE_H
 
@@ -24,7 +27,8 @@ struct virtio_console {
 	struct virtq_chain chain;
 };
 
-void virtio_console_init(struct virtio_console *c, struct memory *mem, const struct virtio_console_effects *fx);
+void virtio_console_init(struct virtio_console *c, struct memory *mem,
+			 const struct virtio_console_effects *fx);
 /* Bytes that virtio_console_input() takes now without losing any. */
 size_t virtio_console_room(const struct virtio_console *c);
 /* Bytes typed; what does not fit is dropped and counted. */

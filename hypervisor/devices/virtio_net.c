@@ -15,8 +15,9 @@ enum { QUEUE_RX, QUEUE_TX, QUEUE_CTRL, QUEUES };
 #define F_CTRL_RX_EXTRA	 (1ull << 20)
 #define F_GUEST_ANNOUNCE (1ull << 21)
 #define F_CTRL_MAC_ADDR	 (1ull << 23)
-#define FEATURES \
-	(F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_RX_EXTRA | F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR)
+#define FEATURES                                                                    \
+	(F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_RX_EXTRA | \
+	 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR)
 
 /* struct virtio_net_config (5.1.4): mac, status */
 #define CONFIG_SIZE	8
@@ -98,13 +99,14 @@ static bool net_filter(const struct virtio_net *n, const uint8_t *mac)
 		return !n->nobcast;
 	if (mac[0] & 1)
 		return !n->nomulti && (n->allmulti || filter_has(&n->multicast, mac));
-	return !n->nouni && (n->alluni || !memcmp(mac, n->present_mac, ETH_ALEN) || filter_has(&n->unicast, mac));
+	return !n->nouni && (n->alluni || !memcmp(mac, n->present_mac, ETH_ALEN) ||
+			     filter_has(&n->unicast, mac));
 }
 
 bool virtio_net_wants(const struct virtio_net *n, const uint8_t *frame, size_t len)
 {
-	return len >= FRAME_MIN && len <= VIRTIO_NET_FRAME_MAX && n->link && virtio_live(&n->virtio) &&
-	       net_filter(n, frame);
+	return len >= FRAME_MIN && len <= VIRTIO_NET_FRAME_MAX && n->link &&
+	       virtio_live(&n->virtio) && net_filter(n, frame);
 }
 
 struct rx_buffers {
@@ -127,7 +129,10 @@ static void rx_find_num_buffers(const struct virtq_chain *c, struct virtq_seg at
 	}
 }
 
-/* Fills buffers from n->frame (header and frame, total bytes). False: not enough, all buffers are still available. */
+/*
+ * Fills buffers from n->frame (header and frame, total bytes). False: not enough, all buffers are
+ * still available.
+ */
 static bool net_rx_fill(struct virtio_net *n, struct rx_buffers *b, uint64_t total)
 {
 	struct virtio *v = &n->virtio;
@@ -138,7 +143,8 @@ static bool net_rx_fill(struct virtio_net *n, struct rx_buffers *b, uint64_t tot
 	while (done < total) {
 		uint64_t part = total - done;
 
-		if (b->n == VIRTQ_SIZE_MAX || (b->n && !virtio_has(v, F_MRG_RXBUF)) || !virtq_pop(v, QUEUE_RX, c))
+		if (b->n == VIRTQ_SIZE_MAX || (b->n && !virtio_has(v, F_MRG_RXBUF)) ||
+		    !virtq_pop(v, QUEUE_RX, c))
 			break;
 		if (c->write_len < part)
 			part = c->write_len;
@@ -200,7 +206,8 @@ bool virtio_net_receive(struct virtio_net *n, const uint8_t *frame, size_t len)
 
 static bool ctrl_rx(struct virtio_net *n, uint8_t cmd, const uint8_t *data, size_t len)
 {
-	bool *const flag[] = { &n->promisc, &n->allmulti, &n->alluni, &n->nomulti, &n->nouni, &n->nobcast };
+	bool *const flag[] = { &n->promisc, &n->allmulti, &n->alluni,
+			       &n->nomulti, &n->nouni,	  &n->nobcast };
 
 	if (len != 1 || cmd >= sizeof(flag) / sizeof(flag[0]))
 		return false;
@@ -383,10 +390,10 @@ static bool filter_restore(struct virtio_net_filter *f, struct rd *in)
 }
 
 /* Bits of the flags byte pair, in this order. */
-#define NET_FLAGS(n)                                                                                                 \
-	{                                                                                                            \
-		&(n)->link, &(n)->announce, &(n)->promisc, &(n)->allmulti, &(n)->alluni, &(n)->nomulti, &(n)->nouni, \
-			&(n)->nobcast                                                                                \
+#define NET_FLAGS(n)                                                                     \
+	{                                                                                \
+		&(n)->link, &(n)->announce, &(n)->promisc, &(n)->allmulti, &(n)->alluni, \
+			&(n)->nomulti, &(n)->nouni, &(n)->nobcast                        \
 	}
 
 static void net_save(const void *dev, struct buf *out)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-net: one receive, one transmit and one control queue; MAC filter, link status, announcement. No offloads:
- * every frame crosses the border complete, so a record holds what was on the wire.
+ * virtio-net: one receive, one transmit and one control queue; MAC filter, link status,
+ * announcement. No offloads: every frame crosses the border complete, so a record holds what was on
+ * the wire.
  */
 #ifndef HYPERVISOR_DEVICES_VIRTIO_NET_H
 #define HYPERVISOR_DEVICES_VIRTIO_NET_H
@@ -32,7 +33,8 @@ struct virtio_net {
 	bool announce;
 	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
 	struct virtio_net_filter unicast, multicast;
-	uint64_t tx_frames, tx_bytes, tx_dropped, rx_frames, rx_bytes, rx_dropped, rx_filtered; /* statistics */
+	uint64_t tx_frames, tx_bytes, tx_dropped, rx_frames, rx_bytes, rx_dropped,
+		rx_filtered; /* statistics */
 	/* Working memory of one call. */
 	uint8_t frame[VIRTIO_NET_FRAME_MAX + 13]; /* header and frame */
 	struct virtq_chain chain;
@@ -41,14 +43,20 @@ struct virtio_net {
 void virtio_net_init(struct virtio_net *n, struct memory *mem, const uint8_t mac[6],
 		     const struct virtio_net_effects *fx);
 /*
- * A frame arrives from the wire. False: dropped (link down, driver not ready, filtered, too long, no buffers); this
- * depends on the machine's state only.
+ * A frame arrives from the wire. False: dropped (link down, driver not ready, filtered, too long,
+ * no buffers); this depends on the machine's state only.
  */
 bool virtio_net_receive(struct virtio_net *n, const uint8_t *frame, size_t len);
-/* Whether the frame would pass link state and filter now: a live source need not record what would not. */
+/*
+ * Whether the frame would pass link state and filter now: a live source need not record what would
+ * not.
+ */
 bool virtio_net_wants(const struct virtio_net *n, const uint8_t *frame, size_t len);
 void virtio_net_set_link(struct virtio_net *n, bool up);
-/* Asks the guest to announce itself (gratuitous ARP); false when the driver did not accept that feature. */
+/*
+ * Asks the guest to announce itself (gratuitous ARP); false when the driver did not accept that
+ * feature.
+ */
 bool virtio_net_announce(struct virtio_net *n);
 
 extern const struct device_ops virtio_net_ops;

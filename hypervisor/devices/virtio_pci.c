@@ -83,7 +83,8 @@ static void common_image(const struct virtio *v, uint8_t image[COMMON_SIZE])
 	pci_config_put(image, COMMON_DEVICE_FEATURE_SELECT, 4, v->device_feature_select);
 	pci_config_put(image, COMMON_DEVICE_FEATURE, 4, half(v->offered, v->device_feature_select));
 	pci_config_put(image, COMMON_DRIVER_FEATURE_SELECT, 4, v->driver_feature_select);
-	pci_config_put(image, COMMON_DRIVER_FEATURE, 4, half(v->accepted, v->driver_feature_select));
+	pci_config_put(image, COMMON_DRIVER_FEATURE, 4,
+		       half(v->accepted, v->driver_feature_select));
 	pci_config_put(image, COMMON_CONFIG_VECTOR, 2, NO_VECTOR);
 	pci_config_put(image, COMMON_NUM_QUEUES, 2, v->class->nqueues);
 	pci_config_put(image, COMMON_STATUS, 1, v->status);
@@ -139,7 +140,8 @@ static void queue_write(struct virtio *v, unsigned offset, unsigned size, uint64
 		write_queue_size(q, value);
 	else if (offset == COMMON_QUEUE_ENABLE && size == 2 && value == 1)
 		virtq_enable(v, v->queue_select);
-	else if (offset < COMMON_QUEUE_DESC || size < 4 || offset % size || offset + size > COMMON_SIZE)
+	else if (offset < COMMON_QUEUE_DESC || size < 4 || offset % size ||
+		 offset + size > COMMON_SIZE)
 		return;
 	else if (offset < COMMON_QUEUE_DRIVER)
 		write_part(&q->desc, offset - COMMON_QUEUE_DESC, size, value);
@@ -201,7 +203,8 @@ static void virtio_pci_write(void *dev, uint64_t offset, unsigned size, uint64_t
 		common_write(v, (unsigned)offset, size, value);
 	else if (offset >= VIRTIO_PCI_CONFIG && size <= 4 && v->class->config_put &&
 		 offset + size <= VIRTIO_PCI_CONFIG + v->class->config_size)
-		v->class->config_put(v, (unsigned)(offset - VIRTIO_PCI_CONFIG), size, (uint32_t)value);
+		v->class->config_put(v, (unsigned)(offset - VIRTIO_PCI_CONFIG), size,
+				     (uint32_t)value);
 }
 
 /* --- configuration access capability (4.1.4.9) --- */
@@ -213,8 +216,8 @@ static bool window_target(const struct virtio_pci *t, uint32_t *offset, uint32_t
 
 	*offset = pci_config_get(cap, CAP_OFFSET_AT, 4);
 	*len = pci_config_get(cap, CAP_LENGTH_AT, 4);
-	return cap[CAP_BAR_AT] == 0 && (*len == 1 || *len == 2 || *len == 4) && *offset % *len == 0 &&
-	       *offset < VIRTIO_PCI_BAR_SIZE;
+	return cap[CAP_BAR_AT] == 0 && (*len == 1 || *len == 2 || *len == 4) &&
+	       *offset % *len == 0 && *offset < VIRTIO_PCI_BAR_SIZE;
 }
 
 static bool window_touched(const struct virtio_pci *t, unsigned offset, unsigned size)
@@ -230,7 +233,8 @@ static void virtio_pci_before_read(void *dev, unsigned offset, unsigned size)
 	uint32_t at, len;
 
 	if (window_touched(t, offset, size) && window_target(t, &at, &len))
-		pci_config_put(t->pci.config, t->window + CAP_EXTRA_AT, len, (uint32_t)virtio_pci_read(t, at, len));
+		pci_config_put(t->pci.config, t->window + CAP_EXTRA_AT, len,
+			       (uint32_t)virtio_pci_read(t, at, len));
 }
 
 static void virtio_pci_after_write(void *dev, unsigned offset, unsigned size)
@@ -239,11 +243,12 @@ static void virtio_pci_after_write(void *dev, unsigned offset, unsigned size)
 	uint32_t at, len;
 
 	if (window_touched(t, offset, size) && window_target(t, &at, &len))
-		virtio_pci_write(t, at, len, pci_config_get(t->pci.config, t->window + CAP_EXTRA_AT, len));
+		virtio_pci_write(t, at, len,
+				 pci_config_get(t->pci.config, t->window + CAP_EXTRA_AT, len));
 }
 
-static unsigned add_capability(struct virtio_pci *t, uint8_t type, uint32_t offset, uint32_t length, unsigned size,
-			       uint32_t extra)
+static unsigned add_capability(struct virtio_pci *t, uint8_t type, uint32_t offset, uint32_t length,
+			       unsigned size, uint32_t extra)
 {
 	uint8_t cap[CAP_SIZE_LONG] = { [CAP_LEN_AT] = (uint8_t)size, [CAP_TYPE_AT] = type };
 	unsigned at;
@@ -261,11 +266,12 @@ static void add_capabilities(struct virtio_pci *t)
 	uint8_t *wmask = t->pci.wmask;
 
 	add_capability(t, CAP_COMMON, VIRTIO_PCI_COMMON, COMMON_SIZE, CAP_SIZE, 0);
-	add_capability(t, CAP_NOTIFY, VIRTIO_PCI_NOTIFY, NOTIFY_STRIDE * t->virtio->class->nqueues, CAP_SIZE_LONG,
-		       NOTIFY_STRIDE);
+	add_capability(t, CAP_NOTIFY, VIRTIO_PCI_NOTIFY, NOTIFY_STRIDE * t->virtio->class->nqueues,
+		       CAP_SIZE_LONG, NOTIFY_STRIDE);
 	add_capability(t, CAP_ISR, VIRTIO_PCI_ISR, 1, CAP_SIZE, 0);
 	if (t->virtio->class->config_size)
-		add_capability(t, CAP_DEVICE, VIRTIO_PCI_CONFIG, t->virtio->class->config_size, CAP_SIZE, 0);
+		add_capability(t, CAP_DEVICE, VIRTIO_PCI_CONFIG, t->virtio->class->config_size,
+			       CAP_SIZE, 0);
 	t->window = add_capability(t, CAP_WINDOW, 0, 0, CAP_SIZE_LONG, 0);
 	wmask[t->window + CAP_BAR_AT] = 0xff;
 	memset(wmask + t->window + CAP_OFFSET_AT, 0xff, CAP_SIZE_LONG - CAP_OFFSET_AT);
@@ -279,8 +285,8 @@ static void virtio_pci_irq(void *ctx, unsigned line, bool level)
 bool virtio_pci_init(struct virtio_pci *t, struct virtio *v, struct pci_host *host, unsigned slot)
 {
 	*t = (struct virtio_pci){ .virtio = v };
-	pci_device_init(&t->pci, v->class->name, t, VENDOR, (uint16_t)(DEVICE_BASE + v->class->id), v->class->pci_class,
-			REVISION);
+	pci_device_init(&t->pci, v->class->name, t, VENDOR, (uint16_t)(DEVICE_BASE + v->class->id),
+			v->class->pci_class, REVISION);
 	pci_config_put(t->pci.initial, PCI_SUBSYSTEM_VENDOR, 2, VENDOR);
 	pci_config_put(t->pci.initial, PCI_SUBSYSTEM, 2, SUBSYSTEM);
 	pci_device_add_bar(&t->pci, 0, VIRTIO_PCI_BAR_SIZE, virtio_pci_read, virtio_pci_write);

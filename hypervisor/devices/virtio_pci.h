@@ -2,10 +2,11 @@
 /*
  * Virtio over PCI (virtio 1.2, 4.1), modern interface only. One 16 KiB memory BAR:
  *
- *   0x0000 common configuration    0x1000 ISR    0x2000 device configuration    0x3000 notifications, 4 bytes a queue
+ *   0x0000 common configuration    0x1000 ISR    0x2000 device configuration    0x3000
+ * notifications, 4 bytes a queue
  *
- * and a PCI configuration access capability as a window on it. All state is in struct virtio and in the PCI
- * configuration space, so the transport has no save and restore of its own.
+ * and a PCI configuration access capability as a window on it. All state is in struct virtio and in
+ * the PCI configuration space, so the transport has no save and restore of its own.
  */
 #ifndef HYPERVISOR_DEVICES_VIRTIO_PCI_H
 #define HYPERVISOR_DEVICES_VIRTIO_PCI_H

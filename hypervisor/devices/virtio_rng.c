@@ -12,7 +12,8 @@ static void rng_notify(struct virtio *v, unsigned queue)
 	uint64_t data[VIRTIO_RNG_MAX / 8];
 
 	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && virtq_pop(v, QUEUE, &r->chain); n++) {
-		uint64_t len = r->chain.write_len < sizeof(data) ? r->chain.write_len : sizeof(data);
+		uint64_t len =
+			r->chain.write_len < sizeof(data) ? r->chain.write_len : sizeof(data);
 
 		for (uint64_t i = 0; i < (len + 7) / 8; i++)
 			data[i] = r->random(r->ctx);
@@ -32,7 +33,8 @@ static const struct virtio_class rng_class = {
 	.notify = rng_notify,
 };
 
-void virtio_rng_init(struct virtio_rng *r, struct memory *mem, uint64_t (*random)(void *ctx), void *ctx)
+void virtio_rng_init(struct virtio_rng *r, struct memory *mem, uint64_t (*random)(void *ctx),
+		     void *ctx)
 {
 	memset(r, 0, sizeof(*r));
 	r->random = random;

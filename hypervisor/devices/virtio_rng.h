@@ -14,7 +14,8 @@ struct virtio_rng {
 	struct virtq_chain chain; /* working memory of one call */
 };
 
-void virtio_rng_init(struct virtio_rng *r, struct memory *mem, uint64_t (*random)(void *ctx), void *ctx);
+void virtio_rng_init(struct virtio_rng *r, struct memory *mem, uint64_t (*random)(void *ctx),
+		     void *ctx);
 
 extern const struct device_ops virtio_rng_ops;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * AES-NI and PCLMULQDQ, each by the host's instruction of that name. The round constant of AESKEYGENASSIST is not an
- * immediate here: it only enters by XOR into two lanes (SDM vol. 2), so one host form serves all.
+ * AES-NI and PCLMULQDQ, each by the host's instruction of that name. The round constant of
+ * AESKEYGENASSIST is not an immediate here: it only enters by XOR into two lanes (SDM vol. 2), so
+ * one host form serves all.
  */
 #include "hypervisor/soft/fpu.h"
 
@@ -42,8 +43,9 @@ FORMS(aeskeygenassist)
 FORMS(pclmulqdq)
 
 static const struct binding aes_rows[] = {
-	ROW_SIMD(AESENC, aesenc),	  ROW_SIMD(AESENCLAST, aesenclast), ROW_SIMD(AESDEC, aesdec),
-	ROW_SIMD(AESDECLAST, aesdeclast), ROW_SIMD(AESIMC, aesimc),	    ROW_SIMD(AESKEYGENASSIST, aeskeygenassist),
+	ROW_SIMD(AESENC, aesenc),	ROW_SIMD(AESENCLAST, aesenclast),
+	ROW_SIMD(AESDEC, aesdec),	ROW_SIMD(AESDECLAST, aesdeclast),
+	ROW_SIMD(AESIMC, aesimc),	ROW_SIMD(AESKEYGENASSIST, aeskeygenassist),
 	ROW_SIMD(PCLMULQDQ, pclmulqdq),
 };
 

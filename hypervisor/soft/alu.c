@@ -3,8 +3,9 @@
 #include "hypervisor/soft/integer.h"
 
 /*
- * Each operation has three macros: what it needs from before (carry in), its result, and the flags it leaves. A
- * handler computes the result, stores it where it may fault, and only then touches flags.
+ * Each operation has three macros: what it needs from before (carry in), its result, and the flags
+ * it leaves. A handler computes the result, stores it where it may fault, and only then touches
+ * flags.
  */
 #define PRE_add
 #define PRE_or

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* DAA DAS AAA AAS AAM AAD: decimal arithmetic outside 64-bit mode (SDM vol. 2, each instruction's operation). */
+/*
+ * DAA DAS AAA AAS AAM AAD: decimal arithmetic outside 64-bit mode (SDM vol. 2, each instruction's
+ * operation).
+ */
 #include "hypervisor/soft/integer.h"
 
 /* ZF, SF and PF from AL, OF 0. */
@@ -74,7 +77,8 @@ OP(aam)
 
 OP(aad)
 {
-	set_reg16(cpu, R_RAX, (uint8_t)(reg8(cpu, REG8_AL) + reg8(cpu, REG8_AH) * (uint8_t)op->imm));
+	set_reg16(cpu, R_RAX,
+		  (uint8_t)(reg8(cpu, REG8_AL) + reg8(cpu, REG8_AH) * (uint8_t)op->imm));
 	bcd_flags(cpu, false, false);
 	OP_NEXT;
 }
@@ -84,7 +88,8 @@ enum { BCD_DAA, BCD_DAS, BCD_AAA, BCD_AAS, BCD_AAM, BCD_AAD, BCD_COUNT };
 static bool bind_bcd(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	static const op_fn fn[BCD_COUNT] = {
-		[BCD_DAA] = daa, [BCD_DAS] = das, [BCD_AAA] = aaa, [BCD_AAS] = aas, [BCD_AAM] = aam, [BCD_AAD] = aad,
+		[BCD_DAA] = daa, [BCD_DAS] = das, [BCD_AAA] = aaa,
+		[BCD_AAS] = aas, [BCD_AAM] = aam, [BCD_AAD] = aad,
 	};
 
 	return (d->mode & MODE_SIZE) != MODE_64 && int_pick(op, fn[arg]);

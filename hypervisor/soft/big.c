@@ -95,7 +95,8 @@ struct big big_sub(struct big a, struct big b)
 
 struct big big_mul(struct big a, struct big b)
 {
-	uint64_t a1 = (uint64_t)(a.m >> 64), a0 = (uint64_t)a.m, b1 = (uint64_t)(b.m >> 64), b0 = (uint64_t)b.m;
+	uint64_t a1 = (uint64_t)(a.m >> 64), a0 = (uint64_t)a.m, b1 = (uint64_t)(b.m >> 64),
+		 b0 = (uint64_t)b.m;
 	u128 mid, high, low = (u128)a0 * b0, p = (u128)a1 * b0, q = (u128)a0 * b1;
 
 	if (!a.m || !b.m)
@@ -146,15 +147,17 @@ struct big big_div_small(struct big a, uint32_t n)
 
 /* ---- functions ---- */
 /*
- * Horner's scheme for series whose terms have quotients z / ((2k + step - 1) (2k + step)), with alternating signs:
- * sin(r) / r (step 1) and cos(r) (step 0). With z <= (pi/4)^2 the terms left out are below 2^-128.
+ * Horner's scheme for series whose terms have quotients z / ((2k + step - 1) (2k + step)), with
+ * alternating signs: sin(r) / r (step 1) and cos(r) (step 0). With z <= (pi/4)^2 the terms left out
+ * are below 2^-128.
  */
 static struct big alternating(struct big z, unsigned step)
 {
 	struct big acc = ONE;
 
 	for (unsigned k = 17; k > 0; k--)
-		acc = big_sub(ONE, big_div_small(big_mul(z, acc), (2 * k + step - 1) * (2 * k + step)));
+		acc = big_sub(ONE,
+			      big_div_small(big_mul(z, acc), (2 * k + step - 1) * (2 * k + step)));
 	return acc;
 }
 

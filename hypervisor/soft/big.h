@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Floating point with 128-bit significands, in integers only, for the transcendental x87 functions: the same bits on
- * every host and with every compiler. Results are cut off, so each operation errs by less than 2^-126.
+ * Floating point with 128-bit significands, in integers only, for the transcendental x87 functions:
+ * the same bits on every host and with every compiler. Results are cut off, so each operation errs
+ * by less than 2^-126.
  */
 #ifndef SOFT_BIG_H
 #define SOFT_BIG_H

@@ -7,8 +7,12 @@
 #define RES_btr(x, mask) ((x) & ~(mask))
 #define RES_btc(x, mask) ((x) ^ (mask))
 
-/* Linear address of the operand `delta` bytes after the op's memory operand, within its address size. */
-static uint64_t bit_string_lin(struct cpu *cpu, const struct op *op, int64_t delta, unsigned size, bool write)
+/*
+ * Linear address of the operand `delta` bytes after the op's memory operand, within its address
+ * size.
+ */
+static uint64_t bit_string_lin(struct cpu *cpu, const struct op *op, int64_t delta, unsigned size,
+			       bool write)
 {
 	struct op at = *op;
 
@@ -28,7 +32,9 @@ static uint64_t bit_string_lin(struct cpu *cpu, const struct op *op, int64_t del
 		OP_NEXT;                                            \
 	}
 
-/* An immediate index stays inside the operand; a register index reaches anywhere (SDM vol. 2, BT). */
+/*
+ * An immediate index stays inside the operand; a register index reaches anywhere (SDM vol. 2, BT).
+ */
 #define BIT_MEM(name, o, bits, index, address)                      \
 	OP(name)                                                    \
 	{                                                           \
@@ -56,8 +62,13 @@ static uint64_t bit_string_lin(struct cpu *cpu, const struct op *op, int64_t del
 #define BIT_STORE_btr(bits)	mem_st##bits(cpu, lin, RES_btr(x, mask))
 #define BIT_STORE_btc(bits)	mem_st##bits(cpu, lin, RES_btc(x, mask))
 
-#define BIT_STRING_LIN(bits, write) \
-	bit_string_lin(cpu, op, (i >> ((bits) == 16 ? 4 : (bits) == 32 ? 5 : 6)) * ((bits) / 8), (bits) / 8, write)
+#define BIT_STRING_LIN(bits, write)                  \
+	bit_string_lin(cpu, op,                      \
+		       (i >> ((bits) == 16   ? 4     \
+			      : (bits) == 32 ? 5     \
+					     : 6)) * \
+			       ((bits) / 8),         \
+		       (bits) / 8, write)
 
 #define BIT_FORMS(o, bits, write)                                                     \
 	BIT_REG(o##_rr##bits, o, bits, cpu->gpr[op->r1])                              \
@@ -77,9 +88,10 @@ BIT_ALL(64)
 
 enum { BIT_BT, BIT_BTS, BIT_BTR, BIT_BTC, BIT_COUNT };
 
-#define BIT_ROW(o, bits)                                                                                               \
-	{                                                                                                              \
-		[FORM_RR] = o##_rr##bits, [FORM_RI] = o##_ri##bits, [FORM_MR] = o##_mr##bits, [FORM_MI] = o##_mi##bits \
+#define BIT_ROW(o, bits)                                                                      \
+	{                                                                                     \
+		[FORM_RR] = o##_rr##bits, [FORM_RI] = o##_ri##bits, [FORM_MR] = o##_mr##bits, \
+		[FORM_MI] = o##_mi##bits                                                      \
 	}
 #define BIT_ROWS(o)                                            \
 	{                                                      \
@@ -174,8 +186,9 @@ static uint64_t crc32c(uint32_t crc, uint64_t data, unsigned bytes)
 {
 	/* CRC of each nibble. */
 	static const uint32_t table[16] = {
-		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-		0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+		0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 	};
 
 	for (unsigned i = 0; i < bytes * 2; i++, data >>= 4)
@@ -199,9 +212,10 @@ INT_EACH_SIZE(CRC_FORMS)
 
 static bool bind_crc32(const struct decoded *d, struct op *op, uintptr_t arg)
 {
-	static const op_fn fn[INT_SIZES][2] = {
-		{ crc32_r8, crc32_m8 }, { crc32_r16, crc32_m16 }, { crc32_r32, crc32_m32 }, { crc32_r64, crc32_m64 }
-	};
+	static const op_fn fn[INT_SIZES][2] = { { crc32_r8, crc32_m8 },
+						{ crc32_r16, crc32_m16 },
+						{ crc32_r32, crc32_m32 },
+						{ crc32_r64, crc32_m64 } };
 	int size = int_size(d, 1);
 
 	int_form(d, op);
@@ -209,10 +223,14 @@ static bool bind_crc32(const struct decoded *d, struct op *op, uintptr_t arg)
 }
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_BT, bind_bit, BIT_BT },	   { ZYDIS_MNEMONIC_BTS, bind_bit, BIT_BTS },
-	{ ZYDIS_MNEMONIC_BTR, bind_bit, BIT_BTR },	   { ZYDIS_MNEMONIC_BTC, bind_bit, BIT_BTC },
-	{ ZYDIS_MNEMONIC_BSF, bind_scan, SCAN_BSF },	   { ZYDIS_MNEMONIC_BSR, bind_scan, SCAN_BSR },
-	{ ZYDIS_MNEMONIC_POPCNT, bind_scan, SCAN_POPCNT }, { ZYDIS_MNEMONIC_CRC32, bind_crc32, 0 },
+	{ ZYDIS_MNEMONIC_BT, bind_bit, BIT_BT },
+	{ ZYDIS_MNEMONIC_BTS, bind_bit, BIT_BTS },
+	{ ZYDIS_MNEMONIC_BTR, bind_bit, BIT_BTR },
+	{ ZYDIS_MNEMONIC_BTC, bind_bit, BIT_BTC },
+	{ ZYDIS_MNEMONIC_BSF, bind_scan, SCAN_BSF },
+	{ ZYDIS_MNEMONIC_BSR, bind_scan, SCAN_BSR },
+	{ ZYDIS_MNEMONIC_POPCNT, bind_scan, SCAN_POPCNT },
+	{ ZYDIS_MNEMONIC_CRC32, bind_crc32, 0 },
 };
 
 BINDING_TABLE(bits_bindings, rows);

@@ -2,17 +2,19 @@
 /*
  * The cache of decoded blocks.
  *
- * Blocks live in one arena of fixed size. An invalidated block is unlinked and marked, but its memory stays until the
- * arena is full; then everything is dropped at once. So no pointer to a block dangles while a block runs, and memory is
- * bounded. Only RAM is cached.
+ * Blocks live in one arena of fixed size. An invalidated block is unlinked and marked, but its
+ * memory stays until the arena is full; then everything is dropped at once. So no pointer to a
+ * block dangles while a block runs, and memory is bounded. Only RAM is cached.
  *
- * Self-modifying code. A page with blocks has TLB_CODE in all write tags; the slow path of a store compares the bytes
- * written with the pieces (64 bytes each) that blocks of the page cover and invalidates those that overlap. When that
- * meets the block under way, the store runs alone first (mem.c), so the very next instruction is decoded afresh.
+ * Self-modifying code. A page with blocks has TLB_CODE in all write tags; the slow path of a store
+ * compares the bytes written with the pieces (64 bytes each) that blocks of the page cover and
+ * invalidates those that overlap. When that meets the block under way, the store runs alone first
+ * (mem.c), so the very next instruction is decoded afresh.
  *
- * An instruction that goes on in the next page is a block of its own. Whether it may be entered depends on two
- * translations: that of its first page is checked like any block's, that of the second by op_cross(), which stands in
- * front of it and has it fetched by hand when the ITLB does not hold the page, as an uncached fetch would.
+ * An instruction that goes on in the next page is a block of its own. Whether it may be entered
+ * depends on two translations: that of its first page is checked like any block's, that of the
+ * second by op_cross(), which stands in front of it and has it fetched by hand when the ITLB does
+ * not hold the page, as an uncached fetch would.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,8 @@
 
 static void *map(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -111,13 +114,15 @@ void block_drop_all(struct cpu *cpu)
 
 static unsigned hash_of(uint64_t gpa, uint32_t mode)
 {
-	return (unsigned)(((gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull) >> (64 - HASH_BITS));
+	return (unsigned)(((gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull) >>
+			  (64 - HASH_BITS));
 }
 
 /* Pieces of its page that [gpa, gpa+len) touches; the range lies in one page. */
 static uint64_t piece_mask(uint64_t gpa, uint64_t len)
 {
-	unsigned first = (gpa & ~PAGE_MASK) / 64, last = (unsigned)(((gpa & ~PAGE_MASK) + len - 1) / 64);
+	unsigned first = (gpa & ~PAGE_MASK) / 64,
+		 last = (unsigned)(((gpa & ~PAGE_MASK) + len - 1) / 64);
 
 	return (UINT64_MAX >> (63 - (last - first))) << first;
 }
@@ -147,7 +152,8 @@ static unsigned decode_block(struct cpu *cpu, uint64_t gpa, struct op *op, unsig
 
 	*bytes = 0;
 	while (n < BLOCK_OPS && *bytes < room) {
-		if (decode_op(code + *bytes, room - *bytes, cpu->mode, (uint16_t)*bytes, &op[n]) == DECODE_SHORT)
+		if (decode_op(code + *bytes, room - *bytes, cpu->mode, (uint16_t)*bytes, &op[n]) ==
+		    DECODE_SHORT)
 			break;
 		op[n].index_in_block = (uint8_t)n;
 		*bytes += op[n].len;
@@ -226,7 +232,8 @@ static uint64_t page_after(const struct cpu *cpu, uint64_t lin)
 static void op_cross(struct cpu *cpu, const struct op *op)
 {
 	uint64_t lin = page_after(cpu, cpu->ea_base[SEG_CS] + cpu->gpr[REG_RIPBASE]);
-	const struct itlb_entry *t = &cpu->itlb[cpu->cpl == 3][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+	const struct itlb_entry *t =
+		&cpu->itlb[cpu->cpl == 3][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 
 	if (unlikely(t->tag != lin || (t->gpa & PAGE_MASK) != cpu->block->gpa2))
 		cpu_refetch(cpu);
@@ -244,7 +251,8 @@ static struct block *build_cross(struct cpu *cpu, uint64_t gpa, uint64_t gpa2)
 		return NULL;
 	memcpy(code, base + memory_offset(cpu->mem, gpa), room);
 	memcpy(code + room, base + memory_offset(cpu->mem, gpa2), sizeof(code) - room);
-	if (decode_op(code, sizeof(code), cpu->mode, 0, &b->op[1]) == DECODE_SHORT || b->op[1].len <= room)
+	if (decode_op(code, sizeof(code), cpu->mode, 0, &b->op[1]) == DECODE_SHORT ||
+	    b->op[1].len <= room)
 		return NULL;
 	cpu->stats.decoded++;
 	b->op[0] = (struct op){ .fn = op_cross };
@@ -310,7 +318,8 @@ static void set_link(const struct cpu *cpu, struct block *b, enum block_way way,
 {
 	uint64_t start = cpu->gpr[REG_RIPBASE], cs = cpu->ea_base[SEG_CS];
 
-	if (((next->gpa ^ b->gpa) & PAGE_MASK) == 0 && (((cs + start) ^ (cs + cpu->rip)) & PAGE_MASK) == 0)
+	if (((next->gpa ^ b->gpa) & PAGE_MASK) == 0 &&
+	    (((cs + start) ^ (cs + cpu->rip)) & PAGE_MASK) == 0)
 		b->link[way] = (struct block_link){ cpu->rip - start, next };
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Cached blocks: straight runs of decoded instructions inside one physical page, found by the physical address of their
- * first byte and the execution mode. Whether a block is cached is the host's business and invisible to the guest: a
- * block is entered only through the ITLB entry of its page, exactly as its first instruction alone would be.
+ * Cached blocks: straight runs of decoded instructions inside one physical page, found by the
+ * physical address of their first byte and the execution mode. Whether a block is cached is the
+ * host's business and invisible to the guest: a block is entered only through the ITLB entry of its
+ * page, exactly as its first instruction alone would be.
  */
 #ifndef SOFT_BLOCK_H
 #define SOFT_BLOCK_H
@@ -28,7 +29,10 @@ struct block {
 		uint64_t delta; /* RIP - RIP of this block's start */
 		struct block *to;
 	} link[2];
-	/* Of a block that is one instruction through two pages (op[0] is op_cross() then, op[1] the instruction). */
+	/*
+	 * Of a block that is one instruction through two pages (op[0] is op_cross() then, op[1] the
+	 * instruction).
+	 */
 	uint64_t gpa2; /* where the second page starts, or BLOCK_NO_PAGE */
 	uint64_t mask2;
 	struct block *cross_next;
@@ -51,7 +55,8 @@ struct jump_entry {
 
 struct code_page {
 	uint64_t mask;		     /* union of the blocks' masks */
-	struct block *first, *cross; /* that start here; whose instruction ends here. Dead ones may be among them. */
+	struct block *first, *cross; /* that start here; whose instruction ends here. Dead ones may
+					be among them. */
 };
 
 struct block_cache {
@@ -72,16 +77,21 @@ void block_cache_destroy(struct block_cache *c);
 void block_drop_all(struct cpu *cpu);
 
 /*
- * The block at linear address `lin` in the present mode, built when it is not cached, or NULL when its first
- * instruction has to be fetched by hand: it lies outside RAM, or part of it does. Raises what fetching raises.
+ * The block at linear address `lin` in the present mode, built when it is not cached, or NULL when
+ * its first instruction has to be fetched by hand: it lies outside RAM, or part of it does. Raises
+ * what fetching raises.
  */
 struct block *block_find_slow(struct cpu *cpu, uint64_t lin);
 
-/* The block at `lin` when the jump cache and the ITLB have it; NULL: ask block_find_slow(). Changes nothing. */
+/*
+ * The block at `lin` when the jump cache and the ITLB have it; NULL: ask block_find_slow(). Changes
+ * nothing.
+ */
 static inline struct block *block_hit(const struct cpu *cpu, uint64_t lin)
 {
 	const struct jump_entry *j = &cpu->blocks->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_SIZE - 1)];
-	const struct itlb_entry *t = &cpu->itlb[cpu->cpl == 3][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+	const struct itlb_entry *t =
+		&cpu->itlb[cpu->cpl == 3][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 	struct block *b = j->b;
 
 	if (likely(j->lin == lin && b->mode == cpu->mode && t->tag == (lin & PAGE_MASK) &&
@@ -98,10 +108,12 @@ static inline struct block *block_find(struct cpu *cpu, uint64_t lin)
 }
 
 /*
- * Chains: the last op of a block, a near branch in 64-bit mode, goes on with the next block by itself instead of
- * returning to the run loop, as long as that block is at hand and ends before cpu->chain_limit. cpu->rip is set.
+ * Chains: the last op of a block, a near branch in 64-bit mode, goes on with the next block by
+ * itself instead of returning to the run loop, as long as that block is at hand and ends before
+ * cpu->chain_limit. cpu->rip is set.
  */
-static inline __attribute__((always_inline)) void block_enter(struct cpu *cpu, const struct block *next)
+static inline __attribute__((always_inline)) void block_enter(struct cpu *cpu,
+							      const struct block *next)
 {
 	uint64_t count = cpu->count + cpu->block->n;
 
@@ -147,8 +159,8 @@ static inline __attribute__((always_inline)) void block_chain_indirect(struct cp
 }
 
 /*
- * The block after b, whose start is in gpr[REG_RIPBASE] and which ended with a near branch or without one; like
- * block_find().
+ * The block after b, whose start is in gpr[REG_RIPBASE] and which ended with a near branch or
+ * without one; like block_find().
  */
 struct block *block_next(struct cpu *cpu, struct block *b);
 /* After the last op of a block in 64-bit mode that does not end with a branch. */

@@ -2,9 +2,10 @@
 /*
  * Near branches: Jcc JMP CALL RET LOOPcc JCXZ. Far ones are in the system instructions.
  *
- * Direct targets are kept relative to the block's RIP base: in op->imm the target's, and in op->disp the following
- * instruction's. In 64-bit mode a target that is not canonical is #GP at the branch; elsewhere the target is cut to the
- * operand size and checked against the limit of CS. Faults come before anything is stored.
+ * Direct targets are kept relative to the block's RIP base: in op->imm the target's, and in
+ * op->disp the following instruction's. In 64-bit mode a target that is not canonical is #GP at the
+ * branch; elsewhere the target is cut to the operand size and checked against the limit of CS.
+ * Faults come before anything is stored.
  */
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/integer.h"

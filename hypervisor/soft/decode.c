@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Decoding: Zydis does the instruction format, this file turns its answer into the common fields of struct op, and the
- * binders of the semantics files choose the handler.
+ * Decoding: Zydis does the instruction format, this file turns its answer into the common fields of
+ * struct op, and the binders of the semantics files choose the handler.
  *
- * Zydis knows far more instructions than the CPU model (x86-64-v2): whatever has no binder is an invalid opcode. Where
- * a later extension gave a meaning to encodings that older CPUs execute as something else (TZCNT, LZCNT, CET, MPX and
- * CLDEMOTE hints), the decoder modes switch the extension off.
+ * Zydis knows far more instructions than the CPU model (x86-64-v2): whatever has no binder is an
+ * invalid opcode. Where a later extension gave a meaning to encodings that older CPUs execute as
+ * something else (TZCNT, LZCNT, CET, MPX and CLDEMOTE hints), the decoder modes switch the
+ * extension off.
  */
 #include "base/log.h"
 
 #include "hypervisor/soft/decode.h"
 
 static const struct binding_table *const tables[] = {
-	&alu_bindings,	   &mov_bindings,	   &xchg_bindings,     &shift_bindings,	    &bits_bindings,
-	&muldiv_bindings,  &bcd_bindings,	   &stack_bindings,    &branch_bindings,    &string_bindings,
-	&misc_bindings,	   &x87_bindings,	   &x87_mem_bindings,  &x87_rem_bindings,   &x87_trans_bindings,
-	&x87_ctl_bindings, &sse_fp_bindings,	   &sse_int_bindings,  &sse_move_bindings,  &sse4_bindings,
-	&sse42_bindings,   &sse_estimate_bindings, &aes_bindings,      &fpu_state_bindings, &system_bindings,
-	&segop_bindings,   &far_bindings,	   &fastcall_bindings, &msr_bindings,	    &port_bindings,
+	&alu_bindings,	   &mov_bindings,	   &xchg_bindings,	&shift_bindings,
+	&bits_bindings,	   &muldiv_bindings,	   &bcd_bindings,	&stack_bindings,
+	&branch_bindings,  &string_bindings,	   &misc_bindings,	&x87_bindings,
+	&x87_mem_bindings, &x87_rem_bindings,	   &x87_trans_bindings, &x87_ctl_bindings,
+	&sse_fp_bindings,  &sse_int_bindings,	   &sse_move_bindings,	&sse4_bindings,
+	&sse42_bindings,   &sse_estimate_bindings, &aes_bindings,	&fpu_state_bindings,
+	&system_bindings,  &segop_bindings,	   &far_bindings,	&fastcall_bindings,
+	&msr_bindings,	   &port_bindings,
 };
 
 /* Rows of one mnemonic, chained in the order of the tables. */
@@ -123,7 +126,8 @@ static void fill_memory(const struct decoded *d, const ZydisDecodedOperand *o, s
 
 static bool is_stack_operand(const ZydisDecodedOperand *o)
 {
-	return o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+	return o->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+	       o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
 	       o->mem.segment == ZYDIS_REGISTER_SS;
 }
 
@@ -183,8 +187,8 @@ static bool is_near_branch(const struct decoded *d)
 {
 	ZydisInstructionCategory cat = d->ins.meta.category;
 
-	return (cat == ZYDIS_CATEGORY_COND_BR || cat == ZYDIS_CATEGORY_UNCOND_BR || cat == ZYDIS_CATEGORY_CALL ||
-		cat == ZYDIS_CATEGORY_RET) &&
+	return (cat == ZYDIS_CATEGORY_COND_BR || cat == ZYDIS_CATEGORY_UNCOND_BR ||
+		cat == ZYDIS_CATEGORY_CALL || cat == ZYDIS_CATEGORY_RET) &&
 	       (d->ins.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
 		d->ins.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR);
 }
@@ -195,15 +199,17 @@ static bool is_far_branch(const struct decoded *d)
 	ZydisInstructionCategory cat = d->ins.meta.category;
 
 	return !is_near_branch(d) &&
-	       (cat == ZYDIS_CATEGORY_UNCOND_BR || cat == ZYDIS_CATEGORY_CALL || cat == ZYDIS_CATEGORY_RET ||
-		cat == ZYDIS_CATEGORY_SYSCALL || cat == ZYDIS_CATEGORY_SYSRET);
+	       (cat == ZYDIS_CATEGORY_UNCOND_BR || cat == ZYDIS_CATEGORY_CALL ||
+		cat == ZYDIS_CATEGORY_RET || cat == ZYDIS_CATEGORY_SYSCALL ||
+		cat == ZYDIS_CATEGORY_SYSRET);
 }
 
 /* INT n and its like clear TF, SYSCALL may, and SYSRET traps at once with the TF that it loads. */
 static bool steps_with_new_tf(ZydisMnemonic m)
 {
 	return m == ZYDIS_MNEMONIC_INT || m == ZYDIS_MNEMONIC_INT1 || m == ZYDIS_MNEMONIC_INT3 ||
-	       m == ZYDIS_MNEMONIC_INTO || m == ZYDIS_MNEMONIC_SYSCALL || m == ZYDIS_MNEMONIC_SYSRET;
+	       m == ZYDIS_MNEMONIC_INTO || m == ZYDIS_MNEMONIC_SYSCALL ||
+	       m == ZYDIS_MNEMONIC_SYSRET;
 }
 
 static void fill_flags(const struct decoded *d, struct op *op)
@@ -253,8 +259,11 @@ static void op_gp(struct cpu *cpu, const struct op *op)
 static enum decode_result decode_raise(struct op *op, op_fn fn, size_t avail)
 {
 	op->fn = fn;
-	/* As many bytes as may have been looked at: the block has to go when one of them changes. */
-	op->len = (uint8_t)(avail < ZYDIS_MAX_INSTRUCTION_LENGTH ? avail : ZYDIS_MAX_INSTRUCTION_LENGTH);
+	/*
+	 * As many bytes as may have been looked at: the block has to go when one of them changes.
+	 */
+	op->len = (uint8_t)(avail < ZYDIS_MAX_INSTRUCTION_LENGTH ? avail
+								 : ZYDIS_MAX_INSTRUCTION_LENGTH);
 	op->base = op->idx = REG_ZERO;
 	op->seg = SEG_DS;
 	op->flags = OPF_END;
@@ -286,7 +295,8 @@ static const ZydisDecoder *decoder_for(uint32_t mode)
 	return &decoders[mode & (MODE_REAL | MODE_VM86) ? DECODER_REAL16 : DECODER_16];
 }
 
-enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, uint16_t off, struct op *op)
+enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, uint16_t off,
+			     struct op *op)
 {
 	struct decoded d;
 	ZyanStatus st;
@@ -295,7 +305,8 @@ enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, 
 	*op = (struct op){ .off = off };
 	st = ZydisDecoderDecodeFull(decoder_for(mode), bytes, avail, &d.ins, d.opnd);
 	if (st == ZYDIS_STATUS_NO_MORE_DATA)
-		return avail < ZYDIS_MAX_INSTRUCTION_LENGTH ? DECODE_SHORT : decode_raise(op, op_gp, avail);
+		return avail < ZYDIS_MAX_INSTRUCTION_LENGTH ? DECODE_SHORT
+							    : decode_raise(op, op_gp, avail);
 	if (st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
 		return decode_raise(op, op_gp, avail);
 	if (!ZYAN_SUCCESS(st))

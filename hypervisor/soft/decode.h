@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From Zydis to ops. Each semantics file exports a table of bindings, one row a mnemonic; decode.c decodes, fills in
- * the common fields of the op (length, memory operand, sizes, prefixes, immediate, registers of explicit operands 0 and
- * 1) and calls the row's binder, which chooses the handler. A mnemonic without a row is an invalid opcode.
+ * From Zydis to ops. Each semantics file exports a table of bindings, one row a mnemonic; decode.c
+ * decodes, fills in the common fields of the op (length, memory operand, sizes, prefixes,
+ * immediate, registers of explicit operands 0 and 1) and calls the row's binder, which chooses the
+ * handler. A mnemonic without a row is an invalid opcode.
  *
- * Some mnemonics have rows in several tables, because Zydis names several instructions alike (MOV to control or segment
- * registers, PUSH of segment registers, far JMP, CALL and RET, MOVSD and CMPSD as string and SSE instructions): each
- * binder takes the forms of its own file and returns false for the others, and decode.c tries the next row.
+ * Some mnemonics have rows in several tables, because Zydis names several instructions alike (MOV
+ * to control or segment registers, PUSH of segment registers, far JMP, CALL and RET, MOVSD and
+ * CMPSD as string and SSE instructions): each binder takes the forms of its own file and returns
+ * false for the others, and decode.c tries the next row.
  */
 #ifndef SOFT_DECODE_H
 #define SOFT_DECODE_H
@@ -17,16 +19,17 @@
 
 struct decoded {
 	ZydisDecodedInstruction ins;
-	ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT]; /* explicit ones first: ins.operand_count_visible of them */
+	ZydisDecodedOperand opnd[ZYDIS_MAX_OPERAND_COUNT]; /* explicit ones first:
+							      ins.operand_count_visible of them */
 	uint32_t mode;					   /* MODE_* of the block */
 };
 
 /*
- * Chooses op->fn and fills in what is special; returns false for a form that it does not know (#UD when no other row of
- * the mnemonic takes it). On entry these are set: len, off, flags (LOCK,
- * REP, REPNE, MEM, FLAT, SEGCHECK, HIGH0/1), base, idx, scale, disp, seg, asize, osize (bytes, from the instruction's
- * operand width), imm (first immediate, sign-extended as Zydis says), r0 and r1 (numbers of explicit register operands
- * 0 and 1, whatever their class; r2 that of operand 2).
+ * Chooses op->fn and fills in what is special; returns false for a form that it does not know (#UD
+ * when no other row of the mnemonic takes it). On entry these are set: len, off, flags (LOCK, REP,
+ * REPNE, MEM, FLAT, SEGCHECK, HIGH0/1), base, idx, scale, disp, seg, asize, osize (bytes, from the
+ * instruction's operand width), imm (first immediate, sign-extended as Zydis says), r0 and r1
+ * (numbers of explicit register operands 0 and 1, whatever their class; r2 that of operand 2).
  */
 typedef bool (*op_binder)(const struct decoded *d, struct op *op, uintptr_t arg);
 
@@ -52,8 +55,9 @@ extern const struct binding_table bcd_bindings;
 extern const struct binding_table stack_bindings;
 extern const struct binding_table branch_bindings;
 extern const struct binding_table string_bindings;
-extern const struct binding_table misc_bindings;     /* flag bits, hints, fences */
-extern const struct binding_table system_bindings;   /* control registers, descriptor tables, flags, HLT ... */
+extern const struct binding_table misc_bindings; /* flag bits, hints, fences */
+extern const struct binding_table
+	system_bindings; /* control registers, descriptor tables, flags, HLT ... */
 extern const struct binding_table segop_bindings;    /* segment registers, LAR ... ARPL */
 extern const struct binding_table far_bindings;	     /* far JMP, CALL, RET, IRET, INT n, BOUND */
 extern const struct binding_table fastcall_bindings; /* SYSCALL, SYSENTER, SWAPGS ... */
@@ -96,9 +100,11 @@ enum decode_result {
 };
 
 /*
- * Decodes one instruction of at most `avail` bytes (at most 15 count). Invalid opcodes, a LOCK prefix where it is not
- * allowed and instructions over 15 bytes (#GP) become ops that raise the exception, so they are DECODE_OK too.
+ * Decodes one instruction of at most `avail` bytes (at most 15 count). Invalid opcodes, a LOCK
+ * prefix where it is not allowed and instructions over 15 bytes (#GP) become ops that raise the
+ * exception, so they are DECODE_OK too.
  */
-enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, uint16_t off, struct op *op);
+enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, uint16_t off,
+			     struct op *op);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Far transfers: JMP, CALL and RET between segments, through gates and to other tasks; IRET in all forms; INT n.
- * Intel SDM vol. 2, operation sections of those instructions; vol. 3, 5.8.
+ * Far transfers: JMP, CALL and RET between segments, through gates and to other tasks; IRET in all
+ * forms; INT n. Intel SDM vol. 2, operation sections of those instructions; vol. 3, 5.8.
  */
 #include "hypervisor/soft/sys.h"
 
@@ -91,7 +91,8 @@ static void gate_read(struct cpu *cpu, struct desc *d, struct call_gate *g)
 }
 
 /* Code segment behind a call gate. */
-static void gate_code(struct cpu *cpu, const struct call_gate *g, enum code_via via, struct desc *cs)
+static void gate_code(struct cpu *cpu, const struct call_gate *g, enum code_via via,
+		      struct desc *cs)
 {
 	if (sel_null(g->sel))
 		cpu_raise(cpu, VEC_GP, 0);
@@ -107,7 +108,8 @@ static unsigned gate_size(const struct cpu *cpu, const struct call_gate *g)
 }
 
 /* A call to more privilege: new stack from the TSS, parameters copied (vol. 3, 5.8.5). */
-static void gate_call_inner(struct cpu *cpu, const struct op *op, const struct call_gate *g, struct desc *cs)
+static void gate_call_inner(struct cpu *cpu, const struct op *op, const struct call_gate *g,
+			    struct desc *cs)
 {
 	struct stack old = stack_current(cpu), st = { .mask = UINT64_MAX };
 	uint8_t cpl = SEG_DPL(cs->s.attr);
@@ -117,7 +119,8 @@ static void gate_call_inner(struct cpu *cpu, const struct op *op, const struct c
 	if (cpu_long(cpu)) {
 		st.sp = tss_stack64(cpu, cpl);
 		st.cpl = cpl;
-		st.ss = (struct seg_state){ .attr = SEG_UNUSABLE | (uint32_t)cpl << 5, .selector = cpl };
+		st.ss = (struct seg_state){ .attr = SEG_UNUSABLE | (uint32_t)cpl << 5,
+					    .selector = cpl };
 	} else {
 		tss_stack(cpu, cpl, &st);
 	}
@@ -136,7 +139,8 @@ static void gate_call_inner(struct cpu *cpu, const struct op *op, const struct c
 }
 
 /* Pushes the return address and jumps, privilege unchanged. */
-static void call_same(struct cpu *cpu, const struct op *op, struct desc *cs, uint64_t off, unsigned size)
+static void call_same(struct cpu *cpu, const struct op *op, struct desc *cs, uint64_t off,
+		      unsigned size)
 {
 	uint64_t v[2] = { cpu->seg[SEG_CS].selector, next_rip(cpu, op) };
 	struct stack st = stack_current(cpu);
@@ -191,7 +195,8 @@ static void jump_task(struct cpu *cpu, const struct op *op, struct desc *d, bool
 		sel = (uint16_t)(d->raw >> 16);
 	}
 	task_fetch_tss(cpu, sel, VEC_GP, false, &tss);
-	task_switch(cpu, &tss, call ? TASK_CALL : TASK_JMP, next_rip(cpu, op), flags_get(cpu), NULL);
+	task_switch(cpu, &tss, call ? TASK_CALL : TASK_JMP, next_rip(cpu, op), flags_get(cpu),
+		    NULL);
 }
 
 static void jump_system(struct cpu *cpu, const struct op *op, struct desc *d, bool call)
@@ -279,7 +284,8 @@ static void return_check_cs(struct cpu *cpu, uint16_t sel, struct far_return *r)
 	desc_fetch(cpu, sel, VEC_GP, &r->cs);
 	attr = r->cs.s.attr;
 	dpl = SEG_DPL(attr);
-	if (!attr_is_code(attr) || rpl < cpu->cpl || (attr_is_conforming(attr) ? dpl > rpl : dpl != rpl) ||
+	if (!attr_is_code(attr) || rpl < cpu->cpl ||
+	    (attr_is_conforming(attr) ? dpl > rpl : dpl != rpl) ||
 	    (cpu_long(cpu) && (attr & SEG_L) && (attr & SEG_DB)))
 		cpu_raise(cpu, VEC_GP, sel_error(cpu, sel));
 	if (!(attr & SEG_P))
@@ -406,7 +412,8 @@ static void iret_vm86(struct cpu *cpu, struct stack *st, uint64_t flags)
 	cpu->cpl = 3;
 	cpu->rip = v[0];
 	cpu->gpr[R_RSP] = v[3];
-	flags_set(cpu, flags & (FL_IRET | FL_IF | FL_IOPL | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID));
+	flags_set(cpu, flags & (FL_IRET | FL_IF | FL_IOPL | FL_RF | FL_VM | FL_AC | FL_VIF |
+				FL_VIP | FL_ID));
 	cpu_mode_update(cpu);
 }
 
@@ -542,11 +549,16 @@ static bool bind_far_ret(const struct decoded *d, struct op *op, uintptr_t arg)
 #define H(fn) ((uintptr_t)(fn))
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_JMP, bind_far, H(op_far_jmp) },     { ZYDIS_MNEMONIC_CALL, bind_far, H(op_far_call) },
-	{ ZYDIS_MNEMONIC_RET, bind_far_ret, H(op_far_ret) }, { ZYDIS_MNEMONIC_IRET, bind_end, H(op_iret) },
-	{ ZYDIS_MNEMONIC_IRETD, bind_end, H(op_iret) },	     { ZYDIS_MNEMONIC_IRETQ, bind_end, H(op_iret) },
-	{ ZYDIS_MNEMONIC_INT, bind_end, H(op_int) },	     { ZYDIS_MNEMONIC_INT3, bind_end, H(op_int3) },
-	{ ZYDIS_MNEMONIC_INT1, bind_end, H(op_int1) },	     { ZYDIS_MNEMONIC_INTO, bind_end, H(op_into) },
+	{ ZYDIS_MNEMONIC_JMP, bind_far, H(op_far_jmp) },
+	{ ZYDIS_MNEMONIC_CALL, bind_far, H(op_far_call) },
+	{ ZYDIS_MNEMONIC_RET, bind_far_ret, H(op_far_ret) },
+	{ ZYDIS_MNEMONIC_IRET, bind_end, H(op_iret) },
+	{ ZYDIS_MNEMONIC_IRETD, bind_end, H(op_iret) },
+	{ ZYDIS_MNEMONIC_IRETQ, bind_end, H(op_iret) },
+	{ ZYDIS_MNEMONIC_INT, bind_end, H(op_int) },
+	{ ZYDIS_MNEMONIC_INT3, bind_end, H(op_int3) },
+	{ ZYDIS_MNEMONIC_INT1, bind_end, H(op_int1) },
+	{ ZYDIS_MNEMONIC_INTO, bind_end, H(op_into) },
 	{ ZYDIS_MNEMONIC_BOUND, bind_plain, H(op_bound) },
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Lazy arithmetic flags. An ALU handler stores its type, operands and result; whoever needs a flag computes it here.
+ * Lazy arithmetic flags. An ALU handler stores its type, operands and result; whoever needs a flag
+ * computes it here.
  *
- * Operands and result are kept sign-extended from their size to 64 bits. Sign extension keeps signed and unsigned
- * order, zero and the sign, so nothing below needs to know the operand size:
+ * Operands and result are kept sign-extended from their size to 64 bits. Sign extension keeps
+ * signed and unsigned order, zero and the sign, so nothing below needs to know the operand size:
  *
  *   after a subtraction    below is a < b unsigned, less is a < b signed
  *   after an addition      carry is res < a (or res <= a with a carry in)
@@ -112,7 +113,8 @@ static inline bool flags_sf(const struct cpu *cpu)
 
 static inline bool flags_pf(const struct cpu *cpu)
 {
-	return likely(cpu->lazy.type) ? !__builtin_parity(cpu->lazy.res & 0xff) : (cpu->rflags & FL_PF) != 0;
+	return likely(cpu->lazy.type) ? !__builtin_parity(cpu->lazy.res & 0xff)
+				      : (cpu->rflags & FL_PF) != 0;
 }
 
 static inline bool flags_of(const struct cpu *cpu)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the floating-point and SIMD files share: availability checks, operand access, the shapes of bindings, and the
- * bracket around every operation that runs on the host's SSE unit.
+ * What the floating-point and SIMD files share: availability checks, operand access, the shapes of
+ * bindings, and the bracket around every operation that runs on the host's SSE unit.
  */
 #ifndef SOFT_FPU_H
 #define SOFT_FPU_H
@@ -183,12 +183,14 @@ struct fp_again {
 uint32_t fp_precision(const struct cpu *cpu, enum fp_kind kind, const struct fp_again *x);
 
 /* Takes over what an operation raised; raises #XM or #UD when one is unmasked. x may be NULL. */
-void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind, const struct fp_again *x);
+void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind,
+	       const struct fp_again *x);
 
 /*
- * Puts the guest's rounding, DAZ and FTZ into the host's MXCSR with everything masked. The flags that the guest has
- * already set are loaded too, so that an operation that raises nothing new leaves the register as it was and needs no
- * further work. Outside of the bracket the host runs with default controls; only sticky flags may stay behind.
+ * Puts the guest's rounding, DAZ and FTZ into the host's MXCSR with everything masked. The flags
+ * that the guest has already set are loaded too, so that an operation that raises nothing new
+ * leaves the register as it was and needs no further work. Outside of the bracket the host runs
+ * with default controls; only sticky flags may stay behind.
  */
 static inline uint32_t fp_begin_with(uint32_t want)
 {
@@ -228,7 +230,8 @@ static inline void fp_end(struct cpu *cpu, uint32_t want, __m128i result, enum f
 }
 
 /* The same for operations that can overflow or underflow. */
-static inline void fp_end_arith(struct cpu *cpu, uint32_t want, __m128i result, enum fp_kind kind, struct fp_again x)
+static inline void fp_end_arith(struct cpu *cpu, uint32_t want, __m128i result, enum fp_kind kind,
+				struct fp_again x)
 {
 	uint32_t now = fp_leave(want);
 
@@ -237,15 +240,15 @@ static inline void fp_end_arith(struct cpu *cpu, uint32_t want, __m128i result, 
 }
 
 /* ---- bindings ---- */
-/* Handlers of a `dst, src` instruction: on XMM and on MMX registers, with a register and a memory source. NULL: no such
- * form. */
+/* Handlers of a `dst, src` instruction: on XMM and on MMX registers, with a register and a memory
+ * source. NULL: no such form. */
 struct simd_forms {
 	op_fn xr, xm, mr, mm;
 };
 
 /*
- * The handlers name_xr and name_xm of XMM(op->r0) = value, an expression of cpu, op and the source s, which load(cpu,
- * op) reads where it is in memory.
+ * The handlers name_xr and name_xm of XMM(op->r0) = value, an expression of cpu, op and the source
+ * s, which load(cpu, op) reads where it is in memory.
  */
 #define XMM_HANDLERS(name, load, value)                             \
 	static void name##_xr(struct cpu *cpu, const struct op *op) \
@@ -288,7 +291,8 @@ bool fpu_bind_one(const struct decoded *d, struct op *op, uintptr_t arg);
 
 static inline ZydisRegisterClass opnd_class(const struct decoded *d, unsigned i)
 {
-	return opnd_is_reg(d, i) ? ZydisRegisterGetClass(d->opnd[i].reg.value) : ZYDIS_REGCLASS_INVALID;
+	return opnd_is_reg(d, i) ? ZydisRegisterGetClass(d->opnd[i].reg.value)
+				 : ZYDIS_REGCLASS_INVALID;
 }
 
 static inline bool opnd_is_xmm(const struct decoded *d, unsigned i)
@@ -301,8 +305,10 @@ static inline bool opnd_is_mmx(const struct decoded *d, unsigned i)
 	return opnd_class(d, i) == ZYDIS_REGCLASS_MMX;
 }
 
-#define BINDINGS(name) \
-	const struct binding_table name##_bindings = { name##_rows, sizeof(name##_rows) / sizeof(name##_rows[0]) }
+#define BINDINGS(name)                                                    \
+	const struct binding_table name##_bindings = {                    \
+		name##_rows, sizeof(name##_rows) / sizeof(name##_rows[0]) \
+	}
 
 /* ---- x87.c ---- */
 /* Recomputes ES and B from the flags and masks. */

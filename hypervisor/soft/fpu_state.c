@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * State of x87, MMX and SSE as a whole: reset, images, FXSAVE and XSAVE, MXCSR, and what happens when a unit may not be
- * used or an SSE operation raised an exception.
+ * State of x87, MMX and SSE as a whole: reset, images, FXSAVE and XSAVE, MXCSR, and what happens
+ * when a unit may not be used or an SSE operation raised an exception.
  *
- * XSAVE and XRSTOR know the components x87 (bit 0) and SSE (bit 1) in the standard format; the modified forms
- * (XSAVEOPT, XSAVEC, XSAVES) are not offered. The init optimisation is not done: XINUSE reads as all ones, so XSAVE
- * stores every requested component and sets its bit in XSTATE_BV. XRSTOR puts a component whose bit is clear into its
- * initial state. MXCSR belongs to SSE, and XRSTOR loads it from memory whatever XSTATE_BV says (SDM vol. 1, 13.8.1).
+ * XSAVE and XRSTOR know the components x87 (bit 0) and SSE (bit 1) in the standard format; the
+ * modified forms (XSAVEOPT, XSAVEC, XSAVES) are not offered. The init optimisation is not done:
+ * XINUSE reads as all ones, so XSAVE stores every requested component and sets its bit in
+ * XSTATE_BV. XRSTOR puts a component whose bit is clear into its initial state. MXCSR belongs to
+ * SSE, and XRSTOR loads it from memory whatever XSTATE_BV says (SDM vol. 1, 13.8.1).
  *
- * FXSAVE and FXRSTOR treat XMM registers and MXCSR also while CR4.OSFXSR is 0, which the SDM leaves open.
+ * FXSAVE and FXRSTOR treat XMM registers and MXCSR also while CR4.OSFXSR is 0, which the SDM leaves
+ * open.
  */
 #include <errno.h>
 
@@ -85,17 +87,24 @@ static bool has_tiny(__m128i result, enum fp_kind kind)
 	}
 }
 
-void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind, const struct fp_again *x)
+void fp_raised(struct cpu *cpu, uint32_t raised, __m128i result, enum fp_kind kind,
+	       const struct fp_again *x)
 {
 	const uint32_t before = MXCSR_IE | MXCSR_DE | MXCSR_ZE;
 	uint32_t unmasked = ~(cpu->fpu.mxcsr >> 7) & MXCSR_FLAGS;
 
-	/* Masked underflow is signalled for inexact tiny results only, the trap for all (SDM vol. 1, 4.9.1.5). */
+	/*
+	 * Masked underflow is signalled for inexact tiny results only, the trap for all (SDM vol.
+	 * 1, 4.9.1.5).
+	 */
 	if ((unmasked & MXCSR_UE) && has_tiny(result, kind))
 		raised |= MXCSR_UE;
 	if (x && (raised & unmasked & (MXCSR_OE | MXCSR_UE)))
 		raised = (raised & ~MXCSR_PE) | fp_precision(cpu, kind, x);
-	/* A pre-computation exception that is not masked ends the operation before the others arise. */
+	/*
+	 * A pre-computation exception that is not masked ends the operation before the others
+	 * arise.
+	 */
 	if (raised & unmasked & before)
 		raised &= before;
 	cpu->fpu.mxcsr |= raised;
@@ -245,7 +254,8 @@ static unsigned xmm_end(const struct cpu *cpu)
 	return OFF_XMM + 16 * ((cpu->mode & MODE_SIZE) == MODE_64 ? 16 : 8);
 }
 
-static void store_pieces(struct cpu *cpu, uint64_t lin, const uint8_t *image, unsigned from, unsigned to)
+static void store_pieces(struct cpu *cpu, uint64_t lin, const uint8_t *image, unsigned from,
+			 unsigned to)
 {
 	for (unsigned i = from; i < to; i += 16)
 		mem_st128(cpu, lin + i, image + i);
@@ -257,7 +267,8 @@ static void load_pieces(struct cpu *cpu, uint64_t lin, uint8_t *image, unsigned 
 		mem_ld128(cpu, lin + i, image + i);
 }
 
-static uint64_t area_lin(struct cpu *cpu, const struct op *op, unsigned size, unsigned align, bool write)
+static uint64_t area_lin(struct cpu *cpu, const struct op *op, unsigned size, unsigned align,
+			 bool write)
 {
 	uint64_t lin = op_lin(cpu, op, size, write);
 
@@ -344,7 +355,8 @@ static uint64_t xrstor_header(struct cpu *cpu, uint64_t lin)
 {
 	uint64_t bv = mem_ld64(cpu, lin + XSAVE_HEADER);
 
-	if ((bv & ~cpu->xcr0) || mem_ld64(cpu, lin + XSAVE_HEADER + 8) || mem_ld64(cpu, lin + XSAVE_HEADER + 16))
+	if ((bv & ~cpu->xcr0) || mem_ld64(cpu, lin + XSAVE_HEADER + 8) ||
+	    mem_ld64(cpu, lin + XSAVE_HEADER + 16))
 		cpu_raise(cpu, VEC_GP, 0);
 	return bv;
 }
@@ -382,7 +394,8 @@ static void xrstor(struct cpu *cpu, const struct op *op)
 		x87_init_all(&cpu->fpu);
 	if (rfbm & XSTATE_SSE) {
 		cpu->fpu.mxcsr = get32(image + OFF_MXCSR);
-		memcpy(cpu->fpu.xmm, image + OFF_XMM, end - OFF_XMM); /* zeros when not in XSTATE_BV */
+		memcpy(cpu->fpu.xmm, image + OFF_XMM,
+		       end - OFF_XMM); /* zeros when not in XSTATE_BV */
 	}
 	OP_NEXT;
 }

@@ -35,8 +35,9 @@ struct fpu_state {
 };
 
 /*
- * FIP is recorded by every x87 instruction that is not a control one, FDP by those with a memory operand, FOP by those
- * that raise an unmasked exception. FCS and FDS are not kept and always read as 0: CPUID.(EAX=7,ECX=0):EBX[13] is 1.
+ * FIP is recorded by every x87 instruction that is not a control one, FDP by those with a memory
+ * operand, FOP by those that raise an unmasked exception. FCS and FDS are not kept and always read
+ * as 0: CPUID.(EAX=7,ECX=0):EBX[13] is 1.
  */
 
 /* State after RESET (SDM vol. 3, table 10-1). */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the integer handlers share. Handlers come in forms, by kind and size of their operands, made by macros; the
- * binder picks one from a table [size][form].
+ * What the integer handlers share. Handlers come in forms, by kind and size of their operands, made
+ * by macros; the binder picks one from a table [size][form].
  *
- * 8-bit registers are addressed by byte offset in cpu->gpr, so AH..BH are as fast as AL: int_form() turns op->r0 and
- * op->r1 into such offsets for 8-bit operands.
+ * 8-bit registers are addressed by byte offset in cpu->gpr, so AH..BH are as fast as AL: int_form()
+ * turns op->r0 and op->r1 into such offsets for 8-bit operands.
  */
 #ifndef SOFT_INTEGER_H
 #define SOFT_INTEGER_H
@@ -48,12 +48,16 @@ static inline int int_size(const struct decoded *d, unsigned i)
 /* Is explicit operand i a general register? */
 bool int_is_gpr(const struct decoded *d, unsigned i);
 /*
- * Form of an instruction with one or two explicit operands (FORM_OTHER when one of them is neither general register,
- * memory nor immediate); makes byte offsets of 8-bit register numbers. An instruction with a single operand has the
- * form of one with an immediate. To be called once per op.
+ * Form of an instruction with one or two explicit operands (FORM_OTHER when one of them is neither
+ * general register, memory nor immediate); makes byte offsets of 8-bit register numbers. An
+ * instruction with a single operand has the form of one with an immediate. To be called once per
+ * op.
  */
 enum int_form int_form(const struct decoded *d, struct op *op);
-/* Segment (with override), address size and flags of an implicit memory operand, as of XLAT and string instructions. */
+/*
+ * Segment (with override), address size and flags of an implicit memory operand, as of XLAT and
+ * string instructions.
+ */
 void int_implicit_mem(const struct decoded *d, struct op *op);
 /* Sets op->fn from a table; false when the entry is empty. */
 static inline bool int_pick(struct op *op, op_fn fn)
@@ -108,15 +112,21 @@ static inline void set_reg64(struct cpu *cpu, unsigned r, uint64_t v)
 #define UINT(bits) uint##bits##_t
 #define SINT(bits) int##bits##_t
 
-#define OP(name)      static void name(struct cpu *cpu, const struct op *op)
-#define OP_COLD(name) static __attribute__((noinline, cold)) void name(struct cpu *cpu, const struct op *op)
+#define OP(name) static void name(struct cpu *cpu, const struct op *op)
+#define OP_COLD(name) \
+	static __attribute__((noinline, cold)) void name(struct cpu *cpu, const struct op *op)
 
 /*
- * Frequent handlers with a memory operand come twice: the handler itself takes only the way where the TLB hits and the
- * address needs no checks, which needs no stack frame and no saved registers, and goes over to the cold one otherwise.
+ * Frequent handlers with a memory operand come twice: the handler itself takes only the way where
+ * the TLB hits and the address needs no checks, which needs no stack frame and no saved registers,
+ * and goes over to the cold one otherwise.
  */
-/* Host address of [lin, lin+size); false: not inside one page, or the TLB does not allow the access at once. */
-static inline bool host_at(const struct cpu *cpu, uint64_t lin, unsigned size, bool write, void **host)
+/*
+ * Host address of [lin, lin+size); false: not inside one page, or the TLB does not allow the access
+ * at once.
+ */
+static inline bool host_at(const struct cpu *cpu, uint64_t lin, unsigned size, bool write,
+			   void **host)
 {
 	const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 
@@ -126,13 +136,15 @@ static inline bool host_at(const struct cpu *cpu, uint64_t lin, unsigned size, b
 }
 
 /* The same for the op's memory operand. */
-static inline bool op_host(const struct cpu *cpu, const struct op *op, unsigned size, bool write, void **host)
+static inline bool op_host(const struct cpu *cpu, const struct op *op, unsigned size, bool write,
+			   void **host)
 {
 	if (unlikely(!(op->flags & OPF_FLAT)))
 		return false;
-	return host_at(
-		cpu, cpu->ea_base[op->seg] + cpu->gpr[op->base] + (cpu->gpr[op->idx] << op->scale) + (uint64_t)op->disp,
-		size, write, host);
+	return host_at(cpu,
+		       cpu->ea_base[op->seg] + cpu->gpr[op->base] +
+			       (cpu->gpr[op->idx] << op->scale) + (uint64_t)op->disp,
+		       size, write, host);
 }
 
 #define HOST_ACCESS(bits)                                        \
@@ -189,19 +201,23 @@ INT_EACH_SIZE(HOST_ACCESS)
 	}
 
 /* Sixteen binding rows, one a condition code, for mnemonics that start with `prefix`. */
-#define INT_CC_ROWS(prefix, bind)                                                                    \
-	{ ZYDIS_MNEMONIC_##prefix##O, bind, 0 }, { ZYDIS_MNEMONIC_##prefix##NO, bind, 1 },           \
-		{ ZYDIS_MNEMONIC_##prefix##B, bind, 2 }, { ZYDIS_MNEMONIC_##prefix##NB, bind, 3 },   \
-		{ ZYDIS_MNEMONIC_##prefix##Z, bind, 4 }, { ZYDIS_MNEMONIC_##prefix##NZ, bind, 5 },   \
-		{ ZYDIS_MNEMONIC_##prefix##BE, bind, 6 }, { ZYDIS_MNEMONIC_##prefix##NBE, bind, 7 }, \
-		{ ZYDIS_MNEMONIC_##prefix##S, bind, 8 }, { ZYDIS_MNEMONIC_##prefix##NS, bind, 9 },   \
-		{ ZYDIS_MNEMONIC_##prefix##P, bind, 10 }, { ZYDIS_MNEMONIC_##prefix##NP, bind, 11 }, \
-		{ ZYDIS_MNEMONIC_##prefix##L, bind, 12 }, { ZYDIS_MNEMONIC_##prefix##NL, bind, 13 }, \
-		{ ZYDIS_MNEMONIC_##prefix##LE, bind, 14 },                                           \
-	{                                                                                            \
-		ZYDIS_MNEMONIC_##prefix##NLE, bind, 15                                               \
+#define INT_CC_ROWS(prefix, bind)                                                                  \
+	{ ZYDIS_MNEMONIC_##prefix##O, bind, 0 }, { ZYDIS_MNEMONIC_##prefix##NO, bind, 1 },         \
+		{ ZYDIS_MNEMONIC_##prefix##B, bind, 2 }, { ZYDIS_MNEMONIC_##prefix##NB, bind, 3 }, \
+		{ ZYDIS_MNEMONIC_##prefix##Z, bind, 4 }, { ZYDIS_MNEMONIC_##prefix##NZ, bind, 5 }, \
+		{ ZYDIS_MNEMONIC_##prefix##BE, bind, 6 },                                          \
+		{ ZYDIS_MNEMONIC_##prefix##NBE, bind, 7 },                                         \
+		{ ZYDIS_MNEMONIC_##prefix##S, bind, 8 }, { ZYDIS_MNEMONIC_##prefix##NS, bind, 9 }, \
+		{ ZYDIS_MNEMONIC_##prefix##P, bind, 10 },                                          \
+		{ ZYDIS_MNEMONIC_##prefix##NP, bind, 11 },                                         \
+		{ ZYDIS_MNEMONIC_##prefix##L, bind, 12 },                                          \
+		{ ZYDIS_MNEMONIC_##prefix##NL, bind, 13 },                                         \
+		{ ZYDIS_MNEMONIC_##prefix##LE, bind, 14 },                                         \
+	{                                                                                          \
+		ZYDIS_MNEMONIC_##prefix##NLE, bind, 15                                             \
 	}
 
-#define BINDING_TABLE(name, rows) const struct binding_table name = { rows, sizeof(rows) / sizeof((rows)[0]) }
+#define BINDING_TABLE(name, rows) \
+	const struct binding_table name = { rows, sizeof(rows) / sizeof((rows)[0]) }
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * Delivery of interrupts and exceptions: Intel SDM vol. 3, chapter 6; vol. 2, INT n.
  *
- * One delivery is all or nothing: everything is read and checked, the frame is written with one store that can fault as
- * a whole, then registers change. A fault on the way becomes the next thing to deliver, alone or as #DF (table 6-5).
+ * One delivery is all or nothing: everything is read and checked, the frame is written with one
+ * store that can fault as a whole, then registers change. A fault on the way becomes the next thing
+ * to deliver, alone or as #DF (table 6-5).
  */
 #include "hypervisor/soft/sys.h"
 
@@ -27,7 +28,10 @@ struct gate {
 	uint8_t type, dpl, ist;
 };
 
-/* Does the gate's DPL guard the way? INT1 and everything that no instruction asked for goes through any gate. */
+/*
+ * Does the gate's DPL guard the way? INT1 and everything that no instruction asked for goes through
+ * any gate.
+ */
 static bool is_software(enum event_type type)
 {
 	return type == EVENT_SOFT_INT || type == EVENT_INT3;
@@ -56,7 +60,8 @@ static void deliver_real(struct cpu *cpu, const struct delivery *d)
 }
 
 /* ---- gates ---- */
-static void gate_check(struct cpu *cpu, const struct delivery *d, uint64_t raw, uint32_t types, struct gate *g)
+static void gate_check(struct cpu *cpu, const struct delivery *d, uint64_t raw, uint32_t types,
+		       struct gate *g)
 {
 	g->type = (raw >> 40) & 31; /* S bit included: it has to be 0 */
 	g->dpl = (raw >> 45) & 3;
@@ -73,8 +78,8 @@ static void gate_check(struct cpu *cpu, const struct delivery *d, uint64_t raw, 
 
 static void gate_read(struct cpu *cpu, const struct delivery *d, struct gate *g)
 {
-	static const uint32_t types =
-		1u << SYS_TASK | 1u << SYS_INTR16 | 1u << SYS_TRAP16 | 1u << SYS_INTR32 | 1u << SYS_TRAP32;
+	static const uint32_t types = 1u << SYS_TASK | 1u << SYS_INTR16 | 1u << SYS_TRAP16 |
+				      1u << SYS_INTR32 | 1u << SYS_TRAP32;
 	uint64_t raw;
 
 	if (d->vector * 8u + 7 > cpu->idtr.limit)
@@ -166,7 +171,8 @@ static void deliver_task(struct cpu *cpu, const struct delivery *d, const struct
 }
 
 /* Items of the frame in the order of the pushes; returns how many. */
-static unsigned build_frame(const struct cpu *cpu, const struct delivery *d, bool outer, uint64_t *v)
+static unsigned build_frame(const struct cpu *cpu, const struct delivery *d, bool outer,
+			    uint64_t *v)
 {
 	static const enum seg vm_segs[] = { SEG_GS, SEG_FS, SEG_DS, SEG_ES };
 	unsigned n = 0;
@@ -211,7 +217,8 @@ static void deliver_protected(struct cpu *cpu, const struct delivery *d)
 		cpu_raise(cpu, VEC_GP, cpu->ext);
 	desc_mark_accessed(cpu, &cs);
 	n = build_frame(cpu, d, inner, frame);
-	stack_push(cpu, &st, frame, n, g.type & SYS_32 ? 4 : 2, inner ? sel_error(cpu, st.ss.selector) : cpu->ext);
+	stack_push(cpu, &st, frame, n, g.type & SYS_32 ? 4 : 2,
+		   inner ? sel_error(cpu, st.ss.selector) : cpu->ext);
 	if (inner)
 		cpu->seg[SEG_SS] = st.ss;
 	stack_set_pointer(cpu, st.sp, st.mask);
@@ -296,12 +303,15 @@ static bool escalate(struct cpu *cpu, struct delivery *d)
 	return true;
 }
 
-/* Image of RFLAGS: RF keeps an instruction breakpoint from being met again on return (SDM vol. 3, 17.3.1.1). */
+/*
+ * Image of RFLAGS: RF keeps an instruction breakpoint from being met again on return (SDM vol.
+ * 3, 17.3.1.1).
+ */
 static uint64_t flags_image(const struct cpu *cpu, const struct delivery *d)
 {
 	uint64_t flags = flags_get(cpu);
-	bool fault = d->type == EVENT_EXCEPTION && d->vector != VEC_DB && d->vector != VEC_BP && d->vector != VEC_OF &&
-		     d->vector != VEC_DF && d->vector != VEC_MC;
+	bool fault = d->type == EVENT_EXCEPTION && d->vector != VEC_DB && d->vector != VEC_BP &&
+		     d->vector != VEC_OF && d->vector != VEC_DF && d->vector != VEC_MC;
 
 	fault |= d->type == EVENT_EXCEPTION && d->vector == VEC_DB && d->err == DB_GENERAL_DETECT;
 	return fault || cpu->in_rep ? flags | FL_RF : flags;

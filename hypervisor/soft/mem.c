@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory access off the fast path: TLB misses, page crossings, MMIO, watched pages, alignment checks, pages with cached
- * code and pages that are not marked dirty yet.
+ * Memory access off the fast path: TLB misses, page crossings, MMIO, watched pages, alignment
+ * checks, pages with cached code and pages that are not marked dirty yet.
  *
- * An access is first translated and checked as a whole; every fault, and every need to leave the instruction and run it
- * alone, shows before the first byte moves.
+ * An access is first translated and checked as a whole; every fault, and every need to leave the
+ * instruction and run it alone, shows before the first byte moves.
  */
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/mem.h"
@@ -34,8 +34,9 @@ static uint64_t gpa_of(const struct tlb_entry *e, uint64_t lin)
 }
 
 /*
- * SDM vol. 3, table 6-7. Operands of 16 bytes that need not be aligned (MOVUPS, MOVDQU, LDDQU, PCMPxSTRx) are not
- * checked: the manual leaves it to the processor, and Intel's exception classes name accesses of 2, 4 and 8 bytes.
+ * SDM vol. 3, table 6-7. Operands of 16 bytes that need not be aligned (MOVUPS, MOVDQU, LDDQU,
+ * PCMPxSTRx) are not checked: the manual leaves it to the processor, and Intel's exception classes
+ * name accesses of 2, 4 and 8 bytes.
  */
 static unsigned natural_alignment(unsigned size)
 {
@@ -52,7 +53,8 @@ static void check_slow(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsign
 		cpu_need_alone(cpu);
 }
 
-static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write, struct pieces *p)
+static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write,
+		      struct pieces *p)
 {
 	unsigned room = (unsigned)(PAGE_SIZE - (lin & ~PAGE_MASK));
 
@@ -80,7 +82,8 @@ static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigne
 }
 
 /* The debug trap of an access that was done (SDM vol. 3, 18.2.4: data breakpoints are traps). */
-static void note_watch(struct cpu *cpu, const struct pieces *p, uint64_t lin, unsigned size, bool write)
+static void note_watch(struct cpu *cpu, const struct pieces *p, uint64_t lin, unsigned size,
+		       bool write)
 {
 	uint32_t hits;
 
@@ -94,7 +97,10 @@ static void note_watch(struct cpu *cpu, const struct pieces *p, uint64_t lin, un
 	}
 }
 
-/* Largest access of the bus at gpa: a power of two, at most n bytes, inside an aligned group of eight. */
+/*
+ * Largest access of the bus at gpa: a power of two, at most n bytes, inside an aligned group of
+ * eight.
+ */
 static unsigned mmio_step(uint64_t gpa, unsigned n)
 {
 	unsigned room = 8 - (unsigned)(gpa & 7), step = 8;
@@ -146,7 +152,8 @@ static void read_pieces(struct cpu *cpu, const struct pieces *p, uint8_t *data)
 	}
 }
 
-static void write_ram(struct cpu *cpu, struct tlb_entry *e, uint64_t lin, const uint8_t *data, unsigned n)
+static void write_ram(struct cpu *cpu, struct tlb_entry *e, uint64_t lin, const uint8_t *data,
+		      unsigned n)
 {
 	uint64_t gpa = gpa_of(e, lin);
 
@@ -173,7 +180,8 @@ static void write_pieces(struct cpu *cpu, const struct pieces *p, const uint8_t 
 	}
 }
 
-static void read_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, void *data, unsigned size, bool rmw)
+static void read_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, void *data,
+			 unsigned size, bool rmw)
 {
 	struct pieces p;
 
@@ -182,7 +190,8 @@ static void read_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, void
 	note_watch(cpu, &p, lin, size, rmw);
 }
 
-static void write_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, const void *data, unsigned size)
+static void write_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, const void *data,
+			  unsigned size)
 {
 	struct pieces p;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory access from handlers: linear addresses, inline TLB hit, everything else out of line. A faulting access raises
- * and does not return. Stores are all-or-nothing also across a page boundary.
+ * Memory access from handlers: linear addresses, inline TLB hit, everything else out of line. A
+ * faulting access raises and does not return. Stores are all-or-nothing also across a page
+ * boundary.
  */
 #ifndef SOFT_MEM_H
 #define SOFT_MEM_H
@@ -10,15 +11,16 @@
 
 #include "hypervisor/soft/cpu.h"
 
-/* mmu.c: any size from 1 to 64 bytes, any alignment; every slow case. `rmw`: a read that will be followed by a write
- * to the same place (faults as the write would). */
+/* mmu.c: any size from 1 to 64 bytes, any alignment; every slow case. `rmw`: a read that will be
+ * followed by a write to the same place (faults as the write would). */
 void mem_read_slow(struct cpu *cpu, uint64_t lin, void *data, unsigned size, bool rmw);
 void mem_write_slow(struct cpu *cpu, uint64_t lin, const void *data, unsigned size);
 /* Faults as a write of [lin, lin+size) would, writes nothing. */
 void mem_probe_write(struct cpu *cpu, uint64_t lin, unsigned size);
 void mem_probe_read(struct cpu *cpu, uint64_t lin, unsigned size);
-/* #AC when alignment is checked and lin is no multiple of `align`, a power of two; the page faults of [lin, lin+size)
- * come first. For operands that are more than one number: sizes up to 10 bytes check themselves. */
+/* #AC when alignment is checked and lin is no multiple of `align`, a power of two; the page faults
+ * of [lin, lin+size) come first. For operands that are more than one number: sizes up to 10 bytes
+ * check themselves. */
 void mem_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size, unsigned align, bool write);
 
 /* Implicit supervisor accesses (descriptor tables, TSS, IDT), whatever the CPL. */
@@ -101,8 +103,9 @@ static inline void mem_st128(struct cpu *cpu, uint64_t lin, const void *data)
 }
 
 /*
- * For REP handlers: host address of linear address `lin` when the rest of its page can be read (written) through it
- * without further checks, else NULL: then do one iteration with mem_ld and mem_st and ask rep_should_stop().
+ * For REP handlers: host address of linear address `lin` when the rest of its page can be read
+ * (written) through it without further checks, else NULL: then do one iteration with mem_ld and
+ * mem_st and ask rep_should_stop().
  */
 static inline const uint8_t *mem_bulk_read(const struct cpu *cpu, uint64_t lin)
 {
@@ -132,14 +135,17 @@ static inline uint64_t op_ea(const struct cpu *cpu, const struct op *op)
 	return op->asize == 4 ? (uint32_t)ea : (uint16_t)ea;
 }
 
-/* Linear address of the op's memory operand for an access of `size` bytes, after the segment checks of the mode. */
+/*
+ * Linear address of the op's memory operand for an access of `size` bytes, after the segment checks
+ * of the mode.
+ */
 static inline uint64_t op_lin(struct cpu *cpu, const struct op *op, unsigned size, bool write)
 {
 	uint64_t ea, lin;
 
 	if (likely(op->flags & OPF_FLAT))
-		return cpu->ea_base[op->seg] + cpu->gpr[op->base] + (cpu->gpr[op->idx] << op->scale) +
-		       (uint64_t)op->disp;
+		return cpu->ea_base[op->seg] + cpu->gpr[op->base] +
+		       (cpu->gpr[op->idx] << op->scale) + (uint64_t)op->disp;
 	ea = op_ea(cpu, op);
 	lin = cpu->ea_base[op->seg] + ea;
 	if (unlikely(op->flags & OPF_SEGCHECK))

@@ -93,8 +93,9 @@ enum {
 static bool bind_misc(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	static const op_fn fn[MISC_COUNT] = {
-		[MISC_NOP] = nop, [MISC_CLFLUSH] = clflush, [MISC_CLC] = clc,	[MISC_STC] = stc,   [MISC_CMC] = cmc,
-		[MISC_CLD] = cld, [MISC_STD] = std,	    [MISC_LAHF] = lahf, [MISC_SAHF] = sahf, [MISC_SALC] = salc,
+		[MISC_NOP] = nop,   [MISC_CLFLUSH] = clflush, [MISC_CLC] = clc, [MISC_STC] = stc,
+		[MISC_CMC] = cmc,   [MISC_CLD] = cld,	      [MISC_STD] = std, [MISC_LAHF] = lahf,
+		[MISC_SAHF] = sahf, [MISC_SALC] = salc,
 	};
 
 	return int_pick(op, fn[arg]);
@@ -104,22 +105,35 @@ static bool bind_pause(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	if (!d->ins.raw.rex.B)
 		return int_pick(op, nop);
-	op->osize = d->ins.raw.rex.W ? 8 : (d->ins.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) ? 2 : 4;
+	op->osize = d->ins.raw.rex.W					 ? 8
+		    : (d->ins.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) ? 2
+									 : 4;
 	return int_pick(op, pause_xchg);
 }
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_NOP, bind_misc, MISC_NOP },	     { ZYDIS_MNEMONIC_PAUSE, bind_pause, 0 },
-	{ ZYDIS_MNEMONIC_PREFETCH, bind_misc, MISC_NOP },    { ZYDIS_MNEMONIC_PREFETCHNTA, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_PREFETCHT0, bind_misc, MISC_NOP },  { ZYDIS_MNEMONIC_PREFETCHT1, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_PREFETCHT2, bind_misc, MISC_NOP },  { ZYDIS_MNEMONIC_PREFETCHW, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_PREFETCHWT1, bind_misc, MISC_NOP }, { ZYDIS_MNEMONIC_ENDBR32, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_ENDBR64, bind_misc, MISC_NOP },     { ZYDIS_MNEMONIC_LFENCE, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_MFENCE, bind_misc, MISC_NOP },	     { ZYDIS_MNEMONIC_SFENCE, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_CLFLUSH, bind_misc, MISC_CLFLUSH }, { ZYDIS_MNEMONIC_CLC, bind_misc, MISC_CLC },
-	{ ZYDIS_MNEMONIC_STC, bind_misc, MISC_STC },	     { ZYDIS_MNEMONIC_CMC, bind_misc, MISC_CMC },
-	{ ZYDIS_MNEMONIC_CLD, bind_misc, MISC_CLD },	     { ZYDIS_MNEMONIC_STD, bind_misc, MISC_STD },
-	{ ZYDIS_MNEMONIC_LAHF, bind_misc, MISC_LAHF },	     { ZYDIS_MNEMONIC_SAHF, bind_misc, MISC_SAHF },
+	{ ZYDIS_MNEMONIC_NOP, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PAUSE, bind_pause, 0 },
+	{ ZYDIS_MNEMONIC_PREFETCH, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PREFETCHNTA, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PREFETCHT0, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PREFETCHT1, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PREFETCHT2, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PREFETCHW, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_PREFETCHWT1, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_ENDBR32, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_ENDBR64, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_LFENCE, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_MFENCE, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_SFENCE, bind_misc, MISC_NOP },
+	{ ZYDIS_MNEMONIC_CLFLUSH, bind_misc, MISC_CLFLUSH },
+	{ ZYDIS_MNEMONIC_CLC, bind_misc, MISC_CLC },
+	{ ZYDIS_MNEMONIC_STC, bind_misc, MISC_STC },
+	{ ZYDIS_MNEMONIC_CMC, bind_misc, MISC_CMC },
+	{ ZYDIS_MNEMONIC_CLD, bind_misc, MISC_CLD },
+	{ ZYDIS_MNEMONIC_STD, bind_misc, MISC_STD },
+	{ ZYDIS_MNEMONIC_LAHF, bind_misc, MISC_LAHF },
+	{ ZYDIS_MNEMONIC_SAHF, bind_misc, MISC_SAHF },
 	{ ZYDIS_MNEMONIC_SALC, bind_misc, MISC_SALC },
 };
 

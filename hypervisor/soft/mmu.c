@@ -2,16 +2,19 @@
 /*
  * Paging: walks of 32-bit, PAE and 4-level tables, and the TLBs that hold their results.
  *
- * The TLBs are part of the machine's state, because they decide when accessed and dirty bits are written and whether a
- * stale translation is used. So they are direct-mapped (what is replaced depends on addresses alone), hits change
- * nothing, and the tag bits that the host needs for itself (TLB_CLEAN, TLB_CODE) never drop a translation.
+ * The TLBs are part of the machine's state, because they decide when accessed and dirty bits are
+ * written and whether a stale translation is used. So they are direct-mapped (what is replaced
+ * depends on addresses alone), hits change nothing, and the tag bits that the host needs for itself
+ * (TLB_CLEAN, TLB_CODE) never drop a translation.
  *
- * An instruction in a block that misses runs again alone, where nothing makes it start once more. Else an instruction
- * that starts again for another reason would find its first operand through an entry that its second one has filled.
+ * An instruction in a block that misses runs again alone, where nothing makes it start once more.
+ * Else an instruction that starts again for another reason would find its first operand through an
+ * entry that its second one has filled.
  *
- * Choices that the manual leaves open (SDM vol. 3, 4.10): PCIDs are accepted, but translations are not tagged with
- * them: every load of CR3 drops all but global translations, whatever bit 63 says. Accessed bits are set in all levels
- * at once, when the whole walk has succeeded. A dirty bit that is found set makes the translation writable at once.
+ * Choices that the manual leaves open (SDM vol. 3, 4.10): PCIDs are accepted, but translations are
+ * not tagged with them: every load of CR3 drops all but global translations, whatever bit 63 says.
+ * Accessed bits are set in all levels at once, when the whole walk has succeeded. A dirty bit that
+ * is found set makes the translation writable at once.
  */
 #include <string.h>
 
@@ -93,7 +96,8 @@ static _Noreturn void walk_fault(struct cpu *cpu, const struct walk *w, uint32_t
 		err |= PF_W;
 	if (w->user)
 		err |= PF_U;
-	if (w->access == ACCESS_FETCH && ((cpu->cr4 & CR4_SMEP) || ((cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NX))))
+	if (w->access == ACCESS_FETCH &&
+	    ((cpu->cr4 & CR4_SMEP) || ((cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NX))))
 		err |= PF_I;
 	cpu_raise_pf(cpu, w->lin, err);
 }
@@ -122,7 +126,10 @@ static void walk_leaf(struct walk *w, uint64_t entry, unsigned large)
 	w->global = entry & PTE_G;
 }
 
-/* The levels that 4-level and PAE paging share, from `level` (0: page table) down; base: the table's address. */
+/*
+ * The levels that 4-level and PAE paging share, from `level` (0: page table) down; base: the
+ * table's address.
+ */
 static void walk_wide(struct cpu *cpu, struct walk *w, uint64_t base, int level, uint64_t reserved)
 {
 	for (;; level--) {
@@ -178,7 +185,8 @@ static void walk_check_rights(struct cpu *cpu, const struct walk *w)
 	bool user_page = w->rights & PTE_U;
 
 	if (w->access == ACCESS_FETCH) {
-		if ((w->rights & PTE_NX) || (w->user ? !user_page : user_page && (cpu->cr4 & CR4_SMEP)))
+		if ((w->rights & PTE_NX) ||
+		    (w->user ? !user_page : user_page && (cpu->cr4 & CR4_SMEP)))
 			walk_fault(cpu, w, PF_P);
 		return;
 	}
@@ -228,7 +236,8 @@ static bool walk_writable(const struct cpu *cpu, const struct walk *w)
 {
 	if (!(cpu->cr0 & CR0_PG))
 		return true;
-	return (w->pte[w->n - 1].val & PTE_D) && ((w->rights & PTE_W) || (!w->user && !(cpu->cr0 & CR0_WP)));
+	return (w->pte[w->n - 1].val & PTE_D) &&
+	       ((w->rights & PTE_W) || (!w->user && !(cpu->cr0 & CR0_WP)));
 }
 
 /* ---- debug registers ---- */
@@ -264,8 +273,12 @@ static _Noreturn void raise_noncanonical(struct cpu *cpu, uint64_t lin)
 
 	if (op)
 		stack = op->flags & OPF_STACK;
-	/* Bit strings reach beyond the address of their operand, so it tells only where there are two accesses. */
-	if (mem && (!stack || lin - (cpu->ea_base[op->seg] + op_ea(cpu, op)) < 16)) /* POP moves RSP before: 8 more */
+	/*
+	 * Bit strings reach beyond the address of their operand, so it tells only where there are
+	 * two accesses.
+	 */
+	if (mem && (!stack || lin - (cpu->ea_base[op->seg] + op_ea(cpu, op)) <
+				      16)) /* POP moves RSP before: 8 more */
 		stack = op->seg == SEG_SS;
 	cpu_raise(cpu, stack ? VEC_SS : VEC_GP, 0);
 }
@@ -282,7 +295,8 @@ static void note_used(struct cpu *cpu, unsigned tlb, unsigned slot)
 
 static void note_large(struct cpu *cpu, const struct walk *w)
 {
-	uint64_t size = 1ull << large_shift[w->large], lo = w->lin & ~(size - 1), hi = lo + size - 1;
+	uint64_t size = 1ull << large_shift[w->large], lo = w->lin & ~(size - 1),
+		 hi = lo + size - 1;
 
 	if (!w->large)
 		return;
@@ -294,15 +308,18 @@ static void note_large(struct cpu *cpu, const struct walk *w)
 
 static uint64_t gpa_tag(const struct walk *w, const struct cpu *cpu)
 {
-	return w->page | (uint64_t)w->large << 1 | (w->global && (cpu->cr4 & CR4_PGE) ? GPA_GLOBAL : 0);
+	return w->page | (uint64_t)w->large << 1 |
+	       (w->global && (cpu->cr4 & CR4_PGE) ? GPA_GLOBAL : 0);
 }
 
 static uint64_t slow_bit(const struct cpu *cpu, enum mmu_index idx, uint64_t page, bool ram)
 {
-	return !ram || idx == MMU_USER_AC || mmu_watch_hits(cpu, page, PAGE_SIZE, true) ? TLB_SLOW : 0;
+	return !ram || idx == MMU_USER_AC || mmu_watch_hits(cpu, page, PAGE_SIZE, true) ? TLB_SLOW
+											: 0;
 }
 
-static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write, struct tlb_entry *e)
+static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write,
+		     struct tlb_entry *e)
 {
 	struct walk w = {
 		.lin = lin,
@@ -367,7 +384,10 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin)
 /* ---- dropping ---- */
 typedef bool (*match_fn)(uint64_t lin_page, uint64_t gpa, uint64_t arg);
 
-/* Invalidates the matching entries, looking only where something was filled in. Inlined for each match function. */
+/*
+ * Invalidates the matching entries, looking only where something was filled in. Inlined for each
+ * match function.
+ */
 static ALWAYS_INLINE void drop_data(struct cpu *cpu, unsigned idx, match_fn match, uint64_t arg)
 {
 	for (uint32_t used = cpu->tlb_used[idx]; used; used &= used - 1) {
@@ -472,7 +492,8 @@ static void retag(struct cpu *cpu, retag_fn fn, uint64_t arg)
 {
 	for (unsigned idx = 0; idx < MMU_COUNT; idx++) {
 		for (uint32_t used = cpu->tlb_used[idx]; used; used &= used - 1) {
-			struct tlb_entry *e = &cpu->tlbs[idx][(unsigned)__builtin_ctz(used) * GROUP];
+			struct tlb_entry *e =
+				&cpu->tlbs[idx][(unsigned)__builtin_ctz(used) * GROUP];
 
 			for (unsigned i = 0; i < GROUP; i++, e++) {
 				if (!(e->rd & TLB_INVALID))
@@ -506,7 +527,8 @@ void mmu_rearm_dirty(struct cpu *cpu)
 
 static void retag_slow(struct cpu *cpu, enum mmu_index idx, struct tlb_entry *e, uint64_t arg)
 {
-	uint64_t bit = slow_bit(cpu, idx, e->rd & PAGE_MASK, memory_offset(cpu->mem, GPA_PAGE(e->gpa)) != UINT64_MAX);
+	uint64_t bit = slow_bit(cpu, idx, e->rd & PAGE_MASK,
+				memory_offset(cpu->mem, GPA_PAGE(e->gpa)) != UINT64_MAX);
 
 	e->rd = (e->rd & ~(uint64_t)TLB_SLOW) | bit;
 	if (!(e->wr & TLB_INVALID))
@@ -524,7 +546,9 @@ bool mmu_load_pdptes(struct cpu *cpu, uint64_t cr3)
 
 	for (unsigned i = 0; i < 4; i++) {
 		v[i] = pte_read(cpu, (cr3 & 0xffffffe0u) + 8 * i, 8);
-		/* Bits 2:1, 8:5 and everything above the physical address (SDM vol. 3, table 4-8). */
+		/*
+		 * Bits 2:1, 8:5 and everything above the physical address (SDM vol. 3, table 4-8).
+		 */
 		if ((v[i] & PTE_P) && (v[i] & 0xffffff00000001e6ull))
 			return false;
 	}

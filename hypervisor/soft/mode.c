@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What follows from the control registers, the segments and the privilege level, computed once after each change: the
- * execution mode (part of the key of cached blocks), the segment bases of address calculation and the data TLB in use.
+ * What follows from the control registers, the segments and the privilege level, computed once
+ * after each change: the execution mode (part of the key of cached blocks), the segment bases of
+ * address calculation and the data TLB in use.
  */
 #include "hypervisor/soft/cpu.h"
 
@@ -12,7 +13,8 @@
 static uint32_t paging_bits(const struct cpu *cpu)
 {
 	/* None of the EFER bits (8, 10, 11) meets one of CR0 (16, 31) or CR4 (4, 5, 7, 20, 21). */
-	return (uint32_t)((cpu->cr0 & PAGING_CR0) | (cpu->cr4 & PAGING_CR4) | (cpu->efer & (EFER_LMA | EFER_NX)));
+	return (uint32_t)((cpu->cr0 & PAGING_CR0) | (cpu->cr4 & PAGING_CR4) |
+			  (cpu->efer & (EFER_LMA | EFER_NX)));
 }
 
 /* Can every access through the segment be made without looking at it? */

@@ -28,7 +28,8 @@ INT_EACH_SIZE(MOV_FORMS)
 		[FORM_MR] = mov_mr##bits, [FORM_MI] = mov_mi##bits                            \
 	}
 
-static const op_fn mov_fn[INT_SIZES][INT_FORMS] = { MOV_ROW(8), MOV_ROW(16), MOV_ROW(32), MOV_ROW(64) };
+static const op_fn mov_fn[INT_SIZES][INT_FORMS] = { MOV_ROW(8), MOV_ROW(16), MOV_ROW(32),
+						    MOV_ROW(64) };
 
 static bool bind_mov(const struct decoded *d, struct op *op, uintptr_t arg)
 {
@@ -115,7 +116,10 @@ OP(lea64)
 	OP_NEXT;
 }
 
-/* The two common shapes with 64-bit address size: base and displacement; base, index and displacement. */
+/*
+ * The two common shapes with 64-bit address size: base and displacement; base, index and
+ * displacement.
+ */
 OP(lea64_base)
 {
 	cpu->gpr[op->r0] = cpu->gpr[op->base] + (uint64_t)op->disp;
@@ -124,7 +128,8 @@ OP(lea64_base)
 
 OP(lea64_index)
 {
-	cpu->gpr[op->r0] = cpu->gpr[op->base] + (cpu->gpr[op->idx] << op->scale) + (uint64_t)op->disp;
+	cpu->gpr[op->r0] =
+		cpu->gpr[op->base] + (cpu->gpr[op->idx] << op->scale) + (uint64_t)op->disp;
 	OP_NEXT;
 }
 
@@ -143,7 +148,9 @@ static bool bind_lea(const struct decoded *d, struct op *op, uintptr_t arg)
 /* ---- BSWAP ---- */
 OP(bswap16)
 {
-	/* Undefined by the manual; cores clear the register's low half (docs/undefined-flags.md). */
+	/*
+	 * Undefined by the manual; cores clear the register's low half (docs/undefined-flags.md).
+	 */
 	set_reg16(cpu, op->r0, 0);
 	OP_NEXT;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Model-specific registers, time stamp, CPUID and random numbers. The registers are those of the CPUID model, version
- * 1; any other number raises #GP. Numbers and layouts: Intel SDM vol. 4.
+ * Model-specific registers, time stamp, CPUID and random numbers. The registers are those of the
+ * CPUID model, version 1; any other number raises #GP. Numbers and layouts: Intel SDM vol. 4.
  */
 #include <stddef.h>
 
@@ -202,8 +202,9 @@ static const struct msr msrs[] = {
 	{ 0x1b, 1, FIELD(apic_base), .write = apic_base_write },
 	/* IA32_TSC_ADJUST is the sum of all changes of the TSC, and so is tsc_offset. */
 	{ 0x3b, 1, PLAIN(tsc_offset, UINT64_MAX) },
-	{ 0x8b, 1, CONSTANT(CPUID_V1_UCODE), .write = msr_ignore_write, .bits = UINT64_MAX }, /* IA32_BIOS_SIGN_ID */
-	{ 0xce, 1, CONSTANT(CPUID_V1_PLATFORM) },					      /* PLATFORM_INFO */
+	{ 0x8b, 1, CONSTANT(CPUID_V1_UCODE), .write = msr_ignore_write,
+	  .bits = UINT64_MAX },			  /* IA32_BIOS_SIGN_ID */
+	{ 0xce, 1, CONSTANT(CPUID_V1_PLATFORM) }, /* PLATFORM_INFO */
 	{ 0xfe, 1, CONSTANT(CPUID_V1_MTRR_CAP) },
 	{ 0x174, 1, FIELD(sysenter_cs), .write = msr_low_write },
 	{ 0x175, 1, ADDRESS(sysenter_esp) },
@@ -260,7 +261,8 @@ static void op_wrmsr(struct cpu *cpu, const struct op *op)
 
 	require_cpl0(cpu);
 	cpu->stats.msr++;
-	if (!m || !m->write || !m->write(cpu, m, n - m->first, (uint32_t)cpu->gpr[R_RAX] | cpu->gpr[R_RDX] << 32))
+	if (!m || !m->write ||
+	    !m->write(cpu, m, n - m->first, (uint32_t)cpu->gpr[R_RAX] | cpu->gpr[R_RDX] << 32))
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu_is_exit(cpu);
 	cpu->rip = next_rip(cpu, op);
@@ -339,10 +341,14 @@ static bool bind_random(const struct decoded *d, struct op *op, uintptr_t arg)
 #define H(fn) ((uintptr_t)(fn))
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_RDMSR, bind_end, H(op_rdmsr) },      { ZYDIS_MNEMONIC_WRMSR, bind_end, H(op_wrmsr) },
-	{ ZYDIS_MNEMONIC_RDTSC, bind_end, H(op_rdtsc) },      { ZYDIS_MNEMONIC_RDTSCP, bind_end, H(op_rdtscp) },
-	{ ZYDIS_MNEMONIC_RDPMC, bind_plain, H(op_rdpmc) },    { ZYDIS_MNEMONIC_CPUID, bind_end, H(op_cpuid) },
-	{ ZYDIS_MNEMONIC_RDRAND, bind_random, H(op_random) }, { ZYDIS_MNEMONIC_RDSEED, bind_random, H(op_random) },
+	{ ZYDIS_MNEMONIC_RDMSR, bind_end, H(op_rdmsr) },
+	{ ZYDIS_MNEMONIC_WRMSR, bind_end, H(op_wrmsr) },
+	{ ZYDIS_MNEMONIC_RDTSC, bind_end, H(op_rdtsc) },
+	{ ZYDIS_MNEMONIC_RDTSCP, bind_end, H(op_rdtscp) },
+	{ ZYDIS_MNEMONIC_RDPMC, bind_plain, H(op_rdpmc) },
+	{ ZYDIS_MNEMONIC_CPUID, bind_end, H(op_cpuid) },
+	{ ZYDIS_MNEMONIC_RDRAND, bind_random, H(op_random) },
+	{ ZYDIS_MNEMONIC_RDSEED, bind_random, H(op_random) },
 };
 
 BINDING_TABLE(msr_bindings, rows);

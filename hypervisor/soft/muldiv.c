@@ -41,66 +41,72 @@ PAIR_ACCESS(16)
 PAIR_ACCESS(32)
 PAIR_ACCESS(64)
 
-/* CF = OF = the product does not fit; ZF, SF and PF follow its low half, AF is 0 (docs/undefined-flags.md). */
+/*
+ * CF = OF = the product does not fit; ZF, SF and PF follow its low half, AF is 0
+ * (docs/undefined-flags.md).
+ */
 static inline void mul_flags(struct cpu *cpu, int64_t lo, bool overflow)
 {
 	lazy_set_aux(cpu, lo, overflow ? FL_CF | FL_OF : 0);
 }
 
-#define MUL_CALCS(bits)                                                                                           \
-	static inline void mul##bits(struct cpu *cpu, UINT(bits) y)                                               \
-	{                                                                                                         \
-		UWIDE_##bits p = (UWIDE_##bits)((UWIDE_##bits)reg##bits(cpu, R_RAX) * y);                         \
-                                                                                                                  \
-		set_pair##bits(cpu, (UINT(bits))(p >> (bits)), (UINT(bits))p);                                    \
-		mul_flags(cpu, (SINT(bits))p, (p >> (bits)) != 0);                                                \
-	}                                                                                                         \
-	static inline void imul##bits(struct cpu *cpu, UINT(bits) y)                                              \
-	{                                                                                                         \
-		SWIDE_##bits p = (SWIDE_##bits)((SWIDE_##bits)(SINT(bits))reg##bits(cpu, R_RAX) * (SINT(bits))y); \
-                                                                                                                  \
-		set_pair##bits(cpu, (UINT(bits))(p >> (bits)), (UINT(bits))p);                                    \
-		mul_flags(cpu, (SINT(bits))p, p != (SINT(bits))p);                                                \
+#define MUL_CALCS(bits)                                                                           \
+	static inline void mul##bits(struct cpu *cpu, UINT(bits) y)                               \
+	{                                                                                         \
+		UWIDE_##bits p = (UWIDE_##bits)((UWIDE_##bits)reg##bits(cpu, R_RAX) * y);         \
+                                                                                                  \
+		set_pair##bits(cpu, (UINT(bits))(p >> (bits)), (UINT(bits))p);                    \
+		mul_flags(cpu, (SINT(bits))p, (p >> (bits)) != 0);                                \
+	}                                                                                         \
+	static inline void imul##bits(struct cpu *cpu, UINT(bits) y)                              \
+	{                                                                                         \
+		SWIDE_##bits p = (SWIDE_##bits)((SWIDE_##bits)(SINT(bits))reg##bits(cpu, R_RAX) * \
+						(SINT(bits))y);                                   \
+                                                                                                  \
+		set_pair##bits(cpu, (UINT(bits))(p >> (bits)), (UINT(bits))p);                    \
+		mul_flags(cpu, (SINT(bits))p, p != (SINT(bits))p);                                \
 	}
 
 INT_EACH_SIZE(MUL_CALCS)
 
 /*
- * Division. Unsigned first: `n` / `d` with #DE when d is 0 or the quotient does not fit. Signed on magnitudes, so that
- * no intermediate overflows; the quotient fits when it is at most MAX, or MAX + 1 and negative.
+ * Division. Unsigned first: `n` / `d` with #DE when d is 0 or the quotient does not fit. Signed on
+ * magnitudes, so that no intermediate overflows; the quotient fits when it is at most MAX, or MAX +
+ * 1 and negative.
  */
-#define DIV_CALCS(bits)                                                                                \
-	static inline void div##bits(struct cpu *cpu, UINT(bits) d)                                    \
-	{                                                                                              \
-		UWIDE_##bits n = pair##bits(cpu);                                                      \
-                                                                                                       \
-		if (d == 0 || (n >> (bits)) >= d)                                                      \
-			cpu_raise(cpu, VEC_DE, 0);                                                     \
-		if ((bits) == 64 && (n >> (bits)) == 0)                                                \
-			set_pair##bits(cpu, (UINT(bits))n % d, (UINT(bits))n / d);                     \
-		else                                                                                   \
-			set_pair##bits(cpu, (UINT(bits))(n % d), (UINT(bits))(n / d));                 \
-	}                                                                                              \
-	static inline void idiv##bits(struct cpu *cpu, UINT(bits) y)                                   \
-	{                                                                                              \
-		UWIDE_##bits n = pair##bits(cpu), q;                                                   \
-		bool nneg = n >> (2 * (bits)-1), dneg = y >> ((bits)-1);                               \
-		UINT(bits) d = dneg ? (UINT(bits)) - y : y, r;                                         \
-		UINT(bits) max = (UINT(bits))((UINT(bits)) ~(UINT(bits))0 >> 1);                       \
-                                                                                                       \
-		n = nneg ? (UWIDE_##bits) - n : n;                                                     \
-		if (d == 0 || (n >> (bits)) >= d)                                                      \
-			cpu_raise(cpu, VEC_DE, 0);                                                     \
-		if ((bits) == 64 && (n >> (bits)) == 0) {                                              \
-			q = (UINT(bits))n / d;                                                         \
-			r = (UINT(bits))n % d;                                                         \
-		} else {                                                                               \
-			q = n / d;                                                                     \
-			r = (UINT(bits))(n % d);                                                       \
-		}                                                                                      \
-		if (q > (UWIDE_##bits)max + (nneg != dneg))                                            \
-			cpu_raise(cpu, VEC_DE, 0);                                                     \
-		set_pair##bits(cpu, nneg ? (UINT(bits)) - r : r, (UINT(bits))(nneg != dneg ? -q : q)); \
+#define DIV_CALCS(bits)                                                                \
+	static inline void div##bits(struct cpu *cpu, UINT(bits) d)                    \
+	{                                                                              \
+		UWIDE_##bits n = pair##bits(cpu);                                      \
+                                                                                       \
+		if (d == 0 || (n >> (bits)) >= d)                                      \
+			cpu_raise(cpu, VEC_DE, 0);                                     \
+		if ((bits) == 64 && (n >> (bits)) == 0)                                \
+			set_pair##bits(cpu, (UINT(bits))n % d, (UINT(bits))n / d);     \
+		else                                                                   \
+			set_pair##bits(cpu, (UINT(bits))(n % d), (UINT(bits))(n / d)); \
+	}                                                                              \
+	static inline void idiv##bits(struct cpu *cpu, UINT(bits) y)                   \
+	{                                                                              \
+		UWIDE_##bits n = pair##bits(cpu), q;                                   \
+		bool nneg = n >> (2 * (bits)-1), dneg = y >> ((bits)-1);               \
+		UINT(bits) d = dneg ? (UINT(bits)) - y : y, r;                         \
+		UINT(bits) max = (UINT(bits))((UINT(bits)) ~(UINT(bits))0 >> 1);       \
+                                                                                       \
+		n = nneg ? (UWIDE_##bits) - n : n;                                     \
+		if (d == 0 || (n >> (bits)) >= d)                                      \
+			cpu_raise(cpu, VEC_DE, 0);                                     \
+		if ((bits) == 64 && (n >> (bits)) == 0) {                              \
+			q = (UINT(bits))n / d;                                         \
+			r = (UINT(bits))n % d;                                         \
+		} else {                                                               \
+			q = n / d;                                                     \
+			r = (UINT(bits))(n % d);                                       \
+		}                                                                      \
+		if (q > (UWIDE_##bits)max + (nneg != dneg))                            \
+			cpu_raise(cpu, VEC_DE, 0);                                     \
+		set_pair##bits(cpu, nneg ? (UINT(bits)) - r : r,                       \
+			       (UINT(bits))(nneg != dneg ? -q : q));                   \
 	}
 
 INT_EACH_SIZE(DIV_CALCS)

@@ -2,8 +2,8 @@
 /*
  * Port I/O: IN, OUT, INS, OUTS, and who may do it: Intel SDM vol. 1, chapter 19.
  *
- * A port access is an effect outside the CPU, so it comes after everything that can fault, and ends its block: the
- * machine may want to stop after it.
+ * A port access is an effect outside the CPU, so it comes after everything that can fault, and ends
+ * its block: the machine may want to stop after it.
  */
 #include "hypervisor/soft/sys.h"
 
@@ -17,7 +17,8 @@ static bool bitmap_allows(struct cpu *cpu, uint16_t port, unsigned size)
 	uint16_t base, bits;
 	uint32_t off;
 
-	if ((tr->attr & SEG_UNUSABLE) || !(SEG_TYPE(tr->attr) & SYS_32) || tr->limit < TSS_LIMIT_MIN)
+	if ((tr->attr & SEG_UNUSABLE) || !(SEG_TYPE(tr->attr) & SYS_32) ||
+	    tr->limit < TSS_LIMIT_MIN)
 		return false;
 	sys_read(cpu, tss_linear(cpu, TSS_IO_BASE), &base, sizeof(base));
 	off = base + port / 8u;
@@ -124,7 +125,8 @@ static void addr_put(struct cpu *cpu, const struct op *op, unsigned r, uint64_t 
 	reg_put(cpu, r, op->asize, v);
 }
 
-static uint64_t string_linear(struct cpu *cpu, const struct op *op, enum seg s, uint64_t off, bool write)
+static uint64_t string_linear(struct cpu *cpu, const struct op *op, enum seg s, uint64_t off,
+			      bool write)
 {
 	uint64_t lin = cpu->ea_base[s] + off;
 
@@ -168,8 +170,12 @@ static void outs_once(struct cpu *cpu, const struct op *op)
 	advance(cpu, op, R_RSI);
 }
 
-/* Every iteration stands for itself: registers are committed, and the instruction may be left after any. */
-static void port_string(struct cpu *cpu, const struct op *op, void (*once)(struct cpu *, const struct op *))
+/*
+ * Every iteration stands for itself: registers are committed, and the instruction may be left after
+ * any.
+ */
+static void port_string(struct cpu *cpu, const struct op *op,
+			void (*once)(struct cpu *, const struct op *))
 {
 	uint64_t mask = addr_mask(op);
 
@@ -206,10 +212,14 @@ static void op_outs(struct cpu *cpu, const struct op *op)
 #define H(fn) ((uintptr_t)(fn))
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_IN, bind_port, H(op_in) },	 { ZYDIS_MNEMONIC_OUT, bind_port, H(op_out) },
-	{ ZYDIS_MNEMONIC_INSB, bind_port, H(op_ins) },	 { ZYDIS_MNEMONIC_INSW, bind_port, H(op_ins) },
-	{ ZYDIS_MNEMONIC_INSD, bind_port, H(op_ins) },	 { ZYDIS_MNEMONIC_OUTSB, bind_port, H(op_outs) },
-	{ ZYDIS_MNEMONIC_OUTSW, bind_port, H(op_outs) }, { ZYDIS_MNEMONIC_OUTSD, bind_port, H(op_outs) },
+	{ ZYDIS_MNEMONIC_IN, bind_port, H(op_in) },
+	{ ZYDIS_MNEMONIC_OUT, bind_port, H(op_out) },
+	{ ZYDIS_MNEMONIC_INSB, bind_port, H(op_ins) },
+	{ ZYDIS_MNEMONIC_INSW, bind_port, H(op_ins) },
+	{ ZYDIS_MNEMONIC_INSD, bind_port, H(op_ins) },
+	{ ZYDIS_MNEMONIC_OUTSB, bind_port, H(op_outs) },
+	{ ZYDIS_MNEMONIC_OUTSW, bind_port, H(op_outs) },
+	{ ZYDIS_MNEMONIC_OUTSD, bind_port, H(op_outs) },
 };
 
 BINDING_TABLE(port_bindings, rows);

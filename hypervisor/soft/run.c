@@ -2,18 +2,20 @@
 /*
  * The run loop.
  *
- * At a boundary (between two instructions) boundary() decides whether run() ends there and delivers what is pending;
- * then instructions run until something happens that may concern events: either whole blocks, one after the other, as
- * long as they end with near branches, or one instruction alone (the careful way) when anything has to be looked at
- * after it: TF, RF, breakpoints, an interrupt shadow, a kick that came while events were being delivered.
+ * At a boundary (between two instructions) boundary() decides whether run() ends there and delivers
+ * what is pending; then instructions run until something happens that may concern events: either
+ * whole blocks, one after the other, as long as they end with near branches, or one instruction
+ * alone (the careful way) when anything has to be looked at after it: TF, RF, breakpoints, an
+ * interrupt shadow, a kick that came while events were being delivered.
  *
- * cpu->count is exact at block boundaries. A handler that faults leaves by longjmp; leave_op() then adds the
- * instructions of the block before the faulting one. Slow accesses in the middle of a block leave the same way before
- * anything was committed (cpu_restart()), and the instruction runs again alone.
+ * cpu->count is exact at block boundaries. A handler that faults leaves by longjmp; leave_op() then
+ * adds the instructions of the block before the faulting one. Slow accesses in the middle of a
+ * block leave the same way before anything was committed (cpu_restart()), and the instruction runs
+ * again alone.
  *
- * "Fresh" boundary: an instruction retired since the last event was delivered. Only fresh boundaries (and those inside
- * REP) are named by a landmark, so kicks and bus stops wait for one. A guest whose exceptions fault for ever has none;
- * that is ENGINE_EXIT_STUCK.
+ * "Fresh" boundary: an instruction retired since the last event was delivered. Only fresh
+ * boundaries (and those inside REP) are named by a landmark, so kicks and bus stops wait for one. A
+ * guest whose exceptions fault for ever has none; that is ENGINE_EXIT_STUCK.
  */
 #include <string.h>
 
@@ -21,7 +23,8 @@
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/run.h"
 
-#define SPIN_COUNT 100000u /* instructions without an exit after which a guest whose kick waits is taken to spin */
+/* instructions without an exit after which a guest whose kick waits is taken to spin */
+#define SPIN_COUNT 100000u
 
 /* ---- leaving a handler ---- */
 void cpu_raise(struct cpu *cpu, enum vector vec, uint32_t err)
@@ -85,7 +88,8 @@ static bool is_fresh(const struct cpu *cpu)
 	return !cpu->undelivered || cpu->deliver_count != cpu->count;
 }
 
-static void deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool has_err, uint32_t err)
+static void deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool has_err,
+		    uint32_t err)
 {
 	if (is_fresh(cpu))
 		cpu->undelivered = 0;
@@ -99,7 +103,10 @@ static void deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool 
 	cpu->in_rep = false;
 }
 
-/* The data breakpoints that an instruction met before it faulted are no traps: it has not been executed. */
+/*
+ * The data breakpoints that an instruction met before it faulted are no traps: it has not been
+ * executed.
+ */
 static void drop_watched(struct cpu *cpu)
 {
 	if (!cpu->single)
@@ -115,7 +122,8 @@ static void deliver_fault(struct cpu *cpu)
 	cpu->stats.exceptions++;
 	if (cpu->fault.vec == VEC_PF)
 		cpu->cr2 = cpu->fault.cr2;
-	deliver(cpu, EVENT_EXCEPTION, (uint8_t)cpu->fault.vec, has_error_code(cpu->fault.vec), cpu->fault.err);
+	deliver(cpu, EVENT_EXCEPTION, (uint8_t)cpu->fault.vec, has_error_code(cpu->fault.vec),
+		cpu->fault.err);
 }
 
 static void deliver_debug_trap(struct cpu *cpu)
@@ -141,8 +149,8 @@ static void deliver_restored(struct cpu *cpu)
 
 bool soft_can_interrupt(const struct cpu *cpu)
 {
-	return (cpu->rflags & FL_IF) && !cpu->shadow && !cpu->shutdown && !cpu->intr_pending && !cpu->nmi_pending &&
-	       !cpu->db_pending && !cpu->event.valid;
+	return (cpu->rflags & FL_IF) && !cpu->shadow && !cpu->shutdown && !cpu->intr_pending &&
+	       !cpu->nmi_pending && !cpu->db_pending && !cpu->event.valid;
 }
 
 /* Delivers the first event that can be delivered now; false when there is none. */
@@ -188,7 +196,8 @@ static bool is_nameable(const struct cpu *cpu)
 
 static bool take_kick(struct cpu *cpu)
 {
-	if (!cpu->kicked || !(is_nameable(cpu) || (!cpu->count_exits && (cpu->in_rep || cpu->halted))))
+	if (!cpu->kicked ||
+	    !(is_nameable(cpu) || (!cpu->count_exits && (cpu->in_rep || cpu->halted))))
 		return false;
 	cpu->kicked = 0;
 	return true;
@@ -209,7 +218,8 @@ static bool spins(const struct cpu *cpu)
 }
 
 /* Does run() end here? */
-static bool boundary_exit(struct cpu *cpu, const struct landmark *until, enum engine_exit_kind *kind)
+static bool boundary_exit(struct cpu *cpu, const struct landmark *until,
+			  enum engine_exit_kind *kind)
 {
 	if (until_reached(cpu, until))
 		*kind = ENGINE_EXIT_UNTIL;
@@ -225,8 +235,8 @@ static bool boundary_exit(struct cpu *cpu, const struct landmark *until, enum en
 		*kind = ENGINE_EXIT_BUS;
 	else if (cpu->window_wanted && soft_can_interrupt(cpu))
 		*kind = ENGINE_EXIT_WINDOW;
-	else if (cpu->halted && !(cpu->intr_pending && (cpu->rflags & FL_IF)) && !cpu->event.valid &&
-		 !cpu->db_pending && !(cpu->nmi_pending && !cpu->nmi_blocked))
+	else if (cpu->halted && !(cpu->intr_pending && (cpu->rflags & FL_IF)) &&
+		 !cpu->event.valid && !cpu->db_pending && !(cpu->nmi_pending && !cpu->nmi_blocked))
 		*kind = ENGINE_EXIT_HALT;
 	else
 		return false;
@@ -251,8 +261,8 @@ static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, unsigne
 }
 
 /*
- * All bytes of an instruction are read after all translations, whose accessed bits may lie in these very bytes: a block
- * would not show them as they were either.
+ * All bytes of an instruction are read after all translations, whose accessed bits may lie in these
+ * very bytes: a block would not show them as they were either.
  */
 static void read_again(struct cpu *cpu, uint64_t lin, uint64_t next, uint8_t *buf, unsigned n)
 {
@@ -263,7 +273,10 @@ static void read_again(struct cpu *cpu, uint64_t lin, uint64_t next, uint8_t *bu
 		memcpy(buf, cpu->mem->base + off, n);
 }
 
-/* An instruction that no block can hold, from outside RAM, or one through two pages that runs alone. */
+/*
+ * An instruction that no block can hold, from outside RAM, or one through two pages that runs
+ * alone.
+ */
 static void fetch_by_hand(struct cpu *cpu, uint64_t lin, struct op *op)
 {
 	uint8_t buf[15];
@@ -305,8 +318,8 @@ static void fetch_one(struct cpu *cpu)
 }
 
 /*
- * Is there a single-step trap after the op that has just run alone? With BTF after branches only; after a task switch
- * never, as the T flag of a TSS serves that (SDM vol. 3, 17.4.3).
+ * Is there a single-step trap after the op that has just run alone? With BTF after branches only;
+ * after a task switch never, as the T flag of a TSS serves that (SDM vol. 3, 17.4.3).
  */
 static bool has_stepped(const struct cpu *cpu, const struct op *op, uint64_t old_flags)
 {
@@ -365,7 +378,8 @@ static void check_code_breakpoints(struct cpu *cpu)
 	if ((cpu->rflags & FL_RF) || cpu->in_rep || cpu->shadow_movss)
 		return;
 	for (unsigned i = 0; i < 4; i++) {
-		if ((cpu->dr[7] & (3u << (2 * i))) && !((cpu->dr[7] >> (16 + 4 * i)) & 3) && cpu->dr[i] == lin)
+		if ((cpu->dr[7] & (3u << (2 * i))) && !((cpu->dr[7] >> (16 + 4 * i)) & 3) &&
+		    cpu->dr[i] == lin)
 			hits |= 1u << i;
 	}
 	if (hits) {
@@ -412,8 +426,8 @@ static bool beyond_limit(const struct cpu *cpu, const struct block *b)
 }
 
 /*
- * Instructions that blocks may run one after the other by themselves: bounds the time that a kick waits, and the stack
- * where the compiler makes no jumps of tail calls.
+ * Instructions that blocks may run one after the other by themselves: bounds the time that a kick
+ * waits, and the stack where the compiler makes no jumps of tail calls.
  */
 #define CHAIN_LENGTH 4096
 
@@ -424,7 +438,9 @@ static void set_chain_limit(struct cpu *cpu)
 	cpu->chain_limit = cpu->count + (room < CHAIN_LENGTH ? room : CHAIN_LENGTH);
 }
 
-/* Counts the last block of a chain; returns it, or NULL when events have to be looked at after it. */
+/*
+ * Counts the last block of a chain; returns it, or NULL when events have to be looked at after it.
+ */
 static struct block *finish_chain(struct cpu *cpu)
 {
 	struct block *b = (struct block *)cpu->block;
@@ -444,13 +460,13 @@ static bool has_shadow(const struct cpu *cpu)
 }
 
 /*
- * Ends it at the start of block b. False: the first instruction has to run by itself, because something waits for the
- * boundary after it, or because it may be left in the middle.
+ * Ends it at the start of block b. False: the first instruction has to run by itself, because
+ * something waits for the boundary after it, or because it may be left in the middle.
  */
 static bool shadow_end(struct cpu *cpu, const struct block *b)
 {
-	if (cpu->intr_pending || cpu->nmi_pending || cpu->window_wanted || cpu->db_pending || cpu->event.valid ||
-	    (b->op[0].flags & OPF_END) || block_is_cross(b))
+	if (cpu->intr_pending || cpu->nmi_pending || cpu->window_wanted || cpu->db_pending ||
+	    cpu->event.valid || (b->op[0].flags & OPF_END) || block_is_cross(b))
 		return false;
 	cpu->shadow = cpu->shadow_movss = false;
 	cpu->rflags &= ~(uint64_t)FL_RF;
@@ -458,8 +474,8 @@ static bool shadow_end(struct cpu *cpu, const struct block *b)
 }
 
 /*
- * Runs at least one instruction: a kick that comes now must not make a boundary out of the place inside a REP
- * instruction that the caller has just left (in_rep is off already).
+ * Runs at least one instruction: a kick that comes now must not make a boundary out of the place
+ * inside a REP instruction that the caller has just left (in_rep is off already).
  */
 static void run_blocks(struct cpu *cpu)
 {
@@ -512,12 +528,14 @@ static void execute(struct cpu *cpu)
 	cpu->block = NULL;
 }
 
-/* May block b go on after `op` of it, which has run alone? Not when a boundary has to be looked at. */
+/*
+ * May block b go on after `op` of it, which has run alone? Not when a boundary has to be looked at.
+ */
 static bool may_resume(const struct cpu *cpu, const struct block *b, const struct op *op)
 {
-	return b && b->mode == cpu->mode && op == &b->op[op->index_in_block] && !(op->flags & OPF_END) &&
-	       !cpu->at_landmark && !cpu->in_rep && !cpu->db_pending && !cpu->stop_wanted && !has_shadow(cpu) &&
-	       !must_be_careful(cpu);
+	return b && b->mode == cpu->mode && op == &b->op[op->index_in_block] &&
+	       !(op->flags & OPF_END) && !cpu->at_landmark && !cpu->in_rep && !cpu->db_pending &&
+	       !cpu->stop_wanted && !has_shadow(cpu) && !must_be_careful(cpu);
 }
 
 /* The op that was left runs again, alone, and then the rest of its block. */
@@ -555,7 +573,8 @@ static void set_limits(struct cpu *cpu, const struct landmark *until)
 {
 	bool here = !cpu->count_exits && until->in_rep && cpu->count == until->count;
 
-	cpu->count_limit = cpu->count_exits ? UINT64_MAX : until->count + (here && until->count != UINT64_MAX);
+	cpu->count_limit =
+		cpu->count_exits ? UINT64_MAX : until->count + (here && until->count != UINT64_MAX);
 	cpu->rep_stop_armed = here;
 	cpu->rep_stop_rip = until->rip;
 	cpu->rep_stop_rcx = until->rcx;
@@ -586,7 +605,8 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 	}
 	cpu->rep_stop_armed = false;
 	if (!cpu->in_rep && is_nameable(cpu))
-		cpu->stop_wanted = false; /* run() has returned after the instruction, whatever for */
+		cpu->stop_wanted =
+			false; /* run() has returned after the instruction, whatever for */
 	return kind;
 }
 
@@ -601,8 +621,8 @@ static void arm_rep_stop(struct cpu *cpu, const struct landmark *rep)
 
 static bool stands_in_rep(const struct cpu *cpu)
 {
-	return cpu->kicked ||
-	       (cpu->rep_stop_armed && cpu->gpr[R_RCX] == cpu->rep_stop_rcx && cpu->rip == cpu->rep_stop_rip);
+	return cpu->kicked || (cpu->rep_stop_armed && cpu->gpr[R_RCX] == cpu->rep_stop_rcx &&
+			       cpu->rip == cpu->rep_stop_rip);
 }
 
 enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool breakpoints)
@@ -622,7 +642,8 @@ enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool b
 	do {
 		cpu->op = NULL;
 		fetch_by_hand(cpu, code_linear(cpu), &cpu->one[0]);
-		if ((cpu->mode & MODE_SEGCHECK) && cpu->rip + cpu->one[0].len - 1 > cpu->seg[SEG_CS].limit)
+		if ((cpu->mode & MODE_SEGCHECK) &&
+		    cpu->rip + cpu->one[0].len - 1 > cpu->seg[SEG_CS].limit)
 			cpu_raise(cpu, VEC_GP, 0);
 		cpu->gpr[REG_RIPBASE] = cpu->rip;
 		/* Many iterations at once need code whose page is watched for writes. */

@@ -4,7 +4,10 @@
 
 #include "hypervisor/soft/cpu.h"
 
-/* Events delivered without an instruction that retires after which a guest is stuck; the same on every engine. */
+/*
+ * Events delivered without an instruction that retires after which a guest is stuck; the same on
+ * every engine.
+ */
 #ifndef STUCK_DELIVERIES /* fuzzers have less time */
 #define STUCK_DELIVERIES 1000000u
 #endif
@@ -16,15 +19,16 @@ bool soft_can_interrupt(const struct cpu *cpu);
 
 enum soft_step {
 	SOFT_STEP_RETIRED, /* an instruction */
-	SOFT_STEP_REP,	   /* iterations of a REP instruction that goes on: see below, or TF is set */
-	SOFT_STEP_EXIT,	   /* an instruction that counts as an exit: see cpu_is_exit() */
-	SOFT_STEP_EVENT,   /* a pending event was delivered, or the instruction's fault */
+	SOFT_STEP_REP,	 /* iterations of a REP instruction that goes on: see below, or TF is set */
+	SOFT_STEP_EXIT,	 /* an instruction that counts as an exit: see cpu_is_exit() */
+	SOFT_STEP_EVENT, /* a pending event was delivered, or the instruction's fault */
 };
 /*
- * One instruction or event, for an engine that has part of a guest executed in software. Nothing is cached: memory may
- * change between two steps behind this CPU's back, as long as mmu_flush_all() was called. A REP instruction is left
- * between two iterations when this CPU is kicked, and where RIP and RCX are those of *rep, unless that is NULL.
- * `breakpoints`: instruction breakpoints have not been looked at yet.
+ * One instruction or event, for an engine that has part of a guest executed in software. Nothing is
+ * cached: memory may change between two steps behind this CPU's back, as long as mmu_flush_all()
+ * was called. A REP instruction is left between two iterations when this CPU is kicked, and where
+ * RIP and RCX are those of *rep, unless that is NULL. `breakpoints`: instruction breakpoints have
+ * not been looked at yet.
  */
 enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool breakpoints);
 

@@ -17,7 +17,10 @@ static void desc_unpack(struct desc *d)
 	d->s.limit = d->s.attr & SEG_G ? (limit << 12) | 0xfff : limit;
 }
 
-/* Linear address of `size` bytes at the selector's index, or false when they are not inside the table. */
+/*
+ * Linear address of `size` bytes at the selector's index, or false when they are not inside the
+ * table.
+ */
 static bool desc_locate(const struct cpu *cpu, uint16_t sel, unsigned size, uint64_t *lin)
 {
 	const struct seg_state *ldt = &cpu->seg[SEG_LDTR];
@@ -60,7 +63,10 @@ void desc_fetch_upper(struct cpu *cpu, struct desc *d, enum vector vec)
 	if (!desc_locate(cpu, d->s.selector, 2 * DESC_SIZE, &lin))
 		cpu_raise(cpu, vec, sel_error(cpu, d->s.selector));
 	sys_read(cpu, d->lin + DESC_SIZE, &upper, sizeof(upper));
-	/* The type field of the upper half has to be zero, lest it be taken for a descriptor of its own. */
+	/*
+	 * The type field of the upper half has to be zero, lest it be taken for a descriptor of its
+	 * own.
+	 */
 	if (upper & (0x1full << 40))
 		cpu_raise(cpu, vec, sel_error(cpu, d->s.selector));
 	d->s.base |= upper << 32;
@@ -91,7 +97,8 @@ static void desc_null(struct desc *d, uint16_t sel)
 	d->s = (struct seg_state){ .attr = SEG_UNUSABLE, .selector = sel };
 }
 
-void seg_check_ss(struct cpu *cpu, uint16_t sel, uint8_t cpl, bool null_ok, enum vector vec, struct desc *d)
+void seg_check_ss(struct cpu *cpu, uint16_t sel, uint8_t cpl, bool null_ok, enum vector vec,
+		  struct desc *d)
 {
 	if (sel_null(sel)) {
 		if (!null_ok || (sel & 3) != cpl)
@@ -117,7 +124,8 @@ void seg_check_data(struct cpu *cpu, uint16_t sel, uint8_t cpl, enum vector vec,
 	desc_fetch(cpu, sel, vec, d);
 	if (!attr_is_readable(d->s.attr))
 		cpu_raise(cpu, vec, sel_error(cpu, sel));
-	if (!attr_is_conforming(d->s.attr) && ((sel & 3u) > SEG_DPL(d->s.attr) || cpl > SEG_DPL(d->s.attr)))
+	if (!attr_is_conforming(d->s.attr) &&
+	    ((sel & 3u) > SEG_DPL(d->s.attr) || cpl > SEG_DPL(d->s.attr)))
 		cpu_raise(cpu, vec, sel_error(cpu, sel));
 	if (!(d->s.attr & SEG_P))
 		cpu_raise(cpu, VEC_NP, sel_error(cpu, sel));
@@ -137,7 +145,10 @@ void seg_set_real(struct cpu *cpu, enum seg s, uint16_t sel)
 {
 	struct seg_state *r = &cpu->seg[s];
 
-	/* Limit and size outlast the return from protected mode; a register that was null gets what RESET gives. */
+	/*
+	 * Limit and size outlast the return from protected mode; a register that was null gets what
+	 * RESET gives.
+	 */
 	if (r->attr & SEG_UNUSABLE)
 		*r = (struct seg_state){ .limit = 0xffff };
 	r->attr = (r->attr & (SEG_G | SEG_DB | SEG_AVL)) | SEG_P | SEG_S | 3;
@@ -252,7 +263,8 @@ void stack_set_pointer(struct cpu *cpu, uint64_t sp, uint64_t mask)
 		cpu->gpr[R_RSP] = sp & mask;
 }
 
-static void stack_read(struct cpu *cpu, const struct stack *st, uint64_t lin, void *data, unsigned size)
+static void stack_read(struct cpu *cpu, const struct stack *st, uint64_t lin, void *data,
+		       unsigned size)
 {
 	if (st->cpl == cpu->cpl)
 		mem_read_slow(cpu, lin, data, size, false);
@@ -260,7 +272,8 @@ static void stack_read(struct cpu *cpu, const struct stack *st, uint64_t lin, vo
 		sys_read(cpu, lin, data, size);
 }
 
-static void stack_write(struct cpu *cpu, const struct stack *st, uint64_t lin, const void *data, unsigned size)
+static void stack_write(struct cpu *cpu, const struct stack *st, uint64_t lin, const void *data,
+			unsigned size)
 {
 	if (st->cpl == cpu->cpl)
 		mem_write_slow(cpu, lin, data, size);
@@ -269,7 +282,8 @@ static void stack_write(struct cpu *cpu, const struct stack *st, uint64_t lin, c
 }
 
 /* Linear address of `size` bytes at offset sp; #SS(err) when they are not in the stack segment. */
-static uint64_t stack_linear(struct cpu *cpu, const struct stack *st, uint64_t sp, unsigned size, uint32_t err)
+static uint64_t stack_linear(struct cpu *cpu, const struct stack *st, uint64_t sp, unsigned size,
+			     uint32_t err)
 {
 	uint64_t lin = sp;
 	bool ok;
@@ -285,10 +299,11 @@ static uint64_t stack_linear(struct cpu *cpu, const struct stack *st, uint64_t s
 	return lin;
 }
 
-/* Frames that wrap around the end of the segment, or are longer than a store can be: piece by piece, after every piece
- * has been written with what it holds already, so that a fault leaves no trace. */
-static void stack_push_pieces(struct cpu *cpu, const struct stack *st, const uint64_t *val, unsigned n, unsigned size,
-			      uint32_t err)
+/* Frames that wrap around the end of the segment, or are longer than a store can be: piece by
+ * piece, after every piece has been written with what it holds already, so that a fault leaves no
+ * trace. */
+static void stack_push_pieces(struct cpu *cpu, const struct stack *st, const uint64_t *val,
+			      unsigned n, unsigned size, uint32_t err)
 {
 	for (int pass = 0; pass < 2; pass++) {
 		uint64_t sp = st->sp;
@@ -305,7 +320,8 @@ static void stack_push_pieces(struct cpu *cpu, const struct stack *st, const uin
 	}
 }
 
-void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned n, unsigned size, uint32_t err)
+void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned n, unsigned size,
+		uint32_t err)
 {
 	uint64_t total = (uint64_t)n * size, sp = (st->sp - total) & st->mask;
 	uint8_t frame[64];
@@ -322,7 +338,8 @@ void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned
 	st->sp = sp;
 }
 
-uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsigned size, uint32_t err)
+uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsigned size,
+		    uint32_t err)
 {
 	uint64_t lin = stack_linear(cpu, st, (st->sp + off) & st->mask, size, err);
 	uint64_t v = 0;

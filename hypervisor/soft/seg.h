@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Segments: descriptors, their checks, and stacks that need not be the current one. What the far transfers, the
- * delivery of events and the task switch share.
+ * Segments: descriptors, their checks, and stacks that need not be the current one. What the far
+ * transfers, the delivery of events and the task switch share.
  *
- * Error codes carry cpu->ext: 1 while an event is being delivered that no instruction asked for (SDM vol. 3, 6.13).
+ * Error codes carry cpu->ext: 1 while an event is being delivered that no instruction asked for
+ * (SDM vol. 3, 6.13).
  */
 #ifndef SOFT_SEG_H
 #define SOFT_SEG_H
@@ -90,11 +91,15 @@ static inline bool sel_null(uint16_t sel)
 }
 
 /* ---- descriptors ---- */
-/* Fetches the descriptor that sel names; false when it lies outside its table. Faults only on memory. */
+/*
+ * Fetches the descriptor that sel names; false when it lies outside its table. Faults only on
+ * memory.
+ */
 bool desc_lookup(struct cpu *cpu, uint16_t sel, struct desc *d);
 /* The same, raising vec(sel) when it lies outside. */
 void desc_fetch(struct cpu *cpu, uint16_t sel, enum vector vec, struct desc *d);
-/* Upper half of a 16-byte system descriptor: completes the base; raises vec(sel) when outside the table or malformed.
+/* Upper half of a 16-byte system descriptor: completes the base; raises vec(sel) when outside the
+ * table or malformed.
  */
 void desc_fetch_upper(struct cpu *cpu, struct desc *d, enum vector vec);
 /* Sets the accessed bit in memory and in d. */
@@ -103,9 +108,10 @@ void desc_mark_accessed(struct cpu *cpu, struct desc *d);
 void desc_set_busy(struct cpu *cpu, const struct desc *d, bool busy);
 
 /* ---- loads; the caller calls cpu_mode_update() ---- */
-/* Checks `sel` as a stack segment for privilege cpl; vec is raised for what is wrong with it, #SS when not present. The
- * null selector is allowed where null_ok. */
-void seg_check_ss(struct cpu *cpu, uint16_t sel, uint8_t cpl, bool null_ok, enum vector vec, struct desc *d);
+/* Checks `sel` as a stack segment for privilege cpl; vec is raised for what is wrong with it, #SS
+ * when not present. The null selector is allowed where null_ok. */
+void seg_check_ss(struct cpu *cpu, uint16_t sel, uint8_t cpl, bool null_ok, enum vector vec,
+		  struct desc *d);
 /* Checks a data segment for CPL cpl; d->s is unusable for null. */
 void seg_check_data(struct cpu *cpu, uint16_t sel, uint8_t cpl, enum vector vec, struct desc *d);
 /* What a register holds after a load in real or virtual-8086 mode. */
@@ -143,9 +149,11 @@ static inline uint64_t stack_mask(const struct seg_state *ss)
 #define STACK_ITEMS_MAX 40
 
 /* Pushes val[0], val[1] ...: all of them or none; faults with #SS(err). */
-void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned n, unsigned size, uint32_t err);
+void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned n, unsigned size,
+		uint32_t err);
 /* The item of `size` bytes at `off` bytes above the stack pointer; #SS(err). */
-uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsigned size, uint32_t err);
+uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsigned size,
+		    uint32_t err);
 /* Writes RSP, as wide as the mask says. */
 void stack_set_pointer(struct cpu *cpu, uint64_t sp, uint64_t mask);
 

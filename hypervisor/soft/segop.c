@@ -4,11 +4,12 @@
 
 static bool is_sreg(const struct decoded *d, unsigned i)
 {
-	return opnd_is_reg(d, i) && ZydisRegisterGetClass(d->opnd[i].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+	return opnd_is_reg(d, i) &&
+	       ZydisRegisterGetClass(d->opnd[i].reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
-/* MOV and POP to SS, but not LSS, hold off interrupts and debug traps until after the next instruction (SDM vol. 3,
- * 6.8.3). */
+/* MOV and POP to SS, but not LSS, hold off interrupts and debug traps until after the next
+ * instruction (SDM vol. 3, 6.8.3). */
 static void finish_load(struct cpu *cpu, const struct op *op, enum seg s)
 {
 	cpu->rip = next_rip(cpu, op);
@@ -50,7 +51,10 @@ static void op_push_sreg(struct cpu *cpu, const struct op *op)
 	struct stack st = stack_current(cpu);
 	uint64_t sel = cpu->seg[op->r0].selector;
 
-	/* With 32-bit operand size the processor moves the stack pointer by four and writes two bytes. */
+	/*
+	 * With 32-bit operand size the processor moves the stack pointer by four and writes two
+	 * bytes.
+	 */
 	if (op->osize == 4) {
 		st.sp = (st.sp - 2) & st.mask;
 		stack_push(cpu, &st, &sel, 1, 2, 0);
@@ -111,9 +115,9 @@ static bool bind_load_far(const struct decoded *d, struct op *op, uintptr_t arg)
 
 /* ---- LAR, LSL, VERR, VERW: questions that never fault on the selector ---- */
 #define T(n) (1u << (n))
-#define LAR_TYPES                                                                                     \
-	(T(SYS_TSS16) | T(SYS_LDT) | T(SYS_TSS16_BUSY) | T(SYS_CALL16) | T(SYS_TASK) | T(SYS_TSS32) | \
-	 T(SYS_TSS32_BUSY) | T(SYS_CALL32))
+#define LAR_TYPES                                                                      \
+	(T(SYS_TSS16) | T(SYS_LDT) | T(SYS_TSS16_BUSY) | T(SYS_CALL16) | T(SYS_TASK) | \
+	 T(SYS_TSS32) | T(SYS_TSS32_BUSY) | T(SYS_CALL32))
 #define LAR_TYPES_LONG (T(SYS_LDT) | T(SYS_TSS32) | T(SYS_TSS32_BUSY) | T(SYS_CALL32))
 #define GATE_TYPES     (T(SYS_CALL16) | T(SYS_TASK) | T(SYS_CALL32))
 
@@ -172,7 +176,8 @@ static void op_verify(struct cpu *cpu, const struct op *op)
 	struct desc d;
 	bool ok = !sel_null(sel) && desc_lookup(cpu, sel, &d) && desc_visible(cpu, &d);
 
-	set_zf(cpu, ok && (op->extra ? attr_is_writable_data(d.s.attr) : attr_is_readable(d.s.attr)));
+	set_zf(cpu,
+	       ok && (op->extra ? attr_is_writable_data(d.s.attr) : attr_is_readable(d.s.attr)));
 	OP_NEXT;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* SHL SHR SAR ROL ROR RCL RCR SHLD SHRD. What the manual leaves undefined is pinned in docs/undefined-flags.md. */
+/*
+ * SHL SHR SAR ROL ROR RCL RCR SHLD SHRD. What the manual leaves undefined is pinned in
+ * docs/undefined-flags.md.
+ */
 #include "hypervisor/soft/integer.h"
 
 #define SHIFT_MASK(bits) ((bits) == 64 ? 63u : 31u)
@@ -10,66 +13,74 @@ static inline uint32_t cf_of(bool cf, bool of)
 }
 
 /*
- * One function an operation and size: x shifted by c, which is not 0 and masked (for RCL and RCR modulo size + 1), with
- * CF and OF in *aux. All arithmetic on 64 bits: for sizes below, c may exceed the size.
+ * One function an operation and size: x shifted by c, which is not 0 and masked (for RCL and RCR
+ * modulo size + 1), with CF and OF in *aux. All arithmetic on 64 bits: for sizes below, c may
+ * exceed the size.
  */
-#define SHIFT_CALCS(bits)                                                                            \
-	static inline UINT(bits) shl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		UINT(bits) r = (UINT(bits))((uint64_t)x << c);                                       \
-		bool cf = c <= (bits) && (((uint64_t)x >> ((bits)-c)) & 1);                          \
-                                                                                                     \
-		*aux = cf_of(cf, cf != (r >> ((bits)-1)));                                           \
-		return r;                                                                            \
-	}                                                                                            \
-	static inline UINT(bits) shr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		UINT(bits) r = (UINT(bits))((uint64_t)x >> c);                                       \
-                                                                                                     \
-		*aux = cf_of(((uint64_t)x >> (c - 1)) & 1, (r >> ((bits)-2)) & 1);                   \
-		return r;                                                                            \
-	}                                                                                            \
-	static inline UINT(bits) sar##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		int64_t wide = (SINT(bits))x;                                                        \
-                                                                                                     \
-		*aux = cf_of((wide >> (c - 1)) & 1, false);                                          \
-		return (UINT(bits))(wide >> c);                                                      \
-	}                                                                                            \
-	static inline UINT(bits) rol##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		unsigned n = c % (bits);                                                             \
-		UINT(bits) r = (UINT(bits))(x << n | x >> (-n & ((bits)-1)));                        \
-                                                                                                     \
-		*aux = cf_of(r & 1, (r ^ (r >> ((bits)-1))) & 1);                                    \
-		return r;                                                                            \
-	}                                                                                            \
-	static inline UINT(bits) ror##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		unsigned n = c % (bits);                                                             \
-		UINT(bits) r = (UINT(bits))(x >> n | x << (-n & ((bits)-1)));                        \
-                                                                                                     \
-		*aux = cf_of(r >> ((bits)-1), ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1);          \
-		return r;                                                                            \
-	}                                                                                            \
-	static inline UINT(bits) rcl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		uint64_t w = x, r = w << c | (uint64_t)flags_cf(cpu) << (c - 1);                     \
-		bool cf = (w >> ((bits)-c)) & 1;                                                     \
-                                                                                                     \
-		if (c > 1)                                                                           \
-			r |= w >> ((bits) + 1 - c);                                                  \
-		*aux = cf_of(cf, cf != ((r >> ((bits)-1)) & 1));                                     \
-		return (UINT(bits))r;                                                                \
-	}                                                                                            \
-	static inline UINT(bits) rcr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux) \
-	{                                                                                            \
-		uint64_t w = x, r = w >> c | (uint64_t)flags_cf(cpu) << ((bits)-c);                  \
-                                                                                                     \
-		if (c > 1)                                                                           \
-			r |= w << ((bits) + 1 - c);                                                  \
-		*aux = cf_of((w >> (c - 1)) & 1, ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1);       \
-		return (UINT(bits))r;                                                                \
+#define SHIFT_CALCS(bits)                                                                      \
+	static inline UINT(bits)                                                               \
+		shl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		UINT(bits) r = (UINT(bits))((uint64_t)x << c);                                 \
+		bool cf = c <= (bits) && (((uint64_t)x >> ((bits)-c)) & 1);                    \
+                                                                                               \
+		*aux = cf_of(cf, cf != (r >> ((bits)-1)));                                     \
+		return r;                                                                      \
+	}                                                                                      \
+	static inline UINT(bits)                                                               \
+		shr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		UINT(bits) r = (UINT(bits))((uint64_t)x >> c);                                 \
+                                                                                               \
+		*aux = cf_of(((uint64_t)x >> (c - 1)) & 1, (r >> ((bits)-2)) & 1);             \
+		return r;                                                                      \
+	}                                                                                      \
+	static inline UINT(bits)                                                               \
+		sar##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		int64_t wide = (SINT(bits))x;                                                  \
+                                                                                               \
+		*aux = cf_of((wide >> (c - 1)) & 1, false);                                    \
+		return (UINT(bits))(wide >> c);                                                \
+	}                                                                                      \
+	static inline UINT(bits)                                                               \
+		rol##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		unsigned n = c % (bits);                                                       \
+		UINT(bits) r = (UINT(bits))(x << n | x >> (-n & ((bits)-1)));                  \
+                                                                                               \
+		*aux = cf_of(r & 1, (r ^ (r >> ((bits)-1))) & 1);                              \
+		return r;                                                                      \
+	}                                                                                      \
+	static inline UINT(bits)                                                               \
+		ror##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		unsigned n = c % (bits);                                                       \
+		UINT(bits) r = (UINT(bits))(x >> n | x << (-n & ((bits)-1)));                  \
+                                                                                               \
+		*aux = cf_of(r >> ((bits)-1), ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1);    \
+		return r;                                                                      \
+	}                                                                                      \
+	static inline UINT(bits)                                                               \
+		rcl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		uint64_t w = x, r = w << c | (uint64_t)flags_cf(cpu) << (c - 1);               \
+		bool cf = (w >> ((bits)-c)) & 1;                                               \
+                                                                                               \
+		if (c > 1)                                                                     \
+			r |= w >> ((bits) + 1 - c);                                            \
+		*aux = cf_of(cf, cf != ((r >> ((bits)-1)) & 1));                               \
+		return (UINT(bits))r;                                                          \
+	}                                                                                      \
+	static inline UINT(bits)                                                               \
+		rcr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
+	{                                                                                      \
+		uint64_t w = x, r = w >> c | (uint64_t)flags_cf(cpu) << ((bits)-c);            \
+                                                                                               \
+		if (c > 1)                                                                     \
+			r |= w << ((bits) + 1 - c);                                            \
+		*aux = cf_of((w >> (c - 1)) & 1, ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1); \
+		return (UINT(bits))r;                                                          \
 	}
 
 INT_EACH_SIZE(SHIFT_CALCS)
@@ -91,7 +102,10 @@ INT_EACH_SIZE(SHIFT_CALCS)
 #define SHIFT_FLAGS_rcl	      SHIFT_FLAGS_rol
 #define SHIFT_FLAGS_rcr	      SHIFT_FLAGS_rol
 
-/* A count of 0 changes no flag, but the destination is written all the same (a 32-bit register is zero-extended). */
+/*
+ * A count of 0 changes no flag, but the destination is written all the same (a 32-bit register is
+ * zero-extended).
+ */
 #define SHIFT_FORM(o, bits, kind, count)                \
 	OP(o##_r_##kind##bits)                          \
 	{                                               \
@@ -269,10 +283,14 @@ static bool bind_double(const struct decoded *d, struct op *op, uintptr_t right)
 }
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_SHL, bind_shift, SHIFT_SHL }, { ZYDIS_MNEMONIC_SHR, bind_shift, SHIFT_SHR },
-	{ ZYDIS_MNEMONIC_SAR, bind_shift, SHIFT_SAR }, { ZYDIS_MNEMONIC_ROL, bind_shift, SHIFT_ROL },
-	{ ZYDIS_MNEMONIC_ROR, bind_shift, SHIFT_ROR }, { ZYDIS_MNEMONIC_RCL, bind_shift, SHIFT_RCL },
-	{ ZYDIS_MNEMONIC_RCR, bind_shift, SHIFT_RCR }, { ZYDIS_MNEMONIC_SHLD, bind_double, 0 },
+	{ ZYDIS_MNEMONIC_SHL, bind_shift, SHIFT_SHL },
+	{ ZYDIS_MNEMONIC_SHR, bind_shift, SHIFT_SHR },
+	{ ZYDIS_MNEMONIC_SAR, bind_shift, SHIFT_SAR },
+	{ ZYDIS_MNEMONIC_ROL, bind_shift, SHIFT_ROL },
+	{ ZYDIS_MNEMONIC_ROR, bind_shift, SHIFT_ROR },
+	{ ZYDIS_MNEMONIC_RCL, bind_shift, SHIFT_RCL },
+	{ ZYDIS_MNEMONIC_RCR, bind_shift, SHIFT_RCR },
+	{ ZYDIS_MNEMONIC_SHLD, bind_double, 0 },
 	{ ZYDIS_MNEMONIC_SHRD, bind_double, 1 },
 };
 

@@ -41,7 +41,8 @@ static void invalidate_tlbs(struct cpu *cpu)
 	for (unsigned i = 0; i < MMU_COUNT + 2; i++)
 		cpu->tlb_used[i] = UINT32_MAX;
 	for (unsigned i = 0; i < MMU_COUNT * TLB_SIZE; i++)
-		cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE].rd = cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE].wr = TLB_INVALID;
+		cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE].rd =
+			cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE].wr = TLB_INVALID;
 	for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
 		cpu->itlb[i / TLB_SIZE][i % TLB_SIZE].tag = TLB_INVALID;
 }
@@ -75,7 +76,8 @@ static struct engine *soft_create(struct memory *mem, const struct engine_bus *b
 	return &s->e;
 }
 
-static struct engine *soft_create_exits(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static struct engine *soft_create_exits(struct memory *mem, const struct engine_bus *bus,
+					struct err *err)
 {
 	struct engine *e = soft_create(mem, bus, err);
 
@@ -200,7 +202,8 @@ static size_t soft_stats(const struct engine *e, struct engine_stat *stats, size
 
 	for (size_t i = 0; i < n && i < max; i++) {
 		stats[i].name = row[i].name;
-		memcpy(&stats[i].value, (const char *)const_cpu_of(e) + row[i].offset, sizeof(uint64_t));
+		memcpy(&stats[i].value, (const char *)const_cpu_of(e) + row[i].offset,
+		       sizeof(uint64_t));
 	}
 	return n;
 }
@@ -210,16 +213,22 @@ static const char *soft_last_error(const struct engine *e)
 	return "the software CPU never fails";
 }
 
-#define SOFT_OPS                                                                                                      \
-	.unavailable = soft_unavailable, .destroy = soft_destroy, .caps = soft_caps, .run = soft_run,                 \
-	.kick = soft_kick, .get_state = soft_get_state, .set_state = soft_set_state, .count = soft_count,             \
-	.landmark = soft_landmark, .can_interrupt = soft_interruptible, .inject = soft_inject,                        \
-	.inject_nmi = soft_inject_nmi, .window = soft_window, .bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb, \
-	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .stats = soft_stats,                    \
+#define SOFT_OPS                                                                                   \
+	.unavailable = soft_unavailable, .destroy = soft_destroy, .caps = soft_caps,               \
+	.run = soft_run, .kick = soft_kick, .get_state = soft_get_state,                           \
+	.set_state = soft_set_state, .count = soft_count, .landmark = soft_landmark,               \
+	.can_interrupt = soft_interruptible, .inject = soft_inject, .inject_nmi = soft_inject_nmi, \
+	.window = soft_window, .bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb,             \
+	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .stats = soft_stats, \
 	.last_error = soft_last_error
 
-const struct engine_ops soft_engine_ops = { .name = "soft", .counter = "retired", .create = soft_create, SOFT_OPS };
-/* Counts what an engine without an instruction counter counts, so that each can replay the other's records. */
+const struct engine_ops soft_engine_ops = {
+	.name = "soft", .counter = "retired", .create = soft_create, SOFT_OPS
+};
+/*
+ * Counts what an engine without an instruction counter counts, so that each can replay the other's
+ * records.
+ */
 const struct engine_ops soft_exits_engine_ops = {
 	.name = "soft:exits", .counter = "exits", .create = soft_create_exits, SOFT_OPS
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * SIMD instructions with an immediate or an implicit operand: shuffles, inserts, extracts, blends, PTEST, MPSADBW.
- * The immediate is part of the op, so these are plain C on the operands instead of one host form for each value.
+ * SIMD instructions with an immediate or an implicit operand: shuffles, inserts, extracts, blends,
+ * PTEST, MPSADBW. The immediate is part of the op, so these are plain C on the operands instead of
+ * one host form for each value.
  */
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/fpu.h"
@@ -199,7 +200,8 @@ BLEND_VARIABLE(blendvpd, _mm_shuffle_epi32(spread_sign32(mask), 0xf5))
 /* ---- PTEST ---- */
 static void ptest_run(struct cpu *cpu, const struct op *op, __m128i s)
 {
-	union xmm a = xmm_of(_mm_and_si128(XMM(op->r0), s)), n = xmm_of(_mm_andnot_si128(XMM(op->r0), s));
+	union xmm a = xmm_of(_mm_and_si128(XMM(op->r0), s)),
+		  n = xmm_of(_mm_andnot_si128(XMM(op->r0), s));
 
 	flags_set_arith(cpu, (a.u64[0] | a.u64[1] ? 0 : FL_ZF) | (n.u64[0] | n.u64[1] ? 0 : FL_CF));
 }
@@ -242,21 +244,22 @@ static inline __m128i mpsadbw_do(__m128i d, __m128i s, uint8_t imm)
 XMM_IMM(mpsadbw)
 
 /* ---- inserts ---- */
-#define INSERT(name, bits, lanes)                                                                       \
-	static void name##_r(struct cpu *cpu, const struct op *op)                                      \
-	{                                                                                               \
-		sse_check(cpu);                                                                         \
-		cpu->fpu.xmm[op->r0].u##bits[op->imm & (lanes - 1)] = (uint##bits##_t)cpu->gpr[op->r1]; \
-		OP_NEXT;                                                                                \
-	}                                                                                               \
-	static void name##_m(struct cpu *cpu, const struct op *op)                                      \
-	{                                                                                               \
-		uint##bits##_t v;                                                                       \
-                                                                                                        \
-		sse_check(cpu);                                                                         \
-		v = mem_ld##bits(cpu, op_lin(cpu, op, bits / 8, false));                                \
-		cpu->fpu.xmm[op->r0].u##bits[op->imm & (lanes - 1)] = v;                                \
-		OP_NEXT;                                                                                \
+#define INSERT(name, bits, lanes)                                        \
+	static void name##_r(struct cpu *cpu, const struct op *op)       \
+	{                                                                \
+		sse_check(cpu);                                          \
+		cpu->fpu.xmm[op->r0].u##bits[op->imm & (lanes - 1)] =    \
+			(uint##bits##_t)cpu->gpr[op->r1];                \
+		OP_NEXT;                                                 \
+	}                                                                \
+	static void name##_m(struct cpu *cpu, const struct op *op)       \
+	{                                                                \
+		uint##bits##_t v;                                        \
+                                                                         \
+		sse_check(cpu);                                          \
+		v = mem_ld##bits(cpu, op_lin(cpu, op, bits / 8, false)); \
+		cpu->fpu.xmm[op->r0].u##bits[op->imm & (lanes - 1)] = v; \
+		OP_NEXT;                                                 \
 	}
 
 INSERT(pinsrb, 8, 16)
@@ -279,7 +282,8 @@ static void pinsrw_mr(struct cpu *cpu, const struct op *op)
 {
 	mmx_check(cpu);
 	mmx_enter(cpu);
-	mmx_set(cpu, op->r0, with_word(mmx_get(cpu, op->r0), (unsigned)op->imm, (uint16_t)cpu->gpr[op->r1]));
+	mmx_set(cpu, op->r0,
+		with_word(mmx_get(cpu, op->r0), (unsigned)op->imm, (uint16_t)cpu->gpr[op->r1]));
 	OP_NEXT;
 }
 

@@ -2,8 +2,8 @@
 /*
  * PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 2, 4.1).
  *
- * A set of elements is a bit mask, bit i for element i; `a` is the first operand (set, ranges, needle), `b` the second
- * (text).
+ * A set of elements is a bit mask, bit i for element i; `a` is the first operand (set, ranges,
+ * needle), `b` the second (text).
  */
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/fpu.h"
@@ -72,7 +72,8 @@ static uint32_t ranges(const struct strings *s)
 	uint32_t r = 0;
 
 	if (!(s->ctl & CTL_SIGNED))
-		bias = s->ctl & CTL_WORDS ? _mm_set1_epi16((short)0x8000) : _mm_set1_epi8((char)0x80);
+		bias = s->ctl & CTL_WORDS ? _mm_set1_epi16((short)0x8000)
+					  : _mm_set1_epi8((char)0x80);
 	a = _mm_xor_si128(s->a, bias);
 	b = _mm_xor_si128(s->b, bias);
 	for (unsigned j = 0; j + 1 < s->len_a; j += 2)
@@ -139,7 +140,8 @@ static unsigned explicit_length(const struct strings *s, int64_t v)
 	return size < s->n ? (unsigned)size : s->n;
 }
 
-static uint32_t run(struct cpu *cpu, const struct op *op, __m128i b, bool explicit_lengths, struct strings *s)
+static uint32_t run(struct cpu *cpu, const struct op *op, __m128i b, bool explicit_lengths,
+		    struct strings *s)
 {
 	uint32_t r;
 
@@ -158,8 +160,8 @@ static uint32_t run(struct cpu *cpu, const struct op *op, __m128i b, bool explic
 		s->len_b = explicit_length(s, (int32_t)cpu->gpr[R_RDX]);
 	}
 	r = aggregate(s);
-	flags_set_arith(cpu, (r ? FL_CF : 0) | (s->len_b < s->n ? FL_ZF : 0) | (s->len_a < s->n ? FL_SF : 0) |
-				     (r & 1 ? FL_OF : 0));
+	flags_set_arith(cpu, (r ? FL_CF : 0) | (s->len_b < s->n ? FL_ZF : 0) |
+				     (s->len_a < s->n ? FL_SF : 0) | (r & 1 ? FL_OF : 0));
 	return r;
 }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * RCPPS, RCPSS, RSQRTPS, RSQRTSS. Vendors give different estimates inside the architectural error bound of
- * 1.5 * 2^-12, so they are defined here, in integer arithmetic:
+ * RCPPS, RCPSS, RSQRTPS, RSQRTSS. Vendors give different estimates inside the architectural error
+ * bound of 1.5 * 2^-12, so they are defined here, in integer arithmetic:
  *
- *   The operand's fraction is cut to 12 bits and replaced by the middle of that interval, m / 2^13 with
- *   m = 2^13 + 2 * (fraction >> 11) + 1. The result is 1 / x or 1 / sqrt(x) of that middle, rounded to 15 significant
- *   bits.
+ *   The operand's fraction is cut to 12 bits and replaced by the middle of that interval, m / 2^13
+ * with m = 2^13 + 2 * (fraction >> 11) + 1. The result is 1 / x or 1 / sqrt(x) of that middle,
+ * rounded to 15 significant bits.
  *
- * The interval costs a relative error of at most 2^-13, the rounding 2^-15. No exception is raised, MXCSR has no
- * influence: denormal operands count as zero and tiny results become zero (SDM vol. 2, RCPPS and RSQRTPS).
+ * The interval costs a relative error of at most 2^-13, the rounding 2^-15. No exception is raised,
+ * MXCSR has no influence: denormal operands count as zero and tiny results become zero (SDM vol. 2,
+ * RCPPS and RSQRTPS).
  */
 #include "hypervisor/soft/fpu.h"
 
@@ -63,9 +64,12 @@ static uint32_t rsqrt(uint32_t x)
 		return F32_NAN;
 	if (e == 255)
 		return 0;
-	/* x = v * 4^half / 2^.. with v = middle * (1 or 2) in (1, 4); the estimate is in (1/2, 1). */
+	/*
+	 * x = v * 4^half / 2^.. with v = middle * (1 or 2) in (1, 4); the estimate is in (1/2, 1).
+	 */
 	half = (e - odd + 1) / 2;
-	return (190 - half) << 23 | fraction((isqrt((1ull << 45) / ((uint64_t)middle(x) << odd)) + 1) / 2);
+	return (190 - half) << 23 |
+	       fraction((isqrt((1ull << 45) / ((uint64_t)middle(x) << odd)) + 1) / 2);
 }
 
 #define ESTIMATE(name, fn)                                                                        \

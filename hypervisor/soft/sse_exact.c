@@ -2,11 +2,12 @@
 /*
  * The precision flag beside an unmasked overflow or underflow.
  *
- * While both are masked, MXCSR.PE says whether the delivered result is inexact. While one is not, it says whether the
- * result with an unbounded exponent would be (IEEE 754, 7.4 and 7.5: the value that a trap handler is given). The host
- * runs with everything masked, so the lanes concerned are done again in x87 extended precision, whose exponent is wide
- * enough for every sum, product and quotient of two doubles: that result is exact in the narrow format when the x87
- * raised nothing and the bits below the format's last one are zero.
+ * While both are masked, MXCSR.PE says whether the delivered result is inexact. While one is not,
+ * it says whether the result with an unbounded exponent would be (IEEE 754, 7.4 and 7.5: the value
+ * that a trap handler is given). The host runs with everything masked, so the lanes concerned are
+ * done again in x87 extended precision, whose exponent is wide enough for every sum, product and
+ * quotient of two doubles: that result is exact in the narrow format when the x87 raised nothing
+ * and the bits below the format's last one are zero.
  */
 #include <math.h>
 
@@ -21,7 +22,8 @@
 
 struct format {
 	unsigned lanes, bits; /* of the significand */
-	int min, max;	      /* exponents of the smallest and the largest normal number, as frexpl() counts */
+	int min, max; /* exponents of the smallest and the largest normal number, as frexpl() counts
+		       */
 };
 
 static const struct format formats[] = {
@@ -66,7 +68,8 @@ static long double lane_of(const struct cpu *cpu, __m128i v, bool single, unsign
 /* 1.0 in all lanes but number i, which is that of v. */
 static __m128i alone(__m128i v, bool single, unsigned i)
 {
-	union xmm x = xmm_of(single ? _mm_castps_si128(_mm_set1_ps(1)) : _mm_castpd_si128(_mm_set1_pd(1)));
+	union xmm x = xmm_of(single ? _mm_castps_si128(_mm_set1_ps(1))
+				    : _mm_castpd_si128(_mm_set1_pd(1)));
 	union xmm from = xmm_of(v);
 
 	if (single)
@@ -88,12 +91,14 @@ static uint32_t lane_flags(const struct cpu *cpu, bool single, unsigned i, const
 	return now & MXCSR_FLAGS;
 }
 
-static bool lane_inexact(const struct cpu *cpu, const struct format *f, unsigned i, const struct fp_again *x)
+static bool lane_inexact(const struct cpu *cpu, const struct format *f, unsigned i,
+			 const struct fp_again *x)
 {
 	bool single = f->bits == 24 && x->arith != FP_NARROW, inexact;
 	uint32_t mxcsr = cpu->fpu.mxcsr, flags = lane_flags(cpu, single, i, x);
 	enum fp_arith arith = x->arith == FP_ADDSUB ? (i & 1 ? FP_ADD : FP_SUB) : x->arith;
-	long double r = operate(arith, lane_of(cpu, x->a, single, i), lane_of(cpu, x->b, single, i), &inexact);
+	long double r = operate(arith, lane_of(cpu, x->a, single, i), lane_of(cpu, x->b, single, i),
+				&inexact);
 	uint64_t mant;
 	int exponent;
 
@@ -101,7 +106,8 @@ static bool lane_inexact(const struct cpu *cpu, const struct format *f, unsigned
 		return flags & MXCSR_PE;
 	frexpl(r, &exponent);
 	/* Just outside the range a result that rounds into it is inexact either way. */
-	if (!(exponent > f->max && !(mxcsr & MXCSR_OE << 7)) && !(exponent < f->min && !(mxcsr & MXCSR_UM)))
+	if (!(exponent > f->max && !(mxcsr & MXCSR_OE << 7)) &&
+	    !(exponent < f->min && !(mxcsr & MXCSR_UM)))
 		return flags & MXCSR_PE;
 	memcpy(&mant, &r, sizeof(mant));
 	return inexact || (mant & (UINT64_MAX >> f->bits));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * SSE floating point: arithmetic, comparisons, rounding and conversions, on the host's SSE unit between fp_begin() and
- * fp_end(). IEEE 754 leaves no choice in these results, so every host gives the same; the estimates RCP and RSQRT,
- * where vendors differ, are in sse_estimate.c.
+ * SSE floating point: arithmetic, comparisons, rounding and conversions, on the host's SSE unit
+ * between fp_begin() and fp_end(). IEEE 754 leaves no choice in these results, so every host gives
+ * the same; the estimates RCP and RSQRT, where vendors differ, are in sse_estimate.c.
  *
- * All host operations are volatile assembly: the compiler neither folds them nor moves them across a change of MXCSR.
+ * All host operations are volatile assembly: the compiler neither folds them nor moves them across
+ * a change of MXCSR.
  */
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/fpu.h"
@@ -41,7 +42,10 @@
 #define FP_LEFT_FP_MUL	  d
 #define FP_LEFT_FP_DIV	  d
 
-/* mnemonic, instruction, how a memory source is read, what can come out tiny, what is done to each lane */
+/*
+ * mnemonic, instruction, how a memory source is read, what can come out tiny, what is done to each
+ * lane
+ */
 #define FP_LIST(X)                                                \
 	X(ADDPS, addps, sse_ld128a, FP_PS, FP_ADD)                \
 	X(ADDPD, addpd, sse_ld128a, FP_PD, FP_ADD)                \
@@ -87,8 +91,8 @@ FP_LIST(FP_OP)
 
 /*
  * ---- horizontal additions ----
- * Pairs of lanes are moved apart and added by ADDPS or ADDPD: of two NaNs the one in the lower lane wins, on every
- * host.
+ * Pairs of lanes are moved apart and added by ADDPS or ADDPD: of two NaNs the one in the lower lane
+ * wins, on every host.
  */
 #define HORIZONTAL(name, vertical, even, odd, kind, arith)    \
 	static inline __m128i name##_do(__m128i d, __m128i s) \
@@ -117,18 +121,19 @@ HORIZONTAL(hsubpd, subpd, _mm_unpacklo_epi64(d, s), _mm_unpackhi_epi64(d, s), FP
 	HOST_FP(name##p, #name " $" #p ",") \
 	FP_HANDLERS(name##p, load, FP_NO_TINY, FP_OTHER, name##p, d, s)
 
-#define CMP_OP(name, load)                                                                                        \
-	CMP_PREDICATE(name, load, 0)                                                                              \
-	CMP_PREDICATE(name, load, 1)                                                                              \
-	CMP_PREDICATE(name, load, 2)                                                                              \
-	CMP_PREDICATE(name, load, 3)                                                                              \
-	CMP_PREDICATE(name, load, 4)                                                                              \
-	CMP_PREDICATE(name, load, 5)                                                                              \
-	CMP_PREDICATE(name, load, 6)                                                                              \
-	CMP_PREDICATE(name, load, 7)                                                                              \
-	static const struct simd_forms *const name##_table[8] = { &name##0_forms, &name##1_forms, &name##2_forms, \
-								  &name##3_forms, &name##4_forms, &name##5_forms, \
-								  &name##6_forms, &name##7_forms };
+#define CMP_OP(name, load)                                                      \
+	CMP_PREDICATE(name, load, 0)                                            \
+	CMP_PREDICATE(name, load, 1)                                            \
+	CMP_PREDICATE(name, load, 2)                                            \
+	CMP_PREDICATE(name, load, 3)                                            \
+	CMP_PREDICATE(name, load, 4)                                            \
+	CMP_PREDICATE(name, load, 5)                                            \
+	CMP_PREDICATE(name, load, 6)                                            \
+	CMP_PREDICATE(name, load, 7)                                            \
+	static const struct simd_forms *const name##_table[8] = {               \
+		&name##0_forms, &name##1_forms, &name##2_forms, &name##3_forms, \
+		&name##4_forms, &name##5_forms, &name##6_forms, &name##7_forms  \
+	};
 
 CMP_OP(cmpps, sse_ld128a)
 CMP_OP(cmppd, sse_ld128a)
@@ -146,28 +151,31 @@ static bool cmp_bind(const struct decoded *d, struct op *op, uintptr_t arg)
 }
 
 /* ---- COMISS and the like ---- */
-#define COMPARE(name, load)                                                                                         \
-	static void name##_run(struct cpu *cpu, __m128i a, __m128i b)                                               \
-	{                                                                                                           \
-		uint32_t env = fp_begin(cpu);                                                                       \
-		bool z, p, c;                                                                                       \
-                                                                                                                    \
-		__asm__ volatile(#name " %4, %3" : "=@ccz"(z), "=@ccp"(p), "=@ccc"(c) : "x"(a), "x"(b) : "memory"); \
-		fp_end(cpu, env, a, FP_NO_TINY);                                                                    \
-		flags_set_arith(cpu, (z ? FL_ZF : 0) | (p ? FL_PF : 0) | (c ? FL_CF : 0));                          \
-	}                                                                                                           \
-	static void name##_xr(struct cpu *cpu, const struct op *op)                                                 \
-	{                                                                                                           \
-		sse_check(cpu);                                                                                     \
-		name##_run(cpu, XMM(op->r0), XMM(op->r1));                                                          \
-		OP_NEXT;                                                                                            \
-	}                                                                                                           \
-	static void name##_xm(struct cpu *cpu, const struct op *op)                                                 \
-	{                                                                                                           \
-		sse_check(cpu);                                                                                     \
-		name##_run(cpu, XMM(op->r0), load(cpu, op));                                                        \
-		OP_NEXT;                                                                                            \
-	}                                                                                                           \
+#define COMPARE(name, load)                                                                \
+	static void name##_run(struct cpu *cpu, __m128i a, __m128i b)                      \
+	{                                                                                  \
+		uint32_t env = fp_begin(cpu);                                              \
+		bool z, p, c;                                                              \
+                                                                                           \
+		__asm__ volatile(#name " %4, %3"                                           \
+				 : "=@ccz"(z), "=@ccp"(p), "=@ccc"(c)                      \
+				 : "x"(a), "x"(b)                                          \
+				 : "memory");                                              \
+		fp_end(cpu, env, a, FP_NO_TINY);                                           \
+		flags_set_arith(cpu, (z ? FL_ZF : 0) | (p ? FL_PF : 0) | (c ? FL_CF : 0)); \
+	}                                                                                  \
+	static void name##_xr(struct cpu *cpu, const struct op *op)                        \
+	{                                                                                  \
+		sse_check(cpu);                                                            \
+		name##_run(cpu, XMM(op->r0), XMM(op->r1));                                 \
+		OP_NEXT;                                                                   \
+	}                                                                                  \
+	static void name##_xm(struct cpu *cpu, const struct op *op)                        \
+	{                                                                                  \
+		sse_check(cpu);                                                            \
+		name##_run(cpu, XMM(op->r0), load(cpu, op));                               \
+		OP_NEXT;                                                                   \
+	}                                                                                  \
 	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };
 
 COMPARE(comiss, sse_ld32)
@@ -176,27 +184,28 @@ COMPARE(ucomiss, sse_ld32)
 COMPARE(ucomisd, sse_ld64)
 
 /* ---- general registers to floating point ---- */
-#define FROM_INT(name, bits, insn, ctype)                                                             \
-	static void name##_run(struct cpu *cpu, const struct op *op, ctype v)                         \
-	{                                                                                             \
-		uint32_t env = fp_begin(cpu);                                                         \
-		__m128i r = XMM(op->r0);                                                              \
-                                                                                                      \
-		__asm__ volatile(insn " %1, %0" : "+x"(r) : "r"(v) : "memory");                       \
-		fp_end(cpu, env, r, FP_NO_TINY);                                                      \
-		XMM(op->r0) = r;                                                                      \
-	}                                                                                             \
-	static void name##_r(struct cpu *cpu, const struct op *op)                                    \
-	{                                                                                             \
-		sse_check(cpu);                                                                       \
-		name##_run(cpu, op, (ctype)cpu->gpr[op->r1]);                                         \
-		OP_NEXT;                                                                              \
-	}                                                                                             \
-	static void name##_m(struct cpu *cpu, const struct op *op)                                    \
-	{                                                                                             \
-		sse_check(cpu);                                                                       \
-		name##_run(cpu, op, (ctype)mem_ld##bits(cpu, op_lin(cpu, op, sizeof(ctype), false))); \
-		OP_NEXT;                                                                              \
+#define FROM_INT(name, bits, insn, ctype)                                                    \
+	static void name##_run(struct cpu *cpu, const struct op *op, ctype v)                \
+	{                                                                                    \
+		uint32_t env = fp_begin(cpu);                                                \
+		__m128i r = XMM(op->r0);                                                     \
+                                                                                             \
+		__asm__ volatile(insn " %1, %0" : "+x"(r) : "r"(v) : "memory");              \
+		fp_end(cpu, env, r, FP_NO_TINY);                                             \
+		XMM(op->r0) = r;                                                             \
+	}                                                                                    \
+	static void name##_r(struct cpu *cpu, const struct op *op)                           \
+	{                                                                                    \
+		sse_check(cpu);                                                              \
+		name##_run(cpu, op, (ctype)cpu->gpr[op->r1]);                                \
+		OP_NEXT;                                                                     \
+	}                                                                                    \
+	static void name##_m(struct cpu *cpu, const struct op *op)                           \
+	{                                                                                    \
+		sse_check(cpu);                                                              \
+		name##_run(cpu, op,                                                          \
+			   (ctype)mem_ld##bits(cpu, op_lin(cpu, op, sizeof(ctype), false))); \
+		OP_NEXT;                                                                     \
 	}
 
 FROM_INT(int32_to_ss, 32, "cvtsi2ssl", uint32_t)
@@ -251,8 +260,10 @@ static bool convert_bind(const struct decoded *d, struct op *op, uintptr_t arg)
 	return true;
 }
 
-#define CONVERT(name, operand, narrow, wide) \
-	static const struct convert_forms name = { operand, { { narrow##_r, narrow##_m }, { wide##_r, wide##_m } } }
+#define CONVERT(name, operand, narrow, wide)                                    \
+	static const struct convert_forms name = {                              \
+		operand, { { narrow##_r, narrow##_m }, { wide##_r, wide##_m } } \
+	}
 
 CONVERT(cvtsi2ss, 1, int32_to_ss, int64_to_ss);
 CONVERT(cvtsi2sd, 1, int32_to_sd, int64_to_sd);
@@ -263,8 +274,9 @@ CONVERT(cvttsd2si, 0, sd_trunc_int32, sd_trunc_int64);
 
 /*
  * ---- conversions with MMX registers ----
- * They make the MMX registers current, also when they then raise #XM; not so CVTPI2PD from memory (SDM vol. 2).
- * The upper half of a source that the MMX side does not have is zero, which converts without raising anything.
+ * They make the MMX registers current, also when they then raise #XM; not so CVTPI2PD from memory
+ * (SDM vol. 2). The upper half of a source that the MMX side does not have is zero, which converts
+ * without raising anything.
  */
 #define FROM_MMX(name, insn, merge)                                              \
 	static void name##_run(struct cpu *cpu, const struct op *op, uint64_t v) \
@@ -352,7 +364,10 @@ TO_MMX(cvttps2pi, "cvttps2dq", _mm_move_epi64, sse_ld64)
 TO_MMX(cvtpd2pi, "cvtpd2dq", , sse_ld128a)
 TO_MMX(cvttpd2pi, "cvttpd2dq", , sse_ld128a)
 
-/* ---- ROUNDxx (SSE4.1): rounding from the immediate is put into MXCSR, so two host forms serve ---- */
+/*
+ * ---- ROUNDxx (SSE4.1): rounding from the immediate is put into MXCSR, so two host forms serve
+ * ----
+ */
 static uint32_t round_begin(const struct cpu *cpu, const struct op *op)
 {
 	uint32_t control = cpu->fpu.mxcsr;
@@ -400,12 +415,14 @@ ROUND(roundsd, sse_ld64)
 
 /*
  * ---- DPPS, DPPD (SSE4.1) ----
- * Products of unselected lanes are +0; the sums are those of two HADDs: (p0 + p1) + (p2 + p3). Exceptions of
- * the multiplication and of each level of additions are delivered before the next one begins.
+ * Products of unselected lanes are +0; the sums are those of two HADDs: (p0 + p1) + (p2 + p3).
+ * Exceptions of the multiplication and of each level of additions are delivered before the next one
+ * begins.
  */
 static inline __m128i lanes32(unsigned bits)
 {
-	return _mm_set_epi32(bits & 8 ? -1 : 0, bits & 4 ? -1 : 0, bits & 2 ? -1 : 0, bits & 1 ? -1 : 0);
+	return _mm_set_epi32(bits & 8 ? -1 : 0, bits & 4 ? -1 : 0, bits & 2 ? -1 : 0,
+			     bits & 1 ? -1 : 0);
 }
 
 static inline __m128i lanes64(unsigned bits)

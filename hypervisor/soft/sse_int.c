@@ -2,9 +2,10 @@
 /*
  * Packed integer, logical and unpack instructions of SSE2, SSSE3 and SSE4.1, and their MMX forms.
  *
- * Each instruction is one function `op_do(d, s)` on 128-bit vectors that executes the same instruction on the host;
- * macros make the four handlers from it. An MMX form runs on the low halves of vectors. Where an instruction treats the
- * halves of its registers apart (packs, horizontal sums), its MMX form works on both operands in one vector.
+ * Each instruction is one function `op_do(d, s)` on 128-bit vectors that executes the same
+ * instruction on the host; macros make the four handlers from it. An MMX form runs on the low
+ * halves of vectors. Where an instruction treats the halves of its registers apart (packs,
+ * horizontal sums), its MMX form works on both operands in one vector.
  */
 #include "hypervisor/soft/fpu.h"
 
@@ -34,7 +35,8 @@
 		mmx_set(cpu, op->r0, vec_low64(mmx_do(vec_low(mmx_get(cpu, op->r0)), s))); \
 		OP_NEXT;                                                                   \
 	}                                                                                  \
-	static const struct simd_forms name##_forms = { name##_xr, name##_xm, name##_mr, name##_mm };
+	static const struct simd_forms name##_forms = { name##_xr, name##_xm, name##_mr,   \
+							name##_mm };
 
 #define HOST_INSTRUCTION(name, insn)                                \
 	static inline __m128i name##_do(__m128i d, __m128i s)       \
@@ -234,8 +236,8 @@ XMM_PAIR(pshufb)
 MMX_HANDLERS(pshufb, pshufb_mmx, sse_ld64)
 
 /*
- * Shifts: the count is a 64-bit number from a register, from memory or an immediate. With an immediate the first
- * operand is the only register, and the same function serves.
+ * Shifts: the count is a 64-bit number from a register, from memory or an immediate. With an
+ * immediate the first operand is the only register, and the same function serves.
  */
 #define SHIFT(mnem, name)                                                              \
 	HOST_INSTRUCTION(name, #name)                                                  \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * SSE moves: whole registers, parts of registers, to and from general registers, non-temporal and masked stores.
- * Non-temporal hints have no effect: memory is always coherent here.
+ * SSE moves: whole registers, parts of registers, to and from general registers, non-temporal and
+ * masked stores. Non-temporal hints have no effect: memory is always coherent here.
  */
 #include "hypervisor/soft/fpu.h"
 
@@ -290,7 +290,8 @@ static void movdq2q(struct cpu *cpu, const struct op *op)
 
 /* ---- masked stores ---- */
 /* Writes the selected bytes; faults only for bytes that are selected. */
-static void store_masked(struct cpu *cpu, const struct op *op, const uint8_t *data, const uint8_t *mask, unsigned n)
+static void store_masked(struct cpu *cpu, const struct op *op, const uint8_t *data,
+			 const uint8_t *mask, unsigned n)
 {
 	uint64_t lin = op_lin(cpu, op, n, true);
 
@@ -327,8 +328,9 @@ static uint8_t seg_of_register(ZydisRegister reg)
 		ZydisRegister reg;
 		uint8_t seg;
 	} map[] = {
-		{ ZYDIS_REGISTER_ES, SEG_ES }, { ZYDIS_REGISTER_CS, SEG_CS }, { ZYDIS_REGISTER_SS, SEG_SS },
-		{ ZYDIS_REGISTER_FS, SEG_FS }, { ZYDIS_REGISTER_GS, SEG_GS },
+		{ ZYDIS_REGISTER_ES, SEG_ES }, { ZYDIS_REGISTER_CS, SEG_CS },
+		{ ZYDIS_REGISTER_SS, SEG_SS }, { ZYDIS_REGISTER_FS, SEG_FS },
+		{ ZYDIS_REGISTER_GS, SEG_GS },
 	};
 
 	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
@@ -396,7 +398,9 @@ static const op_fn movd_table[PLACES][PLACES] = {
 
 static const op_fn movq_table[PLACES][PLACES] = {
 	[PLACE_XMM] = { [PLACE_XMM] = movq_rr, [PLACE_GPR] = movq_from_gpr, [PLACE_MEM] = load64 },
-	[PLACE_MMX] = { [PLACE_MMX] = mmx_mov_rr, [PLACE_GPR] = mmx_from_gpr64, [PLACE_MEM] = mmx_load64 },
+	[PLACE_MMX] = { [PLACE_MMX] = mmx_mov_rr,
+			[PLACE_GPR] = mmx_from_gpr64,
+			[PLACE_MEM] = mmx_load64 },
 	[PLACE_GPR] = { [PLACE_XMM] = movq_to_gpr, [PLACE_MMX] = mmx_to_gpr64 },
 	[PLACE_MEM] = { [PLACE_XMM] = store_low, [PLACE_MMX] = mmx_store64 },
 };
@@ -415,7 +419,8 @@ static bool pmovmskb_bind(const struct decoded *d, struct op *op, uintptr_t arg)
 	return true;
 }
 
-static const struct move_forms aligned_forms = { mov128_rr, mov128_load_aligned, mov128_store_aligned };
+static const struct move_forms aligned_forms = { mov128_rr, mov128_load_aligned,
+						 mov128_store_aligned };
 static const struct move_forms unaligned_forms = { mov128_rr, mov128_load, mov128_store };
 static const struct move_forms movss_forms = { movss_rr, load32, store32 };
 static const struct move_forms movsd_forms = { movsd_rr, load64, store_low };

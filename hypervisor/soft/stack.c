@@ -118,10 +118,14 @@ OP(pop_r)
 	OP_NEXT;
 }
 
-/* An address based on the stack pointer is computed with the pointer after the POP (SDM vol. 2, POP). */
+/*
+ * An address based on the stack pointer is computed with the pointer after the POP (SDM vol. 2,
+ * POP).
+ */
 OP(pop_m)
 {
-	uint64_t v = stack_load(cpu, stack_ptr(cpu, 0), op->osize), sp = stack_ptr(cpu, op->osize), lin;
+	uint64_t v = stack_load(cpu, stack_ptr(cpu, 0), op->osize), sp = stack_ptr(cpu, op->osize),
+		 lin;
 	struct op at = *op;
 
 	if (op->base == R_RSP)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Stack access at the width of the mode: RSP in 64-bit mode, else ESP or SP by SS.B. Offsets are within SS. Nothing
- * here moves the stack pointer but stack_set() and stack_push().
+ * Stack access at the width of the mode: RSP in 64-bit mode, else ESP or SP by SS.B. Offsets are
+ * within SS. Nothing here moves the stack pointer but stack_set() and stack_push().
  */
 #ifndef SOFT_STACK_H
 #define SOFT_STACK_H

@@ -69,10 +69,13 @@ static bool canonical(uint64_t v)
 	return (uint64_t)((int64_t)(v << 16) >> 16) == v;
 }
 
-#define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
-#define CR4_KNOWN                                                                                              \
-	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | \
-	 CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+#define CR0_KNOWN                                                                                  \
+	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+	 CR0_PG)
+#define CR4_KNOWN                                                                                 \
+	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | \
+	 CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE |        \
+	 CR4_SMEP | CR4_SMAP)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX)
 
 /* Why no CPU can be in this state; NULL: one can. */
@@ -118,7 +121,8 @@ int soft_state_set(struct cpu *cpu, const struct cpu_state *s, struct err *err)
 	if (!fault && fpu_from_fxsave(&fpu, s->fxsave) < 0)
 		fault = "MXCSR";
 	if (fault)
-		return err_set(err, EINVAL, "CPU state is invalid: %s has a value that no CPU can hold", fault);
+		return err_set(err, EINVAL,
+			       "CPU state is invalid: %s has a value that no CPU can hold", fault);
 	COPY_SAME(cpu, s);
 	cpu->count = cpu->exits = s->count;
 	cpu->exit_seen = false;

@@ -2,8 +2,9 @@
 /*
  * MOVS STOS LODS CMPS SCAS.
  *
- * REP MOVS and REP STOS going up in flat segments run a page at a time over host memory; everything else, and every
- * element that the TLB does not allow at once (misses, page crossings, devices, cached code), goes one by one.
+ * REP MOVS and REP STOS going up in flat segments run a page at a time over host memory; everything
+ * else, and every element that the TLB does not allow at once (misses, page crossings, devices,
+ * cached code), goes one by one.
  */
 #include "hypervisor/soft/integer.h"
 #include "hypervisor/soft/string.h"
@@ -48,7 +49,9 @@
 INT_EACH_SIZE(STRING_STEPS)
 
 /* ---- many elements at once ---- */
-/* Elements that lie in the page of `lin` and before offset `off` wraps around at the address size. */
+/*
+ * Elements that lie in the page of `lin` and before offset `off` wraps around at the address size.
+ */
 static uint64_t bulk_room(const struct op *op, uint64_t lin, uint64_t off, unsigned size)
 {
 	uint64_t room = PAGE_SIZE - (lin & ~PAGE_MASK), wrap = string_mask(op) - off;
@@ -68,7 +71,10 @@ static uint64_t min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* The copy goes up element by element, so a destination just above the source repeats what was written. */
+/*
+ * The copy goes up element by element, so a destination just above the source repeats what was
+ * written.
+ */
 #define BULK_COPY(bits)                                                                        \
 	static void bulk_copy##bits(uint8_t *dst, const uint8_t *src, uint64_t n)              \
 	{                                                                                      \
@@ -168,8 +174,9 @@ INT_EACH_SIZE(STRING_OPS)
 	}
 
 static const op_fn string_fn[STRING_COUNT][INT_SIZES] = {
-	[STRING_MOVS] = STRING_ROW(movs), [STRING_STOS] = STRING_ROW(stos), [STRING_LODS] = STRING_ROW(lods),
-	[STRING_CMPS] = STRING_ROW(cmps), [STRING_SCAS] = STRING_ROW(scas),
+	[STRING_MOVS] = STRING_ROW(movs), [STRING_STOS] = STRING_ROW(stos),
+	[STRING_LODS] = STRING_ROW(lods), [STRING_CMPS] = STRING_ROW(cmps),
+	[STRING_SCAS] = STRING_ROW(scas),
 };
 
 /* The last of F2 and F3 counts; 0 when there is none. */
@@ -187,7 +194,8 @@ bool string_bind(const struct decoded *d, struct op *op)
 {
 	uint8_t rep = rep_prefix(d);
 
-	if (d->ins.meta.category != ZYDIS_CATEGORY_STRINGOP && d->ins.meta.category != ZYDIS_CATEGORY_IOSTRINGOP)
+	if (d->ins.meta.category != ZYDIS_CATEGORY_STRINGOP &&
+	    d->ins.meta.category != ZYDIS_CATEGORY_IOSTRINGOP)
 		return false;
 	int_implicit_mem(d, op);
 	op->flags &= ~(OPF_REP | OPF_REPNE);
@@ -212,8 +220,9 @@ static bool bind_string_op(const struct decoded *d, struct op *op, uintptr_t arg
 	}
 
 static const struct binding rows[] = {
-	STRING_BINDINGS(MOVS, STRING_MOVS), STRING_BINDINGS(STOS, STRING_STOS), STRING_BINDINGS(LODS, STRING_LODS),
-	STRING_BINDINGS(CMPS, STRING_CMPS), STRING_BINDINGS(SCAS, STRING_SCAS),
+	STRING_BINDINGS(MOVS, STRING_MOVS), STRING_BINDINGS(STOS, STRING_STOS),
+	STRING_BINDINGS(LODS, STRING_LODS), STRING_BINDINGS(CMPS, STRING_CMPS),
+	STRING_BINDINGS(SCAS, STRING_SCAS),
 };
 
 BINDING_TABLE(string_bindings, rows);

@@ -2,8 +2,8 @@
 /*
  * String instructions and the REP loop; INS and OUTS use it too.
  *
- * A string instruction is a step: one iteration, which moves rSI and rDI when nothing can fault any more. string_run()
- * does the loop around it, under the contract of rep_should_stop() in cpu.h.
+ * A string instruction is a step: one iteration, which moves rSI and rDI when nothing can fault any
+ * more. string_run() does the loop around it, under the contract of rep_should_stop() in cpu.h.
  */
 #ifndef SOFT_STRING_H
 #define SOFT_STRING_H
@@ -14,7 +14,10 @@
 
 /* One iteration. */
 typedef void (*string_step_fn)(struct cpu *cpu, const struct op *op);
-/* Up to `count` iterations inside one page of source and destination: how many were done; 0 when that way is barred. */
+/*
+ * Up to `count` iterations inside one page of source and destination: how many were done; 0 when
+ * that way is barred.
+ */
 typedef uint64_t (*string_bulk_fn)(struct cpu *cpu, const struct op *op, uint64_t count);
 
 enum string_kind { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS, STRING_COUNT };
@@ -26,8 +29,9 @@ static inline bool string_tests_zf(enum string_kind kind)
 }
 
 /*
- * To be called first by the binder of a string instruction: false when the mnemonic is an SSE instruction. Sets segment
- * of the source, address size and the REP flags (F2 counts as REP where REPE and REPNE are the same).
+ * To be called first by the binder of a string instruction: false when the mnemonic is an SSE
+ * instruction. Sets segment of the source, address size and the REP flags (F2 counts as REP where
+ * REPE and REPNE are the same).
  */
 bool string_bind(const struct decoded *d, struct op *op);
 
@@ -56,8 +60,8 @@ static inline void string_advance(struct cpu *cpu, const struct op *op, enum gpr
 	string_set_reg(cpu, op, r, cpu->rflags & FL_DF ? cpu->gpr[r] - size : cpu->gpr[r] + size);
 }
 
-static inline uint64_t string_lin(struct cpu *cpu, const struct op *op, unsigned seg, enum gpr r, unsigned size,
-				  bool write)
+static inline uint64_t string_lin(struct cpu *cpu, const struct op *op, unsigned seg, enum gpr r,
+				  unsigned size, bool write)
 {
 	uint64_t off = string_reg(cpu, op, r), lin = cpu->ea_base[seg] + off;
 
@@ -80,8 +84,8 @@ static inline uint64_t string_dst(struct cpu *cpu, const struct op *op, unsigned
 }
 
 /*
- * REP with a count of 0 and 32-bit addresses: Intel's cores clear the upper half of RCX, of both pointers of MOVS and
- * of that of STOS; others keep theirs.
+ * REP with a count of 0 and 32-bit addresses: Intel's cores clear the upper half of RCX, of both
+ * pointers of MOVS and of that of STOS; others keep theirs.
  */
 static inline void string_no_count(struct cpu *cpu, const struct op *op, bool src, bool dst)
 {
@@ -95,11 +99,13 @@ static inline void string_no_count(struct cpu *cpu, const struct op *op, bool sr
 }
 
 /*
- * Runs a string instruction with or without prefix. True: it is complete (the handler ends with OP_NEXT). False: it
- * left between two iterations, with everything set for OP_EXIT.
+ * Runs a string instruction with or without prefix. True: it is complete (the handler ends with
+ * OP_NEXT). False: it left between two iterations, with everything set for OP_EXIT.
  */
-static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, const struct op *op, string_step_fn step,
-							     string_bulk_fn bulk, enum string_kind kind)
+static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, const struct op *op,
+							     string_step_fn step,
+							     string_bulk_fn bulk,
+							     enum string_kind kind)
 {
 	uint64_t count, n;
 
@@ -109,7 +115,8 @@ static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, co
 	}
 	count = string_reg(cpu, op, R_RCX);
 	if (unlikely(!count))
-		string_no_count(cpu, op, kind == STRING_MOVS, kind == STRING_MOVS || kind == STRING_STOS);
+		string_no_count(cpu, op, kind == STRING_MOVS,
+				kind == STRING_MOVS || kind == STRING_STOS);
 	while (count) {
 		n = bulk ? bulk(cpu, op, count) : 0;
 		if (!n) {

@@ -27,7 +27,8 @@ static inline uint64_t reg_get(const struct cpu *cpu, unsigned r, unsigned size)
 /* The 16-bit operand r/m16: in register r unless the op has a memory operand. */
 static inline uint16_t rm16_get(struct cpu *cpu, const struct op *op, unsigned r)
 {
-	return op->flags & OPF_MEM ? mem_ld16(cpu, op_lin(cpu, op, 2, false)) : (uint16_t)cpu->gpr[r];
+	return op->flags & OPF_MEM ? mem_ld16(cpu, op_lin(cpu, op, 2, false))
+				   : (uint16_t)cpu->gpr[r];
 }
 
 /* RIP after the instruction, as the mode holds it. */
@@ -51,10 +52,16 @@ static inline unsigned cpu_iopl(const struct cpu *cpu)
 }
 
 /* ---- events that an instruction asks for (intr.c) ---- */
-/* INT n, INT3, INTO, INT1: delivers with the address of the next instruction; faults are those of the instruction. */
+/*
+ * INT n, INT3, INTO, INT1: delivers with the address of the next instruction; faults are those of
+ * the instruction.
+ */
 void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, uint8_t vector);
 
-/* In place of the error code that #DB has not: a fault that pushes RF set, as all do but instruction breakpoints. */
+/*
+ * In place of the error code that #DB has not: a fault that pushes RF set, as all do but
+ * instruction breakpoints.
+ */
 #define DB_GENERAL_DETECT 1u
 
 /* ---- task switch (task.c) ---- */
@@ -66,13 +73,17 @@ struct task_event {
 };
 
 /*
- * Switches to the task of TSS descriptor `tss` (fetched and checked for type and privilege by the caller). `rip` and
- * `flags` are what the old task's TSS gets. Faults before the switch leave everything as it was; faults after it belong
- * to the new task and are raised at its first instruction.
+ * Switches to the task of TSS descriptor `tss` (fetched and checked for type and privilege by the
+ * caller). `rip` and `flags` are what the old task's TSS gets. Faults before the switch leave
+ * everything as it was; faults after it belong to the new task and are raised at its first
+ * instruction.
  */
 void task_switch(struct cpu *cpu, struct desc *tss, enum task_via via, uint64_t rip, uint64_t flags,
 		 const struct task_event *event);
-/* Fetches the TSS descriptor that sel names, for a switch through JMP, CALL or a task gate; vec is #GP or #TS. */
+/*
+ * Fetches the TSS descriptor that sel names, for a switch through JMP, CALL or a task gate; vec is
+ * #GP or #TS.
+ */
 void task_fetch_tss(struct cpu *cpu, uint16_t sel, enum vector vec, bool busy, struct desc *d);
 
 /* ---- binders ---- */
@@ -85,6 +96,7 @@ bool bind_protected(const struct decoded *d, struct op *op, uintptr_t arg);
 bool bind_long(const struct decoded *d, struct op *op, uintptr_t arg);
 
 /* The table that a file exports, over its array of rows. */
-#define BINDING_TABLE(name, rows) const struct binding_table name = { rows, sizeof(rows) / sizeof((rows)[0]) }
+#define BINDING_TABLE(name, rows) \
+	const struct binding_table name = { rows, sizeof(rows) / sizeof((rows)[0]) }
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Fast system calls and the segment bases that go with them: SYSCALL, SYSENTER, SWAPGS, RDFSBASE and their like. */
+/*
+ * Fast system calls and the segment bases that go with them: SYSCALL, SYSENTER, SWAPGS, RDFSBASE
+ * and their like.
+ */
 #include "hypervisor/soft/sys.h"
 
 /* Flat segments as these instructions make them up, without looking at any descriptor. */
@@ -53,12 +56,16 @@ static void op_sysret(struct cpu *cpu, const struct op *op)
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu->rip = to64 ? cpu->gpr[R_RCX] : (uint32_t)cpu->gpr[R_RCX];
 	flags_set(cpu, cpu->gpr[R_R11] & SYSRET_FLAGS);
-	/* The TF that SYSRET loads traps before the next instruction, as if SYSCALL had just been executed. */
+	/*
+	 * The TF that SYSRET loads traps before the next instruction, as if SYSCALL had just been
+	 * executed.
+	 */
 	if (cpu->gpr[R_R11] & FL_TF) {
 		cpu->db_pending = true;
 		cpu->db_dr6 |= DR6_BS;
 	}
-	set_flat(cpu, (uint16_t)(to64 ? sel + 16 : sel), (uint16_t)(sel + 8), 3, to64 ? SEG_L : SEG_DB);
+	set_flat(cpu, (uint16_t)(to64 ? sel + 16 : sel), (uint16_t)(sel + 8), 3,
+		 to64 ? SEG_L : SEG_DB);
 	cpu_mode_update(cpu);
 	OP_EXIT;
 }
@@ -89,7 +96,8 @@ static void op_sysexit(struct cpu *cpu, const struct op *op)
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu->rip = to64 ? rip : (uint32_t)rip;
 	cpu->gpr[R_RSP] = to64 ? rsp : (uint32_t)rsp;
-	set_flat(cpu, (uint16_t)(sel + (to64 ? 32 : 16)), (uint16_t)(sel + (to64 ? 40 : 24)), 3, to64 ? SEG_L : SEG_DB);
+	set_flat(cpu, (uint16_t)(sel + (to64 ? 32 : 16)), (uint16_t)(sel + (to64 ? 40 : 24)), 3,
+		 to64 ? SEG_L : SEG_DB);
 	cpu_mode_update(cpu);
 	OP_EXIT;
 }

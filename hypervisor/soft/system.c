@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Control and debug registers, descriptor-table registers, flags, HLT and the rest of the system instructions. */
+/*
+ * Control and debug registers, descriptor-table registers, flags, HLT and the rest of the system
+ * instructions.
+ */
 #include "hypervisor/cpuid.h"
 #include "hypervisor/soft/sys.h"
 
@@ -27,7 +30,9 @@ bool bind_long(const struct decoded *d, struct op *op, uintptr_t arg)
 }
 
 /* ---- control registers ---- */
-#define CR0_BITS (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_BITS                                                                                   \
+	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+	 CR0_PG)
 /* Bits whose change makes the processor read the PDPTEs again (SDM vol. 3, 4.4.1). */
 #define CR0_PDPTE (CR0_PG | CR0_CD | CR0_NW)
 #define CR4_PDPTE (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
@@ -60,8 +65,8 @@ static void cr0_write(struct cpu *cpu, uint64_t v)
 		cpu_raise(cpu, VEC_GP, 0);
 	v = (v & CR0_BITS) | CR0_ET;
 	changed = v ^ cpu->cr0;
-	if ((v & CR0_PG) && (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LME) && (changed & CR0_PDPTE) &&
-	    !mmu_load_pdptes(cpu, cpu->cr3))
+	if ((v & CR0_PG) && (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LME) &&
+	    (changed & CR0_PDPTE) && !mmu_load_pdptes(cpu, cpu->cr3))
 		cpu_raise(cpu, VEC_GP, 0);
 	if (changed & CR0_PG) {
 		cpu->efer &= ~(uint64_t)EFER_LMA;
@@ -78,12 +83,16 @@ static void cr3_write(struct cpu *cpu, uint64_t v)
 {
 	bool pcid = cpu->cr4 & CR4_PCIDE;
 
-	/* Bit 63 asks to keep the translations of the PCID. They may be dropped all the same, and are. */
+	/*
+	 * Bit 63 asks to keep the translations of the PCID. They may be dropped all the same, and
+	 * are.
+	 */
 	if (pcid)
 		v &= ~(1ull << 63);
 	if (cpu_long(cpu) && v >> CPUID_V1_PHYS_BITS)
 		cpu_raise(cpu, VEC_GP, 0);
-	if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !cpu_long(cpu) && !mmu_load_pdptes(cpu, v))
+	if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !cpu_long(cpu) &&
+	    !mmu_load_pdptes(cpu, v))
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu->cr3 = v;
 	mmu_flush_nonglobal(cpu);
@@ -145,7 +154,9 @@ static void op_mov_to_cr(struct cpu *cpu, const struct op *op)
 
 static uint64_t cr_read(const struct cpu *cpu, unsigned n)
 {
-	const uint64_t cr[9] = { [0] = cpu->cr0, [2] = cpu->cr2, [3] = cpu->cr3, [4] = cpu->cr4, [8] = cpu->cr8 };
+	const uint64_t cr[9] = {
+		[0] = cpu->cr0, [2] = cpu->cr2, [3] = cpu->cr3, [4] = cpu->cr4, [8] = cpu->cr8
+	};
 
 	return cr[n];
 }
@@ -254,7 +265,8 @@ static void op_mov_from_dr(struct cpu *cpu, const struct op *op)
 
 static ZydisRegisterClass opnd_class(const struct decoded *d, unsigned i)
 {
-	return opnd_is_reg(d, i) ? ZydisRegisterGetClass(d->opnd[i].reg.value) : ZYDIS_REGCLASS_INVALID;
+	return opnd_is_reg(d, i) ? ZydisRegisterGetClass(d->opnd[i].reg.value)
+				 : ZYDIS_REGCLASS_INVALID;
 }
 
 static bool bind_mov_control(const struct decoded *d, struct op *op, uintptr_t arg)
@@ -265,14 +277,16 @@ static bool bind_mov_control(const struct decoded *d, struct op *op, uintptr_t a
 	if (op->flags & OPF_LOCK)
 		return false;
 	if (to == ZYDIS_REGCLASS_CONTROL || from == ZYDIS_REGCLASS_CONTROL) {
-		if (cr > 8 || cr == 1 || (cr > 4 && cr < 8) || (cr == 8 && (d->mode & MODE_SIZE) != MODE_64))
+		if (cr > 8 || cr == 1 || (cr > 4 && cr < 8) ||
+		    (cr == 8 && (d->mode & MODE_SIZE) != MODE_64))
 			return false;
 		return to == ZYDIS_REGCLASS_CONTROL ? bind_end(d, op, (uintptr_t)op_mov_to_cr)
 						    : bind_plain(d, op, (uintptr_t)op_mov_from_cr);
 	}
 	if (to == ZYDIS_REGCLASS_DEBUG)
 		return op->r0 < 8 && bind_end(d, op, (uintptr_t)op_mov_to_dr);
-	return from == ZYDIS_REGCLASS_DEBUG && op->r1 < 8 && bind_plain(d, op, (uintptr_t)op_mov_from_dr);
+	return from == ZYDIS_REGCLASS_DEBUG && op->r1 < 8 &&
+	       bind_plain(d, op, (uintptr_t)op_mov_from_dr);
 }
 
 /* ---- descriptor-table registers ---- */
@@ -401,7 +415,10 @@ static void op_ltr(struct cpu *cpu, const struct op *op)
 /* ---- flags ---- */
 static void require_iopl(struct cpu *cpu)
 {
-	/* CPL is 3 in virtual-8086 mode and 0 in real mode, so this one rule serves them all (no VME, no PVI). */
+	/*
+	 * CPL is 3 in virtual-8086 mode and 0 in real mode, so this one rule serves them all (no
+	 * VME, no PVI).
+	 */
 	if (unlikely(cpu->cpl > cpu_iopl(cpu)))
 		cpu_raise(cpu, VEC_GP, 0);
 }
@@ -543,20 +560,34 @@ static void op_xsetbv(struct cpu *cpu, const struct op *op)
 #define H(fn) ((uintptr_t)(fn))
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_MOV, bind_mov_control, 0 },	     { ZYDIS_MNEMONIC_CLTS, bind_end, H(op_clts) },
-	{ ZYDIS_MNEMONIC_LMSW, bind_end, H(op_lmsw) },	     { ZYDIS_MNEMONIC_SMSW, bind_plain, H(op_smsw) },
-	{ ZYDIS_MNEMONIC_SGDT, bind_plain, H(op_sgdt) },     { ZYDIS_MNEMONIC_SIDT, bind_plain, H(op_sidt) },
-	{ ZYDIS_MNEMONIC_LGDT, bind_plain, H(op_lgdt) },     { ZYDIS_MNEMONIC_LIDT, bind_plain, H(op_lidt) },
-	{ ZYDIS_MNEMONIC_SLDT, bind_protected, H(op_sldt) }, { ZYDIS_MNEMONIC_STR, bind_protected, H(op_str) },
-	{ ZYDIS_MNEMONIC_LLDT, bind_protected, H(op_lldt) }, { ZYDIS_MNEMONIC_LTR, bind_protected, H(op_ltr) },
-	{ ZYDIS_MNEMONIC_CLI, bind_plain, H(op_cli) },	     { ZYDIS_MNEMONIC_STI, bind_end, H(op_sti) },
-	{ ZYDIS_MNEMONIC_PUSHF, bind_plain, H(op_pushf) },   { ZYDIS_MNEMONIC_PUSHFD, bind_plain, H(op_pushf) },
-	{ ZYDIS_MNEMONIC_PUSHFQ, bind_plain, H(op_pushf) },  { ZYDIS_MNEMONIC_POPF, bind_end, H(op_popf) },
-	{ ZYDIS_MNEMONIC_POPFD, bind_end, H(op_popf) },	     { ZYDIS_MNEMONIC_POPFQ, bind_end, H(op_popf) },
-	{ ZYDIS_MNEMONIC_STAC, bind_plain, H(op_stac) },     { ZYDIS_MNEMONIC_CLAC, bind_plain, H(op_clac) },
-	{ ZYDIS_MNEMONIC_HLT, bind_end, H(op_hlt) },	     { ZYDIS_MNEMONIC_INVLPG, bind_end, H(op_invlpg) },
-	{ ZYDIS_MNEMONIC_INVD, bind_plain, H(op_cache) },    { ZYDIS_MNEMONIC_WBINVD, bind_plain, H(op_cache) },
-	{ ZYDIS_MNEMONIC_XGETBV, bind_plain, H(op_xgetbv) }, { ZYDIS_MNEMONIC_XSETBV, bind_plain, H(op_xsetbv) },
+	{ ZYDIS_MNEMONIC_MOV, bind_mov_control, 0 },
+	{ ZYDIS_MNEMONIC_CLTS, bind_end, H(op_clts) },
+	{ ZYDIS_MNEMONIC_LMSW, bind_end, H(op_lmsw) },
+	{ ZYDIS_MNEMONIC_SMSW, bind_plain, H(op_smsw) },
+	{ ZYDIS_MNEMONIC_SGDT, bind_plain, H(op_sgdt) },
+	{ ZYDIS_MNEMONIC_SIDT, bind_plain, H(op_sidt) },
+	{ ZYDIS_MNEMONIC_LGDT, bind_plain, H(op_lgdt) },
+	{ ZYDIS_MNEMONIC_LIDT, bind_plain, H(op_lidt) },
+	{ ZYDIS_MNEMONIC_SLDT, bind_protected, H(op_sldt) },
+	{ ZYDIS_MNEMONIC_STR, bind_protected, H(op_str) },
+	{ ZYDIS_MNEMONIC_LLDT, bind_protected, H(op_lldt) },
+	{ ZYDIS_MNEMONIC_LTR, bind_protected, H(op_ltr) },
+	{ ZYDIS_MNEMONIC_CLI, bind_plain, H(op_cli) },
+	{ ZYDIS_MNEMONIC_STI, bind_end, H(op_sti) },
+	{ ZYDIS_MNEMONIC_PUSHF, bind_plain, H(op_pushf) },
+	{ ZYDIS_MNEMONIC_PUSHFD, bind_plain, H(op_pushf) },
+	{ ZYDIS_MNEMONIC_PUSHFQ, bind_plain, H(op_pushf) },
+	{ ZYDIS_MNEMONIC_POPF, bind_end, H(op_popf) },
+	{ ZYDIS_MNEMONIC_POPFD, bind_end, H(op_popf) },
+	{ ZYDIS_MNEMONIC_POPFQ, bind_end, H(op_popf) },
+	{ ZYDIS_MNEMONIC_STAC, bind_plain, H(op_stac) },
+	{ ZYDIS_MNEMONIC_CLAC, bind_plain, H(op_clac) },
+	{ ZYDIS_MNEMONIC_HLT, bind_end, H(op_hlt) },
+	{ ZYDIS_MNEMONIC_INVLPG, bind_end, H(op_invlpg) },
+	{ ZYDIS_MNEMONIC_INVD, bind_plain, H(op_cache) },
+	{ ZYDIS_MNEMONIC_WBINVD, bind_plain, H(op_cache) },
+	{ ZYDIS_MNEMONIC_XGETBV, bind_plain, H(op_xgetbv) },
+	{ ZYDIS_MNEMONIC_XSETBV, bind_plain, H(op_xsetbv) },
 };
 
 BINDING_TABLE(system_bindings, rows);

@@ -2,9 +2,10 @@
 /*
  * Hardware task switches: Intel SDM vol. 3, chapter 7.
  *
- * Up to the point of no return everything that can fault is read or probed; then the old task is stored, the new one
- * loaded. What is wrong with the new task's segments is found afterwards and is a fault of the new task, at its first
- * instruction, with registers loaded and segments empty from the faulty one on.
+ * Up to the point of no return everything that can fault is read or probed; then the old task is
+ * stored, the new one loaded. What is wrong with the new task's segments is found afterwards and is
+ * a fault of the new task, at its first instruction, with registers loaded and segments empty from
+ * the faulty one on.
  */
 #include "hypervisor/soft/sys.h"
 
@@ -26,7 +27,9 @@
 #define DR6_BT	   (1u << 15)
 #define DR7_LOCALS 0x155ull
 
-#define FL_TASK (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)
+#define FL_TASK                                                                                \
+	(FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | \
+	 FL_VIP | FL_ID)
 
 /* A task as its TSS holds it. */
 struct task_image {
@@ -79,12 +82,16 @@ static void load_image(struct cpu *cpu, const struct seg_state *tss, struct task
 	memcpy(&t->ldt, b + TSS16_LDT, sizeof(t->ldt));
 }
 
-/* Stores the running task; the last step that can fault. Selectors fill half of their slots, the rest stays. */
+/*
+ * Stores the running task; the last step that can fault. Selectors fill half of their slots, the
+ * rest stays.
+ */
 static void save_task(struct cpu *cpu, uint64_t rip, uint64_t flags)
 {
 	const struct seg_state *tr = &cpu->seg[SEG_TR];
 	bool wide = is_wide(tr->attr);
-	unsigned item = wide ? 4 : 2, off = wide ? TSS32_SAVED : TSS16_SAVED, n = (wide ? 16u : 14u) * item;
+	unsigned item = wide ? 4 : 2, off = wide ? TSS32_SAVED : TSS16_SAVED,
+		 n = (wide ? 16u : 14u) * item;
 	uint32_t lin = (uint32_t)(tr->base + off);
 	uint8_t b[64];
 
@@ -160,7 +167,8 @@ static void load_cs(struct cpu *cpu, uint16_t sel)
 		cpu_raise(cpu, VEC_TS, sel_error(cpu, sel));
 	desc_fetch(cpu, sel, VEC_TS, &d);
 	dpl = SEG_DPL(d.s.attr);
-	if (!attr_is_code(d.s.attr) || (attr_is_conforming(d.s.attr) ? dpl > cpu->cpl : dpl != cpu->cpl))
+	if (!attr_is_code(d.s.attr) ||
+	    (attr_is_conforming(d.s.attr) ? dpl > cpu->cpl : dpl != cpu->cpl))
 		cpu_raise(cpu, VEC_TS, sel_error(cpu, sel));
 	if (!(d.s.attr & SEG_P))
 		cpu_raise(cpu, VEC_NP, sel_error(cpu, sel));

@@ -2,8 +2,8 @@
 /*
  * x87 arithmetic and comparisons (SDM vol. 1, chapter 8).
  *
- * Condition codes that the SDM calls undefined after an instruction keep their value; C1 is cleared where nothing else
- * is said of it.
+ * Condition codes that the SDM calls undefined after an instruction keep their value; C1 is cleared
+ * where nothing else is said of it.
  */
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/x87.h"
@@ -170,8 +170,8 @@ X87_HOST_MEM(host_ftst, "ftst", struct x87_reg)
 #define X87_UNORDERED (X87_C0 | X87_C2 | X87_C3)
 
 /*
- * Compares ST(0) with *src (NULL: an empty register) and sets C3, C2, C0, which an unmasked invalid operand leaves
- * alone (SDM vol. 2, FCOM). False when an unmasked exception came up.
+ * Compares ST(0) with *src (NULL: an empty register) and sets C3, C2, C0, which an unmasked invalid
+ * operand leaves alone (SDM vol. 2, FCOM). False when an unmasked exception came up.
  */
 static bool compare(struct fpu_state *f, const struct op *op, x87_host_fn fn, const void *src)
 {
@@ -192,7 +192,8 @@ static bool compare(struct fpu_state *f, const struct op *op, x87_host_fn fn, co
 	return !(sw & ~f->cw & X87_DE);
 }
 
-static void compare_reg(struct cpu *cpu, const struct op *op, x87_host_fn fn, unsigned i, unsigned pops)
+static void compare_reg(struct cpu *cpu, const struct op *op, x87_host_fn fn, unsigned i,
+			unsigned pops)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 	struct x87_reg s = x87_get(f, i);
@@ -203,7 +204,8 @@ static void compare_reg(struct cpu *cpu, const struct op *op, x87_host_fn fn, un
 		x87_pop(f);
 }
 
-static void compare_mem(struct cpu *cpu, const struct op *op, x87_host_fn fn, const void *src, bool pop)
+static void compare_mem(struct cpu *cpu, const struct op *op, x87_host_fn fn, const void *src,
+			bool pop)
 {
 	x87_note(cpu, op);
 	if (compare(&cpu->fpu, op, fn, src) && pop)
@@ -245,13 +247,16 @@ COMPARE_MEM(ficomp_m16, host_ficom_m16, 16, true)
 COMPARE_MEM(ficomp_m32, host_ficom_m32, 32, true)
 
 static const struct x87_forms fcom_forms = { .reg = fcom_reg, .m32 = fcom_m32, .m64 = fcom_m64 };
-static const struct x87_forms fcomp_forms = { .reg = fcomp_reg, .m32 = fcomp_m32, .m64 = fcomp_m64 };
+static const struct x87_forms fcomp_forms = { .reg = fcomp_reg,
+					      .m32 = fcomp_m32,
+					      .m64 = fcomp_m64 };
 static const struct x87_forms ficom_forms = { .m16 = ficom_m16, .m32 = ficom_m32 };
 static const struct x87_forms ficomp_forms = { .m16 = ficomp_m16, .m32 = ficomp_m32 };
 
 /*
- * FCOMI and the like: the result goes to ZF, PF, CF; OF, SF and AF are cleared; the condition codes stay, but for C1
- * after a stack fault. An unmasked invalid operand leaves the flags alone, a stack fault does not.
+ * FCOMI and the like: the result goes to ZF, PF, CF; OF, SF and AF are cleared; the condition codes
+ * stay, but for C1 after a stack fault. An unmasked invalid operand leaves the flags alone, a stack
+ * fault does not.
  */
 static void compare_flags(struct cpu *cpu, const struct op *op, x87_host_fn fn, bool pop)
 {
@@ -265,7 +270,8 @@ static void compare_flags(struct cpu *cpu, const struct op *op, x87_host_fn fn, 
 	f->sw = (uint16_t)((cc & ~keep) | (before & keep));
 	if (full && (f->sw & ~f->cw & X87_IE))
 		return;
-	flags_set_arith(cpu, (cc & X87_C3 ? FL_ZF : 0) | (cc & X87_C2 ? FL_PF : 0) | (cc & X87_C0 ? FL_CF : 0));
+	flags_set_arith(cpu, (cc & X87_C3 ? FL_ZF : 0) | (cc & X87_C2 ? FL_PF : 0) |
+				     (cc & X87_C0 ? FL_CF : 0));
 	if (done && pop)
 		x87_pop(f);
 }
@@ -404,8 +410,8 @@ static const struct x87_forms fstp_forms = { .reg = fstp_reg };
 
 void x87_set_opcode(const struct decoded *d, struct op *op)
 {
-	op->extra = (uint16_t)((d->ins.opcode & 7) << 8 | d->ins.raw.modrm.mod << 6 | d->ins.raw.modrm.reg << 3 |
-			       d->ins.raw.modrm.rm);
+	op->extra = (uint16_t)((d->ins.opcode & 7) << 8 | d->ins.raw.modrm.mod << 6 |
+			       d->ins.raw.modrm.reg << 3 | d->ins.raw.modrm.rm);
 }
 
 bool x87_bind_one(const struct decoded *d, struct op *op, uintptr_t arg)

@@ -2,10 +2,11 @@
 /*
  * x87: the register stack, exceptions, and running one instruction on the host's FPU.
  *
- * Instructions whose result IEEE 754 or the SDM fixes to the bit run on the host under the guest's own control word,
- * masks included: the host then also gives the responses to unmasked exceptions (no result, or one with a wrapped
- * exponent). Only non-waiting instructions touch the host's FPU until FNCLEX, so that nothing traps there. Stack faults
- * are detected here; on the host operands are always present.
+ * Instructions whose result IEEE 754 or the SDM fixes to the bit run on the host under the guest's
+ * own control word, masks included: the host then also gives the responses to unmasked exceptions
+ * (no result, or one with a wrapped exponent). Only non-waiting instructions touch the host's FPU
+ * until FNCLEX, so that nothing traps there. Stack faults are detected here; on the host operands
+ * are always present.
  */
 #ifndef SOFT_X87_H
 #define SOFT_X87_H
@@ -88,7 +89,9 @@ static inline void x87_clear_c1(struct fpu_state *f)
 	f->sw &= (uint16_t)~X87_C1;
 }
 
-/* Adds exception flags; op->extra is the x87 opcode, which is kept when an exception is unmasked. */
+/*
+ * Adds exception flags; op->extra is the x87 opcode, which is kept when an exception is unmasked.
+ */
 static inline void x87_raise(struct fpu_state *f, const struct op *op, unsigned flags)
 {
 	f->sw |= (uint16_t)flags;
@@ -98,8 +101,8 @@ static inline void x87_raise(struct fpu_state *f, const struct op *op, unsigned 
 }
 
 /*
- * Takes exception flags, C1 and the condition codes in `cc` from a status word. False when an unmasked exception leaves
- * the operation undone; condition codes other than C1 are then kept.
+ * Takes exception flags, C1 and the condition codes in `cc` from a status word. False when an
+ * unmasked exception leaves the operation undone; condition codes other than C1 are then kept.
  */
 static inline bool x87_take(struct fpu_state *f, const struct op *op, unsigned sw, unsigned cc)
 {
@@ -132,8 +135,8 @@ static inline void x87_load(struct fpu_state *f, const struct op *op, struct x87
 	x87_push(f, v);
 }
 
-/* An operation with ST(0), or the top two registers, as operands: false after the response to a stack underflow, which
- * is a NaN in ST(dst). */
+/* An operation with ST(0), or the top two registers, as operands: false after the response to a
+ * stack underflow, which is a NaN in ST(dst). */
 static inline bool x87_need1(struct fpu_state *f, const struct op *op)
 {
 	if (likely(!x87_empty(f, 0)))
@@ -154,7 +157,10 @@ static inline bool x87_sign(struct x87_reg v)
 	return v.exp >> 15;
 }
 
-/* Exponent but no integer bit: unnormal, pseudo-infinity, pseudo-NaN; every operation on them is invalid. */
+/*
+ * Exponent but no integer bit: unnormal, pseudo-infinity, pseudo-NaN; every operation on them is
+ * invalid.
+ */
 static inline bool x87_unsupported(struct x87_reg v)
 {
 	return x87_exp(v) && !(v.mant & X87_INT_BIT);
@@ -189,19 +195,20 @@ static inline bool x87_is_denormal(struct x87_reg v)
 #define X87_CLOBBERS "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"
 
 /* ST(0) = *r, ST(1) = *src; executes insn, stores ST(0) to *r, returns the status word. */
-#define X87_HOST_REG(name, insn)                                                                              \
-	static uint16_t name(uint16_t cw, struct x87_reg *r, const void *src)                                 \
-	{                                                                                                     \
-		static const uint16_t plain = X87_CW_RESET;                                                   \
-		const struct x87_reg *b = src;                                                                \
-		uint16_t sw;                                                                                  \
-                                                                                                              \
-		__asm__ volatile("fnclex\n\tfldcw %[cw]\n\tfldt %[b]\n\tfldt %[r]\n\t" insn                   \
-				 "\n\tfnstsw %[sw]\n\tfnclex\n\tfstpt %[r]\n\tfstp %%st(0)\n\tfldcw %[plain]" \
-				 : [r] "+m"(*r), [sw] "=&a"(sw)                                               \
-				 : [b] "m"(*b), [cw] "m"(cw), [plain] "m"(plain)                              \
-				 : X87_CLOBBERS);                                                             \
-		return sw;                                                                                    \
+#define X87_HOST_REG(name, insn)                                                            \
+	static uint16_t name(uint16_t cw, struct x87_reg *r, const void *src)               \
+	{                                                                                   \
+		static const uint16_t plain = X87_CW_RESET;                                 \
+		const struct x87_reg *b = src;                                              \
+		uint16_t sw;                                                                \
+                                                                                            \
+		__asm__ volatile("fnclex\n\tfldcw %[cw]\n\tfldt %[b]\n\tfldt %[r]\n\t" insn \
+				 "\n\tfnstsw %[sw]\n\tfnclex\n\tfstpt %[r]\n\tfstp "        \
+				 "%%st(0)\n\tfldcw %[plain]"                                \
+				 : [r] "+m"(*r), [sw] "=&a"(sw)                             \
+				 : [b] "m"(*b), [cw] "m"(cw), [plain] "m"(plain)            \
+				 : X87_CLOBBERS);                                           \
+		return sw;                                                                  \
 	}
 
 /* ST(0) = *r; executes insn, which may name a memory operand %[m] of the given type. */

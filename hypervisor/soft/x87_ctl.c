@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * x87 control instructions, and the environment and state images of FNSTENV and FNSAVE (SDM vol. 1, 8.1.10).
+ * x87 control instructions, and the environment and state images of FNSTENV and FNSAVE (SDM vol.
+ * 1, 8.1.10).
  *
- * An image has 16- or 32-bit fields by operand size, and pointers as selector and offset or, in real and
- * virtual-8086 mode, as linear address. Selectors are not kept (see fpu_state.h), so the latter have the offset only.
+ * An image has 16- or 32-bit fields by operand size, and pointers as selector and offset or, in
+ * real and virtual-8086 mode, as linear address. Selectors are not kept (see fpu_state.h), so the
+ * latter have the offset only.
  */
 #include "hypervisor/soft/x87.h"
 
@@ -168,7 +170,8 @@ static bool wide(const struct op *op)
 /* The field of a real-mode image that holds the upper bits of a pointer. */
 static uint32_t high_pointer(const struct op *op, uint64_t pointer)
 {
-	return wide(op) ? (uint32_t)(pointer >> 4) & 0x0ffff000u : (uint32_t)(pointer >> 4) & 0xf000u;
+	return wide(op) ? (uint32_t)(pointer >> 4) & 0x0ffff000u
+			: (uint32_t)(pointer >> 4) & 0xf000u;
 }
 
 static void env_words(const struct cpu *cpu, const struct op *op, uint32_t w[ENV_WORDS])
@@ -238,7 +241,10 @@ static void env_unpack(struct cpu *cpu, const struct op *op, const uint8_t *imag
 	set_cw(f, (uint16_t)w[0]);
 }
 
-/* Linear address of the operand: `size` bytes, made of numbers of 2 or 4 bytes (SDM vol. 3, table 6-7). */
+/*
+ * Linear address of the operand: `size` bytes, made of numbers of 2 or 4 bytes (SDM vol. 3, table
+ * 6-7).
+ */
 static uint64_t image_lin(struct cpu *cpu, const struct op *op, unsigned size, bool write)
 {
 	uint64_t lin = op_lin(cpu, op, size, write);

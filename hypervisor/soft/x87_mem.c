@@ -6,21 +6,22 @@
 
 /* ---- loads ---- */
 /*
- * Executes insn, which pushes, on an empty host stack; *r is what was pushed. An unmasked invalid operand is not
- * pushed; a denormal one is, even if that is unmasked.
+ * Executes insn, which pushes, on an empty host stack; *r is what was pushed. An unmasked invalid
+ * operand is not pushed; a denormal one is, even if that is unmasked.
  */
-#define HOST_LOAD(name, insn, type)                                                                     \
-	static uint16_t name(uint16_t cw, struct x87_reg *r, const void *src)                           \
-	{                                                                                               \
-		const type *m = src;                                                                    \
-		uint16_t sw;                                                                            \
-                                                                                                        \
-		__asm__ volatile("fninit\n\tfldcw %[cw]\n\t" insn " %[m]\n\tfnstsw %[sw]\n\tfnclex\n\t" \
-				 "fldcw %[safe]\n\tfstpt %[r]\n\tfninit"                                \
-				 : [r] "=m"(*r), [sw] "=&a"(sw)                                         \
-				 : [m] "m"(*m), [cw] "m"(cw), [safe] "m"(safe_cw)                       \
-				 : X87_CLOBBERS);                                                       \
-		return sw;                                                                              \
+#define HOST_LOAD(name, insn, type)                                               \
+	static uint16_t name(uint16_t cw, struct x87_reg *r, const void *src)     \
+	{                                                                         \
+		const type *m = src;                                              \
+		uint16_t sw;                                                      \
+                                                                                  \
+		__asm__ volatile("fninit\n\tfldcw %[cw]\n\t" insn                 \
+				 " %[m]\n\tfnstsw %[sw]\n\tfnclex\n\t"            \
+				 "fldcw %[safe]\n\tfstpt %[r]\n\tfninit"          \
+				 : [r] "=m"(*r), [sw] "=&a"(sw)                   \
+				 : [m] "m"(*m), [cw] "m"(cw), [safe] "m"(safe_cw) \
+				 : X87_CLOBBERS);                                 \
+		return sw;                                                        \
 	}
 
 static const uint16_t safe_cw = X87_CW_RESET;
@@ -119,13 +120,25 @@ static const struct {
 	uint16_t exp;
 	uint64_t mant[4];
 } constants[] = {
-	{ 0x3fff, { 0x8000000000000000, 0x8000000000000000, 0x8000000000000000, 0x8000000000000000 } }, /* 1 */
-	{ 0x4000, { 0xd49a784bcd1b8afe, 0xd49a784bcd1b8afe, 0xd49a784bcd1b8aff, 0xd49a784bcd1b8afe } }, /* log2 10 */
-	{ 0x3fff, { 0xb8aa3b295c17f0bc, 0xb8aa3b295c17f0bb, 0xb8aa3b295c17f0bc, 0xb8aa3b295c17f0bb } }, /* log2 e */
-	{ 0x4000, { 0xc90fdaa22168c235, 0xc90fdaa22168c234, 0xc90fdaa22168c235, 0xc90fdaa22168c234 } }, /* pi */
-	{ 0x3ffd, { 0x9a209a84fbcff799, 0x9a209a84fbcff798, 0x9a209a84fbcff799, 0x9a209a84fbcff798 } }, /* log10 2 */
-	{ 0x3ffe, { 0xb17217f7d1cf79ac, 0xb17217f7d1cf79ab, 0xb17217f7d1cf79ac, 0xb17217f7d1cf79ab } }, /* ln 2 */
-	{ 0, { 0, 0, 0, 0 } },										/* 0 */
+	{ 0x3fff,
+	  { 0x8000000000000000, 0x8000000000000000, 0x8000000000000000,
+	    0x8000000000000000 } }, /* 1 */
+	{ 0x4000,
+	  { 0xd49a784bcd1b8afe, 0xd49a784bcd1b8afe, 0xd49a784bcd1b8aff,
+	    0xd49a784bcd1b8afe } }, /* log2 10 */
+	{ 0x3fff,
+	  { 0xb8aa3b295c17f0bc, 0xb8aa3b295c17f0bb, 0xb8aa3b295c17f0bc,
+	    0xb8aa3b295c17f0bb } }, /* log2 e */
+	{ 0x4000,
+	  { 0xc90fdaa22168c235, 0xc90fdaa22168c234, 0xc90fdaa22168c235,
+	    0xc90fdaa22168c234 } }, /* pi */
+	{ 0x3ffd,
+	  { 0x9a209a84fbcff799, 0x9a209a84fbcff798, 0x9a209a84fbcff799,
+	    0x9a209a84fbcff798 } }, /* log10 2 */
+	{ 0x3ffe,
+	  { 0xb17217f7d1cf79ac, 0xb17217f7d1cf79ab, 0xb17217f7d1cf79ac,
+	    0xb17217f7d1cf79ab } }, /* ln 2 */
+	{ 0, { 0, 0, 0, 0 } },	    /* 0 */
 };
 
 /* op->cc: row of the table. */
@@ -148,18 +161,19 @@ static bool constant_bind(const struct decoded *d, struct op *op, uintptr_t arg)
 /* Computes what a store of *r writes into *dst and returns the status word. */
 typedef uint16_t (*store_fn)(uint16_t cw, const struct x87_reg *r, void *dst);
 
-#define HOST_STORE(name, insn, type)                                                                       \
-	static uint16_t name(uint16_t cw, const struct x87_reg *r, void *dst)                              \
-	{                                                                                                  \
-		type *m = dst;                                                                             \
-		uint16_t sw;                                                                               \
-                                                                                                           \
-		__asm__ volatile("fninit\n\tfldcw %[cw]\n\tfldt %[r]\n\t" insn " %[m]\n\tfnstsw %[sw]\n\t" \
-				 "fninit"                                                                  \
-				 : [m] "+m"(*m), [sw] "=&a"(sw)                                            \
-				 : [r] "m"(*r), [cw] "m"(cw)                                               \
-				 : X87_CLOBBERS);                                                          \
-		return sw;                                                                                 \
+#define HOST_STORE(name, insn, type)                                           \
+	static uint16_t name(uint16_t cw, const struct x87_reg *r, void *dst)  \
+	{                                                                      \
+		type *m = dst;                                                 \
+		uint16_t sw;                                                   \
+                                                                               \
+		__asm__ volatile("fninit\n\tfldcw %[cw]\n\tfldt %[r]\n\t" insn \
+				 " %[m]\n\tfnstsw %[sw]\n\t"                   \
+				 "fninit"                                      \
+				 : [m] "+m"(*m), [sw] "=&a"(sw)                \
+				 : [r] "m"(*r), [cw] "m"(cw)                   \
+				 : X87_CLOBBERS);                              \
+		return sw;                                                     \
 	}
 
 HOST_STORE(host_fst_m32, "fstps", float)
@@ -192,10 +206,12 @@ static inline void write_sized(struct cpu *cpu, uint64_t lin, const void *data, 
 }
 
 /*
- * Stores ST(0) in `size` bytes; *data holds the masked response to an empty register. Memory is written first, as that
- * may fault; not at all when an unmasked exception forbids it, and then nothing is popped either.
+ * Stores ST(0) in `size` bytes; *data holds the masked response to an empty register. Memory is
+ * written first, as that may fault; not at all when an unmasked exception forbids it, and then
+ * nothing is popped either.
  */
-static inline void store_value(struct cpu *cpu, const struct op *op, store_fn fn, void *data, unsigned size, bool pop)
+static inline void store_value(struct cpu *cpu, const struct op *op, store_fn fn, void *data,
+			       unsigned size, bool pop)
 {
 	struct fpu_state *f = &cpu->fpu;
 	struct x87_reg v = x87_get(f, 0);
@@ -315,8 +331,12 @@ static const struct x87_forms fild_forms = { .m16 = fild_m16, .m32 = fild_m32, .
 static const struct x87_forms fst_forms = { .m32 = fst_m32, .m64 = fst_m64 };
 static const struct x87_forms fstp_forms = { .m32 = fstp_m32, .m64 = fstp_m64, .m80 = fstp_m80 };
 static const struct x87_forms fist_forms = { .m16 = fist_m16, .m32 = fist_m32 };
-static const struct x87_forms fistp_forms = { .m16 = fistp_m16, .m32 = fistp_m32, .m64 = fistp_m64 };
-static const struct x87_forms fisttp_forms = { .m16 = fisttp_m16, .m32 = fisttp_m32, .m64 = fisttp_m64 };
+static const struct x87_forms fistp_forms = { .m16 = fistp_m16,
+					      .m32 = fistp_m32,
+					      .m64 = fistp_m64 };
+static const struct x87_forms fisttp_forms = { .m16 = fisttp_m16,
+					       .m32 = fisttp_m32,
+					       .m64 = fisttp_m64 };
 
 #define ROW_CONSTANT(mnem, row)                           \
 	{                                                 \

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * FPREM, FPREM1, FXTRACT. The size of a partial reduction is left to the implementation, so they are done here in
- * integer arithmetic: an exponent difference D of 64 or more is reduced by 32 + D % 32, as Intel's and AMD's cores do.
+ * FPREM, FPREM1, FXTRACT. The size of a partial reduction is left to the implementation, so they
+ * are done here in integer arithmetic: an exponent difference D of 64 or more is reduced by 32 + D
+ * % 32, as Intel's and AMD's cores do.
  */
 #include "hypervisor/soft/x87.h"
 
@@ -61,7 +62,10 @@ static struct remainder divide(struct operand a, struct operand b, bool nearest)
 	return r;
 }
 
-/* Packs an exact result; a tiny one is an exception only when underflow is unmasked, and then its exponent wraps. */
+/*
+ * Packs an exact result; a tiny one is an exception only when underflow is unmasked, and then its
+ * exponent wraps.
+ */
 static unsigned pack(const struct fpu_state *f, struct remainder r, bool sign, struct x87_reg *out)
 {
 	unsigned flags = 0;
@@ -90,7 +94,8 @@ static unsigned quotient_codes(const struct remainder *r)
 {
 	if (r->partial)
 		return X87_C2;
-	return (r->quotient & 4 ? X87_C0 : 0) | (r->quotient & 2 ? X87_C3 : 0) | (r->quotient & 1 ? X87_C1 : 0);
+	return (r->quotient & 4 ? X87_C0 : 0) | (r->quotient & 2 ? X87_C3 : 0) |
+	       (r->quotient & 1 ? X87_C1 : 0);
 }
 
 static bool bad(struct x87_reg v)
@@ -165,7 +170,8 @@ static struct x87_reg small_int(int v)
 }
 
 /* Splits v into exponent and significand; returns the exceptions. */
-static unsigned extract(struct fpu_state *f, struct x87_reg v, struct x87_reg *exponent, struct x87_reg *significand)
+static unsigned extract(struct fpu_state *f, struct x87_reg v, struct x87_reg *exponent,
+			struct x87_reg *significand)
 {
 	struct operand o;
 

@@ -2,12 +2,13 @@
 /*
  * Transcendental x87 instructions: FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1.
  *
- * Vendors differ in the last bit, so none of them runs on the host: values are computed to more than 100 bits (big.c)
- * and rounded once, by RC, to 64. Precision control has no influence. Trigonometric arguments are reduced with the
- * 66-bit value of pi that the SDM gives (vol. 1, 8.3.8), as silicon does; |x| >= 2^63 sets C2 and changes nothing.
+ * Vendors differ in the last bit, so none of them runs on the host: values are computed to more
+ * than 100 bits (big.c) and rounded once, by RC, to 64. Precision control has no influence.
+ * Trigonometric arguments are reduced with the 66-bit value of pi that the SDM gives (vol.
+ * 1, 8.3.8), as silicon does; |x| >= 2^63 sets C2 and changes nothing.
  *
- * Outside of the ranges that the SDM gives: F2XM1 of |x| > 1 returns x (-1 for minus infinity); FYL2XP1 computes
- * y * log2(1 + x) for all x > -1 and is invalid for x <= -1.
+ * Outside of the ranges that the SDM gives: F2XM1 of |x| > 1 returns x (-1 for minus infinity);
+ * FYL2XP1 computes y * log2(1 + x) for all x > -1 and is invalid for x <= -1.
  */
 #include "hypervisor/soft/big.h"
 #include "hypervisor/soft/x87.h"
@@ -61,7 +62,10 @@ static unsigned overflow(uint16_t cw, bool neg, struct x87_reg *out)
 	return X87_OE | X87_PE | (inf ? X87_C1 : 0);
 }
 
-/* Rounds to a register value; returns exceptions and C1. Silicon calls every result inexact, 2 = log2(4) too. */
+/*
+ * Rounds to a register value; returns exceptions and C1. Silicon calls every result inexact, 2 =
+ * log2(4) too.
+ */
 static unsigned round_big(uint16_t cw, struct big v, struct x87_reg *out)
 {
 	unsigned flags = X87_PE, tiny_flags = X87_PE;
@@ -82,7 +86,8 @@ static unsigned round_big(uint16_t cw, struct big v, struct x87_reg *out)
 		e -= 0x6000;
 	} else if (e < 1 && (cw & X87_UE)) {
 		e = v.e + X87_EXP_BIAS;
-		out->mant = (uint64_t)round_mant(cw, v.m, 63 + e > 0 ? (unsigned)(63 + e) : 0, v.neg, &tiny_flags);
+		out->mant = (uint64_t)round_mant(cw, v.m, 63 + e > 0 ? (unsigned)(63 + e) : 0,
+						 v.neg, &tiny_flags);
 		out->exp |= out->mant >> 63;
 		return tiny_flags | X87_UE;
 	} else if (e < 1) {
@@ -203,7 +208,8 @@ static bool trig_operand(struct fpu_state *f, const struct op *op, bool push, st
 	return true;
 }
 
-static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(struct angle), struct x87_reg at_zero)
+static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(struct angle),
+		     struct x87_reg at_zero)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 	struct x87_reg v, r;
@@ -308,7 +314,8 @@ static void f2xm1(struct cpu *cpu, const struct op *op)
 }
 
 /* ---- two operands: the result replaces ST(1), and the stack is popped ---- */
-typedef unsigned (*binary_fn)(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out);
+typedef unsigned (*binary_fn)(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+			      struct x87_reg *out);
 
 static void binary(struct cpu *cpu, const struct op *op, binary_fn fn)
 {
@@ -361,7 +368,8 @@ static unsigned times_limit(struct x87_reg y, bool log_inf, bool log_neg, struct
 }
 
 /* y times a logarithm that is neither zero nor infinite. */
-static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct big log, struct x87_reg *out)
+static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct big log,
+			  struct x87_reg *out)
 {
 	struct big r;
 
@@ -373,7 +381,8 @@ static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct bi
 	return round_big(f->cw, r, out);
 }
 
-static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out)
+static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+			    struct x87_reg *out)
 {
 	unsigned flags = denormal_flag(x) | denormal_flag(y);
 	struct big v = to_big(x);
@@ -394,7 +403,8 @@ static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct 
 	return flags | times_log(f, y, big_log2(v), out);
 }
 
-static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out)
+static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+			      struct x87_reg *out)
 {
 	unsigned flags = denormal_flag(x) | denormal_flag(y);
 	struct big v = to_big(x), log;
@@ -424,7 +434,8 @@ static unsigned quarter_pi(const struct fpu_state *f, unsigned n, bool neg, stru
 	return round_big(f->cw, v, out);
 }
 
-static unsigned fpatan_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x, struct x87_reg *out)
+static unsigned fpatan_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+			     struct x87_reg *out)
 {
 	unsigned flags = denormal_flag(x) | denormal_flag(y);
 	bool neg = x87_sign(y);
@@ -459,8 +470,9 @@ static void fpatan(struct cpu *cpu, const struct op *op)
 }
 
 static const struct binding x87_trans_rows[] = {
-	ROW_X87(FSIN, fsin),	 ROW_X87(FCOS, fcos),	ROW_X87(FSINCOS, fsincos), ROW_X87(FPTAN, fptan),
-	ROW_X87(FPATAN, fpatan), ROW_X87(F2XM1, f2xm1), ROW_X87(FYL2X, fyl2x),	   ROW_X87(FYL2XP1, fyl2xp1),
+	ROW_X87(FSIN, fsin),   ROW_X87(FCOS, fcos),	  ROW_X87(FSINCOS, fsincos),
+	ROW_X87(FPTAN, fptan), ROW_X87(FPATAN, fpatan),	  ROW_X87(F2XM1, f2xm1),
+	ROW_X87(FYL2X, fyl2x), ROW_X87(FYL2XP1, fyl2xp1),
 };
 
 BINDINGS(x87_trans);

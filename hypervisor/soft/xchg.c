@@ -44,8 +44,9 @@
 	}
 
 /*
- * The register that is not written stays as it is, upper half included: the accumulator on success, the destination
- * register on failure. A destination in memory is written either way (SDM vol. 2, CMPXCHG).
+ * The register that is not written stays as it is, upper half included: the accumulator on success,
+ * the destination register on failure. A destination in memory is written either way (SDM vol. 2,
+ * CMPXCHG).
  */
 #define CMPXCHG_FORMS(bits)                                                                     \
 	OP(cmpxchg_r##bits)                                                                     \
@@ -155,8 +156,10 @@ static bool bind_cmpxchg_wide(const struct decoded *d, struct op *op, uintptr_t 
 }
 
 static const struct binding rows[] = {
-	{ ZYDIS_MNEMONIC_XCHG, bind_xchg, XCHG_XCHG },	     { ZYDIS_MNEMONIC_XADD, bind_xchg, XCHG_XADD },
-	{ ZYDIS_MNEMONIC_CMPXCHG, bind_xchg, XCHG_CMPXCHG }, { ZYDIS_MNEMONIC_CMPXCHG8B, bind_cmpxchg_wide, 0 },
+	{ ZYDIS_MNEMONIC_XCHG, bind_xchg, XCHG_XCHG },
+	{ ZYDIS_MNEMONIC_XADD, bind_xchg, XCHG_XADD },
+	{ ZYDIS_MNEMONIC_CMPXCHG, bind_xchg, XCHG_CMPXCHG },
+	{ ZYDIS_MNEMONIC_CMPXCHG8B, bind_cmpxchg_wide, 0 },
 	{ ZYDIS_MNEMONIC_CMPXCHG16B, bind_cmpxchg_wide, 1 },
 };
 

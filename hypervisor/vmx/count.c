@@ -2,8 +2,9 @@
 /*
  * Count sources: how one move of the run loop is made, and what it counts. vmx.h tells them apart.
  *
- * A kick stops the guest anywhere, also after the processor has delivered a fault by itself, where no landmark can name
- * the place: with the performance counter one step, or a few, lead to one that can.
+ * A kick stops the guest anywhere, also after the processor has delivered a fault by itself, where
+ * no landmark can name the place: with the performance counter one step, or a few, lead to one that
+ * can.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -38,8 +39,9 @@ static bool has_counter(struct vmx *v)
 {
 	v->lost = v->run->exit_reason == TWVMX_EXIT_PMU ? v->lost + 1 : 0;
 	return v->lost < LOST_MAX ||
-	       fail(v, "the kernel has taken the performance counter away: somebody else uses the counters (perf, a "
-		       "profiler), or its interrupts were too frequent (kernel.perf_event_max_sample_rate)");
+	       fail(v, "the kernel has taken the performance counter away: somebody else uses the "
+		       "counters (perf, a profiler), or its interrupts were too frequent "
+		       "(kernel.perf_event_max_sample_rate)");
 }
 
 static enum landing_stop pmu_run(void *ctx, uint64_t distance)
@@ -65,7 +67,8 @@ static bool pmu_step(void *ctx)
 		return false;
 	if (!v->at_landmark || v->count > before)
 		return true;
-	return fail(v, "an instruction retired in a single step and the performance counter did not count it");
+	return fail(v, "an instruction retired in a single step and the performance counter did "
+		       "not count it");
 }
 
 static uint64_t pmu_count(void *ctx)

@@ -36,23 +36,36 @@ int vmx_device_info(struct twvmx_info *info)
 static const char *const verdicts[] = {
 	[TWVMX_OK] = NULL,
 	[TWVMX_NO_VMX] = "this processor has no VT-x",
-	[TWVMX_LOCKED] = "the firmware has switched VT-x off and locked it; look for it in the BIOS set-up",
+	[TWVMX_LOCKED] =
+		"the firmware has switched VT-x off and locked it; look for it in the BIOS set-up",
 	[TWVMX_BUSY] = NULL, /* who_holds() */
-	[TWVMX_NO_CONTROLS] = "this processor's VT-x lacks something that is needed; `twinstep qualify` names it",
+	[TWVMX_NO_CONTROLS] =
+		"this processor's VT-x lacks something that is needed; `twinstep qualify` names it",
 };
 
-/* Other users of VT-x, by the directory that their module has in sysfs, also when it is built in. */
+/*
+ * Other users of VT-x, by the directory that their module has in sysfs, also when it is built in.
+ */
 static const struct {
 	const char *module, *text;
 } holders[] = {
-	{ "/sys/module/kvm_intel", "KVM holds VT-x; end its virtual machines, or unload it (rmmod kvm_intel)" },
-	{ "/sys/module/vboxdrv", "VirtualBox holds VT-x; end its virtual machines, or unload it (rmmod vboxdrv)" },
-	{ "/sys/module/vmmon", "VMware holds VT-x; end its virtual machines, or unload it (rmmod vmmon)" },
+	{ "/sys/module/kvm_intel",
+	  "KVM holds VT-x; end its virtual machines, or unload it (rmmod kvm_intel)" },
+	{ "/sys/module/vboxdrv",
+	  "VirtualBox holds VT-x; end its virtual machines, or unload it (rmmod vboxdrv)" },
+	{ "/sys/module/vmmon",
+	  "VMware holds VT-x; end its virtual machines, or unload it (rmmod vmmon)" },
 };
 
-/* The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept for its VM. */
+/*
+ * The node cannot be opened from within the jail: it is opened when the engine is chosen, and kept
+ * for its VM.
+ */
 static int kept_fd = -1;
-/* What was found out then, because it cannot be from within the jail: about the counter, and whom to blame. */
+/*
+ * What was found out then, because it cannot be from within the jail: about the counter, and whom
+ * to blame.
+ */
 static const char *kept_no_pmu, *kept_holder;
 
 static const char *who_holds(void)
@@ -73,7 +86,10 @@ static void keep_node(void)
 	kept_no_pmu = vmx_device_pmu_unavailable();
 	kept_holder = who_holds();
 	kept_fd = open_node();
-	/* Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its limit. */
+	/*
+	 * Guest memory is going to be pinned, perhaps by a process that has lost the right to
+	 * exceed its limit.
+	 */
 	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0 && getrlimit(RLIMIT_MEMLOCK, &now) == 0) {
 		now.rlim_cur = now.rlim_max;
 		setrlimit(RLIMIT_MEMLOCK, &now);
@@ -92,7 +108,8 @@ const char *vmx_device_judge(const struct twvmx_info *info)
 	if (info->verdict >= sizeof(verdicts) / sizeof(verdicts[0]))
 		return "unknown verdict";
 	if (!verdicts[info->verdict] && (info->cr4_fixed1 & VMX_GUEST_CR4) != VMX_GUEST_CR4)
-		return "this processor lacks what the guest's processor has; `twinstep qualify` names it";
+		return "this processor lacks what the guest's processor has; `twinstep qualify` "
+		       "names it";
 	return verdicts[info->verdict];
 }
 
@@ -115,10 +132,14 @@ const char *vmx_device_unavailable(void)
 static const char *const pmu_verdicts[] = {
 	[TWVMX_PMU_OK] = NULL,
 	[TWVMX_PMU_NONE] = "this processor has no performance counters",
-	[TWVMX_PMU_DEAD] = "this processor claims performance counters, but they do not keep what is written to them",
-	[TWVMX_PMU_UNUSED] = "the host's kernel does not use the performance counters, so it lends none",
-	[TWVMX_PMU_NO_SWITCH] = "this processor's VT-x cannot switch performance counters at VM entry and exit",
-	[TWVMX_PMU_TAKEN] = "other programs hold the performance counters (perf, profilers); end them",
+	[TWVMX_PMU_DEAD] = "this processor claims performance counters, but they do not keep what "
+			   "is written to them",
+	[TWVMX_PMU_UNUSED] =
+		"the host's kernel does not use the performance counters, so it lends none",
+	[TWVMX_PMU_NO_SWITCH] =
+		"this processor's VT-x cannot switch performance counters at VM entry and exit",
+	[TWVMX_PMU_TAKEN] =
+		"other programs hold the performance counters (perf, profilers); end them",
 };
 
 const char *vmx_device_pmu_unavailable(void)
@@ -129,10 +150,14 @@ const char *vmx_device_pmu_unavailable(void)
 		return kept_no_pmu;
 	if (vmx_device_info(&info) < 0 || info.version != TWVMX_VERSION)
 		return "the module twinstep-vmx does not answer";
-	return info.pmu < sizeof(pmu_verdicts) / sizeof(pmu_verdicts[0]) ? pmu_verdicts[info.pmu] : "unknown verdict";
+	return info.pmu < sizeof(pmu_verdicts) / sizeof(pmu_verdicts[0]) ? pmu_verdicts[info.pmu]
+									 : "unknown verdict";
 }
 
-/* A signal may end it early. With patience, VT-x that is in use may become free: for who had it a moment ago. */
+/*
+ * A signal may end it early. With patience, VT-x that is in use may become free: for who had it a
+ * moment ago.
+ */
 static int create_vm(int fd, unsigned patience)
 {
 	const struct timespec nap = { .tv_nsec = 10000000 };
@@ -149,7 +174,9 @@ static int create_vm(int fd, unsigned patience)
 	}
 }
 
-/* A VM of its own, because the one that is wanted may belong to another process, inside the jail. */
+/*
+ * A VM of its own, because the one that is wanted may belong to another process, inside the jail.
+ */
 static const char *try_create(void)
 {
 	int fd = open_node();
@@ -182,11 +209,13 @@ int vmx_device_open(struct vmx *v, struct err *err)
 	if (v->fd < 0)
 		return err_set(err, errno, "cannot open " TWVMX_DEVICE ": %s", strerror(errno));
 	if (create_vm(v->fd, CREATE_PATIENCE) < 0)
-		return err_set(err, errno, "cannot make a VM: %s", errno == EBUSY ? who_holds() : strerror(errno));
+		return err_set(err, errno, "cannot make a VM: %s",
+			       errno == EBUSY ? who_holds() : strerror(errno));
 	v->run = mmap(NULL, RUN_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED) {
 		v->run = NULL;
-		return err_set(err, errno, "cannot map the run page of " TWVMX_DEVICE ": %s", strerror(errno));
+		return err_set(err, errno, "cannot map the run page of " TWVMX_DEVICE ": %s",
+			       strerror(errno));
 	}
 	return 0;
 }
@@ -206,26 +235,32 @@ bool vmx_device_cpuid(struct vmx *v)
 	struct cpuid_entry t[TWVMX_CPUID_MAX];
 	struct twvmx_cpuid_entry e[TWVMX_CPUID_MAX];
 	size_t n = cpuid_v1_table(t, TWVMX_CPUID_MAX);
-	const struct twvmx_cpuid arg = { .version = TWVMX_VERSION, .n = (uint32_t)n, .entries = (uintptr_t)e };
+	const struct twvmx_cpuid arg = { .version = TWVMX_VERSION,
+					 .n = (uint32_t)n,
+					 .entries = (uintptr_t)e };
 
 	for (size_t i = 0; i < n; i++)
-		e[i] = (struct twvmx_cpuid_entry){ .leaf = t[i].leaf,
-						   .sub = t[i].sub,
-						   .flags = (t[i].any_sub ? TWVMX_CPUID_ANY_SUB : 0) |
-							    (t[i].osxsave ? TWVMX_CPUID_OSXSAVE : 0) |
-							    (t[i].syscall ? TWVMX_CPUID_SYSCALL : 0),
-						   .eax = t[i].out[0],
-						   .ebx = t[i].out[1],
-						   .ecx = t[i].out[2],
-						   .edx = t[i].out[3] };
+		e[i] = (struct twvmx_cpuid_entry){
+			.leaf = t[i].leaf,
+			.sub = t[i].sub,
+			.flags = (t[i].any_sub ? TWVMX_CPUID_ANY_SUB : 0) |
+				 (t[i].osxsave ? TWVMX_CPUID_OSXSAVE : 0) |
+				 (t[i].syscall ? TWVMX_CPUID_SYSCALL : 0),
+			.eax = t[i].out[0],
+			.ebx = t[i].out[1],
+			.ecx = t[i].out[2],
+			.edx = t[i].out[3]
+		};
 	return ioctl(v->fd, TWVMX_IOC_CPUID, &arg) == 0;
 }
 
 static int set_slot(struct vmx *v, uint32_t slot, uint64_t gpa, uint64_t size, const uint8_t *user)
 {
-	const struct twvmx_slot s = {
-		.version = TWVMX_VERSION, .slot = slot, .gpa = gpa, .size = size, .user = (uintptr_t)user
-	};
+	const struct twvmx_slot s = { .version = TWVMX_VERSION,
+				      .slot = slot,
+				      .gpa = gpa,
+				      .size = size,
+				      .user = (uintptr_t)user };
 
 	return ioctl(v->fd, TWVMX_IOC_SLOT, &s) < 0 ? -errno : 0;
 }

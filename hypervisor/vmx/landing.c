@@ -18,7 +18,10 @@ static unsigned bucket_of(uint64_t skid)
 	return b < LANDING_BUCKETS ? b : LANDING_BUCKETS - 1;
 }
 
-/* Twice the skid seen, as a power of two, within the bounds. It never shrinks: skid has rare long tails. */
+/*
+ * Twice the skid seen, as a power of two, within the bounds. It never shrinks: skid has rare long
+ * tails.
+ */
 static void grow_margin(struct landing *l, uint64_t skid)
 {
 	while (l->margin < 2 * skid && l->margin < LANDING_MARGIN_MAX)
@@ -37,13 +40,15 @@ static void measure_skid(struct landing *l, uint64_t skid)
 static int overshot(struct landing *l, uint64_t armed, uint64_t count, uint64_t target)
 {
 	snprintf(l->error, sizeof(l->error),
-		 "the guest ran %llu instructions past the count %llu where it had to stop: the performance counter's "
-		 "interrupt, armed at %llu, came too late or not at all",
-		 (unsigned long long)(count - target), (unsigned long long)target, (unsigned long long)armed);
+		 "the guest ran %llu instructions past the count %llu where it had to stop: the "
+		 "performance counter's interrupt, armed at %llu, came too late or not at all",
+		 (unsigned long long)(count - target), (unsigned long long)target,
+		 (unsigned long long)armed);
 	return -EOVERFLOW;
 }
 
-static int run_free(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t distance, uint64_t target)
+static int run_free(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t distance,
+		    uint64_t target)
 {
 	uint64_t armed = distance ? ops->count(ctx) + distance : UINT64_MAX, count;
 	enum landing_stop stop = ops->run(ctx, distance);
@@ -76,7 +81,8 @@ static int single_step(struct landing *l, const struct landing_ops *ops, void *c
 	if (n <= 1)
 		return 0;
 	snprintf(l->error, sizeof(l->error),
-		 "a single step at count %llu retired %llu instructions: the performance counter is not exact",
+		 "a single step at count %llu retired %llu instructions: the performance counter "
+		 "is not exact",
 		 (unsigned long long)before, (unsigned long long)n);
 	return -EPROTO;
 }

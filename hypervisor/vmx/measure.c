@@ -22,7 +22,8 @@ __asm__(".pushsection .rodata\n"
 	"	.byte 0x67\n" /* address size: LOOP counts in ECX */
 	"	loop 1b\n"
 	"	hlt\n"
-	"measure_memory:\n" /* page by page: first writes leave the guest in the middle of an instruction */
+	"measure_memory:\n" /* page by page: first writes leave the guest in the middle of an
+			       instruction */
 	"	movw $0x1000, %bx\n"
 	"1:	movw %bx, %ds\n"
 	"	movw $256, %cx\n"
@@ -82,7 +83,8 @@ __asm__(".pushsection .rodata\n"
 	".code64\n"
 	".popsection\n");
 
-extern const char measure_loop[], measure_memory[], measure_exits[], measure_strings[], measure_faults[], measure_end[];
+extern const char measure_loop[], measure_memory[], measure_exits[], measure_strings[],
+	measure_faults[], measure_end[];
 
 static const struct program {
 	const char *name, *code, *end;
@@ -138,9 +140,11 @@ static void bench_stop(struct bench *b)
 	memory_fini(&b->mem);
 }
 
-static int bench_start(struct bench *b, const struct engine_ops *ops, const struct program *p, struct err *err)
+static int bench_start(struct bench *b, const struct engine_ops *ops, const struct program *p,
+		       struct err *err)
 {
-	const struct engine_bus bus = { b, port_read, port_write, mmio_read, mmio_write, time_ns, random_bits, NULL };
+	const struct engine_bus bus = { b,	    port_read, port_write,  mmio_read,
+					mmio_write, time_ns,   random_bits, NULL };
 	struct cpu_state s;
 	int ret;
 
@@ -181,11 +185,12 @@ static void note_error(struct measure *m, const struct bench *b, enum engine_exi
 
 	if (!m->error[0])
 		snprintf(m->error, sizeof(m->error), "%s",
-			 kind == ENGINE_EXIT_ERROR && text ? text : "the guest did not get to its end");
+			 kind == ENGINE_EXIT_ERROR && text ? text
+							   : "the guest did not get to its end");
 }
 
-static int count_to_end(const struct engine_ops *ops, const struct program *p, struct measure *m, uint64_t *count,
-			struct err *err)
+static int count_to_end(const struct engine_ops *ops, const struct program *p, struct measure *m,
+			uint64_t *count, struct err *err)
 {
 	enum engine_exit_kind kind;
 	struct bench b;
@@ -229,7 +234,8 @@ static bool same_place(struct bench *a, struct bench *b)
 
 	a->e->ops->get_state(a->e, &x);
 	b->e->ops->get_state(b->e, &y);
-	return x.count == y.count && x.rip == y.rip && x.rflags == y.rflags && !memcmp(x.gpr, y.gpr, sizeof(x.gpr));
+	return x.count == y.count && x.rip == y.rip && x.rflags == y.rflags &&
+	       !memcmp(x.gpr, y.gpr, sizeof(x.gpr));
 }
 
 /* Stops at counts far enough apart for the overflow to be used. */
@@ -263,7 +269,8 @@ static int measure_landings(const struct engine_ops *ops, struct measure *m, str
 	return ret;
 }
 
-int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m, struct err *err)
+int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m,
+		   struct err *err)
 {
 	int ret = 0;
 
@@ -285,6 +292,7 @@ bool measure_pmu_is_exact(void)
 	struct measure m;
 
 	if (known == UNKNOWN)
-		known = !measure_engine(&vmx_pmu_engine_ops, 1, &m, &err) && m.exact ? EXACT : NOT_EXACT;
+		known = !measure_engine(&vmx_pmu_engine_ops, 1, &m, &err) && m.exact ? EXACT
+										     : NOT_EXACT;
 	return known == EXACT;
 }

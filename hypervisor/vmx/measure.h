@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is an engine's count of retired instructions exact? Small guest programs run on it several times and on the software
- * CPU once: the counts at their ends must agree, and so must the registers where both stop at the same counts.
+ * Is an engine's count of retired instructions exact? Small guest programs run on it several times
+ * and on the software CPU once: the counts at their ends must agree, and so must the registers
+ * where both stop at the same counts.
  */
 #ifndef HYPERVISOR_VMX_MEASURE_H
 #define HYPERVISOR_VMX_MEASURE_H
@@ -29,12 +30,16 @@ struct measure {
 	bool exact;
 };
 
-/* Runs every program `repeats` times on ops. 0: *m is filled in. -ENOMEM, or what creating the engine failed with. */
-int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m, struct err *err);
+/*
+ * Runs every program `repeats` times on ops. 0: *m is filled in. -ENOMEM, or what creating the
+ * engine failed with.
+ */
+int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m,
+		   struct err *err);
 
 /*
- * Is the performance counter that vmx:pmu would use on this host exact? Measured when first asked for, each program
- * once. To be asked where the module's device node can be opened.
+ * Is the performance counter that vmx:pmu would use on this host exact? Measured when first asked
+ * for, each program once. To be asked where the module's device node can be opened.
  */
 bool measure_pmu_is_exact(void);
 

@@ -34,8 +34,9 @@ static void segs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
 }
 
 /*
- * The processor leaves parts of an unusable segment undefined; this is what the software CPU has there. FS and GS keep
- * their base in long mode, where it is set apart from the selector; SS keeps the DPL, which is the CPL.
+ * The processor leaves parts of an unusable segment undefined; this is what the software CPU has
+ * there. FS and GS keep their base in long mode, where it is set apart from the selector; SS keeps
+ * the DPL, which is the CPL.
  */
 static void seg_normalise(struct seg_state *s, unsigned i, bool long_mode)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which instructions may be single-stepped with RFLAGS.TF. Not those that read, write or push the flags, that mask
- * traps for an instruction (loads of SS), or that trap after every iteration (REP strings); and none when the guest
- * itself traces.
+ * Which instructions may be single-stepped with RFLAGS.TF. Not those that read, write or push the
+ * flags, that mask traps for an instruction (loads of SS), or that trap after every iteration (REP
+ * strings); and none when the guest itself traces.
  */
 #include "hypervisor/translate.h"
 #include "hypervisor/vmx/vmx.h"
@@ -20,7 +20,8 @@ static unsigned fetch(const struct vmx *v, uint8_t *code)
 
 		if (!(v->st.efer & (1u << 10)))
 			lin = (uint32_t)lin;
-		if (!cpu_state_translate(&v->st, v->mem, lin, &gpa) || !memory_read(v->mem, gpa, code + n, 1))
+		if (!cpu_state_translate(&v->st, v->mem, lin, &gpa) ||
+		    !memory_read(v->mem, gpa, code + n, 1))
 			break;
 		n++;
 	}
@@ -31,8 +32,8 @@ static bool is_prefix(uint8_t c, bool long_mode)
 {
 	if (long_mode && (c & 0xf0) == 0x40)
 		return true;
-	return c == 0x66 || c == 0x67 || c == 0xf0 || c == 0xf2 || c == 0xf3 || c == 0x2e || c == 0x36 || c == 0x3e ||
-	       c == 0x26 || c == 0x64 || c == 0x65;
+	return c == 0x66 || c == 0x67 || c == 0xf0 || c == 0xf2 || c == 0xf3 || c == 0x2e ||
+	       c == 0x36 || c == 0x3e || c == 0x26 || c == 0x64 || c == 0x65;
 }
 
 static bool is_string(uint8_t c)
@@ -40,7 +41,10 @@ static bool is_string(uint8_t c)
 	return (c >= 0x6c && c <= 0x6f) || (c >= 0xa4 && c <= 0xa7) || (c >= 0xaa && c <= 0xaf);
 }
 
-/* One-byte opcodes: POP SS, PUSHF, POPF, far CALL and JMP, MOV to SS, RETF, INT3, INT, INTO, IRET, INT1, STI. */
+/*
+ * One-byte opcodes: POP SS, PUSHF, POPF, far CALL and JMP, MOV to SS, RETF, INT3, INT, INTO, IRET,
+ * INT1, STI.
+ */
 static bool is_delicate(uint8_t c, uint8_t modrm)
 {
 	switch (c) {
@@ -69,8 +73,9 @@ static bool is_delicate_0f(uint8_t c)
 }
 
 /*
- * Not every virtual VT-x steps from branch to branch, so the module leaves DEBUGCTL alone, and from the WRMSR that sets
- * BTF to the next debug exception, which clears it, instructions are executed in software.
+ * Not every virtual VT-x steps from branch to branch, so the module leaves DEBUGCTL alone, and from
+ * the WRMSR that sets BTF to the next debug exception, which clears it, instructions are executed
+ * in software.
  */
 bool vmx_steps_branches(const struct vmx *v)
 {
@@ -83,8 +88,8 @@ bool vmx_step_needs_soft(const struct vmx *v)
 	uint8_t code[MAX_INSN + 2] = { 0 };
 	unsigned n, i = 0;
 
-	if (vmx_steps_branches(v) || (v->st.rflags & FL_TF) || v->st.sti_shadow || v->st.movss_shadow ||
-	    (v->st.dr[7] & 0xff))
+	if (vmx_steps_branches(v) || (v->st.rflags & FL_TF) || v->st.sti_shadow ||
+	    v->st.movss_shadow || (v->st.dr[7] & 0xff))
 		return true;
 	n = fetch(v, code);
 	while (i < n && is_prefix(code[i], long_mode)) {

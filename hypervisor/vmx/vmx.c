@@ -2,8 +2,8 @@
 /*
  * The run loop and the engine interface; hypervisor/vmx/vmx.h tells the idea.
  *
- * The boundaries at which run() may return are those of the software CPU (soft/run.c): the two must agree, or a record
- * of one would not replay on the other.
+ * The boundaries at which run() may return are those of the software CPU (soft/run.c): the two must
+ * agree, or a record of one would not replay on the other.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,7 +30,9 @@
 #define DR6_CAUSES 0x600fu
 #define DR7_GD	   (1ull << 13)
 
-/* Steps of the run loop without a landmark after which a guest whose kick waits is taken to spin. */
+/*
+ * Steps of the run loop without a landmark after which a guest whose kick waits is taken to spin.
+ */
 #define BARREN_MAX 1000
 
 static struct vmx *vmx_of(struct engine *e)
@@ -60,8 +62,8 @@ static bool can_interrupt(const struct vmx *v)
 {
 	const struct cpu_state *s = &v->st;
 
-	return (s->rflags & FL_IF) && !has_shadow(s) && !s->shutdown && !s->intr_pending && !s->nmi_pending &&
-	       !s->debug_pending && !s->event.valid;
+	return (s->rflags & FL_IF) && !has_shadow(s) && !s->shutdown && !s->intr_pending &&
+	       !s->nmi_pending && !s->debug_pending && !s->event.valid;
 }
 
 static bool take(bool *flag, bool allowed)
@@ -117,10 +119,14 @@ static bool until_reached(const struct vmx *v, const struct landmark *until)
 	return (v->at_landmark || in_rep(v)) && v->count >= until->count;
 }
 
-/* Faults that fault again: only where every step is seen; elsewhere the processor delivers them by itself. */
+/*
+ * Faults that fault again: only where every step is seen; elsewhere the processor delivers them by
+ * itself.
+ */
 static bool is_stuck(const struct vmx *v)
 {
-	return v->source->retired && !v->source->pmu && !v->at_landmark && v->deliveries >= v->stuck_after;
+	return v->source->retired && !v->source->pmu && !v->at_landmark &&
+	       v->deliveries >= v->stuck_after;
 }
 
 static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
@@ -170,16 +176,21 @@ static void soft_end(struct vmx *v, const struct cpu_state *before)
 	v->load |= TWVMX_LOAD_GPR | TWVMX_LOAD_SYS;
 	if (memcmp(s->fxsave, before->fxsave, sizeof(s->fxsave)) || s->xcr0 != before->xcr0)
 		v->load |= TWVMX_LOAD_FPU;
-	v->flush |= s->cr0 != before->cr0 || s->cr3 != before->cr3 || s->cr4 != before->cr4 || s->efer != before->efer;
+	v->flush |= s->cr0 != before->cr0 || s->cr3 != before->cr3 || s->cr4 != before->cr4 ||
+		    s->efer != before->efer;
 }
 
 /* The landmark inside a REP instruction that may come next, or NULL. */
 static const struct landmark *rep_target(const struct vmx *v)
 {
-	return v->source->retired && v->until.in_rep && v->until.count == v->count ? &v->until : NULL;
+	return v->source->retired && v->until.in_rep && v->until.count == v->count ? &v->until
+										   : NULL;
 }
 
-/* One instruction, or the delivery of st.event, in software. `fresh`: the processor has not looked at it. */
+/*
+ * One instruction, or the delivery of st.event, in software. `fresh`: the processor has not looked
+ * at it.
+ */
 static bool soft_step(struct vmx *v, bool fresh)
 {
 	struct cpu_state before;
@@ -199,7 +210,9 @@ static bool soft_step(struct vmx *v, bool fresh)
 	if (step == SOFT_STEP_RETIRED || step == SOFT_STEP_EXIT)
 		v->deliveries = 0;
 	else
-		v->deliveries += soft_engine_cpu(v->soft)->undelivered; /* two, where the first one's delivery faults */
+		v->deliveries +=
+			soft_engine_cpu(v->soft)
+				->undelivered; /* two, where the first one's delivery faults */
 	return true;
 }
 
@@ -207,7 +220,8 @@ static bool soft_step(struct vmx *v, bool fresh)
 
 static uint32_t event_info(const struct event_state *e)
 {
-	return INFO_VALID | e->vector | (uint32_t)e->type << 8 | (e->has_error ? INFO_HAS_ERROR : 0);
+	return INFO_VALID | e->vector | (uint32_t)e->type << 8 |
+	       (e->has_error ? INFO_HAS_ERROR : 0);
 }
 
 /* Chooses the event that the entry delivers, in the order of the software CPU. */
@@ -278,12 +292,16 @@ static void hand_over_count(struct vmx *v)
 	if (!v->bus.time_line)
 		return;
 	v->bus.time_line(v->bus.ctx, &t);
-	r->time = (struct twvmx_time){
-		.anchor_ns = t.anchor_ns, .anchor_count = t.anchor_count, .tsc_offset = v->st.tsc_offset, .rate = t.rate
-	};
+	r->time = (struct twvmx_time){ .anchor_ns = t.anchor_ns,
+				       .anchor_count = t.anchor_count,
+				       .tsc_offset = v->st.tsc_offset,
+				       .rate = t.rate };
 }
 
-/* An event that did not get through. Software interrupts come again by themselves: RIP is at the instruction. */
+/*
+ * An event that did not get through. Software interrupts come again by themselves: RIP is at the
+ * instruction.
+ */
 static void take_back_event(struct vmx *v)
 {
 	const struct twvmx_run *r = v->run;
@@ -320,7 +338,8 @@ static bool enter(struct vmx *v, bool step)
 	r->flags = run_flags(v, step);
 	hand_over_count(v);
 	if (ioctl(v->fd, TWVMX_IOC_RUN, 0) < 0) {
-		snprintf(v->error, sizeof(v->error), "the module cannot run the guest: %s", strerror(errno));
+		snprintf(v->error, sizeof(v->error), "the module cannot run the guest: %s",
+			 strerror(errno));
 		return false;
 	}
 	v->entries++;
@@ -336,12 +355,17 @@ static bool enter(struct vmx *v, bool step)
 
 static void raise(struct vmx *v, uint8_t vector, bool has_error, uint32_t error)
 {
-	v->st.event = (struct event_state){
-		.valid = true, .vector = vector, .type = TYPE_EXCEPTION, .has_error = has_error, .error = error
-	};
+	v->st.event = (struct event_state){ .valid = true,
+					    .vector = vector,
+					    .type = TYPE_EXCEPTION,
+					    .has_error = has_error,
+					    .error = error };
 }
 
-/* An #AC that the guest has not asked for is the host's, which looks for locked accesses across cache lines. */
+/*
+ * An #AC that the guest has not asked for is the host's, which looks for locked accesses across
+ * cache lines.
+ */
 static bool is_hosts_alignment_check(const struct cpu_state *s, uint8_t vector)
 {
 	bool user = SEG_DPL(s->seg[SEG_SS].attr) == 3 || s->rflags & FL_VM;
@@ -371,7 +395,8 @@ static bool exit_exception(struct vmx *v)
 
 static bool exit_entry_failed(struct vmx *v)
 {
-	snprintf(v->error, sizeof(v->error), "VM entry failed (%#x): the guest is in a state that VT-x cannot enter",
+	snprintf(v->error, sizeof(v->error),
+		 "VM entry failed (%#x): the guest is in a state that VT-x cannot enter",
 		 v->run->exit_error);
 	return false;
 }
@@ -409,7 +434,9 @@ static bool handle_exit(struct vmx *v)
 	case TWVMX_EXIT_ENTRY:
 		return exit_entry_failed(v);
 	default:
-		/* The exit came before the instruction retired, so its single-step trap is not due. */
+		/*
+		 * The exit came before the instruction retired, so its single-step trap is not due.
+		 */
 		if (!v->st.movss_shadow) {
 			v->st.debug_pending = false;
 			v->st.debug_dr6 = 0;
@@ -508,8 +535,8 @@ static int vmx_set_state(struct engine *e, const struct cpu_state *s, struct err
 	return 0;
 }
 
-static struct engine *create(const struct engine_ops *ops, const struct count_source *source, struct memory *mem,
-			     const struct engine_bus *bus, struct err *err)
+static struct engine *create(const struct engine_ops *ops, const struct count_source *source,
+			     struct memory *mem, const struct engine_bus *bus, struct err *err)
 {
 	struct vmx *v = calloc(1, sizeof(*v));
 	struct cpu_state reset;
@@ -535,17 +562,20 @@ static struct engine *create(const struct engine_ops *ops, const struct count_so
 	return &v->e;
 }
 
-static struct engine *vmx_create_exits(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static struct engine *vmx_create_exits(struct memory *mem, const struct engine_bus *bus,
+				       struct err *err)
 {
 	return create(&vmx_engine_ops, &vmx_count_exits, mem, bus, err);
 }
 
-static struct engine *vmx_create_steps(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static struct engine *vmx_create_steps(struct memory *mem, const struct engine_bus *bus,
+				       struct err *err)
 {
 	return create(&vmx_step_engine_ops, &vmx_count_steps, mem, bus, err);
 }
 
-static struct engine *vmx_create_pmu(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static struct engine *vmx_create_pmu(struct memory *mem, const struct engine_bus *bus,
+				     struct err *err)
 {
 	return create(&vmx_pmu_engine_ops, &vmx_count_pmu, mem, bus, err);
 }
@@ -591,7 +621,9 @@ static void vmx_landmark(const struct engine *e, struct landmark *lm)
 {
 	const struct vmx *v = const_vmx_of(e);
 
-	*lm = (struct landmark){ .count = v->count, .rip = v->st.rip, .rcx = v->st.gpr[R_RCX], .in_rep = in_rep(v) };
+	*lm = (struct landmark){
+		.count = v->count, .rip = v->st.rip, .rcx = v->st.gpr[R_RCX], .in_rep = in_rep(v)
+	};
 }
 
 static bool vmx_can_interrupt(const struct engine *e)
@@ -689,19 +721,27 @@ static const char *vmx_last_error(const struct engine *e)
 	return const_vmx_of(e)->error;
 }
 
-#define VMX_OPS                                                                                                       \
-	.destroy = vmx_destroy, .caps = vmx_caps, .run = vmx_run, .kick = vmx_kick, .get_state = vmx_get_state,       \
-	.set_state = vmx_set_state, .count = vmx_count, .landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt, \
-	.inject = vmx_inject, .inject_nmi = vmx_inject_nmi, .window = vmx_window, .bus_stop = vmx_bus_stop,           \
-	.flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written, .memory_moved = vmx_memory_moved,           \
-	.sync_dirty = vmx_sync_dirty, .stats = vmx_stats, .last_error = vmx_last_error
+#define VMX_OPS                                                                             \
+	.destroy = vmx_destroy, .caps = vmx_caps, .run = vmx_run, .kick = vmx_kick,         \
+	.get_state = vmx_get_state, .set_state = vmx_set_state, .count = vmx_count,         \
+	.landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt, .inject = vmx_inject, \
+	.inject_nmi = vmx_inject_nmi, .window = vmx_window, .bus_stop = vmx_bus_stop,       \
+	.flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written,                   \
+	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats, \
+	.last_error = vmx_last_error
 
-const struct engine_ops vmx_engine_ops = {
-	.name = "vmx:exits", .counter = "exits", .unavailable = vmx_unavailable, .create = vmx_create_exits, VMX_OPS
-};
-const struct engine_ops vmx_step_engine_ops = {
-	.name = "vmx:step", .counter = "retired", .unavailable = vmx_unavailable, .create = vmx_create_steps, VMX_OPS
-};
-const struct engine_ops vmx_pmu_engine_ops = {
-	.name = "vmx:pmu", .counter = "retired", .unavailable = vmx_pmu_unavailable, .create = vmx_create_pmu, VMX_OPS
-};
+const struct engine_ops vmx_engine_ops = { .name = "vmx:exits",
+					   .counter = "exits",
+					   .unavailable = vmx_unavailable,
+					   .create = vmx_create_exits,
+					   VMX_OPS };
+const struct engine_ops vmx_step_engine_ops = { .name = "vmx:step",
+						.counter = "retired",
+						.unavailable = vmx_unavailable,
+						.create = vmx_create_steps,
+						VMX_OPS };
+const struct engine_ops vmx_pmu_engine_ops = { .name = "vmx:pmu",
+					       .counter = "retired",
+					       .unavailable = vmx_pmu_unavailable,
+					       .create = vmx_create_pmu,
+					       VMX_OPS };

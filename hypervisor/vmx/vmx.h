@@ -2,17 +2,18 @@
 /*
  * The vmx engine: VT-x through the kernel module in module/.
  *
- * Between two entries the guest's registers are a struct cpu_state, as everywhere above the engine. What the processor
- * does not do by itself (port I/O, device memory, time, MSRs, task switches, instructions that this processor lacks) is
- * done by the software CPU, one instruction at a time, over the same memory and with the same callbacks: so both
- * engines have one implementation of all that, and an instruction behaves the same on either.
+ * Between two entries the guest's registers are a struct cpu_state, as everywhere above the engine.
+ * What the processor does not do by itself (port I/O, device memory, time, MSRs, task switches,
+ * instructions that this processor lacks) is done by the software CPU, one instruction at a time,
+ * over the same memory and with the same callbacks: so both engines have one implementation of all
+ * that, and an instruction behaves the same on either.
  *
  * Three count sources (count.c):
- *   vmx:pmu    counts all retired instructions with a performance counter that runs in the guest only, and lands on any
- *              count (landing.h). What is completed outside the guest is added.
- *   vmx:exits  counts the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest on any VT-x, so the
- *              count is exact without a performance counter. Sync points fall on them only.
- *   vmx:step   counts all retired instructions, by single steps: for tests and for looking closely.
+ *   vmx:pmu    counts all retired instructions with a performance counter that runs in the guest
+ * only, and lands on any count (landing.h). What is completed outside the guest is added. vmx:exits
+ * counts the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest on any VT-x,
+ * so the count is exact without a performance counter. Sync points fall on them only. vmx:step
+ * counts all retired instructions, by single steps: for tests and for looking closely.
  */
 #ifndef HYPERVISOR_VMX_H
 #define HYPERVISOR_VMX_H
@@ -33,7 +34,10 @@ struct vmx;
 struct count_source {
 	bool retired; /* counts every instruction, not only exits */
 	bool pmu;     /* with the performance counter */
-	/* One move of the run loop: into the guest and what the exit asks for, or an instruction in software. */
+	/*
+	 * One move of the run loop: into the guest and what the exit asks for, or an instruction in
+	 * software.
+	 */
 	bool (*advance)(struct vmx *v);
 };
 
@@ -60,7 +64,8 @@ struct vmx {
 	bool stop_wanted, window_wanted;
 	bool spins;	       /* the module gave the guest back because a kick waits */
 	unsigned barren;       /* steps of the run loop since a landmark */
-	unsigned deliveries;   /* events since an instruction last retired; known when every one is stepped over */
+	unsigned deliveries;   /* events since an instruction last retired; known when every one is
+				  stepped over */
 	unsigned stuck_after;  /* such events */
 	struct landmark until; /* of the run() under way */
 	char error[600];
@@ -70,29 +75,43 @@ struct vmx {
 /* ---- vmx.c ---- */
 
 /* What count sources are made of; false: v->error says why. */
-/* Into the guest until it exits, or the performance counter has reached `stop` (UINT64_MAX: none). */
+/*
+ * Into the guest until it exits, or the performance counter has reached `stop` (UINT64_MAX: none).
+ */
 bool vmx_run_free(struct vmx *v, uint64_t stop);
 /* Does what the exit asks for. */
 bool vmx_complete(struct vmx *v);
-/* Into the guest for one instruction or event, and what the exit asks for; or the instruction in software. */
+/*
+ * Into the guest for one instruction or event, and what the exit asks for; or the instruction in
+ * software.
+ */
 bool vmx_single_step(struct vmx *v);
 bool vmx_is_kicked(const struct vmx *v);
-/* What landing has cost and shown so far; zeros when the engine does not land by the performance counter. */
+/*
+ * What landing has cost and shown so far; zeros when the engine does not land by the performance
+ * counter.
+ */
 void vmx_landing(const struct engine *e, struct landing *l);
 
 /* ---- device.c ---- */
 
-/* Bits of CR4 that guests of machine version 1 may set and no software can stand in for: SMEP, SMAP, PCID, FSGSBASE,
- * XSAVE. */
+/* Bits of CR4 that guests of machine version 1 may set and no software can stand in for: SMEP,
+ * SMAP, PCID, FSGSBASE, XSAVE. */
 #define VMX_GUEST_CR4 ((1u << 20) | (1u << 21) | (1u << 17) | (1u << 16) | (1u << 18))
 
-/* Why a host with these answers cannot run guests of ours (static string), or NULL; the one who holds VT-x apart. */
+/*
+ * Why a host with these answers cannot run guests of ours (static string), or NULL; the one who
+ * holds VT-x apart.
+ */
 const char *vmx_device_judge(const struct twvmx_info *info);
 /* Why the module cannot be used (static string), or NULL. */
 const char *vmx_device_unavailable(void);
 /* Is there a device node, usable or not? */
 bool vmx_device_loaded(void);
-/* The same as vmx_device_unavailable(), having made a VM to see; keeps the node open for vmx_device_open(). */
+/*
+ * The same as vmx_device_unavailable(), having made a VM to see; keeps the node open for
+ * vmx_device_open().
+ */
 const char *vmx_device_reserve(void);
 /* The module's answer about this host; -errno when there is no module. */
 int vmx_device_info(struct twvmx_info *info);
@@ -116,7 +135,10 @@ void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s);
 /* ---- step.c ---- */
 /* Does the guest want to step from branch to branch (DEBUGCTL.BTF)? */
 bool vmx_steps_branches(const struct vmx *v);
-/* Must the instruction at RIP be done in software when stepping? It would see or lose RFLAGS.TF, or is not one step. */
+/*
+ * Must the instruction at RIP be done in software when stepping? It would see or lose RFLAGS.TF, or
+ * is not one step.
+ */
 bool vmx_step_needs_soft(const struct vmx *v);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A call before a deadline: in time, too late, and from a process that is frozen at any moment and woken up later. */
+/*
+ * A call before a deadline: in time, too late, and from a process that is frozen at any moment and
+ * woken up later.
+ */
 #include "base/call_before.h"
 
 #include <errno.h>
@@ -27,7 +30,8 @@ static uint64_t now_ns(void)
 
 static void sleep_ns(uint64_t ns)
 {
-	const struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+	const struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000),
+				     .tv_nsec = (long)(ns % 1000000000) };
 
 	nanosleep(&ts, NULL);
 }
@@ -93,7 +97,8 @@ static unsigned drain(int fd)
 
 START_TEST(frozen)
 {
-	_Atomic uint64_t *lease = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	_Atomic uint64_t *lease =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned before = 0, after = 0, seed = 1;
 	int fd[2], status;
 	pid_t pid;

@@ -19,7 +19,8 @@ static void setup_sized(uint64_t bytes)
 	ck_assert_int_eq(memory_init(&mem, bytes, NULL), 0);
 	bz_make(image);
 	err = (struct err)ERR_INIT;
-	req = (struct boot_request){ .kernel = { "vmlinuz", image, sizeof(image) }, .cmdline = "console=ttyS0 quiet" };
+	req = (struct boot_request){ .kernel = { "vmlinuz", image, sizeof(image) },
+				     .cmdline = "console=ttyS0 quiet" };
 }
 
 static void setup(void)
@@ -63,7 +64,8 @@ START_TEST(places_kernel)
 {
 	ck_assert_int_eq(boot_image_kind(&req.kernel), BOOT_LINUX);
 	ck_assert_int_eq(load(), 0);
-	ck_assert_int_eq(memcmp(memory_at(&mem, BZ_LOAD, BZ_PAYLOAD), image + BZ_SETUP, BZ_PAYLOAD), 0);
+	ck_assert_int_eq(memcmp(memory_at(&mem, BZ_LOAD, BZ_PAYLOAD), image + BZ_SETUP, BZ_PAYLOAD),
+			 0);
 	ck_assert_uint_eq(guest(BZ_LOAD + BZ_PAYLOAD, 8), 0);
 }
 END_TEST
@@ -132,7 +134,8 @@ START_TEST(places_initrd)
 	ck_assert_int_eq(load(), 0);
 	ck_assert_uint_eq(guest(LINUX_ZERO_PAGE + 0x218, 4), 64 * MIB - 3 * 4096);
 	ck_assert_uint_eq(guest(LINUX_ZERO_PAGE + 0x21c, 4), sizeof(rd));
-	ck_assert_int_eq(memcmp(memory_at(&mem, 64 * MIB - 3 * 4096, sizeof(rd)), rd, sizeof(rd)), 0);
+	ck_assert_int_eq(memcmp(memory_at(&mem, 64 * MIB - 3 * 4096, sizeof(rd)), rd, sizeof(rd)),
+			 0);
 }
 END_TEST
 
@@ -196,7 +199,8 @@ END_TEST
 START_TEST(refuses_every_truncation)
 {
 	for (size_t n = 0; n < sizeof(image); n++) {
-		uint8_t *copy = malloc(n ? n : 1); /* so that a sanitizer sees a read past the end */
+		uint8_t *copy =
+			malloc(n ? n : 1); /* so that a sanitizer sees a read past the end */
 
 		ck_assert_ptr_nonnull(copy);
 		memcpy(copy, image, n);
@@ -243,7 +247,10 @@ START_TEST(names_the_bad_field)
 }
 END_TEST
 
-/* Whatever bit is wrong: an error or a state inside the guest's memory, and nothing written outside. */
+/*
+ * Whatever bit is wrong: an error or a state inside the guest's memory, and nothing written
+ * outside.
+ */
 START_TEST(survives_bit_flips)
 {
 	for (size_t bit = 0x1f1 * 8; bit < 0x270 * 8; bit++) {

@@ -99,7 +99,8 @@ static void setup(void)
 {
 	ck_assert_int_eq(memory_init(&mem, 8 * MIB, NULL), 0);
 	err = (struct err)ERR_INIT;
-	req = (struct boot_request){ .kernel = { "prog", file, sizeof(file) }, .cmdline = "one two" };
+	req = (struct boot_request){ .kernel = { "prog", file, sizeof(file) },
+				     .cmdline = "one two" };
 }
 
 static void teardown(void)
@@ -219,7 +220,9 @@ START_TEST(has_a_gdt)
 }
 END_TEST
 
-/* Wherever the file ends before its last loaded byte: an error that names it, no read past its end. */
+/*
+ * Wherever the file ends before its last loaded byte: an error that names it, no read past its end.
+ */
 static void truncate_everywhere(void (*make)(void))
 {
 	make();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A bus, a clock whose time the test sets, and one interrupt line that counts its edges: what a device core needs.
+ * A bus, a clock whose time the test sets, and one interrupt line that counts its edges: what a
+ * device core needs.
  */
 #ifndef TESTS_DEVICES_RIG_H
 #define TESTS_DEVICES_RIG_H
@@ -100,7 +101,8 @@ static inline bool rig_round_trip(const struct device_ops *ops, void *dev)
 		same = ops->restore(dev, &in) == 0 && rd_left(&in) == 0;
 	}
 	ops->save(dev, &second);
-	same = same && first.len == second.len && (!first.len || !memcmp(first.data, second.data, first.len));
+	same = same && first.len == second.len &&
+	       (!first.len || !memcmp(first.data, second.data, first.len));
 	buf_free(&first);
 	buf_free(&second);
 	return same;

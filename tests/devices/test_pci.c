@@ -60,8 +60,8 @@ START_TEST(read_only_fields)
 	ck_assert_uint_eq(rig_config_read(&rig, RIG_SLOT, PCI_INTERRUPT_LINE, 1), 10);
 	rig_config_write(&rig, RIG_SLOT, PCI_COMMAND, 2, 0xffff);
 	ck_assert_uint_eq(rig_config_read(&rig, RIG_SLOT, PCI_COMMAND, 2),
-			  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
-				  PCI_COMMAND_INTX_DISABLE);
+			  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
+				  PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE);
 }
 END_TEST
 
@@ -124,10 +124,12 @@ START_TEST(shared_interrupt)
 	ck_assert(rig.level[0]);
 	pci_device_set_intx(&rig.transport.pci, false);
 	ck_assert(rig.level[0]);
-	ck_assert_uint_eq(rig_config_read(&rig, 8, PCI_STATUS, 2), PCI_STATUS_CAPABILITIES | PCI_STATUS_INTX);
+	ck_assert_uint_eq(rig_config_read(&rig, 8, PCI_STATUS, 2),
+			  PCI_STATUS_CAPABILITIES | PCI_STATUS_INTX);
 	rig_config_write(&rig, 8, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
 	ck_assert(!rig.level[0]);
-	ck_assert_uint_eq(rig_config_read(&rig, 8, PCI_STATUS, 2), PCI_STATUS_CAPABILITIES | PCI_STATUS_INTX);
+	ck_assert_uint_eq(rig_config_read(&rig, 8, PCI_STATUS, 2),
+			  PCI_STATUS_CAPABILITIES | PCI_STATUS_INTX);
 	rig_config_write(&rig, 8, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	ck_assert(rig.level[0]);
 	pci_device_set_intx(&second.pci, false);
@@ -136,7 +138,9 @@ START_TEST(shared_interrupt)
 }
 END_TEST
 
-/* Follows the list as Linux' virtio_pci_modern does: every structure inside the BAR, none missing. */
+/*
+ * Follows the list as Linux' virtio_pci_modern does: every structure inside the BAR, none missing.
+ */
 START_TEST(virtio_capabilities)
 {
 	unsigned seen = 0, at, n = 0;

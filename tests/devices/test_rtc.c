@@ -34,13 +34,14 @@ static void put(uint8_t reg, uint8_t v)
 	rig_out(&rig, 0x71, v);
 }
 
-static void check_date(const uint8_t want[8]) /* century, year, month, day, hour, min, sec, weekday */
+static void check_date(
+	const uint8_t want[8]) /* century, year, month, day, hour, min, sec, weekday */
 {
 	static const uint8_t reg[8] = { 0x32, 9, 8, 7, 4, 2, 0, 6 };
 
 	for (unsigned i = 0; i < 8; i++)
-		ck_assert_msg(get(reg[i]) == want[i], "register %02x is %02x, expected %02x", reg[i], get(reg[i]),
-			      want[i]);
+		ck_assert_msg(get(reg[i]) == want[i], "register %02x is %02x, expected %02x",
+			      reg[i], get(reg[i]), want[i]);
 }
 
 START_TEST(date_in_bcd)
@@ -80,9 +81,10 @@ START_TEST(dates_agree_with_the_c_library)
 		setup_epoch((uint64_t)when[i]);
 		put(0x0b, 0x06);
 		gmtime_r(&t, &tm);
-		check_date((uint8_t[]){ (uint8_t)((tm.tm_year + 1900) / 100), (uint8_t)(tm.tm_year % 100),
-					(uint8_t)(tm.tm_mon + 1), (uint8_t)tm.tm_mday, (uint8_t)tm.tm_hour,
-					(uint8_t)tm.tm_min, (uint8_t)tm.tm_sec, (uint8_t)(tm.tm_wday + 1) });
+		check_date((uint8_t[]){
+			(uint8_t)((tm.tm_year + 1900) / 100), (uint8_t)(tm.tm_year % 100),
+			(uint8_t)(tm.tm_mon + 1), (uint8_t)tm.tm_mday, (uint8_t)tm.tm_hour,
+			(uint8_t)tm.tm_min, (uint8_t)tm.tm_sec, (uint8_t)(tm.tm_wday + 1) });
 	}
 }
 END_TEST
@@ -199,13 +201,15 @@ END_TEST
 
 START_TEST(periodic_rates)
 {
-	static const unsigned hz[16] = { 0, 256, 128, 8192, 4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2 };
+	static const unsigned hz[16] = { 0,   256, 128, 8192, 4096, 2048, 1024, 512,
+					 256, 128, 64,	32,   16,   8,	  4,	2 };
 
 	for (unsigned rs = 0; rs < 16; rs++) {
 		setup();
 		put(0x0a, 0x20 | rs);
 		put(0x0b, 0x42);
-		ck_assert_uint_eq(clock_next_deadline(&rig.clock), hz[rs] ? (SEC + hz[rs] - 1) / hz[rs] : CLOCK_NEVER);
+		ck_assert_uint_eq(clock_next_deadline(&rig.clock),
+				  hz[rs] ? (SEC + hz[rs] - 1) / hz[rs] : CLOCK_NEVER);
 	}
 	put(0x0a, 0x76); /* divider held in reset */
 	ck_assert_uint_eq(clock_next_deadline(&rig.clock), CLOCK_NEVER);

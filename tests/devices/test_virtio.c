@@ -44,7 +44,8 @@ static uint64_t offer(uint32_t len)
 START_TEST(negotiation)
 {
 	setup();
-	ck_assert_uint_eq(rig_offered(&rig), VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX);
+	ck_assert_uint_eq(rig_offered(&rig),
+			  VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX);
 	ck_assert(!rig_negotiate(&rig, 0));
 	ck_assert(!rig_negotiate(&rig, VIRTIO_F_VERSION_1 | 1));
 	ck_assert(!rig_negotiate(&rig, VIRTIO_F_VERSION_1 | 1ull << 34));
@@ -188,29 +189,46 @@ START_TEST(broken_chains)
 			uint16_t flags, next;
 		} d[3];
 	} bad[] = {
-		{ "loop", 0, { { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 1 }, { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 0 } } },
+		{ "loop",
+		  0,
+		  { { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 1 },
+		    { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 0 } } },
 		{ "loop of one", 0, { { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 0 } } },
 		{ "next out of range", 0, { { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 16 } } },
-		{ "readable after writable", 0, { { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 1 }, { RIG_HEAP, 4, 0, 0 } } },
+		{ "readable after writable",
+		  0,
+		  { { RIG_HEAP, 4, RIG_WRITE | RIG_NEXT, 1 }, { RIG_HEAP, 4, 0, 0 } } },
 		{ "not RAM", 0, { { 0xd0000000, 4, RIG_WRITE, 0 } } },
 		{ "over the end of RAM", 0, { { RIG_MEMORY - 2, 4, RIG_WRITE, 0 } } },
 		{ "address wraps", 0, { { UINT64_MAX - 1, 4, RIG_WRITE, 0 } } },
 		{ "indirect not negotiated", 0, { { RIG_HEAP, 16, RIG_INDIRECT, 0 } } },
-		{ "indirect and next", VIRTIO_F_INDIRECT_DESC, { { RIG_HEAP, 16, RIG_INDIRECT | RIG_NEXT, 1 } } },
-		{ "indirect of odd size", VIRTIO_F_INDIRECT_DESC, { { RIG_HEAP, 24, RIG_INDIRECT, 0 } } },
+		{ "indirect and next",
+		  VIRTIO_F_INDIRECT_DESC,
+		  { { RIG_HEAP, 16, RIG_INDIRECT | RIG_NEXT, 1 } } },
+		{ "indirect of odd size",
+		  VIRTIO_F_INDIRECT_DESC,
+		  { { RIG_HEAP, 24, RIG_INDIRECT, 0 } } },
 		{ "indirect empty", VIRTIO_F_INDIRECT_DESC, { { RIG_HEAP, 0, RIG_INDIRECT, 0 } } },
-		{ "indirect too long", VIRTIO_F_INDIRECT_DESC, { { RIG_HEAP, 257 * 16, RIG_INDIRECT, 0 } } },
-		{ "indirect not RAM", VIRTIO_F_INDIRECT_DESC, { { 0xd0000000, 16, RIG_INDIRECT, 0 } } },
+		{ "indirect too long",
+		  VIRTIO_F_INDIRECT_DESC,
+		  { { RIG_HEAP, 257 * 16, RIG_INDIRECT, 0 } } },
+		{ "indirect not RAM",
+		  VIRTIO_F_INDIRECT_DESC,
+		  { { 0xd0000000, 16, RIG_INDIRECT, 0 } } },
 		{ "indirect nested",
 		  VIRTIO_F_INDIRECT_DESC,
-		  { { RIG_DESC(0) + 16, 32, RIG_INDIRECT, 0 }, { RIG_DESC(0) + 16, 32, RIG_INDIRECT, 0 } } },
-		{ "more than 4 GiB", 0, { { 0, 0xffffffff, RIG_WRITE | RIG_NEXT, 1 }, { 0, 16, RIG_WRITE, 0 } } },
+		  { { RIG_DESC(0) + 16, 32, RIG_INDIRECT, 0 },
+		    { RIG_DESC(0) + 16, 32, RIG_INDIRECT, 0 } } },
+		{ "more than 4 GiB",
+		  0,
+		  { { 0, 0xffffffff, RIG_WRITE | RIG_NEXT, 1 }, { 0, 16, RIG_WRITE, 0 } } },
 	};
 
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		start(bad[i].features);
 		for (unsigned d = 0; d < 3; d++)
-			rig_desc(&rig, 0, d, bad[i].d[d].addr, bad[i].d[d].len, bad[i].d[d].flags, bad[i].d[d].next);
+			rig_desc(&rig, 0, d, bad[i].d[d].addr, bad[i].d[d].len, bad[i].d[d].flags,
+				 bad[i].d[d].next);
 		rig_avail(&rig, 0, 0);
 		rig_kick(&rig, 0);
 		ck_assert_msg(needs_reset(), "%s", bad[i].why);

@@ -133,7 +133,8 @@ START_TEST(refusals)
 	ck_assert_uint_eq(do_request(T_FLUSH, 0, 0, false), 0);
 	ck_assert_uint_eq(disk.flushes, 1);
 	ck_assert_uint_eq(do_request(T_GET_ID, 0, 20, true), 0);
-	ck_assert_mem_eq(memory_at(&rig.mem, area(0) + 16, 20), "serial-0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+	ck_assert_mem_eq(memory_at(&rig.mem, area(0) + 16, 20), "serial-0\0\0\0\0\0\0\0\0\0\0\0\0",
+			 20);
 	ck_assert_uint_eq(do_request(T_GET_ID, 0, 19, true), 1);
 	stop();
 	start_disk(true);
@@ -194,7 +195,8 @@ START_TEST(host_errors)
 	ck_assert_int_eq(virtio_blk_next_error(&blk, 1000, &n), 0);
 	ck_assert_int_eq(virtio_blk_next_error(&blk, VIRTIO_BLK_LATENCY + 512, &n), EIO);
 	ck_assert_uint_eq(n, 1);
-	ck_assert_int_eq(virtio_blk_next_error(&blk, 1000000, &n), 0); /* it has been told; the second one did well */
+	ck_assert_int_eq(virtio_blk_next_error(&blk, 1000000, &n),
+			 0); /* it has been told; the second one did well */
 	ck_assert_int_eq(virtio_blk_set_error(&blk, 1, EIO), 0);
 	ck_assert_int_eq(virtio_blk_set_error(&blk, 99, EIO), -ENOENT);
 	ck_assert_int_eq(virtio_blk_set_error(&blk, 2, 0), -EINVAL);
@@ -241,7 +243,10 @@ START_TEST(write_through)
 }
 END_TEST
 
-/* Many large requests: those beyond the buffer limit wait in the ring and are all served in the end. */
+/*
+ * Many large requests: those beyond the buffer limit wait in the ring and are all served in the
+ * end.
+ */
 START_TEST(bounded_buffers)
 {
 	struct rig_part part[8];
@@ -289,8 +294,8 @@ START_TEST(reset_under_way)
 }
 END_TEST
 
-/* A checkpoint between notification and completion: the restored machine answers at the same time with the same bytes,
- * although a later write has changed the sectors of a read. */
+/* A checkpoint between notification and completion: the restored machine answers at the same time
+ * with the same bytes, although a later write has changed the sectors of a read. */
 START_TEST(save_restore)
 {
 	struct buf a = BUF_INIT, b = BUF_INIT;

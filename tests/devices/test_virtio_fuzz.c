@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The fuzz targets of the virtio devices with random scripts from a fixed seed; FUZZ_RUNS=n runs more of them. */
+/*
+ * The fuzz targets of the virtio devices with random scripts from a fixed seed; FUZZ_RUNS=n runs
+ * more of them.
+ */
 #define LLVMFuzzerTestOneInput fuzz_virtio_net
 #include "tests/fuzz/fuzz_virtio_net.c"
 #undef LLVMFuzzerTestOneInput

@@ -191,7 +191,8 @@ static bool wants(const char *to)
 
 START_TEST(filter)
 {
-	uint8_t table[4 + 6 + 4 + 6] = { 1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1 };
+	uint8_t table[4 + 6 + 4 + 6] = { 1, 0, 0, 0, 2, 0, 0,	 0, 0, 9,
+					 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 1 };
 	uint8_t large[4 + 33 * 6 + 4] = { 33 };
 
 	start(F_CTRL);

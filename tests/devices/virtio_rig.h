@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A machine for one virtio device: memory, bus, clock and PCI without a CPU, and a small driver that works through
- * ports and MMIO as a guest's driver would.
+ * A machine for one virtio device: memory, bus, clock and PCI without a CPU, and a small driver
+ * that works through ports and MMIO as a guest's driver would.
  */
 #ifndef TESTS_DEVICES_VIRTIO_RIG_H
 #define TESTS_DEVICES_VIRTIO_RIG_H
@@ -38,7 +38,8 @@ struct rig {
 	bool level[PCI_LINKS];
 	unsigned edges; /* rising edges of any link */
 	uint64_t count; /* stands for retired instructions; 1 ns each */
-	uint16_t avail_idx[VIRTIO_QUEUES_MAX], used_seen[VIRTIO_QUEUES_MAX], next_desc[VIRTIO_QUEUES_MAX];
+	uint16_t avail_idx[VIRTIO_QUEUES_MAX], used_seen[VIRTIO_QUEUES_MAX],
+		next_desc[VIRTIO_QUEUES_MAX];
 	uint16_t size;
 	uint64_t heap;
 	uint64_t features; /* negotiated */
@@ -102,7 +103,8 @@ static inline uint32_t rig_config_read(struct rig *r, unsigned slot, unsigned re
 	return (uint32_t)bus_read(&r->bus, BUS_PORT, 0xcfc + (reg & 3), size);
 }
 
-static inline void rig_config_write(struct rig *r, unsigned slot, unsigned reg, unsigned size, uint32_t value)
+static inline void rig_config_write(struct rig *r, unsigned slot, unsigned reg, unsigned size,
+				    uint32_t value)
 {
 	rig_address(r, slot, reg);
 	bus_write(&r->bus, BUS_PORT, 0xcfc + (reg & 3), size, value);
@@ -198,8 +200,8 @@ static inline uint16_t rig_get16(struct rig *r, uint64_t gpa)
 	return v;
 }
 
-static inline void rig_desc_at(struct rig *r, uint64_t table, unsigned i, uint64_t addr, uint32_t len, uint16_t flags,
-			       uint16_t next)
+static inline void rig_desc_at(struct rig *r, uint64_t table, unsigned i, uint64_t addr,
+			       uint32_t len, uint16_t flags, uint16_t next)
 {
 	struct {
 		uint64_t addr;
@@ -210,8 +212,8 @@ static inline void rig_desc_at(struct rig *r, uint64_t table, unsigned i, uint64
 	must(memory_write(&r->mem, table + 16ull * i, &d, sizeof(d)));
 }
 
-static inline void rig_desc(struct rig *r, unsigned q, unsigned i, uint64_t addr, uint32_t len, uint16_t flags,
-			    uint16_t next)
+static inline void rig_desc(struct rig *r, unsigned q, unsigned i, uint64_t addr, uint32_t len,
+			    uint16_t flags, uint16_t next)
 {
 	rig_desc_at(r, RIG_DESC(q), i, addr, len, flags, next);
 }
@@ -246,14 +248,17 @@ struct rig_part {
 	bool write;
 };
 
-/* Offers a chain (descriptors are used round and round; the caller keeps count). Returns its head. */
+/*
+ * Offers a chain (descriptors are used round and round; the caller keeps count). Returns its head.
+ */
 static inline uint16_t rig_add(struct rig *r, unsigned q, const struct rig_part *part, unsigned n)
 {
 	uint16_t head = r->next_desc[q] % r->size;
 
 	for (unsigned i = 0; i < n; i++) {
 		uint16_t d = r->next_desc[q]++ % r->size;
-		uint16_t flags = (uint16_t)((part[i].write ? RIG_WRITE : 0) | (i + 1 < n ? RIG_NEXT : 0));
+		uint16_t flags =
+			(uint16_t)((part[i].write ? RIG_WRITE : 0) | (i + 1 < n ? RIG_NEXT : 0));
 
 		rig_desc(r, q, d, part[i].gpa, part[i].len, flags, (uint16_t)((d + 1) % r->size));
 	}
@@ -268,7 +273,8 @@ static inline bool rig_used(struct rig *r, unsigned q, uint32_t *id, uint32_t *l
 
 	if (rig_get16(r, RIG_USED(q) + 2) == r->used_seen[q])
 		return false;
-	must(memory_read(&r->mem, RIG_USED(q) + 4 + 8u * (r->used_seen[q] % r->size), elem, sizeof(elem)));
+	must(memory_read(&r->mem, RIG_USED(q) + 4 + 8u * (r->used_seen[q] % r->size), elem,
+			 sizeof(elem)));
 	r->used_seen[q]++;
 	if (id)
 		*id = elem[0];
@@ -315,8 +321,8 @@ struct rig_disk {
 	unsigned n, flushes;
 };
 
-static inline void rig_disk_start(struct disk_backend *b, uint64_t id, enum disk_op op, uint64_t sector,
-				  uint32_t sectors, void *data)
+static inline void rig_disk_start(struct disk_backend *b, uint64_t id, enum disk_op op,
+				  uint64_t sector, uint32_t sectors, void *data)
 {
 	struct rig_disk *d = (struct rig_disk *)b;
 	uint8_t *at = d->data + sector * DISK_SECTOR;
@@ -360,7 +366,9 @@ static const struct disk_backend_ops rig_disk_ops = { .name = "rig",
 static inline void rig_disk_init(struct rig_disk *d, uint64_t sectors, bool readonly)
 {
 	memset(d, 0, sizeof(*d));
-	d->backend = (struct disk_backend){ .ops = &rig_disk_ops, .sectors = sectors, .readonly = readonly };
+	d->backend = (struct disk_backend){ .ops = &rig_disk_ops,
+					    .sectors = sectors,
+					    .readonly = readonly };
 	d->data = calloc(sectors, DISK_SECTOR);
 	must(d->data != NULL);
 }

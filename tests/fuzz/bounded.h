@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The software CPU for guests that nobody has written: a run ends after so many instructions, and after a quarter of a
- * second of this process's own time on the CPU (one REP instruction can do work without end and never retire). Then the
- * engine fails, as the machine sees it.
+ * The software CPU for guests that nobody has written: a run ends after so many instructions, and
+ * after a quarter of a second of this process's own time on the CPU (one REP instruction can do
+ * work without end and never retire). Then the engine fails, as the machine sees it.
  */
 #ifndef TESTS_FUZZ_BOUNDED_H
 #define TESTS_FUZZ_BOUNDED_H
@@ -41,7 +41,8 @@ static inline void bounded_timer(long us)
 	setitimer(ITIMER_VIRTUAL, &t, NULL);
 }
 
-static inline struct engine *bounded_create(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static inline struct engine *bounded_create(struct memory *mem, const struct engine_bus *bus,
+					    struct err *err)
 {
 	struct engine *e = soft_engine_ops.create(mem, bus, err);
 
@@ -96,7 +97,10 @@ static inline const struct engine_ops *bounded_engine(uint64_t n)
 	return &bounded.ops;
 }
 
-/* What the machine saves before its first instruction, which is at rip; the machine is gone afterwards. */
+/*
+ * What the machine saves before its first instruction, which is at rip; the machine is gone
+ * afterwards.
+ */
 static inline void first_state(struct machine *m, uint64_t rip, struct buf *state)
 {
 	struct cpu_state cpu;

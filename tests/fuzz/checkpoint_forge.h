@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checkpoint files with right checksums and arbitrary contents, and as the plain bytes given: for the reader's fuzzer
- * and for tests of what lies behind the checksums.
+ * Checkpoint files with right checksums and arbitrary contents, and as the plain bytes given: for
+ * the reader's fuzzer and for tests of what lies behind the checksums.
  */
 #ifndef TESTS_FUZZ_CHECKPOINT_FORGE_H
 #define TESTS_FUZZ_CHECKPOINT_FORGE_H
@@ -31,7 +31,8 @@ static inline void forge_header(struct forge *f, uint32_t version, const struct 
 	buf_put_u64(&f->file, f->chain);
 }
 
-static inline void forge_body(struct buf *body, const struct machine_config *c, const char *counter, uint64_t base)
+static inline void forge_body(struct buf *body, const struct machine_config *c, const char *counter,
+			      uint64_t base)
 {
 	struct buf config = BUF_INIT;
 
@@ -46,8 +47,8 @@ static inline void forge_body(struct buf *body, const struct machine_config *c, 
 	buf_free(&config);
 }
 
-static inline void forge_section(struct forge *f, uint8_t kind, uint8_t flags, uint16_t index, uint32_t raw,
-				 const void *data, size_t n)
+static inline void forge_section(struct forge *f, uint8_t kind, uint8_t flags, uint16_t index,
+				 uint32_t raw, const void *data, size_t n)
 {
 	struct checkpoint_section s = {
 		.magic = CHECKPOINT_SECTION,

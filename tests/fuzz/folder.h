@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A directory of the fuzzer's own, in memory where there is such a place, emptied after each input. */
+/*
+ * A directory of the fuzzer's own, in memory where there is such a place, emptied after each input.
+ */
 #ifndef TESTS_FUZZ_FOLDER_H
 #define TESTS_FUZZ_FOLDER_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: a backup whose primary means harm: handshake, state, pages, records, heartbeats and goodbye come as the script
- * says (wire_stream.h) and go through the session, the replayer and the decision at the end. The backup ends in an
- * orderly way, whatever it was told.
+ * fuzz: a backup whose primary means harm: handshake, state, pages, records, heartbeats and goodbye
+ * come as the script says (wire_stream.h) and go through the session, the replayer and the decision
+ * at the end. The backup ends in an orderly way, whatever it was told.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,23 +25,28 @@ static struct {
 	int answer;
 } judge;
 
-static int judge_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN], struct err *err)
+static int judge_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		      struct err *err)
 {
 	return judge.answer < 0 ? err_set(err, EIO, "nobody answers") : judge.answer;
 }
 
-static int judge_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN], struct err *err)
+static int judge_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
+		       struct err *err)
 {
 	memset(id, 0, ARBITER_ID_LEN);
 	return generation == 1;
 }
 
-static const struct arbiter_ops judge_ops = { .prefix = "fuzz", .take = judge_take, .owner = judge_owner };
+static const struct arbiter_ops judge_ops = { .prefix = "fuzz",
+					      .take = judge_take,
+					      .owner = judge_owner };
 
 /* ---- the machine ---- */
 
 static struct machine *create(void *ctx, const struct machine_config *c, const char *counter,
-			      const struct output_sink *sink, struct live_config *live, struct err *err)
+			      const struct output_sink *sink, struct live_config *live,
+			      struct err *err)
 {
 	if (c->memory > MEMORY_MIN || c->ndisks) {
 		err_set(err, EINVAL, "this host has no room for that");
@@ -50,15 +55,16 @@ static struct machine *create(void *ctx, const struct machine_config *c, const c
 	return machine_create(c, bounded_engine(BACKUP_COUNT), NULL, sink, err);
 }
 
-/* A true state: number of the last record, then a machine's image with some bytes changed, which goes on at
- * STREAM_CODE. */
+/* A true state: number of the last record, then a machine's image with some bytes changed, which
+ * goes on at STREAM_CODE. */
 static void state(struct buf *b, struct rd *in, struct stream *s)
 {
 	static struct buf image;
 	uint64_t seq = rd_u8(in);
 
 	if (!image.len)
-		first_state(machine_create(&stream_config, &soft_engine_ops, NULL, &(struct output_sink){ 0 }, NULL),
+		first_state(machine_create(&stream_config, &soft_engine_ops, NULL,
+					   &(struct output_sink){ 0 }, NULL),
 			    STREAM_CODE, &image);
 	s->seq = seq;
 	buf_put_u64(b, seq);
@@ -68,7 +74,8 @@ static void state(struct buf *b, struct rd *in, struct stream *s)
 
 /* ---- the peer ---- */
 
-static void say(struct stream *s, enum wire_type type, void (*make)(struct buf *b, struct rd *in), struct rd *in)
+static void say(struct stream *s, enum wire_type type, void (*make)(struct buf *b, struct rd *in),
+		struct rd *in)
 {
 	struct buf b = BUF_INIT;
 
@@ -127,9 +134,11 @@ static void run(struct replica *r, struct err *err)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rd in = RD_INIT(data, size);
-	struct replica_config cfg = {
-		.arbiter = &judge.base, .timeout_ms = 1000, .hang_timeout_ms = 1000, .connect = "fuzz", .create = create
-	};
+	struct replica_config cfg = { .arbiter = &judge.base,
+				      .timeout_ms = 1000,
+				      .hang_timeout_ms = 1000,
+				      .connect = "fuzz",
+				      .create = create };
 	struct err err = ERR_INIT;
 	struct replica *r;
 	struct machine *m;

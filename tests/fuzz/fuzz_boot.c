@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * libFuzzer entry: the input is a kernel image; a second copy of its tail serves as initrd or module. Whatever comes,
- * loading ends with an error or with a vCPU state that points into the guest's memory.
+ * libFuzzer entry: the input is a kernel image; a second copy of its tail serves as initrd or
+ * module. Whatever comes, loading ends with an error or with a vCPU state that points into the
+ * guest's memory.
  */
 #include <stdlib.h>
 #include <string.h>

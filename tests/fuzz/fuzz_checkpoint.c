@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// fuzz: the checkpoint reader, on raw files and behind right checksums, into a machine; build with -fsanitize=fuzzer
+// fuzz: the checkpoint reader, on raw files and behind right checksums, into a machine; build with
+// -fsanitize=fuzzer
 #include "tests/fuzz/checkpoint_forge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,7 +25,8 @@ static void read_all(const void *data, size_t n, struct machine *m)
 	close(fd);
 }
 
-/* The input as a list of sections: kind, flags, index, length of the payload (two bytes), raw length when compressed.
+/* The input as a list of sections: kind, flags, index, length of the payload (two bytes), raw
+ * length when compressed.
  */
 static void forged(struct rd *in, struct machine *m)
 {
@@ -59,7 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	diskless.ndisks = 0;
 	if (how & 2)
-		m = machine_create(&diskless, &soft_engine_ops, NULL, &(struct output_sink){ 0 }, NULL);
+		m = machine_create(&diskless, &soft_engine_ops, NULL, &(struct output_sink){ 0 },
+				   NULL);
 	if (how & 1)
 		forged(&in, m);
 	else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// fuzz: the record decoder; what it takes it gives back the same after encoding; build with -fsanitize=fuzzer
+// fuzz: the record decoder; what it takes it gives back the same after encoding; build with
+// -fsanitize=fuzzer
 #include <string.h>
 
 #include "base/log.h"
@@ -14,7 +15,8 @@ static void same(const struct codec_record *a, const struct codec_record *b)
 	for (size_t i = 0; i < a->sp.n; i++) {
 		const struct input *x = &a->sp.input[i], *y = &b->sp.input[i];
 
-		must(x->kind == y->kind && x->port == y->port && x->a == y->a && x->b == y->b && x->len == y->len);
+		must(x->kind == y->kind && x->port == y->port && x->a == y->a && x->b == y->b &&
+		     x->len == y->len);
 		must(!x->len || !memcmp(x->data, y->data, x->len));
 	}
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: a client of the control socket: lines of a replica that waits, in pieces, cut off, with descriptors along.
- * Every answer is one JSON object on one line that says whether the request was good.
+ * fuzz: a client of the control socket: lines of a replica that waits, in pieces, cut off, with
+ * descriptors along. Every answer is one JSON object on one line that says whether the request was
+ * good.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -36,7 +37,8 @@ static void begin(void)
 	snprintf(path, sizeof(path), "%s/control", dir);
 	run.o.control = path;
 	run.replica = replica_create(&run.cfg, &err);
-	must(run.replica && replica_control_open(&run, &err) == 0 && control_start(run.control, &err) == 0);
+	must(run.replica && replica_control_open(&run, &err) == 0 &&
+	     control_start(run.control, &err) == 0);
 	atexit(end);
 }
 
@@ -53,7 +55,9 @@ static int dial(void)
 /* A request with the script's words in it. */
 static void put_request(struct buf *line, struct rd *in)
 {
-	static const char *const command[] = { "status", "stop", "balloon", "fault", "snapshot", "" };
+	static const char *const command[] = {
+		"status", "stop", "balloon", "fault", "snapshot", ""
+	};
 	static const char *const kind[] = { "memory", "register", "hang", "" };
 	uint8_t how = rd_u8(in);
 	json_t *o = json_object();
@@ -62,7 +66,8 @@ static void put_request(struct buf *line, struct rd *in)
 	json_object_set_new(o, "command", json_string(command[how % 6]));
 	if (how & 0x40)
 		json_object_set_new(o, "bytes",
-				    how & 0x80 ? json_integer((json_int_t)rd_u64(in)) : json_real(rd_u8(in)));
+				    how & 0x80 ? json_integer((json_int_t)rd_u64(in))
+					       : json_real(rd_u8(in)));
 	if (how & 0x20) {
 		uint8_t more = rd_u8(in);
 
@@ -108,9 +113,10 @@ static void send_passing(int fd, const void *data, size_t n)
 		char space[CMSG_SPACE(2 * sizeof(int))];
 	} u = { .space = { 0 } };
 	struct iovec iov = { .iov_base = (void *)data, .iov_len = n };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = CMSG_SPACE(2 * sizeof(int))
-	};
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = u.space,
+			      .msg_controllen = CMSG_SPACE(2 * sizeof(int)) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	const int pass[2] = { fd, fd };
 
@@ -125,8 +131,10 @@ static void check(const char *text, size_t n)
 {
 	const char *end_of_line;
 
-	for (; (end_of_line = memchr(text, '\n', n)); n -= (size_t)(end_of_line + 1 - text), text = end_of_line + 1) {
-		json_t *o = json_loadb(text, (size_t)(end_of_line - text), JSON_REJECT_DUPLICATES, NULL);
+	for (; (end_of_line = memchr(text, '\n', n));
+	     n -= (size_t)(end_of_line + 1 - text), text = end_of_line + 1) {
+		json_t *o = json_loadb(text, (size_t)(end_of_line - text), JSON_REJECT_DUPLICATES,
+				       NULL);
 		const json_t *ok = json_object_get(o, "ok");
 
 		must(json_is_boolean(ok) && json_is_true(ok) == !json_object_get(o, "error"));

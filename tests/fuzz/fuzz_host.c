@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: the host file, which says what memory is promised to whom. What is read and written again is read as the same;
- * promises never exceed the limit.
+ * fuzz: the host file, which says what memory is promised to whom. What is read and written again
+ * is read as the same; promises never exceed the limit.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -67,9 +67,10 @@ static void put_text(struct buf *out, struct rd *in, uint8_t how)
 static void use(const char *path, struct rd *in)
 {
 	static struct host_state s, again;
-	struct host_entry e = {
-		.pid = getpid(), .start = process_start(getpid()), .promised = rd_u32(in), .name = "fuzz"
-	};
+	struct host_entry e = { .pid = getpid(),
+				.start = process_start(getpid()),
+				.promised = rd_u32(in),
+				.name = "fuzz" };
 	struct err err = ERR_INIT;
 
 	if (host_file_read(path, &s, &err) < 0) {
@@ -77,8 +78,10 @@ static void use(const char *path, struct rd *in)
 		return;
 	}
 	must(s.n <= HOST_ENTRIES);
-	must(host_file_set_limit(path, s.limit, &err) == 0 && host_file_read(path, &again, &err) == 0);
-	must(s.n == again.n && s.limit == again.limit && host_file_promised(&s) == host_file_promised(&again));
+	must(host_file_set_limit(path, s.limit, &err) == 0 &&
+	     host_file_read(path, &again, &err) == 0);
+	must(s.n == again.n && s.limit == again.limit &&
+	     host_file_promised(&s) == host_file_promised(&again));
 	if (host_file_promise(path, &e, 1u << 30, &err) < 0)
 		return;
 	must(host_file_read(path, &again, &err) == 0);

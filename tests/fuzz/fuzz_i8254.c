@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// fuzz: registers, time, events and hostile state images of the i8254 device; build with -fsanitize=fuzzer
+// fuzz: registers, time, events and hostile state images of the i8254 device; build with
+// -fsanitize=fuzzer
 #include "tests/fuzz/legacy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: what sits in the jail asks its keeper, and means harm: requests of any kind and length, with and without
- * descriptors; the arbiter behind the keeper reads a directory whose files say anything. Nothing is removed that was
- * not named, memory is promised once at most, and a generation has one owner for ever.
+ * fuzz: what sits in the jail asks its keeper, and means harm: requests of any kind and length,
+ * with and without descriptors; the arbiter behind the keeper reads a directory whose files say
+ * anything. Nothing is removed that was not named, memory is promised once at most, and a
+ * generation has one owner for ever.
  */
 #include "base/buf.h"
 #include "isolation/keeper.c"
@@ -19,7 +20,9 @@ static char named[KEEPER_DATA], kept[KEEPER_DATA];
 static int count_promise(void *ctx, uint64_t bytes, struct err *err)
 {
 	promises++;
-	return bytes & 1 ? err_set(err, ENOMEM, "there is no room for %llu bytes", (unsigned long long)bytes) : 0;
+	return bytes & 1 ? err_set(err, ENOMEM, "there is no room for %llu bytes",
+				   (unsigned long long)bytes)
+			 : 0;
 }
 
 static void put_path(struct keeper_message *m, struct rd *in, uint8_t how)
@@ -90,8 +93,8 @@ static void put_files(struct rd *in)
 		if (how & 1)
 			snprintf(name, sizeof(name), "generation-%u", how >> 1 & 7);
 		else
-			snprintf(name, sizeof(name), "generation-%llu%s", (unsigned long long)rd_u64(in),
-				 how & 2 ? "x" : "");
+			snprintf(name, sizeof(name), "generation-%llu%s",
+				 (unsigned long long)rd_u64(in), how & 2 ? "x" : "");
 		memset(text, '0' + (how >> 4), sizeof(text));
 		text[32] = '\n';
 		if (how & 8)

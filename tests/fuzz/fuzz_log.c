@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// fuzz: the log reader, on raw files and behind right checksums; replay into a machine; build with -fsanitize=fuzzer
+// fuzz: the log reader, on raw files and behind right checksums; replay into a machine; build with
+// -fsanitize=fuzzer
 #include "hypervisor/cpuid.h"
 #include "record/logstream.h"
 #include "record/replay.h"
@@ -70,7 +71,9 @@ static void read_log(const void *data, size_t n, uint8_t how)
 
 static void forge_header(struct log_forge *f)
 {
-	struct log_header h = { .config = config, .engine = "soft", .counter = "retired", .rate = CLOCK_RATE_ONE };
+	struct log_header h = {
+		.config = config, .engine = "soft", .counter = "retired", .rate = CLOCK_RATE_ONE
+	};
 	struct buf body = BUF_INIT;
 
 	log_header_save(&h, &body);
@@ -78,7 +81,10 @@ static void forge_header(struct log_forge *f)
 	buf_free(&body);
 }
 
-/* The input as a list of frames: kind, flags, length of the payload (two bytes), raw length when compressed. */
+/*
+ * The input as a list of frames: kind, flags, length of the payload (two bytes), raw length when
+ * compressed.
+ */
 static void forged(struct rd *in, uint8_t how)
 {
 	struct log_forge f = { 0 };

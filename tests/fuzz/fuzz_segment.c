@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: captured frames whose checksums are finished or whose joined segments are cut. Whatever the frame says of its
- * own lengths, each piece is a whole frame, and the pieces together carry the payload once.
+ * fuzz: captured frames whose checksums are finished or whose joined segments are cut. Whatever the
+ * frame says of its own lengths, each piece is a whole frame, and the pieces together carry the
+ * payload once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,8 @@ static void cut(const uint8_t *frame, size_t len)
 			n = segments_next(&s, out);
 			must(n <= SEGMENT_FRAME && (!n || n > headers));
 			if (n)
-				must(!memcmp(out + headers, frame + headers + payload, n - headers));
+				must(!memcmp(out + headers, frame + headers + payload,
+					     n - headers));
 			payload += n ? n - headers : 0;
 			free(out);
 			if (!n)

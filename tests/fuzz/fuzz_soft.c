@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: the software CPU under any code, registers, tables and memory, in every mode. Each input runs twice: in one
- * go, and in small slices with looks at the state, dropped blocks and dirty pages between them. Nothing of that may
- * show: both end in the same state, with the same memory and the same accesses to ports.
+ * fuzz: the software CPU under any code, registers, tables and memory, in every mode. Each input
+ * runs twice: in one go, and in small slices with looks at the state, dropped blocks and dirty
+ * pages between them. Nothing of that may show: both end in the same state, with the same memory
+ * and the same accesses to ports.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +125,9 @@ static void soft_v86(struct rig *r)
 {
 	rig_prot(r, 3);
 	for (enum seg s = SEG_ES; s <= SEG_GS; s++) {
-		r->s.seg[s] = (struct seg_state){ .base = CODE, .limit = 0xffff, .attr = 0xf3, .selector = CODE >> 4 };
+		r->s.seg[s] = (struct seg_state){
+			.base = CODE, .limit = 0xffff, .attr = 0xf3, .selector = CODE >> 4
+		};
 	}
 	r->s.rflags |= FL_VM | 0x3000;
 	r->s.rip = 0;
@@ -284,8 +287,8 @@ static void soft_run(struct soft_case *c, uint8_t slice)
 			ops->inject(c->r.e, c->vector);
 			c->kind = ENGINE_EXIT_BUS;
 		}
-	} while (!c->kicked &&
-		 (c->kind == ENGINE_EXIT_BUS || (c->kind == ENGINE_EXIT_UNTIL && ops->count(c->r.e) < end)));
+	} while (!c->kicked && (c->kind == ENGINE_EXIT_BUS ||
+				(c->kind == ENGINE_EXIT_UNTIL && ops->count(c->r.e) < end)));
 }
 
 /* False when the input makes a state that is refused. */
@@ -330,7 +333,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	must(a.kind == b.kind);
 	must(a.end.len == b.end.len && !memcmp(a.end.data, b.end.data, a.end.len));
-	must(a.calls == b.calls && a.r.nports == b.r.nports && !memcmp(a.r.ports, b.r.ports, sizeof(a.r.ports)));
+	must(a.calls == b.calls && a.r.nports == b.r.nports &&
+	     !memcmp(a.r.ports, b.r.ports, sizeof(a.r.ports)));
 	for (size_t at = 0; at < SOFT_MEMORY; at += PAGE_SIZE) {
 		if (a.touched[at / PAGE_SIZE] | b.touched[at / PAGE_SIZE])
 			must(!memcmp(a.r.mem.base + at, b.r.mem.base + at, PAGE_SIZE));

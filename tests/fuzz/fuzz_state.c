@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// fuzz: hostile machine states: a true image with changed bytes is restored or refused; what is restored must run
+// fuzz: hostile machine states: a true image with changed bytes is restored or refused; what is
+// restored must run
 #include <string.h>
 
 #include "base/log.h"
@@ -15,8 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define CODE	  0x7c00
 
 /* A disk of zeros without a host behind it. */
-static void disk_start(struct disk_backend *d, uint64_t id, enum disk_op op, uint64_t sector, uint32_t sectors,
-		       void *data)
+static void disk_start(struct disk_backend *d, uint64_t id, enum disk_op op, uint64_t sector,
+		       uint32_t sectors, void *data)
 {
 	must(sector + sectors <= d->sectors);
 	if (op == DISK_READ)
@@ -38,9 +39,11 @@ static void disk_close(struct disk_backend *d)
 {
 }
 
-static const struct disk_backend_ops disk_ops = {
-	.name = "zero", .start = disk_start, .finish = disk_finish, .digest = disk_digest, .close = disk_close
-};
+static const struct disk_backend_ops disk_ops = { .name = "zero",
+						  .start = disk_start,
+						  .finish = disk_finish,
+						  .digest = disk_digest,
+						  .close = disk_close };
 static struct disk_backend disk = { .ops = &disk_ops, .sectors = 1024 };
 
 static struct machine *make(void)
@@ -55,12 +58,16 @@ static struct machine *make(void)
 	c.ndisks = 1;
 	c.disk_sectors[0] = disk.sectors;
 	c.virtio_console = true;
-	m = machine_create(&c, bounded_engine(RUN_COUNT * STOPS), disks, &(struct output_sink){ 0 }, NULL);
+	m = machine_create(&c, bounded_engine(RUN_COUNT * STOPS), disks, &(struct output_sink){ 0 },
+			   NULL);
 	must(m);
 	return m;
 }
 
-/* Some instructions at a time; between them virtual time jumps, so that timers fire, and a digest is taken. */
+/*
+ * Some instructions at a time; between them virtual time jumps, so that timers fire, and a digest
+ * is taken.
+ */
 struct walk {
 	unsigned stops;
 	uint64_t seq;
@@ -71,17 +78,20 @@ static void walk_until(void *ctx, struct machine *m, struct landmark *until)
 {
 	uint64_t now = machine_engine(m)->ops->count(machine_engine(m));
 
-	*until = (struct landmark){ .count = now > UINT64_MAX - RUN_COUNT ? UINT64_MAX : now + RUN_COUNT };
+	*until = (struct landmark){ .count = now > UINT64_MAX - RUN_COUNT ? UINT64_MAX
+									  : now + RUN_COUNT };
 }
 
-static enum sync_verdict walk_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
-				   struct sync_point *sp)
+static enum sync_verdict walk_next(void *ctx, struct machine *m, enum sync_reason why,
+				   const struct landmark *at, struct sync_point *sp)
 {
 	struct walk *w = ctx;
 
 	if (w->stops++ == STOPS)
 		return SYNC_END;
-	w->input[0] = (struct input){ .kind = INPUT_ANCHOR, .a = machine_now(m) + 300000000, .b = CLOCK_RATE_ONE };
+	w->input[0] = (struct input){ .kind = INPUT_ANCHOR,
+				      .a = machine_now(m) + 300000000,
+				      .b = CLOCK_RATE_ONE };
 	w->input[1] = (struct input){ .kind = INPUT_DIGEST };
 	*sp = (struct sync_point){ .seq = ++w->seq, .at = *at, .input = w->input, .n = 2 };
 	return SYNC_APPLY;

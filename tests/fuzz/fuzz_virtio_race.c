@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A second thread writes to the rings while a device works on them, as another processor of a guest could: indices,
- * heads, descriptors and their flags change between any two looks at them.
+ * A second thread writes to the rings while a device works on them, as another processor of a guest
+ * could: indices, heads, descriptors and their flags change between any two looks at them.
  *
- * Such races are part of the design, not an error: what a guest's memory holds is never trusted, only what was copied
- * from it, once, by memory_read(). So this is no target for the thread sanitizer; the address and undefined-behaviour
- * sanitizers, the checks within the devices, and the end of every call are what counts. A run is not repeatable.
+ * Such races are part of the design, not an error: what a guest's memory holds is never trusted,
+ * only what was copied from it, once, by memory_read(). So this is no target for the thread
+ * sanitizer; the address and undefined-behaviour sanitizers, the checks within the devices, and the
+ * end of every call are what counts. A run is not repeatable.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -91,8 +92,9 @@ static void race_leave(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct fuzz_company company = { .join = race_join, .leave = race_leave };
-	static void (*const run[])(const uint8_t *data, size_t size) = { fuzz_balloon_run, fuzz_blk_run,
-									 fuzz_console_run, fuzz_net_run, fuzz_rng_run };
+	static void (*const run[])(const uint8_t *data,
+				   size_t size) = { fuzz_balloon_run, fuzz_blk_run,
+						    fuzz_console_run, fuzz_net_run, fuzz_rng_run };
 
 	if (!size)
 		return 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * fuzz: a stream of frames from a peer, and the messages and records inside of them: as plain bytes, as plain bytes
- * behind right checksums, or as frames in good order (wire_stream.h). A message that is taken is the same after it was
- * written and read again.
+ * fuzz: a stream of frames from a peer, and the messages and records inside of them: as plain
+ * bytes, as plain bytes behind right checksums, or as frames in good order (wire_stream.h). A
+ * message that is taken is the same after it was written and read again.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -55,7 +55,8 @@ static void mend(uint8_t *data, size_t size)
 			return;
 		memcpy(data + 16, &seq, 8);
 		memset(data + 32, 0, 8);
-		check = XXH3_64bits_withSeed(data + WIRE_HEADER, stored, XXH3_64bits(data, WIRE_HEADER));
+		check = XXH3_64bits_withSeed(data + WIRE_HEADER, stored,
+					     XXH3_64bits(data, WIRE_HEADER));
 		memcpy(data + 32, &check, 8);
 		data += WIRE_HEADER + stored;
 		size -= WIRE_HEADER + stored;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random access to one legacy device, driven by bytes: port reads and writes of all sizes, virtual time in small and
- * huge steps, events from outside, reset, save and restore (of a true image, and of the input itself as a hostile one).
- * After each step the state must survive a round trip, and the device's own invariant must hold; a violation aborts.
+ * Random access to one legacy device, driven by bytes: port reads and writes of all sizes, virtual
+ * time in small and huge steps, events from outside, reset, save and restore (of a true image, and
+ * of the input itself as a hostile one). After each step the state must survive a round trip, and
+ * the device's own invariant must hold; a violation aborts.
  *
- * The same function serves the fuzzer (fuzz_<device>.c) and the short deterministic test (test_legacy_fuzz.c).
+ * The same function serves the fuzzer (fuzz_<device>.c) and the short deterministic test
+ * (test_legacy_fuzz.c).
  */
 #ifndef TESTS_FUZZ_LEGACY_H
 #define TESTS_FUZZ_LEGACY_H
@@ -71,7 +73,8 @@ static inline void legacy_rtc_init(struct legacy *l)
 
 static inline void legacy_uart_init(struct legacy *l)
 {
-	uart_init(&l->uart, &l->rig.bus, UART_COM1, &l->rig.clock, rig_irq(&l->rig), rig_tx, &l->rig);
+	uart_init(&l->uart, &l->rig.bus, UART_COM1, &l->rig.clock, rig_irq(&l->rig), rig_tx,
+		  &l->rig);
 }
 
 static inline void legacy_uart_event(struct legacy *l, uint8_t v)
@@ -184,7 +187,8 @@ static inline void legacy_hostile(const struct legacy_target *t, void *dev, stru
 	buf_free(&image);
 }
 
-static inline void legacy_step(struct legacy *l, const struct legacy_target *t, void *dev, struct rd *data)
+static inline void legacy_step(struct legacy *l, const struct legacy_target *t, void *dev,
+			       struct rd *data)
 {
 	uint8_t op = rd_u8(data);
 	uint16_t port = t->port[op >> 3 & 7];

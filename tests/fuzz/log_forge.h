@@ -30,8 +30,8 @@ static inline void log_forge_header(struct log_forge *f, uint32_t version, const
 }
 
 /* The next frame, with number and checksums as they must be. */
-static inline void log_forge_frame(struct log_forge *f, uint8_t kind, uint8_t flags, uint32_t raw, const void *data,
-				   size_t n)
+static inline void log_forge_frame(struct log_forge *f, uint8_t kind, uint8_t flags, uint32_t raw,
+				   const void *data, size_t n)
 {
 	struct log_frame_header h = {
 		.magic = LOG_FRAME_MAGIC,

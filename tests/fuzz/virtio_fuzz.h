@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Drives a virtio device with a byte script: register, configuration and guest memory writes, notifications, the rings
- * of a well-behaved driver as a starting point, inputs from outside, save and restore. Each fuzz_virtio_<device>.c
- * gives the device and what is special to it.
+ * Drives a virtio device with a byte script: register, configuration and guest memory writes,
+ * notifications, the rings of a well-behaved driver as a starting point, inputs from outside, save
+ * and restore. Each fuzz_virtio_<device>.c gives the device and what is special to it.
  *
- * What must hold: nothing crashes, every call ends, and a state that was saved restores to the same bytes.
+ * What must hold: nothing crashes, every call ends, and a state that was saved restores to the same
+ * bytes.
  */
 #ifndef TESTS_FUZZ_VIRTIO_FUZZ_H
 #define TESTS_FUZZ_VIRTIO_FUZZ_H
@@ -17,14 +18,17 @@ struct fuzz_device {
 	void *dev;
 	/* Something from outside happens, steered by in. May be NULL. */
 	void (*input)(struct rig *r, struct rd *in);
-	/* A request that the device can carry out, steered by in: at most 4 parts, with what they hold put into memory;
-	 * their number. May be NULL. */
+	/* A request that the device can carry out, steered by in: at most 4 parts, with what they
+	 * hold put into memory; their number. May be NULL. */
 	unsigned (*request)(struct rig *r, struct rd *in, unsigned *q, struct rig_part part[4]);
 };
 
 #define FUZZ_STEPS 400
 
-/* Something that goes on beside the script, as long as the rig's memory is there: tests/fuzz/fuzz_virtio_race.c. */
+/*
+ * Something that goes on beside the script, as long as the rig's memory is there:
+ * tests/fuzz/fuzz_virtio_race.c.
+ */
 struct fuzz_company {
 	void (*join)(struct rig *r);
 	void (*leave)(void);
@@ -71,7 +75,8 @@ static inline void fuzz_port(struct rig *r, const struct fuzz_device *f, struct 
 	uint8_t port = rd_u8(in);
 
 	if (port & 8)
-		bus_write(&r->bus, BUS_PORT, 0xcf8 + (port & 7u), 1u << (port >> 4) % 3, rd_u32(in));
+		bus_write(&r->bus, BUS_PORT, 0xcf8 + (port & 7u), 1u << (port >> 4) % 3,
+			  rd_u32(in));
 	else
 		bus_read(&r->bus, BUS_PORT, 0xcf8 + (port & 7u), 1u << (port >> 4) % 3);
 }
@@ -194,12 +199,15 @@ static inline void fuzz_reset(struct rig *r, const struct fuzz_device *f, struct
 }
 
 static void (*const fuzz_step[])(struct rig *r, const struct fuzz_device *f, struct rd *in) = {
-	fuzz_mmio_write, fuzz_mmio_read, fuzz_config_write, fuzz_port,	fuzz_memory,	   fuzz_start,	     fuzz_desc,
-	fuzz_avail,	 fuzz_chain,	 fuzz_time,	    fuzz_input, fuzz_save_restore, fuzz_restore_bad, fuzz_reset,
-	fuzz_request,	 fuzz_request,	 fuzz_chain,	    fuzz_input, fuzz_request,	   fuzz_time,	     fuzz_avail,
+	fuzz_mmio_write, fuzz_mmio_read,    fuzz_config_write, fuzz_port,    fuzz_memory,
+	fuzz_start,	 fuzz_desc,	    fuzz_avail,	       fuzz_chain,   fuzz_time,
+	fuzz_input,	 fuzz_save_restore, fuzz_restore_bad,  fuzz_reset,   fuzz_request,
+	fuzz_request,	 fuzz_chain,	    fuzz_input,	       fuzz_request, fuzz_time,
+	fuzz_avail,
 };
 
-static inline void fuzz_run(struct rig *r, const struct fuzz_device *f, const uint8_t *data, size_t size)
+static inline void fuzz_run(struct rig *r, const struct fuzz_device *f, const uint8_t *data,
+			    size_t size)
 {
 	struct rd in = RD_INIT(data, size);
 

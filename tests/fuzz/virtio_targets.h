@@ -20,7 +20,8 @@ static inline void fuzz_balloon_input(struct rig *r, struct rd *in)
 }
 
 /* Page numbers to inflate or deflate by. */
-static inline unsigned fuzz_balloon_request(struct rig *r, struct rd *in, unsigned *q, struct rig_part part[4])
+static inline unsigned fuzz_balloon_request(struct rig *r, struct rd *in, unsigned *q,
+					    struct rig_part part[4])
 {
 	uint32_t pfn[4] = { rd_u8(in), rd_u8(in), rd_u16(in), rd_u8(in) };
 	uint8_t how = rd_u8(in);
@@ -66,7 +67,8 @@ static inline void fuzz_blk_input(struct rig *r, struct rd *in)
 }
 
 /* A header, data or a range, a status byte: as virtio 1.2, 5.2.6 has them. */
-static inline unsigned fuzz_blk_request(struct rig *r, struct rd *in, unsigned *q, struct rig_part part[4])
+static inline unsigned fuzz_blk_request(struct rig *r, struct rd *in, unsigned *q,
+					struct rig_part part[4])
 {
 	static const uint32_t types[] = { 0, 1, 4, 8, 11, 13, 0, 1 };
 	uint8_t how = rd_u8(in), at = rd_u8(in), n = rd_u8(in);
@@ -88,9 +90,10 @@ static inline unsigned fuzz_blk_request(struct rig *r, struct rd *in, unsigned *
 static inline void fuzz_blk_run(const uint8_t *data, size_t size)
 {
 	static struct rig r;
-	const struct fuzz_device f = {
-		.ops = &virtio_blk_ops, .dev = &fuzz_blk, .input = fuzz_blk_input, .request = fuzz_blk_request
-	};
+	const struct fuzz_device f = { .ops = &virtio_blk_ops,
+				       .dev = &fuzz_blk,
+				       .input = fuzz_blk_input,
+				       .request = fuzz_blk_request };
 
 	rig_init(&r);
 	rig_disk_init(&fuzz_disk, 256, size && (data[0] & 0x80));
@@ -124,7 +127,8 @@ static inline void fuzz_console_input(struct rig *r, struct rd *in)
 }
 
 /* Room for input, or output. */
-static inline unsigned fuzz_console_request(struct rig *r, struct rd *in, unsigned *q, struct rig_part part[4])
+static inline unsigned fuzz_console_request(struct rig *r, struct rd *in, unsigned *q,
+					    struct rig_part part[4])
 {
 	*q = rd_u8(in) & 1;
 	part[0] = (struct rig_part){ RIG_HEAP, 1 + rd_u16(in) % 9000u, !*q };
@@ -172,8 +176,11 @@ static inline void fuzz_net_input(struct rig *r, struct rd *in)
 	}
 }
 
-/* A buffer to receive into, a frame to send, or a command to the control queue (virtio 1.2, 5.1.6). */
-static inline unsigned fuzz_net_request(struct rig *r, struct rd *in, unsigned *q, struct rig_part part[4])
+/*
+ * A buffer to receive into, a frame to send, or a command to the control queue (virtio 1.2, 5.1.6).
+ */
+static inline unsigned fuzz_net_request(struct rig *r, struct rd *in, unsigned *q,
+					struct rig_part part[4])
 {
 	uint8_t kind = rd_u8(in), head[12] = { 0 }, command[2 + 8 + 12];
 
@@ -212,9 +219,10 @@ static inline void fuzz_net_run(const uint8_t *data, size_t size)
 	static const uint8_t mac[6] = { 0x52, 0x54, 0, 0, 0, 1 };
 	static struct rig r;
 	const struct virtio_net_effects fx = { .tx = fuzz_net_tx };
-	const struct fuzz_device f = {
-		.ops = &virtio_net_ops, .dev = &fuzz_net, .input = fuzz_net_input, .request = fuzz_net_request
-	};
+	const struct fuzz_device f = { .ops = &virtio_net_ops,
+				       .dev = &fuzz_net,
+				       .input = fuzz_net_input,
+				       .request = fuzz_net_request };
 
 	rig_init(&r);
 	virtio_net_init(&fuzz_net, &r.mem, mac, &fx);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A peer that speaks the protocol's form and means harm: frames with right numbers, lengths and checksums, compressed
- * or not, whose contents come from a byte script, or are true messages with a few bytes changed.
+ * A peer that speaks the protocol's form and means harm: frames with right numbers, lengths and
+ * checksums, compressed or not, whose contents come from a byte script, or are true messages with a
+ * few bytes changed.
  */
 #ifndef TESTS_FUZZ_WIRE_STREAM_H
 #define TESTS_FUZZ_WIRE_STREAM_H
@@ -32,7 +33,10 @@ static inline void stream_patch(struct buf *b, struct rd *in)
 	}
 }
 
-/* Some of the script's bytes, perhaps many times over: what compresses well is short here and long there. */
+/*
+ * Some of the script's bytes, perhaps many times over: what compresses well is short here and long
+ * there.
+ */
 static inline void stream_bytes(struct buf *b, struct rd *in)
 {
 	size_t n = rd_u8(in), times = 1;
@@ -83,7 +87,8 @@ static inline void stream_stamp(struct buf *b, struct rd *in)
 }
 
 /* One record with inputs of all kinds, as the script says. */
-static inline void stream_record(struct codec *c, struct buf *b, struct rd *in, uint64_t *seq, uint64_t *count)
+static inline void stream_record(struct codec *c, struct buf *b, struct rd *in, uint64_t *seq,
+				 uint64_t *count)
 {
 	struct input input[16];
 	uint8_t head = rd_u8(in);
@@ -97,7 +102,8 @@ static inline void stream_record(struct codec *c, struct buf *b, struct rd *in, 
 	if (head & 0x20)
 		sp.at.rip = rd_u64(in);
 	else
-		sp.at.rip = STREAM_CODE + 2 * *count + (head >> 6 == 3); /* zeros are ADD, two bytes long */
+		sp.at.rip = STREAM_CODE + 2 * *count +
+			    (head >> 6 == 3); /* zeros are ADD, two bytes long */
 	for (size_t i = 0; i < sp.n; i++) {
 		uint8_t kind = rd_u8(in);
 
@@ -196,7 +202,8 @@ static inline bool stream_frame(struct stream *s, struct rd *in)
 		stream_ack(&b, in);
 	else if (type != WIRE_STATE_END && type != WIRE_READY)
 		stream_bytes(&b, in);
-	sent = !b.bad && wire_send(&s->wire, (enum wire_type)type, b.data, b.len, head & 0x10, 0, NULL) == 0;
+	sent = !b.bad &&
+	       wire_send(&s->wire, (enum wire_type)type, b.data, b.len, head & 0x10, 0, NULL) == 0;
 	buf_free(&b);
 	return sent;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Exceptions: vectors, error codes, what is pushed, traps and faults, debug registers. SDM vol. 3, ch. 6 and 17. */
+/*
+ * Exceptions: vectors, error codes, what is pushed, traps and faults, debug registers. SDM vol. 3,
+ * ch. 6 and 17.
+ */
 #include "tests/guest/rt64.h"
 
 #define CR0_MP 2ull
@@ -21,40 +24,77 @@ static void test_faults(void)
 
 	check_eq("except.ud", CATCH(__asm__ volatile("ud_here: ud2")), UD);
 	check_eq("except.ud.rip", last.rip, (u64)ud_here);
-	check_eq("except.ud.rf", last.rflags & FL_RF, FL_RF); /* pushed set by faults: SDM vol. 3, 17.3.1.1 */
-	check_eq("except.de", CATCH(__asm__ volatile("de_here: div %0" : : "r"(0ull), "a"(1), "d"(0))), DE);
+	check_eq("except.ud.rf", last.rflags & FL_RF,
+		 FL_RF); /* pushed set by faults: SDM vol. 3, 17.3.1.1 */
+	check_eq("except.de",
+		 CATCH(__asm__ volatile("de_here: div %0"
+					:
+					: "r"(0ull), "a"(1), "d"(0))),
+		 DE);
 	check_eq("except.de.rip", last.rip, (u64)de_here);
-	check_eq("except.de-overflow", CATCH(__asm__ volatile("idiv %0" : : "r"(-1ll), "a"(0), "d"(1ull << 63))), DE);
+	check_eq("except.de-overflow",
+		 CATCH(__asm__ volatile("idiv %0"
+					:
+					: "r"(-1ll), "a"(0), "d"(1ull << 63))),
+		 DE);
 	check_eq("except.bp", CATCH(__asm__ volatile("int3; int3_after:")), BP);
 	check_eq("except.bp.rip", last.rip, (u64)int3_after);
 	check_eq("except.bp.rf", last.rflags & FL_RF, 0);
 	check_eq("except.int", CATCH(__asm__ volatile("int $0x42; int_after:")), 0x42);
 	check_eq("except.int.rip", last.rip, (u64)int_after);
 	check_eq("except.int1", CATCH(__asm__ volatile(".byte 0xf1")), DB);
-	check_eq("except.lock", CATCH(__asm__ volatile(".byte 0xf0, 0x90")), UD);	    /* lock nop */
-	check_eq("except.lock-reg", CATCH(__asm__ volatile(".byte 0xf0, 0x01, 0xc0")), UD); /* lock add eax, eax */
+	check_eq("except.lock", CATCH(__asm__ volatile(".byte 0xf0, 0x90")), UD); /* lock nop */
+	check_eq("except.lock-reg", CATCH(__asm__ volatile(".byte 0xf0, 0x01, 0xc0")),
+		 UD); /* lock add eax, eax */
 	check_eq("except.long-instruction", CATCH_ERR(__asm__ volatile(".fill 15, 1, 0x66; nop")),
 		 VE(GP, 0)); /* more than 15 bytes */
 	check_eq("except.in-64bit.push-es", CATCH(__asm__ volatile(".byte 0x06")), UD);
 	check_eq("except.in-64bit.daa", CATCH(__asm__ volatile(".byte 0x27")), UD);
-	check_eq("except.in-64bit.far-jmp-imm", CATCH(__asm__ volatile(".byte 0xea, 0, 0, 0, 0, 0, 0")), UD);
+	check_eq("except.in-64bit.far-jmp-imm",
+		 CATCH(__asm__ volatile(".byte 0xea, 0, 0, 0, 0, 0, 0")), UD);
 }
 
 static void test_selectors(void)
 {
-	/* A data segment that is not present, one with DPL 0 code, and a selector beyond the limit. */
+	/*
+	 * A data segment that is not present, one with DPL 0 code, and a selector beyond the limit.
+	 */
 	gdt[SEL_FREE / 8] = 0x00cf130000000000 | 0xffff; /* P = 0 */
-	check_eq("except.np", CATCH_ERR(__asm__ volatile("mov %0, %%ds" : : "r"(SEL_FREE))), VE(NP, SEL_FREE));
-	check_eq("except.ss-np", CATCH_ERR(__asm__ volatile("mov %0, %%ss" : : "r"(SEL_FREE))), VE(SS, SEL_FREE));
-	check_eq("except.gp-limit", CATCH_ERR(__asm__ volatile("mov %0, %%ds" : : "r"(0x1000))), VE(GP, 0x1000));
-	check_eq("except.gp-limit-rpl", CATCH_ERR(__asm__ volatile("mov %0, %%fs" : : "r"(0x1003))), VE(GP, 0x1000));
-	check_eq("except.gp-ldt", CATCH_ERR(__asm__ volatile("mov %0, %%ds" : : "r"(0x0c))), VE(GP, 0x0c));
+	check_eq("except.np",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ds"
+					    :
+					    : "r"(SEL_FREE))),
+		 VE(NP, SEL_FREE));
+	check_eq("except.ss-np",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ss"
+					    :
+					    : "r"(SEL_FREE))),
+		 VE(SS, SEL_FREE));
+	check_eq("except.gp-limit",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ds"
+					    :
+					    : "r"(0x1000))),
+		 VE(GP, 0x1000));
+	check_eq("except.gp-limit-rpl",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%fs"
+					    :
+					    : "r"(0x1003))),
+		 VE(GP, 0x1000));
+	check_eq("except.gp-ldt",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ds"
+					    :
+					    : "r"(0x0c))),
+		 VE(GP, 0x0c));
 	check_eq("except.gp-tss-as-data",
 		 CATCH_ERR(__asm__ volatile("mov %0, %%ds"
 					    :
 					    : "r"(SEL_TSS))),
 		 VE(GP, SEL_TSS));
-	check_eq("except.ss-code", CATCH_ERR(__asm__ volatile("mov %0, %%ss" : : "r"(SEL_CODE))), VE(GP, SEL_CODE));
+	check_eq("except.ss-code",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%ss"
+					    :
+					    : "r"(SEL_CODE))),
+		 VE(GP, SEL_CODE));
 	check_eq("except.ss-rpl",
 		 CATCH_ERR(__asm__ volatile("mov %0, %%ss"
 					    :
@@ -65,11 +105,24 @@ static void test_selectors(void)
 					:
 					: "r"(0), "r"(SEL_DATA))),
 		 NONE);
-	check_eq("except.cs-mov", CATCH(__asm__ volatile(".byte 0x8e, 0xc8")), UD); /* mov cs, eax */
-	check_eq("except.ltr-busy", CATCH_ERR(__asm__ volatile("ltr %w0" : : "r"(SEL_TSS))), VE(GP, SEL_TSS));
+	check_eq("except.cs-mov", CATCH(__asm__ volatile(".byte 0x8e, 0xc8")),
+		 UD); /* mov cs, eax */
+	check_eq("except.ltr-busy",
+		 CATCH_ERR(__asm__ volatile("ltr %w0"
+					    :
+					    : "r"(SEL_TSS))),
+		 VE(GP, SEL_TSS));
 	check_eq("except.ltr-null", CATCH_ERR(__asm__ volatile("ltr %w0" : : "r"(0))), VE(GP, 0));
-	check_eq("except.ltr-data", CATCH_ERR(__asm__ volatile("ltr %w0" : : "r"(SEL_DATA))), VE(GP, SEL_DATA));
-	check_eq("except.lldt-data", CATCH_ERR(__asm__ volatile("lldt %w0" : : "r"(SEL_DATA))), VE(GP, SEL_DATA));
+	check_eq("except.ltr-data",
+		 CATCH_ERR(__asm__ volatile("ltr %w0"
+					    :
+					    : "r"(SEL_DATA))),
+		 VE(GP, SEL_DATA));
+	check_eq("except.lldt-data",
+		 CATCH_ERR(__asm__ volatile("lldt %w0"
+					    :
+					    : "r"(SEL_DATA))),
+		 VE(GP, SEL_DATA));
 	check_eq("except.data-accessed", (gdt[SEL_DATA / 8] >> 40) & 1, 1);
 	gdt[SEL_FREE / 8] = 0x00cf92000000ffff; /* not accessed yet */
 	__asm__ volatile("mov %0, %%ds" : : "r"(SEL_FREE) : "memory");
@@ -82,30 +135,38 @@ static void test_gates(void)
 	u64 keep[2] = { idt[2 * 0x50], idt[2 * 0x50 + 1] };
 
 	set_gate(0x50, (u64)(vectors + 16 * 0x50), SEL_DATA, GATE_INT, 0);
-	check_eq("except.gate.data-selector", CATCH_ERR(__asm__ volatile("int $0x50")), VE(GP, SEL_DATA));
+	check_eq("except.gate.data-selector", CATCH_ERR(__asm__ volatile("int $0x50")),
+		 VE(GP, SEL_DATA));
 	set_gate(0x50, (u64)(vectors + 16 * 0x50), 0, GATE_INT, 0);
 	check_eq("except.gate.null-selector", CATCH_ERR(__asm__ volatile("int $0x50")), VE(GP, 0));
 	set_gate(0x50, (u64)(vectors + 16 * 0x50), SEL_CODE32, GATE_INT, 0);
-	check_eq("except.gate.code32", CATCH_ERR(__asm__ volatile("int $0x50")), VE(GP, SEL_CODE32));
+	check_eq("except.gate.code32", CATCH_ERR(__asm__ volatile("int $0x50")),
+		 VE(GP, SEL_CODE32));
 	reset_gate(0x50);
 	idt[2 * 0x50] &= ~(0x80ull << 40);
-	check_eq("except.gate.not-present", CATCH_ERR(__asm__ volatile("int $0x50")), VE(NP, 0x50 * 8 + 2));
-	set_gate(0x50, (u64)(vectors + 16 * 0x50), SEL_CODE, 0x05, 0); /* task gates do not exist here */
-	check_eq("except.gate.type", CATCH_ERR(__asm__ volatile("int $0x50")), VE(GP, 0x50 * 8 + 2));
+	check_eq("except.gate.not-present", CATCH_ERR(__asm__ volatile("int $0x50")),
+		 VE(NP, 0x50 * 8 + 2));
+	set_gate(0x50, (u64)(vectors + 16 * 0x50), SEL_CODE, 0x05,
+		 0); /* task gates do not exist here */
+	check_eq("except.gate.type", CATCH_ERR(__asm__ volatile("int $0x50")),
+		 VE(GP, 0x50 * 8 + 2));
 	idt[2 * 0x50] = keep[0];
 	idt[2 * 0x50 + 1] = keep[1];
 	/* The gate of an exception is bad: EXT is set, and #GP comes instead of #UD. */
 	idt[2 * UD] &= ~(0x80ull << 40);
-	check_eq("except.gate.contributory", CATCH_ERR(__asm__ volatile("ud2")), VE(NP, UD * 8 + 2 + 1));
+	check_eq("except.gate.contributory", CATCH_ERR(__asm__ volatile("ud2")),
+		 VE(NP, UD * 8 + 2 + 1));
 	reset_gate(UD);
 	{
 		struct {
 			u16 limit;
 			u64 base;
-		} __attribute__((packed)) small = { 0x50 * 16 - 1, (u64)idt }, all = { 4095, (u64)idt };
+		} __attribute__((packed)) small = { 0x50 * 16 - 1, (u64)idt },
+					  all = { 4095, (u64)idt };
 
 		__asm__ volatile("lidt %0" : : "m"(small));
-		check_eq("except.gate.limit", CATCH_ERR(__asm__ volatile("int $0x50")), VE(GP, 0x50 * 8 + 2));
+		check_eq("except.gate.limit", CATCH_ERR(__asm__ volatile("int $0x50")),
+			 VE(GP, 0x50 * 8 + 2));
 		__asm__ volatile("lidt %0" : : "m"(all));
 	}
 	set_gate(0x51, (u64)(vectors + 16 * 0x51), SEL_CODE, GATE_TRAP, 0);
@@ -200,7 +261,11 @@ static void test_fpu(void)
 	check_eq("except.xm-without-osxmmexcpt", CATCH(__asm__ volatile("divss %xmm0, %xmm1")), UD);
 	write_cr4(read_cr4() | 0x400);
 	__asm__ volatile("ldmxcsr %0" : : "m"(normal));
-	check_eq("except.movaps-align", CATCH_ERR(__asm__ volatile("movaps 1(%0), %%xmm0" : : "r"(&var))), VE(GP, 0));
+	check_eq("except.movaps-align",
+		 CATCH_ERR(__asm__ volatile("movaps 1(%0), %%xmm0"
+					    :
+					    : "r"(&var))),
+		 VE(GP, 0));
 	check_eq("except.ldmxcsr-reserved", CATCH_ERR(({
 			 u32 bad = 0x80000000;
 
@@ -218,14 +283,19 @@ static void test_alignment(void)
 	user_setup();
 	write_cr0(read_cr0() | CR0_AM);
 	check_eq("except.ac",
-		 run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0) << 32 | last.error,
+		 run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0)
+				 << 32 |
+			 last.error,
 		 VE(AC, 0));
 	check_eq("except.ac.push",
-		 run_user_at(SEL_UCODE, user_unaligned_push, user_unaligned_push_end, FL_AC, TEST_BASE, 0), AC);
-	check_eq("except.ac.flag-off", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, 0, TEST_BASE, 0),
-		 0x80);
+		 run_user_at(SEL_UCODE, user_unaligned_push, user_unaligned_push_end, FL_AC,
+			     TEST_BASE, 0),
+		 AC);
+	check_eq("except.ac.flag-off",
+		 run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, 0, TEST_BASE, 0), 0x80);
 	write_cr0(read_cr0() & ~CR0_AM);
-	check_eq("except.ac.am-off", run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0),
+	check_eq("except.ac.am-off",
+		 run_user_at(SEL_UCODE, user_unaligned, user_unaligned_end, FL_AC, TEST_BASE, 0),
 		 0x80);
 	write_cr0(read_cr0() | CR0_AM);
 	check_eq("except.ac.cpl0",
@@ -245,13 +315,19 @@ static void test_single_step(void)
 	CODE_LABEL(step_int_after);
 
 	write_dr6(0);
-	check_eq("debug.tf", CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; nop; step_2: nop; nop")), DB);
-	check_eq("debug.tf.rip", last.rip, (u64)step_2); /* the trap comes after the instruction behind POPF */
+	check_eq("debug.tf",
+		 CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; nop; step_2: nop; nop")),
+		 DB);
+	check_eq("debug.tf.rip", last.rip,
+		 (u64)step_2); /* the trap comes after the instruction behind POPF */
 	check_eq("debug.tf.dr6", read_dr6() & 0x400f, 0x4000);
 	check_eq("debug.tf.pushed", last.rflags & FL_TF, FL_TF);
 	check_eq("debug.tf.int",
-		 CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; int $0x44; step_int_after: nop")), 0x44);
-	check_eq("debug.tf.int.rip", last.rip, (u64)step_int_after); /* INT clears TF: no trap in between */
+		 CATCH(__asm__ volatile(
+			 "pushf; orl $0x100, (%rsp); popf; int $0x44; step_int_after: nop")),
+		 0x44);
+	check_eq("debug.tf.int.rip", last.rip,
+		 (u64)step_int_after); /* INT clears TF: no trap in between */
 	write_dr6(0);
 }
 
@@ -268,13 +344,17 @@ static void test_branch_step(void)
 	wrmsr(MSR_DEBUGCTL, BTF);
 	check_eq("debug.btf.read", rdmsr(MSR_DEBUGCTL), BTF);
 	check_eq("debug.btf",
-		 CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; nop; jmp btf_jmp; nop; btf_jmp: nop")), DB);
+		 CATCH(__asm__ volatile(
+			 "pushf; orl $0x100, (%rsp); popf; nop; jmp btf_jmp; nop; btf_jmp: nop")),
+		 DB);
 	check_eq("debug.btf.rip", last.rip, (u64)btf_jmp);
 	check_eq("debug.btf.dr6", read_dr6() & 0x400f, 0x4000);
-	check_eq("debug.btf.cleared", rdmsr(MSR_DEBUGCTL), 0); /* by the debug exception: SDM vol. 3, 17.4.3 */
+	check_eq("debug.btf.cleared", rdmsr(MSR_DEBUGCTL),
+		 0); /* by the debug exception: SDM vol. 3, 17.4.3 */
 	wrmsr(MSR_DEBUGCTL, BTF);
 	check_eq("debug.btf.conditional",
-		 CATCH(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; xor %%eax, %%eax; jnz 1f; 1: jz btf_taken;"
+		 CATCH(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; xor %%eax, %%eax; jnz "
+					"1f; 1: jz btf_taken;"
 					"btf_taken: nop"
 					:
 					:
@@ -282,9 +362,11 @@ static void test_branch_step(void)
 		 DB);
 	check_eq("debug.btf.conditional.rip", last.rip, (u64)btf_taken);
 	wrmsr(MSR_DEBUGCTL, BTF);
-	check_eq("debug.btf.call",
-		 CATCH(__asm__ volatile("pushf; orl $0x100, (%rsp); popf; nop; call btf_call; nop; btf_call: nop")),
-		 DB);
+	check_eq(
+		"debug.btf.call",
+		CATCH(__asm__ volatile(
+			"pushf; orl $0x100, (%rsp); popf; nop; call btf_call; nop; btf_call: nop")),
+		DB);
 	check_eq("debug.btf.call.rip", last.rip, (u64)btf_call);
 	wrmsr(MSR_DEBUGCTL, BTF);
 	check_eq("debug.btf.without-tf", CATCH(__asm__ volatile("jmp 1f; 1: nop")), NONE);
@@ -305,12 +387,18 @@ static void test_breakpoints(void)
 	check_eq("debug.execute", CATCH(__asm__ volatile("nop; bp_here: nop; nop")), DB);
 	check_eq("debug.execute.rip", last.rip, (u64)bp_here); /* a fault: before the instruction */
 	check_eq("debug.execute.dr6", read_dr6() & 0x400f, 1);
-	check_eq("debug.execute.rf", last.rflags & FL_RF, 0); /* SDM 17.3.1.1: not set for this one */
+	check_eq("debug.execute.rf", last.rflags & FL_RF,
+		 0); /* SDM 17.3.1.1: not set for this one */
 	write_dr6(0);
 	write_dr0((u64)&var);
 	write_dr7(0x402 | 1 << 16 | 3 << 18); /* write, 4 bytes */
 	check_eq("debug.read-no-trap", CATCH((void)var), NONE);
-	check_eq("debug.write", CATCH(__asm__ volatile("movl $1, (%0); wp_after: nop" : : "r"(&var) : "memory")), DB);
+	check_eq("debug.write",
+		 CATCH(__asm__ volatile("movl $1, (%0); wp_after: nop"
+					:
+					: "r"(&var)
+					: "memory")),
+		 DB);
 	check_eq("debug.write.rip", last.rip, (u64)wp_after); /* a trap: after the instruction */
 	check_eq("debug.write.done", (u32)var, 1);
 	check_eq("debug.write.dr6", read_dr6() & 0x400f, 1);
@@ -337,7 +425,8 @@ static void test_debug_registers(void)
 	write_dr7(0x2400); /* GD */
 	check_eq("debug.gd", CATCH((void)read_dr0()), DB);
 	check_eq("debug.gd.dr6", read_dr6() & 0x2000, 0x2000);
-	check_eq("debug.gd.cleared", read_dr7() & 0x2000, 0); /* delivery cleared GD, so this read works */
+	check_eq("debug.gd.cleared", read_dr7() & 0x2000,
+		 0); /* delivery cleared GD, so this read works */
 	write_dr7(0x400);
 	write_dr6(0);
 	check_eq("debug.dr7-fixed", read_dr7(), 0x400);

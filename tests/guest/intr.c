@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* External interrupts: 8259 and 8254, HLT, the shadows of STI and of loads of SS, IF. SDM vol. 3, 6.8. */
+/*
+ * External interrupts: 8259 and 8254, HLT, the shadows of STI and of loads of SS, IF. SDM vol.
+ * 3, 6.8.
+ */
 #include "tests/guest/rt64.h"
 
 #define PIC1	 0x20
@@ -105,7 +108,10 @@ static void test_sti_shadow(void)
 static void test_popf(void)
 {
 	arm_and_wait();
-	__asm__ volatile("pushf; orl $0x200, (%%rsp); popf; popf_after: nop; nop; cli" : : : "memory");
+	__asm__ volatile("pushf; orl $0x200, (%%rsp); popf; popf_after: nop; nop; cli"
+			 :
+			 :
+			 : "memory");
 	check_eq("intr.popf", ticks, 1);
 	check_eq("intr.popf.no-shadow", tick_rip, (u64)popf_after);
 	check_eq("intr.pushed-if", tick_flags & FL_IF, FL_IF);
@@ -116,7 +122,10 @@ static void test_ss_shadow(void)
 {
 	u64 ss = SEL_DATA;
 
-	/* Wherever the interrupt falls in a run of pairs, it never falls between a load of SS and the NOP behind it. */
+	/*
+	 * Wherever the interrupt falls in a run of pairs, it never falls between a load of SS and
+	 * the NOP behind it.
+	 */
 	u64 between = 0;
 
 	for (u16 count = 2; count < 120; count += 5) {
@@ -127,8 +136,8 @@ static void test_ss_shadow(void)
 				 "ss_run:\n\t"
 				 ".rept 64; mov %k1, %%ss; nop; .endr\n\t"
 				 "ss_run_end: cmpq $0, %2\n\t"
-				 "jne 1f\n\t"
-				 "in $0x80, %%al\n\t" /* for engines whose time moves at exits only */
+				 "jne 1f\n\tin $0x80, %%al\n\t" /* for engines whose time moves at
+								   exits only */
 				 "dec %%ecx\n\t"
 				 "jnz ss_run\n\t"
 				 "1:\n\t"
@@ -148,7 +157,8 @@ static void test_ss_shadow(void)
 
 		write_dr6(0);
 		check_eq("intr.mov-ss-tf",
-			 CATCH(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; mov %0, %%ss; nop; ss_step: nop; nop"
+			 CATCH(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; mov %0, %%ss; "
+						"nop; ss_step: nop; nop"
 						:
 						: "r"(ss))),
 			 DB);
@@ -162,7 +172,8 @@ static void test_iret_window(void)
 	extern const u8 iret_to[];
 
 	arm_and_wait();
-	__asm__ volatile("mov %%rsp, %%rax; pushq %0; push %%rax; pushq $0x202; pushq %1; lea iret_to(%%rip), %%rax;"
+	__asm__ volatile("mov %%rsp, %%rax; pushq %0; push %%rax; pushq $0x202; pushq %1; lea "
+			 "iret_to(%%rip), %%rax;"
 			 "push %%rax; iretq; iret_to: nop; cli"
 			 :
 			 : "i"(SEL_DATA), "i"(SEL_CODE)

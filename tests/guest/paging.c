@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Paging: permissions and error codes, accessed and dirty bits, reserved bits, large pages, TLB. SDM vol. 3, ch. 4. */
+/*
+ * Paging: permissions and error codes, accessed and dirty bits, reserved bits, large pages, TLB.
+ * SDM vol. 3, ch. 4.
+ */
 #include "tests/guest/rt64.h"
 
 #define CR0_WP	 (1ull << 16)
@@ -41,12 +44,14 @@ static void set_pte(u64 flags)
 static void test_supervisor(void)
 {
 	set_pte(0);
-	check_eq("paging.not-present.read", CATCH_ERR(load(LIN)), VE(PF, 0)); /* #PF, supervisor read */
+	check_eq("paging.not-present.read", CATCH_ERR(load(LIN)),
+		 VE(PF, 0)); /* #PF, supervisor read */
 	check_eq("paging.not-present.cr2", last_cr2, LIN);
 	check_eq("paging.not-present.write", CATCH_ERR(store(LIN + 5, 1)), VE(PF, 2));
 	check_eq("paging.not-present.write-cr2", last_cr2, LIN + 5);
 	check_eq("paging.not-present.fetch", CATCH_ERR(call(LIN)), VE(PF, 0x10));
-	check_eq("paging.fetch.rip", last.rip, LIN); /* the faulting instruction is the one not fetched */
+	check_eq("paging.fetch.rip", last.rip,
+		 LIN); /* the faulting instruction is the one not fetched */
 	set_pte(PT_P);
 	check_eq("paging.ro.read", CATCH(load(LIN)), NONE);
 	check_eq("paging.ro.write-wp", CATCH_ERR(store(LIN, 1)), VE(PF, 3));
@@ -67,13 +72,16 @@ static void test_user(void)
 	set_pte(PT_P | PT_W);
 	check_eq("paging.user.supervisor-page.read", RUN_USER_ERR(user_load, LIN, 0), VE(PF, 5));
 	check_eq("paging.user.supervisor-page.write", RUN_USER_ERR(user_store, LIN, 0), VE(PF, 7));
-	check_eq("paging.user.supervisor-page.fetch", RUN_USER_ERR(user_call, LIN, 0), VE(PF, 0x15));
+	check_eq("paging.user.supervisor-page.fetch", RUN_USER_ERR(user_call, LIN, 0),
+		 VE(PF, 0x15));
 	set_pte(PT_P | PT_U);
 	check_eq("paging.user.ro.read", RUN_USER(user_load, LIN, 0), 0x80);
 	check_eq("paging.user.ro.write", RUN_USER_ERR(user_store, LIN, 0), VE(PF, 7));
-	check_eq("paging.user.ro.rmw", RUN_USER_ERR(user_add, LIN, 1), VE(PF, 7)); /* RMW faults as a write */
+	check_eq("paging.user.ro.rmw", RUN_USER_ERR(user_add, LIN, 1),
+		 VE(PF, 7)); /* RMW faults as a write */
 	write_cr0(read_cr0() & ~CR0_WP);
-	check_eq("paging.user.ro.write-no-wp", RUN_USER_ERR(user_store, LIN, 0), VE(PF, 7)); /* WP is for CPL 0 */
+	check_eq("paging.user.ro.write-no-wp", RUN_USER_ERR(user_store, LIN, 0),
+		 VE(PF, 7)); /* WP is for CPL 0 */
 	write_cr0(read_cr0() | CR0_WP);
 	set_pte(0);
 	check_eq("paging.user.not-present", RUN_USER_ERR(user_load, LIN, 0), VE(PF, 4));
@@ -151,7 +159,10 @@ static void test_accessed_dirty(void)
 	set_pte(PT_P);
 	check_eq("paging.ad.write-fault", CATCH_ERR(store(LIN, 1)), VE(PF, 3));
 	check_eq("paging.ad.write-fault.dirty", *pte & PT_D, 0);
-	/* An RMW that faults on the second page must leave the first page alone: values, not D, which may be set. */
+	/*
+	 * An RMW that faults on the second page must leave the first page alone: values, not D,
+	 * which may be set.
+	 */
 	map(LIN, (void *)page_a, PT_URW);
 	map(LIN + 4096, (void *)page_b, PT_P | PT_U);
 	*(volatile u32 *)(page_a + 4092) = 0x11111111;
@@ -187,7 +198,8 @@ static void test_invlpg(void)
 	load(LIN);
 	*pte = (u64)page_b | PT_URW;
 	v = load(LIN);
-	check_eq("paging.tlb.without-invlpg", v == 0xa1 || v == 0xb2, 1); /* either translation is right */
+	check_eq("paging.tlb.without-invlpg", v == 0xa1 || v == 0xb2,
+		 1); /* either translation is right */
 	invlpg(LIN);
 	check_eq("paging.tlb.invlpg", load(LIN), 0xb2);
 	*pte = (u64)page_a | PT_URW;
@@ -312,14 +324,21 @@ static void test_smap(void)
 	check_eq("paging.smap.stac", CATCH(store(LIN, 0x66)), NONE);
 	__asm__ volatile("clac");
 	check_eq("paging.smap.clac", CATCH_ERR(load(LIN)), VE(PF, 1));
-	check_eq("paging.smap.user", RUN_USER(user_load, LIN, 0), 0x80); /* CPL 3 is not concerned */
-	/* Implicit supervisor accesses ignore EFLAGS.AC: a local descriptor table in a user page. */
+	check_eq("paging.smap.user", RUN_USER(user_load, LIN, 0),
+		 0x80); /* CPL 3 is not concerned */
+	/*
+	 * Implicit supervisor accesses ignore EFLAGS.AC: a local descriptor table in a user page.
+	 */
 	set_pte(PT_URW);
 	*(volatile u64 *)(page_a + 8) = 0x00cf93000000ffff;
 	gdt[SEL_FREE / 8] = 15 | (LIN & 0xffffff) << 16 | 0x82ull << 40 | (LIN >> 24 & 0xff) << 56;
 	gdt[SEL_FREE / 8 + 1] = LIN >> 32;
 	__asm__ volatile("lldt %w0; stac" : : "r"(SEL_FREE));
-	check_eq("paging.smap.implicit", CATCH_ERR(__asm__ volatile("mov %0, %%fs" : : "r"(8 | 4))), VE(PF, 1));
+	check_eq("paging.smap.implicit",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%fs"
+					    :
+					    : "r"(8 | 4))),
+		 VE(PF, 1));
 	__asm__ volatile("clac; lldt %w0" : : "r"(0));
 	write_cr4(read_cr4() & ~CR4_SMAP);
 	__asm__ volatile("mov %0, %%fs" : : "r"(0));
@@ -362,11 +381,12 @@ static void test_pcid(void)
 	*pte = (u64)page_b | PT_URW;
 	write_cr3(cr3 | 1); /* bit 63 clear: drops PCID 1 */
 	check_eq("paging.pcid.flush", load(LIN), 0xb2);
-	check_eq("paging.pcid.cr3-bit63-reads-0", (write_cr3(cr3 | 1 | 1ull << 63), read_cr3()), cr3 | 1);
+	check_eq("paging.pcid.cr3-bit63-reads-0", (write_cr3(cr3 | 1 | 1ull << 63), read_cr3()),
+		 cr3 | 1);
 	check_eq("paging.pcid.disable-with-pcid", CATCH(write_cr4(read_cr4() & ~CR4_PCID)), NONE);
 	write_cr3(cr3);
-	check_eq("paging.pcid.enable-with-pcid", (write_cr3(cr3 | 8), CATCH_ERR(write_cr4(read_cr4() | CR4_PCID))),
-		 VE(GP, 0));
+	check_eq("paging.pcid.enable-with-pcid",
+		 (write_cr3(cr3 | 8), CATCH_ERR(write_cr4(read_cr4() | CR4_PCID))), VE(GP, 0));
 	write_cr3(cr3);
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Privilege: SYSCALL, SYSENTER, IRET, call gates, stacks of the TSS, rules of control registers and MSRs. */
+/*
+ * Privilege: SYSCALL, SYSENTER, IRET, call gates, stacks of the TSS, rules of control registers and
+ * MSRs.
+ */
 #include "tests/guest/rt64.h"
 
 #define MSR_EFER	 0xc0000080
@@ -29,7 +32,8 @@ PRIVILEGED(PRIVILEGED_SNIPPET)
 
 static void test_privileged(void)
 {
-#define PRIVILEGED_CHECK(name, code) check_eq("priv.cpl3." #name, RUN_USER_ERR(user_##name, 0, 0), VE(GP, 0));
+#define PRIVILEGED_CHECK(name, code) \
+	check_eq("priv.cpl3." #name, RUN_USER_ERR(user_##name, 0, 0), VE(GP, 0));
 	PRIVILEGED(PRIVILEGED_CHECK)
 }
 
@@ -43,8 +47,10 @@ SNIPPET(user_int3, "int3");
 
 static void test_user_flags(void)
 {
-	check_eq("priv.popf.end", run_user_at(SEL_UCODE, user_popf, user_popf_end, FL_IF, 0, 0), 0x80);
-	check_eq("priv.popf.if-stays", last.rflags & FL_IF, FL_IF); /* IOPL 0: POPF leaves IF alone */
+	check_eq("priv.popf.end", run_user_at(SEL_UCODE, user_popf, user_popf_end, FL_IF, 0, 0),
+		 0x80);
+	check_eq("priv.popf.if-stays", last.rflags & FL_IF,
+		 FL_IF); /* IOPL 0: POPF leaves IF alone */
 	check_eq("priv.cs", last.cs, SEL_UCODE);
 	check_eq("priv.ss", last.ss, SEL_UDATA);
 	check_eq("priv.stack", last_stack, (u64)irq_stack); /* RSP0 */
@@ -99,7 +105,8 @@ static void test_io_bitmap(void)
 	check_eq("priv.io.second-port-denied", RUN_USER_ERR(user_in16, 0, 0), VE(GP, 0)); /* 0xf0 */
 	bitmap[0xf0 / 8] &= (u8)~1u;
 	check_eq("priv.io.both", RUN_USER(user_in16, 0, 0), 0x80);
-	check_eq("priv.io.iopl", run_user_at(SEL_UCODE, user_in, user_in_end, 0x3000, 0, 0), 0x80); /* IOPL 3 */
+	check_eq("priv.io.iopl", run_user_at(SEL_UCODE, user_in, user_in_end, 0x3000, 0, 0),
+		 0x80); /* IOPL 3 */
 }
 
 /* ---- SYSCALL ---- */
@@ -121,19 +128,26 @@ static void test_syscall(void)
 	wrmsr(MSR_LSTAR, (u64)syscall_entry);
 	wrmsr(MSR_FMASK, FL_IF | 0x400);
 	map(USER_STACK_LIN, user_stack_page, PT_URW | PT_NX);
-	check_eq("priv.syscall", run_user_at(SEL_UCODE, user_syscall, user_syscall_end, FL_CF | 0x400 | FL_IF, 0, 0),
-		 0x70);
+	check_eq(
+		"priv.syscall",
+		run_user_at(SEL_UCODE, user_syscall, user_syscall_end, FL_CF | 0x400 | FL_IF, 0, 0),
+		0x70);
 	check_eq("priv.syscall.cs", last.cs, SEL_CODE);
 	check_eq("priv.syscall.ss", last.ss, SEL_DATA);
-	check_eq("priv.syscall.rcx", last.rcx, USER_CODE_LIN + (u64)(user_syscall_after - user_syscall));
+	check_eq("priv.syscall.rcx", last.rcx,
+		 USER_CODE_LIN + (u64)(user_syscall_after - user_syscall));
 	check_eq("priv.syscall.r11", last.r11 & (FL_CF | FL_IF | 0x400), FL_CF | FL_IF | 0x400);
-	check_eq("priv.syscall.flags", last.r13 & (FL_CF | FL_IF | 0x400), FL_CF); /* the mask cleared IF and DF */
+	check_eq("priv.syscall.flags", last.r13 & (FL_CF | FL_IF | 0x400),
+		 FL_CF); /* the mask cleared IF and DF */
 	check_eq("priv.syscall.rsp", last.r12, USER_STACK_TOP - 64);
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~1ull);
 	check_eq("priv.syscall.sce", RUN_USER(user_syscall, 0, 0), UD);
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | 1);
 	check_eq("priv.lstar-noncanonical", CATCH_ERR(wrmsr(MSR_LSTAR, 0x800000000000)), VE(GP, 0));
-	/* SYSRET to 64-bit code: CS is STAR[63:48] + 16, SS + 8, both with RPL 3. Ours gives 18 and 10. */
+	/*
+	 * SYSRET to 64-bit code: CS is STAR[63:48] + 16, SS + 8, both with RPL 3. Ours gives 18
+	 * and 10.
+	 */
 	wrmsr(MSR_STAR, (u64)(SEL_UCODE - 16) << 48 | (u64)SEL_CODE << 32);
 	for (unsigned i = 0; user_nothing + i < user_nothing_end; i++)
 		user_code_page[i] = user_nothing[i];
@@ -162,19 +176,25 @@ static void test_sysenter(void)
 	wrmsr(MSR_SYSENTER_CS, SEL_CODE);
 	wrmsr(MSR_SYSENTER_ESP, (u64)irq_stack - 4096);
 	wrmsr(MSR_SYSENTER_EIP, (u64)syscall_entry);
-	check_eq("priv.sysenter", run_user_at(SEL_UCODE, user_sysenter, user_sysenter_end, FL_IF, 0, 0), 0x70);
+	check_eq("priv.sysenter",
+		 run_user_at(SEL_UCODE, user_sysenter, user_sysenter_end, FL_IF, 0, 0), 0x70);
 	check_eq("priv.sysenter.cs", last.cs, SEL_CODE);
 	check_eq("priv.sysenter.ss", last.ss, SEL_DATA);
 	check_eq("priv.sysenter.rsp", last.r12, (u64)irq_stack - 4096);
 	check_eq("priv.sysenter.if", last.r13 & FL_IF, 0);
-	check_eq("priv.sysenter.eip-noncanonical", CATCH_ERR(wrmsr(MSR_SYSENTER_EIP, 1ull << 63)), VE(GP, 0));
+	check_eq("priv.sysenter.eip-noncanonical", CATCH_ERR(wrmsr(MSR_SYSENTER_EIP, 1ull << 63)),
+		 VE(GP, 0));
 	/* SYSEXIT to 64-bit code: CS = SYSENTER_CS + 32 + 3, SS = + 40 + 3. */
 	for (unsigned i = 0; user_nothing + i < user_nothing_end; i++)
 		user_code_page[i] = user_nothing[i];
 	wrmsr(MSR_SYSENTER_CS, SEL_FREE);
 	gdt[(SEL_FREE + 32) / 8] = gdt[SEL_UCODE / 8];
 	gdt[(SEL_FREE + 40) / 8] = gdt[SEL_UDATA / 8];
-	check_eq("priv.sysexit", CATCH(__asm__ volatile("sysexitq" : : "c"(USER_STACK_TOP), "d"(USER_CODE_LIN))), 0x80);
+	check_eq("priv.sysexit",
+		 CATCH(__asm__ volatile("sysexitq"
+					:
+					: "c"(USER_STACK_TOP), "d"(USER_CODE_LIN))),
+		 0x80);
 	check_eq("priv.sysexit.cs", last.cs, (SEL_FREE + 32) | 3);
 	check_eq("priv.sysexit.ss", last.ss, (SEL_FREE + 40) | 3);
 	wrmsr(MSR_SYSENTER_CS, 0);
@@ -200,15 +220,22 @@ static void test_iret(void)
 	/* push eax; int 0x80 */
 	for (unsigned i = 0; i < 3; i++)
 		user_code_page[i] = (u8) "\x50\xcd\x80"[i];
-	check_eq("priv.iret.compat", CATCH(iret_to(SEL_UDATA, 0xbf001100, 2, SEL_UCODE32, 0xbf000000)), 0x80);
+	check_eq("priv.iret.compat",
+		 CATCH(iret_to(SEL_UDATA, 0xbf001100, 2, SEL_UCODE32, 0xbf000000)), 0x80);
 	check_eq("priv.iret.compat.cs", last.cs, SEL_UCODE32);
 	check_eq("priv.iret.compat.rsp", last.rsp, 0xbf0010fc); /* PUSH of 4 bytes: 32-bit code */
-	check_eq("priv.iret.null-cs", CATCH_ERR(iret_to(SEL_DATA, 0, 2, 0, (u64)vectors)), VE(GP, 0));
-	check_eq("priv.iret.data-cs", CATCH_ERR(iret_to(SEL_DATA, 0, 2, SEL_DATA, (u64)vectors)), VE(GP, SEL_DATA));
-	check_eq("priv.iret.noncanonical-rip", CATCH_ERR(iret_to(SEL_DATA, 0, 2, SEL_CODE, 0x800000000000)), VE(GP, 0));
-	check_eq("priv.iret.null-ss-user", CATCH_ERR(iret_to(3, 0, 2, SEL_UCODE, USER_CODE_LIN)), VE(GP, 0));
-	check_eq("priv.iret.ss-dpl", CATCH_ERR(iret_to(SEL_DATA, 0, 2, SEL_UCODE, USER_CODE_LIN)), VE(GP, SEL_DATA));
-	check_eq("priv.iret.nt", CATCH_ERR(__asm__ volatile("pushf; orl $0x4000, (%rsp); popf; iretq")), VE(GP, 0));
+	check_eq("priv.iret.null-cs", CATCH_ERR(iret_to(SEL_DATA, 0, 2, 0, (u64)vectors)),
+		 VE(GP, 0));
+	check_eq("priv.iret.data-cs", CATCH_ERR(iret_to(SEL_DATA, 0, 2, SEL_DATA, (u64)vectors)),
+		 VE(GP, SEL_DATA));
+	check_eq("priv.iret.noncanonical-rip",
+		 CATCH_ERR(iret_to(SEL_DATA, 0, 2, SEL_CODE, 0x800000000000)), VE(GP, 0));
+	check_eq("priv.iret.null-ss-user", CATCH_ERR(iret_to(3, 0, 2, SEL_UCODE, USER_CODE_LIN)),
+		 VE(GP, 0));
+	check_eq("priv.iret.ss-dpl", CATCH_ERR(iret_to(SEL_DATA, 0, 2, SEL_UCODE, USER_CODE_LIN)),
+		 VE(GP, SEL_DATA));
+	check_eq("priv.iret.nt",
+		 CATCH_ERR(__asm__ volatile("pushf; orl $0x4000, (%rsp); popf; iretq")), VE(GP, 0));
 	__asm__ volatile("pushf; andl $~0x4000, (%rsp); popf");
 }
 
@@ -221,7 +248,8 @@ __asm__("gate_entry: int $0x71\n");
 
 static void put_call_gate(unsigned sel, u64 to, u16 cs, unsigned type_dpl)
 {
-	gdt[sel / 8] = (to & 0xffff) | (u64)cs << 16 | (u64)(0x80 | type_dpl) << 40 | (to >> 16 & 0xffff) << 48;
+	gdt[sel / 8] = (to & 0xffff) | (u64)cs << 16 | (u64)(0x80 | type_dpl) << 40 |
+		       (to >> 16 & 0xffff) << 48;
 	gdt[sel / 8 + 1] = to >> 32;
 }
 
@@ -249,16 +277,21 @@ static void test_call_gate(void)
 	check_eq("priv.call-gate.stack", last.rsp, (u64)irq_stack - 32);
 	check_eq("priv.call-gate.pushed-cs", *(u64 *)(irq_stack - 24), SEL_UCODE);
 	check_eq("priv.call-gate.pushed-ss", *(u64 *)(irq_stack - 8), SEL_UDATA);
-	check_eq("priv.call-gate.jmp-to-inner", call_far(SEL_FREE | 3, true), GP); /* JMP cannot change the CPL */
+	check_eq("priv.call-gate.jmp-to-inner", call_far(SEL_FREE | 3, true),
+		 GP); /* JMP cannot change the CPL */
 	check_eq("priv.call-gate.jmp-error", last.error, SEL_CODE);
 	put_call_gate(SEL_FREE, (u64)gate_entry, SEL_CODE, 0x0c);
-	check_eq("priv.call-gate.dpl", call_far(SEL_FREE | 3, false) << 32 | last.error, VE(GP, SEL_FREE));
+	check_eq("priv.call-gate.dpl", call_far(SEL_FREE | 3, false) << 32 | last.error,
+		 VE(GP, SEL_FREE));
 	put_call_gate(SEL_FREE, (u64)gate_entry, SEL_CODE32, 0x0c | GATE_DPL3);
-	check_eq("priv.call-gate.code32", call_far(SEL_FREE | 3, false) << 32 | last.error, VE(GP, SEL_CODE32));
+	check_eq("priv.call-gate.code32", call_far(SEL_FREE | 3, false) << 32 | last.error,
+		 VE(GP, SEL_CODE32));
 	put_call_gate(SEL_FREE, (u64)gate_entry, SEL_CODE, 0x0c | GATE_DPL3);
 	gdt[SEL_FREE / 8] &= ~(0x80ull << 40);
-	check_eq("priv.call-gate.np", call_far(SEL_FREE | 3, false) << 32 | last.error, VE(NP, SEL_FREE));
-	check_eq("priv.far.inner-code", call_far(SEL_CODE, false) << 32 | last.error, VE(GP, SEL_CODE));
+	check_eq("priv.call-gate.np", call_far(SEL_FREE | 3, false) << 32 | last.error,
+		 VE(NP, SEL_FREE));
+	check_eq("priv.far.inner-code", call_far(SEL_CODE, false) << 32 | last.error,
+		 VE(GP, SEL_CODE));
 	check_eq("priv.far.tss", call_far(SEL_TSS, false) << 32 | last.error, VE(GP, SEL_TSS));
 }
 
@@ -268,7 +301,8 @@ static void test_control_registers(void)
 	u64 cr0 = read_cr0(), cr4 = read_cr4();
 
 	check_eq("cr.cr0.pg-without-pe", CATCH_ERR(write_cr0(cr0 & ~1ull)), VE(GP, 0));
-	check_eq("cr.cr0.nw-without-cd", CATCH_ERR(write_cr0((cr0 | 1ull << 29) & ~(1ull << 30))), VE(GP, 0));
+	check_eq("cr.cr0.nw-without-cd", CATCH_ERR(write_cr0((cr0 | 1ull << 29) & ~(1ull << 30))),
+		 VE(GP, 0));
 	check_eq("cr.cr0.high", CATCH_ERR(write_cr0(cr0 | 1ull << 32)), VE(GP, 0));
 	check_eq("cr.cr0.pg-off-in-64bit", CATCH_ERR(write_cr0(cr0 & ~(1ull << 31))), VE(GP, 0));
 	check_eq("cr.cr0.unchanged", read_cr0(), cr0);
@@ -277,11 +311,25 @@ static void test_control_registers(void)
 	check_eq("cr.cr4.unchanged", read_cr4(), cr4);
 	check_eq("cr.cr3.reserved", CATCH_ERR(write_cr3(read_cr3() | 1ull << 52)), VE(GP, 0));
 	check_eq("cr.cr1", CATCH(__asm__ volatile(".byte 0x0f, 0x20, 0xc8")), UD);
-	check_eq("cr.cr8", CATCH(__asm__ volatile("mov %0, %%cr8; mov %%cr8, %0" : : "r"(5ull))), NONE);
-	check_eq("cr.cr8.reserved", CATCH_ERR(__asm__ volatile("mov %0, %%cr8" : : "r"(0x10ull))), VE(GP, 0));
+	check_eq("cr.cr8",
+		 CATCH(__asm__ volatile("mov %0, %%cr8; mov %%cr8, %0"
+					:
+					: "r"(5ull))),
+		 NONE);
+	check_eq("cr.cr8.reserved",
+		 CATCH_ERR(__asm__ volatile("mov %0, %%cr8"
+					    :
+					    : "r"(0x10ull))),
+		 VE(GP, 0));
 	__asm__ volatile("mov %0, %%cr8" : : "r"(0ull));
-	check_eq("cr.lmsw.set", (({ __asm__ volatile("lmsw %w0" : : "r"(0xbu)); }), read_cr0() & 0xf), 0xb);
-	check_eq("cr.lmsw.pe-stays", (({ __asm__ volatile("lmsw %w0" : : "r"(0x2u)); }), read_cr0() & 0xf), 0x3);
+	check_eq("cr.lmsw.set",
+		 (({ __asm__ volatile("lmsw %w0"
+				      :
+				      : "r"(0xbu)); }), read_cr0() & 0xf), 0xb);
+	check_eq("cr.lmsw.pe-stays",
+		 (({ __asm__ volatile("lmsw %w0"
+				      :
+				      : "r"(0x2u)); }), read_cr0() & 0xf), 0x3);
 	write_cr0(cr0);
 }
 
@@ -290,9 +338,11 @@ static void test_msrs(void)
 	check_eq("msr.unknown.read", CATCH_ERR((void)rdmsr(0x12345678)), VE(GP, 0));
 	check_eq("msr.unknown.write", CATCH_ERR(wrmsr(0x12345678, 0)), VE(GP, 0));
 	check_eq("msr.efer.reserved", CATCH_ERR(wrmsr(MSR_EFER, rdmsr(MSR_EFER) | 2)), VE(GP, 0));
-	check_eq("msr.efer.lme-off", CATCH_ERR(wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~0x100ull)), VE(GP, 0));
+	check_eq("msr.efer.lme-off", CATCH_ERR(wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~0x100ull)),
+		 VE(GP, 0));
 	check_eq("msr.efer.lma", rdmsr(MSR_EFER) & 0x500, 0x500);
-	check_eq("msr.fs-base.noncanonical", CATCH_ERR(wrmsr(MSR_FS_BASE, 0x800000000000)), VE(GP, 0));
+	check_eq("msr.fs-base.noncanonical", CATCH_ERR(wrmsr(MSR_FS_BASE, 0x800000000000)),
+		 VE(GP, 0));
 	wrmsr(MSR_FS_BASE, (u64)&far_pointer);
 	far_pointer.off = 0x12345678;
 	{
@@ -329,17 +379,38 @@ static void test_xsave(void)
 {
 	u32 lo, hi;
 
-	check_eq("xsave.xgetbv-off", CATCH(__asm__ volatile("xgetbv" : : "c"(0) : "rax", "rdx")), UD);
+	check_eq("xsave.xgetbv-off",
+		 CATCH(__asm__ volatile("xgetbv"
+					:
+					: "c"(0)
+					: "rax", "rdx")),
+		 UD);
 	write_cr4(read_cr4() | 1ull << 18);
-	check_eq("xsave.xgetbv", CATCH(__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0))), NONE);
-	check_eq("xsave.xcr0-x87", CATCH(__asm__ volatile("xsetbv" : : "c"(0), "a"(3), "d"(0))), NONE);
-	check_eq("xsave.xcr0-no-x87", CATCH_ERR(__asm__ volatile("xsetbv" : : "c"(0), "a"(2), "d"(0))), VE(GP, 0));
+	check_eq("xsave.xgetbv",
+		 CATCH(__asm__ volatile("xgetbv"
+					: "=a"(lo), "=d"(hi)
+					: "c"(0))),
+		 NONE);
+	check_eq("xsave.xcr0-x87",
+		 CATCH(__asm__ volatile("xsetbv"
+					:
+					: "c"(0), "a"(3), "d"(0))),
+		 NONE);
+	check_eq("xsave.xcr0-no-x87",
+		 CATCH_ERR(__asm__ volatile("xsetbv"
+					    :
+					    : "c"(0), "a"(2), "d"(0))),
+		 VE(GP, 0));
 	check_eq("xsave.xcr0-reserved",
 		 CATCH_ERR(__asm__ volatile("xsetbv"
 					    :
 					    : "c"(0), "a"(1), "d"(1u << 30))),
 		 VE(GP, 0));
-	check_eq("xsave.xcr1", CATCH_ERR(__asm__ volatile("xsetbv" : : "c"(7), "a"(1), "d"(0))), VE(GP, 0));
+	check_eq("xsave.xcr1",
+		 CATCH_ERR(__asm__ volatile("xsetbv"
+					    :
+					    : "c"(7), "a"(1), "d"(0))),
+		 VE(GP, 0));
 	write_cr4(read_cr4() & ~(1ull << 18));
 }
 

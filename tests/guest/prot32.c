@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Protected mode with 32 and 16 bits: segments, gates, privilege, tasks, paging without long mode. SDM vol. 3, ch. 4-7.
+/* Protected mode with 32 and 16 bits: segments, gates, privilege, tasks, paging without long mode.
+ * SDM vol. 3, ch. 4-7.
  */
 #include "tests/guest/rt32.h"
 
@@ -38,7 +39,8 @@ static void test_limits(void)
 	set_es(SEL_FREE);
 	check_eq("seg.limit.granular", CATCH(load_es(0x1ffc)), NONE);
 	check_eq("seg.limit.granular-across", CATCH_ERR(load_es(0x1ffd)), VE(GP, 0));
-	set_desc(SEL_FREE, (u32)area, 0xfff, 0x16, DESC_32); /* expand-down: valid above the limit */
+	set_desc(SEL_FREE, (u32)area, 0xfff, 0x16,
+		 DESC_32); /* expand-down: valid above the limit */
 	set_es(SEL_FREE);
 	check_eq("seg.expand-down.below", CATCH_ERR(load_es(0xfff)), VE(GP, 0));
 	set_es(SEL_FREE);
@@ -60,7 +62,12 @@ static void test_limits(void)
 	set_es(0);
 	check_eq("seg.null", CATCH_ERR(load_es(0)), VE(GP, 0));
 	set_es(SEL_DATA);
-	check_eq("seg.cs-write", CATCH_ERR(__asm__ volatile("movl $1, %%cs:(%0)" : : "r"(area) : "memory")), VE(GP, 0));
+	check_eq("seg.cs-write",
+		 CATCH_ERR(__asm__ volatile("movl $1, %%cs:(%0)"
+					    :
+					    : "r"(area)
+					    : "memory")),
+		 VE(GP, 0));
 	check_eq("seg.string.limit", ({
 			 set_desc(SEL_FREE, (u32)area, 9, 0x12, DESC_32);
 			 set_es(SEL_FREE);
@@ -144,12 +151,13 @@ static void enter_user(u32 eip, u32 eflags)
 {
 	__asm__ volatile("push %0; push %1; push %2; push %3; push %4; iret"
 			 :
-			 : "r"(SEL_UDATA), "r"(user_stack + 4096), "r"(eflags | 2), "r"(SEL_UCODE), "r"(eip)
+			 : "r"(SEL_UDATA), "r"(user_stack + 4096), "r"(eflags | 2), "r"(SEL_UCODE),
+			   "r"(eip)
 			 : "memory");
 }
 
-extern const u8 user_gate_call[], user_hlt[], user_gate_back[], gate_target[], gate_return[], user_conforming[],
-	conforming_target[], user_load_ds[], user_int80[];
+extern const u8 user_gate_call[], user_hlt[], user_gate_back[], gate_target[], gate_return[],
+	user_conforming[], conforming_target[], user_load_ds[], user_int80[];
 __asm__("user_gate_call: push $0x1111; push $0x2222; lcall $0x58, $0; user_gate_back: int $0x80\n"
 	"gate_target: int $0x70\n"
 	"gate_return: lret $8\n"
@@ -164,13 +172,16 @@ static void test_user(void)
 	check_eq("user.hlt", CATCH_ERR(enter_user((u32)user_hlt, 0)), VE(GP, 0));
 	check_eq("user.cs", last.cs, SEL_UCODE);
 	check_eq("user.esp", last.esp, (u32)user_stack + 4096);
-	check_eq("user.load-inner-data", CATCH_ERR(enter_user((u32)user_load_ds, 0)), VE(GP, SEL_DATA));
+	check_eq("user.load-inner-data", CATCH_ERR(enter_user((u32)user_load_ds, 0)),
+		 VE(GP, SEL_DATA));
 	/* Returning outwards empties data segments of inner privilege. */
 	__asm__ volatile("mov %0, %%fs; mov %1, %%gs" : : "r"(SEL_DATA), "r"(SEL_UDATA));
 	check_eq("user.iret", CATCH(enter_user((u32)user_int80, 0)), 0x80);
 	check_eq("user.iret.inner-fs", last.fs, 0);
 	check_eq("user.iret.outer-gs", last.gs, SEL_UDATA);
-	__asm__ volatile("mov %0, %%fs; mov %0, %%gs; mov %1, %%ds; mov %1, %%es" : : "r"(0), "r"(SEL_DATA));
+	__asm__ volatile("mov %0, %%fs; mov %0, %%gs; mov %1, %%ds; mov %1, %%es"
+			 :
+			 : "r"(0), "r"(SEL_DATA));
 }
 
 static void test_call_gate(void)
@@ -186,8 +197,10 @@ static void test_call_gate(void)
 	gdt[0x58 / 8] = make_gate((u32)gate_return, SEL_CODE, GATE_CALL | GATE_DPL3, 2);
 	check_eq("gate.lret", CATCH(enter_user((u32)user_gate_call, 0)), 0x80);
 	check_eq("gate.lret.eip", last.eip, (u32)user_gate_back + 2);
-	check_eq("gate.lret.esp", last.esp, (u32)user_stack + 4096); /* RET 8 dropped the parameters on both stacks */
-	set_desc(0x60, (u32)conforming_target, 0xfffff, 0x1e, DESC_32 | DESC_4K); /* conforming, DPL 0 */
+	check_eq("gate.lret.esp", last.esp,
+		 (u32)user_stack + 4096); /* RET 8 dropped the parameters on both stacks */
+	set_desc(0x60, (u32)conforming_target, 0xfffff, 0x1e,
+		 DESC_32 | DESC_4K); /* conforming, DPL 0 */
 	check_eq("conforming", CATCH(enter_user((u32)user_conforming, 0)), 0x80);
 	check_eq("conforming.cpl-stays", last.eax & 3, 3);
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_DATA));
@@ -207,7 +220,10 @@ static u32 desc_busy(unsigned sel)
 	return (u32)(gdt[sel / 8] >> 41 & 1);
 }
 
-/* Runs as task A: notes how it came there, and goes back; the next switch enters behind the IRET or JMP. */
+/*
+ * Runs as task A: notes how it came there, and goes back; the next switch enters behind the IRET or
+ * JMP.
+ */
 extern const u8 task_entry[];
 __asm__("task_entry:\n"
 	"	str task_seen\n"
@@ -272,7 +288,8 @@ static void test_tasks(void)
 	reset_gate(0x55);
 	check_eq("task.busy", CATCH_ERR(__asm__ volatile("lcall $0x28, $0")), VE(GP, SEL_TSS));
 	set_desc(SEL_TASK_A, (u32)&task_a, 102, 9, 0);
-	check_eq("task.ts.limit", CATCH_ERR(__asm__ volatile("lcall $0x70, $0")), VE(TS, SEL_TASK_A));
+	check_eq("task.ts.limit", CATCH_ERR(__asm__ volatile("lcall $0x70, $0")),
+		 VE(TS, SEL_TASK_A));
 	set_desc(SEL_TASK_A, (u32)&task_a, 103, 9, 0);
 	gdt[SEL_TASK_A / 8] &= ~(0x80ull << 40);
 	check_eq("task.np", CATCH_ERR(__asm__ volatile("lcall $0x70, $0")), VE(NP, SEL_TASK_A));
@@ -284,7 +301,10 @@ static void test_task_errors(void)
 	task_init(&task_a, task_entry, task_stack + 8192);
 	task_a.ss = SEL_UDATA;
 	set_desc(SEL_TASK_A, (u32)&task_a, 103, 9, 0);
-	/* The handler of #TS runs in the new task; its stack segment is not usable, so it needs a task gate itself. */
+	/*
+	 * The handler of #TS runs in the new task; its stack segment is not usable, so it needs a
+	 * task gate itself.
+	 */
 	task_init(&task_df, vectors + 16 * TS, df_stack + 8192);
 	set_desc(SEL_TASK_D, (u32)&task_df, 103, 9, 0);
 	idt[TS] = make_gate(0, SEL_TASK_D, GATE_TASK, 0);
@@ -325,7 +345,10 @@ static void test_double_fault_task(void)
 	leave_task(DF);
 }
 
-/* A stack segment whose limit is short: #SS for EBP as base and for POP; the handler needs a task for a good stack. */
+/*
+ * A stack segment whose limit is short: #SS for EBP as base and for POP; the handler needs a task
+ * for a good stack.
+ */
 static void test_stack_segment(void)
 {
 	task_init(&task_df, vectors + 16 * SS, df_stack + 8192);
@@ -333,10 +356,11 @@ static void test_stack_segment(void)
 	set_desc(SEL_FREE, (u32)area, 0xfff, 0x12, DESC_32);
 	idt[SS] = make_gate(0, SEL_TASK_D, GATE_TASK, 0);
 	check_eq("seg.ss.ebp",
-		 CATCH_ERR(__asm__ volatile("mov %0, %%ss; mov $0x800, %%esp; mov $0xffd, %%ebp; mov (%%ebp), %%eax"
-					    :
-					    : "r"(SEL_FREE)
-					    : "memory", "eax")),
+		 CATCH_ERR(__asm__ volatile(
+			 "mov %0, %%ss; mov $0x800, %%esp; mov $0xffd, %%ebp; mov (%%ebp), %%eax"
+			 :
+			 : "r"(SEL_FREE)
+			 : "memory", "eax")),
 		 VE(SS, 0));
 	leave_task(SS);
 	task_init(&task_df, vectors + 16 * SS, df_stack + 8192);
@@ -372,8 +396,10 @@ static void test_paging32(void)
 	check_eq("paging32.accessed", page_table[0] & 0x60, 0x20);
 	check_eq("paging32.write-wp", CATCH_ERR(*(volatile u8 *)LIN = 1), VE(PF, 3));
 	check_eq("paging32.cr2", last_cr2, LIN);
-	check_eq("paging32.not-present", CATCH_ERR((void)*(volatile u8 *)(LIN + 0x1000)), VE(PF, 0));
-	check_eq("paging32.fetch-no-nx", CATCH_ERR(((void (*)(void))(LIN + 0x1000))()), VE(PF, 0)); /* no I/D bit */
+	check_eq("paging32.not-present", CATCH_ERR((void)*(volatile u8 *)(LIN + 0x1000)),
+		 VE(PF, 0));
+	check_eq("paging32.fetch-no-nx", CATCH_ERR(((void (*)(void))(LIN + 0x1000))()),
+		 VE(PF, 0)); /* no I/D bit */
 	page_table[0] = (u32)area | 3;
 	__asm__ volatile("invlpg (%0)" : : "r"(LIN) : "memory");
 	*(volatile u8 *)(LIN + 5) = 0x66;
@@ -428,12 +454,33 @@ static void test_legacy(void)
 	__asm__ volatile("mov $57, %%eax; aam" : "=a"(eax));
 	check_eq("legacy.aam", eax & 0xffff, 0x0507);
 	check_eq("legacy.aam-0", CATCH(__asm__ volatile(".byte 0xd4, 0" : : "a"(1))), DE);
-	check_eq("legacy.bound-in", CATCH(__asm__ volatile("bound %0, %1" : : "r"(7), "m"(bounds))), NONE);
-	check_eq("legacy.bound-out", CATCH(__asm__ volatile("bound %0, %1" : : "r"(10), "m"(bounds))), BR);
-	check_eq("legacy.into", CATCH(__asm__ volatile("mov $0x7fffffff, %%eax; inc %%eax; into" : : : "eax")), OF);
-	check_eq("legacy.into-clear", CATCH(__asm__ volatile("xor %%eax, %%eax; into" : : : "eax")), NONE);
+	check_eq("legacy.bound-in",
+		 CATCH(__asm__ volatile("bound %0, %1"
+					:
+					: "r"(7), "m"(bounds))),
+		 NONE);
+	check_eq("legacy.bound-out",
+		 CATCH(__asm__ volatile("bound %0, %1"
+					:
+					: "r"(10), "m"(bounds))),
+		 BR);
+	check_eq("legacy.into",
+		 CATCH(__asm__ volatile("mov $0x7fffffff, %%eax; inc %%eax; into"
+					:
+					:
+					: "eax")),
+		 OF);
+	check_eq("legacy.into-clear",
+		 CATCH(__asm__ volatile("xor %%eax, %%eax; into"
+					:
+					:
+					: "eax")),
+		 NONE);
 	set_desc(SEL_FREE, 0, 0xfffff, 0x72, DESC_32 | DESC_4K); /* DPL 3 */
-	__asm__ volatile("mov $0x40, %%eax; mov $3, %%ecx; arpl %%cx, %%ax" : "=a"(eax) : : "ecx", "cc");
+	__asm__ volatile("mov $0x40, %%eax; mov $3, %%ecx; arpl %%cx, %%ax"
+			 : "=a"(eax)
+			 :
+			 : "ecx", "cc");
 	check_eq("legacy.arpl", eax & 0xffff, 0x43);
 	__asm__ volatile("stc; .byte 0xd6" : "=a"(eax) : "a"(0x1200));
 	check_eq("legacy.salc", eax, 0x12ff);

@@ -7,9 +7,10 @@
 #define REAL(at) (*(volatile u16 *)(at))
 
 /* 16-bit code, placed at 0000:7c00; position-independent but for its own base. */
-#define SNIPPET16(name, code)                 \
-	extern const u8 name[], name##_end[]; \
-	__asm__(".section .rodata\n.code16\n" #name ":\n" code "\n" #name "_end:\n.code32\n.text\n")
+#define SNIPPET16(name, code)                                                                 \
+	extern const u8 name[], name##_end[];                                                 \
+	__asm__(".section .rodata\n.code16\n" #name ":\n" code "\n" #name "_end:\n.code32\n." \
+		"text\n")
 
 static void place(u32 at, const u8 *code, const u8 *end)
 {
@@ -35,9 +36,11 @@ SNIPPET16(r_add, "add %bx, %ax; lret");
 SNIPPET16(r_segment, "mov $0x0720, %ax; mov %ax, %es; mov %es:2, %bx; movw $0xbeef, %es:4; lret");
 SNIPPET16(r_int, "int $0x60; lret");
 SNIPPET16(r_int_handler, "mov $0x1234, %cx; pushf; pop %dx; iret");
-SNIPPET16(r_stack, "mov $0x1111, %ax; push %ax; pushl $0x22223333; pop %bx; pop %cx; pop %dx; lret");
+SNIPPET16(r_stack,
+	  "mov $0x1111, %ax; push %ax; pushl $0x22223333; pop %bx; pop %cx; pop %dx; lret");
 SNIPPET16(r_string, "cld; mov $0x7200, %si; mov $0x7210, %di; mov $4, %cx; rep movsw; lret");
-SNIPPET16(r_addr32, "mov $0x7200, %edx; mov 2(%edx), %ax; movzwl %ax, %ecx; mov (%edx,%ecx,1), %bx; lret");
+SNIPPET16(r_addr32,
+	  "mov $0x7200, %edx; mov 2(%edx), %ax; movzwl %ax, %ecx; mov (%edx,%ecx,1), %bx; lret");
 SNIPPET16(r_far, "lcall $0, $0x7d00; lret");
 SNIPPET16(r_far_target, "mov %cs, %ax; mov %sp, %bx; lret");
 /* A word at offset ffff crosses the limit of 64 KiB. */
@@ -48,16 +51,17 @@ SNIPPET16(r_ss_limit, "mov $0xffff, %bp; xor %cx, %cx; mov (%bp), %ax; nop; lret
 SNIPPET16(r_ss_handler, "push %bp; mov %sp, %bp; addw $3, 2(%bp); mov $0x5c, %cx; pop %bp; iret");
 SNIPPET16(r_div, "xor %bx, %bx; mov $7, %ax; xor %dx, %dx; xor %cx, %cx; div %bx; lret");
 SNIPPET16(r_ud_handler, "push %bp; mov %sp, %bp; addw $2, 2(%bp); mov $0x0d, %cx; pop %bp; iret");
-SNIPPET16(r_wrap, "mov $0xffff, %ax; mov %ax, %es; mov %es:0x10, %al; xor %ah, %ah; lret"); /* linear 100000 */
+SNIPPET16(r_wrap,
+	  "mov $0xffff, %ax; mov %ax, %es; mov %es:0x10, %al; xor %ah, %ah; lret"); /* linear 100000
+										     */
 SNIPPET16(r_flags, "mov $0x7cd7, %ax; push %ax; popf; pushf; pop %bx; lret");
 SNIPPET16(r_loop, "mov $5, %cx; xor %ax, %ax; 1: add %cx, %ax; loop 1b; lret");
 SNIPPET16(r_cr0, "smsw %ax; lret");
 SNIPPET16(r_ivt_limit, "lidt %cs:0x7e00; xor %cx, %cx; int $0x21; lret");
 /* Big real mode: a limit of 4 GiB loaded in protected mode stays. */
-SNIPPET16(r_big,
-	  "cli; lgdtl %cs:0x7e10; mov %cr0, %eax; or $1, %al; mov %eax, %cr0; jmp 1f; 1: mov $0x10, %bx; mov %bx, %es;"
-	  "and $0xfe, %al; mov %eax, %cr0; jmp 2f; 2: xor %bx, %bx; mov %bx, %es;"
-	  "mov %es:0x7e20, %edi; mov %es:(%edi), %eax; lret");
+SNIPPET16(r_big, "cli; lgdtl %cs:0x7e10; mov %cr0, %eax; or $1, %al; mov %eax, %cr0; jmp 1f; 1: "
+		 "mov $0x10, %bx; mov %bx, %es;and $0xfe, %al; mov %eax, %cr0; jmp 2f; 2: xor %bx, "
+		 "%bx; mov %bx, %es;mov %es:0x7e20, %edi; mov %es:(%edi), %eax; lret");
 
 static volatile u32 high_word = 0x8badf00d;
 
@@ -150,12 +154,11 @@ SNIPPET16(v_sti_iret, "pushf; push %cs; push $0x7c07; iret; nop; nop; mov %cs, %
 
 __attribute__((noinline)) static void enter_v86(u32 eip, u32 eflags)
 {
-	__asm__ volatile(
-		"push $0x0444; push $0x0333; push %0; push $0x0222; push $0; push %1; push %2; push $0; push %3;"
-		"iret"
-		:
-		: "i"(V86_DS), "i"(V86_SP), "r"(eflags | FL_VM | 2), "r"(eip)
-		: "memory");
+	__asm__ volatile("push $0x0444; push $0x0333; push %0; push $0x0222; push $0; push %1; "
+			 "push %2; push $0; push %3;iret"
+			 :
+			 : "i"(V86_DS), "i"(V86_SP), "r"(eflags | FL_VM | 2), "r"(eip)
+			 : "memory");
 }
 
 static u64 run_v86(const u8 *code, const u8 *end, u32 eflags)
@@ -186,7 +189,8 @@ static void test_v86(void)
 	check_eq("v86.int.esp", last.esp, V86_SP);
 	check_eq("v86.int.handler-fs", last.fs, 0); /* data segments are null in the handler */
 	check_eq("v86.int.stack", last_stack, (u32)irq_stack - 9 * 4);
-	check_eq("v86.int.iopl", RUN_V86_ERR(v_int, 0), VE(GP, 0)); /* IOPL < 3: INT n is sensitive */
+	check_eq("v86.int.iopl", RUN_V86_ERR(v_int, 0),
+		 VE(GP, 0)); /* IOPL < 3: INT n is sensitive */
 	check_eq("v86.hlt", RUN_V86_ERR(v_hlt, IOPL3), VE(GP, 0));
 	check_eq("v86.cli.iopl0", RUN_V86_ERR(v_cli, 0), VE(GP, 0));
 	check_eq("v86.pushf.iopl0", RUN_V86_ERR(v_pushf, 0), VE(GP, 0));
@@ -199,7 +203,8 @@ static void test_v86(void)
 	place(0x7c20, v_int, v_int_end);
 	check_eq("v86.far", RUN_V86(v_far, IOPL3), 0x61);
 	check_eq("v86.far.cs", last.cs, 0x7c0);
-	check_eq("v86.in.no-bitmap", RUN_V86_ERR(v_in, IOPL3), VE(GP, 0)); /* the bitmap decides, not IOPL */
+	check_eq("v86.in.no-bitmap", RUN_V86_ERR(v_in, IOPL3),
+		 VE(GP, 0)); /* the bitmap decides, not IOPL */
 	check_eq("v86.lldt", RUN_V86(v_lldt, IOPL3), UD);
 	check_eq("v86.mov-cr0", RUN_V86_ERR(v_mov_cr0, IOPL3), VE(GP, 0));
 	check_eq("v86.iret", RUN_V86(v_sti_iret, IOPL3), 0x61);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the runtimes of the 32-bit and of the 64-bit guest programs share: ports, printing, result lines. */
+/*
+ * What the runtimes of the 32-bit and of the 64-bit guest programs share: ports, printing, result
+ * lines.
+ */
 #ifndef TESTS_GUEST_RT_H
 #define TESTS_GUEST_RT_H
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Runtime of the 32-bit guest programs: exceptions that come back as values, descriptors, real mode. */
+/*
+ * Runtime of the 32-bit guest programs: exceptions that come back as values, descriptors, real
+ * mode.
+ */
 #ifndef TESTS_GUEST_RT32_H
 #define TESTS_GUEST_RT32_H
 
@@ -41,7 +44,8 @@ struct frame {
 };
 
 struct tss32 {
-	u32 link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi;
+	u32 link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp,
+		esi, edi;
 	u32 es, cs, ss, ds, fs, gs, ldt;
 	u16 trap, iomap;
 };
@@ -73,8 +77,8 @@ __attribute__((used, noinline)) void trap_entry(struct frame *f)
 	last_cr2 = read_cr2();
 	last_stack = (u32)&f->eip;
 	if (!armed) {
-		print("not ok trap: vector %x error %x at %x:%x cr2 %x\n", (u64)f->vector, (u64)f->error, (u64)f->cs,
-		      (u64)f->eip, (u64)last_cr2);
+		print("not ok trap: vector %x error %x at %x:%x cr2 %x\n", (u64)f->vector,
+		      (u64)f->error, (u64)f->cs, (u64)f->eip, (u64)last_cr2);
 		failures++;
 		finish();
 	}

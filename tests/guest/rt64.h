@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Runtime of the 64-bit guest programs: exceptions that come back as values, page tables for the tests, user mode.
+ * Runtime of the 64-bit guest programs: exceptions that come back as values, page tables for the
+ * tests, user mode.
  */
 #ifndef TESTS_GUEST_RT64_H
 #define TESTS_GUEST_RT64_H
@@ -53,7 +54,9 @@ static inline void wrmsr(u32 n, u64 v)
 
 static inline void cpuid(u32 leaf, u32 sub, u32 r[4])
 {
-	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+	__asm__ volatile("cpuid"
+			 : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+			 : "a"(leaf), "c"(sub));
 }
 
 static inline void invlpg(u64 lin)
@@ -93,8 +96,8 @@ __attribute__((used, noinline)) void trap_entry(struct frame *f)
 	last_cr2 = read_cr2();
 	last_stack = (u64)(f + 1);
 	if (!armed) {
-		print("not ok trap: vector %x error %x at %x:%x cr2 %x\n", f->vector, f->error, f->cs, f->rip,
-		      last_cr2);
+		print("not ok trap: vector %x error %x at %x:%x cr2 %x\n", f->vector, f->error,
+		      f->cs, f->rip, last_cr2);
 		failures++;
 		finish();
 	}
@@ -121,8 +124,8 @@ __attribute__((used, noinline)) void trap_entry(struct frame *f)
 
 static void set_gate(unsigned v, u64 to, u16 sel, unsigned type_dpl, unsigned ist)
 {
-	idt[2 * v] = (to & 0xffff) | (u64)sel << 16 | (u64)ist << 32 | (u64)(0x80 | type_dpl) << 40 |
-		     (to >> 16 & 0xffff) << 48;
+	idt[2 * v] = (to & 0xffff) | (u64)sel << 16 | (u64)ist << 32 |
+		     (u64)(0x80 | type_dpl) << 40 | (to >> 16 & 0xffff) << 48;
 	idt[2 * v + 1] = to >> 32;
 }
 
@@ -132,7 +135,8 @@ static void set_gate(unsigned v, u64 to, u16 sel, unsigned type_dpl, unsigned is
 
 static void reset_gate(unsigned v)
 {
-	set_gate(v, (u64)(vectors + 16 * v), SEL_CODE, GATE_INT | (v == BP || v == OF || v == 0x80 ? GATE_DPL3 : 0), 0);
+	set_gate(v, (u64)(vectors + 16 * v), SEL_CODE,
+		 GATE_INT | (v == BP || v == OF || v == 0x80 ? GATE_DPL3 : 0), 0);
 }
 
 __attribute__((used)) static void rt_init_c(void)
@@ -177,7 +181,10 @@ __asm__(".globl rt_init\n"
 static u64 table_pool[16][512] ALIGNED;
 static unsigned tables_used;
 
-/* Entry for lin at a level: 1 page table entry, 2 directory entry, 3, 4; upper levels are made as needed, wide open. */
+/*
+ * Entry for lin at a level: 1 page table entry, 2 directory entry, 3, 4; upper levels are made as
+ * needed, wide open.
+ */
 UNUSED static volatile u64 *pt_entry(u64 lin, int level)
 {
 	u64 *t = pml4;
@@ -214,7 +221,8 @@ __attribute__((noinline)) static void enter_user(u64 cs, u64 rip, u64 rsp, u64 r
 {
 	__asm__ volatile("push %0\n\tpush %1\n\tpush %2\n\tpush %3\n\tpush %4\n\tiretq"
 			 :
-			 : "r"((u64)SEL_UDATA), "r"(rsp), "r"(rflags), "r"(cs), "r"(rip), "D"(a), "S"(b)
+			 : "r"((u64)SEL_UDATA), "r"(rsp), "r"(rflags), "r"(cs), "r"(rip), "D"(a),
+			   "S"(b)
 			 : "memory");
 }
 
@@ -224,7 +232,10 @@ UNUSED static void user_setup(void)
 	map(USER_STACK_LIN, user_stack_page, PT_URW | PT_NX);
 }
 
-/* Runs a snippet at CPL 3 with RDI = a, RSI = b until it traps (int $0x80 to come back); the vector. */
+/*
+ * Runs a snippet at CPL 3 with RDI = a, RSI = b until it traps (int $0x80 to come back); the
+ * vector.
+ */
 UNUSED static u64 run_user_at(u64 cs, const u8 *code, const u8 *end, u64 rflags, u64 a, u64 b)
 {
 	for (unsigned i = 0; code + i < end; i++)

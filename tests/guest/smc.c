@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Code that changes under the processor's feet, and string instructions across pages. SDM vol. 3, 8.1.3; vol. 2, REP.
+/* Code that changes under the processor's feet, and string instructions across pages. SDM vol.
+ * 3, 8.1.3; vol. 2, REP.
  */
 #include "tests/guest/rt64.h"
 
@@ -11,7 +12,10 @@ static u64 run_at(u64 lin)
 {
 	u64 rax;
 
-	__asm__ volatile("call *%1" : "=a"(rax) : "r"(lin) : "rcx", "rdx", "rsi", "rdi", "r8", "memory");
+	__asm__ volatile("call *%1"
+			 : "=a"(rax)
+			 : "r"(lin)
+			 : "rcx", "rdx", "rsi", "rdi", "r8", "memory");
 	return rax;
 }
 
@@ -54,7 +58,8 @@ static void test_next_instruction(void)
 	check_eq("smc.next-instruction", run_at((u64)code), 2);
 	check_eq("smc.next-instruction.again", run_at((u64)code), 2);
 	/* the same, by a 16-byte store: nothing else of the page changes */
-	put(code + 64, "\x0f\x11\x07\xb8\x01\x00\x00\x00\xc3", 9); /* movups %xmm0, (%rdi); mov $1, %eax; ret */
+	put(code + 64, "\x0f\x11\x07\xb8\x01\x00\x00\x00\xc3",
+	    9); /* movups %xmm0, (%rdi); mov $1, %eax; ret */
 	put(data_a, "\x0f\x11\x07\xb8\x05\x00\x00\x00\xc3\x90\x90\x90\x90\x90\x90\x90", 16);
 	{
 		u64 rax;
@@ -70,8 +75,12 @@ static void test_next_instruction(void)
 				 : "memory", "rcx", "rdx");
 		check_eq("smc.vector-store", rax, 5);
 	}
-	/* a loop that counts up its own immediate: mov ecx,10; xor eax,eax; L: add eax,0; incb -4(%rip); loop L; ret */
-	put(code + 128, "\xb9\x0a\x00\x00\x00\x31\xc0\x83\xc0\x00\xfe\x05\xf9\xff\xff\xff\xe2\xf5\xc3", 19);
+	/*
+	 * a loop that counts up its own immediate: mov ecx,10; xor eax,eax; L: add eax,0; incb
+	 * -4(%rip); loop L; ret
+	 */
+	put(code + 128,
+	    "\xb9\x0a\x00\x00\x00\x31\xc0\x83\xc0\x00\xfe\x05\xf9\xff\xff\xff\xe2\xf5\xc3", 19);
 	check_eq("smc.loop", run_at((u64)code + 128), 45);
 }
 
@@ -84,7 +93,10 @@ static void test_string_over_code(void)
 	put_mov(data_a, 0x33333333);
 	__asm__ volatile("rep movsb" : : "D"(code), "S"(data_a), "c"(6) : "memory");
 	check_eq("smc.rep-movs", run_at((u64)code), 0x33333333);
-	/* REP STOSB that overwrites itself: what is fetched after an iteration is up to the processor. */
+	/*
+	 * REP STOSB that overwrites itself: what is fetched after an iteration is up to the
+	 * processor.
+	 */
 	put(code + 256, "\xf3\xaa\xb8\x07\x00\x00\x00\xc3", 8);
 	put(code + 264, "\x90\x90\x90\x90\x90\x90\x90\x90\xc3", 9);
 	{
@@ -128,12 +140,16 @@ static void test_remap(void)
 	check_eq("smc.remap.gone", CATCH_ERR(run_at(LIN)), VE(PF, 0x10));
 }
 
-/* Fetch that runs into a page which is not there, after instructions that must have had their effect. */
+/*
+ * Fetch that runs into a page which is not there, after instructions that must have had their
+ * effect.
+ */
 static void test_fetch_fault(void)
 {
 	map(LIN, code, PT_P);
 	map(LIN + 4096, NULL, 0);
-	put(code + 4090, "\xff\x07\xff\x07\xb8\x01", 6); /* incl (%rdi) twice, first bytes of a mov */
+	put(code + 4090, "\xff\x07\xff\x07\xb8\x01",
+	    6); /* incl (%rdi) twice, first bytes of a mov */
 	*(volatile u32 *)data_a = 0;
 	check_eq("smc.fetch-fault",
 		 CATCH_ERR(__asm__ volatile("call *%1"
@@ -197,7 +213,11 @@ static void test_string_faults(void)
 					    : "D"(LIN + 4090), "c"(64), "a"(0xee))),
 		 VE(PF, 0));
 	check_eq("string.scas.rdi", last.rdi, LIN + 4096);
-	check_eq("string.rcx-0", CATCH(__asm__ volatile("rep stosb" : : "D"(0x800000000000), "c"(0))), NONE);
+	check_eq("string.rcx-0",
+		 CATCH(__asm__ volatile("rep stosb"
+					:
+					: "D"(0x800000000000), "c"(0))),
+		 NONE);
 }
 
 static u64 faults;
@@ -217,7 +237,10 @@ static void test_restart(void)
 	map(LIN + 4096, NULL, 0);
 	irq_fn[PF] = map_and_go;
 	faults = 0;
-	__asm__ volatile("rep stosb" : "=D"(rdi), "=c"(rcx) : "D"(LIN + 4000), "c"(200), "a"(0x77) : "memory");
+	__asm__ volatile("rep stosb"
+			 : "=D"(rdi), "=c"(rcx)
+			 : "D"(LIN + 4000), "c"(200), "a"(0x77)
+			 : "memory");
 	check_eq("restart.stos.faults", faults, 1);
 	check_eq("restart.stos.rdi", rdi, LIN + 4200);
 	check_eq("restart.stos.rcx", rcx, 0);

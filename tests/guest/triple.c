@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A triple fault must end the machine: #UD with an IDT of limit 0. SDM vol. 3, 6.15, interrupt 8. */
+/*
+ * A triple fault must end the machine: #UD with an IDT of limit 0. SDM vol. 3, 6.15, interrupt 8.
+ */
 #include "tests/guest/rt64.h"
 
 int main(void)

@@ -43,7 +43,8 @@ __attribute__((format(printf, 2, 3))) static void differ(struct cmp *k, const ch
 static void cmp_u64(struct cmp *k, const char *name, uint64_t a, uint64_t b)
 {
 	if (a != b)
-		differ(k, "  %-8s host %016llx  soft %016llx\n", name, (unsigned long long)a, (unsigned long long)b);
+		differ(k, "  %-8s host %016llx  soft %016llx\n", name, (unsigned long long)a,
+		       (unsigned long long)b);
 }
 
 /* Undefined flags where the host stopped. */
@@ -77,7 +78,8 @@ static uint16_t u16_at(const uint8_t *p)
 	return v;
 }
 
-static void cmp_hex(struct cmp *k, const char *name, unsigned i, const uint8_t *a, const uint8_t *b, unsigned n)
+static void cmp_hex(struct cmp *k, const char *name, unsigned i, const uint8_t *a, const uint8_t *b,
+		    unsigned n)
 {
 	char ta[40], tb[40];
 
@@ -154,7 +156,8 @@ static void cmp_integer(struct cmp *k)
 {
 	/* RF after a single step within a REP instruction: SDM vol. 3, 17.3.1.1; AMD clears it. */
 	uint32_t ignore = (k->undef & FL_ARITH_ALL) | (k->a->vector == 1 ? FL_RF : 0);
-	uint64_t a = k->a->regs.rflags & ~(uint64_t)ignore, b = k->b->regs.rflags & ~(uint64_t)ignore;
+	uint64_t a = k->a->regs.rflags & ~(uint64_t)ignore,
+		 b = k->b->regs.rflags & ~(uint64_t)ignore;
 
 	for (unsigned i = 0; i < 16; i++)
 		cmp_u64(k, gpr_name[i], k->a->regs.gpr[i], k->b->regs.gpr[i]);
@@ -174,7 +177,10 @@ static void cmp_x87(struct cmp *k)
 	uint16_t ignore = (uint16_t)((c & 7) << 8 | (c & 8) << 11);
 	bool approx = k->completed && k->c->approx == APPROX_X87;
 
-	/* C1 and PE say which way the last bit was rounded; DE of FYL2X beside ZE is a matter of order. */
+	/*
+	 * C1 and PE say which way the last bit was rounded; DE of FYL2X beside ZE is a matter of
+	 * order.
+	 */
 	if (approx)
 		ignore |= u16_at(b) & 0x20 ? 0x222 : 0x82a2;
 	cmp_u64(k, "fcw", u16_at(a), u16_at(b));
@@ -195,8 +201,8 @@ static bool insn_at(const struct tcase *c, uint64_t rip, ZydisDecodedInstruction
 		const struct insn *in = &c->insn[i];
 
 		if (CODE_BASE + c->at[i] == rip)
-			return ZYAN_SUCCESS(
-				ZydisDecoderDecodeInstruction(policy_decoder(c->m32), NULL, in->bytes, in->len, ins));
+			return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(
+				policy_decoder(c->m32), NULL, in->bytes, in->len, ins));
 	}
 	return false;
 }
@@ -229,14 +235,15 @@ static void cmp_sse(struct cmp *k)
 }
 
 /*
- * Differences between the vendors that show as different exceptions; `ins` is the instruction that faulted in the
- * model, `there` says whether it is also the one that faulted on the host.
+ * Differences between the vendors that show as different exceptions; `ins` is the instruction that
+ * faulted in the model, `there` says whether it is also the one that faulted on the host.
  */
-static bool vendor_fault(const struct tcase *c, const struct outcome *native, const struct outcome *model,
-			 const ZydisDecodedInstruction *ins, bool there)
+static bool vendor_fault(const struct tcase *c, const struct outcome *native,
+			 const struct outcome *model, const ZydisDecodedInstruction *ins,
+			 bool there)
 {
-	/* CALL that can neither push nor go to its target: AMD pushes first, Intel looks at the target (SDM vol. 2,
-	 * CALL). */
+	/* CALL that can neither push nor go to its target: AMD pushes first, Intel looks at the
+	 * target (SDM vol. 2, CALL). */
 	if (ins->mnemonic == ZYDIS_MNEMONIC_CALL && native->vector == 14 && model->vector == 13)
 		return there;
 	/* MXCSR.MM, which AMD has */
@@ -245,29 +252,35 @@ static bool vendor_fault(const struct tcase *c, const struct outcome *native, co
 	/* AMD stores ten bytes in two pieces, of which one may lie beyond the canonical half. */
 	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_X87 && native->vector == 14 && model->vector == 13)
 		return there;
-	/* An access across the end of a segment of 4 GiB may fault or wrap around: SDM vol. 3, 5.3. */
+	/*
+	 * An access across the end of a segment of 4 GiB may fault or wrap around: SDM vol. 3, 5.3.
+	 */
 	if (c->m32 && (native->vector == 12 || native->vector == 13) && model->vector == 14)
 		return there && (model->cr2 >= 0xffffff00 || model->cr2 < 0x100);
 	/* AMD has loaded some registers when POPA faults; it will load them again. */
-	if ((ins->mnemonic == ZYDIS_MNEMONIC_POPA || ins->mnemonic == ZYDIS_MNEMONIC_POPAD) && native->vector != 3)
-		return there && native->cr2 == model->cr2 && native->regs.gpr[4] == model->regs.gpr[4];
+	if ((ins->mnemonic == ZYDIS_MNEMONIC_POPA || ins->mnemonic == ZYDIS_MNEMONIC_POPAD) &&
+	    native->vector != 3)
+		return there && native->cr2 == model->cr2 &&
+		       native->regs.gpr[4] == model->regs.gpr[4];
 	return false;
 }
 
 /* What the host alone did, because it is of another make. */
-static bool host_only(const struct tcase *c, const struct outcome *native, const struct outcome *model)
+static bool host_only(const struct tcase *c, const struct outcome *native,
+		      const struct outcome *model)
 {
 	ZydisDecodedInstruction ins;
 
 	/* Alignment checks of vector operands */
 	if (native->vector == 17 && insn_at(c, native->regs.rip, &ins))
-		return ins.meta.isa_ext != ZYDIS_ISA_EXT_BASE && ins.meta.isa_ext != ZYDIS_ISA_EXT_LONGMODE;
+		return ins.meta.isa_ext != ZYDIS_ISA_EXT_BASE &&
+		       ins.meta.isa_ext != ZYDIS_ISA_EXT_LONGMODE;
 	return insn_at(c, model->regs.rip, &ins) &&
 	       vendor_fault(c, native, model, &ins, native->regs.rip == model->regs.rip);
 }
 
-unsigned outcome_compare(const struct tcase *c, const struct outcome *native, const struct outcome *model, char *text,
-			 size_t n)
+unsigned outcome_compare(const struct tcase *c, const struct outcome *native,
+			 const struct outcome *model, char *text, size_t n)
 {
 	struct cmp k = { .c = c, .a = native, .b = model, .text = text, .n = n };
 
@@ -276,12 +289,13 @@ unsigned outcome_compare(const struct tcase *c, const struct outcome *native, co
 	if (native->status != OUT_OK || model->status == OUT_TIMEOUT)
 		return 0;
 	if (model->status != OUT_OK) {
-		differ(&k, "  the engine did not reach a handler: exit %u, rip %llx, vector %x\n", model->why,
-		       (unsigned long long)model->regs.rip, model->vector);
+		differ(&k, "  the engine did not reach a handler: exit %u, rip %llx, vector %x\n",
+		       model->why, (unsigned long long)model->regs.rip, model->vector);
 		return k.differences;
 	}
 	/* The host knows an extension there, or a NOP, and has gone on to what is not tracked. */
-	if (c->undecodable && (native->vector != 6 || native->regs.rip > CODE_BASE + c->at[c->n - 1]) &&
+	if (c->undecodable &&
+	    (native->vector != 6 || native->regs.rip > CODE_BASE + c->at[c->n - 1]) &&
 	    native->regs.rip >= CODE_BASE + c->at[c->n - 1])
 		return 0;
 	if (host_only(c, native, model))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From a seed to a case. Instructions come from opcode templates filled with random prefixes, registers and operands;
- * Zydis says whether the result is an instruction. The generator keeps track of which registers still hold pointers
- * into the data memory, so that most accesses hit, and makes new pointers when they run out.
+ * From a seed to a case. Instructions come from opcode templates filled with random prefixes,
+ * registers and operands; Zydis says whether the result is an instruction. The generator keeps
+ * track of which registers still hold pointers into the data memory, so that most accesses hit, and
+ * makes new pointers when they run out.
  */
 #include "tests/isa/isa.h"
 
@@ -102,7 +103,8 @@ const uint8_t *image_pristine(void)
 	for (unsigned i = 0; i < SCRATCH_FXS; i++)
 		fill_fp_image(&r, image + IMAGE_SCRATCH + i * SCRATCH_FX_SIZE);
 	for (unsigned i = 0; i < SCRATCH_ENVS; i++)
-		fill_env_image(&r, image + IMAGE_SCRATCH + SCRATCH_FXS * SCRATCH_FX_SIZE + i * SCRATCH_ENV_SIZE);
+		fill_env_image(&r, image + IMAGE_SCRATCH + SCRATCH_FXS * SCRATCH_FX_SIZE +
+					   i * SCRATCH_ENV_SIZE);
 	ready = true;
 	return image;
 }
@@ -165,7 +167,8 @@ static uint64_t pick_pointer(struct gen *g)
 
 static void init_gprs(struct gen *g)
 {
-	static const uint8_t pointer_chance[16] = { 10, 5, 10, 70, 100, 70, 90, 90, 40, 20, 40, 20, 60, 60, 20, 30 };
+	static const uint8_t pointer_chance[16] = { 10, 5,  10, 70, 100, 70, 90, 90,
+						    40, 20, 40, 20, 60,	 60, 20, 30 };
 	struct regs *s = &g->c->init;
 
 	for (unsigned i = 0; i < 16; i++) {
@@ -190,7 +193,8 @@ static void init_gprs(struct gen *g)
 		g->ptr &= 0xff;
 		g->small &= 0xff;
 	}
-	s->fs_base = rng_chance(&g->r, 90) ? DATA_BASE + (rng_below(&g->r, 64) & ~15u) : DATA_BASE - 0x1000;
+	s->fs_base = rng_chance(&g->r, 90) ? DATA_BASE + (rng_below(&g->r, 64) & ~15u)
+					   : DATA_BASE - 0x1000;
 	s->gs_base = rng_chance(&g->r, 90) ? 0x100 : 0x7fff00000000ull;
 }
 
@@ -198,10 +202,12 @@ static void init_fx(struct gen *g)
 {
 	uint8_t *p = g->c->init.fx;
 	struct rng *r = &g->r;
-	uint16_t cw = (uint16_t)(0x7f | rng_below(r, 4) << 10 | (rng_chance(r, 60) ? 3u : rng_below(r, 4)) << 8);
+	uint16_t cw = (uint16_t)(0x7f | rng_below(r, 4) << 10 |
+				 (rng_chance(r, 60) ? 3u : rng_below(r, 4)) << 8);
 	uint16_t sw = (uint16_t)(rng_below(r, 8) << 11 | (rng_next(r) & 0x4700));
 	uint32_t mxcsr = 0x1f80 | rng_below(r, 4) << 13 | (rng_chance(r, 80) ? 0 : 0x8000) |
-			 (rng_chance(r, 80) ? 0 : 0x40) | (rng_chance(r, 80) ? 0 : rng_below(r, 64));
+			 (rng_chance(r, 80) ? 0 : 0x40) |
+			 (rng_chance(r, 80) ? 0 : rng_below(r, 64));
 
 	memset(p, 0, 512);
 	if (rng_chance(r, 12))
@@ -286,7 +292,8 @@ static void mem_absolute(struct enc *e, uint64_t addr, bool riprel)
 static void mem_disp(struct enc *e, bool forced)
 {
 	struct rng *r = &e->g->r;
-	bool aligned = ((e->t->flags & T_VEC) && rng_chance(r, 92)) || (e->g->c->cls == CLS_ALIGN && rng_chance(r, 70));
+	bool aligned = ((e->t->flags & T_VEC) && rng_chance(r, 92)) ||
+		       (e->g->c->cls == CLS_ALIGN && rng_chance(r, 70));
 	unsigned kind = rng_below(r, 10);
 
 	if (kind < 4 && !forced)
@@ -311,7 +318,8 @@ static void mem_based(struct enc *e, int base, int index)
 	if (index >= 0 || (base & 7) == 4 || rng_chance(r, 5)) {
 		e->modrm |= 4;
 		e->has_sib = true;
-		e->sib = (uint8_t)(rng_below(r, 4) << 6 | (index >= 0 ? index & 7 : 4) << 3 | (base & 7));
+		e->sib = (uint8_t)(rng_below(r, 4) << 6 | (index >= 0 ? index & 7 : 4) << 3 |
+				   (base & 7));
 		if (index >= 8)
 			e->rex |= 0x42;
 	} else {
@@ -323,8 +331,8 @@ static void mem_based(struct enc *e, int base, int index)
 }
 
 /*
- * Images of different formats lie apart, so that bytes that are not compared in one are never read as another: FXSAVE
- * and XSAVE below, then FNSTENV and FNSAVE, of 32 and of 16 bits in turn.
+ * Images of different formats lie apart, so that bytes that are not compared in one are never read
+ * as another: FXSAVE and XSAVE below, then FNSTENV and FNSAVE, of 32 and of 16 bits in turn.
  */
 static uint64_t pick_scratch(struct enc *e)
 {
@@ -337,10 +345,14 @@ static uint64_t pick_scratch(struct enc *e)
 		return SCRATCH_BASE + SCRATCH_FXS * SCRATCH_FX_SIZE + slot * SCRATCH_ENV_SIZE;
 	}
 	slot = rng_below(r, SCRATCH_FXS);
-	return SCRATCH_BASE + slot * SCRATCH_FX_SIZE + (rng_chance(r, 3) ? 1 + 2 * rng_below(r, 16) : 0);
+	return SCRATCH_BASE + slot * SCRATCH_FX_SIZE +
+	       (rng_chance(r, 3) ? 1 + 2 * rng_below(r, 16) : 0);
 }
 
-/* 16-bit addressing leads to where nothing is mapped; the address shows in CR2, or in what LEA gives. */
+/*
+ * 16-bit addressing leads to where nothing is mapped; the address shows in CR2, or in what LEA
+ * gives.
+ */
 static void pick_memory16(struct enc *e)
 {
 	struct rng *r = &e->g->r;
@@ -364,7 +376,8 @@ static void pick_memory(struct enc *e)
 	if (kind < 8 || base < 0) {
 		unsigned align = (e->t->flags & T_VEC) ? 15 : 0;
 
-		mem_absolute(e, DATA_BASE + (rng_below(r, DATA_SIZE - 16) & ~align), rng_chance(r, 60));
+		mem_absolute(e, DATA_BASE + (rng_below(r, DATA_SIZE - 16) & ~align),
+			     rng_chance(r, 60));
 		return;
 	}
 	if (kind < 11)
@@ -433,7 +446,10 @@ static void pick_prefixes(struct enc *e)
 	static const uint8_t seg[] = { 0x64, 0x65, 0x26, 0x2e, 0x36, 0x3e };
 	unsigned n;
 
-	/* FS and GS are based at or near 0 or the data; with a pointer as base the sum rarely makes sense for FS. */
+	/*
+	 * FS and GS are based at or near 0 or the data; with a pointer as base the sum rarely makes
+	 * sense for FS.
+	 */
 	if (!(t->flags & T_SCR) && rng_chance(r, mem ? 6 : 2))
 		add_prefix(e, seg[rng_chance(r, 50) ? 1 : rng_below(r, 6)]);
 	if (e->addr16 || (!(mem && e->g->c->m32) && rng_chance(r, mem ? 4 : 1))) {
@@ -455,7 +471,10 @@ static void pick_prefixes(struct enc *e)
 			add_prefix(e, any[n]);
 		e->opsize = n == 1;
 	} else if (t->flags & T_HOST3E) {
-		/* the only prefix but for 66: a segment prefix behind it would count, and F3 behind it would not */
+		/*
+		 * the only prefix but for 66: a segment prefix behind it would count, and F3 behind
+		 * it would not
+		 */
 		e->npfx = 0;
 		e->addrsize = false;
 		add_prefix(e, t->pfx);
@@ -547,7 +566,10 @@ static bool assemble(struct enc *e)
 		in->rip_at = (int8_t)n;
 	memcpy(buf + n, e->disp, e->ndisp);
 	n += e->ndisp;
-	/* C6/F6 and the like have immediates only where the table says so; moffs takes the place of ModRM. */
+	/*
+	 * C6/F6 and the like have immediates only where the table says so; moffs takes the place of
+	 * ModRM.
+	 */
 	n += put_imm(e, buf + n);
 	if (n > 15)
 		return false;
@@ -565,7 +587,8 @@ static void encode(struct gen *g, const struct tmpl *t, struct insn *in)
 	do {
 		*in = (struct insn){ .target = -1, .f3_at = -1 };
 		e = (struct enc){ .g = g, .t = t, .in = in };
-		e.addr16 = g->c->m32 && (t->flags & T_MODRM) && !(t->flags & T_SCR) && rng_chance(&g->r, 4);
+		e.addr16 = g->c->m32 && (t->flags & T_MODRM) && !(t->flags & T_SCR) &&
+			   rng_chance(&g->r, 4);
 		if (t->flags & T_MODRM)
 			fill_modrm(&e);
 		pick_prefixes(&e);
@@ -578,13 +601,16 @@ static void track_write(struct gen *g, const ZydisDecodedOperand *op, bool impli
 	ZydisRegister reg;
 	unsigned id;
 
-	if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+	if (op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+	    !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
 		return;
-	reg = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, op->reg.value); /* in any mode */
+	reg = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64,
+					       op->reg.value); /* in any mode */
 	if (reg < ZYDIS_REGISTER_RAX || reg > ZYDIS_REGISTER_R15)
 		return;
 	id = (unsigned)(reg - ZYDIS_REGISTER_RAX);
-	if (implicit_ok && op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && (id == RSP || id == RSI || id == RDI))
+	if (implicit_ok && op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+	    (id == RSP || id == RSI || id == RDI))
 		return;
 	g->ptr &= (uint16_t) ~(1u << id);
 	g->small &= (uint16_t) ~(1u << id);
@@ -592,7 +618,8 @@ static void track_write(struct gen *g, const ZydisDecodedOperand *op, bool impli
 
 static bool loads_control_word(ZydisMnemonic m)
 {
-	return m == ZYDIS_MNEMONIC_FLDCW || m == ZYDIS_MNEMONIC_FLDENV || m == ZYDIS_MNEMONIC_FRSTOR;
+	return m == ZYDIS_MNEMONIC_FLDCW || m == ZYDIS_MNEMONIC_FLDENV ||
+	       m == ZYDIS_MNEMONIC_FRSTOR;
 }
 
 static void track(struct gen *g, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
@@ -661,7 +688,8 @@ static void renew_pointers(struct gen *g)
 		if (reg == RSP || ((reg == RSI || reg == RDI) && g->cls == CLS_STRING) ||
 		    __builtin_popcount(g->ptr) < 3) {
 			append_load(g, reg,
-				    reg == RSP ? DATA_BASE + PAGE + 8 * rng_below(&g->r, 512) : pick_pointer(g));
+				    reg == RSP ? DATA_BASE + PAGE + 8 * rng_below(&g->r, 512)
+					       : pick_pointer(g));
 			g->ptr |= (uint16_t)(1u << reg);
 		}
 	}
@@ -676,7 +704,10 @@ static void define_flags(struct gen *g, uint32_t needed)
 		append_glued(g, "\xd9\xe5", 2);
 }
 
-/* fld qword of a small number in the read-only page: outside of their domain, F2XM1 and FYL2XP1 are undefined. */
+/*
+ * fld qword of a small number in the read-only page: outside of their domain, F2XM1 and FYL2XP1 are
+ * undefined.
+ */
 static void append_load_x87(struct gen *g)
 {
 	uint8_t b[7] = { 0xdd, 0x04, 0x25 };
@@ -697,10 +728,14 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 {
 	struct flag_effect f;
 
-	if ((t->flags & T_REP) &&
-	    (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))) {
-		uint8_t b[5] = { 0xb9, (uint8_t)rng_below(&g->r, rng_chance(&g->r, 90) ? 40 : 256) };
-		/* With a count of 0, vendors differ in what is privileged and in the upper halves of RSI and RDI. */
+	if ((t->flags & T_REP) && (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+						      ZYDIS_ATTRIB_HAS_REPNE))) {
+		uint8_t b[5] = { 0xb9,
+				 (uint8_t)rng_below(&g->r, rng_chance(&g->r, 90) ? 40 : 256) };
+		/*
+		 * With a count of 0, vendors differ in what is privileged and in the upper halves
+		 * of RSI and RDI.
+		 */
 		bool some = t->cls == CLS_SYSTEM || ins->address_width == 32;
 
 		b[1] |= some;
@@ -719,7 +754,8 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 	case_flags(g->c, ins, op, &f);
 	if (f.tested & g->undef)
 		define_flags(g, f.tested & g->undef);
-	if (ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) {
+	if (ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+	    ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) {
 		/* Faults with nothing to store are up to the CPU. */
 		append_load(g, RDI, DATA_BASE + 0x200 + rng_below(&g->r, DATA_RW_SIZE - 0x400));
 		g->c->insn[g->c->n - 1].glued = true;
@@ -729,7 +765,9 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 		append_load_x87(g);
 	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_XSAVE) {
 		/* Only x87 and SSE state: the host has more. */
-		uint8_t b[10] = { 0xb8, (uint8_t)(rng_chance(&g->r, 70) ? 3 : rng_below(&g->r, 4)), 0, 0, 0, 0xba };
+		uint8_t b[10] = { 0xb8, (uint8_t)(rng_chance(&g->r, 70) ? 3 : rng_below(&g->r, 4)),
+				  0,	0,
+				  0,	0xba };
 
 		append_glued(g, b, 5);
 		append_glued(g, b + 5, 5);
@@ -739,8 +777,8 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 static bool class_matches(struct gen *g, const struct tmpl *t, const ZydisDecodedInstruction *ins,
 			  const ZydisDecodedOperand *op)
 {
-	enum isa_class cls =
-		(t->flags & T_VEC) && t->cls != CLS_ATOMIC ? policy_class(ins, op) : (enum isa_class)t->cls;
+	enum isa_class cls = (t->flags & T_VEC) && t->cls != CLS_ATOMIC ? policy_class(ins, op)
+									: (enum isa_class)t->cls;
 
 	if (g->only != ZYDIS_MNEMONIC_INVALID)
 		return ins->mnemonic == g->only;
@@ -792,7 +830,10 @@ static bool append_random(struct gen *g)
 /* ---- branches ---- */
 static void append_branch(struct gen *g, const void *bytes, unsigned n, int rel_size, int target)
 {
-	struct insn in = { .f3_at = -1, .target = (int16_t)target, .len = (uint8_t)n, .rel_size = (int8_t)rel_size };
+	struct insn in = { .f3_at = -1,
+			   .target = (int16_t)target,
+			   .len = (uint8_t)n,
+			   .rel_size = (int8_t)rel_size };
 
 	in.rel_at = (int8_t)(n - (unsigned)rel_size);
 	memcpy(in.bytes, bytes, n);
@@ -827,7 +868,8 @@ static void branch_indirect(struct gen *g, int target)
 {
 	unsigned reg = rng_below(&g->r, 2) ? RAX : 9;
 	uint8_t rex = reg >= 8 ? 0x41 : 0x40;
-	uint8_t jmp[3] = { rex, 0xff, (uint8_t)((rng_chance(&g->r, 50) ? 0xe0 : 0xd0) | (reg & 7)) };
+	uint8_t jmp[3] = { rex, 0xff,
+			   (uint8_t)((rng_chance(&g->r, 50) ? 0xe0 : 0xd0) | (reg & 7)) };
 	uint8_t push[2] = { rex, (uint8_t)(0x50 | (reg & 7)) };
 	uint8_t jmpmem[4] = { 0xff, (uint8_t)(rng_chance(&g->r, 50) ? 0x64 : 0x54), 0x24, 0 };
 	uint8_t retn[3] = { 0xc2, (uint8_t)rng_below(&g->r, 32), 0 };
@@ -872,9 +914,10 @@ static void branch_loop(struct gen *g)
 
 	append_glued(g, count, 5); /* no way in past it: that loop would hardly end */
 	body = (int)g->c->n;
-	append_glued(g, "\x48\xff\xc0", 3);				     /* inc rax */
-	append_glued(g, "\x48\x01\xc2", 3);				     /* add rdx, rax */
-	append_glued(g, rng_chance(&g->r, 50) ? "\xd1\xc2" : "\x31\xc2", 2); /* rol edx, 1; xor edx, eax */
+	append_glued(g, "\x48\xff\xc0", 3); /* inc rax */
+	append_glued(g, "\x48\x01\xc2", 3); /* add rdx, rax */
+	append_glued(g, rng_chance(&g->r, 50) ? "\xd1\xc2" : "\x31\xc2",
+		     2); /* rol edx, 1; xor edx, eax */
 	if (loop[0] != 0xe2)
 		define_flags(g, FL_ARITH_ALL);
 	append_branch(g, loop, 2, 1, body);
@@ -882,7 +925,8 @@ static void branch_loop(struct gen *g)
 
 static void append_branches(struct gen *g)
 {
-	uint8_t jmp8[2] = { 0xeb }, jmp32[5] = { 0xe9 }, call[5] = { 0xe8 }, jrcxz[3] = { 0x67, 0xe3 };
+	uint8_t jmp8[2] = { 0xeb }, jmp32[5] = { 0xe9 }, call[5] = { 0xe8 },
+		jrcxz[3] = { 0x67, 0xe3 };
 	int target = (int)(g->c->n + 2 + rng_below(&g->r, 5));
 	bool ecx = rng_chance(&g->r, 30);
 
@@ -961,7 +1005,10 @@ static unsigned append_writer(struct gen *g)
 	i = g->c->n;
 	append(g, &in);
 	if (w->bytes[1] == 0x8d) {
-		uint8_t count[5] = { 0xb9, (uint8_t)(1 + rng_below(&g->r, (uint32_t)(8 + IMM64_AT - in.label_off))) };
+		uint8_t count[5] = {
+			0xb9,
+			(uint8_t)(1 + rng_below(&g->r, (uint32_t)(8 + IMM64_AT - in.label_off)))
+		};
 
 		append_glued(g, "\xfc", 1); /* cld */
 		append_glued(g, count, 5);
@@ -972,7 +1019,10 @@ static unsigned append_writer(struct gen *g)
 	return i;
 }
 
-/* A write, some other instructions, and the `mov r64, imm64` whose immediate was written; sometimes in a loop. */
+/*
+ * A write, some other instructions, and the `mov r64, imm64` whose immediate was written; sometimes
+ * in a loop.
+ */
 static void append_smc(struct gen *g)
 {
 	uint8_t mov[10] = { 0x49, (uint8_t)(0xb8 | (1 + rng_below(&g->r, 3))) }; /* r9, r10, r11 */
@@ -1006,9 +1056,9 @@ static bool starts_extension(const uint8_t *b)
 {
 	unsigned i = 0;
 
-	while (i < 14 &&
-	       (b[i] == 0x66 || b[i] == 0x67 || b[i] == 0xf0 || b[i] == 0xf2 || b[i] == 0xf3 || b[i] == 0x26 ||
-		b[i] == 0x2e || b[i] == 0x36 || b[i] == 0x3e || b[i] == 0x64 || b[i] == 0x65 || (b[i] & 0xf0) == 0x40))
+	while (i < 14 && (b[i] == 0x66 || b[i] == 0x67 || b[i] == 0xf0 || b[i] == 0xf2 ||
+			  b[i] == 0xf3 || b[i] == 0x26 || b[i] == 0x2e || b[i] == 0x36 ||
+			  b[i] == 0x3e || b[i] == 0x64 || b[i] == 0x65 || (b[i] & 0xf0) == 0x40))
 		i++;
 	return b[i] == 0x62 || b[i] == 0xc4 || b[i] == 0xc5 || b[i] == 0x8f;
 }
@@ -1034,9 +1084,11 @@ static bool append_raw(struct gen *g)
 		if (v != POLICY_OK || ins.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
 			return false;
 		case_flags(g->c, &ins, op, &f);
-		if (ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
+		if (ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+		    ins.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)
 			return false;
-		if ((ins.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) &&
+		if ((ins.attributes &
+		     (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) &&
 		    ins.meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
 			return false;
 		if (f.tested & g->undef)
@@ -1054,16 +1106,19 @@ static bool append_raw(struct gen *g)
 }
 
 /*
- * Bytes of an instruction set that the model lacks; the host gets UD2 in their place. VEX, EVEX and XOP prefixes with
- * anything behind them, and the opcodes in the older maps.
+ * Bytes of an instruction set that the model lacks; the host gets UD2 in their place. VEX, EVEX and
+ * XOP prefixes with anything behind them, and the opcodes in the older maps.
  */
 static void pick_foreign_bytes(struct rng *r, uint8_t *b)
 {
 	static const uint8_t map1[] = { 0x01, 0x0e, 0x0f, 0x24, 0x2b, 0x36, 0x37,
 					0x78, 0x79, 0xa6, 0xa7, 0xae, 0xc7, 0xff };
-	static const uint8_t map2[] = { 0x80, 0x81, 0x82, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xcf,
-					0xf0, 0xf1, 0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfb, 0xdc, 0xdf };
-	static const uint8_t map3[] = { 0xcc, 0xce, 0xcf, 0xf0 }, vex[] = { 0xc4, 0xc5, 0x62, 0x8f };
+	static const uint8_t map2[] = {
+		0x80, 0x81, 0x82, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xcf,
+		0xf0, 0xf1, 0xf5, 0xf6, 0xf8, 0xf9, 0xfa, 0xfb, 0xdc, 0xdf
+	};
+	static const uint8_t map3[] = { 0xcc, 0xce, 0xcf, 0xf0 },
+			     vex[] = { 0xc4, 0xc5, 0x62, 0x8f };
 	static const uint8_t pfx[] = { 0x66, 0xf2, 0xf3 };
 	unsigned n = 0;
 
@@ -1100,7 +1155,8 @@ static void append_foreign(struct gen *g)
 		for (unsigned i = 0; i < 15; i++)
 			in.model[i] = (uint8_t)rng_next(&g->r);
 		pick_foreign_bytes(&g->r, in.model);
-	} while (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(g->c->m32), NULL, in.model, 15, &ins)) ||
+	} while (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(g->c->m32), NULL,
+							     in.model, 15, &ins)) ||
 		 !policy_foreign(&ins) || ins.length < 2);
 	in.len = ins.length;
 	append(g, &in);
@@ -1110,12 +1166,15 @@ static void append_foreign(struct gen *g)
 /* ---- the whole case ---- */
 static enum isa_class pick_class(struct gen *g)
 {
-	static const uint8_t any[] = { CLS_INT,	   CLS_INT,	CLS_INT,    CLS_SHIFT,	CLS_BIT, CLS_MULDIV,
-				       CLS_STRING, CLS_STACK,	CLS_BRANCH, CLS_ATOMIC, CLS_X87, CLS_MMX,
+	static const uint8_t any[] = { CLS_INT,	   CLS_INT,	CLS_INT,    CLS_SHIFT,
+				       CLS_BIT,	   CLS_MULDIV,	CLS_STRING, CLS_STACK,
+				       CLS_BRANCH, CLS_ATOMIC,	CLS_X87,    CLS_MMX,
 				       CLS_SSE_FP, CLS_SSE_INT, CLS_CRYPTO, CLS_FPSTATE };
-	static const uint8_t memory[] = { CLS_INT,   CLS_INT,	 CLS_SHIFT, CLS_BIT,	CLS_MULDIV,  CLS_STRING,
-					  CLS_STACK, CLS_ATOMIC, CLS_X87,   CLS_SSE_FP, CLS_SSE_INT, CLS_MMX };
-	static const uint8_t integer[] = { CLS_INT, CLS_INT, CLS_SHIFT, CLS_BIT, CLS_STRING, CLS_STACK, CLS_ATOMIC };
+	static const uint8_t memory[] = { CLS_INT,    CLS_INT,	  CLS_SHIFT,   CLS_BIT,
+					  CLS_MULDIV, CLS_STRING, CLS_STACK,   CLS_ATOMIC,
+					  CLS_X87,    CLS_SSE_FP, CLS_SSE_INT, CLS_MMX };
+	static const uint8_t integer[] = { CLS_INT,    CLS_INT,	  CLS_SHIFT, CLS_BIT,
+					   CLS_STRING, CLS_STACK, CLS_ATOMIC };
 
 	switch (g->c->cls) {
 	case CLS_MIX:

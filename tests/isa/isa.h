@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The CPU against silicon: random instruction sequences are executed by the host CPU in user mode and by the software
- * CPU at CPL 3, from the same state, and everything that the instructions can change is compared.
+ * The CPU against silicon: random instruction sequences are executed by the host CPU in user mode
+ * and by the software CPU at CPL 3, from the same state, and everything that the instructions can
+ * change is compared.
  *
- *   gen.c, tmpl.c, layout.c   a case from a 64-bit seed: initial state and up to some twenty instructions
- *   policy.c        which instructions may be compared, and which flags they leave undefined
- *   native.c        executes cases on the host in a child process
- *   model.c         executes cases on an engine, through the engine interface
- *   compare.c       differences between two outcomes
+ *   gen.c, tmpl.c, layout.c   a case from a 64-bit seed: initial state and up to some twenty
+ * instructions policy.c        which instructions may be compared, and which flags they leave
+ * undefined native.c        executes cases on the host in a child process model.c         executes
+ * cases on an engine, through the engine interface compare.c       differences between two outcomes
  *   shrink.c        the shortest sequence that still differs, and the report
  *   main.c          options, batches, result lines
  *
@@ -18,19 +18,23 @@
  *   FAR    1 page read and write, above 4 GiB
  *   SCRATCH 1 page read and write: images of FXSAVE, XSAVE, FNSTENV, FNSAVE; no pointer leads there
  *
- * The host may know instructions that the model must not have. Then the two sides get different bytes of the same
- * length: where the model has to raise #UD, the host gets UD2; where the model has to ignore the F3 in front of BSF and
- * BSR, the host gets a segment prefix instead.
+ * The host may know instructions that the model must not have. Then the two sides get different
+ * bytes of the same length: where the model has to raise #UD, the host gets UD2; where the model
+ * has to ignore the F3 in front of BSF and BSR, the host gets a segment prefix instead.
  *
  * Rules for what may differ between CPUs that are both right
- * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an instruction that reads one is
- *   preceded by an instruction that defines it, and the flags still undefined at the end are not compared.
- * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only with a pending exception.
- * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are compared within the
- *   error that the manual allows.
- * - Where AMD and Intel differ, `soft` follows Intel: see vendors_differ_in_c1(), cmp_fault() and cmp_integer().
+ * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an instruction
+ * that reads one is preceded by an instruction that defines it, and the flags still undefined at
+ * the end are not compared.
+ * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only with
+ * a pending exception.
+ * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are
+ * compared within the error that the manual allows.
+ * - Where AMD and Intel differ, `soft` follows Intel: see vendors_differ_in_c1(), cmp_fault() and
+ * cmp_integer().
  * - Alignment checks of vector operands are not compared.
- * - The present bit in the error code of a page fault above the user half is not compared: Linux sets it always.
+ * - The present bit in the error code of a page fault above the user half is not compared: Linux
+ * sets it always.
  */
 #ifndef TESTS_ISA_H
 #define TESTS_ISA_H
@@ -116,9 +120,10 @@ struct insn {
 	int8_t rel_at, rel_size; /* where a branch displacement lies, 0 size: none */
 	int8_t rip_at;		 /* where a RIP-relative disp32 lies; 0: none */
 	bool glued;		 /* the next instruction cannot do without it */
-	int16_t target;		 /* index of the instruction a rel or RIP-relative label points at; -1: none */
-	bool foreign;		 /* the model executes model[] and must raise #UD */
-	int8_t f3_at;		 /* where the model has F3 instead of a segment prefix; -1: nowhere */
+	int16_t target; /* index of the instruction a rel or RIP-relative label points at; -1: none
+			 */
+	bool foreign;	/* the model executes model[] and must raise #UD */
+	int8_t f3_at;	/* where the model has F3 instead of a segment prefix; -1: nowhere */
 	uint8_t model[16];
 	int8_t label_off;    /* a RIP-relative label points so far into its instruction */
 	uint64_t rip_target; /* address for a RIP-relative operand without label */
@@ -139,10 +144,11 @@ struct tcase {
 	enum isa_class cls;
 	struct insn insn[CASE_INSNS];
 	unsigned n;
-	bool m32;	      /* compatibility mode: 32-bit code */
-	bool runoff;	      /* ends at the end of the code pages, without a terminator */
-	bool straddle;	      /* lies across the page boundary */
-	bool undecodable;     /* last instruction is one that the host may know and the model must not */
+	bool m32;	  /* compatibility mode: 32-bit code */
+	bool runoff;	  /* ends at the end of the code pages, without a terminator */
+	bool straddle;	  /* lies across the page boundary */
+	bool undecodable; /* last instruction is one that the host may know and the model must not
+			   */
 	bool reads_undefined; /* an instruction reads a flag that one before it left undefined */
 	bool unmasked;	      /* x87 exceptions may be unmasked */
 	enum approx approx;
@@ -171,7 +177,10 @@ struct outcome {
 	uint64_t tables;  /* hash of the engine's page tables: accessed and dirty bits */
 };
 
-/* The case of a seed; `only` restricts it to one mnemonic (ZYDIS_MNEMONIC_INVALID: all). False: no such case. */
+/*
+ * The case of a seed; `only` restricts it to one mnemonic (ZYDIS_MNEMONIC_INVALID: all). False: no
+ * such case.
+ */
 bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnemonic only);
 /* Places the instructions and computes the undefined flags. False when it does not fit. */
 bool case_layout(struct tcase *c);
@@ -186,31 +195,34 @@ uint64_t image_hash(const struct tcase *c, uint8_t *image);
 /* An instruction set that the model does not offer, so that its instructions raise #UD. */
 bool policy_foreign(const ZydisDecodedInstruction *ins);
 enum verdict { POLICY_OK, POLICY_LAST, POLICY_REJECT };
-enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, bool scratch,
-			  enum approx *approx);
+enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+			  bool scratch, enum approx *approx);
 enum isa_class policy_class(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op);
 struct flag_effect {
 	uint32_t tested, defined, undefined;
 };
-void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, struct flag_effect *e);
+void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+		  struct flag_effect *e);
 /* The same, with what depends on the case. */
-void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
-		struct flag_effect *e);
+void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins,
+		const ZydisDecodedOperand *op, struct flag_effect *e);
 /* Image bytes that the instruction stores and that are not compared. */
 void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t addr);
 const ZydisDecoder *policy_decoder(bool m32);
 /* Decodes all of an instruction; false when it is none, or shorter. */
-bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op);
+bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins,
+		   ZydisDecodedOperand *op);
 
 /* ---- templates ---- */
 enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };
-#define T_MODRM	 (1u << 0)
-#define T_MEM	 (1u << 1) /* memory form only */
-#define T_REG	 (1u << 2) /* register form only */
-#define T_LOCK	 (1u << 3) /* LOCK allowed with memory */
-#define T_PLUS	 (1u << 4) /* register in the opcode */
-#define T_REP	 (1u << 5) /* REP and REPNE allowed */
-#define T_VEC	 (1u << 6) /* SSE: likes aligned pointers; any mandatory prefix when pfx is PFX_ANY */
+#define T_MODRM (1u << 0)
+#define T_MEM	(1u << 1) /* memory form only */
+#define T_REG	(1u << 2) /* register form only */
+#define T_LOCK	(1u << 3) /* LOCK allowed with memory */
+#define T_PLUS	(1u << 4) /* register in the opcode */
+#define T_REP	(1u << 5) /* REP and REPNE allowed */
+/* SSE: likes aligned pointers; any mandatory prefix when pfx is PFX_ANY */
+#define T_VEC	 (1u << 6)
 #define T_SCR	 (1u << 7) /* operand in SCRATCH */
 #define T_DIV	 (1u << 8) /* prepare the dividend */
 #define T_FPU	 (1u << 9)
@@ -246,15 +258,15 @@ struct model;
 struct model *model_create(const struct engine_ops *ops, struct err *err);
 void model_destroy(struct model *m);
 void model_run(struct model *m, const struct tcase *c, struct outcome *out);
-/* The same, but the engine is stopped at random counts and kicked in between, and its state is saved and restored
- * there: the outcome must be the same, too. */
+/* The same, but the engine is stopped at random counts and kicked in between, and its state is
+ * saved and restored there: the outcome must be the same, too. */
 void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out);
 const uint8_t *model_image(const struct model *m);
 
 /* ---- comparing ---- */
 /* Writes what differs, one line each, and returns the number of differences; text may be NULL. */
-unsigned outcome_compare(const struct tcase *c, const struct outcome *native, const struct outcome *model, char *text,
-			 size_t n);
+unsigned outcome_compare(const struct tcase *c, const struct outcome *native,
+			 const struct outcome *model, char *text, size_t n);
 
 struct bench {
 	struct native *native;

@@ -21,7 +21,8 @@ static bool fix_labels(struct tcase *c)
 		struct insn *in = &c->insn[i];
 		int64_t end = c->at[i] + in->len, to, v;
 
-		to = in->target >= 0 ? c->at[target_index(c, i)] : (int64_t)(in->rip_target - CODE_BASE);
+		to = in->target >= 0 ? c->at[target_index(c, i)]
+				     : (int64_t)(in->rip_target - CODE_BASE);
 		v = to + in->label_off - end;
 		if (in->rel_size == 1 && v != (int8_t)v)
 			return false;
@@ -41,7 +42,10 @@ static bool is_call(const struct tcase *c, unsigned i)
 	return policy_decode(c->m32, &c->insn[i], &ins, op) && ins.mnemonic == ZYDIS_MNEMONIC_CALL;
 }
 
-/* Adds flags that are undefined before instruction `to` when it is reached from `from`; true: look at all again. */
+/*
+ * Adds flags that are undefined before instruction `to` when it is reached from `from`; true: look
+ * at all again.
+ */
 static bool flow_edge(struct tcase *c, unsigned from, unsigned to, uint32_t out)
 {
 	if ((c->undef[to] | out) == c->undef[to])
@@ -69,7 +73,8 @@ static bool flow_from(struct tcase *c, unsigned i)
 		case_flags(c, &ins, op, &f);
 		c->reads_undefined |= (f.tested & out) != 0;
 		out = (out & ~f.defined) | f.undefined;
-		/* RET and jumps through a register or memory may go behind any CALL and to any label that was loaded.
+		/* RET and jumps through a register or memory may go behind any CALL and to any
+		 * label that was loaded.
 		 */
 		for (unsigned k = 0; k < c->n && is_indirect(&ins, op); k++) {
 			if (is_call(c, k))
@@ -112,7 +117,8 @@ static void find_masks(struct tcase *c)
 		if (!policy_decode(c->m32, &in, &ins, op) || ins.operand_count_visible == 0 ||
 		    op[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
-		if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&ins, &op[0], CODE_BASE + c->at[i], &addr)))
+		if (ZYAN_SUCCESS(
+			    ZydisCalcAbsoluteAddress(&ins, &op[0], CODE_BASE + c->at[i], &addr)))
 			policy_mask(c, &ins, addr);
 	}
 }
@@ -169,7 +175,7 @@ void case_text(const struct tcase *c, unsigned i, char *text, size_t n)
 	if (in.foreign)
 		memcpy(in.bytes, in.model, sizeof(in.bytes));
 	if (!policy_decode(c->m32, &in, &ins, op) ||
-	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &ins, op, ins.operand_count_visible, text, n,
-							  CODE_BASE + c->at[i], NULL)))
+	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &ins, op, ins.operand_count_visible,
+							  text, n, CODE_BASE + c->at[i], NULL)))
 		strncpy(text, "(not an instruction)", n);
 }

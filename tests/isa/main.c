@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * isa: the CPU against silicon. Without options, the number of cases that `make check` wants; one result line a class.
+ * isa: the CPU against silicon. Without options, the number of cases that `make check` wants; one
+ * result line a class.
  */
 #include "tests/isa/isa.h"
 
@@ -38,8 +39,8 @@ struct failures {
 
 static int usage(void)
 {
-	fputs("usage: isa [--seed N] [--count N] [--class NAME] [--only MNEMONIC] [--reports N] [--endless] "
-	      "[--verbose]\n",
+	fputs("usage: isa [--seed N] [--count N] [--class NAME] [--only MNEMONIC] [--reports N] "
+	      "[--endless] [--verbose]\n",
 	      stderr);
 	return 2;
 }
@@ -66,10 +67,14 @@ static int find_class(const char *name)
 static bool parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "seed", required_argument, NULL, 's' },    { "count", required_argument, NULL, 'n' },
-		{ "class", required_argument, NULL, 'c' },   { "only", required_argument, NULL, 'o' },
-		{ "reports", required_argument, NULL, 'r' }, { "endless", no_argument, NULL, 'e' },
-		{ "verbose", no_argument, NULL, 'v' },	     { 0 },
+		{ "seed", required_argument, NULL, 's' },
+		{ "count", required_argument, NULL, 'n' },
+		{ "class", required_argument, NULL, 'c' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "reports", required_argument, NULL, 'r' },
+		{ "endless", no_argument, NULL, 'e' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ 0 },
 	};
 	int c;
 
@@ -133,15 +138,15 @@ static ZydisMnemonic culprit(const struct tcase *c)
 	ZydisDecodedInstruction ins;
 	const struct insn *last = c->n ? &c->insn[c->n - 1] : NULL;
 
-	if (last &&
-	    ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(c->m32), NULL, last->bytes, last->len, &ins)))
+	if (last && ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(policy_decoder(c->m32), NULL,
+							       last->bytes, last->len, &ins)))
 		return ins.mnemonic;
 	return ZYDIS_MNEMONIC_INVALID;
 }
 
 /* One report for each instruction that ends a shrunk case; the others are counted. */
-static void fail_case(struct bench *b, const struct options *o, const struct tcase *c, const char *text,
-		      struct failures *f)
+static void fail_case(struct bench *b, const struct options *o, const struct tcase *c,
+		      const char *text, struct failures *f)
 {
 	struct tcase small = *c;
 	ZydisMnemonic m;
@@ -164,12 +169,14 @@ static void print_culprits(const struct failures *f)
 {
 	for (int m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++)
 		if (f->by_mnemonic[m])
-			printf("%6u  %s\n", f->by_mnemonic[m], m ? ZydisMnemonicGetString((ZydisMnemonic)m) : "bytes");
+			printf("%6u  %s\n", f->by_mnemonic[m],
+			       m ? ZydisMnemonicGetString((ZydisMnemonic)m) : "bytes");
 }
 
 /*
- * Cases that differed are asked again at the end. A processor that then gives another answer, the model's, was unsteady
- * (seen once, in one batch, under a hypervisor); a model that does is wrong, and so is one that still differs.
+ * Cases that differed are asked again at the end. A processor that then gives another answer, the
+ * model's, was unsteady (seen once, in one batch, under a hypervisor); a model that does is wrong,
+ * and so is one that still differs.
  */
 #define DOUBTFUL_MAX 256
 
@@ -223,8 +230,12 @@ static void tally_case(struct tally *t, const struct outcome *native)
 	t->faults += native->status == OUT_OK && native->vector != 3;
 }
 
-/* Every STOP_EVERY-th case again with stops: the same in every register, in memory and in the count. */
-static void check_stops(struct bench *b, const struct tcase *c, const struct outcome *straight, struct tally *t)
+/*
+ * Every STOP_EVERY-th case again with stops: the same in every register, in memory and in the
+ * count.
+ */
+static void check_stops(struct bench *b, const struct tcase *c, const struct outcome *straight,
+			struct tally *t)
 {
 	struct outcome stopped;
 	char text[2048];
@@ -237,10 +248,10 @@ static void check_stops(struct bench *b, const struct tcase *c, const struct out
 		return;
 	if (t->failed++ < 5) {
 		outcome_compare(c, straight, &stopped, text, sizeof(text));
-		printf("stops change --class %s --seed %llu (host: without stops, soft: with)\n%s  retired %llu and "
-		       "%llu\n",
-		       class_name[c->cls], (unsigned long long)c->seed, text, (unsigned long long)straight->retired,
-		       (unsigned long long)stopped.retired);
+		printf("stops change --class %s --seed %llu (host: without stops, soft: with)\n%s  "
+		       "retired %llu and %llu\n",
+		       class_name[c->cls], (unsigned long long)c->seed, text,
+		       (unsigned long long)straight->retired, (unsigned long long)stopped.retired);
 	}
 }
 
@@ -268,7 +279,8 @@ static bool run_batch(struct bench *b, const struct options *o, const struct tca
 		struct tally *t = &tally[cases[i].cls];
 
 		tally_case(t, &native[i]);
-		failed[i] = outcome_compare(&cases[i], &native[i], &model[i], text[i], sizeof(text[i])) != 0;
+		failed[i] = outcome_compare(&cases[i], &native[i], &model[i], text[i],
+					    sizeof(text[i])) != 0;
 		t->failed += failed[i];
 		if (failed[i])
 			doubt(&cases[i], &native[i]);
@@ -290,12 +302,13 @@ static int results(const struct tally *tally)
 		if (t->cases == 0)
 			continue;
 		if (t->failed) {
-			printf("not ok isa.%s: %llu of %llu cases differ\n", name, (unsigned long long)t->failed,
-			       (unsigned long long)t->cases);
+			printf("not ok isa.%s: %llu of %llu cases differ\n", name,
+			       (unsigned long long)t->failed, (unsigned long long)t->cases);
 			status = 1;
 		} else {
-			printf("ok isa.%s (%llu cases, %llu faulted, %llu ran away, %llu unusable)\n", name,
-			       (unsigned long long)t->cases, (unsigned long long)t->faults,
+			printf("ok isa.%s (%llu cases, %llu faulted, %llu ran away, %llu "
+			       "unusable)\n",
+			       name, (unsigned long long)t->cases, (unsigned long long)t->faults,
 			       (unsigned long long)t->timeouts, (unsigned long long)t->broken);
 		}
 	}
@@ -319,7 +332,8 @@ static int run(struct bench *b, const struct options *o)
 			return 1;
 		done += n;
 		if (o->endless && (done / BATCH) % 200 == 0) {
-			printf("%llu cases, next seed %llu\n", (unsigned long long)done, (unsigned long long)seed);
+			printf("%llu cases, next seed %llu\n", (unsigned long long)done,
+			       (unsigned long long)seed);
 			fflush(stdout);
 		}
 		if (o->endless && f.reports >= o->max_reports)

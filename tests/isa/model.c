@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Cases on an engine. The guest is as small as it can be: page tables that map the case's memory at the linear
- * addresses that it has on the host, and, high up for the supervisor, descriptor tables and one HLT for each vector. A
- * fault goes through the IDT to the HLT of its vector; the frame on the kernel stack tells the rest.
+ * Cases on an engine. The guest is as small as it can be: page tables that map the case's memory at
+ * the linear addresses that it has on the host, and, high up for the supervisor, descriptor tables
+ * and one HLT for each vector. A fault goes through the IDT to the HLT of its vector; the frame on
+ * the kernel stack tells the rest.
  *
  *   physical          linear
  *   0x01000..0x0ffff  page tables
@@ -116,8 +117,8 @@ static void map_all(struct model *m)
 	map_range(m, KERNEL_BASE, GPA_KERNEL, KERNEL_PAGES * PAGE, PT_W);
 	map_range(m, CODE_BASE, GPA_CODE, CODE_SIZE, PT_U | (m->writable ? PT_W : 0));
 	map_range(m, DATA_BASE, GPA_IMAGE + IMAGE_DATA, DATA_RW_SIZE, PT_U | PT_W | PT_NX);
-	map_range(m, DATA_BASE + DATA_RW_SIZE, GPA_IMAGE + IMAGE_DATA + DATA_RW_SIZE, DATA_SIZE - DATA_RW_SIZE,
-		  PT_U | PT_NX);
+	map_range(m, DATA_BASE + DATA_RW_SIZE, GPA_IMAGE + IMAGE_DATA + DATA_RW_SIZE,
+		  DATA_SIZE - DATA_RW_SIZE, PT_U | PT_NX);
 	map_range(m, FAR_BASE, GPA_IMAGE + IMAGE_FAR, FAR_SIZE, PT_U | PT_W | PT_NX);
 	map_range(m, SCRATCH_BASE, GPA_IMAGE + IMAGE_SCRATCH, SCRATCH_SIZE, PT_U | PT_W | PT_NX);
 }
@@ -126,7 +127,8 @@ static void put_gate(uint8_t *idt, unsigned vector, uint64_t to)
 {
 	/* Breakpoint and overflow are open to CPL 3. */
 	uint64_t dpl = vector == VEC_BP || vector == VEC_OF ? 3 : 0;
-	uint64_t lo = (to & 0xffff) | SEL_KCODE << 16 | (0x8e00ull | dpl << 13) << 32 | (to >> 16 & 0xffff) << 48;
+	uint64_t lo = (to & 0xffff) | SEL_KCODE << 16 | (0x8e00ull | dpl << 13) << 32 |
+		      (to >> 16 & 0xffff) << 48;
 	uint64_t hi = to >> 32;
 
 	memcpy(idt + 16 * vector, &lo, 8);
@@ -170,7 +172,8 @@ static void make_start(struct model *m)
 	m->engine->ops->get_state(m->engine, s);
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	s->cr3 = GPA_PML4;
-	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
+	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE |
+		 CR4_SMEP | CR4_SMAP;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX;
 	s->xcr0 = 3;
 	for (unsigned i = 0; i < SEG_COUNT; i++)
@@ -255,8 +258,8 @@ static bool start(struct model *m, const struct tcase *c, struct outcome *out)
 	return m->engine->ops->set_state(m->engine, &s, NULL) == 0;
 }
 
-static void finish(struct model *m, const struct tcase *c, enum engine_exit_kind why, uint64_t first,
-		   struct outcome *out)
+static void finish(struct model *m, const struct tcase *c, enum engine_exit_kind why,
+		   uint64_t first, struct outcome *out)
 {
 	out->why = why;
 	out->retired = m->engine->ops->count(m->engine) - first;
@@ -288,7 +291,8 @@ static bool copy_state(struct model *m)
 	m->engine->ops->get_state(m->engine, &s);
 	cpu_state_save(&s, &a);
 	rd = (struct rd)RD_INIT(a.data, a.len);
-	same = cpu_state_restore(&again, &rd) == 0 && m->engine->ops->set_state(m->engine, &again, NULL) == 0;
+	same = cpu_state_restore(&again, &rd) == 0 &&
+	       m->engine->ops->set_state(m->engine, &again, NULL) == 0;
 	m->engine->ops->get_state(m->engine, &s);
 	cpu_state_save(&s, &b);
 	same = same && a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
@@ -298,7 +302,8 @@ static bool copy_state(struct model *m)
 }
 
 /* In front of a REP instruction: a landmark between two of its iterations. */
-static bool inside_rep(struct model *m, const struct tcase *c, struct rng *r, struct landmark *until)
+static bool inside_rep(struct model *m, const struct tcase *c, struct rng *r,
+		       struct landmark *until)
 {
 	ZydisDecodedInstruction ins;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
@@ -308,8 +313,10 @@ static bool inside_rep(struct model *m, const struct tcase *c, struct rng *r, st
 	m->engine->ops->get_state(m->engine, &s);
 	while (i < c->n && CODE_BASE + c->at[i] != s.rip)
 		i++;
-	if (i == c->n || s.gpr[R_RCX] < 2 || s.gpr[R_RCX] > 1000 || !policy_decode(c->m32, &c->insn[i], &ins, op) ||
-	    !(ins.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
+	if (i == c->n || s.gpr[R_RCX] < 2 || s.gpr[R_RCX] > 1000 ||
+	    !policy_decode(c->m32, &c->insn[i], &ins, op) ||
+	    !(ins.attributes &
+	      (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)))
 		return false;
 	*until = (struct landmark){ .count = s.count, .rip = s.rip, .in_rep = true };
 	until->rcx = s.gpr[R_RCX] - 1 - rng_below(r, (uint32_t)s.gpr[R_RCX] - 1);
@@ -330,14 +337,16 @@ void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *o
 		if (rng_chance(&r, 25) && !copy_state(m))
 			return;
 		if (!inside_rep(m, c, &r, &until))
-			until = (struct landmark){ .count = ops->count(m->engine) + rng_below(&r, 4) };
+			until = (struct landmark){ .count = ops->count(m->engine) +
+							    rng_below(&r, 4) };
 		if (rng_chance(&r, 20))
 			ops->kick(m->engine);
 		why = ops->run(m->engine, &until);
 		/* A landmark inside REP that never comes ends at the next boundary. */
 		if (why == ENGINE_EXIT_UNTIL && ops->count(m->engine) - until.count > until.in_rep)
 			return;
-	} while ((why == ENGINE_EXIT_UNTIL || why == ENGINE_EXIT_KICK) && ops->count(m->engine) < last);
+	} while ((why == ENGINE_EXIT_UNTIL || why == ENGINE_EXIT_KICK) &&
+		 ops->count(m->engine) < last);
 	finish(m, c, why, first, out);
 }
 

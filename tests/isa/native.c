@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Cases on the host CPU. A child process maps the memory of the cases and never leaves signal handlers: the handler
- * stores what the case before did, writes the next case's registers into the signal frame and returns, so the kernel
- * loads the whole state and the case runs until its next trap.
+ * Cases on the host CPU. A child process maps the memory of the cases and never leaves signal
+ * handlers: the handler stores what the case before did, writes the next case's registers into the
+ * signal frame and returns, so the kernel loads the whole state and the case runs until its next
+ * trap.
  *
- * A case may set FS and GS bases, AC, DF, NT and, in code that it fell into, segment registers. The handler's entry, in
- * assembly, sets what C code needs before any of it runs and puts the bases back on the way out.
+ * A case may set FS and GS bases, AC, DF, NT and, in code that it fell into, segment registers. The
+ * handler's entry, in assembly, sets what C code needs before any of it runs and puts the bases
+ * back on the way out.
  */
 #include "tests/isa/isa.h"
 
@@ -63,8 +65,8 @@ __attribute__((naked)) static void signal_entry(void)
 		"mov %%rax, %1\n\t"
 		"xor %%eax, %%eax\n\t"
 		"mov %%eax, %%fs\n\t"
-		"mov %%eax, %%gs\n\t"
-		"mov $0x2b, %%eax\n\t" /* USER_DS: 64-bit code does without, compatibility mode does not */
+		"mov %%eax, %%gs\n\tmov $0x2b, %%eax\n\t" /* USER_DS: 64-bit code does without,
+							     compatibility mode does not */
 		"mov %%eax, %%ds\n\t"
 		"mov %%eax, %%es\n\t"
 		"mov %2, %%rax\n\t"
@@ -85,13 +87,15 @@ const char *native_unavailable(void)
 {
 	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
 		return "the host kernel does not let user mode write FS and GS bases";
-	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("aes") || !__builtin_cpu_supports("pclmul"))
+	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("aes") ||
+	    !__builtin_cpu_supports("pclmul"))
 		return "the host CPU lacks SSE4.2, AES or PCLMULQDQ";
 	return NULL;
 }
 
-static const int greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-				 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+static const int greg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+				 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+				 REG_R12, REG_R13, REG_R14, REG_R15 };
 
 static void store_outcome(ucontext_t *uc, struct outcome *o)
 {
@@ -123,7 +127,8 @@ static void load_case(ucontext_t *uc, const struct tcase *c)
 	bool writable = c->cls == CLS_SMC;
 
 	if (writable != child.writable)
-		mprotect((void *)CODE_BASE, CODE_SIZE, PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0));
+		mprotect((void *)CODE_BASE, CODE_SIZE,
+			 PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0));
 	child.writable = writable;
 	memset(child.code, 0xcc, CODE_SIZE);
 	memcpy(child.code + c->code_off, c->code, c->code_len);
@@ -178,7 +183,10 @@ void isa_signal(int sig, siginfo_t *info, void *context)
 static void *map_fixed(uint64_t addr, size_t len, int prot, int fd, off_t off)
 {
 	void *want = (void *)(uintptr_t)addr;
-	/* Populated, because the present bit of an error code shows whether the page table was filled in. */
+	/*
+	 * Populated, because the present bit of an error code shows whether the page table was
+	 * filled in.
+	 */
 	void *p = mmap(want, len, prot, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, off);
 
 	if (p != want)
@@ -192,7 +200,8 @@ static void map_case_memory(int fd)
 
 	map_fixed(CODE_BASE, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0);
 	map_fixed(DATA_BASE, DATA_RW_SIZE, PROT_READ | PROT_WRITE, fd, image + IMAGE_DATA);
-	map_fixed(DATA_BASE + DATA_RW_SIZE, DATA_SIZE - DATA_RW_SIZE, PROT_READ, fd, image + IMAGE_DATA + DATA_RW_SIZE);
+	map_fixed(DATA_BASE + DATA_RW_SIZE, DATA_SIZE - DATA_RW_SIZE, PROT_READ, fd,
+		  image + IMAGE_DATA + DATA_RW_SIZE);
 	map_fixed(FAR_BASE, FAR_SIZE, PROT_READ | PROT_WRITE, fd, image + IMAGE_FAR);
 	map_fixed(SCRATCH_BASE, SCRATCH_SIZE, PROT_READ | PROT_WRITE, fd, image + IMAGE_SCRATCH);
 }
@@ -236,7 +245,8 @@ static int start_child(struct native *n, size_t first, struct err *err)
 {
 	n->child = fork();
 	if (n->child < 0)
-		return err_set(err, errno, "cannot start the child that runs cases natively: %s", strerror(errno));
+		return err_set(err, errno, "cannot start the child that runs cases natively: %s",
+			       strerror(errno));
 	if (n->child == 0)
 		child_main(n, first);
 	return 0;
@@ -287,10 +297,13 @@ struct native *native_create(size_t max, struct err *err)
 	n->max = max;
 	n->fd = memfd_create("isa", MFD_CLOEXEC);
 	if (n->fd >= 0 && ftruncate(n->fd, CODE_SIZE + IMAGE_SIZE) == 0)
-		n->alias = mmap(NULL, CODE_SIZE + IMAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, n->fd, 0);
-	n->out = mmap(NULL, max * sizeof(n->out[0]), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		n->alias = mmap(NULL, CODE_SIZE + IMAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+				n->fd, 0);
+	n->out = mmap(NULL, max * sizeof(n->out[0]), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!n->alias || n->alias == MAP_FAILED || n->out == MAP_FAILED) {
-		err_set(err, errno, "cannot make the memory of the native side: %s", strerror(errno));
+		err_set(err, errno, "cannot make the memory of the native side: %s",
+			strerror(errno));
 		return NULL;
 	}
 	return n;

@@ -19,7 +19,8 @@ const ZydisDecoder *policy_decoder(bool m32)
 
 	if (!ready) {
 		ZydisDecoderInit(&decoder[0], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-		ZydisDecoderInit(&decoder[1], ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+		ZydisDecoderInit(&decoder[1], ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+				 ZYDIS_STACK_WIDTH_32);
 		ready = true;
 	}
 	return &decoder[m32];
@@ -57,7 +58,10 @@ bool policy_foreign(const ZydisDecodedInstruction *ins)
 	case ZYDIS_ISA_EXT_RDRAND:
 	case ZYDIS_ISA_EXT_RDSEED:
 	case ZYDIS_ISA_EXT_RDTSCP:
-	/* NOPs, or an older instruction with a prefix that means nothing, where they are not offered */
+	/*
+	 * NOPs, or an older instruction with a prefix that means nothing, where they are not
+	 * offered
+	 */
 	case ZYDIS_ISA_EXT_AMD3DNOW_PREFETCH:
 	case ZYDIS_ISA_EXT_PREFETCHWT1:
 	case ZYDIS_ISA_EXT_CLDEMOTE:
@@ -66,7 +70,8 @@ bool policy_foreign(const ZydisDecodedInstruction *ins)
 	case ZYDIS_ISA_EXT_LZCNT:
 	case ZYDIS_ISA_EXT_BMI1:
 	case ZYDIS_ISA_EXT_SMX:
-		return ins->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 && ins->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+		return ins->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 &&
+		       ins->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
 	default:
 		return !isa_in_model(ins->meta.isa_ext);
 	}
@@ -149,13 +154,17 @@ static bool segment_write(const ZydisDecodedInstruction *ins, const ZydisDecoded
 	return false;
 }
 
-/* Intel says that CVTPI2PS makes the FPU go to MMX mode also when its source is memory; AMD does not. */
+/*
+ * Intel says that CVTPI2PS makes the FPU go to MMX mode also when its source is memory; AMD does
+ * not.
+ */
 static bool vendors_differ(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
 {
 	if (ins->opcode == 0x0d && ins->opcode_map == ZYDIS_OPCODE_MAP_0F)
 		return true; /* PREFETCHW: with registers a NOP on Intel */
 	/* MMX mode before or after a fault, and the address of the fault */
-	if ((ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) &&
+	if ((ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+	     ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) &&
 	    ((ins->attributes & ZYDIS_ATTRIB_HAS_SEGMENT) || ins->address_width == 16))
 		return true;
 	/* PUSH of a segment register in 32-bit code writes 2 bytes on Intel, 4 on AMD. */
@@ -174,23 +183,25 @@ static bool undefined_result(const ZydisDecodedInstruction *ins, const ZydisDeco
 {
 	if (ins->mnemonic == ZYDIS_MNEMONIC_BSWAP)
 		return ins->operand_width == 16;
-	if ((ins->mnemonic == ZYDIS_MNEMONIC_SHLD || ins->mnemonic == ZYDIS_MNEMONIC_SHRD) && ins->operand_width == 16)
+	if ((ins->mnemonic == ZYDIS_MNEMONIC_SHLD || ins->mnemonic == ZYDIS_MNEMONIC_SHRD) &&
+	    ins->operand_width == 16)
 		return op[2].type != ZYDIS_OPERAND_TYPE_IMMEDIATE || (op[2].imm.value.u & 31) > 16;
 	return false;
 }
 
-enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, bool scratch,
-			  enum approx *approx)
+enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+			  bool scratch, enum approx *approx)
 {
 	enum approx kind = approx_kind(ins->mnemonic);
 
 	if (!isa_in_model(ins->meta.isa_ext) || is_rejected(ins->mnemonic))
 		return POLICY_REJECT;
-	if (ins->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || segment_write(ins, op) || undefined_result(ins, op) ||
-	    vendors_differ(ins, op))
+	if (ins->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || segment_write(ins, op) ||
+	    undefined_result(ins, op) || vendors_differ(ins, op))
 		return POLICY_REJECT;
 	/* AMD lets a 66 prefix cut RIP to 16 bits where Intel ignores it. */
-	if (ins->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && (ins->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+	if (ins->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
+	    (ins->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
 		return POLICY_REJECT;
 	if (is_fp_image(ins->mnemonic) && !scratch)
 		return POLICY_REJECT;
@@ -201,10 +212,12 @@ enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecoded
 	return POLICY_OK;
 }
 
-static bool has_regclass(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, ZydisRegisterClass class)
+static bool has_regclass(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+			 ZydisRegisterClass class)
 {
 	for (unsigned i = 0; i < ins->operand_count; i++)
-		if (op[i].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op[i].reg.value) == class)
+		if (op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ZydisRegisterGetClass(op[i].reg.value) == class)
 			return true;
 	return false;
 }
@@ -213,7 +226,8 @@ static bool has_float(const ZydisDecodedInstruction *ins, const ZydisDecodedOper
 {
 	for (unsigned i = 0; i < ins->operand_count_visible; i++)
 		if (op[i].element_type == ZYDIS_ELEMENT_TYPE_FLOAT32 ||
-		    op[i].element_type == ZYDIS_ELEMENT_TYPE_FLOAT64 || op[i].element_type == ZYDIS_ELEMENT_TYPE_STRUCT)
+		    op[i].element_type == ZYDIS_ELEMENT_TYPE_FLOAT64 ||
+		    op[i].element_type == ZYDIS_ELEMENT_TYPE_STRUCT)
 			return true;
 	return false;
 }
@@ -221,8 +235,9 @@ static bool has_float(const ZydisDecodedInstruction *ins, const ZydisDecodedOper
 /* Class of an instruction that a vector template made; the others keep their template's. */
 enum isa_class policy_class(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
 {
-	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_AES || ins->meta.isa_ext == ZYDIS_ISA_EXT_PCLMULQDQ ||
-	    ins->mnemonic == ZYDIS_MNEMONIC_CRC32 || ins->mnemonic == ZYDIS_MNEMONIC_POPCNT)
+	if (ins->meta.isa_ext == ZYDIS_ISA_EXT_AES ||
+	    ins->meta.isa_ext == ZYDIS_ISA_EXT_PCLMULQDQ || ins->mnemonic == ZYDIS_MNEMONIC_CRC32 ||
+	    ins->mnemonic == ZYDIS_MNEMONIC_POPCNT)
 		return CLS_CRYPTO;
 	if (has_regclass(ins, op, ZYDIS_REGCLASS_MMX))
 		return CLS_MMX;
@@ -230,7 +245,8 @@ enum isa_class policy_class(const ZydisDecodedInstruction *ins, const ZydisDecod
 }
 
 /* ---- flags ---- */
-static void shift_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, struct flag_effect *e)
+static void shift_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+			struct flag_effect *e)
 {
 	bool rotate = ins->mnemonic == ZYDIS_MNEMONIC_ROL || ins->mnemonic == ZYDIS_MNEMONIC_ROR ||
 		      ins->mnemonic == ZYDIS_MNEMONIC_RCL || ins->mnemonic == ZYDIS_MNEMONIC_RCR;
@@ -240,7 +256,8 @@ static void shift_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOp
 	uint32_t all = rotate ? CF | OF : CF | OF | AF | SF | ZF | PF;
 	unsigned n;
 
-	e->tested = ins->mnemonic == ZYDIS_MNEMONIC_RCL || ins->mnemonic == ZYDIS_MNEMONIC_RCR ? CF : 0;
+	e->tested =
+		ins->mnemonic == ZYDIS_MNEMONIC_RCL || ins->mnemonic == ZYDIS_MNEMONIC_RCR ? CF : 0;
 	e->defined = 0;
 	e->undefined = OF | (rotate ? 0 : AF);
 	if (count->type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
@@ -282,14 +299,15 @@ static bool is_shift(ZydisMnemonic m)
 
 static bool reads_x87_conditions(ZydisMnemonic m)
 {
-	return m == ZYDIS_MNEMONIC_FNSTSW || m == ZYDIS_MNEMONIC_FNSTENV || m == ZYDIS_MNEMONIC_FNSAVE ||
-	       m == ZYDIS_MNEMONIC_FXSAVE || m == ZYDIS_MNEMONIC_FXSAVE64 || m == ZYDIS_MNEMONIC_XSAVE ||
+	return m == ZYDIS_MNEMONIC_FNSTSW || m == ZYDIS_MNEMONIC_FNSTENV ||
+	       m == ZYDIS_MNEMONIC_FNSAVE || m == ZYDIS_MNEMONIC_FXSAVE ||
+	       m == ZYDIS_MNEMONIC_FXSAVE64 || m == ZYDIS_MNEMONIC_XSAVE ||
 	       m == ZYDIS_MNEMONIC_XSAVE64;
 }
 
 /*
- * FCMOVcc and FCOMI leave C1 alone on AMD and clear it on Intel. FLD ST(i) from an empty register onto a full one is an
- * underflow to one and an overflow to the other.
+ * FCMOVcc and FCOMI leave C1 alone on AMD and clear it on Intel. FLD ST(i) from an empty register
+ * onto a full one is an underflow to one and an overflow to the other.
  */
 static bool vendors_differ_in_c1(const ZydisDecodedInstruction *ins)
 {
@@ -314,7 +332,8 @@ static bool vendors_differ_in_c1(const ZydisDecodedInstruction *ins)
 	}
 }
 
-void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op, struct flag_effect *e)
+void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
+		  struct flag_effect *e)
 {
 	*e = (struct flag_effect){ 0 };
 	if (is_shift(ins->mnemonic)) {
@@ -327,7 +346,8 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 		e->tested = f->tested & FL_ARITH_ALL;
 		e->undefined = f->undefined & FL_ARITH_ALL;
 		e->defined = (f->modified | f->set_0 | f->set_1) & FL_ARITH_ALL & ~e->undefined;
-		if (ins->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
+		if (ins->attributes &
+		    (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
 			e->defined = 0; /* a count of 0 leaves all flags alone */
 	}
 	if (ins->mnemonic == ZYDIS_MNEMONIC_PUSHF || ins->mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
@@ -344,7 +364,8 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 		uint32_t c1 = vendors_differ_in_c1(ins) ? 2 : 0;
 
 		e->undefined |= (f->undefined | c1) << UNDEF_C_SHIFT;
-		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~(f->undefined | c1)) << UNDEF_C_SHIFT;
+		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~(f->undefined | c1))
+			      << UNDEF_C_SHIFT;
 	}
 }
 
@@ -368,14 +389,14 @@ static bool is_x87_compare(ZydisMnemonic m)
 
 static bool is_x87_compare_flags(ZydisMnemonic m)
 {
-	return m == ZYDIS_MNEMONIC_FCOMI || m == ZYDIS_MNEMONIC_FCOMIP || m == ZYDIS_MNEMONIC_FUCOMI ||
-	       m == ZYDIS_MNEMONIC_FUCOMIP;
+	return m == ZYDIS_MNEMONIC_FCOMI || m == ZYDIS_MNEMONIC_FCOMIP ||
+	       m == ZYDIS_MNEMONIC_FUCOMI || m == ZYDIS_MNEMONIC_FUCOMIP;
 }
 
-/* With an unmasked exception, comparisons set the condition codes or flags on AMD and leave them on Intel (SDM vol. 2,
- * FCOM). */
-void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
-		struct flag_effect *e)
+/* With an unmasked exception, comparisons set the condition codes or flags on AMD and leave them on
+ * Intel (SDM vol. 2, FCOM). */
+void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins,
+		const ZydisDecodedOperand *op, struct flag_effect *e)
 {
 	policy_flags(ins, op, e);
 	if (!c->unmasked)
@@ -395,7 +416,8 @@ static void mask_add(struct tcase *c, uint64_t addr, unsigned off, unsigned len)
 {
 	uint64_t at = addr - SCRATCH_BASE + off;
 
-	if (c->nmask < sizeof(c->mask) / sizeof(c->mask[0]) && addr >= SCRATCH_BASE && at + len <= SCRATCH_SIZE)
+	if (c->nmask < sizeof(c->mask) / sizeof(c->mask[0]) && addr >= SCRATCH_BASE &&
+	    at + len <= SCRATCH_SIZE)
 		c->mask[c->nmask++] = (struct mem_mask){ (uint32_t)(IMAGE_SCRATCH + at), len };
 }
 
@@ -411,8 +433,9 @@ void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t a
 		break;
 	case ZYDIS_MNEMONIC_XSAVE:
 	case ZYDIS_MNEMONIC_XSAVE64:
-		mask_add(c, addr, 512, 1); /* which parts are in their initial state is up to the CPU */
-					   /* fallthrough */
+		mask_add(c, addr, 512,
+			 1); /* which parts are in their initial state is up to the CPU */
+			     /* fallthrough */
 	case ZYDIS_MNEMONIC_FXSAVE:
 	case ZYDIS_MNEMONIC_FXSAVE64:
 		mask_add(c, addr, 6, 18);
@@ -423,8 +446,10 @@ void policy_mask(struct tcase *c, const ZydisDecodedInstruction *ins, uint64_t a
 	}
 }
 
-bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins, ZydisDecodedOperand *op)
+bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins,
+		   ZydisDecodedOperand *op)
 {
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(policy_decoder(m32), in->bytes, in->len, ins, op)) &&
+	return ZYAN_SUCCESS(
+		       ZydisDecoderDecodeFull(policy_decoder(m32), in->bytes, in->len, ins, op)) &&
 	       ins->length == in->len;
 }

@@ -61,11 +61,13 @@ void shrink(struct bench *b, struct tcase *c)
 
 static void print_registers(const struct regs *r)
 {
-	static const char *const name[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char *const name[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+					      "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+					      "r12", "r13", "r14", "r15" };
 
 	for (unsigned i = 0; i < 16; i++)
-		printf("  %-4s %016llx%s", name[i], (unsigned long long)r->gpr[i], i % 4 == 3 ? "\n" : "");
+		printf("  %-4s %016llx%s", name[i], (unsigned long long)r->gpr[i],
+		       i % 4 == 3 ? "\n" : "");
 	printf("  rflags %06llx  fs_base %llx  gs_base %llx\n", (unsigned long long)r->rflags,
 	       (unsigned long long)r->fs_base, (unsigned long long)r->gs_base);
 }
@@ -83,10 +85,11 @@ static void print_fpu(const uint8_t *fx, const char *code, bool all)
 {
 	char name[8];
 
-	printf("  fcw %02x%02x fsw %02x%02x ftw %02x mxcsr %02x%02x\n", fx[1], fx[0], fx[3], fx[2], fx[4], fx[25],
-	       fx[24]);
+	printf("  fcw %02x%02x fsw %02x%02x ftw %02x mxcsr %02x%02x\n", fx[1], fx[0], fx[3], fx[2],
+	       fx[4], fx[25], fx[24]);
 	for (unsigned i = 0; i < 8; i++)
-		if (all || strstr(code, " st0") || strstr(code, " f") || strstr(code, " mm") || strstr(code, "emms"))
+		if (all || strstr(code, " st0") || strstr(code, " f") || strstr(code, " mm") ||
+		    strstr(code, "emms"))
 			print_bytes("st", i, fx + 32 + 16 * i, 10);
 	for (unsigned i = 0; i < 16; i++) {
 		snprintf(name, sizeof(name), "xmm%u", i);
@@ -115,7 +118,8 @@ static void print_code(const struct tcase *c, char *all, size_t n)
 
 static void print_memory(const struct bench *b)
 {
-	const uint8_t *a = native_image(b->native), *m = model_image(b->model), *p = image_pristine();
+	const uint8_t *a = native_image(b->native), *m = model_image(b->model),
+		      *p = image_pristine();
 	unsigned shown = 0;
 
 	for (unsigned i = 0; i < IMAGE_SIZE && shown < 16; i++) {
@@ -125,7 +129,8 @@ static void print_memory(const struct bench *b)
 
 		if (a[i] == m[i])
 			continue;
-		printf("  [%llx] was %02x host %02x soft %02x\n", (unsigned long long)addr, p[i], a[i], m[i]);
+		printf("  [%llx] was %02x host %02x soft %02x\n", (unsigned long long)addr, p[i],
+		       a[i], m[i]);
 		shown++;
 	}
 }
@@ -134,8 +139,9 @@ void report(struct bench *b, const struct tcase *c, ZydisMnemonic only, bool ver
 {
 	char text[8192], code[4096];
 
-	printf("isa --class %s --seed %llu --count 1%s%s\n", class_name[c->cls], (unsigned long long)c->seed,
-	       only ? " --only " : "", only ? ZydisMnemonicGetString(only) : "");
+	printf("isa --class %s --seed %llu --count 1%s%s\n", class_name[c->cls],
+	       (unsigned long long)c->seed, only ? " --only " : "",
+	       only ? ZydisMnemonicGetString(only) : "");
 	print_code(c, code, sizeof(code));
 	bench_case(b, c, text, sizeof(text));
 	fputs(text, stdout);

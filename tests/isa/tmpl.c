@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opcode templates. A row covers n opcodes, step apart; what is not an instruction there is thrown away by decoding. */
+/*
+ * Opcode templates. A row covers n opcodes, step apart; what is not an instruction there is thrown
+ * away by decoding.
+ */
 #include "tests/isa/isa.h"
 
 #define M T_MODRM
@@ -200,10 +203,12 @@ const struct tmpl tmpl_table[] = {
 const size_t tmpl_count = sizeof(tmpl_table) / sizeof(tmpl_table[0]);
 
 const char *const class_name[CLS_COUNT] = {
-	[CLS_INT] = "int",	 [CLS_SHIFT] = "shift",	    [CLS_BIT] = "bit",	     [CLS_MULDIV] = "muldiv",
-	[CLS_STRING] = "string", [CLS_STACK] = "stack",	    [CLS_BRANCH] = "branch", [CLS_ATOMIC] = "atomic",
-	[CLS_X87] = "x87",	 [CLS_MMX] = "mmx",	    [CLS_SSE_FP] = "sse-fp", [CLS_SSE_INT] = "sse-int",
-	[CLS_CRYPTO] = "crypto", [CLS_FPSTATE] = "fpstate", [CLS_SYSTEM] = "system", [CLS_FAULT] = "fault",
-	[CLS_ALIGN] = "align",	 [CLS_BYTES] = "bytes",	    [CLS_MIX] = "mix",	     [CLS_COMPAT] = "compat",
-	[CLS_SMC] = "smc",	 [CLS_FOREIGN] = "foreign",
+	[CLS_INT] = "int",	   [CLS_SHIFT] = "shift",     [CLS_BIT] = "bit",
+	[CLS_MULDIV] = "muldiv",   [CLS_STRING] = "string",   [CLS_STACK] = "stack",
+	[CLS_BRANCH] = "branch",   [CLS_ATOMIC] = "atomic",   [CLS_X87] = "x87",
+	[CLS_MMX] = "mmx",	   [CLS_SSE_FP] = "sse-fp",   [CLS_SSE_INT] = "sse-int",
+	[CLS_CRYPTO] = "crypto",   [CLS_FPSTATE] = "fpstate", [CLS_SYSTEM] = "system",
+	[CLS_FAULT] = "fault",	   [CLS_ALIGN] = "align",     [CLS_BYTES] = "bytes",
+	[CLS_MIX] = "mix",	   [CLS_COMPAT] = "compat",   [CLS_SMC] = "smc",
+	[CLS_FOREIGN] = "foreign",
 };

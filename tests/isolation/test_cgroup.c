@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Control groups of both versions in directories that look like them, and the values that people may give. */
+/*
+ * Control groups of both versions in directories that look like them, and the values that people
+ * may give.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -87,7 +90,8 @@ static const char *group_dir(const char *parent, const char *name, const char *f
 	static char dir[200];
 	char list[400], file[300], *save;
 
-	snprintf(dir, sizeof(dir), "%s/%s.%d.%" PRIu64, parent, name, (int)getpid(), process_start(getpid()));
+	snprintf(dir, sizeof(dir), "%s/%s.%d.%" PRIu64, parent, name, (int)getpid(),
+		 process_start(getpid()));
 	make_dir(dir);
 	strcpy(list, files);
 	for (char *f = strtok_r(list, " ", &save); f; f = strtok_r(NULL, " ", &save)) {
@@ -137,7 +141,8 @@ START_TEST(version_2)
 	const char *dir;
 
 	begin("", "0::/user.slice/session-1.scope\n");
-	put("proc/self/mountinfo", mounts("30 23 0:26 / @/sys rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"));
+	put("proc/self/mountinfo",
+	    mounts("30 23 0:26 / @/sys rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"));
 	make_dir("sys/user.slice/session-1.scope");
 	make_dir("sys/user.slice/twinstep/old.999999999.5");
 	make_dir("sys/user.slice/twinstep/notours");
@@ -150,7 +155,8 @@ START_TEST(version_2)
 	ck_assert_int_eq(find(&g.site, NULL, &err), 0);
 	ck_assert_uint_eq(g.site.ntrees, 1);
 	ck_assert_int_eq(cgroup_create(&g, "web", getpid(), &all, &dev, 1, &err), 0);
-	ck_assert_str_eq(get("sys/user.slice/cgroup.subtree_control"), "+io"); /* the others it hands down already */
+	ck_assert_str_eq(get("sys/user.slice/cgroup.subtree_control"),
+			 "+io"); /* the others it hands down already */
 	ck_assert_str_eq(get("sys/user.slice/twinstep/cgroup.subtree_control"), "+io");
 	ck_assert_str_eq(get(in(dir, "cpu.weight")), "50");
 	ck_assert_str_eq(get(in(dir, "cpu.max")), "25000 100000");
@@ -175,22 +181,24 @@ START_TEST(version_1)
 	const char *dir;
 
 	begin("", "4:memory:/a\n3:blkio:/\n2:cpu,cpuacct:/\n0::/\n");
-	put("proc/self/mountinfo", mounts("31 23 0:28 / @ rw - tmpfs tmpfs rw\n"
-					  "32 31 0:29 / @/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-					  "33 31 0:30 /a @/mem\\040ory rw - cgroup cgroup rw,memory\n"
-					  "34 31 0:31 / @/blkio rw - cgroup cgroup rw,blkio\n"
-					  "35 31 0:32 / @/systemd rw - cgroup cgroup rw,name=systemd\n"
-					  "41 31 0:38 / @/unified rw - cgroup2 cgroup2 rw\n"));
+	put("proc/self/mountinfo",
+	    mounts("31 23 0:28 / @ rw - tmpfs tmpfs rw\n"
+		   "32 31 0:29 / @/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+		   "33 31 0:30 /a @/mem\\040ory rw - cgroup cgroup rw,memory\n"
+		   "34 31 0:31 / @/blkio rw - cgroup cgroup rw,blkio\n"
+		   "35 31 0:32 / @/systemd rw - cgroup cgroup rw,name=systemd\n"
+		   "41 31 0:38 / @/unified rw - cgroup2 cgroup2 rw\n"));
 	make_dir("unified");
 	put("unified/cgroup.controllers", "\n");
-	dir = group_dir("cpu,cpuacct/twinstep", "db", "cpu.shares cpu.cfs_period_us cpu.cfs_quota_us cgroup.procs");
+	dir = group_dir("cpu,cpuacct/twinstep", "db",
+			"cpu.shares cpu.cfs_period_us cpu.cfs_quota_us cgroup.procs");
 	ck_assert_int_eq(find(&g.site, NULL, &err), 0);
 	ck_assert_uint_eq(g.site.ntrees, 3);
 	ck_assert_int_eq(g.site.of[CGROUP_CPU], g.site.of[CGROUP_ACCOUNT]);
 	group_dir("mem ory/twinstep", "db", "memory.limit_in_bytes cgroup.procs");
 	group_dir("blkio/twinstep", "db",
-		  "blkio.throttle.read_bps_device blkio.throttle.write_bps_device blkio.throttle.read_iops_device "
-		  "blkio.throttle.write_iops_device cgroup.procs");
+		  "blkio.throttle.read_bps_device blkio.throttle.write_bps_device "
+		  "blkio.throttle.read_iops_device blkio.throttle.write_iops_device cgroup.procs");
 	ck_assert_msg(cgroup_create(&g, "db", getpid(), &all, &dev, 1, &err) == 0, "%s", err.text);
 	dir = group_dir("cpu,cpuacct/twinstep", "db", "");
 	ck_assert_str_eq(get(in(dir, "cpu.shares")), "512");
@@ -219,10 +227,14 @@ START_TEST(below_a_named_group)
 	put("sys/mine/cgroup.subtree_control", "cpu\n");
 	dir = group_dir("sys/mine", "x", "cpu.weight cgroup.procs");
 	ck_assert_int_eq(find(&g.site, "/mine", &err), 0);
-	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .cpu_weight = 7 }, NULL, 0, &err), 0);
+	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .cpu_weight = 7 }, NULL,
+				       0, &err),
+			 0);
 	ck_assert_str_eq(get(in(dir, "cpu.weight")), "7");
 	ck_assert_int_eq(find(&g.site, "/other", &err), 0); /* is not there: nothing is offered */
-	ck_assert_int_lt(cgroup_create(&g, "x", getpid(), &(struct limits){ .cpu_weight = 7 }, NULL, 0, &err), 0);
+	ck_assert_int_lt(cgroup_create(&g, "x", getpid(), &(struct limits){ .cpu_weight = 7 }, NULL,
+				       0, &err),
+			 0);
 	ck_assert_int_eq(find(&g.site, "mine", &err), -EINVAL);
 	ck_assert_int_eq(find(&g.site, "/a/../../etc", &err), -EINVAL);
 	ck_assert_int_eq(find(&g.site, "/..", &err), -EINVAL);
@@ -242,13 +254,15 @@ START_TEST(what_is_missing_is_named)
 	put("sys/cgroup.controllers", "memory pids\n");
 	put("sys/cgroup.subtree_control", "memory\n");
 	ck_assert_int_eq(find(&g.site, NULL, &err), 0);
-	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .cpu_weight = 7 }, NULL, 0, &err),
+	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .cpu_weight = 7 }, NULL,
+				       0, &err),
 			 -ENOTSUP);
 	ck_assert_ptr_nonnull(strstr(err.text, "no cpu controller"));
 	/* A kernel without one of the files. */
 	dir = group_dir("sys/twinstep", "x", "cgroup.procs");
 	put("sys/twinstep/cgroup.subtree_control", "memory\n");
-	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .memory_max = 1 << 30 }, NULL, 0, &err),
+	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .memory_max = 1 << 30 },
+				       NULL, 0, &err),
 			 -ENOTSUP);
 	ck_assert_ptr_nonnull(strstr(err.text, "memory.max"));
 	ck_assert(is_there(dir));
@@ -256,7 +270,8 @@ START_TEST(what_is_missing_is_named)
 	put("proc/self/mountinfo", "22 1 0:21 / / rw - ext4 /dev/vda rw\n");
 	ck_assert_int_eq(find(&g.site, NULL, &err), 0);
 	ck_assert_uint_eq(g.site.ntrees, 0);
-	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .memory_max = 1 << 30 }, NULL, 0, &err),
+	ck_assert_int_eq(cgroup_create(&g, "x", getpid(), &(struct limits){ .memory_max = 1 << 30 },
+				       NULL, 0, &err),
 			 -ENOTSUP);
 	ck_assert_ptr_nonnull(strstr(err.text, "no memory controller"));
 	end();
@@ -278,7 +293,8 @@ START_TEST(hostile_descriptions)
 		"30 23 0:26 / /x\\040 rw - cgroup cgroup ,cpu\n",
 	};
 	static const char *const selves[] = {
-		"", "0::\n", "::::\n", "1:cpu:relative\n", "0::/../../x\n", "1:cpu:/..\n", "cpu\n", "1:cpu,:/\n"
+		"",	 "0::\n",     "::::\n", "1:cpu:relative\n", "0::/../../x\n", "1:cpu:/..\n",
+		"cpu\n", "1:cpu,:/\n"
 	};
 	char *longest = malloc(5000);
 	struct cgroup_site s;
@@ -310,7 +326,9 @@ END_TEST
 
 START_TEST(values)
 {
-	static const char *const bad_weight[] = { "", "0", "10001", "-1", "1.5", "10x", "99999999999999999999", " 5" };
+	static const char *const bad_weight[] = {
+		"", "0", "10001", "-1", "1.5", "10x", "99999999999999999999", " 5"
+	};
 	static const char *const bad_cpu[] = { "",
 					       "0",
 					       "-5",
@@ -326,22 +344,27 @@ START_TEST(values)
 					       "1e3",
 					       "99999999999999999999/100000",
 					       "2000/1000001" };
-	static const char *const bad_io[] = {
-		"",	   "0",		  "read", "read=", "read=0", "read=1,read=2", "speed=5", "read=1,,write=2",
-		"read=-1", "read=1M,x=2", "20Q",  "1,2"
-	};
-	static const char *const bad_memory[] = { "", "1M", "lots", "-1G", "16777217T", "32M ", "31M" };
+	static const char *const bad_io[] = { "",	 "0",
+					      "read",	 "read=",
+					      "read=0",	 "read=1,read=2",
+					      "speed=5", "read=1,,write=2",
+					      "read=-1", "read=1M,x=2",
+					      "20Q",	 "1,2" };
+	static const char *const bad_memory[] = { "",	       "1M",   "lots", "-1G",
+						  "16777217T", "32M ", "31M" };
 	struct limits l = { 0 };
 	struct err err = ERR_INIT;
 
 	for (size_t i = 0; i < sizeof(bad_weight) / sizeof(bad_weight[0]); i++)
-		ck_assert_msg(limits_take_cpu_weight(&l, bad_weight[i], &err) < 0, "%s", bad_weight[i]);
+		ck_assert_msg(limits_take_cpu_weight(&l, bad_weight[i], &err) < 0, "%s",
+			      bad_weight[i]);
 	for (size_t i = 0; i < sizeof(bad_cpu) / sizeof(bad_cpu[0]); i++)
 		ck_assert_msg(limits_take_cpu_max(&l, bad_cpu[i], &err) < 0, "%s", bad_cpu[i]);
 	for (size_t i = 0; i < sizeof(bad_io) / sizeof(bad_io[0]); i++)
 		ck_assert_msg(limits_take_io_max(&l, bad_io[i], &err) < 0, "%s", bad_io[i]);
 	for (size_t i = 0; i < sizeof(bad_memory) / sizeof(bad_memory[0]); i++)
-		ck_assert_msg(limits_take_memory_max(&l, bad_memory[i], &err) < 0, "%s", bad_memory[i]);
+		ck_assert_msg(limits_take_memory_max(&l, bad_memory[i], &err) < 0, "%s",
+			      bad_memory[i]);
 	l = (struct limits){ 0 };
 	ck_assert(!limits_any(&l));
 	ck_assert_int_eq(limits_take_cpu_weight(&l, "10000", &err), 0);

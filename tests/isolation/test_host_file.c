@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The file of promises: never more than there is, dead processes do not count, and any bytes are safe to read. */
+/*
+ * The file of promises: never more than there is, dead processes do not count, and any bytes are
+ * safe to read.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -42,7 +45,9 @@ static void write_file(const void *data, size_t n)
 
 static struct host_entry entry(const char *name, pid_t pid, uint64_t bytes)
 {
-	struct host_entry e = { .pid = pid, .start = process_start(pid), .promised = bytes, .memory = bytes };
+	struct host_entry e = {
+		.pid = pid, .start = process_start(pid), .promised = bytes, .memory = bytes
+	};
 
 	strcpy(e.name, name);
 	e.limits.cpu_weight = 300;
@@ -194,7 +199,8 @@ START_TEST(hostile_files)
 		{ HEAD "limit 0\nvm a 1 2 3\n", "line 3" },
 		{ HEAD "limit 0\nvm a/b 1 2 3 4 5 6 7 8 9 10 11 12 13\n", "line 3" },
 		{ HEAD "limit 0\nvm a 0 2 3 4 5 6 7 8 9 10 11 12 13\n", "line 3" },
-		{ HEAD "limit 0\nvm a 1 2 9223372036854775807 4 5 6 7 8 9 10 11 12 13\n", "line 3" },
+		{ HEAD "limit 0\nvm a 1 2 9223372036854775807 4 5 6 7 8 9 10 11 12 13\n",
+		  "line 3" },
 		{ HEAD "limit 0\nvm a 1 2 3 4 5 6 7 0 9 10 11 12 13\n", "line 3" },
 		{ HEAD "limit 0\nvm a 1  2 3 4 5 6 7 8 9 10 11 12 13\n", "line 3" },
 		{ HEAD "limit 0\nvm a 1 2 3 4 5 6 7 8 9 10 11 12 13\nvm", "line 4" },
@@ -207,8 +213,10 @@ START_TEST(hostile_files)
 	begin();
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		write_file(bad[i].text, strlen(bad[i].text));
-		ck_assert_msg(host_file_read(path, &s, &err) == -EBADMSG, "%s: %s", bad[i].text, err.text);
-		ck_assert_msg(strstr(err.text, path) && (bad[i].line[5] == '0' || strstr(err.text, bad[i].line)),
+		ck_assert_msg(host_file_read(path, &s, &err) == -EBADMSG, "%s: %s", bad[i].text,
+			      err.text);
+		ck_assert_msg(strstr(err.text, path) &&
+				      (bad[i].line[5] == '0' || strstr(err.text, bad[i].line)),
 			      "%s: %s", bad[i].text, err.text);
 		ck_assert_int_lt(host_file_promise(path, &e, 1000, &err), 0);
 	}
@@ -236,7 +244,8 @@ START_TEST(files_of_the_wrong_kind)
 	ck_assert_int_lt(host_file_set_limit(path, 1, &err), 0);
 	unlink(path);
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	ck_assert_int_eq(host_file_read(path, &s, &err), -EINVAL); /* and does not wait for a writer */
+	ck_assert_int_eq(host_file_read(path, &s, &err),
+			 -EINVAL); /* and does not wait for a writer */
 	unlink(path);
 	ck_assert_int_eq(mkdir(path, 0700), 0);
 	ck_assert_int_lt(host_file_read(path, &s, &err), 0);

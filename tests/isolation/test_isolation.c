@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the jail rests on: threads made by one thread for all, the keeper, memory that is gone afterwards, the lists. */
+/*
+ * What the jail rests on: threads made by one thread for all, the keeper, memory that is gone
+ * afterwards, the lists.
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +57,9 @@ START_TEST(hosted_threads_start_threads)
 }
 END_TEST
 
-/* What a thread may not do, those that it creates may not either: this shows who created a thread. */
+/*
+ * What a thread may not do, those that it creates may not either: this shows who created a thread.
+ */
 static void *is_restricted(void *arg)
 {
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) ? arg : NULL;
@@ -173,11 +178,12 @@ START_TEST(memory_is_sealed)
 }
 END_TEST
 
-/* A failed check ends any thread as abort() does, and not for having asked too much, also in a namespace's first
- * process. */
+/* A failed check ends any thread as abort() does, and not for having asked too much, also in a
+ * namespace's first process. */
 START_TEST(every_role_may_abort)
 {
-	void (*volatile end)(void) = abort; /* not known to be the end, for which sanitizers make calls of their own */
+	void (*volatile end)(void) =
+		abort; /* not known to be the end, for which sanitizers make calls of their own */
 
 	for (enum thread_role r = THREAD_MAIN; r < THREAD_KEEPER; r++) {
 		int status;
@@ -188,32 +194,36 @@ START_TEST(every_role_may_abort)
 
 			setrlimit(RLIMIT_CORE, &none);
 			signal(SIGABRT, SIG_DFL);
-			signal(SIGSEGV, SIG_DFL); /* what abort() does in the end, where SIGABRT is not delivered */
+			signal(SIGSEGV, SIG_DFL); /* what abort() does in the end, where SIGABRT is
+						     not delivered */
 			prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 			if (seccomp_prepare(1u << r) || seccomp_enter(r))
 				_exit(1);
 			end();
 		}
 		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) != SIGSYS, "%s: status 0x%x", thread_role_name(r),
-			      status);
+		ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) != SIGSYS, "%s: status 0x%x",
+			      thread_role_name(r), status);
 	}
 }
 END_TEST
 
 START_TEST(lists_are_sound)
 {
-	static const char *const never[] = { "execve", "execveat", "fork",  "vfork",   "socket", "connect",
-					     "ptrace", "kill",	   "mount", "unshare", "setns",	 "keyctl",
-					     "bpf",    "open",	   "bind",  "openat2" };
+	static const char *const never[] = { "execve", "execveat", "fork",   "vfork",
+					     "socket", "connect",  "ptrace", "kill",
+					     "mount",  "unshare",  "setns",  "keyctl",
+					     "bpf",    "open",	   "bind",   "openat2" };
 
-	ck_assert_int_eq(seccomp_prepare(~0u), 0); /* the kernel's numbers are known for all of them */
+	ck_assert_int_eq(seccomp_prepare(~0u),
+			 0); /* the kernel's numbers are known for all of them */
 	ck_assert_uint_le(seccomp_count(THREAD_VCPU), 45);
 	for (size_t i = 0; i < seccomp_ncalls; i++) {
 		const struct seccomp_call *c = &seccomp_calls[i];
 
 		ck_assert(c->roles && c->why[0]);
-		ck_assert_msg(!(c->rare & ~c->roles), "%s is rare for a role that does not have it", c->name);
+		ck_assert_msg(!(c->rare & ~c->roles), "%s is rare for a role that does not have it",
+			      c->name);
 		for (size_t j = 0; j < sizeof(never) / sizeof(never[0]); j++)
 			ck_assert_str_ne(c->name, never[j]);
 	}
@@ -254,7 +264,8 @@ START_TEST(host_is_described)
 	ck_assert_uint_eq(h.memory, 0);
 	ck_assert_int_eq(h.smt, HOST_SMT_UNKNOWN);
 	put_file(root, "/sys/devices/system/cpu/online", "0-3,8,10-11\n");
-	put_file(root, "/proc/meminfo", "MemTotal:        2048 kB\nMemFree: 1 kB\nMemAvailable:    1024 kB\n");
+	put_file(root, "/proc/meminfo",
+		 "MemTotal:        2048 kB\nMemFree: 1 kB\nMemAvailable:    1024 kB\n");
 	for (size_t i = 0; i < sizeof(smt) / sizeof(smt[0]); i++) {
 		put_file(root, "/sys/devices/system/cpu/smt/active", smt[i].active);
 		put_file(root, "/sys/devices/system/cpu/smt/control", smt[i].control);

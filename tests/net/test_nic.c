@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * NIC backends on interfaces of a network namespace of their own: what the guest sends comes out on the other side, and
- * the other way round; a capture shows what is for the guest and nothing else.
+ * NIC backends on interfaces of a network namespace of their own: what the guest sends comes out on
+ * the other side, and the other way round; a capture shows what is for the guest and nothing else.
  */
 #include "net/nic.h"
 
@@ -57,7 +57,8 @@ static int open_wire(const char *iface)
 	return s;
 }
 
-static size_t make_frame(uint8_t frame[100], const uint8_t dst[6], const uint8_t src[6], uint8_t mark)
+static size_t make_frame(uint8_t frame[100], const uint8_t dst[6], const uint8_t src[6],
+			 uint8_t mark)
 {
 	memset(frame, mark, 100);
 	memcpy(frame, dst, 6);
@@ -115,7 +116,9 @@ static void transmit(int wire, const uint8_t dst[6], const uint8_t src[6], uint8
 
 static void make_veth(void)
 {
-	ck_assert_int_eq(system("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up"), 0);
+	ck_assert_int_eq(system("ip link add v0 type veth peer name v1 && ip link set v0 up && ip "
+				"link set v1 up"),
+			 0);
 }
 
 START_TEST(checks_specs)
@@ -145,7 +148,8 @@ static void sends_before(struct nic *nic, int wire)
 	ck_assert_int_eq(nic_send_before(nic, frame, sizeof(frame), UINT64_MAX), 0);
 	ck_assert_int_eq(next_mark_on_wire(wire), 11);
 	ck_assert_int_eq(next_mark_on_wire(wire), 13);
-	ck_assert_int_lt(nic_send_before(nic, frame, 1, UINT64_MAX), 0); /* the kernel wants an Ethernet header */
+	ck_assert_int_lt(nic_send_before(nic, frame, 1, UINT64_MAX),
+			 0); /* the kernel wants an Ethernet header */
 }
 
 START_TEST(none_swallows)
@@ -245,10 +249,14 @@ static unsigned sum_words(const uint8_t *p, size_t n, unsigned sum)
 	return sum;
 }
 
-/* A UDP frame over IPv4 whose checksum is left to the hardware, as a veth hands it over; 18 bytes of payload. */
+/*
+ * A UDP frame over IPv4 whose checksum is left to the hardware, as a veth hands it over; 18 bytes
+ * of payload.
+ */
 static size_t make_udp(uint8_t *f, bool unfinished)
 {
-	static const uint8_t ip[20] = { 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2 };
+	static const uint8_t ip[20] = { 0x45, 0, 0,  46, 0, 0, 0,  0, 64, 17,
+					0,    0, 10, 0,	 0, 1, 10, 0, 0,  2 };
 	unsigned pseudo;
 
 	memset(f, 0x31, 60);
@@ -289,7 +297,8 @@ START_TEST(pcap_finishes_checksums)
 	ck_assert_int_eq(send(wire, frame, make_udp(frame, true), 0), 60);
 	ck_assert_int_eq(next_udp(nic, frame), 60);
 	ck_assert_uint_eq(sum_words(frame + 34, 26, sum_words(frame + 26, 8, 17 + 26)), 0xffff);
-	ck_assert_int_eq(send(wire, frame, make_udp(frame, false), 0), 60); /* simply wrong: the guest shall see it */
+	ck_assert_int_eq(send(wire, frame, make_udp(frame, false), 0),
+			 60); /* simply wrong: the guest shall see it */
 	ck_assert_int_eq(next_udp(nic, frame), 60);
 	ck_assert_uint_eq(frame[40], 0x12);
 	ck_assert_uint_eq(frame[41], 0x34);
@@ -330,7 +339,8 @@ static void add(TCase *tc)
 
 int main(void)
 {
-	namespaces = system("unshare --net true 2>/dev/null && test -c /dev/net/tun && command -v ip >/dev/null") == 0;
+	namespaces = system("unshare --net true 2>/dev/null && test -c /dev/net/tun && command -v "
+			    "ip >/dev/null") == 0;
 	if (!namespaces)
 		puts("skip nic.interfaces: no right to make a network namespace here");
 	return unit_run("nic", add);

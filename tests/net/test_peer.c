@@ -62,7 +62,8 @@ static bool meet(struct side *server, struct side *client)
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(pthread_create(&t, NULL, connect_side, client), 0);
-	for (int i = 0; i < 200 && !server->peer && (!server->err.code || server->err.code == EAGAIN); i++) {
+	for (int i = 0;
+	     i < 200 && !server->peer && (!server->err.code || server->err.code == EAGAIN); i++) {
 		server->err.code = 0;
 		server->peer = peer_accept(fd, server->key, 500, &server->err);
 		if (!server->peer)
@@ -85,7 +86,8 @@ static void part(struct side *s)
 START_TEST(same_key_talks)
 {
 	struct err err = ERR_INIT;
-	struct side a = { .key = peer_key_load(key_path, &err) }, b = { .key = peer_key_load(key_path, &err) };
+	struct side a = { .key = peer_key_load(key_path, &err) },
+		    b = { .key = peer_key_load(key_path, &err) };
 	static uint8_t out[300000], in[300000];
 	size_t got = 0;
 
@@ -114,7 +116,8 @@ END_TEST
 START_TEST(other_key_is_refused)
 {
 	struct err err = ERR_INIT;
-	struct side a = { .key = peer_key_load(key_path, &err) }, b = { .key = peer_key_load(other_path, &err) };
+	struct side a = { .key = peer_key_load(key_path, &err) },
+		    b = { .key = peer_key_load(other_path, &err) };
 
 	ck_assert(!meet(&a, &b));
 	ck_assert_ptr_null(a.peer);
@@ -222,7 +225,8 @@ START_TEST(replayed_handshake_is_refused)
 {
 	static struct tapped t;
 	struct err err = ERR_INIT;
-	struct side a = { .key = peer_key_load(key_path, &err) }, b = { .key = peer_key_load(key_path, &err) };
+	struct side a = { .key = peer_key_load(key_path, &err) },
+		    b = { .key = peer_key_load(key_path, &err) };
 	char front[128];
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	int fd = peer_listen(addr, &err);

@@ -75,7 +75,8 @@ static void check_pieces(size_t headers, size_t payload, bool v6)
 		ck_assert_uint_le(n, SEGMENT_FRAME);
 		ck_assert_uint_eq(sequence, (uint32_t)(first + done));
 		ck_assert_int_eq(memcmp(out + headers, frame + headers + done, part), 0);
-		ck_assert_uint_eq(ones_sum(out + l4, n - l4, ones_sum(out + addr, alen, 6 + (unsigned)(n - l4))),
+		ck_assert_uint_eq(ones_sum(out + l4, n - l4,
+					   ones_sum(out + addr, alen, 6 + (unsigned)(n - l4))),
 				  0xffff);
 		ck_assert_uint_eq(out[l4 + 13] & 0x09, last ? frame[l4 + 13] & 0x09 : 0);
 		ck_assert_uint_eq(out[l4 + 13] & 0x80, number ? 0 : frame[l4 + 13] & 0x80);
@@ -90,7 +91,8 @@ static void check_pieces(size_t headers, size_t payload, bool v6)
 		number++;
 	}
 	ck_assert_uint_eq(done, payload);
-	ck_assert_uint_eq(number, (payload + SEGMENT_FRAME - headers - 1) / (SEGMENT_FRAME - headers));
+	ck_assert_uint_eq(number,
+			  (payload + SEGMENT_FRAME - headers - 1) / (SEGMENT_FRAME - headers));
 }
 
 START_TEST(cuts_ipv4)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A small guest that is recorded to a file and replayed from it, for tests of recorder and replayer. */
+/*
+ * A small guest that is recorded to a file and replayed from it, for tests of recorder and
+ * replayer.
+ */
 #ifndef TESTS_RECORD_LOG_RIG_H
 #define TESTS_RECORD_LOG_RIG_H
 
@@ -23,8 +26,8 @@
 #define RIG_RAM (2ul << 20)
 
 /*
- * Real mode at 0:7c00: counts in memory at 0x2000, steps through memory, fills 0x8000..., prints a byte a round on
- * COM1, and ends with status 5 after as many rounds as the dword at 0x2004 says.
+ * Real mode at 0:7c00: counts in memory at 0x2000, steps through memory, fills 0x8000..., prints a
+ * byte a round on COM1, and ends with status 5 after as many rounds as the dword at 0x2004 says.
  */
 static const uint8_t rig_program[] = {
 	0xfc,			      /* cld */
@@ -76,7 +79,8 @@ static inline void rig_teardown(void)
 	ck_assert_int_eq(rmdir(rig_dir), 0);
 }
 
-static inline struct machine *rig_machine(struct disk_backend *disk, const struct output_sink *sink, uint32_t rounds)
+static inline struct machine *rig_machine(struct disk_backend *disk, const struct output_sink *sink,
+					  uint32_t rounds)
 {
 	struct machine_config c;
 	struct cpu_state s;
@@ -97,7 +101,8 @@ static inline struct machine *rig_machine(struct disk_backend *disk, const struc
 	ck_assert_int_eq(e->ops->set_state(e, &s, &rig_err), 0);
 	ck_assert(memory_write(machine_memory(m), 0x7c00, rig_program, sizeof(rig_program)));
 	ck_assert(memory_write(machine_memory(m), 0x2004, &rounds, 4));
-	ck_assert(memory_write(machine_memory(m), RIG_RAM - 5, "never", 5)); /* only a full checkpoint has it */
+	ck_assert(memory_write(machine_memory(m), RIG_RAM - 5, "never",
+			       5)); /* only a full checkpoint has it */
 	return m;
 }
 
@@ -112,7 +117,9 @@ static inline size_t rig_inputs(void *ctx, struct machine *m, struct input *in, 
 					  .data = (const uint8_t *)"typed",
 					  .len = r->typed % 5 + 1 };
 	if (r->typed % 7 == 0)
-		in[n++] = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_BALLOON, .b = r->typed % 100 };
+		in[n++] = (struct input){ .kind = INPUT_CONTROL,
+					  .a = CONTROL_BALLOON,
+					  .b = r->typed % 100 };
 	return n;
 }
 
@@ -190,8 +197,11 @@ static inline void rig_open(struct rig *r, const struct rig_options *o)
 				      .disk_ctx = r,
 				      .on_failure = rig_failed,
 				      .failure_ctx = r };
-	struct live_config c = { .clock = LIVE_CLOCK_VIRTUAL, .digest_count = o->digest_count, .next_seq = 1 };
-	struct live_hooks typing = { .ctx = r, .inputs = rig_inputs, .wants_sync = rig_wants }, recording;
+	struct live_config c = { .clock = LIVE_CLOCK_VIRTUAL,
+				 .digest_count = o->digest_count,
+				 .next_seq = 1 };
+	struct live_hooks typing = { .ctx = r, .inputs = rig_inputs, .wants_sync = rig_wants },
+			  recording;
 	struct output_sink sink;
 
 	memset(r, 0, sizeof(*r));
@@ -202,7 +212,8 @@ static inline void rig_open(struct rig *r, const struct rig_options *o)
 	r->m = rig_machine(r->disk, &sink, o->rounds);
 	rig_header(&r->header, r->m);
 	r->recorder = recorder_open(&rc, r->m, &rig_err);
-	ck_assert_msg(r->recorder != NULL && recorder_start(r->recorder, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(r->recorder != NULL && recorder_start(r->recorder, &rig_err) == 0, "%s",
+		      rig_err.text);
 	recording = recorder_hooks(r->recorder);
 	live_hooks_chain_add(&r->hooks, &typing);
 	live_hooks_chain_add(&r->hooks, &recording);
@@ -286,7 +297,8 @@ static inline void rig_applied(void *ctx, struct machine *m, const struct codec_
 		replay_stop(&r->replay);
 }
 
-static inline int rig_import(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+static inline int rig_import(void *ctx, unsigned i, const uint8_t *data, size_t len,
+			     struct err *err)
 {
 	struct rd in = RD_INIT(data, len);
 
@@ -294,14 +306,17 @@ static inline int rig_import(void *ctx, unsigned i, const uint8_t *data, size_t 
 }
 
 /* Opens the log and makes its machine; rounds and disk as when recorded. */
-static inline void rig_replay_open(struct rig_replay *r, const char *path, const struct rig_options *o)
+static inline void rig_replay_open(struct rig_replay *r, const char *path,
+				   const struct rig_options *o)
 {
 	const struct output_sink none = { 0 };
 
 	r->reader = log_reader_open(path, &rig_err);
 	ck_assert_msg(r->reader != NULL, "%s", rig_err.text);
 	logstream_init(&r->stream, r->reader);
-	r->records = (struct record_stream){ .ctx = r, .next = rig_next, .end = rig_end, .applied = rig_applied };
+	r->records = (struct record_stream){
+		.ctx = r, .next = rig_next, .end = rig_end, .applied = rig_applied
+	};
 	r->disk = o->disk ? disk_memory_open(80000, &rig_err) : NULL;
 	r->m = rig_machine(r->disk, &none, o->rounds);
 	ck_assert_uint_eq(machine_digest(r->m), log_reader_header(r->reader)->start_digest);

@@ -28,7 +28,10 @@ static void teardown(void)
 	ck_assert_int_eq(rmdir(dir), 0); /* nothing else was left behind */
 }
 
-/* Real mode at 0:7c00: counts in memory at 0x2000 and walks through memory with a step of 0x1234 bytes. */
+/*
+ * Real mode at 0:7c00: counts in memory at 0x2000 and walks through memory with a step of 0x1234
+ * bytes.
+ */
 static const uint8_t program[] = {
 	0x66, 0x31, 0xdb,			  /* xor ebx, ebx */
 	0xff, 0x06, 0x00, 0x20,			  /* next: inc word [0x2000] */
@@ -77,10 +80,11 @@ static void stop_until(void *ctx, struct machine *m, struct landmark *until)
 	*until = (struct landmark){ .count = ((struct stop *)ctx)->count };
 }
 
-static enum sync_verdict stop_next(void *ctx, struct machine *m, enum sync_reason why, const struct landmark *at,
-				   struct sync_point *sp)
+static enum sync_verdict stop_next(void *ctx, struct machine *m, enum sync_reason why,
+				   const struct landmark *at, struct sync_point *sp)
 {
-	static const struct input input[] = { { .kind = INPUT_FLUSH_TLB }, { .kind = INPUT_DIGEST } };
+	static const struct input input[] = { { .kind = INPUT_FLUSH_TLB },
+					      { .kind = INPUT_DIGEST } };
 	struct stop *s = ctx;
 
 	if (at->count < s->count)
@@ -101,14 +105,17 @@ static bool stop_applied(void *ctx, struct machine *m, const struct sync_point *
 static uint64_t run_to(struct machine *m, uint64_t count)
 {
 	struct stop s = { .count = count };
-	struct input_source source = { .ctx = &s, .until = stop_until, .next = stop_next, .applied = stop_applied };
+	struct input_source source = {
+		.ctx = &s, .until = stop_until, .next = stop_next, .applied = stop_applied
+	};
 
 	ck_assert_int_eq(machine_run(m, &source, &err), MACHINE_ENDED);
 	ck_assert_uint_ne(s.digest, 0);
 	return s.digest;
 }
 
-static void write_file(struct machine *m, const struct checkpoint_write_options *o, struct checkpoint_info *info)
+static void write_file(struct machine *m, const struct checkpoint_write_options *o,
+		       struct checkpoint_info *info)
 {
 	ck_assert_msg(checkpoint_write(path, m, o, info, &err) == 0, "%s", err.text);
 }
@@ -120,7 +127,8 @@ static struct buf slurp(void)
 	int fd = open(path, O_RDONLY);
 
 	ck_assert(fd >= 0 && fstat(fd, &st) == 0);
-	ck_assert_int_eq(read(fd, buf_grow(&b, (size_t)st.st_size), (size_t)st.st_size), st.st_size);
+	ck_assert_int_eq(read(fd, buf_grow(&b, (size_t)st.st_size), (size_t)st.st_size),
+			 st.st_size);
 	close(fd);
 	return b;
 }
@@ -186,7 +194,8 @@ START_TEST(changes_on_top_of_a_full_one)
 	write_file(m, &o, &part);
 	ck_assert_uint_eq(part.pages, 0x21);
 	digest = run_to(m, 3000);
-	ck_assert_int_eq(checkpoint_restore(path, n, &ro, NULL, &err), -EINVAL); /* alone it is nothing */
+	ck_assert_int_eq(checkpoint_restore(path, n, &ro, NULL, &err),
+			 -EINVAL); /* alone it is nothing */
 	ck_assert_int_eq(checkpoint_restore(first, n, &ro, NULL, &err), 0);
 	ro.base = full.id;
 	ck_assert_int_eq(checkpoint_restore(first, n, &ro, NULL, &err), -EINVAL);
@@ -301,7 +310,8 @@ START_TEST(no_checkpoints)
 	ck_assert_int_eq(checkpoint_verify(dir, &info, &err), -EINVAL);
 	ck_assert_int_eq(checkpoint_verify("/dev/zero", &info, &err), -EINVAL);
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	ck_assert_int_eq(checkpoint_verify(path, &info, &err), -EINVAL); /* does not wait for a writer */
+	ck_assert_int_eq(checkpoint_verify(path, &info, &err),
+			 -EINVAL); /* does not wait for a writer */
 	ck_assert_int_eq(verify_bytes("TWINLOG\n________________", 24), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(err.text, "not a checkpoint"));
 	ck_assert_int_eq(verify_bytes("", 0), -EBADMSG);

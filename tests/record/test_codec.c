@@ -20,7 +20,8 @@ static uint8_t bytes[4096];
 /* An input of any kind but an anchor or a digest, which have their places. */
 static struct input any_input(void)
 {
-	struct input in = { .kind = (enum input_kind)(INPUT_NET_RX + rnd() % 6), .port = (uint8_t)(rnd() % 4) };
+	struct input in = { .kind = (enum input_kind)(INPUT_NET_RX + rnd() % 6),
+			    .port = (uint8_t)(rnd() % 4) };
 
 	if (in.kind <= INPUT_SEED) {
 		in.data = bytes;
@@ -50,7 +51,9 @@ static void any_record(struct run *r)
 	r->sp.at.rcx = r->sp.at.in_rep ? rnd() >> rnd() % 64 : 0;
 	if (rnd() % 2) {
 		r->ns += rnd() >> 40;
-		r->in[n++] = (struct input){ .kind = INPUT_ANCHOR, .a = r->ns, .b = rnd() % UINT32_MAX + 1 };
+		r->in[n++] = (struct input){ .kind = INPUT_ANCHOR,
+					     .a = r->ns,
+					     .b = rnd() % UINT32_MAX + 1 };
 	}
 	while (more--)
 		r->in[n++] = any_input();
@@ -125,7 +128,8 @@ END_TEST
 
 START_TEST(a_timer_tick_is_small)
 {
-	struct sync_point sp = { .seq = 5, .at = { .count = 1000000000, .rip = 0xffffffff81000000 } };
+	struct sync_point sp = { .seq = 5,
+				 .at = { .count = 1000000000, .rip = 0xffffffff81000000 } };
 	struct codec c = { 0 };
 	struct buf b = BUF_INIT;
 	size_t first;
@@ -161,9 +165,10 @@ START_TEST(every_cut_is_noticed)
 	struct input in[3] = { { .kind = INPUT_ANCHOR, .a = 1000, .b = 70000 },
 			       { .kind = INPUT_CONSOLE, .data = (const uint8_t *)"abc", .len = 3 },
 			       { .kind = INPUT_DIGEST } };
-	struct sync_point sp = {
-		.seq = 1, .at = { .count = 300, .in_rep = true, .rip = 7, .rcx = 400 }, .input = in, .n = 3
-	};
+	struct sync_point sp = { .seq = 1,
+				 .at = { .count = 300, .in_rep = true, .rip = 7, .rcx = 400 },
+				 .input = in,
+				 .n = 3 };
 	struct codec c = { 0 };
 	struct buf b = BUF_INIT;
 	struct err err = ERR_INIT;
@@ -222,7 +227,8 @@ START_TEST(any_bytes_are_safe)
 		size_t n = rnd() % sizeof(data);
 
 		for (size_t k = 0; k < n; k++)
-			data[k] = (uint8_t)(rnd() >> rnd() % 8 * 8) & (uint8_t)(rnd() % 3 ? 0xff : 0x0f);
+			data[k] = (uint8_t)(rnd() >> rnd() % 8 * 8) &
+				  (uint8_t)(rnd() % 3 ? 0xff : 0x0f);
 		if (decode(data, n, 0, &err) < 0)
 			ck_assert_int_eq(err.code, EINVAL);
 	}

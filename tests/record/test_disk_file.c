@@ -42,7 +42,8 @@ static void remove_image(void)
 	unlink(path);
 }
 
-static int request(struct disk_backend *d, enum disk_op op, uint64_t sector, uint32_t sectors, void *data)
+static int request(struct disk_backend *d, enum disk_op op, uint64_t sector, uint32_t sectors,
+		   void *data)
 {
 	static uint64_t id;
 

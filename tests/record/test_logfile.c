@@ -28,13 +28,15 @@ static void put_batch(struct log_writer *w, uint64_t *seq, unsigned records)
 		struct input in = { .kind = INPUT_CONSOLE,
 				    .data = (const uint8_t *)"typed typed typed",
 				    .len = *seq % 17 };
-		struct sync_point sp = {
-			.seq = ++*seq, .at = { .count = *seq * 1000, .rip = *seq }, .input = &in, .n = *seq % 2
-		};
+		struct sync_point sp = { .seq = ++*seq,
+					 .at = { .count = *seq * 1000, .rip = *seq },
+					 .input = &in,
+					 .n = *seq % 2 };
 
 		codec_put(&c, &b, &sp, 0, NULL);
 	}
-	ck_assert_msg(log_writer_frame(w, LOG_RECORDS, *seq * 1000, b.data, b.len, &err) == 0, "%s", err.text);
+	ck_assert_msg(log_writer_frame(w, LOG_RECORDS, *seq * 1000, b.data, b.len, &err) == 0, "%s",
+		      err.text);
 	buf_free(&b);
 }
 
@@ -74,13 +76,16 @@ static void slurp(void)
 
 	ck_assert(fd >= 0 && fstat(fd, &st) == 0);
 	buf_clear(&whole);
-	ck_assert_int_eq(read(fd, buf_grow(&whole, (size_t)st.st_size), (size_t)st.st_size), st.st_size);
+	ck_assert_int_eq(read(fd, buf_grow(&whole, (size_t)st.st_size), (size_t)st.st_size),
+			 st.st_size);
 	close(fd);
 }
 
 static void header_of(struct log_header *h)
 {
-	*h = (struct log_header){ .engine = "soft", .counter = "retired", .append = "quiet", .rate = CLOCK_RATE_ONE };
+	*h = (struct log_header){
+		.engine = "soft", .counter = "retired", .append = "quiet", .rate = CLOCK_RATE_ONE
+	};
 	machine_config_defaults(&h->config);
 	h->config.memory = MEMORY_MIN;
 	h->kernel = (struct log_file_ref){ .path = "/boot/vmlinuz", .digest = 99 };
@@ -244,7 +249,9 @@ static size_t count_marks(const void *data, size_t n)
 START_TEST(checkpoints_are_found)
 {
 	ck_assert_uint_eq(count_marks(whole.data, whole.len), 2);
-	/* Without an index by reading through; one whose pages may not be all there does not count. */
+	/*
+	 * Without an index by reading through; one whose pages may not be all there does not count.
+	 */
 	ck_assert_uint_eq(count_marks(whole.data, whole.len - 10), 2);
 	ck_assert_uint_eq(count_marks(whole.data, place[7].offset), 1);
 	ck_assert_uint_eq(count_marks(whole.data, place[6].offset), 1);
@@ -282,8 +289,12 @@ START_TEST(single_bits)
 		seed ^= seed << 17;
 		bit = seed % (whole.len * 8);
 		whole.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		/* Inside the trailer's signature the log looks as if its last bytes were missing; still it says so. */
-		ck_assert_msg(read_bytes(whole.data, whole.len, &frames) != READ_WHOLE, "bit %zu", bit);
+		/*
+		 * Inside the trailer's signature the log looks as if its last bytes were missing;
+		 * still it says so.
+		 */
+		ck_assert_msg(read_bytes(whole.data, whole.len, &frames) != READ_WHOLE, "bit %zu",
+			      bit);
 		whole.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 }
@@ -393,7 +404,8 @@ START_TEST(forged_frames)
 			log_forge_frame(&f, LOG_INDEX, 0, 100, zeros, 100);
 			expect_refused(&f, "no end before it");
 		} else {
-			log_forge_frame(&f, LOG_RECORDS, LOG_FRAME_ZSTD, LOG_FRAME_MAX + 1, zeros, 100);
+			log_forge_frame(&f, LOG_RECORDS, LOG_FRAME_ZSTD, LOG_FRAME_MAX + 1, zeros,
+					100);
 			expect_refused(&f, "header is damaged");
 		}
 	}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Recordings of a small guest: they replay, from checkpoints as well; on a slow disk and on one that fills up.
+// Recordings of a small guest: they replay, from checkpoints as well; on a slow disk and on one
+// that fills up.
 #include <errno.h>
 #include <sys/syscall.h>
 
@@ -13,7 +14,9 @@ static atomic_uint writes_by_guest, writes_by_others;
 
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 {
-	atomic_fetch_add(pthread_equal(pthread_self(), guest_thread) ? &writes_by_guest : &writes_by_others, 1);
+	atomic_fetch_add(pthread_equal(pthread_self(), guest_thread) ? &writes_by_guest
+								     : &writes_by_others,
+			 1);
 	if (write_delay)
 		usleep(write_delay);
 	if (at >= disk_size) {
@@ -76,7 +79,10 @@ START_TEST(an_end_anywhere)
 		pthread_t t;
 
 		rig_open(&rig, &o);
-		ck_assert_int_eq(pthread_create(&t, NULL, (void *(*)(void *))(void (*)(void))live_stop, rig.live), 0);
+		ck_assert_int_eq(pthread_create(&t, NULL,
+						(void *(*)(void *))(void (*)(void))live_stop,
+						rig.live),
+				 0);
 		ck_assert_int_eq(rig_run(&rig, &s), 0);
 		pthread_join(t, NULL);
 		ck_assert_int_eq(rig.end, MACHINE_ENDED);
@@ -91,7 +97,8 @@ static void replay_from(const struct rig_options *o, size_t mark)
 	struct rig_replay r = { 0 };
 
 	rig_replay_open(&r, rig_path, o);
-	ck_assert_msg(logstream_restore(&r.stream, r.m, mark, rig_import, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(logstream_restore(&r.stream, r.m, mark, rig_import, &r, &rig_err) == 0, "%s",
+		      rig_err.text);
 	ck_assert_int_eq(memcmp(machine_memory(r.m)->base + RIG_RAM - 5, "never", 5), 0);
 	ck_assert_msg(rig_replay_run(&r, UINT64_MAX) == 0, "%s", rig_err.text);
 	ck_assert_uint_ge(r.replay.digests, 1);
@@ -114,14 +121,17 @@ END_TEST
 /* A disk's changes longer than a frame may be. */
 START_TEST(checkpoints_with_a_large_disk)
 {
-	const struct rig_options o = { .rounds = 1000, .digest_count = 777, .checkpoint_ns = 7000, .disk = true };
+	const struct rig_options o = {
+		.rounds = 1000, .digest_count = 777, .checkpoint_ns = 7000, .disk = true
+	};
 	struct recorder_stats s = rig_record(&o);
 	struct rig_replay r = { 0 };
 	struct buf changes = BUF_INIT;
 
 	ck_assert_uint_ge(s.checkpoints, 1);
 	rig_replay_open(&r, rig_path, &o);
-	ck_assert_msg(logstream_restore(&r.stream, r.m, 0, rig_import, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(logstream_restore(&r.stream, r.m, 0, rig_import, &r, &rig_err) == 0, "%s",
+		      rig_err.text);
 	ck_assert_int_eq(disk_overlay_export(r.disk, &changes, &rig_err), 0);
 	ck_assert_uint_ge(changes.len, 80000 * 512);
 	ck_assert_uint_eq(changes.data[changes.len - 1], (80000 / 8 - 1) % 251 + 1);
@@ -131,7 +141,10 @@ START_TEST(checkpoints_with_a_large_disk)
 }
 END_TEST
 
-/* Not one of the frames; and while there is room for what is not written yet, it does not wait for the disk either. */
+/*
+ * Not one of the frames; and while there is room for what is not written yet, it does not wait for
+ * the disk either.
+ */
 START_TEST(the_guests_thread_does_not_write)
 {
 	const struct rig_options o = { .rounds = 3000, .digest_count = 777, .checkpoint_ns = 5000 };
@@ -173,7 +186,9 @@ END_TEST
 
 START_TEST(a_full_disk_ends_the_recording)
 {
-	const struct rig_options o = { .rounds = 50000000, .digest_count = 777, .checkpoint_ns = 5000 };
+	const struct rig_options o = { .rounds = 50000000,
+				       .digest_count = 777,
+				       .checkpoint_ns = 5000 };
 	struct recorder_stats s;
 	struct rig_replay r = { 0 };
 	struct rig rig;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Replays that differ from their recording say where and what; replays that stop early stop where they should.
+// Replays that differ from their recording say where and what; replays that stop early stop where
+// they should.
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -29,7 +30,9 @@ static int replay_with(struct rig_replay *r, const struct input *fault, uint64_t
 START_TEST(a_register_that_differs_is_named)
 {
 	struct rig_replay r = { 0 };
-	const struct input flip = { .kind = INPUT_CONTROL, .a = CONTROL_FLIP_REG, .b = 8 * 64 + 3 }; /* R8: unused */
+	const struct input flip = { .kind = INPUT_CONTROL,
+				    .a = CONTROL_FLIP_REG,
+				    .b = 8 * 64 + 3 }; /* R8: unused */
 
 	ck_assert_int_eq(replay_with(&r, &flip, 10), -EILSEQ);
 	ck_assert(r.replay.diverged);
@@ -42,7 +45,9 @@ END_TEST
 START_TEST(a_page_that_differs_is_named)
 {
 	struct rig_replay r = { 0 };
-	const struct input flip = { .kind = INPUT_CONTROL, .a = CONTROL_FLIP_BIT, .b = 0x2123 * 8 + 5 };
+	const struct input flip = { .kind = INPUT_CONTROL,
+				    .a = CONTROL_FLIP_BIT,
+				    .b = 0x2123 * 8 + 5 };
 
 	ck_assert_int_eq(replay_with(&r, &flip, 10), -EILSEQ);
 	ck_assert_msg(strstr(rig_err.text, "0x2000") != NULL, "%s", rig_err.text);

@@ -5,9 +5,12 @@
 #include "replica/replica_private.h"
 #include "tests/unit.h"
 
-static void add(struct held_list *l, uint64_t needs, enum output_kind kind, uint8_t port, const char *text)
+static void add(struct held_list *l, uint64_t needs, enum output_kind kind, uint8_t port,
+		const char *text)
 {
-	struct output out = { .kind = kind, .port = port, .data = (const uint8_t *)text, .len = strlen(text) };
+	struct output out = {
+		.kind = kind, .port = port, .data = (const uint8_t *)text, .len = strlen(text)
+	};
 
 	held_add(l, needs, &out);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A replica against a scripted other side, which says and does not say what a well-behaved one would: when a backup is
- * counted on, who goes on, and that nobody goes live or sends before the other one must be silent.
+ * A replica against a scripted other side, which says and does not say what a well-behaved one
+ * would: when a backup is counted on, who goes on, and that nobody goes live or sends before the
+ * other one must be silent.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -70,8 +71,9 @@ static struct machine *make_machine(const struct output_sink *sink, struct err *
 	return m;
 }
 
-static struct machine *create_as_told(void *ctx, const struct machine_config *c, const char *counter,
-				      const struct output_sink *sink, struct live_config *live, struct err *err)
+static struct machine *create_as_told(void *ctx, const struct machine_config *c,
+				      const char *counter, const struct output_sink *sink,
+				      struct live_config *live, struct err *err)
 {
 	return machine_create(c, &soft_engine_ops, NULL, sink, err);
 }
@@ -110,7 +112,8 @@ static void join_thread(struct rig *g)
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 20;
-	ck_assert_msg(pthread_timedjoin_np(g->thread, NULL, &until) == 0, "the replica does not end");
+	ck_assert_msg(pthread_timedjoin_np(g->thread, NULL, &until) == 0,
+		      "the replica does not end");
 	g->runs = false;
 }
 
@@ -152,7 +155,8 @@ static void send_hello(struct rig *g, bool primary)
 	h.config.nnics = 1;
 	h.config_digest = machine_config_digest(&h.config);
 	wire_hello_save(&h, &b);
-	ck_assert_msg(wire_send(&g->w, WIRE_HELLO, b.data, b.len, false, 5000, &g->err) == 0, "%s", g->err.text);
+	ck_assert_msg(wire_send(&g->w, WIRE_HELLO, b.data, b.len, false, 5000, &g->err) == 0, "%s",
+		      g->err.text);
 	buf_free(&b);
 }
 
@@ -166,7 +170,8 @@ static struct wire_frame receive(struct rig *g)
 
 static void send_buf(struct rig *g, enum wire_type type, struct buf *b)
 {
-	ck_assert_msg(wire_send(&g->w, type, b->data, b->len, false, 5000, &g->err) == 0, "%s", g->err.text);
+	ck_assert_msg(wire_send(&g->w, type, b->data, b->len, false, 5000, &g->err) == 0, "%s",
+		      g->err.text);
 	buf_free(b);
 }
 
@@ -239,7 +244,9 @@ static void hear(struct rig *g)
 
 static void acknowledge(struct rig *g, uint64_t received)
 {
-	struct wire_ack a = { .echo_ns = g->stamp.sent_ns, .received = received, .applied = received };
+	struct wire_ack a = { .echo_ns = g->stamp.sent_ns,
+			      .received = received,
+			      .applied = received };
 	struct buf b = BUF_INIT;
 
 	wire_ack_save(&a, &b);
@@ -274,8 +281,8 @@ static void follow_until_protected(struct rig *g)
 }
 
 /*
- * What left before outputs began to wait may need a record that is not acknowledged yet. A backup without that record
- * must not go live, and so must not be told that it may.
+ * What left before outputs began to wait may need a record that is not acknowledged yet. A backup
+ * without that record must not go live, and so must not be told that it may.
  */
 START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 {
@@ -289,7 +296,8 @@ START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 	had = g.last;
 	for (until = replica_mono_ns() + 500 * NS_PER_MS; replica_mono_ns() < until; hear(&g)) {
 		acknowledge(&g, had);
-		ck_assert_msg(!g.stamp.protecting, "counted on with record %llu", (unsigned long long)had);
+		ck_assert_msg(!g.stamp.protecting, "counted on with record %llu",
+			      (unsigned long long)had);
 	}
 	replica_get_status(g.r, &s);
 	ck_assert_int_eq(s.state, REPLICA_JOINING);
@@ -299,7 +307,9 @@ START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 }
 END_TEST
 
-/* A backup that is not counted on yet ends when it diverges: "the backup goes on" would be nobody. */
+/*
+ * A backup that is not counted on yet ends when it diverges: "the backup goes on" would be nobody.
+ */
 START_TEST(a_joining_backup_that_diverges_takes_nobody_along)
 {
 	struct buf b = BUF_INIT;
@@ -311,7 +321,8 @@ START_TEST(a_joining_backup_that_diverges_takes_nobody_along)
 	buf_put_u64(&b, 2);
 	buf_put_str(&b, "a test");
 	send_buf(&g, WIRE_DIVERGED, &b);
-	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until; usleep(1000)) {
+	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until;
+	     usleep(1000)) {
 		replica_get_status(g.r, &s);
 		if (s.state == REPLICA_FENCED || (s.divergence[0] && s.state == REPLICA_ALONE))
 			break;
@@ -379,7 +390,9 @@ static size_t piped(void)
 /* They come late: the replica may be another one's primary by then, or nobody's. */
 START_TEST(announcements_keep_to_the_lease)
 {
-	static const struct nic_ops ops = { .fd = to_pipe_fd, .send = to_pipe_send, .send_call = SYS_write };
+	static const struct nic_ops ops = { .fd = to_pipe_fd,
+					    .send = to_pipe_send,
+					    .send_call = SYS_write };
 	struct nic nic = { .ops = &ops };
 	struct rig g;
 
@@ -480,7 +493,10 @@ static uint64_t taken_after(struct rig *g, uint64_t since)
 	return replica_mono_ns() - since;
 }
 
-/* The stream is damaged, the connection stands: the primary may be alive, and its lease is not over. */
+/*
+ * The stream is damaged, the connection stands: the primary may be alive, and its lease is not
+ * over.
+ */
 START_TEST(a_damaged_frame_does_not_shorten_the_lease)
 {
 	struct rig g;
@@ -527,7 +543,10 @@ static void lose_arbiter(struct rig *g)
 	peer_shutdown(g->w.peer);
 }
 
-/* Its directory is gone when it is needed: neither side can know that it may go on, so neither does. */
+/*
+ * Its directory is gone when it is needed: neither side can know that it may go on, so neither
+ * does.
+ */
 START_TEST(a_backup_without_arbiter_stops)
 {
 	struct rig g;
@@ -575,7 +594,8 @@ START_TEST(a_joining_backup_that_is_lost_costs_no_generation)
 
 	open_primary(&g, SURVIVOR_PRIMARY);
 	peer_shutdown(g.w.peer);
-	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until; usleep(1000)) {
+	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until;
+	     usleep(1000)) {
 		replica_get_status(g.r, &s);
 		if (s.state == REPLICA_ALONE)
 			break;

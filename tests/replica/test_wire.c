@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Frames and messages between replicas: whole, damaged, out of order, too long, of another version. */
+/*
+ * Frames and messages between replicas: whole, damaged, out of order, too long, of another version.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -43,7 +45,8 @@ START_TEST(frames_arrive)
 	memset(text, 'x', sizeof(text));
 	open_pipe(&p);
 	for (int compress = 0; compress < 2; compress++) {
-		ck_assert_int_eq(wire_send(&p.out, WIRE_PAGES, text, sizeof(text), compress, 100, &err), 0);
+		ck_assert_int_eq(
+			wire_send(&p.out, WIRE_PAGES, text, sizeof(text), compress, 100, &err), 0);
 		ck_assert_int_eq(wire_recv(&p.in, &f, 100, &err), 1);
 		ck_assert_int_eq(f.type, WIRE_PAGES);
 		ck_assert_uint_eq(f.len, sizeof(text));
@@ -168,7 +171,8 @@ static struct wire_hello a_hello(void)
 	return h;
 }
 
-static int hello_round(const struct wire_hello *h, struct wire_hello *got, size_t cut, struct err *err)
+static int hello_round(const struct wire_hello *h, struct wire_hello *got, size_t cut,
+		       struct err *err)
 {
 	struct buf b = BUF_INIT;
 	struct wire_frame f;
@@ -214,7 +218,8 @@ END_TEST
 
 START_TEST(ack_and_stamp)
 {
-	struct wire_ack a = { .echo_ns = 1, .received = 2, .applied = 3, .digests = 4, .beat = 9 }, b;
+	struct wire_ack a = { .echo_ns = 1, .received = 2, .applied = 3, .digests = 4, .beat = 9 },
+			b;
 	struct wire_stamp s = { .sent_ns = 5, .released = 6, .beat = 8, .protecting = true }, t;
 	struct buf buf = BUF_INIT;
 	struct wire_frame f;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A bare guest for unit tests: RAM, an engine with a recording bus, and programs assembled into the test program.
- * GUEST_CODE(name, "asm...") makes the bytes name_start..name_end, position-independent code for 64-bit mode.
+ * A bare guest for unit tests: RAM, an engine with a recording bus, and programs assembled into the
+ * test program. GUEST_CODE(name, "asm...") makes the bytes name_start..name_end,
+ * position-independent code for 64-bit mode.
  */
 #ifndef TESTS_SOFT_GUEST_H
 #define TESTS_SOFT_GUEST_H
@@ -13,8 +14,9 @@
 #include "hypervisor/soft/cpu.h"
 #include "hypervisor/soft/flags.h"
 
-#define GUEST_CODE(name, text)                                                                      \
-	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.popsection\n"); \
+#define GUEST_CODE(name, text)                                             \
+	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name \
+		"_end:\n.popsection\n");                                   \
 	extern const uint8_t name##_start[], name##_end[]
 
 #define GUEST_LOG 4096
@@ -36,7 +38,10 @@ struct guest {
 	uint64_t in;	     /* what reads give */
 };
 
-/* Page tables of guest_long_mode(): one PML4, one PDPT, one page directory with 2 MiB pages, identity. */
+/*
+ * Page tables of guest_long_mode(): one PML4, one PDPT, one page directory with 2 MiB pages,
+ * identity.
+ */
 #define GUEST_PML4 0x70000ull
 #define GUEST_PDPT 0x71000ull
 #define GUEST_PD   0x72000ull
@@ -50,7 +55,8 @@ static inline struct cpu *guest_cpu(struct guest *g)
 static inline void guest_note(struct guest *g, int kind, uint64_t addr, unsigned size, uint64_t v)
 {
 	if (g->n < GUEST_LOG)
-		g->log[g->n++] = (struct guest_access){ kind, size, addr, v, g->e->ops->count(g->e) };
+		g->log[g->n++] =
+			(struct guest_access){ kind, size, addr, v, g->e->ops->count(g->e) };
 	if (g->stop_on_access)
 		g->e->ops->bus_stop(g->e);
 }
@@ -135,14 +141,18 @@ static inline void guest_poke(struct guest *g, uint64_t gpa, uint64_t v)
 	memory_write(&g->mem, gpa, &v, sizeof(v));
 }
 
-static inline void guest_load(struct guest *g, uint64_t gpa, const uint8_t *start, const uint8_t *end)
+static inline void guest_load(struct guest *g, uint64_t gpa, const uint8_t *start,
+			      const uint8_t *end)
 {
 	memory_write(&g->mem, gpa, start, (uint64_t)(end - start));
 }
 
 #define GUEST_LOAD(g, gpa, name) guest_load((g), (gpa), name##_start, name##_end)
 
-/* 64-bit mode at CPL 0 (or 3), flat segments, the first GiB identity-mapped with user-accessible 2 MiB pages. */
+/*
+ * 64-bit mode at CPL 0 (or 3), flat segments, the first GiB identity-mapped with user-accessible 2
+ * MiB pages.
+ */
 static inline void guest_long_mode(struct guest *g, uint64_t rip, unsigned cpl, struct cpu_state *s)
 {
 	struct err err = ERR_INIT;
@@ -157,8 +167,10 @@ static inline void guest_long_mode(struct guest *g, uint64_t rip, unsigned cpl, 
 	s->efer = EFER_LME | EFER_LMA | EFER_NX | EFER_SCE;
 	s->cr3 = GUEST_PML4;
 	for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-		s->seg[i] = (struct seg_state){ 0, UINT32_MAX, 0xc093 | cpl << 5, (uint16_t)(0x10 | cpl) };
-	s->seg[SEG_CS] = (struct seg_state){ 0, UINT32_MAX, 0xa09b | cpl << 5, (uint16_t)(0x08 | cpl) };
+		s->seg[i] = (struct seg_state){ 0, UINT32_MAX, 0xc093 | cpl << 5,
+						(uint16_t)(0x10 | cpl) };
+	s->seg[SEG_CS] =
+		(struct seg_state){ 0, UINT32_MAX, 0xa09b | cpl << 5, (uint16_t)(0x08 | cpl) };
 	s->rip = rip;
 	memset(s->gpr, 0, sizeof(s->gpr));
 	s->gpr[R_RSP] = 0x60000;
@@ -178,7 +190,8 @@ static inline void guest_long_mode(struct guest *g, uint64_t rip, unsigned cpl, 
 /* GDT (8: code, 10: data, 18: user code, 20: user data, 28: TSS), TSS and an empty IDT. */
 static inline void guest_tables(struct guest *g)
 {
-	static const uint64_t gdt[] = { 0, 0xaf9b000000ffff, 0xcf93000000ffff, 0xaffb000000ffff, 0xcff3000000ffff };
+	static const uint64_t gdt[] = { 0, 0xaf9b000000ffff, 0xcf93000000ffff, 0xaffb000000ffff,
+					0xcff3000000ffff };
 	struct err err = ERR_INIT;
 	struct cpu_state s;
 
@@ -197,7 +210,8 @@ static inline void guest_tables(struct guest *g)
 static inline void guest_gate(struct guest *g, unsigned vector, uint64_t handler, unsigned ist)
 {
 	guest_poke(g, GUEST_IDT + 16 * vector,
-		   (handler & 0xffff) | 8 << 16 | (uint64_t)ist << 32 | 0xeeull << 40 | (handler >> 16) << 48);
+		   (handler & 0xffff) | 8 << 16 | (uint64_t)ist << 32 | 0xeeull << 40 |
+			   (handler >> 16) << 48);
 	guest_poke(g, GUEST_IDT + 16 * vector + 8, handler >> 32);
 }
 

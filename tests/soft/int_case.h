@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Single instructions, on the software CPU and on the host. A guest stands ready in some mode with an interrupt table
- * whose gates lead to one HLT each, so a fault tells its vector by where the CPU halted. The host executes the same
- * bytes in a page of its own with the same registers; memory operands are [rBX] with a buffer of each side's own.
+ * Single instructions, on the software CPU and on the host. A guest stands ready in some mode with
+ * an interrupt table whose gates lead to one HLT each, so a fault tells its vector by where the CPU
+ * halted. The host executes the same bytes in a page of its own with the same registers; memory
+ * operands are [rBX] with a buffer of each side's own.
  */
 #ifndef TESTS_SOFT_INT_CASE_H
 #define TESTS_SOFT_INT_CASE_H
@@ -56,7 +57,8 @@ static inline void case_gates(struct guest *g, enum case_mode mode)
 static inline void case_flat(struct cpu_state *s, uint32_t code_attr)
 {
 	for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-		s->seg[i] = (struct seg_state){ 0, UINT32_MAX, i == SEG_CS ? code_attr : 0xc093, i == SEG_CS ? 8 : 16 };
+		s->seg[i] = (struct seg_state){ 0, UINT32_MAX, i == SEG_CS ? code_attr : 0xc093,
+						i == SEG_CS ? 8 : 16 };
 }
 
 static inline void case_init(struct int_case *c, enum case_mode mode)
@@ -224,7 +226,8 @@ struct case_insn {
 static inline void case_compare(struct int_case *c, const struct case_insn *insn, unsigned rounds,
 				void (*adjust)(struct case_regs *))
 {
-	uint64_t seed = 0x1234567 + insn->len * 977ull + insn->code[1] * 131ull + insn->code[insn->len - 1];
+	uint64_t seed =
+		0x1234567 + insn->len * 977ull + insn->code[1] * 131ull + insn->code[insn->len - 1];
 
 	case_code(c, insn->code, insn->len);
 	host_code(insn->code, insn->len, 0xc3);
@@ -240,33 +243,41 @@ static inline void case_compare(struct int_case *c, const struct case_insn *insn
 		vec = case_step(c, &soft);
 		ck_assert_msg(vec == -1, "%s: vector %d", insn->name, vec);
 		host.flags = (host.flags ^ soft.flags) & FL_ARITH & ~insn->undefined;
-		ck_assert_msg(host.flags == 0, "%s: flags differ in %llx; rax %llx rcx %llx rdx %llx flags %llx",
-			      insn->name, (unsigned long long)host.flags, (unsigned long long)in.rax,
-			      (unsigned long long)in.rcx, (unsigned long long)in.rdx, (unsigned long long)in.flags);
+		ck_assert_msg(host.flags == 0,
+			      "%s: flags differ in %llx; rax %llx rcx %llx rdx %llx flags %llx",
+			      insn->name, (unsigned long long)host.flags,
+			      (unsigned long long)in.rax, (unsigned long long)in.rcx,
+			      (unsigned long long)in.rdx, (unsigned long long)in.flags);
 		host.flags = soft.flags = 0;
-		ck_assert_msg(
-			memcmp(&host, &soft, sizeof(host)) == 0,
-			"%s: rax %llx rcx %llx rdx %llx mem %llx: host %llx %llx %llx %llx, soft %llx %llx %llx %llx",
-			insn->name, (unsigned long long)in.rax, (unsigned long long)in.rcx, (unsigned long long)in.rdx,
-			(unsigned long long)in.mem[1], (unsigned long long)host.rax, (unsigned long long)host.rcx,
-			(unsigned long long)host.rdx, (unsigned long long)host.mem[1], (unsigned long long)soft.rax,
-			(unsigned long long)soft.rcx, (unsigned long long)soft.rdx, (unsigned long long)soft.mem[1]);
+		ck_assert_msg(memcmp(&host, &soft, sizeof(host)) == 0,
+			      "%s: rax %llx rcx %llx rdx %llx mem %llx: host %llx %llx %llx %llx, "
+			      "soft %llx %llx %llx %llx",
+			      insn->name, (unsigned long long)in.rax, (unsigned long long)in.rcx,
+			      (unsigned long long)in.rdx, (unsigned long long)in.mem[1],
+			      (unsigned long long)host.rax, (unsigned long long)host.rcx,
+			      (unsigned long long)host.rdx, (unsigned long long)host.mem[1],
+			      (unsigned long long)soft.rax, (unsigned long long)soft.rcx,
+			      (unsigned long long)soft.rdx, (unsigned long long)soft.mem[1]);
 	}
 }
 
 /*
- * All sizes of an instruction that has its 8-bit opcode at `op` and the wider ones at op + 1, with a register (rCX as
- * r/m) and a memory operand; reg is the ModRM reg field, imm the number of immediate bytes of the wider form (0, 1 or
- * 4; the 8-bit form has one whenever imm is not 0).
+ * All sizes of an instruction that has its 8-bit opcode at `op` and the wider ones at op + 1, with
+ * a register (rCX as r/m) and a memory operand; reg is the ModRM reg field, imm the number of
+ * immediate bytes of the wider form (0, 1 or 4; the 8-bit form has one whenever imm is not 0).
  */
-static inline void case_compare_sizes(struct int_case *c, const char *name, const uint8_t *op, unsigned oplen,
-				      unsigned reg, unsigned imm, uint32_t undefined, unsigned rounds,
+static inline void case_compare_sizes(struct int_case *c, const char *name, const uint8_t *op,
+				      unsigned oplen, unsigned reg, unsigned imm,
+				      uint32_t undefined, unsigned rounds,
 				      void (*adjust)(struct case_regs *))
 {
 	for (unsigned size = 0; size < 4; size++) {
 		for (unsigned mem = 0; mem < 2; mem++) {
 			struct case_insn insn = { .name = name, .undefined = undefined };
-			unsigned n = 0, bytes = !imm || size == 0 ? imm != 0 : imm == 1 ? 1 : size == 1 ? 2 : 4;
+			unsigned n = 0, bytes = !imm || size == 0 ? imm != 0
+						: imm == 1	  ? 1
+						: size == 1	  ? 2
+								  : 4;
 
 			if (size == 1)
 				insn.code[n++] = 0x66;

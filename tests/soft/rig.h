@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A bare vCPU for unit tests: RAM, the soft engine, a bus that writes down what it sees. Guest code is assembled into
- * the test program (GUEST_CODE) and copied to CODE; HLT ends it.
+ * A bare vCPU for unit tests: RAM, the soft engine, a bus that writes down what it sees. Guest code
+ * is assembled into the test program (GUEST_CODE) and copied to CODE; HLT ends it.
  *
  *   1000  page tables: PML4, PDPT with two identity-mapped 1 GiB pages, open to user mode
  *   3000  GDT            4000  IDT            5000  TSS (second one at 5800)
@@ -43,8 +43,9 @@
 #define S_TSS2	 0x60
 #define S_FREE	 0x70 /* for the test: 0x70, 0x78 ... */
 
-#define GUEST_CODE(name, bits, text)                                                                                   \
-	__asm__(".pushsection .rodata\n" #name ":\n.code" #bits "\n" text "\n.code64\n" #name "_end:\n.popsection\n"); \
+#define GUEST_CODE(name, bits, text)                                                          \
+	__asm__(".pushsection .rodata\n" #name ":\n.code" #bits "\n" text "\n.code64\n" #name \
+		"_end:\n.popsection\n");                                                      \
 	extern const uint8_t name[], name##_end[]
 
 struct rig {
@@ -136,8 +137,9 @@ static inline uint64_t desc_make(uint32_t base, uint32_t limit, uint32_t attr)
 {
 	if (attr & SEG_G)
 		limit >>= 12;
-	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xff) << 40 |
-	       (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)(attr >> 12 & 15) << 52 | (uint64_t)(base >> 24) << 56;
+	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 |
+	       (uint64_t)(attr & 0xff) << 40 | (uint64_t)(limit >> 16 & 15) << 48 |
+	       (uint64_t)(attr >> 12 & 15) << 52 | (uint64_t)(base >> 24) << 56;
 }
 
 #define A_CODE32 (SEG_P | SEG_S | SEG_DB | SEG_G | 11u)
@@ -146,25 +148,28 @@ static inline uint64_t desc_make(uint32_t base, uint32_t limit, uint32_t attr)
 #define A_DATA	 (SEG_P | SEG_S | SEG_DB | SEG_G | 3u)
 #define A_DPL(n) ((uint32_t)(n) << 5)
 
-static inline void rig_desc(struct rig *r, uint16_t sel, uint32_t base, uint32_t limit, uint32_t attr)
+static inline void rig_desc(struct rig *r, uint16_t sel, uint32_t base, uint32_t limit,
+			    uint32_t attr)
 {
 	rig_put64(r, (sel & 4 ? LDT : GDT) + (sel & 0xfff8u), desc_make(base, limit, attr));
 }
 
-static inline uint64_t gate_make(uint16_t sel, uint32_t off, uint8_t type, unsigned dpl, unsigned low)
+static inline uint64_t gate_make(uint16_t sel, uint32_t off, uint8_t type, unsigned dpl,
+				 unsigned low)
 {
-	return (off & 0xffff) | (uint64_t)sel << 16 | (uint64_t)low << 32 | (uint64_t)(SEG_P | dpl << 5 | type) << 40 |
-	       (uint64_t)(off >> 16) << 48;
+	return (off & 0xffff) | (uint64_t)sel << 16 | (uint64_t)low << 32 |
+	       (uint64_t)(SEG_P | dpl << 5 | type) << 40 | (uint64_t)(off >> 16) << 48;
 }
 
-static inline void rig_gate64(struct rig *r, unsigned vec, uint16_t sel, uint64_t off, uint8_t type, unsigned dpl,
-			      unsigned ist)
+static inline void rig_gate64(struct rig *r, unsigned vec, uint16_t sel, uint64_t off, uint8_t type,
+			      unsigned dpl, unsigned ist)
 {
 	rig_put64(r, IDT + vec * 16, gate_make(sel, (uint32_t)off, type, dpl, ist));
 	rig_put64(r, IDT + vec * 16 + 8, off >> 32);
 }
 
-static inline void rig_gate32(struct rig *r, unsigned vec, uint16_t sel, uint32_t off, uint8_t type, unsigned dpl)
+static inline void rig_gate32(struct rig *r, unsigned vec, uint16_t sel, uint32_t off, uint8_t type,
+			      unsigned dpl)
 {
 	rig_put64(r, IDT + vec * 8, gate_make(sel, off, type, dpl, 0));
 }
@@ -192,8 +197,12 @@ static inline void rig_tables(struct rig *r)
 	for (unsigned v = 0; v < 256; v++)
 		rig_put16(r, HANDLER + v * 16, 0x90f4); /* HLT; NOP */
 	r->s.gdtr = (struct table_state){ .base = GDT, .limit = 0xff };
-	r->s.seg[SEG_TR] = (struct seg_state){ .base = TSS, .limit = 0x67, .attr = SEG_P | 11, .selector = S_TSS };
-	r->s.seg[SEG_LDTR] = (struct seg_state){ .base = LDT, .limit = 0xff, .attr = SEG_P | 2, .selector = S_LDT };
+	r->s.seg[SEG_TR] = (struct seg_state){
+		.base = TSS, .limit = 0x67, .attr = SEG_P | 11, .selector = S_TSS
+	};
+	r->s.seg[SEG_LDTR] = (struct seg_state){
+		.base = LDT, .limit = 0xff, .attr = SEG_P | 2, .selector = S_LDT
+	};
 }
 
 static inline struct rig *rig_new(void)
@@ -265,7 +274,10 @@ static inline void rig_prot(struct rig *r, unsigned cpl)
 		r->s.gpr[R_RSP] = USTACK;
 }
 
-/* Real mode at 1000:0000 with the stack at 2000:0000 downwards; IVT entries lead to HLT at 1800:vector * 16. */
+/*
+ * Real mode at 1000:0000 with the stack at 2000:0000 downwards; IVT entries lead to HLT at
+ * 1800:vector * 16.
+ */
 static inline void rig_real(struct rig *r)
 {
 	r->s.cr0 = CR0_ET;
@@ -306,8 +318,8 @@ static inline void rig_run(struct rig *r)
 {
 	enum engine_exit_kind kind = rig_run_for(r, 1000);
 
-	ck_assert_msg(kind == ENGINE_EXIT_HALT, "ended with %d at rip %#lx count %lu", kind, (long)r->s.rip,
-		      (long)r->s.count);
+	ck_assert_msg(kind == ENGINE_EXIT_HALT, "ended with %d at rip %#lx count %lu", kind,
+		      (long)r->s.rip, (long)r->s.count);
 }
 
 /* Loads the code, runs it; it has to end with HLT. */
@@ -322,7 +334,8 @@ static inline int rig_vector(const struct rig *r)
 {
 	uint64_t at = r->s.seg[SEG_CS].base * !(r->s.seg[SEG_CS].attr & SEG_L) + r->s.rip - 1;
 
-	return at >= HANDLER && at < HANDLER + 4096 && (at & 15) == 0 ? (int)((at - HANDLER) / 16) : -1;
+	return at >= HANDLER && at < HANDLER + 4096 && (at & 15) == 0 ? (int)((at - HANDLER) / 16)
+								      : -1;
 }
 
 /* n-th 8-byte item of the frame that the handler got. */
@@ -336,6 +349,7 @@ static inline uint32_t rig_frame32(struct rig *r, unsigned n)
 	return (uint32_t)rig_get(r, r->s.seg[SEG_SS].base + (uint32_t)r->s.gpr[R_RSP] + 4 * n, 4);
 }
 
-#define ck_hex(a, b) ck_assert_msg((uint64_t)(a) == (uint64_t)(b), #a " is %#lx, not %#lx", (long)(a), (long)(b))
+#define ck_hex(a, b) \
+	ck_assert_msg((uint64_t)(a) == (uint64_t)(b), #a " is %#lx, not %#lx", (long)(a), (long)(b))
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One instruction on the host CPU and on the software CPU from the same state. The instruction may use RSI (and
- * implicitly RDI) as pointers to a buffer of SIL_MEM bytes and must leave RSP alone.
+ * One instruction on the host CPU and on the software CPU from the same state. The instruction may
+ * use RSI (and implicitly RDI) as pointers to a buffer of SIL_MEM bytes and must leave RSP alone.
  */
 #ifndef TESTS_SOFT_SILICON_H
 #define TESTS_SOFT_SILICON_H
@@ -89,7 +89,10 @@ static inline void sil_put(uint8_t **p, const void *bytes, size_t n)
 	*p += n;
 }
 
-/* An instruction whose last four bytes are a RIP-relative displacement to offset `to` of the data page. */
+/*
+ * An instruction whose last four bytes are a RIP-relative displacement to offset `to` of the data
+ * page.
+ */
 static inline void sil_put_rel(uint8_t **p, const char *bytes, size_t n, unsigned to)
 {
 	int32_t disp;
@@ -133,14 +136,15 @@ static inline void sil_native_build(const uint8_t *insn, size_t n)
 
 static inline void sil_native_init(void)
 {
-	struct sigaction sa = { .sa_sigaction = sil_on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = sil_on_signal,
+				.sa_flags = SA_SIGINFO | SA_NODEFER };
 	const int signals[] = { SIGILL, SIGFPE, SIGSEGV, SIGBUS };
 	uint32_t mxcsr = MXCSR_DEFAULT;
 
 	if (sil_native.code)
 		return;
-	sil_native.code =
-		mmap(NULL, 2 * SIL_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	sil_native.code = mmap(NULL, 2 * SIL_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (sil_native.code == MAP_FAILED)
 		abort();
 	sil_native.data = sil_native.code + SIL_PAGE;
@@ -191,7 +195,8 @@ static inline struct cpu *sil_cpu(void)
 	return guest_cpu(&sil_guest);
 }
 
-static inline void sil_soft_run(const struct op *op, const struct sil_state *in, struct sil_state *out)
+static inline void sil_soft_run(const struct op *op, const struct sil_state *in,
+				struct sil_state *out)
 {
 	struct cpu *cpu = sil_cpu();
 	struct op alone[2] = { *op, { .fn = op_block_end } };
@@ -222,7 +227,9 @@ static inline void sil_soft_run(const struct op *op, const struct sil_state *in,
 }
 
 /* ---- comparison ---- */
-/* What is left out: FOP, FIP, FDP (AMD keeps them only for exceptions), MXCSR_MASK, reserved bytes. */
+/*
+ * What is left out: FOP, FIP, FDP (AMD keeps them only for exceptions), MXCSR_MASK, reserved bytes.
+ */
 static inline void sil_normalise(struct sil_state *s)
 {
 	memset(s->fx + 5, 0, 19);
@@ -244,8 +251,12 @@ static inline size_t sil_hex(char *text, const void *bytes, size_t n)
 	return len;
 }
 
-/* First difference between what the host gave (a) and the software CPU (b), as text; false when there is none. */
-static inline bool sil_differ(const struct sil_state *a, const struct sil_state *b, char *text, size_t n)
+/*
+ * First difference between what the host gave (a) and the software CPU (b), as text; false when
+ * there is none.
+ */
+static inline bool sil_differ(const struct sil_state *a, const struct sil_state *b, char *text,
+			      size_t n)
 {
 	char x[80] = "", y[80] = "";
 
@@ -264,12 +275,13 @@ static inline bool sil_differ(const struct sil_state *a, const struct sil_state 
 	for (unsigned i = 0; i < 16; i++) {
 		if (a->gpr[i] == b->gpr[i])
 			continue;
-		snprintf(text, n, "register %u: host %#llx, soft %#llx", i, (unsigned long long)a->gpr[i],
-			 (unsigned long long)b->gpr[i]);
+		snprintf(text, n, "register %u: host %#llx, soft %#llx", i,
+			 (unsigned long long)a->gpr[i], (unsigned long long)b->gpr[i]);
 		return true;
 	}
 	if (a->flags != b->flags) {
-		snprintf(text, n, "flags: host %#x, soft %#x", (unsigned)a->flags, (unsigned)b->flags);
+		snprintf(text, n, "flags: host %#x, soft %#x", (unsigned)a->flags,
+			 (unsigned)b->flags);
 		return true;
 	}
 	for (unsigned i = 0; i < SIL_MEM; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* AES-NI and PCLMULQDQ: FIPS 197 vectors through the instructions, and carry-less products against long multiplication.
- * Random operands against the host CPU: test_sse.c walks all forms. */
+/* AES-NI and PCLMULQDQ: FIPS 197 vectors through the instructions, and carry-less products against
+ * long multiplication. Random operands against the host CPU: test_sse.c walks all forms. */
 #include "tests/soft/silicon.h"
 #include "tests/unit.h"
 
@@ -59,8 +59,8 @@ static struct vec next_key(struct vec key, uint8_t rcon)
 START_TEST(fips_197)
 {
 	static const uint8_t rcon[10] = { 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36 };
-	static const struct vec expect = { { 0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80,
-					     0x70, 0xb4, 0xc5, 0x5a } };
+	static const struct vec expect = { { 0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8,
+					     0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a } };
 	struct vec key[11], text, t;
 
 	for (unsigned i = 0; i < 16; i++) {
@@ -102,7 +102,8 @@ static struct vec long_product(uint64_t a, uint64_t b)
 START_TEST(carry_less_product)
 {
 	for (unsigned i = 0; i < 400; i++) {
-		uint64_t a[2] = { sil_random(), sil_random() }, b[2] = { sil_random(), sil_random() };
+		uint64_t a[2] = { sil_random(), sil_random() },
+			 b[2] = { sil_random(), sil_random() };
 		char insn[] = "\x66\x0f\x3a\x44\xc1?";
 		struct vec x, y, r, expect;
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Arithmetic and logic, moves and exchanges against the host CPU; decimal arithmetic too, in a 32-bit code segment. */
+/*
+ * Arithmetic and logic, moves and exchanges against the host CPU; decimal arithmetic too, in a
+ * 32-bit code segment.
+ */
 #include "tests/unit.h"
 
 #include "tests/soft/int_case.h"
@@ -36,13 +39,14 @@ START_TEST(short_immediates)
 {
 	for (unsigned i = 0; i < 8; i++) {
 		const struct case_insn insn[] = {
-			INSN("op ecx, imm8", i == 1 || i == 4 || i == 6 ? FL_AF : 0, 0x83, (uint8_t)(0xc1 | i << 3),
-			     0x85),
+			INSN("op ecx, imm8", i == 1 || i == 4 || i == 6 ? FL_AF : 0, 0x83,
+			     (uint8_t)(0xc1 | i << 3), 0x85),
 			INSN("op rcx, imm8", i == 1 || i == 4 || i == 6 ? FL_AF : 0, 0x48, 0x83,
 			     (uint8_t)(0xc1 | i << 3), 0x7f),
-			INSN("op ch, imm8", i == 1 || i == 4 || i == 6 ? FL_AF : 0, 0x80, (uint8_t)(0xc5 | i << 3),
-			     0x80),
-			INSN("op ah, al", i == 1 || i == 4 || i == 6 ? FL_AF : 0, (uint8_t)(8 * i), 0xc4),
+			INSN("op ch, imm8", i == 1 || i == 4 || i == 6 ? FL_AF : 0, 0x80,
+			     (uint8_t)(0xc5 | i << 3), 0x80),
+			INSN("op ah, al", i == 1 || i == 4 || i == 6 ? FL_AF : 0, (uint8_t)(8 * i),
+			     0xc4),
 		};
 
 		for (unsigned k = 0; k < 4; k++)
@@ -168,7 +172,10 @@ START_TEST(moves)
 }
 END_TEST
 
-/* SETcc and CMOVcc of every condition, with the flags in RFLAGS and after each kind of instruction that delays them. */
+/*
+ * SETcc and CMOVcc of every condition, with the flags in RFLAGS and after each kind of instruction
+ * that delays them.
+ */
 static const uint8_t producers[][3] = {
 	{ 0x90, 0x90, 0x90 }, /* nop */
 	{ 0x48, 0x01, 0xca }, /* add rdx, rcx */
@@ -215,14 +222,19 @@ START_TEST(conditions)
 			ck_assert_int_eq(case_step(&c, &soft), -1);
 			for (unsigned k = 0; k < (p == 0 ? 3u : 2u); k++)
 				guest_run_to(&c.g, case_cpu(&c)->count + 1);
-			ck_assert_msg((soft.rax = case_cpu(&c)->gpr[R_RAX]) == host.rax, "set%d after %u", _i, p);
-			ck_assert_msg(case_cpu(&c)->gpr[R_RCX] == host.rcx, "cmov%d after %u", _i, p);
+			ck_assert_msg((soft.rax = case_cpu(&c)->gpr[R_RAX]) == host.rax,
+				      "set%d after %u", _i, p);
+			ck_assert_msg(case_cpu(&c)->gpr[R_RCX] == host.rcx, "cmov%d after %u", _i,
+				      p);
 		}
 	}
 }
 END_TEST
 
-/* ---- decimal arithmetic: the host executes it in its 32-bit code segment, on a stack below 4 GiB ---- */
+/*
+ * ---- decimal arithmetic: the host executes it in its 32-bit code segment, on a stack below 4 GiB
+ * ----
+ */
 struct host32 {
 	uint64_t rax, flags;
 	uint32_t offset;
@@ -251,7 +263,8 @@ static void host32_step(uint16_t *ax, uint32_t *flags)
 {
 	uint8_t *page = host_page();
 	struct host32 *h = (struct host32 *)(page + 0x800);
-	void (*enter)(struct host32 *, void *) = (void (*)(struct host32 *, void *))(uintptr_t)(page + 0x400);
+	void (*enter)(struct host32 *, void *) =
+		(void (*)(struct host32 *, void *))(uintptr_t)(page + 0x400);
 
 	memcpy(page + 0x400, host32_start, (size_t)(host32_end - host32_start));
 	*h = (struct host32){ *ax, *flags, (uint32_t)(uintptr_t)page, 0x23 };
@@ -274,7 +287,8 @@ static const struct case_insn decimal_insn[] = {
 
 START_TEST(decimal)
 {
-	static const uint32_t in_flags[] = { FL_ONE, FL_ONE | FL_CF, FL_ONE | FL_AF, FL_ONE | FL_CF | FL_AF };
+	static const uint32_t in_flags[] = { FL_ONE, FL_ONE | FL_CF, FL_ONE | FL_AF,
+					     FL_ONE | FL_CF | FL_AF };
 	const struct case_insn *insn = &decimal_insn[_i];
 
 	case_init(&c, CASE_32);
@@ -287,9 +301,11 @@ START_TEST(decimal)
 
 		host32_step(&host_ax, &host_flags);
 		ck_assert_int_eq(case_step(&c, &r), -1);
-		ck_assert_msg((uint16_t)r.rax == host_ax && !((r.flags ^ host_flags) & FL_ARITH & ~insn->undefined),
-			      "%s: ax %x flags %x: host %x %x, soft %llx %llx", insn->name, i >> 2, in_flags[i & 3],
-			      host_ax, host_flags, (unsigned long long)r.rax, (unsigned long long)r.flags);
+		ck_assert_msg((uint16_t)r.rax == host_ax &&
+				      !((r.flags ^ host_flags) & FL_ARITH & ~insn->undefined),
+			      "%s: ax %x flags %x: host %x %x, soft %llx %llx", insn->name, i >> 2,
+			      in_flags[i & 3], host_ax, host_flags, (unsigned long long)r.rax,
+			      (unsigned long long)r.flags);
 	}
 	case_fini(&c);
 }

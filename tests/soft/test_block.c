@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The block cache of the software CPU: self-modifying code, page-crossing instructions, aliases, overflow. */
+/*
+ * The block cache of the software CPU: self-modifying code, page-crossing instructions, aliases,
+ * overflow.
+ */
 #include "tests/unit.h"
 
 #include "hypervisor/soft/block.h"
@@ -110,7 +113,9 @@ START_TEST(rep_overwrites_itself)
 	ck_assert_uint_eq(cpu->rip, guest_cpu(&first)->rip);
 	ck_assert_uint_eq(cpu->gpr[R_RCX], guest_cpu(&first)->gpr[R_RCX]);
 	ck_assert_uint_eq(cpu->gpr[R_RDI], guest_cpu(&first)->gpr[R_RDI]);
-	/* Four iterations; the fourth makes NOP of the prefix, and STOSB alone does not count down. */
+	/*
+	 * Four iterations; the fourth makes NOP of the prefix, and STOSB alone does not count down.
+	 */
 	ck_assert_uint_eq(cpu->gpr[R_RCX], 60);
 	ck_assert_uint_eq(cpu->gpr[R_RDX], 1);
 	guest_fini(&first);
@@ -158,7 +163,10 @@ START_TEST(instruction_crosses_pages)
 }
 END_TEST
 
-/* A loop over such an instruction decodes it once, and by hand when the second page has left the ITLB. */
+/*
+ * A loop over such an instruction decodes it once, and by hand when the second page has left the
+ * ITLB.
+ */
 START_TEST(crossing_instruction_is_cached)
 {
 	struct cpu_stats before;
@@ -281,7 +289,9 @@ START_TEST(data_beside_code)
 {
 	struct engine_stat before[32], after[32];
 
-	/* The stores of `data` fall into pieces of the page without code: nothing is decoded again. */
+	/*
+	 * The stores of `data` fall into pieces of the page without code: nothing is decoded again.
+	 */
 	START(CODE, caller);
 	guest_load(&g, 0x2000, cross_start, cross_end);
 	cpu->gpr[R_RDX] = 0x2000;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Near branches and stack instructions in every mode: widths, wrapping, limits, order of faults and stores. */
+/*
+ * Near branches and stack instructions in every mode: widths, wrapping, limits, order of faults and
+ * stores.
+ */
 #include "tests/unit.h"
 
 #include "tests/soft/int_case.h"
@@ -54,7 +57,10 @@ START_TEST(not_canonical)
 	for (unsigned i = 0; i < 3; i++) {
 		cpu->gpr[R_RSP] = CASE_STACK;
 		cpu->gpr[R_RAX] = 0x800000000000;
-		ck_assert_int_eq(i == 0 ? RUN(0xff, 0xd0) : i == 1 ? RUN(0xff, 0xe0) : RUN(0xc3), VEC_GP);
+		ck_assert_int_eq(i == 0	  ? RUN(0xff, 0xd0)
+				 : i == 1 ? RUN(0xff, 0xe0)
+					  : RUN(0xc3),
+				 VEC_GP);
 		/* Five words and an error code, on a stack aligned to 16. */
 		ck_assert_uint_eq(cpu->gpr[R_RSP], CASE_STACK - 48);
 		ck_assert_uint_eq(guest_peek(&c.g, CASE_STACK - 40), CASE_CODE);
@@ -219,7 +225,8 @@ START_TEST(push_all)
 			cpu->gpr[i] = 0;
 	ck_assert_int_eq(RUN(0x61), -1);
 	for (unsigned i = 0; i < 8; i++)
-		ck_assert_uint_eq(cpu->gpr[i], i == R_RSP ? CASE_STACK : 0x11110000 * i + 0x1000 + i);
+		ck_assert_uint_eq(cpu->gpr[i],
+				  i == R_RSP ? CASE_STACK : 0x11110000 * i + 0x1000 + i);
 	ck_assert_int_eq(RUN(0x66, 0x60), -1);
 	ck_assert_uint_eq(cpu->gpr[R_RSP], CASE_STACK - 16);
 	ck_assert_uint_eq(guest_peek(&c.g, CASE_STACK - 4) & 0xffffffff, 0x10001001);
@@ -242,7 +249,8 @@ START_TEST(widths_16)
 	ck_assert_uint_eq(cpu->gpr[R_RSP], 0xabcdfffa);
 	ck_assert_int_eq(RUN(0xe9, 0x00, 0xb0), -1); /* below 0: wraps */
 	ck_assert_uint_eq(cpu->rip, 0xf003);
-	ck_assert_int_eq(RUN(0x66, 0xe9, 0xfa, 0xbf, 0x00, 0x00), VEC_GP); /* 32-bit: beyond the limit of CS */
+	ck_assert_int_eq(RUN(0x66, 0xe9, 0xfa, 0xbf, 0x00, 0x00),
+			 VEC_GP); /* 32-bit: beyond the limit of CS */
 	cpu->gpr[R_RCX] = 0x10000;
 	ck_assert_int_eq(RUN(0xe3, 0x10), -1); /* JCXZ looks at CX */
 	ck_assert_uint_eq(cpu->rip, CASE_CODE + 0x12);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Debug traps: single steps from branch to branch, and what may not trap. SDM vol. 3, chapter 17. */
+/*
+ * Debug traps: single steps from branch to branch, and what may not trap. SDM vol. 3, chapter 17.
+ */
 #include "tests/unit.h"
 
 #include "base/buf.h"
@@ -13,7 +15,10 @@
 static struct guest g;
 static struct cpu *cpu;
 
-/* #DB: notes RIP at (R15), collects in R14 what DEBUGCTL still has, in R13 what DR6 says; writes R12 to DEBUGCTL. */
+/*
+ * #DB: notes RIP at (R15), collects in R14 what DEBUGCTL still has, in R13 what DR6 says; writes
+ * R12 to DEBUGCTL.
+ */
 GUEST_CODE(note, "	push	%rax\n	push	%rcx\n	push	%rdx\n"
 		 "	mov	24(%rsp), %rax\n"
 		 "	mov	%rax, (%r15)\n"
@@ -67,8 +72,8 @@ static void check_traps(const uint8_t *code, const uint8_t *const at[], unsigned
 {
 	for (unsigned i = 0; i < traps() && i < n; i++)
 		ck_assert_msg(guest_peek(&g, TRAPS + 8 * i) == CODE + (uint64_t)(at[i] - code),
-			      "trap %u at +%ld, not +%ld", i, (long)(guest_peek(&g, TRAPS + 8 * i) - CODE),
-			      (long)(at[i] - code));
+			      "trap %u at +%ld, not +%ld", i,
+			      (long)(guest_peek(&g, TRAPS + 8 * i) - CODE), (long)(at[i] - code));
 	ck_assert_uint_eq(traps(), n);
 }
 
@@ -168,7 +173,10 @@ START_TEST(far_branches)
 }
 END_TEST
 
-/* SYSRET that loads TF traps before the instruction that it goes to, whether SYSRET itself was stepped or not. */
+/*
+ * SYSRET that loads TF traps before the instruction that it goes to, whether SYSRET itself was
+ * stepped or not.
+ */
 GUEST_CODE(sysret, "	sysretq\n");
 GUEST_CODE(user, "	nop\n	nop\n	ud2\n");
 
@@ -212,7 +220,10 @@ GUEST_CODE(moves, "	mov	$0x200000, %esi\n"
 		  "	nop\n"
 		  "	hlt\n");
 
-/* A watched operand of an instruction that then faults is no trap: the instruction was not executed. */
+/*
+ * A watched operand of an instruction that then faults is no trap: the instruction was not
+ * executed.
+ */
 START_TEST(fault_drops_watched_operands)
 {
 	START(moves, 0);
@@ -226,9 +237,10 @@ START_TEST(fault_drops_watched_operands)
 }
 END_TEST
 
-GUEST_CODE(held, "	mov	0x200000, %ss\n" /* watched: the trap comes after the next instruction */
-		 "	nop\n"
-		 "h1:	hlt\n");
+GUEST_CODE(held,
+	   "	mov	0x200000, %ss\n" /* watched: the trap comes after the next instruction */
+	   "	nop\n"
+	   "h1:	hlt\n");
 LABEL(h1);
 
 START_TEST(mov_ss_holds_a_breakpoint)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Exceptions, interrupts, single-stepping, breakpoints and HLT: where they happen and what they count. */
+/*
+ * Exceptions, interrupts, single-stepping, breakpoints and HLT: where they happen and what they
+ * count.
+ */
 #include "tests/unit.h"
 
 #include <pthread.h>
@@ -29,7 +32,10 @@ static void start_code(struct guest *to, const uint8_t *code, const uint8_t *end
 
 #define START(name) start_code(&g, name##_start, name##_end)
 
-/* Handlers that put the frame into registers: R8 vector error code or RIP ..., then skip RDX bytes of the program. */
+/*
+ * Handlers that put the frame into registers: R8 vector error code or RIP ..., then skip RDX bytes
+ * of the program.
+ */
 GUEST_CODE(with_error, "	pop	%r8\n"
 		       "	add	%rdx, (%rsp)\n"
 		       "	iretq\n");
@@ -62,7 +68,9 @@ START_TEST(faults_do_not_count)
 	cpu->gpr[R_RDX] = 3;
 	ck_assert_int_eq(guest_run_to(&g, 2), ENGINE_EXIT_UNTIL);
 	ck_assert_uint_eq(cpu->rip, CODE + 8);
-	/* The boundary after instruction 2 is before the delivery; the next one is in the handler. */
+	/*
+	 * The boundary after instruction 2 is before the delivery; the next one is in the handler.
+	 */
 	ck_assert_int_eq(guest_run_to(&g, 3), ENGINE_EXIT_UNTIL);
 	ck_assert_uint_eq(cpu->rip, HANDLER + VEC_PF * 64 + 2);
 	ck_assert_uint_eq(cpu->cr2, 0x7000000000);
@@ -282,7 +290,8 @@ END_TEST
 START_TEST(stuck)
 {
 	START(fault);
-	guest_gate(&g, VEC_UD, CODE + 14, 1); /* the handler is the faulting UD2, on a fresh stack each time */
+	guest_gate(&g, VEC_UD, CODE + 14,
+		   1); /* the handler is the faulting UD2, on a fresh stack each time */
 	cpu->gpr[R_RBX] = 0x100000;
 	ck_assert_int_eq(guest_run_to(&g, 100), ENGINE_EXIT_STUCK);
 	ck_assert_uint_eq(g.e->ops->count(g.e), 4);
@@ -291,7 +300,10 @@ START_TEST(stuck)
 END_TEST
 
 /* ---- all of it at once ---- */
-/* System calls by INT, page faults that the handler resolves, divide errors in the middle of blocks, user mode. */
+/*
+ * System calls by INT, page faults that the handler resolves, divide errors in the middle of
+ * blocks, user mode.
+ */
 GUEST_CODE(busy, "1:	mov	%rax, %rbx\n"
 		 "	shr	$3, %rbx\n"
 		 "	and	$0x3f000, %ebx\n"
@@ -314,24 +326,25 @@ GUEST_CODE(busy, "1:	mov	%rax, %rbx\n"
 		 "	rep stosb\n"
 		 "	jmp	1b\n");
 /* #PF: maps the page at CR2 if it was not, else removes the one after it. */
-GUEST_CODE(busy_pf, "	push	%rax\n	push	%rbx\n"
-		    "	mov	%cr2, %rax\n"
-		    "	mov	%rax, %rbx\n"
-		    "	shr	$12, %rbx\n"
-		    "	and	$0x1ff, %ebx\n"
-		    "	and	$~0xfff, %eax\n"
-		    "	sub	$0x3f000000, %eax\n" /* 40000000 -> 1000000, wraps into the 16 MiB below */
-		    "	and	$0x3ff000, %eax\n"
-		    "	or	$0x400007, %eax\n"
-		    "	mov	%rax, 0x73000(,%rbx,8)\n"
-		    "	add	$7, %ebx\n"
-		    "	and	$0x3f, %ebx\n"
-		    "	movq	$0, 0x73000(,%rbx,8)\n"
-		    "	shl	$12, %rbx\n"
-		    "	invlpg	0x40000000(%rbx)\n"
-		    "	pop	%rbx\n	pop	%rax\n"
-		    "	add	$8, %rsp\n"
-		    "	iretq\n");
+GUEST_CODE(busy_pf,
+	   "	push	%rax\n	push	%rbx\n"
+	   "	mov	%cr2, %rax\n"
+	   "	mov	%rax, %rbx\n"
+	   "	shr	$12, %rbx\n"
+	   "	and	$0x1ff, %ebx\n"
+	   "	and	$~0xfff, %eax\n"
+	   "	sub	$0x3f000000, %eax\n" /* 40000000 -> 1000000, wraps into the 16 MiB below */
+	   "	and	$0x3ff000, %eax\n"
+	   "	or	$0x400007, %eax\n"
+	   "	mov	%rax, 0x73000(,%rbx,8)\n"
+	   "	add	$7, %ebx\n"
+	   "	and	$0x3f, %ebx\n"
+	   "	movq	$0, 0x73000(,%rbx,8)\n"
+	   "	shl	$12, %rbx\n"
+	   "	invlpg	0x40000000(%rbx)\n"
+	   "	pop	%rbx\n	pop	%rax\n"
+	   "	add	$8, %rsp\n"
+	   "	iretq\n");
 GUEST_CODE(busy_de, "	addq	$3, (%rsp)\n"
 		    "	iretq\n");
 GUEST_CODE(busy_int, "	incq	0x200000\n"

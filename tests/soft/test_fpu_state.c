@@ -112,7 +112,8 @@ START_TEST(fxsave_as_host)
 			ck_assert_mem_eq(host.mem, soft.mem, 6);
 			ck_assert_mem_eq(host.mem + 24, soft.mem + 24, 4);
 			for (unsigned r = 0; r < 8; r++)
-				ck_assert_mem_eq(host.mem + 32 + 16 * r, soft.mem + 32 + 16 * r, 10);
+				ck_assert_mem_eq(host.mem + 32 + 16 * r, soft.mem + 32 + 16 * r,
+						 10);
 			ck_assert_mem_eq(host.mem + 160, soft.mem + 160, 256);
 			ck_assert_mem_eq(in.mem + 464, soft.mem + 464, SIL_MEM - 464);
 		}
@@ -147,7 +148,10 @@ START_TEST(fxrstor_as_host)
 }
 END_TEST
 
-/* Pointers are recorded: FIP and FDP by an instruction with a memory operand, FOP with an unmasked exception only. */
+/*
+ * Pointers are recorded: FIP and FDP by an instruction with a memory operand, FOP with an unmasked
+ * exception only.
+ */
 START_TEST(pointers)
 {
 	static struct sil_state in, out;
@@ -168,7 +172,8 @@ START_TEST(pointers)
 	ck_assert_uint_eq(fip, 0x1000);
 	ck_assert_uint_eq(fdp, SIL_GUEST_MEM);
 	ck_assert_uint_eq(out.fx[6] | out.fx[7] << 8, 0);
-	ck_assert_int_eq(run("\xdc\x36", 2, &in, &out), SIL_NO_FAULT); /* FDIV m64: by zero, unmasked */
+	ck_assert_int_eq(run("\xdc\x36", 2, &in, &out),
+			 SIL_NO_FAULT); /* FDIV m64: by zero, unmasked */
 	ck_assert_uint_eq(out.fx[6] | out.fx[7] << 8, 0x436);
 	ck_assert_uint_eq(out.fx[2], X87_ZE | X87_ES);
 	ck_assert_uint_eq(out.fx[3] & 0x80, 0x80);
@@ -458,7 +463,9 @@ START_TEST(save_and_restore)
 }
 END_TEST
 
-/* Outside of 64-bit mode FXSAVE and FXRSTOR leave XMM8 to XMM15 and their part of the image alone. */
+/*
+ * Outside of 64-bit mode FXSAVE and FXRSTOR leave XMM8 to XMM15 and their part of the image alone.
+ */
 START_TEST(fxsave_32)
 {
 	static struct sil_state in, out;

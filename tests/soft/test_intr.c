@@ -351,7 +351,8 @@ START_TEST(nmi_until_iret)
 END_TEST
 
 /* ---- IRET in 64-bit mode ---- */
-static void frame64(struct rig *r, uint64_t rip, uint64_t cs, uint64_t flags, uint64_t rsp, uint64_t ss)
+static void frame64(struct rig *r, uint64_t rip, uint64_t cs, uint64_t flags, uint64_t rsp,
+		    uint64_t ss)
 {
 	const uint64_t v[5] = { rip, cs, flags, rsp, ss };
 
@@ -487,7 +488,8 @@ START_TEST(prot_16bit_gate)
 	RIG_RUN(r, g_int32);
 	ck_assert_int_eq(rig_vector(r), 0x80);
 	ck_hex(r->s.gpr[R_RSP], STACK - 6);
-	ck_hex(rig_frame32(r, 0), (uint32_t)K_CODE32 << 16 | 2); /* low half of the return address */
+	ck_hex(rig_frame32(r, 0),
+	       (uint32_t)K_CODE32 << 16 | 2); /* low half of the return address */
 	rig_free(r);
 }
 END_TEST
@@ -498,7 +500,9 @@ START_TEST(prot_bad_stack)
 
 	rig_prot(r, 3);
 	rig_gate32(r, 0x80, K_CODE32, HANDLER, 14, 3);
-	rig_put32(r, TSS + 8, U_DATA); /* not a stack for privilege 0: #TS, and its delivery fails too: #DF ... */
+	rig_put32(
+		r, TSS + 8,
+		U_DATA); /* not a stack for privilege 0: #TS, and its delivery fails too: #DF ... */
 	rig_code(r, g_int32, g_int32_end);
 	ck_assert_int_eq(rig_run_for(r, 100), ENGINE_EXIT_SHUTDOWN);
 	rig_free(r);
@@ -546,7 +550,9 @@ END_TEST
 static struct rig *vm86(unsigned iopl, const uint8_t *code, const uint8_t *end)
 {
 	struct rig *r = rig_new();
-	const uint32_t v[9] = { 8, 0x100, FL_VM | 2 | iopl << 12 | FL_IF, 0x200, 0x300, 0x400, 0x500, 0x600, 0x700 };
+	const uint32_t v[9] = { 8,     0x100, FL_VM | 2 | iopl << 12 | FL_IF,
+				0x200, 0x300, 0x400,
+				0x500, 0x600, 0x700 };
 
 	rig_prot(r, 0);
 	frame32(r, v, 9);
@@ -558,8 +564,9 @@ static struct rig *vm86(unsigned iopl, const uint8_t *code, const uint8_t *end)
 START_TEST(vm86_and_back)
 {
 	struct rig *r = vm86(3, g_int16, g_int16_end);
-	static const uint32_t want[9] = { 10,	 0x100, 2 | FL_VM | FL_IOPL | FL_IF, 0x200, 0x300, 0x400, 0x500,
-					  0x600, 0x700 };
+	static const uint32_t want[9] = { 10,	 0x100, 2 | FL_VM | FL_IOPL | FL_IF,
+					  0x200, 0x300, 0x400,
+					  0x500, 0x600, 0x700 };
 
 	ck_assert_int_eq(rig_vector(r), VEC_GP); /* the gate has DPL 0 */
 	ck_hex(rig_frame32(r, 0), 0x21 * 8 + 2);
@@ -571,7 +578,8 @@ START_TEST(vm86_and_back)
 	ck_assert_int_eq(rig_vector(r), VEC_GP); /* IOPL */
 	ck_hex(rig_frame32(r, 0), 0);
 	for (unsigned i = 1; i < 9; i++)
-		ck_hex(rig_frame32(r, i + 1) & ~(uint32_t)(FL_RF | FL_IOPL), i == 2 ? want[i] & ~FL_IOPL : want[i]);
+		ck_hex(rig_frame32(r, i + 1) & ~(uint32_t)(FL_RF | FL_IOPL),
+		       i == 2 ? want[i] & ~FL_IOPL : want[i]);
 	ck_hex(rig_frame32(r, 1), 8);
 	ck_hex(r->s.rflags & FL_VM, 0);
 	ck_hex(r->s.seg[SEG_GS].selector, 0);

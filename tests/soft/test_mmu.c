@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Paging and memory access of the software CPU: walks, rights, error codes, A/D bits, TLBs, MMIO, dirty tracking. */
+/*
+ * Paging and memory access of the software CPU: walks, rights, error codes, A/D bits, TLBs, MMIO,
+ * dirty tracking.
+ */
 #include "tests/unit.h"
 
 #include "hypervisor/soft/block.h"
@@ -342,7 +345,8 @@ START_TEST(canonical)
 	op.flags = OPF_MEM | OPF_STACK; /* PUSH m64: memory operand through DS, or the stack */
 	op.seg = SEG_DS;
 	ck_assert_int_eq(try_access(READ, 1ull << 47, 1), GP);
-	ck_assert_int_eq(try_access(WRITE, (1ull << 47) + 8, 8), GP); /* POP m64 based on RSP, which has moved */
+	ck_assert_int_eq(try_access(WRITE, (1ull << 47) + 8, 8),
+			 GP); /* POP m64 based on RSP, which has moved */
 	ck_assert_int_eq(try_access(WRITE, (1ull << 47) + 16, 8), SS);
 	cpu->op = NULL;
 	guest_fini(&g);

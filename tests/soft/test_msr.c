@@ -22,9 +22,11 @@ GUEST_CODE(g_in_user, 64, "in %dx, %al\n ud2");
 GUEST_CODE(g_in_user4, 64, "in %dx, %eax\n ud2");
 GUEST_CODE(g_tsc, 64, "rdtscp\n mov %rax, %rbx\n rdtsc\n hlt");
 GUEST_CODE(g_rdrand, 64,
-	   "mov $-1, %rax\n stc\n .byte 0x66\n rdrand %eax\n jnc 1f\n rdrand %ebx\n rdseed %rcx\n 1: hlt");
+	   "mov $-1, %rax\n stc\n .byte 0x66\n rdrand %eax\n jnc 1f\n rdrand %ebx\n rdseed %rcx\n "
+	   "1: hlt");
 GUEST_CODE(g_xcr, 64, "xsetbv\n xor %eax, %eax\n xgetbv\n hlt");
-GUEST_CODE(g_base, 64, "wrfsbase %rax\n rdfsbase %rbx\n mov %fs:8, %ecx\n swapgs\n rdgsbase %rdx\n hlt");
+GUEST_CODE(g_base, 64,
+	   "wrfsbase %rax\n rdfsbase %rbx\n mov %fs:8, %ecx\n swapgs\n rdgsbase %rdx\n hlt");
 GUEST_CODE(g_syscall, 64, "syscall\n ud2");
 GUEST_CODE(g_sysret, 64, "sysretq");
 GUEST_CODE(g_sysret32, 64, "sysretl");
@@ -41,7 +43,8 @@ GUEST_CODE(g_monitor, 64, "monitor");
 GUEST_CODE(g_invpcid, 64, "invpcid (%rax), %rbx");
 GUEST_CODE(g_clts, 64, "clts\n hlt");
 GUEST_CODE(g_invlpg, 64,
-	   "mov (%rbx), %al\n mov %rcx, 0x2010\n mov (%rbx), %ah\n invlpg (%rbx)\n mov (%rbx), %dl\n hlt");
+	   "mov (%rbx), %al\n mov %rcx, 0x2010\n mov (%rbx), %ah\n invlpg (%rbx)\n mov (%rbx), "
+	   "%dl\n hlt");
 GUEST_CODE(g_invlpg_user, 64, "invlpg (%rbx)");
 
 static struct rig *long_rig(unsigned cpl, const uint8_t *code, const uint8_t *end)
@@ -124,8 +127,8 @@ START_TEST(msr_writes)
 		r->s.gpr[R_RAX] = (uint32_t)c[i].v | 0xffff00000000ull;
 		r->s.gpr[R_RDX] = c[i].v >> 32 | 0xffff00000000ull;
 		rig_run(r);
-		ck_assert_msg(rig_vector(r) == (c[i].ok ? -1 : VEC_GP), "msr %#x value %#lx: vector %d", c[i].n,
-			      (long)c[i].v, rig_vector(r));
+		ck_assert_msg(rig_vector(r) == (c[i].ok ? -1 : VEC_GP),
+			      "msr %#x value %#lx: vector %d", c[i].n, (long)c[i].v, rig_vector(r));
 		if (c[i].ok && c[i].n != 0x8b) {
 			/* It reads back. */
 			rig_code(r, g_rdmsr, g_rdmsr_end);
@@ -143,10 +146,11 @@ END_TEST
 START_TEST(msr_reads)
 {
 	static const struct msr_case c[] = {
-		{ 0x17, 0, true },	  { 0x8b, 1ull << 32, true }, { 0xce, 0xa00, true },
-		{ 0xfe, 0x508, true },	  { 0x1a0, 0x1801, true },    { 0x277, 0x0007040600070406, true },
-		{ 0x10a, 0, false },	  { 0xe7, 0, false },	      { 0xc0000080, 0xd01, true },
-		{ 0x40000000, 0, false },
+		{ 0x17, 0, true },	     { 0x8b, 1ull << 32, true },
+		{ 0xce, 0xa00, true },	     { 0xfe, 0x508, true },
+		{ 0x1a0, 0x1801, true },     { 0x277, 0x0007040600070406, true },
+		{ 0x10a, 0, false },	     { 0xe7, 0, false },
+		{ 0xc0000080, 0xd01, true }, { 0x40000000, 0, false },
 	};
 
 	for (unsigned i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
@@ -197,9 +201,12 @@ START_TEST(cr0_rules)
 {
 	static const uint64_t base = CR0_PE | CR0_ET | CR0_NE | CR0_WP;
 	static const struct msr_case c[] = {
-		{ 0, base | CR0_PG | CR0_TS, true },	  { 0, base | CR0_PG | CR0_CD | CR0_NW, true },
-		{ 0, base | CR0_PG | CR0_NW, false },	  { 0, base, false }, /* paging off in 64-bit mode */
-		{ 0, base | CR0_PG | 1ull << 32, false }, { 0, (base & ~CR0_PE) | CR0_PG, false },
+		{ 0, base | CR0_PG | CR0_TS, true },
+		{ 0, base | CR0_PG | CR0_CD | CR0_NW, true },
+		{ 0, base | CR0_PG | CR0_NW, false },
+		{ 0, base, false }, /* paging off in 64-bit mode */
+		{ 0, base | CR0_PG | 1ull << 32, false },
+		{ 0, (base & ~CR0_PE) | CR0_PG, false },
 		{ 0, base | CR0_PG | 1 << 6, true }, /* reserved low bits are ignored */
 	};
 
@@ -252,7 +259,8 @@ START_TEST(lmsw)
 	rig_prot(r, 0);
 	r->s.gpr[R_RAX] = CR0_TS | CR0_MP | CR0_NE;
 	RIG_RUN(r, g_lmsw);
-	ck_hex(r->s.gpr[R_RBX], CR0_PE | CR0_TS | CR0_MP | CR0_ET | CR0_NE); /* PE stays, NE is not LMSW's */
+	ck_hex(r->s.gpr[R_RBX],
+	       CR0_PE | CR0_TS | CR0_MP | CR0_ET | CR0_NE); /* PE stays, NE is not LMSW's */
 	rig_free(r);
 	r = RIG(0, g_clts);
 	r->s.cr0 |= CR0_TS;
@@ -365,7 +373,8 @@ START_TEST(debug_registers)
 	ck_hex(r->s.dr[6], 0xffff2ff0);
 	ck_hex(r->s.dr[7], 0x400);
 	ck_hex(rig_frame64(r, 0), CODE);
-	ck_hex(rig_frame64(r, 2), 2 | FL_RF); /* a fault, and no instruction breakpoint: vol. 3, 17.3.1.1 */
+	ck_hex(rig_frame64(r, 2),
+	       2 | FL_RF); /* a fault, and no instruction breakpoint: vol. 3, 17.3.1.1 */
 	rig_free(r);
 }
 END_TEST
@@ -441,8 +450,8 @@ START_TEST(ins_fault)
 }
 END_TEST
 
-static struct rig *user_port(unsigned iopl, uint16_t limit, uint16_t base, uint16_t bits, const uint8_t *code,
-			     const uint8_t *end)
+static struct rig *user_port(unsigned iopl, uint16_t limit, uint16_t base, uint16_t bits,
+			     const uint8_t *code, const uint8_t *end)
 {
 	struct rig *r = long_rig(3, code, end);
 
@@ -456,7 +465,8 @@ static struct rig *user_port(unsigned iopl, uint16_t limit, uint16_t base, uint1
 	return r;
 }
 
-static void check_user_port(unsigned iopl, uint16_t limit, uint16_t base, uint16_t bits, unsigned size, bool ok)
+static void check_user_port(unsigned iopl, uint16_t limit, uint16_t base, uint16_t bits,
+			    unsigned size, bool ok)
 {
 	struct rig *r = size == 1 ? user_port(iopl, limit, base, bits, g_in_user, g_in_user_end)
 				  : user_port(iopl, limit, base, bits, g_in_user4, g_in_user4_end);
@@ -473,8 +483,9 @@ START_TEST(port_permission)
 	check_user_port(0, 0x200, 0x68, 0, 1, true);
 	check_user_port(0, 0x200, 0x68, 0x40, 1, false);
 	check_user_port(0, 0x200, 0x68, 0xfc3f, 4, true);
-	check_user_port(0, 0x200, 0x68, 0x200, 4, false);  /* in the next byte */
-	check_user_port(0, 0x68 + 0xc, 0x68, 0, 1, false); /* two bytes have to be inside the limit */
+	check_user_port(0, 0x200, 0x68, 0x200, 4, false); /* in the next byte */
+	check_user_port(0, 0x68 + 0xc, 0x68, 0, 1,
+			false); /* two bytes have to be inside the limit */
 	check_user_port(0, 0x68 + 0xd, 0x68, 0, 1, true);
 	check_user_port(0, 0x200, 0xffff, 0, 1, false);
 	check_user_port(2, 0x200, 0x68, 0x40, 1, false);
@@ -717,7 +728,8 @@ START_TEST(cpuid_table)
 	ck_assert_uint_eq(cpuid_v1_table(t, 5), 5);
 	n = cpuid_v1_table(t, 128);
 	for (unsigned k = 0; k < 4 * 3 * 0x20 * 10; k++) {
-		const struct cpuid_dynamic dyn = { .cr4 = k & 1 ? 1u << 18 : 0, .long_code = k & 2 };
+		const struct cpuid_dynamic dyn = { .cr4 = k & 1 ? 1u << 18 : 0,
+						   .long_code = k & 2 };
 		uint32_t leaf = first[k / 4 % 3] + k / 12 % 0x20, sub = k / 12 / 0x20, v[4], w[4];
 
 		if (!from_table(t, n, leaf, sub, &dyn, v))

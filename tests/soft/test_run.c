@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The run loop of the software CPU: exact counts, landing, kicks, REP, bus accesses in the middle of blocks. */
+/*
+ * The run loop of the software CPU: exact counts, landing, kicks, REP, bus accesses in the middle
+ * of blocks.
+ */
 #include "tests/unit.h"
 
 #include <pthread.h>
@@ -11,7 +14,10 @@
 #define MEMORY (16ull << 20)
 #define CODE   0x1000ull
 
-/* A bit of everything: short and long blocks, calls, string instructions over pages, port output, unaligned data. */
+/*
+ * A bit of everything: short and long blocks, calls, string instructions over pages, port output,
+ * unaligned data.
+ */
 GUEST_CODE(mix, "	mov	$1, %rax\n"
 		"	xor	%r15d, %r15d\n"
 		"1:	lea	0x100000(%r15), %rbx\n"
@@ -144,8 +150,9 @@ static void *kicker(void *arg)
 #define KICK_COUNT 3000000ull
 #define KICKS_MIN  6
 
-/* Runs g under kicks, KICK_COUNT instructions and on until there were some (on a busy host the other thread may not get
- * a turn so soon), and stores up to max landmarks where they stopped it. *end: the count at the end. */
+/* Runs g under kicks, KICK_COUNT instructions and on until there were some (on a busy host the
+ * other thread may not get a turn so soon), and stores up to max landmarks where they stopped it.
+ * *end: the count at the end. */
 static size_t run_kicked(struct guest *g, struct landmark *lm, size_t max, uint64_t *end)
 {
 	pthread_t thread;
@@ -233,7 +240,8 @@ static const uint64_t rep_points[] = { 9999, 9998, 9997, 9000, 5904, 5903, 4096,
 
 START_TEST(rep_landing)
 {
-	struct landmark at, until = { .count = 3, .rip = CODE + 19, .rcx = rep_points[_i], .in_rep = true };
+	struct landmark at,
+		until = { .count = 3, .rip = CODE + 19, .rcx = rep_points[_i], .in_rep = true };
 	struct guest a, b;
 
 	rep_guest(&a);

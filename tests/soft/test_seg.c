@@ -7,12 +7,15 @@ GUEST_CODE(g_load_ss, 64, "mov %eax, %ss\n hlt");
 GUEST_CODE(g_load_fs, 64, "mov %eax, %fs\n mov %fs:0, %ebx\n hlt");
 GUEST_CODE(g_lss, 32, "lss 0x7000, %ebx\n hlt");
 GUEST_CODE(g_push_pop, 64,
-	   "push %fs\n pop %gs\n push $-1\n mov %rsp, %rbx\n .byte 0x66\n push %fs\n mov %rsp, %rcx\n hlt");
+	   "push %fs\n pop %gs\n push $-1\n mov %rsp, %rbx\n .byte 0x66\n push %fs\n mov %rsp, "
+	   "%rcx\n hlt");
 GUEST_CODE(g_push32, 32, "push $-1\n pop %ebx\n push %ds\n mov (%esp), %eax\n hlt");
 GUEST_CODE(g_query, 64,
 	   "mov $-1, %ebx\n mov $-1, %ecx\n lar %eax, %ebx\n setz %dl\n lsl %eax, %ecx\n setz %dh\n"
 	   "verr %ax\n setz %sil\n verw %ax\n setz %dil\n hlt");
-GUEST_CODE(g_arpl, 32, "mov $0x10, %ax\n mov $3, %bx\n arpl %bx, %ax\n setz %cl\n arpl %bx, %ax\n setz %ch\n hlt");
+GUEST_CODE(
+	g_arpl, 32,
+	"mov $0x10, %ax\n mov $3, %bx\n arpl %bx, %ax\n setz %cl\n arpl %bx, %ax\n setz %ch\n hlt");
 GUEST_CODE(g_lldt, 64, "lldt %ax\n sldt %rbx\n hlt");
 GUEST_CODE(g_ltr, 64, "ltr %ax\n str %ebx\n hlt");
 GUEST_CODE(g_read, 32, "mov (%eax), %ebx\n hlt");
@@ -54,7 +57,8 @@ static struct rig *run_load(const struct load_case *c, const uint8_t *code, cons
 	return r;
 }
 
-static void check_load(const struct load_case *c, enum seg s, const uint8_t *code, const uint8_t *end)
+static void check_load(const struct load_case *c, enum seg s, const uint8_t *code,
+		       const uint8_t *end)
 {
 	struct rig *r = run_load(c, code, end);
 
@@ -83,9 +87,9 @@ START_TEST(load_data)
 		{ D(present | 0), S_FREE, 0, -1, 0 }, /* read-only */
 		{ D(present | 2), 0, 0, -1, 0 },
 		{ D(present | 2), 3, 3, -1, 0 },
-		{ D(present | 10), S_FREE, 0, -1, 0 },		   /* readable code */
-		{ D(present | 8), S_FREE, 0, VEC_GP, S_FREE },	   /* execute-only */
-		{ D(present | 14), S_FREE | 3, 3, -1, 0 },	   /* conforming code of privilege 0 */
+		{ D(present | 10), S_FREE, 0, -1, 0 },	       /* readable code */
+		{ D(present | 8), S_FREE, 0, VEC_GP, S_FREE }, /* execute-only */
+		{ D(present | 14), S_FREE | 3, 3, -1, 0 },     /* conforming code of privilege 0 */
 		{ D(present | 2), S_FREE | 3, 3, VEC_GP, S_FREE }, /* CPL > DPL */
 		{ D(present | 2), S_FREE | 3, 0, VEC_GP, S_FREE }, /* RPL > DPL */
 		{ D(present | A_DPL(3) | 2), S_FREE, 3, -1, 0 },   /* RPL 0 with CPL 3 */
@@ -211,7 +215,8 @@ START_TEST(query)
 		{ D(SEG_P | 2), S_FREE, true, true, false, false },
 		{ D(SEG_P | 12), S_FREE, true, false, false, false }, /* call gate */
 		{ D(SEG_P | 14), S_FREE, false, false, false, false },
-		{ D(SEG_P | 1), S_FREE, false, false, false, false }, /* no 16-bit TSS in long mode */
+		{ D(SEG_P | 1), S_FREE, false, false, false,
+		  false }, /* no 16-bit TSS in long mode */
 		{ D(seg | 3), 0x200, false, false, false, false },
 	};
 
@@ -302,7 +307,10 @@ START_TEST(tables)
 	ck_hex(rig_get(r, DATA + 0x12, 8), IDT);
 	rig_free(r);
 
-	/* UMIP forbids it to user mode; the limit of LGDT with 16-bit operands keeps 24 bits of the base. */
+	/*
+	 * UMIP forbids it to user mode; the limit of LGDT with 16-bit operands keeps 24 bits of the
+	 * base.
+	 */
 	r = rig_new();
 	rig_long(r, 3);
 	r->s.cr4 |= CR4_UMIP;
@@ -326,7 +334,8 @@ struct limit_case {
 	bool ok;
 };
 
-static void check_limits(enum seg s, const struct limit_case *c, unsigned n, const uint8_t *code, const uint8_t *end)
+static void check_limits(enum seg s, const struct limit_case *c, unsigned n, const uint8_t *code,
+			 const uint8_t *end)
 {
 	for (unsigned i = 0; i < n; i++) {
 		struct rig *r = rig_new();

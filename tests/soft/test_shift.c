@@ -21,7 +21,8 @@ static void teardown(void)
 /* Counts of 1 define OF; others leave it undefined. AF never is defined. */
 START_TEST(by_one)
 {
-	static const char *const name[] = { "rol 1", "ror 1", "rcl 1", "rcr 1", "shl 1", "shr 1", "sal 1", "sar 1" };
+	static const char *const name[] = { "rol 1", "ror 1", "rcl 1", "rcr 1",
+					    "shl 1", "shr 1", "sal 1", "sar 1" };
 	static const uint8_t op = 0xd0;
 
 	case_compare_sizes(&c, name[_i], &op, 1, (unsigned)_i, 0, _i < 4 ? 0 : FL_AF, ROUNDS, NULL);
@@ -33,7 +34,10 @@ static void count_0_or_1(struct case_regs *r)
 	r->rcx = (r->rcx & ~0x1full) | (r->rcx >> 7 & 1);
 }
 
-/* A masked count of 0 changes no flag at all; so AF may be compared for it, which the shifts alone leave open. */
+/*
+ * A masked count of 0 changes no flag at all; so AF may be compared for it, which the shifts alone
+ * leave open.
+ */
 START_TEST(by_cl)
 {
 	static const char *const name[] = { "rol cl", "ror cl", "rcl cl", "rcr cl",
@@ -67,8 +71,8 @@ START_TEST(by_immediate)
 	static const uint8_t op = 0xc0;
 
 	for (unsigned reg = 0; reg < 8; reg++)
-		case_compare_sizes(&c, "shift imm8", &op, 1, reg, 1, FL_OF | (reg < 4 ? 0 : FL_AF | FL_CF), ROUNDS / 4,
-				   NULL);
+		case_compare_sizes(&c, "shift imm8", &op, 1, reg, 1,
+				   FL_OF | (reg < 4 ? 0 : FL_AF | FL_CF), ROUNDS / 4, NULL);
 }
 END_TEST
 
@@ -153,7 +157,8 @@ END_TEST
 /* F3 in front of BSF and BSR means nothing to a CPU without BMI1 and LZCNT. */
 START_TEST(no_tzcnt)
 {
-	static const uint8_t tzcnt[] = { 0xf3, 0x0f, 0xbc, 0xca }, lzcnt[] = { 0xf3, 0x0f, 0xbd, 0xca };
+	static const uint8_t tzcnt[] = { 0xf3, 0x0f, 0xbc, 0xca },
+			     lzcnt[] = { 0xf3, 0x0f, 0xbd, 0xca };
 	struct case_regs r = { .rcx = 99, .rdx = 0 };
 
 	case_code(&c, tzcnt, sizeof(tzcnt));
@@ -213,8 +218,9 @@ static __int128 div_dividend(const struct division *v, const struct case_regs *r
 /* Is the quotient representable? Found by multiplication, not by division. */
 static bool div_fits(const struct division *v, __int128 n, uint64_t divisor)
 {
-	__int128 d = v->is_signed ? (__int128)((int64_t)(divisor << (64 - v->bits)) >> (64 - v->bits))
-				  : (__int128)(divisor << (64 - v->bits) >> (64 - v->bits));
+	__int128 d = v->is_signed
+			     ? (__int128)((int64_t)(divisor << (64 - v->bits)) >> (64 - v->bits))
+			     : (__int128)(divisor << (64 - v->bits) >> (64 - v->bits));
 	__int128 max, min;
 
 	if (d == 0)
@@ -255,8 +261,9 @@ START_TEST(divide)
 		host = soft = in;
 		fits = div_fits(&v, div_dividend(&v, &in), in.rcx);
 		faults += !fits;
-		ck_assert_msg(case_step(&c, &soft) == (fits ? -1 : VEC_DE), "rax %llx rdx %llx by %llx",
-			      (unsigned long long)in.rax, (unsigned long long)in.rdx, (unsigned long long)in.rcx);
+		ck_assert_msg(case_step(&c, &soft) == (fits ? -1 : VEC_DE),
+			      "rax %llx rdx %llx by %llx", (unsigned long long)in.rax,
+			      (unsigned long long)in.rdx, (unsigned long long)in.rcx);
 		if (fits)
 			host_step(&host);
 		ck_assert_uint_eq(soft.rax, host.rax);
@@ -275,27 +282,33 @@ static const struct pinned {
 	uint64_t out_rax, out_rdx, out_flags; /* arithmetic flags */
 } pinned[] = {
 	{ INSN("and al, al", 0, 0x20, 0xc0), 0x81, 0, 0, FL_AF | FL_CF, 0x81, 0, FL_SF | FL_PF },
-	{ INSN("mul cl", 0, 0xf6, 0xe1), 0x10, 0x10, 0, FL_AF, 0x100, 0, FL_CF | FL_OF | FL_ZF | FL_PF },
-	{ INSN("imul eax, ecx", 0, 0x0f, 0xaf, 0xc1), 3, ~0ull, 0, FL_AF | FL_ZF, 0xfffffffd, 0, FL_SF },
+	{ INSN("mul cl", 0, 0xf6, 0xe1), 0x10, 0x10, 0, FL_AF, 0x100, 0,
+	  FL_CF | FL_OF | FL_ZF | FL_PF },
+	{ INSN("imul eax, ecx", 0, 0x0f, 0xaf, 0xc1), 3, ~0ull, 0, FL_AF | FL_ZF, 0xfffffffd, 0,
+	  FL_SF },
 	{ INSN("div ecx", 0, 0xf7, 0xf1), 7, 2, 0, FL_ARITH, 3, 1, FL_ARITH },
 	{ INSN("shl al, cl: 8", 0, 0xd2, 0xe0), 1, 8, 0, 0, 0, 0, FL_CF | FL_OF | FL_ZF | FL_PF },
 	{ INSN("shl al, cl: 9", 0, 0xd2, 0xe0), 0xff, 9, 0, FL_CF | FL_AF, 0, 0, FL_ZF | FL_PF },
-	{ INSN("shl eax, cl: 2", 0, 0xd3, 0xe0), 0x60000000, 2, 0, 0, 0x80000000, 0, FL_CF | FL_SF | FL_PF },
+	{ INSN("shl eax, cl: 2", 0, 0xd3, 0xe0), 0x60000000, 2, 0, 0, 0x80000000, 0,
+	  FL_CF | FL_SF | FL_PF },
 	{ INSN("shr al, cl: 8", 0, 0xd2, 0xe8), 0x80, 8, 0, 0, 0, 0, FL_CF | FL_ZF | FL_PF },
 	{ INSN("shr eax, cl: 2", 0, 0xd3, 0xe8), 0xc0000000, 2, 0, FL_OF, 0x30000000, 0, FL_PF },
-	{ INSN("sar ax, cl: 31", 0, 0x66, 0xd3, 0xf8), 0x8000, 31, 0, FL_OF, 0xffff, 0, FL_CF | FL_SF | FL_PF },
+	{ INSN("sar ax, cl: 31", 0, 0x66, 0xd3, 0xf8), 0x8000, 31, 0, FL_OF, 0xffff, 0,
+	  FL_CF | FL_SF | FL_PF },
 	{ INSN("rol al, cl: 8", 0, 0xd2, 0xc0), 0x81, 8, 0, FL_ZF, 0x81, 0, FL_CF | FL_ZF },
 	{ INSN("rol eax, cl: 2", 0, 0xd3, 0xc0), 0xa0000000, 2, 0, 0, 0x80000002, 0, FL_OF },
 	{ INSN("ror al, cl: 16", 0, 0xd2, 0xc8), 0x80, 16, 0, 0, 0x80, 0, FL_CF | FL_OF },
 	{ INSN("rcl al, cl: 9", 0, 0xd2, 0xd0), 0x80, 9, 0, FL_OF | FL_AF, 0x80, 0, FL_OF | FL_AF },
 	{ INSN("rcr al, cl: 2", 0, 0xd2, 0xd8), 0x01, 2, 0, 0, 0x80, 0, FL_OF },
-	{ INSN("shld ax, dx, 20", 0, 0x66, 0x0f, 0xa4, 0xd0, 20), 0xabcd, 0, 0x1234, FL_AF, 0x234a, 0x1234,
-	  FL_CF | FL_OF },
-	{ INSN("shrd ax, dx, 20", 0, 0x66, 0x0f, 0xac, 0xd0, 20), 0xabcd, 0, 0x1234, FL_AF, 0xd123, 0x1234, FL_SF },
+	{ INSN("shld ax, dx, 20", 0, 0x66, 0x0f, 0xa4, 0xd0, 20), 0xabcd, 0, 0x1234, FL_AF, 0x234a,
+	  0x1234, FL_CF | FL_OF },
+	{ INSN("shrd ax, dx, 20", 0, 0x66, 0x0f, 0xac, 0xd0, 20), 0xabcd, 0, 0x1234, FL_AF, 0xd123,
+	  0x1234, FL_SF },
 	{ INSN("bt eax, ecx", 0, 0x0f, 0xa3, 0xc8), 2, 1, 0, FL_OF | FL_SF | FL_PF, 2, 0,
 	  FL_CF | FL_OF | FL_SF | FL_PF },
 	{ INSN("bsf eax, ecx", 0, 0x0f, 0xbc, 0xc1), 5, 8, 0, FL_ARITH, 3, 0, FL_ARITH & ~FL_ZF },
-	{ INSN("bsr eax, ecx: 0", 0, 0x0f, 0xbd, 0xc1), ~0ull, 0, 0, FL_CF, ~0ull, 0, FL_CF | FL_ZF },
+	{ INSN("bsr eax, ecx: 0", 0, 0x0f, 0xbd, 0xc1), ~0ull, 0, 0, FL_CF, ~0ull, 0,
+	  FL_CF | FL_ZF },
 	{ INSN("bswap ax", 0, 0x66, 0x0f, 0xc8), 0x12345678, 0, 0, 0, 0x12340000, 0, 0 },
 };
 
@@ -306,7 +319,8 @@ START_TEST(left_open)
 
 	case_code(&c, p->insn.code, p->insn.len);
 	ck_assert_int_eq(case_step(&c, &r), -1);
-	ck_assert_msg(r.rax == p->out_rax && r.rdx == p->out_rdx && (r.flags & FL_ARITH) == p->out_flags,
+	ck_assert_msg(r.rax == p->out_rax && r.rdx == p->out_rdx &&
+			      (r.flags & FL_ARITH) == p->out_flags,
 		      "%s: rax %llx rdx %llx flags %llx", p->insn.name, (unsigned long long)r.rax,
 		      (unsigned long long)r.rdx, (unsigned long long)r.flags & FL_ARITH);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Every SSE and MMX instruction form against the host CPU: the opcode maps are walked, each form that belongs to the
- * CPU model runs on random and edge operands under random MXCSR, exceptions unmasked in part of the cases.
+ * Every SSE and MMX instruction form against the host CPU: the opcode maps are walked, each form
+ * that belongs to the CPU model runs on random and edge operands under random MXCSR, exceptions
+ * unmasked in part of the cases.
  */
 #include <math.h>
 
@@ -11,20 +12,23 @@
 #define ROUNDS 40
 
 static const uint32_t edges32[] = {
-	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345, 0x7f800001,
-	0xff923456, 0x00000001, 0x80000001, 0x007fffff, 0x807fffff, 0x00800000, 0x80800000, 0x7f7fffff, 0xff7fffff,
-	0x3f000000, 0x3effffff, 0x4b000000, 0x4b000001, 0x4f000000, 0xcf000000, 0x4effffff, 0x5f000000, 0xdf000000,
-	0x3fc00000, 0x40200000, 0xc0200000, 0x34000000, 0x01000000, 0x7e800000,
+	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000,
+	0xffc12345, 0x7f800001, 0xff923456, 0x00000001, 0x80000001, 0x007fffff, 0x807fffff,
+	0x00800000, 0x80800000, 0x7f7fffff, 0xff7fffff, 0x3f000000, 0x3effffff, 0x4b000000,
+	0x4b000001, 0x4f000000, 0xcf000000, 0x4effffff, 0x5f000000, 0xdf000000, 0x3fc00000,
+	0x40200000, 0xc0200000, 0x34000000, 0x01000000, 0x7e800000,
 };
 
 static const uint64_t edges64[] = {
-	0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000,
-	0xfff0000000000000, 0x7ff8000000000000, 0xfff8123456789abc, 0x7ff0000000000001, 0xfff4000000000000,
-	0x0000000000000001, 0x800fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0xffefffffffffffff,
-	0x3fe0000000000000, 0x3fdfffffffffffff, 0x4330000000000000, 0x41dfffffffc00000, 0x41e0000000000000,
-	0xc1e0000000000000, 0xc1e0000000200000, 0x43e0000000000000, 0xc3e0000000000000, 0x4004000000000000,
-	0x380fffffe0000000, 0x36a0000000000000, 0x47efffffe0000000, 0x47effffff0000000, 0x47f0000000000000,
-	0x3690000000000000, 0x3ca0000000000000, 0x0020000000000000,
+	0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000,
+	0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0xfff8123456789abc,
+	0x7ff0000000000001, 0xfff4000000000000, 0x0000000000000001, 0x800fffffffffffff,
+	0x0010000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x3fe0000000000000,
+	0x3fdfffffffffffff, 0x4330000000000000, 0x41dfffffffc00000, 0x41e0000000000000,
+	0xc1e0000000000000, 0xc1e0000000200000, 0x43e0000000000000, 0xc3e0000000000000,
+	0x4004000000000000, 0x380fffffe0000000, 0x36a0000000000000, 0x47efffffe0000000,
+	0x47effffff0000000, 0x47f0000000000000, 0x3690000000000000, 0x3ca0000000000000,
+	0x0020000000000000,
 };
 
 static uint64_t random_lane(void)
@@ -129,7 +133,8 @@ struct form {
 };
 
 /* prefix, REX, 0F [38 | 3A] opcode, ModRM, immediate byte (which may be one byte too many). */
-static void build(struct form *f, uint8_t prefix, uint8_t map, uint8_t opcode, uint8_t modrm, bool wide)
+static void build(struct form *f, uint8_t prefix, uint8_t map, uint8_t opcode, uint8_t modrm,
+		  bool wide)
 {
 	uint8_t rex = (uint8_t)(0x40 | wide << 3);
 	size_t n = 0;
@@ -149,8 +154,8 @@ static void build(struct form *f, uint8_t prefix, uint8_t map, uint8_t opcode, u
 }
 
 /*
- * With overflow or underflow unmasked, P tells whether the result with an unbounded exponent is inexact; the software
- * CPU sets it for the bounded one.
+ * With overflow or underflow unmasked, P tells whether the result with an unbounded exponent is
+ * inexact; the software CPU sets it for the bounded one.
  */
 static void forgive_inexact(struct sil_state *a, struct sil_state *b)
 {
@@ -217,8 +222,10 @@ static void check_map(uint8_t map, unsigned variants)
 	for (unsigned opcode = 0; opcode < 256; opcode++)
 		for (unsigned p = 0; p < 4; p++)
 			for (unsigned v = 0; v < 4 * variants; v++) {
-				build(&f, prefixes[p], map, (uint8_t)opcode, random_modrm(v & 1), v & 2);
-				if (map || (opcode != 0x38 && opcode != 0x3a)) /* escapes to the other maps */
+				build(&f, prefixes[p], map, (uint8_t)opcode, random_modrm(v & 1),
+				      v & 2);
+				if (map || (opcode != 0x38 &&
+					    opcode != 0x3a)) /* escapes to the other maps */
 					check_form(&f, ROUNDS / variants);
 			}
 }
@@ -248,7 +255,8 @@ END_TEST
 /* All predicates, all rounding immediates, all controls of PCMPxSTRx. */
 START_TEST(immediates)
 {
-	static const uint8_t strings[] = { 0x60, 0x61, 0x62, 0x63, 0x08, 0x09, 0x0a, 0x0b, 0x40, 0x41, 0x0e, 0x42 };
+	static const uint8_t strings[] = { 0x60, 0x61, 0x62, 0x63, 0x08, 0x09,
+					   0x0a, 0x0b, 0x40, 0x41, 0x0e, 0x42 };
 	static const uint8_t prefixes[] = { 0, 0x66, 0xf3, 0xf2 };
 	struct form f;
 
@@ -333,7 +341,8 @@ START_TEST(estimate_error)
 		for (uint32_t e = 100; e < 102; e++) {
 			double x = float_of(e << 23 | f);
 
-			ck_assert_double_le(fabs(estimate(RSQRTPS, (float)x, &out) * sqrt(x) - 1), bound);
+			ck_assert_double_le(fabs(estimate(RSQRTPS, (float)x, &out) * sqrt(x) - 1),
+					    bound);
 		}
 	}
 	for (uint32_t e = 1; e < 255; e++) {
@@ -362,10 +371,15 @@ START_TEST(estimate_special)
 	for (unsigned i = 0; i < sizeof(rcp) / sizeof(rcp[0]); i++)
 		ck_assert_uint_eq(bits_of(estimate(RCPSS, float_of(rcp[i][0]), &out)), rcp[i][1]);
 	for (unsigned i = 0; i < sizeof(rsqrt) / sizeof(rsqrt[0]); i++)
-		ck_assert_uint_eq(bits_of(estimate(RSQRTSS, float_of(rsqrt[i][0]), &out)), rsqrt[i][1]);
-	/* The rule is part of the machine version: some values by hand. 1: m = 2^13 + 1, q = 2^28 / m = 32764. */
+		ck_assert_uint_eq(bits_of(estimate(RSQRTSS, float_of(rsqrt[i][0]), &out)),
+				  rsqrt[i][1]);
+	/*
+	 * The rule is part of the machine version: some values by hand. 1: m = 2^13 + 1, q = 2^28 /
+	 * m = 32764.
+	 */
 	ck_assert_uint_eq(bits_of(estimate(RCPSS, 1.0f, &out)), 126u << 23 | (32764 - 16384) << 9);
-	ck_assert_uint_eq(bits_of(estimate(RSQRTSS, 1.0f, &out)), 126u << 23 | (32766 - 16384) << 9);
+	ck_assert_uint_eq(bits_of(estimate(RSQRTSS, 1.0f, &out)), 126u << 23 | (32766 - 16384)
+										       << 9);
 }
 END_TEST
 
@@ -428,7 +442,8 @@ START_TEST(alignment)
 	ck_assert_int_eq(fault_with(MOVAPS_MEM, 0, on, 8), VEC_GP);
 	ck_assert_int_eq(fault_with(MOVUPS_MEM, 0, on, 1), SIL_NO_FAULT);
 	ck_assert_int_eq(fault_with(MOVSD_MEM, 0, on, 1), SIL_NO_FAULT);
-	ck_assert_int_eq(fault_with("\x66\x0f\x3a\x63\x06\x00", 6, 0, on, 1), SIL_NO_FAULT); /* PCMPISTRI */
+	ck_assert_int_eq(fault_with("\x66\x0f\x3a\x63\x06\x00", 6, 0, on, 1),
+			 SIL_NO_FAULT); /* PCMPISTRI */
 }
 END_TEST
 
@@ -443,7 +458,10 @@ static int mmx_tag_after(const char *bytes, size_t n)
 	return out.fx[4];
 }
 
-/* SDM vol. 2: CVTPI2PS makes the MMX registers current in both forms, CVTPI2PD only in the register form. */
+/*
+ * SDM vol. 2: CVTPI2PS makes the MMX registers current in both forms, CVTPI2PD only in the register
+ * form.
+ */
 START_TEST(mmx_transition)
 {
 	ck_assert_int_eq(mmx_tag_after(CVTPI2PS), 0xff);
@@ -455,7 +473,10 @@ START_TEST(mmx_transition)
 }
 END_TEST
 
-/* An unmasked exception without CR4.OSXMMEXCPT is an invalid opcode; nothing is written but the flag. */
+/*
+ * An unmasked exception without CR4.OSXMMEXCPT is an invalid opcode; nothing is written but the
+ * flag.
+ */
 START_TEST(unmasked_without_osxmmexcpt)
 {
 	static struct sil_state in, out;
@@ -468,7 +489,8 @@ START_TEST(unmasked_without_osxmmexcpt)
 	memset(&op, 0, sizeof(op));
 	memcpy(in.fx + 24, &mxcsr, 4);
 	memcpy(in.fx + 160, &one, 8);
-	ck_assert_int_eq(decode_op((const uint8_t *)"\xf3\x0f\x5e\xc1", 4, MODE_64, 0, &op), DECODE_OK); /* DIVSS */
+	ck_assert_int_eq(decode_op((const uint8_t *)"\xf3\x0f\x5e\xc1", 4, MODE_64, 0, &op),
+			 DECODE_OK); /* DIVSS */
 	cpu->cr4 &= ~(uint64_t)CR4_OSXMMEXCPT;
 	sil_soft_run(&op, &in, &out);
 	ck_assert_int_eq(out.fault, VEC_UD);
@@ -489,7 +511,8 @@ START_TEST(host_mxcsr)
 
 	sil_cpu();
 	memset(&op, 0, sizeof(op));
-	ck_assert_int_eq(decode_op((const uint8_t *)"\x0f\x5e\xc1", 3, MODE_64, 0, &op), DECODE_OK); /* DIVPS */
+	ck_assert_int_eq(decode_op((const uint8_t *)"\x0f\x5e\xc1", 3, MODE_64, 0, &op),
+			 DECODE_OK); /* DIVPS */
 	for (unsigned i = 0; i < 2000; i++) {
 		random_state(&in);
 		sil_soft_run(&op, &in, &out);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The block cache against none: random programs at CPL 0 that overwrite their own code through several addresses, remap
- * its pages with and without INVLPG, run through page ends, fault, single-step and jump into the middle of
- * instructions, once in cached blocks, with kicks, stops at any count and the cache dropped in between, and once with
- * every instruction fetched and decoded by itself. State, memory, dirty marks, TLBs and accesses to the bus must be
- * equal. STRESS_CASES (60) and STRESS_SEED (1) for more.
+ * The block cache against none: random programs at CPL 0 that overwrite their own code through
+ * several addresses, remap its pages with and without INVLPG, run through page ends, fault,
+ * single-step and jump into the middle of instructions, once in cached blocks, with kicks, stops at
+ * any count and the cache dropped in between, and once with every instruction fetched and decoded
+ * by itself. State, memory, dirty marks, TLBs and accesses to the bus must be equal. STRESS_CASES
+ * (60) and STRESS_SEED (1) for more.
  */
 #include <stdlib.h>
 
@@ -14,8 +15,9 @@
 #include "hypervisor/soft/run.h"
 #include "tests/soft/guest.h"
 
-#define MEMORY	(4ull << 20)
-#define WINDOW	0x40000000ull /* linear: 16 pages of 4 KiB, each of which maps one of the code pages */
+#define MEMORY (4ull << 20)
+/* linear: 16 pages of 4 KiB, each of which maps one of the code pages */
+#define WINDOW	0x40000000ull
 #define WINDOWS 16
 #define CODE	0x100000ull /* physical, also reached at this linear address */
 #define PAGES	8
@@ -25,51 +27,64 @@
 #define HANDLER 0x40000ull
 #define LENGTH	20000u /* instructions of a case */
 
-/* rbx: random numbers, in rcx after this. r12 window, r13 its page table, r14 code at its other address, r15 entries.
+/* rbx: random numbers, in rcx after this. r12 window, r13 its page table, r14 code at its other
+ * address, r15 entries.
  */
 #define RAND                              \
 	"	imul	$1103515245, %rbx, %rbx\n" \
 	"	add	$12345, %rbx\n"             \
 	"	mov	%rbx, %rcx\n	shr	$16, %rcx\n"
-#define JUMP RAND "	and	$63, %ecx\n	mov	(%r15,%rcx,4), %edx\n	add	%r12, %rdx\n	jmp	*%rdx\n"
+#define JUMP                                                                \
+	RAND "	and	$63, %ecx\n	mov	(%r15,%rcx,4), %edx\n	add	%r12, %rdx\n	" \
+	     "jmp	*%rdx\n"
 #define SPOT RAND "	and	$0x7fff, %ecx\n"
 
-GUEST_CODE(handler, "	mov	$0x40000000, %r12d\n	mov	$0x75000, %r13d\n	mov	$0x100000, %r14d\n"
+GUEST_CODE(handler, "	mov	$0x40000000, %r12d\n	mov	$0x75000, %r13d\n	mov	"
+		    "$0x100000, %r14d\n"
 		    "	mov	$0x48000, %r15d\n	cld\n" JUMP);
 
-#define SNIPPETS(X)                                                                                             \
-	X(alu, "	add	%ebx, %eax\n	rol	$3, %rax\n	cmp	%ecx, %edx\n	jb	1f\n	"                                     \
-	       "inc	%rdx\n"                                                                                     \
-	       "1:	test	%al, %al\n	jns	2f\n	xor	%ecx, %eax\n2:\n")                      \
-	X(loop, "	mov	$5, %ecx\n1:	add	%rcx, %rbp\n	dec	%ecx\n	jnz	1b\n")          \
-	X(calls, "	call	1f\n	jmp	2f\n1:	sub	%rbp, %rax\n	ret\n2:\n")                     \
-	X(nops, "	.byte	0x66,0x0f,0x1f,0x84,0,0,0,0,0, 0x0f,0x1f,0x80,0,0,0,0, 0x0f,0x1f,0x40,0\n")     \
-	X(load, SPOT "	add	(%r12,%rcx), %rax\n	sub	(%r14,%rcx), %edx\n")                           \
-	X(rewrite8, SPOT "	movb	(%r14,%rcx), %al\n	movb	%al, (%r14,%rcx)\n")                    \
-	X(rewrite64, SPOT "	mov	(%r12,%rcx), %rax\n	mov	%rax, (%r12,%rcx)\n")                   \
-	X(rewrite128, SPOT "	movups	(%r12,%rcx), %xmm1\n	movups	%xmm1, (%r12,%rcx)\n")                  \
-	X(rewrite_rep, SPOT "	lea	(%r12,%rcx), %rsi\n	mov	%rsi, %rdi\n	mov	$90, %ecx\n"                         \
-			    "	rep movsb\n	mov	$5, %ecx\n	rep movsq\n")                           \
-	X(garbage, SPOT "	movb	%dl, (%r14,%rcx)\n")                                                    \
-	X(own_imm, "	incl	1f+1(%rip)\n1:	mov	$0, %eax\n	add	%rax, %rbp\n")                  \
-	X(other_imm, "	lea	1f(%rip), %rsi\n	sub	%r12, %rsi\n	and	$0x7fff, %esi\n"                               \
-		     "	incw	2(%r14,%rsi)\n	nop\n1:	mov	$0x55667788, %eax\n	add	%rax, %rbp\n")  \
-	X(remap, RAND "	mov	%ecx, %edx\n	and	$15, %ecx\n	shr	$4, %edx\n	and	$7, %edx\n"                         \
-		      "	shl	$12, %edx\n	add	$0x100003, %edx\n	mov	%rdx, (%r13,%rcx,8)\n") \
-	X(remap_flush,                                                                                          \
-	  RAND "	mov	%ecx, %edx\n	and	$15, %ecx\n	shr	$4, %edx\n	and	$7, %edx\n"                                \
-	       "	shl	$12, %edx\n	add	$0x100003, %edx\n	mov	%rdx, (%r13,%rcx,8)\n"                               \
-	       "	shl	$12, %ecx\n	invlpg	(%r12,%rcx)\n")                                         \
-	X(unmap, RAND "	and	$15, %ecx\n	btcq	$0, (%r13,%rcx,8)\n")                                   \
-	X(clean, RAND "	and	$15, %ecx\n	andq	$~0x60, (%r13,%rcx,8)\n")                               \
-	X(repair, "	xor	%ecx, %ecx\n1:	orq	$3, (%r13,%rcx,8)\n	inc	%ecx\n"                                      \
-		  "	cmp	$16, %ecx\n	jb	1b\n")                                                  \
-	X(cr3, "	mov	%cr3, %rax\n	mov	%rax, %cr3\n")                                          \
-	X(step, "	pushfq\n	orl	$0x100, (%rsp)\n	popfq\n	nop\n	nop\n")                 \
-	X(fault, "	ud2\n")                                                                                 \
-	X(port, "	out	%al, $0x80\n	in	$0x81, %al\n")                                          \
-	X(time, "	rdtsc\n	add	%rax, %rbp\n")                                                          \
-	X(away, JUMP)                                                                                           \
+#define SNIPPETS(X)                                                                             \
+	X(alu, "	add	%ebx, %eax\n	rol	$3, %rax\n	cmp	%ecx, %edx\n	"                             \
+	       "jb	1f\n	"                                                                       \
+	       "inc	%rdx\n"                                                                     \
+	       "1:	test	%al, %al\n	jns	2f\n	xor	%ecx, %eax\n2:\n")      \
+	X(loop,                                                                                 \
+	  "	mov	$5, %ecx\n1:	add	%rcx, %rbp\n	dec	%ecx\n	jnz	1b\n")  \
+	X(calls, "	call	1f\n	jmp	2f\n1:	sub	%rbp, %rax\n	ret\n2:\n")     \
+	X(nops, "	.byte	0x66,0x0f,0x1f,0x84,0,0,0,0,0, 0x0f,0x1f,0x80,0,0,0,0, "                \
+		"0x0f,0x1f,0x40,0\n")                                                           \
+	X(load, SPOT "	add	(%r12,%rcx), %rax\n	sub	(%r14,%rcx), %edx\n")           \
+	X(rewrite8, SPOT "	movb	(%r14,%rcx), %al\n	movb	%al, (%r14,%rcx)\n")    \
+	X(rewrite64, SPOT "	mov	(%r12,%rcx), %rax\n	mov	%rax, (%r12,%rcx)\n")   \
+	X(rewrite128, SPOT "	movups	(%r12,%rcx), %xmm1\n	movups	%xmm1, (%r12,%rcx)\n")  \
+	X(rewrite_rep, SPOT                                                                     \
+	  "	lea	(%r12,%rcx), %rsi\n	mov	%rsi, %rdi\n	mov	$90, %ecx\n"                           \
+	  "	rep movsb\n	mov	$5, %ecx\n	rep movsq\n")                           \
+	X(garbage, SPOT "	movb	%dl, (%r14,%rcx)\n")                                    \
+	X(own_imm, "	incl	1f+1(%rip)\n1:	mov	$0, %eax\n	add	%rax, %rbp\n")  \
+	X(other_imm,                                                                            \
+	  "	lea	1f(%rip), %rsi\n	sub	%r12, %rsi\n	and	$0x7fff, %esi\n"                          \
+	  "	incw	2(%r14,%rsi)\n	nop\n1:	mov	$0x55667788, %eax\n	add	%rax, "                     \
+	  "%rbp\n")                                                                             \
+	X(remap, RAND "	mov	%ecx, %edx\n	and	$15, %ecx\n	shr	$4, %edx\n	"                       \
+		      "and	$7, %edx\n"                                                          \
+		      "	shl	$12, %edx\n	add	$0x100003, %edx\n	mov	%rdx, "                       \
+		      "(%r13,%rcx,8)\n")                                                        \
+	X(remap_flush, RAND "	mov	%ecx, %edx\n	and	$15, %ecx\n	shr	$4, "                        \
+			    "%edx\n	and	$7, %edx\n"                                             \
+			    "	shl	$12, %edx\n	add	$0x100003, %edx\n	mov	"                       \
+			    "%rdx, (%r13,%rcx,8)\n"                                             \
+			    "	shl	$12, %ecx\n	invlpg	(%r12,%rcx)\n")                 \
+	X(unmap, RAND "	and	$15, %ecx\n	btcq	$0, (%r13,%rcx,8)\n")                   \
+	X(clean, RAND "	and	$15, %ecx\n	andq	$~0x60, (%r13,%rcx,8)\n")               \
+	X(repair, "	xor	%ecx, %ecx\n1:	orq	$3, (%r13,%rcx,8)\n	inc	%ecx\n"                      \
+		  "	cmp	$16, %ecx\n	jb	1b\n")                                  \
+	X(cr3, "	mov	%cr3, %rax\n	mov	%rax, %cr3\n")                          \
+	X(step, "	pushfq\n	orl	$0x100, (%rsp)\n	popfq\n	nop\n	nop\n") \
+	X(fault, "	ud2\n")                                                                 \
+	X(port, "	out	%al, $0x80\n	in	$0x81, %al\n")                          \
+	X(time, "	rdtsc\n	add	%rax, %rbp\n")                                          \
+	X(away, JUMP)                                                                           \
 	X(astray, RAND "	and	$0xffff, %ecx\n	add	%r12, %rcx\n	jmp	*%rcx\n")
 
 #define SNIPPET_CODE(name, text) GUEST_CODE(name, text);
@@ -91,7 +106,9 @@ static uint32_t rnd(uint32_t below)
 }
 
 /* ---- a program ---- */
-/* Snippets to the last byte of each page, so that all kinds of instructions go on in the next one. */
+/*
+ * Snippets to the last byte of each page, so that all kinds of instructions go on in the next one.
+ */
 static void fill_code(uint8_t *code, uint32_t *entry)
 {
 	unsigned at = 0, n = 0, m = 32;
@@ -115,7 +132,8 @@ static void fill_code(uint8_t *code, uint32_t *entry)
 		entry[i] = entry[32 + i % (m - 32)];
 }
 
-static void load_program(struct guest *g, const uint8_t *code, const uint32_t *entry, uint64_t start)
+static void load_program(struct guest *g, const uint8_t *code, const uint32_t *entry,
+			 uint64_t start)
 {
 	struct cpu_state s;
 
@@ -151,8 +169,10 @@ static bool run_cached(struct guest *g, uint64_t count, bool *stuck)
 		if (!rnd(4))
 			g->e->ops->kick(g->e);
 		if (cpu->in_rep && cpu->count == count)
-			count++; /* a kick came inside a REP instruction, where the other way has no stops */
-		kind = guest_run_to(g, rnd(2) ? count : cpu->count + rnd((uint32_t)(count - cpu->count) + 1));
+			count++; /* a kick came inside a REP instruction, where the other way has no
+				    stops */
+		kind = guest_run_to(
+			g, rnd(2) ? count : cpu->count + rnd((uint32_t)(count - cpu->count) + 1));
 		if (!rnd(50))
 			block_drop_all(cpu);
 	} while (!over(cpu) && kind != ENGINE_EXIT_STUCK && (cpu->count < count || cpu->in_rep));
@@ -175,7 +195,8 @@ static bool same_entry(const struct tlb_entry *a, const struct tlb_entry *b)
 {
 	const uint64_t own = TLB_CLEAN | TLB_CODE;
 
-	return a->rd == b->rd && ((a->rd & TLB_INVALID) || (a->gpa == b->gpa && (a->wr & ~own) == (b->wr & ~own)));
+	return a->rd == b->rd &&
+	       ((a->rd & TLB_INVALID) || (a->gpa == b->gpa && (a->wr & ~own) == (b->wr & ~own)));
 }
 
 static bool same_translations(const struct cpu *a, const struct cpu *b)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* String instructions: overlap, direction, sizes, page crossings, faults in the middle, REP conditions, landmarks. */
+/*
+ * String instructions: overlap, direction, sizes, page crossings, faults in the middle, REP
+ * conditions, landmarks.
+ */
 #include "tests/unit.h"
 
 #include "tests/soft/int_case.h"
@@ -63,7 +66,9 @@ START_TEST(movs)
 	cpu = case_cpu(&c);
 	string_code(0xa4, size, 0xf3);
 	for (unsigned i = 0; i < 4000; i++) {
-		struct move m = { .size = size, .count = low(&seed, i % 4 ? 40 : 5000 / size), .down = i % 8 == 7 };
+		struct move m = { .size = size,
+				  .count = low(&seed, i % 4 ? 40 : 5000 / size),
+				  .down = i % 8 == 7 };
 
 		m.from = 0x2000 + low(&seed, 0x1000);
 		m.to = i % 3 ? m.from + low(&seed, 64) - 32 : 0x2000 + low(&seed, 0x1000);
@@ -77,10 +82,13 @@ START_TEST(movs)
 		flags_set(cpu, m.down ? FL_DF : 0);
 		ck_assert_int_eq(case_run(&c, 1), -1);
 		ck_assert_uint_eq(cpu->gpr[R_RCX], 0);
-		ck_assert_uint_eq(cpu->gpr[R_RSI], AREA + m.from + (m.down ? -1 : 1) * m.count * size);
-		ck_assert_uint_eq(cpu->gpr[R_RDI], AREA + m.to + (m.down ? -1 : 1) * m.count * size);
-		ck_assert_msg(memcmp(before, guest_ram(&c.g, AREA), AREA_SIZE) == 0, "from %llx to %llx count %llu %s",
-			      (unsigned long long)m.from, (unsigned long long)m.to, (unsigned long long)m.count,
+		ck_assert_uint_eq(cpu->gpr[R_RSI],
+				  AREA + m.from + (m.down ? -1 : 1) * m.count * size);
+		ck_assert_uint_eq(cpu->gpr[R_RDI],
+				  AREA + m.to + (m.down ? -1 : 1) * m.count * size);
+		ck_assert_msg(memcmp(before, guest_ram(&c.g, AREA), AREA_SIZE) == 0,
+			      "from %llx to %llx count %llu %s", (unsigned long long)m.from,
+			      (unsigned long long)m.to, (unsigned long long)m.count,
 			      m.down ? "down" : "up");
 	}
 }
@@ -89,13 +97,15 @@ END_TEST
 START_TEST(stos_and_lods)
 {
 	unsigned size = 1u << _i;
-	uint64_t value = 0x1122334455667788, seed = 5, mask = size == 8 ? ~0ull : (1ull << 8 * size) - 1;
+	uint64_t value = 0x1122334455667788, seed = 5,
+		 mask = size == 8 ? ~0ull : (1ull << 8 * size) - 1;
 	struct cpu *cpu;
 
 	case_init(&c, CASE_64);
 	cpu = case_cpu(&c);
 	for (unsigned i = 0; i < 200; i++) {
-		uint64_t count = 1 + low(&seed, 5000 / size), to = AREA + 0x800 + low(&seed, 0x1000);
+		uint64_t count = 1 + low(&seed, 5000 / size),
+			 to = AREA + 0x800 + low(&seed, 0x1000);
 
 		string_code(0xaa, size, 0xf3);
 		memset(guest_ram(&c.g, AREA), 0xee, AREA_SIZE);
@@ -115,7 +125,8 @@ START_TEST(stos_and_lods)
 		cpu->gpr[R_RCX] = count;
 		ck_assert_int_eq(case_run(&c, 1), -1);
 		ck_assert_uint_eq(cpu->gpr[R_RSI], to + count * size);
-		ck_assert_uint_eq(cpu->gpr[R_RAX], size == 4 ? (uint32_t)value : (~mask | (value & mask)));
+		ck_assert_uint_eq(cpu->gpr[R_RAX],
+				  size == 4 ? (uint32_t)value : (~mask | (value & mask)));
 	}
 }
 END_TEST
@@ -159,7 +170,8 @@ END_TEST
 START_TEST(fault_in_the_middle)
 {
 	struct cpu *cpu;
-	uint64_t end = 0x400000; /* the table maps 2 MiB pages; RAM ends here, and so does the mapping below */
+	uint64_t end = 0x400000; /* the table maps 2 MiB pages; RAM ends here, and so does the
+				    mapping below */
 
 	case_init(&c, CASE_64);
 	cpu = case_cpu(&c);
@@ -189,7 +201,11 @@ START_TEST(landmarks)
 	cpu = case_cpu(&c);
 	string_code(0xa4, 1, 0xf3);
 	for (uint64_t at = 1; at < 9000; at += 1 + at / 3) {
-		struct landmark lm = { .count = cpu->count, .rip = CASE_CODE, .rcx = 9000 - at, .in_rep = true }, now;
+		struct landmark lm = { .count = cpu->count,
+				       .rip = CASE_CODE,
+				       .rcx = 9000 - at,
+				       .in_rep = true },
+				now;
 
 		cpu->rip = CASE_CODE;
 		cpu->gpr[R_RSI] = AREA;
@@ -200,7 +216,8 @@ START_TEST(landmarks)
 		memset(guest_ram(&c.g, AREA + 0x3000), 0, 0x3000);
 		ck_assert_int_eq(c.g.e->ops->run(c.g.e, &lm), ENGINE_EXIT_UNTIL);
 		c.g.e->ops->landmark(c.g.e, &now);
-		ck_assert(now.in_rep && now.count == lm.count && now.rip == CASE_CODE && now.rcx == lm.rcx);
+		ck_assert(now.in_rep && now.count == lm.count && now.rip == CASE_CODE &&
+			  now.rcx == lm.rcx);
 		ck_assert_uint_eq(cpu->gpr[R_RDI], AREA + 0x3000 + at);
 		ck_assert_uint_eq(*guest_ram(&c.g, AREA + 0x3000 + at - 1), at & 0xff);
 		ck_assert_uint_eq(*guest_ram(&c.g, AREA + 0x3000 + at), 0);
@@ -216,7 +233,8 @@ END_TEST
 /* ---- real mode: 16-bit registers wrap, segments have bases and limits ---- */
 START_TEST(real_mode)
 {
-	static const uint8_t code[] = { 0xf3, 0x26, 0xa4 }; /* rep movsb with ES override of the source */
+	static const uint8_t code[] = { 0xf3, 0x26,
+					0xa4 }; /* rep movsb with ES override of the source */
 	struct cpu_state s;
 	struct err err = ERR_INIT;
 	struct cpu *cpu;
@@ -283,7 +301,9 @@ START_TEST(address_size_32)
 }
 END_TEST
 
-/* ... also by a count of 0: of RCX always, of the pointers by MOVS and STOS (as Intel's cores do). */
+/*
+ * ... also by a count of 0: of RCX always, of the pointers by MOVS and STOS (as Intel's cores do).
+ */
 START_TEST(address_size_32_without_count)
 {
 	static const struct {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Random system instructions over random descriptor tables, in all modes. Whatever the guest does, the engine comes
- * back, and the state that it ends in is one that can be saved, restored and run on.
+ * Random system instructions over random descriptor tables, in all modes. Whatever the guest does,
+ * the engine comes back, and the state that it ends in is one that can be saved, restored and run
+ * on.
  *
  * usage: test_sys_fuzz [SEED [CASES]]
  */
@@ -104,10 +105,13 @@ static const struct {
 
 static uint16_t any_selector(void)
 {
-	static const uint16_t known[] = { 0,	    K_CODE32, K_DATA, K_CODE64, U_CODE32, U_DATA,
-					  U_CODE64, S_TSS,    S_LDT,  S_TSS2,	S_FREE,	  S_FREE + 8 };
+	static const uint16_t known[] = {
+		0,	  K_CODE32, K_DATA, K_CODE64, U_CODE32, U_DATA,
+		U_CODE64, S_TSS,    S_LDT,  S_TSS2,   S_FREE,	S_FREE + 8
+	};
 
-	return chance(80) ? (uint16_t)(known[below(COUNT(known))] ^ (chance(10) ? below(8) : 0)) : (uint16_t)rng();
+	return chance(80) ? (uint16_t)(known[below(COUNT(known))] ^ (chance(10) ? below(8) : 0))
+			  : (uint16_t)rng();
 }
 
 static uint64_t any_value(void)
@@ -118,7 +122,9 @@ static uint64_t any_value(void)
 		CR0_PE, 1u << 31 | 1, 0x20,	   0x6f0,      0x277,	  0x3f8,   1ull << 47
 	};
 
-	return chance(75) ? known[below(COUNT(known))] + below(3) : chance(50) ? any_selector() : rng();
+	return chance(75)   ? known[below(COUNT(known))] + below(3)
+	       : chance(50) ? any_selector()
+			    : rng();
 }
 
 static uint64_t any_descriptor(void)
@@ -128,8 +134,10 @@ static uint64_t any_descriptor(void)
 	if (chance(80))
 		attr |= SEG_P;
 	if (chance(30))
-		return gate_make(any_selector(), (uint32_t)any_value(), below(16), below(4), below(8));
-	return desc_make(chance(70) ? 0 : (uint32_t)any_value(), chance(70) ? UINT32_MAX : below(0x10000), attr);
+		return gate_make(any_selector(), (uint32_t)any_value(), below(16), below(4),
+				 below(8));
+	return desc_make(chance(70) ? 0 : (uint32_t)any_value(),
+			 chance(70) ? UINT32_MAX : below(0x10000), attr);
 }
 
 static unsigned put_instruction(uint8_t *p)
@@ -239,7 +247,8 @@ static void check_state(struct rig *r, uint64_t seed)
 	struct cpu_state t;
 	struct rd in;
 
-	ck_assert_msg(r->e->ops->set_state(r->e, &r->s, &err) == 0, "seed %lu: %s", (long)seed, err.text);
+	ck_assert_msg(r->e->ops->set_state(r->e, &r->s, &err) == 0, "seed %lu: %s", (long)seed,
+		      err.text);
 	cpu_state_save(&r->s, &b);
 	in = (struct rd)RD_INIT(b.data, b.len);
 	ck_assert_msg(cpu_state_restore(&t, &in) == 0, "seed %lu: state is refused", (long)seed);
@@ -265,8 +274,8 @@ static void one_case(uint64_t seed)
 	put_code(r, DATA + 0x200);
 	for (unsigned round = 0; round < 6; round++) {
 		kind = rig_run_for(r, 50);
-		ck_assert_msg(kind != ENGINE_EXIT_ERROR && kind != ENGINE_EXIT_BUS, "seed %lu: exit %d", (long)seed,
-			      kind);
+		ck_assert_msg(kind != ENGINE_EXIT_ERROR && kind != ENGINE_EXIT_BUS,
+			      "seed %lu: exit %d", (long)seed, kind);
 		check_state(r, seed);
 		if (kind == ENGINE_EXIT_SHUTDOWN || kind == ENGINE_EXIT_STUCK)
 			break;

@@ -13,7 +13,16 @@ GUEST_CODE(g_hlt, 32, "hlt");
 GUEST_CODE(g_gp, 32, "mov %eax, %ds\n hlt");
 
 /* Fields of a 32-bit TSS. */
-enum { T_LINK = 0, T_CR3 = 0x1c, T_EIP = 0x20, T_FLAGS = 0x24, T_EAX = 0x28, T_ESP = 0x38, T_ES = 0x48, T_LDT = 0x60 };
+enum {
+	T_LINK = 0,
+	T_CR3 = 0x1c,
+	T_EIP = 0x20,
+	T_FLAGS = 0x24,
+	T_EAX = 0x28,
+	T_ESP = 0x38,
+	T_ES = 0x48,
+	T_LDT = 0x60
+};
 
 static void new_task(struct rig *r, uint32_t flags, const uint8_t *code, const uint8_t *end)
 {
@@ -225,7 +234,10 @@ START_TEST(debug_trap)
 }
 END_TEST
 
-/* A task switch is never stepped (SDM vol. 3, 17.4.3): TF of the old task ends with it, that of the new one begins. */
+/*
+ * A task switch is never stepped (SDM vol. 3, 17.4.3): TF of the old task ends with it, that of the
+ * new one begins.
+ */
 START_TEST(no_step_after_switch)
 {
 	struct rig *r = task_rig(2 | (_i & 1 ? FL_TF : 0), g_hlt, g_hlt_end);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Every x87 instruction form against the host CPU, with random stacks, control words and pending exceptions; and the
- * transcendental functions, which do not come from the host, within one unit in the last place.
+ * Every x87 instruction form against the host CPU, with random stacks, control words and pending
+ * exceptions; and the transcendental functions, which do not come from the host, within one unit in
+ * the last place.
  */
 #include <math.h>
 
@@ -12,8 +13,9 @@
 static uint64_t random_mant(void)
 {
 	static const uint64_t edges[] = {
-		0x8000000000000000, 0xffffffffffffffff, 0x8000000000000001, 0xc000000000000000, 0xfffff00000000000,
-		0xfffffffffffff800, 0xffffff0000000000, 0xffffff8000000000, 0x8000008000000000, 0x8000000000000400,
+		0x8000000000000000, 0xffffffffffffffff, 0x8000000000000001, 0xc000000000000000,
+		0xfffff00000000000, 0xfffffffffffff800, 0xffffff0000000000, 0xffffff8000000000,
+		0x8000008000000000, 0x8000000000000400,
 	};
 
 	return sil_below(2) ? edges[sil_below(10)] : sil_random() | X87_INT_BIT;
@@ -53,10 +55,12 @@ static struct x87_reg random_value(void)
 		v = (struct x87_reg){ random_mant(), (uint16_t)(1 + sil_below(0x7ffe)) };
 		break;
 	case 2: /* where results of conversions to float and double are tiny or huge */
-		v = (struct x87_reg){ random_mant(),
-				      (uint16_t)(0x3fff + (sil_below(2) ? -1 : 1) *
-								  (sil_below(2) ? 120 + (int)sil_below(40)
-										: 1015 + (int)sil_below(70))) };
+		v = (struct x87_reg){
+			random_mant(),
+			(uint16_t)(0x3fff + (sil_below(2) ? -1 : 1) *
+						    (sil_below(2) ? 120 + (int)sil_below(40)
+								  : 1015 + (int)sil_below(70)))
+		};
 		break;
 	default:
 		v = (struct x87_reg){ random_mant(), (uint16_t)(0x3fff - 40 + sil_below(110)) };
@@ -163,7 +167,10 @@ static bool is_transcendental(ZydisMnemonic m)
 	}
 }
 
-/* Images in memory with pointers and reserved fields, and instructions whose operand would be random there. */
+/*
+ * Images in memory with pointers and reserved fields, and instructions whose operand would be
+ * random there.
+ */
 static bool has_image(ZydisMnemonic m)
 {
 	return m == ZYDIS_MNEMONIC_FNSTENV || m == ZYDIS_MNEMONIC_FNSAVE;
@@ -186,15 +193,20 @@ static void forget_pointers(struct sil_state *s, unsigned operand_width)
 	memset(s->mem + (operand_width == 16 ? 6 : 12), 0, operand_width == 16 ? 8 : 16);
 }
 
-/* Intel: an unmasked invalid operand leaves the condition codes or flags of a comparison alone. AMD sets them. */
-static void forgive_codes(const ZydisDecodedInstruction *ins, struct sil_state *a, struct sil_state *b)
+/*
+ * Intel: an unmasked invalid operand leaves the condition codes or flags of a comparison alone. AMD
+ * sets them.
+ */
+static void forgive_codes(const ZydisDecodedInstruction *ins, struct sil_state *a,
+			  struct sil_state *b)
 {
 	uint16_t sw;
 
 	memcpy(&sw, a->fx + 2, 2);
 	if (!(sw & X87_ES) || (a->fx[0] & X87_IE))
 		return;
-	if (!strstr(ZydisMnemonicGetString(ins->mnemonic), "com") && ins->mnemonic != ZYDIS_MNEMONIC_FTST)
+	if (!strstr(ZydisMnemonicGetString(ins->mnemonic), "com") &&
+	    ins->mnemonic != ZYDIS_MNEMONIC_FTST)
 		return;
 	a->fx[3] = (uint8_t)((a->fx[3] & ~0x45) | (b->fx[3] & 0x45));
 	a->flags = b->flags;
@@ -211,7 +223,8 @@ static void check_form(const uint8_t *bytes, size_t n, unsigned rounds, const ch
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	memset(&op, 0, sizeof(op));
-	if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, bytes, n, &ins, opnd)) || is_transcendental(ins.mnemonic))
+	if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, bytes, n, &ins, opnd)) ||
+	    is_transcendental(ins.mnemonic))
 		return;
 	ck_assert_int_eq(decode_op(bytes, n, MODE_64, 0, &op), DECODE_OK);
 	sil_native_build(bytes, n);
@@ -265,9 +278,10 @@ static const struct function {
 	uint8_t opcode;
 	enum domain st0, st1;
 } functions[] = {
-	{ "f2xm1", 0xf0, UNIT, ANY }, { "fyl2x", 0xf1, POSITIVE, ANY },	   { "fptan", 0xf2, ANGLE, ANY },
-	{ "fpatan", 0xf3, ANY, ANY }, { "fyl2xp1", 0xf9, NEAR_ZERO, ANY }, { "fsincos", 0xfb, ANGLE, ANY },
-	{ "fsin", 0xfe, ANGLE, ANY }, { "fcos", 0xff, ANGLE, ANY },
+	{ "f2xm1", 0xf0, UNIT, ANY },	     { "fyl2x", 0xf1, POSITIVE, ANY },
+	{ "fptan", 0xf2, ANGLE, ANY },	     { "fpatan", 0xf3, ANY, ANY },
+	{ "fyl2xp1", 0xf9, NEAR_ZERO, ANY }, { "fsincos", 0xfb, ANGLE, ANY },
+	{ "fsin", 0xfe, ANGLE, ANY },	     { "fcos", 0xff, ANGLE, ANY },
 };
 
 static struct x87_reg in_domain(enum domain d)
@@ -336,15 +350,16 @@ static void check_near(const struct function *fn, const struct sil_state *in, un
 	memcpy(&a, host.fx + 2, 2);
 	memcpy(&b, soft.fx + 2, 2);
 	if ((a ^ b) & ~ignore)
-		ck_abort_msg("%s: status host %04x, soft %04x; %s", fn->name, a, b, sil_describe(bytes, 2, in));
+		ck_abort_msg("%s: status host %04x, soft %04x; %s", fn->name, a, b,
+			     sil_describe(bytes, 2, in));
 	ck_assert_uint_eq(host.fx[4], soft.fx[4]);
 	for (unsigned i = 0; i < 8; i++) {
 		struct x87_reg x = get_st(&host, i), y = get_st(&soft, i);
 
 		if (distance(x, y) > ulps)
-			ck_abort_msg("%s: st%u host %04x %016llx, soft %04x %016llx; %s", fn->name, i, x.exp,
-				     (unsigned long long)x.mant, y.exp, (unsigned long long)y.mant,
-				     sil_describe(bytes, 2, in));
+			ck_abort_msg("%s: st%u host %04x %016llx, soft %04x %016llx; %s", fn->name,
+				     i, x.exp, (unsigned long long)x.mant, y.exp,
+				     (unsigned long long)y.mant, sil_describe(bytes, 2, in));
 	}
 }
 
@@ -411,7 +426,8 @@ START_TEST(transcendental_special)
 
 			a.exp |= (uint16_t)((i & 1) << 15);
 			b.exp |= (uint16_t)((j & 1) << 15);
-			if (fn->st0 == NEAR_ZERO && x87_exp(a) >= X87_EXP_BIAS - 1 && x87_exp(a) < X87_EXP_MAX)
+			if (fn->st0 == NEAR_ZERO && x87_exp(a) >= X87_EXP_BIAS - 1 &&
+			    x87_exp(a) < X87_EXP_MAX)
 				continue; /* undefined */
 			for (unsigned masks = 0; masks < 64; masks += 21) {
 				plain_state(&in, (uint16_t)(0x340 | masks));

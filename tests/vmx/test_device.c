@@ -5,11 +5,15 @@
 #include "hypervisor/vmx/vmx.h"
 #include "tests/unit.h"
 
-static const struct twvmx_info good = { .version = TWVMX_VERSION, .verdict = TWVMX_OK, .cr4_fixed1 = VMX_GUEST_CR4 };
+static const struct twvmx_info good = { .version = TWVMX_VERSION,
+					.verdict = TWVMX_OK,
+					.cr4_fixed1 = VMX_GUEST_CR4 };
 
 static const char *judge(uint32_t version, uint32_t verdict, uint64_t cr4)
 {
-	const struct twvmx_info info = { .version = version, .verdict = verdict, .cr4_fixed1 = cr4 };
+	const struct twvmx_info info = { .version = version,
+					 .verdict = verdict,
+					 .cr4_fixed1 = cr4 };
 
 	return vmx_device_judge(&info);
 }
@@ -23,10 +27,12 @@ END_TEST
 
 START_TEST(each_reason)
 {
-	ck_assert_ptr_nonnull(strstr(judge(TWVMX_VERSION + 1, TWVMX_OK, UINT64_MAX), "another version"));
+	ck_assert_ptr_nonnull(
+		strstr(judge(TWVMX_VERSION + 1, TWVMX_OK, UINT64_MAX), "another version"));
 	ck_assert_ptr_nonnull(strstr(judge(TWVMX_VERSION, TWVMX_NO_VMX, 0), "no VT-x"));
 	ck_assert_ptr_nonnull(strstr(judge(TWVMX_VERSION, TWVMX_LOCKED, UINT64_MAX), "firmware"));
-	ck_assert_ptr_nonnull(strstr(judge(TWVMX_VERSION, TWVMX_NO_CONTROLS, UINT64_MAX), "lacks something"));
+	ck_assert_ptr_nonnull(
+		strstr(judge(TWVMX_VERSION, TWVMX_NO_CONTROLS, UINT64_MAX), "lacks something"));
 	ck_assert_ptr_nonnull(strstr(judge(TWVMX_VERSION, 1000, UINT64_MAX), "unknown"));
 }
 END_TEST

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Landing on exact counts: the hardware behind the core is the software CPU, whose overflow interrupt is made to come
- * late, to get lost, or to lose against an exit; port I/O has to be emulated; steps may deliver an event only.
+ * Landing on exact counts: the hardware behind the core is the software CPU, whose overflow
+ * interrupt is made to come late, to get lost, or to lose against an exit; port I/O has to be
+ * emulated; steps may deliver an event only.
  */
 #include <errno.h>
 
@@ -269,7 +270,8 @@ START_TEST(skid_is_measured)
 	ck_assert_uint_gt(sum, 50);
 	ck_assert_uint_eq(sum, s.l.overflows);
 	ck_assert_uint_eq(s.l.skid_max, 100);
-	ck_assert_uint_ge(s.l.skid[7], s.l.overflows - 2); /* 64 to 127; before, exits cut some short */
+	ck_assert_uint_ge(s.l.skid[7],
+			  s.l.overflows - 2); /* 64 to 127; before, exits cut some short */
 	rig_stop(&s.r);
 }
 END_TEST
@@ -305,7 +307,9 @@ START_TEST(margin_grows_with_skid)
 }
 END_TEST
 
-/* Beyond the target, and exactly at it: in free run that is no boundary that a landmark can name. */
+/*
+ * Beyond the target, and exactly at it: in free run that is no boundary that a landmark can name.
+ */
 START_TEST(overshoot_is_an_error)
 {
 	struct sim s;

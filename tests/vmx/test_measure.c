@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What `twinstep qualify` measures, on the software CPU and on engines made of it that count wrongly. */
+/*
+ * What `twinstep qualify` measures, on the software CPU and on engines made of it that count
+ * wrongly.
+ */
 #include <errno.h>
 
 #include "hypervisor/vmx/measure.h"
@@ -60,7 +63,8 @@ static struct engine *create(struct memory *mem, const struct engine_bus *bus, s
 	return e;
 }
 
-static int measure_with(enum engine_exit_kind (*run)(struct engine *, const struct landmark *), struct measure *m)
+static int measure_with(enum engine_exit_kind (*run)(struct engine *, const struct landmark *),
+			struct measure *m)
 {
 	struct err err = ERR_INIT;
 
@@ -78,7 +82,8 @@ START_TEST(software_is_exact)
 
 	ck_assert_int_eq(measure_engine(&soft_engine_ops, 2, &m, &err), 0);
 	ck_assert(m.exact);
-	ck_assert_uint_eq(m.row[0].expected, 1000002); /* MOV, half a million times INC and LOOP, HLT */
+	ck_assert_uint_eq(m.row[0].expected,
+			  1000002); /* MOV, half a million times INC and LOOP, HLT */
 	ck_assert_uint_eq(m.row[2].expected, 2 + 2000 * 7);
 	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++) {
 		ck_assert_uint_eq(m.row[i].runs, 2);

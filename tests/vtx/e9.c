@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Copies standard input to port 0xE9, which Bochs shows on its own output: the emulated UART is slow and loses its end.
+/* Copies standard input to port 0xE9, which Bochs shows on its own output: the emulated UART is
+ * slow and loses its end.
  */
 #include <stdio.h>
 #include <sys/io.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Random calls on the device node, by several threads that also change one another's run pages and guest memory, in
- * processes that fork, get signals, and are killed at random moments.
+ * Random calls on the device node, by several threads that also change one another's run pages and
+ * guest memory, in processes that fork, get signals, and are killed at random moments.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,8 @@
 static int fds[FILES];
 static uint8_t *memory;
 static struct twvmx_run *volatile page[FILES];
-static uint64_t *entered; /* runs with VM entries, and after something was served; over all processes */
+static uint64_t
+	*entered; /* runs with VM entries, and after something was served; over all processes */
 
 static uint64_t next(uint64_t *seed)
 {
@@ -96,20 +97,25 @@ static void dirty(unsigned i, uint64_t *seed)
 	ioctl(fds[i], TWVMX_IOC_DIRTY, &d);
 }
 
-/* Answers of the table are chosen so that guests which execute CPUID find some, and lose them again. */
+/*
+ * Answers of the table are chosen so that guests which execute CPUID find some, and lose them
+ * again.
+ */
 static void cpuid_table(unsigned i, uint64_t *seed)
 {
 	struct twvmx_cpuid_entry e[TWVMX_CPUID_MAX];
 	const struct twvmx_cpuid c = {
 		.version = (uint32_t)choose(seed, TWVMX_VERSION),
 		.n = (uint32_t)choose(seed, next(seed) % (TWVMX_CPUID_MAX + 2)),
-		.entries = choose(seed, next(seed) % 8 ? (uintptr_t)e : (uintptr_t)memory + MEMORY - 64),
+		.entries = choose(seed,
+				  next(seed) % 8 ? (uintptr_t)e : (uintptr_t)memory + MEMORY - 64),
 	};
 
 	for (unsigned n = 0; n < TWVMX_CPUID_MAX; n++)
 		e[n] = (struct twvmx_cpuid_entry){
 			.leaf = (uint32_t)choose(seed, n),
-			.flags = next(seed) % 256 ? (uint32_t)(next(seed) & TWVMX_CPUID_ALL) : (uint32_t)next(seed),
+			.flags = next(seed) % 256 ? (uint32_t)(next(seed) & TWVMX_CPUID_ALL)
+						  : (uint32_t)next(seed),
 			.reserved = next(seed) % 1024 == 0,
 			.ecx = (uint32_t)next(seed),
 		};
@@ -121,7 +127,12 @@ static void guest_registers(struct twvmx_regs *r, uint64_t *seed)
 {
 	memset(r, 0, sizeof(*r));
 	for (unsigned i = 0; i < 8; i++)
-		r->seg[i] = (struct twvmx_seg){ 0, 0xffff, i == 1 ? 0x9b : i < 6 ? 0x93 : i == 6 ? 0x10000 : 0x8b, 0 };
+		r->seg[i] = (struct twvmx_seg){ 0, 0xffff,
+						i == 1	 ? 0x9b
+						: i < 6	 ? 0x93
+						: i == 6 ? 0x10000
+							 : 0x8b,
+						0 };
 	r->rflags = 2;
 	r->cr0 = 0x10;
 	r->dr7 = 0x400;
@@ -180,7 +191,8 @@ static void scribble(unsigned i, uint64_t *seed)
 	volatile uint32_t *words = (volatile uint32_t *)page[i];
 
 	for (unsigned n = 0; words && n < 64; n++)
-		words[next(seed) % (n % 2 ? 16 : sizeof(struct twvmx_run) / 4)] = (uint32_t)choose(seed, 1);
+		words[next(seed) % (n % 2 ? 16 : sizeof(struct twvmx_run) / 4)] =
+			(uint32_t)choose(seed, 1);
 	if (words)
 		((volatile struct twvmx_run *)words)->kick = next(seed) & 1;
 }
@@ -193,7 +205,8 @@ static void remap(uint64_t *seed)
 
 	switch (next(seed) % 4) {
 	case 0:
-		mmap(at, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		mmap(at, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
 		break;
 	case 1:
 		madvise(at, len, MADV_DONTNEED);
@@ -202,7 +215,8 @@ static void remap(uint64_t *seed)
 		mprotect(at, len, next(seed) % 2 ? PROT_READ : PROT_NONE);
 		break;
 	default:
-		mmap(at, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mmap(at, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
 	}
 }
 
@@ -211,7 +225,8 @@ static void map_oddly(unsigned i, uint64_t *seed)
 {
 	size_t len = choose(seed, 4096) % (1 << 20) + 1;
 	void *p = mmap(NULL, len, PROT_READ | (next(seed) % 2 ? PROT_WRITE : PROT_EXEC),
-		       next(seed) % 2 ? MAP_SHARED : MAP_PRIVATE, fds[i], (off_t)(choose(seed, 0) & ~4095ull));
+		       next(seed) % 2 ? MAP_SHARED : MAP_PRIVATE, fds[i],
+		       (off_t)(choose(seed, 0) & ~4095ull));
 
 	if (p == MAP_FAILED)
 		return;
@@ -268,7 +283,9 @@ static void *worker(void *arg)
 			dirty(i, &seed);
 			break;
 		case 4:
-			ioctl(fds[i], (unsigned long)choose(&seed, next(&seed) % 2 ? TWVMX_IOC_INFO : TWVMX_IOC_STATS),
+			ioctl(fds[i],
+			      (unsigned long)choose(&seed, next(&seed) % 2 ? TWVMX_IOC_INFO
+									   : TWVMX_IOC_STATS),
 			      choose(&seed, (uintptr_t)memory));
 			break;
 		case 5:
@@ -305,7 +322,8 @@ static void on_alarm(int sig)
 /* Guest memory: anything, and often instructions that the module serves (RDTSC, CPUID, RDTSCP). */
 static void fill_memory(uint64_t *seed)
 {
-	static const uint8_t served[3][8] = { "\x0f\x31\x0f\xa2\x40\x0f\xa2", "\x0f\x01\xf9\x0f\x31\x0f\x31",
+	static const uint8_t served[3][8] = { "\x0f\x31\x0f\xa2\x40\x0f\xa2",
+					      "\x0f\x01\xf9\x0f\x31\x0f\x31",
 					      "\x31\xc0\x0f\xa2\x31\xc9\x41" };
 
 	for (unsigned i = 0; i < CODE_SIZE; i += 8) {
@@ -318,7 +336,8 @@ static void fill_memory(uint64_t *seed)
 
 static void child(uint64_t seed)
 {
-	const struct itimerval tick = { { 0, 1000 }, { 0, 1000 } }; /* a guest that loops has to come back */
+	const struct itimerval tick = { { 0, 1000 },
+					{ 0, 1000 } }; /* a guest that loops has to come back */
 	const struct sigaction alarm_action = { .sa_handler = on_alarm };
 	pthread_t t;
 
@@ -375,7 +394,8 @@ int main(int argc, char **argv)
 	if (*entered >= rounds / 5) /* most of the random guests cannot be entered */
 		printf("ok fuzz.entered\n");
 	else
-		printf("not ok fuzz.entered: guests ran %llu times only\n", (unsigned long long)*entered);
+		printf("not ok fuzz.entered: guests ran %llu times only\n",
+		       (unsigned long long)*entered);
 	if (entered[1])
 		printf("ok fuzz.served\n");
 	else

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* hold COMMAND...: runs it while this holds every performance counter of CPU 0, as a profiler might. */
+/*
+ * hold COMMAND...: runs it while this holds every performance counter of CPU 0, as a profiler
+ * might.
+ */
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <sys/syscall.h>

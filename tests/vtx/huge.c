@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Guest memory in large host pages: it is mapped 2 MiB at a time, dirty pages are exact to 4 KiB all the same, and
- * nothing of it stays. Wants root: it changes what large pages the host has.
+ * Guest memory in large host pages: it is mapped 2 MiB at a time, dirty pages are exact to 4 KiB
+ * all the same, and nothing of it stays. Wants root: it changes what large pages the host has.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -24,7 +24,9 @@ struct touch {
 static const struct touch touches[] = {
 	{ { 3 * LARGE + 1, 4 * LARGE + 0x1001, 8 * LARGE - 1 }, 0 },
 	{ { 3 * LARGE, 4 * LARGE - 2, 4 * LARGE, 5 * LARGE + 0x3000, 5 * LARGE + 0x4ffe }, 3 },
-	{ { 3 * LARGE, 3 * LARGE + 0x1000, 5 * LARGE + 0x3000, 7 * LARGE - 2, 0x20000, 6 * LARGE + 1 }, 1 },
+	{ { 3 * LARGE, 3 * LARGE + 0x1000, 5 * LARGE + 0x3000, 7 * LARGE - 2, 0x20000,
+	    6 * LARGE + 1 },
+	  1 },
 };
 
 #define NTOUCHES (sizeof(touches) / sizeof(touches[0]))
@@ -120,20 +122,24 @@ static void test_touches(struct rig *vm, const char *kind, uint64_t large)
 
 	rig_memory(&soft, MEMORY);
 	rig_start_on_memory(vm, &vmx_engine_ops, toucher, (size_t)(toucher_end - toucher));
-	rig_start_on_memory(&soft, &soft_exits_engine_ops, toucher, (size_t)(toucher_end - toucher));
+	rig_start_on_memory(&soft, &soft_exits_engine_ops, toucher,
+			    (size_t)(toucher_end - toucher));
 	widen(vm);
 	widen(&soft);
 	snprintf(name, sizeof(name), "huge.%s.dirty", kind);
-	rig_check(touch(vm, &soft, &touches[0]), name, "before the first write: %s", vm->e->ops->last_error(vm->e));
+	rig_check(touch(vm, &soft, &touches[0]), name, "before the first write: %s",
+		  vm->e->ops->last_error(vm->e));
 	splits = stat_of(vm, "splits_2m");
 	snprintf(name, sizeof(name), "huge.%s.mapped", kind);
 	/* Code and stack are in the first 2 MiB. */
-	rig_check(large ? stat_of(vm, "pages_2m") == large - 1 && splits == 1 : !splits && !stat_of(vm, "pages_2m"),
+	rig_check(large ? stat_of(vm, "pages_2m") == large - 1 && splits == 1
+			: !splits && !stat_of(vm, "pages_2m"),
 		  name, "%llu large, %llu splits", (unsigned long long)stat_of(vm, "pages_2m"),
 		  (unsigned long long)splits);
 	for (unsigned i = 1; i < NTOUCHES; i++) {
 		snprintf(name, sizeof(name), "huge.%s.dirty.%u", kind, i);
-		rig_check(touch(vm, &soft, &touches[i]), name, "other pages or contents than the software CPU");
+		rig_check(touch(vm, &soft, &touches[i]), name,
+			  "other pages or contents than the software CPU");
 		splits += large ? touches[i].splits : 0;
 		snprintf(name, sizeof(name), "huge.%s.splits.%u", kind, i);
 		rig_check(stat_of(vm, "splits_2m") == splits, name, "%llu splits, expected %llu",
@@ -163,7 +169,8 @@ static void test_remap(struct rig *vm, const char *kind, uint64_t large)
 static unsigned long still_pinned(void)
 {
 	put("/proc/sys/vm/stat_refresh", "1");
-	return number("/proc/vmstat", "nr_foll_pin_acquired ") - number("/proc/vmstat", "nr_foll_pin_released ");
+	return number("/proc/vmstat", "nr_foll_pin_acquired ") -
+	       number("/proc/vmstat", "nr_foll_pin_released ");
 }
 
 static void test_kind(struct rig *vm, const char *kind, uint64_t large)
@@ -174,7 +181,8 @@ static void test_kind(struct rig *vm, const char *kind, uint64_t large)
 	test_touches(vm, kind, large);
 	test_remap(vm, kind, large);
 	snprintf(name, sizeof(name), "huge.%s.pinned", kind);
-	rig_check(still_pinned() == before + MEMORY / PAGE_SIZE, name, "%lu pages", still_pinned() - before);
+	rig_check(still_pinned() == before + MEMORY / PAGE_SIZE, name, "%lu pages",
+		  still_pinned() - before);
 	rig_stop(vm);
 	snprintf(name, sizeof(name), "huge.%s.nothing-left", kind);
 	rig_check(still_pinned() == before, name, "%lu pages are pinned", still_pinned() - before);
@@ -199,12 +207,15 @@ static void test_hugetlb(void)
 	all = number("/proc/meminfo", "HugePages_Free:");
 	rig_memory(&vm, MEMORY);
 	munmap(vm.mem.base, MEMORY);
-	vm.mem.base = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	rig_check(vm.mem.base != MAP_FAILED, "huge.hugetlb.map", "the host has %lu large pages", all);
+	vm.mem.base = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	rig_check(vm.mem.base != MAP_FAILED, "huge.hugetlb.map", "the host has %lu large pages",
+		  all);
 	if (vm.mem.base == MAP_FAILED)
 		return;
 	test_kind(&vm, "hugetlb", MEMORY / LARGE);
-	rig_check(all && number("/proc/meminfo", "HugePages_Free:") == all, "huge.hugetlb.given-back", "%lu of %lu",
+	rig_check(all && number("/proc/meminfo", "HugePages_Free:") == all,
+		  "huge.hugetlb.given-back", "%lu of %lu",
 		  number("/proc/meminfo", "HugePages_Free:"), all);
 	put("/proc/sys/vm/nr_hugepages", "0");
 }

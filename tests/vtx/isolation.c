@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a guest does stays in its own VM: hostile code, two VMs that take turns, guests that never come back. */
+/*
+ * What a guest does stays in its own VM: hostile code, two VMs that take turns, guests that never
+ * come back.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/hw_breakpoint.h>
@@ -21,8 +24,8 @@
 #define CODE(name) name, (size_t)(name##_end - name)
 #define TURNS	   60
 
-extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[], looper[], looper_end[],
-	flooded[], flooded_end[];
+extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[],
+	looper[], looper_end[], flooded[], flooded_end[];
 
 static void test_hostile(void)
 {
@@ -33,8 +36,8 @@ static void test_hostile(void)
 	rig_start(&soft, &soft_exits_engine_ops, CODE(hostile));
 	kv = rig_run(&vm, UINT64_MAX);
 	ks = rig_run(&soft, UINT64_MAX);
-	rig_check(kv == ENGINE_EXIT_SHUTDOWN && ks == kv, "isolation.hostile", "ended with %d on vmx, %d on soft: %s",
-		  kv, ks, vm.e->ops->last_error(vm.e));
+	rig_check(kv == ENGINE_EXIT_SHUTDOWN && ks == kv, "isolation.hostile",
+		  "ended with %d on vmx, %d on soft: %s", kv, ks, vm.e->ops->last_error(vm.e));
 	rig_check(vm.last == 0xaa, "isolation.hostile.all", "did not get to its end");
 	rig_check(vm.e->ops->count(vm.e) == soft.e->ops->count(soft.e), "isolation.hostile.count",
 		  "%llu exits, soft %llu", (unsigned long long)vm.e->ops->count(vm.e),
@@ -51,8 +54,8 @@ static bool same_cpu(struct rig *a, struct rig *b)
 	b->e->ops->get_state(b->e, &sb);
 	memset(sa.fxsave + 6, 0, 18);
 	memset(sb.fxsave + 6, 0, 18);
-	return sa.rip == sb.rip && !memcmp(sa.gpr, sb.gpr, sizeof(sa.gpr)) && !memcmp(sa.fxsave, sb.fxsave, 512) &&
-	       sa.dr[0] == sb.dr[0];
+	return sa.rip == sb.rip && !memcmp(sa.gpr, sb.gpr, sizeof(sa.gpr)) &&
+	       !memcmp(sa.fxsave, sb.fxsave, 512) && sa.dr[0] == sb.dr[0];
 }
 
 /* Two VMs take turns on this CPU, each beside a software CPU that does the same. */
@@ -76,10 +79,11 @@ static void test_interleaved(void)
 			same &= same_cpu(&vm[i], &soft[i]);
 		}
 	}
-	rig_check(same, "isolation.interleaved.registers", "a VM's registers changed behind its back");
+	rig_check(same, "isolation.interleaved.registers",
+		  "a VM's registers changed behind its back");
 	for (unsigned i = 0; i < 2; i++) {
-		rig_check(!memcmp(vm[i].mem.base, soft[i].mem.base, RIG_MEMORY), "isolation.interleaved.memory",
-			  "VM %u: memory differs", i);
+		rig_check(!memcmp(vm[i].mem.base, soft[i].mem.base, RIG_MEMORY),
+			  "isolation.interleaved.memory", "VM %u: memory differs", i);
 		rig_stop(&vm[i]);
 		rig_stop(&soft[i]);
 	}
@@ -87,7 +91,10 @@ static void test_interleaved(void)
 
 #define FLOOD 1500u
 
-/* An interrupt at every boundary that takes one, and NMIs among them, which do not wait for one another. */
+/*
+ * An interrupt at every boundary that takes one, and NMIs among them, which do not wait for one
+ * another.
+ */
 static void flood(struct rig *r, const struct engine_ops *ops)
 {
 	rig_start(r, ops, CODE(flooded));
@@ -111,8 +118,9 @@ static void test_flooded(void)
 	memory_read(&vm.mem, 0x600, count, sizeof(count));
 	rig_check(count[1] > FLOOD / 4 && count[2] > FLOOD / 10, "isolation.flooded",
 		  "%u turns, %u interrupts, %u NMIs", count[0], count[1], count[2]);
-	rig_check(same_cpu(&vm, &soft) && !memcmp(vm.mem.base, soft.mem.base, RIG_MEMORY), "isolation.flooded.same",
-		  "another state than the software CPU: %s", vm.e->ops->last_error(vm.e));
+	rig_check(same_cpu(&vm, &soft) && !memcmp(vm.mem.base, soft.mem.base, RIG_MEMORY),
+		  "isolation.flooded.same", "another state than the software CPU: %s",
+		  vm.e->ops->last_error(vm.e));
 	rig_stop(&vm);
 	rig_stop(&soft);
 }
@@ -132,11 +140,12 @@ static void test_killed(const char *name, const char *code, size_t len)
 		_exit(0);
 	}
 	usleep(50000);
-	rig_check(rig_vms() == before + 1, name, "%u VMs while it ran, before %u", rig_vms(), before);
+	rig_check(rig_vms() == before + 1, name, "%u VMs while it ran, before %u", rig_vms(),
+		  before);
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
-	rig_check(WIFSIGNALED(status) && rig_vms() == before, "isolation.killed", "status %#x, %u VMs after, %u before",
-		  status, rig_vms(), before);
+	rig_check(WIFSIGNALED(status) && rig_vms() == before, "isolation.killed",
+		  "status %#x, %u VMs after, %u before", status, rig_vms(), before);
 }
 
 static void on_alarm(int sig)
@@ -191,8 +200,9 @@ static __attribute__((noinline)) void watched_call(void)
 }
 
 /*
- * The host watches a function of this process. A guest has in its breakpoint registers, switched on, the address of the
- * module's own code that enters it: that neither counts as the host's watch, nor is the watch lost.
+ * The host watches a function of this process. A guest has in its breakpoint registers, switched
+ * on, the address of the module's own code that enters it: that neither counts as the host's watch,
+ * nor is the watch lost.
  */
 static void test_breakpoints(void)
 {
@@ -217,8 +227,10 @@ static void test_breakpoints(void)
 		vm.e->ops->set_state(vm.e, &s, &err);
 		watched_call();
 	}
-	rig_check(fd >= 0 && entry && read(fd, &seen, sizeof(seen)) == sizeof(seen) && seen == 4 && watched == 4,
-		  "isolation.breakpoints", "%llu hits of a watch on what was called 4 times (file %d, entry at %#llx)",
+	rig_check(fd >= 0 && entry && read(fd, &seen, sizeof(seen)) == sizeof(seen) && seen == 4 &&
+			  watched == 4,
+		  "isolation.breakpoints",
+		  "%llu hits of a watch on what was called 4 times (file %d, entry at %#llx)",
 		  (unsigned long long)seen, fd, (unsigned long long)entry);
 	close(fd);
 	rig_stop(&vm);
@@ -238,7 +250,9 @@ static int make_vm(void)
 /* 0 or errno. */
 static int map_slot(int fd, const void *user, uint64_t size)
 {
-	const struct twvmx_slot s = { .version = TWVMX_VERSION, .size = size, .user = (uintptr_t)user };
+	const struct twvmx_slot s = { .version = TWVMX_VERSION,
+				      .size = size,
+				      .user = (uintptr_t)user };
 
 	return ioctl(fd, TWVMX_IOC_SLOT, &s) < 0 ? errno : 0;
 }
@@ -257,11 +271,14 @@ static void test_foreign_pages(void)
 	mkdir("/tmp/ramfs", 0700);
 	mount("none", "/tmp/ramfs", "ramfs", 0, NULL);
 	file = open("/tmp/ramfs/file", O_RDWR | O_CREAT, 0600);
-	p = ftruncate(file, 4096) == 0 ? mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+	p = ftruncate(file, 4096) == 0
+		    ? mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+		    : MAP_FAILED;
 	ramfs = map_slot(fd, p, 4096);
 	run = map_slot(fd, page, 4096);
-	rig_check(p != MAP_FAILED && page != MAP_FAILED && ramfs == EINVAL && run == EINVAL, "isolation.foreign-pages",
-		  "errno %d for a file, %d for the run page", ramfs, run);
+	rig_check(p != MAP_FAILED && page != MAP_FAILED && ramfs == EINVAL && run == EINVAL,
+		  "isolation.foreign-pages", "errno %d for a file, %d for the run page", ramfs,
+		  run);
 	munmap(page, 4096);
 	close(fd);
 	close(file);
@@ -347,8 +364,9 @@ static void test_inherited(void)
 	while_alive = rig_vms();
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
-	rig_check(result[3] == 1 && while_alive == before + 1 && rig_vms() == before, "isolation.inherited",
-		  "%u VMs before, %u while it lived, %u after", before, while_alive, rig_vms());
+	rig_check(result[3] == 1 && while_alive == before + 1 && rig_vms() == before,
+		  "isolation.inherited", "%u VMs before, %u while it lived, %u after", before,
+		  while_alive, rig_vms());
 	if (write(go[1], "", 1) != 1)
 		return;
 	for (unsigned i = 0; i < 100 && !result[2]; i++)

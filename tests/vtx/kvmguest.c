@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The other hypervisor on the host: a VM of KVM's whose guest counts on a port. usage: kvmguest FILE
- * Runs until SIGTERM and keeps the number of exits in FILE; exit status 0 when the guest never miscounted, 3 when KVM
- * refuses to make a VM.
+ * The other hypervisor on the host: a VM of KVM's whose guest counts on a port. usage: kvmguest
+ * FILE Runs until SIGTERM and keeps the number of exits in FILE; exit status 0 when the guest never
+ * miscounted, 3 when KVM refuses to make a VM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,8 +58,8 @@ static int count_exits(int vcpu, const struct kvm_run *run, int out)
 			return errno == EINTR ? 0 : complain("KVM_RUN");
 		memcpy(&seen, (const uint8_t *)run + run->io.data_offset, sizeof(seen));
 		if (run->exit_reason != KVM_EXIT_IO || seen != (uint16_t)n) {
-			printf("exit %llu: reason %u, the guest says %u\n", (unsigned long long)n, run->exit_reason,
-			       seen);
+			printf("exit %llu: reason %u, the guest says %u\n", (unsigned long long)n,
+			       run->exit_reason, seen);
 			return 1;
 		}
 		if (n % 64 == 0) {
@@ -74,7 +74,8 @@ static int count_exits(int vcpu, const struct kvm_run *run, int out)
 static int run_vm(int vm, int out, int run_size)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = MEMORY };
-	uint8_t *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t *memory =
+		mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct kvm_run *run;
 	int vcpu;
 

@@ -27,7 +27,8 @@ struct rig {
 
 static int rig_failures;
 
-__attribute__((format(printf, 3, 4))) static inline void rig_check(bool good, const char *name, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static inline void rig_check(bool good, const char *name,
+								   const char *fmt, ...)
 {
 	va_list ap;
 
@@ -83,8 +84,12 @@ static uint64_t rig_random(void *ctx)
 	return rig_time(ctx) * 0x9e3779b97f4a7c15ull;
 }
 
-/* A vCPU in 16-bit real mode at RIG_CODE, all segments at 0, stack below the code; r->mem is there already. */
-static inline void rig_start_on_memory(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
+/*
+ * A vCPU in 16-bit real mode at RIG_CODE, all segments at 0, stack below the code; r->mem is there
+ * already.
+ */
+static inline void rig_start_on_memory(struct rig *r, const struct engine_ops *ops,
+				       const void *code, size_t len)
 {
 	const struct engine_bus bus = { .ctx = r,
 					.port_read = rig_port_read,
@@ -129,7 +134,8 @@ static inline void rig_memory(struct rig *r, uint64_t size)
 	}
 }
 
-static inline void rig_start(struct rig *r, const struct engine_ops *ops, const void *code, size_t len)
+static inline void rig_start(struct rig *r, const struct engine_ops *ops, const void *code,
+			     size_t len)
 {
 	rig_memory(r, RIG_MEMORY);
 	rig_start_on_memory(r, ops, code, len);

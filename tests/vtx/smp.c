@@ -57,7 +57,8 @@ static void pair_start(struct pair *p, const char *code, size_t len, uint32_t nu
 
 static bool pair_run(struct pair *p, uint64_t count)
 {
-	return rig_run(&p->vm, count) == ENGINE_EXIT_UNTIL && rig_run(&p->soft, count) == ENGINE_EXIT_UNTIL;
+	return rig_run(&p->vm, count) == ENGINE_EXIT_UNTIL &&
+	       rig_run(&p->soft, count) == ENGINE_EXIT_UNTIL;
 }
 
 static bool pair_same(struct pair *p)
@@ -69,7 +70,8 @@ static bool pair_same(struct pair *p)
 	memset(a.fxsave + 6, 0, 18);
 	memset(b.fxsave + 6, 0, 18);
 	return a.rip == b.rip && a.count == b.count && !memcmp(a.gpr, b.gpr, sizeof(a.gpr)) &&
-	       !memcmp(a.fxsave, b.fxsave, 512) && !memcmp(p->vm.mem.base, p->soft.mem.base, RIG_MEMORY);
+	       !memcmp(a.fxsave, b.fxsave, 512) &&
+	       !memcmp(p->vm.mem.base, p->soft.mem.base, RIG_MEMORY);
 }
 
 /* Both report the same pages as written since the last time. */
@@ -94,8 +96,8 @@ static void pair_stop(struct pair *p)
 /* ---- tests ---- */
 
 /*
- * The VM goes to the other CPU after every stretch, and pages are write-protected there: what a CPU has cached of the
- * time before must not be used when the VM comes back.
+ * The VM goes to the other CPU after every stretch, and pages are write-protected there: what a CPU
+ * has cached of the time before must not be used when the VM comes back.
  */
 static void test_turns(void)
 {
@@ -111,7 +113,8 @@ static void test_turns(void)
 	}
 	rig_check(same, "smp.turns", "turn %u: another state than the software CPU: %s", turn,
 		  p.vm.e->ops->last_error(p.vm.e));
-	rig_check(dirty, "smp.turns.dirty", "turn %u: other dirty pages than the software CPU", turn);
+	rig_check(dirty, "smp.turns.dirty", "turn %u: other dirty pages than the software CPU",
+		  turn);
 	pair_stop(&p);
 }
 
@@ -213,13 +216,17 @@ static void test_hotplug(void)
 	pthread_join(t, NULL);
 	rig_check(same && pair_same(&p), "smp.hotplug", "another state than the software CPU: %s",
 		  p.vm.e->ops->last_error(p.vm.e));
-	rig_check(pair_same_dirty(&p), "smp.hotplug.dirty", "other dirty pages than the software CPU");
-	rig_check(!c.failed && c.cycles == CYCLES, "smp.hotplug.cycles", "CPU 1 did not go or come in cycle %u",
-		  c.cycles);
+	rig_check(pair_same_dirty(&p), "smp.hotplug.dirty",
+		  "other dirty pages than the software CPU");
+	rig_check(!c.failed && c.cycles == CYCLES, "smp.hotplug.cycles",
+		  "CPU 1 did not go or come in cycle %u", c.cycles);
 	pair_stop(&p);
 }
 
-/* VT-x was switched on while the CPU was away; the CPU that comes gets it too, and loses it with the last VM. */
+/*
+ * VT-x was switched on while the CPU was away; the CPU that comes gets it too, and loses it with
+ * the last VM.
+ */
 static void test_late(void)
 {
 	struct pair p;
@@ -227,11 +234,14 @@ static void test_late(void)
 
 	pin_thread(0, 0);
 	pair_start(&p, CODE(counter), 77);
-	good &= pair_run(&p, 50) && set_online(true) && pin_thread(0, 1) && pair_run(&p, 100) && pair_same(&p);
-	rig_check(good, "smp.late", "on the CPU that came later: %s", p.vm.e->ops->last_error(p.vm.e));
+	good &= pair_run(&p, 50) && set_online(true) && pin_thread(0, 1) && pair_run(&p, 100) &&
+		pair_same(&p);
+	rig_check(good, "smp.late", "on the CPU that came later: %s",
+		  p.vm.e->ops->last_error(p.vm.e));
 	pair_stop(&p);
 	pair_start(&p, CODE(counter), 78);
-	rig_check(pair_run(&p, 50) && pair_same(&p), "smp.anew", "%s", p.vm.e->ops->last_error(p.vm.e));
+	rig_check(pair_run(&p, 50) && pair_same(&p), "smp.anew", "%s",
+		  p.vm.e->ops->last_error(p.vm.e));
 	pair_stop(&p);
 }
 

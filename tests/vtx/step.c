@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vmx:step stops at every count with the state that the software CPU has there; with the argument "pmu", vmx:pmu does
- * so at counts apart, which it lands on by the counter's overflow.
+ * vmx:step stops at every count with the state that the software CPU has there; with the argument
+ * "pmu", vmx:pmu does so at counts apart, which it lands on by the counter's overflow.
  */
 #include "hypervisor/soft/run.h"
 #include "hypervisor/vmx/vmx.h"
@@ -39,7 +39,10 @@ static const char *difference(const struct cpu_state *a, const struct cpu_state 
 	return same ? NULL : "another register";
 }
 
-/* The x87 pointers to the last instruction are not compared: processors differ in when they record them. */
+/*
+ * The x87 pointers to the last instruction are not compared: processors differ in when they record
+ * them.
+ */
 static void forget_pointers(struct cpu_state *s)
 {
 	memset(s->fxsave + 6, 0, 18);
@@ -74,14 +77,16 @@ static void land(void)
 		what = compare(&a, &b);
 	}
 	vmx_landing(b.e, &l);
-	rig_check(!what && kind == ENGINE_EXIT_UNTIL, "land.counts", "at count %llu: %s, %s", (unsigned long long)n,
-		  what ? what : "stopped", b.e->ops->last_error(b.e));
+	rig_check(!what && kind == ENGINE_EXIT_UNTIL, "land.counts", "at count %llu: %s, %s",
+		  (unsigned long long)n, what ? what : "stopped", b.e->ops->last_error(b.e));
 	rig_check(l.overflows > LANDINGS / 4 && l.landings == LANDINGS, "land.overflows",
-		  "%llu overflows, %llu landings", (unsigned long long)l.overflows, (unsigned long long)l.landings);
+		  "%llu overflows, %llu landings", (unsigned long long)l.overflows,
+		  (unsigned long long)l.landings);
 	rig_check(l.skid_max > 0 && l.skid_max < LANDING_MARGIN_MIN, "land.skid", "at most %llu",
 		  (unsigned long long)l.skid_max);
-	rig_check(rig_run(&a, UINT64_MAX) == ENGINE_EXIT_HALT && rig_run(&b, UINT64_MAX) == ENGINE_EXIT_HALT &&
-			  !compare(&a, &b) && !memcmp(a.mem.base, b.mem.base, RIG_MEMORY),
+	rig_check(rig_run(&a, UINT64_MAX) == ENGINE_EXIT_HALT &&
+			  rig_run(&b, UINT64_MAX) == ENGINE_EXIT_HALT && !compare(&a, &b) &&
+			  !memcmp(a.mem.base, b.mem.base, RIG_MEMORY),
 		  "land.end", "%s", b.e->ops->last_error(b.e));
 	rig_stop(&a);
 	rig_stop(&b);
@@ -100,9 +105,11 @@ static void get_stuck(void)
 	((struct vmx *)r.e)->stuck_after = STUCK_AT;
 	kind = rig_run(&r, UINT64_MAX);
 	r.e->ops->get_state(r.e, &s);
-	rig_check(kind == ENGINE_EXIT_STUCK && s.count == 4 && s.gpr[R_RSP] == RIG_CODE - 6 * STUCK_AT, "step.stuck",
-		  "ended with %d after %llu instructions, RSP %#llx: %s", kind, (unsigned long long)s.count,
-		  (unsigned long long)s.gpr[R_RSP], r.e->ops->last_error(r.e));
+	rig_check(kind == ENGINE_EXIT_STUCK && s.count == 4 &&
+			  s.gpr[R_RSP] == RIG_CODE - 6 * STUCK_AT,
+		  "step.stuck", "ended with %d after %llu instructions, RSP %#llx: %s", kind,
+		  (unsigned long long)s.count, (unsigned long long)s.gpr[R_RSP],
+		  r.e->ops->last_error(r.e));
 	rig_stop(&r);
 }
 
@@ -120,7 +127,8 @@ int main(int argc, char **argv)
 	}
 	rig_start(&a, &soft_engine_ops, stepped, (size_t)(stepped_end - stepped));
 	rig_start(&b, &vmx_step_engine_ops, stepped, (size_t)(stepped_end - stepped));
-	for (n = 1; n < COUNT_MAX && !what && ka == ENGINE_EXIT_UNTIL && kb == ENGINE_EXIT_UNTIL; n++) {
+	for (n = 1; n < COUNT_MAX && !what && ka == ENGINE_EXIT_UNTIL && kb == ENGINE_EXIT_UNTIL;
+	     n++) {
 		ka = rig_run(&a, n);
 		kb = rig_run(&b, n);
 		a.e->ops->get_state(a.e, &sa);
@@ -129,12 +137,16 @@ int main(int argc, char **argv)
 		forget_pointers(&sb);
 		what = difference(&sa, &sb);
 	}
-	rig_check(!what, "step.every-count", "at count %llu %s differs: RIP %llx and %llx", (unsigned long long)n - 1,
-		  what, (unsigned long long)sa.rip, (unsigned long long)sb.rip);
-	rig_check(ka == ENGINE_EXIT_HALT && kb == ENGINE_EXIT_HALT, "step.end", "ended with %d and %d after %llu: %s",
-		  ka, kb, (unsigned long long)n, b.e->ops->last_error(b.e));
-	rig_check(n > 300, "step.length", "the program has %llu instructions only", (unsigned long long)n);
-	rig_check(!memcmp(a.mem.base, b.mem.base, RIG_MEMORY), "step.memory", "memory differs at the end");
+	rig_check(!what, "step.every-count", "at count %llu %s differs: RIP %llx and %llx",
+		  (unsigned long long)n - 1, what, (unsigned long long)sa.rip,
+		  (unsigned long long)sb.rip);
+	rig_check(ka == ENGINE_EXIT_HALT && kb == ENGINE_EXIT_HALT, "step.end",
+		  "ended with %d and %d after %llu: %s", ka, kb, (unsigned long long)n,
+		  b.e->ops->last_error(b.e));
+	rig_check(n > 300, "step.length", "the program has %llu instructions only",
+		  (unsigned long long)n);
+	rig_check(!memcmp(a.mem.base, b.mem.base, RIG_MEMORY), "step.memory",
+		  "memory differs at the end");
 	rig_stop(&a);
 	rig_stop(&b);
 	get_stuck();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * CPU-bound guest program: five kernels of about 200 million instructions each. Prints for each one its time and a
- * checksum, so that a wrong CPU shows as well as a slow one. usage: cpubench [REPEAT]
+ * CPU-bound guest program: five kernels of about 200 million instructions each. Prints for each one
+ * its time and a checksum, so that a wrong CPU shows as well as a slow one. usage: cpubench
+ * [REPEAT]
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -122,7 +123,10 @@ static uint32_t ror(uint32_t x, int n)
 	return x >> n | x << (32 - n);
 }
 
-/* FIPS 180-4, 4.2.2: fractional parts of the cube roots of the first 64 primes, found by bisection on integers. */
+/*
+ * FIPS 180-4, 4.2.2: fractional parts of the cube roots of the first 64 primes, found by bisection
+ * on integers.
+ */
 static void sha_constants(uint32_t k[64])
 {
 	int n = 0;
@@ -152,15 +156,15 @@ static void sha_block(uint32_t h[8], const uint32_t k[64], const uint8_t *p)
 	uint32_t w[64], s[8];
 
 	for (int i = 0; i < 16; i++)
-		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 |
-		       p[4 * i + 3];
+		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
+		       (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
 	for (int i = 16; i < 64; i++)
-		w[i] = w[i - 16] + (ror(w[i - 15], 7) ^ ror(w[i - 15], 18) ^ w[i - 15] >> 3) + w[i - 7] +
-		       (ror(w[i - 2], 17) ^ ror(w[i - 2], 19) ^ w[i - 2] >> 10);
+		w[i] = w[i - 16] + (ror(w[i - 15], 7) ^ ror(w[i - 15], 18) ^ w[i - 15] >> 3) +
+		       w[i - 7] + (ror(w[i - 2], 17) ^ ror(w[i - 2], 19) ^ w[i - 2] >> 10);
 	memcpy(s, h, sizeof(s));
 	for (int i = 0; i < 64; i++) {
-		uint32_t t1 = s[7] + (ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) +
-			      k[i] + w[i];
+		uint32_t t1 = s[7] + (ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25)) +
+			      ((s[4] & s[5]) ^ (~s[4] & s[6])) + k[i] + w[i];
 		uint32_t t2 = (ror(s[0], 2) ^ ror(s[0], 13) ^ ror(s[0], 22)) +
 			      ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
 
@@ -174,9 +178,8 @@ static void sha_block(uint32_t h[8], const uint32_t k[64], const uint8_t *p)
 
 static uint64_t run_sha256(void)
 {
-	uint32_t h[8] = {
-		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
-	};
+	uint32_t h[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+			  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
 	uint32_t k[64];
 
 	sha_constants(k);
@@ -220,7 +223,8 @@ int main(int argc, char **argv)
 			sum = sum * 3 + kernels[i].run();
 		used = now() - start;
 		all += used;
-		printf("cpubench %-10s %8.3f s  %016llx\n", kernels[i].name, used, (unsigned long long)sum);
+		printf("cpubench %-10s %8.3f s  %016llx\n", kernels[i].name, used,
+		       (unsigned long long)sum);
 		fflush(stdout);
 	}
 	printf("cpubench %-10s %8.3f s\n", "total", all);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Guest program `debugexit [STATUS]`: writes a byte to the debug exit port, which ends the machine with that status.
- * The cloud kernel has no /dev/port. Freestanding, so that it is a page and not a C library.
+ * Guest program `debugexit [STATUS]`: writes a byte to the debug exit port, which ends the machine
+ * with that status. The cloud kernel has no /dev/port. Freestanding, so that it is a page and not a
+ * C library.
  */
 #define DEBUG_EXIT_PORT 0xf4
 #define SYS_EXIT	60
@@ -11,7 +12,10 @@ static long syscall3(long number, long a, long b, long c)
 {
 	long ret;
 
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(number), "D"(a), "S"(b), "d"(c)
+			 : "rcx", "r11", "memory");
 	return ret;
 }
 
@@ -23,7 +27,9 @@ __attribute__((used)) static void program(const long *stack)
 	while (*arg >= '0' && *arg <= '9')
 		status = (unsigned char)(status * 10 + *arg++ - '0');
 	if (!syscall3(SYS_IOPERM, DEBUG_EXIT_PORT, 1, 1))
-		__asm__ volatile("outb %b0, %w1" : : "a"(status), "Nd"((unsigned short)DEBUG_EXIT_PORT));
+		__asm__ volatile("outb %b0, %w1"
+				 :
+				 : "a"(status), "Nd"((unsigned short)DEBUG_EXIT_PORT));
 	syscall3(SYS_EXIT, 1, 0, 0); /* still here: no such port */
 	__builtin_unreachable();
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Writes a cpio archive in the newc format, as the kernel wants its initramfs, to standard output. No root is needed
- * for device nodes, and the same input gives the same bytes: owner 0, time 0, inode numbers in the order of the list.
+ * Writes a cpio archive in the newc format, as the kernel wants its initramfs, to standard output.
+ * No root is needed for device nodes, and the same input gives the same bytes: owner 0, time 0,
+ * inode numbers in the order of the list.
  *
  * The list on standard input has one entry a line; parents come before their children:
- *     dir PATH MODE            file PATH MODE SOURCE            link PATH TARGET            char PATH MODE MAJOR MINOR
+ *     dir PATH MODE            file PATH MODE SOURCE            link PATH TARGET            char
+ * PATH MODE MAJOR MINOR
  */
 #include <errno.h>
 #include <stdint.h>
@@ -35,14 +37,16 @@ static void pad4(void)
 	put("\0\0\0", (4 - written % 4) % 4);
 }
 
-static void put_entry(const char *path, unsigned mode, unsigned major, unsigned minor, const void *data, size_t len)
+static void put_entry(const char *path, unsigned mode, unsigned major, unsigned minor,
+		      const void *data, size_t len)
 {
 	static unsigned inode;
 	char header[111];
 
-	snprintf(header, sizeof(header), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", ++inode, mode,
-		 0u, 0u, S_ISDIR(mode) ? 2u : 1u, 0u, (unsigned)len, 0u, 0u, major, minor, (unsigned)strlen(path) + 1,
-		 0u);
+	snprintf(header, sizeof(header),
+		 "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", ++inode, mode, 0u,
+		 0u, S_ISDIR(mode) ? 2u : 1u, 0u, (unsigned)len, 0u, 0u, major, minor,
+		 (unsigned)strlen(path) + 1, 0u);
 	put(header, 110);
 	put(path, strlen(path) + 1);
 	pad4();
@@ -78,11 +82,13 @@ int main(void)
 			continue;
 		if (!strcmp(kind, "dir") && sscanf(line, "%*s %1023s %o", path, &mode) == 2)
 			put_entry(path, S_IFDIR | mode, 0, 0, "", 0);
-		else if (!strcmp(kind, "file") && sscanf(line, "%*s %1023s %o %2047s", path, &mode, arg) == 3)
+		else if (!strcmp(kind, "file") &&
+			 sscanf(line, "%*s %1023s %o %2047s", path, &mode, arg) == 3)
 			put_file(path, mode, arg);
 		else if (!strcmp(kind, "link") && sscanf(line, "%*s %1023s %2047s", path, arg) == 2)
 			put_entry(path, S_IFLNK | 0777, 0, 0, arg, strlen(arg));
-		else if (!strcmp(kind, "char") && sscanf(line, "%*s %1023s %o %u %u", path, &mode, &major, &minor) == 4)
+		else if (!strcmp(kind, "char") &&
+			 sscanf(line, "%*s %1023s %o %u %u", path, &mode, &major, &minor) == 4)
 			put_entry(path, S_IFCHR | mode, major, minor, "", 0);
 		else
 			die("not an entry", line);

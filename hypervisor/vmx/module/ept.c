@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest memory. The pages of a slot are pinned while the slot exists, so nothing moves under the guest. All of them are
- * mapped from the start: an EPT violation outside the slots is device memory, inside it is the first write to a clean
- * page.
+ * Guest memory. The pages of a slot are pinned while the slot exists, so nothing moves under the
+ * guest. All of them are mapped from the start: an EPT violation outside the slots is device
+ * memory, inside it is the first write to a clean page.
  *
- * Dirty pages are found by write protection and not by the D bits of EPT: with those bits enabled, the processor treats
- * its own walks of guest page tables as writes, so the set of dirty pages would hold pages that nobody wrote, and
- * differ from what another engine reports for the same execution.
+ * Dirty pages are found by write protection and not by the D bits of EPT: with those bits enabled,
+ * the processor treats its own walks of guest page tables as writes, so the set of dirty pages
+ * would hold pages that nobody wrote, and differ from what another engine reports for the same
+ * execution.
  *
- * Pages are mapped 2 MiB at a time where the host's pages are contiguous; the first write splits such an entry. On
- * processors where instruction fetches through pages that change their size can end in a machine check, such an entry
- * cannot be executed, and the first fetch splits it too: the guest never runs code in a large page.
+ * Pages are mapped 2 MiB at a time where the host's pages are contiguous; the first write splits
+ * such an entry. On processors where instruction fetches through pages that change their size can
+ * end in a machine check, such an entry cannot be executed, and the first fetch splits it too: the
+ * guest never runs code in a large page.
  */
 #include <linux/bitmap.h>
 #include <linux/sched/mm.h>
@@ -69,7 +71,10 @@ static unsigned int index_of(u64 gpa, int level)
 	return gpa >> (PAGE_SHIFT + LEVEL_BITS * level) & (ENTRIES - 1);
 }
 
-/* Entry for gpa at level 0 (4 KiB) or 1 (2 MiB); makes the tables above it when asked, else NULL without them. */
+/*
+ * Entry for gpa at level 0 (4 KiB) or 1 (2 MiB); makes the tables above it when asked, else NULL
+ * without them.
+ */
 static u64 *ept_entry(struct vm *vm, u64 gpa, int level, bool make)
 {
 	u64 *t = vm->ept_root;
@@ -122,7 +127,10 @@ static bool is_contiguous(struct page **pages)
 	return true;
 }
 
-/* A table that an unmapped slot has left behind would never be used again: its guest pages have no entry. */
+/*
+ * A table that an unmapped slot has left behind would never be used again: its guest pages have no
+ * entry.
+ */
 static void map_large(struct vm *vm, u64 *e, struct page *p)
 {
 	if (*e && !(*e & EPT_LARGE)) {
@@ -139,7 +147,8 @@ static int slot_map(struct vm *vm, struct slot *s)
 
 	while (i < s->npages) {
 		u64 gpa = s->gpa + (i << PAGE_SHIFT);
-		bool large = !(gpa & (PMD_SIZE - 1)) && s->npages - i >= LARGE_PAGES && is_contiguous(s->pages + i);
+		bool large = !(gpa & (PMD_SIZE - 1)) && s->npages - i >= LARGE_PAGES &&
+			     is_contiguous(s->pages + i);
 		u64 *e = ept_entry(vm, gpa, large, true);
 
 		if (!e)
@@ -177,8 +186,8 @@ static void slot_unmap(struct vm *vm, struct slot *s)
 }
 
 /*
- * The 2 MiB entry of gpa becomes 512 entries that may be read and executed. False also when there is no memory for the
- * table at this moment: then user space executes the instruction.
+ * The 2 MiB entry of gpa becomes 512 entries that may be read and executed. False also when there
+ * is no memory for the table at this moment: then user space executes the instruction.
  */
 static bool split_large(struct vm *vm, u64 gpa)
 {
@@ -234,8 +243,9 @@ static void slot_release(struct slot *s)
 }
 
 /*
- * Memory without a file on disk behind it: a file system wants to be told before its pages are written, and a guest
- * tells nobody. Pages of drivers, like a run page, may want another caching than a guest's memory has.
+ * Memory without a file on disk behind it: a file system wants to be told before its pages are
+ * written, and a guest tells nobody. Pages of drivers, like a run page, may want another caching
+ * than a guest's memory has.
  */
 static bool all_plain(struct page **pages, int n)
 {
@@ -250,8 +260,8 @@ static int slot_pin(struct slot *s, u64 user, u64 npages)
 {
 	while (s->npages < npages) {
 		int want = min_t(u64, npages - s->npages, PIN_CHUNK);
-		int got = pin_user_pages_fast(user + (s->npages << PAGE_SHIFT), want, FOLL_WRITE | FOLL_LONGTERM,
-					      s->pages + s->npages);
+		int got = pin_user_pages_fast(user + (s->npages << PAGE_SHIFT), want,
+					      FOLL_WRITE | FOLL_LONGTERM, s->pages + s->npages);
 
 		if (got <= 0)
 			return got ? got : -EFAULT;
@@ -271,7 +281,8 @@ static int slot_check(struct vm *vm, const struct twvmx_slot *a)
 		return -EINVAL;
 	if ((a->gpa | a->size | a->user) & ~PAGE_MASK)
 		return -EINVAL;
-	if (a->size >> PAGE_SHIFT > SLOT_PAGES_MAX || a->gpa >= GPA_LIMIT || a->size > GPA_LIMIT - a->gpa)
+	if (a->size >> PAGE_SHIFT > SLOT_PAGES_MAX || a->gpa >= GPA_LIMIT ||
+	    a->size > GPA_LIMIT - a->gpa)
 		return -EINVAL;
 	if (a->user + a->size < a->user)
 		return -EINVAL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The run loop. Handled here: the host's interrupts, first writes to clean pages, and what serve.c completes.
- * Everything else ends the run.
+ * The run loop. Handled here: the host's interrupts, first writes to clean pages, and what serve.c
+ * completes. Everything else ends the run.
  */
 #include <linux/hw_breakpoint.h>
 #include <linux/jiffies.h>
@@ -34,7 +34,10 @@ static void clear_cache(void)
 		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 }
 
-/* Where IBRS holds off what less privileged code has trained, it has to be written after that code has run. */
+/*
+ * Where IBRS holds off what less privileged code has trained, it has to be written after that code
+ * has run.
+ */
 static void renew_ibrs(void)
 {
 	u64 v;
@@ -45,7 +48,10 @@ static void renew_ibrs(void)
 	wrmsrl(MSR_IA32_SPEC_CTRL, v);
 }
 
-/* The processor would write the host's event records to the same linear addresses, which are the guest's in a guest. */
+/*
+ * The processor would write the host's event records to the same linear addresses, which are the
+ * guest's in a guest.
+ */
 static u64 pebs_stop(void)
 {
 	u64 v = 0;
@@ -58,8 +64,8 @@ static u64 pebs_stop(void)
 }
 
 /*
- * The guest's addresses are in the registers only while no interrupt can come, whose handler might switch on a
- * breakpoint of the host's; and those that are on must not meet them on the way.
+ * The guest's addresses are in the registers only while no interrupt can come, whose handler might
+ * switch on a breakpoint of the host's; and those that are on must not meet them on the way.
  */
 static void breakpoints_load(const struct vm *vm)
 {
@@ -106,8 +112,8 @@ static int enter(struct vm *vm)
 }
 
 /*
- * An NMI or machine check that ended the guest's run, or its entry, is the host's: its handler runs as if it had come
- * just now.
+ * An NMI or machine check that ended the guest's run, or its entry, is the host's: its handler runs
+ * as if it had come just now.
  */
 static void pass_on(u32 reason)
 {
@@ -133,18 +139,21 @@ static bool is_hosts(u32 reason)
 	if (reason != EXIT_REASON_EXCEPTION_NMI)
 		return false;
 	info = vmread(VM_EXIT_INTR_INFO);
-	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR || (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
+	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR ||
+	       (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
 }
 
 /*
- * An event whose delivery was interrupted goes in again at the next entry. Software interrupts do not: RIP is at their
- * instruction, which is executed again, and so retires and counts; injected, it would not.
+ * An event whose delivery was interrupted goes in again at the next entry. Software interrupts do
+ * not: RIP is at their instruction, which is executed again, and so retires and counts; injected,
+ * it would not.
  */
 static void reinject(struct vm *vm)
 {
 	u32 info = vmread(IDT_VECTORING_INFO_FIELD), state;
 
-	if (!(info & INTR_INFO_VALID_MASK) || (info & INTR_INFO_INTR_TYPE_MASK) >= INTR_TYPE_SOFT_INTR)
+	if (!(info & INTR_INFO_VALID_MASK) ||
+	    (info & INTR_INFO_INTR_TYPE_MASK) >= INTR_TYPE_SOFT_INTR)
 		return;
 	vmwrite(VM_ENTRY_INTR_INFO_FIELD, info & INFO_KEPT);
 	if (info & INTR_INFO_DELIVER_CODE_MASK)
@@ -158,7 +167,8 @@ static void reinject(struct vm *vm)
 /* IRET ends NMI blocking before it faults; the instruction is going to be executed again. */
 static void restore_nmi_blocking(u64 qualification)
 {
-	if (!(qualification & QUAL_NMI_UNBLOCK) || vmread(IDT_VECTORING_INFO_FIELD) & INTR_INFO_VALID_MASK)
+	if (!(qualification & QUAL_NMI_UNBLOCK) ||
+	    vmread(IDT_VECTORING_INFO_FIELD) & INTR_INFO_VALID_MASK)
 		return;
 	vmwrite(GUEST_INTERRUPTIBILITY_INFO, vmread(GUEST_INTERRUPTIBILITY_INFO) | BLOCKED_BY_NMI);
 }
@@ -172,13 +182,15 @@ static enum next leave_with(struct vm *vm, u32 reason)
 }
 
 /*
- * An exit in the middle of an instruction may leave a pending single-step trap although the instruction has not retired
- * and is going to be executed again. Under a MOV SS shadow the trap is one of the instruction before.
+ * An exit in the middle of an instruction may leave a pending single-step trap although the
+ * instruction has not retired and is going to be executed again. Under a MOV SS shadow the trap is
+ * one of the instruction before.
  */
 static void drop_early_trap(void)
 {
 	if (!(vmread(GUEST_INTERRUPTIBILITY_INFO) & BLOCKED_BY_SS))
-		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, vmread(GUEST_PENDING_DBG_EXCEPTIONS) & ~(u64)DR6_BS);
+		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS,
+			vmread(GUEST_PENDING_DBG_EXCEPTIONS) & ~(u64)DR6_BS);
 }
 
 /* True when it was the first write to a clean page: the instruction is executed again. */
@@ -227,7 +239,10 @@ static enum next end_run(struct vm *vm, u32 reason)
 	return leave_with(vm, reason);
 }
 
-/* The only boundaries where a kick or the limit stops the guest: right behind an instruction that counts. */
+/*
+ * The only boundaries where a kick or the limit stops the guest: right behind an instruction that
+ * counts.
+ */
 static enum next served(struct vm *vm)
 {
 	vm->since = jiffies;
@@ -240,13 +255,17 @@ static enum next served(struct vm *vm)
 	return READ_ONCE(vm->run->kick) ? leave_with(vm, TWVMX_EXIT_KICK) : NEXT_ENTER;
 }
 
-/* Nothing of the guest's: it goes on, unless somebody has waited for a slice and nothing was served. */
+/*
+ * Nothing of the guest's: it goes on, unless somebody has waited for a slice and nothing was
+ * served.
+ */
 static enum next go_on(struct vm *vm)
 {
 	if (!READ_ONCE(vm->run->kick))
 		return NEXT_ENTER;
 	/* With a counter, user space leads the guest to a place that a record can name. */
-	if (!(vm->flags & TWVMX_RUN_COUNT) && time_before(jiffies, vm->since + msecs_to_jiffies(SLICE_MS)))
+	if (!(vm->flags & TWVMX_RUN_COUNT) &&
+	    time_before(jiffies, vm->since + msecs_to_jiffies(SLICE_MS)))
 		return NEXT_ENTER;
 	disarm_step(vm);
 	return leave_with(vm, TWVMX_EXIT_SLICE);
@@ -311,7 +330,10 @@ static enum next enter_once(struct vm *vm)
 
 /* ---- sections ---- */
 
-/* An event that did not get in, or not all the way, is reported, so that the next run can inject it. */
+/*
+ * An event that did not get in, or not all the way, is reported, so that the next run can inject
+ * it.
+ */
 static void report_event(struct twvmx_run *run)
 {
 	u32 pending = vmread(VM_ENTRY_INTR_INFO_FIELD);
@@ -361,7 +383,8 @@ static void first_section(struct vm *vm, u32 load)
 		vmcs_init(vm);
 	vm->vmcs_ready = true;
 	state_load(vm, &vm->regs, load);
-	inject(vm, READ_ONCE(run->entry_info), READ_ONCE(run->entry_error), READ_ONCE(run->entry_len));
+	inject(vm, READ_ONCE(run->entry_info), READ_ONCE(run->entry_error),
+	       READ_ONCE(run->entry_len));
 	vmcs_arm(vm);
 }
 
@@ -406,7 +429,8 @@ int vcpu_run(struct vm *vm)
 	int ret;
 
 	vm->flags = READ_ONCE(vm->run->flags);
-	if (READ_ONCE(vm->run->version) != TWVMX_VERSION || vm->flags & ~TWVMX_RUN_ALL || load & ~TWVMX_LOAD_ALL)
+	if (READ_ONCE(vm->run->version) != TWVMX_VERSION || vm->flags & ~TWVMX_RUN_ALL ||
+	    load & ~TWVMX_LOAD_ALL)
 		return -EINVAL;
 	if (!vm->vmcs_ready && load != TWVMX_LOAD_ALL)
 		return -EINVAL;

@@ -34,8 +34,8 @@ static void vm_free(struct vm *vm)
 }
 
 /*
- * The process has gone, or executes another program, or its file is being closed. The file may live on in another
- * process; the VM does not: what it has pinned was the limit of this process's.
+ * The process has gone, or executes another program, or its file is being closed. The file may live
+ * on in another process; the VM does not: what it has pinned was the limit of this process's.
  */
 static void process_ends(struct mmu_notifier *end, struct mm_struct *mm)
 {
@@ -57,7 +57,8 @@ static int twvmx_release(struct inode *inode, struct file *file)
 	struct vm *vm = file->private_data;
 
 	if (vm->mm) {
-		mmu_notifier_unregister(&vm->end, vm->mm); /* calls process_ends() unless it has been called */
+		mmu_notifier_unregister(
+			&vm->end, vm->mm); /* calls process_ends() unless it has been called */
 		mmdrop(vm->mm);
 	}
 	kfree(vm);
@@ -149,7 +150,9 @@ static long set_cpuid(struct vm *vm, const void __user *arg)
 	return serve_set_cpuid(vm, &c);
 }
 
-/* Calls on one VM exclude one another; a second thread that calls while the guest runs is told so. */
+/*
+ * Calls on one VM exclude one another; a second thread that calls while the guest runs is told so.
+ */
 static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
 {
 	if (cmd == TWVMX_IOC_CREATE)
@@ -188,7 +191,9 @@ static long twvmx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	return ret;
 }
 
-/* The run page. It outlives the file while it is mapped: the mapping holds a reference to the page. */
+/*
+ * The run page. It outlives the file while it is mapped: the mapping holds a reference to the page.
+ */
 static int twvmx_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct vm *vm = file->private_data;

@@ -2,29 +2,33 @@
 /*
  * Counting the instructions that the guest retires.
  *
- * The performance counters belong to the kernel's perf subsystem: its NMI watchdog and every `perf stat` program them,
- * on every CPU, and its handler answers their interrupt. A driver that wrote to a counter of its own choice would fight
- * with that. So this module asks perf for one, pinned, for the thread that runs the guest, as a guest-only event
- * (exclude_host). perf then picks the counter (fixed counter 0, or a general one when somebody holds that), keeps it
- * through context switches, and never switches it on in the host. What perf leaves to a hypervisor is done here: VM
- * entry loads PERF_GLOBAL_CTRL with the counter's bit alone, VM exit loads the host's value. So nothing else counts in
- * the guest and this counts nowhere else.
+ * The performance counters belong to the kernel's perf subsystem: its NMI watchdog and every `perf
+ * stat` program them, on every CPU, and its handler answers their interrupt. A driver that wrote to
+ * a counter of its own choice would fight with that. So this module asks perf for one, pinned, for
+ * the thread that runs the guest, as a guest-only event (exclude_host). perf then picks the counter
+ * (fixed counter 0, or a general one when somebody holds that), keeps it through context switches,
+ * and never switches it on in the host. What perf leaves to a hypervisor is done here: VM entry
+ * loads PERF_GLOBAL_CTRL with the counter's bit alone, VM exit loads the host's value. So nothing
+ * else counts in the guest and this counts nowhere else.
  *
- * The overflow interrupt is an NMI, which ends the guest's run; perf's own handler serves it. Whether the count has
- * been reached is read from the counter before each entry: an interrupt that comes after another exit, or not at all,
- * is found at the next exit, 10 ms later at most.
+ * The overflow interrupt is an NMI, which ends the guest's run; perf's own handler serves it.
+ * Whether the count has been reached is read from the counter before each entry: an interrupt that
+ * comes after another exit, or not at all, is found at the next exit, 10 ms later at most.
  */
 #include <linux/perf_event.h>
 #include <asm/perf_event.h>
 
 #include "vcpu.h"
 
-/* Intervals between overflows when none is wanted; less than half of what a 48-bit counter holds. */
+/*
+ * Intervals between overflows when none is wanted; less than half of what a 48-bit counter holds.
+ */
 #define PERIOD_MAX ((1ull << 46) - 0x1234)
 #define PERIOD_MIN 2ull
 
 /* The interrupt has done its work when it has ended the guest's run. */
-static void overflowed(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs)
+static void overflowed(struct perf_event *event, struct perf_sample_data *data,
+		       struct pt_regs *regs)
 {
 }
 
@@ -42,11 +46,14 @@ static struct perf_event *event_create(void)
 	return perf_event_create_kernel_counter(&attr, -1, current, overflowed, NULL);
 }
 
-/* Is the event on a counter of this CPU, and not held back because it interrupted too often? Preemption is off. */
+/*
+ * Is the event on a counter of this CPU, and not held back because it interrupted too often?
+ * Preemption is off.
+ */
 static bool event_counts(const struct perf_event *event)
 {
-	return event->state == PERF_EVENT_STATE_ACTIVE && event->oncpu == smp_processor_id() && !event->hw.state &&
-	       event->hw.idx >= 0 && event->hw.idx < 64;
+	return event->state == PERF_EVENT_STATE_ACTIVE && event->oncpu == smp_processor_id() &&
+	       !event->hw.state && event->hw.idx >= 0 && event->hw.idx < 64;
 }
 
 static u64 event_read(struct perf_event *event)
@@ -57,13 +64,17 @@ static u64 event_read(struct perf_event *event)
 
 /* ---- what there is ---- */
 
-/* A counter that nobody drives is written and read back: some processors claim registers that do not exist. */
+/*
+ * A counter that nobody drives is written and read back: some processors claim registers that do
+ * not exist.
+ */
 static bool registers_keep(void)
 {
 	u64 old, seen = 0;
 
 	preempt_disable();
-	if (!rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &old) && !wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, 0x12345)) {
+	if (!rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &old) &&
+	    !wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, 0x12345)) {
 		rdmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, &seen);
 		wrmsrl_safe(MSR_CORE_PERF_FIXED_CTR0, old);
 	}
@@ -71,7 +82,10 @@ static bool registers_keep(void)
 	return seen == 0x12345;
 }
 
-/* Has perf put its value into the register, and is it there? The event does not count outside a guest. */
+/*
+ * Has perf put its value into the register, and is it there? The event does not count outside a
+ * guest.
+ */
 static bool event_is_real(struct perf_event *event)
 {
 	u64 seen = 0, put;
@@ -143,8 +157,8 @@ static int pmu_follow_thread(struct vm *vm)
 }
 
 /*
- * Before a run, in process context: vm->flags, count and stop are set. A single step leaves the overflow where it is.
- * Setting a period also lets an event go on that perf has held back.
+ * Before a run, in process context: vm->flags, count and stop are set. A single step leaves the
+ * overflow where it is. Setting a period also lets an event go on that perf has held back.
  */
 int pmu_begin(struct vm *vm)
 {
@@ -159,7 +173,8 @@ int pmu_begin(struct vm *vm)
 	ret = pmu_follow_thread(vm);
 	if (ret)
 		return ret;
-	if (!READ_ONCE(vm->pmu_event->hw.state) && (vm->flags & TWVMX_RUN_STEP || (!arm && !vm->pmu_armed)))
+	if (!READ_ONCE(vm->pmu_event->hw.state) &&
+	    (vm->flags & TWVMX_RUN_STEP || (!arm && !vm->pmu_armed)))
 		return 0;
 	vm->pmu_armed = arm;
 	return perf_event_period(vm->pmu_event, arm ? max(left, PERIOD_MIN) : PERIOD_MAX);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Instructions that are completed here instead of in user space, because guests execute them often: RDTSC, RDTSCP and
- * CPUID. What they do is what the software CPU does (hypervisor/soft/msr.c), bit for bit: TSC from the virtual clock at
- * the count before the instruction, CPUID from the table that user space gave.
+ * Instructions that are completed here instead of in user space, because guests execute them often:
+ * RDTSC, RDTSCP and CPUID. What they do is what the software CPU does (hypervisor/soft/msr.c), bit
+ * for bit: TSC from the virtual clock at the count before the instruction, CPUID from the table
+ * that user space gave.
  *
- * Only the plain case is served. Under an interrupt shadow, with a trap that waits, or while the guest traces itself,
- * more happens at the end of an instruction, and user space does it.
+ * Only the plain case is served. Under an interrupt shadow, with a trap that waits, or while the
+ * guest traces itself, more happens at the end of an instruction, and user space does it.
  *
- * CR4.TSD and the LOCK prefix need no look: what they forbid faults before it exits (SDM vol. 3, 26.1.1).
+ * CR4.TSD and the LOCK prefix need no look: what they forbid faults before it exits (SDM vol.
+ * 3, 26.1.1).
  */
 #include <linux/math64.h>
 #include <linux/slab.h>
@@ -58,7 +60,8 @@ static void retire(struct vm *vm)
 static bool serve_tsc(struct vm *vm, bool with_aux)
 {
 	const struct twvmx_time *t = &vm->time;
-	u64 tsc = t->anchor_ns + mul_u64_u32_shr(vm->count - t->anchor_count, t->rate, RATE_SHIFT) + t->tsc_offset;
+	u64 tsc = t->anchor_ns + mul_u64_u32_shr(vm->count - t->anchor_count, t->rate, RATE_SHIFT) +
+		  t->tsc_offset;
 
 	vm->gpr[GPR_RAX] = (u32)tsc;
 	vm->gpr[GPR_RDX] = tsc >> 32;
@@ -81,7 +84,8 @@ static const struct twvmx_cpuid_entry *cpuid_find(const struct vm *vm, u32 leaf,
 
 static bool serve_cpuid(struct vm *vm)
 {
-	const struct twvmx_cpuid_entry *e = cpuid_find(vm, (u32)vm->gpr[GPR_RAX], (u32)vm->gpr[GPR_RCX]);
+	const struct twvmx_cpuid_entry *e =
+		cpuid_find(vm, (u32)vm->gpr[GPR_RAX], (u32)vm->gpr[GPR_RCX]);
 	u32 ecx, edx;
 
 	if (!e)
@@ -104,9 +108,11 @@ bool serve_instruction(struct vm *vm, u32 reason)
 {
 	bool done = false;
 
-	if (reason != EXIT_REASON_RDTSC && reason != EXIT_REASON_RDTSCP && reason != EXIT_REASON_CPUID)
+	if (reason != EXIT_REASON_RDTSC && reason != EXIT_REASON_RDTSCP &&
+	    reason != EXIT_REASON_CPUID)
 		return false;
-	if (!(vm->flags & (reason == EXIT_REASON_CPUID ? TWVMX_RUN_CPUID : TWVMX_RUN_TIME)) || !is_plain(vm))
+	if (!(vm->flags & (reason == EXIT_REASON_CPUID ? TWVMX_RUN_CPUID : TWVMX_RUN_TIME)) ||
+	    !is_plain(vm))
 		return false;
 	if (reason == EXIT_REASON_CPUID)
 		done = serve_cpuid(vm);

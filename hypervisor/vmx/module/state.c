@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Registers: the guest's, between the run page, this module's copy and the VMCS; and the host's, around a section.
+ * Registers: the guest's, between the run page, this module's copy and the VMCS; and the host's,
+ * around a section.
  *
- * CR0 and CR4 in the run page are what the guest sees. The processor runs with the bits that VT-x demands (NE, VMXE) on
- * top, and without those that only mean something to software (CD, NW) or that it lacks (UMIP); the read shadow hides
- * the difference, and an attempt to change a bit that is not the guest's own exits.
+ * CR0 and CR4 in the run page are what the guest sees. The processor runs with the bits that VT-x
+ * demands (NE, VMXE) on top, and without those that only mean something to software (CD, NW) or
+ * that it lacks (UMIP); the read shadow hides the difference, and an attempt to change a bit that
+ * is not the guest's own exits.
  */
 #include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
@@ -18,11 +20,14 @@
 #define FX_MXCSR_MASK 0xffffu
 #define EFER_KNOWN    (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX)
 
-/* What a machine has, and what has a meaning without registers that would be the host's (CET, PKE). */
-#define CR4_KNOWN                                                                                                  \
-	((u64)(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE |    \
-	       X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP | X86_CR4_FSGSBASE | \
-	       X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP))
+/*
+ * What a machine has, and what has a meaning without registers that would be the host's (CET, PKE).
+ */
+#define CR4_KNOWN                                                                                 \
+	((u64)(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | \
+	       X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT |    \
+	       X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP | \
+	       X86_CR4_SMAP))
 
 static bool canonical(u64 v)
 {
@@ -30,15 +35,16 @@ static bool canonical(u64 v)
 }
 
 /*
- * VM entry checks what goes into the VMCS and fails cleanly; this is about what the module loads itself, where a bad
- * value would be a fault of the kernel's.
+ * VM entry checks what goes into the VMCS and fails cleanly; this is about what the module loads
+ * itself, where a bad value would be a fault of the kernel's.
  */
 int state_check(const struct twvmx_regs *r, u32 load)
 {
 	if (load & TWVMX_LOAD_SYS) {
 		if (!canonical(r->lstar) || !canonical(r->cstar) || !canonical(r->kernel_gs_base))
 			return -EINVAL;
-		if (r->fmask >> 32 || r->tsc_aux >> 32 || r->dr7 >> 32 || r->efer & ~(u64)EFER_KNOWN)
+		if (r->fmask >> 32 || r->tsc_aux >> 32 || r->dr7 >> 32 ||
+		    r->efer & ~(u64)EFER_KNOWN)
 			return -EINVAL;
 		if (r->cr0 >> 32 || r->cr4 & ~CR4_KNOWN)
 			return -EINVAL;
@@ -115,7 +121,8 @@ static void crs_load(struct vm *vm, const struct twvmx_regs *r)
 	vmwrite(CR4_READ_SHADOW, r->cr4);
 	umip_load(r->cr4);
 	vmwrite(GUEST_IA32_EFER, r->efer);
-	vmwrite(VM_ENTRY_CONTROLS, vmx_config.entry | (r->efer & EFER_LMA ? VM_ENTRY_IA32E_MODE : 0));
+	vmwrite(VM_ENTRY_CONTROLS,
+		vmx_config.entry | (r->efer & EFER_LMA ? VM_ENTRY_IA32E_MODE : 0));
 	for (unsigned int i = 0; i < 4; i++)
 		vmwrite(GUEST_PDPTR0 + 2 * i, r->pdpte[i]);
 	vm->cr2 = r->cr2;
@@ -261,7 +268,10 @@ static void host_vmcs(struct vm *vm, const struct host *h)
 	vmwrite(HOST_RIP, (u64)twvmx_exit_point);
 }
 
-/* Another CPU may have these changed by an interrupt in the middle of a section. Before each entry, interrupts off. */
+/*
+ * Another CPU may have these changed by an interrupt in the middle of a section. Before each entry,
+ * interrupts off.
+ */
 void host_refresh(struct vm *vm)
 {
 	unsigned long cr3 = __get_current_cr3_fast(), cr4 = cr4_read_shadow();
@@ -300,9 +310,9 @@ static void msrs_switch(u64 star, u64 lstar, u64 cstar, u64 fmask, u64 kernel_gs
 }
 
 /*
- * Begin of a section: preemption is off, kernel_fpu_begin() has saved the process's own FPU state, the VMCS is loaded.
- * Speculation: another VM or process may have trained the branch predictors, hence the barrier; buffers are cleared
- * before each entry (exits.c, entry.S).
+ * Begin of a section: preemption is off, kernel_fpu_begin() has saved the process's own FPU state,
+ * the VMCS is loaded. Speculation: another VM or process may have trained the branch predictors,
+ * hence the barrier; buffers are cleared before each entry (exits.c, entry.S).
  */
 void host_enter(struct vm *vm, struct host *h)
 {
@@ -340,7 +350,10 @@ static void segments_restore(const struct host *h)
 		load_gs_index(h->gs);
 }
 
-/* Where what the guest has trained would lead this process astray, the kernel puts a barrier before user mode. */
+/*
+ * Where what the guest has trained would lead this process astray, the kernel puts a barrier before
+ * user mode.
+ */
 static void barrier_before_user(void)
 {
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER

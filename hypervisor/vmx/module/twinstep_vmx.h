@@ -2,9 +2,10 @@
 /*
  * Interface of the kernel module behind the vmx engine; docs/vmx-module.md tells it in prose.
  *
- * One file descriptor of /dev/twinstep-vmx is one VM with one vCPU. Its run page, mapped at offset 0, holds the guest's
- * registers and says why the guest stopped. Only the ioctls below change anything; the page is read when
- * TWVMX_RUN enters and written when it returns, and the module believes nothing in it.
+ * One file descriptor of /dev/twinstep-vmx is one VM with one vCPU. Its run page, mapped at offset
+ * 0, holds the guest's registers and says why the guest stopped. Only the ioctls below change
+ * anything; the page is read when TWVMX_RUN enters and written when it returns, and the module
+ * believes nothing in it.
  */
 #ifndef TWINSTEP_VMX_H
 #define TWINSTEP_VMX_H
@@ -22,7 +23,8 @@ enum twvmx_verdict {
 	TWVMX_NO_VMX,	   /* the processor has no VT-x */
 	TWVMX_LOCKED,	   /* the firmware switched VT-x off and locked it */
 	TWVMX_BUSY,	   /* another hypervisor holds VT-x */
-	TWVMX_NO_CONTROLS, /* VT-x lacks something that the guest cannot be run without: see missing */
+	TWVMX_NO_CONTROLS, /* VT-x lacks something that the guest cannot be run without: see missing
+			    */
 };
 
 /* Bits of twvmx_info.missing (needed) and .has (optional). */
@@ -117,14 +119,20 @@ struct twvmx_regs {
 
 /* twvmx_run.exit_reason: VMX basic exit reasons (SDM vol. 3, appendix C) as they are, and these. */
 #define TWVMX_EXIT_SIGNAL 0x1000u /* a signal waits for the thread */
-#define TWVMX_EXIT_KICK	  0x1001u /* twvmx_run.kick is set, and an instruction has just been served */
-#define TWVMX_EXIT_ENTRY  0x1002u /* VM entry failed: exit_error holds the reason or VM-instruction error */
-#define TWVMX_EXIT_STEP	  0x1003u /* TWVMX_RUN_STEP: an instruction has retired, or its interruption is in exit_info */
-#define TWVMX_EXIT_NONE	  0x1004u /* TWVMX_RUN_NONE: injected */
-#define TWVMX_EXIT_LIMIT  0x1005u /* an instruction has just been served, and the count is at the limit or beyond */
-#define TWVMX_EXIT_SLICE  0x1006u /* twvmx_run.kick is set, and nothing was served for a slice (10 ms) */
-#define TWVMX_EXIT_COUNT  0x1007u /* TWVMX_RUN_COUNT: the count is at `stop` or beyond */
-#define TWVMX_EXIT_PMU	  0x1008u /* TWVMX_RUN_COUNT: the guest was not entered, its counter is not there; try again */
+/* twvmx_run.kick is set, and an instruction has just been served */
+#define TWVMX_EXIT_KICK 0x1001u
+/* VM entry failed: exit_error holds the reason or VM-instruction error */
+#define TWVMX_EXIT_ENTRY 0x1002u
+/* TWVMX_RUN_STEP: an instruction has retired, or its interruption is in exit_info */
+#define TWVMX_EXIT_STEP 0x1003u
+#define TWVMX_EXIT_NONE 0x1004u /* TWVMX_RUN_NONE: injected */
+/* an instruction has just been served, and the count is at the limit or beyond */
+#define TWVMX_EXIT_LIMIT 0x1005u
+/* twvmx_run.kick is set, and nothing was served for a slice (10 ms) */
+#define TWVMX_EXIT_SLICE 0x1006u
+#define TWVMX_EXIT_COUNT 0x1007u /* TWVMX_RUN_COUNT: the count is at `stop` or beyond */
+/* TWVMX_RUN_COUNT: the guest was not entered, its counter is not there; try again */
+#define TWVMX_EXIT_PMU 0x1008u
 
 /*
  * Virtual time, as hypervisor/clock.h has it:
@@ -143,8 +151,9 @@ struct twvmx_run {
 	__u32 version;
 	__u32 flags;
 	__u32 load;
-	__u32 kick;	   /* may be set at any time by another thread: see TWVMX_EXIT_KICK and _SLICE */
-	__u32 entry_info;  /* event to inject: VM-entry interruption-information field; bit 31: valid */
+	__u32 kick; /* may be set at any time by another thread: see TWVMX_EXIT_KICK and _SLICE */
+	__u32 entry_info; /* event to inject: VM-entry interruption-information field; bit 31: valid
+			   */
 	__u32 entry_error; /* its error code */
 	__u32 entry_len;   /* length of the instruction, for software interrupts */
 	__u32 reserved;
@@ -153,7 +162,8 @@ struct twvmx_run {
 	__u32 exit_len;	  /* instruction length */
 	__u32 exit_info;  /* VM-exit interruption information */
 	__u32 exit_error; /* its error code */
-	__u32 idt_info;	  /* event that is still to be delivered: the exit came before or during its delivery */
+	__u32 idt_info;	  /* event that is still to be delivered: the exit came before or during its
+			     delivery */
 	__u32 idt_error;
 	__u32 instr_info;
 	__u32 idt_len; /* length of the instruction behind idt_info, for software interrupts */
@@ -166,12 +176,14 @@ struct twvmx_run {
 	__u64 sections;	   /* stretches on one CPU */
 	__u64 served_tsc, served_cpuid;
 	/*
-	 * Both ways: the engine's count. One more for each instruction that the module completes: served, or stepped;
-	 * with TWVMX_RUN_COUNT for each that the guest retires, or the module serves.
+	 * Both ways: the engine's count. One more for each instruction that the module completes:
+	 * served, or stepped; with TWVMX_RUN_COUNT for each that the guest retires, or the module
+	 * serves.
 	 */
 	__u64 count;
 	/* to the module */
-	__u64 stop;  /* TWVMX_RUN_COUNT: leave the guest when the count is there or beyond; UINT64_MAX: do not */
+	__u64 stop;  /* TWVMX_RUN_COUNT: leave the guest when the count is there or beyond;
+			UINT64_MAX: do not */
 	__u64 limit; /* stop after the served instruction that brings the count there */
 	struct twvmx_time time;
 	struct twvmx_regs regs __attribute__((aligned(16)));
@@ -198,7 +210,10 @@ struct twvmx_slot {
 
 #define TWVMX_SLOTS 2
 
-/* Copies the bytes of pages written by the guest since the last time: one byte a page, 1 is stored, others are left. */
+/*
+ * Copies the bytes of pages written by the guest since the last time: one byte a page, 1 is stored,
+ * others are left.
+ */
 struct twvmx_dirty {
 	__u32 version;
 	__u32 slot;

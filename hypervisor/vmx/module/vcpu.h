@@ -3,17 +3,16 @@
  * One VM with one vCPU, and what the files of this module share.
  *
  *   main.c    the device node, ioctls, life of a VM
- *   vmx.c     what the processor can do; VMXON on every CPU; the VMCS and why each control is as it is
- *   state.c   guest registers between the run page, this module's copy, and the VMCS; host registers
- *   exits.c   the run loop
- *   serve.c   instructions that are completed here: time and CPUID
+ *   vmx.c     what the processor can do; VMXON on every CPU; the VMCS and why each control is as it
+ * is state.c   guest registers between the run page, this module's copy, and the VMCS; host
+ * registers exits.c   the run loop serve.c   instructions that are completed here: time and CPUID
  *   pmu.c     counting what the guest retires
  *   ept.c     guest memory: pinned pages, extended page tables, dirty tracking
  *   entry.S   VMLAUNCH and VMRESUME
  *
- * A VMCS is loaded only inside a section: a stretch of the run ioctl with preemption off, on one CPU. A section ends
- * with VMCLEAR. So a VM that does not run has nothing in any CPU, may go on elsewhere, and needs no care when a CPU
- * goes offline or the host is suspended.
+ * A VMCS is loaded only inside a section: a stretch of the run ioctl with preemption off, on one
+ * CPU. A section ends with VMCLEAR. So a VM that does not run has nothing in any CPU, may go on
+ * elsewhere, and needs no care when a CPU goes offline or the host is suspended.
  */
 #ifndef TWINSTEP_VCPU_H
 #define TWINSTEP_VCPU_H
@@ -58,7 +57,8 @@ struct slot {
 struct vm {
 	struct mutex lock; /* everything here; run, slot and dirty ioctls exclude one another */
 	bool created;
-	struct mm_struct *mm;	 /* the only one that may drive this VM; stays when the VM has gone with its process */
+	struct mm_struct *mm;	 /* the only one that may drive this VM; stays when the VM has gone
+				    with its process */
 	struct mmu_notifier end; /* of mm */
 	struct twvmx_run *run;
 	struct page *run_page;
@@ -83,30 +83,31 @@ struct vm {
 	struct twvmx_cpuid_entry *cpuid;
 	u32 ncpuid;
 
-	u64 host_cr3, host_cr4;	      /* as the VMCS has them */
-	u32 flags;		      /* TWVMX_RUN_* of the run under way */
-	u64 count, limit, stop;	      /* as in the run page */
-	struct twvmx_time time;	      /* likewise, copied when the run began */
-	struct perf_event *pmu_event; /* of the thread that ran last; NULL before the first run that counts */
-	u64 pmu_seen;		      /* what it had counted when last read */
-	bool pmu_armed;		      /* it overflows at an interval that was asked for */
-	unsigned long since;	      /* jiffies when the run began, or something was last served */
-	bool vmcs_ready;	      /* vmcs_init() was done */
-	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it between check and use */
+	u64 host_cr3, host_cr4; /* as the VMCS has them */
+	u32 flags;		/* TWVMX_RUN_* of the run under way */
+	u64 count, limit, stop; /* as in the run page */
+	struct twvmx_time time; /* likewise, copied when the run began */
+	struct perf_event
+		*pmu_event; /* of the thread that ran last; NULL before the first run that counts */
+	u64 pmu_seen;	    /* what it had counted when last read */
+	bool pmu_armed;	    /* it overflows at an interval that was asked for */
+	unsigned long since;	/* jiffies when the run began, or something was last served */
+	bool vmcs_ready;	/* vmcs_init() was done */
+	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it
+				   between check and use */
 };
 
 /*
- * Host registers that a section changes and puts back. MSRs: those that guest code reads without an exit, or that
- * decide what it does, and that VT-x does not switch.
- *   STAR, LSTAR, CSTAR, FMASK      SYSCALL and SYSRET
- *   KERNEL_GS_BASE                 SWAPGS
- *   TSC_AUX                        RDPID, where the processor has it
- *   FS_BASE, GS_BASE               lost with the selectors; the host-state area loads them
- * Each entry does the same for PEBS_ENABLE and for what a VM exit clears: DEBUGCTL and DR7 (exits.c).
- * The VMCS has the guest's SYSENTER_*, EFER, DEBUGCTL, FS and GS base. PEBS_ENABLE is 0 in the guest, PERF_GLOBAL_CTRL
- * has one counter or stays (nothing in the guest can read a counter). All others stay the host's, out of the guest's
- * sight, because every RDMSR and WRMSR exits: PAT and MTRRs have no effect under EPT with "ignore PAT", SPEC_CTRL is
- * the host's own protection.
+ * Host registers that a section changes and puts back. MSRs: those that guest code reads without an
+ * exit, or that decide what it does, and that VT-x does not switch. STAR, LSTAR, CSTAR, FMASK
+ * SYSCALL and SYSRET KERNEL_GS_BASE                 SWAPGS TSC_AUX                        RDPID,
+ * where the processor has it FS_BASE, GS_BASE               lost with the selectors; the host-state
+ * area loads them Each entry does the same for PEBS_ENABLE and for what a VM exit clears: DEBUGCTL
+ * and DR7 (exits.c). The VMCS has the guest's SYSENTER_*, EFER, DEBUGCTL, FS and GS base.
+ * PEBS_ENABLE is 0 in the guest, PERF_GLOBAL_CTRL has one counter or stays (nothing in the guest
+ * can read a counter). All others stay the host's, out of the guest's sight, because every RDMSR
+ * and WRMSR exits: PAT and MTRRs have no effect under EPT with "ignore PAT", SPEC_CTRL is the
+ * host's own protection.
  */
 struct host {
 	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, fs_base, gs_base;
@@ -156,7 +157,10 @@ void host_leave(struct vm *vm, const struct host *h);
 int vcpu_run(struct vm *vm);
 
 /* ---- serve.c ---- */
-/* Completes the instruction that exited for this reason; false when it is none that is served, or not now. */
+/*
+ * Completes the instruction that exited for this reason; false when it is none that is served, or
+ * not now.
+ */
 bool serve_instruction(struct vm *vm, u32 reason);
 int serve_set_cpuid(struct vm *vm, const struct twvmx_cpuid *c);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the processor offers, VMXON and VMXOFF on every CPU, and the VMCS. Intel SDM vol. 3, chapters 24 to 27 and
- * appendix A; names of fields and bits are those of <asm/vmx.h>.
+ * What the processor offers, VMXON and VMXOFF on every CPU, and the VMCS. Intel SDM vol. 3,
+ * chapters 24 to 27 and appendix A; names of fields and bits are those of <asm/vmx.h>.
  */
 #include <linux/cpu.h>
 #include <linux/idr.h>
@@ -32,8 +32,8 @@ static DEFINE_IDA(vpids);
 /* ---- capabilities ---- */
 
 /*
- * Each control with its reason. `need`: the guest cannot be run without. Bits that are not listed stay 0 where the
- * processor allows that.
+ * Each control with its reason. `need`: the guest cannot be run without. Bits that are not listed
+ * stay 0 where the processor allows that.
  */
 struct control {
 	u32 bit;
@@ -61,24 +61,39 @@ static const struct control primary_controls[] = {
 	{ CPU_BASED_MOV_DR_EXITING, 0, true },	  /* DR0-3 and DR6 are loaded by software only */
 	{ CPU_BASED_UNCOND_IO_EXITING, 0, true }, /* every port belongs to the machine */
 	{ CPU_BASED_ACTIVATE_SECONDARY_CONTROLS, 0, true },
-	{ CPU_BASED_INTR_WINDOW_EXITING, 0, true },	    /* switched on when asked for; off at first */
+	{ CPU_BASED_INTR_WINDOW_EXITING, 0, true }, /* switched on when asked for; off at first */
 	{ CPU_BASED_NMI_WINDOW_EXITING, TWVMX_VNMI, true }, /* likewise */
-	{ CPU_BASED_MONITOR_TRAP_FLAG, TWVMX_MTF, false },  /* likewise, for single steps; else RFLAGS.TF */
-	/* "Use MSR bitmaps" stays 0, so that every RDMSR and WRMSR exits: no host MSR is visible, and they count. */
-	/* CR3 load and store exiting, INVLPG exiting stay 0: EPT and VPID make the guest's paging its own. */
+	{ CPU_BASED_MONITOR_TRAP_FLAG, TWVMX_MTF,
+	  false }, /* likewise, for single steps; else RFLAGS.TF */
+	/*
+	 * "Use MSR bitmaps" stays 0, so that every RDMSR and WRMSR exits: no host MSR is visible,
+	 * and they count.
+	 */
+	/*
+	 * CR3 load and store exiting, INVLPG exiting stay 0: EPT and VPID make the guest's paging
+	 * its own.
+	 */
 	{},
 };
 
 static const struct control secondary_controls[] = {
-	{ SECONDARY_EXEC_ENABLE_EPT, TWVMX_EPT, true },			 /* guest physical memory */
-	{ SECONDARY_EXEC_UNRESTRICTED_GUEST, TWVMX_UNRESTRICTED, true }, /* real mode and no paging */
-	{ SECONDARY_EXEC_ENABLE_VPID, TWVMX_VPID, true },		 /* the guest's TLB entries survive exits */
-	{ SECONDARY_EXEC_ENABLE_RDTSCP, 0, false },		    /* RDTSCP exits; without it, #UD, and that exits */
-	{ SECONDARY_EXEC_WBINVD_EXITING, TWVMX_WBINVD_EXIT, true }, /* the guest may not flush the host's caches */
-	/* Random numbers are recorded inputs. Needed where the processor has the instruction: probe_random(). */
+	{ SECONDARY_EXEC_ENABLE_EPT, TWVMX_EPT, true }, /* guest physical memory */
+	{ SECONDARY_EXEC_UNRESTRICTED_GUEST, TWVMX_UNRESTRICTED,
+	  true }, /* real mode and no paging */
+	{ SECONDARY_EXEC_ENABLE_VPID, TWVMX_VPID,
+	  true }, /* the guest's TLB entries survive exits */
+	{ SECONDARY_EXEC_ENABLE_RDTSCP, 0,
+	  false }, /* RDTSCP exits; without it, #UD, and that exits */
+	{ SECONDARY_EXEC_WBINVD_EXITING, TWVMX_WBINVD_EXIT,
+	  true }, /* the guest may not flush the host's caches */
+	/*
+	 * Random numbers are recorded inputs. Needed where the processor has the instruction:
+	 * probe_random().
+	 */
 	{ SECONDARY_EXEC_RDRAND_EXITING, TWVMX_RDRAND_EXIT, false },
 	{ SECONDARY_EXEC_RDSEED_EXITING, TWVMX_RDSEED_EXIT, false }, /* likewise */
-	{ SECONDARY_EXEC_DESC, TWVMX_DESC_EXIT, false }, /* switched on with CR4.UMIP where the CPU has none */
+	{ SECONDARY_EXEC_DESC, TWVMX_DESC_EXIT,
+	  false }, /* switched on with CR4.UMIP where the CPU has none */
 	/* INVPCID, XSAVES, VMFUNC, PML, ENCLS, ... stay 0: not offered to the guest, so #UD. */
 	{},
 };
@@ -87,16 +102,19 @@ static const struct control exit_controls[] = {
 	{ VM_EXIT_SAVE_DEBUG_CONTROLS, 0, true },  /* DR7 */
 	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, 0, true }, /* the host is 64-bit */
 	{ VM_EXIT_SAVE_IA32_EFER, 0, true },	   /* LMA follows CR0.PG */
-	{ VM_EXIT_LOAD_IA32_EFER, 0, true },	   /* the host's SCE and NXE at the same time as its tables */
-	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* pmu.c; on when a run counts */
+	{ VM_EXIT_LOAD_IA32_EFER, 0,
+	  true }, /* the host's SCE and NXE at the same time as its tables */
+	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH,
+	  false }, /* pmu.c; on when a run counts */
 	/* PAT stays the host's: EPT ignores the guest's, which is state of the engine. */
 	{},
 };
 
 static const struct control entry_controls[] = {
-	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0, true }, /* DR7; and DEBUGCTL, which is 0: BTF is done in software */
-	{ VM_ENTRY_LOAD_IA32_EFER, 0, true },	   /* the guest's SCE, LME, NXE */
-	{ VM_ENTRY_IA32E_MODE, 0, true },	   /* follows EFER.LMA; off at first */
+	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0,
+	  true }, /* DR7; and DEBUGCTL, which is 0: BTF is done in software */
+	{ VM_ENTRY_LOAD_IA32_EFER, 0, true }, /* the guest's SCE, LME, NXE */
+	{ VM_ENTRY_IA32E_MODE, 0, true },     /* follows EFER.LMA; off at first */
 	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* likewise */
 	{},
 };
@@ -150,11 +168,14 @@ static bool probe_ept(void)
 		vmx_config.has |= TWVMX_EPT_2M;
 	vmx_config.invept_single = cap & VMX_EPT_EXTENT_CONTEXT_BIT;
 	/* Four-level tables in write-back memory, pages without any right but reading. */
-	return (cap & VMX_EPT_PAGE_WALK_4_BIT) && (cap & VMX_EPTP_WB_BIT) && (cap & VMX_EPT_INVEPT_BIT) &&
-	       (cap & VMX_EPT_EXTENT_GLOBAL_BIT);
+	return (cap & VMX_EPT_PAGE_WALK_4_BIT) && (cap & VMX_EPTP_WB_BIT) &&
+	       (cap & VMX_EPT_INVEPT_BIT) && (cap & VMX_EPT_EXTENT_GLOBAL_BIT);
 }
 
-/* Without the exit, a guest would get numbers that no record has; without the instruction, #UD exits. */
+/*
+ * Without the exit, a guest would get numbers that no record has; without the instruction, #UD
+ * exits.
+ */
 static bool probe_random(void)
 {
 	if (cpuid_ecx(1) & 1u << 30 && !(vmx_config.has & TWVMX_RDRAND_EXIT))
@@ -170,13 +191,18 @@ static bool probe_controls(void)
 	struct vmx_config *c = &vmx_config;
 
 	c->revision = msr_or_zero(MSR_IA32_VMX_BASIC) & 0x7fffffff;
-	c->pin = choose(pin_controls, true_msrs ? MSR_IA32_VMX_TRUE_PINBASED_CTLS : MSR_IA32_VMX_PINBASED_CTLS, &ok);
-	c->primary = choose(primary_controls,
-			    true_msrs ? MSR_IA32_VMX_TRUE_PROCBASED_CTLS : MSR_IA32_VMX_PROCBASED_CTLS, &ok);
+	c->pin = choose(pin_controls,
+			true_msrs ? MSR_IA32_VMX_TRUE_PINBASED_CTLS : MSR_IA32_VMX_PINBASED_CTLS,
+			&ok);
+	c->primary = choose(
+		primary_controls,
+		true_msrs ? MSR_IA32_VMX_TRUE_PROCBASED_CTLS : MSR_IA32_VMX_PROCBASED_CTLS, &ok);
 	if (c->primary & CPU_BASED_ACTIVATE_SECONDARY_CONTROLS)
 		c->secondary = choose(secondary_controls, MSR_IA32_VMX_PROCBASED_CTLS2, &ok);
-	c->exit = choose(exit_controls, true_msrs ? MSR_IA32_VMX_TRUE_EXIT_CTLS : MSR_IA32_VMX_EXIT_CTLS, &ok);
-	c->entry = choose(entry_controls, true_msrs ? MSR_IA32_VMX_TRUE_ENTRY_CTLS : MSR_IA32_VMX_ENTRY_CTLS, &ok);
+	c->exit = choose(exit_controls,
+			 true_msrs ? MSR_IA32_VMX_TRUE_EXIT_CTLS : MSR_IA32_VMX_EXIT_CTLS, &ok);
+	c->entry = choose(entry_controls,
+			  true_msrs ? MSR_IA32_VMX_TRUE_ENTRY_CTLS : MSR_IA32_VMX_ENTRY_CTLS, &ok);
 	if (!probe_ept()) {
 		c->missing |= TWVMX_EPT;
 		ok = false;
@@ -187,8 +213,10 @@ static bool probe_controls(void)
 	}
 	ok &= probe_random();
 	/* Switched on when needed, not always. */
-	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING | CPU_BASED_MONITOR_TRAP_FLAG);
-	c->slice = min_t(u64, (u64)tsc_khz * SLICE_MS >> (msr_or_zero(MSR_IA32_VMX_MISC) & 31), U32_MAX);
+	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING |
+			CPU_BASED_MONITOR_TRAP_FLAG);
+	c->slice = min_t(u64, (u64)tsc_khz * SLICE_MS >> (msr_or_zero(MSR_IA32_VMX_MISC) & 31),
+			 U32_MAX);
 	c->secondary &= ~SECONDARY_EXEC_DESC;
 	c->entry &= ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
 	c->exit &= ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
@@ -197,11 +225,14 @@ static bool probe_controls(void)
 
 /* What the choice was made by: every CPU has to say the same. */
 static const u32 capability_msrs[] = {
-	MSR_IA32_VMX_BASIC,	     MSR_IA32_VMX_PINBASED_CTLS,       MSR_IA32_VMX_PROCBASED_CTLS,
-	MSR_IA32_VMX_EXIT_CTLS,	     MSR_IA32_VMX_ENTRY_CTLS,	       MSR_IA32_VMX_TRUE_PINBASED_CTLS,
-	MSR_IA32_VMX_TRUE_EXIT_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
-	MSR_IA32_VMX_MISC,	     MSR_IA32_VMX_PROCBASED_CTLS2,     MSR_IA32_VMX_EPT_VPID_CAP,
-	MSR_IA32_VMX_CR0_FIXED0,     MSR_IA32_VMX_CR0_FIXED1,	       MSR_IA32_VMX_CR4_FIXED1,
+	MSR_IA32_VMX_BASIC,	      MSR_IA32_VMX_PINBASED_CTLS,
+	MSR_IA32_VMX_PROCBASED_CTLS,  MSR_IA32_VMX_EXIT_CTLS,
+	MSR_IA32_VMX_ENTRY_CTLS,      MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+	MSR_IA32_VMX_TRUE_EXIT_CTLS,  MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+	MSR_IA32_VMX_TRUE_ENTRY_CTLS, MSR_IA32_VMX_MISC,
+	MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_EPT_VPID_CAP,
+	MSR_IA32_VMX_CR0_FIXED0,      MSR_IA32_VMX_CR0_FIXED1,
+	MSR_IA32_VMX_CR4_FIXED1,
 };
 
 static u64 capabilities[ARRAY_SIZE(capability_msrs)];
@@ -305,13 +336,17 @@ static void vmclear(u64 pa)
 	asm volatile("vmclear %0" : : "m"(pa) : "cc", "memory");
 }
 
-/* A CPU whose firmware left the register open gets it locked with VT-x on, as the kernel's own set-up does. */
+/*
+ * A CPU whose firmware left the register open gets it locked with VT-x on, as the kernel's own
+ * set-up does.
+ */
 static void open_feature_control(void)
 {
 	u64 v = msr_or_zero(MSR_IA32_FEAT_CTL);
 
 	if (!(v & FEAT_CTL_LOCKED))
-		wrmsrl_safe(MSR_IA32_FEAT_CTL, v | FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX);
+		wrmsrl_safe(MSR_IA32_FEAT_CTL,
+			    v | FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX);
 }
 
 /* On this CPU, preemption off. */
@@ -326,13 +361,15 @@ static int cpu_on(void)
 	if (firmware_allows())
 		return -EACCES;
 	if (!same_capabilities()) {
-		pr_err_once("twinstep-vmx: the CPUs of this host differ in what their VT-x offers\n");
+		pr_err_once(
+			"twinstep-vmx: the CPUs of this host differ in what their VT-x offers\n");
 		return -EOPNOTSUPP;
 	}
 	open_feature_control();
 	cr4_set_bits(X86_CR4_VMXE);
 	*(u32 *)region = vmx_config.revision;
-	intel_pt_handle_vmx(1); /* VMXON faults while a trace is written, where the processor cannot do both */
+	intel_pt_handle_vmx(
+		1); /* VMXON faults while a trace is written, where the processor cannot do both */
 	if (!vmxon(__pa(region))) {
 		intel_pt_handle_vmx(0);
 		cr4_clear_bits(X86_CR4_VMXE);
@@ -407,7 +444,9 @@ void vmx_put(void)
 
 /* ---- CPUs that come and go ---- */
 
-/* A CPU that comes online with VT-x taken would leave VMs that cannot run there: it stays offline. */
+/*
+ * A CPU that comes online with VT-x taken would leave VMs that cannot run there: it stays offline.
+ */
 static int cpu_comes(unsigned int cpu)
 {
 	int ret = 0;
@@ -449,8 +488,8 @@ static int cpu_off_stopped(void *unused)
 }
 
 /*
- * Power off, reboot, kexec: firmware and the next kernel start CPUs by INIT, which VMX operation blocks. While all CPUs
- * are stopped none is in a section; RUN fails from then on.
+ * Power off, reboot, kexec: firmware and the next kernel start CPUs by INIT, which VMX operation
+ * blocks. While all CPUs are stopped none is in a section; RUN fails from then on.
  */
 static int host_goes_down(struct notifier_block *nb, unsigned long event, void *unused)
 {
@@ -550,7 +589,10 @@ static void invept_all(struct vm *vm)
 		u64 eptp, zero;
 	} d = { ept_pointer(vm), 0 };
 
-	asm volatile("invept %0, %1" : : "m"(d), "r"(vmx_config.invept_single ? 1ul : 2ul) : "cc", "memory");
+	asm volatile("invept %0, %1"
+		     :
+		     : "m"(d), "r"(vmx_config.invept_single ? 1ul : 2ul)
+		     : "cc", "memory");
 }
 
 static void invvpid_all(struct vm *vm)
@@ -559,12 +601,15 @@ static void invvpid_all(struct vm *vm)
 		u64 vpid, linear;
 	} d = { vm->vpid, 0 };
 
-	asm volatile("invvpid %0, %1" : : "m"(d), "r"(vmx_config.invvpid_single ? 1ul : 2ul) : "cc", "memory");
+	asm volatile("invvpid %0, %1"
+		     :
+		     : "m"(d), "r"(vmx_config.invvpid_single ? 1ul : 2ul)
+		     : "cc", "memory");
 }
 
 /*
- * Drops what this CPU may have cached and must not use. A CPU keeps entries tagged with a VPID and an EPT pointer while
- * the VM runs elsewhere, so coming to another CPU drops everything there.
+ * Drops what this CPU may have cached and must not use. A CPU keeps entries tagged with a VPID and
+ * an EPT pointer while the VM runs elsewhere, so coming to another CPU drops everything there.
  */
 void vmx_flush(struct vm *vm)
 {
@@ -579,9 +624,9 @@ void vmx_flush(struct vm *vm)
 }
 
 /*
- * Exceptions that exit: #DB and #AC, because a guest could make their delivery loop without end, and #DB because of the
- * engine's own single steps; #UD, so that instructions of the machine's processor which this one lacks can be done in
- * software; #MC, which is the host's.
+ * Exceptions that exit: #DB and #AC, because a guest could make their delivery loop without end,
+ * and #DB because of the engine's own single steps; #UD, so that instructions of the machine's
+ * processor which this one lacks can be done in software; #MC, which is the host's.
  */
 #define EXCEPTIONS (1u << X86_TRAP_DB | 1u << X86_TRAP_AC | 1u << X86_TRAP_UD | 1u << X86_TRAP_MC)
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Runs in a guest, as root, on a real kernel: groups are made, entered, obeyed and removed. usage: cgroup v1|v2
- * Result lines on standard output, as tests/run counts them.
+ * Runs in a guest, as root, on a real kernel: groups are made, entered, obeyed and removed. usage:
+ * cgroup v1|v2 Result lines on standard output, as tests/run counts them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,8 @@ static const char *version;
 static bool v2;
 static int failed;
 
-static void result(bool good, const char *test, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void result(bool good, const char *test, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static void result(bool good, const char *test, const char *fmt, ...)
 {
 	va_list ap;
@@ -91,12 +92,16 @@ static double cpu_used(const struct cgroup *g)
 	char path[2 * CGROUP_PATH];
 	const struct cgroup_tree *t = &g->site.tree[g->site.of[CGROUP_CPU]];
 
-	snprintf(path, sizeof(path), "%s/%s/%s", t->parent, g->name, v2 ? "cpu.stat" : "cpuacct.usage");
+	snprintf(path, sizeof(path), "%s/%s/%s", t->parent, g->name,
+		 v2 ? "cpu.stat" : "cpuacct.usage");
 	return (double)number_in(path, v2 ? "usage_usec " : "") / (v2 ? 1e6 : 1e9);
 }
 
-/* A process in a group of its own that runs fn; *g is filled in here as well. 0: it could not be. */
-static pid_t start(struct cgroup *g, const char *name, const struct limits *l, const dev_t *dev, void (*fn)(void))
+/*
+ * A process in a group of its own that runs fn; *g is filled in here as well. 0: it could not be.
+ */
+static pid_t start(struct cgroup *g, const char *name, const struct limits *l, const dev_t *dev,
+		   void (*fn)(void))
 {
 	struct err err = ERR_INIT;
 	int ready[2];
@@ -108,7 +113,8 @@ static pid_t start(struct cgroup *g, const char *name, const struct limits *l, c
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		if (cgroup_create(g, name, getpid(), l, dev, dev != NULL, &err) || cgroup_join(g, &err)) {
+		if (cgroup_create(g, name, getpid(), l, dev, dev != NULL, &err) ||
+		    cgroup_join(g, &err)) {
 			result(false, name, "%s", err.text);
 			fflush(stdout);
 			_exit(1);
@@ -148,7 +154,8 @@ static void cpu_max(void)
 	usleep(1000000);
 	used = cpu_used(&g) - used;
 	wall = now() - wall;
-	result(used > 0.15 * wall && used < 0.30 * wall, "cpu-max", "25 %% asked for, %.1f %% used", 100 * used / wall);
+	result(used > 0.15 * wall && used < 0.30 * wall, "cpu-max", "25 %% asked for, %.1f %% used",
+	       100 * used / wall);
 	finish(&g, pid);
 }
 
@@ -162,7 +169,8 @@ static void cpu_weight(void)
 	usleep(1500000);
 	ua = cpu_used(&a) - ua;
 	ub = cpu_used(&b) - ub;
-	result(ub > 0 && ua / ub > 2.4 && ua / ub < 3.6, "cpu-weight", "300 to 100 gave %.2f s to %.2f s", ua, ub);
+	result(ub > 0 && ua / ub > 2.4 && ua / ub < 3.6, "cpu-weight",
+	       "300 to 100 gave %.2f s to %.2f s", ua, ub);
 	finish(&a, pa);
 	finish(&b, pb);
 }
@@ -212,14 +220,17 @@ static void io_max(void)
 	pid = start(&g, "io", &l, &st.st_rdev, read_disk);
 	waitpid(pid, &status, 0);
 	before = now() - before;
-	result(status == 0 && before > 1.0 && before < 6, "io-max", "1.5 MiB at 1 MiB a second took %.2f s", before);
+	result(status == 0 && before > 1.0 && before < 6, "io-max",
+	       "1.5 MiB at 1 MiB a second took %.2f s", before);
 	finish(&g, pid);
 }
 
 /* Beside a group that has processes, as on a host with systemd. */
 static void beside(void)
 {
-	const struct limits l = { .cpu_weight = 500, .cpu_quota_us = 20000, .cpu_period_us = 100000 };
+	const struct limits l = { .cpu_weight = 500,
+				  .cpu_quota_us = 20000,
+				  .cpu_period_us = 100000 };
 	struct err err = ERR_INIT;
 	struct cgroup g = { 0 };
 	struct stat st;
@@ -235,7 +246,8 @@ static void beside(void)
 	good &= fd >= 0 && write(fd, "+cpu", 4) == 4;
 	close(fd);
 	good &= cgroup_find(&g.site, "/proc", NULL, &err) == 0 &&
-		cgroup_create(&g, "mine", getpid(), &l, NULL, 0, &err) == 0 && cgroup_join(&g, &err) == 0;
+		cgroup_create(&g, "mine", getpid(), &l, NULL, 0, &err) == 0 &&
+		cgroup_join(&g, &err) == 0;
 	good &= stat(ROOT "/slice/twinstep", &st) == 0;
 	cgroup_remove(&g);
 	good &= stat(ROOT "/slice/twinstep", &st) < 0;
@@ -254,10 +266,14 @@ static bool put(const char *path, const char *text)
 	return good;
 }
 
-/* What systemd does for Delegate=yes (cgroups(7), "Delegation"): the directory and these three of its files. */
+/*
+ * What systemd does for Delegate=yes (cgroups(7), "Delegation"): the directory and these three of
+ * its files.
+ */
 static void give_to(const char *dir, uid_t uid)
 {
-	static const char *const files[] = { "", "/cgroup.procs", "/cgroup.subtree_control", "/cgroup.threads" };
+	static const char *const files[] = { "", "/cgroup.procs", "/cgroup.subtree_control",
+					     "/cgroup.threads" };
 	char path[CGROUP_PATH];
 
 	mkdir(dir, 0755);
@@ -271,16 +287,17 @@ static void give_to(const char *dir, uid_t uid)
 /* Makes a group with limits, looks whether they and it are there, and removes it. */
 static int use_delegated(const char *parent, const char *where)
 {
-	const struct limits l = {
-		.cpu_weight = 300, .cpu_quota_us = 50000, .cpu_period_us = 100000, .memory_max = 200 << 20
-	};
+	const struct limits l = { .cpu_weight = 300,
+				  .cpu_quota_us = 50000,
+				  .cpu_period_us = 100000,
+				  .memory_max = 200 << 20 };
 	struct err err = ERR_INIT;
 	struct cgroup g = { 0 };
 	char path[2 * CGROUP_PATH];
 	int good;
 
-	if (cgroup_find(&g.site, "/proc", parent, &err) || cgroup_create(&g, "mine", getpid(), &l, NULL, 0, &err) ||
-	    cgroup_join(&g, &err)) {
+	if (cgroup_find(&g.site, "/proc", parent, &err) ||
+	    cgroup_create(&g, "mine", getpid(), &l, NULL, 0, &err) || cgroup_join(&g, &err)) {
 		printf("# %s\n", err.text);
 		return err.code;
 	}
@@ -307,7 +324,8 @@ static int as_user(const char *group, const char *parent, const char *where)
 	pid = fork();
 	if (pid == 0) {
 		snprintf(path, sizeof(path), "%s/cgroup.procs", group);
-		if (!put(path, "0") || setresgid(1000, 1000, 1000) < 0 || setresuid(1000, 1000, 1000) < 0)
+		if (!put(path, "0") || setresgid(1000, 1000, 1000) < 0 ||
+		    setresuid(1000, 1000, 1000) < 0)
 			_exit(ESRCH);
 		status = use_delegated(parent, where);
 		fflush(stdout);
@@ -325,8 +343,8 @@ static void delegated(void)
 	give_to(ROOT "/user", 1000);
 	give_to(ROOT "/user/scope", 1000);
 	ret = as_user(ROOT "/user/scope", NULL, ROOT "/user/twinstep");
-	result(ret == 0 && access(ROOT "/user/twinstep", F_OK) < 0, "delegated", "beside a user's own group: %s",
-	       strerror(ret));
+	result(ret == 0 && access(ROOT "/user/twinstep", F_OK) < 0, "delegated",
+	       "beside a user's own group: %s", strerror(ret));
 	ret = as_user(ROOT "/user/scope", "/user", ROOT "/user");
 	result(ret == 0, "delegated-named", "--cgroup with a user's group: %s", strerror(ret));
 	mkdir(ROOT "/others", 0755);
@@ -334,7 +352,8 @@ static void delegated(void)
 	ret = as_user(ROOT "/others/scope", NULL, ROOT "/others/twinstep");
 	result(ret == EACCES, "not-delegated", "beside somebody else's: %s", strerror(ret));
 	ret = as_user(ROOT "/others/scope", "/user", ROOT "/user");
-	result(ret == EACCES, "delegated-elsewhere", "from a group that is not below the user's: %s", strerror(ret));
+	result(ret == EACCES, "delegated-elsewhere",
+	       "from a group that is not below the user's: %s", strerror(ret));
 }
 
 static void killed(void)
@@ -353,7 +372,8 @@ static void killed(void)
 	cgroup_create(&next, "next", getpid(), &(struct limits){ .cpu_weight = 5 }, NULL, 0, &err);
 	gone = access(path, F_OK) < 0;
 	cgroup_remove(&next);
-	result(there && gone, "left-behind", "%s", there ? "removed by the next" : "it was never there");
+	result(there && gone, "left-behind", "%s",
+	       there ? "removed by the next" : "it was never there");
 	*strrchr(path, '/') = 0;
 	result(access(path, F_OK) < 0, "nothing-left", "%s", path);
 }

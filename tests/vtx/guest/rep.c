@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Spends nearly all of its time inside REP INSB between the first byte from COM1 and a q: so inputs enter there. */
+/*
+ * Spends nearly all of its time inside REP INSB between the first byte from COM1 and a q: so inputs
+ * enter there.
+ */
 #include "tests/vtx/guest/com.h"
 
 #define SCRATCH (COM1 + 7)

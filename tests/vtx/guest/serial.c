@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Timer interrupts and console input: echoes COM1 with the number of ticks so far, until it reads q. */
+/*
+ * Timer interrupts and console input: echoes COM1 with the number of ticks so far, until it reads
+ * q.
+ */
 #include "tests/vtx/guest/com.h"
 
 int main(void)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Waits in HLT for a byte on COM1, then computes for ever without anything that leaves the guest. */
+/*
+ * Waits in HLT for a byte on COM1, then computes for ever without anything that leaves the guest.
+ */
 #include "tests/vtx/guest/com.h"
 
 int main(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reads the time a thousand times and CPUID a hundred times, in the ways that there are, and writes a sum to the debug
- * console. */
+/* Reads the time a thousand times and CPUID a hundred times, in the ways that there are, and writes
+ * a sum to the debug console. */
 #include "tests/guest/rt64.h"
 
 static u64 rdtsc(void)

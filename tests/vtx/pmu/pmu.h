@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A performance monitoring unit for Bochs, put into its source by patch.py: architectural version 3 as CPUID of the
- * emulated processor claims it. Fixed counter 0 counts retired instructions; the other counters only keep what is
- * written to them. The overflow interrupt comes a random number of instructions late, as on real processors.
- *   BOCHS_PMU_SKID   the most instructions that it is late (40)
- *   BOCHS_PMU_LOSE   every so many interrupts one is lost (0: none)
+ * A performance monitoring unit for Bochs, put into its source by patch.py: architectural version 3
+ * as CPUID of the emulated processor claims it. Fixed counter 0 counts retired instructions; the
+ * other counters only keep what is written to them. The overflow interrupt comes a random number of
+ * instructions late, as on real processors. BOCHS_PMU_SKID   the most instructions that it is late
+ * (40) BOCHS_PMU_LOSE   every so many interrupts one is lost (0: none)
  */
 #ifndef TWINSTEP_BOCHS_PMU_H
 #define TWINSTEP_BOCHS_PMU_H
@@ -17,7 +17,8 @@
 #define PMU_FIXED0_BIT (1ull << 32)
 
 struct bochs_pmu {
-	unsigned long long sel[PMU_GP], gp[PMU_GP], fixed[PMU_FIXED], fixed_ctrl, global_ctrl, status;
+	unsigned long long sel[PMU_GP], gp[PMU_GP], fixed[PMU_FIXED], fixed_ctrl, global_ctrl,
+		status;
 	bool on;	     /* fixed counter 0 counts something */
 	bool watch;	     /* `on`, or an interrupt is under way */
 	unsigned late;	     /* instructions until it comes, plus one; 0: none */
@@ -40,7 +41,8 @@ struct bochs_pmu {
 	/* The interrupt gets under way. */
 	void overflow()
 	{
-		static const unsigned skid = option("BOCHS_PMU_SKID", 40), lose = option("BOCHS_PMU_LOSE", 0);
+		static const unsigned skid = option("BOCHS_PMU_SKID", 40),
+				      lose = option("BOCHS_PMU_LOSE", 0);
 
 		status |= PMU_FIXED0_BIT;
 		if (!(fixed_ctrl & 8) || late)
@@ -52,7 +54,10 @@ struct bochs_pmu {
 		watch = true;
 	}
 
-	/* An instruction has retired; counted: the counter was on before it and is on now. True: interrupt now. */
+	/*
+	 * An instruction has retired; counted: the counter was on before it and is on now. True:
+	 * interrupt now.
+	 */
 	bool retired(bool counted, unsigned cpl)
 	{
 		if (counted && on && (fixed_ctrl & (cpl ? 2 : 1))) {
@@ -74,7 +79,10 @@ struct bochs_pmu {
 			return &sel[index - 0x186];
 		if (index >= 0x309 && index < 0x309 + PMU_FIXED)
 			return &fixed[index - 0x309];
-		return index == 0x38d ? &fixed_ctrl : index == 0x38e ? &status : index == 0x38f ? &global_ctrl : NULL;
+		return index == 0x38d	? &fixed_ctrl
+		       : index == 0x38e ? &status
+		       : index == 0x38f ? &global_ctrl
+					: NULL;
 	}
 
 	template <typename T> bool rdmsr(unsigned index, T *value)
