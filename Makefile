@@ -15,7 +15,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -MMD -MP
 CFLAGS := $(OPT) -std=gnu11 -pthread $(WARN) -fno-strict-aliasing $(SANFLAGS) $(CFLAGS)
 LDLIBS := -lZydis -lZycore -lxxhash -lzstd -lpcap -lssl -lcrypto -lurcu-cds -lurcu-memb -lurcu-common -lseccomp -lcap-ng -ljansson -lm -pthread
 
-LIBDIRS := base hypervisor hypervisor/soft hypervisor/devices hypervisor/boot hypervisor/vmx record net isolation replica
+LIBDIRS := base hypervisor hypervisor/soft hypervisor/devices hypervisor/boot hypervisor/vmx record net isolation replica host
 LIBSRC := $(foreach d,$(LIBDIRS),$(wildcard $(d)/*.c))
 TOOLSRC := $(wildcard tools/*.c)
 UNITSRC := $(wildcard tests/*/test_*.c tests/*/*/test_*.c)
@@ -23,13 +23,12 @@ UNITSRC := $(wildcard tests/*/test_*.c tests/*/*/test_*.c)
 LIBOBJ := $(LIBSRC:%.c=$(BUILD)/obj/%.o)
 TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
-TOOLLIB := $(BUILD)/libtools.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
 .PHONY: all lib unit check-unit setup guest demo soak-pair soak-record check san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
-lib: $(LIB) $(TOOLLIB)
+lib: $(LIB)
 
 $(BUILD)/twinstep: $(TOOLOBJ) $(LIB)
 	@echo "  LD  $@"
@@ -38,11 +37,6 @@ $(BUILD)/twinstep: $(TOOLOBJ) $(LIB)
 $(LIB): $(LIBOBJ)
 	@echo "  AR  $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBOBJ)
-
-# The command without its main(), for fuzzers.
-$(TOOLLIB): $(filter-out %/main.o,$(TOOLOBJ))
-	@echo "  AR  $@"
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -104,11 +98,11 @@ fuzz:
 	+$(Q)$(SUBMAKE) FUZZING=1 $(FUZZBIN)
 	$(if $(FUZZ_SECONDS),$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh)
 
-$(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtools.a $(FUZZBUILD)/libtwinstep.a
+$(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $<"
 	$(Q)$(CLANG) $(CPPFLAGS) -O1 -g -std=gnu11 -pthread $(WARN) -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtools.a $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
+		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
 
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run.
 CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \

@@ -7,10 +7,10 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
-#include "tools/log_jail.h"
-#include "tools/log_text.h"
-#include "tools/machine_opts.h"
-#include "tools/run_end.h"
+#include "host/log_jail.h"
+#include "host/log_text.h"
+#include "host/machine_opts.h"
+#include "host/run_end.h"
 
 enum { DIFF_SAME, DIFF_OTHER, DIFF_ERROR };
 

@@ -13,8 +13,8 @@
 #include "isolation/host_file.h"
 #include "isolation/host_info.h"
 #include "tools/cmd.h"
-#include "tools/machine_opts.h"
-#include "tools/share.h"
+#include "host/machine_opts.h"
+#include "host/share.h"
 
 enum { OPT_JSON = OPT_COMMAND, OPT_LIMIT };
 

@@ -8,12 +8,12 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
-#include "tools/log_jail.h"
-#include "tools/log_pcap.h"
-#include "tools/log_text.h"
-#include "tools/machine_opts.h"
-#include "tools/replay_machine.h"
-#include "tools/run_end.h"
+#include "host/log_jail.h"
+#include "host/log_pcap.h"
+#include "host/log_text.h"
+#include "host/machine_opts.h"
+#include "host/replay_machine.h"
+#include "host/run_end.h"
 
 enum { OPT_PCAP = OPT_COMMAND, OPT_JSON };
 

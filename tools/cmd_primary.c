@@ -6,8 +6,8 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
-#include "tools/replica_opts.h"
-#include "tools/stop.h"
+#include "host/replica_opts.h"
+#include "host/stop.h"
 
 static void print_help(void)
 {

@@ -9,7 +9,7 @@
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tools/cmd.h"
-#include "tools/machine_opts.h"
+#include "host/machine_opts.h"
 
 #define REPEATS 10 /* of each program that is counted */
 

@@ -11,9 +11,9 @@
 #include "record/hooks.h"
 #include "record/recorder.h"
 #include "tools/cmd.h"
-#include "tools/guest_run.h"
-#include "tools/log_header.h"
-#include "tools/stop.h"
+#include "host/guest_run.h"
+#include "host/log_header.h"
+#include "host/stop.h"
 
 enum { OPT_FORCE = OPT_COMMAND, OPT_EPOCH, OPT_CHECKPOINT };
 

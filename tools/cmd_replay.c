@@ -12,9 +12,9 @@
 #include "base/thread.h"
 #include "record/replay.h"
 #include "tools/cmd.h"
-#include "tools/replay_machine.h"
-#include "tools/run_end.h"
-#include "tools/stop.h"
+#include "host/replay_machine.h"
+#include "host/run_end.h"
+#include "host/stop.h"
 
 #define NAP_NS 50000000
 

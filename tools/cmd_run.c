@@ -7,8 +7,8 @@
 
 #include "base/log.h"
 #include "tools/cmd.h"
-#include "tools/guest_run.h"
-#include "tools/stop.h"
+#include "host/guest_run.h"
+#include "host/stop.h"
 
 enum { OPT_DIGEST_EVERY = OPT_COMMAND };
 

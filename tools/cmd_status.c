@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "record/checkpoint.h"
 #include "tools/cmd.h"
-#include "tools/control.h"
-#include "tools/machine_opts.h"
-#include "tools/stop.h"
+#include "host/control.h"
+#include "host/machine_opts.h"
+#include "host/stop.h"
 
 #define ANSWER_MS   5000
 #define SNAPSHOT_MS 600000

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "tools/replica_control.h"
+#include "host/replica_control.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

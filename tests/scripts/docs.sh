@@ -39,7 +39,7 @@ missing links "no such file" "$(for page in "${pages[@]}"; do
 	done
 done)"
 missing files "no such file" "$(for page in "${pages[@]}"; do
-	grep -oE '`(base|docs|hypervisor|isolation|net|record|replica|tests|tools)/[[:alnum:]_./*-]*`' "$page" | tr -d '\`' |
+	grep -oE '`(base|docs|host|hypervisor|isolation|net|record|replica|tests|tools)/[[:alnum:]_./*-]*`' "$page" | tr -d '\`' |
 		while read -r path; do
 			compgen -G "$path" >/dev/null || echo "$page: $path"
 		done

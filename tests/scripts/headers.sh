@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 bad=0 n=0
-for h in base/*.h hypervisor/*.h hypervisor/*/*.h record/*.h net/*.h isolation/*.h replica/*.h tools/*.h; do
+for h in base/*.h hypervisor/*.h hypervisor/*/*.h record/*.h net/*.h isolation/*.h replica/*.h host/*.h tools/*.h; do
 	[ -f "$h" ] || continue
 	n=$((n + 1))
 	if ! out=$(echo "#include \"$h\"" | ${CC:-cc} -I. -D_GNU_SOURCE -std=gnu11 -Wall -Wextra -Wno-unused-parameter \

@@ -10,7 +10,8 @@ declare -A below=(
 	[isolation]="base"
 	[record]="base hypervisor net"
 	[replica]="base hypervisor net isolation record"
-	[tools]="base hypervisor net isolation record replica"
+	[host]="base hypervisor net isolation record replica"
+	[tools]="base hypervisor net isolation record replica host"
 )
 bad=0 n=0
 for part in "${!below[@]}"; do

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Host side of a guest's console.
+ *
+ *   stdio       standard input and output; a terminal is put into raw mode, where Ctrl-A x quits,
+ * Ctrl-A a sends Ctrl-A none        output is dropped, there is no input unix:PATH   a listening
+ * socket, one client at a time; without a client output is dropped FILE        output goes to a
+ * file, which is truncated when the machine starts; there is no input
+ */
+#ifndef HOST_CONSOLE_H
+#define HOST_CONSOLE_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "record/live.h"
+
+struct console;
+
+/* Whether spec can be a console; opens nothing. */
+int console_check_spec(const char *spec, struct err *err);
+/* Whether a person or program may type there while the machine runs: a terminal or a socket. */
+bool console_is_interactive(const char *spec);
+
+/*
+ * quit(ctx) is called, from another thread, when the person at the terminal asks to quit; NULL:
+ * then there is no escape key. Returns NULL and sets err on failure.
+ */
+struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err);
+/*
+ * How long, in ms, a reader that does not read may hold up the machine; after that, output is lost
+ * until it reads again. Without this call: for ever, a client of a socket 100 ms. NULL allowed.
+ */
+void console_set_patience(struct console *c, int ms);
+/*
+ * The machine is there: starts to read the terminal, or empties the file. 0 or -errno. NULL
+ * allowed.
+ */
+int console_start(struct console *c, struct err *err);
+/* From here on quit() is not called any more; output still works. NULL allowed. */
+void console_stop_input(struct console *c);
+/* Also restores the terminal and removes the socket. NULL allowed. */
+void console_close(struct console *c);
+/*
+ * Before an end that closes nothing: the terminal's mode. In a jail the process outside puts it
+ * back. Signal-safe.
+ */
+void console_abandon(void);
+struct live_console *console_live(struct console *c);
+
+#endif

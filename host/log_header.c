@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/log_header.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "hypervisor/clock.h"
+#include "hypervisor/cpuid.h"
+
+static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
+{
+	if (!path)
+		return 0;
+	/* Where the file is whatever directory the replay is started in. */
+	ref->path = realpath(path, NULL);
+	if (!ref->path)
+		return err_set(err, errno, "cannot find '%s': %s", path, strerror(errno));
+	return log_file_digest(ref->path, &ref->digest, err);
+}
+
+static int make_refs(struct log_header *lh, const struct machine_opts *o, struct err *err)
+{
+	int ret = make_ref(&lh->kernel, o->kernel, err);
+
+	if (ret == 0 && o->ninitrd > 1)
+		ret = err_set(err, EINVAL, "only one --initrd can be recorded");
+	if (ret == 0 && o->ninitrd)
+		ret = make_ref(&lh->initrd, o->initrd[0], err);
+	if (ret == 0)
+		ret = make_ref(&lh->snapshot, o->restore, err);
+	for (unsigned i = 0; ret == 0 && i < o->ndisks; i++)
+		ret = make_ref(&lh->disk[i], o->disk[i].path, err);
+	return ret;
+}
+
+int log_header_files(struct log_header *lh, const struct machine_opts *o, struct err *err)
+{
+	int ret;
+
+	*lh = (struct log_header){ .append = strdup(o->append ? o->append : "") };
+	ret = lh->append ? make_refs(lh, o, err) : err_set(err, ENOMEM, "out of memory");
+	if (ret < 0)
+		log_header_free(lh);
+	return ret;
+}
+
+void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
+		     uint64_t epoch_ns)
+{
+	struct engine_caps caps;
+	struct timespec now;
+
+	lh->config = h->config;
+	lh->cpuid_digest = cpuid_v1_digest();
+	lh->epoch_ns = epoch_ns;
+	machine_engine(m)->ops->caps(machine_engine(m), &caps);
+	strncpy(lh->engine, caps.name, sizeof(lh->engine) - 1);
+	strncpy(lh->counter, caps.counter, sizeof(lh->counter) - 1);
+	clock_gettime(CLOCK_REALTIME, &now);
+	lh->wall_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	lh->start_count = machine_engine(m)->ops->count(machine_engine(m));
+	lh->anchor_ns = machine_clock(m)->anchor_ns;
+	lh->anchor_count = machine_clock(m)->anchor_count;
+	lh->rate = machine_clock(m)->rate;
+	lh->start_digest = machine_digest(m);
+}
+
+static int recorded_disks(const struct log_header *lh, const struct machine_opts *where,
+			  struct machine_opts *o, struct err *err)
+{
+	for (unsigned i = 0; i < lh->config.ndisks; i++) {
+		const char *path = i < where->ndisks ? where->disk[i].path : lh->disk[i].path;
+
+		o->disk[i] = (struct disk_opt){ .path = path ? strdup(path) : NULL,
+						.readonly = lh->config.disk_readonly[i],
+						.overlay = !lh->config.disk_readonly[i] };
+		if (!o->disk[i].path)
+			return err_set(err, EINVAL,
+				       "the log does not say where disk %u is: use --disk", i);
+		o->ndisks = i + 1;
+	}
+	return 0;
+}
+
+int log_header_options(const struct log_header *lh, const struct machine_opts *where,
+		       struct machine_opts *o, struct err *err)
+{
+	machine_opts_defaults(o);
+	if (where->ndisks > lh->config.ndisks)
+		return err_set(err, EINVAL, "the recorded machine has %u disks, and %u are given",
+			       lh->config.ndisks, where->ndisks);
+	if (where->virtio_console && !lh->config.virtio_console)
+		return err_set(
+			err, EINVAL,
+			"the recorded machine has no virtio console: leave out --virtio-console");
+	o->memory = lh->config.memory;
+	o->engine = where->engine;
+	o->counter = lh->counter;
+	o->append = lh->kernel.path ? lh->append : NULL;
+	o->has_rtc = true;
+	o->rtc = lh->config.rtc_epoch;
+	o->clock = CLOCK_VIRTUAL;
+	o->console = where->console;
+	o->virtio_console = lh->config.virtio_console
+				    ? (where->virtio_console ? where->virtio_console : "none")
+				    : NULL;
+	o->debug_console = where->debug_console;
+	o->kernel = where->kernel ? where->kernel : lh->kernel.path;
+	o->restore = where->restore ? where->restore : lh->snapshot.path;
+	if (where->ninitrd || lh->initrd.path) {
+		o->initrd[0] = where->ninitrd ? where->initrd[0] : lh->initrd.path;
+		o->ninitrd = 1;
+	}
+	o->nnics = lh->config.nnics;
+	for (unsigned i = 0; i < o->nnics; i++) {
+		o->nic[i].spec = strdup("none:");
+		memcpy(o->nic[i].mac, lh->config.mac[i], 6);
+	}
+	return recorded_disks(lh, where, o, err);
+}
+
+/* option: the one that says where the file is. */
+static int check_ref(const struct log_file_ref *ref, const char *path, const char *what,
+		     const char *option, struct err *err)
+{
+	uint64_t digest;
+	int ret;
+
+	if (!ref->path && !path)
+		return 0;
+	if (!ref->path || !path)
+		return err_set(err, EINVAL, "the recording was made with%s %s",
+			       ref->path ? " a" : "out", what);
+	ret = log_file_digest(path, &digest, err);
+	if (ret < 0 && !strcmp(path, ref->path))
+		return err_prefix(err, "the recorded %s may have moved (use %s)", what, option);
+	if (ret < 0)
+		return ret;
+	if (digest != ref->digest)
+		return err_set(err, EINVAL,
+			       "%s '%s' is not the one that was recorded: its content has digest "
+			       "%016llx, recorded was %016llx",
+			       what, path, (unsigned long long)digest,
+			       (unsigned long long)ref->digest);
+	return 0;
+}
+
+int log_header_check(const struct log_header *lh, const struct machine_opts *o, struct err *err)
+{
+	int ret = check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
+
+	if (lh->cpuid_digest != cpuid_v1_digest())
+		return err_set(err, EINVAL, "the recording was made with another CPUID model");
+	if (ret == 0)
+		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", "--initrd",
+				err);
+	if (ret == 0)
+		ret = check_ref(&lh->snapshot, o->restore, "snapshot", "--restore", err);
+	for (unsigned i = 0; ret == 0 && i < lh->config.ndisks; i++)
+		ret = check_ref(&lh->disk[i], o->disk[i].path, "disk image", "--disk", err);
+	return ret;
+}

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/machine_host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hypervisor/vmx/vmx.h"
+#include "record/checkpoint.h"
+#include "record/disk_file.h"
+
+#define KERNEL_MAX (1ull << 30)
+#define MODULE_MAX (3ull << 30)
+
+static int read_all(int fd, const char *path, uint8_t *data, size_t len, struct err *err)
+{
+	for (size_t at = 0; at < len;) {
+		ssize_t n = read(fd, data + at, len - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set(err, errno, "cannot read %s: %s", path, strerror(errno));
+		if (!n)
+			return err_set(err, EINVAL, "%s became shorter while it was read", path);
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+static int read_fd(int fd, const char *path, size_t max, struct boot_image *image, struct err *err)
+{
+	struct stat st;
+	uint8_t *data;
+
+	if (fstat(fd, &st))
+		return err_set(err, errno, "cannot read %s: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return err_set(err, EINVAL, "%s is a directory, not a file", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "%s is not a regular file", path);
+	if ((uint64_t)st.st_size > max)
+		return err_set(err, EINVAL, "%s is too large: %llu bytes, at most %llu", path,
+			       (unsigned long long)st.st_size, (unsigned long long)max);
+	data = malloc((size_t)st.st_size + 1);
+	if (!data)
+		return err_set(err, ENOMEM, "out of memory for the %llu bytes of %s",
+			       (unsigned long long)st.st_size, path);
+	if (read_all(fd, path, data, (size_t)st.st_size, err)) {
+		free(data);
+		return -err->code;
+	}
+	*image = (struct boot_image){ .name = path, .data = data, .len = (size_t)st.st_size };
+	return 0;
+}
+
+int read_image(const char *path, size_t max, struct boot_image *image, struct err *err)
+{
+	int fd = open(path,
+		      O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block */
+	int r;
+
+	if (fd < 0)
+		return err_set(err, errno, "cannot open %s: %s", path, strerror(errno));
+	r = read_fd(fd, path, max, image, err);
+	close(fd);
+	return r;
+}
+
+static int open_images(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r = o->kernel ? read_image(o->kernel, KERNEL_MAX, &h->boot.kernel, err) : 0;
+
+	h->boot.cmdline = o->append ? o->append : "";
+	for (size_t i = 0; !r && i < o->ninitrd; i++) {
+		r = read_image(o->initrd[i], MODULE_MAX, &h->boot.module[i], err);
+		if (!r)
+			h->boot.nmodules++;
+	}
+	return r;
+}
+
+static int open_disks(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	for (unsigned i = 0; i < o->ndisks; i++) {
+		const struct disk_opt *d = &o->disk[i];
+
+		h->disk[i] = d->overlay ? disk_overlay_open(d->path, err)
+					: disk_file_open(d->path, d->readonly, err);
+		if (!h->disk[i])
+			return -err->code;
+		h->config.disk_sectors[i] = h->disk[i]->sectors;
+		h->config.disk_readonly[i] = h->disk[i]->readonly;
+		h->config.ndisks = i + 1;
+	}
+	return 0;
+}
+
+static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	for (unsigned i = 0; i < o->nnics; i++) {
+		memcpy(h->config.mac[i], o->nic[i].mac, 6);
+		h->nic[i] = nic_open(o->nic[i].spec, h->config.mac[i], err);
+		if (!h->nic[i])
+			return -err->code;
+		h->config.nnics = i + 1;
+	}
+	return 0;
+}
+
+static int choose_seed(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	h->has_seed = o->has_seed;
+	if (o->has_seed)
+		memcpy(h->seed, o->seed, sizeof(h->seed));
+	else if (h->clock == LIVE_CLOCK_HOST &&
+		 getrandom(h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
+		return err_set(err, EIO, "cannot get random bytes for the guest's generator: %s",
+			       strerror(errno));
+	return 0;
+}
+
+static int open_snapshot(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	if (!o->restore)
+		return 0;
+	h->restore_fd = checkpoint_open(o->restore, err);
+	if (h->restore_fd < 0)
+		return h->restore_fd;
+	h->restore = o->restore;
+	return 0;
+}
+
+/* The host's own part of a configuration that came from elsewhere: disks as they are, NICs with the
+ * guest's addresses.
+ */
+static int take_config(struct machine_host *h, const struct machine_config *c, struct err *err)
+{
+	struct machine_config own = h->config;
+
+	h->config = *c;
+	memcpy(h->config.disk_sectors, own.disk_sectors, sizeof(own.disk_sectors));
+	memcpy(h->config.disk_readonly, own.disk_readonly, sizeof(own.disk_readonly));
+	for (unsigned i = 0; i < c->nnics; i++) {
+		if (nic_set_mac(h->nic[i], c->mac[i], err))
+			return -err->code;
+	}
+	return 0;
+}
+
+/*
+ * Why `auto` means the software CPU on a host whose module is loaded; one without it needs no word.
+ */
+static const char *why_soft(const struct machine_host *h)
+{
+	return h->engine == &soft_engine_ops && !h->counter[0] && vmx_device_loaded()
+		       ? vmx_engine_ops.unavailable()
+		       : NULL;
+}
+
+static const char *why_exits(const struct machine_host *h)
+{
+	const char *why;
+
+	if (h->engine != &vmx_engine_ops)
+		return NULL;
+	if (!strcmp(h->counter, vmx_engine_ops.counter))
+		return "that is what the machine has counted so far";
+	why = vmx_pmu_engine_ops.unavailable();
+	return why ? why : "the performance counter is not exact, see `twinstep qualify`";
+}
+
+/* When the guest is about to start: what `auto` has taken, and what the jail lacks. */
+static void announce(const struct machine_host *h)
+{
+	jail_warn();
+	if (strcmp(h->engine_name, "auto"))
+		return;
+	if (h->why_soft)
+		log_info("engine soft: %s", h->why_soft);
+	else if (h->engine == &vmx_engine_ops)
+		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter "
+			 "where the guest exits%s%s",
+			 h->why_exits ? ": " : "", h->why_exits ? h->why_exits : "");
+	else if (h->engine == &vmx_pmu_engine_ops)
+		log_info("engine vmx:pmu: VT-x through the module twinstep-vmx; every instruction "
+			 "is counted");
+}
+
+int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err)
+{
+	if (counter)
+		snprintf(h->counter, sizeof(h->counter), "%s", counter);
+	h->engine = engine_find(h->engine_name, h->counter[0] ? h->counter : NULL, err);
+	if (!h->engine)
+		return -err->code;
+	h->why_soft = why_soft(h);
+	h->why_exits = why_exits(h);
+	return 0;
+}
+
+/* A snapshot brings its configuration along; the host's side has to fit. */
+static int read_snapshot(struct machine_host *h, struct err *err)
+{
+	struct checkpoint_info info;
+	int r = checkpoint_read_info_fd(h->restore_fd, h->restore, &info, err);
+
+	if (r)
+		return r;
+	if (info.config.nnics != h->config.nnics || info.config.ndisks != h->config.ndisks)
+		return err_set(err, EINVAL,
+			       "%s is of a machine with %u NICs and %u disks: give as many --net "
+			       "and --disk",
+			       h->restore, info.config.nnics, info.config.ndisks);
+	if (info.config.virtio_console != h->config.virtio_console)
+		return err_set(err, EINVAL,
+			       "%s is of a machine with%s a virtio console: %s --virtio-console",
+			       h->restore, info.config.virtio_console ? "" : "out",
+			       info.config.virtio_console ? "give" : "leave out");
+	if (h->memory_given && info.config.memory != h->config.memory)
+		return err_set(err, EINVAL,
+			       "%s is of a machine with %llu MiB of memory: leave out --memory",
+			       h->restore, (unsigned long long)(info.config.memory >> 20));
+	if (machine_host_choose_engine(h, info.counter, err))
+		return -err->code;
+	return take_config(h, &info.config, err);
+}
+
+static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct machine_host *h = ctx;
+	struct rd in = RD_INIT(data, len);
+
+	if (!len) /* it cannot change, or has not */
+		return 0;
+	if (!disk_has_overlay(h->disk[i]))
+		return err_set(err, EINVAL,
+			       "%s holds changes to disk %u, which are not for the image itself: "
+			       "use --disk FILE,overlay",
+			       h->restore, i);
+	return disk_overlay_import(h->disk[i], &in, err);
+}
+
+static int restore_machine(struct machine *m, struct machine_host *h, struct err *err)
+{
+	const struct checkpoint_restore_options o = { .disk_import = import_disk, .disk_ctx = h };
+	struct checkpoint_info info;
+
+	return checkpoint_restore_fd(h->restore_fd, h->restore, m, &o, &info, err);
+}
+
+int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r;
+
+	memset(h, 0, sizeof(*h));
+	machine_config_defaults(&h->config);
+	h->config.memory = o->memory;
+	h->memory_given = o->has_memory;
+	h->config.virtio_console = o->virtio_console != NULL;
+	h->clock = machine_opts_host_clock(o) ? LIVE_CLOCK_HOST : LIVE_CLOCK_VIRTUAL;
+	if (o->has_rtc)
+		h->config.rtc_epoch = o->rtc;
+	else if (h->clock == LIVE_CLOCK_HOST)
+		h->config.rtc_epoch = (uint64_t)time(NULL);
+	h->engine_name = o->engine;
+	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be
+			   opened any more */
+		h->engine = engine_find(o->engine, o->counter, err);
+	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
+		return -err->code;
+	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
+	    (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)) ||
+	    (r = choose_seed(h, o, err)))
+		machine_host_close(h);
+	return r;
+}
+
+int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r;
+
+	memset(h, 0, sizeof(*h));
+	machine_config_defaults(&h->config);
+	h->clock = LIVE_CLOCK_HOST;
+	h->engine_name = o->engine;
+	/*
+	 * Which one `auto` means will be known when the primary says what it counts; VT-x has to be
+	 * opened now.
+	 */
+	h->engine = engine_find(o->engine, NULL, err);
+	if (!h->engine)
+		return -err->code;
+	if ((r = open_disks(h, o, err)) || (r = open_nics(h, o, err)))
+		machine_host_close(h);
+	return r;
+}
+
+int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err)
+{
+	struct machine_config mine = *c;
+
+	if (c->nnics != h->config.nnics || c->ndisks != h->config.ndisks)
+		return err_set(err, EINVAL,
+			       "the primary's machine has %u NICs and %u disks: give as many --net "
+			       "and --disk",
+			       c->nnics, c->ndisks);
+	memcpy(mine.disk_sectors, h->config.disk_sectors, sizeof(mine.disk_sectors));
+	memcpy(mine.disk_readonly, h->config.disk_readonly, sizeof(mine.disk_readonly));
+	if (machine_config_digest(&mine) != machine_config_digest(c))
+		return err_set(err, EINVAL,
+			       "our disks are not like the primary's: size and read-only must be "
+			       "the same");
+	return take_config(h, c, err);
+}
+
+int machine_host_enter_share(const struct machine_opts *o, struct err *err)
+{
+	const char *path[MACHINE_DISKS];
+
+	for (unsigned i = 0; i < o->ndisks; i++)
+		path[i] = o->disk[i].path;
+	return share_enter(&o->share, path, o->ndisks, err);
+}
+
+int machine_host_promise(struct machine_host *h, const struct share_opts *s, struct err *err)
+{
+	return h->restore ? share_promise_later(s, err) : share_promise(s, h->config.memory, err);
+}
+
+int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err)
+{
+	if (!h->restore)
+		return 0;
+	if (read_snapshot(h, err))
+		return -err->code;
+	return s ? share_promise(s, h->config.memory, err) : 0;
+}
+
+static int boot_machine(struct machine *m, const struct machine_host *h, struct err *err)
+{
+	struct engine *e = machine_engine(m);
+	struct cpu_state state = { 0 };
+	int r = boot_load(machine_memory(m), &h->boot, &state, err);
+
+	return r ? r : e->ops->set_state(e, &state, err);
+}
+
+static void drop_image(struct boot_image *image)
+{
+	free((void *)(uintptr_t)image->data);
+	*image = (struct boot_image){ .name = image->name };
+}
+
+void machine_host_drop_images(struct machine_host *h)
+{
+	drop_image(&h->boot.kernel);
+	for (size_t i = 0; i < h->boot.nmodules; i++)
+		drop_image(&h->boot.module[i]);
+}
+
+struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink,
+				    struct err *err)
+{
+	struct machine *m;
+	int r = 0;
+
+	jail_limit_memory(h->config.memory);
+	m = machine_create(&h->config, h->engine, h->disk, sink, err);
+	if (m && h->restore)
+		r = restore_machine(m, h, err);
+	else if (m && h->boot.kernel.data)
+		r = boot_machine(m, h, err);
+	machine_host_drop_images(h);
+	if (r) {
+		machine_destroy(m);
+		return NULL;
+	}
+	if (m)
+		announce(h);
+	return m;
+}
+
+int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o,
+			       void (*quit)(void *ctx), void *ctx, struct err *err)
+{
+	h->console[0] = console_open(o->console, quit, ctx, err);
+	if (!h->console[0])
+		return -err->code;
+	if (o->virtio_console && !(h->console[1] = console_open(o->virtio_console, quit, ctx, err)))
+		return -err->code;
+	if (o->debug_console && !(h->debug = console_open(o->debug_console, NULL, NULL, err)))
+		return -err->code;
+	return 0;
+}
+
+/*
+ * Nothing but a log has a reason to become longer than the disks, or than a few GiB of console
+ * output.
+ */
+#define FILE_SIZE (4ull << 30)
+
+int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c,
+		      struct err *err)
+{
+	struct jail_config jc = *c;
+	int ret = memory_prepare(err);
+
+	if (ret < 0)
+		return ret;
+	json_object_seed(0);	/* it would open a file for it later */
+	jc.memory = MEMORY_MAX; /* until the machine is known */
+	if (jc.file_size == UINT64_MAX) {
+		jc.file_size = 0;
+	} else {
+		jc.file_size = FILE_SIZE;
+		for (unsigned i = 0; i < h->config.ndisks; i++) {
+			if (h->config.disk_sectors[i] * 512 > jc.file_size)
+				jc.file_size = h->config.disk_sectors[i] * 512;
+		}
+	}
+	return jail_enter(mode, &jc, err);
+}
+
+int machine_host_start_consoles(struct machine_host *h, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < MACHINE_CONSOLES; i++)
+		r = console_start(h->console[i], err);
+	return r ? r : console_start(h->debug, err);
+}
+
+void machine_host_live(const struct machine_host *h, struct live_config *c)
+{
+	c->clock = h->clock;
+	c->resumed = h->restore != NULL;
+	c->reseed =
+		h->has_seed ||
+		h->clock ==
+			LIVE_CLOCK_HOST; /* two machines from one snapshot must not agree on keys */
+	memcpy(c->seed, h->seed, sizeof(c->seed));
+	for (unsigned i = 0; i < MACHINE_NICS; i++)
+		c->nic[i] = h->nic[i];
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		c->console[i] = console_live(h->console[i]);
+	c->debug = console_live(h->debug ? h->debug : h->console[0]);
+}
+
+void machine_host_stop_input(struct machine_host *h)
+{
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		console_stop_input(h->console[i]);
+}
+
+void machine_host_close(struct machine_host *h)
+{
+	machine_host_drop_images(h);
+	if (h->restore_fd > 0)
+		close(h->restore_fd);
+	console_close(h->debug);
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		console_close(h->console[i]);
+	for (unsigned i = 0; i < MACHINE_NICS; i++)
+		nic_close(h->nic[i]);
+	for (unsigned i = 0; i < MACHINE_DISKS; i++)
+		disk_close(h->disk[i]);
+	memset(h, 0, sizeof(*h));
+}

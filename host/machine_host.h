@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything on the host that a machine needs, opened from its options, in this order: what has a
+ * name and may be wrong (images, disks, NICs), the consoles last, so that nothing is touched for a
+ * run that cannot start; then the jail closes, and the machine is made inside, where what is in
+ * those files is looked at.
+ */
+#ifndef HOST_MACHINE_HOST_H
+#define HOST_MACHINE_HOST_H
+
+#include "base/err.h"
+#include "hypervisor/boot/image.h"
+#include "hypervisor/engine.h"
+#include "hypervisor/machine.h"
+#include "net/nic.h"
+#include "record/live.h"
+#include "host/console.h"
+#include "host/machine_opts.h"
+
+struct machine_host {
+	struct machine_config config;
+	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
+	const char *restore;	  /* snapshot that the machine starts from, or NULL */
+	int restore_fd;		  /* and the open file */
+	bool memory_given;	  /* config.memory was asked for: the snapshot must have as much */
+	const struct engine_ops *engine;
+	const char *engine_name; /* as asked for */
+	const char *why_soft;	 /* and not VT-x, where `auto` might have taken it */
+	const char *why_exits;	 /* and not every instruction, on VT-x */
+	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
+	struct disk_backend *disk[MACHINE_DISKS];
+	struct nic *nic[MACHINE_NICS];
+	struct console *console[MACHINE_CONSOLES];
+	struct console *debug; /* NULL: the output goes to console 0 */
+	enum live_clock clock;
+	uint8_t seed[32];
+	bool has_seed; /* given by the user */
+};
+
+/* Fills in *h, config and seed included. Zeroes on failure: nothing is left open. */
+int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err);
+/* The host side of a machine whose configuration comes later (a backup's, from its primary). */
+int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err);
+/*
+ * Chooses the engine; with `auto`, one that counts `counter` (NULL: what h->counter says, if
+ * anything).
+ */
+int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err);
+/* Here it is: the host side has to fit. */
+int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
+/*
+ * First of all, in the process that will be the machine: its share of the host. Disks by their
+ * paths. 0 or -errno.
+ */
+int machine_host_enter_share(const struct machine_opts *o, struct err *err);
+/*
+ * Before the jail closes: memory is promised, or prepared to be when a snapshot has said how much.
+ * 0 or -errno.
+ */
+int machine_host_promise(struct machine_host *h, const struct share_opts *s, struct err *err);
+/* In the jail: what the snapshot says about the machine, if there is one; memory for that. s: NULL,
+ * none. 0 or -errno.
+ */
+int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err);
+/* Then makes it and loads the kernel, or the snapshot, into it. */
+struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink,
+				    struct err *err);
+/* quit(ctx): see console_open(). */
+int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o,
+			       void (*quit)(void *ctx), void *ctx, struct err *err);
+/*
+ * Closes the jail: everything is open. c->file_size is chosen here when it is 0 and no log is
+ * written (UINT64_MAX: one is). 0 or -errno.
+ */
+int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c,
+		      struct err *err);
+/* The machine is made: starts what reads terminals. 0 or -errno. */
+int machine_host_start_consoles(struct machine_host *h, struct err *err);
+/* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
+void machine_host_live(const struct machine_host *h, struct live_config *c);
+/* Frees the bytes of kernel and modules: the guest has its copy. */
+void machine_host_drop_images(struct machine_host *h);
+/* From here on the consoles' quit() is not called any more. */
+void machine_host_stop_input(struct machine_host *h);
+void machine_host_close(struct machine_host *h);
+
+/*
+ * Reads a whole regular file into memory (free with free((void *)image->data)). -EINVAL for
+ * anything but a regular file, or one longer than max.
+ */
+int read_image(const char *path, size_t max, struct boot_image *image, struct err *err);
+
+#endif

@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The supervisor of a pair on one host: starts both replicas and keeps them going. When one dies,
+ * the other is live or alone, and a new backup is started in its place, until the guest ends.
+ *
+ * The replicas are ordinary `twinstep primary` and `backup` processes. They meet at unix sockets in
+ * a directory of mode 0700, with a key and an arbiter made for this pair. Their event logs, which
+ * are pipes here, tell the supervisor what happens; a replica that another one has replaced is
+ * killed, so that it can never wake up again.
+ */
+#include "host/pair.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "host/exit.h"
+#include "host/run_end.h"
+
+#define ARGS_MAX   96
+#define EVENTS_MAX 8192
+/* replicas that fail within a second of their start, one after the other */
+#define RESTARTS_MAX 10
+
+static const struct option options[] = { MACHINE_OPTIONS, REPLICA_OPTIONS, { 0 } };
+
+struct slot {
+	char letter; /* 'a' or 'b' */
+	pid_t pid;   /* 0: none */
+	int status;  /* of the process that ended last */
+	bool live;
+	int events; /* read end of its event pipe */
+	char line[EVENTS_MAX];
+	size_t len;
+	uint64_t started_ns;
+};
+
+struct pair {
+	const struct replica_opts *o;
+	int argc;
+	char **argv; /* as given: handed on */
+	char dir[64];
+	struct slot slot[2];
+	int signals; /* signalfd */
+	int early_failures;
+	int stop_signal;
+	bool together; /* they have been a pair: either can go on alone */
+	FILE *events;
+	struct termios tty;
+	bool has_tty;
+};
+
+char *pair_substitute(const char *text, char letter)
+{
+	char *out = malloc(strlen(text) + 1), *o = out;
+
+	must(out != NULL);
+	for (const char *s = text; *s; s++) {
+		bool here = s[0] == '%' && s[1] == 'r';
+
+		*o++ = here ? letter : *s;
+		s += here;
+	}
+	*o = 0;
+	return out;
+}
+
+/* ---- one replica ---- */
+
+struct args {
+	char *arg[ARGS_MAX];
+	size_t n;
+};
+
+static void add_arg(struct args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add_arg(struct args *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	must(a->n < ARGS_MAX - 1);
+	va_start(ap, fmt);
+	must(vasprintf(&a->arg[a->n++], fmt, ap) >= 0);
+	va_end(ap);
+}
+
+static void add_substituted(struct args *a, const char *text, char letter)
+{
+	must(a->n < ARGS_MAX - 1);
+	a->arg[a->n++] = pair_substitute(text, letter);
+}
+
+/* Options that describe the guest's start, and those of the pair itself, are not for a backup. */
+static bool for_primary_only(const char *arg)
+{
+	static const char *const names[] = { "--kernel", "--initrd",  "--append",
+					     "--memory", "--restore", "--rtc",
+					     "--seed",	 "--clock",   NULL };
+
+	for (size_t i = 0; names[i]; i++) {
+		size_t n = strlen(names[i]);
+
+		if (!strncmp(arg, names[i], n) && (arg[n] == '=' || !arg[n]))
+			return true;
+	}
+	return false;
+}
+
+static bool for_supervisor(const char *arg)
+{
+	return !strncmp(arg, "--name", 6) || !strncmp(arg, "--events", 8) ||
+	       !strcmp(arg, "--no-wait");
+}
+
+static bool takes_value(const char *arg)
+{
+	for (const struct option *o = options; o->name; o++) {
+		if (!strcmp(arg + 2, o->name))
+			return o->has_arg == required_argument;
+	}
+	return false;
+}
+
+static void add_user_options(struct args *a, const struct pair *p, char letter, bool primary)
+{
+	for (int i = 1; i < p->argc; i++) {
+		bool skip =
+			for_supervisor(p->argv[i]) || (!primary && for_primary_only(p->argv[i]));
+		bool value = !strchr(p->argv[i], '=') && takes_value(p->argv[i]) && i + 1 < p->argc;
+
+		if (!skip)
+			add_substituted(a, p->argv[i], letter);
+		if (value && !skip)
+			add_substituted(a, p->argv[i + 1], letter);
+		i += value;
+	}
+}
+
+static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, bool primary,
+		      int events)
+{
+	struct args a = { 0 };
+	sigset_t ends;
+
+	add_arg(&a, "twinstep");
+	add_arg(&a, primary ? "primary" : "backup");
+	add_user_options(&a, p, s->letter, primary);
+	add_arg(&a, "--listen=unix:%s/%c.sock", p->dir, s->letter);
+	if (!primary)
+		add_arg(&a, "--connect=unix:%s/%c.sock", p->dir, other->letter);
+	add_arg(&a, "--key-file=%s/key", p->dir);
+	add_arg(&a, "--arbiter=file:%s/arbiter", p->dir);
+	add_arg(&a, "--events=/dev/fd/%d", events);
+	if (p->o->name)
+		add_arg(&a, "--name=%s-%c", p->o->name, s->letter);
+	if (primary && p->o->no_wait)
+		add_arg(&a, "--no-wait");
+	/*
+	 * The first process of a pid namespace gets no signal that it does not handle: they wait
+	 * until it does.
+	 */
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_SETMASK, &ends, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	execv("/proc/self/exe", a.arg);
+	_exit(127);
+}
+
+static int slot_start(struct pair *p, struct slot *s, bool primary)
+{
+	const struct slot *other = &p->slot[s == &p->slot[0]];
+	int fd[2];
+
+	if (pipe(fd) < 0)
+		return -errno;
+	fcntl(fd[0], F_SETFD, FD_CLOEXEC);
+	fflush(NULL);
+	s->pid = p->o->machine.jail == JAIL_OFF ? fork() : jail_fork();
+	if (s->pid == 0)
+		slot_exec(p, s, other, primary, fd[1]);
+	close(fd[1]);
+	if (s->events >= 0)
+		close(s->events);
+	s->events = fd[0];
+	fcntl(s->events, F_SETFL, O_NONBLOCK);
+	s->len = 0;
+	s->live = primary;
+	s->started_ns = monotonic_ns();
+	return s->pid < 0 ? -errno : 0;
+}
+
+/* ---- events ---- */
+
+static void kill_replaced(struct pair *p, struct slot *winner)
+{
+	struct slot *other = &p->slot[winner == &p->slot[0]];
+
+	winner->live = true;
+	other->live = false;
+	if (other->pid > 0)
+		kill(other->pid, SIGKILL);
+}
+
+static void take_event(struct pair *p, struct slot *s, const char *line)
+{
+	json_t *o = json_loads(line, 0, NULL);
+	const char *event = json_string_value(json_object_get(o, "event"));
+
+	if (o && p->events) {
+		char letter[2] = { s->letter, 0 };
+		char *text;
+
+		json_object_set_new(o, "replica", json_string(letter));
+		text = json_dumps(o, JSON_COMPACT);
+		if (text)
+			fprintf(p->events, "%s\n", text);
+		fflush(p->events);
+		free(text);
+	}
+	if (event && !strcmp(event, "protected"))
+		p->together = true;
+	if (event && (!strcmp(event, "live") || !strcmp(event, "unprotected")))
+		kill_replaced(p, s);
+	json_decref(o);
+}
+
+static void read_events(struct pair *p, struct slot *s)
+{
+	ssize_t n = read(s->events, s->line + s->len, sizeof(s->line) - 1 - s->len);
+	char *end;
+
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		close(s->events);
+		s->events = -1;
+		return;
+	}
+	s->len += n > 0 ? (size_t)n : 0;
+	s->line[s->len] = 0;
+	while ((end = strchr(s->line, '\n'))) {
+		*end = 0;
+		take_event(p, s, s->line);
+		s->len -= (size_t)(end + 1 - s->line);
+		memmove(s->line, end + 1, s->len + 1);
+	}
+	if (s->len == sizeof(s->line) - 1)
+		s->len = 0;
+}
+
+/* ---- keeping them going ---- */
+
+static bool ended_in_order(const struct slot *s)
+{
+	int code = WIFEXITED(s->status) ? WEXITSTATUS(s->status) : -1;
+
+	return code >= 0 && code != EXIT_FENCED && code != EXIT_ENGINE && code != EXIT_USAGE &&
+	       code != EXIT_DIVERGED;
+}
+
+/*
+ * A replica is gone before they were a pair, and no guest runs that the other one could go on with.
+ */
+static bool failed_to_start(const struct pair *p, const struct slot *dead)
+{
+	bool refused = WIFEXITED(dead->status) && WEXITSTATUS(dead->status) == EXIT_USAGE;
+
+	return !p->together && !p->stop_signal && (dead->live || (refused && !p->o->no_wait));
+}
+
+static void reap(struct pair *p)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned i = 0; i < 2; i++) {
+			struct slot *s = &p->slot[i];
+
+			if (s->pid != pid)
+				continue;
+			if (s->events >= 0)
+				read_events(p, s);
+			s->pid = 0;
+			s->status = status;
+			share_ended(&p->o->machine.share, pid);
+		}
+	}
+}
+
+static void take_signals(struct pair *p)
+{
+	struct signalfd_siginfo si;
+
+	while (read(p->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD)
+			continue;
+		p->stop_signal = (int)si.ssi_signo;
+		for (unsigned i = 0; i < 2; i++) {
+			if (p->slot[i].pid > 0 && p->slot[i].live)
+				kill(p->slot[i].pid, SIGTERM);
+		}
+	}
+	reap(p);
+}
+
+/*
+ * A replica has gone while the other one lives: a new one takes its place. False: it makes no sense
+ * any more.
+ */
+static bool replace(struct pair *p, struct slot *dead)
+{
+	struct slot *other = &p->slot[dead == &p->slot[0]];
+
+	p->early_failures =
+		monotonic_ns() - dead->started_ns < 1000000000ull ? p->early_failures + 1 : 0;
+	if (p->early_failures > RESTARTS_MAX) {
+		log_error("replica %c fails again and again: going on without it", dead->letter);
+		return false;
+	}
+	log_info("replica %c is gone (%s %d); starting a new backup for replica %c", dead->letter,
+		 WIFSIGNALED(dead->status) ? "signal" : "status",
+		 WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : WEXITSTATUS(dead->status),
+		 other->letter);
+	if (p->early_failures)
+		usleep(200000);
+	return slot_start(p, dead, false) == 0;
+}
+
+static void wait_for_something(struct pair *p, int timeout)
+{
+	struct pollfd fd[3] = { { .fd = p->signals, .events = POLLIN },
+				{ .fd = p->slot[0].events, .events = POLLIN },
+				{ .fd = p->slot[1].events, .events = POLLIN } };
+
+	poll(fd, 3, timeout);
+	for (unsigned i = 0; i < 2; i++) {
+		if (fd[i + 1].revents)
+			read_events(p, &p->slot[i]);
+	}
+	take_signals(p);
+}
+
+static int slot_result(const struct slot *s)
+{
+	return WIFSIGNALED(s->status) ? 128 + WTERMSIG(s->status) : WEXITSTATUS(s->status);
+}
+
+static int supervise(struct pair *p)
+{
+	struct slot *a = &p->slot[0], *b = &p->slot[1], *last = a, *failed = NULL;
+	bool replaceable = true;
+
+	while (a->pid > 0 || b->pid > 0) {
+		struct slot *dead = a->pid <= 0 ? a : b->pid <= 0 ? b : NULL;
+
+		if (dead && !failed && failed_to_start(p, dead)) {
+			failed = dead;
+			kill((dead == a ? b : a)->pid, SIGKILL);
+		}
+		if (dead && !failed && !p->stop_signal && replaceable && !ended_in_order(dead)) {
+			replaceable = replace(p, dead);
+			continue;
+		}
+		if (dead && ended_in_order(dead))
+			last = dead;
+		wait_for_something(p, 1000);
+	}
+	if (failed)
+		last = failed;
+	else if (!ended_in_order(last))
+		last = a->live ? a : b;
+	return p->stop_signal ? 128 + p->stop_signal : slot_result(last);
+}
+
+/* ---- the whole ---- */
+
+static int make_dir(struct pair *p, struct err *err)
+{
+	char key[96];
+
+	snprintf(p->dir, sizeof(p->dir), "%s/twinstep-pair-XXXXXX", getuid() ? "/tmp" : "/run");
+	if (!mkdtemp(p->dir))
+		return err_set(err, errno, "cannot make a directory for the pair: %s",
+			       strerror(errno));
+	snprintf(key, sizeof(key), "%s/key", p->dir);
+	return peer_key_create(key, err);
+}
+
+static void remove_dir(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char path[400];
+
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		if (unlink(path) < 0 && errno == EISDIR)
+			remove_dir(path);
+	}
+	if (d)
+		closedir(d);
+	rmdir(dir);
+}
+
+static void catch_signals(struct pair *p)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	p->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int start(struct pair *p, struct err *err)
+{
+	int ret = make_dir(p, err);
+
+	if (ret < 0)
+		return ret;
+	if (p->o->events && !(p->events = fopen(p->o->events, "ae")))
+		return err_set(err, errno, "cannot open event log '%s': %s", p->o->events,
+			       strerror(errno));
+	p->has_tty = tcgetattr(STDIN_FILENO, &p->tty) == 0;
+	catch_signals(p);
+	p->slot[0] = (struct slot){ .letter = 'a', .events = -1 };
+	p->slot[1] = (struct slot){ .letter = 'b', .events = -1 };
+	if (p->signals < 0 || slot_start(p, &p->slot[0], true) < 0 ||
+	    slot_start(p, &p->slot[1], false) < 0)
+		return err_set(err, errno, "cannot start the replicas: %s", strerror(errno));
+	return 0;
+}
+
+static void finish(struct pair *p)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (p->slot[i].pid <= 0)
+			continue;
+		kill(p->slot[i].pid, SIGKILL);
+		waitpid(p->slot[i].pid, NULL, 0);
+		share_ended(&p->o->machine.share, p->slot[i].pid);
+	}
+	if (p->has_tty) /* a replica that was killed could not put the terminal right */
+		tcsetattr(STDIN_FILENO, TCSANOW, &p->tty);
+	if (p->dir[0])
+		remove_dir(p->dir);
+	if (p->events)
+		fclose(p->events);
+}
+
+int pair_run(const struct replica_opts *o, int argc, char **argv)
+{
+	static struct pair p;
+	struct err err = ERR_INIT;
+	int status;
+
+	p.o = o;
+	p.argc = argc;
+	p.argv = argv;
+	if (start(&p, &err) < 0) {
+		log_error("%s", err.text);
+		status = EXIT_USAGE;
+	} else {
+		status = supervise(&p);
+	}
+	finish(&p);
+	return status;
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/replay_machine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "record/disk_file.h"
+
+int replay_machine_take(struct machine_opts *where, int opt, const char *arg, struct err *err)
+{
+	static const struct {
+		int opt;
+		const char *name;
+	} recorded[] = {
+		{ OPT_MEMORY, "memory" }, { OPT_APPEND, "append" }, { OPT_NET, "net" },
+		{ OPT_CLOCK, "clock" },	  { OPT_RTC, "rtc" },	    { OPT_SEED, "seed" },
+	};
+
+	for (size_t i = 0; i < sizeof(recorded) / sizeof(recorded[0]); i++) {
+		if (opt == recorded[i].opt)
+			return err_set(err, EINVAL,
+				       "--%s %s: cannot be chosen for a replay: the machine is the "
+				       "recorded one",
+				       recorded[i].name, arg);
+	}
+	return machine_opts_take(where, opt, arg, err);
+}
+
+static int check_machine(const struct replay_machine *r, struct err *err)
+{
+	const struct log_header *lh = log_reader_header(r->reader);
+	struct engine *e = machine_engine(r->machine);
+	struct engine_caps caps;
+
+	e->ops->caps(e, &caps);
+	if (strcmp(caps.counter, lh->counter))
+		return err_set(
+			err, EINVAL,
+			"log '%s' counts %s, which engine %s does not: choose another --engine",
+			r->path, lh->counter, caps.name);
+	if (machine_digest(r->machine) != lh->start_digest)
+		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'",
+			       r->path);
+	return 0;
+}
+
+static int open_files(struct replay_machine *r, const struct machine_opts *where, struct err *err)
+{
+	const struct log_header *lh = log_reader_header(r->reader);
+	int ret = log_header_options(lh, where, &r->opts, err);
+
+	if (ret == 0)
+		ret = log_header_check(lh, &r->opts, err);
+	if (ret == 0)
+		ret = machine_opts_check(&r->opts, err);
+	if (ret == 0)
+		ret = machine_host_open(&r->host, &r->opts, err);
+	if (ret == 0)
+		r->host.config.rtc_epoch = lh->config.rtc_epoch;
+	return ret;
+}
+
+int replay_machine_open(struct replay_machine *r, const char *path,
+			const struct machine_opts *where, struct err *err)
+{
+	memset(r, 0, sizeof(*r));
+	r->path = path;
+	r->reader = log_reader_open(path, err);
+	if (!r->reader)
+		return -err->code;
+	logstream_init(&r->stream, r->reader);
+	return open_files(r, where, err);
+}
+
+int replay_machine_create(struct replay_machine *r, const struct share_opts *s,
+			  const struct output_sink *sink, struct err *err)
+{
+	int ret = machine_host_settle(&r->host, s, err);
+
+	if (ret)
+		return ret;
+	if (machine_config_digest(&r->host.config) !=
+	    machine_config_digest(&log_reader_header(r->reader)->config))
+		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration",
+			       r->path);
+	r->machine = machine_host_create(&r->host, sink, err);
+	return r->machine ? check_machine(r, err) : -err->code;
+}
+
+static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct replay_machine *r = ctx;
+	struct rd in = RD_INIT(data, len);
+
+	return disk_overlay_import(r->host.disk[i], &in, err);
+}
+
+int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err)
+{
+	const struct log_mark *mark;
+	size_t n;
+	int ret = log_reader_marks(r->reader, &mark, &n, err);
+
+	if (ret < 0)
+		return ret;
+	if (!n)
+		return err_set(err, ENOENT, "the log has no whole checkpoint");
+	return logstream_restore(&r->stream, r->machine,
+				 checkpoint == UINT64_MAX ? n - 1 : (size_t)checkpoint, import_disk,
+				 r, err);
+}
+
+void replay_machine_close(struct replay_machine *r)
+{
+	machine_destroy(r->machine);
+	machine_host_close(&r->host);
+	log_reader_close(r->reader);
+	machine_opts_free(&r->opts);
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/replica_control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put(json_t *o, const char *key, uint64_t v)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+static void put_last_failover(json_t *reply, const struct replica_status *s)
+{
+	json_t *o = json_object();
+
+	put(o, "count", s->failovers);
+	json_object_set_new(o, "ms", json_real(s->last_failover_ms));
+	json_object_set_new(reply, "failover", o);
+}
+
+static void put_divergence(json_t *reply, const struct replica_status *s)
+{
+	json_t *o = json_object();
+
+	put(o, "count", s->divergence_count);
+	json_object_set_new(o, "rip",
+			    json_sprintf("0x%llx", (unsigned long long)s->divergence_rip));
+	json_object_set_new(o, "differs", json_string(s->divergence));
+	json_object_set_new(reply, "divergence", o);
+}
+
+static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	struct replica_status s;
+
+	replica_get_status(r->replica, &s);
+	json_object_set_new(reply, "state", json_string(replica_state_name(s.state)));
+	json_object_set_new(reply, "role", json_string(s.live ? "primary" : "backup"));
+	json_object_set_new(reply, "live", json_boolean(s.live));
+	put(reply, "generation", s.generation);
+	if (s.peer[0])
+		json_object_set_new(reply, "peer", json_string(s.peer));
+	put(reply, "instructions", s.instructions);
+	put(reply, "virtual_ns", s.virtual_ns);
+	put(reply, "records", s.records);
+	put(reply, "acknowledged", s.acked);
+	put(reply, "applied", s.applied);
+	put(reply, "lag_records", s.records > s.applied ? s.records - s.applied : 0);
+	json_object_set_new(reply, "lag_ms", json_real(s.lag_ms));
+	json_object_set_new(reply, "ack_us", json_real(s.ack_us));
+	put(reply, "log_bytes", s.log_bytes);
+	json_object_set_new(reply, "log_bytes_s", json_real(s.log_bytes_s));
+	put(reply, "outputs_held", s.outputs_held);
+	put(reply, "outputs_released", s.outputs_released);
+	put(reply, "digests_compared", s.digests);
+	put(reply, "paced_ms", s.paced_ms);
+	json_object_set_new(reply, "vcpu_ms", json_real(s.vcpu_ms));
+	if (s.peer[0])
+		json_object_set_new(reply, "peer_vcpu_ms", json_real(s.peer_vcpu_ms));
+	put_last_failover(reply, &s);
+	if (s.divergence[0])
+		put_divergence(reply, &s);
+	return 0;
+}
+
+static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	struct replica_status s;
+
+	replica_get_status(r->replica, &s);
+	if (!s.live)
+		return err_set(err, EPERM,
+			       "this replica is not live: the pair is stopped at the other one");
+	replica_stop(r->replica);
+	return 0;
+}
+
+static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	json_int_t bytes = json_integer_value(json_object_get(args, "bytes"));
+	int ret;
+
+	if (!json_is_integer(json_object_get(args, "bytes")))
+		bytes = -1;
+	if (r->machine) { /* a backup that joins has none, and is not live */
+		ret = share_check_balloon(&r->o.machine.share,
+					  machine_get_config(r->machine)->memory, bytes, err);
+		if (ret < 0)
+			return ret;
+	}
+	ret = replica_control(r->replica, CONTROL_BALLOON, 0, (uint64_t)bytes / PAGE_SIZE);
+	if (ret == -EPERM)
+		return err_set(err, EPERM, "this replica is not live: ask the other one");
+	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
+}
+
+/*
+ * {"command": "fault", "kind": "memory"|"register", "bit": N}: for tests of divergence detection;
+ * {"command": "fault", "kind": "hang", "ms": N}: the vCPU's thread hangs, with 0 for ever.
+ */
+static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	const char *kind = json_string_value(json_object_get(args, "kind"));
+	json_int_t bit = json_integer_value(json_object_get(args, "bit"));
+	json_int_t ms = json_integer_value(json_object_get(args, "ms"));
+
+	if (kind && !strcmp(kind, "hang") && ms >= 0 && ms <= 3600000) {
+		replica_inject_hang(r->replica, (uint64_t)ms);
+		return 0;
+	}
+	if (!kind || (strcmp(kind, "memory") && strcmp(kind, "register")) || bit < 0)
+		return err_set(
+			err, EINVAL,
+			"'kind' must be memory or register and 'bit' a number, or hang and 'ms'");
+	replica_inject_fault(r->replica,
+			     strcmp(kind, "memory") ? CONTROL_FLIP_REG : CONTROL_FLIP_BIT,
+			     (uint64_t)bit);
+	return 0;
+}
+
+static const struct control_verb verbs[] = {
+	{ "status", verb_status },
+	{ "stop", verb_stop },
+	{ "balloon", verb_balloon },
+	{ "fault", verb_fault },
+	{ 0 },
+};
+
+int replica_control_open(struct replica_run *r, struct err *err)
+{
+	char *path = NULL;
+	int ret = 0;
+
+	if (r->o.control && r->o.name)
+		return err_set(err, EINVAL, "--name and --control exclude each other");
+	if (r->o.control)
+		path = strdup(r->o.control);
+	else if (r->o.name)
+		ret = control_path(r->o.name, true, &path, err);
+	if (ret < 0 || !path)
+		return ret;
+	r->control = control_open(path, verbs, r, err);
+	free(path);
+	return r->control ? 0 : -err->code;
+}
+
+void replica_control_close(struct replica_run *r)
+{
+	control_close(r->control);
+	r->control = NULL;
+}

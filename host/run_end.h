@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How a run ended, told to a person or a program: the same for every subcommand that runs a
+ * machine.
+ */
+#ifndef HOST_RUN_END_H
+#define HOST_RUN_END_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "hypervisor/machine.h"
+
+/* "power-off", "triple fault", ... */
+const char *run_end_name(enum machine_end end);
+/* Exit status for it (exit.h); `sig` is the signal that stopped the run, or 0. */
+int run_end_status(const struct machine *m, enum machine_end end, int sig);
+/*
+ * Says on standard error what went wrong, with the registers where that helps; nothing after an
+ * orderly end.
+ */
+void run_end_report(struct machine *m, enum machine_end end, const struct err *err);
+
+struct run_summary {
+	enum machine_end end;
+	int status;
+	uint64_t count;	     /* instructions */
+	uint64_t start;	     /* of them, retired before this run: by what was restored */
+	uint64_t virtual_ns; /* virtual time at the end */
+	uint64_t host_ns;    /* host time that the run took */
+	uint64_t idle_ns;    /* of it, waiting in HLT */
+};
+
+void run_summary_print(FILE *f, const struct machine *m, const struct run_summary *s);
+void run_summary_json(FILE *f, const struct machine *m, const struct run_summary *s);
+uint64_t monotonic_ns(void);
+
+#endif
