@@ -1,264 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * file:DIR. Generation n is the file generation-n, whose content is its owner. It is written under
- * another name and put in place by link(2), which is atomic also on NFS and fails when the name
- * exists: so the first one wins, and the file is never seen half-written. Nothing is ever removed.
+ * Kinds of arbiters, and the road out of a jail: there a replica's requests go to the keeper
+ * (isolation/keeper.h), which holds the arbiter's descriptor and asks for it. One road serves every
+ * kind, so a kind is one file with its arbiter_ops and one line in the list below.
  */
 #include "replica/arbiter.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/host_clock.h"
 #include "isolation/keeper.h"
 
-#define TEXT_LEN (2 * ARBITER_ID_LEN + 1)
+static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops };
 
-struct file_arbiter {
-	struct arbiter base;
-	char *dir;
-	int dirfd;
-	unsigned takes;	   /* new generations that a keeper's replica may still take */
-	uint64_t refilled; /* monotonic seconds */
-};
-
-#define TAKES	     256
-#define TAKE_SECONDS 60
-
-static void id_to_text(const uint8_t id[ARBITER_ID_LEN], char text[TEXT_LEN + 1])
+struct arbiter *arbiter_open(const char *spec, struct err *err)
 {
-	for (unsigned i = 0; i < ARBITER_ID_LEN; i++)
-		snprintf(text + 2 * i, 3, "%02x", id[i]);
-	strcat(text, "\n");
-}
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		size_t n = strlen(kinds[i]->prefix);
+		struct arbiter *a;
 
-static int fail(const struct file_arbiter *a, const char *what, struct err *err)
-{
-	int code = errno;
-
-	return err_set(err, code, "arbiter '%s': cannot %s: %s", a->dir, what, strerror(code));
-}
-
-static uint64_t monotonic_s(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
-}
-
-static struct arbiter *file_open(const char *name, struct err *err)
-{
-	struct file_arbiter *a = calloc(1, sizeof(*a));
-
-	if (!a || !(a->dir = strdup(name))) {
-		free(a);
-		err_set(err, ENOMEM, "out of memory");
-		return NULL;
+		if (strncmp(spec, kinds[i]->prefix, n) || spec[n] != ':' || !spec[n + 1])
+			continue;
+		a = kinds[i]->open(spec + n + 1, err);
+		if (a)
+			a->ops = kinds[i];
+		return a;
 	}
-	a->takes = TAKES;
-	a->refilled = monotonic_s();
-	if (mkdir(name, 0700) < 0 && errno != EEXIST) {
-		fail(a, "create the directory", err);
-		goto out;
-	}
-	a->dirfd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (a->dirfd < 0) {
-		fail(a, "open the directory", err);
-		goto out;
-	}
-	return &a->base;
-out:
-	free(a->dir);
-	free(a);
+	err_set(err, EINVAL, "unknown arbiter '%s': expected file:DIR", spec);
 	return NULL;
 }
 
-static void file_close(struct arbiter *base)
+void arbiter_close(struct arbiter *a)
 {
-	struct file_arbiter *a = (struct file_arbiter *)base;
-
-	if (a->dirfd >= 0)
-		close(a->dirfd);
-	free(a->dir);
-	free(a);
+	if (a)
+		a->ops->close(a);
 }
 
-static int open_generation(const struct file_arbiter *a, uint64_t generation)
-{
-	char name[64];
-
-	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
-	return openat(a->dirfd, name, O_RDONLY | O_CLOEXEC);
-}
-
-/* 1, 0 or -errno. */
-static int file_exists(const struct file_arbiter *a, uint64_t generation)
-{
-	int fd = open_generation(a, generation);
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	close(fd);
-	return 1;
-}
-
-static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
-		      struct err *err)
-{
-	struct file_arbiter *a = (struct file_arbiter *)base;
-	int fd = open_generation(a, generation);
-	char text[TEXT_LEN + 1] = "";
-	ssize_t n;
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : fail(a, "open a generation", err);
-	n = read(fd, text, TEXT_LEN);
-	close(fd);
-	if (n < 0)
-		return fail(a, "read a generation", err);
-	for (unsigned i = 0; i < ARBITER_ID_LEN; i++) {
-		unsigned v;
-
-		if (n != TEXT_LEN || sscanf(text + 2 * i, "%2x", &v) != 1)
-			return err_set(err, EBADMSG,
-				       "arbiter '%s': generation-%" PRIu64 " is damaged", a->dir,
-				       generation);
-		id[i] = (uint8_t)v;
-	}
-	return 1;
-}
-
-/* A file with our claim under a name that nobody else uses. */
-static int file_claim(struct file_arbiter *a, const char *name, const char *text, struct err *err)
-{
-	int fd = openat(a->dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), ret = 0;
-
-	if (fd < 0)
-		return fail(a, "create a claim", err);
-	if (write(fd, text, TEXT_LEN) != TEXT_LEN || fsync(fd) < 0)
-		ret = fail(a, "write a claim", err);
-	close(fd);
-	return ret;
-}
-
-static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
-		     struct err *err)
-{
-	static atomic_uint claims; /* two threads may ask at the same time */
-	struct file_arbiter *a = (struct file_arbiter *)base;
-	char name[64], claim[64], text[TEXT_LEN + 1] = "";
-	uint8_t owner[ARBITER_ID_LEN];
-	int ret;
-
-	id_to_text(id, text);
-	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
-	snprintf(claim, sizeof(claim), "claim-%.16s-%ld-%u", text, (long)getpid(),
-		 atomic_fetch_add(&claims, 1));
-	ret = file_claim(a, claim, text, err);
-	if (ret == 0 && linkat(a->dirfd, claim, a->dirfd, name, 0) < 0 && errno != EEXIST)
-		ret = fail(a, "take a generation", err);
-	unlinkat(a->dirfd, claim, 0);
-	if (ret == 0 && fsync(a->dirfd) < 0)
-		ret = fail(a, "bring the directory to the disk", err);
-	if (ret < 0)
-		return ret;
-	/*
-	 * Whoever it says, it is for ever; an answer that got lost once (NFS) is found again here.
-	 */
-	ret = file_owner(base, generation, owner, err);
-	return ret == 1 ? !memcmp(owner, id, ARBITER_ID_LEN) : ret;
-}
-
-static int file_last(struct arbiter *base, uint64_t *generation, struct err *err)
-{
-	struct file_arbiter *a = (struct file_arbiter *)base;
-	int fd = openat(a->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *e;
-	uint64_t n;
-
-	if (!d)
-		return fail(a, "read the directory", err);
-	*generation = 0;
-	while ((e = readdir(d))) {
-		if (sscanf(e->d_name, "generation-%" SCNu64, &n) == 1 && n > *generation)
-			*generation = n;
-	}
-	closedir(d);
-	return 0;
-}
-
-static const struct arbiter_ops file_arbiter_ops = {
-	.prefix = "file",
-	.open = file_open,
-	.close = file_close,
-	.take = file_take,
-	.owner = file_owner,
-	.last = file_last,
-};
-
-/* ---- from within a jail ---- */
+/* ---- in the keeper ---- */
 
 enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
 
-/*
- * What a replica in other hands may do to the directory: generations come one after the other, so
- * that none is taken for all times to come, and each is a file, so there is a limit to how many one
- * replica takes in a short time.
- */
-static int check_take(struct file_arbiter *a, uint64_t generation, struct err *err)
+static int serve_take(struct arbiter *a, struct keeper_message *m, struct err *err)
 {
-	int before = generation > 1 ? file_exists(a, generation - 1) : generation == 1;
-	uint64_t refill = (monotonic_s() - a->refilled) / TAKE_SECONDS;
+	int ret = a->ops->allows ? a->ops->allows(a, m->arg, err) : 0;
 
-	if (before < 0)
-		return fail(a, "open a generation", err);
-	if (!before)
-		return err_set(err, EPERM,
-			       "arbiter '%s': generation %" PRIu64 " is not the next one", a->dir,
-			       generation);
-	if (file_exists(a, generation) > 0)
-		return 0;
-	a->refilled += refill * TAKE_SECONDS;
-	a->takes = refill > TAKES - a->takes ? TAKES : a->takes + (unsigned)refill;
-	if (!a->takes)
-		return err_set(err, EAGAIN,
-			       "arbiter '%s': %d new generations in a short time are too many",
-			       a->dir, TAKES);
-	a->takes--;
-	return 0;
+	return ret < 0 ? ret : a->ops->take(a, m->arg, m->data, err);
 }
 
-static int serve_take(struct file_arbiter *a, struct keeper_message *m, struct err *err)
-{
-	int ret = check_take(a, m->arg, err);
-
-	return ret ? ret : file_take(&a->base, m->arg, m->data, err);
-}
-
-/* In the keeper. An answer below zero carries the sentence instead of an id. */
+/* An answer below zero carries the sentence instead of an id. */
 void arbiter_serve(void *arbiter, struct keeper_message *m)
 {
 	struct arbiter *a = arbiter;
 	struct err err = ERR_INIT;
 
 	if (m->op == ASK_TAKE)
-		m->result = serve_take(arbiter, m, &err);
+		m->result = serve_take(a, m, &err);
 	else if (m->op == ASK_OWNER)
-		m->result = file_owner(a, m->arg, m->data, &err);
+		m->result = a->ops->owner(a, m->arg, m->data, &err);
 	else if (m->op == ASK_LAST)
-		m->result = file_last(a, &m->arg, &err);
+		m->result = a->ops->last(a, &m->arg, &err);
 	else
 		m->result = err_set(&err, EPERM, "there is no such request");
 	if (m->result < 0)
 		snprintf((char *)m->data, sizeof(m->data), "%.250s", err.text);
 }
+
+/* ---- in the replica ---- */
 
 static int ask(struct arbiter *a, struct keeper_message *m, struct err *err)
 {
@@ -270,79 +78,50 @@ static int ask(struct arbiter *a, struct keeper_message *m, struct err *err)
 	return m->result < 0 ? err_set(err, -m->result, "%s", (const char *)m->data) : m->result;
 }
 
-static int remote_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
-		       struct err *err)
+int arbiter_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		 struct err *err)
 {
 	struct keeper_message m = { .op = ASK_TAKE, .arg = generation };
 
+	if (!a->keeper)
+		return a->ops->take(a, generation, id, err);
 	memcpy(m.data, id, ARBITER_ID_LEN);
 	return ask(a, &m, err);
 }
 
-static int remote_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
-			struct err *err)
+int arbiter_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
+		  struct err *err)
 {
 	struct keeper_message m = { .op = ASK_OWNER, .arg = generation };
-	int ret = ask(a, &m, err);
+	int ret;
 
+	if (!a->keeper)
+		return a->ops->owner(a, generation, id, err);
+	ret = ask(a, &m, err);
 	if (ret > 0)
 		memcpy(id, m.data, ARBITER_ID_LEN);
 	return ret;
 }
 
-static int remote_last(struct arbiter *a, uint64_t *generation, struct err *err)
+int arbiter_last(struct arbiter *a, uint64_t *generation, struct err *err)
 {
 	struct keeper_message m = { .op = ASK_LAST };
-	int ret = ask(a, &m, err);
+	int ret;
 
+	if (!a->keeper)
+		return a->ops->last(a, generation, err);
+	ret = ask(a, &m, err);
 	*generation = m.arg;
 	return ret;
 }
 
-static const struct arbiter_ops remote_ops = {
-	.prefix = "remote",
-	.close = file_close,
-	.take = remote_take,
-	.owner = remote_owner,
-	.last = remote_last,
-};
-
 int arbiter_fd(const struct arbiter *a)
 {
-	return ((const struct file_arbiter *)a)->dirfd;
+	return a->ops->fd(a);
 }
 
-void arbiter_delegate(struct arbiter *base, struct keeper *k)
+void arbiter_delegate(struct arbiter *a, struct keeper *k)
 {
-	struct file_arbiter *a = (struct file_arbiter *)base;
-
-	close(a->dirfd);
-	a->dirfd = -1;
-	base->keeper = k;
-	base->ops = &remote_ops;
-}
-
-static const struct arbiter_ops *const arbiters[] = { &file_arbiter_ops };
-
-struct arbiter *arbiter_open(const char *spec, struct err *err)
-{
-	for (size_t i = 0; i < sizeof(arbiters) / sizeof(arbiters[0]); i++) {
-		size_t n = strlen(arbiters[i]->prefix);
-		struct arbiter *a;
-
-		if (strncmp(spec, arbiters[i]->prefix, n) || spec[n] != ':' || !spec[n + 1])
-			continue;
-		a = arbiters[i]->open(spec + n + 1, err);
-		if (a)
-			a->ops = arbiters[i];
-		return a;
-	}
-	err_set(err, EINVAL, "unknown arbiter '%s': expected file:DIR", spec);
-	return NULL;
-}
-
-void arbiter_close(struct arbiter *a)
-{
-	if (a)
-		a->ops->close(a);
+	a->keeper = k;
+	a->ops->delegate(a);
 }

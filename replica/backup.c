@@ -407,7 +407,7 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 {
 	uint8_t owner[ARBITER_ID_LEN];
-	int ret = r->cfg.arbiter->ops->owner(r->cfg.arbiter, s->theirs.generation, owner, err);
+	int ret = arbiter_owner(r->cfg.arbiter, s->theirs.generation, owner, err);
 
 	if (ret < 0)
 		return ret;
@@ -531,7 +531,7 @@ static void wait_for_primary_to_yield(struct replica *r)
 static bool win(struct replica *r, const char *why)
 {
 	struct err err = ERR_INIT;
-	int won = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, &err);
+	int won = arbiter_take(r->cfg.arbiter, r->generation + 1, r->id, &err);
 
 	if (won == 1) {
 		r->generation++;

@@ -61,7 +61,7 @@ static bool replaced(struct replica *r)
 {
 	uint8_t owner[ARBITER_ID_LEN];
 
-	return r->cfg.arbiter->ops->owner(r->cfg.arbiter, r->generation + 1, owner, NULL) == 1 &&
+	return arbiter_owner(r->cfg.arbiter, r->generation + 1, owner, NULL) == 1 &&
 	       memcmp(owner, r->id, ARBITER_ID_LEN);
 }
 

@@ -163,7 +163,7 @@ static void go_on_alone(struct replica *r, const char *why)
 	int won = 0;
 
 	if (hang_prove_alive(r))
-		won = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, &err);
+		won = arbiter_take(r->cfg.arbiter, r->generation + 1, r->id, &err);
 
 	pthread_mutex_lock(&r->lock);
 	if (won == 1) {
@@ -911,7 +911,7 @@ static int backup_check(struct session *s, struct err *err)
 	 * Whoever holds our key but has lost the arbitration elsewhere must not take our word for
 	 * being live.
 	 */
-	ret = r->cfg.arbiter->ops->owner(r->cfg.arbiter, r->generation, owner, err);
+	ret = arbiter_owner(r->cfg.arbiter, r->generation, owner, err);
 	if (ret < 0)
 		return ret;
 	if (ret == 0 || memcmp(owner, r->id, ARBITER_ID_LEN))
@@ -1090,8 +1090,7 @@ void primary_say_bye(struct replica *r, enum machine_end end)
 		nap();
 	}
 	if (!alone && !r->bye_acked)
-		alone = r->cfg.arbiter->ops->take(r->cfg.arbiter, r->generation + 1, r->id, NULL) ==
-			1;
+		alone = arbiter_take(r->cfg.arbiter, r->generation + 1, r->id, NULL) == 1;
 	pthread_mutex_lock(&r->lock);
 	if (alone || r->bye_acked)
 		release_all(r);

@@ -114,9 +114,8 @@ struct output_sink replica_sink(struct replica *r)
 
 static int take_first_generation(struct replica *r, struct err *err)
 {
-	const struct arbiter_ops *ops = r->cfg.arbiter->ops;
 	uint64_t last;
-	int ret = ops->last(r->cfg.arbiter, &last, err);
+	int ret = arbiter_last(r->cfg.arbiter, &last, err);
 
 	if (ret < 0)
 		return ret;
@@ -125,7 +124,7 @@ static int take_first_generation(struct replica *r, struct err *err)
 			 "live, stop this one and start it with `twinstep backup`",
 			 (unsigned long long)last);
 	r->generation = last + 1;
-	ret = ops->take(r->cfg.arbiter, r->generation, r->id, err);
+	ret = arbiter_take(r->cfg.arbiter, r->generation, r->id, err);
 	if (ret == 0)
 		return err_set(err, EBUSY, "another primary took generation %llu at the same time",
 			       (unsigned long long)r->generation);

@@ -105,7 +105,8 @@ int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err 
 
 /* In front of every batch of records, and alone as a heartbeat. */
 struct wire_stamp {
-	uint64_t sent_ns;  /* the primary's monotonic clock */
+	uint64_t sent_ns; /* the primary's CLOCK_BOOTTIME, which goes on while its host is suspended
+			   */
 	uint64_t released; /* outputs that depend on records up to this one have left */
 	uint64_t beat;	   /* changes as long as the primary's vCPU thread makes progress */
 	bool protecting; /* the primary counts on the backup: from now on it may have to go live */

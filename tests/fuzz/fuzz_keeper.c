@@ -76,7 +76,7 @@ static void look_at_answers(int fd)
 static bool owner_of(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN])
 {
 	struct err err = ERR_INIT;
-	int ret = a->ops->owner(a, generation, id, &err);
+	int ret = arbiter_owner(a, generation, id, &err);
 
 	must(ret >= 0 || err.code == -ret);
 	return ret == 1;

@@ -45,16 +45,16 @@ START_TEST(first_one_wins)
 	struct err err = ERR_INIT;
 	uint64_t last = 9;
 
-	ck_assert_int_eq(a->ops->last(a, &last, &err), 0);
+	ck_assert_int_eq(arbiter_last(a, &last, &err), 0);
 	ck_assert_uint_eq(last, 0);
-	ck_assert_int_eq(a->ops->owner(a, 1, owner, &err), 0);
-	ck_assert_int_eq(a->ops->take(a, 1, me, &err), 1);
-	ck_assert_int_eq(a->ops->take(a, 1, you, &err), 0);
-	ck_assert_int_eq(a->ops->take(a, 1, me, &err), 1);
-	ck_assert_int_eq(a->ops->take(a, 2, you, &err), 1);
-	ck_assert_int_eq(a->ops->owner(a, 1, owner, &err), 1);
+	ck_assert_int_eq(arbiter_owner(a, 1, owner, &err), 0);
+	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
+	ck_assert_int_eq(arbiter_take(a, 1, you, &err), 0);
+	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
+	ck_assert_int_eq(arbiter_take(a, 2, you, &err), 1);
+	ck_assert_int_eq(arbiter_owner(a, 1, owner, &err), 1);
 	ck_assert_mem_eq(owner, me, sizeof(me));
-	ck_assert_int_eq(a->ops->last(a, &last, &err), 0);
+	ck_assert_int_eq(arbiter_last(a, &last, &err), 0);
 	ck_assert_uint_eq(last, 2);
 	clean(a);
 }
@@ -71,7 +71,7 @@ static void race(int n)
 	int won = 0;
 
 	for (uint64_t g = 1; a && g <= ROUNDS; g++)
-		won += a->ops->take(a, g, id, &err) == 1;
+		won += arbiter_take(a, g, id, &err) == 1;
 	_exit(a ? won : 255);
 }
 
@@ -107,7 +107,7 @@ START_TEST(damage_is_no_victory)
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(write(fd, "zz", 2), 2);
 	close(fd);
-	ck_assert_int_lt(a->ops->take(a, 1, me, &err), 0);
+	ck_assert_int_lt(arbiter_take(a, 1, me, &err), 0);
 	ck_assert_ptr_nonnull(strstr(err.text, "damaged"));
 	clean(a);
 }
@@ -134,7 +134,7 @@ START_TEST(a_replica_takes_in_order_and_not_for_ever)
 	ck_assert_int_eq(ask_take(a, 0), -EPERM);
 	ck_assert_int_eq(ask_take(a, 2), -EPERM);
 	ck_assert_int_eq(ask_take(a, UINT64_MAX), -EPERM);
-	ck_assert_int_eq(a->ops->last(a, &last, &err), 0);
+	ck_assert_int_eq(arbiter_last(a, &last, &err), 0);
 	ck_assert_uint_eq(last, 0);
 	while (g < 2000 && ask_take(a, g) == 1)
 		g++;
@@ -142,8 +142,34 @@ START_TEST(a_replica_takes_in_order_and_not_for_ever)
 	ck_assert_uint_lt(g, 1000);
 	ck_assert_int_eq(ask_take(a, g), -EAGAIN);
 	ck_assert_int_eq(ask_take(a, g - 1), 1); /* is ours already */
-	ck_assert_int_eq(a->ops->take(a, g, other, &err), 1);
+	ck_assert_int_eq(arbiter_take(a, g, other, &err), 1);
 	ck_assert_int_eq(ask_take(a, g), 0);
+	clean(a);
+}
+END_TEST
+
+/* As from inside a jail: the descriptor is the keeper's, and each request goes through it. */
+START_TEST(a_keeper_asks_for_it)
+{
+	const uint8_t me[ARBITER_ID_LEN] = { 1 }, you[ARBITER_ID_LEN] = { 2 };
+	uint8_t owner[ARBITER_ID_LEN];
+	struct arbiter *a = open_new();
+	struct err err = ERR_INIT;
+	struct keeper *k = keeper_start(arbiter_serve, a, arbiter_fd(a), &err);
+	uint64_t last;
+
+	ck_assert_msg(k != NULL, "%s", err.text);
+	arbiter_delegate(a, k);
+	ck_assert_int_eq(arbiter_fd(a), -1);
+	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
+	ck_assert_int_eq(arbiter_take(a, 1, you, &err), 0);
+	ck_assert_int_eq(arbiter_take(a, 3, me, &err), -EPERM);
+	ck_assert_ptr_nonnull(strstr(err.text, "not the next one"));
+	ck_assert_int_eq(arbiter_owner(a, 1, owner, &err), 1);
+	ck_assert_mem_eq(owner, me, sizeof(me));
+	ck_assert_int_eq(arbiter_last(a, &last, &err), 0);
+	ck_assert_uint_eq(last, 1);
+	keeper_end(k);
 	clean(a);
 }
 END_TEST
@@ -165,6 +191,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, one_winner_of_many);
 	tcase_add_test(tc, damage_is_no_victory);
 	tcase_add_test(tc, a_replica_takes_in_order_and_not_for_ever);
+	tcase_add_test(tc, a_keeper_asks_for_it);
 	tcase_add_test(tc, bad_specs);
 }
 

@@ -179,7 +179,7 @@ static bool taken(struct rig *g, uint64_t generation)
 {
 	uint8_t id[ARBITER_ID_LEN];
 
-	return g->cfg.arbiter->ops->owner(g->cfg.arbiter, generation, id, &g->err) == 1;
+	return arbiter_owner(g->cfg.arbiter, generation, id, &g->err) == 1;
 }
 
 /* ---- a real primary, a scripted backup ---- */
@@ -461,7 +461,7 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 	struct buf b = BUF_INIT;
 
 	open_rig(g, survivor);
-	ck_assert_int_eq(g->cfg.arbiter->ops->take(g->cfg.arbiter, 1, script_id, &g->err), 1);
+	ck_assert_int_eq(arbiter_take(g->cfg.arbiter, 1, script_id, &g->err), 1);
 	g->listener = peer_listen(g->address, &g->err);
 	g->cfg.connect = g->address;
 	g->r = replica_create(&g->cfg, &g->err);
@@ -579,7 +579,7 @@ START_TEST(a_primary_that_comes_second_stops)
 	open_primary(&g, SURVIVOR_PRIMARY);
 	say_ready(&g);
 	follow_until_protected(&g);
-	ck_assert_int_eq(g.cfg.arbiter->ops->take(g.cfg.arbiter, 2, script_id, &g.err), 1);
+	ck_assert_int_eq(arbiter_take(g.cfg.arbiter, 2, script_id, &g.err), 1);
 	peer_shutdown(g.w.peer);
 	expect_fenced(&g);
 	close_rig(&g);
