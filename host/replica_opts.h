@@ -95,7 +95,7 @@ int replica_run_start(struct replica_run *r, struct err *err);
  */
 int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err),
 		     struct err *err);
-/* Exit status after replica_run_primary() or _backup() gave ret; says what went wrong. */
+/* Exit status after replica_run_vcpu() gave ret; says what went wrong. */
 int replica_run_status(struct replica_run *r, int ret, const struct err *err);
 void replica_run_close(struct replica_run *r);
 void replica_run_stop(void *replica_run);

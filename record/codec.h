@@ -29,7 +29,7 @@ void codec_restart(struct codec *c);
 
 /*
  * Appends sp to out. digest and detail (NULL: none) belong to its INPUT_DIGEST, when it has one;
- * the detail is what digest_detail_make() says about the parts.
+ * the detail is what detail_make() says about the parts.
  */
 void codec_put(struct codec *c, struct buf *out, const struct sync_point *sp, uint64_t digest,
 	       const struct buf *detail);

@@ -4,11 +4,14 @@
  * keeps.
  *
  * Parts, apart from one another so that a translator to host code can stand on the same blocks:
- *   decode.c            Zydis -> struct op, through tables of binders that each semantics file
- * exports block.c             blocks of ops cached by physical page; self-modifying code mmu.c,
- * mem.h        page walks, TLBs, inline memory access soft.c              the engine interface and
- * the run loop alu.c ... sse.c     semantics: handlers and the binders that pick them seg.c intr.c
- * ...    what the system instructions share
+ *
+ *   decode.c              Zydis -> struct op, through tables of binders that semantics files export
+ *   block.c               blocks of ops cached by physical page; self-modifying code
+ *   mmu.c, mem.c, mem.h   page walks, TLBs, inline memory access
+ *   soft.c, state.c       the engine interface, state in and out
+ *   run.c                 the run loop
+ *   alu.c ... xchg.c      semantics: handlers and the binders that pick them
+ *   seg.c, intr.c ...     what the system instructions share
  *
  * Rules for a handler
  * - It is an op_fn, never called by another handler, and ends with OP_NEXT (fall through to the

@@ -11,7 +11,7 @@
 
 #include "hypervisor/soft/cpu.h"
 
-/* mmu.c: any size from 1 to 64 bytes, any alignment; every slow case. `rmw`: a read that will be
+/* mem.c: any size from 1 to 64 bytes, any alignment; every slow case. `rmw`: a read that will be
  * followed by a write to the same place (faults as the write would). */
 void mem_read_slow(struct cpu *cpu, uint64_t lin, void *data, unsigned size, bool rmw);
 void mem_write_slow(struct cpu *cpu, uint64_t lin, const void *data, unsigned size);

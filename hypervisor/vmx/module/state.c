@@ -310,9 +310,9 @@ static void msrs_switch(u64 star, u64 lstar, u64 cstar, u64 fmask, u64 kernel_gs
 }
 
 /*
- * Begin of a section: preemption is off, kernel_fpu_begin() has saved the process's own FPU state,
- * the VMCS is loaded. Speculation: another VM or process may have trained the branch predictors,
- * hence the barrier; buffers are cleared before each entry (exits.c, entry.S).
+ * Begin of a section: preemption is off, Linux's kernel_fpu_begin() has saved the process's own FPU
+ * state, the VMCS is loaded. Speculation: another VM or process may have trained the branch
+ * predictors, hence the barrier; buffers are cleared before each entry (exits.c, entry.S).
  */
 void host_enter(struct vm *vm, struct host *h)
 {

@@ -210,6 +210,8 @@ struct twvmx_slot {
 
 #define TWVMX_SLOTS 2
 
+_Static_assert(sizeof(struct twvmx_slot) == 32, "twvmx_slot");
+
 /*
  * Copies the bytes of pages written by the guest since the last time: one byte a page, 1 is stored,
  * others are left.
@@ -221,7 +223,8 @@ struct twvmx_dirty {
 	__u64 map;   /* address of that many bytes */
 };
 
-_Static_assert(sizeof(struct twvmx_slot) == 32, "twvmx_slot");
+_Static_assert(sizeof(struct twvmx_dirty) == 24, "twvmx_dirty");
+
 /* How guest memory is mapped. */
 struct twvmx_stats {
 	__u32 version;
@@ -232,7 +235,6 @@ struct twvmx_stats {
 	__u64 tables; /* pages in use for page tables */
 };
 
-_Static_assert(sizeof(struct twvmx_dirty) == 24, "twvmx_dirty");
 _Static_assert(sizeof(struct twvmx_stats) == 40, "twvmx_stats");
 
 /* ---- CPUID ---- */
