@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A byte stream to the other replica: TCP with TLS 1.3 and a pre-shared key, or bare TCP where the
- * user insists.
+ * The connection to the other replica: a stream of bytes in both directions, over which nobody but
+ * a holder of the pair's key gets to say anything.
  *
- * Both ends prove in the TLS handshake that they hold the key (RFC 8446, 2.2, with an ephemeral
+ *   HOST:PORT, [V6]:PORT   TCP
+ *   unix:PATH              a local socket
+ *
+ * Both ends prove in a TLS 1.3 handshake that they hold the key (RFC 8446, 2.2, with an ephemeral
  * Diffie-Hellman exchange), so nobody else gets further, a recorded handshake is worth nothing, and
- * a stolen key does not open old sessions.
+ * a stolen key does not open old sessions. Without a key the stream is bare.
  *
- * One thread may send while another one receives.
+ * No descriptor leaves net/: who waits for a peer waits in peer_accept(), who has one waits in
+ * peer_recv(), and both are woken from other threads by peer_listener_wake() and peer_shutdown().
+ * A transport is a struct peer_ops in a file of its own and a row in peer.c.
  */
 #ifndef NET_PEER_H
 #define NET_PEER_H
@@ -19,7 +24,8 @@
 
 #include "base/err.h"
 
-#define PEER_KEY_LEN 32
+#define PEER_KEY_LEN  32
+#define PEER_NAME_LEN 128
 
 /* A pre-shared key, in locked memory that is left out of dumps. */
 struct peer_key;
@@ -32,22 +38,73 @@ struct peer_key *peer_key_load(const char *path, struct err *err);
 void peer_key_free(struct peer_key *k);
 
 struct peer;
-
-/* addr: "HOST:PORT", "[V6]:PORT" or "unix:PATH". Returns a listening descriptor, or -errno. */
-int peer_listen(const char *addr, struct err *err);
+struct peer_listener;
 
 /*
- * Takes a connection that waits on the listening descriptor and authenticates it. key NULL: no
- * authentication. All of it within timeout_ms. NULL and err when the other side does not hold the
- * key, is too slow, or nobody waits.
+ * A transport. Addresses are "SCHEME:REST", and REST is what its calls are given. One that speaks
+ * through other hardware opens a TCP listener or connection of its own for set-up and keeps it for
+ * control: authentication is there already.
  */
-struct peer *peer_accept(int listen_fd, const struct peer_key *key, int timeout_ms,
-			 struct err *err);
-/* The two halves of peer_connect(): the connection, as a descriptor or -errno; and the handshake
- * over it, which owns it. */
-int peer_dial(const char *addr, int timeout_ms, struct err *err);
-struct peer *peer_greet(int fd, const char *addr, const struct peer_key *key, int timeout_ms,
-			struct err *err);
+struct peer_ops {
+	const char *scheme; /* "": the transport of addresses without one of these */
+	/* As peer_listen() and peer_dial(); addr is the address behind its scheme. */
+	struct peer_listener *(*listen)(const char *addr, const struct peer_key *key,
+					struct err *err);
+	struct peer *(*dial)(const char *addr, int timeout_ms, struct err *err);
+	/* The caller's half of authentication, on a peer that was dialled. 0, or -errno and err. */
+	int (*greet)(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
+	/* As peer_send() and peer_recv(). One thread is in send(), another one in recv(). */
+	int (*send)(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
+	ssize_t (*recv)(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
+	/* While other threads are in send() and recv(), which return. */
+	void (*shutdown)(struct peer *p);
+	void (*close)(struct peer *p);
+};
+
+struct peer {
+	const struct peer_ops *ops;
+	char name[PEER_NAME_LEN];
+};
+
+struct peer_listener_ops {
+	struct peer *(*accept)(struct peer_listener *l, int timeout_ms, struct err *err);
+	void (*wake)(struct peer_listener *l);
+	/* As peer_listener_path(); NULL: there never is one. */
+	const char *(*path)(const struct peer_listener *l);
+	void (*close)(struct peer_listener *l);
+};
+
+struct peer_listener {
+	const struct peer_listener_ops *ops;
+};
+
+/*
+ * addr NULL: nobody can come, but it can be waited on and woken all the same. key NULL: no
+ * authentication; else it has to live as long as the listener. NULL and err on failure.
+ */
+struct peer_listener *peer_listen(const char *addr, const struct peer_key *key, struct err *err);
+/*
+ * The next peer that holds the key. Handshakes go on side by side, each within PEER_GREET_MS, and
+ * only here: who accepts has to come back. NULL after timeout_ms (-1: never) or when woken, with
+ * err->code EAGAIN; NULL and another err when somebody was refused.
+ */
+struct peer *peer_accept(struct peer_listener *l, int timeout_ms, struct err *err);
+/* From any thread: peer_accept() returns, now or the next time. NULL allowed. */
+void peer_listener_wake(struct peer_listener *l);
+/* The name in the file system that it leaves behind for its owner to remove; NULL: none. */
+const char *peer_listener_path(const struct peer_listener *l);
+void peer_listener_close(struct peer_listener *l); /* NULL allowed */
+
+#define PEER_GREET_MS 2000
+
+/*
+ * A connection to addr is made in two steps, because the second one needs nothing of the host any
+ * more: dialled, nothing is authenticated and nothing may be sent; greeted, it is a peer. A peer
+ * that could not be greeted has still to be closed.
+ */
+struct peer *peer_dial(const char *addr, int timeout_ms, struct err *err);
+int peer_greet(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
+/* Both steps, each within timeout_ms. */
 struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms,
 			  struct err *err);
 
@@ -59,14 +116,17 @@ struct peer *peer_from_socket(int fd, const char *name);
 
 /* Sends all n bytes; 0, or -errno (-ETIMEDOUT when the other side takes nothing for timeout_ms). */
 int peer_send(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
-/* At least one byte, at most n: their number, 0 at the end of the stream, -EAGAIN after timeout_ms,
- * or another -errno.
+/*
+ * At least one byte, at most n: their number, 0 at the end of the stream, -EAGAIN after timeout_ms
+ * (-1: never), or another -errno.
  */
 ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
 /* From any thread: both directions end, blocked calls return. */
 void peer_shutdown(struct peer *p);
-void peer_close(struct peer *p);
-/* Who the other side is, for messages ("192.0.2.1:7777"). */
+void peer_close(struct peer *p); /* NULL allowed */
+/* The other side's address, for messages ("192.0.2.1:7777"). */
 const char *peer_name(const struct peer *p);
+
+extern const struct peer_ops peer_tcp_ops, peer_unix_ops;
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of struct peer, for peer*.c. */
+/* The stream over a socket, for peer_*.c. */
 #ifndef NET_PEER_PRIVATE_H
 #define NET_PEER_PRIVATE_H
 
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include "net/peer.h"
 
@@ -12,20 +13,48 @@ struct peer_key {
 	uint8_t bytes[PEER_KEY_LEN];
 };
 
-struct peer {
+struct peer_stream {
+	struct peer base;
 	int fd;
-	SSL_CTX *ctx; /* NULL: bare TCP */
+	SSL_CTX *ctx; /* NULL: bare */
 	SSL *ssl;
 	pthread_mutex_t lock; /* an SSL object is not for two threads at once */
-	char name[128];
 };
 
-/* peer_tls.c */
-int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms,
-		   struct err *err);
-void peer_tls_end(struct peer *p);
+static inline struct peer_stream *peer_stream_of(struct peer *p)
+{
+	return (struct peer_stream *)p;
+}
+
+struct peer_address {
+	struct sockaddr_storage sa;
+	socklen_t len;
+};
+
+/* peer_address.c: HOST:PORT or [V6]:PORT, and PATH. 0, or -errno and err. */
+int peer_address_tcp(const char *text, bool passive, struct peer_address *a, struct err *err);
+int peer_address_unix(const char *path, struct peer_address *a, struct err *err);
+/* "192.0.2.1:7777" */
+void peer_address_name(const struct peer_address *a, char *name, size_t n);
+
+/* peer_stream.c: owns fd, which does not block any more. NULL and err when memory is short. */
+struct peer_stream *peer_stream_new(const struct peer_ops *ops, int fd, const char *name,
+				    struct err *err);
+
+/* peer_listen.c: on an address (NULL: none). path: the socket's file, or NULL. */
+struct peer_listener *peer_stream_listen(const struct peer_ops *ops, const struct peer_address *a,
+					 const char *text, const char *path,
+					 const struct peer_key *key, struct err *err);
+
+/* peer_tls.c: before the first step. 0, or -errno and err. */
+int peer_tls_begin(struct peer_stream *s, const struct peer_key *key, bool server, struct err *err);
+/* As far as it goes without waiting: 0 done, -EAGAIN with what to wait for, or -errno and err. */
+int peer_tls_step(struct peer_stream *s, short *events, struct err *err);
+/* The message of a handshake that took too long; -ETIMEDOUT. */
+int peer_tls_too_slow(const struct peer_stream *s, int timeout_ms, struct err *err);
+void peer_tls_end(struct peer_stream *s);
 /* Waits for events (POLLIN, POLLOUT); 1 ready, 0 timeout, -errno. */
-int peer_poll(const struct peer *p, short events, int timeout_ms);
+int peer_poll(const struct peer_stream *s, short events, int timeout_ms);
 /* Milliseconds of the monotonic clock. */
 int64_t peer_now_ms(void);
 

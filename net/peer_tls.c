@@ -67,7 +67,7 @@ static SSL_CTX *tls_context(bool server)
 	return ctx;
 }
 
-static int tls_handshake_failed(struct peer *p, int why, struct err *err)
+static int tls_handshake_failed(const struct peer_stream *s, int why, struct err *err)
 {
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
@@ -76,7 +76,7 @@ static int tls_handshake_failed(struct peer *p, int why, struct err *err)
 	if (why == SSL_ERROR_SYSCALL || why == SSL_ERROR_ZERO_RETURN || !reason)
 		reason = "the connection ended";
 	return err_set(err, EACCES, "%s is refused: it does not hold our key (TLS handshake: %s)",
-		       p->name, reason);
+		       s->base.name, reason);
 }
 
 /*
@@ -92,53 +92,50 @@ static void forget_key(SSL *ssl)
 		SSL_SESSION_set1_master_key(s, nothing, sizeof(nothing));
 }
 
-static int tls_handshake(struct peer *p, int timeout_ms, struct err *err)
+int peer_tls_step(struct peer_stream *s, short *events, struct err *err)
 {
-	int64_t deadline = peer_now_ms() + timeout_ms;
+	int ret = SSL_do_handshake(s->ssl), why = SSL_get_error(s->ssl, ret);
 
-	for (;;) {
-		int ret = SSL_do_handshake(p->ssl), why = SSL_get_error(p->ssl, ret);
-		int64_t left = deadline - peer_now_ms();
-		short events = why == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
-
-		if (ret == 1)
-			break;
-		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
-			return tls_handshake_failed(p, why, err);
-		if (left <= 0 || peer_poll(p, events, (int)left) == 0)
-			return err_set(err, ETIMEDOUT,
-				       "%s did not finish the TLS handshake within %d ms", p->name,
-				       timeout_ms);
-	}
+	*events = why == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
+	if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
+		return -EAGAIN;
+	if (ret != 1)
+		return tls_handshake_failed(s, why, err);
 	/*
 	 * Without the key a server would need a certificate, which it has not: this cannot be
 	 * anything else.
 	 */
-	if (!SSL_session_reused(p->ssl))
-		return err_set(err, EACCES, "%s is refused: it does not hold our key", p->name);
-	forget_key(p->ssl);
+	if (!SSL_session_reused(s->ssl))
+		return err_set(err, EACCES, "%s is refused: it does not hold our key",
+			       s->base.name);
+	forget_key(s->ssl);
 	return 0;
 }
 
-int peer_tls_start(struct peer *p, const struct peer_key *key, bool server, int timeout_ms,
-		   struct err *err)
+int peer_tls_too_slow(const struct peer_stream *s, int timeout_ms, struct err *err)
 {
-	p->ctx = tls_context(server);
-	p->ssl = p->ctx ? SSL_new(p->ctx) : NULL;
-	if (!p->ssl || !SSL_set_fd(p->ssl, p->fd))
-		return err_set(err, ENOMEM, "cannot set up TLS");
-	SSL_set_app_data(p->ssl, (void *)(uintptr_t)key);
-	if (server)
-		SSL_set_accept_state(p->ssl);
-	else
-		SSL_set_connect_state(p->ssl);
-	return tls_handshake(p, timeout_ms, err);
+	return err_set(err, ETIMEDOUT, "%s did not finish the TLS handshake within %d ms",
+		       s->base.name, timeout_ms);
 }
 
-void peer_tls_end(struct peer *p)
+int peer_tls_begin(struct peer_stream *s, const struct peer_key *key, bool server, struct err *err)
 {
-	SSL_free(p->ssl);
-	SSL_CTX_free(p->ctx);
-	p->ssl = NULL;
-	p->ctx = NULL;
+	s->ctx = tls_context(server);
+	s->ssl = s->ctx ? SSL_new(s->ctx) : NULL;
+	if (!s->ssl || !SSL_set_fd(s->ssl, s->fd))
+		return err_set(err, ENOMEM, "cannot set up TLS");
+	SSL_set_app_data(s->ssl, (void *)(uintptr_t)key);
+	if (server)
+		SSL_set_accept_state(s->ssl);
+	else
+		SSL_set_connect_state(s->ssl);
+	return 0;
+}
+
+void peer_tls_end(struct peer_stream *s)
+{
+	SSL_free(s->ssl);
+	SSL_CTX_free(s->ctx);
+	s->ssl = NULL;
+	s->ctx = NULL;
 }

@@ -420,17 +420,17 @@ static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 	return 0;
 }
 
-int backup_dial(struct replica *r, struct err *err)
+struct peer *backup_dial(struct replica *r, struct err *err)
 {
 	uint64_t deadline = replica_mono_ns() + r->cfg.connect_wait_ms * NS_PER_MS;
 	const struct timespec pause = { .tv_nsec = 100000000 };
 
 	for (;;) {
-		int fd = peer_dial(r->cfg.connect, 2000, err);
+		struct peer *p = peer_dial(r->cfg.connect, 2000, err);
 
-		if (fd >= 0 || fd == -EACCES || fd == -EINVAL || atomic_load(&r->stopping) ||
+		if (p || err->code == EACCES || err->code == EINVAL || atomic_load(&r->stopping) ||
 		    replica_mono_ns() > deadline)
-			return fd;
+			return p;
 		nanosleep(&pause, NULL);
 	}
 }
@@ -449,13 +449,13 @@ static int check_counter(struct replica *r, struct session *s, struct err *err)
 int backup_join(struct replica *r, struct err *err)
 {
 	int patience = r->cfg.connect_wait_ms < 2000 ? 2000 : (int)r->cfg.connect_wait_ms;
-	struct peer *p = peer_greet(r->dialled, r->cfg.connect, r->cfg.key, patience, err);
+	struct peer *p = r->dialled;
 	struct output_sink sink = replica_sink(r);
 	struct session *s;
 
-	r->dialled = -1;
-	if (!p)
+	if (peer_greet(p, r->cfg.key, patience, err) < 0)
 		return -err->code;
+	r->dialled = NULL;
 	s = r->session = session_new(r, p);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");

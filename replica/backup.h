@@ -5,8 +5,8 @@
 
 #include "replica/replica_private.h"
 
-/* A connection to the primary, or -errno. */
-int backup_dial(struct replica *r, struct err *err);
+/* The primary, not greeted yet; NULL and err when it cannot be reached. */
+struct peer *backup_dial(struct replica *r, struct err *err);
 /* Agrees, and takes over the primary's state; the receiver runs afterwards. */
 int backup_join(struct replica *r, struct err *err);
 /*

@@ -17,15 +17,14 @@
  * emits nothing on the strength of acknowledgements that wait in its socket.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "isolation/jail.h"
 #include "replica/replica_private.h"
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
@@ -937,18 +936,16 @@ static const char *why_busy(struct replica *r)
 	return why;
 }
 
-static void accept_one(struct replica *r)
+static void meet_peer(struct replica *r, struct peer *p)
 {
 	struct err err = ERR_INIT;
-	struct peer *p = peer_accept(r->listen_fd, r->cfg.key, 2000, &err);
-	struct session *s = p ? session_new(r, p) : NULL;
-	const char *why;
+	struct session *s = session_new(r, p);
+	const char *why = why_busy(r);
 
 	if (!s) {
-		replica_event(r, "refused", "%s", err.text);
+		replica_event(r, "refused", "out of memory for a backup");
 		return;
 	}
-	why = why_busy(r);
 	if (why) {
 		wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, 1000, NULL);
 		replica_event(r, "refused", "%s is refused: %s", peer_name(p), why);
@@ -986,28 +983,27 @@ static void *acceptor_thread(void *arg)
 
 	while (!atomic_load(&r->stopping)) {
 		int next = announce_step(r);
-		struct pollfd p[2] = { { .fd = r->acceptor_wake, .events = POLLIN },
-				       { .fd = r->listen_fd, .events = POLLIN } };
+		struct err err = ERR_INIT;
+		struct peer *p =
+			peer_accept(r->listener, next < 0 || next > 500 ? 500 : next, &err);
 
-		poll(p, 2, next < 0 || next > 500 ? 500 : next);
 		bury_dead(r);
 		hang_report(r);
-		if (p[1].revents & POLLIN)
-			accept_one(r);
+		if (p)
+			meet_peer(r, p);
+		else if (err.code != EAGAIN)
+			replica_event(r, "refused", "%s", err.text);
 	}
 	return NULL;
 }
 
 int replica_listen(struct replica *r, struct err *err)
 {
-	r->acceptor_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (r->acceptor_wake < 0)
-		return err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
-	if (r->cfg.listen) {
-		r->listen_fd = peer_listen(r->cfg.listen, err);
-		if (r->listen_fd < 0)
-			return r->listen_fd;
-	}
+	r->listener = peer_listen(r->cfg.listen, r->cfg.key, err);
+	if (!r->listener)
+		return -err->code;
+	if (peer_listener_path(r->listener))
+		jail_will_remove(peer_listener_path(r->listener));
 	return 0;
 }
 
@@ -1021,20 +1017,16 @@ static int start_accepting(struct replica *r, struct err *err)
 
 void primary_unlisten(struct replica *r)
 {
-	uint64_t one = 1;
-
 	atomic_store(&r->stopping, true);
 	if (r->has_acceptor) {
-		if (write(r->acceptor_wake, &one, sizeof(one)) < 0)
-			log_debug("the acceptor was awake");
+		peer_listener_wake(r->listener);
 		pthread_join(r->acceptor, NULL);
 		r->has_acceptor = false;
 	}
-	if (r->listen_fd >= 0)
-		close(r->listen_fd);
-	if (r->acceptor_wake >= 0)
-		close(r->acceptor_wake);
-	r->listen_fd = r->acceptor_wake = -1;
+	if (r->listener && peer_listener_path(r->listener))
+		jail_remove(peer_listener_path(r->listener));
+	peer_listener_close(r->listener);
+	r->listener = NULL;
 }
 
 /* ---- the whole ---- */

@@ -50,7 +50,6 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	}
 	r->cfg = *config;
 	atomic_store(&r->vcpu_over, true);
-	r->listen_fd = r->acceptor_wake = r->dialled = -1;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id)) {
@@ -69,8 +68,7 @@ void replica_destroy(struct replica *r)
 		return;
 	spy_end(r);
 	primary_unlisten(r);
-	if (r->dialled >= 0)
-		close(r->dialled);
+	peer_close(r->dialled);
 	session_free(r->session);
 	session_free(r->followed);
 	session_free(r->pending);
@@ -150,7 +148,7 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 int replica_connect(struct replica *r, struct err *err)
 {
 	r->dialled = backup_dial(r, err);
-	return r->dialled < 0 ? r->dialled : 0;
+	return r->dialled ? 0 : -err->code;
 }
 
 int replica_join(struct replica *r, struct machine **m, struct err *err)

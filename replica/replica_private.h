@@ -102,11 +102,10 @@ struct replica {
 	bool own_hang;
 
 	/* the live side */
-	int listen_fd;
+	struct peer_listener *listener;
 	pthread_t acceptor;
 	bool has_acceptor;
-	int dialled;		  /* backup: connection to the primary before the handshake */
-	int acceptor_wake;	  /* eventfd */
+	struct peer *dialled;	  /* backup: the primary, before the handshake */
 	struct session *pending;  /* authenticated, waits for the next sync point */
 	struct session *session;  /* present backup (or, on a backup, the primary) */
 	struct session *dead;	  /* to be joined and freed */

@@ -150,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	judge.answer = (int)(rd_u8(&in) % 3) - 1;
 	r = replica_create(&cfg, &err);
 	must(r && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
-	r->dialled = fd[0];
+	r->dialled = peer_from_socket(fd[0], "fuzz");
 	peer = speak(fd[1], &in);
 	run(r, &err);
 	m = r->m;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "net/peer.h"
+#include "tests/net/fake_peer.h"
 #include "tests/unit.h"
 
 static char dir[64], addr[96], key_path[96], other_path[96];
@@ -57,23 +58,14 @@ static void *connect_side(void *arg)
 static bool meet(struct side *server, struct side *client)
 {
 	struct err err = ERR_INIT;
-	int fd = peer_listen(addr, &err);
+	struct peer_listener *l = peer_listen(addr, server->key, &err);
 	pthread_t t;
 
-	ck_assert_int_ge(fd, 0);
+	ck_assert_ptr_nonnull(l);
 	ck_assert_int_eq(pthread_create(&t, NULL, connect_side, client), 0);
-	for (int i = 0;
-	     i < 200 && !server->peer && (!server->err.code || server->err.code == EAGAIN); i++) {
-		server->err.code = 0;
-		server->peer = peer_accept(fd, server->key, 500, &server->err);
-		if (!server->peer)
-			usleep(5000);
-	}
-	if (!server->peer)
-		close(fd);
+	server->peer = peer_accept(l, 5000, &server->err);
 	pthread_join(t, NULL);
-	if (server->peer)
-		close(fd);
+	peer_listener_close(l);
 	return server->peer && client->peer;
 }
 
@@ -144,15 +136,16 @@ static void raw_client(const void *data, size_t n, struct side *a)
 {
 	struct err err = ERR_INIT;
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = peer_listen(addr, &err), s = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct peer_listener *l = peer_listen(addr, a->key, &err);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	strcpy(un.sun_path, addr + 5);
 	ck_assert_int_eq(connect(s, (struct sockaddr *)&un, sizeof(un)), 0);
 	if (n)
 		ck_assert_int_eq(send(s, data, n, MSG_NOSIGNAL), (ssize_t)n);
-	a->peer = peer_accept(fd, a->key, 300, &a->err);
+	a->peer = peer_accept(l, 5000, &a->err);
 	close(s);
-	close(fd);
+	peer_listener_close(l);
 }
 
 START_TEST(garbage_and_silence_are_refused)
@@ -229,25 +222,28 @@ START_TEST(replayed_handshake_is_refused)
 		    b = { .key = peer_key_load(key_path, &err) };
 	char front[128];
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = peer_listen(addr, &err);
+	struct peer_listener *l = peer_listen(addr, a.key, &err);
 	pthread_t tap, client;
 	uint8_t byte;
 
 	snprintf(front, sizeof(front), "unix:%s/front", dir);
-	t.listener = peer_listen(front, &err);
-	fcntl(t.listener, F_SETFL, 0);
+	t.listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	strcpy(un.sun_path, front + 5);
+	ck_assert_int_eq(bind(t.listener, (struct sockaddr *)&un, sizeof(un)), 0);
+	ck_assert_int_eq(listen(t.listener, 1), 0);
 	t.server = socket(AF_UNIX, SOCK_STREAM, 0);
 	strcpy(un.sun_path, addr + 5);
 	ck_assert_int_eq(connect(t.server, (struct sockaddr *)&un, sizeof(un)), 0);
 	ck_assert_int_eq(pthread_create(&tap, NULL, tap_thread, &t), 0);
 	strcpy(addr, front);
 	ck_assert_int_eq(pthread_create(&client, NULL, connect_side, &b), 0);
-	a.peer = peer_accept(fd, a.key, 2000, &a.err);
+	a.peer = peer_accept(l, 5000, &a.err);
 	pthread_join(client, NULL);
 	ck_assert(a.peer && b.peer);
 	ck_assert_int_eq(peer_send(b.peer, "x", 1, 1000, &err), 0);
 	ck_assert_int_eq(peer_recv(a.peer, &byte, 1, 1000, &err), 1);
-	close(fd);
+	peer_listener_close(l);
+	close(t.listener);
 	peer_close(a.peer);
 	peer_close(b.peer);
 	pthread_join(tap, NULL);
@@ -285,11 +281,143 @@ START_TEST(bad_addresses)
 {
 	struct err err = ERR_INIT;
 
-	ck_assert_int_lt(peer_listen("nonsense", &err), 0);
-	ck_assert_int_lt(peer_listen("host:", &err), 0);
-	ck_assert_int_lt(peer_listen("127.0.0.1:notaport", &err), 0);
+	ck_assert_ptr_null(peer_listen("nonsense", NULL, &err));
+	ck_assert_ptr_null(peer_listen("host:", NULL, &err));
+	ck_assert_ptr_null(peer_listen("127.0.0.1:notaport", NULL, &err));
+	ck_assert_ptr_null(peer_listen("unix:", NULL, &err));
+	ck_assert_ptr_null(peer_dial("unix:", 100, &err));
 	ck_assert_ptr_null(peer_connect("127.0.0.1:1", NULL, 200, &err));
 	ck_assert_int_ne(err.code, 0);
+}
+END_TEST
+
+static int silent_client(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(un.sun_path, addr + 5);
+	ck_assert_int_eq(connect(s, (struct sockaddr *)&un, sizeof(un)), 0);
+	return s;
+}
+
+/* Connections that say nothing keep nobody waiting; each is told off in its own time. */
+static void among_silent_ones(unsigned n)
+{
+	struct err err = ERR_INIT;
+	struct side a = { .key = peer_key_load(key_path, &err) },
+		    b = { .key = peer_key_load(key_path, &err) };
+	struct peer_listener *l = peer_listen(addr, a.key, &err);
+	unsigned slow = 0, crowded = 0;
+	int s[60];
+	pthread_t t;
+
+	for (unsigned i = 0; i < n; i++)
+		s[i] = silent_client();
+	ck_assert_int_eq(pthread_create(&t, NULL, connect_side, &b), 0);
+	while (!a.peer) {
+		a.peer = peer_accept(l, 5000, &a.err);
+		slow += !a.peer && a.err.code == ETIMEDOUT;
+		crowded += !a.peer && a.err.code == EBUSY;
+		ck_assert(a.peer || a.err.code == ETIMEDOUT || a.err.code == EBUSY);
+	}
+	ck_assert_uint_eq(slow, 0);
+	ck_assert_uint_eq(crowded, n > 31 ? n - 31 : 0);
+	pthread_join(t, NULL);
+	for (unsigned i = crowded; i < n; i++) {
+		ck_assert_ptr_null(peer_accept(l, 5000, &a.err));
+		ck_assert_int_eq(a.err.code, ETIMEDOUT);
+	}
+	for (unsigned i = 0; i < n; i++)
+		close(s[i]);
+	peer_listener_close(l);
+	part(&a);
+	part(&b);
+}
+
+START_TEST(silent_connections_delay_nobody)
+{
+	among_silent_ones(20);
+}
+END_TEST
+
+START_TEST(a_crowd_gives_way_to_who_comes_last)
+{
+	among_silent_ones(50);
+}
+END_TEST
+
+static void *wake_soon(void *arg)
+{
+	usleep(20000);
+	peer_listener_wake(arg);
+	return NULL;
+}
+
+START_TEST(who_accepts_can_be_woken)
+{
+	struct err err = ERR_INIT;
+	struct peer_listener *nobody = peer_listen(NULL, NULL, &err),
+			     *l = peer_listen(addr, NULL, &err);
+	pthread_t t;
+
+	ck_assert(nobody && l);
+	ck_assert_ptr_null(peer_listener_path(nobody));
+	ck_assert_str_eq(peer_listener_path(l), addr + 5);
+	ck_assert_ptr_null(peer_accept(l, 10, &err));
+	ck_assert_int_eq(err.code, EAGAIN);
+	ck_assert_int_eq(pthread_create(&t, NULL, wake_soon, nobody), 0);
+	ck_assert_ptr_null(peer_accept(nobody, -1, &err));
+	ck_assert_int_eq(err.code, EAGAIN);
+	pthread_join(t, NULL);
+	peer_listener_wake(l); /* before it waits */
+	ck_assert_ptr_null(peer_accept(l, -1, &err));
+	ck_assert_int_eq(err.code, EAGAIN);
+	peer_listener_close(nobody);
+	peer_listener_close(l);
+}
+END_TEST
+
+START_TEST(listening_removes_old_sockets_and_no_files)
+{
+	struct err err = ERR_INIT;
+	struct peer_listener *l = peer_listen(addr, NULL, &err);
+	struct stat st;
+	int fd;
+
+	ck_assert_ptr_null(peer_listen(addr, NULL, &err));
+	ck_assert_int_eq(err.code, EADDRINUSE);
+	peer_listener_close(l);
+	ck_assert_int_eq(stat(addr + 5, &st), 0);
+	l = peer_listen(addr, NULL, &err);
+	ck_assert_msg(l != NULL, "%s", err.text);
+	peer_listener_close(l);
+	unlink(addr + 5);
+	fd = open(addr + 5, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	close(fd);
+	ck_assert_ptr_null(peer_listen(addr, NULL, &err));
+	ck_assert(stat(addr + 5, &st) == 0 && st.st_size == 1);
+}
+END_TEST
+
+START_TEST(another_transport)
+{
+	struct err err = ERR_INIT;
+	struct peer *a, *b;
+	uint8_t in[8];
+
+	fake_peers(&a, &b);
+	ck_assert_str_eq(peer_name(a), "fake");
+	ck_assert_int_eq(peer_send(a, "hello", 5, 100, &err), 0);
+	ck_assert_int_eq(peer_recv(b, in, 3, 100, &err), 3);
+	ck_assert_int_eq(peer_recv(b, in, 8, 100, &err), 2);
+	ck_assert_int_eq(peer_recv(b, in, 8, 10, &err), -EAGAIN);
+	peer_shutdown(b);
+	ck_assert_int_eq(peer_recv(a, in, 8, -1, &err), 0);
+	ck_assert_int_eq(peer_send(a, "x", 1, 100, &err), -EPIPE);
+	peer_close(a);
+	peer_close(b);
 }
 END_TEST
 
@@ -303,6 +431,11 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, replayed_handshake_is_refused);
 	tcase_add_test(tc, key_files);
 	tcase_add_test(tc, bad_addresses);
+	tcase_add_test(tc, silent_connections_delay_nobody);
+	tcase_add_test(tc, a_crowd_gives_way_to_who_comes_last);
+	tcase_add_test(tc, who_accepts_can_be_woken);
+	tcase_add_test(tc, listening_removes_old_sockets_and_no_files);
+	tcase_add_test(tc, another_transport);
 }
 
 UNIT_MAIN("peer", add_tests)

@@ -42,7 +42,8 @@ struct rig {
 	enum machine_end end;
 	pthread_t thread;
 	bool runs;
-	int ret, listener;
+	int ret;
+	struct peer_listener *listener;
 	struct err err;
 	struct wire w; /* the script's end */
 	uint64_t last; /* record that the primary sent last */
@@ -95,7 +96,6 @@ static void open_rig(struct rig *g, enum replica_survivor survivor)
 					  .on_divergence = survivor,
 					  .create = create_as_told };
 	ck_assert_msg(g->cfg.arbiter != NULL, "%s", g->err.text);
-	g->listener = -1;
 }
 
 static void remove_all(const char *dir)
@@ -128,8 +128,7 @@ static void close_rig(struct rig *g)
 	if (g->w.peer)
 		peer_close(g->w.peer);
 	wire_fini(&g->w);
-	if (g->listener >= 0)
-		close(g->listener);
+	peer_listener_close(g->listener);
 	replica_destroy(g->r);
 	machine_destroy(g->m);
 	arbiter_close(g->cfg.arbiter);
@@ -462,15 +461,14 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 
 	open_rig(g, survivor);
 	ck_assert_int_eq(arbiter_take(g->cfg.arbiter, 1, script_id, &g->err), 1);
-	g->listener = peer_listen(g->address, &g->err);
+	g->listener = peer_listen(g->address, NULL, &g->err);
 	g->cfg.connect = g->address;
 	g->r = replica_create(&g->cfg, &g->err);
 	ck_assert_msg(g->r != NULL && replica_listen(g->r, &g->err) == 0, "%s", g->err.text);
 	ck_assert_int_eq(pthread_create(&g->thread, NULL, backup_main, g), 0);
 	g->runs = true;
 	wire_init(&g->w, NULL);
-	for (int i = 0; i < 5000 && !g->w.peer; i++, usleep(1000))
-		g->w.peer = peer_accept(g->listener, NULL, 1000, &g->err);
+	g->w.peer = peer_accept(g->listener, 5000, &g->err);
 	ck_assert_msg(g->w.peer != NULL, "%s", g->err.text);
 	send_hello(g, true);
 	ck_assert_int_eq(receive(g).type, WIRE_HELLO);

@@ -10,6 +10,7 @@
 
 #include "record/codec.h"
 #include "replica/wire.h"
+#include "tests/net/fake_peer.h"
 #include "tests/unit.h"
 
 struct pipe_of_frames {
@@ -34,6 +35,36 @@ static void close_pipe(struct pipe_of_frames *p)
 	wire_fini(&p->out);
 	wire_fini(&p->in);
 }
+
+/* Frames ask nothing of a transport but what peer_ops has: no descriptor, no size. */
+START_TEST(frames_arrive_over_another_transport)
+{
+	struct wire out, in;
+	struct peer *a, *b;
+	struct wire_frame f;
+	struct err err = ERR_INIT;
+	uint8_t text[3000];
+
+	fake_peers(&a, &b);
+	wire_init(&out, a);
+	wire_init(&in, b);
+	for (int i = 0; i < 10; i++) {
+		memset(text, 'a' + i, sizeof(text));
+		ck_assert_int_eq(wire_send(&out, WIRE_PAGES, text, sizeof(text), false, 100, &err),
+				 0);
+		ck_assert_int_eq(wire_recv(&in, &f, 100, &err), 1);
+		ck_assert_uint_eq(f.len, sizeof(text));
+		ck_assert_mem_eq(f.data, text, sizeof(text));
+	}
+	ck_assert_int_eq(wire_recv(&in, &f, 10, &err), -EAGAIN);
+	peer_shutdown(a);
+	ck_assert_int_eq(wire_recv(&in, &f, 100, &err), 0);
+	peer_close(a);
+	peer_close(b);
+	wire_fini(&out);
+	wire_fini(&in);
+}
+END_TEST
 
 START_TEST(frames_arrive)
 {
@@ -280,6 +311,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, a_trickle_is_no_handshake);
 	tcase_add_test(tc, frames_arrive);
+	tcase_add_test(tc, frames_arrive_over_another_transport);
 	tcase_add_test(tc, every_flipped_bit_is_found);
 	tcase_add_test(tc, truncation_is_found);
 	tcase_add_test(tc, repeated_frame_is_refused);

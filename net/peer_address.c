@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "net/peer_private.h"
+
+int peer_address_unix(const char *path, struct peer_address *a, struct err *err)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)&a->sa;
+
+	memset(a, 0, sizeof(*a));
+	if (!*path)
+		return err_set(err, EINVAL, "'unix:' is not an address: expected unix:PATH");
+	if (strlen(path) >= sizeof(un->sun_path))
+		return err_set(err, EINVAL, "socket path '%s' is longer than %zu bytes", path,
+			       sizeof(un->sun_path) - 1);
+	un->sun_family = AF_UNIX;
+	strcpy(un->sun_path, path);
+	a->len = sizeof(*un);
+	return 0;
+}
+
+/* HOST:PORT or [V6]:PORT into its two parts. */
+static bool address_split(const char *text, char *host, size_t hostlen, const char **port)
+{
+	const char *colon = strrchr(text, ':');
+	size_t n;
+
+	if (!colon || !colon[1])
+		return false;
+	n = (size_t)(colon - text);
+	if (text[0] == '[' && n > 2 && text[n - 1] == ']') {
+		text++;
+		n -= 2;
+	}
+	if (n >= hostlen)
+		return false;
+	memcpy(host, text, n);
+	host[n] = 0;
+	*port = colon + 1;
+	return true;
+}
+
+int peer_address_tcp(const char *text, bool passive, struct peer_address *a, struct err *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+				  .ai_flags = passive ? AI_PASSIVE : 0 },
+			*res;
+	const char *port;
+	char host[256];
+	int ret;
+
+	memset(a, 0, sizeof(*a));
+	if (!address_split(text, host, sizeof(host), &port))
+		return err_set(err, EINVAL,
+			       "'%s' is not an address: expected HOST:PORT, [V6]:PORT or unix:PATH",
+			       text);
+	ret = getaddrinfo(host[0] ? host : NULL, port, &hints, &res);
+	if (ret)
+		return err_set(err, EINVAL, "cannot resolve '%s': %s", text, gai_strerror(ret));
+	memcpy(&a->sa, res->ai_addr, res->ai_addrlen);
+	a->len = res->ai_addrlen;
+	freeaddrinfo(res);
+	return 0;
+}
+
+void peer_address_name(const struct peer_address *a, char *name, size_t n)
+{
+	char host[64], port[16];
+
+	if (a->sa.ss_family == AF_UNIX ||
+	    getnameinfo((const struct sockaddr *)&a->sa, a->len, host, sizeof(host), port,
+			sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+		snprintf(name, n, "local peer");
+	else
+		snprintf(name, n, a->sa.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
