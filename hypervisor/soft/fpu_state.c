@@ -27,7 +27,6 @@
 #define OFF_MXCSR_MASK 28u
 #define OFF_ST	       32u
 #define OFF_XMM	       160u
-#define OFF_FXSAVE_END 416u
 
 /* ---- faults ---- */
 void sse_unavailable(struct cpu *cpu)
@@ -242,8 +241,10 @@ int fpu_from_fxsave(struct fpu_state *f, const uint8_t image[512])
 }
 
 /* ---- FXSAVE, FXRSTOR ---- */
+/* The whole area is accessed before anything is done: its last byte, then the start. */
 static void probe_area(struct cpu *cpu, uint64_t lin, unsigned size)
 {
+	mem_probe_write(cpu, lin + size - 1, 1);
 	for (unsigned i = 0; i < size; i += 16)
 		mem_probe_write(cpu, lin + i, 16);
 }
@@ -287,7 +288,7 @@ static void fxsave(struct cpu *cpu, const struct op *op)
 	lin = area_lin(cpu, op, FXSAVE_SIZE, 16, true);
 	image_put_x87(&cpu->fpu, image, op->extra);
 	memcpy(image + OFF_XMM, cpu->fpu.xmm, sizeof(cpu->fpu.xmm));
-	probe_area(cpu, lin, OFF_FXSAVE_END);
+	probe_area(cpu, lin, FXSAVE_SIZE);
 	store_pieces(cpu, lin, image, 0, xmm_end(cpu));
 	OP_NEXT;
 }
@@ -301,6 +302,7 @@ static void fxrstor(struct cpu *cpu, const struct op *op)
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, VEC_NM, 0);
 	lin = area_lin(cpu, op, FXSAVE_SIZE, 16, false);
+	mem_probe_read(cpu, lin + FXSAVE_SIZE - 1, 1);
 	load_pieces(cpu, lin, image, 0, end);
 	if (get32(image + OFF_MXCSR) & ~MXCSR_VALID)
 		cpu_raise(cpu, VEC_GP, 0);
@@ -333,8 +335,8 @@ static void xsave(struct cpu *cpu, const struct op *op)
 	xsave_check(cpu);
 	lin = area_lin(cpu, op, XSAVE_SIZE, 64, true);
 	rfbm = xsave_rfbm(cpu);
+	probe_area(cpu, lin, XSAVE_SIZE);
 	bv = mem_ldw64(cpu, lin + XSAVE_HEADER);
-	probe_area(cpu, lin, XSAVE_HEADER);
 	image_put_x87(&cpu->fpu, image, op->extra);
 	if (rfbm & XSTATE_X87) {
 		store_pieces(cpu, lin, image, 0, 16);
@@ -350,13 +352,16 @@ static void xsave(struct cpu *cpu, const struct op *op)
 	OP_NEXT;
 }
 
-/* Checks the header of an XSAVE area (SDM vol. 1, 13.8) and returns XSTATE_BV. */
+/*
+ * Checks the header of an XSAVE area (SDM vol. 1, 13.8) and returns XSTATE_BV. The word after that
+ * is accessed first, which a page fault shows.
+ */
 static uint64_t xrstor_header(struct cpu *cpu, uint64_t lin)
 {
-	uint64_t bv = mem_ld64(cpu, lin + XSAVE_HEADER);
+	uint64_t reserved = mem_ld64(cpu, lin + XSAVE_HEADER + 8), bv;
 
-	if ((bv & ~cpu->xcr0) || mem_ld64(cpu, lin + XSAVE_HEADER + 8) ||
-	    mem_ld64(cpu, lin + XSAVE_HEADER + 16))
+	bv = mem_ld64(cpu, lin + XSAVE_HEADER);
+	if ((bv & ~cpu->xcr0) || reserved || mem_ld64(cpu, lin + XSAVE_HEADER + 16))
 		cpu_raise(cpu, VEC_GP, 0);
 	return bv;
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * RCPPS, RCPSS, RSQRTPS, RSQRTSS. Vendors give different estimates inside the architectural error
- * bound of 1.5 * 2^-12, so they are defined here, in integer arithmetic:
+ * bound of 1.5 * 2^-12, so they come from tables, which integer arithmetic fills. The bits are
+ * those of Intel's cores:
  *
- *   The operand's fraction is cut to 12 bits and replaced by the middle of that interval, m / 2^13
- * with m = 2^13 + 2 * (fraction >> 11) + 1. The result is 1 / x or 1 / sqrt(x) of that middle,
- * rounded to 15 significant bits.
+ *   The operand's fraction is cut to 11 bits (RSQRT: 10) and replaced by the middle of that
+ * interval. The result is 1 / x or 1 / sqrt(x) of that middle, rounded to nearest to 13 significant
+ * bits.
  *
- * The interval costs a relative error of at most 2^-13, the rounding 2^-15. No exception is raised,
- * MXCSR has no influence: denormal operands count as zero and tiny results become zero (SDM vol. 2,
- * RCPPS and RSQRTPS).
+ * No exception is raised, MXCSR has no influence: denormal operands count as zero and tiny results
+ * become zero (SDM vol. 2, RCPPS and RSQRTPS).
  */
 #include "hypervisor/soft/fpu.h"
 
@@ -18,29 +18,14 @@
 #define F32_QUIET 0x00400000u
 #define F32_NAN	  0xffc00000u /* default */
 
-static uint32_t middle(uint32_t x)
-{
-	return (1u << 13) + 2 * ((x & 0x7fffff) >> 11) + 1;
-}
+#define RCP_BITS   11
+#define RSQRT_BITS 10
 
-/* Fraction bits of a value of 15 significant bits. */
-static uint32_t fraction(uint32_t q)
-{
-	return (q & 0x3fff) << 9;
-}
-
-static uint32_t rcp(uint32_t x)
-{
-	uint32_t sign = x & F32_SIGN, e = (x & F32_INF) >> 23, m = middle(x);
-
-	if ((x & ~F32_SIGN) > F32_INF)
-		return x | F32_QUIET;
-	if (e == 0)
-		return sign | F32_INF;
-	if (e >= 253)
-		return sign; /* infinite, or the result would be tiny */
-	return sign | (253 - e) << 23 | fraction(((1u << 28) + m / 2) / m);
-}
+/*
+ * Fraction bits of the results, of 12 bits each. rsqrt has the even exponents first, then the odd
+ * ones: the lowest bit of a biased exponent is the top bit of an index.
+ */
+static uint16_t rcp_table[1u << RCP_BITS], rsqrt_table[2u << RSQRT_BITS];
 
 static uint32_t isqrt(uint64_t v)
 {
@@ -52,9 +37,37 @@ static uint32_t isqrt(uint64_t v)
 	return (uint32_t)r;
 }
 
+__attribute__((constructor)) static void fill_tables(void)
+{
+	for (uint32_t i = 0; i < 1u << RCP_BITS; i++) {
+		uint32_t m = (2u << RCP_BITS) + 2 * i + 1; /* middle, times 2^12 */
+
+		rcp_table[i] = ((1u << 25) + m / 2) / m & 0xfff;
+	}
+	for (uint32_t i = 0; i < 2u << RSQRT_BITS; i++) {
+		uint64_t m = (2u << RSQRT_BITS) + 2 * (i & ((1u << RSQRT_BITS) - 1)) + 1;
+		unsigned twice = !(i >> RSQRT_BITS); /* x = m * 2^odd: of an even biased exponent */
+
+		rsqrt_table[i] = (isqrt((1ull << 39) / (m << twice)) + 1) / 2 & 0xfff;
+	}
+}
+
+static uint32_t rcp(uint32_t x)
+{
+	uint32_t sign = x & F32_SIGN, e = (x & F32_INF) >> 23;
+
+	if ((x & ~F32_SIGN) > F32_INF)
+		return x | F32_QUIET;
+	if (e == 0)
+		return sign | F32_INF;
+	if (e >= 253)
+		return sign; /* infinite, or the result would be tiny */
+	return sign | (253 - e) << 23 | (uint32_t)rcp_table[(x & 0x7fffff) >> 12] << 11;
+}
+
 static uint32_t rsqrt(uint32_t x)
 {
-	uint32_t e = (x & F32_INF) >> 23, odd = !(e & 1), half;
+	uint32_t e = (x & F32_INF) >> 23;
 
 	if ((x & ~F32_SIGN) > F32_INF)
 		return x | F32_QUIET;
@@ -64,12 +77,9 @@ static uint32_t rsqrt(uint32_t x)
 		return F32_NAN;
 	if (e == 255)
 		return 0;
-	/*
-	 * x = v * 4^half / 2^.. with v = middle * (1 or 2) in (1, 4); the estimate is in (1/2, 1).
+	/* Estimates of [1, 4) are in (1/2, 1]; each factor of 4 beyond takes 1 from the exponent.
 	 */
-	half = (e - odd + 1) / 2;
-	return (190 - half) << 23 |
-	       fraction((isqrt((1ull << 45) / ((uint64_t)middle(x) << odd)) + 1) / 2);
+	return (190 - (e + 1) / 2) << 23 | (uint32_t)rsqrt_table[(x & 0xffffff) >> 13] << 11;
 }
 
 #define ESTIMATE(name, fn)                                                                        \

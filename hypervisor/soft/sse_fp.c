@@ -274,9 +274,10 @@ CONVERT(cvttsd2si, 0, sd_trunc_int32, sd_trunc_int64);
 
 /*
  * ---- conversions with MMX registers ----
- * They make the MMX registers current, also when they then raise #XM; not so CVTPI2PD from memory
- * (SDM vol. 2). The upper half of a source that the MMX side does not have is zero, which converts
- * without raising anything.
+ * They make the MMX registers current, also when they then raise #XM. With a source in memory
+ * CVTPI2PS and CVTPI2PD do not, as on Intel's and AMD's cores (SDM vol. 2 says so of CVTPI2PD
+ * only). The upper half of a source that the MMX side does not have is zero, which converts without
+ * raising anything.
  */
 #define FROM_MMX(name, insn, merge)                                              \
 	static void name##_run(struct cpu *cpu, const struct op *op, uint64_t v) \
@@ -312,13 +313,8 @@ FROM_MMX(cvtpi2pd, "cvtdq2pd", merge_all)
 
 static void cvtpi2ps_xm(struct cpu *cpu, const struct op *op)
 {
-	uint64_t v;
-
 	sse_check(cpu);
-	mmx_check(cpu);
-	v = mem_ld64(cpu, op_lin(cpu, op, 8, false));
-	mmx_enter(cpu);
-	cvtpi2ps_run(cpu, op, v);
+	cvtpi2ps_run(cpu, op, mem_ld64(cpu, op_lin(cpu, op, 8, false)));
 	OP_NEXT;
 }
 
@@ -415,10 +411,18 @@ ROUND(roundsd, sse_ld64)
 
 /*
  * ---- DPPS, DPPD (SSE4.1) ----
- * Products of unselected lanes are +0; the sums are those of two HADDs: (p0 + p1) + (p2 + p3).
- * Exceptions of the multiplication and of each level of additions are delivered before the next one
- * begins.
+ * Products of unselected lanes are +0. The sum of DPPS is (p0 + p1) + (p2 + p3); of two NaNs the
+ * first operand of an addition wins, so the order matters, which is another in each lane:
+ *
+ *   lane 0  (p1 + p0) + (p3 + p2)        lane 2  (p3 + p2) + (p1 + p0)
+ *   lane 1  (p0 + p1) + (p2 + p3)        lane 3  (p2 + p3) + (p0 + p1)
+ *
+ * DPPD has p0 + p1 in lane 0 and p1 + p0 in lane 1. Exceptions of the multiplication and of each
+ * level of additions are delivered before the next one begins.
  */
+#define SWAP_PAIRS  0xb1
+#define SWAP_HALVES 0x4e
+
 static inline __m128i lanes32(unsigned bits)
 {
 	return _mm_set_epi32(bits & 8 ? -1 : 0, bits & 4 ? -1 : 0, bits & 2 ? -1 : 0,
@@ -437,11 +441,12 @@ static void dpps_run(struct cpu *cpu, const struct op *op, __m128i s)
 	uint32_t env = fp_begin(cpu);
 
 	r = mulps_do(_mm_and_si128(XMM(op->r0), in), _mm_and_si128(s, in));
-	for (unsigned level = 0; level < 2; level++) {
-		fp_end(cpu, env, r, FP_PS);
-		env = fp_begin(cpu);
-		r = haddps_do(r, r);
-	}
+	fp_end(cpu, env, r, FP_PS);
+	env = fp_begin(cpu);
+	r = addps_do(_mm_shuffle_epi32(r, SWAP_PAIRS), r);
+	fp_end(cpu, env, r, FP_PS);
+	env = fp_begin(cpu);
+	r = addps_do(r, _mm_shuffle_epi32(r, SWAP_HALVES));
 	fp_end(cpu, env, r, FP_PS);
 	XMM(op->r0) = _mm_and_si128(r, out);
 }
@@ -455,7 +460,7 @@ static void dppd_run(struct cpu *cpu, const struct op *op, __m128i s)
 	r = mulpd_do(_mm_and_si128(XMM(op->r0), in), _mm_and_si128(s, in));
 	fp_end(cpu, env, r, FP_PD);
 	env = fp_begin(cpu);
-	r = haddpd_do(r, r);
+	r = addpd_do(r, _mm_shuffle_epi32(r, SWAP_HALVES));
 	fp_end(cpu, env, r, FP_PD);
 	XMM(op->r0) = _mm_and_si128(r, out);
 }

@@ -221,9 +221,19 @@ static void mmx_load32(struct cpu *cpu, const struct op *op)
 	OP_NEXT;
 }
 
-static void mmx_store64(struct cpu *cpu, const struct op *op)
+/*
+ * Intel's cores have set TOP to 0 when the store of MOVD, MOVQ or MOVNTQ faults; the tags follow
+ * with its completion. Setting TOP twice, when the instruction is restarted, changes nothing.
+ */
+static void mmx_store_begin(struct cpu *cpu)
 {
 	mmx_check(cpu);
+	cpu->fpu.sw &= (uint16_t)~X87_TOP;
+}
+
+static void mmx_store64(struct cpu *cpu, const struct op *op)
+{
+	mmx_store_begin(cpu);
 	mem_st64(cpu, op_lin(cpu, op, 8, true), mmx_get(cpu, op->r1));
 	mmx_enter(cpu);
 	OP_NEXT;
@@ -231,7 +241,7 @@ static void mmx_store64(struct cpu *cpu, const struct op *op)
 
 static void mmx_store32(struct cpu *cpu, const struct op *op)
 {
-	mmx_check(cpu);
+	mmx_store_begin(cpu);
 	mem_st32(cpu, op_lin(cpu, op, 4, true), (uint32_t)mmx_get(cpu, op->r1));
 	mmx_enter(cpu);
 	OP_NEXT;
@@ -289,15 +299,17 @@ static void movdq2q(struct cpu *cpu, const struct op *op)
 }
 
 /* ---- masked stores ---- */
-/* Writes the selected bytes; faults only for bytes that are selected. */
+/*
+ * Writes the selected bytes, but faults as a store of all of them, selected or not: in pieces of
+ * eight bytes, the upper one first.
+ */
 static void store_masked(struct cpu *cpu, const struct op *op, const uint8_t *data,
 			 const uint8_t *mask, unsigned n)
 {
 	uint64_t lin = op_lin(cpu, op, n, true);
 
-	for (unsigned i = 0; i < n; i++)
-		if (mask[i] & 0x80)
-			mem_probe_write(cpu, lin + i, 1);
+	for (unsigned i = n; i > 0; i -= 8)
+		mem_probe_write(cpu, lin + i - 8, 8);
 	for (unsigned i = 0; i < n; i++)
 		if (mask[i] & 0x80)
 			mem_st8(cpu, lin + i, data[i]);
@@ -317,8 +329,8 @@ static void maskmovq(struct cpu *cpu, const struct op *op)
 	mmx_check(cpu);
 	data = mmx_get(cpu, op->r0);
 	mask = mmx_get(cpu, op->r1);
+	mmx_enter(cpu); /* also when the store faults */
 	store_masked(cpu, op, (const uint8_t *)&data, (const uint8_t *)&mask, 8);
-	mmx_enter(cpu);
 	OP_NEXT;
 }
 

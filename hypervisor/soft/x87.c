@@ -170,8 +170,9 @@ X87_HOST_MEM(host_ftst, "ftst", struct x87_reg)
 #define X87_UNORDERED (X87_C0 | X87_C2 | X87_C3)
 
 /*
- * Compares ST(0) with *src (NULL: an empty register) and sets C3, C2, C0, which an unmasked invalid
- * operand leaves alone (SDM vol. 2, FCOM). False when an unmasked exception came up.
+ * Compares ST(0) with *src (NULL: an empty register) and sets C3, C2, C0: to "unordered" for every
+ * invalid operand. SDM vol. 2, FCOM, has an unmasked one leave them alone; Intel's and AMD's cores
+ * do not. False when an unmasked exception came up, so that nothing is popped.
  */
 static bool compare(struct fpu_state *f, const struct op *op, x87_host_fn fn, const void *src)
 {
@@ -185,11 +186,9 @@ static bool compare(struct fpu_state *f, const struct op *op, x87_host_fn fn, co
 		return masked;
 	}
 	sw = fn(f->cw, &r, src);
-	x87_take(f, op, sw, 0);
-	if (sw & ~f->cw & X87_IE)
-		return false;
-	f->sw = (uint16_t)((f->sw & ~X87_UNORDERED) | (sw & X87_UNORDERED));
-	return !(sw & ~f->cw & X87_DE);
+	x87_raise(f, op, sw & X87_FLAGS);
+	f->sw = (uint16_t)((f->sw & ~X87_CC) | (sw & X87_IE ? X87_UNORDERED : sw & X87_UNORDERED));
+	return !(sw & ~f->cw & (X87_IE | X87_DE));
 }
 
 static void compare_reg(struct cpu *cpu, const struct op *op, x87_host_fn fn, unsigned i,
@@ -255,8 +254,7 @@ static const struct x87_forms ficomp_forms = { .m16 = ficomp_m16, .m32 = ficomp_
 
 /*
  * FCOMI and the like: the result goes to ZF, PF, CF; OF, SF and AF are cleared; the condition codes
- * stay, but for C1 after a stack fault. An unmasked invalid operand leaves the flags alone, a stack
- * fault does not.
+ * stay, but for C1 after a stack fault.
  */
 static void compare_flags(struct cpu *cpu, const struct op *op, x87_host_fn fn, bool pop)
 {
@@ -268,8 +266,6 @@ static void compare_flags(struct cpu *cpu, const struct op *op, x87_host_fn fn, 
 	done = compare(f, op, fn, full ? &s : NULL);
 	cc = f->sw;
 	f->sw = (uint16_t)((cc & ~keep) | (before & keep));
-	if (full && (f->sw & ~f->cw & X87_IE))
-		return;
 	flags_set_arith(cpu, (cc & X87_C3 ? FL_ZF : 0) | (cc & X87_C2 ? FL_PF : 0) |
 				     (cc & X87_C0 ? FL_CF : 0));
 	if (done && pop)

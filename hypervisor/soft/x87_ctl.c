@@ -90,13 +90,14 @@ static void fwait(struct cpu *cpu, const struct op *op)
 	OP_NEXT;
 }
 
-/* FNOP, and the instructions of the 8087 and 80287 that do nothing since. */
+/* FNOP is none of the control instructions: it waits, and FIP points to it. */
 static void fnop(struct cpu *cpu, const struct op *op)
 {
-	x87_check(cpu);
+	x87_begin(cpu, op);
 	OP_NEXT;
 }
 
+/* Instructions of the 8087 and 80287 that do nothing since. */
 static void old_nop(struct cpu *cpu, const struct op *op)
 {
 	control_check(cpu);
@@ -243,13 +244,16 @@ static void env_unpack(struct cpu *cpu, const struct op *op, const uint8_t *imag
 
 /*
  * Linear address of the operand: `size` bytes, made of numbers of 2 or 4 bytes (SDM vol. 3, table
- * 6-7).
+ * 6-7), of which nothing is written before a fault. Intel's cores access the first number, then the
+ * last byte.
  */
 static uint64_t image_lin(struct cpu *cpu, const struct op *op, unsigned size, bool write)
 {
+	void (*probe)(struct cpu *, uint64_t, unsigned) = write ? mem_probe_write : mem_probe_read;
 	uint64_t lin = op_lin(cpu, op, size, write);
 
-	mem_check_alignment(cpu, lin, size, wide(op) ? 4 : 2, write);
+	probe(cpu, lin, wide(op) ? 4 : 2);
+	probe(cpu, lin + size - 1, 1);
 	return lin;
 }
 

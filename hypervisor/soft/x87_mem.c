@@ -200,15 +200,17 @@ static inline void write_sized(struct cpu *cpu, uint64_t lin, const void *data, 
 	case 8:
 		mem_st64(cpu, lin, v);
 		break;
-	default:
-		mem_st(cpu, lin, data, size);
+	default: /* two stores: the first one has been done when the second one faults */
+		mem_st64(cpu, lin, v);
+		memcpy(&v, (const uint8_t *)data + 8, 2);
+		mem_st16(cpu, lin + 8, (uint16_t)v);
 	}
 }
 
 /*
  * Stores ST(0) in `size` bytes; *data holds the masked response to an empty register. Memory is
- * written first, as that may fault; not at all when an unmasked exception forbids it, and then
- * nothing is popped either.
+ * written first, as that may fault. An unmasked exception that leaves no result is pending without
+ * any access to memory, and nothing is popped.
  */
 static inline void store_value(struct cpu *cpu, const struct op *op, store_fn fn, void *data,
 			       unsigned size, bool pop)
@@ -217,17 +219,13 @@ static inline void store_value(struct cpu *cpu, const struct op *op, store_fn fn
 	struct x87_reg v = x87_get(f, 0);
 	bool empty = x87_empty(f, 0), done;
 	uint16_t sw = X87_IE;
-	uint64_t lin;
 
 	x87_check(cpu);
-	lin = op_lin(cpu, op, size, true);
 	if (likely(!empty))
 		sw = fn(f->cw, &v, data);
 	done = !(sw & ~f->cw & (X87_IE | X87_OE | X87_UE));
 	if (done)
-		write_sized(cpu, lin, data, size);
-	else
-		mem_probe_write(cpu, lin, size); /* a fault comes before the exception */
+		write_sized(cpu, op_lin(cpu, op, size, true), data, size);
 	x87_note(cpu, op);
 	if (empty)
 		x87_stack_fault(f, op, false);

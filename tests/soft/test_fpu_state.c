@@ -49,6 +49,12 @@ static int run(const char *bytes, size_t n, const struct sil_state *in, struct s
 	return out->fault;
 }
 
+static void request(struct sil_state *s, uint64_t mask)
+{
+	s->gpr[R_RAX] = 0xffffffff00000000 | (uint32_t)mask;
+	s->gpr[R_RDX] = 0xffffffff00000000 | mask >> 32;
+}
+
 #define FXSAVE	  "\x0f\xae\x06", 3
 #define FXSAVE64  "\x48\x0f\xae\x06", 4
 #define FXRSTOR	  "\x0f\xae\x0e", 3
@@ -186,13 +192,103 @@ START_TEST(pointers)
 }
 END_TEST
 
-/* ---- XSAVE ---- */
-static void request(struct sil_state *s, uint64_t mask)
+/* FNOP is none of the control instructions. */
+START_TEST(fnop_pointer)
 {
-	s->gpr[R_RAX] = 0xffffffff00000000 | (uint32_t)mask;
-	s->gpr[R_RDX] = 0xffffffff00000000 | mask >> 32;
+	static struct sil_state in, out;
+	uint64_t fip;
+
+	random_state(&in);
+	ck_assert_int_eq(run("\xd9\xd0", 2, &in, &out), SIL_NO_FAULT);
+	memcpy(&fip, out.fx + 8, 8);
+	ck_assert_uint_eq(fip, 0x1000);
+}
+END_TEST
+
+/* ---- order of accesses: memory ends at BORDER ---- */
+#define BORDER (2ull << 20)
+
+static int run_at_border(const char *bytes, size_t n, uint64_t below, const struct sil_state *in,
+			 struct sil_state *out)
+{
+	struct cpu *cpu = sil_cpu();
+	struct op op;
+
+	guest_poke(&sil_guest, GUEST_PD + 8, 0);
+	mmu_flush_all(cpu);
+	decode(bytes, n, MODE_64, &op);
+	op.disp += (int64_t)(BORDER - below - SIL_GUEST_MEM);
+	sil_soft_run(&op, in, out);
+	guest_poke(&sil_guest, GUEST_PD + 8, BORDER | 0x87);
+	mmu_flush_all(cpu);
+	return out->fault;
 }
 
+/* Where the first access that faults lies shows in CR2; nothing is written before it. */
+START_TEST(images_at_border)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+		unsigned below, cr2; /* bytes from the border; CR2, from the start */
+	} cases[] = {
+		{ "\x0f\xae\x06", 3, 496, 511 },     /* FXSAVE: all 512 bytes count */
+		{ "\x0f\xae\x0e", 3, 496, 511 },     /* FXRSTOR */
+		{ "\x0f\xae\x26", 3, 512, 575 },     /* XSAVE */
+		{ "\x48\x0f\xae\x2e", 4, 512, 520 }, /* XRSTOR */
+		{ "\xd9\x36", 2, 20, 27 },	     /* FNSTENV */
+		{ "\xd9\x26", 2, 20, 27 },	     /* FLDENV */
+		{ "\x66\xd9\x36", 3, 13, 13 },
+		{ "\xdd\x36", 2, 70, 107 },    /* FNSAVE */
+		{ "\xdd\x26", 2, 28, 107 },    /* FRSTOR */
+		{ "\x66\xdd\x26", 3, 28, 93 }, /* with 16-bit fields */
+		{ "\xd9\x36", 2, 2, 2 },       /* the first word crosses the border */
+		{ "\xdd\x36", 2, 2, 2 },
+	};
+	static struct sil_state in, out;
+
+	sil_cpu();
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t start = BORDER - cases[i].below;
+		uint8_t *ram = guest_ram(&sil_guest, start);
+
+		random_state(&in);
+		request(&in, 3);
+		memset(ram, 0, cases[i].below);
+		ck_assert_int_eq(
+			run_at_border(cases[i].bytes, cases[i].n, cases[i].below, &in, &out),
+			VEC_PF);
+		ck_assert_uint_eq(sil_cpu()->fault.cr2, start + cases[i].cr2);
+		sil_normalise(&in);
+		sil_normalise(&out);
+		ck_assert_mem_eq(in.fx, out.fx, 512);
+		for (unsigned j = 0; j < cases[i].below; j++)
+			ck_assert_uint_eq(ram[j], 0);
+	}
+}
+END_TEST
+
+/* FSTP m80 and FBSTP are stores of 8 and of 2 bytes. */
+START_TEST(ten_bytes_at_border)
+{
+	static struct sil_state in, out;
+	uint64_t v;
+
+	random_state(&in);
+	in.fx[4] = 0xff;
+	sil_cpu();
+	guest_poke(&sil_guest, BORDER - 8, 0);
+	ck_assert_int_eq(run_at_border("\xdb\x3e", 2, 8, &in, &out), VEC_PF);
+	ck_assert_uint_eq(sil_cpu()->fault.cr2, BORDER);
+	memcpy(&v, guest_ram(&sil_guest, BORDER - 8), 8);
+	ck_assert_mem_eq(&v, in.fx + 32, 8);
+	sil_normalise(&in);
+	sil_normalise(&out);
+	ck_assert_mem_eq(in.fx, out.fx, 512); /* not popped */
+}
+END_TEST
+
+/* ---- XSAVE ---- */
 START_TEST(xsave_parts)
 {
 	static struct sil_state in, out;
@@ -496,6 +592,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, fxsave_as_host);
 	tcase_add_test(tc, fxrstor_as_host);
 	tcase_add_test(tc, pointers);
+	tcase_add_test(tc, fnop_pointer);
+	tcase_add_test(tc, images_at_border);
+	tcase_add_test(tc, ten_bytes_at_border);
 	tcase_add_test(tc, xsave_parts);
 	tcase_add_test(tc, xrstor_as_host);
 	tcase_add_test(tc, xrstor_refusals);
