@@ -118,8 +118,7 @@ static bool xmm_close(const uint8_t *a, const uint8_t *b)
 	return true;
 }
 
-/* A few units in the last place of the double that both are near to. */
-static bool x87_close(const uint8_t *a, const uint8_t *b)
+bool x87_close(const uint8_t *a, const uint8_t *b)
 {
 	long double x = 0, y = 0;
 

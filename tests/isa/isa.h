@@ -170,6 +170,7 @@ struct outcome {
 	enum outcome_status status;
 	struct regs regs;
 	uint32_t vector, error;
+	uint16_t cs, ss;
 	uint64_t cr2;
 	uint64_t memory;  /* hash of the image, masked */
 	unsigned why;	  /* the engine's exit, when it did not end in a handler */
@@ -262,11 +263,21 @@ void model_run(struct model *m, const struct tcase *c, struct outcome *out);
  * saved and restored there: the outcome must be the same, too. */
 void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *out);
 const uint8_t *model_image(const struct model *m);
+/*
+ * Runs from registers and all of memory (the code pages, then the image), without a case. The
+ * outcome has no hashes; model_memory() is what the run left.
+ */
+void model_run_memory(struct model *m, const struct regs *init, bool m32, bool writable,
+		      const uint8_t *memory, struct outcome *out);
+const uint8_t *model_memory(const struct model *m);
 
 /* ---- comparing ---- */
 /* Writes what differs, one line each, and returns the number of differences; text may be NULL. */
 unsigned outcome_compare(const struct tcase *c, const struct outcome *native,
 			 const struct outcome *model, char *text, size_t n);
+
+/* Two x87 numbers within a few units in the last place of the double that both are near to. */
+bool x87_close(const uint8_t *a, const uint8_t *b);
 
 struct bench {
 	struct native *native;

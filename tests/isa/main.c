@@ -3,6 +3,7 @@
  * isa: the CPU against silicon. Without options, the number of cases that `make check` wants; one
  * result line a class.
  */
+#include "tests/isa/golden.h"
 #include "tests/isa/isa.h"
 
 #include <getopt.h>
@@ -23,8 +24,12 @@ struct options {
 	uint64_t seed, count;
 	int cls; /* -1: all */
 	ZydisMnemonic only;
-	bool verbose, endless, no_shrink;
+	bool verbose, endless, list;
 	unsigned max_reports;
+	bool one_seed;	     /* --seed was given */
+	const char *against; /* golden vectors in place of the host */
+	const char *kind;
+	int group; /* -1: all */
 };
 
 struct tally {
@@ -40,7 +45,10 @@ struct failures {
 static int usage(void)
 {
 	fputs("usage: isa [--seed N] [--count N] [--class NAME] [--only MNEMONIC] [--reports N] "
-	      "[--endless] [--verbose]\n",
+	      "[--endless] [--verbose]\n"
+	      "       isa --against FILE [--group differs|shrunk|sample|grid] [--class NAME]\n"
+	      "           [--kind NAME] [--only MNEMONIC] [--seed N] [--reports N] [--list] "
+	      "[--verbose]\n",
 	      stderr);
 	return 2;
 }
@@ -64,6 +72,14 @@ static int find_class(const char *name)
 	return -1;
 }
 
+static int find_group(const char *name)
+{
+	for (int i = 0; i < GOLDEN_GROUPS; i++)
+		if (strcmp(golden_group_name[i], name) == 0)
+			return i;
+	return -1;
+}
+
 static bool parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
@@ -74,15 +90,22 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "reports", required_argument, NULL, 'r' },
 		{ "endless", no_argument, NULL, 'e' },
 		{ "verbose", no_argument, NULL, 'v' },
+		{ "against", required_argument, NULL, 'a' },
+		{ "group", required_argument, NULL, 'g' },
+		{ "kind", required_argument, NULL, 'k' },
+		{ "list", no_argument, NULL, 'l' },
 		{ 0 },
 	};
 	int c;
 
-	*o = (struct options){ .seed = 1, .count = DEFAULT_CASES, .cls = -1, .max_reports = 10 };
+	*o = (struct options){
+		.seed = 1, .count = DEFAULT_CASES, .cls = -1, .max_reports = 10, .group = -1
+	};
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			o->seed = strtoull(optarg, NULL, 0);
+			o->one_seed = true;
 			break;
 		case 'n':
 			o->count = strtoull(optarg, NULL, 0);
@@ -105,6 +128,20 @@ static bool parse(int argc, char **argv, struct options *o)
 			break;
 		case 'v':
 			o->verbose = true;
+			break;
+		case 'a':
+			o->against = optarg;
+			break;
+		case 'g':
+			o->group = find_group(optarg);
+			if (o->group < 0)
+				return false;
+			break;
+		case 'k':
+			o->kind = optarg;
+			break;
+		case 'l':
+			o->list = true;
 			break;
 		default:
 			return false;
@@ -345,6 +382,30 @@ static int run(struct bench *b, const struct options *o)
 	return results(tally);
 }
 
+static int run_against(const struct options *o)
+{
+	struct golden_options g = { .path = o->against,
+				    .group = o->group,
+				    .cls = o->cls,
+				    .kind = o->kind,
+				    .mnemonic = o->only ? ZydisMnemonicGetString(o->only) : NULL,
+				    .seed = o->one_seed ? &o->seed : NULL,
+				    .reports = o->max_reports,
+				    .list = o->list,
+				    .verbose = o->verbose };
+	struct err err = ERR_INIT;
+	struct model *m = model_create(&soft_engine_ops, &err);
+	int status;
+
+	if (!m) {
+		fprintf(stderr, "isa: %s\n", err.text);
+		return 1;
+	}
+	status = golden_against(m, &g);
+	model_destroy(m);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -355,6 +416,8 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv, &o))
 		return usage();
+	if (o.against)
+		return run_against(&o);
 	if (why) {
 		printf("skip isa: %s\n", why);
 		return 0;

@@ -189,18 +189,28 @@ static void make_start(struct model *m)
 	s->halted = false;
 }
 
-static void load_state(struct model *m, const struct tcase *c, struct cpu_state *s)
+static void load_state(struct model *m, const struct regs *init, bool m32, struct cpu_state *s)
 {
 	*s = m->start;
-	memcpy(s->gpr, c->init.gpr, sizeof(s->gpr));
-	s->rip = c->init.rip;
-	s->rflags = c->init.rflags;
-	if (c->m32)
+	memcpy(s->gpr, init->gpr, sizeof(s->gpr));
+	s->rip = init->rip;
+	s->rflags = init->rflags;
+	if (m32)
 		s->seg[SEG_CS] = segment(SEL_UCODE32, 11 | SEG_S | 3 << 5 | SEG_P | SEG_DB | SEG_G);
-	s->seg[SEG_FS].base = c->init.fs_base;
-	s->seg[SEG_GS].base = c->init.gs_base;
-	memcpy(s->fxsave, c->init.fx, sizeof(s->fxsave));
+	s->seg[SEG_FS].base = init->fs_base;
+	s->seg[SEG_GS].base = init->gs_base;
+	memcpy(s->fxsave, init->fx, sizeof(s->fxsave));
 	s->count = m->engine->ops->count(m->engine);
+}
+
+/* Fresh page tables, with clear accessed and dirty bits; the engine forgets the memory it had. */
+static void renew_memory(struct model *m, bool writable)
+{
+	m->writable = writable;
+	memset(m->mem.base + GPA_PML4, 0, GPA_KERNEL - GPA_PML4);
+	map_all(m);
+	m->engine->ops->flush_tlb(m->engine);
+	m->engine->ops->memory_written(m->engine, GPA_CODE, CODE_SIZE);
 }
 
 static void load_memory(struct model *m, const struct tcase *c)
@@ -209,12 +219,8 @@ static void load_memory(struct model *m, const struct tcase *c)
 
 	memset(code, 0xcc, CODE_SIZE);
 	memcpy(code + c->code_off, c->model_code, c->code_len);
-	m->writable = c->cls == CLS_SMC;
-	memset(m->mem.base + GPA_PML4, 0, GPA_KERNEL - GPA_PML4);
-	map_all(m); /* with clear accessed and dirty bits */
-	m->engine->ops->flush_tlb(m->engine);
 	memcpy(m->mem.base + GPA_IMAGE, image_pristine(), IMAGE_SIZE);
-	m->engine->ops->memory_written(m->engine, GPA_CODE, CODE_SIZE);
+	renew_memory(m, c->cls == CLS_SMC);
 }
 
 static bool has_error_code(unsigned vector)
@@ -223,7 +229,7 @@ static bool has_error_code(unsigned vector)
 }
 
 /* From the halted state and the frame on the kernel stack. */
-static void store_outcome(struct model *m, const struct tcase *c, struct outcome *o)
+static void store_registers(struct model *m, bool m32, struct outcome *o)
 {
 	struct cpu_state s;
 	uint64_t frame[6];
@@ -232,19 +238,26 @@ static void store_outcome(struct model *m, const struct tcase *c, struct outcome
 	o->vector = (uint32_t)(s.rip - 1 - (KERNEL_BASE + OFF_STUBS));
 	memcpy(frame, m->mem.base + GPA_KERNEL + OFF_STACK - sizeof(frame), sizeof(frame));
 	memcpy(o->regs.gpr, s.gpr, sizeof(s.gpr));
-	for (unsigned i = 0; i < 8 && c->m32; i++)
-		o->regs.gpr[i] = (uint32_t)o->regs.gpr[i];
 	o->error = has_error_code(o->vector) ? (uint32_t)frame[0] : 0;
 	o->regs.rip = frame[1];
+	o->cs = (uint16_t)frame[2];
 	o->regs.rflags = frame[3];
 	o->regs.gpr[R_RSP] = frame[4];
+	o->ss = (uint16_t)frame[5];
+	for (unsigned i = 0; i < 8 && m32; i++)
+		o->regs.gpr[i] = (uint32_t)o->regs.gpr[i];
 	o->regs.fs_base = s.seg[SEG_FS].base;
 	o->regs.gs_base = s.seg[SEG_GS].base;
 	memcpy(o->regs.fx, s.fxsave, sizeof(s.fxsave));
 	o->cr2 = s.cr2;
+	o->status = o->vector < 32 ? OUT_OK : OUT_BROKEN;
+}
+
+static void store_outcome(struct model *m, const struct tcase *c, struct outcome *o)
+{
+	store_registers(m, c->m32, o);
 	o->memory = image_hash(c, m->mem.base + GPA_IMAGE);
 	o->tables = XXH3_64bits(m->mem.base + GPA_PML4, GPA_KERNEL - GPA_PML4);
-	o->status = o->vector < 32 ? OUT_OK : OUT_BROKEN;
 }
 
 static bool start(struct model *m, const struct tcase *c, struct outcome *out)
@@ -253,7 +266,7 @@ static bool start(struct model *m, const struct tcase *c, struct outcome *out)
 
 	memset(out, 0, sizeof(*out));
 	load_memory(m, c);
-	load_state(m, c, &s);
+	load_state(m, &c->init, c->m32, &s);
 	out->status = OUT_BROKEN;
 	return m->engine->ops->set_state(m->engine, &s, NULL) == 0;
 }
@@ -278,6 +291,28 @@ void model_run(struct model *m, const struct tcase *c, struct outcome *out)
 	until.count = first + CASE_BUDGET;
 	if (start(m, c, out))
 		finish(m, c, ops->run(m->engine, &until), first, out);
+}
+
+void model_run_memory(struct model *m, const struct regs *init, bool m32, bool writable,
+		      const uint8_t *memory, struct outcome *out)
+{
+	const struct engine_ops *ops = m->engine->ops;
+	struct landmark until = { 0 };
+	struct cpu_state s;
+
+	memset(out, 0, sizeof(*out));
+	out->status = OUT_BROKEN;
+	memcpy(m->mem.base + GPA_CODE, memory, CODE_SIZE + IMAGE_SIZE);
+	renew_memory(m, writable);
+	load_state(m, init, m32, &s);
+	if (ops->set_state(m->engine, &s, NULL) < 0)
+		return;
+	until.count = ops->count(m->engine) + CASE_BUDGET;
+	out->why = ops->run(m->engine, &until);
+	if (out->why == ENGINE_EXIT_HALT)
+		store_registers(m, m32, out);
+	else if (out->why == ENGINE_EXIT_UNTIL)
+		out->status = OUT_TIMEOUT;
 }
 
 /* Takes the state out and puts it back: nothing that matters may be missing from it. */
@@ -353,6 +388,11 @@ void model_run_stopped(struct model *m, const struct tcase *c, struct outcome *o
 const uint8_t *model_image(const struct model *m)
 {
 	return m->mem.base + GPA_IMAGE;
+}
+
+const uint8_t *model_memory(const struct model *m)
+{
+	return m->mem.base + GPA_CODE;
 }
 
 struct model *model_create(const struct engine_ops *ops, struct err *err)

@@ -113,6 +113,8 @@ static void store_outcome(ucontext_t *uc, struct outcome *o)
 	memcpy(o->regs.fx, uc->uc_mcontext.fpregs, 512);
 	o->vector = (uint32_t)g[REG_TRAPNO];
 	o->error = (uint32_t)g[REG_ERR];
+	o->cs = (uint16_t)g[REG_CSGSFS];
+	o->ss = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
 	o->cr2 = (uint64_t)g[REG_CR2];
 	o->memory = image_hash(&child.cases[child.next], child.image);
 	o->status = OUT_OK;
