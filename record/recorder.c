@@ -49,9 +49,8 @@ struct recorder {
 	bool thread_started;
 	struct queue queue;
 	atomic_bool closing, failing, failed;
-	struct err error; /* valid when failed */
-	atomic_uint_fast64_t bytes, frames;
-	struct recorder_stats stats;
+	struct err error;						     /* valid when failed */
+	atomic_uint_fast64_t records, frames, bytes, checkpoints, waited_ns; /* recorder_stats */
 };
 
 /* ---- failure ---- */
@@ -157,7 +156,7 @@ static void recorder_pace(void *ctx, struct machine *m)
 
 	while (queue_bytes(&r->queue) > r->cfg.in_flight_max && !atomic_load(&r->failed)) {
 		nanosleep(&ms, NULL);
-		r->stats.waited_ns += 1000000;
+		atomic_fetch_add(&r->waited_ns, 1000000);
 	}
 }
 
@@ -188,7 +187,7 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 			continue;
 		r->changed[i] = 0;
 		zero = memory_page_is_zero(page);
-		if (zero && !r->stats.checkpoints)
+		if (zero && !atomic_load(&r->checkpoints))
 			continue;
 		buf_put_varint(&b, i << 1 | zero);
 		if (!zero)
@@ -256,7 +255,7 @@ static void recorder_checkpoint(struct recorder *r, const struct sync_point *sp)
 	recorder_send(r, c);
 	checkpoint_pages(r, sp->at.count);
 	checkpoint_disks(r, sp->at.count);
-	r->stats.checkpoints++;
+	atomic_fetch_add(&r->checkpoints, 1);
 }
 
 /* ---- hooks ---- */
@@ -289,7 +288,7 @@ static bool recorder_applied(void *ctx, struct machine *m, const struct sync_poi
 		detail_make(&r->detail, m, &r->digest_detail);
 	codec_put(&r->codec, &r->batch, sp, digest, &r->digest_detail);
 	r->last_record = sp->seq;
-	r->stats.records++;
+	atomic_fetch_add(&r->records, 1);
 	if (has_digest && sync_point_has(sp, INPUT_FLUSH_TLB))
 		recorder_checkpoint(r, sp);
 	else if (r->batch.len >= BATCH_BYTES || now - r->batch_ns >= BATCH_NS)
@@ -401,9 +400,13 @@ int recorder_close(struct recorder *r, enum machine_end end, struct err *err)
 	return ret;
 }
 
-void recorder_get_stats(const struct recorder *r, struct recorder_stats *s)
+void recorder_get_stats(const struct recorder *recorder, struct recorder_stats *s)
 {
-	*s = r->stats;
-	s->bytes = atomic_load(&((struct recorder *)(uintptr_t)r)->bytes);
-	s->frames = atomic_load(&((struct recorder *)(uintptr_t)r)->frames);
+	struct recorder *r = (struct recorder *)(uintptr_t)recorder;
+
+	*s = (struct recorder_stats){ .records = atomic_load(&r->records),
+				      .frames = atomic_load(&r->frames),
+				      .bytes = atomic_load(&r->bytes),
+				      .checkpoints = atomic_load(&r->checkpoints),
+				      .waited_ns = atomic_load(&r->waited_ns) };
 }

@@ -52,6 +52,7 @@ struct recorder_stats {
 	uint64_t records, frames, bytes, checkpoints;
 	uint64_t waited_ns; /* how long the guest waited for the disk */
 };
+/* Any thread may ask, while it runs. */
 void recorder_get_stats(const struct recorder *r, struct recorder_stats *s);
 
 #endif

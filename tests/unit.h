@@ -1,38 +1,93 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Main function of a unit-test program: runs a Check suite and prints one line a test, as tests/run
- * counts them: ok 1 - <file>:<suite>:<test>: Passed          not ok 2 - <file>:<suite>:<test>:
- * <message> Use: START_TEST(...) ... END_TEST, a static TCase builder, and UNIT_MAIN("name",
- * add_tests).
+ * counts them:
+ *
+ *	ok 1 - <file>:<suite>:<test>: Passed
+ *	not ok 2 - <file>:<suite>:<test>: <message>
+ *
+ * Use: START_TEST(...) ... END_TEST, a static TCase builder, and UNIT_MAIN("name", add_tests). A
+ * test that waits for the host (whose result hangs on a timeout, on throughput or on how soon a
+ * thread gets a turn) is added with tcase_add_host_test() instead of tcase_add_test(): tests/run
+ * gives it a second chance, alone. No other test has one.
+ *
+ * usage of such a program: PROGRAM [TEST...]     these tests; all without arguments
+ *                          PROGRAM --waits       only names the tests that wait for the host
  */
 #ifndef TESTS_UNIT_H
 #define TESTS_UNIT_H
 
 #include <check.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+static char **unit_only; /* tests to run, up to a NULL; all when it points to NULL */
+static bool unit_names_waits;
+
+static inline bool unit_wanted(const char *test)
+{
+	bool wanted = !unit_only || !*unit_only;
+
+	for (char **p = unit_only; p && *p && !wanted; p++)
+		wanted = strcmp(*p, test) == 0;
+	return wanted;
+}
+
+static inline void unit_add(TCase *tc, const TTest *test, int start, int end)
+{
+	if (unit_wanted(test->name))
+		_tcase_add_test(tc, test, 0, 0, start, end);
+}
+
+static inline void unit_add_host(TCase *tc, const TTest *test, int start, int end)
+{
+	if (unit_names_waits)
+		printf("waits for the host: %s\n", test->name);
+	unit_add(tc, test, start, end);
+}
+
+#undef tcase_add_test
+#undef tcase_add_loop_test
+#define tcase_add_test(tc, test)		 unit_add(tc, test, 0, 1)
+#define tcase_add_loop_test(tc, test, s, e)	 unit_add(tc, test, s, e)
+#define tcase_add_host_test(tc, test)		 unit_add_host(tc, test, 0, 1)
+#define tcase_add_host_loop_test(tc, test, s, e) unit_add_host(tc, test, s, e)
+
+/* Takes the program's arguments, where main() is not that of UNIT_MAIN: before unit_run(). */
+static inline void unit_arguments(int argc, char **argv)
+{
+	unit_names_waits = argc > 1 && strcmp(argv[1], "--waits") == 0;
+	unit_only = unit_names_waits ? NULL : argv + 1;
+	/* What has passed is told even if the program is killed. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+/* Runs a suite with what `add` puts into it; returns an exit status. */
 static inline int unit_run(const char *name, void (*add)(TCase *))
 {
 	Suite *suite = suite_create(name);
 	TCase *tc = tcase_create(name);
-	SRunner *sr;
-	int failed;
+	SRunner *sr = srunner_create(suite);
+	int failed = 0;
 
-	tcase_set_timeout(tc, 120);
+	tcase_set_timeout(tc, 300);
 	add(tc);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
 	srunner_set_tap(sr, "-");
-	srunner_run_all(sr, CK_SILENT);
-	failed = srunner_ntests_failed(sr);
+	if (!unit_names_waits) {
+		srunner_run_all(sr, CK_SILENT);
+		failed = srunner_ntests_failed(sr);
+	}
 	srunner_free(sr);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #define UNIT_MAIN(name, add)                \
-	int main(void)                      \
+	int main(int argc, char **argv)     \
 	{                                   \
+		unit_arguments(argc, argv); \
 		return unit_run(name, add); \
 	}
 

@@ -18,7 +18,7 @@
 
 #include "tests/unit.h"
 
-#define WAIT_MS 2000
+#define WAIT_MS 20000 /* for what is on its way already */
 
 static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 1, 2, 3 };
 static const uint8_t other_mac[6] = { 0x52, 0x54, 0, 9, 9, 9 };
@@ -337,8 +337,9 @@ static void add(TCase *tc)
 	tcase_add_test(tc, pcap_names_what_is_wrong);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	unit_arguments(argc, argv);
 	namespaces = system("unshare --net true 2>/dev/null && test -c /dev/net/tun && command -v "
 			    "ip >/dev/null") == 0;
 	if (!namespaces)

@@ -40,6 +40,9 @@ static void tear_down(void)
 	ck_assert_int_eq(system(cmd), 0);
 }
 
+/* For what takes a moment on a host that is not busy. */
+#define PATIENCE_MS 20000
+
 struct side {
 	struct peer_key *key;
 	struct peer *peer;
@@ -50,7 +53,7 @@ static void *connect_side(void *arg)
 {
 	struct side *s = arg;
 
-	s->peer = peer_connect(addr, s->key, 1000, &s->err);
+	s->peer = peer_connect(addr, s->key, PATIENCE_MS, &s->err);
 	return NULL;
 }
 
@@ -88,9 +91,10 @@ START_TEST(same_key_talks)
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = (uint8_t)(i * 7);
 	for (size_t sent = 0; sent < sizeof(out); sent += 30000) {
-		ck_assert_int_eq(peer_send(a.peer, out + sent, 30000, 1000, &err), 0);
+		ck_assert_int_eq(peer_send(a.peer, out + sent, 30000, PATIENCE_MS, &err), 0);
 		while (got < sent + 30000) {
-			ssize_t n = peer_recv(b.peer, in + got, sizeof(in) - got, 1000, &err);
+			ssize_t n =
+				peer_recv(b.peer, in + got, sizeof(in) - got, PATIENCE_MS, &err);
 
 			ck_assert_int_gt(n, 0);
 			got += (size_t)n;
@@ -99,7 +103,7 @@ START_TEST(same_key_talks)
 	ck_assert_mem_eq(in, out, sizeof(out));
 	ck_assert_int_eq(peer_recv(b.peer, in, 1, 20, &err), -EAGAIN);
 	peer_shutdown(a.peer);
-	ck_assert_int_le(peer_recv(b.peer, in, 1, 1000, &err), 0);
+	ck_assert_int_le(peer_recv(b.peer, in, 1, PATIENCE_MS, &err), 0);
 	part(&a);
 	part(&b);
 }
@@ -240,8 +244,8 @@ START_TEST(replayed_handshake_is_refused)
 	a.peer = peer_accept(l, 5000, &a.err);
 	pthread_join(client, NULL);
 	ck_assert(a.peer && b.peer);
-	ck_assert_int_eq(peer_send(b.peer, "x", 1, 1000, &err), 0);
-	ck_assert_int_eq(peer_recv(a.peer, &byte, 1, 1000, &err), 1);
+	ck_assert_int_eq(peer_send(b.peer, "x", 1, PATIENCE_MS, &err), 0);
+	ck_assert_int_eq(peer_recv(a.peer, &byte, 1, PATIENCE_MS, &err), 1);
 	peer_listener_close(l);
 	close(t.listener);
 	peer_close(a.peer);

@@ -18,7 +18,7 @@
 #include "tests/unit.h"
 
 #define RAM	   (2ul << 20)
-#define TIMEOUT_MS 2000
+#define TIMEOUT_MS 2000 /* of silence: a script that gets no turn for so long is taken for dead */
 
 /* Real mode at 0:7c00: fills memory and prints a byte on COM1, for ever. */
 static const uint8_t program[] = {
@@ -651,19 +651,19 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-	tcase_add_test(tc, a_backup_is_counted_on_when_it_has_what_left);
-	tcase_add_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
+	tcase_add_host_test(tc, a_backup_is_counted_on_when_it_has_what_left);
+	tcase_add_host_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
 	tcase_add_test(tc, a_stop_that_comes_early_is_kept);
 	tcase_add_test(tc, a_rate_is_there_without_having_been_asked_for);
-	tcase_add_test(tc, announcements_keep_to_the_lease);
-	tcase_add_test(tc, a_damaged_frame_does_not_shorten_the_lease);
-	tcase_add_test(tc, a_connection_that_ends_is_enough);
-	tcase_add_test(tc, a_backup_without_arbiter_stops);
-	tcase_add_test(tc, a_primary_without_arbiter_stops);
-	tcase_add_test(tc, a_primary_that_comes_second_stops);
-	tcase_add_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
-	tcase_add_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
-	tcase_add_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
+	tcase_add_host_test(tc, announcements_keep_to_the_lease);
+	tcase_add_host_test(tc, a_damaged_frame_does_not_shorten_the_lease);
+	tcase_add_host_test(tc, a_connection_that_ends_is_enough);
+	tcase_add_host_test(tc, a_backup_without_arbiter_stops);
+	tcase_add_host_test(tc, a_primary_without_arbiter_stops);
+	tcase_add_host_test(tc, a_primary_that_comes_second_stops);
+	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
+	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
+	tcase_add_host_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
 }
 
 UNIT_MAIN("roles", add_tests)

@@ -345,9 +345,12 @@ static void add_tests64(TCase *tc)
 	tcase_add_loop_test(tc, conditions, 0, 16);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	int a = unit_run("alu", add_tests64), b = unit_run("decimal", add_tests);
+	int a, b;
 
+	unit_arguments(argc, argv);
+	a = unit_run("alu", add_tests64);
+	b = unit_run("decimal", add_tests);
 	return a | b;
 }

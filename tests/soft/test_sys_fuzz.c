@@ -4,7 +4,7 @@
  * the engine comes back, and the state that it ends in is one that can be saved, restored and run
  * on.
  *
- * usage: test_sys_fuzz [SEED [CASES]]
+ * SYS_FUZZ_SEED, SYS_FUZZ_CASES: where it begins, and how many.
  */
 #include "tests/soft/rig.h"
 
@@ -288,12 +288,19 @@ static void one_case(uint64_t seed)
 	rig_free(r);
 }
 
-static uint64_t first_seed = 1, cases = 1500;
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+	const char *v = getenv(name);
+
+	return v ? strtoull(v, NULL, 0) : otherwise;
+}
 
 START_TEST(random_system_code)
 {
+	uint64_t first = setting("SYS_FUZZ_SEED", 1), cases = setting("SYS_FUZZ_CASES", 1500);
+
 	for (uint64_t i = 0; i < cases; i++)
-		one_case(first_seed + i);
+		one_case(first + i);
 }
 END_TEST
 
@@ -302,11 +309,4 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, random_system_code);
 }
 
-int main(int argc, char **argv)
-{
-	if (argc > 1)
-		first_seed = strtoull(argv[1], NULL, 0);
-	if (argc > 2)
-		cases = strtoull(argv[2], NULL, 0);
-	return unit_run("sys_fuzz", add_tests);
-}
+UNIT_MAIN("sys_fuzz", add_tests)
