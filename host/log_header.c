@@ -49,15 +49,14 @@ int log_header_files(struct log_header *lh, const struct machine_opts *o, struct
 void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
 		     uint64_t epoch_ns)
 {
-	struct engine_caps caps;
+	const struct engine_ops *ops = machine_engine(m)->ops;
 	struct timespec now;
 
 	lh->config = h->config;
 	lh->cpuid_digest = cpuid_v1_digest();
 	lh->epoch_ns = epoch_ns;
-	machine_engine(m)->ops->caps(machine_engine(m), &caps);
-	strncpy(lh->engine, caps.name, sizeof(lh->engine) - 1);
-	strncpy(lh->counter, caps.counter, sizeof(lh->counter) - 1);
+	strncpy(lh->engine, ops->name, sizeof(lh->engine) - 1);
+	strncpy(lh->counter, ops->counter, sizeof(lh->counter) - 1);
 	clock_gettime(CLOCK_REALTIME, &now);
 	lh->wall_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 	lh->start_count = machine_engine(m)->ops->count(machine_engine(m));

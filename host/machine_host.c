@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "hypervisor/vmx/vmx.h"
 #include "record/checkpoint.h"
 #include "record/disk_file.h"
 
@@ -155,54 +154,28 @@ static int take_config(struct machine_host *h, const struct machine_config *c, s
 	return 0;
 }
 
-/*
- * Why `auto` means the software CPU on a host whose module is loaded; one without it needs no word.
- */
-static const char *why_soft(const struct machine_host *h)
-{
-	return h->engine == &soft_engine_ops && !h->counter[0] && vmx_device_loaded()
-		       ? vmx_engine_ops.unavailable()
-		       : NULL;
-}
-
-static const char *why_exits(const struct machine_host *h)
-{
-	const char *why;
-
-	if (h->engine != &vmx_engine_ops)
-		return NULL;
-	if (!strcmp(h->counter, vmx_engine_ops.counter))
-		return "that is what the machine has counted so far";
-	why = vmx_pmu_engine_ops.unavailable();
-	return why ? why : "the performance counter is not exact, see `twinstep qualify`";
-}
-
 /* When the guest is about to start: what `auto` has taken, and what the jail lacks. */
 static void announce(const struct machine_host *h)
 {
+	const struct engine_ops *ops = h->engine;
+
 	jail_warn();
 	if (strcmp(h->engine_name, "auto"))
 		return;
-	if (h->why_soft)
-		log_info("engine soft: %s", h->why_soft);
-	else if (h->engine == &vmx_engine_ops)
-		log_info("engine vmx:exits: VT-x through the module twinstep-vmx; inputs enter "
-			 "where the guest exits%s%s",
-			 h->why_exits ? ": " : "", h->why_exits ? h->why_exits : "");
-	else if (h->engine == &vmx_pmu_engine_ops)
-		log_info("engine vmx:pmu: VT-x through the module twinstep-vmx; every instruction "
-			 "is counted");
+	if (ops->about)
+		log_info("engine %s: %s%s%s", ops->name, ops->about, h->passed ? ": " : "",
+			 h->passed ? h->passed : "");
+	else if (h->passed && !h->counter[0])
+		log_info("engine %s: %s", ops->name, h->passed);
 }
 
 int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err)
 {
 	if (counter)
 		snprintf(h->counter, sizeof(h->counter), "%s", counter);
-	h->engine = engine_find(h->engine_name, h->counter[0] ? h->counter : NULL, err);
+	h->engine = engine_find(h->engine_name, h->counter[0] ? h->counter : NULL, &h->passed, err);
 	if (!h->engine)
 		return -err->code;
-	h->why_soft = why_soft(h);
-	h->why_exits = why_exits(h);
 	return 0;
 }
 
@@ -273,7 +246,7 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	h->engine_name = o->engine;
 	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be
 			   opened any more */
-		h->engine = engine_find(o->engine, o->counter, err);
+		h->engine = engine_find(o->engine, o->counter, &h->passed, err);
 	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
 		return -err->code;
 	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
@@ -295,7 +268,7 @@ int machine_host_open_side(struct machine_host *h, const struct machine_opts *o,
 	 * Which one `auto` means will be known when the primary says what it counts; VT-x has to be
 	 * opened now.
 	 */
-	h->engine = engine_find(o->engine, NULL, err);
+	h->engine = engine_find(o->engine, NULL, &h->passed, err);
 	if (!h->engine)
 		return -err->code;
 	if ((r = open_disks(h, o, err)) || (r = open_nics(h, o, err)))

@@ -25,8 +25,7 @@ struct machine_host {
 	bool memory_given;	  /* config.memory was asked for: the snapshot must have as much */
 	const struct engine_ops *engine;
 	const char *engine_name; /* as asked for */
-	const char *why_soft;	 /* and not VT-x, where `auto` might have taken it */
-	const char *why_exits;	 /* and not every instruction, on VT-x */
+	const char *passed;	 /* why `auto` passed by the engine before it, or NULL */
 	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
 	struct disk_backend *disk[MACHINE_DISKS];
 	struct nic *nic[MACHINE_NICS];

@@ -30,15 +30,13 @@ int replay_machine_take(struct machine_opts *where, int opt, const char *arg, st
 static int check_machine(const struct replay_machine *r, struct err *err)
 {
 	const struct log_header *lh = log_reader_header(r->reader);
-	struct engine *e = machine_engine(r->machine);
-	struct engine_caps caps;
+	const struct engine_ops *ops = machine_engine(r->machine)->ops;
 
-	e->ops->caps(e, &caps);
-	if (strcmp(caps.counter, lh->counter))
+	if (strcmp(ops->counter, lh->counter))
 		return err_set(
 			err, EINVAL,
 			"log '%s' counts %s, which engine %s does not: choose another --engine",
-			r->path, lh->counter, caps.name);
+			r->path, lh->counter, ops->name);
 	if (machine_digest(r->machine) != lh->start_digest)
 		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'",
 			       r->path);

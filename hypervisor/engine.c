@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "hypervisor/engine.h"
-#include "hypervisor/vmx/measure.h"
 
 /*
  * In the order of preference of "auto", which takes the first that can be used. The last two are
@@ -16,59 +15,81 @@ static const struct engine_ops *const engines[] = {
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
-/*
- * A counter is believed when it was seen to be right, unless somebody names it. Measuring takes the
- * node: again.
- */
-static bool may_choose(const struct engine_ops *ops)
+/* Why the engine is not taken unless somebody names it; NULL: it is, and it is reserved. */
+static const char *objection(const struct engine_ops *ops, const char *counter)
 {
-	if (ops->unavailable())
-		return false;
-	return ops != &vmx_pmu_engine_ops || (measure_pmu_is_exact() && !ops->unavailable());
+	const char *why;
+
+	if (counter && strcmp(ops->counter, counter) != 0)
+		return "that is what the machine has counted so far";
+	why = ops->reserve();
+	if (why || !ops->doubt)
+		return why;
+	why = ops->doubt();
+	return why ? why : ops->reserve();
 }
 
-static const struct engine_ops *first_available(const char *counter, struct err *err)
+static const struct engine_ops *first_available(const char *counter, const char **passed,
+						struct err *err)
 {
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
-		if ((!counter || !strcmp(engines[i]->counter, counter)) && may_choose(engines[i]))
+		const char *why = objection(engines[i], counter);
+
+		if (!why)
 			return engines[i];
+		if (counter || !engines[i]->present || engines[i]->present())
+			*passed = why;
 	}
 	err_set(err, ENODEV, "no engine can run on this host%s%s", counter ? " that counts " : "",
 		counter ? counter : "");
 	return NULL;
 }
 
-/*
- * "vmx" is the best count source that VT-x has here and that can be believed, of the wanted unit.
- */
-static const char *best_vmx(const char *counter)
+/* The first of a family that may be taken, or else its last; NULL when there is no such family. */
+static const struct engine_ops *best_of_family(const char *family, const char *counter)
 {
-	bool may = !counter || !strcmp(counter, vmx_pmu_engine_ops.counter);
+	const struct engine_ops *last = NULL;
 
-	return may && may_choose(&vmx_pmu_engine_ops) ? vmx_pmu_engine_ops.name
-						      : vmx_engine_ops.name;
+	for (size_t i = 0; i < ENGINE_COUNT; i++) {
+		if (!engines[i]->family || strcmp(engines[i]->family, family) != 0)
+			continue;
+		last = engines[i];
+		if (!objection(last, counter))
+			break;
+	}
+	return last;
 }
 
-const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err)
+static const struct engine_ops *by_name(const char *name, const char *counter)
 {
-	if (strcmp(name, "auto") == 0)
-		return first_available(counter, err);
-	if (strcmp(name, "vmx") == 0)
-		name = best_vmx(counter);
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
-		const char *why;
-
-		if (strcmp(engines[i]->name, name) != 0)
-			continue;
-		why = engines[i]->unavailable();
-		if (!why)
+		if (strcmp(engines[i]->name, name) == 0)
 			return engines[i];
-		err_set(err, ENODEV, "engine %s cannot run here: %s", name, why);
+	}
+	return best_of_family(name, counter);
+}
+
+const struct engine_ops *engine_find(const char *name, const char *counter, const char **passed,
+				     struct err *err)
+{
+	const struct engine_ops *ops;
+	const char *why, *unused;
+
+	passed = passed ? passed : &unused;
+	*passed = NULL;
+	if (strcmp(name, "auto") == 0)
+		return first_available(counter, passed, err);
+	ops = by_name(name, counter);
+	if (!ops) {
+		err_set(err, EINVAL,
+			"unknown engine %s (engines: auto, soft, soft:exits, vmx, vmx:pmu, "
+			"vmx:exits, vmx:step)",
+			name);
 		return NULL;
 	}
-	err_set(err, EINVAL,
-		"unknown engine %s (engines: auto, soft, soft:exits, vmx, vmx:pmu, vmx:exits, "
-		"vmx:step)",
-		name);
+	why = ops->reserve();
+	if (!why)
+		return ops;
+	err_set(err, ENODEV, "engine %s cannot run here: %s", ops->name, why);
 	return NULL;
 }

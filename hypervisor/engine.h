@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The engine interface: what executes the vCPU. Implemented by soft/ (a software CPU) and vmx/
- * (VT-x). Nobody above asks which one runs, only what it can do (struct engine_caps).
+ * (VT-x). Nothing above asks which one runs: what has to be known of an engine stands in its ops.
  *
  * An engine executes guest instructions and calls back into the machine (struct engine_bus) for
  * everything outside the CPU: ports, memory that is not RAM, time, random numbers. Those callbacks
@@ -14,10 +14,9 @@
  * the REP instruction counts once, when it completes. HLT counts.
  *
  * Landing. "Boundary with count N" means the first boundary after the N-th instruction retired,
- * before any event is delivered there. An engine with exact_count stops nowhere else: when it is
- * kicked it finishes the instruction under way (or stops between two iterations of a REP
- * instruction, or stays in HLT). So a count names one boundary, except inside REP, where RCX tells
- * which.
+ * before any event is delivered there. An engine stops nowhere else: when it is kicked it finishes
+ * the instruction under way (or stops between two iterations of a REP instruction, or stays in
+ * HLT). So a count names one boundary, except inside REP, where RCX tells which.
  */
 #ifndef HYPERVISOR_ENGINE_H
 #define HYPERVISOR_ENGINE_H
@@ -80,16 +79,7 @@ struct engine_bus {
 	void (*time_line)(void *ctx, struct engine_time *t);
 };
 
-struct engine_caps {
-	const char *name;    /* "soft", "vmx" */
-	const char *counter; /* "retired" or "exits": the unit of the count */
-	bool exact_count;    /* can stop at any count on the first run, not only on replay */
-	bool exact_kick; /* a kick stops at a boundary that a landmark names (ENGINE_EXIT_SPIN is
-			    none) */
-};
-
 struct memory;
-struct cpuid_model;
 struct engine; /* embedded at the start of each implementation */
 
 /* Counters for --stats: name and value pairs, in a fixed order. */
@@ -98,15 +88,38 @@ struct engine_stat {
 	uint64_t value;
 };
 
+/* engine_ops.count_ns where a count is the stretch between two exits */
+#define COUNT_NS_EXITS 1000
+
 struct engine_ops {
 	const char *name;
-	const char *counter; /* as in engine_caps */
-	/* NULL when the host can run this engine, else why not (static string). */
-	const char *(*unavailable)(void);
+	/* Engines of one family are chosen by its name too: the first that can be used. May be
+	 * NULL. */
+	const char *family;
+	const char *counter; /* "retired" or "exits": the unit of the count */
+	uint32_t count_ns;   /* virtual ns that a count is worth where time follows the count */
+	/* What a person is told when "auto" takes it; NULL: nothing. */
+	const char *about;
+
+	/*
+	 * Before a machine is made; where the result is a string (static), it says why not.
+	 *
+	 * present: is there anything on this host that is for this engine alone? Without, its
+	 * absence is not worth a word. NULL: there is.
+	 * probe: NULL when this host can run the engine. Leaves nothing behind.
+	 * reserve: the same, having tried; and takes what create() needs and could not get any more
+	 * when the jail is closed. May be asked again.
+	 * doubt: NULL when its count is believed without having been asked for by name. Measures,
+	 * and uses up what was reserved. NULL: it is always believed.
+	 */
+	bool (*present)(void);
+	const char *(*probe)(void);
+	const char *(*reserve)(void);
+	const char *(*doubt)(void);
+
 	/* Creates a vCPU in reset state over mem. Returns NULL and sets err on failure. */
 	struct engine *(*create)(struct memory *mem, const struct engine_bus *bus, struct err *err);
 	void (*destroy)(struct engine *e);
-	void (*caps)(const struct engine *e, struct engine_caps *caps);
 
 	/*
 	 * Executes until the landmark (until->count at least the present count; UINT64_MAX: none)
@@ -178,10 +191,13 @@ extern const struct engine_ops vmx_pmu_engine_ops;
 extern const struct engine_ops vmx_step_engine_ops;
 
 /*
- * Engine by name, or "auto": the first that this host can run of vmx and soft; where the machine's
- * past was counted in `counter` (else NULL), of those that count it. NULL and err when there is
- * none.
+ * Engine by name, a family's, or "auto": the first of all that this host can run; where the
+ * machine's past was counted in `counter` (else NULL), of those that count it. It is reserved.
+ *
+ * *passed (may be NULL): why the engine before the one that "auto" took was not taken, where that
+ * is worth a word; else NULL. The result is NULL, with err set, when there is none.
  */
-const struct engine_ops *engine_find(const char *name, const char *counter, struct err *err);
+const struct engine_ops *engine_find(const char *name, const char *counter, const char **passed,
+				     struct err *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "hypervisor/engine.h"
 
 static int prepared = -1; /* memory_prepare()'s */
@@ -169,6 +170,29 @@ bool memory_zero(struct memory *m, uint64_t gpa, uint64_t len)
 	if (p)
 		memset(p, 0, len);
 	return p != NULL;
+}
+
+void memory_load_page(struct memory *m, uint64_t page, const void *data)
+{
+	uint8_t *p = m->base + page * PAGE_SIZE;
+
+	must(page < m->pages);
+	if (data)
+		memcpy(p, data, PAGE_SIZE);
+	else
+		memset(p, 0, PAGE_SIZE);
+}
+
+void memory_load_end(struct memory *m)
+{
+	struct engine *e = m->engine;
+
+	memset(m->dirty, 0, m->pages);
+	if (!e)
+		return;
+	e->ops->memory_written(e, 0, m->low_size);
+	if (m->high_size)
+		e->ops->memory_written(e, MEMORY_HOLE_END, m->high_size);
 }
 
 bool memory_page_is_zero(const void *page)

@@ -7,8 +7,10 @@
  *   MEMORY_HOLE_START .. 4 GiB             none: PCI memory
  *   4 GiB .. 4 GiB + high_size             low_size
  *
- * Everything that writes RAM other than the vCPU goes through memory_write(), which marks pages
- * dirty and tells the engine that cached code may be void.
+ * While the machine runs, everything that writes RAM other than the vCPU goes through
+ * memory_write() or memory_zero(), which mark pages dirty and tell the engine that cached code may
+ * be void. A whole state that is put into RAM from outside (a checkpoint, a primary) goes through
+ * memory_load_page(), and memory_load_end() tells the engine once.
  */
 #ifndef HYPERVISOR_MEMORY_H
 #define HYPERVISOR_MEMORY_H
@@ -78,6 +80,13 @@ const void *memory_at(const struct memory *m, uint64_t gpa, uint64_t len);
 bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len);
 bool memory_write(struct memory *m, uint64_t gpa, const void *data, uint64_t len);
 bool memory_zero(struct memory *m, uint64_t gpa, uint64_t len);
+
+/*
+ * Loading RAM from outside, between two runs of the vCPU: pages in any order, data NULL for zeros.
+ * At the end no page is dirty, and the engine has been told that all of RAM is another.
+ */
+void memory_load_page(struct memory *m, uint64_t page, const void *data);
+void memory_load_end(struct memory *m);
 
 /* A page of zeros need not be stored or sent. */
 bool memory_page_is_zero(const void *page);

@@ -16,10 +16,9 @@
 
 enum checkpoint_kind {
 	CHECKPOINT_STATE = 1, /* machine_save(), in pieces */
-	CHECKPOINT_PAGES, /* varint page number << 1 | is zero, 4096 bytes unless zero; numbers rise
-			   */
-	CHECKPOINT_DISK,  /* changes of disk `index`, in pieces */
-	CHECKPOINT_END,	  /* u64 pages, u64 sections before this one */
+	CHECKPOINT_PAGES,     /* pages.h; numbers rise */
+	CHECKPOINT_DISK,      /* changes of disk `index`, in pieces */
+	CHECKPOINT_END,	      /* u64 pages, u64 sections before this one */
 	CHECKPOINT_KIND_END_
 };
 

@@ -10,6 +10,7 @@
 #include <zstd.h>
 
 #include "record/checkpoint_private.h"
+#include "record/pages.h"
 
 /* Changes of a disk: no more than all of it, and something for each block. */
 #define DISK_BLOB_SLACK (1u << 20)
@@ -181,15 +182,13 @@ static int check_config(struct reader *r)
 
 static int check_machine(struct reader *r)
 {
-	struct engine *e = machine_engine(r->m);
-	struct engine_caps caps;
+	const struct engine_ops *ops = machine_engine(r->m)->ops;
 
-	e->ops->caps(e, &caps);
-	if (strcmp(r->info.counter, caps.counter))
+	if (strcmp(r->info.counter, ops->counter))
 		return err_set(r->err, EINVAL,
 			       "checkpoint '%s' counts '%s' (engine %s), this machine's engine %s "
 			       "counts '%s'",
-			       r->path, r->info.counter, r->info.engine, caps.name, caps.counter);
+			       r->path, r->info.counter, r->info.engine, ops->name, ops->counter);
 	if (r->info.base != r->o->base)
 		return err_set(r->err, EINVAL,
 			       "checkpoint '%s' holds changes to checkpoint %016" PRIx64
@@ -257,33 +256,22 @@ static int take_state(struct reader *r)
 	return r->state.bad ? err_set(r->err, ENOMEM, "out of memory") : 0;
 }
 
-static void put_page(struct reader *r, uint64_t page, const uint8_t *data)
-{
-	struct memory *mem = machine_memory(r->m);
-
-	if (data)
-		memcpy(mem->base + page * PAGE_SIZE, data, PAGE_SIZE);
-	else
-		memset(mem->base + page * PAGE_SIZE, 0, PAGE_SIZE);
-}
-
 static int take_pages(struct reader *r)
 {
 	uint64_t limit = r->info.config.memory / PAGE_SIZE;
 	struct rd in = RD_INIT(r->raw, r->head.raw);
 
 	while (rd_left(&in)) {
-		uint64_t head = rd_varint(&in), page = head >> 1;
-		const uint8_t *data = head & 1 ? NULL : rd_bytes(&in, PAGE_SIZE);
+		struct page page;
 
-		if (in.bad || page < r->next_page || page >= limit)
+		if (pages_get(&in, r->next_page, limit, &page) < 0)
 			return DAMAGED(r, r->at,
 				       "a list of pages from %" PRIu64 " to %" PRIu64
 				       " in the section",
 				       r->next_page, limit);
 		if (r->m)
-			put_page(r, page, data);
-		r->next_page = page + 1;
+			memory_load_page(machine_memory(r->m), page.number, page.data);
+		r->next_page = page.number + 1;
 		r->pages++;
 	}
 	return 0;
@@ -368,14 +356,10 @@ static int read_sections(struct reader *r)
  */
 static int restore_state(struct reader *r)
 {
-	struct memory *mem = machine_memory(r->m);
 	struct rd in = RD_INIT(r->state.data, r->state.len);
 	int ret;
 
-	memset(mem->dirty, 0, mem->pages);
-	mem->engine->ops->memory_written(mem->engine, 0, mem->low_size);
-	if (mem->high_size)
-		mem->engine->ops->memory_written(mem->engine, MEMORY_HOLE_END, mem->high_size);
+	memory_load_end(machine_memory(r->m));
 	ret = machine_restore(r->m, &in, r->err);
 	if (ret < 0)
 		return err_prefix(r->err, "checkpoint '%s'", r->path);

@@ -12,6 +12,7 @@
 #include <zstd.h>
 
 #include "record/checkpoint_private.h"
+#include "record/pages.h"
 
 #define ZSTD_LEVEL 1 /* the machine stands still meanwhile */
 
@@ -175,9 +176,7 @@ static int writer_page(struct writer *w, struct buf *b, uint64_t i, const uint8_
 {
 	int ret = 0;
 
-	buf_put_varint(b, i << 1 | !page);
-	if (page)
-		buf_put(b, page, PAGE_SIZE);
+	pages_put(b, i, page);
 	w->pages++;
 	if (b->bad)
 		return writer_fail(w, ENOMEM);
@@ -309,11 +308,9 @@ static struct checkpoint_info describe(struct machine *m, const struct checkpoin
 		.ns = machine_now(m),
 		.record = o->record,
 	};
-	struct engine_caps caps;
 
-	e->ops->caps(e, &caps);
-	snprintf(info.engine, sizeof(info.engine), "%s", caps.name);
-	snprintf(info.counter, sizeof(info.counter), "%s", caps.counter);
+	snprintf(info.engine, sizeof(info.engine), "%s", e->ops->name);
+	snprintf(info.counter, sizeof(info.counter), "%s", e->ops->counter);
 	return info;
 }
 

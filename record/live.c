@@ -23,7 +23,6 @@
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
 /* ns for one count of an engine that counts exits */
-#define RATE_EXITS     (1000u << CLOCK_RATE_SHIFT)
 #define CONSOLE_BUFFER 4096
 #define SOURCES	       (MACHINE_NICS + MACHINE_CONSOLES)
 
@@ -702,11 +701,7 @@ static int live_start_poller(struct live *l, struct err *err)
 /* What a count is worth at first: an instruction, or the stretch between two exits. */
 static void live_choose_rate(struct live *l)
 {
-	struct engine *e = machine_engine(l->m);
-	struct engine_caps caps;
-
-	e->ops->caps(e, &caps);
-	l->base_rate = strcmp(caps.counter, "exits") == 0 ? RATE_EXITS : CLOCK_RATE_ONE;
+	l->base_rate = machine_engine(l->m)->ops->count_ns << CLOCK_RATE_SHIFT;
 	l->rate = l->base_rate == CLOCK_RATE_ONE ? 4 * CLOCK_RATE_ONE : l->base_rate;
 }
 

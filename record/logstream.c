@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "record/pages.h"
+
 void logstream_init(struct logstream *s, struct log_reader *reader)
 {
 	*s = (struct logstream){ .reader = reader };
@@ -89,23 +91,12 @@ struct record_stream logstream_records(struct logstream *s)
 
 static int restore_pages(struct machine *m, const struct log_frame *f, struct err *err)
 {
-	struct memory *mem = machine_memory(m);
 	struct rd in = RD_INIT(f->raw, f->raw_len);
 
-	while (rd_left(&in)) {
-		uint64_t head = rd_varint(&in), page = head >> 1;
-		const uint8_t *data = head & 1 ? NULL : rd_bytes(&in, PAGE_SIZE);
-
-		if (in.bad || page >= mem->pages)
-			return err_set(err, EBADMSG,
-				       "frame %" PRIu64 " at offset %" PRIu64
-				       ": damaged list of pages",
-				       f->seq, f->offset);
-		if (data)
-			memcpy(mem->base + page * PAGE_SIZE, data, PAGE_SIZE);
-		else
-			memset(mem->base + page * PAGE_SIZE, 0, PAGE_SIZE);
-	}
+	if (pages_load(&in, machine_memory(m)) < 0)
+		return err_set(err, EBADMSG,
+			       "frame %" PRIu64 " at offset %" PRIu64 ": damaged list of pages",
+			       f->seq, f->offset);
 	return 0;
 }
 
@@ -215,7 +206,7 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 		return err_set(err, ENOENT,
 			       "there is no checkpoint %zu: the log has %zu, numbered from 0",
 			       index, n);
-	memset(mem->base, 0, mem->size);
+	ret = memory_clear(mem, err);
 	for (size_t i = 0; i <= index && ret == 0; i++) {
 		struct restore t = {
 			.s = s, .m = m, .import = import, .ctx = ctx, .last = i == index, .disk = -1
@@ -224,10 +215,7 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 		ret = restore_mark(&t, &mark[i], err);
 		buf_free(&t.blob);
 	}
-	memset(mem->dirty, 0, mem->pages);
-	mem->engine->ops->memory_written(mem->engine, 0, mem->low_size);
-	if (mem->high_size)
-		mem->engine->ops->memory_written(mem->engine, MEMORY_HOLE_END, mem->high_size);
+	memory_load_end(mem);
 	s->batch = (struct rd){ 0 };
 	codec_restart(&s->codec);
 	return ret;

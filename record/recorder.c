@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "record/codec.h"
 #include "record/detail.h"
+#include "record/pages.h"
 
 #define BATCH_BYTES (32u << 10)
 /* a batch is given to the writer at least this often, in virtual time */
@@ -169,10 +170,7 @@ static void recorder_page(void *ctx, uint64_t offset, const void *page, uint64_t
 	r->changed[offset / PAGE_SIZE] = 1;
 }
 
-/*
- * Pages: varint page number << 1 | is zero, then 4096 bytes unless zero. The first checkpoint is
- * full, so that a page it leaves out is zero.
- */
+/* The first checkpoint is full: a page that it leaves out is zero. */
 static void checkpoint_pages(struct recorder *r, uint64_t count)
 {
 	const struct memory *mem = machine_memory(r->m);
@@ -189,9 +187,7 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 		zero = memory_page_is_zero(page);
 		if (zero && !atomic_load(&r->checkpoints))
 			continue;
-		buf_put_varint(&b, i << 1 | zero);
-		if (!zero)
-			buf_put(&b, page, PAGE_SIZE);
+		pages_put(&b, i, zero ? NULL : page);
 		if (++n == PAGES_A_FRAME) {
 			recorder_send(r, recorder_push(r, LOG_PAGES, count, &b));
 			recorder_pace(r, r->m);

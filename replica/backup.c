@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "record/pages.h"
 #include "replica/backup.h"
 
 #define INCOMING_MAX  (256u << 20) /* bytes of records in memory; TCP holds the rest back */
@@ -336,17 +337,10 @@ static void stream_applied(void *ctx, struct machine *m, const struct codec_reco
 
 static int load_pages(struct machine *m, const struct wire_frame *f, struct err *err)
 {
-	struct memory *mem = machine_memory(m);
 	struct rd in = RD_INIT(f->data, f->len);
 
-	while (rd_left(&in)) {
-		uint64_t page = rd_varint(&in) >> 1;
-		const uint8_t *data = rd_bytes(&in, PAGE_SIZE);
-
-		if (in.bad || page >= mem->pages)
-			return err_set(err, EBADMSG, "a list of pages is damaged");
-		memcpy(mem->base + page * PAGE_SIZE, data, PAGE_SIZE);
-	}
+	if (pages_load(&in, machine_memory(m)) < 0)
+		return err_set(err, EBADMSG, "a list of pages is damaged");
 	return 0;
 }
 
@@ -361,8 +355,6 @@ static int load_state(struct replica *r, const struct wire_frame *f, struct err 
 
 static int receive_state(struct replica *r, struct session *s, struct err *err)
 {
-	struct memory *mem = machine_memory(r->m);
-
 	for (;;) {
 		struct wire_frame f;
 		int ret = wire_recv(&s->wire, &f, STATE_WAIT_MS, err);
@@ -393,10 +385,7 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 		if (ret < 0)
 			return ret;
 	}
-	memset(mem->dirty, 0, mem->pages);
-	mem->engine->ops->memory_written(mem->engine, 0, mem->low_size);
-	if (mem->high_size)
-		mem->engine->ops->memory_written(mem->engine, MEMORY_HOLE_END, mem->high_size);
+	memory_load_end(machine_memory(r->m));
 	return 0;
 }
 
@@ -437,12 +426,11 @@ struct peer *backup_dial(struct replica *r, struct err *err)
 
 static int check_counter(struct replica *r, struct session *s, struct err *err)
 {
-	struct engine_caps caps;
+	const struct engine_ops *ops = machine_engine(r->m)->ops;
 
-	machine_engine(r->m)->ops->caps(machine_engine(r->m), &caps);
-	if (strcmp(caps.counter, s->theirs.counter))
+	if (strcmp(ops->counter, s->theirs.counter))
 		return err_set(err, EPROTO, "the primary counts '%s', our engine counts '%s'",
-			       s->theirs.counter, caps.counter);
+			       s->theirs.counter, ops->counter);
 	return 0;
 }
 

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "isolation/jail.h"
+#include "record/pages.h"
 #include "replica/replica_private.h"
 
 #define TRANSFER_MAX		 (64u << 20) /* bytes of state under way to a backup */
@@ -587,8 +588,7 @@ static void send_pages(struct session *s)
 		struct parcel *p;
 
 		if (!memory_page_is_zero(page)) {
-			buf_put_varint(&b, i << 1);
-			buf_put(&b, page, PAGE_SIZE);
+			pages_put(&b, i, page);
 			n++;
 		}
 		if (i % PAGES_A_FRAME == 0)

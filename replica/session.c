@@ -119,11 +119,9 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 	memcpy(h->id, r->id, WIRE_ID_LEN);
 	machine_config_defaults(&h->config);
 	if (r->m) {
-		struct engine_caps caps;
-		struct engine *e = machine_engine(r->m);
+		const struct engine_ops *ops = machine_engine(r->m)->ops;
 
-		e->ops->caps(e, &caps);
-		strncpy(h->counter, caps.counter, sizeof(h->counter) - 1);
+		strncpy(h->counter, ops->counter, sizeof(h->counter) - 1);
 		h->config = *machine_get_config(r->m);
 		h->config_digest = machine_config_digest(&h->config);
 	}

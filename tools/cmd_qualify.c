@@ -94,12 +94,12 @@ static enum verdict verdict(const struct findings *f)
 
 static void find_out(struct findings *f)
 {
-	f->no_vmx = vmx_device_unavailable();
+	f->no_vmx = vmx_engine_ops.probe();
 	if (vmx_device_info(&f->info) < 0)
 		f->info.version = 0;
 	if (f->no_vmx)
 		return;
-	f->no_pmu = vmx_device_pmu_unavailable();
+	f->no_pmu = vmx_pmu_engine_ops.probe();
 	f->measured =
 		!f->no_pmu && measure_engine(&vmx_pmu_engine_ops, REPEATS, &f->pmu, &f->err) == 0;
 }

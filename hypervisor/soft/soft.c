@@ -23,7 +23,8 @@ static const struct cpu *const_cpu_of(const struct engine *e)
 	return &((const struct soft *)e)->cpu;
 }
 
-static const char *soft_unavailable(void)
+/* It runs everywhere and needs nothing. */
+static const char *soft_probe(void)
 {
 	return NULL;
 }
@@ -81,24 +82,16 @@ static struct engine *soft_create_exits(struct memory *mem, const struct engine_
 {
 	struct engine *e = soft_create(mem, bus, err);
 
-	if (e)
-		cpu_of(e)->count_exits = true;
+	if (!e)
+		return NULL;
+	e->ops = &soft_exits_engine_ops;
+	cpu_of(e)->count_exits = true;
 	return e;
 }
 
 struct cpu *soft_engine_cpu(struct engine *e)
 {
 	return cpu_of(e);
-}
-
-static void soft_caps(const struct engine *e, struct engine_caps *caps)
-{
-	*caps = (struct engine_caps){
-		.name = "soft",
-		.counter = const_cpu_of(e)->count_exits ? "exits" : "retired",
-		.exact_count = true,
-		.exact_kick = true,
-	};
 }
 
 static enum engine_exit_kind soft_run(struct engine *e, const struct landmark *until)
@@ -214,21 +207,23 @@ static const char *soft_last_error(const struct engine *e)
 }
 
 #define SOFT_OPS                                                                                   \
-	.unavailable = soft_unavailable, .destroy = soft_destroy, .caps = soft_caps,               \
-	.run = soft_run, .kick = soft_kick, .get_state = soft_get_state,                           \
-	.set_state = soft_set_state, .count = soft_count, .landmark = soft_landmark,               \
-	.can_interrupt = soft_interruptible, .inject = soft_inject, .inject_nmi = soft_inject_nmi, \
-	.window = soft_window, .bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb,             \
+	.probe = soft_probe, .reserve = soft_probe, .destroy = soft_destroy, .run = soft_run,      \
+	.kick = soft_kick, .get_state = soft_get_state, .set_state = soft_set_state,               \
+	.count = soft_count, .landmark = soft_landmark, .can_interrupt = soft_interruptible,       \
+	.inject = soft_inject, .inject_nmi = soft_inject_nmi, .window = soft_window,               \
+	.bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb,                                    \
 	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .stats = soft_stats, \
 	.last_error = soft_last_error
 
 const struct engine_ops soft_engine_ops = {
-	.name = "soft", .counter = "retired", .create = soft_create, SOFT_OPS
+	.name = "soft", .counter = "retired", .count_ns = 1, .create = soft_create, SOFT_OPS
 };
 /*
  * Counts what an engine without an instruction counter counts, so that each can replay the other's
  * records.
  */
-const struct engine_ops soft_exits_engine_ops = {
-	.name = "soft:exits", .counter = "exits", .create = soft_create_exits, SOFT_OPS
-};
+const struct engine_ops soft_exits_engine_ops = { .name = "soft:exits",
+						  .counter = "exits",
+						  .count_ns = COUNT_NS_EXITS,
+						  .create = soft_create_exits,
+						  SOFT_OPS };

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 
 #include "hypervisor/soft/run.h"
+#include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 
 /* VMX basic exit reasons: SDM vol. 3, appendix C. */
@@ -495,16 +496,25 @@ static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *un
 
 /* ---- the interface ---- */
 
-static const char *vmx_unavailable(void)
+static const char *vmx_pmu_probe(void)
 {
-	return vmx_device_reserve();
-}
-
-static const char *vmx_pmu_unavailable(void)
-{
-	const char *why = vmx_unavailable();
+	const char *why = vmx_device_unavailable();
 
 	return why ? why : vmx_device_pmu_unavailable();
+}
+
+static const char *vmx_pmu_reserve(void)
+{
+	const char *why = vmx_device_reserve();
+
+	return why ? why : vmx_device_pmu_unavailable();
+}
+
+static const char *vmx_pmu_doubt(void)
+{
+	return measure_pmu_is_exact()
+		       ? NULL
+		       : "the performance counter is not exact, see `twinstep qualify`";
 }
 
 static void vmx_destroy(struct engine *e)
@@ -585,16 +595,6 @@ void vmx_landing(const struct engine *e, struct landing *l)
 	memset(l, 0, sizeof(*l));
 	if (e->ops == &vmx_pmu_engine_ops)
 		*l = const_vmx_of(e)->landing;
-}
-
-static void vmx_caps(const struct engine *e, struct engine_caps *caps)
-{
-	*caps = (struct engine_caps){
-		.name = e->ops->name,
-		.counter = e->ops->counter,
-		.exact_count = true,
-		.exact_kick = true,
-	};
 }
 
 static void vmx_kick(struct engine *e)
@@ -721,27 +721,42 @@ static const char *vmx_last_error(const struct engine *e)
 	return const_vmx_of(e)->error;
 }
 
-#define VMX_OPS                                                                             \
-	.destroy = vmx_destroy, .caps = vmx_caps, .run = vmx_run, .kick = vmx_kick,         \
-	.get_state = vmx_get_state, .set_state = vmx_set_state, .count = vmx_count,         \
-	.landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt, .inject = vmx_inject, \
-	.inject_nmi = vmx_inject_nmi, .window = vmx_window, .bus_stop = vmx_bus_stop,       \
-	.flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written,                   \
-	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats, \
+#define VMX_OPS                                                                                 \
+	.present = vmx_device_loaded, .destroy = vmx_destroy, .run = vmx_run, .kick = vmx_kick, \
+	.get_state = vmx_get_state, .set_state = vmx_set_state, .count = vmx_count,             \
+	.landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt, .inject = vmx_inject,     \
+	.inject_nmi = vmx_inject_nmi, .window = vmx_window, .bus_stop = vmx_bus_stop,           \
+	.flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written,                       \
+	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats,     \
 	.last_error = vmx_last_error
 
-const struct engine_ops vmx_engine_ops = { .name = "vmx:exits",
-					   .counter = "exits",
-					   .unavailable = vmx_unavailable,
-					   .create = vmx_create_exits,
-					   VMX_OPS };
+const struct engine_ops vmx_engine_ops = {
+	.name = "vmx:exits",
+	.family = "vmx",
+	.counter = "exits",
+	.count_ns = COUNT_NS_EXITS,
+	.about = "VT-x through the module twinstep-vmx; inputs enter where the guest exits",
+	.probe = vmx_device_unavailable,
+	.reserve = vmx_device_reserve,
+	.create = vmx_create_exits,
+	VMX_OPS
+};
 const struct engine_ops vmx_step_engine_ops = { .name = "vmx:step",
 						.counter = "retired",
-						.unavailable = vmx_unavailable,
+						.count_ns = 1,
+						.probe = vmx_device_unavailable,
+						.reserve = vmx_device_reserve,
 						.create = vmx_create_steps,
 						VMX_OPS };
-const struct engine_ops vmx_pmu_engine_ops = { .name = "vmx:pmu",
-					       .counter = "retired",
-					       .unavailable = vmx_pmu_unavailable,
-					       .create = vmx_create_pmu,
-					       VMX_OPS };
+const struct engine_ops vmx_pmu_engine_ops = {
+	.name = "vmx:pmu",
+	.family = "vmx",
+	.counter = "retired",
+	.count_ns = 1,
+	.about = "VT-x through the module twinstep-vmx; every instruction is counted",
+	.probe = vmx_pmu_probe,
+	.reserve = vmx_pmu_reserve,
+	.doubt = vmx_pmu_doubt,
+	.create = vmx_create_pmu,
+	VMX_OPS
+};

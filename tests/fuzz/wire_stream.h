@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "hypervisor/cpuid.h"
 #include "record/codec.h"
+#include "record/pages.h"
 #include "replica/wire.h"
 
 #define STREAM_CODE   0x7c00 /* where a guest starts that comes with a true state */
@@ -166,8 +167,7 @@ static inline void stream_pages(struct buf *b, struct rd *in)
 		rd_get(in, head, len);
 		memset(page, 0x90, sizeof(page));
 		memcpy(page + 0xc00, head, len);
-		buf_put_varint(b, (uint64_t)rd_u8(in) << 1);
-		buf_put(b, page, sizeof(page));
+		pages_put(b, rd_u8(in), page);
 	}
 	stream_patch(b, in);
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "hypervisor/cpuid.h"
 #include "record/codec.h"
+#include "record/pages.h"
 #include "replica/backup.h"
 #include "tests/unit.h"
 
@@ -443,10 +444,10 @@ static void send_state(struct rig *g)
 	machine_save(m, &b);
 	send_buf(g, WIRE_STATE, &b);
 	for (uint64_t i = 0; i < mem->pages; i++) {
-		if (memory_page_is_zero(mem->base + i * PAGE_SIZE))
-			continue;
-		buf_put_varint(&b, i << 1);
-		buf_put(&b, mem->base + i * PAGE_SIZE, PAGE_SIZE);
+		const uint8_t *page = mem->base + i * PAGE_SIZE;
+
+		/* A page of zeros may be there without its bytes, as in a log. */
+		pages_put(&b, i, memory_page_is_zero(page) ? NULL : page);
 		send_buf(g, WIRE_PAGES, &b);
 	}
 	send_buf(g, WIRE_STATE_END, &(struct buf)BUF_INIT);
