@@ -165,18 +165,6 @@ void log_header_json(FILE *f, const struct log_header *h)
 
 /* ---- records ---- */
 
-static const char *const names[INPUT_KIND_END_] = {
-	[INPUT_ANCHOR] = "anchor",	   [INPUT_NET_RX] = "net",
-	[INPUT_CONSOLE] = "console",	   [INPUT_SEED] = "seed",
-	[INPUT_DISK_ERROR] = "disk-error", [INPUT_CONTROL] = "control",
-	[INPUT_FLUSH_TLB] = "flush-tlb",   [INPUT_DIGEST] = "digest",
-};
-
-const char *log_input_name(enum input_kind kind)
-{
-	return kind > 0 && kind < INPUT_KIND_END_ ? names[kind] : "?";
-}
-
 static json_t *json_bytes(const uint8_t *data, size_t n)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -196,30 +184,28 @@ static json_t *json_bytes(const uint8_t *data, size_t n)
 
 static json_t *json_input(const struct codec_record *rec, const struct input *in)
 {
-	json_t *o = json_pack("{s:s}", "kind", log_input_name(in->kind));
+	const struct input_form *form = input_form(in->kind);
+	json_t *o = json_pack("{s:s}", "kind", form->name);
 
-	switch (in->kind) {
-	case INPUT_ANCHOR:
+	switch (form->shape) {
+	case INPUT_SHAPE_TIME:
 		json_object_set_new(o, "ns", json_u64(in->a));
 		json_object_set_new(o, "rate", json_u64(in->b));
 		break;
-	case INPUT_NET_RX:
-	case INPUT_CONSOLE:
-	case INPUT_SEED:
+	case INPUT_SHAPE_DATA:
 		json_object_set_new(o, "port", json_integer(in->port));
 		json_object_set_new(o, "data", json_bytes(in->data, in->len));
 		break;
-	case INPUT_DISK_ERROR:
-	case INPUT_CONTROL:
+	case INPUT_SHAPE_PAIR:
 		json_object_set_new(o, "port", json_integer(in->port));
 		json_object_set_new(o, "a", json_u64(in->a));
 		json_object_set_new(o, "b", json_u64(in->b));
 		break;
-	case INPUT_DIGEST:
+	case INPUT_SHAPE_DIGEST:
 		json_object_set_new(o, "digest", json_hex(rec->digest));
 		break;
-	case INPUT_FLUSH_TLB:
-	case INPUT_KIND_END_:
+	case INPUT_SHAPE_NONE:
+	case INPUT_SHAPE_COUNT_:
 		break;
 	}
 	return o;

@@ -35,7 +35,5 @@ void log_header_json(FILE *f, const struct log_header *h);
 /* One line; the clock of w already has the record's anchor. */
 void log_record_json(FILE *f, const struct log_walk *w, const struct codec_record *rec);
 void log_end_json(FILE *f, const struct replay_end *end);
-/* "net", "console", ...: as in the JSON. */
-const char *log_input_name(enum input_kind kind);
 
 #endif

@@ -40,6 +40,24 @@ struct irq_line {
 	unsigned line;
 };
 
+/*
+ * An interrupt controller, as the machine sees it from the CPU's side. Whoever makes one gives it
+ * intr(ctx, level), which it calls whenever what `pending` says changes.
+ */
+struct intc_ops {
+	/* Does it ask the CPU for an interrupt? */
+	bool (*pending)(const void *dev);
+	/* The CPU takes it: returns the vector, which is in service from then on. */
+	uint8_t (*acknowledge)(void *dev);
+	/* Level at an input; usable as irq_line.set. */
+	void (*set_irq)(void *dev, unsigned line, bool level);
+};
+
+struct intc {
+	const struct intc_ops *ops;
+	void *dev;
+};
+
 static inline void irq_set(const struct irq_line *irq, bool level)
 {
 	if (irq->set)

@@ -77,7 +77,6 @@ static void machine_intr(void *ctx, bool level)
 {
 	struct machine *m = ctx;
 
-	m->intr = level;
 	if (m->engine)
 		m->engine->ops->window(m->engine, level);
 }
@@ -139,15 +138,16 @@ void machine_device_add(struct machine *m, const struct device_ops *ops, void *d
 	m->ndevices++;
 }
 
-static struct irq_line machine_irq(struct machine *m, unsigned line)
+struct irq_line machine_irq(struct machine *m, unsigned line)
 {
-	return (struct irq_line){ .set = i8259_set_irq, .ctx = &m->pic, .line = line };
+	return (struct irq_line){ .set = m->intc.ops->set_irq, .ctx = m->intc.dev, .line = line };
 }
 
 /* The chips of the board, in the order of reset, save and digest of machine version 1. */
 static void machine_board_init(struct machine *m)
 {
 	i8259_init(&m->pic, &m->bus, machine_intr, m);
+	m->intc = (struct intc){ .ops = &i8259_intc_ops, .dev = &m->pic };
 	machine_device_add(m, &i8259_ops, &m->pic, 0);
 	i8254_init(&m->pit, &m->bus, &m->clock, machine_irq(m, 0));
 	machine_device_add(m, &i8254_ops, &m->pit, 0);
@@ -254,115 +254,6 @@ void machine_destroy(struct machine *m)
 
 /* ---- sync points ---- */
 
-static int apply_anchor(struct machine *m, const struct input *in)
-{
-	return in->b <= UINT32_MAX ? clock_anchor(&m->clock, in->a, (uint32_t)in->b) : -EINVAL;
-}
-
-static int apply_net_rx(struct machine *m, const struct input *in)
-{
-	if (in->port >= m->config.nnics)
-		return -EINVAL;
-	machine_virtio_net_rx(m, in->port, in->data, in->len);
-	return 0;
-}
-
-static int apply_console(struct machine *m, const struct input *in)
-{
-	if (in->port == 0)
-		uart_receive(&m->uart, in->data, in->len);
-	else if (in->port == 1 && m->config.virtio_console)
-		machine_virtio_console_rx(m, in->data, in->len);
-	else
-		return -EINVAL;
-	return 0;
-}
-
-static int apply_seed(struct machine *m, const struct input *in)
-{
-	if (in->len != GENERATOR_SEED_LEN)
-		return -EINVAL;
-	generator_seed(&m->generator, in->data);
-	return 0;
-}
-
-static int apply_disk_error(struct machine *m, const struct input *in)
-{
-	return in->b > 0 && in->b < 4096 ? machine_virtio_disk_error(m, in->port, in->a, (int)in->b)
-					 : -EINVAL;
-}
-
-static int control_flip_bit(struct machine *m, uint64_t bit)
-{
-	uint64_t offset = bit / 8;
-	uint8_t v;
-
-	if (offset >= m->memory.size)
-		return -EINVAL;
-	v = m->memory.base[offset] ^ (uint8_t)(1u << bit % 8);
-	return memory_write(&m->memory, memory_gpa(&m->memory, offset), &v, 1) ? 0 : -EINVAL;
-}
-
-static int control_flip_reg(struct machine *m, uint64_t which)
-{
-	struct cpu_state s;
-
-	if (which >= 16 * 64)
-		return -EINVAL;
-	m->engine->ops->get_state(m->engine, &s);
-	s.gpr[which / 64] ^= 1ull << which % 64;
-	return m->engine->ops->set_state(m->engine, &s, NULL);
-}
-
-static int apply_control(struct machine *m, const struct input *in)
-{
-	switch (in->a) {
-	case CONTROL_STOP:
-		machine_end_soon(m, MACHINE_STOPPED);
-		return 0;
-	case CONTROL_RESET:
-		machine_end_soon(m, MACHINE_RESET);
-		return 0;
-	case CONTROL_NMI:
-		m->engine->ops->inject_nmi(m->engine);
-		return 0;
-	case CONTROL_FLIP_BIT:
-		return control_flip_bit(m, in->b);
-	case CONTROL_FLIP_REG:
-		return control_flip_reg(m, in->b);
-	case CONTROL_BALLOON:
-	case CONTROL_LINK:
-	case CONTROL_ANNOUNCE:
-		return machine_virtio_control(m, (enum control_command)in->a, in->port, in->b);
-	default:
-		return -EINVAL;
-	}
-}
-
-int machine_inject_fault(struct machine *m, const struct input *flip)
-{
-	return apply_control(m, flip);
-}
-
-static int apply_flush_tlb(struct machine *m, const struct input *in)
-{
-	m->engine->ops->flush_tlb(m->engine);
-	return 0;
-}
-
-/* The digest comes after the timers: machine_apply() computes it last. */
-static int apply_digest(struct machine *m, const struct input *in)
-{
-	return 0;
-}
-
-static int (*const apply[INPUT_KIND_END_])(struct machine *m, const struct input *in) = {
-	[INPUT_ANCHOR] = apply_anchor,	       [INPUT_NET_RX] = apply_net_rx,
-	[INPUT_CONSOLE] = apply_console,       [INPUT_SEED] = apply_seed,
-	[INPUT_DISK_ERROR] = apply_disk_error, [INPUT_CONTROL] = apply_control,
-	[INPUT_FLUSH_TLB] = apply_flush_tlb,   [INPUT_DIGEST] = apply_digest,
-};
-
 /*
  * Applies a sync point; *digest is set when it asked for one. A record may be forged: every field
  * is checked.
@@ -376,10 +267,9 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 	m->syncs++;
 	for (size_t i = 0; i < sp->n; i++) {
 		const struct input *in = &sp->input[i];
-		int ret = -EINVAL;
+		const struct input_form *form = input_form(in->kind);
+		int ret = form && !wants_digest ? form->apply(m, in) : -EINVAL;
 
-		if (in->kind > 0 && in->kind < INPUT_KIND_END_ && apply[in->kind] && !wants_digest)
-			ret = apply[in->kind](m, in);
 		if (ret < 0)
 			return err_set(err, -ret,
 				       "record %llu: input %zu (kind %d) cannot be applied",
@@ -420,13 +310,13 @@ static void machine_interrupt(struct machine *m)
 {
 	const struct engine_ops *ops = m->engine->ops;
 
-	if (!m->intr)
+	if (!m->intc.ops->pending(m->intc.dev))
 		return;
 	if (ops->can_interrupt(m->engine)) {
 		m->injected++;
-		ops->inject(m->engine, i8259_ack(&m->pic));
+		ops->inject(m->engine, m->intc.ops->acknowledge(m->intc.dev));
 	}
-	ops->window(m->engine, m->intr);
+	ops->window(m->engine, m->intc.ops->pending(m->intc.dev));
 }
 
 /* True when the vCPU sits in HLT and can never leave it: interrupts are off. */

@@ -39,6 +39,7 @@ struct machine {
 	struct output_sink sink;
 
 	struct i8259 pic;
+	struct intc intc; /* what the CPU takes interrupts from */
 	struct i8254 pit;
 	struct rtc rtc;
 	struct uart uart;
@@ -50,7 +51,6 @@ struct machine {
 	size_t ndevices;
 
 	uint16_t level_irqs; /* inputs that firmware makes level-triggered */
-	bool intr;	     /* INT output of the interrupt controller */
 	bool wants_end;	     /* `end` says how: debug exit, reset */
 	enum machine_end end;
 	unsigned exit_code;
@@ -74,6 +74,8 @@ void machine_device_add(struct machine *m, const struct device_ops *ops, void *d
 			unsigned number);
 void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data,
 		    size_t len);
+/* An input of the interrupt controller. */
+struct irq_line machine_irq(struct machine *m, unsigned line);
 /* Ends the run after the instruction under way. */
 void machine_end_soon(struct machine *m, enum machine_end end);
 

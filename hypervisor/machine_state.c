@@ -187,7 +187,6 @@ int machine_restore(struct machine *m, struct rd *in, struct err *err)
 	m->digest = rd_u64(in);
 	if (in->bad || rd_left(in))
 		return err_set(err, EINVAL, "machine state has a wrong length");
-	m->intr = i8259_pending(&m->pic);
 	m->wants_end = false;
 	return 0;
 }

@@ -125,9 +125,7 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 		return err_set(err, ENOMEM, "out of memory");
 	m->virtio = v;
 	for (unsigned i = 0; i < PCI_LINKS; i++) {
-		link[i] = (struct irq_line){ .set = i8259_set_irq,
-					     .ctx = &m->pic,
-					     .line = pci_link_irq[i] };
+		link[i] = machine_irq(m, pci_link_irq[i]);
 		m->level_irqs |= (uint16_t)(1u << pci_link_irq[i]);
 	}
 	if (!pci_init(&v->pci, &m->bus, link))

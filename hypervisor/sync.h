@@ -33,6 +33,31 @@ enum input_kind {
 	INPUT_KIND_END_
 };
 
+struct machine;
+struct input;
+
+/* What an input of a kind carries beside it. */
+enum input_shape {
+	INPUT_SHAPE_NONE,
+	INPUT_SHAPE_TIME,   /* a and b: virtual time and its rate */
+	INPUT_SHAPE_DATA,   /* port, data */
+	INPUT_SHAPE_PAIR,   /* port, a and b */
+	INPUT_SHAPE_DIGEST, /* a state digest and what it says about its parts */
+	INPUT_SHAPE_COUNT_
+};
+
+/* A kind of input: all that codec, machine and log text have to know of it. */
+struct input_form {
+	const char *name, *plural; /* in the text of a log, and in its summary */
+	enum input_shape shape;
+	/* The input enters the machine. 0 or -EINVAL: every field is checked, a record may be
+	 * forged. */
+	int (*apply)(struct machine *m, const struct input *in);
+};
+
+/* The form of a kind, or NULL when there is no such kind: any number may be asked. */
+const struct input_form *input_form(unsigned kind);
+
 enum control_command {
 	CONTROL_STOP = 1, /* end the machine here */
 	CONTROL_RESET,	  /* warm reset */
@@ -88,8 +113,6 @@ enum sync_verdict {
 		     */
 	SYNC_END,   /* stop running here; machine_run() returns MACHINE_ENDED */
 };
-
-struct machine;
 
 struct input_source {
 	void *ctx;

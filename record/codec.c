@@ -8,7 +8,7 @@
  * Record:  varint  (count - last count) << 2 | in_rep << 1 | has inputs
  *          u16     check of RIP                      or, in_rep: u64 RIP, varint RCX
  *          varint  number of inputs                  when there are any
- *          inputs: u8 kind | port << 4, then by kind
+ *          inputs: u8 kind | port << 4, then by the shape of the kind
  */
 #define HEAD_INPUTS 1u
 #define HEAD_REP    2u
@@ -42,27 +42,26 @@ static void put_anchor(struct codec *c, struct buf *out, const struct input *in)
 static void put_input(struct codec *c, struct buf *out, const struct input *in, uint64_t digest,
 		      const struct buf *detail)
 {
+	const struct input_form *form = input_form(in->kind);
+
 	buf_put_u8(out, (uint8_t)(in->kind | in->port << 4));
-	switch (in->kind) {
-	case INPUT_ANCHOR:
+	switch (form ? form->shape : INPUT_SHAPE_NONE) {
+	case INPUT_SHAPE_TIME:
 		put_anchor(c, out, in);
 		break;
-	case INPUT_NET_RX:
-	case INPUT_CONSOLE:
-	case INPUT_SEED:
+	case INPUT_SHAPE_DATA:
 		buf_put_blob(out, in->data, in->len);
 		break;
-	case INPUT_DISK_ERROR:
-	case INPUT_CONTROL:
+	case INPUT_SHAPE_PAIR:
 		buf_put_varint(out, in->a);
 		buf_put_varint(out, in->b);
 		break;
-	case INPUT_DIGEST:
+	case INPUT_SHAPE_DIGEST:
 		buf_put_u64(out, digest);
 		buf_put_blob(out, detail ? detail->data : NULL, detail ? detail->len : 0);
 		break;
-	case INPUT_FLUSH_TLB:
-	case INPUT_KIND_END_:
+	case INPUT_SHAPE_NONE:
+	case INPUT_SHAPE_COUNT_:
 		break;
 	}
 }
@@ -103,11 +102,6 @@ void codec_put(struct codec *c, struct buf *out, const struct sync_point *sp, ui
 
 /* ---- reading ---- */
 
-static void get_blob(struct rd *in, struct input *input)
-{
-	input->data = rd_blob(in, INPUT_DATA_MAX, &input->len);
-}
-
 static bool get_anchor(struct codec *c, struct rd *in, struct input *input)
 {
 	input->a = c->ns + rd_varint(in);
@@ -130,28 +124,28 @@ static bool get_digest(struct rd *in, struct codec_record *rec)
 static bool get_input(struct codec *c, struct rd *in, struct codec_record *rec, struct input *input)
 {
 	uint8_t head = rd_u8(in);
+	const struct input_form *form = input_form(head & 15);
 
 	*input = (struct input){ .kind = head & 15, .port = head >> 4 };
-	switch (input->kind) {
-	case INPUT_ANCHOR:
+	if (!form)
+		return false;
+	switch (form->shape) {
+	case INPUT_SHAPE_TIME:
 		return get_anchor(c, in, input);
-	case INPUT_NET_RX:
-	case INPUT_CONSOLE:
-	case INPUT_SEED:
-		get_blob(in, input);
+	case INPUT_SHAPE_DATA:
+		input->data = rd_blob(in, INPUT_DATA_MAX, &input->len);
 		return true;
-	case INPUT_DISK_ERROR:
-	case INPUT_CONTROL:
+	case INPUT_SHAPE_PAIR:
 		input->a = rd_varint(in);
 		input->b = rd_varint(in);
 		return true;
-	case INPUT_FLUSH_TLB:
-		return true;
-	case INPUT_DIGEST:
+	case INPUT_SHAPE_DIGEST:
 		return !rec->has_digest && get_digest(in, rec);
-	default:
-		return false;
+	case INPUT_SHAPE_NONE:
+	case INPUT_SHAPE_COUNT_:
+		break;
 	}
+	return true;
 }
 
 static int get_batch_start(struct codec *c, struct rd *in, struct err *err)

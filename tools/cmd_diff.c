@@ -101,10 +101,10 @@ static bool inputs_differ(struct diff *d, const struct codec_record *a,
 			continue;
 		if (x->kind != y->kind)
 			snprintf(d->why, sizeof(d->why), "input %zu is %s, against %s", i,
-				 log_input_name(x->kind), log_input_name(y->kind));
+				 input_form(x->kind)->name, input_form(y->kind)->name);
 		else
 			snprintf(d->why, sizeof(d->why), "input %zu (%s) has another content", i,
-				 log_input_name(x->kind));
+				 input_form(x->kind)->name);
 		return true;
 	}
 	if (a->sp.n != b->sp.n)

@@ -77,13 +77,6 @@ static int parse(struct log_cmd *c, int argc, char **argv)
 
 /* ---- summary ---- */
 
-static const char *const kind_names[INPUT_KIND_END_] = {
-	[INPUT_ANCHOR] = "time anchors",    [INPUT_NET_RX] = "packets",
-	[INPUT_CONSOLE] = "console input",  [INPUT_SEED] = "seeds",
-	[INPUT_DISK_ERROR] = "disk errors", [INPUT_CONTROL] = "controls",
-	[INPUT_FLUSH_TLB] = "checkpoints",  [INPUT_DIGEST] = "digests",
-};
-
 static const char *const frame_names[LOG_KIND_END_] = {
 	[LOG_RECORDS] = "records",
 	[LOG_STATE] = "checkpoint states",
@@ -158,7 +151,7 @@ static void print_kinds(const struct summary *s)
 	       s->plain);
 	for (unsigned i = 1; i < INPUT_KIND_END_; i++) {
 		if (s->inputs[i])
-			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes\n", kind_names[i],
+			printf("  %-22s %" PRIu64 ", %" PRIu64 " bytes\n", input_form(i)->plural,
 			       s->inputs[i], s->bytes[i]);
 	}
 	printf("%-24s\n", "frames");

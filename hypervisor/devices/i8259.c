@@ -413,3 +413,19 @@ const struct device_ops i8259_ops = {
 	.save = i8259_save,
 	.restore = i8259_restore,
 };
+
+static bool intc_pending(const void *dev)
+{
+	return i8259_pending(dev);
+}
+
+static uint8_t intc_acknowledge(void *dev)
+{
+	return i8259_ack(dev);
+}
+
+const struct intc_ops i8259_intc_ops = {
+	.pending = intc_pending,
+	.acknowledge = intc_acknowledge,
+	.set_irq = i8259_set_irq,
+};

@@ -51,5 +51,6 @@ bool i8259_pending(const struct i8259 *pic);
 uint8_t i8259_ack(struct i8259 *pic);
 
 extern const struct device_ops i8259_ops;
+extern const struct intc_ops i8259_intc_ops;
 
 #endif

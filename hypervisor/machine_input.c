@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What each kind of input is: one row says its name, what it carries, and how it enters the
+ * machine. The codec of records and the text of logs go by the shape, so a new kind is a row here.
+ */
+#include <errno.h>
+
+#include "hypervisor/machine_private.h"
+
+static int apply_anchor(struct machine *m, const struct input *in)
+{
+	return in->b <= UINT32_MAX ? clock_anchor(&m->clock, in->a, (uint32_t)in->b) : -EINVAL;
+}
+
+static int apply_net_rx(struct machine *m, const struct input *in)
+{
+	if (in->port >= m->config.nnics)
+		return -EINVAL;
+	machine_virtio_net_rx(m, in->port, in->data, in->len);
+	return 0;
+}
+
+static int apply_console(struct machine *m, const struct input *in)
+{
+	if (in->port == 0)
+		uart_receive(&m->uart, in->data, in->len);
+	else if (in->port == 1 && m->config.virtio_console)
+		machine_virtio_console_rx(m, in->data, in->len);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int apply_seed(struct machine *m, const struct input *in)
+{
+	if (in->len != GENERATOR_SEED_LEN)
+		return -EINVAL;
+	generator_seed(&m->generator, in->data);
+	return 0;
+}
+
+static int apply_disk_error(struct machine *m, const struct input *in)
+{
+	return in->b > 0 && in->b < 4096 ? machine_virtio_disk_error(m, in->port, in->a, (int)in->b)
+					 : -EINVAL;
+}
+
+static int control_flip_bit(struct machine *m, uint64_t bit)
+{
+	uint64_t offset = bit / 8;
+	uint8_t v;
+
+	if (offset >= m->memory.size)
+		return -EINVAL;
+	v = m->memory.base[offset] ^ (uint8_t)(1u << bit % 8);
+	return memory_write(&m->memory, memory_gpa(&m->memory, offset), &v, 1) ? 0 : -EINVAL;
+}
+
+static int control_flip_reg(struct machine *m, uint64_t which)
+{
+	struct cpu_state s;
+
+	if (which >= 16 * 64)
+		return -EINVAL;
+	m->engine->ops->get_state(m->engine, &s);
+	s.gpr[which / 64] ^= 1ull << which % 64;
+	return m->engine->ops->set_state(m->engine, &s, NULL);
+}
+
+static int apply_control(struct machine *m, const struct input *in)
+{
+	switch (in->a) {
+	case CONTROL_STOP:
+		machine_end_soon(m, MACHINE_STOPPED);
+		return 0;
+	case CONTROL_RESET:
+		machine_end_soon(m, MACHINE_RESET);
+		return 0;
+	case CONTROL_NMI:
+		m->engine->ops->inject_nmi(m->engine);
+		return 0;
+	case CONTROL_FLIP_BIT:
+		return control_flip_bit(m, in->b);
+	case CONTROL_FLIP_REG:
+		return control_flip_reg(m, in->b);
+	case CONTROL_BALLOON:
+	case CONTROL_LINK:
+	case CONTROL_ANNOUNCE:
+		return machine_virtio_control(m, (enum control_command)in->a, in->port, in->b);
+	default:
+		return -EINVAL;
+	}
+}
+
+int machine_inject_fault(struct machine *m, const struct input *flip)
+{
+	return apply_control(m, flip);
+}
+
+static int apply_flush_tlb(struct machine *m, const struct input *in)
+{
+	m->engine->ops->flush_tlb(m->engine);
+	return 0;
+}
+
+/* The digest comes after the timers: machine_apply() computes it last. */
+static int apply_digest(struct machine *m, const struct input *in)
+{
+	return 0;
+}
+
+static const struct input_form forms[INPUT_KIND_END_] = {
+	[INPUT_ANCHOR] = { "anchor", "time anchors", INPUT_SHAPE_TIME, apply_anchor },
+	[INPUT_NET_RX] = { "net", "packets", INPUT_SHAPE_DATA, apply_net_rx },
+	[INPUT_CONSOLE] = { "console", "console input", INPUT_SHAPE_DATA, apply_console },
+	[INPUT_SEED] = { "seed", "seeds", INPUT_SHAPE_DATA, apply_seed },
+	[INPUT_DISK_ERROR] = { "disk-error", "disk errors", INPUT_SHAPE_PAIR, apply_disk_error },
+	[INPUT_CONTROL] = { "control", "controls", INPUT_SHAPE_PAIR, apply_control },
+	[INPUT_FLUSH_TLB] = { "flush-tlb", "checkpoints", INPUT_SHAPE_NONE, apply_flush_tlb },
+	[INPUT_DIGEST] = { "digest", "digests", INPUT_SHAPE_DIGEST, apply_digest },
+};
+
+const struct input_form *input_form(unsigned kind)
+{
+	return kind < INPUT_KIND_END_ && forms[kind].apply ? &forms[kind] : NULL;
+}
