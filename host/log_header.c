@@ -146,12 +146,29 @@ static int check_ref(const struct log_file_ref *ref, const char *path, const cha
 	return 0;
 }
 
+static bool is_vmx(const char *engine)
+{
+	return engine && !strncmp(engine, "vmx", 3);
+}
+
+/* What silicon executed does not depend on the revision of the software CPU. */
+static int check_cpu(const struct log_header *lh, const struct machine_opts *o, struct err *err)
+{
+	char text[200];
+
+	if (!cpuid_v1_refusal(lh->cpuid_digest, text, sizeof(text)))
+		return 0;
+	if (cpuid_v1_revision(lh->cpuid_digest) && is_vmx(lh->engine) && is_vmx(o->engine))
+		return 0;
+	return err_set(err, EINVAL, "the recording was made with %s", text);
+}
+
 int log_header_check(const struct log_header *lh, const struct machine_opts *o, struct err *err)
 {
-	int ret = check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
+	int ret = check_cpu(lh, o, err);
 
-	if (lh->cpuid_digest != cpuid_v1_digest())
-		return err_set(err, EINVAL, "the recording was made with another CPUID model");
+	if (ret == 0)
+		ret = check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
 	if (ret == 0)
 		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", "--initrd",
 				err);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "hypervisor/clock.h"
+#include "hypervisor/cpuid.h"
 #include "host/run_end.h"
 
 /* ---- walking ---- */
@@ -98,7 +99,8 @@ void log_header_print(FILE *f, const struct log_header *h)
 	print_plain(f, h->engine);
 	fputs(", counts ", f);
 	print_plain(f, h->counter);
-	fprintf(f, " instructions, CPUID model %016" PRIx64 "\n", h->cpuid_digest);
+	fprintf(f, " instructions, CPUID model %016" PRIx64 "%s\n", h->cpuid_digest,
+		cpuid_v1_revision(h->cpuid_digest) == CPUID_V1_REVISION ? "" : " (not this one)");
 	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine",
 		h->config.version, h->config.memory >> 20, h->config.nnics, h->config.ndisks,
 		h->config.virtio_console ? ", virtio console" : "");

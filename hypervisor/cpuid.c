@@ -8,6 +8,7 @@
  * silicon that may not keep the promise.
  */
 #include <stddef.h>
+#include <stdio.h>
 #include <xxhash.h>
 
 #include "hypervisor/cpuid.h"
@@ -168,7 +169,39 @@ size_t cpuid_v1_table(struct cpuid_entry *t, size_t max)
 	return n;
 }
 
+/* Revision 1 had no number: its digest is that of the rows alone. */
+static uint64_t digest_of(unsigned revision)
+{
+	return XXH3_64bits_withSeed(cpuid_rows, sizeof(cpuid_rows), revision - 1);
+}
+
 uint64_t cpuid_v1_digest(void)
 {
-	return XXH3_64bits(cpuid_rows, sizeof(cpuid_rows));
+	return digest_of(CPUID_V1_REVISION);
+}
+
+unsigned cpuid_v1_revision(uint64_t digest)
+{
+	unsigned revision = CPUID_V1_REVISION;
+
+	while (revision && digest_of(revision) != digest)
+		revision--;
+	return revision;
+}
+
+const char *cpuid_v1_refusal(uint64_t digest, char *text, size_t n)
+{
+	unsigned revision = cpuid_v1_revision(digest);
+
+	if (revision == CPUID_V1_REVISION)
+		return NULL;
+	if (revision)
+		snprintf(text, n,
+			 "an earlier software CPU (revision %u), which left other undefined flags "
+			 "and faulted in another order than this one (revision %u)",
+			 revision, CPUID_V1_REVISION);
+	else
+		snprintf(text, n, "another CPUID model, or a later revision of the CPU than %u",
+			 CPUID_V1_REVISION);
+	return text;
 }

@@ -60,7 +60,19 @@ struct cpuid_entry {
  * practice. Returns the number of entries, at most max.
  */
 size_t cpuid_v1_table(struct cpuid_entry *t, size_t max);
-/* XXH3 over the whole model: logs and replicas compare it. */
+/*
+ * What instructions do where nothing in CPUID shows it: undefined flags, the order of faults, bits
+ * of results. A change that gives a guest another answer raises the number, for digests of state
+ * from before it are others then. 1: until the software CPU was held against Intel's silicon.
+ */
+#define CPUID_V1_REVISION 2u
+
+/* XXH3 over the whole model and its revision: logs and replicas compare it. */
 uint64_t cpuid_v1_digest(void);
+/* The revision that a digest of this model stands for; 0: it is of another model, or a later one.
+ */
+unsigned cpuid_v1_revision(uint64_t digest);
+/* Why something with this digest cannot go on here, as a phrase; NULL: it can. */
+const char *cpuid_v1_refusal(uint64_t digest, char *text, size_t n);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A connection between two replicas: handshake, parcels, threads. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,12 +152,15 @@ static int hello_refuse(struct session *s, const char *why, struct err *err)
 static int hello_check(struct session *s, bool primary, struct err *err)
 {
 	const struct wire_hello *h = &s->theirs;
+	char text[200], why[240];
 
 	if (h->primary == primary)
 		return hello_refuse(
 			s, primary ? "both sides are primaries" : "both sides are backups", err);
-	if (h->cpuid_digest != cpuid_v1_digest())
-		return hello_refuse(s, "the CPUID models differ", err);
+	if (cpuid_v1_refusal(h->cpuid_digest, text, sizeof(text))) {
+		snprintf(why, sizeof(why), "the other side has %s", text);
+		return hello_refuse(s, why, err);
+	}
 	if (!primary && machine_config_digest(&h->config) != h->config_digest)
 		return hello_refuse(s, "the machine's configuration and its digest disagree", err);
 	if (!primary && (h->timeout_ms < 10 || h->timeout_ms > 3600000 ||

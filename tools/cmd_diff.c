@@ -60,7 +60,7 @@ static const char *diff_headers(const struct log_header *a, const struct log_hea
 	if (strcmp(a->counter, b->counter))
 		return "the unit of the engine's count";
 	if (a->cpuid_digest != b->cpuid_digest)
-		return "the CPUID model";
+		return "the CPUID model or the revision of the CPU";
 	if (ref_differs(&a->kernel, &b->kernel))
 		return "the kernel";
 	if (ref_differs(&a->initrd, &b->initrd))

@@ -75,11 +75,14 @@ OP(aam)
 	OP_NEXT;
 }
 
+/* All flags are those of the addition, of eight bits. */
 OP(aad)
 {
-	set_reg16(cpu, R_RAX,
-		  (uint8_t)(reg8(cpu, REG8_AL) + reg8(cpu, REG8_AH) * (uint8_t)op->imm));
-	bcd_flags(cpu, false, false);
+	uint8_t al = reg8(cpu, REG8_AL), tens = (uint8_t)(reg8(cpu, REG8_AH) * (uint8_t)op->imm);
+	uint8_t sum = (uint8_t)(al + tens);
+
+	set_reg16(cpu, R_RAX, sum);
+	lazy_set(cpu, LAZY_ADD, (int8_t)sum, (int8_t)al, (int8_t)tens);
 	OP_NEXT;
 }
 

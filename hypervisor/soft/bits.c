@@ -115,21 +115,27 @@ static bool bind_bit(const struct decoded *d, struct op *op, uintptr_t arg)
 	return int_pick(op, bit_fn[arg][size - 1][form]);
 }
 
-/* ---- BSF and BSR: with source 0 the destination stays as it is; only ZF changes ---- */
-static void scan_flags(struct cpu *cpu, bool zf)
-{
-	flags_set_arith(cpu, (flags_arith(cpu) & ~FL_ZF) | (zf ? FL_ZF : 0));
-}
-
-#define SCAN_FORM(name, bits, source, result)                 \
-	OP(name)                                              \
-	{                                                     \
-		UINT(bits) x = (source);                      \
-                                                              \
-		if (x)                                        \
-			set_reg##bits(cpu, op->r0, (result)); \
-		scan_flags(cpu, x == 0);                      \
-		OP_NEXT;                                      \
+/*
+ * ---- BSF and BSR: with source 0 the destination stays as it is ----
+ *
+ * ZF tells whether the source is 0. PF is that of the result (of 0 when there is none), the other
+ * flags are 0 (docs/undefined-flags.md): those of the result with a bit set above its low byte, so
+ * that it is not 0.
+ */
+#define SCAN_FORM(name, bits, source, result)              \
+	OP(name)                                           \
+	{                                                  \
+		UINT(bits) x = (source);                   \
+		unsigned n;                                \
+                                                           \
+		if (x) {                                   \
+			n = (unsigned)(result);            \
+			set_reg##bits(cpu, op->r0, n);     \
+			lazy_set_logic(cpu, 256 | (int)n); \
+		} else {                                   \
+			lazy_set_logic(cpu, 0);            \
+		}                                          \
+		OP_NEXT;                                   \
 	}
 
 #define SCAN_FORMS(bits)                                                               \

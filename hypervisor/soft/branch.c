@@ -5,7 +5,7 @@
  * Direct targets are kept relative to the block's RIP base: in op->imm the target's, and in
  * op->disp the following instruction's. In 64-bit mode a target that is not canonical is #GP at the
  * branch; elsewhere the target is cut to the operand size and checked against the limit of CS.
- * Faults come before anything is stored.
+ * Faults come before anything is stored, but for the return address of CALL in 64-bit mode.
  */
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/integer.h"
@@ -127,30 +127,34 @@ OP(jmp_indirect)
 }
 
 /* ---- CALL and RET ---- */
-#define CALL64(name, destination, chain)                                                        \
-	OP_COLD(name##_slow)                                                                    \
-	{                                                                                       \
-		uint64_t target = target_check64(cpu, (destination)), sp = cpu->gpr[R_RSP] - 8; \
-                                                                                                \
-		mem_st64(cpu, sp, target_next(cpu, op));                                        \
-		cpu->gpr[R_RSP] = sp;                                                           \
-		cpu->rip = target;                                                              \
-		OP_EXIT;                                                                        \
-	}                                                                                       \
-	OP(name)                                                                                \
-	{                                                                                       \
-		uint64_t target = target_check64(cpu, (destination)), sp = cpu->gpr[R_RSP] - 8; \
-		void *host;                                                                     \
-                                                                                                \
-		if (unlikely(!host_at(cpu, sp, 8, true, &host))) {                              \
-			name##_slow(cpu, op);                                                   \
-			return;                                                                 \
-		}                                                                               \
-		host_set64(host, target_next(cpu, op));                                         \
-		cpu->gpr[R_RSP] = sp;                                                           \
-		cpu->rip = target;                                                              \
-		chain;                                                                          \
-		OP_EXIT;                                                                        \
+/*
+ * The return address is pushed before the target is looked at: the faults of that store come first,
+ * and the address lies in memory when the target is not canonical. RSP has not moved then.
+ */
+#define CALL64(name, destination, chain)                                   \
+	OP_COLD(name##_slow)                                               \
+	{                                                                  \
+		uint64_t target = (destination), sp = cpu->gpr[R_RSP] - 8; \
+                                                                           \
+		mem_st64(cpu, sp, target_next(cpu, op));                   \
+		cpu->rip = target_check64(cpu, target);                    \
+		cpu->gpr[R_RSP] = sp;                                      \
+		OP_EXIT;                                                   \
+	}                                                                  \
+	OP(name)                                                           \
+	{                                                                  \
+		uint64_t target = (destination), sp = cpu->gpr[R_RSP] - 8; \
+		void *host;                                                \
+                                                                           \
+		if (unlikely(!host_at(cpu, sp, 8, true, &host))) {         \
+			name##_slow(cpu, op);                              \
+			return;                                            \
+		}                                                          \
+		host_set64(host, target_next(cpu, op));                    \
+		cpu->rip = target_check64(cpu, target);                    \
+		cpu->gpr[R_RSP] = sp;                                      \
+		chain;                                                     \
+		OP_EXIT;                                                   \
 	}
 
 CALL64(call_rel64, target_direct(cpu, op), block_chain(cpu, BLOCK_TAKEN))
@@ -159,11 +163,11 @@ CALL64(call_r64, cpu->gpr[op->r0], block_chain_indirect(cpu))
 /* The memory operand needs op->disp, so the return address comes from offset and length. */
 OP(call_m64)
 {
-	uint64_t target = target_check64(cpu, OP_LOAD(64)), sp = cpu->gpr[R_RSP] - 8;
+	uint64_t target = OP_LOAD(64), sp = cpu->gpr[R_RSP] - 8;
 
 	mem_st64(cpu, sp, op_next_rip(cpu, op));
+	cpu->rip = target_check64(cpu, target);
 	cpu->gpr[R_RSP] = sp;
-	cpu->rip = target;
 	block_chain_indirect(cpu);
 	OP_EXIT;
 }

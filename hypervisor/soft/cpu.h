@@ -103,7 +103,8 @@ _Noreturn void cpu_raise_pf(struct cpu *cpu, uint64_t linear, uint32_t err);
 #define FL_ID	 (1u << 21)
 #define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
 
-#define DR6_BS (1u << 14) /* single step */
+#define DR6_TRAPS 15u	     /* B0 to B3 */
+#define DR6_BS	  (1u << 14) /* single step */
 
 #define CR0_PE	       (1u << 0)
 #define CR0_MP	       (1u << 1)
@@ -324,6 +325,13 @@ struct cpu {
 			ports, mmio, cpuid, msr, rdtsc, hlt;
 	} stats;
 };
+
+/* DR6 of a debug exception with `bits`: breakpoints that it did not meet do not stay from before.
+ */
+static inline void cpu_debug_status(struct cpu *cpu, uint64_t bits)
+{
+	cpu->dr[6] = (cpu->dr[6] & ~(uint64_t)DR6_TRAPS) | bits;
+}
 
 /* ---- inside a handler ---- */
 static inline uint64_t op_rip(const struct cpu *cpu, const struct op *op)

@@ -16,7 +16,10 @@ static struct far_ptr far_operand(struct cpu *cpu, const struct op *op)
 	uint8_t b[10];
 
 	if (op->flags & OPF_MEM) {
-		mem_ld(cpu, op_lin(cpu, op, op->osize + 2u, false), b, op->osize + 2u);
+		uint64_t lin = op_lin(cpu, op, op->osize + 2u, false);
+
+		mem_check_alignment(cpu, lin, op->osize);
+		mem_ld(cpu, lin, b, op->osize + 2u);
 		p.off = 0;
 		memcpy(&p.off, b, op->osize);
 		p.sel = (uint16_t)(b[op->osize] | b[op->osize + 1] << 8);
@@ -504,22 +507,24 @@ static void op_into(struct cpu *cpu, const struct op *op)
 	OP_EXIT;
 }
 
+/* Bound `i` of the two in memory, sign-extended. */
+static int32_t bound_load(struct cpu *cpu, const struct op *op, unsigned i)
+{
+	struct op at = *op;
+	uint64_t lin;
+
+	at.disp += i * op->osize;
+	lin = op_lin(cpu, &at, op->osize, false);
+	return op->osize == 2 ? (int16_t)mem_ld16(cpu, lin) : (int32_t)mem_ld32(cpu, lin);
+}
+
+/* Two accesses: the lower bound is compared before the upper one is read. */
 static void op_bound(struct cpu *cpu, const struct op *op)
 {
-	uint64_t lin = op_lin(cpu, op, op->osize * 2u, false);
-	int32_t index, low, high;
+	uint64_t r = cpu->gpr[op->r0];
+	int32_t index = op->osize == 2 ? (int16_t)r : (int32_t)r;
 
-	/* Two accesses, each of the operand's size: alignment is that of one bound. */
-	if (op->osize == 2) {
-		index = (int16_t)cpu->gpr[op->r0];
-		low = (int16_t)mem_ld16(cpu, lin);
-		high = (int16_t)mem_ld16(cpu, lin + 2);
-	} else {
-		index = (int32_t)cpu->gpr[op->r0];
-		low = (int32_t)mem_ld32(cpu, lin);
-		high = (int32_t)mem_ld32(cpu, lin + 4);
-	}
-	if (index < low || index > high)
+	if (index < bound_load(cpu, op, 0) || index > bound_load(cpu, op, 1))
 		cpu_raise(cpu, VEC_BR, 0);
 	OP_NEXT;
 }

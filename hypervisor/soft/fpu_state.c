@@ -273,6 +273,7 @@ static uint64_t area_lin(struct cpu *cpu, const struct op *op, unsigned size, un
 {
 	uint64_t lin = op_lin(cpu, op, size, write);
 
+	mem_check_alignment(cpu, lin, 4);
 	if (lin & (align - 1))
 		cpu_raise(cpu, VEC_GP, 0);
 	return lin;

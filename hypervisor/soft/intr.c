@@ -247,7 +247,22 @@ static void debug_delivered(struct cpu *cpu)
 	cpu->debugctl &= ~(uint64_t)DEBUGCTL_BTF;
 }
 
-/* ---- INT n and its like ---- */
+/* The debug traps that MOV SS has held back, by their DR6 bits: they are no longer to come. */
+static uint64_t take_debug_trap(struct cpu *cpu)
+{
+	uint64_t bits = cpu->db_pending ? cpu->db_dr6 : 0;
+
+	cpu->db_pending = false;
+	cpu->db_dr6 = 0;
+	return bits;
+}
+
+/*
+ * ---- INT n and its like ----
+ *
+ * INT1 is a debug exception itself, so it reports what MOV SS has held back. (Where its delivery
+ * faults, drop_watched() of run.c brings that back.)
+ */
 void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, uint8_t vector)
 {
 	struct delivery d = {
@@ -256,12 +271,16 @@ void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, u
 		.rip = next_rip(cpu, op),
 		.flags = flags_get(cpu),
 	};
+	bool debug = type == EVENT_INT1;
+	uint64_t held = debug ? take_debug_trap(cpu) : 0;
 
-	cpu->ext = type == EVENT_INT1;
+	cpu->ext = debug;
 	deliver(cpu, &d);
 	cpu->ext = 0;
-	if (type == EVENT_INT1)
-		debug_delivered(cpu);
+	if (!debug)
+		return;
+	cpu_debug_status(cpu, held);
+	debug_delivered(cpu);
 }
 
 /* ---- events between instructions ---- */

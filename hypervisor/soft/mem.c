@@ -45,12 +45,13 @@ static unsigned natural_alignment(unsigned size)
 	return size <= 8 && (size & (size - 1)) == 0 ? size : 1;
 }
 
-static void check_slow(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write)
+/* Alignment is checked before anything is translated; the address has to be canonical before. */
+static void check_alignment(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned align)
 {
-	if (idx == MMU_USER_AC && (lin & (natural_alignment(size) - 1)))
-		cpu_raise(cpu, VEC_AC, 0);
-	if (mmu_watch_hits(cpu, lin, size, write))
-		cpu_need_alone(cpu);
+	if (likely(idx != MMU_USER_AC) || !(lin & (align - 1)))
+		return;
+	mmu_check_canonical(cpu, lin);
+	cpu_raise(cpu, VEC_AC, 0);
 }
 
 static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write,
@@ -77,8 +78,9 @@ static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigne
 			 block_present_overlaps(cpu, gpa_of(p->e[i], p->lin[i]), p->len[i]))
 			cpu_need_alone(cpu);
 	}
-	if ((p->e[0]->rd | p->e[p->n - 1]->rd) & TLB_SLOW)
-		check_slow(cpu, idx, lin, size, write);
+	if (((p->e[0]->rd | p->e[p->n - 1]->rd) & TLB_SLOW) &&
+	    mmu_watch_hits(cpu, lin, size, write))
+		cpu_need_alone(cpu);
 }
 
 /* The debug trap of an access that was done (SDM vol. 3, 18.2.4: data breakpoints are traps). */
@@ -185,16 +187,18 @@ static void read_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, void
 {
 	struct pieces p;
 
+	check_alignment(cpu, idx, lin, natural_alignment(size));
 	translate(cpu, idx, lin, size, rmw, &p);
 	read_pieces(cpu, &p, data);
 	note_watch(cpu, &p, lin, size, rmw);
 }
 
 static void write_through(struct cpu *cpu, enum mmu_index idx, uint64_t lin, const void *data,
-			  unsigned size)
+			  unsigned size, unsigned align)
 {
 	struct pieces p;
 
+	check_alignment(cpu, idx, lin, align);
 	translate(cpu, idx, lin, size, true, &p);
 	write_pieces(cpu, &p, data);
 	note_watch(cpu, &p, lin, size, true);
@@ -207,7 +211,12 @@ void mem_read_slow(struct cpu *cpu, uint64_t lin, void *data, unsigned size, boo
 
 void mem_write_slow(struct cpu *cpu, uint64_t lin, const void *data, unsigned size)
 {
-	write_through(cpu, mmu_current_index(cpu), lin, data, size);
+	write_through(cpu, mmu_current_index(cpu), lin, data, size, natural_alignment(size));
+}
+
+void mem_write_items(struct cpu *cpu, uint64_t lin, const void *data, unsigned size, unsigned align)
+{
+	write_through(cpu, mmu_current_index(cpu), lin, data, size, align);
 }
 
 uint64_t mem_read_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, bool rmw)
@@ -220,17 +229,18 @@ uint64_t mem_read_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, bool rm
 
 void mem_write_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, uint64_t v)
 {
-	write_through(cpu, mmu_current_index(cpu), lin, &v, size);
+	write_through(cpu, mmu_current_index(cpu), lin, &v, size, natural_alignment(size));
 }
 
-static void probe(struct cpu *cpu, uint64_t lin, unsigned size, bool write)
+static void probe(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigned size, bool write)
 {
 	struct pieces p;
 
+	check_alignment(cpu, idx, lin, natural_alignment(size));
 	while (size) {
 		unsigned n = size < PAGE_SIZE ? size : (unsigned)PAGE_SIZE;
 
-		translate(cpu, mmu_current_index(cpu), lin, n, write, &p);
+		translate(cpu, idx, lin, n, write, &p);
 		lin += n;
 		size -= n;
 	}
@@ -238,20 +248,17 @@ static void probe(struct cpu *cpu, uint64_t lin, unsigned size, bool write)
 
 void mem_probe_write(struct cpu *cpu, uint64_t lin, unsigned size)
 {
-	probe(cpu, lin, size, true);
+	probe(cpu, mmu_current_index(cpu), lin, size, true);
 }
 
 void mem_probe_read(struct cpu *cpu, uint64_t lin, unsigned size)
 {
-	probe(cpu, lin, size, false);
+	probe(cpu, mmu_current_index(cpu), lin, size, false);
 }
 
-void mem_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size, unsigned align, bool write)
+void mem_check_alignment(struct cpu *cpu, uint64_t lin, unsigned align)
 {
-	if (likely(mmu_current_index(cpu) != MMU_USER_AC) || !(lin & (align - 1)))
-		return;
-	probe(cpu, lin, size, write);
-	cpu_raise(cpu, VEC_AC, 0);
+	check_alignment(cpu, mmu_current_index(cpu), lin, align);
 }
 
 void sys_read(struct cpu *cpu, uint64_t lin, void *data, unsigned size)
@@ -261,5 +268,10 @@ void sys_read(struct cpu *cpu, uint64_t lin, void *data, unsigned size)
 
 void sys_write(struct cpu *cpu, uint64_t lin, const void *data, unsigned size)
 {
-	write_through(cpu, mmu_system_index(cpu), lin, data, size);
+	write_through(cpu, mmu_system_index(cpu), lin, data, size, 1);
+}
+
+void sys_probe_write(struct cpu *cpu, uint64_t lin, unsigned size)
+{
+	probe(cpu, mmu_system_index(cpu), lin, size, true);
 }

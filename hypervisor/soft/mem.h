@@ -18,14 +18,21 @@ void mem_write_slow(struct cpu *cpu, uint64_t lin, const void *data, unsigned si
 /* Faults as a write of [lin, lin+size) would, writes nothing. */
 void mem_probe_write(struct cpu *cpu, uint64_t lin, unsigned size);
 void mem_probe_read(struct cpu *cpu, uint64_t lin, unsigned size);
-/* #AC when alignment is checked and lin is no multiple of `align`, a power of two; the page faults
- * of [lin, lin+size) come first. For operands that are more than one number: sizes up to 10 bytes
- * check themselves. */
-void mem_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size, unsigned align, bool write);
+/*
+ * #AC when alignment is checked and lin is no multiple of `align`, a power of two. It comes before
+ * every page fault of the access, and after the #GP or #SS of a first byte that is not canonical; a
+ * later byte that is not canonical does not matter. Accesses of 2, 4, 8 and 10 bytes check
+ * themselves; this is for operands that are more than one number.
+ */
+void mem_check_alignment(struct cpu *cpu, uint64_t lin, unsigned align);
+/* A store of several numbers of `align` bytes each, all of them or none. */
+void mem_write_items(struct cpu *cpu, uint64_t lin, const void *data, unsigned size,
+		     unsigned align);
 
 /* Implicit supervisor accesses (descriptor tables, TSS, IDT), whatever the CPL. */
 void sys_read(struct cpu *cpu, uint64_t lin, void *data, unsigned size);
 void sys_write(struct cpu *cpu, uint64_t lin, const void *data, unsigned size);
+void sys_probe_write(struct cpu *cpu, uint64_t lin, unsigned size);
 
 /* The same for 1, 2, 4 or 8 bytes as a number. */
 uint64_t mem_read_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, bool rmw);

@@ -7,18 +7,6 @@ OP(nop)
 	OP_NEXT;
 }
 
-/* F3 90 with REX.B: not PAUSE but XCHG R8, rAX, as without the F3. */
-OP(pause_xchg)
-{
-	uint64_t mask = op->osize == 2 ? 0xffff : op->osize == 4 ? UINT32_MAX : UINT64_MAX;
-	uint64_t keep = op->osize == 2 ? ~mask : 0;
-	uint64_t a = cpu->gpr[R_RAX], b = cpu->gpr[R_R8];
-
-	cpu->gpr[R_RAX] = (a & keep) | (b & mask);
-	cpu->gpr[R_R8] = (b & keep) | (a & mask);
-	OP_NEXT;
-}
-
 /* Checked like a load of one byte (SDM vol. 2, CLFLUSH). */
 OP(clflush)
 {
@@ -101,19 +89,10 @@ static bool bind_misc(const struct decoded *d, struct op *op, uintptr_t arg)
 	return int_pick(op, fn[arg]);
 }
 
-static bool bind_pause(const struct decoded *d, struct op *op, uintptr_t arg)
-{
-	if (!d->ins.raw.rex.B)
-		return int_pick(op, nop);
-	op->osize = d->ins.raw.rex.W					 ? 8
-		    : (d->ins.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) ? 2
-									 : 4;
-	return int_pick(op, pause_xchg);
-}
-
 static const struct binding rows[] = {
 	{ ZYDIS_MNEMONIC_NOP, bind_misc, MISC_NOP },
-	{ ZYDIS_MNEMONIC_PAUSE, bind_pause, 0 },
+	/* With REX.B as well: F3 makes XCHG R8 a PAUSE. */
+	{ ZYDIS_MNEMONIC_PAUSE, bind_misc, MISC_NOP },
 	{ ZYDIS_MNEMONIC_PREFETCH, bind_misc, MISC_NOP },
 	{ ZYDIS_MNEMONIC_PREFETCHNTA, bind_misc, MISC_NOP },
 	{ ZYDIS_MNEMONIC_PREFETCHT0, bind_misc, MISC_NOP },

@@ -288,6 +288,12 @@ static bool is_canonical(uint64_t lin)
 	return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
 }
 
+void mmu_check_canonical(struct cpu *cpu, uint64_t lin)
+{
+	if ((cpu->efer & EFER_LMA) && !is_canonical(lin))
+		raise_noncanonical(cpu, lin);
+}
+
 static void note_used(struct cpu *cpu, unsigned tlb, unsigned slot)
 {
 	cpu->tlb_used[tlb] |= 1u << (slot / GROUP);
@@ -330,8 +336,7 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	uint64_t page = lin & PAGE_MASK, off, bits;
 
 	cpu->stats.tlb_misses++;
-	if ((cpu->efer & EFER_LMA) && !is_canonical(lin))
-		raise_noncanonical(cpu, lin);
+	mmu_check_canonical(cpu, lin);
 	walk(cpu, &w);
 	off = memory_offset(cpu->mem, w.page);
 	bits = slow_bit(cpu, idx, page, off != UINT64_MAX);

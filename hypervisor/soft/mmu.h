@@ -17,6 +17,9 @@
  */
 struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write);
 
+/* #GP or #SS when addresses have to be canonical and lin is not. */
+void mmu_check_canonical(struct cpu *cpu, uint64_t lin);
+
 static inline enum mmu_index mmu_current_index(const struct cpu *cpu)
 {
 	return (enum mmu_index)((cpu->tlb - &cpu->tlbs[0][0]) / TLB_SIZE);

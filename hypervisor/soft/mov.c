@@ -91,10 +91,13 @@ static bool bind_extend(const struct decoded *d, struct op *op, uintptr_t is_sig
 	return int_pick(op, extend_fn[is_signed][to - 1][from][form == FORM_RM]);
 }
 
-/* MOVSXD without REX.W is a plain move of 16 or 32 bits. */
+/*
+ * MOVSXD without REX.W is a plain move of 16 or 32 bits: with 66h it reads two bytes, whatever the
+ * decoder says of the size of a memory operand.
+ */
 static bool bind_movsxd(const struct decoded *d, struct op *op, uintptr_t arg)
 {
-	return int_size(d, 0) == int_size(d, 1) ? bind_mov(d, op, 0) : bind_extend(d, op, 1);
+	return d->opnd[0].size == 64 ? bind_extend(d, op, 1) : bind_mov(d, op, 0);
 }
 
 /* ---- LEA ---- */

@@ -180,12 +180,14 @@ static void port_string(struct cpu *cpu, const struct op *op,
 	uint64_t mask = addr_mask(op);
 
 	cpu->rip = next_rip(cpu, op);
+	/* Privilege comes first, before the count and the segment. */
+	check_port(cpu, (uint16_t)cpu->gpr[R_RDX], op->osize);
 	if (!(op->flags & (OPF_REP | OPF_REPNE))) {
 		once(cpu, op);
 		return;
 	}
-	if (!(cpu->gpr[R_RCX] & mask))
-		addr_put(cpu, op, R_RCX, 0); /* see string_no_count() */
+	if (op->asize == 4)
+		cpu->gpr[R_RCX] = (uint32_t)cpu->gpr[R_RCX]; /* see string_zero_extend() */
 	while (cpu->gpr[R_RCX] & mask) {
 		once(cpu, op);
 		addr_put(cpu, op, R_RCX, (cpu->gpr[R_RCX] & mask) - 1);

@@ -128,7 +128,7 @@ static void deliver_fault(struct cpu *cpu)
 
 static void deliver_debug_trap(struct cpu *cpu)
 {
-	cpu->dr[6] |= cpu->db_dr6;
+	cpu_debug_status(cpu, cpu->db_dr6);
 	cpu->db_pending = false;
 	cpu->db_dr6 = 0;
 	cpu->stats.exceptions++;
@@ -384,7 +384,7 @@ static void check_code_breakpoints(struct cpu *cpu)
 	}
 	if (hits) {
 		cpu->op = NULL;
-		cpu->dr[6] |= hits;
+		cpu_debug_status(cpu, hits);
 		cpu_raise(cpu, VEC_DB, 0);
 	}
 }

@@ -178,6 +178,13 @@ void seg_set_cs(struct cpu *cpu, const struct desc *d, uint8_t cpl)
 	cpu->cpl = cpl;
 }
 
+/* Base and limit stay behind a selector that became null: with FS and GS 64-bit code sees them. */
+static void null_selector(struct seg_state *r)
+{
+	r->selector = 0;
+	r->attr = SEG_UNUSABLE;
+}
+
 void seg_drop_inner(struct cpu *cpu)
 {
 	static const enum seg data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
@@ -187,7 +194,7 @@ void seg_drop_inner(struct cpu *cpu)
 
 		/* A register that is null already keeps its base, which WRFSBASE may have set. */
 		if (!(attr & SEG_UNUSABLE) && SEG_DPL(attr) < cpu->cpl && !attr_is_conforming(attr))
-			seg_set_null(cpu, data[i], 0);
+			null_selector(&cpu->seg[data[i]]);
 	}
 }
 
@@ -272,36 +279,41 @@ static void stack_read(struct cpu *cpu, const struct stack *st, uint64_t lin, vo
 		sys_read(cpu, lin, data, size);
 }
 
+/* `size` bytes of items of `item` bytes each. */
 static void stack_write(struct cpu *cpu, const struct stack *st, uint64_t lin, const void *data,
-			unsigned size)
+			unsigned size, unsigned item)
 {
 	if (st->cpl == cpu->cpl)
-		mem_write_slow(cpu, lin, data, size);
+		mem_write_items(cpu, lin, data, size, item);
 	else
 		sys_write(cpu, lin, data, size);
 }
 
-/* Linear address of `size` bytes at offset sp; #SS(err) when they are not in the stack segment. */
+/*
+ * Linear address of `size` bytes at offset sp, items of `item` bytes each; #SS(err) when they are
+ * not in the stack segment. Alignment comes before the canonical range of all but the first byte.
+ */
 static uint64_t stack_linear(struct cpu *cpu, const struct stack *st, uint64_t sp, unsigned size,
-			     uint32_t err)
+			     unsigned item, uint32_t err)
 {
-	uint64_t lin = sp;
-	bool ok;
-
-	if (st->mask == UINT64_MAX) {
-		ok = canonical(sp) && canonical(sp + size - 1);
-	} else {
-		ok = limit_ok(&st->ss, sp, size);
-		lin = (uint32_t)(st->ss.base + sp);
+	if (st->mask != UINT64_MAX) {
+		if (unlikely(!limit_ok(&st->ss, sp, size)))
+			cpu_raise(cpu, VEC_SS, err);
+		return (uint32_t)(st->ss.base + sp);
 	}
-	if (unlikely(!ok))
+	if (unlikely(!canonical(sp)))
 		cpu_raise(cpu, VEC_SS, err);
-	return lin;
+	if (st->cpl == cpu->cpl)
+		mem_check_alignment(cpu, sp, item);
+	if (unlikely(!canonical(sp + size - 1)))
+		cpu_raise(cpu, VEC_SS, err);
+	return sp;
 }
 
-/* Frames that wrap around the end of the segment, or are longer than a store can be: piece by
- * piece, after every piece has been written with what it holds already, so that a fault leaves no
- * trace. */
+/*
+ * Frames that wrap around the end of the segment, or are longer than a store can be: piece by
+ * piece, after every piece has been looked at as the store will, so that a fault leaves no trace.
+ */
 static void stack_push_pieces(struct cpu *cpu, const struct stack *st, const uint64_t *val,
 			      unsigned n, unsigned size, uint32_t err)
 {
@@ -309,13 +321,16 @@ static void stack_push_pieces(struct cpu *cpu, const struct stack *st, const uin
 		uint64_t sp = st->sp;
 
 		for (unsigned i = 0; i < n; i++) {
-			uint64_t lin, old;
+			uint64_t lin;
 
 			sp = (sp - size) & st->mask;
-			lin = stack_linear(cpu, st, sp, size, err);
-			if (pass == 0)
-				stack_read(cpu, st, lin, &old, size);
-			stack_write(cpu, st, lin, pass == 0 ? &old : &val[i], size);
+			lin = stack_linear(cpu, st, sp, size, size, err);
+			if (pass == 1)
+				stack_write(cpu, st, lin, &val[i], size, size);
+			else if (st->cpl == cpu->cpl)
+				mem_probe_write(cpu, lin, size);
+			else
+				sys_probe_write(cpu, lin, size);
 		}
 	}
 }
@@ -323,17 +338,19 @@ static void stack_push_pieces(struct cpu *cpu, const struct stack *st, const uin
 void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned n, unsigned size,
 		uint32_t err)
 {
-	uint64_t total = (uint64_t)n * size, sp = (st->sp - total) & st->mask;
+	uint64_t total = (uint64_t)n * size, sp = (st->sp - total) & st->mask,
+		 last = sp + total - 1;
 	uint8_t frame[64];
 
-	if (total > sizeof(frame) || sp + total - 1 > st->mask || sp + total < sp) {
+	/* A frame that ends with the last byte of the address space does not wrap. */
+	if (n > 1 && (total > sizeof(frame) || last > st->mask || last < sp)) {
 		stack_push_pieces(cpu, st, val, n, size, err);
 	} else {
-		uint64_t lin = stack_linear(cpu, st, sp, (unsigned)total, err);
+		uint64_t lin = stack_linear(cpu, st, sp, (unsigned)total, size, err);
 
 		for (unsigned i = 0; i < n; i++)
 			memcpy(frame + total - (i + 1) * size, &val[i], size);
-		stack_write(cpu, st, lin, frame, (unsigned)total);
+		stack_write(cpu, st, lin, frame, (unsigned)total, size);
 	}
 	st->sp = sp;
 }
@@ -341,7 +358,7 @@ void stack_push(struct cpu *cpu, struct stack *st, const uint64_t *val, unsigned
 uint64_t stack_peek(struct cpu *cpu, const struct stack *st, uint64_t off, unsigned size,
 		    uint32_t err)
 {
-	uint64_t lin = stack_linear(cpu, st, (st->sp + off) & st->mask, size, err);
+	uint64_t lin = stack_linear(cpu, st, (st->sp + off) & st->mask, size, size, err);
 	uint64_t v = 0;
 
 	if (likely(size == 8 && st->cpl == cpu->cpl))

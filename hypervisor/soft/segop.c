@@ -97,6 +97,7 @@ static void op_load_far(struct cpu *cpu, const struct op *op)
 	uint8_t b[10] = { 0 };
 	uint64_t off = 0;
 
+	mem_check_alignment(cpu, lin, op->osize);
 	mem_ld(cpu, lin, b, op->osize + 2u);
 	memcpy(&off, b, op->osize);
 	seg_load(cpu, op->extra, (uint16_t)(b[op->osize] | b[op->osize + 1] << 8));
@@ -147,13 +148,14 @@ static void set_zf(struct cpu *cpu, bool on)
 	flags_set_arith(cpu, (flags_arith(cpu) & ~FL_ZF) | (on ? FL_ZF : 0));
 }
 
+/* Bits 19:16 of what LAR gives, which the manual leaves open, are the limit's. */
 static void op_lar(struct cpu *cpu, const struct op *op)
 {
 	struct desc d;
 	bool ok = desc_query(cpu, rm16_get(cpu, op, op->r1), true, &d);
 
 	if (ok)
-		reg_put(cpu, op->r0, op->osize, (d.raw >> 32) & 0x00f0ff00);
+		reg_put(cpu, op->r0, op->osize, (d.raw >> 32) & 0x00ffff00);
 	set_zf(cpu, ok);
 	OP_NEXT;
 }
@@ -187,23 +189,16 @@ static bool bind_verify(const struct decoded *d, struct op *op, uintptr_t arg)
 	return bind_protected(d, op, (uintptr_t)op_verify);
 }
 
+/* The destination is written only when its RPL changes. */
 static void op_arpl(struct cpu *cpu, const struct op *op)
 {
-	uint16_t rpl = cpu->gpr[op->r1] & 3, dest;
-	uint64_t lin = 0;
-	bool raise_rpl;
+	uint16_t rpl = cpu->gpr[op->r1] & 3, dest = rm16_get(cpu, op, op->r0);
+	bool raise_rpl = (dest & 3) < rpl;
 
-	if (op->flags & OPF_MEM) {
-		lin = op_lin(cpu, op, 2, true);
-		dest = mem_ldw16(cpu, lin);
-	} else {
-		dest = (uint16_t)cpu->gpr[op->r0];
-	}
-	raise_rpl = (dest & 3) < rpl;
-	dest = raise_rpl ? (uint16_t)((dest & ~3u) | rpl) : dest;
-	if (op->flags & OPF_MEM)
-		mem_st16(cpu, lin, dest);
-	else
+	dest = (uint16_t)((dest & ~3u) | rpl);
+	if (raise_rpl && (op->flags & OPF_MEM))
+		mem_st16(cpu, op_lin(cpu, op, 2, true), dest);
+	else if (raise_rpl)
 		reg_put(cpu, op->r0, 2, dest);
 	set_zf(cpu, raise_rpl);
 	OP_NEXT;

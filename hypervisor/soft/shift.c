@@ -15,72 +15,74 @@ static inline uint32_t cf_of(bool cf, bool of)
 /*
  * One function an operation and size: x shifted by c, which is not 0 and masked (for RCL and RCR
  * modulo size + 1), with CF and OF in *aux. All arithmetic on 64 bits: for sizes below, c may
- * exceed the size.
+ * exceed the size. OF is what a count of 1 gives, from the operand as it was before, for every
+ * count.
  */
-#define SHIFT_CALCS(bits)                                                                      \
-	static inline UINT(bits)                                                               \
-		shl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		UINT(bits) r = (UINT(bits))((uint64_t)x << c);                                 \
-		bool cf = c <= (bits) && (((uint64_t)x >> ((bits)-c)) & 1);                    \
-                                                                                               \
-		*aux = cf_of(cf, cf != (r >> ((bits)-1)));                                     \
-		return r;                                                                      \
-	}                                                                                      \
-	static inline UINT(bits)                                                               \
-		shr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		UINT(bits) r = (UINT(bits))((uint64_t)x >> c);                                 \
-                                                                                               \
-		*aux = cf_of(((uint64_t)x >> (c - 1)) & 1, (r >> ((bits)-2)) & 1);             \
-		return r;                                                                      \
-	}                                                                                      \
-	static inline UINT(bits)                                                               \
-		sar##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		int64_t wide = (SINT(bits))x;                                                  \
-                                                                                               \
-		*aux = cf_of((wide >> (c - 1)) & 1, false);                                    \
-		return (UINT(bits))(wide >> c);                                                \
-	}                                                                                      \
-	static inline UINT(bits)                                                               \
-		rol##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		unsigned n = c % (bits);                                                       \
-		UINT(bits) r = (UINT(bits))(x << n | x >> (-n & ((bits)-1)));                  \
-                                                                                               \
-		*aux = cf_of(r & 1, (r ^ (r >> ((bits)-1))) & 1);                              \
-		return r;                                                                      \
-	}                                                                                      \
-	static inline UINT(bits)                                                               \
-		ror##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		unsigned n = c % (bits);                                                       \
-		UINT(bits) r = (UINT(bits))(x >> n | x << (-n & ((bits)-1)));                  \
-                                                                                               \
-		*aux = cf_of(r >> ((bits)-1), ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1);    \
-		return r;                                                                      \
-	}                                                                                      \
-	static inline UINT(bits)                                                               \
-		rcl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		uint64_t w = x, r = w << c | (uint64_t)flags_cf(cpu) << (c - 1);               \
-		bool cf = (w >> ((bits)-c)) & 1;                                               \
-                                                                                               \
-		if (c > 1)                                                                     \
-			r |= w >> ((bits) + 1 - c);                                            \
-		*aux = cf_of(cf, cf != ((r >> ((bits)-1)) & 1));                               \
-		return (UINT(bits))r;                                                          \
-	}                                                                                      \
-	static inline UINT(bits)                                                               \
-		rcr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)            \
-	{                                                                                      \
-		uint64_t w = x, r = w >> c | (uint64_t)flags_cf(cpu) << ((bits)-c);            \
-                                                                                               \
-		if (c > 1)                                                                     \
-			r |= w << ((bits) + 1 - c);                                            \
-		*aux = cf_of((w >> (c - 1)) & 1, ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1); \
-		return (UINT(bits))r;                                                          \
+#define SHIFT_CALCS(bits)                                                                \
+	/* Do the two top bits differ? */                                                \
+	static inline bool tops##bits(UINT(bits) x)                                      \
+	{                                                                                \
+		return ((x ^ (x << 1)) >> ((bits)-1)) & 1;                               \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		shl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		bool cf = c <= (bits) && (((uint64_t)x >> ((bits)-c)) & 1);              \
+                                                                                         \
+		*aux = cf_of(cf, tops##bits(x));                                         \
+		return (UINT(bits))((uint64_t)x << c);                                   \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		shr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		*aux = cf_of(((uint64_t)x >> (c - 1)) & 1, x >> ((bits)-1));             \
+		return (UINT(bits))((uint64_t)x >> c);                                   \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		sar##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		int64_t wide = (SINT(bits))x;                                            \
+                                                                                         \
+		*aux = cf_of((wide >> (c - 1)) & 1, false);                              \
+		return (UINT(bits))(wide >> c);                                          \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		rol##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		unsigned n = c % (bits);                                                 \
+		UINT(bits) r = (UINT(bits))(x << n | x >> (-n & ((bits)-1)));            \
+                                                                                         \
+		*aux = cf_of(r & 1, tops##bits(x));                                      \
+		return r;                                                                \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		ror##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		unsigned n = c % (bits);                                                 \
+		UINT(bits) r = (UINT(bits))(x >> n | x << (-n & ((bits)-1)));            \
+                                                                                         \
+		*aux = cf_of(r >> ((bits)-1), ((x >> ((bits)-1)) ^ x) & 1);              \
+		return r;                                                                \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		rcl##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		uint64_t w = x, r = w << c | (uint64_t)flags_cf(cpu) << (c - 1);         \
+                                                                                         \
+		if (c > 1)                                                               \
+			r |= w >> ((bits) + 1 - c);                                      \
+		*aux = cf_of((w >> ((bits)-c)) & 1, tops##bits(x));                      \
+		return (UINT(bits))r;                                                    \
+	}                                                                                \
+	static inline UINT(bits)                                                         \
+		rcr##bits(struct cpu *cpu, UINT(bits) x, unsigned c, uint32_t *aux)      \
+	{                                                                                \
+		uint64_t w = x, carry = flags_cf(cpu), r = w >> c | carry << ((bits)-c); \
+                                                                                         \
+		if (c > 1)                                                               \
+			r |= w << ((bits) + 1 - c);                                      \
+		*aux = cf_of((w >> (c - 1)) & 1, (w >> ((bits)-1)) != carry);            \
+		return (UINT(bits))r;                                                    \
 	}
 
 INT_EACH_SIZE(SHIFT_CALCS)
@@ -150,6 +152,25 @@ INT_EACH_SIZE(SHIFT_CALCS)
 
 INT_EACH_SIZE(SHIFT_ALL)
 
+/* ROL and ROR of a register by an immediate other than 1 leave OF as it is. */
+#define ROTATE_KEEP(o, bits)                                     \
+	OP(o##_keep##bits)                                       \
+	{                                                        \
+		unsigned c = COUNT_##o((unsigned)op->imm, bits); \
+		UINT(bits) r = reg##bits(cpu, op->r0);           \
+		uint32_t aux;                                    \
+                                                                 \
+		if (likely(c)) {                                 \
+			r = o##bits(cpu, r, c, &aux);            \
+			flags_change(cpu, FL_CF, aux &FL_CF);    \
+		}                                                \
+		set_reg##bits(cpu, op->r0, r);                   \
+		OP_NEXT;                                         \
+	}
+#define ROTATE_KEEP_BOTH(bits) ROTATE_KEEP(rol, bits) ROTATE_KEEP(ror, bits)
+
+INT_EACH_SIZE(ROTATE_KEEP_BOTH)
+
 enum { SHIFT_SHL, SHIFT_SHR, SHIFT_SAR, SHIFT_ROL, SHIFT_ROR, SHIFT_RCL, SHIFT_RCR, SHIFT_COUNT };
 
 #define SHIFT_ROW(o, bits)                              \
@@ -171,6 +192,11 @@ static const op_fn shift_fn[SHIFT_COUNT][INT_SIZES][2][2] = {
 	[SHIFT_RCR] = SHIFT_ROWS(rcr),
 };
 
+static const op_fn rotate_keep_fn[2][INT_SIZES] = {
+	{ rol_keep8, rol_keep16, rol_keep32, rol_keep64 },
+	{ ror_keep8, ror_keep16, ror_keep32, ror_keep64 },
+};
+
 static bool bind_shift(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	bool mem = opnd_is_mem(d, 0), imm = opnd_is_imm(d, 1);
@@ -181,25 +207,24 @@ static bool bind_shift(const struct decoded *d, struct op *op, uintptr_t arg)
 		return false;
 	if (imm)
 		op->imm = d->opnd[1].imm.value.u;
+	if (imm && !mem && (arg == SHIFT_ROL || arg == SHIFT_ROR) &&
+	    (op->imm & (size == 3 ? SHIFT_MASK(64) : SHIFT_MASK(32))) != 1)
+		return int_pick(op, rotate_keep_fn[arg == SHIFT_ROR][size]);
 	return int_pick(op, shift_fn[arg][size][mem][!imm]);
 }
 
 /* ---- SHLD and SHRD ---- */
+/* OF, for every count: of SHLD as of SHL; of SHRD whether the sign changes with a count of 1. */
 #define DOUBLE_CALCS(bits)                                                                         \
 	static inline UINT(bits) shld##bits(UINT(bits) x, UINT(bits) y, unsigned c, uint32_t *aux) \
 	{                                                                                          \
-		UINT(bits) r = x << c | y >> ((bits)-c);                                           \
-		bool cf = (x >> ((bits)-c)) & 1;                                                   \
-                                                                                                   \
-		*aux = cf_of(cf, cf != (r >> ((bits)-1)));                                         \
-		return r;                                                                          \
+		*aux = cf_of((x >> ((bits)-c)) & 1, tops##bits(x));                                \
+		return x << c | y >> ((bits)-c);                                                   \
 	}                                                                                          \
 	static inline UINT(bits) shrd##bits(UINT(bits) x, UINT(bits) y, unsigned c, uint32_t *aux) \
 	{                                                                                          \
-		UINT(bits) r = x >> c | y << ((bits)-c);                                           \
-                                                                                                   \
-		*aux = cf_of((x >> (c - 1)) & 1, ((r >> ((bits)-1)) ^ (r >> ((bits)-2))) & 1);     \
-		return r;                                                                          \
+		*aux = cf_of((x >> (c - 1)) & 1, ((x >> ((bits)-1)) ^ y) & 1);                     \
+		return x >> c | y << ((bits)-c);                                                   \
 	}
 
 DOUBLE_CALCS(32)
@@ -209,20 +234,17 @@ DOUBLE_CALCS(64)
 static inline uint16_t shld16(uint16_t x, uint16_t y, unsigned c, uint32_t *aux)
 {
 	uint64_t wide = (uint64_t)x << 32 | (uint64_t)y << 16 | x;
-	uint16_t r = (uint16_t)(wide << c >> 32);
-	bool cf = (wide >> (48 - c)) & 1;
 
-	*aux = cf_of(cf, cf != (r >> 15));
-	return r;
+	*aux = cf_of((wide >> (48 - c)) & 1, tops16(x));
+	return (uint16_t)(wide << c >> 32);
 }
 
 static inline uint16_t shrd16(uint16_t x, uint16_t y, unsigned c, uint32_t *aux)
 {
 	uint64_t wide = (uint64_t)x << 32 | (uint64_t)y << 16 | x;
-	uint16_t r = (uint16_t)(wide >> c);
 
-	*aux = cf_of((wide >> (c - 1)) & 1, ((r >> 15) ^ (r >> 14)) & 1);
-	return r;
+	*aux = cf_of((wide >> (c - 1)) & 1, ((x >> 15) ^ y) & 1);
+	return (uint16_t)(wide >> c);
 }
 
 #define DOUBLE_FORM(o, bits, kind, count)                                \

@@ -118,18 +118,36 @@ OP(pop_r)
 	OP_NEXT;
 }
 
+static bool stack_canonical(uint64_t a)
+{
+	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
+
+/* The stack is read first, so its #SS comes before what is wrong with the destination. */
+static void check_stack_top(struct cpu *cpu, uint64_t sp, unsigned size)
+{
+	if (!stack_is_64(cpu))
+		return;
+	if (!stack_canonical(sp))
+		cpu_raise(cpu, VEC_SS, 0);
+	mem_check_alignment(cpu, sp, size);
+	if (!stack_canonical(sp + size - 1))
+		cpu_raise(cpu, VEC_SS, 0);
+}
+
 /*
  * An address based on the stack pointer is computed with the pointer after the POP (SDM vol. 2,
  * POP).
  */
 OP(pop_m)
 {
-	uint64_t v = stack_load(cpu, stack_ptr(cpu, 0), op->osize), sp = stack_ptr(cpu, op->osize),
-		 lin;
+	uint64_t top = stack_ptr(cpu, 0), sp = stack_ptr(cpu, op->osize), v, lin;
 	struct op at = *op;
 
+	check_stack_top(cpu, top, op->osize);
+	v = stack_load(cpu, top, op->osize);
 	if (op->base == R_RSP)
-		at.disp += (int64_t)(sp - stack_ptr(cpu, 0));
+		at.disp += (int64_t)(sp - top);
 	lin = op_lin(cpu, &at, op->osize, true);
 	if (op->osize == 8)
 		mem_st64(cpu, lin, v);
@@ -151,38 +169,38 @@ OP(leave)
 	OP_NEXT;
 }
 
+/* Eight stores: a fault in one of them leaves those before it in memory, and eSP where it was. */
 OP(pusha)
 {
-	uint64_t off[8];
-
-	for (unsigned i = 0; i < 8; i++) {
-		off[i] = stack_ptr(cpu, -(int64_t)op->osize * (i + 1));
-		mem_probe_write(cpu, stack_lin(cpu, off[i], op->osize, true), op->osize);
-	}
 	for (unsigned i = 0; i < 8; i++)
-		stack_store(cpu, off[i], op->osize, cpu->gpr[i]);
-	stack_set(cpu, off[7]);
+		stack_store(cpu, stack_ptr(cpu, -(int64_t)op->osize * (i + 1)), op->osize,
+			    cpu->gpr[i]);
+	stack_set(cpu, stack_ptr(cpu, -(int64_t)op->osize * 8));
 	OP_NEXT;
 }
 
+/* Eight loads: a fault leaves the registers before it loaded, and eSP where it was. */
 OP(popa)
 {
-	uint64_t v[8];
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t v = stack_load(cpu, stack_ptr(cpu, (int64_t)op->osize * i), op->osize);
 
-	for (unsigned i = 0; i < 8; i++)
-		v[i] = stack_load(cpu, stack_ptr(cpu, (int64_t)op->osize * i), op->osize);
-	stack_set(cpu, stack_ptr(cpu, (int64_t)op->osize * 8));
-	for (unsigned i = 0; i < 8; i++)
 		if (7 - i != R_RSP)
-			set_sized(cpu, 7 - i, op->osize, v[i]);
+			set_sized(cpu, 7 - i, op->osize, v);
+	}
+	stack_set(cpu, stack_ptr(cpu, (int64_t)op->osize * 8));
 	OP_NEXT;
 }
 
-/* SDM vol. 2, ENTER: op->imm bytes of locals, op->extra nesting levels. */
+/*
+ * SDM vol. 2, ENTER: op->imm bytes of locals, op->extra nesting levels. The frame pointer is all of
+ * eSP, also of a 16-bit stack, where only SP has moved.
+ */
 OP(enter)
 {
 	unsigned size = op->osize;
-	uint64_t sp = stack_ptr(cpu, -(int64_t)size), frame = sp, bp = cpu->gpr[R_RBP];
+	uint64_t sp = stack_ptr(cpu, -(int64_t)size), bp = cpu->gpr[R_RBP];
+	uint64_t frame = (cpu->gpr[R_RSP] & ~stack_mask(cpu)) | sp;
 
 	if (op->extra)
 		cpu_need_alone(cpu); /* it may load what it has stored */

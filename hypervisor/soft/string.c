@@ -30,8 +30,9 @@
 	}                                                                                        \
 	static inline void cmps_step##bits(struct cpu *cpu, const struct op *op)                 \
 	{                                                                                        \
-		UINT(bits) a = mem_ld##bits(cpu, string_src(cpu, op, (bits) / 8));               \
+		/* The operand at rDI is read first, so its fault is the one that shows. */      \
 		UINT(bits) b = mem_ld##bits(cpu, string_dst(cpu, op, (bits) / 8, false));        \
+		UINT(bits) a = mem_ld##bits(cpu, string_src(cpu, op, (bits) / 8));               \
                                                                                                  \
 		lazy_set(cpu, LAZY_SUB, (SINT(bits))(a - b), (SINT(bits))a, (SINT(bits))b);      \
 		string_advance(cpu, op, R_RSI, (bits) / 8);                                      \

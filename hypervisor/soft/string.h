@@ -84,14 +84,15 @@ static inline uint64_t string_dst(struct cpu *cpu, const struct op *op, unsigned
 }
 
 /*
- * REP with a count of 0 and 32-bit addresses: Intel's cores clear the upper half of RCX, of both
- * pointers of MOVS and of that of STOS; others keep theirs.
+ * What REP with 32-bit addresses does before its first access, whatever the count: the upper halves
+ * of RCX, of both pointers of MOVS and of that of STOS become 0. A fault of the first iteration
+ * shows it.
  */
-static inline void string_no_count(struct cpu *cpu, const struct op *op, bool src, bool dst)
+static inline void string_zero_extend(struct cpu *cpu, const struct op *op, bool src, bool dst)
 {
-	if (op->asize != 4)
+	if (likely(op->asize != 4))
 		return;
-	cpu->gpr[R_RCX] = 0;
+	cpu->gpr[R_RCX] = (uint32_t)cpu->gpr[R_RCX];
 	if (src)
 		cpu->gpr[R_RSI] = (uint32_t)cpu->gpr[R_RSI];
 	if (dst)
@@ -101,22 +102,25 @@ static inline void string_no_count(struct cpu *cpu, const struct op *op, bool sr
 /*
  * Runs a string instruction with or without prefix. True: it is complete (the handler ends with
  * OP_NEXT). False: it left between two iterations, with everything set for OP_EXIT.
+ *
+ * CMPS and SCAS write the flags when the instruction ends: a fault, a trap or a stop between two
+ * iterations finds those from before it. The comparisons themselves look at present elements only.
  */
 static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, const struct op *op,
 							     string_step_fn step,
 							     string_bulk_fn bulk,
 							     enum string_kind kind)
 {
+	const struct lazy_flags before = cpu->lazy;
 	uint64_t count, n;
 
 	if (!(op->flags & (OPF_REP | OPF_REPNE))) {
 		step(cpu, op);
 		return true;
 	}
+	string_zero_extend(cpu, op, kind == STRING_MOVS,
+			   kind == STRING_MOVS || kind == STRING_STOS);
 	count = string_reg(cpu, op, R_RCX);
-	if (unlikely(!count))
-		string_no_count(cpu, op, kind == STRING_MOVS,
-				kind == STRING_MOVS || kind == STRING_STOS);
 	while (count) {
 		n = bulk ? bulk(cpu, op, count) : 0;
 		if (!n) {
@@ -125,9 +129,14 @@ static inline __attribute__((always_inline)) bool string_run(struct cpu *cpu, co
 		}
 		count -= n;
 		string_set_reg(cpu, op, R_RCX, count);
-		if (string_tests_zf(kind) && flags_zf(cpu) == !!(op->flags & OPF_REPNE))
+		if (!count)
 			break;
-		if (count && rep_should_stop(cpu)) {
+		if (string_tests_zf(kind)) {
+			if (flags_zf(cpu) == !!(op->flags & OPF_REPNE))
+				break;
+			cpu->lazy = before;
+		}
+		if (rep_should_stop(cpu)) {
 			cpu->in_rep = true;
 			cpu->rip = op_rip(cpu, op);
 			return false;

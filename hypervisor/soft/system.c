@@ -231,7 +231,7 @@ static unsigned dr_number(struct cpu *cpu, unsigned n)
 	}
 	require_cpl0(cpu);
 	if (cpu->dr[7] & DR7_GD) {
-		cpu->dr[6] |= DR6_BD;
+		cpu_debug_status(cpu, DR6_BD);
 		cpu_raise(cpu, VEC_DB, DB_GENERAL_DETECT);
 	}
 	return n & 7;

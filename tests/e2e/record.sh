@@ -92,4 +92,5 @@ cp "$log" "$work/version"
 printf '\x63' | dd of="$work/version" bs=1 seek=8 conv=notrunc status=none
 refused version 'format version 99' "$work/version"
 refused no-log 'not a Twinstep log' "$vmlinuz"
+refused revision 'an earlier software CPU (revision 1)' tests/record/revision1.log
 exit $failed

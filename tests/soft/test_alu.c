@@ -311,6 +311,36 @@ START_TEST(decimal)
 }
 END_TEST
 
+/* The flags of AAD that the manual leaves open are those of its addition. */
+START_TEST(aad_flags)
+{
+	static const struct {
+		uint16_t ax;
+		uint8_t base, al;
+		uint32_t flags;
+	} row[] = {
+		{ 0x0205, 10, 25, 0 },
+		{ 0x01ff, 1, 0, FL_CF | FL_AF | FL_ZF | FL_PF },
+		{ 0x407f, 1, 0xbf, FL_OF | FL_SF },
+		{ 0x2680, 10, 0xfc, FL_SF | FL_PF },
+		{ 0x0808, 1, 0x10, FL_AF },
+	};
+
+	case_init(&c, CASE_32);
+	for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		const uint8_t code[] = { 0xd5, row[i].base };
+		struct case_regs r = { .rax = row[i].ax, .flags = FL_ARITH };
+
+		case_code(&c, code, sizeof(code));
+		ck_assert_int_eq(case_step(&c, &r), -1);
+		ck_assert_uint_eq(r.rax, row[i].al);
+		ck_assert_msg((r.flags & FL_ARITH) == row[i].flags, "row %u: flags %llx", i,
+			      (unsigned long long)r.flags & FL_ARITH);
+	}
+	case_fini(&c);
+}
+END_TEST
+
 START_TEST(decimal_faults)
 {
 	static const uint8_t aam0[] = { 0xd4, 0x00 };
@@ -331,6 +361,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_loop_test(tc, decimal, 0, sizeof(decimal_insn) / sizeof(decimal_insn[0]));
 	tcase_add_test(tc, decimal_faults);
+	tcase_add_test(tc, aad_flags);
 }
 
 static void add_tests64(TCase *tc)

@@ -257,6 +257,42 @@ START_TEST(mov_ss_holds_a_breakpoint)
 }
 END_TEST
 
+GUEST_CODE(held_icebp, "	mov	0x200000, %ss\n"
+		       "	.byte	0xf1\n" /* INT1 is the exception that reports it */
+		       "i1:	nop\n"
+		       "i2:	hlt\n");
+LABEL(i1);
+
+START_TEST(int1_takes_what_mov_ss_holds)
+{
+	START(held_icebp, 0);
+	guest_poke(&g, 0x200000, 0x10);
+	cpu->dr[0] = 0x200000;
+	cpu->dr[6] = 0xffff0ff0 | 2;
+	cpu->dr[7] = 2u | 3u << 16 | 1u << 18;
+	mmu_debug_changed(cpu);
+	run_to_halt();
+	CHECK_TRAPS(held_icebp, i1);
+	ck_assert_uint_eq(cpu->gpr[R_R13] & 0xe00f, 1);
+	guest_fini(&g);
+}
+END_TEST
+
+GUEST_CODE(one_step, TF_ON "	nop\n"
+			   "s1:	nop\n" TF_OFF "	hlt\n");
+
+/* Breakpoints that this exception did not meet do not stay in DR6; BD, BS and BT do. */
+START_TEST(old_breakpoints_go)
+{
+	START(one_step, 0);
+	cpu->dr[6] = 0xffff0ff0 | 1u << 15 | 15;
+	run_to_halt();
+	ck_assert_uint_gt(traps(), 0);
+	ck_assert_uint_eq(cpu->gpr[R_R13] & 0xe00f, 1u << 15 | DR6_BS);
+	guest_fini(&g);
+}
+END_TEST
+
 GUEST_CODE(port_string, "	mov	$3, %ecx\n"
 			"	mov	$0x200000, %esi\n"
 			"	mov	$0x80, %edx\n"
@@ -318,6 +354,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, sysret_without_tf);
 	tcase_add_test(tc, fault_drops_watched_operands);
 	tcase_add_test(tc, mov_ss_holds_a_breakpoint);
+	tcase_add_test(tc, int1_takes_what_mov_ss_holds);
+	tcase_add_test(tc, old_breakpoints_go);
 	tcase_add_test(tc, port_breakpoint_in_rep);
 	tcase_add_test(tc, btf_is_state);
 }

@@ -783,6 +783,23 @@ START_TEST(cpuid)
 }
 END_TEST
 
+/* Digests of the model as logs hold them: before revisions were counted, and now. */
+START_TEST(cpu_revision)
+{
+	const uint64_t first = 0xfaf8a029040df038;
+	char text[200];
+
+	ck_assert_uint_eq(cpuid_v1_revision(first), 1);
+	ck_assert_uint_eq(cpuid_v1_revision(cpuid_v1_digest()), CPUID_V1_REVISION);
+	ck_assert_uint_eq(cpuid_v1_revision(first + 1), 0);
+	ck_assert_ptr_null(cpuid_v1_refusal(cpuid_v1_digest(), text, sizeof(text)));
+	ck_assert_ptr_nonnull(strstr(cpuid_v1_refusal(first, text, sizeof(text)),
+				     "an earlier software CPU (revision 1)"));
+	ck_assert_ptr_nonnull(
+		strstr(cpuid_v1_refusal(1, text, sizeof(text)), "another CPUID model"));
+}
+END_TEST
+
 START_TEST(state_image)
 {
 	struct buf a = BUF_INIT, b = BUF_INIT;
@@ -856,6 +873,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, invlpg);
 	tcase_add_test(tc, cpuid);
 	tcase_add_test(tc, cpuid_table);
+	tcase_add_test(tc, cpu_revision);
 	tcase_add_test(tc, state_image);
 }
 

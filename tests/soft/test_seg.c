@@ -227,7 +227,7 @@ START_TEST(query)
 		rig_put64(r, GDT + S_FREE, c[i].desc);
 		r->s.gpr[R_RAX] = c[i].sel;
 		RIG_RUN(r, g_query);
-		ck_hex(r->s.gpr[R_RBX], c[i].lar ? (c[i].desc >> 32) & 0xf0ff00 : 0xffffffff);
+		ck_hex(r->s.gpr[R_RBX], c[i].lar ? (c[i].desc >> 32) & 0xffff00 : 0xffffffff);
 		ck_hex(r->s.gpr[R_RCX], c[i].lsl ? 0xfff : 0xffffffff);
 		ck_hex(r->s.gpr[R_RDX] & 0xffff, c[i].lar | c[i].lsl << 8);
 		ck_hex(r->s.gpr[R_RSI] & 0xff, c[i].verr);

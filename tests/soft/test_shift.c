@@ -31,7 +31,7 @@ END_TEST
 
 static void count_0_or_1(struct case_regs *r)
 {
-	r->rcx = (r->rcx & ~0x1full) | (r->rcx >> 7 & 1);
+	r->rcx = (r->rcx & ~0x3full) | (r->rcx >> 7 & 1);
 }
 
 /*
@@ -282,33 +282,46 @@ static const struct pinned {
 	uint64_t out_rax, out_rdx, out_flags; /* arithmetic flags */
 } pinned[] = {
 	{ INSN("and al, al", 0, 0x20, 0xc0), 0x81, 0, 0, FL_AF | FL_CF, 0x81, 0, FL_SF | FL_PF },
-	{ INSN("mul cl", 0, 0xf6, 0xe1), 0x10, 0x10, 0, FL_AF, 0x100, 0,
-	  FL_CF | FL_OF | FL_ZF | FL_PF },
+	{ INSN("mul cl", 0, 0xf6, 0xe1), 0x10, 0x10, 0, FL_AF, 0x100, 0, FL_CF | FL_OF | FL_PF },
+	{ INSN("imul eax, ecx: 0", 0, 0x0f, 0xaf, 0xc1), 0, 7, 0, FL_ARITH, 0, 0, FL_PF },
+	{ INSN("imul rax, rcx, 2", 0, 0x48, 0x6b, 0xc1, 2), 5, 1ull << 63, 0, 0, 0, 0,
+	  FL_CF | FL_OF | FL_PF },
 	{ INSN("imul eax, ecx", 0, 0x0f, 0xaf, 0xc1), 3, ~0ull, 0, FL_AF | FL_ZF, 0xfffffffd, 0,
 	  FL_SF },
 	{ INSN("div ecx", 0, 0xf7, 0xf1), 7, 2, 0, FL_ARITH, 3, 1, FL_ARITH },
-	{ INSN("shl al, cl: 8", 0, 0xd2, 0xe0), 1, 8, 0, 0, 0, 0, FL_CF | FL_OF | FL_ZF | FL_PF },
+	{ INSN("shl al, cl: 8", 0, 0xd2, 0xe0), 1, 8, 0, 0, 0, 0, FL_CF | FL_ZF | FL_PF },
 	{ INSN("shl al, cl: 9", 0, 0xd2, 0xe0), 0xff, 9, 0, FL_CF | FL_AF, 0, 0, FL_ZF | FL_PF },
 	{ INSN("shl eax, cl: 2", 0, 0xd3, 0xe0), 0x60000000, 2, 0, 0, 0x80000000, 0,
-	  FL_CF | FL_SF | FL_PF },
-	{ INSN("shr al, cl: 8", 0, 0xd2, 0xe8), 0x80, 8, 0, 0, 0, 0, FL_CF | FL_ZF | FL_PF },
-	{ INSN("shr eax, cl: 2", 0, 0xd3, 0xe8), 0xc0000000, 2, 0, FL_OF, 0x30000000, 0, FL_PF },
+	  FL_CF | FL_OF | FL_SF | FL_PF },
+	{ INSN("shr al, cl: 8", 0, 0xd2, 0xe8), 0x80, 8, 0, 0, 0, 0,
+	  FL_CF | FL_OF | FL_ZF | FL_PF },
+	{ INSN("shr eax, cl: 2", 0, 0xd3, 0xe8), 0xc0000000, 2, 0, 0, 0x30000000, 0,
+	  FL_OF | FL_PF },
 	{ INSN("sar ax, cl: 31", 0, 0x66, 0xd3, 0xf8), 0x8000, 31, 0, FL_OF, 0xffff, 0,
 	  FL_CF | FL_SF | FL_PF },
-	{ INSN("rol al, cl: 8", 0, 0xd2, 0xc0), 0x81, 8, 0, FL_ZF, 0x81, 0, FL_CF | FL_ZF },
+	{ INSN("rol al, cl: 8", 0, 0xd2, 0xc0), 0x81, 8, 0, FL_ZF, 0x81, 0, FL_CF | FL_OF | FL_ZF },
 	{ INSN("rol eax, cl: 2", 0, 0xd3, 0xc0), 0xa0000000, 2, 0, 0, 0x80000002, 0, FL_OF },
 	{ INSN("ror al, cl: 16", 0, 0xd2, 0xc8), 0x80, 16, 0, 0, 0x80, 0, FL_CF | FL_OF },
 	{ INSN("rcl al, cl: 9", 0, 0xd2, 0xd0), 0x80, 9, 0, FL_OF | FL_AF, 0x80, 0, FL_OF | FL_AF },
-	{ INSN("rcr al, cl: 2", 0, 0xd2, 0xd8), 0x01, 2, 0, 0, 0x80, 0, FL_OF },
+	{ INSN("rcr al, cl: 2", 0, 0xd2, 0xd8), 0x01, 2, 0, FL_OF, 0x80, 0, 0 },
+	{ INSN("rcr al, cl: 2, carry", 0, 0xd2, 0xd8), 0x01, 2, 0, FL_CF, 0xc0, 0, FL_OF },
+	{ INSN("rol eax, 2", 0, 0xc1, 0xc0, 2), 0xa0000000, 0, 0, FL_ZF, 0x80000002, 0, FL_ZF },
+	{ INSN("rol eax, 2, overflow", 0, 0xc1, 0xc0, 2), 1, 0, 0, FL_OF, 4, 0, FL_OF },
+	{ INSN("rol eax, 33", 0, 0xc1, 0xc0, 33), 0x80000000, 0, 0, 0, 1, 0, FL_CF | FL_OF },
+	{ INSN("ror ax, 16", 0, 0x66, 0xc1, 0xc8, 16), 0x8000, 0, 0, 0, 0x8000, 0, FL_CF },
+	{ INSN("ror al, 9", 0, 0xc0, 0xc8, 9), 1, 0, 0, 0, 0x80, 0, FL_CF },
+	{ INSN("ror rax, 64", 0, 0x48, 0xc1, 0xc8, 64), 1, 0, 0, FL_OF, 1, 0, FL_OF },
 	{ INSN("shld ax, dx, 20", 0, 0x66, 0x0f, 0xa4, 0xd0, 20), 0xabcd, 0, 0x1234, FL_AF, 0x234a,
 	  0x1234, FL_CF | FL_OF },
 	{ INSN("shrd ax, dx, 20", 0, 0x66, 0x0f, 0xac, 0xd0, 20), 0xabcd, 0, 0x1234, FL_AF, 0xd123,
-	  0x1234, FL_SF },
+	  0x1234, FL_OF | FL_SF },
 	{ INSN("bt eax, ecx", 0, 0x0f, 0xa3, 0xc8), 2, 1, 0, FL_OF | FL_SF | FL_PF, 2, 0,
 	  FL_CF | FL_OF | FL_SF | FL_PF },
-	{ INSN("bsf eax, ecx", 0, 0x0f, 0xbc, 0xc1), 5, 8, 0, FL_ARITH, 3, 0, FL_ARITH & ~FL_ZF },
+	{ INSN("bsf eax, ecx", 0, 0x0f, 0xbc, 0xc1), 5, 8, 0, FL_ARITH, 3, 0, FL_PF },
+	{ INSN("bsf eax, ecx: bit 0", 0, 0x0f, 0xbc, 0xc1), 5, 1, 0, FL_ARITH, 0, 0, FL_PF },
+	{ INSN("bsr eax, ecx: bit 31", 0, 0x0f, 0xbd, 0xc1), 5, 1u << 31, 0, 0, 31, 0, 0 },
 	{ INSN("bsr eax, ecx: 0", 0, 0x0f, 0xbd, 0xc1), ~0ull, 0, 0, FL_CF, ~0ull, 0,
-	  FL_CF | FL_ZF },
+	  FL_PF | FL_ZF },
 	{ INSN("bswap ax", 0, 0x66, 0x0f, 0xc8), 0x12345678, 0, 0, 0, 0x12340000, 0, 0 },
 };
 
@@ -326,6 +339,26 @@ START_TEST(left_open)
 }
 END_TEST
 
+/* In memory an immediate does what CL does: OF is that of a count of 1. */
+START_TEST(rotate_in_memory)
+{
+	static const uint8_t rol[] = { 0x48, 0xc1, 0x03, 2 }, ror[] = { 0x48, 0xc1, 0x0b, 2 };
+	struct case_regs r = { .mem = { 0, 1ull << 62 }, .flags = FL_ONE };
+
+	case_code(&c, rol, sizeof(rol));
+	ck_assert_int_eq(case_step(&c, &r), -1);
+	ck_assert_uint_eq(r.mem[1], 1);
+	ck_assert_uint_eq(r.flags & FL_ARITH, FL_CF | FL_OF);
+	case_code(&c, ror, sizeof(ror));
+	ck_assert_int_eq(case_step(&c, &r), -1);
+	ck_assert_uint_eq(r.mem[1], 1ull << 62);
+	ck_assert_uint_eq(r.flags & FL_ARITH, FL_OF);
+	r.mem[1] = 4;
+	ck_assert_int_eq(case_step(&c, &r), -1);
+	ck_assert_uint_eq(r.flags & FL_ARITH, 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -338,6 +371,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, no_tzcnt);
 	tcase_add_test(tc, multiply);
 	tcase_add_loop_test(tc, divide, 0, 8);
+	tcase_add_test(tc, rotate_in_memory);
 	tcase_add_loop_test(tc, left_open, 0, sizeof(pinned) / sizeof(pinned[0]));
 }
 
