@@ -105,7 +105,7 @@ static bool control_spins(void *ctx, struct machine *m)
 static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 {
 	struct guest_control *c = ctx;
-	struct disk_backend *d = c->g->host.disk[i];
+	struct disk_backend *d = c->g->up.host.disk[i];
 
 	return d->readonly ? 0 : disk_overlay_export(d, out, err);
 }
@@ -197,7 +197,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	ret = control_wait(c, &c->wants_glance, false, STATUS_WAIT_MS, err);
 	json_object_set_new(reply, "kind", json_string(c->kind));
 	json_object_set_new(reply, "pid", json_integer(jail_pid()));
-	put_number(reply, "memory", machine_get_config(c->g->machine)->memory);
+	put_number(reply, "memory", machine_get_config(c->g->up.machine)->memory);
 	put_glance(reply, &c->glance, c->start_count, c->ended);
 	pthread_mutex_unlock(&c->lock);
 	return ret;
@@ -239,7 +239,7 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 {
 	struct guest_control *c = ctx;
 	const json_t *bytes = json_object_get(args, "bytes");
-	uint64_t memory = machine_get_config(c->g->machine)->memory;
+	uint64_t memory = machine_get_config(c->g->up.machine)->memory;
 	json_int_t n = json_integer_value(bytes);
 	int ret;
 
@@ -384,7 +384,7 @@ int guest_control_start(struct guest_control *gc, struct err *err)
 		return 0;
 	pthread_mutex_lock(&gc->lock);
 	gc->start_count =
-		machine_engine(gc->g->machine)->ops->count(machine_engine(gc->g->machine));
+		machine_engine(gc->g->up.machine)->ops->count(machine_engine(gc->g->up.machine));
 	gc->running = true;
 	pthread_mutex_unlock(&gc->lock);
 	return control_start(gc->control, err);

@@ -23,37 +23,6 @@ void guest_run_choose_report(struct guest_run *g)
 	g->report = strcmp(g->opts.console, "stdio") ? stdout : stderr;
 }
 
-int guest_run_open(struct guest_run *g, const char *kind, struct err *err)
-{
-	int ret = machine_host_enter_share(&g->opts, err);
-
-	if (ret == 0)
-		ret = machine_host_open(&g->host, &g->opts, err);
-	if (ret == 0)
-		ret = machine_host_promise(&g->host, &g->opts.share, err);
-	if (ret == 0)
-		ret = machine_host_open_consoles(&g->host, &g->opts, guest_run_stop, g, err);
-	if (ret == 0)
-		ret = guest_control_open(&g->control, g, kind, &g->control_opts, &g->hooks, err);
-	return ret;
-}
-
-int guest_run_jail(struct guest_run *g, struct err *err)
-{
-	const struct jail_config jail = { .service_fd = -1,
-					  .file_size = g->writes_log ? UINT64_MAX : 0,
-					  .without = machine_opts_jail_without(&g->opts) };
-	struct output_sink sink = live_sink_ops(&g->sink);
-	int ret = machine_host_jail(&g->host, g->opts.jail, &jail, err);
-
-	if (ret == 0)
-		ret = machine_host_settle(&g->host, &g->opts.share, err);
-	if (ret)
-		return ret;
-	g->machine = machine_host_create(&g->host, &sink, err);
-	return g->machine ? 0 : -err->code;
-}
-
 int guest_run_take(struct guest_run *g, int opt, const char *arg, struct err *err)
 {
 	int ret = machine_opts_take(&g->opts, opt, arg, err);
@@ -88,23 +57,10 @@ void guest_run_help(FILE *f)
 	      f);
 }
 
-int guest_run_start(struct guest_run *g, struct live_config *c, struct err *err)
+static void close_control(struct guest_run *g)
 {
-	int ret = machine_host_start_consoles(&g->host, err);
-
-	if (ret)
-		return ret;
-	machine_host_live(&g->host, c);
-	c->hooks = live_hooks_chain_ops(&g->hooks);
-	g->live = live_create(c, g->machine, err);
-	if (!g->live)
-		return -err->code;
-	live_sink_attach(&g->sink, g->live);
-	if (guest_control_start(g->control, err) < 0)
-		return -err->code;
-	if (stop_signal()) /* it came before there was anything to stop */
-		live_stop(g->live);
-	return 0;
+	guest_control_close(g->control);
+	g->control = NULL;
 }
 
 struct execution {
@@ -116,7 +72,7 @@ static void *execute(void *arg)
 {
 	struct execution *x = arg;
 
-	x->g->end = machine_run(x->g->machine, live_source(x->g->live), &x->err);
+	x->g->end = machine_run(x->g->up.machine, live_source(x->g->live), &x->err);
 	return NULL;
 }
 
@@ -124,7 +80,7 @@ int guest_run_execute(struct guest_run *g)
 {
 	struct execution x = { .g = g, .err = ERR_INIT };
 	struct run_summary s = { .host_ns = monotonic_ns() };
-	struct engine *e = machine_engine(g->machine);
+	struct engine *e = machine_engine(g->up.machine);
 	struct live_stats ls;
 
 	s.start = e->ops->count(e);
@@ -134,32 +90,103 @@ int guest_run_execute(struct guest_run *g)
 	}
 	s.end = g->end;
 	s.host_ns = monotonic_ns() - s.host_ns;
-	guest_control_close(g->control); /* nobody asks a machine that has ended */
-	g->control = NULL;
-	s.status = run_end_status(g->machine, s.end, stop_signal());
+	close_control(g); /* nobody asks a machine that has ended */
+	s.status = run_end_status(g->up.machine, s.end, stop_signal());
 	s.count = e->ops->count(e);
-	s.virtual_ns = machine_now(g->machine);
+	s.virtual_ns = machine_now(g->up.machine);
 	live_get_stats(g->live, &ls);
 	s.idle_ns = ls.idle_ns;
-	run_end_report(g->machine, s.end, &x.err);
+	run_end_report(g->up.machine, s.end, &x.err);
 	if (g->json)
-		run_summary_json(g->report, g->machine, &s);
+		run_summary_json(g->report, g->up.machine, &s);
 	else if (g->stats)
-		run_summary_print(g->report, g->machine, &s);
+		run_summary_print(g->report, g->up.machine, &s);
 	return s.status;
 }
 
-void guest_run_close(struct guest_run *g)
+/* ---- the steps that run and record share ---- */
+
+static int open_names(void *ctx, struct err *err)
 {
-	stop_restore();
-	guest_control_close(g->control);
-	g->control = NULL;
-	machine_host_stop_input(&g->host);
+	struct guest_run *g = ctx;
+	int ret =
+		guest_control_open(&g->control, g, g->role->kind, &g->control_opts, &g->hooks, err);
+
+	return ret || !g->role->names ? ret : g->role->names(g->ctx, err);
+}
+
+static void close_names(void *ctx)
+{
+	struct guest_run *g = ctx;
+
+	close_control(g);
+	if (g->role->unname)
+		g->role->unname(g->ctx);
+}
+
+static void fill_jail(void *ctx, struct jail_config *c)
+{
+	struct guest_run *g = ctx;
+
+	c->file_size = g->role->writes_log ? UINT64_MAX : 0;
+}
+
+static struct output_sink get_sink(void *ctx)
+{
+	struct guest_run *g = ctx;
+
+	return live_sink_ops(&g->sink);
+}
+
+static int created(void *ctx, struct err *err)
+{
+	struct guest_run *g = ctx;
+
+	return g->role->created ? g->role->created(g->ctx, err) : 0;
+}
+
+static int start(void *ctx, struct err *err)
+{
+	struct guest_run *g = ctx;
+
+	machine_host_live(&g->up.host, &g->live_config);
+	g->live_config.hooks = live_hooks_chain_ops(&g->hooks);
+	g->live = live_create(&g->live_config, g->up.machine, err);
+	if (!g->live)
+		return -err->code;
+	live_sink_attach(&g->sink, g->live);
+	if (guest_control_start(g->control, err) < 0)
+		return -err->code;
+	if (stop_signal()) /* it came before there was anything to stop */
+		live_stop(g->live);
+	return g->role->started ? g->role->started(g->ctx, err) : 0;
+}
+
+static void stop(void *ctx)
+{
+	struct guest_run *g = ctx;
+
+	close_control(g);
 	live_sink_attach(&g->sink, NULL);
 	live_destroy(g->live);
-	machine_destroy(g->machine);
-	machine_host_close(&g->host);
-	share_end(g->opts.jail);
-	machine_opts_free(&g->opts);
-	jail_end();
+	g->live = NULL;
+	if (g->role->stopped)
+		g->role->stopped(g->ctx);
+}
+
+static const struct bringup_role bringup_role = { .names = open_names,
+						  .unname = close_names,
+						  .jail = fill_jail,
+						  .sink = get_sink,
+						  .created = created,
+						  .start = start,
+						  .stop = stop,
+						  .quit = guest_run_stop,
+						  .consoles = true,
+						  .escape_key = true };
+
+int guest_run_live(struct guest_run *g, int (*run)(void *ctx))
+{
+	g->up = (struct bringup){ .role = &bringup_role, .ctx = g, .given = &g->opts };
+	return bringup_run(&g->up, run, g->ctx);
 }

@@ -9,22 +9,34 @@
 
 #include "record/hooks.h"
 #include "record/live.h"
+#include "host/bringup.h"
 #include "host/control.h"
-#include "host/machine_host.h"
 #include "host/machine_opts.h"
 
 struct guest_control;
 
+/* What a subcommand adds to the steps of a run (bringup.h); NULL: nothing. */
+struct guest_run_role {
+	const char *kind; /* for `twinstep status`: "run" or "record" */
+	int (*names)(void *ctx, struct err *err);
+	void (*unname)(void *ctx);
+	int (*created)(void *ctx, struct err *err);
+	int (*started)(void *ctx, struct err *err);
+	void (*stopped)(void *ctx);
+	bool writes_log; /* a file that may become as long as it likes */
+};
+
 struct guest_run {
+	const struct guest_run_role *role;
+	void *ctx;
 	struct machine_opts opts;
 	bool stats, json;
-	bool writes_log; /* a file that may become as long as it likes */
 	struct control_opts control_opts;
 	FILE *report; /* digests and statistics: standard output, or standard error when the console
 			 is there */
-	struct machine_host host;
-	struct machine *machine;
+	struct bringup up;
 	struct live_sink sink;
+	struct live_config live_config; /* epochs and digests; the rest is filled in */
 	struct live *live;
 	struct live_hooks_chain hooks;
 	struct guest_control *control;
@@ -47,15 +59,13 @@ void guest_run_help(FILE *f);
 
 /* After the options: what `report` is. */
 void guest_run_choose_report(struct guest_run *g);
-/* Opens everything on the host's side that has a name. kind: "run" or "record". 0 or -errno. */
-int guest_run_open(struct guest_run *g, const char *kind, struct err *err);
-/* Closes the jail and makes the machine inside; the guest does not run yet. 0 or -errno. */
-int guest_run_jail(struct guest_run *g, struct err *err);
-/* Makes the live source; epochs are taken from *c, hooks from g->hooks. 0 or -errno. */
-int guest_run_start(struct guest_run *g, struct live_config *c, struct err *err);
+/*
+ * The whole life of a machine; run(g->ctx) runs it when it is there (guest_run_execute()).
+ * Returns the exit status.
+ */
+int guest_run_live(struct guest_run *g, int (*run)(void *ctx));
 /* Runs to the end, reports, and returns the exit status. */
 int guest_run_execute(struct guest_run *g);
-void guest_run_close(struct guest_run *g);
 /* Ends a run from anywhere, also from a signal handler. */
 void guest_run_stop(void *guest_run);
 

@@ -26,6 +26,7 @@ struct capture {
 	atomic_bool ready;
 	const char *path; /* of the file, "-": standard output */
 	bool created;	  /* it was not there before */
+	bool ran;	  /* there is something in it */
 	pcap_t *pcap;
 	pcap_dumper_t *file;
 	enum machine_end end;
@@ -128,41 +129,95 @@ static int capture_file(struct capture *c, struct err *err)
 		       c->pcap ? pcap_geterr(c->pcap) : "out of memory");
 }
 
-/* A log may come from anywhere, and its guest runs: in the jail, as in a replay. */
-static int capture_open(struct capture *c, const char *path, const struct machine_opts *where,
-			struct err *err)
+/* ---- the steps: a log may come from anywhere, and its guest runs, so in the jail ---- */
+
+static int capture_open(void *ctx, struct err *err)
 {
+	struct capture *c = ctx;
+
+	return replay_machine_open(&c->rm, err);
+}
+
+static int capture_names(void *ctx, struct err *err)
+{
+	return capture_file(ctx, err);
+}
+
+/* A file in which there is nothing goes again. */
+static void capture_unname(void *ctx)
+{
+	struct capture *c = ctx;
+
+	if (c->file)
+		pcap_dump_close(c->file);
+	if (c->pcap)
+		pcap_close(c->pcap);
+	if (c->created && !c->ran)
+		jail_remove(c->path);
+}
+
+static void capture_jail(void *ctx, struct jail_config *jail)
+{
+	jail->file_size = UINT64_MAX;
+}
+
+static struct output_sink capture_sink(void *ctx)
+{
+	return (struct output_sink){ .ctx = ctx, .emit = capture_sent };
+}
+
+static int capture_created(void *ctx, struct err *err)
+{
+	struct capture *c = ctx;
+
+	return replay_machine_created(&c->rm, err);
+}
+
+static int capture_start(void *ctx, struct err *err)
+{
+	struct capture *c = ctx;
 	struct record_stream stream = {
 		.ctx = c, .next = stream_next, .end = stream_end, .applied = capture_received
 	};
-	struct output_sink sink = { .ctx = c, .emit = capture_sent };
-	const struct jail_config jail = { .service_fd = -1,
-					  .file_size = UINT64_MAX,
-					  .without = machine_opts_jail_without(where) };
-	int ret = machine_host_enter_share(where, err);
 
-	if (ret == 0)
-		ret = replay_machine_open(&c->rm, path, where, err);
-	if (ret == 0)
-		ret = machine_host_promise(&c->rm.host, &where->share, err);
-	if (ret == 0)
-		ret = capture_file(c, err);
-	if (ret == 0)
-		ret = machine_host_jail(&c->rm.host, where->jail, &jail, err);
-	if (ret == 0)
-		ret = replay_machine_create(&c->rm, &where->share, &sink, err);
-	if (ret < 0)
-		return ret;
-	replay_init(&c->replay, c->rm.machine, &stream);
+	replay_init(&c->replay, c->rm.up.machine, &stream);
 	atomic_store(&c->ready, true);
 	return 0;
 }
+
+static void capture_stop(void *ctx)
+{
+	struct capture *c = ctx;
+
+	if (atomic_exchange(&c->ready, false))
+		replay_fini(&c->replay);
+}
+
+static void capture_quit(void *ctx)
+{
+	struct capture *c = ctx;
+
+	if (atomic_load(&c->ready))
+		replay_stop(&c->replay);
+}
+
+static const struct bringup_role capture_role = { .open = capture_open,
+						  .names = capture_names,
+						  .unname = capture_unname,
+						  .jail = capture_jail,
+						  .sink = capture_sink,
+						  .created = capture_created,
+						  .start = capture_start,
+						  .stop = capture_stop,
+						  .quit = capture_quit };
+
+/* ---- the run ---- */
 
 static void *capture_thread(void *arg)
 {
 	struct capture *c = arg;
 
-	c->end = machine_run(c->rm.machine, replay_source(&c->replay), &c->err);
+	c->end = machine_run(c->rm.up.machine, replay_source(&c->replay), &c->err);
 	return NULL;
 }
 
@@ -175,10 +230,12 @@ static bool capture_written(struct capture *c)
 	return false;
 }
 
-static int capture_run(struct capture *c)
+static int capture_run(void *ctx)
 {
+	struct capture *c = ctx;
 	int ret;
 
+	c->ran = true;
 	if (stop_signal())
 		replay_stop(&c->replay);
 	errno = 0;
@@ -204,40 +261,15 @@ static int capture_run(struct capture *c)
 	return 128 + stop_signal();
 }
 
-static void capture_stop(void *ctx)
-{
-	struct capture *c = ctx;
-
-	if (atomic_load(&c->ready))
-		replay_stop(&c->replay);
-}
-
-int log_pcap_write(const char *path, const struct machine_opts *where, const char *file)
+int log_pcap_write(const char *path, const struct machine_opts *given, const char *file)
 {
 	static struct capture c;
-	struct err err = ERR_INIT;
-	int status = EXIT_USAGE;
+	int status;
 
 	c = (struct capture){ .path = file, .err = ERR_INIT };
-	share_jail_begin(&where->share, where->jail);
-	stop_on_signals(capture_stop, &c);
-	if (capture_open(&c, path, where, &err) < 0) {
-		log_error("%s", err.text);
-		if (c.created)
-			jail_remove(file); /* there is nothing in it */
-	} else {
-		status = capture_run(&c);
-	}
-	stop_restore();
-	if (atomic_exchange(&c.ready, false))
-		replay_fini(&c.replay);
-	if (c.file)
-		pcap_dump_close(c.file);
-	if (c.pcap)
-		pcap_close(c.pcap);
-	c.file = NULL;
+	c.rm.given = given;
+	c.rm.path = path;
+	status = replay_machine_live(&c.rm, &capture_role, &c, capture_run);
 	replay_machine_close(&c.rm);
-	share_end(where->jail);
-	jail_end();
 	return status;
 }

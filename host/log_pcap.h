@@ -10,6 +10,6 @@
  * to `file`. Time stamps are the recording's wall-clock time at the start plus virtual time. Says
  * what went wrong; returns the exit status.
  */
-int log_pcap_write(const char *path, const struct machine_opts *where, const char *file);
+int log_pcap_write(const char *path, const struct machine_opts *given, const char *file);
 
 #endif

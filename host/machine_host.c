@@ -60,7 +60,11 @@ static int read_fd(int fd, const char *path, size_t max, struct boot_image *imag
 	return 0;
 }
 
-int read_image(const char *path, size_t max, struct boot_image *image, struct err *err)
+/*
+ * Reads a whole regular file into memory (free with drop_image()). -EINVAL for anything but a
+ * regular file, or one longer than max.
+ */
+static int read_image(const char *path, size_t max, struct boot_image *image, struct err *err)
 {
 	int fd = open(path,
 		      O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block */
@@ -433,14 +437,21 @@ void machine_host_stop_input(struct machine_host *h)
 		console_stop_input(h->console[i]);
 }
 
+void machine_host_close_consoles(struct machine_host *h)
+{
+	console_close(h->debug);
+	h->debug = NULL;
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++) {
+		console_close(h->console[i]);
+		h->console[i] = NULL;
+	}
+}
+
 void machine_host_close(struct machine_host *h)
 {
 	machine_host_drop_images(h);
 	if (h->restore_fd > 0)
 		close(h->restore_fd);
-	console_close(h->debug);
-	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
-		console_close(h->console[i]);
 	for (unsigned i = 0; i < MACHINE_NICS; i++)
 		nic_close(h->nic[i]);
 	for (unsigned i = 0; i < MACHINE_DISKS; i++)

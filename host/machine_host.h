@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything on the host that a machine needs, opened from its options, in this order: what has a
- * name and may be wrong (images, disks, NICs), the consoles last, so that nothing is touched for a
- * run that cannot start; then the jail closes, and the machine is made inside, where what is in
- * those files is looked at.
+ * Everything on the host that a machine needs, opened from its options. The functions are the
+ * steps of bringup.h, which calls them in their order.
  */
 #ifndef HOST_MACHINE_HOST_H
 #define HOST_MACHINE_HOST_H
@@ -81,12 +79,8 @@ void machine_host_live(const struct machine_host *h, struct live_config *c);
 void machine_host_drop_images(struct machine_host *h);
 /* From here on the consoles' quit() is not called any more. */
 void machine_host_stop_input(struct machine_host *h);
+void machine_host_close_consoles(struct machine_host *h);
+/* All but the consoles. */
 void machine_host_close(struct machine_host *h);
-
-/*
- * Reads a whole regular file into memory (free with free((void *)image->data)). -EINVAL for
- * anything but a regular file, or one longer than max.
- */
-int read_image(const char *path, size_t max, struct boot_image *image, struct err *err);
 
 #endif

@@ -3,17 +3,18 @@
 #ifndef HOST_REPLAY_MACHINE_H
 #define HOST_REPLAY_MACHINE_H
 
-#include "record/logstream.h"
+#include "host/bringup.h"
 #include "host/log_header.h"
-#include "host/machine_host.h"
+#include "record/logstream.h"
 
 struct replay_machine {
+	/* Where files have moved to; share of the host, jail. Not owned. */
+	const struct machine_opts *given;
 	struct machine_opts opts; /* as recorded, with what was given in its place */
 	const char *path;
 	struct log_reader *reader;
 	struct logstream stream;
-	struct machine_host host;
-	struct machine *machine;
+	struct bringup up;
 };
 
 /*
@@ -22,17 +23,20 @@ struct replay_machine {
  */
 int replay_machine_take(struct machine_opts *where, int opt, const char *arg, struct err *err);
 /*
- * Opens the log, reads its header, and opens every file that it names, whose content must be the
- * recorded one. `where` says where files have moved to (log_header_options()). After a failure,
- * close it too.
+ * The steps of a replay (bringup.h). Opens the log, reads its header, and opens every file that it
+ * names, whose content must be the recorded one.
  */
-int replay_machine_open(struct replay_machine *r, const char *path,
-			const struct machine_opts *where, struct err *err);
-/* Makes the machine in its start state: may be in a jail. s: see machine_host_settle(). */
-int replay_machine_create(struct replay_machine *r, const struct share_opts *s,
-			  const struct output_sink *sink, struct err *err);
+int replay_machine_open(struct replay_machine *r, struct err *err);
+/* The machine must be in the recorded start state. */
+int replay_machine_created(struct replay_machine *r, struct err *err);
 /* Moves machine and stream to a checkpoint of the log; UINT64_MAX: the last one. */
 int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err);
+/*
+ * The whole life of a machine that replays: as bringup_run(), with the log at r->path and r->given.
+ */
+int replay_machine_live(struct replay_machine *r, const struct bringup_role *role, void *ctx,
+			int (*run)(void *ctx));
+/* After it. */
 void replay_machine_close(struct replay_machine *r);
 
 #endif

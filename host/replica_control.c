@@ -86,9 +86,9 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 
 	if (!json_is_integer(json_object_get(args, "bytes")))
 		bytes = -1;
-	if (r->machine) { /* a backup that joins has none, and is not live */
+	if (r->up.machine) { /* a backup that joins has none, and is not live */
 		ret = share_check_balloon(&r->o.machine.share,
-					  machine_get_config(r->machine)->memory, bytes, err);
+					  machine_get_config(r->up.machine)->memory, bytes, err);
 		if (ret < 0)
 			return ret;
 	}

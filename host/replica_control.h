@@ -5,8 +5,7 @@
 #ifndef HOST_REPLICA_CONTROL_H
 #define HOST_REPLICA_CONTROL_H
 
-#include "host/control.h"
-#include "host/replica_opts.h"
+#include "host/replica_run.h"
 
 /* Opens the socket that the options ask for; 0 also when they ask for none. */
 int replica_control_open(struct replica_run *r, struct err *err);

@@ -71,33 +71,4 @@ int replica_opts_parse(struct replica_opts *o, int argc, char **argv,
 /* alone: with what a replica needs that is not half of `twinstep pair`. */
 void replica_opts_help(FILE *f, bool alone);
 
-/* One replica in this process. */
-struct replica_run {
-	struct replica_opts o;
-	struct replica_config cfg;
-	struct peer_key *key;
-	struct machine_host host;
-	struct machine *machine;
-	struct replica *replica;
-	struct control *control;
-	enum machine_end end;
-};
-
-/* Opens key, arbiter, event log; creates the replica. Consoles and NICs come later. */
-int replica_run_open(struct replica_run *r, struct err *err);
-/* Closes the jail; the machine is made inside. 0 or -errno. */
-int replica_run_jail(struct replica_run *r, struct err *err);
-/* Starts what reads terminals and answers requests. 0 or -errno. */
-int replica_run_start(struct replica_run *r, struct err *err);
-/*
- * The replica's vCPU thread: fn(r) to its end; what it returns, an errno or what became of the
- * machine.
- */
-int replica_run_vcpu(struct replica_run *r, int (*fn)(struct replica_run *r, struct err *err),
-		     struct err *err);
-/* Exit status after replica_run_vcpu() gave ret; says what went wrong. */
-int replica_run_status(struct replica_run *r, int ret, const struct err *err);
-void replica_run_close(struct replica_run *r);
-void replica_run_stop(void *replica_run);
-
 #endif

@@ -29,6 +29,13 @@ int memory_prepare(struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
+void memory_unprepare(void)
+{
+	if (prepared >= 0)
+		close(prepared);
+	prepared = -1;
+}
+
 /*
  * The memfd cannot change its size afterwards: a file that shrinks under a mapping would be a
  * SIGBUS.

@@ -47,6 +47,8 @@ struct memory {
  * then. Of no size yet. 0 or -errno.
  */
 int memory_prepare(struct err *err);
+/* Drops it again, when there was no memory_init(). */
+void memory_unprepare(void);
 /* size: multiple of 4096 from MEMORY_MIN to MEMORY_MAX. Contents are zero, no page is dirty. */
 int memory_init(struct memory *m, uint64_t size, struct err *err);
 void memory_fini(struct memory *m);

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "tools/cmd.h"
 #include "host/replica_opts.h"
-#include "host/stop.h"
+#include "host/replica_run.h"
 
 static void print_help(void)
 {
@@ -36,73 +36,18 @@ static int check(const struct replica_opts *o, struct err *err)
 	return replica_opts_check(o, err);
 }
 
-/* The machine that the primary describes, on what this host has. */
-static struct machine *create_machine(void *ctx, const struct machine_config *c,
-				      const char *counter, const struct output_sink *sink,
-				      struct live_config *live, struct err *err)
-{
-	struct replica_run *r = ctx;
-
-	if (machine_host_fit(&r->host, c, err) ||
-	    share_promise(&r->o.machine.share, c->memory, err) ||
-	    machine_host_choose_engine(&r->host, counter, err))
-		return NULL;
-	machine_host_live(&r->host, live);
-	return machine_host_create(&r->host, sink, err);
-}
-
-static int prepare(struct replica_run *r, struct err *err)
-{
-	int ret = machine_host_enter_share(&r->o.machine, err);
-
-	if (ret == 0)
-		ret = share_promise_later(&r->o.machine.share, err);
-	if (ret == 0)
-		ret = machine_host_open_side(&r->host, &r->o.machine, err);
-
-	r->cfg.create = create_machine;
-	r->cfg.create_ctx = r;
-	if (ret == 0)
-		ret = machine_host_open_consoles(&r->host, &r->o.machine, replica_run_stop, r, err);
-	if (ret == 0)
-		ret = replica_run_open(r, err);
-	if (ret == 0)
-		ret = replica_connect(r->replica, err);
-	if (ret == 0)
-		ret = replica_run_jail(r, err);
-	return ret ? ret : replica_run_start(r, err);
-}
-
-static int run_backup(struct replica_run *r, struct err *err)
-{
-	return replica_run_backup(r->replica, &r->end, err);
-}
-
 static int run(int argc, char **argv)
 {
-	static struct replica_run r;
-	struct err err = ERR_INIT;
-	int status = replica_opts_parse(&r.o, argc, argv, check), ret;
+	static struct replica_run r = { .backup = true };
+	int status = replica_opts_parse(&r.o, argc, argv, check);
 
-	if (status || r.o.help) {
-		if (!status)
-			print_help();
-		machine_opts_free(&r.o.machine);
-		return status;
+	if (!status && r.o.help) {
+		print_help();
+	} else if (!status) {
+		log_set_name("twinstep backup");
+		status = replica_run_live(&r);
 	}
-	log_set_name("twinstep backup");
-	share_jail_begin(&r.o.machine.share, r.o.machine.jail);
-	stop_on_signals(replica_run_stop, &r);
-	if (prepare(&r, &err)) {
-		log_error("%s", err.text);
-		status = EXIT_USAGE;
-	} else {
-		ret = replica_join(r.replica, &r.machine, &err);
-		if (ret == 0)
-			ret = replica_run_vcpu(&r, run_backup, &err);
-		status = replica_run_status(&r, ret, &err);
-	}
-	replica_run_close(&r);
+	machine_opts_free(&r.o.machine);
 	return status;
 }
 

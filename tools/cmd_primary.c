@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "tools/cmd.h"
 #include "host/replica_opts.h"
-#include "host/stop.h"
+#include "host/replica_run.h"
 
 static void print_help(void)
 {
@@ -36,65 +36,19 @@ static int check(const struct replica_opts *o, struct err *err)
 	return machine_opts_check(&o->machine, err);
 }
 
-static int prepare(struct replica_run *r, struct err *err)
-{
-	struct output_sink sink;
-	int ret;
-
-	r->o.machine.clock = CLOCK_HOST;
-	ret = machine_host_enter_share(&r->o.machine, err);
-	if (ret == 0)
-		ret = machine_host_open(&r->host, &r->o.machine, err);
-	if (ret == 0)
-		ret = machine_host_promise(&r->host, &r->o.machine.share, err);
-	if (ret)
-		return ret;
-	r->cfg.wait_for_backup = !r->o.no_wait;
-	ret = machine_host_open_consoles(&r->host, &r->o.machine, replica_run_stop, r, err);
-	if (ret)
-		return ret;
-	machine_host_live(&r->host, &r->cfg.live);
-	ret = replica_run_open(r, err);
-	if (ret)
-		return ret;
-	ret = replica_run_jail(r, err);
-	if (ret == 0)
-		ret = machine_host_settle(&r->host, &r->o.machine.share, err);
-	if (ret)
-		return ret;
-	sink = replica_sink(r->replica);
-	r->machine = machine_host_create(&r->host, &sink, err);
-	return r->machine ? replica_run_start(r, err) : -err->code;
-}
-
-static int run_primary(struct replica_run *r, struct err *err)
-{
-	return replica_run_primary(r->replica, r->machine, &r->end, err);
-}
-
 static int run(int argc, char **argv)
 {
 	static struct replica_run r;
-	struct err err = ERR_INIT;
-	int status = replica_opts_parse(&r.o, argc, argv, check), ret;
+	int status = replica_opts_parse(&r.o, argc, argv, check);
 
-	if (status || r.o.help) {
-		if (!status)
-			print_help();
-		machine_opts_free(&r.o.machine);
-		return status;
+	if (!status && r.o.help) {
+		print_help();
+	} else if (!status) {
+		log_set_name("twinstep primary");
+		r.o.machine.clock = CLOCK_HOST;
+		status = replica_run_live(&r);
 	}
-	log_set_name("twinstep primary");
-	share_jail_begin(&r.o.machine.share, r.o.machine.jail);
-	stop_on_signals(replica_run_stop, &r);
-	if (prepare(&r, &err)) {
-		log_error("%s", err.text);
-		status = EXIT_USAGE;
-	} else {
-		ret = replica_run_vcpu(&r, run_primary, &err);
-		status = replica_run_status(&r, ret, &err);
-	}
-	replica_run_close(&r);
+	machine_opts_free(&r.o.machine);
 	return status;
 }
 

@@ -13,7 +13,6 @@
 #include "tools/cmd.h"
 #include "host/guest_run.h"
 #include "host/log_header.h"
-#include "host/stop.h"
 
 enum { OPT_FORCE = OPT_COMMAND, OPT_EPOCH, OPT_CHECKPOINT };
 
@@ -32,6 +31,7 @@ struct record {
 	const char *path;
 	int fd;	      /* of the log */
 	bool created; /* it is new, or its old content is gone */
+	bool ran;     /* there is something in the log */
 	bool force, help;
 	uint64_t epoch_ms, checkpoint_s;
 	struct log_header header;
@@ -117,22 +117,23 @@ static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 {
 	struct record *r = ctx;
 
-	return r->g.host.disk[i]->readonly ? 0 : disk_overlay_export(r->g.host.disk[i], out, err);
+	return r->g.up.host.disk[i]->readonly ? 0
+					      : disk_overlay_export(r->g.up.host.disk[i], out, err);
 }
 
-/* What has a name. */
-static int open_files(struct record *r, struct err *err)
+/* ---- the steps of its own ---- */
+
+static int open_log(void *ctx, struct err *err)
 {
+	struct record *r = ctx;
 	const char *what = machine_opts_file(&r->g.opts, r->path);
-	int ret = 0;
+	int ret;
 
 	if (what)
 		return err_set(err, EINVAL,
 			       "cannot write the log to '%s': it is %s of this machine", r->path,
 			       what);
-	ret = guest_run_open(&r->g, "record", err);
-	if (ret == 0)
-		ret = log_header_files(&r->header, &r->g.opts, err);
+	ret = log_header_files(&r->header, &r->g.opts, err);
 	if (ret)
 		return ret;
 	jail_will_remove(r->path);
@@ -140,8 +141,9 @@ static int open_files(struct record *r, struct err *err)
 	return r->fd < 0 ? r->fd : 0;
 }
 
-static int open_recorder(struct record *r, uint64_t epoch_ns, struct err *err)
+static int open_recorder(void *ctx, struct err *err)
 {
+	struct record *r = ctx;
 	struct recorder_config rc = { .path = r->path,
 				      .fd = r->fd,
 				      .header = &r->header,
@@ -152,8 +154,9 @@ static int open_recorder(struct record *r, uint64_t epoch_ns, struct err *err)
 				      .failure_ctx = &r->g };
 	struct live_hooks hooks;
 
-	log_header_make(&r->header, &r->g.host, r->g.machine, epoch_ns);
-	r->recorder = recorder_open(&rc, r->g.machine, err);
+	log_header_make(&r->header, &r->g.up.host, r->g.up.machine, r->g.live_config.epoch_ns);
+	r->recorder = recorder_open(&rc, r->g.up.machine, err);
+	r->fd = -1;
 	r->created = true; /* what was in it is gone */
 	if (!r->recorder)
 		return -err->code;
@@ -162,20 +165,32 @@ static int open_recorder(struct record *r, uint64_t epoch_ns, struct err *err)
 	return 0;
 }
 
-static int prepare(struct record *r, struct err *err)
+static int start_recorder(void *ctx, struct err *err)
 {
-	struct live_config c = { .epoch_ns = r->epoch_ms * 1000000ull, .next_seq = 1 };
-	int ret;
+	struct record *r = ctx;
 
-	r->g.writes_log = true;
-	ret = open_files(r, err);
-	if (ret == 0)
-		ret = guest_run_jail(&r->g, err);
-	if (ret == 0)
-		ret = open_recorder(r, c.epoch_ns, err);
-	if (ret == 0)
-		ret = guest_run_start(&r->g, &c, err);
-	return ret ? ret : recorder_start(r->recorder, err);
+	return recorder_start(r->recorder, err);
+}
+
+/* A run that never began: what was recorded of it is nothing. */
+static void drop_recorder(void *ctx)
+{
+	struct record *r = ctx;
+	struct err err = ERR_INIT;
+
+	if (r->recorder)
+		recorder_close(r->recorder, MACHINE_FAILED, &err);
+	r->recorder = NULL;
+}
+
+static void drop_log(void *ctx)
+{
+	struct record *r = ctx;
+
+	if (r->fd >= 0)
+		close(r->fd);
+	if (r->created && !r->ran)
+		jail_remove(r->path);
 }
 
 static void report(const struct record *r, const struct recorder_stats *s)
@@ -196,11 +211,14 @@ static int finish(struct record *r, int status)
 {
 	struct recorder_stats s;
 	struct err err = ERR_INIT;
+	int ret;
 
 	live_destroy(r->g.live);
 	r->g.live = NULL;
 	recorder_get_stats(r->recorder, &s);
-	if (recorder_close(r->recorder, r->g.end, &err) < 0) {
+	ret = recorder_close(r->recorder, r->g.end, &err);
+	r->recorder = NULL;
+	if (ret < 0) {
 		log_error("%s", err.text);
 		return EXIT_ENGINE;
 	}
@@ -208,31 +226,37 @@ static int finish(struct record *r, int status)
 	return status;
 }
 
+static int execute(void *ctx)
+{
+	struct record *r = ctx;
+
+	r->ran = true;
+	return finish(r, guest_run_execute(&r->g));
+}
+
 static int run(int argc, char **argv)
 {
+	static const struct guest_run_role role = { .kind = "record",
+						    .names = open_log,
+						    .unname = drop_log,
+						    .created = open_recorder,
+						    .started = start_recorder,
+						    .stopped = drop_recorder,
+						    .writes_log = true };
 	static struct record r;
-	struct err err = ERR_INIT;
 	int status = parse(&r, argc, argv);
 
-	if (status || r.help) {
-		if (!status)
-			print_help();
-		machine_opts_free(&r.g.opts);
-		return status;
+	if (!status && r.help) {
+		print_help();
+	} else if (!status) {
+		r.fd = -1;
+		r.g.role = &role;
+		r.g.ctx = &r;
+		r.g.live_config =
+			(struct live_config){ .epoch_ns = r.epoch_ms * 1000000ull, .next_seq = 1 };
+		status = guest_run_live(&r.g, execute);
 	}
-	share_jail_begin(&r.g.opts.share, r.g.opts.jail);
-	stop_on_signals(guest_run_stop, &r.g);
-	if (prepare(&r, &err)) {
-		log_error("%s", err.text);
-		status = EXIT_USAGE;
-		if (r.recorder)
-			recorder_close(r.recorder, MACHINE_FAILED, &err);
-		if (r.created)
-			jail_remove(r.path); /* nothing was recorded */
-	} else {
-		status = finish(&r, guest_run_execute(&r.g));
-	}
-	guest_run_close(&r.g);
+	machine_opts_free(&r.g.opts);
 	log_header_free(&r.header);
 	return status;
 }

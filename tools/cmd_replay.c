@@ -35,7 +35,6 @@ static const struct option options[] = {
 
 struct replayer {
 	struct machine_opts where; /* as given */
-	const char *path;
 	uint64_t until, checkpoint;
 	bool has_until, has_checkpoint, stats, json, quiet, help;
 	double speed; /* times real time; 0: as fast as it goes */
@@ -104,6 +103,7 @@ static int parse(struct replayer *r, int argc, char **argv)
 	int opt;
 
 	machine_opts_defaults(&r->where);
+	r->rm.given = &r->where;
 	while ((opt = options_next(argc, argv, options)) != -1) {
 		if (opt == '?')
 			return EXIT_USAGE;
@@ -119,7 +119,7 @@ static int parse(struct replayer *r, int argc, char **argv)
 			  optind < argc ? "more than one log given" : "no log given");
 		return EXIT_USAGE;
 	}
-	r->path = argv[optind];
+	r->rm.path = argv[optind];
 	return 0;
 }
 
@@ -128,19 +128,19 @@ static int parse(struct replayer *r, int argc, char **argv)
 static void progress(struct replayer *r)
 {
 	uint64_t size = log_reader_size(r->rm.reader), count;
-	struct engine *e = machine_engine(r->rm.machine);
+	struct engine *e = machine_engine(r->rm.up.machine);
 
 	if (r->quiet || !isatty(STDERR_FILENO))
 		return;
 	count = e->ops->count(e);
 	fprintf(stderr, "\rtwinstep: replay %3u %%  %.1f s  %" PRIu64 " M instructions ",
 		size ? (unsigned)(r->rm.stream.bytes * 100 / size) : 0,
-		(double)machine_now(r->rm.machine) / 1e9, count / 1000000);
+		(double)machine_now(r->rm.up.machine) / 1e9, count / 1000000);
 }
 
 static void keep_pace(struct replayer *r)
 {
-	uint64_t virtual = machine_now(r->rm.machine) - r->started_virtual,
+	uint64_t virtual = machine_now(r->rm.up.machine) - r->started_virtual,
 		 host = monotonic_ns() - r->started_ns;
 	double due = r->speed > 0 ? (double)virtual / r->speed : 0;
 
@@ -188,9 +188,9 @@ static void replay_emit(void *ctx, const struct output *out)
 	struct live_console *lc;
 
 	if (out->kind == OUTPUT_CONSOLE && out->port < MACHINE_CONSOLES)
-		c = r->rm.host.console[out->port];
+		c = r->rm.up.host.console[out->port];
 	if (out->kind == OUTPUT_DEBUG)
-		c = r->rm.host.debug ? r->rm.host.debug : r->rm.host.console[0];
+		c = r->rm.up.host.debug ? r->rm.up.host.debug : r->rm.up.host.console[0];
 	lc = c ? console_live(c) : NULL;
 	if (lc)
 		lc->write(lc->ctx, out->data, out->len);
@@ -208,7 +208,7 @@ static void stop_replay(void *ctx)
 
 static uint64_t count_now(const struct replayer *r)
 {
-	struct engine *e = machine_engine(r->rm.machine);
+	struct engine *e = machine_engine(r->rm.up.machine);
 
 	return e->ops->count(e);
 }
@@ -222,40 +222,51 @@ static int check_until(const struct replayer *r, struct err *err)
 		       count_now(r));
 }
 
-static int prepare(struct replayer *r, struct err *err)
+static int open_log(void *ctx, struct err *err)
 {
+	struct replayer *r = ctx;
+
+	return replay_machine_open(&r->rm, err);
+}
+
+static struct output_sink get_sink(void *ctx)
+{
+	return (struct output_sink){ .ctx = ctx, .emit = replay_emit };
+}
+
+static int check_created(void *ctx, struct err *err)
+{
+	struct replayer *r = ctx;
+
+	return replay_machine_created(&r->rm, err);
+}
+
+static int start(void *ctx, struct err *err)
+{
+	struct replayer *r = ctx;
 	struct record_stream records = {
 		.ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied
 	};
-	struct output_sink sink = { .ctx = r, .emit = replay_emit };
-	const struct jail_config jail = { .service_fd = -1,
-					  .without = machine_opts_jail_without(&r->where) };
-	int ret = machine_host_enter_share(&r->where, err);
+	int ret = r->has_checkpoint ? replay_machine_seek(&r->rm, r->checkpoint, err) : 0;
 
-	if (ret == 0)
-		ret = replay_machine_open(&r->rm, r->path, &r->where, err);
-	if (ret == 0)
-		ret = machine_host_promise(&r->rm.host, &r->where.share, err);
-	if (ret == 0)
-		ret = machine_host_open_consoles(&r->rm.host, &r->rm.opts, NULL, NULL, err);
-	if (ret == 0)
-		ret = machine_host_jail(&r->rm.host, r->where.jail, &jail, err);
-	if (ret == 0)
-		ret = replay_machine_create(&r->rm, &r->where.share, &sink, err);
-	if (ret == 0)
-		ret = machine_host_start_consoles(&r->rm.host, err);
-	if (ret == 0 && r->has_checkpoint)
-		ret = replay_machine_seek(&r->rm, r->checkpoint, err);
 	if (ret == 0 && r->has_until)
 		ret = check_until(r, err);
 	if (ret < 0)
 		return ret;
 	r->inner = logstream_records(&r->rm.stream);
-	replay_init(&r->replay, r->rm.machine, &records);
+	replay_init(&r->replay, r->rm.up.machine, &records);
 	if (r->has_until)
 		r->replay.stop_count = r->until;
 	atomic_store(&r->ready, true);
 	return 0;
+}
+
+static void stop(void *ctx)
+{
+	struct replayer *r = ctx;
+
+	if (atomic_exchange(&r->ready, false))
+		replay_fini(&r->replay);
 }
 
 static void print_summary(struct replayer *r, enum machine_end end, int status)
@@ -265,16 +276,16 @@ static void print_summary(struct replayer *r, enum machine_end end, int status)
 				 .status = status,
 				 .count = count_now(r),
 				 .start = r->started_count,
-				 .virtual_ns = machine_now(r->rm.machine),
+				 .virtual_ns = machine_now(r->rm.up.machine),
 				 .host_ns = monotonic_ns() - r->started_ns };
 	char text[4096];
 
 	if (r->json)
-		run_summary_json(f, r->rm.machine, &s);
+		run_summary_json(f, r->rm.up.machine, &s);
 	else if (r->stats)
-		run_summary_print(f, r->rm.machine, &s);
+		run_summary_print(f, r->rm.up.machine, &s);
 	if (r->has_until) {
-		machine_describe_cpu(r->rm.machine, text, sizeof(text));
+		machine_describe_cpu(r->rm.up.machine, text, sizeof(text));
 		fputs(text, f);
 	}
 }
@@ -318,7 +329,7 @@ static int verdict(struct replayer *r, enum machine_end end, struct err *err)
 	report_agreement(r, end, log_reader_cut(r->rm.reader));
 	if (stop_signal())
 		return 128 + stop_signal();
-	return end == MACHINE_EXIT ? (int)machine_exit_code(r->rm.machine) : 0;
+	return end == MACHINE_EXIT ? (int)machine_exit_code(r->rm.up.machine) : 0;
 }
 
 struct replaying {
@@ -331,19 +342,20 @@ static void *replay_run(void *arg)
 {
 	struct replaying *p = arg;
 
-	p->end = machine_run(p->r->rm.machine, replay_source(&p->r->replay), &p->err);
+	p->end = machine_run(p->r->rm.up.machine, replay_source(&p->r->replay), &p->err);
 	return NULL;
 }
 
-static int execute(struct replayer *r)
+static int execute(void *ctx)
 {
+	struct replayer *r = ctx;
 	struct replaying p = { .r = r, .err = ERR_INIT };
 	int status;
 
 	if (stop_signal())
 		replay_stop(&r->replay);
 	r->started_ns = monotonic_ns();
-	r->started_virtual = machine_now(r->rm.machine);
+	r->started_virtual = machine_now(r->rm.up.machine);
 	r->started_count = count_now(r);
 	status = thread_host(THREAD_VCPU, replay_run, &p, NULL);
 	if (status) {
@@ -355,39 +367,24 @@ static int execute(struct replayer *r)
 	return status;
 }
 
-static void finish(struct replayer *r)
-{
-	stop_restore();
-	machine_host_stop_input(&r->rm.host);
-	if (atomic_exchange(&r->ready, false))
-		replay_fini(&r->replay);
-	replay_machine_close(&r->rm);
-	share_end(r->where.jail);
-	machine_opts_free(&r->where);
-	jail_end();
-}
-
 static int run(int argc, char **argv)
 {
+	static const struct bringup_role role = { .open = open_log,
+						  .sink = get_sink,
+						  .created = check_created,
+						  .start = start,
+						  .stop = stop,
+						  .quit = stop_replay,
+						  .consoles = true };
 	static struct replayer r;
-	struct err err = ERR_INIT;
 	int status = parse(&r, argc, argv);
 
-	if (status || r.help) {
-		if (!status)
-			print_help();
-		machine_opts_free(&r.where);
-		return status;
-	}
-	share_jail_begin(&r.where.share, r.where.jail);
-	stop_on_signals(stop_replay, &r);
-	if (prepare(&r, &err)) {
-		log_error("%s", err.text);
-		status = EXIT_USAGE;
-	} else {
-		status = execute(&r);
-	}
-	finish(&r);
+	if (!status && r.help)
+		print_help();
+	else if (!status)
+		status = replay_machine_live(&r.rm, &role, &r, execute);
+	replay_machine_close(&r.rm);
+	machine_opts_free(&r.where);
 	return status;
 }
 

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "tools/cmd.h"
 #include "host/guest_run.h"
-#include "host/stop.h"
 
 enum { OPT_DIGEST_EVERY = OPT_COMMAND };
 
@@ -98,32 +97,31 @@ static bool print_digest(void *ctx, struct machine *m, const struct sync_point *
 	return true;
 }
 
+static int execute(void *ctx)
+{
+	struct run *r = ctx;
+
+	return guest_run_execute(&r->g);
+}
+
 static int run(int argc, char **argv)
 {
+	static const struct guest_run_role role = { .kind = "run" };
 	static struct run r;
-	struct err err = ERR_INIT;
-	struct live_config c = { .next_seq = 1 };
 	int status = parse(&r, argc, argv);
 
-	if (status || r.help) {
-		if (!status)
-			print_help();
-		machine_opts_free(&r.g.opts);
-		return status;
+	if (!status && r.help) {
+		print_help();
+	} else if (!status) {
+		r.g.role = &role;
+		r.g.ctx = &r;
+		r.g.live_config =
+			(struct live_config){ .next_seq = 1, .digest_count = r.digest_every };
+		live_hooks_chain_add(&r.g.hooks,
+				     &(struct live_hooks){ .ctx = &r, .applied = print_digest });
+		status = guest_run_live(&r.g, execute);
 	}
-	share_jail_begin(&r.g.opts.share, r.g.opts.jail);
-	stop_on_signals(guest_run_stop, &r.g);
-	c.digest_count = r.digest_every;
-	live_hooks_chain_add(&r.g.hooks,
-			     &(struct live_hooks){ .ctx = &r, .applied = print_digest });
-	if (guest_run_open(&r.g, "run", &err) || guest_run_jail(&r.g, &err) ||
-	    guest_run_start(&r.g, &c, &err)) {
-		log_error("%s", err.text);
-		status = EXIT_USAGE;
-	} else {
-		status = guest_run_execute(&r.g);
-	}
-	guest_run_close(&r.g);
+	machine_opts_free(&r.g.opts);
 	return status;
 }
 

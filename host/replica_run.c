@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/replica_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "host/exit.h"
+#include "host/replica_control.h"
+#include "host/run_end.h"
+#include "host/stop.h"
+
+static void quit(void *replica_run)
+{
+	struct replica_run *r = replica_run;
+
+	if (r->replica)
+		replica_stop(r->replica);
+}
+
+/* The vCPU thread will not come back: nothing can be closed in order. */
+static void abandon_process(void *replica_run)
+{
+	console_abandon();
+	_exit(EXIT_FENCED);
+}
+
+/* ---- the steps (bringup.h) ---- */
+
+static int open_side(void *ctx, struct err *err)
+{
+	struct replica_run *r = ctx;
+
+	return machine_host_open_side(&r->up.host, &r->o.machine, err);
+}
+
+/* The machine that the primary describes, on what this host has. */
+static struct machine *create_machine(void *ctx, const struct machine_config *c,
+				      const char *counter, const struct output_sink *sink,
+				      struct live_config *live, struct err *err)
+{
+	struct replica_run *r = ctx;
+
+	if (machine_host_fit(&r->up.host, c, err) ||
+	    share_promise(&r->o.machine.share, c->memory, err) ||
+	    machine_host_choose_engine(&r->up.host, counter, err))
+		return NULL;
+	machine_host_live(&r->up.host, live);
+	return machine_host_create(&r->up.host, sink, err);
+}
+
+static void configure(struct replica_run *r)
+{
+	const struct replica_opts *o = &r->o;
+
+	r->cfg = (struct replica_config){ .listen = o->listen,
+					  .connect = o->connect,
+					  .timeout_ms = (unsigned)o->timeout_ms,
+					  .hang_timeout_ms = (unsigned)o->hang_timeout_ms,
+					  .max_lag_ms = (unsigned)o->max_lag_ms,
+					  .epoch_ns = o->epoch_ms * 1000000,
+					  .on_divergence = o->on_divergence,
+					  .connect_wait_ms = (unsigned)o->connect_wait_ms,
+					  .wait_for_backup = !r->backup && !o->no_wait,
+					  .create = create_machine,
+					  .create_ctx = r,
+					  .abandon = abandon_process };
+	if (!r->backup)
+		machine_host_live(&r->up.host, &r->cfg.live);
+}
+
+/* Key, arbiter, event log, control socket, and the ways to the other replica. */
+static int open_names(void *ctx, struct err *err)
+{
+	struct replica_run *r = ctx;
+	const struct replica_opts *o = &r->o;
+	struct replica_config *c = &r->cfg;
+
+	configure(r);
+	if (o->key_file && !(r->key = peer_key_load(o->key_file, err)))
+		return -err->code;
+	if (!r->key)
+		log_warn("--insecure: whoever reaches our port is believed, and can read and "
+			 "change everything");
+	c->key = r->key;
+	c->arbiter = arbiter_open(o->arbiter, err);
+	if (!c->arbiter)
+		return -err->code;
+	if (o->events && !(c->events = fopen(o->events, "a")))
+		return err_set(err, errno, "cannot open event log '%s': %s", o->events,
+			       strerror(errno));
+	r->replica = replica_create(c, err);
+	if (!r->replica || replica_control_open(r, err) < 0 || replica_listen(r->replica, err) < 0)
+		return -err->code;
+	if (stop_signal()) /* it came before there was anything to stop */
+		replica_stop(r->replica);
+	return r->backup ? replica_connect(r->replica, err) : 0;
+}
+
+/* Nothing asks the replica, or is asked by it, any more. */
+static void end_replica(void *ctx)
+{
+	struct replica_run *r = ctx;
+
+	replica_control_close(r);
+	replica_destroy(r->replica);
+	r->replica = NULL;
+}
+
+static void close_names(void *ctx)
+{
+	struct replica_run *r = ctx;
+
+	end_replica(r);
+	if (r->cfg.events)
+		fclose(r->cfg.events);
+	arbiter_close(r->cfg.arbiter);
+	peer_key_free(r->key);
+}
+
+/* The keeper asks the arbiter for a replica that has no names any more. */
+static void fill_jail(void *ctx, struct jail_config *c)
+{
+	struct replica_run *r = ctx;
+
+	c->service = arbiter_serve;
+	c->service_ctx = r->cfg.arbiter;
+	c->service_fd = arbiter_fd(r->cfg.arbiter);
+}
+
+static void delegate(void *ctx)
+{
+	struct replica_run *r = ctx;
+
+	if (jail_keeper())
+		arbiter_delegate(r->cfg.arbiter, jail_keeper());
+}
+
+static struct output_sink get_sink(void *ctx)
+{
+	struct replica_run *r = ctx;
+
+	return replica_sink(r->replica);
+}
+
+/* A terminal that was stopped, or a pipe that nobody reads, must not make a replica look dead. */
+static void limit_consoles(struct replica_run *r)
+{
+	int ms = (int)r->cfg.timeout_ms / 8;
+
+	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
+		console_set_patience(r->up.host.console[i], ms);
+	console_set_patience(r->up.host.debug, ms);
+}
+
+static int start(void *ctx, struct err *err)
+{
+	struct replica_run *r = ctx;
+
+	limit_consoles(r);
+	return r->control ? control_start(r->control, err) : 0;
+}
+
+static const struct bringup_role primary_role = { .names = open_names,
+						  .unname = close_names,
+						  .jail = fill_jail,
+						  .jailed = delegate,
+						  .sink = get_sink,
+						  .start = start,
+						  .stop = end_replica,
+						  .quit = quit,
+						  .consoles = true,
+						  .escape_key = true };
+
+/* A backup's machine comes from the primary, when it runs. */
+static const struct bringup_role backup_role = { .open = open_side,
+						 .names = open_names,
+						 .unname = close_names,
+						 .jail = fill_jail,
+						 .jailed = delegate,
+						 .start = start,
+						 .stop = end_replica,
+						 .quit = quit,
+						 .consoles = true,
+						 .escape_key = true,
+						 .memory_later = true };
+
+/* ---- the run ---- */
+
+struct vcpu_run {
+	struct replica_run *r;
+	struct err *err;
+	int ret;
+};
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu_run *v = arg;
+	struct replica_run *r = v->r;
+
+	v->ret = r->backup ? replica_run_backup(r->replica, &r->end, v->err)
+			   : replica_run_primary(r->replica, r->up.machine, &r->end, v->err);
+	return NULL;
+}
+
+/* The replica's vCPU thread to its end: an errno, or r->end is what became of the machine. */
+static int run_vcpu(struct replica_run *r, struct err *err)
+{
+	struct vcpu_run v = { .r = r, .err = err };
+	int ret = thread_host(THREAD_VCPU, vcpu_main, &v, NULL);
+
+	return ret ? err_set(err, ret, "cannot start the vCPU's thread: %s", strerror(ret)) : v.ret;
+}
+
+/* Exit status after run_vcpu() gave ret; says what went wrong. */
+static int tell_end(struct replica_run *r, int ret, const struct err *err)
+{
+	struct replica_status s;
+
+	replica_get_status(r->replica, &s);
+	if (ret == -EILSEQ) {
+		log_error("%s", err->text);
+		return EXIT_DIVERGED;
+	}
+	if (s.state == REPLICA_FENCED)
+		return s.divergence[0] ? EXIT_DIVERGED : EXIT_FENCED;
+	if (ret < 0) {
+		log_error("%s", err->text);
+		return ret == -EIO ? EXIT_ENGINE : EXIT_USAGE;
+	}
+	run_end_report(r->up.machine, r->end, err);
+	return run_end_status(r->up.machine, r->end, stop_signal());
+}
+
+static int execute(void *ctx)
+{
+	struct replica_run *r = ctx;
+	struct err err = ERR_INIT;
+	int ret = r->backup ? replica_join(r->replica, &r->up.machine, &err) : 0;
+
+	if (ret == 0)
+		ret = run_vcpu(r, &err);
+	return tell_end(r, ret, &err);
+}
+
+int replica_run_live(struct replica_run *r)
+{
+	r->up = (struct bringup){ .role = r->backup ? &backup_role : &primary_role,
+				  .ctx = r,
+				  .given = &r->o.machine };
+	return bringup_run(&r->up, execute, r);
+}

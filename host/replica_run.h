@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The process of one replica: what `primary` and `backup` have in common. */
+#ifndef HOST_REPLICA_RUN_H
+#define HOST_REPLICA_RUN_H
+
+#include <stdbool.h>
+
+#include "host/bringup.h"
+#include "host/control.h"
+#include "host/replica_opts.h"
+#include "replica/replica.h"
+
+struct replica_run {
+	struct replica_opts o;
+	bool backup;
+	struct replica_config cfg;
+	struct peer_key *key;
+	struct bringup up;
+	struct replica *replica;
+	struct control *control;
+	enum machine_end end;
+};
+
+/* The replica's whole life, from its options on. Says what went wrong; returns the exit status. */
+int replica_run_live(struct replica_run *r);
+
+#endif
