@@ -23,6 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "hypervisor/vmx/module/twinstep_vmx.h"
+
 /* madvise() of newer kernels: guard pages of a thread's stack, in newer C libraries. */
 #define ADVICE_GUARD_INSTALL 102
 #define ADVICE_GUARD_REMOVE  103
@@ -136,7 +138,7 @@ static const struct {
 	{ CALL_SET_TTY, 1, { IS(1, TCSETS) } },
 	{ CALL_VMX,
 	  1,
-	  { HAS(1, 0xfff8, 0x54e0) } }, /* type and upper bits of the number: twinstep_vmx.h */
+	  { HAS(1, _IOC(0, 0xff, 0xf8, 0), _IOC(0, TWVMX_IOC_TYPE, TWVMX_IOC_FIRST, 0)) } },
 	{ CALL_SEND, 2, { HAS(3, OTHERS(SEND_FLAGS), 0), IS(4, 0) } },
 	{ CALL_SEND_MESSAGE, 1, { HAS(2, OTHERS(SEND_FLAGS), 0) } },
 	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY) } },

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/std_fds.h"
 #include "tools/cmd.h"
 
 /* In the order of `twinstep help`. */
@@ -41,6 +42,7 @@ static void print_help(FILE *f)
 
 int main(int argc, char **argv)
 {
+	std_fds_open();
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;

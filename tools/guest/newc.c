@@ -9,11 +9,13 @@
  * PATH MODE MAJOR MINOR
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ENTRY_MAX (256u << 20)
 
@@ -77,6 +79,9 @@ int main(void)
 	char line[4096], kind[8], path[1024], arg[2048];
 	unsigned mode, major, minor;
 
+	/* A file must not get the number of a standard descriptor that was left closed. */
+	for (int fd = 0; fd <= STDERR_FILENO;)
+		fd = open("/dev/null", O_RDWR);
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "%7s", kind) != 1 || kind[0] == '#')
 			continue;

@@ -264,12 +264,17 @@ struct twvmx_cpuid {
 _Static_assert(sizeof(struct twvmx_cpuid_entry) == 32, "twvmx_cpuid_entry");
 _Static_assert(sizeof(struct twvmx_cpuid) == 16, "twvmx_cpuid");
 
-#define TWVMX_IOC_INFO	 _IOR('T', 0xe0, struct twvmx_info)
-#define TWVMX_IOC_CREATE _IO('T', 0xe1) /* argument: TWVMX_VERSION */
-#define TWVMX_IOC_SLOT	 _IOW('T', 0xe2, struct twvmx_slot)
-#define TWVMX_IOC_RUN	 _IO('T', 0xe3)
-#define TWVMX_IOC_DIRTY	 _IOW('T', 0xe4, struct twvmx_dirty)
-#define TWVMX_IOC_CPUID	 _IOW('T', 0xe5, struct twvmx_cpuid)
-#define TWVMX_IOC_STATS	 _IOR('T', 0xe7, struct twvmx_stats)
+/* Type of the ioctls, and the first of eight numbers: what a filter of system calls lets through.
+ */
+#define TWVMX_IOC_TYPE	'T'
+#define TWVMX_IOC_FIRST 0xe0
+
+#define TWVMX_IOC_INFO	 _IOR(TWVMX_IOC_TYPE, 0xe0, struct twvmx_info)
+#define TWVMX_IOC_CREATE _IO(TWVMX_IOC_TYPE, 0xe1) /* argument: TWVMX_VERSION */
+#define TWVMX_IOC_SLOT	 _IOW(TWVMX_IOC_TYPE, 0xe2, struct twvmx_slot)
+#define TWVMX_IOC_RUN	 _IO(TWVMX_IOC_TYPE, 0xe3)
+#define TWVMX_IOC_DIRTY	 _IOW(TWVMX_IOC_TYPE, 0xe4, struct twvmx_dirty)
+#define TWVMX_IOC_CPUID	 _IOW(TWVMX_IOC_TYPE, 0xe5, struct twvmx_cpuid)
+#define TWVMX_IOC_STATS	 _IOR(TWVMX_IOC_TYPE, 0xe7, struct twvmx_stats)
 
 #endif
