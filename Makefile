@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit check-unit setup guest demo soak-pair soak-record check san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit check-unit setup guest demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -82,11 +82,22 @@ demo: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tests/pair/pair.sh tools/demo.py
 
-# Unit tests under the address and undefined-behaviour sanitizers.
+# The command and the unit tests under the address and undefined-behaviour sanitizers. With SAN=thread under
+# ThreadSanitizer, in a directory of its own; then the unit tests and a pair run as well.
 SANBUILD := $(BUILD)/san
+TSANBUILD := $(BUILD)/tsan
 SANUNIT := $(UNITSRC:%.c=$(SANBUILD)/%)
+TSANUNIT := $(UNITSRC:%.c=$(TSANBUILD)/%)
+TSANMAKE = $(SUBMAKE) BUILD=$(TSANBUILD) SAN=thread OPT="-O1 -g"
+ifeq ($(SAN),thread)
+san:
+	+$(Q)$(SUBMAKE) SAN= all guest
+	+$(Q)$(TSANMAKE) all unit
+	$(Q)BUILD=$(BUILD) tests/run $(TSANUNIT) tests/e2e/races.sh
+else
 san:
 	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" all unit
+endif
 
 # Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME. With FUZZ_SECONDS they run, for so long together.
 FUZZBUILD := $(BUILD)/fuzz
@@ -104,13 +115,20 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 	$(Q)$(CLANG) $(CPPFLAGS) -O1 -g -std=gnu11 -pthread $(WARN) -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
 
-# Everything that this host allows. The last line adds it all up; nothing is built while tests run.
-CHECKS := $(wildcard tests/scripts/*.sh) $(UNITBIN) $(SANUNIT) $(BUILD)/tests/isa/isa $(wildcard tests/guest/run.sh) \
-	$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) tests/fuzz/run.sh $(VTXTESTS)
+# Everything that this host allows. The last line adds it all up; nothing is built while tests run. Of what may run side
+# by side the longest comes first.
+CHECKS := $(VTXTESTS) $(BUILD)/tests/isa/isa tests/fuzz/run.sh $(SANUNIT) $(UNITBIN) tests/guest/run.sh \
+	$(wildcard tests/scripts/*.sh) $(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh))
 check: setup
 	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isolation-programs isa
 	+$(Q)$(SUBMAKE) san fuzz
+	+$(Q)$(TSANMAKE) all
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
+
+# For the daily loop, 3 minutes: units, guest programs, one replay, one failover.
+check-quick:
+	+$(Q)$(SUBMAKE) all unit guest guest-programs
+	$(Q)BUILD=$(BUILD) tests/run $(UNITBIN) tests/guest/run.sh tests/e2e/logfile.sh "tests/e2e/pair.sh failover.primary-kill"
 
 # Long runs on demand; make check has short ones.
 SOAK ?= 100
@@ -149,8 +167,10 @@ help:
 	@echo "make guest        make $(BUILD)/guest/{vmlinuz,initramfs}: Debian's kernel, busybox, redis"
 	@echo "make demo         show what it does: redis in a pair, a client, the primary killed"
 	@echo "make check        all tests that this host allows"
+	@echo "make check-quick  unit tests, guest programs, one replay, one failover: 3 minutes"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
+	@echo "make san SAN=thread          unit tests and a pair under ThreadSanitizer"
 	@echo "make fuzz FUZZ_SECONDS=600   run the fuzzers for so long together"
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"

@@ -6,6 +6,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/*
+ * The barriers that order a node's content are liburcu's own, which ThreadSanitizer does not know:
+ * it is told here.
+ */
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#define node_pushed(n) __tsan_release(n)
+#define node_popped(n) __tsan_acquire(n)
+#else
+#define node_pushed(n) ((void)(n))
+#define node_popped(n) ((void)(n))
+#endif
+
 int queue_init(struct queue *q)
 {
 	cds_wfcq_init(&q->head, &q->tail);
@@ -36,6 +49,7 @@ void queue_push(struct queue *q, struct queue_node *n, size_t bytes)
 
 	cds_wfcq_node_init(&n->link);
 	n->bytes = bytes;
+	node_pushed(&n->link);
 	__atomic_add_fetch(&q->bytes, bytes, __ATOMIC_RELAXED);
 	/*
 	 * A full barrier inside: a consumer that saw the queue empty will see this node, or be
@@ -50,7 +64,10 @@ struct queue_node *queue_pop(struct queue *q)
 {
 	struct cds_wfcq_node *n = __cds_wfcq_dequeue_blocking(&q->head, &q->tail);
 
-	return n ? caa_container_of(n, struct queue_node, link) : NULL;
+	if (!n)
+		return NULL;
+	node_popped(n);
+	return caa_container_of(n, struct queue_node, link);
 }
 
 void queue_wait(struct queue *q, int timeout_ms)

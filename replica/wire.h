@@ -7,6 +7,8 @@
 #ifndef REPLICA_WIRE_H
 #define REPLICA_WIRE_H
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "hypervisor/machine.h"
@@ -45,7 +47,7 @@ struct wire {
 	struct buf out;
 	uint8_t *in, *raw;
 	size_t in_cap, raw_cap, have; /* have: bytes of the present frame that arrived */
-	uint64_t bytes_out, bytes_in;
+	atomic_uint_fast64_t bytes_out, bytes_in; /* any thread may look */
 };
 
 void wire_init(struct wire *w, struct peer *peer);

@@ -23,6 +23,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SANITIZE_THREAD__
+#define UNIT_THREAD_SANITIZER 1
+#else
+#define UNIT_THREAD_SANITIZER 0
+#endif
+
 static char **unit_only; /* tests to run, up to a NULL; all when it points to NULL */
 static bool unit_names_waits;
 

@@ -251,8 +251,8 @@ struct cpu {
 	uint64_t count_limit; /* stop at this count */
 	uint64_t exits; /* retired instructions of those that cpu_is_exit() marks: see run.c */
 	uint64_t chain_limit; /* from this count on, blocks return to the run loop */
-	volatile uint32_t kicked;
-	uint32_t mode; /* MODE_* */
+	uint32_t kicked;      /* by another thread: cpu_kicked() and __atomic_* only */
+	uint32_t mode;	      /* MODE_* */
 	uint8_t cpl;
 	bool single;	  /* the present op runs alone: slow accesses may be done */
 	bool stop_wanted; /* leave run() at the next boundary with BUS */
@@ -366,6 +366,12 @@ static inline uint64_t cpu_count(const struct cpu *cpu)
 	} while (0)
 #define OP_EXIT return
 
+/* Has another thread asked for an exit? What it did before it asked is looked at after the exit. */
+static inline uint32_t cpu_kicked(const struct cpu *cpu)
+{
+	return __atomic_load_n(&cpu->kicked, __ATOMIC_RELAXED);
+}
+
 /*
  * REP instructions. The handler commits every iteration (RCX, RSI, RDI). After each chunk of at
  * most 4096 iterations, and after every single iteration that did not go through mem_bulk_read() or
@@ -378,7 +384,7 @@ static inline uint64_t cpu_count(const struct cpu *cpu)
  */
 static inline bool rep_should_stop(const struct cpu *cpu)
 {
-	if (unlikely(cpu->kicked | cpu->rep_step | cpu->rep_break))
+	if (unlikely(cpu_kicked(cpu) | cpu->rep_step | cpu->rep_break))
 		return true;
 	return unlikely(cpu->rep_stop_armed) && cpu->gpr[R_RCX] == cpu->rep_stop_rcx &&
 	       op_rip(cpu, cpu->op) == cpu->rep_stop_rip;

@@ -8,6 +8,8 @@
  * something else (TZCNT, LZCNT, CET, MPX and CLDEMOTE hints), the decoder modes switch the
  * extension off.
  */
+#include <pthread.h>
+
 #include "base/log.h"
 
 #include "hypervisor/soft/decode.h"
@@ -37,7 +39,7 @@ static uint16_t first_row[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* index + 1 */
 enum { DECODER_REAL16, DECODER_16, DECODER_32, DECODER_64, DECODER_COUNT };
 
 static ZydisDecoder decoders[DECODER_COUNT];
-static bool initialised;
+static pthread_once_t initialised = PTHREAD_ONCE_INIT;
 
 static void add_row(const struct binding *b, size_t *n)
 {
@@ -62,13 +64,10 @@ static void decoder_init(ZydisDecoder *d, ZydisMachineMode mode, ZydisStackWidth
 		ZydisDecoderEnableMode(d, off[i], ZYAN_FALSE);
 }
 
-void decode_init(void)
+static void make_tables(void)
 {
 	size_t n = 0;
 
-	if (initialised)
-		return;
-	initialised = true;
 	decoder_init(&decoders[DECODER_REAL16], ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
 	decoder_init(&decoders[DECODER_16], ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
 	decoder_init(&decoders[DECODER_32], ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
@@ -78,6 +77,11 @@ void decode_init(void)
 		for (size_t i = 0; i < tables[t]->n; i++)
 			add_row(&tables[t]->row[i], &n);
 	}
+}
+
+void decode_init(void)
+{
+	pthread_once(&initialised, make_tables);
 }
 
 /* ---- operands ---- */

@@ -196,11 +196,11 @@ static bool is_nameable(const struct cpu *cpu)
 
 static bool take_kick(struct cpu *cpu)
 {
-	if (!cpu->kicked ||
+	if (!cpu_kicked(cpu) ||
 	    !(is_nameable(cpu) || (!cpu->count_exits && (cpu->in_rep || cpu->halted))))
 		return false;
-	cpu->kicked = 0;
-	return true;
+	/* With its full barrier: a kick that comes now is seen later, or what led to it is now. */
+	return __atomic_exchange_n(&cpu->kicked, 0, __ATOMIC_SEQ_CST) != 0;
 }
 
 static bool take_stop(struct cpu *cpu)
@@ -214,7 +214,7 @@ static bool take_stop(struct cpu *cpu)
 /* Counting exits, a kick waits for one. */
 static bool spins(const struct cpu *cpu)
 {
-	return cpu->count_exits && cpu->kicked && cpu->count - cpu->spin_from >= SPIN_COUNT;
+	return cpu->count_exits && cpu_kicked(cpu) && cpu->count - cpu->spin_from >= SPIN_COUNT;
 }
 
 /* Does run() end here? */
@@ -482,7 +482,7 @@ static void run_blocks(struct cpu *cpu)
 	struct block *b = block_find(cpu, code_linear(cpu));
 	bool ran = false;
 
-	while (b && (likely(!cpu->kicked) || !ran) && likely(!beyond_limit(cpu, b))) {
+	while (b && (likely(!cpu_kicked(cpu)) || !ran) && likely(!beyond_limit(cpu, b))) {
 		uint64_t room = cpu->count_limit - cpu->count;
 
 		/* No room: asked to stop where no landmark can, so one instruction later. */
@@ -504,7 +504,7 @@ static void run_blocks(struct cpu *cpu)
 			return;
 		b = block_next(cpu, b);
 	}
-	if (!cpu->kicked || !ran) {
+	if (!cpu_kicked(cpu) || !ran) {
 		fetch_one(cpu);
 		run_alone(cpu);
 	}
@@ -513,7 +513,8 @@ static void run_blocks(struct cpu *cpu)
 /* Anything to look at after each instruction? */
 static bool must_be_careful(const struct cpu *cpu)
 {
-	return (cpu->rflags & FL_TF) || cpu->kicked || (cpu->dr[7] & 0xff) || cpu->rep_stop_armed;
+	return (cpu->rflags & FL_TF) || cpu_kicked(cpu) || (cpu->dr[7] & 0xff) ||
+	       cpu->rep_stop_armed;
 }
 
 static void execute(struct cpu *cpu)
@@ -621,8 +622,8 @@ static void arm_rep_stop(struct cpu *cpu, const struct landmark *rep)
 
 static bool stands_in_rep(const struct cpu *cpu)
 {
-	return cpu->kicked || (cpu->rep_stop_armed && cpu->gpr[R_RCX] == cpu->rep_stop_rcx &&
-			       cpu->rip == cpu->rep_stop_rip);
+	return cpu_kicked(cpu) || (cpu->rep_stop_armed && cpu->gpr[R_RCX] == cpu->rep_stop_rcx &&
+				   cpu->rip == cpu->rep_stop_rip);
 }
 
 enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool breakpoints)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Bad options and files: one clear line on standard error, status 2, nothing left behind.
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 
@@ -9,7 +10,7 @@ refused() {
 	local test=$1 word=$2 status before after
 	shift 2
 	before=$(find "$work" | sort | md5sum)
-	timeout 20 "$twinstep" run "$@" >"$out" 2>"$err" </dev/null
+	timeout 600 "$twinstep" run "$@" >"$out" 2>"$err" </dev/null
 	status=$?
 	after=$(find "$work" | sort | md5sum)
 	if [ "$status" -ne 2 ]; then
@@ -98,7 +99,7 @@ truncate -s 1M "$work/image-a"
 refused_pair() {
 	local test=$1 word=$2 status
 	shift 2
-	timeout 20 "$twinstep" pair "$@" >"$out" 2>"$err" </dev/null
+	timeout 600 "$twinstep" pair "$@" >"$out" 2>"$err" </dev/null
 	status=$?
 	check "$test" "status $status: $(cat "$err")" \
 		eval '[ "$status" -eq 2 ] && [ "$(grep -vc "the jail goes without" "$err")" -eq 1 ] && grep -qF -- "$word" "$err"'

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # An unmodified Debian kernel on the soft engine: to userspace, to a shell, to power-off; the same twice.
+# waits for the host: shell socket
 . "$(dirname "$0")/lib.sh"
 need_guest
-run() { timeout 120 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }
+run() { timeout 600 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }
 
 run --console "$work/c1" --digest-every 10000000 --append "$cmdline twinstep.run=\"uname -r; exit 7\"" >"$work/d1" 2>"$work/e1"
 status=$?
@@ -45,7 +46,7 @@ if command -v socat >/dev/null; then
 	wait_for 10 test -S "$work/sock"
 	: >"$work/c5"
 	(at_prompt "$work/c5" 'echo socket-$((40+2))' '' && sleep 0.2) |
-		timeout 90 socat -t 1 - "UNIX-CONNECT:$work/sock" >"$work/c5" 2>&1
+		timeout 600 socat -t 1 - "UNIX-CONNECT:$work/sock" >"$work/c5" 2>&1
 	check socket "no answer over the socket: $(tail -n 3 "$work/c5")" grep -aq socket-42 "$work/c5"
 else
 	skip socket "socat is not installed"

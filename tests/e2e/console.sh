@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The console on a terminal: raw mode, the escape key, and the terminal as it was after every kind of end.
+# waits for the host: *-status *-restored raw ctrl-c-guest
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v script >/dev/null || {
@@ -28,7 +29,7 @@ session() {
 		wait_for 60 grep -aq '/ # ' "$work/screen" && stty -a -F "/proc/$(cat "$work/pid")/fd/0" >"$work/during"
 		"$@"
 		wait_for 20 test -s "$work/after"
-	} | timeout 120 script -qfec "bash -m $work/session" /dev/null >"$work/screen" 2>&1
+	} | timeout 600 script -qfec "bash -m $work/session" /dev/null >"$work/screen" 2>&1
 	check "$test-status" "status $(cat "$work/status"), not $want" [ "$(cat "$work/status")" = "$want" ]
 	check "$test-restored" "the terminal's mode is not what it was" cmp -s "$work/before" "$work/after"
 }

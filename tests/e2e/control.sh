@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The control socket among clients that behave badly: the machine goes on, and good ones are still answered.
+# waits for the host: status still-root long-line noise silent replaced
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v socat >/dev/null || {
@@ -15,9 +16,9 @@ start() {
 }
 clients=()
 cleanup() { kill "$machine" "${clients[@]}" 2>/dev/null; }
-answers() { timeout 10 "$twinstep" status "$work/sock" >"$work/out" 2>&1; }
+answers() { timeout 60 "$twinstep" status "$work/sock" >"$work/out" 2>&1; }
 # say TEXT: sends the bytes (as for printf) and prints what comes back.
-say() { printf "$1" | timeout 10 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
+say() { printf "$1" | timeout 60 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
 
 start
 check status "no answer: $(cat "$work/out" 2>/dev/null)" answers
@@ -26,7 +27,7 @@ check mode "the socket is open to others" [ "$(stat -c %a "$work/sock")" = 600 ]
 if [ "$(id -u)" -eq 0 ]; then
 	chmod 755 "$work"
 	chmod 666 "$work/sock"
-	as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups timeout 10 "$@" 2>&1; }
+	as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups timeout 60 "$@" 2>&1; }
 	check other-user "another user was answered" grep -q 'only root and the user' \
 		<(as_nobody socat -u "UNIX-CONNECT:$work/sock" -)
 	cp "$twinstep" "$work/twinstep"
@@ -45,9 +46,9 @@ check types "no error for a wrong type" grep -q '"ok":false' <(say '{"command":"
 check no-file "a snapshot to no file was taken" grep -q '"ok":false' <(say '{"command":"snapshot","file":"x"}\n')
 check deep "no error for deep nesting" grep -q '"ok":false' <(say "$(printf '[%.0s' $(seq 4000))\\n")
 check two "two requests in one piece get two answers" [ "$(say '{"command":"status"}\n{"command":"status"}\n' | grep -c '"ok":true')" -eq 2 ]
-head -c 1000000 /dev/zero | tr '\0' x | timeout 10 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
+head -c 1000000 /dev/zero | tr '\0' x | timeout 60 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
 check long-line "no answer after a line without end" answers
-head -c 100000 /dev/urandom | timeout 10 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
+head -c 100000 /dev/urandom | timeout 60 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
 check noise "no answer after noise" answers
 # As many silent clients as there is room for: they are dropped after a while.
 for _ in $(seq 12); do
@@ -56,7 +57,7 @@ for _ in $(seq 12); do
 done
 sleep 1
 check silent "silent clients keep others out" wait_for 20 answers
-check in-use "a second machine took the socket" eval "! timeout 20 '$twinstep' run --kernel '$vmlinuz' --console none --control '$work/sock' 2>'$work/err2' && grep -q 'in use' '$work/err2'"
+check in-use "a second machine took the socket" eval "! timeout 600 '$twinstep' run --kernel '$vmlinuz' --console none --control '$work/sock' 2>'$work/err2' && grep -q 'in use' '$work/err2'"
 check still "the machine ended: $(cat "$work/err")" kill -0 "$machine"
 kill -KILL "$machine"
 wait "$machine" 2>/dev/null
@@ -70,7 +71,7 @@ wait "$machine"
 status=$?
 check stopped "status $status: $(cat "$work/err")" [ "$status" -eq 0 ]
 printf x >"$work/file"
-timeout 20 "$twinstep" run --kernel "$vmlinuz" --console none --control "$work/file" 2>"$work/err2"
+timeout 600 "$twinstep" run --kernel "$vmlinuz" --console none --control "$work/file" 2>"$work/err2"
 status=$?
 check not-a-socket "status $status: $(cat "$work/err2")" eval "[ $status -eq 2 ] && [ -s '$work/file' ]"
 exit $failed

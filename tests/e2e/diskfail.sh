@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A pair whose images lie on file systems that are full: what fails on the primary's host fails in the guest, in both
 # replicas alike; a backup whose own image fails where the primary's did not is no copy any more, and ends.
+# waits for the host: *
 . "$(dirname "$0")/lib.sh"
 need_guest
 if [ "$(id -u)" -ne 0 ]; then
@@ -45,7 +46,7 @@ cleanup
 
 pair 2M 64k
 check backup-guest-goes-on "$(tail -n 3 "$work/primary.con" "$work/primary.err")" grep -qa '^written 0' "$work/primary.con"
-timeout 60 tail --pid="${pids[1]}" -f /dev/null || kill "${pids[1]}"
+timeout 600 tail --pid="${pids[1]}" -f /dev/null || kill "${pids[1]}"
 wait "${pids[1]}"
 status=$?
 check backup-ends "status $status: $(cat "$work/backup.err")" eval \

@@ -34,16 +34,16 @@ need_guest() {
 }
 # Lines in a file, but for the one about layers of the jail that this host does not have: a guest had been made.
 lines() { grep -vc 'the jail goes without' "$1"; }
-# wait_for SECONDS COMMAND...
+# wait_for SECONDS COMMAND...: until the command succeeds; the seconds are those of a host that is not busy, and any host
+# has five times as many.
 wait_for() {
-	local n=$(($1 * 10))
+	local end=$((SECONDS + $1 * 5))
 	shift
-	while [ "$n" -gt 0 ]; do
+	while :; do
 		"$@" >/dev/null 2>&1 && return 0
+		[ "$SECONDS" -lt "$end" ] || return 1
 		sleep 0.1
-		n=$((n - 1))
 	done
-	return 1
 }
 # The script again in a network namespace of its own, which goes away with it.
 in_namespace() {

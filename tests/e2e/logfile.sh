@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What can go wrong around a log: where it is written, what is asked of it that it does not hold, what it is compared
 # with. Each time one clear line, the right status, and nothing lost.
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 log=$work/log disk=$work/disk disk2=$work/disk2 out=$work/out err=$work/err
@@ -12,10 +13,10 @@ script='sleep 1; dd if=/dev/urandom of=/dev/vda bs=64k count=4 conv=fsync 2>/dev
 record() {
 	local to=$1
 	shift
-	timeout 120 "$twinstep" record -o "$to" --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --disk "$disk2,ro" \
+	timeout 600 "$twinstep" record -o "$to" --kernel "$vmlinuz" --initrd "$initramfs" --disk "$disk" --disk "$disk2,ro" \
 		--epoch 100 --append "$cmdline twinstep.run=\"$script\"" "$@" 2>"$err" </dev/null
 }
-replay() { timeout 120 "$twinstep" replay --console none "$@" >"$out" 2>"$err" </dev/null; }
+replay() { timeout 600 "$twinstep" replay --console none "$@" >"$out" 2>"$err" </dev/null; }
 # is STATUS WORD TEST: the last command ended so, with one line that has WORD in it.
 is() {
 	local status=$?
@@ -97,7 +98,7 @@ is 7 'digests agree' disk-moved
 mv "$work/moved" "$disk2"
 
 # ---- packets ----
-pcap() { timeout 120 "$twinstep" log "$log" --pcap "$@" >"$out" 2>"$err" </dev/null; }
+pcap() { timeout 600 "$twinstep" log "$log" --pcap "$@" >"$out" 2>"$err" </dev/null; }
 pcap "$log"
 is 2 'it is the log itself' pcap-over-log
 pcap "$disk"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What becomes of secrets in memory: guest RAM is sealed, mapped by one process, in no core file, not mergeable and gone at
 # the end; a pair's key is in one locked page and nowhere else once the handshake is done, on both sides.
+# waits for the host: protected
 . "$(dirname "$0")/lib.sh"
 need_guest
 if [ "$(id -u)" -ne 0 ]; then
@@ -29,6 +30,7 @@ replica backup --connect 127.0.0.1:7401 --connect-wait 30000
 backup=$!
 protected() { grep -q PROTECTED "$work/primary.err"; }
 check protected "no backup: $(cat "$work/primary.err" "$work/backup.err")" wait_for 120 protected
+[ $failed -eq 0 ] || exit 1
 inner() { cat /proc/"$1"/task/*/children | tr ' ' '\n' | head -n 1; }
 for role in primary backup; do
 	pid=$(inner "${!role}")

@@ -3,6 +3,7 @@
 # Several guests on one host, each in its share: redis, one that burns CPU, one that fills its memory. Limits are where
 # the kernel looks for them and bind; memory is promised once only; what is killed leaves nothing; a balloon stays in its
 # bounds, and a replay and both replicas of a pair follow it.
+# waits for the host: released room-again shrinks pair-* cpu-max-binds weights-bind protected
 . "$(dirname "$0")/lib.sh"
 need_guest
 in_namespace "$@"
@@ -60,7 +61,7 @@ host() { "$twinstep" host --json "${hosts[@]}" | field "$1"; }
 refused() {
 	local test=$1 word=$2 status
 	shift 2
-	timeout 60 "$twinstep" run "${base[@]}" --engine soft --append "$cmdline twinstep.run=true" "$@" >"$work/out" 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" run "${base[@]}" --engine soft --append "$cmdline twinstep.run=true" "$@" >"$work/out" 2>"$work/err" </dev/null
 	status=$?
 	check "$test" "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(wc -l <'$work/err') -eq 1 ] && grep -qF -- '$word' '$work/err'"
 }
@@ -108,7 +109,7 @@ check room-again "refused: $(cat "$work/err-third")" up third
 end second
 end third
 unset "outer[first]"
-timeout 60 "$twinstep" run "${base[@]}" --reserve off --append "$cmdline twinstep.run=true" 2>"$work/err" >/dev/null
+timeout 600 "$twinstep" run "${base[@]}" --reserve off --append "$cmdline twinstep.run=true" 2>"$work/err" >/dev/null
 status=$?
 check reserve-off "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 "$twinstep" host --limit auto "${hosts[@]}" >/dev/null
@@ -131,7 +132,7 @@ check balloon "refused: $(cat "$work/err")" [ $status -eq 0 ]
 shrunk() { [ "$(free "$1")" -lt $((before - 60000)) ]; }
 check shrinks "$before kB before, $(free "$work/console") after" wait_for 30 shrunk "$work/console"
 end rec
-timeout 120 "$twinstep" replay --quiet --console "$work/console2" "$work/log" 2>"$work/err"
+timeout 600 "$twinstep" replay --quiet --console "$work/console2" "$work/log" 2>"$work/err"
 status=$?
 check replay "status $status: $(tail -n 2 "$work/err")" [ $status -eq 0 ]
 check replay-balloon "another console" cmp -s "$work/console" "$work/console2"
@@ -258,7 +259,7 @@ else
 	check io-max "$(cat "$work/err-disk")" grep -q 'this host has no io' "$work/err-disk"
 fi
 if setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$PWD/$twinstep" 2>/dev/null; then
-	setpriv --reuid 65534 --regid 65534 --clear-groups timeout 30 "$PWD/$twinstep" run --kernel "$PWD/$vmlinuz" --reserve off \
+	setpriv --reuid 65534 --regid 65534 --clear-groups timeout 600 "$PWD/$twinstep" run --kernel "$PWD/$vmlinuz" --reserve off \
 		--console none --cpu-weight 5 </dev/null >/dev/null 2>"$work/err"
 	check not-root "$(cat "$work/err")" grep -q 'limits need root, or --cgroup' "$work/err"
 else

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The pair: each kind of failure once under load, a divergence, hostile connections, the demonstration, `twinstep pair`.
-# time limit: 1800 s
+# usage: tests/e2e/pair.sh [TEST...], for instance failover.primary-kill hang.backup_for_ever
+# time limit: 2400 s
+# waits for the host: *
 # The longer runs: make soak-pair. Silence counts late here, because a test host may be busy with other things.
 set -u
 cd "$(dirname "$0")/../.."
@@ -15,16 +17,27 @@ fi
 part() {
 	tests/pair/pair.sh "$@" 2>&1 | tee "$BUILD/pair.part"
 	[ "${PIPESTATUS[0]}" -eq 0 ] || grep -q '^not ok' "$BUILD/pair.part" ||
-		echo "not ok pair.$1: ended early: $(tail -n 1 "$BUILD/pair.part")"
+		echo "not ok ${1%.py}.ended: early: $(tail -n 1 "$BUILD/pair.part")"
 }
-part soak.py --count 9 --clients 10
-part divergence.py
-part hostile.py
-part hang.py
-part console.py
-if tests/pair/pair.sh tools/demo.py >"$BUILD/demo.out" 2>&1; then
-	echo "ok pair.demo: $(grep -o 'outage .*' "$BUILD/demo.out")"
-else
-	echo "not ok pair.demo: $(tail -n 3 "$BUILD/demo.out" | tr '\n' ' ')"
+demo() {
+	if tests/pair/pair.sh tools/demo.py >"$BUILD/demo.out" 2>&1; then
+		echo "ok demo: $(grep -o 'outage .*' "$BUILD/demo.out")"
+	else
+		echo "not ok demo: $(tail -n 3 "$BUILD/demo.out" | tr '\n' ' ')"
+	fi
+}
+if [ $# -eq 0 ]; then
+	part soak.py --count 9 --clients 10
+	for program in divergence hostile hang console; do part $program.py; done
+	demo
+	part onehost.py
 fi
-part onehost.py
+for test in "$@"; do
+	case $test in
+	demo) demo ;;
+	failover.*) part soak.py --count 1 --clients 10 --only "${test#*.}" ;;
+	console* | onehost*) part "${test%%.*}.py" ;;
+	*.ended) part "${test%%.*}.py" ;;
+	*) part "${test%%.*}.py" "${test#*.}" ;;
+	esac
+done

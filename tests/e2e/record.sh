@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Record a boot with redis under redis-benchmark over tap, a console session and disk writes; replay it in another
 # process, whole and from every checkpoint; look into the log; replay what does not fit it.
+# waits for the host: guest load session
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v redis-benchmark >/dev/null || {
@@ -28,11 +29,11 @@ session() {
 head -c 8388608 /dev/zero | tr '\0' d >"$disk"
 md5sum "$disk" >"$work/disk.md5"
 : >"$work/console"
-session | timeout 300 "$twinstep" record -o "$log" --epoch 200 --checkpoint 1 --kernel "$vmlinuz" --initrd "$initramfs" \
+session | timeout 600 "$twinstep" record -o "$log" --epoch 200 --checkpoint 1 --kernel "$vmlinuz" --initrd "$initramfs" \
 	--net tap:tap0 --disk "$disk" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" >"$work/console" 2>"$work/err" &
 machine=$!
 if wait_for 120 timeout 2 redis-cli -h "$guest" ping; then ok guest; else not_ok guest "redis does not answer: $(tail -n 3 "$work/err" "$work/console")"; fi
-n=$(timeout 120 redis-benchmark -h "$guest" -c 10 -n 3000 -t set,get,incr -q 2>/dev/null | tr '\r' '\n' | grep -c 'requests per second, p50')
+n=$(timeout 600 redis-benchmark -h "$guest" -c 10 -n 3000 -t set,get,incr -q 2>/dev/null | tr '\r' '\n' | grep -c 'requests per second, p50')
 check load "redis-benchmark did not finish" [ "$n" -eq 3 ]
 touch "$work/benchmarked"
 wait "$machine"
@@ -42,7 +43,7 @@ check recorded "status $status: $(tail -n 3 "$work/err")" [ "$status" -eq 0 ]
 check disk-untouched "recording changed the disk image" md5sum -c --quiet "$work/disk.md5"
 check session "the console session did not run: $(tail -n 3 "$work/console")" grep -aq '^log-line' "$work/console"
 
-replay() { timeout 300 "$twinstep" replay "$@"; }
+replay() { timeout 600 "$twinstep" replay "$@"; }
 replay "$log" --json >"$work/console2" 2>"$work/err2"
 status=$?
 check replay "status $status: $(tail -n 3 "$work/err2")" [ "$status" -eq 0 ]
@@ -67,7 +68,7 @@ check summary "no packets in the summary" eval "'$twinstep' log '$log' | grep -q
 command -v python3 >/dev/null && check json "a line is not JSON" eval "'$twinstep' log '$log' --json | python3 -c 'import json,sys
 for l in sys.stdin: json.loads(l)'"
 check diff-same "a log differs from itself" eval "'$twinstep' diff '$log' '$log' >'$work/diff'"
-timeout 300 "$twinstep" log "$log" --pcap "$work/pcap" 2>"$work/err3"
+timeout 600 "$twinstep" log "$log" --pcap "$work/pcap" 2>"$work/err3"
 check pcap "status $?: $(cat "$work/err3")" [ -s "$work/pcap" ]
 if command -v tcpdump >/dev/null; then
 	both=$(tcpdump -nr "$work/pcap" 2>/dev/null | awk '/10.77.1.1.*> 10.77.1.2.6379/ { a++ } /10.77.1.2.6379 > 10.77.1.1/ { b++ } END { print (a > 1000 && b > 1000) }')
@@ -78,7 +79,7 @@ fi
 refused() {
 	local test=$1 word=$2
 	shift 2
-	timeout 60 "$twinstep" replay "$@" --console none >"$work/out" 2>"$work/err4"
+	timeout 600 "$twinstep" replay "$@" --console none >"$work/out" 2>"$work/err4"
 	status=$?
 	check "refused-$test" "status $status: $(head -n 3 "$work/err4")" \
 		eval "[ $status -eq 2 ] && [ \$(lines '$work/err4') -eq 1 ] && grep -qF '$word' '$work/err4'"

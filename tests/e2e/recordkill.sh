@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # SIGKILL of the recorder at random moments: the log replays to its last whole frame and says that it ends there.
 # RECORD_KILLS: how often (3). Then a log that may not grow any more.
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 kills=${RECORD_KILLS:-3}
 record() {
-	exec timeout 120 "$twinstep" record -o "$work/log" --force --checkpoint 2 --epoch 100 --kernel "$vmlinuz" --initrd "$initramfs" \
+	exec timeout 600 "$twinstep" record -o "$work/log" --force --checkpoint 2 --epoch 100 --kernel "$vmlinuz" --initrd "$initramfs" \
 		--clock host --console none "$@" --append "$cmdline twinstep.run=\"while :; do :; done\""
 }
 
@@ -19,7 +20,7 @@ for i in $(seq "$kills"); do
 	sleep $((RANDOM % 6)).$((RANDOM % 10))
 	kill -KILL "$(ps -o pid= --ppid "$pid" | tr -d ' ')" 2>/dev/null
 	wait "$pid" 2>/dev/null
-	timeout 200 "$twinstep" replay "$work/log" >"$work/out" 2>"$work/err2"
+	timeout 600 "$twinstep" replay "$work/log" >"$work/out" 2>"$work/err2"
 	status=$?
 	if [ "$status" -eq 0 ] && grep -q 'was cut short: it ends' "$work/err2" && grep -q 'digests agree' "$work/err2"; then
 		whole=$((whole + 1))
@@ -28,7 +29,7 @@ for i in $(seq "$kills"); do
 	fi
 	# The last whole checkpoint serves as a start as well, if there is one.
 	if "$twinstep" log "$work/log" 2>/dev/null | grep -q '^checkpoint 1 '; then
-		timeout 200 "$twinstep" replay "$work/log" --from-checkpoint last >"$work/out" 2>"$work/err2"
+		timeout 600 "$twinstep" replay "$work/log" --from-checkpoint last >"$work/out" 2>"$work/err2"
 		status=$?
 		[ "$status" -eq 0 ] || not_ok "kill-$i-checkpoint" "status $status: $(cat "$work/err2")"
 	fi
@@ -56,7 +57,7 @@ small_disk() {
 	[ "$(id -u)" -eq 0 ] || flags+=(--user --map-root-user)
 	mkdir -p "$work/small"
 	unshare "${flags[@]}" bash -c "mount -t tmpfs -o size=16k none '$work/small' || exit 99
-		timeout 120 '$twinstep' record -o '$work/small/log' --checkpoint 0 --epoch 20 --kernel '$vmlinuz' --initrd '$initramfs' \
+		timeout 600 '$twinstep' record -o '$work/small/log' --checkpoint 0 --epoch 20 --kernel '$vmlinuz' --initrd '$initramfs' \
 			--clock host --console none --append '$cmdline twinstep.run=\"while :; do :; done\"' 2>'$work/err'
 		status=\$?
 		cp '$work/small/log' '$work/log'
@@ -71,7 +72,7 @@ if [ "$status" -eq 99 ] || [ -s "$work/unshare" ]; then
 fi
 check full "status $status: $(cat "$work/err")" \
 	eval "[ $status -eq 122 ] && [ \$(lines '$work/err') -eq 1 ] && grep -q 'cannot write log.*No space' '$work/err'"
-timeout 200 "$twinstep" replay "$work/log" >"$work/out" 2>"$work/err2"
+timeout 600 "$twinstep" replay "$work/log" >"$work/out" 2>"$work/err2"
 status=$?
 check full-replay "status $status: $(cat "$work/err2")" eval "[ $status -eq 0 ] && grep -q 'cut short' '$work/err2'"
 exit $failed

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The control socket of a running machine: status, stop, balloon, and snapshots; a restored machine goes on exactly as
 # the original, disks included.
+# waits for the host: status status-* snapshot snapshot-2 interrupted balloon-grows
 . "$(dirname "$0")/lib.sh"
 need_guest
 export XDG_RUNTIME_DIR=$work/runtime
@@ -42,7 +43,7 @@ check socket-gone "the control socket is still there" [ ! -e "$work/sock" ]
 # Taking a snapshot is an input of the original as well, which the one restored from the first does not get.
 second=$(sed -n 's/.*"instructions":\([0-9]*\).*/\1/p' "$work/s2")
 for k in 1 2; do
-	timeout 120 "$twinstep" run --restore "$work/snap$k" --disk "$work/disk,overlay" --clock virtual --digest-every $every \
+	timeout 600 "$twinstep" run --restore "$work/snap$k" --disk "$work/disk,overlay" --clock virtual --digest-every $every \
 		--console "$work/console$k" >"$work/digests$k" 2>"$work/err"
 	status=$?
 	check "restored-$k" "status $status, not 3: $(tail -n 2 "$work/err")" [ "$status" -eq 3 ]
@@ -57,7 +58,7 @@ for k in 1 2; do
 		eval "tail -c \$(stat -c %s '$work/console$k') '$work/console' | cmp -s - '$work/console$k'"
 done
 head -c 100000 "$work/snap1" >"$work/short"
-timeout 20 "$twinstep" run --restore "$work/short" --disk "$work/disk,overlay" 2>"$work/err" </dev/null
+timeout 600 "$twinstep" run --restore "$work/short" --disk "$work/disk,overlay" 2>"$work/err" </dev/null
 status=$?
 check restore-short "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(lines '$work/err') -eq 1 ]"
 
@@ -65,7 +66,7 @@ check restore-short "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ]
 refused() {
 	local test=$1 word=$2 status
 	shift 2
-	timeout 20 "$twinstep" run --restore "$work/snap1" --console none "$@" 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" run --restore "$work/snap1" --console none "$@" 2>"$work/err" </dev/null
 	status=$?
 	check "restore-$test" "status $status: $(cat "$work/err")" \
 		eval "[ $status -eq 2 ] && [ \$(lines '$work/err') -eq 1 ] && grep -qF -- '$word' '$work/err'"
@@ -77,14 +78,14 @@ head -c 2097152 "$work/disk" >"$work/half"
 refused disk-size 'disk size in sectors' --disk "$work/half,overlay"
 
 # A recording of a restored machine replays; its snapshot too.
-timeout 120 "$twinstep" record -o "$work/log" --restore "$work/snap2" --disk "$work/disk,overlay" --clock host --checkpoint 2 \
+timeout 600 "$twinstep" record -o "$work/log" --restore "$work/snap2" --disk "$work/disk,overlay" --clock host --checkpoint 2 \
 	--console "$work/console3" 2>"$work/err"
 status=$?
 check record-restored "status $status: $(cat "$work/err")" [ "$status" -eq 3 ]
-timeout 120 "$twinstep" replay "$work/log" --console "$work/console4" 2>"$work/err"
+timeout 600 "$twinstep" replay "$work/log" --console "$work/console4" 2>"$work/err"
 status=$?
 check replay-restored "status $status: $(cat "$work/err")" eval "[ $status -eq 3 ] && cmp -s '$work/console3' '$work/console4'"
-timeout 120 "$twinstep" replay "$work/log" --restore "$work/snap1" --console none 2>"$work/err"
+timeout 600 "$twinstep" replay "$work/log" --restore "$work/snap1" --console none 2>"$work/err"
 status=$?
 check other-snapshot "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'not the one' '$work/err'"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The drivers of an unmodified Debian kernel on the virtio devices: disks, console, rng, balloon, network card.
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 
@@ -26,7 +27,7 @@ run() {
 	image "a$n" a
 	image b b
 	image c c
-	timeout 120 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --clock virtual --digest-every 10000000 \
+	timeout 600 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --clock virtual --digest-every 10000000 \
 		--disk "$work/a$n" --disk "$work/b,ro" --disk "$work/c,overlay" --net none,mac=52:54:00:aa:bb:cc \
 		--console "$work/console$n" --virtio-console "$work/hvc$n" \
 		--append "$cmdline twinstep.run=\"$script\"" >"$work/digests$n" 2>"$work/err$n"

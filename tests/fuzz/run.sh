@@ -5,6 +5,7 @@
 # anew from what is there and what was found: few inputs that together reach every edge that any of them reaches, at
 # most 128 files and 48 KiB for each fuzzer. FUZZ_FROM=DIR adds DIR/NAME to what was found (of a longer run elsewhere).
 # usage: tests/fuzz/run.sh [NAME...]
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Runs the guest programs on an engine: ENGINE (default auto). Their lines are the result lines; a program that ends
 # otherwise than with status 0 or 1 is a failure itself. A program named triple* has to end by a triple fault.
+# beside others
 set -u
 build=${BUILD:-build}
 run=("$build/twinstep" run --engine "${ENGINE:-auto}" --console none --debug-console stdio --memory 64M)
@@ -10,7 +11,7 @@ triple_status=120
 
 for program in "$build"/tests/guest/*.elf; do
 	name=$(basename "$program" .elf)
-	out=$(timeout 60 "${run[@]}" --kernel "$program" 2>&1)
+	out=$(timeout 600 "${run[@]}" --kernel "$program" 2>&1)
 	status=$?
 	case $name in
 	triple*) expected=$triple_status ;;

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A flipped bit in either replica is found within two epochs, named, and handled as --on-divergence says."""
+"""A flipped bit in either replica is found within two epochs, named, and handled as --on-divergence says.
+
+usage: divergence.py [CASE...]     SEED: of the bits
+"""
 import os
 import random
 import sys
@@ -11,7 +14,7 @@ from rig import PATIENCE, Failure, Rig  # noqa: E402
 EPOCH_MS = 100
 
 
-def wait_divergence(r, seconds=10):
+def wait_divergence(r, seconds=PATIENCE):
     e = r.wait_event("divergence", seconds)
     return e["mono_s"], e["text"]
 
@@ -28,8 +31,9 @@ def case(victim, kind, bit, survivor):
             raise Failure("fault refused: %s" % answer)
         found, text = wait_divergence(backup)
         took = found - t
-        # Two epochs, and the time that a loaded host takes to replay them.
-        if took > 2 * EPOCH_MS / 1000 + 1.0:
+        # Two epochs, and the time that a loaded host takes to replay them. That it is no more than two of them in the
+        # guest's time, tests/record/test_replay.c shows.
+        if took > 2 * EPOCH_MS / 1000 + 10:
             raise Failure("found after %.0f ms" % (took * 1000))
         if kind == "memory" and "page" not in text and "cpu" not in text:
             raise Failure("the report does not name a page: %s" % text)
@@ -51,7 +55,7 @@ def case(victim, kind, bit, survivor):
 
 
 def main():
-    seed = int(sys.argv[1]) if len(sys.argv) > 1 else int(time.time())
+    seed = int(os.environ.get("SEED", time.time()))
     random.seed(seed)
     failed = 0
     page = random.randrange(4096, 60000)
@@ -61,6 +65,8 @@ def main():
              ("backup", "memory", page * 4096 * 8, "halt")]
     for c in cases:
         name = "divergence.%s-%s-%s" % (c[0], c[1], c[3])
+        if sys.argv[1:] and name.split(".")[1] not in sys.argv[1:]:
+            continue
         try:
             took, text = case(*c)
             print("ok %s: after %.0f ms: %s" % (name, took * 1000, text), flush=True)

@@ -3,6 +3,8 @@
 
 usage: soak.py [--count N] [--clients N] [--seed N] [--only FAULT]
 
+The first faults are each kind once, in the order of their names.
+
 One guest lives through all of it: after each fault whoever is live takes a new backup. The clients keep their TCP
 connections from the first fault to the last.
 """
@@ -186,6 +188,34 @@ class Soak:
         return gap
 
 
+def run_faults(faults, gaps, hang, clients):
+    """One guest lives through the faults, which are taken from the list one by one, up to the first that fails."""
+    rig, soak, failed = Rig(["--hang-timeout", str(hang)], relay=True), None, 0
+    fault = faults[0]
+    try:
+        soak = Soak(rig, clients)
+        while faults:
+            fault = faults.pop(0)
+            gap = soak.round(fault)
+            gaps.setdefault(fault, []).append(gap)
+            print("ok failover.%s: longest gap %.0f ms, %d replies" % (
+                fault, gap * 1000, sum(c.count for c in soak.clients)), flush=True)
+    except (Failure, OSError, ValueError) as e:
+        failed = 1
+        print("not ok failover.%s: %s" % (fault, e), flush=True)
+        os.environ["KEEP"] = "1"
+        print("logs in %s" % rig.dir)
+        if not soak and faults:
+            del faults[0]
+    finally:
+        if soak:
+            for c in soak.clients:
+                c.stop() if not failed else None
+            soak.watch.close()
+        rig.close()
+    return failed
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--count", type=int, default=10)
@@ -196,27 +226,11 @@ def main():
     random.seed(a.seed)
     print("seed %d" % a.seed, flush=True)
     hang = int(os.environ.get("TIMEOUT", "200")) + 1000
-    gaps, rig, soak, failed = {}, Rig(["--hang-timeout", str(hang)], relay=True), None, 0
-    try:
-        soak = Soak(rig, a.clients)
-        for i in range(a.count):
-            names = sorted(Soak.FAULTS)
-            fault = a.only or (names[i] if i < len(names) else random.choice(names))
-            gap = soak.round(fault)
-            gaps.setdefault(fault, []).append(gap)
-            print("ok failover.%d %s: longest gap %.0f ms, %d replies" % (
-                i + 1, fault, gap * 1000, sum(c.count for c in soak.clients)), flush=True)
-    except (Failure, OSError, ValueError) as e:
-        failed = 1
-        print("not ok failover: %s" % e, flush=True)
-        os.environ["KEEP"] = "1"
-        print("logs in %s" % rig.dir)
-    finally:
-        if soak:
-            for c in soak.clients:
-                c.stop() if not failed else None
-            soak.watch.close()
-        rig.close()
+    names = sorted(Soak.FAULTS)
+    faults = [a.only or (names[i] if i < len(names) else random.choice(names)) for i in range(a.count)]
+    gaps, failed = {}, 0
+    while faults:  # after a failure the others still have their turn, with a new pair
+        failed |= run_faults(faults, gaps, hang, a.clients)
     for fault, values in sorted(gaps.items()):
         print("# %s: %d times, median gap %.0f ms, longest %.0f ms" % (
             fault, len(values), median(values) * 1000, max(values) * 1000))

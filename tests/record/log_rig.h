@@ -63,6 +63,8 @@ struct rig {
 	enum machine_end end;
 	atomic_bool poking;
 	pthread_t poker;
+	bool stopping; /* by a thread of the test's, which must be done before all is freed */
+	pthread_t stopper;
 };
 
 static inline void rig_setup(void)
@@ -237,6 +239,8 @@ static inline int rig_run(struct rig *r, struct recorder_stats *stats)
 	atomic_store(&r->poking, false);
 	if (poked)
 		pthread_join(r->poker, NULL);
+	if (r->stopping)
+		pthread_join(r->stopper, NULL);
 	recorder_get_stats(r->recorder, stats);
 	live_sink_attach(&r->sink, NULL);
 	ret = recorder_close(r->recorder, r->end, &rig_err);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The documentation names what there is: the manual page and --help the same commands and options, and README.md and
 # docs/ only files and make targets that exist.
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 twinstep=${BUILD:-build}/twinstep

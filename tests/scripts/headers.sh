@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Each header stands on its own: it compiles alone, without what somebody happened to include before it.
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 bad=0 n=0

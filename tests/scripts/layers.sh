@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Arrows run one way (docs/architecture.md): a part includes headers of the parts below it only.
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 declare -A below=(

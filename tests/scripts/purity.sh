@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Nothing in the deterministic machine reaches the host's time, randomness, files, sockets or threads: the objects made
 # from hypervisor/ (the VT-x engine and guest memory's memfd apart) refer to no such function.
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Licence line on top of every source file; clang-format agrees where it is installed.
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 command -v git >/dev/null && git rev-parse --git-dir >/dev/null 2>&1 || {

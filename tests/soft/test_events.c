@@ -3,6 +3,7 @@
  * Exceptions, interrupts, single-stepping, breakpoints and HLT: where they happen and what they
  * count.
  */
+#include <stdatomic.h>
 #include "tests/unit.h"
 
 #include <pthread.h>
@@ -422,7 +423,7 @@ START_TEST(busy_landing)
 }
 END_TEST
 
-static volatile bool stop_kicking;
+static atomic_bool stop_kicking;
 
 static void *kicker(void *arg)
 {

@@ -3,6 +3,7 @@
  * The run loop of the software CPU: exact counts, landing, kicks, REP, bus accesses in the middle
  * of blocks.
  */
+#include <stdatomic.h>
 #include "tests/unit.h"
 
 #include <pthread.h>
@@ -133,7 +134,7 @@ START_TEST(landing)
 END_TEST
 
 /* ---- kicks ---- */
-static volatile bool stop_kicking;
+static atomic_bool stop_kicking;
 
 static void *kicker(void *arg)
 {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The module and the rest of the host: KVM, suspend and hibernation, large pages. Inside Bochs.
 # time limit: 1800 s
+# beside others
 set -u
 . "$(dirname "$0")/lib.sh"
 vtx_image

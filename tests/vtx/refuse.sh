@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Hosts whose VT-x cannot be used, inside Bochs: each is told why, and nothing else happens.
 # time limit: 1800 s
+# beside others
 set -u
 . "$(dirname "$0")/lib.sh"
 vtx_image
