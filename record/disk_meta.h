@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is known of a disk image beyond its content: whose it is, which content it holds, and where
+ * it may differ from the other replica's copy. The knowledge lies in a file beside the image
+ * (docs/disk-metadata.md) and is true after a crash at any instant.
+ *
+ * Content has a name, a random number. Two images of one disk whose contents have the same name are
+ * in step: they differ at most where either of them was being written when it was cut off. A
+ * replica that goes on without the other gives its content a new name and remembers the old one; so
+ * what one side missed follows from the names alone, without clocks and without dates of files.
+ *
+ * Two sets say where images may differ. The bitmap has a bit for each block of 64 KiB, set when the
+ * block was written while the other side did not follow. The active extents, of 4 MiB each, are
+ * those that are being written: an extent is in the set on stable storage before the first write to
+ * it begins, and leaves it after the image was flushed and the blocks that the other side may lack
+ * are in the bitmap. A disk that is written in few places costs few writes of metadata; after a
+ * crash the blocks of all active extents count as written (as DRBD's activity log does).
+ */
+#ifndef RECORD_DISK_META_H
+#define RECORD_DISK_META_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define DISK_META_ID_LEN  16
+#define DISK_META_HISTORY 8
+#define DISK_META_BLOCK	  65536u     /* bytes that a bit of the bitmap stands for */
+#define DISK_META_EXTENT  (4u << 20) /* bytes of an active extent */
+/* An image is at most so long: the bitmap in memory takes 128 MiB then. */
+#define DISK_META_IMAGE_MAX (1ull << 46)
+
+enum disk_meta_state {
+	DISK_IN_STEP, /* the other side has the same content, or had it when last seen */
+	DISK_AHEAD,   /* written while the other side did not follow */
+	DISK_BEHIND,  /* the other side is known to have gone on without this one */
+	DISK_SYNCING, /* a copy is being received: the content is a mixture */
+	DISK_STATES
+};
+
+struct disk_meta_identity {
+	uint8_t pair[DISK_META_ID_LEN]; /* of the pair that the image belongs to */
+	uint8_t disk[DISK_META_ID_LEN]; /* of the disk, the same on both sides */
+	uint64_t image_bytes;
+	uint64_t current;		     /* name of the content; 0: none yet, a new image */
+	uint64_t base;			     /* content since which the bitmap was kept; 0: none */
+	uint64_t history[DISK_META_HISTORY]; /* older contents, the newest first; 0: none */
+	uint64_t generation;		     /* in which the image was written last */
+	uint64_t record;		     /* both sides had applied it when last in step */
+	enum disk_meta_state state;
+	bool doubtful; /* part of the metadata was damaged: every block has to be compared */
+};
+
+/* Whose content is the newer one, as far as the names of contents tell. */
+enum disk_newer {
+	DISK_NEWER_NEITHER, /* the same content: only blocks in the bitmaps may differ */
+	DISK_NEWER_MINE,
+	DISK_NEWER_THEIRS,
+	DISK_NEWER_UNKNOWN, /* both images are new to the pair */
+	DISK_NEWER_SPLIT,   /* both were written while the other did not follow: a person chooses */
+	DISK_NEWER_BROKEN,  /* both are mixtures: copies that were never finished */
+	DISK_NEWER_FOREIGN, /* images of different pairs or disks */
+	DISK_NEWER_SIZE,    /* one is longer than the other */
+};
+
+struct disk_relation {
+	enum disk_newer newer;
+	bool whole; /* the bitmaps do not reach back far enough: every block has to be compared */
+};
+
+struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
+					const struct disk_meta_identity *theirs);
+/* "in step", "ahead", ... */
+const char *disk_meta_state_name(enum disk_meta_state s);
+
+struct disk_meta;
+
+/*
+ * Writes metadata for an image to an empty file: nothing is known to differ. The file gets its full
+ * length at once, so that no later write of metadata can find the host's disk full. 0, or -errno
+ * and err.
+ */
+int disk_meta_format(int fd, const char *name, const struct disk_meta_identity *id,
+		     struct err *err);
+
+/*
+ * Reads the metadata of an image of image_bytes. Extents that were active count as written from now
+ * on. name: the file's, for messages. flush(ctx) puts the image's data on stable storage (0 or a
+ * positive errno); it is called on the thread that writes. The file stays the caller's. NULL and
+ * err when this is no metadata of such an image.
+ */
+struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,
+				 int (*flush)(void *ctx), void *ctx, struct err *err);
+/*
+ * An orderly end, after the last write: the image is flushed, no extent stays active. Frees m, also
+ * on failure. 0 or a positive errno.
+ */
+int disk_meta_close(struct disk_meta *m);
+/* Frees m and writes nothing, as a crash would. */
+void disk_meta_abandon(struct disk_meta *m);
+
+/* ---- the thread that writes to the image ---- */
+
+/*
+ * Before each write of len bytes (1 to DISK_META_WRITE_MAX) at offset, which lie inside the image:
+ * their extents are active on stable storage when this returns 0; else a positive errno, and the
+ * write must not begin. EPERM: neither disk_meta_join() nor disk_meta_part() has said what a write
+ * means for the other side.
+ */
+#define DISK_META_WRITE_MAX (64u << 20)
+int disk_meta_write(struct disk_meta *m, uint64_t offset, uint64_t len);
+/*
+ * The next block that is to be sent to the other side, from `block` on, or UINT64_MAX; it counts as
+ * sent. Between the writes and right before it is read, because a write says that a block is to be
+ * sent again before it changes it.
+ */
+uint64_t disk_meta_sync_take(struct disk_meta *m, uint64_t block);
+
+/* ---- any thread; these do not wait for storage ---- */
+
+/*
+ * A write that disk_meta_write() announced is over for the guest. record: the number of the first
+ * record behind that; a side that has applied it has executed the write.
+ */
+void disk_meta_finished(struct disk_meta *m, uint64_t offset, uint64_t len, uint64_t record);
+/* The other side has applied every record up to this one; UINT64_MAX: it is ahead of this side. */
+void disk_meta_applied(struct disk_meta *m, uint64_t record);
+/*
+ * The other side does not follow any more: writes that it may not have executed count, and those
+ * from now on. current: the new name of the content, not 0, unless the image is ahead
+ * already and keeps its name; on stable storage before the next write begins.
+ */
+void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
+/* First block from `block` on that may differ; UINT64_MAX: none. */
+uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
+/* How many may differ. */
+uint64_t disk_meta_count(struct disk_meta *m);
+uint64_t disk_meta_blocks(const struct disk_meta *m);
+/* The block may differ; on stable storage from disk_meta_save() on. */
+void disk_meta_set(struct disk_meta *m, uint64_t block);
+
+/*
+ * Sending: every block that may differ is to be sent, and each that is written from now on, until
+ * disk_meta_sync_end() or disk_meta_join(). False: out of memory.
+ */
+bool disk_meta_sync_begin(struct disk_meta *m);
+void disk_meta_sync_end(struct disk_meta *m);
+/* How many blocks are still to be sent. */
+uint64_t disk_meta_sync_left(struct disk_meta *m);
+/*
+ * The other side has the block, as it was sent, on stable storage: it does not differ any more,
+ * unless it is to be sent again.
+ */
+void disk_meta_sync_done(struct disk_meta *m, uint64_t block);
+
+/*
+ * From here on the other side executes what this one writes. Every block has been sent, and no
+ * request of the guest's is being executed. Should the join fail, disk_meta_part() knows what the
+ * other side may lack; should it succeed, disk_meta_join() is to follow.
+ */
+void disk_meta_follow(struct disk_meta *m);
+
+/* ---- a join; these wait for storage: 0 or a positive errno ---- */
+
+/* The identity as it is now, also where it cannot be put on stable storage. */
+int disk_meta_get(struct disk_meta *m, struct disk_meta_identity *id);
+/*
+ * Both sides are equal, or were at disk_meta_follow(): names, generation and record are the common
+ * ones, ids as well where the image has none, and the bitmap has nothing from before.
+ */
+int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common);
+/* The state changes; names and bitmap stay. */
+int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s);
+/* Its content is given up: the image is as a new one until a copy is complete. */
+int disk_meta_discard(struct disk_meta *m);
+/* Puts the bitmap on stable storage. */
+int disk_meta_save(struct disk_meta *m);
+
+#endif

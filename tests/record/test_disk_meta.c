@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Metadata of a disk image on simulated storage that forgets, keeps or tears whatever was not
+ * flushed when it is cut off; beside it a model of both sides' contents, which says what differs.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#define META_ACTIVE_MAX 40u
+
+static ssize_t sim_pwrite(int fd, const void *data, size_t len, off_t at);
+static ssize_t sim_pread(int fd, void *data, size_t len, off_t at);
+static int sim_fdatasync(int fd);
+static int sim_fallocate(int fd, off_t at, off_t len);
+#define pwrite		sim_pwrite
+#define pread		sim_pread
+#define fdatasync	sim_fdatasync
+#define posix_fallocate sim_fallocate
+#include "record/disk_meta.c"
+#include "record/disk_meta_layout.c"
+#undef pwrite
+#undef pread
+#undef fdatasync
+#undef posix_fallocate
+
+#include "tests/unit.h"
+
+#define EXTENTS 200u
+#define IMAGE	((uint64_t)EXTENTS * DISK_META_EXTENT - 3 * DISK_META_BLOCK - 512)
+#define BLOCKS	(EXTENTS * 64u - 3)
+#define PAGES	16u
+
+static uint64_t seed = 1;
+
+static uint64_t rnd(uint64_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed % n;
+}
+
+/* ---- storage of the metadata file ---- */
+
+static uint8_t now[PAGES][META_PAGE], durable[PAGES][META_PAGE];
+static bool pending[PAGES];
+static unsigned cut_in;	    /* writes and flushes until the power fails; 0: never */
+static bool cut, disk_full; /* it has failed */
+static unsigned writes, flushes;
+
+static bool power(void)
+{
+	if (cut_in && --cut_in == 0)
+		cut = true;
+	return !cut;
+}
+
+static ssize_t sim_pwrite(int fd, const void *data, size_t len, off_t at)
+{
+	ck_assert_uint_eq(len, META_PAGE);
+	ck_assert_uint_lt((uint64_t)at / META_PAGE, PAGES);
+	if (disk_full) {
+		errno = ENOSPC;
+		return -1;
+	}
+	memcpy(now[at / META_PAGE], data, len);
+	pending[at / META_PAGE] = true;
+	writes++;
+	if (!power()) {
+		errno = EIO;
+		return -1;
+	}
+	return (ssize_t)len;
+}
+
+static ssize_t sim_pread(int fd, void *data, size_t len, off_t at)
+{
+	memcpy(data, now[at / META_PAGE], len);
+	return (ssize_t)len;
+}
+
+static int sim_fdatasync(int fd)
+{
+	if (!power()) {
+		errno = EIO;
+		return -1;
+	}
+	for (unsigned i = 0; i < PAGES; i++)
+		if (pending[i])
+			memcpy(durable[i], now[i], META_PAGE);
+	memset(pending, 0, sizeof(pending));
+	flushes++;
+	return 0;
+}
+
+static int sim_fallocate(int fd, off_t at, off_t len)
+{
+	return (uint64_t)len <= sizeof(now) ? 0 : ENOSPC;
+}
+
+/* Pages that were not flushed are lost, whole, or torn at a sector. */
+static void storage_crash(bool tears)
+{
+	for (unsigned i = 0; i < PAGES; i++) {
+		unsigned how = (unsigned)rnd(tears ? 3 : 2);
+
+		if (pending[i])
+			memcpy(durable[i], now[i],
+			       how == 0	  ? 0
+			       : how == 1 ? META_PAGE
+					  : 512 * (1 + rnd(7)));
+		memcpy(now[i], durable[i], META_PAGE);
+	}
+	memset(pending, 0, sizeof(pending));
+	cut = false;
+	cut_in = 0;
+}
+
+/* ---- contents: a number for each block ---- */
+
+static uint32_t image[BLOCKS], image_durable[BLOCKS], other[BLOCKS];
+static uint32_t version;
+static struct {
+	uint64_t record; /* first one behind its completion; UINT64_MAX: it has none yet */
+	uint32_t block, version;
+} late[8192]; /* writes that the other side need not have executed yet, in order */
+static unsigned nlate;
+static struct {
+	uint64_t offset, len;
+	uint32_t from, to; /* versions */
+} open_write[64];	   /* writes that are not over */
+static unsigned nopen;
+static bool other_follows;
+static uint64_t record, acked;
+
+static int image_flush(void *ctx)
+{
+	if (!power())
+		return EIO;
+	memcpy(image_durable, image, sizeof(image));
+	return 0;
+}
+
+/* What was not flushed is lost or not, each block by itself. */
+static void image_crash(void)
+{
+	for (unsigned b = 0; b < BLOCKS; b++)
+		if (rnd(2))
+			image[b] = image_durable[b];
+	memcpy(image_durable, image, sizeof(image));
+}
+
+static void other_executes_first(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		other[late[i].block] = late[i].version;
+	memmove(late, late + n, (nlate - n) * sizeof(late[0]));
+	nlate -= n;
+}
+
+/* All that has to be executed when this record is applied. */
+static void other_applies(uint64_t up_to)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nlate; i++)
+		if (late[i].record <= up_to)
+			n = i + 1;
+	other_executes_first(n);
+}
+
+/* It ends somewhere between what it has said and what it has been sent. */
+static void other_goes(void)
+{
+	other_applies(acked);
+	other_executes_first((unsigned)rnd(nlate + 1));
+	nlate = 0;
+}
+
+static void finish_one(struct disk_meta *m)
+{
+	unsigned i = (unsigned)rnd(nopen);
+
+	disk_meta_finished(m, open_write[i].offset, open_write[i].len, record + 1);
+	for (unsigned j = 0; j < nlate; j++)
+		if (late[j].version >= open_write[i].from && late[j].version <= open_write[i].to)
+			late[j].record = record + 1;
+	open_write[i] = open_write[--nopen];
+}
+
+static struct disk_meta *open_meta(void)
+{
+	struct err err = ERR_INIT;
+	struct disk_meta *m = disk_meta_open(0, "test.twin", IMAGE, image_flush, NULL, &err);
+
+	ck_assert_msg(m != NULL, "%s", err.text);
+	return m;
+}
+
+static struct disk_meta_identity identity(uint64_t current)
+{
+	struct disk_meta_identity id = { .image_bytes = IMAGE, .current = current };
+
+	memset(id.pair, 1, sizeof(id.pair));
+	memset(id.disk, 2, sizeof(id.disk));
+	return id;
+}
+
+static struct disk_meta *fresh(void)
+{
+	struct disk_meta_identity id = identity(100);
+	struct err err = ERR_INIT;
+
+	memset(now, 0, sizeof(now));
+	memset(pending, 0, sizeof(pending));
+	memset(image, 0, sizeof(image));
+	memset(image_durable, 0, sizeof(image_durable));
+	memset(other, 0, sizeof(other));
+	nlate = nopen = 0;
+	other_follows = cut = disk_full = false;
+	cut_in = 0;
+	record = acked = version = 0;
+	ck_assert_int_eq(disk_meta_format(0, "test.twin", &id, &err), 0);
+	return open_meta();
+}
+
+/* Every block that differs is known to; returns how many do. */
+static unsigned check_differences(struct disk_meta *m)
+{
+	struct disk_meta_identity id;
+	unsigned n = 0;
+
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	for (uint64_t b = 0; b < BLOCKS; b++) {
+		if (image[b] == other[b])
+			continue;
+		n++;
+		ck_assert_msg(id.doubtful || disk_meta_next(m, b) == b,
+			      "block %llu differs and nobody knows (seed %llu)",
+			      (unsigned long long)b, (unsigned long long)seed);
+	}
+	return n;
+}
+
+static int guest_writes(struct disk_meta *m, uint64_t block, uint64_t n)
+{
+	uint64_t len = n * DISK_META_BLOCK, offset = block * DISK_META_BLOCK;
+	int error;
+
+	if (offset + len > IMAGE)
+		len = IMAGE - offset;
+	record += rnd(2);
+	if (nopen == 64 || (nopen && rnd(3)))
+		finish_one(m);
+	error = disk_meta_write(m, offset, len);
+	if (error)
+		return error;
+	open_write[nopen].offset = offset;
+	open_write[nopen].len = len;
+	open_write[nopen].from = version + 1;
+	open_write[nopen++].to = version + (uint32_t)n;
+	for (uint64_t b = block; b < block + n; b++) {
+		image[b] = ++version;
+		if (!other_follows)
+			continue;
+		if (nlate == 8192)
+			other_executes_first(nlate);
+		late[nlate].record = UINT64_MAX;
+		late[nlate].block = (uint32_t)b;
+		late[nlate++].version = version;
+	}
+	return 0;
+}
+
+static int both_equal(struct disk_meta *m)
+{
+	struct disk_meta_identity id = identity(200 + record);
+	int error = 0;
+
+	if (other_follows)
+		return 0;
+	memcpy(other, image, sizeof(other));
+	nlate = 0;
+	disk_meta_sync_begin(m);
+	while (disk_meta_sync_take(m, 0) != UINT64_MAX)
+		;
+	disk_meta_follow(m);
+	other_follows = true;
+	for (unsigned n = (unsigned)rnd(20); n && !error; n--)
+		error = guest_writes(m, rnd(BLOCKS - 1), 1);
+	return error ? error : disk_meta_join(m, &id);
+}
+
+static void part(struct disk_meta *m)
+{
+	static uint64_t name = 1000;
+
+	if (other_follows)
+		other_goes();
+	other_follows = false;
+	disk_meta_part(m, ++name, 7);
+}
+
+static int step(struct disk_meta *m)
+{
+	static uint64_t at;
+	uint64_t n = 1 + rnd(4);
+
+	switch (rnd(40)) {
+	case 0:
+		part(m);
+		return 0;
+	case 1:
+		return both_equal(m);
+	case 2:
+		image_flush(NULL);
+		return 0;
+	case 3:
+		acked += other_follows ? rnd(record - acked + 1) : 0;
+		disk_meta_applied(m, acked);
+		if (other_follows)
+			other_applies(acked);
+		return 0;
+	case 4:
+		return disk_meta_save(m);
+	default:
+		at = rnd(3) ? at + n : rnd(BLOCKS);
+		at = at + n <= BLOCKS ? at : 0;
+		return guest_writes(m, at, n);
+	}
+}
+
+static void run(uint64_t from, bool tears)
+{
+	struct disk_meta *m;
+	int error = 0;
+
+	seed = from * 0x9e3779b97f4a7c15ull + 1;
+	m = fresh();
+	ck_assert_int_eq(both_equal(m), 0);
+	cut_in = 1 + (unsigned)rnd(400);
+	for (unsigned i = 0; i < 3000 && !error && !cut; i++)
+		error = step(m);
+	ck_assert_msg(!error || cut, "error %d with power on (seed %llu)", error,
+		      (unsigned long long)from);
+	if (!cut && rnd(2))
+		check_differences(m);
+	disk_meta_abandon(m);
+	if (other_follows)
+		other_goes();
+	image_crash();
+	storage_crash(tears);
+	m = open_meta();
+	check_differences(m);
+	disk_meta_abandon(m);
+}
+
+START_TEST(a_crash_at_any_write_leaves_it_true)
+{
+	for (uint64_t i = 0; i < 3000; i++)
+		run(i, false);
+}
+END_TEST
+
+START_TEST(so_do_torn_pages)
+{
+	for (uint64_t i = 0; i < 3000; i++)
+		run(i, true);
+}
+END_TEST
+
+/* Without tearing nothing is in doubt: the test above would prove little otherwise. */
+START_TEST(a_crash_that_tears_nothing_leaves_no_doubt)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id;
+
+	ck_assert_int_eq(both_equal(m), 0);
+	for (unsigned i = 0; i < 500; i++)
+		ck_assert_int_eq(guest_writes(m, rnd(BLOCKS), 1), 0);
+	disk_meta_abandon(m);
+	storage_crash(false);
+	m = open_meta();
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert(!id.doubtful);
+	ck_assert_uint_lt(disk_meta_count(m), BLOCKS / 2);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+START_TEST(few_writes_of_metadata_where_the_guest_writes_in_few_places)
+{
+	struct disk_meta *m = fresh();
+
+	ck_assert_int_eq(both_equal(m), 0);
+	writes = flushes = 0;
+	for (unsigned i = 0; i < 10000; i++)
+		ck_assert_int_eq(guest_writes(m, rnd(64 * 20), 1), 0);
+	ck_assert_uint_le(writes, 20);
+	writes = 0;
+	for (unsigned b = 0; b < BLOCKS; b++) /* from one end to the other */
+		ck_assert_int_eq(guest_writes(m, b, 1), 0);
+	ck_assert_uint_le(writes, EXTENTS / 4);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+START_TEST(an_orderly_end_knows_exactly)
+{
+	struct disk_meta *m = fresh();
+
+	ck_assert_int_eq(both_equal(m), 0);
+	while (nopen)
+		finish_one(m);
+	acked = record + 1;
+	disk_meta_applied(m, acked);
+	part(m);
+	for (unsigned i = 0; i < 300; i++)
+		ck_assert_int_eq(guest_writes(m, rnd(BLOCKS), 1), 0);
+	ck_assert_int_eq(disk_meta_close(m), 0);
+	m = open_meta();
+	ck_assert_uint_eq(disk_meta_count(m), check_differences(m));
+	ck_assert_uint_gt(disk_meta_count(m), 200);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+START_TEST(no_write_before_it_is_known_what_it_means)
+{
+	struct disk_meta *m = fresh();
+
+	ck_assert_int_eq(disk_meta_write(m, 0, 512), EPERM);
+	ck_assert_int_eq(disk_meta_write(m, 0, 0), EINVAL);
+	ck_assert_int_eq(disk_meta_write(m, IMAGE, 512), EINVAL);
+	ck_assert_int_eq(disk_meta_write(m, IMAGE - 512, 1024), EINVAL);
+	ck_assert_int_eq(disk_meta_write(m, 0, DISK_META_WRITE_MAX + 1ull), EINVAL);
+	disk_meta_part(m, 5, 2);
+	ck_assert_int_eq(disk_meta_write(m, IMAGE - 512, 512), 0);
+	ck_assert_int_eq(disk_meta_write(m, 0, DISK_META_WRITE_MAX), 0);
+	disk_full = true;
+	ck_assert_int_eq(disk_meta_write(m, IMAGE / 2, 512), ENOSPC);
+	disk_full = false;
+	ck_assert_int_eq(disk_meta_write(m, IMAGE / 2, 512), 0);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+START_TEST(a_block_is_sent_again_when_it_was_written)
+{
+	struct disk_meta *m = fresh();
+
+	disk_meta_part(m, 5, 2);
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	disk_meta_set(m, 9);
+	ck_assert_uint_eq(disk_meta_sync_left(m), 0);
+	ck_assert(disk_meta_sync_begin(m));
+	ck_assert_uint_eq(disk_meta_sync_left(m), 2);
+	ck_assert_uint_eq(disk_meta_sync_take(m, 0), 7);
+	ck_assert_uint_eq(disk_meta_sync_take(m, 0), 9);
+	ck_assert_uint_eq(disk_meta_sync_take(m, 0), UINT64_MAX);
+	ck_assert_uint_eq(disk_meta_count(m), 2); /* until the other side has them for sure */
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	disk_meta_sync_done(m, 7);
+	disk_meta_sync_done(m, 9);
+	ck_assert_uint_eq(disk_meta_next(m, 0), 7);
+	ck_assert_uint_eq(disk_meta_count(m), 1);
+	disk_meta_sync_end(m);
+	ck_assert_int_eq(disk_meta_close(m), 0);
+	m = open_meta();
+	ck_assert_uint_eq(disk_meta_next(m, 0), 7);
+	ck_assert_uint_eq(disk_meta_count(m), 1);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+static void expect(const struct disk_meta_identity *a, const struct disk_meta_identity *b,
+		   enum disk_newer ab, enum disk_newer ba, bool whole)
+{
+	struct disk_relation r = disk_meta_relation(a, b), s = disk_meta_relation(b, a);
+
+	ck_assert_int_eq(r.newer, ab);
+	ck_assert_int_eq(s.newer, ba);
+	ck_assert_int_eq(r.whole, whole);
+	ck_assert_int_eq(s.whole, whole);
+}
+
+START_TEST(names_tell_what_is_newer)
+{
+	struct disk_meta_identity a = identity(10), b = identity(10), old, none = identity(0);
+
+	expect(&a, &b, DISK_NEWER_NEITHER, DISK_NEWER_NEITHER, false);
+	expect(&a, &none, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
+	expect(&none, &none, DISK_NEWER_UNKNOWN, DISK_NEWER_UNKNOWN, true);
+	old = a;
+	identity_part(&a, 11, 3);
+	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
+	identity_part(&a, 12, 4); /* ahead already: the same name in a later generation */
+	ck_assert_uint_eq(a.current, 11);
+	ck_assert_uint_eq(a.generation, 4);
+	a.state = DISK_IN_STEP; /* in step with a third image, and parted from it */
+	identity_part(&a, 13, 5);
+	expect(&a, &old, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
+	identity_part(&b, 21, 3);
+	expect(&a, &b, DISK_NEWER_SPLIT, DISK_NEWER_SPLIT, true);
+}
+END_TEST
+
+START_TEST(a_mixture_is_never_newer)
+{
+	struct disk_meta_identity a = identity(10), b = identity(10), c;
+
+	b.state = DISK_SYNCING;
+	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
+	a.state = DISK_SYNCING;
+	expect(&a, &b, DISK_NEWER_BROKEN, DISK_NEWER_BROKEN, true);
+	a = identity(10);
+	identity_part(&a, 11, 2);
+	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
+	c = b;
+	identity_part(&c, 12, 3); /* somebody insisted on starting with it */
+	ck_assert_uint_eq(c.base, 0);
+	expect(&a, &c, DISK_NEWER_SPLIT, DISK_NEWER_SPLIT, true);
+}
+END_TEST
+
+START_TEST(what_does_not_belong_together_is_told_apart)
+{
+	struct disk_meta_identity a = identity(10), b = identity(10);
+
+	b.pair[0] = 9;
+	expect(&a, &b, DISK_NEWER_FOREIGN, DISK_NEWER_FOREIGN, true);
+	b = identity(10);
+	b.disk[15] = 9;
+	expect(&a, &b, DISK_NEWER_FOREIGN, DISK_NEWER_FOREIGN, true);
+	b = identity(10);
+	b.image_bytes += 512;
+	expect(&a, &b, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
+	b = identity(10);
+	b.doubtful = true;
+	expect(&a, &b, DISK_NEWER_NEITHER, DISK_NEWER_NEITHER, true);
+}
+END_TEST
+
+/* A page of each kind with one byte changed: never taken for what it was. */
+START_TEST(damage_is_noticed)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id;
+	struct err err = ERR_INIT;
+
+	disk_meta_abandon(m);
+	for (unsigned at = 0; at < META_PAGE; at += 61) {
+		now[META_AT_BITMAP][at] ^= 0x10;
+		m = open_meta();
+		ck_assert_uint_eq(disk_meta_count(m), BLOCKS);
+		disk_meta_abandon(m);
+		m = fresh();
+		disk_meta_abandon(m);
+		now[META_AT_ACTIVE][at] ^= 0x10;
+		m = open_meta();
+		ck_assert_int_eq(disk_meta_get(m, &id), 0);
+		ck_assert(id.doubtful);
+		disk_meta_abandon(m);
+		m = fresh();
+		disk_meta_abandon(m);
+		now[0][at] ^= 0x10; /* the second copy serves */
+		disk_meta_abandon(open_meta());
+		now[0][at] ^= 0x20;
+		now[1][at] ^= 0x10;
+		ck_assert_ptr_null(disk_meta_open(0, "x.twin", IMAGE, image_flush, NULL, &err));
+		ck_assert_ptr_nonnull(strstr(err.text, "x.twin"));
+		m = fresh();
+		disk_meta_abandon(m);
+	}
+	memcpy(now[1], now[0], META_PAGE); /* a page in another's place */
+	memset(now[0], 0, META_PAGE);
+	ck_assert_ptr_null(disk_meta_open(0, "x.twin", IMAGE, image_flush, NULL, &err));
+}
+END_TEST
+
+START_TEST(another_size_or_version_is_refused_by_name)
+{
+	struct disk_meta *m = fresh();
+	struct err err = ERR_INIT;
+
+	disk_meta_abandon(m);
+	ck_assert_ptr_null(disk_meta_open(0, "x.twin", IMAGE + 512, image_flush, NULL, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "bytes"));
+	for (uint32_t i = 0; i < 2; i++) {
+		now[i][8]++;
+		put64(now[i] + CHECKSUM_AT, checksum(now[i], i));
+	}
+	ck_assert_ptr_null(disk_meta_open(0, "x.twin", IMAGE, image_flush, NULL, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "version"));
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, a_crash_at_any_write_leaves_it_true);
+	tcase_add_test(tc, so_do_torn_pages);
+	tcase_add_test(tc, a_crash_that_tears_nothing_leaves_no_doubt);
+	tcase_add_test(tc, few_writes_of_metadata_where_the_guest_writes_in_few_places);
+	tcase_add_test(tc, an_orderly_end_knows_exactly);
+	tcase_add_test(tc, no_write_before_it_is_known_what_it_means);
+	tcase_add_test(tc, a_block_is_sent_again_when_it_was_written);
+	tcase_add_test(tc, names_tell_what_is_newer);
+	tcase_add_test(tc, a_mixture_is_never_newer);
+	tcase_add_test(tc, what_does_not_belong_together_is_told_apart);
+	tcase_add_test(tc, damage_is_noticed);
+	tcase_add_test(tc, another_size_or_version_is_refused_by_name);
+}
+
+UNIT_MAIN("disk_meta", add_tests)
