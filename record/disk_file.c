@@ -30,19 +30,30 @@
 struct job {
 	struct job *next;
 	uint64_t id;
-	enum disk_op op;
+	unsigned op; /* enum disk_op, or JOB_BETWEEN */
 	uint64_t sector;
 	uint32_t sectors;
 	uint8_t *data;
+	int (*fn)(struct disk_backend *d, void *ctx); /* JOB_BETWEEN */
+	void *ctx;
+	uint64_t announced; /* bytes of a write that the metadata was told of */
 	int error;
 	bool done;
 };
 
+/* A job that is no request of the guest's, with a number that none of those has. */
+#define JOB_BETWEEN    DISK_OPS
+#define JOB_OPS	       (DISK_OPS + 1)
+#define JOB_BETWEEN_ID (1ull << 62)
+
 struct disk {
 	struct disk_backend backend; /* first */
 	int fd;			     /* image; -1: zeros */
-	int overlay;	  /* memfd with the changed blocks, as sparse as they are; -1: none */
-	uint8_t *changed; /* one bit a block */
+	int overlay;		/* memfd with the changed blocks, as sparse as they are; -1: none */
+	uint8_t *changed;	/* one bit a block */
+	struct disk_meta *meta; /* NULL: none is kept */
+	const atomic_uint_fast64_t *record; /* with it: last record made or applied */
+	uint64_t betweens;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
@@ -200,37 +211,77 @@ static int disk_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t
 			       : read_full(d->fd, data, len, offset);
 }
 
-static int job_read(struct disk *d, const struct job *j)
+static int job_read(struct disk *d, struct job *j)
 {
 	return disk_read(d, j->data, (uint64_t)j->sectors * DISK_SECTOR, j->sector * DISK_SECTOR);
 }
 
-static int job_write(struct disk *d, const struct job *j)
+/* Tells the metadata of a write, in pieces that are not too long for it. */
+static int job_announce(struct disk *d, struct job *j)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
 
+	while (d->meta && j->announced < len) {
+		uint64_t left = len - j->announced;
+		uint64_t part = left < DISK_META_WRITE_MAX ? left : DISK_META_WRITE_MAX;
+		int error = disk_meta_write(d->meta, offset + j->announced, part);
+
+		if (error)
+			return error;
+		j->announced += part;
+	}
+	return 0;
+}
+
+/* The guest sees the end of a write: what comes after is behind the next record. */
+static void job_finished(struct disk *d, const struct job *j)
+{
+	uint64_t offset = j->sector * DISK_SECTOR;
+
+	for (uint64_t done = 0; done < j->announced;) {
+		uint64_t left = j->announced - done;
+		uint64_t part = left < DISK_META_WRITE_MAX ? left : DISK_META_WRITE_MAX;
+
+		disk_meta_finished(d->meta, offset + done, part, atomic_load(d->record) + 1);
+		done += part;
+	}
+}
+
+static int job_write(struct disk *d, struct job *j)
+{
+	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
+	int error = job_announce(d, j);
+
+	if (error)
+		return error;
 	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset)
 			       : write_full(d->fd, j->data, len, offset);
 }
 
-static int job_zero(struct disk *d, const struct job *j)
+static int job_zero(struct disk *d, struct job *j)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
+	int error = job_announce(d, j);
 
+	if (error)
+		return error;
 	return d->overlay >= 0 ? overlay_write(d, NULL, len, offset)
 			       : zero_full(d->fd, len, offset);
 }
 
-static int job_flush(struct disk *d, const struct job *j)
+static int job_flush(struct disk *d, struct job *j)
 {
 	return d->overlay >= 0 || d->backend.readonly || !fdatasync(d->fd) ? 0 : errno;
 }
 
-static int (*const job_execute[DISK_OPS])(struct disk *d, const struct job *j) = {
-	[DISK_READ] = job_read,
-	[DISK_WRITE] = job_write,
-	[DISK_FLUSH] = job_flush,
-	[DISK_ZERO] = job_zero,
+static int job_between(struct disk *d, struct job *j)
+{
+	return j->fn(&d->backend, j->ctx);
+}
+
+static int (*const job_execute[JOB_OPS])(struct disk *d, struct job *j) = {
+	[DISK_READ] = job_read, [DISK_WRITE] = job_write,    [DISK_FLUSH] = job_flush,
+	[DISK_ZERO] = job_zero, [JOB_BETWEEN] = job_between,
 };
 
 /* With the lock held and !busy: executes the first job. */
@@ -277,21 +328,29 @@ static void disk_run(struct disk *d)
 	d->has_thread = !thread_start(&d->thread, THREAD_DISK, disk_thread, d);
 }
 
-static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector,
-		       uint32_t sectors, void *data)
+/* Puts a job at the end of the queue. */
+static void job_queue(struct disk *d, const struct job *job)
 {
-	struct disk *d = (struct disk *)backend;
-	struct job *j = calloc(1, sizeof(*j));
+	struct job *j = malloc(sizeof(*j));
 
-	must(j != NULL && op < DISK_OPS);
-	*j = (struct job){ .id = id, .op = op, .sector = sector, .sectors = sectors, .data = data };
+	must(j != NULL);
+	*j = *job;
+	pthread_mutex_lock(&d->lock);
 	if (!d->asked_thread)
 		disk_run(d);
-	pthread_mutex_lock(&d->lock);
 	*d->todo_end = j;
 	d->todo_end = &j->next;
 	pthread_cond_broadcast(&d->wake);
 	pthread_mutex_unlock(&d->lock);
+}
+
+static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector,
+		       uint32_t sectors, void *data)
+{
+	must(op < DISK_OPS && !(id & JOB_BETWEEN_ID));
+	job_queue((struct disk *)backend,
+		  &(struct job){
+			  .id = id, .op = op, .sector = sector, .sectors = sectors, .data = data });
 }
 
 /* With the lock held: everything that was started is done. */
@@ -315,16 +374,19 @@ static struct job **job_find(struct disk *d, uint64_t id)
 	return *j ? j : NULL;
 }
 
-static int disk_finish(struct disk_backend *backend, uint64_t id)
+/*
+ * Waits for job id and forgets it; executes jobs meanwhile where `steps`, or where there is no
+ * other thread.
+ */
+static int job_wait(struct disk *d, uint64_t id, bool steps)
 {
-	struct disk *d = (struct disk *)backend;
 	struct job **at, *j;
 	int error;
 
 	pthread_mutex_lock(&d->lock);
 	while (!(at = job_find(d, id)) || !(*at)->done) {
 		must(d->todo || d->busy);
-		if (!d->busy)
+		if (!d->busy && (steps || !d->has_thread))
 			disk_step(d);
 		else
 			pthread_cond_wait(&d->wake, &d->lock);
@@ -332,9 +394,60 @@ static int disk_finish(struct disk_backend *backend, uint64_t id)
 	j = *at;
 	*at = j->next;
 	pthread_mutex_unlock(&d->lock);
+	if (d->meta)
+		job_finished(d, j);
 	error = j->error;
 	free(j);
 	return error;
+}
+
+static int disk_finish(struct disk_backend *backend, uint64_t id)
+{
+	return job_wait((struct disk *)backend, id, true);
+}
+
+int disk_between(struct disk_backend *backend, int (*fn)(struct disk_backend *d, void *ctx),
+		 void *ctx)
+{
+	struct disk *d = (struct disk *)backend;
+	struct job job = { .op = JOB_BETWEEN, .fn = fn, .ctx = ctx };
+
+	pthread_mutex_lock(&d->lock);
+	job.id = JOB_BETWEEN_ID + d->betweens++;
+	pthread_mutex_unlock(&d->lock);
+	job_queue(d, &job);
+	/* On the disk's own thread: that of the caller need not be allowed to touch images. */
+	return job_wait(d, job.id, false);
+}
+
+int disk_raw_read(struct disk_backend *d, void *data, uint64_t len, uint64_t offset)
+{
+	return disk_read((struct disk *)d, data, len, offset);
+}
+
+int disk_raw_write(struct disk_backend *backend, const void *data, uint64_t len, uint64_t offset)
+{
+	struct disk *d = (struct disk *)backend;
+
+	if (d->overlay >= 0)
+		return overlay_write(d, data, len, offset);
+	return data ? write_full(d->fd, data, len, offset) : zero_full(d->fd, len, offset);
+}
+
+int disk_flush_image(void *ctx)
+{
+	struct disk *d = ctx;
+
+	return d->fd < 0 || !fdatasync(d->fd) ? 0 : errno;
+}
+
+void disk_attach_meta(struct disk_backend *backend, struct disk_meta *m,
+		      const atomic_uint_fast64_t *record)
+{
+	struct disk *d = (struct disk *)backend;
+
+	d->meta = m;
+	d->record = record;
 }
 
 static int disk_digest(struct disk_backend *backend, uint64_t *hash)
@@ -385,6 +498,8 @@ static void disk_free(struct disk_backend *backend)
 	if (d->has_thread)
 		pthread_join(d->thread, NULL);
 	jobs_free(d->done);
+	if (d->meta && disk_meta_close(d->meta))
+		log_warn("a disk's metadata could not be closed: more will be compared next time");
 	if (d->fd >= 0)
 		close(d->fd);
 	if (d->overlay >= 0)

@@ -7,9 +7,12 @@
 #ifndef RECORD_DISK_FILE_H
 #define RECORD_DISK_FILE_H
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "hypervisor/devices/disk.h"
+#include "record/disk_meta.h"
 
 /*
  * Opens a raw image (regular file or block device, a multiple of 512 bytes); it stays locked
@@ -29,6 +32,28 @@ bool disk_has_overlay(const struct disk_backend *d);
  */
 int disk_overlay_export(struct disk_backend *d, struct buf *out, struct err *err);
 int disk_overlay_import(struct disk_backend *d, struct rd *in, struct err *err);
+
+/*
+ * Keeps the metadata of a writable image true: every write is announced to it before it begins.
+ * *record: number of the last record made or applied. The metadata belongs to the disk from
+ * now on: disk_close() ends it in good order. Before the first request.
+ */
+void disk_attach_meta(struct disk_backend *d, struct disk_meta *m,
+		      const atomic_uint_fast64_t *record);
+/* For disk_meta_open(): puts the image's data on stable storage. ctx: the struct disk_backend. */
+int disk_flush_image(void *ctx);
+
+/*
+ * Runs fn(d, ctx) between the requests, behind those that were started before, and waits for it.
+ * Any thread. Returns what fn returns: 0 or a positive errno. fn may use the functions below.
+ */
+int disk_between(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
+/*
+ * Bytes at an offset, inside the disk; data NULL writes zeros. Not announced to the metadata. 0 or
+ * a positive errno.
+ */
+int disk_raw_read(struct disk_backend *d, void *data, uint64_t len, uint64_t offset);
+int disk_raw_write(struct disk_backend *d, const void *data, uint64_t len, uint64_t offset);
 
 /* Waits for everything under way and frees the backend. NULL is allowed. */
 void disk_close(struct disk_backend *d);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -247,6 +248,64 @@ START_TEST(host_error)
 }
 END_TEST
 
+/* ---- metadata ---- */
+
+#define LONG_SECTORS (3u * DISK_META_WRITE_MAX / DISK_SECTOR + 8)
+
+static int read_number(struct disk_backend *d, void *ctx)
+{
+	return disk_raw_read(d, ctx, 4, 0);
+}
+
+START_TEST(writes_are_announced_to_the_metadata)
+{
+	struct disk_meta_identity id = { .image_bytes = (uint64_t)LONG_SECTORS * DISK_SECTOR,
+					 .current = 1 };
+	int fd = memfd_create("meta", MFD_CLOEXEC);
+	atomic_uint_fast64_t record = 4;
+	struct err err = ERR_INIT;
+	struct disk_backend *d;
+	struct disk_meta *m;
+	uint32_t data[128] = { 7 }, number = 0;
+
+	make_image(BYTES);
+	ck_assert_int_eq(truncate(path, (off_t)id.image_bytes), 0);
+	d = disk_file_open(path, false, &err);
+	ck_assert_msg(d != NULL, "%s", err.text);
+	ck_assert_int_eq(disk_meta_format(fd, "meta", &id, &err), 0);
+	m = disk_meta_open(fd, "meta", id.image_bytes, disk_flush_image, d, &err);
+	ck_assert_msg(m != NULL, "%s", err.text);
+	disk_attach_meta(d, m, &record);
+
+	/* Nobody has said yet what a write means: it does not happen. */
+	ck_assert_int_eq(request(d, DISK_WRITE, 0, 1, data), EPERM);
+	ck_assert_int_eq(disk_between(d, read_number, &number), 0);
+	ck_assert_uint_eq(number, 0x01010101);
+
+	/* The other side has executed what it has applied the record behind of. */
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	ck_assert_int_eq(request(d, DISK_WRITE, 0, 1, data), 0);
+	record = 9;
+	ck_assert_int_eq(request(d, DISK_WRITE, 8 * DISK_META_EXTENT / DISK_SECTOR, 1, data), 0);
+	disk_meta_applied(m, 5);
+	disk_meta_part(m, 2, 2);
+	ck_assert_uint_eq(disk_meta_next(m, 0), 8 * DISK_META_EXTENT / DISK_META_BLOCK);
+	ck_assert_uint_eq(disk_meta_count(m), 1);
+	ck_assert_int_eq(disk_between(d, read_number, &number), 0);
+	ck_assert_uint_eq(number, 7);
+
+	/* One request may be longer than the metadata takes at once. */
+	ck_assert_int_eq(request(d, DISK_ZERO, 0, LONG_SECTORS, NULL), 0);
+	ck_assert_uint_eq(disk_meta_count(m), disk_meta_blocks(m));
+	disk_close(d);
+	m = disk_meta_open(fd, "meta", id.image_bytes, NULL, NULL, &err);
+	ck_assert_uint_eq(disk_meta_count(m), disk_meta_blocks(m));
+	disk_meta_abandon(m);
+	close(fd);
+	remove_image();
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, raw_file);
@@ -255,6 +314,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, bad_overlay_blobs);
 	tcase_add_test(tc, open_errors);
 	tcase_add_test(tc, host_error);
+	tcase_add_test(tc, writes_are_announced_to_the_metadata);
 }
 
 UNIT_MAIN("disk-file", add_tests)
