@@ -212,6 +212,8 @@ _Static_assert(sizeof(struct op) == 48, "op layout");
 #define TLB_SLOW  2u
 #define TLB_CLEAN 4u /* write tags: page not yet marked dirty */
 #define TLB_CODE  8u /* write tags: page holds cached code */
+/* write tags: the page tables forbid it, and CR0.WP = 0 lets the supervisor write all the same */
+#define TLB_WP 16u
 
 struct tlb_entry {
 	uint64_t rd;	  /* linear page | TLB_* bits, or TLB_INVALID */
@@ -310,8 +312,10 @@ struct cpu {
 
 	struct tlb_entry tlbs[MMU_COUNT][TLB_SIZE];
 	struct itlb_entry itlb[2][TLB_SIZE]; /* by CPL 3 or not */
-	uint32_t tlb_used[MMU_COUNT +
-			  2]; /* groups of entries that were filled since the last flush (mmu.c) */
+	/* Entries that were filled since the last flush, a bit each, and which of the words has one
+	 * (mmu.c). */
+	uint64_t tlb_used[MMU_COUNT + 2][TLB_SIZE / 64];
+	uint32_t tlb_used_words[MMU_COUNT + 2];
 
 	struct op one[2]; /* the op that runs alone */
 	struct op

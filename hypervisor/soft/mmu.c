@@ -11,6 +11,9 @@
  * Else an instruction that starts again for another reason would find its first operand through an
  * entry that its second one has filled.
  *
+ * CR0.WP is looked at when a page is written, so a change of it drops nothing: guests that clear it
+ * for a moment to write what is read-only do so often.
+ *
  * Choices that the manual leaves open (SDM vol. 3, 4.10): PCIDs are accepted, but translations are
  * not tagged with them: every load of CR3 drops all but global translations, whatever bit 63 says.
  * Accessed bits are set in all levels at once, when the whole walk has succeeded. A dirty bit that
@@ -39,7 +42,6 @@
 #define PF_RSVD 8u
 #define PF_I	16u
 
-#define GROUP	      (TLB_SIZE / 32) /* entries that share a bit of tlb_used */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
@@ -231,13 +233,19 @@ static void walk(struct cpu *cpu, struct walk *w)
 	walk_set_accessed(cpu, w);
 }
 
-/* May the page be written through this translation without another walk? */
-static bool walk_writable(const struct cpu *cpu, const struct walk *w)
+/*
+ * Tag bits of a translation for writes: TLB_INVALID where the page may not be written without
+ * another walk, TLB_WP where that depends on CR0.WP.
+ */
+static uint64_t walk_write_bits(const struct cpu *cpu, const struct walk *w)
 {
 	if (!(cpu->cr0 & CR0_PG))
-		return true;
-	return (w->pte[w->n - 1].val & PTE_D) &&
-	       ((w->rights & PTE_W) || (!w->user && !(cpu->cr0 & CR0_WP)));
+		return 0;
+	if (!(w->pte[w->n - 1].val & PTE_D))
+		return TLB_INVALID;
+	if (w->rights & PTE_W)
+		return 0;
+	return w->user || (cpu->cr0 & CR0_WP) ? TLB_INVALID : TLB_WP;
 }
 
 /* ---- debug registers ---- */
@@ -294,9 +302,12 @@ void mmu_check_canonical(struct cpu *cpu, uint64_t lin)
 		raise_noncanonical(cpu, lin);
 }
 
+_Static_assert(TLB_SIZE / 64 <= 32, "a bit for each word of tlb_used");
+
 static void note_used(struct cpu *cpu, unsigned tlb, unsigned slot)
 {
-	cpu->tlb_used[tlb] |= 1u << (slot / GROUP);
+	cpu->tlb_used[tlb][slot / 64] |= 1ull << (slot % 64);
+	cpu->tlb_used_words[tlb] |= 1u << (slot / 64);
 }
 
 static void note_large(struct cpu *cpu, const struct walk *w)
@@ -333,7 +344,7 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 		.user = idx == MMU_USER || idx == MMU_USER_AC,
 		.smap = idx == MMU_KERNEL && (cpu->cr4 & CR4_SMAP),
 	};
-	uint64_t page = lin & PAGE_MASK, off, bits;
+	uint64_t page = lin & PAGE_MASK, off, bits, write_bits;
 
 	cpu->stats.tlb_misses++;
 	mmu_check_canonical(cpu, lin);
@@ -344,15 +355,14 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	note_large(cpu, &w);
 	e->gpa = gpa_tag(&w, cpu);
 	e->rd = page | bits;
-	e->wr = TLB_INVALID;
 	e->addend = 0;
 	if (off != UINT64_MAX) {
 		e->addend = (uintptr_t)cpu->mem->base + off - page;
 		bits |= cpu->mem->dirty[off >> PAGE_SHIFT] ? 0 : TLB_CLEAN;
 		bits |= block_page_has_code(cpu, w.page) ? TLB_CODE : 0;
 	}
-	if (walk_writable(cpu, &w))
-		e->wr = page | bits;
+	write_bits = walk_write_bits(cpu, &w);
+	e->wr = write_bits & TLB_INVALID ? TLB_INVALID : page | bits | write_bits;
 }
 
 struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write)
@@ -360,6 +370,9 @@ struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t li
 	struct tlb_entry *e = &cpu->tlbs[idx][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
 	uint64_t tag = write ? e->wr : e->rd;
 
+	/* CR0.WP may have been set since the entry was filled. */
+	if ((tag & TLB_WP) && (cpu->cr0 & CR0_WP))
+		tag = TLB_INVALID;
 	if ((tag & PAGE_MASK) != (lin & PAGE_MASK) || (tag & TLB_INVALID)) {
 		if (cpu->block)
 			cpu_restart(cpu);
@@ -390,46 +403,50 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin)
 typedef bool (*match_fn)(uint64_t lin_page, uint64_t gpa, uint64_t arg);
 
 /*
- * Invalidates the matching entries, looking only where something was filled in. Inlined for each
+ * Invalidates the matching entries, looking only at those that were filled in. Inlined for each
  * match function.
  */
 static ALWAYS_INLINE void drop_data(struct cpu *cpu, unsigned idx, match_fn match, uint64_t arg)
 {
-	for (uint32_t used = cpu->tlb_used[idx]; used; used &= used - 1) {
-		unsigned group = (unsigned)__builtin_ctz(used);
-		struct tlb_entry *e = &cpu->tlbs[idx][group * GROUP];
+	for (uint32_t words = cpu->tlb_used_words[idx]; words; words &= words - 1) {
+		unsigned word = (unsigned)__builtin_ctz(words);
+		struct tlb_entry *group = &cpu->tlbs[idx][word * 64];
 		uint64_t left = 0;
 
-		for (unsigned i = 0; i < GROUP; i++, e++) {
-			if (e->rd & TLB_INVALID)
-				continue;
+		for (uint64_t used = cpu->tlb_used[idx][word]; used; used &= used - 1) {
+			struct tlb_entry *e = &group[__builtin_ctzll(used)];
+
 			if (match(e->rd & PAGE_MASK, e->gpa, arg))
 				e->rd = e->wr = TLB_INVALID;
 			else
-				left++;
+				left |= used & -used;
 		}
+		cpu->tlb_used[idx][word] = left;
 		if (!left)
-			cpu->tlb_used[idx] &= ~(1u << group);
+			cpu->tlb_used_words[idx] &= ~(1u << word);
 	}
 }
 
 static ALWAYS_INLINE void drop_code(struct cpu *cpu, unsigned user, match_fn match, uint64_t arg)
 {
-	for (uint32_t used = cpu->tlb_used[MMU_COUNT + user]; used; used &= used - 1) {
-		unsigned group = (unsigned)__builtin_ctz(used);
-		struct itlb_entry *e = &cpu->itlb[user][group * GROUP];
+	unsigned tlb = MMU_COUNT + user;
+
+	for (uint32_t words = cpu->tlb_used_words[tlb]; words; words &= words - 1) {
+		unsigned word = (unsigned)__builtin_ctz(words);
+		struct itlb_entry *group = &cpu->itlb[user][word * 64];
 		uint64_t left = 0;
 
-		for (unsigned i = 0; i < GROUP; i++, e++) {
-			if (e->tag & TLB_INVALID)
-				continue;
+		for (uint64_t used = cpu->tlb_used[tlb][word]; used; used &= used - 1) {
+			struct itlb_entry *e = &group[__builtin_ctzll(used)];
+
 			if (match(e->tag, e->gpa, arg))
 				e->tag = TLB_INVALID;
 			else
-				left++;
+				left |= used & -used;
 		}
+		cpu->tlb_used[tlb][word] = left;
 		if (!left)
-			cpu->tlb_used[MMU_COUNT + user] &= ~(1u << group);
+			cpu->tlb_used_words[tlb] &= ~(1u << word);
 	}
 }
 
@@ -495,15 +512,16 @@ typedef void (*retag_fn)(struct cpu *cpu, enum mmu_index idx, struct tlb_entry *
 
 static void retag(struct cpu *cpu, retag_fn fn, uint64_t arg)
 {
-	for (unsigned idx = 0; idx < MMU_COUNT; idx++) {
-		for (uint32_t used = cpu->tlb_used[idx]; used; used &= used - 1) {
-			struct tlb_entry *e =
-				&cpu->tlbs[idx][(unsigned)__builtin_ctz(used) * GROUP];
+	for (unsigned slot = 0; slot < MMU_COUNT * TLB_SIZE; slot += 64) {
+		unsigned idx = slot / TLB_SIZE;
+		struct tlb_entry *group = &cpu->tlbs[idx][slot % TLB_SIZE];
 
-			for (unsigned i = 0; i < GROUP; i++, e++) {
-				if (!(e->rd & TLB_INVALID))
-					fn(cpu, (enum mmu_index)idx, e, arg);
-			}
+		for (uint64_t used = cpu->tlb_used[idx][slot % TLB_SIZE / 64]; used;
+		     used &= used - 1) {
+			struct tlb_entry *e = &group[__builtin_ctzll(used)];
+
+			if (!(e->rd & TLB_INVALID))
+				fn(cpu, (enum mmu_index)idx, e, arg);
 		}
 	}
 }

@@ -13,7 +13,7 @@
 /*
  * Data translation of the page of `lin` through TLB `idx`, filled when needed; raises #PF, #GP or
  * #SS. For a write the entry's wr tag is valid afterwards (perhaps with TLB_SLOW, TLB_CLEAN,
- * TLB_CODE).
+ * TLB_CODE, TLB_WP).
  */
 struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write);
 

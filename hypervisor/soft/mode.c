@@ -6,13 +6,16 @@
  */
 #include "hypervisor/soft/cpu.h"
 
-/* Bits that a translation in the TLB depends on; CR3 is the business of whoever loads it. */
-#define PAGING_CR0 (CR0_PG | CR0_WP)
+/*
+ * Bits that a translation in the TLB depends on. CR3 is the business of whoever loads it, and
+ * CR0.WP is looked at when a page is written.
+ */
+#define PAGING_CR0 CR0_PG
 #define PAGING_CR4 (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP | CR4_SMAP)
 
 static uint32_t paging_bits(const struct cpu *cpu)
 {
-	/* None of the EFER bits (8, 10, 11) meets one of CR0 (16, 31) or CR4 (4, 5, 7, 20, 21). */
+	/* None of the EFER bits (8, 10, 11) meets one of CR0 (31) or CR4 (4, 5, 7, 20, 21). */
 	return (uint32_t)((cpu->cr0 & PAGING_CR0) | (cpu->cr4 & PAGING_CR4) |
 			  (cpu->efer & (EFER_LMA | EFER_NX)));
 }

@@ -39,8 +39,6 @@ static void soft_destroy(struct engine *e)
 
 static void invalidate_tlbs(struct cpu *cpu)
 {
-	for (unsigned i = 0; i < MMU_COUNT + 2; i++)
-		cpu->tlb_used[i] = UINT32_MAX;
 	for (unsigned i = 0; i < MMU_COUNT * TLB_SIZE; i++)
 		cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE].rd =
 			cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE].wr = TLB_INVALID;

@@ -74,7 +74,7 @@ static void cr0_write(struct cpu *cpu, uint64_t v)
 			cpu->efer |= EFER_LMA;
 	}
 	cpu->cr0 = v;
-	if (changed & (CR0_PG | CR0_PE | CR0_WP))
+	if (changed & (CR0_PG | CR0_PE))
 		mmu_flush_all(cpu);
 	cpu_mode_update(cpu);
 }

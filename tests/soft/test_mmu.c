@@ -203,6 +203,64 @@ START_TEST(accessed_and_dirty)
 }
 END_TEST
 
+static void set_wp(bool on)
+{
+	cpu->cr0 = on ? cpu->cr0 | CR0_WP : cpu->cr0 & ~(uint64_t)CR0_WP;
+	cpu_mode_update(cpu);
+}
+
+/* CR0.WP counts when a page is written; a change of it leaves every translation where it is. */
+START_TEST(write_protection_toggles)
+{
+	start(DATA | 1);
+	set_wp(false);
+	ck_assert_int_eq(try_access(WRITE, LIN, 8), OK);
+	set_wp(true);
+	ck_assert_int_eq(try_access(WRITE, LIN, 8), 3);
+	ck_assert_int_eq(try_access(RMW, LIN, 8), 3);
+	ck_assert_int_eq(try_access(READ, LIN, 8), OK);
+	guest_poke(&g, PT, 0); /* a walk would fault */
+	set_wp(false);
+	mem_st64(cpu, LIN, 0x77);
+	ck_assert_int_eq(try_access(WRITE, LIN, 8), OK);
+	ck_assert_int_eq(try_access(READ, LIN, 8), OK);
+	/* Other pages are as they were, too; the user's never depend on it. */
+	set_wp(true);
+	guest_poke(&g, PT + 8, (DATA + 0x1000) | 7);
+	ck_assert_int_eq(try_access(WRITE, LIN + 0x1000, 8), OK);
+	guest_poke(&g, PT + 8, 0);
+	set_wp(false);
+	ck_assert_int_eq(try_access(WRITE, LIN + 0x1000, 8), OK);
+	guest_fini(&g);
+	start(DATA | 5);
+	set_wp(false);
+	set_cpl(3);
+	ck_assert_int_eq(try_access(WRITE, LIN, 8), 7);
+	guest_fini(&g);
+}
+END_TEST
+
+/* Pages all over the TLB, some of them global: a flush drops what it has to, and nothing twice. */
+START_TEST(flushes_find_all)
+{
+	start(DATA | 7);
+	for (unsigned round = 0; round < 3; round++) {
+		for (uint64_t i = 0; i < 512; i++)
+			guest_poke(&g, PT + 8 * i, DATA | 7 | (i % 3 ? 0 : 0x100));
+		for (uint64_t i = 0; i < 512; i++)
+			ck_assert_int_eq(try_access(i % 2 ? READ : WRITE, LIN + i * 0x1000, 8), OK);
+		memset(guest_ram(&g, PT), 0, 4096);
+		mmu_flush_nonglobal(cpu);
+		for (uint64_t i = 0; i < 512; i++)
+			ck_assert_int_eq(try_access(READ, LIN + i * 0x1000, 8), i % 3 ? 0 : OK);
+		mmu_flush_all(cpu);
+		for (uint64_t i = 0; i < 512; i++)
+			ck_assert_int_eq(try_access(READ, LIN + i * 0x1000, 8), 0);
+	}
+	guest_fini(&g);
+}
+END_TEST
+
 START_TEST(stale_and_global)
 {
 	start(DATA | 7 | 0x100);
@@ -517,6 +575,8 @@ static void add(TCase *tc)
 	tcase_add_loop_test(tc, rights, 0, sizeof(rights_cases) / sizeof(rights_cases[0]));
 	tcase_add_test(tc, rights_of_upper_levels);
 	tcase_add_test(tc, accessed_and_dirty);
+	tcase_add_test(tc, write_protection_toggles);
+	tcase_add_test(tc, flushes_find_all);
 	tcase_add_test(tc, stale_and_global);
 	tcase_add_test(tc, large_pages);
 	tcase_add_test(tc, paging_32);
