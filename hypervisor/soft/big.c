@@ -52,6 +52,12 @@ struct big big_int(int64_t v)
 	return big_make(v < 0 ? -(uint64_t)v : (uint64_t)v, 127, v < 0);
 }
 
+struct big big_cut(struct big a, unsigned bits)
+{
+	a.m &= ~(u128)0 << (128 - bits);
+	return a;
+}
+
 struct big big_neg(struct big a)
 {
 	a.neg = !a.neg;
@@ -218,8 +224,8 @@ struct big big_log2_1p(struct big x)
 	return log2_ratio(big_div(x, big_add(TWO, x)));
 }
 
-/* atan(q), 0 < q <= 1: distance from the nearest sixteenth, by the addition theorem. */
-static struct big atan_small(struct big q)
+/* By the distance from the nearest sixteenth and the addition theorem. */
+struct big big_atan(struct big q)
 {
 	unsigned i = q.e < -5 ? 0 : (unsigned)((q.m >> (127 - 5 - q.e)) + 1) / 2;
 	struct big c = big_div_small(big_int(i), 16);
@@ -228,20 +234,4 @@ static struct big atan_small(struct big q)
 		return odd_powers(q, 14, true);
 	q = big_div(big_sub(q, c), big_add(ONE, big_mul(q, c)));
 	return big_add(atan_16th[i], odd_powers(q, 14, true));
-}
-
-struct big big_atan2(struct big y, struct big x)
-{
-	bool y_neg = y.neg, x_neg = x.neg;
-	struct big a;
-
-	y.neg = x.neg = false;
-	if (big_less(x, y))
-		a = big_sub(BIG_HALF_PI, atan_small(big_div(x, y)));
-	else
-		a = atan_small(big_div(y, x));
-	if (x_neg)
-		a = big_sub(BIG_PI, a);
-	a.neg = y_neg;
-	return a;
 }

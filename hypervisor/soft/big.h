@@ -26,6 +26,7 @@ struct big {
 struct big big_make(u128 m, int e, bool neg); /* normalises m * 2^(e - 127) */
 struct big big_int(int64_t v);
 struct big big_neg(struct big a);
+struct big big_cut(struct big a, unsigned bits); /* to so many significant bits, towards zero */
 struct big big_add(struct big a, struct big b);
 struct big big_sub(struct big a, struct big b);
 struct big big_mul(struct big a, struct big b);
@@ -35,12 +36,12 @@ struct big big_div_small(struct big a, uint32_t n); /* n > 0 */
 bool big_less(struct big a, struct big b);
 
 /* Functions; ranges as the callers in x87_trans.c keep them. */
-struct big big_sin(struct big r);		  /* |r| <= pi/4 */
-struct big big_cos(struct big r);		  /* |r| <= pi/4 */
-struct big big_expm1(struct big t);		  /* |t| <= ln 2 */
-struct big big_log2(struct big v);		  /* v > 0 */
-struct big big_log2_1p(struct big x);		  /* 1 + x in [sqrt(1/2), sqrt(2)] */
-struct big big_atan2(struct big y, struct big x); /* neither zero; signs as in atan2 */
+struct big big_sin(struct big r);     /* |r| <= pi/4 */
+struct big big_cos(struct big r);     /* |r| <= pi/4 */
+struct big big_expm1(struct big t);   /* |t| <= ln 2 */
+struct big big_log2(struct big v);    /* v > 0 */
+struct big big_log2_1p(struct big x); /* 1 + x in [sqrt(1/2), sqrt(2)] */
+struct big big_atan(struct big q);    /* 0 < q <= 1 */
 
 extern const struct big BIG_LN2, BIG_PI, BIG_HALF_PI;
 

@@ -3,12 +3,14 @@
  * Transcendental x87 instructions: FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1.
  *
  * Vendors differ in the last bit, so none of them runs on the host: values are computed to more
- * than 100 bits (big.c) and rounded once, by RC, to 64. Precision control has no influence.
- * Trigonometric arguments are reduced with the 66-bit value of pi that the SDM gives (vol.
- * 1, 8.3.8), as silicon does; |x| >= 2^63 sets C2 and changes nothing.
+ * than 100 bits (big.c) and rounded once, by RC, to 64. Precision control has no influence. Some
+ * intermediate values are cut to 67 bits first, as far as the results of Intel's cores show where
+ * theirs are: see the functions. That gives their bits in all but a few cases; how few is in
+ * docs/cpu.md. Trigonometric arguments are reduced with the 66-bit value of pi that the SDM gives
+ * (vol. 1, 8.3.8), as silicon does; |x| >= 2^63 sets C2 and changes nothing.
  *
  * Outside of the ranges that the SDM gives: F2XM1 of |x| > 1 returns x (-1 for minus infinity);
- * FYL2XP1 computes y * log2(1 + x) for all x > -1 and is invalid for x <= -1.
+ * FYL2XP1 computes y * log2(1 + x) for all x > -1 and gives x for x <= -1.
  */
 #include "hypervisor/soft/big.h"
 #include "hypervisor/soft/x87.h"
@@ -16,6 +18,12 @@
 X87_HOST_REG(host_fadd, "fadd %%st(1), %%st")
 
 #define REDUCED_EXP 63 /* arguments from 2^63 on are out of range */
+#define CORE_BITS   67 /* significant bits of values inside Intel's cores */
+
+static struct big cut(struct big v)
+{
+	return big_cut(v, CORE_BITS);
+}
 
 static const struct x87_reg x87_one = { X87_INT_BIT, X87_EXP_BIAS };
 
@@ -27,11 +35,12 @@ static struct big to_big(struct x87_reg v)
 }
 
 /* ---- rounding ---- */
-static bool round_up(uint16_t cw, bool neg, bool half, bool rest)
+/* odd: the last bit that stays; half, rest: the first bit below it, and whether others are set. */
+static bool round_up(uint16_t cw, bool neg, bool odd, bool half, bool rest)
 {
 	switch ((cw & X87_CW_RC) >> 10) {
 	case 0:
-		return half;
+		return half && (rest || odd);
 	case 1:
 		return neg && (half || rest);
 	case 2:
@@ -41,12 +50,15 @@ static bool round_up(uint16_t cw, bool neg, bool half, bool rest)
 	}
 }
 
-/* Rounds m, of which the top `keep` bits stay; C1 in *flags when that went up. */
-static u128 round_mant(uint16_t cw, u128 m, unsigned keep, bool neg, unsigned *flags)
+/*
+ * Rounds m, of which the top `keep` bits stay, none when that is negative: then it is less than
+ * half of the last place. C1 in *flags when that went up.
+ */
+static u128 round_mant(uint16_t cw, u128 m, int keep, bool neg, unsigned *flags)
 {
-	u128 top = keep ? m >> (128 - keep) : 0, low = m << keep;
+	u128 top = keep > 0 ? m >> (128 - keep) : 0, low = keep < 0 ? m >> 1 : m << keep;
 
-	if (!round_up(cw, neg, low >> 127, low << 1))
+	if (!round_up(cw, neg, top & 1, low >> 127, low << 1))
 		return top;
 	*flags |= X87_C1;
 	return top + 1;
@@ -86,8 +98,7 @@ static unsigned round_big(uint16_t cw, struct big v, struct x87_reg *out)
 		e -= 0x6000;
 	} else if (e < 1 && (cw & X87_UE)) {
 		e = v.e + X87_EXP_BIAS;
-		out->mant = (uint64_t)round_mant(cw, v.m, 63 + e > 0 ? (unsigned)(63 + e) : 0,
-						 v.neg, &tiny_flags);
+		out->mant = (uint64_t)round_mant(cw, v.m, 63 + e, v.neg, &tiny_flags);
 		out->exp |= out->mant >> 63;
 		return tiny_flags | X87_UE;
 	} else if (e < 1) {
@@ -262,6 +273,14 @@ static void fsincos(struct cpu *cpu, const struct op *op)
 	OP_NEXT;
 }
 
+/* Small arguments: the quotient of a sine and a cosine that have been cut. */
+static struct big tangent(struct angle a)
+{
+	struct big s = sine(a), c = cosine(a);
+
+	return a.r.e < -2 ? big_div(cut(s), cut(c)) : big_div(s, c);
+}
+
 static void fptan(struct cpu *cpu, const struct op *op)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
@@ -273,9 +292,7 @@ static void fptan(struct cpu *cpu, const struct op *op)
 	flags = denormal_flag(v);
 	t = v;
 	if (!x87_is_zero(v)) {
-		struct angle a = reduce(v);
-
-		flags |= round_big(f->cw, big_div(sine(a), cosine(a)), &t);
+		flags |= round_big(f->cw, tangent(reduce(v)), &t);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, t);
@@ -284,6 +301,12 @@ static void fptan(struct cpu *cpu, const struct op *op)
 }
 
 /* ---- F2XM1 ---- */
+/* Small arguments: x * ln 2 is cut, and so is ln 2. */
+static struct big exp2m1(struct big x)
+{
+	return big_expm1(x.e < -2 ? cut(big_mul(x, cut(BIG_LN2))) : big_mul(x, BIG_LN2));
+}
+
 static unsigned f2xm1_value(const struct fpu_state *f, struct x87_reg v, struct x87_reg *out)
 {
 	*out = v;
@@ -300,7 +323,7 @@ static unsigned f2xm1_value(const struct fpu_state *f, struct x87_reg v, struct 
 	}
 	if (denormal_flag(v) & ~f->cw)
 		return X87_DE;
-	return denormal_flag(v) | round_big(f->cw, big_expm1(big_mul(to_big(v), BIG_LN2)), out);
+	return denormal_flag(v) | round_big(f->cw, exp2m1(to_big(v)), out);
 }
 
 static void f2xm1(struct cpu *cpu, const struct op *op)
@@ -367,18 +390,15 @@ static unsigned times_limit(struct x87_reg y, bool log_inf, bool log_neg, struct
 	return x87_is_inf(y) ? invalid(out) : zero(neg, out);
 }
 
-/* y times a logarithm that is neither zero nor infinite. */
+/* y times a logarithm that is neither zero nor infinite, and is cut before. */
 static unsigned times_log(const struct fpu_state *f, struct x87_reg y, struct big log,
 			  struct x87_reg *out)
 {
-	struct big r;
-
 	if (x87_is_inf(y))
 		return infinite(x87_sign(y) ^ log.neg, out);
 	if (x87_is_zero(y))
 		return zero(x87_sign(y) ^ log.neg, out);
-	r = big_mul(to_big(y), log);
-	return round_big(f->cw, r, out);
+	return round_big(f->cw, big_mul(to_big(y), cut(log)), out);
 }
 
 static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
@@ -411,12 +431,14 @@ static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struc
 
 	if (x87_is_zero(x))
 		return flags | times_limit(y, false, x87_sign(x), out);
-	if (x87_sign(x) && x87_exp(x) >= X87_EXP_BIAS)
-		return invalid(out);
 	if (x87_is_inf(x))
-		return flags | times_limit(y, true, false, out);
+		return x87_sign(x) ? invalid(out) : flags | times_limit(y, true, false, out);
 	if (flags & ~f->cw)
 		return flags;
+	if (x87_sign(x) && x87_exp(x) >= X87_EXP_BIAS) {
+		*out = x; /* undefined; Intel's cores give it back */
+		return flags | X87_PE;
+	}
 	/* Near 1 nothing may be lost by the addition. */
 	log = v.e < -2 ? big_log2_1p(v) : big_log2(big_add(big_int(1), v));
 	return flags | times_log(f, y, log, out);
@@ -434,6 +456,23 @@ static unsigned quarter_pi(const struct fpu_state *f, unsigned n, bool neg, stru
 	return round_big(f->cw, v, out);
 }
 
+/* The quotient of the smaller and the larger operand is cut, and so is pi / 2. */
+static struct big atan2_of(struct big y, struct big x)
+{
+	bool y_neg = y.neg, x_neg = x.neg;
+	struct big half_pi = cut(BIG_HALF_PI), a;
+
+	y.neg = x.neg = false;
+	if (big_less(x, y))
+		a = big_sub(half_pi, big_atan(cut(big_div(x, y))));
+	else
+		a = big_atan(cut(big_div(y, x)));
+	if (x_neg)
+		a = big_sub(big_add(half_pi, half_pi), a);
+	a.neg = y_neg;
+	return a;
+}
+
 static unsigned fpatan_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
 			     struct x87_reg *out)
 {
@@ -448,7 +487,7 @@ static unsigned fpatan_value(const struct fpu_state *f, struct x87_reg y, struct
 		return flags | quarter_pi(f, x87_sign(x) ? 4 : 0, neg, out);
 	if (x87_is_zero(x))
 		return flags | quarter_pi(f, 2, neg, out);
-	return flags | round_big(f->cw, big_atan2(to_big(y), to_big(x)), out);
+	return flags | round_big(f->cw, atan2_of(to_big(y), to_big(x)), out);
 }
 
 static void fyl2x(struct cpu *cpu, const struct op *op)
