@@ -6,88 +6,11 @@
  */
 #include <math.h>
 
+#include "tests/soft/operands.h"
 #include "tests/soft/silicon.h"
 #include "tests/unit.h"
 
 #define ROUNDS 40
-
-static const uint32_t edges32[] = {
-	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000,
-	0xffc12345, 0x7f800001, 0xff923456, 0x00000001, 0x80000001, 0x007fffff, 0x807fffff,
-	0x00800000, 0x80800000, 0x7f7fffff, 0xff7fffff, 0x3f000000, 0x3effffff, 0x4b000000,
-	0x4b000001, 0x4f000000, 0xcf000000, 0x4effffff, 0x5f000000, 0xdf000000, 0x3fc00000,
-	0x40200000, 0xc0200000, 0x34000000, 0x01000000, 0x7e800000,
-};
-
-static const uint64_t edges64[] = {
-	0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000,
-	0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0xfff8123456789abc,
-	0x7ff0000000000001, 0xfff4000000000000, 0x0000000000000001, 0x800fffffffffffff,
-	0x0010000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x3fe0000000000000,
-	0x3fdfffffffffffff, 0x4330000000000000, 0x41dfffffffc00000, 0x41e0000000000000,
-	0xc1e0000000000000, 0xc1e0000000200000, 0x43e0000000000000, 0xc3e0000000000000,
-	0x4004000000000000, 0x380fffffe0000000, 0x36a0000000000000, 0x47efffffe0000000,
-	0x47effffff0000000, 0x47f0000000000000, 0x3690000000000000, 0x3ca0000000000000,
-	0x0020000000000000,
-};
-
-static uint64_t random_lane(void)
-{
-	uint64_t r = sil_random();
-
-	switch (sil_below(6)) {
-	case 0:
-		return r;
-	case 1:
-		return (uint64_t)edges32[sil_below(33)] << 32 | edges32[sil_below(33)];
-	case 2:
-		return edges64[sil_below(33)];
-	case 3: /* doubles of moderate size */
-		return (r & 0x800fffffffffffff) | (uint64_t)(1023 - 70 + sil_below(140)) << 52;
-	case 4: /* floats of moderate size */
-		return (r & 0x807fffff807fffff) | (uint64_t)(127 - 30 + sil_below(60)) << 55 |
-		       (uint64_t)(127 - 30 + sil_below(60)) << 23;
-	default: /* text with zeros */
-		return r & 0x0303030303030303 & -(uint64_t)(r >> 63);
-	}
-}
-
-static void random_state(struct sil_state *s)
-{
-	uint32_t mxcsr = MXCSR_MASKS | sil_below(64) | (sil_below(2) ? sil_below(4) << 13 : 0);
-
-	memset(s, 0, sizeof(*s));
-	if (sil_below(4) == 0)
-		mxcsr |= MXCSR_FTZ;
-	if (sil_below(4) == 0)
-		mxcsr |= MXCSR_DAZ;
-	if (sil_below(4) == 0)
-		mxcsr &= ~(sil_below(64) << 7);
-	s->fx[0] = 0x7f;
-	s->fx[1] = 3;
-	memcpy(s->fx + 24, &mxcsr, 4);
-	for (unsigned i = 0; i < 8; i++) {
-		uint64_t v = random_lane();
-
-		memcpy(s->fx + 32 + 16 * i, &v, 8);
-		memset(s->fx + 40 + 16 * i, 0xff, 2);
-	}
-	s->fx[4] = (uint8_t)sil_random();
-	s->fx[3] = (uint8_t)(sil_below(8) << 3);
-	for (unsigned i = 0; i < 32; i++) {
-		uint64_t v = random_lane();
-
-		memcpy(s->fx + 160 + 8 * i, &v, 8);
-	}
-	for (unsigned i = 0; i < SIL_MEM; i += 8) {
-		uint64_t v = random_lane();
-
-		memcpy(s->mem + i, &v, 8);
-	}
-	for (unsigned i = 0; i < 16; i++)
-		s->gpr[i] = sil_below(2) ? sil_random() : (uint64_t)((int64_t)sil_below(40) - 20);
-	s->flags = sil_random() & SIL_FLAGS;
-}
 
 static bool in_model(const ZydisDecodedInstruction *ins)
 {
@@ -212,7 +135,7 @@ static void check_form(struct form *f, unsigned rounds)
 	sil_native_build(f->bytes, f->len);
 	forms_run++;
 	for (unsigned i = 0; i < rounds; i++) {
-		random_state(&in);
+		sse_random_state(&in);
 		sil_native_run(&in, &host);
 		sil_soft_run(&op, &in, &soft);
 		forgive_inexact(&host, &soft);
@@ -648,7 +571,7 @@ START_TEST(host_mxcsr)
 	ck_assert_int_eq(decode_op((const uint8_t *)"\x0f\x5e\xc1", 3, MODE_64, 0, &op),
 			 DECODE_OK); /* DIVPS */
 	for (unsigned i = 0; i < 2000; i++) {
-		random_state(&in);
+		sse_random_state(&in);
 		sil_soft_run(&op, &in, &out);
 		__asm__ volatile("stmxcsr %0" : "=m"(host));
 		ck_assert_uint_eq(host & ~MXCSR_FLAGS, MXCSR_DEFAULT);

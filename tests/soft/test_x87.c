@@ -7,148 +7,9 @@
 #include <math.h>
 
 #include "hypervisor/soft/x87.h"
+#include "tests/soft/operands.h"
 #include "tests/soft/silicon.h"
 #include "tests/unit.h"
-
-static uint64_t random_mant(void)
-{
-	static const uint64_t edges[] = {
-		0x8000000000000000, 0xffffffffffffffff, 0x8000000000000001, 0xc000000000000000,
-		0xfffff00000000000, 0xfffffffffffff800, 0xffffff0000000000, 0xffffff8000000000,
-		0x8000008000000000, 0x8000000000000400,
-	};
-
-	return sil_below(2) ? edges[sil_below(10)] : sil_random() | X87_INT_BIT;
-}
-
-static struct x87_reg random_value(void)
-{
-	static const struct x87_reg special[] = {
-		{ 0, 0 },
-		{ X87_INT_BIT, 0x7fff },
-		{ 0xc000000000000000, 0x7fff },
-		{ 0xa000000000000000, 0x7fff },
-		{ 0xffffffffffffffff, 0x7fff },
-		{ 1, 0 },
-		{ 0x7fffffffffffffff, 0 },
-		{ X87_INT_BIT, 0 }, /* pseudo-denormal */
-		{ X87_INT_BIT, 1 },
-		{ 0xffffffffffffffff, 0x7ffe },
-		{ 0, 0x7fff },			/* pseudo-infinity */
-		{ 0x4000000000000000, 0x3fff }, /* unnormal */
-		{ X87_INT_BIT, 0x3fff },
-		{ X87_INT_BIT, 0x403e }, /* 2^63 */
-		{ X87_INT_BIT, 0x403d },
-		{ 0xde0b6b3a763fffff, 0x403a }, /* 10^18 and its neighbours */
-		{ 0xde0b6b3a76400000, 0x403a },
-		{ 0x8000000000000000, 0x3ffe },
-		{ 0xc000000000000000, 0x3fff },
-		{ 0xa000000000000000, 0x4000 },
-	};
-	struct x87_reg v;
-
-	switch (sil_below(5)) {
-	case 0:
-		v = special[sil_below(20)];
-		break;
-	case 1:
-		v = (struct x87_reg){ random_mant(), (uint16_t)(1 + sil_below(0x7ffe)) };
-		break;
-	case 2: /* where results of conversions to float and double are tiny or huge */
-		v = (struct x87_reg){
-			random_mant(),
-			(uint16_t)(0x3fff + (sil_below(2) ? -1 : 1) *
-						    (sil_below(2) ? 120 + (int)sil_below(40)
-								  : 1015 + (int)sil_below(70)))
-		};
-		break;
-	default:
-		v = (struct x87_reg){ random_mant(), (uint16_t)(0x3fff - 40 + sil_below(110)) };
-	}
-	v.exp ^= (uint16_t)(sil_below(2) << 15);
-	return v;
-}
-
-/* Memory operands: something for every size. */
-static void random_memory(uint8_t *mem)
-{
-	struct x87_reg v = random_value();
-	uint64_t bits;
-	double d;
-	float f;
-
-	memcpy(mem, &v.mant, 8);
-	memcpy(mem + 8, &v.exp, 2);
-	switch (sil_below(5)) {
-	case 0:
-		bits = sil_random();
-		break;
-	case 1: /* double of any size */
-		bits = sil_random() & (sil_below(2) ? ~0ull : 0xbfffffffffffffff);
-		break;
-	case 2:
-		d = (double)(int64_t)sil_random() / 3;
-		f = (float)d;
-		memcpy(mem, &d, 8);
-		if (sil_below(2)) {
-			memcpy(mem, &f, 4);
-			memcpy(mem + 4, &f, 4);
-		}
-		return;
-	case 3: {
-		static const uint64_t edges[] = { 0,
-						  0x8000000000000000,
-						  0x7f8000007f800001,
-						  0x7ff0000000000001,
-						  0xfff8000000000000,
-						  0x0000000000000001,
-						  0x8000000080000001,
-						  0x7fffffffffffffff,
-						  0x000fffffffffffff,
-						  0x00000000807fffff };
-
-		bits = edges[sil_below(10)];
-		break;
-	}
-	default:
-		return; /* the 80-bit value */
-	}
-	memcpy(mem, &bits, 8);
-}
-
-static void random_state(struct sil_state *s, bool pending)
-{
-	uint16_t cw = (uint16_t)(0x40 | (sil_below(4) ? 0x3f : sil_below(64)) | sil_below(4) << 10 |
-				 (sil_below(2) ? 3 : sil_below(4)) << 8);
-	uint16_t sw = (uint16_t)(sil_random() & (X87_CC | X87_TOP | X87_SF | X87_FLAGS));
-
-	if (!pending)
-		sw &= (uint16_t) ~(~cw & X87_FLAGS);
-	else if (sw & ~cw & X87_FLAGS)
-		sw |= X87_ES | X87_B;
-	memset(s, 0, sizeof(*s));
-	memcpy(s->fx, &cw, 2);
-	memcpy(s->fx + 2, &sw, 2);
-	s->fx[4] = (uint8_t)(sil_below(3) ? 0xff << (sil_below(3)) : (int)sil_random());
-	if (sil_below(3)) { /* ST(7) empty: room to push */
-		unsigned top = (sw >> 11) & 7;
-
-		s->fx[4] |= (uint8_t)sil_random();
-		s->fx[4] &= (uint8_t) ~(1u << ((top + 7) & 7));
-	}
-	s->fx[24] = 0x80;
-	s->fx[25] = 0x1f;
-	for (unsigned i = 0; i < 8; i++) {
-		struct x87_reg v = random_value();
-
-		memcpy(s->fx + 32 + 16 * i, &v.mant, 8);
-		memcpy(s->fx + 40 + 16 * i, &v.exp, 2);
-	}
-	random_memory(s->mem);
-	for (unsigned i = 0; i < 16; i++)
-		s->gpr[i] = sil_random();
-	s->flags = sil_random() & SIL_FLAGS;
-}
 
 static bool is_transcendental(ZydisMnemonic m)
 {
@@ -211,7 +72,7 @@ static void check_form(const uint8_t *bytes, size_t n, unsigned rounds, const ch
 	sil_native_build(bytes, n);
 	*seen = ZydisMnemonicGetString(ins.mnemonic);
 	for (unsigned i = 0; i < rounds; i++) {
-		random_state(&in, i % 8 == 0);
+		x87_random_state(&in, i % 8 == 0);
 		if (skipped(&ins, &in))
 			continue;
 		sil_native_run(&in, &host);
