@@ -16,17 +16,18 @@
 
 #include "hypervisor/soft/fpu.h"
 
-#define XSTATE_X87     1u
-#define XSTATE_SSE     2u
-#define FXSAVE_SIZE    512u
-#define XSAVE_SIZE     576u
-#define XSAVE_HEADER   512u
-#define OFF_FIP	       8u
-#define OFF_FDP	       16u
-#define OFF_MXCSR      24u
-#define OFF_MXCSR_MASK 28u
-#define OFF_ST	       32u
-#define OFF_XMM	       160u
+#define XSTATE_X87	1u
+#define XSTATE_SSE	2u
+#define FXSAVE_SIZE	512u
+#define XSAVE_SIZE	576u
+#define XSAVE_HEADER	512u
+#define XCOMP_COMPACTED (1ull << 63)
+#define OFF_FIP		8u
+#define OFF_FDP		16u
+#define OFF_MXCSR	24u
+#define OFF_MXCSR_MASK	28u
+#define OFF_ST		32u
+#define OFF_XMM		160u
 
 /* ---- faults ---- */
 void sse_unavailable(struct cpu *cpu)
@@ -354,15 +355,18 @@ static void xsave(struct cpu *cpu, const struct op *op)
 }
 
 /*
- * Checks the header of an XSAVE area (SDM vol. 1, 13.8) and returns XSTATE_BV. The word after that
- * is accessed first, which a page fault shows.
+ * Checks the header of an XSAVE area (SDM vol. 1, 13.8) and returns XSTATE_BV. Page faults show in
+ * which order: XCOMP_BV is read first, and the compacted format, which is not offered, is refused
+ * at once; the start of the area is accessed before anything else is checked.
  */
 static uint64_t xrstor_header(struct cpu *cpu, uint64_t lin)
 {
-	uint64_t reserved = mem_ld64(cpu, lin + XSAVE_HEADER + 8), bv;
+	uint64_t xcomp_bv = mem_ld64(cpu, lin + XSAVE_HEADER + 8), bv;
 
 	bv = mem_ld64(cpu, lin + XSAVE_HEADER);
-	if ((bv & ~cpu->xcr0) || reserved || mem_ld64(cpu, lin + XSAVE_HEADER + 16))
+	if (!(xcomp_bv & XCOMP_COMPACTED))
+		mem_probe_read(cpu, lin, 8);
+	if ((bv & ~cpu->xcr0) || xcomp_bv || mem_ld64(cpu, lin + XSAVE_HEADER + 16))
 		cpu_raise(cpu, VEC_GP, 0);
 	return bv;
 }

@@ -301,10 +301,12 @@ static void fptan(struct cpu *cpu, const struct op *op)
 }
 
 /* ---- F2XM1 ---- */
-/* Small arguments: x * ln 2 is cut, and so is ln 2. */
+/* Small arguments: ln 2 is cut, and so is x * ln 2 where more than that follows. */
 static struct big exp2m1(struct big x)
 {
-	return big_expm1(x.e < -2 ? cut(big_mul(x, cut(BIG_LN2))) : big_mul(x, BIG_LN2));
+	struct big t = big_mul(x, x.e < -2 ? cut(BIG_LN2) : BIG_LN2);
+
+	return big_expm1(x.e < -2 && x.e >= -64 ? cut(t) : t);
 }
 
 static unsigned f2xm1_value(const struct fpu_state *f, struct x87_reg v, struct x87_reg *out)

@@ -124,7 +124,7 @@ START_TEST(sse)
 END_TEST
 
 /* ---- x87: by first byte ---- */
-static const uint64_t x87_digests[8] = { 0x60b8011530185064, 0xacd301bdbdfcb19b, 0x03a95dcd8a560050,
+static const uint64_t x87_digests[8] = { 0x60b8011530185064, 0x8237531e494ccfac, 0x03a95dcd8a560050,
 					 0x20e5bb227582a2ee, 0x2156bb2e17c43f88, 0xfaef973f378a4348,
 					 0xf7e9e1a0d2f5ecb7, 0x580a78e3d7d4eca5 };
 
