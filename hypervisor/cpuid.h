@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hypervisor/x86.h"
+
 /* Family 6, model 2Ch, stepping 2; also what EDX holds after RESET. */
 #define CPUID_V1_SIGNATURE 0x000206c2u
 
@@ -21,12 +23,13 @@
 #define CPUID_V1_TSC_HZ	   1000000000ull
 
 /*
- * Bits of CR4 that exist: TSD, DE, PSE, PAE, PGE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, PCIDE,
- * OSXSAVE, SMEP, SMAP. No VME and PVI (virtual-8086 extensions), no MCE.
+ * Bits of CR4 that exist. No VME and PVI (virtual-8086 extensions), no MCE.
  */
-#define CPUID_V1_CR4_MASK 0x00370fbcull
-/* SCE, LME, LMA, NXE */
-#define CPUID_V1_EFER_MASK 0x0d01ull
+#define CPUID_V1_CR4_MASK                                                                   \
+	((uint64_t)(CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | \
+		    CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE |    \
+		    CR4_SMEP | CR4_SMAP))
+#define CPUID_V1_EFER_MASK ((uint64_t)(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX))
 /* x87 and SSE */
 #define CPUID_V1_XCR0_MASK 3ull
 
@@ -74,5 +77,8 @@ uint64_t cpuid_v1_digest(void);
 unsigned cpuid_v1_revision(uint64_t digest);
 /* Why something with this digest cannot go on here, as a phrase; NULL: it can. */
 const char *cpuid_v1_refusal(uint64_t digest, char *text, size_t n);
+
+_Static_assert(CPUID_V1_CR4_MASK == 0x00370fbc, "bits of CR4 in machine version 1");
+_Static_assert(CPUID_V1_EFER_MASK == 0x0d01, "bits of EFER in machine version 1");
 
 #endif

@@ -19,7 +19,7 @@
 static const struct cpu_state reset_state = {
 	.gpr = { [R_RDX] = CPUID_V1_SIGNATURE },
 	.rip = 0xfff0,
-	.rflags = 2,
+	.rflags = FL_ONE,
 	.seg = {
 		[SEG_ES] = { .limit = 0xffff, .attr = SEG_ATTR_DATA },
 		[SEG_CS] = { .base = 0xffff0000, .limit = 0xffff, .attr = SEG_ATTR_CODE, .selector = 0xf000 },
@@ -32,9 +32,9 @@ static const struct cpu_state reset_state = {
 	},
 	.gdtr = { .limit = 0xffff },
 	.idtr = { .limit = 0xffff },
-	.cr0 = 0x60000010, /* CD, NW, ET */
+	.cr0 = CR0_CD | CR0_NW | CR0_ET,
 	.xcr0 = 1,
-	.dr = { [6] = 0xffff0ff0, [7] = 0x400 },
+	.dr = { [6] = DR6_ONES, [7] = DR7_ONES },
 	.pat = 0x0007040600070406,
 	.misc_enable = CPUID_V1_MISC_ENABLE,
 	.apic_base = CPUID_V1_APIC_BASE,
@@ -114,8 +114,8 @@ static bool get_bool(struct rd *in)
 
 static bool state_valid(const struct cpu_state *s)
 {
-	bool paging = s->cr0 >> 31 & 1, protection = s->cr0 & 1, pae = s->cr4 & (1u << 5);
-	bool lme = s->efer & (1u << 8), lma = s->efer & (1u << 10);
+	bool paging = s->cr0 & CR0_PG, protection = s->cr0 & CR0_PE, pae = s->cr4 & CR4_PAE;
+	bool lme = s->efer & EFER_LME, lma = s->efer & EFER_LMA;
 
 	for (size_t i = 0; i < SEG_COUNT; i++) {
 		if (s->seg[i].attr & ~SEG_ATTR_BITS)

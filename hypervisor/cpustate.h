@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "hypervisor/x86.h"
 
 /* Numbers as in instruction encodings. */
 enum gpr {
@@ -60,8 +61,6 @@ struct table_state {
 	uint64_t base;
 	uint16_t limit;
 };
-
-#define DEBUGCTL_BTF 2u /* IA32_DEBUGCTL: RFLAGS.TF steps from branch to branch */
 
 /*
  * An event that is to be delivered before the next instruction (set by a restore, or half-done on

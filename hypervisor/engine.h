@@ -91,6 +91,14 @@ struct engine_stat {
 /* engine_ops.count_ns where a count is the stretch between two exits */
 #define COUNT_NS_EXITS 1000
 
+/*
+ * Events delivered without an instruction that retires after which a guest is stuck; the same on
+ * every engine.
+ */
+#ifndef STUCK_DELIVERIES /* fuzzers have less time */
+#define STUCK_DELIVERIES 1000000u
+#endif
+
 struct engine_ops {
 	const char *name;
 	/* Engines of one family are chosen by its name too: the first that can be used. May be

@@ -327,7 +327,7 @@ static bool machine_halted_for_good(struct machine *m)
 	if (m->engine->ops->can_interrupt(m->engine))
 		return false;
 	m->engine->ops->get_state(m->engine, &s);
-	return s.halted && !(s.rflags & 0x200);
+	return s.halted && !(s.rflags & FL_IF);
 }
 
 /* One sync point. Returns true to go on, else *end says how the run ended. */

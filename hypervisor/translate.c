@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/translate.h"
 
-#define CR0_PG	 (1ull << 31)
-#define CR4_PSE	 (1ull << 4)
-#define CR4_PAE	 (1ull << 5)
-#define EFER_LMA (1ull << 10)
-
-#define ENTRY_P	   1ull
-#define ENTRY_PS   (1ull << 7)
 #define ADDRESS_52 0x000ffffffffff000ull
 
 static uint64_t entry_at(const struct memory *mem, uint64_t table, uint64_t index, unsigned size)
@@ -28,9 +21,9 @@ static bool walk_long(const struct memory *mem, uint64_t table, unsigned level, 
 		uint64_t e = entry_at(mem, table & ADDRESS_52, linear >> shift & 0x1ff, 8);
 		uint64_t in_page = (1ull << shift) - 1;
 
-		if (!(e & ENTRY_P))
+		if (!(e & PTE_P))
 			return false;
-		if (level == 1 || (level < 4 && (e & ENTRY_PS))) {
+		if (level == 1 || (level < 4 && (e & PTE_PS))) {
 			*gpa = (e & ADDRESS_52 & ~in_page) | (linear & in_page);
 			return true;
 		}
@@ -45,15 +38,15 @@ static bool walk_32(const struct cpu_state *s, const struct memory *mem, uint32_
 {
 	uint64_t e = entry_at(mem, s->cr3 & 0xfffff000u, linear >> 22, 4);
 
-	if (!(e & ENTRY_P))
+	if (!(e & PTE_P))
 		return false;
-	if ((e & ENTRY_PS) && (s->cr4 & CR4_PSE)) {
+	if ((e & PTE_PS) && (s->cr4 & CR4_PSE)) {
 		*gpa = (e & 0xffc00000u) | (e >> 13 & 0xff) << 32 | (linear & 0x3fffff);
 		return true;
 	}
 	e = entry_at(mem, e & 0xfffff000u, linear >> 12 & 0x3ff, 4);
 	*gpa = (e & 0xfffff000u) | (linear & 0xfff);
-	return e & ENTRY_P;
+	return e & PTE_P;
 }
 
 bool cpu_state_translate(const struct cpu_state *s, const struct memory *mem, uint64_t linear,
@@ -71,5 +64,5 @@ bool cpu_state_translate(const struct cpu_state *s, const struct memory *mem, ui
 	if (s->efer & EFER_LMA)
 		return walk_long(mem, s->cr3, 4, linear, gpa);
 	pdpte = s->pdpte[linear >> 30 & 3];
-	return (pdpte & ENTRY_P) && walk_long(mem, pdpte, 2, linear, gpa);
+	return (pdpte & PTE_P) && walk_long(mem, pdpte, 2, linear, gpa);
 }

@@ -40,15 +40,6 @@ enum {
 #define LOADER_OTHER	0xff
 #define BOOT_CS		0x10
 #define BOOT_DS		0x18
-#define CR0_PE		(1ull << 0)
-#define CR0_ET		(1ull << 4)
-#define CR0_NE		(1ull << 5)
-#define CR0_PG		(1ull << 31)
-#define CR4_PAE		(1ull << 5)
-#define EFER_LME	(1ull << 8)
-#define EFER_LMA	(1ull << 10)
-#define PTE_PRESENT_RW	3ull
-#define PTE_LARGE	(1ull << 7)
 #define PD_COUNT	4
 #define PAGE_ENTRIES	512
 #define PAGE_ALIGN(x)	(((x) + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1))
@@ -226,15 +217,15 @@ static bool write_page_tables(struct memory *mem)
 	uint64_t pdpt = LINUX_PAGE_TABLES + PAGE_SIZE, pd = pdpt + PAGE_SIZE;
 	bool ok;
 
-	put_le(table, pdpt | PTE_PRESENT_RW, 8);
+	put_le(table, pdpt | PTE_P | PTE_W, 8);
 	ok = memory_write(mem, LINUX_PAGE_TABLES, table, PAGE_SIZE);
 	for (uint64_t i = 0; i < PD_COUNT; i++)
-		put_le(table + 8 * i, (pd + i * PAGE_SIZE) | PTE_PRESENT_RW, 8);
+		put_le(table + 8 * i, (pd + i * PAGE_SIZE) | PTE_P | PTE_W, 8);
 	ok = ok && memory_write(mem, pdpt, table, PAGE_SIZE);
 	for (uint64_t i = 0; i < PD_COUNT; i++) {
 		for (uint64_t j = 0; j < PAGE_ENTRIES; j++)
-			put_le(table + 8 * j,
-			       (i * PAGE_ENTRIES + j) << 21 | PTE_LARGE | PTE_PRESENT_RW, 8);
+			put_le(table + 8 * j, (i * PAGE_ENTRIES + j) << 21 | PTE_PS | PTE_P | PTE_W,
+			       8);
 		ok = ok && memory_write(mem, pd + i * PAGE_SIZE, table, PAGE_SIZE);
 	}
 	return ok;

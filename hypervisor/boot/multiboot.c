@@ -444,8 +444,8 @@ static void fill_cpu(struct cpu_state *s, uint32_t entry)
 	s->gpr[R_RAX] = LOADER_MAGIC;
 	s->gpr[R_RBX] = MULTIBOOT_INFO;
 	s->rip = entry;
-	s->rflags = 2;
-	s->cr0 = 0x31; /* PE, ET, NE */
+	s->rflags = FL_ONE;
+	s->cr0 = CR0_PE | CR0_ET | CR0_NE;
 }
 
 static int check_strings(const struct boot_request *req, struct err *err)

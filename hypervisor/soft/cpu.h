@@ -42,6 +42,7 @@
 #include "hypervisor/cpustate.h"
 #include "hypervisor/engine.h"
 #include "hypervisor/memory.h"
+#include "hypervisor/x86.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -53,27 +54,6 @@ struct block;
 typedef void (*op_fn)(struct cpu *cpu, const struct op *op);
 
 /* ---- exceptions ---- */
-enum vector {
-	VEC_DE = 0,
-	VEC_DB = 1,
-	VEC_NMI = 2,
-	VEC_BP = 3,
-	VEC_OF = 4,
-	VEC_BR = 5,
-	VEC_UD = 6,
-	VEC_NM = 7,
-	VEC_DF = 8,
-	VEC_TS = 10,
-	VEC_NP = 11,
-	VEC_SS = 12,
-	VEC_GP = 13,
-	VEC_PF = 14,
-	VEC_MF = 16,
-	VEC_AC = 17,
-	VEC_MC = 18,
-	VEC_XM = 19,
-};
-
 /*
  * Leaves the handler with a fault at the present instruction; err is ignored for vectors without an
  * error code.
@@ -81,63 +61,6 @@ enum vector {
 _Noreturn void cpu_raise(struct cpu *cpu, enum vector vec, uint32_t err);
 /* #PF: sets CR2 (when it is delivered) and raises. err as in SDM vol. 3, figure 4-12. */
 _Noreturn void cpu_raise_pf(struct cpu *cpu, uint64_t linear, uint32_t err);
-
-/* ---- RFLAGS ---- */
-#define FL_CF	 (1u << 0)
-#define FL_ONE	 (1u << 1)
-#define FL_PF	 (1u << 2)
-#define FL_AF	 (1u << 4)
-#define FL_ZF	 (1u << 6)
-#define FL_SF	 (1u << 7)
-#define FL_TF	 (1u << 8)
-#define FL_IF	 (1u << 9)
-#define FL_DF	 (1u << 10)
-#define FL_OF	 (1u << 11)
-#define FL_IOPL	 (3u << 12)
-#define FL_NT	 (1u << 14)
-#define FL_RF	 (1u << 16)
-#define FL_VM	 (1u << 17)
-#define FL_AC	 (1u << 18)
-#define FL_VIF	 (1u << 19)
-#define FL_VIP	 (1u << 20)
-#define FL_ID	 (1u << 21)
-#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
-
-#define DR6_TRAPS 15u	     /* B0 to B3 */
-#define DR6_BS	  (1u << 14) /* single step */
-
-#define CR0_PE	       (1u << 0)
-#define CR0_MP	       (1u << 1)
-#define CR0_EM	       (1u << 2)
-#define CR0_TS	       (1u << 3)
-#define CR0_ET	       (1u << 4)
-#define CR0_NE	       (1u << 5)
-#define CR0_WP	       (1u << 16)
-#define CR0_AM	       (1u << 18)
-#define CR0_NW	       (1u << 29)
-#define CR0_CD	       (1u << 30)
-#define CR0_PG	       (1u << 31)
-#define CR4_VME	       (1u << 0)
-#define CR4_PVI	       (1u << 1)
-#define CR4_TSD	       (1u << 2)
-#define CR4_DE	       (1u << 3)
-#define CR4_PSE	       (1u << 4)
-#define CR4_PAE	       (1u << 5)
-#define CR4_MCE	       (1u << 6)
-#define CR4_PGE	       (1u << 7)
-#define CR4_PCE	       (1u << 8)
-#define CR4_OSFXSR     (1u << 9)
-#define CR4_OSXMMEXCPT (1u << 10)
-#define CR4_UMIP       (1u << 11)
-#define CR4_FSGSBASE   (1u << 16)
-#define CR4_PCIDE      (1u << 17)
-#define CR4_OSXSAVE    (1u << 18)
-#define CR4_SMEP       (1u << 20)
-#define CR4_SMAP       (1u << 21)
-#define EFER_SCE       (1u << 0)
-#define EFER_LME       (1u << 8)
-#define EFER_LMA       (1u << 10)
-#define EFER_NX	       (1u << 11)
 
 /* ---- lazy arithmetic flags: owned by flags.h ---- */
 struct lazy_flags {
@@ -334,7 +257,7 @@ struct cpu {
  */
 static inline void cpu_debug_status(struct cpu *cpu, uint64_t bits)
 {
-	cpu->dr[6] = (cpu->dr[6] & ~(uint64_t)DR6_TRAPS) | bits;
+	cpu->dr[6] = x86_debug_status(cpu->dr[6], bits);
 }
 
 /* ---- inside a handler ---- */

@@ -11,8 +11,6 @@
 #define ERR_EXT 1u
 #define ERR_IDT 2u
 
-#define DR7_GD (1ull << 13)
-
 struct delivery {
 	enum event_type type;
 	uint8_t vector;

@@ -25,14 +25,6 @@
 #include "hypervisor/soft/mem.h"
 #include "hypervisor/soft/mmu.h"
 
-#define PTE_P	 (1ull << 0)
-#define PTE_W	 (1ull << 1)
-#define PTE_U	 (1ull << 2)
-#define PTE_A	 (1ull << 5)
-#define PTE_D	 (1ull << 6)
-#define PTE_PS	 (1ull << 7)
-#define PTE_G	 (1ull << 8)
-#define PTE_NX	 (1ull << 63)
 #define PTE_ADDR 0x000000fffffff000ull /* 40 physical address bits */
 #define PTE_RSVD 0x000fff0000000000ull /* bits 51:40 */
 

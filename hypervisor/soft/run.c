@@ -2,11 +2,11 @@
 /*
  * The run loop.
  *
- * At a boundary (between two instructions) boundary() decides whether run() ends there and delivers
- * what is pending; then instructions run until something happens that may concern events: either
- * whole blocks, one after the other, as long as they end with near branches, or one instruction
- * alone (the careful way) when anything has to be looked at after it: TF, RF, breakpoints, an
- * interrupt shadow, a kick that came while events were being delivered.
+ * At a boundary (between two instructions) the rules of boundary.h decide whether run() ends there,
+ * and what is pending is delivered; then instructions run until something happens that may concern
+ * events: either whole blocks, one after the other, as long as they end with near branches, or one
+ * instruction alone (the careful way) when anything has to be looked at after it: TF, RF,
+ * breakpoints, an interrupt shadow, a kick that came while events were being delivered.
  *
  * cpu->count is exact at block boundaries. A handler that faults leaves by longjmp; leave_op() then
  * adds the instructions of the block before the faulting one. Slow accesses in the middle of a
@@ -19,6 +19,7 @@
  */
 #include <string.h>
 
+#include "hypervisor/boundary.h"
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/run.h"
@@ -147,100 +148,118 @@ static void deliver_restored(struct cpu *cpu)
 	deliver(cpu, type[e.type & 7], e.vector, e.has_error, e.error);
 }
 
+static inline struct boundary_events events_of(const struct cpu *cpu)
+{
+	return (struct boundary_events){
+		.rflags = cpu->rflags,
+		.shadow = cpu->shadow,
+		.movss = cpu->shadow_movss,
+		.event = cpu->event.valid,
+		.debug = cpu->db_pending,
+		.nmi = cpu->nmi_pending,
+		.blocked = cpu->nmi_blocked,
+		.intr = cpu->intr_pending,
+		.shutdown = cpu->shutdown,
+	};
+}
+
 bool soft_can_interrupt(const struct cpu *cpu)
 {
-	return (cpu->rflags & FL_IF) && !cpu->shadow && !cpu->shutdown && !cpu->intr_pending &&
-	       !cpu->nmi_pending && !cpu->db_pending && !cpu->event.valid;
+	struct boundary_events e = events_of(cpu);
+
+	return boundary_can_interrupt(&e);
+}
+
+static void deliver_nmi(struct cpu *cpu)
+{
+	cpu->nmi_pending = false;
+	cpu->nmi_blocked = true;
+	cpu->stats.interrupts++;
+	deliver(cpu, EVENT_NMI, VEC_NMI, false, 0);
+}
+
+static void deliver_interrupt(struct cpu *cpu)
+{
+	cpu->intr_pending = false;
+	cpu->stats.interrupts++;
+	deliver(cpu, EVENT_EXTERNAL, cpu->intr_vector, false, 0);
 }
 
 /* Delivers the first event that can be delivered now; false when there is none. */
 static bool deliver_pending(struct cpu *cpu)
 {
-	if (cpu->event.valid) {
-		deliver_restored(cpu);
-	} else if (cpu->db_pending && !cpu->shadow_movss) {
-		deliver_debug_trap(cpu);
-	} else if (cpu->nmi_pending && !cpu->nmi_blocked && !cpu->shadow_movss) {
-		cpu->nmi_pending = false;
-		cpu->nmi_blocked = true;
-		cpu->stats.interrupts++;
-		deliver(cpu, EVENT_NMI, VEC_NMI, false, 0);
-	} else if (cpu->intr_pending && (cpu->rflags & FL_IF) && !cpu->shadow) {
-		cpu->intr_pending = false;
-		cpu->stats.interrupts++;
-		deliver(cpu, EVENT_EXTERNAL, cpu->intr_vector, false, 0);
-	} else {
+	struct boundary_events e = events_of(cpu);
+
+	switch (boundary_event(&e)) {
+	case BOUNDARY_NONE:
 		return false;
+	case BOUNDARY_EVENT:
+		deliver_restored(cpu);
+		break;
+	case BOUNDARY_DEBUG:
+		deliver_debug_trap(cpu);
+		break;
+	case BOUNDARY_NMI:
+		deliver_nmi(cpu);
+		break;
+	case BOUNDARY_INTR:
+		deliver_interrupt(cpu);
+		break;
 	}
 	return true;
 }
 
 /* ---- boundaries ---- */
-static bool until_reached(const struct cpu *cpu, const struct landmark *until)
-{
-	if (cpu->count_exits)
-		return cpu->at_landmark && cpu->exits >= until->count;
-	if (cpu->count != until->count)
-		return cpu->count > until->count;
-	if (until->in_rep)
-		return cpu->rip == until->rip && cpu->gpr[R_RCX] == until->rcx;
-	/* Asked to stop where no landmark can: one instruction later there is one. */
-	return is_fresh(cpu) || cpu->in_rep || cpu->halted;
-}
-
-/* Can a landmark name this boundary? */
+/* Does its count alone name this boundary? */
 static bool is_nameable(const struct cpu *cpu)
 {
 	return cpu->count_exits ? cpu->at_landmark : is_fresh(cpu);
 }
 
-static bool take_kick(struct cpu *cpu)
+static inline bool is_stuck(void *ctx)
 {
-	if (!cpu_kicked(cpu) ||
-	    !(is_nameable(cpu) || (!cpu->count_exits && (cpu->in_rep || cpu->halted))))
+	const struct cpu *cpu = ctx;
+
+	return cpu->undelivered >= STUCK_DELIVERIES && !is_fresh(cpu);
+}
+
+static inline bool take_kick(void *ctx)
+{
+	struct cpu *cpu = ctx;
+
+	if (!cpu_kicked(cpu))
 		return false;
 	/* With its full barrier: a kick that comes now is seen later, or what led to it is now. */
 	return __atomic_exchange_n(&cpu->kicked, 0, __ATOMIC_SEQ_CST) != 0;
 }
 
-static bool take_stop(struct cpu *cpu)
-{
-	if (!cpu->stop_wanted || !is_nameable(cpu) || cpu->in_rep)
-		return false;
-	cpu->stop_wanted = false;
-	return true;
-}
-
 /* Counting exits, a kick waits for one. */
-static bool spins(const struct cpu *cpu)
+static inline bool take_spin(void *ctx)
 {
+	const struct cpu *cpu = ctx;
+
 	return cpu->count_exits && cpu_kicked(cpu) && cpu->count - cpu->spin_from >= SPIN_COUNT;
 }
 
 /* Does run() end here? */
-static bool boundary_exit(struct cpu *cpu, const struct landmark *until,
-			  enum engine_exit_kind *kind)
+static inline bool run_ends(struct cpu *cpu, const struct landmark *until,
+			    enum engine_exit_kind *kind)
 {
-	if (until_reached(cpu, until))
-		*kind = ENGINE_EXIT_UNTIL;
-	else if (cpu->shutdown)
-		*kind = ENGINE_EXIT_SHUTDOWN;
-	else if (cpu->undelivered >= STUCK_DELIVERIES && !is_fresh(cpu))
-		*kind = ENGINE_EXIT_STUCK;
-	else if (take_kick(cpu))
-		*kind = ENGINE_EXIT_KICK;
-	else if (spins(cpu))
-		*kind = ENGINE_EXIT_SPIN;
-	else if (take_stop(cpu))
-		*kind = ENGINE_EXIT_BUS;
-	else if (cpu->window_wanted && soft_can_interrupt(cpu))
-		*kind = ENGINE_EXIT_WINDOW;
-	else if (cpu->halted && !(cpu->intr_pending && (cpu->rflags & FL_IF)) &&
-		 !cpu->event.valid && !cpu->db_pending && !(cpu->nmi_pending && !cpu->nmi_blocked))
-		*kind = ENGINE_EXIT_HALT;
-	else
-		return false;
-	return true;
+	static const struct boundary_ops ops = { is_stuck, take_kick, take_spin };
+	const struct boundary b = {
+		.events = events_of(cpu),
+		.count = cpu->count_exits ? cpu->exits : cpu->count,
+		.rip = cpu->rip,
+		.rcx = cpu->gpr[R_RCX],
+		.retired = !cpu->count_exits,
+		.named = is_nameable(cpu) || (!cpu->count_exits && cpu->halted),
+		.in_rep = !cpu->count_exits && cpu->in_rep,
+		.halted = cpu->halted,
+		.window_wanted = cpu->window_wanted,
+		.stop_wanted = &cpu->stop_wanted,
+	};
+
+	return boundary_exit(&b, &ops, cpu, until, kind);
 }
 
 /* ---- one instruction ---- */
@@ -597,7 +616,7 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 		refetch_alone(cpu);
 		break;
 	}
-	while (!boundary_exit(cpu, until, &kind)) {
+	while (!run_ends(cpu, until, &kind)) {
 		cpu->at_landmark = false;
 		if (deliver_pending(cpu))
 			continue;

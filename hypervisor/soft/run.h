@@ -4,14 +4,6 @@
 
 #include "hypervisor/soft/cpu.h"
 
-/*
- * Events delivered without an instruction that retires after which a guest is stuck; the same on
- * every engine.
- */
-#ifndef STUCK_DELIVERIES /* fuzzers have less time */
-#define STUCK_DELIVERIES 1000000u
-#endif
-
 /* Executes until the landmark or another exit; see engine.h. */
 enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until);
 /* Would an external interrupt be accepted at this boundary? */

@@ -214,11 +214,7 @@ static void op_smsw(struct cpu *cpu, const struct op *op)
 }
 
 /* ---- debug registers ---- */
-#define DR7_GD	 (1ull << 13)
-#define DR6_BD	 (1ull << 13)
-#define DR6_ONES 0xffff0ff0ull
 #define DR6_BITS 0xe00full
-#define DR7_ONES 0x400ull
 #define DR7_BITS 0xffff23ffull
 
 /* DR4 and DR5 are other names of DR6 and DR7 unless CR4.DE takes them away. */

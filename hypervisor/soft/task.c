@@ -24,7 +24,6 @@
 #define SAVED_GPR    2
 #define SAVED_SEG    10
 
-#define DR6_BT	   (1u << 15)
 #define DR7_LOCALS 0x155ull
 
 #define FL_TASK                                                                                \

@@ -8,11 +8,8 @@
 #define SHADOW_SS   2u
 #define BLOCKED_NMI 8u
 #define PENDING_ANY 0x100fu /* B0..B3, enabled breakpoint */
-#define PENDING_BS  0x4000u
-#define DR6_TRAPS   0x400fu
 
-#define EFER_LMA 0x400u
-#define SS_DPL	 0x60u
+#define SS_DPL 0x60u
 
 #define FX_RESERVED  5
 #define FX_MASK	     28
@@ -94,7 +91,7 @@ void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
 	r->dr7 = s->dr[7];
 	r->interruptibility = (s->sti_shadow ? SHADOW_STI : 0) | (s->movss_shadow ? SHADOW_SS : 0) |
 			      (s->nmi_blocked ? BLOCKED_NMI : 0);
-	r->pending_debug = s->debug_pending ? s->debug_dr6 & DR6_TRAPS : 0;
+	r->pending_debug = s->debug_pending ? s->debug_dr6 & (DR6_TRAPS | DR6_BS) : 0;
 	if (r->pending_debug & 0xf)
 		r->pending_debug |= PENDING_ANY & ~0xfu;
 }
@@ -119,7 +116,7 @@ void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
 	s->sti_shadow = r->interruptibility & SHADOW_STI;
 	s->movss_shadow = r->interruptibility & SHADOW_SS;
 	s->nmi_blocked = r->interruptibility & BLOCKED_NMI;
-	s->debug_pending = r->pending_debug & (PENDING_ANY | PENDING_BS);
-	s->debug_dr6 = s->debug_pending ? r->pending_debug & DR6_TRAPS : 0;
+	s->debug_pending = r->pending_debug & (PENDING_ANY | DR6_BS);
+	s->debug_dr6 = s->debug_pending ? r->pending_debug & (DR6_TRAPS | DR6_BS) : 0;
 	fxsave_normalise(s->fxsave);
 }

@@ -7,7 +7,6 @@
 #include "hypervisor/translate.h"
 #include "hypervisor/vmx/vmx.h"
 
-#define FL_TF	 (1u << 8)
 #define MAX_INSN 15
 
 static unsigned fetch(const struct vmx *v, uint8_t *code)
@@ -18,7 +17,7 @@ static unsigned fetch(const struct vmx *v, uint8_t *code)
 	while (n < MAX_INSN) {
 		uint64_t gpa, lin = cs->base + v->st.rip + n;
 
-		if (!(v->st.efer & (1u << 10)))
+		if (!(v->st.efer & EFER_LMA))
 			lin = (uint32_t)lin;
 		if (!cpu_state_translate(&v->st, v->mem, lin, &gpa) ||
 		    !memory_read(v->mem, gpa, code + n, 1))

@@ -28,8 +28,7 @@
 #define TYPE_EXCEPTION	3
 #define TYPE_SOFTWARE	4 /* and above */
 
-#define DR6_CAUSES 0x600fu
-#define DR7_GD	   (1ull << 13)
+#define DR6_CAUSES (DR6_TRAPS | DR6_BD | DR6_BS)
 
 /*
  * Steps of the run loop without a landmark after which a guest whose kick waits is taken to spin.

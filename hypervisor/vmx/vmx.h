@@ -97,7 +97,7 @@ void vmx_landing(const struct engine *e, struct landing *l);
 
 /* Bits of CR4 that guests of machine version 1 may set and no software can stand in for: SMEP,
  * SMAP, PCID, FSGSBASE, XSAVE. */
-#define VMX_GUEST_CR4 ((1u << 20) | (1u << 21) | (1u << 17) | (1u << 16) | (1u << 18))
+#define VMX_GUEST_CR4 (CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_FSGSBASE | CR4_OSXSAVE)
 
 /*
  * Why a host with these answers cannot run guests of ours (static string), or NULL; the one who

@@ -3,7 +3,6 @@
  * vmx:step stops at every count with the state that the software CPU has there; with the argument
  * "pmu", vmx:pmu does so at counts apart, which it lands on by the counter's overflow.
  */
-#include "hypervisor/soft/run.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tests/vtx/rig.h"
 
