@@ -37,7 +37,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 
 	replica_get_status(r->replica, &s);
 	json_object_set_new(reply, "state", json_string(replica_state_name(s.state)));
-	json_object_set_new(reply, "role", json_string(s.live ? "primary" : "backup"));
+	json_object_set_new(reply, "role", json_string(s.primary ? "primary" : "backup"));
 	json_object_set_new(reply, "live", json_boolean(s.live));
 	put(reply, "generation", s.generation);
 	if (s.peer[0])
@@ -71,7 +71,7 @@ static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *e
 	struct replica_status s;
 
 	replica_get_status(r->replica, &s);
-	if (!s.live)
+	if (!s.primary && s.state != REPLICA_CLAIMING)
 		return err_set(err, EPERM,
 			       "this replica is not live: the pair is stopped at the other one");
 	replica_stop(r->replica);

@@ -43,7 +43,7 @@ void announce_learn(struct replica *r, const struct output *out)
 	else if (be16(f + 12) == ETHERTYPE_ARP && out->len >= ETH_HEADER + ARP_LEN)
 		memcpy(&ip, f + ETH_HEADER + 14, 4);
 	if (ip)
-		r->guest_ip[out->port] = ip;
+		atomic_store(&r->announce.guest_ip[out->port], ip);
 }
 
 /* op: 1 ARP request (gratuitous: sender and target address are the same), 3 RARP request. */
@@ -68,12 +68,12 @@ static void announce_frame(uint8_t frame[FRAME_LEN], const uint8_t mac[6], unsig
 	memcpy(arp + 24, &ip, 4);
 }
 
-/* With the lock held: as long as it is, who was alone stays alone. */
+/* With the right to send: as long as it is ours, who was alone stays alone. */
 static void announce_send(struct replica *r, struct nic *nic, const uint8_t frame[FRAME_LEN])
 {
-	pthread_mutex_lock(&r->lock);
-	nic_send_before(nic, frame, FRAME_LEN, primary_sends_until(r));
-	pthread_mutex_unlock(&r->lock);
+	outbox_begin(&r->outbox);
+	nic_send_before(nic, frame, FRAME_LEN, outbox_sends_until(&r->outbox));
+	outbox_end(&r->outbox);
 }
 
 static void announce_nic(struct replica *r, unsigned port)
@@ -81,21 +81,23 @@ static void announce_nic(struct replica *r, unsigned port)
 	struct nic *nic = r->cfg.live.nic[port];
 	const uint8_t *mac = machine_get_config(r->m)->mac[port];
 	uint8_t frame[FRAME_LEN];
+	uint32_t ip;
 
 	if (!nic)
 		return;
 	announce_frame(frame, mac, ETHERTYPE_RARP, 3, 0);
 	announce_send(r, nic, frame);
-	if (!r->guest_ip[port])
+	ip = (uint32_t)atomic_load(&r->announce.guest_ip[port]);
+	if (!ip)
 		return;
-	announce_frame(frame, mac, ETHERTYPE_ARP, 1, r->guest_ip[port]);
+	announce_frame(frame, mac, ETHERTYPE_ARP, 1, ip);
 	announce_send(r, nic, frame);
 }
 
 void announce_start(struct replica *r)
 {
-	r->announcements_left = ANNOUNCEMENTS;
-	r->next_announcement = replica_mono_ns();
+	r->announce.left = ANNOUNCEMENTS;
+	r->announce.next_ns = replica_mono_ns();
 	announce_step(r);
 }
 
@@ -104,15 +106,15 @@ int announce_step(struct replica *r)
 	uint64_t now = replica_mono_ns();
 	unsigned done;
 
-	if (!r->announcements_left)
+	if (!r->announce.left)
 		return -1;
-	if (now < r->next_announcement)
-		return (int)((r->next_announcement - now) / NS_PER_MS) + 1;
+	if (now < r->announce.next_ns)
+		return (int)((r->announce.next_ns - now) / NS_PER_MS) + 1;
 	for (unsigned i = 0; i < machine_get_config(r->m)->nnics; i++)
 		announce_nic(r, i);
-	done = (unsigned)ANNOUNCEMENTS - --r->announcements_left;
-	if (!r->announcements_left)
+	done = (unsigned)ANNOUNCEMENTS - --r->announce.left;
+	if (!r->announce.left)
 		return -1;
-	r->next_announcement = now + (announce_at[done] - announce_at[done - 1]) * NS_PER_MS;
+	r->announce.next_ns = now + (announce_at[done] - announce_at[done - 1]) * NS_PER_MS;
 	return (int)(announce_at[done] - announce_at[done - 1]);
 }

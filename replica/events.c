@@ -24,7 +24,8 @@ void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	if (!r->cfg.events)
 		return;
 	o = json_pack("{s:f, s:s, s:I, s:s}", "mono_s", (double)replica_mono_ns() / 1e9, "event",
-		      event, "generation", (json_int_t)r->generation, "text", text);
+		      event, "generation", (json_int_t)failover_generation(&r->failover), "text",
+		      text);
 	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (line) {
 		fprintf(r->cfg.events, "%s\n", line);

@@ -25,14 +25,28 @@
 /* a thread that has not come back by then, and has nothing to come back for */
 #define GRACE_NS (2 * NS_PER_S)
 
+void vcpu_init(struct vcpu *v)
+{
+	memset(v, 0, sizeof(*v));
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_cond_init(&v->is_over, NULL);
+	atomic_store(&v->over, true);
+}
+
+void vcpu_fini(struct vcpu *v)
+{
+	pthread_mutex_destroy(&v->lock);
+	pthread_cond_destroy(&v->is_over);
+}
+
 void replica_beat(struct replica *r)
 {
-	atomic_store_explicit(&r->beat_ns, replica_mono_ns(), memory_order_relaxed);
+	atomic_store_explicit(&r->vcpu.beat_ns, replica_mono_ns(), memory_order_relaxed);
 }
 
 uint64_t replica_last_beat(struct replica *r)
 {
-	return atomic_load_explicit(&r->beat_ns, memory_order_relaxed);
+	return atomic_load_explicit(&r->vcpu.beat_ns, memory_order_relaxed);
 }
 
 uint64_t hang_watch_look(struct hang_watch *w, uint64_t beat, uint64_t now, uint64_t max_step_ns)
@@ -61,7 +75,8 @@ static bool replaced(struct replica *r)
 {
 	uint8_t owner[ARBITER_ID_LEN];
 
-	return arbiter_owner(r->cfg.arbiter, r->generation + 1, owner, NULL) == 1 &&
+	return arbiter_owner(r->cfg.arbiter, failover_generation(&r->failover) + 1, owner, NULL) ==
+		       1 &&
 	       memcmp(owner, r->id, ARBITER_ID_LEN);
 }
 
@@ -70,8 +85,9 @@ bool hang_prove_alive(struct replica *r)
 	const struct timespec nap = { .tv_nsec = 200000 };
 	uint64_t before = replica_last_beat(r), next = replica_mono_ns() + ASK_NS;
 
-	live_wake(r->live);
-	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu_over)) {
+	if (r->live)
+		live_wake(r->live);
+	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu.over)) {
 		nanosleep(&nap, NULL);
 		if (replica_mono_ns() < next)
 			continue;
@@ -85,10 +101,10 @@ bool hang_prove_alive(struct replica *r)
 
 void hang_vcpu_over(struct replica *r)
 {
-	pthread_mutex_lock(&r->lock);
-	atomic_store(&r->vcpu_over, true);
-	pthread_cond_broadcast(&r->changed);
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_lock(&r->vcpu.lock);
+	atomic_store(&r->vcpu.over, true);
+	pthread_cond_broadcast(&r->vcpu.is_over);
+	pthread_mutex_unlock(&r->vcpu.lock);
 }
 
 /* Sleeps until the vCPU thread says that it is over, or for ASK_NS. */
@@ -98,11 +114,11 @@ static bool vcpu_over(struct replica *r)
 	const struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
 				     .tv_nsec = (long)(until % NS_PER_S) };
 
-	pthread_mutex_lock(&r->lock);
-	if (!atomic_load(&r->vcpu_over))
-		pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &ts);
-	pthread_mutex_unlock(&r->lock);
-	return atomic_load(&r->vcpu_over);
+	pthread_mutex_lock(&r->vcpu.lock);
+	if (!atomic_load(&r->vcpu.over))
+		pthread_cond_clockwait(&r->vcpu.is_over, &r->vcpu.lock, CLOCK_MONOTONIC, &ts);
+	pthread_mutex_unlock(&r->vcpu.lock);
+	return atomic_load(&r->vcpu.over);
 }
 
 void hang_linger(struct replica *r)
@@ -128,12 +144,12 @@ void hang_report(struct replica *r)
 	uint64_t still;
 	bool hangs, changed;
 
-	pthread_mutex_lock(&r->lock);
-	still = hang_watch_look(&r->own_watch, replica_last_beat(r), replica_mono_ns(), NS_PER_S);
-	hangs = still >= r->cfg.hang_timeout_ms * NS_PER_MS && !atomic_load(&r->vcpu_over);
-	changed = hangs != r->own_hang;
-	r->own_hang = hangs;
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_lock(&r->vcpu.lock);
+	still = hang_watch_look(&r->vcpu.watch, replica_last_beat(r), replica_mono_ns(), NS_PER_S);
+	hangs = still >= r->cfg.hang_timeout_ms * NS_PER_MS && !atomic_load(&r->vcpu.over);
+	changed = hangs != r->vcpu.hangs;
+	r->vcpu.hangs = hangs;
+	pthread_mutex_unlock(&r->vcpu.lock);
 	if (!changed)
 		return;
 	replica_event(r, hangs ? "hang" : "resumed",
@@ -146,14 +162,14 @@ void hang_report(struct replica *r)
 
 void replica_inject_hang(struct replica *r, uint64_t ms)
 {
-	atomic_store(&r->hang_ms, ms + 1);
+	atomic_store(&r->vcpu.hang_ms, ms + 1);
 	if (r->live)
 		live_wake(r->live);
 }
 
 void hang_here(struct replica *r)
 {
-	uint64_t ms = atomic_exchange(&r->hang_ms, 0), start = replica_mono_ns();
+	uint64_t ms = atomic_exchange(&r->vcpu.hang_ms, 0), start = replica_mono_ns();
 	const struct timespec nap = { .tv_nsec = 1000000 };
 
 	while (ms == 1 || (ms && replica_mono_ns() - start < (ms - 1) * NS_PER_MS))

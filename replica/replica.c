@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/host_clock.h"
 #include "base/log.h"
-#include "replica/backup.h"
 #include "replica/replica_private.h"
 
 uint64_t replica_mono_ns(void)
@@ -22,36 +21,37 @@ uint64_t replica_lease_clock_ns(void)
 	return host_clock_ns(CLOCK_BOOTTIME);
 }
 
-static const char *const state_names[] = {
-	[REPLICA_ALONE] = "alone",	   [REPLICA_JOINING] = "joining",
-	[REPLICA_PROTECTED] = "protected", [REPLICA_BACKUP] = "backup",
-	[REPLICA_FENCED] = "fenced",	   [REPLICA_ENDED] = "ended",
-};
-
-const char *replica_state_name(enum replica_state s)
+bool replica_nap(void)
 {
-	return state_names[s];
+	const struct timespec ts = { .tv_nsec = 200000 };
+
+	nanosleep(&ts, NULL);
+	return true;
 }
 
-void replica_set_state(struct replica *r, enum replica_state s)
+/* An output that waited, to the host. */
+static int send_output(void *ctx, const struct output *out, uint64_t deadline_ns)
 {
-	r->state = s;
-	pthread_cond_broadcast(&r->changed);
+	struct replica *r = ctx;
+
+	return r->live ? live_emit(r->live, out, deadline_ns) : 0;
 }
 
 struct replica *replica_create(const struct replica_config *config, struct err *err)
 {
 	struct replica *r = calloc(1, sizeof(*r));
 
-	if (!r || queue_init(&r->incoming) < 0) {
+	if (!r || follower_init(&r->follower) < 0) {
 		free(r);
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
 	r->cfg = *config;
-	atomic_store(&r->vcpu_over, true);
-	pthread_mutex_init(&r->lock, NULL);
-	pthread_cond_init(&r->changed, NULL);
+	vcpu_init(&r->vcpu);
+	orders_init(&r->orders);
+	link_init(&r->link);
+	outbox_init(&r->outbox, replica_timeout_ns(r), send_output, r);
+	failover_init(&r->failover, &r->outbox);
 	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id)) {
 		err_set(err, EIO, "the host has no random numbers for this replica's identity");
 		replica_destroy(r);
@@ -62,45 +62,38 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 
 void replica_destroy(struct replica *r)
 {
-	struct queue_node *n;
-
 	if (!r)
 		return;
 	spy_end(r);
-	primary_unlisten(r);
-	peer_close(r->dialled);
-	session_free(r->session);
-	session_free(r->followed);
-	session_free(r->pending);
-	bury_dead(r);
+	acceptor_stop(r);
+	link_fini(&r->link);
+	follower_fini(&r->follower);
 	live_sink_attach(&r->direct, NULL);
 	live_destroy(r->live);
-	held_drop(&r->held, UINT64_MAX);
-	while ((n = queue_pop(&r->incoming)))
-		parcel_free(caa_container_of(n, struct parcel, node));
-	queue_fini(&r->incoming);
-	parcel_free(r->present);
-	if (r->has_detail)
-		detail_fini(&r->detail);
-	buf_free(&r->detail_buf);
-	buf_free(&r->batch);
-	free(r->spied);
-	pthread_mutex_destroy(&r->lock);
-	pthread_cond_destroy(&r->changed);
+	batch_fini(&r->batch);
+	free(r->spy.frames);
+	failover_fini(&r->failover);
+	outbox_fini(&r->outbox);
+	orders_fini(&r->orders);
+	vcpu_fini(&r->vcpu);
 	free(r);
 }
 
 /* ---- outputs ---- */
 
+/* vCPU thread. A frame that waits asks for the record that it needs. */
 static void replica_emit(void *ctx, const struct output *out)
 {
 	struct replica *r = ctx;
+	bool replays = atomic_load(&r->follower.replaying);
+	uint64_t needs = replays ? follower_next_record(&r->follower) : atomic_load(&r->made) + 1;
+	bool waits = outbox_add(&r->outbox, needs, out);
 
 	announce_learn(r, out);
-	if (r->replaying)
-		backup_emit(r, out);
-	else
-		primary_emit(r, out);
+	if (!waits && r->live)
+		live_sink_ops(&r->direct).emit(&r->direct, out);
+	if (waits && !replays && out->kind == OUTPUT_NET_TX)
+		machine_kick(r->m);
 }
 
 struct output_sink replica_sink(struct replica *r)
@@ -112,7 +105,7 @@ struct output_sink replica_sink(struct replica *r)
 
 static int take_first_generation(struct replica *r, struct err *err)
 {
-	uint64_t last;
+	uint64_t last, generation;
 	int ret = arbiter_last(r->cfg.arbiter, &last, err);
 
 	if (ret < 0)
@@ -121,11 +114,13 @@ static int take_first_generation(struct replica *r, struct err *err)
 		log_warn("the arbiter has given generation %llu before: if that replica is still "
 			 "live, stop this one and start it with `twinstep backup`",
 			 (unsigned long long)last);
-	r->generation = last + 1;
-	ret = arbiter_take(r->cfg.arbiter, r->generation, r->id, err);
+	generation = last + 1;
+	ret = arbiter_take(r->cfg.arbiter, generation, r->id, err);
 	if (ret == 0)
 		return err_set(err, EBUSY, "another primary took generation %llu at the same time",
-			       (unsigned long long)r->generation);
+			       (unsigned long long)generation);
+	if (ret > 0)
+		failover_take(&r->failover, FAILOVER_START, generation);
 	return ret < 0 ? ret : 0;
 }
 
@@ -137,9 +132,8 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 	if (ret < 0)
 		return ret;
 	r->m = m;
-	r->is_primary = true;
-	r->state = REPLICA_ALONE;
-	replica_event(r, "start", "primary in generation %llu%s", (unsigned long long)r->generation,
+	replica_event(r, "start", "primary in generation %llu%s",
+		      (unsigned long long)failover_generation(&r->failover),
 		      r->cfg.wait_for_backup ? ", waiting for a backup"
 					     : ", UNPROTECTED until a backup joins");
 	return primary_run(r, end, err);
@@ -147,32 +141,27 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 
 int replica_connect(struct replica *r, struct err *err)
 {
-	r->dialled = backup_dial(r, err);
-	return r->dialled ? 0 : -err->code;
+	r->follower.dialled = follower_dial(r, err);
+	return r->follower.dialled ? 0 : -err->code;
 }
 
 int replica_join(struct replica *r, struct machine **m, struct err *err)
 {
-	int ret;
+	int ret = follower_join(r, err);
 
-	r->state = REPLICA_BACKUP;
-	r->replaying = true;
-	ret = backup_join(r, err);
 	*m = r->m;
 	return ret < 0 ? ret : spy_start(r, err);
 }
 
 int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
 {
-	int ret = backup_run(r, end, err);
+	int ret = follower_run(r, end, err);
 
 	spy_end(r);
 	if (ret <= 0)
 		return ret;
-	r->replaying = false;
-	session_join(r->session);
-	r->followed = r->session;
-	r->session = NULL;
+	atomic_store(&r->follower.replaying, false);
+	session_join(r->follower.primary);
 	r->cfg.wait_for_backup = false;
 	if (getrandom(r->cfg.live.seed, sizeof(r->cfg.live.seed), 0) < 0)
 		return err_set(err, EIO, "the host has no random numbers");
@@ -184,26 +173,22 @@ void replica_stop(struct replica *r)
 	atomic_store(&r->stopping, true);
 	if (r->live)
 		live_stop(r->live);
-	else if (r->session)
-		session_end(r->session);
+	else if (r->follower.primary)
+		session_end(r->follower.primary);
 }
 
-/* ---- control and status ---- */
+/* ---- control ---- */
 
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg)
 {
-	int ret = -EBUSY;
+	const struct input control = {
+		.kind = INPUT_CONTROL, .port = (uint8_t)port, .a = cmd, .b = arg
+	};
+	int ret;
 
-	pthread_mutex_lock(&r->lock);
-	if (!r->live || r->state == REPLICA_BACKUP || r->state == REPLICA_FENCED) {
-		ret = -EPERM;
-	} else if (r->ncontrols < CONTROLS) {
-		r->controls[r->ncontrols++] = (struct input){
-			.kind = INPUT_CONTROL, .port = (uint8_t)port, .a = cmd, .b = arg
-		};
-		ret = 0;
-	}
-	pthread_mutex_unlock(&r->lock);
+	if (!r->live || !failover_is_live(failover_state(&r->failover)))
+		return -EPERM;
+	ret = orders_add(&r->orders, &control);
 	if (ret == 0)
 		live_wake(r->live);
 	return ret;
@@ -211,67 +196,9 @@ int replica_control(struct replica *r, enum control_command cmd, unsigned port, 
 
 void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t where)
 {
-	pthread_mutex_lock(&r->lock);
-	r->fault = (struct input){ .kind = INPUT_CONTROL, .a = flip, .b = where };
-	pthread_mutex_unlock(&r->lock);
+	const struct input fault = { .kind = INPUT_CONTROL, .a = flip, .b = where };
+
+	orders_set_fault(&r->orders, &fault);
 	if (r->live)
 		live_wake(r->live);
-}
-
-static uint64_t log_bytes(const struct replica *r)
-{
-	const struct session *s = r->session;
-
-	return r->dead_bytes + (!s ? 0 : r->replaying ? s->wire.bytes_in : s->wire.bytes_out);
-}
-
-void replica_note_rate(struct replica *r)
-{
-	uint64_t now = replica_mono_ns(), bytes = log_bytes(r), ns = now - r->rate_ns;
-
-	if (ns < NS_PER_S)
-		return;
-	r->rate = ns < 2 * NS_PER_S && bytes >= r->rate_bytes
-			  ? (double)(bytes - r->rate_bytes) * 1e9 / (double)ns
-			  : 0;
-	r->rate_ns = now;
-	r->rate_bytes = bytes;
-}
-
-void replica_get_status(struct replica *r, struct replica_status *s)
-{
-	uint64_t now = replica_mono_ns();
-
-	memset(s, 0, sizeof(*s));
-	pthread_mutex_lock(&r->lock);
-	s->state = r->state == REPLICA_PROTECTED && !r->counted ? REPLICA_JOINING : r->state;
-	s->live = !r->replaying && r->state != REPLICA_FENCED && r->state != REPLICA_ENDED;
-	s->generation = r->generation;
-	if (r->session) {
-		snprintf(s->peer, sizeof(s->peer), "%s", peer_name(r->session->wire.peer));
-		s->peer_vcpu_ms = (double)r->session->watch.still_ns / 1e6;
-	}
-	s->log_bytes = log_bytes(r);
-	if (r->session && now - r->rate_ns < 2 * NS_PER_S)
-		s->log_bytes_s = r->rate;
-	s->records = r->replaying ? r->received : atomic_load(&r->made);
-	s->acked = r->replaying ? r->received : r->acked;
-	s->applied = r->applied;
-	if (s->state == REPLICA_PROTECTED && r->stamp_n)
-		s->lag_ms = (double)(now - r->stamps[r->stamp_first % STAMPS].ns) / 1e6;
-	s->ack_us = r->ack_us;
-	s->outputs_held = r->held.n;
-	s->outputs_released = r->outputs_released;
-	s->digests = r->digests;
-	s->failovers = r->failovers;
-	s->last_failover_ms = r->last_failover_ms;
-	s->paced_ms = r->paced_ns / NS_PER_MS;
-	s->divergence_count = r->divergence_count;
-	s->divergence_rip = r->divergence_rip;
-	memcpy(s->divergence, r->divergence, sizeof(s->divergence));
-	pthread_mutex_unlock(&r->lock);
-	s->instructions = atomic_load(&r->seen_count);
-	s->virtual_ns = atomic_load(&r->seen_ns);
-	if (replica_last_beat(r) && now > replica_last_beat(r))
-		s->vcpu_ms = (double)(now - replica_last_beat(r)) / 1e6;
 }

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One replica of a pair. It is born as primary or as backup; a backup whose primary is gone becomes
- * live, and whoever is live and listens takes a new backup.
- *
- *   primary:  ALONE -> JOINING -> PROTECTED -> (backup lost, arbiter won) ALONE -> ...
- *   backup:   BACKUP -> (primary lost, arbiter won) ALONE -> ...
- *   both:     ... -> FENCED (arbiter lost: stops for good, nothing leaves any more)
+ * live, and whoever is live and listens takes a new backup. Its states are those of failover.h.
  */
 #ifndef REPLICA_REPLICA_H
 #define REPLICA_REPLICA_H
@@ -21,12 +17,20 @@
 #include "replica/arbiter.h"
 
 enum replica_state {
-	REPLICA_ALONE,
-	REPLICA_JOINING,
-	REPLICA_PROTECTED,
-	REPLICA_BACKUP,
-	REPLICA_FENCED,
-	REPLICA_ENDED
+	REPLICA_STARTING,   /* has neither a generation nor a primary */
+	REPLICA_ALONE,	    /* live, unprotected */
+	REPLICA_JOINING,    /* live, unprotected: a backup takes over the state */
+	REPLICA_HOLDING,    /* live: outputs wait for a backup that follows and is not told yet */
+	REPLICA_COUNTED_ON, /* live: the backup is being told that it is counted on */
+	REPLICA_PROTECTED,  /* live: the backup knows that it is counted on */
+	REPLICA_ASKING,	    /* the backup is lost, the arbiter is asked; nothing leaves */
+	REPLICA_LOADING,    /* takes over the primary's state */
+	REPLICA_FOLLOWING,  /* replays, and is not counted on yet */
+	REPLICA_BACKUP,	    /* replays, and goes live when the primary is lost */
+	REPLICA_CLAIMING,   /* the primary is lost, the arbiter is asked */
+	REPLICA_FENCED,	    /* another one is live: stops for good */
+	REPLICA_ENDED,
+	REPLICA_STATES
 };
 
 /* Who goes on after a divergence. */
@@ -113,7 +117,8 @@ void replica_inject_hang(struct replica *r, uint64_t ms);
 
 struct replica_status {
 	enum replica_state state;
-	bool live;
+	bool live;    /* its outputs leave */
+	bool primary; /* it runs the guest, and does not follow another replica */
 	uint64_t generation;
 	char peer[128];
 	uint64_t records, acked, applied; /* numbers of records: made (or received), acknowledged,

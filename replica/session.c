@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A connection between two replicas: handshake, parcels, threads. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,13 +31,25 @@ void parcel_free(struct parcel *p)
 	free(p);
 }
 
-/* A parcel that could not be made (no memory) ends the session: nothing may be left out. */
+struct parcel *parcel_pop(struct queue *q)
+{
+	struct queue_node *n = queue_pop(q);
+
+	return n ? caa_container_of(n, struct parcel, node) : NULL;
+}
+
 void session_push(struct session *s, struct parcel *p)
 {
 	if (p)
 		queue_push(&s->queue, &p->node, p->data.len + sizeof(*p));
 	else
 		session_end(s);
+}
+
+void session_ask(struct session *s)
+{
+	atomic_store(&s->asked, true);
+	queue_wake(&s->queue);
 }
 
 struct session *session_new(struct replica *r, struct peer *p)
@@ -90,13 +101,13 @@ void session_join(struct session *s)
 
 void session_free(struct session *s)
 {
-	struct queue_node *n;
+	struct parcel *p;
 
 	if (!s)
 		return;
 	session_join(s);
-	while ((n = queue_pop(&s->queue)))
-		parcel_free(caa_container_of(n, struct parcel, node));
+	while ((p = parcel_pop(&s->queue)))
+		parcel_free(p);
 	queue_fini(&s->queue);
 	peer_close(s->wire.peer);
 	wire_fini(&s->wire);
@@ -111,7 +122,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 		.wire_version = WIRE_VERSION,
 		.codec_version = CODEC_VERSION,
 		.primary = primary,
-		.generation = r->generation,
+		.generation = failover_generation(&r->failover),
 		.cpuid_digest = cpuid_v1_digest(),
 		.on_divergence = (uint8_t)r->cfg.on_divergence,
 		.timeout_ms = r->cfg.timeout_ms,

@@ -16,9 +16,12 @@
 #include "base/thread.h"
 #include "replica/replica_private.h"
 
+#define SPY_PAUSE_MS 2
+#define SPY_AGE_NS   (2 * NS_PER_S)
+
 static void spy_keep(struct replica *r, unsigned port, const uint8_t *frame, size_t len)
 {
-	struct spy_frame *f = &r->spied[r->spy_at % SPY_FRAMES];
+	struct spy_frame *f = &r->spy.frames[r->spy.at % SPY_FRAMES];
 
 	if (len > SPY_FRAME_MAX)
 		return;
@@ -27,7 +30,7 @@ static void spy_keep(struct replica *r, unsigned port, const uint8_t *frame, siz
 	f->len = len;
 	f->hash = XXH3_64bits(frame, len);
 	memcpy(f->data, frame, len);
-	r->spy_at++;
+	r->spy.at++;
 }
 
 static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
@@ -53,7 +56,7 @@ static void *spy_thread(void *arg)
 	bool more = frame != NULL;
 
 	while (more) {
-		struct pollfd p[MACHINE_NICS + 1] = { { .fd = r->spy_wake, .events = POLLIN } };
+		struct pollfd p[MACHINE_NICS + 1] = { { .fd = r->spy.wake, .events = POLLIN } };
 		nfds_t n = 1;
 
 		for (unsigned i = 0; i < MACHINE_NICS; i++) {
@@ -65,7 +68,7 @@ static void *spy_thread(void *arg)
 		}
 		poll(p, n, -1);
 		poll(p, 1, SPY_PAUSE_MS);
-		more = !atomic_load(&r->spy_stop); /* before the last look */
+		more = !atomic_load(&r->spy.stop); /* before the last look */
 		for (unsigned i = 0; i < MACHINE_NICS; i++)
 			spy_drain(r, i, frame);
 	}
@@ -77,41 +80,39 @@ int spy_start(struct replica *r, struct err *err)
 {
 	int ret;
 
-	r->spied = calloc(SPY_FRAMES, sizeof(*r->spied));
-	r->spy_wake = eventfd(0, EFD_CLOEXEC);
-	if (!r->spied || r->spy_wake < 0)
+	r->spy.frames = calloc(SPY_FRAMES, sizeof(*r->spy.frames));
+	r->spy.wake = eventfd(0, EFD_CLOEXEC);
+	if (!r->spy.frames || r->spy.wake < 0)
 		return err_set(err, ENOMEM, "out of memory");
-	ret = thread_start(&r->spy, THREAD_SPY, spy_thread, r);
+	ret = thread_start(&r->spy.thread, THREAD_SPY, spy_thread, r);
 	if (ret)
 		return err_set(err, ret, "cannot start a thread: %s", strerror(ret));
-	r->has_spy = true;
+	r->spy.runs = true;
 	return 0;
 }
 
-/* From now on the NICs are somebody else's; what was kept is ready for spy_feed(). */
 void spy_end(struct replica *r)
 {
-	if (!r->has_spy)
+	if (!r->spy.runs)
 		return;
-	atomic_store(&r->spy_stop, true);
-	eventfd_write(r->spy_wake, 1);
-	pthread_join(r->spy, NULL);
-	r->has_spy = false;
-	close(r->spy_wake);
-	r->feed_at = r->spy_at > SPY_FRAMES ? r->spy_at - SPY_FRAMES : 0;
-	r->feeding = true;
+	atomic_store(&r->spy.stop, true);
+	eventfd_write(r->spy.wake, 1);
+	pthread_join(r->spy.thread, NULL);
+	r->spy.runs = false;
+	close(r->spy.wake);
+	r->spy.feed_at = r->spy.at > SPY_FRAMES ? r->spy.at - SPY_FRAMES : 0;
+	r->spy.feeding = true;
 }
 
-/* The frame became a record. */
 void spy_saw(struct replica *r, const uint8_t *frame, size_t len)
 {
-	r->seen[r->seen_at++ % SEEN_FRAMES] = XXH3_64bits(frame, len);
+	r->spy.seen[r->spy.seen_at++ % SEEN_FRAMES] = XXH3_64bits(frame, len);
 }
 
 static bool was_seen(const struct replica *r, uint64_t hash)
 {
 	for (unsigned i = 0; i < SEEN_FRAMES; i++) {
-		if (r->seen[i] == hash)
+		if (r->spy.seen[i] == hash)
 			return true;
 	}
 	return false;
@@ -122,8 +123,8 @@ size_t spy_feed(struct replica *r, struct input *in, size_t max)
 	uint64_t now = replica_mono_ns();
 	size_t n = 0;
 
-	for (; r->feeding && r->feed_at != r->spy_at && n < max; r->feed_at++) {
-		const struct spy_frame *f = &r->spied[r->feed_at % SPY_FRAMES];
+	for (; r->spy.feeding && r->spy.feed_at != r->spy.at && n < max; r->spy.feed_at++) {
+		const struct spy_frame *f = &r->spy.frames[r->spy.feed_at % SPY_FRAMES];
 
 		if (now - f->ns > SPY_AGE_NS || was_seen(r, f->hash) ||
 		    !machine_wants_frame(r->m, f->port, f->data, f->len))
@@ -132,6 +133,6 @@ size_t spy_feed(struct replica *r, struct input *in, size_t max)
 			.kind = INPUT_NET_RX, .port = f->port, .data = f->data, .len = f->len
 		};
 	}
-	r->feeding = r->feeding && r->feed_at != r->spy_at;
+	r->spy.feeding = r->spy.feeding && r->spy.feed_at != r->spy.at;
 	return n;
 }

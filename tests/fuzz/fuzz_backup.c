@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "replica/backup.h"
+#include "replica/replica_private.h"
 #include "tests/fuzz/bounded.h"
 #include "tests/fuzz/wire_stream.h"
 
@@ -28,7 +28,12 @@ static struct {
 static int judge_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		      struct err *err)
 {
-	return judge.answer < 0 ? err_set(err, EIO, "nobody answers") : judge.answer;
+	int answer = judge.answer;
+
+	if (answer >= 0)
+		return answer;
+	judge.answer = 1; /* it is asked again */
+	return err_set(err, EIO, "nobody answers");
 }
 
 static int judge_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
@@ -123,11 +128,9 @@ static void run(struct replica *r, struct err *err)
 	enum machine_end end;
 	int ret;
 
-	r->state = REPLICA_BACKUP;
-	r->replaying = true;
-	ret = backup_join(r, err);
+	ret = follower_join(r, err);
 	if (ret == 0)
-		ret = backup_run(r, &end, err);
+		ret = follower_run(r, &end, err);
 	must(ret >= 0 || err->code);
 }
 
@@ -150,7 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	judge.answer = (int)(rd_u8(&in) % 3) - 1;
 	r = replica_create(&cfg, &err);
 	must(r && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
-	r->dialled = peer_from_socket(fd[0], "fuzz");
+	r->follower.dialled = peer_from_socket(fd[0], "fuzz");
 	peer = speak(fd[1], &in);
 	run(r, &err);
 	m = r->m;

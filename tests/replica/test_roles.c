@@ -15,7 +15,7 @@
 #include "hypervisor/cpuid.h"
 #include "record/codec.h"
 #include "record/pages.h"
-#include "replica/backup.h"
+#include "replica/replica_private.h"
 #include "tests/unit.h"
 
 #define RAM	   (2ul << 20)
@@ -35,7 +35,16 @@ static const uint8_t program[] = {
 
 static const uint8_t script_id[WIRE_ID_LEN] = "the script";
 
+/* An arbiter that cannot tell, as long as the test says so. */
+struct shaky {
+	struct arbiter base;
+	struct arbiter *real;
+	atomic_bool broken;
+	atomic_uint asked;
+};
+
 struct rig {
+	struct shaky arbiter;
 	char dir[64], address[128], spec[128];
 	struct replica_config cfg;
 	struct replica *r;
@@ -50,6 +59,32 @@ struct rig {
 	uint64_t last; /* record that the primary sent last */
 	struct wire_stamp stamp;
 };
+
+static int shaky_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		      struct err *err)
+{
+	struct shaky *s = (struct shaky *)a;
+
+	if (!atomic_load(&s->broken))
+		return arbiter_take(s->real, generation, id, err);
+	atomic_fetch_add(&s->asked, 1);
+	return err_set(err, EROFS, "the file system is read-only");
+}
+
+static int shaky_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
+		       struct err *err)
+{
+	return arbiter_owner(((struct shaky *)a)->real, generation, id, err);
+}
+
+static int shaky_last(struct arbiter *a, uint64_t *generation, struct err *err)
+{
+	return arbiter_last(((struct shaky *)a)->real, generation, err);
+}
+
+static const struct arbiter_ops shaky_ops = { .take = shaky_take,
+					      .owner = shaky_owner,
+					      .last = shaky_last };
 
 static struct machine *make_machine(const struct output_sink *sink, struct err *err)
 {
@@ -88,7 +123,10 @@ static void open_rig(struct rig *g, enum replica_survivor survivor)
 	ck_assert_ptr_nonnull(mkdtemp(g->dir));
 	snprintf(g->address, sizeof(g->address), "unix:%s/socket", g->dir);
 	snprintf(g->spec, sizeof(g->spec), "file:%s/arbiter", g->dir);
-	g->cfg = (struct replica_config){ .arbiter = arbiter_open(g->spec, &g->err),
+	g->arbiter.base.ops = &shaky_ops;
+	g->arbiter.real = arbiter_open(g->spec, &g->err);
+	ck_assert_msg(g->arbiter.real != NULL, "%s", g->err.text);
+	g->cfg = (struct replica_config){ .arbiter = &g->arbiter.base,
 					  .timeout_ms = TIMEOUT_MS,
 					  .hang_timeout_ms = 60000,
 					  .max_lag_ms = 5000,
@@ -96,7 +134,6 @@ static void open_rig(struct rig *g, enum replica_survivor survivor)
 					  .connect_wait_ms = 5000,
 					  .on_divergence = survivor,
 					  .create = create_as_told };
-	ck_assert_msg(g->cfg.arbiter != NULL, "%s", g->err.text);
 }
 
 static void remove_all(const char *dir)
@@ -132,7 +169,7 @@ static void close_rig(struct rig *g)
 	peer_listener_close(g->listener);
 	replica_destroy(g->r);
 	machine_destroy(g->m);
-	arbiter_close(g->cfg.arbiter);
+	arbiter_close(g->arbiter.real);
 	remove_all(g->dir);
 }
 
@@ -300,7 +337,7 @@ START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 			      (unsigned long long)had);
 	}
 	replica_get_status(g.r, &s);
-	ck_assert_int_eq(s.state, REPLICA_JOINING);
+	ck_assert_int_eq(s.state, REPLICA_HOLDING);
 	follow_until_protected(&g);
 	ck_assert(g.stamp.protecting);
 	close_rig(&g);
@@ -401,16 +438,16 @@ START_TEST(announcements_keep_to_the_lease)
 	ck_assert_int_eq(pipe2(pipe_fd, O_NONBLOCK), 0);
 	g.r->m = g.m;
 	g.r->cfg.live.nic[0] = &nic;
-	g.r->state = REPLICA_PROTECTED;
+	outbox_set_mode(&g.r->outbox, OUTBOX_LEASED);
 	announce_start(g.r);
 	ck_assert_uint_eq(piped(), 0);
-	g.r->lease_ns = replica_lease_clock_ns();
+	outbox_acknowledged(&g.r->outbox, 0, replica_lease_clock_ns());
 	announce_start(g.r);
 	ck_assert_uint_eq(piped(), 60);
-	g.r->state = REPLICA_FENCED;
+	outbox_set_mode(&g.r->outbox, OUTBOX_CLOSED);
 	announce_start(g.r);
 	ck_assert_uint_eq(piped(), 0);
-	g.r->state = REPLICA_ALONE;
+	outbox_set_mode(&g.r->outbox, OUTBOX_OPEN);
 	announce_start(g.r);
 	ck_assert_uint_eq(piped(), 60);
 	close(pipe_fd[0]);
@@ -533,39 +570,117 @@ static void expect_fenced(struct rig *g)
 	ck_assert_uint_eq(s.generation, 1);
 }
 
-static void lose_arbiter(struct rig *g)
+/* Until the replica is in that state. */
+static struct replica_status wait_state(struct rig *g, enum replica_state state)
 {
-	char dir[96];
+	uint64_t until = replica_mono_ns() + 10 * NS_PER_S;
+	struct replica_status s;
 
-	snprintf(dir, sizeof(dir), "%s/arbiter", g->dir);
-	remove_all(dir);
-	peer_shutdown(g->w.peer);
+	do {
+		usleep(1000);
+		replica_get_status(g->r, &s);
+		ck_assert_msg(replica_mono_ns() < until, "it stays %s, and is not %s",
+			      replica_state_name(s.state), replica_state_name(state));
+	} while (s.state != state);
+	return s;
 }
 
-/*
- * Its directory is gone when it is needed: neither side can know that it may go on, so neither
- * does.
- */
-START_TEST(a_backup_without_arbiter_stops)
+/* The other side is lost while the arbiter cannot tell: it is asked again and again. */
+static void lose_both(struct rig *g, enum replica_state asking)
 {
+	struct replica_status s;
+
+	atomic_store(&g->arbiter.broken, true);
+	peer_shutdown(g->w.peer);
+	s = wait_state(g, asking);
+	while (atomic_load(&g->arbiter.asked) < 3)
+		usleep(1000);
+	replica_get_status(g->r, &s);
+	ck_assert_int_eq(s.state, asking);
+	ck_assert(!s.live);
+	ck_assert(!taken(g, 2));
+}
+
+/* It may be the only copy: an arbiter that is away for a moment does not end it. */
+START_TEST(a_backup_without_arbiter_asks_until_it_knows)
+{
+	struct replica_status s;
 	struct rig g;
 
 	open_backup(&g, SURVIVOR_PRIMARY);
-	lose_arbiter(&g);
-	expect_fenced(&g);
+	lose_both(&g, REPLICA_CLAIMING);
+	atomic_store(&g.arbiter.broken, false);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert(s.live && s.primary);
+	ck_assert_uint_eq(s.generation, 2);
 	close_rig(&g);
 }
 END_TEST
 
-START_TEST(a_primary_without_arbiter_stops)
+START_TEST(a_primary_without_arbiter_asks_until_it_knows)
+{
+	struct replica_status s, before;
+	struct rig g;
+
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
+	follow_until_protected(&g);
+	lose_both(&g, REPLICA_ASKING);
+	replica_get_status(g.r, &before);
+	ck_assert_uint_gt(before.outputs_held, 0);
+	ck_assert(before.primary);
+	atomic_store(&g.arbiter.broken, false);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert(s.live);
+	ck_assert_uint_eq(s.generation, 2);
+	while (s.outputs_released <= before.outputs_released)
+		s = wait_state(&g, REPLICA_ALONE);
+	close_rig(&g);
+}
+END_TEST
+
+/* The answer comes late, and is that another one is live. */
+START_TEST(a_late_answer_fences)
 {
 	struct rig g;
 
 	open_primary(&g, SURVIVOR_PRIMARY);
 	say_ready(&g);
 	follow_until_protected(&g);
-	lose_arbiter(&g);
+	lose_both(&g, REPLICA_ASKING);
+	ck_assert_int_eq(arbiter_take(g.arbiter.real, 2, script_id, &g.err), 1);
+	atomic_store(&g.arbiter.broken, false);
 	expect_fenced(&g);
+	close_rig(&g);
+}
+END_TEST
+
+/* Told to stop while they ask: they end, and let nothing out. */
+START_TEST(who_asks_can_be_stopped)
+{
+	struct replica_status s;
+	uint64_t released;
+	struct rig g;
+
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
+	follow_until_protected(&g);
+	lose_both(&g, REPLICA_ASKING);
+	replica_get_status(g.r, &s);
+	released = s.outputs_released;
+	replica_stop(g.r);
+	join_thread(&g);
+	replica_get_status(g.r, &s);
+	ck_assert_str_eq(replica_state_name(s.state), "ended");
+	ck_assert_uint_eq(s.outputs_released, released);
+	close_rig(&g);
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	lose_both(&g, REPLICA_CLAIMING);
+	replica_stop(g.r);
+	join_thread(&g);
+	replica_get_status(g.r, &s);
+	ck_assert_str_eq(replica_state_name(s.state), "ended");
 	close_rig(&g);
 }
 END_TEST
@@ -659,8 +774,10 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, announcements_keep_to_the_lease);
 	tcase_add_host_test(tc, a_damaged_frame_does_not_shorten_the_lease);
 	tcase_add_host_test(tc, a_connection_that_ends_is_enough);
-	tcase_add_host_test(tc, a_backup_without_arbiter_stops);
-	tcase_add_host_test(tc, a_primary_without_arbiter_stops);
+	tcase_add_host_test(tc, a_backup_without_arbiter_asks_until_it_knows);
+	tcase_add_host_test(tc, a_primary_without_arbiter_asks_until_it_knows);
+	tcase_add_host_test(tc, a_late_answer_fences);
+	tcase_add_host_test(tc, who_asks_can_be_stopped);
 	tcase_add_host_test(tc, a_primary_that_comes_second_stops);
 	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The acceptor: says hello to whoever connects with the key, announces the guest's MAC after a
+ * failover, frees sessions that are over.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/thread.h"
+#include "isolation/jail.h"
+#include "replica/replica_private.h"
+
+/*
+ * Whoever holds our key but has lost the arbitration elsewhere must not take our word for being
+ * live.
+ */
+static int check_generation(struct replica *r, struct err *err)
+{
+	uint64_t generation = failover_generation(&r->failover);
+	uint8_t owner[ARBITER_ID_LEN];
+	int ret = arbiter_owner(r->cfg.arbiter, generation, owner, err);
+
+	if (ret < 0)
+		return ret;
+	if (ret == 0 || memcmp(owner, r->id, ARBITER_ID_LEN))
+		return err_set(err, EPERM, "generation %llu is not ours any more",
+			       (unsigned long long)generation);
+	return 0;
+}
+
+/* Why there is no place for a backup now; NULL: there is. */
+static const char *why_busy(struct replica *r)
+{
+	enum replica_state state = failover_state(&r->failover);
+	bool has_one;
+
+	pthread_mutex_lock(&r->link.lock);
+	has_one = r->link.session || r->link.pending;
+	pthread_mutex_unlock(&r->link.lock);
+	if (has_one)
+		return "this primary has a backup already";
+	if (state == REPLICA_ASKING)
+		return "this primary has lost its backup just now and waits for the arbiter: try "
+		       "again";
+	return state == REPLICA_ALONE ? NULL : "this replica is not live any more";
+}
+
+static void meet_peer(struct replica *r, struct peer *p)
+{
+	struct err err = ERR_INIT;
+	struct session *s = session_new(r, p);
+	const char *why = why_busy(r);
+
+	if (!s) {
+		replica_event(r, "refused", "out of memory for a backup");
+		return;
+	}
+	if (why) {
+		wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, 1000, NULL);
+		replica_event(r, "refused", "%s is refused: %s", peer_name(p), why);
+		session_free(s);
+		return;
+	}
+	if (session_hello(s, true, &err) < 0 || check_generation(r, &err) < 0) {
+		replica_event(r, "refused", "%s", err.text);
+		session_free(s);
+		return;
+	}
+	pthread_mutex_lock(&r->link.lock);
+	r->link.pending = s;
+	pthread_mutex_unlock(&r->link.lock);
+	live_wake(r->live);
+}
+
+static void *acceptor_thread(void *arg)
+{
+	struct replica *r = arg;
+
+	while (!atomic_load(&r->stopping)) {
+		int next = announce_step(r);
+		struct err err = ERR_INIT;
+		struct peer *p = peer_accept(r->acceptor.listener,
+					     next < 0 || next > 500 ? 500 : next, &err);
+
+		link_bury_dead(&r->link);
+		hang_report(r);
+		if (p)
+			meet_peer(r, p);
+		else if (err.code != EAGAIN)
+			replica_event(r, "refused", "%s", err.text);
+	}
+	return NULL;
+}
+
+int replica_listen(struct replica *r, struct err *err)
+{
+	struct peer_listener *l = peer_listen(r->cfg.listen, r->cfg.key, err);
+
+	r->acceptor.listener = l;
+	if (!l)
+		return -err->code;
+	if (peer_listener_path(l))
+		jail_will_remove(peer_listener_path(l));
+	return 0;
+}
+
+int acceptor_start(struct replica *r, struct err *err)
+{
+	int ret = thread_start(&r->acceptor.thread, THREAD_ACCEPTOR, acceptor_thread, r);
+
+	r->acceptor.runs = ret == 0;
+	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
+}
+
+void acceptor_stop(struct replica *r)
+{
+	struct acceptor *a = &r->acceptor;
+
+	atomic_store(&r->stopping, true);
+	if (a->runs) {
+		peer_listener_wake(a->listener);
+		pthread_join(a->thread, NULL);
+		a->runs = false;
+	}
+	if (a->listener && peer_listener_path(a->listener))
+		jail_remove(peer_listener_path(a->listener));
+	peer_listener_close(a->listener);
+	a->listener = NULL;
+}

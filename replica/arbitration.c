@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a replica does when the other one is lost and may be live: it asks the arbiter for the next
+ * generation. Only a definite answer ends it. While the arbiter cannot tell (no space, a read-only
+ * or damaged directory, a keeper that is gone) nothing leaves here, and it is asked again: this may
+ * be the only copy, and the other one can be live only with the answer that we wait for.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#include "replica/replica_private.h"
+
+#define ASK_AGAIN_NS (50 * NS_PER_MS)
+
+/* False: told to stop. */
+static bool wait_to_ask_again(struct replica *r)
+{
+	uint64_t until = replica_mono_ns() + ASK_AGAIN_NS;
+
+	while (replica_mono_ns() < until && !atomic_load(&r->stopping))
+		replica_nap();
+	hang_report(r);
+	return !atomic_load(&r->stopping);
+}
+
+/* 1: the generation is ours; 0: another replica's; -ECANCELED: told to stop before either. */
+static int ask(struct replica *r, const char *lost)
+{
+	uint64_t generation;
+	bool told = false;
+
+	while (failover_asks(&r->failover, &generation)) {
+		struct err err = ERR_INIT;
+		int ret = hang_prove_alive(r)
+				  ? arbiter_take(r->cfg.arbiter, generation, r->id, &err)
+				  : 0;
+
+		if (ret == 1)
+			failover_take(&r->failover, FAILOVER_WON, generation);
+		else
+			failover_event(&r->failover, ret ? FAILOVER_UNKNOWN : FAILOVER_TAKEN);
+		if (ret >= 0)
+			return ret;
+		if (!told)
+			replica_event(r, "asking",
+				      "%s, and the arbiter cannot tell who goes on (%s): nothing "
+				      "leaves until it answers",
+				      lost, err.text);
+		told = true;
+		if (!wait_to_ask_again(r))
+			return -ECANCELED;
+	}
+	return failover_state(&r->failover) == REPLICA_ALONE;
+}
+
+void arbitrate_stop(struct replica *r)
+{
+	live_stop(r->live);
+	hang_linger(r);
+}
+
+void arbitrate_go_on(struct replica *r, const char *why)
+{
+	char lost[600];
+	int won;
+
+	snprintf(lost, sizeof(lost), "the backup is gone (%s)", why);
+	won = ask(r, lost);
+	if (won == 1) {
+		outbox_drain(&r->outbox);
+		replica_event(r, "unprotected",
+			      "%s: going on alone in generation %" PRIu64 ", UNPROTECTED", lost,
+			      failover_generation(&r->failover));
+		live_wake(r->live);
+	} else if (won == 0) {
+		replica_event(r, "fenced",
+			      "%s and the arbiter has given the next generation to it: stopping "
+			      "for good",
+			      lost);
+		arbitrate_stop(r);
+	}
+}
+
+void arbitrate_at_end(struct replica *r, uint64_t deadline_ns)
+{
+	uint64_t generation;
+
+	while (failover_asks(&r->failover, &generation)) {
+		int ret = arbiter_take(r->cfg.arbiter, generation, r->id, NULL);
+
+		if (ret == 1)
+			failover_take(&r->failover, FAILOVER_WON, generation);
+		else
+			failover_event(&r->failover, ret ? FAILOVER_UNKNOWN : FAILOVER_TAKEN);
+		if (ret >= 0 || replica_mono_ns() > deadline_ns)
+			return;
+		replica_beat(r);
+		replica_nap();
+	}
+}
+
+int arbitrate_claim(struct replica *r, const char *why)
+{
+	char lost[600];
+	int won;
+
+	snprintf(lost, sizeof(lost), "the primary is gone (%s)", why);
+	won = ask(r, lost);
+	if (won == 0)
+		replica_event(r, "fenced",
+			      "%s and the arbiter has given the next generation to it: stopping "
+			      "for good",
+			      lost);
+	return won;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The side that follows: takes over the primary's state (join.c), receives and acknowledges records
+ * (receiver.c), replays them and decides what comes after (follower.c).
+ */
+#ifndef REPLICA_FOLLOWER_H
+#define REPLICA_FOLLOWER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "record/codec.h"
+#include "record/replay.h"
+#include "replica/link.h"
+#include "replica/session.h"
+
+struct follower {
+	struct peer *dialled;	 /* the primary, before the handshake */
+	struct session *primary; /* set once; replica_stop() may be looking at it until the end */
+	struct queue incoming;	 /* parcels of records: receiver to vCPU thread */
+	atomic_bool replaying;	 /* false for ever when the machine is live */
+	atomic_bool stream_over;
+
+	pthread_mutex_t lock; /* of these; the receiver and the vCPU thread write them */
+	pthread_cond_t changed;
+	uint64_t newest_stamp;		     /* of the primary's */
+	uint64_t received, applied, digests; /* last records; digests compared */
+	bool said_bye;
+	struct replay_end bye;
+	char lost_why[512];
+	struct traffic traffic;
+
+	atomic_uint_fast64_t last_heard_ns; /* receiver; the vCPU thread when that has ended */
+
+	/* vCPU thread */
+	struct replay_end end;
+	uint64_t base;		/* number of the last record in the state that was taken over */
+	struct parcel *present; /* batch being replayed */
+	struct rd batch_in;
+	struct codec codec;
+	struct codec_record rec;
+	struct replay replay;
+	bool machine_ended; /* by itself, while it was replayed */
+	enum machine_end machine_end;
+};
+
+int follower_init(struct follower *f);
+void follower_fini(struct follower *f);
+/* The primary, not greeted yet; NULL and err when it cannot be reached. */
+struct peer *follower_dial(struct replica *r, struct err *err);
+/* Agrees, and takes over the primary's state; the receiver runs afterwards. */
+int follower_join(struct replica *r, struct err *err);
+/*
+ * Replays until the stream ends: 1 when this replica is live now, 0 when it is over (*end), or
+ * -errno.
+ */
+int follower_run(struct replica *r, enum machine_end *end, struct err *err);
+/* The record that the machine's next output needs. vCPU thread. */
+uint64_t follower_next_record(const struct follower *f);
+
+void *follower_receiver(void *session);
+/* How long the primary may be silent, in ns; between two acknowledgements, in ms. */
+uint64_t follower_timeout_ns(const struct replica *r);
+unsigned follower_period_ms(const struct session *s);
+bool follower_said_bye(struct follower *f);
+void follower_wait_stream_end(struct follower *f);
+
+#endif

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A backup joins: it dials the primary, agrees with it, and takes over its state. vCPU thread. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "record/pages.h"
+#include "replica/replica_private.h"
+
+#define STATE_WAIT_MS 60000
+
+struct peer *follower_dial(struct replica *r, struct err *err)
+{
+	uint64_t deadline = replica_mono_ns() + r->cfg.connect_wait_ms * NS_PER_MS;
+	const struct timespec pause = { .tv_nsec = 100000000 };
+
+	for (;;) {
+		struct peer *p = peer_dial(r->cfg.connect, 2000, err);
+
+		if (p || err->code == EACCES || err->code == EINVAL || atomic_load(&r->stopping) ||
+		    replica_mono_ns() > deadline)
+			return p;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* ---- agreeing ---- */
+
+/*
+ * The primary's generation must be known to our arbiter as the primary's: else it is not the same
+ * arbiter.
+ */
+static int check_arbiter(struct replica *r, struct session *s, struct err *err)
+{
+	uint8_t owner[ARBITER_ID_LEN];
+	int ret = arbiter_owner(r->cfg.arbiter, s->theirs.generation, owner, err);
+
+	if (ret < 0)
+		return ret;
+	if (ret == 0 || memcmp(owner, s->theirs.id, ARBITER_ID_LEN))
+		return err_set(err, EPERM,
+			       "our arbiter does not know generation %" PRIu64
+			       " as the primary's: both replicas must use the same one",
+			       s->theirs.generation);
+	failover_follow(&r->failover, s->theirs.generation);
+	return 0;
+}
+
+static int check_counter(struct replica *r, struct session *s, struct err *err)
+{
+	const struct engine_ops *ops = machine_engine(r->m)->ops;
+
+	if (strcmp(ops->counter, s->theirs.counter))
+		return err_set(err, EPROTO, "the primary counts '%s', our engine counts '%s'",
+			       s->theirs.counter, ops->counter);
+	return 0;
+}
+
+/* ---- the state ---- */
+
+static int load_pages(struct machine *m, const struct wire_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->data, f->len);
+
+	if (pages_load(&in, machine_memory(m)) < 0)
+		return err_set(err, EBADMSG, "a list of pages is damaged");
+	return 0;
+}
+
+static int load_state(struct replica *r, const struct wire_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->data, f->len);
+	struct follower *fo = &r->follower;
+	uint64_t seq = rd_u64(&in);
+
+	pthread_mutex_lock(&fo->lock);
+	fo->received = fo->applied = fo->base = seq;
+	pthread_mutex_unlock(&fo->lock);
+	fo->codec = (struct codec){ .seq = seq };
+	return machine_restore(r->m, &in, err);
+}
+
+static int take_state_frame(struct replica *r, const struct wire_frame *f, struct err *err)
+{
+	switch (f->type) {
+	case WIRE_HEARTBEAT:
+	case WIRE_STATE_END:
+		return 0;
+	case WIRE_STATE:
+		return load_state(r, f, err);
+	case WIRE_PAGES:
+		return load_pages(r->m, f, err);
+	case WIRE_REFUSE:
+		return err_set(err, EPROTO, "the primary refuses us: %.*s",
+			       (int)(f->len < 200 ? f->len : 200), (const char *)f->data);
+	default:
+		return err_set(err, EBADMSG, "frame of type %d instead of the state", f->type);
+	}
+}
+
+static int receive_state_frame(struct session *s, struct wire_frame *f, struct err *err)
+{
+	int ret = wire_recv(&s->wire, f, STATE_WAIT_MS, err);
+
+	if (ret == 0)
+		return err_set(err, ECONNRESET,
+			       "the primary closed the connection before its state was here");
+	if (ret == -EAGAIN)
+		return err_set(err, ETIMEDOUT, "the primary sent nothing for %d s",
+			       STATE_WAIT_MS / 1000);
+	return ret;
+}
+
+static int receive_state(struct replica *r, struct session *s, struct err *err)
+{
+	struct wire_frame f;
+
+	do {
+		int ret = receive_state_frame(s, &f, err);
+
+		if (ret > 0)
+			ret = take_state_frame(r, &f, err);
+		if (ret < 0)
+			return ret;
+	} while (f.type != WIRE_STATE_END);
+	memory_load_end(machine_memory(r->m));
+	return 0;
+}
+
+/* ---- all of it ---- */
+
+static struct session *greet(struct replica *r, struct err *err)
+{
+	int patience = r->cfg.connect_wait_ms < 2000 ? 2000 : (int)r->cfg.connect_wait_ms;
+	struct follower *f = &r->follower;
+	struct peer *p = f->dialled;
+
+	if (peer_greet(p, r->cfg.key, patience, err) < 0)
+		return NULL;
+	f->dialled = NULL;
+	f->primary = session_new(r, p);
+	if (!f->primary) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	/* replica_stop() has seen the session, or we see what it left */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&r->stopping))
+		session_end(f->primary);
+	return f->primary;
+}
+
+static int take_over_state(struct replica *r, struct session *s, struct err *err)
+{
+	struct output_sink sink = replica_sink(r);
+	int ret;
+
+	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink,
+			     &r->cfg.live, err);
+	if (!r->m || check_counter(r, s, err) < 0 || receive_state(r, s, err) < 0)
+		return -err->code;
+	atomic_store(&r->follower.last_heard_ns, replica_mono_ns());
+	ret = wire_send(&s->wire, WIRE_READY, NULL, 0, false, (int)s->theirs.timeout_ms * 4, err);
+	if (ret < 0)
+		return ret;
+	failover_event(&r->failover, FAILOVER_READY);
+	replica_event(r, "backup", "backup of %s in generation %" PRIu64 ", replaying",
+		      peer_name(s->wire.peer), failover_generation(&r->failover));
+	return session_start(s, NULL, follower_receiver, err);
+}
+
+int follower_join(struct replica *r, struct err *err)
+{
+	struct session *s;
+	int ret = 0;
+
+	failover_event(&r->failover, FAILOVER_LOAD);
+	atomic_store(&r->follower.replaying, true);
+	s = greet(r, err);
+	if (!s || session_hello(s, false, err) < 0 || check_arbiter(r, s, err) < 0)
+		ret = -err->code;
+	else
+		ret = take_over_state(r, s, err);
+	if (ret < 0)
+		failover_event(&r->failover, FAILOVER_END);
+	return ret;
+}

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The receiver takes acknowledgements, lets outputs go, and notices that the backup is gone. What
+ * it finds out about a session changes the replica's state with link.lock held and the session
+ * still present: an answer of a backup that is lost cannot pass for one of its successor.
+ */
+#include "replica/link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "replica/replica_private.h"
+
+#define STUCK_NS    (10 * NS_PER_S)
+#define JOIN_MAX_NS (30 * NS_PER_S)
+
+/* ---- how much ---- */
+
+void traffic_note(struct traffic *t, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t ns = now_ns - t->noted_ns;
+
+	if (ns < NS_PER_S)
+		return;
+	t->rate = ns < 2 * NS_PER_S && bytes >= t->noted_bytes
+			  ? (double)(bytes - t->noted_bytes) * 1e9 / (double)ns
+			  : 0;
+	t->noted_ns = now_ns;
+	t->noted_bytes = bytes;
+}
+
+double traffic_rate(const struct traffic *t, uint64_t now_ns)
+{
+	return now_ns - t->noted_ns < 2 * NS_PER_S ? t->rate : 0;
+}
+
+uint64_t link_bytes(const struct link *l)
+{
+	return l->traffic.before + (l->session ? l->session->wire.bytes_out : 0);
+}
+
+/* ---- sessions ---- */
+
+void link_init(struct link *l)
+{
+	memset(l, 0, sizeof(*l));
+	pthread_mutex_init(&l->lock, NULL);
+}
+
+/* The first dead session that no thread uses any more; all: the vCPU thread has ended. */
+static struct session *take_dead(struct link *l, bool all)
+{
+	struct session **at, *s;
+
+	pthread_mutex_lock(&l->lock);
+	for (at = &l->dead; *at && (*at)->busy && !all; at = &(*at)->next_dead)
+		;
+	s = *at;
+	if (s)
+		*at = s->next_dead;
+	pthread_mutex_unlock(&l->lock);
+	return s;
+}
+
+void link_bury_dead(struct link *l)
+{
+	struct session *s;
+
+	while ((s = take_dead(l, false)))
+		session_free(s);
+}
+
+void link_fini(struct link *l)
+{
+	struct session *s;
+
+	session_free(l->session);
+	session_free(l->pending);
+	while ((s = take_dead(l, true)))
+		session_free(s);
+	pthread_mutex_destroy(&l->lock);
+}
+
+void link_attach(struct replica *r, struct session *s, uint64_t seq)
+{
+	struct link *l = &r->link;
+
+	pthread_mutex_lock(&l->lock);
+	l->session = s;
+	s->busy++;
+	l->acked = l->applied = seq;
+	stamps_clear(&l->stamps);
+	failover_event(&r->failover, FAILOVER_JOIN);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Lock held. It is busy until its loss has been dealt with. */
+static void bury(struct link *l, struct session *s)
+{
+	session_end(s);
+	l->traffic.before += s->wire.bytes_out;
+	l->session = NULL;
+	s->busy++;
+	s->next_dead = l->dead;
+	l->dead = s;
+}
+
+void link_rest(struct link *l, struct session *s)
+{
+	pthread_mutex_lock(&l->lock);
+	s->busy--;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- losing the backup ---- */
+
+/* Where a backup that was never counted on is lost, nobody need be asked. */
+static void deal_with_loss(struct replica *r, enum replica_state before, enum replica_state now,
+			   const char *why)
+{
+	if (now == REPLICA_ASKING && !atomic_load(&r->link.bye_sent)) {
+		arbitrate_go_on(r, why);
+		return;
+	}
+	if (now != REPLICA_ALONE)
+		return;
+	if (before != REPLICA_JOINING)
+		outbox_drain(&r->outbox);
+	if (!atomic_load(&r->link.bye_acked))
+		replica_event(r, "refused", "the backup is gone (%s) before it %s", why,
+			      before == REPLICA_JOINING ? "had the state" : "was counted on");
+}
+
+/*
+ * s: NULL for the one that is there. The backup goes live as soon as it sees the connection end, so
+ * nothing may be on its way out by then: first the state, with the right to send, then the end.
+ */
+static void lose(struct replica *r, struct session *s, enum failover_event e, const char *why)
+{
+	enum replica_state before, now = REPLICA_STATES;
+	struct link *l = &r->link;
+
+	outbox_begin(&r->outbox);
+	pthread_mutex_lock(&l->lock);
+	s = !s || l->session == s ? l->session : NULL;
+	before = failover_state(&r->failover);
+	if (s) {
+		now = failover_event(&r->failover, e);
+		bury(l, s);
+	}
+	pthread_mutex_unlock(&l->lock);
+	outbox_end(&r->outbox);
+	if (!s)
+		return;
+	deal_with_loss(r, before, now, why);
+	link_rest(l, s);
+}
+
+void link_lost(struct session *s, const char *why)
+{
+	bool over = atomic_load(&s->r->link.bye_acked);
+
+	lose(s->r, s, over ? FAILOVER_BYE : FAILOVER_LOST, why);
+}
+
+void link_give_up(struct replica *r, const char *why)
+{
+	lose(r, NULL, FAILOVER_LOST, why);
+}
+
+void link_say_bye(struct replica *r, struct buf *goodbye)
+{
+	struct link *l = &r->link;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->session && failover_holds(failover_state(&r->failover))) {
+		atomic_store(&l->bye_sent, true);
+		session_push(l->session, parcel_new(WIRE_BYE, goodbye));
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- divergence ---- */
+
+static void keep_divergence(struct replica *r, const struct wire_frame *f)
+{
+	struct rd in = RD_INIT(f->data, f->len);
+	uint64_t count = rd_u64(&in), rip = rd_u64(&in);
+	size_t n;
+	const uint8_t *text = rd_blob(&in, sizeof(r->failover.divergence) - 1, &n);
+
+	failover_keep_divergence(&r->failover, count, rip, text ? (const char *)text : "", n);
+}
+
+/*
+ * Who goes on. A backup that does not know yet that it is counted on ends by itself, so it cannot
+ * be the one.
+ */
+static enum replica_survivor survivor(const struct replica *r)
+{
+	enum replica_survivor who = r->cfg.on_divergence;
+
+	return who == SURVIVOR_BACKUP && failover_state(&r->failover) != REPLICA_PROTECTED
+		       ? SURVIVOR_PRIMARY
+		       : who;
+}
+
+static void diverged(struct session *s, const struct wire_frame *f)
+{
+	static const char *const texts[] = { "the primary goes on", "the backup goes on",
+					     "both halt" };
+	struct replica *r = s->r;
+	struct link *l = &r->link;
+	enum replica_survivor who;
+	enum replica_state before, now;
+	bool mine;
+
+	outbox_begin(&r->outbox);
+	pthread_mutex_lock(&l->lock);
+	mine = l->session == s;
+	who = survivor(r);
+	before = now = failover_state(&r->failover);
+	if (mine) {
+		keep_divergence(r, f);
+		now = failover_event(&r->failover,
+				     who == SURVIVOR_PRIMARY ? FAILOVER_STAY : FAILOVER_YIELD);
+		bury(l, s);
+	}
+	pthread_mutex_unlock(&l->lock);
+	outbox_end(&r->outbox);
+	if (!mine)
+		return;
+	replica_event(r, "divergence", "DIVERGENCE at count %llu, RIP 0x%llx: %s; %s",
+		      (unsigned long long)r->failover.divergence_count,
+		      (unsigned long long)r->failover.divergence_rip, r->failover.divergence,
+		      texts[who]);
+	if (now == REPLICA_FENCED)
+		arbitrate_stop(r);
+	else
+		deal_with_loss(r, before, now, "it diverged");
+	link_rest(l, s);
+}
+
+/* ---- what the vCPU thread asks ---- */
+
+bool link_wants_record(struct replica *r, uint64_t made)
+{
+	bool wants;
+
+	if (failover_state(&r->failover) != REPLICA_HOLDING)
+		return false;
+	pthread_mutex_lock(&r->link.lock);
+	wants = made < r->link.count_from;
+	pthread_mutex_unlock(&r->link.lock);
+	return wants;
+}
+
+void link_add_stamp(struct link *l, uint64_t seq, uint64_t now_ns)
+{
+	pthread_mutex_lock(&l->lock);
+	stamps_add(&l->stamps, seq, now_ns);
+	pthread_mutex_unlock(&l->lock);
+}
+
+bool link_catches_up(struct replica *r)
+{
+	bool ready;
+
+	if (failover_state(&r->failover) != REPLICA_JOINING)
+		return false;
+	pthread_mutex_lock(&r->link.lock);
+	ready = r->link.session && r->link.session->ready;
+	pthread_mutex_unlock(&r->link.lock);
+	return ready;
+}
+
+/* Lock held: age of the oldest record that the backup has not applied. */
+static uint64_t lag_ns(const struct link *l)
+{
+	return l->session ? stamps_lag_ns(&l->stamps, replica_mono_ns()) : 0;
+}
+
+bool link_lags(struct replica *r)
+{
+	struct link *l = &r->link;
+	bool lags;
+
+	if (!failover_holds(failover_state(&r->failover)))
+		return false;
+	pthread_mutex_lock(&l->lock);
+	lags = lag_ns(l) > r->cfg.max_lag_ms * NS_PER_MS || stamps_full(&l->stamps);
+	pthread_mutex_unlock(&l->lock);
+	return lags;
+}
+
+void link_ask(struct link *l)
+{
+	pthread_mutex_lock(&l->lock);
+	if (l->session)
+		session_ask(l->session);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- acknowledgements ---- */
+
+/*
+ * Lock held. Until here outputs left directly; from here on they wait. What the guest said after
+ * the last record, or is about to say, may still leave without having waited: so the backup is told
+ * that it may go live when it has the next record, which lies behind all of that.
+ */
+static bool start_holding(struct session *s)
+{
+	struct replica *r = s->r;
+	struct link *l = &r->link;
+	uint64_t made = atomic_load(&r->made);
+
+	if (failover_state(&r->failover) != REPLICA_JOINING || !s->ready ||
+	    lag_ns(l) >= r->cfg.max_lag_ms * NS_PER_MS / 2)
+		return false;
+	s->watch = (struct hang_watch){ 0 };
+	l->count_from = made + 1;
+	l->counted_ns = 0;
+	outbox_start_leases(&r->outbox, made);
+	failover_event(&r->failover, FAILOVER_FOLLOWS);
+	return true;
+}
+
+/* Lock held. Whether the backup has heard for the first time that we count on it. */
+static bool is_counted_now(struct replica *r, const struct wire_ack *a)
+{
+	if (failover_state(&r->failover) != REPLICA_COUNTED_ON || a->echo_ns < r->link.counted_ns)
+		return false;
+	failover_event(&r->failover, FAILOVER_HEARD);
+	return true;
+}
+
+/* Lock held. It has what it needs and is to be told so, without waiting for the next heartbeat. */
+static bool is_to_be_told(const struct replica *r)
+{
+	return failover_state(&r->failover) == REPLICA_HOLDING &&
+	       r->link.acked >= r->link.count_from;
+}
+
+/* Lock held. What an acknowledgement says about records. */
+static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t now)
+{
+	struct link *l = &r->link;
+
+	if (a->received > l->acked) {
+		double us = (double)(now - a->echo_ns) / 1e3;
+
+		l->ack_us = l->ack_us ? l->ack_us * 0.9 + us * 0.1 : us;
+		l->acked = a->received;
+	}
+	outbox_acknowledged(&r->outbox, l->acked, a->echo_ns <= now ? a->echo_ns : 0);
+	if (a->applied > l->applied) {
+		l->applied = a->applied;
+		stamps_applied(&l->stamps, a->applied);
+	}
+	l->digests = a->digests;
+	traffic_note(&l->traffic, link_bytes(l), replica_mono_ns());
+}
+
+static void take_ack(struct session *s, const struct wire_ack *a)
+{
+	bool begins = false, counted = false, tell = false;
+	struct replica *r = s->r;
+	struct link *l = &r->link;
+
+	outbox_begin(&r->outbox);
+	pthread_mutex_lock(&l->lock);
+	if (l->session == s) {
+		note_progress(r, a, replica_lease_clock_ns());
+		hang_watch_look(&s->watch, a->beat, replica_mono_ns(),
+				2 * replica_period_ms(r) * NS_PER_MS);
+		begins = start_holding(s);
+		counted = is_counted_now(r, a);
+		tell = is_to_be_told(r);
+	}
+	pthread_mutex_unlock(&l->lock);
+	outbox_release(&r->outbox);
+	outbox_end(&r->outbox);
+	if (begins)
+		live_wake(r->live); /* for the record that it needs */
+	if (tell)
+		session_ask(s);
+	if (counted)
+		replica_event(r, "protected", "backup %s follows: PROTECTED in generation %llu",
+			      peer_name(s->wire.peer),
+			      (unsigned long long)failover_generation(&r->failover));
+}
+
+static void take_ready(struct session *s)
+{
+	pthread_mutex_lock(&s->r->link.lock);
+	s->ready = true;
+	pthread_mutex_unlock(&s->r->link.lock);
+}
+
+static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
+{
+	struct wire_ack ack;
+	int ret = 0;
+
+	switch (f->type) {
+	case WIRE_ACK:
+		ret = wire_ack_restore(&ack, f, err);
+		if (ret == 0 && ack.received > atomic_load(&s->r->made))
+			ret = err_set(err, EBADMSG,
+				      "the backup acknowledges records that do not exist");
+		if (ret == 0)
+			take_ack(s, &ack);
+		return ret;
+	case WIRE_READY:
+		take_ready(s);
+		return 0;
+	case WIRE_DIVERGED:
+		diverged(s, f);
+		return err_set(err, EILSEQ, "diverged");
+	case WIRE_BYE:
+		atomic_store(&s->r->link.bye_acked, atomic_load(&s->r->link.bye_sent));
+		return err_set(err, ESHUTDOWN, "it said goodbye");
+	default:
+		return err_set(err, EBADMSG, "frame of type %d from a backup", f->type);
+	}
+}
+
+/* ---- the thread ---- */
+
+uint64_t link_silence_ns(struct replica *r)
+{
+	return failover_state(&r->failover) == REPLICA_JOINING ? JOIN_MAX_NS
+							       : replica_timeout_ns(r);
+}
+
+/* Its network side is alive, its vCPU is not, or replays nothing: why, or NULL. */
+static const char *does_not_follow(struct session *s)
+{
+	struct replica *r = s->r;
+	const char *why = NULL;
+
+	if (!failover_holds(failover_state(&r->failover)))
+		return NULL;
+	pthread_mutex_lock(&r->link.lock);
+	if (s->watch.still_ns >= r->cfg.hang_timeout_ms * NS_PER_MS)
+		why = "its host answers, but its vCPU makes no progress";
+	else if (lag_ns(&r->link) > STUCK_NS + r->cfg.max_lag_ms * NS_PER_MS)
+		why = "it answers, but does not replay";
+	pthread_mutex_unlock(&r->link.lock);
+	if (why)
+		replica_event(r, "hang", "the backup hangs: %s", why);
+	return why;
+}
+
+/* Why the backup is lost now; NULL: it is not. */
+static const char *receive_one(struct session *s, uint64_t *heard, struct err *err)
+{
+	struct replica *r = s->r;
+	const char *hang;
+	struct wire_frame f;
+	int ret = wire_recv(&s->wire, &f, (int)replica_period_ms(r) + 1, err);
+
+	if (ret == -EAGAIN && replica_mono_ns() - *heard < link_silence_ns(r))
+		return NULL;
+	if (ret == -EAGAIN)
+		err_set(err, ETIMEDOUT, "silent for %u ms", r->cfg.timeout_ms);
+	if (ret <= 0)
+		return ret ? err->text : "connection closed";
+	*heard = replica_mono_ns();
+	hang = does_not_follow(s);
+	if (hang)
+		return hang;
+	return take_frame(s, &f, err) < 0 ? err->text : NULL;
+}
+
+void *link_receiver(void *arg)
+{
+	struct session *s = arg;
+	uint64_t heard = replica_mono_ns();
+	struct err err = ERR_INIT;
+	const char *why = NULL;
+
+	replica_event(s->r, "joining", "sending the machine to backup %s", peer_name(s->wire.peer));
+	while (!why && !atomic_load(&s->over))
+		why = receive_one(s, &heard, &err);
+	if (why)
+		link_lost(s, why);
+	return NULL;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The live side's connection to its backup: who it is, what it has of the records, and how far it
+ * is behind. link.c takes acknowledgements, sender.c sends, transfer.c hands over the state,
+ * acceptor.c lets backups in.
+ */
+#ifndef REPLICA_LINK_H
+#define REPLICA_LINK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "replica/session.h"
+#include "replica/stamps.h"
+
+/* Bytes of log, and how many a second. The owner locks. */
+struct traffic {
+	uint64_t before; /* in sessions that are over */
+	uint64_t noted_ns, noted_bytes;
+	double rate;
+};
+
+/* Often: bytes are those of all sessions. */
+void traffic_note(struct traffic *t, uint64_t bytes, uint64_t now_ns);
+/* Over the last second; 0: not known. */
+double traffic_rate(const struct traffic *t, uint64_t now_ns);
+
+struct link {
+	pthread_mutex_t lock;		  /* of all but the atomics */
+	struct session *pending;	  /* authenticated, waits for the next sync point */
+	struct session *session;	  /* present backup */
+	struct session *dead;		  /* to be joined and freed */
+	uint64_t acked, applied, digests; /* last records; digests compared */
+	uint64_t
+		count_from; /* with this record the backup has all that explains what left before */
+	uint64_t counted_ns; /* first stamp that told it that it is counted on; 0: none yet */
+	struct stamps stamps;
+	double ack_us;
+	struct traffic traffic;
+
+	atomic_bool bye_sent, bye_acked;
+};
+
+void link_init(struct link *l);
+/* Ends and frees its sessions; not from their threads. */
+void link_fini(struct link *l);
+/* Bytes sent to backups. Lock held. */
+uint64_t link_bytes(const struct link *l);
+/* The present backup cannot be told that it is counted on before it has a record beyond `made`. */
+bool link_wants_record(struct replica *r, uint64_t made);
+void link_add_stamp(struct link *l, uint64_t seq, uint64_t now_ns);
+/* The backup has the state and is behind: how long it takes until it follows depends on the guest.
+ */
+bool link_catches_up(struct replica *r);
+/* It is further behind than the guest may run ahead. */
+bool link_lags(struct replica *r);
+/* A heartbeat now, for its acknowledgement. */
+void link_ask(struct link *l);
+/* vCPU thread, at the end of the guest: a goodbye, where outputs wait for the backup. */
+void link_say_bye(struct replica *r, struct buf *goodbye);
+/* As link_lost(), for the backup that is there now. */
+void link_give_up(struct replica *r, const char *why);
+/*
+ * A joining backup is present from now on; it will have records up to seq. Until link_rest() it is
+ * not freed, even if it is lost.
+ */
+void link_attach(struct replica *r, struct session *s, uint64_t seq);
+void link_rest(struct link *l, struct session *s);
+/*
+ * From the session's threads and the vCPU thread, once: the backup is gone. Goes on alone, asks
+ * the arbiter first where the backup may have gone live.
+ */
+void link_lost(struct session *s, const char *why);
+/* Sessions that are over, and that nobody uses, are joined and freed. Not from their own threads.
+ */
+void link_bury_dead(struct link *l);
+
+void *link_receiver(void *session);
+void *link_sender(void *session);
+/* For how long the backup may be silent: while it loads the state it has other things to do. */
+uint64_t link_silence_ns(struct replica *r);
+/* vCPU thread, right after the sync point that flushed the TLB and took a digest. */
+void link_transfer(struct replica *r, struct session *s, uint64_t seq);
+
+/* acceptor.c */
+int acceptor_start(struct replica *r, struct err *err);
+void acceptor_stop(struct replica *r);
+
+#endif

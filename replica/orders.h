@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What other threads want from the vCPU thread at its next sync point. */
+#ifndef REPLICA_ORDERS_H
+#define REPLICA_ORDERS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "hypervisor/sync.h"
+
+#define CONTROLS 16
+
+struct orders {
+	pthread_mutex_t lock; /* of all; nothing is called with it */
+	struct input controls[CONTROLS];
+	unsigned ncontrols;
+	struct input fault; /* test hook; kind 0: none */
+};
+
+void orders_init(struct orders *o);
+void orders_fini(struct orders *o);
+/* A control input: 0, or -EBUSY. */
+int orders_add(struct orders *o, const struct input *control);
+/* Takes control inputs, at most max; returns how many. */
+size_t orders_take(struct orders *o, struct input *in, size_t max);
+bool orders_wait(struct orders *o);
+/* One of those that wait is to stop the machine. */
+bool orders_stop(struct orders *o);
+void orders_set_fault(struct orders *o, const struct input *fault);
+/* The fault, once; kind 0: none. */
+struct input orders_take_fault(struct orders *o);
+
+#endif

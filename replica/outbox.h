@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Outputs of the guest, and when they may leave.
+ *
+ * Output commit. An output that the guest makes after record n leaves when record n+1 is
+ * acknowledged: its landmark lies behind the output, so the backup passes the point of the output
+ * before it can go live. An output asks for that record.
+ *
+ * Lease. The backup goes live only when it has not heard of us for the timeout. Each
+ * acknowledgement echoes the newest time stamp that the backup had received; until the timeout
+ * after that stamp, less a margin, and no longer, outputs may leave. So a primary that was stopped
+ * and wakes up emits nothing on the strength of acknowledgements that wait in its socket.
+ *
+ * Two locks. `lock` guards the fields and is held for moments: the vCPU thread takes it at every
+ * output. `sending` is the right to hand outputs that waited to the host, one thread at a time and
+ * in order; the host's calls are made with that one alone, and the vCPU thread does not take it
+ * while the guest runs.
+ */
+#ifndef REPLICA_OUTBOX_H
+#define REPLICA_OUTBOX_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hypervisor/sync.h"
+
+enum outbox_mode {
+	OUTBOX_OPEN,	/* they leave at once, after those that still wait */
+	OUTBOX_LEASED,	/* ... when their record is acknowledged, while the lease holds */
+	OUTBOX_STOPPED, /* they wait */
+	OUTBOX_COPIES,	/* another replica lets them out: kept until it has */
+	OUTBOX_CLOSED,	/* they are dropped */
+};
+
+/* An output that waits for its record. */
+struct held_output {
+	struct held_output *next;
+	uint64_t needs; /* number of the record that must be acknowledged */
+	struct output out;
+	size_t cap;
+	uint8_t data[];
+};
+
+/* In the order in which the guest made them. */
+struct held_list {
+	struct held_output *first, *last;
+	uint64_t n, bytes;
+};
+
+void held_add(struct held_list *l, uint64_t needs, const struct output *out);
+/* Takes the oldest output that needs no record beyond `seq`; free() it. NULL: none. */
+struct held_output *held_take(struct held_list *l, uint64_t seq);
+/* The one that was taken last is the oldest again. */
+void held_put_back(struct held_list *l, struct held_output *h);
+/* Drops the outputs that need no record beyond `seq`. */
+void held_drop(struct held_list *l, uint64_t seq);
+
+/* Hands an output to the host before the deadline (CLOCK_BOOTTIME): 0, or -ETIME: it is too late.
+ */
+typedef int outbox_send(void *ctx, const struct output *out, uint64_t deadline_ns);
+
+struct outbox {
+	pthread_mutex_t sending; /* before any other lock */
+	outbox_send *send;	 /* with `sending` */
+	void *ctx;
+	uint64_t lease_len_ns; /* constant */
+
+	pthread_mutex_t lock; /* after any other lock; the rest is its */
+	enum outbox_mode mode;
+	bool draining; /* OPEN: some still wait, later ones go behind them */
+	struct held_list held;
+	uint64_t acked;	       /* record */
+	uint64_t lease_ns;     /* newest stamp that was echoed */
+	uint64_t released_seq; /* outputs that need records up to here have left */
+	uint64_t released;
+};
+
+/* timeout_ns: silence after which a backup goes live. */
+void outbox_init(struct outbox *o, uint64_t timeout_ns, outbox_send *send, void *ctx);
+void outbox_fini(struct outbox *o);
+/* With the state of the replica (failover.c). */
+void outbox_set_mode(struct outbox *o, enum outbox_mode mode);
+/* vCPU thread. True: it waits, or is dropped. False: the caller may hand it to the host now. */
+bool outbox_add(struct outbox *o, uint64_t needs, const struct output *out);
+
+/* The right to send; one thread has it. */
+void outbox_begin(struct outbox *o);
+void outbox_end(struct outbox *o);
+/* With that right: until when frames may leave (CLOCK_BOOTTIME); 0: none may, UINT64_MAX: no end.
+ */
+uint64_t outbox_sends_until(struct outbox *o);
+/* With that right: lets go of what may leave. */
+void outbox_release(struct outbox *o);
+/* The same; takes the right itself. */
+void outbox_drain(struct outbox *o);
+
+/*
+ * With the right to send, before LEASED: what was made up to now leaves directly, and no lease is
+ * there.
+ */
+void outbox_start_leases(struct outbox *o, uint64_t made);
+/* The backup has records up to seq, and had heard this stamp (0: an impossible one). */
+void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns);
+uint64_t outbox_released_seq(struct outbox *o);
+/* COPIES: the other replica has let out what needs records up to seq. */
+void outbox_forget(struct outbox *o, uint64_t seq);
+/* The record that the newest output waits for; 0: none waits. */
+uint64_t outbox_newest_need(struct outbox *o);
+/* The guest has said more than shall wait, for a backup or for a slow arbiter. */
+bool outbox_is_full(struct outbox *o, uint64_t made);
+void outbox_count(struct outbox *o, uint64_t *held, uint64_t *released);
+
+#endif

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A backup's receiver: reads frames, acknowledges records as soon as they are in memory, notices
+ * that the primary is silent or hangs. The vCPU thread gets records through a queue.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "replica/replica_private.h"
+
+#define INCOMING_MAX (256u << 20) /* bytes of records in memory; TCP holds the rest back */
+
+static int send_ack(struct session *s, struct err *err)
+{
+	struct replica *r = s->r;
+	struct follower *fo = &r->follower;
+	struct wire_ack a;
+	struct buf b = BUF_INIT;
+	int ret;
+
+	pthread_mutex_lock(&fo->lock);
+	a = (struct wire_ack){
+		.echo_ns = fo->newest_stamp,
+		.received = fo->received,
+		.applied = fo->applied,
+		.digests = fo->digests,
+		.beat = replica_last_beat(r),
+	};
+	pthread_mutex_unlock(&fo->lock);
+	wire_ack_save(&a, &b);
+	ret = wire_send(&s->wire, WIRE_ACK, b.data, b.len, false, (int)s->theirs.timeout_ms, err);
+	buf_free(&b);
+	return ret;
+}
+
+/* The frame's batches, undecoded, as a list. On failure it holds those before the bad one. */
+static int unpack_records(uint64_t received, struct rd *in, struct parcel **end, struct err *err)
+{
+	while (rd_left(in)) {
+		uint64_t last = rd_varint(in);
+		size_t n;
+		const uint8_t *p = rd_blob(in, WIRE_FRAME_MAX, &n);
+		struct buf b = BUF_INIT;
+
+		if (in->bad || last <= received)
+			return err_set(err, EBADMSG, "a batch of records is damaged");
+		buf_put(&b, p, n);
+		*end = parcel_new(WIRE_RECORDS, &b);
+		if (!*end)
+			return err_set(err, ENOMEM, "out of memory");
+		(*end)->last = received = last;
+		end = &(*end)->next;
+	}
+	return 0;
+}
+
+/*
+ * They are acknowledged before the vCPU thread gets them: the guest's clients wait for the one, not
+ * for the other.
+ */
+static int take_records(struct session *s, struct rd *in, struct err *err)
+{
+	struct follower *fo = &s->r->follower;
+	struct parcel *first = NULL;
+	int ret = unpack_records(fo->received, in, &first, err);
+
+	pthread_mutex_lock(&fo->lock);
+	for (struct parcel *p = first; p; p = p->next)
+		fo->received = p->last;
+	pthread_mutex_unlock(&fo->lock);
+	if (ret == 0)
+		ret = send_ack(s, err);
+	while (first) {
+		struct parcel *p = first;
+
+		first = p->next;
+		queue_push(&fo->incoming, &p->node, p->data.len + sizeof(*p));
+	}
+	return ret;
+}
+
+static int take_bye(struct follower *fo, const struct wire_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->data, f->len);
+	struct replay_end end = { 0 };
+
+	end.end = rd_u8(&in);
+	end.exit_code = rd_u8(&in);
+	end.count = rd_u64(&in);
+	if (in.bad)
+		return err_set(err, EBADMSG, "a goodbye is damaged");
+	pthread_mutex_lock(&fo->lock);
+	fo->bye = end;
+	fo->said_bye = true;
+	pthread_mutex_unlock(&fo->lock);
+	return 0;
+}
+
+static void take_stamp(struct session *s, const struct wire_stamp *stamp)
+{
+	struct replica *r = s->r;
+	struct follower *fo = &r->follower;
+	uint64_t now = replica_mono_ns();
+
+	pthread_mutex_lock(&fo->lock);
+	fo->newest_stamp = stamp->sent_ns;
+	hang_watch_look(&s->watch, stamp->beat, now, 2 * follower_period_ms(s) * NS_PER_MS);
+	traffic_note(&fo->traffic, s->wire.bytes_in, now);
+	pthread_mutex_unlock(&fo->lock);
+	outbox_forget(&r->outbox, stamp->released);
+	if (stamp->protecting)
+		failover_event(&r->failover, FAILOVER_COUNTED);
+}
+
+static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->data, f->len);
+	struct wire_stamp stamp;
+	int ret;
+
+	if (f->type == WIRE_BYE)
+		return take_bye(&s->r->follower, f, err);
+	if (f->type != WIRE_RECORDS && f->type != WIRE_HEARTBEAT)
+		return err_set(err, EBADMSG, "frame of type %d from a primary", f->type);
+	ret = wire_stamp_restore(&stamp, &in, err);
+	if (ret < 0)
+		return ret;
+	take_stamp(s, &stamp);
+	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : send_ack(s, err);
+}
+
+/* ---- when the primary counts as lost ---- */
+
+static bool is_counted_on(const struct replica *r)
+{
+	return failover_state(&r->failover) == REPLICA_BACKUP;
+}
+
+static uint64_t silent_ns(const struct replica *r)
+{
+	return replica_mono_ns() - atomic_load(&r->follower.last_heard_ns);
+}
+
+/*
+ * A primary that may be alive hears nothing more from us: when its lease is over, nothing leaves
+ * there any more.
+ */
+static void outlast_lease(struct session *s)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct replica *r = s->r;
+
+	while (is_counted_on(r) && silent_ns(r) < follower_timeout_ns(r) && !atomic_load(&s->over))
+		nanosleep(&ms, NULL);
+}
+
+/* The primary's network side is alive, its vCPU is not: the arbiter decides as after a silence. */
+static bool primary_hangs(struct session *s)
+{
+	struct replica *r = s->r;
+	uint64_t still = s->watch.still_ns;
+
+	if (!is_counted_on(r) || still < s->theirs.hang_timeout_ms * NS_PER_MS)
+		return false;
+	replica_event(
+		r, "hang",
+		"the primary hangs: its host answers, but its vCPU makes no progress for %u ms",
+		s->theirs.hang_timeout_ms);
+	outlast_lease(s);
+	atomic_fetch_sub(&r->follower.last_heard_ns, still);
+	return true;
+}
+
+/*
+ * The connection ended as it does when a process dies. Any other error may come from a primary that
+ * is alive.
+ */
+static bool is_cut(int ret)
+{
+	return ret == 0 || ret == -ECONNRESET || ret == -EPIPE;
+}
+
+static void stream_ends(struct follower *f, const char *why)
+{
+	pthread_mutex_lock(&f->lock);
+	snprintf(f->lost_why, sizeof(f->lost_why), "%s", why);
+	atomic_store(&f->stream_over, true);
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	queue_wake(&f->incoming);
+}
+
+/* A frame that arrived. Why the stream ends with it; NULL: it goes on, or *ret says why not. */
+static const char *handle_frame(struct session *s, const struct wire_frame *f, int *ret,
+				struct err *err)
+{
+	atomic_store(&s->r->follower.last_heard_ns, replica_mono_ns());
+	*ret = take_frame(s, f, err);
+	if (*ret == 0 && follower_said_bye(&s->r->follower))
+		return "goodbye";
+	if (*ret == 0 && primary_hangs(s))
+		return "its vCPU hangs";
+	return NULL;
+}
+
+/* Why the stream ends now; NULL: it goes on. *cut: as when the primary's process has died. */
+static const char *receive_one(struct session *s, bool *cut, struct err *err)
+{
+	struct replica *r = s->r;
+	const char *why = NULL;
+	struct wire_frame f;
+	int ret = wire_recv(&s->wire, &f, (int)follower_period_ms(s) + 1, err);
+
+	if (ret == -EAGAIN && silent_ns(r) < follower_timeout_ns(r)) {
+		ret = send_ack(s, err);
+		if (ret == 0)
+			return NULL;
+	}
+	if (ret > 0) {
+		why = handle_frame(s, &f, &ret, err);
+		if (why || ret == 0)
+			return why;
+	}
+	*cut = is_cut(ret);
+	if (ret == -EAGAIN)
+		err_set(err, ETIMEDOUT, "silent for %u ms", s->theirs.timeout_ms);
+	return ret ? err->text : "connection closed";
+}
+
+void *follower_receiver(void *arg)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	struct session *s = arg;
+	struct follower *fo = &s->r->follower;
+	struct err err = ERR_INIT;
+	const char *why = NULL;
+	bool cut = true;
+
+	while (!why && !atomic_load(&s->over)) {
+		if (queue_bytes(&fo->incoming) > INCOMING_MAX)
+			nanosleep(&ms, NULL);
+		else
+			why = receive_one(s, &cut, &err);
+	}
+	if (!cut)
+		outlast_lease(s);
+	stream_ends(fo, why ? why : "told to stop");
+	hang_linger(s->r);
+	return NULL;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The sender of a session with a backup: parcels as they come, heartbeats in between. */
+#include "replica/replica_private.h"
+
+#define FRAME_BYTES (1u << 20)
+
+/*
+ * Lock held. Whether the stamp says that the backup is counted on: when it has what left before it
+ * was. From the moment on in which it may read that, it may go live.
+ */
+static bool tells(struct session *s, uint64_t now)
+{
+	struct replica *r = s->r;
+	enum replica_state state = failover_state(&r->failover);
+
+	if (r->link.session != s)
+		return false;
+	if (state == REPLICA_HOLDING && r->link.acked >= r->link.count_from) {
+		r->link.counted_ns = now;
+		state = failover_event(&r->failover, FAILOVER_TELL);
+	}
+	return state == REPLICA_COUNTED_ON || state == REPLICA_PROTECTED;
+}
+
+static void put_stamp(struct session *s, struct buf *b)
+{
+	struct replica *r = s->r;
+	struct wire_stamp stamp = { .sent_ns = replica_lease_clock_ns(),
+				    .beat = replica_last_beat(r) };
+
+	pthread_mutex_lock(&r->link.lock);
+	stamp.released = failover_state(&r->failover) == REPLICA_JOINING
+				 ? atomic_load(&r->made)
+				 : outbox_released_seq(&r->outbox);
+	stamp.protecting = tells(s, stamp.sent_ns);
+	pthread_mutex_unlock(&r->link.lock);
+	wire_stamp_save(&stamp, b);
+}
+
+/* All batches that wait go into one frame: stamp, then varint last record and blob each. */
+static struct parcel *gather(struct session *s, struct parcel *p, struct buf *out)
+{
+	buf_clear(out);
+	put_stamp(s, out);
+	while (p && p->type == WIRE_RECORDS && out->len < FRAME_BYTES) {
+		buf_put_varint(out, p->last);
+		buf_put_blob(out, p->data.data, p->data.len);
+		queue_release(&s->queue, p->node.bytes);
+		parcel_free(p);
+		p = parcel_pop(&s->queue);
+	}
+	return p;
+}
+
+/* For how long the backup may take nothing: it may be loading the state. */
+static int patience_ms(struct replica *r)
+{
+	return 2 * (int)(link_silence_ns(r) / NS_PER_MS);
+}
+
+static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
+{
+	int timeout = patience_ms(s->r), ret;
+
+	if ((*p)->type == WIRE_RECORDS) {
+		*p = gather(s, *p, out);
+		return wire_send(&s->wire, WIRE_RECORDS, out->data, out->len, out->len > 4096,
+				 timeout, err);
+	}
+	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
+			timeout, err);
+	queue_release(&s->queue, (*p)->node.bytes);
+	parcel_free(*p);
+	*p = NULL;
+	return ret;
+}
+
+static int send_heartbeat(struct session *s, struct buf *out, struct err *err)
+{
+	buf_clear(out);
+	put_stamp(s, out);
+	return wire_send(&s->wire, WIRE_HEARTBEAT, out->data, out->len, false, patience_ms(s->r),
+			 err);
+}
+
+void *link_sender(void *arg)
+{
+	struct session *s = arg;
+	uint64_t period = replica_period_ms(s->r) * NS_PER_MS, last = 0;
+	struct buf out = BUF_INIT;
+	struct err err = ERR_INIT;
+	struct parcel *p = NULL;
+	int ret = 0;
+
+	while (ret == 0 && !atomic_load(&s->over)) {
+		if (!p)
+			p = parcel_pop(&s->queue);
+		if (p) {
+			ret = send_parcel(s, &p, &out, &err);
+			last = replica_mono_ns();
+		} else if (atomic_exchange(&s->asked, false) ||
+			   replica_mono_ns() - last >= period) {
+			ret = send_heartbeat(s, &out, &err);
+			last = replica_mono_ns();
+		} else {
+			queue_wait(&s->queue, (int)(period / NS_PER_MS) / 2 + 1);
+		}
+	}
+	if (ret < 0)
+		link_lost(s, err.text);
+	parcel_free(p);
+	buf_free(&out);
+	return NULL;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A connection to the other replica: handshake, parcels, the threads that serve it. */
+#ifndef REPLICA_SESSION_H
+#define REPLICA_SESSION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/queue.h"
+#include "replica/vcpu.h"
+#include "replica/wire.h"
+
+struct replica;
+
+/* A batch or a frame on its way between the vCPU thread and a session's thread. */
+struct parcel {
+	struct queue_node node;
+	enum wire_type type;
+	bool compress;
+	uint64_t last; /* RECORDS: number of its last record */
+	struct parcel *next;
+	struct buf data;
+};
+
+struct session {
+	struct replica *r;
+	struct wire wire;
+	struct wire_hello theirs;
+	pthread_t sender, receiver;
+	bool has_sender, has_receiver;
+	struct queue queue; /* to the sender */
+	atomic_bool asked;  /* a heartbeat is wanted now, for its acknowledgement */
+	atomic_bool over;   /* no more use: threads end */
+	/* with the lock of the link or of the follower that owns it */
+	bool ready;		 /* the backup has the state and replays what came since */
+	struct hang_watch watch; /* of the other side's vCPU thread */
+	unsigned busy;		 /* lost or not, so many threads still use it: not to be freed */
+	struct session *next_dead;
+};
+
+struct session *session_new(struct replica *r, struct peer *p);
+int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(void *),
+		  struct err *err);
+void session_end(struct session *s);  /* threads will stop */
+void session_join(struct session *s); /* ends it, waits for its threads */
+void session_free(struct session *s); /* ... and frees it */
+int session_hello(struct session *s, bool primary, struct err *err);
+struct parcel *parcel_new(enum wire_type type, struct buf *take);
+void parcel_free(struct parcel *p);
+/* The oldest parcel of a queue, or NULL. */
+struct parcel *parcel_pop(struct queue *q);
+/* A parcel that could not be made (no memory) ends the session: nothing may be left out. */
+void session_push(struct session *s, struct parcel *p);
+/* The sender is to send a heartbeat now, for what its stamp says or for its acknowledgement. */
+void session_ask(struct session *s);
+
+#endif

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a replica shows of itself: each part is asked with its own lock. */
+#include <stdio.h>
+#include <string.h>
+
+#include "replica/replica_private.h"
+
+static void status_of_session(const struct session *peer, struct replica_status *s)
+{
+	if (!peer)
+		return;
+	snprintf(s->peer, sizeof(s->peer), "%s", peer_name(peer->wire.peer));
+	s->peer_vcpu_ms = (double)peer->watch.still_ns / 1e6;
+}
+
+static void status_of_link(struct replica *r, uint64_t now, struct replica_status *s)
+{
+	struct link *l = &r->link;
+
+	pthread_mutex_lock(&l->lock);
+	status_of_session(l->session, s);
+	s->log_bytes = link_bytes(l);
+	s->log_bytes_s = l->session ? traffic_rate(&l->traffic, now) : 0;
+	s->records = atomic_load(&r->made);
+	s->acked = l->acked;
+	s->applied = l->applied;
+	s->digests = l->digests;
+	s->lag_ms = failover_holds(s->state) ? (double)stamps_lag_ns(&l->stamps, now) / 1e6 : 0;
+	s->ack_us = l->ack_us;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void status_of_follower(struct follower *f, uint64_t now, struct replica_status *s)
+{
+	pthread_mutex_lock(&f->lock);
+	status_of_session(f->primary, s);
+	s->log_bytes = f->primary ? f->primary->wire.bytes_in : 0;
+	s->log_bytes_s = traffic_rate(&f->traffic, now);
+	s->records = s->acked = f->received;
+	s->applied = f->applied;
+	s->digests = f->digests;
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void status_of_failover(struct replica *r, struct replica_status *s)
+{
+	struct failover *f = &r->failover;
+
+	pthread_mutex_lock(&f->lock);
+	s->state = failover_state(f);
+	s->generation = failover_generation(f);
+	s->failovers = f->failovers;
+	s->last_failover_ms = f->last_failover_ms;
+	s->divergence_count = f->divergence_count;
+	s->divergence_rip = f->divergence_rip;
+	memcpy(s->divergence, f->divergence, sizeof(s->divergence));
+	pthread_mutex_unlock(&f->lock);
+	s->live = failover_is_live(s->state);
+	s->primary = s->live || s->state == REPLICA_ASKING ||
+		     (s->state == REPLICA_STARTING && !r->cfg.connect);
+}
+
+void replica_get_status(struct replica *r, struct replica_status *s)
+{
+	uint64_t now = replica_mono_ns(), beat = replica_last_beat(r);
+
+	memset(s, 0, sizeof(*s));
+	status_of_failover(r, s);
+	if (atomic_load(&r->follower.replaying))
+		status_of_follower(&r->follower, now, s);
+	else
+		status_of_link(r, now, s);
+	outbox_count(&r->outbox, &s->outputs_held, &s->outputs_released);
+	s->paced_ms = atomic_load(&r->paced_ns) / NS_PER_MS;
+	s->instructions = atomic_load(&r->vcpu.count);
+	s->virtual_ns = atomic_load(&r->vcpu.now_ns);
+	if (beat && now > beat)
+		s->vcpu_ms = (double)(now - beat) / 1e6;
+}
