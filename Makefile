@@ -145,12 +145,16 @@ bench: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
 
+BASH_COMPLETION := share/bash-completion/completions/twinstep
 install: all
 	install -D -m 755 $(BUILD)/twinstep "$(DESTDIR)$(PREFIX)/bin/twinstep"
 	install -D -m 644 docs/twinstep.1 "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1"
+	$(BUILD)/twinstep completion bash >$(BUILD)/completion.bash
+	install -D -m 644 $(BUILD)/completion.bash "$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)"
 
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1" \
+		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)"
 
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs -r clang-format -i
@@ -178,7 +182,7 @@ help:
 	@echo "make check-vtx-smp    the same on two CPUs"
 	@echo "make check-vtx-pmu    the same with performance counters, in a Bochs built from source"
 	@echo "make bench        speed, beside QEMU's"
-	@echo "make install      to PREFIX=$(PREFIX); make uninstall"
+	@echo "make install      to PREFIX=$(PREFIX), with manual page and completion; make uninstall"
 	@echo "make format       clang-format over everything; make check-format"
 	@echo "make clean        remove $(BUILD)"
 

@@ -25,11 +25,6 @@ struct control_verb {
 	int (*run)(void *ctx, const json_t *args, json_t *reply, struct err *err);
 };
 
-/* Where a subcommand's control socket is; neither: it has none. */
-struct control_opts {
-	const char *path, *name;
-};
-
 struct control;
 
 /*
@@ -51,6 +46,12 @@ void control_close(struct control *c);
  * mode 0700; one that somebody else could use is refused. Free *path.
  */
 int control_path(const char *who, bool create, char **path, struct err *err);
+
+/*
+ * Path of the socket that --control PATH or --name NAME ask for, NULL: neither; both is an error.
+ * Free *path. 0 or -errno.
+ */
+int control_options_path(const char *control, const char *name, char **path, struct err *err);
 
 /* A file in that directory that is not a machine's. Free *path. */
 int control_file(const char *name, bool create, char **path, struct err *err);

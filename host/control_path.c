@@ -97,3 +97,15 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 	}
 	return ret;
 }
+
+int control_options_path(const char *control, const char *name, char **path, struct err *err)
+{
+	*path = NULL;
+	if (control && name)
+		return err_set(err, EINVAL, "--name and --control exclude each other");
+	if (name)
+		return control_path(name, true, path, err);
+	if (control && !(*path = strdup(control)))
+		return err_set(err, ENOMEM, "out of memory");
+	return 0;
+}

@@ -243,7 +243,8 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	json_int_t n = json_integer_value(bytes);
 	int ret;
 
-	ret = share_check_balloon(&c->g->opts.share, memory, json_is_integer(bytes) ? n : -1, err);
+	ret = share_check_balloon(&c->g->o->machine.share, memory, json_is_integer(bytes) ? n : -1,
+				  err);
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&c->lock);
@@ -261,8 +262,8 @@ static int snapshot_check(const struct guest_control *c, struct err *err)
 	    !S_ISREG(st.st_mode))
 		return err_set(err, EINVAL,
 			       "a snapshot needs a file, passed along as an open descriptor");
-	for (unsigned i = 0; i < c->g->opts.ndisks; i++) {
-		const struct disk_opt *d = &c->g->opts.disk[i];
+	for (unsigned i = 0; i < c->g->o->machine.ndisks; i++) {
+		const struct disk_opt *d = &c->g->o->machine.disk[i];
 
 		if (!d->readonly && !d->overlay)
 			return err_set(
@@ -343,25 +344,19 @@ static struct guest_control *control_new(struct guest_run *g, const char *kind)
 }
 
 int guest_control_open(struct guest_control **gc, struct guest_run *g, const char *kind,
-		       const struct control_opts *o, struct live_hooks_chain *hooks,
-		       struct err *err)
+		       struct live_hooks_chain *hooks, struct err *err)
 {
 	struct live_hooks h = { .applied = control_applied,
 				.inputs = control_inputs,
 				.waits = true,
 				.spins = control_spins };
 	char *path = NULL;
-	int ret;
 
 	*gc = NULL;
-	if (!o->path && !o->name)
+	if (control_options_path(g->o->control, g->o->name, &path, err) < 0)
+		return -err->code;
+	if (!path)
 		return 0;
-	if (o->path)
-		ret = (path = strdup(o->path)) ? 0 : err_set(err, ENOMEM, "out of memory");
-	else
-		ret = control_path(o->name, true, &path, err);
-	if (ret < 0)
-		return ret;
 	*gc = control_new(g, kind);
 	if (*gc)
 		(*gc)->control = control_open(path, verbs, *gc, err);

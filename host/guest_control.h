@@ -12,13 +12,12 @@
 struct guest_control;
 
 /*
- * Opens the socket at o's path or under its name; *gc is NULL when neither was given. Adds its
+ * Opens the socket at --control or under --name; *gc is NULL when neither was given. Adds its
  * hooks to `hooks`. The machine must exist, the live source need not. kind: "run" or "record", for
  * the status.
  */
 int guest_control_open(struct guest_control **gc, struct guest_run *g, const char *kind,
-		       const struct control_opts *o, struct live_hooks_chain *hooks,
-		       struct err *err);
+		       struct live_hooks_chain *hooks, struct err *err);
 /* From here on requests are answered: the live source exists. 0 or -errno. NULL allowed. */
 int guest_control_start(struct guest_control *gc, struct err *err);
 /*

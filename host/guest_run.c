@@ -18,45 +18,6 @@ void guest_run_stop(void *guest_run)
 		live_stop(g->live);
 }
 
-void guest_run_choose_report(struct guest_run *g)
-{
-	g->report = strcmp(g->opts.console, "stdio") ? stdout : stderr;
-}
-
-int guest_run_take(struct guest_run *g, int opt, const char *arg, struct err *err)
-{
-	int ret = machine_opts_take(&g->opts, opt, arg, err);
-
-	if (ret)
-		return ret;
-	switch (opt) {
-	case OPT_RUN_STATS:
-		g->stats = true;
-		return 1;
-	case OPT_RUN_JSON:
-		g->json = true;
-		return 1;
-	case OPT_RUN_CONTROL:
-		g->control_opts.path = arg;
-		return 1;
-	case OPT_RUN_NAME:
-		g->control_opts.name = g->opts.share.name = arg;
-		return 1;
-	default:
-		return 0;
-	}
-}
-
-void guest_run_help(FILE *f)
-{
-	fputs("  --stats                 print instructions, speed and exits by kind at the end\n"
-	      "  --json                  the same as lines of JSON\n"
-	      "  --name NAME             answers `twinstep status NAME`, stop, snapshot and "
-	      "balloon\n"
-	      "  --control PATH          the same, at a socket of this path\n",
-	      f);
-}
-
 static void close_control(struct guest_run *g)
 {
 	guest_control_close(g->control);
@@ -97,9 +58,9 @@ int guest_run_execute(struct guest_run *g)
 	live_get_stats(g->live, &ls);
 	s.idle_ns = ls.idle_ns;
 	run_end_report(g->up.machine, s.end, &x.err);
-	if (g->json)
+	if (g->o->json)
 		run_summary_json(g->report, g->up.machine, &s);
-	else if (g->stats)
+	else if (g->o->stats)
 		run_summary_print(g->report, g->up.machine, &s);
 	return s.status;
 }
@@ -109,8 +70,7 @@ int guest_run_execute(struct guest_run *g)
 static int open_names(void *ctx, struct err *err)
 {
 	struct guest_run *g = ctx;
-	int ret =
-		guest_control_open(&g->control, g, g->role->kind, &g->control_opts, &g->hooks, err);
+	int ret = guest_control_open(&g->control, g, g->role->kind, &g->hooks, err);
 
 	return ret || !g->role->names ? ret : g->role->names(g->ctx, err);
 }
@@ -187,6 +147,7 @@ static const struct bringup_role bringup_role = { .names = open_names,
 
 int guest_run_live(struct guest_run *g, int (*run)(void *ctx))
 {
-	g->up = (struct bringup){ .role = &bringup_role, .ctx = g, .given = &g->opts };
+	g->up = (struct bringup){ .role = &bringup_role, .ctx = g, .given = &g->o->machine };
+	g->report = run_end_stream(g->o->machine.console);
 	return bringup_run(&g->up, run, g->ctx);
 }

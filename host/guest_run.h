@@ -11,7 +11,7 @@
 #include "record/live.h"
 #include "host/bringup.h"
 #include "host/control.h"
-#include "host/machine_opts.h"
+#include "host/options.h"
 
 struct guest_control;
 
@@ -29,9 +29,7 @@ struct guest_run_role {
 struct guest_run {
 	const struct guest_run_role *role;
 	void *ctx;
-	struct machine_opts opts;
-	bool stats, json;
-	struct control_opts control_opts;
+	const struct options *o;
 	FILE *report; /* digests and statistics: standard output, or standard error when the console
 			 is there */
 	struct bringup up;
@@ -43,22 +41,6 @@ struct guest_run {
 	enum machine_end end; /* after guest_run_execute() */
 };
 
-/* For the subcommand's array of struct option: what guest_run_take() knows. */
-enum { OPT_RUN_STATS = OPT_COMMAND + 100, OPT_RUN_JSON, OPT_RUN_CONTROL, OPT_RUN_NAME };
-#define GUEST_RUN_OPTIONS                                                \
-	{ "stats", no_argument, NULL, OPT_RUN_STATS },                   \
-		{ "json", no_argument, NULL, OPT_RUN_JSON },             \
-		{ "control", required_argument, NULL, OPT_RUN_CONTROL }, \
-	{                                                                \
-		"name", required_argument, NULL, OPT_RUN_NAME            \
-	}
-
-/* Takes an option of the machine or one of GUEST_RUN_OPTIONS: as machine_opts_take(). */
-int guest_run_take(struct guest_run *g, int opt, const char *arg, struct err *err);
-void guest_run_help(FILE *f);
-
-/* After the options: what `report` is. */
-void guest_run_choose_report(struct guest_run *g);
 /*
  * The whole life of a machine; run(g->ctx) runs it when it is there (guest_run_execute()).
  * Returns the exit status.

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "net/nic.h"
 #include "host/console.h"
+#include "host/options.h"
 
 #define DEFAULT_MEMORY (256ull << 20)
 
@@ -33,45 +34,13 @@ void machine_opts_free(struct machine_opts *o)
 	o->ndisks = o->nnics = 0;
 }
 
-bool parse_number(const char *s, uint64_t *n)
+int machine_parse_memory(const struct option_row *row, void *target, const char *arg,
+			 struct err *err)
 {
-	char *end;
+	struct machine_opts *o = target;
 
-	if (!isdigit((unsigned char)*s))
-		return false;
-	errno = 0;
-	*n = strtoull(s, &end, 10);
-	return !errno && !*end;
-}
-
-bool parse_size(const char *s, uint64_t *bytes)
-{
-	static const char units[] = "KMGT";
-	const char *unit;
-	char *end;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	errno = 0;
-	*bytes = strtoull(s, &end, 10);
-	if (errno)
-		return false;
-	if (!*end)
-		return true;
-	unit = strchr(units, toupper((unsigned char)*end));
-	if (!unit || end[1])
-		return false;
-	for (long i = unit - units; i >= 0; i--) {
-		if (*bytes >> 54)
-			return false;
-		*bytes <<= 10;
-	}
-	return true;
-}
-
-static int take_memory(struct machine_opts *o, const char *arg, struct err *err)
-{
-	if (!parse_size(arg, &o->memory))
+	o->has_memory = true;
+	if (!limits_parse_size(arg, &o->memory))
 		return err_set(err, EINVAL, "--memory %s: not a size; write for example 256M or 2G",
 			       arg);
 	if (o->memory < MEMORY_MIN || o->memory > MEMORY_MAX)
@@ -82,8 +51,11 @@ static int take_memory(struct machine_opts *o, const char *arg, struct err *err)
 	return 0;
 }
 
-static int take_initrd(struct machine_opts *o, const char *arg, struct err *err)
+int machine_parse_initrd(const struct option_row *row, void *target, const char *arg,
+			 struct err *err)
 {
+	struct machine_opts *o = target;
+
 	if (o->ninitrd == BOOT_MODULES)
 		return err_set(err, EINVAL, "--initrd %s: at most %d", arg, BOOT_MODULES);
 	o->initrd[o->ninitrd++] = arg;
@@ -101,8 +73,9 @@ static bool cut_suffix(char *s, const char *suffix)
 	return true;
 }
 
-static int take_disk(struct machine_opts *o, const char *arg, struct err *err)
+int machine_parse_disk(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
+	struct machine_opts *o = target;
 	struct disk_opt d = { 0 };
 
 	if (o->ndisks == MACHINE_DISKS)
@@ -134,8 +107,9 @@ static bool parse_mac(const char *s, uint8_t mac[6])
 	return !(mac[0] & 1) && (v[0] | v[1] | v[2] | v[3] | v[4] | v[5]);
 }
 
-static int take_net(struct machine_opts *o, const char *arg, struct err *err)
+int machine_parse_net(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
+	struct machine_opts *o = target;
 	struct nic_opt n = { .mac = { 0x52, 0x54, 0, 0x12, 0x34, (uint8_t)(0x56 + o->nnics) } };
 	char *mac;
 	int r = 0;
@@ -164,29 +138,17 @@ static int take_net(struct machine_opts *o, const char *arg, struct err *err)
 	return r;
 }
 
-static int take_console(const char **where, const char *name, const char *arg, struct err *err)
+int machine_parse_console(const struct option_row *row, void *target, const char *arg,
+			  struct err *err)
 {
-	*where = arg;
-	return console_check_spec(arg, err) ? err_prefix(err, "--%s %s", name, arg) : 0;
+	*(const char **)target = arg;
+	return console_check_spec(arg, err) ? err_prefix(err, "--%s %s", row->name, arg) : 0;
 }
 
-static int take_clock(struct machine_opts *o, const char *arg, struct err *err)
+int machine_parse_rtc(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
-	static const char *const names[] = {
-		[CLOCK_AUTO] = "auto", [CLOCK_HOST] = "host", [CLOCK_VIRTUAL] = "virtual"
-	};
+	struct machine_opts *o = target;
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(arg, names[i])) {
-			o->clock = (enum clock_choice)i;
-			return 0;
-		}
-	}
-	return err_set(err, EINVAL, "--clock %s: must be auto, host or virtual", arg);
-}
-
-static int take_rtc(struct machine_opts *o, const char *arg, struct err *err)
-{
 	o->has_rtc = true;
 	if (!strcmp(arg, "now"))
 		o->rtc = (uint64_t)time(NULL);
@@ -195,8 +157,9 @@ static int take_rtc(struct machine_opts *o, const char *arg, struct err *err)
 	return 0;
 }
 
-static int take_seed(struct machine_opts *o, const char *arg, struct err *err)
+int machine_parse_seed(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
+	struct machine_opts *o = target;
 	size_t n = strlen(arg);
 
 	o->has_seed = true;
@@ -217,79 +180,13 @@ static int take_seed(struct machine_opts *o, const char *arg, struct err *err)
 	return 0;
 }
 
-static int take_jail(struct machine_opts *o, const char *arg, struct err *err)
+int machine_parse_no_jail(const struct option_row *row, void *target, const char *arg,
+			  struct err *err)
 {
-	if (!jail_mode_parse(arg, &o->jail))
-		return err_set(err, EINVAL, "--jail %s: must be on, strict or off", arg);
+	struct machine_opts *o = target;
+
+	o->jail = JAIL_OFF;
 	return 0;
-}
-
-static int take_speculation(struct machine_opts *o, const char *arg, struct err *err)
-{
-	o->speculates = !strcmp(arg, "allow");
-	if (!o->speculates && strcmp(arg, "protect"))
-		return err_set(err, EINVAL, "--speculation %s: must be protect or allow", arg);
-	return 0;
-}
-
-static int take_string(const char **where, const char *arg)
-{
-	*where = arg;
-	return 0;
-}
-
-static int take(struct machine_opts *o, int opt, const char *arg, struct err *err)
-{
-	switch (opt) {
-	case OPT_KERNEL:
-		return take_string(&o->kernel, arg);
-	case OPT_RESTORE:
-		return take_string(&o->restore, arg);
-	case OPT_INITRD:
-		return take_initrd(o, arg, err);
-	case OPT_APPEND:
-		return take_string(&o->append, arg);
-	case OPT_MEMORY:
-		o->has_memory = true;
-		return take_memory(o, arg, err);
-	case OPT_DISK:
-		return take_disk(o, arg, err);
-	case OPT_NET:
-		return take_net(o, arg, err);
-	case OPT_ENGINE:
-		return take_string(&o->engine, arg);
-	case OPT_CONSOLE:
-		return take_console(&o->console, "console", arg, err);
-	case OPT_VIRTIO_CONSOLE:
-		return take_console(&o->virtio_console, "virtio-console", arg, err);
-	case OPT_DEBUG_CONSOLE:
-		return take_console(&o->debug_console, "debug-console", arg, err);
-	case OPT_CLOCK:
-		return take_clock(o, arg, err);
-	case OPT_RTC:
-		return take_rtc(o, arg, err);
-	case OPT_JAIL:
-		return take_jail(o, arg, err);
-	case OPT_NO_JAIL:
-		return take_jail(o, "off", err);
-	case OPT_SPECULATION:
-		return take_speculation(o, arg, err);
-	default:
-		return take_seed(o, arg, err);
-	}
-}
-
-int machine_opts_take(struct machine_opts *o, int opt, const char *arg, struct err *err)
-{
-	int r;
-
-	r = share_opts_take(&o->share, opt, arg, err);
-	if (r)
-		return r;
-	if (opt < OPT_MACHINE || opt >= OPT_MACHINE_END)
-		return 0;
-	r = take(o, opt, arg, err);
-	return r ? r : 1;
 }
 
 int machine_opts_check(const struct machine_opts *o, struct err *err)
@@ -308,6 +205,16 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 	    !strcmp(o->console, "stdio"))
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
 	return 0;
+}
+
+int machine_opts_say_check(const struct machine_opts *o)
+{
+	struct err err = ERR_INIT;
+	int ret = machine_opts_check(o, &err);
+
+	if (ret < 0)
+		log_error("%s", err.text);
+	return ret;
 }
 
 bool same_file(const char *a, const char *b)
@@ -346,68 +253,4 @@ bool machine_opts_host_clock(const struct machine_opts *o)
 		return o->clock == CLOCK_HOST;
 	return o->nnics || console_is_interactive(o->console) ||
 	       (o->virtio_console && console_is_interactive(o->virtio_console));
-}
-
-void machine_opts_help(FILE *f)
-{
-	fputs("Machine:\n"
-	      "  --restore FILE          go on from a snapshot instead of booting a kernel\n"
-	      "  --kernel FILE           Linux bzImage or multiboot program (ELF)\n"
-	      "  --initrd FILE           initial RAM disk; for multiboot a module, may be "
-	      "repeated\n"
-	      "  --append TEXT           kernel command line\n"
-	      "  --memory SIZE           guest memory, 1M to 64G (256M)\n"
-	      "  --disk FILE[,ro|,overlay]\n"
-	      "                          raw disk image; overlay keeps changes in memory; up to 4\n"
-	      "  --net tap:NAME | pcap:IFACE | none, each with [,mac=ADDRESS]\n"
-	      "                          network card; up to 4\n"
-	      "  --engine NAME           soft, vmx or auto (auto)\n"
-	      "  --console WHERE         serial port: stdio, none, unix:PATH or FILE (stdio)\n"
-	      "  --virtio-console WHERE  adds a virtio console\n"
-	      "  --debug-console WHERE   output of port 0xe9 (where --console goes)\n"
-	      "  --clock auto|host|virtual\n"
-	      "                          virtual time follows the host's clock, or the instruction "
-	      "count alone;\n"
-	      "                          auto: host with --net, or when the console is a terminal "
-	      "or socket\n"
-	      "  --rtc SECONDS|now       time of the guest's clock at the start\n"
-	      "  --jail on|strict        strict: refuse to start when this host lacks a layer of "
-	      "the jail (on)\n"
-	      "  --no-jail               keep all rights of this user: only to look for errors\n"
-	      "  --speculation protect|allow\n"
-	      "                          allow: leave the processor's speculation controls as they "
-	      "are (protect)\n"
-	      "  --seed HEX              seed of the guest's random numbers (host clock: random; "
-	      "else zero)\n",
-	      f);
-	share_opts_help(f);
-}
-
-int options_next(int argc, char **argv, const struct option *options)
-{
-	return options_next_short(argc, argv, "", options);
-}
-
-int options_next_short(int argc, char **argv, const char *shorts, const struct option *options)
-{
-	char all[32];
-	int opt;
-
-	snprintf(all, sizeof(all), ":%s", shorts);
-	opterr = 0;
-	opt = getopt_long(argc, argv, all, options, NULL);
-	if (opt == '?') {
-		if (optopt)
-			log_error("option '%s' takes no value or is unknown; `twinstep %s --help` "
-				  "lists them",
-				  argv[optind - 1], argv[0]);
-		else
-			log_error("unknown option '%s'; `twinstep %s --help` lists them",
-				  argv[optind - 1], argv[0]);
-	} else if (opt == ':') {
-		log_error("option '%s' needs a value; see `twinstep %s --help`", argv[optind - 1],
-			  argv[0]);
-		return '?';
-	}
-	return opt;
 }

@@ -30,12 +30,10 @@
 #include "host/exit.h"
 #include "host/run_end.h"
 
-#define ARGS_MAX   96
+#define ARGS_MAX   (OPTIONS_GIVEN + 16)
 #define EVENTS_MAX 8192
 /* replicas that fail within a second of their start, one after the other */
 #define RESTARTS_MAX 10
-
-static const struct option options[] = { MACHINE_OPTIONS, REPLICA_OPTIONS, { 0 } };
 
 struct slot {
 	char letter; /* 'a' or 'b' */
@@ -49,9 +47,7 @@ struct slot {
 };
 
 struct pair {
-	const struct replica_opts *o;
-	int argc;
-	char **argv; /* as given: handed on */
+	const struct options *o;
 	char dir[64];
 	struct slot slot[2];
 	int signals; /* signalfd */
@@ -62,21 +58,6 @@ struct pair {
 	struct termios tty;
 	bool has_tty;
 };
-
-char *pair_substitute(const char *text, char letter)
-{
-	char *out = malloc(strlen(text) + 1), *o = out;
-
-	must(out != NULL);
-	for (const char *s = text; *s; s++) {
-		bool here = s[0] == '%' && s[1] == 'r';
-
-		*o++ = here ? letter : *s;
-		s += here;
-	}
-	*o = 0;
-	return out;
-}
 
 /* ---- one replica ---- */
 
@@ -96,55 +77,23 @@ static void add_arg(struct args *a, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void add_substituted(struct args *a, const char *text, char letter)
+/* What was given for the pair and a replica of this role takes, as this replica sees it. */
+static void add_given(struct args *a, const struct pair *p, char letter, enum command_id role)
 {
-	must(a->n < ARGS_MAX - 1);
-	a->arg[a->n++] = pair_substitute(text, letter);
-}
+	for (size_t i = 0; i < p->o->ngiven; i++) {
+		const struct option_given *g = &p->o->given[i];
+		const struct option_row *row = option_find(role, g->row->name);
+		char *value;
 
-/* Options that describe the guest's start, and those of the pair itself, are not for a backup. */
-static bool for_primary_only(const char *arg)
-{
-	static const char *const names[] = { "--kernel", "--initrd",  "--append",
-					     "--memory", "--restore", "--rtc",
-					     "--seed",	 "--clock",   NULL };
-
-	for (size_t i = 0; names[i]; i++) {
-		size_t n = strlen(names[i]);
-
-		if (!strncmp(arg, names[i], n) && (arg[n] == '=' || !arg[n]))
-			return true;
-	}
-	return false;
-}
-
-static bool for_supervisor(const char *arg)
-{
-	return !strncmp(arg, "--name", 6) || !strncmp(arg, "--events", 8) ||
-	       !strcmp(arg, "--no-wait");
-}
-
-static bool takes_value(const char *arg)
-{
-	for (const struct option *o = options; o->name; o++) {
-		if (!strcmp(arg + 2, o->name))
-			return o->has_arg == required_argument;
-	}
-	return false;
-}
-
-static void add_user_options(struct args *a, const struct pair *p, char letter, bool primary)
-{
-	for (int i = 1; i < p->argc; i++) {
-		bool skip =
-			for_supervisor(p->argv[i]) || (!primary && for_primary_only(p->argv[i]));
-		bool value = !strchr(p->argv[i], '=') && takes_value(p->argv[i]) && i + 1 < p->argc;
-
-		if (!skip)
-			add_substituted(a, p->argv[i], letter);
-		if (value && !skip)
-			add_substituted(a, p->argv[i + 1], letter);
-		i += value;
+		if (g->row->own || !row || row->refusal)
+			continue;
+		if (!g->arg) {
+			add_arg(a, "--%s", row->name);
+			continue;
+		}
+		value = options_substitute(g->arg, letter);
+		add_arg(a, "--%s=%s", row->name, value);
+		free(value);
 	}
 }
 
@@ -156,7 +105,7 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 
 	add_arg(&a, "twinstep");
 	add_arg(&a, primary ? "primary" : "backup");
-	add_user_options(&a, p, s->letter, primary);
+	add_given(&a, p, s->letter, primary ? COMMAND_PRIMARY : COMMAND_BACKUP);
 	add_arg(&a, "--listen=unix:%s/%c.sock", p->dir, s->letter);
 	if (!primary)
 		add_arg(&a, "--connect=unix:%s/%c.sock", p->dir, other->letter);
@@ -165,8 +114,6 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 	add_arg(&a, "--events=/dev/fd/%d", events);
 	if (p->o->name)
 		add_arg(&a, "--name=%s-%c", p->o->name, s->letter);
-	if (primary && p->o->no_wait)
-		add_arg(&a, "--no-wait");
 	/*
 	 * The first process of a pid namespace gets no signal that it does not handle: they wait
 	 * until it does.
@@ -278,7 +225,8 @@ static bool failed_to_start(const struct pair *p, const struct slot *dead)
 {
 	bool refused = WIFEXITED(dead->status) && WEXITSTATUS(dead->status) == EXIT_USAGE;
 
-	return !p->together && !p->stop_signal && (dead->live || (refused && !p->o->no_wait));
+	return !p->together && !p->stop_signal &&
+	       (dead->live || (refused && !p->o->replica.no_wait));
 }
 
 static void reap(struct pair *p)
@@ -438,8 +386,8 @@ static int start(struct pair *p, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	if (p->o->events && !(p->events = fopen(p->o->events, "ae")))
-		return err_set(err, errno, "cannot open event log '%s': %s", p->o->events,
+	if (p->o->replica.events && !(p->events = fopen(p->o->replica.events, "ae")))
+		return err_set(err, errno, "cannot open event log '%s': %s", p->o->replica.events,
 			       strerror(errno));
 	p->has_tty = tcgetattr(STDIN_FILENO, &p->tty) == 0;
 	catch_signals(p);
@@ -468,15 +416,13 @@ static void finish(struct pair *p)
 		fclose(p->events);
 }
 
-int pair_run(const struct replica_opts *o, int argc, char **argv)
+int pair_run(const struct options *o)
 {
 	static struct pair p;
 	struct err err = ERR_INIT;
 	int status;
 
 	p.o = o;
-	p.argc = argc;
-	p.argv = argv;
 	if (start(&p, &err) < 0) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;

@@ -7,26 +7,6 @@
 
 #include "record/disk_file.h"
 
-int replay_machine_take(struct machine_opts *where, int opt, const char *arg, struct err *err)
-{
-	static const struct {
-		int opt;
-		const char *name;
-	} recorded[] = {
-		{ OPT_MEMORY, "memory" }, { OPT_APPEND, "append" }, { OPT_NET, "net" },
-		{ OPT_CLOCK, "clock" },	  { OPT_RTC, "rtc" },	    { OPT_SEED, "seed" },
-	};
-
-	for (size_t i = 0; i < sizeof(recorded) / sizeof(recorded[0]); i++) {
-		if (opt == recorded[i].opt)
-			return err_set(err, EINVAL,
-				       "--%s %s: cannot be chosen for a replay: the machine is the "
-				       "recorded one",
-				       recorded[i].name, arg);
-	}
-	return machine_opts_take(where, opt, arg, err);
-}
-
 static int check_machine(const struct replay_machine *r, struct err *err)
 {
 	const struct log_header *lh = log_reader_header(r->reader);

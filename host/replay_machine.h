@@ -18,11 +18,6 @@ struct replay_machine {
 };
 
 /*
- * For commands that replay: as machine_opts_take(), but refuses what makes another machine, since
- * the log says which one it was.
- */
-int replay_machine_take(struct machine_opts *where, int opt, const char *arg, struct err *err);
-/*
  * The steps of a replay (bringup.h). Opens the log, reads its header, and opens every file that it
  * names, whose content must be the recorded one.
  */

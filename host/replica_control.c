@@ -87,7 +87,7 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	if (!json_is_integer(json_object_get(args, "bytes")))
 		bytes = -1;
 	if (r->up.machine) { /* a backup that joins has none, and is not live */
-		ret = share_check_balloon(&r->o.machine.share,
+		ret = share_check_balloon(&r->o->machine.share,
 					  machine_get_config(r->up.machine)->memory, bytes, err);
 		if (ret < 0)
 			return ret;
@@ -133,15 +133,9 @@ static const struct control_verb verbs[] = {
 
 int replica_control_open(struct replica_run *r, struct err *err)
 {
-	char *path = NULL;
-	int ret = 0;
+	char *path;
+	int ret = control_options_path(r->o->control, r->o->name, &path, err);
 
-	if (r->o.control && r->o.name)
-		return err_set(err, EINVAL, "--name and --control exclude each other");
-	if (r->o.control)
-		path = strdup(r->o.control);
-	else if (r->o.name)
-		ret = control_path(r->o.name, true, &path, err);
 	if (ret < 0 || !path)
 		return ret;
 	r->control = control_open(path, verbs, r, err);

@@ -34,7 +34,7 @@ static int open_side(void *ctx, struct err *err)
 {
 	struct replica_run *r = ctx;
 
-	return machine_host_open_side(&r->up.host, &r->o.machine, err);
+	return machine_host_open_side(&r->up.host, &r->o->machine, err);
 }
 
 /* The machine that the primary describes, on what this host has. */
@@ -45,7 +45,7 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 	struct replica_run *r = ctx;
 
 	if (machine_host_fit(&r->up.host, c, err) ||
-	    share_promise(&r->o.machine.share, c->memory, err) ||
+	    share_promise(&r->o->machine.share, c->memory, err) ||
 	    machine_host_choose_engine(&r->up.host, counter, err))
 		return NULL;
 	machine_host_live(&r->up.host, live);
@@ -54,7 +54,7 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 
 static void configure(struct replica_run *r)
 {
-	const struct replica_opts *o = &r->o;
+	const struct replica_opts *o = &r->o->replica;
 
 	r->cfg = (struct replica_config){ .listen = o->listen,
 					  .connect = o->connect,
@@ -76,7 +76,7 @@ static void configure(struct replica_run *r)
 static int open_names(void *ctx, struct err *err)
 {
 	struct replica_run *r = ctx;
-	const struct replica_opts *o = &r->o;
+	const struct replica_opts *o = &r->o->replica;
 	struct replica_config *c = &r->cfg;
 
 	configure(r);
@@ -215,6 +215,25 @@ static int run_vcpu(struct replica_run *r, struct err *err)
 	return ret ? err_set(err, ret, "cannot start the vCPU's thread: %s", strerror(ret)) : v.ret;
 }
 
+/* --stats, --json: of the machine as this replica knows it, from its first instruction on. */
+static void summarize(const struct replica_run *r, int status)
+{
+	FILE *f = run_end_stream(r->o->machine.console);
+	const struct machine *m = r->up.machine;
+	struct engine *e = machine_engine(r->up.machine);
+	struct run_summary s = { .end = r->end,
+				 .status = status,
+				 .count = e->ops->count(e),
+				 .start = r->started_count,
+				 .virtual_ns = machine_now(m),
+				 .host_ns = monotonic_ns() - r->started_ns };
+
+	if (r->o->json)
+		run_summary_json(f, m, &s);
+	else if (r->o->stats)
+		run_summary_print(f, m, &s);
+}
+
 /* Exit status after run_vcpu() gave ret; says what went wrong. */
 static int tell_end(struct replica_run *r, int ret, const struct err *err)
 {
@@ -232,7 +251,9 @@ static int tell_end(struct replica_run *r, int ret, const struct err *err)
 		return ret == -EIO ? EXIT_ENGINE : EXIT_USAGE;
 	}
 	run_end_report(r->up.machine, r->end, err);
-	return run_end_status(r->up.machine, r->end, stop_signal());
+	ret = run_end_status(r->up.machine, r->end, stop_signal());
+	summarize(r, ret);
+	return ret;
 }
 
 static int execute(void *ctx)
@@ -241,8 +262,12 @@ static int execute(void *ctx)
 	struct err err = ERR_INIT;
 	int ret = r->backup ? replica_join(r->replica, &r->up.machine, &err) : 0;
 
-	if (ret == 0)
+	if (ret == 0) {
+		r->started_ns = monotonic_ns();
+		r->started_count =
+			machine_engine(r->up.machine)->ops->count(machine_engine(r->up.machine));
 		ret = run_vcpu(r, &err);
+	}
 	return tell_end(r, ret, &err);
 }
 
@@ -250,6 +275,6 @@ int replica_run_live(struct replica_run *r)
 {
 	r->up = (struct bringup){ .role = r->backup ? &backup_role : &primary_role,
 				  .ctx = r,
-				  .given = &r->o.machine };
+				  .given = &r->o->machine };
 	return bringup_run(&r->up, execute, r);
 }

@@ -7,11 +7,11 @@
 
 #include "host/bringup.h"
 #include "host/control.h"
-#include "host/replica_opts.h"
+#include "host/options.h"
 #include "replica/replica.h"
 
 struct replica_run {
-	struct replica_opts o;
+	const struct options *o;
 	bool backup;
 	struct replica_config cfg;
 	struct peer_key *key;
@@ -19,6 +19,7 @@ struct replica_run {
 	struct replica *replica;
 	struct control *control;
 	enum machine_end end;
+	uint64_t started_ns, started_count; /* when its vCPU began */
 };
 
 /* The replica's whole life, from its options on. Says what went wrong; returns the exit status. */

@@ -59,6 +59,11 @@ void run_end_report(struct machine *m, enum machine_end end, const struct err *e
 	fputs(text, stderr);
 }
 
+FILE *run_end_stream(const char *console)
+{
+	return strcmp(console, "stdio") ? stdout : stderr;
+}
+
 uint64_t monotonic_ns(void)
 {
 	return host_clock_ns(CLOCK_MONOTONIC);

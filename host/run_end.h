@@ -23,6 +23,9 @@ int run_end_status(const struct machine *m, enum machine_end end, int sig);
  */
 void run_end_report(struct machine *m, enum machine_end end, const struct err *err);
 
+/* Where digests and statistics go: standard output, or standard error when the console is there. */
+FILE *run_end_stream(const char *console);
+
 struct run_summary {
 	enum machine_end end;
 	int status;

@@ -32,8 +32,11 @@ static struct {
 
 /* ---- options ---- */
 
-static int take_reserve(struct share_opts *s, const char *arg, struct err *err)
+int share_parse_reserve(const struct option_row *row, void *target, const char *arg,
+			struct err *err)
 {
+	struct share_opts *s = target;
+
 	s->no_reserve = !strcmp(arg, "off");
 	s->reserve = 0;
 	if (s->no_reserve || !strcmp(arg, "auto"))
@@ -44,8 +47,11 @@ static int take_reserve(struct share_opts *s, const char *arg, struct err *err)
 	return 0;
 }
 
-static int take_balloon_min(struct share_opts *s, const char *arg, struct err *err)
+int share_parse_balloon_min(const struct option_row *row, void *target, const char *arg,
+			    struct err *err)
 {
+	struct share_opts *s = target;
+
 	if (!limits_parse_size(arg, &s->balloon_min) || s->balloon_min < PAGE_SIZE ||
 	    s->balloon_min % PAGE_SIZE)
 		return err_set(err, EINVAL,
@@ -53,50 +59,27 @@ static int take_balloon_min(struct share_opts *s, const char *arg, struct err *e
 	return 0;
 }
 
-int share_opts_take(struct share_opts *s, int opt, const char *arg, struct err *err)
+int share_parse_cpu_weight(const struct option_row *row, void *target, const char *arg,
+			   struct err *err)
 {
-	int ret = 0;
-
-	if (opt < OPT_SHARE || opt >= OPT_SHARE_END)
-		return 0;
-	if (opt == OPT_CPU_WEIGHT)
-		ret = limits_take_cpu_weight(&s->limits, arg, err);
-	else if (opt == OPT_CPU_MAX)
-		ret = limits_take_cpu_max(&s->limits, arg, err);
-	else if (opt == OPT_MEMORY_MAX)
-		ret = limits_take_memory_max(&s->limits, arg, err);
-	else if (opt == OPT_IO_MAX)
-		ret = limits_take_io_max(&s->limits, arg, err);
-	else if (opt == OPT_RESERVE)
-		ret = take_reserve(s, arg, err);
-	else if (opt == OPT_BALLOON_MIN)
-		ret = take_balloon_min(s, arg, err);
-	else if (opt == OPT_CGROUP)
-		s->cgroup = arg;
-	else
-		s->host_file = arg;
-	return ret ? ret : 1;
+	return limits_take_cpu_weight(target, arg, err);
 }
 
-void share_opts_help(FILE *f)
+int share_parse_cpu_max(const struct option_row *row, void *target, const char *arg,
+			struct err *err)
 {
-	fputs("Share of the host:\n"
-	      "  --cpu-weight N          1 to 10000: share of busy CPUs against other machines "
-	      "(100)\n"
-	      "  --cpu-max PERCENT[%] | QUOTA/PERIOD\n"
-	      "                          CPU time at most: of one CPU, or microseconds in each "
-	      "period\n"
-	      "  --memory-max SIZE       the host ends the machine when its process uses more\n"
-	      "  --io-max RATE | read=RATE,write=RATE,read-ops=N,write-ops=N\n"
-	      "                          bytes and requests a second on each device that holds a "
-	      "disk of it\n"
-	      "  --cgroup PATH           control group below which the machine's own is made\n"
-	      "  --reserve SIZE|auto|off memory that the host promises, or does not start the "
-	      "machine\n"
-	      "                          (auto: --memory and 64M)\n"
-	      "  --host-file FILE        where the promises are kept (see `twinstep host`)\n"
-	      "  --balloon-min SIZE      what `twinstep balloon` leaves the guest (a quarter)\n",
-	      f);
+	return limits_take_cpu_max(target, arg, err);
+}
+
+int share_parse_memory_max(const struct option_row *row, void *target, const char *arg,
+			   struct err *err)
+{
+	return limits_take_memory_max(target, arg, err);
+}
+
+int share_parse_io_max(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	return limits_take_io_max(target, arg, err);
 }
 
 /* ---- control group ---- */

@@ -14,7 +14,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -32,34 +31,21 @@ struct share_opts {
 	uint64_t balloon_min; /* bytes that the guest keeps; 0: a quarter */
 };
 
-enum {
-	OPT_SHARE = 400,
-	OPT_CPU_WEIGHT = OPT_SHARE,
-	OPT_CPU_MAX,
-	OPT_MEMORY_MAX,
-	OPT_IO_MAX,
-	OPT_CGROUP,
-	OPT_RESERVE,
-	OPT_HOST_FILE,
-	OPT_BALLOON_MIN,
-	OPT_SHARE_END,
-};
-
-#define SHARE_OPTIONS                                                      \
-	{ "cpu-weight", required_argument, NULL, OPT_CPU_WEIGHT },         \
-		{ "cpu-max", required_argument, NULL, OPT_CPU_MAX },       \
-		{ "memory-max", required_argument, NULL, OPT_MEMORY_MAX }, \
-		{ "io-max", required_argument, NULL, OPT_IO_MAX },         \
-		{ "cgroup", required_argument, NULL, OPT_CGROUP },         \
-		{ "reserve", required_argument, NULL, OPT_RESERVE },       \
-		{ "host-file", required_argument, NULL, OPT_HOST_FILE },   \
-	{                                                                  \
-		"balloon-min", required_argument, NULL, OPT_BALLOON_MIN    \
-	}
-
-/* 1 when the option was one of these, 0 when not, -EINVAL and err for a bad value. */
-int share_opts_take(struct share_opts *s, int opt, const char *arg, struct err *err);
-void share_opts_help(FILE *f);
+/* Parsers of the option table (options.h): target is the struct share_opts... */
+struct option_row;
+int share_parse_reserve(const struct option_row *row, void *target, const char *arg,
+			struct err *err);
+int share_parse_balloon_min(const struct option_row *row, void *target, const char *arg,
+			    struct err *err);
+/* ... or its struct limits. */
+int share_parse_cpu_weight(const struct option_row *row, void *target, const char *arg,
+			   struct err *err);
+int share_parse_cpu_max(const struct option_row *row, void *target, const char *arg,
+			struct err *err);
+int share_parse_memory_max(const struct option_row *row, void *target, const char *arg,
+			   struct err *err);
+int share_parse_io_max(const struct option_row *row, void *target, const char *arg,
+		       struct err *err);
 
 /* As jail_begin(). */
 void share_jail_begin(const struct share_opts *s, enum jail_mode mode);

@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Subcommands of `twinstep`: one file each, tools/cmd_<name>.c; option parsing lives there and
- * nowhere else.
+ * Subcommands of `twinstep`: one file each, tools/cmd_<name>.c. Their options are rows of the table
+ * in host/option_table.c.
  */
 #ifndef TOOLS_CMD_H
 #define TOOLS_CMD_H
 
 #include "host/exit.h"
+#include "host/options.h"
 
 struct command {
+	enum command_id id;
 	const char *name;
 	const char *summary; /* one line for `twinstep help` */
-	int (*run)(int argc,
-		   char **argv); /* argv[0] is the subcommand's name; returns the exit status */
+	const char *usage;   /* what follows the name; NULL: nothing */
+	const char *text;    /* of the help, above the options */
+	const char *end;     /* ... and below them; NULL: nothing */
+	int min_args, max_args;
+	/* The options are parsed, help is not wanted; returns the exit status. */
+	int (*run)(struct options *o);
 };
+
+/* In the order of `twinstep help`; the last is NULL. */
+extern const struct command *const commands[];
 
 extern const struct command cmd_qualify;
 extern const struct command cmd_run;
@@ -32,5 +41,6 @@ extern const struct command cmd_keygen;
 extern const struct command cmd_jail;
 extern const struct command cmd_host;
 extern const struct command cmd_version;
+extern const struct command cmd_completion;
 
 #endif

@@ -14,13 +14,6 @@
 
 enum { DIFF_SAME, DIFF_OTHER, DIFF_ERROR };
 
-static const struct option options[] = {
-	{ "jail", required_argument, NULL, OPT_JAIL },
-	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ 0 },
-};
-
 struct diff {
 	const char *path[2];
 	struct log_walk log[2];
@@ -232,46 +225,29 @@ static int diff_files(struct diff *d, enum jail_mode jail, struct err *err)
 	return status;
 }
 
-static void print_help(void)
-{
-	puts("usage: twinstep diff [OPTION...] LOG1 LOG2\n\nFinds the first record or epoch in "
-	     "which two logs differ.\n\n"
-	     "  --jail on|strict, --no-jail   as of `twinstep run`\n"
-	     "  --help                  this text\n"
-	     "Exit status: 0 they are the same; 1 they differ; 2 one cannot be read.");
-}
-
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
 	static struct diff d;
-	struct machine_opts o; /* of it the jail only */
 	struct err err = ERR_INIT;
-	int opt, status;
+	int status;
 
-	machine_opts_defaults(&o);
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == OPT_HELP) {
-			print_help();
-			return 0;
-		}
-		if (opt == '?')
-			return DIFF_ERROR;
-		if (machine_opts_take(&o, opt, optarg, &err) < 0) {
-			log_error("%s", err.text);
-			return DIFF_ERROR;
-		}
-	}
-	if (argc - optind != 2) {
-		log_error("two logs are compared; `twinstep diff --help` tells more");
-		return DIFF_ERROR;
-	}
-	d.path[0] = argv[optind];
-	d.path[1] = argv[optind + 1];
-	log_jail_begin(o.jail);
-	status = diff_files(&d, o.jail, &err);
+	d.path[0] = o->args[0];
+	d.path[1] = o->args[1];
+	log_jail_begin(o->machine.jail);
+	status = diff_files(&d, o->machine.jail, &err);
 	if (err.code)
 		log_error("%s", err.text);
 	return log_jail_end(status);
 }
 
-const struct command cmd_diff = { "diff", "find where two recordings part", run };
+const struct command cmd_diff = {
+	.id = COMMAND_DIFF,
+	.name = "diff",
+	.summary = "find where two recordings part",
+	.usage = "[OPTION...] LOG1 LOG2",
+	.text = "Finds the first record or epoch in which two logs differ.",
+	.end = "Exit status: 0 they are the same; 1 they differ; 2 one cannot be read.",
+	.min_args = 2,
+	.max_args = 2,
+	.run = run,
+};

@@ -13,89 +13,26 @@
 #include "isolation/host_file.h"
 #include "isolation/host_info.h"
 #include "tools/cmd.h"
-#include "host/machine_opts.h"
 #include "host/share.h"
 
-enum { OPT_JSON = OPT_COMMAND, OPT_LIMIT };
-
-static const struct option options[] = {
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "limit", required_argument, NULL, OPT_LIMIT },
-	{ "host-file", required_argument, NULL, OPT_HOST_FILE },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ 0 },
-};
-
 struct host {
-	bool json, help, set_limit;
-	uint64_t new_limit; /* 0: auto */
-	const char *file;
+	const struct options *o;
 	char *path;
 	struct host_info info;
 	struct host_state state;
 	uint64_t room, promised, free;
 };
 
-static void print_help(void)
-{
-	puts("usage: twinstep host [--limit SIZE|auto] [--json] [--host-file FILE]\n\n"
-	     "Shows the host's memory, what has been promised to machines, and each machine's "
-	     "share.\n\n"
-	     "  --limit SIZE            promise no more than SIZE to all machines together from "
-	     "now on\n"
-	     "  --limit auto            promise the host's memory but for a margin (a 16th, 64M to "
-	     "2G)\n"
-	     "  --host-file FILE        where the promises are kept (/run/twinstep/host for root)\n"
-	     "  --json                  as one line of JSON\n"
-	     "  --help                  this text\n"
-	     "Exit status: 0; 2 the file cannot be used.");
-}
-
-static int take_limit(struct host *h, const char *arg, struct err *err)
-{
-	h->set_limit = true;
-	h->new_limit = 0;
-	if (strcmp(arg, "auto") && (!limits_parse_size(arg, &h->new_limit) || !h->new_limit))
-		return err_set(err, EINVAL, "--limit %s: must be a size such as 16G, or auto", arg);
-	return 0;
-}
-
-/* 0, or EXIT_USAGE after having said why. */
-static int parse(struct host *h, int argc, char **argv)
-{
-	struct err err = ERR_INIT;
-	int opt;
-
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		h->json |= opt == OPT_JSON;
-		h->help |= opt == OPT_HELP;
-		if (opt == OPT_HOST_FILE)
-			h->file = optarg;
-		if (opt == OPT_LIMIT && take_limit(h, optarg, &err)) {
-			log_error("%s", err.text);
-			return EXIT_USAGE;
-		}
-	}
-	if (!h->help && optind < argc) {
-		log_error("unexpected argument '%s'; `twinstep host --help` tells more",
-			  argv[optind]);
-		return EXIT_USAGE;
-	}
-	return 0;
-}
-
 /* A directory that is not there holds no promises. */
 static int look(struct host *h, struct err *err)
 {
-	int ret = share_host_file(h->file, h->set_limit, &h->path, err);
+	int ret = share_host_file(h->o->machine.share.host_file, h->o->limit.given, &h->path, err);
 
-	if (ret == 0 && h->set_limit)
-		ret = host_file_set_limit(h->path, h->new_limit, err);
+	if (ret == 0 && h->o->limit.given)
+		ret = host_file_set_limit(h->path, h->o->limit.n, err);
 	if (ret == 0)
 		ret = host_file_read(h->path, &h->state, err);
-	if (ret == -ENOENT && !h->set_limit)
+	if (ret == -ENOENT && !h->o->limit.given)
 		ret = 0;
 	host_info_read(&h->info, "");
 	h->room = h->state.limit ? h->state.limit : host_file_room(h->info.memory);
@@ -186,21 +123,17 @@ static void print_json(const struct host *h)
 	json_decref(o);
 }
 
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
 	static struct host h;
 	struct err err = ERR_INIT;
-	int status = parse(&h, argc, argv);
+	int status = 0;
 
-	if (status || h.help) {
-		if (!status)
-			print_help();
-		return status;
-	}
+	h.o = o;
 	if (look(&h, &err) < 0) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
-	} else if (h.json) {
+	} else if (o->json) {
 		print_json(&h);
 	} else {
 		print_text(&h);
@@ -209,4 +142,13 @@ static int run(int argc, char **argv)
 	return status;
 }
 
-const struct command cmd_host = { "host", "show what this host has promised to machines", run };
+const struct command cmd_host = {
+	.id = COMMAND_HOST,
+	.name = "host",
+	.summary = "show what this host has promised to machines",
+	.usage = "[OPTION...]",
+	.text = "Shows the host's memory, what has been promised to machines, and each machine's "
+		"share.",
+	.end = "Exit status: 0; 2 the file cannot be used.",
+	.run = run,
+};

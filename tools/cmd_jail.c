@@ -11,34 +11,10 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "host/jail_test.h"
-#include "host/machine_opts.h"
 #include "isolation/jail.h"
 #include "isolation/seccomp.h"
 #include "isolation/spec.h"
 #include "tools/cmd.h"
-
-enum { OPT_LIST = OPT_COMMAND, OPT_TEST, OPT_JSON };
-
-static const struct option options[] = {
-	{ "list", no_argument, NULL, OPT_LIST },
-	{ "test", no_argument, NULL, OPT_TEST },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ 0 },
-};
-
-static void print_help(void)
-{
-	puts("usage: twinstep jail --list [--json] | --test\n\n"
-	     "  --list                  the layers, what this host offers against side channels, "
-	     "and the system\n"
-	     "                          calls of each kind of thread, with the reasons\n"
-	     "  --json                  the same as JSON\n"
-	     "  --test                  from inside, in place of a guest that has broken out: "
-	     "tries what it should not\n"
-	     "                          be able to do, from each kind of thread\n"
-	     "Exit status: 0; 1 something was not denied.");
-}
 
 /* ---- list ---- */
 
@@ -156,34 +132,28 @@ static void list_json(void)
 	json_decref(o);
 }
 
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
-	bool list = false, tests = false, json = false;
-	int opt;
-
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		if (opt == OPT_HELP) {
-			print_help();
-			return 0;
-		}
-		list |= opt == OPT_LIST;
-		tests |= opt == OPT_TEST;
-		json |= opt == OPT_JSON;
-	}
-	if (optind < argc || list == tests || (tests && json)) {
+	if (o->list == o->test || (o->test && o->json)) {
 		log_error("one of --list, with or without --json, and --test; `twinstep jail "
 			  "--help` tells more");
 		return EXIT_USAGE;
 	}
-	if (tests)
+	if (o->test)
 		return jail_test();
-	if (json)
+	if (o->json)
 		list_json();
 	else
 		list_text();
 	return 0;
 }
 
-const struct command cmd_jail = { "jail", "show and test what keeps a guest in", run };
+const struct command cmd_jail = {
+	.id = COMMAND_JAIL,
+	.name = "jail",
+	.summary = "show and test what keeps a guest in",
+	.usage = "--list [--json] | --test",
+	.text = "Shows what the jail of a machine is made of, or proves it.",
+	.end = "Exit status: 0; 1 something was not denied.",
+	.run = run,
+};

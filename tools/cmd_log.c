@@ -15,66 +15,6 @@
 #include "host/replay_machine.h"
 #include "host/run_end.h"
 
-enum { OPT_PCAP = OPT_COMMAND, OPT_JSON };
-
-static const struct option options[] = {
-	MACHINE_OPTIONS,
-	{ "pcap", required_argument, NULL, OPT_PCAP },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ 0 },
-};
-
-struct log_cmd {
-	struct machine_opts where; /* for --pcap, which replays */
-	const char *path, *pcap;
-	bool json, help;
-};
-
-static void print_help(void)
-{
-	puts("usage: twinstep log [OPTION...] LOG\n\nShows what is in a log: summary, records by "
-	     "kind, checkpoints.\n\n"
-	     "  --json                  one line of JSON for the header, each record and the end\n"
-	     "  --pcap FILE             write the guest's network traffic, both ways, with virtual "
-	     "timestamps; replays\n"
-	     "                          the log for what the guest sent; -: to standard output\n"
-	     "  --kernel, --initrd, --restore, --disk FILE   with --pcap: files that have moved "
-	     "since the recording\n"
-	     "  --engine NAME           with --pcap: engine to replay on\n"
-	     "  --jail on|strict, --no-jail   as of `twinstep run`\n"
-	     "  --help                  this text\n"
-	     "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with "
-	     "--pcap also 123 divergence.");
-}
-
-static int parse(struct log_cmd *c, int argc, char **argv)
-{
-	struct err err = ERR_INIT;
-	int opt, ret;
-
-	machine_opts_defaults(&c->where);
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		ret = replay_machine_take(&c->where, opt, optarg, &err);
-		if (ret < 0) {
-			log_error("%s", err.text);
-			return EXIT_USAGE;
-		}
-		if (opt == OPT_PCAP)
-			c->pcap = optarg;
-		c->json |= opt == OPT_JSON;
-		c->help |= opt == OPT_HELP;
-	}
-	if (!c->help && optind + 1 != argc) {
-		log_error("%s; `twinstep log --help` tells more",
-			  optind < argc ? "more than one log given" : "no log given");
-		return EXIT_USAGE;
-	}
-	c->path = argv[optind];
-	return 0;
-}
-
 /* ---- summary ---- */
 
 static const char *const frame_names[LOG_KIND_END_] = {
@@ -189,7 +129,7 @@ static void print_summary(const struct summary *s, const struct log_walk *w,
 		       end->count);
 }
 
-static int show(struct log_cmd *c, struct log_walk *w)
+static int show(const struct options *o, struct log_walk *w)
 {
 	struct summary s = { 0 };
 	const struct codec_record *rec;
@@ -199,15 +139,15 @@ static int show(struct log_cmd *c, struct log_walk *w)
 
 	w->stream.on_frame = summary_frame;
 	w->stream.on_frame_ctx = &s;
-	if (c->json)
+	if (o->json)
 		log_header_json(stdout, log_reader_header(w->reader));
 	while (!log_jail_stopped() && (ret = log_walk_next(w, &rec, &err)) > 0) {
 		summary_record(&s, rec);
-		if (c->json)
+		if (o->json)
 			log_record_json(stdout, w, rec);
 	}
 	end = ret == 0 && w->stream.has_end ? &w->stream.end : NULL;
-	if (!c->json)
+	if (!o->json)
 		print_summary(&s, w, end);
 	else if (end)
 		log_end_json(stdout, end);
@@ -220,16 +160,16 @@ static int show(struct log_cmd *c, struct log_walk *w)
 }
 
 /* The jail closes between opening and reading. */
-static int show_file(struct log_cmd *c)
+static int show_file(const struct options *o)
 {
 	struct err err = ERR_INIT;
 	struct log_walk w;
 	int status = EXIT_USAGE;
 
-	log_jail_begin(c->where.jail);
-	if (log_walk_open(&w, c->path, &err) == 0) {
-		if (log_jail_enter(c->where.jail, &err) == 0 && log_walk_begin(&w, &err) == 0)
-			status = show(c, &w);
+	log_jail_begin(o->machine.jail);
+	if (log_walk_open(&w, o->args[0], &err) == 0) {
+		if (log_jail_enter(o->machine.jail, &err) == 0 && log_walk_begin(&w, &err) == 0)
+			status = show(o, &w);
 		log_walk_close(&w);
 	}
 	if (err.code)
@@ -237,21 +177,20 @@ static int show_file(struct log_cmd *c)
 	return log_jail_end(status);
 }
 
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
-	struct log_cmd c = { 0 };
-	int status = parse(&c, argc, argv);
-
-	if (status || c.help) {
-		if (!status)
-			print_help();
-	} else if (c.pcap) {
-		status = log_pcap_write(c.path, &c.where, c.pcap);
-	} else {
-		status = show_file(&c);
-	}
-	machine_opts_free(&c.where);
-	return status;
+	return o->pcap ? log_pcap_write(o->args[0], &o->machine, o->pcap) : show_file(o);
 }
 
-const struct command cmd_log = { "log", "show what is in a recording", run };
+const struct command cmd_log = {
+	.id = COMMAND_LOG,
+	.name = "log",
+	.summary = "show what is in a recording",
+	.usage = "[OPTION...] LOG",
+	.text = "Shows what is in a log: summary, records by kind, checkpoints.",
+	.end = "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with "
+	       "--pcap also 123 divergence.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};

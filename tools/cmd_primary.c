@@ -9,47 +9,39 @@
 #include "host/replica_opts.h"
 #include "host/replica_run.h"
 
-static void print_help(void)
+static int check(const struct options *o, struct err *err)
 {
-	puts("usage: twinstep primary --listen ADDR --key-file FILE --arbiter file:DIR --kernel "
-	     "FILE [OPTION...]\n\n"
-	     "Runs the guest and lets a backup join, which takes over when this process or its "
-	     "host fails.\n\n"
-	     "  --listen ADDR           where the backup connects: HOST:PORT, [V6]:PORT or "
-	     "unix:PATH\n"
-	     "  --no-wait               start the guest without waiting for a backup");
-	replica_opts_help(stdout, true);
-	machine_opts_help(stdout);
-	puts("Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.");
-}
-
-static int check(const struct replica_opts *o, struct err *err)
-{
-	int ret = replica_opts_check(o, err);
+	int ret = replica_opts_check(&o->replica, err);
 
 	if (ret)
 		return ret;
-	if (!o->listen)
+	if (!o->replica.listen)
 		return err_set(err, EINVAL, "no address: use --listen ADDR");
-	if (o->connect)
-		return err_set(err, EINVAL, "--connect is for `twinstep backup`");
 	return machine_opts_check(&o->machine, err);
 }
 
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
 	static struct replica_run r;
-	int status = replica_opts_parse(&r.o, argc, argv, check);
+	struct err err = ERR_INIT;
 
-	if (!status && r.o.help) {
-		print_help();
-	} else if (!status) {
-		log_set_name("twinstep primary");
-		r.o.machine.clock = CLOCK_HOST;
-		status = replica_run_live(&r);
+	if (check(o, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_USAGE;
 	}
-	machine_opts_free(&r.o.machine);
-	return status;
+	log_set_name("twinstep primary");
+	o->machine.clock = CLOCK_HOST;
+	r.o = o;
+	return replica_run_live(&r);
 }
 
-const struct command cmd_primary = { "primary", "run the guest as the primary of a pair", run };
+const struct command cmd_primary = {
+	.id = COMMAND_PRIMARY,
+	.name = "primary",
+	.summary = "run the guest as the primary of a pair",
+	.usage = "--listen ADDR --key-file FILE --arbiter file:DIR --kernel FILE [OPTION...]",
+	.text = "Runs the guest and lets a backup join, which takes over when this process or its "
+		"host fails.",
+	.end = "Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.",
+	.run = run,
+};

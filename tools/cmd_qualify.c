@@ -9,17 +9,8 @@
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tools/cmd.h"
-#include "host/machine_opts.h"
 
 #define REPEATS 10 /* of each program that is counted */
-
-enum { OPT_JSON = OPT_COMMAND };
-
-static const struct option options[] = {
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ 0 },
-};
 
 /* VT-x controls: bit in twvmx_info, name, what it is for or what its absence means. */
 struct trait {
@@ -227,42 +218,26 @@ static void print_json(const struct findings *f)
 	json_decref(o);
 }
 
-static void print_help(void)
-{
-	puts("usage: twinstep qualify [--json]\n\n"
-	     "Says what this host's processor and kernel module offer to the vmx engine, and what "
-	     "that means.\n"
-	     "Where there is a performance counter, it is measured: small guests whose count is "
-	     "known run ten times each.\n"
-	     "Verdict: exact, exits-only or soft. Exit status 0 whatever it is.");
-}
-
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
 	struct findings f = { .err = ERR_INIT };
-	bool json = false;
-	int opt;
 
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		if (opt == OPT_HELP) {
-			print_help();
-			return 0;
-		}
-		json |= opt == OPT_JSON;
-	}
-	if (optind < argc) {
-		log_error("unexpected argument '%s'; `twinstep qualify --help` tells more",
-			  argv[optind]);
-		return EXIT_USAGE;
-	}
 	find_out(&f);
-	if (json)
+	if (o->json)
 		print_json(&f);
 	else
 		print_text(&f);
 	return 0;
 }
 
-const struct command cmd_qualify = { "qualify", "say what this host can do", run };
+const struct command cmd_qualify = {
+	.id = COMMAND_QUALIFY,
+	.name = "qualify",
+	.summary = "say what this host can do",
+	.usage = "[--json]",
+	.text = "Says what this host's processor and kernel module offer to the vmx engine, and "
+		"what that means. Where there is a performance counter, it is measured: small "
+		"guests whose count is known run ten times each.",
+	.end = "Verdict: exact, exits-only or soft. Exit status 0 whatever it is.",
+	.run = run,
+};

@@ -18,110 +18,15 @@
 
 #define NAP_NS 50000000
 
-enum { OPT_UNTIL = OPT_COMMAND, OPT_CHECKPOINT, OPT_SPEED, OPT_STATS, OPT_JSON, OPT_QUIET };
-
-static const struct option options[] = {
-	MACHINE_OPTIONS,
-	{ "until", required_argument, NULL, OPT_UNTIL },
-	{ "from-checkpoint", required_argument, NULL, OPT_CHECKPOINT },
-	{ "speed", required_argument, NULL, OPT_SPEED },
-	{ "stats", no_argument, NULL, OPT_STATS },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "quiet", no_argument, NULL, OPT_QUIET },
-	{ "jail", required_argument, NULL, OPT_JAIL },
-	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
-	{ 0 },
-};
-
 struct replayer {
-	struct machine_opts where; /* as given */
-	uint64_t until, checkpoint;
-	bool has_until, has_checkpoint, stats, json, quiet, help;
-	double speed; /* times real time; 0: as fast as it goes */
-
+	const struct options *o;
+	FILE *report; /* result and statistics */
 	struct replay_machine rm;
 	struct replay replay;
 	atomic_bool ready; /* replay is there */
 	struct record_stream inner;
 	uint64_t started_ns, started_virtual, started_count, progress_ns;
 };
-
-static void print_help(void)
-{
-	puts("usage: twinstep replay [OPTION...] LOG\n\nRuns a recorded machine again, and checks "
-	     "every digest on the way.\n\n"
-	     "  --until COUNT           stop after COUNT instructions and show the registers\n"
-	     "  --from-checkpoint N     start from checkpoint N of the log (`twinstep log` lists "
-	     "them), or `last`\n"
-	     "  --speed X               X times real time (0: as fast as possible, the default)\n"
-	     "  --quiet                 no progress line\n"
-	     "  --stats, --json         as for `twinstep run`\n"
-	     "  --console, --virtio-console, --debug-console SPEC   where the guest's output goes\n"
-	     "  --kernel, --initrd, --restore, --disk FILE          files that have moved since "
-	     "the recording\n"
-	     "  --engine NAME           engine to replay on\n"
-	     "  --jail on|strict, --no-jail   as for `twinstep run`; so is --speculation\n"
-	     "  --cpu-weight, --cpu-max, --memory-max, --io-max, --cgroup, --reserve, --host-file  "
-	     " as for `twinstep run`\n"
-	     "  --help                  this text\n"
-	     "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is "
-	     "not good; else as recorded.");
-}
-
-static int take_option(struct replayer *r, int opt, const char *arg, struct err *err)
-{
-	char *end;
-	int ret = replay_machine_take(&r->where, opt, arg, err);
-
-	if (ret)
-		return ret < 0 ? ret : 0;
-	if (opt == OPT_UNTIL && !(r->has_until = parse_number(arg, &r->until)))
-		return err_set(err, EINVAL, "--until %s: must be a number of instructions", arg);
-	if (opt == OPT_CHECKPOINT) {
-		r->has_checkpoint = true;
-		if (!strcmp(arg, "last"))
-			r->checkpoint = UINT64_MAX;
-		else if (!parse_number(arg, &r->checkpoint))
-			return err_set(err, EINVAL,
-				       "--from-checkpoint %s: must be a number or `last`", arg);
-	}
-	if (opt == OPT_SPEED) {
-		r->speed = strtod(arg, &end);
-		if (*end || end == arg || !(r->speed >= 0 && r->speed <= 1e6))
-			return err_set(err, EINVAL, "--speed %s: must be a number from 0", arg);
-	}
-	r->stats |= opt == OPT_STATS;
-	r->json |= opt == OPT_JSON;
-	r->quiet |= opt == OPT_QUIET;
-	r->help |= opt == OPT_HELP;
-	return 0;
-}
-
-static int parse(struct replayer *r, int argc, char **argv)
-{
-	struct err err = ERR_INIT;
-	int opt;
-
-	machine_opts_defaults(&r->where);
-	r->rm.given = &r->where;
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		if (take_option(r, opt, optarg, &err)) {
-			log_error("%s", err.text);
-			return EXIT_USAGE;
-		}
-	}
-	if (r->help)
-		return 0;
-	if (optind + 1 != argc) {
-		log_error("%s; `twinstep replay --help` tells more",
-			  optind < argc ? "more than one log given" : "no log given");
-		return EXIT_USAGE;
-	}
-	r->rm.path = argv[optind];
-	return 0;
-}
 
 /* ---- pace and progress ---- */
 
@@ -130,7 +35,7 @@ static void progress(struct replayer *r)
 	uint64_t size = log_reader_size(r->rm.reader), count;
 	struct engine *e = machine_engine(r->rm.up.machine);
 
-	if (r->quiet || !isatty(STDERR_FILENO))
+	if (r->o->quiet || !isatty(STDERR_FILENO))
 		return;
 	count = e->ops->count(e);
 	fprintf(stderr, "\rtwinstep: replay %3u %%  %.1f s  %" PRIu64 " M instructions ",
@@ -142,7 +47,7 @@ static void keep_pace(struct replayer *r)
 {
 	uint64_t virtual = machine_now(r->rm.up.machine) - r->started_virtual,
 		 host = monotonic_ns() - r->started_ns;
-	double due = r->speed > 0 ? (double)virtual / r->speed : 0;
+	double due = r->o->speed > 0 ? (double)virtual / r->o->speed : 0;
 
 	/* In pieces, so that a signal ends it soon whichever thread it goes to. */
 	while (due > (double)host && !stop_signal()) {
@@ -215,11 +120,12 @@ static uint64_t count_now(const struct replayer *r)
 
 static int check_until(const struct replayer *r, struct err *err)
 {
-	if (r->until >= count_now(r))
+	if (r->o->until.n >= count_now(r))
 		return 0;
-	return err_set(err, EINVAL, "--until %" PRIu64 " is before %s, at count %" PRIu64, r->until,
-		       r->has_checkpoint ? "the checkpoint" : "the start of the recording",
-		       count_now(r));
+	return err_set(
+		err, EINVAL, "--until %" PRIu64 " is before %s, at count %" PRIu64, r->o->until.n,
+		r->o->from_checkpoint.given ? "the checkpoint" : "the start of the recording",
+		count_now(r));
 }
 
 static int open_log(void *ctx, struct err *err)
@@ -247,16 +153,18 @@ static int start(void *ctx, struct err *err)
 	struct record_stream records = {
 		.ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied
 	};
-	int ret = r->has_checkpoint ? replay_machine_seek(&r->rm, r->checkpoint, err) : 0;
+	int ret = r->o->from_checkpoint.given
+			  ? replay_machine_seek(&r->rm, r->o->from_checkpoint.n, err)
+			  : 0;
 
-	if (ret == 0 && r->has_until)
+	if (ret == 0 && r->o->until.given)
 		ret = check_until(r, err);
 	if (ret < 0)
 		return ret;
 	r->inner = logstream_records(&r->rm.stream);
 	replay_init(&r->replay, r->rm.up.machine, &records);
-	if (r->has_until)
-		r->replay.stop_count = r->until;
+	if (r->o->until.given)
+		r->replay.stop_count = r->o->until.n;
 	atomic_store(&r->ready, true);
 	return 0;
 }
@@ -271,7 +179,7 @@ static void stop(void *ctx)
 
 static void print_summary(struct replayer *r, enum machine_end end, int status)
 {
-	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
+	FILE *f = r->report;
 	struct run_summary s = { .end = end,
 				 .status = status,
 				 .count = count_now(r),
@@ -280,11 +188,11 @@ static void print_summary(struct replayer *r, enum machine_end end, int status)
 				 .host_ns = monotonic_ns() - r->started_ns };
 	char text[4096];
 
-	if (r->json)
+	if (r->o->json)
 		run_summary_json(f, r->rm.up.machine, &s);
-	else if (r->stats)
+	else if (r->o->stats)
 		run_summary_print(f, r->rm.up.machine, &s);
-	if (r->has_until) {
+	if (r->o->until.given) {
 		machine_describe_cpu(r->rm.up.machine, text, sizeof(text));
 		fputs(text, f);
 	}
@@ -292,20 +200,20 @@ static void print_summary(struct replayer *r, enum machine_end end, int status)
 
 static void report_agreement(struct replayer *r, enum machine_end end, const char *cut)
 {
-	FILE *f = strcmp(r->rm.opts.console, "stdio") ? stdout : stderr;
+	FILE *f = r->report;
 	uint64_t count = count_now(r);
 	bool whole = !cut && !stop_signal() &&
-		     !(r->has_until && end == MACHINE_ENDED && count >= r->until);
+		     !(r->o->until.given && end == MACHINE_ENDED && count >= r->o->until.n);
 
 	if (cut)
 		log_warn("%s; everything before it was replayed", cut);
 	if (stop_signal())
 		log_info("stopped at count %" PRIu64 "; everything before it agrees", count);
-	else if (r->has_until && count < r->until)
+	else if (r->o->until.given && count < r->o->until.n)
 		log_warn("--until %" PRIu64
 			 " was not reached: the recording ends at count %" PRIu64,
-			 r->until, count);
-	if (r->json)
+			 r->o->until.n, count);
+	if (r->o->json)
 		fprintf(f,
 			"{\"event\":\"replay\",\"records\":%" PRIu64 ",\"digests\":%" PRIu64
 			",\"count\":%" PRIu64 ",\"whole\":%s}\n",
@@ -320,7 +228,7 @@ static int verdict(struct replayer *r, enum machine_end end, struct err *err)
 {
 	int ret = replay_verdict(&r->replay, end, err);
 
-	if (!r->quiet && isatty(STDERR_FILENO))
+	if (!r->o->quiet && isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
 	if (ret < 0) {
 		log_error("%s", err->text);
@@ -367,7 +275,7 @@ static int execute(void *ctx)
 	return status;
 }
 
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
 	static const struct bringup_role role = { .open = open_log,
 						  .sink = get_sink,
@@ -377,15 +285,26 @@ static int run(int argc, char **argv)
 						  .quit = stop_replay,
 						  .consoles = true };
 	static struct replayer r;
-	int status = parse(&r, argc, argv);
+	int status;
 
-	if (!status && r.help)
-		print_help();
-	else if (!status)
-		status = replay_machine_live(&r.rm, &role, &r, execute);
+	r.o = o;
+	r.report = run_end_stream(o->machine.console);
+	r.rm.given = &o->machine;
+	r.rm.path = o->args[0];
+	status = replay_machine_live(&r.rm, &role, &r, execute);
 	replay_machine_close(&r.rm);
-	machine_opts_free(&r.where);
 	return status;
 }
 
-const struct command cmd_replay = { "replay", "run a recording again and verify it", run };
+const struct command cmd_replay = {
+	.id = COMMAND_REPLAY,
+	.name = "replay",
+	.summary = "run a recording again and verify it",
+	.usage = "[OPTION...] LOG",
+	.text = "Runs a recorded machine again, and checks every digest on the way.",
+	.end = "Exit status: 0 all digests agree; 123 a difference, named; 2 the log or a file is "
+	       "not good; else as recorded.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};

@@ -12,52 +12,11 @@
 #include "record/checkpoint.h"
 #include "tools/cmd.h"
 #include "host/control.h"
-#include "host/machine_opts.h"
+#include "isolation/limits.h"
 #include "host/stop.h"
 
 #define ANSWER_MS   5000
 #define SNAPSHOT_MS 600000
-
-enum { OPT_JSON = OPT_COMMAND, OPT_FORCE };
-
-static const struct option options[] = {
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "force", no_argument, NULL, OPT_FORCE },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ 0 },
-};
-
-struct ask {
-	const char *usage;
-	int nargs;
-	bool json, force, help;
-	char **arg;
-};
-
-/* 0 with the arguments, or EXIT_USAGE after having said why. */
-static int parse(struct ask *a, int argc, char **argv)
-{
-	int opt;
-
-	while ((opt = options_next(argc, argv, options)) != -1) {
-		if (opt == '?')
-			return EXIT_USAGE;
-		a->json |= opt == OPT_JSON;
-		a->force |= opt == OPT_FORCE;
-		a->help |= opt == OPT_HELP;
-	}
-	a->arg = argv + optind;
-	if (a->help) {
-		puts(a->usage);
-		return 0;
-	}
-	if (argc - optind != a->nargs) {
-		log_error("%s argument; `twinstep %s --help` tells more",
-			  argc - optind < a->nargs ? "missing" : "unexpected", argv[0]);
-		return EXIT_USAGE;
-	}
-	return 0;
-}
 
 /* Sends the request (and drops it). NULL after having said why. */
 static json_t *ask(const char *who, json_t *request, int timeout_ms)
@@ -119,23 +78,12 @@ static void print_text(json_t *answer)
 	}
 }
 
-static int run_status(int argc, char **argv)
+/* The machine's answer, as asked for; 1 without one. */
+static int show(const struct options *o, json_t *answer)
 {
-	struct ask a = { .usage = "usage: twinstep status NAME|PATH [--json]\n\n"
-				  "Shows what a machine does: NAME as given with --name, or the "
-				  "PATH of its control socket.\n\n"
-				  "  --json                  as one line of JSON\n"
-				  "Exit status: 0; 1 nobody answers there.",
-			 .nargs = 1 };
-	int status = parse(&a, argc, argv);
-	json_t *answer;
-
-	if (status || a.help)
-		return status;
-	answer = ask(a.arg[0], json_pack("{s:s}", "command", "status"), ANSWER_MS);
 	if (!answer)
 		return 1;
-	if (a.json)
+	if (o->json)
 		print_json(answer);
 	else
 		print_text(answer);
@@ -143,19 +91,15 @@ static int run_status(int argc, char **argv)
 	return 0;
 }
 
-static int run_stop(int argc, char **argv)
+static int run_status(struct options *o)
 {
-	struct ask a = { .usage = "usage: twinstep stop NAME|PATH\n\n"
-				  "Ends a machine at once, as if its power had been cut; a "
-				  "recording is ended properly.\n"
-				  "Exit status: 0; 1 nobody answers there.",
-			 .nargs = 1 };
-	int status = parse(&a, argc, argv);
-	json_t *answer;
+	return show(o, ask(o->args[0], json_pack("{s:s}", "command", "status"), ANSWER_MS));
+}
 
-	if (status || a.help)
-		return status;
-	answer = ask(a.arg[0], json_pack("{s:s}", "command", "stop"), ANSWER_MS);
+static int run_stop(struct options *o)
+{
+	json_t *answer = ask(o->args[0], json_pack("{s:s}", "command", "stop"), ANSWER_MS);
+
 	json_decref(answer);
 	return answer ? 0 : 1;
 }
@@ -168,21 +112,21 @@ static void drop_half(void *tmp)
 }
 
 /* The machine has no names: it writes to a descriptor. */
-static json_t *take_snapshot(const struct ask *a)
+static json_t *take_snapshot(const struct options *o)
 {
 	struct err err = ERR_INIT;
 	char *tmp;
-	int fd = checkpoint_file_create(a->arg[1], a->force, &tmp, &err);
+	int fd = checkpoint_file_create(o->args[1], o->force, &tmp, &err);
 	json_t *answer = NULL, *request = json_pack("{s:s}", "command", "snapshot");
 
 	if (fd >= 0) {
 		stop_on_signals(drop_half, tmp);
-		answer = control_request_fd(a->arg[0], request, fd, SNAPSHOT_MS, &err);
+		answer = control_request_fd(o->args[0], request, fd, SNAPSHOT_MS, &err);
 		close(fd);
 		stop_restore();
 		if (!answer)
 			checkpoint_file_drop(tmp);
-		else if (checkpoint_file_publish(a->arg[1], tmp, a->force, &err) < 0) {
+		else if (checkpoint_file_publish(o->args[1], tmp, o->force, &err) < 0) {
 			json_decref(answer);
 			answer = NULL;
 		}
@@ -193,62 +137,76 @@ static json_t *take_snapshot(const struct ask *a)
 	return answer;
 }
 
-static int run_snapshot(int argc, char **argv)
+static int run_snapshot(struct options *o)
 {
-	struct ask a = {
-		.usage = "usage: twinstep snapshot NAME|PATH FILE [--force] [--json]\n\n"
-			 "Writes the state of a running machine to FILE; `twinstep run --restore "
-			 "FILE` goes on from there.\n"
-			 "The machine waits while the file is written.\n\n"
-			 "  --force                 replace FILE if it is there\n"
-			 "  --json                  say where it was taken as one line of JSON\n"
-			 "Exit status: 0; 1 no snapshot was taken.",
-		.nargs = 2
-	};
-	int status = parse(&a, argc, argv);
-	json_t *answer;
-
-	if (status || a.help)
-		return status;
-	answer = take_snapshot(&a);
-	if (!answer)
-		return 1;
-	if (a.json)
-		print_json(answer);
-	else
-		print_text(answer);
-	json_decref(answer);
-	return 0;
+	return show(o, take_snapshot(o));
 }
 
-static int run_balloon(int argc, char **argv)
+static int run_balloon(struct options *o)
 {
-	struct ask a = { .usage = "usage: twinstep balloon NAME|PATH SIZE\n\n"
-				  "Asks the guest to hand SIZE of its memory back (for example "
-				  "64M; 0: it gets all of it again).\n"
-				  "Needs the guest's virtio_balloon driver; the guest gives what "
-				  "it can spare.\n"
-				  "Exit status: 0 the guest was asked; 1 it could not be.",
-			 .nargs = 2 };
-	int status = parse(&a, argc, argv);
 	uint64_t bytes;
 	json_t *answer;
 
-	if (status || a.help)
-		return status;
-	if (!parse_size(a.arg[1], &bytes) || bytes > INT64_MAX) {
-		log_error("'%s' is not a size; write for example 64M", a.arg[1]);
+	if (!limits_parse_size(o->args[1], &bytes)) {
+		log_error("'%s' is not a size; write for example 64M", o->args[1]);
 		return EXIT_USAGE;
 	}
-	answer = ask(a.arg[0],
+	answer = ask(o->args[0],
 		     json_pack("{s:s, s:I}", "command", "balloon", "bytes", (json_int_t)bytes),
 		     ANSWER_MS);
 	json_decref(answer);
 	return answer ? 0 : 1;
 }
 
-const struct command cmd_status = { "status", "show what a running machine does", run_status };
-const struct command cmd_stop = { "stop", "end a running machine", run_stop };
-const struct command cmd_snapshot = { "snapshot", "write the state of a running machine to a file",
-				      run_snapshot };
-const struct command cmd_balloon = { "balloon", "ask a guest to hand memory back", run_balloon };
+const struct command cmd_status = {
+	.id = COMMAND_STATUS,
+	.name = "status",
+	.summary = "show what a running machine does",
+	.usage = "NAME|PATH [--json]",
+	.text = "Shows what a machine does: NAME as given with --name, or the PATH of its control "
+		"socket.",
+	.end = "Exit status: 0; 1 nobody answers there.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run_status,
+};
+
+const struct command cmd_stop = {
+	.id = COMMAND_STOP,
+	.name = "stop",
+	.summary = "end a running machine",
+	.usage = "NAME|PATH",
+	.text = "Ends a machine at once, as if its power had been cut; a recording is ended "
+		"properly.",
+	.end = "Exit status: 0; 1 nobody answers there.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run_stop,
+};
+
+const struct command cmd_snapshot = {
+	.id = COMMAND_SNAPSHOT,
+	.name = "snapshot",
+	.summary = "write the state of a running machine to a file",
+	.usage = "NAME|PATH FILE [--force] [--json]",
+	.text = "Writes the state of a running machine to FILE; `twinstep run --restore FILE` goes "
+		"on from there. The machine waits while the file is written.",
+	.end = "Exit status: 0; 1 no snapshot was taken.",
+	.min_args = 2,
+	.max_args = 2,
+	.run = run_snapshot,
+};
+
+const struct command cmd_balloon = {
+	.id = COMMAND_BALLOON,
+	.name = "balloon",
+	.summary = "ask a guest to hand memory back",
+	.usage = "NAME|PATH SIZE",
+	.text = "Asks the guest to hand SIZE of its memory back (for example 64M; 0: it gets all "
+		"of it again). Needs the guest's virtio_balloon driver; the guest gives what it "
+		"can spare.",
+	.end = "Exit status: 0 the guest was asked; 1 it could not be.",
+	.min_args = 2,
+	.max_args = 2,
+	.run = run_balloon,
+};

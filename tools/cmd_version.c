@@ -41,23 +41,22 @@ static int print_json(void)
 	return r ? EXIT_ENGINE : 0;
 }
 
-static int run(int argc, char **argv)
+static int run(struct options *o)
 {
-	if (argc == 2 && !strcmp(argv[1], "--json"))
+	if (o->json)
 		return print_json();
-	if (argc == 2 && !strcmp(argv[1], "--help")) {
-		puts("usage: twinstep version [--json]\n\nPrints the version of the program and of "
-		     "its formats: two replicas, or a log and its\nreader, need the same.");
-		return 0;
-	}
-	if (argc != 1) {
-		log_error("usage: twinstep version [--json]");
-		return EXIT_USAGE;
-	}
 	printf("twinstep %s\n", TWINSTEP_VERSION);
 	for (size_t i = 0; i < FORMATS; i++)
 		printf("  %-11s %d\n", formats[i].name, formats[i].version);
 	return 0;
 }
 
-const struct command cmd_version = { "version", "say which version this is", run };
+const struct command cmd_version = {
+	.id = COMMAND_VERSION,
+	.name = "version",
+	.summary = "say which version this is",
+	.usage = "[--json]",
+	.text = "Prints the version of the program and of its formats: two replicas, or a log and "
+		"its reader, need the same.",
+	.run = run,
+};

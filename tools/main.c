@@ -7,8 +7,7 @@
 #include "base/std_fds.h"
 #include "tools/cmd.h"
 
-/* In the order of `twinstep help`. */
-static const struct command *const commands[] = {
+const struct command *const commands[] = {
 	&cmd_run,
 	&cmd_record,
 	&cmd_replay,
@@ -26,6 +25,7 @@ static const struct command *const commands[] = {
 	&cmd_jail,
 	&cmd_qualify,
 	&cmd_version,
+	&cmd_completion,
 	/* the end */
 	NULL,
 };
@@ -36,12 +36,60 @@ static void print_help(FILE *f)
 		   "A deterministic, fault-tolerant hypervisor: the same workload in two VMs, in "
 		   "lockstep.\n\nCommands:\n");
 	for (size_t i = 0; commands[i]; i++)
-		fprintf(f, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(f, "  %-11s%s\n", commands[i]->name, commands[i]->summary);
 	fprintf(f, "\n`twinstep COMMAND --help` tells more; see also twinstep(1).\n");
+}
+
+static void print_command_help(const struct command *c)
+{
+	char usage[200];
+
+	snprintf(usage, sizeof(usage), "usage: twinstep %s%s%s", c->name, c->usage ? " " : "",
+		 c->usage ? c->usage : "");
+	options_wrap(stdout, usage, 16, 0);
+	putchar('\n');
+	options_wrap(stdout, c->text, 0, 0);
+	putchar('\n');
+	options_help(stdout, c->id);
+	if (c->end)
+		options_wrap(stdout, c->end, 0, 0);
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+	static struct options o;
+	struct err err = ERR_INIT;
+	int status;
+
+	options_defaults(&o, c->id);
+	/* Of a pair, first of all what replica a sees. */
+	if (options_parse(&o, argc, argv, c->min_args, c->max_args, c->id == COMMAND_PAIR ? 'a' : 0,
+			  &err) < 0) {
+		log_error("%s", err.text);
+		status = EXIT_USAGE;
+	} else if (o.help) {
+		print_command_help(c);
+		status = 0;
+	} else {
+		status = c->run(&o);
+	}
+	options_free(&o);
+	return status;
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; commands[i]; i++) {
+		if (!strcmp(name, commands[i]->name))
+			return commands[i];
+	}
+	return NULL;
 }
 
 int main(int argc, char **argv)
 {
+	const struct command *c;
+
 	std_fds_open();
 	if (argc < 2) {
 		print_help(stderr);
@@ -51,12 +99,9 @@ int main(int argc, char **argv)
 		print_help(stdout);
 		return 0;
 	}
-	if (!strcmp(argv[1], "--version"))
-		return cmd_version.run(argc - 1, argv + 1);
-	for (size_t i = 0; commands[i]; i++) {
-		if (!strcmp(argv[1], commands[i]->name))
-			return commands[i]->run(argc - 1, argv + 1);
-	}
+	c = !strcmp(argv[1], "--version") ? &cmd_version : find_command(argv[1]);
+	if (c)
+		return run_command(c, argc - 1, argv + 1);
 	log_error("unknown command '%s'; `twinstep help` lists them", argv[1]);
 	return EXIT_USAGE;
 }

@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ANSWERS (1u << 20)
 
-static struct replica_run run;
+static struct options options;
+static struct replica_run run = { .o = &options };
 static char dir[] = "/tmp/twinstep-fuzz-XXXXXX", path[64];
 
 static void end(void)
@@ -35,7 +36,7 @@ static void begin(void)
 
 	must(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/control", dir);
-	run.o.control = path;
+	options.control = path;
 	run.replica = replica_create(&run.cfg, &err);
 	must(run.replica && replica_control_open(&run, &err) == 0 &&
 	     control_start(run.control, &err) == 0);

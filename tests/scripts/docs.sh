@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The documentation names what there is: the manual page and --help the same commands and options, and README.md and
-# docs/ only files and make targets that exist.
+# The documentation names what there is: the manual page and --help the same commands, and for each the same options, and
+# README.md and docs/ only files and make targets that exist.
 # beside others
 set -u
 cd "$(dirname "$0")/../.."
@@ -17,21 +17,15 @@ missing() {
 	echo "not ok docs.$1: $2: $(echo "$3" | tr '\n' ' ')"
 	bad=1
 }
-# Options in a text, one a line.
-options() { grep -oE -e '(^|[^[:alnum:]-])--[a-z][a-z-]*' | grep -oE -e '--.*' | sort -u; }
-
 if [ ! -x "$twinstep" ]; then
 	echo "not ok docs: no $twinstep"
 	exit 1
 fi
 commands=$("$twinstep" help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
 manual=$(sed 's/\\-/-/g; s/\\f[A-Z]//g' docs/twinstep.1)
-help=$(for c in $commands; do "$twinstep" "$c" --help || echo "--no-help-of-$c"; done)
 missing manual-commands "not in docs/twinstep.1" \
 	"$(for c in $commands; do grep -qE "^\.B[RI]* \"?$c( |\"|$)" <<<"$manual" || echo "$c"; done)"
-missing manual-options "not in docs/twinstep.1" "$(comm -23 <(options <<<"$help") <(options <<<"$manual"))"
-missing help-options "in docs/twinstep.1 but in no --help" \
-	"$(comm -13 <(options <<<"$help") <(options <<<"$manual"))"
+missing options "differs" "$(python3 tests/scripts/manual_options.py "$twinstep" docs/twinstep.1 2>&1)"
 
 pages=(README.md docs/*.md)
 missing links "no such file" "$(for page in "${pages[@]}"; do

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Every option of every subcommand. A name may have several rows, when it means or says something
+ * else for other subcommands; for one subcommand it has one.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/options.h"
+#include "host/share.h"
+
+/* ---- parsers of one row each ---- */
+
+static int parse_until(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	struct option_number *o = target;
+
+	o->given = true;
+	return option_parse_number(row, &o->n, arg, err);
+}
+
+static int parse_checkpoint(const struct option_row *row, void *target, const char *arg,
+			    struct err *err)
+{
+	struct option_number *o = target;
+
+	o->given = true;
+	o->n = UINT64_MAX;
+	if (strcmp(arg, "last") && !parse_number(arg, &o->n))
+		return err_set(err, EINVAL, "--%s %s: must be a number or `last`", row->name, arg);
+	return 0;
+}
+
+static int parse_speed(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	char *end;
+	double speed = strtod(arg, &end);
+
+	if (*end || end == arg || !(speed >= 0 && speed <= 1e6))
+		return err_set(err, EINVAL, "--%s %s: must be a number from 0", row->name, arg);
+	*(double *)target = speed;
+	return 0;
+}
+
+static int parse_limit(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	struct option_number *o = target;
+
+	o->given = true;
+	o->n = 0;
+	if (strcmp(arg, "auto") && (!limits_parse_size(arg, &o->n) || !o->n))
+		return err_set(err, EINVAL, "--%s %s: must be a size such as 16G, or auto",
+			       row->name, arg);
+	return 0;
+}
+
+/* ---- subcommands ---- */
+
+#define FOR(name) (1u << COMMAND_##name)
+#define BOOTS	  (FOR(RUN) | FOR(RECORD) | FOR(PRIMARY) | FOR(PAIR))
+#define REPLAYS	  (FOR(REPLAY) | FOR(LOG))
+#define REPLICAS  (FOR(PRIMARY) | FOR(BACKUP))
+#define PAIRED	  (REPLICAS | FOR(PAIR))
+#define LIVE	  (BOOTS | FOR(BACKUP))
+#define ALL	  ((1u << COMMANDS) - 1)
+
+#define AT(field)     offsetof(struct options, field)
+#define FLAG(field)   .parse = option_parse_flag, .target = AT(field)
+#define STRING(field) .parse = option_parse_string, .target = AT(field)
+#define CHOICE(field) .parse = option_parse_choice, .target = AT(field)
+#define NUMBER(field, from, to, of) \
+	.parse = option_parse_number, .target = AT(field), .min = from, .max = to, .unit = of
+#define MS(field, from, to) NUMBER(field, from, to, "milliseconds")
+
+#define RECORDED    "cannot be chosen for a replay: the machine is the recorded one"
+#define PRIMARYS    "a backup takes its guest from the primary: leave out --kernel and --restore"
+#define OWN_MEETING "a pair on one host makes its own addresses, key and arbiter: leave it out"
+
+/* clang-format off: a row a paragraph */
+const struct option_row option_table[] = {
+	/* ---- what a subcommand has of its own ---- */
+	{ "output", 'o', "LOG", STRING(output), .commands = FOR(RECORD),
+	  .help = "where the log goes; the file must not exist" },
+	{ "force", 0, NULL, FLAG(force), .commands = FOR(RECORD), .help = "... or is replaced" },
+	{ "force", 0, NULL, FLAG(force), .commands = FOR(SNAPSHOT),
+	  .help = "replace FILE if it is there" },
+	{ "epoch", 0, "MS", MS(epoch_ms, 1, 3600000), .commands = FOR(RECORD), .config = true,
+	  .help = "a state digest every MS of guest time (500)" },
+	{ "checkpoint", 0, "S", NUMBER(checkpoint_s, 0, 86400, "seconds"), .commands = FOR(RECORD),
+	  .config = true, .help = "a checkpoint every S seconds of guest time; 0: none (60)" },
+	{ "until", 0, "COUNT", .parse = parse_until, .target = AT(until), .max = UINT64_MAX,
+	  .unit = "instructions", .commands = FOR(REPLAY),
+	  .help = "stop after COUNT instructions and show the registers" },
+	{ "from-checkpoint", 0, "N", .parse = parse_checkpoint, .target = AT(from_checkpoint),
+	  .commands = FOR(REPLAY),
+	  .help = "start from checkpoint N of the log (`twinstep log` lists them), or `last`" },
+	{ "speed", 0, "X", .parse = parse_speed, .target = AT(speed), .commands = FOR(REPLAY),
+	  .help = "X times real time (0: as fast as possible, the default)" },
+	{ "quiet", 0, NULL, FLAG(quiet), .commands = FOR(REPLAY), .help = "no progress line" },
+	{ "pcap", 0, "FILE", STRING(pcap), .commands = FOR(LOG),
+	  .help = "write the guest's network traffic, both ways, with virtual timestamps; replays "
+		  "the log for what the guest sent; -: to standard output. The options below are "
+		  "for this replay" },
+	{ "list", 0, NULL, FLAG(list), .commands = FOR(JAIL),
+	  .help = "the layers, what this host offers against side channels, and the system calls "
+		  "of each kind of thread, with the reasons" },
+	{ "test", 0, NULL, FLAG(test), .commands = FOR(JAIL),
+	  .help = "from inside, in place of a guest that has broken out: tries what it should not "
+		  "be able to do, from each kind of thread" },
+	{ "limit", 0, "SIZE|auto", .parse = parse_limit, .target = AT(limit), .commands = FOR(HOST),
+	  .help = "promise no more than SIZE to all machines together from now on; auto: the "
+		  "host's memory but for a margin (a 16th, 64M to 2G)" },
+	{ "host-file", 0, "FILE", STRING(machine.share.host_file), .commands = FOR(HOST),
+	  .help = "where the promises are kept (/run/twinstep/host for root)" },
+	{ "digest-every", 0, "N", NUMBER(digest_every, 1, UINT64_MAX, "instructions"),
+	  .commands = FOR(RUN), .help = "print count and state digest every N instructions" },
+	{ "stats", 0, NULL, FLAG(stats), .commands = LIVE | FOR(REPLAY), .config = true,
+	  .help = "print instructions, speed and exits by kind at the end" },
+	{ "json", 0, NULL, FLAG(json), .commands = LIVE | FOR(REPLAY), .config = true,
+	  .help = "the same, and what else is told, as lines of JSON" },
+	{ "json", 0, NULL, FLAG(json), .commands = FOR(LOG),
+	  .help = "one line of JSON for the header, each record and the end" },
+	{ "json", 0, NULL, FLAG(json), .commands = FOR(SNAPSHOT),
+	  .help = "say where it was taken as one line of JSON" },
+	{ "json", 0, NULL, FLAG(json),
+	  .commands = FOR(STATUS) | FOR(HOST) | FOR(JAIL) | FOR(QUALIFY) | FOR(VERSION),
+	  .help = "as one line of JSON" },
+	{ "name", 0, "NAME", STRING(name), .commands = FOR(RUN) | FOR(RECORD), .config = true,
+	  .help = "answers `twinstep status NAME`, stop, snapshot and balloon" },
+	{ "name", 0, "NAME", STRING(name), .commands = REPLICAS, .config = true,
+	  .help = "answers `twinstep status NAME`, stop and balloon" },
+	{ "name", 0, "NAME", STRING(name), .commands = FOR(PAIR), .config = true, .own = true,
+	  .help = "the replicas' control sockets are NAME-a and NAME-b (see `twinstep status`)" },
+	{ "control", 0, "PATH", STRING(control), .commands = FOR(RUN) | FOR(RECORD) | REPLICAS,
+	  .config = true, .help = "the same, at a socket of this path" },
+	{ "control", 0, "PATH", STRING(control), .commands = FOR(PAIR),
+	  .refusal = "use --name for a pair: its sockets are NAME-a and NAME-b" },
+	{ "help", 0, NULL, FLAG(help), .commands = ALL, .help = "this text" },
+
+	/* ---- pairs ---- */
+	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = REPLICAS, .group = GROUP_PAIR,
+	  .config = true,
+	  .help = "where a backup may join, for a backup after a failover: HOST:PORT, [V6]:PORT "
+		  "or unix:PATH" },
+	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(BACKUP),
+	  .group = GROUP_PAIR, .config = true, .help = "where the primary listens" },
+	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(PRIMARY),
+	  .refusal = "is for `twinstep backup`" },
+	{ "connect-wait", 0, "MS", MS(replica.connect_wait_ms, 0, 86400000),
+	  .commands = FOR(BACKUP) | FOR(PAIR), .group = GROUP_PAIR, .config = true,
+	  .help = "how long a backup tries to reach the primary (10000)" },
+	{ "key-file", 0, "FILE", STRING(replica.key_file), .commands = REPLICAS,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "key that both replicas hold (mode 0600; `twinstep keygen` makes it)" },
+	{ "insecure", 0, NULL, FLAG(replica.insecure), .commands = REPLICAS, .group = GROUP_PAIR,
+	  .config = true, .help = "no key: anybody who can connect is believed" },
+	{ "arbiter", 0, "file:DIR", STRING(replica.arbiter), .commands = REPLICAS,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "directory that both replicas see: decides who is live" },
+	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(PAIR),
+	  .refusal = OWN_MEETING },
+	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(PAIR),
+	  .refusal = OWN_MEETING },
+	{ "key-file", 0, "FILE", STRING(replica.key_file), .commands = FOR(PAIR),
+	  .refusal = OWN_MEETING },
+	{ "insecure", 0, NULL, FLAG(replica.insecure), .commands = FOR(PAIR),
+	  .refusal = OWN_MEETING },
+	{ "arbiter", 0, "file:DIR", STRING(replica.arbiter), .commands = FOR(PAIR),
+	  .refusal = OWN_MEETING },
+	{ "no-wait", 0, NULL, FLAG(replica.no_wait), .commands = FOR(PRIMARY) | FOR(PAIR),
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "start the guest without waiting for a backup" },
+	{ "timeout", 0, "MS", MS(replica.timeout_ms, 10, 3600000), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "silence after which the other replica counts as dead (200)" },
+	{ "hang-timeout", 0, "MS", MS(replica.hang_timeout_ms, 100, 3600000), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "its vCPU without progress after which it counts as dead as well (5000)" },
+	{ "max-lag", 0, "MS", MS(replica.max_lag_ms, 1, 3600000), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true, .help = "how far the backup may be behind (50)" },
+	{ "epoch", 0, "MS", MS(replica.epoch_ms, 1, 3600000), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "guest time between two comparisons of state (100)" },
+	{ "on-divergence", 0, "primary|backup|halt", CHOICE(replica.on_divergence),
+	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
+	  .help = "who goes on after a divergence (primary)" },
+	{ "events", 0, "FILE", STRING(replica.events), .commands = REPLICAS, .group = GROUP_PAIR,
+	  .config = true, .help = "append what happens, as lines of JSON" },
+	{ "events", 0, "FILE", STRING(replica.events), .commands = FOR(PAIR), .own = true,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "append what happens to both replicas, as lines of JSON" },
+
+	/* ---- the machine ---- */
+	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = BOOTS, .group = GROUP_MACHINE,
+	  .config = true, .help = "Linux bzImage or multiboot program (ELF)" },
+	{ "restore", 0, "FILE", STRING(machine.restore), .commands = BOOTS, .group = GROUP_MACHINE,
+	  .help = "go on from a snapshot instead of booting a kernel" },
+	{ "initrd", 0, "FILE", .parse = machine_parse_initrd, .target = AT(machine),
+	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
+	  .help = "initial RAM disk; for multiboot a module, may be repeated" },
+	{ "append", 0, "TEXT", STRING(machine.append), .commands = BOOTS, .group = GROUP_MACHINE,
+	  .config = true, .help = "kernel command line" },
+	{ "memory", 0, "SIZE", .parse = machine_parse_memory, .target = AT(machine),
+	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
+	  .help = "guest memory, 1M to 64G (256M)" },
+	{ "clock", 0, "auto|host|virtual", CHOICE(machine.clock), .commands = BOOTS,
+	  .group = GROUP_MACHINE, .config = true,
+	  .help = "virtual time follows the host's clock, or the instruction count alone; auto: "
+		  "host with --net, or when the console is a terminal or socket; a pair's follows "
+		  "the host's" },
+	{ "rtc", 0, "SECONDS|now", .parse = machine_parse_rtc, .target = AT(machine),
+	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
+	  .help = "time of the guest's clock at the start" },
+	{ "seed", 0, "HEX", .parse = machine_parse_seed, .target = AT(machine), .commands = BOOTS,
+	  .group = GROUP_MACHINE, .config = true,
+	  .help = "seed of the guest's random numbers (host clock: random; else zero)" },
+	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = FOR(BACKUP),
+	  .refusal = PRIMARYS },
+	{ "restore", 0, "FILE", STRING(machine.restore), .commands = FOR(BACKUP),
+	  .refusal = PRIMARYS },
+
+	/* ---- the machine of a recording ---- */
+	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = REPLAYS, .group = GROUP_MACHINE,
+	  .help = "the kernel, if it has moved since the recording" },
+	{ "restore", 0, "FILE", STRING(machine.restore), .commands = REPLAYS,
+	  .group = GROUP_MACHINE, .help = "the snapshot, likewise" },
+	{ "initrd", 0, "FILE", .parse = machine_parse_initrd, .target = AT(machine),
+	  .commands = REPLAYS, .group = GROUP_MACHINE, .help = "the initrd, likewise" },
+	{ "disk", 0, "FILE", .parse = machine_parse_disk, .target = AT(machine),
+	  .commands = REPLAYS, .group = GROUP_MACHINE,
+	  .help = "the disk images, likewise, in order" },
+	{ "memory", 0, "SIZE", .parse = machine_parse_memory, .target = AT(machine),
+	  .commands = REPLAYS, .refusal = RECORDED },
+	{ "append", 0, "TEXT", STRING(machine.append), .commands = REPLAYS, .refusal = RECORDED },
+	{ "net", 0, "BACKEND", .parse = machine_parse_net, .target = AT(machine),
+	  .commands = REPLAYS, .refusal = RECORDED },
+	{ "clock", 0, "auto|host|virtual", CHOICE(machine.clock), .commands = REPLAYS,
+	  .refusal = RECORDED },
+	{ "rtc", 0, "SECONDS|now", .parse = machine_parse_rtc, .target = AT(machine),
+	  .commands = REPLAYS, .refusal = RECORDED },
+	{ "seed", 0, "HEX", .parse = machine_parse_seed, .target = AT(machine), .commands = REPLAYS,
+	  .refusal = RECORDED },
+
+	/* ---- the host's side ---- */
+	{ "disk", 0, "FILE[,ro|,overlay]", .parse = machine_parse_disk, .target = AT(machine),
+	  .commands = LIVE, .group = GROUP_SIDE, .config = true,
+	  .help = "raw disk image; overlay keeps changes in memory; up to 4" },
+	{ "net", 0, "tap:NAME|pcap:IFACE|none[,mac=ADDRESS]", .parse = machine_parse_net,
+	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
+	  .help = "network card; up to 4" },
+	{ "engine", 0, "NAME", STRING(machine.engine), .commands = LIVE | REPLAYS,
+	  .group = GROUP_SIDE, .config = true, .help = "soft, vmx or auto (auto)" },
+	{ "console", 0, "WHERE", .parse = machine_parse_console, .target = AT(machine.console),
+	  .commands = LIVE | FOR(REPLAY), .group = GROUP_SIDE, .config = true,
+	  .help = "serial port: stdio, none, unix:PATH or FILE (stdio)" },
+	{ "virtio-console", 0, "WHERE", .parse = machine_parse_console,
+	  .target = AT(machine.virtio_console), .commands = LIVE | FOR(REPLAY), .group = GROUP_SIDE,
+	  .config = true, .help = "the same for a virtio console" },
+	{ "debug-console", 0, "WHERE", .parse = machine_parse_console,
+	  .target = AT(machine.debug_console), .commands = LIVE | FOR(REPLAY), .group = GROUP_SIDE,
+	  .config = true, .help = "output of port 0xe9 (where --console goes)" },
+	{ "jail", 0, "on|strict|off", CHOICE(machine.jail), .commands = LIVE | REPLAYS | FOR(DIFF),
+	  .group = GROUP_SIDE, .config = true,
+	  .help = "strict: refuse to start when this host lacks a layer of the jail (on)" },
+	{ "no-jail", 0, NULL, .parse = machine_parse_no_jail, .target = AT(machine),
+	  .commands = LIVE | REPLAYS | FOR(DIFF), .group = GROUP_SIDE,
+	  .help = "keep all rights of this user: only to look for errors" },
+	{ "speculation", 0, "protect|allow", CHOICE(machine.speculation),
+	  .commands = LIVE | REPLAYS, .group = GROUP_SIDE, .config = true,
+	  .help = "allow: leave the processor's speculation controls as they are (protect)" },
+
+	/* ---- share of the host ---- */
+	{ "cpu-weight", 0, "N", .parse = share_parse_cpu_weight, .target = AT(machine.share.limits),
+	  .commands = LIVE | REPLAYS, .group = GROUP_SHARE, .config = true,
+	  .help = "1 to 10000: share of busy CPUs against other machines (100)" },
+	{ "cpu-max", 0, "PERCENT[%]|QUOTA/PERIOD", .parse = share_parse_cpu_max,
+	  .target = AT(machine.share.limits), .commands = LIVE | REPLAYS, .group = GROUP_SHARE,
+	  .config = true, .help = "CPU time at most: of one CPU, or microseconds in each period" },
+	{ "memory-max", 0, "SIZE", .parse = share_parse_memory_max,
+	  .target = AT(machine.share.limits), .commands = LIVE | REPLAYS, .group = GROUP_SHARE,
+	  .config = true, .help = "the host ends the machine when its process uses more" },
+	{ "io-max", 0, "RATE|read=RATE,write=RATE,read-ops=N,write-ops=N",
+	  .parse = share_parse_io_max, .target = AT(machine.share.limits),
+	  .commands = LIVE | REPLAYS, .group = GROUP_SHARE, .config = true,
+	  .help = "bytes and requests a second on each device that holds a disk of it" },
+	{ "cgroup", 0, "PATH", STRING(machine.share.cgroup), .commands = LIVE | REPLAYS,
+	  .group = GROUP_SHARE, .config = true,
+	  .help = "control group below which the machine's own is made" },
+	{ "reserve", 0, "SIZE|auto|off", .parse = share_parse_reserve, .target = AT(machine.share),
+	  .commands = LIVE | REPLAYS, .group = GROUP_SHARE, .config = true,
+	  .help = "memory that the host promises, or does not start the machine (auto: --memory "
+		  "and 64M)" },
+	{ "host-file", 0, "FILE", STRING(machine.share.host_file), .commands = LIVE | REPLAYS,
+	  .group = GROUP_SHARE, .config = true,
+	  .help = "where the promises are kept (see `twinstep host`)" },
+	{ "balloon-min", 0, "SIZE", .parse = share_parse_balloon_min, .target = AT(machine.share),
+	  .commands = LIVE | REPLAYS, .group = GROUP_SHARE, .config = true,
+	  .help = "what `twinstep balloon` leaves the guest (a quarter)" },
+};
+/* clang-format on */
+const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);

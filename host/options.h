@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The options of all subcommands: one table (option_table.c), and what is made from it: the parsing
+ * of a command line, the help of a subcommand, completion, and which options one subcommand hands
+ * on to another.
+ */
+#ifndef HOST_OPTIONS_H
+#define HOST_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "host/machine_opts.h"
+#include "host/replica_opts.h"
+
+enum command_id {
+	COMMAND_RUN,
+	COMMAND_RECORD,
+	COMMAND_REPLAY,
+	COMMAND_LOG,
+	COMMAND_DIFF,
+	COMMAND_PRIMARY,
+	COMMAND_BACKUP,
+	COMMAND_PAIR,
+	COMMAND_KEYGEN,
+	COMMAND_STATUS,
+	COMMAND_STOP,
+	COMMAND_SNAPSHOT,
+	COMMAND_BALLOON,
+	COMMAND_HOST,
+	COMMAND_JAIL,
+	COMMAND_QUALIFY,
+	COMMAND_VERSION,
+	COMMAND_COMPLETION,
+	COMMANDS,
+};
+
+/* Under which heading an option stands in the help. */
+enum option_group { GROUP_OWN, GROUP_PAIR, GROUP_MACHINE, GROUP_SIDE, GROUP_SHARE, OPTION_GROUPS };
+
+struct option_row;
+/* Puts arg into *target: 0, or -EINVAL and a sentence that begins with the option's name. */
+typedef int option_parser(const struct option_row *row, void *target, const char *arg,
+			  struct err *err);
+
+struct option_row {
+	const char *name;
+	char letter;	 /* short form; 0: none */
+	const char *arg; /* as the help calls its value; NULL: it takes none */
+	option_parser *parse;
+	size_t target; /* in struct options */
+	const char *help;
+	const char *refusal; /* for these commands it is known and refused: why; no help then */
+	uint32_t commands;   /* 1 << command_id */
+	enum option_group group;
+	bool config;	   /* a guest's configuration file may set it */
+	bool own;	   /* `pair` does it itself, and does not hand it on */
+	uint64_t min, max; /* of a number */
+	const char *unit;
+};
+
+extern const struct option_row option_table[];
+extern const size_t option_count;
+
+/* A number that may be left out. */
+struct option_number {
+	bool given;
+	uint64_t n;
+};
+
+struct option_given {
+	const struct option_row *row;
+	const char *arg;
+};
+
+#define OPTIONS_GIVEN 128
+
+/* A command line. Strings point into argv, or live as long as the process. */
+struct options {
+	enum command_id command;
+	struct machine_opts machine;
+	struct replica_opts replica;
+	const char *name, *control;
+	bool help, stats, json, force, quiet, list, test;
+	uint64_t digest_every, epoch_ms, checkpoint_s;
+	struct option_number until, from_checkpoint, limit;
+	double speed; /* times real time; 0: as fast as it goes */
+	const char *output, *pcap;
+	char **args; /* what is no option */
+	int nargs;
+	struct option_given given[OPTIONS_GIVEN];
+	size_t ngiven;
+};
+
+/* The row of a command's option, without the dashes; NULL: it has none of that name. */
+const struct option_row *option_find(enum command_id command, const char *name);
+/* Whether the command takes the option, and does not only know why not. */
+bool option_for(const struct option_row *row, enum command_id command);
+
+void options_defaults(struct options *o, enum command_id command);
+/*
+ * Parses argv, whose first element is the command's name; %r in values becomes `letter`, unless it
+ * is 0. min, max: of arguments that are no options; not checked where help is wanted. 0, or -EINVAL
+ * and err.
+ */
+int options_parse(struct options *o, int argc, char **argv, int min, int max, char letter,
+		  struct err *err);
+/* Takes all that was given to `from` once more, for another replica's letter. */
+int options_again(struct options *o, const struct options *from, char letter, struct err *err);
+void options_free(struct options *o);
+/* The text in which %r has become the letter; free the result. */
+char *options_substitute(const char *text, char letter);
+
+/* Prints all options of a command, by group. */
+void options_help(FILE *f, enum command_id command);
+/* Prints text in lines of at most 80 columns; a line feed begins a new one. */
+void options_wrap(FILE *f, const char *text, unsigned indent, unsigned column);
+
+/* Parsers that several rows use. */
+option_parser option_parse_flag, option_parse_string, option_parse_choice, option_parse_number;
+
+/* "64M", "1G", "4096": see limits_parse_size(). A whole decimal number; false for anything else. */
+bool parse_number(const char *s, uint64_t *n);
+
+#endif
