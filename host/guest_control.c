@@ -167,6 +167,16 @@ static void put_number(json_t *o, const char *key, uint64_t v)
 	json_object_set_new(o, key, json_integer((json_int_t)v));
 }
 
+static void put_nic_errors(json_t *o, const struct live_stats *s, unsigned nnics)
+{
+	for (unsigned i = 0; i < nnics; i++) {
+		char key[24];
+
+		snprintf(key, sizeof(key), "nic%u_errors", i);
+		put_number(o, key, s->nic_errors[i]);
+	}
+}
+
 static void put_glance(json_t *o, const struct glance *g, uint64_t start, bool ended)
 {
 	uint64_t busy = g->host_ns > g->live.idle_ns ? g->host_ns - g->live.idle_ns : 0;
@@ -199,6 +209,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "pid", json_integer(jail_pid()));
 	put_number(reply, "memory", machine_get_config(c->g->up.machine)->memory);
 	put_glance(reply, &c->glance, c->start_count, c->ended);
+	put_nic_errors(reply, &c->glance.live, machine_get_config(c->g->up.machine)->nnics);
 	pthread_mutex_unlock(&c->lock);
 	return ret;
 }

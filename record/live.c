@@ -103,6 +103,8 @@ static int live_send_frame(struct live *l, const struct output *out, uint64_t de
 	l->stats.tx_packets++;
 	if (r < 0)
 		l->stats.tx_errors++;
+	if (r < 0 && r != -EAGAIN)
+		l->stats.nic_errors[out->port]++;
 	return 0;
 }
 
@@ -322,6 +324,8 @@ static bool live_collect_nic(struct live *l, size_t port)
 		if (!live_has_room(l, NIC_FRAME_MAX))
 			return true;
 		n = nic->ops->recv(nic, p, NIC_FRAME_MAX);
+		if (n < 0 && n != -EAGAIN)
+			l->stats.nic_errors[port]++;
 		if (n <= 0)
 			return false;
 		l->stats.rx_packets++;

@@ -124,6 +124,9 @@ void live_wake(struct live *l);
 struct live_stats {
 	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in,
 		console_out;
+	/* By NIC: receptions and sendings that failed, other than for want of a frame or of room.
+	 */
+	uint64_t nic_errors[MACHINE_NICS];
 	uint64_t idle_ns; /* time spent waiting in HLT */
 };
 void live_get_stats(const struct live *l, struct live_stats *s);

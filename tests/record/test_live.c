@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The live source and a network card that fails. */
+#include <errno.h>
+
+#include "record/live.h"
+#include "tests/unit.h"
+
+static ssize_t answer;
+
+static int no_fd(const struct nic *nic)
+{
+	return -1;
+}
+
+static ssize_t fail_recv(struct nic *nic, void *frame, size_t max)
+{
+	return answer;
+}
+
+static const struct nic_ops failing = { .fd = no_fd, .recv = fail_recv };
+static struct live *live;
+static unsigned applied;
+
+static bool three_times(void *ctx, struct machine *m, const struct sync_point *sp, uint64_t digest)
+{
+	live_wake(live); /* it looks at the host again */
+	return ++applied < 3;
+}
+
+/* Runs a guest that loops for three sync points, with a card that answers so. */
+static struct live_stats run_with(ssize_t result)
+{
+	static const uint8_t loop[] = { 0xeb, 0xfe };
+	struct nic nic = { .ops = &failing };
+	struct live_config c = { .clock = LIVE_CLOCK_VIRTUAL, .digest_count = 1000 };
+	struct live_sink sink = { 0 };
+	struct output_sink out = live_sink_ops(&sink);
+	struct machine_config config;
+	struct err err = ERR_INIT;
+	struct live_stats stats;
+	struct machine *m;
+	struct cpu_state s;
+
+	answer = result;
+	applied = 0;
+	machine_config_defaults(&config);
+	config.memory = 4 << 20;
+	config.nnics = 2;
+	m = machine_create(&config, &soft_engine_ops, NULL, &out, &err);
+	ck_assert_msg(m != NULL, "%s", err.text);
+	machine_engine(m)->ops->get_state(machine_engine(m), &s);
+	s.seg[SEG_CS].base = 0;
+	s.rip = 0x7c00;
+	ck_assert_int_eq(machine_engine(m)->ops->set_state(machine_engine(m), &s, &err), 0);
+	ck_assert(memory_write(machine_memory(m), 0x7c00, loop, sizeof(loop)));
+	c.nic[1] = &nic;
+	c.hooks.applied = three_times;
+	live = live_create(&c, m, &err);
+	ck_assert_msg(live != NULL, "%s", err.text);
+	ck_assert_int_eq(machine_run(m, live_source(live), &err), MACHINE_DIVERGED);
+	live_get_stats(live, &stats);
+	live_destroy(live);
+	machine_destroy(m);
+	return stats;
+}
+
+START_TEST(errors_of_a_card_are_counted)
+{
+	struct live_stats s = run_with(-ENETDOWN);
+
+	ck_assert_uint_ge(s.nic_errors[1], 2);
+	ck_assert_uint_eq(s.nic_errors[0], 0);
+	ck_assert_uint_eq(s.rx_packets, 0);
+}
+END_TEST
+
+START_TEST(no_frame_is_no_error)
+{
+	ck_assert_uint_eq(run_with(-EAGAIN).nic_errors[1], 0);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_test(tc, errors_of_a_card_are_counted);
+	tcase_add_test(tc, no_frame_is_no_error);
+}
+
+UNIT_MAIN("live", add_tests)
