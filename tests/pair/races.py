@@ -67,23 +67,23 @@ def main():
             r.proc.terminate()
             r.proc.wait(PATIENCE)
         found = races(rig)
-        if found:
-            raise Failure("; ".join(found))
-        print("ok races.none")
+        print("not ok races.none: " + "; ".join(found) if found else "ok races.none", flush=True)
+        failed = len(found) > 0
     except (Failure, OSError, ValueError, subprocess.SubprocessError) as e:
         failed = 1
         print("not ok races.pair: %s" % e, flush=True)
-        if rig.all:
-            print("\n".join(races(rig)))
-        os.environ["KEEP"] = "1"
-        print("logs in %s" % rig.dir)
+        for line in races(rig):
+            print("not ok races.none: " + line)
     finally:
+        if failed:
+            os.environ["KEEP"] = "1"
+            print("logs in %s" % rig.dir)
         if soak:
             for c in soak.clients:
                 c.running = False
             soak.watch.close()
         rig.close()
-    return failed
+    return int(failed)
 
 
 if __name__ == "__main__":
