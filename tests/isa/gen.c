@@ -732,11 +732,7 @@ static void before_insn(struct gen *g, const struct tmpl *t, const ZydisDecodedI
 						      ZYDIS_ATTRIB_HAS_REPNE))) {
 		uint8_t b[5] = { 0xb9,
 				 (uint8_t)rng_below(&g->r, rng_chance(&g->r, 90) ? 40 : 256) };
-		/*
-		 * With a count of 0, vendors differ in what is privileged and in the upper halves
-		 * of RSI and RDI.
-		 */
-		bool some = t->cls == CLS_SYSTEM || ins->address_width == 32;
+		bool some = vendor_needs_count((enum isa_class)t->cls, ins);
 
 		b[1] |= some;
 		if ((!(g->small >> RCX & 1) && rng_chance(&g->r, 95)) || some) {

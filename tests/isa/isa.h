@@ -4,11 +4,16 @@
  * and by the software CPU at CPL 3, from the same state, and everything that the instructions can
  * change is compared.
  *
- *   gen.c, tmpl.c, layout.c   a case from a 64-bit seed: initial state and up to some twenty
- * instructions policy.c        which instructions may be compared, and which flags they leave
- * undefined native.c        executes cases on the host in a child process model.c         executes
- * cases on an engine, through the engine interface compare.c       differences between two outcomes
+ *   gen.c, tmpl.c, layout.c
+ *                   a case from a 64-bit seed: initial state and up to some twenty instructions
+ *   policy.c        which instructions may be compared, and which flags they leave undefined
+ *   vendor.c        where makers of processors differ
+ *   native.c        executes cases on the host in a child process
+ *   model.c         executes cases on an engine, through the engine interface
+ *   compare.c       differences between two outcomes
  *   shrink.c        the shortest sequence that still differs, and the report
+ *   golden.c, against.c
+ *                   what other processors answered, in files, and the engine against them
  *   main.c          options, batches, result lines
  *
  * Memory that a case sees (all else faults):
@@ -29,10 +34,8 @@
  * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only with
  * a pending exception.
  * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are
- * compared within the error that the manual allows.
- * - Where AMD and Intel differ, `soft` follows Intel: see vendors_differ_in_c1(), cmp_fault() and
- * cmp_integer().
- * - Alignment checks of vector operands are not compared.
+ * compared within the error that the manual allows; the first two exactly on Intel.
+ * - Where AMD and Intel differ, `soft` follows Intel: vendor.c has each such rule, and its maker.
  * - The present bit in the error code of a page fault above the user half is not compared: Linux
  * sets it always.
  */
@@ -150,6 +153,7 @@ struct tcase {
 	bool undecodable; /* last instruction is one that the host may know and the model must not
 			   */
 	bool reads_undefined; /* an instruction reads a flag that one before it left undefined */
+	bool flow_host;	      /* flow_undefined() is at the host's rules */
 	bool unmasked;	      /* x87 exceptions may be unmasked */
 	enum approx approx;
 	uint16_t code_salt;
@@ -158,7 +162,7 @@ struct tcase {
 	uint16_t at[CASE_INSNS + 1];
 	uint8_t code[CASE_INSNS * 15 + 16];
 	uint8_t model_code[CASE_INSNS * 15 + 16];
-	uint32_t undef[CASE_INSNS + 1]; /* flags undefined before instruction i */
+	uint32_t undef[CASE_INSNS + 1]; /* flags undefined before instruction i, on this host */
 	struct mem_mask mask[3 * CASE_INSNS];
 	unsigned nmask;
 	struct regs init;
@@ -204,7 +208,7 @@ struct flag_effect {
 };
 void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
 		  struct flag_effect *e);
-/* The same, with what depends on the case. */
+/* The same, with what depends on the case and on the maker of the processor. */
 void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins,
 		const ZydisDecodedOperand *op, struct flag_effect *e);
 /* Image bytes that the instruction stores and that are not compared. */
@@ -213,6 +217,23 @@ const ZydisDecoder *policy_decoder(bool m32);
 /* Decodes all of an instruction; false when it is none, or shorter. */
 bool policy_decode(bool m32, const struct insn *in, ZydisDecodedInstruction *ins,
 		   ZydisDecodedOperand *op);
+
+/* ---- vendors ---- */
+/* Why a difference is none: the host's maker does it so. NULL: it is one. */
+const char *vendor_excuse(const struct tcase *c, const struct outcome *native,
+			  const struct outcome *model);
+/* RFLAGS that are not compared after what the host did. */
+uint32_t vendor_open_flags(const struct outcome *native);
+/* Has the host the bits of RCPxx and RSQRTxx that the model has? */
+bool vendor_exact_estimates(void);
+/* Are flags compared that vendor_undefined() names? */
+bool vendor_compares_all(void);
+/* Flags and x87 conditions, as in struct tcase's `undef`, that makers do not agree on. */
+uint32_t vendor_undefined(const struct tcase *c, const ZydisDecodedInstruction *ins);
+/* An instruction that the generator does not make, on any host. */
+bool vendor_rejects(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op);
+/* A REP instruction that the generator gives a count of at least 1. */
+bool vendor_needs_count(enum isa_class cls, const ZydisDecodedInstruction *ins);
 
 /* ---- templates ---- */
 enum imm_kind { I_NONE, I_B, I_W, I_Z, I_V, I_MOFFS, I_ENTER };

@@ -154,30 +154,6 @@ static bool segment_write(const ZydisDecodedInstruction *ins, const ZydisDecoded
 	return false;
 }
 
-/*
- * Intel says that CVTPI2PS makes the FPU go to MMX mode also when its source is memory; AMD does
- * not.
- */
-static bool vendors_differ(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
-{
-	if (ins->opcode == 0x0d && ins->opcode_map == ZYDIS_OPCODE_MAP_0F)
-		return true; /* PREFETCHW: with registers a NOP on Intel */
-	/* MMX mode before or after a fault, and the address of the fault */
-	if ((ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
-	     ins->mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU) &&
-	    ((ins->attributes & ZYDIS_ATTRIB_HAS_SEGMENT) || ins->address_width == 16))
-		return true;
-	/* PUSH of a segment register in 32-bit code writes 2 bytes on Intel, 4 on AMD. */
-	if (ins->mnemonic == ZYDIS_MNEMONIC_PUSH && ins->operand_width == 32 &&
-	    op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-	    ZydisRegisterGetClass(op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT)
-		return true;
-	/* ARPL's fault is one of a read on AMD, of a write on Intel. */
-	if (ins->mnemonic == ZYDIS_MNEMONIC_ARPL && op[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
-		return true;
-	return ins->mnemonic == ZYDIS_MNEMONIC_CVTPI2PS && op[1].type == ZYDIS_OPERAND_TYPE_MEMORY;
-}
-
 /* Undefined destinations: BSWAP of 16 bits, SHLD/SHRD of 16 bits by more than 16. */
 static bool undefined_result(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op)
 {
@@ -197,11 +173,7 @@ enum verdict policy_check(const ZydisDecodedInstruction *ins, const ZydisDecoded
 	if (!isa_in_model(ins->meta.isa_ext) || is_rejected(ins->mnemonic))
 		return POLICY_REJECT;
 	if (ins->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || segment_write(ins, op) ||
-	    undefined_result(ins, op) || vendors_differ(ins, op))
-		return POLICY_REJECT;
-	/* AMD lets a 66 prefix cut RIP to 16 bits where Intel ignores it. */
-	if (ins->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
-	    (ins->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+	    undefined_result(ins, op) || vendor_rejects(ins, op))
 		return POLICY_REJECT;
 	if (is_fp_image(ins->mnemonic) && !scratch)
 		return POLICY_REJECT;
@@ -305,33 +277,6 @@ static bool reads_x87_conditions(ZydisMnemonic m)
 	       m == ZYDIS_MNEMONIC_XSAVE64;
 }
 
-/*
- * FCMOVcc and FCOMI leave C1 alone on AMD and clear it on Intel. FLD ST(i) from an empty register
- * onto a full one is an underflow to one and an overflow to the other.
- */
-static bool vendors_differ_in_c1(const ZydisDecodedInstruction *ins)
-{
-	switch (ins->mnemonic) {
-	case ZYDIS_MNEMONIC_FLD:
-		return ins->raw.modrm.mod == 3;
-	case ZYDIS_MNEMONIC_FCOMI:
-	case ZYDIS_MNEMONIC_FCOMIP:
-	case ZYDIS_MNEMONIC_FUCOMI:
-	case ZYDIS_MNEMONIC_FUCOMIP:
-	case ZYDIS_MNEMONIC_FCMOVB:
-	case ZYDIS_MNEMONIC_FCMOVBE:
-	case ZYDIS_MNEMONIC_FCMOVE:
-	case ZYDIS_MNEMONIC_FCMOVNB:
-	case ZYDIS_MNEMONIC_FCMOVNBE:
-	case ZYDIS_MNEMONIC_FCMOVNE:
-	case ZYDIS_MNEMONIC_FCMOVNU:
-	case ZYDIS_MNEMONIC_FCMOVU:
-		return true;
-	default:
-		return false;
-	}
-}
-
 void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand *op,
 		  struct flag_effect *e)
 {
@@ -361,54 +306,22 @@ void policy_flags(const ZydisDecodedInstruction *ins, const ZydisDecodedOperand 
 		e->tested |= C_ALL;
 	if (ins->fpu_flags) {
 		const ZydisAccessedFlags *f = ins->fpu_flags;
-		uint32_t c1 = vendors_differ_in_c1(ins) ? 2 : 0;
 
-		e->undefined |= (f->undefined | c1) << UNDEF_C_SHIFT;
-		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~(f->undefined | c1))
+		e->undefined |= f->undefined << UNDEF_C_SHIFT;
+		e->defined |= ((f->modified | f->set_0 | f->set_1) & ~f->undefined)
 			      << UNDEF_C_SHIFT;
 	}
 }
 
-static bool is_x87_compare(ZydisMnemonic m)
-{
-	switch (m) {
-	case ZYDIS_MNEMONIC_FCOM:
-	case ZYDIS_MNEMONIC_FCOMP:
-	case ZYDIS_MNEMONIC_FCOMPP:
-	case ZYDIS_MNEMONIC_FUCOM:
-	case ZYDIS_MNEMONIC_FUCOMP:
-	case ZYDIS_MNEMONIC_FUCOMPP:
-	case ZYDIS_MNEMONIC_FICOM:
-	case ZYDIS_MNEMONIC_FICOMP:
-	case ZYDIS_MNEMONIC_FTST:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool is_x87_compare_flags(ZydisMnemonic m)
-{
-	return m == ZYDIS_MNEMONIC_FCOMI || m == ZYDIS_MNEMONIC_FCOMIP ||
-	       m == ZYDIS_MNEMONIC_FUCOMI || m == ZYDIS_MNEMONIC_FUCOMIP;
-}
-
-/* With an unmasked exception, comparisons set the condition codes or flags on AMD and leave them on
- * Intel (SDM vol. 2, FCOM). */
 void case_flags(const struct tcase *c, const ZydisDecodedInstruction *ins,
 		const ZydisDecodedOperand *op, struct flag_effect *e)
 {
+	uint32_t open;
+
 	policy_flags(ins, op, e);
-	if (!c->unmasked)
-		return;
-	if (is_x87_compare(ins->mnemonic)) {
-		e->defined &= ~C_ALL;
-		e->undefined |= C_ALL;
-	}
-	if (is_x87_compare_flags(ins->mnemonic)) {
-		e->defined &= ~FL_ARITH_ALL;
-		e->undefined |= FL_ARITH_ALL;
-	}
+	open = vendor_undefined(c, ins);
+	e->defined &= ~open;
+	e->undefined |= open;
 }
 
 /* ---- images of the FPU ---- */
