@@ -47,7 +47,7 @@ struct run {
 };
 
 /* ---- comparing ---- */
-static void state_of(const struct outcome *o, struct golden_state *s)
+void golden_state_of(const struct outcome *o, struct golden_state *s)
 {
 	*s = (struct golden_state){ .rip = o->regs.rip,
 				    .rflags = o->regs.rflags,
@@ -85,7 +85,7 @@ static uint32_t compare(const struct golden_record *r, const struct outcome *out
 	struct golden_state d;
 	uint32_t fields;
 
-	state_of(out, mine);
+	golden_state_of(out, mine);
 	if (out->status != OUT_OK)
 		return 1u << GF_LOST;
 	if ((r->flags & GOLDEN_UNDECODABLE) && out->vector == 6 && r->final.vector != 6)
@@ -103,6 +103,21 @@ static uint32_t compare(const struct golden_record *r, const struct outcome *out
 		if ((memory[i] ^ r->after[i]) & r->unmasked[i])
 			return fields | 1u << GF_MEMORY;
 	return fields;
+}
+
+uint32_t golden_run(struct model *m, const struct golden_record *r, struct golden_state *mine)
+{
+	struct regs init = { .rip = r->init.rip,
+			     .rflags = r->init.rflags,
+			     .fs_base = r->init.fs_base,
+			     .gs_base = r->init.gs_base };
+	struct outcome out;
+
+	memcpy(init.gpr, r->init.gpr, sizeof(init.gpr));
+	memcpy(init.fx, r->init.fx, sizeof(r->init.fx));
+	model_run_memory(m, &init, r->flags & GOLDEN_M32, r->flags & GOLDEN_WRITABLE, r->before,
+			 &out);
+	return compare(r, &out, model_memory(m), mine);
 }
 
 /* ---- reports ---- */
@@ -273,21 +288,11 @@ static bool count_sort(struct run *run, const struct golden_record *r, const str
 
 static void check(struct run *run, const struct golden_record *r)
 {
-	struct regs init = { .rip = r->init.rip,
-			     .rflags = r->init.rflags,
-			     .fs_base = r->init.fs_base,
-			     .gs_base = r->init.gs_base };
 	struct tally *t = tally_of(run, r);
 	struct golden_state mine;
-	struct outcome out;
-	uint32_t fields;
+	uint32_t fields = golden_run(run->model, r, &mine);
 	bool first;
 
-	memcpy(init.gpr, r->init.gpr, sizeof(init.gpr));
-	memcpy(init.fx, r->init.fx, sizeof(r->init.fx));
-	model_run_memory(run->model, &init, r->flags & GOLDEN_M32, r->flags & GOLDEN_WRITABLE,
-			 r->before, &out);
-	fields = compare(r, &out, model_memory(run->model), &mine);
 	t->records++;
 	if (!fields)
 		return;
@@ -303,7 +308,7 @@ static void check(struct run *run, const struct golden_record *r)
 	}
 }
 
-static bool wanted(const struct golden_options *o, const struct golden_record *r)
+bool golden_wanted(const struct golden_options *o, const struct golden_record *r)
 {
 	return (o->group < 0 || o->group == (int)r->group) &&
 	       (o->cls < 0 || o->cls == (int)r->cls) && (!o->kind || !strcmp(o->kind, r->kind)) &&
@@ -352,7 +357,7 @@ int golden_against(struct model *m, const struct golden_options *o)
 		run->o = o;
 		run->model = m;
 		while ((got = golden_next(g, &r, &err)) > 0)
-			if (wanted(o, &r))
+			if (golden_wanted(o, &r))
 				check(run, &r);
 		status = results(run);
 	}

@@ -46,8 +46,7 @@ static void cmp_u64(struct cmp *k, const char *name, uint64_t a, uint64_t b)
 		       (unsigned long long)b);
 }
 
-/* Undefined flags where the host stopped. */
-static uint32_t undefined_at(const struct tcase *c, uint64_t rip)
+uint32_t undefined_at(const struct tcase *c, uint64_t rip)
 {
 	uint32_t all = 0;
 

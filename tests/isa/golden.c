@@ -33,6 +33,7 @@ struct golden {
 	uint64_t names, left, count;
 	struct golden_state base, mask;
 	const uint8_t *memory;
+	uint8_t native[GOLDEN_MEMORY];
 	const char *wrong; /* what should have been at `at` */
 };
 
@@ -271,6 +272,19 @@ uint64_t golden_count(const struct golden *g)
 	return g->count;
 }
 
+void golden_base(const struct golden *g, const struct golden_state **state, const uint8_t **memory,
+		 const struct golden_state **mask)
+{
+	*state = &g->base;
+	*memory = g->memory;
+	*mask = &g->mask;
+}
+
+const uint8_t *golden_native(const struct golden *g)
+{
+	return g->native;
+}
+
 /* ---- records ---- */
 static void take_head(struct golden *g, struct golden_record *r)
 {
@@ -292,6 +306,7 @@ static void take_patches(struct golden *g, struct golden_record *r)
 	take_patch(g, &r->init, sizeof(r->init), "a patch of the initial state");
 	take_patch(g, r->before, GOLDEN_MEMORY, "a patch of the initial memory");
 	memcpy(r->after, r->before, GOLDEN_MEMORY);
+	memcpy(g->native, r->before, GOLDEN_MEMORY);
 	at = g->at;
 	take_patch(g, r->before, GOLDEN_MEMORY, "a patch of the engine's memory");
 	r->other_code = !g->wrong && g->data[at] != 0;

@@ -97,6 +97,11 @@ struct golden *golden_open(const char *path, struct err *err);
 void golden_close(struct golden *g);
 const char *golden_processor(const struct golden *g);
 uint64_t golden_count(const struct golden *g);
+/* What each record's state, memory and mask start from. They live as long as the file is open. */
+void golden_base(const struct golden *g, const struct golden_state **state, const uint8_t **memory,
+		 const struct golden_state **mask);
+/* The memory that the processor had before the last record, where the engine's is another. */
+const uint8_t *golden_native(const struct golden *g);
 /* The next record: 1; 0: there is none; negative errno: the file is damaged. */
 int golden_next(struct golden *g, struct golden_record *r, struct err *err);
 
@@ -110,9 +115,25 @@ struct golden_options {
 	unsigned reports;     /* examples in full */
 	bool list;	      /* a line for each record that differs */
 	bool verbose;	      /* all registers, not just those that the record changes */
+	uint64_t cases;	      /* golden_write(): how many of the tester's own */
 };
+bool golden_wanted(const struct golden_options *o, const struct golden_record *r);
+/* What an outcome left, as a record has it. */
+void golden_state_of(const struct outcome *o, struct golden_state *s);
+/* Runs a record on an engine: the fields in which it differs, and the state it left. */
+uint32_t golden_run(struct model *m, const struct golden_record *r, struct golden_state *mine);
 /* Holds an engine against a file; prints a result line a class, and one a kind of grid. 0: equal.
  */
 int golden_against(struct model *m, const struct golden_options *o);
+
+/* ---- writing ---- */
+/*
+ * Asks the host and writes what it answers: the tester's own cases from o->seed on in which the
+ * model differs (groups differs and shrunk), and the questions of the file o->path (sample and
+ * grid), those that *o selects. Prints a result line. 0: written. Needs native_keep_memory().
+ */
+int golden_write(struct bench *b, const char *path, const struct golden_options *o);
+/* Holds the generator against the seeds and cases of group differs; 0: it makes each of them. */
+int golden_seeds(const char *path);
 
 #endif

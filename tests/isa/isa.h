@@ -12,7 +12,7 @@
  *   model.c         executes cases on an engine, through the engine interface
  *   compare.c       differences between two outcomes
  *   shrink.c        the shortest sequence that still differs, and the report
- *   golden.c, against.c
+ *   golden.c, golden_write.c, against.c
  *                   what other processors answered, in files, and the engine against them
  *   main.c          options, batches, result lines
  *
@@ -274,6 +274,10 @@ int native_start(struct native *n, const struct tcase *cases, size_t count, stru
 const struct outcome *native_finish(struct native *n);
 /* Image after the last case of a batch of one. */
 const uint8_t *native_image(const struct native *n);
+/* From now on, all memory after each case is kept; -1 and *err without memory for it. */
+int native_keep_memory(struct native *n, struct err *err);
+/* The code pages and the image as case i of the last batch left them. */
+const uint8_t *native_kept(const struct native *n, size_t i);
 
 struct engine_ops;
 struct model;
@@ -293,6 +297,8 @@ void model_run_memory(struct model *m, const struct regs *init, bool m32, bool w
 const uint8_t *model_memory(const struct model *m);
 
 /* ---- comparing ---- */
+/* Undefined flags where the host stopped, as in `undef`. */
+uint32_t undefined_at(const struct tcase *c, uint64_t rip);
 /* Writes what differs, one line each, and returns the number of differences; text may be NULL. */
 unsigned outcome_compare(const struct tcase *c, const struct outcome *native,
 			 const struct outcome *model, char *text, size_t n);

@@ -15,19 +15,21 @@
 
 #include "hypervisor/engine.h"
 
-#define BATCH	      512
-#define DEFAULT_CASES 600000
-#define SHRINK_MAX    500
-#define STOP_EVERY    8
+#define BATCH	       512
+#define DEFAULT_CASES  600000
+#define SHRINK_MAX     500
+#define STOP_EVERY     8
+#define GOLDEN_DEFAULT "tests/isa/golden/intel-C06F2.bin.zst"
 
 struct options {
 	uint64_t seed, count;
 	int cls; /* -1: all */
 	ZydisMnemonic only;
-	bool verbose, endless, list;
+	bool verbose, endless, list, seeds;
 	unsigned max_reports;
 	bool one_seed;	     /* --seed was given */
 	const char *against; /* golden vectors in place of the host */
+	const char *golden;  /* write them here */
 	const char *kind;
 	int group; /* -1: all */
 };
@@ -48,7 +50,11 @@ static int usage(void)
 	      "[--endless] [--verbose]\n"
 	      "       isa --against FILE [--group differs|shrunk|sample|grid] [--class NAME]\n"
 	      "           [--kind NAME] [--only MNEMONIC] [--seed N] [--reports N] [--list] "
-	      "[--verbose]\n",
+	      "[--verbose]\n"
+	      "       isa --against FILE --seeds\n"
+	      "       isa --golden FILE [--against FILE] [--count N] [--group NAME] [--class "
+	      "NAME]\n"
+	      "           [--kind NAME] [--only MNEMONIC] [--seed N]\n",
 	      stderr);
 	return 2;
 }
@@ -91,9 +97,11 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "endless", no_argument, NULL, 'e' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "against", required_argument, NULL, 'a' },
+		{ "golden", required_argument, NULL, 'w' },
 		{ "group", required_argument, NULL, 'g' },
 		{ "kind", required_argument, NULL, 'k' },
 		{ "list", no_argument, NULL, 'l' },
+		{ "seeds", no_argument, NULL, 'm' },
 		{ 0 },
 	};
 	int c;
@@ -132,6 +140,9 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'a':
 			o->against = optarg;
 			break;
+		case 'w':
+			o->golden = optarg;
+			break;
 		case 'g':
 			o->group = find_group(optarg);
 			if (o->group < 0)
@@ -142,6 +153,9 @@ static bool parse(int argc, char **argv, struct options *o)
 			break;
 		case 'l':
 			o->list = true;
+			break;
+		case 'm':
+			o->seeds = true;
 			break;
 		default:
 			return false;
@@ -382,17 +396,25 @@ static int run(struct bench *b, const struct options *o)
 	return results(tally);
 }
 
+static struct golden_options golden_options(const struct options *o)
+{
+	return (struct golden_options){
+		.path = o->against ? o->against : GOLDEN_DEFAULT,
+		.group = o->group,
+		.cls = o->cls,
+		.kind = o->kind,
+		.mnemonic = o->only ? ZydisMnemonicGetString(o->only) : NULL,
+		.seed = o->one_seed ? &o->seed : NULL,
+		.reports = o->max_reports,
+		.list = o->list,
+		.verbose = o->verbose,
+		.cases = o->count,
+	};
+}
+
 static int run_against(const struct options *o)
 {
-	struct golden_options g = { .path = o->against,
-				    .group = o->group,
-				    .cls = o->cls,
-				    .kind = o->kind,
-				    .mnemonic = o->only ? ZydisMnemonicGetString(o->only) : NULL,
-				    .seed = o->one_seed ? &o->seed : NULL,
-				    .reports = o->max_reports,
-				    .list = o->list,
-				    .verbose = o->verbose };
+	struct golden_options g = golden_options(o);
 	struct err err = ERR_INIT;
 	struct model *m = model_create(&soft_engine_ops, &err);
 	int status;
@@ -406,6 +428,18 @@ static int run_against(const struct options *o)
 	return status;
 }
 
+static int run_golden(struct bench *b, const struct options *o)
+{
+	struct golden_options g = golden_options(o);
+	struct err err = ERR_INIT;
+
+	if (native_keep_memory(b->native, &err) < 0) {
+		fprintf(stderr, "isa: %s\n", err.text);
+		return 1;
+	}
+	return golden_write(b, o->golden, &g);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -416,7 +450,9 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv, &o))
 		return usage();
-	if (o.against)
+	if (o.against && o.seeds)
+		return golden_seeds(o.against);
+	if (o.against && !o.golden)
 		return run_against(&o);
 	if (why) {
 		printf("skip isa: %s\n", why);
@@ -428,7 +464,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "isa: %s\n", err.text);
 		return 1;
 	}
-	status = run(&b, &o);
+	status = o.golden ? run_golden(&b, &o) : run(&b, &o);
 	model_destroy(b.model);
 	native_destroy(b.native);
 	return status;

@@ -25,14 +25,16 @@
 
 #define HWCAP2_FSGSBASE_BIT 2
 /* Linux's selectors */
-#define USER32_CS 0x23
-#define USER_CS	  0x33
-#define TICK_USEC 4000
+#define USER32_CS   0x23
+#define USER_CS	    0x33
+#define TICK_USEC   4000
+#define MEMORY_SIZE (CODE_SIZE + IMAGE_SIZE)
 
 struct native {
 	int fd; /* code pages, then the image */
 	uint8_t *alias;
 	struct outcome *out;
+	uint8_t *kept; /* memory after each case, or NULL */
 	size_t max;
 	const struct tcase *cases;
 	size_t count;
@@ -43,7 +45,7 @@ struct native {
 static struct {
 	const struct tcase *cases;
 	struct outcome *out;
-	uint8_t *code, *image;
+	uint8_t *code, *image, *kept;
 	const uint8_t *pristine;
 	size_t next, count;
 	bool running, writable; /* are the code pages? */
@@ -117,6 +119,8 @@ static void store_outcome(ucontext_t *uc, struct outcome *o)
 	o->ss = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
 	o->cr2 = (uint64_t)g[REG_CR2];
 	o->memory = image_hash(&child.cases[child.next], child.image);
+	if (child.kept)
+		memcpy(child.kept + child.next * MEMORY_SIZE, child.code, MEMORY_SIZE);
 	o->status = OUT_OK;
 }
 
@@ -231,6 +235,7 @@ _Noreturn static void child_main(struct native *n, size_t first)
 	child.out = n->out;
 	child.code = n->alias;
 	child.image = n->alias + CODE_SIZE;
+	child.kept = n->kept;
 	child.pristine = image_pristine();
 	child.next = first;
 	child.count = n->count;
@@ -288,6 +293,23 @@ const uint8_t *native_image(const struct native *n)
 	return n->alias + CODE_SIZE;
 }
 
+int native_keep_memory(struct native *n, struct err *err)
+{
+	void *p = mmap(NULL, n->max * MEMORY_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return err_set(err, errno, "cannot keep the memory of the native side: %s",
+			       strerror(errno));
+	n->kept = p;
+	return 0;
+}
+
+const uint8_t *native_kept(const struct native *n, size_t i)
+{
+	return n->kept + i * MEMORY_SIZE;
+}
+
 struct native *native_create(size_t max, struct err *err)
 {
 	struct native *n = calloc(1, sizeof(*n));
@@ -317,6 +339,8 @@ void native_destroy(struct native *n)
 		return;
 	munmap(n->alias, CODE_SIZE + IMAGE_SIZE);
 	munmap(n->out, n->max * sizeof(n->out[0]));
+	if (n->kept)
+		munmap(n->kept, n->max * MEMORY_SIZE);
 	close(n->fd);
 	free(n);
 }
