@@ -12,4 +12,4 @@ $(BUILD)/tests/isa/isa: $(ISA_OBJ) $(LIB)
 .PHONY: isa check-isa
 isa: $(BUILD)/tests/isa/isa
 check-isa: $(BUILD)/tests/isa/isa
-	$(Q)tests/run $(BUILD)/tests/isa/isa
+	$(Q)BUILD=$(BUILD) tests/run $(BUILD)/tests/isa/isa tests/isa/golden.sh
