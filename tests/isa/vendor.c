@@ -163,12 +163,15 @@ static bool x87_store(const struct scene *s)
 	       (is_x87(&s->soft) && is_memory_fault(s->model->vector));
 }
 
+static bool is_movsxd16(const struct place *p)
+{
+	return p->known && p->ins.mnemonic == ZYDIS_MNEMONIC_MOVSXD && p->ins.operand_width == 16;
+}
+
 /* MOVSXD without REX.W reads two bytes with 66 on Intel, four on AMD. */
 static bool movsxd_size(const struct scene *s)
 {
-	const struct place *p = s->soft.known ? &s->soft : &s->host;
-
-	return p->known && p->ins.mnemonic == ZYDIS_MNEMONIC_MOVSXD && p->ins.operand_width == 16;
+	return is_movsxd16(&s->host) || is_movsxd16(&s->soft);
 }
 
 /* What comes first where an operand is misaligned and cannot be accessed either. */
