@@ -193,6 +193,7 @@ static void put_glance(json_t *o, const struct glance *g, uint64_t start, bool e
 	put_number(o, "rx_dropped", g->live.rx_dropped_host);
 	put_number(o, "tx_packets", g->live.tx_packets);
 	put_number(o, "tx_errors", g->live.tx_errors);
+	put_number(o, "nic_losses", g->live.nic_losses);
 	put_number(o, "console_in", g->live.console_in);
 	put_number(o, "console_out", g->live.console_out);
 }

@@ -379,10 +379,43 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 }
 
 /*
- * Nothing but a log has a reason to become longer than the disks, or than a few GiB of console
- * output.
+ * How long a file may become: the guest's memory, which is a file; a disk or the changes to it; a
+ * snapshot, which holds all of them; with room for console output. Only a log has no bound.
  */
-#define FILE_SIZE (4ull << 30)
+#define FILE_SPARE (64ull << 30)
+
+static uint64_t file_limit(const struct machine_host *h)
+{
+	uint64_t limit = MEMORY_MAX + FILE_SPARE;
+
+	for (unsigned i = 0; i < h->config.ndisks; i++)
+		limit += h->config.disk_sectors[i] * 512;
+	return limit;
+}
+
+static int attach_nic(void *ctx, uint64_t nth)
+{
+	struct machine_host *h = ctx;
+
+	return nth < MACHINE_NICS && h->nic[nth] ? nic_attach(h->nic[nth], h->attach_fd) : -EINVAL;
+}
+
+static int live_attach_nic(void *ctx, unsigned port)
+{
+	return jail_keeper() ? keeper_ask_attach(jail_keeper(), port) : attach_nic(ctx, port);
+}
+
+/* The keeper can attach NICs anew, by their number. */
+static void allow_attach(struct machine_host *h)
+{
+	keeper_allow_attach(attach_nic, h);
+	if (h->attach_fd >= 0)
+		keeper_keep(h->attach_fd);
+	for (unsigned i = 0; i < MACHINE_NICS; i++) {
+		if (h->nic[i] && nic_fd(h->nic[i]) >= 0)
+			keeper_keep(nic_fd(h->nic[i]));
+	}
+}
 
 int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c,
 		      struct err *err)
@@ -394,16 +427,15 @@ int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct 
 		return ret;
 	json_object_seed(0);	/* it would open a file for it later */
 	jc.memory = MEMORY_MAX; /* until the machine is known */
-	if (jc.file_size == UINT64_MAX) {
-		jc.file_size = 0;
-	} else {
-		jc.file_size = FILE_SIZE;
-		for (unsigned i = 0; i < h->config.ndisks; i++) {
-			if (h->config.disk_sectors[i] * 512 > jc.file_size)
-				jc.file_size = h->config.disk_sectors[i] * 512;
-		}
+	jc.file_size = jc.file_size == UINT64_MAX ? 0 : file_limit(h);
+	h->attach_fd = nic_attach_socket();
+	allow_attach(h);
+	ret = jail_enter(mode, &jc, err);
+	if (jail_keeper() && h->attach_fd >= 0) {
+		close(h->attach_fd); /* the keeper has it */
+		h->attach_fd = -1;
 	}
-	return jail_enter(mode, &jc, err);
+	return ret;
 }
 
 int machine_host_start_consoles(struct machine_host *h, struct err *err)
@@ -426,6 +458,8 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 	memcpy(c->seed, h->seed, sizeof(c->seed));
 	for (unsigned i = 0; i < MACHINE_NICS; i++)
 		c->nic[i] = h->nic[i];
+	c->attach = live_attach_nic;
+	c->attach_ctx = (void *)(uintptr_t)h;
 	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
 		c->console[i] = console_live(h->console[i]);
 	c->debug = console_live(h->debug ? h->debug : h->console[0]);
@@ -454,6 +488,8 @@ void machine_host_close(struct machine_host *h)
 		close(h->restore_fd);
 	for (unsigned i = 0; i < MACHINE_NICS; i++)
 		nic_close(h->nic[i]);
+	if (h->attach_fd > 0)
+		close(h->attach_fd);
 	for (unsigned i = 0; i < MACHINE_DISKS; i++)
 		disk_close(h->disk[i]);
 	memset(h, 0, sizeof(*h));

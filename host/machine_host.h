@@ -27,6 +27,7 @@ struct machine_host {
 	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
 	struct disk_backend *disk[MACHINE_DISKS];
 	struct nic *nic[MACHINE_NICS];
+	int attach_fd; /* for nic_attach(), outside of the jail; -1: none */
 	struct console *console[MACHINE_CONSOLES];
 	struct console *debug; /* NULL: the output goes to console 0 */
 	enum live_clock clock;

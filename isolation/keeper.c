@@ -12,10 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/thread.h"
 #include "isolation/seccomp.h"
 
 #define NAMES 8
+#define KEPT  16
 
 struct keeper {
 	int fd;
@@ -30,6 +32,10 @@ static char names[NAMES][KEEPER_DATA];
 static unsigned nnames;
 static keeper_promise *promise; /* NULL: nobody may ask, or somebody has */
 static void *promise_ctx;
+static keeper_attach *attach;
+static void *attach_ctx;
+static int kept[KEPT];
+static unsigned nkept;
 
 void keeper_allow_remove(const char *path)
 {
@@ -41,6 +47,18 @@ void keeper_allow_promise(keeper_promise *fn, void *ctx)
 {
 	promise = fn;
 	promise_ctx = ctx;
+}
+
+void keeper_allow_attach(keeper_attach *fn, void *ctx)
+{
+	attach = fn;
+	attach_ctx = ctx;
+}
+
+void keeper_keep(int fd)
+{
+	must(nkept < KEPT);
+	kept[nkept++] = fd;
 }
 
 static int give_promise(struct keeper_message *m)
@@ -131,6 +149,8 @@ static void serve(int fd, keeper_service *service, void *ctx)
 			m.result = keeper_peer_allowed(passed);
 		else if (m.op == KEEPER_REMOVE)
 			m.result = remove_name(&m);
+		else if (m.op == KEEPER_ATTACH)
+			m.result = attach ? attach(attach_ctx, m.arg) : -EPERM;
 		else if (m.op == KEEPER_PROMISE)
 			m.result = give_promise(&m);
 		else if (service)
@@ -150,23 +170,38 @@ static void close_between(int a, int b)
 		close_range((unsigned)a + 1, (unsigned)b - 1, 0);
 }
 
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
 static void close_others(int fd, int keep_fd)
 {
-	int first = keep_fd < 0 || fd < keep_fd ? fd : keep_fd, last = keep_fd > fd ? keep_fd : fd;
+	int keep[KEPT + 2], last = STDERR_FILENO;
+	unsigned n = nkept;
 
-	close_between(STDERR_FILENO, first);
-	close_between(first, last);
+	memcpy(keep, kept, nkept * sizeof(kept[0]));
+	keep[n++] = fd;
+	if (keep_fd >= 0)
+		keep[n++] = keep_fd;
+	qsort(keep, n, sizeof(keep[0]), by_number);
+	for (unsigned i = 0; i < n; last = keep[i++])
+		close_between(last, keep[i]);
 	close_range((unsigned)last + 1, ~0u, 0);
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
 }
 
-/* Root may have given the pair a directory of somebody else's; nothing else of root's is needed. */
+/* Root may have given the pair a directory of somebody else's, and NICs. */
 static void drop_rights(void)
 {
+	bool network = attach && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN);
+
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (geteuid() == 0)
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_DAC_OVERRIDE);
+	if (network) /* a tap interface that is nobody's */
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
 	capng_apply(CAPNG_SELECT_CAPS);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	prctl(PR_SET_DUMPABLE, 0);
@@ -250,6 +285,14 @@ int keeper_remove(struct keeper *k, const char *path)
 		return -ENAMETOOLONG;
 	strcpy((char *)m.data, path);
 	ret = keeper_call(k, &m);
+	return ret ? ret : m.result;
+}
+
+int keeper_ask_attach(struct keeper *k, uint64_t nth)
+{
+	struct keeper_message m = { .op = KEEPER_ATTACH, .arg = nth };
+	int ret = keeper_call(k, &m);
+
 	return ret ? ret : m.result;
 }
 

@@ -4,7 +4,8 @@
  * needed after it closed. It removes sockets from the file system, each only if it was named before
  * the jail closed, and it runs one service: the arbiter of a pair, whose directory stays out of the
  * replica's reach. A backup, which learns how large its guest is when it is in the jail, may ask
- * once for that much memory of the host (isolation/host_file.h). Requests have a fixed size;
+ * once for that much memory of the host (isolation/host_file.h). When an interface under a NIC was
+ * deleted, it attaches the NIC to the one that takes its place. Requests have a fixed size;
  * whoever sits in the jail can ask for nothing else.
  */
 #ifndef ISOLATION_KEEPER_H
@@ -23,7 +24,7 @@ struct keeper_message {
 	uint8_t data[KEEPER_DATA];
 };
 
-enum { KEEPER_REMOVE, KEEPER_PROMISE, KEEPER_PEER, KEEPER_SERVICE };
+enum { KEEPER_REMOVE, KEEPER_PROMISE, KEEPER_PEER, KEEPER_ATTACH, KEEPER_SERVICE };
 
 struct keeper;
 
@@ -38,6 +39,14 @@ void keeper_allow_remove(const char *path);
 /* The keeper may be asked for memory, once; before keeper_start(). */
 void keeper_allow_promise(keeper_promise *fn, void *ctx);
 /*
+ * The keeper may be asked for something that needs rights or names, with a number that fn has to
+ * mistrust, and keeps the descriptors that it needs; before keeper_start(). The answer is 0 or
+ * -errno.
+ */
+typedef int keeper_attach(void *ctx, uint64_t nth);
+void keeper_allow_attach(keeper_attach *fn, void *ctx);
+void keeper_keep(int fd);
+/*
  * Forks. The new process keeps standard error and keep_fd (-1: none) open, nothing else. NULL and
  * err on failure.
  */
@@ -46,6 +55,8 @@ struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, str
 int keeper_call(struct keeper *k, struct keeper_message *m);
 /* 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
+/* What the function that may be asked for has answered. */
+int keeper_ask_attach(struct keeper *k, uint64_t nth);
 /* 0, or -errno and what the keeper says. */
 int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err);
 /*

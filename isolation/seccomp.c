@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -72,6 +73,10 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 		[CALL_NO_DELAY] = "allow, TCP_NODELAY",
 		[CALL_PACKETS] = "allow, of packet capture",
 		[CALL_PEER] = "allow, SO_PEERCRED",
+		[CALL_ERROR] = "allow, SO_ERROR",
+		[CALL_LOOK] = "allow, SIOCGIFNAME, SIOCGIFINDEX, SIOCGIFFLAGS, TUNGETIFF",
+		[CALL_JOIN] = "allow, TUNSETIFF, SIOCSIFFLAGS",
+		[CALL_ADD_MEMBER] = "allow, PACKET_ADD_MEMBERSHIP",
 		[CALL_FLAGS] = "allow, F_GETFL, F_SETFL, F_SETFD",
 		[CALL_SEAL] = "allow, F_ADD_SEALS",
 		[CALL_OWN_LIMIT] = "allow, own RLIMIT_AS",
@@ -146,6 +151,14 @@ static const struct {
 	{ CALL_PACKETS, 2, { IS(1, SOL_SOCKET), IS(2, SO_DETACH_FILTER) } },
 	{ CALL_PACKETS, 2, { IS(1, SOL_PACKET), IS(2, PACKET_RX_RING) } },
 	{ CALL_PEER, 2, { IS(1, SOL_SOCKET), IS(2, SO_PEERCRED) } },
+	{ CALL_ERROR, 2, { IS(1, SOL_SOCKET), IS(2, SO_ERROR) } },
+	{ CALL_LOOK, 1, { IS(1, SIOCGIFNAME) } },
+	{ CALL_LOOK, 1, { IS(1, SIOCGIFINDEX) } },
+	{ CALL_LOOK, 1, { IS(1, SIOCGIFFLAGS) } },
+	{ CALL_LOOK, 1, { IS(1, TUNGETIFF) } },
+	{ CALL_JOIN, 1, { IS(1, TUNSETIFF) } },
+	{ CALL_JOIN, 1, { IS(1, SIOCSIFFLAGS) } },
+	{ CALL_ADD_MEMBER, 2, { IS(1, SOL_PACKET), IS(2, PACKET_ADD_MEMBERSHIP) } },
 	{ CALL_FLAGS, 1, { IS(1, F_GETFL) } },
 	{ CALL_FLAGS, 1, { IS(1, F_SETFL) } },
 	{ CALL_FLAGS, 1, { IS(1, F_SETFD) } },

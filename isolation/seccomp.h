@@ -35,6 +35,10 @@ enum seccomp_rule {
 	CALL_NO_DELAY,	   /* setsockopt(): TCP_NODELAY */
 	CALL_PACKETS,	   /* setsockopt(): SO_ATTACH_FILTER, SO_DETACH_FILTER, PACKET_RX_RING */
 	CALL_PEER,	   /* getsockopt(): SO_PEERCRED */
+	CALL_ERROR,	   /* getsockopt(): SO_ERROR */
+	CALL_LOOK,	   /* ioctl(): an interface's name, number and flags, asked for */
+	CALL_JOIN,	   /* ioctl(): attaches a tap descriptor to an interface, brings that up */
+	CALL_ADD_MEMBER,   /* setsockopt(): PACKET_ADD_MEMBERSHIP */
 	CALL_FLAGS,	   /* fcntl(): F_GETFL, F_SETFL, F_SETFD */
 	CALL_SEAL,	   /* fcntl(): F_ADD_SEALS */
 	CALL_OWN_LIMIT,	   /* prlimit64() of this process's address space */

@@ -4,9 +4,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/call_before.h"
+#include "base/log.h"
 
 static const struct nic_ops *const backends[] = { &nic_tap_ops, &nic_pcap_ops, &nic_none_ops };
 
@@ -61,10 +64,14 @@ int nic_check_spec(const char *spec, struct err *err)
 struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err)
 {
 	const char *arg;
+	struct nic *nic;
 
 	if (nic_check_spec(spec, err))
 		return NULL;
-	return find_backend(spec, &arg)->open(arg, mac, err);
+	nic = find_backend(spec, &arg)->open(arg, mac, err);
+	if (nic && nic->ops != &nic_none_ops)
+		snprintf(nic->name, sizeof(nic->name), "%s", arg);
+	return nic;
 }
 
 int nic_fd(const struct nic *nic)
@@ -72,9 +79,49 @@ int nic_fd(const struct nic *nic)
 	return nic->ops->fd(nic);
 }
 
+/* ---- an interface that goes and comes ---- */
+
+bool nic_is_lost(const struct nic *nic)
+{
+	return atomic_load(&nic->lost);
+}
+
+int nic_attach_socket(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int nic_attach(struct nic *nic, int socket_fd)
+{
+	return nic->ops->attach ? nic->ops->attach(nic, socket_fd) : 0;
+}
+
+void nic_found(struct nic *nic, int attached)
+{
+	if (attached == 0 && atomic_exchange(&nic->lost, false))
+		log_info("%s:%s is back: the guest's NIC works again", nic->ops->scheme, nic->name);
+}
+
+/* What became of a call: errors that mean the interface, and not the frame, lose it. */
+static long result(struct nic *nic, long r)
+{
+	bool gone = r == -ENETDOWN || r == -ENXIO || r == -ENODEV || r == -EBADFD || r == -EIO;
+
+	if (!gone || !nic->ops->attach || atomic_exchange(&nic->lost, true))
+		return r;
+	atomic_fetch_add(&nic->losses, 1);
+	log_warn("%s:%s is down or gone: the guest's NIC is silent until it is back",
+		 nic->ops->scheme, nic->name);
+	return r;
+}
+
+/* ---- frames ---- */
+
 int nic_send(struct nic *nic, const void *frame, size_t len)
 {
-	return nic->ops->send(nic, frame, len);
+	return (int)result(nic, nic->ops->send(nic, frame, len));
 }
 
 int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t deadline_ns)
@@ -83,16 +130,16 @@ int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t dea
 	long r;
 
 	if (fd < 0)
-		return 0;
+		return nic->ops->attach ? -ENETDOWN : 0;
 	do
 		r = call_before(deadline_ns, nic->ops->send_call, fd, frame, len);
 	while (r == -EINTR);
-	return r >= 0 ? 0 : r == -ENOBUFS ? -EAGAIN : (int)r;
+	return r >= 0 ? 0 : r == -ENOBUFS ? -EAGAIN : (int)result(nic, r);
 }
 
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max)
 {
-	return nic->ops->recv(nic, frame, max);
+	return result(nic, nic->ops->recv(nic, frame, max));
 }
 
 int nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err)

@@ -5,11 +5,13 @@
  *
  *   tap:NAME     a tap interface: an existing one, or created and gone with the process
  *   pcap:IFACE   an interface of the host, shared with it: capture of what is for the guest, and
- * injection none         a card whose cable hangs in the air
+ *                injection
+ *   none         a card whose cable hangs in the air
  */
 #ifndef NET_NIC_H
 #define NET_NIC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,18 +46,42 @@ struct nic_ops {
 	 * err.
 	 */
 	int (*set_mac)(struct nic *nic, const uint8_t mac[6], struct err *err);
+	/*
+	 * Outside of the jail, where names and rights are: whether its interface is there and up,
+	 * to which it is attached anew if it was another one before. 0, or -errno (-ENODEV: there
+	 * is none of that name, -ENETDOWN: it is down). socket_fd: to look with. NULL: it cannot
+	 * be lost.
+	 */
+	int (*attach)(struct nic *nic, int socket_fd);
 	void (*close)(struct nic *nic);
 };
 
+#define NIC_NAME_LEN 16
+
 struct nic {
 	const struct nic_ops *ops;
+	char name[NIC_NAME_LEN];     /* of its interface */
+	atomic_bool lost;	     /* the interface is down or gone */
+	atomic_uint_fast64_t losses; /* how often it became so */
 };
 
 /* spec: "tap:NAME", "pcap:IFACE" or "none"; mac: the guest's address. NULL and err on failure. */
 struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
 /* Whether spec names a known kind of backend with an argument that can be one; opens nothing. */
 int nic_check_spec(const char *spec, struct err *err);
+/* -1: nothing can be waited for now. */
 int nic_fd(const struct nic *nic);
+/*
+ * A send or a receive that finds the interface down or gone fails like one that finds it busy or
+ * empty: the first one says so and counts it, and from then on the NIC is lost. While it is, the
+ * caller has to have nic_attach() called now and then, where the rights for it are, and to pass on
+ * what came of it. From any thread.
+ */
+bool nic_is_lost(const struct nic *nic);
+/* A socket for nic_attach(), made while sockets may be made; -errno. */
+int nic_attach_socket(void);
+int nic_attach(struct nic *nic, int socket_fd);
+void nic_found(struct nic *nic, int attached);
 int nic_send(struct nic *nic, const void *frame, size_t len);
 /*
  * As nic_send(), but before CLOCK_BOOTTIME shows deadline_ns or not at all: -ETIME

@@ -9,11 +9,18 @@
  * checksum may be open, and TCP segments may be joined. Both are put right (segment.h). Other
  * frames longer than NIC_FRAME_MAX are dropped.
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <pcap/pcap.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "net/nic.h"
@@ -127,13 +134,36 @@ static int pcap_nic_send(struct nic *nic, const void *frame, size_t len)
 	return errno == ENOBUFS ? -EAGAIN : errno ? -errno : -EIO;
 }
 
-/* One captured frame: its length, 0 when it is unusable or its segments wait, -EAGAIN, -EIO. */
+/*
+ * 1 when a frame waits, 0 when none does, or -errno when the interface is down or gone. libpcap is
+ * not asked then: it would look for the interface by its name, and after a change of name never
+ * trust it again.
+ */
+static int look(const struct pcap_nic *n)
+{
+	struct pollfd p = { .fd = n->fd, .events = POLLIN };
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (poll(&p, 1, 0) <= 0)
+		return 0;
+	if (!(p.revents & POLLERR))
+		return 1;
+	if (getsockopt(n->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return -errno;
+	return error ? -error : 1;
+}
+
+/* One captured frame: its length, 0 when it is unusable or its segments wait, or -errno. */
 static ssize_t capture(struct pcap_nic *n, uint8_t *frame, size_t max)
 {
 	struct pcap_pkthdr *h;
 	const uint8_t *data;
-	int r = pcap_next_ex(n->pcap, &h, &data);
+	int r = look(n);
 
+	if (r <= 0)
+		return r ? r : -EAGAIN;
+	r = pcap_next_ex(n->pcap, &h, &data);
 	if (r != 1)
 		return r == 0 ? -EAGAIN : -EIO;
 	if (h->caplen != h->len || h->len < NIC_FRAME_MIN)
@@ -169,6 +199,46 @@ static int pcap_nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *e
 	return set_filter(((struct pcap_nic *)nic)->pcap, "the interface", mac, err);
 }
 
+static int bind_anew(int fd, int ifindex)
+{
+	struct sockaddr_ll sll = { .sll_family = AF_PACKET,
+				   .sll_protocol = htons(ETH_P_ALL),
+				   .sll_ifindex = ifindex };
+	struct packet_mreq all = { .mr_ifindex = ifindex, .mr_type = PACKET_MR_PROMISC };
+
+	if (bind(fd, (struct sockaddr *)&sll, sizeof(sll)) < 0)
+		return -errno;
+	return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)) < 0 ? -errno
+											: 0;
+}
+
+/*
+ * An interface that comes back up goes on by itself, whatever its name is now. One that was deleted
+ * leaves the socket unbound: one of its old name takes the place.
+ */
+static int pcap_nic_attach(struct nic *nic, int socket_fd)
+{
+	int fd = ((struct pcap_nic *)nic)->fd;
+	struct sockaddr_ll sll = { 0 };
+	socklen_t len = sizeof(sll);
+	struct ifreq ifr = { 0 };
+	bool bound;
+
+	if (getsockname(fd, (struct sockaddr *)&sll, &len) < 0)
+		return -errno;
+	ifr.ifr_ifindex = sll.sll_ifindex;
+	bound = sll.sll_ifindex > 0 && !ioctl(fd, SIOCGIFNAME, &ifr);
+	if (!bound)
+		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", nic->name);
+	if (ioctl(fd, SIOCGIFFLAGS, &ifr))
+		return -ENODEV;
+	if (!(ifr.ifr_flags & IFF_UP))
+		return -ENETDOWN;
+	if (bound)
+		return 0;
+	return ioctl(fd, SIOCGIFINDEX, &ifr) ? -errno : bind_anew(fd, ifr.ifr_ifindex);
+}
+
 static void pcap_nic_close(struct nic *nic)
 {
 	pcap_close(((struct pcap_nic *)nic)->pcap);
@@ -182,6 +252,7 @@ const struct nic_ops nic_pcap_ops = {
 	.send = pcap_nic_send,
 	.send_call = SYS_sendto,
 	.recv = pcap_nic_recv,
+	.attach = pcap_nic_attach,
 	.set_mac = pcap_nic_set_mac,
 	.close = pcap_nic_close,
 };

@@ -22,20 +22,34 @@ struct tap {
 	int fd;
 };
 
-/* Brings the interface up; without the right to do so it stays as its owner left it. */
-static void tap_up(const char *name)
+static bool interface_is_up(int socket_fd, const char *name)
 {
 	struct ifreq ifr = { 0 };
-	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	return !ioctl(socket_fd, SIOCGIFFLAGS, &ifr) && ifr.ifr_flags & IFF_UP;
+}
+
+/* Brings the interface up; without the right to do so it stays as its owner left it. */
+static void interface_up(int socket_fd, const char *name)
+{
+	struct ifreq ifr = { 0 };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (!ioctl(socket_fd, SIOCGIFFLAGS, &ifr) && !(ifr.ifr_flags & IFF_UP)) {
+		ifr.ifr_flags |= IFF_UP;
+		if (ioctl(socket_fd, SIOCSIFFLAGS, &ifr))
+			errno = 0; /* frames are lost until somebody brings it up */
+	}
+}
+
+static void tap_up(const char *name)
+{
+	int s = nic_attach_socket();
 
 	if (s < 0)
 		return;
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	if (!ioctl(s, SIOCGIFFLAGS, &ifr) && !(ifr.ifr_flags & IFF_UP)) {
-		ifr.ifr_flags |= IFF_UP;
-		if (ioctl(s, SIOCSIFFLAGS, &ifr))
-			errno = 0; /* frames are lost until somebody brings it up */
-	}
+	interface_up(s, name);
 	close(s);
 }
 
@@ -46,6 +60,10 @@ static int tap_attach(int fd, const char *name, struct err *err)
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	ifr.ifr_flags = IFF_TAP | IFF_NO_PI;
 	if (!ioctl(fd, TUNSETIFF, &ifr))
+		return 0;
+	/* One that was made for several queues is used with one of them. */
+	ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (errno == EINVAL && !ioctl(fd, TUNSETIFF, &ifr))
 		return 0;
 	if (errno == EBUSY)
 		return err_set(err, EBUSY, "tap interface %s is in use by another process", name);
@@ -86,7 +104,30 @@ static struct nic *tap_open(const char *name, const uint8_t mac[6], struct err *
 
 static int tap_fd(const struct nic *nic)
 {
-	return ((const struct tap *)nic)->fd;
+	/* It would be ready for ever while there is no interface, and there is nothing to read. */
+	return nic_is_lost(nic) ? -1 : ((const struct tap *)nic)->fd;
+}
+
+/*
+ * A descriptor whose interface was deleted can have another one of that name. TUNSETIFF would make
+ * it if there is none, so that is looked at first.
+ */
+static int tap_attach_anew(struct nic *nic, int socket_fd)
+{
+	struct tap *t = (struct tap *)nic;
+	struct ifreq ifr = { 0 };
+	int ret;
+
+	if (ioctl(t->fd, TUNGETIFF, &ifr)) {
+		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", nic->name);
+		if (ioctl(socket_fd, SIOCGIFFLAGS, &ifr))
+			return -ENODEV;
+		ret = tap_attach(t->fd, nic->name, NULL);
+		if (ret < 0)
+			return ret;
+		interface_up(socket_fd, nic->name);
+	}
+	return interface_is_up(socket_fd, ifr.ifr_name) ? 0 : -ENETDOWN;
 }
 
 static int tap_send(struct nic *nic, const void *frame, size_t len)
@@ -124,5 +165,6 @@ const struct nic_ops nic_tap_ops = {
 	.send = tap_send,
 	.send_call = SYS_write,
 	.recv = tap_recv,
+	.attach = tap_attach_anew,
 	.close = tap_close,
 };

@@ -24,6 +24,7 @@
 #define CONSOLE_CHUNK	1024
 /* ns for one count of an engine that counts exits */
 #define CONSOLE_BUFFER 4096
+#define NIC_LOOK_MS    1000 /* between looks for an interface that is gone */
 #define SOURCES	       (MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
@@ -59,6 +60,8 @@ struct live {
 	uint32_t base_rate;   /* of virtual time that does not follow the host */
 	uint64_t next_epoch;  /* virtual ns */
 	uint64_t next_digest; /* count */
+
+	uint64_t next_look[MACHINE_NICS]; /* for a NIC that is lost */
 
 	/* the sync point under construction */
 	bool started;
@@ -178,7 +181,7 @@ void live_sink_attach(struct live_sink *s, struct live *l)
 static int live_fd_of(const struct live *l, size_t i)
 {
 	if (i < MACHINE_NICS)
-		return l->cfg.nic[i] ? l->cfg.nic[i]->ops->fd(l->cfg.nic[i]) : -1;
+		return l->cfg.nic[i] ? nic_fd(l->cfg.nic[i]) : -1;
 	i -= MACHINE_NICS;
 	return l->cfg.console[i] ? l->cfg.console[i]->fd(l->cfg.console[i]->ctx) : -1;
 }
@@ -226,17 +229,26 @@ static void live_poke(struct live *l)
 		return;
 }
 
+static bool live_nic_lost(const struct live *l)
+{
+	for (size_t i = 0; i < MACHINE_NICS; i++) {
+		if (l->cfg.nic[i] && nic_is_lost(l->cfg.nic[i]))
+			return true;
+	}
+	return false;
+}
+
 static void *live_poller(void *arg)
 {
 	struct live *l = arg;
 	struct epoll_event ev[SOURCES + 1];
 
 	while (!atomic_load(&l->stop)) {
-		int n = epoll_wait(l->epfd, ev, SOURCES + 1, -1);
+		int n = epoll_wait(l->epfd, ev, SOURCES + 1, NIC_LOOK_MS);
 
 		if (n < 0 && errno != EINTR)
 			break;
-		if (n <= 0)
+		if (n < 0 || (n == 0 && !live_nic_lost(l)))
 			continue;
 		for (int i = 0; i < n; i++) {
 			if (ev[i].data.u32 < SOURCES)
@@ -312,10 +324,24 @@ static bool live_has_room(const struct live *l, size_t bytes)
 	return l->nin < SYNC_INPUTS_MAX - 32 && l->arena_used + bytes <= ARENA_SIZE;
 }
 
+/* The poller comes by once a second while an interface is gone. */
+static void live_look_for_nic(struct live *l, unsigned port)
+{
+	struct nic *nic = l->cfg.nic[port];
+	uint64_t now = mono_ns();
+
+	if (!nic || !nic_is_lost(nic) || now < l->next_look[port])
+		return;
+	l->next_look[port] = now + NIC_LOOK_MS * 1000000ull;
+	if (l->cfg.attach)
+		nic_found(nic, l->cfg.attach(l->cfg.attach_ctx, port));
+}
+
 static bool live_collect_nic(struct live *l, size_t port)
 {
 	struct nic *nic = l->cfg.nic[port];
 
+	live_look_for_nic(l, (unsigned)port);
 	for (unsigned i = 0; nic && i < FRAMES_PER_SYNC; i++) {
 		uint8_t *p = l->arena + l->arena_used;
 		struct input *in;
@@ -323,7 +349,7 @@ static bool live_collect_nic(struct live *l, size_t port)
 
 		if (!live_has_room(l, NIC_FRAME_MAX))
 			return true;
-		n = nic->ops->recv(nic, p, NIC_FRAME_MAX);
+		n = nic_recv(nic, p, NIC_FRAME_MAX);
 		if (n < 0 && n != -EAGAIN)
 			l->stats.nic_errors[port]++;
 		if (n <= 0)
@@ -757,4 +783,6 @@ void live_destroy(struct live *l)
 void live_get_stats(const struct live *l, struct live_stats *s)
 {
 	*s = l->stats;
+	for (size_t i = 0; i < MACHINE_NICS; i++)
+		s->nic_losses += l->cfg.nic[i] ? atomic_load(&l->cfg.nic[i]->losses) : 0;
 }

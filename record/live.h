@@ -79,6 +79,9 @@ struct live_config {
 			     `reseed` */
 	bool reseed;
 	struct nic *nic[MACHINE_NICS];
+	/* nic_attach() of NIC `port`, by who may do that; NULL: a lost NIC stays so. */
+	int (*attach)(void *ctx, unsigned port);
+	void *attach_ctx;
 	struct live_console *console[MACHINE_CONSOLES];
 	struct live_console *debug; /* where the debug console's output goes, or NULL */
 	uint64_t epoch_ns;	    /* a digest every so much virtual time; 0: never */
@@ -123,7 +126,7 @@ void live_wake(struct live *l);
 
 struct live_stats {
 	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in,
-		console_out;
+		console_out, nic_losses;
 	/* By NIC: receptions and sendings that failed, other than for want of a frame or of room.
 	 */
 	uint64_t nic_errors[MACHINE_NICS];

@@ -38,7 +38,7 @@ static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
 	struct nic *nic = r->cfg.live.nic[port];
 
 	for (unsigned i = 0; nic && i < 64; i++) {
-		ssize_t n = nic->ops->recv(nic, frame, NIC_FRAME_MAX);
+		ssize_t n = nic_recv(nic, frame, NIC_FRAME_MAX);
 
 		if (n <= 0)
 			return;
@@ -63,8 +63,7 @@ static void *spy_thread(void *arg)
 			struct nic *nic = r->cfg.live.nic[i];
 
 			if (nic)
-				p[n++] = (struct pollfd){ .fd = nic->ops->fd(nic),
-							  .events = POLLIN };
+				p[n++] = (struct pollfd){ .fd = nic_fd(nic), .events = POLLIN };
 		}
 		poll(p, n, -1);
 		poll(p, 1, SPY_PAUSE_MS);

@@ -224,6 +224,9 @@ START_TEST(lists_are_sound)
 		ck_assert(c->roles && c->why[0]);
 		ck_assert_msg(!(c->rare & ~c->roles), "%s is rare for a role that does not have it",
 			      c->name);
+		/* The keeper may bind a capture anew: a socket that it was given. */
+		if (c->roles == 1u << THREAD_KEEPER && !strcmp(c->name, "bind"))
+			continue;
 		for (size_t j = 0; j < sizeof(never) / sizeof(never[0]); j++)
 			ck_assert_str_ne(c->name, never[j]);
 	}

@@ -316,6 +316,78 @@ START_TEST(pcap_names_what_is_wrong)
 }
 END_TEST
 
+/* ---- an interface that goes and comes ---- */
+
+struct shaky {
+	struct nic nic;
+	int error; /* what calls return, 0: they work */
+	int attached;
+};
+
+static int shaky_fd(const struct nic *nic)
+{
+	return nic_is_lost(nic) ? -1 : 0;
+}
+
+static int shaky_send(struct nic *nic, const void *frame, size_t len)
+{
+	return ((struct shaky *)nic)->error;
+}
+
+static ssize_t shaky_recv(struct nic *nic, void *frame, size_t max)
+{
+	struct shaky *s = (struct shaky *)nic;
+
+	return s->error ? s->error : 60;
+}
+
+static int shaky_attach(struct nic *nic, int socket_fd)
+{
+	return ((struct shaky *)nic)->attached;
+}
+
+static const struct nic_ops shaky_ops = {
+	.scheme = "shaky",
+	.fd = shaky_fd,
+	.send = shaky_send,
+	.recv = shaky_recv,
+	.attach = shaky_attach,
+};
+
+START_TEST(a_lost_interface_is_counted_once)
+{
+	struct shaky s = { .nic = { .ops = &shaky_ops, .name = "x" }, .error = -EAGAIN };
+	uint8_t frame[60] = { 0 };
+
+	ck_assert_int_eq(nic_recv(&s.nic, frame, 60), -EAGAIN);
+	ck_assert(!nic_is_lost(&s.nic));
+	s.error = -EMSGSIZE; /* the frame's fault */
+	ck_assert_int_eq(nic_send(&s.nic, frame, 60), -EMSGSIZE);
+	ck_assert(!nic_is_lost(&s.nic));
+	s.error = -EBADFD;
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(nic_recv(&s.nic, frame, 60), -EBADFD);
+		ck_assert_int_eq(nic_send(&s.nic, frame, 60), -EBADFD);
+		ck_assert_int_eq(nic_send_before(&s.nic, frame, 60, UINT64_MAX), -ENETDOWN);
+	}
+	ck_assert(nic_is_lost(&s.nic));
+	ck_assert_int_eq(nic_fd(&s.nic), -1);
+	ck_assert_uint_eq(s.nic.losses, 1);
+	s.attached = -ENODEV;
+	nic_found(&s.nic, nic_attach(&s.nic, -1));
+	ck_assert(nic_is_lost(&s.nic));
+	s.attached = s.error = 0;
+	nic_found(&s.nic, nic_attach(&s.nic, -1));
+	ck_assert(!nic_is_lost(&s.nic));
+	s.error = -ENETDOWN;
+	ck_assert_int_eq(nic_recv(&s.nic, frame, 60), -ENETDOWN);
+	ck_assert_uint_eq(s.nic.losses, 2);
+	s.error = 0; /* a frame that had arrived before says nothing */
+	ck_assert_int_eq(nic_recv(&s.nic, frame, 60), 60);
+	ck_assert(nic_is_lost(&s.nic));
+}
+END_TEST
+
 static void enter_namespace(void)
 {
 	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
@@ -327,6 +399,7 @@ static void add(TCase *tc)
 		tcase_add_checked_fixture(tc, enter_namespace, NULL);
 	tcase_add_test(tc, checks_specs);
 	tcase_add_test(tc, none_swallows);
+	tcase_add_test(tc, a_lost_interface_is_counted_once);
 	if (!namespaces)
 		return;
 	tcase_add_test(tc, tap_carries_frames);

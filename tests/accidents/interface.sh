@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# An operator took an interface down, renamed it, deleted it and made it anew, under a machine that used it.
+# waits for the host: *
+. "$(dirname "$0")/../e2e/lib.sh"
+need_guest
+command -v redis-cli >/dev/null || {
+	skip all "redis-tools is not installed"
+	exit 0
+}
+in_namespace "$@"
+ip link set lo up
+machine=
+cleanup() { [ -z "$machine" ] || kill "$machine" 2>/dev/null; }
+
+answers() { timeout 1 redis-cli -h "$guest" ping; }
+# serve NIC GUEST: a machine whose guest answers.
+serve() {
+	guest=$2
+	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --net "$1" --console "$work/console" --control "$work/control" \
+		--append "$cmdline twinstep.ip=$2/24 twinstep.redis" >"$work/out" 2>"$work/err" &
+	machine=$!
+	wait_for 90 answers
+}
+stop() {
+	kill "$machine"
+	wait "$machine"
+	status=$?
+	machine=
+}
+lives() { kill -0 "$machine" 2>/dev/null && "$twinstep" status "$work/control" >/dev/null; }
+number() { "$twinstep" status "$work/control" --json | sed "s/.*\"$1\":\([0-9]*\).*/\1/"; }
+said() { [ "$(grep -c "$1" "$work/err")" -eq "$2" ]; }
+lost="down or gone: the guest's NIC is silent"
+# The machine's CPU time and sync points within three seconds in which its guest is idle.
+quiet() {
+	local before after
+	before=$(number sync_points)
+	sleep 3
+	after=$(number sync_points)
+	[ $((after - before)) -lt 2000 ]
+}
+
+make_veth() {
+	ip link add veth0 type veth peer name "$1" && ip addr add 10.77.2.1/24 dev veth0
+	ip link set veth0 up && ip link set "$1" up
+}
+make_veth veth1
+if serve pcap:veth1 10.77.2.2; then
+	ok pcap-serves
+	ip link set veth1 down
+	sleep 1
+	check pcap-down "the machine ended: $(cat "$work/err")" lives
+	check pcap-down-said "$(cat "$work/err")" said "$lost" 1
+	ip link set veth1 up
+	check pcap-up "no answer after the interface came back" wait_for 10 answers
+	ip link set veth1 down
+	ip link set veth1 name other1
+	ip link set other1 up
+	check pcap-renamed "no answer over the renamed interface: $(cat "$work/err")" wait_for 10 answers
+	ip link set other1 down
+	ip link set other1 up
+	check pcap-flap "no answer after a short absence: $(cat "$work/err")" wait_for 10 answers
+	ip link del veth0
+	sleep 2
+	check pcap-deleted "the machine ended: $(cat "$work/err")" lives
+	make_veth veth1
+	check pcap-made-anew "no answer over the new interface: $(cat "$work/err")" wait_for 10 answers
+	check pcap-counted "$(number nic_losses) losses" [ "$(number nic_losses)" -ge 1 ]
+	stop
+	check pcap-end "exit status $status: $(tail -n 3 "$work/err")" [ "$status" -eq 143 ]
+else
+	not_ok pcap-serves "no answer: $(tail -n 3 "$work/err" "$work/console")"
+	stop
+fi
+
+make_tap() { ip tuntap add tap0 mode tap "$@" && ip addr add 10.77.1.1/24 dev tap0 && ip link set tap0 up; }
+make_tap multi_queue
+if serve tap:tap0 10.77.1.2; then
+	ok tap-serves-multi-queue
+	ip link set tap0 down
+	sleep 1
+	check tap-down "the machine ended: $(cat "$work/err")" lives
+	ip link set tap0 up
+	check tap-up "no answer after the interface came back" wait_for 10 answers
+	ip link del tap0
+	sleep 1
+	check tap-deleted "the machine ended: $(cat "$work/err")" lives
+	check tap-deleted-quiet "it spins: $("$twinstep" status "$work/control")" quiet
+	make_tap
+	check tap-made-anew "no answer over the new interface: $(cat "$work/err")" wait_for 10 answers
+	ip link del tap0
+	sleep 2
+	check tap-not-made-by-us "the machine made a tap interface of its own" eval '! ip link show tap0 2>/dev/null'
+	stop
+	check tap-end "exit status $status: $(tail -n 3 "$work/err")" [ "$status" -eq 143 ]
+else
+	not_ok tap-serves-multi-queue "no answer: $(tail -n 3 "$work/err" "$work/console")"
+	stop
+fi
+exit $failed
