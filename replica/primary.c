@@ -234,8 +234,7 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	if (!r->live)
 		return -err->code;
 	live_sink_attach(&r->direct, r->live);
-	/* replica_stop() has seen r->live, or we see what it left */
-	atomic_thread_fence(memory_order_seq_cst);
+	/* In this order: replica_stop() has seen r->live, or we see what it left. */
 	if (atomic_load(&r->stopping))
 		live_stop(r->live);
 	batch_init(r);

@@ -42,8 +42,8 @@ struct replica {
 	struct replica_config cfg;
 	uint8_t id[WIRE_ID_LEN];
 	struct machine *m;
-	struct live *live;
-	struct live_sink direct; /* the way out when nobody has to be waited for */
+	struct live *_Atomic live; /* set once; then replica_stop() may look */
+	struct live_sink direct;   /* the way out when nobody has to be waited for */
 	atomic_bool stopping;
 	atomic_uint_fast64_t made; /* last record of a live machine */
 	atomic_uint_fast64_t paced_ns;
