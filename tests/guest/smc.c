@@ -208,7 +208,7 @@ static void test_string_faults(void)
 	/* The handler maps the page and returns: the instruction goes on where it was. */
 	data_a[4095] = 7;
 	check_eq("string.scas.fault",
-		 CATCH_ERR(__asm__ volatile("repne scasb"
+		 CATCH_ERR(__asm__ volatile("cmpb $7, %%al; repne scasb"
 					    :
 					    : "D"(LIN + 4090), "c"(64), "a"(0xee))),
 		 VE(PF, 0));
