@@ -117,10 +117,11 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run. Of what may run side
 # by side the longest comes first.
-CHECKS := $(VTXTESTS) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/fuzz/run.sh $(SANUNIT) $(UNITBIN) tests/guest/run.sh \
+CHECKS := $(VTXTESTS) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/fuzz/run.sh tests/model/failover.sh \
+	$(SANUNIT) $(UNITBIN) tests/guest/run.sh \
 	$(wildcard tests/scripts/*.sh) $(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) $(wildcard tests/accidents/*.sh)
 check: setup
-	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isolation-programs isa
+	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isolation-programs isa $(BUILD)/tests/model/table
 	+$(Q)$(SUBMAKE) san fuzz
 	+$(Q)$(TSANMAKE) all
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
