@@ -447,6 +447,11 @@ int machine_host_start_consoles(struct machine_host *h, struct err *err)
 	return r ? r : console_start(h->debug, err);
 }
 
+static struct console *debug_console(const struct machine_host *h)
+{
+	return h->debug ? h->debug : h->console[0];
+}
+
 void machine_host_live(const struct machine_host *h, struct live_config *c)
 {
 	c->clock = h->clock;
@@ -462,7 +467,14 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 	c->attach_ctx = (void *)(uintptr_t)h;
 	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
 		c->console[i] = console_live(h->console[i]);
-	c->debug = console_live(h->debug ? h->debug : h->console[0]);
+	c->debug = console_live(debug_console(h));
+}
+
+void machine_host_console_out(const struct machine_host *h, struct console_out *out)
+{
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		out->console[i] = console_live(h->console[i]);
+	out->console[MACHINE_CONSOLES] = console_live(debug_console(h));
 }
 
 void machine_host_stop_input(struct machine_host *h)

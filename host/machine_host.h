@@ -11,6 +11,7 @@
 #include "hypervisor/engine.h"
 #include "hypervisor/machine.h"
 #include "net/nic.h"
+#include "record/console_out.h"
 #include "record/live.h"
 #include "host/console.h"
 #include "host/machine_opts.h"
@@ -76,6 +77,8 @@ int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct 
 int machine_host_start_consoles(struct machine_host *h, struct err *err);
 /* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
 void machine_host_live(const struct machine_host *h, struct live_config *c);
+/* Where a machine without a live source sends its console output. */
+void machine_host_console_out(const struct machine_host *h, struct console_out *out);
 /* Frees the bytes of kernel and modules: the guest has its copy. */
 void machine_host_drop_images(struct machine_host *h);
 /* From here on the consoles' quit() is not called any more. */

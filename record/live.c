@@ -15,6 +15,7 @@
 #include "base/host_clock.h"
 #include "base/thread.h"
 #include "hypervisor/clock.h"
+#include "record/console_out.h"
 
 #define NS_PER_S	1000000000ull
 #define SLICE_NS	5000000ull /* the vCPU comes by at least this often, in virtual time */
@@ -23,9 +24,8 @@
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
 /* ns for one count of an engine that counts exits */
-#define CONSOLE_BUFFER 4096
-#define NIC_LOOK_MS    1000 /* between looks for an interface that is gone */
-#define SOURCES	       (MACHINE_NICS + MACHINE_CONSOLES)
+#define NIC_LOOK_MS 1000 /* between looks for an interface that is gone */
+#define SOURCES	    (MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
 struct live_source_fd {
@@ -33,11 +33,6 @@ struct live_source_fd {
 	atomic_bool armed; /* the poller waits for it */
 	bool always; /* epoll does not take it (a regular file): ready whenever there is room */
 	bool ended;  /* end of input */
-};
-
-struct live_console_out {
-	uint8_t data[CONSOLE_BUFFER];
-	size_t len;
 };
 
 struct live {
@@ -71,7 +66,7 @@ struct live {
 	uint8_t arena[ARENA_SIZE];
 	size_t arena_used;
 
-	struct live_console_out out[MACHINE_CONSOLES + 1]; /* the last one: debug console */
+	struct console_out out;
 	struct live_stats stats;
 };
 
@@ -81,16 +76,6 @@ static uint64_t mono_ns(void)
 }
 
 /* ---- outputs ---- */
-
-static struct live_console *live_console_for(struct live *l, const struct output *out, size_t *slot)
-{
-	if (out->kind == OUTPUT_DEBUG) {
-		*slot = MACHINE_CONSOLES;
-		return l->cfg.debug;
-	}
-	*slot = out->port;
-	return out->port < MACHINE_CONSOLES ? l->cfg.console[out->port] : NULL;
-}
 
 static int live_send_frame(struct live *l, const struct output *out, uint64_t deadline_ns)
 {
@@ -113,42 +98,22 @@ static int live_send_frame(struct live *l, const struct output *out, uint64_t de
 
 int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns)
 {
-	struct live_console *c;
-	size_t slot;
-
 	if (out->kind == OUTPUT_NET_TX)
 		return live_send_frame(l, out, deadline_ns);
-	c = live_console_for(l, out, &slot);
 	l->stats.console_out += out->len;
-	if (c)
-		c->write(c->ctx, out->data, out->len);
+	console_out_write(&l->out, out);
 	return 0;
-}
-
-static void live_flush_slot(struct live *l, size_t slot)
-{
-	struct live_console *c = slot == MACHINE_CONSOLES ? l->cfg.debug : l->cfg.console[slot];
-	struct live_console_out *o = &l->out[slot];
-
-	if (c && o->len)
-		c->write(c->ctx, o->data, o->len);
-	o->len = 0;
 }
 
 void live_flush_outputs(struct live *l)
 {
-	for (size_t i = 0; i <= MACHINE_CONSOLES; i++)
-		live_flush_slot(l, i);
+	console_out_flush(&l->out);
 }
 
-/*
- * Serial ports speak byte by byte; the host is told in pieces: at sync points, or when the buffer
- * is full.
- */
+/* Frames at once; bytes of consoles at sync points, or when there are many. */
 static void live_sink_emit(void *ctx, const struct output *out)
 {
 	struct live *l = ((struct live_sink *)ctx)->live;
-	size_t slot;
 
 	if (!l)
 		return;
@@ -156,14 +121,8 @@ static void live_sink_emit(void *ctx, const struct output *out)
 		live_send_frame(l, out, UINT64_MAX);
 		return;
 	}
-	if (!live_console_for(l, out, &slot))
-		return;
 	l->stats.console_out += out->len;
-	for (size_t i = 0; i < out->len; i++) {
-		if (l->out[slot].len == CONSOLE_BUFFER)
-			live_flush_slot(l, slot);
-		l->out[slot].data[l->out[slot].len++] = out->data[i];
-	}
+	console_out_gather(&l->out, out);
 }
 
 struct output_sink live_sink_ops(struct live_sink *s)
@@ -744,6 +703,9 @@ struct live *live_create(const struct live_config *config, struct machine *m, st
 		return NULL;
 	}
 	l->cfg = *config;
+	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
+		l->out.console[i] = config->console[i];
+	l->out.console[MACHINE_CONSOLES] = config->debug;
 	l->m = m;
 	l->seq = config->next_seq ? config->next_seq : 1;
 	live_choose_rate(l);

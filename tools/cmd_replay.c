@@ -22,6 +22,7 @@ struct replayer {
 	const struct options *o;
 	FILE *report; /* result and statistics */
 	struct replay_machine rm;
+	struct console_out out;
 	struct replay replay;
 	atomic_bool ready; /* replay is there */
 	struct record_stream inner;
@@ -89,16 +90,8 @@ static const struct replay_end *stream_end(void *ctx)
 static void replay_emit(void *ctx, const struct output *out)
 {
 	struct replayer *r = ctx;
-	struct console *c = NULL;
-	struct live_console *lc;
 
-	if (out->kind == OUTPUT_CONSOLE && out->port < MACHINE_CONSOLES)
-		c = r->rm.up.host.console[out->port];
-	if (out->kind == OUTPUT_DEBUG)
-		c = r->rm.up.host.debug ? r->rm.up.host.debug : r->rm.up.host.console[0];
-	lc = c ? console_live(c) : NULL;
-	if (lc)
-		lc->write(lc->ctx, out->data, out->len);
+	console_out_write(&r->out, out);
 }
 
 static void stop_replay(void *ctx)
@@ -137,6 +130,9 @@ static int open_log(void *ctx, struct err *err)
 
 static struct output_sink get_sink(void *ctx)
 {
+	struct replayer *r = ctx;
+
+	machine_host_console_out(&r->rm.up.host, &r->out);
 	return (struct output_sink){ .ctx = ctx, .emit = replay_emit };
 }
 
