@@ -2,8 +2,7 @@
 /*
  * The run loop and the engine interface; hypervisor/vmx/vmx.h tells the idea.
  *
- * The boundaries at which run() may return are those of the software CPU (soft/run.c): the two must
- * agree, or a record of one would not replay on the other.
+ * The boundaries at which run() may return are those of the software CPU: boundary.h has the rules.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "hypervisor/boundary.h"
 #include "hypervisor/soft/run.h"
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
@@ -58,21 +58,19 @@ static bool has_shadow(const struct cpu_state *s)
 	return s->sti_shadow || s->movss_shadow;
 }
 
-static bool can_interrupt(const struct vmx *v)
+static struct boundary_events events_of(const struct cpu_state *s)
 {
-	const struct cpu_state *s = &v->st;
-
-	return (s->rflags & FL_IF) && !has_shadow(s) && !s->shutdown && !s->intr_pending &&
-	       !s->nmi_pending && !s->debug_pending && !s->event.valid;
-}
-
-static bool take(bool *flag, bool allowed)
-{
-	bool taken = *flag && allowed;
-
-	if (taken)
-		*flag = false;
-	return taken;
+	return (struct boundary_events){
+		.rflags = s->rflags,
+		.shadow = has_shadow(s),
+		.movss = s->movss_shadow,
+		.event = s->event.valid,
+		.debug = s->debug_pending,
+		.nmi = s->nmi_pending,
+		.blocked = s->nmi_blocked,
+		.intr = s->intr_pending,
+		.shutdown = s->shutdown,
+	};
 }
 
 /* The flag that a kick sets is the one in the run page: the module looks at it too. */
@@ -87,17 +85,20 @@ static bool in_rep(const struct vmx *v)
 	return v->source->retired && v->st.in_rep;
 }
 
-static bool take_kick(struct vmx *v)
+static bool take_kick(void *ctx)
 {
-	if (!(v->at_landmark || in_rep(v)) || !vmx_is_kicked(v))
+	struct vmx *v = ctx;
+
+	if (!vmx_is_kicked(v))
 		return false;
 	soft_engine_cpu(v->soft)->kicked = 0;
 	return __atomic_exchange_n(&v->run->kick, 0, __ATOMIC_ACQ_REL);
 }
 
 /* A kick waits for a landmark, and none comes: the caller may want to give up. */
-static bool take_spin(struct vmx *v)
+static bool take_spin(void *ctx)
 {
+	struct vmx *v = ctx;
 	bool spins = vmx_is_kicked(v) && (v->spins || v->barren >= BARREN_MAX);
 
 	v->spins = false;
@@ -106,50 +107,35 @@ static bool take_spin(struct vmx *v)
 	return spins && !v->at_landmark;
 }
 
-static bool wakes(const struct cpu_state *s)
-{
-	return (s->intr_pending && (s->rflags & FL_IF)) || s->event.valid || s->debug_pending ||
-	       (s->nmi_pending && !s->nmi_blocked);
-}
-
-static bool until_reached(const struct vmx *v, const struct landmark *until)
-{
-	if (v->source->retired && until->in_rep && v->count == until->count)
-		return v->st.rip == until->rip && v->st.gpr[R_RCX] == until->rcx;
-	return (v->at_landmark || in_rep(v)) && v->count >= until->count;
-}
-
 /*
  * Faults that fault again: only where every step is seen; elsewhere the processor delivers them by
  * itself.
  */
-static bool is_stuck(const struct vmx *v)
+static bool is_stuck(void *ctx)
 {
+	const struct vmx *v = ctx;
+
 	return v->source->retired && !v->source->pmu && !v->at_landmark &&
 	       v->deliveries >= v->stuck_after;
 }
 
-static bool boundary_exit(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
+static bool run_ends(struct vmx *v, const struct landmark *until, enum engine_exit_kind *kind)
 {
-	if (until_reached(v, until))
-		*kind = ENGINE_EXIT_UNTIL;
-	else if (v->st.shutdown)
-		*kind = ENGINE_EXIT_SHUTDOWN;
-	else if (is_stuck(v))
-		*kind = ENGINE_EXIT_STUCK;
-	else if (take_kick(v))
-		*kind = ENGINE_EXIT_KICK;
-	else if (take_spin(v))
-		*kind = ENGINE_EXIT_SPIN;
-	else if (take(&v->stop_wanted, v->at_landmark))
-		*kind = ENGINE_EXIT_BUS;
-	else if (v->window_wanted && can_interrupt(v))
-		*kind = ENGINE_EXIT_WINDOW;
-	else if (v->st.halted && !wakes(&v->st))
-		*kind = ENGINE_EXIT_HALT;
-	else
-		return false;
-	return true;
+	static const struct boundary_ops ops = { is_stuck, take_kick, take_spin };
+	const struct boundary b = {
+		.events = events_of(&v->st),
+		.count = v->count,
+		.rip = v->st.rip,
+		.rcx = v->st.gpr[R_RCX],
+		.retired = v->source->retired,
+		.named = v->at_landmark,
+		.in_rep = in_rep(v),
+		.halted = v->st.halted,
+		.window_wanted = v->window_wanted,
+		.stop_wanted = &v->stop_wanted,
+	};
+
+	return boundary_exit(&b, &ops, v, until, kind);
 }
 
 /* ---- the software CPU ---- */
@@ -224,32 +210,48 @@ static uint32_t event_info(const struct event_state *e)
 	       (e->has_error ? INFO_HAS_ERROR : 0);
 }
 
-/* Chooses the event that the entry delivers, in the order of the software CPU. */
+/* Takes the event that is delivered at this boundary out of the state; false: there is none. */
+static bool take_event(struct cpu_state *s, struct event_state *e)
+{
+	const struct boundary_events pending = events_of(s);
+
+	switch (boundary_event(&pending)) {
+	case BOUNDARY_NONE:
+		return false;
+	case BOUNDARY_EVENT:
+		*e = s->event;
+		s->event = (struct event_state){ 0 };
+		break;
+	case BOUNDARY_DEBUG:
+		s->dr[6] = x86_debug_status(s->dr[6], s->debug_dr6);
+		s->debugctl = 0;
+		s->debug_pending = false;
+		s->debug_dr6 = 0;
+		*e = (struct event_state){ .vector = VEC_DB, .type = TYPE_EXCEPTION };
+		break;
+	case BOUNDARY_NMI:
+		s->nmi_pending = false;
+		*e = (struct event_state){ .vector = VEC_NMI, .type = TYPE_NMI };
+		break;
+	case BOUNDARY_INTR:
+		s->intr_pending = false;
+		*e = (struct event_state){ .vector = s->intr_vector };
+		break;
+	}
+	return true;
+}
+
+/* Chooses the event that the entry delivers. */
 static void choose_event(struct vmx *v)
 {
 	struct cpu_state *s = &v->st;
 	struct event_state e = { 0 };
+	bool chosen = take_event(s, &e);
 
-	if (s->event.valid) {
-		e = s->event;
-		s->event = (struct event_state){ 0 };
-	} else if (s->debug_pending && !s->movss_shadow) {
-		s->dr[6] |= s->debug_dr6;
-		s->debugctl = 0;
-		s->debug_pending = false;
-		s->debug_dr6 = 0;
-		e = (struct event_state){ .valid = true, .vector = VEC_DB, .type = TYPE_EXCEPTION };
-	} else if (s->nmi_pending && !s->nmi_blocked && !s->movss_shadow) {
-		s->nmi_pending = false;
-		e = (struct event_state){ .valid = true, .vector = VEC_NMI, .type = TYPE_NMI };
-	} else if (s->intr_pending && (s->rflags & FL_IF) && !has_shadow(s)) {
-		s->intr_pending = false;
-		e = (struct event_state){ .valid = true, .vector = s->intr_vector };
-	}
-	v->run->entry_info = e.valid ? event_info(&e) : 0;
+	v->run->entry_info = chosen ? event_info(&e) : 0;
 	v->run->entry_error = e.error;
 	v->run->entry_len = 0;
-	if (!e.valid)
+	if (!chosen)
 		return;
 	v->events++;
 	if (s->halted || has_shadow(s) || s->in_rep)
@@ -380,7 +382,7 @@ static bool exit_exception(struct vmx *v)
 	if (v->st.event.valid || vector == VEC_UD || is_hosts_alignment_check(&v->st, vector))
 		return soft_step(v, false);
 	if (vector == VEC_DB) {
-		v->st.dr[6] |= v->run->qualification & DR6_CAUSES;
+		v->st.dr[6] = x86_debug_status(v->st.dr[6], v->run->qualification & DR6_CAUSES);
 		v->st.dr[7] &= ~DR7_GD;
 		v->st.debugctl = 0;
 		v->load |= TWVMX_LOAD_SYS;
@@ -447,9 +449,9 @@ static bool handle_exit(struct vmx *v)
 
 static bool has_event(const struct cpu_state *s)
 {
-	return s->event.valid || (s->debug_pending && !s->movss_shadow) ||
-	       (s->nmi_pending && !s->nmi_blocked && !s->movss_shadow) ||
-	       (s->intr_pending && (s->rflags & FL_IF) && !has_shadow(s));
+	const struct boundary_events e = events_of(s);
+
+	return boundary_event(&e) != BOUNDARY_NONE;
 }
 
 bool vmx_run_free(struct vmx *v, uint64_t stop)
@@ -484,7 +486,7 @@ static enum engine_exit_kind vmx_run(struct engine *e, const struct landmark *un
 	enum engine_exit_kind kind = ENGINE_EXIT_ERROR;
 
 	v->until = *until;
-	while (!boundary_exit(v, until, &kind)) {
+	while (!run_ends(v, until, &kind)) {
 		if (!advance(v))
 			return ENGINE_EXIT_ERROR;
 	}
@@ -627,7 +629,9 @@ static void vmx_landmark(const struct engine *e, struct landmark *lm)
 
 static bool vmx_can_interrupt(const struct engine *e)
 {
-	return can_interrupt(const_vmx_of(e));
+	const struct boundary_events pending = events_of(&const_vmx_of(e)->st);
+
+	return boundary_can_interrupt(&pending);
 }
 
 static void vmx_inject(struct engine *e, uint8_t vector)
