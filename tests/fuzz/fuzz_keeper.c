@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define REQUESTS 24 /* all of them fit into the socket before anybody reads */
 
 static unsigned promises;
-static char named[KEEPER_DATA], kept[KEEPER_DATA];
+static char named_path[KEEPER_DATA], other_path[KEEPER_DATA];
 
 static int count_promise(void *ctx, uint64_t bytes, struct err *err)
 {
@@ -27,7 +27,7 @@ static int count_promise(void *ctx, uint64_t bytes, struct err *err)
 
 static void put_path(struct keeper_message *m, struct rd *in, uint8_t how)
 {
-	const char *path = how & 1 ? named : kept;
+	const char *path = how & 1 ? named_path : other_path;
 
 	memset(m->data, how & 2 ? 'x' : 0, sizeof(m->data));
 	memcpy(m->data, path, strlen(path) + (how & 4 ? 0 : 1));
@@ -112,9 +112,9 @@ static struct arbiter *begin(void)
 		folder_make();
 		snprintf(spec, sizeof(spec), "file:%s", folder.path);
 		arbiter = arbiter_open(spec, NULL);
-		snprintf(named, sizeof(named), "%s/named", folder.path);
-		snprintf(kept, sizeof(kept), "%s/kept", folder.path);
-		keeper_allow_remove(named);
+		snprintf(named_path, sizeof(named_path), "%s/named", folder.path);
+		snprintf(other_path, sizeof(other_path), "%s/other", folder.path);
+		keeper_allow_remove(named_path);
 	}
 	must(arbiter);
 	return arbiter;
@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	keeper_allow_promise(count_promise, NULL);
 	put_files(&in);
 	folder_file("named", "", 0);
-	folder_file("kept", "", 0);
+	folder_file("other", "", 0);
 	owned = owner_of(arbiter, 1, before);
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0);
 	for (unsigned i = 0; i < REQUESTS && rd_left(&in); i++)
@@ -142,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	look_at_answers(fd[0]);
 	close(fd[0]);
 	close(fd[1]);
-	must(promises <= 1 && access(kept, F_OK) == 0);
+	must(promises <= 1 && access(other_path, F_OK) == 0);
 	must(!owned || (owner_of(arbiter, 1, after) && !memcmp(before, after, sizeof(after))));
 	folder_empty();
 	return 0;
