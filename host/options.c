@@ -120,6 +120,9 @@ void options_defaults(struct options *o, enum command_id command)
 void options_free(struct options *o)
 {
 	machine_opts_free(&o->machine);
+	for (size_t i = 0; i < o->ngiven; i++)
+		free(o->substituted[i]);
+	o->ngiven = 0;
 }
 
 static int take(struct options *o, const struct option_row *row, const char *arg, char letter,
@@ -130,9 +133,10 @@ static int take(struct options *o, const struct option_row *row, const char *arg
 			       arg ? arg : "", row->refusal);
 	if (o->ngiven == OPTIONS_GIVEN)
 		return err_set(err, E2BIG, "more than %d options", OPTIONS_GIVEN);
-	o->given[o->ngiven++] = (struct option_given){ row, arg };
+	o->given[o->ngiven] = (struct option_given){ row, arg };
 	if (arg && letter)
-		arg = options_substitute(arg, letter);
+		arg = o->substituted[o->ngiven] = options_substitute(arg, letter);
+	o->ngiven++;
 	return row->parse(row, (char *)o + row->target, arg, err);
 }
 

@@ -78,7 +78,7 @@ struct option_given {
 
 #define OPTIONS_GIVEN 128
 
-/* A command line. Strings point into argv, or live as long as the process. */
+/* A command line. Strings point into argv, or live until options_free(). */
 struct options {
 	enum command_id command;
 	struct machine_opts machine;
@@ -92,6 +92,7 @@ struct options {
 	char **args; /* what is no option */
 	int nargs;
 	struct option_given given[OPTIONS_GIVEN];
+	char *substituted[OPTIONS_GIVEN]; /* each value in which %r has become a letter; or NULL */
 	size_t ngiven;
 };
 

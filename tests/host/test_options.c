@@ -10,8 +10,13 @@
 
 static struct options o;
 
-static int parse(enum command_id command, int argc, const char *const *argv, struct err *err)
+/* What is parsed points into the command line, which lives until the next one. */
+static int parse(enum command_id command, int argc, const char *const *words, struct err *err)
 {
+	static const char *argv[32];
+
+	ck_assert_int_lt(argc, 32);
+	memcpy(argv, words, ((size_t)argc + 1) * sizeof(*argv));
 	options_free(&o);
 	options_defaults(&o, command);
 	*err = (struct err)ERR_INIT;
