@@ -118,6 +118,13 @@ bool bytes_reserve(uint8_t **p, size_t *cap, size_t n)
 	return true;
 }
 
+bool bytes_are_zero(const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
 size_t rd_left(const struct rd *r)
 {
 	return r->bad ? 0 : (size_t)(r->end - r->p);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "hypervisor/engine.h"
 
@@ -204,7 +205,5 @@ void memory_load_end(struct memory *m)
 
 bool memory_page_is_zero(const void *page)
 {
-	const uint8_t *p = page;
-
-	return !p[0] && !memcmp(p, p + 1, PAGE_SIZE - 1);
+	return bytes_are_zero(page, PAGE_SIZE);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/file_io.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -62,40 +63,7 @@ struct disk {
 	struct job *done;	      /* executed or executing, until finish() */
 };
 
-/* --- input and output of whole ranges; return 0 or a positive errno --- */
-
-static int read_full(int fd, uint8_t *data, uint64_t len, uint64_t offset)
-{
-	while (len) {
-		ssize_t n = pread(fd, data, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? errno : EIO;
-		data += n;
-		len -= (uint64_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
-static int write_full(int fd, const uint8_t *data, uint64_t len, uint64_t offset)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, data, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? errno : EIO;
-		data += n;
-		len -= (uint64_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
+/* Makes a range read as zeros: 0 or a positive errno. */
 static int zero_full(int fd, uint64_t len, uint64_t offset)
 {
 	static const uint8_t zeros[65536];
@@ -109,7 +77,7 @@ static int zero_full(int fd, uint64_t len, uint64_t offset)
 	while (len && !error) {
 		uint64_t part = len < sizeof(zeros) ? len : sizeof(zeros);
 
-		error = write_full(fd, zeros, part, offset);
+		error = file_write_at(fd, zeros, part, offset);
 		len -= part;
 		offset += part;
 	}
@@ -136,7 +104,7 @@ static uint64_t disk_blocks(const struct disk *d)
 static int base_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
 	if (d->fd >= 0)
-		return read_full(d->fd, data, len, offset);
+		return file_read_at(d->fd, data, len, offset);
 	memset(data, 0, len);
 	return 0;
 }
@@ -152,7 +120,7 @@ static int overlay_read(const struct disk *d, uint8_t *data, uint64_t len, uint6
 		while (end < offset + len && block_changed(d, end / BLOCK) == changed)
 			end += BLOCK;
 		part = end - offset < len ? end - offset : len;
-		error = changed ? read_full(d->overlay, data, part, offset)
+		error = changed ? file_read_at(d->overlay, data, part, offset)
 				: base_read(d, data, part, offset);
 		if (error)
 			return error;
@@ -177,7 +145,7 @@ static int overlay_adopt(struct disk *d, uint64_t block)
 		return 0;
 	error = base_read(d, data, left < BLOCK ? left : BLOCK, block * BLOCK);
 	if (!error)
-		error = write_full(d->overlay, data, BLOCK, block * BLOCK);
+		error = file_write_at(d->overlay, data, BLOCK, block * BLOCK);
 	if (!error)
 		block_set_changed(d, block);
 	return error;
@@ -196,7 +164,7 @@ static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint
 	if (!error && (offset + len) % BLOCK)
 		error = overlay_adopt(d, last);
 	if (!error)
-		error = data ? write_full(d->overlay, data, len, offset)
+		error = data ? file_write_at(d->overlay, data, len, offset)
 			     : zero_full(d->overlay, len, offset);
 	for (uint64_t b = first; !error && b <= last; b++)
 		block_set_changed(d, b);
@@ -208,7 +176,7 @@ static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint
 static int disk_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
 	return d->overlay >= 0 ? overlay_read(d, data, len, offset)
-			       : read_full(d->fd, data, len, offset);
+			       : file_read_at(d->fd, data, len, offset);
 }
 
 static int job_read(struct disk *d, struct job *j)
@@ -255,7 +223,7 @@ static int job_write(struct disk *d, struct job *j)
 	if (error)
 		return error;
 	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset)
-			       : write_full(d->fd, j->data, len, offset);
+			       : file_write_at(d->fd, j->data, len, offset);
 }
 
 static int job_zero(struct disk *d, struct job *j)
@@ -431,7 +399,7 @@ int disk_raw_write(struct disk_backend *backend, const void *data, uint64_t len,
 
 	if (d->overlay >= 0)
 		return overlay_write(d, data, len, offset);
-	return data ? write_full(d->fd, data, len, offset) : zero_full(d->fd, len, offset);
+	return data ? file_write_at(d->fd, data, len, offset) : zero_full(d->fd, len, offset);
 }
 
 int disk_flush_image(void *ctx)
@@ -658,11 +626,6 @@ bool disk_has_overlay(const struct disk_backend *d)
 	return d->ops == &overlay_ops;
 }
 
-static bool all_zero(const uint8_t *data)
-{
-	return data[0] == 0 && !memcmp(data, data + 1, BLOCK - 1);
-}
-
 static int export_blocks(const struct disk *d, struct buf *out)
 {
 	uint64_t blocks = disk_blocks(d), prev = 0;
@@ -674,10 +637,10 @@ static int export_blocks(const struct disk *d, struct buf *out)
 
 		if (!block_changed(d, b))
 			continue;
-		error = read_full(d->overlay, data, BLOCK, b * BLOCK);
+		error = file_read_at(d->overlay, data, BLOCK, b * BLOCK);
 		if (error)
 			return error;
-		zero = all_zero(data);
+		zero = bytes_are_zero(data, BLOCK);
 		buf_put_varint(out, (b - prev) << 1 | zero);
 		if (!zero)
 			buf_put(out, data, BLOCK);
@@ -732,7 +695,7 @@ static int import_blocks(struct disk *d, struct rd *in)
 		if (in->bad || step >= blocks - at || (i > 0 && step == 0))
 			return EINVAL;
 		at += step;
-		if (data && write_full(d->overlay, data, BLOCK, at * BLOCK))
+		if (data && file_write_at(d->overlay, data, BLOCK, at * BLOCK))
 			return errno;
 		block_set_changed(d, at);
 	}

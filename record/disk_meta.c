@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+#include "base/file_io.h"
 #include "record/disk_meta_layout.h"
 
 #define EXTENT_BLOCKS (DISK_META_EXTENT / DISK_META_BLOCK)
@@ -68,47 +70,16 @@ struct disk_meta {
 	uint64_t part_current, part_generation;
 };
 
-static bool is_zero(const uint8_t *id)
-{
-	static const uint8_t zero[DISK_META_ID_LEN];
-
-	return !memcmp(id, zero, sizeof(zero));
-}
-
 /* ---- pages ---- */
 
 static int page_write(const struct disk_meta *m, uint64_t at)
 {
-	size_t done = 0;
-
-	while (done < META_PAGE) {
-		ssize_t n = pwrite(m->fd, m->page + done, META_PAGE - done,
-				   (off_t)(at * META_PAGE + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? errno : EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return file_write_at(m->fd, m->page, META_PAGE, at * META_PAGE);
 }
 
 static int page_read(int fd, uint64_t at, uint8_t *page)
 {
-	size_t done = 0;
-
-	while (done < META_PAGE) {
-		ssize_t n =
-			pread(fd, page + done, META_PAGE - done, (off_t)(at * META_PAGE + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? errno : EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return file_read_at(fd, page, META_PAGE, at * META_PAGE);
 }
 
 static int stable(const struct disk_meta *m)
@@ -696,9 +667,9 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 	int error;
 
 	pthread_mutex_lock(&m->io);
-	if (!is_zero(m->id.pair))
+	if (!bytes_are_zero(m->id.pair, DISK_META_ID_LEN))
 		memcpy(id.pair, m->id.pair, sizeof(id.pair));
-	if (!is_zero(m->id.disk))
+	if (!bytes_are_zero(m->id.disk, DISK_META_ID_LEN))
 		memcpy(id.disk, m->id.disk, sizeof(id.disk));
 	id.image_bytes = m->id.image_bytes;
 	id.state = DISK_IN_STEP;
@@ -760,7 +731,8 @@ static struct disk_relation relation_with_mixture(const struct disk_meta_identit
 
 static bool other_id(const uint8_t *mine, const uint8_t *theirs)
 {
-	return !is_zero(mine) && !is_zero(theirs) && memcmp(mine, theirs, DISK_META_ID_LEN);
+	return !bytes_are_zero(mine, DISK_META_ID_LEN) &&
+	       !bytes_are_zero(theirs, DISK_META_ID_LEN) && memcmp(mine, theirs, DISK_META_ID_LEN);
 }
 
 struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,

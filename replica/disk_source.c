@@ -337,11 +337,6 @@ static int take_and_read(struct disk_backend *d, void *ctx)
 	return disk_raw_read(d, t->s->data, t->len, t->block * DISK_META_BLOCK);
 }
 
-static bool all_zero(const uint8_t *data, uint32_t len)
-{
-	return data[0] == 0 && !memcmp(data, data + 1, len - 1);
-}
-
 static int send_mark(struct disk_source *s, struct err *err)
 {
 	struct buf b = BUF_INIT;
@@ -386,7 +381,7 @@ static int send_block(struct disk_source *s, const struct taken *t, struct err *
 	buf_put_u8(&b, SYNC_BLOCK);
 	buf_put_u8(&b, (uint8_t)s->at_disk);
 	buf_put_varint(&b, t->block);
-	if (!all_zero(s->data, t->len))
+	if (!bytes_are_zero(s->data, t->len))
 		buf_put(&b, s->data, t->len);
 	ret = source_send(s, &b, err);
 	if (ret)
@@ -446,9 +441,9 @@ int disk_source_step(struct disk_source *s, unsigned max, struct err *err)
 	return 1;
 }
 
-bool disk_source_begun(const struct disk_source *s)
+bool disk_source_begun(struct disk_source *s)
 {
-	return source_phase((struct disk_source *)s) >= SOURCE_SENDS;
+	return source_phase(s) >= SOURCE_SENDS;
 }
 
 uint64_t disk_source_left(struct disk_source *s)
@@ -509,9 +504,9 @@ int disk_source_finish(struct disk_source *s, uint64_t record, struct err *err)
 	return source_send(s, &b, err);
 }
 
-bool disk_source_confirmed(const struct disk_source *s)
+bool disk_source_confirmed(struct disk_source *s)
 {
-	return source_phase((struct disk_source *)s) == SOURCE_STEP;
+	return source_phase(s) == SOURCE_STEP;
 }
 
 int disk_source_in_step(struct disk_source *s, struct err *err)

@@ -57,7 +57,7 @@ int disk_source_take(struct disk_source *s, struct rd *message, struct err *err)
  */
 int disk_source_step(struct disk_source *s, unsigned max, struct err *err);
 /* The names have been agreed on, and blocks may be sent. */
-bool disk_source_begun(const struct disk_source *s);
+bool disk_source_begun(struct disk_source *s);
 /* Bytes that are still to be sent, as far as is known now; and how many have been. */
 uint64_t disk_source_left(struct disk_source *s);
 uint64_t disk_source_sent(const struct disk_source *s);
@@ -67,7 +67,7 @@ uint64_t disk_source_sent(const struct disk_source *s);
  */
 int disk_source_finish(struct disk_source *s, uint64_t record, struct err *err);
 /* The target has confirmed that: the disks are in step. Waits for storage. 0 or -errno. */
-bool disk_source_confirmed(const struct disk_source *s);
+bool disk_source_confirmed(struct disk_source *s);
 int disk_source_in_step(struct disk_source *s, struct err *err);
 
 struct disk_target;

@@ -15,7 +15,7 @@ struct disk_target {
 	disk_sync_send *send;
 	void *send_ctx;
 	enum target_phase phase;
-	uint64_t received, mark;
+	uint64_t received;
 	uint8_t data[DISK_META_BLOCK];
 };
 
@@ -256,7 +256,6 @@ static int confirm(struct disk_target *t, uint64_t mark, struct err *err)
 		if (error)
 			return err_set(err, error, "cannot flush disk %u: %s", i, strerror(error));
 	}
-	t->mark = mark;
 	buf_put_u8(&b, SYNC_DONE);
 	buf_put_varint(&b, mark);
 	return target_send(t, &b, err);

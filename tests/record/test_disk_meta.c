@@ -18,6 +18,7 @@ static int sim_fallocate(int fd, off_t at, off_t len);
 #define pread		sim_pread
 #define fdatasync	sim_fdatasync
 #define posix_fallocate sim_fallocate
+#include "base/file_io.c"
 #include "record/disk_meta.c"
 #include "record/disk_meta_layout.c"
 #undef pwrite
@@ -65,7 +66,7 @@ static ssize_t sim_pwrite(int fd, const void *data, size_t len, off_t at)
 		errno = ENOSPC;
 		return -1;
 	}
-	memcpy(now[at / META_PAGE], data, len);
+	memcpy(now[at / META_PAGE], data, META_PAGE);
 	pending[at / META_PAGE] = true;
 	writes++;
 	if (!power()) {
@@ -77,8 +78,9 @@ static ssize_t sim_pwrite(int fd, const void *data, size_t len, off_t at)
 
 static ssize_t sim_pread(int fd, void *data, size_t len, off_t at)
 {
-	memcpy(data, now[at / META_PAGE], len);
-	return (ssize_t)len;
+	ck_assert_uint_eq(len, META_PAGE);
+	memcpy(data, now[at / META_PAGE], META_PAGE);
+	return META_PAGE;
 }
 
 static int sim_fdatasync(int fd)
