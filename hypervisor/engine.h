@@ -177,8 +177,8 @@ struct engine_ops {
 	/* RAM has other pages behind the same addresses now (memory_clear()). May be NULL. */
 	void (*memory_moved)(struct engine *e);
 	/*
-	 * Before the dirty bitmap in struct memory is read and cleared: makes it complete, re-arms
-	 * tracking.
+	 * Before the marks in struct memory (enum memory_mark) are read and changed: makes them
+	 * complete, re-arms tracking.
 	 */
 	void (*sync_dirty)(struct engine *e);
 

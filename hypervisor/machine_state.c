@@ -217,22 +217,11 @@ static uint64_t digest_memory(struct machine *m)
 
 	m->engine->ops->sync_dirty(m->engine);
 	buf_clear(&m->scratch);
-	for (uint64_t i = 0; i < mem->pages; i++) {
-		uint64_t hash;
+	for (uint64_t i = memory_next_undigested(mem, 0); i < mem->pages;
+	     i = memory_next_undigested(mem, i + 1)) {
+		uint64_t hash = XXH3_64bits(mem->base + i * PAGE_SIZE, PAGE_SIZE);
 
-		if (!(i % 8) && i + 8 <= mem->pages) {
-			uint64_t eight;
-
-			memcpy(&eight, mem->dirty + i, 8);
-			if (!eight) {
-				i += 7;
-				continue;
-			}
-		}
-		if (!mem->dirty[i])
-			continue;
-		mem->dirty[i] = 0;
-		hash = XXH3_64bits(mem->base + i * PAGE_SIZE, PAGE_SIZE);
+		memory_set_digested(mem, i);
 		buf_put_u64(&m->scratch, i);
 		buf_put_u64(&m->scratch, hash);
 		if (m->on_dirty)

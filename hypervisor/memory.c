@@ -156,7 +156,7 @@ static uint8_t *memory_for_write(struct memory *m, uint64_t gpa, uint64_t len)
 		return p;
 	first = (uint64_t)(p - m->base) >> PAGE_SHIFT;
 	last = (uint64_t)(p - m->base + len - 1) >> PAGE_SHIFT;
-	memset(m->dirty + first, 1, last - first + 1);
+	memset(m->dirty + first, MEMORY_WRITTEN, last - first + 1);
 	if (m->engine)
 		m->engine->ops->memory_written(m->engine, gpa, len);
 	return p;
@@ -206,4 +206,114 @@ void memory_load_end(struct memory *m)
 bool memory_page_is_zero(const void *page)
 {
 	return bytes_are_zero(page, PAGE_SIZE);
+}
+
+uint64_t memory_next_used(const struct memory *m, uint64_t page)
+{
+	off_t at = lseek(m->fd, (off_t)(page * PAGE_SIZE), SEEK_DATA);
+
+	if (at >= 0)
+		return (uint64_t)at / PAGE_SIZE;
+	return errno == ENXIO ? m->pages : page;
+}
+
+/* ---- marks ---- */
+
+#define EIGHT(mark) ((mark)*0x0101010101010101ull)
+
+/* First page from `page` on that has one of the marks. */
+static uint64_t next_marked(const struct memory *m, uint64_t page, uint8_t marks)
+{
+	while (page < m->pages && !(m->dirty[page] & marks)) {
+		uint64_t eight = EIGHT(marks);
+
+		if (page % 8 == 0 && page + 8 <= m->pages)
+			memcpy(&eight, m->dirty + page, 8);
+		page += eight & EIGHT(marks) ? 1 : 8;
+	}
+	return page;
+}
+
+uint64_t memory_next_undigested(const struct memory *m, uint64_t page)
+{
+	return next_marked(m, page, MEMORY_WRITTEN | MEMORY_UNDIGESTED);
+}
+
+void memory_set_digested(struct memory *m, uint64_t page)
+{
+	bool keep = m->collecting && m->dirty[page] == MEMORY_WRITTEN;
+
+	m->dirty[page] = keep ? MEMORY_UNCOLLECTED : 0;
+}
+
+uint64_t page_set_next(const uint64_t *set, uint64_t pages, uint64_t page)
+{
+	while (page < pages) {
+		uint64_t left = set[page / 64] >> (page % 64);
+
+		if (left)
+			return page + (uint64_t)__builtin_ctzll(left);
+		page = (page / 64 + 1) * 64;
+	}
+	return pages;
+}
+
+static void sync_marks(struct memory *m)
+{
+	if (m->engine)
+		m->engine->ops->sync_dirty(m->engine);
+}
+
+/* All that was written is collected; set: NULL for nobody. */
+static uint64_t collect(struct memory *m, uint64_t *set)
+{
+	const uint8_t marks = MEMORY_WRITTEN | MEMORY_UNCOLLECTED;
+	uint64_t n = 0;
+
+	for (uint64_t i = next_marked(m, 0, marks); i < m->pages;
+	     i = next_marked(m, i + 1, marks)) {
+		m->dirty[i] = m->dirty[i] == MEMORY_WRITTEN ? MEMORY_UNDIGESTED : 0;
+		if (set)
+			page_set_add(set, i);
+		n++;
+	}
+	return n;
+}
+
+void memory_collect_begin(struct memory *m)
+{
+	sync_marks(m);
+	collect(m, NULL);
+	m->collecting = true;
+}
+
+uint64_t memory_collect(struct memory *m, uint64_t *set)
+{
+	must(m->collecting);
+	sync_marks(m);
+	return collect(m, set);
+}
+
+void memory_collect_end(struct memory *m)
+{
+	sync_marks(m);
+	m->collecting = false;
+	for (uint64_t i = 0; i < m->pages; i++)
+		m->dirty[i] =
+			m->dirty[i] & (MEMORY_WRITTEN | MEMORY_UNDIGESTED) ? MEMORY_WRITTEN : 0;
+}
+
+/*
+ * The race with the vCPU is meant: a word that is written meanwhile is in a later collection.
+ * Nobody but the thread sanitizer has to be told.
+ */
+__attribute__((no_sanitize("thread"))) void memory_copy_page(const struct memory *m, uint64_t page,
+							     void *to)
+{
+	const volatile uint64_t *p = (const volatile uint64_t *)(m->base + page * PAGE_SIZE);
+	uint64_t *out = to;
+
+	must(page < m->pages);
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+		out[i] = p[i];
 }

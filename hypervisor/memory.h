@@ -30,15 +30,26 @@
 
 struct engine;
 
+/*
+ * The mark of a page. A digest and a round of collecting (memory_collect()) each see what was
+ * written since their own last look: a write sets WRITTEN, and who looks leaves what the other has
+ * not seen. A write finds its page's translation armed unless the mark is WRITTEN already.
+ */
+enum memory_mark {
+	MEMORY_WRITTEN = 1,	/* since the last digest, and since the last collection */
+	MEMORY_UNCOLLECTED = 2, /* since the last collection only: a digest has it */
+	MEMORY_UNDIGESTED = 4,	/* since the last digest only: it was collected */
+};
+
 struct memory {
 	int fd;	       /* the memfd */
 	uint8_t *base; /* where all of it is mapped */
 	uint64_t size; /* bytes of RAM */
 	uint64_t low_size, high_size;
 	uint64_t pages;
-	/* One byte a page (by offset in the memfd): non-zero when written since the last digest;
-	 * owned by the vCPU thread. */
+	/* One mark a page (by offset in the memfd), 0: not written; owned by the vCPU thread. */
 	uint8_t *dirty;
+	bool collecting;       /* between memory_collect_begin() and memory_collect_end() */
 	struct engine *engine; /* told of writes from outside the vCPU; may be NULL */
 };
 
@@ -92,5 +103,59 @@ void memory_load_end(struct memory *m);
 
 /* A page of zeros need not be stored or sent. */
 bool memory_page_is_zero(const void *page);
+/*
+ * First page from `page` on that may hold anything but zeros; mem->pages: none. Pages that were
+ * never used are skipped unread, for reading one would allocate it.
+ */
+uint64_t memory_next_used(const struct memory *m, uint64_t page);
+
+/* ---- pages written since the last digest; vCPU thread, after the engine's sync_dirty() ---- */
+
+/* First such page from `page` on; mem->pages: none. */
+uint64_t memory_next_undigested(const struct memory *m, uint64_t page);
+/* A digest has the page. */
+void memory_set_digested(struct memory *m, uint64_t page);
+
+/*
+ * ---- pages written since the last collection ----
+ *
+ * For copying the memory of a machine that runs: after begin(), whatever was copied is current
+ * again when all pages of the following collections have been copied, too. Nothing of it shows in
+ * the guest, in counts, digests or saved states. vCPU thread, between two runs of the vCPU.
+ */
+
+/* Bytes of a set of pages, a bit each, and the set's operations. */
+static inline uint64_t page_set_words(uint64_t pages)
+{
+	return (pages + 63) / 64;
+}
+
+static inline void page_set_add(uint64_t *set, uint64_t page)
+{
+	set[page / 64] |= 1ull << (page % 64);
+}
+
+static inline bool page_set_has(const uint64_t *set, uint64_t page)
+{
+	return set[page / 64] >> (page % 64) & 1;
+}
+
+static inline void page_set_remove(uint64_t *set, uint64_t page)
+{
+	set[page / 64] &= ~(1ull << (page % 64));
+}
+
+/* First page of a set of `pages` from `page` on; `pages`: none. */
+uint64_t page_set_next(const uint64_t *set, uint64_t pages, uint64_t page);
+
+void memory_collect_begin(struct memory *m);
+/* Adds the pages written since begin() or the last call to a set; returns how many there were. */
+uint64_t memory_collect(struct memory *m, uint64_t *set);
+void memory_collect_end(struct memory *m);
+
+/*
+ * A copy of a page that the vCPU may be writing to: each aligned word is old or new. Any thread.
+ */
+void memory_copy_page(const struct memory *m, uint64_t page, void *to);
 
 #endif

@@ -159,19 +159,6 @@ static int writer_state(struct writer *w, struct machine *m)
 	return ret;
 }
 
-/*
- * First page from `page` that may hold anything but zeros. Holes of the memfd are skipped unread:
- * reading one through the mapping would allocate it.
- */
-static uint64_t skip_holes(const struct memory *mem, uint64_t page)
-{
-	off_t at = lseek(mem->fd, (off_t)(page * PAGE_SIZE), SEEK_DATA);
-
-	if (at >= 0)
-		return (uint64_t)at / PAGE_SIZE;
-	return errno == ENXIO ? mem->pages : page;
-}
-
 static int writer_page(struct writer *w, struct buf *b, uint64_t i, const uint8_t *page)
 {
 	int ret = 0;
@@ -193,7 +180,7 @@ static int writer_pages(struct writer *w, const struct memory *mem, const uint8_
 	struct buf b = BUF_INIT;
 	int ret = 0;
 
-	for (uint64_t i = changed ? 0 : skip_holes(mem, 0); i < mem->pages && ret == 0; i++) {
+	for (uint64_t i = changed ? 0 : memory_next_used(mem, 0); i < mem->pages && ret == 0; i++) {
 		const uint8_t *page = mem->base + i * PAGE_SIZE;
 
 		if (changed && changed[i])
@@ -201,7 +188,7 @@ static int writer_pages(struct writer *w, const struct memory *mem, const uint8_
 		else if (!changed && !memory_page_is_zero(page))
 			ret = writer_page(w, &b, i, page);
 		if (!changed && i % 512 == 511)
-			i = skip_holes(mem, i + 1) - 1;
+			i = memory_next_used(mem, i + 1) - 1;
 	}
 	if (ret == 0 && b.len)
 		ret = writer_section(w, CHECKPOINT_PAGES, 0, b.data, b.len);
@@ -320,7 +307,7 @@ static bool any_dirty(struct machine *m)
 	struct engine *e = machine_engine(m);
 
 	e->ops->sync_dirty(e);
-	return mem->dirty[0] || memcmp(mem->dirty, mem->dirty + 1, mem->pages - 1);
+	return memory_next_undigested(mem, 0) < mem->pages;
 }
 
 int checkpoint_write_fd(int fd, const char *name, struct machine *m,

@@ -133,7 +133,7 @@ _Static_assert(sizeof(struct op) == 48, "op layout");
 #define TLB_INVALID 1u
 /* valid, but: not RAM, a debug register watches the page, alignment is checked */
 #define TLB_SLOW  2u
-#define TLB_CLEAN 4u /* write tags: page not yet marked dirty */
+#define TLB_CLEAN 4u /* write tags: page not yet marked MEMORY_WRITTEN */
 #define TLB_CODE  8u /* write tags: page holds cached code */
 /* write tags: the page tables forbid it, and CR0.WP = 0 lets the supervisor write all the same */
 #define TLB_WP 16u

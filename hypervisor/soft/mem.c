@@ -160,7 +160,7 @@ static void write_ram(struct cpu *cpu, struct tlb_entry *e, uint64_t lin, const 
 	uint64_t gpa = gpa_of(e, lin);
 
 	if (e->wr & TLB_CLEAN) {
-		cpu->mem->dirty[memory_offset(cpu->mem, gpa) >> PAGE_SHIFT] = 1;
+		cpu->mem->dirty[memory_offset(cpu->mem, gpa) >> PAGE_SHIFT] = MEMORY_WRITTEN;
 		e->wr &= ~(uint64_t)TLB_CLEAN;
 	}
 	if (e->wr & TLB_CODE) {

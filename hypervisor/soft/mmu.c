@@ -79,7 +79,7 @@ static void pte_write(struct cpu *cpu, const struct pte *p, unsigned width, uint
 	if (off == UINT64_MAX)
 		return;
 	memcpy(cpu->mem->base + off, &v, width);
-	cpu->mem->dirty[off >> PAGE_SHIFT] = 1;
+	cpu->mem->dirty[off >> PAGE_SHIFT] = MEMORY_WRITTEN;
 	block_invalidate(cpu, p->gpa, width);
 }
 
@@ -350,7 +350,7 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	e->addend = 0;
 	if (off != UINT64_MAX) {
 		e->addend = (uintptr_t)cpu->mem->base + off - page;
-		bits |= cpu->mem->dirty[off >> PAGE_SHIFT] ? 0 : TLB_CLEAN;
+		bits |= cpu->mem->dirty[off >> PAGE_SHIFT] == MEMORY_WRITTEN ? 0 : TLB_CLEAN;
 		bits |= block_page_has_code(cpu, w.page) ? TLB_CODE : 0;
 	}
 	write_bits = walk_write_bits(cpu, &w);

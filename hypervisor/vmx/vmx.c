@@ -677,7 +677,7 @@ static void vmx_sync_dirty(struct engine *e)
 
 	mmu_rearm_dirty(soft_engine_cpu(v->soft));
 	if (vmx_device_dirty(v) < 0)
-		memset(v->mem->dirty, 1, v->mem->pages);
+		memset(v->mem->dirty, MEMORY_WRITTEN, v->mem->pages);
 }
 
 static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_t max)

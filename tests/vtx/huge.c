@@ -92,9 +92,13 @@ static void again(struct rig *r)
 	r->e->ops->set_state(r->e, &s, &err);
 }
 
-/* Runs the guest over one list; true when both engines report the same pages as written. */
+/*
+ * Runs the guest over one list; true when both engines report the same pages as written, to a
+ * digest and to a round of collecting.
+ */
 static bool touch(struct rig *vm, struct rig *soft, const struct touch *t)
 {
+	uint64_t set[2][MEMORY / PAGE_SIZE / 64] = { 0 };
 	struct rig *both[] = { vm, soft };
 	bool same;
 
@@ -103,13 +107,17 @@ static bool touch(struct rig *vm, struct rig *soft, const struct touch *t)
 		again(both[i]);
 		both[i]->e->ops->sync_dirty(both[i]->e);
 		memset(both[i]->mem.dirty, 0, both[i]->mem.pages);
+		memory_collect_begin(&both[i]->mem);
 		if (rig_run(both[i], UINT64_MAX) != ENGINE_EXIT_HALT)
 			return false;
-		both[i]->e->ops->sync_dirty(both[i]->e);
+		memory_collect(&both[i]->mem, set[i]);
+		memory_collect_end(&both[i]->mem);
 	}
-	same = !memcmp(vm->mem.dirty, soft->mem.dirty, vm->mem.pages);
+	same = !memcmp(vm->mem.dirty, soft->mem.dirty, vm->mem.pages) &&
+	       !memcmp(set[0], set[1], sizeof(set[0]));
 	for (unsigned i = 0; t->list[i]; i++)
-		same &= (t->list[i] & 1) || vm->mem.dirty[t->list[i] / PAGE_SIZE];
+		same &= (t->list[i] & 1) || (vm->mem.dirty[t->list[i] / PAGE_SIZE] &&
+					     page_set_has(set[0], t->list[i] / PAGE_SIZE));
 	return same && !memcmp(vm->mem.base, soft->mem.base, MEMORY);
 }
 
