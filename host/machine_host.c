@@ -106,6 +106,28 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 	return 0;
 }
 
+int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o, bool new_id,
+			    struct err *err)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < o->ndisks && ret == 0; i++)
+		ret = disk_keep_open(&h->keep[i], &o->disk[i], h->disk[i], new_id, err);
+	return ret;
+}
+
+static int load_meta(struct machine_host *h, struct err *err)
+{
+	for (unsigned i = 0; i < MACHINE_DISKS; i++) {
+		if (!h->keep[i].path)
+			continue;
+		h->meta[i] = disk_keep_load(&h->keep[i], h->disk[i], &h->record, err);
+		if (!h->meta[i])
+			return -err->code;
+	}
+	return 0;
+}
+
 static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < o->nnics; i++) {
@@ -314,6 +336,8 @@ int machine_host_promise(struct machine_host *h, const struct share_opts *s, str
 
 int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err)
 {
+	if (load_meta(h, err))
+		return -err->code;
 	if (!h->restore)
 		return 0;
 	if (read_snapshot(h, err))
@@ -502,7 +526,9 @@ void machine_host_close(struct machine_host *h)
 		nic_close(h->nic[i]);
 	if (h->attach_fd > 0)
 		close(h->attach_fd);
-	for (unsigned i = 0; i < MACHINE_DISKS; i++)
+	for (unsigned i = 0; i < MACHINE_DISKS; i++) {
 		disk_close(h->disk[i]);
+		disk_keep_close(&h->keep[i]);
+	}
 	memset(h, 0, sizeof(*h));
 }

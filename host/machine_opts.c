@@ -27,8 +27,10 @@ void machine_opts_defaults(struct machine_opts *o)
 
 void machine_opts_free(struct machine_opts *o)
 {
-	for (unsigned i = 0; i < o->ndisks; i++)
+	for (unsigned i = 0; i < o->ndisks; i++) {
 		free(o->disk[i].path);
+		free(o->disk[i].meta);
+	}
 	for (unsigned i = 0; i < o->nnics; i++)
 		free(o->nic[i].spec);
 	o->ndisks = o->nnics = 0;
@@ -77,19 +79,30 @@ int machine_parse_disk(const struct option_row *row, void *target, const char *a
 {
 	struct machine_opts *o = target;
 	struct disk_opt d = { 0 };
+	char *meta;
 
 	if (o->ndisks == MACHINE_DISKS)
 		return err_set(err, EINVAL, "--disk %s: at most %d disks", arg, MACHINE_DISKS);
 	d.path = strdup(arg);
 	if (!d.path)
 		return err_set(err, ENOMEM, "out of memory");
+	meta = strstr(d.path, ",meta=");
+	if (meta) {
+		*meta = 0;
+		d.meta = strdup(meta + strlen(",meta="));
+	}
 	d.readonly = cut_suffix(d.path, ",ro");
 	d.overlay = cut_suffix(d.path, ",overlay");
-	if (d.readonly && d.overlay) {
-		free(d.path);
-		return err_set(err, EINVAL, "--disk %s: a read-only disk needs no overlay", arg);
-	}
 	o->disk[o->ndisks++] = d;
+	if (meta && (!d.meta || !d.meta[0]))
+		return err_set(err, EINVAL, "--disk %s: meta= needs the path of a file", arg);
+	if (d.readonly && d.overlay)
+		return err_set(err, EINVAL, "--disk %s: a read-only disk needs no overlay", arg);
+	if (meta && (d.readonly || d.overlay))
+		return err_set(
+			err, EINVAL,
+			"--disk %s: only a disk that is written has metadata: leave out meta=",
+			arg);
 	return 0;
 }
 

@@ -55,6 +55,14 @@ static int parse_limit(const struct option_row *row, void *target, const char *a
 	return 0;
 }
 
+static int parse_rate(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	if (!limits_parse_size(arg, target) || !*(uint64_t *)target)
+		return err_set(err, EINVAL, "--%s %s: must be bytes a second, such as 50M",
+			       row->name, arg);
+	return 0;
+}
+
 /* ---- subcommands ---- */
 
 #define FOR(name) (1u << COMMAND_##name)
@@ -185,6 +193,13 @@ const struct option_row option_table[] = {
 	{ "on-divergence", 0, "primary|backup|halt", CHOICE(replica.on_divergence),
 	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
 	  .help = "who goes on after a divergence (primary)" },
+	{ "sync-rate", 0, "RATE", .parse = parse_rate, .target = AT(replica.sync_rate),
+	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
+	  .help = "bytes of disks a second, at most, that a joining backup is sent (no bound)" },
+	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(PRIMARY), .group = GROUP_PAIR,
+	  .help = "start with disks that may be old: what only the other side has is lost" },
+	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(BACKUP), .group = GROUP_PAIR,
+	  .help = "give up what only our disks have, and take the primary's" },
 	{ "events", 0, "FILE", STRING(replica.events), .commands = REPLICAS, .group = GROUP_PAIR,
 	  .config = true, .help = "append what happens, as lines of JSON" },
 	{ "events", 0, "FILE", STRING(replica.events), .commands = FOR(PAIR), .own = true,
@@ -243,9 +258,10 @@ const struct option_row option_table[] = {
 	  .refusal = RECORDED },
 
 	/* ---- the host's side ---- */
-	{ "disk", 0, "FILE[,ro|,overlay]", .parse = machine_parse_disk, .target = AT(machine),
-	  .commands = LIVE, .group = GROUP_SIDE, .config = true,
-	  .help = "raw disk image; overlay keeps changes in memory; up to 4" },
+	{ "disk", 0, "FILE[,ro|,overlay][,meta=FILE]", .parse = machine_parse_disk,
+	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
+	  .help = "raw disk image; overlay keeps changes in memory; up to 4; meta: where a "
+		  "pair keeps what it knows of it (FILE.twin)" },
 	{ "net", 0, "tap:NAME|pcap:IFACE|none[,mac=ADDRESS]", .parse = machine_parse_net,
 	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
 	  .help = "network card; up to 4" },

@@ -19,6 +19,22 @@ static void put_last_failover(json_t *reply, const struct replica_status *s)
 	json_object_set_new(reply, "failover", o);
 }
 
+/* Disks that are being made equal. */
+static void put_sync(json_t *reply, const struct replica_status *s)
+{
+	json_t *o = json_object();
+
+	put(o, "bytes", s->sync_bytes);
+	if (s->primary) {
+		put(o, "left", s->sync_left);
+		json_object_set_new(o, "bytes_s", json_real(s->sync_bytes_s));
+		if (s->sync_bytes_s > 0)
+			json_object_set_new(o, "left_s",
+					    json_real((double)s->sync_left / s->sync_bytes_s));
+	}
+	json_object_set_new(reply, "sync", o);
+}
+
 static void put_divergence(json_t *reply, const struct replica_status *s)
 {
 	json_t *o = json_object();
@@ -59,6 +75,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "vcpu_ms", json_real(s.vcpu_ms));
 	if (s.peer[0])
 		json_object_set_new(reply, "peer_vcpu_ms", json_real(s.peer_vcpu_ms));
+	if (s.syncing)
+		put_sync(reply, &s);
 	put_last_failover(reply, &s);
 	if (s.divergence[0])
 		put_divergence(reply, &s);

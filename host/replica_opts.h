@@ -11,7 +11,8 @@
 
 struct replica_opts {
 	const char *listen, *connect, *key_file, *arbiter, *events;
-	bool insecure, no_wait;
+	bool insecure, no_wait, force;
+	uint64_t sync_rate; /* bytes a second; 0: no bound */
 	uint64_t timeout_ms, hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
 	enum replica_survivor on_divergence;
 };

@@ -30,11 +30,24 @@ static void abandon_process(void *replica_run)
 
 /* ---- the steps (bringup.h) ---- */
 
-static int open_side(void *ctx, struct err *err)
+static int open_machine(void *ctx, struct err *err)
 {
 	struct replica_run *r = ctx;
+	int ret = r->backup ? machine_host_open_side(&r->up.host, &r->o->machine, err)
+			    : machine_host_open(&r->up.host, &r->o->machine, err);
 
-	return machine_host_open_side(&r->up.host, &r->o->machine, err);
+	return ret ? ret : machine_host_keep_disks(&r->up.host, &r->o->machine, !r->backup, err);
+}
+
+/* What the replica has to keep in step. */
+static void hand_over_disks(struct replica_run *r)
+{
+	struct disk_sync_disk disk[MACHINE_DISKS];
+	struct machine_host *h = &r->up.host;
+
+	for (unsigned i = 0; i < h->config.ndisks; i++)
+		disk[i] = (struct disk_sync_disk){ h->disk[i], h->meta[i] };
+	replica_set_disks(r->replica, disk, h->config.ndisks, &h->record);
 }
 
 /* The machine that the primary describes, on what this host has. */
@@ -65,6 +78,8 @@ static void configure(struct replica_run *r)
 					  .on_divergence = o->on_divergence,
 					  .connect_wait_ms = (unsigned)o->connect_wait_ms,
 					  .wait_for_backup = !r->backup && !o->no_wait,
+					  .force = o->force,
+					  .sync_rate = o->sync_rate,
 					  .create = create_machine,
 					  .create_ctx = r,
 					  .abandon = abandon_process };
@@ -161,10 +176,12 @@ static int start(void *ctx, struct err *err)
 	struct replica_run *r = ctx;
 
 	limit_consoles(r);
+	hand_over_disks(r);
 	return r->control ? control_start(r->control, err) : 0;
 }
 
-static const struct bringup_role primary_role = { .names = open_names,
+static const struct bringup_role primary_role = { .open = open_machine,
+						  .names = open_names,
 						  .unname = close_names,
 						  .jail = fill_jail,
 						  .jailed = delegate,
@@ -176,7 +193,7 @@ static const struct bringup_role primary_role = { .names = open_names,
 						  .escape_key = true };
 
 /* A backup's machine comes from the primary, when it runs. */
-static const struct bringup_role backup_role = { .open = open_side,
+static const struct bringup_role backup_role = { .open = open_machine,
 						 .names = open_names,
 						 .unname = close_names,
 						 .jail = fill_jail,

@@ -40,6 +40,7 @@ struct job {
 	uint64_t announced; /* bytes of a write that the metadata was told of */
 	int error;
 	bool done;
+	bool alone; /* nobody waits for it */
 };
 
 /* A job that is no request of the guest's, with a number that none of those has. */
@@ -252,6 +253,17 @@ static int (*const job_execute[JOB_OPS])(struct disk *d, struct job *j) = {
 	[DISK_ZERO] = job_zero, [JOB_BETWEEN] = job_between,
 };
 
+/* With the lock held: a job of the done ones. */
+static void job_forget(struct disk *d, struct job *j)
+{
+	struct job **at = &d->done;
+
+	while (*at != j)
+		at = &(*at)->next;
+	*at = j->next;
+	free(j);
+}
+
 /* With the lock held and !busy: executes the first job. */
 static void disk_step(struct disk *d)
 {
@@ -268,6 +280,8 @@ static void disk_step(struct disk *d)
 	pthread_mutex_lock(&d->lock);
 	j->done = true;
 	d->busy = false;
+	if (j->alone)
+		job_forget(d, j);
 	pthread_cond_broadcast(&d->wake);
 }
 
@@ -374,18 +388,31 @@ static int disk_finish(struct disk_backend *backend, uint64_t id)
 	return job_wait((struct disk *)backend, id, true);
 }
 
-int disk_between(struct disk_backend *backend, int (*fn)(struct disk_backend *d, void *ctx),
-		 void *ctx)
+/* Queues a job that is no request; returns its number. */
+static uint64_t queue_between(struct disk *d, struct job job)
 {
-	struct disk *d = (struct disk *)backend;
-	struct job job = { .op = JOB_BETWEEN, .fn = fn, .ctx = ctx };
-
+	job.op = JOB_BETWEEN;
 	pthread_mutex_lock(&d->lock);
 	job.id = JOB_BETWEEN_ID + d->betweens++;
 	pthread_mutex_unlock(&d->lock);
 	job_queue(d, &job);
+	return job.id;
+}
+
+void disk_later(struct disk_backend *backend, int (*fn)(struct disk_backend *d, void *ctx),
+		void *ctx)
+{
+	queue_between((struct disk *)backend, (struct job){ .fn = fn, .ctx = ctx, .alone = true });
+}
+
+int disk_between(struct disk_backend *backend, int (*fn)(struct disk_backend *d, void *ctx),
+		 void *ctx)
+{
+	struct disk *d = (struct disk *)backend;
+	uint64_t id = queue_between(d, (struct job){ .fn = fn, .ctx = ctx });
+
 	/* On the disk's own thread: that of the caller need not be allowed to touch images. */
-	return job_wait(d, job.id, false);
+	return job_wait(d, id, false);
 }
 
 int disk_raw_read(struct disk_backend *d, void *data, uint64_t len, uint64_t offset)

@@ -49,6 +49,11 @@ int disk_flush_image(void *ctx);
  */
 int disk_between(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
 /*
+ * The same without waiting, and without a result: fn says itself what went wrong. ctx lives as long
+ * as the disk.
+ */
+void disk_later(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
+/*
  * Bytes at an offset, inside the disk; data NULL writes zeros. Not announced to the metadata. 0 or
  * a positive errno.
  */

@@ -672,7 +672,7 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 	if (!bytes_are_zero(m->id.disk, DISK_META_ID_LEN))
 		memcpy(id.disk, m->id.disk, sizeof(id.disk));
 	id.image_bytes = m->id.image_bytes;
-	id.state = DISK_IN_STEP;
+	id.state = common->state == DISK_FOLLOWS ? DISK_FOLLOWS : DISK_IN_STEP;
 	id.base = 0;
 	id.doubtful = false;
 	error = m->flush(m->flush_ctx);
@@ -764,6 +764,7 @@ const char *disk_meta_state_name(enum disk_meta_state s)
 		[DISK_AHEAD] = "ahead",
 		[DISK_BEHIND] = "behind",
 		[DISK_SYNCING] = "being synchronised",
+		[DISK_FOLLOWS] = "in step, following",
 	};
 
 	return s < DISK_STATES ? names[s] : "unknown";
@@ -916,6 +917,16 @@ void disk_meta_abandon(struct disk_meta *m)
 	free(m->todo);
 	free(m->name);
 	free(m);
+}
+
+int disk_meta_peek(int fd, const char *name, struct disk_meta_identity *id, struct err *err)
+{
+	struct disk_meta m = { .fd = fd, .name = (char *)(uintptr_t)name };
+	int ret = identity_load(&m, err);
+
+	if (ret == 0)
+		*id = m.id;
+	return ret;
 }
 
 struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,

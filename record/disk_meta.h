@@ -36,6 +36,7 @@ enum disk_meta_state {
 	DISK_AHEAD,   /* written while the other side did not follow */
 	DISK_BEHIND,  /* the other side is known to have gone on without this one */
 	DISK_SYNCING, /* a copy is being received: the content is a mixture */
+	DISK_FOLLOWS, /* in step, as the side that follows: the live one's writes come first */
 	DISK_STATES
 };
 
@@ -92,6 +93,8 @@ int disk_meta_format(int fd, const char *name, const struct disk_meta_identity *
  */
 struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,
 				 int (*flush)(void *ctx), void *ctx, struct err *err);
+/* Reads the identity alone and changes nothing: 0, or -errno and err. */
+int disk_meta_peek(int fd, const char *name, struct disk_meta_identity *id, struct err *err);
 /*
  * An orderly end, after the last write: the image is flushed, no extent stays active. Frees m, also
  * on failure. 0 or a positive errno.
@@ -168,6 +171,7 @@ int disk_meta_get(struct disk_meta *m, struct disk_meta_identity *id);
 /*
  * Both sides are equal, or were at disk_meta_follow(): names, generation and record are the common
  * ones, ids as well where the image has none, and the bitmap has nothing from before.
+ * common->state: DISK_FOLLOWS on the side that follows, DISK_IN_STEP on the live one.
  */
 int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common);
 /* The state changes; names and bitmap stay. */

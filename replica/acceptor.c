@@ -10,6 +10,8 @@
 #include "isolation/jail.h"
 #include "replica/replica_private.h"
 
+#define WHY_LOSING "this primary has lost its backup just now and waits for the arbiter: try again"
+
 /*
  * Whoever holds our key but has lost the arbitration elsewhere must not take our word for being
  * live.
@@ -35,13 +37,12 @@ static const char *why_busy(struct replica *r)
 	bool has_one;
 
 	pthread_mutex_lock(&r->link.lock);
-	has_one = r->link.session || r->link.pending;
+	has_one = r->link.session || r->link.joining;
 	pthread_mutex_unlock(&r->link.lock);
 	if (has_one)
 		return "this primary has a backup already";
 	if (state == REPLICA_ASKING)
-		return "this primary has lost its backup just now and waits for the arbiter: try "
-		       "again";
+		return WHY_LOSING;
 	return state == REPLICA_ALONE ? NULL : "this replica is not live any more";
 }
 
@@ -49,9 +50,13 @@ static void meet_peer(struct replica *r, struct peer *p)
 {
 	struct err err = ERR_INIT;
 	struct session *s = session_new(r, p);
-	const char *why = why_busy(r);
+	/* What is left of one that was lost must not get into the way of the next one's disks. */
+	const char *why = link_bury_all(&r->link) ? why_busy(r) : WHY_LOSING;
 
-	if (!s) {
+	if (s)
+		s->joining = joining_new(s);
+	if (!s || !s->joining) {
+		session_free(s);
 		replica_event(r, "refused", "out of memory for a backup");
 		return;
 	}
@@ -66,10 +71,7 @@ static void meet_peer(struct replica *r, struct peer *p)
 		session_free(s);
 		return;
 	}
-	pthread_mutex_lock(&r->link.lock);
-	r->link.pending = s;
-	pthread_mutex_unlock(&r->link.lock);
-	live_wake(r->live);
+	link_prepare(r, s);
 }
 
 static void *acceptor_thread(void *arg)

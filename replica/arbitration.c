@@ -68,6 +68,7 @@ void arbitrate_go_on(struct replica *r, const char *why)
 	snprintf(lost, sizeof(lost), "the backup is gone (%s)", why);
 	won = ask(r, lost);
 	if (won == 1) {
+		disks_part(r);
 		outbox_drain(&r->outbox);
 		replica_event(r, "unprotected",
 			      "%s: going on alone in generation %" PRIu64 ", UNPROTECTED", lost,
@@ -89,10 +90,12 @@ void arbitrate_at_end(struct replica *r, uint64_t deadline_ns)
 	while (failover_asks(&r->failover, &generation)) {
 		int ret = arbiter_take(r->cfg.arbiter, generation, r->id, NULL);
 
-		if (ret == 1)
+		if (ret == 1) {
 			failover_take(&r->failover, FAILOVER_WON, generation);
-		else
+			disks_part(r);
+		} else {
 			failover_event(&r->failover, ret ? FAILOVER_UNKNOWN : FAILOVER_TAKEN);
+		}
 		if (ret >= 0 || replica_mono_ns() > deadline_ns)
 			return;
 		replica_beat(r);

@@ -56,6 +56,11 @@ struct disk_source {
 	uint8_t compared[DISK_META_BLOCK];
 };
 
+struct source_disk {
+	struct disk_source *s;
+	unsigned i;
+};
+
 struct disk_source *disk_source_new(const struct disk_sync_disk *disks, unsigned n, uint64_t seed,
 				    disk_sync_send *send, void *ctx)
 {
@@ -133,10 +138,39 @@ static int relation_refuse(unsigned disk, enum disk_newer newer,
 		       (unsigned long long)theirs->image_bytes);
 }
 
+/* On the disk's own thread, like all that touches files. */
+static int get_identity(struct disk_backend *d, void *ctx)
+{
+	struct source_disk *at = ctx;
+
+	return disk_meta_get(at->s->disk[at->i].meta, &at->s->id[at->i]);
+}
+
+static int save_bitmap(struct disk_backend *d, void *ctx)
+{
+	struct source_disk *at = ctx;
+
+	return disk_meta_save(at->s->disk[at->i].meta);
+}
+
+static int join_meta(struct disk_backend *d, void *ctx)
+{
+	struct source_disk *at = ctx;
+
+	return disk_meta_join(at->s->disk[at->i].meta, &at->s->id[at->i]);
+}
+
+static int on_disk(struct disk_source *s, unsigned i, int (*fn)(struct disk_backend *d, void *ctx))
+{
+	struct source_disk at = { s, i };
+
+	return disk_between(s->disk[i].image, fn, &at);
+}
+
 static int source_compare(struct disk_source *s, unsigned i, struct err *err)
 {
 	struct disk_relation r;
-	int error = disk_meta_get(s->disk[i].meta, &s->id[i]);
+	int error = on_disk(s, i, get_identity);
 
 	if (error)
 		return err_set(err, error, "disk %u: cannot write its metadata: %s", i,
@@ -216,7 +250,7 @@ static int source_begin(struct disk_source *s, struct err *err)
 	buf_put_u8(&b, (uint8_t)s->n);
 	for (unsigned i = 0; i < s->n; i++) {
 		struct disk_meta *m = s->disk[i].meta;
-		int error = m ? disk_meta_save(m) : 0;
+		int error = m ? on_disk(s, i, save_bitmap) : 0;
 
 		if (!error && m && !disk_meta_sync_begin(m))
 			error = ENOMEM;
@@ -271,6 +305,11 @@ static int take_sums_end(struct disk_source *s, struct rd *in, struct err *err)
 	return source_begin(s, err);
 }
 
+static int take_alive(struct disk_source *s, struct rd *in, struct err *err)
+{
+	return 0;
+}
+
 static int take_done(struct disk_source *s, struct rd *in, struct err *err)
 {
 	uint64_t number = rd_varint(in);
@@ -302,6 +341,7 @@ static const struct {
 	[SYNC_SUMS] = { SOURCE_SUMS, SOURCE_SUMS, take_sums },
 	[SYNC_SUMS_END] = { SOURCE_SUMS, SOURCE_SUMS, take_sums_end },
 	[SYNC_DONE] = { SOURCE_SENDS, SOURCE_EQUAL, take_done },
+	[SYNC_ALIVE] = { SOURCE_OFFER, SOURCE_STEP, take_alive },
 };
 
 int disk_source_take(struct disk_source *s, struct rd *in, struct err *err)
@@ -393,7 +433,7 @@ static int send_block(struct disk_source *s, const struct taken *t, struct err *
 /* The next block of any disk: 1, 0 when there is none, -errno. */
 static int send_next(struct disk_source *s, struct err *err)
 {
-	for (unsigned tried = 0; tried <= 2 * s->n; tried++) {
+	for (unsigned tried = 0; s->n && tried <= 2 * s->n; tried++) {
 		struct taken t = { .s = s, .from = s->at_block, .block = UINT64_MAX };
 		int error = s->disk[s->at_disk].meta
 				    ? disk_between(s->disk[s->at_disk].image, take_and_read, &t)
@@ -498,6 +538,7 @@ int disk_source_finish(struct disk_source *s, uint64_t record, struct err *err)
 		s->id[i].record = record;
 		if (!s->disk[i].meta)
 			continue;
+		disk_meta_applied(s->disk[i].meta, record);
 		disk_meta_follow(s->disk[i].meta);
 		sync_put_identity(&b, &s->id[i]);
 	}
@@ -512,9 +553,10 @@ bool disk_source_confirmed(struct disk_source *s)
 int disk_source_in_step(struct disk_source *s, struct err *err)
 {
 	for (unsigned i = 0; i < s->n; i++) {
-		struct disk_meta *m = s->disk[i].meta;
-		int error = m ? disk_meta_join(m, &s->id[i]) : 0;
+		int error;
 
+		s->id[i].state = DISK_IN_STEP;
+		error = s->disk[i].meta ? on_disk(s, i, join_meta) : 0;
 		if (error)
 			return err_set(err, error, "disk %u: cannot write its metadata: %s", i,
 				       strerror(error));

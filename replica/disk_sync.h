@@ -12,6 +12,7 @@
  *   DONE n                            -->       blocks before it do not differ any more
  *   flushes, is in step               <--       EQUAL names, at the sync point of the join
  *   DONE n                            -->       is in step
+ *   ALIVE                             -->       at any time: the target is at work
  *
  * A connection that is lost at any byte costs what was sent since the last DONE. What arrives is
  * checked: a target that means harm gets nothing but blocks of disks that it could have anyway, and
@@ -77,6 +78,8 @@ struct disk_target *disk_target_new(const struct disk_sync_disk *disks, unsigned
 void disk_target_free(struct disk_target *t);
 /* Sends what this side has. 0 or -errno. */
 int disk_target_offer(struct disk_target *t, struct err *err);
+/* Between two messages: that this side is at work. 0 or -errno. */
+int disk_target_alive(struct disk_target *t, struct err *err);
 /* Takes a message of the source's. 0, 1 when the disks are in step, or -errno. */
 int disk_target_take(struct disk_target *t, struct rd *message, struct err *err);
 /* Bytes of blocks that have arrived. */

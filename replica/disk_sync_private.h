@@ -23,6 +23,7 @@ enum sync_message {
 	SYNC_MARK,     /* varint number */
 	SYNC_DONE,     /* varint number: what came before that mark is on stable storage */
 	SYNC_EQUAL,    /* varint number, then as BEGIN */
+	SYNC_ALIVE,    /* the target's answer to a heartbeat: it is at work */
 };
 
 void sync_put_identity(struct buf *b, const struct disk_meta_identity *id);

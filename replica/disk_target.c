@@ -114,6 +114,14 @@ int disk_target_offer(struct disk_target *t, struct err *err)
 	return target_send(t, &b, err);
 }
 
+int disk_target_alive(struct disk_target *t, struct err *err)
+{
+	struct buf b = BUF_INIT;
+
+	buf_put_u8(&b, SYNC_ALIVE);
+	return target_send(t, &b, err);
+}
+
 /* ---- sums ---- */
 
 static int send_sums(struct disk_target *t, unsigned i, uint64_t seed, uint64_t from,
@@ -278,8 +286,10 @@ static int take_equal(struct disk_target *t, struct rd *in, struct err *err)
 		return ret;
 	for (unsigned i = 0; i < t->n; i++) {
 		struct disk_meta *m = t->disk[i].meta;
-		int error = m ? disk_meta_join(m, &id[i]) : 0;
+		int error;
 
+		id[i].state = DISK_FOLLOWS;
+		error = m ? disk_meta_join(m, &id[i]) : 0;
 		if (error)
 			return metadata_error(err, i, error);
 		/* The live side executes each write first. */

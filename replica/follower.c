@@ -26,6 +26,7 @@ void follower_fini(struct follower *f)
 
 	peer_close(f->dialled);
 	session_free(f->primary);
+	disk_target_free(f->disks);
 	while ((p = parcel_pop(&f->incoming)))
 		parcel_free(p);
 	queue_fini(&f->incoming);
@@ -200,6 +201,7 @@ static void hand_over_to_link(struct replica *r)
 	r->link.digests = r->follower.digests;
 	pthread_mutex_unlock(&r->link.lock);
 	atomic_store(&r->made, r->follower.applied);
+	disks_note_record(&r->disks, r->follower.applied);
 }
 
 static void go_live(struct replica *r, const char *why)
@@ -241,6 +243,8 @@ static int claim(struct replica *r, enum failover_event e, const char *why, enum
 			       "the primary is gone (%s) before the pair was complete", why);
 	hand_over_to_link(r);
 	won = arbitrate_claim(r, why);
+	if (won == 1)
+		disks_part(r);
 	if (won == -ECANCELED)
 		return orderly_end(r, end);
 	if (won == 1)

@@ -33,6 +33,10 @@ struct follower {
 
 	atomic_uint_fast64_t last_heard_ns; /* receiver; the vCPU thread when that has ended */
 
+	struct disk_target *disks;	 /* while it joins */
+	atomic_uint_fast64_t disk_bytes; /* of disks, received */
+	bool disks_equal;		 /* ... and so ours are the live side's */
+
 	/* vCPU thread */
 	struct replay_end end;
 	uint64_t base;		/* number of the last record in the state that was taken over */

@@ -9,6 +9,7 @@
 #include "replica/replica_private.h"
 
 #define STATE_WAIT_MS 60000
+#define SEND_WAIT_MS  30000
 
 struct peer *follower_dial(struct replica *r, struct err *err)
 {
@@ -81,12 +82,66 @@ static int load_state(struct replica *r, const struct wire_frame *f, struct err 
 	return machine_restore(r->m, &in, err);
 }
 
+/* ---- disks ---- */
+
+static int send_disk(void *ctx, struct buf *message)
+{
+	struct session *s = ctx;
+	struct err err = ERR_INIT;
+	int ret = wire_send(&s->wire, WIRE_DISK, message->data, message->len, false, SEND_WAIT_MS,
+			    &err);
+
+	buf_clear(message);
+	return ret;
+}
+
+/* What --force means here: nothing on our disks counts. */
+static int give_up_disks(struct disks *d, struct err *err)
+{
+	for (unsigned i = 0; i < d->n; i++) {
+		int error = d->disk[i].meta ? disk_meta_discard(d->disk[i].meta) : 0;
+
+		if (error)
+			return err_set(err, error, "disk %u: cannot write its metadata: %s", i,
+				       strerror(error));
+	}
+	return 0;
+}
+
+static int offer_disks(struct replica *r, struct session *s, struct err *err)
+{
+	struct follower *fo = &r->follower;
+
+	fo->disks = disk_target_new(r->disks.disk, r->disks.n, send_disk, s);
+	if (!fo->disks)
+		return err_set(err, ENOMEM, "out of memory");
+	if (r->cfg.force && give_up_disks(&r->disks, err) < 0)
+		return -err->code;
+	return disk_target_offer(fo->disks, err);
+}
+
+static int take_disk(struct follower *fo, const struct wire_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->data, f->len);
+	int ret = disk_target_take(fo->disks, &in, err);
+
+	atomic_store(&fo->disk_bytes, disk_target_received(fo->disks));
+	fo->disks_equal |= ret == 1;
+	return ret < 0 ? ret : 0;
+}
+
 static int take_state_frame(struct replica *r, const struct wire_frame *f, struct err *err)
 {
+	struct follower *fo = &r->follower;
+
 	switch (f->type) {
 	case WIRE_HEARTBEAT:
+		return fo->disks_equal ? 0 : disk_target_alive(fo->disks, err);
 	case WIRE_STATE_END:
-		return 0;
+		return fo->disks_equal ? 0
+				       : err_set(err, EBADMSG, "the state ends before the disks");
+	case WIRE_DISK:
+		return take_disk(fo, f, err);
 	case WIRE_STATE:
 		return load_state(r, f, err);
 	case WIRE_PAGES:
@@ -124,6 +179,8 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 		if (ret < 0)
 			return ret;
 	} while (f.type != WIRE_STATE_END);
+	disk_target_free(r->follower.disks);
+	r->follower.disks = NULL;
 	memory_load_end(machine_memory(r->m));
 	return 0;
 }
@@ -157,7 +214,8 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 
 	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink,
 			     &r->cfg.live, err);
-	if (!r->m || check_counter(r, s, err) < 0 || receive_state(r, s, err) < 0)
+	if (!r->m || check_counter(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
+	    receive_state(r, s, err) < 0)
 		return -err->code;
 	atomic_store(&r->follower.last_heard_ns, replica_mono_ns());
 	ret = wire_send(&s->wire, WIRE_READY, NULL, 0, false, (int)s->theirs.timeout_ms * 4, err);

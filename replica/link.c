@@ -14,6 +14,7 @@
 
 #define STUCK_NS    (10 * NS_PER_S)
 #define JOIN_MAX_NS (30 * NS_PER_S)
+#define BURY_NAPS   10000 /* about two seconds */
 
 /* ---- how much ---- */
 
@@ -76,23 +77,79 @@ void link_fini(struct link *l)
 	struct session *s;
 
 	session_free(l->session);
-	session_free(l->pending);
+	session_free(l->joining);
 	while ((s = take_dead(l, true)))
 		session_free(s);
 	pthread_mutex_destroy(&l->lock);
 }
 
-void link_attach(struct replica *r, struct session *s, uint64_t seq)
+bool link_bury_all(struct link *l)
+{
+	bool all = false;
+
+	for (unsigned i = 0; i < BURY_NAPS && !all; i++) {
+		link_bury_dead(l);
+		pthread_mutex_lock(&l->lock);
+		all = !l->dead;
+		pthread_mutex_unlock(&l->lock);
+		if (!all)
+			replica_nap();
+	}
+	return all;
+}
+
+void link_prepare(struct replica *r, struct session *s)
 {
 	struct link *l = &r->link;
+	struct err err = ERR_INIT;
 
 	pthread_mutex_lock(&l->lock);
-	l->session = s;
+	l->joining = s;
+	l->due = false;
 	s->busy++;
-	l->acked = l->applied = seq;
-	stamps_clear(&l->stamps);
-	failover_event(&r->failover, FAILOVER_JOIN);
 	pthread_mutex_unlock(&l->lock);
+	if (session_start(s, link_sender, link_receiver, &err) < 0)
+		link_lost(s, err.text);
+	link_rest(l, s);
+}
+
+bool link_is_due(struct link *l)
+{
+	bool due;
+
+	pthread_mutex_lock(&l->lock);
+	due = l->joining && l->due;
+	pthread_mutex_unlock(&l->lock);
+	return due;
+}
+
+bool link_falls_behind(struct link *l)
+{
+	bool behind;
+
+	pthread_mutex_lock(&l->lock);
+	behind = l->joining && joining_falls_behind(l->joining->joining);
+	pthread_mutex_unlock(&l->lock);
+	return behind;
+}
+
+struct session *link_attach(struct replica *r, uint64_t seq, bool flushed, bool *had)
+{
+	struct link *l = &r->link;
+	struct session *s = NULL;
+
+	pthread_mutex_lock(&l->lock);
+	*had = l->session != NULL;
+	if (l->joining && l->due && flushed) {
+		s = l->session = l->joining;
+		l->joining = NULL;
+		s->busy++;
+		l->acked = l->applied = seq;
+		stamps_clear(&l->stamps);
+		failover_event(&r->failover, FAILOVER_JOIN);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return s;
 }
 
 /* Lock held. It is busy until its loss has been dealt with. */
@@ -100,7 +157,10 @@ static void bury(struct link *l, struct session *s)
 {
 	session_end(s);
 	l->traffic.before += s->wire.bytes_out;
-	l->session = NULL;
+	if (l->session == s)
+		l->session = NULL;
+	else
+		l->joining = NULL;
 	s->busy++;
 	s->next_dead = l->dead;
 	l->dead = s;
@@ -148,6 +208,10 @@ static void lose(struct replica *r, struct session *s, enum failover_event e, co
 	if (s) {
 		now = failover_event(&r->failover, e);
 		bury(l, s);
+		if (e == FAILOVER_BYE)
+			disks_applied(&r->disks, UINT64_MAX);
+		else if (now == REPLICA_ALONE)
+			disks_part(r);
 	}
 	pthread_mutex_unlock(&l->lock);
 	outbox_end(&r->outbox);
@@ -157,10 +221,30 @@ static void lose(struct replica *r, struct session *s, enum failover_event e, co
 	link_rest(l, s);
 }
 
+/* One that was preparing: the guest has not noticed it, and neither has the state. */
+static bool lose_joining(struct session *s, const char *why)
+{
+	struct link *l = &s->r->link;
+	bool mine;
+
+	pthread_mutex_lock(&l->lock);
+	mine = l->joining == s;
+	if (mine)
+		bury(l, s);
+	pthread_mutex_unlock(&l->lock);
+	if (!mine)
+		return false;
+	replica_event(s->r, "refused", "the backup is gone (%s) before it had the state", why);
+	link_rest(l, s);
+	return true;
+}
+
 void link_lost(struct session *s, const char *why)
 {
 	bool over = atomic_load(&s->r->link.bye_acked);
 
+	if (lose_joining(s, why))
+		return;
 	lose(s->r, s, over ? FAILOVER_BYE : FAILOVER_LOST, why);
 }
 
@@ -226,6 +310,8 @@ static void diverged(struct session *s, const struct wire_frame *f)
 		now = failover_event(&r->failover,
 				     who == SURVIVOR_PRIMARY ? FAILOVER_STAY : FAILOVER_YIELD);
 		bury(l, s);
+		if (now == REPLICA_ALONE)
+			disks_part(r);
 	}
 	pthread_mutex_unlock(&l->lock);
 	outbox_end(&r->outbox);
@@ -357,6 +443,7 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 	if (a->applied > l->applied) {
 		l->applied = a->applied;
 		stamps_applied(&l->stamps, a->applied);
+		disks_applied(&r->disks, a->applied);
 	}
 	l->digests = a->digests;
 	traffic_note(&l->traffic, link_bytes(l), replica_mono_ns());
@@ -391,11 +478,40 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 			      (unsigned long long)failover_generation(&r->failover));
 }
 
-static void take_ready(struct session *s)
+/* Its disks are in step, and our metadata says so, before it counts. */
+static int take_ready(struct session *s, struct err *err)
 {
-	pthread_mutex_lock(&s->r->link.lock);
+	struct replica *r = s->r;
+	bool mine;
+	int ret;
+
+	pthread_mutex_lock(&r->link.lock);
+	mine = r->link.session == s && !s->ready;
+	pthread_mutex_unlock(&r->link.lock);
+	if (!mine)
+		return err_set(err, EBADMSG, "the backup has a state that it was not sent");
+	ret = joining_complete(s->joining, err);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&r->link.lock);
 	s->ready = true;
-	pthread_mutex_unlock(&s->r->link.lock);
+	if (r->link.session != s) /* lost meanwhile: what was said then was overwritten */
+		disks_part(r);
+	pthread_mutex_unlock(&r->link.lock);
+	return 0;
+}
+
+/* A backup whose disks cannot be made equal is told why; the sender ends the session with that. */
+static int take_disk(struct session *s, const struct wire_frame *f, struct err *err)
+{
+	struct buf b = BUF_INIT;
+	int ret = joining_take_disk(s->joining, f, err);
+
+	if (ret == 0 || ret == -EBADMSG || ret == -ECONNRESET)
+		return ret;
+	buf_put(&b, err->text, strlen(err->text));
+	session_push(s, parcel_new(WIRE_REFUSE, &b));
+	return 0;
 }
 
 static int take_frame(struct session *s, const struct wire_frame *f, struct err *err)
@@ -412,9 +528,10 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 		if (ret == 0)
 			take_ack(s, &ack);
 		return ret;
+	case WIRE_DISK:
+		return take_disk(s, f, err);
 	case WIRE_READY:
-		take_ready(s);
-		return 0;
+		return take_ready(s, err);
 	case WIRE_DIVERGED:
 		diverged(s, f);
 		return err_set(err, EILSEQ, "diverged");
@@ -428,10 +545,14 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 
 /* ---- the thread ---- */
 
-uint64_t link_silence_ns(struct replica *r)
+uint64_t link_silence_ns(struct session *s)
 {
-	return failover_state(&r->failover) == REPLICA_JOINING ? JOIN_MAX_NS
-							       : replica_timeout_ns(r);
+	struct replica *r = s->r;
+	enum replica_state state = failover_state(&r->failover);
+
+	/* ALONE: it prepares, or its loss is about to be seen. */
+	return state == REPLICA_JOINING || state == REPLICA_ALONE ? JOIN_MAX_NS
+								  : replica_timeout_ns(r);
 }
 
 /* Its network side is alive, its vCPU is not, or replays nothing: why, or NULL. */
@@ -461,10 +582,11 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 	struct wire_frame f;
 	int ret = wire_recv(&s->wire, &f, (int)replica_period_ms(r) + 1, err);
 
-	if (ret == -EAGAIN && replica_mono_ns() - *heard < link_silence_ns(r))
+	if (ret == -EAGAIN && replica_mono_ns() - *heard < link_silence_ns(s))
 		return NULL;
 	if (ret == -EAGAIN)
-		err_set(err, ETIMEDOUT, "silent for %u ms", r->cfg.timeout_ms);
+		err_set(err, ETIMEDOUT, "silent for %llu ms",
+			(unsigned long long)(link_silence_ns(s) / NS_PER_MS));
 	if (ret <= 0)
 		return ret ? err->text : "connection closed";
 	*heard = replica_mono_ns();

@@ -27,7 +27,8 @@ double traffic_rate(const struct traffic *t, uint64_t now_ns);
 
 struct link {
 	pthread_mutex_t lock;		  /* of all but the atomics */
-	struct session *pending;	  /* authenticated, waits for the next sync point */
+	struct session *joining;	  /* prepares while the guest runs: replica/joining.h */
+	bool due;			  /* ... and is to get the rest at the next sync point */
 	struct session *session;	  /* present backup */
 	struct session *dead;		  /* to be joined and freed */
 	uint64_t acked, applied, digests; /* last records; digests compared */
@@ -60,11 +61,18 @@ void link_ask(struct link *l);
 void link_say_bye(struct replica *r, struct buf *goodbye);
 /* As link_lost(), for the backup that is there now. */
 void link_give_up(struct replica *r, const char *why);
+/* Prepares a backup that has shaken hands; it is freed when it is lost. */
+void link_prepare(struct replica *r, struct session *s);
+/* A backup waits for the sync point of its join. */
+bool link_is_due(struct link *l);
+/* The backup that prepares is too slow for what the guest writes. */
+bool link_falls_behind(struct link *l);
 /*
- * A joining backup is present from now on; it will have records up to seq. Until link_rest() it is
- * not freed, even if it is lost.
+ * vCPU thread, at record seq, which flushed the TLB or not. *had: whether a backup was present.
+ * Returns one that is present from now on, and will have records up to seq, or NULL. Until
+ * link_rest() it is not freed, even if it is lost.
  */
-void link_attach(struct replica *r, struct session *s, uint64_t seq);
+struct session *link_attach(struct replica *r, uint64_t seq, bool flushed, bool *had);
 void link_rest(struct link *l, struct session *s);
 /*
  * From the session's threads and the vCPU thread, once: the backup is gone. Goes on alone, asks
@@ -74,13 +82,17 @@ void link_lost(struct session *s, const char *why);
 /* Sessions that are over, and that nobody uses, are joined and freed. Not from their own threads.
  */
 void link_bury_dead(struct link *l);
+/* The same; waits for those that are in use. False: some still are. */
+bool link_bury_all(struct link *l);
 
 void *link_receiver(void *session);
 void *link_sender(void *session);
-/* For how long the backup may be silent: while it loads the state it has other things to do. */
-uint64_t link_silence_ns(struct replica *r);
+/* For how long the backup may be silent: while it joins it has other things to do. */
+uint64_t link_silence_ns(struct session *s);
 /* vCPU thread, right after the sync point that flushed the TLB and took a digest. */
 void link_transfer(struct replica *r, struct session *s, uint64_t seq);
+/* ... of which the machine's state is the last phase. */
+void link_send_state(struct session *s, uint64_t seq);
 
 /* acceptor.c */
 int acceptor_start(struct replica *r, struct err *err);

@@ -15,16 +15,6 @@
 
 /* ---- hooks of the live source ---- */
 
-static bool is_pending(struct link *l)
-{
-	bool pending;
-
-	pthread_mutex_lock(&l->lock);
-	pending = l->pending != NULL;
-	pthread_mutex_unlock(&l->lock);
-	return pending;
-}
-
 static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, size_t max)
 {
 	struct replica *r = ctx;
@@ -33,7 +23,7 @@ static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, siz
 	replica_beat(r);
 	batch_push_old(r);
 	n = orders_take(&r->orders, in, max - 1);
-	if (n + 1 < max && is_pending(&r->link))
+	if (n + 1 < max && link_is_due(&r->link))
 		in[n++] = (struct input){ .kind = INPUT_FLUSH_TLB };
 	if (r->spy.feeding && n < max)
 		n += spy_feed(r, in + n, max - n > 64 ? 64 : max - n);
@@ -49,30 +39,17 @@ static void apply_fault(struct replica *r)
 	hang_here(r);
 }
 
-/* A backup that can join at this sync point; had: whether there was one before. */
-static struct session *take_pending(struct link *l, const struct sync_point *sp, bool *had)
-{
-	struct session *s = NULL;
-
-	pthread_mutex_lock(&l->lock);
-	*had = l->session != NULL;
-	if (l->pending && sync_point_has(sp, INPUT_FLUSH_TLB)) {
-		s = l->pending;
-		l->pending = NULL;
-	}
-	pthread_mutex_unlock(&l->lock);
-	return s;
-}
-
 static bool primary_applied(void *ctx, struct machine *m, const struct sync_point *sp,
 			    uint64_t digest)
 {
 	struct replica *r = ctx;
 	bool had_backup;
-	struct session *joins = take_pending(&r->link, sp, &had_backup);
+	struct session *joins;
 
+	joins = link_attach(r, sp->seq, sync_point_has(sp, INPUT_FLUSH_TLB), &had_backup);
 	batch_note_digest(r, sync_point_has(sp, INPUT_DIGEST));
 	atomic_store(&r->made, sp->seq);
+	disks_note_record(&r->disks, sp->seq);
 	atomic_store(&r->vcpu.count, sp->at.count);
 	atomic_store(&r->vcpu.now_ns, machine_now(m));
 	if (had_backup)
@@ -89,18 +66,18 @@ static bool primary_wants_sync(void *ctx)
 	uint64_t made = atomic_load(&r->made);
 
 	return outbox_newest_need(&r->outbox) > made || orders_wait(&r->orders) ||
-	       is_pending(&r->link) || link_wants_record(r, made);
+	       link_is_due(&r->link) || link_wants_record(r, made);
 }
 
 /*
  * A backup that has the state but is behind catches up with a guest that runs with less than its
- * full speed.
+ * full speed; so does one whose disks are written faster than they can be sent.
  */
 static void slow_down_for_joining(struct replica *r)
 {
 	const struct timespec ts = { .tv_nsec = 3000000 };
 
-	if (!link_catches_up(r))
+	if (!link_catches_up(r) && !link_falls_behind(&r->link))
 		return;
 	nanosleep(&ts, NULL);
 	atomic_fetch_add(&r->paced_ns, 3 * NS_PER_MS);
@@ -127,7 +104,7 @@ static bool has_to_wait(struct replica *r)
 	if (atomic_load(&r->stopping))
 		return false;
 	return link_lags(r) || outbox_is_full(&r->outbox, made) ||
-	       (r->cfg.wait_for_backup && !made && !is_pending(&r->link));
+	       (r->cfg.wait_for_backup && !made && !link_is_due(&r->link));
 }
 
 /*

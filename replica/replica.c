@@ -105,16 +105,20 @@ struct output_sink replica_sink(struct replica *r)
 
 static int take_first_generation(struct replica *r, struct err *err)
 {
-	uint64_t last, generation;
+	uint64_t last, generation, disks = disks_generation(&r->disks);
 	int ret = arbiter_last(r->cfg.arbiter, &last, err);
 
+	if (ret < 0)
+		return ret;
+	ret = disks_check_start(&r->disks, last, r->cfg.force, err);
 	if (ret < 0)
 		return ret;
 	if (last)
 		log_warn("the arbiter has given generation %llu before: if that replica is still "
 			 "live, stop this one and start it with `twinstep backup`",
 			 (unsigned long long)last);
-	generation = last + 1;
+	/* An arbiter that is new, or has forgotten: no generation comes twice for these disks. */
+	generation = (last > disks ? last : disks) + 1;
 	ret = arbiter_take(r->cfg.arbiter, generation, r->id, err);
 	if (ret == 0)
 		return err_set(err, EBUSY, "another primary took generation %llu at the same time",
@@ -132,11 +136,24 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 	if (ret < 0)
 		return ret;
 	r->m = m;
+	disks_part(r);
+	disks_settle(r);
 	replica_event(r, "start", "primary in generation %llu%s",
 		      (unsigned long long)failover_generation(&r->failover),
 		      r->cfg.wait_for_backup ? ", waiting for a backup"
 					     : ", UNPROTECTED until a backup joins");
-	return primary_run(r, end, err);
+	ret = primary_run(r, end, err);
+	disks_end(&r->disks, false, failover_state(&r->failover) == REPLICA_FENCED);
+	return ret;
+}
+
+void replica_set_disks(struct replica *r, const struct disk_sync_disk *disks, unsigned n,
+		       atomic_uint_fast64_t *record)
+{
+	must(n <= DISK_SYNC_DISKS);
+	memcpy(r->disks.disk, disks, n * sizeof(*disks));
+	r->disks.n = n;
+	r->disks.record = record;
 }
 
 int replica_connect(struct replica *r, struct err *err)
@@ -153,19 +170,29 @@ int replica_join(struct replica *r, struct machine **m, struct err *err)
 	return ret < 0 ? ret : spy_start(r, err);
 }
 
-int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
+/* Runs the live machine that a backup has become. */
+static int run_as_live(struct replica *r, enum machine_end *end, struct err *err)
 {
-	int ret = follower_run(r, end, err);
-
-	spy_end(r);
-	if (ret <= 0)
-		return ret;
 	atomic_store(&r->follower.replaying, false);
 	session_join(r->follower.primary);
 	r->cfg.wait_for_backup = false;
 	if (getrandom(r->cfg.live.seed, sizeof(r->cfg.live.seed), 0) < 0)
 		return err_set(err, EIO, "the host has no random numbers");
 	return primary_run(r, end, err);
+}
+
+int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
+{
+	int ret = follower_run(r, end, err);
+	bool same_end = ret == 0 && follower_said_bye(&r->follower);
+
+	spy_end(r);
+	if (ret == 1) {
+		ret = run_as_live(r, end, err);
+		same_end = false;
+	}
+	disks_end(&r->disks, same_end, failover_state(&r->failover) == REPLICA_FENCED);
+	return ret;
 }
 
 void replica_stop(struct replica *r)

@@ -6,6 +6,7 @@
 #ifndef REPLICA_REPLICA_H
 #define REPLICA_REPLICA_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "net/peer.h"
 #include "record/live.h"
 #include "replica/arbiter.h"
+#include "replica/disk_sync.h"
 
 enum replica_state {
 	REPLICA_STARTING,   /* has neither a generation nor a primary */
@@ -49,6 +51,9 @@ struct replica_config {
 	enum replica_survivor on_divergence;
 	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */
 	unsigned connect_wait_ms; /* backup: how long to try to reach the primary */
+	bool force;		  /* primary: its disks count, whatever their metadata says; backup:
+				     its disks' content is given up */
+	uint64_t sync_rate;	  /* bytes of disks a second to a joining backup; 0: no bound */
 	FILE *events;		  /* one JSON object a line; NULL: none */
 	/*
 	 * NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled
@@ -76,6 +81,13 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 void replica_destroy(struct replica *r);
 /* For machine_create(): outputs are held until the backup has what explains them. */
 struct output_sink replica_sink(struct replica *r);
+
+/*
+ * The machine's disks, before it runs. record: tells the disks of the last record; it lives as long
+ * as they do.
+ */
+void replica_set_disks(struct replica *r, const struct disk_sync_disk *disks, unsigned n,
+		       atomic_uint_fast64_t *record);
 
 /* Listens for a backup where the configuration says so. 0 or -errno. */
 int replica_listen(struct replica *r, struct err *err);
@@ -135,6 +147,9 @@ struct replica_status {
 	uint64_t divergence_count, divergence_rip;
 	char divergence[400]; /* empty: none */
 	uint64_t instructions, virtual_ns;
+	bool syncing; /* a backup joins, and disks are made equal while the guest runs */
+	uint64_t sync_bytes, sync_left; /* bytes of disks sent to it (or received) and to be sent */
+	double sync_bytes_s;
 	double vcpu_ms;	     /* since our own vCPU thread has shown progress */
 	double peer_vcpu_ms; /* ... and the other replica's, as far as was seen */
 };

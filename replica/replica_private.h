@@ -19,8 +19,10 @@
 
 #include "replica/announce.h"
 #include "replica/batch.h"
+#include "replica/disks.h"
 #include "replica/failover.h"
 #include "replica/follower.h"
+#include "replica/joining.h"
 #include "replica/link.h"
 #include "replica/orders.h"
 #include "replica/outbox.h"
@@ -49,6 +51,7 @@ struct replica {
 	atomic_uint_fast64_t paced_ns;
 
 	struct failover failover;
+	struct disks disks;
 	struct outbox outbox;
 	struct link link;
 	struct batch batch;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The sender of a session with a backup: parcels as they come, heartbeats in between. */
+#include <errno.h>
+
 #include "replica/replica_private.h"
 
 #define FRAME_BYTES (1u << 20)
+#define PREPARE_MS  20 /* between two steps of a join that waits, at most */
 
 /*
  * Lock held. Whether the stamp says that the backup is counted on: when it has what left before it
@@ -53,14 +56,14 @@ static struct parcel *gather(struct session *s, struct parcel *p, struct buf *ou
 }
 
 /* For how long the backup may take nothing: it may be loading the state. */
-static int patience_ms(struct replica *r)
+static int patience_ms(struct session *s)
 {
-	return 2 * (int)(link_silence_ns(r) / NS_PER_MS);
+	return 2 * (int)(link_silence_ns(s) / NS_PER_MS);
 }
 
 static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
 {
-	int timeout = patience_ms(s->r), ret;
+	int timeout = patience_ms(s), ret;
 
 	if ((*p)->type == WIRE_RECORDS) {
 		*p = gather(s, *p, out);
@@ -69,6 +72,10 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, st
 	}
 	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
 			timeout, err);
+	if ((*p)->type == WIRE_REFUSE && ret == 0)
+		ret = err_set(err, EPROTO, "refused: %.*s",
+			      (int)((*p)->data.len < 400 ? (*p)->data.len : 400),
+			      (const char *)(*p)->data.data);
 	queue_release(&s->queue, (*p)->node.bytes);
 	parcel_free(*p);
 	*p = NULL;
@@ -79,8 +86,39 @@ static int send_heartbeat(struct session *s, struct buf *out, struct err *err)
 {
 	buf_clear(out);
 	put_stamp(s, out);
-	return wire_send(&s->wire, WIRE_HEARTBEAT, out->data, out->len, false, patience_ms(s->r),
-			 err);
+	return wire_send(&s->wire, WIRE_HEARTBEAT, out->data, out->len, false, patience_ms(s), err);
+}
+
+/* Little is left of what can go ahead: the rest comes at the next sync point. */
+static void become_due(struct session *s)
+{
+	struct link *l = &s->r->link;
+
+	pthread_mutex_lock(&l->lock);
+	l->due |= l->joining == s;
+	pthread_mutex_unlock(&l->lock);
+	s->prepared = true;
+	live_wake(s->r->live);
+}
+
+/* A step of the join, where there is nothing else to send. 1: look again at once; 0; -errno. */
+static int prepare(struct session *s, struct err *err)
+{
+	int ret;
+
+	if (s->prepared || queue_bytes(&s->queue))
+		return 0;
+	ret = joining_step(s->joining, err);
+	if (ret == JOINING_LITTLE)
+		become_due(s);
+	return ret < 0 ? ret : ret == JOINING_MORE;
+}
+
+static int wait_ms(const struct session *s, uint64_t period)
+{
+	int ms = (int)(period / NS_PER_MS) / 2 + 1;
+
+	return s->prepared || ms < PREPARE_MS ? ms : PREPARE_MS;
 }
 
 void *link_sender(void *arg)
@@ -103,7 +141,10 @@ void *link_sender(void *arg)
 			ret = send_heartbeat(s, &out, &err);
 			last = replica_mono_ns();
 		} else {
-			queue_wait(&s->queue, (int)(period / NS_PER_MS) / 2 + 1);
+			ret = prepare(s, &err);
+			if (ret == 0)
+				queue_wait(&s->queue, wait_ms(s, period));
+			ret = ret > 0 ? 0 : ret;
 		}
 	}
 	if (ret < 0)

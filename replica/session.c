@@ -108,6 +108,7 @@ void session_free(struct session *s)
 	session_join(s);
 	while ((p = parcel_pop(&s->queue)))
 		parcel_free(p);
+	joining_free(s->joining);
 	queue_fini(&s->queue);
 	peer_close(s->wire.peer);
 	wire_fini(&s->wire);

@@ -28,9 +28,11 @@ struct session {
 	struct wire_hello theirs;
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
-	struct queue queue; /* to the sender */
-	atomic_bool asked;  /* a heartbeat is wanted now, for its acknowledgement */
-	atomic_bool over;   /* no more use: threads end */
+	bool prepared;		 /* sender's thread: all that goes ahead of the state has gone */
+	struct queue queue;	 /* to the sender */
+	struct joining *joining; /* of a backup; NULL: this side is the backup */
+	atomic_bool asked;	 /* a heartbeat is wanted now, for its acknowledgement */
+	atomic_bool over;	 /* no more use: threads end */
 	/* with the lock of the link or of the follower that owns it */
 	bool ready;		 /* the backup has the state and replays what came since */
 	struct hang_watch watch; /* of the other side's vCPU thread */

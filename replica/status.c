@@ -13,12 +13,28 @@ static void status_of_session(const struct session *peer, struct replica_status 
 	s->peer_vcpu_ms = (double)peer->watch.still_ns / 1e6;
 }
 
+/* A backup that joins, and how far its disks have come. */
+static void status_of_joining(struct session *joining, struct replica_status *s)
+{
+	struct joining_progress p;
+
+	if (!joining)
+		return;
+	joining_get_progress(joining->joining, &p);
+	s->syncing = true;
+	s->sync_bytes = p.sent;
+	s->sync_left = p.left;
+	s->sync_bytes_s = p.rate;
+	snprintf(s->peer, sizeof(s->peer), "%s", peer_name(joining->wire.peer));
+}
+
 static void status_of_link(struct replica *r, uint64_t now, struct replica_status *s)
 {
 	struct link *l = &r->link;
 
 	pthread_mutex_lock(&l->lock);
 	status_of_session(l->session, s);
+	status_of_joining(l->joining, s);
 	s->log_bytes = link_bytes(l);
 	s->log_bytes_s = l->session ? traffic_rate(&l->traffic, now) : 0;
 	s->records = atomic_load(&r->made);
@@ -40,6 +56,8 @@ static void status_of_follower(struct follower *f, uint64_t now, struct replica_
 	s->applied = f->applied;
 	s->digests = f->digests;
 	pthread_mutex_unlock(&f->lock);
+	s->syncing = s->state == REPLICA_LOADING;
+	s->sync_bytes = atomic_load(&f->disk_bytes);
 }
 
 static void status_of_failover(struct replica *r, struct replica_status *s)

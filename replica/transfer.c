@@ -48,26 +48,33 @@ static void send_pages(struct session *s)
 	buf_free(&b);
 }
 
-static void send_state(struct replica *r, struct session *s, uint64_t seq)
+void link_send_state(struct session *s, uint64_t seq)
 {
 	struct buf b = BUF_INIT;
 
 	buf_put_u64(&b, seq);
-	machine_save(r->m, &b);
+	machine_save(s->r->m, &b);
 	session_push(s, parcel_new(WIRE_STATE, &b));
 	send_pages(s);
 	session_push(s, parcel_new(WIRE_STATE_END, &b));
+}
+
+/* What was said to be lost while the disks were said to follow was not heard by them. */
+static void part_if_lost(struct replica *r, const struct session *s)
+{
+	pthread_mutex_lock(&r->link.lock);
+	if (r->link.session != s)
+		disks_part(r);
+	pthread_mutex_unlock(&r->link.lock);
 }
 
 void link_transfer(struct replica *r, struct session *s, uint64_t seq)
 {
 	struct err err = ERR_INIT;
 
-	link_attach(r, s, seq);
 	batch_restart(&r->batch);
-	if (session_start(s, link_sender, link_receiver, &err) < 0)
+	if (joining_finish(s->joining, seq, &err) < 0)
 		link_lost(s, err.text);
-	else
-		send_state(r, s, seq);
+	part_if_lost(r, s);
 	link_rest(&r->link, s);
 }

@@ -14,7 +14,7 @@
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   3
+#define WIRE_VERSION   4
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -31,6 +31,7 @@ enum wire_type {
 	WIRE_ACK,	/* backup: received and applied up to */
 	WIRE_DIVERGED,	/* backup: where and what */
 	WIRE_BYE,	/* orderly end: the machine ended, or was told to stop */
+	WIRE_DISK,	/* both, in a join: a message about disks (disk_sync.h) */
 	WIRE_TYPE_END_
 };
 

@@ -98,6 +98,20 @@ static void say_state(struct stream *s, struct rd *in)
 	buf_free(&b);
 }
 
+/*
+ * The machine has no disks, and that is agreed on: what a source says then does not depend on what
+ * it hears.
+ */
+static void say_disks(struct stream *s)
+{
+	static const uint8_t want[] = { 4, 1, 2, 3, 4, 5, 6, 7, 8, 0 }, begin[] = { 7, 0 },
+			     equal[] = { 11, 1, 0 };
+
+	must(wire_send(&s->wire, WIRE_DISK, want, sizeof(want), false, 0, NULL) == 0);
+	must(wire_send(&s->wire, WIRE_DISK, begin, sizeof(begin), false, 0, NULL) == 0);
+	must(wire_send(&s->wire, WIRE_DISK, equal, sizeof(equal), false, 0, NULL) == 0);
+}
+
 /* It lives on without reading: answers have room in the socket. */
 static struct peer *speak(int fd, struct rd *in)
 {
@@ -113,6 +127,7 @@ static struct peer *speak(int fd, struct rd *in)
 	if (start & 15)
 		say(&s, WIRE_HELLO, stream_hello, &plain);
 	if (start & 14) {
+		say_disks(&s);
 		say_state(&s, start & 12 ? &plain : in);
 		must(wire_send(&s.wire, WIRE_STATE_END, NULL, 0, false, 0, NULL) == 0);
 	}

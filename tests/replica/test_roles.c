@@ -246,22 +246,38 @@ static void start_primary(struct rig *g)
 	g->runs = true;
 }
 
+/* ---- disks: there are none, and that is agreed on ---- */
+
+static int say_disk(void *ctx, struct buf *message)
+{
+	send_buf(ctx, WIRE_DISK, message);
+	return 0;
+}
+
 /* Up to the end of the state. */
 static void join_as_backup(struct rig *g)
 {
+	struct disk_target *disks = disk_target_new(NULL, 0, say_disk, g);
 	struct peer *p = peer_connect(g->address, NULL, 5000, &g->err);
 	struct wire_frame f;
+	bool equal = false;
 
 	ck_assert_msg(p != NULL, "%s", g->err.text);
 	wire_init(&g->w, p);
 	send_hello(g, false);
 	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
 	wire_established(&g->w);
+	ck_assert_int_eq(disk_target_offer(disks, &g->err), 0);
 	do {
 		f = receive(g);
+		if (f.type == WIRE_DISK)
+			equal |= disk_target_take(disks, &(struct rd)RD_INIT(f.data, f.len),
+						  &g->err) == 1;
 		if (f.type == WIRE_STATE)
 			g->last = rd_u64(&(struct rd)RD_INIT(f.data, f.len));
 	} while (f.type != WIRE_STATE_END);
+	ck_assert(equal);
+	disk_target_free(disks);
 }
 
 /* The next frame from the primary: its stamp, its last record. */
@@ -491,6 +507,33 @@ static void send_state(struct rig *g)
 	machine_destroy(m);
 }
 
+/* Agrees about the disks that there are not. */
+static void send_disks(struct rig *g)
+{
+	struct disk_source *disks = disk_source_new(NULL, 0, 1, say_disk, g);
+
+	while (!disk_source_begun(disks)) {
+		struct wire_frame f = receive(g);
+
+		ck_assert_int_eq(f.type, WIRE_DISK);
+		ck_assert_int_eq(
+			disk_source_take(disks, &(struct rd)RD_INIT(f.data, f.len), &g->err), 0);
+	}
+	ck_assert_int_eq(disk_source_finish(disks, 0, &g->err), 0);
+	disk_source_free(disks);
+}
+
+/* The next frame that is not about disks. */
+static enum wire_type receive_type(struct rig *g)
+{
+	enum wire_type type;
+
+	do
+		type = receive(g).type;
+	while (type == WIRE_DISK);
+	return type;
+}
+
 /* Up to READY, and a heartbeat that says that we count on it. */
 static void open_backup(struct rig *g, enum replica_survivor survivor)
 {
@@ -511,8 +554,9 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 	send_hello(g, true);
 	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
 	wire_established(&g->w);
+	send_disks(g);
 	send_state(g);
-	ck_assert_int_eq(receive(g).type, WIRE_READY);
+	ck_assert_int_eq(receive_type(g), WIRE_READY);
 	wire_stamp_save(&stamp, &b);
 	send_buf(g, WIRE_HEARTBEAT, &b);
 	while (receive(g).type != WIRE_ACK)

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "replica/disks.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+#include "record/disk_file.h"
+#include "replica/replica_private.h"
+
+/* ---- who may start ---- */
+
+/* Why content in this state need not be the newest; NULL: it is, as far as the state tells. */
+static const char *state_doubt(enum disk_meta_state s)
+{
+	static const char *const why[DISK_STATES] = {
+		[DISK_BEHIND] = "the other side has gone on without it",
+		[DISK_SYNCING] =
+			"it is in the middle of being synchronised, so neither old nor new",
+		[DISK_FOLLOWS] = "it followed a live side, which may have flushed more than had "
+				 "arrived here",
+	};
+
+	return why[s];
+}
+
+static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t last, bool force,
+		      struct err *err)
+{
+	const char *doubt = state_doubt(id->state);
+	char why[160];
+
+	if (!id->current && id->state != DISK_SYNCING)
+		return 0; /* new to any pair */
+	if (!doubt && id->generation < last) {
+		snprintf(why, sizeof(why), "another replica was live later, in generation %llu",
+			 (unsigned long long)last);
+		doubt = why;
+	}
+	if (!doubt)
+		return 0;
+	if (force) {
+		log_warn("disk %u was written last in generation %llu and %s: --force makes it "
+			 "what counts",
+			 i, (unsigned long long)id->generation, doubt);
+		return 0;
+	}
+	return err_set(err, ESTALE,
+		       "disk %u may be old (%s; written last in generation %llu): %s. Start the "
+		       "other side as primary and this one as backup. --force starts from this "
+		       "disk and loses what the other side has written since generation %llu",
+		       i, disk_meta_state_name(id->state), (unsigned long long)id->generation,
+		       doubt, (unsigned long long)id->generation);
+}
+
+int disks_check_start(const struct disks *d, uint64_t last, bool force, struct err *err)
+{
+	for (unsigned i = 0; i < d->n; i++) {
+		struct disk_meta_identity id;
+		int ret;
+
+		if (!d->disk[i].meta)
+			continue;
+		disk_meta_get(d->disk[i].meta, &id);
+		ret = check_disk(i, &id, last, force, err);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+uint64_t disks_generation(const struct disks *d)
+{
+	uint64_t newest = 0;
+
+	for (unsigned i = 0; i < d->n; i++) {
+		struct disk_meta_identity id = { 0 };
+
+		if (d->disk[i].meta)
+			disk_meta_get(d->disk[i].meta, &id);
+		newest = id.generation > newest ? id.generation : newest;
+	}
+	return newest;
+}
+
+/* ---- while it runs ---- */
+
+static uint64_t new_name(void)
+{
+	uint64_t name = 0;
+
+	while (!name)
+		must(getrandom(&name, sizeof(name), 0) == (ssize_t)sizeof(name));
+	return name;
+}
+
+struct disk_call {
+	struct disk_meta *meta;
+	enum disk_meta_state state;
+};
+
+static int settle(struct disk_backend *d, void *ctx)
+{
+	struct disk_meta_identity id;
+
+	return disk_meta_get(((struct disk_call *)ctx)->meta, &id);
+}
+
+/* A name that cannot be written is written with the first write, or that one fails. */
+static int settle_later(struct disk_backend *d, void *ctx)
+{
+	struct disk_meta_identity id;
+
+	disk_meta_get(ctx, &id);
+	return 0;
+}
+
+void disks_part(struct replica *r)
+{
+	uint64_t generation = failover_generation(&r->failover);
+	struct disks *d = &r->disks;
+
+	for (unsigned i = 0; i < d->n; i++) {
+		if (!d->disk[i].meta)
+			continue;
+		disk_meta_part(d->disk[i].meta, new_name(), generation);
+		disk_later(d->disk[i].image, settle_later, d->disk[i].meta);
+	}
+}
+
+static int set_state(struct disk_backend *d, void *ctx)
+{
+	struct disk_call *c = ctx;
+	int error = disk_flush_image(d);
+
+	return error ? error : disk_meta_set_state(c->meta, c->state);
+}
+
+/* On each disk's own thread, so that the caller's need not be allowed to touch files. */
+static void on_disks(struct disks *d, int (*fn)(struct disk_backend *d, void *ctx),
+		     enum disk_meta_state state)
+{
+	for (unsigned i = 0; i < d->n; i++) {
+		struct disk_call c = { d->disk[i].meta, state };
+		int error = c.meta ? disk_between(d->disk[i].image, fn, &c) : 0;
+
+		if (error)
+			log_warn("disk %u: its metadata cannot be written: %s", i, strerror(error));
+	}
+}
+
+void disks_settle(struct replica *r)
+{
+	on_disks(&r->disks, settle, DISK_STATES);
+}
+
+void disks_applied(struct disks *d, uint64_t record)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->disk[i].meta)
+			disk_meta_applied(d->disk[i].meta, record);
+}
+
+void disks_note_record(struct disks *d, uint64_t record)
+{
+	if (d->record)
+		atomic_store(d->record, record);
+}
+
+void disks_end(struct disks *d, bool in_step, bool behind)
+{
+	if (behind)
+		on_disks(d, set_state, DISK_BEHIND);
+	else if (in_step)
+		on_disks(d, set_state, DISK_IN_STEP);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The disks of a replica as far as they are kept in step with the other one's: what becomes of
+ * their metadata when a replica starts, loses the other one, goes live and ends. How a join makes
+ * their contents equal is in disk_sync.h.
+ */
+#ifndef REPLICA_DISKS_H
+#define REPLICA_DISKS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "replica/disk_sync.h"
+
+struct replica;
+
+struct disks {
+	struct disk_sync_disk disk[DISK_SYNC_DISKS];
+	unsigned n;
+	atomic_uint_fast64_t *record; /* last one made or applied; NULL: there are no disks */
+};
+
+/*
+ * A primary, which takes a generation after `last`: whether these disks have the newest content, as
+ * far as can be told from here. -ESTALE and err: they have not, or it is not known. force: they are
+ * what counts; what that gives up is said.
+ */
+int disks_check_start(const struct disks *d, uint64_t last, bool force, struct err *err);
+/* The newest generation in which one of them was written. */
+uint64_t disks_generation(const struct disks *d);
+/*
+ * The other side does not follow any more, in the generation that is ours: what is written from now
+ * on it lacks. Waits for nothing; on stable storage soon, and before the next write.
+ */
+void disks_part(struct replica *r);
+/* Waits until what disks_part() said is on stable storage. */
+void disks_settle(struct replica *r);
+/* The other side has applied records up to this one; UINT64_MAX: all that there will be. */
+void disks_applied(struct disks *d, uint64_t record);
+/* The last record made or applied. */
+void disks_note_record(struct disks *d, uint64_t record);
+/*
+ * The end of this replica, when nothing writes any more. in_step: both sides came to the same end;
+ * behind: another replica has gone on without this one.
+ */
+void disks_end(struct disks *d, bool in_step, bool behind);
+
+#endif
