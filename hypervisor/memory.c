@@ -217,6 +217,14 @@ uint64_t memory_next_used(const struct memory *m, uint64_t page)
 	return errno == ENXIO ? m->pages : page;
 }
 
+uint64_t memory_next_unused(const struct memory *m, uint64_t page)
+{
+	off_t at = lseek(m->fd, (off_t)(page * PAGE_SIZE), SEEK_HOLE);
+	uint64_t next = at < 0 ? m->pages : ((uint64_t)at + PAGE_SIZE - 1) / PAGE_SIZE;
+
+	return next > page ? next : page + 1;
+}
+
 /* ---- marks ---- */
 
 #define EIGHT(mark) ((mark)*0x0101010101010101ull)

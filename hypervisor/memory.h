@@ -108,6 +108,8 @@ bool memory_page_is_zero(const void *page);
  * never used are skipped unread, for reading one would allocate it.
  */
 uint64_t memory_next_used(const struct memory *m, uint64_t page);
+/* First page after `page`, which is in use, that was never used; mem->pages: none. */
+uint64_t memory_next_unused(const struct memory *m, uint64_t page);
 
 /* ---- pages written since the last digest; vCPU thread, after the engine's sync_dirty() ---- */
 

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "replica/rounds.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "record/pages.h"
+
+#define LOOK_NS	   200000000ull /* between two collections while there is enough to send */
+#define PAGES_A_MS 100u		/* that surely can be copied in a millisecond: 400 MB a second */
+#define LAST_S	   2u		/* what is left in the end may take the link so long ... */
+#define LAST_MIN   256u		/* ... and so many pages may be left over any link */
+#define SHARE_ALL  1000u
+#define SHARE_MIN  2u
+#define SECOND	   1000000000ull
+
+enum rounds_phase {
+	ROUNDS_BEGIN, /* the vCPU thread is to start the collection */
+	ROUNDS_FILL,  /* pages in use make the set */
+	ROUNDS_SEND,
+	ROUNDS_ASKED, /* the vCPU thread is to add what was written */
+	ROUNDS_READY, /* little is left */
+	ROUNDS_LAST,
+};
+
+struct rounds {
+	struct memory *mem;
+	uint64_t last_max; /* pages that can be copied in the pause */
+
+	/* of the thread that the phase names */
+	atomic_uint phase;
+	uint64_t *todo; /* pages that the backup lacks */
+	uint64_t *full; /* pages that are not zero on the backup */
+	uint64_t at;	/* the sweep has come here */
+	uint64_t looked_ns;
+	bool fresh;	    /* nothing was sent since */
+	uint64_t pages, ns; /* sent since the last look */
+
+	atomic_uint_fast64_t total, sent, left, page_rate, dirty_rate;
+	atomic_uint share, looks;
+};
+
+struct rounds *rounds_new(struct memory *mem, unsigned max_pause_ms)
+{
+	uint64_t words = page_set_words(mem->pages);
+	struct rounds *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->mem = mem;
+	r->last_max = (uint64_t)max_pause_ms * PAGES_A_MS;
+	r->todo = calloc(words, sizeof(*r->todo));
+	r->full = calloc(words, sizeof(*r->full));
+	atomic_store(&r->share, SHARE_ALL);
+	if (r->todo && r->full)
+		return r;
+	rounds_free(r);
+	return NULL;
+}
+
+void rounds_free(struct rounds *r)
+{
+	if (!r)
+		return;
+	free(r->todo);
+	free(r->full);
+	free(r);
+}
+
+static enum rounds_phase phase_of(const struct rounds *r)
+{
+	return (enum rounds_phase)atomic_load(&r->phase);
+}
+
+/* ---- sending ---- */
+
+static void count(atomic_uint_fast64_t *n, uint64_t by)
+{
+	atomic_fetch_add(n, by);
+}
+
+/* What is written while this looks is collected: so it may look at leisure. */
+static void fill(struct rounds *r)
+{
+	const struct memory *m = r->mem;
+	uint64_t n = 0;
+
+	for (uint64_t i = memory_next_used(m, 0); i < m->pages; i = memory_next_used(m, i)) {
+		uint64_t end = memory_next_unused(m, i);
+
+		for (; i < end; i++, n++)
+			page_set_add(r->todo, i);
+	}
+	atomic_store(&r->total, n);
+	atomic_store(&r->left, n);
+}
+
+/* A page of zeros is news only to a backup that has something else there. */
+static void put_page(struct rounds *r, struct buf *out, uint64_t page)
+{
+	uint8_t data[PAGE_SIZE] __attribute__((aligned(8)));
+
+	memory_copy_page(r->mem, page, data);
+	if (!memory_page_is_zero(data)) {
+		pages_put(out, page, data);
+		page_set_add(r->full, page);
+	} else if (page_set_has(r->full, page)) {
+		pages_put(out, page, NULL);
+		page_set_remove(r->full, page);
+	}
+}
+
+/* Pages from the place of the sweep to the end of memory, at most max. */
+static unsigned sweep(struct rounds *r, struct buf *out, unsigned max)
+{
+	uint64_t pages = r->mem->pages, i = page_set_next(r->todo, pages, r->at);
+	unsigned n = 0;
+
+	for (; i < pages && n < max; i = page_set_next(r->todo, pages, i + 1), n++) {
+		page_set_remove(r->todo, i);
+		put_page(r, out, i);
+	}
+	r->at = i < pages ? i : 0;
+	count(&r->sent, n);
+	atomic_fetch_sub(&r->left, n);
+	return n;
+}
+
+unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t now_ns)
+{
+	unsigned n = 0;
+
+	if (phase_of(r) == ROUNDS_FILL) {
+		fill(r);
+		atomic_store(&r->phase, ROUNDS_SEND);
+	}
+	if (phase_of(r) != ROUNDS_SEND)
+		return 0;
+	if (r->fresh || now_ns - r->looked_ns < LOOK_NS) {
+		r->fresh = false;
+		n = sweep(r, out, max);
+		if (!n && atomic_load(&r->left)) /* the sweep begins anew */
+			n = sweep(r, out, max);
+	}
+	if (!n)
+		atomic_store(&r->phase, ROUNDS_ASKED);
+	return n;
+}
+
+void rounds_sent(struct rounds *r, unsigned pages, uint64_t ns)
+{
+	if (phase_of(r) != ROUNDS_SEND)
+		return;
+	r->pages += pages;
+	r->ns += ns;
+}
+
+bool rounds_waits_for_vcpu(const struct rounds *r)
+{
+	enum rounds_phase p = phase_of(r);
+
+	return p == ROUNDS_BEGIN || p == ROUNDS_ASKED;
+}
+
+/* ---- looking ---- */
+
+static uint64_t set_count(const uint64_t *set, uint64_t pages)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < page_set_words(pages); i++)
+		n += (uint64_t)__builtin_popcountll(set[i]);
+	return n;
+}
+
+/* Half of what was known before, half of what was seen since. */
+static void learn_page_rate(struct rounds *r)
+{
+	uint64_t before = atomic_load(&r->page_rate), now;
+
+	if (!r->pages || !r->ns)
+		return;
+	now = (uint64_t)((double)r->pages * (double)SECOND / (double)r->ns) + 1;
+	atomic_store(&r->page_rate, before ? (before + now) / 2 : now);
+	r->pages = r->ns = 0;
+}
+
+/*
+ * The guest shall write half as fast as pages can be sent, at most. As its share falls, so does
+ * what is seen of its appetite: the share follows by a factor, and recovers slowly.
+ */
+static void choose_share(struct rounds *r)
+{
+	uint64_t send = atomic_load(&r->page_rate), dirty = atomic_load(&r->dirty_rate);
+	uint64_t share = atomic_load(&r->share);
+
+	if (!send)
+		return;
+	if (2 * dirty > send)
+		share = share * send / (2 * dirty);
+	else if (4 * dirty < send)
+		share += share / 4 + 1;
+	share = share < SHARE_MIN ? SHARE_MIN : share > SHARE_ALL ? SHARE_ALL : share;
+	atomic_store(&r->share, (unsigned)share);
+}
+
+/* So few that the guest may stand still for them, and the link is through with them soon. */
+static bool is_little(const struct rounds *r, uint64_t left)
+{
+	uint64_t soon = LAST_S * atomic_load(&r->page_rate);
+
+	return left <= r->last_max && left <= (soon < LAST_MIN ? LAST_MIN : soon);
+}
+
+static void collect(struct rounds *r, uint64_t now_ns)
+{
+	uint64_t written = memory_collect(r->mem, r->todo), ns = now_ns - r->looked_ns, left;
+
+	r->looked_ns = now_ns;
+	r->fresh = true;
+	left = set_count(r->todo, r->mem->pages);
+	atomic_store(&r->left, left);
+	atomic_store(&r->dirty_rate,
+		     ns ? (uint64_t)((double)written * (double)SECOND / (double)ns) : 0);
+	atomic_fetch_add(&r->looks, 1);
+	learn_page_rate(r);
+	if (is_little(r, left)) {
+		atomic_store(&r->phase, ROUNDS_READY);
+		return;
+	}
+	choose_share(r);
+	atomic_store(&r->phase, ROUNDS_SEND);
+}
+
+bool rounds_look(struct rounds *r, uint64_t now_ns)
+{
+	switch (phase_of(r)) {
+	case ROUNDS_BEGIN:
+		memory_collect_begin(r->mem);
+		r->looked_ns = now_ns;
+		r->fresh = true;
+		atomic_store(&r->phase, ROUNDS_FILL);
+		return false;
+	case ROUNDS_ASKED:
+	case ROUNDS_READY: /* the guest has run since: is it little still? */
+		collect(r, now_ns);
+		return phase_of(r) == ROUNDS_READY;
+	default:
+		return false;
+	}
+}
+
+void rounds_finish(struct rounds *r)
+{
+	must(phase_of(r) == ROUNDS_READY);
+	memory_collect(r->mem, r->todo);
+	memory_collect_end(r->mem);
+	atomic_store(&r->left, set_count(r->todo, r->mem->pages));
+	atomic_store(&r->share, SHARE_ALL);
+	r->at = 0;
+	atomic_store(&r->phase, ROUNDS_LAST);
+}
+
+unsigned rounds_last(struct rounds *r, struct buf *out, unsigned max)
+{
+	must(phase_of(r) == ROUNDS_LAST);
+	return atomic_load(&r->left) ? sweep(r, out, max) : 0;
+}
+
+/* ---- what is to be seen ---- */
+
+unsigned rounds_share(const struct rounds *r)
+{
+	return atomic_load(&r->share);
+}
+
+void rounds_get_progress(const struct rounds *r, struct rounds_progress *p)
+{
+	*p = (struct rounds_progress){ .total = atomic_load(&r->total),
+				       .sent = atomic_load(&r->sent),
+				       .left = atomic_load(&r->left),
+				       .page_rate = atomic_load(&r->page_rate),
+				       .dirty_rate = atomic_load(&r->dirty_rate),
+				       .share = atomic_load(&r->share),
+				       .looks = atomic_load(&r->looks) };
+}

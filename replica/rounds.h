@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest's memory goes ahead to a joining backup while the guest runs.
+ *
+ * A set has the pages that the backup lacks. The sender sweeps over it, again and again, and takes
+ * pages out as it sends them; every so often the vCPU thread adds what was written since. When what
+ * is left can be copied within the pause that the guest may have, the backup joins at the sync
+ * point that is due there, and those pages are copied while the guest stands still. They are sent
+ * when it runs again, so the link's speed does not count in the pause.
+ *
+ * A guest that writes pages faster than they can be sent gets a share of the time only. That is no
+ * input and in no record: for the guest its host is slow.
+ *
+ * The set belongs to one thread at a time, as the phase says:
+ *
+ *   BEGIN -> FILL -> SEND <-> ASKED -> READY -> LAST
+ *   vCPU    sender  sender    vCPU     vCPU     vCPU
+ */
+#ifndef REPLICA_ROUNDS_H
+#define REPLICA_ROUNDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "hypervisor/memory.h"
+
+struct rounds;
+
+struct rounds_progress {
+	uint64_t total;	     /* pages that were in use at the start */
+	uint64_t sent;	     /* pages sent or found to be zero, again and again if need be */
+	uint64_t left;	     /* pages that the backup lacks */
+	uint64_t page_rate;  /* pages sent a second */
+	uint64_t dirty_rate; /* pages that the guest writes a second, at its present share */
+	unsigned share;	     /* of the time in which the guest may run: per mille */
+	unsigned looks;	     /* how often written pages were collected */
+};
+
+/* max_pause_ms: for how long the guest may stand still at the end. NULL: out of memory. */
+struct rounds *rounds_new(struct memory *mem, unsigned max_pause_ms);
+/* No thread uses it any more; the memory need not be there either. */
+void rounds_free(struct rounds *r);
+
+/* ---- the sender's thread ---- */
+
+/*
+ * Appends at most max pages to a list (record/pages.h). Returns how many pages it has looked at; 0:
+ * there is nothing to send now, the vCPU thread has to come by (rounds_waits_for_vcpu()) or the
+ * backup to join.
+ */
+unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t now_ns);
+/* So many pages took so long. */
+void rounds_sent(struct rounds *r, unsigned pages, uint64_t ns);
+bool rounds_waits_for_vcpu(const struct rounds *r);
+
+/* ---- the vCPU's thread, between two runs ---- */
+
+/* Does what the sender waits for. True: the backup can join at this very sync point. */
+bool rounds_look(struct rounds *r, uint64_t now_ns);
+/* At the sync point of the join: what is left is final. Its pages: rounds_last(), 0 at the end. */
+void rounds_finish(struct rounds *r);
+unsigned rounds_last(struct rounds *r, struct buf *out, unsigned max);
+
+/* ---- any thread ---- */
+
+/* For how much of the time the guest may run, per mille: 1 to 1000. */
+unsigned rounds_share(const struct rounds *r);
+void rounds_get_progress(const struct rounds *r, struct rounds_progress *p);
+
+#endif
