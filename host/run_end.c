@@ -27,6 +27,7 @@ static const struct end_rule rules[] = {
 	[MACHINE_DIVERGED] = { "divergence", EXIT_DIVERGED, true },
 	[MACHINE_FAILED] = { "engine failure", EXIT_ENGINE, true },
 	[MACHINE_SPINNING] = { "end of run in a loop without exits", 0, false },
+	[MACHINE_PROBED] = { "stop of a debugger", 0, false },
 };
 
 const char *run_end_name(enum machine_end end)

@@ -46,6 +46,7 @@ enum engine_exit_kind {
 	ENGINE_EXIT_SPIN, /* kicked, but no boundary that a landmark names has come for a while; the
 			     kick waits on */
 	ENGINE_EXIT_STUCK, /* exceptions are delivered without end and no instruction retires */
+	ENGINE_EXIT_PROBE, /* a debugger's probe asked for it */
 	ENGINE_EXIT_ERROR, /* the engine failed; last_error() says why */
 	ENGINE_EXIT_COUNT_
 };
@@ -77,6 +78,44 @@ struct engine_bus {
 	 * knows.
 	 */
 	void (*time_line)(void *ctx, struct engine_time *t);
+};
+
+/*
+ * Every boundary by name, also those that no landmark names: after `events` deliveries of events
+ * since the boundary with that count. Boundaries inside a REP instruction have none.
+ */
+struct moment {
+	uint64_t count;
+	uint32_t events;
+};
+
+struct engine_watch {
+	uint64_t address, length; /* linear; at least one byte */
+	bool read, write;
+};
+
+#define PROBE_BREAKPOINTS 256
+#define PROBE_WATCHES	  16
+
+/*
+ * What a debugger wants to see of a run. A probe changes nothing that the guest, a count or a
+ * digest shows; without one it costs nothing.
+ */
+struct engine_probe {
+	void *ctx;
+	bool step; /* every boundary is of interest; else those at breakpoints and behind accesses
+		    */
+	uint64_t breakpoint[PROBE_BREAKPOINTS]; /* linear addresses of instructions */
+	size_t nbreakpoints;
+	struct engine_watch watch[PROBE_WATCHES];
+	size_t nwatches;
+	/*
+	 * The vCPU has come to a boundary of interest. True ends run() there with
+	 * ENGINE_EXIT_PROBE. The boundary where run() began is not told of.
+	 */
+	bool (*boundary)(void *ctx, const struct moment *at, uint64_t linear);
+	/* The vCPU accessed [lin, lin+size) of watch[i], on its way from moment `from`. */
+	void (*access)(void *ctx, size_t i, const struct moment *from, uint64_t lin, uint64_t size);
 };
 
 struct memory;
@@ -181,6 +220,21 @@ struct engine_ops {
 	 * complete, re-arms tracking.
 	 */
 	void (*sync_dirty)(struct engine *e);
+
+	/*
+	 * Between two run() calls: what a debugger wants to see from now on; NULL: nothing. *p
+	 * stays the caller's, and may change only before another call. NULL: the engine has no such
+	 * thing.
+	 */
+	void (*debug)(struct engine *e, const struct engine_probe *p);
+	/*
+	 * What get_state() leaves out of the vCPU and its running on depends on: translations, and
+	 * what it was asked for. Between two run() calls, at a fresh boundary. Restored after
+	 * set_state() and RAM; -EINVAL for bytes that hidden_save() did not write. NULL: the engine
+	 * cannot.
+	 */
+	void (*hidden_save)(struct engine *e, struct buf *out);
+	int (*hidden_restore)(struct engine *e, struct rd *in);
 
 	/* Statistics; returns the number of entries (stats may be NULL when max is 0). */
 	size_t (*stats)(const struct engine *e, struct engine_stat *stats, size_t max);

@@ -302,6 +302,7 @@ static const struct exit_rule exit_rules[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_SPIN] = { .step = STEP_SPIN },
 	[ENGINE_EXIT_SHUTDOWN] = { .step = STEP_END, .end = MACHINE_TRIPLE },
 	[ENGINE_EXIT_STUCK] = { .step = STEP_END, .end = MACHINE_STUCK },
+	[ENGINE_EXIT_PROBE] = { .step = STEP_END, .end = MACHINE_PROBED },
 	[ENGINE_EXIT_ERROR] = { .step = STEP_END, .end = MACHINE_FAILED },
 };
 
@@ -452,7 +453,7 @@ static const char *const exit_names[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_HALT] = "exit_halt",   [ENGINE_EXIT_WINDOW] = "exit_window",
 	[ENGINE_EXIT_BUS] = "exit_bus",	    [ENGINE_EXIT_SHUTDOWN] = "exit_shutdown",
 	[ENGINE_EXIT_SPIN] = "exit_spin",   [ENGINE_EXIT_STUCK] = "exit_stuck",
-	[ENGINE_EXIT_ERROR] = "exit_error",
+	[ENGINE_EXIT_PROBE] = "exit_probe", [ENGINE_EXIT_ERROR] = "exit_error",
 };
 
 static size_t stat_add(struct engine_stat *stats, size_t n, size_t max, const char *name,

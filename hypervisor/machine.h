@@ -64,6 +64,7 @@ enum machine_end {
 	MACHINE_FAILED,	  /* engine failure: see err */
 	MACHINE_SPINNING, /* like MACHINE_ENDED, but somewhere behind the last landmark, where none
 			     can name it */
+	MACHINE_PROBED,	  /* a debugger's probe stopped the vCPU; never the end of a recording */
 };
 
 /*

@@ -10,6 +10,7 @@
 void logstream_init(struct logstream *s, struct log_reader *reader)
 {
 	*s = (struct logstream){ .reader = reader };
+	log_reader_here(reader, &s->place.batch);
 }
 
 static int stream_end(struct logstream *s, const struct log_frame *f, struct err *err)
@@ -39,7 +40,13 @@ static int stream_batch(struct logstream *s, struct err *err)
 	struct log_frame f;
 	int ret;
 
-	while ((ret = log_reader_next(s->reader, &f, err)) > 0) {
+	for (;;) {
+		struct logstream_place here = { .seq = s->codec.seq };
+
+		log_reader_here(s->reader, &here.batch);
+		ret = log_reader_next(s->reader, &f, err);
+		if (ret <= 0)
+			return ret;
 		s->bytes = f.offset + f.stored;
 		if (s->on_frame)
 			s->on_frame(s->on_frame_ctx, &f);
@@ -47,11 +54,11 @@ static int stream_batch(struct logstream *s, struct err *err)
 			return ret;
 		if (f.kind != LOG_RECORDS)
 			continue;
+		s->place = here;
 		s->batch = (struct rd)RD_INIT(f.raw, f.raw_len);
 		codec_restart(&s->codec);
 		return 1;
 	}
-	return ret;
 }
 
 int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err)
@@ -66,8 +73,27 @@ int logstream_next(struct logstream *s, const struct codec_record **rec, struct 
 	ret = codec_get(&s->codec, &s->batch, &s->rec, err);
 	if (ret < 0)
 		return ret;
+	s->place.records++;
 	*rec = &s->rec;
 	return 1;
+}
+
+int logstream_go(struct logstream *s, const struct logstream_place *place, struct err *err)
+{
+	const struct codec_record *rec;
+	int ret = log_reader_seek(s->reader, &place->batch, err);
+
+	s->batch = (struct rd){ 0 };
+	s->codec = (struct codec){ .seq = place->seq };
+	codec_restart(&s->codec);
+	s->has_end = false;
+	s->place = *place;
+	s->place.records = 0;
+	for (uint64_t i = 0; i < place->records && ret == 0; i++) {
+		ret = logstream_next(s, &rec, err);
+		ret = ret > 0 ? 0 : ret < 0 ? ret : err_set(err, EBADMSG, "the log became shorter");
+	}
+	return ret;
 }
 
 static int stream_next(void *ctx, const struct codec_record **rec, struct err *err)
@@ -218,5 +244,7 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 	memory_load_end(mem);
 	s->batch = (struct rd){ 0 };
 	codec_restart(&s->codec);
+	s->place = (struct logstream_place){ .seq = s->codec.seq };
+	log_reader_here(s->reader, &s->place.batch);
 	return ret;
 }

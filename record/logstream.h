@@ -7,6 +7,13 @@
 #include "record/logfile.h"
 #include "record/replay.h"
 
+/* A place between two records of a log. */
+struct logstream_place {
+	struct log_mark batch; /* the frame of records that it is in, or the one behind it */
+	uint64_t seq;	       /* of the last record before that frame */
+	uint64_t records;      /* of that frame before it */
+};
+
 struct logstream {
 	struct log_reader *reader;
 	struct codec codec;
@@ -14,7 +21,8 @@ struct logstream {
 	struct codec_record rec;
 	bool has_end;
 	struct replay_end end;
-	uint64_t bytes; /* read so far: progress */
+	uint64_t bytes;		      /* read so far: progress */
+	struct logstream_place place; /* behind the record last read */
 	/* Called for every frame that is passed, before its content is used. May be NULL. */
 	void (*on_frame)(void *ctx, const struct log_frame *f);
 	void *on_frame_ctx;
@@ -24,6 +32,9 @@ void logstream_init(struct logstream *s, struct log_reader *reader);
 struct record_stream logstream_records(struct logstream *s);
 /* As record_stream.next: for whoever reads records without a machine. */
 int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err);
+
+/* Goes back or on to a place that s->place was once. 0 or -errno. */
+int logstream_go(struct logstream *s, const struct logstream_place *place, struct err *err);
 
 /*
  * Puts the machine into the state of checkpoint `index` (0: the first): its pages are those of all

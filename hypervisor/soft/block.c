@@ -22,6 +22,7 @@
 
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/decode.h"
+#include "hypervisor/soft/probe.h"
 
 #define ARENA_SIZE (32u << 20)
 #define HASH_BITS  15
@@ -152,6 +153,8 @@ static unsigned decode_block(struct cpu *cpu, uint64_t gpa, struct op *op, unsig
 
 	*bytes = 0;
 	while (n < BLOCK_OPS && *bytes < room) {
+		if (n && probe_may_break(cpu, gpa + *bytes))
+			break;
 		if (decode_op(code + *bytes, room - *bytes, cpu->mode, (uint16_t)*bytes, &op[n]) ==
 		    DECODE_SHORT)
 			break;
@@ -267,6 +270,8 @@ static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t gpa)
 	struct block *b = arena_room(cpu, BLOCK_OPS);
 	unsigned bytes;
 
+	if (probe_may_break(cpu, gpa))
+		return NULL;
 	b->n = (uint8_t)decode_block(cpu, gpa, b->op, &bytes);
 	if (!b->n)
 		return build_cross(cpu, gpa, mmu_fetch_page(cpu, page_after(cpu, lin)));

@@ -9,6 +9,7 @@
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/mem.h"
 #include "hypervisor/soft/mmu.h"
+#include "hypervisor/soft/probe.h"
 
 /* The one or two pages of an access. */
 struct pieces {
@@ -79,7 +80,7 @@ static void translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, unsigne
 			cpu_need_alone(cpu);
 	}
 	if (((p->e[0]->rd | p->e[p->n - 1]->rd) & TLB_SLOW) &&
-	    mmu_watch_hits(cpu, lin, size, write))
+	    (mmu_watch_hits(cpu, lin, size, write) || probe_watches(cpu, lin, size, write)))
 		cpu_need_alone(cpu);
 }
 
@@ -91,6 +92,7 @@ static void note_watch(struct cpu *cpu, const struct pieces *p, uint64_t lin, un
 
 	if (likely(!((p->e[0]->rd | p->e[p->n - 1]->rd) & TLB_SLOW)))
 		return;
+	probe_note(cpu, lin, size, write);
 	hits = mmu_watch_hits(cpu, lin, size, write);
 	if (hits && cpu->single) {
 		cpu->db_pending = true;

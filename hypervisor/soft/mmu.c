@@ -24,6 +24,7 @@
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/mem.h"
 #include "hypervisor/soft/mmu.h"
+#include "hypervisor/soft/probe.h"
 
 #define PTE_ADDR 0x000000fffffff000ull /* 40 physical address bits */
 #define PTE_RSVD 0x000fff0000000000ull /* bits 51:40 */
@@ -323,8 +324,10 @@ static uint64_t gpa_tag(const struct walk *w, const struct cpu *cpu)
 
 static uint64_t slow_bit(const struct cpu *cpu, enum mmu_index idx, uint64_t page, bool ram)
 {
-	return !ram || idx == MMU_USER_AC || mmu_watch_hits(cpu, page, PAGE_SIZE, true) ? TLB_SLOW
-											: 0;
+	return !ram || idx == MMU_USER_AC || mmu_watch_hits(cpu, page, PAGE_SIZE, true) ||
+			       probe_watches_page(cpu, page)
+		       ? TLB_SLOW
+		       : 0;
 }
 
 static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write,

@@ -22,6 +22,7 @@
 #include "hypervisor/boundary.h"
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/decode.h"
+#include "hypervisor/soft/probe.h"
 #include "hypervisor/soft/run.h"
 
 /* instructions without an exit after which a guest whose kick waits is taken to spin */
@@ -523,6 +524,8 @@ static void run_blocks(struct cpu *cpu)
 			return;
 		b = block_next(cpu, b);
 	}
+	if (unlikely(cpu->probe) && ran)
+		return;
 	if (!cpu_kicked(cpu) || !ran) {
 		fetch_one(cpu);
 		run_alone(cpu);
@@ -533,7 +536,7 @@ static void run_blocks(struct cpu *cpu)
 static bool must_be_careful(const struct cpu *cpu)
 {
 	return (cpu->rflags & FL_TF) || cpu_kicked(cpu) || (cpu->dr[7] & 0xff) ||
-	       cpu->rep_stop_armed;
+	       cpu->rep_stop_armed || probe_steps(cpu);
 }
 
 static void execute(struct cpu *cpu)
@@ -555,7 +558,7 @@ static bool may_resume(const struct cpu *cpu, const struct block *b, const struc
 {
 	return b && b->mode == cpu->mode && op == &b->op[op->index_in_block] &&
 	       !(op->flags & OPF_END) && !cpu->at_landmark && !cpu->in_rep && !cpu->db_pending &&
-	       !cpu->stop_wanted && !has_shadow(cpu) && !must_be_careful(cpu);
+	       !cpu->stop_wanted && !cpu->probe_hit && !has_shadow(cpu) && !must_be_careful(cpu);
 }
 
 /* The op that was left runs again, alone, and then the rest of its block. */
@@ -605,19 +608,24 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 	enum engine_exit_kind kind;
 
 	cpu->spin_from = cpu->count;
+	cpu->probe_due = cpu->probe_hit = false;
 	switch (setjmp(cpu->escape)) {
 	case ESCAPE_FAULT:
+		cpu->probe_due = true;
 		deliver_fault(cpu);
 		break;
 	case ESCAPE_RESTART:
+		cpu->probe_due = true;
 		restart_alone(cpu);
 		break;
 	case ESCAPE_REFETCH:
+		cpu->probe_due = true;
 		refetch_alone(cpu);
 		break;
 	}
-	while (!run_ends(cpu, until, &kind)) {
+	while (!probe_ends(cpu, &kind) && !run_ends(cpu, until, &kind)) {
 		cpu->at_landmark = false;
+		cpu->probe_due = true;
 		if (deliver_pending(cpu))
 			continue;
 		set_limits(cpu, until);

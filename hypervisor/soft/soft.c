@@ -6,6 +6,7 @@
 
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/decode.h"
+#include "hypervisor/soft/probe.h"
 #include "hypervisor/soft/run.h"
 
 struct soft {
@@ -204,14 +205,30 @@ static const char *soft_last_error(const struct engine *e)
 	return "the software CPU never fails";
 }
 
+static void soft_debug(struct engine *e, const struct engine_probe *p)
+{
+	probe_set(cpu_of(e), p);
+}
+
+static void soft_hidden_save(struct engine *e, struct buf *out)
+{
+	hidden_save(cpu_of(e), out);
+}
+
+static int soft_hidden_restore(struct engine *e, struct rd *in)
+{
+	return hidden_restore(cpu_of(e), in);
+}
+
 #define SOFT_OPS                                                                                   \
 	.probe = soft_probe, .reserve = soft_probe, .destroy = soft_destroy, .run = soft_run,      \
 	.kick = soft_kick, .get_state = soft_get_state, .set_state = soft_set_state,               \
 	.count = soft_count, .landmark = soft_landmark, .can_interrupt = soft_interruptible,       \
 	.inject = soft_inject, .inject_nmi = soft_inject_nmi, .window = soft_window,               \
 	.bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb,                                    \
-	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .stats = soft_stats, \
-	.last_error = soft_last_error
+	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .debug = soft_debug, \
+	.hidden_save = soft_hidden_save, .hidden_restore = soft_hidden_restore,                    \
+	.stats = soft_stats, .last_error = soft_last_error
 
 const struct engine_ops soft_engine_ops = {
 	.name = "soft", .counter = "retired", .count_ns = 1, .create = soft_create, SOFT_OPS

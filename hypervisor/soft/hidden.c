@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The part of the software CPU's state that no register shows: the translations in its TLBs, which
+ * decide when accessed and dirty bits are written, and whether an interrupt window is asked for.
+ *
+ * The host's own tag bits are not part of it. What comes back is marked clean, holding code and
+ * (where the page is watched) slow: the slow path takes away what does not hold.
+ */
+#include <errno.h>
+
+#include "hypervisor/soft/mmu.h"
+#include "hypervisor/soft/probe.h"
+
+#define TAG_BITS    (TLB_SLOW | TLB_CLEAN | TLB_CODE)
+#define FLAG_WINDOW 1u
+#define FLAG_STOP   2u
+
+static uint64_t tag_out(uint64_t tag)
+{
+	return tag & TLB_INVALID ? TLB_INVALID : tag & ~(uint64_t)TAG_BITS;
+}
+
+static void save_data(const struct cpu *cpu, unsigned idx, struct buf *out)
+{
+	for (unsigned slot = 0; slot < TLB_SIZE; slot++) {
+		const struct tlb_entry *e = &cpu->tlbs[idx][slot];
+
+		if (!(cpu->tlb_used[idx][slot / 64] >> (slot % 64) & 1) || (e->rd & TLB_INVALID))
+			continue;
+		buf_put_u16(out, (uint16_t)slot);
+		buf_put_u64(out, tag_out(e->rd));
+		buf_put_u64(out, tag_out(e->wr));
+		buf_put_u64(out, e->gpa);
+	}
+	buf_put_u16(out, TLB_SIZE);
+}
+
+static void save_code(const struct cpu *cpu, unsigned user, struct buf *out)
+{
+	for (unsigned slot = 0; slot < TLB_SIZE; slot++) {
+		const struct itlb_entry *e = &cpu->itlb[user][slot];
+
+		if (!(cpu->tlb_used[MMU_COUNT + user][slot / 64] >> (slot % 64) & 1) ||
+		    (e->tag & TLB_INVALID))
+			continue;
+		buf_put_u16(out, (uint16_t)slot);
+		buf_put_u64(out, e->tag);
+		buf_put_u64(out, e->gpa);
+	}
+	buf_put_u16(out, TLB_SIZE);
+}
+
+void hidden_save(struct cpu *cpu, struct buf *out)
+{
+	buf_put_u8(out,
+		   (cpu->window_wanted ? FLAG_WINDOW : 0) | (cpu->stop_wanted ? FLAG_STOP : 0));
+	buf_put_u64(out, cpu->large_lo);
+	buf_put_u64(out, cpu->large_hi);
+	for (unsigned idx = 0; idx < MMU_COUNT; idx++)
+		save_data(cpu, idx, out);
+	save_code(cpu, 0, out);
+	save_code(cpu, 1, out);
+}
+
+static void mark_used(struct cpu *cpu, unsigned tlb, unsigned slot)
+{
+	cpu->tlb_used[tlb][slot / 64] |= 1ull << (slot % 64);
+	cpu->tlb_used_words[tlb] |= 1u << (slot / 64);
+}
+
+/* The slot of an entry that follows; TLB_SIZE: none; above: it is not one that was saved. */
+static unsigned next_slot(struct rd *in)
+{
+	unsigned slot = rd_u16(in);
+
+	return in->bad ? TLB_SIZE + 1 : slot;
+}
+
+static bool fits(uint64_t tag, unsigned slot)
+{
+	return (tag & TLB_INVALID) || ((tag >> PAGE_SHIFT) & (TLB_SIZE - 1)) == slot;
+}
+
+static int restore_data(struct cpu *cpu, unsigned idx, struct rd *in)
+{
+	unsigned slot;
+
+	while ((slot = next_slot(in)) < TLB_SIZE) {
+		struct tlb_entry *e = &cpu->tlbs[idx][slot];
+		uint64_t off;
+
+		e->rd = rd_u64(in);
+		e->wr = rd_u64(in);
+		e->gpa = rd_u64(in);
+		e->addend = 0;
+		if (in->bad || (e->rd & TLB_INVALID) || !fits(e->rd, slot) || !fits(e->wr, slot)) {
+			e->rd = e->wr = TLB_INVALID;
+			return -EINVAL;
+		}
+		mark_used(cpu, idx, slot);
+		off = memory_offset(cpu->mem, GPA_PAGE(e->gpa));
+		if (off == UINT64_MAX)
+			continue;
+		e->addend = (uintptr_t)cpu->mem->base + off - (e->rd & PAGE_MASK);
+		if (!(e->wr & TLB_INVALID))
+			e->wr |= TLB_CLEAN | TLB_CODE;
+	}
+	return slot == TLB_SIZE ? 0 : -EINVAL;
+}
+
+static int restore_code(struct cpu *cpu, unsigned user, struct rd *in)
+{
+	unsigned slot;
+
+	while ((slot = next_slot(in)) < TLB_SIZE) {
+		struct itlb_entry *e = &cpu->itlb[user][slot];
+
+		e->tag = rd_u64(in);
+		e->gpa = rd_u64(in);
+		if (in->bad || (e->tag & TLB_INVALID) || !fits(e->tag, slot)) {
+			e->tag = TLB_INVALID;
+			return -EINVAL;
+		}
+		mark_used(cpu, MMU_COUNT + user, slot);
+	}
+	return slot == TLB_SIZE ? 0 : -EINVAL;
+}
+
+int hidden_restore(struct cpu *cpu, struct rd *in)
+{
+	unsigned flags = rd_u8(in);
+	int ret = 0;
+
+	mmu_flush_all(cpu);
+	cpu->large_lo = rd_u64(in);
+	cpu->large_hi = rd_u64(in);
+	for (unsigned idx = 0; idx < MMU_COUNT && ret == 0; idx++)
+		ret = restore_data(cpu, idx, in);
+	for (unsigned user = 0; user < 2 && ret == 0; user++)
+		ret = restore_code(cpu, user, in);
+	cpu->window_wanted = flags & FLAG_WINDOW;
+	cpu->stop_wanted = flags & FLAG_STOP;
+	mmu_debug_changed(cpu); /* every page's TLB_SLOW */
+	return ret < 0 || in->bad ? -EINVAL : 0;
+}
