@@ -13,7 +13,7 @@ SAN ?=
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 CPPFLAGS += -I. -D_GNU_SOURCE -MMD -MP
 CFLAGS := $(OPT) -std=gnu11 -pthread $(WARN) -fno-strict-aliasing $(SANFLAGS) $(CFLAGS)
-LDLIBS := -lZydis -lZycore -lxxhash -lzstd -lpcap -lssl -lcrypto -lurcu-cds -lurcu-memb -lurcu-common -lseccomp -lcap-ng -ljansson -lm -pthread
+LDLIBS := -lZydis -lZycore -lxxhash -lzstd -lpcap -lssl -lcrypto -lurcu-cds -lurcu-memb -lurcu-common -lseccomp -lcap-ng -ljansson -lcurl -lm -pthread
 
 LIBDIRS := base hypervisor hypervisor/soft hypervisor/devices hypervisor/boot hypervisor/vmx record net isolation replica host
 LIBSRC := $(foreach d,$(LIBDIRS),$(wildcard $(d)/*.c))
@@ -48,9 +48,9 @@ $(BUILD)/tests/%: tests/%.c $(LIB)
 	@echo "  CC  $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) -lcheck -lsubunit -lrt $(LDLIBS)
 
-unit: $(UNITBIN)
+unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 
-check-unit: $(UNITBIN)
+check-unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 	$(Q)tests/run $(UNITBIN)
 
 include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/isolation/rules.mk

@@ -11,6 +11,7 @@ static const char *const role_names[] = {
 	[THREAD_DISK] = "disk",		[THREAD_LOG] = "log",		[THREAD_SENDER] = "sender",
 	[THREAD_RECEIVER] = "receiver", [THREAD_ACCEPTOR] = "acceptor", [THREAD_SPY] = "spy",
 	[THREAD_CONTROL] = "control",	[THREAD_CONSOLE] = "console",	[THREAD_KEEPER] = "keeper",
+	[THREAD_COURIER] = "courier",
 };
 
 struct start {

@@ -25,6 +25,7 @@ enum thread_role {
 	THREAD_CONSOLE,	 /* reads the terminal */
 	THREAD_KEEPER,	 /* not a thread: the process that holds names for a jailed one
 			    (isolation/keeper.h) */
+	THREAD_COURIER,	 /* likewise: the process that asks over the network for a jailed one */
 	THREAD_ROLES,
 };
 

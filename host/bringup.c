@@ -121,7 +121,7 @@ static void names_down(struct bringup *b)
 
 static int jail_up(struct bringup *b, struct err *err)
 {
-	struct jail_config c = { .service_fd = -1, .without = machine_opts_jail_without(b->given) };
+	struct jail_config c = { .without = machine_opts_jail_without(b->given) };
 	int ret;
 
 	if (b->role->jail)

@@ -459,9 +459,7 @@ static int listening(struct sockaddr_in *where)
 static _Noreturn void attempt_child(const struct attempt *a, enum thread_role role,
 				    uint32_t without)
 {
-	const struct jail_config c = { .service_fd = -1,
-				       .file_size = 4ull << 30,
-				       .without = without };
+	const struct jail_config c = { .file_size = 4ull << 30, .without = without };
 	struct err err = ERR_INIT;
 	pthread_t t;
 	int target;

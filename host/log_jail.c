@@ -23,7 +23,7 @@ void log_jail_begin(enum jail_mode mode)
 
 int log_jail_enter(enum jail_mode mode, struct err *err)
 {
-	const struct jail_config c = { .service_fd = -1, .without = 1u << LAYER_SPECULATION };
+	const struct jail_config c = { .without = 1u << LAYER_SPECULATION };
 
 	if (mode == JAIL_OFF)
 		log_warn("--no-jail: whoever finds an error in the reading of logs can write one "

@@ -26,6 +26,7 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 	if (!o->arbiter)
 		return err_set(
 			err, EINVAL,
-			"no arbiter: use --arbiter file:DIR, a directory that both replicas see");
+			"no arbiter: use --arbiter file:DIR, a directory that both replicas see, "
+			"or etcd://...");
 	return 0;
 }

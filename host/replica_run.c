@@ -141,17 +141,16 @@ static void fill_jail(void *ctx, struct jail_config *c)
 {
 	struct replica_run *r = ctx;
 
-	c->service = arbiter_serve;
-	c->service_ctx = r->cfg.arbiter;
-	c->service_fd = arbiter_fd(r->cfg.arbiter);
+	r->post = arbiter_post(r->cfg.arbiter);
+	c->service = &r->post;
 }
 
 static void delegate(void *ctx)
 {
 	struct replica_run *r = ctx;
 
-	if (jail_keeper())
-		arbiter_delegate(r->cfg.arbiter, jail_keeper());
+	if (jail_service_keeper())
+		arbiter_delegate(r->cfg.arbiter, jail_service_keeper());
 }
 
 static struct output_sink get_sink(void *ctx)

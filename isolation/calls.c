@@ -18,6 +18,7 @@
 #define CONTROL	 (1u << THREAD_CONTROL)
 #define CONSOLE	 (1u << THREAD_CONSOLE)
 #define KEEPER	 (1u << THREAD_KEEPER)
+#define COURIER	 (1u << THREAD_COURIER)
 
 #define THREADS \
 	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE)
@@ -164,6 +165,46 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "mmap", KEEPER, KEEPER, CALL_HEAP, "heap" },
 	{ "munmap", KEEPER, KEEPER, CALL_ANY, "heap" },
 	{ "getpid", KEEPER, 0, CALL_ANY, "name of a claim" },
+
+	/* the courier, a process of its own: asks over the network, and has no files */
+	{ "recvmsg", COURIER, COURIER, CALL_ANY, "requests" },
+	{ "socket", COURIER, COURIER, CALL_ANY, "a connection to the arbiter" },
+	{ "connect", COURIER, COURIER, CALL_ANY, "which is made when there is something to ask" },
+	{ "sendto", COURIER, COURIER, CALL_SEND, "questions, answers" },
+	{ "write", COURIER, COURIER, CALL_ANY, "questions, answers, messages on standard error" },
+	{ "recvfrom", COURIER, COURIER, CALL_ANY, "answers" },
+	{ "read", COURIER, COURIER, CALL_ANY, "answers" },
+	{ "poll", COURIER, COURIER, CALL_ANY, "waits for answers" },
+	{ "setsockopt", COURIER, COURIER, CALL_ANY, "TCP_NODELAY, keep-alive" },
+	{ "getsockopt", COURIER, COURIER, CALL_ANY, "whether a connection has come about" },
+	{ "getsockname", COURIER, COURIER, CALL_ANY, "libcurl: its own address" },
+	{ "getpeername", COURIER, COURIER, CALL_ANY, "libcurl: the arbiter's address" },
+	{ "shutdown", COURIER, COURIER, CALL_ANY, "end of a connection" },
+	{ "close", COURIER, COURIER, CALL_ANY, "end of a connection" },
+	{ "fcntl", COURIER, COURIER, CALL_FLAGS, "connections do not block" },
+	{ "ioctl", COURIER, COURIER, CALL_NO_BLOCK, "connections do not block" },
+	{ "eventfd2", COURIER, COURIER, CALL_ANY, "libcurl's wake-up" },
+	{ "socketpair", COURIER, COURIER, CALL_ANY, "libcurl's wake-up" },
+	{ "pipe2", COURIER, COURIER, CALL_ANY, "libcurl's wake-up" },
+	{ "getrandom", COURIER, COURIER, CALL_ANY, "TLS" },
+	{ "getpid", COURIER, COURIER, CALL_ANY, "OpenSSL looks for forks" },
+	{ "rt_sigaction", COURIER, COURIER, CALL_ANY, "libcurl: SIGPIPE" },
+	{ "rt_sigprocmask", COURIER, COURIER, CALL_ANY, "the C library" },
+	{ "futex", COURIER, COURIER, CALL_ANY, "OpenSSL's locks" },
+	{ "exit_group", COURIER, COURIER, CALL_ANY, "its end" },
+	{ "brk", COURIER, COURIER, CALL_ANY, "heap" },
+	{ "mmap", COURIER, COURIER, CALL_HEAP, "heap" },
+	{ "munmap", COURIER, COURIER, CALL_ANY, "heap" },
+	{ "mremap", COURIER, COURIER, CALL_ANY, "heap" },
+	{ "mprotect", COURIER, COURIER, CALL_NO_EXEC, "heap" },
+	{ "madvise", COURIER, COURIER, CALL_ADVICE, "heap" },
+	{ "clock_gettime", COURIER, COURIER, CALL_ANY, "time" },
+	{ "restart_syscall", COURIER, COURIER, CALL_ANY, "a wait goes on" },
+	{ "openat", COURIER, COURIER, CALL_REFUSED, "OpenSSL and the C library look for settings" },
+	{ "newfstatat", COURIER, COURIER, CALL_REFUSED, "OpenSSL looks for settings" },
+	{ "access", COURIER, COURIER, CALL_REFUSED, "the C library looks for settings" },
+	{ "uname", COURIER, COURIER, CALL_ANY, "the C library" },
+	{ "sysinfo", COURIER, COURIER, CALL_ABSENT, "the C library asks how much memory there is" },
 };
 
 const size_t seccomp_ncalls = sizeof(seccomp_calls) / sizeof(seccomp_calls[0]);

@@ -62,7 +62,7 @@ static int state[LAYERS]; /* 0, or a positive errno */
 static bool entered;
 static char lacking[400]; /* layers that could not be had, for jail_warn() */
 static uint64_t mapped;	  /* when the jail was entered */
-static struct keeper *keeper;
+static struct keeper *keeper, *service_keeper;
 static int inherited[INHERITED];
 static unsigned ninherited;
 
@@ -294,7 +294,7 @@ static void enter_thread(enum thread_role role)
 
 static int enter_seccomp(void)
 {
-	int ret = seccomp_prepare(~(1u << THREAD_KEEPER));
+	int ret = seccomp_prepare((1u << THREAD_KEEPER) - 1);
 
 	if (ret == 0)
 		ret = seccomp_enter(THREAD_MAIN);
@@ -391,8 +391,10 @@ int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err
 	mapped = mapped_now();
 	mallopt(M_ARENA_MAX, ARENAS); /* also keeps malloc() from asking how many CPUs there are */
 	close_inherited();
-	keeper = keeper_start(c->service, c->service_ctx, c->service_fd, err);
+	keeper = keeper_start(&(struct keeper_post){ .fd = -1 }, err);
 	if (!keeper)
+		return -err->code;
+	if (c->service && !(service_keeper = keeper_start(c->service, err)))
 		return -err->code;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		bool skip = c->without >> steps[i].layer & 1;
@@ -409,10 +411,16 @@ struct keeper *jail_keeper(void)
 	return keeper;
 }
 
+struct keeper *jail_service_keeper(void)
+{
+	return service_keeper;
+}
+
 void jail_end(void)
 {
+	keeper_end(service_keeper);
 	keeper_end(keeper);
-	keeper = NULL;
+	service_keeper = keeper = NULL;
 }
 
 int jail_check_peer(int fd)

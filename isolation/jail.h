@@ -50,11 +50,9 @@ enum jail_layer {
 struct jail_config {
 	uint64_t
 		memory; /* bytes that may still be mapped, beyond what is mapped now and a margin */
-	uint64_t file_size; /* how long a file may become; 0: no limit */
-	keeper_service *service;
-	void *service_ctx;
-	int service_fd;	  /* the one descriptor that the service needs, -1: none */
-	uint32_t without; /* 1 << layer: left out, by tests of the other layers */
+	uint64_t file_size;		   /* how long a file may become; 0: no limit */
+	const struct keeper_post *service; /* NULL: none; a keeper of its own */
+	uint32_t without;		   /* 1 << layer: left out, by tests of the other layers */
 };
 
 /* false: bad value. "on", "strict", "off". */
@@ -93,6 +91,8 @@ void jail_remove(const char *path);
 int jail_check_peer(int fd);
 /* NULL: not in a jail. */
 struct keeper *jail_keeper(void);
+/* The one that runs the service; NULL: not in a jail, or there is none. */
+struct keeper *jail_service_keeper(void);
 /* The last thing of a run. */
 void jail_end(void);
 /* This process's id as others see it. */

@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,8 +11,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "isolation/seccomp.h"
@@ -22,8 +25,13 @@
 struct keeper {
 	int fd;
 	pid_t pid;
+	unsigned wait_ms;
 	pthread_mutex_t lock;
+	uint64_t nr; /* of the last request; the lock guards it, and the road */
 };
+
+#define NR_KILLED      0 /* no answer: whoever was to give it was killed */
+#define RESTART_NAP_NS 20000000
 
 /* Who started the machine, as this process sees it; without a jail that is whoever asks. */
 static uid_t owner;
@@ -193,12 +201,12 @@ static void close_others(int fd, int keep_fd)
 }
 
 /* Root may have given the pair a directory of somebody else's, and NICs. */
-static void drop_rights(void)
+static void drop_rights(const struct keeper_post *post)
 {
 	bool network = attach && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN);
 
 	capng_clear(CAPNG_SELECT_BOTH);
-	if (geteuid() == 0)
+	if (geteuid() == 0 && !post->network)
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_DAC_OVERRIDE);
 	if (network) /* a tap interface that is nobody's */
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
@@ -207,23 +215,68 @@ static void drop_rights(void)
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
-static _Noreturn void keeper_main(int fd, keeper_service *service, void *ctx, int keep_fd)
+static _Noreturn void work(int fd, const struct keeper_post *post)
+{
+	enum thread_role role = post->network ? THREAD_COURIER : THREAD_KEEPER;
+
+	prctl(PR_SET_NAME, thread_role_name(role));
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (seccomp_prepare(1u << role) == 0)
+		seccomp_enter(role);
+	serve(fd, post->service, post->ctx);
+	_exit(0);
+}
+
+/*
+ * A service's process may be killed, by whoever is short of memory or means another one, and cannot
+ * be started again out of the jail. So this one stays, looks at no request, and starts the next.
+ * The request that was under way has no answer; its asker is told, and asks again.
+ */
+static _Noreturn void watch(int fd, const struct keeper_post *post)
+{
+	const struct timespec nap = { .tv_nsec = RESTART_NAP_NS };
+	struct keeper_message killed = { .result = -EAGAIN, .nr = NR_KILLED };
+	int status;
+
+	prctl(PR_SET_NAME, "keeper-watch");
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			work(fd, post);
+		if (pid < 0 || waitpid(pid, &status, 0) < 0 || WIFEXITED(status))
+			_exit(0);
+		send(fd, &killed, sizeof(killed), MSG_NOSIGNAL | MSG_DONTWAIT);
+		nanosleep(&nap, NULL);
+	}
+}
+
+/* What others may be asked for is not this one's. */
+static void forget_names(void)
+{
+	nnames = 0;
+	nkept = 0;
+	promise = NULL;
+	attach = NULL;
+}
+
+static _Noreturn void keeper_main(int fd, const struct keeper_post *post)
 {
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL); /* it ends with its asker, by end of file */
-	prctl(PR_SET_NAME, thread_role_name(THREAD_KEEPER));
-	close_others(fd, keep_fd);
-	drop_rights();
+	if (post->service)
+		forget_names();
+	close_others(fd, post->fd);
+	drop_rights(post);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (seccomp_prepare(1u << THREAD_KEEPER) == 0)
-		seccomp_enter(THREAD_KEEPER);
-	serve(fd, service, ctx);
-	_exit(0);
+	if (post->service)
+		watch(fd, post);
+	work(fd, post);
 }
 
-struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, struct err *err)
+struct keeper *keeper_start(const struct keeper_post *post, struct err *err)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
 	int fd[2];
@@ -238,9 +291,10 @@ struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, str
 	owner_known = true;
 	k->pid = fork();
 	if (k->pid == 0)
-		keeper_main(fd[1], service, ctx, keep_fd);
+		keeper_main(fd[1], post);
 	close(fd[1]);
 	k->fd = fd[0];
+	k->wait_ms = post->wait_ms;
 	pthread_mutex_init(&k->lock, NULL);
 	if (k->pid > 0)
 		return k;
@@ -249,18 +303,65 @@ struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, str
 	return NULL;
 }
 
+/* 0: something is there, or the end; -ETIMEDOUT. until_ns 0: for ever. */
+static int wait_for_answer(const struct keeper *k, uint64_t until_ns)
+{
+	struct pollfd p = { .fd = k->fd, .events = POLLIN };
+
+	while (until_ns) {
+		uint64_t now = host_clock_ns(CLOCK_MONOTONIC);
+
+		if (now >= until_ns)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)((until_ns - now) / 1000000) + 1) > 0)
+			return 0;
+	}
+	return 0;
+}
+
+/* Answers to requests that nobody waits for any more are passed over. */
+static int take_answer(struct keeper *k, struct keeper_message *m, uint64_t until_ns)
+{
+	for (;;) {
+		int ret = wait_for_answer(k, until_ns);
+		ssize_t n;
+
+		if (ret < 0)
+			return ret;
+		n = recv(k->fd, m, sizeof(*m), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != (ssize_t)sizeof(*m))
+			return -EIO;
+		if (m->nr == k->nr)
+			return 0;
+		if (m->nr == NR_KILLED)
+			return -EAGAIN;
+	}
+}
+
 static int call_with(struct keeper *k, struct keeper_message *m, int pass)
 {
-	ssize_t n = -1;
+	uint64_t now = host_clock_ns(CLOCK_MONOTONIC);
+	uint64_t until = k->wait_ms ? now + k->wait_ms * UINT64_C(1000000) : 0;
+	struct keeper_message old;
+	int ret = -EIO;
 
 	pthread_mutex_lock(&k->lock);
-	if (send_message(k->fd, m, pass)) {
-		do
-			n = recv(k->fd, m, sizeof(*m), 0);
-		while (n < 0 && errno == EINTR);
-	}
+	while (recv(k->fd, &old, sizeof(old), MSG_DONTWAIT) > 0)
+		;
+	m->nr = ++k->nr;
+	if (send_message(k->fd, m, pass))
+		ret = take_answer(k, m, until);
 	pthread_mutex_unlock(&k->lock);
-	return n == (ssize_t)sizeof(*m) ? 0 : -EIO;
+	return ret;
+}
+
+bool keeper_alive(const struct keeper *k)
+{
+	struct pollfd p = { .fd = k->fd, .events = 0 };
+
+	return poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP);
 }
 
 int keeper_call(struct keeper *k, struct keeper_message *m)

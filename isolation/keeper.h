@@ -2,15 +2,19 @@
 /*
  * The keeper: a small process that stays outside of the jail and holds the few names that are
  * needed after it closed. It removes sockets from the file system, each only if it was named before
- * the jail closed, and it runs one service: the arbiter of a pair, whose directory stays out of the
- * replica's reach. A backup, which learns how large its guest is when it is in the jail, may ask
+ * the jail closed. A backup, which learns how large its guest is when it is in the jail, may ask
  * once for that much memory of the host (isolation/host_file.h). When an interface under a NIC was
  * deleted, it attaches the NIC to the one that takes its place. Requests have a fixed size;
  * whoever sits in the jail can ask for nothing else.
+ *
+ * A service is another keeper, a process of its own, so that neither waits for the other: the
+ * arbiter of a pair, whose directory or network stays out of the replica's reach. A service that
+ * is killed is started again, and whoever waits for its answer is told at once.
  */
 #ifndef ISOLATION_KEEPER_H
 #define ISOLATION_KEEPER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -21,6 +25,7 @@ struct keeper_message {
 	int32_t op;	/* KEEPER_REMOVE, or one of the service's from KEEPER_SERVICE on */
 	int32_t result; /* of the answer: what the call returned */
 	uint64_t arg;	/* in and out */
+	uint64_t nr;	/* filled in here: which answer belongs to which request */
 	uint8_t data[KEEPER_DATA];
 };
 
@@ -46,13 +51,26 @@ void keeper_allow_promise(keeper_promise *fn, void *ctx);
 typedef int keeper_attach(void *ctx, uint64_t nth);
 void keeper_allow_attach(keeper_attach *fn, void *ctx);
 void keeper_keep(int fd);
+/* What a keeper is for. */
+struct keeper_post {
+	keeper_service *service; /* NULL: the names, and what else it may be asked for */
+	void *ctx;
+	int fd;		  /* the one descriptor that the service needs, -1: none */
+	bool network;	  /* the service asks over the network, and has no files */
+	unsigned wait_ms; /* how long an answer of the service may take; 0: for ever */
+};
 /*
- * Forks. The new process keeps standard error and keep_fd (-1: none) open, nothing else. NULL and
+ * Forks. The new process keeps standard error and what its post needs open, nothing else. NULL and
  * err on failure.
  */
-struct keeper *keeper_start(keeper_service *service, void *ctx, int keep_fd, struct err *err);
-/* Asks and waits for the answer. From any thread. 0, or -EIO when the keeper is gone. */
+struct keeper *keeper_start(const struct keeper_post *post, struct err *err);
+/*
+ * Asks and waits for the answer. From any thread. 0; -EIO: the keeper is gone; -EAGAIN: it was
+ * killed while it was asked, and another one is there; -ETIMEDOUT.
+ */
 int keeper_call(struct keeper *k, struct keeper_message *m);
+/* Whether there is anybody to ask. */
+bool keeper_alive(const struct keeper *k);
 /* 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
 /* What the function that may be asked for has answered. */

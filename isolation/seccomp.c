@@ -34,7 +34,7 @@ static struct sock_fprog programs[THREAD_ROLES];
 
 bool seccomp_allows(const struct seccomp_call *c, enum thread_role role)
 {
-	const uint32_t threads = ~(1u << THREAD_KEEPER);
+	const uint32_t threads = (1u << THREAD_KEEPER) - 1;
 
 	return role == THREAD_MAIN ? c->roles & threads : c->roles >> role & 1;
 }
@@ -77,6 +77,7 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 		[CALL_LOOK] = "allow, SIOCGIFNAME, SIOCGIFINDEX, SIOCGIFFLAGS, TUNGETIFF",
 		[CALL_JOIN] = "allow, TUNSETIFF, SIOCSIFFLAGS",
 		[CALL_ADD_MEMBER] = "allow, PACKET_ADD_MEMBERSHIP",
+		[CALL_NO_BLOCK] = "allow, FIONBIO",
 		[CALL_FLAGS] = "allow, F_GETFL, F_SETFL, F_SETFD",
 		[CALL_SEAL] = "allow, F_ADD_SEALS",
 		[CALL_OWN_LIMIT] = "allow, own RLIMIT_AS",
@@ -159,6 +160,7 @@ static const struct {
 	{ CALL_JOIN, 1, { IS(1, TUNSETIFF) } },
 	{ CALL_JOIN, 1, { IS(1, SIOCSIFFLAGS) } },
 	{ CALL_ADD_MEMBER, 2, { IS(1, SOL_PACKET), IS(2, PACKET_ADD_MEMBERSHIP) } },
+	{ CALL_NO_BLOCK, 1, { IS(1, FIONBIO) } },
 	{ CALL_FLAGS, 1, { IS(1, F_GETFL) } },
 	{ CALL_FLAGS, 1, { IS(1, F_SETFL) } },
 	{ CALL_FLAGS, 1, { IS(1, F_SETFD) } },

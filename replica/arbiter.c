@@ -9,10 +9,16 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/host_clock.h"
 #include "isolation/keeper.h"
 
-static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops };
+/* new generations in a short time, and then: one in so many seconds */
+#define TAKES	     256
+#define TAKE_SECONDS 1
+
+static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops, &arbiter_etcd_ops };
 
 struct arbiter *arbiter_open(const char *spec, struct err *err)
 {
@@ -23,11 +29,14 @@ struct arbiter *arbiter_open(const char *spec, struct err *err)
 		if (strncmp(spec, kinds[i]->prefix, n) || spec[n] != ':' || !spec[n + 1])
 			continue;
 		a = kinds[i]->open(spec + n + 1, err);
-		if (a)
-			a->ops = kinds[i];
+		if (!a)
+			return NULL;
+		a->ops = kinds[i];
+		a->takes = TAKES;
+		a->refilled = host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
 		return a;
 	}
-	err_set(err, EINVAL, "unknown arbiter '%s': expected file:DIR", spec);
+	err_set(err, EINVAL, "unknown arbiter '%s': expected file:DIR or etcd://...", spec);
 	return NULL;
 }
 
@@ -41,11 +50,46 @@ void arbiter_close(struct arbiter *a)
 
 enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
 
+/*
+ * A replica in other hands may not fill the arbiter up: a new generation for each second, and a
+ * stock of them for a pair that has bad luck. Too many is no answer, so it ends nobody: a healthy
+ * replica asks again and waits for a second.
+ */
+static int allow_take(struct arbiter *a, uint64_t generation, struct err *err)
+{
+	uint64_t now = host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
+	uint64_t more = (now - a->refilled) / TAKE_SECONDS;
+
+	if (generation <= a->highest)
+		return 0;
+	a->refilled += more * TAKE_SECONDS;
+	a->takes = more > TAKES - a->takes ? TAKES : a->takes + (unsigned)more;
+	if (!a->takes)
+		return err_set(err, EAGAIN,
+			       "%d new generations in a short time are too many: the next in %d s",
+			       TAKES, TAKE_SECONDS);
+	a->takes--;
+	return 0;
+}
+
+static int take(struct arbiter *a, uint64_t generation, const uint8_t *id, struct err *err)
+{
+	return generation ? a->ops->take(a, generation, id, err)
+			  : err_set(err, EPERM, "there is no generation 0");
+}
+
 static int serve_take(struct arbiter *a, struct keeper_message *m, struct err *err)
 {
-	int ret = a->ops->allows ? a->ops->allows(a, m->arg, err) : 0;
+	uint8_t owner[ARBITER_ID_LEN];
+	int ret = allow_take(a, m->arg, err);
 
-	return ret < 0 ? ret : a->ops->take(a, m->arg, m->data, err);
+	if (ret == 0)
+		ret = take(a, m->arg, m->data, err);
+	else if (a->ops->owner(a, m->arg, owner, NULL) == 1) /* there is nothing to take */
+		ret = !memcmp(owner, m->data, ARBITER_ID_LEN);
+	if (ret >= 0 && m->arg > a->highest)
+		a->highest = m->arg;
+	return ret;
 }
 
 /* An answer below zero carries the sentence instead of an id. */
@@ -72,8 +116,12 @@ static int ask(struct arbiter *a, struct keeper_message *m, struct err *err)
 {
 	int ret = keeper_call(a->keeper, m);
 
+	if (ret == -ETIMEDOUT)
+		return err_set(err, ETIMEDOUT, "the arbiter has not answered for %u ms",
+			       a->ops->wait_ms);
 	if (ret < 0)
-		return err_set(err, -ret, "the process that asks the arbiter for us is gone");
+		return err_set(err, -ret, "the process that asks the arbiter for us %s",
+			       ret == -EAGAIN ? "was killed" : "is gone");
 	m->data[sizeof(m->data) - 1] = 0;
 	return m->result < 0 ? err_set(err, -m->result, "%s", (const char *)m->data) : m->result;
 }
@@ -84,7 +132,7 @@ int arbiter_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITE
 	struct keeper_message m = { .op = ASK_TAKE, .arg = generation };
 
 	if (!a->keeper)
-		return a->ops->take(a, generation, id, err);
+		return take(a, generation, id, err);
 	memcpy(m.data, id, ARBITER_ID_LEN);
 	return ask(a, &m, err);
 }
@@ -115,9 +163,13 @@ int arbiter_last(struct arbiter *a, uint64_t *generation, struct err *err)
 	return ret;
 }
 
-int arbiter_fd(const struct arbiter *a)
+struct keeper_post arbiter_post(struct arbiter *a)
 {
-	return a->ops->fd(a);
+	return (struct keeper_post){ .service = arbiter_serve,
+				     .ctx = a,
+				     .fd = a->ops->fd(a),
+				     .network = a->ops->network,
+				     .wait_ms = a->ops->wait_ms };
 }
 
 void arbiter_delegate(struct arbiter *a, struct keeper *k)

@@ -16,6 +16,7 @@
 struct arbiter;
 struct keeper;
 struct keeper_message;
+struct keeper_post;
 
 /*
  * A kind of arbiter: one file of its own (arbiter_file.c), and a line in arbiter.c. Requests may
@@ -23,10 +24,14 @@ struct keeper_message;
  */
 struct arbiter_ops {
 	const char *prefix; /* "file" of "file:DIR" */
+	bool network;	    /* asks over the network, and needs no files to ask */
+	unsigned wait_ms;   /* in which an answer comes, or none will */
 	struct arbiter *(*open)(const char *name, struct err *err);
 	void (*close)(struct arbiter *a);
 	/*
 	 * 1: generation is ours now (or was already); 0: somebody else's; -errno: nobody can tell.
+	 * -EPERM: the one before is nobody's, so this is not the next one (or the arbiter has lost
+	 * what it knew): it is not given away.
 	 */
 	int (*take)(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		    struct err *err);
@@ -39,11 +44,6 @@ struct arbiter_ops {
 	/* The rest is for a replica in a jail, whose keeper asks. */
 	/* The descriptor that the keeper needs to ask; -1: none. */
 	int (*fd)(const struct arbiter *a);
-	/*
-	 * In the keeper: whether a replica that may be in other hands may try for this generation.
-	 * 0 or -errno and err. NULL: always.
-	 */
-	int (*allows)(struct arbiter *a, uint64_t generation, struct err *err);
 	/* In the replica: what open() got is given up; only close() follows. */
 	void (*delegate)(struct arbiter *a);
 };
@@ -52,11 +52,18 @@ struct arbiter_ops {
 struct arbiter {
 	const struct arbiter_ops *ops;
 	struct keeper *keeper; /* set: it is asked instead of ops */
+	/* In the keeper: */
+	uint64_t highest;  /* generation that its replica has been answered about */
+	unsigned takes;	   /* higher ones that it may still ask for */
+	uint64_t refilled; /* monotonic seconds */
 };
 
-extern const struct arbiter_ops arbiter_file_ops;
+extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops;
 
-/* spec: "file:DIR", a directory on storage that both replicas share (or on their one host). */
+/*
+ * spec: "file:DIR", a directory on storage that both replicas share (or on their one host), or
+ * "etcd://HOST:PORT,.../PREFIX" (arbiter_etcd.c).
+ */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);
 
@@ -68,10 +75,10 @@ int arbiter_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_
 int arbiter_last(struct arbiter *a, uint64_t *generation, struct err *err);
 
 /*
- * For a replica in a jail: the keeper has the arbiter's descriptor (arbiter_fd()) and answers by
- * arbiter_serve(); from arbiter_delegate() on this process only asks.
+ * For a replica in a jail: a keeper with this post answers by arbiter_serve(); from
+ * arbiter_delegate() on this process only asks.
  */
-int arbiter_fd(const struct arbiter *a);
+struct keeper_post arbiter_post(struct arbiter *a);
 void arbiter_serve(void *arbiter, struct keeper_message *m);
 void arbiter_delegate(struct arbiter *a, struct keeper *k);
 

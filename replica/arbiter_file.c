@@ -17,20 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/host_clock.h"
-
 #define TEXT_LEN (2 * ARBITER_ID_LEN + 1)
 
 struct file_arbiter {
 	struct arbiter base;
 	char *dir;
 	int dirfd;
-	unsigned takes;	   /* new generations that a keeper's replica may still take */
-	uint64_t refilled; /* monotonic seconds */
 };
-
-#define TAKES	     256
-#define TAKE_SECONDS 60
 
 static void id_to_text(const uint8_t id[ARBITER_ID_LEN], char text[TEXT_LEN + 1])
 {
@@ -46,11 +39,6 @@ static int fail(const struct file_arbiter *a, const char *what, struct err *err)
 	return err_set(err, code, "arbiter '%s': cannot %s: %s", a->dir, what, strerror(code));
 }
 
-static uint64_t monotonic_s(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
-}
-
 static struct arbiter *file_open(const char *name, struct err *err)
 {
 	struct file_arbiter *a = calloc(1, sizeof(*a));
@@ -60,8 +48,6 @@ static struct arbiter *file_open(const char *name, struct err *err)
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	a->takes = TAKES;
-	a->refilled = monotonic_s();
 	if (mkdir(name, 0700) < 0 && errno != EEXIST) {
 		fail(a, "create the directory", err);
 		goto out;
@@ -146,6 +132,19 @@ static int file_claim(struct file_arbiter *a, const char *name, const char *text
 	return ret;
 }
 
+static int check_next(const struct file_arbiter *a, uint64_t generation, struct err *err)
+{
+	int before = generation == 1 ? 1 : file_exists(a, generation - 1);
+
+	if (before < 0)
+		return fail(a, "open a generation", err);
+	return before ? 0
+		      : err_set(err, EPERM,
+				"arbiter '%s': generation %" PRIu64
+				" is not the next one: the one before is nobody's",
+				a->dir, generation);
+}
+
 static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		     struct err *err)
 {
@@ -159,6 +158,9 @@ static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id
 	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
 	snprintf(claim, sizeof(claim), "claim-%.16s-%ld-%u", text, (long)getpid(),
 		 atomic_fetch_add(&claims, 1));
+	ret = check_next(a, generation, err);
+	if (ret < 0)
+		return ret;
 	ret = file_claim(a, claim, text, err);
 	if (ret == 0 && linkat(a->dirfd, claim, a->dirfd, name, 0) < 0 && errno != EEXIST)
 		ret = fail(a, "take a generation", err);
@@ -195,35 +197,6 @@ static int file_last(struct arbiter *base, uint64_t *generation, struct err *err
 
 /* ---- for the keeper of a replica in a jail ---- */
 
-/*
- * What a replica in other hands may do to the directory: generations come one after the other, so
- * that none is taken for all times to come, and each is a file, so there is a limit to how many one
- * replica takes in a short time.
- */
-static int file_allows(struct arbiter *base, uint64_t generation, struct err *err)
-{
-	struct file_arbiter *a = (struct file_arbiter *)base;
-	int before = generation > 1 ? file_exists(a, generation - 1) : generation == 1;
-	uint64_t refill = (monotonic_s() - a->refilled) / TAKE_SECONDS;
-
-	if (before < 0)
-		return fail(a, "open a generation", err);
-	if (!before)
-		return err_set(err, EPERM,
-			       "arbiter '%s': generation %" PRIu64 " is not the next one", a->dir,
-			       generation);
-	if (file_exists(a, generation) > 0)
-		return 0;
-	a->refilled += refill * TAKE_SECONDS;
-	a->takes = refill > TAKES - a->takes ? TAKES : a->takes + (unsigned)refill;
-	if (!a->takes)
-		return err_set(err, EAGAIN,
-			       "arbiter '%s': %d new generations in a short time are too many",
-			       a->dir, TAKES);
-	a->takes--;
-	return 0;
-}
-
 static int file_fd(const struct arbiter *base)
 {
 	return ((const struct file_arbiter *)base)->dirfd;
@@ -239,12 +212,12 @@ static void file_delegate(struct arbiter *base)
 
 const struct arbiter_ops arbiter_file_ops = {
 	.prefix = "file",
+	.wait_ms = 10000,
 	.open = file_open,
 	.close = file_close,
 	.take = file_take,
 	.owner = file_owner,
 	.last = file_last,
 	.fd = file_fd,
-	.allows = file_allows,
 	.delegate = file_delegate,
 };

@@ -280,7 +280,7 @@ START_TEST(through_the_keeper)
 
 	begin();
 	keeper_allow_promise(promise_once, &me);
-	k = keeper_start(NULL, NULL, -1, &err);
+	k = keeper_start(&(struct keeper_post){ .fd = -1 }, &err);
 	ck_assert_ptr_nonnull(k);
 	ck_assert_int_eq(keeper_promise_memory(k, 700, &err), 0);
 	ck_assert_int_eq(keeper_promise_memory(k, 10, &err), -EPERM);
@@ -288,7 +288,7 @@ START_TEST(through_the_keeper)
 	ck_assert_uint_eq(host_file_promised(&s), 700);
 	keeper_end(k);
 	keeper_allow_promise(promise_once, &me);
-	k = keeper_start(NULL, NULL, -1, &err);
+	k = keeper_start(&(struct keeper_post){ .fd = -1 }, &err);
 	ck_assert_int_eq(keeper_promise_memory(k, 2000, &err), -ENOMEM);
 	ck_assert_ptr_nonnull(strstr(err.text, "no memory for machine jailed"));
 	keeper_end(k);

@@ -13,18 +13,28 @@
 #include "replica/arbiter.h"
 #include "tests/unit.h"
 
-static char dir[64], spec[80];
+static char dir[64], spec[600];
 
-static struct arbiter *open_new(void)
+/* The kinds. The others come from tests/e2e/etcd.sh, which starts what they need. */
+enum { KIND_FILE, KIND_ETCD, KINDS };
+
+/* A new arbiter of that kind; its name is in spec. NULL: there is none here. */
+static struct arbiter *open_new(int kind)
 {
+	const char *etcd = getenv("ARBITER_ETCD");
 	struct err err = ERR_INIT;
 	struct arbiter *a;
 
 	strcpy(dir, "/tmp/twinstep-arbiter-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(spec, sizeof(spec), "file:%s/deep", dir);
-	a = arbiter_open(spec, &err);
-	ck_assert_msg(a != NULL, "%s", err.text);
+	if (kind == KIND_FILE)
+		snprintf(spec, sizeof(spec), "file:%s/deep", dir);
+	else
+		snprintf(spec, sizeof(spec), "%s/%s", etcd, dir + 5);
+	a = kind == KIND_FILE || etcd ? arbiter_open(spec, &err) : NULL;
+	ck_assert_msg(a != NULL || (kind != KIND_FILE && !etcd), "%s", err.text);
+	if (!a)
+		rmdir(dir);
 	return a;
 }
 
@@ -41,10 +51,12 @@ START_TEST(first_one_wins)
 {
 	const uint8_t me[ARBITER_ID_LEN] = { 1 }, you[ARBITER_ID_LEN] = { 2 };
 	uint8_t owner[ARBITER_ID_LEN];
-	struct arbiter *a = open_new();
+	struct arbiter *a = open_new(_i);
 	struct err err = ERR_INIT;
 	uint64_t last = 9;
 
+	if (!a)
+		return;
 	ck_assert_int_eq(arbiter_last(a, &last, &err), 0);
 	ck_assert_uint_eq(last, 0);
 	ck_assert_int_eq(arbiter_owner(a, 1, owner, &err), 0);
@@ -52,6 +64,9 @@ START_TEST(first_one_wins)
 	ck_assert_int_eq(arbiter_take(a, 1, you, &err), 0);
 	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
 	ck_assert_int_eq(arbiter_take(a, 2, you, &err), 1);
+	ck_assert_int_eq(arbiter_take(a, 0, me, &err), -EPERM);
+	ck_assert_int_eq(arbiter_take(a, 4, me, &err), -EPERM); /* 3 is nobody's */
+	ck_assert_int_eq(arbiter_owner(a, 4, owner, &err), 0);
 	ck_assert_int_eq(arbiter_owner(a, 1, owner, &err), 1);
 	ck_assert_mem_eq(owner, me, sizeof(me));
 	ck_assert_int_eq(arbiter_last(a, &last, &err), 0);
@@ -77,9 +92,11 @@ static void race(int n)
 
 START_TEST(one_winner_of_many)
 {
-	struct arbiter *a = open_new();
+	struct arbiter *a = open_new(_i);
 	int status, won = 0;
 
+	if (!a)
+		return;
 	for (int i = 0; i < RACERS; i++) {
 		if (fork() == 0)
 			race(i);
@@ -97,9 +114,9 @@ END_TEST
 START_TEST(damage_is_no_victory)
 {
 	const uint8_t me[ARBITER_ID_LEN] = { 1 };
-	struct arbiter *a = open_new();
+	struct arbiter *a = open_new(KIND_FILE);
 	struct err err = ERR_INIT;
-	char path[128];
+	char path[700];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/generation-1", spec + 5);
@@ -127,10 +144,12 @@ static int ask_take(struct arbiter *a, uint64_t generation)
 START_TEST(a_replica_takes_in_order_and_not_for_ever)
 {
 	const uint8_t other[ARBITER_ID_LEN] = { 1 };
-	struct arbiter *a = open_new();
+	struct arbiter *a = open_new(_i);
 	struct err err = ERR_INIT;
 	uint64_t g = 1, last;
 
+	if (!a)
+		return;
 	ck_assert_int_eq(ask_take(a, 0), -EPERM);
 	ck_assert_int_eq(ask_take(a, 2), -EPERM);
 	ck_assert_int_eq(ask_take(a, UINT64_MAX), -EPERM);
@@ -153,14 +172,19 @@ START_TEST(a_keeper_asks_for_it)
 {
 	const uint8_t me[ARBITER_ID_LEN] = { 1 }, you[ARBITER_ID_LEN] = { 2 };
 	uint8_t owner[ARBITER_ID_LEN];
-	struct arbiter *a = open_new();
+	struct arbiter *a = open_new(_i);
 	struct err err = ERR_INIT;
-	struct keeper *k = keeper_start(arbiter_serve, a, arbiter_fd(a), &err);
+	struct keeper_post post;
+	struct keeper *k;
 	uint64_t last;
 
+	if (!a)
+		return;
+	post = arbiter_post(a);
+	k = keeper_start(&post, &err);
 	ck_assert_msg(k != NULL, "%s", err.text);
 	arbiter_delegate(a, k);
-	ck_assert_int_eq(arbiter_fd(a), -1);
+	ck_assert_int_eq(arbiter_post(a).fd, -1);
 	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
 	ck_assert_int_eq(arbiter_take(a, 1, you, &err), 0);
 	ck_assert_int_eq(arbiter_take(a, 3, me, &err), -EPERM);
@@ -176,22 +200,43 @@ END_TEST
 
 START_TEST(bad_specs)
 {
+	static const char *const bad[] = {
+		"etcd:127.0.0.1:1/x",
+		"etcd://",
+		"etcd://127.0.0.1:1",
+		"etcd://127.0.0.1:1/",
+		"etcd:///x",
+		"etcd://127.0.0.1:0/x",
+		"etcd://127.0.0.1:x/x",
+		"etcd://127.0.0.1:99999/x",
+		"etcd://[::1/x",
+		"etcd://127.0.0.1:1/a b",
+		"etcd://127.0.0.1:1/x,so",
+		"etcd://127.0.0.1:1/x,cert=/dev/null/etcd",
+		"etcd://a b:1/x",
+		"etcd://1,1,1,1,1,1,1,1,1,1/x",
+		"etcd://no.such.host.invalid:1/x",
+	};
 	struct err err = ERR_INIT;
 
 	ck_assert_ptr_null(arbiter_open("nonsense", &err));
 	ck_assert_ptr_null(arbiter_open("file:", &err));
 	ck_assert_ptr_null(arbiter_open("file:/proc/no/such/place", &err));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_ptr_null(arbiter_open(bad[i], &err));
+		ck_assert_ptr_nonnull(strstr(err.text, "etcd"));
+	}
 	ck_assert_int_ne(err.code, 0);
 }
 END_TEST
 
 static void add_tests(TCase *tc)
 {
-	tcase_add_test(tc, first_one_wins);
-	tcase_add_test(tc, one_winner_of_many);
+	tcase_add_loop_test(tc, first_one_wins, 0, KINDS);
+	tcase_add_loop_test(tc, one_winner_of_many, 0, KINDS);
 	tcase_add_test(tc, damage_is_no_victory);
-	tcase_add_test(tc, a_replica_takes_in_order_and_not_for_ever);
-	tcase_add_test(tc, a_keeper_asks_for_it);
+	tcase_add_loop_test(tc, a_replica_takes_in_order_and_not_for_ever, 0, KINDS);
+	tcase_add_loop_test(tc, a_keeper_asks_for_it, 0, KINDS);
 	tcase_add_test(tc, bad_specs);
 }
 
