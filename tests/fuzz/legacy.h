@@ -12,6 +12,7 @@
 #define TESTS_FUZZ_LEGACY_H
 
 #include "base/log.h"
+#include "hypervisor/devices/acpi_pm.h"
 #include "hypervisor/devices/debugport.h"
 #include "hypervisor/devices/i8254.h"
 #include "hypervisor/devices/i8259.h"
@@ -28,6 +29,7 @@ struct legacy {
 	struct uart uart;
 	struct reset reset;
 	struct debugport debugport;
+	struct acpi_pm pm;
 	bool intr;
 };
 
@@ -102,6 +104,16 @@ static inline void legacy_debugport_init(struct legacy *l)
 	debugport_init(&l->debugport, &l->rig.bus, legacy_exit, rig_tx, &l->rig);
 }
 
+static inline void legacy_acpi_pm_init(struct legacy *l)
+{
+	acpi_pm_init(&l->pm, &l->rig.bus, &l->rig.clock, rig_irq(&l->rig), legacy_nothing, l);
+}
+
+static inline void legacy_acpi_pm_event(struct legacy *l, uint8_t v)
+{
+	acpi_pm_press(&l->pm);
+}
+
 struct legacy_target {
 	const struct device_ops *ops;
 	size_t offset; /* of the device in struct legacy */
@@ -117,6 +129,7 @@ enum legacy_device {
 	LEGACY_UART,
 	LEGACY_RESET,
 	LEGACY_DEBUGPORT,
+	LEGACY_ACPI_PM,
 	LEGACY_DEVICES
 };
 
@@ -151,6 +164,11 @@ static const struct legacy_target legacy_target[LEGACY_DEVICES] = {
 			       legacy_debugport_init,
 			       NULL,
 			       { 0xe9, 0xf4, 0xe9, 0xf4, 0xe9, 0xf4, 0xe9, 0xf4 } },
+	[LEGACY_ACPI_PM] = { &acpi_pm_ops,
+			     offsetof(struct legacy, pm),
+			     legacy_acpi_pm_init,
+			     legacy_acpi_pm_event,
+			     { 0x600, 0x601, 0x602, 0x603, 0x604, 0x605, 0x608, 0x60b } },
 };
 
 /* save, restore, save again: the images agree, and nothing is left unread. */
