@@ -38,6 +38,15 @@ $(LIB): $(LIBOBJ)
 	@echo "  AR  $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $(LIBOBJ)
 
+# What ACPI says of the machine, as bytes in C.
+$(BUILD)/gen/%.hex: hypervisor/boot/%.asl
+	@mkdir -p $(@D)
+	@echo "  IASL  $<"
+	$(Q)iasl -vs -vi -tc -p $(@D)/$* $< >$(@D)/$*.log 2>&1 || { cat $(@D)/$*.log; rm -f $@; exit 1; }
+
+$(BUILD)/obj/hypervisor/boot/acpi.o: $(BUILD)/gen/dsdt.hex
+$(BUILD)/obj/hypervisor/boot/acpi.o: CPPFLAGS += -I$(BUILD)/gen
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC  $<"

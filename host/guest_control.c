@@ -247,6 +247,19 @@ static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *e
 	return ret;
 }
 
+static int verb_powerdown(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct guest_control *c = ctx;
+	int ret = machine_config_check_power_button(machine_get_config(c->g->up.machine), err);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&c->lock);
+	ret = control_send(c, CONTROL_POWER_BUTTON, 0, err);
+	pthread_mutex_unlock(&c->lock);
+	return ret;
+}
+
 static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct guest_control *c = ctx;
@@ -327,11 +340,8 @@ static int verb_snapshot(void *ctx, const json_t *args, json_t *reply, struct er
 }
 
 static const struct control_verb verbs[] = {
-	{ "status", verb_status },
-	{ "stop", verb_stop },
-	{ "snapshot", verb_snapshot },
-	{ "balloon", verb_balloon },
-	{ 0 },
+	{ "status", verb_status },     { "stop", verb_stop },	    { "powerdown", verb_powerdown },
+	{ "snapshot", verb_snapshot }, { "balloon", verb_balloon }, { 0 },
 };
 
 /* ---- life ---- */

@@ -94,6 +94,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 		return err_set(
 			err, EINVAL,
 			"the recorded machine has no virtio console: leave out --virtio-console");
+	o->version = lh->config.version;
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
 	o->counter = lh->counter;

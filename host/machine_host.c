@@ -223,6 +223,9 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 			       "%s is of a machine with%s a virtio console: %s --virtio-console",
 			       h->restore, info.config.virtio_console ? "" : "out",
 			       info.config.virtio_console ? "give" : "leave out");
+	if (h->version_given && info.config.version != h->config.version)
+		return err_set(err, EINVAL, "%s holds a machine of version %u: leave out --machine",
+			       h->restore, info.config.version);
 	if (h->memory_given && info.config.memory != h->config.memory)
 		return err_set(err, EINVAL,
 			       "%s is of a machine with %llu MiB of memory: leave out --memory",
@@ -261,6 +264,8 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 
 	memset(h, 0, sizeof(*h));
 	machine_config_defaults(&h->config);
+	h->config.version = o->version;
+	h->version_given = o->has_version;
 	h->config.memory = o->memory;
 	h->memory_given = o->has_memory;
 	h->config.virtio_console = o->virtio_console != NULL;
@@ -349,7 +354,11 @@ static int boot_machine(struct machine *m, const struct machine_host *h, struct 
 {
 	struct engine *e = machine_engine(m);
 	struct cpu_state state = { 0 };
-	int r = boot_load(machine_memory(m), &h->boot, &state, err);
+	struct boot_request boot = h->boot;
+	int r;
+
+	boot.acpi = h->config.version == 2;
+	r = boot_load(machine_memory(m), &boot, &state, err);
 
 	return r ? r : e->ops->set_state(e, &state, err);
 }

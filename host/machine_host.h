@@ -22,7 +22,8 @@ struct machine_host {
 	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
 	const char *restore;	  /* snapshot that the machine starts from, or NULL */
 	int restore_fd;		  /* and the open file */
-	bool memory_given;	  /* config.memory was asked for: the snapshot must have as much */
+	bool version_given;
+	bool memory_given; /* config.memory was asked for: the snapshot must have as much */
 	const struct engine_ops *engine;
 	const char *engine_name; /* as asked for */
 	const char *passed;	 /* why `auto` passed by the engine before it, or NULL */

@@ -19,6 +19,7 @@
 void machine_opts_defaults(struct machine_opts *o)
 {
 	*o = (struct machine_opts){
+		.version = MACHINE_VERSION,
 		.memory = DEFAULT_MEMORY,
 		.engine = "auto",
 		.console = "stdio",
@@ -50,6 +51,20 @@ int machine_parse_memory(const struct option_row *row, void *target, const char 
 			       arg);
 	if (o->memory % PAGE_SIZE)
 		return err_set(err, EINVAL, "--memory %s: must be a multiple of 4096 bytes", arg);
+	return 0;
+}
+
+int machine_parse_version(const struct option_row *row, void *target, const char *arg,
+			  struct err *err)
+{
+	struct machine_opts *o = target;
+	uint64_t n;
+
+	if (!parse_number(arg, &n) || n < 1 || n > MACHINE_VERSIONS)
+		return err_set(err, EINVAL, "--machine %s: there are versions 1 to %d", arg,
+			       MACHINE_VERSIONS);
+	o->version = (unsigned)n;
+	o->has_version = true;
 	return 0;
 }
 

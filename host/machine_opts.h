@@ -36,6 +36,8 @@ struct machine_opts {
 	const char *initrd[BOOT_MODULES];
 	size_t ninitrd;
 	const char *append;
+	unsigned version; /* of the machine */
+	bool has_version; /* it was asked for */
 	uint64_t memory;
 	bool has_memory; /* it was asked for */
 	struct disk_opt disk[MACHINE_DISKS];
@@ -82,6 +84,8 @@ bool machine_opts_host_clock(const struct machine_opts *o);
 
 /* Parsers of the option table (options.h): target is the struct machine_opts. */
 struct option_row;
+int machine_parse_version(const struct option_row *row, void *target, const char *arg,
+			  struct err *err);
 int machine_parse_memory(const struct option_row *row, void *target, const char *arg,
 			 struct err *err);
 int machine_parse_initrd(const struct option_row *row, void *target, const char *arg,

@@ -220,6 +220,9 @@ const struct option_row option_table[] = {
 	{ "memory", 0, "SIZE", .parse = machine_parse_memory, .target = AT(machine),
 	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
 	  .help = "guest memory, 1M to 64G (256M)" },
+	{ "machine", 0, "1|2", .parse = machine_parse_version, .target = AT(machine),
+	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
+	  .help = "1: a small legacy PC; 2: with local APIC, I/O APIC and ACPI (1)" },
 	{ "clock", 0, "auto|host|virtual", CHOICE(machine.clock), .commands = BOOTS,
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "virtual time follows the host's clock, or the instruction count alone; auto: "
@@ -247,6 +250,8 @@ const struct option_row option_table[] = {
 	  .commands = REPLAYS, .group = GROUP_MACHINE,
 	  .help = "the disk images, likewise, in order" },
 	{ "memory", 0, "SIZE", .parse = machine_parse_memory, .target = AT(machine),
+	  .commands = REPLAYS, .refusal = RECORDED },
+	{ "machine", 0, "1|2", .parse = machine_parse_version, .target = AT(machine),
 	  .commands = REPLAYS, .refusal = RECORDED },
 	{ "append", 0, "TEXT", STRING(machine.append), .commands = REPLAYS, .refusal = RECORDED },
 	{ "net", 0, "BACKEND", .parse = machine_parse_net, .target = AT(machine),

@@ -96,6 +96,27 @@ static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *e
 	return 0;
 }
 
+/* What became of a control that the live replica was given. */
+static int control_answer(int ret, struct err *err)
+{
+	if (ret == -EPERM)
+		return err_set(err, EPERM, "this replica is not live: ask the other one");
+	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
+}
+
+static int verb_powerdown(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+
+	if (r->up.machine) { /* a backup that joins has none, and is not live */
+		int ret = machine_config_check_power_button(machine_get_config(r->up.machine), err);
+
+		if (ret < 0)
+			return ret;
+	}
+	return control_answer(replica_control(r->replica, CONTROL_POWER_BUTTON, 0, 0), err);
+}
+
 static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct replica_run *r = ctx;
@@ -110,10 +131,8 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 		if (ret < 0)
 			return ret;
 	}
-	ret = replica_control(r->replica, CONTROL_BALLOON, 0, (uint64_t)bytes / PAGE_SIZE);
-	if (ret == -EPERM)
-		return err_set(err, EPERM, "this replica is not live: ask the other one");
-	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
+	return control_answer(
+		replica_control(r->replica, CONTROL_BALLOON, 0, (uint64_t)bytes / PAGE_SIZE), err);
 }
 
 /*
@@ -142,11 +161,8 @@ static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *
 }
 
 static const struct control_verb verbs[] = {
-	{ "status", verb_status },
-	{ "stop", verb_stop },
-	{ "balloon", verb_balloon },
-	{ "fault", verb_fault },
-	{ 0 },
+	{ "status", verb_status },   { "stop", verb_stop },   { "powerdown", verb_powerdown },
+	{ "balloon", verb_balloon }, { "fault", verb_fault }, { 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

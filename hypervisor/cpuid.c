@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * CPUID, machine version 1. Field layouts: Intel SDM vol. 2, CPUID.
+ * CPUID, machine versions 1 and 2. Field layouts: Intel SDM vol. 2, CPUID.
  *
  * The signature is that of a Westmere, whose model number selects no workaround in Linux that would
  * touch a register which this model lacks, and good string functions in glibc. Bits that promise
@@ -93,6 +93,26 @@ static const struct cpuid_row cpuid_rows[] = {
 	{ 0x80000008, ANY_SUB, CPUID_V1_PHYS_BITS | 48u << 8, 0, 0, 0 },
 };
 
+/* Version 2: where it differs, and rows that version 1 has not; the last row of a leaf counts. */
+static const struct cpuid_row cpuid_rows_v2[] = {
+	/* 1: as above without XSAVE; ECX: x2APIC, TSC deadline; EDX: APIC, whose ID in EBX is 0 */
+	{ 1, ANY_SUB, CPUID_V1_SIGNATURE, 8u << 8,
+	  BIT(0) | BIT(1) | BIT(9) | BIT(13) | BIT(17) | BIT(19) | BIT(20) | BIT(21) | BIT(23) |
+		  BIT(24) | BIT(25) | BIT(30) | BIT(31),
+	  BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(9) | BIT(11) |
+		  BIT(12) | BIT(13) | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) |
+		  BIT(25) | BIT(26) },
+	/* 6: the APIC's timer runs in every state */
+	{ 6, ANY_SUB, BIT(2), 0, 0, 0 },
+	/* 0Bh: one thread in one core, x2APIC ID 0 in EDX */
+	{ 0xb, 0, 0, 1, 0x100, 0 },
+	{ 0xb, 1, 0, 1, 0x201, 0 },
+	{ 0xb, 2, 0, 0, 2, 0 },
+	/* 0Dh: no XSAVE */
+	{ 0xd, 0, 0, 0, 0, 0 },
+	{ 0x80000003, ANY_SUB, CHARS(' ', 'C', 'P', 'U'), CHARS(' ', 'v', '2', 0), 0, 0 },
+};
+
 /*
  * A leaf beyond the highest one answers like the highest basic leaf; the hypervisor's range answers
  * with zeros.
@@ -106,17 +126,36 @@ static uint32_t cpuid_clamp(uint32_t leaf)
 	return leaf <= LEAF_BASIC_MAX ? leaf : LEAF_BASIC_MAX;
 }
 
-void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4])
+#define ROWS(t) (t), sizeof(t) / sizeof((t)[0])
+
+static const struct cpuid_row *row_find(const struct cpuid_row *rows, size_t n, uint32_t leaf,
+					uint32_t sub)
+{
+	const struct cpuid_row *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].leaf == leaf && (rows[i].sub == ANY_SUB || rows[i].sub == sub))
+			found = &rows[i];
+	}
+	return found;
+}
+
+static const struct cpuid_row *model_row(unsigned version, uint32_t leaf, uint32_t sub)
 {
 	const struct cpuid_row *row = NULL;
 
-	leaf = cpuid_clamp(leaf);
-	for (size_t i = 0; i < sizeof(cpuid_rows) / sizeof(cpuid_rows[0]); i++) {
-		const struct cpuid_row *r = &cpuid_rows[i];
+	if (version == 2)
+		row = row_find(ROWS(cpuid_rows_v2), leaf, sub);
+	return row ? row : row_find(ROWS(cpuid_rows), leaf, sub);
+}
 
-		if (r->leaf == leaf && (r->sub == ANY_SUB || r->sub == sub))
-			row = r;
-	}
+static void cpuid_model(unsigned version, uint32_t leaf, uint32_t sub,
+			const struct cpuid_dynamic *dyn, uint32_t out[4])
+{
+	const struct cpuid_row *row;
+
+	leaf = cpuid_clamp(leaf);
+	row = model_row(version, leaf, sub);
 	out[0] = row ? row->eax : 0;
 	out[1] = row ? row->ebx : 0;
 	out[2] = row ? row->ecx : 0;
@@ -127,22 +166,30 @@ void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint
 		out[3] &= ~FEAT_SYSCALL;
 }
 
-static bool has_subs(uint32_t leaf)
+void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4])
 {
-	for (size_t i = 0; i < sizeof(cpuid_rows) / sizeof(cpuid_rows[0]); i++) {
-		if (cpuid_rows[i].leaf == leaf)
-			return cpuid_rows[i].sub != ANY_SUB;
-	}
-	return false;
+	cpuid_model(1, leaf, sub, dyn, out);
+}
+
+void cpuid_v2(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4])
+{
+	cpuid_model(2, leaf, sub, dyn, out);
+}
+
+static bool has_subs(unsigned version, uint32_t leaf)
+{
+	const struct cpuid_row *row = model_row(version, leaf, 0);
+
+	return row && row->sub != ANY_SUB;
 }
 
 /* Guests go through sub-leaves until one is empty. */
 #define SUBS 8
 
-static size_t table_add(struct cpuid_entry *t, size_t room, uint32_t leaf)
+static size_t table_add(unsigned version, struct cpuid_entry *t, size_t room, uint32_t leaf)
 {
 	const struct cpuid_dynamic dyn = { .long_code = true };
-	size_t n = has_subs(leaf) ? SUBS : 1;
+	size_t n = has_subs(version, leaf) ? SUBS : 1;
 
 	for (uint32_t sub = 0; sub < n && sub < room; sub++) {
 		t[sub] = (struct cpuid_entry){ .leaf = leaf,
@@ -150,12 +197,12 @@ static size_t table_add(struct cpuid_entry *t, size_t room, uint32_t leaf)
 					       .any_sub = n == 1,
 					       .osxsave = leaf == 1,
 					       .syscall = leaf == 0x80000001 };
-		cpuid_v1(leaf, sub, &dyn, t[sub].out);
+		cpuid_model(version, leaf, sub, &dyn, t[sub].out);
 	}
 	return n < room ? n : room;
 }
 
-size_t cpuid_v1_table(struct cpuid_entry *t, size_t max)
+static size_t model_table(unsigned version, struct cpuid_entry *t, size_t max)
 {
 	static const struct {
 		uint32_t first, last;
@@ -164,9 +211,19 @@ size_t cpuid_v1_table(struct cpuid_entry *t, size_t max)
 
 	for (size_t i = 0; i < sizeof(range) / sizeof(range[0]); i++) {
 		for (uint32_t leaf = range[i].first; leaf <= range[i].last; leaf++)
-			n += table_add(t + n, max - n, leaf);
+			n += table_add(version, t + n, max - n, leaf);
 	}
 	return n;
+}
+
+size_t cpuid_v1_table(struct cpuid_entry *t, size_t max)
+{
+	return model_table(1, t, max);
+}
+
+size_t cpuid_v2_table(struct cpuid_entry *t, size_t max)
+{
+	return model_table(2, t, max);
 }
 
 /* Revision 1 had no number: its digest is that of the rows alone. */
@@ -178,6 +235,12 @@ static uint64_t digest_of(unsigned revision)
 uint64_t cpuid_v1_digest(void)
 {
 	return digest_of(CPUID_V1_REVISION);
+}
+
+uint64_t cpuid_v2_digest(void)
+{
+	return XXH3_64bits_withSeed(cpuid_rows_v2, sizeof(cpuid_rows_v2),
+				    XXH3_64bits(cpuid_rows, sizeof(cpuid_rows)));
 }
 
 unsigned cpuid_v1_revision(uint64_t digest)

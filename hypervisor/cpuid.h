@@ -6,6 +6,10 @@
  * Version 1 is an x86-64-v2 processor with one logical CPU, no local APIC, no VMX, no MCA, no
  * performance monitoring: what is not offered here raises #UD or #GP when a guest uses it all the
  * same.
+ *
+ * Version 2 is the same processor with a local APIC (xAPIC, x2APIC, TSC deadline, always running)
+ * and without XSAVE: with x87 and SSE alone FXSAVE does all, and an OS that finds no OSXSAVE has
+ * nothing to switch or to probe. docs/cpu.md has the reasons.
  */
 #ifndef HYPERVISOR_CPUID_H
 #define HYPERVISOR_CPUID_H
@@ -29,6 +33,7 @@
 	((uint64_t)(CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | \
 		    CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE |    \
 		    CR4_SMEP | CR4_SMAP))
+#define CPUID_V2_CR4_MASK  (CPUID_V1_CR4_MASK & ~(uint64_t)CR4_OSXSAVE)
 #define CPUID_V1_EFER_MASK ((uint64_t)(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX))
 /* x87 and SSE */
 #define CPUID_V1_XCR0_MASK 3ull
@@ -49,6 +54,9 @@ struct cpuid_dynamic {
 /* CPUID with EAX = leaf and ECX = sub on machine version 1; out: EAX, EBX, ECX, EDX. */
 void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
 
+/* The same on machine version 2. */
+void cpuid_v2(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
+
 /* One row of a table that somebody else looks up. */
 struct cpuid_entry {
 	uint32_t leaf, sub;
@@ -63,6 +71,7 @@ struct cpuid_entry {
  * practice. Returns the number of entries, at most max.
  */
 size_t cpuid_v1_table(struct cpuid_entry *t, size_t max);
+size_t cpuid_v2_table(struct cpuid_entry *t, size_t max);
 /*
  * What instructions do where nothing in CPUID shows it: undefined flags, the order of faults, bits
  * of results. A change that gives a guest another answer raises the number, for digests of state
@@ -72,6 +81,11 @@ size_t cpuid_v1_table(struct cpuid_entry *t, size_t max);
 
 /* XXH3 over the whole model and its revision: logs and replicas compare it. */
 uint64_t cpuid_v1_digest(void);
+/*
+ * XXH3 over the model of machine version 2. What instructions do is the same CPU's in both, so its
+ * revision is in cpuid_v1_digest(), which is compared for either.
+ */
+uint64_t cpuid_v2_digest(void);
 /* The revision that a digest of this model stands for; 0: it is of another model, or a later one.
  */
 unsigned cpuid_v1_revision(uint64_t digest);

@@ -78,6 +78,18 @@ struct engine_bus {
 	 * knows.
 	 */
 	void (*time_line)(void *ctx, struct engine_time *t);
+	/* Whose CPUID and CR4 the CPU has: the machine's version (0 is 1). */
+	unsigned version;
+	/*
+	 * The local APIC, NULL where the machine has none: its MSRs (IA32_APIC_BASE,
+	 * IA32_TSC_DEADLINE, 800h to 8FFh; false: #GP), CR8, and that the TSC is time_ns() plus
+	 * `offset` from now on.
+	 */
+	bool (*apic_read)(void *ctx, uint32_t msr, uint64_t *v);
+	bool (*apic_write)(void *ctx, uint32_t msr, uint64_t v);
+	uint64_t (*cr8_read)(void *ctx);
+	void (*cr8_write)(void *ctx, uint64_t v);
+	void (*tsc_changed)(void *ctx, uint64_t offset);
 };
 
 /*

@@ -28,12 +28,17 @@ static void machine_port_write(void *ctx, uint16_t port, unsigned size, uint32_t
 
 static uint64_t machine_mmio_read(void *ctx, uint64_t gpa, unsigned size)
 {
+	if (machine_v2_decodes(ctx, gpa))
+		return machine_v2_mmio_read(ctx, gpa, size);
 	return bus_read(&((struct machine *)ctx)->bus, BUS_MMIO, gpa, size);
 }
 
 static void machine_mmio_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
 {
-	bus_write(&((struct machine *)ctx)->bus, BUS_MMIO, gpa, size, value);
+	if (machine_v2_decodes(ctx, gpa))
+		machine_v2_mmio_write(ctx, gpa, size, value);
+	else
+		bus_write(&((struct machine *)ctx)->bus, BUS_MMIO, gpa, size, value);
 }
 
 static uint64_t machine_time(void *ctx)
@@ -73,7 +78,7 @@ static void machine_deadline_changed(void *ctx)
 		m->engine->ops->bus_stop(m->engine);
 }
 
-static void machine_intr(void *ctx, bool level)
+void machine_intr(void *ctx, bool level)
 {
 	struct machine *m = ctx;
 
@@ -140,15 +145,22 @@ void machine_device_add(struct machine *m, const struct device_ops *ops, void *d
 
 struct irq_line machine_irq(struct machine *m, unsigned line)
 {
+	if (m->v2)
+		return machine_v2_irq(m, line);
 	return (struct irq_line){ .set = m->intc.ops->set_irq, .ctx = m->intc.dev, .line = line };
 }
 
-/* The chips of the board, in the order of reset, save and digest of machine version 1. */
-static void machine_board_init(struct machine *m)
+/* The interrupt controllers, then the other chips: the order of reset, save and digest. */
+static int machine_board_init(struct machine *m, struct err *err)
 {
-	i8259_init(&m->pic, &m->bus, machine_intr, m);
-	m->intc = (struct intc){ .ops = &i8259_intc_ops, .dev = &m->pic };
-	machine_device_add(m, &i8259_ops, &m->pic, 0);
+	if (m->config.version == 2) {
+		if (machine_v2_init(m, err) < 0)
+			return -ENOMEM;
+	} else {
+		i8259_init(&m->pic, &m->bus, machine_intr, m);
+		m->intc = (struct intc){ .ops = &i8259_intc_ops, .dev = &m->pic };
+		machine_device_add(m, &i8259_ops, &m->pic, 0);
+	}
 	i8254_init(&m->pit, &m->bus, &m->clock, machine_irq(m, 0));
 	machine_device_add(m, &i8254_ops, &m->pit, 0);
 	rtc_init(&m->rtc, &m->bus, &m->clock, machine_irq(m, 8), m->config.rtc_epoch,
@@ -160,12 +172,14 @@ static void machine_board_init(struct machine *m)
 	machine_device_add(m, &reset_ops, &m->reset, 0);
 	debugport_init(&m->debugport, &m->bus, machine_debug_exit, machine_debug_tx, m);
 	machine_device_add(m, &debugport_ops, &m->debugport, 0);
+	return 0;
 }
 
 static int machine_engine_create(struct machine *m, const struct engine_ops *ops, struct err *err)
 {
-	const struct engine_bus bus = {
+	struct engine_bus bus = {
 		.ctx = m,
+		.version = m->config.version,
 		.port_read = machine_port_read,
 		.port_write = machine_port_write,
 		.mmio_read = machine_mmio_read,
@@ -175,6 +189,8 @@ static int machine_engine_create(struct machine *m, const struct engine_ops *ops
 		.random = machine_random,
 	};
 
+	if (m->config.version == 2)
+		machine_v2_engine_bus(&bus);
 	m->engine = ops->create(&m->memory, &bus, err);
 	if (!m->engine)
 		return -1;
@@ -193,14 +209,16 @@ static void machine_reset_devices(struct machine *m)
 		m->device[i].ops->reset(m->device[i].dev);
 	bus_write(&m->bus, BUS_PORT, 0x4d0, 1, m->level_irqs & 0xff);
 	bus_write(&m->bus, BUS_PORT, 0x4d1, 1, m->level_irqs >> 8);
+	if (m->v2)
+		machine_v2_firmware(m);
 }
 
 static int machine_config_check(const struct machine_config *c, struct err *err)
 {
-	if (c->version != MACHINE_VERSION)
+	if (c->version < 1 || c->version > MACHINE_VERSIONS)
 		return err_set(err, EINVAL,
-			       "machine version %u: this program knows version %u only", c->version,
-			       MACHINE_VERSION);
+			       "machine version %u: this program knows versions 1 to %u",
+			       c->version, MACHINE_VERSIONS);
 	if (c->nnics > MACHINE_NICS)
 		return err_set(err, EINVAL, "%u NICs: at most %u", c->nnics, MACHINE_NICS);
 	if (c->ndisks > MACHINE_DISKS)
@@ -230,9 +248,10 @@ struct machine *machine_create(const struct machine_config *config, const struct
 	if (memory_init(&m->memory, config->memory, err) < 0 ||
 	    machine_engine_create(m, engine, err) < 0)
 		goto fail;
-	machine_board_init(m);
-	if (machine_virtio_init(m, disks, err) < 0)
+	if (machine_board_init(m, err) < 0 || machine_virtio_init(m, disks, err) < 0)
 		goto fail;
+	if (m->v2)
+		machine_v2_add_controllers(m);
 	machine_reset_devices(m);
 	return m;
 fail:
@@ -245,6 +264,7 @@ void machine_destroy(struct machine *m)
 	if (!m)
 		return;
 	machine_virtio_fini(m);
+	machine_v2_fini(m);
 	if (m->engine)
 		m->engine->ops->destroy(m->engine);
 	memory_fini(&m->memory);

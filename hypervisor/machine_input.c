@@ -83,6 +83,11 @@ static int apply_control(struct machine *m, const struct input *in)
 		return control_flip_bit(m, in->b);
 	case CONTROL_FLIP_REG:
 		return control_flip_reg(m, in->b);
+	case CONTROL_POWER_BUTTON:
+		if (!m->v2)
+			return -EINVAL;
+		machine_v2_power_button(m);
+		return 0;
 	case CONTROL_BALLOON:
 	case CONTROL_LINK:
 	case CONTROL_ANNOUNCE:

@@ -15,7 +15,7 @@
 #include "hypervisor/generator.h"
 #include "hypervisor/machine.h"
 
-#define MACHINE_DEVICES 24
+#define MACHINE_DEVICES 32
 
 struct machine_device {
 	const struct device_ops *ops;
@@ -45,6 +45,7 @@ struct machine {
 	struct uart uart;
 	struct reset reset;
 	struct debugport debugport;
+	struct machine_v2 *v2;	       /* the chips of version 2, else NULL: machine_v2.c */
 	struct machine_virtio *virtio; /* PCI and everything on it: machine_virtio.c */
 
 	struct machine_device device[MACHINE_DEVICES];
@@ -74,10 +75,30 @@ void machine_device_add(struct machine *m, const struct device_ops *ops, void *d
 			unsigned number);
 void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data,
 		    size_t len);
+/* What the controller asks of the CPU has changed. */
+void machine_intr(void *m, bool level);
 /* An input of the interrupt controller. */
 struct irq_line machine_irq(struct machine *m, unsigned line);
 /* Ends the run after the instruction under way. */
 void machine_end_soon(struct machine *m, enum machine_end end);
+
+/* machine_v2.c: the board of machine version 2 */
+int machine_v2_init(struct machine *m, struct err *err);
+/* After all other devices. */
+void machine_v2_add_controllers(struct machine *m);
+void machine_v2_fini(struct machine *m);
+/* The CPU's way to the local APIC. */
+void machine_v2_engine_bus(struct engine_bus *bus);
+/* What firmware leaves in the APICs. */
+void machine_v2_firmware(struct machine *m);
+/* An input of the board: ISA interrupt `line`, or PCI link `link`. */
+struct irq_line machine_v2_irq(struct machine *m, unsigned line);
+struct irq_line machine_v2_link(struct machine *m, unsigned link);
+/* True: gpa belongs to the local APIC. */
+bool machine_v2_decodes(const struct machine *m, uint64_t gpa);
+uint64_t machine_v2_mmio_read(struct machine *m, uint64_t gpa, unsigned size);
+void machine_v2_mmio_write(struct machine *m, uint64_t gpa, unsigned size, uint64_t value);
+void machine_v2_power_button(struct machine *m);
 
 /* machine_virtio.c */
 int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err);

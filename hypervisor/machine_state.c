@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "base/log.h"
+#include "hypervisor/cpuid.h"
 #include "hypervisor/machine_private.h"
 #include "hypervisor/translate.h"
 
@@ -23,6 +24,12 @@ void machine_config_defaults(struct machine_config *c)
 		.memory = 256ull << 20,
 		.rtc_epoch = 1767225600, /* 2026-01-01 */
 	};
+}
+
+/* What a version beside the first stands for today. */
+static uint64_t config_model(const struct machine_config *c)
+{
+	return cpuid_v2_digest() + MACHINE_V2_REVISION;
 }
 
 void machine_config_save(const struct machine_config *c, struct buf *out)
@@ -39,6 +46,8 @@ void machine_config_save(const struct machine_config *c, struct buf *out)
 	}
 	buf_put_u8(out, c->virtio_console);
 	buf_put_u64(out, c->rtc_epoch);
+	if (c->version > 1)
+		buf_put_u64(out, config_model(c));
 }
 
 static int config_restore_disks(struct machine_config *c, struct rd *in)
@@ -59,7 +68,8 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 	c->version = rd_u32(in);
 	c->memory = rd_u64(in);
 	c->nnics = rd_u8(in);
-	if (c->version != MACHINE_VERSION || c->nnics > MACHINE_NICS || c->memory > MEMORY_MAX)
+	if (c->version < 1 || c->version > MACHINE_VERSIONS || c->nnics > MACHINE_NICS ||
+	    c->memory > MEMORY_MAX)
 		return -EINVAL;
 	for (unsigned i = 0; i < c->nnics; i++)
 		rd_get(in, c->mac[i], 6);
@@ -67,7 +77,17 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 		return -EINVAL;
 	c->virtio_console = rd_u8(in) != 0;
 	c->rtc_epoch = rd_u64(in);
+	if (c->version > 1 && rd_u64(in) != config_model(c))
+		return -EINVAL;
 	return in->bad ? -EINVAL : 0;
+}
+
+int machine_config_check_power_button(const struct machine_config *c, struct err *err)
+{
+	return c->version > 1 ? 0
+			      : err_set(err, EINVAL,
+					"a machine of version 1 has no power button: stop it, or "
+					"start it with --machine 2");
 }
 
 uint64_t machine_config_digest(const struct machine_config *c)

@@ -125,7 +125,7 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 		return err_set(err, ENOMEM, "out of memory");
 	m->virtio = v;
 	for (unsigned i = 0; i < PCI_LINKS; i++) {
-		link[i] = machine_irq(m, pci_link_irq[i]);
+		link[i] = m->v2 ? machine_v2_link(m, i) : machine_irq(m, pci_link_irq[i]);
 		m->level_irqs |= (uint16_t)(1u << pci_link_irq[i]);
 	}
 	if (!pci_init(&v->pci, &m->bus, link))

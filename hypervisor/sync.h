@@ -69,6 +69,7 @@ enum control_command {
 	CONTROL_FLIP_BIT, /* test hook: b = bit number in guest RAM, counted from offset 0 of the
 			     memfd */
 	CONTROL_FLIP_REG, /* test hook: b = register * 64 + bit */
+	CONTROL_POWER_BUTTON, /* somebody presses it; machine version 2 */
 	CONTROL_END_
 };
 

@@ -86,8 +86,10 @@ static int parse_info(struct reader *r, struct rd *in)
 	if (p)
 		config = (struct rd)RD_INIT(p, n);
 	if (!p || machine_config_restore(&info->config, &config) < 0 || rd_left(&config))
-		return DAMAGED(r, CHECKPOINT_PREAMBLE,
-			       "the configuration of a machine of version %d", MACHINE_VERSION);
+		return DAMAGED(
+			r, CHECKPOINT_PREAMBLE,
+			"the configuration of a machine of version 1 to %d (revision %d of 2)",
+			MACHINE_VERSIONS, MACHINE_V2_REVISION);
 	if (!get_name(in, info->engine, sizeof(info->engine)) ||
 	    !get_name(in, info->counter, sizeof(info->counter)))
 		return DAMAGED(r, CHECKPOINT_PREAMBLE, "an engine's name");

@@ -121,8 +121,9 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 		c = (struct rd)RD_INIT(config, n);
 	if (in->bad || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
 		return err_set(err, EINVAL,
-			       "the header has no valid machine configuration of version %d",
-			       MACHINE_VERSION);
+			       "the header has no valid machine configuration of a version that "
+			       "this program has (1 to %d, revision %d of 2)",
+			       MACHINE_VERSIONS, MACHINE_V2_REVISION);
 	get_name(in, h->engine, sizeof(h->engine));
 	get_name(in, h->counter, sizeof(h->counter));
 	h->cpuid_digest = rd_u64(in);

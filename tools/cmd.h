@@ -32,6 +32,7 @@ extern const struct command cmd_log;
 extern const struct command cmd_diff;
 extern const struct command cmd_status;
 extern const struct command cmd_stop;
+extern const struct command cmd_powerdown;
 extern const struct command cmd_snapshot;
 extern const struct command cmd_balloon;
 extern const struct command cmd_primary;

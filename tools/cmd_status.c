@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `twinstep status`, `stop`, `snapshot` and `balloon`: what is asked of a running machine through
- * its control socket.
+/* `twinstep status`, `stop`, `powerdown`, `snapshot` and `balloon`: what is asked of a running
+ * machine through its control socket.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -96,12 +96,23 @@ static int run_status(struct options *o)
 	return show(o, ask(o->args[0], json_pack("{s:s}", "command", "status"), ANSWER_MS));
 }
 
-static int run_stop(struct options *o)
+/* Whether the machine did it. */
+static int tell(const struct options *o, const char *command)
 {
-	json_t *answer = ask(o->args[0], json_pack("{s:s}", "command", "stop"), ANSWER_MS);
+	json_t *answer = ask(o->args[0], json_pack("{s:s}", "command", command), ANSWER_MS);
 
 	json_decref(answer);
 	return answer ? 0 : 1;
+}
+
+static int run_stop(struct options *o)
+{
+	return tell(o, "stop");
+}
+
+static int run_powerdown(struct options *o)
+{
+	return tell(o, "powerdown");
 }
 
 /* A signal while the machine writes: the half of a file that nobody will name goes. */
@@ -182,6 +193,20 @@ const struct command cmd_stop = {
 	.min_args = 1,
 	.max_args = 1,
 	.run = run_stop,
+};
+
+const struct command cmd_powerdown = {
+	.id = COMMAND_POWERDOWN,
+	.name = "powerdown",
+	.summary = "press a machine's power button",
+	.usage = "NAME|PATH",
+	.text = "Presses the power button of a machine of version 2; the guest's operating system "
+		"shuts down, if it listens to the button. `twinstep stop` does not ask.",
+	.end = "Exit status: 0 the button was pressed; 1 nobody answers there, or the machine has "
+	       "no such button.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run_powerdown,
 };
 
 const struct command cmd_snapshot = {

@@ -20,7 +20,7 @@ static const struct {
 	const char *name;
 	int version;
 } formats[] = {
-	{ "machine", MACHINE_VERSION },
+	{ "machine", MACHINE_VERSIONS },
 	{ "log", LOG_VERSION },
 	{ "checkpoint", CHECKPOINT_VERSION },
 	{ "records", CODEC_VERSION },

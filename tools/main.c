@@ -19,6 +19,7 @@ const struct command *const commands[] = {
 	&cmd_keygen,
 	&cmd_status,
 	&cmd_stop,
+	&cmd_powerdown,
 	&cmd_snapshot,
 	&cmd_balloon,
 	&cmd_host,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hypervisor/boot/acpi.h"
 #include "hypervisor/boot/linux.h"
 #include "hypervisor/boot/multiboot.h"
 
@@ -30,6 +31,8 @@ const char *boot_kind_name(enum boot_kind kind)
 int boot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
 	      struct err *err)
 {
+	if (req->acpi && !acpi_write_tables(mem))
+		return err_set(err, ENOMEM, "the guest's memory has no room for ACPI tables");
 	switch (boot_image_kind(&req->kernel)) {
 	case BOOT_LINUX:
 		return linux_load(mem, req, state, err);

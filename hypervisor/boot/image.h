@@ -10,6 +10,7 @@
 #ifndef HYPERVISOR_BOOT_IMAGE_H
 #define HYPERVISOR_BOOT_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct boot_request {
 	struct boot_image kernel;
 	struct boot_image module[BOOT_MODULES]; /* Linux: at most one, the initrd */
 	size_t nmodules;
+	bool acpi;	     /* the machine has it: tables are written */
 	const char *cmdline; /* without the kernel's name; NULL: empty */
 };
 

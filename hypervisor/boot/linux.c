@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hypervisor/boot/acpi.h"
+
 /* Offsets of the setup header, the same in the file and in struct boot_params. */
 enum {
 	HDR_SETUP_SECTS = 0x1f1,
@@ -27,6 +29,7 @@ enum {
 	HDR_NEEDED = 0x268, /* protocol 2.12 has all of the fields before */
 	HDR_LIMIT = 0x290,  /* where the header's place in struct boot_params ends */
 
+	BP_ACPI_RSDP = 0x70,
 	BP_E820_ENTRIES = 0x1e8,
 	BP_E820_TABLE = 0x2d0,
 	BP_E820_ENTRY = 20,
@@ -195,6 +198,8 @@ static void fill_zero_page(uint8_t *zp, const struct boot_request *req,
 
 	memset(zp, 0, PAGE_SIZE);
 	memcpy(zp + HDR_SETUP_SECTS, req->kernel.data + HDR_SETUP_SECTS, l->header_len);
+	if (req->acpi)
+		put_le(zp + BP_ACPI_RSDP, ACPI_RSDP, 8);
 	zp[HDR_TYPE_OF_LOADER] = LOADER_OTHER;
 	put_le(zp + HDR_VID_MODE, 0xffff, 2); /* "normal" */
 	put_le(zp + HDR_CMD_LINE_PTR, LINUX_CMDLINE, 4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Model-specific registers, time stamp, CPUID and random numbers. The registers are those of the
- * CPUID model, version 1; any other number raises #GP. Numbers and layouts: Intel SDM vol. 4.
+ * CPUID model; any other number raises #GP. Numbers and layouts: Intel SDM vol. 4.
  */
 #include <stddef.h>
 
@@ -9,7 +9,11 @@
 #include "hypervisor/soft/sys.h"
 
 #define MSR_TSC		 0x10
+#define MSR_APIC_BASE	 0x1b
 #define MSR_MTRR_PHYS	 0x200
+#define MSR_TSC_DEADLINE 0x6e0
+#define MSR_X2APIC	 0x800
+#define MSR_X2APIC_LAST	 0x8ff
 #define APIC_BASE_BSP	 (1ull << 8)
 #define MTRR_DEF_BITS	 0xcffull
 #define MTRR_MASK_VALID	 (1ull << 11)
@@ -84,9 +88,23 @@ static uint64_t tsc_read(struct cpu *cpu, const struct msr *m, uint32_t n)
 	return tsc_now(cpu);
 }
 
+/* A local APIC compares deadlines with the TSC. */
+static void tsc_set_offset(struct cpu *cpu, uint64_t offset)
+{
+	cpu->tsc_offset = offset;
+	if (cpu->bus.tsc_changed)
+		cpu->bus.tsc_changed(cpu->bus.ctx, offset);
+}
+
 static bool tsc_write(struct cpu *cpu, const struct msr *m, uint32_t n, uint64_t v)
 {
-	cpu->tsc_offset = v - cpu->bus.time_ns(cpu->bus.ctx);
+	tsc_set_offset(cpu, v - cpu->bus.time_ns(cpu->bus.ctx));
+	return true;
+}
+
+static bool tsc_adjust_write(struct cpu *cpu, const struct msr *m, uint32_t n, uint64_t v)
+{
+	tsc_set_offset(cpu, v);
 	return true;
 }
 
@@ -199,9 +217,9 @@ static bool seg_base_write(struct cpu *cpu, const struct msr *m, uint32_t n, uin
 static const struct msr msrs[] = {
 	{ MSR_TSC, 1, .read = tsc_read, .write = tsc_write },
 	{ 0x17, 1, CONSTANT(0) }, /* IA32_PLATFORM_ID */
-	{ 0x1b, 1, FIELD(apic_base), .write = apic_base_write },
+	{ MSR_APIC_BASE, 1, FIELD(apic_base), .write = apic_base_write },
 	/* IA32_TSC_ADJUST is the sum of all changes of the TSC, and so is tsc_offset. */
-	{ 0x3b, 1, PLAIN(tsc_offset, UINT64_MAX) },
+	{ 0x3b, 1, FIELD(tsc_offset), .write = tsc_adjust_write },
 	{ 0x8b, 1, CONSTANT(CPUID_V1_UCODE), .write = msr_ignore_write,
 	  .bits = UINT64_MAX },			  /* IA32_BIOS_SIGN_ID */
 	{ 0xce, 1, CONSTANT(CPUID_V1_PLATFORM) }, /* PLATFORM_INFO */
@@ -236,17 +254,43 @@ static const struct msr *msr_find(uint32_t n)
 	return NULL;
 }
 
+/* Registers of the local APIC, where the machine has one. */
+static bool msr_is_apic(const struct cpu *cpu, uint32_t n)
+{
+	return cpu->bus.apic_read && (n == MSR_APIC_BASE || n == MSR_TSC_DEADLINE ||
+				      (n >= MSR_X2APIC && n <= MSR_X2APIC_LAST));
+}
+
+/* False: #GP. */
+static bool msr_read(struct cpu *cpu, uint32_t n, uint64_t *v)
+{
+	const struct msr *m = msr_find(n);
+
+	if (msr_is_apic(cpu, n))
+		return cpu->bus.apic_read(cpu->bus.ctx, n, v);
+	if (!m || !m->read)
+		return false;
+	*v = m->read(cpu, m, n - m->first);
+	return true;
+}
+
+static bool msr_write(struct cpu *cpu, uint32_t n, uint64_t v)
+{
+	const struct msr *m = msr_find(n);
+
+	if (msr_is_apic(cpu, n))
+		return cpu->bus.apic_write(cpu->bus.ctx, n, v);
+	return m && m->write && m->write(cpu, m, n - m->first, v);
+}
+
 static void op_rdmsr(struct cpu *cpu, const struct op *op)
 {
-	uint32_t n = (uint32_t)cpu->gpr[R_RCX];
-	const struct msr *m = msr_find(n);
 	uint64_t v;
 
 	require_cpl0(cpu);
 	cpu->stats.msr++;
-	if (!m || !m->read)
+	if (!msr_read(cpu, (uint32_t)cpu->gpr[R_RCX], &v))
 		cpu_raise(cpu, VEC_GP, 0);
-	v = m->read(cpu, m, n - m->first);
 	cpu_is_exit(cpu);
 	cpu->gpr[R_RAX] = (uint32_t)v;
 	cpu->gpr[R_RDX] = v >> 32;
@@ -256,13 +300,10 @@ static void op_rdmsr(struct cpu *cpu, const struct op *op)
 
 static void op_wrmsr(struct cpu *cpu, const struct op *op)
 {
-	uint32_t n = (uint32_t)cpu->gpr[R_RCX];
-	const struct msr *m = msr_find(n);
-
 	require_cpl0(cpu);
 	cpu->stats.msr++;
-	if (!m || !m->write ||
-	    !m->write(cpu, m, n - m->first, (uint32_t)cpu->gpr[R_RAX] | cpu->gpr[R_RDX] << 32))
+	if (!msr_write(cpu, (uint32_t)cpu->gpr[R_RCX],
+		       (uint32_t)cpu->gpr[R_RAX] | cpu->gpr[R_RDX] << 32))
 		cpu_raise(cpu, VEC_GP, 0);
 	cpu_is_exit(cpu);
 	cpu->rip = next_rip(cpu, op);
@@ -315,7 +356,8 @@ static void op_cpuid(struct cpu *cpu, const struct op *op)
 
 	cpu->stats.cpuid++;
 	cpu_is_exit(cpu);
-	cpuid_v1((uint32_t)cpu->gpr[R_RAX], (uint32_t)cpu->gpr[R_RCX], &dyn, out);
+	(cpu->bus.version == 2 ? cpuid_v2 : cpuid_v1)((uint32_t)cpu->gpr[R_RAX],
+						      (uint32_t)cpu->gpr[R_RCX], &dyn, out);
 	cpu->gpr[R_RAX] = out[0];
 	cpu->gpr[R_RBX] = out[1];
 	cpu->gpr[R_RCX] = out[2];

@@ -100,7 +100,7 @@ static void cr3_write(struct cpu *cpu, uint64_t v)
 
 static bool cr4_valid(const struct cpu *cpu, uint64_t v)
 {
-	if (v & ~CPUID_V1_CR4_MASK)
+	if (v & ~(cpu->bus.version == 2 ? CPUID_V2_CR4_MASK : CPUID_V1_CR4_MASK))
 		return false;
 	if (cpu_long(cpu) && !(v & CR4_PAE))
 		return false;
@@ -145,7 +145,10 @@ static void op_mov_to_cr(struct cpu *cpu, const struct op *op)
 	default:
 		if (v > 15)
 			cpu_raise(cpu, VEC_GP, 0);
-		cpu->cr8 = v;
+		if (cpu->bus.cr8_write)
+			cpu->bus.cr8_write(cpu->bus.ctx, v);
+		else
+			cpu->cr8 = v;
 		break;
 	}
 	cpu->rip = next_rip(cpu, op);
@@ -157,6 +160,10 @@ static uint64_t cr_read(const struct cpu *cpu, unsigned n)
 	const uint64_t cr[9] = {
 		[0] = cpu->cr0, [2] = cpu->cr2, [3] = cpu->cr3, [4] = cpu->cr4, [8] = cpu->cr8
 	};
+
+	/* With a local APIC, CR8 is a part of its task priority. */
+	if (n == 8 && cpu->bus.cr8_read)
+		return cpu->bus.cr8_read(cpu->bus.ctx);
 
 	return cr[n];
 }

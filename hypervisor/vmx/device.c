@@ -234,7 +234,7 @@ bool vmx_device_cpuid(struct vmx *v)
 {
 	struct cpuid_entry t[TWVMX_CPUID_MAX];
 	struct twvmx_cpuid_entry e[TWVMX_CPUID_MAX];
-	size_t n = cpuid_v1_table(t, TWVMX_CPUID_MAX);
+	size_t n = (v->bus.version == 2 ? cpuid_v2_table : cpuid_v1_table)(t, TWVMX_CPUID_MAX);
 	const struct twvmx_cpuid arg = { .version = TWVMX_VERSION,
 					 .n = (uint32_t)n,
 					 .entries = (uintptr_t)e };

@@ -143,8 +143,13 @@ static void bench_stop(struct bench *b)
 static int bench_start(struct bench *b, const struct engine_ops *ops, const struct program *p,
 		       struct err *err)
 {
-	const struct engine_bus bus = { b,	    port_read, port_write,  mmio_read,
-					mmio_write, time_ns,   random_bits, NULL };
+	const struct engine_bus bus = { .ctx = b,
+					.port_read = port_read,
+					.port_write = port_write,
+					.mmio_read = mmio_read,
+					.mmio_write = mmio_write,
+					.time_ns = time_ns,
+					.random = random_bits };
 	struct cpu_state s;
 	int ret;
 

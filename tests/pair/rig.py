@@ -31,8 +31,9 @@ PEER_IP = {"a": "10.78.0.1", "b": "10.78.0.2"}
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("BUILD", "build")
 TWINSTEP = BUILD + "/twinstep"
-APPEND = ("console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests "
-          "twinstep.ip=%s/24 twinstep.redis" % GUEST_IP)
+MACHINE = os.environ.get("MACHINE", "1")  # version; the first has neither ACPI nor APIC
+APPEND = ("console=ttyS0 %squiet nokaslr mitigations=off cryptomgr.notests twinstep.ip=%s/24 twinstep.redis"
+          % ("acpi=off nolapic noapic " if MACHINE == "1" else "", GUEST_IP))
 
 
 class Failure(Exception):
@@ -234,7 +235,7 @@ class Rig:
         if snapshot:
             return ["--restore", snapshot]
         return ["--kernel", BUILD + "/guest/vmlinuz", "--initrd", BUILD + "/guest/initramfs", "--memory", "256M",
-                "--append", APPEND]
+                "--machine", MACHINE, "--append", APPEND]
 
     def start_pair(self):
         """A protected pair with redis up; returns (live, backup)."""

@@ -56,7 +56,7 @@ static const struct control primary_controls[] = {
 	{ CPU_BASED_MONITOR_EXITING, 0, true },	  /* likewise */
 	{ CPU_BASED_RDPMC_EXITING, 0, true },	  /* the guest has no PMU */
 	{ CPU_BASED_RDTSC_EXITING, 0, true },	  /* the guest's time is virtual */
-	{ CPU_BASED_CR8_LOAD_EXITING, 0, true },  /* CR8 is state of the engine: there is no APIC */
+	{ CPU_BASED_CR8_LOAD_EXITING, 0, true },  /* CR8 is the engine's, or its APIC's */
 	{ CPU_BASED_CR8_STORE_EXITING, 0, true }, /* likewise */
 	{ CPU_BASED_MOV_DR_EXITING, 0, true },	  /* DR0-3 and DR6 are loaded by software only */
 	{ CPU_BASED_UNCOND_IO_EXITING, 0, true }, /* every port belongs to the machine */

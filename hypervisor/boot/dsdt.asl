@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What ACPI says of machine version 2: one PCI bus whose links are I/O APIC inputs 16 to 19 (or,
+ * before an OS says that it uses APICs, 8259 inputs 10, 11, 9 and 5), the ISA devices, soft off.
+ * The numbers are those of hypervisor/devices/pci.h and acpi_pm.h; tests/boot/test_acpi.c compares.
+ */
+DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
+{
+    Name (\_S5, Package (4) { 0, 0, 0, 0 })     // SLP_TYP of soft off
+
+    Name (PICM, 0)
+    Method (\_PIC, 1) { PICM = Arg0 }
+
+    Scope (\_SB)
+    {
+        Device (PCI0)
+        {
+            Name (_HID, EisaId ("PNP0A03"))
+            Name (_UID, 0)
+            Name (_BBN, 0)
+            Name (_CRS, ResourceTemplate ()
+            {
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,
+                    0, 0, 0xff, 0, 0x100)
+                IO (Decode16, 0xcf8, 0xcf8, 1, 8)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+                    0, 0, 0xcf7, 0, 0xcf8)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+                    0, 0xd00, 0xffff, 0, 0xf300)
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
+                    0, 0xc0000000, 0xfebfffff, 0, 0x3ec00000)
+            })
+
+            // Pin A of slot n is link n % 4. The compiler has no loops: a method makes the table.
+            Name (ROUT, Package (128) {})
+            Name (MADE, 0xff)
+            Name (ISAI, Package (4) { 10, 11, 9, 5 })
+            Method (_PRT, 0, Serialized)
+            {
+                If (MADE != PICM)
+                {
+                    Local0 = 0
+                    While (Local0 < 128)
+                    {
+                        Local1 = ((Local0 >> 2) + (Local0 & 3)) & 3
+                        If (PICM) { Local2 = Local1 + 16 } Else { Local2 = DerefOf (ISAI [Local1]) }
+                        Local3 = Package (4) { 0, 0, 0, 0 }
+                        Local3 [0] = ((Local0 >> 2) << 16) | 0xffff
+                        Local3 [1] = Local0 & 3
+                        Local3 [3] = Local2
+                        ROUT [Local0] = Local3
+                        Local0++
+                    }
+                    MADE = PICM
+                }
+                Return (ROUT)
+            }
+
+            Device (ISA)
+            {
+                Name (_ADR, 0x00010000)
+
+                Device (RTC)
+                {
+                    Name (_HID, EisaId ("PNP0B00"))
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x70, 0x70, 1, 2)
+                        IRQNoFlags () {8}
+                    })
+                }
+                Device (PIT)
+                {
+                    Name (_HID, EisaId ("PNP0100"))
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x40, 0x40, 1, 4)
+                        IRQNoFlags () {0}
+                    })
+                }
+                Device (COM1)
+                {
+                    Name (_HID, EisaId ("PNP0501"))
+                    Name (_UID, 1)
+                    Name (_STA, 0x0f)
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x3f8, 0x3f8, 1, 8)
+                        IRQNoFlags () {4}
+                    })
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The board of machine version 2: where version 1 has the 8259 pair at the CPU's INTR pin, this one
+ * has a local APIC with the 8259 pair at its LINT0, an I/O APIC beside it, and ACPI power
+ * management.
+ *
+ *   ISA interrupt n    8259 input n, I/O APIC input n; the 8254's, 0, comes at input 2 of the
+ * latter PCI link n         8259 input pci_link_irq[n], I/O APIC input 16 + n SCI 8259 input 9, I/O
+ * APIC input 9
+ *
+ * An input of the 8259 that several drive is asserted while one of them asserts it.
+ *
+ * The controllers come last among the devices: what others do to their inputs while a state is
+ * restored is overwritten by their own.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hypervisor/devices/acpi_pm.h"
+#include "hypervisor/devices/ioapic.h"
+#include "hypervisor/devices/lapic.h"
+#include "hypervisor/devices/pci.h"
+#include "hypervisor/machine_private.h"
+
+#define PIN_TIMER 2u
+#define PIN_LINKS 16u
+
+/* Who may drive an input of the 8259. */
+enum { DRIVER_ISA, DRIVER_SCI, DRIVER_LINK };
+
+struct machine_v2 {
+	struct lapic lapic;
+	struct ioapic ioapic;
+	struct acpi_pm pm;
+	uint8_t driven[I8259_IRQS]; /* by whom */
+};
+
+/* ---- lines ---- */
+
+static void pic_drive(struct machine *m, unsigned irq, unsigned driver, bool level)
+{
+	uint8_t *d = &m->v2->driven[irq];
+
+	*d = (uint8_t)(level ? *d | 1u << driver : *d & ~(1u << driver));
+	i8259_set_irq(&m->pic, irq, *d != 0);
+}
+
+static void isa_set(void *ctx, unsigned line, bool level)
+{
+	struct machine *m = ctx;
+
+	pic_drive(m, line, DRIVER_ISA, level);
+	ioapic_set_irq(&m->v2->ioapic, line == 0 ? PIN_TIMER : line, level);
+}
+
+static void sci_set(void *ctx, unsigned line, bool level)
+{
+	struct machine *m = ctx;
+
+	pic_drive(m, line, DRIVER_SCI, level);
+	ioapic_set_irq(&m->v2->ioapic, line, level);
+}
+
+static void link_set(void *ctx, unsigned link, bool level)
+{
+	struct machine *m = ctx;
+
+	pic_drive(m, pci_link_irq[link], DRIVER_LINK + link, level);
+	ioapic_set_irq(&m->v2->ioapic, PIN_LINKS + link, level);
+}
+
+struct irq_line machine_v2_irq(struct machine *m, unsigned line)
+{
+	return (struct irq_line){ .set = isa_set, .ctx = m, .line = line };
+}
+
+struct irq_line machine_v2_link(struct machine *m, unsigned link)
+{
+	return (struct irq_line){ .set = link_set, .ctx = m, .line = link };
+}
+
+/* ---- between the controllers ---- */
+
+static void pic_output(void *ctx, bool level)
+{
+	struct machine *m = ctx;
+
+	lapic_set_lint(&m->v2->lapic, 0, level);
+}
+
+static uint8_t pic_acknowledge(void *ctx)
+{
+	return i8259_ack(&((struct machine *)ctx)->pic);
+}
+
+static void apic_nmi(void *ctx)
+{
+	struct machine *m = ctx;
+
+	m->engine->ops->inject_nmi(m->engine);
+}
+
+static void apic_eoi(void *ctx, uint8_t vector)
+{
+	ioapic_eoi(&((struct machine *)ctx)->v2->ioapic, vector);
+}
+
+static bool apic_send(void *ctx, const struct apic_message *msg)
+{
+	return lapic_receive(&((struct machine *)ctx)->v2->lapic, msg);
+}
+
+static bool intc_pending(const void *dev)
+{
+	return lapic_pending(dev);
+}
+
+static uint8_t intc_acknowledge(void *dev)
+{
+	return lapic_acknowledge(dev);
+}
+
+static const struct intc_ops apic_intc_ops = {
+	.pending = intc_pending,
+	.acknowledge = intc_acknowledge,
+};
+
+/* ---- what the CPU asks of its APIC ---- */
+
+static bool apic_read(void *ctx, uint32_t msr, uint64_t *v)
+{
+	return lapic_msr_read(&((struct machine *)ctx)->v2->lapic, msr, v);
+}
+
+static bool apic_write(void *ctx, uint32_t msr, uint64_t v)
+{
+	return lapic_msr_write(&((struct machine *)ctx)->v2->lapic, msr, v);
+}
+
+static uint64_t cr8_read(void *ctx)
+{
+	return lapic_cr8(&((struct machine *)ctx)->v2->lapic);
+}
+
+static void cr8_write(void *ctx, uint64_t v)
+{
+	lapic_set_cr8(&((struct machine *)ctx)->v2->lapic, v);
+}
+
+static void tsc_changed(void *ctx, uint64_t offset)
+{
+	lapic_set_tsc_offset(&((struct machine *)ctx)->v2->lapic, offset);
+}
+
+void machine_v2_engine_bus(struct engine_bus *bus)
+{
+	bus->apic_read = apic_read;
+	bus->apic_write = apic_write;
+	bus->cr8_read = cr8_read;
+	bus->cr8_write = cr8_write;
+	bus->tsc_changed = tsc_changed;
+}
+
+bool machine_v2_decodes(const struct machine *m, uint64_t gpa)
+{
+	return m->v2 && lapic_decodes(&m->v2->lapic, gpa);
+}
+
+uint64_t machine_v2_mmio_read(struct machine *m, uint64_t gpa, unsigned size)
+{
+	return lapic_mmio_read(&m->v2->lapic, gpa & (PAGE_SIZE - 1), size);
+}
+
+void machine_v2_mmio_write(struct machine *m, uint64_t gpa, unsigned size, uint64_t value)
+{
+	lapic_mmio_write(&m->v2->lapic, gpa & (PAGE_SIZE - 1), size, value);
+}
+
+/* ---- power ---- */
+
+static void soft_off(void *ctx)
+{
+	machine_end_soon(ctx, MACHINE_POWEROFF);
+}
+
+void machine_v2_power_button(struct machine *m)
+{
+	acpi_pm_press(&m->v2->pm);
+}
+
+/* ---- the wires as a device ---- */
+
+static void board_reset(void *dev)
+{
+	struct machine_v2 *v = dev;
+
+	memset(v->driven, 0, sizeof(v->driven));
+}
+
+static void board_save(const void *dev, struct buf *out)
+{
+	const struct machine_v2 *v = dev;
+
+	buf_put(out, v->driven, sizeof(v->driven));
+}
+
+static int board_restore(void *dev, struct rd *in)
+{
+	struct machine_v2 *v = dev;
+
+	rd_get(in, v->driven, sizeof(v->driven));
+	for (unsigned i = 0; i < I8259_IRQS; i++) {
+		if (v->driven[i] >> (DRIVER_LINK + PCI_LINKS))
+			in->bad = true;
+	}
+	if (in->bad)
+		board_reset(v);
+	return in->bad ? -EINVAL : 0;
+}
+
+static const struct device_ops board_ops = {
+	.name = "board",
+	.reset = board_reset,
+	.save = board_save,
+	.restore = board_restore,
+};
+
+/* ---- creation ---- */
+
+int machine_v2_init(struct machine *m, struct err *err)
+{
+	const struct lapic_effects fx = { .intr = machine_intr,
+					  .nmi = apic_nmi,
+					  .eoi = apic_eoi,
+					  .extint = pic_acknowledge,
+					  .ctx = m };
+	const struct irq_line sci = { .set = sci_set, .ctx = m, .line = ACPI_SCI_IRQ };
+
+	m->v2 = calloc(1, sizeof(*m->v2));
+	if (!m->v2)
+		return err_set(err, ENOMEM, "out of memory");
+	lapic_init(&m->v2->lapic, &m->clock, &fx);
+	ioapic_init(&m->v2->ioapic, &m->bus, apic_send, m);
+	i8259_init(&m->pic, &m->bus, pic_output, m);
+	acpi_pm_init(&m->v2->pm, &m->bus, &m->clock, sci, soft_off, m);
+	m->intc = (struct intc){ .ops = &apic_intc_ops, .dev = &m->v2->lapic };
+	m->level_irqs |= 1u << ACPI_SCI_IRQ;
+	machine_device_add(m, &acpi_pm_ops, &m->v2->pm, 0);
+	return 0;
+}
+
+void machine_v2_add_controllers(struct machine *m)
+{
+	machine_device_add(m, &board_ops, m->v2, 0);
+	machine_device_add(m, &i8259_ops, &m->pic, 0);
+	machine_device_add(m, &ioapic_ops, &m->v2->ioapic, 0);
+	machine_device_add(m, &lapic_ops, &m->v2->lapic, 0);
+}
+
+void machine_v2_fini(struct machine *m)
+{
+	free(m->v2);
+	m->v2 = NULL;
+}
+
+void machine_v2_firmware(struct machine *m)
+{
+	lapic_firmware(&m->v2->lapic);
+}

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Machine version 2: Debian's kernel boots without special words, finds APICs, ACPI and its virtio devices; its recording
+# replays, a snapshot goes on as the machine itself did; the power button and soft off work.
+# waits for the host: powerdown snapshot pair
+. "$(dirname "$0")/lib.sh"
+need_guest
+export XDG_RUNTIME_DIR=$work/runtime
+mkdir -m 700 "$XDG_RUNTIME_DIR"
+machine=
+cleanup() { [ -z "$machine" ] || kill "$machine" 2>/dev/null; }
+words="console=ttyS0 mitigations=off cryptomgr.notests"
+head -c 1048576 /dev/zero >"$work/disk"
+button=$(find "$build/guest-pkgs/root/lib/modules" -name button.ko 2>/dev/null | head -n 1)
+cp "$initramfs" "$work/initramfs"
+[ -z "$button" ] || echo "file lib/modules/button.ko 0644 $button" | "$build/guest-pkgs/newc" >>"$work/initramfs"
+
+# A recording with the host's clock, a disk and a network card.
+script='cat /proc/interrupts; cat /sys/devices/system/clockevents/clockevent0/current_device; ls /sys/bus/virtio/devices; sleep 1; md5sum /dev/vda; exit 7'
+timeout 300 "$twinstep" record -o "$work/log" --machine 2 --kernel "$vmlinuz" --initrd "$initramfs" --disk "$work/disk,overlay" \
+	--net none --virtio-console none --clock host --checkpoint 1 --console "$work/console" \
+	--append "$words ignore_loglevel twinstep.run=\"$script\"" 2>"$work/err"
+status=$?
+check record "status $status, not 7: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 7 ]
+check ioapic "interrupts do not come by the I/O APIC" grep -aqE ' [1-9][0-9]* +IO-APIC +[0-9]+-fasteoi +virtio' "$work/console"
+check lapic-timer "the local APIC's timer is not in use" grep -aq '^lapic-deadline' "$work/console"
+check acpi-tables "ACPI is not believed" grep -aq 'ACPI: 1 ACPI AML tables successfully acquired and loaded' "$work/console"
+check acpi-sleep "no soft off" grep -aq 'supports S0 S5' "$work/console"
+check virtio "devices are missing" grep -aq 'virtio0.*virtio1.*virtio2.*virtio3.*virtio4' <(tr '\r\n' '  ' <"$work/console")
+check complaints "the kernel complains: $(grep -aiE 'bios (bug|error|warning)|acpi.*(error|warning)|firmware bug' "$work/console" | head -n 3)" \
+	eval "! grep -aqiE 'bios (bug|error|warning)|acpi.*(error|warning)|firmware bug' '$work/console'"
+"$twinstep" replay "$work/log" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
+status=$?
+check replay "status $status, not 7: $(tail -n 3 "$work/err" "$work/out")" [ "$status" -eq 7 ]
+check replay-console "another console output" cmp -s "$work/console" "$work/console2"
+"$twinstep" replay "$work/log" --quiet --from-checkpoint last --console "$work/console2" >"$work/out" 2>"$work/err"
+status=$?
+check replay-checkpoint "status $status, not 7: $(tail -n 3 "$work/err" "$work/out")" [ "$status" -eq 7 ]
+check log-names-version "the log does not say which machine" grep -q '^machine *version 2' <("$twinstep" log "$work/log")
+
+# A snapshot between two halves, and the power button.
+script='i=0; while [ $i -lt 8 ]; do cat /proc/interrupts | md5sum; sleep 0.1; md5sum /dev/vda; i=$((i+1)); echo round $i; done; insmod /lib/modules/button.ko; echo waiting; until grep -q [1-9] /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 0.2; done; echo pressed; poweroff -f'
+timeout 300 "$twinstep" run --machine 2 --kernel "$vmlinuz" --initrd "$work/initramfs" --disk "$work/disk,overlay" --clock virtual \
+	--digest-every 20000000 --console "$work/console" --control "$work/sock" \
+	--append "$words quiet twinstep.run=\"$script\"" >"$work/digests" 2>"$work/err" &
+machine=$!
+wait_for 20 grep -aq 'round 2' "$work/console"
+"$twinstep" snapshot "$work/sock" "$work/snap" >"$work/s" 2>"$work/err2"
+check snapshot "no snapshot: $(cat "$work/err2")" [ -s "$work/snap" ]
+if [ -n "$button" ]; then
+	wait_for 20 grep -aq 'waiting' "$work/console"
+	"$twinstep" powerdown "$work/sock" 2>"$work/err2" || kill "$machine"
+	wait "$machine"
+	status=$?
+	machine=
+	check powerdown "status $status, not 0: $(tail -n 3 "$work/err" "$work/err2" "$work/console")" \
+		eval "[ $status -eq 0 ] && grep -aq pressed '$work/console'"
+else
+	skip powerdown "no button.ko in build/guest-pkgs"
+	"$twinstep" stop "$work/sock"
+	wait "$machine"
+	machine=
+fi
+timeout 300 "$twinstep" run --restore "$work/snap" --disk "$work/disk,overlay" --clock virtual --digest-every 20000000 \
+	--console "$work/console2" --control "$work/sock" >"$work/digests2" 2>"$work/err" &
+machine=$!
+wait_for 20 grep -aq 'round 8' "$work/console2"
+"$twinstep" stop "$work/sock"
+wait "$machine"
+machine=
+first=$(sed -n '1s/digest \([0-9]*\) .*/\1/p' "$work/digests2")
+n=$(awk -v a="${first:-0}" '$2 >= a' "$work/digests" | head -n 20 | tee "$work/d1" | wc -l)
+[ "$n" -lt 3 ] || head -n "$n" "$work/digests2" >"$work/d2"
+short=$(($(wc -l <"$work/d1") < $(wc -l <"$work/d2") ? $(wc -l <"$work/d1") : $(wc -l <"$work/d2")))
+check restored "the restored machine went another way ($short digests)" \
+	eval "[ $short -ge 3 ] && cmp -s <(head -n $short '$work/d1') <(head -n $short '$work/d2')"
+"$twinstep" run --machine 1 --restore "$work/snap" --disk "$work/disk,overlay" >"$work/out" 2>"$work/err"
+check restore-other "not refused: $(cat "$work/err")" grep -q 'holds a machine of version 2' "$work/err"
+
+"$twinstep" run --machine 3 --kernel "$vmlinuz" >"$work/out" 2>"$work/err"
+status=$?
+check no-version "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'versions 1 to 2' '$work/err'"
+"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --console none --control "$work/sock" --append "$cmdline" 2>"$work/err" &
+machine=$!
+wait_for 10 [ -S "$work/sock" ]
+"$twinstep" powerdown "$work/sock" 2>"$work/err"
+status=$?
+check no-button "status $status: $(cat "$work/err")" eval "[ $status -eq 1 ] && grep -q 'no power button' '$work/err'"
+"$twinstep" stop "$work/sock"
+wait "$machine"
+machine=
+
+# A pair of it, whose primary is killed under load.
+MACHINE=2 tests/e2e/pair.sh failover.primary-kill >"$work/out" 2>&1
+if grep -q '^skip' "$work/out"; then
+	skip pair "$(grep '^skip' "$work/out" | head -n 1)"
+else
+	check pair "$(tail -n 3 "$work/out")" grep -q '^ok failover.primary-kill' "$work/out"
+fi
+exit $failed
