@@ -63,6 +63,15 @@ static int parse_rate(const struct option_row *row, void *target, const char *ar
 	return 0;
 }
 
+static int parse_letter(const struct option_row *row, void *target, const char *arg,
+			struct err *err)
+{
+	if (strcmp(arg, "a") && strcmp(arg, "b"))
+		return err_set(err, EINVAL, "--%s %s: must be a or b", row->name, arg);
+	*(char *)target = arg[0];
+	return 0;
+}
+
 /* ---- subcommands ---- */
 
 #define FOR(name) (1u << COMMAND_##name)
@@ -197,6 +206,9 @@ const struct option_row option_table[] = {
 	{ "sync-rate", 0, "RATE", .parse = parse_rate, .target = AT(replica.sync_rate),
 	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
 	  .help = "bytes of disks a second, at most, that a joining backup is sent (no bound)" },
+	{ "newer", 0, "a|b", .parse = parse_letter, .target = AT(newer), .commands = FOR(PAIR),
+	  .own = true, .group = GROUP_PAIR,
+	  .help = "whose disks count, where both were written alone; the other's are given up" },
 	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(PRIMARY), .group = GROUP_PAIR,
 	  .help = "start with disks that may be old: what only the other side has is lost" },
 	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(BACKUP), .group = GROUP_PAIR,

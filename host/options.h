@@ -88,6 +88,7 @@ struct options {
 	bool help, stats, json, force, quiet, list, test;
 	uint64_t digest_every, epoch_ms, checkpoint_s;
 	struct option_number until, from_checkpoint, limit;
+	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */
 	const char *output, *pcap;
 	char **args; /* what is no option */

@@ -53,6 +53,7 @@ struct pair {
 	int signals; /* signalfd */
 	int early_failures;
 	int stop_signal;
+	bool started;  /* both have been, once */
 	bool together; /* they have been a pair: either can go on alone */
 	FILE *events;
 	struct termios tty;
@@ -109,6 +110,8 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 	add_arg(&a, "--listen=unix:%s/%c.sock", p->dir, s->letter);
 	if (!primary)
 		add_arg(&a, "--connect=unix:%s/%c.sock", p->dir, other->letter);
+	if (p->o->newer && !p->started)
+		add_arg(&a, "--force");
 	add_arg(&a, "--key-file=%s/key", p->dir);
 	add_arg(&a, "--arbiter=file:%s/arbiter", p->dir);
 	add_arg(&a, "--events=/dev/fd/%d", events);
@@ -380,8 +383,9 @@ static void catch_signals(struct pair *p)
 	p->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int start(struct pair *p, struct err *err)
+static int start(struct pair *p, char live, struct err *err)
 {
+	struct slot *first;
 	int ret = make_dir(p, err);
 
 	if (ret < 0)
@@ -393,9 +397,11 @@ static int start(struct pair *p, struct err *err)
 	catch_signals(p);
 	p->slot[0] = (struct slot){ .letter = 'a', .events = -1 };
 	p->slot[1] = (struct slot){ .letter = 'b', .events = -1 };
-	if (p->signals < 0 || slot_start(p, &p->slot[0], true) < 0 ||
-	    slot_start(p, &p->slot[1], false) < 0)
+	first = &p->slot[live == 'b'];
+	if (p->signals < 0 || slot_start(p, first, true) < 0 ||
+	    slot_start(p, &p->slot[live != 'b'], false) < 0)
 		return err_set(err, errno, "cannot start the replicas: %s", strerror(errno));
+	p->started = true;
 	return 0;
 }
 
@@ -416,14 +422,14 @@ static void finish(struct pair *p)
 		fclose(p->events);
 }
 
-int pair_run(const struct options *o)
+int pair_run(const struct options *o, char live)
 {
 	static struct pair p;
 	struct err err = ERR_INIT;
 	int status;
 
 	p.o = o;
-	if (start(&p, &err) < 0) {
+	if (start(&p, live, &err) < 0) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;
 	} else {

@@ -7,8 +7,9 @@
 
 /*
  * Runs the pair until its guest has ended. o: the options as replica a sees them; what was given is
- * handed on. Says what went wrong; returns the exit status.
+ * handed on. live: 'a' or 'b', the one to begin with. Says what went wrong; returns the exit
+ * status.
  */
-int pair_run(const struct options *o);
+int pair_run(const struct options *o, char live);
 
 #endif

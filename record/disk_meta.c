@@ -54,6 +54,8 @@ struct disk_meta {
 	uint64_t identity_seq;
 	uint64_t writes;
 	bool parted; /* the name of the content says that the other side does not follow */
+	bool opened; /* only read so far: what was found has not taken the place of what led to it
+		      */
 	uint8_t page[META_PAGE];
 
 	pthread_mutex_t lock; /* never held while waiting for storage; inside io; guards: */
@@ -182,6 +184,31 @@ static int bitmap_save(struct disk_meta *m)
 	}
 }
 
+/*
+ * io held, before anything is written: what was found takes the place of what led to it. The set of
+ * active extents is empty now.
+ */
+static int recover(struct disk_meta *m)
+{
+	struct meta_active none = { .seq = m->active.seq };
+	int error;
+
+	if (!m->opened)
+		return 0;
+	error = m->id.doubtful ? identity_save(m) : 0;
+	error = error ? error : bitmap_save(m);
+	/* Both places: one of them may be damaged. */
+	for (unsigned i = 0; i < 2 && !error; i++) {
+		none.seq++;
+		error = active_save(m, &none);
+	}
+	if (error)
+		return error;
+	m->active.seq = none.seq;
+	m->opened = false;
+	return 0;
+}
+
 /* ---- the other side goes ---- */
 
 static void identity_push_history(struct disk_meta_identity *id, uint64_t name)
@@ -243,7 +270,8 @@ static int part_take_effect(struct disk_meta *m)
 	pthread_mutex_unlock(&m->lock);
 	if (!parting)
 		return 0;
-	error = identity_save(m);
+	error = recover(m);
+	error = error ? error : identity_save(m);
 	if (error)
 		return error;
 	pthread_mutex_lock(&m->lock);
@@ -251,6 +279,13 @@ static int part_take_effect(struct disk_meta *m)
 	pthread_mutex_unlock(&m->lock);
 	m->parted = true;
 	return 0;
+}
+
+void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_LEN])
+{
+	pthread_mutex_lock(&m->io);
+	memcpy(m->id.owner, owner, DISK_META_ID_LEN);
+	pthread_mutex_unlock(&m->io);
 }
 
 void disk_meta_applied(struct disk_meta *m, uint64_t record)
@@ -447,6 +482,7 @@ int disk_meta_write(struct disk_meta *m, uint64_t offset, uint64_t len)
 	error = part_take_effect(m);
 	if (!error && !m->parted && !follows(m))
 		error = EPERM;
+	error = error ? error : recover(m);
 	m->writes++;
 	if (!error && !all_active(m, first, last))
 		error = active_add(m, first, last);
@@ -588,7 +624,8 @@ int disk_meta_save(struct disk_meta *m)
 	int error;
 
 	pthread_mutex_lock(&m->io);
-	error = bitmap_save(m);
+	error = recover(m);
+	error = error ? error : bitmap_save(m);
 	pthread_mutex_unlock(&m->io);
 	return error;
 }
@@ -596,10 +633,10 @@ int disk_meta_save(struct disk_meta *m)
 static int identity_change(struct disk_meta *m, const struct disk_meta_identity *id)
 {
 	struct disk_meta_identity before = m->id;
-	int error;
+	int error = recover(m);
 
 	m->id = *id;
-	error = identity_save(m);
+	error = error ? error : identity_save(m);
 	if (error)
 		m->id = before;
 	return error;
@@ -671,6 +708,7 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 		memcpy(id.pair, m->id.pair, sizeof(id.pair));
 	if (!bytes_are_zero(m->id.disk, DISK_META_ID_LEN))
 		memcpy(id.disk, m->id.disk, sizeof(id.disk));
+	memcpy(id.owner, m->id.owner, sizeof(id.owner));
 	id.image_bytes = m->id.image_bytes;
 	id.state = common->state == DISK_FOLLOWS ? DISK_FOLLOWS : DISK_IN_STEP;
 	id.base = 0;
@@ -876,22 +914,6 @@ static int active_load(struct disk_meta *m)
 	return error;
 }
 
-/* What was found takes the place of what led to it: the set of active extents is empty now. */
-static int loaded_save(struct disk_meta *m)
-{
-	struct meta_active none = { .seq = m->active.seq };
-	int error = m->id.doubtful ? identity_save(m) : 0;
-
-	error = error ? error : bitmap_save(m);
-	/* Both places: one of them may be damaged. */
-	for (unsigned i = 0; i < 2 && !error; i++) {
-		none.seq++;
-		error = active_save(m, &none);
-	}
-	m->active = none;
-	return error;
-}
-
 static int sets_load(struct disk_meta *m, struct err *err)
 {
 	int error;
@@ -902,7 +924,7 @@ static int sets_load(struct disk_meta *m, struct err *err)
 	m->unsaved = calloc((m->bitmap_pages + 63) / 64, sizeof(*m->unsaved));
 	error = m->bits && m->unsaved ? bitmap_load(m) : ENOMEM;
 	error = error ? error : active_load(m);
-	error = error ? error : loaded_save(m);
+	m->opened = true;
 	return error ? name_error(err, m->name, error) : 0;
 }
 
@@ -967,6 +989,11 @@ int disk_meta_close(struct disk_meta *m)
 
 	pthread_mutex_lock(&m->io);
 	error = part_take_effect(m);
+	if (m->opened) { /* nothing was written, and nothing is */
+		pthread_mutex_unlock(&m->io);
+		disk_meta_abandon(m);
+		return error;
+	}
 	error = error ? error : slots_settle(m, m->active.n);
 	if (!error && m->active.n) {
 		none.seq = m->active.seq + 1;

@@ -49,6 +49,7 @@ struct disk_meta_identity {
 	uint64_t history[DISK_META_HISTORY]; /* older contents, the newest first; 0: none */
 	uint64_t generation;		     /* in which the image was written last */
 	uint64_t record;		     /* both sides had applied it when last in step */
+	uint8_t owner[DISK_META_ID_LEN];     /* process that wrote this, as the arbiter knows it */
 	enum disk_meta_state state;
 	bool doubtful; /* part of the metadata was damaged: every block has to be compared */
 };
@@ -86,10 +87,10 @@ int disk_meta_format(int fd, const char *name, const struct disk_meta_identity *
 		     struct err *err);
 
 /*
- * Reads the metadata of an image of image_bytes. Extents that were active count as written from now
- * on. name: the file's, for messages. flush(ctx) puts the image's data on stable storage (0 or a
- * positive errno); it is called on the thread that writes. The file stays the caller's. NULL and
- * err when this is no metadata of such an image.
+ * Reads the metadata of an image of image_bytes, and writes nothing yet. Extents that were active
+ * count as written from now on. name: the file's, for messages. flush(ctx) puts the image's data on
+ * stable storage (0 or a positive errno); it is called on the thread that writes. The file stays
+ * the caller's. NULL and err when this is no metadata of such an image.
  */
 struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,
 				 int (*flush)(void *ctx), void *ctx, struct err *err);
@@ -135,6 +136,8 @@ void disk_meta_applied(struct disk_meta *m, uint64_t record);
  * already and keeps its name; on stable storage before the next write begins.
  */
 void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
+/* The process that writes from now on; on stable storage with the next change of the identity. */
+void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_LEN]);
 /* First block from `block` on that may differ; UINT64_MAX: none. */
 uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
 /* How many may differ. */

@@ -82,6 +82,7 @@ void meta_put_identity(uint8_t *page, uint32_t at, const struct disk_meta_identi
 		buf_put_u64(&b, id->history[i]);
 	buf_put_u64(&b, id->generation);
 	buf_put_u64(&b, id->record);
+	buf_put(&b, id->owner, sizeof(id->owner));
 	page_put(page, at, b.data, b.bad ? 0 : b.len);
 	buf_free(&b);
 }
@@ -108,6 +109,7 @@ int meta_get_identity(const uint8_t *page, uint32_t at, struct disk_meta_identit
 		id->history[i] = rd_u64(&in);
 	id->generation = rd_u64(&in);
 	id->record = rd_u64(&in);
+	rd_get(&in, id->owner, sizeof(id->owner));
 	id->doubtful = word >> 8 & 1;
 	id->state = (enum disk_meta_state)(word & 0xff);
 	if (word >> 9 || (word & 0xff) >= DISK_STATES || id->image_bytes == 0 ||

@@ -25,14 +25,17 @@ static const char *state_doubt(enum disk_meta_state s)
 	return why[s];
 }
 
-static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t last, bool force,
-		      struct err *err)
+static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t last, bool owner,
+		      bool force, struct err *err)
 {
 	const char *doubt = state_doubt(id->state);
 	char why[160];
 
 	if (!id->current && id->state != DISK_SYNCING)
 		return 0; /* new to any pair */
+	/* It was live last, and was cut off before that could be written down here. */
+	if (owner && id->state != DISK_SYNCING)
+		return 0;
 	if (!doubt && id->generation < last) {
 		snprintf(why, sizeof(why), "another replica was live later, in generation %llu",
 			 (unsigned long long)last);
@@ -54,7 +57,8 @@ static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t 
 		       doubt, (unsigned long long)id->generation);
 }
 
-int disks_check_start(const struct disks *d, uint64_t last, bool force, struct err *err)
+int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
+		      bool force, struct err *err)
 {
 	for (unsigned i = 0; i < d->n; i++) {
 		struct disk_meta_identity id;
@@ -63,11 +67,19 @@ int disks_check_start(const struct disks *d, uint64_t last, bool force, struct e
 		if (!d->disk[i].meta)
 			continue;
 		disk_meta_get(d->disk[i].meta, &id);
-		ret = check_disk(i, &id, last, force, err);
+		ret = check_disk(i, &id, last, last && !memcmp(id.owner, owner, sizeof(id.owner)),
+				 force, err);
 		if (ret)
 			return ret;
 	}
 	return 0;
+}
+
+void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN])
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->disk[i].meta)
+			disk_meta_set_owner(d->disk[i].meta, owner);
 }
 
 uint64_t disks_generation(const struct disks *d)

@@ -22,11 +22,14 @@ struct disks {
 };
 
 /*
- * A primary, which takes a generation after `last`: whether these disks have the newest content, as
- * far as can be told from here. -ESTALE and err: they have not, or it is not known. force: they are
- * what counts; what that gives up is said.
+ * A primary, which takes a generation after `last`, that process `owner` has taken: whether these
+ * disks have the newest content, as far as can be told from here. -ESTALE and err: they have not,
+ * or it is not known. force: they are what counts; what that gives up is said.
  */
-int disks_check_start(const struct disks *d, uint64_t last, bool force, struct err *err);
+int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
+		      bool force, struct err *err);
+/* This process writes them from now on. */
+void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
 /* The newest generation in which one of them was written. */
 uint64_t disks_generation(const struct disks *d);
 /*

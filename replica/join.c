@@ -112,6 +112,7 @@ static int offer_disks(struct replica *r, struct session *s, struct err *err)
 {
 	struct follower *fo = &r->follower;
 
+	disks_own(&r->disks, r->id);
 	fo->disks = disk_target_new(r->disks.disk, r->disks.n, send_disk, s);
 	if (!fo->disks)
 		return err_set(err, ENOMEM, "out of memory");

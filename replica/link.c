@@ -505,12 +505,13 @@ static int take_ready(struct session *s, struct err *err)
 static int take_disk(struct session *s, const struct wire_frame *f, struct err *err)
 {
 	struct buf b = BUF_INIT;
-	int ret = joining_take_disk(s->joining, f, err);
+	int ret = s->refused ? 0 : joining_take_disk(s->joining, f, err);
 
 	if (ret == 0 || ret == -EBADMSG || ret == -ECONNRESET)
 		return ret;
 	buf_put(&b, err->text, strlen(err->text));
 	session_push(s, parcel_new(WIRE_REFUSE, &b));
+	s->refused = true;
 	return 0;
 }
 

@@ -106,11 +106,14 @@ struct output_sink replica_sink(struct replica *r)
 static int take_first_generation(struct replica *r, struct err *err)
 {
 	uint64_t last, generation, disks = disks_generation(&r->disks);
+	uint8_t owner[ARBITER_ID_LEN] = { 0 };
 	int ret = arbiter_last(r->cfg.arbiter, &last, err);
 
+	if (ret == 0 && last)
+		ret = arbiter_owner(r->cfg.arbiter, last, owner, err);
 	if (ret < 0)
 		return ret;
-	ret = disks_check_start(&r->disks, last, r->cfg.force, err);
+	ret = disks_check_start(&r->disks, last, owner, r->cfg.force, err);
 	if (ret < 0)
 		return ret;
 	if (last)
@@ -136,6 +139,7 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 	if (ret < 0)
 		return ret;
 	r->m = m;
+	disks_own(&r->disks, r->id);
 	disks_part(r);
 	disks_settle(r);
 	replica_event(r, "start", "primary in generation %llu%s",

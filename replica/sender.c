@@ -61,6 +61,17 @@ static int patience_ms(struct session *s)
 	return 2 * (int)(link_silence_ns(s) / NS_PER_MS);
 }
 
+/* It has time to read why, and ends the connection itself; a reset would take the answer away. */
+static int after_refusal(struct session *s, const struct parcel *p, struct err *err)
+{
+	uint64_t until = replica_mono_ns() + NS_PER_S;
+
+	while (!atomic_load(&s->over) && replica_mono_ns() < until)
+		replica_nap();
+	return err_set(err, EPROTO, "refused: %.*s", (int)(p->data.len < 400 ? p->data.len : 400),
+		       (const char *)p->data.data);
+}
+
 static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
 {
 	int timeout = patience_ms(s), ret;
@@ -73,9 +84,7 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, st
 	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
 			timeout, err);
 	if ((*p)->type == WIRE_REFUSE && ret == 0)
-		ret = err_set(err, EPROTO, "refused: %.*s",
-			      (int)((*p)->data.len < 400 ? (*p)->data.len : 400),
-			      (const char *)(*p)->data.data);
+		ret = after_refusal(s, *p, err);
 	queue_release(&s->queue, (*p)->node.bytes);
 	parcel_free(*p);
 	*p = NULL;

@@ -28,6 +28,7 @@ struct session {
 	struct wire_hello theirs;
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
+	bool refused;		 /* receiver's thread: is told why, and not listened to */
 	bool prepared;		 /* sender's thread: all that goes ahead of the state has gone */
 	struct queue queue;	 /* to the sender */
 	struct joining *joining; /* of a backup; NULL: this side is the backup */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "host/pair.h"
+#include "host/pair_disks.h"
 #include "tools/cmd.h"
 
 /* a and b: the options as each replica sees them. */
@@ -33,13 +34,16 @@ static int check_options(const struct options *a, const struct options *b, struc
 	return machine_opts_check(&a->machine, err);
 }
 
-static int check_both(const struct options *a, struct err *err)
+/* *live: the one to begin with. */
+static int check_both(const struct options *a, char *live, struct err *err)
 {
 	static struct options b;
 	int ret = options_again(&b, a, 'b', err);
 
 	if (ret == 0)
 		ret = check_options(a, &b, err);
+	if (ret == 0)
+		ret = pair_disks_newer(&a->machine, &b.machine, a->newer, live, err);
 	options_free(&b);
 	return ret;
 }
@@ -47,13 +51,14 @@ static int check_both(const struct options *a, struct err *err)
 static int run(struct options *o)
 {
 	struct err err = ERR_INIT;
+	char live;
 
-	if (check_both(o, &err) < 0) {
+	if (check_both(o, &live, &err) < 0) {
 		log_error("%s", err.text);
 		return EXIT_USAGE;
 	}
 	log_set_name("twinstep pair");
-	return pair_run(o);
+	return pair_run(o, live);
 }
 
 const struct command cmd_pair = {
