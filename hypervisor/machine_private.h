@@ -98,6 +98,8 @@ struct irq_line machine_v2_link(struct machine *m, unsigned link);
 bool machine_v2_decodes(const struct machine *m, uint64_t gpa);
 uint64_t machine_v2_mmio_read(struct machine *m, uint64_t gpa, unsigned size);
 void machine_v2_mmio_write(struct machine *m, uint64_t gpa, unsigned size, uint64_t value);
+/* A device's write of a message-signalled interrupt; elsewhere there is nobody to take it. */
+void machine_v2_message(struct machine *m, uint64_t address, uint32_t data);
 void machine_v2_power_button(struct machine *m);
 
 /* machine_virtio.c */

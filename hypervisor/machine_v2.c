@@ -111,6 +111,14 @@ static bool apic_send(void *ctx, const struct apic_message *msg)
 	return lapic_receive(&((struct machine *)ctx)->v2->lapic, msg);
 }
 
+void machine_v2_message(struct machine *m, uint64_t address, uint32_t data)
+{
+	const struct apic_message msg = apic_message_of_msi(address, data);
+
+	if (address >> 20 == LAPIC_BASE >> 20)
+		lapic_receive(&m->v2->lapic, &msg);
+}
+
 static bool intc_pending(const void *dev)
 {
 	return lapic_pending(dev);

@@ -30,7 +30,19 @@ struct machine_virtio {
 	struct virtio_pci rng_pci;
 	struct virtio_balloon balloon;
 	struct virtio_pci balloon_pci;
+	struct msix_target target; /* of MSI-X, where the machine has it */
 };
+
+/* NULL: no device has MSI-X. */
+static const struct msix_target *messages(const struct machine *m)
+{
+	return m->v2 ? &m->virtio->target : NULL;
+}
+
+static void message_write(void *ctx, uint64_t address, uint32_t data)
+{
+	machine_v2_message(ctx, address, data);
+}
 
 static void net_tx(void *ctx, const uint8_t *frame, size_t len)
 {
@@ -58,7 +70,8 @@ static bool add_nics(struct machine *m)
 
 		v->netport[i] = (struct machine_port){ .m = m, .port = (uint8_t)i };
 		virtio_net_init(&v->net[i], &m->memory, m->config.mac[i], &fx);
-		if (!virtio_pci_init(&v->net_pci[i], &v->net[i].virtio, &v->pci, PCI_SLOT_NET + i))
+		if (!virtio_pci_init(&v->net_pci[i], &v->net[i].virtio, &v->pci, PCI_SLOT_NET + i,
+				     messages(m)))
 			return false;
 		machine_device_add(m, &virtio_net_ops, &v->net[i], i);
 	}
@@ -75,7 +88,8 @@ static bool add_disks(struct machine *m, struct disk_backend *const *disks)
 		serial[sizeof(serial) - 2] = (char)('0' + i);
 		virtio_blk_init(&v->blk[i], &m->memory, &m->clock, disks[i], serial);
 		v->nblk++;
-		if (!virtio_pci_init(&v->blk_pci[i], &v->blk[i].virtio, &v->pci, PCI_SLOT_DISK + i))
+		if (!virtio_pci_init(&v->blk_pci[i], &v->blk[i].virtio, &v->pci, PCI_SLOT_DISK + i,
+				     messages(m)))
 			return false;
 		machine_device_add(m, &virtio_blk_ops, &v->blk[i], i);
 	}
@@ -91,7 +105,8 @@ static bool add_console(struct machine *m)
 		return true;
 	virtio_console_init(&v->console, &m->memory, &fx);
 	machine_device_add(m, &virtio_console_ops, &v->console, 0);
-	return virtio_pci_init(&v->console_pci, &v->console.virtio, &v->pci, PCI_SLOT_CONSOLE);
+	return virtio_pci_init(&v->console_pci, &v->console.virtio, &v->pci, PCI_SLOT_CONSOLE,
+			       messages(m));
 }
 
 static bool add_rng_and_balloon(struct machine *m)
@@ -102,8 +117,9 @@ static bool add_rng_and_balloon(struct machine *m)
 	machine_device_add(m, &virtio_rng_ops, &v->rng, 0);
 	virtio_balloon_init(&v->balloon, &m->memory, NULL);
 	machine_device_add(m, &virtio_balloon_ops, &v->balloon, 0);
-	return virtio_pci_init(&v->rng_pci, &v->rng.virtio, &v->pci, PCI_SLOT_RNG) &&
-	       virtio_pci_init(&v->balloon_pci, &v->balloon.virtio, &v->pci, PCI_SLOT_BALLOON);
+	return virtio_pci_init(&v->rng_pci, &v->rng.virtio, &v->pci, PCI_SLOT_RNG, messages(m)) &&
+	       virtio_pci_init(&v->balloon_pci, &v->balloon.virtio, &v->pci, PCI_SLOT_BALLOON,
+			       messages(m));
 }
 
 static void machine_cf9_write(void *ctx, uint8_t value)
@@ -115,6 +131,58 @@ static uint8_t machine_cf9_read(void *ctx)
 {
 	return reset_cf9_read(&((struct machine *)ctx)->reset);
 }
+
+/* ---- MSI-X of all transports, as one device ---- */
+
+/* The transport in a slot; NULL: none, or something else. */
+static struct virtio_pci *transport_at(const struct machine_virtio *v, unsigned slot)
+{
+	const struct pci_device *d = v->pci.slot[slot];
+
+	return d && slot != PCI_SLOT_HOST ? d->dev : NULL;
+}
+
+static void transports_reset(void *dev)
+{
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		struct virtio_pci *t = transport_at(dev, slot);
+
+		if (t)
+			virtio_pci_msix_reset(t);
+	}
+}
+
+static void transports_save(const void *dev, struct buf *out)
+{
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		const struct virtio_pci *t = transport_at(dev, slot);
+
+		if (t)
+			virtio_pci_msix_save(t, out);
+	}
+}
+
+static int transports_restore(void *dev, struct rd *in)
+{
+	int ret = 0;
+
+	for (unsigned slot = 0; slot < PCI_SLOTS && ret == 0; slot++) {
+		struct virtio_pci *t = transport_at(dev, slot);
+
+		if (t)
+			ret = virtio_pci_msix_restore(t, in);
+	}
+	if (ret < 0)
+		transports_reset(dev);
+	return ret;
+}
+
+static const struct device_ops msix_ops = {
+	.name = "msix",
+	.reset = transports_reset,
+	.save = transports_save,
+	.restore = transports_restore,
+};
 
 int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err)
 {
@@ -134,8 +202,11 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 	v->pci.cf9_write = machine_cf9_write;
 	v->pci.cf9_ctx = m;
 	machine_device_add(m, &pci_ops, &v->pci, 0);
+	v->target = (struct msix_target){ .write = message_write, .ctx = m };
 	if (!add_nics(m) || !add_disks(m, disks) || !add_console(m) || !add_rng_and_balloon(m))
 		return err_set(err, EBUSY, "a PCI slot is taken twice");
+	if (m->v2)
+		machine_device_add(m, &msix_ops, v, 0);
 	return 0;
 }
 

@@ -31,10 +31,13 @@ void virtio_init(struct virtio *v, const struct virtio_class *class, struct memo
 		v->queue[i].size = VIRTQ_SIZE_MAX;
 }
 
-static void virtio_raise(struct virtio *v, uint8_t cause)
+/* An interrupt of a queue or of the configuration, by message or by the line. */
+static void virtio_raise(struct virtio *v, unsigned queue)
 {
-	v->isr |= cause;
 	v->interrupts++;
+	if (v->msi && v->msi(v->msi_ctx, queue))
+		return;
+	v->isr |= queue == VIRTIO_MSI_CONFIG ? VIRTIO_ISR_CONFIG : VIRTIO_ISR_QUEUE;
 	irq_set(&v->irq, true);
 }
 
@@ -77,7 +80,7 @@ void virtio_config_changed(struct virtio *v)
 {
 	v->generation++;
 	if (v->status & VIRTIO_STATUS_DRIVER_OK)
-		virtio_raise(v, VIRTIO_ISR_CONFIG);
+		virtio_raise(v, VIRTIO_MSI_CONFIG);
 }
 
 void virtio_break(struct virtio *v)
@@ -367,9 +370,9 @@ void virtq_signal(struct virtio *v, unsigned queue)
 		/* Did used_idx step over the driver's event index (2.7.10)? */
 		if (ring_get16(v, used_event(q), &word) &&
 		    (uint16_t)(now - word - 1) < (uint16_t)(now - old))
-			virtio_raise(v, VIRTIO_ISR_QUEUE);
+			virtio_raise(v, queue);
 	} else if (ring_get16(v, q->avail, &word) && !(word & AVAIL_NO_INTERRUPT)) {
-		virtio_raise(v, VIRTIO_ISR_QUEUE);
+		virtio_raise(v, queue);
 	}
 }
 

@@ -23,6 +23,7 @@
 #include "hypervisor/memory.h"
 
 #define VIRTIO_QUEUES_MAX 3
+#define VIRTIO_MSI_CONFIG VIRTIO_QUEUES_MAX
 #define VIRTQ_SIZE_MAX	  256
 
 /* Device status (2.1). */
@@ -86,9 +87,15 @@ struct virtio {
 	const struct virtio_class *class;
 	struct memory *mem;
 	struct irq_line irq; /* set by the transport */
-	uint64_t offered;    /* features; VERSION_1, INDIRECT_DESC and EVENT_IDX are added by
-				virtio_init() */
-	uint64_t accepted;   /* by the driver */
+	/*
+	 * Set by the transport, or NULL: interrupts by messages. The message of a queue, or of the
+	 * configuration (VIRTIO_MSI_CONFIG); false: they are off, the line is used.
+	 */
+	bool (*msi)(void *ctx, unsigned queue);
+	void *msi_ctx;
+	uint64_t offered;  /* features; VERSION_1, INDIRECT_DESC and EVENT_IDX are added by
+			      virtio_init() */
+	uint64_t accepted; /* by the driver */
 	uint8_t status;
 	uint8_t isr;
 	uint8_t generation;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/devices/virtio_pci.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -12,6 +13,7 @@
 #define CAP_VENDOR    0x09u
 #define NOTIFY_STRIDE 4u
 #define NO_VECTOR     0xffffu
+#define MSIX_BAR      1u
 
 /* struct virtio_pci_cap.cfg_type (4.1.4) */
 enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_WINDOW };
@@ -61,13 +63,15 @@ static uint32_t half(uint64_t v, uint32_t select)
 }
 
 /* Image of the selected queue's registers; zeros, so size 0, when there is no such queue. */
-static void common_image_queue(const struct virtio *v, uint8_t *image)
+static void common_image_queue(const struct virtio_pci *t, uint8_t *image)
 {
+	const struct virtio *v = t->virtio;
 	const struct virtq *q;
 
 	pci_config_put(image, COMMON_QUEUE_VECTOR, 2, NO_VECTOR);
 	if (v->queue_select >= v->class->nqueues)
 		return;
+	pci_config_put(image, COMMON_QUEUE_VECTOR, 2, t->vector[v->queue_select]);
 	q = &v->queue[v->queue_select];
 	pci_config_put(image, COMMON_QUEUE_SIZE, 2, q->size);
 	pci_config_put(image, COMMON_QUEUE_ENABLE, 2, q->enabled);
@@ -77,20 +81,22 @@ static void common_image_queue(const struct virtio *v, uint8_t *image)
 	put64(image + COMMON_QUEUE_DEVICE, q->used);
 }
 
-static void common_image(const struct virtio *v, uint8_t image[COMMON_SIZE])
+static void common_image(const struct virtio_pci *t, uint8_t image[COMMON_SIZE])
 {
+	const struct virtio *v = t->virtio;
+
 	memset(image, 0, COMMON_SIZE);
 	pci_config_put(image, COMMON_DEVICE_FEATURE_SELECT, 4, v->device_feature_select);
 	pci_config_put(image, COMMON_DEVICE_FEATURE, 4, half(v->offered, v->device_feature_select));
 	pci_config_put(image, COMMON_DRIVER_FEATURE_SELECT, 4, v->driver_feature_select);
 	pci_config_put(image, COMMON_DRIVER_FEATURE, 4,
 		       half(v->accepted, v->driver_feature_select));
-	pci_config_put(image, COMMON_CONFIG_VECTOR, 2, NO_VECTOR);
+	pci_config_put(image, COMMON_CONFIG_VECTOR, 2, t->vector[VIRTIO_MSI_CONFIG]);
 	pci_config_put(image, COMMON_NUM_QUEUES, 2, v->class->nqueues);
 	pci_config_put(image, COMMON_STATUS, 1, v->status);
 	pci_config_put(image, COMMON_GENERATION, 1, v->generation);
 	pci_config_put(image, COMMON_QUEUE_SELECT, 2, v->queue_select);
-	common_image_queue(v, image);
+	common_image_queue(t, image);
 }
 
 static uint64_t bytes_of(const uint8_t *image, size_t len, uint64_t offset, unsigned size)
@@ -151,9 +157,31 @@ static void queue_write(struct virtio *v, unsigned offset, unsigned size, uint64
 		write_part(&q->used, offset - COMMON_QUEUE_DEVICE, size, value);
 }
 
-/* Fields take effect when they are written in their own width; other accesses are dropped. */
-static void common_write(struct virtio *v, unsigned offset, unsigned size, uint64_t value)
+static void vectors_reset(struct virtio_pci *t)
 {
+	for (unsigned i = 0; i <= VIRTIO_MSI_CONFIG; i++)
+		t->vector[i] = NO_VECTOR;
+}
+
+/* A vector that there is not reads back as none (4.1.5.1.2.1). */
+static void vector_write(struct virtio_pci *t, unsigned which, uint64_t value)
+{
+	if (t->has_msix)
+		t->vector[which] = value < t->msix.n ? (uint16_t)value : NO_VECTOR;
+}
+
+static void status_write(struct virtio_pci *t, uint8_t value)
+{
+	virtio_set_status(t->virtio, value);
+	if (value == 0)
+		vectors_reset(t);
+}
+
+/* Fields take effect when they are written in their own width; other accesses are dropped. */
+static void common_write(struct virtio_pci *t, unsigned offset, unsigned size, uint64_t value)
+{
+	struct virtio *v = t->virtio;
+
 	if (offset == COMMON_DEVICE_FEATURE_SELECT && size == 4)
 		v->device_feature_select = (uint32_t)value;
 	else if (offset == COMMON_DRIVER_FEATURE_SELECT && size == 4)
@@ -161,7 +189,11 @@ static void common_write(struct virtio *v, unsigned offset, unsigned size, uint6
 	else if (offset == COMMON_DRIVER_FEATURE && size == 4)
 		write_driver_feature(v, value);
 	else if (offset == COMMON_STATUS && size == 1)
-		virtio_set_status(v, (uint8_t)value);
+		status_write(t, (uint8_t)value);
+	else if (offset == COMMON_CONFIG_VECTOR && size == 2)
+		vector_write(t, VIRTIO_MSI_CONFIG, value);
+	else if (offset == COMMON_QUEUE_VECTOR && size == 2 && v->queue_select < v->class->nqueues)
+		vector_write(t, v->queue_select, value);
 	else if (offset == COMMON_QUEUE_SELECT && size == 2)
 		v->queue_select = (uint16_t)value;
 	else
@@ -183,7 +215,7 @@ static uint64_t virtio_pci_read(void *dev, uint64_t offset, unsigned size)
 	uint8_t image[COMMON_SIZE];
 
 	if (offset < COMMON_SIZE) {
-		common_image(v, image);
+		common_image(dev, image);
 		return bytes_of(image, sizeof(image), offset, size);
 	}
 	if (offset == VIRTIO_PCI_ISR)
@@ -200,7 +232,7 @@ static void virtio_pci_write(void *dev, uint64_t offset, unsigned size, uint64_t
 	if (offset >= VIRTIO_PCI_NOTIFY)
 		virtio_notify(v, (unsigned)(offset - VIRTIO_PCI_NOTIFY) / NOTIFY_STRIDE);
 	else if (offset < COMMON_SIZE)
-		common_write(v, (unsigned)offset, size, value);
+		common_write(dev, (unsigned)offset, size, value);
 	else if (offset >= VIRTIO_PCI_CONFIG && size <= 4 && v->class->config_put &&
 		 offset + size <= VIRTIO_PCI_CONFIG + v->class->config_size)
 		v->class->config_put(v, (unsigned)(offset - VIRTIO_PCI_CONFIG), size,
@@ -227,6 +259,78 @@ static bool window_touched(const struct virtio_pci *t, unsigned offset, unsigned
 	return offset < data + 4 && offset + size > data;
 }
 
+/* ---- interrupts ---- */
+
+/* The line is silent while messages are on. */
+static void line_update(struct virtio_pci *t)
+{
+	pci_device_set_intx(&t->pci, t->virtio->isr && !(t->has_msix && msix_enabled(&t->msix)));
+}
+
+static void virtio_pci_irq(void *ctx, unsigned line, bool level)
+{
+	line_update(ctx);
+}
+
+static bool virtio_pci_msi(void *ctx, unsigned queue)
+{
+	struct virtio_pci *t = ctx;
+
+	if (!msix_enabled(&t->msix))
+		return false;
+	msix_signal(&t->msix, t->vector[queue]);
+	return true;
+}
+
+static uint64_t table_read(void *dev, uint64_t offset, unsigned size)
+{
+	return msix_read(&((struct virtio_pci *)dev)->msix, offset, size);
+}
+
+static void table_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+	msix_write(&((struct virtio_pci *)dev)->msix, offset, size, value);
+}
+
+/* A vector for each queue, and one for the configuration. */
+static void add_msix(struct virtio_pci *t, const struct msix_target *target)
+{
+	t->has_msix = true;
+	msix_init(&t->msix, &t->pci, MSIX_BAR, t->virtio->class->nqueues + 1, table_read,
+		  table_write, target);
+	t->virtio->msi = virtio_pci_msi;
+	t->virtio->msi_ctx = t;
+}
+
+void virtio_pci_msix_reset(struct virtio_pci *t)
+{
+	msix_reset(&t->msix);
+	vectors_reset(t);
+}
+
+void virtio_pci_msix_save(const struct virtio_pci *t, struct buf *out)
+{
+	msix_save(&t->msix, out);
+	for (unsigned i = 0; i <= VIRTIO_MSI_CONFIG; i++)
+		buf_put_u16(out, t->vector[i]);
+}
+
+int virtio_pci_msix_restore(struct virtio_pci *t, struct rd *in)
+{
+	int ret = msix_restore(&t->msix, in);
+
+	for (unsigned i = 0; i <= VIRTIO_MSI_CONFIG; i++) {
+		t->vector[i] = rd_u16(in);
+		if (in->bad || (t->vector[i] >= t->msix.n && t->vector[i] != NO_VECTOR))
+			ret = -EINVAL;
+	}
+	if (ret < 0)
+		virtio_pci_msix_reset(t);
+	return ret;
+}
+
+/* --- the window --- */
+
 static void virtio_pci_before_read(void *dev, unsigned offset, unsigned size)
 {
 	struct virtio_pci *t = dev;
@@ -242,6 +346,8 @@ static void virtio_pci_after_write(void *dev, unsigned offset, unsigned size)
 	struct virtio_pci *t = dev;
 	uint32_t at, len;
 
+	if (t->has_msix && msix_config_written(&t->msix, offset, size))
+		line_update(t);
 	if (window_touched(t, offset, size) && window_target(t, &at, &len))
 		virtio_pci_write(t, at, len,
 				 pci_config_get(t->pci.config, t->window + CAP_EXTRA_AT, len));
@@ -277,12 +383,8 @@ static void add_capabilities(struct virtio_pci *t)
 	memset(wmask + t->window + CAP_OFFSET_AT, 0xff, CAP_SIZE_LONG - CAP_OFFSET_AT);
 }
 
-static void virtio_pci_irq(void *ctx, unsigned line, bool level)
-{
-	pci_device_set_intx(ctx, level);
-}
-
-bool virtio_pci_init(struct virtio_pci *t, struct virtio *v, struct pci_host *host, unsigned slot)
+bool virtio_pci_init(struct virtio_pci *t, struct virtio *v, struct pci_host *host, unsigned slot,
+		     const struct msix_target *target)
 {
 	*t = (struct virtio_pci){ .virtio = v };
 	pci_device_init(&t->pci, v->class->name, t, VENDOR, (uint16_t)(DEVICE_BASE + v->class->id),
@@ -291,8 +393,11 @@ bool virtio_pci_init(struct virtio_pci *t, struct virtio *v, struct pci_host *ho
 	pci_config_put(t->pci.initial, PCI_SUBSYSTEM, 2, SUBSYSTEM);
 	pci_device_add_bar(&t->pci, 0, VIRTIO_PCI_BAR_SIZE, virtio_pci_read, virtio_pci_write);
 	add_capabilities(t);
+	vectors_reset(t);
+	if (target)
+		add_msix(t, target);
 	t->pci.config_before_read = virtio_pci_before_read;
 	t->pci.config_after_write = virtio_pci_after_write;
-	v->irq = (struct irq_line){ .set = virtio_pci_irq, .ctx = &t->pci };
+	v->irq = (struct irq_line){ .set = virtio_pci_irq, .ctx = t };
 	return pci_add(host, slot, &t->pci);
 }

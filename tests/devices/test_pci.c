@@ -21,7 +21,8 @@ static void setup(void)
 	virtio_rng_init(&rng[0], &rig.mem, no_random, NULL);
 	rig_attach(&rig, &rng[0].virtio);
 	virtio_rng_init(&rng[1], &rig.mem, no_random, NULL);
-	ck_assert(virtio_pci_init(&second, &rng[1].virtio, &rig.pci, 8)); /* on the same link */
+	ck_assert(
+		virtio_pci_init(&second, &rng[1].virtio, &rig.pci, 8, NULL)); /* on the same link */
 }
 
 START_TEST(mechanism_1)

@@ -35,6 +35,7 @@ struct rig {
 	struct pci_host pci;
 	struct virtio_pci transport;
 	struct virtio *virtio;
+	const struct msix_target *messages; /* set before the device: it has MSI-X */
 	bool level[PCI_LINKS];
 	unsigned edges; /* rising edges of any link */
 	uint64_t count; /* stands for retired instructions; 1 ns each */
@@ -82,7 +83,7 @@ static inline void rig_init(struct rig *r)
 static inline void rig_attach(struct rig *r, struct virtio *v)
 {
 	r->virtio = v;
-	must(virtio_pci_init(&r->transport, v, &r->pci, RIG_SLOT));
+	must(virtio_pci_init(&r->transport, v, &r->pci, RIG_SLOT, r->messages));
 }
 
 static inline void rig_fini(struct rig *r)

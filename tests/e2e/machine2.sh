@@ -22,7 +22,7 @@ timeout 300 "$twinstep" record -o "$work/log" --machine 2 --kernel "$vmlinuz" --
 	--append "$words ignore_loglevel twinstep.run=\"$script\"" 2>"$work/err"
 status=$?
 check record "status $status, not 7: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 7 ]
-check ioapic "interrupts do not come by the I/O APIC" grep -aqE ' [1-9][0-9]* +IO-APIC +[0-9]+-fasteoi +virtio' "$work/console"
+check msix "virtio's interrupts do not come by messages" grep -aqE ' [1-9][0-9]* +PCI-MSI +[0-9]+-edge +virtio' "$work/console"
 check lapic-timer "the local APIC's timer is not in use" grep -aq '^lapic-deadline' "$work/console"
 check acpi-tables "ACPI is not believed" grep -aq 'ACPI: 1 ACPI AML tables successfully acquired and loaded' "$work/console"
 check acpi-sleep "no soft off" grep -aq 'supports S0 S5' "$work/console"
