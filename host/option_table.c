@@ -114,6 +114,9 @@ const struct option_row option_table[] = {
 	  .help = "start from checkpoint N of the log (`twinstep log` lists them), or `last`" },
 	{ "speed", 0, "X", .parse = parse_speed, .target = AT(speed), .commands = FOR(REPLAY),
 	  .help = "X times real time (0: as fast as possible, the default)" },
+	{ "gdb", 0, "ADDR", STRING(gdb), .commands = FOR(REPLAY),
+	  .help = "do not run, but let gdb move along the recording, both ways: at unix:PATH or "
+		  "127.0.0.1:PORT (docs/debugging.md)" },
 	{ "quiet", 0, NULL, FLAG(quiet), .commands = FOR(REPLAY), .help = "no progress line" },
 	{ "pcap", 0, "FILE", STRING(pcap), .commands = FOR(LOG),
 	  .help = "write the guest's network traffic, both ways, with virtual timestamps; replays "

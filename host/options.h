@@ -90,7 +90,7 @@ struct options {
 	struct option_number until, from_checkpoint, limit;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */
-	const char *output, *pcap;
+	const char *output, *pcap, *gdb;
 	char **args; /* what is no option */
 	int nargs;
 	struct option_given given[OPTIONS_GIVEN];

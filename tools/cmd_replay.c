@@ -12,6 +12,7 @@
 #include "base/thread.h"
 #include "record/replay.h"
 #include "tools/cmd.h"
+#include "host/replay_gdb.h"
 #include "host/replay_machine.h"
 #include "host/run_end.h"
 #include "host/stop.h"
@@ -283,6 +284,13 @@ static int run(struct options *o)
 	static struct replayer r;
 	int status;
 
+	if (o->gdb && o->until.given) {
+		log_error("--until says where a replay ends by itself: with --gdb, `monitor seek` "
+			  "goes there");
+		return EXIT_USAGE;
+	}
+	if (o->gdb)
+		return replay_gdb_run(o);
 	r.o = o;
 	r.report = run_end_stream(o->machine.console);
 	r.rm.given = &o->machine;

@@ -8,7 +8,7 @@ needed=(
 	libzydis-dev libzycore-dev libxxhash-dev libzstd-dev libpcap0.8-dev libssl-dev liburcu-dev libseccomp-dev
 	libcap-ng-dev libjansson-dev libcurl4-openssl-dev
 	check libsubunit-dev clang libclang-rt-14-dev clang-format redis-tools iproute2 ethtool nftables python3 socat
-	tcpdump strace spin # testing
+	tcpdump strace spin gdb # testing
 )
 # Wanted by `make bench` and `make check`, which say so and go on without them.
 optional=(qemu-system-x86 bochs bochsbios vgabios isolinux syslinux-common xorriso libelf1)
