@@ -39,6 +39,7 @@ struct timeline {
 	uint64_t restores;
 	struct timeline_where now;
 	bool at_end;
+	enum machine_end end; /* how, at the end */
 
 	struct timeline_probe wanted;
 	struct engine_probe probe;
@@ -208,6 +209,7 @@ static enum timeline_stop reach_end(struct timeline *t, enum machine_end end)
 	bool shut = end == MACHINE_TRIPLE || end == MACHINE_STUCK;
 
 	t->at_end = true;
+	t->end = end;
 	t->now.at = (struct moment){ .count = count_of(t), .events = shut ? UINT32_MAX : 0 };
 	return TIMELINE_END;
 }
@@ -442,6 +444,64 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err)
 	if (why != TIMELINE_THERE && why != TIMELINE_END)
 		return why;
 	return go_to_hit(t, err);
+}
+
+/* ---- off the record ---- */
+
+static void deviant_until(void *ctx, struct machine *m, struct landmark *until)
+{
+	struct timeline *t = ctx;
+	uint64_t count = count_of(t);
+
+	t->replay.source.until(t->replay.source.ctx, m, until);
+	*until = (struct landmark){ .count = until->count };
+	if (!t->replay.rec || until->count > t->stop)
+		until->count = t->stop;
+	if (until->count < count)
+		until->count = count;
+}
+
+/* Digests are the record's business. A machine that waits gets its next input at once. */
+static enum sync_verdict deviant_next(void *ctx, struct machine *m, enum sync_reason why,
+				      const struct landmark *at, struct sync_point *sp)
+{
+	struct timeline *t = ctx;
+	const struct codec_record *rec = t->replay.rec;
+
+	if (at->count >= t->stop)
+		return SYNC_END;
+	if (!rec)
+		return why == SYNC_IDLE ? SYNC_END : SYNC_AGAIN;
+	if (why != SYNC_IDLE && at->count < rec->sp.at.count)
+		return SYNC_AGAIN;
+	*sp = rec->sp;
+	sp->at = *at;
+	if (sp->n && sp->input[sp->n - 1].kind == INPUT_DIGEST)
+		sp->n--;
+	t->replay.rec = NULL;
+	return SYNC_APPLY;
+}
+
+enum machine_end timeline_deviate(struct timeline *t, uint64_t bound)
+{
+	const struct input_source deviant = { .ctx = t,
+					      .until = deviant_until,
+					      .next = deviant_next };
+	struct err err = ERR_INIT;
+	enum machine_end end;
+
+	probe_off(t);
+	t->stop = bound > count_of(t) ? bound : count_of(t);
+	end = machine_run(t->config.m, &deviant, &err);
+	t->at_end = true; /* there is no way on from here */
+	if (end == MACHINE_ENDED && count_of(t) >= t->stop)
+		return MACHINE_SPINNING;
+	return end;
+}
+
+enum machine_end timeline_end(const struct timeline *t)
+{
+	return t->end;
 }
 
 /* ---- the rest ---- */

@@ -77,4 +77,14 @@ enum timeline_stop timeline_step(struct timeline *t, struct err *err);
 enum timeline_stop timeline_back(struct timeline *t, struct err *err);
 enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 
+/*
+ * The machine, changed by the caller where it stands, leaves the record: inputs still enter at
+ * their counts, or when it waits for them, whatever else differs. Runs until it ends by itself,
+ * the inputs are used up and it waits (MACHINE_ENDED), or to the count `bound` (MACHINE_SPINNING).
+ * Only a seek leads back.
+ */
+enum machine_end timeline_deviate(struct timeline *t, uint64_t bound);
+/* How the machine ended, at TIMELINE_END. */
+enum machine_end timeline_end(const struct timeline *t);
+
 #endif

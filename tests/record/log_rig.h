@@ -48,6 +48,10 @@ static const uint8_t rig_program[] = {
 	0xf4,			      /* hlt */
 };
 
+/* Another program in its place; NULL: none. */
+static const uint8_t *rig_code;
+static size_t rig_code_len;
+
 static char rig_dir[64], rig_path[128];
 static struct err rig_err;
 
@@ -101,7 +105,8 @@ static inline struct machine *rig_machine(struct disk_backend *disk, const struc
 	s.seg[SEG_CS].selector = 0;
 	s.rip = 0x7c00;
 	ck_assert_int_eq(e->ops->set_state(e, &s, &rig_err), 0);
-	ck_assert(memory_write(machine_memory(m), 0x7c00, rig_program, sizeof(rig_program)));
+	ck_assert(memory_write(machine_memory(m), 0x7c00, rig_code ? rig_code : rig_program,
+			       rig_code ? rig_code_len : sizeof(rig_program)));
 	ck_assert(memory_write(machine_memory(m), 0x2004, &rounds, 4));
 	ck_assert(memory_write(machine_memory(m), RIG_RAM - 5, "never",
 			       5)); /* only a full checkpoint has it */

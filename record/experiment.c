@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/experiment.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* ---- faults ---- */
+
+static const struct {
+	const char *name;
+	unsigned bits;
+	uint64_t count; /* of registers; 0: as large as RAM */
+} places[FAULT_PLACES] = {
+	[FAULT_REGISTER] = { "register", 64, 16 },
+	[FAULT_FLAGS] = { "flags", 22, 1 },
+	[FAULT_RIP] = { "rip", 64, 1 },
+	[FAULT_VECTOR] = { "vector", 128, 16 },
+	[FAULT_X87] = { "x87", 80, 8 },
+	[FAULT_MEMORY] = { "memory", 8, 0 },
+};
+
+unsigned fault_bits(enum fault_place place)
+{
+	return places[place].bits;
+}
+
+const char *fault_place_name(enum fault_place place)
+{
+	return places[place].name;
+}
+
+static void flip(uint8_t *bytes, unsigned bit)
+{
+	bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+}
+
+static int flip_memory(struct machine *m, const struct fault *f)
+{
+	struct memory *mem = machine_memory(m);
+	uint8_t v;
+
+	if (f->index >= mem->size)
+		return -EINVAL;
+	v = mem->base[f->index] ^ (uint8_t)(1u << f->bit);
+	return memory_write(mem, memory_gpa(mem, f->index), &v, 1) ? 0 : -EINVAL;
+}
+
+/* Registers are changed under the translations, which a flip does not touch. */
+static int flip_cpu(struct machine *m, const struct fault *f)
+{
+	struct engine *e = machine_engine(m);
+	struct buf hidden = BUF_INIT;
+	struct cpu_state s;
+	struct rd in;
+	int ret;
+
+	e->ops->get_state(e, &s);
+	if (f->place == FAULT_REGISTER)
+		s.gpr[f->index] ^= 1ull << f->bit;
+	else if (f->place == FAULT_FLAGS)
+		s.rflags ^= 1ull << f->bit;
+	else if (f->place == FAULT_RIP)
+		s.rip ^= 1ull << f->bit;
+	else if (f->place == FAULT_VECTOR)
+		flip(&s.fxsave[160 + 16 * f->index], f->bit);
+	else
+		flip(&s.fxsave[32 + 16 * f->index], f->bit);
+	e->ops->hidden_save(e, &hidden);
+	ret = hidden.bad ? -ENOMEM : e->ops->set_state(e, &s, NULL);
+	in = (struct rd)RD_INIT(hidden.data, hidden.len);
+	if (ret == 0)
+		ret = e->ops->hidden_restore(e, &in);
+	buf_free(&hidden);
+	return ret;
+}
+
+int fault_inject(struct machine *m, const struct fault *f)
+{
+	if (f->place >= FAULT_PLACES || f->bit >= places[f->place].bits)
+		return -EINVAL;
+	if (f->place == FAULT_MEMORY)
+		return flip_memory(m, f);
+	return f->index < places[f->place].count ? flip_cpu(m, f) : -EINVAL;
+}
+
+/* ---- outputs ---- */
+
+/* Every output as its stream, count and bytes; times may differ. */
+struct trace_entry {
+	uint64_t count, offset, len;
+	uint16_t stream; /* kind and port */
+};
+
+struct trace {
+	struct trace_entry *entry;
+	size_t n, room;
+	struct buf bytes;
+	bool bad;
+};
+
+struct experiments {
+	struct experiments_config config;
+	struct machine *m;
+	struct trace golden, trace;
+	bool recording; /* into golden */
+	bool deviating; /* into trace */
+	uint64_t end_count, golden_state;
+	enum machine_end golden_end;
+	unsigned golden_status;
+};
+
+static void trace_add(struct trace *t, const struct output *out)
+{
+	if (t->n == t->room) {
+		size_t room = t->room ? 2 * t->room : 256;
+		struct trace_entry *e = realloc(t->entry, room * sizeof(*e));
+
+		if (!e) {
+			t->bad = true;
+			return;
+		}
+		t->entry = e;
+		t->room = room;
+	}
+	t->entry[t->n++] = (struct trace_entry){ .count = out->count,
+						 .offset = t->bytes.len,
+						 .len = out->len,
+						 .stream = (uint16_t)(out->kind << 8 | out->port) };
+	buf_put(&t->bytes, out->data, out->len);
+	t->bad |= t->bytes.bad;
+}
+
+static void trace_clear(struct trace *t)
+{
+	t->n = 0;
+	buf_clear(&t->bytes);
+}
+
+static void trace_free(struct trace *t)
+{
+	free(t->entry);
+	buf_free(&t->bytes);
+}
+
+void experiments_emit(void *ctx, const struct output *out)
+{
+	struct experiments *x = *(struct experiments **)ctx;
+
+	if (x && x->recording)
+		trace_add(&x->golden, out);
+	else if (x && x->deviating)
+		trace_add(&x->trace, out);
+}
+
+/* The outputs of a stream from `from` on, as bytes; *count: of entry at byte offset `at`. */
+static void stream_bytes(const struct trace *t, uint16_t stream, uint64_t from, struct buf *out)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->entry[i].stream == stream && t->entry[i].count >= from)
+			buf_put(out, t->bytes.data + t->entry[i].offset, t->entry[i].len);
+	}
+}
+
+/* Count at which byte `at` of the stream came; the last one's when it has no such byte. */
+static uint64_t byte_count(const struct trace *t, uint16_t stream, uint64_t from, size_t at,
+			   uint64_t none)
+{
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->entry[i].stream != stream || t->entry[i].count < from)
+			continue;
+		seen += t->entry[i].len;
+		if (seen > at)
+			return t->entry[i].count;
+	}
+	return none;
+}
+
+/* The first difference of one stream; UINT64_MAX: none. */
+static uint64_t stream_difference(const struct experiments *x, uint16_t stream, uint64_t from)
+{
+	struct buf a = BUF_INIT, b = BUF_INIT;
+	uint64_t count = UINT64_MAX;
+	size_t n;
+
+	stream_bytes(&x->golden, stream, from, &a);
+	stream_bytes(&x->trace, stream, from, &b);
+	n = a.len < b.len ? a.len : b.len;
+	for (size_t i = 0; i <= n && count == UINT64_MAX; i++) {
+		if (i == n ? a.len != b.len : a.data[i] != b.data[i])
+			count = byte_count(&x->trace, stream, from, i,
+					   byte_count(&x->golden, stream, from, i, from));
+	}
+	buf_free(&a);
+	buf_free(&b);
+	return count;
+}
+
+static uint64_t first_difference(const struct experiments *x, uint64_t from)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (unsigned kind = OUTPUT_NET_TX; kind <= OUTPUT_DEBUG; kind++) {
+		for (unsigned port = 0; port < MACHINE_NICS; port++) {
+			uint64_t at = stream_difference(x, (uint16_t)(kind << 8 | port), from);
+
+			first = at < first ? at : first;
+		}
+	}
+	return first;
+}
+
+/* Whether one of the detectors is in what the guest wrote since the fault. */
+static bool says_so(const struct experiments *x)
+{
+	struct buf text = BUF_INIT;
+	bool found = false;
+
+	for (size_t i = 0; i < x->trace.n; i++) {
+		if (x->trace.entry[i].stream >> 8 != OUTPUT_NET_TX)
+			buf_put(&text, x->trace.bytes.data + x->trace.entry[i].offset,
+				x->trace.entry[i].len);
+	}
+	for (size_t i = 0; i < text.len; i++) {
+		if (!text.data[i])
+			text.data[i] = ' ';
+	}
+	buf_put_u8(&text, 0);
+	for (size_t i = 0; i < x->config.ndetectors && !text.bad && !found; i++)
+		found = regexec(&x->config.detector[i], (const char *)text.data, 0, NULL, 0) == 0;
+	buf_free(&text);
+	return found;
+}
+
+/* ---- classes ---- */
+
+static const char *const outcome_names[OUTCOMES] = {
+	[OUTCOME_NONE] = "no effect",	  [OUTCOME_LATENT] = "latent",
+	[OUTCOME_WRONG] = "wrong output", [OUTCOME_DETECTED] = "detected",
+	[OUTCOME_HANG] = "hang",	  [OUTCOME_CRASH] = "crash",
+	[OUTCOME_REFUSED] = "refused",
+};
+
+const char *outcome_name(enum outcome o)
+{
+	return outcome_names[o];
+}
+
+/* Everything but the chain of digests, which a deviating run does not go on with. */
+static uint64_t state_hash(struct machine *m)
+{
+	const struct memory *mem = machine_memory(m);
+	struct buf b = BUF_INIT;
+	uint64_t h = XXH3_64bits(mem->base, mem->size);
+
+	machine_save(m, &b);
+	h = XXH3_64bits_withSeed(b.data, b.len >= 8 ? b.len - 8 : 0, h);
+	buf_free(&b);
+	return h;
+}
+
+static bool status_detects(const struct experiments *x, unsigned status)
+{
+	for (size_t i = 0; i < x->config.ndetect_status; i++) {
+		if (x->config.detect_status[i] == status)
+			return true;
+	}
+	return false;
+}
+
+static enum outcome classify(const struct experiments *x, enum machine_end end,
+			     const struct experiment_result *r)
+{
+	bool exited = end == MACHINE_EXIT;
+
+	if (says_so(x) || (exited && status_detects(x, r->status)))
+		return OUTCOME_DETECTED;
+	if (end == MACHINE_TRIPLE || end == MACHINE_STUCK || end == MACHINE_DIVERGED)
+		return OUTCOME_CRASH;
+	if (end == MACHINE_SPINNING)
+		return OUTCOME_HANG;
+	if (r->first_difference != UINT64_MAX || end != x->golden_end ||
+	    (exited && r->status != x->golden_status))
+		return OUTCOME_WRONG;
+	return state_hash(x->m) == x->golden_state ? OUTCOME_NONE : OUTCOME_LATENT;
+}
+
+/* ---- running ---- */
+
+int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
+		    struct err *err)
+{
+	const struct moment at = { .count = f->count };
+	enum timeline_stop why = timeline_seek(x->config.line, &at, err);
+	bool cut_off =
+		x->golden_end == MACHINE_ENDED; /* the recording ends, the machine does not */
+	enum machine_end end;
+
+	*r = (struct experiment_result){ .first_difference = UINT64_MAX, .end_count = f->count };
+	if (why == TIMELINE_FAILED)
+		return -err->code;
+	if (why != TIMELINE_THERE)
+		return err_set(err, EINVAL, "count %llu is not inside the recording",
+			       (unsigned long long)f->count);
+	trace_clear(&x->trace);
+	if (fault_inject(x->m, f) < 0) {
+		timeline_deviate(x->config.line, f->count);
+		r->outcome = OUTCOME_REFUSED;
+		return 0;
+	}
+	x->deviating = true;
+	end = timeline_deviate(x->config.line, x->end_count + (cut_off ? 0 : x->config.bound));
+	if (cut_off && end == MACHINE_SPINNING)
+		end = MACHINE_ENDED;
+	x->deviating = false;
+	if (x->trace.bad || end == MACHINE_FAILED)
+		return err_set(err, EIO, "an experiment could not be run to its end");
+	r->end_count = machine_engine(x->m)->ops->count(machine_engine(x->m));
+	r->status = end == MACHINE_EXIT ? machine_exit_code(x->m) : 0;
+	r->first_difference = first_difference(x, f->count);
+	r->outcome = classify(x, end, r);
+	return 0;
+}
+
+uint64_t experiments_end(const struct experiments *x)
+{
+	return x->end_count;
+}
+
+static int run_golden(struct experiments *x, struct err *err)
+{
+	struct engine *e = machine_engine(x->m);
+	enum timeline_stop why = timeline_forward(x->config.line, err);
+
+	if (why != TIMELINE_END)
+		return err->code ? -err->code
+				 : err_set(err, EINTR, "the golden run did not come to its end");
+	x->end_count = e->ops->count(e);
+	x->golden_end = timeline_end(x->config.line);
+	x->golden_status = machine_exit_code(x->m);
+	x->golden_state = state_hash(x->m);
+	return x->golden.bad ? err_set(err, ENOMEM, "no memory for the outputs of the golden run")
+			     : 0;
+}
+
+struct experiments *experiments_open(const struct experiments_config *c, struct machine *m,
+				     struct err *err)
+{
+	struct experiments *x = calloc(1, sizeof(*x));
+
+	if (!x) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	x->config = *c;
+	x->m = m;
+	return x;
+}
+
+void experiments_close(struct experiments *x)
+{
+	if (!x)
+		return;
+	trace_free(&x->golden);
+	trace_free(&x->trace);
+	free(x);
+}
+
+int experiments_golden(struct experiments *x, struct err *err)
+{
+	int ret;
+
+	x->recording = true;
+	ret = run_golden(x, err);
+	x->recording = false;
+	return ret;
+}
+
+/* ---- statistics ---- */
+
+void share_interval(uint64_t hits, uint64_t n, double z, double *low, double *high)
+{
+	double p, d, middle, half;
+
+	if (!n) {
+		*low = 0;
+		*high = 1;
+		return;
+	}
+	p = (double)hits / (double)n;
+	d = 1 + z * z / (double)n;
+	middle = (p + z * z / (2 * (double)n)) / d;
+	half = z / d * sqrt(p * (1 - p) / (double)n + z * z / (4.0 * (double)n * (double)n));
+	*low = middle - half > 0 && hits ? middle - half : 0;
+	*high = middle + half < 1 && hits < n ? middle + half : 1;
+}
+
+uint64_t share_sample(uint64_t population, double margin, double z)
+{
+	double n = (double)population, t = margin * margin * (n - 1) / (z * z * 0.25);
+
+	return population ? (uint64_t)ceil(n / (1 + t)) : 0;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A fault-injection experiment: a recording is followed up to a landmark, one thing is changed
+ * there, and what the machine does from then on is compared with what it did (the golden run).
+ * Inputs still enter at their counts. An experiment costs the way from the nearest checkpoint and
+ * what comes after the fault, and repeats bit for bit.
+ */
+#ifndef RECORD_EXPERIMENT_H
+#define RECORD_EXPERIMENT_H
+
+#include <regex.h>
+
+#include "record/timeline.h"
+
+enum fault_place {
+	FAULT_REGISTER, /* index: enum gpr */
+	FAULT_FLAGS,	/* RFLAGS */
+	FAULT_RIP,
+	FAULT_VECTOR, /* index: XMM register */
+	FAULT_X87,    /* index: ST register */
+	FAULT_MEMORY, /* index: byte of RAM, by offset in the memfd */
+	FAULT_PLACES
+};
+
+struct fault {
+	uint64_t count; /* flipped at this boundary, before the next instruction */
+	enum fault_place place;
+	uint64_t index;
+	unsigned bit; /* from 0, below fault_bits() */
+};
+
+/* Bits of one register or byte of a place. */
+unsigned fault_bits(enum fault_place place);
+const char *fault_place_name(enum fault_place place);
+/*
+ * Flips the bit. 0; -EINVAL: there is no such bit, or no CPU can be in the state that would follow.
+ */
+int fault_inject(struct machine *m, const struct fault *f);
+
+enum outcome {
+	OUTCOME_NONE,	  /* all is as in the golden run */
+	OUTCOME_LATENT,	  /* only the state at the end differs */
+	OUTCOME_WRONG,	  /* outputs or exit status differ, and nobody noticed */
+	OUTCOME_DETECTED, /* by the guest: a detector says so */
+	OUTCOME_HANG,	  /* it did not come to an end within the bound */
+	OUTCOME_CRASH,	  /* triple fault, or exceptions without end */
+	OUTCOME_REFUSED,  /* no CPU can hold the flipped value: nothing was run */
+	OUTCOMES
+};
+
+const char *outcome_name(enum outcome o);
+
+struct experiments_config {
+	struct timeline
+		*line;	/* at its start, of a machine whose outputs go to experiments_emit() */
+	uint64_t bound; /* instructions beyond the golden run's after which it hangs */
+	const regex_t *detector; /* on the bytes of consoles and debug console */
+	size_t ndetectors;
+	const uint8_t *detect_status; /* exit statuses by which the guest says so */
+	size_t ndetect_status;
+};
+
+struct experiments;
+
+struct experiment_result {
+	enum outcome outcome;
+	uint64_t end_count;
+	unsigned status;	   /* exit status of the guest, where it gave one */
+	uint64_t first_difference; /* count at the first output that differs; UINT64_MAX: none */
+};
+
+/* NULL and err when memory is short. */
+struct experiments *experiments_open(const struct experiments_config *c, struct machine *m,
+				     struct err *err);
+void experiments_close(struct experiments *x);
+/* Follows the recording to its end, before the first experiment. 0 or -errno. */
+int experiments_golden(struct experiments *x, struct err *err);
+/* The machine's output sink: ctx is a struct experiments **, NULL before it is open. */
+void experiments_emit(void *ctx, const struct output *out);
+uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
+/* 0 and *r; -errno and err when the recording itself cannot be followed. */
+int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
+		    struct err *err);
+
+/* Wilson's interval of a share: hits of n, at z standard deviations (1.96: 95 %). */
+void share_interval(uint64_t hits, uint64_t n, double z, double *low, double *high);
+/*
+ * How many experiments out of a population give a share with this margin, whatever the share is
+ * (the finite population formula, with p = 1/2).
+ */
+uint64_t share_sample(uint64_t population, double margin, double z);
+
+#endif

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Known programs give known answers: one with triple redundancy masks every flip in its data, one
+// with a checksum detects it, one with neither shows wrong outputs.
+#include "record/experiment.h"
+#include "tests/record/log_rig.h"
+
+/*
+ * Real mode: 16 bytes, three times (0x2000, 0x2100, 0x2200), their sum in BH; then a while of
+ * nothing; then they go out on COM1, each program in its way; then exit status 0.
+ */
+#define FILL                                  \
+	"xorw %si, %si; xorw %bx, %bx\n"      \
+	"movw $16, %cx\n"                     \
+	"1: movw %si, %ax; addb $0x41, %al\n" \
+	"movb %al, 0x2000(%si)\n"             \
+	"movb %al, 0x2100(%si)\n"             \
+	"movb %al, 0x2200(%si)\n"             \
+	"addb %al, %bh; incw %si; loop 1b\n"  \
+	"movw $2000, %cx\n"                   \
+	"1: loop 1b\n"                        \
+	"xorw %si, %si; movw $16, %cx\n"
+#define SEND "movw $0x3f8, %dx; outb %al, %dx; incw %si; loop 1b\n"
+#define DONE "movb $0, %al; outb %al, $0xf4; hlt\n"
+
+__asm__(".pushsection .rodata\n.code16\n"
+	"plain_code:\n" FILL "1: movb 0x2000(%si), %al\n" SEND DONE "plain_end:\n"
+	"sum_code:\n" FILL "1: addb 0x2000(%si), %bl; incw %si; loop 1b\n"
+	"cmpb %bl, %bh; je 2f; movb $9, %al; outb %al, $0xf4; hlt\n"
+	"2: xorw %si, %si; movw $16, %cx\n"
+	"1: movb 0x2000(%si), %al\n" SEND DONE "sum_end:\n"
+	"triple_code:\n" FILL "1: movb 0x2000(%si), %al; movb 0x2100(%si), %bl\n"
+	"movb 0x2200(%si), %dl; movb %al, %ah; andb %bl, %ah; andb %dl, %al; andb %dl, %bl\n"
+	"orb %ah, %al; orb %bl, %al\n"
+	"movb %al, 0x2000(%si); movb %al, 0x2100(%si); movb %al, 0x2200(%si)\n"
+	"xorb %bl, %bl; xorb %ah, %ah\n" SEND DONE "triple_end:\n"
+	".code64\n.popsection\n");
+extern const uint8_t plain_code[], plain_end[], sum_code[], sum_end[], triple_code[], triple_end[];
+
+#define WHILE 1000u /* a count in the while of nothing */
+
+static const struct rig_options options = { .digest_count = 300 };
+static struct experiments *x;
+static struct rig_replay rr;
+static struct timeline *line;
+
+static void open_program(const uint8_t *code, const uint8_t *end)
+{
+	static const uint8_t status[] = { 9 };
+	const struct output_sink sink = { .ctx = &x, .emit = experiments_emit };
+	struct timeline_config tc = { .spacing = 500 };
+	struct experiments_config c = { .bound = 10000,
+					.detect_status = status,
+					.ndetect_status = 1 };
+	struct recorder_stats stats;
+	struct rig r;
+
+	rig_code = code;
+	rig_code_len = (size_t)(end - code);
+	rig_open(&r, &options);
+	ck_assert_msg(rig_run(&r, &stats) == 0, "%s", rig_err.text);
+	ck_assert_int_eq(r.end, MACHINE_EXIT);
+	rr = (struct rig_replay){ 0 };
+	rig_replay_open(&rr, rig_path, &options);
+	machine_destroy(rr.m);
+	rr.m = rig_machine(NULL, &sink, options.rounds);
+	machine_digest(rr.m);
+	tc.m = rr.m;
+	tc.stream = &rr.stream;
+	line = timeline_open(&tc, &rig_err);
+	ck_assert_msg(line != NULL, "%s", rig_err.text);
+	c.line = line;
+	x = experiments_open(&c, rr.m, &rig_err);
+	ck_assert_msg(experiments_golden(x, &rig_err) == 0, "%s", rig_err.text);
+}
+
+static void close_program(void)
+{
+	timeline_close(line);
+	experiments_close(x);
+	x = NULL;
+	rig_replay_close(&rr);
+	unlink(rig_path);
+}
+
+static struct experiment_result run(enum fault_place place, uint64_t index, unsigned bit)
+{
+	const struct fault f = { .count = WHILE, .place = place, .index = index, .bit = bit };
+	struct experiment_result r;
+
+	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	return r;
+}
+
+/* Every bit of the data, one at a time. */
+static void all_flips(uint64_t at, enum outcome want)
+{
+	for (unsigned i = 0; i < 16 * 8; i++) {
+		struct experiment_result r = run(FAULT_MEMORY, at + i / 8, i % 8);
+
+		ck_assert_msg(r.outcome == want, "bit %u: %s", i, outcome_name(r.outcome));
+	}
+}
+
+START_TEST(triple_redundancy_masks)
+{
+	open_program(triple_code, triple_end);
+	all_flips(0x2000, OUTCOME_NONE);
+	all_flips(0x2100, OUTCOME_NONE);
+	all_flips(0x2200, OUTCOME_NONE);
+	close_program();
+}
+END_TEST
+
+START_TEST(a_checksum_detects)
+{
+	struct experiment_result r;
+
+	open_program(sum_code, sum_end);
+	all_flips(0x2000, OUTCOME_DETECTED);
+	r = run(FAULT_MEMORY, 0x2003, 1);
+	ck_assert_uint_eq(r.status, 9);
+	ck_assert_uint_lt(r.end_count, experiments_end(x));
+	/* The sum itself is data as well. */
+	ck_assert_int_eq(run(FAULT_REGISTER, R_RBX, 12).outcome, OUTCOME_DETECTED);
+	close_program();
+}
+END_TEST
+
+START_TEST(without_either_outputs_are_wrong)
+{
+	open_program(plain_code, plain_end);
+	all_flips(0x2000, OUTCOME_WRONG);
+	all_flips(0x2100, OUTCOME_LATENT); /* nobody reads these */
+	close_program();
+}
+END_TEST
+
+/* Where the first difference shows, byte by byte. */
+START_TEST(the_first_difference_has_a_place)
+{
+	uint64_t last = WHILE;
+
+	open_program(plain_code, plain_end);
+	for (unsigned i = 0; i < 16; i++) {
+		struct experiment_result r = run(FAULT_MEMORY, 0x2000 + i, 5);
+
+		ck_assert_uint_gt(r.first_difference, last);
+		ck_assert_uint_le(r.first_difference, r.end_count);
+		last = r.first_difference;
+	}
+	ck_assert_uint_eq(run(FAULT_MEMORY, 0x9000, 0).first_difference, UINT64_MAX);
+	close_program();
+}
+END_TEST
+
+START_TEST(registers)
+{
+	open_program(plain_code, plain_end);
+	ck_assert_int_eq(run(FAULT_REGISTER, R_R8, 63).outcome, OUTCOME_LATENT);
+	ck_assert_int_eq(run(FAULT_VECTOR, 7, 127).outcome, OUTCOME_LATENT);
+	ck_assert_int_eq(run(FAULT_X87, 7, 79).outcome, OUTCOME_LATENT);
+	ck_assert_int_eq(run(FAULT_REGISTER, R_RCX, 15).outcome, OUTCOME_HANG);
+	ck_assert_int_eq(run(FAULT_REGISTER, R_RAX, 3).outcome, OUTCOME_NONE); /* overwritten */
+	ck_assert_int_eq(run(FAULT_FLAGS, 0, 0).outcome, OUTCOME_NONE);
+	ck_assert_int_ne(run(FAULT_RIP, 0, 3).outcome, OUTCOME_NONE);
+	close_program();
+}
+END_TEST
+
+/* The same again, in another order and from other checkpoints. */
+START_TEST(experiments_repeat)
+{
+	struct experiment_result first[96];
+
+	open_program(sum_code, sum_end);
+	for (int i = 0; i < 96; i++)
+		first[i] = run(i % 3 ? FAULT_REGISTER : FAULT_RIP, i % 3 ? (unsigned)i % 16 : 0,
+			       (unsigned)i % 16);
+	for (int i = 95; i >= 0; i--) {
+		struct experiment_result r = run(i % 3 ? FAULT_REGISTER : FAULT_RIP,
+						 i % 3 ? (unsigned)i % 16 : 0, (unsigned)i % 16);
+
+		ck_assert_int_eq(r.outcome, first[i].outcome);
+		ck_assert_uint_eq(r.end_count, first[i].end_count);
+		ck_assert_uint_eq(r.first_difference, first[i].first_difference);
+	}
+	close_program();
+}
+END_TEST
+
+START_TEST(nonsense_is_refused)
+{
+	struct experiment_result r;
+	struct fault f = { .count = 1ull << 40, .place = FAULT_FLAGS };
+
+	open_program(plain_code, plain_end);
+	ck_assert_int_eq(run(FAULT_FLAGS, 0, 22).outcome, OUTCOME_REFUSED);
+	ck_assert_int_eq(run(FAULT_REGISTER, 16, 0).outcome, OUTCOME_REFUSED);
+	ck_assert_int_eq(run(FAULT_MEMORY, RIG_RAM, 0).outcome, OUTCOME_REFUSED);
+	ck_assert_int_lt(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(run(FAULT_MEMORY, 0x2000, 0).outcome, OUTCOME_WRONG);
+	close_program();
+}
+END_TEST
+
+START_TEST(statistics)
+{
+	double low, high;
+
+	share_interval(10, 100, 1.96, &low, &high);
+	ck_assert_double_eq_tol(low, 0.0552, 1e-4);
+	ck_assert_double_eq_tol(high, 0.1744, 1e-4);
+	share_interval(0, 20, 1.96, &low, &high);
+	ck_assert_double_eq_tol(low, 0, 1e-9);
+	ck_assert_double_eq_tol(high, 0.1611, 1e-4);
+	share_interval(20, 20, 1.96, &low, &high);
+	ck_assert_double_eq_tol(high, 1, 1e-9);
+	share_interval(0, 0, 1.96, &low, &high);
+	ck_assert_double_eq_tol(high - low, 1, 1e-9);
+	ck_assert_uint_eq(share_sample(1000000, 0.05, 1.96), 385);
+	ck_assert_uint_eq(share_sample(100, 0.05, 1.96), 80);
+	ck_assert_uint_eq(share_sample(0, 0.05, 1.96), 0);
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, rig_setup, rig_teardown);
+	tcase_add_test(tc, triple_redundancy_masks);
+	tcase_add_test(tc, a_checksum_detects);
+	tcase_add_test(tc, without_either_outputs_are_wrong);
+	tcase_add_test(tc, the_first_difference_has_a_place);
+	tcase_add_test(tc, registers);
+	tcase_add_test(tc, experiments_repeat);
+	tcase_add_test(tc, nonsense_is_refused);
+	tcase_add_test(tc, statistics);
+}
+
+UNIT_MAIN("experiment", add)
