@@ -115,6 +115,7 @@ void options_defaults(struct options *o, enum command_id command)
 	*o = (struct options){ .command = command, .epoch_ms = 500, .checkpoint_s = 60 };
 	machine_opts_defaults(&o->machine);
 	replica_opts_defaults(&o->replica);
+	o->jobs = 1;
 }
 
 void options_free(struct options *o)

@@ -22,6 +22,7 @@ enum command_id {
 	COMMAND_REPLAY,
 	COMMAND_LOG,
 	COMMAND_DIFF,
+	COMMAND_CAMPAIGN,
 	COMMAND_PRIMARY,
 	COMMAND_BACKUP,
 	COMMAND_PAIR,
@@ -85,8 +86,8 @@ struct options {
 	struct machine_opts machine;
 	struct replica_opts replica;
 	const char *name, *control;
-	bool help, stats, json, force, quiet, list, test;
-	uint64_t digest_every, epoch_ms, checkpoint_s;
+	bool help, stats, json, force, quiet, list, test, csv;
+	uint64_t digest_every, epoch_ms, checkpoint_s, jobs;
 	struct option_number until, from_checkpoint, limit;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */

@@ -13,6 +13,7 @@ const struct command *const commands[] = {
 	&cmd_replay,
 	&cmd_log,
 	&cmd_diff,
+	&cmd_campaign,
 	&cmd_primary,
 	&cmd_backup,
 	&cmd_pair,

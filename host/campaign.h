@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Campaigns of fault injection: plan, results, and what runs the experiments. */
+#ifndef HOST_CAMPAIGN_H
+#define HOST_CAMPAIGN_H
+
+#include <regex.h>
+#include <sqlite3.h>
+#include <stdio.h>
+
+#include "host/options.h"
+#include "record/experiment.h"
+
+#define CAMPAIGN_FAULTS	     16
+#define CAMPAIGN_DETECTORS   32
+#define CAMPAIGN_EXPERIMENTS 100000000u
+#define CAMPAIGN_JOBS	     256
+
+/* Faults of one kind to draw from: registers first..last, or that range of bytes of RAM. */
+struct campaign_fault {
+	enum fault_place place;
+	uint64_t first, last; /* last UINT64_MAX: as far as there are any */
+};
+
+struct campaign_plan {
+	char *text; /* as in the file */
+	char *log;
+	uint64_t seed, experiments;
+	uint64_t from, to; /* window of counts; to UINT64_MAX: the end of the recording */
+	uint64_t bound;
+	struct campaign_fault fault[CAMPAIGN_FAULTS];
+	size_t nfaults;
+	regex_t detector[CAMPAIGN_DETECTORS];
+	size_t ndetectors;
+	uint8_t detect_status[256];
+	size_t ndetect_status;
+};
+
+/* campaign_plan.c: `name` is for messages. 0, or -EINVAL and a sentence; free it in either case. */
+int campaign_plan_parse(struct campaign_plan *p, const char *text, size_t len, const char *name,
+			struct err *err);
+int campaign_plan_read(struct campaign_plan *p, const char *path, struct err *err);
+void campaign_plan_free(struct campaign_plan *p);
+/*
+ * Experiment n: a function of plan and n alone. end: count at the end of the golden run; memory:
+ * bytes of RAM. False: the plan's window or range holds nothing of this recording.
+ */
+bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, uint64_t start, uint64_t end,
+			uint64_t memory, struct fault *f);
+
+/* A result, as workers hand it on. */
+struct campaign_row {
+	uint64_t n;
+	struct fault fault;
+	struct experiment_result result;
+	uint64_t host_ns;
+};
+
+/* campaign_store.c: one SQLite file a campaign. NULL and err on failure. */
+sqlite3 *campaign_store_open(const char *path, const struct campaign_plan *create, struct err *err);
+/* The plan that the results are of; free it in either case. */
+int campaign_store_plan(sqlite3 *db, struct campaign_plan *p, struct err *err);
+int campaign_store_put(sqlite3 *db, const struct campaign_row *row, struct err *err);
+/* Calls fn for each row, in order of n, until it gives non-zero. */
+int campaign_store_rows(sqlite3 *db, int (*fn)(void *ctx, const struct campaign_row *row),
+			void *ctx, struct err *err);
+
+/* campaign_run.c: runs all experiments that done[] does not have; each result goes to put(). */
+struct campaign_run {
+	const struct options *o;
+	const struct campaign_plan *plan;
+	const uint8_t *done; /* a byte each, or NULL */
+	uint64_t only;	     /* this one alone; UINT64_MAX: all */
+	unsigned jobs;
+	int (*put)(void *ctx, const struct campaign_row *row, struct err *err);
+	void *ctx;
+};
+/* Exit status. */
+int campaign_run(struct campaign_run *r);
+
+#endif

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/campaign.h"
+
+#define PLAN_MAX (1u << 20)
+
+static int bad(struct err *err, const char *name, const char *what)
+{
+	return err_set(err, EINVAL, "plan '%s': %s", name, what);
+}
+
+/* An unsigned number, if it is there. */
+static int get_number(const json_t *o, const char *key, uint64_t *n, const char *name,
+		      struct err *err)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (!v)
+		return 0;
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return err_set(err, EINVAL, "plan '%s': \"%s\" must be a number from 0", name, key);
+	*n = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
+static int check_keys(const json_t *o, const char *const *known, const char *name, struct err *err)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(uintptr_t)o, key, v)
+	{
+		size_t i = 0;
+
+		while (known[i] && strcmp(known[i], key))
+			i++;
+		if (!known[i])
+			return err_set(err, EINVAL, "plan '%s': nothing is called \"%.40s\" here",
+				       name, key);
+	}
+	return 0;
+}
+
+static int parse_place(const json_t *o, struct campaign_fault *f, const char *name, struct err *err)
+{
+	const char *place = json_string_value(json_object_get(o, "place"));
+
+	for (unsigned i = 0; place && i < FAULT_PLACES; i++) {
+		if (strcmp(place, fault_place_name((enum fault_place)i)))
+			continue;
+		f->place = (enum fault_place)i;
+		return 0;
+	}
+	return bad(err, name,
+		   "a fault's \"place\" must be register, flags, rip, vector, x87 or memory");
+}
+
+static int parse_fault(const json_t *o, struct campaign_fault *f, const char *name, struct err *err)
+{
+	static const char *const known[] = { "place", "first", "last", NULL };
+
+	*f = (struct campaign_fault){ .last = UINT64_MAX };
+	if (!json_is_object(o))
+		return bad(err, name, "each of \"faults\" must be an object");
+	if (check_keys(o, known, name, err) < 0 || parse_place(o, f, name, err) < 0 ||
+	    get_number(o, "first", &f->first, name, err) < 0 ||
+	    get_number(o, "last", &f->last, name, err) < 0)
+		return -EINVAL;
+	return f->first <= f->last ? 0
+				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
+}
+
+static int parse_faults(struct campaign_plan *p, const json_t *list, const char *name,
+			struct err *err)
+{
+	size_t n = json_array_size(list);
+
+	if (!n || n > CAMPAIGN_FAULTS)
+		return bad(err, name, "\"faults\" must be a list of 1 to 16");
+	for (; p->nfaults < n; p->nfaults++) {
+		if (parse_fault(json_array_get(list, p->nfaults), &p->fault[p->nfaults], name,
+				err) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_detectors(struct campaign_plan *p, const json_t *list, const char *name,
+			   struct err *err)
+{
+	size_t n = json_array_size(list);
+
+	if (list && (!json_is_array(list) || n > CAMPAIGN_DETECTORS))
+		return bad(err, name,
+			   "\"detect\" must be a list of at most 32 regular expressions");
+	for (; p->ndetectors < n; p->ndetectors++) {
+		const char *text = json_string_value(json_array_get(list, p->ndetectors));
+
+		if (!text || strlen(text) > 500 ||
+		    regcomp(&p->detector[p->ndetectors], text, REG_EXTENDED | REG_NOSUB))
+			return bad(err, name, "one of \"detect\" is no regular expression");
+	}
+	return 0;
+}
+
+static int parse_statuses(struct campaign_plan *p, const json_t *list, const char *name,
+			  struct err *err)
+{
+	size_t n = json_array_size(list);
+
+	if (list && (!json_is_array(list) || n > sizeof(p->detect_status)))
+		return bad(err, name, "\"detect_status\" must be a list of exit statuses");
+	for (; p->ndetect_status < n; p->ndetect_status++) {
+		const json_t *v = json_array_get(list, p->ndetect_status);
+
+		if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > 255)
+			return bad(err, name, "an exit status is a number from 0 to 255");
+		p->detect_status[p->ndetect_status] = (uint8_t)json_integer_value(v);
+	}
+	return 0;
+}
+
+static int parse_object(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+{
+	static const char *const known[] = { "log",    "seed",	 "experiments",
+					     "from",   "to",	 "bound",
+					     "faults", "detect", "detect_status",
+					     NULL };
+	const char *log = json_string_value(json_object_get(o, "log"));
+
+	if (!json_is_object(o) || !log)
+		return bad(err, name, "must be an object with the path of a recording as \"log\"");
+	p->log = strdup(log);
+	if (!p->log)
+		return err_set(err, ENOMEM, "out of memory");
+	if (check_keys(o, known, name, err) < 0 || get_number(o, "seed", &p->seed, name, err) < 0 ||
+	    get_number(o, "experiments", &p->experiments, name, err) < 0 ||
+	    get_number(o, "from", &p->from, name, err) < 0 ||
+	    get_number(o, "to", &p->to, name, err) < 0 ||
+	    get_number(o, "bound", &p->bound, name, err) < 0 ||
+	    parse_faults(p, json_object_get(o, "faults"), name, err) < 0 ||
+	    parse_detectors(p, json_object_get(o, "detect"), name, err) < 0 ||
+	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
+		return -EINVAL;
+	if (!p->experiments || p->experiments > CAMPAIGN_EXPERIMENTS)
+		return bad(err, name, "\"experiments\" must be from 1 to 100000000");
+	return p->from < p->to ? 0 : bad(err, name, "\"from\" must be below \"to\"");
+}
+
+int campaign_plan_parse(struct campaign_plan *p, const char *text, size_t len, const char *name,
+			struct err *err)
+{
+	json_error_t where;
+	json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	int ret;
+
+	*p = (struct campaign_plan){ .seed = 1, .to = UINT64_MAX, .bound = 100000000 };
+	if (!o)
+		return err_set(err, EINVAL, "plan '%s', line %d: %s", name, where.line, where.text);
+	p->text = strndup(text, len);
+	ret = p->text ? parse_object(p, o, name, err) : err_set(err, ENOMEM, "out of memory");
+	json_decref(o);
+	return ret;
+}
+
+int campaign_plan_read(struct campaign_plan *p, const char *path, struct err *err)
+{
+	FILE *f = fopen(path, "re");
+	char *text;
+	size_t n;
+	int ret;
+
+	*p = (struct campaign_plan){ 0 };
+	if (!f)
+		return err_set(err, errno, "cannot read plan '%s': %s", path, strerror(errno));
+	text = malloc(PLAN_MAX + 1);
+	n = text ? fread(text, 1, PLAN_MAX + 1, f) : 0;
+	fclose(f);
+	if (!text)
+		return err_set(err, ENOMEM, "out of memory");
+	ret = n > PLAN_MAX ? bad(err, path, "is longer than 1 MiB")
+			   : campaign_plan_parse(p, text, n, path, err);
+	free(text);
+	return ret;
+}
+
+void campaign_plan_free(struct campaign_plan *p)
+{
+	for (size_t i = 0; i < p->ndetectors; i++)
+		regfree(&p->detector[i]);
+	free(p->text);
+	free(p->log);
+	*p = (struct campaign_plan){ 0 };
+}
+
+/* ---- drawing ---- */
+
+/* SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014. */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+/* From 0, below n; by the high half of a product, so that no value is more likely by much. */
+static uint64_t below(uint64_t *state, uint64_t n)
+{
+	return (uint64_t)((unsigned __int128)next_random(state) * n >> 64);
+}
+
+bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, uint64_t start, uint64_t end,
+			uint64_t memory, struct fault *f)
+{
+	static const uint64_t last_of[FAULT_PLACES] = {
+		[FAULT_REGISTER] = 15, [FAULT_VECTOR] = 15, [FAULT_X87] = 7
+	};
+	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
+	const struct campaign_fault *of = &p->fault[below(&state, p->nfaults)];
+	uint64_t from = p->from > start ? p->from : start, to = p->to < end ? p->to : end;
+	uint64_t last = of->place == FAULT_MEMORY ? memory - 1 : last_of[of->place];
+
+	if (of->last < last)
+		last = of->last;
+	if (from >= to || of->first > last)
+		return false;
+	*f = (struct fault){ .count = from + below(&state, to - from),
+			     .place = of->place,
+			     .index = of->first + below(&state, last - of->first + 1) };
+	f->bit = (unsigned)below(&state, fault_bits(of->place));
+	return true;
+}

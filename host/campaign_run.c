@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The process that holds the results runs no guest: workers do, each a replay in a jail of its own,
+ * and hand their results on through a pipe. Which experiments a worker does follows from their
+ * numbers, so nobody has to be told; what is done already was in its memory when it was made.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "host/campaign.h"
+#include "host/exit.h"
+#include "host/replay_machine.h"
+#include "host/run_end.h"
+#include "host/stop.h"
+#include "record/disk_file.h"
+
+struct worker {
+	const struct campaign_run *run;
+	unsigned number;
+	int given_fd, fd; /* results go there */
+	struct replay_machine rm;
+	struct timeline *line;
+	struct experiments *x;
+	int status;
+};
+
+/* ---- a worker ---- */
+
+static bool asked(void *ctx)
+{
+	return stop_signal() != 0;
+}
+
+static bool is_mine(const struct worker *w, uint64_t n)
+{
+	const struct campaign_run *r = w->run;
+
+	if (r->only != UINT64_MAX)
+		return n == r->only;
+	return n % r->jobs == w->number && !(r->done && r->done[n]);
+}
+
+static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
+{
+	struct campaign_row row = { .n = n };
+	uint64_t began = monotonic_ns();
+
+	if (!campaign_plan_draw(w->run->plan, n, start, experiments_end(w->x),
+				machine_memory(w->rm.up.machine)->size, &row.fault))
+		return err_set(err, EINVAL,
+			       "the plan's window or range holds nothing of this recording");
+	if (experiments_run(w->x, &row.fault, &row.result, err) < 0)
+		return -err->code;
+	row.host_ns = monotonic_ns() - began;
+	return write(w->fd, &row, sizeof(row)) == (ssize_t)sizeof(row)
+		       ? 0
+		       : err_set(err, EPIPE, "nobody takes the results any more");
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct engine *e = machine_engine(w->rm.up.machine);
+	uint64_t start = e->ops->count(e);
+	struct err err = ERR_INIT;
+	int ret = experiments_golden(w->x, &err);
+
+	for (uint64_t n = 0; n < w->run->plan->experiments && ret == 0 && !stop_signal(); n++) {
+		if (is_mine(w, n))
+			ret = do_one(w, n, start, &err);
+	}
+	w->status = ret < 0 ? EXIT_ENGINE : 0;
+	if (ret < 0 && !stop_signal())
+		log_error("%s", err.text);
+	return NULL;
+}
+
+static int open_log(void *ctx, struct err *err)
+{
+	return replay_machine_open(&((struct worker *)ctx)->rm, err);
+}
+
+/* What was open before the jail began is closed by it. */
+static int open_names(void *ctx, struct err *err)
+{
+	struct worker *w = ctx;
+
+	w->fd = dup(w->given_fd);
+	return w->fd < 0 ? err_set(err, errno, "cannot copy a pipe: %s", strerror(errno)) : 0;
+}
+
+static void close_names(void *ctx)
+{
+	struct worker *w = ctx;
+
+	if (w->fd >= 0)
+		close(w->fd);
+}
+
+static struct output_sink get_sink(void *ctx)
+{
+	return (struct output_sink){ .ctx = &((struct worker *)ctx)->x, .emit = experiments_emit };
+}
+
+static int check_created(void *ctx, struct err *err)
+{
+	return replay_machine_created(&((struct worker *)ctx)->rm, err);
+}
+
+static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
+{
+	return disk_overlay_export(((struct worker *)ctx)->rm.up.host.disk[i], out, err);
+}
+
+static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct rd in = RD_INIT(data, len);
+
+	return disk_overlay_import(((struct worker *)ctx)->rm.up.host.disk[i], &in, err);
+}
+
+static int start(void *ctx, struct err *err)
+{
+	struct worker *w = ctx;
+	const struct campaign_plan *p = w->run->plan;
+	struct timeline_config tc = { .m = w->rm.up.machine,
+				      .stream = &w->rm.stream,
+				      .disk_export = export_disk,
+				      .disk_import = import_disk,
+				      .disk_ctx = w,
+				      .asked = asked };
+	struct experiments_config c = { .bound = p->bound,
+					.detector = p->detector,
+					.ndetectors = p->ndetectors,
+					.detect_status = p->detect_status,
+					.ndetect_status = p->ndetect_status };
+
+	c.line = w->line = timeline_open(&tc, err);
+	if (w->line)
+		w->x = experiments_open(&c, w->rm.up.machine, err);
+	return w->x ? 0 : -err->code;
+}
+
+static void stop(void *ctx)
+{
+	struct worker *w = ctx;
+
+	timeline_close(w->line);
+	experiments_close(w->x);
+	w->line = NULL;
+	w->x = NULL;
+}
+
+static int execute(void *ctx)
+{
+	struct worker *w = ctx;
+	int ret = thread_host(THREAD_VCPU, work, w, NULL);
+
+	if (ret)
+		log_error("cannot start the vCPU's thread: %s", strerror(ret));
+	return ret ? EXIT_ENGINE : w->status;
+}
+
+static int worker_live(const struct campaign_run *r, unsigned number, int fd)
+{
+	static const struct bringup_role role = { .open = open_log,
+						  .names = open_names,
+						  .unname = close_names,
+						  .sink = get_sink,
+						  .created = check_created,
+						  .start = start,
+						  .stop = stop };
+	static struct worker w;
+	int status;
+
+	w = (struct worker){ .run = r, .number = number, .given_fd = fd, .fd = -1 };
+	w.rm.given = &r->o->machine;
+	w.rm.path = r->plan->log;
+	status = replay_machine_live(&w.rm, &role, &w, execute);
+	replay_machine_close(&w.rm);
+	return status;
+}
+
+/* ---- the process that holds the results ---- */
+
+struct crew {
+	struct campaign_run *run;
+	pid_t pid[CAMPAIGN_JOBS];
+	int fd[CAMPAIGN_JOBS]; /* -1: it has ended */
+	uint64_t taken, began, shown;
+};
+
+/* One process, which dies with this one. */
+static int crew_hire(struct crew *c, unsigned number)
+{
+	pid_t parent = getpid();
+	int fd[2];
+
+	if (pipe(fd) < 0)
+		return -errno;
+	fflush(NULL);
+	c->pid[number] = fork();
+	if (c->pid[number] == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		for (unsigned i = 0; i < number; i++)
+			close(c->fd[i]);
+		close(fd[0]);
+		exit(getppid() == parent ? worker_live(c->run, number, fd[1]) : EXIT_ENGINE);
+	}
+	close(fd[1]);
+	c->fd[number] = fd[0];
+	return c->pid[number] < 0 ? -errno : 0;
+}
+
+static void show_progress(struct crew *c)
+{
+	uint64_t now = monotonic_ns();
+	double s = (double)(now - c->began) / 1e9;
+
+	if (!isatty(STDERR_FILENO) || now - c->shown < 200000000)
+		return;
+	c->shown = now;
+	fprintf(stderr, "\rtwinstep: %llu experiments, %.1f a second ",
+		(unsigned long long)c->taken, s > 0 ? (double)c->taken / s : 0);
+}
+
+/* What a worker has to say: rows are whole, because they are shorter than a pipe's unit. */
+static int crew_take(struct crew *c, unsigned number, struct err *err)
+{
+	struct campaign_row row;
+	ssize_t n = read(c->fd[number], &row, sizeof(row));
+
+	if (n == (ssize_t)sizeof(row)) {
+		c->taken++;
+		show_progress(c);
+		return c->run->put(c->run->ctx, &row, err);
+	}
+	if (n < 0 && errno == EINTR)
+		return 0;
+	close(c->fd[number]);
+	c->fd[number] = -1;
+	return 0;
+}
+
+static int crew_run(struct crew *c, struct err *err)
+{
+	struct pollfd wait[CAMPAIGN_JOBS];
+	unsigned left = c->run->jobs;
+	int ret = 0;
+
+	while (left && ret == 0) {
+		left = 0;
+		for (unsigned i = 0; i < c->run->jobs; i++) {
+			wait[i] = (struct pollfd){ .fd = c->fd[i], .events = POLLIN };
+			left += c->fd[i] >= 0;
+		}
+		if (!left || poll(wait, c->run->jobs, -1) < 0)
+			continue;
+		for (unsigned i = 0; i < c->run->jobs && ret == 0; i++) {
+			if (c->fd[i] >= 0 && wait[i].revents)
+				ret = crew_take(c, i, err);
+		}
+	}
+	return ret;
+}
+
+/* Workers see by a pipe that nobody reads that it is over. The worst of their statuses. */
+static int crew_end(struct crew *c, unsigned hired)
+{
+	int worst = 0;
+
+	for (unsigned i = 0; i < hired; i++) {
+		int status = 0;
+
+		if (c->fd[i] >= 0)
+			close(c->fd[i]);
+		while (waitpid(c->pid[i], &status, 0) < 0 && errno == EINTR)
+			;
+		status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_ENGINE;
+		worst = status > worst ? status : worst;
+	}
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	return worst;
+}
+
+int campaign_run(struct campaign_run *r)
+{
+	static struct crew c;
+	struct err err = ERR_INIT;
+	unsigned hired = 0;
+	int status, ret = 0;
+
+	c = (struct crew){ .run = r, .began = monotonic_ns() };
+	for (; hired < r->jobs && ret == 0; hired++)
+		ret = crew_hire(&c, hired);
+	if (ret == 0)
+		ret = crew_run(&c, &err);
+	else
+		err_set(&err, -ret, "cannot start a worker: %s", strerror(-ret));
+	status = crew_end(&c, hired);
+	if (!ret)
+		return status;
+	log_error("%s", err.text);
+	return EXIT_ENGINE;
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A campaign of bit flips: the same outcomes whatever happens to it on the way, and one line for each kind of nonsense.
+# beside others
+. "$(dirname "$0")/lib.sh"
+program=$build/tests/guest/walk.elf
+log=$work/log out=$work/out err=$work/err plan=$work/plan.json
+if [ ! -f "$program" ]; then
+	skip all "no guest programs; run make guest-programs"
+	exit 0
+fi
+timeout 600 "$twinstep" record -o "$log" --engine soft --console none --debug-console none --memory 8M --kernel "$program" \
+	>"$err" 2>&1 </dev/null
+check recorded "$(cat "$err")" [ -s "$log" ]
+plan() { cat >"$plan"; }
+plan <<END
+{"log": "$log", "seed": 3, "experiments": 60, "bound": 100000, "detect": ["not ok"], "detect_status": [1],
+ "faults": [{"place": "register"}, {"place": "rip"}, {"place": "memory", "first": 1048576, "last": 1150000}]}
+END
+campaign() { timeout 600 "$twinstep" campaign "$@" >"$out" 2>"$err" </dev/null; }
+campaign plan "$plan"
+check plan "$(cat "$err")" grep -q '60 experiments' "$out"
+campaign run "$plan" -o "$work/a.db" --jobs 2
+check run "status $?: $(cat "$err")" [ ! -s "$out" ]
+campaign report "$work/a.db" --csv
+cp "$out" "$work/a.csv"
+check all-done "$(wc -l <"$work/a.csv") lines" [ "$(wc -l <"$work/a.csv")" = 61 ]
+check outcomes "only one kind of outcome" [ "$(tail -n +2 "$work/a.csv" | cut -d, -f6 | sort -u | wc -l)" -ge 3 ]
+
+# Killed twice on the way, then finished by one worker.
+for i in 1 2; do
+	"$twinstep" campaign run "$plan" -o "$work/b.db" >/dev/null 2>&1 </dev/null &
+	pid=$!
+	rows() { [ "$("$twinstep" campaign report "$work/b.db" --csv 2>/dev/null | wc -l)" -gt "$1" ]; }
+	wait_for 60 rows $((i * 5))
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
+done
+campaign run "$plan" -o "$work/b.db"
+check resumed "$(cat "$err")" grep -q ' of 60 experiments are to be done' "$err"
+check resumed-in-the-middle "all were done again: $(cat "$err")" eval "! grep -q '60 of 60' '$err'"
+campaign report "$work/b.db" --csv
+check same-outcomes "outcomes differ after a kill" cmp -s "$out" "$work/a.csv"
+campaign report "$work/a.db"
+check table "$(cat "$out")" grep -q 'all: 60 experiments' "$out"
+campaign report "$work/a.db" --json
+check json "$(cat "$out")" python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); assert sum(o["n"] for o in r["outcomes"].values()) == 60' "$out"
+for n in 0 17 59; do
+	campaign show "$work/a.db" $n
+	check "show-$n" "status $?: $(cat "$out" "$err")" grep -q 'the same as in the campaign' "$out"
+done
+
+# refused WORD TEST COMMAND...
+refused() {
+	local status
+	local word=$1 test=$2
+	shift 2
+	campaign "$@"
+	status=$?
+	check "$test" "status $status: $(cat "$err")" eval "[ $status -ne 0 ] && grep -qF -- \"$word\" '$err'"
+}
+sed 's/"seed": 3/"seed": 4/' "$plan" >"$work/other.json"
+refused 'the results of another plan' another-plan run "$work/other.json" -o "$work/a.db"
+refused 'N is the number of an experiment' no-such-experiment show "$work/a.db" 60
+refused 'not a database' not-results report "$log"
+refused 'unable to open' no-file report "$work/nothing"
+refused '-o FILE' no-output run "$plan"
+refused 'plan, run, report or show' no-verb walk "$plan"
+echo '{"log": "x", "experiments": 5, "faults": [{"place": "soul"}]}' >"$work/bad.json"
+refused "must be register, flags" no-place plan "$work/bad.json"
+echo '{"log": "x", "experiments": 5, "fautls": []}' >"$work/bad.json"
+refused 'nothing is called' no-key plan "$work/bad.json"
+echo '{"log": "x", ' >"$work/bad.json"
+refused 'line 2' no-json plan "$work/bad.json"
+sed 's/"bound"/"from": 99999999999, "bound"/' "$plan" >"$work/far.json"
+refused 'holds nothing of this recording' nothing-there run "$work/far.json" -o "$work/c.db"
+exit "$failed"
