@@ -426,19 +426,28 @@ static uint64_t file_limit(const struct machine_host *h)
 	return limit;
 }
 
-static int attach_nic(void *ctx, uint64_t nth)
+/* which: number of the NIC in the lowest 16 bits, above them the guest's address. */
+static int attach_nic(void *ctx, uint64_t which)
 {
 	struct machine_host *h = ctx;
+	unsigned nth = which & 0xffff;
+	uint64_t mac = which >> 16;
 
-	return nth < MACHINE_NICS && h->nic[nth] ? nic_attach(h->nic[nth], h->attach_fd) : -EINVAL;
+	if (nth >= MACHINE_NICS || !h->nic[nth])
+		return -EINVAL;
+	return nic_attach(h->nic[nth], h->attach_fd, (const uint8_t *)&mac);
 }
 
-static int live_attach_nic(void *ctx, unsigned port)
+static int live_attach_nic(void *ctx, unsigned port, const uint8_t mac[6])
 {
-	return jail_keeper() ? keeper_ask_attach(jail_keeper(), port) : attach_nic(ctx, port);
+	uint64_t which = 0;
+
+	memcpy(&which, mac, 6);
+	which = which << 16 | port;
+	return jail_keeper() ? keeper_ask_attach(jail_keeper(), which) : attach_nic(ctx, which);
 }
 
-/* The keeper can attach NICs anew, by their number. */
+/* The keeper can attach NICs anew, by their number, for an address. */
 static void allow_attach(struct machine_host *h)
 {
 	keeper_allow_attach(attach_nic, h);
@@ -489,6 +498,7 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 {
 	c->clock = h->clock;
 	c->resumed = h->restore != NULL;
+	c->moved = c->resumed && h->clock == LIVE_CLOCK_HOST;
 	c->reseed =
 		h->has_seed ||
 		h->clock ==

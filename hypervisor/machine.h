@@ -100,6 +100,8 @@ size_t machine_console_room(const struct machine *m, unsigned port);
  * become an input.
  */
 bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *frame, size_t len);
+/* The address that NIC `port` has now: its driver may have changed the configured one. */
+const uint8_t *machine_nic_mac(const struct machine *m, unsigned port);
 /*
  * For a live source, before a sync point at virtual time ns: waits for the host's disk I/O that
  * falls due by then and turns its errors into inputs of that sync point. Returns their number.

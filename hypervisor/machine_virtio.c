@@ -228,6 +228,11 @@ bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *
 	return port < m->config.nnics && virtio_net_wants(&m->virtio->net[port], frame, len);
 }
 
+const uint8_t *machine_nic_mac(const struct machine *m, unsigned port)
+{
+	return m->virtio->net[port].present_mac;
+}
+
 void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len)
 {
 	virtio_console_input(&m->virtio->console, data, len);

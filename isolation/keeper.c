@@ -389,9 +389,9 @@ int keeper_remove(struct keeper *k, const char *path)
 	return ret ? ret : m.result;
 }
 
-int keeper_ask_attach(struct keeper *k, uint64_t nth)
+int keeper_ask_attach(struct keeper *k, uint64_t which)
 {
-	struct keeper_message m = { .op = KEEPER_ATTACH, .arg = nth };
+	struct keeper_message m = { .op = KEEPER_ATTACH, .arg = which };
 	int ret = keeper_call(k, &m);
 
 	return ret ? ret : m.result;

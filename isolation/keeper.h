@@ -4,7 +4,8 @@
  * needed after it closed. It removes sockets from the file system, each only if it was named before
  * the jail closed. A backup, which learns how large its guest is when it is in the jail, may ask
  * once for that much memory of the host (isolation/host_file.h). When an interface under a NIC was
- * deleted, it attaches the NIC to the one that takes its place. Requests have a fixed size;
+ * deleted, it attaches the NIC to the one that takes its place, and it tells a capture which
+ * address the guest has given itself. Requests have a fixed size;
  * whoever sits in the jail can ask for nothing else.
  *
  * A service is another keeper, a process of its own, so that neither waits for the other: the
@@ -48,7 +49,7 @@ void keeper_allow_promise(keeper_promise *fn, void *ctx);
  * mistrust, and keeps the descriptors that it needs; before keeper_start(). The answer is 0 or
  * -errno.
  */
-typedef int keeper_attach(void *ctx, uint64_t nth);
+typedef int keeper_attach(void *ctx, uint64_t which);
 void keeper_allow_attach(keeper_attach *fn, void *ctx);
 void keeper_keep(int fd);
 /* What a keeper is for. */
@@ -74,7 +75,7 @@ bool keeper_alive(const struct keeper *k);
 /* 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
 /* What the function that may be asked for has answered. */
-int keeper_ask_attach(struct keeper *k, uint64_t nth);
+int keeper_ask_attach(struct keeper *k, uint64_t which);
 /* 0, or -errno and what the keeper says. */
 int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err);
 /*

@@ -40,6 +40,7 @@ enum seccomp_rule {
 	CALL_JOIN,	   /* ioctl(): attaches a tap descriptor to an interface, brings that up */
 	CALL_ADD_MEMBER,   /* setsockopt(): PACKET_ADD_MEMBERSHIP */
 	CALL_NO_BLOCK,	   /* ioctl(): FIONBIO */
+	CALL_SET_CAPTURE,  /* setsockopt(): SO_ATTACH_FILTER */
 	CALL_FLAGS,	   /* fcntl(): F_GETFL, F_SETFL, F_SETFD */
 	CALL_SEAL,	   /* fcntl(): F_ADD_SEALS */
 	CALL_OWN_LIMIT,	   /* prlimit64() of this process's address space */

@@ -93,9 +93,11 @@ int nic_attach_socket(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int nic_attach(struct nic *nic, int socket_fd)
+int nic_attach(struct nic *nic, int socket_fd, const uint8_t mac[6])
 {
-	return nic->ops->attach ? nic->ops->attach(nic, socket_fd) : 0;
+	int ret = nic_set_mac(nic, mac, NULL);
+
+	return ret < 0 || !nic->ops->attach ? ret : nic->ops->attach(nic, socket_fd);
 }
 
 void nic_found(struct nic *nic, int attached)

@@ -42,8 +42,8 @@ struct nic_ops {
 	 */
 	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
 	/*
-	 * The guest's address, where it was not known when the card was opened. 0, or -errno and
-	 * err.
+	 * What is captured from now on is what is for this address of the guest's. NULL: everything
+	 * that arrives is. 0, or -errno and err.
 	 */
 	int (*set_mac)(struct nic *nic, const uint8_t mac[6], struct err *err);
 	/*
@@ -80,7 +80,8 @@ int nic_fd(const struct nic *nic);
 bool nic_is_lost(const struct nic *nic);
 /* A socket for nic_attach(), made while sockets may be made; -errno. */
 int nic_attach_socket(void);
-int nic_attach(struct nic *nic, int socket_fd);
+/* mac: the guest's address, for a card that has to know it. 0 or -errno. */
+int nic_attach(struct nic *nic, int socket_fd, const uint8_t mac[6]);
 void nic_found(struct nic *nic, int attached);
 int nic_send(struct nic *nic, const void *frame, size_t len);
 /*

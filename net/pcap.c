@@ -11,6 +11,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -30,6 +31,7 @@ struct pcap_nic {
 	struct nic nic;
 	pcap_t *pcap;
 	int fd;
+	uint8_t mac[6];		  /* the filter's, in the process that has set it last */
 	struct segments segments; /* of the frame captured last */
 };
 
@@ -37,19 +39,28 @@ struct pcap_nic {
 #define READ_WAIT_MS 1
 #define RING_BYTES   (4 << 20)
 
-static int set_filter(pcap_t *p, const char *iface, const uint8_t mac[6], struct err *err)
+static int compile_filter(pcap_t *p, const char *iface, const uint8_t mac[6],
+			  struct bpf_program *prog, struct err *err)
 {
 	char addr[18], text[160];
-	struct bpf_program prog;
-	int r = 0;
 
 	snprintf(addr, sizeof(addr), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
 		 mac[3], mac[4], mac[5]);
 	snprintf(text, sizeof(text), "(ether dst %s or ether multicast) and not ether src %s", addr,
 		 addr);
-	if (pcap_compile(p, &prog, text, 1, PCAP_NETMASK_UNKNOWN))
+	if (pcap_compile(p, prog, text, 1, PCAP_NETMASK_UNKNOWN))
 		return err_set(err, EINVAL, "cannot make a capture filter for %s: %s", iface,
 			       pcap_geterr(p));
+	return 0;
+}
+
+static int set_filter(pcap_t *p, const char *iface, const uint8_t mac[6], struct err *err)
+{
+	struct bpf_program prog;
+	int r = compile_filter(p, iface, mac, &prog, err);
+
+	if (r)
+		return r;
 	if (pcap_setfilter(p, &prog))
 		r = err_set(err, EIO, "cannot set the capture filter on %s: %s", iface,
 			    pcap_geterr(p));
@@ -93,6 +104,7 @@ static int prepare(struct pcap_nic *n, const char *iface, const uint8_t mac[6], 
 			       iface, pcap_geterr(n->pcap));
 	if (pcap_setnonblock(n->pcap, 1, text))
 		return err_set(err, EIO, "cannot capture on %s without blocking: %s", iface, text);
+	memcpy(n->mac, mac, sizeof(n->mac));
 	n->fd = pcap_get_selectable_fd(n->pcap);
 	return n->fd < 0 ? err_set(err, EIO, "a capture on %s cannot be waited for", iface) : 0;
 }
@@ -194,9 +206,32 @@ static ssize_t pcap_nic_recv(struct nic *nic, void *frame, size_t max)
 	return -EAGAIN;
 }
 
+/*
+ * The filter is exchanged in the kernel alone, in one step: libpcap, which would stop and empty the
+ * capture for it, may be capturing on another thread or in another process. Frames that the old
+ * filter let through meet the guest's own one.
+ */
 static int pcap_nic_set_mac(struct nic *nic, const uint8_t mac[6], struct err *err)
 {
-	return set_filter(((struct pcap_nic *)nic)->pcap, "the interface", mac, err);
+	struct pcap_nic *n = (struct pcap_nic *)nic;
+	struct bpf_program prog;
+	struct sock_fprog exchange;
+	int r;
+
+	if (!memcmp(mac, n->mac, sizeof(n->mac)))
+		return 0;
+	r = compile_filter(n->pcap, nic->name, mac, &prog, err);
+	if (r)
+		return r;
+	exchange = (struct sock_fprog){ .len = (unsigned short)prog.bf_len,
+					.filter = (struct sock_filter *)prog.bf_insns };
+	if (setsockopt(n->fd, SOL_SOCKET, SO_ATTACH_FILTER, &exchange, sizeof(exchange)) < 0)
+		r = err_set(err, errno, "cannot set the capture filter on %s: %s", nic->name,
+			    strerror(errno));
+	else
+		memcpy(n->mac, mac, sizeof(n->mac));
+	pcap_freecode(&prog);
+	return r;
 }
 
 static int bind_anew(int fd, int ifindex)

@@ -25,6 +25,7 @@
 #define CONSOLE_CHUNK	1024
 /* ns for one count of an engine that counts exits */
 #define NIC_LOOK_MS 1000 /* between looks for an interface that is gone */
+#define NIC_MAC_MS  100	 /* between two changes of a NIC's address that the host follows */
 #define SOURCES	    (MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
@@ -43,8 +44,11 @@ struct live {
 	/* the poller */
 	pthread_t poller;
 	bool poller_started;
-	int epfd, wakefd, stopfd;
+	int epfd, wakefd, pollerfd; /* the last two wake the vCPU and the poller */
 	atomic_bool stop, ready, idle;
+	atomic_uint_fast64_t mac[MACHINE_NICS]; /* the guest's, as of the last sync point */
+	/* the poller's own: the address that the host side knows, and when it may ask again */
+	uint64_t mac_known[MACHINE_NICS], next_ask[MACHINE_NICS];
 	struct live_source_fd src[SOURCES]; /* NICs first, then consoles */
 
 	/* time */
@@ -55,8 +59,6 @@ struct live {
 	uint32_t base_rate;   /* of virtual time that does not follow the host */
 	uint64_t next_epoch;  /* virtual ns */
 	uint64_t next_digest; /* count */
-
-	uint64_t next_look[MACHINE_NICS]; /* for a NIC that is lost */
 
 	/* the sync point under construction */
 	bool started;
@@ -188,33 +190,77 @@ static void live_poke(struct live *l)
 		return;
 }
 
-static bool live_nic_lost(const struct live *l)
+/*
+ * Asks about NIC `port` if its interface was lost or its address is a new one. Milliseconds until
+ * the next question may be due.
+ */
+static int live_ask_for_nic(struct live *l, unsigned port, uint64_t now)
 {
-	for (size_t i = 0; i < MACHINE_NICS; i++) {
-		if (l->cfg.nic[i] && nic_is_lost(l->cfg.nic[i]))
-			return true;
+	struct nic *nic = l->cfg.nic[port];
+	uint64_t want = atomic_load(&l->mac[port]);
+	bool lost = nic && nic_is_lost(nic);
+	int r;
+
+	if (!nic || !l->cfg.attach || (!lost && want == l->mac_known[port]))
+		return NIC_LOOK_MS;
+	if (now < l->next_ask[port])
+		return (int)((l->next_ask[port] - now) / 1000000) + 1;
+	r = l->cfg.attach(l->cfg.attach_ctx, port, (const uint8_t *)&want);
+	if (r == 0)
+		l->mac_known[port] = want;
+	nic_found(nic, r);
+	if (lost && r == 0) {
+		atomic_store(&l->ready, true);
+		live_poke(l);
 	}
-	return false;
+	l->next_ask[port] = now + (r == 0 ? NIC_MAC_MS : NIC_LOOK_MS) * 1000000ull;
+	return r == 0 ? NIC_MAC_MS : NIC_LOOK_MS;
+}
+
+static int live_ask_for_nics(struct live *l)
+{
+	int wait = NIC_LOOK_MS;
+
+	for (unsigned i = 0; i < MACHINE_NICS; i++) {
+		int ms = live_ask_for_nic(l, i, mono_ns());
+
+		wait = ms < wait ? ms : wait;
+	}
+	return wait;
+}
+
+/* Whether a source is ready: the vCPU is to look. */
+static bool live_note_ready(struct live *l, const struct epoll_event *ev, int n)
+{
+	bool any = false;
+	uint64_t drained;
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u32 < SOURCES)
+			atomic_store(&l->src[ev[i].data.u32].armed, false);
+		else if (read(l->pollerfd, &drained, sizeof(drained)) < 0)
+			continue;
+		any |= ev[i].data.u32 < SOURCES;
+	}
+	return any;
 }
 
 static void *live_poller(void *arg)
 {
 	struct live *l = arg;
 	struct epoll_event ev[SOURCES + 1];
+	int wait = NIC_LOOK_MS;
 
 	while (!atomic_load(&l->stop)) {
-		int n = epoll_wait(l->epfd, ev, SOURCES + 1, NIC_LOOK_MS);
+		int n = epoll_wait(l->epfd, ev, SOURCES + 1, wait);
 
 		if (n < 0 && errno != EINTR)
 			break;
-		if (n < 0 || (n == 0 && !live_nic_lost(l)))
-			continue;
-		for (int i = 0; i < n; i++) {
-			if (ev[i].data.u32 < SOURCES)
-				atomic_store(&l->src[ev[i].data.u32].armed, false);
+		if (live_note_ready(l, ev, n)) {
+			atomic_store(&l->ready, true);
+			live_poke(l);
 		}
-		atomic_store(&l->ready, true);
-		live_poke(l);
+		wait = live_ask_for_nics(l);
 	}
 	return NULL;
 }
@@ -235,7 +281,7 @@ void live_stop(struct live *l)
 
 	atomic_store(&l->stop, true);
 	live_wake(l);
-	if (write(l->stopfd, &one, sizeof(one)) < 0)
+	if (write(l->pollerfd, &one, sizeof(one)) < 0)
 		return;
 }
 
@@ -283,24 +329,10 @@ static bool live_has_room(const struct live *l, size_t bytes)
 	return l->nin < SYNC_INPUTS_MAX - 32 && l->arena_used + bytes <= ARENA_SIZE;
 }
 
-/* The poller comes by once a second while an interface is gone. */
-static void live_look_for_nic(struct live *l, unsigned port)
-{
-	struct nic *nic = l->cfg.nic[port];
-	uint64_t now = mono_ns();
-
-	if (!nic || !nic_is_lost(nic) || now < l->next_look[port])
-		return;
-	l->next_look[port] = now + NIC_LOOK_MS * 1000000ull;
-	if (l->cfg.attach)
-		nic_found(nic, l->cfg.attach(l->cfg.attach_ctx, port));
-}
-
 static bool live_collect_nic(struct live *l, size_t port)
 {
 	struct nic *nic = l->cfg.nic[port];
 
-	live_look_for_nic(l, (unsigned)port);
 	for (unsigned i = 0; nic && i < FRAMES_PER_SYNC; i++) {
 		uint8_t *p = l->arena + l->arena_used;
 		struct input *in;
@@ -519,6 +551,30 @@ static bool live_idle(struct live *l)
 	return true;
 }
 
+static uint64_t live_nic_mac(const struct live *l, unsigned port)
+{
+	uint64_t mac = 0;
+
+	memcpy(&mac, machine_nic_mac(l->m, port), 6);
+	return mac;
+}
+
+/* The poller follows an address that the guest has changed. */
+static void live_note_macs(struct live *l)
+{
+	uint64_t one = 1;
+
+	for (unsigned i = 0; i < machine_get_config(l->m)->nnics; i++) {
+		uint64_t mac = live_nic_mac(l, i);
+
+		if (mac == atomic_load(&l->mac[i]))
+			continue;
+		atomic_store(&l->mac[i], mac);
+		if (write(l->pollerfd, &one, sizeof(one)) < 0)
+			continue;
+	}
+}
+
 static void live_anchor(struct live *l, enum sync_reason why, uint64_t count)
 {
 	uint64_t deadline = machine_next_deadline(l->m);
@@ -564,6 +620,11 @@ static void live_begin(struct live *l, uint64_t count)
 		in = live_add(l, INPUT_SEED);
 		in->data = l->cfg.seed;
 		in->len = sizeof(l->cfg.seed);
+	}
+	for (unsigned i = 0; l->cfg.moved && i < machine_get_config(l->m)->nnics; i++) {
+		in = live_add(l, INPUT_CONTROL);
+		in->port = (uint8_t)i;
+		in->a = CONTROL_ANNOUNCE;
 	}
 	if (!l->cfg.resumed)
 		live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : l->base_rate);
@@ -620,6 +681,7 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 	bool first = !l->started, something;
 
 	live_flush_outputs(l);
+	live_note_macs(l);
 	if (l->cfg.hooks.pace)
 		l->cfg.hooks.pace(l->cfg.hooks.ctx, m);
 	do {
@@ -674,9 +736,9 @@ static int live_start_poller(struct live *l, struct err *err)
 
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	l->stopfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->epfd < 0 || l->wakefd < 0 || l->stopfd < 0 ||
-	    epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->stopfd, &wake) < 0)
+	l->pollerfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->epfd < 0 || l->wakefd < 0 || l->pollerfd < 0 ||
+	    epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->pollerfd, &wake) < 0)
 		return err_set(err, errno, "cannot set up event polling: %s", strerror(errno));
 	for (size_t i = 0; i < SOURCES; i++)
 		live_arm(l, i);
@@ -709,7 +771,11 @@ struct live *live_create(const struct live_config *config, struct machine *m, st
 	l->m = m;
 	l->seq = config->next_seq ? config->next_seq : 1;
 	live_choose_rate(l);
-	l->epfd = l->wakefd = l->stopfd = -1;
+	l->epfd = l->wakefd = l->pollerfd = -1;
+	for (unsigned i = 0; i < machine_get_config(m)->nnics; i++) {
+		memcpy(&l->mac_known[i], machine_get_config(m)->mac[i], 6);
+		atomic_store(&l->mac[i], l->mac_known[i]);
+	}
 	for (size_t i = 0; i < SOURCES; i++)
 		l->src[i].fd = -1;
 	l->source = (struct input_source){ .ctx = l,
@@ -737,8 +803,8 @@ void live_destroy(struct live *l)
 		close(l->epfd);
 	if (l->wakefd >= 0)
 		close(l->wakefd);
-	if (l->stopfd >= 0)
-		close(l->stopfd);
+	if (l->pollerfd >= 0)
+		close(l->pollerfd);
 	free(l);
 }
 

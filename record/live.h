@@ -9,8 +9,9 @@
  * is a function of the count alone (1 ns an instruction) and HLT jumps to the next timer: a run
  * without inputs is then the same every time.
  *
- * Threads. Everything runs on the vCPU thread but for one poller that waits for descriptors and
- * kicks the machine.
+ * Threads. Everything runs on the vCPU thread but for one poller that waits for descriptors, kicks
+ * the machine, and asks for what the jail keeps from it: a lost interface, a filter for another
+ * address. So the guest never waits for an answer.
  */
 #ifndef RECORD_LIVE_H
 #define RECORD_LIVE_H
@@ -78,9 +79,13 @@ struct live_config {
 	bool resumed;	  /* the machine ran before: it keeps its time, and its generator unless
 			     `reseed` */
 	bool reseed;
+	bool moved; /* the machine was elsewhere before: its guest is asked to tell the network */
 	struct nic *nic[MACHINE_NICS];
-	/* nic_attach() of NIC `port`, by who may do that; NULL: a lost NIC stays so. */
-	int (*attach)(void *ctx, unsigned port);
+	/*
+	 * nic_attach() of NIC `port`, by whoever may do that; NULL: a lost NIC stays so, and what
+	 * is captured stays what was for the guest's first address. Called by the poller.
+	 */
+	int (*attach)(void *ctx, unsigned port, const uint8_t mac[6]);
 	void *attach_ctx;
 	struct live_console *console[MACHINE_CONSOLES];
 	struct live_console *debug; /* where the debug console's output goes, or NULL */

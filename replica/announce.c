@@ -1,101 +1,109 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Tells the switches and neighbours where the guest's MAC is now: a RARP request (RFC 903, as live
- * migration does it; it needs no IP address) and, where the guest's IPv4 address was seen in what
- * it sent, a gratuitous ARP (RFC 5227).
+ * Tells switches and neighbours where the guest's MAC is now: a RARP request, as live migration
+ * does it, and one frame for each address that the guest has answered for (net/neighbor.h). A guest
+ * that can is asked to do the same by itself, which knows more addresses than were seen
+ * (live_config.moved); these frames are for the others, and for the time until its first word.
  */
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "replica/replica_private.h"
-
-#define ETH_HEADER     14
-#define ARP_LEN	       28
-#define FRAME_LEN      60
-#define ETHERTYPE_IP   0x0800
-#define ETHERTYPE_ARP  0x0806
-#define ETHERTYPE_RARP 0x8035
 
 /* Milliseconds after going live. */
 static const unsigned announce_at[] = { 0, 50, 150, 350, 750 };
 #define ANNOUNCEMENTS (sizeof(announce_at) / sizeof(announce_at[0]))
 
-static unsigned be16(const uint8_t *p)
+void announce_init(struct announce *a)
 {
-	return (unsigned)p[0] << 8 | p[1];
+	pthread_mutex_init(&a->lock, NULL);
 }
 
-static void put_be16(uint8_t *p, unsigned v)
+void announce_fini(struct announce *a)
 {
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
+	pthread_mutex_destroy(&a->lock);
 }
 
+/* ---- what the guest has said ---- */
+
+/* Lock held. Addresses of a MAC that the guest has given up are not its any more. */
+static void take_mac(struct announce_nic *nic, const uint8_t mac[6])
+{
+	if (!memcmp(nic->mac, mac, sizeof(nic->mac)))
+		return;
+	memcpy(nic->mac, mac, sizeof(nic->mac));
+	nic->n = nic->newest = 0;
+}
+
+/* Lock held. */
+static void take_address(struct announce_nic *nic, const struct neighbor *n)
+{
+	for (unsigned i = 0; i < nic->n; i++) {
+		if (neighbor_same(&nic->known[i], n))
+			return;
+	}
+	nic->newest = nic->n < ANNOUNCE_ADDRESSES ? nic->n++ : (nic->newest + 1) % nic->n;
+	nic->known[nic->newest] = *n;
+}
+
+/* The lock is busy while an announcement is made, and the guest says it again some time. */
 void announce_learn(struct replica *r, const struct output *out)
 {
-	const uint8_t *f = out->data;
-	uint32_t ip = 0;
+	struct announce_nic *nic;
+	struct neighbor n;
+	const uint8_t *mac;
 
-	if (out->kind != OUTPUT_NET_TX || out->port >= MACHINE_NICS || out->len < ETH_HEADER + 20)
+	if (out->kind != OUTPUT_NET_TX || !r->m || out->port >= machine_get_config(r->m)->nnics)
 		return;
-	if (be16(f + 12) == ETHERTYPE_IP)
-		memcpy(&ip, f + ETH_HEADER + 12, 4);
-	else if (be16(f + 12) == ETHERTYPE_ARP && out->len >= ETH_HEADER + ARP_LEN)
-		memcpy(&ip, f + ETH_HEADER + 14, 4);
-	if (ip)
-		atomic_store(&r->announce.guest_ip[out->port], ip);
+	mac = machine_nic_mac(r->m, out->port);
+	if (!neighbor_learn(out->data, out->len, mac, &n) ||
+	    pthread_mutex_trylock(&r->announce.lock))
+		return;
+	nic = &r->announce.nic[out->port];
+	take_mac(nic, mac);
+	take_address(nic, &n);
+	pthread_mutex_unlock(&r->announce.lock);
 }
 
-/* op: 1 ARP request (gratuitous: sender and target address are the same), 3 RARP request. */
-static void announce_frame(uint8_t frame[FRAME_LEN], const uint8_t mac[6], unsigned type,
-			   unsigned op, uint32_t ip)
-{
-	uint8_t *arp = frame + ETH_HEADER;
+/* ---- what the network is told ---- */
 
-	memset(frame, 0, FRAME_LEN);
-	memset(frame, 0xff, 6);
-	memcpy(frame + 6, mac, 6);
-	put_be16(frame + 12, type);
-	put_be16(arp, 1);
-	put_be16(arp + 2, ETHERTYPE_IP);
-	arp[4] = 6;
-	arp[5] = 4;
-	put_be16(arp + 6, op);
-	memcpy(arp + 8, mac, 6);
-	memcpy(arp + 14, &ip, 4);
-	if (op == 3)
-		memcpy(arp + 18, mac, 6);
-	memcpy(arp + 24, &ip, 4);
-}
-
-/* With the right to send: as long as it is ours, who was alone stays alone. */
-static void announce_send(struct replica *r, struct nic *nic, const uint8_t frame[FRAME_LEN])
+/* With the right to send: a replica that has lost its lease tells nobody. */
+static void announce_send(struct replica *r, struct nic *nic, const uint8_t *frame, size_t len)
 {
 	outbox_begin(&r->outbox);
-	nic_send_before(nic, frame, FRAME_LEN, outbox_sends_until(&r->outbox));
+	nic_send_before(nic, frame, len, outbox_sends_until(&r->outbox));
 	outbox_end(&r->outbox);
 }
 
 static void announce_nic(struct replica *r, unsigned port)
 {
 	struct nic *nic = r->cfg.live.nic[port];
-	const uint8_t *mac = machine_get_config(r->m)->mac[port];
-	uint8_t frame[FRAME_LEN];
-	uint32_t ip;
+	uint8_t frame[NEIGHBOR_FRAME_MAX];
+	struct announce_nic a;
+	size_t len;
 
 	if (!nic)
 		return;
-	announce_frame(frame, mac, ETHERTYPE_RARP, 3, 0);
-	announce_send(r, nic, frame);
-	ip = (uint32_t)atomic_load(&r->announce.guest_ip[port]);
-	if (!ip)
-		return;
-	announce_frame(frame, mac, ETHERTYPE_ARP, 1, ip);
-	announce_send(r, nic, frame);
+	pthread_mutex_lock(&r->announce.lock);
+	a = r->announce.nic[port];
+	pthread_mutex_unlock(&r->announce.lock);
+	len = neighbor_announce_mac(a.mac, NEIGHBOR_NO_VLAN, frame);
+	announce_send(r, nic, frame, len);
+	for (unsigned i = 0; i < a.n; i++) {
+		if (a.known[i].vlan != NEIGHBOR_NO_VLAN) {
+			len = neighbor_announce_mac(a.mac, a.known[i].vlan, frame);
+			announce_send(r, nic, frame, len);
+		}
+		len = neighbor_announce(&a.known[i], a.mac, frame);
+		announce_send(r, nic, frame, len);
+	}
 }
 
 void announce_start(struct replica *r)
 {
+	pthread_mutex_lock(&r->announce.lock);
+	for (unsigned i = 0; i < machine_get_config(r->m)->nnics; i++)
+		take_mac(&r->announce.nic[i], machine_nic_mac(r->m, i));
+	pthread_mutex_unlock(&r->announce.lock);
 	r->announce.left = ANNOUNCEMENTS;
 	r->announce.next_ns = replica_mono_ns();
 	announce_step(r);

@@ -3,22 +3,36 @@
 #ifndef REPLICA_ANNOUNCE_H
 #define REPLICA_ANNOUNCE_H
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdint.h>
 
 #include "hypervisor/machine.h"
+#include "net/neighbor.h"
+
+#define ANNOUNCE_ADDRESSES 8 /* of a NIC; of more, the newest */
 
 struct replica;
 
+struct announce_nic {
+	uint8_t mac[6]; /* the guest's at present; the addresses are its */
+	unsigned n, newest;
+	struct neighbor known[ANNOUNCE_ADDRESSES];
+};
+
 struct announce {
-	/* what the guest sends has told the vCPU thread; network order, 0 unknown */
-	atomic_uint_fast32_t guest_ip[MACHINE_NICS];
+	/* written by the vCPU thread, which never waits for this lock; read by the acceptor */
+	pthread_mutex_t lock;
+	struct announce_nic nic[MACHINE_NICS];
 	/* the acceptor; the vCPU thread before there is one */
 	unsigned left;
 	uint64_t next_ns;
 };
 
+void announce_init(struct announce *a);
+void announce_fini(struct announce *a);
+/* vCPU thread: what an output of the guest says of its addresses. */
 void announce_learn(struct replica *r, const struct output *out);
+/* vCPU thread, when it goes live. */
 void announce_start(struct replica *r);
 /* Sends what is due; milliseconds until the next one, or -1. */
 int announce_step(struct replica *r);

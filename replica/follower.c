@@ -210,6 +210,7 @@ static void go_live(struct replica *r, const char *why)
 
 	spy_end(r);
 	announce_start(r);
+	r->cfg.live.moved = true;
 	ms = (double)(replica_mono_ns() - atomic_load(&r->follower.last_heard_ns)) / 1e6;
 	failover_note(&r->failover, ms);
 	replica_event(r, "live",

@@ -49,6 +49,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	r->cfg = *config;
 	vcpu_init(&r->vcpu);
 	orders_init(&r->orders);
+	announce_init(&r->announce);
 	link_init(&r->link);
 	outbox_init(&r->outbox, replica_timeout_ns(r), send_output, r);
 	failover_init(&r->failover, &r->outbox);
@@ -73,6 +74,7 @@ void replica_destroy(struct replica *r)
 	batch_fini(&r->batch);
 	free(r->spy.frames);
 	failover_fini(&r->failover);
+	announce_fini(&r->announce);
 	outbox_fini(&r->outbox);
 	orders_fini(&r->orders);
 	vcpu_fini(&r->vcpu);

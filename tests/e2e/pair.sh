@@ -28,7 +28,7 @@ demo() {
 }
 if [ $# -eq 0 ]; then
 	part soak.py --count 9 --clients 10
-	for program in divergence hostile hang console; do part $program.py; done
+	for program in divergence hostile hang console address; do part $program.py; done
 	demo
 	part onehost.py
 fi
@@ -37,6 +37,7 @@ for test in "$@"; do
 	demo) demo ;;
 	failover.*) part soak.py --count 1 --clients 10 --only "${test#*.}" ;;
 	console* | onehost*) part "${test%%.*}.py" ;;
+	address) part address.py ;;
 	*.ended) part "${test%%.*}.py" ;;
 	*) part "${test%%.*}.py" "${test#*.}" ;;
 	esac

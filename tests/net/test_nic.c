@@ -374,10 +374,10 @@ START_TEST(a_lost_interface_is_counted_once)
 	ck_assert_int_eq(nic_fd(&s.nic), -1);
 	ck_assert_uint_eq(s.nic.losses, 1);
 	s.attached = -ENODEV;
-	nic_found(&s.nic, nic_attach(&s.nic, -1));
+	nic_found(&s.nic, nic_attach(&s.nic, -1, guest_mac));
 	ck_assert(nic_is_lost(&s.nic));
 	s.attached = s.error = 0;
-	nic_found(&s.nic, nic_attach(&s.nic, -1));
+	nic_found(&s.nic, nic_attach(&s.nic, -1, guest_mac));
 	ck_assert(!nic_is_lost(&s.nic));
 	s.error = -ENETDOWN;
 	ck_assert_int_eq(nic_recv(&s.nic, frame, 60), -ENETDOWN);

@@ -363,8 +363,9 @@ class Watch(threading.Thread):
 
     MAC = bytes.fromhex("525400770002")
 
-    def __init__(self):
+    def __init__(self, mac=MAC):
         super().__init__(daemon=True)
+        self.mac = mac
         self.seen = {"a": [], "b": []}
         self.running = True
         self.socks = {}
@@ -386,7 +387,7 @@ class Watch(threading.Thread):
                 continue
             except OSError:
                 return
-            if data[6:12] == self.MAC and addr[2] != 4:  # PACKET_OUTGOING is what the bridge sends there
+            if data[6:12] == self.mac and addr[2] != 4:  # PACKET_OUTGOING is what the bridge sends there
                 seconds, ns = struct.unpack("qq", extra[0][2])  # when the kernel saw it: this thread may be late
                 late = time.time() - (seconds + ns * 1e-9)
                 self.seen[h].append((time.monotonic() - late, data))

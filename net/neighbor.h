@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Addresses that a guest answers for, learnt from what it sends, and frames that tell its
+ * neighbours where they are now.
+ */
+#ifndef NET_NEIGHBOR_H
+#define NET_NEIGHBOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NEIGHBOR_FRAME_MAX 90 /* a neighbour advertisement in a VLAN */
+#define NEIGHBOR_NO_VLAN   0xffff
+
+struct neighbor {
+	bool ipv6;
+	bool router;	  /* IPv6: it says so of itself */
+	uint16_t vlan;	  /* tag control information, or NEIGHBOR_NO_VLAN */
+	uint8_t addr[16]; /* IPv4: four bytes, the rest is zero */
+};
+
+bool neighbor_same(const struct neighbor *a, const struct neighbor *b);
+/*
+ * Whether a frame says, with mac as its sender throughout, that mac answers for an address: an ARP
+ * reply or gratuitous ARP (RFC 826, RFC 5227), or a neighbour advertisement that overrides what is
+ * cached (RFC 4861, section 4.4; an anycast or proxy's one does not). A source address alone says
+ * nothing: a router, or a server behind a load balancer, sends with addresses of others.
+ */
+bool neighbor_learn(const uint8_t *frame, size_t len, const uint8_t mac[6], struct neighbor *n);
+/* A gratuitous ARP request or an unsolicited neighbour advertisement. Its length. */
+size_t neighbor_announce(const struct neighbor *n, const uint8_t mac[6],
+			 uint8_t frame[NEIGHBOR_FRAME_MAX]);
+/* A RARP request (RFC 903), for switches: it needs no IP address. Its length. */
+size_t neighbor_announce_mac(const uint8_t mac[6], uint16_t vlan,
+			     uint8_t frame[NEIGHBOR_FRAME_MAX]);
+
+#endif
