@@ -170,6 +170,17 @@ static struct blk_request *request_take(struct virtio_blk *b)
 	return r;
 }
 
+/*
+ * Whether a completed write may still be in a cache: as the driver says where it can say so, else
+ * when it is able to flush (5.2.6.2). For any other driver a write is on the medium when it
+ * completes.
+ */
+static bool blk_caches(const struct virtio_blk *b)
+{
+	return virtio_has(&b->virtio, F_CONFIG_WCE) ? b->writeback
+						    : virtio_has(&b->virtio, F_FLUSH);
+}
+
 static void request_start(struct virtio_blk *b, struct blk_request *r)
 {
 	static const enum disk_op op[BLK_KINDS] = { [BLK_READ] = DISK_READ,
@@ -181,8 +192,7 @@ static void request_start(struct virtio_blk *b, struct blk_request *r)
 		return;
 	r->on_host = true;
 	b->disk->ops->start(b->disk, r->number, op[r->kind], r->sector, r->sectors, r->data);
-	/* Without a write cache a write is on the medium when it completes (5.2.6.2). */
-	r->through = !b->writeback && (r->kind == BLK_WRITE || r->kind == BLK_ZERO);
+	r->through = !blk_caches(b) && (r->kind == BLK_WRITE || r->kind == BLK_ZERO);
 	if (r->through)
 		b->disk->ops->start(b->disk, r->number | FLUSH_ID, DISK_FLUSH, 0, 0, NULL);
 }

@@ -15,13 +15,18 @@ static struct rig rig;
 static struct rig_disk disk;
 static struct virtio_blk blk;
 
-static void start_disk(bool readonly)
+static void start_disk_with(uint64_t features, bool readonly)
 {
 	rig_init(&rig);
 	rig_disk_init(&disk, SECTORS, readonly);
 	virtio_blk_init(&blk, &rig.mem, &rig.clock, &disk.backend, "serial-0");
 	rig_attach(&rig, &blk.virtio);
-	ck_assert(rig_start(&rig, ALL));
+	ck_assert(rig_start(&rig, features));
+}
+
+static void start_disk(bool readonly)
+{
+	start_disk_with(ALL, readonly);
 }
 
 static void stop(void)
@@ -147,6 +152,38 @@ START_TEST(refusals)
 	rig_kick(&rig, 0);
 	ck_assert(rig_status(&rig) & VIRTIO_STATUS_NEEDS_RESET);
 	stop();
+}
+END_TEST
+
+/* What reaches the medium with a write, by what the driver can do about it (5.2.6.2). */
+START_TEST(writes_are_cached_only_for_a_driver_that_can_flush)
+{
+	const uint64_t flush = 1ull << 9, wce = 1ull << 11, zeroes = 1ull << 14;
+	const struct {
+		uint64_t features;
+		bool set, writeback; /* the driver writes the cache's mode */
+		unsigned flushes;
+	} c[] = {
+		{ zeroes, false, false, 2 },
+		{ flush | zeroes, false, false, 0 },
+		{ flush | wce | zeroes, false, false, 0 },
+		{ flush | wce | zeroes, true, false, 2 },
+		{ flush | wce | zeroes, true, true, 0 },
+		{ wce | zeroes, true, false, 2 },
+		{ flush | zeroes, true, false, 0 }, /* not its to write */
+	};
+	const uint32_t range[4] = { 8, 0, 8, 0 };
+
+	for (unsigned i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		start_disk_with(c[i].features, false);
+		if (c[i].set)
+			rig_write(&rig, VIRTIO_PCI_CONFIG + 32, 1, c[i].writeback);
+		ck_assert_uint_eq(do_request(T_OUT, 5, 512, false), 0);
+		memory_write(&rig.mem, area(0) + 16, range, sizeof(range));
+		ck_assert_uint_eq(do_request(T_WRITE_ZEROES, 0, 16, false), 0);
+		ck_assert_uint_eq(disk.flushes, c[i].flushes);
+		stop();
+	}
 }
 END_TEST
 
@@ -350,6 +387,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, configuration);
+	tcase_add_test(tc, writes_are_cached_only_for_a_driver_that_can_flush);
 	tcase_add_test(tc, write_then_read);
 	tcase_add_test(tc, refusals);
 	tcase_add_test(tc, discard);
