@@ -73,6 +73,7 @@ static int recorded_disks(const struct log_header *lh, const struct machine_opts
 		const char *path = i < where->ndisks ? where->disk[i].path : lh->disk[i].path;
 
 		o->disk[i] = (struct disk_opt){ .path = path ? strdup(path) : NULL,
+						.raw = true, /* it was taken so */
 						.readonly = lh->config.disk_readonly[i],
 						.overlay = !lh->config.disk_readonly[i] };
 		if (!o->disk[i].path)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "record/checkpoint.h"
 #include "record/disk_file.h"
+#include "record/disk_format.h"
 
 #define KERNEL_MAX (1ull << 30)
 #define MODULE_MAX (3ull << 30)
@@ -90,6 +91,18 @@ static int open_images(struct machine_host *h, const struct machine_opts *o, str
 	return r;
 }
 
+static int check_format(struct disk_backend *disk, const struct disk_opt *d, struct err *err)
+{
+	const char *format = d->raw ? NULL : disk_format_find(disk);
+
+	return format ? err_set(err, EINVAL,
+				"disk image %s is %s, and the guest would see that instead of its "
+				"disk: convert it (qemu-img convert -O raw) or unpack it first; "
+				"with ,format=raw it is taken as it is",
+				d->path, format)
+		      : 0;
+}
+
 static int open_disks(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < o->ndisks; i++) {
@@ -97,7 +110,7 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 
 		h->disk[i] = d->overlay ? disk_overlay_open(d->path, err)
 					: disk_file_open(d->path, d->readonly, err);
-		if (!h->disk[i])
+		if (!h->disk[i] || check_format(h->disk[i], d, err))
 			return -err->code;
 		h->config.disk_sectors[i] = h->disk[i]->sectors;
 		h->config.disk_readonly[i] = h->disk[i]->readonly;

@@ -13,6 +13,7 @@
 #include "net/nic.h"
 #include "host/console.h"
 #include "host/options.h"
+#include "host/suboptions.h"
 
 #define DEFAULT_MEMORY (256ull << 20)
 
@@ -79,46 +80,43 @@ int machine_parse_initrd(const struct option_row *row, void *target, const char 
 	return 0;
 }
 
-/* Cuts ",word" off the end of s. */
-static bool cut_suffix(char *s, const char *suffix)
+static int check_disk(const struct disk_opt *d, const char *format, const char *arg,
+		      struct err *err)
 {
-	size_t n = strlen(s), m = strlen(suffix);
-
-	if (n <= m || strcmp(s + n - m, suffix))
-		return false;
-	s[n - m] = '\0';
-	return true;
+	if (format && strcmp(format, "raw"))
+		return err_set(err, EINVAL, "--disk %s: raw is the only format there is", arg);
+	if (d->readonly && d->overlay)
+		return err_set(err, EINVAL, "--disk %s: a read-only disk needs no overlay", arg);
+	if (d->meta && (d->readonly || d->overlay))
+		return err_set(
+			err, EINVAL,
+			"--disk %s: only a disk that is written has metadata: leave out meta=",
+			arg);
+	return 0;
 }
 
 int machine_parse_disk(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
 	struct machine_opts *o = target;
 	struct disk_opt d = { 0 };
-	char *meta;
+	char *format = NULL;
+	const struct suboption known[] = {
+		{ .name = "ro", .flag = &d.readonly },
+		{ .name = "overlay", .flag = &d.overlay },
+		{ .name = "format", .takes = "raw", .value = &format },
+		{ .name = "meta", .takes = "FILE", .value = &d.meta },
+	};
+	int ret;
 
 	if (o->ndisks == MACHINE_DISKS)
 		return err_set(err, EINVAL, "--disk %s: at most %d disks", arg, MACHINE_DISKS);
-	d.path = strdup(arg);
-	if (!d.path)
-		return err_set(err, ENOMEM, "out of memory");
-	meta = strstr(d.path, ",meta=");
-	if (meta) {
-		*meta = 0;
-		d.meta = strdup(meta + strlen(",meta="));
-	}
-	d.readonly = cut_suffix(d.path, ",ro");
-	d.overlay = cut_suffix(d.path, ",overlay");
+	ret = suboptions_parse("disk", arg, &d.path, known, sizeof(known) / sizeof(known[0]), err);
+	d.raw = format != NULL;
 	o->disk[o->ndisks++] = d;
-	if (meta && (!d.meta || !d.meta[0]))
-		return err_set(err, EINVAL, "--disk %s: meta= needs the path of a file", arg);
-	if (d.readonly && d.overlay)
-		return err_set(err, EINVAL, "--disk %s: a read-only disk needs no overlay", arg);
-	if (meta && (d.readonly || d.overlay))
-		return err_set(
-			err, EINVAL,
-			"--disk %s: only a disk that is written has metadata: leave out meta=",
-			arg);
-	return 0;
+	if (ret == 0)
+		ret = check_disk(&d, format, arg, err);
+	free(format);
+	return ret;
 }
 
 static bool parse_mac(const char *s, uint8_t mac[6])
@@ -139,26 +137,21 @@ int machine_parse_net(const struct option_row *row, void *target, const char *ar
 {
 	struct machine_opts *o = target;
 	struct nic_opt n = { .mac = { 0x52, 0x54, 0, 0x12, 0x34, (uint8_t)(0x56 + o->nnics) } };
-	char *mac;
-	int r = 0;
+	char *mac = NULL;
+	const struct suboption known[] = { { .name = "mac", .takes = "ADDRESS", .value = &mac } };
+	int r;
 
 	if (o->nnics == MACHINE_NICS)
 		return err_set(err, EINVAL, "--net %s: at most %d network cards", arg,
 			       MACHINE_NICS);
-	n.spec = strdup(arg);
-	if (!n.spec)
-		return err_set(err, ENOMEM, "out of memory");
-	mac = strstr(n.spec, ",mac=");
-	if (mac) {
-		*mac = '\0';
-		if (!parse_mac(mac + 5, n.mac))
-			r = err_set(
-				err, EINVAL,
-				"--net %s: mac= takes a unicast address such as 52:54:00:12:34:56",
-				arg);
-	}
+	r = suboptions_parse("net", arg, &n.spec, known, 1, err);
+	if (!r && mac && !parse_mac(mac, n.mac))
+		r = err_set(err, EINVAL,
+			    "--net %s: mac= takes a unicast address such as 52:54:00:12:34:56",
+			    arg);
 	if (!r && nic_check_spec(n.spec, err))
 		r = err_prefix(err, "--net %s", arg);
+	free(mac);
 	if (r)
 		free(n.spec);
 	else
@@ -227,6 +220,10 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(err, EINVAL,
 			       "--initrd and --append do not go with --restore: the guest has "
 			       "booted already");
+	if (o->restore && (o->has_rtc || o->has_memory))
+		return err_set(err, EINVAL,
+			       "--rtc and --memory do not go with --restore: the guest has its "
+			       "clock and memory from the snapshot");
 	if (!o->kernel && !o->restore)
 		return err_set(err, EINVAL, "no kernel given: use --kernel FILE");
 	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") &&

@@ -21,6 +21,7 @@ enum clock_choice { CLOCK_AUTO, CLOCK_HOST, CLOCK_VIRTUAL };
 struct disk_opt {
 	char *path; /* owned */
 	char *meta; /* where its metadata lies, owned; NULL: beside it */
+	bool raw;   /* whatever stands in it */
 	bool readonly;
 	bool overlay; /* changes stay in memory */
 };

@@ -287,7 +287,7 @@ const struct option_row option_table[] = {
 	  .refusal = RECORDED },
 
 	/* ---- the host's side ---- */
-	{ "disk", 0, "FILE[,ro|,overlay][,meta=FILE]", .parse = machine_parse_disk,
+	{ "disk", 0, "FILE[,ro|,overlay][,format=raw][,meta=FILE]", .parse = machine_parse_disk,
 	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
 	  .help = "raw disk image; overlay keeps changes in memory; up to 4; meta: where a "
 		  "pair keeps what it knows of it (FILE.twin)" },

@@ -42,6 +42,8 @@ head -c 100 /bin/true >"$image.elf2"
 mkfifo "$work/fifo"
 mkdir "$work/dir"
 truncate -s 1000 "$work/odd.img"
+truncate -s 64K "$work/plain.img" "$work/qcow2.img"
+printf 'QFI\373\0\0\0\3' | dd of="$work/qcow2.img" conv=notrunc 2>/dev/null
 touch "$work/plain"
 
 # shellcheck disable=SC2086
@@ -84,6 +86,9 @@ touch "$work/plain"
 	refused net-mac "mac=" --kernel "$vmlinuz" --net none,mac=01:00:00:00:00:00 $con
 	refused disk-missing "nothere" --kernel "$vmlinuz" --disk "$work/nothere" $con
 	refused disk-directory "dir" --kernel "$vmlinuz" --disk "$work/dir" $con
+	refused disk-word "'mode=fast' is not known" --kernel "$vmlinuz" --disk "$work/plain.img,mode=fast" $con
+	refused disk-qcow2 "qcow2" --kernel "$vmlinuz" --disk "$work/qcow2.img" $con
+	refused net-word "'mtu=1500' is not known" --kernel "$vmlinuz" --net none,mtu=1500 $con
 	refused disk-odd "512" --kernel "$vmlinuz" --disk "$work/odd.img" $con
 	refused digest-junk "--digest-every" --kernel "$vmlinuz" --digest-every often $con
 	refused seed-junk "--seed" --kernel "$vmlinuz" --seed 0x12 $con

@@ -98,6 +98,52 @@ START_TEST(parsers_refuse_bad_values)
 }
 END_TEST
 
+static int parse_disk(const char *arg, struct err *err)
+{
+	options_free(&o);
+	options_defaults(&o, COMMAND_RUN);
+	*err = (struct err)ERR_INIT;
+	return machine_parse_disk(NULL, &o.machine, arg, err);
+}
+
+START_TEST(words_behind_a_comma_are_known_ones)
+{
+	static const char *const bad[] = { "a,b.img",  "a,readonly",	 "a,ro=1",
+					   "a,format", "a,format=qcow2", "a,",
+					   "a,meta=",  "a,meta=x,meta=y" };
+	const struct disk_opt *d = o.machine.disk;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_msg(parse_disk(bad[i], &err) == -EINVAL, "%s", bad[i]);
+		ck_assert_msg(strstr(err.text, bad[i]) != NULL, "%s", err.text);
+	}
+	ck_assert_int_eq(parse_disk("a,,b.img,format=raw,meta=/m,,1", &err), 0);
+	ck_assert_str_eq(d->path, "a,b.img");
+	ck_assert_str_eq(d->meta, "/m,1");
+	ck_assert(d->raw && !d->readonly && !d->overlay);
+	ck_assert_int_eq(parse_disk("=,ro", &err), 0);
+	ck_assert(d->readonly && !d->raw && !d->meta);
+	ck_assert_int_eq(machine_parse_net(NULL, &o.machine, "none,mtu=9000", &err), -EINVAL);
+	ck_assert_msg(strstr(err.text, "mtu=9000") && strstr(err.text, "mac="), "%s", err.text);
+}
+END_TEST
+
+/* A snapshot has a clock and a memory of its own: what cannot be had is not taken silently. */
+START_TEST(a_restored_machine_has_what_it_had)
+{
+	static const char *const bad[] = { "--rtc=now", "--memory=64M", "--append=x",
+					   "--initrd=x" };
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_int_eq(PARSE(COMMAND_RUN, &err, "--restore", "s", bad[i]), 0);
+		ck_assert_int_eq(machine_opts_check(&o.machine, &err), -EINVAL);
+		ck_assert_msg(strstr(err.text, "--restore") != NULL, "%s", err.text);
+	}
+}
+END_TEST
+
 START_TEST(values_reach_their_targets)
 {
 	struct err err;
@@ -199,6 +245,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, each_row_says_what_it_is);
 	tcase_add_test(tc, no_command_has_an_option_twice);
 	tcase_add_test(tc, parsers_refuse_bad_values);
+	tcase_add_test(tc, words_behind_a_comma_are_known_ones);
+	tcase_add_test(tc, a_restored_machine_has_what_it_had);
 	tcase_add_test(tc, values_reach_their_targets);
 	tcase_add_test(tc, command_lines_that_are_refused);
 	tcase_add_test(tc, again_for_another_replica);
