@@ -186,7 +186,7 @@ const struct option_row option_table[] = {
 	{ "arbiter", 0, "ARBITER", STRING(replica.arbiter), .commands = REPLICAS,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "decides who is live: file:DIR, a directory that both replicas see, or "
-		  "etcd://HOST:PORT,.../PREFIX[,ca=FILE][,cert=FILE,key=FILE][,login=FILE]" },
+		  "etcd://HOST:PORT,.../PREFIX with ,ca=FILE ,cert=FILE ,key=FILE ,login=FILE" },
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(PAIR),
 	  .refusal = OWN_MEETING },
 	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(PAIR),

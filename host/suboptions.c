@@ -40,8 +40,8 @@ static int refuse(const char *option, const char *arg, const char *word,
 		       option, arg, word, list);
 }
 
-static int take_word(const char *option, const char *arg, char *word,
-		     const struct suboption *known, size_t n, struct err *err)
+static int take_word(const char *option, const char *arg, char *word, const struct suboption *known,
+		     size_t n, struct err *err)
 {
 	char *value = strchr(word, '=');
 	size_t len = value ? (size_t)(value - word) : strlen(word);
