@@ -14,11 +14,14 @@ struct mark {
 	size_t len;
 };
 
-#define MARK(name, offset, text) { name, offset, text, sizeof(text) - 1 }
+#define MARK(name, offset, text)                     \
+	{                                            \
+		name, offset, text, sizeof(text) - 1 \
+	}
 
 /*
  * From the formats' specifications: docs/interop/qcow2 of QEMU, VMware's "Virtual Disk Format 5.0",
- * Microsoft's VHD and [MS-VHDX], VirtualBox's VDICore.h, Parallels' docs/interop/parallels, Apple's
+ * Microsoft's VHD and [MS-VHDX], VirtualBox's headers, Parallels' docs/interop/parallels, Apple's
  * trailer; RFC 1952, RFC 8878, the xz and bzip2 formats, the zip application note.
  */
 static const struct mark marks[] = {
@@ -36,7 +39,9 @@ static const struct mark marks[] = {
 	MARK("a Parallels image", 0, "WithouFreSpacExt"),
 	MARK("an Apple disk image", -512, "koly\0\0\0\4"),
 	MARK("a gzip archive", 0, "\x1f\x8b\x08"),
-	MARK("an xz archive", 0, "\xfd" "7zXZ\0"),
+	MARK("an xz archive", 0,
+	     "\xfd"
+	     "7zXZ\0"),
 	MARK("a zstd archive", 0, "\x28\xb5\x2f\xfd"),
 	MARK("a bzip2 archive", 0, "BZh"),
 	MARK("a zip archive", 0, "PK\3\4"),
