@@ -214,6 +214,14 @@ const struct option_row option_table[] = {
 	{ "on-divergence", 0, "primary|backup|halt", CHOICE(replica.on_divergence),
 	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
 	  .help = "who goes on after a divergence (primary)" },
+	{ "durability", 0, "live|both", CHOICE(replica.durability), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "outputs wait until what is before them is in the backup's memory, or has been "
+		  "executed and flushed there (live)" },
+	{ "on-disk-error", 0, "failover|guest", CHOICE(replica.on_disk_error), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "the side whose disk fails ends if the other one can go on, or the guest is "
+		  "told (failover)" },
 	{ "sync-rate", 0, "RATE", .parse = parse_rate, .target = AT(replica.sync_rate),
 	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
 	  .help = "bytes of disks a second, at most, that a joining backup is sent (no bound)" },

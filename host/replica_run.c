@@ -78,6 +78,9 @@ static void configure(struct replica_run *r)
 					  .on_divergence = o->on_divergence,
 					  .connect_wait_ms = (unsigned)o->connect_wait_ms,
 					  .wait_for_backup = !r->backup && !o->no_wait,
+					  .durable_both = o->durability == DURABLE_BOTH,
+					  .disk_error_to_guest =
+						  o->on_disk_error == DISK_ERROR_GUEST,
 					  .force = o->force,
 					  .sync_rate = o->sync_rate,
 					  .create = create_machine,

@@ -674,6 +674,18 @@ static uint64_t live_time_here(const struct live *l)
 	return l->nin && l->in[0].kind == INPUT_ANCHOR ? l->in[0].a : machine_now(l->m);
 }
 
+/* Leaves room for the digest. False: the run ends instead. */
+static bool live_add_disk_errors(struct live *l)
+{
+	const struct live_hooks *h = &l->cfg.hooks;
+	const struct input *in = l->in + l->nin;
+	size_t n = machine_disk_errors(l->m, live_time_here(l), l->in + l->nin,
+				       SYNC_INPUTS_MAX - 1 - l->nin);
+
+	l->nin += n;
+	return !n || !h->disk_error || !h->disk_error(h->ctx, in->port, (int)in->b);
+}
+
 static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reason why,
 				   const struct landmark *at, struct sync_point *sp)
 {
@@ -696,9 +708,8 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 		live_begin(l, at->count);
 	else
 		live_anchor(l, why, at->count);
-	/* All but one, for the digest. */
-	l->nin += machine_disk_errors(m, live_time_here(l), l->in + l->nin,
-				      SYNC_INPUTS_MAX - 1 - l->nin);
+	if (!live_add_disk_errors(l))
+		return SYNC_END;
 	live_add_digest(l, live_time_here(l), at->count);
 	if (!something && !l->nin)
 		return SYNC_AGAIN;

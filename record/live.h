@@ -59,6 +59,11 @@ struct live_hooks {
 	 * record).
 	 */
 	bool (*wants_sync)(void *ctx);
+	/*
+	 * The host has failed a request of disk `disk` with a positive errno, and the guest is
+	 * about to be told. True: the run ends before that.
+	 */
+	bool (*disk_error)(void *ctx, unsigned disk, int error);
 	/* The guest is in HLT and nothing is there to do: what was put off is done now. */
 	void (*idle)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */

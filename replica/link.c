@@ -253,6 +253,26 @@ void link_give_up(struct replica *r, const char *why)
 	lose(r, NULL, FAILOVER_LOST, why);
 }
 
+bool link_yield(struct replica *r)
+{
+	struct link *l = &r->link;
+	struct session *s = NULL;
+
+	outbox_begin(&r->outbox);
+	pthread_mutex_lock(&l->lock);
+	if (l->session && failover_state(&r->failover) == REPLICA_PROTECTED) {
+		s = l->session;
+		failover_event(&r->failover, FAILOVER_YIELD);
+		bury(l, s);
+	}
+	pthread_mutex_unlock(&l->lock);
+	outbox_end(&r->outbox);
+	if (!s)
+		return false;
+	link_rest(l, s);
+	return true;
+}
+
 void link_say_bye(struct replica *r, struct buf *goodbye)
 {
 	struct link *l = &r->link;
@@ -439,12 +459,13 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 		l->ack_us = l->ack_us ? l->ack_us * 0.9 + us * 0.1 : us;
 		l->acked = a->received;
 	}
-	outbox_acknowledged(&r->outbox, l->acked, a->echo_ns <= now ? a->echo_ns : 0);
 	if (a->applied > l->applied) {
 		l->applied = a->applied;
 		stamps_applied(&l->stamps, a->applied);
 		disks_applied(&r->disks, a->applied);
 	}
+	outbox_acknowledged(&r->outbox, r->cfg.durable_both ? l->applied : l->acked,
+			    a->echo_ns <= now ? a->echo_ns : 0);
 	l->digests = a->digests;
 	traffic_note(&l->traffic, link_bytes(l), replica_mono_ns());
 }

@@ -59,6 +59,11 @@ bool link_lags(struct replica *r);
 void link_ask(struct link *l);
 /* vCPU thread, at the end of the guest: a goodbye, where outputs wait for the backup. */
 void link_say_bye(struct replica *r, struct buf *goodbye);
+/*
+ * vCPU thread: the backup goes on instead of this side, if it can. True: it does, and nothing
+ * leaves here any more.
+ */
+bool link_yield(struct replica *r);
 /* As link_lost(), for the backup that is there now. */
 void link_give_up(struct replica *r, const char *why);
 /* Prepares a backup that has shaken hands; it is freed when it is lost. */

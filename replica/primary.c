@@ -7,6 +7,7 @@
  * session with the backup, and the acceptor (acceptor.c).
  */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "replica/replica_private.h"
@@ -147,6 +148,19 @@ static void primary_idle(void *ctx)
 		batch_push(r);
 }
 
+/* Our disk fails, and the backup's need not: it goes on, and the guest sees nothing. */
+static bool primary_disk_error(void *ctx, unsigned disk, int error)
+{
+	struct replica *r = ctx;
+
+	if (r->cfg.disk_error_to_guest || !link_yield(r))
+		return false;
+	replica_event(r, "disk-error",
+		      "disk %u: %s: this side ends, and the other one goes on with its own", disk,
+		      strerror(error));
+	return true;
+}
+
 static struct live_hooks primary_hooks(struct replica *r)
 {
 	return (struct live_hooks){
@@ -154,6 +168,7 @@ static struct live_hooks primary_hooks(struct replica *r)
 		.applied = primary_applied,
 		.inputs = primary_inputs,
 		.wants_sync = primary_wants_sync,
+		.disk_error = primary_disk_error,
 		.pace = primary_pace,
 		.idle = primary_idle,
 		.waits = true,

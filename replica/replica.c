@@ -122,8 +122,12 @@ static int take_first_generation(struct replica *r, struct err *err)
 		log_warn("the arbiter has given generation %llu before: if that replica is still "
 			 "live, stop this one and start it with `twinstep backup`",
 			 (unsigned long long)last);
-	/* An arbiter that is new, or has forgotten: no generation comes twice for these disks. */
-	generation = (last > disks ? last : disks) + 1;
+	if (disks > last)
+		log_warn("the disks were written in generation %llu, which the arbiter does not "
+			 "know: it is a new one, or has forgotten, and cannot tell whether the "
+			 "other side's are newer",
+			 (unsigned long long)disks);
+	generation = last + 1;
 	ret = arbiter_take(r->cfg.arbiter, generation, r->id, err);
 	if (ret == 0)
 		return err_set(err, EBUSY, "another primary took generation %llu at the same time",

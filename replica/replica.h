@@ -51,6 +51,8 @@ struct replica_config {
 	enum replica_survivor on_divergence;
 	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */
 	unsigned connect_wait_ms; /* backup: how long to try to reach the primary */
+	bool durable_both; /* outputs wait until the backup has executed what is before them */
+	bool disk_error_to_guest; /* else the side whose disk fails ends, where the other follows */
 	bool force;		  /* primary: its disks count, whatever their metadata says; backup:
 				     its disks' content is given up */
 	uint64_t sync_rate;	  /* bytes of disks a second to a joining backup; 0: no bound */

@@ -123,6 +123,23 @@ static int prepare(struct session *s, struct err *err)
 	return ret < 0 ? ret : ret == JOINING_MORE;
 }
 
+/*
+ * Between two heartbeats. With --durability both outputs wait for what the backup has executed,
+ * which only its answers tell.
+ */
+static uint64_t period_ns(struct session *s)
+{
+	struct replica *r = s->r;
+	uint64_t held, released;
+
+	if (r->cfg.durable_both) {
+		outbox_count(&r->outbox, &held, &released);
+		if (held)
+			return NS_PER_MS;
+	}
+	return replica_period_ms(r) * NS_PER_MS;
+}
+
 static int wait_ms(const struct session *s, uint64_t period)
 {
 	int ms = (int)(period / NS_PER_MS) / 2 + 1;
@@ -133,13 +150,14 @@ static int wait_ms(const struct session *s, uint64_t period)
 void *link_sender(void *arg)
 {
 	struct session *s = arg;
-	uint64_t period = replica_period_ms(s->r) * NS_PER_MS, last = 0;
+	uint64_t period, last = 0;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	struct parcel *p = NULL;
 	int ret = 0;
 
 	while (ret == 0 && !atomic_load(&s->over)) {
+		period = period_ns(s);
 		if (!p)
 			p = parcel_pop(&s->queue);
 		if (p) {

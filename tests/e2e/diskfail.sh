@@ -26,22 +26,27 @@ replica() {
 		2>"$work/$role.err" &
 	pids+=($!)
 }
-# pair PRIMARY BACKUP: the sizes; the guest writes 400 KiB once both are there
+# pair PRIMARY BACKUP OPTION...: the sizes, and what the primary gets; the guest writes 400 KiB once both are there
 pair() {
-	rm -rf "$work/arbiter" "$work"/*.err
+	rm -rf "$work/arbiter" "$work"/*.err "$work"/*.con
 	mkdir "$work/arbiter"
 	pids=()
-	replica primary "$1" --listen 127.0.0.1:7411 --kernel "$vmlinuz" --initrd "$initramfs" --append \
+	replica primary "$1" "${@:3}" --listen 127.0.0.1:7411 --kernel "$vmlinuz" --initrd "$initramfs" --append \
 		"$cmdline twinstep.run=\"dd if=/dev/zero of=/dev/vda bs=4k count=100 conv=fsync; echo written \$?; sleep 1000\""
 	wait_for 30 "$twinstep" status "$work/primary.sock"
 	replica backup "$2" --connect 127.0.0.1:7411 --connect-wait 30000
-	wait_for 200 grep -qa '^written' "$work/primary.con"
+	wait_for 200 grep -qa '^written' "$work/primary.con" "$work/backup.con"
 }
 protected() { "$twinstep" status "$work/primary.sock" --json | grep -q '"state": *"protected"'; }
 
-pair 64k 2M
+pair 64k 2M --on-disk-error guest
 check primary-guest-sees-it "$(tail -n 3 "$work/primary.con" "$work/primary.err")" grep -qa '^written 1' "$work/primary.con"
 check primary-still-protected "$(cat "$work/primary.err" "$work/backup.err")" protected
+cleanup
+
+pair 64k 2M
+check primary-hands-over "$(tail -n 3 "$work"/*.con "$work"/*.err)" wait_for 60 grep -qa '^written 0' "$work/backup.con"
+check primary-says-why "$(cat "$work/primary.err")" grep -q 'disk 0: No space left on device: this side ends' "$work/primary.err"
 cleanup
 
 pair 2M 64k

@@ -144,4 +144,27 @@ mv "$work/data-x.img.twin" "$work/data-a.img.twin"
 primary a --no-wait
 wait_for 60 state a alone
 refuses foreign b backup 'belong to different pairs or disks'
+kill_replica a
+
+# `twinstep pair` begins with the side that was live last.
+rm "$work"/data-?.img*
+truncate -s 8M "$work"/data-{a,b}.img
+pair() {
+	"$twinstep" pair --kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run=\"${guest//512/8}\"" --timeout 5000 \
+		--disk "$work/data-%r.img" --console "$work/%r.con" --name "disks-$$" --events "$work/pair.events" 2>"$work/pair.err" &
+	pid[pair]=$!
+}
+events() { grep -c "\"event\":\"$1\"" "$work/pair.events"; }
+had() { [ "$(events "$1")" -ge "$2" ]; }
+pair
+wait_for 60 had protected 1
+kill -9 "$(pgrep -P "${pid[pair]}" -f -- '--listen=unix:[^ ]*/a.sock')"
+check pair-protected-again "$(tail -n 3 "$work/pair.err")" wait_for 60 had protected 2
+kill -9 "${pid[pair]}"
+wait "${pid[pair]}" 2>/dev/null
+sleep 0.5 # its replicas end with it
+: >"$work/pair.events"
+pair
+wait_for 60 had protected 1
+check pair-begins-with-the-newer "$(head -n 3 "$work/pair.events")" grep -q '"event":"start".*"replica":"b"' "$work/pair.events"
 exit $failed

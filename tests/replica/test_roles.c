@@ -809,6 +809,51 @@ START_TEST(who_goes_on_after_a_divergence_sees_the_primary_yield)
 }
 END_TEST
 
+static void acknowledge_as(struct rig *g, uint64_t received, uint64_t applied)
+{
+	struct wire_ack a = { .echo_ns = g->stamp.sent_ns,
+			      .received = received,
+			      .applied = applied };
+	struct buf b = BUF_INIT;
+
+	wire_ack_save(&a, &b);
+	send_buf(g, WIRE_ACK, &b);
+}
+
+/* What is only in the backup's memory is not enough there. */
+START_TEST(with_durability_both_outputs_wait_for_what_is_executed)
+{
+	struct replica_status s, before;
+	uint64_t executed;
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	g.cfg.durable_both = true;
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	say_ready(&g);
+	follow_until_protected(&g);
+	executed = g.last;
+	acknowledge_as(&g, g.last, executed);
+	usleep(100000);
+	replica_get_status(g.r, &before);
+	do {
+		hear(&g);
+		acknowledge_as(&g, g.last, executed);
+		replica_get_status(g.r, &s);
+	} while (s.acked <= executed);
+	ck_assert_uint_gt(s.outputs_held, 0);
+	ck_assert_uint_eq(s.outputs_released, before.outputs_released);
+	do {
+		hear(&g);
+		acknowledge_as(&g, g.last, g.last);
+		replica_get_status(g.r, &s);
+	} while (s.outputs_released == before.outputs_released);
+	close_rig(&g);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_host_test(tc, a_backup_is_counted_on_when_it_has_what_left);
@@ -826,6 +871,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
+	tcase_add_host_test(tc, with_durability_both_outputs_wait_for_what_is_executed);
 }
 
 UNIT_MAIN("roles", add_tests)
