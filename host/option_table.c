@@ -90,6 +90,8 @@ static int parse_letter(const struct option_row *row, void *target, const char *
 	.parse = option_parse_number, .target = AT(field), .min = from, .max = to, .unit = of
 #define MS(field, from, to) NUMBER(field, from, to, "milliseconds")
 
+#define ONE_CPU	    "a machine has one processor: two that run at once are not deterministic"
+#define NO_SCREEN   "a machine has no screen: its consoles are --console and --virtio-console"
 #define RECORDED    "cannot be chosen for a replay: the machine is the recorded one"
 #define PRIMARYS    "a backup takes its guest from the primary: leave out --kernel and --restore"
 #define OWN_MEETING "a pair on one host makes its own addresses, key and arbiter: leave it out"
@@ -269,6 +271,18 @@ const struct option_row option_table[] = {
 	  .refusal = PRIMARYS },
 	{ "restore", 0, "FILE", STRING(machine.restore), .commands = FOR(BACKUP),
 	  .refusal = PRIMARYS },
+
+	/* ---- what other hypervisors have ---- */
+	{ "cpus", 0, "N", STRING(machine.append), .commands = BOOTS, .refusal = ONE_CPU },
+	{ "smp", 0, "N", STRING(machine.append), .commands = BOOTS, .refusal = ONE_CPU },
+	{ "vnc", 0, "WHERE", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
+	{ "vga", 0, "KIND", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
+	{ "display", 0, "KIND", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
+	{ "usb", 0, NULL, .parse = option_parse_flag, .target = AT(help), .commands = BOOTS,
+	  .refusal = "a machine has no USB" },
+	{ "cdrom", 0, "FILE", STRING(machine.append), .commands = BOOTS,
+	  .refusal = "a machine has no CD-ROM drive: give the image as --disk FILE,ro, which the "
+		     "guest finds as a disk" },
 
 	/* ---- the machine of a recording ---- */
 	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = REPLAYS, .group = GROUP_MACHINE,

@@ -49,6 +49,11 @@ touch "$work/plain"
 # shellcheck disable=SC2086
 {
 	refused no-kernel "--kernel" $con
+	refused no-cpus "one processor" --kernel "$vmlinuz" --cpus 2 $con
+	refused no-screen "no screen" --kernel "$vmlinuz" --vnc :1 $con
+	refused no-usb "no USB" --kernel "$vmlinuz" --usb $con
+	refused no-cdrom "--disk FILE,ro" --kernel "$vmlinuz" --cdrom debian.iso $con
+	refused machine-unknown "versions 1 to 2" --kernel "$vmlinuz" --machine 3 $con
 	refused unknown-option "--frobnicate" --kernel "$vmlinuz" --frobnicate $con
 	refused missing-value "--memory" --kernel "$vmlinuz" $con --memory
 	refused flag-with-value "--stats" --kernel "$vmlinuz" $con --stats=3
