@@ -22,7 +22,7 @@
  * Machine version 2 is not finished: whatever changes its board, its tables or its saved state
  * raises this number, and states of another number are refused.
  */
-#define MACHINE_V2_REVISION 2
+#define MACHINE_V2_REVISION 3
 #define MACHINE_NICS	    4
 #define MACHINE_DISKS	    4
 #define MACHINE_CONSOLES    2

@@ -39,6 +39,14 @@ static const struct msix_target *messages(const struct machine *m)
 	return m->v2 ? &m->virtio->target : NULL;
 }
 
+/* Between a device and its transport: what its rings are in this machine version. */
+static struct virtio *sized(const struct machine *m, struct virtio *v)
+{
+	if (m->v2)
+		virtio_set_limit(v, VIRTQ_SIZE_MAX);
+	return v;
+}
+
 static void message_write(void *ctx, uint64_t address, uint32_t data)
 {
 	machine_v2_message(ctx, address, data);
@@ -70,8 +78,8 @@ static bool add_nics(struct machine *m)
 
 		v->netport[i] = (struct machine_port){ .m = m, .port = (uint8_t)i };
 		virtio_net_init(&v->net[i], &m->memory, m->config.mac[i], &fx);
-		if (!virtio_pci_init(&v->net_pci[i], &v->net[i].virtio, &v->pci, PCI_SLOT_NET + i,
-				     messages(m)))
+		if (!virtio_pci_init(&v->net_pci[i], sized(m, &v->net[i].virtio), &v->pci,
+				     PCI_SLOT_NET + i, messages(m)))
 			return false;
 		machine_device_add(m, &virtio_net_ops, &v->net[i], i);
 	}
@@ -88,8 +96,8 @@ static bool add_disks(struct machine *m, struct disk_backend *const *disks)
 		serial[sizeof(serial) - 2] = (char)('0' + i);
 		virtio_blk_init(&v->blk[i], &m->memory, &m->clock, disks[i], serial);
 		v->nblk++;
-		if (!virtio_pci_init(&v->blk_pci[i], &v->blk[i].virtio, &v->pci, PCI_SLOT_DISK + i,
-				     messages(m)))
+		if (!virtio_pci_init(&v->blk_pci[i], sized(m, &v->blk[i].virtio), &v->pci,
+				     PCI_SLOT_DISK + i, messages(m)))
 			return false;
 		machine_device_add(m, &virtio_blk_ops, &v->blk[i], i);
 	}
@@ -105,8 +113,8 @@ static bool add_console(struct machine *m)
 		return true;
 	virtio_console_init(&v->console, &m->memory, &fx);
 	machine_device_add(m, &virtio_console_ops, &v->console, 0);
-	return virtio_pci_init(&v->console_pci, &v->console.virtio, &v->pci, PCI_SLOT_CONSOLE,
-			       messages(m));
+	return virtio_pci_init(&v->console_pci, sized(m, &v->console.virtio), &v->pci,
+			       PCI_SLOT_CONSOLE, messages(m));
 }
 
 static bool add_rng_and_balloon(struct machine *m)
@@ -117,9 +125,10 @@ static bool add_rng_and_balloon(struct machine *m)
 	machine_device_add(m, &virtio_rng_ops, &v->rng, 0);
 	virtio_balloon_init(&v->balloon, &m->memory, NULL);
 	machine_device_add(m, &virtio_balloon_ops, &v->balloon, 0);
-	return virtio_pci_init(&v->rng_pci, &v->rng.virtio, &v->pci, PCI_SLOT_RNG, messages(m)) &&
-	       virtio_pci_init(&v->balloon_pci, &v->balloon.virtio, &v->pci, PCI_SLOT_BALLOON,
-			       messages(m));
+	return virtio_pci_init(&v->rng_pci, sized(m, &v->rng.virtio), &v->pci, PCI_SLOT_RNG,
+			       messages(m)) &&
+	       virtio_pci_init(&v->balloon_pci, sized(m, &v->balloon.virtio), &v->pci,
+			       PCI_SLOT_BALLOON, messages(m));
 }
 
 static void machine_cf9_write(void *ctx, uint8_t value)

@@ -25,10 +25,18 @@ void virtio_init(struct virtio *v, const struct virtio_class *class, struct memo
 		 uint64_t features)
 {
 	must(class->nqueues <= VIRTIO_QUEUES_MAX && class->config_size <= VIRTIO_CONFIG_MAX);
-	*v = (struct virtio){ .class = class, .mem = mem };
+	*v = (struct virtio){ .class = class, .mem = mem, .limit = VIRTQ_SIZE };
 	v->offered = features | VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 	for (unsigned i = 0; i < class->nqueues; i++)
-		v->queue[i].size = VIRTQ_SIZE_MAX;
+		v->queue[i].size = (uint16_t)v->limit;
+}
+
+void virtio_set_limit(struct virtio *v, unsigned limit)
+{
+	must(limit && limit <= VIRTQ_SIZE_MAX && (limit & (limit - 1)) == 0);
+	v->limit = limit;
+	for (unsigned i = 0; i < v->class->nqueues; i++)
+		v->queue[i].size = (uint16_t)limit;
 }
 
 /* An interrupt of a queue or of the configuration, by message or by the line. */
@@ -56,7 +64,7 @@ void virtio_reset(struct virtio *v)
 		v->class->reset(v);
 	memset(v->queue, 0, sizeof(v->queue));
 	for (unsigned i = 0; i < v->class->nqueues; i++)
-		v->queue[i].size = VIRTQ_SIZE_MAX;
+		v->queue[i].size = (uint16_t)v->limit;
 	v->accepted = 0;
 	v->status = 0;
 	v->generation = 0;
@@ -141,9 +149,9 @@ bool virtq_enable(struct virtio *v, unsigned queue)
 	return true;
 }
 
-static bool virtq_size_ok(uint16_t size)
+static bool virtq_size_ok(const struct virtio *v, uint16_t size)
 {
-	return size >= 1 && size <= VIRTQ_SIZE_MAX && (size & (size - 1)) == 0;
+	return size >= 1 && size <= v->limit && (size & (size - 1)) == 0;
 }
 
 void virtio_save(const struct virtio *v, struct buf *out)
@@ -170,7 +178,7 @@ void virtio_save(const struct virtio *v, struct buf *out)
 	}
 }
 
-static bool virtq_restore(struct virtq *q, struct rd *in)
+static bool virtq_restore(const struct virtio *v, struct virtq *q, struct rd *in)
 {
 	uint8_t enabled;
 
@@ -183,7 +191,7 @@ static bool virtq_restore(struct virtq *q, struct rd *in)
 	q->used_idx = rd_u16(in);
 	q->signalled = rd_u16(in);
 	q->enabled = enabled;
-	return !in->bad && virtq_size_ok(q->size) && enabled <= 1;
+	return !in->bad && virtq_size_ok(v, q->size) && enabled <= 1;
 }
 
 int virtio_restore(struct virtio *v, struct rd *in)
@@ -200,7 +208,7 @@ int virtio_restore(struct virtio *v, struct rd *in)
 	v->queue_select = rd_u16(in);
 	ok = offered == v->offered;
 	for (unsigned i = 0; i < v->class->nqueues; i++)
-		ok = virtq_restore(&v->queue[i], in) && ok;
+		ok = virtq_restore(v, &v->queue[i], in) && ok;
 	if ((v->status & VIRTIO_STATUS_FEATURES_OK) && (v->accepted & ~v->offered))
 		ok = false;
 	if (!ok || in->bad || (v->isr & ~(VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG))) {
@@ -251,11 +259,11 @@ struct table {
 	unsigned n;
 };
 
-static bool chain_add(struct virtq_chain *c, const struct desc *d)
+static bool chain_add(struct virtq_chain *c, const struct desc *d, unsigned limit)
 {
 	unsigned n = c->nread + c->nwrite;
 
-	if (n == VIRTQ_SIZE_MAX)
+	if (n == limit)
 		return false;
 	c->seg[n] = (struct virtq_seg){ .gpa = d->addr, .len = d->len };
 	if (d->flags & DESC_WRITE) {
@@ -275,10 +283,10 @@ static bool chain_add(struct virtq_chain *c, const struct desc *d)
  * Table of an indirect descriptor (2.7.5.3): the last of its chain, not nested, at most as long as
  * a queue.
  */
-static bool table_enter(struct table *t, const struct desc *d, bool nested)
+static bool table_enter(struct table *t, const struct desc *d, bool nested, unsigned limit)
 {
 	if (nested || (d->flags & DESC_NEXT) || d->len == 0 || d->len % sizeof(*d) ||
-	    d->len / sizeof(*d) > VIRTQ_SIZE_MAX)
+	    d->len / sizeof(*d) > limit)
 		return false;
 	*t = (struct table){ .at = d->addr, .n = (unsigned)(d->len / sizeof(*d)) };
 	return true;
@@ -301,13 +309,14 @@ static bool chain_walk(struct virtio *v, const struct virtq *q, struct virtq_cha
 		    !memory_read(v->mem, t.at + 16ull * i, &d, sizeof(d)))
 			return false;
 		if (d.flags & DESC_INDIRECT) {
-			if (!virtio_has(v, VIRTIO_F_INDIRECT_DESC) || !table_enter(&t, &d, nested))
+			if (!virtio_has(v, VIRTIO_F_INDIRECT_DESC) ||
+			    !table_enter(&t, &d, nested, v->limit))
 				return false;
 			nested = true;
 			i = steps = 0;
 			continue;
 		}
-		if (!chain_add(c, &d))
+		if (!chain_add(c, &d, v->limit))
 			return false;
 		if (!(d.flags & DESC_NEXT))
 			return true;

@@ -24,7 +24,8 @@
 
 #define VIRTIO_QUEUES_MAX 3
 #define VIRTIO_MSI_CONFIG VIRTIO_QUEUES_MAX
-#define VIRTQ_SIZE_MAX	  256
+#define VIRTQ_SIZE_MAX	  1024 /* of any machine version */
+#define VIRTQ_SIZE	  256  /* what a device has unless virtio_set_limit() says more */
 
 /* Device status (2.1). */
 #define VIRTIO_STATUS_ACKNOWLEDGE 0x01u
@@ -96,6 +97,7 @@ struct virtio {
 	uint64_t offered;  /* features; VERSION_1, INDIRECT_DESC and EVENT_IDX are added by
 			      virtio_init() */
 	uint64_t accepted; /* by the driver */
+	unsigned limit;	   /* entries of a ring, links of a chain; constant */
 	uint8_t status;
 	uint8_t isr;
 	uint8_t generation;
@@ -109,6 +111,11 @@ struct virtio {
 
 void virtio_init(struct virtio *v, const struct virtio_class *class, struct memory *mem,
 		 uint64_t features);
+/*
+ * Before the transport is added: rings of up to `limit` entries, a power of two up to
+ * VIRTQ_SIZE_MAX.
+ */
+void virtio_set_limit(struct virtio *v, unsigned limit);
 /* As the driver's write of 0 to the device status. */
 void virtio_reset(struct virtio *v);
 /* Status register write: negotiation, start, reset. */

@@ -58,7 +58,7 @@ static void balloon_notify(struct virtio *v, unsigned queue)
 	struct virtio_balloon *b = balloon_of(v);
 	uint32_t pfn[VIRTIO_BALLOON_PFNS_MAX];
 
-	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && virtq_pop(v, queue, &b->chain); n++) {
+	for (unsigned n = 0; n < v->limit && virtq_pop(v, queue, &b->chain); n++) {
 		uint64_t len = b->chain.read_len < sizeof(pfn) ? b->chain.read_len : sizeof(pfn);
 
 		if (!virtq_read(v, &b->chain, 0, pfn, len))

@@ -430,9 +430,8 @@ static void blk_pump(struct virtio_blk *b)
 {
 	struct virtio *v = &b->virtio;
 
-	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && b->held < VIRTIO_BLK_HELD_MAX; n++) {
-		if (b->underway == VIRTQ_SIZE_MAX || !virtq_pop(v, QUEUE, &b->chain) ||
-		    !blk_take(b))
+	for (unsigned n = 0; n < v->limit && b->held < VIRTIO_BLK_HELD_MAX; n++) {
+		if (b->underway == v->limit || !virtq_pop(v, QUEUE, &b->chain) || !blk_take(b))
 			break;
 	}
 	virtq_listen(v, QUEUE);
@@ -646,13 +645,14 @@ static void blk_save(const void *dev, struct buf *out)
 		request_save(r, out);
 }
 
-static struct blk_request *request_restore_segs(struct rd *in, uint64_t *write_len)
+static struct blk_request *request_restore_segs(const struct virtio_blk *b, struct rd *in,
+						uint64_t *write_len)
 {
 	struct virtq_seg seg[VIRTQ_SIZE_MAX];
 	uint16_t n = rd_u16(in);
 
 	*write_len = 0;
-	if (in->bad || n > VIRTQ_SIZE_MAX)
+	if (in->bad || n > b->virtio.limit)
 		return NULL;
 	for (unsigned i = 0; i < n; i++) {
 		seg[i].gpa = rd_u64(in);
@@ -694,7 +694,7 @@ static struct blk_request *request_restore(struct virtio_blk *b, struct rd *in)
 	head.head = rd_u16(in);
 	head.sector = rd_u64(in);
 	head.sectors = rd_u32(in);
-	r = request_restore_segs(in, &write_len);
+	r = request_restore_segs(b, in, &write_len);
 	if (!r)
 		return NULL;
 	head.nsegs = r->nsegs;
@@ -718,7 +718,7 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 {
 	uint16_t n = rd_u16(in);
 
-	if (in->bad || n > VIRTQ_SIZE_MAX)
+	if (in->bad || n > b->virtio.limit)
 		return false;
 	for (unsigned i = 0; i < n; i++) {
 		struct blk_request *r = request_restore(b, in);

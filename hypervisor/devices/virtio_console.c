@@ -43,8 +43,7 @@ static void console_fill(struct virtio_console *c)
 {
 	struct virtio *v = &c->virtio;
 
-	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && c->count && virtq_pop(v, QUEUE_RX, &c->chain);
-	     n++) {
+	for (unsigned n = 0; n < v->limit && c->count && virtq_pop(v, QUEUE_RX, &c->chain); n++) {
 		uint64_t len = c->count < c->chain.write_len ? c->count : c->chain.write_len;
 
 		for (uint64_t i = 0; i < len; i++)
@@ -85,7 +84,7 @@ static void console_notify(struct virtio *v, unsigned queue)
 		console_fill(c);
 		return;
 	}
-	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && virtq_pop(v, QUEUE_TX, &c->chain); n++) {
+	for (unsigned n = 0; n < v->limit && virtq_pop(v, QUEUE_TX, &c->chain); n++) {
 		if (!console_emit(c))
 			return;
 		virtq_push(v, QUEUE_TX, c->chain.head, 0);

@@ -70,7 +70,7 @@ static void net_notify_tx(struct virtio_net *n)
 	struct virtio *v = &n->virtio;
 
 	/* Bounded by the ring's size: a ring that overlaps the frames could refill itself. */
-	for (unsigned i = 0; i < VIRTQ_SIZE_MAX && virtq_pop(v, QUEUE_TX, &n->chain); i++) {
+	for (unsigned i = 0; i < v->limit && virtq_pop(v, QUEUE_TX, &n->chain); i++) {
 		net_tx_one(n, &n->chain);
 		virtq_push(v, QUEUE_TX, n->chain.head, 0);
 	}
@@ -143,7 +143,7 @@ static bool net_rx_fill(struct virtio_net *n, struct rx_buffers *b, uint64_t tot
 	while (done < total) {
 		uint64_t part = total - done;
 
-		if (b->n == VIRTQ_SIZE_MAX || (b->n && !virtio_has(v, F_MRG_RXBUF)) ||
+		if (b->n == v->limit || (b->n && !virtio_has(v, F_MRG_RXBUF)) ||
 		    !virtq_pop(v, QUEUE_RX, c))
 			break;
 		if (c->write_len < part)
@@ -282,7 +282,7 @@ static void net_notify_ctrl(struct virtio_net *n)
 	struct virtio *v = &n->virtio;
 	struct virtq_chain *c = &n->chain;
 
-	for (unsigned i = 0; i < VIRTQ_SIZE_MAX && virtq_pop(v, QUEUE_CTRL, c); i++) {
+	for (unsigned i = 0; i < v->limit && virtq_pop(v, QUEUE_CTRL, c); i++) {
 		uint8_t ack = CTRL_ERR;
 
 		if (c->read_len < 2 || c->write_len < 1) {

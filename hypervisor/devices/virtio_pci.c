@@ -118,9 +118,9 @@ static void write_driver_feature(struct virtio *v, uint64_t value)
 	v->accepted = (v->accepted & ~(0xffffffffull << shift)) | value << shift;
 }
 
-static void write_queue_size(struct virtq *q, uint64_t value)
+static void write_queue_size(const struct virtio *v, struct virtq *q, uint64_t value)
 {
-	if (value >= 1 && value <= VIRTQ_SIZE_MAX && (value & (value - 1)) == 0)
+	if (value >= 1 && value <= v->limit && (value & (value - 1)) == 0)
 		q->size = (uint16_t)value;
 }
 
@@ -143,7 +143,7 @@ static void queue_write(struct virtio *v, unsigned offset, unsigned size, uint64
 	if (q->enabled)
 		return;
 	if (offset == COMMON_QUEUE_SIZE && size == 2)
-		write_queue_size(q, value);
+		write_queue_size(v, q, value);
 	else if (offset == COMMON_QUEUE_ENABLE && size == 2 && value == 1)
 		virtq_enable(v, v->queue_select);
 	else if (offset < COMMON_QUEUE_DESC || size < 4 || offset % size ||

@@ -11,7 +11,7 @@ static void rng_notify(struct virtio *v, unsigned queue)
 	struct virtio_rng *r = (struct virtio_rng *)v;
 	uint64_t data[VIRTIO_RNG_MAX / 8];
 
-	for (unsigned n = 0; n < VIRTQ_SIZE_MAX && virtq_pop(v, QUEUE, &r->chain); n++) {
+	for (unsigned n = 0; n < v->limit && virtq_pop(v, QUEUE, &r->chain); n++) {
 		uint64_t len =
 			r->chain.write_len < sizeof(data) ? r->chain.write_len : sizeof(data);
 

@@ -366,10 +366,65 @@ START_TEST(save_restore)
 }
 END_TEST
 
+/* A chain of 300 buffers of one byte in an indirect table. */
+static void offer_300(void)
+{
+	const unsigned n = 300;
+	uint64_t table = rig_alloc(&rig, 16 * n), data = rig_alloc(&rig, n);
+
+	for (unsigned i = 0; i < n; i++)
+		rig_desc_at(&rig, table, i, data + i, 1, RIG_WRITE | (i + 1 < n ? RIG_NEXT : 0),
+			    (uint16_t)(i + 1));
+	rig_desc(&rig, 0, 0, table, 16 * n, RIG_INDIRECT, 0);
+	rig_avail(&rig, 0, 0);
+	rig_kick(&rig, 0);
+}
+
+/* 256, and what a machine version gives more. */
+START_TEST(limits)
+{
+	struct buf image = BUF_INIT;
+	uint32_t len;
+
+	start(VIRTIO_F_INDIRECT_DESC);
+	offer_300();
+	ck_assert(needs_reset());
+
+	setup();
+	rig_fini(&rig);
+	rig_init(&rig);
+	virtio_rng_init(&rng, &rig.mem, counting, NULL);
+	virtio_set_limit(&rng.virtio, 1024);
+	rig_attach(&rig, &rng.virtio);
+	ck_assert_uint_eq(rig_read(&rig, 24, 2), 1024);
+	rig_write(&rig, 24, 2, 2048);
+	ck_assert_uint_eq(rig_read(&rig, 24, 2), 1024);
+	rig_write(&rig, 24, 2, 512);
+	ck_assert_uint_eq(rig_read(&rig, 24, 2), 512);
+	virtio_rng_ops.save(&rng, &image);
+	ck_assert(rig_start(&rig, VIRTIO_F_INDIRECT_DESC));
+	offer_300();
+	ck_assert(!needs_reset());
+	ck_assert(rig_used(&rig, 0, NULL, &len));
+	ck_assert_uint_eq(len, 300);
+	rig_write(&rig, 20, 1, 0); /* a reset gives the whole size back */
+	ck_assert_uint_eq(rig_read(&rig, 24, 2), 1024);
+
+	/* The state of a ring of 512 is none of a device that has 256. */
+	struct rd in = RD_INIT(image.data, image.len);
+	ck_assert_int_eq(virtio_rng_ops.restore(&rng, &in), 0);
+	virtio_set_limit(&rng.virtio, 256);
+	in = (struct rd)RD_INIT(image.data, image.len);
+	ck_assert_int_eq(virtio_rng_ops.restore(&rng, &in), -22);
+	buf_free(&image);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, negotiation);
 	tcase_add_test(tc, common_registers);
+	tcase_add_test(tc, limits);
 	tcase_add_test(tc, one_buffer);
 	tcase_add_test(tc, kick_before_driver_ok);
 	tcase_add_test(tc, wraps_around);
