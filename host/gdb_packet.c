@@ -59,7 +59,7 @@ enum gdb_event gdb_packet_feed(struct gdb_packet *p, uint8_t byte)
 		return feed_data(p, byte);
 	case GDB_SUM1:
 		p->state = d < 0 ? GDB_IDLE : GDB_SUM2;
-		p->want = (uint8_t)(d << 4);
+		p->want = d < 0 ? 0 : (uint8_t)(d << 4);
 		return d < 0 ? GDB_BAD : GDB_MORE;
 	case GDB_SUM2:
 		p->state = GDB_IDLE;

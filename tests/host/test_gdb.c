@@ -92,6 +92,12 @@ START_TEST(packets_by_hand)
 	ck_assert_uint_eq(stub.out.len, 0);
 	gdb_stub_input(&stub, (const uint8_t *)rest, sizeof(rest) - 1);
 	ck_assert_uint_eq(stub.out.len, 8);
+	/* A checksum that is no number. */
+	buf_clear(&stub.out);
+	gdb_stub_input(&stub, (const uint8_t *)"$qC#.4$qC#b.", 12);
+	ck_assert_uint_eq(stub.out.len, 2);
+	ck_assert_int_eq(memcmp(stub.out.data, "--", 2), 0);
+	ck_assert_str_eq(ask("qC"), "QC1");
 	/* The last one again, when it was not understood. */
 	buf_clear(&stub.out);
 	gdb_stub_input(&stub, (const uint8_t *)"-", 1);
