@@ -126,7 +126,7 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run. Of what may run side
 # by side the longest comes first.
-CHECKS := $(VTXTESTS) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/fuzz/run.sh tests/model/failover.sh \
+CHECKS := $(VTXTESTS) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/soft/translated.sh tests/fuzz/run.sh tests/model/failover.sh \
 	$(SANUNIT) $(UNITBIN) tests/guest/run.sh \
 	$(wildcard tests/scripts/*.sh) $(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)) $(wildcard tests/accidents/*.sh)
 check: setup

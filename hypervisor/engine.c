@@ -5,12 +5,12 @@
 #include "hypervisor/engine.h"
 
 /*
- * In the order of preference of "auto", which takes the first that can be used. The last two are
- * for replays of what the others counted, and vmx:step only for those who ask for it.
+ * In the order of preference of "auto", which takes the first that can be used. soft:exits is for
+ * replays of what the others counted; vmx:step and soft:translate are for those who ask for them.
  */
 static const struct engine_ops *const engines[] = {
 	&vmx_pmu_engine_ops,	&vmx_engine_ops,      &soft_engine_ops,
-	&soft_exits_engine_ops, &vmx_step_engine_ops,
+	&soft_exits_engine_ops, &vmx_step_engine_ops, &soft_translate_engine_ops,
 };
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
@@ -82,7 +82,8 @@ const struct engine_ops *engine_find(const char *name, const char *counter, cons
 	ops = by_name(name, counter);
 	if (!ops) {
 		err_set(err, EINVAL,
-			"unknown engine %s (engines: auto, soft, soft:exits, vmx, vmx:pmu, "
+			"unknown engine %s (engines: auto, soft, soft:translate, soft:exits, vmx, "
+			"vmx:pmu, "
 			"vmx:exits, vmx:step)",
 			name);
 		return NULL;

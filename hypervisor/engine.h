@@ -260,7 +260,8 @@ struct engine {
 
 extern const struct engine_ops soft_engine_ops;
 extern const struct engine_ops soft_exits_engine_ops;
-extern const struct engine_ops vmx_engine_ops; /* vmx:exits */
+extern const struct engine_ops soft_translate_engine_ops; /* soft, translating to host code */
+extern const struct engine_ops vmx_engine_ops;		  /* vmx:exits */
 extern const struct engine_ops vmx_pmu_engine_ops;
 extern const struct engine_ops vmx_step_engine_ops;
 

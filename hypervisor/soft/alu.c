@@ -123,8 +123,6 @@
 
 INT_EACH_SIZE(ALU_ALL)
 
-enum { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP, ALU_TEST, ALU_COUNT };
-
 #define ALU_ROW(o, bits)                                                                      \
 	{                                                                                     \
 		[FORM_RR] = o##_rr##bits, [FORM_RI] = o##_ri##bits, [FORM_RM] = o##_rm##bits, \
@@ -148,6 +146,8 @@ static bool bind_alu(const struct decoded *d, struct op *op, uintptr_t arg)
 
 	if (form == FORM_OTHER || size < 0)
 		return false;
+	op_form(op, OPK_ALU, (unsigned)arg, form, (unsigned)size,
+		arg == ALU_ADC || arg == ALU_SBB ? FLAGS_CF : 0, FLAGS_ALL);
 	return int_pick(op, alu_fn[arg][size][form]);
 }
 
@@ -191,8 +191,6 @@ static bool bind_alu(const struct decoded *d, struct op *op, uintptr_t arg)
 
 INT_EACH_SIZE(ONE_ALL)
 
-enum { ONE_INC, ONE_DEC, ONE_NEG, ONE_NOT, ONE_COUNT };
-
 #define ONE_ROWS(o)                                                             \
 	{                                                                       \
 		{ o##_r8, o##_m8 }, { o##_r16, o##_m16 }, { o##_r32, o##_m32 }, \
@@ -210,11 +208,17 @@ static const op_fn one_fn[ONE_COUNT][INT_SIZES][2] = {
 
 static bool bind_one(const struct decoded *d, struct op *op, uintptr_t arg)
 {
+	static const uint8_t writes[ONE_COUNT] = {
+		[ONE_INC] = FLAGS_ALL & ~FLAGS_CF,
+		[ONE_DEC] = FLAGS_ALL & ~FLAGS_CF,
+		[ONE_NEG] = FLAGS_ALL,
+	};
 	enum int_form form = int_form(d, op);
 	int size = int_size(d, 0);
 
 	if (form == FORM_OTHER || size < 0)
 		return false;
+	op_form(op, OPK_ONE, (unsigned)arg, form, (unsigned)size, 0, writes[arg]);
 	return int_pick(op, one_fn[arg][size][form == FORM_MI]);
 }
 

@@ -23,6 +23,7 @@
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/probe.h"
+#include "hypervisor/soft/translate.h"
 
 #define ARENA_SIZE (32u << 20)
 #define HASH_BITS  15
@@ -34,6 +35,20 @@ static void *map(size_t size)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/* In no page, so that nothing is linked to it. */
+static struct block *make_edge(struct block_cache *c)
+{
+	struct block *b = malloc(sizeof(*b));
+
+	if (!b)
+		return NULL;
+	*b = c->dead;
+	b->gpa = UINT64_MAX;
+	b->plain = true;
+	b->link[0] = b->link[1] = (struct block_link){ .to = &c->dead };
+	return b;
 }
 
 static void forget(struct block_cache *c)
@@ -57,7 +72,8 @@ struct block_cache *block_cache_create(const struct memory *mem)
 	c->hash = map(HASH_SIZE * sizeof(c->hash[0]));
 	c->page = map(c->pages * sizeof(c->page[0]));
 	c->arena = map(ARENA_SIZE);
-	if (!c->hash || !c->page || !c->arena) {
+	c->edge = make_edge(c);
+	if (!c->hash || !c->page || !c->arena || !c->edge) {
 		block_cache_destroy(c);
 		return NULL;
 	}
@@ -75,6 +91,7 @@ void block_cache_destroy(struct block_cache *c)
 		munmap(c->page, c->pages * sizeof(c->page[0]));
 	if (c->arena)
 		munmap(c->arena, ARENA_SIZE);
+	free(c->edge);
 	free(c);
 }
 
@@ -95,22 +112,26 @@ static struct code_page *page_of(const struct cpu *cpu, uint64_t gpa)
 	return off == UINT64_MAX ? NULL : &cpu->blocks->page[off >> PAGE_SHIFT];
 }
 
+struct block *block_each(const struct block_cache *c, const struct block *b)
+{
+	size_t at = b ? (size_t)((const uint8_t *)b - c->arena) + block_size(b) : 0;
+
+	return at < c->used ? (struct block *)(c->arena + at) : NULL;
+}
+
 void block_drop_all(struct cpu *cpu)
 {
 	struct block_cache *c = cpu->blocks;
-	size_t at = 0;
 
 	if (!c->used)
 		return;
-	while (at < c->used) {
-		struct block *b = (struct block *)(c->arena + at);
-
+	for (struct block *b = NULL; (b = block_each(c, b));) {
 		*page_of(cpu, b->gpa) = (struct code_page){ 0 };
 		if (block_is_cross(b))
 			*page_of(cpu, b->gpa2) = (struct code_page){ 0 };
-		at += block_size(b);
 	}
 	forget(c);
+	trans_forget(cpu);
 }
 
 static unsigned hash_of(uint64_t gpa, uint32_t mode)
@@ -218,6 +239,7 @@ static struct block *finish(struct cpu *cpu, struct block *b, uint64_t gpa, unsi
 	b->plain = !(last->flags & OPF_END) || (last->flags & OPF_BRANCH);
 	last[1].fn = (b->mode & MODE_SIZE) == MODE_64 && b->plain ? op_block_on : op_block_end;
 	b->link[0] = b->link[1] = (struct block_link){ .to = &c->dead };
+	trans_block_made(cpu, b);
 	c->used += block_size(b);
 	cpu->stats.blocks++;
 	insert(cpu, b);
@@ -375,6 +397,7 @@ static void kill_block(struct cpu *cpu, struct block *b)
 {
 	unlink_hash(cpu->blocks, b);
 	b->mode = BLOCK_DEAD;
+	trans_block_killed(cpu, b);
 	cpu->rep_break = true;
 	cpu->stats.smc++;
 }

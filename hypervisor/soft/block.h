@@ -16,7 +16,27 @@
 
 enum block_way { BLOCK_ON, BLOCK_TAKEN /* the last jump */ };
 
+struct block;
+
+/* What the translator knows of a block; offsets are into the code memory. */
+struct block_code {
+	const uint8_t *run; /* host code with registers loaded; NULL: none */
+	uint32_t body;	    /* its offset; 0: none */
+	uint32_t dead;	    /* where its start jumps to when the block is void */
+	/* By enum block_way: the displacement of the jump that way (0: none), where that goes
+	 * while it is not linked, and the offset in the page of where it leads. */
+	uint32_t site[2], stub[2];
+	uint32_t gate; /* a jump in front that is open while BLOCK_TAKEN is linked; 0: none */
+	uint16_t target[2];
+	uint16_t heat;
+	bool linked[2];
+	uint8_t from_way[2], into_way;
+	struct block *from[2]; /* the next one in a list of blocks that jump to the same block */
+	struct block *into;    /* blocks that jump to this one */
+};
+
 struct block {
+	op_fn enter;	/* runs it from the start: op[0].fn, or host code */
 	uint64_t gpa;	/* of the first byte */
 	uint32_t mode;	/* MODE_* */
 	uint16_t bytes; /* of code */
@@ -36,6 +56,7 @@ struct block {
 	uint64_t gpa2; /* where the second page starts, or BLOCK_NO_PAGE */
 	uint64_t mask2;
 	struct block *cross_next;
+	struct block_code t;
 	struct op op[];
 };
 
@@ -66,13 +87,16 @@ struct block_cache {
 	uint64_t pages;
 	uint8_t *arena;
 	size_t used;
-	uint32_t epoch;	   /* goes up when everything was dropped: pointers to blocks are void */
-	struct block dead; /* what empty links and jump entries point to */
+	uint32_t epoch;	    /* goes up when everything was dropped: pointers to blocks are void */
+	struct block *edge; /* of no instructions: what translated code in front of a block is in */
+	struct block dead;  /* what empty links and jump entries point to */
 };
 
 /* Returns NULL when out of memory. */
 struct block_cache *block_cache_create(const struct memory *mem);
 void block_cache_destroy(struct block_cache *c);
+/* The block built after `b`, dead or not; after NULL the first; NULL: there is none. */
+struct block *block_each(const struct block_cache *c, const struct block *b);
 /* Forgets every block. Must not be called while one runs. */
 void block_drop_all(struct cpu *cpu);
 
@@ -124,7 +148,7 @@ static inline __attribute__((always_inline)) void block_enter(struct cpu *cpu,
 	cpu->rip += next->bytes;
 	cpu->block = next;
 	cpu->op = next->op;
-	next->op->fn(cpu, next->op);
+	next->enter(cpu, next->op);
 }
 
 /* After a direct branch whose link is not there: finds the block through the jump cache. */

@@ -274,6 +274,8 @@ static bool bind_jcc(const struct decoded *d, struct op *op, uintptr_t cc)
 {
 	op->cc = (uint8_t)cc;
 	bind_direct(d, op);
+	if (is_wide(d, op))
+		op_form(op, OPK_JCC, (unsigned)cc, FORM_RI, 3, form_flags_of_cc((unsigned)cc), 0);
 	return bind_near(d, op) && int_pick(op, is_wide(d, op) ? jcc64_fn[cc] : jcc);
 }
 
@@ -294,8 +296,13 @@ static bool bind_branch(const struct decoded *d, struct op *op, uintptr_t is_cal
 		return false;
 	if (opnd_is_imm(d, 0)) {
 		bind_direct(d, op);
+		if (wide)
+			op_form(op, is_call ? OPK_CALL : OPK_JMP, 0, FORM_RI, 3, 0, 0);
 		return int_pick(op, wide ? f->rel64 : f->rel);
 	}
+	if (wide && !(is_call && opnd_is_mem(d, 0)))
+		op_form(op, is_call ? OPK_CALL_TO : OPK_JMP_TO, 0,
+			opnd_is_mem(d, 0) ? FORM_RM : FORM_RR, 3, 0, 0);
 	if (opnd_is_mem(d, 0))
 		return int_pick(op, wide ? f->m64 : f->indirect);
 	op->disp = op->off + op->len;
@@ -307,6 +314,8 @@ static bool bind_ret(const struct decoded *d, struct op *op, uintptr_t arg)
 	bool plain = !opnd_is_imm(d, 0);
 
 	op->imm = plain ? 0 : d->opnd[0].imm.value.u & 0xffff;
+	if (plain && is_wide(d, op))
+		op_form(op, OPK_RET, 0, FORM_RM, 3, 0, 0);
 	return bind_near(d, op) && int_pick(op, plain && is_wide(d, op) ? ret64 : ret);
 }
 

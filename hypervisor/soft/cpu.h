@@ -67,6 +67,9 @@ struct lazy_flags {
 	uint64_t res;  /* result, at operand size */
 	uint64_t a, b; /* operands, as the type needs them */
 	uint32_t type; /* enum lazy_type in flags.h; 0: the flags are in cpu->rflags */
+	/* Of translated code alone, else 0: what came after (translate.h). */
+	uint16_t inc, rot;
+	uint64_t inc_res, rot_res;
 };
 
 /* ---- execution mode: part of the key of a cached block ---- */
@@ -122,6 +125,8 @@ struct op {
 	uint8_t osize;		  /* operand size in bytes: 1, 2, 4, 8, 16 */
 	uint8_t cc;		  /* condition code, or a second small operand */
 	uint8_t r2;
+	uint8_t kind, sub, form, size; /* form.h: what the translator knows of it */
+	uint8_t reads, writes;	       /* arithmetic flags, FLAGS_* of form.h */
 };
 _Static_assert(sizeof(struct op) == 48, "op layout");
 
@@ -174,7 +179,9 @@ struct cpu {
 	uint64_t count;	 /* retired instructions, exact at block boundaries; cpu_count() inside a
 			    block */
 	uint64_t count_limit; /* stop at this count */
-	uint64_t exits; /* retired instructions of those that cpu_is_exit() marks: see run.c */
+	uint64_t exits;	    /* retired instructions of those that cpu_is_exit() marks: see run.c */
+	uint64_t code_from; /* the count that stats.in_code has been taken up to */
+	uint64_t page_lin;  /* of translated code: linear address of the page that runs */
 	uint64_t chain_limit; /* from this count on, blocks return to the run loop */
 	uint32_t kicked;      /* by another thread: cpu_kicked() and __atomic_* only */
 	uint32_t mode;	      /* MODE_* */
@@ -243,16 +250,19 @@ struct cpu {
 	uint64_t tlb_used[MMU_COUNT + 2][TLB_SIZE / 64];
 	uint32_t tlb_used_words[MMU_COUNT + 2];
 
-	struct op one[2]; /* the op that runs alone */
+	struct op one[2];  /* the op that runs alone */
+	struct op call[2]; /* the op whose handler translated code calls */
 	struct op
 		partial[64 + 1]; /* the first ops of a block that is longer than the count allows */
 
 	struct memory *mem;
 	struct engine_bus bus;
 	struct block_cache *blocks;
+	struct translator *trans; /* NULL: everything is interpreted */
 	struct cpu_stats {
 		uint64_t blocks, decoded, tlb_misses, walks, singles, smc, exceptions, interrupts,
-			ports, mmio, cpuid, msr, rdtsc, hlt;
+			ports, mmio, cpuid, msr, rdtsc, hlt, translated, code_bytes, code_dropped,
+			in_code;
 	} stats;
 };
 

@@ -244,6 +244,7 @@ static void fill_common(const struct decoded *d, struct op *op)
 	op->osize = d->ins.operand_width / 8;
 	op->base = op->idx = REG_ZERO;
 	op->seg = SEG_DS;
+	op->reads = FLAGS_ALL;
 	fill_prefixes(d, op);
 	fill_operands(d, op);
 	fill_flags(d, op);
@@ -271,6 +272,7 @@ static enum decode_result decode_raise(struct op *op, op_fn fn, size_t avail)
 	op->base = op->idx = REG_ZERO;
 	op->seg = SEG_DS;
 	op->flags = OPF_END;
+	op->reads = FLAGS_ALL;
 	return DECODE_OK;
 }
 

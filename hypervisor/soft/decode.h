@@ -16,6 +16,7 @@
 #include <Zydis/Zydis.h>
 
 #include "hypervisor/soft/cpu.h"
+#include "hypervisor/soft/form.h"
 
 struct decoded {
 	ZydisDecodedInstruction ins;
@@ -26,10 +27,11 @@ struct decoded {
 
 /*
  * Chooses op->fn and fills in what is special; returns false for a form that it does not know (#UD
- * when no other row of the mnemonic takes it). On entry these are set: len, off, flags (LOCK, REP,
- * REPNE, MEM, FLAT, SEGCHECK, HIGH0/1), base, idx, scale, disp, seg, asize, osize (bytes, from the
- * instruction's operand width), imm (first immediate, sign-extended as Zydis says), r0 and r1
- * (numbers of explicit register operands 0 and 1, whatever their class; r2 that of operand 2).
+ * when no other row of the mnemonic takes it). With op_form() it may say more for the translator.
+ * On entry these are set: len, off, flags (LOCK, REP, REPNE, MEM, FLAT, SEGCHECK, HIGH0/1), base,
+ * idx, scale, disp, seg, asize, osize (bytes, from the instruction's operand width), imm (first
+ * immediate, sign-extended as Zydis says), r0 and r1 (numbers of explicit register operands 0 and
+ * 1, whatever their class; r2 that of operand 2).
  */
 typedef bool (*op_binder)(const struct decoded *d, struct op *op, uintptr_t arg);
 

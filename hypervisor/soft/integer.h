@@ -66,6 +66,12 @@ static inline bool int_pick(struct op *op, op_fn fn)
 	return fn != NULL;
 }
 
+/*
+ * The flags of SHL, SHR or SAR of x by c, which is not 0 and masked; x is sign-extended from the
+ * size of that index.
+ */
+void shift_flags(struct cpu *cpu, enum shift_op op, unsigned size, uint64_t x, unsigned c);
+
 /* ---- registers ---- */
 static inline uint8_t reg8(const struct cpu *cpu, unsigned r)
 {

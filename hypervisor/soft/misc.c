@@ -86,6 +86,8 @@ static bool bind_misc(const struct decoded *d, struct op *op, uintptr_t arg)
 		[MISC_SAHF] = sahf, [MISC_SALC] = salc,
 	};
 
+	if (arg == MISC_NOP)
+		op_form(op, OPK_NOP, 0, FORM_OTHER, 0, 0, 0);
 	return int_pick(op, fn[arg]);
 }
 

@@ -39,6 +39,7 @@ static bool bind_mov(const struct decoded *d, struct op *op, uintptr_t arg)
 	/* MOV to or from segment, control and debug registers is not here. */
 	if (form == FORM_OTHER || size < 0)
 		return false;
+	op_form(op, OPK_MOV, 0, form, (unsigned)size, 0, 0);
 	return int_pick(op, mov_fn[size][form]);
 }
 
@@ -88,6 +89,7 @@ static bool bind_extend(const struct decoded *d, struct op *op, uintptr_t is_sig
 
 	if ((form != FORM_RR && form != FORM_RM) || to < 1 || from < 0 || from > 2)
 		return false;
+	op_form(op, is_signed ? OPK_MOVSX : OPK_MOVZX, (unsigned)from, form, (unsigned)to, 0, 0);
 	return int_pick(op, extend_fn[is_signed][to - 1][from][form == FORM_RM]);
 }
 
@@ -143,6 +145,7 @@ static bool bind_lea(const struct decoded *d, struct op *op, uintptr_t arg)
 
 	if (!opnd_is_mem(d, 1) || size < 0)
 		return false;
+	op_form(op, OPK_LEA, 0, FORM_RM, (unsigned)size, 0, 0);
 	if (size == 3 && op->asize == 8)
 		return int_pick(op, op->idx == REG_ZERO ? lea64_base : lea64_index);
 	return int_pick(op, fn[size]);
@@ -175,7 +178,10 @@ static bool bind_bswap(const struct decoded *d, struct op *op, uintptr_t arg)
 	static const op_fn fn[INT_SIZES] = { NULL, bswap16, bswap32, bswap64 };
 	int size = int_size(d, 0);
 
-	return size >= 0 && int_pick(op, fn[size]);
+	if (size < 0)
+		return false;
+	op_form(op, OPK_BSWAP, 0, FORM_RI, (unsigned)size, 0, 0);
+	return int_pick(op, fn[size]);
 }
 
 /* ---- sign extension of the accumulator ---- */
@@ -224,6 +230,7 @@ static bool bind_acc(const struct decoded *d, struct op *op, uintptr_t arg)
 		[ACC_CWD] = cwd, [ACC_CDQ] = cdq,   [ACC_CQO] = cqo,
 	};
 
+	op_form(op, OPK_EXTEND_ACC, arg >= ACC_CWD, FORM_OTHER, 1 + (unsigned)arg % 3, 0, 0);
 	return int_pick(op, fn[arg]);
 }
 
@@ -266,6 +273,8 @@ static bool bind_cmov(const struct decoded *d, struct op *op, uintptr_t cc)
 
 	if ((form != FORM_RR && form != FORM_RM) || size < 1)
 		return false;
+	op_form(op, OPK_CMOV, (unsigned)cc, form, (unsigned)size, form_flags_of_cc((unsigned)cc),
+		0);
 	return int_pick(op, cmov_fn[cc][size - 1][form == FORM_RM]);
 }
 
@@ -288,7 +297,10 @@ static bool bind_set(const struct decoded *d, struct op *op, uintptr_t cc)
 {
 	enum int_form form = int_form(d, op);
 
-	return form != FORM_OTHER && int_pick(op, set_fn[cc][form == FORM_MI]);
+	if (form == FORM_OTHER)
+		return false;
+	op_form(op, OPK_SETCC, (unsigned)cc, form, 0, form_flags_of_cc((unsigned)cc), 0);
+	return int_pick(op, set_fn[cc][form == FORM_MI]);
 }
 
 /* ---- XLAT: [rBX + AL], whatever the decoder shows as its operand ---- */

@@ -188,7 +188,11 @@ static bool bind_imul(const struct decoded *d, struct op *op, uintptr_t arg)
 
 	if (d->ins.operand_count_visible < 2)
 		return bind_acc(d, op, ACC_IMUL);
-	return size >= 1 && int_pick(op, fn[opnd_is_imm(d, 2)][size - 1][opnd_is_mem(d, 1)]);
+	if (size < 1)
+		return false;
+	op_form(op, OPK_IMUL, opnd_is_imm(d, 2), opnd_is_mem(d, 1) ? FORM_RM : FORM_RR,
+		(unsigned)size, 0, FLAGS_ALL);
+	return int_pick(op, fn[opnd_is_imm(d, 2)][size - 1][opnd_is_mem(d, 1)]);
 }
 
 static const struct binding rows[] = {

@@ -24,6 +24,7 @@
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/probe.h"
 #include "hypervisor/soft/run.h"
+#include "hypervisor/soft/translate.h"
 
 /* instructions without an exit after which a guest whose kick waits is taken to spin */
 #define SPIN_COUNT 100000u
@@ -516,7 +517,8 @@ static void run_blocks(struct cpu *cpu)
 		cpu->rip = wrap_rip(cpu, cpu->rip + b->bytes);
 		cpu->block = b;
 		set_chain_limit(cpu);
-		run_ops(cpu, b->op);
+		cpu->op = b->op;
+		b->enter(cpu, b->op);
 		ran = true;
 		b = finish_chain(cpu);
 		/* Fetching may fault, and the boundary comes before that. */
@@ -565,7 +567,7 @@ static bool may_resume(const struct cpu *cpu, const struct block *b, const struc
 static void restart_alone(struct cpu *cpu)
 {
 	const struct block *b = cpu->block;
-	const struct op *op = cpu->op;
+	const struct op *op = trans_original(cpu, cpu->op);
 
 	cpu->one[0] = *op;
 	leave_op(cpu);

@@ -87,6 +87,36 @@ static inline uint32_t cf_of(bool cf, bool of)
 
 INT_EACH_SIZE(SHIFT_CALCS)
 
+#define SHIFT_LAZY(o, code, bits)                                               \
+	case code:                                                              \
+		r = (uint64_t)(SINT(bits))o##bits(cpu, (UINT(bits))x, c, &aux); \
+		break;
+#define SHIFT_LAZY_SIZE(bits)                                                             \
+	static void lazy##bits(struct cpu *cpu, enum shift_op op, uint64_t x, unsigned c) \
+	{                                                                                 \
+		uint32_t aux = 0;                                                         \
+		uint64_t r = 0;                                                           \
+                                                                                          \
+		switch (op) {                                                             \
+			SHIFT_LAZY(shl, SHIFT_SHL, bits)                                  \
+			SHIFT_LAZY(shr, SHIFT_SHR, bits)                                  \
+			SHIFT_LAZY(sar, SHIFT_SAR, bits)                                  \
+		default:                                                                  \
+			break;                                                            \
+		}                                                                         \
+		lazy_set_aux(cpu, (int64_t)r, aux);                                       \
+	}
+
+INT_EACH_SIZE(SHIFT_LAZY_SIZE)
+
+void shift_flags(struct cpu *cpu, enum shift_op op, unsigned size, uint64_t x, unsigned c)
+{
+	static void (*const fn[INT_SIZES])(struct cpu *, enum shift_op, uint64_t,
+					   unsigned) = { lazy8, lazy16, lazy32, lazy64 };
+
+	fn[size](cpu, op, x, c);
+}
+
 #define COUNT_shl(c, bits) ((c)&SHIFT_MASK(bits))
 #define COUNT_shr	   COUNT_shl
 #define COUNT_sar	   COUNT_shl
@@ -171,8 +201,6 @@ INT_EACH_SIZE(SHIFT_ALL)
 
 INT_EACH_SIZE(ROTATE_KEEP_BOTH)
 
-enum { SHIFT_SHL, SHIFT_SHR, SHIFT_SAR, SHIFT_ROL, SHIFT_ROR, SHIFT_RCL, SHIFT_RCR, SHIFT_COUNT };
-
 #define SHIFT_ROW(o, bits)                              \
 	{                                               \
 		{ o##_r_imm##bits, o##_r_cl##bits },    \
@@ -197,6 +225,15 @@ static const op_fn rotate_keep_fn[2][INT_SIZES] = {
 	{ ror_keep8, ror_keep16, ror_keep32, ror_keep64 },
 };
 
+/* Of a register. Rotates leave most flags, and a count of 0 leaves all. */
+static void shift_form(struct op *op, unsigned arg, unsigned size, bool imm)
+{
+	bool some = !imm || !(op->imm & SHIFT_MASK(size == 3 ? 64 : 32)) || arg >= SHIFT_ROL;
+
+	op_form(op, OPK_SHIFT, arg, imm ? FORM_RI : FORM_RR, size, some ? FLAGS_ALL : 0,
+		some ? 0 : FLAGS_ALL);
+}
+
 static bool bind_shift(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	bool mem = opnd_is_mem(d, 0), imm = opnd_is_imm(d, 1);
@@ -207,6 +244,8 @@ static bool bind_shift(const struct decoded *d, struct op *op, uintptr_t arg)
 		return false;
 	if (imm)
 		op->imm = d->opnd[1].imm.value.u;
+	if (!mem)
+		shift_form(op, (unsigned)arg, (unsigned)size, imm);
 	if (imm && !mem && (arg == SHIFT_ROL || arg == SHIFT_ROR) &&
 	    (op->imm & (size == 3 ? SHIFT_MASK(64) : SHIFT_MASK(32))) != 1)
 		return int_pick(op, rotate_keep_fn[arg == SHIFT_ROR][size]);

@@ -8,6 +8,7 @@
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/probe.h"
 #include "hypervisor/soft/run.h"
+#include "hypervisor/soft/translate.h"
 
 struct soft {
 	struct engine e;
@@ -35,6 +36,7 @@ static void soft_destroy(struct engine *e)
 	if (!e)
 		return;
 	block_cache_destroy(cpu_of(e)->blocks);
+	trans_destroy(cpu_of(e)->trans);
 	free(e);
 }
 
@@ -86,6 +88,22 @@ static struct engine *soft_create_exits(struct memory *mem, const struct engine_
 	e->ops = &soft_exits_engine_ops;
 	cpu_of(e)->count_exits = true;
 	return e;
+}
+
+static struct engine *soft_create_translate(struct memory *mem, const struct engine_bus *bus,
+					    struct err *err)
+{
+	struct engine *e = soft_create(mem, bus, err);
+
+	if (!e)
+		return NULL;
+	e->ops = &soft_translate_engine_ops;
+	cpu_of(e)->trans = trans_create(cpu_of(e), 0);
+	if (cpu_of(e)->trans)
+		return e;
+	err_set(err, ENOMEM, "no memory for the translated code of the software CPU");
+	soft_destroy(e);
+	return NULL;
 }
 
 struct cpu *soft_engine_cpu(struct engine *e)
@@ -186,9 +204,11 @@ static size_t soft_stats(const struct engine *e, struct engine_stat *stats, size
 		const char *name;
 		size_t offset;
 	} row[] = {
-		STAT(blocks), STAT(decoded),	STAT(tlb_misses), STAT(walks), STAT(singles),
-		STAT(smc),    STAT(exceptions), STAT(interrupts), STAT(ports), STAT(mmio),
-		STAT(cpuid),  STAT(msr),	STAT(rdtsc),	  STAT(hlt),
+		STAT(blocks),	    STAT(decoded), STAT(tlb_misses), STAT(walks),
+		STAT(singles),	    STAT(smc),	   STAT(exceptions), STAT(interrupts),
+		STAT(ports),	    STAT(mmio),	   STAT(cpuid),	     STAT(msr),
+		STAT(rdtsc),	    STAT(hlt),	   STAT(translated), STAT(code_bytes),
+		STAT(code_dropped), STAT(in_code),
 	};
 	const size_t n = sizeof(row) / sizeof(row[0]);
 
@@ -220,19 +240,28 @@ static int soft_hidden_restore(struct engine *e, struct rd *in)
 	return hidden_restore(cpu_of(e), in);
 }
 
-#define SOFT_OPS                                                                                   \
-	.probe = soft_probe, .reserve = soft_probe, .destroy = soft_destroy, .run = soft_run,      \
-	.kick = soft_kick, .get_state = soft_get_state, .set_state = soft_set_state,               \
-	.count = soft_count, .landmark = soft_landmark, .can_interrupt = soft_interruptible,       \
-	.inject = soft_inject, .inject_nmi = soft_inject_nmi, .window = soft_window,               \
-	.bus_stop = soft_bus_stop, .flush_tlb = soft_flush_tlb,                                    \
-	.memory_written = soft_memory_written, .sync_dirty = soft_sync_dirty, .debug = soft_debug, \
-	.hidden_save = soft_hidden_save, .hidden_restore = soft_hidden_restore,                    \
-	.stats = soft_stats, .last_error = soft_last_error
+#define SOFT_OPS                                                                               \
+	.probe = soft_probe, .destroy = soft_destroy, .run = soft_run, .kick = soft_kick,      \
+	.get_state = soft_get_state, .set_state = soft_set_state, .count = soft_count,         \
+	.landmark = soft_landmark, .can_interrupt = soft_interruptible, .inject = soft_inject, \
+	.inject_nmi = soft_inject_nmi, .window = soft_window, .bus_stop = soft_bus_stop,       \
+	.flush_tlb = soft_flush_tlb, .memory_written = soft_memory_written,                    \
+	.sync_dirty = soft_sync_dirty, .debug = soft_debug, .hidden_save = soft_hidden_save,   \
+	.hidden_restore = soft_hidden_restore, .stats = soft_stats, .last_error = soft_last_error
 
-const struct engine_ops soft_engine_ops = {
-	.name = "soft", .counter = "retired", .count_ns = 1, .create = soft_create, SOFT_OPS
-};
+const struct engine_ops soft_engine_ops = { .name = "soft",
+					    .counter = "retired",
+					    .count_ns = 1,
+					    .reserve = soft_probe,
+					    .create = soft_create,
+					    SOFT_OPS };
+/* The same, with blocks that run often as host code. */
+const struct engine_ops soft_translate_engine_ops = { .name = "soft:translate",
+						      .counter = "retired",
+						      .count_ns = 1,
+						      .reserve = code_reserve,
+						      .create = soft_create_translate,
+						      SOFT_OPS };
 /*
  * Counts what an engine without an instruction counter counts, so that each can replay the other's
  * records.
@@ -240,5 +269,6 @@ const struct engine_ops soft_engine_ops = {
 const struct engine_ops soft_exits_engine_ops = { .name = "soft:exits",
 						  .counter = "exits",
 						  .count_ns = COUNT_NS_EXITS,
+						  .reserve = soft_probe,
 						  .create = soft_create_exits,
 						  SOFT_OPS };

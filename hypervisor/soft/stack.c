@@ -232,6 +232,8 @@ static bool bind_push(const struct decoded *d, struct op *op, uintptr_t arg)
 {
 	bool wide = is_wide(d, op);
 
+	if (wide && !opnd_is_mem(d, 0))
+		op_form(op, OPK_PUSH, 0, opnd_is_imm(d, 0) ? FORM_MI : FORM_MR, 3, 0, 0);
 	if (int_is_gpr(d, 0))
 		return int_pick(op, wide ? push64_r : push_r);
 	if (opnd_is_imm(d, 0))
@@ -241,6 +243,8 @@ static bool bind_push(const struct decoded *d, struct op *op, uintptr_t arg)
 
 static bool bind_pop(const struct decoded *d, struct op *op, uintptr_t arg)
 {
+	if (int_is_gpr(d, 0) && is_wide(d, op))
+		op_form(op, OPK_POP, 0, FORM_RM, 3, 0, 0);
 	if (int_is_gpr(d, 0))
 		return int_pick(op, is_wide(d, op) ? pop64_r : pop_r);
 	return opnd_is_mem(d, 0) && int_pick(op, pop_m);
@@ -261,8 +265,10 @@ static bool bind_stack(const struct decoded *d, struct op *op, uintptr_t arg)
 		op->imm = d->opnd[0].imm.value.u & 0xffff;
 		op->extra = d->opnd[1].imm.value.u & 31;
 	}
-	if (arg == STACK_LEAVE && is_wide(d, op))
+	if (arg == STACK_LEAVE && is_wide(d, op)) {
+		op_form(op, OPK_LEAVE, 0, FORM_RM, 3, 0, 0);
 		return int_pick(op, leave64);
+	}
 	return int_pick(op, fn[arg]);
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * fuzz: the software CPU under any code, registers, tables and memory, in every mode. Each input
- * runs twice: in one go, and in small slices with looks at the state, dropped blocks and dirty
- * pages between them. Nothing of that may show: both end in the same state, with the same memory
- * and the same accesses to ports.
+ * runs four times: interpreted and translated, each in one go, and in small slices with looks at
+ * the state, dropped blocks and dirty pages between them. Nothing of that may show: all end in the
+ * same state, with the same memory and the same accesses to ports, and with the same translations
+ * in the TLBs where they ran the same slices.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct soft_case {
 	struct rig r;
+	bool translate;
 	unsigned calls;
 	uint8_t vector;
 	bool kicked;
@@ -102,7 +104,8 @@ static void soft_open(struct soft_case *c)
 		must(memory_init(&c->r.mem, SOFT_MEMORY, NULL) == 0);
 	/* An engine that was not kicked is as good as new when it gets a state. */
 	if (!c->r.e) {
-		c->r.e = soft_engine_ops.create(&c->r.mem, &bus, NULL);
+		c->r.e = c->translate ? test_engine_translating(&c->r.mem, &bus)
+				      : soft_engine_ops.create(&c->r.mem, &bus, NULL);
 		must(c->r.e);
 	}
 	c->r.e->ops->window(c->r.e, false);
@@ -323,21 +326,52 @@ static bool soft_case(struct soft_case *c, struct rd in, uint8_t slice)
 	return ran && !c->kicked;
 }
 
+static void soft_compare(const struct soft_case *a, const struct soft_case *b)
+{
+	must(a->kind == b->kind);
+	must(a->end.len == b->end.len && !memcmp(a->end.data, b->end.data, a->end.len));
+	must(a->calls == b->calls && a->r.nports == b->r.nports &&
+	     !memcmp(a->r.ports, b->r.ports, sizeof(a->r.ports)));
+	for (size_t at = 0; at < SOFT_MEMORY; at += PAGE_SIZE) {
+		if (a->touched[at / PAGE_SIZE] | b->touched[at / PAGE_SIZE])
+			must(!memcmp(a->r.mem.base + at, b->r.mem.base + at, PAGE_SIZE));
+	}
+}
+
+/* All but host addresses, and bits of write tags that are the host's own. */
+static void soft_compare_tlbs(const struct soft_case *a, const struct soft_case *b)
+{
+	const uint64_t own = TLB_CLEAN | TLB_CODE;
+	const struct cpu *ca = soft_engine_cpu(a->r.e), *cb = soft_engine_cpu(b->r.e);
+
+	for (size_t i = 0; i < MMU_COUNT * TLB_SIZE; i++) {
+		const struct tlb_entry *ea = &ca->tlbs[0][0] + i, *eb = &cb->tlbs[0][0] + i;
+
+		if (ea->rd == TLB_INVALID && eb->rd == TLB_INVALID)
+			continue;
+		must(ea->rd == eb->rd && ea->gpa == eb->gpa && !((ea->wr ^ eb->wr) & ~own));
+	}
+	for (size_t i = 0; i < 2 * TLB_SIZE; i++) {
+		const struct itlb_entry *ea = &ca->itlb[0][0] + i, *eb = &cb->itlb[0][0] + i;
+
+		must(ea->tag == eb->tag && (ea->tag == TLB_INVALID || ea->gpa == eb->gpa));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct soft_case a, b;
+	static struct soft_case a, b, ta = { .translate = true }, tb = { .translate = true };
 	struct rd in = RD_INIT(data, size);
 	uint8_t slice = rd_u8(&in);
 
-	if (!soft_case(&a, in, 0) || !soft_case(&b, in, slice | 1))
+	if (!soft_case(&a, in, 0) || !soft_case(&ta, in, 0))
 		return 0;
-	must(a.kind == b.kind);
-	must(a.end.len == b.end.len && !memcmp(a.end.data, b.end.data, a.end.len));
-	must(a.calls == b.calls && a.r.nports == b.r.nports &&
-	     !memcmp(a.r.ports, b.r.ports, sizeof(a.r.ports)));
-	for (size_t at = 0; at < SOFT_MEMORY; at += PAGE_SIZE) {
-		if (a.touched[at / PAGE_SIZE] | b.touched[at / PAGE_SIZE])
-			must(!memcmp(a.r.mem.base + at, b.r.mem.base + at, PAGE_SIZE));
-	}
+	soft_compare(&a, &ta);
+	soft_compare_tlbs(&a, &ta);
+	if (!soft_case(&b, in, slice | 1) || !soft_case(&tb, in, slice | 1))
+		return 0;
+	soft_compare(&a, &b);
+	soft_compare(&a, &tb);
+	soft_compare_tlbs(&b, &tb);
 	return 0;
 }

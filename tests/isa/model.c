@@ -21,6 +21,7 @@
 #include "hypervisor/engine.h"
 #include "hypervisor/memory.h"
 #include "hypervisor/soft/cpu.h"
+#include "tests/soft/engine.h"
 
 #define PT_P  1ull
 #define PT_W  2ull
@@ -413,7 +414,8 @@ struct model *model_create(const struct engine_ops *ops, struct err *err)
 				      .mmio_write = no_mmio_write,
 				      .time_ns = zero_time,
 				      .random = zero_time };
-	m->engine = ops->create(&m->mem, &m->bus, err);
+	m->engine = ops == &soft_engine_ops ? test_engine_create(&m->mem, &m->bus)
+					    : ops->create(&m->mem, &m->bus, err);
 	if (!m->engine) {
 		memory_fini(&m->mem);
 		free(m);

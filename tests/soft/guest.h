@@ -13,6 +13,7 @@
 #include "hypervisor/memory.h"
 #include "hypervisor/soft/cpu.h"
 #include "hypervisor/soft/flags.h"
+#include "tests/soft/engine.h"
 
 #define GUEST_CODE(name, text)                                             \
 	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name \
@@ -111,7 +112,7 @@ static inline void guest_init(struct guest *g, uint64_t size)
 	memset(g, 0, sizeof(*g));
 	if (memory_init(&g->mem, size, &err) < 0)
 		abort();
-	g->e = soft_engine_ops.create(&g->mem, &bus, &err);
+	g->e = test_engine_create(&g->mem, &bus);
 	if (!g->e)
 		abort();
 	g->mem.engine = g->e;

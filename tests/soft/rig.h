@@ -16,6 +16,7 @@
 #include "hypervisor/engine.h"
 #include "hypervisor/memory.h"
 #include "hypervisor/soft/cpu.h"
+#include "tests/soft/engine.h"
 #include "tests/unit.h"
 
 #define PML4	0x1000u
@@ -217,7 +218,7 @@ static inline struct rig *rig_new(void)
 					.random = rig_random };
 
 	ck_assert_int_eq(memory_init(&r->mem, 2 << 20, NULL), 0);
-	r->e = soft_engine_ops.create(&r->mem, &bus, NULL);
+	r->e = test_engine_create(&r->mem, &bus);
 	ck_assert_ptr_nonnull(r->e);
 	r->mem.engine = r->e;
 	cpu_state_reset(&r->s);
