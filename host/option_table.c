@@ -154,7 +154,8 @@ const struct option_row option_table[] = {
 	{ "json", 0, NULL, FLAG(json), .commands = FOR(SNAPSHOT),
 	  .help = "say where it was taken as one line of JSON" },
 	{ "json", 0, NULL, FLAG(json),
-	  .commands = FOR(STATUS) | FOR(HOST) | FOR(JAIL) | FOR(QUALIFY) | FOR(VERSION),
+	  .commands =
+		  FOR(STATUS) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) | FOR(QUALIFY) | FOR(VERSION),
 	  .help = "as one line of JSON" },
 	{ "name", 0, "NAME", STRING(name), .commands = FOR(RUN) | FOR(RECORD), .config = true,
 	  .help = "answers `twinstep status NAME`, stop, snapshot and balloon" },
@@ -231,7 +232,9 @@ const struct option_row option_table[] = {
 	  .own = true, .group = GROUP_PAIR,
 	  .help = "whose disks count, where both were written alone; the other's are given up" },
 	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(PRIMARY), .group = GROUP_PAIR,
-	  .help = "start with disks that may be old: what only the other side has is lost" },
+	  .help = "start with disks that may be old, and beside a replica that may be live: what "
+		  "only "
+		  "the other side has is lost" },
 	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(BACKUP), .group = GROUP_PAIR,
 	  .help = "give up what only our disks have, and take the primary's" },
 	{ "events", 0, "FILE", STRING(replica.events), .commands = REPLICAS, .group = GROUP_PAIR,

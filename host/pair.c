@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "host/exit.h"
 #include "host/run_end.h"
+#include "replica/arbiter.h"
 
 #define ARGS_MAX   (OPTIONS_GIVEN + 16)
 #define EVENTS_MAX 8192
@@ -341,14 +342,17 @@ static int supervise(struct pair *p)
 
 static int make_dir(struct pair *p, struct err *err)
 {
-	char key[96];
+	char key[96], arbiter[96];
+	int ret;
 
 	snprintf(p->dir, sizeof(p->dir), "%s/twinstep-pair-XXXXXX", getuid() ? "/tmp" : "/run");
 	if (!mkdtemp(p->dir))
 		return err_set(err, errno, "cannot make a directory for the pair: %s",
 			       strerror(errno));
 	snprintf(key, sizeof(key), "%s/key", p->dir);
-	return peer_key_create(key, err);
+	snprintf(arbiter, sizeof(arbiter), "file:%s/arbiter", p->dir);
+	ret = peer_key_create(key, err);
+	return ret ? ret : arbiter_init(arbiter, err);
 }
 
 static void remove_dir(const char *dir)

@@ -267,7 +267,7 @@ static int tell_end(struct replica_run *r, int ret, const struct err *err)
 		return s.divergence[0] ? EXIT_DIVERGED : EXIT_FENCED;
 	if (ret < 0) {
 		log_error("%s", err->text);
-		return ret == -EIO ? EXIT_ENGINE : EXIT_USAGE;
+		return ret == -EIO ? EXIT_ENGINE : ret == -EBUSY ? EXIT_FENCED : EXIT_USAGE;
 	}
 	run_end_report(r->up.machine, r->end, err);
 	ret = run_end_status(r->up.machine, r->end, stop_signal());

@@ -20,24 +20,42 @@
 
 static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops, &arbiter_etcd_ops };
 
-struct arbiter *arbiter_open(const char *spec, struct err *err)
+/* NULL and err; *name: what follows the kind. */
+static const struct arbiter_ops *kind_of(const char *spec, const char **name, struct err *err)
 {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		size_t n = strlen(kinds[i]->prefix);
-		struct arbiter *a;
 
-		if (strncmp(spec, kinds[i]->prefix, n) || spec[n] != ':' || !spec[n + 1])
-			continue;
-		a = kinds[i]->open(spec + n + 1, err);
-		if (!a)
-			return NULL;
-		a->ops = kinds[i];
-		a->takes = TAKES;
-		a->refilled = host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
-		return a;
+		*name = spec + n + 1;
+		if (!strncmp(spec, kinds[i]->prefix, n) && spec[n] == ':' && spec[n + 1])
+			return kinds[i];
 	}
 	err_set(err, EINVAL, "unknown arbiter '%s': expected file:DIR or etcd://...", spec);
 	return NULL;
+}
+
+struct arbiter *arbiter_open(const char *spec, struct err *err)
+{
+	const char *name;
+	const struct arbiter_ops *ops = kind_of(spec, &name, err);
+	struct arbiter *a = ops ? ops->open(name, err) : NULL;
+
+	if (!a)
+		return NULL;
+	a->ops = ops;
+	a->takes = TAKES;
+	a->refilled = host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
+	return a;
+}
+
+int arbiter_init(const char *spec, struct err *err)
+{
+	const char *name;
+	const struct arbiter_ops *ops = kind_of(spec, &name, err);
+
+	if (!ops)
+		return -EINVAL;
+	return ops->init ? ops->init(name, err) : 0;
 }
 
 void arbiter_close(struct arbiter *a)

@@ -27,6 +27,8 @@ struct arbiter_ops {
 	bool network;	    /* asks over the network, and needs no files to ask */
 	unsigned wait_ms;   /* in which an answer comes, or none will */
 	struct arbiter *(*open)(const char *name, struct err *err);
+	/* Makes what open() looks for, if it is not there; NULL: nothing has to be made. */
+	int (*init)(const char *name, struct err *err);
 	void (*close)(struct arbiter *a);
 	/*
 	 * 1: generation is ours now (or was already); 0: somebody else's; -errno: nobody can tell.
@@ -65,6 +67,8 @@ extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops;
  * "etcd://HOST:PORT,.../PREFIX" (arbiter_etcd.c).
  */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
+/* Makes the arbiter that arbiter_open() looks for. 0, also when it is there already, or -errno. */
+int arbiter_init(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);
 
 /* As the operations of the same names, from inside a jail as well. */

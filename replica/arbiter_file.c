@@ -3,6 +3,10 @@
  * file:DIR. Generation n is the file generation-n, whose content is its owner. It is written under
  * another name and put in place by link(2), which is atomic also on NFS and fails when the name
  * exists: so the first one wins, and the file is never seen half-written. Nothing is ever removed.
+ *
+ * A directory that somebody forgot to mount would decide alone, beside the real one. So it is made
+ * by arbiter_init() only, which leaves a marker with an identity in it; a directory without marker
+ * is no arbiter, and one whose marker has changed is another one and cannot tell.
  */
 #include "replica/arbiter.h"
 
@@ -14,15 +18,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define TEXT_LEN (2 * ARBITER_ID_LEN + 1)
+#define MARKER	 "twinstep-arbiter"
 
 struct file_arbiter {
 	struct arbiter base;
 	char *dir;
 	int dirfd;
+	char marker[TEXT_LEN + 1];
 };
 
 static void id_to_text(const uint8_t id[ARBITER_ID_LEN], char text[TEXT_LEN + 1])
@@ -39,6 +46,42 @@ static int fail(const struct file_arbiter *a, const char *what, struct err *err)
 	return err_set(err, code, "arbiter '%s': cannot %s: %s", a->dir, what, strerror(code));
 }
 
+/* A file with our claim under a name that nobody else uses. */
+static int file_claim(const struct file_arbiter *a, const char *name, const char *text,
+		      struct err *err)
+{
+	int fd = openat(a->dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), ret = 0;
+
+	if (fd < 0)
+		return fail(a, "create a claim", err);
+	if (write(fd, text, TEXT_LEN) != TEXT_LEN || fsync(fd) < 0)
+		ret = fail(a, "write a claim", err);
+	close(fd);
+	return ret;
+}
+
+/* The identity of the directory; TEXT_LEN characters. */
+static int read_marker(const struct file_arbiter *a, char text[TEXT_LEN + 1], struct err *err)
+{
+	int fd = openat(a->dirfd, MARKER, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, TEXT_LEN) : -1;
+
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, ENOENT,
+			       "directory '%s' is no arbiter (is it mounted?): `twinstep arbiter "
+			       "init file:%s` makes it one",
+			       a->dir, a->dir);
+	if (n < 0)
+		n = fail(a, "read its marker", err);
+	else if (n != TEXT_LEN)
+		n = err_set(err, EBADMSG, "arbiter '%s': its marker '" MARKER "' is damaged",
+			    a->dir);
+	if (fd >= 0)
+		close(fd);
+	text[TEXT_LEN] = 0;
+	return n < 0 ? (int)n : 0;
+}
+
 static struct arbiter *file_open(const char *name, struct err *err)
 {
 	struct file_arbiter *a = calloc(1, sizeof(*a));
@@ -48,20 +91,56 @@ static struct arbiter *file_open(const char *name, struct err *err)
 		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	if (mkdir(name, 0700) < 0 && errno != EEXIST) {
-		fail(a, "create the directory", err);
-		goto out;
-	}
 	a->dirfd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (a->dirfd < 0) {
+	if (a->dirfd < 0 && errno == ENOENT)
+		err_set(err, ENOENT,
+			"there is no arbiter '%s' (is it mounted?): `twinstep arbiter init "
+			"file:%s` makes one",
+			name, name);
+	else if (a->dirfd < 0)
 		fail(a, "open the directory", err);
-		goto out;
-	}
-	return &a->base;
-out:
+	else if (read_marker(a, a->marker, err) == 0)
+		return &a->base;
+	if (a->dirfd >= 0)
+		close(a->dirfd);
 	free(a->dir);
 	free(a);
 	return NULL;
+}
+
+/* Under another name first, so that nobody sees half of it. */
+static int write_marker(const struct file_arbiter *a, struct err *err)
+{
+	char text[TEXT_LEN + 1] = "", temporary[64];
+	uint8_t id[ARBITER_ID_LEN];
+	int ret;
+
+	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		return err_set(err, EIO, "the host has no random numbers");
+	id_to_text(id, text);
+	snprintf(temporary, sizeof(temporary), MARKER "-%.16s", text);
+	ret = file_claim(a, temporary, text, err);
+	if (ret == 0 && linkat(a->dirfd, temporary, a->dirfd, MARKER, 0) < 0 && errno != EEXIST)
+		ret = fail(a, "write its marker", err);
+	unlinkat(a->dirfd, temporary, 0);
+	if (ret == 0 && fsync(a->dirfd) < 0)
+		ret = fail(a, "bring the directory to the disk", err);
+	return ret;
+}
+
+static int file_init(const char *name, struct err *err)
+{
+	struct file_arbiter a = { .dir = (char *)name, .dirfd = -1 };
+	int ret;
+
+	if (mkdir(name, 0700) < 0 && errno != EEXIST)
+		return fail(&a, "create the directory", err);
+	a.dirfd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (a.dirfd < 0)
+		return fail(&a, "open the directory", err);
+	ret = write_marker(&a, err);
+	close(a.dirfd);
+	return ret;
 }
 
 static void file_close(struct arbiter *base)
@@ -119,16 +198,13 @@ static int file_owner(struct arbiter *base, uint64_t generation, uint8_t id[ARBI
 	return 1;
 }
 
-/* A file with our claim under a name that nobody else uses. */
-static int file_claim(struct file_arbiter *a, const char *name, const char *text, struct err *err)
+static int check_marker(const struct file_arbiter *a, struct err *err)
 {
-	int fd = openat(a->dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), ret = 0;
+	char text[TEXT_LEN + 1];
+	int ret = read_marker(a, text, err);
 
-	if (fd < 0)
-		return fail(a, "create a claim", err);
-	if (write(fd, text, TEXT_LEN) != TEXT_LEN || fsync(fd) < 0)
-		ret = fail(a, "write a claim", err);
-	close(fd);
+	if (ret == 0 && strcmp(text, a->marker))
+		ret = err_set(err, ESTALE, "arbiter '%s' is another one than at the start", a->dir);
 	return ret;
 }
 
@@ -158,7 +234,9 @@ static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id
 	snprintf(name, sizeof(name), "generation-%" PRIu64, generation);
 	snprintf(claim, sizeof(claim), "claim-%.16s-%ld-%u", text, (long)getpid(),
 		 atomic_fetch_add(&claims, 1));
-	ret = check_next(a, generation, err);
+	ret = check_marker(a, err);
+	if (ret == 0)
+		ret = check_next(a, generation, err);
 	if (ret < 0)
 		return ret;
 	ret = file_claim(a, claim, text, err);
@@ -214,6 +292,7 @@ const struct arbiter_ops arbiter_file_ops = {
 	.prefix = "file",
 	.wait_ms = 10000,
 	.open = file_open,
+	.init = file_init,
 	.close = file_close,
 	.take = file_take,
 	.owner = file_owner,

@@ -75,6 +75,19 @@ int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[
 	return 0;
 }
 
+bool disks_are_known(const struct disks *d)
+{
+	for (unsigned i = 0; i < d->n; i++) {
+		struct disk_meta_identity id = { 0 };
+
+		if (d->disk[i].meta)
+			disk_meta_get(d->disk[i].meta, &id);
+		if (id.current)
+			return true;
+	}
+	return false;
+}
+
 void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN])
 {
 	for (unsigned i = 0; i < d->n; i++)

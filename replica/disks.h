@@ -28,6 +28,8 @@ struct disks {
  */
 int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
 		      bool force, struct err *err);
+/* One of them has been written by a pair before: disks_check_start() could tell. */
+bool disks_are_known(const struct disks *d);
 /* This process writes them from now on. */
 void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
 /* The newest generation in which one of them was written. */

@@ -118,10 +118,12 @@ static int take_first_generation(struct replica *r, struct err *err)
 	ret = disks_check_start(&r->disks, last, owner, r->cfg.force, err);
 	if (ret < 0)
 		return ret;
-	if (last)
-		log_warn("the arbiter has given generation %llu before: if that replica is still "
-			 "live, stop this one and start it with `twinstep backup`",
-			 (unsigned long long)last);
+	if (last && !r->cfg.force && !disks_are_known(&r->disks))
+		return err_set(err, EBUSY,
+			       "the arbiter has given generation %llu before, and no disk tells "
+			       "whether that replica is live: join it with `twinstep backup`; when "
+			       "none is live any more, start with --force",
+			       (unsigned long long)last);
 	if (disks > last)
 		log_warn("the disks were written in generation %llu, which the arbiter does not "
 			 "know: it is a new one, or has forgotten, and cannot tell whether the "

@@ -40,6 +40,7 @@ extern const struct command cmd_primary;
 extern const struct command cmd_backup;
 extern const struct command cmd_pair;
 extern const struct command cmd_keygen;
+extern const struct command cmd_arbiter;
 extern const struct command cmd_jail;
 extern const struct command cmd_host;
 extern const struct command cmd_version;

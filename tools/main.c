@@ -18,6 +18,7 @@ const struct command *const commands[] = {
 	&cmd_backup,
 	&cmd_pair,
 	&cmd_keygen,
+	&cmd_arbiter,
 	&cmd_status,
 	&cmd_stop,
 	&cmd_powerdown,

@@ -29,7 +29,7 @@ replica() {
 # pair PRIMARY BACKUP OPTION...: the sizes, and what the primary gets; the guest writes 400 KiB once both are there
 pair() {
 	rm -rf "$work/arbiter" "$work"/*.err "$work"/*.con
-	mkdir "$work/arbiter"
+	"$twinstep" arbiter init "file:$work/arbiter"
 	pids=()
 	replica primary "$1" "${@:3}" --listen 127.0.0.1:7411 --kernel "$vmlinuz" --initrd "$initramfs" --append \
 		"$cmdline twinstep.run=\"dd if=/dev/zero of=/dev/vda bs=4k count=100 conv=fsync; echo written \$?; sleep 1000\""

@@ -62,7 +62,7 @@ stop() {
 }
 joined() { check "$1" "$(cat "$work"/?.err)" wait_for 60 state "$2" protected; }
 
-mkdir "$work/arbiter"
+"$twinstep" arbiter init "file:$work/arbiter"
 truncate -s 40M "$work/data-a.img" "$work/data-b.img"
 primary a
 backup b
@@ -132,7 +132,7 @@ truncate -s 39M "$work/data-a.img"
 refuses truncated a primary 'data-a.img.twin: of an image of 41943040 bytes'
 rm "$work"/data-?.img*
 truncate -s 1M "$work"/data-{a,b,c}.img
-primary a --no-wait --disk "$work/data-c.img"
+primary a --no-wait --force --disk "$work/data-c.img" # new disks, but the arbiter is not new
 wait_for 60 state a alone
 kill_replica a
 mv "$work/data-a.img" "$work/data-x.img"

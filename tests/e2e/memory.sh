@@ -12,7 +12,7 @@ fi
 in_namespace "$@"
 ip link set lo up
 "$twinstep" keygen "$work/key"
-mkdir "$work/arbiter"
+"$twinstep" arbiter init "file:$work/arbiter"
 replica() {
 	local role=$1
 	shift

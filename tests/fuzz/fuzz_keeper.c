@@ -103,6 +103,11 @@ static void put_files(struct rd *in)
 	}
 }
 
+static void put_marker(void)
+{
+	folder_file("twinstep-arbiter", "0123456789abcdef0123456789abcdef\n", 33);
+}
+
 static struct arbiter *begin(void)
 {
 	static struct arbiter *arbiter;
@@ -111,6 +116,7 @@ static struct arbiter *begin(void)
 	if (!arbiter) {
 		folder_make();
 		snprintf(spec, sizeof(spec), "file:%s", folder.path);
+		put_marker();
 		arbiter = arbiter_open(spec, NULL);
 		snprintf(named_path, sizeof(named_path), "%s/named", folder.path);
 		snprintf(other_path, sizeof(other_path), "%s/other", folder.path);
@@ -130,6 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	promises = 0;
 	keeper_allow_promise(count_promise, NULL);
+	put_marker();
 	put_files(&in);
 	folder_file("named", "", 0);
 	folder_file("other", "", 0);

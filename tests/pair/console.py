@@ -78,6 +78,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix="twinstep-console-") as directory:
         sh(TWINSTEP, "keygen", directory + "/key")
+        sh(TWINSTEP, "arbiter", "init", "file:" + directory + "/arbiter")
         processes = [start("primary", directory, GUEST + ["--listen", ADDR, "--console", "stdio"])]
         try:
             processes.append(start("backup", directory, ["--connect", ADDR, "--listen", "127.0.0.1:7778", "--console",

@@ -217,6 +217,7 @@ class Rig:
         try:
             self.top = Topology(relay)
             sh(TWINSTEP, "keygen", self.key)
+            sh(TWINSTEP, "arbiter", "init", "file:" + self.dir + "/arbiter")
         except BaseException:  # Ctrl-C as well
             self.close()
             raise

@@ -31,6 +31,8 @@ static struct arbiter *open_new(int kind)
 		snprintf(spec, sizeof(spec), "file:%s/deep", dir);
 	else
 		snprintf(spec, sizeof(spec), "%s/%s", etcd, dir + 5);
+	if (kind == KIND_FILE)
+		ck_assert_int_eq(arbiter_init(spec, &err), 0);
 	a = kind == KIND_FILE || etcd ? arbiter_open(spec, &err) : NULL;
 	ck_assert_msg(a != NULL || (kind != KIND_FILE && !etcd), "%s", err.text);
 	if (!a)
@@ -198,6 +200,36 @@ START_TEST(a_keeper_asks_for_it)
 }
 END_TEST
 
+/* A directory that is not mounted must not decide alone. */
+START_TEST(a_directory_is_an_arbiter_when_it_is_marked)
+{
+	const uint8_t me[ARBITER_ID_LEN] = { 1 };
+	struct arbiter *a = open_new(KIND_FILE);
+	struct err err = ERR_INIT;
+	char cmd[2000], other[80];
+
+	ck_assert_int_eq(arbiter_init(spec, &err), 0); /* stays the same one */
+	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
+	snprintf(other, sizeof(other), "file:%s/other", dir);
+	ck_assert_ptr_null(arbiter_open(other, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "is it mounted?"));
+	ck_assert_int_eq(mkdir(other + 5, 0700), 0);
+	ck_assert_ptr_null(arbiter_open(other, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "twinstep arbiter init"));
+	snprintf(other, sizeof(other), "file:%s/no/parent", dir);
+	ck_assert_int_eq(arbiter_init(other, &err), -ENOENT);
+	/* Another one in its place, and none at all. */
+	snprintf(cmd, sizeof(cmd),
+		 "cd %s && echo 0123456789abcdef0123456789abcdef >twinstep-arbiter", spec + 5);
+	ck_assert_int_eq(system(cmd), 0);
+	ck_assert_int_eq(arbiter_take(a, 2, me, &err), -ESTALE);
+	snprintf(cmd, sizeof(cmd), "rm %s/twinstep-arbiter", spec + 5);
+	ck_assert_int_eq(system(cmd), 0);
+	ck_assert_int_eq(arbiter_take(a, 2, me, &err), -ENOENT);
+	clean(a);
+}
+END_TEST
+
 START_TEST(bad_specs)
 {
 	static const char *const bad[] = {
@@ -237,6 +269,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, damage_is_no_victory);
 	tcase_add_loop_test(tc, a_replica_takes_in_order_and_not_for_ever, 0, KINDS);
 	tcase_add_loop_test(tc, a_keeper_asks_for_it, 0, KINDS);
+	tcase_add_test(tc, a_directory_is_an_arbiter_when_it_is_marked);
 	tcase_add_test(tc, bad_specs);
 }
 

@@ -123,6 +123,7 @@ static void open_rig(struct rig *g, enum replica_survivor survivor)
 	ck_assert_ptr_nonnull(mkdtemp(g->dir));
 	snprintf(g->address, sizeof(g->address), "unix:%s/socket", g->dir);
 	snprintf(g->spec, sizeof(g->spec), "file:%s/arbiter", g->dir);
+	ck_assert_int_eq(arbiter_init(g->spec, &g->err), 0);
 	g->arbiter.base.ops = &shaky_ops;
 	g->arbiter.real = arbiter_open(g->spec, &g->err);
 	ck_assert_msg(g->arbiter.real != NULL, "%s", g->err.text);
