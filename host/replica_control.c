@@ -19,6 +19,20 @@ static void put_last_failover(json_t *reply, const struct replica_status *s)
 	json_object_set_new(reply, "failover", o);
 }
 
+/* Memory that goes ahead to a joining backup. */
+static void put_memory(json_t *reply, const struct replica_status *s)
+{
+	json_t *o = json_object();
+
+	put(o, "memory_bytes", s->memory_bytes);
+	put(o, "memory_sent", s->memory_sent);
+	put(o, "memory_left", s->memory_left);
+	put(o, "memory_bytes_s", s->memory_bytes_s);
+	put(o, "dirty_bytes_s", s->dirty_bytes_s);
+	json_object_set_new(o, "guest_share", json_real(s->guest_share));
+	json_object_set_new(reply, "join", o);
+}
+
 /* Disks that are being made equal. */
 static void put_sync(json_t *reply, const struct replica_status *s)
 {
@@ -77,6 +91,10 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 		json_object_set_new(reply, "peer_vcpu_ms", json_real(s.peer_vcpu_ms));
 	if (s.syncing)
 		put_sync(reply, &s);
+	if (s.syncing && s.primary)
+		put_memory(reply, &s);
+	if (s.join_pause_ms > 0)
+		json_object_set_new(reply, "join_pause_ms", json_real(s.join_pause_ms));
 	put_last_failover(reply, &s);
 	if (s.divergence[0])
 		put_divergence(reply, &s);

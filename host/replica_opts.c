@@ -9,6 +9,8 @@ void replica_opts_defaults(struct replica_opts *o)
 		.timeout_ms = 200,
 		.hang_timeout_ms = 5000,
 		.max_lag_ms = 50,
+		.max_pause_ms = 50,
+		.join_timeout_ms = 60000,
 		.epoch_ms = 100,
 		.connect_wait_ms = 10000,
 		.on_divergence = SURVIVOR_PRIMARY,

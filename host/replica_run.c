@@ -82,6 +82,8 @@ static void configure(struct replica_run *r)
 					  .disk_error_to_guest =
 						  o->on_disk_error == DISK_ERROR_GUEST,
 					  .force = o->force,
+					  .max_pause_ms = (unsigned)o->max_pause_ms,
+					  .join_timeout_ms = (unsigned)o->join_timeout_ms,
 					  .sync_rate = o->sync_rate,
 					  .create = create_machine,
 					  .create_ctx = r,

@@ -76,7 +76,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "fallocate", VCPU | DISK, VCPU | DISK, CALL_ANY, "discarded and zeroed sectors" },
 	{ "fdatasync", VCPU | DISK, VCPU, CALL_ANY, "the guest's flush of its disk" },
 	{ "fsync", VCPU, 0, CALL_ANY, "a snapshot is on the disk when it is said to be" },
-	{ "lseek", VCPU | SENDER, SENDER, CALL_ANY,
+	{ "lseek", VCPU | SENDER, 0, CALL_ANY,
 	  "a snapshot, or a joining backup, leaves out pages that were never used" },
 	{ "ftruncate", LOG, LOG, CALL_ANY, "after a full disk, a log without half a frame" },
 	{ "newfstatat", VCPU, 0, CALL_FSTAT, "kind of a log and of standard output" },

@@ -496,6 +496,14 @@ static uint64_t live_count(const struct live *l)
 	return e->ops->count(e);
 }
 
+static uint64_t live_slice_ns(const struct live *l)
+{
+	const struct live_hooks *h = &l->cfg.hooks;
+	uint64_t ns = h->slice_ns ? h->slice_ns(h->ctx) : SLICE_NS;
+
+	return ns < SLICE_NS ? ns : SLICE_NS;
+}
+
 static void live_until(void *ctx, struct machine *m, struct landmark *until)
 {
 	struct live *l = ctx;
@@ -508,7 +516,7 @@ static void live_until(void *ctx, struct machine *m, struct landmark *until)
 		return;
 	if (deadline != CLOCK_NEVER)
 		limit = clock_count_at(clk, deadline);
-	slice = clock_count_at(clk, clock_ns_at(clk, count) + SLICE_NS);
+	slice = clock_count_at(clk, clock_ns_at(clk, count) + live_slice_ns(l));
 	if (slice < limit && l->cfg.clock == LIVE_CLOCK_HOST)
 		limit = slice;
 	if (l->next_digest && l->next_digest < limit)

@@ -68,6 +68,8 @@ struct live_hooks {
 	void (*idle)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */
 	void (*pace)(void *ctx, struct machine *m);
+	/* After how much virtual time it comes by at the latest, if that is less than usual. */
+	uint64_t (*slice_ns)(void *ctx);
 	/*
 	 * inputs() may have something later, announced by live_wake(): a guest in HLT without a
 	 * timer waits for it.

@@ -4,6 +4,7 @@
  *
  *   handshake                      acceptor
  *   each phase's step(), in turn   sender, while the guest runs, until all say that little is left
+ *   joining_look()                 vCPU, now and then: which pages were written
  *   sync point                     vCPU: TLB flush and digest, which are recorded inputs
  *   each phase's finish()          vCPU, the guest stands still: what is left
  *   READY of the backup            receiver: what was copied is in step
@@ -22,21 +23,32 @@
 
 #include "replica/replica_private.h"
 
-#define STEP_BLOCKS 16u	       /* of a disk, in one step */
-#define DISK_LITTLE (1u << 20) /* bytes of disks that can wait for the sync point */
+#define STEP_BLOCKS   16u	 /* of a disk, in one step */
+#define DISK_LITTLE   (1u << 20) /* bytes of disks that can wait for the sync point */
+#define PAGES_A_FRAME 64u
+#define PROGRESS_NS   (2 * NS_PER_S) /* between two events that tell of it */
 
 struct joining {
 	struct session *s;
 	struct disk_source *disks;
+	struct rounds *rounds;
+	uint64_t begun_ns;
 
 	/* the sender's */
-	uint64_t next_ns; /* --sync-rate: nothing is sent before */
+	struct buf list; /* pages for the next frame */
+	unsigned pages;	 /* in the frame before, which was given away then */
+	uint64_t pages_ns;
+	uint64_t told_ns, late_ns; /* progress was told of; that it takes long is, next */
+	uint64_t next_ns;	   /* --sync-rate: nothing is sent before */
 	uint64_t looked_ns, looked_sent, looked_left;
 
 	/* written by the sender, read by all */
 	atomic_uint_fast64_t sent;
 	atomic_uint_fast64_t rate; /* bytes a second */
 	atomic_bool behind;
+	uint64_t due_ns; /* the vCPU thread's: it came by last */
+	/* written by the vCPU thread: the last round */
+	atomic_uint_fast64_t pause_ns, last_pages;
 };
 
 static int push_disk(void *ctx, struct buf *message)
@@ -56,11 +68,14 @@ struct joining *joining_new(struct session *s)
 	uint64_t seed;
 
 	if (!j || getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed) ||
-	    !(j->disks = disk_source_new(d->disk, d->n, seed, push_disk, s))) {
-		free(j);
+	    !(j->disks = disk_source_new(d->disk, d->n, seed, push_disk, s)) ||
+	    !(j->rounds = rounds_new(machine_memory(s->r->m), s->r->cfg.max_pause_ms))) {
+		joining_free(j);
 		return NULL;
 	}
 	j->s = s;
+	j->begun_ns = j->told_ns = replica_mono_ns();
+	j->late_ns = j->begun_ns + s->r->cfg.join_timeout_ms * NS_PER_MS;
 	return j;
 }
 
@@ -69,6 +84,8 @@ void joining_free(struct joining *j)
 	if (!j)
 		return;
 	disk_source_free(j->disks);
+	rounds_free(j->rounds);
+	buf_free(&j->list);
 	free(j);
 }
 
@@ -136,23 +153,115 @@ static int disks_finish(struct joining *j, uint64_t seq, struct err *err)
 	return disk_source_finish(j->disks, seq, err);
 }
 
-/* ---- the machine ---- */
+/* ---- memory ---- */
 
+static void push_pages(struct joining *j)
+{
+	struct parcel *p = parcel_new(WIRE_PAGES, &j->list);
+
+	if (p)
+		p->compress = true;
+	session_push(j->s, p);
+}
+
+/* The frame before has left, else this would not be called: that is how long it took. */
+static int memory_step(struct joining *j, struct err *err)
+{
+	uint64_t now = replica_mono_ns();
+
+	if (j->pages)
+		rounds_sent(j->rounds, j->pages, now - j->pages_ns);
+	j->pages_ns = now;
+	j->pages = rounds_next(j->rounds, &j->list, PAGES_A_FRAME, now);
+	if (j->list.len)
+		push_pages(j);
+	if (j->pages)
+		return JOINING_MORE;
+	if (!rounds_waits_for_vcpu(j->rounds))
+		return JOINING_LITTLE;
+	live_wake(j->s->r->live);
+	return JOINING_WAITS;
+}
+
+bool joining_look(struct joining *j, bool due)
+{
+	bool little;
+
+	if (!due && !rounds_waits_for_vcpu(j->rounds))
+		return false;
+	j->due_ns = replica_mono_ns();
+	little = rounds_look(j->rounds, j->due_ns);
+	if (!due || !little)
+		queue_wake(&j->s->queue);
+	return little;
+}
+
+/* The machine's state, and the pages that the backup lacks now that the guest stands still. */
 static int state_finish(struct joining *j, uint64_t seq, struct err *err)
 {
-	link_send_state(j->s, seq);
+	struct session *s = j->s;
+	struct buf b = BUF_INIT;
+	uint64_t pages = 0;
+
+	rounds_finish(j->rounds);
+	buf_put_u64(&b, seq);
+	machine_save(s->r->m, &b);
+	session_push(s, parcel_new(WIRE_STATE, &b));
+	for (unsigned n; (n = rounds_last(j->rounds, &j->list, PAGES_A_FRAME)); pages += n) {
+		replica_beat(s->r);
+		if (j->list.len)
+			push_pages(j);
+	}
+	session_push(s, parcel_new(WIRE_STATE_END, &b));
+	atomic_store(&j->last_pages, pages);
 	return 0;
+}
+
+/* ---- what is told ---- */
+
+#define MIB(bytes) ((double)(bytes) / (1u << 20))
+
+static void tell_late(struct joining *j, const struct joining_progress *p, uint64_t now)
+{
+	struct replica *r = j->s->r;
+
+	j->late_ns = now + r->cfg.join_timeout_ms * NS_PER_MS;
+	replica_event(r, "slow-join",
+		      "backup %s has not joined after %llu s: %.0f MiB are left, the link takes "
+		      "%.1f MiB of memory a second; the guest writes %.1f with %.1f %% of its time",
+		      peer_name(j->s->wire.peer),
+		      (unsigned long long)((now - j->begun_ns) / NS_PER_S),
+		      MIB(p->left + p->memory_left), MIB(p->memory_rate), MIB(p->dirty_rate),
+		      p->share / 10.0);
+}
+
+static void tell_progress(struct joining *j)
+{
+	uint64_t now = replica_mono_ns();
+	struct joining_progress p;
+
+	if (now - j->told_ns < PROGRESS_NS)
+		return;
+	j->told_ns = now;
+	joining_get_progress(j, &p);
+	replica_event(j->s->r, "progress",
+		      "backup %s: %.0f MiB of memory sent, %.0f left; %.0f MiB of disks sent, "
+		      "%.0f left",
+		      peer_name(j->s->wire.peer), MIB(p.memory_sent), MIB(p.memory_left),
+		      MIB(p.sent), MIB(p.left));
+	if (now >= j->late_ns)
+		tell_late(j, &p, now);
 }
 
 /* ---- the phases ---- */
 
-/* step: NULL: nothing goes ahead. finish() is called in this order. */
+/* finish() is called in this order. */
 static const struct {
 	int (*step)(struct joining *j, struct err *err);
 	int (*finish)(struct joining *j, uint64_t seq, struct err *err);
 } phases[] = {
 	{ disks_step, disks_finish },
-	{ NULL, state_finish },
+	{ memory_step, state_finish },
 };
 #define PHASES (sizeof(phases) / sizeof(phases[0]))
 
@@ -160,8 +269,9 @@ int joining_step(struct joining *j, struct err *err)
 {
 	int result = JOINING_LITTLE;
 
+	tell_progress(j);
 	for (unsigned i = 0; i < PHASES; i++) {
-		int ret = phases[i].step ? phases[i].step(j, err) : JOINING_LITTLE;
+		int ret = phases[i].step(j, err);
 
 		if (ret < 0 || ret == JOINING_MORE)
 			return ret;
@@ -177,6 +287,7 @@ int joining_finish(struct joining *j, uint64_t seq, struct err *err)
 
 	for (unsigned i = 0; i < PHASES && ret == 0; i++)
 		ret = phases[i].finish(j, seq, err);
+	atomic_store(&j->pause_ns, replica_mono_ns() - j->due_ns);
 	return ret;
 }
 
@@ -184,9 +295,25 @@ int joining_finish(struct joining *j, uint64_t seq, struct err *err)
 
 void joining_get_progress(struct joining *j, struct joining_progress *p)
 {
+	struct rounds_progress m;
+
 	p->sent = atomic_load(&j->sent);
 	p->left = disk_source_begun(j->disks) ? disk_source_left(j->disks) : 0;
 	p->rate = (double)atomic_load(&j->rate);
+	rounds_get_progress(j->rounds, &m);
+	p->memory = m.total * PAGE_SIZE;
+	p->memory_sent = m.sent * PAGE_SIZE;
+	p->memory_left = m.left * PAGE_SIZE;
+	p->memory_rate = m.page_rate * PAGE_SIZE;
+	p->dirty_rate = m.dirty_rate * PAGE_SIZE;
+	p->share = m.share;
+	p->last = atomic_load(&j->last_pages) * PAGE_SIZE;
+	p->pause_ns = atomic_load(&j->pause_ns);
+}
+
+unsigned joining_share(struct joining *j)
+{
+	return rounds_share(j->rounds);
 }
 
 bool joining_falls_behind(struct joining *j)

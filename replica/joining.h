@@ -39,6 +39,11 @@ int joining_step(struct joining *j, struct err *err);
 
 /* ---- the vCPU's thread ---- */
 
+/*
+ * Between two runs of the guest, as often as it comes by: finds what was written. due: it would be
+ * the time to join. True: so little is left that this is the time.
+ */
+bool joining_look(struct joining *j, bool due);
 /* At the sync point of record seq: sends all that is left. 0 or -errno. */
 int joining_finish(struct joining *j, uint64_t seq, struct err *err);
 
@@ -47,10 +52,18 @@ int joining_finish(struct joining *j, uint64_t seq, struct err *err);
 struct joining_progress {
 	uint64_t sent, left; /* bytes of disks */
 	double rate;	     /* bytes a second */
+	/* of memory, likewise in bytes: in use at the start, sent (also twice), left, a second */
+	uint64_t memory, memory_sent, memory_left, memory_rate;
+	uint64_t
+		dirty_rate; /* bytes of pages a second that the guest writes at its present share */
+	unsigned share;	    /* of the time in which it may run, per mille */
+	uint64_t last, pause_ns; /* bytes of the last round; for how long the guest stood still */
 };
 
 void joining_get_progress(struct joining *j, struct joining_progress *p);
 /* The guest writes faster than can be sent: it has to be slowed down. */
 bool joining_falls_behind(struct joining *j);
+/* For how much of the time the guest may run, per mille, so that memory can be sent. */
+unsigned joining_share(struct joining *j);
 
 #endif

@@ -13,8 +13,10 @@
 #include "replica/replica_private.h"
 
 #define STUCK_NS    (10 * NS_PER_S)
-#define JOIN_MAX_NS (30 * NS_PER_S)
-#define BURY_NAPS   10000 /* about two seconds */
+#define JOIN_MAX_NS (30 * NS_PER_S) /* while it loads the state */
+#define STALL_NS    (10 * NS_PER_S) /* while it prepares, and shows no life and takes nothing */
+#define QUEUE_MAX   (64u << 20)	    /* bytes that wait for a joining backup */
+#define BURY_NAPS   10000	    /* about two seconds */
 
 /* ---- how much ---- */
 
@@ -106,6 +108,7 @@ void link_prepare(struct replica *r, struct session *s)
 	pthread_mutex_lock(&l->lock);
 	l->joining = s;
 	l->due = false;
+	atomic_store(&s->moved_ns, replica_mono_ns());
 	s->busy++;
 	pthread_mutex_unlock(&l->lock);
 	if (session_start(s, link_sender, link_receiver, &err) < 0)
@@ -113,14 +116,50 @@ void link_prepare(struct replica *r, struct session *s)
 	link_rest(l, s);
 }
 
-bool link_is_due(struct link *l)
+/* One that is lost at the same time is not freed meanwhile. */
+static struct session *hold_joining(struct link *l, bool *due)
 {
-	bool due;
+	struct session *s;
 
 	pthread_mutex_lock(&l->lock);
-	due = l->joining && l->due;
+	s = l->joining;
+	*due = s && l->due;
+	if (s)
+		s->busy++;
 	pthread_mutex_unlock(&l->lock);
-	return due;
+	return s;
+}
+
+/* It was due, and is not any more: the sender goes on where it was. */
+static void put_off(struct link *l, struct session *s)
+{
+	pthread_mutex_lock(&l->lock);
+	if (l->joining == s)
+		l->due = false;
+	pthread_mutex_unlock(&l->lock);
+	atomic_store(&s->prepared, false);
+	queue_wake(&s->queue);
+}
+
+bool link_look(struct replica *r)
+{
+	struct memory *mem = machine_memory(r->m);
+	struct link *l = &r->link;
+	bool due, now;
+	struct session *s = hold_joining(l, &due);
+
+	r->share = 1000;
+	if (!s) {
+		if (mem->collecting) /* for one that was lost */
+			memory_collect_end(mem);
+		return false;
+	}
+	now = joining_look(s->joining, due);
+	r->share = joining_share(s->joining);
+	if (due && !now)
+		put_off(l, s);
+	link_rest(l, s);
+	return due && now;
 }
 
 bool link_falls_behind(struct link *l)
@@ -499,6 +538,21 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 			      (unsigned long long)failover_generation(&r->failover));
 }
 
+static void tell_joined(struct session *s)
+{
+	struct joining_progress p;
+
+	joining_get_progress(s->joining, &p);
+	pthread_mutex_lock(&s->r->link.lock);
+	s->r->link.pause_ns = p.pause_ns;
+	pthread_mutex_unlock(&s->r->link.lock);
+	replica_event(s->r, "transferred",
+		      "backup %s has the state: %llu KiB of memory sent, the last %llu KiB after a "
+		      "pause of %.1f ms",
+		      peer_name(s->wire.peer), (unsigned long long)(p.memory_sent >> 10),
+		      (unsigned long long)(p.last >> 10), (double)p.pause_ns / 1e6);
+}
+
 /* Its disks are in step, and our metadata says so, before it counts. */
 static int take_ready(struct session *s, struct err *err)
 {
@@ -514,6 +568,7 @@ static int take_ready(struct session *s, struct err *err)
 	ret = joining_complete(s->joining, err);
 	if (ret)
 		return ret;
+	tell_joined(s);
 	pthread_mutex_lock(&r->link.lock);
 	s->ready = true;
 	if (r->link.session != s) /* lost meanwhile: what was said then was overwritten */
@@ -573,8 +628,28 @@ uint64_t link_silence_ns(struct session *s)
 	enum replica_state state = failover_state(&r->failover);
 
 	/* ALONE: it prepares, or its loss is about to be seen. */
-	return state == REPLICA_JOINING || state == REPLICA_ALONE ? JOIN_MAX_NS
-								  : replica_timeout_ns(r);
+	return state == REPLICA_ALONE	  ? STALL_NS
+	       : state == REPLICA_JOINING ? JOIN_MAX_NS
+					  : replica_timeout_ns(r);
+}
+
+/* What it takes is a sign of life, too, while it joins: over a slow link it answers late. */
+static bool is_silent(struct session *s, uint64_t heard)
+{
+	uint64_t moved = atomic_load(&s->moved_ns);
+
+	if (!failover_holds(failover_state(&s->r->failover)) && moved > heard)
+		heard = moved;
+	return replica_mono_ns() - heard >= link_silence_ns(s);
+}
+
+/* The state has been copied, and records follow it: they may not come to any length. */
+static const char *takes_too_long(struct session *s)
+{
+	if (failover_state(&s->r->failover) != REPLICA_JOINING ||
+	    queue_bytes(&s->queue) <= QUEUE_MAX)
+		return NULL;
+	return "64 MiB wait for it: it takes less than the guest makes";
 }
 
 /* Its network side is alive, its vCPU is not, or replays nothing: why, or NULL. */
@@ -604,8 +679,8 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 	struct wire_frame f;
 	int ret = wire_recv(&s->wire, &f, (int)replica_period_ms(r) + 1, err);
 
-	if (ret == -EAGAIN && replica_mono_ns() - *heard < link_silence_ns(s))
-		return NULL;
+	if (ret == -EAGAIN && !is_silent(s, *heard))
+		return takes_too_long(s);
 	if (ret == -EAGAIN)
 		err_set(err, ETIMEDOUT, "silent for %llu ms",
 			(unsigned long long)(link_silence_ns(s) / NS_PER_MS));

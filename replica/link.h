@@ -37,6 +37,7 @@ struct link {
 	uint64_t counted_ns; /* first stamp that told it that it is counted on; 0: none yet */
 	struct stamps stamps;
 	double ack_us;
+	uint64_t pause_ns; /* for how long the guest stood still for the backup that joined last */
 	struct traffic traffic;
 
 	atomic_bool bye_sent, bye_acked;
@@ -68,8 +69,11 @@ bool link_yield(struct replica *r);
 void link_give_up(struct replica *r, const char *why);
 /* Prepares a backup that has shaken hands; it is freed when it is lost. */
 void link_prepare(struct replica *r, struct session *s);
-/* A backup waits for the sync point of its join. */
-bool link_is_due(struct link *l);
+/*
+ * vCPU thread, between two runs of the guest: does what a joining backup waits for. True: it waits
+ * for the sync point of its join, and this is the time.
+ */
+bool link_look(struct replica *r);
 /* The backup that prepares is too slow for what the guest writes. */
 bool link_falls_behind(struct link *l);
 /*
@@ -96,8 +100,6 @@ void *link_sender(void *session);
 uint64_t link_silence_ns(struct session *s);
 /* vCPU thread, right after the sync point that flushed the TLB and took a digest. */
 void link_transfer(struct replica *r, struct session *s, uint64_t seq);
-/* ... of which the machine's state is the last phase. */
-void link_send_state(struct session *s, uint64_t seq);
 
 /* acceptor.c */
 int acceptor_start(struct replica *r, struct err *err);

@@ -12,7 +12,9 @@
 
 #include "replica/replica_private.h"
 
-#define ASK_NS (2 * NS_PER_MS)
+#define ASK_NS	     (2 * NS_PER_MS)
+#define SHARE_ALL    1000u
+#define SLICE_MIN_NS 50000u
 
 /* ---- hooks of the live source ---- */
 
@@ -24,7 +26,7 @@ static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, siz
 	replica_beat(r);
 	batch_push_old(r);
 	n = orders_take(&r->orders, in, max - 1);
-	if (n + 1 < max && link_is_due(&r->link))
+	if (n + 1 < max && link_look(r))
 		in[n++] = (struct input){ .kind = INPUT_FLUSH_TLB };
 	if (r->spy.feeding && n < max)
 		n += spy_feed(r, in + n, max - n > 64 ? 64 : max - n);
@@ -67,7 +69,7 @@ static bool primary_wants_sync(void *ctx)
 	uint64_t made = atomic_load(&r->made);
 
 	return outbox_newest_need(&r->outbox) > made || orders_wait(&r->orders) ||
-	       link_is_due(&r->link) || link_wants_record(r, made);
+	       link_wants_record(r, made);
 }
 
 /*
@@ -82,6 +84,37 @@ static void slow_down_for_joining(struct replica *r)
 		return;
 	nanosleep(&ts, NULL);
 	atomic_fetch_add(&r->paced_ns, 3 * NS_PER_MS);
+}
+
+/* The longest rest of a guest that writes faster than memory can be sent. */
+static uint64_t rest_max_ns(const struct replica *r)
+{
+	return r->cfg.max_pause_ms * NS_PER_MS / 2 + NS_PER_MS;
+}
+
+/* It rests after it has run, as its share says. */
+static void keep_to_share(struct replica *r)
+{
+	uint64_t now = replica_mono_ns(), max = rest_max_ns(r), ns;
+
+	if (r->share < SHARE_ALL) {
+		ns = (now - r->ran_from_ns) * (SHARE_ALL - r->share) / r->share;
+		ns = ns > max ? max : ns;
+		replica_beat(r);
+		nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
+		atomic_fetch_add(&r->paced_ns, ns);
+		now = replica_mono_ns();
+	}
+	r->ran_from_ns = now;
+}
+
+/* Runs are so short that the rest after one is not longer than it may be. */
+static uint64_t primary_slice(void *ctx)
+{
+	const struct replica *r = ctx;
+	uint64_t ns = rest_max_ns(r) * r->share / (SHARE_ALL - r->share + 1);
+
+	return ns < SLICE_MIN_NS ? SLICE_MIN_NS : ns;
 }
 
 /*
@@ -105,7 +138,7 @@ static bool has_to_wait(struct replica *r)
 	if (atomic_load(&r->stopping))
 		return false;
 	return link_lags(r) || outbox_is_full(&r->outbox, made) ||
-	       (r->cfg.wait_for_backup && !made && !link_is_due(&r->link));
+	       (r->cfg.wait_for_backup && !made && !link_look(r));
 }
 
 /*
@@ -118,6 +151,7 @@ static void primary_pace(void *ctx, struct machine *m)
 	uint64_t start = 0, asked = 0;
 
 	slow_down_for_joining(r);
+	keep_to_share(r);
 	while (has_to_wait(r)) {
 		start = start ? start : replica_mono_ns();
 		replica_beat(r);
@@ -170,6 +204,7 @@ static struct live_hooks primary_hooks(struct replica *r)
 		.wants_sync = primary_wants_sync,
 		.disk_error = primary_disk_error,
 		.pace = primary_pace,
+		.slice_ns = primary_slice,
 		.idle = primary_idle,
 		.waits = true,
 		.spins = primary_spins,
@@ -220,6 +255,7 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	const struct follower *f = &r->follower;
 
 	fill_in_live(r);
+	r->share = SHARE_ALL;
 	atomic_store(&r->vcpu.over, false);
 	replica_beat(r);
 	r->live = live_create(&r->cfg.live, r->m, err);

@@ -55,6 +55,8 @@ struct replica_config {
 	bool disk_error_to_guest; /* else the side whose disk fails ends, where the other follows */
 	bool force;		  /* primary: its disks count, whatever their metadata says; backup:
 				     its disks' content is given up */
+	unsigned max_pause_ms;	  /* for how long the guest may stand still when a backup joins */
+	unsigned join_timeout_ms; /* a join that takes longer is told of */
 	uint64_t sync_rate;	  /* bytes of disks a second to a joining backup; 0: no bound */
 	FILE *events;		  /* one JSON object a line; NULL: none */
 	/*
@@ -152,8 +154,12 @@ struct replica_status {
 	bool syncing; /* a backup joins, and disks are made equal while the guest runs */
 	uint64_t sync_bytes, sync_left; /* bytes of disks sent to it (or received) and to be sent */
 	double sync_bytes_s;
-	double vcpu_ms;	     /* since our own vCPU thread has shown progress */
-	double peer_vcpu_ms; /* ... and the other replica's, as far as was seen */
+	/* likewise of memory: in use at first, sent, left, sent a second, written a second */
+	uint64_t memory_bytes, memory_sent, memory_left, memory_bytes_s, dirty_bytes_s;
+	double guest_share;   /* of the time in which the guest may run meanwhile */
+	double join_pause_ms; /* for how long it stood still for the backup that joined last */
+	double vcpu_ms;	      /* since our own vCPU thread has shown progress */
+	double peer_vcpu_ms;  /* ... and the other replica's, as far as was seen */
 };
 
 void replica_get_status(struct replica *r, struct replica_status *s);

@@ -27,6 +27,7 @@
 #include "replica/orders.h"
 #include "replica/outbox.h"
 #include "replica/replica.h"
+#include "replica/rounds.h"
 #include "replica/spy.h"
 #include "replica/vcpu.h"
 
@@ -49,6 +50,9 @@ struct replica {
 	atomic_bool stopping;
 	atomic_uint_fast64_t made; /* last record of a live machine */
 	atomic_uint_fast64_t paced_ns;
+	/* the vCPU thread's, for a backup that joins: share of the time for the guest, per mille */
+	unsigned share;
+	uint64_t ran_from_ns;
 
 	struct failover failover;
 	struct disks disks;

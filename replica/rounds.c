@@ -8,7 +8,7 @@
 #include "record/pages.h"
 
 #define LOOK_NS	   200000000ull /* between two collections while there is enough to send */
-#define PAGES_A_MS 100u		/* that surely can be copied in a millisecond: 400 MB a second */
+#define PAGES_A_MS 50u		/* that surely can be copied in a millisecond: 200 MB a second */
 #define LAST_S	   2u		/* what is left in the end may take the link so long ... */
 #define LAST_MIN   256u		/* ... and so many pages may be left over any link */
 #define SHARE_ALL  1000u

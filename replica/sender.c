@@ -5,7 +5,8 @@
 #include "replica/replica_private.h"
 
 #define FRAME_BYTES (1u << 20)
-#define PREPARE_MS  20 /* between two steps of a join that waits, at most */
+#define PREPARE_MS  20	     /* between two steps of a join that waits, at most */
+#define ALIVE_NS    NS_PER_S /* between two heartbeats that a preparing backup answers */
 
 /*
  * Lock held. Whether the stamp says that the backup is counted on: when it has what left before it
@@ -83,6 +84,7 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, st
 	}
 	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
 			timeout, err);
+	atomic_store(&s->moved_ns, replica_mono_ns());
 	if ((*p)->type == WIRE_REFUSE && ret == 0)
 		ret = after_refusal(s, *p, err);
 	queue_release(&s->queue, (*p)->node.bytes);
@@ -103,10 +105,10 @@ static void become_due(struct session *s)
 {
 	struct link *l = &s->r->link;
 
+	atomic_store(&s->prepared, true); /* the vCPU thread takes it back when it is due */
 	pthread_mutex_lock(&l->lock);
 	l->due |= l->joining == s;
 	pthread_mutex_unlock(&l->lock);
-	s->prepared = true;
 	live_wake(s->r->live);
 }
 
@@ -150,7 +152,7 @@ static int wait_ms(const struct session *s, uint64_t period)
 void *link_sender(void *arg)
 {
 	struct session *s = arg;
-	uint64_t period, last = 0;
+	uint64_t period, last = 0, beat = 0;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	struct parcel *p = NULL;
@@ -164,9 +166,10 @@ void *link_sender(void *arg)
 			ret = send_parcel(s, &p, &out, &err);
 			last = replica_mono_ns();
 		} else if (atomic_exchange(&s->asked, false) ||
-			   replica_mono_ns() - last >= period) {
+			   replica_mono_ns() - last >= period ||
+			   replica_mono_ns() - beat >= ALIVE_NS) {
 			ret = send_heartbeat(s, &out, &err);
-			last = replica_mono_ns();
+			last = beat = replica_mono_ns();
 		} else {
 			ret = prepare(s, &err);
 			if (ret == 0)

@@ -28,12 +28,13 @@ struct session {
 	struct wire_hello theirs;
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
-	bool refused;		 /* receiver's thread: is told why, and not listened to */
-	bool prepared;		 /* sender's thread: all that goes ahead of the state has gone */
-	struct queue queue;	 /* to the sender */
-	struct joining *joining; /* of a backup; NULL: this side is the backup */
-	atomic_bool asked;	 /* a heartbeat is wanted now, for its acknowledgement */
-	atomic_bool over;	 /* no more use: threads end */
+	bool refused;		       /* receiver's thread: is told why, and not listened to */
+	atomic_bool prepared;	       /* all that goes ahead of the state has gone */
+	atomic_uint_fast64_t moved_ns; /* when the other side last took something of size */
+	struct queue queue;	       /* to the sender */
+	struct joining *joining;       /* of a backup; NULL: this side is the backup */
+	atomic_bool asked;	       /* a heartbeat is wanted now, for its acknowledgement */
+	atomic_bool over;	       /* no more use: threads end */
 	/* with the lock of the link or of the follower that owns it */
 	bool ready;		 /* the backup has the state and replays what came since */
 	struct hang_watch watch; /* of the other side's vCPU thread */

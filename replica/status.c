@@ -25,6 +25,12 @@ static void status_of_joining(struct session *joining, struct replica_status *s)
 	s->sync_bytes = p.sent;
 	s->sync_left = p.left;
 	s->sync_bytes_s = p.rate;
+	s->memory_bytes = p.memory;
+	s->memory_sent = p.memory_sent;
+	s->memory_left = p.memory_left;
+	s->memory_bytes_s = p.memory_rate;
+	s->dirty_bytes_s = p.dirty_rate;
+	s->guest_share = p.share / 1000.0;
 	snprintf(s->peer, sizeof(s->peer), "%s", peer_name(joining->wire.peer));
 }
 
@@ -43,6 +49,7 @@ static void status_of_link(struct replica *r, uint64_t now, struct replica_statu
 	s->digests = l->digests;
 	s->lag_ms = failover_holds(s->state) ? (double)stamps_lag_ns(&l->stamps, now) / 1e6 : 0;
 	s->ack_us = l->ack_us;
+	s->join_pause_ms = (double)l->pause_ns / 1e6;
 	pthread_mutex_unlock(&l->lock);
 }
 

@@ -131,6 +131,8 @@ static void open_rig(struct rig *g, enum replica_survivor survivor)
 					  .timeout_ms = TIMEOUT_MS,
 					  .hang_timeout_ms = 60000,
 					  .max_lag_ms = 5000,
+					  .max_pause_ms = 50,
+					  .join_timeout_ms = 60000,
 					  .epoch_ns = 100 * NS_PER_MS,
 					  .connect_wait_ms = 5000,
 					  .on_divergence = survivor,

@@ -160,7 +160,7 @@ START_TEST(a_guest_that_writes_less_than_the_link_takes_is_not_slowed_down)
 	struct world w;
 
 	begin(&w, 10000, 50000, 8000, 10000);
-	ck_assert_uint_le(join(&w, 10), MAX_PAUSE * 100);
+	ck_assert_uint_le(join(&w, 10), MAX_PAUSE * 50);
 	ck_assert_uint_lt(w.sent, 2 * 10000);
 	ck_assert_uint_eq(w.least_share, 1000);
 	end(&w);
@@ -174,7 +174,7 @@ START_TEST(a_guest_that_writes_more_is_slowed_down_until_it_fits)
 	struct world w;
 
 	begin(&w, PAGES, 20000, appetite[_i], PAGES);
-	ck_assert_uint_le(join(&w, 60), MAX_PAUSE * 100);
+	ck_assert_uint_le(join(&w, 60), MAX_PAUSE * 50);
 	ck_assert_uint_lt(w.least_share, 600);
 	ck_assert_uint_ge(w.least_share, 2);
 	ck_assert_uint_eq(rounds_share(w.r), 1000); /* it runs freely again */
@@ -204,7 +204,7 @@ START_TEST(pages_that_become_zero_are_zero_on_the_other_side)
 	ck_assert(memory_zero(&w.mem, 100 * PAGE_SIZE, 800 * PAGE_SIZE));
 	ck_assert(memory_zero(&w.mem, 4000 * PAGE_SIZE, 800 * PAGE_SIZE)); /* and never was not */
 	buf_free(&b);
-	ck_assert_uint_le(join(&w, 10), MAX_PAUSE * 100);
+	ck_assert_uint_le(join(&w, 10), MAX_PAUSE * 50);
 	ck_assert_uint_lt(w.frames_bytes, 2000 * (PAGE_SIZE + 3) + 800 * 3 + 1);
 	end(&w);
 }
@@ -223,7 +223,7 @@ START_TEST(readiness_does_not_last)
 		touch(&w, i);
 	ck_assert(!rounds_look(w.r, w.now_ns + SECOND));
 	buf_free(&b);
-	ck_assert_uint_le(join(&w, 10), MAX_PAUSE * 100);
+	ck_assert_uint_le(join(&w, 10), MAX_PAUSE * 50);
 	end(&w);
 }
 END_TEST

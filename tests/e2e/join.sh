@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A backup joins a guest that writes all over its memory: the memory goes ahead while the guest runs, and little is left
+# for the moment in which it stands still. A link that is cut on the way, and a backup that stops, cost the guest nothing.
+# MIB=... of memory in use (256), GUEST=idle instead of dirtying: prints what a join costs.
+# waits for the host: *
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")
+mib=${MIB:-256}
+[ "${GUEST:-}" = idle ] && dirties=0 || dirties=1
+declare -A pid
+cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }
+
+if ! ${CC:-gcc} -m32 -DMIB="$mib" -DDIRTIES="$dirties" -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build-id=none \
+	-o "$work/toucher.elf" "$here/toucher.S"; then
+	not_ok build "cannot build the guest"
+	exit 1
+fi
+"$twinstep" keygen "$work/key"
+mkdir "$work/arbiter"
+
+# replica SIDE ROLE OPTION...
+replica() {
+	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$1.sock" --console none \
+		--debug-console "$work/$1.out" --timeout 5000 --events "$work/$1.events" "${@:3}" 2>"$work/$1.err" &
+	pid[$1]=$!
+}
+backup() { replica "$1" backup --connect "unix:${2:-$work/a.peer}" --connect-wait 30000 --listen "unix:$work/$1.peer"; }
+end() {
+	kill -9 "$(cat "/proc/${pid[$1]}/task/${pid[$1]}/children")" 2>/dev/null || kill -9 "${pid[$1]}" 2>/dev/null
+	wait "${pid[$1]}" 2>/dev/null
+	unset "pid[$1]"
+}
+number() { "$twinstep" status "$work/$1.sock" --json | grep -o "\"$2\": *[0-9.]*" | head -n 1 | sed "s/.*: *//"; }
+state() { "$twinstep" status "$work/$1.sock" --json | grep -q "\"state\": *\"$2\""; }
+events() { grep -c "\"event\":\"$2\"" "$work/$1.events" 2>/dev/null; }
+more() { [ "$(events "$1" "$2")" -gt "$3" ]; }
+passes() { tr -dc . <"$work/$1.out" | wc -c; }
+passed() { [ "$(passes "$1")" -gt "$2" ]; }
+# The last round's KiB, all KiB and the pause in ms, of the backup that joined last.
+last() { sed -n 's/.*has the state: \([0-9]*\) KiB of memory sent, the last \([0-9]*\) KiB after a pause of \([0-9.]*\) ms.*/\2 \1 \3/p' "$work/a.events" | tail -n 1; }
+
+replica a primary --no-wait --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf"
+wait_for 120 passed a 0 || not_ok starts "$(cat "$work/a.err")"
+
+# ---- a join ----
+backup b
+check joins "$(cat "$work"/*.err)" wait_for 60 state a protected
+read -r last all pause < <(last)
+echo "# $mib MiB ${GUEST:-dirtying}: pause $pause ms, $last KiB in the last round, $all KiB in all"
+if [ -n "${MIB:-}" ]; then exit; fi
+# --max-pause 50 has room for 2,500 pages, whatever the guest holds and the link takes.
+check last-round "$last of $all KiB" [ "$last" -le 10000 ]
+check all-of-it "$all KiB" [ "$all" -ge $((mib * 1024)) ]
+check pause-shown "$(number a join_pause_ms)" [ -n "$(number a join_pause_ms)" ]
+n=$(events a unprotected)
+end b
+wait_for 20 more a unprotected "$n"
+n=$(passes a)
+check goes-on-alone "$(cat "$work/a.err")" wait_for 60 passed a "$n"
+
+# ---- a link that is cut ----
+for percent in 10 50 90; do
+	n=$(events a refused)
+	python3 "$here/cut.py" "$work/cut" "$work/a.peer" $((mib * 1048576 * percent / 100)) &
+	relay=$!
+	wait_for 10 test -S "$work/cut"
+	backup b "$work/cut"
+	check "cut-$percent" "$(tail -n 3 "$work/a.err")" wait_for 60 more a refused "$n"
+	wait "$relay" "${pid[b]}" 2>/dev/null
+	unset "pid[b]"
+	check "cut-$percent.alone" "$(cat "$work/a.err")" state a alone
+done
+
+# ---- a backup that stops ----
+n=$(events a refused) before=$(number a instructions)
+backup b
+moves() { [ "$(number a memory_sent)" -gt 20000000 ]; }
+wait_for 20 moves
+stopped=$(cat "/proc/${pid[b]}/task/${pid[b]}/children")
+kill -STOP ${stopped:-${pid[b]}}
+check stopped "$(tail -n 3 "$work/a.err")" wait_for 20 more a refused "$n"
+check stopped.alone "$(cat "$work/a.err")" state a alone
+check stopped.went-on "$before" [ "$(number a instructions)" -gt "$before" ]
+end b
+
+# ---- and one that has all of it ----
+backup b
+check joins-again "$(cat "$work"/*.err)" wait_for 60 state a protected
+end a
+check goes-live "$(cat "$work/b.err")" wait_for 20 state b alone
+n=$(passes b)
+# Two passes: each looks at every word that the one before has left there.
+check memory-is-right "$(tail -c 100 "$work/b.out")" wait_for 120 passed b $((n + 1))
+check nothing-differs "$(cat "$work/b.out")" [ -z "$(tr -dc X <"$work/b.out")" ]
+exit $failed
