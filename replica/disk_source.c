@@ -68,7 +68,8 @@ struct disk_source *disk_source_new(const struct disk_sync_disk *disks, unsigned
 
 	if (!s)
 		return NULL;
-	memcpy(s->disk, disks, n * sizeof(*disks));
+	if (n)
+		memcpy(s->disk, disks, n * sizeof(*disks));
 	s->n = n;
 	s->seed = seed;
 	s->send = send;

@@ -26,7 +26,8 @@ struct disk_target *disk_target_new(const struct disk_sync_disk *disks, unsigned
 
 	if (!t)
 		return NULL;
-	memcpy(t->disk, disks, n * sizeof(*disks));
+	if (n)
+		memcpy(t->disk, disks, n * sizeof(*disks));
 	t->n = n;
 	t->send = send;
 	t->send_ctx = ctx;
