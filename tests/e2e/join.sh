@@ -17,7 +17,7 @@ if ! ${CC:-gcc} -m32 -DMIB="$mib" -DDIRTIES="$dirties" -nostdlib -static -Wl,-Tt
 	exit 1
 fi
 "$twinstep" keygen "$work/key"
-mkdir "$work/arbiter"
+"$twinstep" arbiter init "file:$work/arbiter" >/dev/null
 
 # replica SIDE ROLE OPTION...
 replica() {
