@@ -14,7 +14,6 @@
  */
 #include "replica/arbiter.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -28,7 +27,10 @@
 
 #include "base/host_clock.h"
 #include "base/log.h"
+#include "replica/curl_library.h"
 #include "replica/etcd_json.h"
+
+static const struct curl_library *curl; /* from the first open on */
 
 #define ENDPOINTS  9
 #define NEXT_MS	   150	/* without an answer: the next member is asked as well */
@@ -210,7 +212,7 @@ static int look_up(struct endpoint *e, struct err *err)
 	}
 	freeaddrinfo(list);
 	if (!e->v6)
-		e->addresses = curl_slist_append(NULL, line);
+		e->addresses = curl->slist_append(NULL, line);
 	return 0;
 }
 
@@ -280,13 +282,13 @@ static void etcd_close(struct arbiter *base)
 		struct endpoint *e = &a->endpoint[i];
 
 		if (e->runs)
-			curl_multi_remove_handle(a->multi, e->easy);
-		curl_easy_cleanup(e->easy);
-		curl_slist_free_all(e->addresses);
+			curl->multi_remove_handle(a->multi, e->easy);
+		curl->easy_cleanup(e->easy);
+		curl->slist_free_all(e->addresses);
 		free(e->answer);
 	}
-	curl_multi_cleanup(a->multi);
-	curl_slist_free_all(a->headers);
+	curl->multi_cleanup(a->multi);
+	curl->slist_free_all(a->headers);
 	free(a->token);
 	free(a->user);
 	free(a->password);
@@ -303,10 +305,13 @@ static struct arbiter *etcd_open(const char *name, struct err *err)
 	struct etcd_arbiter *a = calloc(1, sizeof(*a));
 	char *spec = strdup(name);
 
-	if (!a || !spec || curl_global_init(CURL_GLOBAL_DEFAULT)) {
+	if (a && spec)
+		curl = curl_library_load(err);
+	else
+		err_set(err, ENOMEM, "out of memory");
+	if (!a || !spec || !curl) {
 		free(a);
 		free(spec);
-		err_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
 	pthread_mutex_init(&a->lock, NULL);
@@ -341,7 +346,7 @@ static void set_blob(CURL *easy, CURLoption option, const struct text *t)
 	struct curl_blob blob = { .data = t->data, .len = t->len, .flags = CURL_BLOB_NOCOPY };
 
 	if (t->data)
-		curl_easy_setopt(easy, option, &blob);
+		curl->easy_setopt(easy, option, &blob);
 }
 
 static bool endpoint_prepare(struct etcd_arbiter *a, struct endpoint *e)
@@ -349,18 +354,18 @@ static bool endpoint_prepare(struct etcd_arbiter *a, struct endpoint *e)
 	if (e->easy)
 		return true;
 	e->answer = e->answer ? e->answer : malloc(ETCD_ANSWER_MAX);
-	if (!e->answer || !(e->easy = curl_easy_init()))
+	if (!e->answer || !(e->easy = curl->easy_init()))
 		return false;
-	curl_easy_setopt(e->easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(e->easy, CURLOPT_PROXY, ""); /* whatever the environment says */
-	curl_easy_setopt(e->easy, CURLOPT_PROTOCOLS_STR, a->tls ? "https" : "http");
-	curl_easy_setopt(e->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(e->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl_easy_setopt(e->easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(e->easy, CURLOPT_WRITEFUNCTION, keep);
-	curl_easy_setopt(e->easy, CURLOPT_WRITEDATA, e);
-	curl_easy_setopt(e->easy, CURLOPT_PRIVATE, e);
-	curl_easy_setopt(e->easy, CURLOPT_RESOLVE, e->addresses);
+	curl->easy_setopt(e->easy, CURLOPT_NOSIGNAL, 1L);
+	curl->easy_setopt(e->easy, CURLOPT_PROXY, ""); /* whatever the environment says */
+	curl->easy_setopt(e->easy, CURLOPT_PROTOCOLS_STR, a->tls ? "https" : "http");
+	curl->easy_setopt(e->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl->easy_setopt(e->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl->easy_setopt(e->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl->easy_setopt(e->easy, CURLOPT_WRITEFUNCTION, keep);
+	curl->easy_setopt(e->easy, CURLOPT_WRITEDATA, e);
+	curl->easy_setopt(e->easy, CURLOPT_PRIVATE, e);
+	curl->easy_setopt(e->easy, CURLOPT_RESOLVE, e->addresses);
 	set_blob(e->easy, CURLOPT_CAINFO_BLOB, &a->ca);
 	set_blob(e->easy, CURLOPT_SSLCERT_BLOB, &a->cert);
 	set_blob(e->easy, CURLOPT_SSLKEY_BLOB, &a->key);
@@ -376,17 +381,17 @@ static void endpoint_start(struct etcd_arbiter *a, struct endpoint *e, struct qu
 	snprintf(url, sizeof(url), "%s://%s%s%s:%s/v3/%s", a->tls ? "https" : "http",
 		 e->v6 ? "[" : "", e->host, e->v6 ? "]" : "", e->port, q->path);
 	e->len = 0;
-	curl_easy_setopt(e->easy, CURLOPT_URL, url);
-	curl_easy_setopt(e->easy, CURLOPT_HTTPHEADER, a->headers);
-	curl_easy_setopt(e->easy, CURLOPT_POSTFIELDS, q->text);
-	curl_easy_setopt(e->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)a->wait_ms);
-	e->runs = curl_multi_add_handle(a->multi, e->easy) == CURLM_OK;
+	curl->easy_setopt(e->easy, CURLOPT_URL, url);
+	curl->easy_setopt(e->easy, CURLOPT_HTTPHEADER, a->headers);
+	curl->easy_setopt(e->easy, CURLOPT_POSTFIELDS, q->text);
+	curl->easy_setopt(e->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)a->wait_ms);
+	e->runs = curl->multi_add_handle(a->multi, e->easy) == CURLM_OK;
 }
 
 static void endpoint_stop(struct etcd_arbiter *a, struct endpoint *e)
 {
 	if (e->runs)
-		curl_multi_remove_handle(a->multi, e->easy);
+		curl->multi_remove_handle(a->multi, e->easy);
 	e->runs = false;
 }
 
@@ -409,8 +414,8 @@ static int endpoint_result(struct etcd_arbiter *a, struct endpoint *e, struct qu
 
 	if (code != CURLE_OK)
 		return err_set(err, EAGAIN, "%s:%s: %s", e->host, e->port,
-			       curl_easy_strerror(code));
-	curl_easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
+			       curl->easy_strerror(code));
+	curl->easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
 	ret = q->parse(a, q, e, err);
 	if (ret == 0 && status != 200)
 		ret = err_set(err, EBADMSG, "HTTP status %ld", status);
@@ -427,13 +432,13 @@ static int look_at_results(struct etcd_arbiter *a, struct question *q, struct er
 	int left, ret;
 	CURLMsg *m;
 
-	while ((m = curl_multi_info_read(a->multi, &left))) {
+	while ((m = curl->multi_info_read(a->multi, &left))) {
 		char *private = NULL;
 		struct endpoint *e;
 
 		if (m->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
+		curl->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
 		e = (struct endpoint *)(void *)private;
 		ret = endpoint_result(a, e, q, m->data.result, err);
 		endpoint_stop(a, e);
@@ -466,13 +471,13 @@ static int ask_members(struct etcd_arbiter *a, struct question *q, struct err *e
 			endpoint_start(a, &a->endpoint[(a->first + asked++) % a->n], q);
 			next = now + NEXT_MS;
 		}
-		curl_multi_perform(a->multi, &runs);
+		curl->multi_perform(a->multi, &runs);
 		ret = look_at_results(a, q, err);
 		if (ret == 0 && running(a)) {
 			uint64_t wake = asked < a->n && next < until ? next : until;
 
-			curl_multi_poll(a->multi, NULL, 0, wake > now ? (int)(wake - now) : 0,
-					NULL);
+			curl->multi_poll(a->multi, NULL, 0, wake > now ? (int)(wake - now) : 0,
+					 NULL);
 		}
 		now = now_ms();
 	}
@@ -485,11 +490,11 @@ static bool set_headers(struct etcd_arbiter *a)
 {
 	char line[1100];
 
-	curl_slist_free_all(a->headers);
-	a->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	curl->slist_free_all(a->headers);
+	a->headers = curl->slist_append(NULL, "Content-Type: application/json");
 	if (a->headers && a->token) {
 		snprintf(line, sizeof(line), "Authorization: %s", a->token);
-		return curl_slist_append(a->headers, line) != NULL;
+		return curl->slist_append(a->headers, line) != NULL;
 	}
 	return a->headers != NULL;
 }
@@ -523,7 +528,7 @@ static int ask_logged_in(struct etcd_arbiter *a, struct question *q, struct err 
 	bool fresh = false;
 	int ret;
 
-	if (!a->multi && (!(a->multi = curl_multi_init()) || !set_headers(a)))
+	if (!a->multi && (!(a->multi = curl->multi_init()) || !set_headers(a)))
 		return err_set(err, ENOMEM, "out of memory");
 	if (a->user && !a->token) {
 		ret = log_in(a, err);

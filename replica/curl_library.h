@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libcurl, loaded by those who ask an arbiter over HTTP. Linked, it and some thirty libraries
+ * behind it would be in every process that runs a guest, and double the time in which one starts.
+ */
+#ifndef REPLICA_CURL_LIBRARY_H
+#define REPLICA_CURL_LIBRARY_H
+
+#include <curl/curl.h>
+
+#include "base/err.h"
+
+/* What is used of it, without the prefix curl_. */
+#define CURL_LIBRARY_FUNCTIONS(F) \
+	F(global_init)            \
+	F(easy_init)              \
+	F(easy_setopt)            \
+	F(easy_getinfo)           \
+	F(easy_strerror)          \
+	F(easy_cleanup)           \
+	F(multi_init)             \
+	F(multi_add_handle)       \
+	F(multi_remove_handle)    \
+	F(multi_perform)          \
+	F(multi_poll)             \
+	F(multi_info_read)        \
+	F(multi_cleanup)          \
+	F(slist_append)           \
+	F(slist_free_all)
+
+struct curl_library {
+#define CURL_LIBRARY_MEMBER(name) __typeof__(&curl_##name) name;
+	CURL_LIBRARY_FUNCTIONS(CURL_LIBRARY_MEMBER)
+#undef CURL_LIBRARY_MEMBER
+};
+
+/*
+ * Loads and initializes it, once for the process; before the jail closes. NULL and err when it is
+ * not installed.
+ */
+const struct curl_library *curl_library_load(struct err *err);
+
+#endif
