@@ -191,6 +191,7 @@ static void put_glance(json_t *o, const struct glance *g, uint64_t start, bool e
 	put_number(o, "sync_points", g->live.sync_points);
 	put_number(o, "rx_packets", g->live.rx_packets);
 	put_number(o, "rx_dropped", g->live.rx_dropped_host);
+	put_number(o, "rx_unusable", g->live.rx_unusable);
 	put_number(o, "tx_packets", g->live.tx_packets);
 	put_number(o, "tx_errors", g->live.tx_errors);
 	put_number(o, "nic_losses", g->live.nic_losses);

@@ -63,6 +63,8 @@ struct nic {
 	char name[NIC_NAME_LEN];     /* of its interface */
 	atomic_bool lost;	     /* the interface is down or gone */
 	atomic_uint_fast64_t losses; /* how often it became so */
+	/* frames that came, and that could not be made into what was on a wire */
+	atomic_uint_fast64_t unusable;
 };
 
 /* spec: "tap:NAME", "pcap:IFACE" or "none"; mac: the guest's address. NULL and err on failure. */

@@ -6,8 +6,9 @@
  * may send them round).
  *
  * A frame captured between two ends of one host (veth) has not been through a network card: its
- * checksum may be open, and TCP segments may be joined. Both are put right (segment.h). Other
- * frames longer than NIC_FRAME_MAX are dropped.
+ * checksum may be open, and TCP segments may be joined. Both are put right (segment.h). Datagrams
+ * that were joined (UDP_SEGMENT, GRO) do not say how long each of them was: they are known by being
+ * longer than the interface lets through, dropped, and counted.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,7 +24,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "net/nic.h"
 #include "net/segment.h"
 
@@ -31,6 +34,7 @@ struct pcap_nic {
 	struct nic nic;
 	pcap_t *pcap;
 	int fd;
+	size_t longest;		  /* frame that the interface lets through */
 	uint8_t mac[6];		  /* the filter's, in the process that has set it last */
 	struct segments segments; /* of the frame captured last */
 };
@@ -38,6 +42,7 @@ struct pcap_nic {
 #define UNUSABLE_RUN 64 /* unusable frames dropped before the caller gets its turn */
 #define READ_WAIT_MS 1
 #define RING_BYTES   (4 << 20)
+#define VLAN_TAG     4
 
 static int compile_filter(pcap_t *p, const char *iface, const uint8_t mac[6],
 			  struct bpf_program *prog, struct err *err)
@@ -109,6 +114,21 @@ static int prepare(struct pcap_nic *n, const char *iface, const uint8_t mac[6], 
 	return n->fd < 0 ? err_set(err, EIO, "a capture on %s cannot be waited for", iface) : 0;
 }
 
+/* With a VLAN tag; jumbo frames where the interface's MTU cannot be had. */
+static size_t longest_frame(const char *iface)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	size_t longest = NIC_FRAME_MAX;
+	struct ifreq ifr = { 0 };
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", iface);
+	if (fd >= 0 && !ioctl(fd, SIOCGIFMTU, &ifr) && ifr.ifr_mtu > 0)
+		longest = (size_t)ifr.ifr_mtu + NIC_FRAME_MIN + VLAN_TAG;
+	if (fd >= 0)
+		close(fd);
+	return longest;
+}
+
 static struct nic *pcap_nic_open(const char *iface, const uint8_t mac[6], struct err *err)
 {
 	char text[PCAP_ERRBUF_SIZE];
@@ -130,6 +150,7 @@ static struct nic *pcap_nic_open(const char *iface, const uint8_t mac[6], struct
 		free(n);
 		return NULL;
 	}
+	n->longest = longest_frame(iface);
 	return &n->nic;
 }
 
@@ -166,6 +187,16 @@ static int look(const struct pcap_nic *n)
 	return error ? -error : 1;
 }
 
+static ssize_t drop_unusable(struct pcap_nic *n, unsigned len)
+{
+	if (!atomic_fetch_add(&n->nic.unusable, 1))
+		log_warn("pcap:%s: dropped a frame of %u bytes, which is none that a wire would "
+			 "carry: datagrams that the sender's offload has joined cannot be taken "
+			 "apart (on that side: ethtool -K IFACE tx-udp-segmentation off)",
+			 n->nic.name, len);
+	return 0;
+}
+
 /* One captured frame: its length, 0 when it is unusable or its segments wait, or -errno. */
 static ssize_t capture(struct pcap_nic *n, uint8_t *frame, size_t max)
 {
@@ -178,12 +209,11 @@ static ssize_t capture(struct pcap_nic *n, uint8_t *frame, size_t max)
 	r = pcap_next_ex(n->pcap, &h, &data);
 	if (r != 1)
 		return r == 0 ? -EAGAIN : -EIO;
-	if (h->caplen != h->len || h->len < NIC_FRAME_MIN)
+	if (h->caplen == h->len && h->len > SEGMENT_FRAME &&
+	    segments_start(&n->segments, data, h->len))
 		return 0;
-	if (h->len > SEGMENT_FRAME && segments_start(&n->segments, data, h->len))
-		return 0;
-	if (h->len > max)
-		return 0;
+	if (h->caplen != h->len || h->len < NIC_FRAME_MIN || h->len > max || h->len > n->longest)
+		return drop_unusable(n, h->len);
 	memcpy(frame, data, h->len);
 	segment_finish_checksum(frame, h->len);
 	return (ssize_t)h->len;

@@ -830,6 +830,8 @@ void live_destroy(struct live *l)
 void live_get_stats(const struct live *l, struct live_stats *s)
 {
 	*s = l->stats;
-	for (size_t i = 0; i < MACHINE_NICS; i++)
+	for (size_t i = 0; i < MACHINE_NICS; i++) {
 		s->nic_losses += l->cfg.nic[i] ? atomic_load(&l->cfg.nic[i]->losses) : 0;
+		s->rx_unusable += l->cfg.nic[i] ? atomic_load(&l->cfg.nic[i]->unusable) : 0;
+	}
 }

@@ -138,7 +138,7 @@ void live_wake(struct live *l);
 
 struct live_stats {
 	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in,
-		console_out, nic_losses;
+		console_out, nic_losses, rx_unusable;
 	/* By NIC: receptions and sendings that failed, other than for want of a frame or of room.
 	 */
 	uint64_t nic_errors[MACHINE_NICS];

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <net/if.h>
 #include <linux/if_ether.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <netpacket/packet.h>
 #include <poll.h>
 #include <sched.h>
@@ -307,6 +309,41 @@ START_TEST(pcap_finishes_checksums)
 }
 END_TEST
 
+/*
+ * Four datagrams that their sender has left joined: they arrive as they are, or not at all, and are
+ * counted.
+ */
+START_TEST(pcap_does_not_pass_on_joined_datagrams)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
+	static uint8_t data[4800], frame[NIC_FRAME_MAX];
+	int part = 1200, seen = 0, s;
+	struct nic *nic;
+
+	make_veth();
+	ck_assert_int_eq(system("ip addr add 10.9.9.1/24 dev v0 && ip neigh add 10.9.9.2 lladdr "
+				"52:54:00:01:02:03 dev v0"),
+			 0);
+	nic = open_nic("pcap:v1");
+	s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	to.sin_addr.s_addr = inet_addr("10.9.9.2");
+	ck_assert_int_eq(setsockopt(s, IPPROTO_UDP, UDP_SEGMENT, &part, sizeof(part)), 0);
+	ck_assert_int_eq(sendto(s, data, sizeof(data), 0, (struct sockaddr *)&to, sizeof(to)),
+			 sizeof(data));
+	for (int i = 0; i < 200 && seen < 4 && !atomic_load(&nic->unusable); i++) {
+		ssize_t n = nic_recv(nic, frame, sizeof(frame));
+
+		ck_assert_int_le(n, 1514);
+		seen += n == 42 + part && frame[23] == IPPROTO_UDP;
+		if (n == -EAGAIN && !atomic_load(&nic->unusable) && !wait_readable(nic_fd(nic)))
+			break;
+	}
+	ck_assert_int_eq(seen / 4 + (int)atomic_load(&nic->unusable), 1);
+	nic_close(nic);
+	close(s);
+}
+END_TEST
+
 START_TEST(pcap_names_what_is_wrong)
 {
 	make_veth();
@@ -407,6 +444,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, pcap_filters);
 	tcase_add_test(tc, pcap_does_not_hear_itself);
 	tcase_add_test(tc, pcap_finishes_checksums);
+	tcase_add_test(tc, pcap_does_not_pass_on_joined_datagrams);
 	tcase_add_test(tc, pcap_names_what_is_wrong);
 }
 
