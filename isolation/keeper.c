@@ -227,6 +227,13 @@ static _Noreturn void work(int fd, const struct keeper_post *post)
 	_exit(0);
 }
 
+static bool asker_is_gone(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
 /*
  * A service's process may be killed, by whoever is short of memory or means another one, and cannot
  * be started again out of the jail. So this one stays, looks at no request, and starts the next.
@@ -244,7 +251,8 @@ static _Noreturn void watch(int fd, const struct keeper_post *post)
 
 		if (pid == 0)
 			work(fd, post);
-		if (pid < 0 || waitpid(pid, &status, 0) < 0 || WIFEXITED(status))
+		if (pid < 0 || waitpid(pid, &status, 0) < 0 || WIFEXITED(status) ||
+		    asker_is_gone(fd))
 			_exit(0);
 		send(fd, &killed, sizeof(killed), MSG_NOSIGNAL | MSG_DONTWAIT);
 		nanosleep(&nap, NULL);
