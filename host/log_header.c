@@ -100,7 +100,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->engine = where->engine;
 	o->counter = lh->counter;
 	o->append = lh->kernel.path ? lh->append : NULL;
-	o->has_rtc = true;
+	o->has_rtc = lh->kernel.path != NULL; /* a snapshot has a clock of its own */
 	o->rtc = lh->config.rtc_epoch;
 	o->clock = CLOCK_VIRTUAL;
 	o->console = where->console;

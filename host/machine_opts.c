@@ -220,10 +220,10 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(err, EINVAL,
 			       "--initrd and --append do not go with --restore: the guest has "
 			       "booted already");
-	if (o->restore && (o->has_rtc || o->has_memory))
+	if (o->restore && o->has_rtc)
 		return err_set(err, EINVAL,
-			       "--rtc and --memory do not go with --restore: the guest has its "
-			       "clock and memory from the snapshot");
+			       "--rtc does not go with --restore: the guest has its clock from the "
+			       "snapshot");
 	if (!o->kernel && !o->restore)
 		return err_set(err, EINVAL, "no kernel given: use --kernel FILE");
 	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") &&
