@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # An unmodified Debian kernel on the soft engine: to userspace, to a shell, to power-off; the same twice.
 # waits for the host: shell socket
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 run() { timeout 600 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }

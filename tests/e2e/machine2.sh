@@ -3,6 +3,7 @@
 # Machine version 2: Debian's kernel boots without special words, finds APICs, ACPI and its virtio devices; its recording
 # replays, a snapshot goes on as the machine itself did; the power button and soft off work.
 # waits for the host: powerdown snapshot pair
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 export XDG_RUNTIME_DIR=$work/runtime

@@ -3,6 +3,7 @@
 # Record a boot with redis under redis-benchmark over tap, a console session and disk writes; replay it in another
 # process, whole and from every checkpoint; look into the log; replay what does not fit it.
 # waits for the host: guest load session
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v redis-benchmark >/dev/null || {

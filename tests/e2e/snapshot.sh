@@ -3,6 +3,7 @@
 # The control socket of a running machine: status, stop, balloon, and snapshots; a restored machine goes on exactly as
 # the original, disks included.
 # waits for the host: status status-* snapshot snapshot-2 interrupted balloon-grows
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 export XDG_RUNTIME_DIR=$work/runtime
