@@ -272,19 +272,27 @@ int etcd_take_parse(const char *text, size_t len, const uint8_t id[ARBITER_ID_LE
 	return ret;
 }
 
-int etcd_owner_parse(const char *text, size_t len, struct etcd_answer *a, struct err *err)
+/* An answer about one key, which the caller releases; *kv: NULL where nobody has the key. */
+static json_t *load_kv(const char *text, size_t len, struct etcd_answer *a, const json_t **kv,
+		       struct err *err)
 {
 	json_t *j = load(text, len, err);
-	const json_t *kv = NULL;
+
+	if (!j || (get_cluster(j, a, err) == 0 && get_kv(j, kv, err) == 0))
+		return j;
+	json_decref(j);
+	return NULL;
+}
+
+int etcd_owner_parse(const char *text, size_t len, struct etcd_answer *a, struct err *err)
+{
+	const json_t *kv;
+	json_t *j = load_kv(text, len, a, &kv, err);
 	int ret;
 
 	if (!j)
 		return -err->code;
-	ret = get_cluster(j, a, err);
-	if (ret == 0)
-		ret = get_kv(j, &kv, err);
-	if (ret == 0 && kv)
-		ret = get_id(kv, a->id, err);
+	ret = kv ? get_id(kv, a->id, err) : 0;
 	a->result = kv != NULL;
 	json_decref(j);
 	return ret;
@@ -304,17 +312,13 @@ static int get_generation(const json_t *kv, uint64_t *generation, struct err *er
 
 int etcd_last_parse(const char *text, size_t len, struct etcd_answer *a, struct err *err)
 {
-	json_t *j = load(text, len, err);
-	const json_t *kv = NULL;
+	const json_t *kv;
+	json_t *j = load_kv(text, len, a, &kv, err);
 	int ret;
 
 	if (!j)
 		return -err->code;
-	ret = get_cluster(j, a, err);
-	if (ret == 0)
-		ret = get_kv(j, &kv, err);
-	if (ret == 0 && kv)
-		ret = get_generation(kv, &a->generation, err);
+	ret = kv ? get_generation(kv, &a->generation, err) : 0;
 	json_decref(j);
 	return ret;
 }
