@@ -120,25 +120,12 @@ static uint64_t new_name(void)
 	return name;
 }
 
-struct disk_call {
-	struct disk_meta *meta;
-	enum disk_meta_state state;
-};
-
-static int settle(struct disk_backend *d, void *ctx)
+/* Puts what disk_meta_part() has said on stable storage. */
+static int settle(struct disk_backend *d, void *meta)
 {
 	struct disk_meta_identity id;
 
-	return disk_meta_get(((struct disk_call *)ctx)->meta, &id);
-}
-
-/* A name that cannot be written is written with the first write, or that one fails. */
-static int settle_later(struct disk_backend *d, void *ctx)
-{
-	struct disk_meta_identity id;
-
-	disk_meta_get(ctx, &id);
-	return 0;
+	return disk_meta_get(meta, &id);
 }
 
 void disks_part(struct replica *r)
@@ -150,25 +137,34 @@ void disks_part(struct replica *r)
 		if (!d->disk[i].meta)
 			continue;
 		disk_meta_part(d->disk[i].meta, new_name(), generation);
-		disk_later(d->disk[i].image, settle_later, d->disk[i].meta);
+		/* A name that cannot be written is written with the first write, or that fails. */
+		disk_later(d->disk[i].image, settle, d->disk[i].meta);
 	}
 }
 
-static int set_state(struct disk_backend *d, void *ctx)
+static int set_state(struct disk_backend *d, void *meta, enum disk_meta_state state)
 {
-	struct disk_call *c = ctx;
 	int error = disk_flush_image(d);
 
-	return error ? error : disk_meta_set_state(c->meta, c->state);
+	return error ? error : disk_meta_set_state(meta, state);
+}
+
+static int set_behind(struct disk_backend *d, void *meta)
+{
+	return set_state(d, meta, DISK_BEHIND);
+}
+
+static int set_in_step(struct disk_backend *d, void *meta)
+{
+	return set_state(d, meta, DISK_IN_STEP);
 }
 
 /* On each disk's own thread, so that the caller's need not be allowed to touch files. */
-static void on_disks(struct disks *d, int (*fn)(struct disk_backend *d, void *ctx),
-		     enum disk_meta_state state)
+static void on_disks(struct disks *d, int (*fn)(struct disk_backend *d, void *meta))
 {
 	for (unsigned i = 0; i < d->n; i++) {
-		struct disk_call c = { d->disk[i].meta, state };
-		int error = c.meta ? disk_between(d->disk[i].image, fn, &c) : 0;
+		struct disk_meta *meta = d->disk[i].meta;
+		int error = meta ? disk_between(d->disk[i].image, fn, meta) : 0;
 
 		if (error)
 			log_warn("disk %u: its metadata cannot be written: %s", i, strerror(error));
@@ -177,7 +173,7 @@ static void on_disks(struct disks *d, int (*fn)(struct disk_backend *d, void *ct
 
 void disks_settle(struct replica *r)
 {
-	on_disks(&r->disks, settle, DISK_STATES);
+	on_disks(&r->disks, settle);
 }
 
 void disks_applied(struct disks *d, uint64_t record)
@@ -196,7 +192,7 @@ void disks_note_record(struct disks *d, uint64_t record)
 void disks_end(struct disks *d, bool in_step, bool behind)
 {
 	if (behind)
-		on_disks(d, set_state, DISK_BEHIND);
+		on_disks(d, set_behind);
 	else if (in_step)
-		on_disks(d, set_state, DISK_IN_STEP);
+		on_disks(d, set_in_step);
 }
