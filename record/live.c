@@ -23,10 +23,9 @@
 #define FRAMES_PER_SYNC 64
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
-/* ns for one count of an engine that counts exits */
-#define NIC_LOOK_MS 1000 /* between looks for an interface that is gone */
-#define NIC_MAC_MS  100	 /* between two changes of a NIC's address that the host follows */
-#define SOURCES	    (MACHINE_NICS + MACHINE_CONSOLES)
+#define NIC_LOOK_MS	1000 /* between looks for an interface that is gone */
+#define NIC_MAC_MS	100  /* between two changes of a NIC's address that the host follows */
+#define SOURCES		(MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
 struct live_source_fd {
