@@ -4,30 +4,11 @@
 # waits for the host: *
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
-command -v redis-cli >/dev/null || {
-	skip all "redis-tools is not installed"
-	exit 0
-}
+need_redis
 in_namespace "$@"
 ip link set lo up
-machine=
 cleanup() { [ -z "$machine" ] || kill "$machine" 2>/dev/null; }
 
-answers() { timeout 1 redis-cli -h "$guest" ping; }
-# serve NIC GUEST: a machine whose guest answers.
-serve() {
-	guest=$2
-	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --net "$1" --console "$work/console" --control "$work/control" \
-		--append "$cmdline twinstep.ip=$2/24 twinstep.redis" >"$work/out" 2>"$work/err" &
-	machine=$!
-	wait_for 90 answers
-}
-stop() {
-	kill "$machine"
-	wait "$machine"
-	status=$?
-	machine=
-}
 lives() { kill -0 "$machine" 2>/dev/null && "$twinstep" status "$work/control" >/dev/null; }
 number() { "$twinstep" status "$work/control" --json | sed "s/.*\"$1\":\([0-9]*\).*/\1/"; }
 said() { [ "$(grep -c "$1" "$work/err")" -eq "$2" ]; }

@@ -32,6 +32,28 @@ need_guest() {
 	skip all "no guest image; run make guest"
 	exit 0
 }
+need_redis() {
+	command -v redis-cli >/dev/null && command -v redis-benchmark >/dev/null && return
+	skip all "redis-tools is not installed"
+	exit 0
+}
+# serve NIC GUEST: a machine whose guest, at that address, answers redis-cli; control socket in $work/control.
+machine=
+answers() { timeout 2 redis-cli -h "$guest" ping; }
+serve() {
+	guest=$2
+	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --net "$1" --console "$work/console" --control "$work/control" \
+		--append "$cmdline twinstep.ip=$2/24 twinstep.redis" >"$work/out" 2>"$work/err" &
+	machine=$!
+	wait_for 90 answers
+}
+# stop: ends it and leaves its exit status in $status.
+stop() {
+	kill "$machine"
+	wait "$machine"
+	status=$?
+	machine=
+}
 # Lines in a file, but for the one about layers of the jail that this host does not have: a guest had been made.
 lines() { grep -vc 'the jail goes without' "$1"; }
 # wait_for SECONDS COMMAND...: until the command succeeds; the seconds are those of a host that is not busy, and any host

@@ -5,27 +5,11 @@
 # waits for the host: *-ping *-set *-get *-large *-benchmark
 . "$(dirname "$0")/lib.sh"
 need_guest
-command -v redis-cli >/dev/null || {
-	skip all "redis-tools is not installed"
-	exit 0
-}
+need_redis
 in_namespace "$@"
 ip link set lo up
-machine=
 cleanup() { [ -z "$machine" ] || kill "$machine" 2>/dev/null; }
 
-# serve NIC GUEST: boots a guest with redis on it.
-serve() {
-	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --net "$1" --console "$work/console" \
-		--append "$cmdline twinstep.ip=$2/24 twinstep.redis" >"$work/out" 2>"$work/err" &
-	machine=$!
-	wait_for 90 timeout 2 redis-cli -h "$2" ping
-}
-stop() {
-	kill "$machine"
-	wait "$machine"
-	machine=
-}
 use() {
 	local test=$1 guest=$2 n
 	check "$test-set" "SET failed" [ "$(redis-cli -h "$guest" set k value)" = OK ]

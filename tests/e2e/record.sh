@@ -6,10 +6,7 @@
 # beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
-command -v redis-benchmark >/dev/null || {
-	skip all "redis-tools is not installed"
-	exit 0
-}
+need_redis
 in_namespace "$@"
 ip link set lo up
 ip tuntap add tap0 mode tap && ip addr add 10.77.1.1/24 dev tap0 && ip link set tap0 up

@@ -5,10 +5,7 @@
 # CPUs are busy. SOAK_KEEP=DIRECTORY: log and consoles of one that failed are kept there.
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
-command -v redis-benchmark >/dev/null || {
-	skip all "redis-tools is not installed"
-	exit 0
-}
+need_redis
 in_namespace "$@"
 count=${SOAK:-20} seconds=${SOAK_SECONDS:-60}
 ip link set lo up
