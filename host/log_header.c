@@ -20,14 +20,19 @@ static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
 	return log_file_digest(ref->path, &ref->digest, err);
 }
 
+static int make_module(struct log_module *m, const struct initrd_opt *initrd, struct err *err)
+{
+	m->text = strdup(machine_opts_module_text(initrd));
+	return m->text ? make_ref(&m->file, initrd->path, err)
+		       : err_set(err, ENOMEM, "out of memory");
+}
+
 static int make_refs(struct log_header *lh, const struct machine_opts *o, struct err *err)
 {
 	int ret = make_ref(&lh->kernel, o->kernel, err);
 
-	if (ret == 0 && o->ninitrd > 1)
-		ret = err_set(err, EINVAL, "only one --initrd can be recorded");
-	if (ret == 0 && o->ninitrd)
-		ret = make_ref(&lh->initrd, o->initrd[0], err);
+	for (size_t i = 0; ret == 0 && i < o->ninitrd; i++)
+		ret = make_module(&lh->initrd[lh->ninitrd++], &o->initrd[i], err);
 	if (ret == 0)
 		ret = make_ref(&lh->snapshot, o->restore, err);
 	for (unsigned i = 0; ret == 0 && i < o->ndisks; i++)
@@ -84,6 +89,31 @@ static int recorded_disks(const struct log_header *lh, const struct machine_opts
 	return 0;
 }
 
+/* Where they lie now; what the guest sees of them is what it saw. */
+static int recorded_modules(const struct log_header *lh, const struct machine_opts *where,
+			    struct machine_opts *o, struct err *err)
+{
+	if (where->ninitrd > lh->ninitrd)
+		return err_set(err, EINVAL,
+			       "the recording was made with %u --initrd, and %zu are given",
+			       lh->ninitrd, where->ninitrd);
+	for (unsigned i = 0; i < lh->ninitrd; i++) {
+		const char *path =
+			i < where->ninitrd ? where->initrd[i].path : lh->initrd[i].file.path;
+		struct initrd_opt *initrd = &o->initrd[o->ninitrd++];
+
+		if (i < where->ninitrd && where->initrd[i].text)
+			return err_set(
+				err, EINVAL,
+				"--initrd %s: a recording has its text, leave out text=", path);
+		*initrd = (struct initrd_opt){ .path = strdup(path),
+					       .text = strdup(lh->initrd[i].text) };
+		if (!initrd->path || !initrd->text)
+			return err_set(err, ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
 int log_header_options(const struct log_header *lh, const struct machine_opts *where,
 		       struct machine_opts *o, struct err *err)
 {
@@ -110,10 +140,8 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->debug_console = where->debug_console;
 	o->kernel = where->kernel ? where->kernel : lh->kernel.path;
 	o->restore = where->restore ? where->restore : lh->snapshot.path;
-	if (where->ninitrd || lh->initrd.path) {
-		o->initrd[0] = where->ninitrd ? where->initrd[0] : lh->initrd.path;
-		o->ninitrd = 1;
-	}
+	if (recorded_modules(lh, where, o, err))
+		return -err->code;
 	o->nnics = lh->config.nnics;
 	for (unsigned i = 0; i < o->nnics; i++) {
 		o->nic[i].spec = strdup("none:");
@@ -171,9 +199,8 @@ int log_header_check(const struct log_header *lh, const struct machine_opts *o, 
 
 	if (ret == 0)
 		ret = check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
-	if (ret == 0)
-		ret = check_ref(&lh->initrd, o->ninitrd ? o->initrd[0] : NULL, "initrd", "--initrd",
-				err);
+	for (unsigned i = 0; ret == 0 && i < lh->ninitrd; i++)
+		ret = check_ref(&lh->initrd[i].file, o->initrd[i].path, "initrd", "--initrd", err);
 	if (ret == 0)
 		ret = check_ref(&lh->snapshot, o->restore, "snapshot", "--restore", err);
 	for (unsigned i = 0; ret == 0 && i < lh->config.ndisks; i++)

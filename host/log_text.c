@@ -105,7 +105,8 @@ void log_header_print(FILE *f, const struct log_header *h)
 		h->config.version, h->config.memory >> 20, h->config.nnics, h->config.ndisks,
 		h->config.virtio_console ? ", virtio console" : "");
 	print_ref(f, "kernel", &h->kernel);
-	print_ref(f, "initrd", &h->initrd);
+	for (unsigned i = 0; i < h->ninitrd; i++)
+		print_ref(f, "initrd", &h->initrd[i].file);
 	print_ref(f, "snapshot", &h->snapshot);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		print_ref(f, "disk", &h->disk[i]);
@@ -135,6 +136,20 @@ static void json_ref(json_t *o, const char *key, const struct log_file_ref *ref)
 					      json_hex(ref->digest)));
 }
 
+/* "initrd", then "initrd1" and so on, as with disks. */
+static void json_modules(json_t *o, const struct log_header *h)
+{
+	for (unsigned i = 0; i < h->ninitrd; i++) {
+		char key[16] = "initrd";
+
+		if (i)
+			snprintf(key, sizeof(key), "initrd%u", i);
+		json_ref(o, key, &h->initrd[i].file);
+		json_object_set_new(json_object_get(o, key), "text",
+				    json_string(h->initrd[i].text));
+	}
+}
+
 static void json_line(FILE *f, json_t *o)
 {
 	json_dumpf(o, f, JSON_COMPACT);
@@ -153,7 +168,7 @@ void log_header_json(FILE *f, const struct log_header *h)
 		json_u64(h->start_count), "start_digest", json_hex(h->start_digest));
 
 	json_ref(o, "kernel", &h->kernel);
-	json_ref(o, "initrd", &h->initrd);
+	json_modules(o, h);
 	json_ref(o, "snapshot", &h->snapshot);
 	for (unsigned i = 0; i < h->config.ndisks; i++) {
 		char key[16];

@@ -84,9 +84,11 @@ static int open_images(struct machine_host *h, const struct machine_opts *o, str
 
 	h->boot.cmdline = o->append ? o->append : "";
 	for (size_t i = 0; !r && i < o->ninitrd; i++) {
-		r = read_image(o->initrd[i], MODULE_MAX, &h->boot.module[i], err);
-		if (!r)
-			h->boot.nmodules++;
+		r = read_image(o->initrd[i].path, MODULE_MAX, &h->boot.module[i], err);
+		if (r)
+			break;
+		h->boot.text[i] = machine_opts_module_text(&o->initrd[i]);
+		h->boot.nmodules++;
 	}
 	return r;
 }

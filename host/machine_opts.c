@@ -35,7 +35,12 @@ void machine_opts_free(struct machine_opts *o)
 	}
 	for (unsigned i = 0; i < o->nnics; i++)
 		free(o->nic[i].spec);
+	for (size_t i = 0; i < o->ninitrd; i++) {
+		free(o->initrd[i].path);
+		free(o->initrd[i].text);
+	}
 	o->ndisks = o->nnics = 0;
+	o->ninitrd = 0;
 }
 
 int machine_parse_memory(const struct option_row *row, void *target, const char *arg,
@@ -74,10 +79,15 @@ int machine_parse_initrd(const struct option_row *row, void *target, const char 
 {
 	struct machine_opts *o = target;
 
+	struct initrd_opt i = { 0 };
+	const struct suboption known[] = { { .name = "text", .takes = "TEXT", .value = &i.text } };
+	int ret;
+
 	if (o->ninitrd == BOOT_MODULES)
 		return err_set(err, EINVAL, "--initrd %s: at most %d", arg, BOOT_MODULES);
-	o->initrd[o->ninitrd++] = arg;
-	return 0;
+	ret = suboptions_parse("initrd", arg, &i.path, known, 1, err);
+	o->initrd[o->ninitrd++] = i;
+	return ret;
 }
 
 static int check_disk(const struct disk_opt *d, const char *format, const char *arg,
@@ -242,6 +252,13 @@ int machine_opts_say_check(const struct machine_opts *o)
 	return ret;
 }
 
+const char *machine_opts_module_text(const struct initrd_opt *initrd)
+{
+	const char *slash = strrchr(initrd->path, '/');
+
+	return initrd->text ? initrd->text : slash ? slash + 1 : initrd->path;
+}
+
 bool same_file(const char *a, const char *b)
 {
 	struct stat x, y;
@@ -259,7 +276,7 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 	if (same_file(o->restore, path))
 		return "the snapshot";
 	for (size_t i = 0; i < o->ninitrd; i++) {
-		if (same_file(o->initrd[i], path))
+		if (same_file(o->initrd[i].path, path))
 			return "the initrd";
 	}
 	for (unsigned i = 0; i < o->ndisks; i++) {

@@ -26,6 +26,11 @@ struct disk_opt {
 	bool overlay; /* changes stay in memory */
 };
 
+struct initrd_opt {
+	char *path; /* owned */
+	char *text; /* a multiboot module's string, owned; NULL: the file's name without folders */
+};
+
 struct nic_opt {
 	char *spec; /* for nic_open(), owned */
 	uint8_t mac[6];
@@ -34,7 +39,7 @@ struct nic_opt {
 struct machine_opts {
 	const char *kernel;
 	const char *restore; /* a snapshot instead of a kernel */
-	const char *initrd[BOOT_MODULES];
+	struct initrd_opt initrd[BOOT_MODULES];
 	size_t ninitrd;
 	const char *append;
 	unsigned version; /* of the machine */
@@ -71,6 +76,8 @@ int machine_opts_say_check(const struct machine_opts *o);
  * NULL: none.
  */
 const char *machine_opts_file(const struct machine_opts *o, const char *path);
+/* What a multiboot guest sees as the module's string: nothing of where the file lies. */
+const char *machine_opts_module_text(const struct initrd_opt *initrd);
 /* Whether both name one file. */
 bool same_file(const char *a, const char *b);
 

@@ -17,10 +17,16 @@ static int check_machine(const struct replay_machine *r, struct err *err)
 			err, EINVAL,
 			"log '%s' counts %s, which engine %s does not: choose another --engine",
 			r->path, lh->counter, ops->name);
-	if (machine_digest(r->up.machine) != lh->start_digest)
-		return err_set(err, EINVAL, "the start state is another one than recorded in '%s'",
-			       r->path);
-	return 0;
+	if (machine_digest(r->up.machine) == lh->start_digest)
+		return 0;
+	if (lh->version == LOG_VERSION_OLD && lh->ninitrd)
+		return err_set(err, EINVAL,
+			       "the start state is another one than recorded in '%s': it has log "
+			       "version %d, which does not keep a multiboot module's text; record "
+			       "it again",
+			       r->path, LOG_VERSION_OLD);
+	return err_set(err, EINVAL, "the start state is another one than recorded in '%s'",
+		       r->path);
 }
 
 static int open_files(struct replay_machine *r, struct err *err)

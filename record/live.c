@@ -25,6 +25,7 @@
 #define CONSOLE_CHUNK	1024
 #define NIC_LOOK_MS	1000 /* between looks for an interface that is gone */
 #define NIC_MAC_MS	100  /* between two changes of a NIC's address that the host follows */
+#define OUTPUT_MS	100  /* for this long output waits for a sync point */
 #define SOURCES		(MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
@@ -68,6 +69,7 @@ struct live {
 	size_t arena_used;
 
 	struct console_out out;
+	atomic_bool gathered; /* output waits for a sync point */
 	struct live_stats stats;
 };
 
@@ -108,6 +110,7 @@ int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns)
 
 void live_flush_outputs(struct live *l)
 {
+	atomic_store_explicit(&l->gathered, false, memory_order_relaxed);
 	console_out_flush(&l->out);
 }
 
@@ -124,6 +127,7 @@ static void live_sink_emit(void *ctx, const struct output *out)
 	}
 	l->stats.console_out += out->len;
 	console_out_gather(&l->out, out);
+	atomic_store_explicit(&l->gathered, true, memory_order_relaxed);
 }
 
 struct output_sink live_sink_ops(struct live_sink *s)
@@ -244,6 +248,10 @@ static bool live_note_ready(struct live *l, const struct epoll_event *ev, int n)
 	return any;
 }
 
+/*
+ * Where virtual time does not follow the host's, a guest without timers may come to no sync point
+ * for as long as it likes: a kick lets out what it has said.
+ */
 static void *live_poller(void *arg)
 {
 	struct live *l = arg;
@@ -259,7 +267,11 @@ static void *live_poller(void *arg)
 			atomic_store(&l->ready, true);
 			live_poke(l);
 		}
+		if (n == 0 && atomic_load_explicit(&l->gathered, memory_order_relaxed))
+			machine_kick(l->m);
 		wait = live_ask_for_nics(l);
+		if (l->cfg.clock == LIVE_CLOCK_VIRTUAL && wait > OUTPUT_MS)
+			wait = OUTPUT_MS;
 	}
 	return NULL;
 }

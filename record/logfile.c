@@ -31,7 +31,11 @@ void log_header_free(struct log_header *h)
 	free(h->append);
 	h->append = NULL;
 	ref_free(&h->kernel);
-	ref_free(&h->initrd);
+	for (unsigned i = 0; i < h->ninitrd; i++) {
+		ref_free(&h->initrd[i].file);
+		free(h->initrd[i].text);
+	}
+	h->ninitrd = 0;
 	ref_free(&h->snapshot);
 	for (unsigned i = 0; i < MACHINE_DISKS; i++)
 		ref_free(&h->disk[i]);
@@ -58,7 +62,12 @@ void log_header_save(const struct log_header *h, struct buf *out)
 	buf_put_u64(out, h->cpuid_digest);
 	buf_put_str(out, h->append ? h->append : "");
 	ref_save(&h->kernel, out);
-	ref_save(&h->initrd, out);
+	buf_put_u8(out, (uint8_t)h->ninitrd);
+	for (unsigned i = 0; i < h->ninitrd; i++) {
+		buf_put_str(out, h->initrd[i].file.path);
+		buf_put_u64(out, h->initrd[i].file.digest);
+		buf_put_str(out, h->initrd[i].text);
+	}
 	ref_save(&h->snapshot, out);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_save(&h->disk[i], out);
@@ -110,13 +119,31 @@ static void ref_restore(struct log_file_ref *ref, struct rd *in)
 	ref->digest = rd_u64(in);
 }
 
-int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
+static void modules_restore(struct log_header *h, struct rd *in)
+{
+	unsigned n = rd_u8(in);
+
+	if (n > (h->version == LOG_VERSION_OLD ? 1 : BOOT_MODULES))
+		in->bad = true;
+	while (!in->bad && h->ninitrd < n) {
+		struct log_module *m = &h->initrd[h->ninitrd++];
+
+		m->file.path = get_string(in, PATH_LEN_MAX);
+		m->file.digest = rd_u64(in);
+		m->text = h->version == LOG_VERSION_OLD
+				  ? (m->file.path ? strdup(m->file.path) : NULL)
+				  : get_string(in, PATH_LEN_MAX);
+		in->bad |= !m->text;
+	}
+}
+
+int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, struct err *err)
 {
 	size_t n;
 	const uint8_t *config = rd_blob(in, 4096, &n);
 	struct rd c = { 0 };
 
-	*h = (struct log_header){ 0 };
+	*h = (struct log_header){ .version = version };
 	if (config)
 		c = (struct rd)RD_INIT(config, n);
 	if (in->bad || machine_config_restore(&h->config, &c) < 0 || rd_left(&c))
@@ -129,7 +156,7 @@ int log_header_restore(struct log_header *h, struct rd *in, struct err *err)
 	h->cpuid_digest = rd_u64(in);
 	h->append = get_string(in, APPEND_LEN_MAX);
 	ref_restore(&h->kernel, in);
-	ref_restore(&h->initrd, in);
+	modules_restore(h, in);
 	ref_restore(&h->snapshot, in);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_restore(&h->disk[i], in);

@@ -14,9 +14,11 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "hypervisor/boot/image.h"
 #include "hypervisor/machine.h"
 
-#define LOG_VERSION	 2
+#define LOG_VERSION	 3	     /* written */
+#define LOG_VERSION_OLD	 2	     /* the oldest that is read: one initrd, and not its text */
 #define LOG_FRAME_MAX	 (16u << 20) /* bytes of a frame's payload, raw */
 #define LOG_HEADER_MAX	 (1u << 20)
 #define LOG_FRAME_HEADER 48
@@ -39,13 +41,21 @@ struct log_file_ref {
 	uint64_t digest; /* XXH3 of the content */
 };
 
+struct log_module {
+	struct log_file_ref file;
+	char *text; /* the string that a multiboot guest sees; in old logs the path as well */
+};
+
 struct log_header {
+	uint32_t version; /* of the layout that it was read from; 0: it was made here */
 	struct machine_config config;
 	char engine[16], counter[16];
 	uint64_t cpuid_digest;
-	char *append;			    /* kernel command line */
-	struct log_file_ref kernel, initrd; /* ... or */
-	struct log_file_ref snapshot;	    /* the state that the recording started from */
+	char *append; /* kernel command line */
+	struct log_file_ref kernel;
+	struct log_module initrd[BOOT_MODULES];
+	unsigned ninitrd;
+	struct log_file_ref snapshot; /* or the state that the recording started from */
 	struct log_file_ref disk[MACHINE_DISKS];
 	uint64_t start_digest; /* machine_digest() of the start state */
 	uint64_t start_count;  /* instructions retired there: 0, unless it came from a snapshot */
@@ -58,7 +68,8 @@ struct log_header {
 
 void log_header_free(struct log_header *h);
 void log_header_save(const struct log_header *h, struct buf *out);
-int log_header_restore(struct log_header *h, struct rd *in, struct err *err);
+/* version: of the log's format, LOG_VERSION_OLD to LOG_VERSION. */
+int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, struct err *err);
 
 struct log_frame {
 	enum log_frame_kind kind;

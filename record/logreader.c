@@ -56,10 +56,9 @@ static int reader_read(struct log_reader *r, uint64_t at, void *data, size_t n, 
 
 /* ---- the header ---- */
 
-static int reader_preamble(struct log_reader *r, uint32_t *len, struct err *err)
+static int reader_preamble(struct log_reader *r, uint32_t *version, uint32_t *len, struct err *err)
 {
 	uint8_t pre[LOG_PREAMBLE];
-	uint32_t version;
 	int ret;
 
 	if (r->size < LOG_PREAMBLE)
@@ -73,13 +72,13 @@ static int reader_preamble(struct log_reader *r, uint32_t *len, struct err *err)
 	if (memcmp(pre, LOG_MAGIC, 8))
 		return err_set(err, EBADMSG, "'%s' is not a Twinstep log: wrong magic at offset 0",
 			       r->path);
-	memcpy(&version, pre + 8, 4);
+	memcpy(version, pre + 8, 4);
 	memcpy(len, pre + 12, 4);
-	if (version != LOG_VERSION)
+	if (*version < LOG_VERSION_OLD || *version > LOG_VERSION)
 		return err_set(err, EBADMSG,
 			       "log '%s' has format version %" PRIu32
-			       ": this program reads version %d",
-			       r->path, version, LOG_VERSION);
+			       ": this program reads versions %d to %d",
+			       r->path, *version, LOG_VERSION_OLD, LOG_VERSION);
 	if (*len > LOG_HEADER_MAX || r->size < LOG_PREAMBLE + (uint64_t)*len + 8)
 		return err_set(err, EBADMSG,
 			       "log '%s' ends inside its header (%" PRIu32
@@ -91,10 +90,10 @@ static int reader_preamble(struct log_reader *r, uint32_t *len, struct err *err)
 int log_reader_begin(struct log_reader *r, struct err *err)
 {
 	uint64_t check;
-	uint32_t len = 0;
+	uint32_t version = 0, len = 0;
 	size_t n;
 	struct rd in;
-	int ret = reader_preamble(r, &len, err);
+	int ret = reader_preamble(r, &version, &len, err);
 
 	if (ret < 0)
 		return ret;
@@ -110,7 +109,7 @@ int log_reader_begin(struct log_reader *r, struct err *err)
 			       "log '%s': the header is damaged (checksum at offset %zu)", r->path,
 			       n);
 	in = (struct rd)RD_INIT(r->raw + LOG_PREAMBLE, len);
-	if (log_header_restore(&r->header, &in, err) < 0)
+	if (log_header_restore(&r->header, version, &in, err) < 0)
 		return err_prefix(err, "log '%s'", r->path);
 	r->start = r->offset = n + 8;
 	r->start_chain = r->chain = check;

@@ -43,6 +43,21 @@ static const char *diff_configs(const struct machine_config *a, const struct mac
 	return "a MAC address, or a disk's size or write protection";
 }
 
+/* An old log has a path where a module's text should be. */
+static bool modules_differ(const struct log_header *a, const struct log_header *b)
+{
+	bool texts = a->version == LOG_VERSION && b->version == LOG_VERSION;
+
+	if (a->ninitrd != b->ninitrd)
+		return true;
+	for (unsigned i = 0; i < a->ninitrd; i++) {
+		if (ref_differs(&a->initrd[i].file, &b->initrd[i].file) ||
+		    (texts && strcmp(a->initrd[i].text, b->initrd[i].text)))
+			return true;
+	}
+	return false;
+}
+
 /* Name of what differs in the headers, or NULL. */
 static const char *diff_headers(const struct log_header *a, const struct log_header *b)
 {
@@ -56,8 +71,8 @@ static const char *diff_headers(const struct log_header *a, const struct log_hea
 		return "the CPUID model or the revision of the CPU";
 	if (ref_differs(&a->kernel, &b->kernel))
 		return "the kernel";
-	if (ref_differs(&a->initrd, &b->initrd))
-		return "the initrd";
+	if (modules_differ(a, b))
+		return "the initrd, or a module and its text";
 	if (strcmp(a->append ? a->append : "", b->append ? b->append : ""))
 		return "the kernel's command line";
 	if (ref_differs(&a->snapshot, &b->snapshot))

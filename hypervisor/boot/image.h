@@ -19,7 +19,7 @@
 #include "hypervisor/memory.h"
 
 struct boot_image {
-	const char *name; /* the file's name, for messages and as a module's string */
+	const char *name; /* the file's name, for messages: the guest sees nothing of it */
 	const uint8_t *data;
 	size_t len;
 };
@@ -32,8 +32,9 @@ struct boot_request {
 	struct boot_image kernel;
 	struct boot_image module[BOOT_MODULES]; /* Linux: at most one, the initrd */
 	size_t nmodules;
-	bool acpi;	     /* the machine has it: tables are written */
-	const char *cmdline; /* without the kernel's name; NULL: empty */
+	const char *text[BOOT_MODULES]; /* multiboot: each module's string; NULL: empty */
+	bool acpi;			/* the machine has it: tables are written */
+	const char *cmdline;		/* without the kernel's name; NULL: empty */
 };
 
 /* What the image looks like from its magic numbers; says nothing about its being whole. */

@@ -325,6 +325,11 @@ static int load_elf(struct program *p)
 	return elf_load_segments(p, c, phoff, n);
 }
 
+static const char *module_text(const struct boot_request *req, size_t i)
+{
+	return req->text[i] ? req->text[i] : "";
+}
+
 /* A string in the information area; returns its address. */
 static uint32_t put_string(struct buf *b, const char *s)
 {
@@ -392,7 +397,7 @@ static void put_modules(struct buf *b, const struct boot_request *req, const uin
 		buf_put_u32(b, 0);
 	}
 	for (size_t i = 0; i < req->nmodules; i++)
-		set32(b, table + i * 16 + 8, put_string(b, req->module[i].name));
+		set32(b, table + i * 16 + 8, put_string(b, module_text(req, i)));
 }
 
 static void put_gdt(struct buf *b, struct cpu_state *s)
@@ -456,8 +461,11 @@ static int check_strings(const struct boot_request *req, struct err *err)
 			"the command line has %zu bytes; a multiboot program gets at most %u",
 			strlen(req->cmdline), MULTIBOOT_CMDLINE - 1);
 	for (size_t i = 0; i < req->nmodules; i++) {
-		if (strlen(req->module[i].name) >= MULTIBOOT_CMDLINE / 2)
-			return err_set(err, EINVAL, "the name of module %zu is too long", i + 1);
+		if (strlen(module_text(req, i)) >= MULTIBOOT_CMDLINE / 2)
+			return err_set(err, EINVAL,
+				       "the text of module %s has %zu bytes; at most %u are taken",
+				       req->module[i].name, strlen(req->text[i]),
+				       MULTIBOOT_CMDLINE / 2 - 1);
 	}
 	return 0;
 }

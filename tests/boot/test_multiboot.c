@@ -184,6 +184,7 @@ START_TEST(gives_information)
 	req.module[0] = (struct boot_image){ "first", (const uint8_t *)"abcd", 4 };
 	req.module[1] = (struct boot_image){ "second", (const uint8_t *)"efgh", 4 };
 	req.nmodules = 2;
+	req.text[0] = "a text";
 	ck_assert_int_eq(load(), 0);
 	flags = guest32(MULTIBOOT_INFO);
 	ck_assert_uint_eq(flags, 1 | 4 | 8 | 0x40 | 0x200);
@@ -195,10 +196,10 @@ START_TEST(gives_information)
 	mods = guest32(MULTIBOOT_INFO + 24);
 	ck_assert_uint_eq(guest32(mods), 0x102000); /* behind the bss */
 	ck_assert_uint_eq(guest32(mods + 4), 0x102004);
-	ck_assert_str_eq(guest_string(guest32(mods + 8)), "first");
+	ck_assert_str_eq(guest_string(guest32(mods + 8)), "a text");
 	ck_assert_uint_eq(guest32(mods + 16), 0x103000);
 	ck_assert_uint_eq(guest32(0x103000), 0x68676665);
-	ck_assert_str_eq(guest_string(guest32(mods + 24)), "second");
+	ck_assert_str_eq(guest_string(guest32(mods + 24)), "");
 	mmap = guest32(MULTIBOOT_INFO + 48);
 	ck_assert_uint_eq(guest32(MULTIBOOT_INFO + 44), 3 * 24);
 	ck_assert_uint_eq(guest32(mmap), 20);
@@ -337,6 +338,14 @@ START_TEST(limits_modules_and_strings)
 	req.module[0].len++;
 	ck_assert_int_eq(load(), -ENOMEM);
 	ck_assert_ptr_nonnull(strstr(err.text, "big"));
+	req.module[0].len--;
+	memset(text, 'x', sizeof(text));
+	text[2048] = '\0';
+	req.text[0] = text;
+	ck_assert_int_eq(load(), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "text of module big"));
+	text[2047] = '\0';
+	ck_assert_int_eq(load(), 0);
 	req.nmodules = 0;
 	memset(text, 'x', sizeof(text));
 	text[4095] = '\0';
