@@ -20,10 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -33,29 +36,41 @@
 
 #define ARGS_MAX   (OPTIONS_GIVEN + 16)
 #define EVENTS_MAX 8192
-/* replicas that fail within a second of their start, one after the other */
-#define RESTARTS_MAX 10
+#define NS_PER_S   1000000000ull
+/*
+ * A replica that fails within a second of its start is started again later and later: the guest may
+ * have no other copy than the one that runs, so there is no end to this.
+ */
+#define PAUSE_NS     200000000ull
+#define PAUSE_MAX_NS (30 * NS_PER_S)
+#define TELL_AT	     10 /* such failures, one after the other */
+#define OLD_S	     10 /* s: a younger one may be about to be locked */
+#define DIR_PREFIX   "twinstep.pair-"
 
 struct slot {
 	char letter; /* 'a' or 'b' */
 	pid_t pid;   /* 0: none */
 	int status;  /* of the process that ended last */
 	bool live;
+	bool whole; /* it has the guest: runs it, or has its whole state */
 	int events; /* read end of its event pipe */
 	char line[EVENTS_MAX];
 	size_t len;
 	uint64_t started_ns;
+	uint64_t not_before_ns; /* when it has failed: it is not started again */
 };
 
 struct pair {
 	const struct options *o;
 	char dir[64];
+	int dirfd; /* locked, as long as this process lives */
 	struct slot slot[2];
 	int signals; /* signalfd */
 	int early_failures;
 	int stop_signal;
 	bool started;  /* both have been, once */
 	bool together; /* they have been a pair: either can go on alone */
+	bool nobody;   /* has the guest any more */
 	FILE *events;
 	struct termios tty;
 	bool has_tty;
@@ -150,7 +165,7 @@ static int slot_start(struct pair *p, struct slot *s, bool primary)
 	s->events = fd[0];
 	fcntl(s->events, F_SETFL, O_NONBLOCK);
 	s->len = 0;
-	s->live = primary;
+	s->live = s->whole = primary;
 	s->started_ns = monotonic_ns();
 	return s->pid < 0 ? -errno : 0;
 }
@@ -161,7 +176,7 @@ static void kill_replaced(struct pair *p, struct slot *winner)
 {
 	struct slot *other = &p->slot[winner == &p->slot[0]];
 
-	winner->live = true;
+	winner->live = winner->whole = true;
 	other->live = false;
 	if (other->pid > 0)
 		kill(other->pid, SIGKILL);
@@ -185,6 +200,8 @@ static void take_event(struct pair *p, struct slot *s, const char *line)
 	}
 	if (event && !strcmp(event, "protected"))
 		p->together = true;
+	if (event && !strcmp(event, "backup")) /* before it may go live */
+		s->whole = true;
 	if (event && (!strcmp(event, "live") || !strcmp(event, "unprotected")))
 		kill_replaced(p, s);
 	json_decref(o);
@@ -263,33 +280,74 @@ static void take_signals(struct pair *p)
 		p->stop_signal = (int)si.ssi_signo;
 		for (unsigned i = 0; i < 2; i++) {
 			if (p->slot[i].pid > 0 && p->slot[i].live)
-				kill(p->slot[i].pid, SIGTERM);
+				kill(p->slot[i].pid, SIGINT); /* SIGTERM: the other goes on */
 		}
 	}
 	reap(p);
 }
 
-/*
- * A replica has gone while the other one lives: a new one takes its place. False: it makes no sense
- * any more.
- */
-static bool replace(struct pair *p, struct slot *dead)
+/* How long until the next try, after so many quick failures. */
+static uint64_t pause_ns(int failures)
 {
-	struct slot *other = &p->slot[dead == &p->slot[0]];
+	uint64_t ns = failures ? PAUSE_NS : 0;
 
-	p->early_failures =
-		monotonic_ns() - dead->started_ns < 1000000000ull ? p->early_failures + 1 : 0;
-	if (p->early_failures > RESTARTS_MAX) {
-		log_error("replica %c fails again and again: going on without it", dead->letter);
-		return false;
-	}
+	for (; failures > 1 && ns < PAUSE_MAX_NS; failures--)
+		ns *= 2;
+	return ns < PAUSE_MAX_NS ? ns : PAUSE_MAX_NS;
+}
+
+static void tell_replaced(const struct pair *p, const struct slot *dead)
+{
+	const struct slot *other = &p->slot[dead == &p->slot[0]];
+
 	log_info("replica %c is gone (%s %d); starting a new backup for replica %c", dead->letter,
 		 WIFSIGNALED(dead->status) ? "signal" : "status",
 		 WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : WEXITSTATUS(dead->status),
 		 other->letter);
-	if (p->early_failures)
-		usleep(200000);
-	return slot_start(p, dead, false) == 0;
+	if (p->early_failures == TELL_AT)
+		log_error("replica %c fails again and again: the guest is UNPROTECTED; it is "
+			  "started again every %u s at most",
+			  dead->letter, (unsigned)(PAUSE_MAX_NS / NS_PER_S));
+}
+
+/* A replica has gone while the other one has the guest: a new one takes its place, in time. */
+static void replace(struct pair *p, struct slot *dead)
+{
+	uint64_t now = monotonic_ns();
+
+	if (!dead->not_before_ns) {
+		bool early = now - dead->started_ns < NS_PER_S;
+
+		p->early_failures = early ? p->early_failures + 1 : 0;
+		dead->not_before_ns = now + pause_ns(p->early_failures);
+		tell_replaced(p, dead);
+	}
+	if (now < dead->not_before_ns)
+		return;
+	dead->not_before_ns = 0;
+	if (slot_start(p, dead, false) < 0)
+		dead->not_before_ns = now + PAUSE_MAX_NS;
+}
+
+/*
+ * A replica has failed. Where the other one has not even the guest's state, nobody has: then there
+ * is nothing to keep going.
+ */
+static void deal_with_failure(struct pair *p, struct slot *dead)
+{
+	struct slot *other = &p->slot[dead == &p->slot[0]];
+
+	if (other->events >= 0)
+		read_events(p, other);
+	if (other->whole) {
+		replace(p, dead);
+		return;
+	}
+	log_error("replica %c is gone, and replica %c does not have the guest: it is lost",
+		  dead->letter, other->letter);
+	p->nobody = true;
+	if (other->pid > 0)
+		kill(other->pid, SIGKILL);
 }
 
 static void wait_for_something(struct pair *p, int timeout)
@@ -314,7 +372,6 @@ static int slot_result(const struct slot *s)
 static int supervise(struct pair *p)
 {
 	struct slot *a = &p->slot[0], *b = &p->slot[1], *last = a, *failed = NULL;
-	bool replaceable = true;
 
 	while (a->pid > 0 || b->pid > 0) {
 		struct slot *dead = a->pid <= 0 ? a : b->pid <= 0 ? b : NULL;
@@ -323,37 +380,23 @@ static int supervise(struct pair *p)
 			failed = dead;
 			kill((dead == a ? b : a)->pid, SIGKILL);
 		}
-		if (dead && !failed && !p->stop_signal && replaceable && !ended_in_order(dead)) {
-			replaceable = replace(p, dead);
-			continue;
-		}
+		if (dead && !failed && !p->stop_signal && !p->nobody && !ended_in_order(dead))
+			deal_with_failure(p, dead);
 		if (dead && ended_in_order(dead))
 			last = dead;
-		wait_for_something(p, 1000);
+		wait_for_something(p, dead && dead->not_before_ns ? 50 : 1000);
 	}
 	if (failed)
 		last = failed;
-	else if (!ended_in_order(last))
+	else if (!ended_in_order(last)) {
 		last = a->live ? a : b;
+		if (!p->nobody && !p->stop_signal)
+			log_error("both replicas are gone: the guest is lost");
+	}
 	return p->stop_signal ? 128 + p->stop_signal : slot_result(last);
 }
 
 /* ---- the whole ---- */
-
-static int make_dir(struct pair *p, struct err *err)
-{
-	char key[96], arbiter[96];
-	int ret;
-
-	snprintf(p->dir, sizeof(p->dir), "%s/twinstep-pair-XXXXXX", getuid() ? "/tmp" : "/run");
-	if (!mkdtemp(p->dir))
-		return err_set(err, errno, "cannot make a directory for the pair: %s",
-			       strerror(errno));
-	snprintf(key, sizeof(key), "%s/key", p->dir);
-	snprintf(arbiter, sizeof(arbiter), "file:%s/arbiter", p->dir);
-	ret = peer_key_create(key, err);
-	return ret ? ret : arbiter_init(arbiter, err);
-}
 
 static void remove_dir(const char *dir)
 {
@@ -372,6 +415,58 @@ static void remove_dir(const char *dir)
 	if (d)
 		closedir(d);
 	rmdir(dir);
+}
+
+/* One that a supervisor has left behind, which was killed: its lock is free. */
+static void remove_left(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && st.st_uid == getuid() && st.st_mtime < time(NULL) - OLD_S &&
+	    flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		log_info("removing '%s', which a pair that was killed has left behind", path);
+		remove_dir(path);
+	}
+	close(fd);
+}
+
+static void remove_all_left(const char *where)
+{
+	DIR *d = opendir(where);
+	struct dirent *e;
+	char path[400];
+
+	while (d && (e = readdir(d))) {
+		if (strncmp(e->d_name, DIR_PREFIX, strlen(DIR_PREFIX)))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", where, e->d_name);
+		remove_left(path);
+	}
+	if (d)
+		closedir(d);
+}
+
+static int make_dir(struct pair *p, struct err *err)
+{
+	const char *where = getuid() ? "/tmp" : "/run";
+	char key[96], arbiter[96];
+	int ret;
+
+	remove_all_left(where);
+	snprintf(p->dir, sizeof(p->dir), "%s/" DIR_PREFIX "XXXXXX", where);
+	if (!mkdtemp(p->dir))
+		return err_set(err, errno, "cannot make a directory for the pair: %s",
+			       strerror(errno));
+	p->dirfd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->dirfd < 0 || flock(p->dirfd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(err, errno, "cannot lock '%s': %s", p->dir, strerror(errno));
+	snprintf(key, sizeof(key), "%s/key", p->dir);
+	snprintf(arbiter, sizeof(arbiter), "file:%s/arbiter", p->dir);
+	ret = peer_key_create(key, err);
+	return ret ? ret : arbiter_init(arbiter, err);
 }
 
 static void catch_signals(struct pair *p)
@@ -422,6 +517,8 @@ static void finish(struct pair *p)
 		tcsetattr(STDIN_FILENO, TCSANOW, &p->tty);
 	if (p->dir[0])
 		remove_dir(p->dir);
+	if (p->dirfd >= 0)
+		close(p->dirfd);
 	if (p->events)
 		fclose(p->events);
 }
@@ -433,6 +530,7 @@ int pair_run(const struct options *o, char live)
 	int status;
 
 	p.o = o;
+	p.dirfd = -1;
 	if (start(&p, live, &err) < 0) {
 		log_error("%s", err.text);
 		status = EXIT_USAGE;

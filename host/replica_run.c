@@ -2,6 +2,7 @@
 #include "host/replica_run.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,11 +14,15 @@
 #include "host/run_end.h"
 #include "host/stop.h"
 
+/* SIGINT and the console's escape key end the pair; a host that shuts down ends its own side. */
 static void quit(void *replica_run)
 {
 	struct replica_run *r = replica_run;
+	int sig = stop_signal();
 
-	if (r->replica)
+	if (r->replica && (sig == SIGTERM || sig == SIGHUP))
+		replica_leave(r->replica);
+	else if (r->replica)
 		replica_stop(r->replica);
 }
 

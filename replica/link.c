@@ -439,6 +439,17 @@ bool link_lags(struct replica *r)
 	return lags;
 }
 
+bool link_has(struct replica *r, uint64_t made)
+{
+	struct link *l = &r->link;
+	bool has;
+
+	pthread_mutex_lock(&l->lock);
+	has = !l->session || !failover_holds(failover_state(&r->failover)) || l->acked >= made;
+	pthread_mutex_unlock(&l->lock);
+	return has;
+}
+
 void link_ask(struct link *l)
 {
 	pthread_mutex_lock(&l->lock);

@@ -56,6 +56,8 @@ void link_add_stamp(struct link *l, uint64_t seq, uint64_t now_ns);
 bool link_catches_up(struct replica *r);
 /* It is further behind than the guest may run ahead. */
 bool link_lags(struct replica *r);
+/* It has every record up to `made`, or is not there any more. */
+bool link_has(struct replica *r, uint64_t made);
 /* A heartbeat now, for its acknowledgement. */
 void link_ask(struct link *l);
 /* vCPU thread, at the end of the guest: a goodbye, where outputs wait for the backup. */

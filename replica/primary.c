@@ -42,6 +42,37 @@ static void apply_fault(struct replica *r)
 	hang_here(r);
 }
 
+/* The guest stands still until the backup has every record, or is lost. */
+static void wait_until_all_is_there(struct replica *r)
+{
+	uint64_t until = replica_mono_ns() + replica_timeout_ns(r);
+
+	batch_push(r);
+	while (!link_has(r, atomic_load(&r->made)) && replica_mono_ns() < until) {
+		replica_beat(r);
+		replica_nap();
+	}
+}
+
+/*
+ * Told to end, and the guest need not: a backup that is counted on goes on with it. One that soon
+ * will be is waited for. Outputs that wait here are in its copies as well. True: this side is over.
+ */
+static bool leave(struct replica *r)
+{
+	if (!atomic_load(&r->leaving))
+		return false;
+	wait_until_all_is_there(r);
+	if (link_yield(r))
+		replica_event(r, "left", "told to end: the backup goes on with the guest");
+	else if (failover_holds(failover_state(&r->failover)))
+		return false;
+	else
+		replica_stop(r);
+	live_stop(r->live);
+	return true;
+}
+
 static bool primary_applied(void *ctx, struct machine *m, const struct sync_point *sp,
 			    uint64_t digest)
 {
@@ -60,6 +91,7 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 	if (joins)
 		link_transfer(r, joins, sp->seq);
 	apply_fault(r);
+	leave(r);
 	return true;
 }
 
@@ -69,7 +101,7 @@ static bool primary_wants_sync(void *ctx)
 	uint64_t made = atomic_load(&r->made);
 
 	return outbox_newest_need(&r->outbox) > made || orders_wait(&r->orders) ||
-	       link_wants_record(r, made);
+	       atomic_load(&r->leaving) || link_wants_record(r, made);
 }
 
 /*
@@ -135,7 +167,7 @@ static bool has_to_wait(struct replica *r)
 {
 	uint64_t made = atomic_load(&r->made);
 
-	if (atomic_load(&r->stopping))
+	if (atomic_load(&r->stopping) || leave(r))
 		return false;
 	return link_lags(r) || outbox_is_full(&r->outbox, made) ||
 	       (r->cfg.wait_for_backup && !made && !link_look(r));
@@ -170,7 +202,7 @@ static bool primary_spins(void *ctx, struct machine *m)
 
 	replica_beat(r);
 	batch_push(r);
-	return orders_stop(&r->orders);
+	return orders_stop(&r->orders) || leave(r);
 }
 
 /* An output waits for the next sync point, or will in a moment: it takes along what was put off. */

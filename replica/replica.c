@@ -216,6 +216,16 @@ void replica_stop(struct replica *r)
 		session_end(r->follower.primary);
 }
 
+void replica_leave(struct replica *r)
+{
+	if (!r->live) {
+		replica_stop(r);
+		return;
+	}
+	atomic_store(&r->leaving, true);
+	live_wake(r->live);
+}
+
 /* ---- control ---- */
 
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg)

@@ -114,6 +114,11 @@ int replica_join(struct replica *r, struct machine **m, struct err *err);
 int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err);
 /* From any thread and from signal handlers: an orderly end of the pair. */
 void replica_stop(struct replica *r);
+/*
+ * The same for this replica alone: a protected one gives the guest to the backup and ends fenced;
+ * without a backup that could go on it ends the pair. From any thread and from signal handlers.
+ */
+void replica_leave(struct replica *r);
 
 /*
  * From any thread: a control input for the machine, while this replica is live. -EPERM when it is

@@ -48,6 +48,7 @@ struct replica {
 	struct live *_Atomic live; /* set once; then replica_stop() may look */
 	struct live_sink direct;   /* the way out when nobody has to be waited for */
 	atomic_bool stopping;
+	atomic_bool leaving;	   /* stops; a backup that can is to go on */
 	atomic_uint_fast64_t made; /* last record of a live machine */
 	atomic_uint_fast64_t paced_ns;
 	/* the vCPU thread's, for a backup that joins: share of the time for the guest, per mille */

@@ -28,6 +28,11 @@ class OneHost:
             sh("ip", "link", "set", "guest" + r, "master", "br0", "up")
         sh("ip", "link", "set", "br0", "up")
         self.events_path = self.dir + "/events"
+        self.start()
+
+    def start(self):
+        if os.path.exists(self.events_path):
+            os.unlink(self.events_path)
         self.proc = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", TWINSTEP, "pair", "--kernel", BUILD + "/guest/vmlinuz", "--initrd",
              BUILD + "/guest/initramfs", "--memory", "256M", "--append", APPEND, "--net",
@@ -63,7 +68,7 @@ class OneHost:
     def replica(self, letter):
         for pid in children(self.proc.pid):
             with open("/proc/%d/cmdline" % pid) as f:
-                if "/%s.sock" % letter in f.read().split("--listen=", 1)[1].split("\0")[0]:
+                if "/%s.sock" % letter in f.read().partition("--listen=")[2].partition("\0")[0]:
                     return pid
         raise Failure("no process of replica " + letter)
 
@@ -73,6 +78,40 @@ class OneHost:
         if out.returncode:
             raise Failure("status: " + out.stderr)
         return json.loads(out.stdout)
+
+    def shut_down(self, live):
+        """The live replica is told to end, as a host that shuts down does: the other one goes on."""
+        n = len(self.events())
+        os.kill(self.replica(live), signal.SIGTERM)
+        live = self.wait_event("live", n)["replica"]
+        self.wait_event("protected", n)
+        if not [e for e in self.events()[n:] if e["event"] == "left"]:
+            raise Failure("SIGTERM: no event 'left'")
+        return live
+
+    def kill_supervisor(self):
+        """What it leaves behind, its next start removes."""
+        with open("/proc/%d/cmdline" % self.replica("a")) as f:
+            left = f.read().split("--key-file=", 1)[1].split("/key\0")[0]
+        self.proc.kill()
+        self.proc.wait()
+        if not os.path.exists(left):
+            raise Failure("'%s' is not the pair's directory" % left)
+        os.utime(left, (1, 1))
+        self.start()
+        self.wait_event("protected", 0)
+        if os.path.exists(left):
+            raise Failure("'%s' was left behind" % left)
+        print("ok onehost.left: the directory of a supervisor that was killed is removed", flush=True)
+
+    def lose_both(self):
+        for pid in [self.replica(r) for r in "ab"]:
+            os.kill(pid, signal.SIGKILL)
+        status = self.proc.wait(PATIENCE)
+        with open(self.dir + "/log") as f:
+            said = f.read()
+        if status != 137 or "the guest is lost" not in said.splitlines()[-1]:
+            raise Failure("pair ended with %d after both were killed: %s" % (status, said[-300:]))
 
     def run(self):
         self.wait_event("protected", 0)
@@ -96,11 +135,20 @@ class OneHost:
                 raise Failure("status of %s: %s" % (live, s))
             print("ok onehost.%s: replica %s is live in generation %d and protected again" % (
                 sig.name, live, s["generation"]), flush=True)
+        live = self.shut_down(live)
+        if client.error:
+            raise Failure("after SIGTERM: %s" % client.error)
+        print("ok onehost.SIGTERM: replica %s goes on" % live, flush=True)
         client.stop()
         self.proc.terminate()
         if self.proc.wait(PATIENCE) != 143:
             raise Failure("pair ended with %d" % self.proc.returncode)
         print("ok onehost.stop")
+        self.start()
+        self.wait_event("protected", 0)
+        self.kill_supervisor()
+        self.lose_both()
+        print("ok onehost.both: the pair ends when nobody has the guest")
 
     def close(self):
         if self.proc.poll() is None:

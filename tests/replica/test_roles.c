@@ -732,6 +732,64 @@ START_TEST(who_asks_can_be_stopped)
 }
 END_TEST
 
+/* The connection ends, and nothing but frames of a living primary came before. */
+static void hear_until_it_closes(struct rig *g)
+{
+	struct wire_frame f;
+	int ret;
+
+	while ((ret = wire_recv(&g->w, &f, 10000, &g->err)) == 1) {
+		struct rd in = RD_INIT(f.data, f.len);
+		size_t n;
+
+		ck_assert_int_eq(wire_stamp_restore(&g->stamp, &in, &g->err), 0);
+		while (rd_left(&in)) {
+			g->last = rd_varint(&in);
+			rd_blob(&in, WIRE_FRAME_MAX, &n);
+		}
+		acknowledge(g, g->last);
+	}
+	ck_assert_int_ne(ret, -EAGAIN);
+}
+
+/* A host that shuts down: the backup has everything, and goes on. */
+START_TEST(a_primary_that_leaves_gives_the_guest_away)
+{
+	struct replica_status s;
+	struct rig g;
+
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
+	follow_until_protected(&g);
+	replica_leave(g.r);
+	hear_until_it_closes(&g);
+	expect_fenced(&g);
+	replica_get_status(g.r, &s);
+	ck_assert_uint_eq(s.records, g.last);
+	ck_assert(!taken(&g, 2));
+	close_rig(&g);
+}
+END_TEST
+
+/* Nobody could go on: it ends as if it had been stopped. */
+START_TEST(a_primary_that_leaves_alone_ends)
+{
+	struct replica_status s;
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	start_primary(&g);
+	wait_state(&g, REPLICA_ALONE);
+	replica_leave(g.r);
+	join_thread(&g);
+	replica_get_status(g.r, &s);
+	ck_assert_str_eq(replica_state_name(s.state), "ended");
+	ck_assert_int_eq(g.ret, 0);
+	close_rig(&g);
+}
+END_TEST
+
 /* It was quicker: the primary that lost its backup finds the generation gone. */
 START_TEST(a_primary_that_comes_second_stops)
 {
@@ -870,6 +928,8 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, a_primary_without_arbiter_asks_until_it_knows);
 	tcase_add_host_test(tc, a_late_answer_fences);
 	tcase_add_host_test(tc, who_asks_can_be_stopped);
+	tcase_add_host_test(tc, a_primary_that_leaves_gives_the_guest_away);
+	tcase_add_test(tc, a_primary_that_leaves_alone_ends);
 	tcase_add_host_test(tc, a_primary_that_comes_second_stops);
 	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
