@@ -62,7 +62,7 @@ unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 check-unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 	$(Q)tests/run $(UNITBIN)
 
-include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/isolation/rules.mk
+include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/vmx/rules.mk tests/isolation/rules.mk
 
 GUEST := $(BUILD)/guest/initramfs
 GUESTSRC := $(wildcard tools/guest/*)
