@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "record/disk_file.h"
+#include "replica/disks.h"
 
 /* Where the metadata lies; beside the image itself, also where a link led to it. */
 static char *meta_path(const struct disk_opt *o, struct err *err)
@@ -34,6 +36,14 @@ static char *meta_path(const struct disk_opt *o, struct err *err)
 		err_set(err, ENOMEM, "out of memory");
 	free(image);
 	return path;
+}
+
+/* A block device whose metadata nobody has named: it cannot be found. */
+static bool no_place(const struct disk_opt *o)
+{
+	struct stat st;
+
+	return !o->meta && !stat(o->path, &st) && S_ISBLK(st.st_mode);
 }
 
 /* A name that was just made is on stable storage. */
@@ -102,18 +112,22 @@ static int open_file(const char *path, int flags, struct err *err)
 }
 
 int disk_keep_open(struct disk_keep *k, const struct disk_opt *o, const struct disk_backend *d,
-		   bool new_id, struct err *err)
+		   enum disk_keep_new how, struct err *err)
 {
 	int fd;
 
-	if (o->readonly || o->overlay)
+	if (o->readonly || o->overlay || (how == DISK_KEEP_LEAVE && no_place(o)))
 		return 0;
 	k->path = meta_path(o, err);
 	if (!k->path)
 		return -err->code;
 	fd = open_file(k->path, O_RDWR, err);
+	if (fd == -ENOENT && how == DISK_KEEP_LEAVE) {
+		disk_keep_close(k);
+		return 0;
+	}
 	if (fd == -ENOENT) {
-		if (make_file(k->path, d, new_id, err) < 0)
+		if (make_file(k->path, d, how == DISK_KEEP_MAKE_ID, err) < 0)
 			return -err->code;
 		fd = open_file(k->path, O_RDWR, err);
 		if (fd == -ENOENT)
@@ -146,6 +160,32 @@ struct disk_meta *disk_keep_load(struct disk_keep *k, struct disk_backend *d,
 	if (m)
 		disk_attach_meta(d, m, record);
 	return m;
+}
+
+int disk_keep_part(const struct disk_keep *k, struct disk_meta *m, bool force, struct err *err)
+{
+	struct disk_meta_identity id;
+	int error = disk_meta_get(m, &id);
+	const char *doubt = disk_meta_state_doubt(id.state);
+
+	if (error)
+		return err_set(err, error, "disk metadata %s: %s", k->path, strerror(error));
+	if (doubt && !force)
+		return err_set(
+			err, ESTALE,
+			"%s says that the disk is one of a pair and may be old (%s): %s. "
+			"With ,ro or ,overlay it can be looked at; --force writes to it, and "
+			"gives up what only the other side has",
+			k->path, disk_meta_state_name(id.state), doubt);
+	if (doubt)
+		log_warn("%s: the disk is one of a pair, and %s: --force makes it what counts",
+			 k->path, doubt);
+	else
+		log_warn("%s: the disk is one of a pair; what is written to it now is copied to "
+			 "the other side when that joins",
+			 k->path);
+	disk_meta_part(m, disks_new_name(), id.generation);
+	return 0;
 }
 
 int disk_keep_peek(const struct disk_opt *o, struct disk_meta_identity *id, struct err *err)

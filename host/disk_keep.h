@@ -15,17 +15,28 @@ struct disk_keep {
 	int fd;
 };
 
+/* What becomes of a disk that is new to pairs. */
+enum disk_keep_new {
+	DISK_KEEP_MAKE_ID, /* it gets metadata, and an id of its own */
+	DISK_KEEP_MAKE,	   /* it gets metadata, and the other side's id in a join */
+	DISK_KEEP_LEAVE,   /* it is none of a pair's */
+};
+
 /*
- * Before the jail closes: opens the metadata of a disk that is written; of one that is new to pairs
- * it is made. new_id: a new disk gets an id of its own, rather than that of the other side's. The
- * content is looked into later. 0 or -errno.
+ * Before the jail closes: opens the metadata of a disk that is written. The content is looked into
+ * later. 0 or -errno.
  */
 int disk_keep_open(struct disk_keep *k, const struct disk_opt *o, const struct disk_backend *d,
-		   bool new_id, struct err *err);
+		   enum disk_keep_new how, struct err *err);
 void disk_keep_close(struct disk_keep *k);
 /* In the jail: what the file says. It is the disk's from now on. NULL and err. */
 struct disk_meta *disk_keep_load(struct disk_keep *k, struct disk_backend *d,
 				 const atomic_uint_fast64_t *record, struct err *err);
+/*
+ * A machine outside of any pair writes this image of a pair's: it goes on alone, so a later join
+ * knows whose content is newer. -ESTALE and err: it may be old already. force: it is what counts.
+ */
+int disk_keep_part(const struct disk_keep *k, struct disk_meta *m, bool force, struct err *err);
 /*
  * What an image's metadata says of it, without changing anything. 1; 0: there is none, or none is
  * kept; -errno and err.

@@ -67,6 +67,18 @@ int guest_run_execute(struct guest_run *g)
 
 /* ---- the steps that run and record share ---- */
 
+/* A disk of a pair's may be among those that this machine writes. */
+static int open_machine(void *ctx, struct err *err)
+{
+	struct guest_run *g = ctx;
+	struct machine_host *h = &g->up.host;
+	int ret = machine_host_open(h, &g->o->machine, err);
+
+	h->alone = true;
+	h->force = g->o->replica.force;
+	return ret ? ret : machine_host_keep_disks(h, &g->o->machine, DISK_KEEP_LEAVE, err);
+}
+
 static int open_names(void *ctx, struct err *err)
 {
 	struct guest_run *g = ctx;
@@ -134,7 +146,8 @@ static void stop(void *ctx)
 		g->role->stopped(g->ctx);
 }
 
-static const struct bringup_role bringup_role = { .names = open_names,
+static const struct bringup_role bringup_role = { .open = open_machine,
+						  .names = open_names,
 						  .unname = close_names,
 						  .jail = fill_jail,
 						  .sink = get_sink,

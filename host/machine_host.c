@@ -121,13 +121,13 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 	return 0;
 }
 
-int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o, bool new_id,
-			    struct err *err)
+int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o,
+			    enum disk_keep_new how, struct err *err)
 {
 	int ret = 0;
 
 	for (unsigned i = 0; i < o->ndisks && ret == 0; i++)
-		ret = disk_keep_open(&h->keep[i], &o->disk[i], h->disk[i], new_id, err);
+		ret = disk_keep_open(&h->keep[i], &o->disk[i], h->disk[i], how, err);
 	return ret;
 }
 
@@ -138,6 +138,8 @@ static int load_meta(struct machine_host *h, struct err *err)
 			continue;
 		h->meta[i] = disk_keep_load(&h->keep[i], h->disk[i], &h->record, err);
 		if (!h->meta[i])
+			return -err->code;
+		if (h->alone && disk_keep_part(&h->keep[i], h->meta[i], h->force, err))
 			return -err->code;
 	}
 	return 0;

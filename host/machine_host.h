@@ -29,7 +29,8 @@ struct machine_host {
 	const char *passed;	 /* why `auto` passed by the engine before it, or NULL */
 	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
 	struct disk_backend *disk[MACHINE_DISKS];
-	struct disk_keep keep[MACHINE_DISKS];  /* of a replica: files of their metadata */
+	struct disk_keep keep[MACHINE_DISKS];  /* files of their metadata */
+	bool alone, force;		       /* no replica's: the disks of pairs go on alone */
 	struct disk_meta *meta[MACHINE_DISKS]; /* the disks'; NULL: not kept in step */
 	atomic_uint_fast64_t record;	       /* last one made or applied, for the metadata */
 	struct nic *nic[MACHINE_NICS];
@@ -46,11 +47,11 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 /* The host side of a machine whose configuration comes later (a backup's, from its primary). */
 int machine_host_open_side(struct machine_host *h, const struct machine_opts *o, struct err *err);
 /*
- * A replica: opens the metadata of the disks that are written (disk_keep_open()); they are read
- * when the machine is settled.
+ * Opens the metadata of the disks that are written (disk_keep_open()); they are read when the
+ * machine is settled.
  */
-int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o, bool new_id,
-			    struct err *err);
+int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o,
+			    enum disk_keep_new how, struct err *err);
 /*
  * Chooses the engine; with `auto`, one that counts `counter` (NULL: what h->counter says, if
  * anything).

@@ -241,6 +241,9 @@ const struct option_row option_table[] = {
 	  .help = "start with disks that may be old, and beside a replica that may be live: what "
 		  "only "
 		  "the other side has is lost" },
+	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(RUN),
+	  .help = "write to a disk of a pair that may be old: what only the other side has is "
+		  "lost" },
 	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(BACKUP), .group = GROUP_PAIR,
 	  .help = "give up what only our disks have, and take the primary's" },
 	{ "events", 0, "FILE", STRING(replica.events), .commands = REPLICAS, .group = GROUP_PAIR,

@@ -41,7 +41,9 @@ static int open_machine(void *ctx, struct err *err)
 	int ret = r->backup ? machine_host_open_side(&r->up.host, &r->o->machine, err)
 			    : machine_host_open(&r->up.host, &r->o->machine, err);
 
-	return ret ? ret : machine_host_keep_disks(&r->up.host, &r->o->machine, !r->backup, err);
+	return ret ? ret
+		   : machine_host_keep_disks(&r->up.host, &r->o->machine,
+					     r->backup ? DISK_KEEP_MAKE : DISK_KEEP_MAKE_ID, err);
 }
 
 /* What the replica has to keep in step. */

@@ -288,6 +288,14 @@ void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_L
 	pthread_mutex_unlock(&m->io);
 }
 
+void disk_meta_set_pair(struct disk_meta *m, const uint8_t pair[DISK_META_ID_LEN])
+{
+	pthread_mutex_lock(&m->io);
+	if (bytes_are_zero(m->id.pair, DISK_META_ID_LEN))
+		memcpy(m->id.pair, pair, DISK_META_ID_LEN);
+	pthread_mutex_unlock(&m->io);
+}
+
 void disk_meta_applied(struct disk_meta *m, uint64_t record)
 {
 	pthread_mutex_lock(&m->lock);
@@ -806,6 +814,19 @@ const char *disk_meta_state_name(enum disk_meta_state s)
 	};
 
 	return s < DISK_STATES ? names[s] : "unknown";
+}
+
+const char *disk_meta_state_doubt(enum disk_meta_state s)
+{
+	static const char *const why[DISK_STATES] = {
+		[DISK_BEHIND] = "the other side has gone on without it",
+		[DISK_SYNCING] =
+			"it is in the middle of being synchronised, so neither old nor new",
+		[DISK_FOLLOWS] = "it followed a live side, which may have flushed more than had "
+				 "arrived here",
+	};
+
+	return why[s];
 }
 
 /* ---- opening and closing ---- */

@@ -75,6 +75,8 @@ struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 					const struct disk_meta_identity *theirs);
 /* "in step", "ahead", ... */
 const char *disk_meta_state_name(enum disk_meta_state s);
+/* Why content in this state need not be the newest; NULL: it is, as far as the state tells. */
+const char *disk_meta_state_doubt(enum disk_meta_state s);
 
 struct disk_meta;
 
@@ -138,6 +140,8 @@ void disk_meta_applied(struct disk_meta *m, uint64_t record);
 void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
 /* The process that writes from now on; on stable storage with the next change of the identity. */
 void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_LEN]);
+/* The pair of an image that belongs to none yet; likewise. */
+void disk_meta_set_pair(struct disk_meta *m, const uint8_t pair[DISK_META_ID_LEN]);
 /* First block from `block` on that may differ; UINT64_MAX: none. */
 uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
 /* How many may differ. */

@@ -11,24 +11,10 @@
 
 /* ---- who may start ---- */
 
-/* Why content in this state need not be the newest; NULL: it is, as far as the state tells. */
-static const char *state_doubt(enum disk_meta_state s)
-{
-	static const char *const why[DISK_STATES] = {
-		[DISK_BEHIND] = "the other side has gone on without it",
-		[DISK_SYNCING] =
-			"it is in the middle of being synchronised, so neither old nor new",
-		[DISK_FOLLOWS] = "it followed a live side, which may have flushed more than had "
-				 "arrived here",
-	};
-
-	return why[s];
-}
-
 static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t last, bool owner,
 		      bool force, struct err *err)
 {
-	const char *doubt = state_doubt(id->state);
+	const char *doubt = disk_meta_state_doubt(id->state);
 	char why[160];
 
 	if (!id->current && id->state != DISK_SYNCING)
@@ -57,9 +43,40 @@ static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t 
 		       doubt, (unsigned long long)id->generation);
 }
 
+/* The pair that the disks belong to, zeros: none yet. -ESTALE and err: not all to the same. */
+static int find_pair(const struct disks *d, uint8_t pair[DISK_META_ID_LEN], struct err *err)
+{
+	unsigned first = 0;
+
+	memset(pair, 0, DISK_META_ID_LEN);
+	for (unsigned i = 0; i < d->n; i++) {
+		struct disk_meta_identity id = { 0 };
+
+		if (d->disk[i].meta)
+			disk_meta_get(d->disk[i].meta, &id);
+		if (bytes_are_zero(id.pair, DISK_META_ID_LEN))
+			continue;
+		if (bytes_are_zero(pair, DISK_META_ID_LEN)) {
+			memcpy(pair, id.pair, DISK_META_ID_LEN);
+			first = i;
+		} else if (memcmp(pair, id.pair, DISK_META_ID_LEN)) {
+			return err_set(err, ESTALE,
+				       "disk %u belongs to another pair than disk %u: which image "
+				       "is the right one? One that is to change its pair needs its "
+				       "metadata removed, and counts as new then",
+				       i, first);
+		}
+	}
+	return 0;
+}
+
 int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
 		      bool force, struct err *err)
 {
+	uint8_t pair[DISK_META_ID_LEN];
+
+	if (find_pair(d, pair, err))
+		return -err->code;
 	for (unsigned i = 0; i < d->n; i++) {
 		struct disk_meta_identity id;
 		int ret;
@@ -95,6 +112,19 @@ void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN])
 			disk_meta_set_owner(d->disk[i].meta, owner);
 }
 
+void disks_name_pair(struct disks *d)
+{
+	uint8_t pair[DISK_META_ID_LEN];
+
+	if (find_pair(d, pair, NULL))
+		return;
+	if (bytes_are_zero(pair, sizeof(pair)))
+		must(getrandom(pair, sizeof(pair), 0) == (ssize_t)sizeof(pair));
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->disk[i].meta)
+			disk_meta_set_pair(d->disk[i].meta, pair);
+}
+
 uint64_t disks_generation(const struct disks *d)
 {
 	uint64_t newest = 0;
@@ -111,7 +141,7 @@ uint64_t disks_generation(const struct disks *d)
 
 /* ---- while it runs ---- */
 
-static uint64_t new_name(void)
+uint64_t disks_new_name(void)
 {
 	uint64_t name = 0;
 
@@ -136,7 +166,7 @@ void disks_part(struct replica *r)
 	for (unsigned i = 0; i < d->n; i++) {
 		if (!d->disk[i].meta)
 			continue;
-		disk_meta_part(d->disk[i].meta, new_name(), generation);
+		disk_meta_part(d->disk[i].meta, disks_new_name(), generation);
 		/* A name that cannot be written is written with the first write, or that fails. */
 		disk_later(d->disk[i].image, settle, d->disk[i].meta);
 	}

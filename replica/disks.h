@@ -32,6 +32,10 @@ int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[
 bool disks_are_known(const struct disks *d);
 /* This process writes them from now on. */
 void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
+/* A primary's: those that belong to no pair yet belong to that of the others, or to a new one. */
+void disks_name_pair(struct disks *d);
+/* A name for content that begins now; not 0. */
+uint64_t disks_new_name(void);
 /* The newest generation in which one of them was written. */
 uint64_t disks_generation(const struct disks *d);
 /*

@@ -148,6 +148,7 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 		return ret;
 	r->m = m;
 	disks_own(&r->disks, r->id);
+	disks_name_pair(&r->disks);
 	disks_part(r);
 	disks_settle(r);
 	replica_event(r, "start", "primary in generation %llu%s",

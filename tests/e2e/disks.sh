@@ -26,6 +26,13 @@ replica() {
 }
 primary() { replica "$1" primary --kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run=\"$guest\"" "${@:2}"; }
 backup() { replica "$1" backup --connect "unix:$work/$(other "$1").peer" --connect-wait 30000 "${@:2}"; }
+# run SIDE OPTION...: a machine outside of the pair writes that side's image, once, and ends
+once='dd if=/dev/urandom of=/dev/vda bs=64k seek=200 count=9 conv=fsync,notrunc'
+run() {
+	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run=\"$once\"" --console none \
+		--disk "$work/data-$1.img" "${@:2}" 2>"$work/$1.err" &
+	pid[$1]=$!
+}
 state() { "$twinstep" status "$work/$1.sock" --json | grep -q "\"state\": *\"$2\""; }
 kept() { grep -a '^kept' "$work/$1.con" | tail -n 1 | tr -dc 0-9; }
 kept_since() { [ "$(kept "$1")" -gt "${2:-0}" ]; }
@@ -84,6 +91,7 @@ check nothing-lost "$(grep -ah BAD "$work"/*.con | head -n 3)" eval '! grep -aq 
 kill_replica b
 kill_replica a
 refuses power-loss-follower b primary 'disk 0 may be old (in step, following'
+refuses run-on-a-follower b run 'may be old (in step, following)'
 primary a --no-wait
 runs a 1 || not_ok power-loss-live-starts "$(tail -n 3 "$work/a".[ce]*)"
 refuses generation-missed b primary 'disk 0 may be old'
@@ -106,6 +114,17 @@ joined after-the-cut a
 runs a 2 || not_ok after-the-cut "$(tail -n 3 "$work/a".[ce]*)"
 stop a
 check equal-at-the-end "$(same 2>&1)" same
+
+# A machine outside of the pair writes one of the images: the other side gets that when it joins.
+run a
+check run-on-an-image "$(cat "$work/a.err")" wait "${pid[a]}"
+unset "pid[a]"
+check run-wrote "the images are equal" eval '! same 2>/dev/null'
+primary a --no-wait
+backup b
+joined after-a-run a
+stop a
+check equal-after-a-run "$(same 2>&1)" same
 
 # Both go on alone: a person chooses.
 primary a --no-wait
@@ -145,6 +164,17 @@ primary a --no-wait
 wait_for 60 state a alone
 refuses foreign b backup 'belong to different pairs or disks'
 kill_replica a
+
+rm -f "$work"/data-?.img*
+for n in c a; do # each in a pair of its own
+	truncate -s 1M "$work/data-a.img"
+	primary a --no-wait --force
+	wait_for 60 state a alone
+	kill_replica a
+	[ $n = a ] || for file in "$work"/data-a.img*; do mv "$file" "${file/data-a/data-c}"; done
+done
+refuses two-pairs a primary 'disk 1 belongs to another pair than disk 0' --disk "$work/data-c.img"
+rm "$work/data-c.img"*
 
 # `twinstep pair` begins with the side that was live last.
 rm "$work"/data-?.img*
