@@ -56,6 +56,9 @@ int control_options_path(const char *control, const char *name, char **path, str
 /* A file in that directory that is not a machine's. Free *path. */
 int control_file(const char *name, bool create, char **path, struct err *err);
 
+/* The directory itself, as control_file() knows it. Free *path. */
+int control_directory(bool create, char **path, struct err *err);
+
 /*
  * The other end: sends a request and waits up to timeout_ms for its answer. NULL and err when
  * nobody answers or the answer is "ok": false.

@@ -12,7 +12,7 @@
 
 #define PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
-static char *control_directory(void)
+static char *directory_name(void)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	char *dir = NULL;
@@ -49,7 +49,7 @@ static int check_directory(const char *dir, bool create, struct err *err)
 
 static int path_in(const char *name, const char *suffix, bool create, char **path, struct err *err)
 {
-	char *dir = control_directory();
+	char *dir = directory_name();
 	int ret = dir ? check_directory(dir, create, err) : err_set(err, ENOMEM, "out of memory");
 
 	if (ret == 0 && asprintf(path, "%s/%s%s", dir, name, suffix) < 0) {
@@ -64,6 +64,19 @@ int control_file(const char *name, bool create, char **path, struct err *err)
 {
 	*path = NULL;
 	return path_in(name, "", create, path, err);
+}
+
+int control_directory(bool create, char **path, struct err *err)
+{
+	int ret;
+
+	*path = directory_name();
+	ret = *path ? check_directory(*path, create, err) : err_set(err, ENOMEM, "out of memory");
+	if (ret < 0) {
+		free(*path);
+		*path = NULL;
+	}
+	return ret;
 }
 
 /* A socket in the current directory, whose path is a plain name. */

@@ -74,13 +74,13 @@ static int parse_letter(const struct option_row *row, void *target, const char *
 
 /* ---- subcommands ---- */
 
-#define FOR(name) (1u << COMMAND_##name)
+#define FOR(name) (1ull << COMMAND_##name)
 #define BOOTS	  (FOR(RUN) | FOR(RECORD) | FOR(PRIMARY) | FOR(PAIR))
 #define REPLAYS	  (FOR(REPLAY) | FOR(LOG))
 #define REPLICAS  (FOR(PRIMARY) | FOR(BACKUP))
 #define PAIRED	  (REPLICAS | FOR(PAIR))
 #define LIVE	  (BOOTS | FOR(BACKUP))
-#define ALL	  ((1u << COMMANDS) - 1)
+#define ALL	  ((1ull << COMMANDS) - 1)
 
 #define AT(field)     offsetof(struct options, field)
 #define FLAG(field)   .parse = option_parse_flag, .target = AT(field)
@@ -154,8 +154,8 @@ const struct option_row option_table[] = {
 	{ "json", 0, NULL, FLAG(json), .commands = FOR(SNAPSHOT),
 	  .help = "say where it was taken as one line of JSON" },
 	{ "json", 0, NULL, FLAG(json),
-	  .commands =
-		  FOR(STATUS) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) | FOR(QUALIFY) | FOR(VERSION),
+	  .commands = FOR(STATUS) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) | FOR(QUALIFY) |
+		      FOR(VERSION) | FOR(LIST),
 	  .help = "as one line of JSON" },
 	{ "name", 0, "NAME", STRING(name), .commands = FOR(RUN) | FOR(RECORD), .config = true,
 	  .help = "answers `twinstep status NAME`, stop, snapshot and balloon" },
@@ -251,6 +251,25 @@ const struct option_row option_table[] = {
 	{ "events", 0, "FILE", STRING(replica.events), .commands = FOR(PAIR), .own = true,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "append what happens to both replicas, as lines of JSON" },
+
+	{ "lineage", 0, "FILE", STRING(replica.lineage), .commands = REPLICAS, .group = GROUP_PAIR,
+	  .help = "keeps by which names this host's replicas are known to the arbiter: a primary "
+		  "may follow on one that has ended" },
+	{ "force", 0, NULL, FLAG(replica.force), .commands = FOR(UP), .group = GROUP_OWN,
+	  .help = "begin as primary with what this host has, where the other one does not answer: "
+		  "what only that one has is lost" },
+	{ "detach", 'd', NULL, FLAG(detach), .commands = FOR(UP),
+	  .help = "go on in the background; messages go to the file `messages` of the guest" },
+	{ "first", 0, "HOST", STRING(first), .commands = FOR(UP), .config = true,
+	  .help = "the host that begins while nobody has ever been live (that of the first "
+		  "section)" },
+	{ "on-event", 0, "PROGRAM", STRING(on_event), .commands = FOR(UP), .config = true,
+	  .help = "run on each event, outside the jail: its JSON on standard input, its name in "
+		  "TWINSTEP_EVENT" },
+	{ "all", 0, NULL, FLAG(all), .commands = FOR(DOWN),
+	  .help = "end the guest, on both hosts" },
+	{ "history", 0, NULL, FLAG(history), .commands = FOR(CONSOLE),
+	  .help = "show what the guest wrote last, and do not attach" },
 
 	/* ---- the machine ---- */
 	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = BOOTS, .group = GROUP_MACHINE,

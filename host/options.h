@@ -38,6 +38,11 @@ enum command_id {
 	COMMAND_QUALIFY,
 	COMMAND_VERSION,
 	COMMAND_COMPLETION,
+	COMMAND_UP,
+	COMMAND_DOWN,
+	COMMAND_LIST,
+	COMMAND_CONSOLE,
+	COMMAND_CHECK_CONFIG,
 	COMMANDS,
 };
 
@@ -57,7 +62,7 @@ struct option_row {
 	size_t target; /* in struct options */
 	const char *help;
 	const char *refusal; /* for these commands it is known and refused: why; no help then */
-	uint32_t commands;   /* 1 << command_id */
+	uint64_t commands;   /* 1 << command_id */
 	enum option_group group;
 	bool config;	   /* a guest's configuration file may set it */
 	bool own;	   /* `pair` does it itself, and does not hand it on */
@@ -93,6 +98,9 @@ struct options {
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */
 	const char *output, *pcap, *gdb;
+	/* up, down, console, log of a guest with a configuration file */
+	bool detach, all, history;
+	const char *first, *on_event;
 	char **args; /* what is no option */
 	int nargs;
 	struct option_given given[OPTIONS_GIVEN];

@@ -16,7 +16,6 @@
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +29,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "host/argv.h"
 #include "host/exit.h"
 #include "host/run_end.h"
 #include "replica/arbiter.h"
 
-#define ARGS_MAX   (OPTIONS_GIVEN + 16)
 #define EVENTS_MAX 8192
 #define NS_PER_S   1000000000ull
 /*
@@ -78,24 +77,8 @@ struct pair {
 
 /* ---- one replica ---- */
 
-struct args {
-	char *arg[ARGS_MAX];
-	size_t n;
-};
-
-static void add_arg(struct args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void add_arg(struct args *a, const char *fmt, ...)
-{
-	va_list ap;
-
-	must(a->n < ARGS_MAX - 1);
-	va_start(ap, fmt);
-	must(vasprintf(&a->arg[a->n++], fmt, ap) >= 0);
-	va_end(ap);
-}
-
 /* What was given for the pair and a replica of this role takes, as this replica sees it. */
-static void add_given(struct args *a, const struct pair *p, char letter, enum command_id role)
+static void add_given(struct argv *a, const struct pair *p, char letter, enum command_id role)
 {
 	for (size_t i = 0; i < p->o->ngiven; i++) {
 		const struct option_given *g = &p->o->given[i];
@@ -104,12 +87,8 @@ static void add_given(struct args *a, const struct pair *p, char letter, enum co
 
 		if (g->row->own || !row || row->refusal)
 			continue;
-		if (!g->arg) {
-			add_arg(a, "--%s", row->name);
-			continue;
-		}
-		value = options_substitute(g->arg, letter);
-		add_arg(a, "--%s=%s", row->name, value);
+		value = g->arg ? options_substitute(g->arg, letter) : NULL;
+		argv_add_option(a, row, value);
 		free(value);
 	}
 }
@@ -117,22 +96,22 @@ static void add_given(struct args *a, const struct pair *p, char letter, enum co
 static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, bool primary,
 		      int events)
 {
-	struct args a = { 0 };
+	struct argv a = { 0 };
 	sigset_t ends;
 
-	add_arg(&a, "twinstep");
-	add_arg(&a, primary ? "primary" : "backup");
+	argv_add(&a, "twinstep");
+	argv_add(&a, primary ? "primary" : "backup");
 	add_given(&a, p, s->letter, primary ? COMMAND_PRIMARY : COMMAND_BACKUP);
-	add_arg(&a, "--listen=unix:%s/%c.sock", p->dir, s->letter);
+	argv_add(&a, "--listen=unix:%s/%c.sock", p->dir, s->letter);
 	if (!primary)
-		add_arg(&a, "--connect=unix:%s/%c.sock", p->dir, other->letter);
+		argv_add(&a, "--connect=unix:%s/%c.sock", p->dir, other->letter);
 	if (p->o->newer && !p->started)
-		add_arg(&a, "--force");
-	add_arg(&a, "--key-file=%s/key", p->dir);
-	add_arg(&a, "--arbiter=file:%s/arbiter", p->dir);
-	add_arg(&a, "--events=/dev/fd/%d", events);
+		argv_add(&a, "--force");
+	argv_add(&a, "--key-file=%s/key", p->dir);
+	argv_add(&a, "--arbiter=file:%s/arbiter", p->dir);
+	argv_add(&a, "--events=/dev/fd/%d", events);
 	if (p->o->name)
-		add_arg(&a, "--name=%s-%c", p->o->name, s->letter);
+		argv_add(&a, "--name=%s-%c", p->o->name, s->letter);
 	/*
 	 * The first process of a pid namespace gets no signal that it does not handle: they wait
 	 * until it does.

@@ -10,7 +10,7 @@
 #include "replica/replica.h"
 
 struct replica_opts {
-	const char *listen, *connect, *key_file, *arbiter, *events;
+	const char *listen, *connect, *key_file, *arbiter, *events, *lineage;
 	bool insecure, no_wait, force;
 	uint64_t sync_rate; /* bytes a second; 0: no bound */
 	uint64_t timeout_ms, hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;

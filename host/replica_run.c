@@ -72,6 +72,13 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 	return machine_host_create(&r->up.host, sink, err);
 }
 
+static bool is_ours(void *ctx, const uint8_t id[ARBITER_ID_LEN])
+{
+	struct replica_run *r = ctx;
+
+	return lineage_has(&r->lineage, id);
+}
+
 static void configure(struct replica_run *r)
 {
 	const struct replica_opts *o = &r->o->replica;
@@ -92,11 +99,22 @@ static void configure(struct replica_run *r)
 					  .max_pause_ms = (unsigned)o->max_pause_ms,
 					  .join_timeout_ms = (unsigned)o->join_timeout_ms,
 					  .sync_rate = o->sync_rate,
+					  .ours = is_ours,
+					  .ours_ctx = r,
 					  .create = create_machine,
 					  .create_ctx = r,
 					  .abandon = abandon_process };
 	if (!r->backup)
 		machine_host_live(&r->up.host, &r->cfg.live);
+}
+
+/* The descriptor stays open, and so the lock is held, for as long as this process can be live. */
+static int enter_lineage(struct replica_run *r, struct err *err)
+{
+	const char *path = r->o->replica.lineage;
+	int fd = path ? lineage_enter(&r->lineage, path, replica_id(r->replica), err) : 0;
+
+	return fd < 0 ? fd : 0;
 }
 
 /* Key, arbiter, event log, control socket, and the ways to the other replica. */
@@ -120,7 +138,8 @@ static int open_names(void *ctx, struct err *err)
 		return err_set(err, errno, "cannot open event log '%s': %s", o->events,
 			       strerror(errno));
 	r->replica = replica_create(c, err);
-	if (!r->replica || replica_control_open(r, err) < 0 || replica_listen(r->replica, err) < 0)
+	if (!r->replica || enter_lineage(r, err) < 0 || replica_control_open(r, err) < 0 ||
+	    replica_listen(r->replica, err) < 0)
 		return -err->code;
 	if (stop_signal()) /* it came before there was anything to stop */
 		replica_stop(r->replica);
@@ -146,6 +165,7 @@ static void close_names(void *ctx)
 		fclose(r->cfg.events);
 	arbiter_close(r->cfg.arbiter);
 	peer_key_free(r->key);
+	lineage_free(&r->lineage);
 }
 
 /* The keeper asks the arbiter for a replica that has no names any more. */

@@ -7,6 +7,7 @@
 
 #include "host/bringup.h"
 #include "host/control.h"
+#include "host/lineage.h"
 #include "host/options.h"
 #include "replica/replica.h"
 
@@ -19,6 +20,7 @@ struct replica_run {
 	struct bringup up;
 	struct replica *replica;
 	struct control *control;
+	struct lineage lineage;
 	enum machine_end end;
 	uint64_t started_ns, started_count; /* when its vCPU began */
 };

@@ -61,6 +61,11 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	return r;
 }
 
+const uint8_t *replica_id(const struct replica *r)
+{
+	return r->id;
+}
+
 void replica_destroy(struct replica *r)
 {
 	if (!r)
@@ -105,6 +110,12 @@ struct output_sink replica_sink(struct replica *r)
 
 /* ---- running ---- */
 
+/* It was live last, and is known to have ended: nobody is live. */
+static bool was_ours(const struct replica *r, const uint8_t owner[ARBITER_ID_LEN])
+{
+	return r->cfg.ours && r->cfg.ours(r->cfg.ours_ctx, owner);
+}
+
 static int take_first_generation(struct replica *r, struct err *err)
 {
 	uint64_t last, generation, disks = disks_generation(&r->disks);
@@ -118,7 +129,7 @@ static int take_first_generation(struct replica *r, struct err *err)
 	ret = disks_check_start(&r->disks, last, owner, r->cfg.force, err);
 	if (ret < 0)
 		return ret;
-	if (last && !r->cfg.force && !disks_are_known(&r->disks))
+	if (last && !r->cfg.force && !disks_are_known(&r->disks) && !was_ours(r, owner))
 		return err_set(err, EBUSY,
 			       "the arbiter has given generation %llu before, and no disk tells "
 			       "whether that replica is live: join it with `twinstep backup`; when "

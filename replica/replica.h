@@ -58,7 +58,11 @@ struct replica_config {
 	unsigned max_pause_ms;	  /* for how long the guest may stand still when a backup joins */
 	unsigned join_timeout_ms; /* a join that takes longer is told of */
 	uint64_t sync_rate;	  /* bytes of disks a second to a joining backup; 0: no bound */
-	FILE *events;		  /* one JSON object a line; NULL: none */
+	/* Whether it is the name of an earlier replica of this host, which has ended; NULL: none
+	 * is known. */
+	bool (*ours)(void *ctx, const uint8_t id[ARBITER_ID_LEN]);
+	void *ours_ctx;
+	FILE *events; /* one JSON object a line; NULL: none */
 	/*
 	 * NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled
 	 * in here.
@@ -83,6 +87,8 @@ struct replica;
 
 struct replica *replica_create(const struct replica_config *config, struct err *err);
 void replica_destroy(struct replica *r);
+/* Its name at the arbiter, ARBITER_ID_LEN bytes. */
+const uint8_t *replica_id(const struct replica *r);
 /* For machine_create(): outputs are held until the backup has what explains them. */
 struct output_sink replica_sink(struct replica *r);
 

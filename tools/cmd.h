@@ -45,5 +45,10 @@ extern const struct command cmd_jail;
 extern const struct command cmd_host;
 extern const struct command cmd_version;
 extern const struct command cmd_completion;
+extern const struct command cmd_up;
+extern const struct command cmd_down;
+extern const struct command cmd_list;
+extern const struct command cmd_console;
+extern const struct command cmd_check_config;
 
 #endif

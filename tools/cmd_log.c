@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "tools/cmd.h"
+#include "host/guest_conf.h"
+#include "host/guest_log.h"
 #include "host/log_jail.h"
 #include "host/log_pcap.h"
 #include "host/log_text.h"
@@ -177,17 +180,36 @@ static int show_file(const struct options *o)
 	return log_jail_end(status);
 }
 
+/* A plain name that is no file here is a guest's. */
+static bool is_guest(const char *name)
+{
+	return guest_name_is_good(name) && access(name, F_OK) < 0;
+}
+
+static int show_guest(const struct options *o)
+{
+	struct err err = ERR_INIT;
+
+	if (guest_log_print(stdout, o->args[0], o->json, &err) == 0)
+		return 0;
+	log_error("%s, and no recording '%s' either", err.text, o->args[0]);
+	return EXIT_USAGE;
+}
+
 static int run(struct options *o)
 {
+	if (!o->pcap && is_guest(o->args[0]))
+		return show_guest(o);
 	return o->pcap ? log_pcap_write(o->args[0], &o->machine, o->pcap) : show_file(o);
 }
 
 const struct command cmd_log = {
 	.id = COMMAND_LOG,
 	.name = "log",
-	.summary = "show what is in a recording",
-	.usage = "[OPTION...] LOG",
-	.text = "Shows what is in a log: summary, records by kind, checkpoints.",
+	.summary = "show what is in a recording, or what happened to a guest",
+	.usage = "[OPTION...] LOG|NAME",
+	.text = "Shows what is in a log: summary, records by kind, checkpoints. With the NAME of a "
+		"guest of `twinstep up`: what has happened to it on this host.",
 	.end = "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with "
 	       "--pcap also 123 divergence.",
 	.min_args = 1,

@@ -29,6 +29,11 @@ const struct command *const commands[] = {
 	&cmd_qualify,
 	&cmd_version,
 	&cmd_completion,
+	&cmd_up,
+	&cmd_down,
+	&cmd_list,
+	&cmd_console,
+	&cmd_check_config,
 	/* the end */
 	NULL,
 };
@@ -39,7 +44,7 @@ static void print_help(FILE *f)
 		   "A deterministic, fault-tolerant hypervisor: the same workload in two VMs, in "
 		   "lockstep.\n\nCommands:\n");
 	for (size_t i = 0; commands[i]; i++)
-		fprintf(f, "  %-11s%s\n", commands[i]->name, commands[i]->summary);
+		fprintf(f, "  %-14s%s\n", commands[i]->name, commands[i]->summary);
 	fprintf(f, "\n`twinstep COMMAND --help` tells more; see also twinstep(1).\n");
 }
 

@@ -42,7 +42,7 @@ completes all-values "primary backup halt" pair --on-divergence ""
 completes file "" run --kernel vm
 completes argument "" log some
 # Every command and its every option is offered.
-for c in $("$twinstep" help | sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p'); do
+for c in $("$twinstep" help | sed -n 's/^  \([a-z-]*\)  *[a-z].*/\1/p'); do
 	COMP_WORDS=(twinstep "$c" --) COMP_CWORD=2 COMPREPLY=()
 	_twinstep
 	# shellcheck disable=SC2207

@@ -21,7 +21,7 @@ if [ ! -x "$twinstep" ]; then
 	echo "not ok docs: no $twinstep"
 	exit 1
 fi
-commands=$("$twinstep" help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
+commands=$("$twinstep" help | sed -n 's/^  \([a-z-]*\)  .*/\1/p')
 manual=$(sed 's/\\-/-/g; s/\\f[A-Z]//g' docs/twinstep.1)
 missing manual-commands "not in docs/twinstep.1" \
 	"$(for c in $commands; do grep -qE "^\.B[RI]* \"?$c( |\"|$)" <<<"$manual" || echo "$c"; done)"

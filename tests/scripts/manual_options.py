@@ -16,7 +16,7 @@ OPTION = re.compile(r"--([a-z][a-z-]*)")
 
 def table(twinstep):
     text = subprocess.run([twinstep, "help"], capture_output=True, text=True, check=True).stdout
-    commands = re.findall(r"^  ([a-z]+) +\S", text, re.M)
+    commands = re.findall(r"^  ([a-z-]+) +\S", text, re.M)
     options = {}
     for c in commands:
         out = subprocess.run([twinstep, c, "--help"], capture_output=True, text=True, check=True).stdout
@@ -25,7 +25,7 @@ def table(twinstep):
 
 
 def named(line, commands):
-    return {w for w in re.findall(r"[a-z]+", line) if w in commands}
+    return {w for w in re.findall(r"[a-z-]+", line) if w in commands}
 
 
 def entries(section):
@@ -50,7 +50,7 @@ def manual(path, commands):
         for e in rest:
             first, _, body = e.partition("\n")
             if title == "COMMANDS":
-                command = re.match(r"\.BR? ([a-z]+)", first).group(1)
+                command = re.match(r"\.BR? ([a-z-]+)", first).group(1)
                 for o in OPTION.findall(e):
                     if o in OPTION.findall(first) or command in ("diff", "host"):
                         options[command].add(o)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is known on this host of its guests: those with a configuration file, those that run. */
+#ifndef HOST_GUEST_LIST_H
+#define HOST_GUEST_LIST_H
+
+#include <jansson.h>
+
+/*
+ * An array of objects, sorted by name: name, configured, phase ("down", or as `up` says), why, pid,
+ * replica, since, cpu_s, memory_bytes, age_s, and what `twinstep status` says of it as status. A
+ * machine that does not answer is waited for only shortly. Never NULL.
+ */
+json_t *guest_list(void);
+/* One of them; NULL: neither configured nor running. */
+json_t *guest_describe(const char *name);
+
+#endif

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two hosts whose replicas are started by `twinstep up` alone, always with the same command, by a supervisor that starts it
+again whenever it has ended: replicas, `up` itself, one host's whole set of processes or both hosts' are killed at random.
+At most one replica is live at any time, the guest never sees older data than it has shown, and the pair is protected again.
+
+    tests/pair/pair.sh up.py [--count N] [--seed S] [--kinds KIND,...]
+
+A host is a host name (UTS namespace) with /run and /var/lib of its own (mount namespace), and a loopback address."""
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from rig import PATIENCE, BUILD, MACHINE, Failure, TWINSTEP, other, read_events, sh  # noqa: E402
+
+ADDRESS = {"a": "127.0.0.2:7777", "b": "127.0.0.3:7777"}
+# Counts on its disk, and says so when the count is on stable storage.
+GUEST = ("i=$(dd if=/dev/vda bs=512 count=1 2>/dev/null | tr -dc 0-9); echo boot ${i:-0}; "
+         "while :; do i=$((i+1)); printf %512d $i | dd of=/dev/vda bs=512 conv=fsync,notrunc 2>/dev/null && echo kept $i; done")
+CONF = """# written by a test
+kernel = %(build)s/guest/vmlinuz
+initrd = %(build)s/guest/initramfs
+append = console=ttyS0 %(words)squiet nokaslr mitigations=off cryptomgr.notests twinstep.run="%(guest)s"
+memory = 128M
+machine = %(machine)s
+arbiter = file:%(dir)s/arbiter
+key-file = %(dir)s/key
+timeout = %(timeout)s
+
+[host hosta]
+listen = 127.0.0.2:7777
+disk = %(dir)s/a/disk.img
+
+[host hostb]
+listen = 127.0.0.3:7777
+disk = %(dir)s/b/disk.img
+"""
+
+
+class Host(threading.Thread):
+    """Supervises `twinstep up`: starts it again whenever it has ended, while it is wanted."""
+
+    def __init__(self, letter, directory, conf):
+        super().__init__(daemon=True)
+        self.letter, self.dir, self.conf = letter, directory, conf
+        for sub in ("run", "lib"):
+            os.makedirs("%s/%s" % (directory, sub))
+        os.mkdir(directory + "/run/twinstep", 0o700)
+        self.wanted, self.delay, self.proc, self.starts = True, 0.1, None, 0
+        self.lock = threading.Lock()
+        self.last = {}
+
+    def command(self, *args):
+        inner = ("hostname host%s && mount --bind %s/run /run && mount --bind %s/lib /var/lib && exec \"$@\""
+                 % (self.letter, self.dir, self.dir))
+        return ["unshare", "--uts", "--mount", "sh", "-c", inner, "sh", *args]
+
+    def call(self, *args, timeout=60):
+        return subprocess.run(self.command(TWINSTEP, *args), capture_output=True, text=True, timeout=timeout)
+
+    def run(self):
+        while self.wanted:
+            with self.lock:
+                self.proc = subprocess.Popen(
+                    self.command("setpriv", "--pdeathsig", "KILL", TWINSTEP, "up", self.conf), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=open(self.dir + "/log", "a"))
+                self.starts += 1
+            self.proc.wait()
+            time.sleep(self.delay)
+
+    def state(self):
+        """What the file of `up` says; {} when it does not run."""
+        try:
+            with open(self.dir + "/run/twinstep/web/state") as f:
+                return json.load(f)
+        except (OSError, ValueError):
+            return {}
+
+    def status(self):
+        import socket
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(30)
+                s.connect(self.dir + "/run/twinstep/web.sock")
+                s.sendall(b'{"command":"status"}\n')
+                answer = b""
+                while not answer.endswith(b"\n"):
+                    got = s.recv(65536)
+                    if not got:
+                        return {}
+                    answer += got
+            return json.loads(answer)
+        except OSError:
+            return {}
+
+    def events(self):
+        return read_events(self.dir + "/lib/twinstep/web/events")
+
+    def kill(self, what):
+        with self.lock:
+            pid = self.state().get("replica", 0)
+            victims = [pid] if what == "replica" else [self.proc.pid] if what == "up" else [self.proc.pid, pid]
+        for v in victims:
+            try:
+                if v:
+                    os.kill(v, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def stop(self):
+        self.wanted = False
+        with self.lock:
+            if self.proc and self.proc.poll() is None:
+                self.proc.kill()
+        self.join(20)
+
+    def tail(self):
+        with open(self.dir + "/log") as f:
+            return f.read()[-500:].replace("\n", " | ")
+
+
+class Console(threading.Thread):
+    """Reads a host's console whenever there is one; every count that leaves is seen."""
+
+    def __init__(self, test, host):
+        super().__init__(daemon=True)
+        self.test, self.host = test, host
+        self.start()
+
+    def run(self):
+        import socket
+        while True:
+            try:
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(self.host.dir + "/run/twinstep/web/console")
+                    fresh, buf = True, b""
+                    while True:
+                        got = s.recv(65536)
+                        if not got:
+                            break
+                        buf += got
+                        *lines, buf = buf.split(b"\n")
+                        for line in lines:
+                            self.test.saw(self.host, line.decode(errors="replace").strip(), fresh)
+                        fresh = False
+            except OSError:
+                time.sleep(0.05)
+
+
+KINDS = ["live", "backup", "both", "live up", "backup up", "replica", "all in turn"]
+
+
+class Test:
+    def __init__(self, seed, kinds):
+        self.random = random.Random(seed)
+        self.kinds = kinds
+        self.dir = tempfile.mkdtemp(prefix="twinstep-up-")
+        self.highest, self.boots, self.wrong = 0, 0, None
+        self.lock = threading.Lock()
+        sh("ip", "link", "set", "lo", "up")
+        sh(TWINSTEP, "keygen", self.dir + "/key")
+        sh(TWINSTEP, "arbiter", "init", "file:" + self.dir + "/arbiter")
+        conf = self.dir + "/web.conf"
+        with open(conf, "w") as f:
+            f.write(CONF % {"build": os.path.abspath(BUILD), "dir": self.dir, "machine": MACHINE, "guest": GUEST,
+                            "timeout": os.environ.get("TIMEOUT", "1000"),
+                            "words": "acpi=off nolapic noapic " if MACHINE == "1" else ""})
+        self.hosts = {h: Host(h, self.dir + "/" + h, conf) for h in "ab"}
+        for h in "ab":
+            with open("%s/%s/disk.img" % (self.dir, h), "wb") as f:
+                f.truncate(1 << 20)
+        self.running = True
+
+    def saw(self, host, line, fresh):
+        """A line of a console. A count may come again in a history, or after a failover; a boot shows what is on the disk."""
+        kept, boot = re.fullmatch(r"kept (\d+)", line), re.fullmatch(r"boot (\d+)", line)
+        with self.lock:
+            if kept:
+                self.highest = max(self.highest, int(kept.group(1)))
+            if boot and not fresh:
+                self.boots += 1
+                if int(boot.group(1)) < self.highest:
+                    self.wrong = "host %s boots with %s, %d had been shown" % (host.letter, boot.group(1), self.highest)
+
+    def watch(self):
+        """Never two live: one that is live before and after another was seen live, in one generation."""
+        while self.running:
+            one, two, three = (self.hosts[h].status() for h in "aba")
+            if one.get("live") and two.get("live") and three.get("live") and one["generation"] == three["generation"]:
+                self.wrong = "two are live: a in generation %s, b in %s" % (one["generation"], two["generation"])
+            time.sleep(0.02)
+
+    def start(self):
+        for h in "ab":
+            check = self.hosts[h].call("check-config", self.hosts[h].conf)
+            if check.returncode:
+                raise Failure("check-config: " + check.stderr)
+            self.hosts[h].start()
+            Console(self, self.hosts[h])
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def check(self):
+        if self.wrong:
+            raise Failure(self.wrong)
+
+    def live(self):
+        found = [h for h in "ab" if self.hosts[h].status().get("live")]
+        return found[0] if len(found) == 1 else None
+
+    def wait_protected(self, what):
+        """One is live and protected, and the guest goes on counting."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            self.check()
+            states = [self.hosts[h].status().get("state") for h in "ab"]
+            if "protected" in states and "backup" in states:
+                break
+            time.sleep(0.05)
+        else:
+            raise Failure("%s: not protected again: %s; a: %s; b: %s" % (
+                what, [self.hosts[h].status().get("state") for h in "ab"], self.hosts["a"].tail(), self.hosts["b"].tail()))
+        before = self.highest
+        while time.monotonic() < end and self.highest <= before:
+            self.check()
+            time.sleep(0.02)
+        if self.highest <= before:
+            raise Failure("%s: the guest does not go on after %d" % (what, before))
+
+    def round(self, n):
+        kind = self.kinds[n - 1] if self.kinds else self.random.choice(KINDS)
+        live = self.live()
+        for h in "ab":
+            self.hosts[h].delay = self.random.uniform(0, 0.5)
+        if kind in ("live", "backup", "live up", "backup up"):
+            h = live if kind.startswith("live") else other(live)
+            self.hosts[h].kill("up" if kind.endswith("up") else "all")
+        elif kind == "replica":
+            self.hosts[self.random.choice("ab")].kill("replica")
+        else:
+            first = self.random.choice("ab")
+            self.hosts[first].kill("all")
+            if kind != "both":
+                time.sleep(self.random.uniform(0, 1.5))
+            self.hosts[other(first)].kill("all")
+        started = time.monotonic()
+        time.sleep(0.3)
+        self.wait_protected(kind)
+        print("ok up.round-%d: %s; %s is live, %d counted, %.1f s" % (
+            n, kind, self.live(), self.highest, time.monotonic() - started), flush=True)
+
+    def generations(self):
+        """Each generation began once, on one host."""
+        seen = {}
+        for h in "ab":
+            for e in self.hosts[h].events():
+                if e["event"] in ("start", "live"):
+                    if e["generation"] in seen:
+                        raise Failure("generation %d began on %s and on %s" % (e["generation"], seen[e["generation"]], h))
+                    seen[e["generation"]] = h
+        print("ok up.generations: %d, each of one host" % len(seen))
+
+    def commands(self):
+        """list, console, log and down tell the truth."""
+        live = self.live()
+        listed = json.loads(self.hosts[live].call("list", "--json").stdout)[0]
+        if listed["name"] != "web" or listed["phase"] != "live" or listed["status"]["state"] != "protected":
+            raise Failure("list says %s" % listed)
+        text = self.hosts[live].call("list").stdout
+        if not re.search(r"^web +protected +primary +127\.0\.0\.\d:\d+ +\d+ ", text, re.M):
+            raise Failure("list says " + text)
+        print("ok up.list")
+        history = self.hosts[live].call("console", "web", "--history").stdout
+        if not re.search(r"kept \d+", history):
+            raise Failure("console --history says %r" % history[-200:])
+        print("ok up.console")
+        log = self.hosts[live].call("log", "web").stdout
+        if "protected" not in log:
+            raise Failure("log says %r" % log[-200:])
+        print("ok up.log")
+        second = self.hosts[live].call("up", self.hosts[live].conf)
+        if second.returncode != 2 or "is up on this host already" not in second.stderr:
+            raise Failure("a second up: %d, %s" % (second.returncode, second.stderr))
+        print("ok up.second-refused")
+        self.hosts[live].wanted = False
+        down = self.hosts[live].call("down", "web")
+        if down.returncode:
+            raise Failure("down: " + down.stderr)
+        before, end = self.highest, time.monotonic() + PATIENCE
+        while self.highest <= before and time.monotonic() < end:
+            time.sleep(0.05)
+        if self.highest <= before or self.live() != other(live):
+            raise Failure("after down on %s: %s is live, counted %d, then %d" % (live, self.live(), before, self.highest))
+        print("ok up.down")
+        live = other(live)
+        self.hosts[live].wanted = False
+        down = self.hosts[live].call("down", "web", "--all")
+        if down.returncode or self.hosts[live].status():
+            raise Failure("down --all: " + down.stderr)
+        print("ok up.down-all", flush=True)
+
+    def close(self):
+        self.running = False
+        for host in self.hosts.values():
+            if host.is_alive():
+                host.stop()
+        if os.environ.get("KEEP") is None:
+            subprocess.run(["rm", "-rf", self.dir])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--kinds", help="these, one after the other: " + ", ".join(KINDS))
+    args = parser.parse_args()
+    kinds = args.kinds.split(",") if args.kinds else None
+    if kinds:
+        args.count = len(kinds)
+    test, failed = Test(args.seed, kinds), 0
+    try:
+        test.start()
+        test.wait_protected("start")
+        print("ok up.start: seed %d" % args.seed, flush=True)
+        for n in range(args.count):
+            test.round(n + 1)
+        test.generations()
+        test.check()
+        test.commands()
+    except (Failure, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as e:
+        failed = 1
+        print("not ok up: seed %d: %s" % (args.seed, e))
+    finally:
+        test.close()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
