@@ -19,6 +19,7 @@
 
 #include <check.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,37 @@
 #else
 #define UNIT_THREAD_SANITIZER 0
 #endif
+
+/*
+ * Long tests run a share of their cases under the address sanitizer, where each takes ten times as
+ * long: what an instruction computes is for the plain build to find, and a bad access shows in few
+ * of them. UNIT_ALL_CASES=1 in the environment runs all of them. The share is odd, so that strides
+ * that are multiplied by it stay odd.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define UNIT_SHARE 7u
+#else
+#define UNIT_SHARE 1u
+#endif
+
+static inline unsigned unit_share(void)
+{
+	return getenv("UNIT_ALL_CASES") ? 1 : UNIT_SHARE;
+}
+
+/* How many of `n` cases a test runs. */
+static inline unsigned unit_cases(unsigned n)
+{
+	return (n + unit_share() - 1) / unit_share();
+}
+
+/* A number from the environment, or `otherwise`. */
+static inline uint64_t unit_setting(const char *name, uint64_t otherwise)
+{
+	const char *v = getenv(name);
+
+	return v ? strtoull(v, NULL, 0) : otherwise;
+}
 
 static char **unit_only; /* tests to run, up to a NULL; all when it points to NULL */
 static bool unit_names_waits;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Somebody started `twinstep primary` beside a live pair, and forgot to mount the arbiter's directory.
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
 pids=()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # An operator took an interface down, renamed it, deleted it and made it anew, under a machine that used it.
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
 need_redis

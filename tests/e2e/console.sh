@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The console on a terminal: raw mode, the escape key, and the terminal as it was after every kind of end.
 # waits for the host: *-status *-restored raw ctrl-c-guest
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v script >/dev/null || {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The control socket among clients that behave badly: the machine goes on, and good ones are still answered.
 # waits for the host: status still-root long-line noise silent replaced
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v socat >/dev/null || {

@@ -3,6 +3,7 @@
 # A pair whose images lie on file systems that are full: what fails on the primary's host fails in the guest, in both
 # replicas alike; a backup whose own image fails where the primary's did not is no copy any more, and ends.
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 if [ "$(id -u)" -ne 0 ]; then

@@ -3,6 +3,7 @@
 # A pair with a disk: what the guest has flushed is there after every failover, on whichever side; once the pair is
 # protected both images are equal, byte for byte; old data never goes live.
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 "$twinstep" keygen "$work/key"

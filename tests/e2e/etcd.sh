@@ -4,6 +4,7 @@
 # die, freeze or are slow, no majority, answers lost after they took effect, a login, certificates,
 # a pair.
 # waits for the host: pair members-die frozen-member slow-links
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 

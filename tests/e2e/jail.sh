@@ -3,6 +3,7 @@
 # The jail, from inside and outside: what it denies, what a jailed process looks like, that its lists are no longer than
 # what the threads use (with strace), what it costs at the start.
 # waits for the host: dies-together no-jail lists* *-jailed failover*
+# beside others
 . "$(dirname "$0")/lib.sh"
 
 # Everything that a taken-over device model might try, from each kind of thread.

@@ -4,6 +4,7 @@
 # for the moment in which it stands still. A link that is cut on the way, and a backup that stops, cost the guest nothing.
 # MIB=... of memory in use (256), GUEST=idle instead of dirtying: prints what a join costs.
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/lib.sh"
 here=$(dirname "$0")
 mib=${MIB:-256}

@@ -3,6 +3,7 @@
 # What becomes of secrets in memory: guest RAM is sealed, mapped by one process, in no core file, not mergeable and gone at
 # the end; a pair's key is in one locked page and nowhere else once the handshake is done, on both sides.
 # waits for the host: protected
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 if [ "$(id -u)" -ne 0 ]; then

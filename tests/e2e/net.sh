@@ -3,6 +3,7 @@
 # redis-server in the guest, used by redis-cli and redis-benchmark on the host: across a tap interface, and across a
 # veth pair by packet capture.
 # waits for the host: *-ping *-set *-get *-large *-benchmark
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 need_redis

@@ -4,6 +4,7 @@
 # usage: tests/e2e/pair.sh [TEST...], for instance failover.primary-kill hang.backup_for_ever
 # time limit: 2400 s
 # waits for the host: *
+# beside others
 # The longer runs: make soak-pair. Silence counts late here, because a test host may be busy with other things.
 set -u
 cd "$(dirname "$0")/../.."

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The command under ThreadSanitizer: a pair that loses its backup, its primary and its link.
 # waits for the host: races.backup-kill races.primary-kill races.link-down races.pair
+# beside others
 # All unit tests under it: make san SAN=thread.
 . "$(dirname "$0")/lib.sh"
 need_guest

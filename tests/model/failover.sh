@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# beside others
 # Walks every state of tests/model/failover.pml with spin: the rules of failover hold for the table that the program
 # uses (tests/model/table.c prints it). Then leaves out one rule at a time, and each must be missed. docs/failover.md.
 set -u

@@ -135,8 +135,8 @@ START_TEST(no_key_is_refused)
 }
 END_TEST
 
-/* Raw bytes to the listener; what it made of them. */
-static void raw_client(const void *data, size_t n, struct side *a)
+/* Raw bytes to the listener, and then the end of them or silence; what it made of that. */
+static void raw_client(const void *data, size_t n, bool ends, struct side *a)
 {
 	struct err err = ERR_INIT;
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
@@ -147,6 +147,8 @@ static void raw_client(const void *data, size_t n, struct side *a)
 	ck_assert_int_eq(connect(s, (struct sockaddr *)&un, sizeof(un)), 0);
 	if (n)
 		ck_assert_int_eq(send(s, data, n, MSG_NOSIGNAL), (ssize_t)n);
+	if (ends)
+		shutdown(s, SHUT_WR);
 	a->peer = peer_accept(l, 5000, &a->err);
 	close(s);
 	peer_listener_close(l);
@@ -159,9 +161,9 @@ START_TEST(garbage_and_silence_are_refused)
 	struct side a = { .key = peer_key_load(key_path, &err) };
 	uint8_t noise[4096];
 
-	raw_client(http, sizeof(http) - 1, &a);
+	raw_client(http, sizeof(http) - 1, false, &a);
 	ck_assert_ptr_null(a.peer);
-	raw_client(NULL, 0, &a);
+	raw_client(NULL, 0, false, &a);
 	ck_assert_ptr_null(a.peer);
 	ck_assert_int_eq(a.err.code, ETIMEDOUT);
 	srandom(1);
@@ -171,7 +173,8 @@ START_TEST(garbage_and_silence_are_refused)
 		noise[0] = 22; /* looks like a TLS handshake record */
 		noise[1] = 3;
 		noise[2] = 1;
-		raw_client(noise, 1 + (size_t)random() % sizeof(noise), &a);
+		/* Noise that claims to be longer than it is takes all the time that there is. */
+		raw_client(noise, 1 + (size_t)random() % sizeof(noise), round >= 5, &a);
 		ck_assert_ptr_null(a.peer);
 	}
 	peer_key_free(a.key);
@@ -254,7 +257,7 @@ START_TEST(replayed_handshake_is_refused)
 	ck_assert_uint_gt(t.n, 100);
 	a.peer = NULL;
 	snprintf(addr, sizeof(addr), "unix:%s/sock2", dir);
-	raw_client(t.bytes, t.n, &a);
+	raw_client(t.bytes, t.n, false, &a);
 	ck_assert_ptr_null(a.peer);
 	peer_key_free(a.key);
 	peer_key_free(b.key);

@@ -361,14 +361,14 @@ static void run(uint64_t from, bool tears)
 
 START_TEST(a_crash_at_any_write_leaves_it_true)
 {
-	for (uint64_t i = 0; i < 3000; i++)
+	for (uint64_t i = 0; i < unit_cases(3000); i++)
 		run(i, false);
 }
 END_TEST
 
 START_TEST(so_do_torn_pages)
 {
-	for (uint64_t i = 0; i < 3000; i++)
+	for (uint64_t i = 0; i < unit_cases(3000); i++)
 		run(i, true);
 }
 END_TEST

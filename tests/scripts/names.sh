@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# beside others
 # A comment names only files and functions that there are: see names.py.
 set -u
 cd "$(dirname "$0")/../.."

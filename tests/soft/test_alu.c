@@ -7,7 +7,7 @@
 
 #include "tests/soft/int_case.h"
 
-#define ROUNDS 1500
+#define ROUNDS unit_cases(1500)
 
 static struct int_case c;
 
@@ -294,7 +294,7 @@ START_TEST(decimal)
 	case_init(&c, CASE_32);
 	case_code(&c, insn->code, insn->len);
 	host_code(insn->code, insn->len, 0xcb);
-	for (unsigned i = 0; i < 4 * 65536; i += 5) {
+	for (unsigned i = 0; i < 4 * 65536; i += 5 * unit_share()) {
 		uint16_t host_ax = (uint16_t)(i >> 2);
 		uint32_t host_flags = in_flags[i & 3];
 		struct case_regs r = { .rax = host_ax, .flags = host_flags };

@@ -128,7 +128,7 @@ START_TEST(rounds_give_the_memory_and_leave_no_trace)
 {
 	static uint8_t copy[MEMORY];
 	struct guest a, b;
-	uint64_t rounds = 0, pages = 0;
+	uint64_t rounds = 0, pages = 0, steps = unit_cases(250);
 
 	seed = (uint64_t)_i + 1;
 	start(&a);
@@ -137,7 +137,7 @@ START_TEST(rounds_give_the_memory_and_leave_no_trace)
 	guest_run_to(&b, 1000);
 	memory_collect_begin(&a.mem);
 	memcpy(copy, a.mem.base, MEMORY);
-	for (unsigned step = 0; step < 250; step++) {
+	for (unsigned step = 0; step < steps; step++) {
 		uint64_t to = a.e->ops->count(a.e) + rnd(rnd(2) ? 5000 : 60);
 
 		guest_run_to(&a, to);
@@ -155,7 +155,7 @@ START_TEST(rounds_give_the_memory_and_leave_no_trace)
 		ck_assert(memcmp(copy, a.mem.base, MEMORY) == 0);
 		same_state(&a, &b);
 	}
-	ck_assert_uint_gt(rounds, 40);
+	ck_assert_uint_gt(rounds, steps / 6);
 	ck_assert_uint_lt(pages, rounds * PAGES / 2); /* not simply all of them */
 	digest(&a, &b);
 	memory_collect_end(&a.mem);

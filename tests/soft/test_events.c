@@ -404,7 +404,7 @@ START_TEST(busy_landing)
 
 	start_busy(&a, cpl);
 	start_busy(&b, cpl);
-	for (uint64_t n = 0; n < 60000; n += stride) {
+	for (uint64_t n = 0; n < unit_cases(60000); n += stride) {
 		ck_assert_int_eq(guest_run_to(&a, n), ENGINE_EXIT_UNTIL);
 		ck_assert_uint_eq(a.e->ops->count(a.e), n);
 		/* What only the host does must not show. */

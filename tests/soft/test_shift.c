@@ -4,7 +4,7 @@
 
 #include "tests/soft/int_case.h"
 
-#define ROUNDS 3000
+#define ROUNDS unit_cases(3000)
 
 static struct int_case c;
 
@@ -247,7 +247,7 @@ START_TEST(divide)
 
 	case_code(&c, code, 3);
 	host_code(code, 3, 0xc3);
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < unit_cases(20000); i++) {
 		struct case_regs in, host, soft;
 		bool fits;
 

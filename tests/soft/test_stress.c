@@ -262,16 +262,10 @@ static void run_case(uint64_t number)
 	guest_fini(&b);
 }
 
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *v = getenv(name);
-
-	return v ? strtoull(v, NULL, 0) : otherwise;
-}
-
 START_TEST(blocks_are_invisible)
 {
-	uint64_t first = setting("STRESS_SEED", 1), n = setting("STRESS_CASES", 60);
+	uint64_t first = unit_setting("STRESS_SEED", 1),
+		 n = unit_setting("STRESS_CASES", unit_cases(60));
 
 	for (uint64_t i = first; i < first + n; i++) {
 		if (getenv("STRESS_CASES"))

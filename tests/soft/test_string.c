@@ -65,7 +65,7 @@ START_TEST(movs)
 	case_init(&c, CASE_64);
 	cpu = case_cpu(&c);
 	string_code(0xa4, size, 0xf3);
-	for (unsigned i = 0; i < 4000; i++) {
+	for (unsigned i = 0; i < unit_cases(4000); i++) {
 		struct move m = { .size = size,
 				  .count = low(&seed, i % 4 ? 40 : 5000 / size),
 				  .down = i % 8 == 7 };

@@ -288,16 +288,10 @@ static void one_case(uint64_t seed)
 	rig_free(r);
 }
 
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *v = getenv(name);
-
-	return v ? strtoull(v, NULL, 0) : otherwise;
-}
-
 START_TEST(random_system_code)
 {
-	uint64_t first = setting("SYS_FUZZ_SEED", 1), cases = setting("SYS_FUZZ_CASES", 1500);
+	uint64_t first = unit_setting("SYS_FUZZ_SEED", 1),
+		 cases = unit_setting("SYS_FUZZ_CASES", unit_cases(1500));
 
 	for (uint64_t i = 0; i < cases; i++)
 		one_case(first + i);

@@ -498,16 +498,10 @@ static uint64_t run_case(struct rig *a, struct rig *b, uint64_t seed)
 	return a->s.count;
 }
 
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *v = getenv(name);
-
-	return v ? strtoull(v, NULL, 0) : otherwise;
-}
-
 START_TEST(translated_as_interpreted)
 {
-	uint64_t first = setting("TRANSLATE_SEED", 1), n = setting("TRANSLATE_CASES", 600);
+	uint64_t first = unit_setting("TRANSLATE_SEED", 1),
+		 n = unit_setting("TRANSLATE_CASES", unit_cases(600));
 
 	struct rig *a = machine(false), *b = machine(true);
 	const struct cpu_stats *stats = &soft_engine_cpu(b->e)->stats;

@@ -224,7 +224,7 @@ START_TEST(transcendental)
 	sil_native_init();
 	sil_cpu();
 	sil_native_build((const uint8_t[]){ 0xd9, fn->opcode }, 2);
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < unit_cases(20000); i++) {
 		plain_state(&in, (uint16_t)(0x37f | sil_below(4) << 10));
 		put_st(&in, 0, in_domain(fn->st0));
 		put_st(&in, 1, in_domain(fn->st1));
