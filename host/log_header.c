@@ -29,7 +29,8 @@ static int make_module(struct log_module *m, const struct initrd_opt *initrd, st
 
 static int make_refs(struct log_header *lh, const struct machine_opts *o, struct err *err)
 {
-	int ret = make_ref(&lh->kernel, o->kernel, err);
+	const char *firmware = machine_opts_firmware(o);
+	int ret = make_ref(&lh->kernel, firmware ? firmware : o->kernel, err);
 
 	for (size_t i = 0; ret == 0 && i < o->ninitrd; i++)
 		ret = make_module(&lh->initrd[lh->ninitrd++], &o->initrd[i], err);
@@ -129,7 +130,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
 	o->counter = lh->counter;
-	o->append = lh->kernel.path ? lh->append : NULL;
+	o->append = lh->kernel.path && !lh->config.firmware ? lh->append : NULL;
 	o->has_rtc = lh->kernel.path != NULL; /* a snapshot has a clock of its own */
 	o->rtc = lh->config.rtc_epoch;
 	o->clock = CLOCK_VIRTUAL;
@@ -138,8 +139,11 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 				    ? (where->virtio_console ? where->virtio_console : "none")
 				    : NULL;
 	o->debug_console = where->debug_console;
-	o->kernel = where->kernel ? where->kernel : lh->kernel.path;
 	o->restore = where->restore ? where->restore : lh->snapshot.path;
+	if (lh->config.firmware && !o->restore)
+		o->firmware = where->firmware ? where->firmware : lh->kernel.path;
+	else
+		o->kernel = where->kernel ? where->kernel : lh->kernel.path;
 	if (recorded_modules(lh, where, o, err))
 		return -err->code;
 	o->nnics = lh->config.nnics;
@@ -198,7 +202,10 @@ int log_header_check(const struct log_header *lh, const struct machine_opts *o, 
 	int ret = check_cpu(lh, o, err);
 
 	if (ret == 0)
-		ret = check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
+		ret = lh->config.firmware
+			      ? check_ref(&lh->kernel, machine_opts_firmware(o), "firmware",
+					  "--firmware", err)
+			      : check_ref(&lh->kernel, o->kernel, "kernel", "--kernel", err);
 	for (unsigned i = 0; ret == 0 && i < lh->ninitrd; i++)
 		ret = check_ref(&lh->initrd[i].file, o->initrd[i].path, "initrd", "--initrd", err);
 	if (ret == 0)

@@ -104,7 +104,7 @@ void log_header_print(FILE *f, const struct log_header *h)
 	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine",
 		h->config.version, h->config.memory >> 20, h->config.nnics, h->config.ndisks,
 		h->config.virtio_console ? ", virtio console" : "");
-	print_ref(f, "kernel", &h->kernel);
+	print_ref(f, h->config.firmware ? "firmware" : "kernel", &h->kernel);
 	for (unsigned i = 0; i < h->ninitrd; i++)
 		print_ref(f, "initrd", &h->initrd[i].file);
 	print_ref(f, "snapshot", &h->snapshot);
@@ -167,7 +167,7 @@ void log_header_json(FILE *f, const struct log_header *h)
 		json_u64(h->wall_ns), "epoch_ns", json_u64(h->epoch_ns), "start_count",
 		json_u64(h->start_count), "start_digest", json_hex(h->start_digest));
 
-	json_ref(o, "kernel", &h->kernel);
+	json_ref(o, h->config.firmware ? "firmware" : "kernel", &h->kernel);
 	json_modules(o, h);
 	json_ref(o, "snapshot", &h->snapshot);
 	for (unsigned i = 0; i < h->config.ndisks; i++) {

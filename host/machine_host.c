@@ -18,6 +18,11 @@
 
 #define KERNEL_MAX (1ull << 30)
 #define MODULE_MAX (3ull << 30)
+/* Read to say how long a file is that is none. */
+#define FIRMWARE_MAX (64ull << 20)
+
+/* The last bytes of a master boot record */
+#define BOOT_SIGNATURE_AT 510
 
 static int read_all(int fd, const char *path, uint8_t *data, size_t len, struct err *err)
 {
@@ -78,9 +83,25 @@ static int read_image(const char *path, size_t max, struct boot_image *image, st
 	return r;
 }
 
+/* Takes the place of a kernel among the images. */
+static int open_firmware(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	const char *path = machine_opts_firmware(o);
+	int r = read_image(path, FIRMWARE_MAX, &h->boot.kernel, err);
+
+	if (r != -ENOENT || o->firmware)
+		return r;
+	return err_set(err, ENOENT,
+		       "a disk boots by SeaBIOS, and there is no %s: apt install seabios, or "
+		       "name another with --firmware FILE",
+		       path);
+}
+
 static int open_images(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
-	int r = o->kernel ? read_image(o->kernel, KERNEL_MAX, &h->boot.kernel, err) : 0;
+	int r = h->config.firmware ? open_firmware(h, o, err)
+		: o->kernel	   ? read_image(o->kernel, KERNEL_MAX, &h->boot.kernel, err)
+				   : 0;
 
 	h->boot.cmdline = o->append ? o->append : "";
 	for (size_t i = 0; !r && i < o->ninitrd; i++) {
@@ -118,6 +139,24 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 		h->config.disk_readonly[i] = h->disk[i]->readonly;
 		h->config.ndisks = i + 1;
 	}
+	return 0;
+}
+
+/* Firmware would say no more than that it finds nothing, and only where somebody looks. */
+static int check_boot_sector(const struct machine_host *h, const struct machine_opts *o,
+			     struct err *err)
+{
+	uint8_t mark[2];
+
+	if (!h->config.firmware)
+		return 0;
+	if (h->disk[0]->sectors < 1 || disk_raw_read(h->disk[0], mark, 2, BOOT_SIGNATURE_AT))
+		return err_set(err, EINVAL, "cannot read the boot sector of %s", o->disk[0].path);
+	if (mark[0] != 0x55 || mark[1] != 0xaa)
+		return err_set(err, EINVAL,
+			       "%s has no boot sector: its bytes 510 and 511 are %02x %02x, not "
+			       "55 aa; the first --disk is the one that boots (or use --kernel)",
+			       o->disk[0].path, mark[0], mark[1]);
 	return 0;
 }
 
@@ -281,7 +320,8 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 
 	memset(h, 0, sizeof(*h));
 	machine_config_defaults(&h->config);
-	h->config.version = o->version;
+	h->config.version = machine_opts_version(o);
+	h->config.firmware = machine_opts_firmware(o) != NULL;
 	h->version_given = o->has_version;
 	h->config.memory = o->memory;
 	h->memory_given = o->has_memory;
@@ -298,8 +338,8 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
 		return -err->code;
 	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
-	    (r = open_disks(h, o, err)) || (r = open_nics(h, o, err)) ||
-	    (r = choose_seed(h, o, err)))
+	    (r = open_disks(h, o, err)) || (r = check_boot_sector(h, o, err)) ||
+	    (r = open_nics(h, o, err)) || (r = choose_seed(h, o, err)))
 		machine_host_close(h);
 	return r;
 }
@@ -374,6 +414,9 @@ static int boot_machine(struct machine *m, const struct machine_host *h, struct 
 	struct boot_request boot = h->boot;
 	int r;
 
+	if (h->config.firmware)
+		return machine_load_firmware(m, boot.kernel.data, boot.kernel.len, boot.kernel.name,
+					     err);
 	boot.acpi = h->config.version == 2;
 	r = boot_load(machine_memory(m), &boot, &state, err);
 
@@ -528,13 +571,15 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
 		c->console[i] = console_live(h->console[i]);
 	c->debug = console_live(debug_console(h));
+	c->firmware = console_live(h->debug);
 }
 
 void machine_host_console_out(const struct machine_host *h, struct console_out *out)
 {
 	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
 		out->console[i] = console_live(h->console[i]);
-	out->console[MACHINE_CONSOLES] = console_live(debug_console(h));
+	out->console[CONSOLE_OUT_DEBUG] = console_live(debug_console(h));
+	out->console[CONSOLE_OUT_FIRMWARE] = console_live(h->debug);
 }
 
 void machine_host_stop_input(struct machine_host *h)

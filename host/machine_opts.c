@@ -15,7 +15,8 @@
 #include "host/options.h"
 #include "host/suboptions.h"
 
-#define DEFAULT_MEMORY (256ull << 20)
+#define DEFAULT_MEMORY	 (256ull << 20)
+#define DEFAULT_FIRMWARE "/usr/share/seabios/bios-256k.bin" /* of Debian's package seabios */
 
 void machine_opts_defaults(struct machine_opts *o)
 {
@@ -220,6 +221,35 @@ int machine_parse_no_jail(const struct option_row *row, void *target, const char
 	return 0;
 }
 
+const char *machine_opts_firmware(const struct machine_opts *o)
+{
+	if (o->kernel || o->restore)
+		return NULL;
+	return o->firmware ? o->firmware : DEFAULT_FIRMWARE;
+}
+
+unsigned machine_opts_version(const struct machine_opts *o)
+{
+	return machine_opts_firmware(o) && !o->has_version ? 2 : o->version;
+}
+
+static int check_disk_boot(const struct machine_opts *o, struct err *err)
+{
+	if (!o->ndisks)
+		return err_set(err, EINVAL,
+			       "nothing to boot: use --kernel FILE, or --disk FILE with a disk "
+			       "that boots by itself");
+	if (machine_opts_version(o) < 2)
+		return err_set(err, EINVAL,
+			       "a machine of version 1 has no firmware to boot a disk: use "
+			       "--kernel FILE, or leave out --machine 1");
+	if (o->ninitrd || o->append)
+		return err_set(err, EINVAL,
+			       "--initrd and --append go with --kernel: a disk that boots by "
+			       "itself has its own");
+	return 0;
+}
+
 int machine_opts_check(const struct machine_opts *o, struct err *err)
 {
 	if (o->kernel && o->restore)
@@ -234,11 +264,14 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(err, EINVAL,
 			       "--rtc does not go with --restore: the guest has its clock from the "
 			       "snapshot");
-	if (!o->kernel && !o->restore)
-		return err_set(err, EINVAL, "no kernel given: use --kernel FILE");
 	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") &&
 	    !strcmp(o->console, "stdio"))
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
+	if (machine_opts_firmware(o))
+		return check_disk_boot(o, err);
+	if (o->firmware)
+		return err_set(err, EINVAL, "--firmware does not go with %s: firmware boots a disk",
+			       o->kernel ? "--kernel" : "--restore");
 	return 0;
 }
 
@@ -273,6 +306,8 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 {
 	if (same_file(o->kernel, path))
 		return "the kernel";
+	if (same_file(machine_opts_firmware(o), path))
+		return "the firmware";
 	if (same_file(o->restore, path))
 		return "the snapshot";
 	for (size_t i = 0; i < o->ninitrd; i++) {

@@ -38,7 +38,8 @@ struct nic_opt {
 
 struct machine_opts {
 	const char *kernel;
-	const char *restore; /* a snapshot instead of a kernel */
+	const char *restore;  /* a snapshot instead of a kernel */
+	const char *firmware; /* that boots a disk, where there is neither; NULL: Debian's */
 	struct initrd_opt initrd[BOOT_MODULES];
 	size_t ninitrd;
 	const char *append;
@@ -86,6 +87,11 @@ static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
 {
 	return o->speculation == SPECULATION_ALLOW ? 1u << LAYER_SPECULATION : 0;
 }
+
+/* The firmware that boots the machine's disk; NULL: a kernel or a snapshot is given. */
+const char *machine_opts_firmware(const struct machine_opts *o);
+/* Version of the machine: the one that was asked for, or one that can boot what is given. */
+unsigned machine_opts_version(const struct machine_opts *o);
 
 /* What CLOCK_AUTO comes to: the host's clock where something outside can talk to the guest. */
 bool machine_opts_host_clock(const struct machine_opts *o);

@@ -287,7 +287,12 @@ const struct option_row option_table[] = {
 	  .help = "guest memory, 1M to 64G (256M)" },
 	{ "machine", 0, "1|2", .parse = machine_parse_version, .target = AT(machine),
 	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
-	  .help = "1: a small legacy PC; 2: with local APIC, I/O APIC and ACPI (1)" },
+	  .help = "1: a small legacy PC; 2: with local APIC, I/O APIC and ACPI (1; 2 without "
+		  "--kernel)" },
+	{ "firmware", 0, "FILE", STRING(machine.firmware), .commands = BOOTS,
+	  .group = GROUP_MACHINE, .config = true,
+	  .help = "without --kernel the first disk boots by itself, by this PC BIOS (SeaBIOS of "
+		  "Debian's package seabios)" },
 	{ "clock", 0, "auto|host|virtual", CHOICE(machine.clock), .commands = BOOTS,
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "virtual time follows the host's clock, or the instruction count alone; auto: "
@@ -302,6 +307,8 @@ const struct option_row option_table[] = {
 	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = FOR(BACKUP),
 	  .refusal = PRIMARYS },
 	{ "restore", 0, "FILE", STRING(machine.restore), .commands = FOR(BACKUP),
+	  .refusal = PRIMARYS },
+	{ "firmware", 0, "FILE", STRING(machine.firmware), .commands = FOR(BACKUP),
 	  .refusal = PRIMARYS },
 
 	/* ---- what other hypervisors have ---- */
@@ -321,6 +328,8 @@ const struct option_row option_table[] = {
 	  .help = "the kernel, if it has moved since the recording" },
 	{ "restore", 0, "FILE", STRING(machine.restore), .commands = REPLAYS,
 	  .group = GROUP_MACHINE, .help = "the snapshot, likewise" },
+	{ "firmware", 0, "FILE", STRING(machine.firmware), .commands = REPLAYS,
+	  .group = GROUP_MACHINE, .help = "the firmware, likewise" },
 	{ "initrd", 0, "FILE", .parse = machine_parse_initrd, .target = AT(machine),
 	  .commands = REPLAYS, .group = GROUP_MACHINE,
 	  .help = "the initrd, or the modules in order, likewise" },

@@ -128,6 +128,11 @@ static void machine_debug_tx(void *ctx, const uint8_t *data, size_t n)
 	machine_output(ctx, OUTPUT_DEBUG, 0, data, n);
 }
 
+static void machine_firmware_tx(void *ctx, const uint8_t *data, size_t n)
+{
+	machine_output(ctx, OUTPUT_DEBUG, 1, data, n);
+}
+
 /* ---- creation ---- */
 
 void machine_device_add(struct machine *m, const struct device_ops *ops, void *dev, unsigned number)
@@ -171,6 +176,8 @@ static int machine_board_init(struct machine *m, struct err *err)
 	reset_init(&m->reset, &m->bus, machine_guest_reset, m);
 	machine_device_add(m, &reset_ops, &m->reset, 0);
 	debugport_init(&m->debugport, &m->bus, machine_debug_exit, machine_debug_tx, m);
+	if (m->config.firmware)
+		debugport_add_firmware(&m->debugport, &m->bus, machine_firmware_tx);
 	machine_device_add(m, &debugport_ops, &m->debugport, 0);
 	return 0;
 }
@@ -219,6 +226,8 @@ static int machine_config_check(const struct machine_config *c, struct err *err)
 		return err_set(err, EINVAL,
 			       "machine version %u: this program knows versions 1 to %u",
 			       c->version, MACHINE_VERSIONS);
+	if (c->firmware && c->version < 2)
+		return err_set(err, EINVAL, "a machine of version 1 has no firmware");
 	if (c->nnics > MACHINE_NICS)
 		return err_set(err, EINVAL, "%u NICs: at most %u", c->nnics, MACHINE_NICS);
 	if (c->ndisks > MACHINE_DISKS)
@@ -300,6 +309,54 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 	if (wants_digest)
 		*digest = machine_digest(m);
 	return 0;
+}
+
+/* ---- firmware ---- */
+
+int machine_load_firmware(struct machine *m, const uint8_t *image, size_t size, const char *name,
+			  struct err *err)
+{
+	struct cpu_state s;
+	int ret = machine_v2_load_firmware(m, image, size);
+
+	if (ret == -EINVAL)
+		return err_set(err, EINVAL,
+			       "%s is no firmware: %zu bytes, and a ROM has a multiple of 64 KiB "
+			       "up to 1 MiB",
+			       name, size);
+	if (ret < 0)
+		return err_set(err, -ret, "out of memory");
+	cpu_state_reset(&s);
+	return m->engine->ops->set_state(m->engine, &s, err);
+}
+
+/*
+ * The reset pin: CPU and devices start again; memory, clock and count go on. The boundary behind
+ * the instruction that asked for it is the one where the first instruction of the firmware starts.
+ */
+static int machine_restart(struct machine *m, struct err *err)
+{
+	struct cpu_state s;
+	uint64_t count = m->engine->ops->count(m->engine);
+	int ret;
+
+	cpu_state_reset(&s);
+	s.count = count;
+	ret = m->engine->ops->set_state(m->engine, &s, err);
+	if (ret == 0)
+		machine_reset_devices(m);
+	return ret;
+}
+
+/* Whether the run goes on after its guest has asked for an end; *end: how it ends, if not. */
+static bool machine_goes_on(struct machine *m, enum machine_end *end, struct err *err)
+{
+	m->wants_end = false;
+	*end = m->end;
+	if (m->end != MACHINE_RESET || !m->config.firmware)
+		return false;
+	*end = MACHINE_FAILED;
+	return machine_restart(m, err) == 0;
 }
 
 /* ---- running ---- */
@@ -395,10 +452,8 @@ enum machine_end machine_run(struct machine *m, const struct input_source *src, 
 		const struct exit_rule *rule;
 		enum engine_exit_kind kind;
 
-		if (m->wants_end) {
-			m->wants_end = false;
-			return m->end;
-		}
+		if (m->wants_end && !machine_goes_on(m, &end, err))
+			return end;
 		machine_interrupt(m);
 		src->until(src->ctx, m, &until);
 		m->deadline = clock_next_deadline(&m->clock);

@@ -22,7 +22,7 @@
  * Machine version 2 is not finished: whatever changes its board, its tables or its saved state
  * raises this number, and states of another number are refused.
  */
-#define MACHINE_V2_REVISION 3
+#define MACHINE_V2_REVISION 4
 #define MACHINE_NICS	    4
 #define MACHINE_DISKS	    4
 #define MACHINE_CONSOLES    2
@@ -43,6 +43,7 @@ struct machine_config {
 	bool disk_readonly[MACHINE_DISKS];
 	bool virtio_console;
 	uint64_t rtc_epoch; /* seconds since 1970 shown by the RTC at virtual time 0 */
+	bool firmware;	    /* version 2: it starts at its reset vector, and a reset is one */
 };
 
 void machine_config_defaults(struct machine_config *c);
@@ -61,10 +62,17 @@ struct machine *machine_create(const struct machine_config *config, const struct
 			       struct err *err);
 void machine_destroy(struct machine *m);
 
+/*
+ * Puts firmware into a machine that was made for it and has not run: its start state. 0, or
+ * -EINVAL: no firmware has this size; name: the file's.
+ */
+int machine_load_firmware(struct machine *m, const uint8_t *image, size_t size, const char *name,
+			  struct err *err);
+
 enum machine_end {
 	MACHINE_ENDED,	  /* the source said SYNC_END */
 	MACHINE_POWEROFF, /* guest powered off, or halted for good (HLT with interrupts off) */
-	MACHINE_RESET,	  /* guest asked for a reset, which this machine answers by ending */
+	MACHINE_RESET,	  /* guest asked for a reset, and no firmware is there to start again */
 	MACHINE_EXIT,	  /* debug exit port: machine_exit_code() */
 	MACHINE_TRIPLE,	  /* triple fault */
 	MACHINE_STUCK,	  /* no instruction can retire any more */

@@ -84,6 +84,11 @@ void machine_end_soon(struct machine *m, enum machine_end end);
 
 /* machine_v2.c: the board of machine version 2 */
 int machine_v2_init(struct machine *m, struct err *err);
+/* What the chip set's bridges add to a PCI bus that has nothing else yet; false: it has. */
+struct pci_host;
+bool machine_v2_bridges(struct machine *m, struct pci_host *pci);
+/* Puts firmware into its socket: 0, -EINVAL (a size that it cannot have), -ENOMEM. */
+int machine_v2_load_firmware(struct machine *m, const uint8_t *image, size_t size);
 /* After all other devices. */
 void machine_v2_add_controllers(struct machine *m);
 void machine_v2_fini(struct machine *m);

@@ -46,8 +46,10 @@ void machine_config_save(const struct machine_config *c, struct buf *out)
 	}
 	buf_put_u8(out, c->virtio_console);
 	buf_put_u64(out, c->rtc_epoch);
-	if (c->version > 1)
+	if (c->version > 1) {
 		buf_put_u64(out, config_model(c));
+		buf_put_u8(out, c->firmware);
+	}
 }
 
 static int config_restore_disks(struct machine_config *c, struct rd *in)
@@ -79,6 +81,7 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 	c->rtc_epoch = rd_u64(in);
 	if (c->version > 1 && rd_u64(in) != config_model(c))
 		return -EINVAL;
+	c->firmware = c->version > 1 && rd_u8(in) != 0;
 	return in->bad ? -EINVAL : 0;
 }
 

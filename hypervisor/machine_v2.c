@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The board of machine version 2: where version 1 has the 8259 pair at the CPU's INTR pin, this one
- * has a local APIC with the 8259 pair at its LINT0, an I/O APIC beside it, and ACPI power
- * management.
+ * has a local APIC with the 8259 pair at its LINT0, an I/O APIC beside it, ACPI power management,
+ * and bridges that a PC BIOS knows. With firmware: its ROM, and the device that it asks about the
+ * machine.
  *
- *   ISA interrupt n    8259 input n, I/O APIC input n; the 8254's, 0, comes at input 2 of the
- * latter PCI link n         8259 input pci_link_irq[n], I/O APIC input 16 + n SCI 8259 input 9, I/O
- * APIC input 9
+ *   ISA interrupt n    8259 input n, I/O APIC input n; the 8254's, 0, at input 2 of the latter
+ *   PCI link n         8259 input as the ISA bridge says, I/O APIC input 16 + n
+ *   SCI                8259 input 9, I/O APIC input 9
  *
  * An input of the 8259 that several drive is asserted while one of them asserts it.
  *
@@ -14,13 +15,19 @@
  * restored is overwritten by their own.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "hypervisor/boot/acpi.h"
+#include "hypervisor/boot/image.h"
 #include "hypervisor/devices/acpi_pm.h"
+#include "hypervisor/devices/fw_cfg.h"
+#include "hypervisor/devices/i440fx.h"
 #include "hypervisor/devices/ioapic.h"
 #include "hypervisor/devices/lapic.h"
 #include "hypervisor/devices/pci.h"
+#include "hypervisor/devices/rom.h"
 #include "hypervisor/machine_private.h"
 
 #define PIN_TIMER 2u
@@ -33,6 +40,10 @@ struct machine_v2 {
 	struct lapic lapic;
 	struct ioapic ioapic;
 	struct acpi_pm pm;
+	struct i440fx bridges;
+	struct pci_host *pci;
+	struct rom rom;
+	struct fw_cfg fw_cfg;
 	uint8_t driven[I8259_IRQS]; /* by whom */
 };
 
@@ -66,8 +77,31 @@ static void link_set(void *ctx, unsigned link, bool level)
 {
 	struct machine *m = ctx;
 
-	pic_drive(m, pci_link_irq[link], DRIVER_LINK + link, level);
+	unsigned irq = i440fx_route(&m->v2->bridges, link);
+
+	if (irq != I440FX_NO_IRQ)
+		pic_drive(m, irq, DRIVER_LINK + link, level);
 	ioapic_set_irq(&m->v2->ioapic, PIN_LINKS + link, level);
+}
+
+/* The links go to other inputs of the 8259 now. */
+static void links_rerouted(void *ctx)
+{
+	struct machine *m = ctx;
+
+	for (unsigned irq = 0; irq < I8259_IRQS; irq++) {
+		for (unsigned link = 0; link < PCI_LINKS; link++) {
+			if (m->v2->driven[irq] >> (DRIVER_LINK + link) & 1)
+				pic_drive(m, irq, DRIVER_LINK + link, false);
+		}
+	}
+	pci_drive_links(m->v2->pci);
+}
+
+bool machine_v2_bridges(struct machine *m, struct pci_host *pci)
+{
+	m->v2->pci = pci;
+	return i440fx_init(&m->v2->bridges, pci, links_rerouted, m);
 }
 
 struct irq_line machine_v2_irq(struct machine *m, unsigned line)
@@ -234,6 +268,73 @@ static const struct device_ops board_ops = {
 	.restore = board_restore,
 };
 
+/* ---- firmware ---- */
+
+int machine_v2_load_firmware(struct machine *m, const uint8_t *image, size_t size)
+{
+	return rom_load(&m->v2->rom, image, size);
+}
+
+/* Entries of etc/e820: address, length, type; 20 bytes each. */
+static bool add_memory_map(struct machine *m)
+{
+	const struct boot_map_entry map[] = {
+		{ 0, m->memory.low_size, BOOT_MAP_RAM },
+		{ MEMORY_HOLE_END, m->memory.high_size, BOOT_MAP_RAM },
+	};
+	struct buf b = BUF_INIT;
+	bool ok;
+
+	for (unsigned i = 0; i < 2 && map[i].len; i++) {
+		buf_put_u64(&b, map[i].base);
+		buf_put_u64(&b, map[i].len);
+		buf_put_u32(&b, map[i].type);
+	}
+	ok = !b.bad && fw_cfg_add_file(&m->v2->fw_cfg, "etc/e820", b.data, b.len);
+	buf_free(&b);
+	return ok;
+}
+
+/* Disks in their order, named as SeaBIOS looks for them, and nothing else. */
+static bool add_boot_order(struct machine *m)
+{
+	char text[64 * MACHINE_DISKS + 8] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < m->config.ndisks; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "/pci@i0cf8/scsi@%x/disk@0,0\n",
+				      PCI_SLOT_DISK + i);
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "HALT");
+	return fw_cfg_add_file(&m->v2->fw_cfg, "bootorder", text, n + 1);
+}
+
+static bool add_acpi(struct machine *m)
+{
+	struct fw_cfg *f = &m->v2->fw_cfg;
+	struct acpi_rom rom;
+
+	acpi_make_rom(&rom);
+	return fw_cfg_add_file(f, ACPI_ROM_TABLES, rom.tables, rom.ntables) &&
+	       fw_cfg_add_file(f, "etc/table-loader", rom.script, rom.nscript);
+}
+
+/* What SeaBIOS is told: its text goes to COM1; without anything to boot it waits for good. */
+static int add_firmware_devices(struct machine *m, struct err *err)
+{
+	struct fw_cfg *f = &m->v2->fw_cfg;
+
+	rom_init(&m->v2->rom, &m->bus, &m->memory);
+	fw_cfg_init(f, &m->bus, &m->memory);
+	if (!add_memory_map(m) || !add_boot_order(m) || !add_acpi(m) ||
+	    !fw_cfg_add_number(f, "etc/sercon-port", UART_COM1, 2) ||
+	    !fw_cfg_add_number(f, "etc/show-boot-menu", 0, 2) ||
+	    !fw_cfg_add_number(f, "etc/boot-fail-wait", UINT32_MAX, 4))
+		return err_set(err, ENOMEM, "out of memory");
+	machine_device_add(m, &rom_ops, &m->v2->rom, 0);
+	machine_device_add(m, &fw_cfg_ops, f, 0);
+	return 0;
+}
+
 /* ---- creation ---- */
 
 int machine_v2_init(struct machine *m, struct err *err)
@@ -255,7 +356,7 @@ int machine_v2_init(struct machine *m, struct err *err)
 	m->intc = (struct intc){ .ops = &apic_intc_ops, .dev = &m->v2->lapic };
 	m->level_irqs |= 1u << ACPI_SCI_IRQ;
 	machine_device_add(m, &acpi_pm_ops, &m->v2->pm, 0);
-	return 0;
+	return m->config.firmware ? add_firmware_devices(m, err) : 0;
 }
 
 void machine_v2_add_controllers(struct machine *m)
@@ -268,6 +369,10 @@ void machine_v2_add_controllers(struct machine *m)
 
 void machine_v2_fini(struct machine *m)
 {
+	if (!m->v2)
+		return;
+	fw_cfg_fini(&m->v2->fw_cfg);
+	rom_fini(&m->v2->rom);
 	free(m->v2);
 	m->v2 = NULL;
 }

@@ -148,7 +148,7 @@ static struct virtio_pci *transport_at(const struct machine_virtio *v, unsigned 
 {
 	const struct pci_device *d = v->pci.slot[slot];
 
-	return d && slot != PCI_SLOT_HOST ? d->dev : NULL;
+	return d && !d->bridge ? d->dev : NULL;
 }
 
 static void transports_reset(void *dev)
@@ -211,6 +211,8 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 	v->pci.cf9_write = machine_cf9_write;
 	v->pci.cf9_ctx = m;
 	machine_device_add(m, &pci_ops, &v->pci, 0);
+	if (m->v2 && !machine_v2_bridges(m, &v->pci))
+		return err_set(err, EBUSY, "the slot of the ISA bridge is taken");
 	v->target = (struct msix_target){ .write = message_write, .ctx = m };
 	if (!add_nics(m) || !add_disks(m, disks) || !add_console(m) || !add_rng_and_balloon(m))
 		return err_set(err, EBUSY, "a PCI slot is taken twice");

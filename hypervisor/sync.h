@@ -136,7 +136,7 @@ struct input_source {
 enum output_kind {
 	OUTPUT_NET_TX = 1, /* port = NIC, data = Ethernet frame */
 	OUTPUT_CONSOLE,	   /* port as for INPUT_CONSOLE, data = bytes */
-	OUTPUT_DEBUG,	   /* debug console 0xe9, data = bytes */
+	OUTPUT_DEBUG,	   /* debug console 0xe9 (port 0), 0x402 (port 1), data = bytes */
 };
 
 struct output {

@@ -9,7 +9,7 @@ static int slot_of(const struct console_out *o, const struct output *out)
 	int slot = -1;
 
 	if (out->kind == OUTPUT_DEBUG)
-		slot = MACHINE_CONSOLES;
+		slot = out->port ? CONSOLE_OUT_FIRMWARE : CONSOLE_OUT_DEBUG;
 	else if (out->kind == OUTPUT_CONSOLE && out->port < MACHINE_CONSOLES)
 		slot = out->port;
 	return slot >= 0 && o->console[slot] ? slot : -1;

@@ -14,8 +14,11 @@
 
 struct live_console;
 
-#define CONSOLE_OUT_SLOTS  (MACHINE_CONSOLES + 1) /* the last one: debug console */
-#define CONSOLE_OUT_BUFFER 4096
+/* Behind the consoles: debug console, firmware's log. */
+#define CONSOLE_OUT_DEBUG    MACHINE_CONSOLES
+#define CONSOLE_OUT_FIRMWARE (MACHINE_CONSOLES + 1)
+#define CONSOLE_OUT_SLOTS    (MACHINE_CONSOLES + 2)
+#define CONSOLE_OUT_BUFFER   4096
 
 struct console_out {
 	struct live_console *console[CONSOLE_OUT_SLOTS]; /* NULL: what goes there is dropped */

@@ -797,7 +797,8 @@ struct live *live_create(const struct live_config *config, struct machine *m, st
 	l->cfg = *config;
 	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
 		l->out.console[i] = config->console[i];
-	l->out.console[MACHINE_CONSOLES] = config->debug;
+	l->out.console[CONSOLE_OUT_DEBUG] = config->debug;
+	l->out.console[CONSOLE_OUT_FIRMWARE] = config->firmware;
 	l->m = m;
 	l->seq = config->next_seq ? config->next_seq : 1;
 	live_choose_rate(l);

@@ -95,9 +95,10 @@ struct live_config {
 	int (*attach)(void *ctx, unsigned port, const uint8_t mac[6]);
 	void *attach_ctx;
 	struct live_console *console[MACHINE_CONSOLES];
-	struct live_console *debug; /* where the debug console's output goes, or NULL */
-	uint64_t epoch_ns;	    /* a digest every so much virtual time; 0: never */
-	uint64_t digest_count;	    /* a digest every so many instructions exactly; 0: never */
+	struct live_console *debug;    /* where the debug console's output goes, or NULL */
+	struct live_console *firmware; /* and firmware's log */
+	uint64_t epoch_ns;	       /* a digest every so much virtual time; 0: never */
+	uint64_t digest_count;	       /* a digest every so many instructions exactly; 0: never */
 	struct live_hooks hooks;
 	uint64_t idle_max_ns; /* in HLT, hooks.inputs() is asked at least this often; 0: only when
 				 something happens */

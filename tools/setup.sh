@@ -8,10 +8,10 @@ needed=(
 	libzydis-dev libzycore-dev libxxhash-dev libzstd-dev libpcap0.8-dev libssl-dev liburcu-dev libseccomp-dev
 	libcap-ng-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev
 	check libsubunit-dev clang libclang-rt-14-dev clang-format redis-tools iproute2 ethtool nftables python3 socat
-	tcpdump strace spin gdb # testing
+	tcpdump strace spin gdb seabios # testing
 )
 # Wanted by `make bench` and `make check`, which say so and go on without them.
-optional=(qemu-system-x86 bochs bochsbios vgabios isolinux syslinux-common xorriso libelf1)
+optional=(grub-common grub-pc-bin e2fsprogs qemu-system-x86 bochs bochsbios vgabios isolinux syslinux-common xorriso libelf1)
 
 missing=()
 for p in "${needed[@]}"; do

@@ -10,6 +10,7 @@
 #include "hypervisor/devices/lapic.h"
 
 #define TABLE_ALIGN 64u
+#define RSDP_SIZE   36u
 
 /* System description table header (5.2.6) */
 enum {
@@ -74,10 +75,28 @@ enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4 };
 #define ANY_PROCESSOR	  0xff
 #define OVERRIDE_LEVEL_HI 0x0d /* active high, level-triggered */
 
-/* Tables as they are put together, and where. */
+/* Steps of the linker's script: a command, then its operands; all else of the step is zero. */
+enum { STEP_ALLOCATE = 1, STEP_POINTER = 2, STEP_SUM = 3 };
+enum {
+	STEP_NAME = 4, /* ALLOCATE: file; POINTER: where it stands; SUM: file */
+	STEP_ALIGN = 60,
+	STEP_ZONE = 64,
+	STEP_SOURCE = 60, /* POINTER: the file that it points into */
+	STEP_OFFSET = 116,
+	STEP_BYTES = 120,
+	STEP_SUM_AT = 60, /* SUM: where it stands, and over what */
+	STEP_SUM_START = 64,
+	STEP_SUM_LENGTH = 68,
+};
+#define ZONE_FSEG 2 /* below 1 MiB, where the RSDP is looked for */
+
+/* Tables as they are put together, for which address, and the script to move them. */
 struct tables {
 	uint8_t bytes[ACPI_END - ACPI_RSDP];
 	size_t used;
+	uint64_t base;
+	uint8_t *script; /* NULL: they stay */
+	size_t nscript;
 };
 
 static void put(uint8_t *p, uint64_t v, size_t n)
@@ -102,12 +121,55 @@ static uint8_t *take(struct tables *t, size_t n, uint64_t *at)
 
 	must(from + n <= sizeof(t->bytes));
 	t->used = from + n;
-	*at = ACPI_RSDP + from;
+	*at = t->base + from;
 	return t->bytes + from;
 }
 
+/* Starts a step of the script; NULL: there is none. */
+static uint8_t *add_step(struct tables *t, uint32_t command)
+{
+	uint8_t *step = t->script + t->nscript;
+
+	if (!t->script)
+		return NULL;
+	must(t->nscript < (size_t)ACPI_ROM_STEPS * ACPI_ROM_STEP);
+	t->nscript += ACPI_ROM_STEP;
+	memset(step, 0, ACPI_ROM_STEP);
+	put(step, command, 4);
+	memcpy(step + STEP_NAME, ACPI_ROM_TABLES, sizeof(ACPI_ROM_TABLES));
+	return step;
+}
+
+/* An address, at p inside the tables. */
+static void put_pointer(struct tables *t, uint8_t *p, uint64_t to, unsigned n)
+{
+	uint8_t *step = add_step(t, STEP_POINTER);
+
+	put(p, to, n);
+	if (!step)
+		return;
+	memcpy(step + STEP_SOURCE, ACPI_ROM_TABLES, sizeof(ACPI_ROM_TABLES));
+	put(step + STEP_OFFSET, (uint64_t)(p - t->bytes), 4);
+	step[STEP_BYTES] = (uint8_t)n;
+}
+
+/* The sum at p of the n bytes from `start` on: after the addresses in them. */
+static void put_sum(struct tables *t, uint8_t *p, uint8_t *start, size_t n)
+{
+	uint8_t *step = add_step(t, STEP_SUM);
+
+	*p = 0;
+	*p = checksum(start, n);
+	if (!step)
+		return;
+	put(step + STEP_SUM_AT, (uint64_t)(p - t->bytes), 4);
+	put(step + STEP_SUM_START, (uint64_t)(start - t->bytes), 4);
+	put(step + STEP_SUM_LENGTH, n, 4);
+}
+
 /* Fills in the header; the contents are there. */
-static void finish(uint8_t *table, const char *signature, uint8_t revision, size_t n)
+static void finish(struct tables *t, uint8_t *table, const char *signature, uint8_t revision,
+		   size_t n)
 {
 	memcpy(table + HEADER_SIGNATURE, signature, 4);
 	put(table + HEADER_LENGTH, n, 4);
@@ -117,8 +179,7 @@ static void finish(uint8_t *table, const char *signature, uint8_t revision, size
 	put(table + HEADER_OEM_REVISION, 1, 4);
 	memcpy(table + HEADER_CREATOR, "TWIN", 4); /* whichever compiler made the DSDT */
 	put(table + HEADER_CREATOR_REVISION, 1, 4);
-	table[HEADER_CHECKSUM] = 0;
-	table[HEADER_CHECKSUM] = checksum(table, n);
+	put_sum(t, table + HEADER_CHECKSUM, table, n);
 }
 
 /* Generic address structure (5.2.3.2) of a port. */
@@ -147,7 +208,7 @@ static uint64_t write_dsdt(struct tables *t)
 	uint8_t *dsdt = take(t, sizeof(dsdt_aml_code), &at);
 
 	memcpy(dsdt, dsdt_aml_code, sizeof(dsdt_aml_code));
-	finish(dsdt, "DSDT", dsdt[HEADER_REVISION], sizeof(dsdt_aml_code));
+	finish(t, dsdt, "DSDT", dsdt[HEADER_REVISION], sizeof(dsdt_aml_code));
 	return at;
 }
 
@@ -156,8 +217,8 @@ static uint64_t write_fadt(struct tables *t)
 	uint64_t at, facs = write_facs(t), dsdt = write_dsdt(t);
 	uint8_t *f = take(t, FADT_SIZE, &at);
 
-	put(f + FADT_FACS, facs, 4);
-	put(f + FADT_DSDT, dsdt, 4);
+	put_pointer(t, f + FADT_FACS, facs, 4);
+	put_pointer(t, f + FADT_DSDT, dsdt, 4);
 	f[FADT_PROFILE] = PROFILE_SERVER;
 	put(f + FADT_SCI, ACPI_SCI_IRQ, 2);
 	put(f + FADT_PM1_EVT, ACPI_PM_PORT + ACPI_PM1_STATUS, 4);
@@ -176,11 +237,11 @@ static uint64_t write_fadt(struct tables *t)
 	f[FADT_RESET_VALUE] = RESET_VALUE;
 	/* Where the 64-bit address of FACS is set as well, the 32-bit one has to be the same or 0.
 	 */
-	put(f + FADT_X_DSDT, dsdt, 8);
+	put_pointer(t, f + FADT_X_DSDT, dsdt, 8);
 	put_port(f + FADT_X_PM1_EVT, ACPI_PM_PORT + ACPI_PM1_STATUS, 4);
 	put_port(f + FADT_X_PM1_CNT, ACPI_PM_PORT + ACPI_PM1_CNT, 2);
 	put_port(f + FADT_X_PM_TIMER, ACPI_PM_PORT + ACPI_PM_TIMER, 4);
-	finish(f, "FACP", 5, FADT_SIZE);
+	finish(t, f, "FACP", 5, FADT_SIZE);
 	return at;
 }
 
@@ -206,7 +267,7 @@ static uint64_t write_madt(struct tables *t)
 	put(madt + HEADER_SIZE, LAPIC_BASE, 4);
 	put(madt + HEADER_SIZE + 4, MADT_PCAT_COMPAT, 4);
 	memcpy(madt + HEADER_SIZE + 8, entries, sizeof(entries));
-	finish(madt, "APIC", 3, n);
+	finish(t, madt, "APIC", 3, n);
 	return at;
 }
 
@@ -217,27 +278,49 @@ static uint64_t write_xsdt(struct tables *t)
 	uint64_t at;
 	uint8_t *xsdt = take(t, n, &at);
 
-	memcpy(xsdt + HEADER_SIZE, table, sizeof(table));
-	finish(xsdt, "XSDT", 1, n);
+	for (unsigned i = 0; i < 2; i++)
+		put_pointer(t, xsdt + HEADER_SIZE + 8 * i, table[i], 8);
+	finish(t, xsdt, "XSDT", 1, n);
 	return at;
 }
 
 /* 5.2.5.3; without an RSDT, which no ACPI of this century needs. */
-static void write_rsdp(uint8_t *rsdp, uint64_t xsdt)
+static void write_rsdp(struct tables *t, uint64_t xsdt)
 {
+	uint8_t *rsdp = t->bytes;
+
 	memcpy(rsdp, "RSD PTR ", 8);
 	memcpy(rsdp + 9, "TWINST", 6);
 	rsdp[15] = 2;
-	put(rsdp + 20, 36, 4);
-	put(rsdp + 24, xsdt, 8);
-	rsdp[8] = checksum(rsdp, 20);
-	rsdp[32] = checksum(rsdp, 36);
+	put(rsdp + 20, RSDP_SIZE, 4);
+	put_pointer(t, rsdp + 24, xsdt, 8);
+	put_sum(t, rsdp + 8, rsdp, 20);
+	put_sum(t, rsdp + 32, rsdp, RSDP_SIZE);
+}
+
+static void write_all(struct tables *t)
+{
+	t->used = RSDP_SIZE;
+	write_rsdp(t, write_xsdt(t));
 }
 
 bool acpi_write_tables(struct memory *mem)
 {
-	struct tables t = { .used = 36 };
+	struct tables t = { .base = ACPI_RSDP };
 
-	write_rsdp(t.bytes, write_xsdt(&t));
+	write_all(&t);
 	return memory_write(mem, ACPI_RSDP, t.bytes, t.used);
+}
+
+void acpi_make_rom(struct acpi_rom *rom)
+{
+	struct tables t = { .script = rom->script };
+	uint8_t *step = add_step(&t, STEP_ALLOCATE);
+
+	put(step + STEP_ALIGN, TABLE_ALIGN, 4);
+	step[STEP_ZONE] = ZONE_FSEG;
+	write_all(&t);
+	memcpy(rom->tables, t.bytes, t.used);
+	rom->ntables = t.used;
+	rom->nscript = t.nscript;
 }

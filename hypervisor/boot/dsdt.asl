@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What ACPI says of machine version 2: one PCI bus whose links are I/O APIC inputs 16 to 19 (or,
- * before an OS says that it uses APICs, 8259 inputs 10, 11, 9 and 5), the ISA devices, soft off.
+ * before an OS says that it uses APICs, the 8259 inputs that the ISA bridge names), the ISA devices,
+ * soft off.
  * The numbers are those of hypervisor/devices/pci.h and acpi_pm.h; tests/boot/test_acpi.c compares.
  */
 DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
@@ -34,7 +35,6 @@ DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
             // Pin A of slot n is link n % 4. The compiler has no loops: a method makes the table.
             Name (ROUT, Package (128) {})
             Name (MADE, 0xff)
-            Name (ISAI, Package (4) { 10, 11, 9, 5 })
             Method (_PRT, 0, Serialized)
             {
                 If (MADE != PICM)
@@ -43,7 +43,7 @@ DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
                     While (Local0 < 128)
                     {
                         Local1 = ((Local0 >> 2) + (Local0 & 3)) & 3
-                        If (PICM) { Local2 = Local1 + 16 } Else { Local2 = DerefOf (ISAI [Local1]) }
+                        If (PICM) { Local2 = Local1 + 16 } Else { Local2 = ^ISA.INPT (Local1) }
                         Local3 = Package (4) { 0, 0, 0, 0 }
                         Local3 [0] = ((Local0 >> 2) << 16) | 0xffff
                         Local3 [1] = Local0 & 3
@@ -59,6 +59,20 @@ DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
             Device (ISA)
             {
                 Name (_ADR, 0x00010000)
+
+                // Where the links go, for who uses the 8259: link 0 is the PIIX3's D.
+                OperationRegion (PIRQ, PCI_Config, 0x60, 4)
+                Field (PIRQ, ByteAcc, NoLock, Preserve) { PRQA, 8, PRQB, 8, PRQC, 8, PRQD, 8 }
+                Method (INPT, 1, Serialized)
+                {
+                    Switch (ToInteger (Arg0))
+                    {
+                        Case (0) { Return (PRQD & 15) }
+                        Case (1) { Return (PRQA & 15) }
+                        Case (2) { Return (PRQB & 15) }
+                        Default { Return (PRQC & 15) }
+                    }
+                }
 
                 Device (RTC)
                 {

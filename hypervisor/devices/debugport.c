@@ -3,6 +3,7 @@
 
 #define DEBUG_CONSOLE 0xe9
 #define DEBUG_EXIT    0xf4
+#define FIRMWARE_LOG  0x402
 
 static uint64_t console_read(void *dev, uint64_t offset, unsigned size)
 {
@@ -35,6 +36,21 @@ void debugport_init(struct debugport *d, struct bus *bus, void (*exit)(void *ctx
 	*d = (struct debugport){ .exit = exit, .tx = tx, .ctx = ctx };
 	bus_add(bus, BUS_PORT, DEBUG_CONSOLE, 1, console_read, console_write, d, "debugcon");
 	bus_add(bus, BUS_PORT, DEBUG_EXIT, 1, exit_read, exit_write, d, "debugexit");
+}
+
+static void firmware_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct debugport *d = dev;
+	uint8_t v = (uint8_t)value;
+
+	d->firmware_tx(d->ctx, &v, 1);
+}
+
+void debugport_add_firmware(struct debugport *d, struct bus *bus,
+			    void (*tx)(void *ctx, const uint8_t *data, size_t n))
+{
+	d->firmware_tx = tx;
+	bus_add(bus, BUS_PORT, FIRMWARE_LOG, 1, console_read, firmware_write, d, "firmware-log");
 }
 
 /* The ports have no state. */

@@ -6,6 +6,7 @@
  *   read 0xf4         all ones
  *   write v to 0xe9   one byte of debug output
  *   read 0xe9         0xe9: "the console is there"
+ *   0x402             the same for firmware, where the machine has any
  */
 #ifndef DEVICES_DEBUGPORT_H
 #define DEVICES_DEBUGPORT_H
@@ -19,12 +20,17 @@
 struct debugport {
 	void (*exit)(void *ctx, uint8_t code);
 	void (*tx)(void *ctx, const uint8_t *data, size_t n);
+	void (*firmware_tx)(void *ctx, const uint8_t *data, size_t n);
 	void *ctx;
 };
 
 /* exit(ctx, code) is called inside the port write. */
 void debugport_init(struct debugport *d, struct bus *bus, void (*exit)(void *ctx, uint8_t code),
 		    void (*tx)(void *ctx, const uint8_t *data, size_t n), void *ctx);
+
+/* Adds the firmware's console. */
+void debugport_add_firmware(struct debugport *d, struct bus *bus,
+			    void (*tx)(void *ctx, const uint8_t *data, size_t n));
 
 extern const struct device_ops debugport_ops;
 

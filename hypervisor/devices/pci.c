@@ -114,13 +114,18 @@ static void pci_remap(struct pci_host *h)
 			pci_map(h->slot[s]);
 }
 
+void pci_drive_links(struct pci_host *h)
+{
+	for (unsigned i = 0; i < PCI_LINKS; i++)
+		pci_update_link(h, i);
+}
+
 static void pci_refresh(struct pci_host *h)
 {
 	for (unsigned s = 0; s < PCI_SLOTS; s++)
 		if (h->slot[s])
 			pci_update_status(h->slot[s]);
-	for (unsigned i = 0; i < PCI_LINKS; i++)
-		pci_update_link(h, i);
+	pci_drive_links(h);
 	pci_remap(h);
 }
 
@@ -265,7 +270,7 @@ static void pci_assign(struct pci_device *d)
 		pci_config_put(d->initial, PCI_BAR0 + 4 * i, 4, at);
 		at += size;
 	}
-	if (d->slot == PCI_SLOT_HOST)
+	if (d->bridge)
 		return;
 	d->initial[PCI_INTERRUPT_PIN] = 1;
 	d->initial[PCI_INTERRUPT_LINE] = pci_link_irq[d->slot % PCI_LINKS];
@@ -290,6 +295,7 @@ bool pci_init(struct pci_host *h, struct bus *bus, const struct irq_line link[PC
 	h->bus = bus;
 	memcpy(h->link, link, sizeof(h->link));
 	pci_device_init(&h->bridge, "pci-host", &h->bridge, 0x1b36, 0x0008, 0x060000, 0);
+	h->bridge.bridge = true;
 	return pci_add(h, PCI_SLOT_HOST, &h->bridge) &&
 	       bus_add(bus, BUS_PORT, PORT_ADDRESS, 8, pci_port_read, pci_port_write, h, "pci");
 }

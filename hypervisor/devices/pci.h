@@ -43,6 +43,7 @@ extern const uint8_t pci_link_irq[PCI_LINKS];
  */
 enum pci_slot {
 	PCI_SLOT_HOST = 0,
+	PCI_SLOT_ISA = 1, /* from machine version 2 on */
 	PCI_SLOT_CONSOLE = 2,
 	PCI_SLOT_RNG = 3,
 	PCI_SLOT_NET = 4,  /* and following */
@@ -94,7 +95,8 @@ struct pci_device {
 	uint8_t initial[256]; /* after reset */
 	uint8_t wmask[256];   /* bits that the guest may write */
 	struct pci_bar bar[PCI_BARS];
-	bool intx; /* the device asserts its interrupt */
+	bool intx;   /* the device asserts its interrupt */
+	bool bridge; /* it has none */
 	/*
 	 * Optional hooks around an access to configuration bytes [offset, offset + size), all at or
 	 * above 0x40.
@@ -140,6 +142,8 @@ void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_rea
  */
 bool pci_add(struct pci_host *h, unsigned slot, struct pci_device *d);
 
+/* What the links say may be due elsewhere now: drives all of them again. */
+void pci_drive_links(struct pci_host *h);
 /* The device's INTA# level. */
 void pci_device_set_intx(struct pci_device *d, bool level);
 
