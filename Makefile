@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit check-unit setup guest demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit units check-unit setup guest demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -157,15 +157,32 @@ bench: setup
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
 
 BASH_COMPLETION := share/bash-completion/completions/twinstep
-install: all
+UNITS := twinstep@.service twinstep.target twinstep.slice
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+
+$(BUILD)/systemd/%.service: tools/systemd/%.service.in
+	@mkdir -p $(@D)
+	$(Q)sed 's|@BINDIR@|$(PREFIX)/bin|' $< >$@
+
+$(BUILD)/systemd/%: tools/systemd/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+units: $(UNITS:%=$(BUILD)/systemd/%) $(BUILD)/systemd/twinstep.tmpfiles
+
+install: all units
 	install -D -m 755 $(BUILD)/twinstep "$(DESTDIR)$(PREFIX)/bin/twinstep"
 	install -D -m 644 docs/twinstep.1 "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1"
 	$(BUILD)/twinstep completion bash >$(BUILD)/completion.bash
 	install -D -m 644 $(BUILD)/completion.bash "$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)"
+	install -d "$(DESTDIR)$(UNITDIR)"
+	install -m 644 $(UNITS:%=$(BUILD)/systemd/%) "$(DESTDIR)$(UNITDIR)"
+	install -D -m 644 $(BUILD)/systemd/twinstep.tmpfiles "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1" \
-		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)"
+		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)" $(UNITS:%="$(DESTDIR)$(UNITDIR)/%") "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
 
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs -r clang-format -i

@@ -219,6 +219,7 @@ static void wait_for_something(struct up *u)
 static int loop(struct up *u)
 {
 	while (u->status < 0) {
+		up_watch_tick(&u->watch, up_now_ms(), u->child ? u->started_ms : 0);
 		if (!u->child && !u->stopping && up_now_ms() >= u->next_ms)
 			consider(u);
 		wait_for_something(u);
@@ -270,7 +271,9 @@ int up_run(const struct options *o, struct guest_conf *g)
 	} else {
 		show_state(&u);
 		notify_send("READY=1");
+		up_watch_start(&u.watch, g->name, g->seen.replica.hang_timeout_ms);
 		status = loop(&u);
+		up_watch_stop(&u.watch);
 	}
 	arbiter_close(u.arbiter);
 	up_console_close(&u.console);

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,6 +66,37 @@ static void append(struct up_events *e, const char *text)
 		close(fd);
 }
 
+/* ---- the journal ---- */
+
+/*
+ * With fields to search by, where standard error goes to the journal: TWINSTEP_GUEST, _EVENT,
+ * _GENERATION (systemd's native protocol: a datagram of FIELD=VALUE lines).
+ */
+static void tell_journal(const struct up_events *e, const json_t *o, const char *event)
+{
+	const char *text = json_string_value(json_object_get(o, "text"));
+	const json_t *generation = json_object_get(o, "generation");
+	struct sockaddr_un sa = { .sun_family = AF_UNIX,
+				  .sun_path = "/run/systemd/journal/socket" };
+	char line[1400];
+	int fd, n;
+
+	if (!getenv("JOURNAL_STREAM"))
+		return;
+	n = snprintf(line, sizeof(line),
+		     "MESSAGE=%s: %s\nPRIORITY=5\nSYSLOG_IDENTIFIER=twinstep\nTWINSTEP_GUEST=%s\n"
+		     "TWINSTEP_EVENT=%s\nTWINSTEP_GENERATION=%lld\n",
+		     event, text ? text : "", e->guest, event,
+		     (long long)json_integer_value(generation));
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && n > 0 && n < (int)sizeof(line))
+		sendto(fd, line, (size_t)n, MSG_NOSIGNAL, (struct sockaddr *)&sa, sizeof(sa));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- programs ---- */
+
 /* The program gets the line on its standard input; nobody waits for it. */
 static void run_hook(struct up_events *e, const char *event, const char *text)
 {
@@ -114,6 +147,7 @@ static void keep(struct up_events *e, json_t *o, const char *event)
 	text = json_dumps(o, JSON_COMPACT);
 	if (text && asprintf(&line, "%s\n", text) >= 0) {
 		append(e, line);
+		tell_journal(e, o, event);
 		run_hook(e, event, line);
 		free(line);
 	}

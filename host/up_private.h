@@ -10,6 +10,7 @@
 #include "host/up_console.h"
 #include "host/up_events.h"
 #include "host/up_role.h"
+#include "host/up_watch.h"
 #include "replica/arbiter.h"
 
 struct up {
@@ -19,6 +20,7 @@ struct up {
 	struct arbiter *arbiter; /* NULL: not opened yet */
 	struct up_console console;
 	struct up_events events;
+	struct up_watch watch;
 	int signals; /* signalfd */
 
 	/* the replica */
