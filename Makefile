@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit units check-unit setup guest demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit units check-unit setup guest guest-postgres demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -65,7 +65,7 @@ check-unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/vmx/rules.mk tests/isolation/rules.mk
 
 GUEST := $(BUILD)/guest/initramfs
-GUESTSRC := $(wildcard tools/guest/*)
+GUESTSRC := $(filter-out %/postgres.sh,$(wildcard tools/guest/*))
 GUESTBIN := $(BUILD)/guest-bin/cpubench
 
 # The guest image: Debian's kernel, busybox, redis, fetched with apt and unpacked, not installed.
@@ -73,6 +73,17 @@ guest: $(GUEST)
 
 $(GUEST): $(GUESTSRC) $(GUESTBIN)
 	$(Q)CC="$(CC)" tools/guest/build.sh $(BUILD) $(GUESTBIN)
+
+# A disk with PostgreSQL for that guest, and what stands between it and twinstep in the test.
+guest-postgres: $(BUILD)/guest-postgres/disk.img $(BUILD)/tests/pair/diskdouble.so
+
+$(BUILD)/guest-postgres/disk.img: tools/guest/postgres.sh tools/guest/lib.sh $(GUEST)
+	$(Q)tools/guest/postgres.sh $(BUILD)
+
+$(BUILD)/tests/pair/diskdouble.so: tests/pair/diskdouble.c
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	$(Q)$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
 $(BUILD)/guest-bin/%: tools/bench/%.c
 	@mkdir -p $(@D)
@@ -131,7 +142,7 @@ CHECKS := $(LONGEST) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/soft/trans
 	$(filter-out $(LONGEST) %/lib.sh,$(wildcard tests/e2e/*.sh)) $(wildcard tests/accidents/*.sh) \
 	$(SANUNIT) $(UNITBIN) tests/guest/run.sh tests/model/failover.sh $(wildcard tests/scripts/*.sh)
 check: setup
-	+$(Q)$(SUBMAKE) all unit guest guest-programs vtx-programs isolation-programs isa $(BUILD)/tests/model/table
+	+$(Q)$(SUBMAKE) all unit guest guest-postgres guest-programs vtx-programs isolation-programs isa $(BUILD)/tests/model/table
 	+$(Q)$(SUBMAKE) san fuzz
 	+$(Q)$(TSANMAKE) all
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
@@ -199,6 +210,7 @@ help:
 	@echo "make guest        make $(BUILD)/guest/{vmlinuz,initramfs}: Debian's kernel, busybox, redis"
 	@echo "make demo         show what it does: redis in a pair, a client, the primary killed"
 	@echo "make check        all tests that this host allows"
+	@echo "make guest-postgres  a disk with Debian's PostgreSQL for it"
 	@echo "make check-quick  unit tests, guest programs, one replay, one failover: 3 minutes"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"

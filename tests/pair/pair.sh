@@ -15,4 +15,5 @@ mount -t tmpfs tmpfs /run/netns
 prog=$1
 shift
 case $prog in */*) ;; *) prog=$here/$prog ;; esac
-PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 exec setpriv --pdeathsig TERM python3 "$prog" "$@"
+# Debian's own python3, which has Debian's packages.
+PATH=/usr/bin:$PATH PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 exec setpriv --pdeathsig TERM python3 "$prog" "$@"

@@ -149,7 +149,7 @@ class Replica:
         base = "%s/%d-%s-%s" % (rig.dir, self.number, host, role)
         self.control = base + ".ctl"
         self.console, self.log, self.events_path = base + ".console", base + ".log", base + ".events"
-        cmd = ["ip", "netns", "exec", rig.top.ns[host], "setpriv", "--pdeathsig", "KILL", TWINSTEP, role,
+        cmd = ["ip", "netns", "exec", rig.top.ns[host], "setpriv", "--pdeathsig", "KILL", *rig.wrap, TWINSTEP, role,
                "--listen", "%s:7777" % PEER_IP[host], "--key-file", rig.key, "--arbiter", "file:" + rig.dir + "/arbiter",
                "--timeout", os.environ.get("TIMEOUT", "200"), "--net", "pcap:guest0,mac=52:54:00:77:00:02", "--console", self.console, "--events", self.events_path,
                "--control", base + ".ctl"]
@@ -206,6 +206,8 @@ class Replica:
 
 
 class Rig:
+    wrap = ()  # words before twinstep
+
     def __init__(self, options=(), relay=False):
         self.dir = tempfile.mkdtemp(prefix="twinstep-pair-")
         self.key = self.dir + "/key"

@@ -10,8 +10,7 @@ here=$(dirname "$0")
 out=${1:?usage: $0 OUT [PROGRAM...]}
 shift
 pkgs=$out/guest-pkgs root=$out/guest-pkgs/root image=$out/guest
-say() { printf '  GUEST  %s\n' "$*"; }
-die() { printf 'make guest: %s\n' "$*" >&2 && exit 1; }
+. "$here/lib.sh"
 
 for tool in apt-get apt-cache dpkg-deb readelf; do
 	command -v "$tool" >/dev/null || die "$tool is missing; run 'make setup'"
@@ -37,39 +36,6 @@ fetch() {
 	for deb in "$pkgs"/deb/*.deb; do
 		dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"
 	done | sort >"$pkgs/packages"
-}
-
-# Follows the links of a path inside the unpacked root and prints the real path there.
-inside() {
-	local p=$1 target
-	while [ -L "$root$p" ]; do
-		target=$(readlink "$root$p")
-		case $target in /*) p=$target ;; *) p=$(dirname "$p")/$target ;; esac
-	done
-	[ -f "$root$p" ] && echo "$p"
-}
-
-library() {
-	local d p
-	for d in /lib/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu; do
-		p=$(inside "$d/$1") && echo "$p" && return
-	done
-	die "no package brought $1"
-}
-
-# Shared libraries that a program needs, one "soname path" a line, however indirectly.
-libraries() {
-	local queue=("$1") seen=' ' so path
-	while [ ${#queue[@]} -gt 0 ]; do
-		for so in $(readelf -d "${queue[0]}" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
-			case $seen in *" $so "*) continue ;; esac
-			seen="$seen$so "
-			path=$(library "$so")
-			echo "$so $path"
-			queue+=("$root$path")
-		done
-		queue=("${queue[@]:1}")
-	done
 }
 
 # Kernel modules with what they depend on, in the order in which they load.

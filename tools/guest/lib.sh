@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Sourced by what makes guests of Debian's packages, which lie unpacked in $root.
+say() { printf '  GUEST  %s\n' "$*"; }
+die() { printf 'make guest: %s\n' "$*" >&2 && exit 1; }
+
+# Follows the links of a path inside the unpacked root and prints the real path there.
+inside() {
+	local p=$1 target
+	while [ -L "$root$p" ]; do
+		target=$(readlink "$root$p")
+		case $target in /*) p=$target ;; *) p=$(dirname "$p")/$target ;; esac
+	done
+	[ -f "$root$p" ] && echo "$p"
+}
+
+library() {
+	local d p
+	for d in /lib/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu; do
+		p=$(inside "$d/$1") && echo "$p" && return
+	done
+	die "no package brought $1"
+}
+
+# Shared libraries that a program needs, one "soname path" a line, however indirectly.
+libraries() {
+	local queue=("$1") seen=' ' so path
+	while [ ${#queue[@]} -gt 0 ]; do
+		for so in $(readelf -d "${queue[0]}" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+			case $seen in *" $so "*) continue ;; esac
+			seen="$seen$so "
+			path=$(library "$so")
+			echo "$so $path"
+			queue+=("$root$path")
+		done
+		queue=("${queue[@]:1}")
+	done
+}
