@@ -131,6 +131,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->engine = where->engine;
 	o->counter = lh->counter;
 	o->append = lh->kernel.path && !lh->config.firmware ? lh->append : NULL;
+	o->no_bios_data = lh->version == LOG_VERSION_OLD;
 	o->has_rtc = lh->kernel.path != NULL; /* a snapshot has a clock of its own */
 	o->rtc = lh->config.rtc_epoch;
 	o->clock = CLOCK_VIRTUAL;

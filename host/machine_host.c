@@ -15,6 +15,7 @@
 #include "record/checkpoint.h"
 #include "record/disk_file.h"
 #include "record/disk_format.h"
+#include "host/unpack.h"
 
 #define KERNEL_MAX (1ull << 30)
 #define MODULE_MAX (3ull << 30)
@@ -104,6 +105,7 @@ static int open_images(struct machine_host *h, const struct machine_opts *o, str
 				   : 0;
 
 	h->boot.cmdline = o->append ? o->append : "";
+	h->boot.no_bios_data = o->no_bios_data;
 	for (size_t i = 0; !r && i < o->ninitrd; i++) {
 		r = read_image(o->initrd[i].path, MODULE_MAX, &h->boot.module[i], err);
 		if (r)
@@ -407,19 +409,20 @@ int machine_host_settle(struct machine_host *h, const struct share_opts *s, stru
 	return s ? share_promise(s, h->config.memory, err) : 0;
 }
 
-static int boot_machine(struct machine *m, const struct machine_host *h, struct err *err)
+static int boot_machine(struct machine *m, struct machine_host *h, struct err *err)
 {
 	struct engine *e = machine_engine(m);
 	struct cpu_state state = { 0 };
-	struct boot_request boot = h->boot;
 	int r;
 
 	if (h->config.firmware)
-		return machine_load_firmware(m, boot.kernel.data, boot.kernel.len, boot.kernel.name,
-					     err);
-	boot.acpi = h->config.version == 2;
-	r = boot_load(machine_memory(m), &boot, &state, err);
+		return machine_load_firmware(m, h->boot.kernel.data, h->boot.kernel.len,
+					     h->boot.kernel.name, err);
+	r = image_unpack(&h->boot.kernel, KERNEL_MAX, err);
 
+	h->boot.acpi = h->config.version == 2;
+	if (!r)
+		r = boot_load(machine_memory(m), &h->boot, &state, err);
 	return r ? r : e->ops->set_state(e, &state, err);
 }
 

@@ -43,8 +43,9 @@ struct machine_opts {
 	struct initrd_opt initrd[BOOT_MODULES];
 	size_t ninitrd;
 	const char *append;
-	unsigned version; /* of the machine */
-	bool has_version; /* it was asked for */
+	bool no_bios_data; /* no option: see struct boot_request */
+	unsigned version;  /* of the machine */
+	bool has_version;  /* it was asked for */
 	uint64_t memory;
 	bool has_memory; /* it was asked for */
 	struct disk_opt disk[MACHINE_DISKS];

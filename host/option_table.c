@@ -273,7 +273,8 @@ const struct option_row option_table[] = {
 
 	/* ---- the machine ---- */
 	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = BOOTS, .group = GROUP_MACHINE,
-	  .config = true, .help = "Linux bzImage or multiboot program (ELF)" },
+	  .config = true,
+	  .help = "Linux bzImage or vmlinux, or multiboot program (ELF); may be compressed" },
 	{ "restore", 0, "FILE", STRING(machine.restore), .commands = BOOTS, .group = GROUP_MACHINE,
 	  .help = "go on from a snapshot instead of booting a kernel" },
 	{ "initrd", 0, "FILE[,text=TEXT]", .parse = machine_parse_initrd, .target = AT(machine),

@@ -7,13 +7,30 @@
 #include "hypervisor/boot/acpi.h"
 #include "hypervisor/boot/linux.h"
 #include "hypervisor/boot/multiboot.h"
+#include "hypervisor/boot/pvh.h"
+
+/* A PE file that is no bzImage: it wants firmware's services. */
+static bool is_efi(const struct boot_image *f)
+{
+	uint64_t pe = 0;
+
+	if (f->len < 0x40 || memcmp(f->data, "MZ", 2))
+		return false;
+	for (unsigned i = 4; i--;)
+		pe = pe << 8 | f->data[0x3c + i];
+	return pe <= f->len - 4 && !memcmp(f->data + pe, "PE\0\0", 4);
+}
 
 enum boot_kind boot_image_kind(const struct boot_image *image)
 {
 	if (linux_is_bzimage(image))
 		return BOOT_LINUX;
+	if (is_efi(image)) /* Xen's has a multiboot header as well, and no addresses */
+		return BOOT_UNKNOWN;
 	if (multiboot_is_program(image))
 		return BOOT_MULTIBOOT;
+	if (pvh_is_program(image))
+		return BOOT_PVH;
 	return BOOT_UNKNOWN;
 }
 
@@ -23,9 +40,54 @@ const char *boot_kind_name(enum boot_kind kind)
 		[BOOT_UNKNOWN] = "unknown file",
 		[BOOT_LINUX] = "Linux bzImage",
 		[BOOT_MULTIBOOT] = "multiboot program",
+		[BOOT_PVH] = "PVH program",
 	};
 
 	return names[kind];
+}
+
+/* Files that people take for kernels: what is found where, what that is, what to do. */
+static const struct {
+	size_t at, len;
+	const char *bytes, *is;
+} no_kernels[] = {
+	{ 0, 4,
+	  "\x7f"
+	  "ELF",
+	  "an ELF file with neither a multiboot header nor a PVH note: of Linux give the bzImage "
+	  "(vmlinuz)" },
+	{ 0, 6, "070701", "an initramfs: give it with --initrd, and its kernel with --kernel" },
+	{ 0x8001, 5, "CD001",
+	  "a CD image: give it with --disk FILE,ro, and the kernel that is on it "
+	  "with --kernel" },
+	{ 0x38, 4, "ARM\x64", "a kernel for 64-bit ARM: an x86-64 one is needed" },
+	{ 0, 4, "\x27\x05\x19\x56", "a U-Boot image: give the kernel that is inside" },
+	{ 0, 3, "QFI",
+	  "a qcow2 disk image: it is no kernel, and for --disk it has to be converted" },
+	{ 0x1fe, 2, "\x55\xaa",
+	  "a boot sector or a disk image (no \"HdrS\" at offset 0x202): give it with --disk, and a "
+	  "kernel with --kernel" },
+};
+
+static int refuse(const struct boot_image *f, struct err *err)
+{
+	if (is_efi(f))
+		return err_set(
+			err, EINVAL,
+			"%s is an EFI application, and there is no EFI here: give the kernel "
+			"that it was made from (of Xen xen.gz; of a unified image: objcopy -O "
+			"binary --only-section=.linux FILE vmlinuz)",
+			f->name);
+	for (size_t i = 0; i < sizeof(no_kernels) / sizeof(no_kernels[0]); i++) {
+		if (f->len >= no_kernels[i].at + no_kernels[i].len &&
+		    !memcmp(f->data + no_kernels[i].at, no_kernels[i].bytes, no_kernels[i].len))
+			return err_set(err, EINVAL, "%s is %s", f->name, no_kernels[i].is);
+	}
+	return err_set(
+		err, EINVAL,
+		"%s (%zu bytes) is neither a Linux bzImage (no \"HdrS\" at offset 0x202) nor "
+		"a multiboot 1 or PVH program",
+		f->name, f->len);
 }
 
 int boot_load(struct memory *mem, const struct boot_request *req, struct cpu_state *state,
@@ -38,11 +100,10 @@ int boot_load(struct memory *mem, const struct boot_request *req, struct cpu_sta
 		return linux_load(mem, req, state, err);
 	case BOOT_MULTIBOOT:
 		return multiboot_load(mem, req, state, err);
+	case BOOT_PVH:
+		return pvh_load(mem, req, state, err);
 	default:
-		return err_set(err, EINVAL,
-			       "%s (%zu bytes) is neither a Linux bzImage (no \"HdrS\" at offset "
-			       "0x202) nor a multiboot program",
-			       req->kernel.name, req->kernel.len);
+		return refuse(&req->kernel, err);
 	}
 }
 

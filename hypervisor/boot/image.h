@@ -24,7 +24,7 @@ struct boot_image {
 	size_t len;
 };
 
-enum boot_kind { BOOT_UNKNOWN, BOOT_LINUX, BOOT_MULTIBOOT };
+enum boot_kind { BOOT_UNKNOWN, BOOT_LINUX, BOOT_MULTIBOOT, BOOT_PVH };
 
 #define BOOT_MODULES 16
 
@@ -34,12 +34,13 @@ struct boot_request {
 	size_t nmodules;
 	const char *text[BOOT_MODULES]; /* multiboot: each module's string; NULL: empty */
 	bool acpi;			/* the machine has it: tables are written */
+	bool no_bios_data;		/* for recordings made before multiboot programs had it */
 	const char *cmdline;		/* without the kernel's name; NULL: empty */
 };
 
 /* What the image looks like from its magic numbers; says nothing about its being whole. */
 enum boot_kind boot_image_kind(const struct boot_image *image);
-/* "Linux bzImage", "multiboot program", "unknown file". */
+/* "Linux bzImage", "multiboot program", "PVH program", "unknown file". */
 const char *boot_kind_name(enum boot_kind kind);
 
 /*

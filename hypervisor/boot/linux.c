@@ -23,6 +23,7 @@ enum {
 	HDR_INITRD_ADDR_MAX = 0x22c,
 	HDR_XLOADFLAGS = 0x236,
 	HDR_CMDLINE_SIZE = 0x238,
+	HDR_PAYLOAD_LENGTH = 0x24c,
 	HDR_SETUP_DATA = 0x250,
 	HDR_PREF_ADDRESS = 0x258,
 	HDR_INIT_SIZE = 0x260,
@@ -115,6 +116,12 @@ static int parse_payload(const struct boot_image *k, struct linux_layout *l, str
 	l->payload_offset = ((sects ? sects : 4) + 1) * SECTOR; /* 0 means 4, for old kernels */
 	l->payload_len = get_le(k->data + HDR_SYSSIZE, 4) * 16;
 	end = l->payload_offset + l->payload_len;
+	/* A program that is no Linux has no compressed payload, and may end inside the last unit.
+	 */
+	if (end > k->len && end - k->len < 16 && !get_le(k->data + HDR_PAYLOAD_LENGTH, 4)) {
+		l->payload_len -= end - k->len;
+		end = k->len;
+	}
 	if (end > k->len)
 		return err_set(
 			err, EINVAL,

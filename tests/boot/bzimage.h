@@ -33,6 +33,7 @@ static inline void bz_make(uint8_t image[BZ_LEN])
 	image[0x234] = 1;
 	bz_put(image, 0x236, 0x1, 2);
 	bz_put(image, 0x238, 2047, 4);
+	bz_put(image, 0x24c, BZ_PAYLOAD - 16, 4);
 	bz_put(image, 0x258, BZ_LOAD, 8);
 	bz_put(image, 0x260, BZ_INIT, 4);
 	for (size_t i = 0; i < BZ_PAYLOAD; i++)

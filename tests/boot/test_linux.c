@@ -214,6 +214,18 @@ START_TEST(refuses_every_truncation)
 }
 END_TEST
 
+/* memtest86+ ends inside the last of syssize's units, and has no payload that could be cut. */
+START_TEST(takes_part_of_a_unit)
+{
+	bz_put(image, 0x24c, 0, 4);
+	req.kernel.len = sizeof(image) - 15;
+	ck_assert_int_eq(load(), 0);
+	ck_assert_uint_eq(guest(BZ_LOAD + BZ_PAYLOAD - 16, 8), (uint8_t)image[sizeof(image) - 16]);
+	req.kernel.len = sizeof(image) - 16;
+	ck_assert_int_eq(load(), -EINVAL);
+}
+END_TEST
+
 struct bad {
 	size_t at, n;
 	uint64_t value;
@@ -266,6 +278,37 @@ START_TEST(survives_bit_flips)
 }
 END_TEST
 
+/* What people take for a kernel: one line that says what it is. */
+START_TEST(says_what_is_no_kernel)
+{
+	static const struct {
+		size_t at;
+		const char *bytes, *says;
+	} kinds[] = {
+		{ 0, "070701", "an initramfs" },
+		{ 0x38, "ARM\x64", "64-bit ARM" },
+		{ 0x1fe, "\x55\xaa", "disk image" },
+		{ 0,
+		  "\x7f"
+		  "ELF",
+		  "PVH note" },
+		{ 0, "MZ", "neither a Linux bzImage" },
+		{ 0x80, "PE", "neither a Linux bzImage" },
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		memset(image, 0, sizeof(image));
+		memcpy(image + kinds[i].at, kinds[i].bytes, strlen(kinds[i].bytes));
+		ck_assert_int_eq(load(), -EINVAL);
+		ck_assert_msg(strstr(err.text, kinds[i].says) != NULL, "%s", err.text);
+	}
+	memcpy(image, "MZ", 2);
+	image[0x3c] = 0x80;
+	ck_assert_int_eq(load(), -EINVAL);
+	ck_assert_msg(strstr(err.text, "EFI application") != NULL, "%s", err.text);
+}
+END_TEST
+
 START_TEST(knows_kinds)
 {
 	static const uint8_t junk[100] = { 0x7f, 'E', 'L', 'X' };
@@ -291,8 +334,10 @@ static void add(TCase *tc)
 	tcase_add_test(tc, refuses_what_does_not_fit);
 	tcase_add_test(tc, limits_cmdline);
 	tcase_add_test(tc, refuses_every_truncation);
+	tcase_add_test(tc, takes_part_of_a_unit);
 	tcase_add_loop_test(tc, names_the_bad_field, 0, sizeof(bad_fields) / sizeof(bad_fields[0]));
 	tcase_add_test(tc, survives_bit_flips);
+	tcase_add_test(tc, says_what_is_no_kernel);
 	tcase_add_test(tc, knows_kinds);
 }
 

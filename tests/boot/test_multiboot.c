@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hypervisor/boot/program.h"
 #include "tests/unit.h"
 
 #define MIB  (1ull << 20)
@@ -133,7 +134,7 @@ static void check_entry(uint32_t entry)
 {
 	ck_assert_uint_eq(cpu.rip, entry);
 	ck_assert_uint_eq(cpu.gpr[R_RAX], 0x2badb002);
-	ck_assert_uint_eq(cpu.gpr[R_RBX], MULTIBOOT_INFO);
+	ck_assert_uint_eq(cpu.gpr[R_RBX], PROGRAM_INFO);
 	ck_assert_uint_eq(cpu.cr0 & 0x80000001, 1);
 	ck_assert_uint_eq(cpu.efer, 0);
 	ck_assert_uint_eq(cpu.rflags, 2);
@@ -186,22 +187,22 @@ START_TEST(gives_information)
 	req.nmodules = 2;
 	req.text[0] = "a text";
 	ck_assert_int_eq(load(), 0);
-	flags = guest32(MULTIBOOT_INFO);
+	flags = guest32(PROGRAM_INFO);
 	ck_assert_uint_eq(flags, 1 | 4 | 8 | 0x40 | 0x200);
-	ck_assert_uint_eq(guest32(MULTIBOOT_INFO + 4), 639);
-	ck_assert_uint_eq(guest32(MULTIBOOT_INFO + 8), 7 * 1024);
-	ck_assert_str_eq(guest_string(guest32(MULTIBOOT_INFO + 16)), "one two");
-	ck_assert_str_eq(guest_string(guest32(MULTIBOOT_INFO + 64)), "twinstep");
-	ck_assert_uint_eq(guest32(MULTIBOOT_INFO + 20), 2);
-	mods = guest32(MULTIBOOT_INFO + 24);
+	ck_assert_uint_eq(guest32(PROGRAM_INFO + 4), 639);
+	ck_assert_uint_eq(guest32(PROGRAM_INFO + 8), 7 * 1024);
+	ck_assert_str_eq(guest_string(guest32(PROGRAM_INFO + 16)), "one two");
+	ck_assert_str_eq(guest_string(guest32(PROGRAM_INFO + 64)), "twinstep");
+	ck_assert_uint_eq(guest32(PROGRAM_INFO + 20), 2);
+	mods = guest32(PROGRAM_INFO + 24);
 	ck_assert_uint_eq(guest32(mods), 0x102000); /* behind the bss */
 	ck_assert_uint_eq(guest32(mods + 4), 0x102004);
 	ck_assert_str_eq(guest_string(guest32(mods + 8)), "a text");
 	ck_assert_uint_eq(guest32(mods + 16), 0x103000);
 	ck_assert_uint_eq(guest32(0x103000), 0x68676665);
 	ck_assert_str_eq(guest_string(guest32(mods + 24)), "");
-	mmap = guest32(MULTIBOOT_INFO + 48);
-	ck_assert_uint_eq(guest32(MULTIBOOT_INFO + 44), 3 * 24);
+	mmap = guest32(PROGRAM_INFO + 48);
+	ck_assert_uint_eq(guest32(PROGRAM_INFO + 44), 3 * 24);
 	ck_assert_uint_eq(guest32(mmap), 20);
 	ck_assert_uint_eq(guest32(mmap + 48 + 4), 0x100000);
 	ck_assert_uint_eq(guest32(mmap + 48 + 12), 7 * MIB);

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/unpack.h"
+
+#include <errno.h>
+#include <lzma.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "base/buf.h"
+
+#define XZ_MEMORY (256ull << 20) /* of a dictionary */
+#define ZLIB_GZIP (16 + MAX_WBITS)
+
+/* What has come out so far, and how much may. */
+struct unpacked {
+	uint8_t *data;
+	size_t len, cap, max;
+};
+
+/* One reader of a format: where it is in the image, and its library's state. */
+struct unpacker {
+	const uint8_t *in;
+	size_t left;
+	union {
+		z_stream zlib;
+		lzma_stream xz;
+		ZSTD_DStream *zstd;
+	};
+};
+
+enum step { STEP_MORE, STEP_END, STEP_DAMAGED };
+
+/* Each step takes some of the input and fills some of the n bytes at out; *n becomes how many. */
+struct unpack_format {
+	const char *name;
+	size_t len;
+	uint8_t magic[6];
+	bool (*begin)(struct unpacker *u);
+	enum step (*step)(struct unpacker *u, uint8_t *out, size_t *n);
+	void (*end)(struct unpacker *u);
+	const char *command; /* without functions: what reads it */
+};
+
+static bool gzip_begin(struct unpacker *u)
+{
+	u->zlib = (z_stream){ 0 };
+	return inflateInit2(&u->zlib, ZLIB_GZIP) == Z_OK;
+}
+
+static enum step gzip_step(struct unpacker *u, uint8_t *out, size_t *n)
+{
+	z_stream *z = &u->zlib;
+	int r;
+
+	z->next_in = (uint8_t *)(uintptr_t)u->in;
+	z->avail_in = u->left > 1 << 30 ? 1 << 30 : (unsigned)u->left;
+	z->next_out = out;
+	z->avail_out = (unsigned)*n;
+	r = inflate(z, Z_NO_FLUSH);
+	u->left -= (size_t)(z->next_in - u->in);
+	u->in = z->next_in;
+	*n -= z->avail_out;
+	return r == Z_STREAM_END ? STEP_END : r == Z_OK ? STEP_MORE : STEP_DAMAGED;
+}
+
+static void gzip_end(struct unpacker *u)
+{
+	inflateEnd(&u->zlib);
+}
+
+static bool xz_begin(struct unpacker *u)
+{
+	u->xz = (lzma_stream)LZMA_STREAM_INIT;
+	return lzma_stream_decoder(&u->xz, XZ_MEMORY, 0) == LZMA_OK;
+}
+
+static enum step xz_step(struct unpacker *u, uint8_t *out, size_t *n)
+{
+	lzma_stream *x = &u->xz;
+	lzma_ret r;
+
+	x->next_in = u->in;
+	x->avail_in = u->left;
+	x->next_out = out;
+	x->avail_out = *n;
+	r = lzma_code(x, u->left ? LZMA_RUN : LZMA_FINISH);
+	u->in = x->next_in;
+	u->left = x->avail_in;
+	*n -= x->avail_out;
+	return r == LZMA_STREAM_END ? STEP_END : r == LZMA_OK ? STEP_MORE : STEP_DAMAGED;
+}
+
+static void xz_end(struct unpacker *u)
+{
+	lzma_end(&u->xz);
+}
+
+static bool zstd_begin(struct unpacker *u)
+{
+	u->zstd = ZSTD_createDStream();
+	return u->zstd && !ZSTD_isError(ZSTD_initDStream(u->zstd));
+}
+
+static enum step zstd_step(struct unpacker *u, uint8_t *out, size_t *n)
+{
+	ZSTD_inBuffer in = { .src = u->in, .size = u->left };
+	ZSTD_outBuffer to = { .dst = out, .size = *n };
+	size_t r = ZSTD_decompressStream(u->zstd, &to, &in);
+
+	u->in += in.pos;
+	u->left -= in.pos;
+	*n = to.pos;
+	return ZSTD_isError(r) ? STEP_DAMAGED : r == 0 ? STEP_END : STEP_MORE;
+}
+
+static void zstd_end(struct unpacker *u)
+{
+	ZSTD_freeDStream(u->zstd);
+}
+
+static const struct unpack_format formats[] = {
+	{ "gzip", 3, { 0x1f, 0x8b, 8 }, gzip_begin, gzip_step, gzip_end, NULL },
+	{ "xz", 6, { 0xfd, '7', 'z', 'X', 'Z', 0 }, xz_begin, xz_step, xz_end, NULL },
+	{ "zstd", 4, { 0x28, 0xb5, 0x2f, 0xfd }, zstd_begin, zstd_step, zstd_end, NULL },
+	{ .name = "bzip2", .len = 3, .magic = "BZh", .command = "bunzip2" },
+	{ .name = "lzma", .len = 3, .magic = { 0x5d, 0, 0 }, .command = "unlzma" },
+	{ .name = "LZ4", .len = 4, .magic = { 0x04, 0x22, 0x4d, 0x18 }, .command = "unlz4" },
+	{ .name = "LZ4", .len = 4, .magic = { 0x02, 0x21, 0x4c, 0x18 }, .command = "unlz4" },
+	{ .name = "zip", .len = 4, .magic = { 'P', 'K', 3, 4 }, .command = "unzip" },
+};
+
+static const struct unpack_format *find_format(const struct boot_image *image)
+{
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		if (image->len >= formats[i].len &&
+		    !memcmp(image->data, formats[i].magic, formats[i].len))
+			return &formats[i];
+	}
+	return NULL;
+}
+
+/* Makes room for more, twice as much as there was. */
+static bool grow(struct unpacked *o)
+{
+	size_t cap = o->cap ? o->cap * 2 : 1 << 20;
+	uint8_t *data;
+
+	if (cap > o->max)
+		cap = o->max;
+	data = realloc(o->data, cap);
+	if (!data)
+		return false;
+	o->data = data;
+	o->cap = cap;
+	return true;
+}
+
+static int unpack_all(const struct unpack_format *f, struct unpacker *u, struct unpacked *o,
+		      const struct boot_image *image, struct err *err)
+{
+	enum step step = STEP_MORE;
+
+	while (step == STEP_MORE) {
+		size_t left = u->left, n;
+
+		if (o->len == o->max)
+			return err_set(err, EINVAL,
+				       "%s (%s) holds more than the %zu MiB that a kernel may have",
+				       image->name, f->name, o->max >> 20);
+		if (o->len == o->cap && !grow(o))
+			return err_set(err, ENOMEM, "out of memory for what is in %s", image->name);
+		n = o->cap - o->len;
+		n = n > 1 << 30 ? 1 << 30 : n;
+		step = f->step(u, o->data + o->len, &n);
+		o->len += n;
+		if (step == STEP_MORE && !n && left == u->left)
+			step = STEP_DAMAGED; /* it wants more than there is */
+	}
+	if (step == STEP_DAMAGED)
+		return err_set(err, EINVAL,
+			       "%s is damaged or cut short: its %s data ends at offset 0x%zx of "
+			       "0x%zx",
+			       image->name, f->name, image->len - u->left, image->len);
+	return 0;
+}
+
+int image_unpack(struct boot_image *image, size_t max, struct err *err)
+{
+	const struct unpack_format *f = find_format(image);
+	struct unpacker u = { .in = image->data, .left = image->len };
+	struct unpacked o = { .max = max };
+	int r;
+
+	if (!f)
+		return 0;
+	if (f->command)
+		return err_set(err, EINVAL,
+			       "%s is compressed with %s, which is not read here: unpack it (%s)",
+			       image->name, f->name, f->command);
+	if (!f->begin(&u))
+		return err_set(err, ENOMEM, "out of memory for unpacking %s", image->name);
+	r = unpack_all(f, &u, &o, image, err);
+	f->end(&u);
+	if (r) {
+		free(o.data);
+		return r;
+	}
+	free((void *)(uintptr_t)image->data);
+	image->data = o.data;
+	image->len = o.len;
+	return 0;
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# People gave all kinds of files as a kernel: memtest86+, xen.gz, a .efi file, a vmlinux, a CD image.
+# With KERNELS=DIR, where Debian's memtest86+, xen-hypervisor-*-amd64 and linux-image-6.1*-rt-amd64 are unpacked (dpkg -x), those
+# run too.
+# beside others
+. "$(dirname "$0")/../e2e/lib.sh"
+run() { timeout "${limit:-60}" "$twinstep" run --console "$work/out" --kernel "$@" </dev/null 2>"$work/err"; }
+# refused TEST WORDS FILE: one line with these words, status 2.
+refused() {
+	run "$3"
+	local status=$?
+	check "$1" "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && [ \$(lines '$work/err') -eq 1 ] && grep -qF -- '$2' '$work/err'"
+}
+
+# A program as it is and compressed.
+if ! ${CC:-gcc} -m32 -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build-id=none -o "$work/guest.elf" \
+	tests/accidents/modules.S; then
+	not_ok build "cannot build the guest"
+	exit 1
+fi
+for pack in gzip xz zstd; do
+	command -v $pack >/dev/null || continue
+	$pack -c "$work/guest.elf" >"$work/guest.packed"
+	echo x | timeout 60 "$twinstep" run --kernel "$work/guest.packed" >"$work/out" 2>"$work/err"
+	status=$?
+	check $pack "status $status: $(cat "$work/err")" [ $status -eq 0 ]
+	head -c 200 "$work/guest.packed" >"$work/cut"
+	refused "$pack-cut" 'is damaged or cut short' "$work/cut"
+done
+printf 'BZh91AY&SY' >"$work/guest.bz2"
+refused bzip2 'unpack it (bunzip2)' "$work/guest.bz2"
+
+# One line that says what it is, and what to do.
+{ printf MZ; head -c 58 /dev/zero; printf '\x40\0\0\0PE\0\0'; head -c 100 /dev/zero; } >"$work/app.efi"
+refused efi 'is an EFI application' "$work/app.efi"
+{ head -c 32769 /dev/zero; printf CD001; } >"$work/cd.iso"
+refused cd '--disk FILE,ro' "$work/cd.iso"
+refused elf 'of Linux give the bzImage' "$twinstep"
+printf '070701000' >"$work/initramfs"
+refused initramfs 'give it with --initrd' "$work/initramfs"
+
+[ -n "${KERNELS:-}" ] || exit $failed
+# As they come from Debian. A screen that is drawn on the serial line is enough of memtest86+; Xen wants a dom0 kernel.
+limit=120
+# shows TEST WORDS OPTION...: the words come on the serial line.
+shows() {
+	rm -f "$work/out"
+	run "${@:3}" &
+	local pid=$!
+	check "$1" "$(tail -n 3 "$work/err" "$work/out")" wait_for 60 grep -aq "$2" "$work/out"
+	kill $pid 2>/dev/null
+	wait $pid 2>/dev/null
+}
+for machine in 1 2; do
+	shows "memtest-$machine" 'Memtest86+ v' "$(ls "$KERNELS"/boot/memtest86+x64.bin)" --machine $machine --append console=ttyS0,115200
+	shows "xen-$machine" 'dom0 kernel not specified' "$(ls "$KERNELS"/boot/xen-*-amd64.gz)" --machine $machine \
+		--append "com1=115200,8n1 console=com1" --memory 512M
+done
+if [ -f "$vmlinuz" ]; then
+	shows xen-dom0 'Freeing unused kernel image' "$(ls "$KERNELS"/boot/xen-*-amd64.gz)" --machine 2 --append "com1=115200,8n1 console=com1" \
+		--memory 1G --initrd "$vmlinuz,text=console=hvc0" --initrd "$initramfs"
+	shows rt 'twinstep: userspace' "$(ls "$KERNELS"/boot/vmlinuz-6.1*-rt-amd64)" --machine 2 --append console=ttyS0 --initrd "$initramfs" \
+		--memory 512M
+fi
+exit $failed

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/unpack.h"
+
+#include <errno.h>
+#include <lzma.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "tests/unit.h"
+
+#define LEN   3000000u /* more than the first room for it */
+#define FORMS 3
+
+static uint8_t *kernel, *packed;
+static size_t packed_len;
+static struct err err;
+
+static size_t pack_gzip(uint8_t *out, size_t max)
+{
+	z_stream z = {
+		.next_in = kernel, .avail_in = LEN, .next_out = out, .avail_out = (uInt)max
+	};
+
+	ck_assert_int_eq(deflateInit2(&z, 1, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY),
+			 Z_OK);
+	ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&z);
+	return max - z.avail_out;
+}
+
+static size_t pack_xz(uint8_t *out, size_t max)
+{
+	size_t n = 0;
+
+	ck_assert_int_eq(
+		lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, kernel, LEN, out, &n, max),
+		LZMA_OK);
+	return n;
+}
+
+static size_t pack_zstd(uint8_t *out, size_t max)
+{
+	return ZSTD_compress(out, max, kernel, LEN, 1);
+}
+
+static size_t (*const pack[FORMS])(uint8_t *out, size_t max) = { pack_gzip, pack_xz, pack_zstd };
+
+static void setup(void)
+{
+	err = (struct err)ERR_INIT;
+	kernel = malloc(LEN);
+	packed = malloc(LEN);
+	ck_assert(kernel && packed);
+	for (size_t i = 0; i < LEN; i++)
+		kernel[i] = (uint8_t)(i * i >> 9);
+}
+
+static void teardown(void)
+{
+	free(kernel);
+	free(packed);
+}
+
+/* Of the first n bytes of what was packed. */
+static int unpack(size_t n, size_t max, struct boot_image *image)
+{
+	uint8_t *data = malloc(n + 1);
+
+	ck_assert_ptr_nonnull(data);
+	memcpy(data, packed, n);
+	*image = (struct boot_image){ .name = "xen.gz", .data = data, .len = n };
+	return image_unpack(image, max, &err);
+}
+
+static void drop(struct boot_image *image)
+{
+	free((void *)(uintptr_t)image->data);
+}
+
+START_TEST(gives_what_was_packed)
+{
+	struct boot_image image;
+
+	packed_len = pack[_i](packed, LEN);
+	ck_assert_msg(unpack(packed_len, LEN + 1, &image) == 0, "%s", err.text);
+	ck_assert_uint_eq(image.len, LEN);
+	ck_assert_int_eq(memcmp(image.data, kernel, LEN), 0);
+	ck_assert_str_eq(image.name, "xen.gz");
+	drop(&image);
+}
+END_TEST
+
+START_TEST(refuses_what_is_cut_short_or_too_large)
+{
+	struct boot_image image;
+
+	packed_len = pack[_i](packed, LEN);
+	for (size_t n = 8; n < packed_len; n += packed_len / 7) {
+		ck_assert_int_eq(unpack(n, LEN + 1, &image), -EINVAL);
+		ck_assert_msg(strstr(err.text, "xen.gz is damaged or cut short") != NULL, "%s",
+			      err.text);
+		drop(&image);
+	}
+	ck_assert_int_eq(unpack(packed_len, 2 << 20, &image), -EINVAL);
+	ck_assert_msg(strstr(err.text, "more than the 2 MiB") != NULL, "%s", err.text);
+	drop(&image);
+}
+END_TEST
+
+START_TEST(leaves_others_or_says_how)
+{
+	struct boot_image image;
+
+	memcpy(packed,
+	       "\x7f"
+	       "ELF1234",
+	       8);
+	ck_assert_int_eq(unpack(8, LEN, &image), 0);
+	ck_assert_uint_eq(image.len, 8);
+	drop(&image);
+	ck_assert_int_eq(unpack(0, LEN, &image), 0);
+	drop(&image);
+	memcpy(packed, "BZh91AY&", 8);
+	ck_assert_int_eq(unpack(8, LEN, &image), -EINVAL);
+	ck_assert_msg(strstr(err.text, "(bunzip2)") != NULL, "%s", err.text);
+	drop(&image);
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, gives_what_was_packed, 0, FORMS);
+	tcase_add_loop_test(tc, refuses_what_is_cut_short_or_too_large, 0, FORMS);
+	tcase_add_test(tc, leaves_others_or_says_how);
+}
+
+UNIT_MAIN("unpack", add)
