@@ -250,8 +250,31 @@ static int check_disk_boot(const struct machine_opts *o, struct err *err)
 	return 0;
 }
 
+/* A snapshot brings its version along: its machine is compared with what is given. */
+static int check_numbers(const struct machine_opts *o, struct err *err)
+{
+	unsigned version = machine_opts_version(o);
+	unsigned disks = machine_disks_max(version), nics = machine_nics_max(version);
+
+	if (o->restore)
+		return 0;
+	if (o->ndisks > disks)
+		return err_set(err, EINVAL,
+			       "%u disks: a machine of version %u has at most %u; --machine 2 has "
+			       "up to %d",
+			       o->ndisks, version, disks, MACHINE_DISKS);
+	if (o->nnics > nics)
+		return err_set(err, EINVAL,
+			       "%u network cards: a machine of version %u has at most %u; "
+			       "--machine 2 has up to %d",
+			       o->nnics, version, nics, MACHINE_NICS);
+	return 0;
+}
+
 int machine_opts_check(const struct machine_opts *o, struct err *err)
 {
+	if (check_numbers(o, err))
+		return -err->code;
 	if (o->kernel && o->restore)
 		return err_set(
 			err, EINVAL,

@@ -354,11 +354,12 @@ const struct option_row option_table[] = {
 	/* ---- the host's side ---- */
 	{ "disk", 0, "FILE[,ro|,overlay][,format=raw][,meta=FILE]", .parse = machine_parse_disk,
 	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
-	  .help = "raw disk image; overlay keeps changes in memory; up to 4; meta: where a "
+	  .help = "raw disk image; overlay keeps changes in memory; up to 4, of "
+		  "machine 2 up to 16; meta: where a "
 		  "pair keeps what it knows of it (FILE.twin)" },
 	{ "net", 0, "tap:NAME|pcap:IFACE|none[,mac=ADDRESS]", .parse = machine_parse_net,
 	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
-	  .help = "network card; up to 4" },
+	  .help = "network card; up to 4, of machine 2 up to 8" },
 	{ "engine", 0, "NAME", STRING(machine.engine), .commands = LIVE | REPLAYS,
 	  .group = GROUP_SIDE, .config = true, .help = "soft, vmx or auto (auto)" },
 	{ "console", 0, "WHERE", .parse = machine_parse_console, .target = AT(machine.console),

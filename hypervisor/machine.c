@@ -140,11 +140,13 @@ void machine_device_add(struct machine *m, const struct device_ops *ops, void *d
 	struct machine_device *d = &m->device[m->ndevices];
 	size_t n = strlen(ops->name);
 
-	must(m->ndevices < MACHINE_DEVICES && n < sizeof(d->name) - 2);
+	must(m->ndevices < MACHINE_DEVICES && n < sizeof(d->name) - 3 && number < 100);
 	*d = (struct machine_device){ .ops = ops, .dev = dev };
 	memcpy(d->name, ops->name, n);
+	if (number > 9)
+		d->name[n++] = (char)('0' + number / 10);
 	if (number)
-		d->name[n] = (char)('0' + number);
+		d->name[n] = (char)('0' + number % 10);
 	m->ndevices++;
 }
 
@@ -228,10 +230,13 @@ static int machine_config_check(const struct machine_config *c, struct err *err)
 			       c->version, MACHINE_VERSIONS);
 	if (c->firmware && c->version < 2)
 		return err_set(err, EINVAL, "a machine of version 1 has no firmware");
-	if (c->nnics > MACHINE_NICS)
-		return err_set(err, EINVAL, "%u NICs: at most %u", c->nnics, MACHINE_NICS);
-	if (c->ndisks > MACHINE_DISKS)
-		return err_set(err, EINVAL, "%u disks: at most %u", c->ndisks, MACHINE_DISKS);
+	if (c->nnics > machine_nics_max(c->version))
+		return err_set(err, EINVAL,
+			       "%u network cards: a machine of version %u has at most %u", c->nnics,
+			       c->version, machine_nics_max(c->version));
+	if (c->ndisks > machine_disks_max(c->version))
+		return err_set(err, EINVAL, "%u disks: a machine of version %u has at most %u",
+			       c->ndisks, c->version, machine_disks_max(c->version));
 	return 0;
 }
 

@@ -22,10 +22,12 @@
  * Machine version 2 is not finished: whatever changes its board, its tables or its saved state
  * raises this number, and states of another number are refused.
  */
-#define MACHINE_V2_REVISION 4
-#define MACHINE_NICS	    4
-#define MACHINE_DISKS	    4
-#define MACHINE_CONSOLES    2
+#define MACHINE_V2_REVISION 5
+/* Of the version that has most; version 1 has at most MACHINE_V1_DEVICES of each. */
+#define MACHINE_NICS	   8
+#define MACHINE_DISKS	   16
+#define MACHINE_V1_DEVICES 4
+#define MACHINE_CONSOLES   2
 
 /* A disk image behind virtio-blk. Content is part of the start state; one copy per replica. See
  * devices/virtio_blk.h.
@@ -47,6 +49,9 @@ struct machine_config {
 };
 
 void machine_config_defaults(struct machine_config *c);
+/* Most network cards and disks of a machine of that version. */
+unsigned machine_nics_max(unsigned version);
+unsigned machine_disks_max(unsigned version);
 void machine_config_save(const struct machine_config *c, struct buf *out);
 /* 0 or -EINVAL: damaged, or of a version or revision that this program does not have. */
 int machine_config_restore(struct machine_config *c, struct rd *in);

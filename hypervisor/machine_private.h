@@ -15,7 +15,7 @@
 #include "hypervisor/generator.h"
 #include "hypervisor/machine.h"
 
-#define MACHINE_DEVICES 32
+#define MACHINE_DEVICES 48
 
 struct machine_device {
 	const struct device_ops *ops;
@@ -108,6 +108,9 @@ void machine_v2_message(struct machine *m, uint64_t address, uint32_t data);
 void machine_v2_power_button(struct machine *m);
 
 /* machine_virtio.c */
+/* PCI slots of the n-th disk and network card. */
+unsigned machine_disk_slot(unsigned n);
+unsigned machine_nic_slot(unsigned n);
 int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err);
 void machine_virtio_fini(struct machine *m);
 void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len);

@@ -26,6 +26,16 @@ void machine_config_defaults(struct machine_config *c)
 	};
 }
 
+unsigned machine_nics_max(unsigned version)
+{
+	return version > 1 ? MACHINE_NICS : MACHINE_V1_DEVICES;
+}
+
+unsigned machine_disks_max(unsigned version)
+{
+	return version > 1 ? MACHINE_DISKS : MACHINE_V1_DEVICES;
+}
+
 /* What a version beside the first stands for today. */
 static uint64_t config_model(const struct machine_config *c)
 {
@@ -55,7 +65,7 @@ void machine_config_save(const struct machine_config *c, struct buf *out)
 static int config_restore_disks(struct machine_config *c, struct rd *in)
 {
 	c->ndisks = rd_u8(in);
-	if (c->ndisks > MACHINE_DISKS)
+	if (c->ndisks > machine_disks_max(c->version))
 		return -EINVAL;
 	for (unsigned i = 0; i < c->ndisks; i++) {
 		c->disk_sectors[i] = rd_u64(in);
@@ -70,8 +80,8 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 	c->version = rd_u32(in);
 	c->memory = rd_u64(in);
 	c->nnics = rd_u8(in);
-	if (c->version < 1 || c->version > MACHINE_VERSIONS || c->nnics > MACHINE_NICS ||
-	    c->memory > MEMORY_MAX)
+	if (c->version < 1 || c->version > MACHINE_VERSIONS ||
+	    c->nnics > machine_nics_max(c->version) || c->memory > MEMORY_MAX)
 		return -EINVAL;
 	for (unsigned i = 0; i < c->nnics; i++)
 		rd_get(in, c->mac[i], 6);

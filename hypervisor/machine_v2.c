@@ -303,7 +303,7 @@ static bool add_boot_order(struct machine *m)
 
 	for (unsigned i = 0; i < m->config.ndisks; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "/pci@i0cf8/scsi@%x/disk@0,0\n",
-				      PCI_SLOT_DISK + i);
+				      machine_disk_slot(i));
 	n += (size_t)snprintf(text + n, sizeof(text) - n, "HALT");
 	return fw_cfg_add_file(&m->v2->fw_cfg, "bootorder", text, n + 1);
 }

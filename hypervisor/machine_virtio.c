@@ -4,6 +4,7 @@
  * them.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,22 @@ static uint64_t rng_random(void *ctx)
 	return generator_next(&((struct machine *)ctx)->generator);
 }
 
+unsigned machine_nic_slot(unsigned n)
+{
+	return n < MACHINE_V1_DEVICES ? PCI_SLOT_NET + n
+				      : PCI_SLOT_MORE_NETS + n - MACHINE_V1_DEVICES;
+}
+
+unsigned machine_disk_slot(unsigned n)
+{
+	return n < MACHINE_V1_DEVICES ? PCI_SLOT_DISK + n
+				      : PCI_SLOT_MORE_DISKS + n - MACHINE_V1_DEVICES;
+}
+
+_Static_assert(PCI_SLOT_MORE_NETS + MACHINE_NICS - MACHINE_V1_DEVICES <= PCI_SLOT_MORE_DISKS &&
+		       PCI_SLOT_MORE_DISKS + MACHINE_DISKS - MACHINE_V1_DEVICES <= PCI_SLOTS,
+	       "every device has a slot of its own");
+
 static bool add_nics(struct machine *m)
 {
 	struct machine_virtio *v = m->virtio;
@@ -79,7 +96,7 @@ static bool add_nics(struct machine *m)
 		v->netport[i] = (struct machine_port){ .m = m, .port = (uint8_t)i };
 		virtio_net_init(&v->net[i], &m->memory, m->config.mac[i], &fx);
 		if (!virtio_pci_init(&v->net_pci[i], sized(m, &v->net[i].virtio), &v->pci,
-				     PCI_SLOT_NET + i, messages(m)))
+				     machine_nic_slot(i), messages(m)))
 			return false;
 		machine_device_add(m, &virtio_net_ops, &v->net[i], i);
 	}
@@ -91,13 +108,13 @@ static bool add_disks(struct machine *m, struct disk_backend *const *disks)
 	struct machine_virtio *v = m->virtio;
 
 	for (unsigned i = 0; i < m->config.ndisks; i++) {
-		char serial[] = "twinstep-disk0";
+		char serial[32];
 
-		serial[sizeof(serial) - 2] = (char)('0' + i);
+		snprintf(serial, sizeof(serial), "twinstep-disk%u", i);
 		virtio_blk_init(&v->blk[i], &m->memory, &m->clock, disks[i], serial);
 		v->nblk++;
 		if (!virtio_pci_init(&v->blk_pci[i], sized(m, &v->blk[i].virtio), &v->pci,
-				     PCI_SLOT_DISK + i, messages(m)))
+				     machine_disk_slot(i), messages(m)))
 			return false;
 		machine_device_add(m, &virtio_blk_ops, &v->blk[i], i);
 	}

@@ -39,7 +39,8 @@
 extern const uint8_t pci_link_irq[PCI_LINKS];
 
 /*
- * Fixed slots of machine version 1: the first NIC, disk, console and rng sit on links of their own.
+ * Fixed slots: the first NIC, disk, console and rng sit on links of their own. Version 1 has four
+ * NICs and disks; those of version 2 that do not fit there follow behind the balloon.
  */
 enum pci_slot {
 	PCI_SLOT_HOST = 0,
@@ -49,6 +50,8 @@ enum pci_slot {
 	PCI_SLOT_NET = 4,  /* and following */
 	PCI_SLOT_DISK = 9, /* and following */
 	PCI_SLOT_BALLOON = 15,
+	PCI_SLOT_MORE_NETS = 16,  /* and following, */
+	PCI_SLOT_MORE_DISKS = 20, /* to the last */
 };
 
 /* Registers of the configuration header (PCI Local Bus Specification 3.0, 6.1). */

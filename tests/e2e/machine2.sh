@@ -16,10 +16,16 @@ button=$(find "$build/guest-pkgs/root/lib/modules" -name button.ko 2>/dev/null |
 cp "$initramfs" "$work/initramfs"
 [ -z "$button" ] || echo "file lib/modules/button.ko 0644 $button" | "$build/guest-pkgs/newc" >>"$work/initramfs"
 
-# A recording with the host's clock, a disk and a network card.
-script='cat /proc/interrupts; cat /sys/devices/system/clockevents/clockevent0/current_device; ls /sys/bus/virtio/devices; sleep 1; md5sum /dev/vda; exit 7'
-timeout 300 "$twinstep" record -o "$work/log" --machine 2 --kernel "$vmlinuz" --initrd "$initramfs" --disk "$work/disk,overlay" \
-	--net none --virtio-console none --clock host --checkpoint 1 --console "$work/console" \
+# A recording with the host's clock, and as many disks and network cards as there can be.
+many=()
+for i in $(seq 16); do
+	truncate -s "${i}M" "$work/disk$i"
+	many+=(--disk "$work/disk$i,overlay")
+done
+for i in $(seq 8); do many+=(--net none); done
+script='cat /proc/interrupts; cat /sys/devices/system/clockevents/clockevent0/current_device; ls /sys/bus/virtio/devices; sleep 1; md5sum /dev/vda; cat /sys/block/vdp/serial /sys/block/vdp/size; ls /sys/class/net; exit 7'
+timeout 300 "$twinstep" record -o "$work/log" --machine 2 --kernel "$vmlinuz" --initrd "$initramfs" "${many[@]}" \
+	--virtio-console none --clock host --checkpoint 1 --console "$work/console" \
 	--append "$words ignore_loglevel twinstep.run=\"$script\"" 2>"$work/err"
 status=$?
 check record "status $status, not 7: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 7 ]
@@ -28,6 +34,7 @@ check lapic-timer "the local APIC's timer is not in use" grep -aq '^lapic-deadli
 check acpi-tables "ACPI is not believed" grep -aq 'ACPI: 1 ACPI AML tables successfully acquired and loaded' "$work/console"
 check acpi-sleep "no soft off" grep -aq 'supports S0 S5' "$work/console"
 check virtio "devices are missing" grep -aq 'virtio0.*virtio1.*virtio2.*virtio3.*virtio4' <(tr '\r\n' '  ' <"$work/console")
+check many "disks or network cards are missing" grep -aq 'twinstep-disk1532768.*eth7' <(tr -d '\r' <"$work/console" | tr '\n' ' ')
 check complaints "the kernel complains: $(grep -aiE 'bios (bug|error|warning)|acpi.*(error|warning)|firmware bug' "$work/console" | head -n 3)" \
 	eval "! grep -aqiE 'bios (bug|error|warning)|acpi.*(error|warning)|firmware bug' '$work/console'"
 "$twinstep" replay "$work/log" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
@@ -78,6 +85,9 @@ check restored "the restored machine went another way ($short digests)" \
 "$twinstep" run --machine 1 --restore "$work/snap" --disk "$work/disk,overlay" >"$work/out" 2>"$work/err"
 check restore-other "not refused: $(cat "$work/err")" grep -q 'holds a machine of version 2' "$work/err"
 
+"$twinstep" run --machine 1 --kernel "$vmlinuz" "${many[@]}" >"$work/out" 2>"$work/err"
+status=$?
+check too-many "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'version 1 has at most 4' '$work/err'"
 "$twinstep" run --machine 3 --kernel "$vmlinuz" >"$work/out" 2>"$work/err"
 status=$?
 check no-version "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'versions 1 to 2' '$work/err'"
