@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,18 +27,13 @@ void log_set_raw(bool raw)
 }
 
 /* One write() a line, so that lines of several threads and processes do not mix. */
-void log_at(enum log_level level, const char *fmt, ...)
+static void log_line(const char *fmt, va_list ap)
 {
 	char line[1024];
-	va_list ap;
 	int n, m;
 
-	if (level > log_threshold)
-		return;
 	n = snprintf(line, sizeof(line), "%s%s: ", log_raw ? "\r" : "", log_name);
-	va_start(ap, fmt);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
-	va_end(ap);
 	if (m < 0)
 		return;
 	n += m;
@@ -48,6 +44,30 @@ void log_at(enum log_level level, const char *fmt, ...)
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (level > log_threshold)
+		return;
+	va_start(ap, fmt);
+	log_line(fmt, ap);
+	va_end(ap);
+}
+
+void log_try(enum log_level level, const char *fmt, ...)
+{
+	/* A pipe that is ready takes a whole line (pipe(7): PIPE_BUF). */
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+	va_list ap;
+
+	if (level > log_threshold || poll(&p, 1, 0) != 1)
+		return;
+	va_start(ap, fmt);
+	log_line(fmt, ap);
+	va_end(ap);
 }
 
 void must_failed(const char *expr, const char *file, int line)

@@ -19,6 +19,12 @@ void log_set_raw(bool raw);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * The same, for threads that may not wait: the line is left out where standard error does not take
+ * it at once.
+ */
+void log_try(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)

@@ -172,8 +172,8 @@ const struct option_row option_table[] = {
 	/* ---- pairs ---- */
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = REPLICAS, .group = GROUP_PAIR,
 	  .config = true,
-	  .help = "where a backup may join, for a backup after a failover: HOST:PORT, [V6]:PORT "
-		  "or unix:PATH" },
+	  .help = "where a backup may join, for a backup after a failover: HOST:PORT, [V6]:PORT, "
+		  "rdma:HOST:PORT or unix:PATH" },
 	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(BACKUP),
 	  .group = GROUP_PAIR, .config = true, .help = "where the primary listens" },
 	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(PRIMARY),
@@ -186,6 +186,9 @@ const struct option_row option_table[] = {
 	  .help = "key that both replicas hold (mode 0600; `twinstep keygen` makes it)" },
 	{ "insecure", 0, NULL, FLAG(replica.insecure), .commands = REPLICAS, .group = GROUP_PAIR,
 	  .config = true, .help = "no key: anybody who can connect is believed" },
+	{ "rdma-clear", 0, NULL, FLAG(replica.rdma_clear), .commands = REPLICAS,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "with rdma: addresses: nothing is sealed on the fabric, if both say so" },
 	{ "arbiter", 0, "ARBITER", STRING(replica.arbiter), .commands = REPLICAS,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "decides who is live: file:DIR, a directory that both replicas see, or "
@@ -197,6 +200,8 @@ const struct option_row option_table[] = {
 	{ "key-file", 0, "FILE", STRING(replica.key_file), .commands = FOR(PAIR),
 	  .refusal = OWN_MEETING },
 	{ "insecure", 0, NULL, FLAG(replica.insecure), .commands = FOR(PAIR),
+	  .refusal = OWN_MEETING },
+	{ "rdma-clear", 0, NULL, FLAG(replica.rdma_clear), .commands = FOR(PAIR),
 	  .refusal = OWN_MEETING },
 	{ "arbiter", 0, "ARBITER", STRING(replica.arbiter), .commands = FOR(PAIR),
 	  .refusal = OWN_MEETING },

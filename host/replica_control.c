@@ -72,6 +72,10 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	put(reply, "generation", s.generation);
 	if (s.peer[0])
 		json_object_set_new(reply, "peer", json_string(s.peer));
+	if (s.path[0])
+		json_object_set_new(reply, "path", json_string(s.path));
+	if (s.path_why[0])
+		json_object_set_new(reply, "path_why", json_string(s.path_why));
 	put(reply, "instructions", s.instructions);
 	put(reply, "virtual_ns", s.virtual_ns);
 	put(reply, "records", s.records);

@@ -2,6 +2,7 @@
 #include "host/replica_opts.h"
 
 #include <errno.h>
+#include <string.h>
 
 void replica_opts_defaults(struct replica_opts *o)
 {
@@ -17,6 +18,11 @@ void replica_opts_defaults(struct replica_opts *o)
 	};
 }
 
+static bool is_rdma(const char *address)
+{
+	return address && !strncmp(address, "rdma:", 5);
+}
+
 int replica_opts_check(const struct replica_opts *o, struct err *err)
 {
 	if (!o->key_file && !o->insecure)
@@ -25,6 +31,8 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 			       "--insecure");
 	if (o->key_file && o->insecure)
 		return err_set(err, EINVAL, "--key-file and --insecure exclude each other");
+	if (o->rdma_clear && !is_rdma(o->listen) && !is_rdma(o->connect))
+		return err_set(err, EINVAL, "--rdma-clear is for addresses that begin with rdma:");
 	if (!o->arbiter)
 		return err_set(
 			err, EINVAL,

@@ -130,6 +130,11 @@ static int open_names(void *ctx, struct err *err)
 	if (!r->key)
 		log_warn("--insecure: whoever reaches our port is believed, and can read and "
 			 "change everything");
+	if (o->rdma_clear) {
+		log_warn("--rdma-clear: whoever is on the fabric can read and change everything "
+			 "there: the guest's memory, its records, its packets");
+		peer_rdma_allow_clear();
+	}
 	c->key = r->key;
 	c->arbiter = arbiter_open(o->arbiter, err);
 	if (!c->arbiter)

@@ -22,9 +22,10 @@
 
 #define THREADS \
 	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE)
-#define ALL  (THREADS | MAIN | KEEPER)
-#define HEAP (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL)
-#define PEER (SENDER | RECEIVER | ACCEPTOR)
+#define ALL   (THREADS | MAIN | KEEPER)
+#define HEAP  (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL)
+#define PEER  (SENDER | RECEIVER | ACCEPTOR)
+#define VERBS (VCPU | PEER)
 
 const struct seccomp_call seccomp_calls[] = {
 	/* every thread */
@@ -87,6 +88,19 @@ const struct seccomp_call seccomp_calls[] = {
 
 	{ "ioctl", VCPU, VCPU, CALL_VMX,
 	  "runs the guest on VT-x, maps its memory, asks for dirty pages" },
+
+	/*
+	 * RDMA: whoever sends or receives may find a queue pair broken, and make the next one. The
+	 * devices were opened before; calls that have no ioctl() yet are write(), as all may.
+	 */
+	{ "ioctl", VERBS, VERBS, CALL_VERBS,
+	  "RDMA: queue pairs and their queues, registered memory, state of a port" },
+	{ "mmap", VERBS, VERBS, CALL_QUEUE, "RDMA: queues that a device and its driver share" },
+	{ "munmap", VERBS, VERBS, CALL_ANY, "RDMA: queues of a queue pair that is gone" },
+	{ "close", VERBS, VERBS, CALL_ANY, "RDMA: its completion channel" },
+	{ "fcntl", VERBS, VERBS, CALL_FLAGS, "RDMA: a completion channel does not block" },
+	{ "eventfd2", VERBS, VERBS, CALL_ANY, "RDMA: wake-ups of a peer's two threads" },
+	{ "getrandom", VERBS, VERBS, CALL_ANY, "RDMA: first packet number of a queue pair" },
 
 	/* sockets that exist */
 	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_SEND,

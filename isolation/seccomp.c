@@ -10,6 +10,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <rdma/rdma_user_ioctl_cmds.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -68,6 +69,8 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 		[CALL_IS_TTY] = "allow, TCGETS",
 		[CALL_SET_TTY] = "allow, TCSETS",
 		[CALL_VMX] = "allow, of the VT-x module",
+		[CALL_VERBS] = "allow, of an RDMA device",
+		[CALL_QUEUE] = "allow, shared, not executable",
 		[CALL_SEND] = "allow, to nobody else",
 		[CALL_SEND_MESSAGE] = "allow, no connecting",
 		[CALL_NO_DELAY] = "allow, TCP_NODELAY",
@@ -146,6 +149,8 @@ static const struct {
 	{ CALL_VMX,
 	  1,
 	  { HAS(1, _IOC(0, 0xff, 0xf8, 0), _IOC(0, TWVMX_IOC_TYPE, TWVMX_IOC_FIRST, 0)) } },
+	{ CALL_VERBS, 1, { IS(1, RDMA_VERBS_IOCTL) } },
+	{ CALL_QUEUE, 2, { HAS(2, PROT_EXEC, 0), HAS(3, MAP_TYPE | MAP_ANONYMOUS, MAP_SHARED) } },
 	{ CALL_SEND, 2, { HAS(3, OTHERS(SEND_FLAGS), 0), IS(4, 0) } },
 	{ CALL_SEND_MESSAGE, 1, { HAS(2, OTHERS(SEND_FLAGS), 0) } },
 	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY) } },

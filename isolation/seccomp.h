@@ -29,6 +29,8 @@ enum seccomp_rule {
 	CALL_IS_TTY, /* ioctl() that asks for a terminal's mode */
 	CALL_SET_TTY, /* and one that sets it */
 	CALL_VMX,     /* ioctl() of the VT-x module */
+	CALL_VERBS,   /* ioctl() of an RDMA device */
+	CALL_QUEUE,   /* mmap() of a device's queues: shared, not executable */
 	CALL_SEND,    /* sendto() without an address, so as connected; without MSG_FASTOPEN, which
 			 connects */
 	CALL_SEND_MESSAGE, /* sendmsg() without MSG_FASTOPEN */

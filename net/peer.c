@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const struct peer_ops *const transports[] = { &peer_unix_ops, &peer_tcp_ops };
+static const struct peer_ops *const transports[] = { &peer_unix_ops, &peer_rdma_ops,
+						     &peer_tcp_ops };
 
 /* The last one takes what has no scheme. *rest: the address behind it. */
 static const struct peer_ops *transport_of(const char *addr, const char **rest)
@@ -94,6 +95,15 @@ void peer_close(struct peer *p)
 {
 	if (p)
 		p->ops->close(p);
+}
+
+const char *peer_path(struct peer *p, char *why, size_t size)
+{
+	if (p->ops->path)
+		return p->ops->path(p, why, size);
+	if (why && size)
+		why[0] = 0;
+	return p->ops->way ? p->ops->way : "";
 }
 
 const char *peer_name(const struct peer *p)

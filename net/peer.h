@@ -5,6 +5,7 @@
  *
  *   HOST:PORT, [V6]:PORT   TCP
  *   unix:PATH              a local socket
+ *   rdma:HOST:PORT         TCP for set-up, RDMA for the rest where it works
  *
  * Both ends prove in a TLS 1.3 handshake that they hold the key (RFC 8446, 2.2, with an ephemeral
  * Diffie-Hellman exchange), so nobody else gets further, a recorded handshake is worth nothing, and
@@ -59,7 +60,16 @@ struct peer_ops {
 	/* While other threads are in send() and recv(), which return. */
 	void (*shutdown)(struct peer *p);
 	void (*close)(struct peer *p);
+	/* As peer_path(); NULL: there is one way, and this is its name. */
+	const char *(*path)(struct peer *p, char *why, size_t size);
+	const char *way;
 };
+
+/*
+ * From now on rdma: peers write frames that are not sealed, to peers that were told the same: what
+ * is on the fabric can be read and changed there.
+ */
+void peer_rdma_allow_clear(void);
 
 struct peer {
 	const struct peer_ops *ops;
@@ -124,9 +134,11 @@ ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct e
 /* From any thread: both directions end, blocked calls return. */
 void peer_shutdown(struct peer *p);
 void peer_close(struct peer *p); /* NULL allowed */
+/* How its bytes travel now ("tcp", "rdma"), and in why (NULL allowed) why not better; else "". */
+const char *peer_path(struct peer *p, char *why, size_t size);
 /* The other side's address, for messages ("192.0.2.1:7777"). */
 const char *peer_name(const struct peer *p);
 
-extern const struct peer_ops peer_tcp_ops, peer_unix_ops;
+extern const struct peer_ops peer_tcp_ops, peer_unix_ops, peer_rdma_ops;
 
 #endif

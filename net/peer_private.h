@@ -41,6 +41,13 @@ void peer_address_name(const struct peer_address *a, char *name, size_t n);
 struct peer_stream *peer_stream_new(const struct peer_ops *ops, int fd, const char *name,
 				    struct err *err);
 
+/*
+ * One attempt without waiting: bytes, 0 at the end, -EAGAIN with what to wait for, or -errno. From
+ * several threads.
+ */
+ssize_t peer_stream_try_send(struct peer_stream *s, const void *data, size_t n, short *events);
+ssize_t peer_stream_try_recv(struct peer_stream *s, void *data, size_t n, short *events);
+
 /* peer_listen.c: on an address (NULL: none). path: the socket's file, or NULL. */
 struct peer_listener *peer_stream_listen(const struct peer_ops *ops, const struct peer_address *a,
 					 const char *text, const char *path,
@@ -53,6 +60,10 @@ int peer_tls_step(struct peer_stream *s, short *events, struct err *err);
 /* The message of a handshake that took too long; -ETIMEDOUT. */
 int peer_tls_too_slow(const struct peer_stream *s, int timeout_ms, struct err *err);
 void peer_tls_end(struct peer_stream *s);
+/*
+ * n bytes that both ends know and nobody else does (RFC 8446, 7.5); false: the stream is bare.
+ */
+bool peer_tls_export(struct peer_stream *s, const char *label, uint8_t *bytes, size_t n);
 /* Waits for events (POLLIN, POLLOUT); 1 ready, 0 timeout, -errno. */
 int peer_poll(const struct peer_stream *s, short events, int timeout_ms);
 /* Milliseconds of the monotonic clock. */

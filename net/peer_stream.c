@@ -151,7 +151,7 @@ static ssize_t tls_result(struct peer_stream *s, int ret, short *events)
 	return why == SSL_ERROR_SYSCALL ? -errno : -EBADMSG; /* forged, or damaged */
 }
 
-static ssize_t try_send(struct peer_stream *s, const void *data, size_t n, short *events)
+ssize_t peer_stream_try_send(struct peer_stream *s, const void *data, size_t n, short *events)
 {
 	ssize_t ret;
 
@@ -167,7 +167,7 @@ static ssize_t try_send(struct peer_stream *s, const void *data, size_t n, short
 	return ret ? ret : -EPIPE;
 }
 
-static ssize_t try_recv(struct peer_stream *s, void *data, size_t n, short *events)
+ssize_t peer_stream_try_recv(struct peer_stream *s, void *data, size_t n, short *events)
 {
 	ssize_t ret;
 
@@ -190,7 +190,7 @@ static int stream_send(struct peer *p, const void *data, size_t n, int timeout_m
 	short events;
 
 	while (n) {
-		ssize_t done = try_send(s, at, n, &events);
+		ssize_t done = peer_stream_try_send(s, at, n, &events);
 
 		if (done > 0) {
 			at += done;
@@ -216,7 +216,7 @@ static ssize_t stream_recv(struct peer *p, void *data, size_t n, int timeout_ms,
 	short events;
 
 	for (;;) {
-		ssize_t got = try_recv(s, data, n, &events);
+		ssize_t got = peer_stream_try_recv(s, data, n, &events);
 		int64_t left;
 
 		if (got >= 0)
@@ -292,6 +292,7 @@ static struct peer *unix_dial(const char *path, int timeout_ms, struct err *err)
 
 const struct peer_ops peer_tcp_ops = {
 	.scheme = "",
+	.way = "tcp",
 	.listen = tcp_listen,
 	.dial = tcp_dial,
 	.greet = stream_greet,
@@ -303,6 +304,7 @@ const struct peer_ops peer_tcp_ops = {
 
 const struct peer_ops peer_unix_ops = {
 	.scheme = "unix",
+	.way = "unix",
 	.listen = unix_listen,
 	.dial = unix_dial,
 	.greet = stream_greet,

@@ -139,3 +139,9 @@ void peer_tls_end(struct peer_stream *s)
 	s->ssl = NULL;
 	s->ctx = NULL;
 }
+
+bool peer_tls_export(struct peer_stream *s, const char *label, uint8_t *bytes, size_t n)
+{
+	return s->ssl &&
+	       SSL_export_keying_material(s->ssl, bytes, n, label, strlen(label), NULL, 0, 0) == 1;
+}

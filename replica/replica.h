@@ -148,6 +148,7 @@ struct replica_status {
 	bool primary; /* it runs the guest, and does not follow another replica */
 	uint64_t generation;
 	char peer[128];
+	char path[16], path_why[160];	  /* how bytes travel to it, and why not better */
 	uint64_t records, acked, applied; /* numbers of records: made (or received), acknowledged,
 					     applied by the backup */
 	double lag_ms;	    /* age of the oldest record that the backup has not applied */

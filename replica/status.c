@@ -5,11 +5,17 @@
 
 #include "replica/replica_private.h"
 
+static void status_of_peer(struct peer *p, struct replica_status *s)
+{
+	snprintf(s->peer, sizeof(s->peer), "%s", peer_name(p));
+	snprintf(s->path, sizeof(s->path), "%s", peer_path(p, s->path_why, sizeof(s->path_why)));
+}
+
 static void status_of_session(const struct session *peer, struct replica_status *s)
 {
 	if (!peer)
 		return;
-	snprintf(s->peer, sizeof(s->peer), "%s", peer_name(peer->wire.peer));
+	status_of_peer(peer->wire.peer, s);
 	s->peer_vcpu_ms = (double)peer->watch.still_ns / 1e6;
 }
 
@@ -31,7 +37,7 @@ static void status_of_joining(struct session *joining, struct replica_status *s)
 	s->memory_bytes_s = p.memory_rate;
 	s->dirty_bytes_s = p.dirty_rate;
 	s->guest_share = p.share / 1000.0;
-	snprintf(s->peer, sizeof(s->peer), "%s", peer_name(joining->wire.peer));
+	status_of_peer(joining->wire.peer, s);
 }
 
 static void status_of_link(struct replica *r, uint64_t now, struct replica_status *s)

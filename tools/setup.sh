@@ -4,6 +4,7 @@
 # Installs what is missing when root; else prints the line to run and fails.
 set -euo pipefail
 needed=(
+	libibverbs-dev # RDMA
 	gcc make binutils libc6-dev acpica-tools # building
 	libzydis-dev libzycore-dev libxxhash-dev libzstd-dev zlib1g-dev liblzma-dev libpcap0.8-dev libssl-dev liburcu-dev libseccomp-dev
 	libcap-ng-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev

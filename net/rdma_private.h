@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A peer over RDMA, for peer_rdma.c (what callers see) and rdma_path.c (how bytes travel).
+ *
+ * The TLS connection stays: it is where the two were authenticated, it carries what a queue pair
+ * needs to be made, its end is the end of the peer, and frames take it while there is no queue
+ * pair. A frame has one place in the ring and one number, whichever way it comes, so the ways may
+ * change at any moment: what is not credited is sent again, what is there already is not taken
+ * twice.
+ */
+#ifndef NET_RDMA_PRIVATE_H
+#define NET_RDMA_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "net/peer_private.h"
+#include "net/rdma_ring.h"
+#include "net/rdma_verbs.h"
+
+/* Messages on the TLS connection: u32 bytes, u32 kind, and the bytes. */
+enum rdma_message {
+	RDMA_OFFER = 1, /* caller: a queue pair, and where frames and credits go */
+	RDMA_ANSWER,	/* the other one's; it takes writes from now on */
+	RDMA_READY,	/* so does the caller's */
+	RDMA_NO,	/* there will be none: text */
+	RDMA_BROKEN,	/* the queue pair is gone, and what it carried may be: text */
+	RDMA_PLACED,	/* a frame and its position */
+	RDMA_CREDITED,	/* a credit */
+	RDMA_MESSAGES
+};
+
+enum rdma_state {
+	PATH_NONE,
+	PATH_OFFERED,  /* caller: waits for the answer */
+	PATH_ANSWERED, /* the other one: waits until the caller is ready */
+	PATH_PROBED,   /* connected; the first write is on its way */
+	PATH_UP,
+};
+
+/* What the other side needs of ours, and the other way round. */
+struct rdma_ends {
+	struct verbs_address qp;
+	uint64_t ring, cell;
+	uint32_t ring_key, cell_key;
+};
+
+#define RDMA_HALF (RDMA_RING + 4096u) /* a ring, and a credit cell */
+
+struct rdma_peer {
+	struct peer base;
+	struct peer_stream *control;
+	const struct verbs_ops *verbs;
+	struct verbs_device *device;
+	bool caller; /* it has dialled, and offers queue pairs */
+	bool clear;  /* frames need not be sealed */
+
+	pthread_mutex_t lock; /* of all that follows */
+	uint8_t *area;	      /* what the other side writes, RDMA_HALF; then what it does not */
+	struct rdma_writer writer;
+	struct rdma_reader reader;
+
+	/* the queue pair */
+	enum rdma_state state;
+	uint32_t lane; /* number of the queue pair, from 1 */
+	struct verbs_memory *theirs_memory, *own_memory;
+	uint32_t theirs_key, own_key; /* of the memory that the other side writes, and of ours */
+	struct verbs_qp *qp;
+	struct rdma_ends remote;
+	bool armed;
+	unsigned unfinished; /* writes */
+	int64_t oldest_ms;   /* since when the oldest of them is */
+	int64_t up_ms;	     /* when it came up */
+	int64_t retry_ms;    /* when to offer one again */
+	unsigned backoff_ms;
+	bool owes;	     /* a credit that was written may be lost */
+	uint64_t lane_first; /* first frame that came over this queue pair; ~0: none */
+	int64_t torn_ms;     /* since when an announced frame is not there; 0: it is */
+	uint64_t breaks;     /* how often a path was lost that was up */
+	char why[160];	     /* the last time there was none */
+
+	/* the TLS connection */
+	bool met; /* the other side has said that it speaks this */
+	struct buf in, out;
+	size_t out_done;
+	int64_t control_ms; /* when it was read */
+	bool ended;	    /* the other side sends nothing more */
+	int out_error;	    /* -errno: it takes nothing more */
+	int error;	    /* -errno: it sent what it may not, err says what */
+	struct err err;
+
+	atomic_bool over; /* peer_shutdown() */
+	bool rx_waits, tx_waits;
+	int rx_wake, tx_wake;
+};
+
+static inline struct rdma_peer *rdma_peer_of(struct peer *p)
+{
+	return (struct rdma_peer *)p;
+}
+
+/* Over a control connection that is ready, which is owned from now on, and with a device. */
+struct peer *rdma_peer_new(struct peer *control, const struct verbs_ops *verbs,
+			   struct verbs_device *device, bool caller, bool clear, struct err *err);
+
+/* rdma_path.c; all with the lock. */
+int rdma_path_init(struct rdma_peer *p, const uint8_t *out_key, const uint8_t *in_key);
+void rdma_path_fini(struct rdma_peer *p);
+enum rdma_ready { READY_CONTROL = 1, READY_QP = 2, READY_DEVICE = 4 };
+/*
+ * Does what can be done without waiting: takes what has arrived (from descriptors only where they
+ * are ready), keeps the path, sends what can go. p->error and p->ended say what came of it.
+ */
+void rdma_path_pump(struct rdma_peer *p, unsigned ready);
+/* Whether all that was written is on its way. */
+bool rdma_path_flushed(const struct rdma_peer *p);
+/* How long a wait may last before the path needs a look, in ms; -1: for ever. */
+int rdma_path_patience(const struct rdma_peer *p);
+/* The next arrival makes the queue pair's descriptor readable; what is there by now is taken. */
+void rdma_path_arm(struct rdma_peer *p);
+/* An announced frame is not there: the path breaks when it does not come. */
+void rdma_path_torn(struct rdma_peer *p);
+/* A credit, where one is due. */
+void rdma_path_pay(struct rdma_peer *p);
+
+#endif

@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Peers over RDMA writes, on verbs in memory: every byte arrives once and in order, whatever
+ * becomes of the queue pair.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/rdma_private.h"
+#include "tests/net/fake_verbs.h"
+#include "tests/unit.h"
+
+#define PATIENCE_MS 20000 /* for what takes a moment on a host that is not busy */
+
+static char dir[64], addr[96], key_path[96];
+static struct peer *a, *b; /* a has called */
+static struct peer_key *key;
+
+static void *connect_side(void *arg)
+{
+	struct err err = ERR_INIT;
+
+	return peer_connect(addr, key, PATIENCE_MS, &err);
+}
+
+/* Two control connections that have shaken hands. */
+static void meet_control(struct peer **caller, struct peer **other)
+{
+	struct err err = ERR_INIT;
+	struct peer_listener *l = peer_listen(addr, key, &err);
+	pthread_t t;
+	void *p;
+
+	ck_assert_ptr_nonnull(l);
+	ck_assert_int_eq(pthread_create(&t, NULL, connect_side, NULL), 0);
+	*other = peer_accept(l, PATIENCE_MS, &err);
+	pthread_join(t, &p);
+	*caller = p;
+	peer_listener_close(l);
+	ck_assert(*caller && *other);
+}
+
+static struct peer *over(struct peer *control, bool caller, bool clear)
+{
+	struct err err = ERR_INIT;
+	struct peer *p =
+		rdma_peer_new(control, &fake_verbs, fake_open(NULL, &err), caller, clear, &err);
+
+	ck_assert_msg(p != NULL, "%s", err.text);
+	return p;
+}
+
+static void meet(bool clear_a, bool clear_b)
+{
+	struct peer *ca, *cb;
+
+	meet_control(&ca, &cb);
+	a = over(ca, true, clear_a);
+	b = over(cb, false, clear_b);
+}
+
+static void set_up(void)
+{
+	struct err err = ERR_INIT;
+
+	signal(SIGPIPE, SIG_IGN);
+	strcpy(dir, "/tmp/twinstep-rdma-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(addr, sizeof(addr), "unix:%s/sock", dir);
+	snprintf(key_path, sizeof(key_path), "%s/key", dir);
+	ck_assert_int_eq(peer_key_create(key_path, &err), 0);
+	key = peer_key_load(key_path, &err);
+	ck_assert_ptr_nonnull(key);
+}
+
+static void tear_down(void)
+{
+	char cmd[128];
+
+	peer_close(a);
+	peer_close(b);
+	peer_key_free(key);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static bool is_up(struct peer *p)
+{
+	return !strcmp(peer_path(p, NULL, 0), "rdma");
+}
+
+/* The sender looks for news meanwhile, as a replica's receiver does: a lost write goes again. */
+static void send_byte(struct peer *from, struct peer *to, char c)
+{
+	struct err err = ERR_INIT;
+	char x = 0;
+	ssize_t n;
+
+	ck_assert_msg(peer_send(from, &c, 1, PATIENCE_MS, &err) == 0, "%s", err.text);
+	for (unsigned i = 0; i < PATIENCE_MS / 10; i++) {
+		n = peer_recv(to, &x, 1, 10, &err);
+		if (n != -EAGAIN)
+			break;
+		ck_assert_int_eq(peer_recv(from, &x, 1, 0, &err), -EAGAIN);
+	}
+	ck_assert_int_eq(n, 1);
+	ck_assert_int_eq(x, c);
+}
+
+/* One byte to and fro, so that both look at what has arrived. */
+static void ping(void)
+{
+	send_byte(a, b, 'x');
+	send_byte(b, a, 'y');
+}
+
+static bool pings_until(bool up)
+{
+	for (unsigned i = 0; i < 4000; i++) {
+		if (is_up(a) == up && is_up(b) == up)
+			return true;
+		ping();
+		usleep(1000);
+	}
+	return false;
+}
+
+/* ---- much data, both ways at once ---- */
+
+struct flow {
+	struct peer *from, *to;
+	size_t n;
+	atomic_size_t sent, got;
+	pthread_t sender, receiver;
+	uint64_t seed;
+};
+
+static uint8_t pattern(uint64_t seed, size_t i)
+{
+	return (uint8_t)((i * 0x9e3779b97f4a7c15ull + seed) >> 40);
+}
+
+static void *flow_send(void *arg)
+{
+	static _Thread_local uint8_t bytes[100000];
+	struct flow *f = arg;
+	struct err err = ERR_INIT;
+	size_t at = 0, n = 1;
+
+	while (at < f->n) {
+		n = n * 5 % sizeof(bytes) + 1;
+		if (n > f->n - at)
+			n = f->n - at;
+		for (size_t i = 0; i < n; i++)
+			bytes[i] = pattern(f->seed, at + i);
+		if (peer_send(f->from, bytes, n, PATIENCE_MS, &err) < 0) {
+			fprintf(stderr, "send: %s\n", err.text);
+			return (void *)1;
+		}
+		at += n;
+		f->sent = at;
+	}
+	return NULL;
+}
+
+static void *flow_receive(void *arg)
+{
+	static _Thread_local uint8_t bytes[70000];
+	struct flow *f = arg;
+	struct err err = ERR_INIT;
+
+	while (f->got < f->n) {
+		ssize_t n = peer_recv(f->to, bytes, sizeof(bytes), PATIENCE_MS, &err);
+
+		if (n <= 0) {
+			fprintf(stderr, "recv: %zd %s\n", n, err.text);
+			return (void *)1;
+		}
+		for (ssize_t i = 0; i < n; i++) {
+			if (bytes[i] != pattern(f->seed, f->got + (size_t)i))
+				return (void *)2;
+		}
+		f->got += (size_t)n;
+	}
+	return NULL;
+}
+
+static struct flow flows[2];
+
+static void flows_start(size_t n)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct flow *f = &flows[i];
+
+		f->from = i ? b : a;
+		f->to = i ? a : b;
+		f->n = n;
+		f->seed = i * 77;
+		ck_assert_int_eq(pthread_create(&f->sender, NULL, flow_send, f), 0);
+		ck_assert_int_eq(pthread_create(&f->receiver, NULL, flow_receive, f), 0);
+	}
+}
+
+static void flows_end(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		void *sent, *got;
+
+		pthread_join(flows[i].sender, &sent);
+		pthread_join(flows[i].receiver, &got);
+		ck_assert_ptr_null(sent);
+		ck_assert_ptr_null(got);
+	}
+}
+
+START_TEST(bytes_go_by_writes)
+{
+	unsigned long before;
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	before = fake.writes;
+	flows_start(8 << 20);
+	flows_end();
+	ck_assert_uint_gt(fake.writes - before, 2 * (8 << 20) / RDMA_FRAME);
+	ck_assert(is_up(a) && is_up(b));
+	ck_assert_uint_eq(rdma_peer_of(a)->breaks, 0);
+}
+END_TEST
+
+START_TEST(without_a_path_tcp_does)
+{
+	char why[100];
+
+	fake.refuse = true;
+	meet(false, false);
+	for (unsigned i = 0; i < 20; i++)
+		ping();
+	flows_start(4 << 20);
+	flows_end();
+	ck_assert_str_eq(peer_path(a, why, sizeof(why)), "tcp");
+	ck_assert_ptr_nonnull(strstr(why, "nobody has that address"));
+	fake.refuse = false;
+	ck_assert(pings_until(true));
+}
+END_TEST
+
+START_TEST(a_broken_queue_pair_loses_nothing)
+{
+	unsigned breaks = 0;
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	flows_start(48 << 20);
+	while (flows[0].got < flows[0].n || flows[1].got < flows[1].n) {
+		usleep(3000);
+		fake_break_all();
+		breaks++;
+	}
+	flows_end();
+	ck_assert_uint_gt(breaks, 2);
+	ck_assert_uint_gt(rdma_peer_of(a)->breaks + rdma_peer_of(b)->breaks, 0);
+	ck_assert(pings_until(true));
+}
+END_TEST
+
+START_TEST(a_port_that_goes_down_and_comes_back)
+{
+	meet(false, false);
+	ck_assert(pings_until(true));
+	flows_start(32 << 20);
+	fake_lock();
+	fake.down = true;
+	fake_unlock();
+	fake_break_all();
+	flows_end();
+	ck_assert(!is_up(a) && !is_up(b));
+	for (unsigned i = 0; i < 50; i++)
+		ping();
+	ck_assert(!is_up(a));
+	fake_lock();
+	fake.down = false;
+	fake_unlock();
+	ck_assert(pings_until(true));
+	ping();
+}
+END_TEST
+
+/* Writes that get no answer are given up by themselves. */
+START_TEST(a_fabric_that_swallows_writes)
+{
+	meet(false, false);
+	ck_assert(pings_until(true));
+	fake_lock();
+	fake.lose = true;
+	fake_unlock();
+	flows_start(2 << 20);
+	flows_end();
+	ck_assert_uint_gt(rdma_peer_of(a)->breaks, 0);
+	ck_assert(!is_up(a));
+}
+END_TEST
+
+START_TEST(late_and_torn_writes)
+{
+	struct err err = ERR_INIT;
+	static uint8_t out[5000], in[5000];
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	memset(out, 'Q', sizeof(out));
+	fake_lock();
+	fake.hold = true;
+	fake_unlock();
+	ck_assert_int_eq(peer_send(a, out, sizeof(out), PATIENCE_MS, &err), 0);
+	fake_tear();
+	ck_assert_int_eq(peer_recv(b, in, sizeof(in), 20, &err), -EAGAIN);
+	fake_deliver(false);
+	ck_assert_int_eq(peer_recv(b, in, sizeof(in), PATIENCE_MS, &err), (ssize_t)sizeof(in));
+	ck_assert_mem_eq(in, out, sizeof(in));
+	ck_assert(is_up(a));
+	fake_lock();
+	fake.hold = false;
+	fake_unlock();
+}
+END_TEST
+
+START_TEST(words_in_another_order)
+{
+	struct err err = ERR_INIT;
+	uint8_t in[64];
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	for (unsigned round = 0; round < 30; round++) {
+		size_t got = 0;
+
+		fake_lock();
+		fake.hold = true;
+		fake_unlock();
+		for (uint8_t i = 0; i < 5; i++)
+			ck_assert_int_eq(peer_send(a, &i, 1, PATIENCE_MS, &err), 0);
+		fake_deliver(true);
+		fake_lock();
+		fake.hold = false;
+		fake_unlock();
+		while (got < 5) {
+			ssize_t n = peer_recv(b, in + got, 1, PATIENCE_MS, &err);
+
+			ck_assert_int_eq(n, 1);
+			ck_assert_uint_eq(in[got], got);
+			got++;
+		}
+	}
+	ck_assert_uint_eq(rdma_peer_of(b)->breaks, 0);
+}
+END_TEST
+
+/* Somebody on the fabric who knows where the ring is, and that a write there is announced. */
+static void forge(struct peer *victim, const void *bytes, size_t n)
+{
+	struct rdma_peer *p = rdma_peer_of(victim);
+	uint64_t next = p->reader.next;
+
+	fake_lock();
+	memcpy(p->area + p->reader.position % RDMA_RING, bytes, n);
+	fake_complete(p->qp,
+		      (struct verbs_completion){ .what = VERBS_ARRIVED, .number = (uint32_t)next });
+	fake_unlock();
+}
+
+START_TEST(rubbish_in_the_ring_is_not_taken)
+{
+	struct err err = ERR_INIT;
+	uint8_t frame[96] = { 50 }, in[64];
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	frame[8] = (uint8_t)rdma_peer_of(b)->reader.next;
+	forge(b, frame, sizeof(frame));
+	for (unsigned i = 0; i < 200 && is_up(b); i++)
+		ck_assert_int_eq(peer_recv(b, in, sizeof(in), 5, &err), -EAGAIN);
+	ck_assert(!is_up(b));
+	ck_assert(pings_until(true));
+	frame[4] = RDMA_FLAG_CLEAR;
+	frame[8] = (uint8_t)rdma_peer_of(b)->reader.next;
+	forge(b, frame, sizeof(frame));
+	for (unsigned i = 0; i < 200 && is_up(b); i++)
+		ck_assert_int_eq(peer_recv(b, in, sizeof(in), 5, &err), -EAGAIN);
+	ping();
+	ck_assert_uint_eq(rdma_peer_of(b)->breaks, 2);
+}
+END_TEST
+
+/* Whether the bytes that were sent last stand in the other one's ring as they are. */
+static bool readable_on_fabric(void)
+{
+	static const char text[] = "what nobody else should read";
+	struct err err = ERR_INIT;
+	uint8_t in[64];
+
+	ck_assert(pings_until(true));
+	ck_assert_int_eq(peer_send(a, text, sizeof(text), PATIENCE_MS, &err), 0);
+	ck_assert_int_eq(peer_recv(b, in, sizeof(in), PATIENCE_MS, &err), sizeof(text));
+	return memmem(rdma_peer_of(b)->area, RDMA_RING, text, sizeof(text)) != NULL;
+}
+
+START_TEST(sealed_unless_both_want_it_clear)
+{
+	meet(false, false);
+	ck_assert(!readable_on_fabric());
+	peer_close(a);
+	peer_close(b);
+	meet(true, false);
+	ck_assert(!readable_on_fabric());
+	peer_close(a);
+	peer_close(b);
+	meet(true, true);
+	ck_assert(readable_on_fabric());
+}
+END_TEST
+
+START_TEST(without_a_key_only_clear)
+{
+	struct err err = ERR_INIT;
+	struct peer *ca, *cb;
+
+	peer_key_free(key);
+	key = NULL;
+	meet_control(&ca, &cb);
+	ck_assert_ptr_null(
+		rdma_peer_new(ca, &fake_verbs, fake_open(NULL, &err), true, false, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "--rdma-clear"));
+	peer_close(cb);
+	meet(true, true);
+	ck_assert(readable_on_fabric());
+}
+END_TEST
+
+START_TEST(the_other_side_speaks_plain_tcp)
+{
+	struct err err = ERR_INIT;
+	struct peer *ca;
+	uint8_t in[16];
+
+	meet_control(&ca, &b);
+	a = over(ca, true, false);
+	ck_assert_int_eq(peer_send(b, "TWIR and what comes after it", 28, PATIENCE_MS, &err), 0);
+	ck_assert_int_eq(peer_recv(a, in, sizeof(in), PATIENCE_MS, &err), -EPROTO);
+	ck_assert_ptr_nonnull(strstr(err.text, "rdma:"));
+}
+END_TEST
+
+START_TEST(the_end_comes_after_the_last_byte)
+{
+	struct err err = ERR_INIT;
+	static uint8_t out[300000], in[300000];
+	size_t got = 0;
+	ssize_t n;
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	memset(out, 'z', sizeof(out));
+	ck_assert_int_eq(peer_send(a, out, sizeof(out), PATIENCE_MS, &err), 0);
+	peer_close(a);
+	a = NULL;
+	while ((n = peer_recv(b, in + got, sizeof(in) - got, PATIENCE_MS, &err)) > 0)
+		got += (size_t)n;
+	ck_assert_int_eq(n, 0);
+	ck_assert_uint_eq(got, sizeof(out));
+	ck_assert_int_eq(peer_send(b, "x", 1, PATIENCE_MS, &err), -EPIPE);
+}
+END_TEST
+
+static void *receive_for_ever(void *arg)
+{
+	struct err err = ERR_INIT;
+	uint8_t in[16];
+
+	return (void *)peer_recv(arg, in, sizeof(in), -1, &err);
+}
+
+static void *send_for_ever(void *arg)
+{
+	static uint8_t much[4 << 20];
+	struct err err = ERR_INIT;
+
+	return (void *)(intptr_t)peer_send(arg, much, sizeof(much), -1, &err);
+}
+
+/* Both ends at once, while threads wait in all four places. */
+START_TEST(both_sides_close)
+{
+	pthread_t t[4];
+	void *ret;
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	fake_lock();
+	fake.hold = true;
+	fake_unlock();
+	pthread_create(&t[0], NULL, receive_for_ever, a);
+	pthread_create(&t[1], NULL, receive_for_ever, b);
+	pthread_create(&t[2], NULL, send_for_ever, a);
+	pthread_create(&t[3], NULL, send_for_ever, b);
+	usleep(20000);
+	peer_shutdown(a);
+	peer_shutdown(b);
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_join(t[i], &ret);
+		ck_assert_int_le((intptr_t)ret, 16);
+	}
+	fake_forget();
+}
+END_TEST
+
+START_TEST(who_takes_nothing_is_told_of)
+{
+	static uint8_t much[4 << 20];
+	struct err err = ERR_INIT;
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	ck_assert_int_eq(peer_send(a, much, sizeof(much), 50, &err), -ETIMEDOUT);
+}
+END_TEST
+
+/* Whether it waits or looks: an idle receiver takes (nearly) no time of a CPU. */
+START_TEST(who_waits_sleeps)
+{
+	struct err err = ERR_INIT;
+	struct timespec before, after;
+	uint8_t in[16];
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	ck_assert_int_eq(peer_recv(a, in, sizeof(in), 500, &err), -EAGAIN);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000000000l + after.tv_nsec -
+				 before.tv_nsec,
+			 50000000);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, bytes_go_by_writes);
+	tcase_add_test(tc, without_a_path_tcp_does);
+	tcase_add_test(tc, a_broken_queue_pair_loses_nothing);
+	tcase_add_test(tc, a_port_that_goes_down_and_comes_back);
+	tcase_add_host_test(tc, a_fabric_that_swallows_writes);
+	tcase_add_host_test(tc, late_and_torn_writes);
+	tcase_add_host_test(tc, words_in_another_order);
+	tcase_add_test(tc, rubbish_in_the_ring_is_not_taken);
+	tcase_add_test(tc, sealed_unless_both_want_it_clear);
+	tcase_add_test(tc, without_a_key_only_clear);
+	tcase_add_test(tc, the_other_side_speaks_plain_tcp);
+	tcase_add_test(tc, the_end_comes_after_the_last_byte);
+	tcase_add_test(tc, both_sides_close);
+	tcase_add_test(tc, who_takes_nothing_is_told_of);
+	tcase_add_test(tc, who_waits_sleeps);
+}
+
+UNIT_MAIN("peer_rdma", add_tests)
