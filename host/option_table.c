@@ -154,8 +154,8 @@ const struct option_row option_table[] = {
 	{ "json", 0, NULL, FLAG(json), .commands = FOR(SNAPSHOT),
 	  .help = "say where it was taken as one line of JSON" },
 	{ "json", 0, NULL, FLAG(json),
-	  .commands = FOR(STATUS) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) | FOR(QUALIFY) |
-		      FOR(VERSION) | FOR(LIST),
+	  .commands = FOR(STATUS) | FOR(SWITCH) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) |
+		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST),
 	  .help = "as one line of JSON" },
 	{ "name", 0, "NAME", STRING(name), .commands = FOR(RUN) | FOR(RECORD), .config = true,
 	  .help = "answers `twinstep status NAME`, stop, snapshot and balloon" },

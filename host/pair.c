@@ -177,6 +177,10 @@ static void take_event(struct pair *p, struct slot *s, const char *line)
 		fflush(p->events);
 		free(text);
 	}
+	if (event && !strcmp(event, "switched")) { /* the other one follows it */
+		p->slot[0].live = p->slot[1].live = false;
+		s->live = true;
+	}
 	if (event && !strcmp(event, "protected"))
 		p->together = true;
 	if (event && !strcmp(event, "backup")) /* before it may go live */

@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "host/run_end.h"
+
+#define SWITCH_NS 8000000000ull /* after that it is not wanted any more */
 
 static void put(json_t *o, const char *key, uint64_t v)
 {
@@ -17,6 +22,15 @@ static void put_last_failover(json_t *reply, const struct replica_status *s)
 	put(o, "count", s->failovers);
 	json_object_set_new(o, "ms", json_real(s->last_failover_ms));
 	json_object_set_new(reply, "failover", o);
+}
+
+static void put_last_switch(json_t *reply, const struct replica_status *s)
+{
+	json_t *o = json_object();
+
+	put(o, "count", s->switches);
+	json_object_set_new(o, "ms", json_real(s->last_switch_ms));
+	json_object_set_new(reply, "switch", o);
 }
 
 /* Memory that goes ahead to a joining backup. */
@@ -100,6 +114,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	if (s.join_pause_ms > 0)
 		json_object_set_new(reply, "join_pause_ms", json_real(s.join_pause_ms));
 	put_last_failover(reply, &s);
+	if (s.switches)
+		put_last_switch(reply, &s);
 	if (s.divergence[0])
 		put_divergence(reply, &s);
 	return 0;
@@ -124,6 +140,47 @@ static int control_answer(int ret, struct err *err)
 	if (ret == -EPERM)
 		return err_set(err, EPERM, "this replica is not live: ask the other one");
 	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
+}
+
+/* Waits for what comes of it: the guest stands still for milliseconds, a backup may be behind. */
+static int wait_for_switch(struct replica_run *r, uint64_t before, struct replica_status *s,
+			   struct err *err)
+{
+	const struct timespec nap = { .tv_nsec = 2000000 };
+	uint64_t until = monotonic_ns() + SWITCH_NS;
+
+	do {
+		nanosleep(&nap, NULL);
+		replica_get_status(r->replica, s);
+		if (s->switches != before)
+			return 0;
+	} while (monotonic_ns() < until &&
+		 (s->state == REPLICA_PROTECTED || s->state == REPLICA_HANDING_OVER));
+	replica_switch_not(r->replica);
+	return err_set(err, ETIMEDOUT, "the backup has not taken over: this replica is %s",
+		       replica_state_name(s->state));
+}
+
+static int verb_switch(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	struct replica_status s;
+	uint64_t before;
+	int ret;
+
+	replica_get_status(r->replica, &s);
+	before = s.switches;
+	ret = replica_switch(r->replica);
+	if (ret == -EPERM)
+		return err_set(err, EPERM, "this replica is not live: ask the other one");
+	if (ret < 0)
+		return err_set(err, -ret, "no backup is protecting the guest that could take over");
+	ret = wait_for_switch(r, before, &s, err);
+	if (ret < 0)
+		return ret;
+	put(reply, "generation", s.generation);
+	json_object_set_new(reply, "pause_ms", json_real(s.last_switch_ms));
+	return 0;
 }
 
 static int verb_powerdown(void *ctx, const json_t *args, json_t *reply, struct err *err)
@@ -183,8 +240,13 @@ static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *
 }
 
 static const struct control_verb verbs[] = {
-	{ "status", verb_status },   { "stop", verb_stop },   { "powerdown", verb_powerdown },
-	{ "balloon", verb_balloon }, { "fault", verb_fault }, { 0 },
+	{ "switch", verb_switch },
+	{ "status", verb_status },
+	{ "stop", verb_stop },
+	{ "powerdown", verb_powerdown },
+	{ "balloon", verb_balloon },
+	{ "fault", verb_fault },
+	{ 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

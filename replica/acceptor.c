@@ -19,12 +19,12 @@
 static int check_generation(struct replica *r, struct err *err)
 {
 	uint64_t generation = failover_generation(&r->failover);
-	uint8_t owner[ARBITER_ID_LEN];
+	uint8_t owner[ARBITER_ID_LEN] = { 0 };
 	int ret = arbiter_owner(r->cfg.arbiter, generation, owner, err);
 
 	if (ret < 0)
 		return ret;
-	if (ret == 0 || memcmp(owner, r->id, ARBITER_ID_LEN))
+	if (ret == 0 || !arbiter_same_owner(owner, r->id))
 		return err_set(err, EPERM, "generation %llu is not ours any more",
 			       (unsigned long long)generation);
 	return 0;
@@ -108,8 +108,11 @@ int replica_listen(struct replica *r, struct err *err)
 
 int acceptor_start(struct replica *r, struct err *err)
 {
-	int ret = thread_start(&r->acceptor.thread, THREAD_ACCEPTOR, acceptor_thread, r);
+	int ret;
 
+	if (r->acceptor.runs) /* this replica has been live before */
+		return 0;
+	ret = thread_start(&r->acceptor.thread, THREAD_ACCEPTOR, acceptor_thread, r);
 	r->acceptor.runs = ret == 0;
 	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
 }

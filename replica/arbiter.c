@@ -58,6 +58,12 @@ int arbiter_init(const char *spec, struct err *err)
 	return ops->init ? ops->init(name, err) : 0;
 }
 
+bool arbiter_same_owner(const uint8_t a[ARBITER_ID_LEN], const uint8_t b[ARBITER_ID_LEN])
+{
+	return !memcmp(a, b, ARBITER_ID_LEN - 1) &&
+	       !((a[ARBITER_ID_LEN - 1] ^ b[ARBITER_ID_LEN - 1]) & ~ARBITER_COUNTS_ON);
+}
+
 void arbiter_close(struct arbiter *a)
 {
 	if (a)

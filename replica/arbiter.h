@@ -13,6 +13,16 @@
 
 #define ARBITER_ID_LEN 16
 
+/*
+ * A replica that takes a generation while the other one is counted on, and may go on without it,
+ * says so with this bit in the last byte of its id: the other one, when it finds that, may ask for
+ * the generation after.
+ */
+#define ARBITER_COUNTS_ON 0x80u
+
+/* One replica's, with or without that bit. */
+bool arbiter_same_owner(const uint8_t a[ARBITER_ID_LEN], const uint8_t b[ARBITER_ID_LEN]);
+
 struct arbiter;
 struct keeper;
 struct keeper_message;

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "replica/replica_private.h"
@@ -24,22 +25,55 @@ static bool wait_to_ask_again(struct replica *r)
 	return !atomic_load(&r->stopping);
 }
 
+/*
+ * The generation that we ask for is taken. 1: by the other side, which counted on us then and later
+ * on: we go on with the generation after the last one; 0: otherwise; -errno: nobody can tell.
+ */
+static int moved(struct replica *r, uint64_t generation, struct err *err)
+{
+	uint8_t owner[ARBITER_ID_LEN];
+	uint64_t last;
+	int ret = arbiter_last(r->cfg.arbiter, &last, err);
+
+	if (ret == 0)
+		ret = arbiter_owner(r->cfg.arbiter, last, owner, err);
+	if (ret <= 0)
+		return ret;
+	if (last < generation || !(owner[ARBITER_ID_LEN - 1] & ARBITER_COUNTS_ON) ||
+	    !arbiter_same_owner(owner, r->other))
+		return 0;
+	failover_take(&r->failover, FAILOVER_MOVED, last);
+	return 1;
+}
+
+/* As arbiter_take(); 2: the question has to be asked again, about a later generation. */
+static int ask_once(struct replica *r, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
+		    struct err *err)
+{
+	int ret = hang_prove_alive(r) ? arbiter_take(r->cfg.arbiter, generation, id, err) : 0;
+	int went = ret == 0 ? moved(r, generation, err) : 0;
+
+	if (went)
+		return went < 0 ? went : 2;
+	if (ret == 1)
+		failover_take(&r->failover, FAILOVER_WON, generation);
+	else
+		failover_event(&r->failover, ret ? FAILOVER_UNKNOWN : FAILOVER_TAKEN);
+	return ret;
+}
+
 /* 1: the generation is ours; 0: another replica's; -ECANCELED: told to stop before either. */
-static int ask(struct replica *r, const char *lost)
+static int ask(struct replica *r, const uint8_t id[ARBITER_ID_LEN], const char *lost)
 {
 	uint64_t generation;
 	bool told = false;
 
 	while (failover_asks(&r->failover, &generation)) {
 		struct err err = ERR_INIT;
-		int ret = hang_prove_alive(r)
-				  ? arbiter_take(r->cfg.arbiter, generation, r->id, &err)
-				  : 0;
+		int ret = ask_once(r, generation, id, &err);
 
-		if (ret == 1)
-			failover_take(&r->failover, FAILOVER_WON, generation);
-		else
-			failover_event(&r->failover, ret ? FAILOVER_UNKNOWN : FAILOVER_TAKEN);
+		if (ret == 2)
+			continue;
 		if (ret >= 0)
 			return ret;
 		if (!told)
@@ -51,12 +85,12 @@ static int ask(struct replica *r, const char *lost)
 		if (!wait_to_ask_again(r))
 			return -ECANCELED;
 	}
-	return failover_state(&r->failover) == REPLICA_ALONE;
+	return failover_is_live(failover_state(&r->failover));
 }
 
 void arbitrate_stop(struct replica *r)
 {
-	live_stop(r->live);
+	replica_end_live(r);
 	hang_linger(r);
 }
 
@@ -66,14 +100,14 @@ void arbitrate_go_on(struct replica *r, const char *why)
 	int won;
 
 	snprintf(lost, sizeof(lost), "the backup is gone (%s)", why);
-	won = ask(r, lost);
+	won = ask(r, r->id, lost);
 	if (won == 1) {
 		disks_part(r);
 		outbox_drain(&r->outbox);
 		replica_event(r, "unprotected",
 			      "%s: going on alone in generation %" PRIu64 ", UNPROTECTED", lost,
 			      failover_generation(&r->failover));
-		live_wake(r->live);
+		replica_wake(r);
 	} else if (won == 0) {
 		replica_event(r, "fenced",
 			      "%s and the arbiter has given the next generation to it: stopping "
@@ -109,11 +143,26 @@ int arbitrate_claim(struct replica *r, const char *why)
 	int won;
 
 	snprintf(lost, sizeof(lost), "the primary is gone (%s)", why);
-	won = ask(r, lost);
+	won = ask(r, r->id, lost);
 	if (won == 0)
 		replica_event(r, "fenced",
 			      "%s and the arbiter has given the next generation to it: stopping "
 			      "for good",
 			      lost);
+	return won;
+}
+
+int arbitrate_take_over(struct replica *r)
+{
+	uint8_t id[ARBITER_ID_LEN];
+	int won;
+
+	memcpy(id, r->id, sizeof(id));
+	id[ARBITER_ID_LEN - 1] |= ARBITER_COUNTS_ON;
+	won = ask(r, id, "the primary has handed over");
+	if (won == 0)
+		replica_event(r, "fenced",
+			      "the primary handed over and went on before this replica was ready: "
+			      "stopping for good");
 	return won;
 }

@@ -15,10 +15,12 @@
 #define HOLDING	  REPLICA_HOLDING
 #define COUNTED	  REPLICA_COUNTED_ON
 #define PROTECTED REPLICA_PROTECTED
+#define HANDING	  REPLICA_HANDING_OVER
 #define ASKING	  REPLICA_ASKING
 #define LOADING	  REPLICA_LOADING
 #define FOLLOWING REPLICA_FOLLOWING
 #define BACKUP	  REPLICA_BACKUP
+#define TAKING	  REPLICA_TAKING_OVER
 #define CLAIMING  REPLICA_CLAIMING
 #define FENCED	  REPLICA_FENCED
 #define ENDED	  REPLICA_ENDED
@@ -31,20 +33,22 @@
  */
 /* clang-format off */
 static const uint8_t table[REPLICA_STATES][FAILOVER_EVENTS] = {
-	/*              START  JOIN     FOLLOWS  TELL     HEARD      LOAD     READY      COUNTED  BYE    LOST      STAY      YIELD   WON    TAKEN   UNKNOWN  END */
-	[STARTING]  = { ALONE, NEVER,   NEVER,   NEVER,   NEVER,     LOADING, NEVER,     NEVER,   NEVER, NEVER,    NEVER,    NEVER,  NEVER, NEVER,  NEVER,   ENDED },
-	[ALONE]     = { NEVER, JOINING, NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,   NEVER, NEVER,    NEVER,    NEVER,  SAME,  NEVER,  SAME,    ENDED },
-	[JOINING]   = { NEVER, NEVER,   HOLDING, NEVER,   NEVER,     NEVER,   NEVER,     NEVER,   NEVER, ALONE,    ALONE,    FENCED, NEVER, NEVER,  NEVER,   ENDED },
-	[HOLDING]   = { NEVER, NEVER,   NEVER,   COUNTED, NEVER,     NEVER,   NEVER,     NEVER,   ALONE, ALONE,    ALONE,    FENCED, NEVER, NEVER,  NEVER,   ENDED },
-	[COUNTED]   = { NEVER, NEVER,   NEVER,   NEVER,   PROTECTED, NEVER,   NEVER,     NEVER,   ALONE, ASKING,   ASKING,   FENCED, NEVER, NEVER,  NEVER,   ENDED },
-	[PROTECTED] = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,   ALONE, ASKING,   ASKING,   FENCED, NEVER, NEVER,  NEVER,   ENDED },
-	[ASKING]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,   NEVER, NEVER,    NEVER,    NEVER,  ALONE, FENCED, SAME,    ENDED },
-	[LOADING]   = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   FOLLOWING, NEVER,   NEVER, ENDED,    NEVER,    NEVER,  NEVER, NEVER,  NEVER,   ENDED },
-	[FOLLOWING] = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     BACKUP,  NEVER, ENDED,    ENDED,    ENDED,  NEVER, NEVER,  NEVER,   ENDED },
-	[BACKUP]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     SAME,    NEVER, CLAIMING, CLAIMING, ENDED,  NEVER, NEVER,  NEVER,   ENDED },
-	[CLAIMING]  = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,   NEVER, NEVER,    NEVER,    NEVER,  ALONE, FENCED, SAME,    ENDED },
-	[FENCED]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,   NEVER, NEVER,    NEVER,    NEVER,  NEVER, SAME,   SAME,    SAME },
-	[ENDED]     = { NEVER, NEVER,   SAME,    SAME,    SAME,      NEVER,   NEVER,     SAME,    SAME,  SAME,     SAME,     SAME,   SAME,  SAME,   SAME,    SAME },
+	/*              START  JOIN     FOLLOWS  TELL     HEARD      LOAD     READY      COUNTED BYE    LOST      SWITCH   SWITCHED MOVED  STAY      YIELD   WON      TAKEN   UNKNOWN END */
+	[STARTING]  = { ALONE, NEVER,   NEVER,   NEVER,   NEVER,     LOADING, NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   NEVER, NEVER,    NEVER,  NEVER,   NEVER,  NEVER,  ENDED },
+	[ALONE]     = { NEVER, JOINING, NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   NEVER, NEVER,    NEVER,  SAME,    NEVER,  SAME,   ENDED },
+	[JOINING]   = { NEVER, NEVER,   HOLDING, NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, ALONE,    NEVER,   NEVER,   NEVER, ALONE,    FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[HOLDING]   = { NEVER, NEVER,   NEVER,   COUNTED, NEVER,     NEVER,   NEVER,     NEVER,  ALONE, ALONE,    NEVER,   NEVER,   NEVER, ALONE,    FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[COUNTED]   = { NEVER, NEVER,   NEVER,   NEVER,   PROTECTED, NEVER,   NEVER,     NEVER,  ALONE, ASKING,   NEVER,   NEVER,   NEVER, ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[PROTECTED] = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  ALONE, ASKING,   HANDING, NEVER,   NEVER, ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[HANDING]   = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, ASKING,   NEVER,   BACKUP,  NEVER, ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[ASKING]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   SAME,  NEVER,    NEVER,  ALONE,   FENCED, SAME,   ENDED },
+	[LOADING]   = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   FOLLOWING, NEVER,  NEVER, ENDED,    NEVER,   NEVER,   NEVER, NEVER,    NEVER,  NEVER,   NEVER,  NEVER,  ENDED },
+	[FOLLOWING] = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     BACKUP, NEVER, ENDED,    NEVER,   NEVER,   NEVER, ENDED,    ENDED,  NEVER,   NEVER,  NEVER,  ENDED },
+	[BACKUP]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     SAME,   NEVER, CLAIMING, TAKING,  NEVER,   NEVER, CLAIMING, ENDED,  NEVER,   NEVER,  NEVER,  ENDED },
+	[TAKING]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   SAME,  NEVER,    NEVER,  COUNTED, FENCED, SAME,   ENDED },
+	[CLAIMING]  = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   SAME,  NEVER,    NEVER,  ALONE,   FENCED, SAME,   ENDED },
+	[FENCED]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   NEVER, NEVER,    NEVER,  NEVER,   SAME,   SAME,   SAME },
+	[ENDED]     = { NEVER, NEVER,   SAME,    SAME,    SAME,      NEVER,   NEVER,     SAME,   SAME,  SAME,     SAME,    SAME,    SAME,  SAME,     SAME,   SAME,    SAME,   SAME,   SAME },
 };
 /* clang-format on */
 
@@ -52,21 +56,33 @@ static const struct {
 	const char *name;
 	enum outbox_mode mode;
 } states[REPLICA_STATES] = {
-	[STARTING] = { "starting", OUTBOX_OPEN },     [ALONE] = { "alone", OUTBOX_OPEN },
-	[JOINING] = { "joining", OUTBOX_OPEN },	      [HOLDING] = { "holding", OUTBOX_LEASED },
-	[COUNTED] = { "counted-on", OUTBOX_LEASED },  [PROTECTED] = { "protected", OUTBOX_LEASED },
-	[ASKING] = { "asking", OUTBOX_STOPPED },      [LOADING] = { "loading", OUTBOX_COPIES },
-	[FOLLOWING] = { "following", OUTBOX_COPIES }, [BACKUP] = { "backup", OUTBOX_COPIES },
-	[CLAIMING] = { "claiming", OUTBOX_COPIES },   [FENCED] = { "fenced", OUTBOX_CLOSED },
+	[STARTING] = { "starting", OUTBOX_OPEN },
+	[ALONE] = { "alone", OUTBOX_OPEN },
+	[JOINING] = { "joining", OUTBOX_OPEN },
+	[HOLDING] = { "holding", OUTBOX_LEASED },
+	[COUNTED] = { "counted-on", OUTBOX_LEASED },
+	[PROTECTED] = { "protected", OUTBOX_LEASED },
+	[HANDING] = { "handing-over", OUTBOX_STOPPED },
+	[ASKING] = { "asking", OUTBOX_STOPPED },
+	[LOADING] = { "loading", OUTBOX_COPIES },
+	[FOLLOWING] = { "following", OUTBOX_COPIES },
+	[BACKUP] = { "backup", OUTBOX_COPIES },
+	[TAKING] = { "taking-over", OUTBOX_COPIES },
+	[CLAIMING] = { "claiming", OUTBOX_COPIES },
+	[FENCED] = { "fenced", OUTBOX_CLOSED },
 	[ENDED] = { "ended", OUTBOX_CLOSED },
 };
 
 static const char *const event_names[FAILOVER_EVENTS] = {
-	[FAILOVER_START] = "start", [FAILOVER_JOIN] = "join",	    [FAILOVER_FOLLOWS] = "follows",
-	[FAILOVER_TELL] = "tell",   [FAILOVER_HEARD] = "heard",	    [FAILOVER_LOAD] = "load",
-	[FAILOVER_READY] = "ready", [FAILOVER_COUNTED] = "counted", [FAILOVER_BYE] = "bye",
-	[FAILOVER_LOST] = "lost",   [FAILOVER_STAY] = "stay",	    [FAILOVER_YIELD] = "yield",
-	[FAILOVER_WON] = "won",	    [FAILOVER_TAKEN] = "taken",	    [FAILOVER_UNKNOWN] = "unknown",
+	[FAILOVER_START] = "start",	  [FAILOVER_JOIN] = "join",
+	[FAILOVER_FOLLOWS] = "follows",	  [FAILOVER_TELL] = "tell",
+	[FAILOVER_HEARD] = "heard",	  [FAILOVER_LOAD] = "load",
+	[FAILOVER_READY] = "ready",	  [FAILOVER_COUNTED] = "counted",
+	[FAILOVER_BYE] = "bye",		  [FAILOVER_SWITCH] = "switch",
+	[FAILOVER_SWITCHED] = "switched", [FAILOVER_MOVED] = "moved",
+	[FAILOVER_LOST] = "lost",	  [FAILOVER_STAY] = "stay",
+	[FAILOVER_YIELD] = "yield",	  [FAILOVER_WON] = "won",
+	[FAILOVER_TAKEN] = "taken",	  [FAILOVER_UNKNOWN] = "unknown",
 	[FAILOVER_END] = "end",
 };
 
@@ -173,7 +189,7 @@ bool failover_asks(struct failover *f, uint64_t *generation)
 	s = failover_state(f);
 	*generation = failover_generation(f) + 1;
 	pthread_mutex_unlock(&f->lock);
-	return s == ASKING || s == CLAIMING;
+	return s == ASKING || s == CLAIMING || s == TAKING;
 }
 
 void failover_follow(struct failover *f, uint64_t generation)

@@ -14,6 +14,10 @@
  * The side that follows:
  *
  *   STARTING -> LOADING -> FOLLOWING -> BACKUP -> CLAIMING -> ALONE or FENCED
+ *
+ * The two change places:
+ *
+ *   PROTECTED -> HANDING_OVER -> BACKUP           BACKUP -> TAKING_OVER -> COUNTED_ON
  */
 #ifndef REPLICA_FAILOVER_H
 #define REPLICA_FAILOVER_H
@@ -27,22 +31,25 @@
 #include "replica/replica.h"
 
 enum failover_event {
-	FAILOVER_START,	  /* a primary has its first generation */
-	FAILOVER_JOIN,	  /* a backup gets the state */
-	FAILOVER_FOLLOWS, /* it replays, close enough behind: outputs wait for it from now on */
-	FAILOVER_TELL,	  /* a stamp is about to tell it that it is counted on */
-	FAILOVER_HEARD,	  /* it has acknowledged such a stamp */
-	FAILOVER_LOAD,	  /* a backup has shaken hands and takes over the state */
-	FAILOVER_READY,	  /* it has the state, and says so */
-	FAILOVER_COUNTED, /* a stamp has told it that it is counted on */
-	FAILOVER_BYE,	  /* the backup has come to the end of the guest, too, and ends */
-	FAILOVER_LOST,	  /* the other side is gone, or as good as gone */
-	FAILOVER_STAY,	  /* the machines diverged, and this side is to go on */
-	FAILOVER_YIELD,	  /* ... and this side is not */
-	FAILOVER_WON,	  /* the arbiter gave us the next generation */
-	FAILOVER_TAKEN,	  /* the arbiter gave it to another replica */
-	FAILOVER_UNKNOWN, /* the arbiter cannot tell */
-	FAILOVER_END,	  /* the machine ended, or was told to */
+	FAILOVER_START,	   /* a primary has its first generation */
+	FAILOVER_JOIN,	   /* a backup gets the state */
+	FAILOVER_FOLLOWS,  /* it replays, close enough behind: outputs wait for it from now on */
+	FAILOVER_TELL,	   /* a stamp is about to tell it that it is counted on */
+	FAILOVER_HEARD,	   /* it has acknowledged such a stamp */
+	FAILOVER_LOAD,	   /* a backup has shaken hands and takes over the state */
+	FAILOVER_READY,	   /* it has the state, and says so */
+	FAILOVER_COUNTED,  /* a stamp has told it that it is counted on */
+	FAILOVER_BYE,	   /* the backup has come to the end of the guest, too, and ends */
+	FAILOVER_LOST,	   /* the other side is gone, or as good as gone */
+	FAILOVER_SWITCH,   /* the two change places: it is offered, or has been asked for */
+	FAILOVER_SWITCHED, /* the backup has taken over */
+	FAILOVER_MOVED,	   /* the other side took a later generation while it counted on us */
+	FAILOVER_STAY,	   /* the machines diverged, and this side is to go on */
+	FAILOVER_YIELD,	   /* ... and this side is not */
+	FAILOVER_WON,	   /* the arbiter gave us the next generation */
+	FAILOVER_TAKEN,	   /* the arbiter gave it to another replica */
+	FAILOVER_UNKNOWN,  /* the arbiter cannot tell */
+	FAILOVER_END,	   /* the machine ended, or was told to */
 	FAILOVER_EVENTS
 };
 
@@ -70,7 +77,7 @@ uint64_t failover_generation(const struct failover *f);
  * does not know where it stands must not let anything out, and the other side sees it end.
  */
 enum replica_state failover_event(struct failover *f, enum failover_event e);
-/* START or WON: the generation that is ours changes with the state. */
+/* START, WON, SWITCHED or MOVED: the generation that is ours changes with the state. */
 enum replica_state failover_take(struct failover *f, enum failover_event e, uint64_t generation);
 /* Whether the arbiter's answer is what it waits for, about which generation. */
 bool failover_asks(struct failover *f, uint64_t *generation);

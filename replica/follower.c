@@ -253,6 +253,28 @@ static int claim(struct replica *r, enum failover_event e, const char *why, enum
 	return won;
 }
 
+/* The primary has stopped, and follows when we are live. As follower_run(). */
+static int take_over(struct replica *r, enum machine_end *end)
+{
+	int won;
+
+	hand_over_to_link(r);
+	won = handover_take(r);
+	if (won == -ECANCELED)
+		return orderly_end(r, end);
+	if (won != 1)
+		return won;
+	spy_end(r);
+	announce_start(r);
+	r->cfg.live.moved = true;
+	disks_change_sides(r, atomic_load(&r->made), true);
+	replica_event(r, "switched",
+		      "the primary has handed over: LIVE in generation %" PRIu64
+		      ", and it follows from here on",
+		      failover_generation(&r->failover));
+	return 1;
+}
+
 static int after_divergence(struct replica *r, enum machine_end *end, struct err *err)
 {
 	report_divergence(r);
@@ -280,6 +302,8 @@ static int after_replay(struct replica *r, enum machine_end *end, struct err *er
 	follower_wait_stream_end(f);
 	if (atomic_load(&r->stopping) || follower_said_bye(f))
 		return orderly_end(r, end);
+	if (handover_is_asked(r))
+		return take_over(r, end);
 	return claim(r, FAILOVER_LOST, f->lost_why, end, err);
 }
 

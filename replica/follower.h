@@ -15,11 +15,10 @@
 #include "replica/session.h"
 
 struct follower {
-	struct peer *dialled; /* the primary, before the handshake */
-	struct session
-		*_Atomic primary; /* set once; replica_stop() may be looking at it until the end */
-	struct queue incoming;	  /* parcels of records: receiver to vCPU thread */
-	atomic_bool replaying;	  /* false for ever when the machine is live */
+	struct peer *dialled;		 /* the primary, before the handshake */
+	struct session *_Atomic primary; /* changed with the lock; replica_look() */
+	struct queue incoming;		 /* parcels of records: receiver to vCPU thread */
+	atomic_bool replaying;		 /* false for ever when the machine is live */
 	atomic_bool stream_over;
 
 	pthread_mutex_t lock; /* of these; the receiver and the vCPU thread write them */
@@ -63,7 +62,9 @@ int follower_run(struct replica *r, enum machine_end *end, struct err *err);
 /* The record that the machine's next output needs. vCPU thread. */
 uint64_t follower_next_record(const struct follower *f);
 
-void *follower_receiver(void *session);
+/* Until the stream of records is over; true: because this side has taken over. */
+bool follower_receive(struct session *s);
+int follower_acknowledge(struct session *s, struct err *err);
 /* How long the primary may be silent, in ns; between two acknowledgements, in ms. */
 uint64_t follower_timeout_ns(const struct replica *r);
 unsigned follower_period_ms(const struct session *s);

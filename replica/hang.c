@@ -77,7 +77,7 @@ static bool replaced(struct replica *r)
 
 	return arbiter_owner(r->cfg.arbiter, failover_generation(&r->failover) + 1, owner, NULL) ==
 		       1 &&
-	       memcmp(owner, r->id, ARBITER_ID_LEN);
+	       !arbiter_same_owner(owner, r->id);
 }
 
 bool hang_prove_alive(struct replica *r)
@@ -85,8 +85,7 @@ bool hang_prove_alive(struct replica *r)
 	const struct timespec nap = { .tv_nsec = 200000 };
 	uint64_t before = replica_last_beat(r), next = replica_mono_ns() + ASK_NS;
 
-	if (r->live)
-		live_wake(r->live);
+	replica_wake(r);
 	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu.over)) {
 		nanosleep(&nap, NULL);
 		if (replica_mono_ns() < next)
@@ -163,8 +162,7 @@ void hang_report(struct replica *r)
 void replica_inject_hang(struct replica *r, uint64_t ms)
 {
 	atomic_store(&r->vcpu.hang_ms, ms + 1);
-	if (r->live)
-		live_wake(r->live);
+	replica_wake(r);
 }
 
 void hang_here(struct replica *r)

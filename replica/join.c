@@ -39,11 +39,12 @@ static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	if (ret == 0 || memcmp(owner, s->theirs.id, ARBITER_ID_LEN))
+	if (ret == 0 || !arbiter_same_owner(owner, s->theirs.id))
 		return err_set(err, EPERM,
 			       "our arbiter does not know generation %" PRIu64
 			       " as the primary's: both replicas must use the same one",
 			       s->theirs.generation);
+	memcpy(r->other, s->theirs.id, sizeof(r->other));
 	failover_follow(&r->failover, s->theirs.generation);
 	return 0;
 }
@@ -225,7 +226,7 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 	failover_event(&r->failover, FAILOVER_READY);
 	replica_event(r, "backup", "backup of %s in generation %" PRIu64 ", replaying",
 		      peer_name(s->wire.peer), failover_generation(&r->failover));
-	return session_start(s, NULL, follower_receiver, err);
+	return session_start(s, NULL, handover_follower_receiver, err);
 }
 
 int follower_join(struct replica *r, struct err *err)

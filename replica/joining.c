@@ -179,7 +179,7 @@ static int memory_step(struct joining *j, struct err *err)
 		return JOINING_MORE;
 	if (!rounds_waits_for_vcpu(j->rounds))
 		return JOINING_LITTLE;
-	live_wake(j->s->r->live);
+	replica_wake(j->s->r);
 	return JOINING_WAITS;
 }
 

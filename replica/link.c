@@ -111,7 +111,7 @@ void link_prepare(struct replica *r, struct session *s)
 	atomic_store(&s->moved_ns, replica_mono_ns());
 	s->busy++;
 	pthread_mutex_unlock(&l->lock);
-	if (session_start(s, link_sender, link_receiver, &err) < 0)
+	if (session_start(s, link_sender, handover_link_receiver, &err) < 0)
 		link_lost(s, err.text);
 	link_rest(l, s);
 }
@@ -184,6 +184,7 @@ struct session *link_attach(struct replica *r, uint64_t seq, bool flushed, bool 
 		l->joining = NULL;
 		s->busy++;
 		l->acked = l->applied = seq;
+		memcpy(r->other, s->theirs.id, sizeof(r->other));
 		stamps_clear(&l->stamps);
 		failover_event(&r->failover, FAILOVER_JOIN);
 	}
@@ -344,7 +345,9 @@ static enum replica_survivor survivor(const struct replica *r)
 {
 	enum replica_survivor who = r->cfg.on_divergence;
 
-	return who == SURVIVOR_BACKUP && failover_state(&r->failover) != REPLICA_PROTECTED
+	enum replica_state s = failover_state(&r->failover);
+
+	return who == SURVIVOR_BACKUP && s != REPLICA_PROTECTED && s != REPLICA_HANDING_OVER
 		       ? SURVIVOR_PRIMARY
 		       : who;
 }
@@ -424,6 +427,16 @@ bool link_catches_up(struct replica *r)
 static uint64_t lag_ns(const struct link *l)
 {
 	return l->session ? stamps_lag_ns(&l->stamps, replica_mono_ns()) : 0;
+}
+
+uint64_t link_lag_ns(struct replica *r)
+{
+	uint64_t ns;
+
+	pthread_mutex_lock(&r->link.lock);
+	ns = lag_ns(&r->link);
+	pthread_mutex_unlock(&r->link.lock);
+	return ns;
 }
 
 bool link_lags(struct replica *r)
@@ -540,7 +553,7 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 	outbox_release(&r->outbox);
 	outbox_end(&r->outbox);
 	if (begins)
-		live_wake(r->live); /* for the record that it needs */
+		replica_wake(r); /* for the record that it needs */
 	if (tell)
 		session_ask(s);
 	if (counted)
@@ -592,7 +605,11 @@ static int take_ready(struct session *s, struct err *err)
 static int take_disk(struct session *s, const struct wire_frame *f, struct err *err)
 {
 	struct buf b = BUF_INIT;
-	int ret = s->refused ? 0 : joining_take_disk(s->joining, f, err);
+	int ret;
+
+	if (!s->joining)
+		return err_set(err, EBADMSG, "a message about disks from a side that was live");
+	ret = s->refused ? 0 : joining_take_disk(s->joining, f, err);
 
 	if (ret == 0 || ret == -EBADMSG || ret == -ECONNRESET)
 		return ret;
@@ -620,6 +637,8 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 		return take_disk(s, f, err);
 	case WIRE_READY:
 		return take_ready(s, err);
+	case WIRE_SWITCHED:
+		return handover_given(s, f, err);
 	case WIRE_DIVERGED:
 		diverged(s, f);
 		return err_set(err, EILSEQ, "diverged");
@@ -698,23 +717,26 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 	if (ret <= 0)
 		return ret ? err->text : "connection closed";
 	*heard = replica_mono_ns();
+	if (handover_takes_too_long(r))
+		return "it was given the guest and did not take over";
 	hang = does_not_follow(s);
 	if (hang)
 		return hang;
 	return take_frame(s, &f, err) < 0 ? err->text : NULL;
 }
 
-void *link_receiver(void *arg)
+bool link_receive(struct session *s)
 {
-	struct session *s = arg;
 	uint64_t heard = replica_mono_ns();
 	struct err err = ERR_INIT;
 	const char *why = NULL;
 
-	replica_event(s->r, "joining", "sending the machine to backup %s", peer_name(s->wire.peer));
-	while (!why && !atomic_load(&s->over))
+	if (!s->ready)
+		replica_event(s->r, "joining", "sending the machine to backup %s",
+			      peer_name(s->wire.peer));
+	while (!why && !s->follows && !atomic_load(&s->over))
 		why = receive_one(s, &heard, &err);
 	if (why)
 		link_lost(s, why);
-	return NULL;
+	return s->follows;
 }

@@ -54,6 +54,8 @@ void link_add_stamp(struct link *l, uint64_t seq, uint64_t now_ns);
 /* The backup has the state and is behind: how long it takes until it follows depends on the guest.
  */
 bool link_catches_up(struct replica *r);
+/* For how long it is behind, in ns. */
+uint64_t link_lag_ns(struct replica *r);
 /* It is further behind than the guest may run ahead. */
 bool link_lags(struct replica *r);
 /* It has every record up to `made`, or is not there any more. */
@@ -96,7 +98,8 @@ void link_bury_dead(struct link *l);
 /* The same; waits for those that are in use. False: some still are. */
 bool link_bury_all(struct link *l);
 
-void *link_receiver(void *session);
+/* Until the backup is lost, or (true) the two have changed places. */
+bool link_receive(struct session *s);
 void *link_sender(void *session);
 /* For how long the backup may be silent: while it joins it has other things to do. */
 uint64_t link_silence_ns(struct session *s);

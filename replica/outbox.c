@@ -227,6 +227,14 @@ void outbox_start_leases(struct outbox *o, uint64_t made)
 	pthread_mutex_unlock(&o->lock);
 }
 
+void outbox_take_over(struct outbox *o, uint64_t seq)
+{
+	pthread_mutex_lock(&o->lock);
+	o->lease_ns = 0;
+	o->acked = seq;
+	pthread_mutex_unlock(&o->lock);
+}
+
 void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns)
 {
 	pthread_mutex_lock(&o->lock);

@@ -101,6 +101,11 @@ void outbox_drain(struct outbox *o);
  * there.
  */
 void outbox_start_leases(struct outbox *o, uint64_t made);
+/*
+ * COPIES, before LEASED: the other replica has let out what outbox_forget() was told, and has
+ * records up to seq; no lease is there.
+ */
+void outbox_take_over(struct outbox *o, uint64_t seq);
 /* The backup has records up to seq, and had heard this stamp (0: an impossible one). */
 void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns);
 uint64_t outbox_released_seq(struct outbox *o);

@@ -92,7 +92,7 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 		link_transfer(r, joins, sp->seq);
 	apply_fault(r);
 	leave(r);
-	return true;
+	return !handover_give(r, sp->seq);
 }
 
 static bool primary_wants_sync(void *ctx)
@@ -101,18 +101,20 @@ static bool primary_wants_sync(void *ctx)
 	uint64_t made = atomic_load(&r->made);
 
 	return outbox_newest_need(&r->outbox) > made || orders_wait(&r->orders) ||
-	       atomic_load(&r->leaving) || link_wants_record(r, made);
+	       atomic_load(&r->leaving) || atomic_load(&r->handover.wanted_ns) ||
+	       link_wants_record(r, made);
 }
 
 /*
  * A backup that has the state but is behind catches up with a guest that runs with less than its
- * full speed; so does one whose disks are written faster than they can be sent.
+ * full speed; so does one whose disks are written faster than they can be sent, and one that is to
+ * take over.
  */
 static void slow_down_for_joining(struct replica *r)
 {
 	const struct timespec ts = { .tv_nsec = 3000000 };
 
-	if (!link_catches_up(r) && !link_falls_behind(&r->link))
+	if (!link_catches_up(r) && !link_falls_behind(&r->link) && !handover_waits(r))
 		return;
 	nanosleep(&ts, NULL);
 	atomic_fetch_add(&r->paced_ns, 3 * NS_PER_MS);
@@ -300,9 +302,13 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	batch_init(r);
 	if (acceptor_start(r, err) < 0)
 		return -err->code;
+	if (failover_holds(failover_state(&r->failover)) && handover_begin(r, err) < 0)
+		return -err->code;
 	outbox_drain(&r->outbox);
 	*end = f->machine_ended ? f->machine_end : machine_run(r->m, live_source(r->live), err);
 	hang_vcpu_over(r);
+	if (atomic_load(&r->follower.replaying))
+		return handover_step_down(r, err) < 0 ? -err->code : 1;
 	if (*end == MACHINE_FAILED)
 		return -EIO;
 	if (failover_state(&r->failover) != REPLICA_FENCED)

@@ -11,7 +11,7 @@
 
 #define INCOMING_MAX (256u << 20) /* bytes of records in memory; TCP holds the rest back */
 
-static int send_ack(struct session *s, struct err *err)
+int follower_acknowledge(struct session *s, struct err *err)
 {
 	struct replica *r = s->r;
 	struct follower *fo = &r->follower;
@@ -70,7 +70,7 @@ static int take_records(struct session *s, struct rd *in, struct err *err)
 		fo->received = p->last;
 	pthread_mutex_unlock(&fo->lock);
 	if (ret == 0)
-		ret = send_ack(s, err);
+		ret = follower_acknowledge(s, err);
 	while (first) {
 		struct parcel *p = first;
 
@@ -121,13 +121,15 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 
 	if (f->type == WIRE_BYE)
 		return take_bye(&s->r->follower, f, err);
+	if (f->type == WIRE_SWITCH)
+		return handover_asked(s, f, err);
 	if (f->type != WIRE_RECORDS && f->type != WIRE_HEARTBEAT)
 		return err_set(err, EBADMSG, "frame of type %d from a primary", f->type);
 	ret = wire_stamp_restore(&stamp, &in, err);
 	if (ret < 0)
 		return ret;
 	take_stamp(s, &stamp);
-	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : send_ack(s, err);
+	return f->type == WIRE_RECORDS ? take_records(s, &in, err) : follower_acknowledge(s, err);
 }
 
 /* ---- when the primary counts as lost ---- */
@@ -199,6 +201,8 @@ static const char *handle_frame(struct session *s, const struct wire_frame *f, i
 	*ret = take_frame(s, f, err);
 	if (*ret == 0 && follower_said_bye(&s->r->follower))
 		return "goodbye";
+	if (*ret == 0 && handover_is_asked(s->r))
+		return "it hands over";
 	if (*ret == 0 && primary_hangs(s))
 		return "its vCPU hangs";
 	return NULL;
@@ -213,7 +217,7 @@ static const char *receive_one(struct session *s, bool *cut, struct err *err)
 	int ret = wire_recv(&s->wire, &f, (int)follower_period_ms(s) + 1, err);
 
 	if (ret == -EAGAIN && silent_ns(r) < follower_timeout_ns(r)) {
-		ret = send_ack(s, err);
+		ret = follower_acknowledge(s, err);
 		if (ret == 0)
 			return NULL;
 	}
@@ -228,10 +232,9 @@ static const char *receive_one(struct session *s, bool *cut, struct err *err)
 	return ret ? err->text : "connection closed";
 }
 
-void *follower_receiver(void *arg)
+bool follower_receive(struct session *s)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
-	struct session *s = arg;
 	struct follower *fo = &s->r->follower;
 	struct err err = ERR_INIT;
 	const char *why = NULL;
@@ -246,6 +249,8 @@ void *follower_receiver(void *arg)
 	if (!cut)
 		outlast_lease(s);
 	stream_ends(fo, why ? why : "told to stop");
+	if (handover_is_asked(s->r))
+		return handover_wait(s);
 	hang_linger(s->r);
-	return NULL;
+	return false;
 }

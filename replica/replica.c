@@ -29,6 +29,41 @@ bool replica_nap(void)
 	return true;
 }
 
+struct live *replica_look(struct replica *r)
+{
+	atomic_fetch_add(&r->lookers, 1);
+	return r->live;
+}
+
+void replica_looked(struct replica *r)
+{
+	atomic_fetch_sub(&r->lookers, 1);
+}
+
+void replica_wait_for_lookers(struct replica *r)
+{
+	while (atomic_load(&r->lookers))
+		replica_nap();
+}
+
+void replica_wake(struct replica *r)
+{
+	struct live *live = replica_look(r);
+
+	if (live)
+		live_wake(live);
+	replica_looked(r);
+}
+
+void replica_end_live(struct replica *r)
+{
+	struct live *live = replica_look(r);
+
+	if (live)
+		live_stop(live);
+	replica_looked(r);
+}
+
 /* An output that waited, to the host. */
 static int send_output(void *ctx, const struct output *out, uint64_t deadline_ns)
 {
@@ -58,6 +93,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 		replica_destroy(r);
 		return NULL;
 	}
+	r->id[WIRE_ID_LEN - 1] &= (uint8_t)~ARBITER_COUNTS_ON;
 	return r;
 }
 
@@ -150,27 +186,6 @@ static int take_first_generation(struct replica *r, struct err *err)
 	return ret < 0 ? ret : 0;
 }
 
-int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end,
-			struct err *err)
-{
-	int ret = take_first_generation(r, err);
-
-	if (ret < 0)
-		return ret;
-	r->m = m;
-	disks_own(&r->disks, r->id);
-	disks_name_pair(&r->disks);
-	disks_part(r);
-	disks_settle(r);
-	replica_event(r, "start", "primary in generation %llu%s",
-		      (unsigned long long)failover_generation(&r->failover),
-		      r->cfg.wait_for_backup ? ", waiting for a backup"
-					     : ", UNPROTECTED until a backup joins");
-	ret = primary_run(r, end, err);
-	disks_end(&r->disks, false, failover_state(&r->failover) == REPLICA_FENCED);
-	return ret;
-}
-
 void replica_set_disks(struct replica *r, const struct disk_sync_disk *disks, unsigned n,
 		       atomic_uint_fast64_t *record)
 {
@@ -194,48 +209,91 @@ int replica_join(struct replica *r, struct machine **m, struct err *err)
 	return ret < 0 ? ret : spy_start(r, err);
 }
 
-/* Runs the live machine that a backup has become. */
-static int run_as_live(struct replica *r, enum machine_end *end, struct err *err)
+/* What a backup needs goes when it is live; after a change of roles its session is the link's. */
+static int prepare_live(struct replica *r, struct err *err)
 {
+	struct session *s = r->follower.primary;
+
 	atomic_store(&r->follower.replaying, false);
-	session_join(r->follower.primary);
+	pthread_mutex_lock(&r->follower.lock);
+	r->follower.primary = NULL;
+	pthread_mutex_unlock(&r->follower.lock);
+	replica_wait_for_lookers(r);
+	session_free(s);
 	r->cfg.wait_for_backup = false;
-	if (getrandom(r->cfg.live.seed, sizeof(r->cfg.live.seed), 0) < 0)
-		return err_set(err, EIO, "the host has no random numbers");
-	return primary_run(r, end, err);
+	return getrandom(r->cfg.live.seed, sizeof(r->cfg.live.seed), 0) < 0
+		       ? err_set(err, EIO, "the host has no random numbers")
+		       : 0;
 }
 
-int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
+/* Live and following in turn. */
+static int run(struct replica *r, bool live, enum machine_end *end, struct err *err)
 {
-	int ret = follower_run(r, end, err);
-	bool same_end = ret == 0 && follower_said_bye(&r->follower);
+	bool same_end = false;
+	int ret = 1;
 
-	spy_end(r);
-	if (ret == 1) {
-		ret = run_as_live(r, end, err);
-		same_end = false;
+	for (; ret == 1; live = !live) {
+		if (live)
+			ret = primary_run(r, end, err);
+		else
+			ret = follower_run(r, end, err);
+		same_end = !live && ret == 0 && follower_said_bye(&r->follower);
+		if (!live)
+			spy_end(r);
+		if (!live && ret == 1 && prepare_live(r, err) < 0)
+			ret = -err->code;
 	}
 	disks_end(&r->disks, same_end, failover_state(&r->failover) == REPLICA_FENCED);
 	return ret;
 }
 
+int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *end,
+			struct err *err)
+{
+	int ret = take_first_generation(r, err);
+
+	if (ret < 0)
+		return ret;
+	r->m = m;
+	disks_own(&r->disks, r->id);
+	disks_name_pair(&r->disks);
+	disks_part(r);
+	disks_settle(r);
+	replica_event(r, "start", "primary in generation %llu%s",
+		      (unsigned long long)failover_generation(&r->failover),
+		      r->cfg.wait_for_backup ? ", waiting for a backup"
+					     : ", UNPROTECTED until a backup joins");
+	return run(r, true, end, err);
+}
+
+int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err)
+{
+	return run(r, false, end, err);
+}
+
 void replica_stop(struct replica *r)
 {
+	struct live *live = replica_look(r);
+	struct session *primary = r->follower.primary;
+
 	atomic_store(&r->stopping, true);
-	if (r->live)
-		live_stop(r->live);
-	else if (r->follower.primary)
-		session_end(r->follower.primary);
+	if (live)
+		live_stop(live);
+	else if (primary)
+		session_end(primary);
+	replica_looked(r);
 }
 
 void replica_leave(struct replica *r)
 {
-	if (!r->live) {
-		replica_stop(r);
-		return;
-	}
+	struct live *live = replica_look(r);
+
 	atomic_store(&r->leaving, true);
-	live_wake(r->live);
+	if (live)
+		live_wake(live);
+	replica_looked(r);
+	if (!live)
+		replica_stop(r);
 }
 
 /* ---- control ---- */
@@ -247,12 +305,30 @@ int replica_control(struct replica *r, enum control_command cmd, unsigned port, 
 	};
 	int ret;
 
-	if (!r->live || !failover_is_live(failover_state(&r->failover)))
+	if (!failover_is_live(failover_state(&r->failover)))
 		return -EPERM;
 	ret = orders_add(&r->orders, &control);
 	if (ret == 0)
-		live_wake(r->live);
+		replica_wake(r);
 	return ret;
+}
+
+int replica_switch(struct replica *r)
+{
+	enum replica_state s = failover_state(&r->failover);
+
+	if (!failover_is_live(s))
+		return -EPERM;
+	if (s != REPLICA_PROTECTED)
+		return -ENOTCONN;
+	atomic_store(&r->handover.wanted_ns, replica_mono_ns());
+	replica_wake(r);
+	return 0;
+}
+
+void replica_switch_not(struct replica *r)
+{
+	atomic_store(&r->handover.wanted_ns, 0);
 }
 
 void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t where)
@@ -260,6 +336,5 @@ void replica_inject_fault(struct replica *r, enum control_command flip, uint64_t
 	const struct input fault = { .kind = INPUT_CONTROL, .a = flip, .b = where };
 
 	orders_set_fault(&r->orders, &fault);
-	if (r->live)
-		live_wake(r->live);
+	replica_wake(r);
 }

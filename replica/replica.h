@@ -19,18 +19,21 @@
 #include "replica/disk_sync.h"
 
 enum replica_state {
-	REPLICA_STARTING,   /* has neither a generation nor a primary */
-	REPLICA_ALONE,	    /* live, unprotected */
-	REPLICA_JOINING,    /* live, unprotected: a backup takes over the state */
-	REPLICA_HOLDING,    /* live: outputs wait for a backup that follows and is not told yet */
-	REPLICA_COUNTED_ON, /* live: the backup is being told that it is counted on */
-	REPLICA_PROTECTED,  /* live: the backup knows that it is counted on */
-	REPLICA_ASKING,	    /* the backup is lost, the arbiter is asked; nothing leaves */
-	REPLICA_LOADING,    /* takes over the primary's state */
-	REPLICA_FOLLOWING,  /* replays, and is not counted on yet */
-	REPLICA_BACKUP,	    /* replays, and goes live when the primary is lost */
-	REPLICA_CLAIMING,   /* the primary is lost, the arbiter is asked */
-	REPLICA_FENCED,	    /* another one is live: stops for good */
+	REPLICA_STARTING,     /* has neither a generation nor a primary */
+	REPLICA_ALONE,	      /* live, unprotected */
+	REPLICA_JOINING,      /* live, unprotected: a backup takes over the state */
+	REPLICA_HOLDING,      /* live: outputs wait for a backup that follows and is not told yet */
+	REPLICA_COUNTED_ON,   /* live: the backup is being told that it is counted on */
+	REPLICA_PROTECTED,    /* live: the backup knows that it is counted on */
+	REPLICA_HANDING_OVER, /* gives the guest to the backup, which is to go live; nothing leaves
+			       */
+	REPLICA_ASKING,	      /* the backup is lost, the arbiter is asked; nothing leaves */
+	REPLICA_LOADING,      /* takes over the primary's state */
+	REPLICA_FOLLOWING,    /* replays, and is not counted on yet */
+	REPLICA_BACKUP,	      /* replays, and goes live when the primary is lost */
+	REPLICA_TAKING_OVER,  /* is given the guest, the arbiter is asked */
+	REPLICA_CLAIMING,     /* the primary is lost, the arbiter is asked */
+	REPLICA_FENCED,	      /* another one is live: stops for good */
 	REPLICA_ENDED,
 	REPLICA_STATES
 };
@@ -125,6 +128,13 @@ void replica_stop(struct replica *r);
  * without a backup that could go on it ends the pair. From any thread and from signal handlers.
  */
 void replica_leave(struct replica *r);
+/*
+ * From any thread: the two replicas change places, soon. 0: replica_get_status() tells when;
+ * -EPERM: this one is not live; -ENOTCONN: no backup follows that could take over.
+ */
+int replica_switch(struct replica *r);
+/* It is not wanted any more; it may have begun. */
+void replica_switch_not(struct replica *r);
 
 /*
  * From any thread: a control input for the machine, while this replica is live. -EPERM when it is
@@ -158,6 +168,8 @@ struct replica_status {
 	uint64_t outputs_held, outputs_released;
 	uint64_t digests;
 	uint64_t failovers;
+	uint64_t switches;	 /* how often this replica gave the guest to the other one */
+	double last_switch_ms;	 /* for how long the guest stood still then */
 	double last_failover_ms; /* from the last sign of the primary to going live; 0: none */
 	uint64_t paced_ms;	 /* how long the guest was slowed down in all */
 	uint64_t divergence_count, divergence_rip;

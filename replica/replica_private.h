@@ -22,6 +22,7 @@
 #include "replica/disks.h"
 #include "replica/failover.h"
 #include "replica/follower.h"
+#include "replica/handover.h"
 #include "replica/joining.h"
 #include "replica/link.h"
 #include "replica/orders.h"
@@ -45,8 +46,14 @@ struct replica {
 	struct replica_config cfg;
 	uint8_t id[WIRE_ID_LEN];
 	struct machine *m;
-	struct live *_Atomic live; /* set once; then replica_stop() may look */
-	struct live_sink direct;   /* the way out when nobody has to be waited for */
+	/*
+	 * Only the vCPU thread changes it, to NULL with the right to send. Others look at it, and
+	 * at follower.primary, between replica_look() and replica_looked().
+	 */
+	struct live *_Atomic live;
+	atomic_uint lookers;
+	uint8_t other[WIRE_ID_LEN]; /* the other replica's, from its HELLO on */
+	struct live_sink direct;    /* the way out when nobody has to be waited for */
 	atomic_bool stopping;
 	atomic_bool leaving;	   /* stops; a backup that can is to go on */
 	atomic_uint_fast64_t made; /* last record of a live machine */
@@ -62,6 +69,7 @@ struct replica {
 	struct batch batch;
 	struct acceptor acceptor;
 	struct follower follower;
+	struct handover handover;
 	struct spy spy;
 	struct announce announce;
 	struct orders orders;
@@ -82,6 +90,18 @@ static inline unsigned replica_period_ms(const struct replica *r)
 	return heartbeat_ms(r->cfg.timeout_ms, r->cfg.hang_timeout_ms);
 }
 
+/*
+ * r->live, or NULL; not freed before replica_looked(). Waits for nothing: signal handlers look as
+ * well.
+ */
+struct live *replica_look(struct replica *r);
+void replica_looked(struct replica *r);
+/* vCPU thread, which has taken away what they look at. */
+void replica_wait_for_lookers(struct replica *r);
+/* live_wake(), live_stop(), where there is a live machine. */
+void replica_wake(struct replica *r);
+void replica_end_live(struct replica *r);
+
 /* events.c. Not with a lock. */
 void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -99,7 +119,13 @@ void arbitrate_at_end(struct replica *r, uint64_t deadline_ns);
  */
 int arbitrate_claim(struct replica *r, const char *why);
 
-/* primary.c */
+/*
+ * vCPU thread of a backup, in TAKING_OVER: as arbitrate_claim(). What it takes is marked: the other
+ * side is counted on.
+ */
+int arbitrate_take_over(struct replica *r);
+
+/* primary.c: 0 when it is over (*end), 1 when this replica follows the other one now, -errno. */
 int primary_run(struct replica *r, enum machine_end *end, struct err *err);
 
 #endif

@@ -73,7 +73,9 @@ static int after_refusal(struct session *s, const struct parcel *p, struct err *
 		       (const char *)p->data.data);
 }
 
-static int send_parcel(struct session *s, struct parcel **p, struct buf *out, struct err *err)
+/* *last: nothing may follow. */
+static int send_parcel(struct session *s, struct parcel **p, struct buf *out, bool *last,
+		       struct err *err)
 {
 	int timeout = patience_ms(s), ret;
 
@@ -82,6 +84,7 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, st
 		return wire_send(&s->wire, WIRE_RECORDS, out->data, out->len, out->len > 4096,
 				 timeout, err);
 	}
+	*last = (*p)->type == WIRE_SWITCH;
 	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
 			timeout, err);
 	atomic_store(&s->moved_ns, replica_mono_ns());
@@ -109,7 +112,7 @@ static void become_due(struct session *s)
 	pthread_mutex_lock(&l->lock);
 	l->due |= l->joining == s;
 	pthread_mutex_unlock(&l->lock);
-	live_wake(s->r->live);
+	replica_wake(s->r);
 }
 
 /* A step of the join, where there is nothing else to send. 1: look again at once; 0; -errno. */
@@ -153,17 +156,18 @@ void *link_sender(void *arg)
 {
 	struct session *s = arg;
 	uint64_t period, last = 0, beat = 0;
+	bool done = false;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	struct parcel *p = NULL;
 	int ret = 0;
 
-	while (ret == 0 && !atomic_load(&s->over)) {
+	while (ret == 0 && !done && !atomic_load(&s->over)) {
 		period = period_ns(s);
 		if (!p)
 			p = parcel_pop(&s->queue);
 		if (p) {
-			ret = send_parcel(s, &p, &out, &err);
+			ret = send_parcel(s, &p, &out, &done, &err);
 			last = replica_mono_ns();
 		} else if (atomic_exchange(&s->asked, false) ||
 			   replica_mono_ns() - last >= period ||

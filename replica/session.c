@@ -175,8 +175,8 @@ static int hello_check(struct session *s, bool primary, struct err *err)
 	}
 	if (!primary && machine_config_digest(&h->config) != h->config_digest)
 		return hello_refuse(s, "the machine's configuration and its digest disagree", err);
-	if (!primary && (h->timeout_ms < 10 || h->timeout_ms > 3600000 ||
-			 h->hang_timeout_ms < 100 || h->hang_timeout_ms > 3600000))
+	if (h->timeout_ms < 10 || h->timeout_ms > 3600000 || h->hang_timeout_ms < 100 ||
+	    h->hang_timeout_ms > 3600000)
 		return hello_refuse(s, "a timeout is out of range", err);
 	return 0;
 }

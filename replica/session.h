@@ -28,6 +28,7 @@ struct session {
 	struct wire_hello theirs;
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
+	bool follows;		       /* receiver's thread: the two have changed places */
 	bool refused;		       /* receiver's thread: is told why, and not listened to */
 	atomic_bool prepared;	       /* all that goes ahead of the state has gone */
 	atomic_uint_fast64_t moved_ns; /* when the other side last took something of size */

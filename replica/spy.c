@@ -79,7 +79,10 @@ int spy_start(struct replica *r, struct err *err)
 {
 	int ret;
 
-	r->spy.frames = calloc(SPY_FRAMES, sizeof(*r->spy.frames));
+	if (!r->spy.frames)
+		r->spy.frames = calloc(SPY_FRAMES, sizeof(*r->spy.frames));
+	r->spy.feeding = false;
+	atomic_store(&r->spy.stop, false);
 	r->spy.wake = eventfd(0, EFD_CLOEXEC);
 	if (!r->spy.frames || r->spy.wake < 0)
 		return err_set(err, ENOMEM, "out of memory");

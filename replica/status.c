@@ -87,7 +87,7 @@ static void status_of_failover(struct replica *r, struct replica_status *s)
 	memcpy(s->divergence, f->divergence, sizeof(s->divergence));
 	pthread_mutex_unlock(&f->lock);
 	s->live = failover_is_live(s->state);
-	s->primary = s->live || s->state == REPLICA_ASKING ||
+	s->primary = s->live || s->state == REPLICA_ASKING || s->state == REPLICA_HANDING_OVER ||
 		     (s->state == REPLICA_STARTING && !r->cfg.connect);
 }
 
@@ -101,6 +101,8 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 		status_of_follower(&r->follower, now, s);
 	else
 		status_of_link(r, now, s);
+	s->switches = atomic_load(&r->handover.given);
+	s->last_switch_ms = (double)atomic_load(&r->handover.took_ns) / 1e6;
 	outbox_count(&r->outbox, &s->outputs_held, &s->outputs_released);
 	s->paced_ms = atomic_load(&r->paced_ns) / NS_PER_MS;
 	s->instructions = atomic_load(&r->vcpu.count);

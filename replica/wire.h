@@ -14,7 +14,7 @@
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   4
+#define WIRE_VERSION   5
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -32,6 +32,8 @@ enum wire_type {
 	WIRE_DIVERGED,	/* backup: where and what */
 	WIRE_BYE,	/* orderly end: the machine ended, or was told to stop */
 	WIRE_DISK,	/* both, in a join: a message about disks (disk_sync.h) */
+	WIRE_SWITCH,	/* primary: the backup is to take over behind this record */
+	WIRE_SWITCHED,	/* backup: it has, and is the primary from here on */
 	WIRE_TYPE_END_
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `twinstep status`, `stop`, `powerdown`, `snapshot` and `balloon`: what is asked of a running
- * machine through its control socket.
+/* `twinstep status`, `stop`, `switch`, `powerdown`, `snapshot` and `balloon`: what is asked of a
+ * running machine through its control socket.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "host/stop.h"
 
 #define ANSWER_MS   5000
+#define SWITCH_MS   15000
 #define SNAPSHOT_MS 600000
 
 /* Sends the request (and drops it). NULL after having said why. */
@@ -110,6 +111,11 @@ static int run_stop(struct options *o)
 	return tell(o, "stop");
 }
 
+static int run_switch(struct options *o)
+{
+	return show(o, ask(o->args[0], json_pack("{s:s}", "command", "switch"), SWITCH_MS));
+}
+
 static int run_powerdown(struct options *o)
 {
 	return tell(o, "powerdown");
@@ -193,6 +199,22 @@ const struct command cmd_stop = {
 	.min_args = 1,
 	.max_args = 1,
 	.run = run_stop,
+};
+
+const struct command cmd_switch = {
+	.id = COMMAND_SWITCH,
+	.name = "switch",
+	.summary = "let the two replicas of a pair change places",
+	.usage = "NAME|PATH [--json]",
+	.text = "The backup of a protected pair goes live, and the replica that was live, NAME, "
+		"follows it: for maintenance of its host, for example. Nothing is lost and no "
+		"state "
+		"is sent again; the guest stands still for a few milliseconds.",
+	.end = "Exit status: 0; 1 they have not changed places: NAME is not live, or not "
+	       "protected.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run_switch,
 };
 
 const struct command cmd_powerdown = {

@@ -21,6 +21,7 @@ const struct command *const commands[] = {
 	&cmd_arbiter,
 	&cmd_status,
 	&cmd_stop,
+	&cmd_switch,
 	&cmd_powerdown,
 	&cmd_snapshot,
 	&cmd_balloon,

@@ -51,8 +51,11 @@ bool down, down_told, down_bye, ack, ack_told, ack_fresh, ack_diverged, ack_bye;
 byte down_seq, ack_seq;
 
 byte generation, owner = NOBODY; /* the arbiter: the last one, and whose it is */
+bool marked;			 /* its owner took it while it counted on the other one */
+bool asked;			 /* the live side has said SWITCH: it says nothing more */
+byte took;			 /* the other one has said SWITCHED, in this generation */
 byte left;			 /* the highest record that an output needed which has left */
-byte restarts;
+byte restarts, switches;
 byte survivor; /* of a divergence: 0 the live side, 1 the backup, 2 nobody */
 
 /* The right to send is somebody's. */
@@ -85,6 +88,13 @@ byte survivor; /* of a divergence: 0 the live side, 1 the backup, 2 nobody */
 #define TAKE(i) take(i)
 #endif
 
+/* The other one took it while it counted on this one, which therefore may ask for the next. */
+#ifdef BROKEN_MARK
+#define MOVED(i) (generation > gen[i] && owner == OTHER)
+#else
+#define MOVED(i) (generation > gen[i] && owner == OTHER && marked)
+#endif
+
 inline leave(i, needs)
 {
 	assert(owner == i && generation == gen[i]);
@@ -101,7 +111,8 @@ inline forget_connection()
 	closed = false; loaded = false;
 	down = false; down_told = false; down_bye = false; down_seq = 0;
 	ack = false; ack_told = false; ack_fresh = false; ack_diverged = false; ack_bye = false;
-	ack_seq = 0
+	ack_seq = 0;
+	asked = false; took = 0
 }
 
 inline end_session(i)
@@ -131,11 +142,46 @@ inline take(i)
 	:: generation == gen[i] ->
 		generation++;
 		owner = i;
+		marked = (st[i] == TAKING_OVER);
 		gen[i] = generation;
 		win(i)
 	:: generation == gen[i] + 1 && owner == i -> gen[i] = generation; win(i)
+	:: MOVED(i) -> assert(left <= made[i]); step(st[i], E_MOVED); gen[i] = generation
 	:: else -> step(st[i], E_TAKEN)
 	fi
+}
+
+/* ---- the two change places ---- */
+
+/* Every record is on its way, and behind them SWITCH: the other one hears both at once. */
+inline offer(i)
+{
+	step(st[i], E_SWITCH);
+	lease[i] = false;
+	down = true; down_seq = made[i]; down_told = true;
+	asked = true
+}
+
+/* Its own acknowledgements do not come back; copies of what was made behind the last record wait. */
+inline take_over(i)
+{
+	take(i);
+	if
+	:: st[i] == COUNTED_ON ->
+		session[i] = true; acked[i] = made[i]; count_from[i] = made[i];
+		held[i] = made[i] + 1;
+		ack = false; ack_told = false; ack_fresh = false; ack_seq = 0;
+		took = gen[i]
+	:: else
+	fi
+}
+
+inline follow(i)
+{
+	step(st[i], E_SWITCHED);
+	gen[i] = took;
+	session[i] = false; lease[i] = false; held[i] = 0;
+	asked = false; took = 0
 }
 
 /* ---- the live side ---- */
@@ -161,7 +207,7 @@ inline hold(i)
 inline diverged(i)
 {
 	if
-	:: survivor == 0 || survivor == 1 && st[i] != PROTECTED -> lose(i, E_STAY)
+	:: survivor == 0 || survivor == 1 && st[i] != PROTECTED && st[i] != HANDING_OVER -> lose(i, E_STAY)
 	:: else -> lose(i, E_YIELD)
 	fi
 }
@@ -240,6 +286,9 @@ inline restart(i)
 #define RUNS(i)	   (LIVE(i) || st[i] == ASKING)
 #define FOLLOWS(i) (st[i] == FOLLOWING || st[i] == BACKUP)
 #define ASKS(i)	   (st[i] == ASKING || st[i] == CLAIMING)
+#ifndef SWITCHES
+#define SWITCHES 1
+#endif
 /* It may leave by what the replica knows. */
 #define MAY_LEAVE(i) (OPEN(st[i]) || LEASED(st[i]) && LEASE(i))
 
@@ -277,7 +326,7 @@ proctype replica(byte i)
 #else
 	:: atomic { session[i] && !ack_bye && !SENDING(i) -> lose(i, E_LOST) }
 #endif
-	:: atomic { session[i] && loaded && !down -> send_stamp(i) }
+	:: atomic { session[i] && loaded && !down && !asked -> send_stamp(i) }
 
 	/* the side that follows; its stream ends behind what was sent, or instead of it */
 	:: atomic { st[i] == LOADING && !closed -> step(st[i], E_READY); loaded = true }
@@ -287,6 +336,14 @@ proctype replica(byte i)
 	/* silence, a damaged frame: it acknowledges nothing more, and outlasts the lease */
 	:: atomic { FOLLOWS(i) -> OUTLAST; step(st[i], E_LOST) }
 	:: atomic { FOLLOWS(i) && !closed -> diverge(i) }
+
+	/* the two change places, at a sync point of the vCPU thread */
+	:: atomic { session[i] && st[i] == PROTECTED && !bye[i] && !direct[i] && !SENDING(i) && !down &&
+			switches < SWITCHES -> switches++; offer(i) }
+	:: atomic { st[i] == BACKUP && asked && !down -> step(st[i], E_SWITCH) }
+	:: atomic { st[i] == TAKING_OVER -> take_over(i) }
+	:: atomic { st[i] == TAKING_OVER -> step(st[i], E_UNKNOWN) }
+	:: atomic { session[i] && st[i] == HANDING_OVER && took -> follow(i) }
 
 	/* both */
 	:: atomic { up[i] && st[i] == STARTING && up[OTHER] && st[OTHER] == ALONE && !session[OTHER] &&

@@ -33,7 +33,7 @@ if ! grep -q 'errors: 0$' said || grep -q 'truncated\|out of memory\|max search 
 fi
 echo "ok model.failover: $states states"
 bad=0
-for rule in LEASE OUTLAST COUNT ANNOUNCE CLOSE ARBITER; do
+for rule in LEASE OUTLAST COUNT ANNOUNCE CLOSE ARBITER MARK; do
 	check "$rule"
 	if grep -q '^pan:1: assertion violated' said; then
 		echo "ok model.without_$rule: $(sed -n 's/^pan:1: //p' said)"

@@ -89,12 +89,32 @@ class OneHost:
             raise Failure("SIGTERM: no event 'left'")
         return live
 
+    def switch(self, live):
+        """The two change places and back; a client sees a pause at most."""
+        for was, to in ((live, "ab".replace(live, "")), ("ab".replace(live, ""), live)):
+            n = len(self.events())
+            out = subprocess.run([TWINSTEP, "switch", "onehost-%d-%s" % (os.getpid(), was), "--json"],
+                                 capture_output=True, text=True, timeout=PATIENCE)
+            if out.returncode:
+                raise Failure("switch: " + out.stderr)
+            if self.wait_event("switched", n)["replica"] != to or self.wait_event("protected", n)["replica"] != to:
+                raise Failure("switch: %s is not live" % to)
+            if [e for e in self.events()[n:] if e["event"] in ("live", "unprotected", "joining")]:
+                raise Failure("switch: it was unprotected")
+            print("# switch to %s: the guest stood still for %.1f ms" % (to, json.loads(out.stdout)["pause_ms"]),
+                  flush=True)
+            time.sleep(0.5)
+
     def kill_supervisor(self):
         """What it leaves behind, its next start removes."""
         with open("/proc/%d/cmdline" % self.replica("a")) as f:
             left = f.read().split("--key-file=", 1)[1].split("/key\0")[0]
+        replicas = [self.replica(r) for r in "ab"]
         self.proc.kill()
         self.proc.wait()
+        deadline = time.monotonic() + PATIENCE
+        while [p for p in replicas if os.path.exists("/proc/%d" % p)] and time.monotonic() < deadline:
+            time.sleep(0.01)
         if not os.path.exists(left):
             raise Failure("'%s' is not the pair's directory" % left)
         os.utime(left, (1, 1))
@@ -135,6 +155,12 @@ class OneHost:
                 raise Failure("status of %s: %s" % (live, s))
             print("ok onehost.%s: replica %s is live in generation %d and protected again" % (
                 sig.name, live, s["generation"]), flush=True)
+        before = client.count
+        since = time.monotonic()
+        self.switch(live)
+        if client.error or client.count <= before:
+            raise Failure("after a switch: %s, %d replies" % (client.error, client.count - before))
+        print("ok onehost.switch: longest gap of a client %.1f ms" % (client.gap(since) * 1e3), flush=True)
         live = self.shut_down(live)
         if client.error:
             raise Failure("after SIGTERM: %s" % client.error)

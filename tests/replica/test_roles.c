@@ -33,6 +33,9 @@ static const uint8_t program[] = {
 	0xeb, 0xf0,	  /* jmp next */
 };
 
+/* By the guest, a round: one that is to make many records fills less; 0: as above. */
+static uint16_t fill_bytes;
+
 static const uint8_t script_id[WIRE_ID_LEN] = "the script";
 
 /* An arbiter that cannot tell, as long as the test says so. */
@@ -105,6 +108,8 @@ static struct machine *make_machine(const struct output_sink *sink, struct err *
 	s.rip = 0x7c00;
 	ck_assert_int_eq(e->ops->set_state(e, &s, err), 0);
 	ck_assert(memory_write(machine_memory(m), 0x7c00, program, sizeof(program)));
+	if (fill_bytes)
+		ck_assert(memory_write(machine_memory(m), 0x7c02, &fill_bytes, 2));
 	return m;
 }
 
@@ -790,6 +795,222 @@ START_TEST(a_primary_that_leaves_alone_ends)
 }
 END_TEST
 
+/* ---- the two change places ---- */
+
+static void take_marked(struct rig *g, uint64_t generation, const uint8_t *who)
+{
+	uint8_t id[ARBITER_ID_LEN];
+
+	memcpy(id, who, sizeof(id));
+	id[ARBITER_ID_LEN - 1] |= ARBITER_COUNTS_ON;
+	ck_assert_int_eq(arbiter_take(g->cfg.arbiter, generation, id, &g->err), 1);
+}
+
+/* A protected primary that has offered the guest to the script. */
+static void be_offered(struct rig *g)
+{
+	struct replica_status s;
+	struct wire_frame f;
+	struct rd in;
+	size_t n;
+
+	open_primary(g, SURVIVOR_PRIMARY);
+	say_ready(g);
+	follow_until_protected(g);
+	ck_assert_int_eq(replica_switch(g->r), 0);
+	for (;;) {
+		f = receive(g);
+		in = (struct rd)RD_INIT(f.data, f.len);
+		if (f.type == WIRE_SWITCH)
+			break;
+		ck_assert_int_eq(wire_stamp_restore(&g->stamp, &in, &g->err), 0);
+		while (rd_left(&in)) {
+			g->last = rd_varint(&in);
+			rd_blob(&in, WIRE_FRAME_MAX, &n);
+		}
+		acknowledge(g, g->last);
+	}
+	ck_assert_uint_eq(rd_u64(&in), g->last);
+	replica_get_status(g->r, &s);
+	ck_assert_str_eq(replica_state_name(s.state), "handing-over");
+	ck_assert_uint_eq(s.records, g->last);
+}
+
+/* It is offered the guest and is gone: the live side goes on alone. */
+START_TEST(a_backup_that_is_lost_while_it_takes_over_costs_nothing)
+{
+	struct replica_status s;
+	struct rig g;
+
+	be_offered(&g);
+	peer_shutdown(g.w.peer);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 2);
+	while (s.records <= g.last)
+		s = wait_state(&g, REPLICA_ALONE);
+	close_rig(&g);
+}
+END_TEST
+
+START_TEST(a_backup_that_does_not_take_over_costs_two_seconds)
+{
+	struct replica_status s;
+	struct rig g;
+	uint64_t t;
+
+	be_offered(&g);
+	t = replica_mono_ns();
+	do {
+		acknowledge(&g, g.last);
+		usleep(20000);
+		replica_get_status(g.r, &s);
+	} while (s.state == REPLICA_HANDING_OVER);
+	ck_assert_uint_ge(replica_mono_ns() - t, NS_PER_S);
+	wait_state(&g, REPLICA_ALONE);
+	close_rig(&g);
+}
+END_TEST
+
+/* It took the generation and died before it could say so: it had counted on us. */
+START_TEST(a_backup_that_dies_right_after_taking_over_is_followed)
+{
+	struct replica_status s;
+	struct rig g;
+
+	be_offered(&g);
+	take_marked(&g, 2, script_id);
+	peer_shutdown(g.w.peer);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 3);
+	close_rig(&g);
+}
+END_TEST
+
+/* It never heard the offer, and went on alone. */
+START_TEST(a_backup_that_went_on_alone_fences_who_offered)
+{
+	struct rig g;
+
+	be_offered(&g);
+	ck_assert_int_eq(arbiter_take(g.cfg.arbiter, 2, script_id, &g.err), 1);
+	peer_shutdown(g.w.peer);
+	expect_fenced(&g);
+	close_rig(&g);
+}
+END_TEST
+
+/* It is live, and dies some time later: the one that followed goes live. */
+START_TEST(who_gave_the_guest_away_gets_it_back_after_a_failure)
+{
+	struct replica_status s;
+	struct buf b = BUF_INIT;
+	struct rig g;
+
+	be_offered(&g);
+	take_marked(&g, 2, script_id);
+	buf_put_u64(&b, 2);
+	send_buf(&g, WIRE_SWITCHED, &b);
+	s = wait_state(&g, REPLICA_BACKUP);
+	ck_assert_uint_eq(s.generation, 2);
+	ck_assert_uint_eq(s.switches, 1);
+	ck_assert(!s.live && !s.primary);
+	peer_shutdown(g.w.peer);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 3);
+	while (s.records <= g.last)
+		s = wait_state(&g, REPLICA_ALONE);
+	close_rig(&g);
+}
+END_TEST
+
+/* The primary is gone as soon as it has handed over. */
+START_TEST(who_takes_over_and_is_left_goes_on_alone)
+{
+	struct replica_status s;
+	struct buf b = BUF_INIT;
+	struct rig g;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	buf_put_u64(&b, 0);
+	buf_put_u64(&b, 0);
+	send_buf(&g, WIRE_SWITCH, &b);
+	while (receive(&g).type != WIRE_SWITCHED)
+		;
+	replica_get_status(g.r, &s);
+	ck_assert_uint_eq(s.generation, 2);
+	ck_assert(s.primary && s.live);
+	ck_assert_uint_eq(s.outputs_released, 0);
+	peer_shutdown(g.w.peer);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 3);
+	close_rig(&g);
+}
+END_TEST
+
+static void open_second(struct rig *x, struct rig *p)
+{
+	memset(x, 0, sizeof(*x));
+	x->cfg = p->cfg;
+	x->cfg.connect = p->address;
+	x->cfg.listen = NULL;
+	x->r = replica_create(&x->cfg, &x->err);
+	ck_assert_msg(x->r != NULL && replica_listen(x->r, &x->err) == 0, "%s", x->err.text);
+	ck_assert_int_eq(pthread_create(&x->thread, NULL, backup_main, x), 0);
+	x->runs = true;
+}
+
+/* Until the guest has made so many records more, and the other side has compared digests. */
+static void let_run(struct rig *live, struct rig *other)
+{
+	struct replica_status s = wait_state(live, REPLICA_PROTECTED), t;
+	uint64_t records = s.records, digests;
+
+	replica_get_status(other->r, &t);
+	digests = t.digests;
+	do {
+		s = wait_state(live, REPLICA_PROTECTED);
+		replica_get_status(other->r, &t);
+	} while (s.records < records + 20 || t.digests < digests + 2);
+	ck_assert_str_eq(t.divergence, "");
+}
+
+START_TEST(two_replicas_change_places_again_and_again)
+{
+	struct rig p, x, *live = &p, *other = &x, *was;
+	struct replica_status s;
+
+	fill_bytes = 16;
+	open_rig(&p, SURVIVOR_PRIMARY);
+	p.cfg.epoch_ns = 10 * NS_PER_MS;
+	p.cfg.max_lag_ms = 100;
+	make_primary(&p);
+	start_primary(&p);
+	open_second(&x, &p);
+	for (unsigned i = 0; i < 4; i++) {
+		let_run(live, other);
+		ck_assert_int_eq(replica_switch(live->r), 0);
+		ck_assert_int_eq(replica_switch(other->r), -EPERM);
+		was = live;
+		live = other;
+		other = was;
+		s = wait_state(live, REPLICA_PROTECTED);
+		ck_assert_uint_eq(s.generation, i + 2);
+		s = wait_state(other, REPLICA_BACKUP);
+		ck_assert_uint_eq(s.generation, i + 2);
+		printf("# the guest stood still for %.1f ms\n", s.last_switch_ms);
+	}
+	let_run(live, other);
+	replica_stop(live->r);
+	join_thread(&p);
+	join_thread(&x);
+	ck_assert_int_eq(p.ret, 0);
+	ck_assert_int_eq(x.ret, 0);
+	replica_destroy(x.r);
+	machine_destroy(x.m);
+	close_rig(&p);
+}
+END_TEST
+
 /* It was quicker: the primary that lost its backup finds the generation gone. */
 START_TEST(a_primary_that_comes_second_stops)
 {
@@ -932,6 +1153,13 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, who_asks_can_be_stopped);
 	tcase_add_host_test(tc, a_primary_that_leaves_gives_the_guest_away);
 	tcase_add_test(tc, a_primary_that_leaves_alone_ends);
+	tcase_add_host_test(tc, a_backup_that_is_lost_while_it_takes_over_costs_nothing);
+	tcase_add_host_test(tc, a_backup_that_does_not_take_over_costs_two_seconds);
+	tcase_add_host_test(tc, a_backup_that_dies_right_after_taking_over_is_followed);
+	tcase_add_host_test(tc, a_backup_that_went_on_alone_fences_who_offered);
+	tcase_add_host_test(tc, who_gave_the_guest_away_gets_it_back_after_a_failure);
+	tcase_add_host_test(tc, who_takes_over_and_is_left_goes_on_alone);
+	tcase_add_host_test(tc, two_replicas_change_places_again_and_again);
 	tcase_add_host_test(tc, a_primary_that_comes_second_stops);
 	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
