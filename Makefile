@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit units check-unit setup guest guest-postgres demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -168,7 +168,7 @@ bench: setup
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
 
 BASH_COMPLETION := share/bash-completion/completions/twinstep
-UNITS := twinstep@.service twinstep.target twinstep.slice
+UNITS := twinstep@.service twinstep.target twinstep.slice twinstep-arbiter.service
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 
@@ -190,6 +190,22 @@ install: all units
 	install -d "$(DESTDIR)$(UNITDIR)"
 	install -m 644 $(UNITS:%=$(BUILD)/systemd/%) "$(DESTDIR)$(UNITDIR)"
 	install -D -m 644 $(BUILD)/systemd/twinstep.tmpfiles "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
+
+# Manual pages of the subcommands, from their --help.
+man: all
+	$(Q)tools/man/subcommand.py $(BUILD)/twinstep $(BUILD)/man
+
+install-man: man
+	install -d "$(DESTDIR)$(PREFIX)/share/man/man1"
+	install -m 644 $(BUILD)/man/*.1 "$(DESTDIR)$(PREFIX)/share/man/man1"
+
+# Debian packages, in $(BUILD)/deb; needs debhelper and dh-dkms.
+DEBDIR := $(BUILD)/deb
+deb:
+	$(Q)rm -rf $(DEBDIR) && mkdir -p $(DEBDIR)/twinstep
+	$(Q)git ls-files -z | xargs -0 cp --parents -t $(DEBDIR)/twinstep
+	cd $(DEBDIR)/twinstep && DEB_BUILD_OPTIONS="nocheck parallel=$(shell nproc)" dpkg-buildpackage -b -us -uc
+	$(Q)rm -rf $(DEBDIR)/twinstep
 
 uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1" \
@@ -223,6 +239,8 @@ help:
 	@echo "make check-vtx-pmu    the same with performance counters, in a Bochs built from source"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX), with manual page and completion; make uninstall"
+	@echo "make man          manual pages of the subcommands; make install-man"
+	@echo "make deb          Debian packages, in $(BUILD)/deb"
 	@echo "make format       clang-format over everything; make check-format"
 	@echo "make clean        remove $(BUILD)"
 
