@@ -192,7 +192,12 @@ const struct option_row option_table[] = {
 	{ "arbiter", 0, "ARBITER", STRING(replica.arbiter), .commands = REPLICAS,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "decides who is live: file:DIR, a directory that both replicas see, or "
-		  "etcd://HOST:PORT,.../PREFIX with ,ca=FILE ,cert=FILE ,key=FILE ,login=FILE" },
+		  "etcd://HOST:PORT,.../PREFIX with ,ca=FILE ,cert=FILE ,key=FILE ,login=FILE, or "
+		  "witness:HOST:PORT/GUEST,key=FILE" },
+	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(ARBITER),
+	  .help = "serve: where replicas ask, HOST:PORT or [V6]:PORT" },
+	{ "key-file", 0, "FILE", STRING(replica.key_file), .commands = FOR(ARBITER),
+	  .help = "serve: key that who may ask holds (mode 0600; `twinstep keygen` makes it)" },
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(PAIR),
 	  .refusal = OWN_MEETING },
 	{ "connect", 0, "ADDR", STRING(replica.connect), .commands = FOR(PAIR),

@@ -35,6 +35,8 @@ struct peer_key;
 int peer_key_create(const char *path, struct err *err);
 /* Reads a key file; refuses one that others than its owner can read. NULL and err on failure. */
 struct peer_key *peer_key_load(const char *path, struct err *err);
+/* A process that is forked from now on has it, too; else it finds zeros. */
+void peer_key_inherit(struct peer_key *k);
 /* Wipes and frees. */
 void peer_key_free(struct peer_key *k);
 
@@ -114,6 +116,11 @@ void peer_listener_close(struct peer_listener *l); /* NULL allowed */
  */
 struct peer *peer_dial(const char *addr, int timeout_ms, struct err *err);
 int peer_greet(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
+/*
+ * An address with its name looked up: for a process that will have no files to look names up with.
+ * 0, or -errno and err.
+ */
+int peer_resolve(const char *addr, char *out, size_t n, struct err *err);
 /* Both steps, each within timeout_ms. */
 struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms,
 			  struct err *err);

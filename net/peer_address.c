@@ -78,3 +78,18 @@ void peer_address_name(const struct peer_address *a, char *name, size_t n)
 	else
 		snprintf(name, n, a->sa.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
+
+int peer_resolve(const char *addr, char *out, size_t n, struct err *err)
+{
+	struct peer_address a;
+	int ret;
+
+	if (!strncmp(addr, "unix:", 5)) {
+		snprintf(out, n, "%s", addr);
+		return strlen(addr) < n ? 0 : err_set(err, ENAMETOOLONG, "%s is too long", addr);
+	}
+	ret = peer_address_tcp(addr, false, &a, err);
+	if (ret == 0)
+		peer_address_name(&a, out, n);
+	return ret;
+}

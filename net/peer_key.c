@@ -25,6 +25,11 @@ static struct peer_key *key_alloc(void)
 	return k;
 }
 
+void peer_key_inherit(struct peer_key *k)
+{
+	madvise(k, 4096, MADV_KEEPONFORK);
+}
+
 void peer_key_free(struct peer_key *k)
 {
 	if (!k)

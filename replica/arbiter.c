@@ -18,7 +18,8 @@
 #define TAKES	     256
 #define TAKE_SECONDS 1
 
-static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops, &arbiter_etcd_ops };
+static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops, &arbiter_etcd_ops,
+						   &arbiter_witness_ops };
 
 /* NULL and err; *name: what follows the kind. */
 static const struct arbiter_ops *kind_of(const char *spec, const char **name, struct err *err)
@@ -30,7 +31,10 @@ static const struct arbiter_ops *kind_of(const char *spec, const char **name, st
 		if (!strncmp(spec, kinds[i]->prefix, n) && spec[n] == ':' && spec[n + 1])
 			return kinds[i];
 	}
-	err_set(err, EINVAL, "unknown arbiter '%s': expected file:DIR or etcd://...", spec);
+	err_set(err, EINVAL,
+		"unknown arbiter '%s': expected file:DIR, etcd://... or "
+		"witness:...",
+		spec);
 	return NULL;
 }
 

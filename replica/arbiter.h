@@ -70,11 +70,12 @@ struct arbiter {
 	uint64_t refilled; /* monotonic seconds */
 };
 
-extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops;
+extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops, arbiter_witness_ops;
 
 /*
  * spec: "file:DIR", a directory on storage that both replicas share (or on their one host), or
- * "etcd://HOST:PORT,.../PREFIX" (arbiter_etcd.c).
+ * "etcd://HOST:PORT,.../PREFIX" (arbiter_etcd.c), or "witness:HOST:PORT/GUEST,key=FILE"
+ * (arbiter_witness.c).
  */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
 /* Makes the arbiter that arbiter_open() looks for. 0, also when it is there already, or -errno. */

@@ -12,10 +12,12 @@ for f in tools/systemd/*.in tools/systemd/*.target tools/systemd/*.slice; do
 done
 if command -v systemd-analyze >/dev/null; then
 	SYSTEMD_UNIT_PATH=$units: systemd-analyze verify --man=no "$units/twinstep@web.service" "$units/twinstep.target" \
-		"$units/twinstep.slice" >"$work/verify" 2>&1
+		"$units/twinstep.slice" "$units/twinstep-arbiter.service" >"$work/verify" 2>&1
 	check verify "$(cat "$work/verify")" eval '! grep -q "$units" "$work/verify"'
 	systemd-analyze security --offline=yes --threshold=50 "$units/twinstep@.service" >"$work/security" 2>&1
 	check security "$(grep -i overall "$work/security")" [ $? -eq 0 ]
+	systemd-analyze security --offline=yes --threshold=20 "$units/twinstep-arbiter.service" >"$work/security" 2>&1
+	check security-arbiter "$(grep -i overall "$work/security")" [ $? -eq 0 ]
 else
 	skip verify "systemd-analyze is not installed"
 fi

@@ -3,7 +3,7 @@
 again whenever it has ended: replicas, `up` itself, one host's whole set of processes or both hosts' are killed at random.
 At most one replica is live at any time, the guest never sees older data than it has shown, and the pair is protected again.
 
-    tests/pair/pair.sh up.py [--count N] [--seed S] [--kinds KIND,...]
+    tests/pair/pair.sh up.py [--count N] [--seed S] [--kinds KIND,...] [--witness]
 
 A host is a host name (UTS namespace) with /run and /var/lib of its own (mount namespace), and a loopback address."""
 import argparse
@@ -31,7 +31,7 @@ initrd = %(build)s/guest/initramfs
 append = console=ttyS0 %(words)squiet nokaslr mitigations=off cryptomgr.notests twinstep.run="%(guest)s"
 memory = 128M
 machine = %(machine)s
-arbiter = file:%(dir)s/arbiter
+arbiter = %(arbiter)s
 key-file = %(dir)s/key
 timeout = %(timeout)s
 
@@ -159,7 +159,7 @@ KINDS = ["live", "backup", "both", "live up", "backup up", "replica", "all in tu
 
 
 class Test:
-    def __init__(self, seed, kinds):
+    def __init__(self, seed, kinds, witness):
         self.random = random.Random(seed)
         self.kinds = kinds
         self.dir = tempfile.mkdtemp(prefix="twinstep-up-")
@@ -167,10 +167,17 @@ class Test:
         self.lock = threading.Lock()
         sh("ip", "link", "set", "lo", "up")
         sh(TWINSTEP, "keygen", self.dir + "/key")
-        sh(TWINSTEP, "arbiter", "init", "file:" + self.dir + "/arbiter")
+        self.witness, arbiter = None, "file:" + self.dir + "/arbiter"
+        if witness:
+            arbiter = "witness:127.0.0.4:7790/web,key=" + self.dir + "/key"
+            self.witness = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", TWINSTEP, "arbiter", "serve", self.dir + "/witness",
+                                             "--listen", "127.0.0.4:7790", "--key-file", self.dir + "/key"],
+                                            stderr=subprocess.DEVNULL)
+            time.sleep(0.5)
+        sh(TWINSTEP, "arbiter", "init", arbiter)
         conf = self.dir + "/web.conf"
         with open(conf, "w") as f:
-            f.write(CONF % {"build": os.path.abspath(BUILD), "dir": self.dir, "machine": MACHINE, "guest": GUEST,
+            f.write(CONF % {"build": os.path.abspath(BUILD), "dir": self.dir, "arbiter": arbiter, "machine": MACHINE, "guest": GUEST,
                             "timeout": os.environ.get("TIMEOUT", "1000"),
                             "words": "acpi=off nolapic noapic " if MACHINE == "1" else ""})
         self.hosts = {h: Host(h, self.dir + "/" + h, conf) for h in "ab"}
@@ -311,6 +318,9 @@ class Test:
         for host in self.hosts.values():
             if host.is_alive():
                 host.stop()
+        if self.witness:
+            self.witness.kill()
+            self.witness.wait()
         if os.environ.get("KEEP") is None:
             subprocess.run(["rm", "-rf", self.dir])
 
@@ -320,11 +330,12 @@ def main():
     parser.add_argument("--count", type=int, default=4)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--kinds", help="these, one after the other: " + ", ".join(KINDS))
+    parser.add_argument("--witness", action="store_true", help="a witness decides, not a directory")
     args = parser.parse_args()
     kinds = args.kinds.split(",") if args.kinds else None
     if kinds:
         args.count = len(kinds)
-    test, failed = Test(args.seed, kinds), 0
+    test, failed = Test(args.seed, kinds, args.witness), 0
     try:
         test.start()
         test.wait_protected("start")

@@ -2,6 +2,7 @@
 /* The arbiter: each generation has one owner, for ever, however many ask at once. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +10,49 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "isolation/keeper.h"
 #include "replica/arbiter.h"
+#include "replica/witness.h"
 #include "tests/unit.h"
 
 static char dir[64], spec[600];
 
-/* The kinds. The others come from tests/e2e/etcd.sh, which starts what they need. */
-enum { KIND_FILE, KIND_ETCD, KINDS };
+/* The kinds. An etcd comes from tests/e2e/etcd.sh, which starts it. */
+enum { KIND_FILE, KIND_ETCD, KIND_WITNESS, KINDS };
+
+static pid_t witness; /* 0: none runs */
+
+/* A witness in a process of its own, at a socket in dir; its name is in spec. */
+static void start_witness(void)
+{
+	static volatile bool stop;
+	char key[100], addr[100], state[100];
+	struct err err = ERR_INIT;
+
+	signal(SIGPIPE, SIG_IGN);
+	snprintf(key, sizeof(key), "%s/key", dir);
+	snprintf(addr, sizeof(addr), "unix:%s/socket", dir);
+	snprintf(state, sizeof(state), "%s/state", dir);
+	ck_assert_int_eq(peer_key_create(key, &err), 0);
+	witness = fork();
+	if (witness == 0) {
+		log_set_level(LOG_ERROR);
+		_exit(witness_serve(state, addr, peer_key_load(key, NULL), &stop, NULL) ? 1 : 0);
+	}
+	snprintf(spec, sizeof(spec), "witness:%s/guest-1,key=%s", addr, key);
+	for (unsigned i = 0; i < 1000 && arbiter_init(spec, &err) < 0; i++)
+		usleep(10000);
+}
+
+static void stop_witness(void)
+{
+	if (witness) {
+		kill(witness, SIGKILL);
+		waitpid(witness, NULL, 0);
+	}
+	witness = 0;
+}
 
 /* A new arbiter of that kind; its name is in spec. NULL: there is none here. */
 static struct arbiter *open_new(int kind)
@@ -29,12 +65,14 @@ static struct arbiter *open_new(int kind)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	if (kind == KIND_FILE)
 		snprintf(spec, sizeof(spec), "file:%s/deep", dir);
+	else if (kind == KIND_WITNESS)
+		start_witness();
 	else
 		snprintf(spec, sizeof(spec), "%s/%s", etcd, dir + 5);
-	if (kind == KIND_FILE)
-		ck_assert_int_eq(arbiter_init(spec, &err), 0);
-	a = kind == KIND_FILE || etcd ? arbiter_open(spec, &err) : NULL;
-	ck_assert_msg(a != NULL || (kind != KIND_FILE && !etcd), "%s", err.text);
+	if (kind != KIND_ETCD)
+		ck_assert_msg(arbiter_init(spec, &err) == 0, "%s", err.text);
+	a = kind != KIND_ETCD || etcd ? arbiter_open(spec, &err) : NULL;
+	ck_assert_msg(a != NULL || (kind == KIND_ETCD && !etcd), "%s", err.text);
 	if (!a)
 		rmdir(dir);
 	return a;
@@ -45,6 +83,7 @@ static void clean(struct arbiter *a)
 	char cmd[128];
 
 	arbiter_close(a);
+	stop_witness();
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
 	ck_assert_int_eq(system(cmd), 0);
 }
@@ -262,8 +301,53 @@ START_TEST(bad_specs)
 }
 END_TEST
 
+START_TEST(a_witness_knows_its_guests_and_its_key)
+{
+	struct arbiter *a = open_new(KIND_WITNESS);
+	struct err err = ERR_INIT;
+	char other[700];
+
+	snprintf(other, sizeof(other), "witness:unix:%s/socket/guest-2,key=%s/key", dir, dir);
+	ck_assert_ptr_null(arbiter_open(other, &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "knows no guest guest-2"));
+	snprintf(other, sizeof(other), "%s/key2", dir);
+	ck_assert_int_eq(peer_key_create(other, &err), 0);
+	snprintf(other, sizeof(other), "witness:unix:%s/socket/guest-1,key=%s/key2", dir, dir);
+	ck_assert_ptr_null(arbiter_open(other, &err));
+	ck_assert_ptr_null(arbiter_open("witness:127.0.0.1:1/guest", &err));
+	ck_assert_ptr_nonnull(strstr(err.text, "key=FILE"));
+	ck_assert_ptr_null(arbiter_open("witness:127.0.0.1:1/../x,key=/k", &err));
+	clean(a);
+}
+END_TEST
+
+/* One that has been killed and started again knows what it knew. */
+START_TEST(a_witness_forgets_nothing)
+{
+	const uint8_t me[ARBITER_ID_LEN] = { 1 }, you[ARBITER_ID_LEN] = { 2 };
+	struct arbiter *a = open_new(KIND_WITNESS);
+	struct err err = ERR_INIT;
+	char cmd[200];
+
+	ck_assert_int_eq(arbiter_take(a, 1, me, &err), 1);
+	stop_witness();
+	ck_assert_int_lt(arbiter_take(a, 2, you, &err), 0);
+	snprintf(cmd, sizeof(cmd), "rm %s/key %s/socket", dir, dir);
+	ck_assert_int_eq(system(cmd), 0);
+	start_witness();
+	arbiter_close(a);
+	a = arbiter_open(spec, &err);
+	ck_assert_msg(a != NULL, "%s", err.text);
+	ck_assert_int_eq(arbiter_take(a, 1, you, &err), 0);
+	ck_assert_int_eq(arbiter_take(a, 2, you, &err), 1);
+	clean(a);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, a_witness_knows_its_guests_and_its_key);
+	tcase_add_test(tc, a_witness_forgets_nothing);
 	tcase_add_loop_test(tc, first_one_wins, 0, KINDS);
 	tcase_add_loop_test(tc, one_winner_of_many, 0, KINDS);
 	tcase_add_test(tc, damage_is_no_victory);
