@@ -221,6 +221,14 @@ const struct option_row option_table[] = {
 	  .help = "its vCPU without progress after which it counts as dead as well (5000)" },
 	{ "max-lag", 0, "MS", MS(replica.max_lag_ms, 1, 3600000), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true, .help = "how far the backup may be behind (50)" },
+	{ "max-stall", 0, "MS", MS(replica.max_stall_ms, 10, 3600000), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "the guest goes on without a backup that it had to wait for so long at a time "
+		  "(500, or twice the timeout if that is longer)" },
+	{ "min-speed", 0, "PERCENT", NUMBER(replica.min_speed, 0, 100, "%"), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "... and without one for which it could run for less of its time than this "
+		  "over ten seconds; 0: however slow (10)" },
 	{ "max-pause", 0, "MS", MS(replica.max_pause_ms, 1, 60000), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "how long the guest may stand still when a backup joins (50)" },

@@ -10,6 +10,7 @@ void replica_opts_defaults(struct replica_opts *o)
 		.timeout_ms = 200,
 		.hang_timeout_ms = 5000,
 		.max_lag_ms = 50,
+		.min_speed = 10,
 		.max_pause_ms = 50,
 		.join_timeout_ms = 60000,
 		.epoch_ms = 100,

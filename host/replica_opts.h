@@ -15,6 +15,8 @@ struct replica_opts {
 	uint64_t sync_rate; /* bytes a second; 0: no bound */
 	uint64_t timeout_ms, hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
 	uint64_t max_pause_ms, join_timeout_ms;
+	uint64_t max_stall_ms; /* 0: not given */
+	uint64_t min_speed;    /* percent */
 	enum replica_survivor on_divergence;
 	enum durability { DURABLE_LIVE, DURABLE_BOTH } durability;
 	enum disk_trouble { DISK_ERROR_FAILOVER, DISK_ERROR_GUEST } on_disk_error;

@@ -16,6 +16,7 @@
 #define JOIN_MAX_NS (30 * NS_PER_S) /* while it loads the state */
 #define STALL_NS    (10 * NS_PER_S) /* while it prepares, and shows no life and takes nothing */
 #define QUEUE_MAX   (64u << 20)	    /* bytes that wait for a joining backup */
+#define SPEED_NS    (10 * NS_PER_S) /* over which it is looked how fast the guest can run */
 #define BURY_NAPS   10000	    /* about two seconds */
 
 /* ---- how much ---- */
@@ -682,6 +683,41 @@ static const char *takes_too_long(struct session *s)
 	return "64 MiB wait for it: it takes less than the guest makes";
 }
 
+/* Of the time since it was looked at last the guest could run for so little. */
+static bool slows_down(struct session *s, uint64_t now)
+{
+	struct replica *r = s->r;
+	uint64_t paced = atomic_load(&r->paced_ns), ran, span = now - s->from_ns;
+	bool slow;
+
+	if (s->from_ns && span < SPEED_NS)
+		return false;
+	ran = paced - s->paced_from_ns < span ? span - (paced - s->paced_from_ns) : 0;
+	slow = s->from_ns && ran * 100 < span * r->cfg.min_speed;
+	s->from_ns = now;
+	s->paced_from_ns = paced;
+	return slow;
+}
+
+/* It answers and replays, and the guest waits for it too long, or too often: why, or NULL. */
+static const char *is_too_slow(struct session *s)
+{
+	struct replica *r = s->r;
+	uint64_t since = atomic_load(&r->held_up_ns), now = replica_mono_ns();
+	const char *why = NULL;
+
+	if (!failover_holds(failover_state(&r->failover)))
+		return NULL;
+	if (since && now > since && now - since > r->cfg.max_stall_ms * NS_PER_MS)
+		why = "the guest has waited for it longer than --max-stall";
+	else if (slows_down(s, now))
+		why = "the guest can run for less of its time than --min-speed";
+	if (why)
+		replica_event(r, "slow-backup", "backup %s is too slow: %s",
+			      peer_name(s->wire.peer), why);
+	return why;
+}
+
 /* Its network side is alive, its vCPU is not, or replays nothing: why, or NULL. */
 static const char *does_not_follow(struct session *s)
 {
@@ -720,6 +756,7 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 	if (handover_takes_too_long(r))
 		return "it was given the guest and did not take over";
 	hang = does_not_follow(s);
+	hang = hang ? hang : is_too_slow(s);
 	if (hang)
 		return hang;
 	return take_frame(s, &f, err) < 0 ? err->text : NULL;

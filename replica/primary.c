@@ -187,14 +187,17 @@ static void primary_pace(void *ctx, struct machine *m)
 	slow_down_for_joining(r);
 	keep_to_share(r);
 	while (has_to_wait(r)) {
-		start = start ? start : replica_mono_ns();
+		if (!start)
+			atomic_store(&r->held_up_ns, start = replica_mono_ns());
 		replica_beat(r);
 		batch_push(r);
 		ask_backup(r, &asked);
 		replica_nap();
 	}
-	if (start)
-		atomic_fetch_add(&r->paced_ns, replica_mono_ns() - start);
+	if (!start)
+		return;
+	atomic_store(&r->held_up_ns, 0);
+	atomic_fetch_add(&r->paced_ns, replica_mono_ns() - start);
 }
 
 /* A stop cannot enter as an input: it ends the pair all the same, as a signal would. */

@@ -50,6 +50,9 @@ struct replica_config {
 	unsigned hang_timeout_ms; /* a peer whose vCPU makes no progress for so long counts as dead
 				   */
 	unsigned max_lag_ms;	  /* the primary waits when the backup is further behind */
+	unsigned max_stall_ms;	  /* the guest goes on without a backup that holds it up for longer
+				   */
+	unsigned min_speed;	  /* ... or lets it run for less than these percent of its time */
 	uint64_t epoch_ns;	  /* virtual time between digests */
 	enum replica_survivor on_divergence;
 	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */

@@ -37,9 +37,10 @@ struct session {
 	atomic_bool asked;	       /* a heartbeat is wanted now, for its acknowledgement */
 	atomic_bool over;	       /* no more use: threads end */
 	/* with the lock of the link or of the follower that owns it */
-	bool ready;		 /* the backup has the state and replays what came since */
-	struct hang_watch watch; /* of the other side's vCPU thread */
-	unsigned busy;		 /* lost or not, so many threads still use it: not to be freed */
+	bool ready;			 /* the backup has the state and replays what came since */
+	uint64_t from_ns, paced_from_ns; /* receiver's thread: since then its speed is watched */
+	struct hang_watch watch;	 /* of the other side's vCPU thread */
+	unsigned busy; /* lost or not, so many threads still use it: not to be freed */
 	struct session *next_dead;
 };
 

@@ -136,6 +136,7 @@ static void open_rig(struct rig *g, enum replica_survivor survivor)
 					  .timeout_ms = TIMEOUT_MS,
 					  .hang_timeout_ms = 60000,
 					  .max_lag_ms = 5000,
+					  .max_stall_ms = 60000,
 					  .max_pause_ms = 50,
 					  .join_timeout_ms = 60000,
 					  .epoch_ns = 100 * NS_PER_MS,
@@ -308,6 +309,17 @@ static void acknowledge(struct rig *g, uint64_t received)
 	struct wire_ack a = { .echo_ns = g->stamp.sent_ns,
 			      .received = received,
 			      .applied = received };
+	struct buf b = BUF_INIT;
+
+	wire_ack_save(&a, &b);
+	send_buf(g, WIRE_ACK, &b);
+}
+
+static void acknowledge_as(struct rig *g, uint64_t received, uint64_t applied)
+{
+	struct wire_ack a = { .echo_ns = g->stamp.sent_ns,
+			      .received = received,
+			      .applied = applied };
 	struct buf b = BUF_INIT;
 
 	wire_ack_save(&a, &b);
@@ -737,9 +749,13 @@ START_TEST(who_asks_can_be_stopped)
 }
 END_TEST
 
-/* The connection ends, and nothing but frames of a living primary came before. */
-static void hear_until_it_closes(struct rig *g)
+/*
+ * The connection ends, and nothing but frames of a living primary came before. Records up to
+ * `applied` are.
+ */
+static void hear_until_it_closes(struct rig *g, uint64_t applied)
 {
+	struct buf b = BUF_INIT;
 	struct wire_frame f;
 	int ret;
 
@@ -752,8 +768,16 @@ static void hear_until_it_closes(struct rig *g)
 			g->last = rd_varint(&in);
 			rd_blob(&in, WIRE_FRAME_MAX, &n);
 		}
-		acknowledge(g, g->last);
+		wire_ack_save(
+			&(struct wire_ack){ .echo_ns = g->stamp.sent_ns,
+					    .received = g->last,
+					    .applied = g->last < applied ? g->last : applied },
+			&b);
+		/* It may be closed by now. */
+		wire_send(&g->w, WIRE_ACK, b.data, b.len, false, 5000, NULL);
+		buf_clear(&b);
 	}
+	buf_free(&b);
 	ck_assert_int_ne(ret, -EAGAIN);
 }
 
@@ -767,7 +791,7 @@ START_TEST(a_primary_that_leaves_gives_the_guest_away)
 	say_ready(&g);
 	follow_until_protected(&g);
 	replica_leave(g.r);
-	hear_until_it_closes(&g);
+	hear_until_it_closes(&g, UINT64_MAX);
 	expect_fenced(&g);
 	replica_get_status(g.r, &s);
 	ck_assert_uint_eq(s.records, g.last);
@@ -791,6 +815,31 @@ START_TEST(a_primary_that_leaves_alone_ends)
 	replica_get_status(g.r, &s);
 	ck_assert_str_eq(replica_state_name(s.state), "ended");
 	ck_assert_int_eq(g.ret, 0);
+	close_rig(&g);
+}
+END_TEST
+
+/* It has every record in its memory and comes to none of them: the guest may not wait for ever. */
+START_TEST(a_backup_that_holds_the_guest_up_is_left_behind)
+{
+	struct replica_status s;
+	uint64_t t;
+	struct rig g;
+
+	fill_bytes = 16;
+	open_rig(&g, SURVIVOR_PRIMARY);
+	g.cfg.max_lag_ms = 100;
+	g.cfg.max_stall_ms = 400;
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	say_ready(&g);
+	follow_until_protected(&g);
+	t = replica_mono_ns();
+	hear_until_it_closes(&g, g.last);
+	ck_assert_uint_ge(replica_mono_ns() - t, 400 * NS_PER_MS);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 2);
 	close_rig(&g);
 }
 END_TEST
@@ -1091,17 +1140,6 @@ START_TEST(who_goes_on_after_a_divergence_sees_the_primary_yield)
 }
 END_TEST
 
-static void acknowledge_as(struct rig *g, uint64_t received, uint64_t applied)
-{
-	struct wire_ack a = { .echo_ns = g->stamp.sent_ns,
-			      .received = received,
-			      .applied = applied };
-	struct buf b = BUF_INIT;
-
-	wire_ack_save(&a, &b);
-	send_buf(g, WIRE_ACK, &b);
-}
-
 /* What is only in the backup's memory is not enough there. */
 START_TEST(with_durability_both_outputs_wait_for_what_is_executed)
 {
@@ -1153,6 +1191,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, who_asks_can_be_stopped);
 	tcase_add_host_test(tc, a_primary_that_leaves_gives_the_guest_away);
 	tcase_add_test(tc, a_primary_that_leaves_alone_ends);
+	tcase_add_host_test(tc, a_backup_that_holds_the_guest_up_is_left_behind);
 	tcase_add_host_test(tc, a_backup_that_is_lost_while_it_takes_over_costs_nothing);
 	tcase_add_host_test(tc, a_backup_that_does_not_take_over_costs_two_seconds);
 	tcase_add_host_test(tc, a_backup_that_dies_right_after_taking_over_is_followed);
