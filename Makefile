@@ -187,6 +187,7 @@ install: all units
 	install -D -m 644 docs/twinstep.1 "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1"
 	$(BUILD)/twinstep completion bash >$(BUILD)/completion.bash
 	install -D -m 644 $(BUILD)/completion.bash "$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)"
+	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/lib/twinstep" tools/image.py tools/debian-disk.sh tools/bootdisk.py
 	install -d "$(DESTDIR)$(UNITDIR)"
 	install -m 644 $(UNITS:%=$(BUILD)/systemd/%) "$(DESTDIR)$(UNITDIR)"
 	install -D -m 644 $(BUILD)/systemd/twinstep.tmpfiles "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
@@ -208,6 +209,7 @@ deb:
 	$(Q)rm -rf $(DEBDIR)/twinstep
 
 uninstall:
+	rm -rf "$(DESTDIR)$(PREFIX)/lib/twinstep"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1" \
 		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)" $(UNITS:%="$(DESTDIR)$(UNITDIR)/%") "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
 

@@ -44,6 +44,7 @@ extern const struct command cmd_keygen;
 extern const struct command cmd_arbiter;
 extern const struct command cmd_jail;
 extern const struct command cmd_host;
+extern const struct command cmd_image;
 extern const struct command cmd_version;
 extern const struct command cmd_completion;
 extern const struct command cmd_up;

@@ -26,6 +26,7 @@ const struct command *const commands[] = {
 	&cmd_snapshot,
 	&cmd_balloon,
 	&cmd_host,
+	&cmd_image,
 	&cmd_jail,
 	&cmd_qualify,
 	&cmd_version,

@@ -77,6 +77,9 @@ timeout 300 "$twinstep" replay "$work/log2" --quiet --from-checkpoint last --con
 status=$?
 check grub-replay "status $status, not 7: $(tail -n 3 "$work/err")" [ "$status" -eq 7 ]
 
+check info-mbr "$("$twinstep" image info "$work/disk")" \
+	eval "'$twinstep' image info '$work/disk' | tr '\n' ' ' | grep -q 'boot code *GRUB.*MBR.*2048 .*Linux active *ext2/3/4'"
+
 # A GPT: GRUB alone, which ends the machine itself.
 rm "$work/root/boot/vmlinuz" "$work/root/boot/initrd.img"
 echo 'outb 0xf4 9' >"$work/root/boot/grub/grub.cfg"
@@ -84,4 +87,21 @@ tools/bootdisk.py "$work/disk" --root "$work/root" --table gpt 2>"$work/err" || 
 timeout 120 "$twinstep" run --disk "$work/disk,overlay" --clock virtual --console "$work/console" 2>"$work/err"
 status=$?
 check gpt "status $status, not 9: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 9 ]
+check info-gpt "$("$twinstep" image info "$work/disk")" \
+	eval "'$twinstep' image info '$work/disk' | tr '\n' ' ' | grep -q 'GPT.*BIOS boot.*Linux root *ext2/3/4'"
+
+# What image refuses, and what it makes for cloud-init.
+printf '\377' | dd of="$work/disk" bs=1 seek=600 conv=notrunc 2>/dev/null
+"$twinstep" image info "$work/disk" >"$work/out" 2>"$work/err"
+status=$?
+check info-damaged "status $status: $(cat "$work/err")" \
+	eval "[ $status -eq 2 ] && grep -q 'checksum of the GPT at sector 1 is wrong' '$work/err'"
+printf '#cloud-config\nhostname: here\n' >"$work/user-data"
+"$twinstep" image seed "$work/seed" "$work/user-data" && "$twinstep" image seed "$work/seed2" "$work/user-data"
+check seed "not the same twice, or not cidata" \
+	eval "cmp -s '$work/seed' '$work/seed2' && [ \"\$(dd if='$work/seed' bs=1 skip=32808 count=6 2>/dev/null)\" = cidata ]"
+echo 'hostname: here' >"$work/user-data"
+"$twinstep" image seed "$work/seed3" "$work/user-data" 2>"$work/err"
+status=$?
+check seed-refused "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'is no user-data' '$work/err'"
 exit $failed
