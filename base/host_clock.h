@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The host's clocks. Nothing in the deterministic machine may look at them. */
+/*
+ * The host's clocks, and sleeping by them. Nothing in the deterministic machine may look at either.
+ */
 #ifndef BASE_HOST_CLOCK_H
 #define BASE_HOST_CLOCK_H
 
@@ -8,5 +10,11 @@
 
 /* Nanoseconds on CLOCK_MONOTONIC, CLOCK_BOOTTIME or another clock that the host always has. */
 uint64_t host_clock_ns(clockid_t clock);
+/* Milliseconds on CLOCK_MONOTONIC. */
+uint64_t host_mono_ms(void);
+/* Nanoseconds as the kernel wants them: a span of time, or a moment on a clock. */
+struct timespec host_timespec(uint64_t ns);
+/* Sleeps for so long, or until a signal has been handled. */
+void host_sleep_ns(uint64_t ns);
 
 #endif

@@ -4,6 +4,7 @@
  * vCPU thread serves requests when it makes its next sync point, where the machine's state is well
  * defined.
  */
+#include "base/host_clock.h"
 #include "host/guest_control.h"
 
 #include <errno.h>
@@ -146,14 +147,13 @@ static void control_wake(struct guest_control *c)
 static int control_wait(struct guest_control *c, const bool *flag, bool value, int ms,
 			struct err *err)
 {
-	struct timespec ts;
+	struct timespec until =
+		host_timespec(host_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000);
 	int ret = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
 	control_wake(c);
 	while (*flag != value && !c->ended && ret == 0)
-		ret = pthread_cond_timedwait(&c->changed, &c->lock, &ts);
+		ret = pthread_cond_timedwait(&c->changed, &c->lock, &until);
 	if (*flag == value)
 		return 0;
 	if (c->ended)
@@ -221,13 +221,12 @@ static int control_send(struct guest_control *c, enum control_command what, uint
 			struct err *err)
 {
 	uint64_t tries = STATUS_WAIT_MS / 10;
-	const struct timespec ten_ms = { .tv_nsec = 10000000 };
 
 	c->pending = (struct input){ .kind = INPUT_CONTROL, .a = what, .b = arg };
 	control_wake(c);
 	while (c->pending.kind && !c->ended && tries--) {
 		pthread_mutex_unlock(&c->lock);
-		nanosleep(&ten_ms, NULL);
+		host_sleep_ns(10000000);
 		pthread_mutex_lock(&c->lock);
 	}
 	if (!c->pending.kind)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "base/host_clock.h"
 #include "host/log_header.h"
 
 #include <errno.h>
@@ -56,15 +57,13 @@ void log_header_make(struct log_header *lh, const struct machine_host *h, struct
 		     uint64_t epoch_ns)
 {
 	const struct engine_ops *ops = machine_engine(m)->ops;
-	struct timespec now;
 
 	lh->config = h->config;
 	lh->cpuid_digest = cpuid_v1_digest();
 	lh->epoch_ns = epoch_ns;
 	strncpy(lh->engine, ops->name, sizeof(lh->engine) - 1);
 	strncpy(lh->counter, ops->counter, sizeof(lh->counter) - 1);
-	clock_gettime(CLOCK_REALTIME, &now);
-	lh->wall_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	lh->wall_ns = host_clock_ns(CLOCK_REALTIME);
 	lh->start_count = machine_engine(m)->ops->count(machine_engine(m));
 	lh->anchor_ns = machine_clock(m)->anchor_ns;
 	lh->anchor_count = machine_clock(m)->anchor_count;

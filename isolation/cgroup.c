@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Making, entering and removing groups; isolation/cgroup_find.c says where. */
+#include "base/host_clock.h"
 #include "isolation/cgroup.h"
 
 #include <dirent.h>
@@ -16,7 +17,8 @@
 
 #include "isolation/process.h"
 
-#define TRIES 100 /* of 10 ms: processes that were killed take a moment to go */
+#define TRIES	   100 /* processes that were killed take a moment to go */
+#define TRY_NAP_NS 10000000
 
 static const char *const controller_names[] = { [CGROUP_CPU] = "cpu",
 						[CGROUP_MEMORY] = "memory",
@@ -361,10 +363,8 @@ int cgroup_join(struct cgroup *g, struct err *err)
 
 static void remove_group(const char *dir, bool wait)
 {
-	const struct timespec ten_ms = { .tv_nsec = 10000000 };
-
 	for (int i = 0; rmdir(dir) < 0 && errno == EBUSY && wait && i < TRIES; i++)
-		nanosleep(&ten_ms, NULL);
+		host_sleep_ns(TRY_NAP_NS);
 }
 
 void cgroup_remove(struct cgroup *g)

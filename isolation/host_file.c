@@ -5,6 +5,7 @@
  * vm NAME PID START PROMISED MEMORY BALLOON-MIN WEIGHT QUOTA PERIOD MEMORY-MAX READ-BPS WRITE-BPS
  * READ-OPS WRITE-OPS
  */
+#include "base/host_clock.h"
 #include "isolation/host_file.h"
 
 #include <errno.h>
@@ -20,13 +21,14 @@
 
 #include "isolation/process.h"
 
-#define FILE_MAX   65536
-#define BOOT_LEN   36
-#define LOCK_TRIES 200 /* of 10 ms */
-#define PATH_LEN   512
-#define MARGIN_MIN (64ull << 20)
-#define MARGIN_MAX (2ull << 30)
-#define NUMBERS	   13
+#define FILE_MAX    65536
+#define BOOT_LEN    36
+#define LOCK_TRIES  200
+#define LOCK_NAP_NS 10000000
+#define PATH_LEN    512
+#define MARGIN_MIN  (64ull << 20)
+#define MARGIN_MAX  (2ull << 30)
+#define NUMBERS	    13
 
 uint64_t host_file_room(uint64_t host_memory)
 {
@@ -240,14 +242,12 @@ int host_file_read(const char *path, struct host_state *s, struct err *err)
 
 static int lock_fd(int fd)
 {
-	const struct timespec ten_ms = { .tv_nsec = 10000000 };
-
 	for (int i = 0; i < LOCK_TRIES; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 			return 0;
 		if (errno != EWOULDBLOCK)
 			return -errno;
-		nanosleep(&ten_ms, NULL);
+		host_sleep_ns(LOCK_NAP_NS);
 	}
 	return -ETIMEDOUT;
 }

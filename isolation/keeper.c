@@ -241,7 +241,6 @@ static bool asker_is_gone(int fd)
  */
 static _Noreturn void watch(int fd, const struct keeper_post *post)
 {
-	const struct timespec nap = { .tv_nsec = RESTART_NAP_NS };
 	struct keeper_message killed = { .result = -EAGAIN, .nr = NR_KILLED };
 	int status;
 
@@ -255,7 +254,7 @@ static _Noreturn void watch(int fd, const struct keeper_post *post)
 		    asker_is_gone(fd))
 			_exit(0);
 		send(fd, &killed, sizeof(killed), MSG_NOSIGNAL | MSG_DONTWAIT);
-		nanosleep(&nap, NULL);
+		host_sleep_ns(RESTART_NAP_NS);
 	}
 }
 

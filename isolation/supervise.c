@@ -111,11 +111,6 @@ static _Noreturn void end_like(int status)
 	exit(128 + sig);
 }
 
-static uint64_t now_ms(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC) / 1000000;
-}
-
 /*
  * A terminal sends its signals to both of us. A second request to end is not a request any more;
  * but one that comes at once is the first one again: timeout(1) asks us, and then our process
@@ -130,13 +125,13 @@ static void hand_on(pid_t pid, const siginfo_t *si, uint64_t *asked_ms)
 		raise(SIGSTOP);
 		kill(pid, SIGCONT);
 	} else if (end && *asked_ms) {
-		if (now_ms() - *asked_ms >= SECOND_REQUEST_MS)
+		if (host_mono_ms() - *asked_ms >= SECOND_REQUEST_MS)
 			kill(pid, SIGKILL);
 	} else if (si->si_code != SI_KERNEL) {
 		kill(pid, si->si_signo);
 	}
 	if (end && si->si_signo != SIGTSTP && !*asked_ms)
-		*asked_ms = now_ms();
+		*asked_ms = host_mono_ms();
 }
 
 /* A shell, when we were sent to the background. */

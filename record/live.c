@@ -303,8 +303,7 @@ void live_stop(struct live *l)
 static void live_wait(struct live *l, uint64_t ns)
 {
 	struct pollfd p[1 + MACHINE_NICS] = { { .fd = l->wakefd, .events = POLLIN } };
-	struct timespec ts = { .tv_sec = (time_t)(ns / NS_PER_S),
-			       .tv_nsec = (long)(ns % NS_PER_S) };
+	struct timespec ts = host_timespec(ns);
 	uint64_t start = mono_ns(), drained;
 
 	for (size_t i = 0; i < MACHINE_NICS; i++) {

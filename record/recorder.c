@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "base/queue.h"
 #include "base/thread.h"
@@ -19,6 +20,7 @@
 /* a batch is given to the writer at least this often, in virtual time */
 #define BATCH_NS      500000000ull
 #define IN_FLIGHT_MAX (64u << 20) /* the guest waits when more than this is not written yet */
+#define WAIT_NS	      1000000	  /* of the guest, for a slow disk: then it looks again */
 #define PAGES_A_FRAME 1024
 #define DISK_PIECE    (4u << 20)
 
@@ -152,12 +154,11 @@ static void recorder_flush(struct recorder *r)
 /* A slow disk slows the guest. */
 static void recorder_pace(void *ctx, struct machine *m)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
 	struct recorder *r = ctx;
 
 	while (queue_bytes(&r->queue) > r->cfg.in_flight_max && !atomic_load(&r->failed)) {
-		nanosleep(&ms, NULL);
-		atomic_fetch_add(&r->waited_ns, 1000000);
+		host_sleep_ns(WAIT_NS);
+		atomic_fetch_add(&r->waited_ns, WAIT_NS);
 	}
 }
 

@@ -81,11 +81,6 @@ struct question {
 	struct etcd_answer answer;
 };
 
-static uint64_t now_ms(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC) / 1000000;
-}
-
 /* ---- opening ---- */
 
 static int read_file(const char *path, bool secret, struct text *t, struct err *err)
@@ -461,7 +456,7 @@ static unsigned running(const struct etcd_arbiter *a)
 
 static int ask_members(struct etcd_arbiter *a, struct question *q, struct err *err)
 {
-	uint64_t now = now_ms(), until = now + a->wait_ms, next = now;
+	uint64_t now = host_mono_ms(), until = now + a->wait_ms, next = now;
 	unsigned asked = 0;
 	int ret = 0, runs;
 
@@ -479,7 +474,7 @@ static int ask_members(struct etcd_arbiter *a, struct question *q, struct err *e
 			curl->multi_poll(a->multi, NULL, 0, wake > now ? (int)(wake - now) : 0,
 					 NULL);
 		}
-		now = now_ms();
+		now = host_mono_ms();
 	}
 	for (unsigned i = 0; i < a->n; i++)
 		endpoint_stop(a, &a->endpoint[i]);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define ASK_NS (100 * NS_PER_MS) /* between two looks at the arbiter */
@@ -82,12 +83,11 @@ static bool replaced(struct replica *r)
 
 bool hang_prove_alive(struct replica *r)
 {
-	const struct timespec nap = { .tv_nsec = 200000 };
 	uint64_t before = replica_last_beat(r), next = replica_mono_ns() + ASK_NS;
 
 	replica_wake(r);
 	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu.over)) {
-		nanosleep(&nap, NULL);
+		replica_nap();
 		if (replica_mono_ns() < next)
 			continue;
 		hang_report(r); /* the acceptor may be waiting for this thread's end */
@@ -109,13 +109,11 @@ void hang_vcpu_over(struct replica *r)
 /* Sleeps until the vCPU thread says that it is over, or for ASK_NS. */
 static bool vcpu_over(struct replica *r)
 {
-	uint64_t until = replica_mono_ns() + ASK_NS;
-	const struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
-				     .tv_nsec = (long)(until % NS_PER_S) };
+	const struct timespec until = host_timespec(replica_mono_ns() + ASK_NS);
 
 	pthread_mutex_lock(&r->vcpu.lock);
 	if (!atomic_load(&r->vcpu.over))
-		pthread_cond_clockwait(&r->vcpu.is_over, &r->vcpu.lock, CLOCK_MONOTONIC, &ts);
+		pthread_cond_clockwait(&r->vcpu.is_over, &r->vcpu.lock, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&r->vcpu.lock);
 	return atomic_load(&r->vcpu.over);
 }
@@ -168,8 +166,7 @@ void replica_inject_hang(struct replica *r, uint64_t ms)
 void hang_here(struct replica *r)
 {
 	uint64_t ms = atomic_exchange(&r->vcpu.hang_ms, 0), start = replica_mono_ns();
-	const struct timespec nap = { .tv_nsec = 1000000 };
 
 	while (ms == 1 || (ms && replica_mono_ns() - start < (ms - 1) * NS_PER_MS))
-		nanosleep(&nap, NULL);
+		host_sleep_ns(NS_PER_MS);
 }

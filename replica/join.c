@@ -5,16 +5,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "record/pages.h"
 #include "replica/replica_private.h"
 
 #define STATE_WAIT_MS 60000
 #define SEND_WAIT_MS  30000
+#define DIAL_PAUSE_NS (100 * NS_PER_MS)
 
 struct peer *follower_dial(struct replica *r, struct err *err)
 {
 	uint64_t deadline = replica_mono_ns() + r->cfg.connect_wait_ms * NS_PER_MS;
-	const struct timespec pause = { .tv_nsec = 100000000 };
 
 	for (;;) {
 		struct peer *p = peer_dial(r->cfg.connect, 2000, err);
@@ -22,7 +23,7 @@ struct peer *follower_dial(struct replica *r, struct err *err)
 		if (p || err->code == EACCES || err->code == EINVAL || atomic_load(&r->stopping) ||
 		    replica_mono_ns() > deadline)
 			return p;
-		nanosleep(&pause, NULL);
+		host_sleep_ns(DIAL_PAUSE_NS);
 	}
 }
 

@@ -10,9 +10,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define ASK_NS	     (2 * NS_PER_MS)
+#define JOIN_REST_NS (3 * NS_PER_MS)
 #define SHARE_ALL    1000u
 #define SLICE_MIN_NS 50000u
 
@@ -112,12 +114,10 @@ static bool primary_wants_sync(void *ctx)
  */
 static void slow_down_for_joining(struct replica *r)
 {
-	const struct timespec ts = { .tv_nsec = 3000000 };
-
 	if (!link_catches_up(r) && !link_falls_behind(&r->link) && !handover_waits(r))
 		return;
-	nanosleep(&ts, NULL);
-	atomic_fetch_add(&r->paced_ns, 3 * NS_PER_MS);
+	host_sleep_ns(JOIN_REST_NS);
+	atomic_fetch_add(&r->paced_ns, JOIN_REST_NS);
 }
 
 /* The longest rest of a guest that writes faster than memory can be sent. */
@@ -135,7 +135,7 @@ static void keep_to_share(struct replica *r)
 		ns = (now - r->ran_from_ns) * (SHARE_ALL - r->share) / r->share;
 		ns = ns > max ? max : ns;
 		replica_beat(r);
-		nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
+		host_sleep_ns(ns);
 		atomic_fetch_add(&r->paced_ns, ns);
 		now = replica_mono_ns();
 	}

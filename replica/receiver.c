@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define INCOMING_MAX (256u << 20) /* bytes of records in memory; TCP holds the rest back */
@@ -150,11 +151,10 @@ static uint64_t silent_ns(const struct replica *r)
  */
 static void outlast_lease(struct session *s)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
 	struct replica *r = s->r;
 
 	while (is_counted_on(r) && silent_ns(r) < follower_timeout_ns(r) && !atomic_load(&s->over))
-		nanosleep(&ms, NULL);
+		host_sleep_ns(NS_PER_MS);
 }
 
 /* The primary's network side is alive, its vCPU is not: the arbiter decides as after a silence. */
@@ -234,7 +234,6 @@ static const char *receive_one(struct session *s, bool *cut, struct err *err)
 
 bool follower_receive(struct session *s)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
 	struct follower *fo = &s->r->follower;
 	struct err err = ERR_INIT;
 	const char *why = NULL;
@@ -242,7 +241,7 @@ bool follower_receive(struct session *s)
 
 	while (!why && !atomic_load(&s->over)) {
 		if (queue_bytes(&fo->incoming) > INCOMING_MAX)
-			nanosleep(&ms, NULL);
+			host_sleep_ns(NS_PER_MS);
 		else
 			why = receive_one(s, &cut, &err);
 	}

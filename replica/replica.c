@@ -23,9 +23,7 @@ uint64_t replica_lease_clock_ns(void)
 
 bool replica_nap(void)
 {
-	const struct timespec ts = { .tv_nsec = 200000 };
-
-	nanosleep(&ts, NULL);
+	host_sleep_ns(NS_PER_MS / 5);
 	return true;
 }
 

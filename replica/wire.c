@@ -133,18 +133,13 @@ int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uin
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	return (int64_t)(host_clock_ns(CLOCK_MONOTONIC) / 1000000);
-}
-
 /*
  * Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and then keeps
  * a long frame on a slow link alive; in the handshake the whole frame has to be there in time.
  */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
-	int64_t end = now_ms() + timeout_ms;
+	int64_t end = (int64_t)host_mono_ms() + timeout_ms;
 
 	if (!bytes_reserve(&w->in, &w->in_cap, want < 4096 ? 4096 : want))
 		return err_set(err, ENOMEM, "out of memory");
@@ -157,7 +152,7 @@ static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *er
 			return (int)n;
 		w->have += (size_t)n;
 		w->bytes_in += (uint64_t)n;
-		if (w->max == WIRE_HELLO_MAX && w->have < want && now_ms() >= end)
+		if (w->max == WIRE_HELLO_MAX && w->have < want && (int64_t)host_mono_ms() >= end)
 			return -EAGAIN;
 	}
 	return 1;

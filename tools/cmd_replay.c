@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "record/replay.h"
@@ -54,9 +55,8 @@ static void keep_pace(struct replayer *r)
 	/* In pieces, so that a signal ends it soon whichever thread it goes to. */
 	while (due > (double)host && !stop_signal()) {
 		uint64_t ns = (uint64_t)(due - (double)host);
-		struct timespec ts = { .tv_nsec = ns < NAP_NS ? (long)ns : NAP_NS };
 
-		nanosleep(&ts, NULL);
+		host_sleep_ns(ns < NAP_NS ? ns : NAP_NS);
 		host = monotonic_ns() - r->started_ns;
 	}
 }

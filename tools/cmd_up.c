@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "host/control.h"
 #include "host/up.h"
@@ -93,7 +94,7 @@ static int wait_for_end(const struct run_dir *d, const char *name)
 	for (unsigned i = 0; i < DOWN_TRIES; i++) {
 		if (!run_dir_holder(d))
 			return 0;
-		usleep(100000);
+		host_sleep_ns(100000000);
 	}
 	log_error("guest %s has not ended in %d s", name, DOWN_TRIES / 10);
 	return 1;
