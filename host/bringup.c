@@ -192,7 +192,8 @@ static const struct {
 };
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
 
-int bringup(struct bringup *b, struct err *err)
+/* All steps up to the machine that is about to run; bringdown() is due whatever it returns. */
+static int bringup(struct bringup *b, struct err *err)
 {
 	int ret = 0;
 
@@ -201,7 +202,8 @@ int bringup(struct bringup *b, struct err *err)
 	return ret;
 }
 
-void bringdown(struct bringup *b)
+/* The way back from wherever bringup() came to. */
+static void bringdown(struct bringup *b)
 {
 	stop_restore();
 	while (b->reached > 0)

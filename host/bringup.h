@@ -55,10 +55,6 @@ struct bringup {
 	unsigned reached; /* steps begun */
 };
 
-/* All steps up to the machine that is about to run; bringdown() is due whatever it returns. */
-int bringup(struct bringup *b, struct err *err);
-/* The way back from wherever bringup() came to. */
-void bringdown(struct bringup *b);
 /*
  * The whole life: up, run(run_ctx), down. Says what went wrong on the way up. Returns the exit
  * status: run()'s, or EXIT_USAGE.

@@ -181,13 +181,3 @@ json_t *guest_list(void)
 	json_decref(names);
 	return list;
 }
-
-json_t *guest_describe(const char *name)
-{
-	json_t *names = all_names(), *o = NULL;
-
-	if (json_object_get(names, name))
-		o = describe(name);
-	json_decref(names);
-	return o;
-}

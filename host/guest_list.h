@@ -11,7 +11,5 @@
  * machine that does not answer is waited for only shortly. Never NULL.
  */
 json_t *guest_list(void);
-/* One of them; NULL: neither configured nor running. */
-json_t *guest_describe(const char *name);
 
 #endif

@@ -432,7 +432,8 @@ static void drop_image(struct boot_image *image)
 	*image = (struct boot_image){ .name = image->name };
 }
 
-void machine_host_drop_images(struct machine_host *h)
+/* Frees the bytes of kernel and modules: the guest has its copy. */
+static void machine_host_drop_images(struct machine_host *h)
 {
 	drop_image(&h->boot.kernel);
 	for (size_t i = 0; i < h->boot.nmodules; i++)

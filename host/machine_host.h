@@ -19,7 +19,7 @@
 
 struct machine_host {
 	struct machine_config config;
-	struct boot_request boot; /* with the images' bytes until machine_host_drop_images() */
+	struct boot_request boot; /* with the images' bytes until the machine is made */
 	const char *restore;	  /* snapshot that the machine starts from, or NULL */
 	int restore_fd;		  /* and the open file */
 	bool version_given;
@@ -91,8 +91,6 @@ int machine_host_start_consoles(struct machine_host *h, struct err *err);
 void machine_host_live(const struct machine_host *h, struct live_config *c);
 /* Where a machine without a live source sends its console output. */
 void machine_host_console_out(const struct machine_host *h, struct console_out *out);
-/* Frees the bytes of kernel and modules: the guest has its copy. */
-void machine_host_drop_images(struct machine_host *h);
 /* From here on the consoles' quit() is not called any more. */
 void machine_host_stop_input(struct machine_host *h);
 void machine_host_close_consoles(struct machine_host *h);

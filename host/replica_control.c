@@ -6,9 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "host/run_end.h"
 
-#define SWITCH_NS 8000000000ull /* after that it is not wanted any more */
+#define SWITCH_NS     8000000000ull /* after that it is not wanted any more */
+#define SWITCH_NAP_NS 2000000
 
 static void put(json_t *o, const char *key, uint64_t v)
 {
@@ -146,11 +148,10 @@ static int control_answer(int ret, struct err *err)
 static int wait_for_switch(struct replica_run *r, uint64_t before, struct replica_status *s,
 			   struct err *err)
 {
-	const struct timespec nap = { .tv_nsec = 2000000 };
 	uint64_t until = monotonic_ns() + SWITCH_NS;
 
 	do {
-		nanosleep(&nap, NULL);
+		host_sleep_ns(SWITCH_NAP_NS);
 		replica_get_status(r->replica, s);
 		if (s->switches != before)
 			return 0;

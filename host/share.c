@@ -199,12 +199,14 @@ void share_end(enum jail_mode mode)
 
 /* ---- memory ---- */
 
-uint64_t share_need(uint64_t memory)
+/* What a guest of so many bytes needs of the host. */
+static uint64_t share_need(uint64_t memory)
 {
 	return memory + OVERHEAD;
 }
 
-uint64_t share_balloon_min(const struct share_opts *s, uint64_t memory)
+/* What it keeps in any case. */
+static uint64_t share_balloon_min(const struct share_opts *s, uint64_t memory)
 {
 	return s->balloon_min ? s->balloon_min : memory / 4 & ~(PAGE_SIZE - 1ull);
 }

@@ -72,9 +72,6 @@ void share_ended(const struct share_opts *s, pid_t pid);
  */
 int share_check_balloon(const struct share_opts *s, uint64_t memory, int64_t bytes,
 			struct err *err);
-/* What a guest of so many bytes needs of the host, and what it keeps in any case. */
-uint64_t share_need(uint64_t memory);
-uint64_t share_balloon_min(const struct share_opts *s, uint64_t memory);
 /* Path of the host file: as given, or this user's. Free *path. 0 or -errno. */
 int share_host_file(const char *given, bool create, char **path, struct err *err);
 

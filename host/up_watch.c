@@ -44,7 +44,7 @@ static void *watch(void *arg)
 		if (all_is_well(w))
 			notify_send("WATCHDOG=1");
 		for (uint64_t ms = 0; ms < w->every_ms && !atomic_load(&w->stop); ms += 50)
-			usleep(50000);
+			host_sleep_ns(50000000);
 	}
 	return NULL;
 }

@@ -97,22 +97,3 @@ const char *host_smt_name(enum host_smt smt)
 
 	return names[smt];
 }
-
-const char *host_smt_meaning(const struct host_info *h)
-{
-	switch (h->smt) {
-	case HOST_SMT_ABSENT:
-		return "one thread a core, as far as this kernel sees; if it is a guest itself, "
-		       "its host decides";
-	case HOST_SMT_OFF:
-		return "one thread a core: nothing shares a guest's caches while it runs";
-	case HOST_SMT_ON:
-		return h->core_scheduling ? "two threads share a core; each machine's scheduling "
-					    "cookie keeps others off its cores"
-					  : "two threads share a core and this kernel has no core "
-					    "scheduling: others may watch a guest's caches; boot "
-					    "with nosmt where that matters";
-	default:
-		return "the kernel does not say whether threads share cores";
-	}
-}

@@ -31,10 +31,5 @@ struct host_info {
 void host_info_read(struct host_info *h, const char *root);
 /* "unknown", "absent", "off", "on" */
 const char *host_smt_name(enum host_smt smt);
-/*
- * What the state means for guests that must not learn from each other, a sentence without a full
- * stop.
- */
-const char *host_smt_meaning(const struct host_info *h);
 
 #endif

@@ -81,21 +81,6 @@ void jail_layer_set(enum jail_layer l, int ret)
 	state[l] = ret < 0 ? -ret : ret;
 }
 
-bool jail_mode_parse(const char *text, enum jail_mode *mode)
-{
-	static const char *const names[] = {
-		[JAIL_ON] = "on", [JAIL_STRICT] = "strict", [JAIL_OFF] = "off"
-	};
-
-	for (unsigned i = 0; i < 3; i++) {
-		if (!strcmp(text, names[i])) {
-			*mode = i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* ---- descriptors that whoever started us left open ---- */
 
 void jail_note_inherited(void)

@@ -55,8 +55,6 @@ struct jail_config {
 	uint32_t without;		   /* 1 << layer: left out, by tests of the other layers */
 };
 
-/* false: bad value. "on", "strict", "off". */
-bool jail_mode_parse(const char *text, enum jail_mode *mode);
 /*
  * Returns in the process that goes on, with the signals that end a run blocked until
  * stop_on_signals(); the other one exits here.

@@ -364,13 +364,6 @@ static int call_with(struct keeper *k, struct keeper_message *m, int pass)
 	return ret;
 }
 
-bool keeper_alive(const struct keeper *k)
-{
-	struct pollfd p = { .fd = k->fd, .events = 0 };
-
-	return poll(&p, 1, 0) <= 0 || !(p.revents & POLLHUP);
-}
-
 int keeper_call(struct keeper *k, struct keeper_message *m)
 {
 	return call_with(k, m, -1);

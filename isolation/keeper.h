@@ -70,8 +70,6 @@ struct keeper *keeper_start(const struct keeper_post *post, struct err *err);
  * killed while it was asked, and another one is there; -ETIMEDOUT.
  */
 int keeper_call(struct keeper *k, struct keeper_message *m);
-/* Whether there is anybody to ask. */
-bool keeper_alive(const struct keeper *k);
 /* 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
 /* What the function that may be asked for has answered. */

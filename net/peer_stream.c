@@ -21,7 +21,8 @@ int64_t peer_now_ms(void)
 	return (int64_t)(host_clock_ns(CLOCK_MONOTONIC) / 1000000);
 }
 
-int peer_poll(const struct peer_stream *s, short events, int timeout_ms)
+/* Waits for events (POLLIN, POLLOUT); 1 ready, 0 timeout, -errno. */
+static int peer_poll(const struct peer_stream *s, short events, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = s->fd, .events = events };
 	int n = poll(&pfd, 1, timeout_ms);

@@ -27,7 +27,7 @@ struct checkpoint_info {
 	uint64_t base;	    /* id of the checkpoint that this one changes; 0: stands alone */
 	uint64_t count, ns; /* retired instructions and virtual time */
 	uint64_t record;    /* number of the last sync point applied; 0: not recorded */
-	/* From the end of the file; 0 in what checkpoint_read_info() gives. */
+	/* From the end of the file; 0 in what checkpoint_read_info_fd() gives. */
 	uint64_t id; /* of this checkpoint: depends on every byte of it */
 	uint64_t pages;
 	uint64_t bytes; /* length of the file */
@@ -58,19 +58,16 @@ struct checkpoint_restore_options {
 };
 
 /*
- * Writes m to path; info (may be NULL) gets what was written. -EEXIST when the file is there and
- * not to be replaced, -EBUSY when pages are dirty (no digest was taken here), or what the disk
- * said. On failure nothing is left behind.
+ * Writes m into an open, empty file; name is for messages, and info (may be NULL) gets what was
+ * written. 0 when it is on the disk, -EBUSY when pages are dirty (no digest was taken here), or
+ * what the disk said.
  */
-int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
-		     struct checkpoint_info *info, struct err *err);
-
-/* The same into an open, empty file; name is for messages. It is on the disk when 0 is returned. */
 int checkpoint_write_fd(int fd, const char *name, struct machine *m,
 			const struct checkpoint_write_options *o, struct checkpoint_info *info,
 			struct err *err);
-/* A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its
- * end. They free tmp.
+/*
+ * A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its
+ * end. They free tmp. -EEXIST when there is a file at path that is not to be replaced (force).
  */
 int checkpoint_file_create(const char *path, bool force, char **tmp, struct err *err);
 int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err);
@@ -86,20 +83,13 @@ int checkpoint_open(const char *path, struct err *err);
  */
 int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *info,
 			    struct err *err);
-int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct err *err);
-
-/* Reads all of it and checks every checksum. */
-int checkpoint_verify(const char *path, struct checkpoint_info *info, struct err *err);
 
 /*
- * Puts m, a machine of the same configuration, into the state of the file. -EINVAL: of another
- * machine or on top of another checkpoint; -EBADMSG: damaged. After a failure that came later than
- * the header's, the machine is good for machine_destroy() only.
+ * Puts m, a machine of the same configuration, into the state of an open file, or with m NULL reads
+ * all of it and checks every checksum; path is for messages. -EINVAL: of another machine or on top
+ * of another checkpoint; -EBADMSG: damaged. After a failure that came later than the header's, the
+ * machine is good for machine_destroy() only.
  */
-int checkpoint_restore(const char *path, struct machine *m,
-		       const struct checkpoint_restore_options *o, struct checkpoint_info *info,
-		       struct err *err);
-/* The same from an open file; path is for messages. With m NULL it only verifies. */
 int checkpoint_restore_fd(int fd, const char *path, struct machine *m,
 			  const struct checkpoint_restore_options *o, struct checkpoint_info *info,
 			  struct err *err);

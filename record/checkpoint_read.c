@@ -437,39 +437,3 @@ int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *in
 	*info = r.info;
 	return ret;
 }
-
-int checkpoint_read_info(const char *path, struct checkpoint_info *info, struct err *err)
-{
-	int fd = checkpoint_open(path, err), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = checkpoint_read_info_fd(fd, path, info, err);
-	close(fd);
-	return ret;
-}
-
-static int read_path(const char *path, struct machine *m,
-		     const struct checkpoint_restore_options *o, struct checkpoint_info *info,
-		     struct err *err)
-{
-	int fd = checkpoint_open(path, err), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = checkpoint_restore_fd(fd, path, m, o, info, err);
-	close(fd);
-	return ret;
-}
-
-int checkpoint_verify(const char *path, struct checkpoint_info *info, struct err *err)
-{
-	return read_path(path, NULL, NULL, info, err);
-}
-
-int checkpoint_restore(const char *path, struct machine *m,
-		       const struct checkpoint_restore_options *o, struct checkpoint_info *info,
-		       struct err *err)
-{
-	return read_path(path, m, o, info, err);
-}

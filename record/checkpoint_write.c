@@ -341,19 +341,3 @@ int checkpoint_write_fd(int fd, const char *name, struct machine *m,
 		*info = d;
 	return ret;
 }
-
-int checkpoint_write(const char *path, struct machine *m, const struct checkpoint_write_options *o,
-		     struct checkpoint_info *info, struct err *err)
-{
-	char *tmp;
-	int fd = checkpoint_file_create(path, o->force, &tmp, err), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = checkpoint_write_fd(fd, path, m, o, info, err);
-	close(fd);
-	if (ret == 0)
-		return checkpoint_file_publish(path, tmp, o->force, err);
-	checkpoint_file_drop(tmp);
-	return ret;
-}

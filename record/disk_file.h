@@ -21,7 +21,7 @@
 struct disk_backend *disk_file_open(const char *path, bool readonly, struct err *err);
 /* The same image as a base that is never written; changes live in memory. */
 struct disk_backend *disk_overlay_open(const char *path, struct err *err);
-/* A disk of zeros that exists in memory only. */
+/* A disk of zeros that exists in memory only, for tests. */
 struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err);
 
 /* Whether its changes live in memory. */

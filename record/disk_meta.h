@@ -144,9 +144,9 @@ void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_L
 void disk_meta_set_pair(struct disk_meta *m, const uint8_t pair[DISK_META_ID_LEN]);
 /* First block from `block` on that may differ; UINT64_MAX: none. */
 uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
-/* How many may differ. */
-uint64_t disk_meta_count(struct disk_meta *m);
 uint64_t disk_meta_blocks(const struct disk_meta *m);
+/* How many may differ, for tests. */
+uint64_t disk_meta_count(struct disk_meta *m);
 /* The block may differ; on stable storage from disk_meta_save() on. */
 void disk_meta_set(struct disk_meta *m, uint64_t block);
 

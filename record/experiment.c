@@ -77,7 +77,10 @@ static int flip_cpu(struct machine *m, const struct fault *f)
 	return ret;
 }
 
-int fault_inject(struct machine *m, const struct fault *f)
+/*
+ * Flips the bit. 0; -EINVAL: there is no such bit, or no CPU can be in the state that would follow.
+ */
+static int fault_inject(struct machine *m, const struct fault *f)
 {
 	if (f->place >= FAULT_PLACES || f->bit >= places[f->place].bits)
 		return -EINVAL;
@@ -397,11 +400,4 @@ void share_interval(uint64_t hits, uint64_t n, double z, double *low, double *hi
 	half = z / d * sqrt(p * (1 - p) / (double)n + z * z / (4.0 * (double)n * (double)n));
 	*low = middle - half > 0 && hits ? middle - half : 0;
 	*high = middle + half < 1 && hits < n ? middle + half : 1;
-}
-
-uint64_t share_sample(uint64_t population, double margin, double z)
-{
-	double n = (double)population, t = margin * margin * (n - 1) / (z * z * 0.25);
-
-	return population ? (uint64_t)ceil(n / (1 + t)) : 0;
 }

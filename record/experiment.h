@@ -32,10 +32,6 @@ struct fault {
 /* Bits of one register or byte of a place. */
 unsigned fault_bits(enum fault_place place);
 const char *fault_place_name(enum fault_place place);
-/*
- * Flips the bit. 0; -EINVAL: there is no such bit, or no CPU can be in the state that would follow.
- */
-int fault_inject(struct machine *m, const struct fault *f);
 
 enum outcome {
 	OUTCOME_NONE,	  /* all is as in the golden run */
@@ -84,10 +80,5 @@ int experiments_run(struct experiments *x, const struct fault *f, struct experim
 
 /* Wilson's interval of a share: hits of n, at z standard deviations (1.96: 95 %). */
 void share_interval(uint64_t hits, uint64_t n, double z, double *low, double *high);
-/*
- * How many experiments out of a population give a share with this margin, whatever the share is
- * (the finite population formula, with p = 1/2).
- */
-uint64_t share_sample(uint64_t population, double margin, double z);
 
 #endif

@@ -108,7 +108,8 @@ int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns)
 	return 0;
 }
 
-void live_flush_outputs(struct live *l)
+/* Writes out the console bytes that the sink has gathered. vCPU thread. */
+static void live_flush_outputs(struct live *l)
 {
 	atomic_store_explicit(&l->gathered, false, memory_order_relaxed);
 	console_out_flush(&l->out);

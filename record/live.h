@@ -129,9 +129,6 @@ void live_sink_attach(struct live_sink *s, struct live *l);
  */
 int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns);
 
-/* Writes out the console bytes that the sink has gathered. vCPU thread. */
-void live_flush_outputs(struct live *l);
-
 /* From any thread: machine_run() returns MACHINE_ENDED soon. Safe in a signal handler. */
 void live_stop(struct live *l);
 /* From any thread: the vCPU comes to a sync point soon even when idle. */

@@ -90,7 +90,9 @@ void failover_keep_divergence(struct failover *f, uint64_t count, uint64_t rip, 
 
 /* The table: the next state, or -1 where the event cannot happen. */
 int failover_next(enum replica_state s, enum failover_event e);
+/* Its name in the model, for tests. */
 const char *failover_event_name(enum failover_event e);
+/* What becomes of outputs in a state: the model's view, for tests. */
 enum outbox_mode failover_outbox_mode(enum replica_state s);
 /* Its outputs leave: at once, or when the backup has their records. */
 bool failover_is_live(enum replica_state s);

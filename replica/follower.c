@@ -55,7 +55,7 @@ bool follower_said_bye(struct follower *f)
 	return said;
 }
 
-void follower_wait_stream_end(struct follower *f)
+static void follower_wait_stream_end(struct follower *f)
 {
 	pthread_mutex_lock(&f->lock);
 	while (!atomic_load(&f->stream_over))

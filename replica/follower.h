@@ -69,6 +69,5 @@ int follower_acknowledge(struct session *s, struct err *err);
 uint64_t follower_timeout_ns(const struct replica *r);
 unsigned follower_period_ms(const struct session *s);
 bool follower_said_bye(struct follower *f);
-void follower_wait_stream_end(struct follower *f);
 
 #endif

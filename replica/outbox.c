@@ -66,7 +66,8 @@ struct held_output *held_take(struct held_list *l, uint64_t seq)
 	return h;
 }
 
-void held_put_back(struct held_list *l, struct held_output *h)
+/* The one that was taken last is the oldest again. */
+static void held_put_back(struct held_list *l, struct held_output *h)
 {
 	h->next = l->first;
 	l->first = h;

@@ -52,8 +52,6 @@ struct held_list {
 void held_add(struct held_list *l, uint64_t needs, const struct output *out);
 /* Takes the oldest output that needs no record beyond `seq`; free() it. NULL: none. */
 struct held_output *held_take(struct held_list *l, uint64_t seq);
-/* The one that was taken last is the oldest again. */
-void held_put_back(struct held_list *l, struct held_output *h);
 /* Drops the outputs that need no record beyond `seq`. */
 void held_drop(struct held_list *l, uint64_t seq);
 

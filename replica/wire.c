@@ -108,8 +108,9 @@ int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len,
 
 /* ---- receiving ---- */
 
-int wire_parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uint32_t *stored,
-		      struct err *err)
+/* Parses a frame's header: 0, or -EBADMSG and err. */
+static int parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, uint32_t *stored,
+			struct err *err)
 {
 	struct wire_header h;
 
@@ -188,7 +189,7 @@ int wire_recv(struct wire *w, struct wire_frame *f, int timeout_ms, struct err *
 
 	if (ret <= 0)
 		return ret;
-	ret = wire_parse_header(w->in, w->recv_seq + 1, w->max, &stored, err);
+	ret = parse_header(w->in, w->recv_seq + 1, w->max, &stored, err);
 	if (ret < 0)
 		return ret;
 	ret = wire_fill(w, sizeof(h) + stored, timeout_ms, err);

@@ -68,13 +68,8 @@ int wire_send(struct wire *w, enum wire_type type, const void *data, size_t len,
  */
 int wire_recv(struct wire *w, struct wire_frame *f, int timeout_ms, struct err *err);
 
-/*
- * Parses a frame's header (WIRE_HEADER bytes): 0, or -EBADMSG and err. For the receiver and for
- * fuzzing.
- */
+/* Bytes of a frame's header. */
 #define WIRE_HEADER 40
-int wire_parse_header(const uint8_t *h, uint64_t want_seq, uint32_t max, uint32_t *stored,
-		      struct err *err);
 
 /* ---- messages ---- */
 

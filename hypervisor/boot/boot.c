@@ -34,18 +34,6 @@ enum boot_kind boot_image_kind(const struct boot_image *image)
 	return BOOT_UNKNOWN;
 }
 
-const char *boot_kind_name(enum boot_kind kind)
-{
-	static const char *const names[] = {
-		[BOOT_UNKNOWN] = "unknown file",
-		[BOOT_LINUX] = "Linux bzImage",
-		[BOOT_MULTIBOOT] = "multiboot program",
-		[BOOT_PVH] = "PVH program",
-	};
-
-	return names[kind];
-}
-
 /* Files that people take for kernels: what is found where, what that is, what to do. */
 static const struct {
 	size_t at, len;

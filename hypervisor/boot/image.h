@@ -40,8 +40,6 @@ struct boot_request {
 
 /* What the image looks like from its magic numbers; says nothing about its being whole. */
 enum boot_kind boot_image_kind(const struct boot_image *image);
-/* "Linux bzImage", "multiboot program", "PVH program", "unknown file". */
-const char *boot_kind_name(enum boot_kind kind);
 
 /*
  * Writes the program and what its boot protocol wants into memory (which must be all zero, as after

@@ -129,7 +129,8 @@ bool lapic_pending(const struct lapic *l)
 	return l->out;
 }
 
-void lapic_update(struct lapic *l)
+/* Tells the processor when there is something new to tell. */
+static void lapic_update(struct lapic *l)
 {
 	bool out = lapic_extint(l) || lapic_request(l) >= 0;
 

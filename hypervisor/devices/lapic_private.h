@@ -20,8 +20,6 @@ static inline bool lapic_is_on(const struct lapic *l)
 	return l->base & LAPIC_BASE_ENABLED;
 }
 
-/* Tells the processor when there is something new to tell. */
-void lapic_update(struct lapic *l);
 /* An interrupt from within, as its entry in the local vector table says. */
 void lapic_local(struct lapic *l, enum lapic_lvt n);
 

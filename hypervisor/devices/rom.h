@@ -30,8 +30,6 @@ struct rom {
 
 void rom_init(struct rom *r, struct bus *bus, struct memory *mem);
 void rom_fini(struct rom *r);
-/* Whether a firmware file can have this size. */
-bool rom_size_valid(size_t size);
 /*
  * Puts a copy of an image of a valid size into the socket, and its shadow into memory. 0, or
  * -EINVAL, or -ENOMEM.

@@ -133,15 +133,6 @@ void virtio_console_input(struct virtio_console *c, const uint8_t *data, size_t 
 	console_fill(c);
 }
 
-void virtio_console_resize(struct virtio_console *c, uint16_t cols, uint16_t rows)
-{
-	if (c->cols == cols && c->rows == rows)
-		return;
-	c->cols = cols;
-	c->rows = rows;
-	virtio_config_changed(&c->virtio);
-}
-
 static void console_reset(void *dev)
 {
 	struct virtio_console *c = dev;

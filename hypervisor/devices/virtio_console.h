@@ -33,7 +33,6 @@ void virtio_console_init(struct virtio_console *c, struct memory *mem,
 size_t virtio_console_room(const struct virtio_console *c);
 /* Bytes typed; what does not fit is dropped and counted. */
 void virtio_console_input(struct virtio_console *c, const uint8_t *data, size_t len);
-void virtio_console_resize(struct virtio_console *c, uint16_t cols, uint16_t rows);
 
 extern const struct device_ops virtio_console_ops;
 

@@ -138,7 +138,7 @@ struct big big_div(struct big a, struct big b)
 	return q;
 }
 
-struct big big_div_small(struct big a, uint32_t n)
+static struct big big_div_small(struct big a, uint32_t n)
 {
 	u128 q = a.m / n, rest = a.m % n;
 	int lead;

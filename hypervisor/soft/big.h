@@ -30,8 +30,7 @@ struct big big_cut(struct big a, unsigned bits); /* to so many significant bits,
 struct big big_add(struct big a, struct big b);
 struct big big_sub(struct big a, struct big b);
 struct big big_mul(struct big a, struct big b);
-struct big big_div(struct big a, struct big b);	    /* b is not zero */
-struct big big_div_small(struct big a, uint32_t n); /* n > 0 */
+struct big big_div(struct big a, struct big b); /* b is not zero */
 /* |a| < |b| */
 bool big_less(struct big a, struct big b);
 

@@ -225,6 +225,12 @@ static struct block *arena_room(struct cpu *cpu, unsigned n)
 	return (struct block *)(c->arena + c->used);
 }
 
+/* After the last op of a block in 64-bit mode that does not end with a branch. */
+static void op_block_on(struct cpu *cpu, const struct op *op)
+{
+	block_chain(cpu, BLOCK_ON);
+}
+
 /* The ops are there. */
 static struct block *finish(struct cpu *cpu, struct block *b, uint64_t gpa, unsigned bytes)
 {
@@ -376,11 +382,6 @@ struct block *block_next(struct cpu *cpu, struct block *b)
 	if (next && epoch == cpu->blocks->epoch)
 		set_link(cpu, b, way, next);
 	return next;
-}
-
-void op_block_on(struct cpu *cpu, const struct op *op)
-{
-	block_chain(cpu, BLOCK_ON);
 }
 
 /* ---- invalidating ---- */

@@ -187,8 +187,6 @@ static inline __attribute__((always_inline)) void block_chain_indirect(struct cp
  * without one; like block_find().
  */
 struct block *block_next(struct cpu *cpu, struct block *b);
-/* After the last op of a block in 64-bit mode that does not end with a branch. */
-void op_block_on(struct cpu *cpu, const struct op *op);
 
 /* Does the page of gpa hold cached code? */
 bool block_page_has_code(const struct cpu *cpu, uint64_t gpa);

@@ -134,14 +134,6 @@ bool fpu_bind_one(const struct decoded *d, struct op *op, uintptr_t arg)
 }
 
 /* ---- images ---- */
-void fpu_reset(struct fpu_state *f)
-{
-	memset(f, 0, sizeof(*f));
-	f->cw = X87_CW_INIT;
-	f->tag = 0xff; /* all registers hold +0 */
-	f->mxcsr = MXCSR_DEFAULT;
-}
-
 static void put16(uint8_t *p, uint16_t v)
 {
 	memcpy(p, &v, 2);

@@ -40,8 +40,6 @@ struct fpu_state {
  * as 0: CPUID.(EAX=7,ECX=0):EBX[13] is 1.
  */
 
-/* State after RESET (SDM vol. 3, table 10-1). */
-void fpu_reset(struct fpu_state *f);
 /* The FXSAVE64 image (SDM vol. 1, 10.5.1); bytes that it does not define are 0. */
 void fpu_to_fxsave(const struct fpu_state *f, uint8_t image[512]);
 /* 0, or -EINVAL and no change when the image has reserved MXCSR bits set. */

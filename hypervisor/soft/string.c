@@ -191,7 +191,12 @@ static uint8_t rep_prefix(const struct decoded *d)
 	return last;
 }
 
-bool string_bind(const struct decoded *d, struct op *op)
+/*
+ * To be called first by the binder of a string instruction: false when the mnemonic is an SSE
+ * instruction. Sets segment of the source, address size and the REP flags (F2 counts as REP where
+ * REPE and REPNE are the same).
+ */
+static bool string_bind(const struct decoded *d, struct op *op)
 {
 	uint8_t rep = rep_prefix(d);
 

@@ -28,13 +28,6 @@ static inline bool string_tests_zf(enum string_kind kind)
 	return kind == STRING_CMPS || kind == STRING_SCAS;
 }
 
-/*
- * To be called first by the binder of a string instruction: false when the mnemonic is an SSE
- * instruction. Sets segment of the source, address size and the REP flags (F2 counts as REP where
- * REPE and REPNE are the same).
- */
-bool string_bind(const struct decoded *d, struct op *op);
-
 static inline uint64_t string_mask(const struct op *op)
 {
 	return op->asize == 8 ? ~0ull : op->asize == 4 ? 0xffffffffull : 0xffffull;

@@ -91,7 +91,7 @@ static void settle_base(struct cpu *cpu)
 }
 
 /* Makes what translated code left in cpu->lazy what flags.h knows. */
-void trans_settle(struct cpu *cpu)
+static void trans_settle(struct cpu *cpu)
 {
 	struct lazy_flags *l = &cpu->lazy;
 

@@ -68,7 +68,7 @@ extern const uint8_t trans_reg[16];
 
 /*
  * Flags that translated code leaves in cpu->lazy: types from LAZY_HOST on, kind * 4 + size index.
- * Values are whole registers, of which the size counts. trans_settle() makes types of flags.h of
+ * Values are whole registers, of which the size counts. translate.c makes types of flags.h of
  * them before anything else looks.
  */
 enum trans_flags {
@@ -91,7 +91,5 @@ enum trans_flags {
 /* lazy.rot: a rotate that changed CF came after, with lazy.rot_res. */
 #define TF_ROL(size) (1u | (size) << 1)
 #define TF_ROR(size) (9u | (size) << 1)
-
-void trans_settle(struct cpu *cpu);
 
 #endif

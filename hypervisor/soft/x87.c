@@ -404,7 +404,8 @@ static const struct x87_forms fld_forms = { .reg = fld_reg };
 static const struct x87_forms fst_forms = { .reg = fst_reg };
 static const struct x87_forms fstp_forms = { .reg = fstp_reg };
 
-void x87_set_opcode(const struct decoded *d, struct op *op)
+/* Sets op->extra to the x87 opcode; every binder of a non-control instruction calls it. */
+static void x87_set_opcode(const struct decoded *d, struct op *op)
 {
 	op->extra = (uint16_t)((d->ins.opcode & 7) << 8 | d->ins.raw.modrm.mod << 6 |
 			       d->ins.raw.modrm.reg << 3 | d->ins.raw.modrm.rm);

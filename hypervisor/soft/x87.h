@@ -230,8 +230,6 @@ static inline bool x87_is_denormal(struct x87_reg v)
 typedef uint16_t (*x87_host_fn)(uint16_t cw, struct x87_reg *r, const void *src);
 
 /* ---- bindings: x87.c ---- */
-/* Sets op->extra to the x87 opcode; every binder of a non-control instruction calls it. */
-void x87_set_opcode(const struct decoded *d, struct op *op);
 /* arg: the handler. */
 bool x87_bind_one(const struct decoded *d, struct op *op, uintptr_t arg);
 

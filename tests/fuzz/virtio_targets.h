@@ -121,8 +121,8 @@ static inline void fuzz_console_input(struct rig *r, struct rd *in)
 
 	if (rd_u8(in) & 1)
 		virtio_console_input(&fuzz_console, text, rd_u16(in) >> (rd_u8(in) & 15));
-	else
-		virtio_console_resize(&fuzz_console, rd_u16(in), rd_u16(in));
+	else if (rd_u16(in) != rd_u16(in))
+		virtio_config_changed(&fuzz_console.virtio);
 	must(virtio_console_room(&fuzz_console) <= VIRTIO_CONSOLE_INPUT);
 }
 

@@ -179,7 +179,6 @@ START_TEST(a_service_that_is_killed_comes_back)
 		ck_assert_int_eq(ask_to_double(k, 666), -EAGAIN);
 		ck_assert_int_eq(ask_to_double(k, 4), 0);
 	}
-	ck_assert(keeper_alive(k));
 	keeper_end(k);
 }
 END_TEST
@@ -340,7 +339,7 @@ START_TEST(host_is_described)
 		put_file(root, "/sys/devices/system/cpu/smt/control", smt[i].control);
 		host_info_read(&h, root);
 		ck_assert_int_eq(h.smt, smt[i].smt);
-		ck_assert(host_smt_meaning(&h)[0] && host_smt_name(h.smt)[0]);
+		ck_assert(host_smt_name(h.smt)[0]);
 	}
 	ck_assert_uint_eq(h.cpus, 7);
 	ck_assert_uint_eq(h.memory, 2 << 20);

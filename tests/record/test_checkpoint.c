@@ -114,10 +114,64 @@ static uint64_t run_to(struct machine *m, uint64_t count)
 	return s.digest;
 }
 
+/* ---- files by their paths ---- */
+
+static int write_path(const char *file, struct machine *m, const struct checkpoint_write_options *o,
+		      struct checkpoint_info *info, struct err *e)
+{
+	char *tmp;
+	int fd = checkpoint_file_create(file, o->force, &tmp, e), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = checkpoint_write_fd(fd, file, m, o, info, e);
+	close(fd);
+	if (ret == 0)
+		return checkpoint_file_publish(file, tmp, o->force, e);
+	checkpoint_file_drop(tmp);
+	return ret;
+}
+
+static int info_path(const char *file, struct checkpoint_info *info, struct err *e)
+{
+	int fd = checkpoint_open(file, e), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = checkpoint_read_info_fd(fd, file, info, e);
+	close(fd);
+	return ret;
+}
+
+static int read_path(const char *file, struct machine *m,
+		     const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+		     struct err *e)
+{
+	int fd = checkpoint_open(file, e), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = checkpoint_restore_fd(fd, file, m, o, info, e);
+	close(fd);
+	return ret;
+}
+
+static int verify_path(const char *file, struct checkpoint_info *info, struct err *e)
+{
+	return read_path(file, NULL, NULL, info, e);
+}
+
+static int restore_path(const char *file, struct machine *m,
+			const struct checkpoint_restore_options *o, struct checkpoint_info *info,
+			struct err *e)
+{
+	return read_path(file, m, o, info, e);
+}
+
 static void write_file(struct machine *m, const struct checkpoint_write_options *o,
 		       struct checkpoint_info *info)
 {
-	ck_assert_msg(checkpoint_write(path, m, o, info, &err) == 0, "%s", err.text);
+	ck_assert_msg(write_path(path, m, o, info, &err) == 0, "%s", err.text);
 }
 
 static struct buf slurp(void)
@@ -155,12 +209,12 @@ START_TEST(restored_machine_continues_exactly)
 	write_file(m, &o, &w);
 	ck_assert_uint_eq(w.count, 50000);
 	digest = run_to(m, 123457);
-	ck_assert_int_eq(checkpoint_read_info(path, &r, &err), 0);
+	ck_assert_int_eq(info_path(path, &r, &err), 0);
 	ck_assert_uint_eq(r.config.memory, RAM);
 	ck_assert_uint_eq(r.record, 77);
-	ck_assert_int_eq(checkpoint_verify(path, &v, &err), 0);
+	ck_assert_int_eq(verify_path(path, &v, &err), 0);
 	ck_assert(memory_write(machine_memory(n), 0x100000, "old", 3)); /* must not survive */
-	ck_assert_msg(checkpoint_restore(path, n, &ro, &r, &err) == 0, "%s", err.text);
+	ck_assert_msg(restore_path(path, n, &ro, &r, &err) == 0, "%s", err.text);
 	ck_assert(r.id == w.id && v.id == w.id && r.pages == w.pages && r.bytes == w.bytes);
 	ck_assert(machine_memory(n)->base[0x100000] == 0);
 	ck_assert_str_eq((char *)machine_memory(n)->base + RAM - 5, "end");
@@ -194,12 +248,11 @@ START_TEST(changes_on_top_of_a_full_one)
 	write_file(m, &o, &part);
 	ck_assert_uint_eq(part.pages, 0x21);
 	digest = run_to(m, 3000);
-	ck_assert_int_eq(checkpoint_restore(path, n, &ro, NULL, &err),
-			 -EINVAL); /* alone it is nothing */
-	ck_assert_int_eq(checkpoint_restore(first, n, &ro, NULL, &err), 0);
+	ck_assert_int_eq(restore_path(path, n, &ro, NULL, &err), -EINVAL); /* alone it is nothing */
+	ck_assert_int_eq(restore_path(first, n, &ro, NULL, &err), 0);
 	ro.base = full.id;
-	ck_assert_int_eq(checkpoint_restore(first, n, &ro, NULL, &err), -EINVAL);
-	ck_assert_msg(checkpoint_restore(path, n, &ro, NULL, &err) == 0, "%s", err.text);
+	ck_assert_int_eq(restore_path(first, n, &ro, NULL, &err), -EINVAL);
+	ck_assert_msg(restore_path(path, n, &ro, NULL, &err) == 0, "%s", err.text);
 	ck_assert_uint_eq(machine_memory(n)->base[RAM - 5], 0);
 	ck_assert_uint_eq(run_to(n, 3000), digest);
 	unlink(first);
@@ -252,9 +305,9 @@ START_TEST(disk_changes)
 	ck_assert_ptr_nonnull(m);
 	machine_digest(m);
 	write_file(m, &o, NULL);
-	ck_assert_int_eq(checkpoint_restore(path, m, &ro, NULL, &err), -EINVAL);
+	ck_assert_int_eq(restore_path(path, m, &ro, NULL, &err), -EINVAL);
 	ro.disk_import = disk_import;
-	ck_assert_msg(checkpoint_restore(path, m, &ro, NULL, &err) == 0, "%s", err.text);
+	ck_assert_msg(restore_path(path, m, &ro, NULL, &err) == 0, "%s", err.text);
 	disk_export(NULL, 0, &want, NULL);
 	ck_assert_uint_eq(disk_len[0], sizeof(disk_seen) + 1);
 	ck_assert_uint_eq(disk_len[1], 1);
@@ -270,16 +323,16 @@ START_TEST(never_over_another_file)
 	struct checkpoint_write_options o = { 0 };
 	struct checkpoint_info a, b;
 
-	ck_assert_int_eq(checkpoint_write(path, m, &o, NULL, &err), -EBUSY); /* no digest taken */
+	ck_assert_int_eq(write_path(path, m, &o, NULL, &err), -EBUSY); /* no digest taken */
 	run_to(m, 10);
 	write_file(m, &o, &a);
-	ck_assert_int_eq(checkpoint_write(path, m, &o, NULL, &err), -EEXIST);
+	ck_assert_int_eq(write_path(path, m, &o, NULL, &err), -EEXIST);
 	run_to(m, 20);
 	o.force = true;
 	write_file(m, &o, &b);
 	ck_assert_uint_ne(a.id, b.id);
-	ck_assert_int_eq(checkpoint_write(dir, m, &o, NULL, &err), -EINVAL);
-	ck_assert_int_eq(checkpoint_write("/proc/none/x", m, &o, NULL, &err), -ENOENT);
+	ck_assert_int_eq(write_path(dir, m, &o, NULL, &err), -EINVAL);
+	ck_assert_int_eq(write_path("/proc/none/x", m, &o, NULL, &err), -ENOENT);
 	machine_destroy(m);
 }
 END_TEST
@@ -294,7 +347,7 @@ START_TEST(full_disk_leaves_nothing)
 	run_to(m, 2000);
 	signal(SIGXFSZ, SIG_IGN);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	ck_assert_int_eq(checkpoint_write(path, m, &o, NULL, &err), -EFBIG);
+	ck_assert_int_eq(write_path(path, m, &o, NULL, &err), -EFBIG);
 	ck_assert_ptr_nonnull(strstr(err.text, "offset"));
 	limit.rlim_cur = RLIM_INFINITY;
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
@@ -306,12 +359,11 @@ START_TEST(no_checkpoints)
 {
 	struct checkpoint_info info;
 
-	ck_assert_int_eq(checkpoint_verify(path, &info, &err), -ENOENT);
-	ck_assert_int_eq(checkpoint_verify(dir, &info, &err), -EINVAL);
-	ck_assert_int_eq(checkpoint_verify("/dev/zero", &info, &err), -EINVAL);
+	ck_assert_int_eq(verify_path(path, &info, &err), -ENOENT);
+	ck_assert_int_eq(verify_path(dir, &info, &err), -EINVAL);
+	ck_assert_int_eq(verify_path("/dev/zero", &info, &err), -EINVAL);
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	ck_assert_int_eq(checkpoint_verify(path, &info, &err),
-			 -EINVAL); /* does not wait for a writer */
+	ck_assert_int_eq(verify_path(path, &info, &err), -EINVAL); /* does not wait for a writer */
 	ck_assert_int_eq(verify_bytes("TWINLOG\n________________", 24), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(err.text, "not a checkpoint"));
 	ck_assert_int_eq(verify_bytes("", 0), -EBADMSG);

@@ -85,11 +85,12 @@ END_TEST
 
 START_TEST(reset_state)
 {
-	struct fpu_state f;
 	uint8_t image[512];
+	struct fpu_state f;
+	struct cpu_state s;
 
-	memset(&f, 0xff, sizeof(f));
-	fpu_reset(&f);
+	cpu_state_reset(&s);
+	ck_assert_int_eq(fpu_from_fxsave(&f, s.fxsave), 0);
 	fpu_to_fxsave(&f, image);
 	ck_assert_uint_eq(image[0] | image[1] << 8, 0x40);
 	ck_assert_uint_eq(image[2] | image[3] << 8, 0);
