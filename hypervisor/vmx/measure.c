@@ -4,16 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hypervisor/memory.h"
+#include "hypervisor/vmx/bench.h"
 #include "hypervisor/vmx/vmx.h"
 
-#define MEMORY	 (1u << 20)
-#define CODE	 0x8000u
 #define LANDINGS 40
 #define STRIDE	 20011u
 #define ENOUGH	 20000000u /* instructions: more than any of the programs has */
 
-/* In 16-bit real mode at CODE, segments 0, RSP below the code. Each ends with HLT. */
+/* In 16-bit real mode at BENCH_CODE, segments 0, RSP below the code. Each ends with HLT. */
 __asm__(".pushsection .rodata\n"
 	".code16\n"
 	"measure_loop:\n" /* no exits at all */
@@ -96,92 +94,6 @@ static const struct program {
 	{ "faults and interrupts", measure_faults, measure_end },
 };
 
-/* ---- a vCPU with nothing around it ---- */
-
-struct bench {
-	struct memory mem;
-	struct engine *e;
-};
-
-static uint32_t port_read(void *ctx, uint16_t port, unsigned size)
-{
-	return port;
-}
-
-static void port_write(void *ctx, uint16_t port, unsigned size, uint32_t value)
-{
-}
-
-static uint64_t mmio_read(void *ctx, uint64_t gpa, unsigned size)
-{
-	return UINT64_MAX;
-}
-
-static void mmio_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
-{
-}
-
-static uint64_t time_ns(void *ctx)
-{
-	const struct bench *b = ctx;
-
-	return b->e->ops->count(b->e);
-}
-
-static uint64_t random_bits(void *ctx)
-{
-	return 0;
-}
-
-static void bench_stop(struct bench *b)
-{
-	if (b->e)
-		b->e->ops->destroy(b->e);
-	memory_fini(&b->mem);
-}
-
-static int bench_start(struct bench *b, const struct engine_ops *ops, const struct program *p,
-		       struct err *err)
-{
-	const struct engine_bus bus = { .ctx = b,
-					.port_read = port_read,
-					.port_write = port_write,
-					.mmio_read = mmio_read,
-					.mmio_write = mmio_write,
-					.time_ns = time_ns,
-					.random = random_bits };
-	struct cpu_state s;
-	int ret;
-
-	memset(b, 0, sizeof(*b));
-	ret = memory_init(&b->mem, MEMORY, err);
-	if (ret < 0)
-		return ret;
-	b->e = ops->create(&b->mem, &bus, err);
-	b->mem.engine = b->e;
-	ret = b->e ? 0 : -err->code;
-	if (!ret) {
-		memory_write(&b->mem, CODE, p->code, (size_t)(p->end - p->code));
-		b->e->ops->get_state(b->e, &s);
-		for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-			s.seg[i].base = s.seg[i].selector = 0;
-		s.seg[SEG_CS].attr = s.seg[SEG_DS].attr; /* as after a far jump in real mode */
-		s.rip = s.gpr[R_RSP] = CODE;
-		s.gpr[R_RDX] = 0;
-		ret = b->e->ops->set_state(b->e, &s, err);
-	}
-	if (ret < 0)
-		bench_stop(b);
-	return ret;
-}
-
-static enum engine_exit_kind bench_run(struct bench *b, uint64_t count)
-{
-	const struct landmark until = { .count = count };
-
-	return b->e->ops->run(b->e, &until);
-}
-
 /* ---- what is measured ---- */
 
 static void note_error(struct measure *m, const struct bench *b, enum engine_exit_kind kind)
@@ -199,7 +111,7 @@ static int count_to_end(const struct engine_ops *ops, const struct program *p, s
 {
 	enum engine_exit_kind kind;
 	struct bench b;
-	int ret = bench_start(&b, ops, p, err);
+	int ret = bench_start(&b, ops, p->code, (size_t)(p->end - p->code), err);
 
 	if (ret < 0)
 		return ret;
@@ -257,14 +169,20 @@ static void land(struct measure *m, struct bench *a, struct bench *b)
 	}
 }
 
+static int start_loop(struct bench *b, const struct engine_ops *ops, struct err *err)
+{
+	return bench_start(b, ops, programs[0].code, (size_t)(programs[0].end - programs[0].code),
+			   err);
+}
+
 static int measure_landings(const struct engine_ops *ops, struct measure *m, struct err *err)
 {
 	struct bench a, b;
-	int ret = bench_start(&a, ops, &programs[0], err);
+	int ret = start_loop(&a, ops, err);
 
 	if (ret < 0)
 		return ret;
-	ret = bench_start(&b, &soft_engine_ops, &programs[0], err);
+	ret = start_loop(&b, &soft_engine_ops, err);
 	if (ret == 0) {
 		land(m, &a, &b);
 		vmx_landing(a.e, &m->landing);
