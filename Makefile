@@ -98,6 +98,21 @@ SUBMAKE = $(MAKE) $(JOBS) --no-print-directory
 setup:
 	$(Q)tools/setup.sh
 
+# The kernel module, for the kernel that runs, or KERNEL=6.1.0-50-amd64; DKMS does the same (dkms.conf).
+KERNEL ?= $(shell uname -r)
+KERNELHDR ?= /lib/modules/$(KERNEL)/build
+MODULEBUILD := $(BUILD)/module/$(KERNEL)
+.PHONY: module check-module
+module:
+	@[ -e "$(KERNELHDR)/Makefile" ] || { echo "$(KERNELHDR) is missing: apt-get install linux-headers-$(KERNEL)" >&2; exit 1; }
+	$(Q)mkdir -p $(MODULEBUILD) && cp -u hypervisor/vmx/module/* $(MODULEBUILD)/
+	$(Q)$(MAKE) -C $(KERNELHDR) M=$(abspath $(MODULEBUILD)) modules
+	@echo "  MODULE  $(MODULEBUILD)/twinstep-vmx.ko"
+
+# It builds without a warning for Debian's kernels, whose headers are downloaded, not installed.
+check-module:
+	$(Q)BUILD=$(BUILD) tests/run tests/vtx/kernels.sh
+
 demo: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tests/pair/pair.sh tools/demo.py
@@ -239,6 +254,8 @@ help:
 	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"
 	@echo "make check-vtx-smp    the same on two CPUs"
 	@echo "make check-vtx-pmu    the same with performance counters, in a Bochs built from source"
+	@echo "make module       the kernel module, for this kernel or KERNEL=..."
+	@echo "make check-module builds it for Debian's 6.1 and 6.12"
 	@echo "make bench        speed, beside QEMU's"
 	@echo "make install      to PREFIX=$(PREFIX), with manual page and completion; make uninstall"
 	@echo "make man          manual pages of the subcommands; make install-man"

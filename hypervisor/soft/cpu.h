@@ -204,6 +204,9 @@ struct cpu {
 	bool task_switched; /* by the instruction under way */
 	uint8_t intr_vector; /* injected external interrupt */
 	bool intr_pending;
+	/* times that MOV CR3, a task switch or INVLPG dropped translations: for vmx, which has
+	 * others */
+	uint32_t guest_flushes;
 	uint32_t undelivered; /* events delivered since an instruction last retired */
 	uint8_t ext; /* EXT bit of error codes: an event that no instruction asked for is being
 			delivered */

@@ -472,6 +472,7 @@ static bool is_nonglobal(uint64_t lin, uint64_t gpa, uint64_t arg)
 
 void mmu_flush_nonglobal(struct cpu *cpu)
 {
+	cpu->guest_flushes++;
 	drop(cpu, is_nonglobal, 0);
 }
 
@@ -486,6 +487,7 @@ void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 	unsigned slot = (linear >> PAGE_SHIFT) & (TLB_SIZE - 1);
 	uint64_t page = linear & PAGE_MASK;
 
+	cpu->guest_flushes++;
 	if (linear >= cpu->large_lo && linear <= cpu->large_hi) {
 		drop(cpu, is_piece_of, linear);
 		return;

@@ -49,6 +49,10 @@ static const char *const verdicts[] = {
 static const struct {
 	const char *module, *text;
 } holders[] = {
+	/* From Linux 6.12 on it takes VT-x when it is loaded, virtual machines or not. */
+	{ "/sys/module/kvm/parameters/enable_virt_at_load",
+	  "KVM holds VT-x from when it is loaded (kvm.enable_virt_at_load); unload it (rmmod "
+	  "kvm_intel), or load kvm with enable_virt_at_load=0 and end its virtual machines" },
 	{ "/sys/module/kvm_intel",
 	  "KVM holds VT-x; end its virtual machines, or unload it (rmmod kvm_intel)" },
 	{ "/sys/module/vboxdrv",
@@ -101,6 +105,18 @@ bool vmx_device_loaded(void)
 	return access(TWVMX_DEVICE, F_OK) == 0;
 }
 
+/* Some of what may be missing is not VT-x, and has words of its own. */
+static const char *judge_missing(const struct twvmx_info *info)
+{
+	if (info->missing & TWVMX_NO_FRED)
+		return "the host's kernel uses FRED, which the module does not switch; boot with "
+		       "fred=off";
+	if (info->missing & TWVMX_ONE_KIND)
+		return "this processor has cores of several kinds (hybrid), on which a replay may "
+		       "differ";
+	return verdicts[TWVMX_NO_CONTROLS];
+}
+
 const char *vmx_device_judge(const struct twvmx_info *info)
 {
 	if (info->version != TWVMX_VERSION)
@@ -110,7 +126,7 @@ const char *vmx_device_judge(const struct twvmx_info *info)
 	if (!verdicts[info->verdict] && (info->cr4_fixed1 & VMX_GUEST_CR4) != VMX_GUEST_CR4)
 		return "this processor lacks what the guest's processor has; `twinstep qualify` "
 		       "names it";
-	return verdicts[info->verdict];
+	return info->verdict == TWVMX_NO_CONTROLS ? judge_missing(info) : verdicts[info->verdict];
 }
 
 const char *vmx_device_unavailable(void)

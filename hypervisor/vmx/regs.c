@@ -92,6 +92,10 @@ void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s)
 	r->interruptibility = (s->sti_shadow ? SHADOW_STI : 0) | (s->movss_shadow ? SHADOW_SS : 0) |
 			      (s->nmi_blocked ? BLOCKED_NMI : 0);
 	r->pending_debug = s->debug_pending ? s->debug_dr6 & (DR6_TRAPS | DR6_BS) : 0;
+	/* Under a shadow VM entry wants the trap of RFLAGS.TF to wait, and no other (26.3.1.5). */
+	if (s->sti_shadow || s->movss_shadow)
+		r->pending_debug =
+			(r->pending_debug & ~(uint64_t)DR6_BS) | (s->rflags & FL_TF ? DR6_BS : 0);
 	if (r->pending_debug & 0xf)
 		r->pending_debug |= PENDING_ANY & ~0xfu;
 }
@@ -110,13 +114,19 @@ static void fxsave_normalise(uint8_t *fx)
 
 void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s)
 {
+	uint64_t pending;
+
 	COPY_SAME(s, r);
 	segs_to_state(r, s);
 	s->dr[7] = r->dr7;
 	s->sti_shadow = r->interruptibility & SHADOW_STI;
 	s->movss_shadow = r->interruptibility & SHADOW_SS;
 	s->nmi_blocked = r->interruptibility & BLOCKED_NMI;
-	s->debug_pending = r->pending_debug & (PENDING_ANY | DR6_BS);
-	s->debug_dr6 = s->debug_pending ? r->pending_debug & (DR6_TRAPS | DR6_BS) : 0;
+	pending = r->pending_debug;
+	/* After STI it is the trap of the next instruction, which raises it without being told. */
+	if (s->sti_shadow && !s->movss_shadow)
+		pending &= ~(uint64_t)DR6_BS;
+	s->debug_pending = pending & (PENDING_ANY | DR6_BS);
+	s->debug_dr6 = s->debug_pending ? pending & (DR6_TRAPS | DR6_BS) : 0;
 	fxsave_normalise(s->fxsave);
 }

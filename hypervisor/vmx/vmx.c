@@ -27,6 +27,7 @@
 #define TYPE_NMI	2
 #define TYPE_EXCEPTION	3
 #define TYPE_SOFTWARE	4 /* and above */
+#define TYPE_PRIVILEGED 5 /* INT1 */
 
 #define DR6_CAUSES (DR6_TRAPS | DR6_BD | DR6_BS)
 
@@ -162,6 +163,9 @@ static void soft_end(struct vmx *v, const struct cpu_state *before)
 	v->load |= TWVMX_LOAD_GPR | TWVMX_LOAD_SYS;
 	if (memcmp(s->fxsave, before->fxsave, sizeof(s->fxsave)) || s->xcr0 != before->xcr0)
 		v->load |= TWVMX_LOAD_FPU;
+	/* The processor has cached translations of its own, which the instruction did not reach. */
+	v->flush |= soft_engine_cpu(v->soft)->guest_flushes != v->guest_flushes;
+	v->guest_flushes = soft_engine_cpu(v->soft)->guest_flushes;
 	v->flush |= s->cr0 != before->cr0 || s->cr3 != before->cr3 || s->cr4 != before->cr4 ||
 		    s->efer != before->efer;
 }
@@ -258,6 +262,10 @@ static void choose_event(struct vmx *v)
 		v->load |= TWVMX_LOAD_GPR;
 	if (s->in_rep)
 		s->rflags |= FL_RF;
+	if (e.type == TYPE_NMI && s->nmi_blocked) {
+		s->nmi_blocked = false; /* by this very one */
+		v->load |= TWVMX_LOAD_GPR;
+	}
 	s->halted = s->sti_shadow = s->movss_shadow = s->in_rep = false;
 }
 
@@ -311,12 +319,9 @@ static void take_back_event(struct vmx *v)
 
 	if (!(r->idt_info & INFO_VALID) || INFO_TYPE(r->idt_info) >= TYPE_SOFTWARE)
 		return;
-	if (INFO_TYPE(r->idt_info) == TYPE_NMI) {
-		s->nmi_pending = true;
-		s->nmi_blocked = false;
-		v->load |= TWVMX_LOAD_GPR;
-		return;
-	}
+	/* Its delivery has begun, so that no instruction comes before it, on neither engine. */
+	if (INFO_TYPE(r->idt_info) == TYPE_NMI)
+		s->nmi_blocked = true;
 	s->event = (struct event_state){
 		.valid = true,
 		.vector = (uint8_t)r->idt_info,
@@ -375,20 +380,50 @@ static bool is_hosts_alignment_check(const struct cpu_state *s, uint8_t vector)
 	return vector == VEC_AC && !(user && s->cr0 & CR0_AM && s->rflags & FL_AC);
 }
 
+/* The exit came before the instruction retired, so its single-step trap is not due. */
+static void drop_early_trap(struct vmx *v)
+{
+	if (v->st.movss_shadow)
+		return;
+	v->st.debug_pending = false;
+	v->st.debug_dr6 = 0;
+}
+
+/*
+ * A translation that the processor has kept although the guest's tables allow more by now makes a
+ * fault that another processor, or the software CPU, does not have; Linux sees some of these. So
+ * the software CPU walks the tables anew: either it faults too, or the instruction is done, and the
+ * old translation goes.
+ */
+static bool exit_page_fault(struct vmx *v)
+{
+	uint64_t faults = soft_engine_cpu(v->soft)->stats.exceptions;
+
+	drop_early_trap(v);
+	if (!soft_step(v, false))
+		return false;
+	if (soft_engine_cpu(v->soft)->stats.exceptions == faults) {
+		v->spurious_faults++;
+		v->flush = true;
+	}
+	return true;
+}
+
 static bool exit_exception(struct vmx *v)
 {
 	uint8_t vector = (uint8_t)v->run->exit_info;
 
-	if (v->st.event.valid || vector == VEC_UD || is_hosts_alignment_check(&v->st, vector))
+	if (vector == VEC_PF && !v->st.event.valid)
+		return exit_page_fault(v);
+	/* INT1 is an instruction that has to be executed, not a trap that came. */
+	if (v->st.event.valid || vector == VEC_UD ||
+	    INFO_TYPE(v->run->exit_info) == TYPE_PRIVILEGED ||
+	    is_hosts_alignment_check(&v->st, vector))
 		return soft_step(v, false);
 	if (vector == VEC_DB) {
 		v->st.dr[6] = x86_debug_status(v->st.dr[6], v->run->qualification & DR6_CAUSES);
 		v->st.dr[7] &= ~DR7_GD;
 		v->st.debugctl = 0;
-		v->load |= TWVMX_LOAD_SYS;
-	}
-	if (vector == VEC_PF) {
-		v->st.cr2 = v->run->qualification;
 		v->load |= TWVMX_LOAD_SYS;
 	}
 	raise(v, vector, v->run->exit_info & INFO_HAS_ERROR, v->run->exit_error);
@@ -401,6 +436,25 @@ static bool exit_entry_failed(struct vmx *v)
 		 "VM entry failed (%#x): the guest is in a state that VT-x cannot enter",
 		 v->run->exit_error);
 	return false;
+}
+
+static bool exit_unsound(struct vmx *v)
+{
+	switch (v->run->exit_reason) {
+	case TWVMX_EXIT_POISON:
+		snprintf(v->error, sizeof(v->error),
+			 "the host's memory behind guest address %#llx has failed (an uncorrected "
+			 "error, see the host's log)",
+			 (unsigned long long)v->run->gpa);
+		return false;
+	case TWVMX_EXIT_SMI:
+		return set_error(v, "the processor was in system management mode while the guest "
+				    "ran, and counts instructions there: the count is lost");
+	default:
+		return set_error(v,
+				 "the kernel stopped the performance counter at the moment of an "
+				 "entry: the count is lost (kernel.perf_event_max_sample_rate)");
+	}
 }
 
 static bool handle_exit(struct vmx *v)
@@ -435,14 +489,12 @@ static bool handle_exit(struct vmx *v)
 		return true;
 	case TWVMX_EXIT_ENTRY:
 		return exit_entry_failed(v);
+	case TWVMX_EXIT_POISON:
+	case TWVMX_EXIT_SMI:
+	case TWVMX_EXIT_LOST:
+		return exit_unsound(v);
 	default:
-		/*
-		 * The exit came before the instruction retired, so its single-step trap is not due.
-		 */
-		if (!v->st.movss_shadow) {
-			v->st.debug_pending = false;
-			v->st.debug_dr6 = 0;
-		}
+		drop_early_trap(v);
 		return soft_step(v, false);
 	}
 }
@@ -689,6 +741,7 @@ static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_
 		{ "runs", v->entries },
 		{ "soft_steps", v->soft_steps },
 		{ "events", v->events },
+		{ "spurious_faults", v->spurious_faults },
 		{ "host_interrupts", v->run->irqs },
 		{ "dirty_exits", v->run->dirty_exits },
 		{ "pages_2m", mapped.large },

@@ -69,7 +69,8 @@ struct vmx {
 	unsigned stuck_after;  /* such events */
 	struct landmark until; /* of the run() under way */
 	char error[600];
-	uint64_t entries, soft_steps, events, reasons[VMX_REASONS];
+	uint32_t guest_flushes; /* of the software CPU, as last seen */
+	uint64_t entries, soft_steps, events, spurious_faults, reasons[VMX_REASONS];
 };
 
 /* ---- vmx.c ---- */

@@ -31,6 +31,9 @@ typedef unsigned int gfp_t;
 
 /* ---- the language ---- */
 
+/* What a test may set or look at, and need not. */
+#define MOCK static __attribute__((unused))
+
 #define __user
 #define __init
 #define __exit
@@ -45,6 +48,7 @@ typedef unsigned int gfp_t;
 #define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
 #define min_t(t, a, b)	      ((t)(a) < (t)(b) ? (t)(a) : (t)(b))
 #define max(a, b)	      ((a) > (b) ? (a) : (b))
+#define min(a, b)	      ((a) < (b) ? (a) : (b))
 #define U32_MAX		      UINT32_MAX
 #define u64_to_user_ptr(x)    ((void *)(uintptr_t)(x))
 #define IS_ENABLED(x)	      0
@@ -114,8 +118,8 @@ struct page {
 };
 
 /* Every page that the module was given, or that a test has pinned. */
-static struct page *mock_pages;
-static unsigned mock_no_memory; /* allocations that fail from now on */
+MOCK struct page *mock_pages;
+MOCK unsigned mock_no_memory; /* allocations that fail from now on */
 
 static inline struct page *mock_page_of(const void *at)
 {
@@ -175,10 +179,12 @@ static inline struct page *pfn_to_page(u64 pfn)
 	return mock_page_of(__va(pfn << PAGE_SHIFT));
 }
 
-#define PageAnon(p)	  true
-#define PageSwapBacked(p) true
-#define PageHuge(p)	  false
-#define PageHWPoison(p)	  ((p)->poisoned)
+#define PageAnon(p)		 true
+#define page_folio(p)		 (p)
+#define folio_test_swapbacked(f) true
+#define compound_head(p)	 (p)
+#define PageHuge(p)		 false
+#define PageHWPoison(p)		 ((p)->poisoned)
 
 static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp)
 {
@@ -226,6 +232,7 @@ static inline u64 mock_next_bit(const unsigned long *map, u64 n, u64 i)
 struct mutex {
 	int unused;
 };
+typedef int spinlock_t;
 struct mmu_notifier {
 	int unused;
 };
@@ -241,10 +248,12 @@ struct pt_regs {
 struct inode;
 struct file;
 
-static struct task_struct mock_task;
-static bool mock_signal, mock_resched;
+MOCK struct task_struct mock_task;
+MOCK bool mock_signal, mock_resched;
 
 #define current			 (&mock_task)
+#define spin_lock(l)		 ((void)(l))
+#define spin_unlock(l)		 ((void)(l))
 #define signal_pending(t)	 mock_signal
 #define fatal_signal_pending(t)	 mock_signal
 #define need_resched()		 mock_resched
@@ -260,13 +269,25 @@ static bool mock_signal, mock_resched;
 
 /* ---- time ---- */
 
-static unsigned long jiffies;
+MOCK unsigned long jiffies;
 
 #define msecs_to_jiffies(ms)	     ((unsigned long)(ms))
 #define time_before(a, b)	     ((long)((a) - (b)) < 0)
 #define mul_u64_u32_shr(a, m, shift) ((u64)((unsigned __int128)(a) * (m) >> (shift)))
 
 /* ---- the processor ---- */
+
+#define CONFIG_X86_MCE 1
+
+enum l1tf_mitigations { L1TF_MITIGATION_OFF, L1TF_MITIGATION_FLUSH };
+
+MOCK enum l1tf_mitigations l1tf_mitigation;
+MOCK struct pt_regs mock_machine_check; /* what the handler was given last */
+
+static inline void do_machine_check(struct pt_regs *regs)
+{
+	mock_machine_check = *regs;
+}
 
 #define X86_FEATURE_PEBS	1
 #define X86_FEATURE_FLUSH_L1D	2
@@ -276,7 +297,7 @@ static unsigned long jiffies;
 #define X86_BUG_L1TF		10
 #define X86_BUG_ITLB_MULTIHIT	11
 
-static u64 mock_features; /* bits, by the numbers above */
+MOCK u64 mock_features; /* bits, by the numbers above */
 
 #define boot_cpu_has(f)	    (mock_features >> (f)&1)
 #define boot_cpu_has_bug(b) (mock_features >> (b)&1)
@@ -299,6 +320,11 @@ static u64 mock_features; /* bits, by the numbers above */
 #define MSR_CORE_PERF_FIXED_CTR0  0x309
 #define MSR_CORE_PERF_GLOBAL_CTRL 0x38f
 #define MSR_IA32_PEBS_ENABLE	  0x3f1
+#define MSR_SMI_COUNT		  0x34
+#define MSR_IA32_TSX_CTRL	  0x122
+#define TSX_CTRL_RTM_DISABLE	  1ull
+#define XFEATURE_MASK_FPSSE	  3u
+#define XFEATURE_MASK_PKRU	  0x200u
 #define MSR_IA32_VMX_CR4_FIXED1	  0x489
 #define L1D_FLUSH		  1ull
 #define EFER_SCE		  1u
@@ -307,12 +333,12 @@ static u64 mock_features; /* bits, by the numbers above */
 #define EFER_NX			  0x800u
 
 #define MOCK_MSRS 64
-static struct {
+MOCK struct {
 	u32 number;
 	u64 value;
 	unsigned writes;
 } mock_msr[MOCK_MSRS];
-static unsigned mock_msrs;
+MOCK unsigned mock_msrs;
 
 /* The place of an MSR; NULL where this processor has none of that number. */
 static inline u64 *mock_msr_find(u32 number)
@@ -391,7 +417,7 @@ struct ldttss_desc {
 #define kernel_fpu_begin_mask(m)	     ((void)0)
 #define kernel_fpu_end()		     ((void)0)
 
-static unsigned long mock_cr4; /* the host's */
+MOCK unsigned long mock_cr4; /* the host's */
 #define cr4_read_shadow() mock_cr4
 
 /* ---- VT-x ---- */
@@ -430,10 +456,10 @@ struct x86_pmu_capability {
 
 #define local64_read(l) ((l)->v)
 
-static struct pmu mock_pmu;
-static u64 mock_retired, mock_period; /* what the counter will show; the last period that was set */
-static unsigned mock_events;	      /* made so far */
-static int mock_event_error;	      /* of the next one */
+MOCK struct pmu mock_pmu;
+MOCK u64 mock_retired, mock_period; /* what the counter will show; the last period that was set */
+MOCK unsigned mock_events;	    /* made so far */
+MOCK int mock_event_error;	    /* of the next one */
 
 static inline void mock_pmu_read(struct perf_event *event)
 {

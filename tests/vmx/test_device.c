@@ -37,6 +37,19 @@ START_TEST(each_reason)
 }
 END_TEST
 
+START_TEST(what_is_missing_has_a_name)
+{
+	struct twvmx_info info = { .version = TWVMX_VERSION, .verdict = TWVMX_NO_CONTROLS };
+
+	info.missing = TWVMX_NO_FRED;
+	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "fred=off"));
+	info.missing = TWVMX_ONE_KIND | TWVMX_EPT;
+	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "hybrid"));
+	info.missing = TWVMX_EPT;
+	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "lacks something"));
+}
+END_TEST
+
 /* A guest that switched such a bit on could not be entered any more. */
 START_TEST(each_feature)
 {
@@ -55,6 +68,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, good_host);
 	tcase_add_test(tc, each_reason);
+	tcase_add_test(tc, what_is_missing_has_a_name);
 	tcase_add_test(tc, each_feature);
 }
 

@@ -15,7 +15,7 @@ struct vmx_config vmx_config;
 const char twvmx_exit_point[1];
 
 static struct vm *vm;
-static bool ept_writable, ept_executable;
+static bool ept_writable, ept_executable, ept_poisoned;
 static unsigned flushes;
 
 /* ---- what the rest of the module would do ---- */
@@ -28,6 +28,20 @@ bool ept_make_writable(struct vm *v, u64 gpa)
 bool ept_make_executable(struct vm *v, u64 gpa)
 {
 	return ept_executable;
+}
+
+bool ept_is_poisoned(struct vm *v, u64 gpa)
+{
+	return ept_poisoned;
+}
+
+void ept_suspect_all(struct vm *v)
+{
+	v->unmapped = true;
+}
+
+void ept_drop_poisoned(struct vm *v)
+{
 }
 
 void vmx_flush(struct vm *v)
@@ -71,7 +85,8 @@ static void set_up(void)
 	vm->stop = UINT64_MAX;
 	jiffies = 1000;
 	vm->since = jiffies;
-	ept_writable = ept_executable = false;
+	ept_writable = ept_executable = ept_poisoned = false;
+	memset(&mock_machine_check, 0, sizeof(mock_machine_check));
 	mock_signal = mock_resched = false;
 	mock_features = mock_cr4 = 0;
 	mock_msrs = 0;
@@ -328,13 +343,144 @@ START_TEST(exceptions_are_the_guests_but_for_two)
 	exception_exit(2, NMI);
 	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_ENTER);
 	exception_exit(X86_TRAP_MC, HARDWARE);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_ENTER);
+	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->irqs, 2);
 	exception_exit(X86_TRAP_UD, HARDWARE);
 	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, EXIT_REASON_EXCEPTION_NMI);
 }
 END_TEST
+
+/* ---- machine checks ---- */
+
+START_TEST(a_machine_check_is_one_of_user_mode)
+{
+	exception_exit(X86_TRAP_MC, HARDWARE);
+	pass_on(EXIT_REASON_EXCEPTION_NMI);
+	ck_assert_uint_eq(mock_machine_check.cs & 3, 3);
+	memset(&mock_machine_check, 0, sizeof(mock_machine_check));
+	pass_on(ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY);
+	ck_assert_uint_eq(mock_machine_check.cs & 3, 3);
+}
+END_TEST
+
+START_TEST(other_exits_are_no_machine_check)
+{
+	exception_exit(X86_TRAP_DB, HARDWARE);
+	pass_on(EXIT_REASON_EXCEPTION_NMI);
+	vmwrite(VM_EXIT_INTR_INFO,
+		VALID | TYPE(HARDWARE) | X86_TRAP_MC); /* left by an older exit */
+	pass_on(EXIT_REASON_CPUID);
+	pass_on(EXIT_REASON_MCE_DURING_VMENTRY); /* a reason without the bit of a failed entry */
+	ck_assert_uint_eq(mock_machine_check.cs, 0);
+}
+END_TEST
+
+/* The process goes to user mode, where the kernel does what is left: the event comes again after.
+ */
+START_TEST(a_machine_check_ends_the_run)
+{
+	vm->flags = TWVMX_RUN_STEP;
+	vmwrite(GUEST_RFLAGS, X86_EFLAGS_TF);
+	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(EXTERNAL) | 0x30);
+	exception_exit(X86_TRAP_MC, HARDWARE);
+	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
+	ck_assert_uint_eq(vm->run->exit_reason, TWVMX_EXIT_SIGNAL);
+	ck_assert(vm->unmapped); /* which page has failed is looked for */
+	ck_assert_uint_eq(vmread(GUEST_RFLAGS), 0);
+	report_event(vm->run);
+	ck_assert_uint_eq(vm->run->idt_info, VALID | TYPE(EXTERNAL) | 0x30);
+}
+END_TEST
+
+START_TEST(memory_that_failed_ends_the_run)
+{
+	ept_poisoned = ept_writable = true;
+	vmwrite(EXIT_QUALIFICATION, 2);
+	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EPT_VIOLATION), NEXT_LEAVE);
+	ck_assert_uint_eq(vm->run->exit_reason, TWVMX_EXIT_POISON);
+	ck_assert_uint_eq(vm->run->dirty_exits, 0);
+}
+END_TEST
+
+START_TEST(the_host_keeps_its_machine_checks)
+{
+	struct twvmx_regs r = { .cr4 = X86_CR4_PAE }, seen;
+
+	mock_msr_set(MSR_IA32_VMX_CR4_FIXED1, ~0ull);
+	mock_cr4 = X86_CR4_MCE;
+	crs_load(vm, &r);
+	ck_assert(vmread(GUEST_CR4) & X86_CR4_MCE);
+	crs_store(vm, &seen);
+	ck_assert_uint_eq(seen.cr4, X86_CR4_PAE);
+	r.cr4 |= X86_CR4_MCE;
+	mock_cr4 = 0;
+	crs_load(vm, &r);
+	ck_assert(!(vmread(GUEST_CR4) & X86_CR4_MCE));
+	crs_store(vm, &seen);
+	ck_assert_uint_eq(seen.cr4, r.cr4);
+}
+END_TEST
+
+/* ---- sections ---- */
+
+START_TEST(a_section_is_bounded)
+{
+	vm->began = jiffies;
+	ck_assert(!section_ends(vm));
+	jiffies++;
+	ck_assert(section_ends(vm));
+	vm->began = jiffies;
+	vm->unmapped = true;
+	ck_assert(section_ends(vm));
+	vm->unmapped = false;
+	mock_signal = true;
+	ck_assert(section_ends(vm));
+	mock_signal = false;
+	mock_resched = true;
+	ck_assert(section_ends(vm));
+	ck_assert_int_eq(enter_once(vm), NEXT_SECTION);
+}
+END_TEST
+
+START_TEST(transactions_are_off_in_the_guest)
+{
+	struct host h = { 0 };
+
+	mock_msr_set(MSR_IA32_TSX_CTRL, 2);
+	tsx_off(&h);
+	ck_assert_uint_eq(*mock_msr_find(MSR_IA32_TSX_CTRL), 2); /* not where it cannot be */
+	vmx_config.has = TWVMX_TSX_OFF;
+	tsx_off(&h);
+	ck_assert_uint_eq(*mock_msr_find(MSR_IA32_TSX_CTRL), 3);
+	tsx_restore(&h);
+	ck_assert_uint_eq(*mock_msr_find(MSR_IA32_TSX_CTRL), 2);
+}
+END_TEST
+
+/* Where L1TF leaks the cache, it is emptied by the command, or else by other data; or by nothing.
+ */
+START_TEST(the_cache_is_cleared_where_it_leaks)
+{
+	l1tf_mitigation = L1TF_MITIGATION_FLUSH;
+	mock_features = 1ull << X86_FEATURE_FLUSH_L1D;
+	clear_cache();
+	ck_assert_ptr_null(mock_msr_find(MSR_IA32_FLUSH_CMD));
+	mock_features |= 1ull << X86_BUG_L1TF;
+	l1tf_mitigation = L1TF_MITIGATION_OFF;
+	clear_cache();
+	ck_assert_ptr_null(mock_msr_find(MSR_IA32_FLUSH_CMD));
+	l1tf_mitigation = L1TF_MITIGATION_FLUSH;
+	mock_features = 1ull << X86_BUG_L1TF;
+	clear_cache();
+	ck_assert_ptr_null(mock_msr_find(MSR_IA32_FLUSH_CMD));
+	mock_features |= 1ull << X86_FEATURE_FLUSH_L1D;
+	clear_cache();
+	ck_assert_uint_eq(*mock_msr_find(MSR_IA32_FLUSH_CMD), 1);
+}
+END_TEST
+
+/* ---- memory ---- */
 
 START_TEST(the_first_write_goes_on)
 {
@@ -572,6 +718,54 @@ START_TEST(another_thread_gets_its_own_event)
 }
 END_TEST
 
+/* A pinned event that found no counter once never gets one again. */
+START_TEST(an_event_in_error_is_made_anew)
+{
+	count_run(0, 5000);
+	mock_retired = 70;
+	pmu_account(vm);
+	vm->pmu_event->state = PERF_EVENT_STATE_ERROR;
+	ck_assert_uint_eq(pmu_enter(vm), TWVMX_EXIT_PMU);
+	ck_assert_int_eq(pmu_begin(vm), 0);
+	ck_assert_uint_eq(mock_events, 2);
+	ck_assert_uint_eq(pmu_enter(vm), 0);
+	mock_retired = 5;
+	pmu_account(vm);
+	ck_assert_uint_eq(vm->count, 75);
+}
+END_TEST
+
+START_TEST(an_event_stopped_at_the_entry_is_seen)
+{
+	ck_assert(!pmu_was_lost(vm)); /* nothing is counted */
+	count_run(0, 5000);
+	ck_assert_uint_eq(pmu_enter(vm), 0);
+	ck_assert(!pmu_was_lost(vm));
+	vm->pmu_event->hw.state = 1; /* by an NMI before the guest ran */
+	ck_assert(pmu_was_lost(vm));
+}
+END_TEST
+
+START_TEST(system_management_is_noticed)
+{
+	count_run(0, 5000);
+	mock_msr_set(MSR_SMI_COUNT, 7);
+	pmu_section_begin(vm);
+	mock_msr_set(MSR_SMI_COUNT, 8);
+	ck_assert(pmu_section_is_sound(vm)); /* this processor does not count them */
+	vmx_config.has |= TWVMX_SMI_COUNTED;
+	pmu_section_begin(vm);
+	ck_assert(pmu_section_is_sound(vm));
+	mock_msr_set(MSR_SMI_COUNT, 9);
+	ck_assert(!pmu_section_is_sound(vm));
+	vmx_config.has |= TWVMX_SMI_FROZEN; /* counters stand still */
+	ck_assert(pmu_section_is_sound(vm));
+	vmx_config.has &= ~TWVMX_SMI_FROZEN;
+	vm->flags &= ~TWVMX_RUN_COUNT;
+	ck_assert(pmu_section_is_sound(vm));
+}
+END_TEST
+
 /* ---- registers ---- */
 
 START_TEST(bad_registers_are_refused)
@@ -648,6 +842,17 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_lost_counter_keeps_the_guest_out);
 	tcase_add_test(tc, a_step_leaves_the_overflow_where_it_is);
 	tcase_add_test(tc, another_thread_gets_its_own_event);
+	tcase_add_test(tc, an_event_in_error_is_made_anew);
+	tcase_add_test(tc, an_event_stopped_at_the_entry_is_seen);
+	tcase_add_test(tc, system_management_is_noticed);
+	tcase_add_test(tc, a_machine_check_is_one_of_user_mode);
+	tcase_add_test(tc, other_exits_are_no_machine_check);
+	tcase_add_test(tc, a_machine_check_ends_the_run);
+	tcase_add_test(tc, memory_that_failed_ends_the_run);
+	tcase_add_test(tc, the_host_keeps_its_machine_checks);
+	tcase_add_test(tc, a_section_is_bounded);
+	tcase_add_test(tc, transactions_are_off_in_the_guest);
+	tcase_add_test(tc, the_cache_is_cleared_where_it_leaks);
 	tcase_add_test(tc, bad_registers_are_refused);
 	tcase_add_test(tc, the_guest_sees_its_own_cr4);
 }

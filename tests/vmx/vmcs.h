@@ -13,8 +13,8 @@
 
 #define MOCK_FIELDS 0x7000u
 
-static u64 mock_vmcs[MOCK_FIELDS];
-static unsigned mock_writes; /* to any field */
+MOCK u64 mock_vmcs[MOCK_FIELDS];
+MOCK unsigned mock_writes; /* to any field */
 
 static inline u64 vmread(unsigned long field)
 {

@@ -5,6 +5,7 @@
 #include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
 #include <asm/segment.h>
+#include <asm/unwind_hints.h>
 
 #define HOST_RSP_FIELD 0x6c14
 
@@ -42,6 +43,8 @@ SYM_FUNC_START(twvmx_enter)
 	mov	0x38(%rdi), %rdi
 	/* Leaves no data of the host's in the buffers of processors that leak them; nothing but ZF changes on others. */
 	verw	kernel_data_selector(%rip)
+	/* The stack at the exit point is the one that is here. */
+	UNWIND_HINT_SAVE
 	jnc	1f
 	vmresume
 	jmp	2f
@@ -54,6 +57,8 @@ SYM_FUNC_START(twvmx_enter)
 	jmp	3f
 
 SYM_INNER_LABEL(twvmx_exit_point, SYM_L_GLOBAL)
+	UNWIND_HINT_RESTORE
+	ENDBR
 	xchg	%rdi, (%rsp)
 	mov	%rax, 0x00(%rdi)
 	mov	%rcx, 0x08(%rdi)

@@ -189,13 +189,13 @@ static void slot_unmap(struct vm *vm, struct slot *s)
  * The 2 MiB entry of gpa becomes 512 entries that may be read and executed. False also when there
  * is no memory for the table at this moment: then user space executes the instruction.
  */
-static bool split_large(struct vm *vm, u64 gpa)
+static bool split_large(struct vm *vm, u64 gpa, gfp_t gfp)
 {
 	u64 *large = ept_entry(vm, gpa, 1, false), *t;
 
 	if (!large || !(*large & EPT_LARGE))
 		return false;
-	t = table_alloc(vm, GFP_NOWAIT | __GFP_NOWARN);
+	t = table_alloc(vm, gfp | __GFP_NOWARN);
 	if (!t)
 		return false;
 	for (u64 i = 0; i < ENTRIES; i++)
@@ -210,7 +210,7 @@ static bool split_large(struct vm *vm, u64 gpa)
 /* True when gpa is in a 2 MiB entry that was not to be executed: now it may be. */
 bool ept_make_executable(struct vm *vm, u64 gpa)
 {
-	return slot_of(vm, gpa) && split_large(vm, gpa);
+	return slot_of(vm, gpa) && split_large(vm, gpa, GFP_NOWAIT);
 }
 
 /* True when gpa is in a slot: its page is marked dirty and may be written from now on. */
@@ -222,13 +222,101 @@ bool ept_make_writable(struct vm *vm, u64 gpa)
 	if (!s)
 		return false;
 	e = ept_entry(vm, gpa, 0, false);
-	if (!e && split_large(vm, gpa))
+	if (!e && split_large(vm, gpa, GFP_NOWAIT))
 		e = ept_entry(vm, gpa, 0, false);
 	if (!e || !*e)
 		return false;
 	*e |= EPT_W;
 	set_bit((gpa - s->gpa) >> PAGE_SHIFT, (unsigned long *)s->dirty);
 	return true;
+}
+
+/* ---- memory that fails ---- */
+
+/* A page of hugetlbfs fails as a whole. */
+static bool is_poisoned(struct page *p)
+{
+	return PageHWPoison(p) || (PageHuge(p) && PageHWPoison(compound_head(p)));
+}
+
+bool ept_is_poisoned(struct vm *vm, u64 gpa)
+{
+	struct slot *s = slot_of(vm, gpa);
+
+	return s && is_poisoned(s->pages[(gpa - s->gpa) >> PAGE_SHIFT]);
+}
+
+/*
+ * The kernel takes pages out of the process's tables. One reason is that their memory has failed,
+ * which nobody tells a module; the next section looks. From any thread: slots may be changing, and
+ * then those that come are looked at when they are pinned.
+ */
+void ept_note_unmapped(struct vm *vm, u64 start, u64 end)
+{
+	bool ours = false;
+
+	for (int i = 0; i < TWVMX_SLOTS; i++) {
+		u64 user = READ_ONCE(vm->slot[i].user);
+		u64 size = READ_ONCE(vm->slot[i].npages) << PAGE_SHIFT;
+
+		ours |= start < user + size && user < end;
+	}
+	if (!ours)
+		return;
+	spin_lock(&vm->unmapped_lock);
+	vm->unmapped_from = vm->unmapped ? min(vm->unmapped_from, start) : start;
+	vm->unmapped_to = vm->unmapped ? max(vm->unmapped_to, end) : end;
+	WRITE_ONCE(vm->unmapped, true);
+	spin_unlock(&vm->unmapped_lock);
+}
+
+/* Any page may have failed. */
+void ept_suspect_all(struct vm *vm)
+{
+	ept_note_unmapped(vm, 0, ~0ull);
+}
+
+static void drop_page(struct vm *vm, u64 gpa)
+{
+	u64 *e = ept_entry(vm, gpa, 0, false);
+
+	if (!e && split_large(vm, gpa, GFP_KERNEL))
+		e = ept_entry(vm, gpa, 0, false);
+	if (!e)
+		e = ept_entry(vm, gpa, 1, false); /* no memory for a table: all of it goes */
+	if (!e || !*e)
+		return;
+	vm->ept_large -= !!(*e & EPT_LARGE);
+	*e = 0;
+	vm->needs_invept = true;
+}
+
+/*
+ * Takes pages whose memory has failed away from the guest, which would else meet a machine check
+ * again and again. Before a section; may sleep.
+ */
+void ept_drop_poisoned(struct vm *vm)
+{
+	u64 from, to;
+
+	if (!READ_ONCE(vm->unmapped))
+		return;
+	spin_lock(&vm->unmapped_lock);
+	from = vm->unmapped_from;
+	to = vm->unmapped_to;
+	WRITE_ONCE(vm->unmapped, false);
+	spin_unlock(&vm->unmapped_lock);
+	for (int n = 0; n < TWVMX_SLOTS; n++) {
+		struct slot *s = &vm->slot[n];
+		u64 first = from > s->user ? (from - s->user) >> PAGE_SHIFT : 0;
+
+		for (u64 i = first; i < s->npages && s->user + (i << PAGE_SHIFT) < to; i++) {
+			if (is_poisoned(s->pages[i]))
+				drop_page(vm, s->gpa + (i << PAGE_SHIFT));
+			if (!(i % LARGE_PAGES))
+				cond_resched();
+		}
+	}
 }
 
 /* ---- slots ---- */
@@ -250,7 +338,8 @@ static void slot_release(struct slot *s)
 static bool all_plain(struct page **pages, int n)
 {
 	for (int i = 0; i < n; i++) {
-		if (!PageAnon(pages[i]) && !PageSwapBacked(pages[i]) && !PageHuge(pages[i]))
+		if (!PageAnon(pages[i]) && !folio_test_swapbacked(page_folio(pages[i])) &&
+		    !PageHuge(pages[i]))
 			return false;
 	}
 	return true;
@@ -321,6 +410,7 @@ int ept_set_slot(struct vm *vm, const struct twvmx_slot *a)
 	if (ret)
 		return ret;
 	s->gpa = a->gpa;
+	WRITE_ONCE(s->user, a->user);
 	s->pages = kvcalloc(npages, sizeof(*s->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	s->dirty = kvcalloc(BITS_TO_LONGS(npages), sizeof(long), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	ret = s->pages && s->dirty ? slot_pin(s, a->user, npages) : -ENOMEM;
@@ -331,6 +421,7 @@ int ept_set_slot(struct vm *vm, const struct twvmx_slot *a)
 		slot_release(s);
 		charge(vm, npages, false);
 	}
+	ept_suspect_all(vm); /* what has failed since it was pinned */
 	return ret;
 }
 

@@ -10,7 +10,9 @@
 #include <asm/debugreg.h>
 #include <asm/fpu/api.h>
 #include <asm/irqflags.h>
+#include <asm/mce.h>
 #include <asm/nospec-branch.h>
+#include <asm/processor.h>
 
 #include "vcpu.h"
 
@@ -27,11 +29,29 @@ enum next { NEXT_ENTER, NEXT_SECTION, NEXT_LEAVE };
 
 /* ---- around an entry ---- */
 
-/* Leaves no host data in the L1 cache of processors that leak it; entry.S clears their buffers. */
+/* The largest L1 data cache of a processor that leaks, twice: replacement is not strict. */
+#define L1D_BYTES (64u << 10)
+#define L1D_LINE  64u
+
+/*
+ * Leaves no host data in the L1 cache of processors that leak it; entry.S clears their buffers.
+ * Without the command of newer microcode, other data takes the place of what is there. `l1tf=off`
+ * and `mitigations=off` hold here, too.
+ */
 static void clear_cache(void)
 {
-	if (boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D))
+	static const u8 filler[L1D_BYTES] __aligned(4096);
+
+	if (!boot_cpu_has_bug(X86_BUG_L1TF) || l1tf_mitigation == L1TF_MITIGATION_OFF)
+		return;
+	if (boot_cpu_has(X86_FEATURE_FLUSH_L1D)) {
 		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+		return;
+	}
+	for (u32 i = 0; i < sizeof(filler); i += PAGE_SIZE)
+		READ_ONCE(filler[i]); /* translations first */
+	for (u32 i = 0; i < sizeof(filler); i += L1D_LINE)
+		READ_ONCE(filler[i]);
 }
 
 /*
@@ -112,35 +132,50 @@ static int enter(struct vm *vm)
 }
 
 /*
+ * A machine check in the guest, for the host's handler. It gets the registers of user mode: what
+ * the guest has met concerns this process alone, and the handler ends that where it cannot go on,
+ * on the way back to user mode. Taken for the kernel's own, it would end the host.
+ */
+static void machine_check(void)
+{
+#ifdef CONFIG_X86_MCE
+	struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
+#endif
+}
+
+static bool is_machine_check(u32 reason)
+{
+	if (reason == (ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY))
+		return true;
+	return reason == EXIT_REASON_EXCEPTION_NMI &&
+	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_INTR_TYPE_MASK) != INTR_TYPE_NMI_INTR &&
+	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
+}
+
+static bool is_nmi(u32 reason)
+{
+	return reason == EXIT_REASON_EXCEPTION_NMI &&
+	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR;
+}
+
+/*
  * An NMI or machine check that ended the guest's run, or its entry, is the host's: its handler runs
  * as if it had come just now.
  */
 static void pass_on(u32 reason)
 {
-	u32 info;
-
-	if (reason == (ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY))
-		asm volatile("int $18");
-	if (reason != EXIT_REASON_EXCEPTION_NMI)
-		return;
-	info = vmread(VM_EXIT_INTR_INFO);
-	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
+	if (is_machine_check(reason))
+		machine_check();
+	else if (is_nmi(reason))
 		asm volatile("int $2");
-	else if ((info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC)
-		asm volatile("int $18");
 }
 
 static bool is_hosts(u32 reason)
 {
-	u32 info;
-
-	if (reason == EXIT_REASON_EXTERNAL_INTERRUPT)
-		return true;
-	if (reason != EXIT_REASON_EXCEPTION_NMI)
-		return false;
-	info = vmread(VM_EXIT_INTR_INFO);
-	return (info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR ||
-	       (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
+	return reason == EXIT_REASON_EXTERNAL_INTERRUPT || is_nmi(reason) ||
+	       is_machine_check(reason);
 }
 
 /*
@@ -271,15 +306,31 @@ static enum next go_on(struct vm *vm)
 	return leave_with(vm, TWVMX_EXIT_SLICE);
 }
 
+/*
+ * What a machine check has left to be done (this process may have to end, a page to be taken away)
+ * the kernel does on the way to user mode.
+ */
+static enum next hosts(struct vm *vm, u32 reason)
+{
+	vm->run->irqs++;
+	reinject(vm);
+	if (!is_machine_check(reason))
+		return go_on(vm);
+	ept_suspect_all(vm);
+	disarm_step(vm);
+	return leave_with(vm, TWVMX_EXIT_SIGNAL);
+}
+
 static enum next handle_exit(struct vm *vm, u32 reason)
 {
-	if (is_hosts(reason)) {
-		vm->run->irqs++;
-		reinject(vm);
-		return go_on(vm);
+	if (is_hosts(reason))
+		return hosts(vm, reason);
+	if (reason == EXIT_REASON_EPT_VIOLATION) {
+		if (ept_is_poisoned(vm, vmread(GUEST_PHYSICAL_ADDRESS)))
+			return end_run(vm, TWVMX_EXIT_POISON);
+		if (ept_violation(vm))
+			return NEXT_ENTER;
 	}
-	if (reason == EXIT_REASON_EPT_VIOLATION && ept_violation(vm))
-		return NEXT_ENTER;
 	if (reason == EXIT_REASON_PREEMPTION_TIMER)
 		return vm->flags & TWVMX_RUN_NONE ? leave_with(vm, TWVMX_EXIT_NONE) : go_on(vm);
 	if (serve_instruction(vm, reason))
@@ -294,14 +345,25 @@ static enum next entry_failed(struct vm *vm, u32 error)
 	return leave_with(vm, TWVMX_EXIT_ENTRY);
 }
 
+/*
+ * The FPU is the guest's in a section, which since 6.15 holds the CPU's softirqs off, and ends with
+ * the tick. A page of the guest's that may have failed is looked at between two.
+ */
+static bool section_ends(const struct vm *vm)
+{
+	return need_resched() || signal_pending(current) || jiffies != vm->began ||
+	       READ_ONCE(vm->unmapped);
+}
+
 /* One entry and its exit. Interrupts are on before and after. */
 static enum next enter_once(struct vm *vm)
 {
 	u32 reason;
+	bool lost;
 	int failed;
 
 	local_irq_disable();
-	if (need_resched() || signal_pending(current)) {
+	if (section_ends(vm)) {
 		local_irq_enable();
 		return NEXT_SECTION;
 	}
@@ -317,6 +379,7 @@ static enum next enter_once(struct vm *vm)
 		return entry_failed(vm, failed == 2 ? vmread(VM_INSTRUCTION_ERROR) : 0);
 	}
 	vm->launched = true;
+	lost = pmu_was_lost(vm);
 	reason = vmread(VM_EXIT_REASON);
 	pass_on(reason);
 	if (reason & ENTRY_FAILED) {
@@ -325,7 +388,7 @@ static enum next enter_once(struct vm *vm)
 	}
 	pmu_account(vm);
 	local_irq_enable();
-	return handle_exit(vm, reason & 0xffff);
+	return lost ? end_run(vm, TWVMX_EXIT_LOST) : handle_exit(vm, reason & 0xffff);
 }
 
 /* ---- sections ---- */
@@ -403,6 +466,8 @@ static int section(struct vm *vm, bool first, u32 load, enum next *next)
 	if (first)
 		first_section(vm, load);
 	vmx_flush(vm);
+	vm->began = jiffies;
+	pmu_section_begin(vm);
 	host_enter(vm, &host);
 	vm->run->sections++;
 	do {
@@ -412,6 +477,10 @@ static int section(struct vm *vm, bool first, u32 load, enum next *next)
 	if (*next == NEXT_SECTION && signal_pending(current)) {
 		disarm_step(vm);
 		*next = leave_with(vm, TWVMX_EXIT_SIGNAL);
+	}
+	if (!pmu_section_is_sound(vm)) {
+		disarm_step(vm);
+		*next = leave_with(vm, TWVMX_EXIT_SMI);
 	}
 	if (*next == NEXT_LEAVE)
 		report(vm);
@@ -449,6 +518,7 @@ int vcpu_run(struct vm *vm)
 	if (ret)
 		return ret;
 	do {
+		ept_drop_poisoned(vm);
 		ret = section(vm, first, load, &next);
 		first = false;
 		cond_resched();

@@ -5,6 +5,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 
 #include "vcpu.h"
 
@@ -15,6 +16,7 @@ static int twvmx_open(struct inode *inode, struct file *file)
 	if (!vm)
 		return -ENOMEM;
 	mutex_init(&vm->lock);
+	spin_lock_init(&vm->unmapped_lock);
 	INIT_LIST_HEAD(&vm->ept_pages);
 	file->private_data = vm;
 	return 0;
@@ -50,7 +52,18 @@ static void process_ends(struct mmu_notifier *end, struct mm_struct *mm)
 	mutex_unlock(&vm->lock);
 }
 
-static const struct mmu_notifier_ops end_ops = { .release = process_ends };
+/* Nothing of the guest's is to be given back: its pages are pinned. But they may have failed. */
+static int process_unmaps(struct mmu_notifier *end, const struct mmu_notifier_range *range)
+{
+	if (range->event == MMU_NOTIFY_CLEAR)
+		ept_note_unmapped(container_of(end, struct vm, end), range->start, range->end);
+	return 0;
+}
+
+static const struct mmu_notifier_ops end_ops = {
+	.release = process_ends,
+	.invalidate_range_start = process_unmaps,
+};
 
 static int twvmx_release(struct inode *inode, struct file *file)
 {
@@ -204,7 +217,11 @@ static int twvmx_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!mutex_trylock(&vm->lock))
 		return -EBUSY;
 	if (vm->created && vm->mm == current->mm) {
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 		vma->vm_flags |= VM_DONTCOPY | VM_DONTDUMP;
+#else
+		vm_flags_set(vma, VM_DONTCOPY | VM_DONTDUMP);
+#endif
 		ret = vm_insert_page(vma, vma->vm_start, vm->run_page);
 	}
 	mutex_unlock(&vm->lock);

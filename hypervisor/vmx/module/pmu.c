@@ -144,7 +144,8 @@ static int pmu_follow_thread(struct vm *vm)
 {
 	struct perf_event *event = vm->pmu_event;
 
-	if (event && event->hw.target == current)
+	/* A pinned event that found no counter once is in ERROR state for good. */
+	if (event && event->hw.target == current && event->state != PERF_EVENT_STATE_ERROR)
 		return 0;
 	pmu_free(vm);
 	event = event_create();
@@ -207,6 +208,42 @@ u32 pmu_enter(struct vm *vm)
 	vmwrite(GUEST_IA32_PERF_GLOBAL_CTRL, bit);
 	vmwrite(HOST_IA32_PERF_GLOBAL_CTRL, host & ~bit);
 	return 0;
+}
+
+/*
+ * After an exit, interrupts off and NMIs not yet passed on: was the event stopped while the guest
+ * ran? An NMI between pmu_enter() and the entry may have held it back; those that come later end
+ * the guest's run before the kernel sees them.
+ */
+bool pmu_was_lost(const struct vm *vm)
+{
+	return vm->flags & TWVMX_RUN_COUNT && !event_counts(vm->pmu_event);
+}
+
+static u64 smi_count(void)
+{
+	u64 n = 0;
+
+	rdmsrl(MSR_SMI_COUNT, n);
+	return n;
+}
+
+/* Where counters do not stand still in system management mode, nothing may have been there. */
+static bool watches_smis(const struct vm *vm)
+{
+	return vm->flags & TWVMX_RUN_COUNT && vmx_config.has & TWVMX_SMI_COUNTED &&
+	       !(vmx_config.has & TWVMX_SMI_FROZEN);
+}
+
+void pmu_section_begin(struct vm *vm)
+{
+	if (watches_smis(vm))
+		vm->smis = smi_count();
+}
+
+bool pmu_section_is_sound(struct vm *vm)
+{
+	return !watches_smis(vm) || vm->smis == smi_count();
 }
 
 /* After an exit, interrupts off: adds what the guest has retired. */

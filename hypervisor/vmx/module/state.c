@@ -94,12 +94,16 @@ static u64 cr0_real(u64 cr0)
 	return (cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW)) | X86_CR0_NE | X86_CR0_ET;
 }
 
+/*
+ * MCE is the host's: with it off, a machine check in the guest shuts the processor down instead of
+ * ending the guest's run. The guest sees its own.
+ */
 static u64 cr4_real(u64 cr4)
 {
-	u64 fixed1;
+	u64 fixed1, mce = cr4_read_shadow() & X86_CR4_MCE;
 
 	rdmsrl(MSR_IA32_VMX_CR4_FIXED1, fixed1);
-	return (cr4 & (fixed1 | ~(u64)X86_CR4_UMIP)) | X86_CR4_VMXE;
+	return (cr4 & (fixed1 | ~(u64)X86_CR4_UMIP) & ~(u64)X86_CR4_MCE) | X86_CR4_VMXE | mce;
 }
 
 /* Without UMIP in hardware, the instructions that it forbids exit. */
@@ -310,6 +314,41 @@ static void msrs_switch(u64 star, u64 lstar, u64 cstar, u64 fmask, u64 kernel_gs
 }
 
 /*
+ * Leaves nothing of another process's in the registers that the guest does not see (upper halves of
+ * XMM, ZMM, masks, tiles), as XRSTOR does from an image that has nothing. The kernel has saved
+ * them; it keeps PKRU in the register. XCR0 is the host's.
+ */
+static void vectors_clear(u64 xcr0)
+{
+	static const u8 nothing[576] __aligned(64);
+	u64 parts = xcr0 & ~(u64)(XFEATURE_MASK_FPSSE | XFEATURE_MASK_PKRU);
+
+	if (parts)
+		asm volatile("xrstor64 %0"
+			     :
+			     : "m"(nothing), "a"((u32)parts), "d"((u32)(parts >> 32)));
+}
+
+/*
+ * The guest's processor has no transactional memory, so its instructions must not begin one: where
+ * they abort is chance.
+ */
+static void tsx_off(struct host *h)
+{
+	if (!(vmx_config.has & TWVMX_TSX_OFF))
+		return;
+	rdmsrl(MSR_IA32_TSX_CTRL, h->tsx_ctrl);
+	if (!(h->tsx_ctrl & TSX_CTRL_RTM_DISABLE))
+		wrmsrl(MSR_IA32_TSX_CTRL, h->tsx_ctrl | TSX_CTRL_RTM_DISABLE);
+}
+
+static void tsx_restore(const struct host *h)
+{
+	if (vmx_config.has & TWVMX_TSX_OFF && !(h->tsx_ctrl & TSX_CTRL_RTM_DISABLE))
+		wrmsrl(MSR_IA32_TSX_CTRL, h->tsx_ctrl);
+}
+
+/*
  * Begin of a section: preemption is off, Linux's kernel_fpu_begin() has saved the process's own FPU
  * state, the VMCS is loaded. Speculation: another VM or process may have trained the branch
  * predictors, hence the barrier; buffers are cleared before each entry (exits.c, entry.S).
@@ -327,12 +366,14 @@ void host_enter(struct vm *vm, struct host *h)
 	host_vmcs(vm, h);
 	indirect_branch_prediction_barrier();
 	msrs_switch(vm->star, vm->lstar, vm->cstar, vm->fmask, vm->kernel_gs_base, vm->tsc_aux);
-	asm volatile("fxrstor64 %0" : : "m"(vm->fx));
+	tsx_off(h);
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
 		h->xcr0 = xcr0_read();
+		vectors_clear(h->xcr0);
 		if (vm->xcr0 != h->xcr0)
 			xcr0_write(vm->xcr0);
 	}
+	asm volatile("fxrstor64 %0" : : "m"(vm->fx)); /* XRSTOR has written to MXCSR */
 }
 
 /* Selectors that a VM exit lost; only processes with segments of their own have any. */
@@ -369,6 +410,7 @@ void host_leave(struct vm *vm, const struct host *h)
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE) && vm->xcr0 != h->xcr0)
 		xcr0_write(h->xcr0);
 	asm volatile("fxsave64 %0" : "=m"(vm->fx));
+	tsx_restore(h);
 	local_irq_save(flags);
 	rdmsrl(MSR_KERNEL_GS_BASE, vm->kernel_gs_base); /* SWAPGS does not exit */
 	segments_restore(h);

@@ -14,7 +14,7 @@
 #include <linux/types.h>
 
 #define TWVMX_DEVICE  "/dev/twinstep-vmx"
-#define TWVMX_VERSION 2
+#define TWVMX_VERSION 3
 
 /* ---- what the host can do ---- */
 
@@ -42,6 +42,12 @@ enum twvmx_verdict {
 #define TWVMX_PERF_SWITCH  (1u << 11) /* PERF_GLOBAL_CTRL in the entry and exit controls */
 #define TWVMX_PMU	   (1u << 12) /* a counter of retired instructions can be had at this moment */
 #define TWVMX_EPT_2M	   (1u << 13)
+#define TWVMX_NO_FRED	   (1u << 14) /* the host takes its events through the IDT */
+#define TWVMX_ONE_KIND	   (1u << 15) /* all CPUs are of one kind: no hybrid processor */
+#define TWVMX_SMI_FROZEN   (1u << 16) /* counters stand still in system management mode */
+#define TWVMX_SMI_COUNTED  (1u << 17) /* the processor counts its system management interrupts */
+#define TWVMX_TSX_OFF	   (1u << 18) /* no transactional memory in the guest */
+#define TWVMX_ENCLS_EXIT   (1u << 19)
 
 /* twvmx_info.pmu: can retired instructions be counted? */
 enum twvmx_pmu {
@@ -133,6 +139,11 @@ struct twvmx_regs {
 #define TWVMX_EXIT_COUNT 0x1007u /* TWVMX_RUN_COUNT: the count is at `stop` or beyond */
 /* TWVMX_RUN_COUNT: the guest was not entered, its counter is not there; try again */
 #define TWVMX_EXIT_PMU 0x1008u
+/* the host's memory behind the guest address `gpa` has failed: no instruction can go on there */
+#define TWVMX_EXIT_POISON 0x1009u
+/* TWVMX_RUN_COUNT: the count is not that of the guest any more */
+#define TWVMX_EXIT_SMI	0x100au /* the processor was in system management mode meanwhile */
+#define TWVMX_EXIT_LOST 0x100bu /* the kernel stopped the counter at the moment of an entry */
 
 /*
  * Virtual time, as hypervisor/clock.h has it:

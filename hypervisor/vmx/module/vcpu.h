@@ -21,6 +21,7 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <asm/desc.h>
 #include <asm/trapnr.h>
@@ -44,12 +45,13 @@ struct vmx_config {
 	u32 slice;			    /* preemption timer */
 	u32 has, missing;		    /* TWVMX_* */
 	bool invept_single, invvpid_single; /* can drop what one VM has; else everything goes */
+	u64 debugctl;			    /* the guest's */
 };
 
 extern struct vmx_config vmx_config;
 
 struct slot {
-	u64 gpa, npages;
+	u64 gpa, npages, user; /* addresses of the guest and of its process */
 	struct page **pages;
 	u64 *dirty; /* bitmap */
 };
@@ -72,6 +74,10 @@ struct vm {
 	struct list_head ept_pages;
 	u64 ept_tables; /* pages in use for tables */
 	u64 ept_large, ept_splits;
+	/* Pages of the process have been taken away, at these addresses: some may have failed. */
+	bool unmapped;
+	u64 unmapped_from, unmapped_to;
+	spinlock_t unmapped_lock;
 
 	/* guest registers that the VMCS does not hold */
 	u64 gpr[16]; /* entry.S knows that RSP's place is unused */
@@ -92,6 +98,8 @@ struct vm {
 	u64 pmu_seen;	    /* what it had counted when last read */
 	bool pmu_armed;	    /* it overflows at an interval that was asked for */
 	unsigned long since;	/* jiffies when the run began, or something was last served */
+	unsigned long began;	/* jiffies when the section did */
+	u64 smis;		/* system management interrupts on this CPU, likewise */
 	bool vmcs_ready;	/* vmcs_init() was done */
 	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it
 				   between check and use */
@@ -110,7 +118,7 @@ struct vm {
  * host's own protection.
  */
 struct host {
-	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, fs_base, gs_base;
+	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, fs_base, gs_base, tsx_ctrl;
 	u16 ds, es, fs, gs, ldt;
 	struct desc_ptr gdt, idt;
 };
@@ -172,6 +180,9 @@ void pmu_free(struct vm *vm);
 void pmu_load(struct vm *vm);
 u32 pmu_enter(struct vm *vm);
 void pmu_account(struct vm *vm);
+bool pmu_was_lost(const struct vm *vm);
+void pmu_section_begin(struct vm *vm);
+bool pmu_section_is_sound(struct vm *vm);
 
 /* ---- ept.c ---- */
 int ept_init(struct vm *vm);
@@ -180,6 +191,10 @@ int ept_set_slot(struct vm *vm, const struct twvmx_slot *s);
 int ept_fetch_dirty(struct vm *vm, const struct twvmx_dirty *d);
 bool ept_make_writable(struct vm *vm, u64 gpa);
 bool ept_make_executable(struct vm *vm, u64 gpa);
+bool ept_is_poisoned(struct vm *vm, u64 gpa);
+void ept_note_unmapped(struct vm *vm, u64 start, u64 end);
+void ept_suspect_all(struct vm *vm);
+void ept_drop_poisoned(struct vm *vm);
 void ept_fill_stats(const struct vm *vm, struct twvmx_stats *stats);
 u64 ept_pointer(const struct vm *vm);
 

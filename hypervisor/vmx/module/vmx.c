@@ -5,15 +5,21 @@
  */
 #include <linux/cpu.h>
 #include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/namei.h>
 #include <linux/percpu.h>
 #include <linux/reboot.h>
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/syscore_ops.h>
+#include <linux/sysfs.h>
+#include <linux/version.h>
 #include <asm/asm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <asm/perf_event.h>
+#include <asm/reboot.h>
 #include <asm/tlbflush.h>
 #include <asm/tsc.h>
 
@@ -23,9 +29,11 @@ struct vmx_config vmx_config;
 
 static DEFINE_PER_CPU(void *, vmxon_region);
 static DEFINE_PER_CPU(bool, vmx_is_on);
+static DEFINE_PER_CPU(void *, loaded_vmcs); /* in a section */
 static DEFINE_MUTEX(users_lock);
 static unsigned int users;
 static bool going_down; /* the host; VT-x stays off */
+static bool kvm_is_loaded;
 static enum cpuhp_state hp_state;
 static DEFINE_IDA(vpids);
 
@@ -94,7 +102,9 @@ static const struct control secondary_controls[] = {
 	{ SECONDARY_EXEC_RDSEED_EXITING, TWVMX_RDSEED_EXIT, false }, /* likewise */
 	{ SECONDARY_EXEC_DESC, TWVMX_DESC_EXIT,
 	  false }, /* switched on with CR4.UMIP where the CPU has none */
-	/* INVPCID, XSAVES, VMFUNC, PML, ENCLS, ... stay 0: not offered to the guest, so #UD. */
+	/* With all leaves: else a guest could make enclaves out of the host's protected memory. */
+	{ SECONDARY_EXEC_ENCLS_EXITING, TWVMX_ENCLS_EXIT, false },
+	/* INVPCID, XSAVES, VMFUNC, PML, ... stay 0: not offered to the guest, so #UD. */
 	{},
 };
 
@@ -112,7 +122,7 @@ static const struct control exit_controls[] = {
 
 static const struct control entry_controls[] = {
 	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, 0,
-	  true }, /* DR7; and DEBUGCTL, which is 0: BTF is done in software */
+	  true }, /* DR7; and DEBUGCTL, without BTF, which is done in software */
 	{ VM_ENTRY_LOAD_IA32_EFER, 0, true }, /* the guest's SCE, LME, NXE */
 	{ VM_ENTRY_IA32E_MODE, 0, true },     /* follows EFER.LMA; off at first */
 	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL, TWVMX_PERF_SWITCH, false }, /* likewise */
@@ -185,6 +195,49 @@ static bool probe_random(void)
 	return !(vmx_config.missing & (TWVMX_RDRAND_EXIT | TWVMX_RDSEED_EXIT));
 }
 
+#define HOST_CR4_FRED	    BIT_ULL(32)
+#define LEAF7_HYBRID	    BIT(15) /* EDX */
+#define LEAF7_SGX	    BIT(2)  /* EBX */
+#define LEAF1_PDCM	    BIT(15) /* ECX */
+#define DEBUGCTL_FREEZE_SMM BIT_ULL(14)
+#define CAPABILITY_FREEZE   BIT_ULL(12)
+
+/*
+ * A host whose events do not come through the IDT would need other host state at an exit. CPUs of
+ * several kinds differ in what the guest can see of undefined flags and estimates, and in their
+ * counters.
+ */
+static bool probe_host(void)
+{
+	bool has7 = cpuid_eax(0) >= 7;
+
+	if (!(__read_cr4() & HOST_CR4_FRED))
+		vmx_config.has |= TWVMX_NO_FRED;
+	if (!has7 || !(cpuid_edx(7) & LEAF7_HYBRID))
+		vmx_config.has |= TWVMX_ONE_KIND;
+	/* Enclaves of a guest whose attempts do not exit would be the host's. */
+	if (has7 && cpuid_ebx(7) & LEAF7_SGX && !(vmx_config.has & TWVMX_ENCLS_EXIT))
+		vmx_config.missing |= TWVMX_ENCLS_EXIT;
+	vmx_config.missing |= ~vmx_config.has & (TWVMX_NO_FRED | TWVMX_ONE_KIND);
+	return !(vmx_config.missing & (TWVMX_NO_FRED | TWVMX_ONE_KIND | TWVMX_ENCLS_EXIT));
+}
+
+/* What can be done about system management mode, and about transactions. */
+static void probe_extras(void)
+{
+	u64 smis;
+
+	if (cpuid_ecx(1) & LEAF1_PDCM &&
+	    msr_or_zero(MSR_IA32_PERF_CAPABILITIES) & CAPABILITY_FREEZE) {
+		vmx_config.has |= TWVMX_SMI_FROZEN;
+		vmx_config.debugctl = DEBUGCTL_FREEZE_SMM;
+	}
+	if (!rdmsrl_safe(MSR_SMI_COUNT, &smis))
+		vmx_config.has |= TWVMX_SMI_COUNTED;
+	if (msr_or_zero(MSR_IA32_ARCH_CAPABILITIES) & ARCH_CAP_TSX_CTRL_MSR)
+		vmx_config.has |= TWVMX_TSX_OFF;
+}
+
 static bool probe_controls(void)
 {
 	bool ok = true, true_msrs = msr_or_zero(MSR_IA32_VMX_BASIC) >> 55 & 1;
@@ -212,6 +265,8 @@ static bool probe_controls(void)
 		ok = false;
 	}
 	ok &= probe_random();
+	ok &= probe_host();
+	probe_extras();
 	/* Switched on when needed, not always. */
 	c->primary &= ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING |
 			CPU_BASED_MONITOR_TRAP_FLAG);
@@ -390,6 +445,107 @@ static void cpu_off(void)
 	this_cpu_write(vmx_is_on, false);
 }
 
+/* ---- the host crashes ---- */
+
+#ifdef TWVMX_VIRT_CALLBACK
+/*
+ * On each CPU when the kernel crashes or restarts in an emergency, in an NMI: VMX operation blocks
+ * the INIT by which the next kernel starts a CPU, and the CR4 that it wants. Older kernels do this
+ * by themselves, where CR4.VMXE is set. Nothing here runs on afterwards.
+ */
+static void emergency_off(void)
+{
+	void *vmcs = this_cpu_read(loaded_vmcs);
+
+	if (!this_cpu_read(vmx_is_on) || !(__read_cr4() & X86_CR4_VMXE))
+		return;
+	if (vmcs)
+		vmclear(__pa(vmcs));
+	asm volatile("1: vmxoff\n"
+		     "2:\n" _ASM_EXTABLE(1b, 2b)
+		     :
+		     :
+		     : "cc", "memory");
+	cr4_clear_bits(X86_CR4_VMXE);
+	intel_pt_handle_vmx(0);
+}
+
+static bool registered;
+
+/*
+ * One module can have the kernel's callback, and the kernel complains where two want it. Before
+ * 6.12, KVM has it from when it is loaded, and its callback switches VT-x off whoever has switched
+ * it on; from 6.12 on, only while it has VT-x itself, when this module has not. users_lock is held.
+ */
+static void emergency_update(void)
+{
+	bool want = users && !(LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0) && kvm_is_loaded);
+
+	if (want && !registered)
+		cpu_emergency_register_virt_callback(emergency_off);
+	else if (!want && registered)
+		cpu_emergency_unregister_virt_callback(emergency_off);
+	registered = want;
+}
+#else
+static void emergency_update(void)
+{
+}
+#endif
+
+/* KVM comes before its own code has run, and goes after that. */
+static int module_changes(struct notifier_block *nb, unsigned long event, void *data)
+{
+	const struct module *m = data;
+
+	if (strcmp(m->name, "kvm_intel"))
+		return NOTIFY_DONE;
+	mutex_lock(&users_lock);
+	kvm_is_loaded = event != MODULE_STATE_GOING;
+	emergency_update();
+	mutex_unlock(&users_lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block modules = { .notifier_call = module_changes };
+
+/* Is there a module of that name at this moment, or built in? */
+static bool is_loaded(const char *name)
+{
+	char file[64];
+	struct path path;
+
+	snprintf(file, sizeof(file), "/sys/module/%s", name);
+	if (kern_path(file, 0, &path))
+		return false;
+	path_put(&path);
+	return true;
+}
+
+/* ---- who has VT-x ---- */
+
+/* /sys/module/twinstep_vmx/parameters/holder */
+static int holder_get(char *buffer, const struct kernel_param *kp)
+{
+	static const char *const others[] = { "kvm_intel", "vboxdrv", "vmmon" };
+
+	if (READ_ONCE(users))
+		return sysfs_emit(buffer, "twinstep_vmx\n");
+	if (!(cr4_read_shadow() & X86_CR4_VMXE))
+		return sysfs_emit(buffer, "nobody\n");
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (is_loaded(others[i]))
+			return sysfs_emit(buffer, "%s\n", others[i]);
+	}
+	return sysfs_emit(buffer, "unknown\n");
+}
+
+static const struct kernel_param_ops holder_ops = { .get = holder_get };
+module_param_cb(holder, &holder_ops, NULL, 0444);
+MODULE_PARM_DESC(holder, "the module that has switched VT-x on; read-only");
+
+/* ---- all CPUs ---- */
+
 static void cpu_on_ipi(void *error)
 {
 	int ret = cpu_on();
@@ -425,8 +581,10 @@ int vmx_get(void)
 			on_each_cpu(cpu_off_ipi, NULL, 1);
 	}
 	ret = atomic_read(&error);
-	if (!ret)
+	if (!ret) {
 		users++;
+		emergency_update();
+	}
 	mutex_unlock(&users_lock);
 	cpus_read_unlock();
 	return ret;
@@ -438,6 +596,7 @@ void vmx_put(void)
 	mutex_lock(&users_lock);
 	if (!--users)
 		on_each_cpu(cpu_off_ipi, NULL, 1);
+	emergency_update();
 	mutex_unlock(&users_lock);
 	cpus_read_unlock();
 }
@@ -466,20 +625,37 @@ static int cpu_goes(unsigned int cpu)
 	return 0;
 }
 
+/* Newer kernels, and some that Debian has patched, hand over a pointer of the caller's. */
+#ifdef TWVMX_SYSCORE_DATA
+#define SYSCORE_ARG void *data
+#else
+#define SYSCORE_ARG void
+#endif
+
 /* The boot CPU; the others have gone offline before. */
-static int host_suspends(void)
+static int host_suspends(SYSCORE_ARG)
 {
 	cpu_off();
 	return 0;
 }
 
-static void host_resumes(void)
+static void host_resumes(SYSCORE_ARG)
 {
 	if (users && cpu_on())
 		pr_err("twinstep-vmx: VT-x cannot be switched on again after the suspend\n");
 }
 
-static struct syscore_ops syscore = { .suspend = host_suspends, .resume = host_resumes };
+static struct syscore_ops syscore_ops = { .suspend = host_suspends, .resume = host_resumes };
+
+#ifdef TWVMX_SYSCORE_DATA
+static struct syscore syscore = { .ops = &syscore_ops };
+
+#define syscore_begin() register_syscore(&syscore)
+#define syscore_end()	unregister_syscore(&syscore)
+#else
+#define syscore_begin() register_syscore_ops(&syscore_ops)
+#define syscore_end()	unregister_syscore_ops(&syscore_ops)
+#endif
 
 static int cpu_off_stopped(void *unused)
 {
@@ -528,15 +704,18 @@ int vmx_init(void)
 		return ret;
 	}
 	hp_state = ret;
-	register_syscore_ops(&syscore);
+	syscore_begin();
 	register_reboot_notifier(&reboot);
+	register_module_notifier(&modules);
+	kvm_is_loaded = is_loaded("kvm_intel");
 	return 0;
 }
 
 void vmx_exit(void)
 {
+	unregister_module_notifier(&modules);
 	unregister_reboot_notifier(&reboot);
-	unregister_syscore_ops(&syscore);
+	syscore_end();
 	cpuhp_remove_state(hp_state);
 	free_regions();
 	ida_destroy(&vpids);
@@ -575,12 +754,14 @@ int vmcs_load(struct vm *vm)
 	if (!vmx_on_here())
 		return -EIO;
 	vm->launched = false;
+	this_cpu_write(loaded_vmcs, vm->vmcs);
 	return vmptrld(__pa(vm->vmcs)) ? 0 : -EIO;
 }
 
 void vmcs_clear(struct vm *vm)
 {
 	vmclear(__pa(vm->vmcs));
+	this_cpu_write(loaded_vmcs, NULL);
 }
 
 static void invept_all(struct vm *vm)
@@ -626,9 +807,12 @@ void vmx_flush(struct vm *vm)
 /*
  * Exceptions that exit: #DB and #AC, because a guest could make their delivery loop without end,
  * and #DB because of the engine's own single steps; #UD, so that instructions of the machine's
- * processor which this one lacks can be done in software; #MC, which is the host's.
+ * processor which this one lacks can be done in software; #PF, because some come from translations
+ * that this processor happens to have kept; #MC, which is the host's.
  */
-#define EXCEPTIONS (1u << X86_TRAP_DB | 1u << X86_TRAP_AC | 1u << X86_TRAP_UD | 1u << X86_TRAP_MC)
+#define EXCEPTIONS                                                                       \
+	(1u << X86_TRAP_DB | 1u << X86_TRAP_AC | 1u << X86_TRAP_UD | 1u << X86_TRAP_PF | \
+	 1u << X86_TRAP_MC)
 
 /* Everything that stays as it is for the life of the VM. The VMCS is loaded. */
 void vmcs_init(struct vm *vm)
@@ -637,10 +821,9 @@ void vmcs_init(struct vm *vm)
 		PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH,
 		CR3_TARGET_COUNT,	    VM_EXIT_MSR_STORE_COUNT,
 		VM_EXIT_MSR_LOAD_COUNT,	    VM_ENTRY_MSR_LOAD_COUNT,
-		VM_ENTRY_INTR_INFO_FIELD,   GUEST_IA32_DEBUGCTL,
+		VM_ENTRY_INTR_INFO_FIELD,   GUEST_ACTIVITY_STATE,
 		HOST_FS_SELECTOR,	    HOST_GS_SELECTOR,
 		HOST_DS_SELECTOR,	    HOST_ES_SELECTOR,
-		GUEST_ACTIVITY_STATE,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(zero); i++)
@@ -652,6 +835,9 @@ void vmcs_init(struct vm *vm)
 	vmwrite(VM_EXIT_CONTROLS, vmx_config.exit);
 	vmwrite(VM_ENTRY_CONTROLS, vmx_config.entry);
 	vmwrite(EXCEPTION_BITMAP, EXCEPTIONS);
+	if (vmx_config.has & TWVMX_ENCLS_EXIT)
+		vmwrite(ENCLS_EXITING_BITMAP, ~0ull);
+	vmwrite(GUEST_IA32_DEBUGCTL, vmx_config.debugctl);
 	vmwrite(EPT_POINTER, ept_pointer(vm));
 	vmwrite(VIRTUAL_PROCESSOR_ID, vm->vpid);
 	vmwrite(CR0_GUEST_HOST_MASK, CR0_HOST_OWNED);
