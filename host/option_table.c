@@ -157,6 +157,10 @@ const struct option_row option_table[] = {
 	  .commands = FOR(STATUS) | FOR(SWITCH) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) |
 		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST),
 	  .help = "as one line of JSON" },
+	{ "quick", 0, NULL, FLAG(quick), .commands = FOR(QUALIFY),
+	  .help = "less of each: for a first look" },
+	{ "long", 0, NULL, FLAG(longer), .commands = FOR(QUALIFY),
+	  .help = "ten times as much: for a host that is going to be trusted" },
 	{ "name", 0, "NAME", STRING(name), .commands = FOR(RUN) | FOR(RECORD), .config = true,
 	  .help = "answers `twinstep status NAME`, stop, snapshot and balloon" },
 	{ "name", 0, "NAME", STRING(name), .commands = REPLICAS, .config = true,

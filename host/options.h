@@ -95,6 +95,7 @@ struct options {
 	struct replica_opts replica;
 	const char *name, *control;
 	bool help, stats, json, force, quiet, list, test, csv;
+	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, epoch_ms, checkpoint_s, jobs;
 	struct option_number until, from_checkpoint, limit;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */

@@ -9,8 +9,7 @@
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tools/cmd.h"
-
-#define REPEATS 10 /* of each program that is counted */
+#include "tools/qualify_checks.h"
 
 /* VT-x controls: bit in twvmx_info, name, what it is for or what its absence means. */
 struct trait {
@@ -36,6 +35,14 @@ static const struct trait traits[] = {
 	  "present, not used: its dirty bits include page tables that nobody wrote" },
 	{ TWVMX_PERF_SWITCH, "perf-global-switch",
 	  "counting in the guest only: switched at VM entry and exit" },
+	{ TWVMX_NO_FRED, "idt", "the host takes its events through the IDT, not by FRED; needed" },
+	{ TWVMX_ONE_KIND, "one-kind-of-core", "no hybrid processor; needed" },
+	{ TWVMX_ENCLS_EXIT, "encls-exiting",
+	  "no enclaves in guests; needed where the processor has SGX" },
+	{ TWVMX_TSX_OFF, "tsx-off", "transactions can be, and are, switched off in the guest" },
+	{ TWVMX_SMI_FROZEN, "smi-freeze", "counters stand still in system management mode" },
+	{ TWVMX_SMI_COUNTED, "smi-count",
+	  "else a counted run that meets system management mode fails" },
 	{ TWVMX_PMU, "pmu-counter", "a counter of retired instructions that the kernel lends" },
 };
 
@@ -60,7 +67,22 @@ struct findings {
 	bool measured;
 	struct measure pmu;
 	struct err err; /* why not measured */
+	struct check checks[QUALIFY_CHECKS];
 };
+
+/* How much is done: runs of each counted program, whole runs compared, entries on each CPU. */
+struct effort {
+	unsigned repeats, whole, runs;
+};
+
+static struct effort effort_of(const struct options *o)
+{
+	if (o->quick)
+		return (struct effort){ 2, 3, 100 };
+	if (o->longer)
+		return (struct effort){ 100, 200, 100000 };
+	return (struct effort){ 10, 20, 10000 };
+}
 
 enum verdict { SOFT, EXITS_ONLY, EXACT };
 
@@ -83,7 +105,19 @@ static enum verdict verdict(const struct findings *f)
 	return f->measured && f->pmu.exact ? EXACT : EXITS_ONLY;
 }
 
-static void find_out(struct findings *f)
+static void check_all(struct findings *f, const struct effort *effort)
+{
+	const struct check_input in = { .info = &f->info,
+					.no_vmx = f->no_vmx,
+					.no_pmu = f->no_pmu ? f->no_pmu : f->err.text,
+					.pmu = f->measured ? &f->pmu : NULL,
+					.repeats = effort->whole,
+					.runs = effort->runs };
+
+	qualify_check(&in, f->checks);
+}
+
+static void find_out(struct findings *f, const struct effort *effort)
 {
 	f->no_vmx = vmx_engine_ops.probe();
 	if (vmx_device_info(&f->info) < 0)
@@ -91,8 +125,8 @@ static void find_out(struct findings *f)
 	if (f->no_vmx)
 		return;
 	f->no_pmu = vmx_pmu_engine_ops.probe();
-	f->measured =
-		!f->no_pmu && measure_engine(&vmx_pmu_engine_ops, REPEATS, &f->pmu, &f->err) == 0;
+	f->measured = !f->no_pmu &&
+		      measure_engine(&vmx_pmu_engine_ops, effort->repeats, &f->pmu, &f->err) == 0;
 }
 
 /* ---- as text ---- */
@@ -155,6 +189,7 @@ static void print_text(const struct findings *f)
 		printf("VT-x: usable, %u VMs open\n", f->info.vms);
 	print_traits(&f->info);
 	print_pmu(f);
+	qualify_print(f->checks);
 	printf("verdict: %s\n", meaning[verdict(f)]);
 }
 
@@ -213,6 +248,7 @@ static void print_json(const struct findings *f)
 		json_object_set_new(o, "pmu", json_measure(&f->pmu));
 	else if (!f->no_vmx)
 		json_object_set_new(o, "no-pmu", json_string(f->no_pmu ? f->no_pmu : f->err.text));
+	json_object_set_new(o, "checks", qualify_json(f->checks));
 	json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(o);
@@ -222,7 +258,10 @@ static int run(struct options *o)
 {
 	struct findings f = { .err = ERR_INIT };
 
-	find_out(&f);
+	const struct effort effort = effort_of(o);
+
+	find_out(&f, &effort);
+	check_all(&f, &effort);
 	if (o->json)
 		print_json(&f);
 	else
@@ -234,10 +273,12 @@ const struct command cmd_qualify = {
 	.id = COMMAND_QUALIFY,
 	.name = "qualify",
 	.summary = "say what this host can do",
-	.usage = "[--json]",
+	.usage = "[--json] [--quick|--long]",
 	.text = "Says what this host's processor and kernel module offer to the vmx engine, and "
 		"what that means. Where there is a performance counter, it is measured: small "
-		"guests whose count is known run ten times each.",
+		"guests whose count is known run ten times each. Ten checks follow, each with what "
+		"it "
+		"found, or why it could not be done here.",
 	.end = "Verdict: exact, exits-only or soft. Exit status 0 whatever it is.",
 	.run = run,
 };

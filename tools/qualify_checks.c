@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/qualify_checks.h"
+
+#include <asm/prctl.h>
+#include <cpuid.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "hypervisor/vmx/agree.h"
+#include "hypervisor/vmx/bench.h"
+
+#define VULNERABILITIES "/sys/devices/system/cpu/vulnerabilities"
+
+__attribute__((format(printf, 3, 4))) static void settle(struct check *c, enum check_state state,
+							 const char *fmt, ...)
+{
+	va_list ap;
+
+	c->state = state;
+	va_start(ap, fmt);
+	vsnprintf(c->text, sizeof(c->text), fmt, ap);
+	va_end(ap);
+}
+
+/* The first line of a file; empty when there is none. */
+static void read_line(const char *file, char *line, size_t size)
+{
+	FILE *f = fopen(file, "re");
+
+	line[0] = '\0';
+	if (!f)
+		return;
+	if (!fgets(line, (int)size, f))
+		line[0] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	fclose(f);
+}
+
+/* ---- 1: what this host is ---- */
+
+static void microcode_read(char *line, size_t size)
+{
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	char *colon = NULL;
+
+	while (f && fgets(line, (int)size, f) && !colon) {
+		if (!strncmp(line, "microcode", 9) && (colon = strchr(line, ':')))
+			memmove(line, colon + 2, strlen(colon + 2) + 1);
+		if (colon)
+			break;
+	}
+	if (f)
+		fclose(f);
+	if (!colon)
+		snprintf(line, size, "unknown");
+	line[strcspn(line, "\n")] = '\0';
+}
+
+/* Names of what the kernel says this host is vulnerable to. */
+static void vulnerabilities_read(char *list, size_t size)
+{
+	DIR *d = opendir(VULNERABILITIES);
+	struct dirent *e;
+
+	list[0] = '\0';
+	while (d && (e = readdir(d))) {
+		char file[400], line[200];
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(file, sizeof(file), VULNERABILITIES "/%s", e->d_name);
+		read_line(file, line, sizeof(line));
+		if (!strncmp(line, "Vulnerable", 10) &&
+		    strlen(list) + strlen(e->d_name) + 2 < size) {
+			strcat(list, " ");
+			strcat(list, e->d_name);
+		}
+	}
+	if (d)
+		closedir(d);
+}
+
+static void check_identity(struct check *c)
+{
+	unsigned a = 0, b = 0, cx = 0, d = 0, signature = 0;
+	char vendor[13] = "", microcode[128], smt[8], open[160];
+
+	if (__get_cpuid(0, &a, &b, &cx, &d)) {
+		memcpy(vendor, &b, 4);
+		memcpy(vendor + 4, &d, 4);
+		memcpy(vendor + 8, &cx, 4);
+	}
+	if (__get_cpuid(1, &a, &b, &cx, &d))
+		signature = a;
+	microcode_read(microcode, sizeof(microcode));
+	read_line("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
+	vulnerabilities_read(open, sizeof(open));
+	settle(c, open[0] || smt[0] == '1' ? CHECK_NOTE : CHECK_GOOD,
+	       "%s %05X, microcode %s, threads %s cores; vulnerable to:%s", vendor, signature,
+	       microcode, smt[0] == '1' ? "share" : "do not share",
+	       open[0] ? open : " nothing that the kernel knows of");
+}
+
+/* ---- 3: registers of the host's ---- */
+
+struct kept {
+	unsigned long fs, gs;
+	uint16_t ds, es, fs_selector, gs_selector, x87;
+	uint32_t mxcsr;
+};
+
+static void kept_read(struct kept *k)
+{
+	memset(k, 0, sizeof(*k));
+	syscall(SYS_arch_prctl, ARCH_GET_FS, &k->fs);
+	syscall(SYS_arch_prctl, ARCH_GET_GS, &k->gs);
+	__asm__ volatile("mov %%ds, %0" : "=r"(k->ds));
+	__asm__ volatile("mov %%es, %0" : "=r"(k->es));
+	__asm__ volatile("mov %%fs, %0" : "=r"(k->fs_selector));
+	__asm__ volatile("mov %%gs, %0" : "=r"(k->gs_selector));
+	__asm__ volatile("fnstcw %0" : "=m"(k->x87));
+	__asm__ volatile("stmxcsr %0" : "=m"(k->mxcsr));
+}
+
+/* One exit each. */
+static bool run_times(struct bench *b, unsigned runs)
+{
+	for (unsigned i = 1; i <= runs; i++) {
+		if (bench_run(b, b->e->ops->count(b->e) + 1) != ENGINE_EXIT_UNTIL)
+			return false;
+	}
+	return true;
+}
+
+/* IN and a jump back to it, for ever: counts on both kinds of engine. */
+static const uint8_t port_loop[] = { 0xe4, 0x10, 0xeb, 0xfc };
+
+/* "" when all is as before, else what is not; `runs` on the CPU where this thread is. */
+static const char *registers_stay(struct bench *b, unsigned runs)
+{
+	struct kept before, after;
+	bool ran;
+
+	syscall(SYS_arch_prctl, ARCH_SET_GS, 0x123456789000ul);
+	kept_read(&before);
+	ran = run_times(b, runs);
+	kept_read(&after);
+	syscall(SYS_arch_prctl, ARCH_SET_GS, 0ul);
+	if (!ran)
+		return "the guest stopped";
+	if (before.fs != after.fs || before.gs != after.gs)
+		return "the base of FS or GS";
+	if (before.x87 != after.x87 || before.mxcsr != after.mxcsr)
+		return "the x87 control word or MXCSR";
+	return memcmp(&before, &after, sizeof(before)) ? "a segment register" : "";
+}
+
+static void check_registers(const struct check_input *in, struct check *c)
+{
+	cpu_set_t all, one;
+	struct err err = ERR_INIT;
+	struct bench b;
+	const char *lost = "";
+	unsigned cpus = 0;
+
+	if (in->no_vmx) {
+		settle(c, CHECK_NOT_DONE, "no guest can run");
+		return;
+	}
+	sched_getaffinity(0, sizeof(all), &all);
+	if (bench_start(&b, &vmx_engine_ops, port_loop, sizeof(port_loop), &err) < 0) {
+		settle(c, CHECK_BAD, "%.200s", err.text);
+		return;
+	}
+	for (int cpu = 0; cpu < CPU_SETSIZE && !lost[0]; cpu++) {
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (!CPU_ISSET(cpu, &all) || sched_setaffinity(0, sizeof(one), &one) < 0)
+			continue;
+		lost = registers_stay(&b, in->runs);
+		cpus++;
+	}
+	sched_setaffinity(0, sizeof(all), &all);
+	bench_stop(&b);
+	settle(c, lost[0] ? CHECK_BAD : CHECK_NOTE,
+	       lost[0] ? "changed over %u runs on each of %u CPUs: %s"
+		       : "FS, GS, their bases, DS, ES, x87 and MXCSR stay over %u runs on each of "
+			 "%u CPUs%s; MSRs, DR7 and XCR0 cannot be read by a program",
+	       in->runs, cpus, lost);
+}
+
+/* ---- 4: perf beside a VM ---- */
+
+static void check_perf(const struct check_input *in, struct check *c)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_HARDWARE,
+					.size = sizeof(attr),
+					.config = PERF_COUNT_HW_INSTRUCTIONS,
+					.exclude_kernel = 1,
+					.exclude_hv = 1 };
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	struct err err = ERR_INIT;
+	uint64_t before = 0, after = 0;
+	bool ran = false;
+	struct bench b;
+
+	if (fd < 0 || in->no_vmx) {
+		settle(c, CHECK_NOT_DONE, "%s",
+		       in->no_vmx ? "no guest can run" : "perf counts no instructions here");
+	} else if (bench_start(&b, &vmx_engine_ops, port_loop, sizeof(port_loop), &err) == 0) {
+		ran = read(fd, &before, sizeof(before)) == sizeof(before) && run_times(&b, 100) &&
+		      read(fd, &after, sizeof(after)) == sizeof(after);
+		settle(c, ran && after > before ? CHECK_GOOD : CHECK_BAD,
+		       "perf counted %llu instructions of this process beside a VM",
+		       (unsigned long long)(after - before));
+		bench_stop(&b);
+	} else {
+		settle(c, CHECK_BAD, "%.200s", err.text);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- 5, 6, 8: the counter ---- */
+
+static void check_counting(const struct check_input *in, struct check *c)
+{
+	unsigned wrong = 0, runs = 0;
+
+	if (!in->pmu) {
+		settle(c, CHECK_NOT_DONE, "%.300s", in->no_vmx ? in->no_vmx : in->no_pmu);
+		return;
+	}
+	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++) {
+		wrong += in->pmu->row[i].wrong;
+		runs += in->pmu->row[i].runs;
+	}
+	settle(c, in->pmu->exact ? CHECK_GOOD : CHECK_BAD,
+	       "%u of %u runs wrong, %u of %u stops missed", wrong, runs, in->pmu->missed,
+	       in->pmu->landings);
+}
+
+static void check_smi(const struct check_input *in, struct check *c)
+{
+	uint32_t has = in->info->version ? in->info->has : 0;
+
+	if (has & TWVMX_SMI_FROZEN)
+		settle(c, CHECK_GOOD, "counters stand still in system management mode");
+	else if (has & TWVMX_SMI_COUNTED)
+		settle(c, CHECK_NOTE,
+		       "a counted run that meets system management mode ends with an error");
+	else
+		settle(c, in->info->version ? CHECK_NOTE : CHECK_NOT_DONE,
+		       in->info->version ? "this processor does not say when it was in system "
+					   "management mode, where counters may count"
+					 : "there is no module to ask");
+}
+
+static void check_skid(const struct check_input *in, struct check *c)
+{
+	if (!in->pmu)
+		settle(c, CHECK_NOT_DONE, "no counter, no skid");
+	else
+		settle(c, CHECK_GOOD,
+		       "at most %llu instructions late, margin %llu, on this host as it is busy "
+		       "now",
+		       (unsigned long long)in->pmu->landing.skid_max,
+		       (unsigned long long)in->pmu->landing.margin);
+}
+
+/* ---- 9, 10: against the software CPU, and against itself ---- */
+
+static void check_agreement(const struct check_input *in, struct check *nine, struct check *ten)
+{
+	const struct engine_ops *ops =
+		in->pmu && in->pmu->exact ? &vmx_pmu_engine_ops : &vmx_engine_ops;
+	char differs[200] = "";
+	struct err err = ERR_INIT;
+	struct agree a;
+
+	if (in->no_vmx) {
+		settle(nine, CHECK_NOT_DONE, "no guest can run");
+		settle(ten, CHECK_NOT_DONE, "no guest can run");
+		return;
+	}
+	if (agree_engine(ops, in->repeats, &a, &err) < 0) {
+		settle(nine, CHECK_BAD, "%.200s", err.text);
+		settle(ten, CHECK_BAD, "%.200s", err.text);
+		return;
+	}
+	for (unsigned i = 0; i < AGREE_PROGRAMS; i++) {
+		if (!a.row[i].same) {
+			strcat(differs, " ");
+			strcat(differs, a.row[i].name);
+		}
+	}
+	settle(nine, a.all ? CHECK_GOOD : CHECK_NOTE,
+	       a.all ? "as the software CPU%s"
+		     : "other than the software CPU:%s; records of guests that use this replay on "
+		       "processors of this model only, not on soft",
+	       differs);
+	settle(ten, a.error[0] || a.unsteady ? CHECK_BAD : CHECK_GOOD,
+	       "%u of %u whole runs differ from the software CPU in registers or memory%s%.150s",
+	       a.unsteady, a.repeats, a.error[0] ? "; " : "", a.error);
+}
+
+/* ---- all of them ---- */
+
+void qualify_check(const struct check_input *in, struct check *checks)
+{
+	static const char *const names[QUALIFY_CHECKS] = {
+		"host", "entry", "registers", "perf",	   "counting",
+		"smi",	"tlb",	 "skid",      "agreement", "repeatable",
+	};
+
+	for (unsigned i = 0; i < QUALIFY_CHECKS; i++)
+		checks[i] = (struct check){ .name = names[i] };
+	check_identity(&checks[0]);
+	settle(&checks[1], CHECK_NOT_DONE,
+	       "no program can read what the processor had in CR4 and DEBUGCTL in the guest");
+	check_registers(in, &checks[2]);
+	check_perf(in, &checks[3]);
+	check_counting(in, &checks[4]);
+	check_smi(in, &checks[5]);
+	settle(&checks[6], CHECK_NOT_DONE,
+	       "spurious page faults and accessed bits need a host under pressure for hours: "
+	       "compare spurious_faults of --stats, and replay long recordings");
+	check_skid(in, &checks[7]);
+	check_agreement(in, &checks[8], &checks[9]);
+}
+
+static const char *const words[] = { "good", "limited", "BAD", "not checked" };
+
+void qualify_print(const struct check *checks)
+{
+	printf("checks:\n");
+	for (unsigned i = 0; i < QUALIFY_CHECKS; i++)
+		printf("  %2u %-11s %-12s %s\n", i + 1, checks[i].name, words[checks[i].state],
+		       checks[i].text);
+}
+
+json_t *qualify_json(const struct check *checks)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < QUALIFY_CHECKS; i++)
+		json_array_append_new(list,
+				      json_pack("{s:i, s:s, s:s, s:s}", "number", (int)i + 1,
+						"check", checks[i].name, "state",
+						words[checks[i].state], "text", checks[i].text));
+	return list;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The ten checks of `twinstep qualify`: what the first boot on a real machine has to show. */
+#ifndef TOOLS_QUALIFY_CHECKS_H
+#define TOOLS_QUALIFY_CHECKS_H
+
+#include <jansson.h>
+
+#include "hypervisor/vmx/measure.h"
+#include "hypervisor/vmx/vmx.h"
+
+#define QUALIFY_CHECKS 10
+
+enum check_state {
+	CHECK_GOOD,
+	CHECK_NOTE, /* works, with a limit that the text names */
+	CHECK_BAD,
+	CHECK_NOT_DONE, /* could not be checked here; the text says why */
+};
+
+struct check {
+	const char *name;
+	enum check_state state;
+	char text[400];
+};
+
+/* What has been found out before. */
+struct check_input {
+	const struct twvmx_info *info; /* version 0: there is no module */
+	const char *no_vmx, *no_pmu;   /* why not, or NULL */
+	const struct measure *pmu;     /* NULL: not measured */
+	unsigned repeats;	       /* whole runs that are compared */
+	unsigned runs;		       /* of the guest on each CPU between two looks at registers */
+};
+
+void qualify_check(const struct check_input *in, struct check *checks);
+void qualify_print(const struct check *checks);
+json_t *qualify_json(const struct check *checks);
+
+#endif
