@@ -62,7 +62,7 @@ unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 check-unit: $(UNITBIN) $(BUILD)/tests/replica/ask
 	$(Q)tests/run $(UNITBIN)
 
-include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/vmx/rules.mk tests/isolation/rules.mk
+include tests/isa/rules.mk tests/guest/rules.mk tests/vtx/rules.mk tests/vmx/rules.mk tests/isolation/rules.mk tests/rdma/rules.mk
 
 GUEST := $(BUILD)/guest/initramfs
 GUESTSRC := $(filter-out %/postgres.sh,$(wildcard tools/guest/*))
@@ -155,9 +155,9 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 LONGEST := $(firstword $(VTXTESTS)) tests/e2e/pair.sh tests/e2e/jail.sh $(wordlist 2,9,$(VTXTESTS)) tests/fuzz/run.sh
 CHECKS := $(LONGEST) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/soft/translated.sh \
 	$(filter-out $(LONGEST) %/lib.sh,$(wildcard tests/e2e/*.sh)) $(wildcard tests/accidents/*.sh) \
-	$(SANUNIT) $(UNITBIN) tests/guest/run.sh tests/model/failover.sh $(wildcard tests/scripts/*.sh)
+	$(SANUNIT) $(UNITBIN) tests/guest/run.sh tests/rdma/rdma.sh tests/model/failover.sh $(wildcard tests/scripts/*.sh)
 check: setup
-	+$(Q)$(SUBMAKE) all unit guest guest-postgres guest-programs vtx-programs isolation-programs isa $(BUILD)/tests/model/table
+	+$(Q)$(SUBMAKE) all unit guest guest-postgres guest-programs vtx-programs rdma-programs isolation-programs isa $(BUILD)/tests/model/table
 	+$(Q)$(SUBMAKE) san fuzz
 	+$(Q)$(TSANMAKE) all
 	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
@@ -252,6 +252,7 @@ help:
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
 	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"
+	@echo "make check-rdma   pairs over RDMA, on SoftRoCE in QEMU"
 	@echo "make check-vtx-smp    the same on two CPUs"
 	@echo "make check-vtx-pmu    the same with performance counters, in a Bochs built from source"
 	@echo "make module       the kernel module, for this kernel or KERNEL=..."

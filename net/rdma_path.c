@@ -169,9 +169,20 @@ static void path_break(struct rdma_peer *p, enum rdma_message say, const char *w
 		put_text(p, say, why);
 }
 
+/*
+ * SoftRoCE rings its doorbell with write(), which the kernel does not take from a process whose
+ * credentials have changed since the device was opened. Hardware has doorbells in memory.
+ */
+static const char *refused_text(const struct rdma_peer *p)
+{
+	return p->refused == -EACCES ? "SoftRoCE takes no writes from inside a jail"
+				     : "a write is refused";
+}
+
 static bool path_write(struct rdma_peer *p, const struct verbs_write *w)
 {
-	if (p->verbs->write(p->qp, w) < 0)
+	p->refused = p->verbs->write(p->qp, w);
+	if (p->refused < 0)
 		return false;
 	if (!p->unfinished++)
 		p->oldest_ms = peer_now_ms();
@@ -195,7 +206,7 @@ static void path_probe(struct rdma_peer *p)
 {
 	p->state = PATH_PROBED;
 	if (!path_write_cell(p))
-		path_break(p, RDMA_BROKEN, "the first write is refused");
+		path_break(p, RDMA_BROKEN, refused_text(p));
 }
 
 /* The frame at the writer's mark: the piece that ends it tells. */
@@ -554,7 +565,7 @@ void rdma_path_pay(struct rdma_peer *p)
 	}
 	memcpy(own_cell(p), cell, sizeof(cell));
 	if (!path_write_cell(p))
-		path_break(p, RDMA_BROKEN, "a write is refused");
+		path_break(p, RDMA_BROKEN, refused_text(p));
 }
 
 static void put_placed(struct rdma_peer *p, size_t size)
@@ -581,7 +592,7 @@ static void send_frames(struct rdma_peer *p)
 			if (p->unfinished + 2 > WRITES)
 				return;
 			if (!path_write_frame(p, size)) {
-				path_break(p, RDMA_BROKEN, "a write is refused");
+				path_break(p, RDMA_BROKEN, refused_text(p));
 				continue;
 			}
 		} else {

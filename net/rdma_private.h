@@ -69,6 +69,7 @@ struct rdma_peer {
 	struct verbs_qp *qp;
 	struct rdma_ends remote;
 	bool armed;
+	int refused;	     /* what became of the last write */
 	unsigned unfinished; /* writes */
 	int64_t oldest_ms;   /* since when the oldest of them is */
 	int64_t up_ms;	     /* when it came up */

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Pairs over RDMA, on SoftRoCE in Debian's kernel in QEMU: what tests/rdma/script does there.
+# waits for the host: rdma.*
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+build=${BUILD:-build}
+why=$(flock "$build" tests/rdma/build.sh "$build" tests/rdma/script "$build/tests/rdma/guest.elf" 2>&1)
+case $? in
+0) ;;
+77)
+	echo "skip rdma: $why"
+	exit 0
+	;;
+*)
+	echo "not ok rdma.build: $why"
+	exit 1
+	;;
+esac
+work=$(mktemp -d)
+[ -z "${RDMA_DEBUG:-}" ] || echo "$work"
+trap 'rm -rf "$work"' EXIT
+timeout -k 5 "${RDMA_TIMEOUT:-400}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults \
+	-serial "file:$work/serial" -kernel "$build/rdma/vmlinuz" -initrd "$build/rdma/initrd" \
+	-append "console=ttyS0 quiet mitigations=off cryptomgr.notests panic=-1" </dev/null >"$work/qemu" 2>&1
+tr -d '\r' <"$work/serial" | sed -n '/^rdma-begin/,/^rdma-end/p' | sed '/^rdma-/d' >"$work/out"
+cat "$work/out"
+[ -z "${RDMA_DEBUG:-}" ] || cat "$work/serial"
+if ! grep -aq '^rdma-end' "$work/serial"; then
+	echo "not ok rdma.end: the script did not end: $(tail -n 1 "$work/serial")"
+	exit 1
+fi
+if grep -q '^kernel: ' "$work/out"; then
+	echo "not ok rdma.kernel-log: the kernel complained"
+	exit 1
+fi
+! grep -q '^not ok ' "$work/out"

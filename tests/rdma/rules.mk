@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The guest of the RDMA tests
+
+RDMAGUEST := $(BUILD)/tests/rdma/guest.elf
+
+$(RDMAGUEST): tests/rdma/guest.c tests/vtx/guest/com.h $(GUESTHDR)
+	@mkdir -p $(@D)
+	@echo "  GUEST  $<"
+	$(Q)$(CC) -m64 -mno-red-zone $(GUESTCFLAGS) -o $@.64 tests/guest/start.S $<
+	$(Q)objcopy -I elf64-x86-64 -O elf32-i386 $@.64 $@
+
+.PHONY: rdma-programs check-rdma
+rdma-programs: $(RDMAGUEST)
+check-rdma: $(BUILD)/twinstep rdma-programs
+	$(Q)BUILD=$(BUILD) tests/run tests/rdma/rdma.sh
