@@ -43,6 +43,17 @@ static int parse_speed(const struct option_row *row, void *target, const char *a
 	return 0;
 }
 
+static int parse_days(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	char *end;
+	double days = strtod(arg, &end);
+
+	if (*end || end == arg || !(days >= 0 && days <= 3650))
+		return err_set(err, EINVAL, "--%s %s: must be days, 0 to 3650", row->name, arg);
+	*(double *)target = days;
+	return 0;
+}
+
 static int parse_limit(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
 	struct option_number *o = target;
@@ -171,6 +182,11 @@ const struct option_row option_table[] = {
 	  .config = true, .help = "the same, at a socket of this path" },
 	{ "control", 0, "PATH", STRING(control), .commands = FOR(PAIR),
 	  .refusal = "use --name for a pair: its sockets are NAME-a and NAME-b" },
+	{ "disk", 0, "N", .parse = parse_until, .target = AT(disk), .max = MACHINE_DISKS - 1,
+	  .unit = "disks", .commands = FOR(VERIFY), .help = "only this one; the first is 0 (all)" },
+	{ "mend", 0, "no|live|backup", CHOICE(mend), .commands = FOR(VERIFY),
+	  .help = "a block that differs becomes the live side's, or the backup's (no)" },
+	{ "json", 0, NULL, FLAG(json), .commands = FOR(VERIFY), .help = "as one line of JSON" },
 	{ "help", 0, NULL, FLAG(help), .commands = ALL, .help = "this text" },
 
 	/* ---- pairs ---- */
@@ -256,6 +272,9 @@ const struct option_row option_table[] = {
 	{ "sync-rate", 0, "RATE", .parse = parse_rate, .target = AT(replica.sync_rate),
 	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
 	  .help = "bytes of disks a second, at most, that a joining backup is sent (no bound)" },
+	{ "scrub", 0, "DAYS", .parse = parse_days, .target = AT(replica.scrub_days),
+	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
+	  .help = "compare both sides' disks every so many days, such as 7 or 0.5 (0: never)" },
 	{ "newer", 0, "a|b", .parse = parse_letter, .target = AT(newer), .commands = FOR(PAIR),
 	  .own = true, .group = GROUP_PAIR,
 	  .help = "whose disks count, where both were written alone; the other's are given up" },

@@ -34,6 +34,7 @@ enum command_id {
 	COMMAND_POWERDOWN,
 	COMMAND_SNAPSHOT,
 	COMMAND_BALLOON,
+	COMMAND_VERIFY,
 	COMMAND_HOST,
 	COMMAND_IMAGE,
 	COMMAND_JAIL,
@@ -97,7 +98,8 @@ struct options {
 	bool help, stats, json, force, quiet, list, test, csv;
 	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, epoch_ms, checkpoint_s, jobs;
-	struct option_number until, from_checkpoint, limit;
+	struct option_number until, from_checkpoint, limit, disk;
+	enum verify_mend mend;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */
 	const char *output, *pcap, *gdb;

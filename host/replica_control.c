@@ -76,12 +76,34 @@ static void put_divergence(json_t *reply, const struct replica_status *s)
 	json_object_set_new(reply, "divergence", o);
 }
 
+/* The comparison of disks that is under way, or the last one. */
+static void put_verify(json_t *reply, const struct verify_progress *p)
+{
+	json_t *o = json_object(), *found = json_array();
+
+	json_object_set_new(o, "running", json_boolean(p->running));
+	put(o, "blocks", p->blocks);
+	put(o, "compared", p->compared);
+	put(o, "differing", p->differing);
+	put(o, "mended", p->mended);
+	if (p->error[0])
+		json_object_set_new(o, "error", json_string(p->error));
+	for (uint64_t i = 0; i < p->differing && i < VERIFY_FOUND; i++)
+		json_array_append_new(
+			found, json_pack("{s:i, s:I}", "disk", (int)p->found[i].disk, "offset",
+					 (json_int_t)(p->found[i].block * DISK_META_BLOCK)));
+	json_object_set_new(o, "found", found);
+	json_object_set_new(reply, "verify", o);
+}
+
 static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct replica_run *r = ctx;
+	struct verify_progress verified;
 	struct replica_status s;
 
 	replica_get_status(r->replica, &s);
+	replica_verify_progress(r->replica, &verified);
 	json_object_set_new(reply, "state", json_string(replica_state_name(s.state)));
 	json_object_set_new(reply, "role", json_string(s.primary ? "primary" : "backup"));
 	json_object_set_new(reply, "live", json_boolean(s.live));
@@ -120,6 +142,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 		put_last_switch(reply, &s);
 	if (s.divergence[0])
 		put_divergence(reply, &s);
+	if (verified.known)
+		put_verify(reply, &verified);
 	return 0;
 }
 
@@ -240,14 +264,30 @@ static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *
 	return 0;
 }
 
+/* {"command": "verify", "disk": N (or all), "mend": "no"|"live"|"backup"} */
+static int verb_verify(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	static const char *const mends[] = { "no", "live", "backup" };
+	const char *mend = json_string_value(json_object_get(args, "mend"));
+	const json_t *disk = json_object_get(args, "disk");
+	struct replica_run *r = ctx;
+	unsigned how = 0;
+
+	while (mend && how < 3 && strcmp(mend, mends[how]))
+		how++;
+	if (how == 3 || (disk && (!json_is_integer(disk) || json_integer_value(disk) < 0 ||
+				  json_integer_value(disk) >= MACHINE_DISKS)))
+		return err_set(err, EINVAL,
+			       "'disk' must be the number of a disk, 'mend' no, live or backup");
+	return replica_verify(r->replica, disk ? (unsigned)json_integer_value(disk) : VERIFY_DISKS,
+			      (enum verify_mend)how, err);
+}
+
 static const struct control_verb verbs[] = {
-	{ "switch", verb_switch },
-	{ "status", verb_status },
-	{ "stop", verb_stop },
-	{ "powerdown", verb_powerdown },
-	{ "balloon", verb_balloon },
-	{ "fault", verb_fault },
-	{ 0 },
+	{ "switch", verb_switch },   { "status", verb_status },
+	{ "stop", verb_stop },	     { "powerdown", verb_powerdown },
+	{ "balloon", verb_balloon }, { "fault", verb_fault },
+	{ "verify", verb_verify },   { 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

@@ -13,6 +13,7 @@ struct replica_opts {
 	const char *listen, *connect, *key_file, *arbiter, *events, *lineage;
 	bool insecure, no_wait, force, rdma_clear;
 	uint64_t sync_rate; /* bytes a second; 0: no bound */
+	double scrub_days;
 	uint64_t timeout_ms, hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
 	uint64_t max_pause_ms, join_timeout_ms;
 	uint64_t max_stall_ms; /* 0: not given */

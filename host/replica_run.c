@@ -111,6 +111,7 @@ static void configure(struct replica_run *r)
 					  .max_pause_ms = (unsigned)o->max_pause_ms,
 					  .join_timeout_ms = (unsigned)o->join_timeout_ms,
 					  .sync_rate = o->sync_rate,
+					  .scrub_ns = (uint64_t)(o->scrub_days * 86400e9),
 					  .ours = is_ours,
 					  .ours_ctx = r,
 					  .create = create_machine,

@@ -472,6 +472,17 @@ void link_ask(struct link *l)
 	pthread_mutex_unlock(&l->lock);
 }
 
+void link_send(struct replica *r, enum wire_type type, struct buf *message)
+{
+	struct link *l = &r->link;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->session)
+		session_push(l->session, parcel_new(type, message));
+	pthread_mutex_unlock(&l->lock);
+	buf_free(message);
+}
+
 /* ---- acknowledgements ---- */
 
 /*
@@ -640,6 +651,8 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 		return take_ready(s, err);
 	case WIRE_SWITCHED:
 		return handover_given(s, f, err);
+	case WIRE_VERIFIED:
+		return verify_take_answer(s->r, &(struct rd)RD_INIT(f->data, f->len), err);
 	case WIRE_DIVERGED:
 		diverged(s, f);
 		return err_set(err, EILSEQ, "diverged");

@@ -62,6 +62,9 @@ bool link_lags(struct replica *r);
 bool link_has(struct replica *r, uint64_t made);
 /* A heartbeat now, for its acknowledgement. */
 void link_ask(struct link *l);
+/* vCPU thread: a frame to the backup, if there is one, in the order of records. Takes the message.
+ */
+void link_send(struct replica *r, enum wire_type type, struct buf *message);
 /* vCPU thread, at the end of the guest: a goodbye, where outputs wait for the backup. */
 void link_say_bye(struct replica *r, struct buf *goodbye);
 /*

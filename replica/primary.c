@@ -88,8 +88,11 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 	disks_note_record(&r->disks, sp->seq);
 	atomic_store(&r->vcpu.count, sp->at.count);
 	atomic_store(&r->vcpu.now_ns, machine_now(m));
-	if (had_backup)
+	if (had_backup) {
+		verify_before(r, sp->seq);
 		batch_add(r, sp, digest);
+		verify_after(r);
+	}
 	if (joins)
 		link_transfer(r, joins, sp->seq);
 	apply_fault(r);
@@ -104,7 +107,7 @@ static bool primary_wants_sync(void *ctx)
 
 	return outbox_newest_need(&r->outbox) > made || orders_wait(&r->orders) ||
 	       atomic_load(&r->leaving) || atomic_load(&r->handover.wanted_ns) ||
-	       link_wants_record(r, made);
+	       link_wants_record(r, made) || verify_wants_record(r);
 }
 
 /*

@@ -31,6 +31,10 @@ int follower_acknowledge(struct session *s, struct err *err)
 	pthread_mutex_unlock(&fo->lock);
 	wire_ack_save(&a, &b);
 	ret = wire_send(&s->wire, WIRE_ACK, b.data, b.len, false, (int)s->theirs.timeout_ms, err);
+	buf_clear(&b);
+	if (ret == 0 && verify_answer(r, &b))
+		ret = wire_send(&s->wire, WIRE_VERIFIED, b.data, b.len, false,
+				(int)s->theirs.timeout_ms, err);
 	buf_free(&b);
 	return ret;
 }
@@ -124,6 +128,8 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 		return take_bye(&s->r->follower, f, err);
 	if (f->type == WIRE_SWITCH)
 		return handover_asked(s, f, err);
+	if (f->type == WIRE_VERIFY)
+		return verify_take_ask(s->r, s->r->follower.received, &in, err);
 	if (f->type != WIRE_RECORDS && f->type != WIRE_HEARTBEAT)
 		return err_set(err, EBADMSG, "frame of type %d from a primary", f->type);
 	ret = wire_stamp_restore(&stamp, &in, err);

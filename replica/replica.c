@@ -84,6 +84,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	orders_init(&r->orders);
 	announce_init(&r->announce);
 	link_init(&r->link);
+	verify_init(&r->verify);
 	outbox_init(&r->outbox, replica_timeout_ns(r), send_output, r);
 	failover_init(&r->failover, &r->outbox);
 	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id)) {
@@ -113,6 +114,7 @@ void replica_destroy(struct replica *r)
 	batch_fini(&r->batch);
 	free(r->spy.frames);
 	failover_fini(&r->failover);
+	verify_fini(&r->verify);
 	announce_fini(&r->announce);
 	outbox_fini(&r->outbox);
 	orders_fini(&r->orders);
@@ -235,6 +237,8 @@ static int run(struct replica *r, bool live, enum machine_end *end, struct err *
 			ret = primary_run(r, end, err);
 		else
 			ret = follower_run(r, end, err);
+		if (live || ret != 1) /* who goes live waits for no disk */
+			verify_end(r);
 		same_end = !live && ret == 0 && follower_said_bye(&r->follower);
 		if (!live)
 			spy_end(r);
@@ -295,6 +299,16 @@ void replica_leave(struct replica *r)
 }
 
 /* ---- control ---- */
+
+int replica_verify(struct replica *r, unsigned disk, enum verify_mend mend, struct err *err)
+{
+	return verify_start(r, disk, mend, err);
+}
+
+void replica_verify_progress(struct replica *r, struct verify_progress *p)
+{
+	verify_get_progress(&r->verify, p);
+}
 
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg)
 {

@@ -17,6 +17,7 @@
 #include "record/live.h"
 #include "replica/arbiter.h"
 #include "replica/disk_sync.h"
+#include "replica/verify.h"
 
 enum replica_state {
 	REPLICA_STARTING,     /* has neither a generation nor a primary */
@@ -63,6 +64,7 @@ struct replica_config {
 				     its disks' content is given up */
 	unsigned max_pause_ms;	  /* for how long the guest may stand still when a backup joins */
 	unsigned join_timeout_ms; /* a join that takes longer is told of */
+	uint64_t scrub_ns;	  /* disks are compared every so often; 0: never by themselves */
 	uint64_t sync_rate;	  /* bytes of disks a second to a joining backup; 0: no bound */
 	/* Whether it is the name of an earlier replica of this host, which has ended; NULL: none
 	 * is known. */
@@ -191,5 +193,9 @@ struct replica_status {
 
 void replica_get_status(struct replica *r, struct replica_status *s);
 const char *replica_state_name(enum replica_state s);
+
+/* Compares the disks of both sides (verify.h): begins, and shows. Any thread. */
+int replica_verify(struct replica *r, unsigned disk, enum verify_mend mend, struct err *err);
+void replica_verify_progress(struct replica *r, struct verify_progress *p);
 
 #endif

@@ -31,6 +31,7 @@
 #include "replica/rounds.h"
 #include "replica/spy.h"
 #include "replica/vcpu.h"
+#include "replica/verify.h"
 
 #define NS_PER_MS 1000000ull
 #define NS_PER_S  1000000000ull
@@ -65,6 +66,7 @@ struct replica {
 
 	struct failover failover;
 	struct disks disks;
+	struct verify verify;
 	struct outbox outbox;
 	struct link link;
 	struct batch batch;

@@ -14,7 +14,7 @@
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   5
+#define WIRE_VERSION   6
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -34,6 +34,8 @@ enum wire_type {
 	WIRE_DISK,	/* both, in a join: a message about disks (disk_sync.h) */
 	WIRE_SWITCH,	/* primary: the backup is to take over behind this record */
 	WIRE_SWITCHED,	/* backup: it has, and is the primary from here on */
+	WIRE_VERIFY,   /* primary: something is to be done with a disk behind a record (verify.h) */
+	WIRE_VERIFIED, /* backup: what that came to */
 	WIRE_TYPE_END_
 };
 

@@ -25,6 +25,7 @@ const struct command *const commands[] = {
 	&cmd_powerdown,
 	&cmd_snapshot,
 	&cmd_balloon,
+	&cmd_verify,
 	&cmd_host,
 	&cmd_image,
 	&cmd_jail,

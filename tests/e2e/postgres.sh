@@ -4,6 +4,7 @@
 #   ROUNDS=200 tests/e2e/postgres.sh             ROUNDS=20 tests/e2e/postgres.sh --only join-disks,disk-full --seed 7
 # time limit: 1800 s
 # waits for the host: *
+# beside others
 set -u
 cd "$(dirname "$0")/../.."
 export BUILD=${BUILD:-build} TIMEOUT=${TIMEOUT:-1500}

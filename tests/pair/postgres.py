@@ -3,7 +3,7 @@
 
 usage: postgres.py [--rounds N] [--seed N] [--only FAULT,...]
 
-A round: clients commit; a fault; the server answers, and no acknowledged commit is missing; the pair is protected again.
+A round: clients commit; a fault; the server answers, and no acknowledged commit is missing; the pair is protected again, and `twinstep verify` finds both images equal.
 The images lie behind diskdouble.c: a host that loses its power forgets what was not flushed, in any order, and a disk
 can fail or be full. At the end the guest ends in order: pg_amcheck, pg_checksums and fsck find nothing, and both images
 are equal, byte for byte.
@@ -241,6 +241,19 @@ class Postgres:
         self.backup = self.rig.start_backup(other(self.live.host), self.live)
         self.joins = max(self.sent() - n, 1 << 20)
 
+    def verify(self):
+        """Both images are equal, byte for byte, at the records that both execute."""
+        answer = self.live.ask(command="verify")
+        expect(answer.get("ok"), "disks cannot be compared: %s" % answer)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            v = self.live.status()["verify"]
+            if not v["running"]:
+                break
+            expect(time.monotonic() < deadline, "disks are not compared to their end: %s" % v)
+            time.sleep(0.1)
+        expect(v["compared"] == v["blocks"] and not v["differing"], "the disks differ: %s" % v)
+
     def sent(self):
         """Bytes that the live side's host has sent to the other one."""
         with open("/proc/%d/net/dev" % self.live.proc.pid) as f:
@@ -411,6 +424,7 @@ class Postgres:
         check_rows(self.writers)
         self.protect()
         self.progress()
+        self.verify()
         check_rows(self.writers)
 
     def end(self):
