@@ -140,7 +140,7 @@ static void json_ref(json_t *o, const char *key, const struct log_file_ref *ref)
 static void json_modules(json_t *o, const struct log_header *h)
 {
 	for (unsigned i = 0; i < h->ninitrd; i++) {
-		char key[16] = "initrd";
+		char key[24] = "initrd";
 
 		if (i)
 			snprintf(key, sizeof(key), "initrd%u", i);

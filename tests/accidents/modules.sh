@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Somebody gave a multiboot program's modules by relative paths, and moved the files after it was recorded.
 # waits for the host: protected failover
+# beside others
 . "$(dirname "$0")/../e2e/lib.sh"
 root=$PWD
 [ "${twinstep:0:1}" = / ] || twinstep=$root/$twinstep
