@@ -7,6 +7,7 @@
 #define HOST_EXIT_H
 
 #define EXIT_USAGE  2	/* bad options, unreadable or damaged input files; nothing was run */
+#define EXIT_PANIC  117 /* the guest's kernel panicked, and --on-panic stop ended it */
 #define EXIT_FENCED 118 /* another replica is live */
 #define EXIT_RESET  119 /* the guest asked for a reset */
 #define EXIT_TRIPLE 120 /* triple fault */

@@ -209,6 +209,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	ret = control_wait(c, &c->wants_glance, false, STATUS_WAIT_MS, err);
 	json_object_set_new(reply, "kind", json_string(c->kind));
 	json_object_set_new(reply, "pid", json_integer(jail_pid()));
+	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&c->g->panic.seen)));
 	put_number(reply, "memory", machine_get_config(c->g->up.machine)->memory);
 	put_glance(reply, &c->glance, c->start_count, c->ended);
 	put_nic_errors(reply, &c->glance.live, machine_get_config(c->g->up.machine)->nnics);

@@ -53,6 +53,7 @@ int guest_run_execute(struct guest_run *g)
 	s.host_ns = monotonic_ns() - s.host_ns;
 	close_control(g); /* nobody asks a machine that has ended */
 	s.status = run_end_status(g->up.machine, s.end, stop_signal());
+	s.status = run_end_panic_status(&g->panic, s.end, s.status);
 	s.count = e->ops->count(e);
 	s.virtual_ns = machine_now(g->up.machine);
 	live_get_stats(g->live, &ls);
@@ -103,9 +104,18 @@ static void fill_jail(void *ctx, struct jail_config *c)
 	c->file_size = g->role->writes_log ? UINT64_MAX : 0;
 }
 
+static void tell_panic(void *ctx, const char *why)
+{
+	run_end_say_panic(why);
+}
+
 static struct output_sink get_sink(void *ctx)
 {
 	struct guest_run *g = ctx;
+
+	g->panic.action = g->o->machine.on_panic;
+	g->panic.tell = tell_panic;
+	g->sink.panic = &g->panic;
 
 	return live_sink_ops(&g->sink);
 }
@@ -122,6 +132,7 @@ static int start(void *ctx, struct err *err)
 	struct guest_run *g = ctx;
 
 	machine_host_live(&g->up.host, &g->live_config);
+	g->live_config.panic = &g->panic;
 	g->live_config.hooks = live_hooks_chain_ops(&g->hooks);
 	g->live = live_create(&g->live_config, g->up.machine, err);
 	if (!g->live)

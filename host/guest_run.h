@@ -9,6 +9,7 @@
 
 #include "record/hooks.h"
 #include "record/live.h"
+#include "record/panic_watch.h"
 #include "host/bringup.h"
 #include "host/control.h"
 #include "host/options.h"
@@ -37,6 +38,7 @@ struct guest_run {
 	struct live_config live_config; /* epochs and digests; the rest is filled in */
 	struct live *live;
 	struct live_hooks_chain hooks;
+	struct panic_watch panic;
 	struct guest_control *control;
 	enum machine_end end; /* after guest_run_execute() */
 };

@@ -11,6 +11,7 @@
 #include "hypervisor/boot/image.h"
 #include "hypervisor/machine.h"
 #include "isolation/jail.h"
+#include "record/panic_watch.h"
 #include "host/share.h"
 
 /* Whether the processor's guesses are left as fast as they are. */
@@ -65,6 +66,7 @@ struct machine_opts {
 	enum jail_mode jail;
 	struct share_opts share;
 	enum speculation speculation;
+	enum on_panic on_panic;
 };
 
 void machine_opts_defaults(struct machine_opts *o);

@@ -108,6 +108,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "role", json_string(s.primary ? "primary" : "backup"));
 	json_object_set_new(reply, "live", json_boolean(s.live));
 	put(reply, "generation", s.generation);
+	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&r->panic.seen)));
 	if (s.peer[0])
 		json_object_set_new(reply, "peer", json_string(s.peer));
 	if (s.path[0])

@@ -117,6 +117,8 @@ static void configure(struct replica_run *r)
 					  .create = create_machine,
 					  .create_ctx = r,
 					  .abandon = abandon_process };
+	r->panic.action = r->o->machine.on_panic;
+	r->cfg.live.panic = &r->panic;
 	if (!r->backup)
 		machine_host_live(&r->up.host, &r->cfg.live);
 }
@@ -318,6 +320,7 @@ static int tell_end(struct replica_run *r, int ret, const struct err *err)
 	}
 	run_end_report(r->up.machine, r->end, err);
 	ret = run_end_status(r->up.machine, r->end, stop_signal());
+	ret = run_end_panic_status(&r->panic, r->end, ret);
 	summarize(r, ret);
 	return ret;
 }

@@ -14,6 +14,7 @@
 struct replica_run {
 	const struct options *o;
 	bool backup;
+	struct panic_watch panic;
 	struct replica_config cfg;
 	struct keeper_post post; /* asks the arbiter for a replica in a jail */
 	struct peer_key *key;

@@ -44,6 +44,18 @@ int run_end_status(const struct machine *m, enum machine_end end, int sig)
 	return rules[end].status;
 }
 
+int run_end_panic_status(const struct panic_watch *w, enum machine_end end, int status)
+{
+	bool ours = w->action == PANIC_STOP && atomic_load(&w->seen) && end == MACHINE_STOPPED;
+
+	return ours ? EXIT_PANIC : status;
+}
+
+void run_end_say_panic(const char *why)
+{
+	log_warn("the guest's kernel has panicked and will not reboot%s", why);
+}
+
 void run_end_report(struct machine *m, enum machine_end end, const struct err *err)
 {
 	char text[4096];

@@ -12,11 +12,16 @@
 
 #include "base/err.h"
 #include "hypervisor/machine.h"
+#include "record/panic_watch.h"
 
 /* "power-off", "triple fault", ... */
 const char *run_end_name(enum machine_end end);
 /* Exit status for it (exit.h); `sig` is the signal that stopped the run, or 0. */
 int run_end_status(const struct machine *m, enum machine_end end, int sig);
+/* The same of a machine that --on-panic has ended; else `status`. */
+int run_end_panic_status(const struct panic_watch *w, enum machine_end end, int status);
+/* That the guest's kernel has panicked, on standard error. */
+void run_end_say_panic(const char *why);
 /*
  * Says on standard error what went wrong, with the registers where that helps; nothing after an
  * orderly end.

@@ -16,6 +16,7 @@
 #include "base/thread.h"
 #include "hypervisor/clock.h"
 #include "record/console_out.h"
+#include "record/panic_watch.h"
 
 #define NS_PER_S	1000000000ull
 #define SLICE_NS	5000000ull /* the vCPU comes by at least this often, in virtual time */
@@ -120,6 +121,7 @@ static void live_sink_emit(void *ctx, const struct output *out)
 {
 	struct live *l = ((struct live_sink *)ctx)->live;
 
+	panic_watch_output(((struct live_sink *)ctx)->panic, out);
 	if (!l)
 		return;
 	if (out->kind == OUTPUT_NET_TX) {
@@ -657,10 +659,13 @@ static void live_begin(struct live *l, uint64_t count)
 static void live_gather(struct live *l)
 {
 	const struct live_hooks *h = &l->cfg.hooks;
+	struct input panic;
 
 	l->nin = 0;
 	l->arena_used = 0;
 	live_collect(l);
+	if (panic_watch_take(l->cfg.panic, &panic) && panic.kind)
+		*live_add(l, panic.kind) = panic;
 	if (h->inputs)
 		l->nin += h->inputs(h->ctx, l->m, l->in + l->nin, SYNC_INPUTS_MAX - 12 - l->nin);
 }

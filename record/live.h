@@ -79,6 +79,8 @@ struct live_hooks {
 	bool (*spins)(void *ctx, struct machine *m);
 };
 
+struct panic_watch;
+
 struct live_config {
 	enum live_clock clock;
 	uint8_t seed[32]; /* first seed of the generator; the caller fills it from getrandom() or
@@ -100,6 +102,7 @@ struct live_config {
 	uint64_t epoch_ns;	       /* a digest every so much virtual time; 0: never */
 	uint64_t digest_count;	       /* a digest every so many instructions exactly; 0: never */
 	struct live_hooks hooks;
+	struct panic_watch *panic; /* asked at each sync point; or NULL */
 	uint64_t idle_max_ns; /* in HLT, hooks.inputs() is asked at least this often; 0: only when
 				 something happens */
 	uint64_t next_seq;    /* number of the first sync point (1 at the start of a machine) */
@@ -119,6 +122,7 @@ const struct input_source *live_source(struct live *l);
  */
 struct live_sink {
 	struct live *live;
+	struct panic_watch *panic; /* is shown every output; or NULL */
 };
 struct output_sink live_sink_ops(struct live_sink *s);
 void live_sink_attach(struct live_sink *s, struct live *l);

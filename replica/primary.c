@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/host_clock.h"
+#include "record/panic_watch.h"
 #include "replica/replica_private.h"
 
 #define ASK_NS	     (2 * NS_PER_MS)
@@ -281,8 +282,17 @@ static void say_bye(struct replica *r, enum machine_end end)
 	failover_event(&r->failover, FAILOVER_END);
 }
 
+static void tell_panic(void *ctx, const char *why)
+{
+	replica_event(ctx, "panic", "the guest's kernel has panicked and will not reboot%s", why);
+}
+
 static void fill_in_live(struct replica *r)
 {
+	if (r->cfg.live.panic) {
+		r->cfg.live.panic->tell = tell_panic;
+		r->cfg.live.panic->ctx = r;
+	}
 	r->cfg.live.hooks = primary_hooks(r);
 	r->cfg.live.clock = LIVE_CLOCK_HOST;
 	r->cfg.live.epoch_ns = r->cfg.epoch_ns;

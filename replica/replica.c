@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "record/panic_watch.h"
 #include "replica/replica.h"
 
 #include <errno.h>
@@ -132,6 +133,7 @@ static void replica_emit(void *ctx, const struct output *out)
 	uint64_t needs = replays ? follower_next_record(&r->follower) : atomic_load(&r->made) + 1;
 	bool waits = outbox_add(&r->outbox, needs, out);
 
+	panic_watch_output(r->cfg.live.panic, out);
 	announce_learn(r, out);
 	if (!waits && r->live)
 		live_sink_ops(&r->direct).emit(&r->direct, out);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A guest whose kernel panics and is not told to reboot spins for ever, and keeps its CPU. Linux
+ * says so in its last line on every console, "---[ end Kernel panic - not syncing: WHY ]---", which
+ * it prints only when no reboot comes. The watch reads the guest's output for it, on every replica
+ * alike and without any state of the machine; what is to be done enters as a control, as if
+ * somebody had asked, so a recording has it and both replicas do it at one instruction.
+ */
+#ifndef RECORD_PANIC_WATCH_H
+#define RECORD_PANIC_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "record/console_out.h"
+
+enum on_panic { PANIC_REPORT, PANIC_STOP, PANIC_RESET };
+
+#define PANIC_LINE 160
+
+struct panic_watch {
+	enum on_panic action;
+	/* vCPU thread, once for each panic, before the action enters: why, without controls. */
+	void (*tell)(void *ctx, const char *why);
+	void *ctx;
+	atomic_bool seen; /* ever */
+
+	/* the vCPU thread's: how much of the mark each console has shown, then the rest of the line
+	 */
+	size_t matched[CONSOLE_OUT_SLOTS];
+	char why[CONSOLE_OUT_SLOTS][PANIC_LINE];
+	size_t len[CONSOLE_OUT_SLOTS];
+	int pending; /* the console that has shown it all, plus 1; 0: none */
+};
+
+/* An output as the machine makes it. w may be NULL. */
+void panic_watch_output(struct panic_watch *w, const struct output *out);
+/*
+ * At a sync point of the live side: whether there was a panic since the last call; it is told. *in
+ * becomes what is to enter, of kind 0 for nothing. w may be NULL.
+ */
+bool panic_watch_take(struct panic_watch *w, struct input *in);
+
+#endif
