@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct {
 	struct arbiter base;
 	int answer;
+	bool marked; /* generation 2 is the peer's, which counted on us when it took it */
 } judge;
 
 static int judge_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
@@ -40,12 +41,20 @@ static int judge_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITE
 		       struct err *err)
 {
 	memset(id, 0, ARBITER_ID_LEN);
-	return generation == 1;
+	if (generation == 2 && judge.marked)
+		id[ARBITER_ID_LEN - 1] = ARBITER_COUNTS_ON;
+	return generation <= 2;
 }
 
-static const struct arbiter_ops judge_ops = { .prefix = "fuzz",
-					      .take = judge_take,
-					      .owner = judge_owner };
+static int judge_last(struct arbiter *a, uint64_t *generation, struct err *err)
+{
+	*generation = 2;
+	return 0;
+}
+
+static const struct arbiter_ops judge_ops = {
+	.prefix = "fuzz", .take = judge_take, .owner = judge_owner, .last = judge_last
+};
 
 /* ---- the machine ---- */
 
@@ -165,7 +174,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	log_set_level(LOG_ERROR);
 	judge.base.ops = &judge_ops;
-	judge.answer = (int)(rd_u8(&in) % 3) - 1;
+	judge.answer = rd_u8(&in);
+	judge.marked = judge.answer & 0x80;
+	judge.answer = judge.answer % 3 - 1;
 	r = replica_create(&cfg, &err);
 	must(r && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
 	r->follower.dialled = peer_from_socket(fd[0], "fuzz");
