@@ -16,11 +16,13 @@ static const unsigned announce_at[] = { 0, 50, 150, 350, 750 };
 void announce_init(struct announce *a)
 {
 	pthread_mutex_init(&a->lock, NULL);
+	pthread_mutex_init(&a->telling, NULL);
 }
 
 void announce_fini(struct announce *a)
 {
 	pthread_mutex_destroy(&a->lock);
+	pthread_mutex_destroy(&a->telling);
 }
 
 /* ---- what the guest has said ---- */
@@ -104,12 +106,15 @@ void announce_start(struct replica *r)
 	for (unsigned i = 0; i < machine_get_config(r->m)->nnics; i++)
 		take_mac(&r->announce.nic[i], machine_nic_mac(r->m, i));
 	pthread_mutex_unlock(&r->announce.lock);
+	pthread_mutex_lock(&r->announce.telling);
 	r->announce.left = ANNOUNCEMENTS;
 	r->announce.next_ns = replica_mono_ns();
+	pthread_mutex_unlock(&r->announce.telling);
 	announce_step(r);
 }
 
-int announce_step(struct replica *r)
+/* With `telling`. */
+static int announce_due(struct replica *r)
 {
 	uint64_t now = replica_mono_ns();
 	unsigned done;
@@ -125,4 +130,14 @@ int announce_step(struct replica *r)
 		return -1;
 	r->announce.next_ns = now + (announce_at[done] - announce_at[done - 1]) * NS_PER_MS;
 	return (int)(announce_at[done] - announce_at[done - 1]);
+}
+
+int announce_step(struct replica *r)
+{
+	int ms;
+
+	pthread_mutex_lock(&r->announce.telling);
+	ms = announce_due(r);
+	pthread_mutex_unlock(&r->announce.telling);
+	return ms;
 }

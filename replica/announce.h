@@ -23,7 +23,11 @@ struct announce {
 	/* written by the vCPU thread, which never waits for this lock; read by the acceptor */
 	pthread_mutex_t lock;
 	struct announce_nic nic[MACHINE_NICS];
-	/* the acceptor; the vCPU thread before there is one */
+	/*
+	 * Held while announcements are made, by the acceptor, and by the vCPU thread when it goes
+	 * live; before outbox.sending.
+	 */
+	pthread_mutex_t telling;
 	unsigned left;
 	uint64_t next_ns;
 };
