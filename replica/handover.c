@@ -160,8 +160,12 @@ int handover_given(struct session *s, const struct wire_frame *f, struct err *er
 
 int handover_step_down(struct replica *r, struct err *err)
 {
+	struct session *s = r->follower.primary;
 	struct live *live = r->live;
 
+	/* It has ended with SWITCH; the next one is started when this side takes over again. */
+	pthread_join(s->sender, NULL);
+	s->has_sender = false;
 	outbox_begin(&r->outbox);
 	r->live = NULL;
 	outbox_end(&r->outbox);
