@@ -3,7 +3,7 @@
 # Boots the VT-x test image in Bochs with a script inside and prints what the script printed.
 # usage: tests/vtx/boot.sh OUT SCRIPT [FILE...]     FILEs go to /guest inside
 #   VTX_TTY   terminal for the serial line
-#   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_CPU   seconds of CPU time (400)
+#   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_CPU   seconds of CPU time (600)
 #   VTX_TIMEOUT   seconds (1700: a busy host)      CPUS    processors (1)      APPEND    for the kernel's command line
 #   VTX_BIOS   firmware      VTX_BOCHS   another Bochs, without debugger and display
 set -euo pipefail
@@ -47,7 +47,7 @@ fi
 # In a process group of its own, Bochs would be stopped when it changes the terminal.
 foreground=${VTX_TTY:+--foreground}
 # Bochs ends with status 1 also after a clean power-off: what it printed decides.
-(ulimit -t "${VTX_CPU:-400}" && exec timeout $foreground -k 5 "${VTX_TIMEOUT:-1700}" "${bochs[@]}" -q -f "$work/bochsrc" </dev/null >"$work/out.txt" 2>&1) || true
+(ulimit -t "${VTX_CPU:-600}" && exec timeout $foreground -k 5 "${VTX_TIMEOUT:-1700}" "${bochs[@]}" -q -f "$work/bochsrc" </dev/null >"$work/out.txt" 2>&1) || true
 if ! grep -q '^vtx-begin' "$work/out.txt"; then
 	echo "not ok vtx.boot: the kernel did not reach the test script: $(tail -n 1 "$work/serial.txt" 2>/dev/null)"
 	[ -z "${VTX_DEBUG:-}" ] || tail -n 30 "$work/out.txt" "$work/serial.txt" "$work/bochs.log"
