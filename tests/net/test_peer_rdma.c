@@ -120,7 +120,7 @@ static void ping(void)
 
 static bool pings_until(bool up)
 {
-	for (unsigned i = 0; i < 4000; i++) {
+	for (unsigned i = 0; i < 20000; i++) { /* a pause may be 10 s */
 		if (is_up(a) == up && is_up(b) == up)
 			return true;
 		ping();
