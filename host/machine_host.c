@@ -332,7 +332,7 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	if (o->has_rtc)
 		h->config.rtc_epoch = o->rtc;
 	else if (h->clock == LIVE_CLOCK_HOST)
-		h->config.rtc_epoch = (uint64_t)time(NULL);
+		h->rtc_now = true;
 	h->engine_name = o->engine;
 	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be
 			   opened any more */
@@ -446,6 +446,9 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 	struct machine *m;
 	int r = 0;
 
+	/* Not when options were read: between the two, whole disks may have been read. */
+	if (h->rtc_now && !h->restore)
+		h->config.rtc_epoch = (uint64_t)time(NULL);
 	jail_limit_memory(h->config.memory);
 	m = machine_create(&h->config, h->engine, h->disk, sink, err);
 	if (m && h->restore)

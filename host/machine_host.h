@@ -38,6 +38,7 @@ struct machine_host {
 	struct console *console[MACHINE_CONSOLES];
 	struct console *debug; /* NULL: the output goes to console 0 */
 	enum live_clock clock;
+	bool rtc_now; /* the guest's date is the host's when its machine is made */
 	uint8_t seed[32];
 	bool has_seed; /* given by the user */
 };
