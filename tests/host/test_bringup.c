@@ -133,6 +133,16 @@ static void write_file(const char *path, const char *text)
 	ck_assert_int_eq(fclose(f), 0);
 }
 
+/* Without a kernel, a machine boots its disk. */
+static void append_boot_signature(void)
+{
+	FILE *f = fopen(disk, "ab");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite("\x55\xaa", 1, 2, f), 2);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
 static off_t size_of(const char *path)
 {
 	struct stat st;
@@ -160,6 +170,8 @@ static void begin(struct rig *r)
 	snprintf(disk, sizeof(disk), "%s/disk", dir);
 	snprintf(noise, sizeof(noise), "%s/noise", dir);
 	write_file(disk, "");
+	ck_assert_int_eq(truncate(disk, 510), 0);
+	append_boot_signature();
 	ck_assert_int_eq(truncate(disk, 4096), 0);
 	write_file(noise, "neither a kernel nor a snapshot\n");
 	memset(r, 0, sizeof(*r));
