@@ -153,6 +153,7 @@ int lineage_enter(struct lineage *l, const char *path, const uint8_t id[ARBITER_
 		ret = add(l, fd, id, cut, path, err);
 	if (ret == 0)
 		return fd;
+	lineage_free(l);
 	close(fd);
 	return ret;
 }

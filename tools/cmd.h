@@ -53,5 +53,6 @@ extern const struct command cmd_down;
 extern const struct command cmd_list;
 extern const struct command cmd_console;
 extern const struct command cmd_check_config;
+extern const struct command cmd_exporter;
 
 #endif

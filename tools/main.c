@@ -37,6 +37,7 @@ const struct command *const commands[] = {
 	&cmd_list,
 	&cmd_console,
 	&cmd_check_config,
+	&cmd_exporter,
 	/* the end */
 	NULL,
 };

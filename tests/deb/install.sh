@@ -25,33 +25,38 @@ ls "$debs"/*.deb >/dev/null 2>&1 || {
 }
 work=$(mktemp -d)
 root=$work/root
-trap 'umount "$root/proc" "$root/dev" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
+trap 'umount "$root/proc" "$root/dev" "$root" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
 lintian --fail-on error "$debs"/*.changes >"$work/lintian" 2>&1
-check lintian "$(grep ^E: "$work/lintian" | head -n 5)" [ $? -eq 0 ]
+status=$?
+check lintian "$(grep ^E: "$work/lintian" | head -n 5)" [ $status -eq 0 ]
 mmdebstrap --quiet --variant=minbase bookworm "$root" ${MIRROR:+"$MIRROR"} >"$work/log" 2>&1 || {
 	not_ok root "$(tail -n 3 "$work/log")"
 	exit 1
 }
+mount --bind "$root" "$root" # a file system of its own, as the example wants it
 mount --bind /dev "$root/dev"
 mount -t proc proc "$root/proc"
-in() { chroot "$root" env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside() { chroot "$root" env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 files() { (cd "$root" && find . -xdev \( -path ./proc -o -path ./dev -o -path ./var/cache -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/log -o -path ./tmp \) -prune -o -print | sort); }
 files >"$work/before"
 cp "$debs"/twinstep_*.deb "$debs"/twinstep-doc_*.deb "$root/tmp/"
-in sh -c 'apt-get update -q && apt-get install -y -q --no-install-recommends /tmp/*.deb' >"$work/log" 2>&1
-check install "$(tail -n 3 "$work/log")" [ $? -eq 0 ]
-check version "no version" in twinstep version
-check man "no manual page of a subcommand" in test -f /usr/share/man/man1/twinstep-up.1.gz
-check completion "bash does not complete" in bash -c 'source /usr/share/bash-completion/completions/twinstep && complete -p twinstep' 
-check unit "no unit" in test -f /lib/systemd/system/twinstep@.service
+inside sh -c 'apt-get update -q && apt-get install -y -q --no-install-recommends /tmp/*.deb' >"$work/log" 2>&1
+status=$?
+check install "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
+check version "no version" inside twinstep version
+check man "no manual page of a subcommand" inside test -f /usr/share/man/man1/twinstep-up.1.gz
+check completion "bash does not complete" inside bash -c 'source /usr/share/bash-completion/completions/twinstep && complete -p twinstep' 
+check unit "no unit" inside test -f /lib/systemd/system/twinstep@.service
 cp "$build/guest/vmlinuz" "$build/guest/initramfs" "$root/tmp/"
-in twinstep run --kernel /tmp/vmlinuz --initrd /tmp/initramfs --console stdio --memory 128M --append \
+inside twinstep run --kernel /tmp/vmlinuz --initrd /tmp/initramfs --console stdio --memory 128M --append \
 	'console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="echo inside; exit 7"' >"$work/out" 2>&1
-check run "$(tail -n 2 "$work/out")" [ $? -eq 7 ]
-in sh -c 'zcat -f /usr/share/doc/twinstep/examples/two-hosts.sh* >/tmp/two-hosts.sh; sh /tmp/two-hosts.sh /tmp/vmlinuz /tmp/initramfs' >"$work/out" 2>&1
+status=$?
+check run "$(tail -n 2 "$work/out")" [ $status -eq 7 ]
+inside sh -c 'zcat -f /usr/share/doc/twinstep/examples/two-hosts.sh* >/tmp/two-hosts.sh; sh /tmp/two-hosts.sh /tmp/vmlinuz /tmp/initramfs' >"$work/out" 2>&1
 check example "$(tail -n 3 "$work/out")" grep -q 'beta goes on: *count [0-9][0-9]' "$work/out"
-in sh -c 'apt-get purge -y -q twinstep twinstep-doc && apt-get autoremove -y -q --purge' >"$work/log" 2>&1
-check purge "$(tail -n 3 "$work/log")" [ $? -eq 0 ]
+inside sh -c 'apt-get purge -y -q twinstep twinstep-doc && apt-get autoremove -y -q --purge' >"$work/log" 2>&1
+status=$?
+check purge "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
 files >"$work/after"
 left=$(comm -13 "$work/before" "$work/after" | grep -v '/ld.so.cache\|/__pycache__\|/var/lib/systemd\|/root/' | head -n 5)
 check clean "left behind: $left" [ -z "$left" ]

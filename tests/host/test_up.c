@@ -143,7 +143,7 @@ START_TEST(one_process_has_it)
 	ck_assert_uint_eq(other.n, 1);
 	close(fd);
 	lineage_free(&l);
-	lineage_free(&other);
+	lineage_free(&other); /* and so does a failure */
 	ck_assert_int_lt(lineage_enter(&other, "/proc/version", id[1], &err), 0);
 	ck_assert_int_eq(lineage_read(&other, "/nowhere/at/all", &err), 0);
 	unlink(path);

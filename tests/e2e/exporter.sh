@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The exporter beside a running replica: metrics as promtool wants them (where it is installed), numbers as `twinstep
+# status` has them, a page that needs nothing from outside, and nothing but reading. SCREENSHOTS=DIR: pictures of the page,
+# by Chromium, as a desk and as a telephone show it.
+# waits for the host: metrics truth
+. "$(dirname "$0")/lib.sh"
+in_namespace "$@"
+need_guest
+ip link set lo up
+guest=exporter-$$
+"$twinstep" keygen "$work/key"
+"$twinstep" arbiter init "file:$work/arbiter"
+"$twinstep" primary --no-wait --name "$guest" --kernel "$vmlinuz" --initrd "$initramfs" --memory 128M --console none \
+	--append "$cmdline twinstep.run=\"while :; do :; done\"" --key-file "$work/key" --arbiter "file:$work/arbiter" \
+	--listen "unix:$work/peer" 2>"$work/err" &
+machine=$!
+"$twinstep" exporter 2>"$work/exporter" &
+exporter=$!
+cleanup() { kill "$machine" "$exporter" 2>/dev/null; wait 2>/dev/null; }
+get() { python3 -c 'import sys, urllib.request as u; print(u.urlopen("http://127.0.0.1:9177" + sys.argv[1], timeout=30).read().decode(), end="")' "$1"; }
+up() { get /metrics >"$work/metrics" 2>/dev/null && grep -q "^twinstep_guest_live{guest=\"$guest\"} 1" "$work/metrics"; }
+check metrics "$(tail -n 2 "$work/exporter" "$work/err" 2>&1)" wait_for 30 up
+if command -v promtool >/dev/null; then
+	promtool check metrics <"$work/metrics" >"$work/promtool" 2>&1
+	status=$?
+	check promtool "$(head -n 3 "$work/promtool")" eval '[ $status -eq 0 ] && [ ! -s "$work/promtool" ]'
+	check rules "the alert rules" eval "promtool check rules docs/monitoring/alerts.yml >/dev/null"
+else
+	skip promtool "promtool (package prometheus) is not installed"
+fi
+get /api/v1/machines >"$work/json"
+"$twinstep" status "$guest" --json >"$work/status"
+python3 - "$work/json" "$work/status" "$guest" <<-'EOF'
+	import json, sys
+	shown = [m for m in json.load(open(sys.argv[1]))["machines"] if m["name"] == sys.argv[3]][0]
+	is_so = json.load(open(sys.argv[2]))
+	for key in ("state", "role", "live", "generation"):
+	    assert shown["status"][key] == is_so[key], (key, shown["status"], is_so)
+	assert 0 < shown["status"]["instructions"] <= is_so["instructions"]
+EOF
+check truth "what is shown is not what is" [ $? -eq 0 ]
+get / >"$work/page"
+check page "something from outside: $(grep -oE '(src|href)=[^ ]*' "$work/page")" eval \
+	'grep -q "^<!doctype html>" "$work/page" && ! grep -qE "src=|href=|@import|https?://[^w]" "$work/page"'
+code() { python3 -c 'import sys, http.client as h; c = h.HTTPConnection("127.0.0.1", 9177, timeout=30); c.request(*sys.argv[1:]); print(c.getresponse().status)' "$@"; }
+check read-only "$(code POST /api/v1/machines)" [ "$(code POST /api/v1/machines)" = 405 ]
+check nowhere "$(code GET /etc/passwd)" [ "$(code GET /../../etc/passwd)" = 404 ]
+check address "an address that is none was taken" eval '! timeout 60 "$twinstep" exporter --listen here:1 2>"$work/err2" && grep -q "127.0.0.1:9177" "$work/err2"'
+if [ -n "${SCREENSHOTS:-}" ]; then
+	for size in 1000,900 390,844; do
+		chromium --headless --no-sandbox --disable-gpu --virtual-time-budget=9000 --window-size=$size \
+			--screenshot="$SCREENSHOTS/exporter-${size%,*}.png" http://127.0.0.1:9177/ >"$work/chromium" 2>&1
+		check "screenshot-${size%,*}" "$(tail -n 2 "$work/chromium")" test -s "$SCREENSHOTS/exporter-${size%,*}.png"
+	done
+fi
+exit $failed

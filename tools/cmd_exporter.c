@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * `twinstep exporter`: what the guests of this host do, over HTTP, to look at only. libmicrohttpd
+ * is loaded here alone: linked, it and the libraries behind it would be in every process that runs
+ * a guest.
+ */
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "host/exporter_page.h"
+#include "host/guest_list.h"
+#include "host/metrics.h"
+#include "host/notify.h"
+#include "host/stop.h"
+#include "tools/cmd.h"
+
+#define LIBRARY	    "libmicrohttpd.so.12"
+#define CONNECTIONS 16
+#define SECONDS	    10 /* for a client that says nothing */
+
+#define FUNCTIONS(F)                   \
+	F(start_daemon)                \
+	F(stop_daemon)                 \
+	F(create_response_from_buffer) \
+	F(add_response_header)         \
+	F(queue_response)              \
+	F(destroy_response)
+
+static struct {
+#define MEMBER(name) __typeof__(&MHD_##name) name;
+	FUNCTIONS(MEMBER)
+#undef MEMBER
+} mhd;
+
+static int load(struct err *err)
+{
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library)
+		return err_set(err, ENOENT, "the exporter needs %s (package libmicrohttpd12): %s",
+			       LIBRARY, dlerror());
+#define FIND(name)                                          \
+	*(void **)&mhd.name = dlsym(library, "MHD_" #name); \
+	if (!mhd.name)                                      \
+		return err_set(err, ENOENT, "%s has no MHD_%s()", LIBRARY, #name);
+	FUNCTIONS(FIND)
+#undef FIND
+	return 0;
+}
+
+static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,
+			      char *text)
+{
+	struct MHD_Response *r =
+		text ? mhd.create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE)
+		     : NULL;
+	enum MHD_Result ret;
+
+	if (!r) {
+		free(text);
+		return MHD_NO;
+	}
+	mhd.add_response_header(r, "Content-Type", type);
+	mhd.add_response_header(r, "X-Content-Type-Options", "nosniff");
+	mhd.add_response_header(r, "Content-Security-Policy",
+				"default-src 'none'; connect-src 'self'; "
+				"style-src 'unsafe-inline'; script-src 'unsafe-inline'");
+	ret = mhd.queue_response(c, status, r);
+	mhd.destroy_response(r);
+	return ret;
+}
+
+static char *metrics(void)
+{
+	json_t *guests = guest_list();
+	char *text = metrics_text(guests);
+
+	json_decref(guests);
+	return text;
+}
+
+static char *machines(void)
+{
+	json_t *o = metrics_machines(guest_list());
+	char *text = json_dumps(o, JSON_COMPACT);
+
+	json_decref(o);
+	return text;
+}
+
+static enum MHD_Result handle(void *ctx, struct MHD_Connection *c, const char *url,
+			      const char *method, const char *version, const char *upload,
+			      size_t *upload_size, void **state)
+{
+	if (strcmp(method, "GET") && strcmp(method, "HEAD"))
+		return answer(c, 405, "text/plain", strdup("only GET\n"));
+	if (!strcmp(url, "/metrics"))
+		return answer(c, 200, "text/plain; version=0.0.4; charset=utf-8", metrics());
+	if (!strcmp(url, "/api/v1/machines"))
+		return answer(c, 200, "application/json", machines());
+	if (!strcmp(url, "/"))
+		return answer(c, 200, "text/html; charset=utf-8", strdup(exporter_page));
+	return answer(c, 404, "text/plain", strdup("there is /, /metrics and /api/v1/machines\n"));
+}
+
+/* "ADDRESS:PORT", numbers alone. */
+static int parse_address(const char *text, struct sockaddr_in *sa, struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+	char host[64] = "";
+	uint64_t port;
+
+	*sa = (struct sockaddr_in){ .sin_family = AF_INET };
+	if (colon && (size_t)(colon - text) < sizeof(host))
+		memcpy(host, text, (size_t)(colon - text));
+	if (!colon || !parse_number(colon + 1, &port) || !port || port > 65535 ||
+	    inet_pton(AF_INET, host, &sa->sin_addr) != 1)
+		return err_set(err, EINVAL,
+			       "--listen %s: expected an IPv4 address and a port, such as "
+			       "127.0.0.1:9177",
+			       text);
+	sa->sin_port = htons((uint16_t)port);
+	return 0;
+}
+
+static void nothing(void *ctx)
+{
+}
+
+static int serve(const char *listen, struct err *err)
+{
+	struct sockaddr_in sa;
+	struct MHD_Daemon *d;
+	int ret = parse_address(listen, &sa, err);
+
+	if (ret == 0)
+		ret = load(err);
+	if (ret < 0)
+		return ret;
+	stop_on_signals(nothing, NULL);
+	d = mhd.start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, handle, NULL,
+			     MHD_OPTION_SOCK_ADDR, &sa, MHD_OPTION_CONNECTION_LIMIT,
+			     (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+			     (unsigned)SECONDS, MHD_OPTION_END);
+	if (!d)
+		return err_set(err, errno ? errno : EIO, "cannot listen at %s: %s", listen,
+			       strerror(errno ? errno : EIO));
+	notify_send("READY=1");
+	log_info("http://%s/ shows the guests of this host", listen);
+	while (!stop_signal())
+		usleep(100000);
+	mhd.stop_daemon(d);
+	stop_restore();
+	return 0;
+}
+
+static int run(struct options *o)
+{
+	struct err err = ERR_INIT;
+
+	log_set_name("twinstep exporter");
+	if (serve(o->replica.listen ? o->replica.listen : "127.0.0.1:9177", &err) == 0)
+		return 0;
+	log_error("%s", err.text);
+	return EXIT_USAGE;
+}
+
+const struct command cmd_exporter = {
+	.id = COMMAND_EXPORTER,
+	.name = "exporter",
+	.summary = "show this host's guests over HTTP",
+	.usage = "[--listen ADDR]",
+	.text = "Shows what the guests of this host do, to look at only: a page at /, metrics for "
+		"Prometheus at /metrics, JSON at /api/v1/machines. Runs as the user whose guests "
+		"it shows. Whoever reaches the address can read it.",
+	.end = "Exit status: 0; 2 the address cannot be used, or libmicrohttpd is missing.",
+	.run = run,
+};
