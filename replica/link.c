@@ -77,8 +77,16 @@ void link_bury_dead(struct link *l)
 
 void link_fini(struct link *l)
 {
-	struct session *s;
+	struct session *present[2], *s;
 
+	pthread_mutex_lock(&l->lock);
+	present[0] = l->session;
+	present[1] = l->joining;
+	pthread_mutex_unlock(&l->lock);
+	/* The threads of a session bury it when they see its end: who frees it shows only then. */
+	for (unsigned i = 0; i < 2; i++)
+		if (present[i])
+			session_join(present[i]);
 	session_free(l->session);
 	session_free(l->joining);
 	while ((s = take_dead(l, true)))
