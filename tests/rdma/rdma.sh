@@ -23,7 +23,8 @@ trap 'rm -rf "$work"' EXIT
 timeout -k 5 "${RDMA_TIMEOUT:-400}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults \
 	-serial "file:$work/serial" -kernel "$build/rdma/vmlinuz" -initrd "$build/rdma/initrd" \
 	-append "console=ttyS0 quiet mitigations=off cryptomgr.notests panic=-1" </dev/null >"$work/qemu" 2>&1
-tr -d '\r' <"$work/serial" | sed -n '/^rdma-begin/,/^rdma-end/p' | sed '/^rdma-/d' >"$work/out"
+# What the firmware last sent to the screen may stand before the first of these words, on its line.
+tr -d '\r' <"$work/serial" | sed -n '/rdma-begin$/,/^rdma-end/p' | sed '/rdma-begin$/d; /^rdma-end/d' >"$work/out"
 cat "$work/out"
 [ -z "${RDMA_DEBUG:-}" ] || cat "$work/serial"
 if ! grep -aq '^rdma-end' "$work/serial"; then
