@@ -9,6 +9,7 @@ here=$(dirname "$0")
 out=$(realpath -m "${1:?usage: $0 OUT SCRIPT FILE...}") script=$2
 shift 2
 pkgs=$out/rdma-pkgs root=$out/rdma-pkgs/root image=$out/rdma
+. "$here/../../tools/guest/lib.sh"
 unavailable() { printf '%s\n' "$*" >&2 && exit 77; }
 
 for tool in qemu-system-x86_64 apt-get apt-cache dpkg-deb readelf ip rdma; do
@@ -32,25 +33,8 @@ fetch() {
 	ls "$pkgs/deb" >"$pkgs/packages"
 }
 
-# Kernel modules with what they depend on, in the order in which they load.
-modules() {
-	local seen=' ' name
-	visit() {
-		local file dep
-		case $seen in *" $1 "*) return ;; esac
-		seen="$seen$1 "
-		file=$(find "$root/lib/modules" -name "$1.ko" -o -name "${1//_/-}.ko" | head -n 1)
-		[ -n "$file" ] || return 0 # built into the kernel
-		for dep in $(readelf -p .modinfo "$file" | sed -n "s,.*\] *depends=,,p" | tr , ' '); do
-			visit "$dep"
-		done
-		echo "$file"
-	}
-	for name in "$@"; do visit "$name"; done
-}
-
-# Shared libraries, by the name that the loader looks for, and the loader itself.
-libraries() {
+# Shared libraries of this host's programs, by the name that the loader looks for, and the loader itself.
+host_libraries() {
 	LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu ldd "$@" |
 		sed -n 's,.*=> \(/[^ ]*\) .*,\1,p; s,^\t\(/lib64/[^ ]*\) .*,\1,p' | sort -u
 }
@@ -75,7 +59,7 @@ list() {
 		strip -o "$image/bin/$(basename "$file")" "$(realpath "$file")"
 		echo "file usr/bin/$(basename "$file") 0755 $image/bin/$(basename "$file")"
 	done
-	for lib in $(libraries "${programs[@]}" "$root/$driver" "$root"/usr/lib/x86_64-linux-gnu/libibverbs.so.1); do
+	for lib in $(host_libraries "${programs[@]}" "$root/$driver" "$root"/usr/lib/x86_64-linux-gnu/libibverbs.so.1); do
 		case $lib in
 		/lib64/*) echo "file ${lib#/} 0755 $(realpath "$lib")" ;;
 		*) echo "file lib/$(basename "$lib") 0755 $(realpath "$lib")" ;;

@@ -38,23 +38,6 @@ fetch() {
 	done | sort >"$pkgs/packages"
 }
 
-# Kernel modules with what they depend on, in the order in which they load.
-modules() {
-	local seen=' ' name
-	visit() {
-		local file dep
-		case $seen in *" $1 "*) return ;; esac
-		seen="$seen$1 "
-		file=$(find "$root/lib/modules" -name "$1.ko" -o -name "${1//_/-}.ko" | head -n 1)
-		[ -n "$file" ] || return 0 # built into the kernel
-		for dep in $(readelf -p .modinfo "$file" | sed -n "s,.*\] *depends=,,p" | tr , ' '); do
-			visit "$dep"
-		done
-		echo "$file"
-	}
-	for name in "$@"; do visit "$name"; done
-}
-
 list() {
 	local dir file so path applet program
 	for dir in bin dev etc lib lib/modules lib64 proc run sys tmp usr usr/bin usr/lib var; do

@@ -35,3 +35,20 @@ libraries() {
 		queue=("${queue[@]:1}")
 	done
 }
+
+# Kernel modules with what they depend on, in the order in which they load.
+modules() {
+	local seen=' ' name
+	visit() {
+		local file dep
+		case $seen in *" $1 "*) return ;; esac
+		seen="$seen$1 "
+		file=$(find "$root/lib/modules" -name "$1.ko" -o -name "${1//_/-}.ko" | head -n 1)
+		[ -n "$file" ] || return 0 # built into the kernel
+		for dep in $(readelf -p .modinfo "$file" | sed -n "s,.*\] *depends=,,p" | tr , ' '); do
+			visit "$dep"
+		done
+		echo "$file"
+	}
+	for name in "$@"; do visit "$name"; done
+}
