@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/gdb_packet.h"
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+#include "base/hex.h"
 
 static enum gdb_event feed_idle(struct gdb_packet *p, uint8_t byte)
 {
@@ -49,7 +42,7 @@ static enum gdb_event feed_data(struct gdb_packet *p, uint8_t byte)
 
 enum gdb_event gdb_packet_feed(struct gdb_packet *p, uint8_t byte)
 {
-	int d = digit((char)byte);
+	int d = hex_digit((char)byte, HEX_ANY);
 
 	switch (p->state) {
 	case GDB_IDLE:
@@ -103,26 +96,14 @@ void gdb_hex_put(struct buf *out, const void *data, size_t len)
 	}
 }
 
-bool gdb_hex_get(const char *text, void *data, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		int high = digit(text[2 * i]), low = high < 0 ? -1 : digit(text[2 * i + 1]);
-
-		if (low < 0)
-			return false;
-		((uint8_t *)data)[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
-}
-
 bool gdb_number(const char **text, uint64_t *n)
 {
 	const char *p = *text;
 
-	for (*n = 0; digit(*p) >= 0; p++) {
+	for (*n = 0; hex_digit(*p, HEX_ANY) >= 0; p++) {
 		if (*n >> 60)
 			return false;
-		*n = *n << 4 | (uint64_t)digit(*p);
+		*n = *n << 4 | (uint64_t)hex_digit(*p, HEX_ANY);
 	}
 	if (p == *text)
 		return false;

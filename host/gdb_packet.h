@@ -36,8 +36,6 @@ enum gdb_event gdb_packet_feed(struct gdb_packet *p, uint8_t byte);
 void gdb_packet_put(struct buf *out, const void *data, size_t len);
 
 void gdb_hex_put(struct buf *out, const void *data, size_t len);
-/* Bytes from 2*n hexadecimal digits; false: they are not. */
-bool gdb_hex_get(const char *text, void *data, size_t n);
 /* A hexadecimal number and what follows it; false: there is none, or it is longer than 64 bits. */
 bool gdb_number(const char **text, uint64_t *n);
 

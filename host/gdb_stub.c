@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 #define READ_ONLY   "E.a recording cannot be changed"
 #define MONITOR_MAX 1024
 
@@ -235,7 +237,7 @@ static void on_monitor(struct gdb_stub *s, const char *p)
 	struct buf text = BUF_INIT;
 	size_t n = strlen(p) / 2;
 
-	if (n >= sizeof(command) || !gdb_hex_get(p, command, n)) {
+	if (n >= sizeof(command) || !hex_get(p, command, n, HEX_ANY)) {
 		say(s, "E01");
 		return;
 	}

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -11,32 +10,17 @@
 #include <unistd.h>
 
 #include "base/file_io.h"
+#include "base/hex.h"
 #include "base/log.h"
 
 #define LINE_LEN  (2 * ARBITER_ID_LEN)
 #define BYTES_MAX (1u << 20) /* thirty thousand starts; then it begins anew with the last ones */
 #define KEPT	  1000
 
-static int digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c) : NULL;
-
-	return at ? (int)(at - digits) : -1;
-}
-
 /* A line that a crash has cut short is no name. */
 static bool parse_line(const char *s, size_t len, uint8_t id[ARBITER_ID_LEN])
 {
-	if (len != LINE_LEN)
-		return false;
-	for (size_t i = 0; i < ARBITER_ID_LEN; i++) {
-		int high = digit(s[2 * i]), low = digit(s[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		id[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
+	return len == LINE_LEN && hex_get(s, id, ARBITER_ID_LEN, HEX_LOWER);
 }
 
 static void parse(struct lineage *l, const char *text, size_t len)
@@ -98,8 +82,7 @@ static int put_id(int fd, const uint8_t id[ARBITER_ID_LEN])
 {
 	char line[LINE_LEN + 2];
 
-	for (size_t i = 0; i < ARBITER_ID_LEN; i++)
-		snprintf(line + 2 * i, 3, "%02x", id[i]);
+	hex_put(line, id, ARBITER_ID_LEN);
 	line[LINE_LEN] = '\n';
 	return write(fd, line, LINE_LEN + 1) == LINE_LEN + 1 ? 0 : -EIO;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "net/peer_private.h"
 
 /* A page of its own: locked, left out of core dumps, not inherited by children. */
@@ -51,8 +51,7 @@ int peer_key_create(const char *path, struct err *err)
 	if (fd < 0)
 		return err_set(err, errno, "cannot create key file '%s': %s", path,
 			       strerror(errno));
-	for (unsigned i = 0; i < PEER_KEY_LEN; i++)
-		snprintf(text + 2 * i, 3, "%02x", raw[i]);
+	hex_put(text, raw, PEER_KEY_LEN);
 	strcat(text, "\n");
 	if (fchmod(fd, 0600) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
 	    fsync(fd) < 0)
@@ -66,31 +65,11 @@ int peer_key_create(const char *path, struct err *err)
 	return ret;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool key_parse(const char *text, size_t n, uint8_t key[PEER_KEY_LEN])
 {
 	if (n && text[n - 1] == '\n')
 		n--;
-	if (n != 2 * PEER_KEY_LEN)
-		return false;
-	for (unsigned i = 0; i < PEER_KEY_LEN; i++) {
-		int hi = hex_digit(text[2 * i]), lo = hex_digit(text[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			return false;
-		key[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
+	return n == 2 * PEER_KEY_LEN && hex_get(text, key, PEER_KEY_LEN, HEX_ANY);
 }
 
 static int key_check_mode(int fd, const char *path, struct err *err)

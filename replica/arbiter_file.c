@@ -22,6 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hex.h"
+
 #define TEXT_LEN (2 * ARBITER_ID_LEN + 1)
 #define MARKER	 "twinstep-arbiter"
 
@@ -34,8 +36,7 @@ struct file_arbiter {
 
 static void id_to_text(const uint8_t id[ARBITER_ID_LEN], char text[TEXT_LEN + 1])
 {
-	for (unsigned i = 0; i < ARBITER_ID_LEN; i++)
-		snprintf(text + 2 * i, 3, "%02x", id[i]);
+	hex_put(text, id, ARBITER_ID_LEN);
 	strcat(text, "\n");
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
+
 #define KEY_MAX	      (ETCD_PREFIX_MAX + 40)
 #define B64_LEN(n)    (((n) + 2) / 3 * 4 + 1)
 #define GENERATION_AT "/generation/"
@@ -33,12 +35,6 @@ static void put_key(char out[B64_LEN(KEY_MAX)], const char *prefix, uint64_t gen
 			 prefix, DIGITS, generation);
 
 	encode(out, key, (size_t)n);
-}
-
-static void put_id(char out[2 * ARBITER_ID_LEN + 1], const uint8_t id[ARBITER_ID_LEN])
-{
-	for (unsigned i = 0; i < ARBITER_ID_LEN; i++)
-		snprintf(out + 2 * i, 3, "%02x", id[i]);
 }
 
 /* All keys of generations lie before this one. */
@@ -70,7 +66,7 @@ char *etcd_take_text(const char *prefix, uint64_t generation, const uint8_t id[A
 
 	put_key(key, prefix, generation);
 	put_key(before, prefix, generation - 1);
-	put_id(hex, id);
+	hex_put(hex, id, ARBITER_ID_LEN);
 	encode(value, hex, sizeof(hex) - 1);
 	return text_of("{\"compare\":[{\"target\":\"CREATE\",\"key\":\"%s\",\"result\":\"EQUAL\","
 		       "\"create_revision\":\"0\"},"
@@ -189,25 +185,15 @@ static int decode(const json_t *j, char *out, size_t max)
 	return len;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int get_id(const json_t *kv, uint8_t id[ARBITER_ID_LEN], struct err *err)
 {
 	char hex[2 * ARBITER_ID_LEN + 1];
 
 	if (decode(json_object_get(kv, "value"), hex, sizeof(hex)) != 2 * ARBITER_ID_LEN)
 		return refuse(err, "a generation's owner is damaged");
-	for (unsigned i = 0; i < ARBITER_ID_LEN; i++) {
-		int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return refuse(err, "a generation's owner is damaged");
-		id[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
+	return hex_get(hex, id, ARBITER_ID_LEN, HEX_LOWER)
+		       ? 0
+		       : refuse(err, "a generation's owner is damaged");
 }
 
 /* The one key that a range found; NULL: none. -EBADMSG: something else. */
