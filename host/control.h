@@ -59,6 +59,9 @@ int control_file(const char *name, bool create, char **path, struct err *err);
 /* The directory itself, as control_file() knows it. Free *path. */
 int control_directory(bool create, char **path, struct err *err);
 
+/* A stream to a unix socket at this path, or -errno. */
+int control_connect(const char *path);
+
 /*
  * The other end: sends a request and waits up to timeout_ms for its answer. NULL and err when
  * nobody answers or the answer is "ok": false.

@@ -14,25 +14,34 @@
 
 #define ANSWER_MAX (1u << 20)
 
-static int client_connect(const char *who, struct err *err)
+int control_connect(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, ret = 0;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		ret = -errno;
+	if (ret && fd >= 0)
+		close(fd);
+	return ret ? ret : fd;
+}
+
+static int client_connect(const char *who, struct err *err)
+{
 	char *path;
-	int fd = -1, ret = control_path(who, false, &path, err);
+	int fd, ret = control_path(who, false, &path, err);
 
 	if (ret < 0)
 		return ret;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		ret = err_set(err, errno, "cannot reach '%s' at %s: %s", who, path,
-			      errno == ENOENT || errno == ECONNREFUSED
-				      ? "no such machine is running"
-				      : strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		fd = ret;
-	}
+	fd = control_connect(path);
+	if (fd < 0)
+		fd = err_set(err, -fd, "cannot reach '%s' at %s: %s", who, path,
+			     fd == -ENOENT || fd == -ECONNREFUSED ? "no such machine is running"
+								  : strerror(-fd));
 	free(path);
 	return fd;
 }

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -32,6 +31,7 @@
 #include "host/argv.h"
 #include "host/exit.h"
 #include "host/run_end.h"
+#include "host/supervise.h"
 #include "replica/arbiter.h"
 
 #define EVENTS_MAX 8192
@@ -97,7 +97,6 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 		      int events)
 {
 	struct argv a = { 0 };
-	sigset_t ends;
 
 	argv_add(&a, "twinstep");
 	argv_add(&a, primary ? "primary" : "backup");
@@ -112,18 +111,7 @@ static void slot_exec(struct pair *p, struct slot *s, const struct slot *other, 
 	argv_add(&a, "--events=/dev/fd/%d", events);
 	if (p->o->name)
 		argv_add(&a, "--name=%s-%c", p->o->name, s->letter);
-	/*
-	 * The first process of a pid namespace gets no signal that it does not handle: they wait
-	 * until it does.
-	 */
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(SIG_SETMASK, &ends, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	execv("/proc/self/exe", a.arg);
-	_exit(127);
+	supervise_exec(a.arg);
 }
 
 static int slot_start(struct pair *p, struct slot *s, bool primary)
@@ -452,19 +440,6 @@ static int make_dir(struct pair *p, struct err *err)
 	return ret ? ret : arbiter_init(arbiter, err);
 }
 
-static void catch_signals(struct pair *p)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	p->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int start(struct pair *p, char live, struct err *err)
 {
 	struct slot *first;
@@ -476,7 +451,7 @@ static int start(struct pair *p, char live, struct err *err)
 		return err_set(err, errno, "cannot open event log '%s': %s", p->o->replica.events,
 			       strerror(errno));
 	p->has_tty = tcgetattr(STDIN_FILENO, &p->tty) == 0;
-	catch_signals(p);
+	p->signals = supervise_signals();
 	p->slot[0] = (struct slot){ .letter = 'a', .events = -1 };
 	p->slot[1] = (struct slot){ .letter = 'b', .events = -1 };
 	first = &p->slot[live == 'b'];

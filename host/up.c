@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "host/exit.h"
 #include "host/notify.h"
+#include "host/supervise.h"
 #include "host/up_private.h"
 
 #define PAUSE_MIN_MS 100
@@ -231,7 +232,6 @@ static int loop(struct up *u)
 static int begin(struct up *u, struct err *err)
 {
 	char *console;
-	sigset_t set;
 	int ret = run_dir_open(&u->dir, u->g->name, err);
 
 	if (ret < 0)
@@ -240,14 +240,8 @@ static int begin(struct up *u, struct err *err)
 	console = run_dir_file(u->dir.run, "console");
 	ret = up_console_open(&u->console, console, err);
 	free(console);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	u->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	u->signals = supervise_signals();
 	return ret;
 }
 

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "host/argv.h"
+#include "host/supervise.h"
 #include "host/up_private.h"
 
 static void add_options(struct argv *a, const struct up *u, bool backup)
@@ -43,24 +43,15 @@ static void make_argv(struct argv *a, const struct up *u, bool backup, int event
 	free(lineage);
 }
 
-/* In the child. Signals that come before it handles them wait (see pair.c). */
+/* In the child. */
 static _Noreturn void become_replica(char *const *argv, int console)
 {
-	sigset_t ends;
-
 	if (console >= 0) {
 		dup2(console, STDIN_FILENO);
 		dup2(console, STDOUT_FILENO);
 	}
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(SIG_SETMASK, &ends, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	unsetenv("NOTIFY_SOCKET");
-	execv("/proc/self/exe", argv);
-	_exit(127);
+	supervise_exec(argv);
 }
 
 static int start(struct up *u, bool backup, int events, int console, struct err *err)

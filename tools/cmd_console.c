@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "host/control.h"
 #include "host/guest_conf.h"
 #include "host/run_dir.h"
 #include "host/stop.h"
@@ -20,7 +20,6 @@
 
 static int connect_to(const char *name, struct err *err)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct run_dir d;
 	char *path;
 	int fd, ret = run_dir_find(&d, name, err);
@@ -28,17 +27,12 @@ static int connect_to(const char *name, struct err *err)
 	if (ret < 0)
 		return ret;
 	path = run_dir_file(d.run, "console");
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		ret = err_set(err, errno, "cannot reach the console of %s at %s: %s", name, path,
-			      errno == ENOENT || errno == ECONNREFUSED
-				      ? "the guest is not up on this host"
-				      : strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		fd = ret;
-	}
+	fd = control_connect(path);
+	if (fd < 0)
+		fd = err_set(err, -fd, "cannot reach the console of %s at %s: %s", name, path,
+			     fd == -ENOENT || fd == -ECONNREFUSED
+				     ? "the guest is not up on this host"
+				     : strerror(-fd));
 	free(path);
 	run_dir_close(&d);
 	return fd;
