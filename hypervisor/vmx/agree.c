@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/vmx/agree.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
-
-#include "hypervisor/vmx/bench.h"
 
 #define ENOUGH 20000000u
 #define STOPS  40u /* of a whole run, at which everything is compared */
@@ -167,33 +164,16 @@ static const struct program {
 	{ "arithmetic", "SQRTSS and DIVSS, which IEEE 754 settles", agree_arithmetic, agree_work },
 };
 
-static void note_error(struct agree *a, const struct bench *b, enum engine_exit_kind kind)
-{
-	const char *text = b->e->ops->last_error(b->e);
-
-	if (!a->error[0])
-		snprintf(a->error, sizeof(a->error), "%s",
-			 kind == ENGINE_EXIT_ERROR && text ? text
-							   : "the guest did not get to its end");
-}
-
 static int number_of(const struct engine_ops *ops, const struct program *p, struct agree *a,
 		     uint32_t *number, struct err *err)
 {
-	enum engine_exit_kind kind;
 	struct cpu_state s;
-	struct bench b;
-	int ret = bench_start(&b, ops, p->code, (size_t)(p->end - p->code), err);
+	int ret = bench_run_program(ops, p->code, (size_t)(p->end - p->code), ENOUGH, &s, a->error,
+				    err);
 
-	if (ret < 0)
-		return ret;
-	kind = bench_run(&b, ENOUGH);
-	if (kind != ENGINE_EXIT_HALT)
-		note_error(a, &b, kind);
-	b.e->ops->get_state(b.e, &s);
-	*number = (uint32_t)s.gpr[R_RBX];
-	bench_stop(&b);
-	return 0;
+	if (ret == 0)
+		*number = (uint32_t)s.gpr[R_RBX];
+	return ret;
 }
 
 /* Registers and memory at STOPS counts, in one number. */
@@ -211,7 +191,7 @@ static int whole_run(const struct engine_ops *ops, struct agree *a, uint64_t *di
 		enum engine_exit_kind kind = bench_run(&b, n * STRIDE);
 
 		if (kind != ENGINE_EXIT_UNTIL)
-			note_error(a, &b, kind);
+			bench_note_error(&b, kind, a->error);
 		b.e->ops->get_state(b.e, &s);
 		*digest = XXH3_64bits_withSeed(b.mem.base, BENCH_MEMORY, *digest);
 		*digest = XXH3_64bits_withSeed(s.gpr, sizeof(s.gpr), *digest ^ s.rip ^ s.rflags);

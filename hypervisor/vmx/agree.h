@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "hypervisor/engine.h"
+#include "hypervisor/vmx/bench.h"
 
 #define AGREE_PROGRAMS 6
 
@@ -24,7 +25,7 @@ struct agree_row {
 struct agree {
 	struct agree_row row[AGREE_PROGRAMS];
 	unsigned repeats, unsteady; /* whole runs, and those whose memory or registers differed */
-	char error[256];	    /* empty, or why the engine gave up */
+	char error[BENCH_ERROR];    /* empty, or why the engine gave up */
 	bool all;		    /* every row is the same */
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/vmx/bench.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static uint32_t port_read(void *ctx, uint16_t port, unsigned size)
@@ -80,4 +81,31 @@ enum engine_exit_kind bench_run(struct bench *b, uint64_t count)
 	const struct landmark until = { .count = count };
 
 	return b->e->ops->run(b->e, &until);
+}
+
+void bench_note_error(const struct bench *b, enum engine_exit_kind kind, char error[BENCH_ERROR])
+{
+	const char *text = b->e->ops->last_error(b->e);
+
+	if (!error[0])
+		snprintf(error, BENCH_ERROR, "%s",
+			 kind == ENGINE_EXIT_ERROR && text ? text
+							   : "the guest did not get to its end");
+}
+
+int bench_run_program(const struct engine_ops *ops, const void *code, size_t len, uint64_t limit,
+		      struct cpu_state *s, char error[BENCH_ERROR], struct err *err)
+{
+	enum engine_exit_kind kind;
+	struct bench b;
+	int ret = bench_start(&b, ops, code, len, err);
+
+	if (ret < 0)
+		return ret;
+	kind = bench_run(&b, limit);
+	if (kind != ENGINE_EXIT_HALT)
+		bench_note_error(&b, kind, error);
+	b.e->ops->get_state(b.e, s);
+	bench_stop(&b);
+	return 0;
 }

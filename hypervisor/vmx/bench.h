@@ -15,6 +15,7 @@
 
 #define BENCH_MEMORY (1u << 20)
 #define BENCH_CODE   0x8000u
+#define BENCH_ERROR  256
 
 struct bench {
 	struct memory mem;
@@ -30,5 +31,14 @@ int bench_start(struct bench *b, const struct engine_ops *ops, const void *code,
 /* Runs until that count or another exit. */
 enum engine_exit_kind bench_run(struct bench *b, uint64_t count);
 void bench_stop(struct bench *b);
+
+/*
+ * A program from its start to its HLT, within `limit` instructions; *s: where it ended. Another end
+ * is noted. Result as bench_start().
+ */
+int bench_run_program(const struct engine_ops *ops, const void *code, size_t len, uint64_t limit,
+		      struct cpu_state *s, char error[BENCH_ERROR], struct err *err);
+/* Why a run ended as it should not have: the first reason stays. */
+void bench_note_error(const struct bench *b, enum engine_exit_kind kind, char error[BENCH_ERROR]);
 
 #endif

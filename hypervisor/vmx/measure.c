@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/vmx/measure.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "hypervisor/vmx/bench.h"
 #include "hypervisor/vmx/vmx.h"
 
 #define LANDINGS 40
@@ -96,31 +94,16 @@ static const struct program {
 
 /* ---- what is measured ---- */
 
-static void note_error(struct measure *m, const struct bench *b, enum engine_exit_kind kind)
-{
-	const char *text = b->e->ops->last_error(b->e);
-
-	if (!m->error[0])
-		snprintf(m->error, sizeof(m->error), "%s",
-			 kind == ENGINE_EXIT_ERROR && text ? text
-							   : "the guest did not get to its end");
-}
-
 static int count_to_end(const struct engine_ops *ops, const struct program *p, struct measure *m,
 			uint64_t *count, struct err *err)
 {
-	enum engine_exit_kind kind;
-	struct bench b;
-	int ret = bench_start(&b, ops, p->code, (size_t)(p->end - p->code), err);
+	struct cpu_state s;
+	int ret = bench_run_program(ops, p->code, (size_t)(p->end - p->code), ENOUGH, &s, m->error,
+				    err);
 
-	if (ret < 0)
-		return ret;
-	kind = bench_run(&b, ENOUGH);
-	*count = b.e->ops->count(b.e);
-	if (kind != ENGINE_EXIT_HALT)
-		note_error(m, &b, kind);
-	bench_stop(&b);
-	return 0;
+	if (ret == 0)
+		*count = s.count;
+	return ret;
 }
 
 static int measure_program(const struct engine_ops *ops, unsigned repeats, const struct program *p,
@@ -164,7 +147,7 @@ static void land(struct measure *m, struct bench *a, struct bench *b)
 		bench_run(b, n * STRIDE + n % 7);
 		m->landings++;
 		if (kind != ENGINE_EXIT_UNTIL)
-			note_error(m, a, kind);
+			bench_note_error(a, kind, m->error);
 		m->missed += kind != ENGINE_EXIT_UNTIL || !same_place(a, b);
 	}
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "hypervisor/engine.h"
+#include "hypervisor/vmx/bench.h"
 #include "hypervisor/vmx/landing.h"
 
 #define MEASURE_PROGRAMS 5
@@ -26,7 +27,7 @@ struct measure {
 	struct measure_row row[MEASURE_PROGRAMS];
 	unsigned landings, missed; /* stops at chosen counts; how many were at another place */
 	struct landing landing;	   /* skid; all 0 for an engine that does not land by overflow */
-	char error[256];	   /* empty, or why the engine gave up */
+	char error[BENCH_ERROR];   /* empty, or why the engine gave up */
 	bool exact;
 };
 
