@@ -28,6 +28,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define GIVE_MAX_NS   (2 * NS_PER_S)  /* for which the guest may stand still */
@@ -220,9 +221,7 @@ bool handover_is_asked(struct replica *r)
 /* Lock held: sleeps until something is decided, or for a period. */
 static void wait_for_outcome(struct follower *fo, unsigned period_ms)
 {
-	uint64_t until = replica_mono_ns() + period_ms * NS_PER_MS;
-	const struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
-				     .tv_nsec = (long)(until % NS_PER_S) };
+	const struct timespec ts = host_timespec(replica_mono_ns() + period_ms * NS_PER_MS);
 
 	pthread_cond_clockwait(&fo->changed, &fo->lock, CLOCK_MONOTONIC, &ts);
 }
