@@ -47,6 +47,10 @@ $(BUILD)/gen/%.hex: hypervisor/boot/%.asl
 $(BUILD)/obj/hypervisor/boot/acpi.o: $(BUILD)/gen/dsdt.hex
 $(BUILD)/obj/hypervisor/boot/acpi.o: CPPFLAGS += -I$(BUILD)/gen
 
+# The package's version is the program's.
+$(BUILD)/obj/base/version.o: debian/changelog
+$(BUILD)/obj/base/version.o: CPPFLAGS += -DTWINSTEP_VERSION='"$(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)"'
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC  $<"

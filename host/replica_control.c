@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/host_clock.h"
+#include "base/version.h"
 #include "host/run_end.h"
 
 #define SWITCH_NS     8000000000ull /* after that it is not wanted any more */
@@ -107,10 +108,13 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "state", json_string(replica_state_name(s.state)));
 	json_object_set_new(reply, "role", json_string(s.primary ? "primary" : "backup"));
 	json_object_set_new(reply, "live", json_boolean(s.live));
+	json_object_set_new(reply, "version", json_string(twinstep_version));
 	put(reply, "generation", s.generation);
 	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&r->panic.seen)));
 	if (s.peer[0])
 		json_object_set_new(reply, "peer", json_string(s.peer));
+	if (s.peer_version[0])
+		json_object_set_new(reply, "peer_version", json_string(s.peer_version));
 	if (s.path[0])
 		json_object_set_new(reply, "path", json_string(s.path));
 	if (s.path_why[0])

@@ -120,6 +120,8 @@ static struct peer *handshakes_step(struct stream_listener *l, const struct poll
 			continue;
 		if (ret == -EAGAIN)
 			peer_tls_too_slow(h->s, PEER_GREET_MS, err);
+		else if (peer_tls_is_silent(h->s)) /* `up` and `doctor` look like that */
+			*err = (struct err)ERR_INIT;
 		handshake_drop(l, i);
 		return NULL;
 	}

@@ -57,6 +57,8 @@ struct peer_listener *peer_stream_listen(const struct peer_ops *ops, const struc
 int peer_tls_begin(struct peer_stream *s, const struct peer_key *key, bool server, struct err *err);
 /* As far as it goes without waiting: 0 done, -EAGAIN with what to wait for, or -errno and err. */
 int peer_tls_step(struct peer_stream *s, short *events, struct err *err);
+/* Whether not a byte has come: somebody who only looked whether anybody listens. */
+bool peer_tls_is_silent(const struct peer_stream *s);
 /* The message of a handshake that took too long; -ETIMEDOUT. */
 int peer_tls_too_slow(const struct peer_stream *s, int timeout_ms, struct err *err);
 void peer_tls_end(struct peer_stream *s);

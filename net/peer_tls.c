@@ -112,6 +112,11 @@ int peer_tls_step(struct peer_stream *s, short *events, struct err *err)
 	return 0;
 }
 
+bool peer_tls_is_silent(const struct peer_stream *s)
+{
+	return BIO_number_read(SSL_get_rbio(s->ssl)) == 0;
+}
+
 int peer_tls_too_slow(const struct peer_stream *s, int timeout_ms, struct err *err)
 {
 	return err_set(err, ETIMEDOUT, "%s did not finish the TLS handshake within %d ms",

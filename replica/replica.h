@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/version.h"
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 #include "record/live.h"
@@ -162,7 +163,7 @@ struct replica_status {
 	bool live;    /* its outputs leave */
 	bool primary; /* it runs the guest, and does not follow another replica */
 	uint64_t generation;
-	char peer[128];
+	char peer[128], peer_version[TWINSTEP_VERSION_LEN]; /* the latter: its program's */
 	char path[16], path_why[160];	  /* how bytes travel to it, and why not better */
 	uint64_t records, acked, applied; /* numbers of records: made (or received), acknowledged,
 					     applied by the backup */

@@ -130,6 +130,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 		.hang_timeout_ms = r->cfg.hang_timeout_ms,
 	};
 	memcpy(h->id, r->id, WIRE_ID_LEN);
+	memcpy(h->version, twinstep_version, sizeof(h->version));
 	machine_config_defaults(&h->config);
 	if (r->m) {
 		const struct engine_ops *ops = machine_engine(r->m)->ops;

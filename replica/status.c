@@ -16,6 +16,7 @@ static void status_of_session(const struct session *peer, struct replica_status 
 	if (!peer)
 		return;
 	status_of_peer(peer->wire.peer, s);
+	memcpy(s->peer_version, peer->theirs.version, sizeof(s->peer_version));
 	s->peer_vcpu_ms = (double)peer->watch.still_ns / 1e6;
 }
 

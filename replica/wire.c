@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "replica/wire.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -218,9 +219,20 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out)
 	buf_put_u8(out, h->on_divergence);
 	buf_put_u32(out, h->timeout_ms);
 	buf_put_u32(out, h->hang_timeout_ms);
+	buf_put(out, h->version, sizeof(h->version));
 	machine_config_save(&h->config, &config);
 	buf_put_blob(out, config.data, config.len);
 	buf_free(&config);
+}
+
+/* What is shown to people is printable, whoever sent it. */
+static void take_version(char *version)
+{
+	version[TWINSTEP_VERSION_LEN - 1] = 0;
+	for (; *version; version++) {
+		if (!isalnum((unsigned char)*version) && !strchr("+-.:~", *version))
+			*version = '?';
+	}
 }
 
 int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct err *err)
@@ -248,6 +260,8 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 	h->on_divergence = rd_u8(&in);
 	h->timeout_ms = rd_u32(&in);
 	h->hang_timeout_ms = rd_u32(&in);
+	rd_get(&in, h->version, sizeof(h->version));
+	take_version(h->version);
 	config = rd_blob(&in, WIRE_HELLO_MAX, &n);
 	if (!in.bad && config && !rd_left(&in)) {
 		c = (struct rd)RD_INIT(config, n);

@@ -11,10 +11,11 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/version.h"
 #include "hypervisor/machine.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   6
+#define WIRE_VERSION   7
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -87,7 +88,8 @@ struct wire_hello {
 	uint32_t hang_timeout_ms; /* ... or does not make progress: likewise */
 	uint32_t timeout_ms;	  /* silence after which the other side is dead: the primary's word
 				     counts */
-	struct machine_config config; /* the primary's */
+	char version[TWINSTEP_VERSION_LEN]; /* of the sender's program: to be shown */
+	struct machine_config config;	    /* the primary's */
 };
 
 void wire_hello_save(const struct wire_hello *h, struct buf *out);

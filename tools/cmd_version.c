@@ -7,14 +7,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "hypervisor/machine.h"
 #include "record/checkpoint.h"
 #include "record/codec.h"
 #include "record/logfile.h"
 #include "replica/wire.h"
 #include "tools/cmd.h"
-
-#define TWINSTEP_VERSION "1.0"
 
 static const struct {
 	const char *name;
@@ -30,7 +29,7 @@ static const struct {
 
 static int print_json(void)
 {
-	json_t *o = json_pack("{s:s}", "twinstep", TWINSTEP_VERSION);
+	json_t *o = json_pack("{s:s}", "twinstep", twinstep_version);
 	int r;
 
 	for (size_t i = 0; i < FORMATS; i++)
@@ -45,7 +44,7 @@ static int run(struct options *o)
 {
 	if (o->json)
 		return print_json();
-	printf("twinstep %s\n", TWINSTEP_VERSION);
+	printf("twinstep %s\n", twinstep_version);
 	for (size_t i = 0; i < FORMATS; i++)
 		printf("  %-11s %d\n", formats[i].name, formats[i].version);
 	return 0;

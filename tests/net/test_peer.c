@@ -342,6 +342,27 @@ static void among_silent_ones(unsigned n)
 	part(&b);
 }
 
+/* Whoever only looks whether anybody listens is no news; whoever says something wrong is. */
+START_TEST(who_only_looks_is_not_told_off)
+{
+	struct err err = ERR_INIT;
+	struct peer_key *key = peer_key_load(key_path, &err);
+	struct peer_listener *l = peer_listen(addr, key, &err);
+	int s = silent_client();
+
+	close(s);
+	ck_assert_ptr_null(peer_accept(l, 200, &err));
+	ck_assert_int_eq(err.code, EAGAIN);
+	s = silent_client();
+	ck_assert_int_eq(write(s, "GET / HTTP/1.1\r\n", 16), 16);
+	close(s);
+	ck_assert_ptr_null(peer_accept(l, 5000, &err));
+	ck_assert_int_eq(err.code, EACCES);
+	peer_listener_close(l);
+	peer_key_free(key);
+}
+END_TEST
+
 START_TEST(silent_connections_delay_nobody)
 {
 	among_silent_ones(20);
@@ -439,6 +460,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, key_files);
 	tcase_add_test(tc, bad_addresses);
 	tcase_add_test(tc, silent_connections_delay_nobody);
+	tcase_add_test(tc, who_only_looks_is_not_told_off);
 	tcase_add_test(tc, a_crowd_gives_way_to_who_comes_last);
 	tcase_add_test(tc, who_accepts_can_be_woken);
 	tcase_add_test(tc, listening_removes_old_sockets_and_no_files);

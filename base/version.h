@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The version of this program: that of its Debian package, from debian/changelog. */
+#ifndef BASE_VERSION_H
+#define BASE_VERSION_H
+
+/* With its end, as it travels between replicas. */
+#define TWINSTEP_VERSION_LEN 24
+
+extern const char twinstep_version[TWINSTEP_VERSION_LEN];
+
+#endif
