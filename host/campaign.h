@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
+#include "host/campaign_stats.h"
 #include "host/options.h"
 #include "record/experiment.h"
 
@@ -14,6 +15,7 @@
 #define CAMPAIGN_DETECTORS   32
 #define CAMPAIGN_EXPERIMENTS 100000000u
 #define CAMPAIGN_JOBS	     256
+#define CAMPAIGN_SHARDS	     100000u
 
 /* Faults of one kind to draw from: registers first..last, or that range of bytes of RAM. */
 struct campaign_fault {
@@ -25,6 +27,8 @@ struct campaign_plan {
 	char *text; /* as in the file */
 	char *log;
 	uint64_t seed, experiments;
+	double margin;	   /* that each share shall be known to, either way; 0: no matter */
+	double deviations; /* of intervals: 1.96 for a confidence of 95 % */
 	uint64_t from, to; /* window of counts; to UINT64_MAX: the end of the recording */
 	uint64_t bound;
 	struct campaign_fault fault[CAMPAIGN_FAULTS];
@@ -64,16 +68,25 @@ int campaign_store_put(sqlite3 *db, const struct campaign_row *row, struct err *
 int campaign_store_rows(sqlite3 *db, int (*fn)(void *ctx, const struct campaign_row *row),
 			void *ctx, struct err *err);
 
-/* campaign_run.c: runs all experiments that done[] does not have; each result goes to put(). */
+/* Forgets the results from experiment n on. */
+int campaign_store_cut(sqlite3 *db, uint64_t n, struct err *err);
+
+/*
+ * campaign_run.c: runs all experiments of its shard whose outcomes are not known, until those are
+ * enough; each result goes to put().
+ */
 struct campaign_run {
 	const struct options *o;
 	const struct campaign_plan *plan;
-	const uint8_t *done; /* a byte each, or NULL */
-	uint64_t only;	     /* this one alone; UINT64_MAX: all */
+	struct campaign_order *order; /* NULL: nothing is known, and it does not matter */
+	uint64_t only;		      /* this one alone; UINT64_MAX: all */
 	unsigned jobs;
+	uint64_t shard, shards; /* experiments whose number is `shard` modulo `shards`; 0: all */
 	int (*put)(void *ctx, const struct campaign_row *row, struct err *err);
 	void *ctx;
 };
+/* Whether experiment n is of the shard. */
+bool campaign_run_has(const struct campaign_run *r, uint64_t n);
 /* Exit status. */
 int campaign_run(struct campaign_run *r);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,12 +125,74 @@ static int parse_statuses(struct campaign_plan *p, const json_t *list, const cha
 	return 0;
 }
 
+/* A number between two limits, which it may not reach. */
+static int get_share(const json_t *o, const char *key, double low, double high, double *v,
+		     const char *name, struct err *err)
+{
+	const json_t *n = json_object_get(o, key);
+
+	if (!n)
+		return 0;
+	*v = json_number_value(n);
+	return *v > low && *v < high
+		       ? 0
+		       : err_set(err, EINVAL, "plan '%s': \"%s\" must be between %g and %g", name,
+				 key, low, high);
+}
+
+/* Registers of a place: the last one's index; of bytes nobody knows without the machine. */
+static uint64_t place_last(enum fault_place place)
+{
+	static const uint64_t last[FAULT_PLACES] = { [FAULT_REGISTER] = 15,
+						     [FAULT_VECTOR] = 15,
+						     [FAULT_X87] = 7,
+						     [FAULT_MEMORY] = UINT64_MAX };
+
+	return last[place];
+}
+
+/* How many faults there are to draw from; HUGE_VAL: the plan alone does not say. */
+static double population(const struct campaign_plan *p)
+{
+	double n = 0;
+
+	for (size_t i = 0; i < p->nfaults; i++) {
+		const struct campaign_fault *f = &p->fault[i];
+		uint64_t last = place_last(f->place) < f->last ? place_last(f->place) : f->last;
+
+		if (last == UINT64_MAX || p->to == UINT64_MAX)
+			return HUGE_VAL;
+		if (last >= f->first)
+			n += (double)(last - f->first + 1) * fault_bits(f->place) *
+			     (double)(p->to - p->from);
+	}
+	return n;
+}
+
+/* How many experiments, and how surely. */
+static int parse_size(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+{
+	double confidence = 0.95;
+
+	if (get_number(o, "experiments", &p->experiments, name, err) < 0 ||
+	    get_share(o, "margin", 0, 0.5, &p->margin, name, err) < 0 ||
+	    get_share(o, "confidence", 0, 1, &confidence, name, err) < 0)
+		return -EINVAL;
+	p->deviations = share_deviations(confidence);
+	if (!json_object_get(o, "experiments") && p->margin > 0)
+		p->experiments = share_sample(p->margin, p->deviations, population(p));
+	if (!p->experiments || p->experiments > CAMPAIGN_EXPERIMENTS)
+		return bad(err, name,
+			   "\"experiments\", or those that a \"margin\" takes, must be from 1 to "
+			   "100000000");
+	return 0;
+}
+
 static int parse_object(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
 {
-	static const char *const known[] = { "log",    "seed",	 "experiments",
-					     "from",   "to",	 "bound",
-					     "faults", "detect", "detect_status",
-					     NULL };
+	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
+					     "to",     "bound",	     "faults",	      "detect",
+					     "margin", "confidence", "detect_status", NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (!json_is_object(o) || !log)
@@ -138,7 +201,6 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 	if (!p->log)
 		return err_set(err, ENOMEM, "out of memory");
 	if (check_keys(o, known, name, err) < 0 || get_number(o, "seed", &p->seed, name, err) < 0 ||
-	    get_number(o, "experiments", &p->experiments, name, err) < 0 ||
 	    get_number(o, "from", &p->from, name, err) < 0 ||
 	    get_number(o, "to", &p->to, name, err) < 0 ||
 	    get_number(o, "bound", &p->bound, name, err) < 0 ||
@@ -146,9 +208,9 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 	    parse_detectors(p, json_object_get(o, "detect"), name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
 		return -EINVAL;
-	if (!p->experiments || p->experiments > CAMPAIGN_EXPERIMENTS)
-		return bad(err, name, "\"experiments\" must be from 1 to 100000000");
-	return p->from < p->to ? 0 : bad(err, name, "\"from\" must be below \"to\"");
+	if (p->from >= p->to)
+		return bad(err, name, "\"from\" must be below \"to\"");
+	return parse_size(p, o, name, err);
 }
 
 int campaign_plan_parse(struct campaign_plan *p, const char *text, size_t len, const char *name,
@@ -218,13 +280,10 @@ static uint64_t below(uint64_t *state, uint64_t n)
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, uint64_t start, uint64_t end,
 			uint64_t memory, struct fault *f)
 {
-	static const uint64_t last_of[FAULT_PLACES] = {
-		[FAULT_REGISTER] = 15, [FAULT_VECTOR] = 15, [FAULT_X87] = 7
-	};
 	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
 	const struct campaign_fault *of = &p->fault[below(&state, p->nfaults)];
 	uint64_t from = p->from > start ? p->from : start, to = p->to < end ? p->to : end;
-	uint64_t last = of->place == FAULT_MEMORY ? memory - 1 : last_of[of->place];
+	uint64_t last = of->place == FAULT_MEMORY ? memory - 1 : place_last(of->place);
 
 	if (of->last < last)
 		last = of->last;

@@ -34,6 +34,11 @@ struct worker {
 
 /* ---- a worker ---- */
 
+bool campaign_run_has(const struct campaign_run *r, uint64_t n)
+{
+	return !r->shards || n % r->shards == r->shard;
+}
+
 static bool asked(void *ctx)
 {
 	return stop_signal() != 0;
@@ -45,7 +50,8 @@ static bool is_mine(const struct worker *w, uint64_t n)
 
 	if (r->only != UINT64_MAX)
 		return n == r->only;
-	return n % r->jobs == w->number && !(r->done && r->done[n]);
+	return campaign_run_has(r, n) && n / (r->shards ? r->shards : 1) % r->jobs == w->number &&
+	       !(r->order && r->order->outcome[n]);
 }
 
 static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
@@ -195,7 +201,8 @@ struct crew {
 	struct campaign_run *run;
 	pid_t pid[CAMPAIGN_JOBS];
 	int fd[CAMPAIGN_JOBS]; /* -1: it has ended */
-	uint64_t taken, began, shown;
+	uint64_t taken, left, began, shown;
+	bool enough;
 };
 
 /* One process, which dies with this one. */
@@ -220,16 +227,35 @@ static int crew_hire(struct crew *c, unsigned number)
 	return c->pid[number] < 0 ? -errno : 0;
 }
 
+/* Rate, what is left of it, and what has come up, for a person at the terminal. */
 static void show_progress(struct crew *c)
 {
+	const struct campaign_order *order = c->run->order;
 	uint64_t now = monotonic_ns();
-	double s = (double)(now - c->began) / 1e9;
+	double s = (double)(now - c->began) / 1e9, rate = s > 0 ? (double)c->taken / s : 0;
+	char text[400];
 
-	if (!isatty(STDERR_FILENO) || now - c->shown < 200000000)
+	if (!order || !isatty(STDERR_FILENO) || now - c->shown < 200000000)
 		return;
 	c->shown = now;
-	fprintf(stderr, "\rtwinstep: %llu experiments, %.1f a second ",
-		(unsigned long long)c->taken, s > 0 ? (double)c->taken / s : 0);
+	campaign_tally_say(&order->all, order->z, text, sizeof(text));
+	fprintf(stderr, "\r\033[Ktwinstep: %llu of %llu, %.1f a second, %.0f s to go: %s",
+		(unsigned long long)order->known, (unsigned long long)order->experiments, rate,
+		rate > 0 ? (double)(c->left - c->taken) / rate : 0, text);
+}
+
+/* 0; 1 when no more are needed. */
+static int crew_keep(struct crew *c, const struct campaign_row *row, struct err *err)
+{
+	int ret = c->run->put(c->run->ctx, row, err);
+
+	c->taken++;
+	if (ret < 0 || !c->run->order)
+		return ret;
+	campaign_order_add(c->run->order, row->n, row->result.outcome);
+	show_progress(c);
+	c->enough = c->run->order->enough;
+	return c->enough;
 }
 
 /* What a worker has to say: rows are whole, because they are shorter than a pipe's unit. */
@@ -238,11 +264,8 @@ static int crew_take(struct crew *c, unsigned number, struct err *err)
 	struct campaign_row row;
 	ssize_t n = read(c->fd[number], &row, sizeof(row));
 
-	if (n == (ssize_t)sizeof(row)) {
-		c->taken++;
-		show_progress(c);
-		return c->run->put(c->run->ctx, &row, err);
-	}
+	if (n == (ssize_t)sizeof(row))
+		return crew_keep(c, &row, err);
 	if (n < 0 && errno == EINTR)
 		return 0;
 	close(c->fd[number]);
@@ -272,7 +295,10 @@ static int crew_run(struct crew *c, struct err *err)
 	return ret;
 }
 
-/* Workers see by a pipe that nobody reads that it is over. The worst of their statuses. */
+/*
+ * Workers see by a pipe that nobody reads that it is over; where enough is known they are told. The
+ * worst of their statuses.
+ */
 static int crew_end(struct crew *c, unsigned hired)
 {
 	int worst = 0;
@@ -280,12 +306,14 @@ static int crew_end(struct crew *c, unsigned hired)
 	for (unsigned i = 0; i < hired; i++) {
 		int status = 0;
 
+		if (c->enough)
+			kill(c->pid[i], SIGTERM);
 		if (c->fd[i] >= 0)
 			close(c->fd[i]);
 		while (waitpid(c->pid[i], &status, 0) < 0 && errno == EINTR)
 			;
 		status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_ENGINE;
-		worst = status > worst ? status : worst;
+		worst = status > worst && !c->enough ? status : worst;
 	}
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
@@ -300,6 +328,8 @@ int campaign_run(struct campaign_run *r)
 	int status, ret = 0;
 
 	c = (struct crew){ .run = r, .began = monotonic_ns() };
+	for (uint64_t n = 0; r->order && n < r->plan->experiments; n++)
+		c.left += campaign_run_has(r, n) && !r->order->outcome[n];
 	for (; hired < r->jobs && ret == 0; hired++)
 		ret = crew_hire(&c, hired);
 	if (ret == 0)
@@ -307,7 +337,7 @@ int campaign_run(struct campaign_run *r)
 	else
 		err_set(&err, -ret, "cannot start a worker: %s", strerror(-ret));
 	status = crew_end(&c, hired);
-	if (!ret)
+	if (ret >= 0)
 		return status;
 	log_error("%s", err.text);
 	return EXIT_ENGINE;

@@ -139,6 +139,19 @@ int campaign_store_put(sqlite3 *db, const struct campaign_row *r, struct err *er
 	return ret == SQLITE_DONE ? 0 : say(db, path_of(db), err);
 }
 
+int campaign_store_cut(sqlite3 *db, uint64_t n, struct err *err)
+{
+	sqlite3_stmt *s = NULL;
+	int ret = sqlite3_prepare_v2(db, "DELETE FROM result WHERE n >= ?", -1, &s, NULL);
+
+	if (ret == SQLITE_OK)
+		ret = sqlite3_bind_int64(s, 1, (int64_t)n);
+	if (ret == SQLITE_OK)
+		ret = sqlite3_step(s);
+	sqlite3_finalize(s);
+	return ret == SQLITE_DONE ? 0 : say(db, path_of(db), err);
+}
+
 static bool row_get(sqlite3_stmt *s, struct campaign_row *r)
 {
 	int64_t place = sqlite3_column_int64(s, 2), outcome = sqlite3_column_int64(s, 5);

@@ -83,6 +83,24 @@ static int parse_letter(const struct option_row *row, void *target, const char *
 	return 0;
 }
 
+/* "2/8": the second of eight. */
+static int parse_shard(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	struct option_shard *o = target;
+	char part[24] = "";
+	const char *slash = strchr(arg, '/');
+	size_t n = slash ? (size_t)(slash - arg) : sizeof(part);
+
+	if (n < sizeof(part))
+		memcpy(part, arg, n);
+	if (n >= sizeof(part) || !parse_number(part, &o->part) ||
+	    !parse_number(slash + 1, &o->parts) || !o->part || o->part > o->parts ||
+	    o->parts > 100000)
+		return err_set(err, EINVAL, "--%s %s: must be a part and their number, such as 2/8",
+			       row->name, arg);
+	return 0;
+}
+
 /* ---- subcommands ---- */
 
 #define FOR(name) (1ull << COMMAND_##name)
@@ -123,6 +141,10 @@ const struct option_row option_table[] = {
 	  .help = "run: where the results are kept; what is there already is not done again" },
 	{ "jobs", 0, "N", NUMBER(jobs, 1, 256, "jobs"), .commands = FOR(CAMPAIGN),
 	  .help = "run: so many experiments at a time (1)" },
+	{ "shard", 0, "I/N", .parse = parse_shard, .target = AT(shard), .commands = FOR(CAMPAIGN),
+	  .help = "run: the I-th of N parts alone; merge puts them together" },
+	{ "check", 0, NULL, FLAG(check), .commands = FOR(CAMPAIGN),
+	  .help = "plan: say nothing where it is good" },
 	{ "csv", 0, NULL, FLAG(csv), .commands = FOR(CAMPAIGN),
 	  .help = "report: a line for each experiment" },
 	{ "json", 0, NULL, FLAG(json), .commands = FOR(CAMPAIGN),

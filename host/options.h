@@ -88,6 +88,11 @@ struct option_given {
 	const char *arg;
 };
 
+/* One of several parts; parts 0: not given. */
+struct option_shard {
+	uint64_t part, parts; /* from 1 */
+};
+
 #define OPTIONS_GIVEN 128
 
 /* A command line. Strings point into argv, or live until options_free(). */
@@ -96,10 +101,11 @@ struct options {
 	struct machine_opts machine;
 	struct replica_opts replica;
 	const char *name, *control;
-	bool help, stats, json, force, quiet, list, test, csv;
+	bool help, stats, json, force, quiet, list, test, csv, check;
 	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, epoch_ms, checkpoint_s, jobs;
 	struct option_number until, from_checkpoint, limit, disk;
+	struct option_shard shard;
 	enum verify_mend mend;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */

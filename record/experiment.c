@@ -2,7 +2,6 @@
 #include "record/experiment.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -381,23 +380,4 @@ int experiments_golden(struct experiments *x, struct err *err)
 	ret = run_golden(x, err);
 	x->recording = false;
 	return ret;
-}
-
-/* ---- statistics ---- */
-
-void share_interval(uint64_t hits, uint64_t n, double z, double *low, double *high)
-{
-	double p, d, middle, half;
-
-	if (!n) {
-		*low = 0;
-		*high = 1;
-		return;
-	}
-	p = (double)hits / (double)n;
-	d = 1 + z * z / (double)n;
-	middle = (p + z * z / (2 * (double)n)) / d;
-	half = z / d * sqrt(p * (1 - p) / (double)n + z * z / (4.0 * (double)n * (double)n));
-	*low = middle - half > 0 && hits ? middle - half : 0;
-	*high = middle + half < 1 && hits < n ? middle + half : 1;
 }

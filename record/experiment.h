@@ -78,7 +78,4 @@ uint64_t experiments_end(const struct experiments *x); /* count at the golden ru
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
 		    struct err *err);
 
-/* Wilson's interval of a share: hits of n, at z standard deviations (1.96: 95 %). */
-void share_interval(uint64_t hits, uint64_t n, double z, double *low, double *high);
-
 #endif

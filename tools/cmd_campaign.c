@@ -2,15 +2,12 @@
 /* `twinstep campaign`: fault injection by the thousand. */
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "host/campaign.h"
+#include "host/campaign_report.h"
 #include "tools/cmd.h"
-
-#define Z95 1.959964
 
 static int fail(const struct err *err)
 {
@@ -26,11 +23,15 @@ static int run_plan(struct options *o)
 	struct err err = ERR_INIT;
 	int ret = campaign_plan_read(&p, o->args[1], &err);
 
-	if (ret == 0)
+	if (ret == 0 && !o->check) {
 		printf("%s: %" PRIu64 " experiments on '%s', seed %" PRIu64
 		       "; a share is known to %.2f %% or better\n",
 		       o->args[1], p.experiments, p.log, p.seed,
-		       100 * Z95 / 2 / __builtin_sqrt((double)p.experiments));
+		       50 * p.deviations / __builtin_sqrt((double)p.experiments));
+		if (p.margin > 0)
+			printf("they end before that when every share is known to %.2f %%\n",
+			       100 * p.margin);
+	}
 	campaign_plan_free(&p);
 	return ret < 0 ? fail(&err) : 0;
 }
@@ -44,34 +45,55 @@ static int put_row(void *ctx, const struct campaign_row *row, struct err *err)
 
 static int note_done(void *ctx, const struct campaign_row *row)
 {
-	struct campaign_run *r = ctx;
-
-	if (row->n < r->plan->experiments)
-		((uint8_t *)(uintptr_t)r->done)[row->n] = 1;
+	campaign_order_add(ctx, row->n, row->result.outcome);
 	return 0;
+}
+
+/* What is known at the end, and what of it is kept. */
+static int end_run(const struct campaign_run *r, sqlite3 *db, int status, struct err *err)
+{
+	const struct campaign_order *order = r->order;
+	const struct campaign_tally *t = order->enough ? &order->before : &order->all;
+	char text[400];
+
+	if (order->enough && campaign_store_cut(db, order->prefix, err) < 0)
+		return fail(err);
+	campaign_tally_say(t, order->z, text, sizeof(text));
+	log_info("%" PRIu64 " experiments are done%s: %s", t->n,
+		 order->enough ? ", which is enough" : "", text);
+	return status;
 }
 
 static int run_all(struct options *o, const struct campaign_plan *p, sqlite3 *db, struct err *err)
 {
+	struct campaign_order order;
 	struct campaign_run r = { .o = o,
 				  .plan = p,
-				  .done = calloc(p->experiments, 1),
+				  .order = &order,
 				  .only = UINT64_MAX,
 				  .jobs = (unsigned)o->jobs,
+				  .shard = o->shard.part - 1,
+				  .shards = o->shard.parts,
 				  .put = put_row,
 				  .ctx = db };
-	uint64_t left = 0;
-	int status;
+	uint64_t left = 0, all = 0;
+	int status = EXIT_ENGINE;
 
-	if (!r.done || campaign_store_rows(db, note_done, &r, err) < 0) {
-		free((void *)(uintptr_t)r.done);
-		return err->code ? fail(err) : EXIT_ENGINE;
+	if (!campaign_order_init(&order, p->experiments, p->margin, p->deviations))
+		return EXIT_ENGINE;
+	if (campaign_store_rows(db, note_done, &order, err) < 0)
+		status = fail(err);
+	for (uint64_t n = 0; n < p->experiments; n++) {
+		all += campaign_run_has(&r, n);
+		left += campaign_run_has(&r, n) && !order.outcome[n];
 	}
-	for (uint64_t n = 0; n < p->experiments; n++)
-		left += !r.done[n];
-	log_info("%" PRIu64 " of %" PRIu64 " experiments are to be done", left, p->experiments);
-	status = left ? campaign_run(&r) : 0;
-	free((void *)(uintptr_t)r.done);
+	if (!err->code) {
+		log_info("%" PRIu64 " of %" PRIu64 " experiments are to be done",
+			 order.enough ? 0 : left, all);
+		status = left && !order.enough ? campaign_run(&r) : 0;
+		status = end_run(&r, db, status, err);
+	}
+	campaign_order_free(&order);
 	return status;
 }
 
@@ -96,113 +118,111 @@ static int run_run(struct options *o)
 	return status;
 }
 
-/* ---- report ---- */
+/* ---- merge ---- */
 
-struct report {
-	uint64_t n, outcome[OUTCOMES], place[FAULT_PLACES][OUTCOMES], places[FAULT_PLACES];
+struct merge {
+	sqlite3 *db;
+	struct campaign_order order;
+	const char *from;
+	int status;
 };
 
-static int count_row(void *ctx, const struct campaign_row *row)
+static int merge_known(void *ctx, const struct campaign_row *row)
 {
-	struct report *r = ctx;
+	struct merge *m = ctx;
 
-	r->n++;
-	r->outcome[row->result.outcome]++;
-	r->place[row->fault.place][row->result.outcome]++;
-	r->places[row->fault.place]++;
+	campaign_order_add(&m->order, row->n, row->result.outcome);
 	return 0;
 }
 
-static int print_csv_row(void *ctx, const struct campaign_row *row)
+static int merge_row(void *ctx, const struct campaign_row *row)
 {
-	printf("%" PRIu64 ",%" PRIu64 ",%s,%" PRIu64 ",%u,%s,%" PRIu64 ",%u,", row->n,
-	       row->fault.count, fault_place_name(row->fault.place), row->fault.index,
-	       row->fault.bit, outcome_name(row->result.outcome), row->result.end_count,
-	       row->result.status);
-	if (row->result.first_difference != UINT64_MAX)
-		printf("%" PRIu64, row->result.first_difference);
-	putchar('\n');
-	return ferror(stdout);
+	struct merge *m = ctx;
+	struct err err = ERR_INIT;
+	uint8_t have = row->n < m->order.experiments ? m->order.outcome[row->n] : 0;
+
+	if (have && have != 1 + row->result.outcome) {
+		log_error("experiment %" PRIu64 " is '%s' in '%s' and '%s' in a file before it",
+			  row->n, outcome_name(row->result.outcome), m->from,
+			  outcome_name((enum outcome)(have - 1)));
+		m->status = EXIT_DIVERGED;
+	} else if (campaign_store_put(m->db, row, &err) < 0) {
+		m->status = fail(&err);
+	}
+	return m->status ? m->status : merge_known(m, row);
 }
 
-static void print_shares(const char *title, const uint64_t *outcome, uint64_t n)
+/* The results of one file, which must be of the same plan. An exit status. */
+static int merge_file(struct merge *m, const struct campaign_plan *p, const char *path)
 {
-	printf("%s: %" PRIu64 " experiments\n", title, n);
-	for (unsigned i = 0; i < OUTCOMES; i++) {
-		double low, high;
+	struct campaign_plan other = { 0 };
+	struct err err = ERR_INIT;
+	sqlite3 *db = campaign_store_open(path, NULL, &err);
+	int ret = db ? campaign_store_plan(db, &other, &err) : -1;
 
-		if (!outcome[i])
-			continue;
-		share_interval(outcome[i], n, Z95, &low, &high);
-		printf("  %-13s %8" PRIu64 "  %6.2f %%  (95 %%: %.2f to %.2f)\n",
-		       outcome_name((enum outcome)i), outcome[i],
-		       100 * (double)outcome[i] / (double)n, 100 * low, 100 * high);
-	}
+	m->from = path;
+	if (ret == 0 && strcmp(other.text, p->text))
+		ret = err_set(&err, EINVAL, "'%s' has the results of another plan", path);
+	if (ret == 0)
+		ret = campaign_store_rows(db, merge_row, m, &err);
+	campaign_plan_free(&other);
+	sqlite3_close(db);
+	return ret < 0 ? fail(&err) : m->status;
 }
 
-static json_t *json_shares(const uint64_t *outcome, uint64_t n)
+static int merge_files(struct merge *m, struct options *o, const struct campaign_plan *p)
 {
-	json_t *all = json_object();
+	struct err err = ERR_INIT;
+	int status = 0;
 
-	for (unsigned i = 0; i < OUTCOMES; i++) {
-		double low, high;
-
-		share_interval(outcome[i], n, Z95, &low, &high);
-		json_object_set_new(all, outcome_name((enum outcome)i),
-				    json_pack("{s:I,s:f,s:f}", "n", (json_int_t)outcome[i], "low",
-					      low, "high", high));
-	}
-	return all;
+	if (!campaign_order_init(&m->order, p->experiments, p->margin, p->deviations))
+		return EXIT_ENGINE;
+	if (campaign_store_rows(m->db, merge_known, m, &err) < 0)
+		status = fail(&err);
+	sqlite3_exec(m->db, "BEGIN", NULL, NULL, NULL);
+	for (int i = 1; i < o->nargs && !status; i++)
+		status = merge_file(m, p, o->args[i]);
+	if (!status && m->order.enough && campaign_store_cut(m->db, m->order.prefix, &err) < 0)
+		status = fail(&err);
+	sqlite3_exec(m->db, status ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL);
+	if (!status)
+		log_info("%" PRIu64 " of %" PRIu64 " experiments are there%s", m->order.known,
+			 p->experiments, m->order.enough ? "; they are enough" : "");
+	campaign_order_free(&m->order);
+	return status;
 }
 
-static void print_json(const struct report *r)
+static int run_merge(struct options *o)
 {
-	json_t *o = json_object(), *places = json_object();
-	char *text;
+	struct campaign_plan p = { 0 };
+	struct merge m = { 0 };
+	struct err err = ERR_INIT;
+	sqlite3 *first = NULL;
+	int status = EXIT_USAGE;
 
-	json_object_set_new(o, "experiments", json_integer((json_int_t)r->n));
-	json_object_set_new(o, "outcomes", json_shares(r->outcome, r->n));
-	for (unsigned i = 0; i < FAULT_PLACES; i++) {
-		if (r->places[i])
-			json_object_set_new(places, fault_place_name((enum fault_place)i),
-					    json_shares(r->place[i], r->places[i]));
-	}
-	json_object_set_new(o, "places", places);
-	text = json_dumps(o, JSON_COMPACT);
-	puts(text ? text : "{}");
-	free(text);
-	json_decref(o);
+	if (!o->output)
+		err_set(&err, EINVAL, "-o FILE says where the results go");
+	else if ((first = campaign_store_open(o->args[1], NULL, &err)) &&
+		 campaign_store_plan(first, &p, &err) == 0)
+		m.db = campaign_store_open(o->output, &p, &err);
+	sqlite3_close(first);
+	if (m.db)
+		status = merge_files(&m, o, &p);
+	else
+		fail(&err);
+	sqlite3_close(m.db);
+	campaign_plan_free(&p);
+	return status;
 }
 
-static void print_report(const struct options *o, const struct report *r)
-{
-	if (o->json) {
-		print_json(r);
-		return;
-	}
-	print_shares("all", r->outcome, r->n);
-	for (unsigned i = 0; i < FAULT_PLACES; i++) {
-		if (r->places[i])
-			print_shares(fault_place_name((enum fault_place)i), r->place[i],
-				     r->places[i]);
-	}
-}
+/* ---- report ---- */
 
 static int run_report(struct options *o)
 {
-	struct report r = { 0 };
 	struct err err = ERR_INIT;
 	sqlite3 *db = campaign_store_open(o->args[1], NULL, &err);
-	int ret = db ? 0 : -1;
+	int ret = db ? campaign_report(db, o, &err) : -1;
 
-	if (ret == 0 && o->csv) {
-		puts("n,count,place,index,bit,outcome,end_count,status,first_difference");
-		ret = campaign_store_rows(db, print_csv_row, NULL, &err);
-	} else if (ret == 0) {
-		ret = campaign_store_rows(db, count_row, &r, &err);
-		if (ret == 0)
-			print_report(o, &r);
-	}
 	sqlite3_close(db);
 	return ret < 0 ? fail(&err) : 0;
 }
@@ -290,7 +310,8 @@ static const struct {
 	const char *name;
 	int (*run)(struct options *o);
 } verbs[] = {
-	{ "plan", run_plan }, { "run", run_run }, { "report", run_report }, { "show", run_show }
+	{ "plan", run_plan },	{ "run", run_run },   { "report", run_report },
+	{ "merge", run_merge }, { "show", run_show },
 };
 
 static int run(struct options *o)
@@ -299,7 +320,7 @@ static int run(struct options *o)
 		if (!strcmp(verbs[i].name, o->args[0]))
 			return verbs[i].run(o);
 	}
-	log_error("campaign %s: must be plan, run, report or show", o->args[0]);
+	log_error("campaign %s: must be plan, run, report, merge or show", o->args[0]);
 	return EXIT_USAGE;
 }
 
@@ -307,12 +328,12 @@ const struct command cmd_campaign = {
 	.id = COMMAND_CAMPAIGN,
 	.name = "campaign",
 	.summary = "inject faults into a recording, by the thousand",
-	.usage = "plan PLAN | run PLAN -o FILE | report FILE | show FILE N",
+	.usage = "plan PLAN | run PLAN -o FILE | report FILE | show FILE N | merge -o FILE FILE...",
 	.text = "plan checks a plan (docs/campaigns.md). run does its experiments, those that FILE "
 		"does not have yet, and keeps the results there. report sums them up. show repeats "
-		"experiment N alone.",
+		"experiment N alone. merge puts the results of shards into one file.",
 	.end = "Exit status: 0; 123 an experiment did not repeat; 2 a plan or file is not good.",
 	.min_args = 2,
-	.max_args = 3,
+	.max_args = 1000,
 	.run = run,
 };

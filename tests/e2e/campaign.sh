@@ -50,6 +50,29 @@ for n in 0 17 59; do
 	check "show-$n" "status $?: $(cat "$out" "$err")" grep -q 'the same as in the campaign' "$out"
 done
 
+
+# In two parts, then put together.
+for i in 1 2; do
+	campaign run "$plan" -o "$work/part$i.db" --shard $i/2
+	check "shard-$i" "status $?: $(cat "$err")" grep -q ' of 30 experiments are to be done' "$err"
+done
+campaign merge -o "$work/whole.db" "$work/part1.db" "$work/part2.db"
+check merge "status $?: $(cat "$err")" grep -q '60 of 60 experiments are there' "$err"
+campaign report "$work/whole.db" --csv
+check merged-outcomes "outcomes differ" cmp -s "$out" "$work/a.csv"
+
+# With a margin it ends early, and at the same experiment whatever the workers do.
+sed 's/"experiments": 60/"experiments": 400, "margin": 0.12, "confidence": 0.9/' "$plan" >"$work/margin.json"
+for jobs in 1 2; do
+	campaign run "$work/margin.json" -o "$work/margin$jobs.db" --jobs $jobs
+	check "enough-$jobs" "status $?: $(cat "$err")" grep -q 'are done, which is enough' "$err"
+	campaign report "$work/margin$jobs.db" --csv
+	cp "$out" "$work/margin$jobs.csv"
+done
+check same-end "$(wc -l "$work"/margin?.csv)" cmp -s "$work/margin1.csv" "$work/margin2.csv"
+campaign run "$work/margin.json" -o "$work/margin1.db"
+check enough-again "$(cat "$err")" grep -q '0 of 400 experiments are to be done' "$err"
+
 # refused WORD TEST COMMAND...
 refused() {
 	local status
@@ -61,11 +84,16 @@ refused() {
 }
 sed 's/"seed": 3/"seed": 4/' "$plan" >"$work/other.json"
 refused 'the results of another plan' another-plan run "$work/other.json" -o "$work/a.db"
+refused 'the results of another plan' merge-plans merge -o "$work/d.db" "$work/a.db" "$work/margin1.db"
+refused 'a part and their number' bad-shard run "$plan" -o "$work/d.db" --shard 3/2
+python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("UPDATE result SET outcome = 6 - outcome WHERE n = 1"); d.commit()' \
+	"$work/part2.db"
+refused 'experiment 1 is' merge-unlike merge -o "$work/a.db" "$work/part1.db" "$work/part2.db"
 refused 'N is the number of an experiment' no-such-experiment show "$work/a.db" 60
 refused 'not a database' not-results report "$log"
 refused 'unable to open' no-file report "$work/nothing"
 refused '-o FILE' no-output run "$plan"
-refused 'plan, run, report or show' no-verb walk "$plan"
+refused 'plan, run, report, merge or show' no-verb walk "$plan"
 echo '{"log": "x", "experiments": 5, "faults": [{"place": "soul"}]}' >"$work/bad.json"
 refused "must be register, flags" no-place plan "$work/bad.json"
 echo '{"log": "x", "experiments": 5, "fautls": []}' >"$work/bad.json"

@@ -203,23 +203,6 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
-START_TEST(statistics)
-{
-	double low, high;
-
-	share_interval(10, 100, 1.96, &low, &high);
-	ck_assert_double_eq_tol(low, 0.0552, 1e-4);
-	ck_assert_double_eq_tol(high, 0.1744, 1e-4);
-	share_interval(0, 20, 1.96, &low, &high);
-	ck_assert_double_eq_tol(low, 0, 1e-9);
-	ck_assert_double_eq_tol(high, 0.1611, 1e-4);
-	share_interval(20, 20, 1.96, &low, &high);
-	ck_assert_double_eq_tol(high, 1, 1e-9);
-	share_interval(0, 0, 1.96, &low, &high);
-	ck_assert_double_eq_tol(high - low, 1, 1e-9);
-}
-END_TEST
-
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
@@ -231,7 +214,6 @@ static void add(TCase *tc)
 	tcase_add_test(tc, registers);
 	tcase_add_test(tc, experiments_repeat);
 	tcase_add_test(tc, nonsense_is_refused);
-	tcase_add_test(tc, statistics);
 }
 
 UNIT_MAIN("experiment", add)

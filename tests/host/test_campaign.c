@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <math.h>
+#include <string.h>
+
+#include "host/campaign.h"
+#include "tests/unit.h"
+
+static struct err err;
+
+START_TEST(intervals)
+{
+	double low, high;
+
+	share_interval(10, 100, 1.96, &low, &high);
+	ck_assert_double_eq_tol(low, 0.0552, 1e-4);
+	ck_assert_double_eq_tol(high, 0.1744, 1e-4);
+	share_interval(0, 20, 1.96, &low, &high);
+	ck_assert_double_eq_tol(low, 0, 1e-9);
+	ck_assert_double_eq_tol(high, 0.1611, 1e-4);
+	share_interval(20, 20, 1.96, &low, &high);
+	ck_assert_double_eq_tol(high, 1, 1e-9);
+	share_interval(0, 0, 1.96, &low, &high);
+	ck_assert_double_eq_tol(high - low, 1, 1e-9);
+}
+END_TEST
+
+/* Textbook figures: 95 % and 5 % of an endless population take 385, of 1000 take 278. */
+START_TEST(sample_sizes)
+{
+	double z = share_deviations(0.95);
+
+	ck_assert_double_eq_tol(z, 1.959964, 1e-5);
+	ck_assert_double_eq_tol(share_deviations(0.99), 2.575829, 1e-5);
+	ck_assert_uint_eq(share_sample(0.05, z, HUGE_VAL), 385);
+	ck_assert_uint_eq(share_sample(0.05, z, 1000), 278);
+	ck_assert_uint_eq(share_sample(0.01, z, HUGE_VAL), 9604);
+	ck_assert_uint_eq(share_sample(0.05, z, 1), 1);
+}
+END_TEST
+
+/* Whatever comes first, the same experiments are enough. */
+START_TEST(enough_is_a_matter_of_numbers)
+{
+	enum { N = 2000 };
+	struct campaign_order forth, back;
+
+	ck_assert(campaign_order_init(&forth, N, 0.05, 1.96));
+	ck_assert(campaign_order_init(&back, N, 0.05, 1.96));
+	for (unsigned n = 0; n < N && !forth.enough; n++)
+		campaign_order_add(&forth, n, n % 7 ? OUTCOME_NONE : OUTCOME_WRONG);
+	for (unsigned n = N; n-- > 0;)
+		campaign_order_add(&back, n, n % 7 ? OUTCOME_NONE : OUTCOME_WRONG);
+	ck_assert(forth.enough && back.enough);
+	ck_assert_uint_eq(forth.prefix, back.prefix);
+	ck_assert_uint_lt(forth.prefix, N / 2);
+	ck_assert_uint_eq(forth.before.outcome[OUTCOME_WRONG], back.before.outcome[OUTCOME_WRONG]);
+	ck_assert_double_le(campaign_tally_margin(&forth.before, 1.96), 0.05);
+	campaign_order_free(&forth);
+	campaign_order_free(&back);
+}
+END_TEST
+
+START_TEST(a_margin_says_how_many)
+{
+	static const char text[] = "{\"log\": \"x\", \"margin\": 0.02, \"confidence\": 0.99,"
+				   " \"faults\": [{\"place\": \"register\"}]}";
+	static const char few[] =
+		"{\"log\": \"x\", \"margin\": 0.02, \"from\": 10, \"to\": 15, \"faults\":"
+		" [{\"place\": \"register\", \"first\": 3, \"last\": 3}]}";
+	struct campaign_plan p;
+
+	ck_assert_int_eq(campaign_plan_parse(&p, text, strlen(text), "plan", &err), 0);
+	ck_assert_uint_eq(p.experiments, 4147);
+	campaign_plan_free(&p);
+	/* 320 faults there are. */
+	ck_assert_int_eq(campaign_plan_parse(&p, few, strlen(few), "plan", &err), 0);
+	ck_assert_uint_eq(p.experiments, 283);
+	campaign_plan_free(&p);
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_add_test(tc, intervals);
+	tcase_add_test(tc, sample_sizes);
+	tcase_add_test(tc, enough_is_a_matter_of_numbers);
+	tcase_add_test(tc, a_margin_says_how_many);
+}
+
+UNIT_MAIN("campaign", add)
