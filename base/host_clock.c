@@ -11,9 +11,14 @@ uint64_t host_clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
 }
 
-uint64_t host_mono_ms(void)
+uint64_t host_mono_ns(void)
 {
-	return host_clock_ns(CLOCK_MONOTONIC) / 1000000;
+	return host_clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t host_mono_ms(void)
+{
+	return (int64_t)(host_mono_ns() / 1000000);
 }
 
 struct timespec host_timespec(uint64_t ns)

@@ -10,8 +10,10 @@
 
 /* Nanoseconds on CLOCK_MONOTONIC, CLOCK_BOOTTIME or another clock that the host always has. */
 uint64_t host_clock_ns(clockid_t clock);
-/* Milliseconds on CLOCK_MONOTONIC. */
-uint64_t host_mono_ms(void);
+/* Nanoseconds on CLOCK_MONOTONIC. */
+uint64_t host_mono_ns(void);
+/* Milliseconds on CLOCK_MONOTONIC; signed, because what is left of a deadline may be negative. */
+int64_t host_mono_ms(void);
 /* Nanoseconds as the kernel wants them: a span of time, or a moment on a clock. */
 struct timespec host_timespec(uint64_t ns);
 /* Sleeps for so long, or until a signal has been handled. */

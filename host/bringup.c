@@ -39,7 +39,10 @@
  */
 #include "host/bringup.h"
 
+#include <string.h>
+
 #include "base/log.h"
+#include "base/thread.h"
 #include "host/exit.h"
 #include "host/share.h"
 #include "host/stop.h"
@@ -221,4 +224,14 @@ int bringup_run(struct bringup *b, int (*run)(void *run_ctx), void *run_ctx)
 		status = run(run_ctx);
 	bringdown(b);
 	return status;
+}
+
+int bringup_run_vcpu(void *(*fn)(void *arg), void *arg)
+{
+	int error = thread_host(THREAD_VCPU, fn, arg, NULL);
+
+	if (!error)
+		return 0;
+	log_error("cannot start the vCPU's thread: %s", strerror(error));
+	return EXIT_ENGINE;
 }

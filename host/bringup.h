@@ -60,5 +60,7 @@ struct bringup {
  * status: run()'s, or EXIT_USAGE.
  */
 int bringup_run(struct bringup *b, int (*run)(void *run_ctx), void *run_ctx);
+/* fn(arg) as the vCPU's thread, to its end. Exit status: 0, or EXIT_ENGINE, said in the log. */
+int bringup_run_vcpu(void *(*fn)(void *arg), void *arg);
 
 #endif

@@ -13,20 +13,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "host/campaign.h"
 #include "host/exit.h"
 #include "host/replay_machine.h"
 #include "host/run_end.h"
 #include "host/stop.h"
-#include "record/disk_file.h"
 
 struct worker {
+	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
 	const struct campaign_run *run;
 	unsigned number;
 	int given_fd, fd; /* results go there */
-	struct replay_machine rm;
 	struct timeline *line;
 	struct experiments *x;
 	int status;
@@ -57,7 +56,7 @@ static bool is_mine(const struct worker *w, uint64_t n)
 static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
 {
 	struct campaign_row row = { .n = n };
-	uint64_t began = monotonic_ns();
+	uint64_t began = host_mono_ns();
 
 	if (!campaign_plan_draw(w->run->plan, n, start, experiments_end(w->x),
 				machine_memory(w->rm.up.machine)->size, &row.fault))
@@ -65,7 +64,7 @@ static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
 			       "the plan's window or range holds nothing of this recording");
 	if (experiments_run(w->x, &row.fault, &row.result, err) < 0)
 		return -err->code;
-	row.host_ns = monotonic_ns() - began;
+	row.host_ns = host_mono_ns() - began;
 	return write(w->fd, &row, sizeof(row)) == (ssize_t)sizeof(row)
 		       ? 0
 		       : err_set(err, EPIPE, "nobody takes the results any more");
@@ -87,11 +86,6 @@ static void *work(void *arg)
 	if (ret < 0 && !stop_signal())
 		log_error("%s", err.text);
 	return NULL;
-}
-
-static int open_log(void *ctx, struct err *err)
-{
-	return replay_machine_open(&((struct worker *)ctx)->rm, err);
 }
 
 /* What was open before the jail began is closed by it. */
@@ -116,40 +110,17 @@ static struct output_sink get_sink(void *ctx)
 	return (struct output_sink){ .ctx = &((struct worker *)ctx)->x, .emit = experiments_emit };
 }
 
-static int check_created(void *ctx, struct err *err)
-{
-	return replay_machine_created(&((struct worker *)ctx)->rm, err);
-}
-
-static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
-{
-	return disk_overlay_export(((struct worker *)ctx)->rm.up.host.disk[i], out, err);
-}
-
-static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
-{
-	struct rd in = RD_INIT(data, len);
-
-	return disk_overlay_import(((struct worker *)ctx)->rm.up.host.disk[i], &in, err);
-}
-
 static int start(void *ctx, struct err *err)
 {
 	struct worker *w = ctx;
 	const struct campaign_plan *p = w->run->plan;
-	struct timeline_config tc = { .m = w->rm.up.machine,
-				      .stream = &w->rm.stream,
-				      .disk_export = export_disk,
-				      .disk_import = import_disk,
-				      .disk_ctx = w,
-				      .asked = asked };
 	struct experiments_config c = { .bound = p->bound,
 					.detector = p->detector,
 					.ndetectors = p->ndetectors,
 					.detect_status = p->detect_status,
 					.ndetect_status = p->ndetect_status };
 
-	c.line = w->line = timeline_open(&tc, err);
+	c.line = w->line = replay_machine_timeline(&w->rm, asked, err);
 	if (w->line)
 		w->x = experiments_open(&c, w->rm.up.machine, err);
 	return w->x ? 0 : -err->code;
@@ -168,31 +139,24 @@ static void stop(void *ctx)
 static int execute(void *ctx)
 {
 	struct worker *w = ctx;
-	int ret = thread_host(THREAD_VCPU, work, w, NULL);
+	int status = bringup_run_vcpu(work, w);
 
-	if (ret)
-		log_error("cannot start the vCPU's thread: %s", strerror(ret));
-	return ret ? EXIT_ENGINE : w->status;
+	return status ? status : w->status;
 }
 
 static int worker_live(const struct campaign_run *r, unsigned number, int fd)
 {
-	static const struct bringup_role role = { .open = open_log,
-						  .names = open_names,
+	static const struct bringup_role role = { .names = open_names,
 						  .unname = close_names,
 						  .sink = get_sink,
-						  .created = check_created,
 						  .start = start,
 						  .stop = stop };
 	static struct worker w;
-	int status;
 
 	w = (struct worker){ .run = r, .number = number, .given_fd = fd, .fd = -1 };
 	w.rm.given = &r->o->machine;
 	w.rm.path = r->plan->log;
-	status = replay_machine_live(&w.rm, &role, &w, execute);
-	replay_machine_close(&w.rm);
-	return status;
+	return replay_machine_live(&w.rm, &role, execute);
 }
 
 /* ---- the process that holds the results ---- */
@@ -231,7 +195,7 @@ static int crew_hire(struct crew *c, unsigned number)
 static void show_progress(struct crew *c)
 {
 	const struct campaign_order *order = c->run->order;
-	uint64_t now = monotonic_ns();
+	uint64_t now = host_mono_ns();
 	double s = (double)(now - c->began) / 1e9, rate = s > 0 ? (double)c->taken / s : 0;
 	char text[400];
 
@@ -327,7 +291,7 @@ int campaign_run(struct campaign_run *r)
 	unsigned hired = 0;
 	int status, ret = 0;
 
-	c = (struct crew){ .run = r, .began = monotonic_ns() };
+	c = (struct crew){ .run = r, .began = host_mono_ns() };
 	for (uint64_t n = 0; r->order && n < r->plan->experiments; n++)
 		c.left += campaign_run_has(r, n) && !r->order->outcome[n];
 	for (; hired < r->jobs && ret == 0; hired++)

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/thread.h"
 #include "isolation/jail.h"
 #include "host/run_end.h"
@@ -122,7 +123,7 @@ static ssize_t client_recv(struct client *k)
 /* Waits for a client that does not read only so long. */
 static bool client_send(struct client *k, const char *p, size_t n)
 {
-	uint64_t end = monotonic_ns() + PATIENCE_NS / 10;
+	uint64_t end = host_mono_ns() + PATIENCE_NS / 10;
 
 	while (n) {
 		struct pollfd wait = { .fd = k->fd, .events = POLLOUT };
@@ -130,7 +131,7 @@ static bool client_send(struct client *k, const char *p, size_t n)
 
 		if (done < 0 && errno != EAGAIN && errno != EINTR)
 			return false;
-		if (done < 0 && (monotonic_ns() > end || poll(&wait, 1, 100) < 0))
+		if (done < 0 && (host_mono_ns() > end || poll(&wait, 1, 100) < 0))
 			return false;
 		if (done > 0) {
 			p += done;
@@ -156,7 +157,7 @@ static bool client_request(struct control *c, struct client *k, size_t len)
 	free(text);
 	k->len -= len + 1;
 	memmove(k->line, k->line + len + 1, k->len);
-	k->since = monotonic_ns();
+	k->since = host_mono_ns();
 	return good;
 }
 
@@ -212,7 +213,7 @@ static void control_accept(struct control *c)
 			continue;
 		k->fd = fd;
 		k->len = 0;
-		k->since = monotonic_ns();
+		k->since = host_mono_ns();
 		return;
 	}
 	close(fd);
@@ -221,7 +222,7 @@ static void control_accept(struct control *c)
 /* A client that says nothing for too long makes room for another. */
 static void control_expire(struct control *c)
 {
-	uint64_t now = monotonic_ns();
+	uint64_t now = host_mono_ns();
 
 	for (size_t i = 0; i < CLIENTS; i++) {
 		if (c->client[i].fd >= 0 && now - c->client[i].since > PATIENCE_NS)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/host_clock.h"
 #include "host/control.h"
 #include "host/run_end.h"
 
@@ -88,11 +89,11 @@ static int client_send(int fd, const json_t *request, int pass, struct err *err)
 /* One line into b. */
 static int client_receive(int fd, struct buf *b, int timeout_ms, struct err *err)
 {
-	uint64_t end = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	uint64_t end = host_mono_ns() + (uint64_t)timeout_ms * 1000000;
 
 	while (!b->len || b->data[b->len - 1] != '\n') {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		uint64_t now = monotonic_ns();
+		uint64_t now = host_mono_ns();
 		char chunk[4096];
 		ssize_t n;
 

@@ -58,7 +58,7 @@ static void take_glance(struct guest_control *c, struct machine *m)
 
 	c->glance = (struct glance){ .count = e->ops->count(e),
 				     .virtual_ns = machine_now(m),
-				     .host_ns = monotonic_ns() - c->started_ns };
+				     .host_ns = host_mono_ns() - c->started_ns };
 	live_get_stats(c->g->live, &c->glance.live);
 	c->wants_glance = false;
 	pthread_cond_broadcast(&c->changed);
@@ -121,14 +121,14 @@ static bool control_applied(void *ctx, struct machine *m, const struct sync_poin
 	struct checkpoint_write_options o = { .record = sp->seq,
 					      .disk_export = export_disk,
 					      .disk_ctx = c };
-	uint64_t start = monotonic_ns();
+	uint64_t start = host_mono_ns();
 
 	if (!c->flushing)
 		return true;
 	c->flushing = false;
 	checkpoint_write_fd(c->snapshot, "the snapshot", m, &o, &c->info, &c->snapshot_err);
 	pthread_mutex_lock(&c->lock);
-	c->snapshot_ns = monotonic_ns() - start;
+	c->snapshot_ns = host_mono_ns() - start;
 	c->snapshot_done = true;
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
@@ -147,8 +147,7 @@ static void control_wake(struct guest_control *c)
 static int control_wait(struct guest_control *c, const bool *flag, bool value, int ms,
 			struct err *err)
 {
-	struct timespec until =
-		host_timespec(host_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000);
+	struct timespec until = host_timespec(host_mono_ns() + (uint64_t)ms * 1000000);
 	int ret = 0;
 
 	control_wake(c);
@@ -357,7 +356,7 @@ static struct guest_control *control_new(struct guest_run *g, const char *kind)
 	c->g = g;
 	c->kind = kind;
 	c->snapshot = -1;
-	c->started_ns = monotonic_ns();
+	c->started_ns = host_mono_ns();
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

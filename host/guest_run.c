@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "host/exit.h"
 #include "host/guest_control.h"
 #include "host/run_end.h"
@@ -40,17 +40,16 @@ static void *execute(void *arg)
 int guest_run_execute(struct guest_run *g)
 {
 	struct execution x = { .g = g, .err = ERR_INIT };
-	struct run_summary s = { .host_ns = monotonic_ns() };
+	struct run_summary s = { .host_ns = host_mono_ns() };
 	struct engine *e = machine_engine(g->up.machine);
 	struct live_stats ls;
 
 	s.start = e->ops->count(e);
-	if ((s.status = thread_host(THREAD_VCPU, execute, &x, NULL))) {
-		log_error("cannot start the vCPU's thread: %s", strerror(s.status));
-		return EXIT_ENGINE;
-	}
+	s.status = bringup_run_vcpu(execute, &x);
+	if (s.status)
+		return s.status;
 	s.end = g->end;
-	s.host_ns = monotonic_ns() - s.host_ns;
+	s.host_ns = host_mono_ns() - s.host_ns;
 	close_control(g); /* nobody asks a machine that has ended */
 	s.status = run_end_status(g->up.machine, s.end, stop_signal());
 	s.status = run_end_panic_status(&g->panic, s.end, s.status);

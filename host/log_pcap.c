@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/thread.h"
 #include "record/replay.h"
 #include "host/exit.h"
 #include "host/log_text.h"
@@ -21,7 +20,7 @@
 #define SNAPLEN 65536
 
 struct capture {
-	struct replay_machine rm;
+	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
 	struct replay replay;
 	atomic_bool ready;
 	const char *path; /* of the file, "-": standard output */
@@ -67,18 +66,6 @@ static void capture_received(void *ctx, struct machine *m, const struct codec_re
 		write_frame(c, machine_now(m), in->data, in->len);
 		c->received++;
 	}
-}
-
-static int stream_next(void *ctx, const struct codec_record **rec, struct err *err)
-{
-	return logstream_next(&((struct capture *)ctx)->rm.stream, rec, err);
-}
-
-static const struct replay_end *stream_end(void *ctx)
-{
-	struct capture *c = ctx;
-
-	return c->rm.stream.has_end ? &c->rm.stream.end : NULL;
 }
 
 /* What the log needs is not written over. */
@@ -131,13 +118,6 @@ static int capture_file(struct capture *c, struct err *err)
 
 /* ---- the steps: a log may come from anywhere, and its guest runs, so in the jail ---- */
 
-static int capture_open(void *ctx, struct err *err)
-{
-	struct capture *c = ctx;
-
-	return replay_machine_open(&c->rm, err);
-}
-
 static int capture_names(void *ctx, struct err *err)
 {
 	return capture_file(ctx, err);
@@ -166,19 +146,10 @@ static struct output_sink capture_sink(void *ctx)
 	return (struct output_sink){ .ctx = ctx, .emit = capture_sent };
 }
 
-static int capture_created(void *ctx, struct err *err)
-{
-	struct capture *c = ctx;
-
-	return replay_machine_created(&c->rm, err);
-}
-
 static int capture_start(void *ctx, struct err *err)
 {
 	struct capture *c = ctx;
-	struct record_stream stream = {
-		.ctx = c, .next = stream_next, .end = stream_end, .applied = capture_received
-	};
+	struct record_stream stream = replay_machine_records(&c->rm, capture_received);
 
 	replay_init(&c->replay, c->rm.up.machine, &stream);
 	atomic_store(&c->ready, true);
@@ -201,12 +172,10 @@ static void capture_quit(void *ctx)
 		replay_stop(&c->replay);
 }
 
-static const struct bringup_role capture_role = { .open = capture_open,
-						  .names = capture_names,
+static const struct bringup_role capture_role = { .names = capture_names,
 						  .unname = capture_unname,
 						  .jail = capture_jail,
 						  .sink = capture_sink,
-						  .created = capture_created,
 						  .start = capture_start,
 						  .stop = capture_stop,
 						  .quit = capture_quit };
@@ -239,11 +208,9 @@ static int capture_run(void *ctx)
 	if (stop_signal())
 		replay_stop(&c->replay);
 	errno = 0;
-	ret = thread_host(THREAD_VCPU, capture_thread, c, NULL);
-	if (ret) {
-		log_error("cannot start the vCPU's thread: %s", strerror(ret));
-		return EXIT_ENGINE;
-	}
+	ret = bringup_run_vcpu(capture_thread, c);
+	if (ret)
+		return ret;
 	if (!capture_written(c))
 		return EXIT_ENGINE;
 	ret = replay_verdict(&c->replay, c->end, &c->err);
@@ -264,12 +231,9 @@ static int capture_run(void *ctx)
 int log_pcap_write(const char *path, const struct machine_opts *given, const char *file)
 {
 	static struct capture c;
-	int status;
 
 	c = (struct capture){ .path = file, .err = ERR_INIT };
 	c.rm.given = given;
 	c.rm.path = path;
-	status = replay_machine_live(&c.rm, &capture_role, &c, capture_run);
-	replay_machine_close(&c.rm);
-	return status;
+	return replay_machine_live(&c.rm, &capture_role, capture_run);
 }

@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "host/argv.h"
 #include "host/exit.h"
@@ -133,7 +134,7 @@ static int slot_start(struct pair *p, struct slot *s, bool primary)
 	fcntl(s->events, F_SETFL, O_NONBLOCK);
 	s->len = 0;
 	s->live = s->whole = primary;
-	s->started_ns = monotonic_ns();
+	s->started_ns = host_mono_ns();
 	return s->pid < 0 ? -errno : 0;
 }
 
@@ -284,7 +285,7 @@ static void tell_replaced(const struct pair *p, const struct slot *dead)
 /* A replica has gone while the other one has the guest: a new one takes its place, in time. */
 static void replace(struct pair *p, struct slot *dead)
 {
-	uint64_t now = monotonic_ns();
+	uint64_t now = host_mono_ns();
 
 	if (!dead->not_before_ns) {
 		bool early = now - dead->started_ns < NS_PER_S;

@@ -17,20 +17,18 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/thread.h"
 #include "host/exit.h"
 #include "host/gdb_listen.h"
 #include "host/gdb_stub.h"
 #include "host/replay_machine.h"
 #include "host/stop.h"
 #include "hypervisor/translate.h"
-#include "record/disk_file.h"
 
 #define NAP_MS 200
 
 struct debugger {
+	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
 	const struct options *o;
-	struct replay_machine rm;
 	struct console_out out;
 	struct timeline *line;
 	struct gdb_stub stub;
@@ -330,11 +328,6 @@ static void *serve(void *arg)
 
 /* ---- the steps ---- */
 
-static int open_log(void *ctx, struct err *err)
-{
-	return replay_machine_open(&((struct debugger *)ctx)->rm, err);
-}
-
 static int open_names(void *ctx, struct err *err)
 {
 	struct debugger *d = ctx;
@@ -369,37 +362,10 @@ static struct output_sink get_sink(void *ctx)
 	return (struct output_sink){ .ctx = d, .emit = emit };
 }
 
-static int check_created(void *ctx, struct err *err)
-{
-	return replay_machine_created(&((struct debugger *)ctx)->rm, err);
-}
-
-static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
-{
-	struct debugger *d = ctx;
-
-	return disk_overlay_export(d->rm.up.host.disk[i], out, err);
-}
-
-static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
-{
-	struct debugger *d = ctx;
-	struct rd in = RD_INIT(data, len);
-
-	return disk_overlay_import(d->rm.up.host.disk[i], &in, err);
-}
-
 static int start(void *ctx, struct err *err)
 {
 	struct debugger *d = ctx;
-	struct timeline_config c = { .m = machine_of(d),
-				     .stream = &d->rm.stream,
-				     .disk_export = export_disk,
-				     .disk_import = import_disk,
-				     .disk_ctx = d,
-				     .asked = asked,
-				     .asked_ctx = d };
-	struct engine *e = machine_engine(c.m);
+	struct engine *e = machine_engine(machine_of(d));
 	int ret = d->o->from_checkpoint.given
 			  ? replay_machine_seek(&d->rm, d->o->from_checkpoint.n, err)
 			  : 0;
@@ -407,7 +373,7 @@ static int start(void *ctx, struct err *err)
 	if (ret < 0)
 		return ret;
 	d->shown = e->ops->count(e);
-	d->line = timeline_open(&c, err);
+	d->line = replay_machine_timeline(&d->rm, asked, err);
 	return d->line ? 0 : -err->code;
 }
 
@@ -422,33 +388,25 @@ static void stop(void *ctx)
 static int execute(void *ctx)
 {
 	struct debugger *d = ctx;
-	int ret;
+	int status;
 
 	log_info("waiting for a debugger at %s", d->o->gdb);
-	ret = thread_host(THREAD_VCPU, serve, d, NULL);
-	if (!ret)
-		return stop_signal() ? 128 + stop_signal() : 0;
-	log_error("cannot start the vCPU's thread: %s", strerror(ret));
-	return EXIT_ENGINE;
+	status = bringup_run_vcpu(serve, d);
+	return !status && stop_signal() ? 128 + stop_signal() : status;
 }
 
 int replay_gdb_run(const struct options *o)
 {
-	static const struct bringup_role role = { .open = open_log,
-						  .names = open_names,
+	static const struct bringup_role role = { .names = open_names,
 						  .unname = close_names,
 						  .sink = get_sink,
-						  .created = check_created,
 						  .start = start,
 						  .stop = stop,
 						  .consoles = true };
 	static struct debugger d;
-	int status;
 
 	d = (struct debugger){ .o = o, .listen_fd = -1, .fd = -1, .err = ERR_INIT };
 	d.rm.given = &o->machine;
 	d.rm.path = o->args[0];
-	status = replay_machine_live(&d.rm, &role, &d, execute);
-	replay_machine_close(&d.rm);
-	return status;
+	return replay_machine_live(&d.rm, &role, execute);
 }

@@ -45,8 +45,10 @@ static int open_files(struct replay_machine *r, struct err *err)
 	return ret;
 }
 
-int replay_machine_open(struct replay_machine *r, struct err *err)
+static int open_log(void *ctx, struct err *err)
 {
+	struct replay_machine *r = ctx;
+
 	r->reader = log_reader_open(r->path, err);
 	if (!r->reader)
 		return -err->code;
@@ -54,14 +56,22 @@ int replay_machine_open(struct replay_machine *r, struct err *err)
 	return open_files(r, err);
 }
 
-int replay_machine_created(struct replay_machine *r, struct err *err)
+static int check_created(void *ctx, struct err *err)
 {
+	struct replay_machine *r = ctx;
 	const struct machine_config *recorded = &log_reader_header(r->reader)->config;
 
 	if (machine_config_digest(&r->up.host.config) != machine_config_digest(recorded))
 		return err_set(err, EINVAL, "log '%s' is of a machine with another configuration",
 			       r->path);
 	return check_machine(r, err);
+}
+
+static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
+{
+	struct replay_machine *r = ctx;
+
+	return disk_overlay_export(r->up.host.disk[i], out, err);
 }
 
 static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
@@ -87,15 +97,54 @@ int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct er
 				 r, err);
 }
 
-int replay_machine_live(struct replay_machine *r, const struct bringup_role *role, void *ctx,
-			int (*run)(void *ctx))
+static int next_record(void *ctx, const struct codec_record **rec, struct err *err)
 {
-	r->up = (struct bringup){ .role = role, .ctx = ctx, .given = r->given, .opts = &r->opts };
-	return bringup_run(&r->up, run, ctx);
+	struct replay_machine *r = ctx;
+
+	return logstream_next(&r->stream, rec, err);
 }
 
-void replay_machine_close(struct replay_machine *r)
+static const struct replay_end *end_of_records(void *ctx)
 {
+	struct replay_machine *r = ctx;
+
+	return r->stream.has_end ? &r->stream.end : NULL;
+}
+
+struct record_stream replay_machine_records(struct replay_machine *r,
+					    void (*applied)(void *r, struct machine *m,
+							    const struct codec_record *rec))
+{
+	return (struct record_stream){
+		.ctx = r, .next = next_record, .end = end_of_records, .applied = applied
+	};
+}
+
+struct timeline *replay_machine_timeline(struct replay_machine *r, bool (*asked)(void *r),
+					 struct err *err)
+{
+	struct timeline_config c = { .m = r->up.machine,
+				     .stream = &r->stream,
+				     .disk_export = export_disk,
+				     .disk_import = import_disk,
+				     .disk_ctx = r,
+				     .asked = asked,
+				     .asked_ctx = r };
+
+	return timeline_open(&c, err);
+}
+
+int replay_machine_live(struct replay_machine *r, const struct bringup_role *role,
+			int (*run)(void *r))
+{
+	int status;
+
+	r->role = *role;
+	r->role.open = open_log;
+	r->role.created = check_created;
+	r->up = (struct bringup){ .role = &r->role, .ctx = r, .given = r->given, .opts = &r->opts };
+	status = bringup_run(&r->up, run, r);
 	log_reader_close(r->reader);
 	machine_opts_free(&r->opts);
+	return status;
 }

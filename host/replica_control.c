@@ -177,14 +177,14 @@ static int control_answer(int ret, struct err *err)
 static int wait_for_switch(struct replica_run *r, uint64_t before, struct replica_status *s,
 			   struct err *err)
 {
-	uint64_t until = monotonic_ns() + SWITCH_NS;
+	uint64_t until = host_mono_ns() + SWITCH_NS;
 
 	do {
 		host_sleep_ns(SWITCH_NAP_NS);
 		replica_get_status(r->replica, s);
 		if (s->switches != before)
 			return 0;
-	} while (monotonic_ns() < until &&
+	} while (host_mono_ns() < until &&
 		 (s->state == REPLICA_PROTECTED || s->state == REPLICA_HANDING_OVER));
 	replica_switch_not(r->replica);
 	return err_set(err, ETIMEDOUT, "the backup has not taken over: this replica is %s",

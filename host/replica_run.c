@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "host/exit.h"
@@ -294,7 +295,7 @@ static void summarize(const struct replica_run *r, int status)
 				 .count = e->ops->count(e),
 				 .start = r->started_count,
 				 .virtual_ns = machine_now(m),
-				 .host_ns = monotonic_ns() - r->started_ns };
+				 .host_ns = host_mono_ns() - r->started_ns };
 
 	if (r->o->json)
 		run_summary_json(f, m, &s);
@@ -332,7 +333,7 @@ static int execute(void *ctx)
 	int ret = r->backup ? replica_join(r->replica, &r->up.machine, &err) : 0;
 
 	if (ret == 0) {
-		r->started_ns = monotonic_ns();
+		r->started_ns = host_mono_ns();
 		r->started_count =
 			machine_engine(r->up.machine)->ops->count(machine_engine(r->up.machine));
 		ret = run_vcpu(r, &err);

@@ -77,11 +77,6 @@ FILE *run_end_stream(const char *console)
 	return strcmp(console, "stdio") ? stdout : stderr;
 }
 
-uint64_t monotonic_ns(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC);
-}
-
 static double mips(const struct run_summary *s)
 {
 	uint64_t busy = s->host_ns > s->idle_ns ? s->host_ns - s->idle_ns : 0;

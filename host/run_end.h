@@ -43,6 +43,5 @@ struct run_summary {
 
 void run_summary_print(FILE *f, const struct machine *m, const struct run_summary *s);
 void run_summary_json(FILE *f, const struct machine *m, const struct run_summary *s);
-uint64_t monotonic_ns(void);
 
 #endif

@@ -23,11 +23,6 @@
 #define BARRED_MS    10000 /* until being primary is tried again after it was refused */
 #define END_MS	     10000 /* for a replica to end in order */
 
-uint64_t up_now_ms(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC) / 1000000;
-}
-
 /* ---- what others see ---- */
 
 static const char *phase_of(const struct up *u)
@@ -74,7 +69,7 @@ static bool ended_in_order(int status)
 /* The next one waits longer when this one came to nothing. */
 static void plan_next(struct up *u, bool good)
 {
-	uint64_t now = up_now_ms();
+	uint64_t now = host_mono_ms();
 
 	u->pause_ms = good ? PAUSE_MIN_MS : u->pause_ms * 2;
 	if (u->pause_ms > PAUSE_MAX_MS)
@@ -102,7 +97,7 @@ static void child_ended(struct up *u, int status)
 		up_event(&u->events, "ended", "the replica (%s) ended with status %d", role,
 			 WEXITSTATUS(status));
 	if (!u->backup && !u->began)
-		u->barred_until_ms = up_now_ms() + BARRED_MS;
+		u->barred_until_ms = host_mono_ms() + BARRED_MS;
 	if (u->stopping)
 		u->status = 0;
 	else if (ended_in_order(status))
@@ -146,7 +141,7 @@ static void consider(struct up *u)
 	if (role == ROLE_WAIT) {
 		if (u->facts.known)
 			say_waiting(u, why);
-		u->next_ms = up_now_ms() + (u->pause_ms < 500 ? u->pause_ms * 2 : 500);
+		u->next_ms = host_mono_ms() + (u->pause_ms < 500 ? u->pause_ms * 2 : 500);
 		return;
 	}
 	if (up_child_start(u, role, &err) < 0) {
@@ -169,7 +164,7 @@ static void end_child(struct up *u)
 	up_event(&u->events, "down", "ends this host's replica, which is %s",
 		 u->live ? "live" : "not live");
 	kill(u->child, SIGTERM);
-	u->kill_at_ms = up_now_ms() + END_MS;
+	u->kill_at_ms = host_mono_ms() + END_MS;
 }
 
 static void take_signals(struct up *u)
@@ -195,7 +190,7 @@ static void take_signals(struct up *u)
 
 static int time_left(const struct up *u)
 {
-	uint64_t now = up_now_ms(), at = u->child ? u->kill_at_ms : u->next_ms;
+	uint64_t now = host_mono_ms(), at = u->child ? u->kill_at_ms : u->next_ms;
 
 	if (u->child && !at)
 		return 1000;
@@ -213,15 +208,15 @@ static void wait_for_something(struct up *u)
 	if (fd[1].revents)
 		up_events_read(&u->events, seen_event, u);
 	up_console_serve(&u->console, fd + 2);
-	if (u->child && u->kill_at_ms && up_now_ms() >= u->kill_at_ms)
+	if (u->child && u->kill_at_ms && time_left(u) == 0)
 		kill(u->child, SIGKILL);
 }
 
 static int loop(struct up *u)
 {
 	while (u->status < 0) {
-		up_watch_tick(&u->watch, up_now_ms(), u->child ? u->started_ms : 0);
-		if (!u->child && !u->stopping && up_now_ms() >= u->next_ms)
+		up_watch_tick(&u->watch, host_mono_ms(), u->child ? u->started_ms : 0);
+		if (!u->child && !u->stopping && time_left(u) == 0)
 			consider(u);
 		wait_for_something(u);
 		take_signals(u);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "host/argv.h"
 #include "host/supervise.h"
 #include "host/up_private.h"
@@ -71,7 +72,7 @@ static int start(struct up *u, bool backup, int events, int console, struct err 
 	u->backup = backup;
 	u->live = u->began = u->joined = false;
 	u->kill_at_ms = 0;
-	u->started_ms = up_now_ms();
+	u->started_ms = host_mono_ms();
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "host/disk_keep.h"
 #include "host/up_private.h"
@@ -81,7 +82,7 @@ static enum peer_seen look_at_peer(const char *address)
 void up_look_around(struct up *u)
 {
 	struct role_facts *f = &u->facts;
-	uint64_t now = up_now_ms(), timeout = u->g->seen.replica.timeout_ms;
+	uint64_t now = host_mono_ms(), timeout = u->g->seen.replica.timeout_ms;
 
 	ask_arbiter(u);
 	f->peer = look_at_peer(u->g->connect);

@@ -39,7 +39,6 @@ struct up {
 	int status; /* exit status; -1: goes on */
 };
 
-uint64_t up_now_ms(void);
 /* Starts a replica in that role. 0 or -errno and err. */
 int up_child_start(struct up *u, enum role role, struct err *err);
 /* What the arbiter and the peer's address say now, in u->facts. */

@@ -28,7 +28,7 @@ static bool vcpu_goes_on(const struct up_watch *w, uint64_t age_ms)
 
 static bool all_is_well(struct up_watch *w)
 {
-	uint64_t now = host_clock_ns(CLOCK_MONOTONIC) / 1000000;
+	uint64_t now = (uint64_t)host_mono_ms();
 	uint64_t since = atomic_load(&w->child_since_ms), tick = atomic_load(&w->tick_ms);
 
 	if (now > tick && now - tick > LOOP_MS)
@@ -56,7 +56,7 @@ void up_watch_start(struct up_watch *w, const char *guest, uint64_t hang_ms)
 	w->guest = guest;
 	w->every_ms = notify_watchdog_ms() / 4;
 	w->hang_ms = hang_ms;
-	up_watch_tick(w, host_clock_ns(CLOCK_MONOTONIC) / 1000000, 0);
+	up_watch_tick(w, (uint64_t)host_mono_ms(), 0);
 	if (!w->every_ms)
 		return;
 	sigfillset(&all);

@@ -316,7 +316,7 @@ static int wait_for_answer(const struct keeper *k, uint64_t until_ns)
 	struct pollfd p = { .fd = k->fd, .events = POLLIN };
 
 	while (until_ns) {
-		uint64_t now = host_clock_ns(CLOCK_MONOTONIC);
+		uint64_t now = host_mono_ns();
 
 		if (now >= until_ns)
 			return -ETIMEDOUT;
@@ -349,7 +349,7 @@ static int take_answer(struct keeper *k, struct keeper_message *m, uint64_t unti
 
 static int call_with(struct keeper *k, struct keeper_message *m, int pass)
 {
-	uint64_t now = host_clock_ns(CLOCK_MONOTONIC);
+	uint64_t now = host_mono_ns();
 	uint64_t until = k->wait_ms ? now + k->wait_ms * UINT64_C(1000000) : 0;
 	struct keeper_message old;
 	int ret = -EIO;

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "net/peer_private.h"
 
 #define BACKLOG	   64
@@ -65,7 +66,7 @@ static int handshake_add(struct stream_listener *l, struct peer_stream *s, struc
 		handshake_drop(l, 0);
 	}
 	l->handshakes[l->nhandshakes++] = (struct handshake){
-		.s = s, .deadline = peer_now_ms() + PEER_GREET_MS, .events = POLLIN
+		.s = s, .deadline = host_mono_ms() + PEER_GREET_MS, .events = POLLIN
 	};
 	return ret;
 }
@@ -83,7 +84,7 @@ static void take_connection(struct stream_listener *l, struct peer_stream **s, s
 		*s = peer_stream_new(l->ops, fd, name, err);
 	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		err_set(err, errno, "cannot accept a connection: %s", strerror(errno));
-		l->rest_until = peer_now_ms() + REST_MS;
+		l->rest_until = host_mono_ms() + REST_MS;
 	}
 }
 
@@ -108,7 +109,7 @@ static struct peer *admit(struct stream_listener *l, struct err *err)
 static struct peer *handshakes_step(struct stream_listener *l, const struct pollfd *ready,
 				    unsigned n, struct err *err)
 {
-	int64_t now = peer_now_ms();
+	int64_t now = host_mono_ms();
 
 	for (unsigned i = 0; i < n; i++) {
 		struct handshake *h = &l->handshakes[i];
@@ -140,7 +141,7 @@ enum { WAKE, LISTEN, FIRST };
 /* Fills in what is waited for; returns for how long. */
 static int prepare_wait(const struct stream_listener *l, struct pollfd *p, int64_t deadline)
 {
-	int64_t now = peer_now_ms();
+	int64_t now = host_mono_ms();
 	bool rests = now < l->rest_until;
 	int timeout = deadline < 0 ? -1 : earlier(deadline, now, -1);
 
@@ -160,7 +161,7 @@ static int prepare_wait(const struct stream_listener *l, struct pollfd *p, int64
 static struct peer *listener_accept(struct peer_listener *base, int timeout_ms, struct err *err)
 {
 	struct stream_listener *l = listener_of(base);
-	int64_t deadline = timeout_ms < 0 ? -1 : peer_now_ms() + timeout_ms;
+	int64_t deadline = timeout_ms < 0 ? -1 : host_mono_ms() + timeout_ms;
 	struct err why = ERR_INIT;
 	struct peer *p = NULL;
 
@@ -179,7 +180,7 @@ static struct peer *listener_accept(struct peer_listener *base, int timeout_ms, 
 		p = handshakes_step(l, ready + FIRST, some < 0 ? 0 : n, &why);
 		if (!p && !why.code && some > 0 && ready[LISTEN].revents)
 			p = admit(l, &why);
-		if (!p && !why.code && deadline >= 0 && peer_now_ms() >= deadline)
+		if (!p && !why.code && deadline >= 0 && host_mono_ms() >= deadline)
 			err_set(&why, EAGAIN, "nobody came");
 	}
 	if (!p && err)

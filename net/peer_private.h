@@ -66,7 +66,5 @@ void peer_tls_end(struct peer_stream *s);
  * n bytes that both ends know and nobody else does (RFC 8446, 7.5); false: the stream is bare.
  */
 bool peer_tls_export(struct peer_stream *s, const char *label, uint8_t *bytes, size_t n);
-/* Milliseconds of the monotonic clock. */
-int64_t peer_now_ms(void);
 
 #endif

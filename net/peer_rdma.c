@@ -76,8 +76,8 @@ static void rdma_spin(struct rdma_peer *p)
 	if (p->state != PATH_UP)
 		return;
 	pthread_mutex_unlock(&p->lock);
-	until = host_clock_ns(CLOCK_MONOTONIC) + SPIN_NS;
-	while (!rdma_reader_glance(&p->reader) && host_clock_ns(CLOCK_MONOTONIC) < until)
+	until = host_mono_ns() + SPIN_NS;
+	while (!rdma_reader_glance(&p->reader) && host_mono_ns() < until)
 		__builtin_ia32_pause();
 	pthread_mutex_lock(&p->lock);
 	rdma_path_pump(p, 0);
@@ -100,7 +100,7 @@ static int rdma_send_ends(struct rdma_peer *p, struct err *err)
 static int rdma_send(struct peer *base, const void *data, size_t n, int timeout_ms, struct err *err)
 {
 	struct rdma_peer *p = rdma_peer_of(base);
-	int64_t deadline = peer_now_ms() + timeout_ms, left;
+	int64_t deadline = host_mono_ms() + timeout_ms, left;
 	const uint8_t *at = data;
 	int ret;
 
@@ -119,13 +119,13 @@ static int rdma_send(struct peer *base, const void *data, size_t n, int timeout_
 		if (!n && rdma_path_flushed(p))
 			break;
 		if (took || kept != p->writer.kept)
-			deadline = peer_now_ms() + timeout_ms;
+			deadline = host_mono_ms() + timeout_ms;
 		if (took && n)
 			continue;
 		rdma_path_arm(p);
 		if (kept != p->writer.kept)
 			continue;
-		left = deadline - peer_now_ms();
+		left = deadline - host_mono_ms();
 		if (timeout_ms >= 0 && left <= 0) {
 			ret = err_set(err, ETIMEDOUT, "%s takes nothing for %d ms", p->base.name,
 				      timeout_ms);
@@ -157,10 +157,10 @@ static ssize_t rdma_take(struct rdma_peer *p, void *data, size_t n, struct err *
 /* The other side is gone: what it wrote before may still be on its way. */
 static ssize_t rdma_take_last(struct rdma_peer *p, void *data, size_t n, struct err *err)
 {
-	int64_t until = peer_now_ms() + LINGER_MS;
+	int64_t until = host_mono_ms() + LINGER_MS;
 	ssize_t got = 0;
 
-	while (got == 0 && p->state == PATH_UP && peer_now_ms() <= until) {
+	while (got == 0 && p->state == PATH_UP && host_mono_ms() <= until) {
 		rdma_path_pump(p, 0);
 		got = rdma_take(p, data, n, err);
 	}
@@ -170,7 +170,7 @@ static ssize_t rdma_take_last(struct rdma_peer *p, void *data, size_t n, struct 
 static ssize_t rdma_recv(struct peer *base, void *data, size_t n, int timeout_ms, struct err *err)
 {
 	struct rdma_peer *p = rdma_peer_of(base);
-	int64_t deadline = peer_now_ms() + timeout_ms, left;
+	int64_t deadline = host_mono_ms() + timeout_ms, left;
 	bool first = true;
 	ssize_t got;
 
@@ -187,7 +187,7 @@ static ssize_t rdma_recv(struct peer *base, void *data, size_t n, int timeout_ms
 			rdma_path_arm(p);
 			continue;
 		}
-		left = timeout_ms < 0 ? -1 : deadline - peer_now_ms();
+		left = timeout_ms < 0 ? -1 : deadline - host_mono_ms();
 		if (timeout_ms >= 0 && left <= 0) {
 			got = -EAGAIN;
 			break;
@@ -204,10 +204,10 @@ static ssize_t rdma_recv(struct peer *base, void *data, size_t n, int timeout_ms
 /* What was sent before goes first, but not for long. */
 static void rdma_leave(struct rdma_peer *p)
 {
-	int64_t until = peer_now_ms() + LEAVE_MS;
+	int64_t until = host_mono_ms() + LEAVE_MS;
 
 	while ((p->unfinished || !rdma_path_flushed(p)) && !p->ended && !p->error &&
-	       !p->out_error && peer_now_ms() < until)
+	       !p->out_error && host_mono_ms() < until)
 		rdma_path_pump(p, 0);
 }
 

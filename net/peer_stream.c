@@ -16,11 +16,6 @@
 #include "net/peer_private.h"
 #include "base/host_clock.h"
 
-int64_t peer_now_ms(void)
-{
-	return (int64_t)(host_clock_ns(CLOCK_MONOTONIC) / 1000000);
-}
-
 /* Waits for events (POLLIN, POLLOUT); 1 ready, 0 timeout, -errno. */
 static int peer_poll(const struct peer_stream *s, short events, int timeout_ms)
 {
@@ -116,7 +111,7 @@ static struct peer *stream_dial(const struct peer_ops *ops, const struct peer_ad
 static int stream_greet(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err)
 {
 	struct peer_stream *s = peer_stream_of(p);
-	int64_t left, deadline = peer_now_ms() + timeout_ms;
+	int64_t left, deadline = host_mono_ms() + timeout_ms;
 	int ret = key ? peer_tls_begin(s, key, false, err) : 0;
 	short events;
 
@@ -124,7 +119,7 @@ static int stream_greet(struct peer *p, const struct peer_key *key, int timeout_
 		ret = peer_tls_step(s, &events, err);
 		if (ret != -EAGAIN)
 			break;
-		left = deadline - peer_now_ms();
+		left = deadline - host_mono_ms();
 		if (left <= 0 || peer_poll(s, events, (int)left) == 0)
 			return peer_tls_too_slow(s, timeout_ms, err);
 		ret = 0;
@@ -213,7 +208,7 @@ static int stream_send(struct peer *p, const void *data, size_t n, int timeout_m
 static ssize_t stream_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err)
 {
 	struct peer_stream *s = peer_stream_of(p);
-	int64_t deadline = peer_now_ms() + timeout_ms;
+	int64_t deadline = host_mono_ms() + timeout_ms;
 	short events;
 
 	for (;;) {
@@ -225,7 +220,7 @@ static ssize_t stream_recv(struct peer *p, void *data, size_t n, int timeout_ms,
 		if (got != -EAGAIN && got != -EINTR)
 			return err_set(err, (int)-got, "cannot receive from %s: %s", s->base.name,
 				       strerror((int)-got));
-		left = timeout_ms < 0 ? -1 : deadline - peer_now_ms();
+		left = timeout_ms < 0 ? -1 : deadline - host_mono_ms();
 		if (timeout_ms >= 0 && left <= 0)
 			return -EAGAIN;
 		peer_poll(s, events, (int)left);

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "net/rdma_private.h"
 
@@ -146,7 +147,7 @@ static void path_tell(struct rdma_peer *p, bool was_up, const char *why)
 
 static void path_later(struct rdma_peer *p, bool was_up)
 {
-	int64_t now = peer_now_ms();
+	int64_t now = host_mono_ms();
 
 	if (was_up && now - p->up_ms > STEADY_MS)
 		p->backoff_ms = 0;
@@ -185,7 +186,7 @@ static bool path_write(struct rdma_peer *p, const struct verbs_write *w)
 	if (p->refused < 0)
 		return false;
 	if (!p->unfinished++)
-		p->oldest_ms = peer_now_ms();
+		p->oldest_ms = host_mono_ms();
 	return true;
 }
 
@@ -489,7 +490,7 @@ static void read_control(struct rdma_peer *p)
 static void path_is_up(struct rdma_peer *p)
 {
 	p->state = PATH_UP;
-	p->up_ms = peer_now_ms();
+	p->up_ms = host_mono_ms();
 	p->why[0] = 0;
 	log_try(LOG_INFO, "RDMA to %s is up%s", p->base.name,
 		p->writer.clear ? ", and nothing is sealed (--rdma-clear)" : "");
@@ -521,7 +522,7 @@ static void poll_path(struct rdma_peer *p)
 				take_arrival(p, c[i].number);
 			} else if (p->unfinished) {
 				p->unfinished--;
-				p->oldest_ms = peer_now_ms();
+				p->oldest_ms = host_mono_ms();
 				if (p->state == PATH_PROBED)
 					path_is_up(p);
 			}
@@ -533,7 +534,7 @@ static void poll_path(struct rdma_peer *p)
 
 static void keep_path(struct rdma_peer *p, unsigned ready)
 {
-	int64_t now = peer_now_ms();
+	int64_t now = host_mono_ms();
 	struct err err = ERR_INIT;
 
 	if (p->ended || p->error || atomic_load(&p->over))
@@ -617,7 +618,7 @@ static void wake(bool waits, int fd)
 /* Where frames never stop coming by RDMA, nobody would wait for the TLS connection. */
 static bool control_due(struct rdma_peer *p)
 {
-	int64_t now = peer_now_ms();
+	int64_t now = host_mono_ms();
 
 	if (p->state == PATH_UP && now - p->control_ms < CONTROL_MS)
 		return false;
@@ -658,7 +659,7 @@ bool rdma_path_flushed(const struct rdma_peer *p)
 
 int rdma_path_patience(const struct rdma_peer *p)
 {
-	int64_t now = peer_now_ms(), ms = -1;
+	int64_t now = host_mono_ms(), ms = -1;
 
 	if (p->caller && p->met && p->state == PATH_NONE && !p->ended)
 		ms = p->retry_ms > now ? p->retry_ms - now : 0;
@@ -683,7 +684,7 @@ void rdma_path_arm(struct rdma_peer *p)
 void rdma_path_torn(struct rdma_peer *p)
 {
 	uint64_t next = p->reader.next;
-	int64_t now = peer_now_ms();
+	int64_t now = host_mono_ms();
 
 	if (next < p->lane_first) {
 		/* It comes over TLS; what came that way is as the other side has sent it. */

@@ -74,11 +74,6 @@ struct live {
 	struct live_stats stats;
 };
 
-static uint64_t mono_ns(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC);
-}
-
 /* ---- outputs ---- */
 
 static int live_send_frame(struct live *l, const struct output *out, uint64_t deadline_ns)
@@ -228,7 +223,7 @@ static int live_ask_for_nics(struct live *l)
 	int wait = NIC_LOOK_MS;
 
 	for (unsigned i = 0; i < MACHINE_NICS; i++) {
-		int ms = live_ask_for_nic(l, i, mono_ns());
+		int ms = live_ask_for_nic(l, i, host_mono_ns());
 
 		wait = ms < wait ? ms : wait;
 	}
@@ -307,7 +302,7 @@ static void live_wait(struct live *l, uint64_t ns)
 {
 	struct pollfd p[1 + MACHINE_NICS] = { { .fd = l->wakefd, .events = POLLIN } };
 	struct timespec ts = host_timespec(ns);
-	uint64_t start = mono_ns(), drained;
+	uint64_t start = host_mono_ns(), drained;
 
 	for (size_t i = 0; i < MACHINE_NICS; i++) {
 		p[1 + i] = (struct pollfd){ .fd = l->src[i].fd, .events = POLLIN };
@@ -323,7 +318,7 @@ static void live_wait(struct live *l, uint64_t ns)
 		drained = 0;
 	for (size_t i = 0; i < MACHINE_NICS && !atomic_load(&l->ready); i++)
 		live_arm(l, i);
-	l->stats.idle_ns += mono_ns() - start;
+	l->stats.idle_ns += host_mono_ns() - start;
 }
 
 /* ---- collecting inputs ---- */
@@ -445,7 +440,7 @@ static void live_rearm_consoles(struct live *l)
 
 static uint64_t live_host_now(const struct live *l)
 {
-	return mono_ns() - l->mono_base;
+	return host_mono_ns() - l->mono_base;
 }
 
 /*
@@ -454,7 +449,7 @@ static uint64_t live_host_now(const struct live *l)
  */
 static void live_learn_rate(struct live *l, uint64_t count)
 {
-	uint64_t now = mono_ns(), n = count - l->busy_count, r;
+	uint64_t now = host_mono_ns(), n = count - l->busy_count, r;
 
 	if (n < 20000)
 		return;
@@ -472,7 +467,7 @@ static void live_learn_rate(struct live *l, uint64_t count)
 
 static void live_busy_from_here(struct live *l, uint64_t count)
 {
-	l->busy_mono = mono_ns();
+	l->busy_mono = host_mono_ns();
 	l->busy_count = count;
 }
 
@@ -635,7 +630,7 @@ static void live_begin(struct live *l, uint64_t count)
 	struct input *in;
 
 	l->started = true;
-	l->mono_base = mono_ns() - now;
+	l->mono_base = host_mono_ns() - now;
 	live_busy_from_here(l, count);
 	if (!l->cfg.resumed || l->cfg.reseed) {
 		in = live_add(l, INPUT_SEED);

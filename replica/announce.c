@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 /* Milliseconds after going live. */
@@ -108,7 +109,7 @@ void announce_start(struct replica *r)
 	pthread_mutex_unlock(&r->announce.lock);
 	pthread_mutex_lock(&r->announce.telling);
 	r->announce.left = ANNOUNCEMENTS;
-	r->announce.next_ns = replica_mono_ns();
+	r->announce.next_ns = host_mono_ns();
 	pthread_mutex_unlock(&r->announce.telling);
 	announce_step(r);
 }
@@ -116,7 +117,7 @@ void announce_start(struct replica *r)
 /* With `telling`. */
 static int announce_due(struct replica *r)
 {
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 	unsigned done;
 
 	if (!r->announce.left)

@@ -48,7 +48,7 @@ struct arbiter *arbiter_open(const char *spec, struct err *err)
 		return NULL;
 	a->ops = ops;
 	a->takes = TAKES;
-	a->refilled = host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
+	a->refilled = host_mono_ns() / 1000000000;
 	return a;
 }
 
@@ -85,7 +85,7 @@ enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
  */
 static int allow_take(struct arbiter *a, uint64_t generation, struct err *err)
 {
-	uint64_t now = host_clock_ns(CLOCK_MONOTONIC) / 1000000000;
+	uint64_t now = host_mono_ns() / 1000000000;
 	uint64_t more = (now - a->refilled) / TAKE_SECONDS;
 
 	if (generation <= a->highest)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define ASK_AGAIN_NS (50 * NS_PER_MS)
@@ -17,9 +18,9 @@
 /* False: told to stop. */
 static bool wait_to_ask_again(struct replica *r)
 {
-	uint64_t until = replica_mono_ns() + ASK_AGAIN_NS;
+	uint64_t until = host_mono_ns() + ASK_AGAIN_NS;
 
-	while (replica_mono_ns() < until && !atomic_load(&r->stopping))
+	while (host_mono_ns() < until && !atomic_load(&r->stopping))
 		replica_nap();
 	hang_report(r);
 	return !atomic_load(&r->stopping);
@@ -130,7 +131,7 @@ void arbitrate_at_end(struct replica *r, uint64_t deadline_ns)
 		} else {
 			failover_event(&r->failover, ret ? FAILOVER_UNKNOWN : FAILOVER_TAKEN);
 		}
-		if (ret >= 0 || replica_mono_ns() > deadline_ns)
+		if (ret >= 0 || host_mono_ns() > deadline_ns)
 			return;
 		replica_beat(r);
 		replica_nap();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define BATCH_NS      NS_PER_MS /* a record that nothing waits for may be put off for so long */
@@ -62,7 +63,7 @@ static bool is_urgent(struct replica *r, const struct sync_point *sp)
 
 void batch_add(struct replica *r, const struct sync_point *sp, uint64_t digest)
 {
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 	struct batch *b = &r->batch;
 
 	if (!b->records.len)
@@ -77,7 +78,7 @@ void batch_add(struct replica *r, const struct sync_point *sp, uint64_t digest)
 
 void batch_push_old(struct replica *r)
 {
-	if (r->batch.records.len && replica_mono_ns() - r->batch.since_ns > BATCH_NS &&
+	if (r->batch.records.len && host_mono_ns() - r->batch.since_ns > BATCH_NS &&
 	    outbox_newest_need(&r->outbox) <= atomic_load(&r->made))
 		batch_push(r);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "replica/replica_private.h"
 
@@ -23,7 +24,7 @@ void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	log_info("%s", text);
 	if (!r->cfg.events)
 		return;
-	o = json_pack("{s:f, s:s, s:I, s:s}", "mono_s", (double)replica_mono_ns() / 1e9, "event",
+	o = json_pack("{s:f, s:s, s:I, s:s}", "mono_s", (double)host_mono_ns() / 1e9, "event",
 		      event, "generation", (json_int_t)failover_generation(&r->failover), "text",
 		      text);
 	line = o ? json_dumps(o, JSON_COMPACT) : NULL;

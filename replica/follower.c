@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 int follower_init(struct follower *f)
@@ -188,7 +189,7 @@ static void wait_for_primary_to_yield(struct replica *r)
 	int ret = 1;
 
 	while ((ret > 0 || ret == -EAGAIN) &&
-	       (gone = replica_mono_ns() - atomic_load(&r->follower.last_heard_ns)) < timeout)
+	       (gone = host_mono_ns() - atomic_load(&r->follower.last_heard_ns)) < timeout)
 		ret = wire_recv(&r->follower.primary->wire, &f,
 				(int)((timeout - gone) / NS_PER_MS) + 1, &ignored);
 }
@@ -212,7 +213,7 @@ static void go_live(struct replica *r, const char *why)
 	spy_end(r);
 	announce_start(r);
 	r->cfg.live.moved = true;
-	ms = (double)(replica_mono_ns() - atomic_load(&r->follower.last_heard_ns)) / 1e6;
+	ms = (double)(host_mono_ns() - atomic_load(&r->follower.last_heard_ns)) / 1e6;
 	failover_note(&r->failover, ms);
 	replica_event(r, "live",
 		      "the primary is gone (%s): LIVE in generation %" PRIu64

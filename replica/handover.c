@@ -66,7 +66,7 @@ static bool offer(struct replica *r, uint64_t seq)
 	if (l->session && failover_state(&r->failover) == REPLICA_PROTECTED) {
 		failover_event(&r->failover, FAILOVER_SWITCH);
 		r->handover.seq = seq;
-		atomic_store(&r->handover.begun_ns, replica_mono_ns());
+		atomic_store(&r->handover.begun_ns, host_mono_ns());
 		buf_put_u64(&b, seq);
 		buf_put_u64(&b, outbox_released_seq(&r->outbox));
 		session_push(l->session, parcel_new(WIRE_SWITCH, &b));
@@ -81,7 +81,7 @@ bool handover_waits(struct replica *r)
 {
 	uint64_t since = atomic_load(&r->handover.wanted_ns);
 
-	if (!since || link_lag_ns(r) < LITTLE_LAG_NS + (replica_mono_ns() - since) / PATIENCE)
+	if (!since || link_lag_ns(r) < LITTLE_LAG_NS + (host_mono_ns() - since) / PATIENCE)
 		return false;
 	batch_push(r);
 	link_ask(&r->link); /* how far it is */
@@ -106,7 +106,7 @@ bool handover_give(struct replica *r, uint64_t seq)
 bool handover_takes_too_long(struct replica *r)
 {
 	return failover_state(&r->failover) == REPLICA_HANDING_OVER &&
-	       replica_mono_ns() - atomic_load(&r->handover.begun_ns) > GIVE_MAX_NS;
+	       host_mono_ns() - atomic_load(&r->handover.begun_ns) > GIVE_MAX_NS;
 }
 
 /* Lock of the link held; the vCPU thread waits. As follower_init() leaves it. */
@@ -130,7 +130,7 @@ static void begin_to_follow(struct replica *r, struct session *s)
 	f->batch_in = (struct rd){ 0 };
 	f->machine_ended = false;
 	atomic_store(&f->stream_over, false);
-	atomic_store(&f->last_heard_ns, replica_mono_ns());
+	atomic_store(&f->last_heard_ns, host_mono_ns());
 	s->watch = (struct hang_watch){ 0 };
 	atomic_store(&f->replaying, true);
 }
@@ -151,7 +151,7 @@ int handover_given(struct session *s, const struct wire_frame *f, struct err *er
 		l->session = NULL;
 		s->follows = true;
 		atomic_store(&r->handover.took_ns,
-			     replica_mono_ns() - atomic_load(&r->handover.begun_ns));
+			     host_mono_ns() - atomic_load(&r->handover.begun_ns));
 		atomic_fetch_add(&r->handover.given, 1);
 		failover_take(&r->failover, FAILOVER_SWITCHED, generation);
 	}
@@ -221,7 +221,7 @@ bool handover_is_asked(struct replica *r)
 /* Lock held: sleeps until something is decided, or for a period. */
 static void wait_for_outcome(struct follower *fo, unsigned period_ms)
 {
-	const struct timespec ts = host_timespec(replica_mono_ns() + period_ms * NS_PER_MS);
+	const struct timespec ts = host_timespec(host_mono_ns() + period_ms * NS_PER_MS);
 
 	pthread_cond_clockwait(&fo->changed, &fo->lock, CLOCK_MONOTONIC, &ts);
 }

@@ -42,7 +42,7 @@ void vcpu_fini(struct vcpu *v)
 
 void replica_beat(struct replica *r)
 {
-	atomic_store_explicit(&r->vcpu.beat_ns, replica_mono_ns(), memory_order_relaxed);
+	atomic_store_explicit(&r->vcpu.beat_ns, host_mono_ns(), memory_order_relaxed);
 }
 
 uint64_t replica_last_beat(struct replica *r)
@@ -83,17 +83,17 @@ static bool replaced(struct replica *r)
 
 bool hang_prove_alive(struct replica *r)
 {
-	uint64_t before = replica_last_beat(r), next = replica_mono_ns() + ASK_NS;
+	uint64_t before = replica_last_beat(r), next = host_mono_ns() + ASK_NS;
 
 	replica_wake(r);
 	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu.over)) {
 		replica_nap();
-		if (replica_mono_ns() < next)
+		if (host_mono_ns() < next)
 			continue;
 		hang_report(r); /* the acceptor may be waiting for this thread's end */
 		if (replaced(r))
 			return false;
-		next = replica_mono_ns() + ASK_NS;
+		next = host_mono_ns() + ASK_NS;
 	}
 	return true;
 }
@@ -109,7 +109,7 @@ void hang_vcpu_over(struct replica *r)
 /* Sleeps until the vCPU thread says that it is over, or for ASK_NS. */
 static bool vcpu_over(struct replica *r)
 {
-	const struct timespec until = host_timespec(replica_mono_ns() + ASK_NS);
+	const struct timespec until = host_timespec(host_mono_ns() + ASK_NS);
 
 	pthread_mutex_lock(&r->vcpu.lock);
 	if (!atomic_load(&r->vcpu.over))
@@ -123,7 +123,7 @@ void hang_linger(struct replica *r)
 	struct hang_watch w = { 0 };
 
 	while (!vcpu_over(r)) {
-		if (hang_watch_look(&w, replica_last_beat(r), replica_mono_ns(), 2 * ASK_NS) <
+		if (hang_watch_look(&w, replica_last_beat(r), host_mono_ns(), 2 * ASK_NS) <
 			    GRACE_NS ||
 		    !replaced(r))
 			continue;
@@ -142,7 +142,7 @@ void hang_report(struct replica *r)
 	bool hangs, changed;
 
 	pthread_mutex_lock(&r->vcpu.lock);
-	still = hang_watch_look(&r->vcpu.watch, replica_last_beat(r), replica_mono_ns(), NS_PER_S);
+	still = hang_watch_look(&r->vcpu.watch, replica_last_beat(r), host_mono_ns(), NS_PER_S);
 	hangs = still >= r->cfg.hang_timeout_ms * NS_PER_MS && !atomic_load(&r->vcpu.over);
 	changed = hangs != r->vcpu.hangs;
 	r->vcpu.hangs = hangs;
@@ -165,8 +165,8 @@ void replica_inject_hang(struct replica *r, uint64_t ms)
 
 void hang_here(struct replica *r)
 {
-	uint64_t ms = atomic_exchange(&r->vcpu.hang_ms, 0), start = replica_mono_ns();
+	uint64_t ms = atomic_exchange(&r->vcpu.hang_ms, 0), start = host_mono_ns();
 
-	while (ms == 1 || (ms && replica_mono_ns() - start < (ms - 1) * NS_PER_MS))
+	while (ms == 1 || (ms && host_mono_ns() - start < (ms - 1) * NS_PER_MS))
 		host_sleep_ns(NS_PER_MS);
 }

@@ -15,13 +15,13 @@
 
 struct peer *follower_dial(struct replica *r, struct err *err)
 {
-	uint64_t deadline = replica_mono_ns() + r->cfg.connect_wait_ms * NS_PER_MS;
+	uint64_t deadline = host_mono_ns() + r->cfg.connect_wait_ms * NS_PER_MS;
 
 	for (;;) {
 		struct peer *p = peer_dial(r->cfg.connect, 2000, err);
 
 		if (p || err->code == EACCES || err->code == EINVAL || atomic_load(&r->stopping) ||
-		    replica_mono_ns() > deadline)
+		    host_mono_ns() > deadline)
 			return p;
 		host_sleep_ns(DIAL_PAUSE_NS);
 	}
@@ -220,7 +220,7 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 	if (!r->m || check_counter(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
 	    receive_state(r, s, err) < 0)
 		return -err->code;
-	atomic_store(&r->follower.last_heard_ns, replica_mono_ns());
+	atomic_store(&r->follower.last_heard_ns, host_mono_ns());
 	ret = wire_send(&s->wire, WIRE_READY, NULL, 0, false, (int)s->theirs.timeout_ms * 4, err);
 	if (ret < 0)
 		return ret;

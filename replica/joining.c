@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define STEP_BLOCKS   16u	 /* of a disk, in one step */
@@ -74,7 +75,7 @@ struct joining *joining_new(struct session *s)
 		return NULL;
 	}
 	j->s = s;
-	j->begun_ns = j->told_ns = replica_mono_ns();
+	j->begun_ns = j->told_ns = host_mono_ns();
 	j->late_ns = j->begun_ns + s->r->cfg.join_timeout_ms * NS_PER_MS;
 	return j;
 }
@@ -126,7 +127,7 @@ static void look_at_progress(struct joining *j, uint64_t now, uint64_t left)
 
 static int disks_step(struct joining *j, struct err *err)
 {
-	uint64_t now = replica_mono_ns(), rate = j->s->r->cfg.sync_rate, left;
+	uint64_t now = host_mono_ns(), rate = j->s->r->cfg.sync_rate, left;
 	int ret;
 
 	if (!disk_source_begun(j->disks))
@@ -167,7 +168,7 @@ static void push_pages(struct joining *j)
 /* The frame before has left, else this would not be called: that is how long it took. */
 static int memory_step(struct joining *j, struct err *err)
 {
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 
 	if (j->pages)
 		rounds_sent(j->rounds, j->pages, now - j->pages_ns);
@@ -189,7 +190,7 @@ bool joining_look(struct joining *j, bool due)
 
 	if (!due && !rounds_waits_for_vcpu(j->rounds))
 		return false;
-	j->due_ns = replica_mono_ns();
+	j->due_ns = host_mono_ns();
 	little = rounds_look(j->rounds, j->due_ns);
 	if (!due || !little)
 		queue_wake(&j->s->queue);
@@ -237,7 +238,7 @@ static void tell_late(struct joining *j, const struct joining_progress *p, uint6
 
 static void tell_progress(struct joining *j)
 {
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 	struct joining_progress p;
 
 	if (now - j->told_ns < PROGRESS_NS)
@@ -287,7 +288,7 @@ int joining_finish(struct joining *j, uint64_t seq, struct err *err)
 
 	for (unsigned i = 0; i < PHASES && ret == 0; i++)
 		ret = phases[i].finish(j, seq, err);
-	atomic_store(&j->pause_ns, replica_mono_ns() - j->due_ns);
+	atomic_store(&j->pause_ns, host_mono_ns() - j->due_ns);
 	return ret;
 }
 

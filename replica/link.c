@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define STUCK_NS    (10 * NS_PER_S)
@@ -117,7 +118,7 @@ void link_prepare(struct replica *r, struct session *s)
 	pthread_mutex_lock(&l->lock);
 	l->joining = s;
 	l->due = false;
-	atomic_store(&s->moved_ns, replica_mono_ns());
+	atomic_store(&s->moved_ns, host_mono_ns());
 	s->busy++;
 	pthread_mutex_unlock(&l->lock);
 	if (session_start(s, link_sender, handover_link_receiver, &err) < 0)
@@ -435,7 +436,7 @@ bool link_catches_up(struct replica *r)
 /* Lock held: age of the oldest record that the backup has not applied. */
 static uint64_t lag_ns(const struct link *l)
 {
-	return l->session ? stamps_lag_ns(&l->stamps, replica_mono_ns()) : 0;
+	return l->session ? stamps_lag_ns(&l->stamps, host_mono_ns()) : 0;
 }
 
 uint64_t link_lag_ns(struct replica *r)
@@ -550,7 +551,7 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 	outbox_acknowledged(&r->outbox, r->cfg.durable_both ? l->applied : l->acked,
 			    a->echo_ns <= now ? a->echo_ns : 0);
 	l->digests = a->digests;
-	traffic_note(&l->traffic, link_bytes(l), replica_mono_ns());
+	traffic_note(&l->traffic, link_bytes(l), host_mono_ns());
 }
 
 static void take_ack(struct session *s, const struct wire_ack *a)
@@ -563,7 +564,7 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 	pthread_mutex_lock(&l->lock);
 	if (l->session == s) {
 		note_progress(r, a, replica_lease_clock_ns());
-		hang_watch_look(&s->watch, a->beat, replica_mono_ns(),
+		hang_watch_look(&s->watch, a->beat, host_mono_ns(),
 				2 * replica_period_ms(r) * NS_PER_MS);
 		begins = start_holding(s);
 		counted = is_counted_now(r, a);
@@ -692,7 +693,7 @@ static bool is_silent(struct session *s, uint64_t heard)
 
 	if (!failover_holds(failover_state(&s->r->failover)) && moved > heard)
 		heard = moved;
-	return replica_mono_ns() - heard >= link_silence_ns(s);
+	return host_mono_ns() - heard >= link_silence_ns(s);
 }
 
 /* The state has been copied, and records follow it: they may not come to any length. */
@@ -724,7 +725,7 @@ static bool slows_down(struct session *s, uint64_t now)
 static const char *is_too_slow(struct session *s)
 {
 	struct replica *r = s->r;
-	uint64_t since = atomic_load(&r->held_up_ns), now = replica_mono_ns();
+	uint64_t since = atomic_load(&r->held_up_ns), now = host_mono_ns();
 	const char *why = NULL;
 
 	if (!failover_holds(failover_state(&r->failover)))
@@ -773,7 +774,7 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 			(unsigned long long)(link_silence_ns(s) / NS_PER_MS));
 	if (ret <= 0)
 		return ret ? err->text : "connection closed";
-	*heard = replica_mono_ns();
+	*heard = host_mono_ns();
 	if (handover_takes_too_long(r))
 		return "it was given the guest and did not take over";
 	hang = does_not_follow(s);
@@ -785,7 +786,7 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 
 bool link_receive(struct session *s)
 {
-	uint64_t heard = replica_mono_ns();
+	uint64_t heard = host_mono_ns();
 	struct err err = ERR_INIT;
 	const char *why = NULL;
 

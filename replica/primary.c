@@ -48,10 +48,10 @@ static void apply_fault(struct replica *r)
 /* The guest stands still until the backup has every record, or is lost. */
 static void wait_until_all_is_there(struct replica *r)
 {
-	uint64_t until = replica_mono_ns() + replica_timeout_ns(r);
+	uint64_t until = host_mono_ns() + replica_timeout_ns(r);
 
 	batch_push(r);
-	while (!link_has(r, atomic_load(&r->made)) && replica_mono_ns() < until) {
+	while (!link_has(r, atomic_load(&r->made)) && host_mono_ns() < until) {
 		replica_beat(r);
 		replica_nap();
 	}
@@ -133,7 +133,7 @@ static uint64_t rest_max_ns(const struct replica *r)
 /* It rests after it has run, as its share says. */
 static void keep_to_share(struct replica *r)
 {
-	uint64_t now = replica_mono_ns(), max = rest_max_ns(r), ns;
+	uint64_t now = host_mono_ns(), max = rest_max_ns(r), ns;
 
 	if (r->share < SHARE_ALL) {
 		ns = (now - r->ran_from_ns) * (SHARE_ALL - r->share) / r->share;
@@ -141,7 +141,7 @@ static void keep_to_share(struct replica *r)
 		replica_beat(r);
 		host_sleep_ns(ns);
 		atomic_fetch_add(&r->paced_ns, ns);
-		now = replica_mono_ns();
+		now = host_mono_ns();
 	}
 	r->ran_from_ns = now;
 }
@@ -161,7 +161,7 @@ static uint64_t primary_slice(void *ctx)
  */
 static void ask_backup(struct replica *r, uint64_t *asked)
 {
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 
 	if (now - *asked < ASK_NS)
 		return;
@@ -192,7 +192,7 @@ static void primary_pace(void *ctx, struct machine *m)
 	keep_to_share(r);
 	while (has_to_wait(r)) {
 		if (!start)
-			atomic_store(&r->held_up_ns, start = replica_mono_ns());
+			atomic_store(&r->held_up_ns, start = host_mono_ns());
 		replica_beat(r);
 		batch_push(r);
 		ask_backup(r, &asked);
@@ -201,7 +201,7 @@ static void primary_pace(void *ctx, struct machine *m)
 	if (!start)
 		return;
 	atomic_store(&r->held_up_ns, 0);
-	atomic_fetch_add(&r->paced_ns, replica_mono_ns() - start);
+	atomic_fetch_add(&r->paced_ns, host_mono_ns() - start);
 }
 
 /* A stop cannot enter as an input: it ends the pair all the same, as a signal would. */
@@ -261,7 +261,7 @@ static struct live_hooks primary_hooks(struct replica *r)
  */
 static void say_bye(struct replica *r, enum machine_end end)
 {
-	uint64_t deadline = replica_mono_ns() + NS_PER_S + 2 * replica_timeout_ns(r);
+	uint64_t deadline = host_mono_ns() + NS_PER_S + 2 * replica_timeout_ns(r);
 	struct engine *e = machine_engine(r->m);
 	struct buf b = BUF_INIT;
 
@@ -271,7 +271,7 @@ static void say_bye(struct replica *r, enum machine_end end)
 	buf_put_u64(&b, e->ops->count(e));
 	link_say_bye(r, &b);
 	buf_free(&b);
-	while (failover_holds(failover_state(&r->failover)) && replica_mono_ns() < deadline) {
+	while (failover_holds(failover_state(&r->failover)) && host_mono_ns() < deadline) {
 		replica_beat(r);
 		replica_nap();
 	}

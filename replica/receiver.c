@@ -106,7 +106,7 @@ static void take_stamp(struct session *s, const struct wire_stamp *stamp)
 {
 	struct replica *r = s->r;
 	struct follower *fo = &r->follower;
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 
 	pthread_mutex_lock(&fo->lock);
 	fo->newest_stamp = stamp->sent_ns;
@@ -148,7 +148,7 @@ static bool is_counted_on(const struct replica *r)
 
 static uint64_t silent_ns(const struct replica *r)
 {
-	return replica_mono_ns() - atomic_load(&r->follower.last_heard_ns);
+	return host_mono_ns() - atomic_load(&r->follower.last_heard_ns);
 }
 
 /*
@@ -203,7 +203,7 @@ static void stream_ends(struct follower *f, const char *why)
 static const char *handle_frame(struct session *s, const struct wire_frame *f, int *ret,
 				struct err *err)
 {
-	atomic_store(&s->r->follower.last_heard_ns, replica_mono_ns());
+	atomic_store(&s->r->follower.last_heard_ns, host_mono_ns());
 	*ret = take_frame(s, f, err);
 	if (*ret == 0 && follower_said_bye(&s->r->follower))
 		return "goodbye";

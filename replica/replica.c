@@ -12,11 +12,6 @@
 #include "base/log.h"
 #include "replica/replica_private.h"
 
-uint64_t replica_mono_ns(void)
-{
-	return host_clock_ns(CLOCK_MONOTONIC);
-}
-
 uint64_t replica_lease_clock_ns(void)
 {
 	return host_clock_ns(CLOCK_BOOTTIME);
@@ -335,7 +330,7 @@ int replica_switch(struct replica *r)
 		return -EPERM;
 	if (s != REPLICA_PROTECTED)
 		return -ENOTCONN;
-	atomic_store(&r->handover.wanted_ns, replica_mono_ns());
+	atomic_store(&r->handover.wanted_ns, host_mono_ns());
 	replica_wake(r);
 	return 0;
 }

@@ -79,7 +79,6 @@ struct replica {
 	struct vcpu vcpu;
 };
 
-uint64_t replica_mono_ns(void);
 /* The clock of stamps and leases, which goes on while the host is suspended. */
 uint64_t replica_lease_clock_ns(void);
 /* A fifth of a millisecond; true. */

@@ -2,6 +2,7 @@
 /* The sender of a session with a backup: parcels as they come, heartbeats in between. */
 #include <errno.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define FRAME_BYTES (1u << 20)
@@ -65,9 +66,9 @@ static int patience_ms(struct session *s)
 /* It has time to read why, and ends the connection itself; a reset would take the answer away. */
 static int after_refusal(struct session *s, const struct parcel *p, struct err *err)
 {
-	uint64_t until = replica_mono_ns() + NS_PER_S;
+	uint64_t until = host_mono_ns() + NS_PER_S;
 
-	while (!atomic_load(&s->over) && replica_mono_ns() < until)
+	while (!atomic_load(&s->over) && host_mono_ns() < until)
 		replica_nap();
 	return err_set(err, EPROTO, "refused: %.*s", (int)(p->data.len < 400 ? p->data.len : 400),
 		       (const char *)p->data.data);
@@ -87,7 +88,7 @@ static int send_parcel(struct session *s, struct parcel **p, struct buf *out, bo
 	*last = (*p)->type == WIRE_SWITCH;
 	ret = wire_send(&s->wire, (*p)->type, (*p)->data.data, (*p)->data.len, (*p)->compress,
 			timeout, err);
-	atomic_store(&s->moved_ns, replica_mono_ns());
+	atomic_store(&s->moved_ns, host_mono_ns());
 	if ((*p)->type == WIRE_REFUSE && ret == 0)
 		ret = after_refusal(s, *p, err);
 	queue_release(&s->queue, (*p)->node.bytes);
@@ -168,12 +169,11 @@ void *link_sender(void *arg)
 			p = parcel_pop(&s->queue);
 		if (p) {
 			ret = send_parcel(s, &p, &out, &done, &err);
-			last = replica_mono_ns();
-		} else if (atomic_exchange(&s->asked, false) ||
-			   replica_mono_ns() - last >= period ||
-			   replica_mono_ns() - beat >= ALIVE_NS) {
+			last = host_mono_ns();
+		} else if (atomic_exchange(&s->asked, false) || host_mono_ns() - last >= period ||
+			   host_mono_ns() - beat >= ALIVE_NS) {
 			ret = send_heartbeat(s, &out, &err);
-			last = beat = replica_mono_ns();
+			last = beat = host_mono_ns();
 		} else {
 			ret = prepare(s, &err);
 			if (ret == 0)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/host_clock.h"
 #include "base/thread.h"
 #include "replica/replica_private.h"
 
@@ -25,7 +26,7 @@ static void spy_keep(struct replica *r, unsigned port, const uint8_t *frame, siz
 
 	if (len > SPY_FRAME_MAX)
 		return;
-	f->ns = replica_mono_ns();
+	f->ns = host_mono_ns();
 	f->port = (uint8_t)port;
 	f->len = len;
 	f->hash = XXH3_64bits(frame, len);
@@ -122,7 +123,7 @@ static bool was_seen(const struct replica *r, uint64_t hash)
 
 size_t spy_feed(struct replica *r, struct input *in, size_t max)
 {
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 	size_t n = 0;
 
 	for (; r->spy.feeding && r->spy.feed_at != r->spy.at && n < max; r->spy.feed_at++) {

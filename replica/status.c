@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 static void status_of_peer(struct peer *p, struct replica_status *s)
@@ -94,7 +95,7 @@ static void status_of_failover(struct replica *r, struct replica_status *s)
 
 void replica_get_status(struct replica *r, struct replica_status *s)
 {
-	uint64_t now = replica_mono_ns(), beat = replica_last_beat(r);
+	uint64_t now = host_mono_ns(), beat = replica_last_beat(r);
 
 	memset(s, 0, sizeof(*s));
 	status_of_failover(r, s);

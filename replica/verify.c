@@ -22,6 +22,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/host_clock.h"
 #include "record/disk_file.h"
 #include "replica/disk_sync_private.h"
 #include "replica/replica_private.h"
@@ -496,7 +497,7 @@ static void end_mending(struct replica *r, int error)
 static void scrub(struct replica *r)
 {
 	struct verify *v = &r->verify;
-	uint64_t now = replica_mono_ns();
+	uint64_t now = host_mono_ns();
 
 	if (!r->cfg.scrub_ns)
 		return;
@@ -546,7 +547,7 @@ bool verify_wants_record(struct replica *r)
 /* The guest stands still meanwhile, so nothing writes to the block here. */
 void verify_after(struct replica *r)
 {
-	uint64_t until = replica_mono_ns() + replica_timeout_ns(r);
+	uint64_t until = host_mono_ns() + replica_timeout_ns(r);
 	struct verify *v = &r->verify;
 	struct verify_ask a = v->job.ask;
 	int error;
@@ -554,7 +555,7 @@ void verify_after(struct replica *r)
 	if (v->phase != VERIFY_FETCHES || !atomic_load(&v->running))
 		return;
 	batch_push(r);
-	while (!is_answered(v) && replica_mono_ns() < until &&
+	while (!is_answered(v) && host_mono_ns() < until &&
 	       failover_holds(failover_state(&r->failover))) {
 		replica_beat(r);
 		link_ask(&r->link);

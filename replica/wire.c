@@ -141,7 +141,7 @@ static int parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, u
  */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
-	int64_t end = (int64_t)host_mono_ms() + timeout_ms;
+	int64_t end = host_mono_ms() + timeout_ms;
 
 	if (!bytes_reserve(&w->in, &w->in_cap, want < 4096 ? 4096 : want))
 		return err_set(err, ENOMEM, "out of memory");
@@ -154,7 +154,7 @@ static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *er
 			return (int)n;
 		w->have += (size_t)n;
 		w->bytes_in += (uint64_t)n;
-		if (w->max == WIRE_HELLO_MAX && w->have < want && (int64_t)host_mono_ms() >= end)
+		if (w->max == WIRE_HELLO_MAX && w->have < want && host_mono_ms() >= end)
 			return -EAGAIN;
 	}
 	return 1;

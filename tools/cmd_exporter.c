@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "host/exporter_page.h"
 #include "host/guest_list.h"
@@ -155,7 +156,7 @@ static int serve(const char *listen, struct err *err)
 	notify_send("READY=1");
 	log_info("http://%s/ shows the guests of this host", listen);
 	while (!stop_signal())
-		usleep(100000);
+		host_sleep_ns(100000000);
 	mhd.stop_daemon(d);
 	stop_restore();
 	return 0;

@@ -10,7 +10,6 @@
 
 #include "base/host_clock.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "record/replay.h"
 #include "tools/cmd.h"
 #include "host/replay_gdb.h"
@@ -21,13 +20,12 @@
 #define NAP_NS 50000000
 
 struct replayer {
+	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
 	const struct options *o;
 	FILE *report; /* result and statistics */
-	struct replay_machine rm;
 	struct console_out out;
 	struct replay replay;
 	atomic_bool ready; /* replay is there */
-	struct record_stream inner;
 	uint64_t started_ns, started_virtual, started_count, progress_ns;
 };
 
@@ -49,7 +47,7 @@ static void progress(struct replayer *r)
 static void keep_pace(struct replayer *r)
 {
 	uint64_t virtual = machine_now(r->rm.up.machine) - r->started_virtual,
-		 host = monotonic_ns() - r->started_ns;
+		 host = host_mono_ns() - r->started_ns;
 	double due = r->o->speed > 0 ? (double)virtual / r->o->speed : 0;
 
 	/* In pieces, so that a signal ends it soon whichever thread it goes to. */
@@ -57,34 +55,20 @@ static void keep_pace(struct replayer *r)
 		uint64_t ns = (uint64_t)(due - (double)host);
 
 		host_sleep_ns(ns < NAP_NS ? ns : NAP_NS);
-		host = monotonic_ns() - r->started_ns;
+		host = host_mono_ns() - r->started_ns;
 	}
 }
 
 static void record_applied(void *ctx, struct machine *m, const struct codec_record *rec)
 {
 	struct replayer *r = ctx;
-	uint64_t now = monotonic_ns();
+	uint64_t now = host_mono_ns();
 
 	keep_pace(r);
 	if (now - r->progress_ns > 200000000) {
 		r->progress_ns = now;
 		progress(r);
 	}
-}
-
-static int stream_next(void *ctx, const struct codec_record **rec, struct err *err)
-{
-	struct replayer *r = ctx;
-
-	return r->inner.next(r->inner.ctx, rec, err);
-}
-
-static const struct replay_end *stream_end(void *ctx)
-{
-	struct replayer *r = ctx;
-
-	return r->inner.end(r->inner.ctx);
 }
 
 /* Outputs of a replay go to the consoles only; its network is the log's. */
@@ -122,13 +106,6 @@ static int check_until(const struct replayer *r, struct err *err)
 		count_now(r));
 }
 
-static int open_log(void *ctx, struct err *err)
-{
-	struct replayer *r = ctx;
-
-	return replay_machine_open(&r->rm, err);
-}
-
 static struct output_sink get_sink(void *ctx)
 {
 	struct replayer *r = ctx;
@@ -137,19 +114,10 @@ static struct output_sink get_sink(void *ctx)
 	return (struct output_sink){ .ctx = ctx, .emit = replay_emit };
 }
 
-static int check_created(void *ctx, struct err *err)
-{
-	struct replayer *r = ctx;
-
-	return replay_machine_created(&r->rm, err);
-}
-
 static int start(void *ctx, struct err *err)
 {
 	struct replayer *r = ctx;
-	struct record_stream records = {
-		.ctx = r, .next = stream_next, .end = stream_end, .applied = record_applied
-	};
+	struct record_stream records = replay_machine_records(&r->rm, record_applied);
 	int ret = r->o->from_checkpoint.given
 			  ? replay_machine_seek(&r->rm, r->o->from_checkpoint.n, err)
 			  : 0;
@@ -158,7 +126,6 @@ static int start(void *ctx, struct err *err)
 		ret = check_until(r, err);
 	if (ret < 0)
 		return ret;
-	r->inner = logstream_records(&r->rm.stream);
 	replay_init(&r->replay, r->rm.up.machine, &records);
 	if (r->o->until.given)
 		r->replay.stop_count = r->o->until.n;
@@ -182,7 +149,7 @@ static void print_summary(struct replayer *r, enum machine_end end, int status)
 				 .count = count_now(r),
 				 .start = r->started_count,
 				 .virtual_ns = machine_now(r->rm.up.machine),
-				 .host_ns = monotonic_ns() - r->started_ns };
+				 .host_ns = host_mono_ns() - r->started_ns };
 	char text[4096];
 
 	if (r->o->json)
@@ -259,14 +226,12 @@ static int execute(void *ctx)
 
 	if (stop_signal())
 		replay_stop(&r->replay);
-	r->started_ns = monotonic_ns();
+	r->started_ns = host_mono_ns();
 	r->started_virtual = machine_now(r->rm.up.machine);
 	r->started_count = count_now(r);
-	status = thread_host(THREAD_VCPU, replay_run, &p, NULL);
-	if (status) {
-		log_error("cannot start the vCPU's thread: %s", strerror(status));
-		return EXIT_ENGINE;
-	}
+	status = bringup_run_vcpu(replay_run, &p);
+	if (status)
+		return status;
 	status = verdict(r, p.end, &p.err);
 	print_summary(r, p.end, status);
 	return status;
@@ -274,15 +239,12 @@ static int execute(void *ctx)
 
 static int run(struct options *o)
 {
-	static const struct bringup_role role = { .open = open_log,
-						  .sink = get_sink,
-						  .created = check_created,
+	static const struct bringup_role role = { .sink = get_sink,
 						  .start = start,
 						  .stop = stop,
 						  .quit = stop_replay,
 						  .consoles = true };
 	static struct replayer r;
-	int status;
 
 	if (o->gdb && o->until.given) {
 		log_error("--until says where a replay ends by itself: with --gdb, `monitor seek` "
@@ -295,9 +257,7 @@ static int run(struct options *o)
 	r.report = run_end_stream(o->machine.console);
 	r.rm.given = &o->machine;
 	r.rm.path = o->args[0];
-	status = replay_machine_live(&r.rm, &role, &r, execute);
-	replay_machine_close(&r.rm);
-	return status;
+	return replay_machine_live(&r.rm, &role, execute);
 }
 
 const struct command cmd_replay = {

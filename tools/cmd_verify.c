@@ -3,8 +3,8 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "tools/cmd.h"
 #include "host/control.h"
@@ -40,8 +40,6 @@ static long long number(const json_t *o, const char *key)
 /* The status's part about it once it is over; NULL after having said why there is none. */
 static json_t *wait_for_end(const char *who)
 {
-	const struct timespec ts = { .tv_nsec = 200000000 };
-
 	for (;;) {
 		json_t *status = ask(who, json_pack("{s:s}", "command", "status"));
 		json_t *verify = json_object_get(status, "verify");
@@ -54,7 +52,7 @@ static json_t *wait_for_end(const char *who)
 			return verify;
 		}
 		json_decref(status);
-		nanosleep(&ts, NULL);
+		host_sleep_ns(200000000);
 	}
 }
 

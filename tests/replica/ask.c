@@ -16,7 +16,7 @@
 
 static void answer(struct arbiter *a, const char *line)
 {
-	uint64_t generation = 0, start = host_clock_ns(CLOCK_MONOTONIC);
+	uint64_t generation = 0, start = host_mono_ns();
 	uint8_t id[ARBITER_ID_LEN] = { 0 };
 	struct err err = ERR_INIT;
 	unsigned number = 0;
@@ -32,8 +32,7 @@ static void answer(struct arbiter *a, const char *line)
 		ret = arbiter_last(a, &generation, &err);
 		number = (unsigned)generation;
 	}
-	printf("%d %u %" PRIu64 " %s\n", ret, number,
-	       (host_clock_ns(CLOCK_MONOTONIC) - start) / 1000000, err.text);
+	printf("%d %u %" PRIu64 " %s\n", ret, number, (host_mono_ns() - start) / 1000000, err.text);
 	fflush(stdout);
 }
 

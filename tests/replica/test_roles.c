@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "hypervisor/cpuid.h"
 #include "record/codec.h"
@@ -342,11 +343,11 @@ static void say_ready(struct rig *g)
 
 static void follow_until_protected(struct rig *g)
 {
-	uint64_t until = replica_mono_ns() + 10 * NS_PER_S;
+	uint64_t until = host_mono_ns() + 10 * NS_PER_S;
 	struct replica_status s;
 
 	do {
-		ck_assert(replica_mono_ns() < until);
+		ck_assert(host_mono_ns() < until);
 		hear(g);
 		acknowledge(g, g->last);
 		replica_get_status(g->r, &s);
@@ -367,7 +368,7 @@ START_TEST(a_backup_is_counted_on_when_it_has_what_left)
 	say_ready(&g);
 	hear(&g);
 	had = g.last;
-	for (until = replica_mono_ns() + 500 * NS_PER_MS; replica_mono_ns() < until; hear(&g)) {
+	for (until = host_mono_ns() + 500 * NS_PER_MS; host_mono_ns() < until; hear(&g)) {
 		acknowledge(&g, had);
 		ck_assert_msg(!g.stamp.protecting, "counted on with record %llu",
 			      (unsigned long long)had);
@@ -394,7 +395,7 @@ START_TEST(a_joining_backup_that_diverges_takes_nobody_along)
 	buf_put_u64(&b, 2);
 	buf_put_str(&b, "a test");
 	send_buf(&g, WIRE_DIVERGED, &b);
-	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until;
+	for (uint64_t until = host_mono_ns() + 10 * NS_PER_S; host_mono_ns() < until;
 	     usleep(1000)) {
 		replica_get_status(g.r, &s);
 		if (s.state == REPLICA_FENCED || (s.divergence[0] && s.state == REPLICA_ALONE))
@@ -428,7 +429,7 @@ START_TEST(a_rate_is_there_without_having_been_asked_for)
 
 	open_primary(&g, SURVIVOR_PRIMARY);
 	say_ready(&g);
-	for (uint64_t until = replica_mono_ns() + 2500 * NS_PER_MS; replica_mono_ns() < until;) {
+	for (uint64_t until = host_mono_ns() + 2500 * NS_PER_MS; host_mono_ns() < until;) {
 		hear(&g);
 		acknowledge(&g, g.last);
 	}
@@ -587,10 +588,10 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 static uint64_t taken_after(struct rig *g, uint64_t since)
 {
 	while (!taken(g, 2)) {
-		ck_assert_msg(replica_mono_ns() - since < 10 * NS_PER_S, "it does not go live");
+		ck_assert_msg(host_mono_ns() - since < 10 * NS_PER_S, "it does not go live");
 		usleep(500);
 	}
-	return replica_mono_ns() - since;
+	return host_mono_ns() - since;
 }
 
 /*
@@ -603,7 +604,7 @@ START_TEST(a_damaged_frame_does_not_shorten_the_lease)
 	uint64_t t;
 
 	open_backup(&g, SURVIVOR_PRIMARY);
-	t = replica_mono_ns();
+	t = host_mono_ns();
 	say_ready(&g);
 	ck_assert_uint_ge(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
 	close_rig(&g);
@@ -616,7 +617,7 @@ START_TEST(a_connection_that_ends_is_enough)
 	uint64_t t;
 
 	open_backup(&g, SURVIVOR_PRIMARY);
-	t = replica_mono_ns();
+	t = host_mono_ns();
 	peer_shutdown(g.w.peer);
 	ck_assert_uint_lt(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
 	close_rig(&g);
@@ -637,13 +638,13 @@ static void expect_fenced(struct rig *g)
 /* Until the replica is in that state. */
 static struct replica_status wait_state(struct rig *g, enum replica_state state)
 {
-	uint64_t until = replica_mono_ns() + 10 * NS_PER_S;
+	uint64_t until = host_mono_ns() + 10 * NS_PER_S;
 	struct replica_status s;
 
 	do {
 		usleep(1000);
 		replica_get_status(g->r, &s);
-		ck_assert_msg(replica_mono_ns() < until, "it stays %s, and is not %s",
+		ck_assert_msg(host_mono_ns() < until, "it stays %s, and is not %s",
 			      replica_state_name(s.state), replica_state_name(state));
 	} while (s.state != state);
 	return s;
@@ -835,9 +836,9 @@ START_TEST(a_backup_that_holds_the_guest_up_is_left_behind)
 	join_as_backup(&g);
 	say_ready(&g);
 	follow_until_protected(&g);
-	t = replica_mono_ns();
+	t = host_mono_ns();
 	hear_until_it_closes(&g, g.last);
-	ck_assert_uint_ge(replica_mono_ns() - t, 400 * NS_PER_MS);
+	ck_assert_uint_ge(host_mono_ns() - t, 400 * NS_PER_MS);
 	s = wait_state(&g, REPLICA_ALONE);
 	ck_assert_uint_eq(s.generation, 2);
 	close_rig(&g);
@@ -908,13 +909,13 @@ START_TEST(a_backup_that_does_not_take_over_costs_two_seconds)
 	uint64_t t;
 
 	be_offered(&g);
-	t = replica_mono_ns();
+	t = host_mono_ns();
 	do {
 		acknowledge(&g, g.last);
 		usleep(20000);
 		replica_get_status(g.r, &s);
 	} while (s.state == REPLICA_HANDING_OVER);
-	ck_assert_uint_ge(replica_mono_ns() - t, NS_PER_S);
+	ck_assert_uint_ge(host_mono_ns() - t, NS_PER_S);
 	wait_state(&g, REPLICA_ALONE);
 	close_rig(&g);
 }
@@ -1083,7 +1084,7 @@ START_TEST(a_joining_backup_that_is_lost_costs_no_generation)
 
 	open_primary(&g, SURVIVOR_PRIMARY);
 	peer_shutdown(g.w.peer);
-	for (uint64_t until = replica_mono_ns() + 10 * NS_PER_S; replica_mono_ns() < until;
+	for (uint64_t until = host_mono_ns() + 10 * NS_PER_S; host_mono_ns() < until;
 	     usleep(1000)) {
 		replica_get_status(g.r, &s);
 		if (s.state == REPLICA_ALONE)
@@ -1103,7 +1104,7 @@ static uint64_t diverge(struct rig *g)
 	struct wire_stamp stamp = { .sent_ns = 2, .protecting = true };
 	struct buf records = BUF_INIT, b = BUF_INIT, detail = BUF_INIT;
 	struct codec codec = { 0 };
-	uint64_t t = replica_mono_ns();
+	uint64_t t = host_mono_ns();
 
 	codec_restart(&codec);
 	codec_put(&codec, &records, &sp, 0, &detail);
