@@ -2,6 +2,7 @@
 #include "host/machine_host.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -186,9 +187,22 @@ static int load_meta(struct machine_host *h, struct err *err)
 	return 0;
 }
 
+/* A tap that is to be in a bridge has to be made there: one of the moment would be in none. */
+static int check_tap_exists(const struct nic_opt *nic, struct err *err)
+{
+	if (!nic->bridge || if_nametoindex(nic->spec + strlen("tap:")))
+		return 0;
+	return err_set(err, ENODEV,
+		       "--net %s,bridge=%s: there is no such interface: `twinstep net create NAME` "
+		       "makes it",
+		       nic->spec, nic->bridge);
+}
+
 static int open_nics(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	for (unsigned i = 0; i < o->nnics; i++) {
+		if (check_tap_exists(&o->nic[i], err) < 0)
+			return -err->code;
 		memcpy(h->config.mac[i], o->nic[i].mac, 6);
 		h->nic[i] = nic_open(o->nic[i].spec, h->config.mac[i], err);
 		if (!h->nic[i])

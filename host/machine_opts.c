@@ -28,6 +28,12 @@ void machine_opts_defaults(struct machine_opts *o)
 	};
 }
 
+static void nic_opt_free(struct nic_opt *n)
+{
+	free(n->spec);
+	free(n->bridge);
+}
+
 void machine_opts_free(struct machine_opts *o)
 {
 	for (unsigned i = 0; i < o->ndisks; i++) {
@@ -35,7 +41,7 @@ void machine_opts_free(struct machine_opts *o)
 		free(o->disk[i].meta);
 	}
 	for (unsigned i = 0; i < o->nnics; i++)
-		free(o->nic[i].spec);
+		nic_opt_free(&o->nic[i]);
 	for (size_t i = 0; i < o->ninitrd; i++) {
 		free(o->initrd[i].path);
 		free(o->initrd[i].text);
@@ -144,27 +150,50 @@ static bool parse_mac(const char *s, uint8_t mac[6])
 	return !(mac[0] & 1) && (v[0] | v[1] | v[2] | v[3] | v[4] | v[5]);
 }
 
+/* Where a tap that is made for the guest belongs; vlan: the word behind vlan=, or NULL. */
+static int check_place(struct nic_opt *n, const char *vlan, const char *arg, struct err *err)
+{
+	uint64_t id = 0;
+
+	if (n->bridge && strncmp(n->spec, "tap:", 4))
+		return err_set(err, EINVAL, "--net %s: bridge= is for tap interfaces", arg);
+	if (vlan && !n->bridge)
+		return err_set(err, EINVAL,
+			       "--net %s: vlan= is for a port of a bridge: add bridge=", arg);
+	if (vlan && (!parse_number(vlan, &id) || id < 1 || id > 4094))
+		return err_set(err, EINVAL, "--net %s: vlan= takes a number from 1 to 4094", arg);
+	n->vlan = (unsigned)id;
+	return 0;
+}
+
 int machine_parse_net(const struct option_row *row, void *target, const char *arg, struct err *err)
 {
 	struct machine_opts *o = target;
 	struct nic_opt n = { .mac = { 0x52, 0x54, 0, 0x12, 0x34, (uint8_t)(0x56 + o->nnics) } };
-	char *mac = NULL;
-	const struct suboption known[] = { { .name = "mac", .takes = "ADDRESS", .value = &mac } };
+	char *mac = NULL, *vlan = NULL;
+	const struct suboption known[] = {
+		{ .name = "mac", .takes = "ADDRESS", .value = &mac },
+		{ .name = "bridge", .takes = "BRIDGE", .value = &n.bridge },
+		{ .name = "vlan", .takes = "N", .value = &vlan },
+	};
 	int r;
 
 	if (o->nnics == MACHINE_NICS)
 		return err_set(err, EINVAL, "--net %s: at most %d network cards", arg,
 			       MACHINE_NICS);
-	r = suboptions_parse("net", arg, &n.spec, known, 1, err);
+	r = suboptions_parse("net", arg, &n.spec, known, sizeof(known) / sizeof(known[0]), err);
 	if (!r && mac && !parse_mac(mac, n.mac))
 		r = err_set(err, EINVAL,
 			    "--net %s: mac= takes a unicast address such as 52:54:00:12:34:56",
 			    arg);
 	if (!r && nic_check_spec(n.spec, err))
 		r = err_prefix(err, "--net %s", arg);
+	if (!r)
+		r = check_place(&n, vlan, arg, err);
 	free(mac);
+	free(vlan);
 	if (r)
-		free(n.spec);
+		nic_opt_free(&n);
 	else
 		o->nic[o->nnics++] = n;
 	return r;

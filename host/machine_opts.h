@@ -35,6 +35,8 @@ struct initrd_opt {
 struct nic_opt {
 	char *spec; /* for nic_open(), owned */
 	uint8_t mac[6];
+	char *bridge;  /* that a tap made for the guest is put into, owned; NULL: none */
+	unsigned vlan; /* there; 0: whatever the bridge does without being asked */
 };
 
 struct machine_opts {

@@ -331,6 +331,8 @@ const struct option_row option_table[] = {
 	{ "on-event", 0, "PROGRAM", STRING(on_event), .commands = FOR(UP), .config = true,
 	  .help = "run on each event, outside the jail: its JSON on standard input, its name in "
 		  "TWINSTEP_EVENT" },
+	{ "user", 0, "USER", STRING(user), .commands = FOR(NET),
+	  .help = "create: who may open the taps without being root" },
 	{ "all", 0, NULL, FLAG(all), .commands = FOR(DOWN),
 	  .help = "end the guest, on both hosts" },
 	{ "history", 0, NULL, FLAG(history), .commands = FOR(CONSOLE),
@@ -426,9 +428,11 @@ const struct option_row option_table[] = {
 	  .help = "raw disk image; overlay keeps changes in memory; up to 4, of "
 		  "machine 2 up to 16; meta: where a "
 		  "pair keeps what it knows of it (FILE.twin)" },
-	{ "net", 0, "tap:NAME|pcap:IFACE|none[,mac=ADDRESS]", .parse = machine_parse_net,
-	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
-	  .help = "network card; up to 4, of machine 2 up to 8" },
+	{ "net", 0, "tap:NAME|pcap:IFACE|none[,mac=ADDRESS][,bridge=BRIDGE[,vlan=N]]",
+	  .parse = machine_parse_net, .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE,
+	  .config = true,
+	  .help = "network card; up to 4, of machine 2 up to 8; bridge, vlan: where `twinstep net "
+		  "create` puts a tap" },
 	{ "engine", 0, "NAME", STRING(machine.engine), .commands = LIVE | REPLAYS,
 	  .group = GROUP_SIDE, .config = true, .help = "soft, vmx or auto (auto)" },
 	{ "console", 0, "WHERE", .parse = machine_parse_console, .target = AT(machine.console),

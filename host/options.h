@@ -47,6 +47,7 @@ enum command_id {
 	COMMAND_CONSOLE,
 	COMMAND_CHECK_CONFIG,
 	COMMAND_EXPORTER,
+	COMMAND_NET,
 	COMMANDS,
 };
 
@@ -113,7 +114,8 @@ struct options {
 	/* up, down, console, log of a guest with a configuration file */
 	bool detach, all, history;
 	const char *first, *on_event;
-	char **args; /* what is no option */
+	const char *user; /* net: who may open the taps; NULL: root */
+	char **args;	  /* what is no option */
 	int nargs;
 	struct option_given given[OPTIONS_GIVEN];
 	char *substituted[OPTIONS_GIVEN]; /* each value in which %r has become a letter; or NULL */

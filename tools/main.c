@@ -38,6 +38,7 @@ const struct command *const commands[] = {
 	&cmd_console,
 	&cmd_check_config,
 	&cmd_exporter,
+	&cmd_net,
 	/* the end */
 	NULL,
 };

@@ -128,6 +128,36 @@ START_TEST(words_behind_a_comma_are_known_ones)
 }
 END_TEST
 
+START_TEST(a_tap_has_a_place)
+{
+	static const struct {
+		const char *arg, *why;
+	} bad[] = {
+		{ "pcap:eth0,bridge=br0", "tap interfaces" },
+		{ "none,bridge=br0", "tap interfaces" },
+		{ "tap:t0,vlan=7", "add bridge=" },
+		{ "tap:t0,bridge=b,vlan=0", "4094" },
+		{ "tap:t0,bridge=b,vlan=4095", "4094" },
+		{ "tap:t0,bridge=b,vlan=x", "4094" },
+		{ "tap:t0,bridge=", "needs BRIDGE" },
+	};
+	struct err err;
+
+	options_free(&o);
+	options_defaults(&o, COMMAND_RUN);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		err = (struct err)ERR_INIT;
+		ck_assert_int_eq(machine_parse_net(NULL, &o.machine, bad[i].arg, &err), -EINVAL);
+		ck_assert_msg(strstr(err.text, bad[i].why) != NULL, "%s", err.text);
+	}
+	ck_assert_int_eq(machine_parse_net(NULL, &o.machine, "tap:t0,bridge=b,,0,vlan=4094", &err),
+			 0);
+	ck_assert_str_eq(o.machine.nic[0].spec, "tap:t0");
+	ck_assert_str_eq(o.machine.nic[0].bridge, "b,0");
+	ck_assert_uint_eq(o.machine.nic[0].vlan, 4094);
+}
+END_TEST
+
 /* What a multiboot guest sees of a module says nothing of where the file lies. */
 START_TEST(modules_have_texts)
 {
@@ -262,6 +292,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, no_command_has_an_option_twice);
 	tcase_add_test(tc, parsers_refuse_bad_values);
 	tcase_add_test(tc, words_behind_a_comma_are_known_ones);
+	tcase_add_test(tc, a_tap_has_a_place);
 	tcase_add_test(tc, modules_have_texts);
 	tcase_add_test(tc, a_restored_machine_has_what_it_had);
 	tcase_add_test(tc, values_reach_their_targets);
