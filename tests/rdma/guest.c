@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Writes 1001, 1002, ... to COM1, one in 10 ms, and ends with 1600: no gap may be seen in what
- * left. */
+/*
+ * Writes 100001, 100002, ... to COM1, one in 10 ms, until it is stopped: no gap may be seen in what
+ * left.
+ */
 #include "tests/vtx/guest/com.h"
 
-#define LINES 600
+#define LINES 800000 /* more than two hours */
 
 static void put_number(u32 n)
 {
-	for (u32 unit = 1000; unit; unit /= 10)
+	for (u32 unit = 100000; unit; unit /= 10)
 		com_put((char)('0' + n / unit % 10));
 	com_put('\n');
 }
@@ -20,8 +22,7 @@ int main(void)
 
 		while (ticks < until)
 			__asm__ volatile("hlt");
-		put_number(1000 + n);
+		put_number(100000 + n);
 	}
-	check_eq("rdma.ticks", ticks >= 10 * LINES, 1);
 	finish();
 }

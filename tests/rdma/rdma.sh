@@ -20,7 +20,7 @@ esac
 work=$(mktemp -d)
 [ -z "${RDMA_DEBUG:-}" ] || echo "$work"
 trap 'rm -rf "$work"' EXIT
-timeout -k 5 "${RDMA_TIMEOUT:-400}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults \
+timeout -k 5 "${RDMA_TIMEOUT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults \
 	-serial "file:$work/serial" -kernel "$build/rdma/vmlinuz" -initrd "$build/rdma/initrd" \
 	-append "console=ttyS0 quiet mitigations=off cryptomgr.notests panic=-1" </dev/null >"$work/qemu" 2>&1
 # What the firmware last sent to the screen may stand before the first of these words, on its line.
