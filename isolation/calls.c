@@ -64,8 +64,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "epoll_create1", VCPU, 0, CALL_ANY, "a backup that goes live makes its poller" },
 	{ "eventfd2", VCPU | ACCEPTOR, 0, CALL_ANY,
 	  "a backup that goes live, a session: their wake-ups" },
-	{ "clock_nanosleep", VCPU | SENDER | RECEIVER | CONTROL, SENDER | RECEIVER | CONTROL,
-	  CALL_ANY,
+	{ "clock_nanosleep", VCPU | PEER | CONTROL, PEER | CONTROL, CALL_ANY,
 	  "pace of replay and of a primary that is ahead; full queues; a vCPU that must show that "
 	  "it runs" },
 

@@ -70,6 +70,11 @@ struct disk_meta {
 	uint64_t *unsaved; /* a bit for each page of the bitmap that changed since it was written */
 	bool parting;	   /* disk_meta_part() was called and is to take effect */
 	uint64_t part_current, part_generation;
+	bool siding; /* disk_meta_change_sides() likewise; it comes before the parting */
+	struct {
+		uint64_t generation, record;
+		enum disk_meta_state state;
+	} side;
 };
 
 /* ---- pages ---- */
@@ -257,28 +262,58 @@ void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* io held. The name that disk_meta_part() gave becomes stable, if it was called. */
-static int part_take_effect(struct disk_meta *m)
+void disk_meta_change_sides(struct disk_meta *m, uint64_t generation, uint64_t record,
+			    enum disk_meta_state state)
 {
-	bool parting;
-	int error;
+	pthread_mutex_lock(&m->lock);
+	if (!m->parting) {
+		m->siding = true;
+		m->side.generation = generation;
+		m->side.record = record;
+		m->side.state = state;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* lock held. What was said and has not taken effect becomes the identity: true if there was any. */
+static bool identity_catch_up(struct disk_meta *m)
+{
+	if (m->siding) {
+		m->id.generation = m->side.generation;
+		m->id.record = m->side.record;
+		m->id.state = m->side.state;
+	}
+	if (m->parting)
+		identity_part(&m->id, m->part_current, m->part_generation);
+	return m->siding || m->parting;
+}
+
+/* io held. What disk_meta_part() or disk_meta_change_sides() said becomes stable. */
+static int take_effect(struct disk_meta *m)
+{
+	bool parts, sides;
+	int error = 0;
 
 	pthread_mutex_lock(&m->lock);
-	parting = m->parting;
-	if (parting)
-		identity_part(&m->id, m->part_current, m->part_generation);
-	pthread_mutex_unlock(&m->lock);
-	if (!parting)
+	parts = m->parting;
+	sides = m->siding;
+	if (!identity_catch_up(m)) {
+		pthread_mutex_unlock(&m->lock);
 		return 0;
+	}
+	m->siding = m->parting = false;
+	pthread_mutex_unlock(&m->lock);
 	error = recover(m);
 	error = error ? error : identity_save(m);
-	if (error)
-		return error;
 	pthread_mutex_lock(&m->lock);
-	m->parting = false;
+	/* Said again meanwhile, it counts; else what could not be written is tried again. */
+	if (error && parts)
+		m->parting = true;
+	else if (error && !m->parting)
+		m->siding |= sides;
 	pthread_mutex_unlock(&m->lock);
-	m->parted = true;
-	return 0;
+	m->parted |= parts && !error;
+	return error;
 }
 
 void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_LEN])
@@ -487,7 +522,7 @@ int disk_meta_write(struct disk_meta *m, uint64_t offset, uint64_t len)
 	    len > m->id.image_bytes - offset)
 		return EINVAL;
 	pthread_mutex_lock(&m->io);
-	error = part_take_effect(m);
+	error = take_effect(m);
 	if (!error && !m->parted && !follows(m))
 		error = EPERM;
 	error = error ? error : recover(m);
@@ -621,7 +656,7 @@ int disk_meta_get(struct disk_meta *m, struct disk_meta_identity *id)
 	int error;
 
 	pthread_mutex_lock(&m->io);
-	error = part_take_effect(m);
+	error = take_effect(m);
 	*id = m->id;
 	pthread_mutex_unlock(&m->io);
 	return error;
@@ -656,9 +691,10 @@ int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s)
 	int error;
 
 	pthread_mutex_lock(&m->io);
+	error = take_effect(m);
 	id = m->id;
 	id.state = s;
-	error = identity_change(m, &id);
+	error = error ? error : identity_change(m, &id);
 	pthread_mutex_unlock(&m->io);
 	return error;
 }
@@ -727,7 +763,7 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 		m->parted = false;
 		pthread_mutex_lock(&m->lock);
 		m->follows = true;
-		m->parting = false;
+		m->parting = m->siding = false;
 		bits_forget(m);
 		pthread_mutex_unlock(&m->lock);
 		error = bitmap_save(m);
@@ -1009,7 +1045,7 @@ int disk_meta_close(struct disk_meta *m)
 	int error;
 
 	pthread_mutex_lock(&m->io);
-	error = part_take_effect(m);
+	error = take_effect(m);
 	if (m->opened) { /* nothing was written, and nothing is */
 		pthread_mutex_unlock(&m->io);
 		disk_meta_abandon(m);

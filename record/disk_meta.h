@@ -138,6 +138,14 @@ void disk_meta_applied(struct disk_meta *m, uint64_t record);
  * already and keeps its name; on stable storage before the next write begins.
  */
 void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
+/*
+ * Both sides are equal behind this record, and from there on the other one follows (DISK_IN_STEP),
+ * or this one does (DISK_FOLLOWS), in this generation; on stable storage before the next write
+ * begins. Names and bitmap stay. Nothing, where disk_meta_part() was called and has not taken
+ * effect.
+ */
+void disk_meta_change_sides(struct disk_meta *m, uint64_t generation, uint64_t record,
+			    enum disk_meta_state state);
 /* The process that writes from now on; on stable storage with the next change of the identity. */
 void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_LEN]);
 /* The pair of an image that belongs to none yet; likewise. */

@@ -150,7 +150,7 @@ uint64_t disks_new_name(void)
 	return name;
 }
 
-/* Puts what disk_meta_part() has said on stable storage. */
+/* Puts what disk_meta_part() or disk_meta_change_sides() has said on stable storage. */
 static int settle(struct disk_backend *d, void *meta)
 {
 	struct disk_meta_identity id;
@@ -206,42 +206,18 @@ void disks_settle(struct replica *r)
 	on_disks(&r->disks, settle);
 }
 
-/* On the disk's thread; the identity's generation, record and state are the new ones. */
-static int change_sides(struct disk_backend *d, void *ctx)
-{
-	struct disk_sync_disk *disk = ((struct disk_place *)ctx)->disk;
-	const struct disk_meta_identity *to = &((struct disk_place *)ctx)->to;
-	struct disk_meta_identity id;
-	int error = disk_meta_get(disk->meta, &id);
-
-	id.generation = to->generation;
-	id.record = to->record;
-	id.state = to->state;
-	return error ? error : disk_meta_join(disk->meta, &id);
-}
-
 void disks_change_sides(struct replica *r, uint64_t seq, bool live)
 {
 	uint64_t generation = failover_generation(&r->failover);
 	struct disks *d = &r->disks;
 
 	for (unsigned i = 0; i < d->n; i++) {
-		struct disk_place *p = &d->place[i];
-		int error = 0;
-
 		if (!d->disk[i].meta)
 			continue;
-		*p = (struct disk_place){ .disk = &d->disk[i],
-					  .to = { .generation = generation,
-						  .record = seq,
-						  .state = live ? DISK_IN_STEP : DISK_FOLLOWS } };
+		disk_meta_change_sides(d->disk[i].meta, generation, seq,
+				       live ? DISK_IN_STEP : DISK_FOLLOWS);
 		disk_meta_applied(d->disk[i].meta, live ? seq : UINT64_MAX);
-		if (live)
-			disk_later(d->disk[i].image, change_sides, p);
-		else
-			error = disk_between(d->disk[i].image, change_sides, p);
-		if (error)
-			log_warn("disk %u: its metadata cannot be written: %s", i, strerror(error));
+		disk_later(d->disk[i].image, settle, d->disk[i].meta);
 	}
 }
 

@@ -15,16 +15,9 @@
 
 struct replica;
 
-/* Which side of the pair a disk is on. */
-struct disk_place {
-	struct disk_sync_disk *disk;
-	struct disk_meta_identity to;
-};
-
 struct disks {
 	struct disk_sync_disk disk[DISK_SYNC_DISKS];
 	unsigned n;
-	struct disk_place place[DISK_SYNC_DISKS]; /* for disks_change_sides() */
 	atomic_uint_fast64_t *record; /* last one made or applied; NULL: there are no disks */
 };
 
@@ -54,8 +47,8 @@ void disks_part(struct replica *r);
 void disks_settle(struct replica *r);
 /*
  * vCPU thread: the two sides change places behind record seq, in the generation that is set: this
- * one is live from here on, and the other one follows, or the other way round. The live side's
- * metadata says so soon, the other's when this returns.
+ * one is live from here on, and the other one follows, or the other way round. Waits for nothing;
+ * on stable storage soon, and before the next write.
  */
 void disks_change_sides(struct replica *r, uint64_t seq, bool live);
 /* The other side has applied records up to this one; UINT64_MAX: all that there will be. */

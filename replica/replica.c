@@ -109,6 +109,7 @@ void replica_destroy(struct replica *r)
 	live_destroy(r->live);
 	batch_fini(&r->batch);
 	free(r->spy.frames);
+	free(r->spy.frame);
 	failover_fini(&r->failover);
 	verify_fini(&r->verify);
 	announce_fini(&r->announce);

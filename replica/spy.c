@@ -53,8 +53,8 @@ static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
 static void *spy_thread(void *arg)
 {
 	struct replica *r = arg;
-	uint8_t *frame = malloc(NIC_FRAME_MAX);
-	bool more = frame != NULL;
+	uint8_t *frame = r->spy.frame;
+	bool more = true;
 
 	while (more) {
 		struct pollfd p[MACHINE_NICS + 1] = { { .fd = r->spy.wake, .events = POLLIN } };
@@ -72,7 +72,6 @@ static void *spy_thread(void *arg)
 		for (unsigned i = 0; i < MACHINE_NICS; i++)
 			spy_drain(r, i, frame);
 	}
-	free(frame);
 	return NULL;
 }
 
@@ -82,10 +81,13 @@ int spy_start(struct replica *r, struct err *err)
 
 	if (!r->spy.frames)
 		r->spy.frames = calloc(SPY_FRAMES, sizeof(*r->spy.frames));
+	/* Not by its thread, which may not ask the kernel for a heap of its own. */
+	if (!r->spy.frame)
+		r->spy.frame = malloc(NIC_FRAME_MAX);
 	r->spy.feeding = false;
 	atomic_store(&r->spy.stop, false);
 	r->spy.wake = eventfd(0, EFD_CLOEXEC);
-	if (!r->spy.frames || r->spy.wake < 0)
+	if (!r->spy.frames || !r->spy.frame || r->spy.wake < 0)
 		return err_set(err, ENOMEM, "out of memory");
 	ret = thread_start(&r->spy.thread, THREAD_SPY, spy_thread, r);
 	if (ret)

@@ -32,6 +32,7 @@ struct spy {
 
 	/* its thread; the vCPU thread after spy_end() */
 	struct spy_frame *frames;
+	uint8_t *frame; /* the one that is being received */
 	unsigned at;
 
 	/* vCPU thread */

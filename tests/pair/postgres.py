@@ -38,9 +38,18 @@ def native(program, *args):
     return subprocess.run([GUEST + "/root/host.sh", BIN + program, *args], capture_output=True, text=True)
 
 
+class Lost(Failure):
+    """Data is missing or damaged: no host is so slow that this is its doing."""
+
+
 def expect(cond, text):
     if not cond:
         raise Failure(text)
+
+
+def expect_kept(cond, text):
+    if not cond:
+        raise Lost(text)
 
 
 # ---- disks ----
@@ -150,7 +159,7 @@ class Writer(threading.Thread):
                 time.sleep(0.2)
         else:
             return
-        expect(got in (tried - 1, tried), "client %d has %d, acknowledged were %d" % (self.number, got, tried - 1))
+        expect_kept(got in (tried - 1, tried), "client %d has %d, acknowledged were %d" % (self.number, got, tried - 1))
         self.acked = got
         self.may_break.clear()
 
@@ -181,10 +190,10 @@ def check_rows(writers):
     for w, low in zip(writers, before):
         n, count, first, last, wrong = rows[w.number]
         high = w.acked + 1
-        expect(low <= n <= high, "client %d: counter %d, acknowledged %d to %d" % (w.number, n, low, high))
+        expect_kept(low <= n <= high, "client %d: counter %d, acknowledged %d to %d" % (w.number, n, low, high))
         if n:
-            expect((last, first, count, wrong) == (n, max(n - KEPT + 1, 1), min(n, KEPT), 0),
-                   "client %d: rows %s to %s, %d of them, %d wrong, counter %d" % (w.number, first, last, count, wrong, n))
+            expect_kept((last, first, count, wrong) == (n, max(n - KEPT + 1, 1), min(n, KEPT), 0),
+                        "client %d: rows %s to %s, %d of them, %d wrong, counter %d" % (w.number, first, last, count, wrong, n))
 
 
 # ---- rounds ----
@@ -215,7 +224,7 @@ class Postgres:
     def check_writers(self):
         for w in self.writers:
             if w.error:
-                raise Failure("client %d: %s" % (w.number, w.error))
+                raise (Lost if isinstance(w.error, Lost) else Failure)("client %d: %s" % (w.number, w.error))
 
     def progress(self):
         before = [w.acked for w in self.writers]
@@ -252,7 +261,7 @@ class Postgres:
                 break
             expect(time.monotonic() < deadline, "disks are not compared to their end: %s" % v)
             time.sleep(0.1)
-        expect(v["compared"] == v["blocks"] and not v["differing"], "the disks differ: %s" % v)
+        expect_kept(v["compared"] == v["blocks"] and not v["differing"], "the disks differ: %s" % v)
 
     def sent(self):
         """Bytes that the live side's host has sent to the other one."""
@@ -411,10 +420,76 @@ class Postgres:
     def join_first_record(self):
         self.join_killed(self.at_event("protected"))
 
+    # The two change places; then a host dies, or does so meanwhile.
+
+    def switch(self):
+        n, m = len(self.live.events()), len(self.backup.events())
+        answer = self.live.ask(command="switch")
+        expect(answer.get("ok"), "they do not change places: %s" % answer)
+        self.backup.wait_event("switched", PATIENCE, m)
+        self.live.wait_event("follows", PATIENCE, n)
+        self.backup = self.swap()
+        expect(not any(e["event"] in ("live", "unprotected", "joining") for e in self.live.events()[m:] + self.backup.events()[n:]),
+               "it was unprotected")
+
+    def switches(self):
+        for _ in range(random.choice((1, 2, 3))):
+            self.switch()
+            self.progress()
+        self.verify()
+
+    def switch_kill_live(self):
+        self.switches()
+        self.kill_live()
+
+    def switch_kill_backup(self):
+        self.switches()
+        self.kill_backup()
+
+    def switch_kill_both(self):
+        self.switches()
+        self.kill_both()
+
+    def switch_at_once(self):
+        """Killed as soon as they have changed places: what is written down of it may be old."""
+        self.switch()
+        random.choice((self.kill_live, self.kill_backup, self.kill_both))()
+
+    def switch_killed(self):
+        """One side, or both, die at some moment of a switch."""
+        n, m = len(self.live.events()), len(self.backup.events())
+        asks = threading.Thread(target=self.ask_to_switch, daemon=True)
+        asks.start()
+        time.sleep(random.choice((0, random.uniform(0, 0.05), random.uniform(0, 0.4))))
+        both, sides = random.random() < 0.3, [self.live, self.backup]
+        random.shuffle(sides)
+        for r in sides[:1 + both]:
+            self.kill(r)
+        asks.join(PATIENCE)
+        if both:
+            self.boot()
+            return
+        dead, left = sides
+        since = m if left is self.backup else n
+        deadline = time.monotonic() + PATIENCE
+        while not any(e["event"] in ("live", "unprotected") for e in left.events()[since:]):
+            expect(left.alive(), "the side that is left ended with %s: %s" % (left.proc.returncode, left.tail()))
+            expect(time.monotonic() < deadline, "the side that is left does not go on: " + left.tail())
+            time.sleep(0.005)
+        self.live, self.backup = left, dead
+
+    def ask_to_switch(self):
+        try:
+            self.live.ask(command="switch")
+        except (OSError, ValueError):  # it was killed before it could answer
+            pass
+
     FAULTS = {"kill-live": kill_live, "kill-backup": kill_backup, "kill-both": kill_both, "freeze-live": freeze_live,
               "freeze-backup": freeze_backup, "cut-link": cut_link, "disk-error": disk_error, "disk-full": disk_full,
               "join-identity": join_identity, "join-disks": join_disks, "join-memory": join_memory,
-              "join-last-round": join_last_round, "join-first-record": join_first_record}
+              "join-last-round": join_last_round, "join-first-record": join_first_record,
+              "switch-kill-live": switch_kill_live, "switch-kill-backup": switch_kill_backup,
+              "switch-kill-both": switch_kill_both, "switch-at-once": switch_at_once, "switch-killed": switch_killed}
 
     def round(self, fault):
         time.sleep(random.uniform(0.1, 1.5))
@@ -435,7 +510,7 @@ class Postgres:
         self.check_writers()
         check_rows(self.writers)
         r = native("pg_amcheck", "-h", GUEST_IP, "-U", "postgres", "--heapallindexed", "postgres")
-        expect(r.returncode == 0, "pg_amcheck: %s %s" % (r.stdout, r.stderr))
+        expect_kept(r.returncode == 0, "pg_amcheck: %s %s" % (r.stdout, r.stderr))
         connect().cursor().execute("COPY (SELECT 1) TO PROGRAM '/bin/busybox kill -INT $(/bin/busybox head -n 1 /data/postmaster.pid)'")
         for r in (self.live, self.backup):
             r.proc.wait(PATIENCE)
@@ -446,14 +521,14 @@ class Postgres:
 def check_images(rig):
     a, b = rig.disk["a"].path, rig.disk["b"].path
     r = subprocess.run(["cmp", a, b], capture_output=True, text=True)
-    expect(r.returncode == 0, "the images differ: " + r.stdout + r.stderr)
+    expect_kept(r.returncode == 0, "the images differ: " + r.stdout + r.stderr)
     r = subprocess.run(["fsck.ext4", "-fn", a], capture_output=True, text=True)
-    expect(r.returncode == 0, "fsck: " + r.stdout + r.stderr)
+    expect_kept(r.returncode == 0, "fsck: " + r.stdout + r.stderr)
     data = rig.dir + "/data"
     os.mkdir(data)
     subprocess.run(["debugfs", "-R", "rdump /data " + data, a], check=True, capture_output=True)
     r = native("pg_checksums", "--check", "-D", data + "/data")
-    expect(r.returncode == 0, "pg_checksums: " + r.stdout + r.stderr)
+    expect_kept(r.returncode == 0, "pg_checksums: " + r.stdout + r.stderr)
 
 
 def main():
@@ -483,6 +558,7 @@ def main():
               sum(w.acked for w in pg.writers))
     except (Failure, OSError, ValueError, psycopg2.Error) as e:
         os.environ["KEEP"] = "1"
+        fault = "lost." + fault if isinstance(e, Lost) else fault
         print("not ok postgres.%s: %s; seed %d, logs in %s" % (fault, e, a.seed, rig.dir), flush=True)
         return 1
     finally:

@@ -449,6 +449,56 @@ START_TEST(no_write_before_it_is_known_what_it_means)
 }
 END_TEST
 
+START_TEST(sides_change_before_the_next_write)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id = identity(100);
+
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	disk_meta_change_sides(m, 9, 41, DISK_FOLLOWS);
+	disk_full = true;
+	ck_assert_int_eq(disk_meta_write(m, 0, 512), ENOSPC); /* not as what it was before */
+	disk_full = false;
+	ck_assert_int_eq(disk_meta_write(m, 0, 512), 0);
+	disk_meta_abandon(m);
+	storage_crash(false);
+	m = open_meta();
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.generation, 9);
+	ck_assert_uint_eq(id.record, 41);
+	ck_assert_uint_eq(id.current, 100);
+	ck_assert_int_eq(id.state, DISK_FOLLOWS);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+/* The other side is lost right after they have changed places, before anything could be written. */
+START_TEST(sides_change_and_part)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id = identity(100);
+
+	id.state = DISK_FOLLOWS;
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	disk_meta_change_sides(m, 9, 41, DISK_IN_STEP);
+	disk_meta_applied(m, 41);
+	disk_meta_part(m, 101, 10);
+	disk_meta_change_sides(m, 11, 50, DISK_IN_STEP); /* comes too late */
+	ck_assert_int_eq(disk_meta_set_state(m, DISK_AHEAD), 0);
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	ck_assert_int_eq(disk_meta_close(m), 0);
+	m = open_meta();
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.generation, 10);
+	ck_assert_uint_eq(id.record, 41);
+	ck_assert_uint_eq(id.current, 101);
+	ck_assert_uint_eq(id.base, 100);
+	ck_assert_int_eq(id.state, DISK_AHEAD);
+	ck_assert_uint_eq(disk_meta_next(m, 0), 7);
+	disk_meta_abandon(m);
+}
+END_TEST
+
 START_TEST(a_block_is_sent_again_when_it_was_written)
 {
 	struct disk_meta *m = fresh();
@@ -607,6 +657,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, few_writes_of_metadata_where_the_guest_writes_in_few_places);
 	tcase_add_test(tc, an_orderly_end_knows_exactly);
 	tcase_add_test(tc, no_write_before_it_is_known_what_it_means);
+	tcase_add_test(tc, sides_change_before_the_next_write);
+	tcase_add_test(tc, sides_change_and_part);
 	tcase_add_test(tc, a_block_is_sent_again_when_it_was_written);
 	tcase_add_test(tc, names_tell_what_is_newer);
 	tcase_add_test(tc, a_mixture_is_never_newer);
