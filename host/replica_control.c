@@ -143,6 +143,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	if (s.join_pause_ms > 0)
 		json_object_set_new(reply, "join_pause_ms", json_real(s.join_pause_ms));
 	put_last_failover(reply, &s);
+	if (s.healed)
+		put(reply, "generations_healed", s.healed);
 	if (s.switches)
 		put_last_switch(reply, &s);
 	if (s.divergence[0])

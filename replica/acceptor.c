@@ -86,6 +86,8 @@ static void *acceptor_thread(void *arg)
 
 		link_bury_dead(&r->link);
 		hang_report(r);
+		if (next < 0) /* nothing is to be announced */
+			healing_step(r);
 		if (p)
 			meet_peer(r, p);
 		else if (err.code != EAGAIN)

@@ -27,23 +27,18 @@ static bool wait_to_ask_again(struct replica *r)
 }
 
 /*
- * The generation that we ask for is taken. 1: by the other side, which counted on us then and later
- * on: we go on with the generation after the last one; 0: otherwise; -errno: nobody can tell.
+ * The generation that we ask for is taken. 1: whoever of the two took it, or a later one, counted
+ * on the other: we go on with the generation after the last one; 0: otherwise; -errno: nobody can
+ * tell.
  */
 static int moved(struct replica *r, uint64_t generation, struct err *err)
 {
-	uint8_t owner[ARBITER_ID_LEN];
-	uint64_t last;
-	int ret = arbiter_last(r->cfg.arbiter, &last, err);
+	struct later l;
+	int ret = later_look(r, generation, &l, err);
 
-	if (ret == 0)
-		ret = arbiter_owner(r->cfg.arbiter, last, owner, err);
-	if (ret <= 0)
+	if (ret < 0 || l.left || !l.ours)
 		return ret;
-	if (last < generation || !(owner[ARBITER_ID_LEN - 1] & ARBITER_COUNTS_ON) ||
-	    !arbiter_same_owner(owner, r->other))
-		return 0;
-	failover_take(&r->failover, FAILOVER_MOVED, last);
+	failover_take(&r->failover, FAILOVER_MOVED, l.last);
 	return 1;
 }
 

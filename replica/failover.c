@@ -38,8 +38,8 @@ static const uint8_t table[REPLICA_STATES][FAILOVER_EVENTS] = {
 	[ALONE]     = { NEVER, JOINING, NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   NEVER, NEVER,    NEVER,  SAME,    NEVER,  SAME,   ENDED },
 	[JOINING]   = { NEVER, NEVER,   HOLDING, NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, ALONE,    NEVER,   NEVER,   NEVER, ALONE,    FENCED, NEVER,   NEVER,  NEVER,  ENDED },
 	[HOLDING]   = { NEVER, NEVER,   NEVER,   COUNTED, NEVER,     NEVER,   NEVER,     NEVER,  ALONE, ALONE,    NEVER,   NEVER,   NEVER, ALONE,    FENCED, NEVER,   NEVER,  NEVER,  ENDED },
-	[COUNTED]   = { NEVER, NEVER,   NEVER,   NEVER,   PROTECTED, NEVER,   NEVER,     NEVER,  ALONE, ASKING,   NEVER,   NEVER,   NEVER, ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
-	[PROTECTED] = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  ALONE, ASKING,   HANDING, NEVER,   NEVER, ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[COUNTED]   = { NEVER, NEVER,   NEVER,   NEVER,   PROTECTED, NEVER,   NEVER,     NEVER,  ALONE, ASKING,   NEVER,   NEVER,   SAME,  ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
+	[PROTECTED] = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  ALONE, ASKING,   HANDING, NEVER,   SAME,  ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
 	[HANDING]   = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, ASKING,   NEVER,   BACKUP,  NEVER, ASKING,   FENCED, NEVER,   NEVER,  NEVER,  ENDED },
 	[ASKING]    = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   NEVER,     NEVER,  NEVER, NEVER,    NEVER,   NEVER,   SAME,  NEVER,    NEVER,  ALONE,   FENCED, SAME,   ENDED },
 	[LOADING]   = { NEVER, NEVER,   NEVER,   NEVER,   NEVER,     NEVER,   FOLLOWING, NEVER,  NEVER, ENDED,    NEVER,   NEVER,   NEVER, NEVER,    NEVER,  NEVER,   NEVER,  NEVER,  ENDED },
@@ -179,6 +179,22 @@ enum replica_state failover_take(struct failover *f, enum failover_event e, uint
 	s = step(f, e);
 	pthread_mutex_unlock(&f->lock);
 	return s;
+}
+
+bool failover_move(struct failover *f, uint64_t generation)
+{
+	enum replica_state s;
+	bool moves;
+
+	pthread_mutex_lock(&f->lock);
+	s = failover_state(f);
+	moves = (s == COUNTED || s == PROTECTED) && generation > failover_generation(f);
+	if (moves) {
+		atomic_store(&f->generation, generation);
+		step(f, FAILOVER_MOVED);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return moves;
 }
 
 bool failover_asks(struct failover *f, uint64_t *generation)

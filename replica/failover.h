@@ -43,13 +43,13 @@ enum failover_event {
 	FAILOVER_LOST,	   /* the other side is gone, or as good as gone */
 	FAILOVER_SWITCH,   /* the two change places: it is offered, or has been asked for */
 	FAILOVER_SWITCHED, /* the backup has taken over */
-	FAILOVER_MOVED,	   /* the other side took a later generation while it counted on us */
-	FAILOVER_STAY,	   /* the machines diverged, and this side is to go on */
-	FAILOVER_YIELD,	   /* ... and this side is not */
-	FAILOVER_WON,	   /* the arbiter gave us the next generation */
-	FAILOVER_TAKEN,	   /* the arbiter gave it to another replica */
-	FAILOVER_UNKNOWN,  /* the arbiter cannot tell */
-	FAILOVER_END,	   /* the machine ended, or was told to */
+	FAILOVER_MOVED,	  /* one of the two took a later generation while it counted on the other */
+	FAILOVER_STAY,	  /* the machines diverged, and this side is to go on */
+	FAILOVER_YIELD,	  /* ... and this side is not */
+	FAILOVER_WON,	  /* the arbiter gave us the next generation */
+	FAILOVER_TAKEN,	  /* the arbiter gave it to another replica */
+	FAILOVER_UNKNOWN, /* the arbiter cannot tell */
+	FAILOVER_END,	  /* the machine ended, or was told to */
 	FAILOVER_EVENTS
 };
 
@@ -79,6 +79,11 @@ uint64_t failover_generation(const struct failover *f);
 enum replica_state failover_event(struct failover *f, enum failover_event e);
 /* START, WON, SWITCHED or MOVED: the generation that is ours changes with the state. */
 enum replica_state failover_take(struct failover *f, enum failover_event e, uint64_t generation);
+/*
+ * MOVED, of a live side whose backup is counted on and that has taken a later generation with the
+ * mark. False: its state is another one by now, and hears of that when it asks.
+ */
+bool failover_move(struct failover *f, uint64_t generation);
 /* Whether the arbiter's answer is what it waits for, about which generation. */
 bool failover_asks(struct failover *f, uint64_t *generation);
 /* A backup: the primary's generation. */

@@ -174,6 +174,7 @@ struct replica_status {
 	uint64_t outputs_held, outputs_released;
 	uint64_t digests;
 	uint64_t failovers;
+	uint64_t healed;	 /* generations taken after a stranger's */
 	uint64_t switches;	 /* how often this replica gave the guest to the other one */
 	double last_switch_ms;	 /* for how long the guest stood still then */
 	double last_failover_ms; /* from the last sign of the primary to going live; 0: none */

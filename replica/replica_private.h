@@ -23,6 +23,7 @@
 #include "replica/failover.h"
 #include "replica/follower.h"
 #include "replica/handover.h"
+#include "replica/healing.h"
 #include "replica/joining.h"
 #include "replica/link.h"
 #include "replica/orders.h"
@@ -73,6 +74,7 @@ struct replica {
 	struct acceptor acceptor;
 	struct follower follower;
 	struct handover handover;
+	struct healing healing;
 	struct spy spy;
 	struct announce announce;
 	struct orders orders;

@@ -103,6 +103,7 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 		status_of_follower(&r->follower, now, s);
 	else
 		status_of_link(r, now, s);
+	s->healed = atomic_load(&r->healing.healed);
 	s->switches = atomic_load(&r->handover.given);
 	s->last_switch_ms = (double)atomic_load(&r->handover.took_ns) / 1e6;
 	outbox_count(&r->outbox, &s->outputs_held, &s->outputs_released);

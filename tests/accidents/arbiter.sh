@@ -42,7 +42,7 @@ check no-marker "status $?: $(cat "$work/empty.err")" grep -q 'arbiter init' "$w
 check init "status $?" [ $? -eq 0 ]
 check show "$("$twinstep" arbiter show "$arbiter" 2>&1)" eval '"$twinstep" arbiter show "$arbiter" | grep -q "generation 0"'
 
-# Beside a live pair: refused, no generation taken; the pair's next failover works.
+# Beside a live pair: refused, no generation taken; with --force, it takes one. The pair's next failover works.
 pids=()
 start a primary "${boot[@]}"
 wait_for 30 state a alone
@@ -54,6 +54,13 @@ status=$?
 check refused "status $status: $(cat "$work/intruder.err")" [ $status -eq 118 ]
 check refused-says "$(cat "$work/intruder.err")" grep -q -- 'twinstep backup.*--force' "$work/intruder.err"
 check untouched "$("$twinstep" arbiter show "$arbiter")" eval '"$twinstep" arbiter show "$arbiter" --json | grep -q "\"generation\": 1,"'
+start forced primary "${boot[@]}" --force
+wait_for 60 state forced alone
+kill_inner "${pids[2]}"
+had() { grep -q "\"event\":\"$2\"" "$work/$1.events"; }
+check taken "$(cat "$work/a.err")" wait_for 60 had a taken
+check healed "$(cat "$work/a.err")" wait_for 60 had a healed
+check still-protected "$("$twinstep" status "$work/a.sock")" state a protected
 kill_inner "${pids[0]}"
 check failover "$(cat "$work/b.err")" wait_for 60 state b alone
 kill_inner "${pids[1]}"
@@ -63,5 +70,5 @@ wait "${pids[@]}" 2>/dev/null
 pids=()
 start again primary "${boot[@]}" --force
 check force "$(cat "$work/again.err" 2>&1)" wait_for 30 state again alone
-check next-generation "$("$twinstep" arbiter show "$arbiter")" eval '"$twinstep" arbiter show "$arbiter" | grep -q "generation 3,"'
+check next-generation "$("$twinstep" arbiter show "$arbiter")" eval '"$twinstep" arbiter show "$arbiter" | grep -q "generation 5,"'
 exit $failed

@@ -7,7 +7,7 @@
  *
  * Claims, in every reachable state:
  *   - at most one replica may send (may_send);
- *   - what leaves, leaves a replica that holds the last generation (leave);
+ *   - what leaves, leaves a replica that holds the last generation that either of them took (leave);
  *   - a replica that goes live has the record of everything that ever left (win);
  *   - no event meets a state for which the table says that it cannot happen (step).
  *
@@ -27,7 +27,11 @@ inline step(s, e)
 #ifndef RESTARTS
 #define RESTARTS 1
 #endif
+#ifndef STRANGERS
+#define STRANGERS 0 /* that take the next generation, and are never live */
+#endif
 #define NOBODY 2
+#define STRANGER 3
 #define OTHER (1 - i)
 
 byte st[2];
@@ -55,7 +59,10 @@ bool marked;			 /* its owner took it while it counted on the other one */
 bool asked;			 /* the live side has said SWITCH: it says nothing more */
 byte took;			 /* the other one has said SWITCHED, in this generation */
 byte left;			 /* the highest record that an output needed which has left */
-byte restarts, switches;
+bool over[2];	      /* since its generation the other one took one without the mark */
+byte heal_at[2];      /* live side's acceptor: has seen a stranger's, and will take this one; 0: no */
+byte heir = NOBODY, since; /* who of the two may be live, from which generation on */
+byte restarts, switches, strangers;
 byte survivor; /* of a divergence: 0 the live side, 1 the backup, 2 nobody */
 
 /* The right to send is somebody's. */
@@ -88,16 +95,22 @@ byte survivor; /* of a divergence: 0 the live side, 1 the backup, 2 nobody */
 #define TAKE(i) take(i)
 #endif
 
-/* The other one took it while it counted on this one, which therefore may ask for the next. */
+/* The last one was taken by one of the two, and it and those before with the mark, or by strangers. */
 #ifdef BROKEN_MARK
-#define MOVED(i) (generation > gen[i] && owner == OTHER)
+#define MOVED(i) (generation > gen[i] && (owner == OTHER || owner == i))
 #else
-#define MOVED(i) (generation > gen[i] && owner == OTHER && marked)
+#define MOVED(i) (generation > gen[i] && (owner == OTHER || owner == i) && marked && !over[i])
 #endif
+#ifdef BROKEN_PASSED
+#define PASSED(i) false
+#else
+#define PASSED(i) over[i]
+#endif
+#define COUNTS(i) (st[i] == COUNTED_ON || st[i] == PROTECTED)
 
 inline leave(i, needs)
 {
-	assert(owner == i && generation == gen[i]);
+	assert(heir == i && gen[i] >= since);
 	left = (needs > left -> needs : left)
 }
 
@@ -143,9 +156,12 @@ inline take(i)
 		generation++;
 		owner = i;
 		marked = (st[i] == TAKING_OVER);
+		over[OTHER] = over[OTHER] || !marked;
+		over[i] = false;
+		heir = i;
+		since = generation;
 		gen[i] = generation;
 		win(i)
-	:: generation == gen[i] + 1 && owner == i -> gen[i] = generation; win(i)
 	:: MOVED(i) -> assert(left <= made[i]); step(st[i], E_MOVED); gen[i] = generation
 	:: else -> step(st[i], E_TAKEN)
 	fi
@@ -179,9 +195,36 @@ inline take_over(i)
 inline follow(i)
 {
 	step(st[i], E_SWITCHED);
-	gen[i] = took;
+	gen[i] = took; over[i] = false;
 	session[i] = false; lease[i] = false; held[i] = 0;
 	asked = false; took = 0
+}
+
+/* ---- a stranger takes a generation ---- */
+
+inline stranger()
+{
+	strangers++;
+	generation++;
+	owner = STRANGER;
+	marked = false
+}
+
+/* If nobody was faster. The answer may be lost. */
+inline heal(i)
+{
+	if
+	:: generation + 1 == heal_at[i] ->
+		generation++;
+		owner = i;
+		marked = true;
+		if
+		:: COUNTS(i) -> step(st[i], E_MOVED); gen[i] = generation
+		:: true
+		fi
+	:: else
+	fi;
+	heal_at[i] = 0
 }
 
 /* ---- the live side ---- */
@@ -253,7 +296,7 @@ inline diverge(i)
 inline join(i)
 {
 	forget_connection();
-	gen[i] = gen[OTHER];
+	gen[i] = gen[OTHER]; over[i] = false;
 	step(st[i], E_LOAD);
 	made[i] = made[OTHER];
 	acked[OTHER] = made[OTHER];
@@ -271,6 +314,7 @@ inline crash(i)
 	session[i] = false; lease[i] = false; held[i] = 0; flying[i] = 0;
 	direct[i] = false; announcing[i] = false; bye[i] = false;
 	gen[i] = 0; made[i] = 0; acked[i] = 0; count_from[i] = 0;
+	over[i] = false; heal_at[i] = 0;
 	st[i] = ENDED
 }
 
@@ -278,6 +322,7 @@ inline restart(i)
 {
 	restarts++;
 	owner = (owner == i -> NOBODY : owner);
+	heir = (heir == i -> NOBODY : heir);
 	up[i] = true;
 	st[i] = STARTING
 }
@@ -307,6 +352,12 @@ proctype replica(byte i)
 	/* acceptor */
 	:: atomic { LIVE(i) && OPEN(st[i]) && !SENDING(i) -> announcing[i] = true }
 	:: atomic { announcing[i] -> leave(i, 0); announcing[i] = false }
+
+	:: atomic { COUNTS(i) && !heal_at[i] && generation > gen[i] && owner == STRANGER && !PASSED(i) ->
+		heal_at[i] = generation + 1 }
+	:: atomic { heal_at[i] -> heal(i) }
+	:: atomic { COUNTS(i) && generation > gen[i] && owner == i && marked && !over[i] ->
+		step(st[i], E_MOVED); gen[i] = generation }
 
 	/* receiver; the send itself is before the end of the lease, or does not happen (rseq) */
 	:: atomic { session[i] && ack && FREE_TO_HEAR(i) -> note_ack(i) }
@@ -352,6 +403,7 @@ proctype replica(byte i)
 	:: atomic { ASKS(i) -> step(st[i], E_UNKNOWN) }
 	:: atomic { up[i] && st[i] != STARTING -> crash(i) }
 	:: atomic { !up[i] && restarts < RESTARTS -> restart(i) }
+	:: atomic { i == 0 && strangers < STRANGERS -> stranger() }
 	od
 }
 
@@ -374,6 +426,8 @@ init
 	atomic {
 		generation = 1;
 		owner = 0;
+		heir = 0;
+		since = 1;
 		gen[0] = 1;
 		step(st[0], E_START);
 		select(survivor : 0 .. 2);

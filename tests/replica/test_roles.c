@@ -997,6 +997,61 @@ START_TEST(who_takes_over_and_is_left_goes_on_alone)
 }
 END_TEST
 
+/* ---- strangers at the arbiter ---- */
+
+static const uint8_t stranger_id[WIRE_ID_LEN] = "a stranger";
+
+START_TEST(a_pair_heals_when_a_stranger_took_the_next_generation)
+{
+	struct replica_status s;
+	struct rig g;
+
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
+	follow_until_protected(&g);
+	ck_assert_int_eq(arbiter_take(g.cfg.arbiter, 2, stranger_id, &g.err), 1);
+	do {
+		hear(&g);
+		acknowledge(&g, g.last);
+		s = wait_state(&g, REPLICA_PROTECTED);
+	} while (!s.healed);
+	ck_assert_uint_eq(s.generation, 3);
+	peer_shutdown(g.w.peer);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 4);
+	close_rig(&g);
+}
+END_TEST
+
+START_TEST(a_backup_of_a_healed_pair_goes_live)
+{
+	struct replica_status s;
+	struct rig g;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	ck_assert_int_eq(arbiter_take(g.cfg.arbiter, 2, stranger_id, &g.err), 1);
+	take_marked(&g, 3, script_id);
+	peer_shutdown(g.w.peer);
+	s = wait_state(&g, REPLICA_ALONE);
+	ck_assert_uint_eq(s.generation, 4);
+	close_rig(&g);
+}
+END_TEST
+
+/* The primary went on alone first: a mark that it set later is for another backup. */
+START_TEST(a_backup_that_was_left_behind_does_not_come_back)
+{
+	struct rig g;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	ck_assert_int_eq(arbiter_take(g.cfg.arbiter, 2, script_id, &g.err), 1);
+	take_marked(&g, 3, script_id);
+	peer_shutdown(g.w.peer);
+	expect_fenced(&g);
+	close_rig(&g);
+}
+END_TEST
+
 static void open_second(struct rig *x, struct rig *p)
 {
 	memset(x, 0, sizeof(*x));
@@ -1199,6 +1254,9 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, a_backup_that_went_on_alone_fences_who_offered);
 	tcase_add_host_test(tc, who_gave_the_guest_away_gets_it_back_after_a_failure);
 	tcase_add_host_test(tc, who_takes_over_and_is_left_goes_on_alone);
+	tcase_add_host_test(tc, a_pair_heals_when_a_stranger_took_the_next_generation);
+	tcase_add_host_test(tc, a_backup_of_a_healed_pair_goes_live);
+	tcase_add_host_test(tc, a_backup_that_was_left_behind_does_not_come_back);
 	tcase_add_host_test(tc, two_replicas_change_places_again_and_again);
 	tcase_add_host_test(tc, a_primary_that_comes_second_stops);
 	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);

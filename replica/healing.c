@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A stranger that takes the next generation (a primary that was started by mistake, with --force or
+ * on another pair's arbiter) would doom a protected pair: at the next failure each side would find
+ * it taken, and stop. So the live side looks at the arbiter every few seconds. While its state is
+ * such that the backup is counted on, it takes the generation after the stranger's, with the mark
+ * that says so: from then on the backup, which still stands in the old generation, finds the mark
+ * when it asks, and may ask for the generation after that, as may the live side. Nothing is sent,
+ * and outputs go on as before.
+ *
+ * What one of the two took without the mark says that it has gone on without the other: nothing
+ * that was taken later can undo that.
+ */
+#include "replica/healing.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/host_clock.h"
+#include "replica/replica_private.h"
+
+#define LOOK_NS (2 * NS_PER_S)
+#define PAUSE_MAX_NS \
+	(300 * NS_PER_S) /* two pairs with one arbiter would raise each other for ever */
+
+int later_look(struct replica *r, uint64_t from, struct later *l, struct err *err)
+{
+	uint8_t owner[ARBITER_ID_LEN], other[ARBITER_ID_LEN];
+	int ret = arbiter_last(r->cfg.arbiter, &l->last, err);
+
+	pthread_mutex_lock(&r->link.lock);
+	memcpy(other, r->other, sizeof(other));
+	pthread_mutex_unlock(&r->link.lock);
+	l->left = l->ours = l->mine = false;
+	for (uint64_t g = from; ret >= 0 && g <= l->last && !l->left; g++) {
+		ret = arbiter_owner(r->cfg.arbiter, g, owner, err);
+		if (ret < 0)
+			return ret;
+		l->mine = arbiter_same_owner(owner, r->id);
+		l->ours = l->mine || arbiter_same_owner(owner, other);
+		/* One that is nobody's was forgotten: it may have been anybody's. */
+		l->left = ret == 0 || (l->ours && !(owner[ARBITER_ID_LEN - 1] & ARBITER_COUNTS_ON));
+	}
+	return ret < 0 ? ret : 0;
+}
+
+static bool counted_on(const struct replica *r)
+{
+	enum replica_state s = failover_state(&r->failover);
+
+	return s == REPLICA_COUNTED_ON || s == REPLICA_PROTECTED;
+}
+
+static void tell_once(struct replica *r, uint64_t generation, const char *text)
+{
+	struct healing *h = &r->healing;
+
+	if (h->told == generation)
+		return;
+	h->told = generation;
+	replica_event(r, "taken",
+		      "generation %" PRIu64 " was taken by a replica that is not of this pair (one "
+		      "that was started with --force, or another pair with the same arbiter): %s",
+		      generation, text);
+}
+
+/* A stranger's is the last one. */
+static void heal(struct replica *r, uint64_t last)
+{
+	uint8_t id[ARBITER_ID_LEN];
+	struct healing *h = &r->healing;
+
+	if (!counted_on(r)) {
+		tell_once(r, last,
+			  "a backup that joins is counted on in a later one; until then make sure "
+			  "that it is not live");
+		return;
+	}
+	tell_once(r, last, "this pair takes the one after it");
+	memcpy(id, r->id, sizeof(id));
+	id[ARBITER_ID_LEN - 1] |= ARBITER_COUNTS_ON;
+	if (arbiter_take(r->cfg.arbiter, last + 1, id, NULL) != 1)
+		return; /* looked at again soon */
+	h->due_ns = host_mono_ns() + h->pause_ns;
+	h->pause_ns = 2 * h->pause_ns < PAUSE_MAX_NS ? 2 * h->pause_ns : PAUSE_MAX_NS;
+	if (!failover_move(&r->failover, last + 1))
+		return;
+	atomic_fetch_add(&h->healed, 1);
+	replica_event(r, "healed",
+		      "generation %" PRIu64 " is this pair's: either side may go on without the "
+		      "other again",
+		      last + 1);
+}
+
+void healing_step(struct replica *r)
+{
+	uint64_t generation = failover_generation(&r->failover), now = host_mono_ns();
+	struct healing *h = &r->healing;
+	struct later l;
+
+	if (now < h->due_ns || !failover_is_live(failover_state(&r->failover)))
+		return;
+	if (!h->pause_ns)
+		h->pause_ns = LOOK_NS;
+	h->due_ns = now + LOOK_NS;
+	/* What the arbiter cannot tell is told where it is needed. */
+	if (later_look(r, generation + 1, &l, NULL) < 0 || l.left)
+		return;
+	if (l.last > generation && l.mine) /* the answer was lost */
+		failover_move(&r->failover, l.last);
+	else if (l.last > generation && !l.ours)
+		heal(r, l.last);
+	else if (l.last < generation && h->told != generation) {
+		h->told = generation;
+		replica_event(r, "forgotten",
+			      "the arbiter has forgotten generation %" PRIu64
+			      ": at the next failure nobody may go on. Its storage was replaced or "
+			      "put back; end the pair and start it again with `twinstep primary "
+			      "--force`",
+			      generation);
+	}
+}
