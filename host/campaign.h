@@ -57,6 +57,7 @@ struct campaign_row {
 	struct fault fault;
 	struct experiment_result result;
 	uint64_t host_ns;
+	struct experiment_spread spread; /* of one that is run alone; not stored */
 };
 
 /* campaign_store.c: one SQLite file a campaign. NULL and err on failure. */
@@ -87,6 +88,12 @@ struct campaign_run {
 };
 /* Whether experiment n is of the shard. */
 bool campaign_run_has(const struct campaign_run *r, uint64_t n);
+/*
+ * campaign_record.c: the experiment that the row is of, once more from the recording's start, as a
+ * recording at o->record, which must not exist. Exit status.
+ */
+int campaign_record(const struct options *o, const struct campaign_plan *p,
+		    const struct campaign_row *row);
 /* Exit status. */
 int campaign_run(struct campaign_run *r);
 

@@ -53,6 +53,17 @@ static bool is_mine(const struct worker *w, uint64_t n)
 	       !(r->order && r->order->outcome[n]);
 }
 
+/* Where the fault of an experiment that somebody looks at went. */
+static int look_closer(struct worker *w, struct campaign_row *row, struct err *err)
+{
+	const struct experiment_result *r = &row->result;
+	uint64_t to = r->first_difference != UINT64_MAX ? r->first_difference : r->end_count;
+
+	return r->outcome == OUTCOME_REFUSED
+		       ? 0
+		       : experiments_spread(w->x, &row->fault, to, &row->spread, err);
+}
+
 static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
 {
 	struct campaign_row row = { .n = n };
@@ -65,6 +76,8 @@ static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
 	if (experiments_run(w->x, &row.fault, &row.result, err) < 0)
 		return -err->code;
 	row.host_ns = host_mono_ns() - began;
+	if (w->run->only != UINT64_MAX && look_closer(w, &row, err) < 0)
+		return -err->code;
 	return write(w->fd, &row, sizeof(row)) == (ssize_t)sizeof(row)
 		       ? 0
 		       : err_set(err, EPIPE, "nobody takes the results any more");

@@ -56,15 +56,51 @@ static int control_flip_bit(struct machine *m, uint64_t bit)
 	return memory_write(&m->memory, memory_gpa(&m->memory, offset), &v, 1) ? 0 : -EINVAL;
 }
 
+/* False: there is no such bit. */
+static bool flip_word(struct cpu_state *s, unsigned word, unsigned bit)
+{
+	uint64_t mask = 1ull << bit;
+
+	if (word < FLIP_WORD_FLAGS)
+		s->gpr[word] ^= mask;
+	else if (word == FLIP_WORD_FLAGS)
+		s->rflags ^= mask;
+	else if (word == FLIP_WORD_RIP)
+		s->rip ^= mask;
+	else if (word < FLIP_WORD_X87)
+		s->fxsave[160 + 8 * (word - FLIP_WORD_VECTOR) + bit / 8] ^=
+			(uint8_t)(1u << bit % 8);
+	else if (word < FLIP_WORDS && (bit < 16 || word % 2 == 0))
+		s->fxsave[32 + 8 * (word - FLIP_WORD_X87) + bit / 8] ^= (uint8_t)(1u << bit % 8);
+	else
+		return false;
+	return true;
+}
+
+/*
+ * The CPU in another state, under the translations that it has: set_state() alone drops them.
+ * -EINVAL: no CPU can be in that state.
+ */
 static int control_flip_reg(struct machine *m, uint64_t which)
 {
+	const struct engine_ops *ops = m->engine->ops;
+	struct buf hidden = BUF_INIT;
 	struct cpu_state s;
+	struct rd in;
+	int ret;
 
-	if (which >= 16 * 64)
+	ops->get_state(m->engine, &s);
+	if (which >= FLIP_WORDS * 64 || !flip_word(&s, (unsigned)(which / 64), which % 64))
 		return -EINVAL;
-	m->engine->ops->get_state(m->engine, &s);
-	s.gpr[which / 64] ^= 1ull << which % 64;
-	return m->engine->ops->set_state(m->engine, &s, NULL);
+	if (!ops->hidden_save)
+		return ops->set_state(m->engine, &s, NULL);
+	ops->hidden_save(m->engine, &hidden);
+	ret = hidden.bad ? -ENOMEM : ops->set_state(m->engine, &s, NULL);
+	in = (struct rd)RD_INIT(hidden.data, hidden.len);
+	if (ret == 0)
+		ret = ops->hidden_restore(m->engine, &in);
+	buf_free(&hidden);
+	return ret;
 }
 
 static int apply_control(struct machine *m, const struct input *in)

@@ -66,11 +66,21 @@ enum control_command {
 	CONTROL_LINK,	  /* port = NIC, b = 1 up, 0 down */
 	CONTROL_ANNOUNCE, /* port = NIC: guest should announce itself (virtio-net
 			     VIRTIO_NET_F_GUEST_ANNOUNCE), if offered */
-	CONTROL_FLIP_BIT, /* test hook: b = bit number in guest RAM, counted from offset 0 of the
-			     memfd */
-	CONTROL_FLIP_REG, /* test hook: b = register * 64 + bit */
+	/* Faults of hardware: a sync point with nothing else takes no time, no timer fires. */
+	CONTROL_FLIP_BIT,     /* b = bit number in guest RAM, counted from offset 0 of the memfd */
+	CONTROL_FLIP_REG,     /* b = enum flip_word * 64 + bit */
 	CONTROL_POWER_BUTTON, /* somebody presses it; machine version 2 */
 	CONTROL_END_
+};
+
+/* What a CPU keeps, in words of 64 bits. */
+enum flip_word {
+	FLIP_WORD_GPR = 0, /* 16: enum gpr */
+	FLIP_WORD_FLAGS = 16,
+	FLIP_WORD_RIP = 17,
+	FLIP_WORD_VECTOR = 18, /* 32: XMM0 low half, its high half, XMM1 ... */
+	FLIP_WORD_X87 = 50,    /* 16: ST0, the 16 bits above that, ST1 ... */
+	FLIP_WORDS = 66,
 };
 
 struct input {

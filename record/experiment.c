@@ -6,88 +6,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* ---- faults ---- */
-
-static const struct {
-	const char *name;
-	unsigned bits;
-	uint64_t count; /* of registers; 0: as large as RAM */
-} places[FAULT_PLACES] = {
-	[FAULT_REGISTER] = { "register", 64, 16 },
-	[FAULT_FLAGS] = { "flags", 22, 1 },
-	[FAULT_RIP] = { "rip", 64, 1 },
-	[FAULT_VECTOR] = { "vector", 128, 16 },
-	[FAULT_X87] = { "x87", 80, 8 },
-	[FAULT_MEMORY] = { "memory", 8, 0 },
-};
-
-unsigned fault_bits(enum fault_place place)
-{
-	return places[place].bits;
-}
-
-const char *fault_place_name(enum fault_place place)
-{
-	return places[place].name;
-}
-
-static void flip(uint8_t *bytes, unsigned bit)
-{
-	bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-}
-
-static int flip_memory(struct machine *m, const struct fault *f)
-{
-	struct memory *mem = machine_memory(m);
-	uint8_t v;
-
-	if (f->index >= mem->size)
-		return -EINVAL;
-	v = mem->base[f->index] ^ (uint8_t)(1u << f->bit);
-	return memory_write(mem, memory_gpa(mem, f->index), &v, 1) ? 0 : -EINVAL;
-}
-
-/* Registers are changed under the translations, which a flip does not touch. */
-static int flip_cpu(struct machine *m, const struct fault *f)
-{
-	struct engine *e = machine_engine(m);
-	struct buf hidden = BUF_INIT;
-	struct cpu_state s;
-	struct rd in;
-	int ret;
-
-	e->ops->get_state(e, &s);
-	if (f->place == FAULT_REGISTER)
-		s.gpr[f->index] ^= 1ull << f->bit;
-	else if (f->place == FAULT_FLAGS)
-		s.rflags ^= 1ull << f->bit;
-	else if (f->place == FAULT_RIP)
-		s.rip ^= 1ull << f->bit;
-	else if (f->place == FAULT_VECTOR)
-		flip(&s.fxsave[160 + 16 * f->index], f->bit);
-	else
-		flip(&s.fxsave[32 + 16 * f->index], f->bit);
-	e->ops->hidden_save(e, &hidden);
-	ret = hidden.bad ? -ENOMEM : e->ops->set_state(e, &s, NULL);
-	in = (struct rd)RD_INIT(hidden.data, hidden.len);
-	if (ret == 0)
-		ret = e->ops->hidden_restore(e, &in);
-	buf_free(&hidden);
-	return ret;
-}
-
-/*
- * Flips the bit. 0; -EINVAL: there is no such bit, or no CPU can be in the state that would follow.
- */
-static int fault_inject(struct machine *m, const struct fault *f)
-{
-	if (f->place >= FAULT_PLACES || f->bit >= places[f->place].bits)
-		return -EINVAL;
-	if (f->place == FAULT_MEMORY)
-		return flip_memory(m, f);
-	return f->index < places[f->place].count ? flip_cpu(m, f) : -EINVAL;
-}
-
 /* ---- outputs ---- */
 
 /* Every output as its stream, count and bytes; times may differ. */
@@ -293,39 +211,158 @@ static enum outcome classify(const struct experiments *x, enum machine_end end,
 
 /* ---- running ---- */
 
+static int seek(struct experiments *x, uint64_t count, struct err *err)
+{
+	const struct moment at = { .count = count };
+	enum timeline_stop why = timeline_seek(x->config.line, &at, err);
+
+	if (why == TIMELINE_FAILED)
+		return -err->code;
+	return why == TIMELINE_THERE
+		       ? 0
+		       : err_set(err, EINVAL, "count %llu is not inside the recording",
+				 (unsigned long long)count);
+}
+
+/* The recording ends, the machine does not: there is nothing behind. */
+static bool is_cut_off(const struct experiments *x)
+{
+	return x->golden_end == MACHINE_ENDED;
+}
+
+static struct deviation deviation_of(const struct experiments *x, const struct fault *f)
+{
+	return (struct deviation){ .fault = *f,
+				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
+}
+
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
 		    struct err *err)
 {
-	const struct moment at = { .count = f->count };
-	enum timeline_stop why = timeline_seek(x->config.line, &at, err);
-	bool cut_off =
-		x->golden_end == MACHINE_ENDED; /* the recording ends, the machine does not */
+	struct deviation d = deviation_of(x, f);
 	enum machine_end end;
+	int ret = seek(x, f->count, err);
 
 	*r = (struct experiment_result){ .first_difference = UINT64_MAX, .end_count = f->count };
-	if (why == TIMELINE_FAILED)
-		return -err->code;
-	if (why != TIMELINE_THERE)
-		return err_set(err, EINVAL, "count %llu is not inside the recording",
-			       (unsigned long long)f->count);
+	if (ret < 0)
+		return ret;
 	trace_clear(&x->trace);
-	if (fault_inject(x->m, f) < 0) {
-		timeline_deviate(x->config.line, f->count);
+	x->deviating = true;
+	end = timeline_deviate(x->config.line, &d, err);
+	x->deviating = false;
+	if (d.refused) {
 		r->outcome = OUTCOME_REFUSED;
 		return 0;
 	}
-	x->deviating = true;
-	end = timeline_deviate(x->config.line, x->end_count + (cut_off ? 0 : x->config.bound));
-	if (cut_off && end == MACHINE_SPINNING)
+	if (end == MACHINE_SPINNING && is_cut_off(x))
 		end = MACHINE_ENDED;
-	x->deviating = false;
 	if (x->trace.bad || end == MACHINE_FAILED)
-		return err_set(err, EIO, "an experiment could not be run to its end");
+		return err->code ? -err->code
+				 : err_set(err, EIO, "an experiment could not be run to its end");
+	r->bound = d.bound;
 	r->end_count = machine_engine(x->m)->ops->count(machine_engine(x->m));
 	r->status = end == MACHINE_EXIT ? machine_exit_code(x->m) : 0;
 	r->first_difference = first_difference(x, f->count);
 	r->outcome = classify(x, end, r);
 	return 0;
+}
+
+/* ---- spread ---- */
+
+/* The machine with the fault, at a count; its RAM goes to `with`, the golden one's stays. */
+static int both_at(struct experiments *x, const struct fault *f, uint64_t count, uint8_t *with,
+		   struct err *err)
+{
+	struct deviation d = { .fault = *f, .bound = count };
+	const struct memory *mem = machine_memory(x->m);
+	int ret = seek(x, f->count, err);
+
+	if (ret < 0)
+		return ret;
+	if (timeline_deviate(x->config.line, &d, err) == MACHINE_FAILED)
+		return -err->code;
+	memcpy(with, mem->base, mem->size);
+	if (f->place == FAULT_MEMORY)
+		with[f->index] ^= (uint8_t)(1u << f->bit);
+	return seek(x, count, err);
+}
+
+/* The first byte that differs, and how many pages do; false: none. */
+static bool compare_ram(const struct memory *mem, const uint8_t *with, struct experiment_spread *s)
+{
+	s->pages = 0;
+	for (uint64_t at = mem->size; at >= PAGE_SIZE;) {
+		at -= PAGE_SIZE;
+		if (!memcmp(mem->base + at, with + at, PAGE_SIZE))
+			continue;
+		s->pages++;
+		for (s->byte = at; mem->base[s->byte] == with[s->byte];)
+			s->byte++;
+	}
+	return s->pages > 0;
+}
+
+static int differs_at(struct experiments *x, const struct fault *f, uint64_t count, uint8_t *with,
+		      struct experiment_spread *s, struct err *err)
+{
+	int ret = both_at(x, f, count, with, err);
+
+	return ret < 0 ? ret : compare_ram(machine_memory(x->m), with, s);
+}
+
+/* Equal at `equal`, different at `other`: the two come together. */
+static int narrow(struct experiments *x, const struct fault *f, uint64_t equal, uint64_t other,
+		  uint8_t *with, struct experiment_spread *s, struct err *err)
+{
+	struct cpu_state state;
+	int ret;
+
+	while (other - equal > 1) {
+		uint64_t middle = equal + (other - equal) / 2;
+
+		ret = differs_at(x, f, middle, with, s, err);
+		if (ret < 0)
+			return ret;
+		if (ret)
+			other = middle;
+		else
+			equal = middle;
+	}
+	ret = differs_at(x, f, other, with, s, err);
+	if (ret >= 0)
+		ret = both_at(x, f, equal, with, err);
+	machine_engine(x->m)->ops->get_state(machine_engine(x->m), &state);
+	s->count = equal;
+	s->rip = state.seg[SEG_CS].base + state.rip;
+	return ret;
+}
+
+int experiments_spread(struct experiments *x, const struct fault *f, uint64_t to,
+		       struct experiment_spread *s, struct err *err)
+{
+	uint64_t equal = f->count, step = 1;
+	struct experiment_spread end = { 0 };
+	uint8_t *with = malloc(machine_memory(x->m)->size);
+	int ret = 0;
+
+	*s = (struct experiment_spread){ 0 };
+	if (!with)
+		return err_set(err, ENOMEM, "out of memory");
+	if (to >= x->end_count)
+		to = x->end_count ? x->end_count - 1 : 0;
+	for (; equal < to && ret == 0 && !s->found; step *= 2) {
+		uint64_t other = step < to - f->count ? f->count + step : to;
+
+		ret = differs_at(x, f, other, with, s, err);
+		s->found = ret == 1;
+		if (s->found)
+			ret = narrow(x, f, equal, other, with, s, err);
+		equal = other;
+	}
+	if (ret == 0 && s->found && differs_at(x, f, to, with, &end, err) >= 0)
+		s->pages = end.pages;
+	free(with);
+	return ret < 0 ? ret : 0;
 }
 
 uint64_t experiments_end(const struct experiments *x)

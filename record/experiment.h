@@ -12,27 +12,6 @@
 
 #include "record/timeline.h"
 
-enum fault_place {
-	FAULT_REGISTER, /* index: enum gpr */
-	FAULT_FLAGS,	/* RFLAGS */
-	FAULT_RIP,
-	FAULT_VECTOR, /* index: XMM register */
-	FAULT_X87,    /* index: ST register */
-	FAULT_MEMORY, /* index: byte of RAM, by offset in the memfd */
-	FAULT_PLACES
-};
-
-struct fault {
-	uint64_t count; /* flipped at this boundary, before the next instruction */
-	enum fault_place place;
-	uint64_t index;
-	unsigned bit; /* from 0, below fault_bits() */
-};
-
-/* Bits of one register or byte of a place. */
-unsigned fault_bits(enum fault_place place);
-const char *fault_place_name(enum fault_place place);
-
 enum outcome {
 	OUTCOME_NONE,	  /* all is as in the golden run */
 	OUTCOME_LATENT,	  /* only the state at the end differs */
@@ -62,6 +41,7 @@ struct experiment_result {
 	enum outcome outcome;
 	uint64_t end_count;
 	unsigned status;	   /* exit status of the guest, where it gave one */
+	uint64_t bound;		   /* where it would have ended at the latest; not stored */
 	uint64_t first_difference; /* count at the first output that differs; UINT64_MAX: none */
 };
 
@@ -77,5 +57,19 @@ uint64_t experiments_end(const struct experiments *x); /* count at the golden ru
 /* 0 and *r; -errno and err when the recording itself cannot be followed. */
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
 		    struct err *err);
+/* Where the fault shows in RAM, beside where it was made. */
+struct experiment_spread {
+	bool found;
+	uint64_t count, rip; /* the instruction that wrote the first byte that differs */
+	uint64_t byte;	     /* offset of that in RAM */
+	uint64_t pages;	     /* that differ at the end, or where the first output differs */
+};
+
+/*
+ * Looks for it up to count `to`. A difference that comes and goes before twice the distance from
+ * the fault may be missed.
+ */
+int experiments_spread(struct experiments *x, const struct fault *f, uint64_t to,
+		       struct experiment_spread *s, struct err *err);
 
 #endif

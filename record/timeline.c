@@ -40,6 +40,7 @@ struct timeline {
 	struct timeline_where now;
 	bool at_end;
 	enum machine_end end; /* how, at the end */
+	struct deviate deviate;
 
 	struct timeline_probe wanted;
 	struct engine_probe probe;
@@ -448,55 +449,24 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err)
 
 /* ---- off the record ---- */
 
-static void deviant_until(void *ctx, struct machine *m, struct landmark *until)
+enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struct err *err)
 {
-	struct timeline *t = ctx;
-	uint64_t count = count_of(t);
-
-	t->replay.source.until(t->replay.source.ctx, m, until);
-	*until = (struct landmark){ .count = until->count };
-	if (!t->replay.rec || until->count > t->stop)
-		until->count = t->stop;
-	if (until->count < count)
-		until->count = count;
-}
-
-/* Digests are the record's business. A machine that waits gets its next input at once. */
-static enum sync_verdict deviant_next(void *ctx, struct machine *m, enum sync_reason why,
-				      const struct landmark *at, struct sync_point *sp)
-{
-	struct timeline *t = ctx;
-	const struct codec_record *rec = t->replay.rec;
-
-	if (at->count >= t->stop)
-		return SYNC_END;
-	if (!rec)
-		return why == SYNC_IDLE ? SYNC_END : SYNC_AGAIN;
-	if (why != SYNC_IDLE && at->count < rec->sp.at.count)
-		return SYNC_AGAIN;
-	*sp = rec->sp;
-	sp->at = *at;
-	if (sp->n && sp->input[sp->n - 1].kind == INPUT_DIGEST)
-		sp->n--;
-	t->replay.rec = NULL;
-	return SYNC_APPLY;
-}
-
-enum machine_end timeline_deviate(struct timeline *t, uint64_t bound)
-{
-	const struct input_source deviant = { .ctx = t,
-					      .until = deviant_until,
-					      .next = deviant_next };
-	struct err err = ERR_INIT;
+	struct deviate *source = &t->deviate;
+	struct err broken = ERR_INIT;
 	enum machine_end end;
 
 	probe_off(t);
-	t->stop = bound > count_of(t) ? bound : count_of(t);
-	end = machine_run(t->config.m, &deviant, &err);
+	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, &d->fault, d->bound);
+	end = machine_run(t->config.m, &source->source, &broken);
 	t->at_end = true; /* there is no way on from here */
-	if (end == MACHINE_ENDED && count_of(t) >= t->stop)
-		return MACHINE_SPINNING;
-	return end;
+	d->refused = deviate_refused(source);
+	if (d->refused)
+		return MACHINE_ENDED;
+	if (source->error.code || broken.code) {
+		*err = source->error.code ? source->error : broken;
+		return MACHINE_FAILED;
+	}
+	return end == MACHINE_ENDED && count_of(t) >= d->bound ? MACHINE_SPINNING : end;
 }
 
 enum machine_end timeline_end(const struct timeline *t)

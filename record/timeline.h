@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "hypervisor/machine.h"
+#include "record/deviate.h"
 #include "record/logstream.h"
 #include "record/replay.h"
 
@@ -77,13 +78,20 @@ enum timeline_stop timeline_step(struct timeline *t, struct err *err);
 enum timeline_stop timeline_back(struct timeline *t, struct err *err);
 enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 
+/* What timeline_deviate() does. */
+struct deviation {
+	struct fault fault; /* its count is now or later */
+	uint64_t bound;	    /* a count at which the run ends at the latest */
+	bool refused;	    /* set: there can be no such fault */
+};
+
 /*
- * The machine, changed by the caller where it stands, leaves the record: inputs still enter at
- * their counts, or when it waits for them, whatever else differs. Runs until it ends by itself,
- * the inputs are used up and it waits (MACHINE_ENDED), or to the count `bound` (MACHINE_SPINNING).
- * Only a seek leads back.
+ * The machine leaves the record by a fault: inputs still enter at their counts, or when it waits
+ * for them, whatever else differs. Runs until it ends by itself, the inputs are used up and it
+ * waits (MACHINE_ENDED), or to the bound (MACHINE_SPINNING). MACHINE_FAILED and err: the record
+ * could not be followed. Only a seek leads back.
  */
-enum machine_end timeline_deviate(struct timeline *t, uint64_t bound);
+enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struct err *err);
 /* How the machine ended, at TIMELINE_END. */
 enum machine_end timeline_end(const struct timeline *t);
 

@@ -255,6 +255,23 @@ static int take_again(void *ctx, const struct campaign_row *row, struct err *err
 	return 0;
 }
 
+/* Where the fault went on its way out. */
+static void print_spread(const struct campaign_row *row)
+{
+	const struct experiment_spread *s = &row->spread;
+
+	if (!s->found) {
+		if (row->result.outcome != OUTCOME_REFUSED)
+			printf("no other byte of RAM was seen to differ\n");
+		return;
+	}
+	printf("first difference in RAM: by the instruction at count %" PRIu64 " (RIP 0x%" PRIx64
+	       "), in page 0x%" PRIx64 " (byte 0x%" PRIx64 "); %" PRIu64 " pages %s\n",
+	       s->count, s->rip, s->byte & ~(uint64_t)(PAGE_SIZE - 1), s->byte, s->pages,
+	       row->result.first_difference != UINT64_MAX ? "when it reached the output"
+							  : "at the end");
+}
+
 static int print_show(const struct show *s)
 {
 	const struct fault *f = &s->again.fault;
@@ -268,6 +285,7 @@ static int print_show(const struct show *s)
 		printf("first output that differs: at count %" PRIu64 ", %" PRIu64
 		       " instructions after the fault\n",
 		       r->first_difference, r->first_difference - f->count);
+	print_spread(&s->again);
 	if (!s->has_stored)
 		return 0;
 	if (was->outcome == r->outcome && was->end_count == r->end_count &&
@@ -296,6 +314,11 @@ static int run_show(struct options *o)
 		status = campaign_run(&r);
 		if (status == 0 && s.has_again)
 			status = print_show(&s);
+		sqlite3_close(db);
+		db = NULL; /* the jail leaves no file open */
+		fflush(stdout);
+		if (status == 0 && s.has_again && o->record)
+			status = campaign_record(o, &p, &s.again);
 	} else if (!err.code) {
 		err_set(&err, EINVAL, "campaign show FILE N: N is the number of an experiment");
 	}

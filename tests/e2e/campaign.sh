@@ -73,6 +73,25 @@ check same-end "$(wc -l "$work"/margin?.csv)" cmp -s "$work/margin1.csv" "$work/
 campaign run "$work/margin.json" -o "$work/margin1.db"
 check enough-again "$(cat "$err")" grep -q '0 of 400 experiments are to be done' "$err"
 
+# An experiment as a recording: it replays to the same end, and differs from the golden run from the fault on.
+golden() { "$twinstep" campaign report "$work/a.db" --csv | awk -F, -v n="$1" '$1 == n { print $'"$2"' }'; }
+for outcome in detected hang latent; do
+	n=$(awk -F, -v o=$outcome '$6 == o { print $1; exit }' "$work/a.csv")
+	[ -n "$n" ] || continue
+	campaign show "$work/a.db" "$n" --record "$work/x.$outcome"
+	check "record-$outcome" "status $?: $(cat "$err")" grep -q 'the same as in the campaign' "$out"
+	timeout 600 "$twinstep" replay "$work/x.$outcome" --console none --debug-console none >"$out" 2>"$err" </dev/null
+	check "record-$outcome-replays" "status $?: $(cat "$err")" grep -q '1 digests agree' "$err"
+	timeout 600 "$twinstep" log "$work/x.$outcome" >"$out" 2>"$err" </dev/null
+	check "record-$outcome-end" "$(cat "$out" "$err")" grep -q "^end .* at count $(golden "$n" 7)$" "$out"
+	timeout 600 "$twinstep" diff "$log" "$work/x.$outcome" >"$out" 2>"$err" </dev/null
+	status=$?
+	check "record-$outcome-differs" "status $status: $(cat "$out" "$err")" [ $status = 1 ]
+done
+n=$(awk -F, '$6 == "detected" { print $1; exit }' "$work/a.csv")
+campaign show "$work/a.db" "$n"
+check spread "$(cat "$out")" grep -q 'first difference in RAM: by the instruction at count' "$out"
+
 # refused WORD TEST COMMAND...
 refused() {
 	local status
@@ -89,6 +108,8 @@ refused 'a part and their number' bad-shard run "$plan" -o "$work/d.db" --shard 
 python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("UPDATE result SET outcome = 6 - outcome WHERE n = 1"); d.commit()' \
 	"$work/part2.db"
 refused 'experiment 1 is' merge-unlike merge -o "$work/a.db" "$work/part1.db" "$work/part2.db"
+refused 'File exists' record-there show "$work/a.db" "$n" --record "$work/x.detected"
+refused 'nothing to record' record-nothing show "$work/a.db" "$(awk -F, '$6 == "refused" { print $1; exit }' "$work/a.csv")" --record "$work/y"
 refused 'N is the number of an experiment' no-such-experiment show "$work/a.db" 60
 refused 'not a database' not-results report "$log"
 refused 'unable to open' no-file report "$work/nothing"
