@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* An experiment as a recording: the machine follows its log, leaves it, and is recorded all along.
  */
-#include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/thread.h"
 #include "host/campaign.h"
 #include "host/exit.h"
 #include "host/replay_machine.h"
@@ -14,8 +11,8 @@
 #include "record/recorder.h"
 
 struct retrace {
+	struct replay_machine rm; /* first */
 	const char *path;
-	struct replay_machine rm;
 	int fd;
 	bool made, good; /* the file is ours; there is a whole recording in it */
 	struct recorder *recorder;
@@ -26,11 +23,6 @@ struct retrace {
 	enum machine_end end;
 	struct err err;
 };
-
-static int open_log(void *ctx, struct err *err)
-{
-	return replay_machine_open(&((struct retrace *)ctx)->rm, err);
-}
 
 static int open_names(void *ctx, struct err *err)
 {
@@ -68,28 +60,20 @@ static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
 	return d->readonly ? 0 : disk_overlay_export(d, out, err);
 }
 
-static int created(void *ctx, struct err *err)
+static int start(void *ctx, struct err *err)
 {
 	struct retrace *r = ctx;
+	const struct record_stream records = replay_machine_records(&r->rm, NULL);
 	struct recorder_config rc = { .path = r->path,
 				      .fd = r->fd,
 				      .header = log_reader_header(r->rm.reader),
 				      .disk_export = export_disk,
 				      .disk_ctx = r };
-	int ret = replay_machine_created(&r->rm, err);
 
-	if (ret < 0)
-		return ret;
 	r->recorder = recorder_open(&rc, r->rm.up.machine, err);
 	r->fd = -1;
-	return r->recorder ? 0 : -err->code;
-}
-
-static int start(void *ctx, struct err *err)
-{
-	struct retrace *r = ctx;
-	const struct record_stream records = logstream_records(&r->rm.stream);
-
+	if (!r->recorder)
+		return -err->code;
 	deviate_init(&r->deviate, r->rm.up.machine, &records, NULL, &r->fault, r->bound);
 	r->tap = recorder_hooks(r->recorder);
 	r->deviate.tap = &r->tap;
@@ -119,14 +103,12 @@ static void *retrace(void *arg)
 static int execute(void *ctx)
 {
 	struct retrace *r = ctx;
-	int ret = thread_host(THREAD_VCPU, retrace, r, NULL);
+	int status = bringup_run_vcpu(retrace, r), ret;
 
-	if (ret)
-		err_set(&r->err, ret, "cannot start the vCPU's thread: %s", strerror(ret));
 	ret = recorder_close(r->recorder, r->end, r->err.code ? NULL : &r->err);
 	r->recorder = NULL;
-	r->good = ret == 0 && !r->err.code;
-	if (!r->good)
+	r->good = ret == 0 && !r->err.code && !status;
+	if (r->err.code)
 		log_error("%s", r->err.text);
 	return r->good ? 0 : EXIT_ENGINE;
 }
@@ -134,16 +116,13 @@ static int execute(void *ctx)
 int campaign_record(const struct options *o, const struct campaign_plan *p,
 		    const struct campaign_row *row)
 {
-	static const struct bringup_role role = { .open = open_log,
-						  .names = open_names,
+	static const struct bringup_role role = { .names = open_names,
 						  .unname = close_names,
 						  .jail = fill_jail,
 						  .sink = get_sink,
-						  .created = created,
 						  .start = start,
 						  .stop = stop };
 	static struct retrace r;
-	int status;
 
 	if (row->result.outcome == OUTCOME_REFUSED) {
 		log_error("experiment %llu has nothing to record: no CPU can hold its value",
@@ -157,7 +136,5 @@ int campaign_record(const struct options *o, const struct campaign_plan *p,
 			      .end = MACHINE_FAILED };
 	r.rm.given = &o->machine;
 	r.rm.path = p->log;
-	status = replay_machine_live(&r.rm, &role, &r, execute);
-	replay_machine_close(&r.rm);
-	return status;
+	return replay_machine_live(&r.rm, &role, execute);
 }

@@ -97,6 +97,8 @@ int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
 
 	r.z = p.deviations;
 	campaign_plan_free(&p);
+	if (ret == 0 && o->html)
+		ret = campaign_page(db, o->args[1], o->html, err);
 	if (ret < 0)
 		return ret;
 	if (o->csv) {

@@ -110,7 +110,7 @@ struct options {
 	enum verify_mend mend;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */
-	const char *output, *pcap, *gdb, *record;
+	const char *output, *pcap, *gdb, *record, *html;
 	/* up, down, console, log of a guest with a configuration file */
 	bool detach, all, history;
 	const char *first, *on_event;

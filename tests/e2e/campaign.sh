@@ -45,6 +45,19 @@ campaign report "$work/a.db"
 check table "$(cat "$out")" grep -q 'all: 60 experiments' "$out"
 campaign report "$work/a.db" --json
 check json "$(cat "$out")" python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); assert sum(o["n"] for o in r["outcomes"].values()) == 60' "$out"
+
+# The page: whole as HTML, whole drawings, nothing from elsewhere; a browser opens it.
+campaign report "$work/a.db" --html "$work/page.html"
+check html-page "status $?: $(cat "$err")" tests/e2e/campaign_page.py "$work/page.html" "$work/a.csv"
+if command -v chromium >/dev/null; then
+	for width in 400 1200; do
+		timeout 300 chromium --headless --no-sandbox --disable-gpu --window-size=$width,2400 --virtual-time-budget=2000 \
+			--screenshot="${SCREENSHOTS:-$work}/campaign-$width.png" "file://$work/page.html" >"$work/chromium" 2>&1
+		check "html-opens-$width" "$(tail -n 2 "$work/chromium")" test -s "${SCREENSHOTS:-$work}/campaign-$width.png"
+	done
+else
+	skip html-opens "no chromium"
+fi
 for n in 0 17 59; do
 	campaign show "$work/a.db" $n
 	check "show-$n" "status $?: $(cat "$out" "$err")" grep -q 'the same as in the campaign' "$out"
@@ -108,6 +121,7 @@ refused 'a part and their number' bad-shard run "$plan" -o "$work/d.db" --shard 
 python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("UPDATE result SET outcome = 6 - outcome WHERE n = 1"); d.commit()' \
 	"$work/part2.db"
 refused 'experiment 1 is' merge-unlike merge -o "$work/a.db" "$work/part1.db" "$work/part2.db"
+refused 'cannot write' no-room report "$work/a.db" --html /dev/full
 refused 'File exists' record-there show "$work/a.db" "$n" --record "$work/x.detected"
 refused 'nothing to record' record-nothing show "$work/a.db" "$(awk -F, '$6 == "refused" { print $1; exit }' "$work/a.csv")" --record "$work/y"
 refused 'N is the number of an experiment' no-such-experiment show "$work/a.db" 60
