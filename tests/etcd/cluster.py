@@ -22,10 +22,12 @@ def free_port():
 
 
 class Cluster:
-    def __init__(self, folder, tls=None):
-        self.dir, self.tls = folder, tls
-        self.ports = [free_port() for _ in range(3)]
-        self.peers = [free_port() for _ in range(3)]
+    """enter: words before each member's commands, such as `ip netns exec`; address: where it is to be reached."""
+
+    def __init__(self, folder, tls=None, enter=((), (), ()), address=("127.0.0.1",) * 3, ports=None, peers=None):
+        self.dir, self.tls, self.enter, self.address = folder, tls, enter, address
+        self.ports = ports or [free_port() for _ in range(3)]
+        self.peers = peers or [free_port() for _ in range(3)]
         self.proc = [None] * 3
         for i in range(3):
             self.start(i)
@@ -33,12 +35,12 @@ class Cluster:
 
     def start(self, i):
         scheme = "https" if self.tls else "http"
-        url = "%s://127.0.0.1:%d" % (scheme, self.ports[i])
-        args = [ETCD, "--name", "m%d" % i, "--data-dir", "%s/m%d" % (self.dir, i),
+        url = "%s://%s:%d" % (scheme, self.address[i], self.ports[i])
+        peers = ["http://%s:%d" % p for p in zip(self.address, self.peers)]
+        args = [*self.enter[i], "setpriv", "--pdeathsig", "KILL", ETCD, "--name", "m%d" % i, "--data-dir", "%s/m%d" % (self.dir, i),
                 "--listen-client-urls", url, "--advertise-client-urls", url,
-                "--listen-peer-urls", "http://127.0.0.1:%d" % self.peers[i],
-                "--initial-advertise-peer-urls", "http://127.0.0.1:%d" % self.peers[i],
-                "--initial-cluster", ",".join("m%d=http://127.0.0.1:%d" % p for p in enumerate(self.peers)),
+                "--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
+                "--initial-cluster", ",".join("m%d=%s" % p for p in enumerate(peers)),
                 "--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap"]
         if self.tls:
             args += ["--cert-file", self.tls + "/server.pem", "--key-file", self.tls + "/server.key",
@@ -47,7 +49,8 @@ class Cluster:
             self.proc[i] = subprocess.Popen(args, stdout=log, stderr=log)
 
     def ctl(self, *args, member=0):
-        cmd = [ETCDCTL, "--endpoints", "%s://127.0.0.1:%d" % ("https" if self.tls else "http", self.ports[member])]
+        cmd = [*self.enter[member], ETCDCTL, "--endpoints",
+               "%s://%s:%d" % ("https" if self.tls else "http", self.address[member], self.ports[member])]
         if self.tls:
             cmd += ["--cacert", self.tls + "/ca.pem", "--cert", self.tls + "/client.pem", "--key", self.tls + "/client.key"]
         return subprocess.run(cmd + list(args), env=dict(os.environ, ETCDCTL_API="3"), stdout=subprocess.PIPE,

@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, os.path.dirname(__file__))
 from rig import PATIENCE, BUILD, MACHINE, Failure, TWINSTEP, other, read_events, sh  # noqa: E402
 
-ADDRESS = {"a": "127.0.0.2:7777", "b": "127.0.0.3:7777"}
+ADDRESS = {"a": "127.0.0.2:7777", "b": "127.0.0.3:7777"}  # of a host's replica
 # Counts on its disk, and says so when the count is on stable storage.
 GUEST = ("i=$(dd if=/dev/vda bs=512 count=1 2>/dev/null | tr -dc 0-9); echo boot ${i:-0}; "
          "while :; do i=$((i+1)); printf %512d $i | dd of=/dev/vda bs=512 conv=fsync,notrunc 2>/dev/null && echo kept $i; done")
@@ -36,11 +36,11 @@ key-file = %(dir)s/key
 timeout = %(timeout)s
 
 [host hosta]
-listen = 127.0.0.2:7777
+listen = %(a)s
 disk = %(dir)s/a/disk.img
 
 [host hostb]
-listen = 127.0.0.3:7777
+listen = %(b)s
 disk = %(dir)s/b/disk.img
 """
 
@@ -163,24 +163,31 @@ class Test:
         self.random = random.Random(seed)
         self.kinds = kinds
         self.dir = tempfile.mkdtemp(prefix="twinstep-up-")
-        self.highest, self.boots, self.wrong = 0, 0, None
-        self.lock = threading.Lock()
         sh("ip", "link", "set", "lo", "up")
-        sh(TWINSTEP, "keygen", self.dir + "/key")
         self.witness, arbiter = None, "file:" + self.dir + "/arbiter"
         if witness:
             arbiter = "witness:127.0.0.4:7790/web,key=" + self.dir + "/key"
+            sh(TWINSTEP, "keygen", self.dir + "/key")
             self.witness = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", TWINSTEP, "arbiter", "serve", self.dir + "/witness",
                                              "--listen", "127.0.0.4:7790", "--key-file", self.dir + "/key"],
                                             stderr=subprocess.DEVNULL)
             time.sleep(0.5)
-        sh(TWINSTEP, "arbiter", "init", arbiter)
+        self.prepare(arbiter, ADDRESS, Host)
+
+    def prepare(self, arbiter, address, host):
+        """Configuration, disks, hosts. address: of each host's replica; host: the class of a host."""
+        self.highest, self.boots, self.wrong = 0, 0, None
+        self.lock = threading.Lock()
+        if not os.path.exists(self.dir + "/key"):
+            sh(TWINSTEP, "keygen", self.dir + "/key")
+        if not arbiter.startswith("etcd:"):  # which needs no preparation
+            sh(TWINSTEP, "arbiter", "init", arbiter)
         conf = self.dir + "/web.conf"
         with open(conf, "w") as f:
             f.write(CONF % {"build": os.path.abspath(BUILD), "dir": self.dir, "arbiter": arbiter, "machine": MACHINE, "guest": GUEST,
-                            "timeout": os.environ.get("TIMEOUT", "1000"),
+                            "timeout": os.environ.get("TIMEOUT", "1000"), **address,
                             "words": "acpi=off nolapic noapic " if MACHINE == "1" else ""})
-        self.hosts = {h: Host(h, self.dir + "/" + h, conf) for h in "ab"}
+        self.hosts = {h: host(h, self.dir + "/" + h, conf) for h in "ab"}
         for h in "ab":
             with open("%s/%s/disk.img" % (self.dir, h), "wb") as f:
                 f.truncate(1 << 20)
