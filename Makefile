@@ -190,6 +190,7 @@ BASH_COMPLETION := share/bash-completion/completions/twinstep
 UNITS := twinstep@.service twinstep.target twinstep.slice twinstep-arbiter.service
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+OCFDIR ?= $(PREFIX)/lib/ocf/resource.d/twinstep
 
 $(BUILD)/systemd/%.service: tools/systemd/%.service.in
 	@mkdir -p $(@D)
@@ -207,6 +208,7 @@ install: all units
 	$(BUILD)/twinstep completion bash >$(BUILD)/completion.bash
 	install -D -m 644 $(BUILD)/completion.bash "$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)"
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/lib/twinstep" tools/image.py tools/debian-disk.sh tools/bootdisk.py
+	install -D -m 755 -t "$(DESTDIR)$(OCFDIR)" tools/ocf/twinstep
 	install -d "$(DESTDIR)$(UNITDIR)"
 	install -m 644 $(UNITS:%=$(BUILD)/systemd/%) "$(DESTDIR)$(UNITDIR)"
 	install -D -m 644 $(BUILD)/systemd/twinstep.tmpfiles "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
@@ -228,7 +230,7 @@ deb:
 	$(Q)rm -rf $(DEBDIR)/twinstep
 
 uninstall:
-	rm -rf "$(DESTDIR)$(PREFIX)/lib/twinstep"
+	rm -rf "$(DESTDIR)$(PREFIX)/lib/twinstep" "$(DESTDIR)$(OCFDIR)"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1" \
 		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)" $(UNITS:%="$(DESTDIR)$(UNITDIR)/%") "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
 
