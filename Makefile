@@ -187,10 +187,11 @@ bench: setup
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh
 
 BASH_COMPLETION := share/bash-completion/completions/twinstep
-UNITS := twinstep@.service twinstep.target twinstep.slice twinstep-arbiter.service
+UNITS := twinstep@.service twinstep.target twinstep.slice twinstep-arbiter.service twinstep-exporter.service
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 OCFDIR ?= $(PREFIX)/lib/ocf/resource.d/twinstep
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 
 $(BUILD)/systemd/%.service: tools/systemd/%.service.in
 	@mkdir -p $(@D)
@@ -200,7 +201,7 @@ $(BUILD)/systemd/%: tools/systemd/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
-units: $(UNITS:%=$(BUILD)/systemd/%) $(BUILD)/systemd/twinstep.tmpfiles
+units: $(UNITS:%=$(BUILD)/systemd/%) $(BUILD)/systemd/twinstep.tmpfiles $(BUILD)/systemd/twinstep.sysusers
 
 install: all units
 	install -D -m 755 $(BUILD)/twinstep "$(DESTDIR)$(PREFIX)/bin/twinstep"
@@ -212,6 +213,7 @@ install: all units
 	install -d "$(DESTDIR)$(UNITDIR)"
 	install -m 644 $(UNITS:%=$(BUILD)/systemd/%) "$(DESTDIR)$(UNITDIR)"
 	install -D -m 644 $(BUILD)/systemd/twinstep.tmpfiles "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
+	install -D -m 644 $(BUILD)/systemd/twinstep.sysusers "$(DESTDIR)$(SYSUSERSDIR)/twinstep.conf"
 
 # Manual pages of the subcommands, from their --help.
 man: all
@@ -232,7 +234,8 @@ deb:
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/twinstep" "$(DESTDIR)$(OCFDIR)"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/twinstep" "$(DESTDIR)$(PREFIX)/share/man/man1/twinstep.1" \
-		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)" $(UNITS:%="$(DESTDIR)$(UNITDIR)/%") "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf"
+		"$(DESTDIR)$(PREFIX)/$(BASH_COMPLETION)" $(UNITS:%="$(DESTDIR)$(UNITDIR)/%") "$(DESTDIR)$(TMPFILESDIR)/twinstep.conf" \
+		"$(DESTDIR)$(SYSUSERSDIR)/twinstep.conf"
 
 format:
 	$(Q)git ls-files '*.c' '*.h' | xargs -r clang-format -i

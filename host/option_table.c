@@ -192,7 +192,7 @@ const struct option_row option_table[] = {
 	  .help = "say where it was taken as one line of JSON" },
 	{ "json", 0, NULL, FLAG(json),
 	  .commands = FOR(STATUS) | FOR(SWITCH) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) |
-		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST),
+		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST) | FOR(DOCTOR),
 	  .help = "as one line of JSON" },
 	{ "quick", 0, NULL, FLAG(quick), .commands = FOR(QUALIFY),
 	  .help = "less of each: for a first look" },
@@ -243,7 +243,7 @@ const struct option_row option_table[] = {
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(ARBITER),
 	  .help = "serve: where replicas ask, HOST:PORT or [V6]:PORT" },
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(EXPORTER),
-	  .help = "IPv4 address and port to be asked at (127.0.0.1:9177)" },
+	  .help = "address and port to be asked at, such as [::1]:9177 (127.0.0.1:9177)" },
 	{ "key-file", 0, "FILE", STRING(replica.key_file), .commands = FOR(ARBITER),
 	  .help = "serve: key that who may ask holds (mode 0600; `twinstep keygen` makes it)" },
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(PAIR),

@@ -55,5 +55,6 @@ extern const struct command cmd_console;
 extern const struct command cmd_check_config;
 extern const struct command cmd_exporter;
 extern const struct command cmd_net;
+extern const struct command cmd_doctor;
 
 #endif

@@ -4,10 +4,10 @@
  * is loaded here alone: linked, it and the libraries behind it would be in every process that runs
  * a guest.
  */
-#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,23 +111,27 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *c, const char *u
 	return answer(c, 404, "text/plain", strdup("there is /, /metrics and /api/v1/machines\n"));
 }
 
-/* "ADDRESS:PORT", numbers alone. */
-static int parse_address(const char *text, struct sockaddr_in *sa, struct err *err)
+/* "ADDRESS:PORT" or "[V6]:PORT", numbers alone. */
+static int parse_address(const char *text, struct sockaddr_storage *sa, struct err *err)
 {
+	const struct addrinfo numbers = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+					  .ai_socktype = SOCK_STREAM };
 	const char *colon = strrchr(text, ':');
+	bool v6 = *text == '[' && colon && colon > text && colon[-1] == ']';
+	struct addrinfo *found;
 	char host[64] = "";
 	uint64_t port;
 
-	*sa = (struct sockaddr_in){ .sin_family = AF_INET };
 	if (colon && (size_t)(colon - text) < sizeof(host))
-		memcpy(host, text, (size_t)(colon - text));
-	if (!colon || !parse_number(colon + 1, &port) || !port || port > 65535 ||
-	    inet_pton(AF_INET, host, &sa->sin_addr) != 1)
+		memcpy(host, text + v6, (size_t)(colon - text) - 2 * v6);
+	if (!*host || (!v6 && strchr(host, ':')) || !parse_number(colon + 1, &port) || !port ||
+	    port > 65535 || getaddrinfo(host, colon + 1, &numbers, &found))
 		return err_set(err, EINVAL,
-			       "--listen %s: expected an IPv4 address and a port, such as "
-			       "127.0.0.1:9177",
+			       "--listen %s: expected an address in numbers and a port, such as "
+			       "127.0.0.1:9177 or [::1]:9177",
 			       text);
-	sa->sin_port = htons((uint16_t)port);
+	memcpy(sa, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
 	return 0;
 }
 
@@ -137,7 +141,7 @@ static void nothing(void *ctx)
 
 static int serve(const char *listen, struct err *err)
 {
-	struct sockaddr_in sa;
+	struct sockaddr_storage sa;
 	struct MHD_Daemon *d;
 	int ret = parse_address(listen, &sa, err);
 
@@ -146,10 +150,11 @@ static int serve(const char *listen, struct err *err)
 	if (ret < 0)
 		return ret;
 	stop_on_signals(nothing, NULL);
-	d = mhd.start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, handle, NULL,
-			     MHD_OPTION_SOCK_ADDR, &sa, MHD_OPTION_CONNECTION_LIMIT,
-			     (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-			     (unsigned)SECONDS, MHD_OPTION_END);
+	d = mhd.start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
+				     (sa.ss_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0),
+			     0, NULL, NULL, handle, NULL, MHD_OPTION_SOCK_ADDR, &sa,
+			     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+			     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SECONDS, MHD_OPTION_END);
 	if (!d)
 		return err_set(err, errno ? errno : EIO, "cannot listen at %s: %s", listen,
 			       strerror(errno ? errno : EIO));

@@ -39,6 +39,7 @@ const struct command *const commands[] = {
 	&cmd_check_config,
 	&cmd_exporter,
 	&cmd_net,
+	&cmd_doctor,
 	/* the end */
 	NULL,
 };

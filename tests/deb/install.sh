@@ -37,14 +37,20 @@ mount --bind "$root" "$root" # a file system of its own, as the example wants it
 mount --bind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 inside() { chroot "$root" env DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
-files() { (cd "$root" && find . -xdev \( -path ./proc -o -path ./dev -o -path ./var/cache -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/log -o -path ./tmp \) -prune -o -print | sort); }
+files() { (cd "$root" && find . -xdev \( -path ./proc -o -path ./dev -o -path ./var/cache -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/log -o -path ./tmp -o -path ./run/mount \) -prune -o -print | sort); }
 files >"$work/before"
 cp "$debs"/twinstep_*.deb "$debs"/twinstep-doc_*.deb "$root/tmp/"
 inside sh -c 'apt-get update -q && apt-get install -y -q --no-install-recommends /tmp/*.deb' >"$work/log" 2>&1
 status=$?
 check install "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
-check version "no version" inside twinstep version
-check man "no manual page of a subcommand" inside test -f /usr/share/man/man1/twinstep-up.1.gz
+packaged=$(inside dpkg-query -W -f '${Version}' twinstep)
+said=$(inside twinstep --version | head -n 1)
+check version "the package is $packaged, the program says $said" [ "$said" = "twinstep $packaged" ]
+unmanned=$(inside sh -c 'for c in $(twinstep help | sed -n "s/^  \([a-z-]*\) .*/\1/p"); do test -f /usr/share/man/man1/twinstep-$c.1.gz || echo $c; done')
+check man "no manual page of: $unmanned" [ -z "$unmanned" ]
+check doc "twinstep-doc lacks the runbook" inside sh -c "dpkg -L twinstep-doc | grep -q /operations.md"
+check sysusers "the witness has no user" inside id _twinstep
+check monitoring "no alert rules" inside test -f /usr/share/doc/twinstep/examples/monitoring/alerts.yml
 check completion "bash does not complete" inside bash -c 'source /usr/share/bash-completion/completions/twinstep && complete -p twinstep' 
 check unit "no unit" inside test -f /lib/systemd/system/twinstep@.service
 cp "$build/guest/vmlinuz" "$build/guest/initramfs" "$root/tmp/"
@@ -60,4 +66,19 @@ check purge "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
 files >"$work/after"
 left=$(comm -13 "$work/before" "$work/after" | grep -v '/ld.so.cache\|/__pycache__\|/var/lib/systemd\|/root/' | head -n 5)
 check clean "left behind: $left" [ -z "$left" ]
+# The module for Debian's kernel: the headers bring a compiler, so nothing of this is built on the host.
+cp "$debs"/twinstep-dkms_*.deb "$root/tmp/"
+inside sh -c 'apt-get install -y -q --no-install-recommends linux-headers-amd64 /tmp/twinstep-dkms_*.deb' >"$work/log" 2>&1
+status=$?
+check dkms-install "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
+kernel=$(cd "$root/lib/modules" && ls | grep -v common | head -n 1)
+inside sh -c "dkms status twinstep -k $kernel | grep -q installed || dkms install twinstep/$packaged -k $kernel" >"$work/log" 2>&1
+status=$?
+check dkms-build "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
+check dkms-module "no module for $kernel" eval 'ls "$root/lib/modules/$kernel"/updates/dkms/twinstep-vmx.ko*'
+check dkms-info "$(inside modinfo -F license -k "$kernel" twinstep-vmx 2>&1)" [ "$(inside modinfo -F license -k "$kernel" twinstep-vmx)" = GPL ]
+inside apt-get purge -y -q twinstep-dkms >"$work/log" 2>&1
+status=$?
+check dkms-purge "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
+check dkms-gone "a module or a source is left" eval '! ls "$root/lib/modules/$kernel"/updates/dkms/twinstep* "$root"/usr/src/twinstep* 2>/dev/null'
 exit $failed

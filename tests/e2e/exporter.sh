@@ -3,7 +3,7 @@
 # The exporter beside a running replica: metrics as promtool wants them (where it is installed), numbers as `twinstep
 # status` has them, a page that needs nothing from outside, and nothing but reading. SCREENSHOTS=DIR: pictures of the page,
 # by Chromium, as a desk and as a telephone show it.
-# waits for the host: metrics truth
+# waits for the host: metrics truth ipv6
 . "$(dirname "$0")/lib.sh"
 in_namespace "$@"
 need_guest
@@ -17,7 +17,7 @@ guest=exporter-$$
 machine=$!
 "$twinstep" exporter 2>"$work/exporter" &
 exporter=$!
-cleanup() { kill "$machine" "$exporter" 2>/dev/null; wait 2>/dev/null; }
+cleanup() { kill "$machine" "$exporter" ${exporter6:-} 2>/dev/null; wait 2>/dev/null; }
 get() { python3 -c 'import sys, urllib.request as u; print(u.urlopen("http://127.0.0.1:9177" + sys.argv[1], timeout=30).read().decode(), end="")' "$1"; }
 up() { get /metrics >"$work/metrics" 2>/dev/null && grep -q "^twinstep_guest_live{guest=\"$guest\"} 1" "$work/metrics"; }
 check metrics "$(tail -n 2 "$work/exporter" "$work/err" 2>&1)" wait_for 30 up
@@ -47,6 +47,11 @@ code() { python3 -c 'import sys, http.client as h; c = h.HTTPConnection("127.0.0
 check read-only "$(code POST /api/v1/machines)" [ "$(code POST /api/v1/machines)" = 405 ]
 check nowhere "$(code GET /etc/passwd)" [ "$(code GET /../../etc/passwd)" = 404 ]
 check address "an address that is none was taken" eval '! timeout 60 "$twinstep" exporter --listen here:1 2>"$work/err2" && grep -q "127.0.0.1:9177" "$work/err2"'
+"$twinstep" exporter --listen '[::1]:9178' 2>"$work/exporter6" &
+exporter6=$!
+page6() { python3 -c 'import urllib.request as u; print(u.urlopen("http://[::1]:9178/metrics", timeout=30).read().decode())' | grep -q "^twinstep_guest_up{guest=\"$guest\"} 1"; }
+check ipv6 "$(cat "$work/exporter6")" wait_for 10 page6
+kill "$exporter6"
 if [ -n "${SCREENSHOTS:-}" ]; then
 	for size in 1000,900 390,844; do
 		chromium --headless --no-sandbox --disable-gpu --virtual-time-budget=9000 --window-size=$size \

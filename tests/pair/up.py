@@ -281,6 +281,18 @@ class Test:
                     seen[e["generation"]] = h
         print("ok up.generations: %d, each of one host" % len(seen))
 
+    def doctor(self, h, live):
+        """Of a protected pair everything is in order, seen from either host."""
+        call = self.hosts[h].call("doctor", self.hosts[h].conf, "--json")
+        found = [c for c in json.loads(call.stdout)["checks"] if c.get("guest") == "web"]
+        good = {c["check"]: c["text"] for c in found if c["verdict"] == "good"}
+        bad = [c for c in found if c["verdict"] in ("warning", "bad")]
+        for check in ("config", "key", "arbiter", "link", "peer", "disk", "failover"):
+            if check not in good or bad:
+                raise Failure("doctor on host %s says %s" % (h, bad or found))
+        if ("the guest would go on at" if live else "the guest would go on here") not in good["failover"]:
+            raise Failure("doctor on host %s (live: %s) says: %s" % (h, live, good["failover"]))
+
     def commands(self):
         """list, console, log and down tell the truth."""
         live = self.live()
@@ -291,6 +303,9 @@ class Test:
         if not re.search(r"^web +protected +primary +127\.0\.0\.\d:\d+ +\d+ ", text, re.M):
             raise Failure("list says " + text)
         print("ok up.list")
+        for h in "ab":
+            self.doctor(h, h == live)
+        print("ok up.doctor")
         history = self.hosts[live].call("console", "web", "--history").stdout
         if not re.search(r"kept \d+", history):
             raise Failure("console --history says %r" % history[-200:])
