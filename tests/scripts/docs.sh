@@ -48,4 +48,13 @@ missing make-targets "no such target" "$(for page in "${pages[@]}"; do
 		grep -qE "^([a-z-]+ )*$target( [a-z-]+)*:" Makefile tests/*/rules.mk || echo "$page: $target"
 	done
 done)"
+# Each alarm has a section with its cause and cure, and no section is of an alarm that there is not.
+missing alarms "not both in docs/monitoring/alerts.yml and, with cause and cure, in docs/operations.md" "$(python3 - <<-'END'
+	import re
+	rules = set(re.findall(r"^ *- alert: (\w+)", open("docs/monitoring/alerts.yml").read(), re.M))
+	sections = re.findall(r"^#### (Twinstep\w+)\n(.*?)(?=^##)", open("docs/operations.md").read(), re.M | re.S)
+	told = {name for name, text in sections if "\n- Cause: " in text and "\n- Cure: " in text}
+	print("\n".join(sorted(rules ^ told)), end="")
+END
+)"
 exit $bad
