@@ -60,10 +60,10 @@ class Net:
         dev = "wire0"
         if p in MEMBERS:
             self.on(p, "ip", "link", "set", "wire0", "arp", "off")
+            self.on(p, "ip", "link", "set", "wire0", "up")  # before there is a relay, which ends when it is down
             dev = "eth0"
             self.relay[p] = subprocess.Popen([*self.enter(p), "setpriv", "--pdeathsig", "KILL", sys.executable, HERE + "/relay.py",
                                               "frames", dev, "wire0"], stdin=subprocess.PIPE)
-        self.on(p, "ip", "link", "set", "wire0", "up")
         end = time.monotonic() + PATIENCE
         while subprocess.run([*self.enter(p), "ip", "link", "set", dev, "up"], stderr=subprocess.DEVNULL).returncode:
             if time.monotonic() > end:
