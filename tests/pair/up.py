@@ -47,6 +47,7 @@ disk = %(dir)s/b/disk.img
 
 class Host(threading.Thread):
     """Supervises `twinstep up`: starts it again whenever it has ended, while it is wanted."""
+    program = TWINSTEP
 
     def __init__(self, letter, directory, conf):
         super().__init__(daemon=True)
@@ -64,13 +65,13 @@ class Host(threading.Thread):
         return ["unshare", "--uts", "--mount", "sh", "-c", inner, "sh", *args]
 
     def call(self, *args, timeout=60):
-        return subprocess.run(self.command(TWINSTEP, *args), capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(self.command(self.program, *args), capture_output=True, text=True, timeout=timeout)
 
     def run(self):
         while self.wanted:
             with self.lock:
                 self.proc = subprocess.Popen(
-                    self.command("setpriv", "--pdeathsig", "KILL", TWINSTEP, "up", self.conf), stdin=subprocess.DEVNULL,
+                    self.command("setpriv", "--pdeathsig", "KILL", self.program, "up", self.conf), stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL, stderr=open(self.dir + "/log", "a"))
                 self.starts += 1
             self.proc.wait()
