@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file_io.h"
@@ -191,39 +190,23 @@ void conf_parse(struct conf *c, const char *path, const char *text, size_t len)
 	}
 }
 
-static int load_fd(struct conf *c, const char *path, int fd, struct err *err)
-{
-	struct stat st;
-	char *text;
-	int ret;
-
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "%s is not a regular file", path);
-	if (st.st_size > CONF_BYTES)
-		return err_set(err, EFBIG, "%s has more than %u bytes: it is no configuration",
-			       path, CONF_BYTES);
-	text = malloc((size_t)st.st_size + 1);
-	must(text != NULL);
-	ret = file_read_at(fd, text, (uint64_t)st.st_size, 0);
-	if (ret)
-		ret = err_set(err, ret, "cannot read %s: %s", path, strerror(ret));
-	else
-		conf_parse(c, path, text, (size_t)st.st_size);
-	free(text);
-	return ret;
-}
-
 int conf_load(struct conf *c, const char *path, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), ret;
+	char *text;
+	size_t len;
 
 	*c = (struct conf){ 0 };
 	if (fd < 0)
 		return err_set(err, errno, "cannot open configuration %s: %s", path,
 			       strerror(errno));
-	ret = load_fd(c, path, fd, err);
+	ret = file_read_whole(fd, path, CONF_BYTES, &text, &len, err);
 	close(fd);
-	return ret;
+	if (ret)
+		return ret;
+	conf_parse(c, path, text, len);
+	free(text);
+	return 0;
 }
 
 void conf_free(struct conf *c)

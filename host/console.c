@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/unix_socket.h"
 #include "isolation/jail.h"
 
 #define ESCAPE	       ('A' - '@')
@@ -354,38 +355,15 @@ static void none_close(struct console *c)
 
 /* ---- unix ---- */
 
-/* True when somebody answers at the socket's path. */
-static bool somebody_listens(const struct sockaddr_un *addr)
-{
-	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool ok = s >= 0 && !connect(s, (const struct sockaddr *)addr, sizeof(*addr));
-
-	if (s >= 0)
-		close(s);
-	return ok;
-}
-
 static int unix_open(struct console *c, const char *spec, struct err *err)
 {
 	const char *path = spec + strlen(UNIX_PREFIX);
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct stat st;
 
-	memcpy(addr.sun_path, path, strlen(path));
-	if (!lstat(path, &st)) {
-		if (!S_ISSOCK(st.st_mode))
-			return err_set(err, EEXIST, "%s exists and is not a socket", path);
-		if (somebody_listens(&addr))
-			return err_set(err, EADDRINUSE, "another process listens on %s", path);
-		unlink(path); /* left behind by a process that was killed */
-	}
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&addr, sizeof(addr)))
-		return err_set(err, errno, "cannot make the socket %s: %s", path, strerror(errno));
+	c->listener = unix_socket_listen(path, 1, err);
+	if (c->listener < 0)
+		return c->listener;
 	snprintf(c->path, sizeof(c->path), "%s", path);
 	jail_will_remove(c->path);
-	if (listen(c->listener, 1))
-		return err_set(err, errno, "cannot listen on %s: %s", path, strerror(errno));
 	return 0;
 }
 

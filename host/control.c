@@ -8,12 +8,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/host_clock.h"
 #include "base/thread.h"
+#include "base/unix_socket.h"
 #include "isolation/jail.h"
 #include "host/run_end.h"
 
@@ -34,7 +33,7 @@ struct control {
 	void *ctx;
 	char *path;
 	int listenfd, stopfd;
-	bool bound, started;
+	bool started;
 	pthread_t thread;
 	struct client client[CLIENTS];
 	int passed; /* with the request that is being answered */
@@ -256,54 +255,16 @@ static void *control_thread(void *arg)
 
 /* ---- opening and closing ---- */
 
-/* Whether somebody listens at sa. */
-static bool is_served(const struct sockaddr_un *sa)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 ||
-				  errno == EAGAIN);
-
-	if (fd >= 0)
-		close(fd);
-	return served;
-}
-
-static int control_bind(struct control *c, struct err *err)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	struct stat st;
-
-	strcpy(sa.sun_path, c->path);
-	if (lstat(c->path, &st) == 0) {
-		if (!S_ISSOCK(st.st_mode))
-			return err_set(err, EEXIST,
-				       "control socket '%s': there is a file of that name",
-				       c->path);
-		if (is_served(&sa))
-			return err_set(err, EADDRINUSE,
-				       "control socket '%s' is in use by a running machine",
-				       c->path);
-		unlink(c->path);
-	}
-	/* The mode of the socket before it is bound becomes that of the file. */
-	if (fchmod(c->listenfd, 0600) < 0 ||
-	    bind(c->listenfd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return err_set(err, errno, "cannot create control socket '%s': %s", c->path,
-			       strerror(errno));
-	c->bound = true;
-	jail_will_remove(c->path);
-	if (listen(c->listenfd, CLIENTS) < 0)
-		return err_set(err, errno, "cannot listen at '%s': %s", c->path, strerror(errno));
-	return 0;
-}
-
 static int control_listen(struct control *c, struct err *err)
 {
-	c->listenfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	c->stopfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->listenfd < 0 || c->stopfd < 0)
-		return err_set(err, errno, "cannot create a socket: %s", strerror(errno));
-	return control_bind(c, err);
+	if (c->stopfd < 0)
+		return err_set(err, errno, "cannot create an eventfd: %s", strerror(errno));
+	c->listenfd = unix_socket_listen(c->path, CLIENTS, err);
+	if (c->listenfd < 0)
+		return err_prefix(err, "control socket");
+	jail_will_remove(c->path);
+	return 0;
 }
 
 int control_start(struct control *c, struct err *err)
@@ -329,9 +290,7 @@ struct control *control_open(const char *path, const struct control_verb *comman
 	c->listenfd = c->stopfd = c->passed = -1;
 	for (size_t i = 0; i < CLIENTS; i++)
 		c->client[i].fd = c->client[i].passed = -1;
-	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-		err_set(err, ENAMETOOLONG, "the control socket's path '%s' is too long", path);
-	else if (control_listen(c, err) == 0)
+	if (control_listen(c, err) == 0)
 		return c;
 	control_close(c);
 	return NULL;
@@ -352,10 +311,10 @@ void control_close(struct control *c)
 		pthread_join(c->thread, NULL);
 	for (size_t i = 0; i < CLIENTS; i++)
 		client_close(&c->client[i]);
-	if (c->bound)
+	if (c->listenfd >= 0) {
 		jail_remove(c->path);
-	if (c->listenfd >= 0)
 		close(c->listenfd);
+	}
 	if (c->stopfd >= 0)
 		close(c->stopfd);
 	free(c->path);

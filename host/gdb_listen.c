@@ -8,10 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "base/unix_socket.h"
 #include "host/options.h"
 #include "isolation/jail.h"
 
@@ -21,28 +20,13 @@ static int listen_at(const char *text, const struct sockaddr *sa, socklen_t len,
 
 	if (fd < 0)
 		return err_set(err, errno, "cannot create a socket: %s", strerror(errno));
-	if (sa->sa_family != AF_UNIX) {
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* connections too */
-	} else {
-		fchmod(fd, 0600);
-	}
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* connections too */
 	if (bind(fd, sa, len) == 0 && listen(fd, 1) == 0)
 		return fd;
 	err_set(err, errno, "cannot listen for a debugger at '%s': %s", text, strerror(errno));
 	close(fd);
 	return -err->code;
-}
-
-static int listen_unix(const char *text, const char *path, struct err *err)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
-	if (!*path || strlen(path) >= sizeof(sa.sun_path))
-		return err_set(err, EINVAL, "--gdb %s: the socket's path must have 1 to %zu bytes",
-			       text, sizeof(sa.sun_path) - 1);
-	strcpy(sa.sun_path, path);
-	return listen_at(text, (const struct sockaddr *)&sa, sizeof(sa), err);
 }
 
 static int listen_loopback(const char *text, struct err *err)
@@ -77,9 +61,9 @@ int gdb_listen(const char *text, const char **path, struct err *err)
 	*path = NULL;
 	if (strncmp(text, "unix:", 5))
 		return listen_loopback(text, err);
-	fd = listen_unix(text, text + 5, err);
+	fd = unix_socket_listen(text + 5, 1, err);
 	if (fd < 0)
-		return fd;
+		return err_prefix(err, "--gdb");
 	*path = text + 5;
 	jail_will_remove(*path);
 	return fd;

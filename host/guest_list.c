@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "base/host_clock.h"
 #include "host/control.h"
 #include "host/guest_conf.h"
@@ -60,15 +61,11 @@ static void add_run_dirs(json_t *names, const char *dir)
 
 static char *read_proc(pid_t pid, const char *file)
 {
-	char path[64], *text = calloc(1, 4096);
-	FILE *f;
+	char path[64], *text = malloc(4096);
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	f = fopen(path, "re");
-	if (f && text && !fread(text, 1, 4095, f))
-		text[0] = 0;
-	if (f)
-		fclose(f);
+	if (text)
+		file_read_text(path, text, 4096);
 	return text;
 }
 

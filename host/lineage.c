@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file_io.h"
@@ -41,26 +40,17 @@ static void parse(struct lineage *l, const char *text, size_t len)
 /* *cut: the last line has no end. */
 static int read_fd(struct lineage *l, int fd, const char *path, bool *cut, struct err *err)
 {
-	struct stat st;
+	size_t len;
 	char *text;
-	int ret;
+	int ret = file_read_whole(fd, path, 2 * BYTES_MAX, &text, &len, err);
 
 	*cut = false;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "%s is not a regular file", path);
-	if (st.st_size > 2 * BYTES_MAX)
-		return err_set(err, EFBIG, "%s has %lld bytes: it is no list of names", path,
-			       (long long)st.st_size);
-	text = malloc((size_t)st.st_size + 1);
-	must(text != NULL);
-	ret = file_read_at(fd, text, (uint64_t)st.st_size, 0);
 	if (ret)
-		ret = err_set(err, ret, "cannot read %s: %s", path, strerror(ret));
-	else
-		parse(l, text, (size_t)st.st_size);
-	*cut = ret == 0 && st.st_size && text[st.st_size - 1] != '\n';
+		return ret;
+	parse(l, text, len);
+	*cut = len && text[len - 1] != '\n';
 	free(text);
-	return ret;
+	return 0;
 }
 
 int lineage_read(struct lineage *l, const char *path, struct err *err)

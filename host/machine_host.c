@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "base/log.h"
 #include "record/checkpoint.h"
 #include "record/disk_file.h"
@@ -26,63 +27,23 @@
 /* The last bytes of a master boot record */
 #define BOOT_SIGNATURE_AT 510
 
-static int read_all(int fd, const char *path, uint8_t *data, size_t len, struct err *err)
-{
-	for (size_t at = 0; at < len;) {
-		ssize_t n = read(fd, data + at, len - at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(err, errno, "cannot read %s: %s", path, strerror(errno));
-		if (!n)
-			return err_set(err, EINVAL, "%s became shorter while it was read", path);
-		at += (size_t)n;
-	}
-	return 0;
-}
-
-static int read_fd(int fd, const char *path, size_t max, struct boot_image *image, struct err *err)
-{
-	struct stat st;
-	uint8_t *data;
-
-	if (fstat(fd, &st))
-		return err_set(err, errno, "cannot read %s: %s", path, strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return err_set(err, EINVAL, "%s is a directory, not a file", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "%s is not a regular file", path);
-	if ((uint64_t)st.st_size > max)
-		return err_set(err, EINVAL, "%s is too large: %llu bytes, at most %llu", path,
-			       (unsigned long long)st.st_size, (unsigned long long)max);
-	data = malloc((size_t)st.st_size + 1);
-	if (!data)
-		return err_set(err, ENOMEM, "out of memory for the %llu bytes of %s",
-			       (unsigned long long)st.st_size, path);
-	if (read_all(fd, path, data, (size_t)st.st_size, err)) {
-		free(data);
-		return -err->code;
-	}
-	*image = (struct boot_image){ .name = path, .data = data, .len = (size_t)st.st_size };
-	return 0;
-}
-
-/*
- * Reads a whole regular file into memory (free with drop_image()). -EINVAL for anything but a
- * regular file, or one longer than max.
- */
+/* Reads a whole regular file of at most max bytes into memory; drop_image() frees it. */
 static int read_image(const char *path, size_t max, struct boot_image *image, struct err *err)
 {
 	int fd = open(path,
 		      O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO must not block */
+	char *data;
 	int r;
 
 	if (fd < 0)
 		return err_set(err, errno, "cannot open %s: %s", path, strerror(errno));
-	r = read_fd(fd, path, max, image, err);
+	r = file_read_whole(fd, path, max, &data, &image->len, err);
 	close(fd);
-	return r;
+	if (r)
+		return r;
+	image->name = path;
+	image->data = (const uint8_t *)data;
+	return 0;
 }
 
 /* Takes the place of a kernel among the images. */

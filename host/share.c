@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "base/log.h"
 #include "isolation/cgroup.h"
 #include "isolation/host_file.h"
@@ -121,17 +122,14 @@ static dev_t whole_device(dev_t dev)
 {
 	char path[96], text[32];
 	unsigned major_, minor_;
-	FILE *f;
 	bool found;
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/partition", major(dev), minor(dev));
 	if (access(path, F_OK) < 0)
 		return dev;
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/../dev", major(dev), minor(dev));
-	f = fopen(path, "re");
-	found = f && fgets(text, sizeof(text), f) && sscanf(text, "%u:%u", &major_, &minor_) == 2;
-	if (f)
-		fclose(f);
+	file_read_line(path, text, sizeof(text));
+	found = sscanf(text, "%u:%u", &major_, &minor_) == 2;
 	return found ? makedev(major_, minor_) : dev;
 }
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/up_console.h"
+#include "base/unix_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static void drop(int *fd)
@@ -19,20 +18,12 @@ static void drop(int *fd)
 
 int up_console_open(struct up_console *c, const char *path, struct err *err)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
 	*c = (struct up_console){ .listener = -1, .guest = -1 };
 	for (size_t i = 0; i < UP_CONSOLE_CLIENTS; i++)
 		c->client[i] = -1;
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return err_set(err, ENAMETOOLONG, "the console's path %s is too long", path);
-	strcpy(sa.sun_path, path);
-	unlink(path); /* whoever has the lock of this directory is alone */
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->listener < 0 || fchmod(c->listener, 0600) < 0 ||
-	    bind(c->listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(c->listener, 4) < 0)
-		return err_set(err, errno, "cannot make the console's socket %s: %s", path,
-			       strerror(errno));
+	c->listener = unix_socket_listen(path, 4, err);
+	if (c->listener < 0)
+		return err_prefix(err, "the guest's console");
 	c->path = strdup(path);
 	return 0;
 }

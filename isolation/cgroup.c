@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Making, entering and removing groups; isolation/cgroup_find.c says where. */
+#include "base/file_io.h"
 #include "base/host_clock.h"
 #include "isolation/cgroup.h"
 
@@ -51,17 +52,9 @@ static int write_text(const char *dir, const char *file, const char *text)
 static size_t read_text(const char *dir, const char *file, char *text, size_t size)
 {
 	char path[CGROUP_PATH];
-	ssize_t n = 0;
-	int fd;
 
 	join_path(path, dir, file);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		n = read(fd, text, size - 1);
-		close(fd);
-	}
-	text[n > 0 ? n : 0] = 0;
-	return n > 0 ? (size_t)n : 0;
+	return file_read_text(path, text, size);
 }
 
 static bool has_word(const char *text, const char *word)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file_io.h"
 #include "isolation/cgroup.h"
 
 #define GROUP "twinstep"
@@ -138,18 +139,12 @@ static bool place_tree(struct cgroup_tree *t, const char *point, const char *sel
 static void offered(const struct cgroup_tree *t, bool given, char *text, size_t size)
 {
 	const char *slash = strrchr(t->parent, '/');
-	size_t n = 0, above = slash ? (size_t)(slash - t->parent) : 0;
+	size_t above = slash ? (size_t)(slash - t->parent) : 0;
 	char file[CGROUP_PATH + 32];
-	FILE *f;
 
 	snprintf(file, sizeof(file), "%.*s/cgroup.controllers", given ? CGROUP_PATH : (int)above,
 		 t->parent);
-	f = fopen(file, "re");
-	if (f) {
-		n = fread(text, 1, size - 1, f);
-		fclose(f);
-	}
-	text[n] = 0;
+	file_read_text(file, text, size);
 }
 
 static void add_tree(struct cgroup_site *s, const struct mount_line *m, const char *proc,

@@ -5,6 +5,7 @@
  * vm NAME PID START PROMISED MEMORY BALLOON-MIN WEIGHT QUOTA PERIOD MEMORY-MAX READ-BPS WRITE-BPS
  * READ-OPS WRITE-OPS
  */
+#include "base/file_io.h"
 #include "base/host_clock.h"
 #include "isolation/host_file.h"
 
@@ -57,13 +58,7 @@ bool host_file_name_ok(const char *name)
 
 static void boot_id(char id[BOOT_LEN + 1])
 {
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, id, BOOT_LEN);
-
-	if (fd >= 0)
-		close(fd);
-	id[BOOT_LEN] = 0;
-	if (n != BOOT_LEN)
+	if (file_read_text("/proc/sys/kernel/random/boot_id", id, BOOT_LEN + 1) != BOOT_LEN)
 		strcpy(id, "unknown");
 }
 
@@ -190,9 +185,6 @@ static int check_file(int fd, const char *path, struct err *err)
 			       "host file '%s' must be a regular file of root or this user that "
 			       "others cannot write",
 			       path);
-	if (st.st_size >= FILE_MAX)
-		return err_set(err, EFBIG, "host file '%s' is longer than %d bytes", path,
-			       FILE_MAX);
 	return 0;
 }
 
@@ -201,23 +193,16 @@ static int read_fd(int fd, const char *path, struct host_state *s, struct err *e
 	struct reader r = { .path = path, .err = err };
 	int ret = check_file(fd, path, err);
 	char *text;
-	ssize_t n;
+	size_t n;
 
 	memset(s, 0, sizeof(*s));
+	if (ret == 0)
+		ret = file_read_whole(fd, path, FILE_MAX - 1, &text, &n, err);
 	if (ret)
 		return ret;
-	text = malloc(FILE_MAX);
-	if (!text)
-		return err_set(err, ENOMEM, "out of memory");
-	n = read(fd, text, FILE_MAX - 1);
-	if (n < 0)
-		ret = err_set(err, errno, "cannot read '%s': %s", path, strerror(errno));
-	if (n > 0) {
-		text[n] = 0;
-		r.at = text;
-		ret = strlen(text) == (size_t)n ? parse(&r, s)
-						: bad(&r, "it holds bytes that are no text");
-	}
+	r.at = text;
+	if (n)
+		ret = strlen(text) == n ? parse(&r, s) : bad(&r, "it holds bytes that are no text");
 	free(text);
 	if (ret == 0)
 		drop_dead(s);

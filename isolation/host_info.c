@@ -5,23 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file_io.h"
 #include "isolation/spec.h"
 
 /* The first line of a small file; empty when there is none. */
 static void read_line(const char *root, const char *path, char *text, size_t n)
 {
 	char full[512];
-	FILE *f;
 
 	snprintf(full, sizeof(full), "%s%s", root, path);
-	text[0] = '\0';
-	f = fopen(full, "re");
-	if (!f)
-		return;
-	if (!fgets(text, (int)n, f))
-		text[0] = '\0';
-	fclose(f);
-	text[strcspn(text, "\n")] = '\0';
+	file_read_line(full, text, n);
 }
 
 /* A list of ranges, as in "0-3,8". */

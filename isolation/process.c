@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "isolation/process.h"
+#include "base/file_io.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,16 +15,9 @@
 uint64_t process_start(pid_t pid)
 {
 	char path[40], text[512], *p;
-	ssize_t n;
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
+	file_read_text(path, text, sizeof(text));
 	p = strrchr(text, ')');
 	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
 		return 0;

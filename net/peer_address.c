@@ -5,22 +5,14 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/unix_socket.h"
 #include "net/peer_private.h"
 
 int peer_address_unix(const char *path, struct peer_address *a, struct err *err)
 {
-	struct sockaddr_un *un = (struct sockaddr_un *)&a->sa;
-
 	memset(a, 0, sizeof(*a));
-	if (!*path)
-		return err_set(err, EINVAL, "'unix:' is not an address: expected unix:PATH");
-	if (strlen(path) >= sizeof(un->sun_path))
-		return err_set(err, EINVAL, "socket path '%s' is longer than %zu bytes", path,
-			       sizeof(un->sun_path) - 1);
-	un->sun_family = AF_UNIX;
-	strcpy(un->sun_path, path);
-	a->len = sizeof(*un);
-	return 0;
+	a->len = sizeof(struct sockaddr_un);
+	return unix_socket_address(path, (struct sockaddr_un *)&a->sa, err);
 }
 
 /* HOST:PORT or [V6]:PORT into its two parts. */

@@ -15,6 +15,7 @@
 
 #include "net/peer_private.h"
 #include "base/host_clock.h"
+#include "base/unix_socket.h"
 
 /* Waits for events (POLLIN, POLLOUT); 1 ready, 0 timeout, -errno. */
 static int peer_poll(const struct peer_stream *s, short events, int timeout_ms)
@@ -248,32 +249,13 @@ static struct peer *tcp_dial(const char *addr, int timeout_ms, struct err *err)
 	return stream_dial(&peer_tcp_ops, &a, addr, timeout_ms, err);
 }
 
-static bool somebody_listens(const struct peer_address *a)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool yes = fd >= 0 &&
-		   (connect(fd, (const struct sockaddr *)&a->sa, a->len) == 0 || errno == EAGAIN);
-
-	if (fd >= 0)
-		close(fd);
-	return yes;
-}
-
 static struct peer_listener *unix_listen(const char *path, const struct peer_key *key,
 					 struct err *err)
 {
 	struct peer_address a;
-	struct stat st;
 
-	if (peer_address_unix(path, &a, err) < 0)
+	if (peer_address_unix(path, &a, err) < 0 || unix_socket_vacate(path, err) < 0)
 		return NULL;
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-		if (somebody_listens(&a)) {
-			err_set(err, EADDRINUSE, "another process listens on '%s'", path);
-			return NULL;
-		}
-		unlink(path); /* left behind by a process that was killed */
-	}
 	return peer_stream_listen(&peer_unix_ops, &a, path, path, key, err);
 }
 

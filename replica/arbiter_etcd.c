@@ -12,6 +12,7 @@
  * Nothing here waits for a name server or a file: names are looked up, and certificates read, when
  * the arbiter is opened.
  */
+#include "base/file_io.h"
 #include "replica/arbiter.h"
 
 #include <errno.h>
@@ -87,23 +88,16 @@ static int read_file(const char *path, bool secret, struct text *t, struct err *
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
 	struct stat st;
-	ssize_t n = -1;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		ret = err_set(err, errno, "cannot open '%s': %s", path, strerror(errno));
-	else if (!S_ISREG(st.st_mode) || !st.st_size || st.st_size > FILE_MAX)
-		ret = err_set(err, EINVAL, "'%s' is no file of 1 byte to 1 MiB", path);
 	else if (secret && st.st_mode & 077)
 		ret = err_set(err, EACCES, "'%s' is a secret that others may read: chmod 600 it",
 			      path);
-	else if (!(t->data = malloc((size_t)st.st_size + 1)))
-		ret = err_set(err, ENOMEM, "out of memory");
-	else if ((n = read(fd, t->data, (size_t)st.st_size)) < 0)
-		ret = err_set(err, errno, "cannot read '%s': %s", path, strerror(errno));
-	if (n >= 0) {
-		t->len = (size_t)n;
-		t->data[n] = 0;
-	}
+	else
+		ret = file_read_whole(fd, path, FILE_MAX, &t->data, &t->len, err);
+	if (ret == 0 && !t->len)
+		ret = err_set(err, EINVAL, "'%s' is empty", path);
 	if (fd >= 0)
 		close(fd);
 	return ret;

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "hypervisor/vmx/agree.h"
 #include "hypervisor/vmx/bench.h"
 
@@ -27,20 +28,6 @@ __attribute__((format(printf, 3, 4))) static void settle(struct check *c, enum c
 	va_start(ap, fmt);
 	vsnprintf(c->text, sizeof(c->text), fmt, ap);
 	va_end(ap);
-}
-
-/* The first line of a file; empty when there is none. */
-static void read_line(const char *file, char *line, size_t size)
-{
-	FILE *f = fopen(file, "re");
-
-	line[0] = '\0';
-	if (!f)
-		return;
-	if (!fgets(line, (int)size, f))
-		line[0] = '\0';
-	line[strcspn(line, "\n")] = '\0';
-	fclose(f);
 }
 
 /* ---- 1: what this host is ---- */
@@ -76,7 +63,7 @@ static void vulnerabilities_read(char *list, size_t size)
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(file, sizeof(file), VULNERABILITIES "/%s", e->d_name);
-		read_line(file, line, sizeof(line));
+		file_read_line(file, line, sizeof(line));
 		if (!strncmp(line, "Vulnerable", 10) &&
 		    strlen(list) + strlen(e->d_name) + 2 < size) {
 			strcat(list, " ");
@@ -100,7 +87,7 @@ static void check_identity(struct check *c)
 	if (__get_cpuid(1, &a, &b, &cx, &d))
 		signature = a;
 	microcode_read(microcode, sizeof(microcode));
-	read_line("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
+	file_read_line("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
 	vulnerabilities_read(open, sizeof(open));
 	settle(c, open[0] || smt[0] == '1' ? CHECK_NOTE : CHECK_GOOD,
 	       "%s %05X, microcode %s, threads %s cores; vulnerable to:%s", vendor, signature,

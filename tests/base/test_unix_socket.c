@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/unix_socket.h"
+#include "tests/unit.h"
+
+static char dir[] = "/tmp/twinstep-socket-XXXXXX", path[64];
+
+static void set_up(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+}
+
+static void tear_down(void)
+{
+	unlink(path);
+	rmdir(dir);
+}
+
+START_TEST(only_this_user_may_connect)
+{
+	struct err err = ERR_INIT;
+	mode_t was = umask(0);
+	int fd = unix_socket_listen(path, 1, &err);
+	struct stat st;
+
+	umask(was);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert(S_ISSOCK(st.st_mode));
+	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+	ck_assert_int_eq(accept(fd, NULL, NULL), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	close(fd);
+}
+END_TEST
+
+START_TEST(a_socket_left_behind_is_replaced_and_a_live_one_is_not)
+{
+	struct err err = ERR_INIT;
+	int fd = unix_socket_listen(path, 1, &err);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(unix_socket_listen(path, 1, &err), -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(err.text, path));
+	close(fd);
+	fd = unix_socket_listen(path, 1, &err);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+}
+END_TEST
+
+START_TEST(other_files_stay)
+{
+	struct err err = ERR_INIT;
+	FILE *f = fopen(path, "w");
+
+	fputs("mine", f);
+	fclose(f);
+	ck_assert_int_eq(unix_socket_listen(path, 1, &err), -EEXIST);
+	ck_assert_int_eq(access(path, R_OK), 0);
+}
+END_TEST
+
+START_TEST(a_path_must_fit)
+{
+	struct err err = ERR_INIT;
+	char longer[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
+
+	memset(longer, 'x', sizeof(longer));
+	longer[sizeof(longer) - 1] = 0;
+	ck_assert_int_eq(unix_socket_listen(longer, 1, &err), -EINVAL);
+	ck_assert_int_eq(unix_socket_listen("", 1, &err), -EINVAL);
+	ck_assert_int_lt(unix_socket_listen("/nowhere/at/all", 1, &err), 0);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, only_this_user_may_connect);
+	tcase_add_test(tc, a_socket_left_behind_is_replaced_and_a_live_one_is_not);
+	tcase_add_test(tc, other_files_stay);
+	tcase_add_test(tc, a_path_must_fit);
+}
+
+UNIT_MAIN("unix_socket", add_tests)
