@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "host/exit.h"
 #include "host/guest_control.h"
+#include "host/profile.h"
 #include "host/run_end.h"
 #include "host/stop.h"
 
@@ -58,6 +59,8 @@ int guest_run_execute(struct guest_run *g)
 	live_get_stats(g->live, &ls);
 	s.idle_ns = ls.idle_ns;
 	run_end_report(g->up.machine, s.end, &x.err);
+	if (g->profile && profile_write(g->profile, &x.err) < 0)
+		log_error("%s", x.err.text);
 	if (g->o->json)
 		run_summary_json(g->report, g->up.machine, &s);
 	else if (g->o->stats)
@@ -82,8 +85,11 @@ static int open_machine(void *ctx, struct err *err)
 static int open_names(void *ctx, struct err *err)
 {
 	struct guest_run *g = ctx;
+	const struct options *o = g->o;
 	int ret = guest_control_open(&g->control, g, g->role->kind, &g->hooks, err);
 
+	if (ret == 0 && (o->profile || o->symbols))
+		ret = profile_open(&g->profile, o->profile, o->symbols, o->profile_every, err);
 	return ret || !g->role->names ? ret : g->role->names(g->ctx, err);
 }
 
@@ -92,6 +98,8 @@ static void close_names(void *ctx)
 	struct guest_run *g = ctx;
 
 	close_control(g);
+	profile_close(g->profile);
+	g->profile = NULL;
 	if (g->role->unname)
 		g->role->unname(g->ctx);
 }
@@ -130,6 +138,8 @@ static int start(void *ctx, struct err *err)
 {
 	struct guest_run *g = ctx;
 
+	if (profile_start(g->profile, machine_engine(g->up.machine), err) < 0)
+		return -err->code;
 	machine_host_live(&g->up.host, &g->live_config);
 	g->live_config.panic = &g->panic;
 	g->live_config.hooks = live_hooks_chain_ops(&g->hooks);

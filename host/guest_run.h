@@ -15,6 +15,7 @@
 #include "host/options.h"
 
 struct guest_control;
+struct profile;
 
 /* What a subcommand adds to the steps of a run (bringup.h); NULL: nothing. */
 struct guest_run_role {
@@ -40,7 +41,8 @@ struct guest_run {
 	struct live_hooks_chain hooks;
 	struct panic_watch panic;
 	struct guest_control *control;
-	enum machine_end end; /* after guest_run_execute() */
+	struct profile *profile; /* NULL: none */
+	enum machine_end end;	 /* after guest_run_execute() */
 };
 
 /*

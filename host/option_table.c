@@ -109,6 +109,7 @@ static int parse_shard(const struct option_row *row, void *target, const char *a
 #define REPLICAS  (FOR(PRIMARY) | FOR(BACKUP))
 #define PAIRED	  (REPLICAS | FOR(PAIR))
 #define LIVE	  (BOOTS | FOR(BACKUP))
+#define PROFILED  (FOR(RUN) | FOR(RECORD) | FOR(REPLAY))
 #define ALL	  ((1ull << COMMANDS) - 1)
 
 #define AT(field)     offsetof(struct options, field)
@@ -182,6 +183,12 @@ const struct option_row option_table[] = {
 	  .help = "where the promises are kept (/run/twinstep/host for root)" },
 	{ "digest-every", 0, "N", NUMBER(digest_every, 1, UINT64_MAX, "instructions"),
 	  .commands = FOR(RUN), .help = "print count and state digest every N instructions" },
+	{ "profile", 0, "FILE", STRING(profile), .commands = PROFILED,
+	  .help = "write where the guest's instructions went, as folded stacks" },
+	{ "profile-every", 0, "N", NUMBER(profile_every, 1, UINT64_MAX, "instructions"),
+	  .commands = PROFILED, .help = "a sample every N instructions (100003)" },
+	{ "symbols", 0, "FILE", STRING(symbols), .commands = PROFILED,
+	  .help = "names for the profile: a System.map or an ELF file" },
 	{ "stats", 0, NULL, FLAG(stats), .commands = LIVE | FOR(REPLAY), .config = true,
 	  .help = "print instructions, speed and exits by kind at the end" },
 	{ "json", 0, NULL, FLAG(json), .commands = LIVE | FOR(REPLAY), .config = true,

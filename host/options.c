@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "host/profile.h"
 
 #define WIDTH	    80
 #define TEXT_COLUMN 26 /* where an option's help begins */
@@ -112,7 +113,10 @@ char *options_substitute(const char *text, char letter)
 
 void options_defaults(struct options *o, enum command_id command)
 {
-	*o = (struct options){ .command = command, .epoch_ms = 500, .checkpoint_s = 60 };
+	*o = (struct options){ .command = command,
+			       .epoch_ms = 500,
+			       .checkpoint_s = 60,
+			       .profile_every = PROFILE_EVERY };
 	machine_opts_defaults(&o->machine);
 	replica_opts_defaults(&o->replica);
 	o->jobs = 1;

@@ -105,13 +105,13 @@ struct options {
 	const char *name, *control;
 	bool help, stats, json, force, quiet, list, test, csv, check;
 	bool quick, longer; /* of qualify: less than usual, or more */
-	uint64_t digest_every, epoch_ms, checkpoint_s, jobs;
+	uint64_t digest_every, profile_every, epoch_ms, checkpoint_s, jobs;
 	struct option_number until, from_checkpoint, limit, disk;
 	struct option_shard shard;
 	enum verify_mend mend;
 	char newer;   /* pair: 'a' or 'b', whose disks count; 0: what their metadata says */
 	double speed; /* times real time; 0: as fast as it goes */
-	const char *output, *pcap, *gdb, *record, *html;
+	const char *output, *pcap, *gdb, *record, *html, *profile, *symbols;
 	/* up, down, console, log of a guest with a configuration file */
 	bool detach, all, history;
 	const char *first, *on_event;

@@ -91,6 +91,16 @@ static size_t get_stats(const struct machine *m, struct engine_stat *stats)
 	return n < STATS_MAX ? n : STATS_MAX;
 }
 
+/* Of an engine that translates. */
+static void print_share(FILE *f, const struct engine_stat *stats, size_t n, uint64_t instructions)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(stats[i].name, "in_code") && stats[i].value && instructions)
+			fprintf(f, "%-32s %.1f %%\n", "translated share",
+				(double)stats[i].value * 100 / (double)instructions);
+	}
+}
+
 void run_summary_print(FILE *f, const struct machine *m, const struct run_summary *s)
 {
 	struct engine_stat stats[STATS_MAX];
@@ -102,6 +112,7 @@ void run_summary_print(FILE *f, const struct machine *m, const struct run_summar
 	fprintf(f, "%-32s %.3f s\n", "host time", (double)s->host_ns / 1e9);
 	fprintf(f, "%-32s %.3f s\n", "idle", (double)s->idle_ns / 1e9);
 	fprintf(f, "%-32s %.1f\n", "MIPS while not idle", mips(s));
+	print_share(f, stats, n, s->count - s->start);
 	for (size_t i = 0; i < n; i++) {
 		if (!strcmp(stats[i].name, "instructions") || !strcmp(stats[i].name, "virtual_ns"))
 			continue; /* said above */

@@ -6,11 +6,11 @@
 
 /*
  * In the order of preference of "auto", which takes the first that can be used. soft:exits is for
- * replays of what the others counted; vmx:step and soft:translate are for those who ask for them.
+ * replays of what the others counted; vmx:step is for those who ask for it.
  */
 static const struct engine_ops *const engines[] = {
-	&vmx_pmu_engine_ops,	&vmx_engine_ops,      &soft_engine_ops,
-	&soft_exits_engine_ops, &vmx_step_engine_ops, &soft_translate_engine_ops,
+	&vmx_pmu_engine_ops,	    &vmx_engine_ops,	    &soft_engine_ops,
+	&soft_interpret_engine_ops, &soft_exits_engine_ops, &vmx_step_engine_ops,
 };
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
@@ -77,12 +77,15 @@ const struct engine_ops *engine_find(const char *name, const char *counter, cons
 
 	passed = passed ? passed : &unused;
 	*passed = NULL;
-	if (strcmp(name, "auto") == 0)
+	if (strcmp(name, "auto") == 0) {
+		/* What the machine counts may come out where nothing can be reserved any more. */
+		soft_engine_ops.reserve();
 		return first_available(counter, passed, err);
+	}
 	ops = by_name(name, counter);
 	if (!ops) {
 		err_set(err, EINVAL,
-			"unknown engine %s (engines: auto, soft, soft:translate, soft:exits, vmx, "
+			"unknown engine %s (engines: auto, soft, soft:interpret, soft:exits, vmx, "
 			"vmx:pmu, "
 			"vmx:exits, vmx:step)",
 			name);

@@ -142,6 +142,14 @@ struct engine_stat {
 /* engine_ops.count_ns where a count is the stretch between two exits */
 #define COUNT_NS_EXITS 1000
 
+/* Who wants to know where a guest's instructions go. */
+struct engine_sampler {
+	uint64_t every; /* instructions; not 0 */
+	/* At the boundary after an instruction whose number is a multiple of that; user: CPL 3. */
+	void (*take)(void *ctx, uint64_t rip, bool user);
+	void *ctx;
+};
+
 /*
  * Events delivered without an instruction that retires after which a guest is stuck; the same on
  * every engine.
@@ -240,6 +248,12 @@ struct engine_ops {
 	 */
 	void (*debug)(struct engine *e, const struct engine_probe *p);
 	/*
+	 * Between two run() calls: tells *s (the caller's, which stays) from now on where the vCPU
+	 * is at every s->every instructions of the count; NULL: no more. Changes nothing that a
+	 * guest, a count or a digest shows. NULL: the engine cannot.
+	 */
+	void (*sample)(struct engine *e, const struct engine_sampler *s);
+	/*
 	 * What get_state() leaves out of the vCPU and its running on depends on: translations, and
 	 * what it was asked for. Between two run() calls, at a fresh boundary. Restored after
 	 * set_state() and RAM; -EINVAL for bytes that hidden_save() did not write. NULL: the engine
@@ -260,7 +274,7 @@ struct engine {
 
 extern const struct engine_ops soft_engine_ops;
 extern const struct engine_ops soft_exits_engine_ops;
-extern const struct engine_ops soft_translate_engine_ops; /* soft, translating to host code */
+extern const struct engine_ops soft_interpret_engine_ops; /* soft without host code */
 extern const struct engine_ops vmx_engine_ops;		  /* vmx:exits */
 extern const struct engine_ops vmx_pmu_engine_ops;
 extern const struct engine_ops vmx_step_engine_ops;

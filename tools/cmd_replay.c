@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "record/replay.h"
 #include "tools/cmd.h"
+#include "host/profile.h"
 #include "host/replay_gdb.h"
 #include "host/replay_machine.h"
 #include "host/run_end.h"
@@ -25,7 +26,8 @@ struct replayer {
 	FILE *report; /* result and statistics */
 	struct console_out out;
 	struct replay replay;
-	atomic_bool ready; /* replay is there */
+	atomic_bool ready;	 /* replay is there */
+	struct profile *profile; /* NULL: none */
 	uint64_t started_ns, started_virtual, started_count, progress_ns;
 };
 
@@ -106,6 +108,23 @@ static int check_until(const struct replayer *r, struct err *err)
 		count_now(r));
 }
 
+static int open_profile(void *ctx, struct err *err)
+{
+	struct replayer *r = ctx;
+	const struct options *o = r->o;
+
+	return o->profile || o->symbols
+		       ? profile_open(&r->profile, o->profile, o->symbols, o->profile_every, err)
+		       : 0;
+}
+
+static void close_profile(void *ctx)
+{
+	struct replayer *r = ctx;
+
+	profile_close(r->profile);
+}
+
 static struct output_sink get_sink(void *ctx)
 {
 	struct replayer *r = ctx;
@@ -124,6 +143,8 @@ static int start(void *ctx, struct err *err)
 
 	if (ret == 0 && r->o->until.given)
 		ret = check_until(r, err);
+	if (ret == 0)
+		ret = profile_start(r->profile, machine_engine(r->rm.up.machine), err);
 	if (ret < 0)
 		return ret;
 	replay_init(&r->replay, r->rm.up.machine, &records);
@@ -233,13 +254,17 @@ static int execute(void *ctx)
 	if (status)
 		return status;
 	status = verdict(r, p.end, &p.err);
+	if (r->profile && profile_write(r->profile, &p.err) < 0)
+		log_error("%s", p.err.text);
 	print_summary(r, p.end, status);
 	return status;
 }
 
 static int run(struct options *o)
 {
-	static const struct bringup_role role = { .sink = get_sink,
+	static const struct bringup_role role = { .names = open_profile,
+						  .unname = close_profile,
+						  .sink = get_sink,
 						  .start = start,
 						  .stop = stop,
 						  .quit = stop_replay,

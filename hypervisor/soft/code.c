@@ -2,10 +2,14 @@
 #include "hypervisor/soft/code.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static struct code kept;
+/* Of the next machine, or of one that is gone. */
+static struct code *_Atomic kept;
 
 /* The seals keep its size, so that no mapping can lose its pages; and nobody may add others. */
 static int make_file(void)
@@ -21,12 +25,20 @@ static int make_file(void)
 	return -1;
 }
 
+static void unmap(const struct code *c)
+{
+	munmap(c->rw, CODE_MEMORY);
+	munmap((void *)c->rx, CODE_MEMORY);
+}
+
 static int map_twice(int fd, struct code *c)
 {
 	void *rw = mmap(NULL, CODE_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	void *rx = mmap(NULL, CODE_MEMORY, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
 
-	if (rw != MAP_FAILED && rx != MAP_FAILED) {
+	/* A process that is forked off, as a jail's keeper, shall hold no code of a guest's. */
+	if (rw != MAP_FAILED && rx != MAP_FAILED && madvise(rw, CODE_MEMORY, MADV_DONTFORK) == 0 &&
+	    madvise(rx, CODE_MEMORY, MADV_DONTFORK) == 0) {
 		*c = (struct code){ rw, rx };
 		return 0;
 	}
@@ -37,26 +49,50 @@ static int map_twice(int fd, struct code *c)
 	return -1;
 }
 
+/* Puts it by for the next code_take(), unless there is one already. */
+static bool keep(const struct code *c)
+{
+	struct code *copy = malloc(sizeof(*copy)), *none = NULL;
+
+	if (!copy)
+		return false;
+	*copy = *c;
+	if (atomic_compare_exchange_strong(&kept, &none, copy))
+		return true;
+	free(copy);
+	return false;
+}
+
 const char *code_reserve(void)
 {
+	struct code c;
 	int fd, ret;
 
-	if (kept.rw)
+	if (atomic_load(&kept))
 		return NULL;
 	fd = make_file();
 	if (fd < 0)
 		return "there is no memory for translated code";
-	ret = map_twice(fd, &kept);
+	ret = map_twice(fd, &c);
 	close(fd);
-	return ret < 0 ? "memory for translated code cannot be mapped executable" : NULL;
+	if (ret < 0)
+		return "memory for translated code cannot be mapped executable";
+	if (!keep(&c))
+		unmap(&c);
+	return NULL;
 }
 
 int code_take(struct code *c)
 {
-	if (code_reserve())
-		return -1;
-	*c = kept;
-	kept = (struct code){ 0 };
+	struct code *taken;
+
+	/* Another thread may take it in between. */
+	while (!(taken = atomic_exchange(&kept, NULL))) {
+		if (code_reserve())
+			return -1;
+	}
+	*c = *taken;
+	free(taken);
 	return 0;
 }
 
@@ -64,7 +100,8 @@ void code_free(struct code *c)
 {
 	if (!c->rw)
 		return;
-	munmap(c->rw, CODE_MEMORY);
-	munmap((void *)c->rx, CODE_MEMORY);
+	/* A process that makes its next machine inside its jail cannot map another. */
+	if (!keep(c))
+		unmap(c);
 	*c = (struct code){ 0 };
 }

@@ -18,11 +18,13 @@ struct code {
 
 /*
  * Maps the code memory of the next code_take() of this process, for who may map nothing executable
- * any more by then. Returns NULL, or why not; may be called again.
+ * any more by then. Returns NULL, or why not; may be called again. Processes that are forked off
+ * afterwards do not have it, and make no machine.
  */
 const char *code_reserve(void);
 /* What was reserved, or else mapped now. Returns 0, or -1 when there is none. */
 int code_take(struct code *c);
+/* It is the next code_take()'s, where none is reserved. */
 void code_free(struct code *c);
 
 #endif

@@ -214,12 +214,14 @@ struct cpu {
 	bool rep_stop_armed; /* a landmark inside a REP instruction is at the present count */
 	bool rep_step;	     /* leave after every iteration (TF, breakpoints, page-crossing code) */
 	bool rep_break;	     /* cached code was overwritten: decode the instruction again */
-	uint64_t rep_stop_rip, rep_stop_rcx; /* where, when armed */
-	struct event_state event;	     /* restored event, delivered before anything else */
-	const struct block *block;	     /* the block under way, NULL when an op runs alone */
-	const struct engine_probe *probe;    /* of a debugger, or NULL: probe.h */
-	bool probe_due;			     /* a boundary came that it has not seen */
-	bool probe_hit;			     /* ... behind an access that it watches */
+	uint64_t rep_stop_rip, rep_stop_rcx;  /* where, when armed */
+	struct event_state event;	      /* restored event, delivered before anything else */
+	const struct block *block;	      /* the block under way, NULL when an op runs alone */
+	const struct engine_probe *probe;     /* of a debugger, or NULL: probe.h */
+	const struct engine_sampler *sampler; /* or NULL */
+	uint64_t sample_at;		      /* the count at which it wants to know */
+	bool probe_due;			      /* a boundary came that it has not seen */
+	bool probe_hit;			      /* ... behind an access that it watches */
 	uint32_t paging_bits;	/* CR0, CR4, EFER bits that the TLBs were filled under (mode.c) */
 	uint64_t deliver_count; /* count when the last event was delivered */
 	uint64_t large_lo,

@@ -600,9 +600,17 @@ static void set_limits(struct cpu *cpu, const struct landmark *until)
 
 	cpu->count_limit =
 		cpu->count_exits ? UINT64_MAX : until->count + (here && until->count != UINT64_MAX);
+	if (cpu->sample_at < cpu->count_limit)
+		cpu->count_limit = cpu->sample_at;
 	cpu->rep_stop_armed = here;
 	cpu->rep_stop_rip = until->rip;
 	cpu->rep_stop_rcx = until->rcx;
+}
+
+static void take_sample(struct cpu *cpu)
+{
+	cpu->sample_at += cpu->sampler->every;
+	cpu->sampler->take(cpu->sampler->ctx, cpu->rip, cpu->cpl == 3);
 }
 
 enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until)
@@ -628,6 +636,8 @@ enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until
 	while (!probe_ends(cpu, &kind) && !run_ends(cpu, until, &kind)) {
 		cpu->at_landmark = false;
 		cpu->probe_due = true;
+		if (unlikely(cpu->count >= cpu->sample_at))
+			take_sample(cpu);
 		if (deliver_pending(cpu))
 			continue;
 		set_limits(cpu, until);

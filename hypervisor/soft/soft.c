@@ -49,7 +49,8 @@ static void invalidate_tlbs(struct cpu *cpu)
 		cpu->itlb[i / TLB_SIZE][i % TLB_SIZE].tag = TLB_INVALID;
 }
 
-static struct engine *soft_create(struct memory *mem, const struct engine_bus *bus, struct err *err)
+static struct engine *soft_create_interpret(struct memory *mem, const struct engine_bus *bus,
+					    struct err *err)
 {
 	struct soft *s = aligned_alloc(64, sizeof(*s));
 	struct cpu_state reset;
@@ -59,9 +60,10 @@ static struct engine *soft_create(struct memory *mem, const struct engine_bus *b
 		return NULL;
 	}
 	memset(s, 0, sizeof(*s));
-	s->e.ops = &soft_engine_ops;
+	s->e.ops = &soft_interpret_engine_ops;
 	s->cpu.mem = mem;
 	s->cpu.bus = *bus;
+	s->cpu.sample_at = UINT64_MAX;
 	s->cpu.blocks = block_cache_create(mem);
 	if (!s->cpu.blocks) {
 		err_set(err, ENOMEM, "no memory for the block cache of the software CPU");
@@ -81,7 +83,7 @@ static struct engine *soft_create(struct memory *mem, const struct engine_bus *b
 static struct engine *soft_create_exits(struct memory *mem, const struct engine_bus *bus,
 					struct err *err)
 {
-	struct engine *e = soft_create(mem, bus, err);
+	struct engine *e = soft_create_interpret(mem, bus, err);
 
 	if (!e)
 		return NULL;
@@ -90,14 +92,13 @@ static struct engine *soft_create_exits(struct memory *mem, const struct engine_
 	return e;
 }
 
-static struct engine *soft_create_translate(struct memory *mem, const struct engine_bus *bus,
-					    struct err *err)
+static struct engine *soft_create(struct memory *mem, const struct engine_bus *bus, struct err *err)
 {
-	struct engine *e = soft_create(mem, bus, err);
+	struct engine *e = soft_create_interpret(mem, bus, err);
 
 	if (!e)
 		return NULL;
-	e->ops = &soft_translate_engine_ops;
+	e->ops = &soft_engine_ops;
 	cpu_of(e)->trans = trans_create(cpu_of(e), 0);
 	if (cpu_of(e)->trans)
 		return e;
@@ -230,6 +231,15 @@ static void soft_debug(struct engine *e, const struct engine_probe *p)
 	probe_set(cpu_of(e), p);
 }
 
+/* The first count above the present one that is a multiple. */
+static void soft_sample(struct engine *e, const struct engine_sampler *s)
+{
+	struct cpu *cpu = cpu_of(e);
+
+	cpu->sampler = s;
+	cpu->sample_at = s ? (cpu->count / s->every + 1) * s->every : UINT64_MAX;
+}
+
 static void soft_hidden_save(struct engine *e, struct buf *out)
 {
 	hidden_save(cpu_of(e), out);
@@ -246,21 +256,22 @@ static int soft_hidden_restore(struct engine *e, struct rd *in)
 	.landmark = soft_landmark, .can_interrupt = soft_interruptible, .inject = soft_inject, \
 	.inject_nmi = soft_inject_nmi, .window = soft_window, .bus_stop = soft_bus_stop,       \
 	.flush_tlb = soft_flush_tlb, .memory_written = soft_memory_written,                    \
-	.sync_dirty = soft_sync_dirty, .debug = soft_debug, .hidden_save = soft_hidden_save,   \
-	.hidden_restore = soft_hidden_restore, .stats = soft_stats, .last_error = soft_last_error
+	.sync_dirty = soft_sync_dirty, .debug = soft_debug, .sample = soft_sample,             \
+	.hidden_save = soft_hidden_save, .hidden_restore = soft_hidden_restore,                \
+	.stats = soft_stats, .last_error = soft_last_error
 
 const struct engine_ops soft_engine_ops = { .name = "soft",
 					    .counter = "retired",
 					    .count_ns = 1,
-					    .reserve = soft_probe,
+					    .reserve = code_reserve,
 					    .create = soft_create,
 					    SOFT_OPS };
-/* The same, with blocks that run often as host code. */
-const struct engine_ops soft_translate_engine_ops = { .name = "soft:translate",
+/* The same without host code: for comparing, and where nothing may be mapped executable. */
+const struct engine_ops soft_interpret_engine_ops = { .name = "soft:interpret",
 						      .counter = "retired",
 						      .count_ns = 1,
-						      .reserve = code_reserve,
-						      .create = soft_create_translate,
+						      .reserve = soft_probe,
+						      .create = soft_create_interpret,
 						      SOFT_OPS };
 /*
  * Counts what an engine without an instruction counter counts, so that each can replay the other's

@@ -202,8 +202,9 @@ static int whole_run(const struct engine_ops *ops, struct agree *a, uint64_t *di
 
 static int repeat(const struct engine_ops *ops, unsigned repeats, struct agree *a, struct err *err)
 {
-	const struct engine_ops *reference =
-		strcmp(ops->counter, "exits") == 0 ? &soft_exits_engine_ops : &soft_engine_ops;
+	const struct engine_ops *reference = strcmp(ops->counter, "exits") == 0
+						     ? &soft_exits_engine_ops
+						     : &soft_interpret_engine_ops;
 	uint64_t first, digest;
 	int ret = whole_run(reference, a, &first, err);
 
@@ -226,7 +227,7 @@ int agree_engine(const struct engine_ops *ops, unsigned repeats, struct agree *a
 
 		r->name = programs[i].name;
 		r->what = programs[i].what;
-		ret = number_of(&soft_engine_ops, &programs[i], a, &r->soft, err);
+		ret = number_of(&soft_interpret_engine_ops, &programs[i], a, &r->soft, err);
 		if (!ret)
 			ret = number_of(ops, &programs[i], a, &r->here, err);
 		r->same = r->soft == r->here;

@@ -109,7 +109,7 @@ static int count_to_end(const struct engine_ops *ops, const struct program *p, s
 static int measure_program(const struct engine_ops *ops, unsigned repeats, const struct program *p,
 			   struct measure_row *row, struct measure *m, struct err *err)
 {
-	int ret = count_to_end(&soft_engine_ops, p, m, &row->expected, err);
+	int ret = count_to_end(&soft_interpret_engine_ops, p, m, &row->expected, err);
 
 	row->name = p->name;
 	for (unsigned i = 0; i < repeats && !ret; i++) {
@@ -165,7 +165,7 @@ static int measure_landings(const struct engine_ops *ops, struct measure *m, str
 
 	if (ret < 0)
 		return ret;
-	ret = start_loop(&b, &soft_engine_ops, err);
+	ret = start_loop(&b, &soft_interpret_engine_ops, err);
 	if (ret == 0) {
 		land(m, &a, &b);
 		vmx_landing(a.e, &m->landing);

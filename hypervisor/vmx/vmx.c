@@ -615,7 +615,7 @@ static struct engine *create(const struct engine_ops *ops, const struct count_so
 	v->mem = mem;
 	v->bus = *bus;
 	v->fd = -1;
-	v->soft = soft_engine_ops.create(mem, bus, err);
+	v->soft = soft_interpret_engine_ops.create(mem, bus, err);
 	cpu_state_reset(&reset);
 	if (!v->soft || vmx_device_open(v, err) < 0 || vmx_set_state(&v->e, &reset, err) < 0) {
 		vmx_destroy(&v->e);

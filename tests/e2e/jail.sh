@@ -78,6 +78,11 @@ done
 check empty-root "its root is not empty: $(ls -A "/proc/$pid/root" | head -n 3)" [ -z "$(ls -A "/proc/$pid/root/")" ]
 unlocked=$(grep -A 30 'memfd:twinstep-guest-ram' "/proc/$pid/smaps" | grep -m 1 VmFlags)
 check not-dumped "guest memory would be in a core file: $unlocked" grep -q ' dd' <<<"$unlocked"
+code=$(grep 'memfd:twinstep-code' "/proc/$pid/maps" | cut -d' ' -f2 | sort | tr '\n' ' ')
+check code-twice "translated code is mapped $code" [ "$code" = "r-xs rw-s " ]
+check never-both "memory is writable and executable" [ -z "$(grep ' .wx' "/proc/$pid/maps")" ]
+elsewhere=$(grep -l 'memfd:twinstep-code' $(printf '/proc/%s/maps ' $(pgrep -P "$(field PPid)"; pgrep -P "$pid")) 2>/dev/null | grep -v "/$pid/")
+check code-alone "translated code is mapped in $elsewhere too" [ -z "$elsewhere" ]
 kill -9 "$(field PPid)"
 wait "$outer" 2>/dev/null
 gone() { ! grep -q '^State:	[^ZX]' "/proc/$pid/status" 2>/dev/null; }

@@ -50,6 +50,10 @@ digests=$(sed -n 's/.*"event":"replay".*"digests":\([0-9]*\).*/\1/p' "$work/err2
 check digests "only '$digests' digests compared" [ "${digests:-0}" -ge 20 ]
 n=$("$twinstep" log "$log" 2>&1 | grep -c '^checkpoint ')
 check checkpoints "only $n checkpoints" [ "$n" -ge 2 ]
+replay "$log" --engine soft:interpret --console "$work/console3" --json >"$work/err3" 2>&1
+status=$?
+check interpreted "status $status: $(tail -n 3 "$work/err3")" \
+	eval "[ $status -eq 0 ] && cmp '$work/console' '$work/console3' && grep -q '\"event\":\"replay\".*\"digests\":$digests' '$work/err3'"
 count=$(sed -n 's/.*"event":"replay".*"count":\([0-9]*\).*/\1/p' "$work/err2")
 # Each of them, unless a slow host took long and made many: then some all over the log, and the last.
 for k in $(seq 0 $(((n + 7) / 8)) $((n - 2))) $((n - 1)); do

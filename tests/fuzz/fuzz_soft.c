@@ -105,7 +105,7 @@ static void soft_open(struct soft_case *c)
 	/* An engine that was not kicked is as good as new when it gets a state. */
 	if (!c->r.e) {
 		c->r.e = c->translate ? test_engine_translating(&c->r.mem, &bus)
-				      : soft_engine_ops.create(&c->r.mem, &bus, NULL);
+				      : soft_interpret_engine_ops.create(&c->r.mem, &bus, NULL);
 		must(c->r.e);
 	}
 	c->r.e->ops->window(c->r.e, false);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Recordings of a guest under load, one after the other, each replayed at once: every digest equal, console equal byte
 # for byte. SOAK recordings (20) of SOAK_SECONDS (60), every other one, or with SOAK_BUSY=1 each, while all of the host's
-# CPUs are busy. SOAK_KEEP=DIRECTORY: log and consoles of one that failed are kept there.
+# CPUs are busy. RECORD_ENGINE and REPLAY_ENGINE (auto) may differ.
+# SOAK_KEEP=DIRECTORY: log and consoles of one that failed are kept there.
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
 need_redis
@@ -51,7 +52,7 @@ for i in $(seq "$count"); do
 	rm -f "$work/log" "$work/stop"
 	: >"$work/console"
 	[ -z "${SOAK_BUSY:-}" ] && [ $((i % 2)) -eq 1 ] || busy
-	session | "$twinstep" record -o "$work/log" --checkpoint 20 --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 \
+	session | "$twinstep" record -o "$work/log" --engine "${RECORD_ENGINE:-auto}" --checkpoint 20 --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 \
 		--disk "$work/disk" --control "$work/sock" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" \
 		>"$work/console" 2>"$work/err" &
 	machine=$!
@@ -61,7 +62,7 @@ for i in $(seq "$count"); do
 	wait "$machine"
 	recorded=$?
 	start=$SECONDS
-	"$twinstep" replay "$work/log" --json --console "$work/console2" >"$work/out" 2>"$work/err2"
+	"$twinstep" replay "$work/log" --engine "${REPLAY_ENGINE:-auto}" --json --console "$work/console2" >"$work/out" 2>"$work/err2"
 	status=$?
 	result=$(sed -n 's/.*"event":"replay","records":\([0-9]*\),"digests":\([0-9]*\),"count":\([0-9]*\).*/\1 records, \2 digests, \3 instructions/p' "$work/out")
 	idle

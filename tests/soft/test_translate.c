@@ -379,7 +379,7 @@ static struct rig *machine(bool translate)
 
 	r->e->ops->destroy(r->e);
 	r->e = translate ? test_engine_translating(&r->mem, &bus)
-			 : soft_engine_ops.create(&r->mem, &bus, NULL);
+			 : soft_interpret_engine_ops.create(&r->mem, &bus, NULL);
 	ck_assert_ptr_nonnull(r->e);
 	r->mem.engine = r->e;
 	return r;
