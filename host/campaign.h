@@ -17,10 +17,12 @@
 #define CAMPAIGN_JOBS	     256
 #define CAMPAIGN_SHARDS	     100000u
 
-/* Faults of one kind to draw from: registers first..last, or that range of bytes of RAM. */
+/* Faults of one kind to draw from: registers, bytes, NICs, disks first..last. */
 struct campaign_fault {
 	enum fault_place place;
 	uint64_t first, last; /* last UINT64_MAX: as far as there are any */
+	unsigned width;	      /* bits side by side */
+	uint64_t amount;
 };
 
 struct campaign_plan {
@@ -31,6 +33,9 @@ struct campaign_plan {
 	double deviations; /* of intervals: 1.96 for a confidence of 95 % */
 	uint64_t from, to; /* window of counts; to UINT64_MAX: the end of the recording */
 	uint64_t bound;
+	/* Faults are done when something happens only, at counts that the golden run shows. */
+	struct experiments_when when;
+	regex_t when_output;
 	struct campaign_fault fault[CAMPAIGN_FAULTS];
 	size_t nfaults;
 	regex_t detector[CAMPAIGN_DETECTORS];
@@ -44,12 +49,19 @@ int campaign_plan_parse(struct campaign_plan *p, const char *text, size_t len, c
 			struct err *err);
 int campaign_plan_read(struct campaign_plan *p, const char *path, struct err *err);
 void campaign_plan_free(struct campaign_plan *p);
+/* What a plan draws from in a recording. */
+struct campaign_space {
+	uint64_t start, end; /* counts of the golden run */
+	const struct machine_config *config;
+	const uint64_t *moment; /* counts that a "when" names, nmoments of them */
+	size_t nmoments;
+};
 /*
- * Experiment n: a function of plan and n alone. end: count at the end of the golden run; memory:
- * bytes of RAM. False: the plan's window or range holds nothing of this recording.
+ * Experiment n: a function of plan and n alone. False: the plan's window or range holds nothing of
+ * this recording.
  */
-bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, uint64_t start, uint64_t end,
-			uint64_t memory, struct fault *f);
+bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
+			struct fault *f);
 
 /* A result, as workers hand it on. */
 struct campaign_row {

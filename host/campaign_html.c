@@ -147,8 +147,10 @@ static void put_text(FILE *f, const char *s)
 
 static void begin_plot(FILE *f, const char *name, double high)
 {
-	fprintf(f, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"%s\">\n", WIDTH, high,
-		name);
+	fprintf(f,
+		"<div class=\"wide\"><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
+		"aria-label=\"%s\">\n",
+		WIDTH, high, name);
 }
 
 static void put_rect(FILE *f, double x, double y, double w, double h, const char *color)
@@ -186,7 +188,8 @@ static void put_head(struct page *p, const struct campaign_plan *plan)
 	      "text-align:right;border-bottom:1px solid #e4e7eb}\n"
 	      "th:first-child,td:first-child,td.l,th.l{text-align:left}"
 	      ".wide{overflow-x:auto}code{font-size:.85em;white-space:nowrap}\n"
-	      "svg{width:100%;height:auto;display:block}text{font:12px system-ui,sans-serif;"
+	      "svg{width:100%;min-width:36rem;height:auto;display:block}td,th{white-space:nowrap}"
+	      "text{font:12px system-ui,sans-serif;"
 	      "fill:#52606d}\n"
 	      ".legend span{margin-right:1rem;white-space:nowrap}.legend i{display:inline-block;"
 	      "width:.8em;height:.8em;margin-right:.3em;border:1px solid #cbd2d9}\n"
@@ -224,7 +227,7 @@ static void put_outcomes(struct page *p)
 			120 + room * low, y + 11, 120 + room * high, 120 + room * low, y + 6,
 			120 + room * high, y + 6);
 	}
-	fputs("</svg>\n<table><tr><th>outcome</th><th>experiments</th><th>share</th>"
+	fputs("</svg></div>\n<table><tr><th>outcome</th><th>experiments</th><th>share</th>"
 	      "<th>interval</th></tr>\n",
 	      f);
 	for (unsigned i = 0; i < OUTCOMES; i++) {
@@ -312,7 +315,7 @@ static void put_bins(FILE *f, const char *title, bool hex, const struct bins *b)
 	put_label(f, PLOT_LEFT, PLOT_HIGH + 18, "start", text);
 	snprintf(text, sizeof(text), unit, b->high);
 	put_label(f, WIDTH - PLOT_LEFT, PLOT_HIGH + 18, "end", text);
-	fputs("</svg>\n", f);
+	fputs("</svg></div>\n", f);
 }
 
 static void put_latencies(struct page *p)
@@ -329,7 +332,7 @@ static void put_latencies(struct page *p)
 	put_label(p->f, PLOT_LEFT, PLOT_HIGH + 18, "start", "1");
 	snprintf(text, sizeof(text), "below 2^%zu", n);
 	put_label(p->f, WIDTH - PLOT_LEFT, PLOT_HIGH + 18, "end", text);
-	fputs("</svg>\n", p->f);
+	fputs("</svg></div>\n", p->f);
 }
 
 /* How much of what was done to a bit had consequences, by shade. */
@@ -362,7 +365,7 @@ static void put_bits(struct page *p)
 	}
 	put_label(f, LABEL_WIDE, 16 * CELL + 16, "start", "bit 0");
 	put_label(f, LABEL_WIDE + 64 * CELL, 16 * CELL + 16, "end", "bit 63");
-	fputs("</svg>\n", f);
+	fputs("</svg></div>\n", f);
 }
 
 static void put_worst(struct page *p)
@@ -377,18 +380,15 @@ static void put_worst(struct page *p)
 	      f);
 	for (size_t i = 0; i < p->nworst; i++) {
 		const struct campaign_row *row = &p->worst[i];
+		char what[160];
 
-		fprintf(f, "<tr><td>%" PRIu64 "</td><td class=\"l\">%s</td><td class=\"l\">%s ",
-			row->n, outcome_name(row->result.outcome),
-			fault_place_name(row->fault.place));
-		if (row->fault.place == FAULT_REGISTER && row->fault.index < 16)
-			fputs(registers[row->fault.index], f);
-		else
-			fprintf(f, "0x%" PRIx64, row->fault.index);
+		fault_say(&row->fault, what, sizeof(what));
 		fprintf(f,
-			", bit %u</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td>"
+			"<tr><td>%" PRIu64 "</td><td class=\"l\">%s</td><td class=\"l\">%s</td>"
+			"<td>%" PRIu64 "</td><td>%" PRIu64 "</td>"
 			"<td class=\"l\"><code>twinstep campaign show ",
-			row->fault.bit, row->fault.count, latency_of(row));
+			row->n, outcome_name(row->result.outcome), what, row->fault.count,
+			latency_of(row));
 		put_text(f, p->results);
 		fprintf(f, " %" PRIu64 "</code></td></tr>\n", row->n);
 	}

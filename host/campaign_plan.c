@@ -20,12 +20,23 @@ static int get_number(const json_t *o, const char *key, uint64_t *n, const char 
 {
 	const json_t *v = json_object_get(o, key);
 
+	const char *text = json_string_value(v);
+	char *end = NULL;
+
 	if (!v)
 		return 0;
-	if (!json_is_integer(v) || json_integer_value(v) < 0)
-		return err_set(err, EINVAL, "plan '%s': \"%s\" must be a number from 0", name, key);
-	*n = (uint64_t)json_integer_value(v);
-	return 0;
+	if (text && !strncmp(text, "0x", 2) && text[2]) {
+		errno = 0;
+		*n = strtoull(text + 2, &end, 16);
+		if (!errno && !*end && text[2] != '-' && text[2] != '+')
+			return 0;
+	} else if (json_is_integer(v) && json_integer_value(v) >= 0) {
+		*n = (uint64_t)json_integer_value(v);
+		return 0;
+	}
+	return err_set(err, EINVAL,
+		       "plan '%s': \"%s\" must be a number from 0, or as \"0x1f\" in a string",
+		       name, key);
 }
 
 static int check_keys(const json_t *o, const char *const *known, const char *name, struct err *err)
@@ -56,21 +67,37 @@ static int parse_place(const json_t *o, struct campaign_fault *f, const char *na
 		f->place = (enum fault_place)i;
 		return 0;
 	}
-	return bad(err, name,
-		   "a fault's \"place\" must be register, flags, rip, vector, x87 or memory");
+	return bad(
+		err, name,
+		"a fault's \"place\" must be register, flags, rip, vector, x87, memory or another "
+		"one of docs/campaigns.md");
 }
 
 static int parse_fault(const json_t *o, struct campaign_fault *f, const char *name, struct err *err)
 {
-	static const char *const known[] = { "place", "first", "last", NULL };
+	static const char *const known[] = { "place", "first", "last", "width", "amount", NULL };
+	uint64_t width = 1;
 
 	*f = (struct campaign_fault){ .last = UINT64_MAX };
 	if (!json_is_object(o))
 		return bad(err, name, "each of \"faults\" must be an object");
 	if (check_keys(o, known, name, err) < 0 || parse_place(o, f, name, err) < 0 ||
 	    get_number(o, "first", &f->first, name, err) < 0 ||
-	    get_number(o, "last", &f->last, name, err) < 0)
+	    get_number(o, "last", &f->last, name, err) < 0 ||
+	    get_number(o, "width", &width, name, err) < 0)
 		return -EINVAL;
+	f->amount = fault_amount(f->place);
+	if (json_object_get(o, "amount") && !f->amount)
+		return bad(err, name, "a fault of that \"place\" has no \"amount\"");
+	if (get_number(o, "amount", &f->amount, name, err) < 0)
+		return -EINVAL;
+	if (!width || width > 64 || width > fault_bits(f->place))
+		return bad(
+			err, name,
+			"a fault's \"width\" must be from 1 to the bits of its place, 64 at most");
+	f->width = (unsigned)width;
+	if (f->place == FAULT_DISK_ERROR && (!f->amount || f->amount > 4095))
+		return bad(err, name, "the \"amount\" of a disk error is an errno, 1 to 4095");
 	return f->first <= f->last ? 0
 				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
 }
@@ -87,6 +114,31 @@ static int parse_faults(struct campaign_plan *p, const json_t *list, const char 
 				err) < 0)
 			return -EINVAL;
 	}
+	return 0;
+}
+
+static int parse_when(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+{
+	static const char *const known[] = { "executed", "accessed", "output", "nth", NULL };
+	const char *text = json_string_value(json_object_get(o, "output"));
+	bool executed = json_object_get(o, "executed"), accessed = json_object_get(o, "accessed");
+
+	if (!o)
+		return 0;
+	if (!json_is_object(o) || executed + accessed + (json_object_get(o, "output") != NULL) != 1)
+		return bad(err, name,
+			   "\"when\" must be an object with one of executed, accessed and output");
+	if (check_keys(o, known, name, err) < 0 ||
+	    get_number(o, "nth", &p->when.nth, name, err) < 0 ||
+	    get_number(o, executed ? "executed" : "accessed", &p->when.address, name, err) < 0)
+		return -EINVAL;
+	if (executed || accessed) {
+		p->when.kind = executed ? WHEN_EXECUTED : WHEN_ACCESSED;
+		return 0;
+	}
+	if (!text || strlen(text) > 500 || regcomp(&p->when_output, text, REG_EXTENDED | REG_NOSUB))
+		return bad(err, name, "the \"output\" of \"when\" is no regular expression");
+	p->when.kind = WHEN_OUTPUT;
 	return 0;
 }
 
@@ -140,17 +192,6 @@ static int get_share(const json_t *o, const char *key, double low, double high, 
 				 key, low, high);
 }
 
-/* Registers of a place: the last one's index; of bytes nobody knows without the machine. */
-static uint64_t place_last(enum fault_place place)
-{
-	static const uint64_t last[FAULT_PLACES] = { [FAULT_REGISTER] = 15,
-						     [FAULT_VECTOR] = 15,
-						     [FAULT_X87] = 7,
-						     [FAULT_MEMORY] = UINT64_MAX };
-
-	return last[place];
-}
-
 /* How many faults there are to draw from; HUGE_VAL: the plan alone does not say. */
 static double population(const struct campaign_plan *p)
 {
@@ -158,9 +199,14 @@ static double population(const struct campaign_plan *p)
 
 	for (size_t i = 0; i < p->nfaults; i++) {
 		const struct campaign_fault *f = &p->fault[i];
-		uint64_t last = place_last(f->place) < f->last ? place_last(f->place) : f->last;
+		const struct machine_config any = { .memory = UINT64_MAX };
+		uint64_t last;
 
-		if (last == UINT64_MAX || p->to == UINT64_MAX)
+		if (!fault_is_hardware(f->place) || !fault_last(f->place, &any, &last) ||
+		    p->to == UINT64_MAX || p->when.kind != WHEN_ALWAYS)
+			return HUGE_VAL;
+		last = f->last < last ? f->last : last;
+		if (last >= UINT64_MAX - 1)
 			return HUGE_VAL;
 		if (last >= f->first)
 			n += (double)(last - f->first + 1) * fault_bits(f->place) *
@@ -192,7 +238,8 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 {
 	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
 					     "to",     "bound",	     "faults",	      "detect",
-					     "margin", "confidence", "detect_status", NULL };
+					     "margin", "confidence", "detect_status", "when",
+					     NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (!json_is_object(o) || !log)
@@ -204,6 +251,7 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 	    get_number(o, "from", &p->from, name, err) < 0 ||
 	    get_number(o, "to", &p->to, name, err) < 0 ||
 	    get_number(o, "bound", &p->bound, name, err) < 0 ||
+	    parse_when(p, json_object_get(o, "when"), name, err) < 0 ||
 	    parse_faults(p, json_object_get(o, "faults"), name, err) < 0 ||
 	    parse_detectors(p, json_object_get(o, "detect"), name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
@@ -254,6 +302,8 @@ void campaign_plan_free(struct campaign_plan *p)
 {
 	for (size_t i = 0; i < p->ndetectors; i++)
 		regfree(&p->detector[i]);
+	if (p->when.kind == WHEN_OUTPUT)
+		regfree(&p->when_output);
 	free(p->text);
 	free(p->log);
 	*p = (struct campaign_plan){ 0 };
@@ -277,21 +327,44 @@ static uint64_t below(uint64_t *state, uint64_t n)
 	return (uint64_t)((unsigned __int128)next_random(state) * n >> 64);
 }
 
-bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, uint64_t start, uint64_t end,
-			uint64_t memory, struct fault *f)
+/* When it is done. */
+static bool draw_count(const struct campaign_plan *p, const struct campaign_space *s,
+		       uint64_t *state, uint64_t *count)
+{
+	uint64_t from = p->from > s->start ? p->from : s->start;
+	uint64_t to = p->to < s->end ? p->to : s->end;
+	size_t low = 0, high = s->nmoments;
+
+	if (p->when.kind == WHEN_ALWAYS) {
+		*count = from < to ? from + below(state, to - from) : 0;
+		return from < to;
+	}
+	while (low < high && s->moment[low] < from)
+		low++;
+	while (low < high && s->moment[high - 1] >= to)
+		high--;
+	if (low == high)
+		return false;
+	*count = s->moment[low + below(state, high - low)];
+	return true;
+}
+
+bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
+			struct fault *f)
 {
 	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
 	const struct campaign_fault *of = &p->fault[below(&state, p->nfaults)];
-	uint64_t from = p->from > start ? p->from : start, to = p->to < end ? p->to : end;
-	uint64_t last = of->place == FAULT_MEMORY ? memory - 1 : place_last(of->place);
+	uint64_t last, wide;
 
+	if (!fault_last(of->place, s->config, &last))
+		return false;
 	if (of->last < last)
 		last = of->last;
-	if (from >= to || of->first > last)
+	*f = (struct fault){ .place = of->place, .width = of->width, .amount = of->amount };
+	if (of->first > last || !draw_count(p, s, &state, &f->count))
 		return false;
-	*f = (struct fault){ .count = from + below(&state, to - from),
-			     .place = of->place,
-			     .index = of->first + below(&state, last - of->first + 1) };
+	wide = last - of->first;
+	f->index = of->first + (wide == UINT64_MAX ? next_random(&state) : below(&state, wide + 1));
 	f->bit = (unsigned)below(&state, fault_bits(of->place));
 	return true;
 }

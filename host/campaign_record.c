@@ -87,6 +87,7 @@ static void stop(void *ctx)
 
 	if (r->recorder)
 		recorder_close(r->recorder, MACHINE_FAILED, &ignored);
+	deviate_fini(&r->deviate);
 	r->recorder = NULL;
 }
 

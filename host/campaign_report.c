@@ -27,7 +27,7 @@ static int print_csv_row(void *ctx, const struct campaign_row *row)
 	       row->result.status);
 	if (row->result.first_difference != UINT64_MAX)
 		printf("%" PRIu64, row->result.first_difference);
-	putchar('\n');
+	printf(",%u,%" PRIu64 "\n", row->fault.width, row->fault.amount);
 	return ferror(stdout);
 }
 
@@ -102,7 +102,8 @@ int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (o->csv) {
-		puts("n,count,place,index,bit,outcome,end_count,status,first_difference");
+		puts("n,count,place,index,bit,outcome,end_count,status,first_difference,width,"
+		     "amount");
 		return campaign_store_rows(db, print_csv_row, NULL, err);
 	}
 	ret = campaign_store_rows(db, count_row, &r, err);

@@ -64,13 +64,12 @@ static int look_closer(struct worker *w, struct campaign_row *row, struct err *e
 		       : experiments_spread(w->x, &row->fault, to, &row->spread, err);
 }
 
-static int do_one(struct worker *w, uint64_t n, uint64_t start, struct err *err)
+static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, struct err *err)
 {
 	struct campaign_row row = { .n = n };
 	uint64_t began = host_mono_ns();
 
-	if (!campaign_plan_draw(w->run->plan, n, start, experiments_end(w->x),
-				machine_memory(w->rm.up.machine)->size, &row.fault))
+	if (!campaign_plan_draw(w->run->plan, n, s, &row.fault))
 		return err_set(err, EINVAL,
 			       "the plan's window or range holds nothing of this recording");
 	if (experiments_run(w->x, &row.fault, &row.result, err) < 0)
@@ -87,13 +86,17 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 	struct engine *e = machine_engine(w->rm.up.machine);
-	uint64_t start = e->ops->count(e);
+	struct campaign_space s = { .start = e->ops->count(e),
+				    .config = machine_get_config(w->rm.up.machine) };
 	struct err err = ERR_INIT;
 	int ret = experiments_golden(w->x, &err);
 
+	s.end = experiments_end(w->x);
+	s.moment = experiments_moments(w->x, &s.nmoments);
+
 	for (uint64_t n = 0; n < w->run->plan->experiments && ret == 0 && !stop_signal(); n++) {
 		if (is_mine(w, n))
-			ret = do_one(w, n, start, &err);
+			ret = do_one(w, n, &s, &err);
 	}
 	w->status = ret < 0 ? EXIT_ENGINE : 0;
 	if (ret < 0 && !stop_signal())
@@ -131,7 +134,9 @@ static int start(void *ctx, struct err *err)
 					.detector = p->detector,
 					.ndetectors = p->ndetectors,
 					.detect_status = p->detect_status,
-					.ndetect_status = p->ndetect_status };
+					.ndetect_status = p->ndetect_status,
+					.when = p->when,
+					.when_output = &p->when_output };
 
 	c.line = w->line = replay_machine_timeline(&w->rm, asked, err);
 	if (w->line)

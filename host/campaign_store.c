@@ -5,7 +5,7 @@
 
 #include "host/campaign.h"
 
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 
 static int say(sqlite3 *db, const char *path, struct err *err)
 {
@@ -44,8 +44,8 @@ static int create(sqlite3 *db, const struct campaign_plan *plan, struct err *err
 		"CREATE TABLE plan (text TEXT NOT NULL);"
 		"CREATE TABLE result (n INTEGER PRIMARY KEY, count INTEGER, place INTEGER,"
 		" idx INTEGER, bit INTEGER, outcome INTEGER, end_count INTEGER, status INTEGER,"
-		" first_difference INTEGER, host_ns INTEGER);"
-		"PRAGMA user_version=1;";
+		" first_difference INTEGER, host_ns INTEGER, width INTEGER, amount INTEGER);"
+		"PRAGMA user_version=2;";
 	sqlite3_stmt *s = NULL;
 	int ret = 0;
 
@@ -126,12 +126,14 @@ int campaign_store_put(sqlite3 *db, const struct campaign_row *r, struct err *er
 				  (int64_t)r->result.end_count,
 				  r->result.status,
 				  (int64_t)r->result.first_difference,
-				  (int64_t)r->host_ns };
+				  (int64_t)r->host_ns,
+				  r->fault.width,
+				  (int64_t)r->fault.amount };
 	sqlite3_stmt *s = NULL;
 	int ret = sqlite3_prepare_v2(
-		db, "INSERT OR REPLACE INTO result VALUES (?,?,?,?,?,?,?,?,?,?)", -1, &s, NULL);
+		db, "INSERT OR REPLACE INTO result VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", -1, &s, NULL);
 
-	for (int i = 0; ret == SQLITE_OK && i < 10; i++)
+	for (int i = 0; ret == SQLITE_OK && i < 12; i++)
 		ret = sqlite3_bind_int64(s, i + 1, value[i]);
 	if (ret == SQLITE_OK)
 		ret = sqlite3_step(s);
@@ -161,7 +163,9 @@ static bool row_get(sqlite3_stmt *s, struct campaign_row *r)
 		.fault = { .count = (uint64_t)sqlite3_column_int64(s, 1),
 			   .place = (enum fault_place)place,
 			   .index = (uint64_t)sqlite3_column_int64(s, 3),
-			   .bit = (unsigned)sqlite3_column_int64(s, 4) },
+			   .bit = (unsigned)sqlite3_column_int64(s, 4),
+			   .width = (unsigned)sqlite3_column_int64(s, 10),
+			   .amount = (uint64_t)sqlite3_column_int64(s, 11) },
 		.result = { .outcome = (enum outcome)outcome,
 			    .end_count = (uint64_t)sqlite3_column_int64(s, 6),
 			    .status = (unsigned)sqlite3_column_int64(s, 7),
@@ -174,8 +178,9 @@ static bool row_get(sqlite3_stmt *s, struct campaign_row *r)
 int campaign_store_rows(sqlite3 *db, int (*fn)(void *ctx, const struct campaign_row *row),
 			void *ctx, struct err *err)
 {
-	static const char sql[] = "SELECT n, count, place, idx, bit, outcome, end_count, status,"
-				  " first_difference, host_ns FROM result ORDER BY n";
+	static const char sql[] =
+		"SELECT n, count, place, idx, bit, outcome, end_count, status,"
+		" first_difference, host_ns, width, amount FROM result ORDER BY n";
 	sqlite3_stmt *s = NULL;
 	int ret = sqlite3_prepare_v2(db, sql, -1, &s, NULL), stop = 0;
 	struct campaign_row row;

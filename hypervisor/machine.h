@@ -121,6 +121,9 @@ const uint8_t *machine_nic_mac(const struct machine *m, unsigned port);
  */
 size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max);
 
+/* Number of the oldest request of a disk that is under way and has no error yet; false: none. */
+bool machine_disk_request(const struct machine *m, unsigned disk, uint64_t *number);
+
 /*
  * Test hook, between two calls of next(): a CONTROL_FLIP_* happens to this machine without a
  * record.

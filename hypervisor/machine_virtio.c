@@ -277,6 +277,11 @@ int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request
 				      : -EINVAL;
 }
 
+bool machine_disk_request(const struct machine *m, unsigned disk, uint64_t *number)
+{
+	return disk < m->virtio->nblk && virtio_blk_request(&m->virtio->blk[disk], number);
+}
+
 int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg)
 {
 	struct machine_virtio *v = m->virtio;

@@ -24,9 +24,15 @@ struct deviate {
 	const struct live_hooks *tap;
 	uint64_t seq; /* of the last sync point that the tap was told of */
 
-	struct input input[SYNC_INPUTS_MAX];
-	bool off;      /* the fault was done: the record is left */
-	bool applying; /* it is being done */
+	struct input input[SYNC_INPUTS_MAX + 4];
+	bool off;	/* the fault was done: the record is left */
+	bool waiting;	/* for what the fault is to be done to */
+	uint64_t began; /* virtual ns of the fault */
+	/* An input that comes later than it would, or on top; count UINT64_MAX: none. */
+	struct input held;
+	uint64_t held_count;
+	struct buf held_data, packet; /* the latter: one that was changed */
+	bool applying;		      /* it is being done */
 	uint64_t want; /* digest of the record that is applied, on the record; 0: none */
 	struct err error;
 	struct input_source source;
@@ -35,6 +41,7 @@ struct deviate {
 /* The machine stands in front of the record `rec` (NULL: the next of the stream). */
 void deviate_init(struct deviate *d, struct machine *m, const struct record_stream *stream,
 		  const struct codec_record *rec, const struct fault *fault, uint64_t stop);
+void deviate_fini(struct deviate *d);
 /* After machine_run(): the fault cannot be, in a machine of this kind or in its state. */
 bool deviate_refused(const struct deviate *d);
 

@@ -28,6 +28,8 @@ struct experiments {
 	bool recording; /* into golden */
 	bool deviating; /* into trace */
 	uint64_t end_count, golden_state;
+	uint64_t *moment, happened; /* config.when */
+	size_t nmoments, room;
 	enum machine_end golden_end;
 	unsigned golden_status;
 };
@@ -275,15 +277,20 @@ static int both_at(struct experiments *x, const struct fault *f, uint64_t count,
 {
 	struct deviation d = { .fault = *f, .bound = count };
 	const struct memory *mem = machine_memory(x->m);
+	struct input flips[SYNC_INPUTS_MAX];
 	int ret = seek(x, f->count, err);
+	size_t n;
 
 	if (ret < 0)
 		return ret;
+	n = fault_is_hardware(f->place) ? fault_inputs(f, x->m, flips, SYNC_INPUTS_MAX) : 0;
 	if (timeline_deviate(x->config.line, &d, err) == MACHINE_FAILED)
 		return -err->code;
 	memcpy(with, mem->base, mem->size);
-	if (f->place == FAULT_MEMORY)
-		with[f->index] ^= (uint8_t)(1u << f->bit);
+	for (size_t i = 0; i < n; i++) {
+		if (flips[i].a == CONTROL_FLIP_BIT)
+			with[flips[i].b / 8] ^= (uint8_t)(1u << flips[i].b % 8);
+	}
 	return seek(x, count, err);
 }
 
@@ -370,11 +377,114 @@ uint64_t experiments_end(const struct experiments *x)
 	return x->end_count;
 }
 
+/* ---- moments ---- */
+
+#define MOMENTS_MAX 10000000u
+
+static int add_moment(struct experiments *x, uint64_t count, struct err *err)
+{
+	uint64_t nth = x->config.when.nth;
+
+	if (nth && ++x->happened != nth)
+		return 0;
+	if (x->nmoments == MOMENTS_MAX)
+		return err_set(err, E2BIG, "what \"when\" names happens more than %u times",
+			       MOMENTS_MAX);
+	if (x->nmoments == x->room) {
+		size_t room = x->room ? 2 * x->room : 256;
+		uint64_t *more = realloc(x->moment, room * sizeof(*more));
+
+		if (!more)
+			return err_set(err, ENOMEM, "out of memory");
+		x->moment = more;
+		x->room = room;
+	}
+	x->moment[x->nmoments++] = count;
+	return 0;
+}
+
+const uint64_t *experiments_moments(const struct experiments *x, size_t *n)
+{
+	*n = x->nmoments;
+	return x->moment;
+}
+
+/* Whole lines of one console, each with the count at its end. */
+static int find_lines(struct experiments *x, uint16_t stream, struct err *err)
+{
+	struct buf line = BUF_INIT;
+	int ret = 0;
+
+	for (size_t i = 0; i < x->golden.n && ret == 0; i++) {
+		const struct trace_entry *e = &x->golden.entry[i];
+
+		for (size_t k = 0; e->stream == stream && k < e->len && ret == 0; k++) {
+			uint8_t c = x->golden.bytes.data[e->offset + k];
+
+			if (c != '\n') {
+				buf_put_u8(&line, c ? c : ' ');
+				continue;
+			}
+			buf_put_u8(&line, 0);
+			if (!line.bad &&
+			    !regexec(x->config.when_output, (const char *)line.data, 0, NULL, 0))
+				ret = add_moment(x, e->count + 1, err);
+			buf_clear(&line);
+		}
+	}
+	buf_free(&line);
+	return ret;
+}
+
+static int by_count(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int find_outputs(struct experiments *x, struct err *err)
+{
+	int ret = 0;
+
+	for (unsigned kind = OUTPUT_CONSOLE; kind <= OUTPUT_DEBUG; kind++) {
+		for (unsigned port = 0; port < MACHINE_CONSOLES && ret == 0; port++)
+			ret = find_lines(x, (uint16_t)(kind << 8 | port), err);
+	}
+	if (x->nmoments)
+		qsort(x->moment, x->nmoments, sizeof(*x->moment), by_count);
+	return ret;
+}
+
+/* ---- the golden run ---- */
+
+static void watch_for(struct experiments *x)
+{
+	const struct experiments_when *when = &x->config.when;
+	struct timeline_probe probe = { 0 };
+
+	if (when->kind == WHEN_EXECUTED)
+		probe.breakpoint[probe.nbreakpoints++] = when->address;
+	if (when->kind == WHEN_ACCESSED)
+		probe.watch[probe.nwatches++] = (struct engine_watch){
+			.address = when->address, .length = 1, .read = true, .write = true
+		};
+	timeline_set_probe(x->config.line, &probe);
+}
+
 static int run_golden(struct experiments *x, struct err *err)
 {
 	struct engine *e = machine_engine(x->m);
-	enum timeline_stop why = timeline_forward(x->config.line, err);
+	enum timeline_stop why;
+	int ret = 0;
 
+	watch_for(x);
+	while ((why = timeline_forward(x->config.line, err)) == TIMELINE_BREAKPOINT ||
+	       why == TIMELINE_WATCH) {
+		ret = add_moment(x, e->ops->count(e), err);
+		if (ret < 0)
+			return ret;
+	}
 	if (why != TIMELINE_END)
 		return err->code ? -err->code
 				 : err_set(err, EINTR, "the golden run did not come to its end");
@@ -382,8 +492,13 @@ static int run_golden(struct experiments *x, struct err *err)
 	x->golden_end = timeline_end(x->config.line);
 	x->golden_status = machine_exit_code(x->m);
 	x->golden_state = state_hash(x->m);
-	return x->golden.bad ? err_set(err, ENOMEM, "no memory for the outputs of the golden run")
-			     : 0;
+	if (x->config.when.kind == WHEN_OUTPUT)
+		ret = find_outputs(x, err);
+	if (ret == 0 && x->config.when.kind != WHEN_ALWAYS && !x->nmoments)
+		ret = err_set(err, EINVAL, "what \"when\" names does not happen in the recording");
+	if (x->golden.bad)
+		ret = err_set(err, ENOMEM, "no memory for the outputs of the golden run");
+	return ret;
 }
 
 struct experiments *experiments_open(const struct experiments_config *c, struct machine *m,
@@ -406,6 +521,7 @@ void experiments_close(struct experiments *x)
 		return;
 	trace_free(&x->golden);
 	trace_free(&x->trace);
+	free(x->moment);
 	free(x);
 }
 

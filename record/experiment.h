@@ -25,6 +25,20 @@ enum outcome {
 
 const char *outcome_name(enum outcome o);
 
+enum when {
+	WHEN_ALWAYS,
+	WHEN_EXECUTED, /* the instruction at an address comes next */
+	WHEN_ACCESSED, /* an address was read or written */
+	WHEN_OUTPUT,   /* a line on a console matches an expression */
+};
+
+/* What the golden run shows the counts of. */
+struct experiments_when {
+	enum when kind;
+	uint64_t address; /* linear */
+	uint64_t nth;	  /* only the n-th time; 0: each */
+};
+
 struct experiments_config {
 	struct timeline
 		*line;	/* at its start, of a machine whose outputs go to experiments_emit() */
@@ -33,6 +47,8 @@ struct experiments_config {
 	size_t ndetectors;
 	const uint8_t *detect_status; /* exit statuses by which the guest says so */
 	size_t ndetect_status;
+	struct experiments_when when;
+	const regex_t *when_output;
 };
 
 struct experiments;
@@ -53,6 +69,8 @@ void experiments_close(struct experiments *x);
 int experiments_golden(struct experiments *x, struct err *err);
 /* The machine's output sink: ctx is a struct experiments **, NULL before it is open. */
 void experiments_emit(void *ctx, const struct output *out);
+/* Counts of what config.when asked for in the golden run, ascending, *n of them. */
+const uint64_t *experiments_moments(const struct experiments *x, size_t *n);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
 /* 0 and *r; -errno and err when the recording itself cannot be followed. */
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,

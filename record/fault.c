@@ -1,19 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "record/fault.h"
 
+#include <Zydis/Zydis.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "hypervisor/clock.h"
+#include "hypervisor/translate.h"
+#include "hypervisor/x86.h"
+
+/* What the index of a place counts. */
+enum axis { AXIS_WORDS, AXIS_BYTES, AXIS_ANY, AXIS_NONE, AXIS_NICS, AXIS_DISKS };
+
 static const struct {
 	const char *name;
 	unsigned bits;
-	uint64_t count; /* of registers; 0: as large as RAM */
+	enum axis axis;
+	uint64_t count; /* of registers */
 	unsigned word;	/* the first of CONTROL_FLIP_REG's, and how many a register has */
 	unsigned words;
+	uint64_t amount;
 } places[FAULT_PLACES] = {
-	[FAULT_REGISTER] = { "register", 64, 16, FLIP_WORD_GPR, 1 },
-	[FAULT_FLAGS] = { "flags", 22, 1, FLIP_WORD_FLAGS, 1 },
-	[FAULT_RIP] = { "rip", 64, 1, FLIP_WORD_RIP, 1 },
-	[FAULT_VECTOR] = { "vector", 128, 16, FLIP_WORD_VECTOR, 2 },
-	[FAULT_X87] = { "x87", 80, 8, FLIP_WORD_X87, 2 },
-	[FAULT_MEMORY] = { "memory", 8, 0, 0, 0 },
+	[FAULT_REGISTER] = { .name = "register",
+			     .bits = 64,
+			     .axis = AXIS_WORDS,
+			     .count = 16,
+			     .word = FLIP_WORD_GPR,
+			     .words = 1 },
+	[FAULT_FLAGS] = { .name = "flags",
+			  .bits = 22,
+			  .axis = AXIS_WORDS,
+			  .count = 1,
+			  .word = FLIP_WORD_FLAGS,
+			  .words = 1 },
+	[FAULT_RIP] = { .name = "rip",
+			.bits = 64,
+			.axis = AXIS_WORDS,
+			.count = 1,
+			.word = FLIP_WORD_RIP,
+			.words = 1 },
+	[FAULT_VECTOR] = { .name = "vector",
+			   .bits = 128,
+			   .axis = AXIS_WORDS,
+			   .count = 16,
+			   .word = FLIP_WORD_VECTOR,
+			   .words = 2 },
+	[FAULT_X87] = { .name = "x87",
+			.bits = 80,
+			.axis = AXIS_WORDS,
+			.count = 8,
+			.word = FLIP_WORD_X87,
+			.words = 2 },
+	[FAULT_MEMORY] = { .name = "memory", .bits = 8, .axis = AXIS_BYTES },
+	[FAULT_LINEAR] = { .name = "linear", .bits = 8, .axis = AXIS_ANY },
+	[FAULT_PAGE_TABLE] = { .name = "page table", .bits = 64, .axis = AXIS_ANY },
+	[FAULT_SKIP] = { .name = "skip", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_REPLACE] = { .name = "replace", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_PACKET_LOST] = { .name = "packet lost", .bits = 1, .axis = AXIS_NICS },
+	[FAULT_PACKET_TWICE] = { .name = "packet twice", .bits = 1, .axis = AXIS_NICS },
+	[FAULT_PACKET_LATE] = { .name = "packet late",
+				.bits = 1,
+				.axis = AXIS_NICS,
+				.amount = 10000000 },
+	[FAULT_PACKET_SWAPPED] = { .name = "packet swapped", .bits = 1, .axis = AXIS_NICS },
+	[FAULT_PACKET_CORRUPT] = { .name = "packet corrupt", .bits = 12000, .axis = AXIS_NICS },
+	[FAULT_LINK_DOWN] = { .name = "link down",
+			      .bits = 1,
+			      .axis = AXIS_NICS,
+			      .amount = 100000000 },
+	[FAULT_CLOCK_JUMP] = { .name = "clock jump",
+			       .bits = 1,
+			       .axis = AXIS_NONE,
+			       .amount = 1000000000 },
+	[FAULT_CLOCK_FAST] = { .name = "clock fast", .bits = 1, .axis = AXIS_NONE, .amount = 1000 },
+	[FAULT_CLOCK_STOP] = { .name = "clock stop",
+			       .bits = 1,
+			       .axis = AXIS_NONE,
+			       .amount = 1000000000 },
+	[FAULT_DISK_ERROR] = { .name = "disk error", .bits = 1, .axis = AXIS_DISKS, .amount = EIO },
+	[FAULT_NMI] = { .name = "nmi", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_PRESSURE] = { .name = "memory pressure",
+			     .bits = 1,
+			     .axis = AXIS_NONE,
+			     .amount = 4096 },
 };
 
 unsigned fault_bits(enum fault_place place)
@@ -26,20 +96,289 @@ const char *fault_place_name(enum fault_place place)
 	return places[place].name;
 }
 
-size_t fault_inputs(const struct fault *f, const struct machine_config *c, struct input *in,
-		    size_t max)
+uint64_t fault_amount(enum fault_place place)
 {
-	uint64_t word;
+	return places[place].amount;
+}
 
-	if (!max || f->place >= FAULT_PLACES || f->bit >= places[f->place].bits ||
-	    f->index >= (places[f->place].count ? places[f->place].count : c->memory))
+bool fault_is_hardware(enum fault_place place)
+{
+	return place < FAULT_PACKET_LOST;
+}
+
+bool fault_last(enum fault_place place, const struct machine_config *c, uint64_t *last)
+{
+	const uint64_t count[] = { [AXIS_WORDS] = places[place].count,
+				   [AXIS_BYTES] = c->memory,
+				   [AXIS_ANY] = UINT64_MAX,
+				   [AXIS_NONE] = 1,
+				   [AXIS_NICS] = c->nnics,
+				   [AXIS_DISKS] = c->ndisks };
+	uint64_t n = count[places[place].axis];
+
+	*last = n - 1;
+	return n != 0;
+}
+
+void fault_say(const struct fault *f, char *text, size_t n)
+{
+	enum axis axis = places[f->place].axis;
+	size_t used = (size_t)snprintf(text, n, "%s", places[f->place].name);
+
+	if (axis != AXIS_NONE && used < n)
+		used += (size_t)snprintf(text + used, n - used,
+					 axis == AXIS_BYTES || axis == AXIS_ANY ? " 0x%" PRIx64
+										: " %" PRIu64,
+					 f->index);
+	if (places[f->place].bits > 1 && used < n)
+		used += (size_t)snprintf(text + used, n - used, ", bit %u", f->bit);
+	if (f->width > 1 && used < n)
+		used += (size_t)snprintf(text + used, n - used, " and %u above it", f->width - 1);
+	if (f->amount && used < n)
+		snprintf(text + used, n - used, ", %" PRIu64, f->amount);
+}
+
+/* ---- flips ---- */
+
+struct flips {
+	struct input *in;
+	size_t n, max;
+	bool bad; /* one of them is of nothing */
+};
+
+static void flip(struct flips *l, enum control_command a, uint64_t b)
+{
+	if (l->n == l->max)
+		l->bad = true;
+	else
+		l->in[l->n++] = (struct input){ .kind = INPUT_CONTROL, .a = a, .b = b };
+}
+
+static void flip_ram(struct flips *l, const struct memory *mem, uint64_t gpa, unsigned bit)
+{
+	uint64_t offset = memory_offset(mem, gpa);
+
+	if (offset == UINT64_MAX)
+		l->bad = true;
+	else
+		flip(l, CONTROL_FLIP_BIT, offset * 8 + bit);
+}
+
+static void flip_linear(struct flips *l, const struct memory *mem, const struct cpu_state *s,
+			uint64_t linear, unsigned bit)
+{
+	uint64_t gpa;
+
+	if (cpu_state_translate(s, mem, linear + bit / 8, &gpa))
+		flip_ram(l, mem, gpa, bit % 8);
+	else
+		l->bad = true;
+}
+
+/* ---- page tables ---- */
+
+/* One of the entries of a table that are in use, by *choice, which loses what was taken. */
+static bool choose_entry(const struct memory *mem, uint64_t table, uint64_t *choice, uint64_t *at,
+			 uint64_t *entry)
+{
+	uint64_t entries[512], used = 0, which;
+
+	if (!memory_read(mem, table, entries, sizeof(entries)))
+		return false;
+	for (unsigned i = 0; i < 512; i++)
+		used += entries[i] & 1;
+	if (!used)
+		return false;
+	which = *choice % used;
+	*choice /= used;
+	for (unsigned i = 0; i < 512; i++) {
+		if (!(entries[i] & 1) || which--)
+			continue;
+		*at = table + 8ull * i;
+		*entry = entries[i];
+		return true;
+	}
+	return false;
+}
+
+/* Paging of four levels: an entry of any of them, each level alike likely. */
+static void flip_page_table(struct flips *l, const struct fault *f, const struct memory *mem,
+			    const struct cpu_state *s)
+{
+	const uint64_t frame = 0x000ffffffffff000ull, large = 0x80;
+	uint64_t choice = f->index / 4, table = s->cr3 & frame, at = 0, entry = 0;
+
+	if (!(s->cr0 & CR0_PG) || !(s->efer & EFER_LMA)) {
+		l->bad = true;
+		return;
+	}
+	for (unsigned level = 0; level <= f->index % 4; level++) {
+		if (!choose_entry(mem, table, &choice, &at, &entry))
+			break;
+		if (level && (entry & large))
+			break;
+		table = entry & frame;
+	}
+	for (unsigned i = 0; at && i < (f->width ? f->width : 1); i++)
+		flip_ram(l, mem, at + (f->bit + i) % 64 / 8, (f->bit + i) % 8);
+	l->bad |= !at;
+}
+
+/* ---- instructions ---- */
+
+/* Length of the instruction that comes next; 0: there is none. */
+static unsigned next_length(const struct memory *mem, const struct cpu_state *s)
+{
+	bool wide = s->efer & EFER_LMA && s->seg[SEG_CS].attr & SEG_L;
+	bool big = s->seg[SEG_CS].attr & SEG_DB;
+	ZydisDecodedInstruction insn;
+	ZydisDecoder decoder;
+	uint8_t bytes[15];
+	unsigned n = 0;
+	uint64_t gpa;
+
+	while (n < sizeof(bytes) &&
+	       cpu_state_translate(s, mem, s->seg[SEG_CS].base + s->rip + n, &gpa) &&
+	       memory_read(mem, gpa, &bytes[n], 1))
+		n++;
+	if (wide)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	else if (big)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+	else
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
+	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, bytes, n, &insn))
+		       ? insn.length
+		       : 0;
+}
+
+/* RIP behind the instruction: the bits in which it differs. */
+static void flip_skip(struct flips *l, const struct memory *mem, const struct cpu_state *s)
+{
+	unsigned length = next_length(mem, s);
+	uint64_t differ = s->rip ^ (s->rip + length);
+
+	l->bad |= !length;
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if (differ >> bit & 1)
+			flip(l, CONTROL_FLIP_REG, FLIP_WORD_RIP * 64 + bit);
+	}
+}
+
+static void flip_replace(struct flips *l, const struct memory *mem, const struct cpu_state *s)
+{
+	unsigned length = next_length(mem, s);
+
+	l->bad |= !length;
+	for (unsigned i = 0; i < length; i++) {
+		uint64_t linear = s->seg[SEG_CS].base + s->rip + i, gpa;
+		uint8_t v;
+
+		if (!cpu_state_translate(s, mem, linear, &gpa) || !memory_read(mem, gpa, &v, 1)) {
+			l->bad = true;
+			return;
+		}
+		for (unsigned bit = 0; bit < 8; bit++) {
+			if ((v ^ 0x90) >> bit & 1)
+				flip_linear(l, mem, s, linear, bit);
+		}
+	}
+}
+
+/* ---- faults ---- */
+
+static void flip_words(struct flips *l, const struct fault *f)
+{
+	for (unsigned i = 0; i < (f->width ? f->width : 1); i++) {
+		unsigned bit = (f->bit + i) % places[f->place].bits;
+		uint64_t word =
+			places[f->place].word + f->index * places[f->place].words + bit / 64;
+
+		flip(l, CONTROL_FLIP_REG, word * 64 + bit % 64);
+	}
+}
+
+static void flip_bytes(struct flips *l, const struct fault *f, const struct memory *mem,
+		       const struct cpu_state *s)
+{
+	for (unsigned i = 0; i < (f->width ? f->width : 1); i++) {
+		unsigned bit = f->bit + i;
+
+		if (f->place == FAULT_LINEAR)
+			flip_linear(l, mem, s, f->index, bit);
+		else if (f->index + bit / 8 < mem->size)
+			flip(l, CONTROL_FLIP_BIT, f->index * 8 + bit);
+		else
+			l->bad = true;
+	}
+}
+
+static void flip_all(struct flips *l, const struct fault *f, struct machine *m)
+{
+	const struct memory *mem = machine_memory(m);
+	struct cpu_state s;
+
+	machine_engine(m)->ops->get_state(machine_engine(m), &s);
+	if (places[f->place].axis == AXIS_WORDS)
+		flip_words(l, f);
+	else if (f->place == FAULT_PAGE_TABLE)
+		flip_page_table(l, f, mem, &s);
+	else if (f->place == FAULT_SKIP)
+		flip_skip(l, mem, &s);
+	else if (f->place == FAULT_REPLACE)
+		flip_replace(l, mem, &s);
+	else
+		flip_bytes(l, f, mem, &s);
+}
+
+/* Time goes on from where it is, with another rate. */
+static struct input anchor(const struct machine *m, const struct clock *c, uint64_t later,
+			   unsigned __int128 rate)
+{
+	rate = rate < 1 ? 1 : rate > CLOCK_RATE_MAX ? CLOCK_RATE_MAX : rate;
+	return (struct input){ .kind = INPUT_ANCHOR,
+			       .a = clock_now(c) + later,
+			       .b = (uint64_t)rate };
+}
+
+size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, size_t max)
+{
+	struct flips l = { .in = in, .max = max };
+	const struct clock *c = machine_clock(m);
+	uint64_t last;
+
+	if (f->place >= FAULT_PLACES || f->bit >= places[f->place].bits || !max ||
+	    !fault_last(f->place, machine_get_config(m), &last) || f->index > last)
 		return 0;
-	*in = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_FLIP_BIT };
-	in->b = f->index * 8 + f->bit;
-	if (f->place == FAULT_MEMORY)
-		return 1;
-	word = places[f->place].word + f->index * places[f->place].words + f->bit / 64;
-	in->a = CONTROL_FLIP_REG;
-	in->b = word * 64 + f->bit % 64;
+	if (fault_is_hardware(f->place)) {
+		flip_all(&l, f, m);
+		return l.bad ? 0 : l.n;
+	}
+	if (f->place == FAULT_LINK_DOWN)
+		*in = (struct input){ .kind = INPUT_CONTROL,
+				      .port = (uint8_t)f->index,
+				      .a = CONTROL_LINK };
+	else if (f->place == FAULT_CLOCK_JUMP)
+		*in = anchor(m, c, f->amount, c->rate);
+	else if (f->place == FAULT_CLOCK_FAST)
+		*in = anchor(m, c, 0, (unsigned __int128)c->rate * (1000000 + f->amount) / 1000000);
+	else if (f->place == FAULT_CLOCK_STOP)
+		*in = anchor(m, c, 0, 1);
+	else if (f->place == FAULT_NMI)
+		*in = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_NMI };
+	else if (f->place == FAULT_PRESSURE)
+		*in = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_BALLOON, .b = f->amount };
+	else
+		return 0;
 	return 1;
+}
+
+bool fault_waits(const struct fault *f, const struct machine *m)
+{
+	uint64_t last;
+
+	return fault_last(f->place, machine_get_config(m), &last) && f->index <= last &&
+	       f->bit < places[f->place].bits &&
+	       ((f->place >= FAULT_PACKET_LOST && f->place <= FAULT_PACKET_CORRUPT) ||
+		f->place == FAULT_DISK_ERROR);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is done to a machine that follows a recording. A fault is a list of inputs, so that a
- * machine with a fault can be recorded as any other: flips of bits (CONTROL_FLIP_*).
+ * What is done to a machine that follows a recording. Every fault is made of inputs, so that a
+ * machine with a fault can be recorded as any other: of hardware, by flips of bits
+ * (CONTROL_FLIP_*), found where the machine stands; of the environment, by inputs of the record
+ * that are changed, and some more.
  */
 #ifndef RECORD_FAULT_H
 #define RECORD_FAULT_H
@@ -12,24 +14,55 @@ enum fault_place {
 	FAULT_REGISTER, /* index: enum gpr */
 	FAULT_FLAGS,	/* RFLAGS */
 	FAULT_RIP,
-	FAULT_VECTOR, /* index: XMM register */
-	FAULT_X87,    /* index: ST register */
-	FAULT_MEMORY, /* index: byte of RAM, by offset in the memfd */
+	FAULT_VECTOR,	  /* index: XMM register */
+	FAULT_X87,	  /* index: ST register */
+	FAULT_MEMORY,	  /* index: byte of RAM, by offset in the memfd */
+	FAULT_LINEAR,	  /* index: byte of RAM, by the linear address that it has there */
+	FAULT_PAGE_TABLE, /* index: any number, which chooses among the entries in use */
+	FAULT_SKIP,	  /* the next instruction is not executed */
+	FAULT_REPLACE,	  /* its bytes become NOPs, for good */
+	/* The environment; index: number of the NIC or disk. */
+	FAULT_PACKET_LOST, /* the next one that arrives */
+	FAULT_PACKET_TWICE,
+	FAULT_PACKET_LATE,    /* by `amount` instructions */
+	FAULT_PACKET_SWAPPED, /* with the one behind it */
+	FAULT_PACKET_CORRUPT, /* index: NIC; bit: modulo its length */
+	FAULT_LINK_DOWN,      /* for `amount` instructions */
+	FAULT_CLOCK_JUMP,     /* forward, by `amount` ns */
+	FAULT_CLOCK_FAST,     /* by `amount` parts in a million from there on */
+	FAULT_CLOCK_STOP,     /* for `amount` ns, then it jumps to where it would be */
+	FAULT_DISK_ERROR,     /* of the next request that is under way; amount: errno */
+	FAULT_NMI,	      /* that nothing has caused */
+	FAULT_PRESSURE,	      /* the balloon asks for `amount` pages */
 	FAULT_PLACES
 };
 
 struct fault {
-	uint64_t count; /* flipped at this boundary, before the next instruction */
+	uint64_t count; /* done at this boundary, before the next instruction */
 	enum fault_place place;
 	uint64_t index;
-	unsigned bit; /* from 0, below fault_bits() */
+	unsigned bit;	 /* from 0, below fault_bits(): the first that flips */
+	unsigned width;	 /* bits that flip, side by side; 0 is 1 */
+	uint64_t amount; /* what the place says */
 };
 
-/* Bits of one register or byte of a place. */
+/* Bits of one register or byte of a place; 1 where there is nothing to flip. */
 unsigned fault_bits(enum fault_place place);
 const char *fault_place_name(enum fault_place place);
-/* The inputs that make it; 0: there is no such register, byte or bit. */
-size_t fault_inputs(const struct fault *f, const struct machine_config *c, struct input *in,
-		    size_t max);
+/* The highest index of a place in a machine of so many bytes, NICs and disks; false: none. */
+bool fault_last(enum fault_place place, const struct machine_config *c, uint64_t *last);
+/* The amount where nobody says another; 0: the place has none. */
+uint64_t fault_amount(enum fault_place place);
+/* The bits flip in a CPU's state; the page tables and RAM show at a count only. */
+bool fault_is_hardware(enum fault_place place);
+/* "register 3, bit 17", in words for a person. */
+void fault_say(const struct fault *f, char *text, size_t n);
+/*
+ * The inputs that make it, in the state that the machine is in; 0: it cannot be. A fault of the
+ * environment may have none of its own: it is in what the record brings later.
+ */
+size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, size_t max);
+/* It has none of its own in this machine, and is done to what comes. */
+bool fault_waits(const struct fault *f, const struct machine *m);
 
 #endif

@@ -458,6 +458,7 @@ enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struc
 	probe_off(t);
 	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, &d->fault, d->bound);
 	end = machine_run(t->config.m, &source->source, &broken);
+	deviate_fini(source);
 	t->at_end = true; /* there is no way on from here */
 	d->refused = deviate_refused(source);
 	if (d->refused)

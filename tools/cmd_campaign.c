@@ -277,8 +277,10 @@ static int print_show(const struct show *s)
 	const struct fault *f = &s->again.fault;
 	const struct experiment_result *r = &s->again.result, *was = &s->stored.result;
 
-	printf("experiment %" PRIu64 ": %s %" PRIu64 ", bit %u, at count %" PRIu64 "\n", s->n,
-	       fault_place_name(f->place), f->index, f->bit, f->count);
+	char what[160];
+
+	fault_say(f, what, sizeof(what));
+	printf("experiment %" PRIu64 ": %s, at count %" PRIu64 "\n", s->n, what, f->count);
 	printf("outcome: %s, at count %" PRIu64 ", exit status %u\n", outcome_name(r->outcome),
 	       r->end_count, r->status);
 	if (r->first_difference != UINT64_MAX)

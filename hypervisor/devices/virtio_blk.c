@@ -532,6 +532,17 @@ int virtio_blk_next_error(struct virtio_blk *b, uint64_t ns, uint64_t *number)
 	return 0;
 }
 
+bool virtio_blk_request(const struct virtio_blk *b, uint64_t *number)
+{
+	const struct blk_request *r = b->first;
+
+	while (r && r->error)
+		r = r->next;
+	if (r)
+		*number = r->number;
+	return r != NULL;
+}
+
 int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error)
 {
 	struct blk_request *r = blk_find(b, number);

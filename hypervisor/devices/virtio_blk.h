@@ -59,6 +59,8 @@ void virtio_blk_fini(struct virtio_blk *b);
  * positive errno, which has to enter as INPUT_DISK_ERROR for request *number, or 0: there is none.
  */
 int virtio_blk_next_error(struct virtio_blk *b, uint64_t ns, uint64_t *number);
+/* Number of the oldest request under way that has no error yet; false: none. */
+bool virtio_blk_request(const struct virtio_blk *b, uint64_t *number);
 /* The request will complete with an error. 0, or -ENOENT: no such request is under way; -EINVAL:
  * error is not 1..4095.
  */

@@ -105,6 +105,25 @@ n=$(awk -F, '$6 == "detected" { print $1; exit }' "$work/a.csv")
 campaign show "$work/a.db" "$n"
 check spread "$(cat "$out")" grep -q 'first difference in RAM: by the instruction at count' "$out"
 
+# Faults of other kinds, when a line comes out; a recording of each replays.
+plan <<END
+{"log": "$log", "experiments": 40, "bound": 100000, "detect": ["not ok"], "detect_status": [1], "when": {"output": "^ok"},
+ "faults": [{"place": "skip"}, {"place": "replace"}, {"place": "page table", "width": 2}, {"place": "register", "width": 8},
+  {"place": "clock jump", "amount": "0x10000000"}, {"place": "nmi"}]}
+END
+campaign run "$plan" -o "$work/kinds.db" --jobs 2
+check kinds "status $?: $(cat "$err")" grep -q '40 experiments are done' "$err"
+campaign report "$work/kinds.db" --csv
+cp "$out" "$work/kinds.csv"
+check kinds-when "more counts than lines" [ "$(tail -n +2 "$work/kinds.csv" | cut -d, -f2 | sort -u | wc -l)" -lt 35 ]
+for place in skip replace "page table" "clock jump" nmi; do
+	k=$(awk -F, -v p="$place" '$3 == p && $6 != "refused" { print $1; exit }' "$work/kinds.csv")
+	campaign show "$work/kinds.db" "$k" --record "$work/k.$k"
+	check "kind-${place// /-}" "status $?: $(cat "$err")" grep -q 'the same as in the campaign' "$out"
+	timeout 600 "$twinstep" replay "$work/k.$k" --console none --debug-console none >"$out" 2>"$err" </dev/null
+	check "kind-${place// /-}-replays" "status $?: $(cat "$err")" grep -q '1 digests agree' "$err"
+done
+
 # refused WORD TEST COMMAND...
 refused() {
 	local status
@@ -133,6 +152,17 @@ echo '{"log": "x", "experiments": 5, "faults": [{"place": "soul"}]}' >"$work/bad
 refused "must be register, flags" no-place plan "$work/bad.json"
 echo '{"log": "x", "experiments": 5, "fautls": []}' >"$work/bad.json"
 refused 'nothing is called' no-key plan "$work/bad.json"
+bad() {
+	echo "{\"log\": \"x\", \"experiments\": 5, $3}" >"$work/bad.json"
+	refused "$1" "$2" plan "$work/bad.json" --check
+}
+bad 'from 1 to the bits' bad-width '"faults": [{"place": "memory", "width": 9}]'
+bad 'of that' bad-amount '"faults": [{"place": "nmi", "amount": 9}]'
+bad 'is an errno' bad-errno '"faults": [{"place": "disk error", "amount": 0}]'
+bad 'one of executed' bad-when '"when": {"executed": 1, "output": "x"}, "faults": [{"place": "nmi"}]'
+bad 'no regular expression' bad-output '"when": {"output": "("}, "faults": [{"place": "nmi"}]'
+bad 'must be between' bad-margin '"margin": 0.7, "faults": [{"place": "nmi"}]'
+bad 'a number from 0' bad-number '"faults": [{"place": "linear", "first": "0xzz"}]'
 echo '{"log": "x", ' >"$work/bad.json"
 refused 'line 2' no-json plan "$work/bad.json"
 sed 's/"bound"/"from": 99999999999, "bound"/' "$plan" >"$work/far.json"

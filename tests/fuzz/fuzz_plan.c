@@ -7,6 +7,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct machine_config config = { .memory = 1 << 20, .nnics = 1, .ndisks = 2 };
+	static const uint64_t moment[] = { 50, 700, 700, 4000, 6000 };
+	const struct campaign_space space = {
+		.start = 100, .end = 5000, .config = &config, .moment = moment, .nmoments = 5
+	};
 	struct campaign_plan p;
 	struct err err = ERR_INIT;
 
@@ -14,10 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (uint64_t n = 0; n < 20; n++) {
 			struct fault f;
 
-			if (!campaign_plan_draw(&p, n, 100, 5000, 1 << 20, &f))
+			if (!campaign_plan_draw(&p, n, &space, &f))
 				continue;
 			must(f.count >= 100 && f.count < 5000 && f.bit < fault_bits(f.place));
-			must(f.index < 1 << 20);
+			must(f.index < 1 << 20 || f.place == FAULT_LINEAR ||
+			     f.place == FAULT_PAGE_TABLE);
 		}
 	}
 	campaign_plan_free(&p);

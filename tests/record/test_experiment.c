@@ -203,6 +203,89 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
+/* Two bits that keep the sum are not noticed; more than one in a byte are an error as one is. */
+START_TEST(several_bits)
+{
+	struct fault f = { .count = WHILE, .place = FAULT_MEMORY, .index = 0x2003, .width = 2 };
+	struct experiment_result r;
+
+	open_program(sum_code, sum_end);
+	for (f.bit = 0; f.bit < 7; f.bit++) {
+		ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+		ck_assert_int_eq(r.outcome, OUTCOME_DETECTED);
+	}
+	f = (struct fault){ .count = WHILE, .place = FAULT_LINEAR, .index = 0x2003, .bit = 2 };
+	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_DETECTED);
+	f.index = 0x7fffffff; /* no RAM */
+	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_REFUSED);
+	close_program();
+}
+END_TEST
+
+/* The while of nothing is a LOOP: without it, the program goes on at once. */
+START_TEST(instructions_skipped_and_replaced)
+{
+	struct experiment_spread s;
+	struct experiment_result r;
+	struct fault f = { .count = WHILE, .place = FAULT_SKIP };
+
+	open_program(plain_code, plain_end);
+	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_LATENT); /* the count */
+	ck_assert_uint_lt(r.end_count, experiments_end(x) - 500);
+	f.place = FAULT_REPLACE;
+	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_LATENT);
+	ck_assert_uint_lt(r.end_count, experiments_end(x) - 500);
+	ck_assert_int_eq(run(FAULT_PAGE_TABLE, 5, 0).outcome, OUTCOME_REFUSED);	 /* no paging */
+	ck_assert_int_eq(run(FAULT_PACKET_LOST, 0, 0).outcome, OUTCOME_REFUSED); /* no NIC */
+	/* The index that the sends go by: every byte from there on is another. */
+	f = (struct fault){ .count = WHILE, .place = FAULT_REGISTER, .index = R_RCX, .bit = 3 };
+	ck_assert_int_eq(experiments_spread(x, &f, experiments_end(x), &s, &rig_err), 0);
+	ck_assert(!s.found); /* it ends sooner or later, and writes nothing to RAM */
+	close_program();
+}
+END_TEST
+
+/* Faults where something happens, at counts that follow from the program. */
+static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_t *first)
+{
+	struct experiments_config c = { .bound = 1000,
+					.line = line,
+					.when = { kind, address, nth } };
+	const struct moment begin = { 0 };
+	struct experiments *of;
+	const uint64_t *list;
+	size_t n;
+
+	ck_assert_int_eq(timeline_seek(line, &begin, &rig_err), TIMELINE_THERE);
+	of = experiments_open(&c, rr.m, &rig_err);
+	ck_assert_msg(experiments_golden(of, &rig_err) == 0, "%s", rig_err.text);
+	list = experiments_moments(of, &n);
+	for (size_t i = 1; i < n; i++)
+		ck_assert_uint_gt(list[i], list[i - 1]);
+	*first = n ? list[0] : 0;
+	experiments_close(of);
+	return n;
+}
+
+START_TEST(when_something_happens)
+{
+	uint64_t first, third;
+
+	open_program(plain_code, plain_end);
+	ck_assert_uint_eq(moments_of(WHEN_ACCESSED, 0x2003, 0, &first), 2); /* filled, sent */
+	ck_assert_uint_lt(first, WHILE);
+	ck_assert_uint_eq(moments_of(WHEN_EXECUTED, 0x7c02, 0, &first), 1);
+	ck_assert_uint_eq(first, 1); /* the second instruction */
+	ck_assert_uint_eq(moments_of(WHEN_ACCESSED, 0x2003, 2, &third), 1);
+	ck_assert_uint_gt(third, WHILE);
+	close_program();
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
@@ -214,6 +297,9 @@ static void add(TCase *tc)
 	tcase_add_test(tc, registers);
 	tcase_add_test(tc, experiments_repeat);
 	tcase_add_test(tc, nonsense_is_refused);
+	tcase_add_test(tc, several_bits);
+	tcase_add_test(tc, instructions_skipped_and_replaced);
+	tcase_add_test(tc, when_something_happens);
 }
 
 UNIT_MAIN("experiment", add)

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What faults of the environment make of the inputs of a record, one sync point after the other.
+#include <string.h>
+
+#include "hypervisor/clock.h"
+#include "record/deviate.h"
+#include "tests/unit.h"
+
+#define RECORDS 8
+#define FRAME	60
+
+static struct machine *m;
+static struct codec_record record[RECORDS];
+static size_t nrecords, given;
+static uint8_t frame[RECORDS][FRAME];
+static struct deviate d;
+static struct err err;
+
+static int next_record(void *ctx, const struct codec_record **rec, struct err *e)
+{
+	if (given == nrecords)
+		return 0;
+	*rec = &record[given++];
+	return 1;
+}
+
+/* A packet that is full of its number, behind an anchor. */
+static void add_packet(uint64_t count, uint64_t ns)
+{
+	struct codec_record *r = &record[nrecords];
+
+	memset(frame[nrecords], (int)nrecords + 1, FRAME);
+	r->input[0] = (struct input){ .kind = INPUT_ANCHOR, .a = ns, .b = CLOCK_RATE_ONE };
+	r->input[1] = (struct input){ .kind = INPUT_NET_RX, .data = frame[nrecords], .len = FRAME };
+	r->sp = (struct sync_point){ .at = { .count = count }, .input = r->input, .n = 2 };
+	nrecords++;
+}
+
+static void setup(void)
+{
+	const struct output_sink sink = { 0 };
+	struct machine_config c;
+
+	machine_config_defaults(&c);
+	c.memory = 2 << 20;
+	c.nnics = 1;
+	m = machine_create(&c, &soft_engine_ops, NULL, &sink, &err);
+	ck_assert_msg(m != NULL, "%s", err.text);
+	nrecords = given = 0;
+	for (unsigned i = 0; i < 4; i++)
+		add_packet(100 * (i + 1), 1000 * (i + 1));
+}
+
+static void teardown(void)
+{
+	deviate_fini(&d);
+	machine_destroy(m);
+}
+
+static void begin(enum fault_place place, uint64_t amount)
+{
+	static const struct record_stream stream = { .next = next_record };
+	const struct fault f = { .count = 150,
+				 .place = place,
+				 .amount = amount,
+				 .bit = 9 * (place == FAULT_PACKET_CORRUPT) };
+
+	deviate_init(&d, m, &stream, NULL, &f, 10000);
+}
+
+/* The machine is asked at a count: numbers of the packets that enter, as digits; "." for none. */
+static const char *at(uint64_t count)
+{
+	const struct landmark here = { .count = count };
+	static char text[16];
+	struct sync_point sp = { 0 };
+	size_t n = 0;
+
+	if (d.source.next(d.source.ctx, m, SYNC_UNTIL, &here, &sp) != SYNC_APPLY)
+		return "-";
+	d.source.applied(d.source.ctx, m, &sp, 0);
+	for (size_t i = 0; i < sp.n; i++) {
+		if (sp.input[i].kind == INPUT_NET_RX)
+			text[n++] = (char)('0' + sp.input[i].data[0]);
+	}
+	if (!n)
+		text[n++] = '.';
+	text[n] = 0;
+	return text;
+}
+
+static void expect(const char *at100, const char *at150, const char *at200, const char *at300)
+{
+	ck_assert_str_eq(at(100), at100);
+	ck_assert_str_eq(at(150), at150);
+	ck_assert_str_eq(at(200), at200);
+	ck_assert_str_eq(at(300), at300);
+}
+
+START_TEST(packets)
+{
+	begin(FAULT_PACKET_LOST, 0);
+	expect("1", "-", ".", "3");
+	teardown();
+	setup();
+	begin(FAULT_PACKET_TWICE, 0);
+	expect("1", "-", "22", "3");
+	teardown();
+	setup();
+	begin(FAULT_PACKET_SWAPPED, 0);
+	expect("1", "-", ".", "32");
+	teardown();
+	setup();
+	begin(FAULT_PACKET_LATE, 150);
+	expect("1", "-", ".", "3");
+	ck_assert_str_eq(at(340), "-");
+	ck_assert_str_eq(at(350), "2");
+	ck_assert_str_eq(at(400), "4");
+}
+END_TEST
+
+START_TEST(a_corrupt_packet_is_another)
+{
+	const struct landmark second = { .count = 200 };
+	struct sync_point sp = { 0 };
+
+	begin(FAULT_PACKET_CORRUPT, 0);
+	at(100);
+	at(150);
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &second, &sp), SYNC_APPLY);
+	ck_assert_uint_eq(sp.n, 2);
+	ck_assert_uint_eq(sp.input[1].len, FRAME);
+	ck_assert_uint_eq(sp.input[1].data[1], 2 ^ 2); /* bit 9 */
+	ck_assert_uint_eq(sp.input[1].data[0], 2);
+	ck_assert_uint_eq(frame[1][1], 2); /* the record is as it was */
+}
+END_TEST
+
+static uint64_t anchor_at(uint64_t count)
+{
+	const struct landmark here = { .count = count };
+	struct sync_point sp = { 0 };
+
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &here, &sp), SYNC_APPLY);
+	d.source.applied(d.source.ctx, m, &sp, 0);
+	ck_assert_int_eq(sp.input[0].kind, INPUT_ANCHOR);
+	return sp.input[0].a;
+}
+
+/* The machine does not run here: its clock stands at 0. */
+START_TEST(clocks)
+{
+	begin(FAULT_CLOCK_JUMP, 5000);
+	ck_assert_uint_eq(anchor_at(100), 1000);
+	ck_assert_uint_eq(anchor_at(150), 5000);
+	ck_assert_uint_eq(anchor_at(200), 7000);
+	teardown();
+	setup();
+	begin(FAULT_CLOCK_FAST, 500000);
+	anchor_at(100);
+	ck_assert_uint_eq(anchor_at(150), 0);
+	ck_assert_uint_eq(anchor_at(200), 3000);
+	teardown();
+	setup();
+	begin(FAULT_CLOCK_STOP, 2500);
+	anchor_at(100);
+	ck_assert_uint_eq(anchor_at(150), 0);
+	ck_assert_uint_eq(anchor_at(200), 0);
+	ck_assert_uint_eq(anchor_at(300), 3000);
+}
+END_TEST
+
+START_TEST(a_link_comes_back)
+{
+	const struct landmark down = { .count = 150 }, up = { .count = 260 };
+	struct sync_point sp = { 0 };
+
+	begin(FAULT_LINK_DOWN, 110);
+	at(100);
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &down, &sp), SYNC_APPLY);
+	ck_assert(sp.n == 1 && sp.input[0].a == CONTROL_LINK && sp.input[0].b == 0);
+	ck_assert_str_eq(at(200), "2");
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &up, &sp), SYNC_APPLY);
+	ck_assert(sp.n == 1 && sp.input[0].a == CONTROL_LINK && sp.input[0].b == 1);
+	ck_assert_str_eq(at(300), "3");
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, packets);
+	tcase_add_test(tc, a_corrupt_packet_is_another);
+	tcase_add_test(tc, clocks);
+	tcase_add_test(tc, a_link_comes_back);
+}
+
+UNIT_MAIN("deviate", add)
