@@ -233,6 +233,7 @@ bool handover_wait(struct session *s)
 	enum handover_outcome outcome;
 
 	do {
+		session_beat(s);
 		follower_acknowledge(s, NULL);
 		pthread_mutex_lock(&fo->lock);
 		if (r->handover.outcome == HANDOVER_OPEN)

@@ -9,6 +9,10 @@
  * backup's acknowledgements. To the other side it is a number that has to change; when it has not
  * for --hang-timeout, the other side counts as lost.
  *
+ * A live side whose receiver does not come back is as useless: it hears no acknowledgements, and
+ * nothing leaves. The beat in its stamps is the older one of the two threads'. A sender shows that
+ * it is alive by sending, and so does a backup's receiver, which acknowledges.
+ *
  * A watcher that did not run itself has not seen anything stand still: so each look counts for a
  * bounded time only, and a host that was overloaded or frozen as a whole makes nobody guilty.
  *

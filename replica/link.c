@@ -793,8 +793,10 @@ bool link_receive(struct session *s)
 	if (!s->ready)
 		replica_event(s->r, "joining", "sending the machine to backup %s",
 			      peer_name(s->wire.peer));
-	while (!why && !s->follows && !atomic_load(&s->over))
+	while (!why && !s->follows && !atomic_load(&s->over)) {
+		session_beat(s);
 		why = receive_one(s, &heard, &err);
+	}
 	if (why)
 		link_lost(s, why);
 	return s->follows;

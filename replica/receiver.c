@@ -171,10 +171,10 @@ static bool primary_hangs(struct session *s)
 
 	if (!is_counted_on(r) || still < s->theirs.hang_timeout_ms * NS_PER_MS)
 		return false;
-	replica_event(
-		r, "hang",
-		"the primary hangs: its host answers, but its vCPU makes no progress for %u ms",
-		s->theirs.hang_timeout_ms);
+	replica_event(r, "hang",
+		      "the primary hangs: its host answers, but its vCPU or its receiver makes no "
+		      "progress for %u ms",
+		      s->theirs.hang_timeout_ms);
 	outlast_lease(s);
 	atomic_fetch_sub(&r->follower.last_heard_ns, still);
 	return true;
@@ -210,7 +210,7 @@ static const char *handle_frame(struct session *s, const struct wire_frame *f, i
 	if (*ret == 0 && handover_is_asked(s->r))
 		return "it hands over";
 	if (*ret == 0 && primary_hangs(s))
-		return "its vCPU hangs";
+		return "it hangs";
 	return NULL;
 }
 

@@ -31,7 +31,7 @@ static void put_stamp(struct session *s, struct buf *b)
 {
 	struct replica *r = s->r;
 	struct wire_stamp stamp = { .sent_ns = replica_lease_clock_ns(),
-				    .beat = replica_last_beat(r) };
+				    .beat = session_last_beat(s) };
 
 	pthread_mutex_lock(&r->link.lock);
 	stamp.released = failover_state(&r->failover) == REPLICA_JOINING

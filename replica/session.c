@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "base/thread.h"
 #include "hypervisor/cpuid.h"
 #include "replica/replica_private.h"
@@ -71,6 +72,7 @@ int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(
 {
 	int ret = 0;
 
+	session_beat(s);
 	if (sender) {
 		ret = thread_start(&s->sender, THREAD_SENDER, sender, s);
 		s->has_sender = ret == 0;
@@ -80,6 +82,19 @@ int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(
 		s->has_receiver = ret == 0;
 	}
 	return ret ? err_set(err, ret, "cannot start a thread: %s", strerror(ret)) : 0;
+}
+
+void session_beat(struct session *s)
+{
+	atomic_store_explicit(&s->beat_ns, host_mono_ns(), memory_order_relaxed);
+}
+
+uint64_t session_last_beat(struct session *s)
+{
+	uint64_t beat = atomic_load_explicit(&s->beat_ns, memory_order_relaxed);
+	uint64_t vcpu = replica_last_beat(s->r);
+
+	return vcpu < beat ? vcpu : beat;
 }
 
 void session_end(struct session *s)

@@ -34,6 +34,7 @@ struct session {
 	atomic_uint_fast64_t moved_ns; /* when the other side last took something of size */
 	struct queue queue;	       /* to the sender */
 	struct joining *joining;       /* of a backup; NULL: this side is the backup */
+	atomic_uint_fast64_t beat_ns;  /* when the receiver's thread came by last */
 	atomic_bool asked;	       /* a heartbeat is wanted now, for its acknowledgement */
 	atomic_bool over;	       /* no more use: threads end */
 	/* with the lock of the link or of the follower that owns it */
@@ -57,6 +58,13 @@ void parcel_free(struct parcel *p);
 struct parcel *parcel_pop(struct queue *q);
 /* A parcel that could not be made (no memory) ends the session: nothing may be left out. */
 void session_push(struct session *s, struct parcel *p);
+/* The receiver's thread: it is alive. */
+void session_beat(struct session *s);
+/*
+ * The beat that the other side sees: the older one of the vCPU thread's and the receiver's, without
+ * which the lease ends and nothing leaves. The sender's is that it sends.
+ */
+uint64_t session_last_beat(struct session *s);
 /* The sender is to send a heartbeat now, for what its stamp says or for its acknowledgement. */
 void session_ask(struct session *s);
 

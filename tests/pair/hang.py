@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A vCPU thread that hangs while its replica's network threads answer: found, fenced, replaced.
+"""A vCPU thread, or a receiver, that hangs while its replica's network threads answer: found, fenced, replaced.
 
 usage: hang.py [CASE...]
 """
+import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -13,11 +15,37 @@ from rig import PATIENCE, Client, Failure, Rig, Watch, check_counters  # noqa: E
 
 HANG_MS = 1500
 FENCED = 118
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 
 def expect(cond, text):
     if not cond:
         raise Failure(text)
+
+
+def ptrace(request, thread):
+    if libc.ptrace(request, thread, None, None) < 0:
+        raise OSError(ctypes.get_errno(), "ptrace(%#x) of thread %d" % (request, thread))
+
+
+@contextlib.contextmanager
+def frozen(pid, name):
+    """One thread of a process stands still."""
+    for thread in map(int, os.listdir("/proc/%d/task" % pid)):
+        with open("/proc/%d/task/%d/comm" % (pid, thread)) as f:
+            if f.read().strip() == name:
+                break
+    else:
+        raise Failure("process %d has no thread '%s'" % (pid, name))
+    ptrace(PTRACE_SEIZE, thread)
+    ptrace(PTRACE_INTERRUPT, thread)
+    os.waitpid(thread, WALL)
+    try:
+        yield
+    finally:
+        ptrace(PTRACE_DETACH, thread)
 
 
 class Hang:
@@ -52,7 +80,7 @@ class Hang:
 
     def went_live(self, t):
         """The backup noticed, in time but not too early, and took over; milliseconds until then."""
-        expect("vCPU" in self.backup.wait_event("hang", PATIENCE)["text"], "the event does not name the vCPU")
+        expect("vCPU or its receiver" in self.backup.wait_event("hang", PATIENCE)["text"], "the event does not name them")
         live = self.backup.wait_event("live", PATIENCE)
         took = (live["mono_s"] - t) * 1000
         expect(took >= HANG_MS, "live after %.0f ms already" % took)
@@ -77,6 +105,13 @@ class Hang:
         live, took = self.went_live(self.hang(self.primary, HANG_MS + timeout + 700))
         self.ended_silently(live)
         return "live after %.0f ms; the primary that woke up was silent" % took
+
+    def primary_receiver(self):
+        """Its vCPU runs and its sender sends: without the receiver nothing leaves all the same."""
+        with frozen(self.primary.pid(), "receiver"):
+            live, took = self.went_live(time.monotonic())
+        self.ended_silently(live)
+        return "live after %.0f ms; the primary whose receiver came back was silent" % took
 
     def primary_for_a_moment(self):
         before = len(self.primary.events()), len(self.backup.events())
@@ -110,7 +145,7 @@ class Hang:
         self.progress()
         return "unprotected when it came back"
 
-    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, backup_for_ever, primary_without_backup]
+    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, primary_receiver, backup_for_ever, primary_without_backup]
 
 
 def main():
