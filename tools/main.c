@@ -22,6 +22,7 @@ const struct command *const commands[] = {
 	&cmd_status,
 	&cmd_stop,
 	&cmd_switch,
+	&cmd_evacuate,
 	&cmd_powerdown,
 	&cmd_snapshot,
 	&cmd_balloon,

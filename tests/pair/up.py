@@ -315,6 +315,15 @@ class Test:
         if "protected" not in log:
             raise Failure("log says %r" % log[-200:])
         print("ok up.log")
+        away = self.hosts[live].call("evacuate")
+        if away.returncode or not re.search(r"^web: live at 127\.0\.0\.\d:\d+, stood still for ", away.stdout):
+            raise Failure("evacuate: %d, %s %s" % (away.returncode, away.stdout, away.stderr))
+        self.wait_protected("evacuate")
+        nothing = self.hosts[live].call("evacuate", "--json")
+        if self.live() != other(live) or nothing.returncode or json.loads(nothing.stdout):
+            raise Failure("evacuate: %s is live; a second one: %s" % (self.live(), nothing.stdout))
+        live = other(live)
+        print("ok up.evacuate")
         second = self.hosts[live].call("up", self.hosts[live].conf)
         if second.returncode != 2 or "is up on this host already" not in second.stderr:
             raise Failure("a second up: %d, %s" % (second.returncode, second.stderr))
