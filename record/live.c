@@ -21,6 +21,7 @@
 #define NS_PER_S	1000000000ull
 #define SLICE_NS	5000000ull /* the vCPU comes by at least this often, in virtual time */
 #define DRIFT_NS	100000ull  /* virtual time is re-anchored when it is off by more */
+#define CATCH_UP	20	   /* of the time that goes by, what is made up for an outage */
 #define FRAMES_PER_SYNC 64
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
@@ -54,6 +55,7 @@ struct live {
 
 	/* time */
 	uint64_t mono_base; /* monotonic ns at virtual time 0 */
+	uint64_t mono_start;
 	uint64_t busy_mono; /* monotonic ns and count where the present busy stretch began */
 	uint64_t busy_count;
 	uint32_t rate;
@@ -438,9 +440,12 @@ static void live_rearm_consoles(struct live *l)
 
 /* ---- time ---- */
 
+/* A guest's clock that jumped would run timers and timeouts all at once. */
 static uint64_t live_host_now(const struct live *l)
 {
-	return host_mono_ns() - l->mono_base;
+	uint64_t now = host_mono_ns(), caught_up = (now - l->mono_start) / CATCH_UP;
+
+	return now - l->mono_base + (caught_up < l->cfg.behind_ns ? caught_up : l->cfg.behind_ns);
 }
 
 /*
@@ -630,7 +635,8 @@ static void live_begin(struct live *l, uint64_t count)
 	struct input *in;
 
 	l->started = true;
-	l->mono_base = host_mono_ns() - now;
+	l->mono_start = host_mono_ns();
+	l->mono_base = l->mono_start - now;
 	live_busy_from_here(l, count);
 	if (!l->cfg.resumed || l->cfg.reseed) {
 		in = live_add(l, INPUT_SEED);

@@ -88,6 +88,8 @@ struct live_config {
 	bool resumed;	  /* the machine ran before: it keeps its time, and its generator unless
 			     `reseed` */
 	bool reseed;
+	uint64_t behind_ns; /* virtual time is so far behind where it would be without an outage: it
+			       runs 5 % faster until it is not */
 	bool moved; /* the machine was elsewhere before: its guest is asked to tell the network */
 	struct nic *nic[MACHINE_NICS];
 	/*

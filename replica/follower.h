@@ -25,6 +25,7 @@ struct follower {
 	pthread_cond_t changed;
 	uint64_t newest_stamp;		     /* of the primary's */
 	uint64_t received, applied, digests; /* last records; digests compared */
+	uint64_t last_record_ns;	     /* when the last one came; 0: none has */
 	bool said_bye;
 	struct replay_end bye;
 	char lost_why[512];

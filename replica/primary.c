@@ -14,10 +14,11 @@
 #include "record/panic_watch.h"
 #include "replica/replica_private.h"
 
-#define ASK_NS	     (2 * NS_PER_MS)
-#define JOIN_REST_NS (3 * NS_PER_MS)
-#define SHARE_ALL    1000u
-#define SLICE_MIN_NS 50000u
+#define ASK_NS	      (2 * NS_PER_MS)
+#define JOIN_REST_NS  (3 * NS_PER_MS)
+#define MISSED_MAX_NS (60 * NS_PER_S)
+#define SHARE_ALL     1000u
+#define SLICE_MIN_NS  50000u
 
 /* ---- hooks of the live source ---- */
 
@@ -287,6 +288,22 @@ static void tell_panic(void *ctx, const char *why)
 	replica_event(ctx, "panic", "the guest's kernel has panicked and will not reboot%s", why);
 }
 
+/*
+ * Virtual time stands where the primary's last record was made, which was when it came: what the
+ * guest has missed since then. It gets a longer outage back in part only.
+ */
+static uint64_t missed_ns(struct replica *r)
+{
+	struct follower *f = &r->follower;
+	uint64_t since, missed;
+
+	pthread_mutex_lock(&f->lock);
+	since = f->last_record_ns;
+	pthread_mutex_unlock(&f->lock);
+	missed = since ? host_mono_ns() - since : 0;
+	return missed < MISSED_MAX_NS ? missed : MISSED_MAX_NS;
+}
+
 static void fill_in_live(struct replica *r)
 {
 	if (r->cfg.live.panic) {
@@ -296,6 +313,7 @@ static void fill_in_live(struct replica *r)
 	r->cfg.live.hooks = primary_hooks(r);
 	r->cfg.live.clock = LIVE_CLOCK_HOST;
 	r->cfg.live.epoch_ns = r->cfg.epoch_ns;
+	r->cfg.live.behind_ns = missed_ns(r);
 	r->cfg.live.next_seq = atomic_load(&r->made) + 1;
 	r->cfg.live.idle_max_ns = r->cfg.hang_timeout_ms * NS_PER_MS / 8;
 }

@@ -73,6 +73,8 @@ static int take_records(struct session *s, struct rd *in, struct err *err)
 	pthread_mutex_lock(&fo->lock);
 	for (struct parcel *p = first; p; p = p->next)
 		fo->received = p->last;
+	if (first)
+		fo->last_record_ns = host_mono_ns();
 	pthread_mutex_unlock(&fo->lock);
 	if (ret == 0)
 		ret = follower_acknowledge(s, err);

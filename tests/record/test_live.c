@@ -2,6 +2,7 @@
 /* The live source and a network card that fails. */
 #include <errno.h>
 
+#include "base/host_clock.h"
 #include "record/live.h"
 #include "tests/unit.h"
 
@@ -27,12 +28,10 @@ static bool three_times(void *ctx, struct machine *m, const struct sync_point *s
 	return ++applied < 3;
 }
 
-/* Runs a guest that loops for three sync points, with a card that answers so. */
-static struct live_stats run_with(ssize_t result)
+/* Runs a guest that loops, with this card, until the hook has had enough. */
+static struct live_stats run(struct live_config c, struct nic *nic)
 {
 	static const uint8_t loop[] = { 0xeb, 0xfe };
-	struct nic nic = { .ops = &failing };
-	struct live_config c = { .clock = LIVE_CLOCK_VIRTUAL, .digest_count = 1000 };
 	struct live_sink sink = { 0 };
 	struct output_sink out = live_sink_ops(&sink);
 	struct machine_config config;
@@ -41,8 +40,6 @@ static struct live_stats run_with(ssize_t result)
 	struct machine *m;
 	struct cpu_state s;
 
-	answer = result;
-	applied = 0;
 	machine_config_defaults(&config);
 	config.memory = 4 << 20;
 	config.nnics = 2;
@@ -53,8 +50,7 @@ static struct live_stats run_with(ssize_t result)
 	s.rip = 0x7c00;
 	ck_assert_int_eq(machine_engine(m)->ops->set_state(machine_engine(m), &s, &err), 0);
 	ck_assert(memory_write(machine_memory(m), 0x7c00, loop, sizeof(loop)));
-	c.nic[1] = &nic;
-	c.hooks.applied = three_times;
+	c.nic[1] = nic;
 	live = live_create(&c, m, &err);
 	ck_assert_msg(live != NULL, "%s", err.text);
 	ck_assert_int_eq(machine_run(m, live_source(live), &err), MACHINE_DIVERGED);
@@ -63,6 +59,48 @@ static struct live_stats run_with(ssize_t result)
 	machine_destroy(m);
 	return stats;
 }
+
+/* For three sync points, with a card that answers so. */
+static struct live_stats run_with(ssize_t result)
+{
+	struct nic nic = { .ops = &failing };
+
+	answer = result;
+	applied = 0;
+	return run((struct live_config){ .clock = LIVE_CLOCK_VIRTUAL,
+					 .digest_count = 1000,
+					 .hooks.applied = three_times },
+		   &nic);
+}
+
+/* What virtual time has gained on the host's clock since the first sync point. */
+static uint64_t start_mono, start_virtual, gained, elapsed;
+
+static bool until_caught_up(void *ctx, struct machine *m, const struct sync_point *sp,
+			    uint64_t digest)
+{
+	uint64_t mono = host_mono_ns(), now = machine_now(m);
+
+	if (!start_mono) {
+		start_mono = mono;
+		start_virtual = now;
+	}
+	elapsed = mono - start_mono;
+	gained = now - start_virtual > elapsed ? now - start_virtual - elapsed : 0;
+	return gained < 100000000;
+}
+
+/* 100 ms of 150: 5 % of two seconds. Less than half of that would be a jump. */
+START_TEST(an_outage_is_caught_up_with_smoothly)
+{
+	start_mono = 0;
+	run((struct live_config){ .clock = LIVE_CLOCK_HOST,
+				  .behind_ns = 150000000,
+				  .hooks.applied = until_caught_up },
+	    NULL);
+	ck_assert_uint_ge(elapsed, 1000000000);
+}
+END_TEST
 
 START_TEST(errors_of_a_card_are_counted)
 {
@@ -82,6 +120,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, an_outage_is_caught_up_with_smoothly);
 	tcase_add_test(tc, errors_of_a_card_are_counted);
 	tcase_add_test(tc, no_frame_is_no_error);
 }
