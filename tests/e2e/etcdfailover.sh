@@ -3,6 +3,7 @@
 # Failovers that three real members of etcd decide, see tests/pair/etcd_failover.py. A hundred: ROUNDS=100 tests/e2e/etcdfailover.sh
 # time limit: 600 s
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 

@@ -3,6 +3,7 @@
 # The runbook of docs/operations.md, command by command, on three hosts that are namespaces; then one of them is lost.
 # time limit: 600 s
 # waits for the host: *
+# beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 
