@@ -52,7 +52,11 @@ answers() {
 	status=$?
 	[ $status -eq "$2" ] || { echo "status $status" >>"$work/out" && false; }
 }
-says() { check "$1" "$(cat "$work/out")" answers "${@:2}"; }
+says() {
+	answers "${@:2}"
+	local status=$?
+	check "$1" "$(cat "$work/out")" [ $status -eq 0 ]
+}
 
 "$agent" meta-data >"$work/meta"
 check meta-data "no XML" python3 -c 'import sys, xml.etree.ElementTree as e
