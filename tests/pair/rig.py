@@ -24,6 +24,7 @@ import threading
 import time
 
 SO_TIMESTAMPNS = 35
+SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 0x10
 PATIENCE = 180  # seconds for what takes a moment on a host that is not busy
 GUEST_IP = "10.77.0.2"
 CLIENT_IP = "10.77.0.1"
@@ -375,6 +376,7 @@ class Watch(threading.Thread):
         for h in "ab":
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
             s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            s.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             s.bind(("port-" + h, 0))
             s.settimeout(0.1)
             self.socks[h] = s
@@ -385,14 +387,19 @@ class Watch(threading.Thread):
     def watch(self, h):
         while self.running:
             try:
-                data, extra, _, addr = self.socks[h].recvmsg(64, 64)
+                data, extra, _, addr = self.socks[h].recvmsg(96, 256)
             except socket.timeout:
                 continue
             except OSError:
                 return
             if data[6:12] == self.mac and addr[2] != 4:  # PACKET_OUTGOING is what the bridge sends there
-                seconds, ns = struct.unpack("qq", extra[0][2])  # when the kernel saw it: this thread may be late
+                of_kind = {(level, kind): value for level, kind, value in extra}
+                # When the kernel saw it: this thread may be late.
+                seconds, ns = struct.unpack("qq", of_kind[socket.SOL_SOCKET, SO_TIMESTAMPNS])
                 late = time.time() - (seconds + ns * 1e-9)
+                status, _, _, _, _, tag, kind = struct.unpack("IIIHHHH", of_kind[SOL_PACKET, PACKET_AUXDATA])
+                if status & TP_STATUS_VLAN_VALID:  # the kernel takes tags out of frames
+                    data = data[:12] + struct.pack("!HH", kind or 0x8100, tag) + data[12:]
                 self.seen[h].append((time.monotonic() - late, data))
 
     def silent_after(self, h, t, who):
