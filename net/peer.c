@@ -2,6 +2,7 @@
 /* Which transport an address is for; the calls go through its table. */
 #include "net/peer.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct peer_ops *const transports[] = { &peer_unix_ops, &peer_rdma_ops,
@@ -104,6 +105,22 @@ const char *peer_path(struct peer *p, char *why, size_t size)
 	if (why && size)
 		why[0] = 0;
 	return p->ops->way ? p->ops->way : "";
+}
+
+void peer_share(struct peer *p, void *memory, uint64_t n)
+{
+	if (p->ops->share)
+		p->ops->share(p, memory, n);
+}
+
+enum peer_places peer_places(struct peer *p)
+{
+	return p->ops->places ? p->ops->places(p) : PEER_PLACES_NOT;
+}
+
+int peer_place(struct peer *p, uint64_t page, unsigned n, uint64_t *changed)
+{
+	return p->ops->place ? p->ops->place(p, page, n, changed) : -EAGAIN;
 }
 
 const char *peer_name(const struct peer *p)

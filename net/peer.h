@@ -43,6 +43,8 @@ void peer_key_free(struct peer_key *k);
 struct peer;
 struct peer_listener;
 
+enum peer_places { PEER_PLACES_NOT, PEER_PLACES_SOON, PEER_PLACES_NOW };
+
 /*
  * A transport. Addresses are "SCHEME:REST", and REST is what its calls are given. One that speaks
  * through other hardware opens a TCP listener or connection of its own for set-up and keeps it for
@@ -65,6 +67,10 @@ struct peer_ops {
 	/* As peer_path(); NULL: there is one way, and this is its name. */
 	const char *(*path)(struct peer *p, char *why, size_t size);
 	const char *way;
+	/* As peer_share(), peer_places() and peer_place(); NULL: there is no such way. */
+	void (*share)(struct peer *p, void *memory, uint64_t n);
+	enum peer_places (*places)(struct peer *p);
+	int (*place)(struct peer *p, uint64_t page, unsigned n, uint64_t *changed);
 };
 
 /*
@@ -143,6 +149,24 @@ void peer_shutdown(struct peer *p);
 void peer_close(struct peer *p); /* NULL allowed */
 /* How its bytes travel now ("tcp", "rdma"), and in why (NULL allowed) why not better; else "". */
 const char *peer_path(struct peer *p, char *why, size_t size);
+/*
+ * Pages that go straight from one side's memory into the other one's, where the transport can do
+ * that. Both sides share memory of the same n bytes, before anything is placed there; it has to be
+ * there until it is shared no more (memory NULL), from when on nothing is written into it.
+ */
+#define PEER_PAGE  4096u
+#define PEER_PLACE 256u /* pages in one call, at most */
+void peer_share(struct peer *p, void *memory, uint64_t n);
+/* Whether peer_place() is worth a try: now, or perhaps in a moment. */
+enum peer_places peer_places(struct peer *p);
+/*
+ * n pages of the shared memory from `page` on are put into the same place on the other side; they
+ * are there, and their checksums were looked at, before what is sent next is received. Memory may
+ * be written meanwhile: pages that were get a bit in `changed` (PEER_PLACE bits), and are to be
+ * sent again. The thread that sends calls this. 0; -EAGAIN: there is no such way now; what is there
+ * of these pages is worth nothing.
+ */
+int peer_place(struct peer *p, uint64_t page, unsigned n, uint64_t *changed);
 /* The other side's address, for messages ("192.0.2.1:7777"). */
 const char *peer_name(const struct peer *p);
 

@@ -149,6 +149,10 @@ static ssize_t rdma_take(struct rdma_peer *p, void *data, size_t n, struct err *
 	}
 	if (got == -EAGAIN)
 		rdma_path_torn(p);
+	else if (got < 0)
+		rdma_path_fail(p, "checksums of pages are damaged", EBADMSG);
+	else
+		rdma_path_pay(p); /* checksums were read, for which the other side may wait */
 	if (p->error && err)
 		*err = p->err;
 	return p->error;
@@ -447,4 +451,7 @@ const struct peer_ops peer_rdma_ops = {
 	.shutdown = rdma_shutdown,
 	.close = rdma_close,
 	.path = rdma_path,
+	.share = rdma_share,
+	.places = rdma_places,
+	.place = rdma_place,
 };

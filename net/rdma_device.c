@@ -25,10 +25,10 @@
 #include "net/rdma_private.h"
 
 /*
- * Memory that stays pinned: two peers' rings (one that is lost, and its successor), and queues of
- * drivers that pin them.
+ * Memory that is pinned: two peers' rings (one that is lost, and its successor), a window for
+ * pages, and queues of drivers that pin them.
  */
-#define PINNED (2 * 2 * RDMA_HALF + (2u << 20))
+#define PINNED (2 * 2 * RDMA_HALF + (3u << 20))
 
 /*
  * An answer that does not come for about 17 ms is asked for again, three times: a path that is gone

@@ -26,7 +26,7 @@
 #include "net/rdma_private.h"
 
 #define MAGIC	    0x44525754u /* "TWRD" */
-#define VERSION	    1
+#define VERSION	    2
 #define GREETING    16 /* bytes: u32 magic, version, flags, 0 */
 #define HEAD	    8  /* of a message */
 #define MESSAGE_MAX (8 + RDMA_FRAME_SIZE(RDMA_FRAME))
@@ -55,7 +55,7 @@ static uint8_t *own_cell(struct rdma_peer *p)
 
 /* ---- the TLS connection ---- */
 
-static void rdma_fail(struct rdma_peer *p, const char *text, int code)
+void rdma_path_fail(struct rdma_peer *p, const char *text, int code)
 {
 	if (p->error)
 		return;
@@ -72,7 +72,12 @@ static void put_message(struct rdma_peer *p, enum rdma_message kind, const void 
 	if (m)
 		buf_put(&p->out, more, m);
 	if (p->out.bad)
-		rdma_fail(p, "out of memory", ENOMEM);
+		rdma_path_fail(p, "out of memory", ENOMEM);
+}
+
+void rdma_path_say(struct rdma_peer *p, enum rdma_message kind, const void *data, size_t n)
+{
+	put_message(p, kind, data, n, NULL, 0);
 }
 
 static void put_text(struct rdma_peer *p, enum rdma_message kind, const char *text)
@@ -124,6 +129,9 @@ static void path_drop(struct rdma_peer *p)
 	p->qp = NULL;
 	p->armed = false;
 	p->unfinished = 0;
+	p->posted = p->finished = 0;
+	p->drops++;
+	rdma_place_reset(p);
 	p->lane_first = NEVER;
 	p->torn_ms = 0;
 	p->owes = true;
@@ -185,9 +193,19 @@ static bool path_write(struct rdma_peer *p, const struct verbs_write *w)
 	p->refused = p->verbs->write(p->qp, w);
 	if (p->refused < 0)
 		return false;
+	p->posted++;
 	if (!p->unfinished++)
 		p->oldest_ms = host_mono_ms();
 	return true;
+}
+
+bool rdma_path_write(struct rdma_peer *p, const struct verbs_write *w)
+{
+	bool taken = path_write(p, w);
+
+	if (!taken)
+		path_break(p, RDMA_BROKEN, refused_text(p));
+	return taken;
 }
 
 static bool path_write_cell(struct rdma_peer *p)
@@ -320,7 +338,7 @@ static void take_offer(struct rdma_peer *p, uint32_t lane, struct rd *in)
 	struct rdma_ends own = { 0 };
 
 	if (p->caller || !get_ends(in, &p->remote)) {
-		rdma_fail(p, "an offer of a queue pair is damaged", EBADMSG);
+		rdma_path_fail(p, "an offer of a queue pair is damaged", EBADMSG);
 		return;
 	}
 	path_drop(p);
@@ -338,7 +356,7 @@ static void take_answer(struct rdma_peer *p, struct rd *in)
 	struct err err = ERR_INIT;
 
 	if (!get_ends(in, &p->remote)) {
-		rdma_fail(p, "the answer to our queue pair is damaged", EBADMSG);
+		rdma_path_fail(p, "the answer to our queue pair is damaged", EBADMSG);
 		return;
 	}
 	if (p->verbs->qp_connect(p->qp, &p->remote.qp, &err) < 0) {
@@ -372,7 +390,7 @@ static void take_lane_message(struct rdma_peer *p, enum rdma_message kind, struc
 	if (kind == RDMA_OFFER)
 		take_offer(p, lane, in);
 	else if (in->bad)
-		rdma_fail(p, "a message about a queue pair is damaged", EBADMSG);
+		rdma_path_fail(p, "a message about a queue pair is damaged", EBADMSG);
 	else if (lane != p->lane || p->state == PATH_NONE)
 		return;
 	else if (kind == RDMA_ANSWER && p->state == PATH_OFFERED)
@@ -381,6 +399,8 @@ static void take_lane_message(struct rdma_peer *p, enum rdma_message kind, struc
 		path_probe(p);
 	else if (kind == RDMA_NO || kind == RDMA_BROKEN)
 		take_no(p, in);
+	else if (kind == RDMA_WINDOW || kind == RDMA_OPENED)
+		rdma_place_take(p, kind, in);
 }
 
 /* ---- what arrives over TLS ---- */
@@ -401,17 +421,17 @@ static void take_message(struct rdma_peer *p, uint32_t kind, const uint8_t *data
 		position = rd_u64(&in);
 		if (in.bad ||
 		    rdma_reader_place(&p->reader, p->area, position, in.p, rd_left(&in), &p->err))
-			rdma_fail(p, "a frame over TLS is damaged", EBADMSG);
+			rdma_path_fail(p, "a frame over TLS is damaged", EBADMSG);
 		return;
 	case RDMA_CREDITED:
 		if (n != RDMA_CELL)
-			rdma_fail(p, "a credit over TLS is damaged", EBADMSG);
+			rdma_path_fail(p, "a credit over TLS is damaged", EBADMSG);
 		else
 			take_credit(p, data);
 		return;
 	default:
 		if (!kind || kind >= RDMA_MESSAGES)
-			rdma_fail(p, "a message of an unknown kind", EBADMSG);
+			rdma_path_fail(p, "a message of an unknown kind", EBADMSG);
 		else
 			take_lane_message(p, kind, &in);
 	}
@@ -423,9 +443,11 @@ static void take_greeting(struct rdma_peer *p, const uint8_t *data)
 	uint32_t magic = rd_u32(&in), version = rd_u32(&in), flags = rd_u32(&in);
 
 	if (magic != MAGIC)
-		rdma_fail(p, "the other side does not have rdma: in front of its address", EPROTO);
+		rdma_path_fail(p, "the other side does not have rdma: in front of its address",
+			       EPROTO);
 	else if (version != VERSION)
-		rdma_fail(p, "the other side speaks another version of RDMA transport", EPROTO);
+		rdma_path_fail(p, "the other side speaks another version of RDMA transport",
+			       EPROTO);
 	p->met = true;
 	p->writer.clear = p->clear && flags & RDMA_FLAG_CLEAR;
 }
@@ -445,7 +467,7 @@ static size_t take_first(struct rdma_peer *p, const uint8_t *data, size_t n)
 	memcpy(&len, data, 4);
 	memcpy(&kind, data + 4, 4);
 	if (len > MESSAGE_MAX)
-		rdma_fail(p, "a message is too long", EBADMSG);
+		rdma_path_fail(p, "a message is too long", EBADMSG);
 	if (p->error || n < HEAD + len)
 		return 0;
 	take_message(p, kind, data + HEAD, len);
@@ -522,6 +544,7 @@ static void poll_path(struct rdma_peer *p)
 				take_arrival(p, c[i].number);
 			} else if (p->unfinished) {
 				p->unfinished--;
+				p->finished++;
 				p->oldest_ms = host_mono_ms();
 				if (p->state == PATH_PROBED)
 					path_is_up(p);
@@ -556,7 +579,7 @@ void rdma_path_pay(struct rdma_peer *p)
 	if (p->state == PATH_UP && p->unfinished >= WRITES)
 		return;
 	if (rdma_reader_credit(&p->reader, cell) < 0) {
-		rdma_fail(p, "a credit cannot be sealed", EIO);
+		rdma_path_fail(p, "a credit cannot be sealed", EIO);
 		return;
 	}
 	p->owes = false;
@@ -581,7 +604,7 @@ static void put_placed(struct rdma_peer *p, size_t size)
 	for (unsigned i = 0; i < n; i++)
 		buf_put(&p->out, w->ring + piece[i].at, piece[i].len);
 	if (p->out.bad)
-		rdma_fail(p, "out of memory", ENOMEM);
+		rdma_path_fail(p, "out of memory", ENOMEM);
 }
 
 static void send_frames(struct rdma_peer *p)
@@ -689,7 +712,7 @@ void rdma_path_torn(struct rdma_peer *p)
 	if (next < p->lane_first) {
 		/* It comes over TLS; what came that way is as the other side has sent it. */
 		if (next <= p->reader.placed)
-			rdma_fail(p, "a frame is not sealed as agreed", EBADMSG);
+			rdma_path_fail(p, "a frame is not sealed as agreed", EBADMSG);
 		return;
 	}
 	if (!p->torn_ms)
@@ -705,6 +728,8 @@ int rdma_path_init(struct rdma_peer *p, const uint8_t *out_key, const uint8_t *i
 	    rdma_reader_init(&p->reader, p->area, in_key) < 0)
 		return -ENOMEM;
 	p->reader.clear = p->clear;
+	p->reader.sums = rdma_place_sums;
+	p->reader.sums_ctx = p;
 	put_greeting(p);
 	return p->out.bad ? -ENOMEM : 0;
 }

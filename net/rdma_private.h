@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A peer over RDMA, for peer_rdma.c (what callers see) and rdma_path.c (how bytes travel).
+ * A peer over RDMA, for peer_rdma.c (what callers see), rdma_path.c (how bytes travel) and
+ * rdma_place.c (pages that go straight from memory to memory).
  *
  * The TLS connection stays: it is where the two were authenticated, it carries what a queue pair
  * needs to be made, its end is the end of the peer, and frames take it while there is no queue
@@ -28,6 +29,8 @@ enum rdma_message {
 	RDMA_BROKEN,	/* the queue pair is gone, and what it carried may be: text */
 	RDMA_PLACED,	/* a frame and its position */
 	RDMA_CREDITED,	/* a credit */
+	RDMA_WINDOW,	/* pages are to be written into this part of the shared memory */
+	RDMA_OPENED,	/* they may be, with this key; no bytes: they may not */
 	RDMA_MESSAGES
 };
 
@@ -44,6 +47,21 @@ struct rdma_ends {
 	struct verbs_address qp;
 	uint64_t ring, cell;
 	uint32_t ring_key, cell_key;
+};
+
+/* rdma_place.c: pages that are written straight into the other side's memory. */
+struct rdma_place {
+	uint8_t *memory; /* peer_share()'s; NULL: nothing is shared */
+	uint64_t size;
+	uint64_t next, pages; /* behind the last page of this sweep; pages that went this way */
+
+	/* what this side writes into, while the queue pair lasts */
+	enum { WINDOW_NONE, WINDOW_ASKED, WINDOW_OPEN, WINDOW_REFUSED } state;
+	uint64_t at, len, to;
+	uint32_t to_key, own_key;
+	struct verbs_memory *own;
+
+	struct verbs_memory *theirs; /* what the other side writes into */
 };
 
 #define RDMA_HALF (RDMA_RING + 4096u) /* a ring, and a credit cell */
@@ -69,17 +87,20 @@ struct rdma_peer {
 	struct verbs_qp *qp;
 	struct rdma_ends remote;
 	bool armed;
-	int refused;	     /* what became of the last write */
-	unsigned unfinished; /* writes */
-	int64_t oldest_ms;   /* since when the oldest of them is */
-	int64_t up_ms;	     /* when it came up */
-	int64_t retry_ms;    /* when to offer one again */
+	int refused;			  /* what became of the last write */
+	unsigned unfinished;		  /* writes */
+	uint64_t posted, finished, drops; /* writes of this queue pair; queue pairs that are gone */
+	int64_t oldest_ms;		  /* since when the oldest of them is */
+	int64_t up_ms;			  /* when it came up */
+	int64_t retry_ms;		  /* when to offer one again */
 	unsigned backoff_ms;
 	bool owes;	     /* a credit that was written may be lost */
 	uint64_t lane_first; /* first frame that came over this queue pair; ~0: none */
 	int64_t torn_ms;     /* since when an announced frame is not there; 0: it is */
 	uint64_t breaks;     /* how often a path was lost that was up */
 	char why[160];	     /* the last time there was none */
+
+	struct rdma_place place;
 
 	/* the TLS connection */
 	bool met; /* the other side has said that it speaks this */
@@ -124,5 +145,22 @@ void rdma_path_arm(struct rdma_peer *p);
 void rdma_path_torn(struct rdma_peer *p);
 /* A credit, where one is due. */
 void rdma_path_pay(struct rdma_peer *p);
+/* One write over a path that is up; false: it was not taken, and the path is broken. */
+bool rdma_path_write(struct rdma_peer *p, const struct verbs_write *w);
+/* A message on the TLS connection. */
+void rdma_path_say(struct rdma_peer *p, enum rdma_message kind, const void *data, size_t n);
+/* The other side does what it may not. */
+void rdma_path_fail(struct rdma_peer *p, const char *text, int code);
+
+/* rdma_place.c; with the lock. The queue pair is gone. */
+void rdma_place_reset(struct rdma_peer *p);
+/* RDMA_WINDOW and RDMA_OPENED, behind the number of the queue pair, which is the present one. */
+void rdma_place_take(struct rdma_peer *p, enum rdma_message kind, struct rd *in);
+/* Checksums that arrived; struct rdma_reader has it. */
+int rdma_place_sums(void *peer, const uint8_t *data, size_t n);
+/* peer_ops: they take the lock. */
+void rdma_share(struct peer *p, void *memory, uint64_t n);
+enum peer_places rdma_places(struct peer *p);
+int rdma_place(struct peer *p, uint64_t page, unsigned n, uint64_t *changed);
 
 #endif

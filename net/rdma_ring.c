@@ -147,15 +147,15 @@ static bool writer_seal(struct rdma_writer *w, struct frame_header *h, const uin
 	return seal_finish(w->seal, h->tag);
 }
 
-ssize_t rdma_writer_put(struct rdma_writer *w, const void *data, size_t n)
+static ssize_t writer_put(struct rdma_writer *w, const void *data, size_t take, uint32_t flags)
 {
 	struct frame_header h = { .number = w->number + 1 };
-	size_t take = n < RDMA_FRAME ? n : RDMA_FRAME, size = RDMA_FRAME_SIZE(take);
+	size_t size = RDMA_FRAME_SIZE(take);
 
 	if (w->head - w->kept + size > RDMA_RING || w->number - w->kept_number >= RDMA_SLOTS)
 		return 0;
 	h.len = (uint32_t)take;
-	h.flags = w->clear ? RDMA_FLAG_CLEAR : 0;
+	h.flags = flags | (w->clear ? RDMA_FLAG_CLEAR : 0);
 	if (w->clear)
 		ring_copy_in(w->ring, w->head + RDMA_HEADER, data, take);
 	else if (!writer_seal(w, &h, data))
@@ -164,6 +164,17 @@ ssize_t rdma_writer_put(struct rdma_writer *w, const void *data, size_t n)
 	w->head += size;
 	w->number++;
 	return (ssize_t)take;
+}
+
+ssize_t rdma_writer_put(struct rdma_writer *w, const void *data, size_t n)
+{
+	return writer_put(w, data, n < RDMA_FRAME ? n : RDMA_FRAME, 0);
+}
+
+bool rdma_writer_put_sums(struct rdma_writer *w, const void *data, size_t n)
+{
+	must(n && n <= RDMA_FRAME);
+	return writer_put(w, data, n, RDMA_FLAG_SUMS) > 0;
 }
 
 size_t rdma_writer_next(const struct rdma_writer *w)
@@ -321,19 +332,21 @@ static bool reader_open(struct rdma_reader *r, const struct frame_header *h)
 	       seal_check(r->seal, h->tag);
 }
 
-/* The next frame into r->bytes; false: it is not there. */
-static bool reader_take(struct rdma_reader *r)
+/* The next frame into r->bytes; false: it is not there. *sums: it has no bytes of the stream. */
+static bool reader_take(struct rdma_reader *r, bool *sums)
 {
 	struct frame_header h;
 
 	ring_copy_out(r->ring, r->position, &h, sizeof(h));
-	if (h.number != r->next || h.len > RDMA_FRAME || h.len == 0 || h.flags & ~RDMA_FLAG_CLEAR)
+	if (h.number != r->next || h.len > RDMA_FRAME || h.len == 0 ||
+	    h.flags & ~(RDMA_FLAG_CLEAR | RDMA_FLAG_SUMS))
 		return false;
 	ring_copy_out(r->ring, r->position + RDMA_HEADER, r->bytes, h.len);
 	if (!reader_open(r, &h))
 		return false;
+	*sums = h.flags & RDMA_FLAG_SUMS;
 	r->have = h.len;
-	r->given = 0;
+	r->given = *sums ? h.len : 0;
 	r->position += RDMA_FRAME_SIZE(h.len);
 	r->next++;
 	return true;
@@ -341,11 +354,15 @@ static bool reader_take(struct rdma_reader *r)
 
 ssize_t rdma_reader_get(struct rdma_reader *r, void *data, size_t n)
 {
-	if (r->given == r->have) {
+	bool sums;
+
+	while (r->given == r->have) {
 		if (r->next > r->announced)
 			return 0;
-		if (!reader_take(r))
+		if (!reader_take(r, &sums))
 			return -EAGAIN;
+		if (sums && (!r->sums || r->sums(r->sums_ctx, r->bytes, r->have) < 0))
+			return -EBADMSG;
 	}
 	if (n > r->have - r->given)
 		n = r->have - r->given;

@@ -39,6 +39,7 @@
 #define RDMA_KEY	32u
 #define RDMA_CELL	64u /* bytes of a credit */
 #define RDMA_FLAG_CLEAR 1u  /* not sealed: both sides have agreed to that */
+#define RDMA_FLAG_SUMS	2u  /* no bytes of the stream: checksums of pages (rdma_place.c) */
 
 #define RDMA_FRAME_SIZE(n) ((RDMA_HEADER + (n) + RDMA_UNIT - 1) / RDMA_UNIT * RDMA_UNIT)
 
@@ -64,6 +65,8 @@ int rdma_writer_init(struct rdma_writer *w, uint8_t *ring, const uint8_t *key);
 void rdma_writer_fini(struct rdma_writer *w);
 /* Takes as many of the n bytes as fit into one frame: their number, 0: no room; -EIO. */
 ssize_t rdma_writer_put(struct rdma_writer *w, const void *data, size_t n);
+/* A frame of checksums, n bytes of them: true; false: there is no room, or it cannot be sealed. */
+bool rdma_writer_put_sums(struct rdma_writer *w, const void *data, size_t n);
 /* Of the first frame that is not sent yet: bytes in the ring at w->sent; 0: there is none. */
 size_t rdma_writer_next(const struct rdma_writer *w);
 /* It is on its way, and has this number. */
@@ -86,6 +89,10 @@ struct rdma_reader {
 	uint64_t announced; /* last frame that is said to be there */
 	uint64_t placed;    /* last one that rdma_reader_place() took */
 	uint64_t credited, credited_number, credits;
+	/* Takes the checksums of a frame; 0, or -errno: they are not right. NULL: none are taken.
+	 */
+	int (*sums)(void *ctx, const uint8_t *data, size_t n);
+	void *sums_ctx;
 };
 
 int rdma_reader_init(struct rdma_reader *r, const uint8_t *ring, const uint8_t *key);
@@ -102,7 +109,7 @@ int rdma_reader_place(struct rdma_reader *r, uint8_t *ring, uint64_t position, c
 bool rdma_reader_glance(const struct rdma_reader *r);
 /*
  * Up to n bytes: their number, 0: nothing is announced, -EAGAIN: what is announced is not there, or
- * is not what the other side has sealed.
+ * is not what the other side has sealed, -EBADMSG: checksums are not right.
  */
 ssize_t rdma_reader_get(struct rdma_reader *r, void *data, size_t n);
 /* Whether it is time for a credit. */

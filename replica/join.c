@@ -182,6 +182,7 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 		if (ret < 0)
 			return ret;
 	} while (f.type != WIRE_STATE_END);
+	peer_share(s->wire.peer, NULL, 0); /* nobody but this machine writes there any more */
 	disk_target_free(r->follower.disks);
 	r->follower.disks = NULL;
 	memory_load_end(machine_memory(r->m));
@@ -217,6 +218,8 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 
 	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink,
 			     &r->cfg.live, err);
+	if (r->m)
+		peer_share(s->wire.peer, machine_memory(r->m)->base, machine_memory(r->m)->size);
 	if (!r->m || check_counter(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
 	    receive_state(r, s, err) < 0)
 		return -err->code;

@@ -16,6 +16,7 @@
 #include "replica/joining.h"
 
 #include <errno.h>
+#include "base/log.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@
 #define STEP_BLOCKS   16u	 /* of a disk, in one step */
 #define DISK_LITTLE   (1u << 20) /* bytes of disks that can wait for the sync point */
 #define PAGES_A_FRAME 64u
+#define PLACES_NS     NS_PER_S	     /* a way that places pages is waited for so long */
+#define PAGES_A_RUN   16u	     /* fewer go in a frame, though they might go as they stand */
 #define PROGRESS_NS   (2 * NS_PER_S) /* between two events that tell of it */
 
 struct joining {
@@ -47,7 +50,8 @@ struct joining {
 	atomic_uint_fast64_t sent;
 	atomic_uint_fast64_t rate; /* bytes a second */
 	atomic_bool behind;
-	uint64_t due_ns; /* the vCPU thread's: it came by last */
+	uint64_t due_ns;	     /* the vCPU thread's: it came by last */
+	atomic_uint_fast64_t placed; /* pages that went as they stand */
 	/* written by the vCPU thread: the last round */
 	atomic_uint_fast64_t pause_ns, last_pages;
 };
@@ -75,6 +79,7 @@ struct joining *joining_new(struct session *s)
 		return NULL;
 	}
 	j->s = s;
+	peer_share(s->wire.peer, machine_memory(s->r->m)->base, machine_memory(s->r->m)->size);
 	j->begun_ns = j->told_ns = host_mono_ns();
 	j->late_ns = j->begun_ns + s->r->cfg.join_timeout_ms * NS_PER_MS;
 	return j;
@@ -101,6 +106,7 @@ int joining_take_disk(struct joining *j, const struct wire_frame *f, struct err 
 
 int joining_complete(struct joining *j, struct err *err)
 {
+	peer_share(j->s->wire.peer, NULL, 0);
 	if (!disk_source_confirmed(j->disks))
 		return err_set(err, EBADMSG,
 			       "the backup has the state, and has not confirmed its disks");
@@ -165,15 +171,40 @@ static void push_pages(struct joining *j)
 	session_push(j->s, p);
 }
 
+/*
+ * Pages that stand side by side, from this memory straight into the backup's, where the transport
+ * can do that: their number; 0: they go in a frame. What the guest wrote meanwhile goes again.
+ */
+static unsigned place_pages(struct joining *j, uint64_t now)
+{
+	uint64_t changed[PEER_PLACE / 64], first;
+	unsigned n = rounds_next_run(j->rounds, PAGES_A_RUN, PEER_PLACE, &first, now);
+	int ret = n ? peer_place(j->s->wire.peer, first, n, changed) : -EAGAIN;
+
+	atomic_store(&j->s->moved_ns, host_mono_ns());
+	for (unsigned i = 0; i < n; i++) {
+		if (ret < 0 || page_set_has(changed, i))
+			rounds_put_back(j->rounds, first + i);
+	}
+	if (ret == 0)
+		atomic_fetch_add(&j->placed, n);
+	return ret == 0 ? n : 0;
+}
+
 /* The frame before has left, else this would not be called: that is how long it took. */
 static int memory_step(struct joining *j, struct err *err)
 {
+	enum peer_places way = peer_places(j->s->wire.peer);
 	uint64_t now = host_mono_ns();
 
+	if (way == PEER_PLACES_SOON && now - j->begun_ns < PLACES_NS)
+		return JOINING_WAITS;
 	if (j->pages)
 		rounds_sent(j->rounds, j->pages, now - j->pages_ns);
 	j->pages_ns = now;
-	j->pages = rounds_next(j->rounds, &j->list, PAGES_A_FRAME, now);
+	j->pages = way == PEER_PLACES_NOW ? place_pages(j, now) : 0;
+	if (!j->pages)
+		j->pages = rounds_next(j->rounds, &j->list, PAGES_A_FRAME, now);
 	if (j->list.len)
 		push_pages(j);
 	if (j->pages)
@@ -305,6 +336,7 @@ void joining_get_progress(struct joining *j, struct joining_progress *p)
 	p->memory = m.total * PAGE_SIZE;
 	p->memory_sent = m.sent * PAGE_SIZE;
 	p->memory_left = m.left * PAGE_SIZE;
+	p->memory_placed = atomic_load(&j->placed) * PAGE_SIZE;
 	p->memory_rate = m.page_rate * PAGE_SIZE;
 	p->dirty_rate = m.dirty_rate * PAGE_SIZE;
 	p->share = m.share;

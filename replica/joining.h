@@ -54,6 +54,7 @@ struct joining_progress {
 	double rate;	     /* bytes a second */
 	/* of memory, likewise in bytes: in use at the start, sent (also twice), left, a second */
 	uint64_t memory, memory_sent, memory_left, memory_rate;
+	uint64_t memory_placed; /* of those sent, straight into the backup's memory */
 	uint64_t
 		dirty_rate; /* bytes of pages a second that the guest writes at its present share */
 	unsigned share;	    /* of the time in which it may run, per mille */

@@ -586,16 +586,20 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 static void tell_joined(struct session *s)
 {
 	struct joining_progress p;
+	char placed[80] = "";
 
 	joining_get_progress(s->joining, &p);
+	if (p.memory_placed)
+		snprintf(placed, sizeof(placed), "; %llu KiB were placed by RDMA",
+			 (unsigned long long)(p.memory_placed >> 10));
 	pthread_mutex_lock(&s->r->link.lock);
 	s->r->link.pause_ns = p.pause_ns;
 	pthread_mutex_unlock(&s->r->link.lock);
 	replica_event(s->r, "transferred",
 		      "backup %s has the state: %llu KiB of memory sent, the last %llu KiB after a "
-		      "pause of %.1f ms",
+		      "pause of %.1f ms%s",
 		      peer_name(s->wire.peer), (unsigned long long)(p.memory_sent >> 10),
-		      (unsigned long long)(p.last >> 10), (double)p.pause_ns / 1e6);
+		      (unsigned long long)(p.last >> 10), (double)p.pause_ns / 1e6, placed);
 }
 
 /* Its disks are in step, and our metadata says so, before it counts. */

@@ -127,23 +127,71 @@ static unsigned sweep(struct rounds *r, struct buf *out, unsigned max)
 	return n;
 }
 
-unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t now_ns)
+/* Whether there may be pages to send before the vCPU thread has to come by. */
+static bool may_send(struct rounds *r, uint64_t now_ns)
 {
-	unsigned n = 0;
-
 	if (phase_of(r) == ROUNDS_FILL) {
 		fill(r);
 		atomic_store(&r->phase, ROUNDS_SEND);
 	}
-	if (phase_of(r) != ROUNDS_SEND)
+	return phase_of(r) == ROUNDS_SEND && (r->fresh || now_ns - r->looked_ns < LOOK_NS);
+}
+
+static unsigned run_length(const struct rounds *r, uint64_t first, unsigned max)
+{
+	uint8_t data[PAGE_SIZE] __attribute__((aligned(8)));
+	unsigned n = 0;
+
+	for (; n < max && first + n < r->mem->pages && page_set_has(r->todo, first + n); n++) {
+		memory_copy_page(r->mem, first + n, data);
+		if (memory_page_is_zero(data))
+			break;
+	}
+	return n;
+}
+
+unsigned rounds_next_run(struct rounds *r, unsigned min, unsigned max, uint64_t *first,
+			 uint64_t now_ns)
+{
+	uint64_t pages = r->mem->pages;
+	unsigned n;
+
+	if (!may_send(r, now_ns))
 		return 0;
-	if (r->fresh || now_ns - r->looked_ns < LOOK_NS) {
+	*first = page_set_next(r->todo, pages, r->at);
+	n = run_length(r, *first, max);
+	if (n < min)
+		return 0;
+	for (unsigned i = 0; i < n; i++) {
+		page_set_remove(r->todo, *first + i);
+		page_set_add(r->full, *first + i);
+	}
+	r->fresh = false;
+	r->at = *first + n < pages ? *first + n : 0;
+	count(&r->sent, n);
+	atomic_fetch_sub(&r->left, n);
+	return n;
+}
+
+void rounds_put_back(struct rounds *r, uint64_t page)
+{
+	if (page_set_has(r->todo, page))
+		return;
+	page_set_add(r->todo, page);
+	atomic_fetch_add(&r->left, 1);
+}
+
+unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t now_ns)
+{
+	unsigned n = 0;
+
+	if (may_send(r, now_ns)) {
 		r->fresh = false;
 		n = sweep(r, out, max);
 		if (!n && atomic_load(&r->left)) /* the sweep begins anew */
 			n = sweep(r, out, max);
 	}
-	if (!n)
+	if (!n && phase_of(r) == ROUNDS_SEND)
 		atomic_store(&r->phase, ROUNDS_ASKED);
 	return n;
 }

@@ -50,6 +50,14 @@ void rounds_free(struct rounds *r);
  * backup to join.
  */
 unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t now_ns);
+/*
+ * A run of min to max pages that the sweep comes to, none of them zero, for who can send them
+ * where they stand: how many, and *first; 0: there is none here, or none to send now.
+ */
+unsigned rounds_next_run(struct rounds *r, unsigned min, unsigned max, uint64_t *first,
+			 uint64_t now_ns);
+/* A page of that run was not sent as it stands now. */
+void rounds_put_back(struct rounds *r, uint64_t page);
 /* So many pages took so long. */
 void rounds_sent(struct rounds *r, unsigned pages, uint64_t ns);
 bool rounds_waits_for_vcpu(const struct rounds *r);

@@ -3,7 +3,8 @@
  * fuzz: what the other side of an RDMA connection, or somebody on its fabric, can do: bytes on the
  * control connection, in good messages or not, bytes in the ring and in the credit cell, and words
  * of writes that arrived. Without seals the frames in the ring are taken at their word; a second
- * reader, with a key, takes nothing of all that.
+ * reader, with a key, takes nothing of all that. Windows for pages and checksums of pages: nothing
+ * is registered but what is shared.
  */
 #include <stdint.h>
 #include <sys/socket.h>
@@ -15,10 +16,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define SHARED 4u /* pages */
+
 struct rig {
 	struct peer *p;
 	int outside;
 	struct rdma_reader sealed;
+	unsigned placed;
+	_Alignas(PEER_PAGE) uint8_t memory[SHARED * PEER_PAGE];
 };
 
 static void say(struct rig *rig, const void *data, size_t n)
@@ -44,7 +49,7 @@ static void look(struct rig *rig)
 /* A message on the control connection. */
 static void message(struct rig *rig, struct rd *in)
 {
-	uint32_t n = rd_u8(in) * 4u, kind = rd_u8(in) % 9;
+	uint32_t n = rd_u8(in) * 4u, kind = rd_u8(in) % 11;
 	uint8_t head[8];
 
 	if (n > rd_left(in))
@@ -59,7 +64,7 @@ static void message(struct rig *rig, struct rd *in)
 static void frame(struct rig *rig, struct rd *in)
 {
 	struct rdma_reader *r = &rdma_peer_of(rig->p)->reader;
-	uint32_t head[8] = { rd_u16(in) % 300, rd_u8(in) & 1 };
+	uint32_t head[8] = { rd_u16(in) % 300, rd_u8(in) & 3 };
 	uint8_t *ring = rdma_peer_of(rig->p)->area;
 	uint64_t next = r->next;
 
@@ -74,6 +79,10 @@ static void scribble(struct rig *rig, struct rd *in)
 {
 	uint8_t *area = rdma_peer_of(rig->p)->area;
 	uint32_t at = rd_u32(in) % RDMA_HALF, n = rd_u8(in);
+	uint64_t changed[PEER_PLACE / 64];
+
+	if (at % 16 == 3 && !rig->placed++) /* once: it waits for an answer, up to a second */
+		peer_place(rig->p, n % SHARED, 1, changed);
 
 	if (at & 1)
 		at = rdma_peer_of(rig->p)->reader.position % RDMA_RING;
@@ -94,6 +103,22 @@ static void arrival(struct rig *rig, struct rd *in)
 		fake_complete(q, (struct verbs_completion){ .what = number % 5 ? VERBS_ARRIVED
 									       : VERBS_WRITTEN,
 							    .number = number });
+}
+
+/* What the other side may write: the ring's part of the area, and pages that are shared. */
+static void check_windows(const struct rig *rig)
+{
+	const uint8_t *area = rdma_peer_of(rig->p)->area;
+
+	for (unsigned i = 0; i < FAKE_MEMORIES; i++) {
+		const struct verbs_memory *m = &fake.memory[i];
+
+		if (!m->there || !m->written || (m->at == area && m->n == RDMA_HALF))
+			continue;
+		if (m->at < rig->memory || m->n > sizeof(rig->memory) ||
+		    m->at + m->n > rig->memory + sizeof(rig->memory))
+			abort();
+	}
 }
 
 static void act(struct rig *rig, struct rd *in)
@@ -124,11 +149,11 @@ static void act(struct rig *rig, struct rd *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint32_t greeting[4] = { 0x44525754, 1, RDMA_FLAG_CLEAR, 0 };
+	static const uint32_t greeting[4] = { 0x44525754, 2, RDMA_FLAG_CLEAR, 0 };
 	static const uint8_t key[RDMA_KEY] = { 7 };
 	struct rd in = RD_INIT(data, size);
 	struct err err = ERR_INIT;
-	struct rig rig;
+	static struct rig rig;
 	int s[2];
 
 	log_set_level(LOG_ERROR);
@@ -139,11 +164,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			      size & 1, true, &err);
 	if (!rig.p || rdma_reader_init(&rig.sealed, rdma_peer_of(rig.p)->area, key) < 0)
 		abort();
+	rig.placed = 0;
+	peer_share(rig.p, rig.memory, sizeof(rig.memory));
 	if (rd_u8(&in) % 8)
 		say(&rig, greeting, sizeof(greeting));
 	while (rd_left(&in))
 		act(&rig, &in);
 	look(&rig);
+	check_windows(&rig);
 	rdma_reader_fini(&rig.sealed);
 	peer_close(rig.p);
 	close(s[1]);

@@ -50,6 +50,7 @@ static struct {
 	bool refuse; /* queue pairs cannot be connected */
 	bool hold;   /* writes wait for fake_deliver() */
 	bool lose;   /* ... or for nobody */
+	bool damage; /* a bit of writes that do not tell changes on the way */
 	unsigned long writes, made;
 	struct verbs_qp qp[FAKE_QPS];
 	struct verbs_memory memory[FAKE_MEMORIES];
@@ -296,6 +297,16 @@ static inline void fake_qp_free(struct verbs_qp *q)
 	fake_unlock();
 }
 
+/* Memory may be written meanwhile, as on hardware. */
+__attribute__((no_sanitize("thread"))) static inline void fake_read(uint8_t *to, const void *from,
+								    size_t n)
+{
+	const volatile uint8_t *at = from;
+
+	for (size_t i = 0; i < n; i++)
+		to[i] = at[i];
+}
+
 static inline int fake_write(struct verbs_qp *q, const struct verbs_write *w)
 {
 	struct fake_write f = { .qp = q, .w = *w, .remote = q->remote };
@@ -305,7 +316,9 @@ static inline int fake_write(struct verbs_qp *q, const struct verbs_write *w)
 	f.bytes = malloc(w->len + 1);
 	if (!f.bytes)
 		abort();
-	memcpy(f.bytes, w->from, w->len);
+	fake_read(f.bytes, w->from, w->len);
+	if (fake.damage && !w->tells && w->len)
+		f.bytes[w->len / 2] ^= 4;
 	if (fake.hold && fake.nheld < FAKE_HELD) {
 		fake.held[fake.nheld++] = f;
 	} else {

@@ -547,6 +547,211 @@ START_TEST(who_waits_sleeps)
 }
 END_TEST
 
+/* ---- pages that are placed ---- */
+
+#define PAGES (4u * PEER_PLACE)
+
+static uint8_t *ours, *theirs; /* memory of a and of b */
+static pthread_t reader;
+static ssize_t reader_got;
+static struct err reader_err;
+
+/* The other side reads, as a backup that joins does, until there is an end. */
+static void *read_all(void *arg)
+{
+	uint8_t bytes[4096];
+
+	while ((reader_got = peer_recv(b, bytes, sizeof(bytes), PATIENCE_MS, &reader_err)) > 0)
+		;
+	return NULL;
+}
+
+static void share(bool clear)
+{
+	meet(clear, clear);
+	ck_assert(pings_until(true));
+	ours = aligned_alloc(PEER_PAGE, PAGES * PEER_PAGE);
+	theirs = aligned_alloc(PEER_PAGE, PAGES * PEER_PAGE);
+	ck_assert(ours && theirs);
+	for (size_t i = 0; i < PAGES * PEER_PAGE; i++)
+		ours[i] = pattern(5, i);
+	memset(theirs, 0, PAGES * PEER_PAGE);
+	peer_share(a, ours, PAGES * PEER_PAGE);
+	peer_share(b, theirs, PAGES * PEER_PAGE);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_all, NULL), 0);
+}
+
+/* What was placed has been read when the stream has come to its end. */
+static void stop_sharing(void)
+{
+	peer_shutdown(a);
+	pthread_join(reader, NULL);
+	peer_share(a, NULL, 0);
+	peer_share(b, NULL, 0);
+	free(ours);
+	free(theirs);
+}
+
+/* Tries until there is a way again, as pages go in frames meanwhile. */
+static unsigned place_surely(uint64_t page, unsigned n, uint64_t *changed)
+{
+	unsigned tries = 0;
+
+	while (peer_place(a, page, n, changed) < 0) {
+		ck_assert_uint_lt(++tries, 20000);
+		ck_assert_int_eq(peer_send(a, "x", 1, PATIENCE_MS, NULL), 0);
+		usleep(1000);
+	}
+	return tries;
+}
+
+START_TEST(pages_are_placed)
+{
+	uint64_t changed[PEER_PLACE / 64];
+
+	share(true);
+	ck_assert_int_eq(peer_places(a), PEER_PLACES_NOW);
+	for (unsigned sweep = 0; sweep < 3; sweep++) {
+		for (uint64_t i = 0; i < PAGES; i += PEER_PLACE) {
+			ours[i * PEER_PAGE] = (uint8_t)sweep;
+			place_surely(i, i ? PEER_PLACE : 3, changed);
+			ck_assert_uint_eq(changed[0], 0);
+		}
+	}
+	ck_assert_mem_eq(theirs, ours, 3 * PEER_PAGE);
+	ck_assert_mem_eq(theirs + PEER_PLACE * PEER_PAGE, ours + PEER_PLACE * PEER_PAGE,
+			 (PAGES - PEER_PLACE) * PEER_PAGE);
+	ck_assert_uint_eq(theirs[3 * PEER_PAGE], 0);
+	stop_sharing();
+	ck_assert_int_eq(reader_got, 0);
+}
+END_TEST
+
+static atomic_bool scribbles;
+
+static void *scribble(void *arg)
+{
+	uint64_t seed = 1;
+
+	while (atomic_load(&scribbles)) {
+		seed = seed * 6364136223846793005 + 1442695040888963407;
+		__atomic_store_n((uint64_t *)(void *)ours + (seed >> 33) % (PAGES * PEER_PAGE / 8),
+				 seed, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* One sweep; the number of pages that were written meanwhile. */
+static unsigned sweep_once(void)
+{
+	uint64_t changed[PEER_PLACE / 64];
+	unsigned n = 0;
+
+	for (uint64_t i = 0; i < PAGES; i += PEER_PLACE) {
+		place_surely(i, PEER_PLACE, changed);
+		for (unsigned k = 0; k < PEER_PLACE / 64; k++)
+			n += (unsigned)__builtin_popcountll(changed[k]);
+	}
+	return n;
+}
+
+START_TEST(pages_that_are_written_meanwhile_are_told_of)
+{
+	unsigned changed = 0;
+	pthread_t t;
+
+	share(true);
+	atomic_store(&scribbles, true);
+	ck_assert_int_eq(pthread_create(&t, NULL, scribble, NULL), 0);
+	for (unsigned i = 0; i < 2000 && !changed; i++)
+		changed = sweep_once();
+	atomic_store(&scribbles, false);
+	pthread_join(t, NULL);
+	ck_assert_uint_gt(changed, 0);
+	ck_assert_uint_eq(sweep_once(), 0);
+	ck_assert_mem_eq(theirs, ours, PAGES * PEER_PAGE);
+	stop_sharing();
+	ck_assert_int_eq(reader_got, 0); /* nothing that was told of was taken for damage */
+}
+END_TEST
+
+START_TEST(a_damaged_page_is_found)
+{
+	uint64_t changed[PEER_PLACE / 64];
+
+	share(true);
+	fake_lock();
+	fake.damage = true;
+	fake_unlock();
+	place_surely(7, 20, changed);
+	pthread_join(reader, NULL);
+	ck_assert_int_eq(reader_got, -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(reader_err.text, "has another checksum"));
+	fake_lock();
+	fake.damage = false;
+	fake_unlock();
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_all, NULL), 0);
+	stop_sharing();
+}
+END_TEST
+
+START_TEST(placing_goes_on_after_a_broken_queue_pair)
+{
+	unsigned failed = 0;
+	uint64_t changed[PEER_PLACE / 64];
+
+	share(true);
+	for (unsigned i = 0; i < 4; i++) {
+		fake_break_all();
+		for (uint64_t k = 0; k < PAGES; k += PEER_PLACE)
+			failed += place_surely(k, PEER_PLACE, changed);
+	}
+	ck_assert_uint_gt(failed, 0);
+	ck_assert_mem_eq(theirs, ours, PAGES * PEER_PAGE);
+	stop_sharing();
+	ck_assert_int_eq(reader_got, 0);
+}
+END_TEST
+
+START_TEST(nothing_is_placed_where_frames_are_sealed)
+{
+	uint64_t changed[PEER_PLACE / 64];
+
+	share(false);
+	ck_assert_int_eq(peer_places(a), PEER_PLACES_NOT);
+	ck_assert_int_eq(peer_place(a, 0, 9, changed), -EAGAIN);
+	stop_sharing();
+}
+END_TEST
+
+static bool all_is_read(void)
+{
+	const struct rdma_writer *w = &rdma_peer_of(a)->writer;
+
+	return w->kept_number == w->number;
+}
+
+/* A backup that runs: nobody writes into its memory any more. */
+START_TEST(nothing_is_placed_where_nothing_is_shared_any_more)
+{
+	uint64_t changed[PEER_PLACE / 64];
+	char x;
+
+	share(true);
+	place_surely(0, 9, changed);
+	for (unsigned i = 0; !all_is_read() && i < PATIENCE_MS / 10; i++)
+		ck_assert_int_eq(peer_recv(a, &x, 1, 10, NULL), -EAGAIN);
+	ck_assert(all_is_read());
+	peer_share(b, NULL, 0);
+	ours[0] ^= 1;
+	ck_assert_int_eq(peer_place(a, 0, 9, changed), -EAGAIN);
+	ck_assert_int_eq(peer_places(a), PEER_PLACES_NOT);
+	ck_assert_int_eq(theirs[0], ours[0] ^ 1);
+	stop_sharing();
+	ck_assert_int_eq(reader_got, 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_set_timeout(tc, 120);
@@ -566,6 +771,12 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, both_sides_close);
 	tcase_add_test(tc, who_takes_nothing_is_told_of);
 	tcase_add_test(tc, who_waits_sleeps);
+	tcase_add_test(tc, pages_are_placed);
+	tcase_add_test(tc, pages_that_are_written_meanwhile_are_told_of);
+	tcase_add_test(tc, a_damaged_page_is_found);
+	tcase_add_test(tc, placing_goes_on_after_a_broken_queue_pair);
+	tcase_add_test(tc, nothing_is_placed_where_frames_are_sealed);
+	tcase_add_test(tc, nothing_is_placed_where_nothing_is_shared_any_more);
 }
 
 UNIT_MAIN("peer_rdma", add_tests)
