@@ -53,7 +53,7 @@ int guest_run_execute(struct guest_run *g)
 	s.host_ns = host_mono_ns() - s.host_ns;
 	close_control(g); /* nobody asks a machine that has ended */
 	s.status = run_end_status(g->up.machine, s.end, stop_signal());
-	s.status = run_end_panic_status(&g->panic, s.end, s.status);
+	s.status = run_end_panic_status(g->up.machine, &g->panic, s.end, s.status);
 	s.count = e->ops->count(e);
 	s.virtual_ns = machine_now(g->up.machine);
 	live_get_stats(g->live, &ls);
@@ -111,9 +111,9 @@ static void fill_jail(void *ctx, struct jail_config *c)
 	c->file_size = g->role->writes_log ? UINT64_MAX : 0;
 }
 
-static void tell_panic(void *ctx, const char *why)
+static void tell_panic(void *ctx, const char *text)
 {
-	run_end_say_panic(why);
+	log_warn("%s", text);
 }
 
 static struct output_sink get_sink(void *ctx)

@@ -375,7 +375,7 @@ const struct option_row option_table[] = {
 		  "Debian's package seabios)" },
 	{ "on-panic", 0, "report|stop|reset", CHOICE(machine.on_panic), .commands = LIVE,
 	  .group = GROUP_MACHINE, .config = true,
-	  .help = "when the guest's Linux has panicked and will not reboot: say so, end the "
+	  .help = "when the guest has panicked and will not reboot: say so, end the "
 		  "machine as well (status 117), or reset it (report)" },
 	{ "clock", 0, "auto|host|virtual", CHOICE(machine.clock), .commands = BOOTS,
 	  .group = GROUP_MACHINE, .config = true,

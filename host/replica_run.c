@@ -321,7 +321,7 @@ static int tell_end(struct replica_run *r, int ret, const struct err *err)
 	}
 	run_end_report(r->up.machine, r->end, err);
 	ret = run_end_status(r->up.machine, r->end, stop_signal());
-	ret = run_end_panic_status(&r->panic, r->end, ret);
+	ret = run_end_panic_status(r->up.machine, &r->panic, r->end, ret);
 	summarize(r, ret);
 	return ret;
 }

@@ -44,22 +44,24 @@ int run_end_status(const struct machine *m, enum machine_end end, int sig)
 	return rules[end].status;
 }
 
-int run_end_panic_status(const struct panic_watch *w, enum machine_end end, int status)
+int run_end_panic_status(const struct machine *m, const struct panic_watch *w, enum machine_end end,
+			 int status)
 {
-	bool ours = w->action == PANIC_STOP && atomic_load(&w->seen) && end == MACHINE_STOPPED;
+	bool halted = end == MACHINE_POWEROFF && machine_is_halted(m);
+	bool stopped = end == MACHINE_STOPPED && atomic_load(&w->seen);
 
-	return ours ? EXIT_PANIC : status;
-}
-
-void run_end_say_panic(const char *why)
-{
-	log_warn("the guest's kernel has panicked and will not reboot%s", why);
+	if (w->action == PANIC_STOP && (halted || stopped))
+		return EXIT_PANIC;
+	return w->action == PANIC_RESET && halted ? EXIT_RESET : status;
 }
 
 void run_end_report(struct machine *m, enum machine_end end, const struct err *err)
 {
 	char text[4096];
 
+	if (end == MACHINE_POWEROFF && machine_is_halted(m))
+		log_warn("the guest has halted with interrupts off and without a power-off: "
+			 "nothing can wake it");
 	if (!rules[end].status)
 		return;
 	if (err->code)

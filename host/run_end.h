@@ -18,10 +18,9 @@
 const char *run_end_name(enum machine_end end);
 /* Exit status for it (exit.h); `sig` is the signal that stopped the run, or 0. */
 int run_end_status(const struct machine *m, enum machine_end end, int sig);
-/* The same of a machine that --on-panic has ended; else `status`. */
-int run_end_panic_status(const struct panic_watch *w, enum machine_end end, int status);
-/* That the guest's kernel has panicked, on standard error. */
-void run_end_say_panic(const char *why);
+/* The same of a machine that --on-panic has ended, or that has halted for good; else `status`. */
+int run_end_panic_status(const struct machine *m, const struct panic_watch *w, enum machine_end end,
+			 int status);
 /*
  * Says on standard error what went wrong, with the registers where that helps; nothing after an
  * orderly end.

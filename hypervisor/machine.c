@@ -410,7 +410,7 @@ static void machine_interrupt(struct machine *m)
 	ops->window(m->engine, m->intc.ops->pending(m->intc.dev));
 }
 
-/* True when the vCPU sits in HLT and can never leave it: interrupts are off. */
+/* True when the vCPU sits in HLT and can never leave it: interrupts are off, and no NMI comes. */
 static bool machine_halted_for_good(struct machine *m)
 {
 	struct cpu_state s;
@@ -418,7 +418,9 @@ static bool machine_halted_for_good(struct machine *m)
 	if (m->engine->ops->can_interrupt(m->engine))
 		return false;
 	m->engine->ops->get_state(m->engine, &s);
-	return s.halted && !(s.rflags & FL_IF);
+	if (!s.halted || (s.rflags & FL_IF) || s.nmi_pending)
+		return false;
+	return !m->v2 || s.nmi_blocked || !machine_v2_may_nmi(m);
 }
 
 /* One sync point. Returns true to go on, else *end says how the run ended. */
@@ -433,6 +435,7 @@ static bool machine_sync(struct machine *m, const struct input_source *src, enum
 	 * stopped for, this order. */
 	machine_interrupt(m);
 	if (why == SYNC_IDLE && machine_halted_for_good(m)) {
+		m->halted = true;
 		*end = MACHINE_POWEROFF;
 		return false;
 	}
@@ -497,6 +500,11 @@ void machine_kick(struct machine *m)
 unsigned machine_exit_code(const struct machine *m)
 {
 	return m->exit_code;
+}
+
+bool machine_is_halted(const struct machine *m)
+{
+	return m->halted && m->v2;
 }
 
 const struct machine_config *machine_get_config(const struct machine *m)

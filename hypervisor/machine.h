@@ -22,7 +22,7 @@
  * Machine version 2 is not finished: whatever changes its board, its tables or its saved state
  * raises this number, and states of another number are refused.
  */
-#define MACHINE_V2_REVISION 5
+#define MACHINE_V2_REVISION 6
 /* Of the version that has most; version 1 has at most MACHINE_V1_DEVICES of each. */
 #define MACHINE_NICS	   8
 #define MACHINE_DISKS	   16
@@ -95,6 +95,11 @@ enum machine_end {
  */
 enum machine_end machine_run(struct machine *m, const struct input_source *source, struct err *err);
 unsigned machine_exit_code(const struct machine *m);
+/*
+ * After MACHINE_POWEROFF: whether nobody asked for it, and the vCPU sits in HLT with interrupts off
+ * where nothing can wake it. A machine of version 1 has no other power-off, so there it is false.
+ */
+bool machine_is_halted(const struct machine *m);
 /* From any thread: the machine asks its source soon. */
 void machine_kick(struct machine *m);
 

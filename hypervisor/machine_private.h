@@ -53,6 +53,7 @@ struct machine {
 
 	uint16_t level_irqs; /* inputs that firmware makes level-triggered */
 	bool wants_end;	     /* `end` says how: debug exit, reset */
+	bool halted;	     /* for good */
 	enum machine_end end;
 	unsigned exit_code;
 	uint64_t deadline; /* earliest timer when the engine was last entered */
@@ -106,8 +107,11 @@ void machine_v2_mmio_write(struct machine *m, uint64_t gpa, unsigned size, uint6
 /* A device's write of a message-signalled interrupt; elsewhere there is nobody to take it. */
 void machine_v2_message(struct machine *m, uint64_t address, uint32_t data);
 void machine_v2_power_button(struct machine *m);
+/* Whether a device, as it is set up now, can give the CPU an NMI. */
+bool machine_v2_may_nmi(const struct machine *m);
 
 /* machine_virtio.c */
+bool machine_virtio_may_nmi(const struct machine *m);
 /* PCI slots of the n-th disk and network card. */
 unsigned machine_disk_slot(unsigned n);
 unsigned machine_nic_slot(unsigned n);

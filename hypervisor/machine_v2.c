@@ -27,6 +27,7 @@
 #include "hypervisor/devices/ioapic.h"
 #include "hypervisor/devices/lapic.h"
 #include "hypervisor/devices/pci.h"
+#include "hypervisor/devices/pvpanic.h"
 #include "hypervisor/devices/rom.h"
 #include "hypervisor/machine_private.h"
 
@@ -40,6 +41,7 @@ struct machine_v2 {
 	struct lapic lapic;
 	struct ioapic ioapic;
 	struct acpi_pm pm;
+	struct pvpanic pvpanic;
 	struct i440fx bridges;
 	struct pci_host *pci;
 	struct rom rom;
@@ -231,6 +233,17 @@ void machine_v2_power_button(struct machine *m)
 	acpi_pm_press(&m->v2->pm);
 }
 
+static void guest_panicked(void *ctx, uint8_t events)
+{
+	machine_output(ctx, OUTPUT_PANIC, 0, &events, 1);
+}
+
+bool machine_v2_may_nmi(const struct machine *m)
+{
+	return ioapic_may_nmi(&m->v2->ioapic) || lapic_may_nmi(&m->v2->lapic) ||
+	       machine_virtio_may_nmi(m);
+}
+
 /* ---- the wires as a device ---- */
 
 static void board_reset(void *dev)
@@ -356,6 +369,8 @@ int machine_v2_init(struct machine *m, struct err *err)
 	m->intc = (struct intc){ .ops = &apic_intc_ops, .dev = &m->v2->lapic };
 	m->level_irqs |= 1u << ACPI_SCI_IRQ;
 	machine_device_add(m, &acpi_pm_ops, &m->v2->pm, 0);
+	pvpanic_init(&m->v2->pvpanic, &m->bus, guest_panicked, m);
+	machine_device_add(m, &pvpanic_ops, &m->v2->pvpanic, 0);
 	return m->config.firmware ? add_firmware_devices(m, err) : 0;
 }
 

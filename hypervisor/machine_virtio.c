@@ -203,6 +203,17 @@ static int transports_restore(void *dev, struct rd *in)
 	return ret;
 }
 
+bool machine_virtio_may_nmi(const struct machine *m)
+{
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		const struct virtio_pci *t = transport_at(m->virtio, slot);
+
+		if (t && t->has_msix && msix_may_nmi(&t->msix))
+			return true;
+	}
+	return false;
+}
+
 static const struct device_ops msix_ops = {
 	.name = "msix",
 	.reset = transports_reset,

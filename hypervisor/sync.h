@@ -147,6 +147,9 @@ enum output_kind {
 	OUTPUT_NET_TX = 1, /* port = NIC, data = Ethernet frame */
 	OUTPUT_CONSOLE,	   /* port as for INPUT_CONSOLE, data = bytes */
 	OUTPUT_DEBUG,	   /* debug console 0xe9 (port 0), 0x402 (port 1), data = bytes */
+	OUTPUT_PANIC,	   /* the guest says that it has panicked, data = the events of
+			      hypervisor/devices/pvpanic.h */
+	OUTPUT_KIND_END_
 };
 
 struct output {

@@ -126,7 +126,7 @@ static uint64_t first_difference(const struct experiments *x, uint64_t from)
 {
 	uint64_t first = UINT64_MAX;
 
-	for (unsigned kind = OUTPUT_NET_TX; kind <= OUTPUT_DEBUG; kind++) {
+	for (unsigned kind = OUTPUT_NET_TX; kind < OUTPUT_KIND_END_; kind++) {
 		for (unsigned port = 0; port < MACHINE_NICS; port++) {
 			uint64_t at = stream_difference(x, (uint16_t)(kind << 8 | port), from);
 
@@ -143,7 +143,9 @@ static bool says_so(const struct experiments *x)
 	bool found = false;
 
 	for (size_t i = 0; i < x->trace.n; i++) {
-		if (x->trace.entry[i].stream >> 8 != OUTPUT_NET_TX)
+		unsigned kind = x->trace.entry[i].stream >> 8;
+
+		if (kind == OUTPUT_CONSOLE || kind == OUTPUT_DEBUG)
 			buf_put(&text, x->trace.bytes.data + x->trace.entry[i].offset,
 				x->trace.entry[i].len);
 	}

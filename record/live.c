@@ -125,8 +125,10 @@ static void live_sink_emit(void *ctx, const struct output *out)
 		live_send_frame(l, out, UINT64_MAX);
 		return;
 	}
-	l->stats.console_out += out->len;
-	console_out_gather(&l->out, out);
+	if (out->kind != OUTPUT_PANIC) { /* for which a sync point comes as soon, too */
+		l->stats.console_out += out->len;
+		console_out_gather(&l->out, out);
+	}
 	atomic_store_explicit(&l->gathered, true, memory_order_relaxed);
 }
 

@@ -283,9 +283,9 @@ static void say_bye(struct replica *r, enum machine_end end)
 	failover_event(&r->failover, FAILOVER_END);
 }
 
-static void tell_panic(void *ctx, const char *why)
+static void tell_panic(void *ctx, const char *text)
 {
-	replica_event(ctx, "panic", "the guest's kernel has panicked and will not reboot%s", why);
+	replica_event(ctx, "panic", "%s", text);
 }
 
 /*

@@ -127,9 +127,12 @@ static void replica_emit(void *ctx, const struct output *out)
 	struct replica *r = ctx;
 	bool replays = atomic_load(&r->follower.replaying);
 	uint64_t needs = replays ? follower_next_record(&r->follower) : atomic_load(&r->made) + 1;
-	bool waits = outbox_add(&r->outbox, needs, out);
+	bool waits;
 
 	panic_watch_output(r->cfg.live.panic, out);
+	if (out->kind == OUTPUT_PANIC)
+		return;
+	waits = outbox_add(&r->outbox, needs, out);
 	announce_learn(r, out);
 	if (!waits && r->live)
 		live_sink_ops(&r->direct).emit(&r->direct, out);

@@ -92,6 +92,15 @@ DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
                         IRQNoFlags () {0}
                     })
                 }
+                // Where Linux says that it has panicked: hypervisor/devices/pvpanic.h
+                Device (PEVT)
+                {
+                    Name (_HID, "QEMU0001")
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x505, 0x505, 1, 1)
+                    })
+                }
                 Device (COM1)
                 {
                     Name (_HID, EisaId ("PNP0501"))

@@ -77,6 +77,15 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector)
 	}
 }
 
+bool ioapic_may_nmi(const struct ioapic *io)
+{
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+		if (!(io->entry[pin] & ENTRY_MASKED) && (io->entry[pin] >> 8 & 7) == APIC_NMI)
+			return true;
+	}
+	return false;
+}
+
 static uint32_t index_read(const struct ioapic *io)
 {
 	unsigned n = io->select - INDEX_ENTRY;

@@ -207,6 +207,13 @@ static void lint_level(struct lapic *l, unsigned n)
 		*lvt |= LVT_REMOTE_IRR;
 }
 
+bool lapic_may_nmi(const struct lapic *l)
+{
+	uint32_t lvt = l->lvt[LAPIC_LVT_LINT0];
+
+	return lapic_is_on(l) && !(lvt & LVT_MASKED) && ICR_MODE(lvt) == APIC_NMI;
+}
+
 void lapic_set_lint(struct lapic *l, unsigned n, bool level)
 {
 	bool was = l->lint >> n & 1;

@@ -104,6 +104,8 @@ bool lapic_pending(const struct lapic *l);
 uint8_t lapic_acknowledge(struct lapic *l);
 /* Level at LINT0 (n = 0) or LINT1. */
 void lapic_set_lint(struct lapic *l, unsigned n, bool level);
+/* Whether an edge at LINT0, where the 8259 is, would be an NMI; nothing is at LINT1. */
+bool lapic_may_nmi(const struct lapic *l);
 /* True: it was for this processor and taken. */
 bool lapic_receive(struct lapic *l, const struct apic_message *msg);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hypervisor/devices/lapic.h"
 
 #define CAP_ID	     0x11u
 #define CAP_SIZE     12u
@@ -50,6 +51,16 @@ void msix_signal(struct msix *x, unsigned vector)
 		return;
 	x->pending |= 1u << vector;
 	flush(x);
+}
+
+bool msix_may_nmi(const struct msix *x)
+{
+	for (unsigned i = 0; i < x->n; i++) {
+		if (!is_masked(x, i) &&
+		    apic_message_of_msi(x->entry[i].address, x->entry[i].data).mode == APIC_NMI)
+			return true;
+	}
+	return false;
 }
 
 static uint32_t dword_read(const struct msix *x, uint64_t offset)

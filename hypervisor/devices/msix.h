@@ -48,6 +48,8 @@ void msix_init(struct msix *x, struct pci_device *pci, unsigned bar, unsigned n,
 bool msix_enabled(const struct msix *x);
 /* Sends the message of a vector, or keeps it pending while that is masked. */
 void msix_signal(struct msix *x, unsigned vector);
+/* Whether a vector that is not masked is an NMI of the processor's. */
+bool msix_may_nmi(const struct msix *x);
 uint64_t msix_read(const struct msix *x, uint64_t offset, unsigned size);
 void msix_write(struct msix *x, uint64_t offset, unsigned size, uint64_t value);
 /* Configuration bytes [offset, offset + size) were written. True: message control was. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Reset logic and debug ports. */
+/* Reset logic, debug ports, the port for panics. */
 #include "hypervisor/devices/debugport.h"
+#include "hypervisor/devices/pvpanic.h"
 #include "hypervisor/devices/reset.h"
 #include "tests/devices/rig.h"
 #include "tests/unit.h"
@@ -8,6 +9,9 @@
 static struct rig rig;
 static struct reset reset;
 static struct debugport debugport;
+static struct pvpanic pvpanic;
+static uint8_t panics[4];
+static unsigned npanics;
 static unsigned resets;
 static int code;
 
@@ -21,12 +25,20 @@ static void on_exit_port(void *ctx, uint8_t v)
 	code = v;
 }
 
+static void on_panic(void *ctx, uint8_t events)
+{
+	ck_assert_uint_lt(npanics, sizeof(panics));
+	panics[npanics++] = events;
+}
+
 static void setup(void)
 {
 	rig_init(&rig);
 	resets = 0;
 	code = -1;
 	reset_init(&reset, &rig.bus, on_reset, NULL);
+	npanics = 0;
+	pvpanic_init(&pvpanic, &rig.bus, on_panic, NULL);
 	debugport_init(&debugport, &rig.bus, on_exit_port, rig_tx, &rig);
 }
 
@@ -119,6 +131,21 @@ START_TEST(debug_exit)
 }
 END_TEST
 
+/* What the guest may not tell, nobody hears. */
+START_TEST(panics_are_told)
+{
+	ck_assert_uint_eq(rig_in(&rig, PVPANIC_PORT), PVPANIC_PANICKED | PVPANIC_CRASH_LOADED);
+	rig_out(&rig, PVPANIC_PORT, 0);
+	rig_out(&rig, PVPANIC_PORT, 0xfc);
+	ck_assert_uint_eq(npanics, 0);
+	rig_out(&rig, PVPANIC_PORT, 0xfd);
+	rig_out(&rig, PVPANIC_PORT, PVPANIC_CRASH_LOADED);
+	ck_assert_uint_eq(npanics, 2);
+	ck_assert(panics[0] == PVPANIC_PANICKED && panics[1] == PVPANIC_CRASH_LOADED);
+	ck_assert(rig_round_trip(&pvpanic_ops, &pvpanic));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, NULL);
@@ -129,6 +156,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, reset_state);
 	tcase_add_test(tc, debug_console);
 	tcase_add_test(tc, debug_exit);
+	tcase_add_test(tc, panics_are_told);
 }
 
 UNIT_MAIN("ports", add_tests)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "hypervisor/devices/acpi_pm.h"
 #include "hypervisor/devices/debugport.h"
+#include "hypervisor/devices/pvpanic.h"
 #include "hypervisor/devices/i8254.h"
 #include "hypervisor/devices/i8259.h"
 #include "hypervisor/devices/reset.h"
@@ -29,6 +30,7 @@ struct legacy {
 	struct uart uart;
 	struct reset reset;
 	struct debugport debugport;
+	struct pvpanic pvpanic;
 	struct acpi_pm pm;
 	bool intr;
 };
@@ -104,6 +106,16 @@ static inline void legacy_debugport_init(struct legacy *l)
 	debugport_init(&l->debugport, &l->rig.bus, legacy_exit, rig_tx, &l->rig);
 }
 
+static inline void legacy_panicked(void *ctx, uint8_t events)
+{
+	must(events && !(events & ~PVPANIC_EVENTS));
+}
+
+static inline void legacy_pvpanic_init(struct legacy *l)
+{
+	pvpanic_init(&l->pvpanic, &l->rig.bus, legacy_panicked, l);
+}
+
 static inline void legacy_acpi_pm_init(struct legacy *l)
 {
 	acpi_pm_init(&l->pm, &l->rig.bus, &l->rig.clock, rig_irq(&l->rig), legacy_nothing, l);
@@ -130,6 +142,7 @@ enum legacy_device {
 	LEGACY_RESET,
 	LEGACY_DEBUGPORT,
 	LEGACY_ACPI_PM,
+	LEGACY_PVPANIC,
 	LEGACY_DEVICES
 };
 
@@ -169,6 +182,11 @@ static const struct legacy_target legacy_target[LEGACY_DEVICES] = {
 			     legacy_acpi_pm_init,
 			     legacy_acpi_pm_event,
 			     { 0x600, 0x601, 0x602, 0x603, 0x604, 0x605, 0x608, 0x60b } },
+	[LEGACY_PVPANIC] = { &pvpanic_ops,
+			     offsetof(struct legacy, pvpanic),
+			     legacy_pvpanic_init,
+			     NULL,
+			     { 0x504, 0x505, 0x506, 0x505, 0x505, 0x505, 0x505, 0x505 } },
 };
 
 /* save, restore, save again: the images agree, and nothing is left unread. */

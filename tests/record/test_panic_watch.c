@@ -3,10 +3,11 @@
 
 #include <string.h>
 
+#include "hypervisor/devices/pvpanic.h"
 #include "tests/unit.h"
 
 static struct panic_watch w;
-static char told[PANIC_LINE];
+static char told[PANIC_TEXT];
 static unsigned tells;
 static struct input in;
 
@@ -49,7 +50,7 @@ START_TEST(hears_a_panic_once)
 	ck_assert(atomic_load(&w.seen));
 	ck_assert(panic_watch_take(&w, &in));
 	ck_assert_uint_eq(in.kind, 0);
-	ck_assert_str_eq(told, ": ?[mOops");
+	ck_assert_str_eq(told, "the guest's kernel has panicked and will not reboot: ?[mOops");
 	ck_assert(!panic_watch_take(&w, &in));
 	ck_assert_uint_eq(tells, 1);
 }
@@ -67,7 +68,7 @@ START_TEST(hears_nothing_else)
 	for (unsigned i = 0; i < 2 * PANIC_LINE; i++)
 		say(0, "x", 1);
 	ck_assert(panic_watch_take(&w, &in));
-	ck_assert_uint_lt(strlen(told), PANIC_LINE);
+	ck_assert_uint_lt(strlen(told), PANIC_TEXT - 1);
 }
 END_TEST
 
@@ -89,12 +90,51 @@ START_TEST(acts_as_it_was_told)
 }
 END_TEST
 
+static void panic_event(uint8_t events)
+{
+	panic_watch_output(&w, &(struct output){ .kind = OUTPUT_PANIC, .data = &events, .len = 1 });
+}
+
+/* The port comes after the first line and before the last one: told once, with the reason. */
+START_TEST(hears_the_port)
+{
+	w.action = _i ? PANIC_STOP : PANIC_REPORT;
+	say(0, "[ 1.2] Kernel panic - not syncing: Oops\n", 5);
+	ck_assert(!panic_watch_take(&w, &in));
+	panic_event(PVPANIC_PANICKED);
+	ck_assert(panic_watch_take(&w, &in));
+	ck_assert_str_eq(told, "the guest has panicked: Oops");
+	ck_assert_uint_eq(in.kind, _i ? INPUT_CONTROL : 0);
+	say(0, "---[ end Kernel panic - not syncing: Oops ]---\n", 5);
+	panic_event(PVPANIC_PANICKED);
+	ck_assert(!panic_watch_take(&w, &in));
+}
+END_TEST
+
+/* Whose crash kernel takes over is left alone, and cannot fill a log. */
+START_TEST(leaves_a_crash_kernel_alone)
+{
+	w.action = PANIC_STOP;
+	for (int i = 0; i < 3; i++) {
+		panic_event(PVPANIC_CRASH_LOADED);
+		ck_assert(panic_watch_take(&w, &in) == (i == 0));
+	}
+	ck_assert_uint_eq(in.kind, 0);
+	ck_assert(!atomic_load(&w.seen));
+	panic_event(PVPANIC_PANICKED);
+	ck_assert(panic_watch_take(&w, &in));
+	ck_assert_uint_eq(in.kind, INPUT_CONTROL);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, hears_a_panic_once, 1, 12);
 	tcase_add_test(tc, hears_nothing_else);
 	tcase_add_test(tc, acts_as_it_was_told);
+	tcase_add_loop_test(tc, hears_the_port, 0, 2);
+	tcase_add_test(tc, leaves_a_crash_kernel_alone);
 }
 
 UNIT_MAIN("panic_watch", add)
