@@ -20,11 +20,13 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/unix_socket.h"
+#include "host/stop.h"
 #include "isolation/jail.h"
 
 #define ESCAPE	       ('A' - '@')
 #define CLIENT_WAIT_MS 100 /* how long a client that does not read may hold up the machine */
 #define PIECE	       512 /* what a terminal or a pipe takes without waiting, when it takes anything */
+#define GLANCE_MS      100 /* so soon does who waits for a reader see that nobody shall */
 #define UNIX_PREFIX    "unix:"
 
 struct console_kind;
@@ -35,12 +37,13 @@ struct console {
 	int in, out;  /* descriptors, -1: none */
 	int listener; /* unix: the listening socket; in == out == the client */
 	bool write_failed;
-	int patience_ms;  /* how long a reader that does not read may hold up the machine; -1: for
-			     ever */
-	bool stalled;	  /* it did: until it reads again, output is lost at once */
-	char path[108];	  /* of the socket; empty: none to remove */
-	const char *file; /* name of an output file */
-	bool created, emptied; /* that file is new; is this console's from now on */
+	/* How long a reader that does not read may hold up the machine; -1: for ever. */
+	atomic_int patience_ms;
+	atomic_uint_fast64_t lost; /* bytes that nobody read in time */
+	bool stalled;		   /* it did: until it reads again, output is lost at once */
+	char path[108];		   /* of the socket; empty: none to remove */
+	const char *file;	   /* name of an output file */
+	bool created, emptied;	   /* that file is new; is this console's from now on */
 
 	/* A terminal: a thread reads it, so that the escape key works whatever the guest does. */
 	bool terminal;
@@ -137,19 +140,42 @@ static ssize_t console_read(void *ctx, uint8_t *data, size_t n)
 	return c->in < 0 ? 0 : read_ready(c->in, data, n);
 }
 
-/*
- * Whether somebody reads, within our patience. What happened is said afterwards: standard error may
- * be stuck, too.
- */
-static bool wait_for_reader(struct console *c)
+static bool is_read(const struct console *c)
 {
 	struct pollfd p = { .fd = c->out, .events = POLLOUT };
-	bool was = c->stalled;
+	int waited = 0, patience = c->stalled ? 0 : atomic_load(&c->patience_ms);
 
-	c->stalled = poll(&p, 1, was ? 0 : c->patience_ms) == 0;
-	if (was && !c->stalled)
-		log_warn("nobody read the console for a while: output is missing there");
-	return !c->stalled;
+	while (poll(&p, 1,
+		    patience < 0 || patience - waited > GLANCE_MS ? GLANCE_MS
+								  : patience - waited) == 0) {
+		waited += GLANCE_MS;
+		patience = c->stalled || stop_signal() ? 0 : atomic_load(&c->patience_ms);
+		if (patience >= 0 && waited >= patience)
+			return false;
+	}
+	return true;
+}
+
+/* It is said now, and not before: standard error may have been stuck as well. */
+static void reader_is_back(struct console *c)
+{
+	if (c->stalled)
+		log_warn("nobody read the console for a while: output is missing there, %llu bytes "
+			 "so far",
+			 (unsigned long long)atomic_load(&c->lost));
+	c->stalled = false;
+}
+
+/* Whether somebody reads, within our patience; else n bytes are lost. */
+static bool wait_for_reader(struct console *c, size_t n)
+{
+	if (is_read(c)) {
+		reader_is_back(c);
+		return true;
+	}
+	c->stalled = true;
+	atomic_fetch_add(&c->lost, n);
+	return false;
 }
 
 static void console_write(void *ctx, const uint8_t *data, size_t n)
@@ -159,22 +185,21 @@ static void console_write(void *ctx, const uint8_t *data, size_t n)
 	while (n && c->out >= 0 && !c->write_failed) {
 		ssize_t r;
 
-		if (c->patience_ms >= 0 && !wait_for_reader(c))
+		if (!wait_for_reader(c, n))
 			return;
-		r = write(c->out, data, c->patience_ms >= 0 && n > PIECE ? PIECE : n);
+		r = write(c->out, data, n > PIECE ? PIECE : n);
 		if (r > 0) {
 			data += r;
 			n -= (size_t)r;
-		} else if (r < 0 && errno == EAGAIN) {
-			if (c->patience_ms < 0)
-				wait_for_reader(c);
-		} else if (r < 0 && errno != EINTR) {
+		} else if (r < 0 && errno != EINTR && errno != EAGAIN) {
 			c->write_failed = true;
 			if (errno != EPIPE)
 				log_error("console output is lost from here on: %s",
 					  strerror(errno));
 		}
 	}
+	if (c->write_failed)
+		atomic_fetch_add(&c->lost, n);
 }
 
 /* ---- stdio ---- */
@@ -281,9 +306,23 @@ int console_start(struct console *c, struct err *err)
 	return r ? err_set(err, r, "cannot start the console's thread: %s", strerror(r)) : 0;
 }
 
+/*
+ * Standard output again, so that writing to it never blocks: the descriptor that we were given is
+ * others' as well. Where that cannot be, a terminal that takes less than a piece may hold us up.
+ */
+static int open_output(void)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? STDOUT_FILENO : fd;
+}
+
 static int stdio_open(struct console *c, const char *spec, struct err *err)
 {
-	c->out = STDOUT_FILENO;
+	c->out = open_output();
 	if (isatty(STDIN_FILENO) && c->quit)
 		return open_terminal(c, err);
 	c->in = STDIN_FILENO;
@@ -304,6 +343,8 @@ static void stdio_close(struct console *c)
 {
 	console_stop_input(c);
 	restore_terminal();
+	if (c->out > STDERR_FILENO)
+		close(c->out);
 	if (c->stop_fd >= 0)
 		close(c->stop_fd);
 	if (c->pipe_in >= 0) {
@@ -372,6 +413,7 @@ static void drop_client(struct console *c)
 	if (c->in >= 0)
 		close(c->in);
 	c->in = c->out = -1;
+	c->stalled = false; /* the next one reads, until we know better */
 }
 
 static ssize_t unix_read(void *ctx, uint8_t *data, size_t n)
@@ -399,10 +441,11 @@ static void unix_write(void *ctx, const uint8_t *data, size_t n)
 		ssize_t r = send(c->out, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (r >= 0) {
+			reader_is_back(c);
 			data += r;
 			n -= (size_t)r;
 		} else if (errno == EAGAIN || errno == EINTR) {
-			if (!wait_for_reader(c))
+			if (!wait_for_reader(c, n))
 				return;
 		} else {
 			drop_client(c);
@@ -498,7 +541,12 @@ void console_close(struct console *c)
 void console_set_patience(struct console *c, int ms)
 {
 	if (c)
-		c->patience_ms = ms;
+		atomic_store(&c->patience_ms, ms);
+}
+
+uint64_t console_lost(const struct console *c)
+{
+	return c ? atomic_load(&c->lost) : 0;
 }
 
 struct live_console *console_live(struct console *c)

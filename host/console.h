@@ -29,9 +29,12 @@ bool console_is_interactive(const char *spec);
 struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err);
 /*
  * How long, in ms, a reader that does not read may hold up the machine; after that, output is lost
- * until it reads again. Without this call: for ever, a client of a socket 100 ms. NULL allowed.
+ * until it reads again. Without this call: for ever, a client of a socket 100 ms; also for ever, a
+ * signal that ends the process ends the waiting. From any thread. NULL allowed.
  */
 void console_set_patience(struct console *c, int ms);
+/* Bytes of output that a reader did not take in time, or that came after it had gone. NULL: 0. */
+uint64_t console_lost(const struct console *c);
 /*
  * The machine is there: starts to read the terminal, or empties the file. 0 or -errno. NULL
  * allowed.

@@ -210,6 +210,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "pid", json_integer(jail_pid()));
 	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&c->g->panic.seen)));
 	put_number(reply, "memory", machine_get_config(c->g->up.machine)->memory);
+	put_number(reply, "console_lost", machine_host_console_lost(&c->g->up.host));
 	put_glance(reply, &c->glance, c->start_count, c->ended);
 	put_nic_errors(reply, &c->glance.live, machine_get_config(c->g->up.machine)->nnics);
 	pthread_mutex_unlock(&c->lock);
@@ -241,6 +242,7 @@ static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *e
 	struct guest_control *c = ctx;
 	int ret;
 
+	machine_host_set_patience(&c->g->up.host, 0); /* it may be waiting for one to be read */
 	pthread_mutex_lock(&c->lock);
 	ret = control_send(c, CONTROL_STOP, 0, err);
 	pthread_mutex_unlock(&c->lock);

@@ -11,6 +11,8 @@
 #include "host/run_end.h"
 #include "host/stop.h"
 
+#define CONSOLE_WAIT_MS 100 /* who reads a console may hold up a guest for so long */
+
 void guest_run_stop(void *guest_run)
 {
 	struct guest_run *g = guest_run;
@@ -141,6 +143,9 @@ static int start(void *ctx, struct err *err)
 	if (profile_start(g->profile, machine_engine(g->up.machine), err) < 0)
 		return -err->code;
 	machine_host_live(&g->up.host, &g->live_config);
+	/* A guest that nobody hears goes on; one whose time stands still meanwhile can wait. */
+	if (g->live_config.clock == LIVE_CLOCK_HOST)
+		machine_host_set_patience(&g->up.host, CONSOLE_WAIT_MS);
 	g->live_config.panic = &g->panic;
 	g->live_config.hooks = live_hooks_chain_ops(&g->hooks);
 	g->live = live_create(&g->live_config, g->up.machine, err);

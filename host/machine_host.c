@@ -570,6 +570,22 @@ void machine_host_stop_input(struct machine_host *h)
 		console_stop_input(h->console[i]);
 }
 
+void machine_host_set_patience(struct machine_host *h, int ms)
+{
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		console_set_patience(h->console[i], ms);
+	console_set_patience(h->debug, ms);
+}
+
+uint64_t machine_host_console_lost(const struct machine_host *h)
+{
+	uint64_t lost = console_lost(h->debug);
+
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		lost += console_lost(h->console[i]);
+	return lost;
+}
+
 void machine_host_close_consoles(struct machine_host *h)
 {
 	console_close(h->debug);

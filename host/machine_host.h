@@ -94,6 +94,9 @@ void machine_host_live(const struct machine_host *h, struct live_config *c);
 void machine_host_console_out(const struct machine_host *h, struct console_out *out);
 /* From here on the consoles' quit() is not called any more. */
 void machine_host_stop_input(struct machine_host *h);
+/* console_set_patience() of all consoles; what all of them have lost. */
+void machine_host_set_patience(struct machine_host *h, int ms);
+uint64_t machine_host_console_lost(const struct machine_host *h);
 void machine_host_close_consoles(struct machine_host *h);
 /* All but the consoles. */
 void machine_host_close(struct machine_host *h);

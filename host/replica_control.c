@@ -110,6 +110,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "live", json_boolean(s.live));
 	json_object_set_new(reply, "version", json_string(twinstep_version));
 	put(reply, "generation", s.generation);
+	put(reply, "console_lost", machine_host_console_lost(&r->up.host));
 	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&r->panic.seen)));
 	if (s.peer[0])
 		json_object_set_new(reply, "peer", json_string(s.peer));

@@ -213,21 +213,13 @@ static struct output_sink get_sink(void *ctx)
 	return replica_sink(r->replica);
 }
 
-/* A terminal that was stopped, or a pipe that nobody reads, must not make a replica look dead. */
-static void limit_consoles(struct replica_run *r)
-{
-	int ms = (int)r->cfg.timeout_ms / 8;
-
-	for (size_t i = 0; i < MACHINE_CONSOLES; i++)
-		console_set_patience(r->up.host.console[i], ms);
-	console_set_patience(r->up.host.debug, ms);
-}
-
 static int start(void *ctx, struct err *err)
 {
 	struct replica_run *r = ctx;
 
-	limit_consoles(r);
+	/* A terminal that was stopped, or a pipe that nobody reads, must not make a replica look
+	 * dead. */
+	machine_host_set_patience(&r->up.host, (int)r->cfg.timeout_ms / 8);
 	hand_over_disks(r);
 	return r->control ? control_start(r->control, err) : 0;
 }
