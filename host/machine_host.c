@@ -492,13 +492,21 @@ static int live_attach_nic(void *ctx, unsigned port, const uint8_t mac[6])
 /* The keeper can attach NICs anew, by their number, for an address. */
 static void allow_attach(struct machine_host *h)
 {
-	keeper_allow_attach(attach_nic, h);
-	if (h->attach_fd >= 0)
-		keeper_keep(h->attach_fd);
+	bool any = false, taps = false;
+
 	for (unsigned i = 0; i < MACHINE_NICS; i++) {
-		if (h->nic[i] && nic_fd(h->nic[i]) >= 0)
+		if (!h->nic[i])
+			continue;
+		any = true;
+		taps |= h->nic[i]->ops == &nic_tap_ops;
+		if (nic_fd(h->nic[i]) >= 0)
 			keeper_keep(nic_fd(h->nic[i]));
 	}
+	if (!any)
+		return;
+	keeper_allow_attach(attach_nic, h, taps);
+	if (h->attach_fd >= 0)
+		keeper_keep(h->attach_fd);
 }
 
 int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct jail_config *c,

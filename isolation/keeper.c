@@ -42,6 +42,7 @@ static keeper_promise *promise; /* NULL: nobody may ask, or somebody has */
 static void *promise_ctx;
 static keeper_attach *attach;
 static void *attach_ctx;
+static bool attach_taps;
 static int kept[KEPT];
 static unsigned nkept;
 
@@ -57,10 +58,11 @@ void keeper_allow_promise(keeper_promise *fn, void *ctx)
 	promise_ctx = ctx;
 }
 
-void keeper_allow_attach(keeper_attach *fn, void *ctx)
+void keeper_allow_attach(keeper_attach *fn, void *ctx, bool taps)
 {
 	attach = fn;
 	attach_ctx = ctx;
+	attach_taps = taps;
 }
 
 void keeper_keep(int fd)
@@ -203,7 +205,8 @@ static void close_others(int fd, int keep_fd)
 /* Root may have given the pair a directory of somebody else's, and NICs. */
 static void drop_rights(const struct keeper_post *post)
 {
-	bool network = attach && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN);
+	bool network =
+		attach && attach_taps && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN);
 
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (geteuid() == 0 && !post->network)

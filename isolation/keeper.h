@@ -47,10 +47,10 @@ void keeper_allow_promise(keeper_promise *fn, void *ctx);
 /*
  * The keeper may be asked for something that needs rights or names, with a number that fn has to
  * mistrust, and keeps the descriptors that it needs; before keeper_start(). The answer is 0 or
- * -errno.
+ * -errno. taps: it keeps CAP_NET_ADMIN, if it has it, for tap interfaces that are nobody's.
  */
 typedef int keeper_attach(void *ctx, uint64_t which);
-void keeper_allow_attach(keeper_attach *fn, void *ctx);
+void keeper_allow_attach(keeper_attach *fn, void *ctx, bool taps);
 void keeper_keep(int fd);
 /* What a keeper is for. */
 struct keeper_post {

@@ -80,4 +80,34 @@ else
 	not_ok tap-serves-multi-queue "no answer: $(tail -n 3 "$work/err" "$work/console")"
 	stop
 fi
+# The port of a bridge: taken out of it, put back; the bridge deleted and made anew. The tap itself stays up all the time.
+make_bridge() {
+	ip link add bridge0 type bridge && ip addr add 10.77.3.1/24 dev bridge0 && ip link set bridge0 up && ip link set tap1 master bridge0
+}
+if ip link add probe0 type bridge 2>/dev/null; then
+	ip link del probe0
+	ip tuntap add tap1 mode tap
+	ip link set tap1 up
+	make_bridge
+	if serve tap:tap1 10.77.3.2; then
+		ok bridge-serves
+		ip link set tap1 nomaster
+		check port-out "the machine ended: $(cat "$work/err")" lives
+		check port-out-quiet "it spins: $("$twinstep" status "$work/control")" quiet
+		ip link set tap1 master bridge0
+		check port-back "no answer after the port came back" wait_for 10 answers
+		ip link del bridge0
+		check bridge-deleted "the machine ended: $(cat "$work/err")" lives
+		make_bridge
+		check bridge-made-anew "no answer over the new bridge: $(cat "$work/err")" wait_for 10 answers
+		check bridge-untold "the NIC's own interface was never gone: $(cat "$work/err")" said "$lost" 0
+		stop
+		check bridge-end "exit status $status: $(tail -n 3 "$work/err")" [ "$status" -eq 143 ]
+	else
+		not_ok bridge-serves "no answer: $(tail -n 3 "$work/err" "$work/console")"
+		stop
+	fi
+else
+	skip bridge "cannot make a bridge here"
+fi
 exit $failed

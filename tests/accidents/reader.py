@@ -31,7 +31,8 @@ def wait_for(condition):
 
 
 def status():
-    out = subprocess.run([TWINSTEP, "status", DIR + "/control", "--json"], stdout=subprocess.PIPE, timeout=PATIENCE).stdout
+    out = subprocess.run([TWINSTEP, "status", DIR + "/control", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                         timeout=PATIENCE).stdout
     return json.loads(out) if out else {}
 
 

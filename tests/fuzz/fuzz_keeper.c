@@ -2,10 +2,12 @@
 /*
  * fuzz: what sits in the jail asks its keeper, and means harm: requests of any kind and length,
  * with and without descriptors; the arbiter behind the keeper reads a directory whose files say
- * anything. Nothing is removed that was not named, memory is promised once at most, and a
- * generation has one owner for ever.
+ * anything; NICs are attached anew by their number and an address. Nothing is removed that was not
+ * named, memory is promised once at most, no NIC is touched but the machine's, and a generation has
+ * one owner for ever.
  */
 #include "base/buf.h"
+#include "host/machine_host.c"
 #include "isolation/keeper.c"
 #include "replica/arbiter.h"
 #include "tests/fuzz/folder.h"
@@ -24,6 +26,28 @@ static int count_promise(void *ctx, uint64_t bytes, struct err *err)
 				   (unsigned long long)bytes)
 			 : 0;
 }
+
+/* Two of the machine's NICs have a backend; each is attached for what the request says, or not. */
+static struct machine_host host = { .attach_fd = -1 };
+static struct nic backend[2];
+static unsigned attached;
+
+static int count_mac(struct nic *nic, const uint8_t mac[6], struct err *err)
+{
+	must(nic == &backend[0] || nic == &backend[1]);
+	return mac[0] & 1 ? -EINVAL : 0;
+}
+
+static int count_attach(struct nic *nic, int socket_fd)
+{
+	must(socket_fd == host.attach_fd);
+	attached++;
+	return nic == &backend[0] ? 0 : -ENODEV;
+}
+
+static const struct nic_ops backend_ops = { .scheme = "fuzz",
+					    .set_mac = count_mac,
+					    .attach = count_attach };
 
 static void put_path(struct keeper_message *m, struct rd *in, uint8_t how)
 {
@@ -121,6 +145,11 @@ static struct arbiter *begin(void)
 		snprintf(named_path, sizeof(named_path), "%s/named", folder.path);
 		snprintf(other_path, sizeof(other_path), "%s/other", folder.path);
 		keeper_allow_remove(named_path);
+		for (unsigned i = 0; i < 2; i++)
+			backend[i].ops = &backend_ops;
+		host.nic[0] = &backend[0];
+		host.nic[MACHINE_NICS - 1] = &backend[1];
+		keeper_allow_attach(attach_nic, &host, false);
 	}
 	must(arbiter);
 	return arbiter;
@@ -134,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool owned;
 	int fd[2];
 
-	promises = 0;
+	promises = attached = 0;
 	keeper_allow_promise(count_promise, NULL);
 	put_marker();
 	put_files(&in);
@@ -149,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	look_at_answers(fd[0]);
 	close(fd[0]);
 	close(fd[1]);
+	must(attached <= REQUESTS);
 	must(promises <= 1 && access(other_path, F_OK) == 0);
 	must(!owned || (owner_of(arbiter, 1, after) && !memcmp(before, after, sizeof(after))));
 	folder_empty();
