@@ -239,7 +239,7 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
 					     "to",     "bound",	     "faults",	      "detect",
 					     "margin", "confidence", "detect_status", "when",
-					     NULL };
+					     "prune",  NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (!json_is_object(o) || !log)
@@ -256,6 +256,9 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 	    parse_detectors(p, json_object_get(o, "detect"), name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
 		return -EINVAL;
+	p->prune = json_is_true(json_object_get(o, "prune"));
+	if (json_object_get(o, "prune") && !json_is_boolean(json_object_get(o, "prune")))
+		return bad(err, name, "\"prune\" must be true or false");
 	if (p->from >= p->to)
 		return bad(err, name, "\"from\" must be below \"to\"");
 	return parse_size(p, o, name, err);

@@ -7,6 +7,7 @@
 
 struct report {
 	struct campaign_tally all, place[FAULT_PLACES];
+	uint64_t pruned;
 	double z;
 };
 
@@ -15,6 +16,7 @@ static int count_row(void *ctx, const struct campaign_row *row)
 	struct report *r = ctx;
 
 	campaign_tally_add(&r->all, row->result.outcome);
+	r->pruned += row->result.pruned;
 	campaign_tally_add(&r->place[row->fault.place], row->result.outcome);
 	return 0;
 }
@@ -27,7 +29,7 @@ static int print_csv_row(void *ctx, const struct campaign_row *row)
 	       row->result.status);
 	if (row->result.first_difference != UINT64_MAX)
 		printf("%" PRIu64, row->result.first_difference);
-	printf(",%u,%" PRIu64 "\n", row->fault.width, row->fault.amount);
+	printf(",%u,%" PRIu64 ",%d\n", row->fault.width, row->fault.amount, row->result.pruned);
 	return ferror(stdout);
 }
 
@@ -67,6 +69,7 @@ static void print_json(const struct report *r)
 	char *text;
 
 	json_object_set_new(o, "experiments", json_integer((json_int_t)r->all.n));
+	json_object_set_new(o, "pruned", json_integer((json_int_t)r->pruned));
 	json_object_set_new(o, "outcomes", json_shares(&r->all, r->z));
 	for (unsigned i = 0; i < FAULT_PLACES; i++) {
 		if (r->place[i].n)
@@ -83,6 +86,10 @@ static void print_json(const struct report *r)
 static void print_table(const struct report *r)
 {
 	print_shares("all", &r->all, r->z);
+	if (r->pruned)
+		printf("  %" PRIu64
+		       " of those without effect were not run: overwritten before read\n",
+		       r->pruned);
 	for (unsigned i = 0; i < FAULT_PLACES; i++) {
 		if (r->place[i].n)
 			print_shares(fault_place_name((enum fault_place)i), &r->place[i], r->z);
@@ -103,7 +110,7 @@ int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
 		return ret;
 	if (o->csv) {
 		puts("n,count,place,index,bit,outcome,end_count,status,first_difference,width,"
-		     "amount");
+		     "amount,pruned");
 		return campaign_store_rows(db, print_csv_row, NULL, err);
 	}
 	ret = campaign_store_rows(db, count_row, &r, err);

@@ -64,6 +64,28 @@ static int look_closer(struct worker *w, struct campaign_row *row, struct err *e
 		       : experiments_spread(w->x, &row->fault, to, &row->spread, err);
 }
 
+#define PRUNE_CHECK 16 /* every so many experiments are run even if they need not be */
+
+/* An experiment; where it was pruned, now and then it is run all the same. */
+static int run_one(struct worker *w, struct campaign_row *row, struct err *err)
+{
+	struct experiment_result r;
+	int ret;
+
+	experiments_prune(w->x, w->run->plan->prune);
+	ret = experiments_run(w->x, &row->fault, &row->result, err);
+	if (ret < 0 || !row->result.pruned || row->n % PRUNE_CHECK)
+		return ret;
+	experiments_prune(w->x, false);
+	ret = experiments_run(w->x, &row->fault, &r, err);
+	if (ret == 0 && r.outcome != OUTCOME_NONE)
+		return err_set(
+			err, EILSEQ,
+			"experiment %llu was to have no effect, and is '%s': leave out \"prune\"",
+			(unsigned long long)row->n, outcome_name(r.outcome));
+	return ret;
+}
+
 static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, struct err *err)
 {
 	struct campaign_row row = { .n = n };
@@ -72,7 +94,7 @@ static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, 
 	if (!campaign_plan_draw(w->run->plan, n, s, &row.fault))
 		return err_set(err, EINVAL,
 			       "the plan's window or range holds nothing of this recording");
-	if (experiments_run(w->x, &row.fault, &row.result, err) < 0)
+	if (run_one(w, &row, err) < 0)
 		return -err->code;
 	row.host_ns = host_mono_ns() - began;
 	if (w->run->only != UINT64_MAX && look_closer(w, &row, err) < 0)
@@ -135,6 +157,7 @@ static int start(void *ctx, struct err *err)
 					.ndetectors = p->ndetectors,
 					.detect_status = p->detect_status,
 					.ndetect_status = p->ndetect_status,
+					.prune = p->prune,
 					.when = p->when,
 					.when_output = &p->when_output };
 

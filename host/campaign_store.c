@@ -5,7 +5,7 @@
 
 #include "host/campaign.h"
 
-#define STORE_VERSION 2
+#define STORE_VERSION 3
 
 static int say(sqlite3 *db, const char *path, struct err *err)
 {
@@ -44,8 +44,9 @@ static int create(sqlite3 *db, const struct campaign_plan *plan, struct err *err
 		"CREATE TABLE plan (text TEXT NOT NULL);"
 		"CREATE TABLE result (n INTEGER PRIMARY KEY, count INTEGER, place INTEGER,"
 		" idx INTEGER, bit INTEGER, outcome INTEGER, end_count INTEGER, status INTEGER,"
-		" first_difference INTEGER, host_ns INTEGER, width INTEGER, amount INTEGER);"
-		"PRAGMA user_version=2;";
+		" first_difference INTEGER, host_ns INTEGER, width INTEGER, amount INTEGER,"
+		" pruned INTEGER);"
+		"PRAGMA user_version=3;";
 	sqlite3_stmt *s = NULL;
 	int ret = 0;
 
@@ -128,12 +129,14 @@ int campaign_store_put(sqlite3 *db, const struct campaign_row *r, struct err *er
 				  (int64_t)r->result.first_difference,
 				  (int64_t)r->host_ns,
 				  r->fault.width,
-				  (int64_t)r->fault.amount };
+				  (int64_t)r->fault.amount,
+				  r->result.pruned };
 	sqlite3_stmt *s = NULL;
 	int ret = sqlite3_prepare_v2(
-		db, "INSERT OR REPLACE INTO result VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", -1, &s, NULL);
+		db, "INSERT OR REPLACE INTO result VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", -1, &s,
+		NULL);
 
-	for (int i = 0; ret == SQLITE_OK && i < 12; i++)
+	for (int i = 0; ret == SQLITE_OK && i < 13; i++)
 		ret = sqlite3_bind_int64(s, i + 1, value[i]);
 	if (ret == SQLITE_OK)
 		ret = sqlite3_step(s);
@@ -167,6 +170,7 @@ static bool row_get(sqlite3_stmt *s, struct campaign_row *r)
 			   .width = (unsigned)sqlite3_column_int64(s, 10),
 			   .amount = (uint64_t)sqlite3_column_int64(s, 11) },
 		.result = { .outcome = (enum outcome)outcome,
+			    .pruned = sqlite3_column_int64(s, 12) != 0,
 			    .end_count = (uint64_t)sqlite3_column_int64(s, 6),
 			    .status = (unsigned)sqlite3_column_int64(s, 7),
 			    .first_difference = (uint64_t)sqlite3_column_int64(s, 8) },
@@ -180,7 +184,7 @@ int campaign_store_rows(sqlite3 *db, int (*fn)(void *ctx, const struct campaign_
 {
 	static const char sql[] =
 		"SELECT n, count, place, idx, bit, outcome, end_count, status,"
-		" first_difference, host_ns, width, amount FROM result ORDER BY n";
+		" first_difference, host_ns, width, amount, pruned FROM result ORDER BY n";
 	sqlite3_stmt *s = NULL;
 	int ret = sqlite3_prepare_v2(db, sql, -1, &s, NULL), stop = 0;
 	struct campaign_row row;

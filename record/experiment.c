@@ -6,6 +6,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "record/liveness.h"
+
 /* ---- outputs ---- */
 
 /* Every output as its stream, count and bytes; times may differ. */
@@ -240,6 +242,45 @@ static struct deviation deviation_of(const struct experiments *x, const struct f
 				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
 }
 
+#define PRUNE_STEPS 64 /* instructions that are looked at: what is dead is so soon */
+
+/*
+ * The register gets another value before it is read, in the golden run, and so with the fault.
+ * Whatever is delivered in between reads RSP at most. The machine is moved.
+ */
+static int is_overwritten(struct experiments *x, enum gpr reg, struct err *err)
+{
+	struct engine *e = machine_engine(x->m);
+
+	for (unsigned i = 0; i < PRUNE_STEPS; i++) {
+		uint64_t count = e->ops->count(e);
+		enum timeline_stop why;
+		enum liveness use;
+		struct cpu_state s;
+
+		e->ops->get_state(e, &s);
+		use = next_liveness(machine_memory(x->m), &s, reg);
+		if (use == LIVENESS_READ)
+			return 0;
+		why = timeline_step(x->config.line, err);
+		if (why != TIMELINE_THERE)
+			return why == TIMELINE_FAILED ? -err->code : 0;
+		if (use == LIVENESS_WRITTEN && e->ops->count(e) == count + 1)
+			return 1;
+	}
+	return 0;
+}
+
+static int try_pruning(struct experiments *x, const struct fault *f, struct err *err)
+{
+	int ret;
+
+	if (!x->config.prune || f->place != FAULT_REGISTER)
+		return 0;
+	ret = is_overwritten(x, (enum gpr)f->index, err);
+	return ret ? ret : seek(x, f->count, err);
+}
+
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
 		    struct err *err)
 {
@@ -248,8 +289,16 @@ int experiments_run(struct experiments *x, const struct fault *f, struct experim
 	int ret = seek(x, f->count, err);
 
 	*r = (struct experiment_result){ .first_difference = UINT64_MAX, .end_count = f->count };
+	if (ret == 0)
+		ret = try_pruning(x, f, err);
 	if (ret < 0)
 		return ret;
+	if (ret) {
+		r->pruned = true;
+		r->end_count = x->end_count;
+		r->status = x->golden_end == MACHINE_EXIT ? x->golden_status : 0;
+		return 0;
+	}
 	trace_clear(&x->trace);
 	x->deviating = true;
 	end = timeline_deviate(x->config.line, &d, err);
@@ -372,6 +421,11 @@ int experiments_spread(struct experiments *x, const struct fault *f, uint64_t to
 		s->pages = end.pages;
 	free(with);
 	return ret < 0 ? ret : 0;
+}
+
+void experiments_prune(struct experiments *x, bool on)
+{
+	x->config.prune = on;
 }
 
 uint64_t experiments_end(const struct experiments *x)

@@ -47,6 +47,8 @@ struct experiments_config {
 	size_t ndetectors;
 	const uint8_t *detect_status; /* exit statuses by which the guest says so */
 	size_t ndetect_status;
+	/* Flips in registers that are overwritten before they are read are not run. */
+	bool prune;
 	struct experiments_when when;
 	const regex_t *when_output;
 };
@@ -57,6 +59,7 @@ struct experiment_result {
 	enum outcome outcome;
 	uint64_t end_count;
 	unsigned status;	   /* exit status of the guest, where it gave one */
+	bool pruned;		   /* nothing was run: it can have no effect */
 	uint64_t bound;		   /* where it would have ended at the latest; not stored */
 	uint64_t first_difference; /* count at the first output that differs; UINT64_MAX: none */
 };
@@ -71,6 +74,7 @@ int experiments_golden(struct experiments *x, struct err *err);
 void experiments_emit(void *ctx, const struct output *out);
 /* Counts of what config.when asked for in the golden run, ascending, *n of them. */
 const uint64_t *experiments_moments(const struct experiments *x, size_t *n);
+void experiments_prune(struct experiments *x, bool on);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
 /* 0 and *r; -errno and err when the recording itself cannot be followed. */
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,

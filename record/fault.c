@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "record/fault.h"
 
-#include <Zydis/Zydis.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include "hypervisor/clock.h"
 #include "hypervisor/translate.h"
 #include "hypervisor/x86.h"
+#include "record/liveness.h"
 
 /* What the index of a place counts. */
 enum axis { AXIS_WORDS, AXIS_BYTES, AXIS_ANY, AXIS_NONE, AXIS_NICS, AXIS_DISKS };
@@ -229,27 +229,10 @@ static void flip_page_table(struct flips *l, const struct fault *f, const struct
 /* Length of the instruction that comes next; 0: there is none. */
 static unsigned next_length(const struct memory *mem, const struct cpu_state *s)
 {
-	bool wide = s->efer & EFER_LMA && s->seg[SEG_CS].attr & SEG_L;
-	bool big = s->seg[SEG_CS].attr & SEG_DB;
 	ZydisDecodedInstruction insn;
-	ZydisDecoder decoder;
-	uint8_t bytes[15];
-	unsigned n = 0;
-	uint64_t gpa;
+	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
 
-	while (n < sizeof(bytes) &&
-	       cpu_state_translate(s, mem, s->seg[SEG_CS].base + s->rip + n, &gpa) &&
-	       memory_read(mem, gpa, &bytes[n], 1))
-		n++;
-	if (wide)
-		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	else if (big)
-		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-	else
-		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
-	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, bytes, n, &insn))
-		       ? insn.length
-		       : 0;
+	return next_instruction(mem, s, &insn, operand) ? insn.length : 0;
 }
 
 /* RIP behind the instruction: the bits in which it differs. */

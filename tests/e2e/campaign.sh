@@ -124,6 +124,22 @@ for place in skip replace "page table" "clock jump" nmi; do
 	check "kind-${place// /-}-replays" "status $?: $(cat "$err")" grep -q '1 digests agree' "$err"
 done
 
+# Pruned, registers have the same outcomes one by one, and some were not run.
+plan <<END
+{"log": "$log", "seed": 8, "experiments": 120, "bound": 100000, "detect": ["not ok"], "detect_status": [1], "faults": [{"place": "register"}]}
+END
+campaign run "$plan" -o "$work/whole-run.db" --jobs 2
+campaign report "$work/whole-run.db" --csv
+cut -d, -f1-9 "$out" >"$work/whole-run.csv"
+sed 's/"seed"/"prune": true, "seed"/' "$plan" >"$work/prune.json"
+campaign run "$work/prune.json" -o "$work/prune.db" --jobs 2
+check prune "status $?: $(cat "$err")" grep -q '120 experiments are done' "$err"
+campaign report "$work/prune.db" --csv
+check pruned-the-same "$(cut -d, -f1-9 "$out" | diff "$work/whole-run.csv" - | head -n 5)" eval "cut -d, -f1-9 '$out' | cmp -s '$work/whole-run.csv' -"
+check pruned-some "none was pruned" grep -q ',1$' "$out"
+campaign report "$work/prune.db"
+check pruned-report "$(cat "$out")" grep -q 'were not run: overwritten before read' "$out"
+
 # refused WORD TEST COMMAND...
 refused() {
 	local status
@@ -163,6 +179,7 @@ bad 'one of executed' bad-when '"when": {"executed": 1, "output": "x"}, "faults"
 bad 'no regular expression' bad-output '"when": {"output": "("}, "faults": [{"place": "nmi"}]'
 bad 'must be between' bad-margin '"margin": 0.7, "faults": [{"place": "nmi"}]'
 bad 'a number from 0' bad-number '"faults": [{"place": "linear", "first": "0xzz"}]'
+bad 'true or false' bad-prune '"prune": 1, "faults": [{"place": "nmi"}]'
 echo '{"log": "x", ' >"$work/bad.json"
 refused 'line 2' no-json plan "$work/bad.json"
 sed 's/"bound"/"from": 99999999999, "bound"/' "$plan" >"$work/far.json"

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The instruction that a vCPU executes next, and what it does with a register. */
+#ifndef RECORD_LIVENESS_H
+#define RECORD_LIVENESS_H
+
+#include <Zydis/Zydis.h>
+
+#include "hypervisor/cpustate.h"
+#include "hypervisor/memory.h"
+
+/* False: it cannot be fetched or decoded. */
+bool next_instruction(const struct memory *mem, const struct cpu_state *s,
+		      ZydisDecodedInstruction *insn,
+		      ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT]);
+
+enum liveness {
+	LIVENESS_NONE,	  /* the register does not matter to it */
+	LIVENESS_READ,	  /* it does, or nobody knows */
+	LIVENESS_WRITTEN, /* all of it gets another value, if the instruction retires */
+};
+
+/* What the next instruction does with a general register other than RSP. */
+enum liveness next_liveness(const struct memory *mem, const struct cpu_state *s, enum gpr reg);
+
+#endif

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A campaign on redis under load: a recording of requests from redis-benchmark, then CAMPAIGN (2000) bit flips in the time
+# of the requests, twice with the same seed; the second time it is killed and taken up again now and then. Both have the
+# same outcomes. CAMPAIGN_REQUESTS (200), CAMPAIGN_JOBS (one a CPU); CAMPAIGN_KEEP=DIRECTORY: results and page go there.
+. "$(dirname "$0")/../e2e/lib.sh"
+need_guest
+need_redis
+in_namespace "$@"
+count=${CAMPAIGN:-2000} jobs=${CAMPAIGN_JOBS:-$(nproc)}
+keep=${CAMPAIGN_KEEP:-$work}
+guest=10.77.1.2
+machine=
+cleanup() { [ -z "$machine" ] || kill "$machine" 2>/dev/null; }
+ip link set lo up
+ip tuntap add tap0 mode tap && ip addr add 10.77.1.1/24 dev tap0 && ip link set tap0 up
+
+"$twinstep" record -o "$keep/log" --checkpoint 0 --memory 96M --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 \
+	--control "$work/sock" --console "$work/console" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" \
+	>"$work/out" 2>"$work/err" </dev/null &
+machine=$!
+wait_for 120 answers
+from=$("$twinstep" status "$work/sock" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["instructions"])')
+timeout 300 redis-benchmark -h "$guest" -c 4 -n "${CAMPAIGN_REQUESTS:-200}" -d 100 -t set,get,incr -q >"$work/load" 2>&1
+"$twinstep" stop "$work/sock"
+wait "$machine"
+machine=
+check recorded "$(tail -n 3 "$work/err" "$work/load")" [ -s "$keep/log" ]
+
+cat >"$keep/plan.json" <<END
+{"log": "$keep/log", "seed": 1, "experiments": $count, "from": $from, "bound": 50000000,
+ "detect": ["Oops", "Kernel panic", "BUG:", "general protection", "segfault", "traps:", "Guru Meditation", "crashed by signal"],
+ "faults": [{"place": "register"}, {"place": "register"}, {"place": "rip"}, {"place": "flags"}, {"place": "vector"},
+  {"place": "memory"}, {"place": "page table"}, {"place": "skip"}, {"place": "packet lost"}, {"place": "packet corrupt"}]}
+END
+campaign() { "$twinstep" campaign "$@" </dev/null; }
+began=$SECONDS
+times >"$work/before"
+campaign run "$keep/plan.json" -o "$keep/a.db" --jobs "$jobs" 2>"$work/err"
+check run "status $?: $(tail -n 2 "$work/err")" grep -q "$count experiments are done" "$work/err"
+echo "$count experiments in $((SECONDS - began)) s with $jobs jobs; CPU time of all so far (children below): $(times | tr '\n' ' ')"
+campaign report "$keep/a.db" --html "$keep/page.html"
+campaign report "$keep/a.db" --csv >"$work/a.csv"
+if [ -z "${CAMPAIGN_ONCE:-}" ]; then
+	for _ in 1 2 3; do
+		campaign run "$keep/plan.json" -o "$keep/b.db" --jobs "$jobs" 2>/dev/null &
+		pid=$!
+		sleep $((RANDOM % 60 + 20))
+		kill -KILL "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	campaign run "$keep/plan.json" -o "$keep/b.db" --jobs "$jobs" 2>"$work/err"
+	check again "status $?: $(tail -n 2 "$work/err")" grep -q "$count experiments are done" "$work/err"
+	campaign report "$keep/b.db" --csv >"$work/b.csv"
+	check same-outcomes "$(diff "$work/a.csv" "$work/b.csv" | head -n 5)" cmp -s "$work/a.csv" "$work/b.csv"
+fi
+exit "$failed"
