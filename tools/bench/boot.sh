@@ -4,13 +4,14 @@
 . "$(dirname "$0")/lib.sh"
 for _ in $(seq "$runs"); do
 	twinstep_command twinstep.run=true --clock virtual
-	run "$work/t" 'twinstep: userspace'
+	run "$work/twinstep" 'twinstep: userspace'
 	[ -n "$qemu" ] || continue
+	tcg_command twinstep.run=true
+	run "$work/tcg" 'twinstep: userspace'
 	qemu_command twinstep.run=true
-	run "$work/q" 'twinstep: userspace'
+	run "$work/icount" 'twinstep: userspace'
 done
-row "boot to userspace" "twinstep" "qemu" "ratio"
+table_head "boot to userspace"
 for kind in wall cpu; do
-	t=$(median_of "$work/t" userspace.$kind) q=$(median_of "$work/q" userspace.$kind)
-	row "  $kind seconds" "$t" "$q" "$(ratio "$t" "$q")"
+	table "  $kind seconds" $(for side in twinstep tcg icount; do median_of "$work/$side" userspace.$kind; done) -
 done

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced by the benchmarks. A benchmark runs Twinstep and QEMU (TCG, -icount shift=1) by turns, so that a host which
-# becomes faster or slower meanwhile does so for both, and prints medians. "CPU seconds" are what the process used, on all
+# Sourced by the benchmarks. A benchmark runs Twinstep and QEMU (plain TCG, and TCG with -icount shift=1) by turns, so that
+# a host which becomes faster or slower meanwhile does so for all, and prints medians. "CPU seconds" are what the process used, on all
 # its threads: they hold on a busy host too.
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 build=${BUILD:-build}
@@ -22,7 +22,7 @@ trap 'exit 143' TERM HUP
 }
 
 # These put a command line into the array cmd; the guest's serial console is on standard output.
-# twinstep_command CMDLINE [OPTION...], record_command ... (the log is $work/log), qemu_command ...
+# twinstep_command CMDLINE [OPTION...], record_command ... (the log is $work/log), tcg_command ..., qemu_command ... (icount)
 # Without the jail, whose first process would be measured in place of the guest's.
 twinstep_command() {
 	cmd=("$twinstep" run --no-jail --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M --append "$cmdline $1" "${@:2}")
@@ -32,8 +32,9 @@ record_command() {
 	cmd=("$twinstep" record --no-jail -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --memory 256M
 		--append "$cmdline $1" "${@:2}")
 }
-qemu_command() {
-	cmd=("$qemu" -accel tcg -icount shift=1 -M pc -cpu max -m 256 -nodefaults -display none -serial stdio -no-reboot
+qemu_command() { tcg_command "$@" -icount shift=1; }
+tcg_command() {
+	cmd=("$qemu" -accel tcg -M pc -cpu max -m 256 -nodefaults -display none -serial stdio -no-reboot
 		-device isa-debug-exit,iobase=0xf4,iosize=1 -kernel "$vmlinuz" -initrd "$initramfs" -append "$cmdline $1" "${@:2}")
 }
 
@@ -42,6 +43,11 @@ median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1)
 # median_of FILE NAME: of the lines "NAME NUMBER" in a file, which need not exist.
 median_of() { [ ! -f "$1" ] && echo - || awk -v n="$2" '$1 == n { print $2 }' "$1" | median; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a > 0 && b > 0) printf "%.2f", a / b; else print "-" }'; }
+# table NAME TWINSTEP TCG ICOUNT NATIVE: with the ratios of the first to the others.
+table_head() { printf '%-24s %9s %9s %9s %9s %8s %8s %8s\n' "$1" twinstep tcg icount native "/ tcg" "/ icount" "/ native"; }
+table() {
+	printf '%-24s %9s %9s %9s %9s %8s %8s %8s\n' "$@" "$(ratio "$2" "$3")" "$(ratio "$2" "$4")" "$(ratio "$2" "$5")"
+}
 row() { printf '%-34s %12s %12s %8s\n' "$@"; }
 
 # CPU time that process $1 has used so far, in ns, and the present time in ns.
@@ -64,6 +70,7 @@ run() {
 	while IFS= read -r -t 300 line <&3; do
 		case $line in *"$pattern"*) ;; *) continue ;; esac
 		clocks "$background"
+		[ "$cpu_ns" -ge "$last_cpu" ] || continue # it has ended before we looked
 		read -r -a words <<<"${line%$'\r'}"
 		name=${words[1]} sum=${words[4]:-}
 		awk -v n="$name" -v c=$((cpu_ns - last_cpu)) -v w=$((wall_ns - last_wall)) \
