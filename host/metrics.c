@@ -45,6 +45,9 @@ static const struct metric metrics[] = {
 	{ "join_left_bytes", "gauge", "Bytes of disks still to be sent to a joining backup.",
 	  "status.sync.left", 1 },
 	{ "memory_bytes", "gauge", "Memory of the replica's process.", "memory_bytes", 1 },
+	{ "webhook_delivered_total", "counter", "Events that the webhook's server has taken.",
+	  "webhook.delivered", 1 },
+	{ "webhook_lost_total", "counter", "Events that it has not taken.", "webhook.lost", 1 },
 	{ "cpu_seconds_total", "counter", "CPU time of the replica's process.", "cpu_s", 1 },
 };
 

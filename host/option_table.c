@@ -9,6 +9,7 @@
 
 #include "host/options.h"
 #include "host/share.h"
+#include "host/webhook.h"
 
 /* ---- parsers of one row each ---- */
 
@@ -71,6 +72,16 @@ static int parse_rate(const struct option_row *row, void *target, const char *ar
 	if (!limits_parse_size(arg, target) || !*(uint64_t *)target)
 		return err_set(err, EINVAL, "--%s %s: must be bytes a second, such as 50M",
 			       row->name, arg);
+	return 0;
+}
+
+static int parse_webhook(const struct option_row *row, void *target, const char *arg,
+			 struct err *err)
+{
+	if (!webhook_url_is_good(arg))
+		return err_set(err, EINVAL, "--%s %s: must be http://... or https://...", row->name,
+			       arg);
+	*(const char **)target = arg;
 	return 0;
 }
 
@@ -345,6 +356,20 @@ const struct option_row option_table[] = {
 		  "TWINSTEP_EVENT" },
 	{ "user", 0, "USER", STRING(user), .commands = FOR(NET),
 	  .help = "create: who may open the taps without being root" },
+	{ "webhook", 0, "URL", .parse = parse_webhook, .target = AT(webhook), .commands = FOR(UP),
+	  .config = true,
+	  .help = "post each event's JSON there, over http: or https:; what nobody takes is "
+		  "counted and given up" },
+	{ "follow", 'f', NULL, FLAG(follow), .commands = FOR(LOG),
+	  .help = "of a guest: go on with what happens, until a signal" },
+	{ "batch", 'b', NULL, FLAG(batch), .commands = FOR(TOP),
+	  .help = "lines of text, for a file or another program, instead of a screen" },
+	{ "times", 'n', "N", .parse = parse_until, .target = AT(times), .min = 1, .max = 1000000000,
+	  .unit = "times", .commands = FOR(TOP), .help = "end after N looks" },
+	{ "delay", 0, "MS", MS(delay_ms, 100, 3600000), .commands = FOR(TOP),
+	  .help = "from one look to the next (2000)" },
+	{ "json", 0, NULL, FLAG(json), .commands = FOR(TOP),
+	  .help = "a line of JSON for each look, as the exporter has it" },
 	{ "all", 0, NULL, FLAG(all), .commands = FOR(DOWN),
 	  .help = "end the guest, on both hosts" },
 	{ "history", 0, NULL, FLAG(history), .commands = FOR(CONSOLE),

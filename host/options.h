@@ -50,6 +50,7 @@ enum command_id {
 	COMMAND_EXPORTER,
 	COMMAND_NET,
 	COMMAND_DOCTOR,
+	COMMAND_TOP,
 	COMMANDS,
 };
 
@@ -114,8 +115,10 @@ struct options {
 	double speed; /* times real time; 0: as fast as it goes */
 	const char *output, *pcap, *gdb, *record, *html, *profile, *symbols;
 	/* up, down, console, log of a guest with a configuration file */
-	bool detach, all, history;
-	const char *first, *on_event;
+	bool detach, all, history, follow, batch;
+	struct option_number times; /* top: so many looks */
+	uint64_t delay_ms;
+	const char *first, *on_event, *webhook;
 	const char *user; /* net: who may open the taps; NULL: root */
 	char **args;	  /* what is no option */
 	int nargs;

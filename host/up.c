@@ -32,12 +32,25 @@ static const char *phase_of(const struct up *u)
 	return u->live ? "live" : u->backup ? "backup" : "starting";
 }
 
+static void put_webhook(const struct up *u, json_t *o)
+{
+	struct webhook_count c;
+
+	if (!u->events.webhook)
+		return;
+	webhook_counted(u->events.webhook, &c);
+	json_object_set_new(o, "webhook",
+			    json_pack("{s:I, s:I}", "delivered", (json_int_t)c.delivered, "lost",
+				      (json_int_t)c.lost));
+}
+
 static void show_state(const struct up *u)
 {
 	json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:I}", "phase", phase_of(u), "pid",
 			      (int)getpid(), "replica", (int)u->child, "why",
 			      u->child ? "" : u->why, "since", (json_int_t)time(NULL));
 
+	put_webhook(u, o);
 	run_dir_put_state(&u->dir, o);
 	json_decref(o);
 	notify_send("STATUS=%s%s%s", phase_of(u), u->child ? "" : ": ", u->child ? "" : u->why);
@@ -232,6 +245,8 @@ static int begin(struct up *u, struct err *err)
 	if (ret < 0)
 		return ret;
 	up_events_open(&u->events, u->g->name, u->dir.state, u->g->seen.on_event);
+	if (u->g->seen.webhook && !(u->events.webhook = webhook_open(u->g->seen.webhook, err)))
+		return -err->code;
 	console = run_dir_file(u->dir.run, "console");
 	ret = up_console_open(&u->console, console, err);
 	free(console);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/up_events.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,6 +33,7 @@ void up_events_close(struct up_events *e)
 {
 	if (e->pipe >= 0)
 		close(e->pipe);
+	webhook_close(e->webhook);
 	free(e->path);
 	*e = (struct up_events){ .pipe = -1 };
 }
@@ -68,13 +70,42 @@ static void append(struct up_events *e, const char *text)
 
 /* ---- the journal ---- */
 
+/* An event's text as one line: a line feed in it would begin a field of somebody else's choice. */
+static void take_text(char *line, size_t size, const char *text)
+{
+	snprintf(line, size, "%s", text ? text : "");
+	for (; *line; line++) {
+		if (iscntrl((unsigned char)*line))
+			*line = ' ';
+	}
+}
+
+/* As syslog(3) numbers them: critical, warning, notice. */
+static int priority_of(const char *event)
+{
+	static const struct {
+		const char *event;
+		int priority;
+	} loud[] = {
+		{ "divergence", 2 }, { "hang", 2 },	   { "panic", 2 },  { "disk-error", 2 },
+		{ "fenced", 4 },     { "unprotected", 4 }, { "asking", 4 }, { "slow-backup", 4 },
+		{ "differs", 4 },    { "slow-join", 4 },
+	};
+
+	for (size_t i = 0; i < sizeof(loud) / sizeof(loud[0]); i++) {
+		if (!strcmp(event, loud[i].event))
+			return loud[i].priority;
+	}
+	return 5;
+}
+
 /*
  * With fields to search by, where standard error goes to the journal: TWINSTEP_GUEST, _EVENT,
  * _GENERATION (systemd's native protocol: a datagram of FIELD=VALUE lines).
  */
 static void tell_journal(const struct up_events *e, const json_t *o, const char *event)
 {
-	const char *text = json_string_value(json_object_get(o, "text"));
+	char text[600];
 	const json_t *generation = json_object_get(o, "generation");
 	struct sockaddr_un sa = { .sun_family = AF_UNIX,
 				  .sun_path = "/run/systemd/journal/socket" };
@@ -83,10 +114,11 @@ static void tell_journal(const struct up_events *e, const json_t *o, const char 
 
 	if (!getenv("JOURNAL_STREAM"))
 		return;
+	take_text(text, sizeof(text), json_string_value(json_object_get(o, "text")));
 	n = snprintf(line, sizeof(line),
-		     "MESSAGE=%s: %s\nPRIORITY=5\nSYSLOG_IDENTIFIER=twinstep\nTWINSTEP_GUEST=%s\n"
+		     "MESSAGE=%s: %s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=twinstep\nTWINSTEP_GUEST=%s\n"
 		     "TWINSTEP_EVENT=%s\nTWINSTEP_GENERATION=%lld\n",
-		     event, text ? text : "", e->guest, event,
+		     event, text, priority_of(event), e->guest, event,
 		     (long long)json_integer_value(generation));
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && n > 0 && n < (int)sizeof(line))
@@ -149,6 +181,8 @@ static void keep(struct up_events *e, json_t *o, const char *event)
 		append(e, line);
 		tell_journal(e, o, event);
 		run_hook(e, event, line);
+		if (e->webhook)
+			webhook_push(e->webhook, text);
 		free(line);
 	}
 	free(text);

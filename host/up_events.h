@@ -11,11 +11,13 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "host/webhook.h"
 
 #define UP_EVENT_LINE 8192
 
 struct up_events {
 	const char *guest, *hook; /* hook NULL: none */
+	struct webhook *webhook;  /* NULL: none */
 	char host[64], *path;
 	int pipe; /* read end of the replica's; -1: none */
 	char line[UP_EVENT_LINE];

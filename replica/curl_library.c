@@ -26,8 +26,8 @@ const struct curl_library *curl_library_load(struct err *err)
 	library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 	if (!library) {
 		err_set(err, ENOENT,
-			"an arbiter that is asked over HTTP needs %s (package "
-			"libcurl4): %s",
+			"what goes over HTTP (an arbiter that is etcd, --webhook) needs %s "
+			"(package libcurl4): %s",
 			LIBRARY, dlerror());
 		return NULL;
 	}

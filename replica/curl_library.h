@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libcurl, loaded by those who ask an arbiter over HTTP. Linked, it and some thirty libraries
- * behind it would be in every process that runs a guest, and double the time in which one starts.
+ * libcurl, loaded by those who ask an arbiter over HTTP, or tell somebody of events. Linked, it and
+ * some thirty libraries behind it would be in every process that runs a guest, and double the time
+ * in which one starts.
  */
 #ifndef REPLICA_CURL_LIBRARY_H
 #define REPLICA_CURL_LIBRARY_H
@@ -15,6 +16,7 @@
 	F(global_init)            \
 	F(easy_init)              \
 	F(easy_setopt)            \
+	F(easy_perform)           \
 	F(easy_getinfo)           \
 	F(easy_strerror)          \
 	F(easy_cleanup)           \

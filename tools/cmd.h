@@ -57,5 +57,6 @@ extern const struct command cmd_check_config;
 extern const struct command cmd_exporter;
 extern const struct command cmd_net;
 extern const struct command cmd_doctor;
+extern const struct command cmd_top;
 
 #endif

@@ -17,6 +17,7 @@
 #include "host/machine_opts.h"
 #include "host/replay_machine.h"
 #include "host/run_end.h"
+#include "host/stop.h"
 
 /* ---- summary ---- */
 
@@ -186,11 +187,23 @@ static bool is_guest(const char *name)
 	return guest_name_is_good(name) && access(name, F_OK) < 0;
 }
 
+static void nothing(void *ctx)
+{
+}
+
+static bool is_over(void *ctx)
+{
+	return stop_signal() != 0;
+}
+
 static int show_guest(const struct options *o)
 {
 	struct err err = ERR_INIT;
 
-	if (guest_log_print(stdout, o->args[0], o->json, &err) == 0)
+	if (o->follow)
+		stop_on_signals(nothing, NULL);
+	if ((o->follow ? guest_log_watch(stdout, o->args[0], o->json, is_over, NULL, &err)
+		       : guest_log_print(stdout, o->args[0], o->json, &err)) == 0)
 		return 0;
 	log_error("%s, and no recording '%s' either", err.text, o->args[0]);
 	return EXIT_USAGE;
@@ -209,7 +222,8 @@ const struct command cmd_log = {
 	.summary = "show what is in a recording, or what happened to a guest",
 	.usage = "[OPTION...] LOG|NAME",
 	.text = "Shows what is in a log: summary, records by kind, checkpoints. With the NAME of a "
-		"guest of `twinstep up`: what has happened to it on this host.",
+		"guest of `twinstep up`: what has happened to it on this host, and with --follow "
+		"what happens from now on.",
 	.end = "Exit status: 0; 2 the log is damaged (what is before the damage is shown); with "
 	       "--pcap also 123 divergence.",
 	.min_args = 1,

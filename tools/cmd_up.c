@@ -73,6 +73,8 @@ static int run_up(struct options *o)
 	/* What is said once, on the command line, counts. */
 	if (o->on_event)
 		g.seen.on_event = o->on_event;
+	if (o->webhook)
+		g.seen.webhook = o->webhook;
 	if (o->first)
 		g.first = g.here && !strcmp(o->first, g.here->name);
 	if (status == 0 && o->detach && detach(&g, &err) < 0) {

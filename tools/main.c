@@ -41,6 +41,7 @@ const struct command *const commands[] = {
 	&cmd_exporter,
 	&cmd_net,
 	&cmd_doctor,
+	&cmd_top,
 	/* the end */
 	NULL,
 };

@@ -29,7 +29,8 @@ trap 'umount "$root/proc" "$root/dev" "$root" 2>/dev/null; rm -rf --one-file-sys
 lintian --fail-on error "$debs"/*.changes >"$work/lintian" 2>&1
 status=$?
 check lintian "$(grep ^E: "$work/lintian" | head -n 5)" [ $status -eq 0 ]
-mmdebstrap --quiet --variant=minbase bookworm "$root" ${MIRROR:+"$MIRROR"} >"$work/log" 2>&1 || {
+# What makes system users is there already: else all of systemd would come with the package, and leave traces.
+mmdebstrap --quiet --variant=minbase --include=systemd-standalone-sysusers bookworm "$root" ${MIRROR:+"$MIRROR"} >"$work/log" 2>&1 || {
 	not_ok root "$(tail -n 3 "$work/log")"
 	exit 1
 }
@@ -64,7 +65,7 @@ inside sh -c 'apt-get purge -y -q twinstep twinstep-doc && apt-get autoremove -y
 status=$?
 check purge "$(tail -n 3 "$work/log")" [ $status -eq 0 ]
 files >"$work/after"
-left=$(comm -13 "$work/before" "$work/after" | grep -v '/ld.so.cache\|/__pycache__\|/var/lib/systemd\|/root/' | head -n 5)
+left=$(comm -13 "$work/before" "$work/after" | grep -v '^./etc/\(passwd\|shadow\|group\|gshadow\)-$\|/ld.so.cache\|/__pycache__\|/var/lib/systemd\|/root/' | head -n 5)
 check clean "left behind: $left" [ -z "$left" ]
 # The module for Debian's kernel: the headers bring a compiler, so nothing of this is built on the host.
 cp "$debs"/twinstep-dkms_*.deb "$root/tmp/"

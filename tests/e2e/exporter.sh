@@ -29,14 +29,21 @@ if command -v promtool >/dev/null; then
 else
 	skip promtool "promtool (package prometheus) is not installed"
 fi
+python3 tests/e2e/monitoring_names.py "$work/metrics" docs/monitoring/alerts.yml docs/monitoring/grafana.json >"$work/names" 2>&1
+status=$?
+check names "$(head -n 5 "$work/names")" [ $status -eq 0 ]
+"$twinstep" top -b -n 2 --delay 300 >"$work/top" 2>&1
+check top "$(cat "$work/top")" eval '[ "$(grep -cE "^$guest +alone +primary " "$work/top")" = 2 ] && [ "$(grep -c "UNPROTECTED: alone" "$work/top")" = 2 ]'
+"$twinstep" top --json -n 1 >"$work/top.json"
 get /api/v1/machines >"$work/json"
 "$twinstep" status "$guest" --json >"$work/status"
-python3 - "$work/json" "$work/status" "$guest" <<-'EOF'
+python3 - "$work/json" "$work/status" "$guest" "$work/top.json" <<-'EOF'
 	import json, sys
 	shown = [m for m in json.load(open(sys.argv[1]))["machines"] if m["name"] == sys.argv[3]][0]
 	is_so = json.load(open(sys.argv[2]))
+	top = [m for m in json.load(open(sys.argv[4]))["machines"] if m["name"] == sys.argv[3]][0]
 	for key in ("state", "role", "live", "generation"):
-	    assert shown["status"][key] == is_so[key], (key, shown["status"], is_so)
+	    assert shown["status"][key] == is_so[key] == top["status"][key], (key, shown["status"], is_so, top)
 	assert 0 < shown["status"]["instructions"] <= is_so["instructions"]
 EOF
 check truth "what is shown is not what is" [ $? -eq 0 ]

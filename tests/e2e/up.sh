@@ -37,7 +37,7 @@ rounds() {
 		skip rounds "this host lets nobody make namespaces"
 		return
 	fi
-	BUILD=$build TIMEOUT=${TIMEOUT:-1500} tests/pair/pair.sh up.py --kinds "live up,both" --witness || failed=1
+	BUILD=$build TIMEOUT=${TIMEOUT:-1500} tests/pair/pair.sh up.py --kinds "live up,both" --witness --seen || failed=1
 }
 need_guest
 if [ $# -eq 0 ]; then set -- conf rounds; fi

@@ -3,7 +3,7 @@
 again whenever it has ended: replicas, `up` itself, one host's whole set of processes or both hosts' are killed at random.
 At most one replica is live at any time, the guest never sees older data than it has shown, and the pair is protected again.
 
-    tests/pair/pair.sh up.py [--count N] [--seed S] [--kinds KIND,...] [--witness]
+    tests/pair/pair.sh up.py [--count N] [--seed S] [--kinds KIND,...] [--witness] [--seen]
 
 A host is a host name (UTS namespace) with /run and /var/lib of its own (mount namespace), and a loopback address."""
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(__file__))
 from rig import PATIENCE, BUILD, MACHINE, Failure, TWINSTEP, other, read_events, sh  # noqa: E402
@@ -159,8 +160,83 @@ class Console(threading.Thread):
 KINDS = ["live", "backup", "both", "live up", "backup up", "replica", "all in turn"]
 
 
+class Seen(threading.Thread):
+    """What a host's exporter, `list` and `top` show, held against its processes: all the time, that nobody is shown as live
+    whose process has ended; when the pair is protected, that all of them say what the replica itself says."""
+
+    def __init__(self, test, host):
+        super().__init__(daemon=True)
+        self.test, self.host, self.looks, self.deaths = test, host, 0, 0
+        self.at = ADDRESS[host.letter].replace("7777", "9177")
+        self.proc = subprocess.Popen(host.command("setpriv", "--pdeathsig", "KILL", TWINSTEP, "exporter", "--listen", self.at),
+                                     stderr=subprocess.DEVNULL)
+        self.start()
+
+    def get(self, path):
+        with urllib.request.urlopen("http://%s%s" % (self.at, path), timeout=30) as r:
+            return r.read().decode()
+
+    def machine(self):
+        found = [m for m in json.loads(self.get("/api/v1/machines"))["machines"] if m["name"] == "web"]
+        return found[0] if found else {}
+
+    def run(self):
+        while self.test.running:
+            pid = self.host.state().get("replica", 0)
+            dead = bool(pid) and not alive(pid)
+            try:
+                shown = self.machine()
+            except (OSError, ValueError):
+                time.sleep(0.05)
+                continue
+            self.looks += 1
+            self.deaths += dead
+            if dead and shown.get("replica") == pid and shown.get("status", {}).get("live"):
+                self.test.wrong = "host %s: process %d has ended, and the exporter shows it as live" % (self.host.letter, pid)
+            time.sleep(0.02)
+
+    def compare(self):
+        """Of a host whose state does not change now."""
+        for _ in range(20):
+            before = self.host.status()
+            shown = {"exporter": self.machine(), "list": json.loads(self.host.call("list", "--json").stdout)[0],
+                     "top": json.loads(self.host.call("top", "--json", "-n", "1").stdout)["machines"][0]}
+            metrics = dict(re.findall(r'^twinstep_guest_(\w+){guest="web"} (\S+)$', self.get("/metrics"), re.M))
+            after = self.host.status()
+            if all(before.get(k) == after.get(k) for k in ("state", "role", "live", "generation")):
+                break
+        for what, m in shown.items():
+            said = {k: m.get("status", {}).get(k) for k in ("state", "role", "live", "generation")}
+            if said != {k: before.get(k) for k in said} or not alive(m["replica"]):
+                raise Failure("host %s: %s shows %s of process %s, the replica says %s" % (
+                    self.host.letter, what, said, m.get("replica"), {k: before.get(k) for k in said}))
+        for name, value in (("live", before["live"]), ("generation", before["generation"]), ("up", 1),
+                            ("protected", before["state"] in ("protected", "backup"))):
+            if float(metrics[name]) != float(value):
+                raise Failure("host %s: metric %s is %s, the replica says %s" % (self.host.letter, name, metrics[name], before))
+        if "SCREENSHOTS" in os.environ:
+            for size in ("1000,900", "390,844"):
+                sh("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=9000", "--window-size=" + size,
+                   "--screenshot=%s/%s-%s.png" % (os.environ["SCREENSHOTS"], self.host.letter, size.split(",")[0]),
+                   "http://%s/" % self.at)
+
+    def end(self):
+        self.proc.kill()
+        self.proc.wait()
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Test:
-    def __init__(self, seed, kinds, witness):
+    seen = ()
+
+    def __init__(self, seed, kinds, witness, seen=False):
         self.random = random.Random(seed)
         self.kinds = kinds
         self.dir = tempfile.mkdtemp(prefix="twinstep-up-")
@@ -193,6 +269,7 @@ class Test:
             with open("%s/%s/disk.img" % (self.dir, h), "wb") as f:
                 f.truncate(1 << 20)
         self.running = True
+        self.seen = [Seen(self, self.hosts[h]) for h in "ab"] if seen else []
 
     def saw(self, host, line, fresh):
         """A line of a console. A count may come again in a history, or after a failover; a boot shows what is on the disk."""
@@ -268,6 +345,8 @@ class Test:
         started = time.monotonic()
         time.sleep(0.3)
         self.wait_protected(kind)
+        for seen in self.seen:
+            seen.compare()
         print("ok up.round-%d: %s; %s is live, %d counted, %.1f s" % (
             n, kind, self.live(), self.highest, time.monotonic() - started), flush=True)
 
@@ -280,6 +359,11 @@ class Test:
                     if e["generation"] in seen:
                         raise Failure("generation %d began on %s and on %s" % (e["generation"], seen[e["generation"]], h))
                     seen[e["generation"]] = h
+        if self.seen and not all(s.looks for s in self.seen):
+            raise Failure("an exporter has shown nothing")
+        if self.seen:
+            print("ok up.seen: %d looks at two exporters, %d of them at a replica that was killed" % (
+                sum(s.looks for s in self.seen), sum(s.deaths for s in self.seen)))
         print("ok up.generations: %d, each of one host" % len(seen))
 
     def doctor(self, h, live):
@@ -350,6 +434,8 @@ class Test:
         for host in self.hosts.values():
             if host.is_alive():
                 host.stop()
+        for seen in self.seen:
+            seen.end()
         if self.witness:
             self.witness.kill()
             self.witness.wait()
@@ -363,11 +449,12 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--kinds", help="these, one after the other: " + ", ".join(KINDS))
     parser.add_argument("--witness", action="store_true", help="a witness decides, not a directory")
+    parser.add_argument("--seen", action="store_true", help="hold what exporters, list and top show against the processes")
     args = parser.parse_args()
     kinds = args.kinds.split(",") if args.kinds else None
     if kinds:
         args.count = len(kinds)
-    test, failed = Test(args.seed, kinds, args.witness), 0
+    test, failed = Test(args.seed, kinds, args.witness, args.seen), 0
     try:
         test.start()
         test.wait_protected("start")

@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each metric that the Grafana dashboard or an alert rule names is one that /metrics has, and no panel asks for nothing.
+
+    monitoring_names.py METRICS RULES DASHBOARD"""
+import json
+import re
+import sys
+
+metrics, rules, dashboard = sys.argv[1:]
+there = set(re.findall(r"^# TYPE (\S+) ", open(metrics).read(), re.M))
+wrong = []
+for path in rules, dashboard:
+    named = set(re.findall(r"\btwinstep_[a-z_]+", open(path).read()))
+    if not named:
+        wrong.append("%s names no metric" % path)
+    wrong += ["%s names %s, which /metrics has not" % (path, n) for n in sorted(named - there)]
+panels = json.load(open(dashboard))["panels"]
+wrong += ["panel %r asks for nothing" % p["title"] for p in panels if not any("twinstep_" in t["expr"] for t in p["targets"])]
+places = [(x, y) for p in panels for g in [p["gridPos"]] for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])]
+if len(places) != len(set(places)):
+    wrong.append("two panels of %s lie on each other" % dashboard)
+print("\n".join(wrong) or "%d metrics, %d panels" % (len(there), len(panels)))
+sys.exit(bool(wrong))
