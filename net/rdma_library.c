@@ -1,43 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "net/rdma_library.h"
 
-#include <dlfcn.h>
-#include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
-#define LIBRARY "libibverbs.so.1"
+#include "base/library.h"
 
 static struct rdma_library ibv;
 
-static int find(void *library, const char *name, void *function, struct err *err)
-{
-	*(void **)function = dlsym(library, name);
-	return *(void **)function
-		       ? 0
-		       : err_set(err, EINVAL, "%s has no %s(): %s", LIBRARY, name, dlerror());
-}
-
 const struct rdma_library *rdma_library_load(struct err *err)
 {
-	static void *library;
-	int ret = 0;
+#define ROW(prefix, name) { #prefix #name, &ibv.name },
+	static const struct library_function functions[] = { RDMA_LIBRARY_FUNCTIONS(ROW) };
+#undef ROW
+	static bool loaded;
 
-	if (library)
-		return &ibv;
-	library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (!library) {
-		err_set(err, EINVAL, "RDMA needs %s (packages libibverbs1, ibverbs-providers): %s",
-			LIBRARY, dlerror());
-		return NULL;
-	}
-#define FIND(prefix, name) ret = ret ? ret : find(library, #prefix #name, &ibv.name, err);
-	RDMA_LIBRARY_FUNCTIONS(FIND)
-#undef FIND
-	if (ret == 0)
-		return &ibv;
-	dlclose(library);
-	library = NULL;
-	return NULL;
+	if (!loaded)
+		loaded = library_load("libibverbs.so.1", "RDMA", "libibverbs1, ibverbs-providers",
+				      functions, sizeof(functions) / sizeof(*functions), err) == 0;
+	return loaded ? &ibv : NULL;
 }
 
 int rdma_query_port(const struct rdma_library *l, struct ibv_context *c, uint8_t port,

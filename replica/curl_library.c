@@ -1,44 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "replica/curl_library.h"
 
-#include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
+
+#include "base/library.h"
 
 #define LIBRARY "libcurl.so.4"
 
 static struct curl_library curl;
 
-static int find(void *library, const char *name, void *function, struct err *err)
+static int load(struct err *err)
 {
-	*(void **)function = dlsym(library, name);
-	return *(void **)function
-		       ? 0
-		       : err_set(err, ENOENT, "%s has no %s(): %s", LIBRARY, name, dlerror());
+#define ROW(name) { "curl_" #name, &curl.name },
+	static const struct library_function functions[] = { CURL_LIBRARY_FUNCTIONS(ROW) };
+#undef ROW
+	int ret = library_load(LIBRARY, "etcd or a webhook", "libcurl4", functions,
+			       sizeof(functions) / sizeof(*functions), err);
+
+	if (ret == 0 && curl.global_init(CURL_GLOBAL_DEFAULT))
+		ret = err_set(err, ENOMEM, "%s cannot be initialized", LIBRARY);
+	return ret;
 }
 
 const struct curl_library *curl_library_load(struct err *err)
 {
-	static void *library;
-	int ret = 0;
+	static bool loaded;
 
-	if (library)
-		return &curl;
-	library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (!library) {
-		err_set(err, ENOENT,
-			"what goes over HTTP (an arbiter that is etcd, --webhook) needs %s "
-			"(package libcurl4): %s",
-			LIBRARY, dlerror());
-		return NULL;
-	}
-#define FIND(name) ret = ret ? ret : find(library, "curl_" #name, &curl.name, err);
-	CURL_LIBRARY_FUNCTIONS(FIND)
-#undef FIND
-	if (ret == 0 && curl.global_init(CURL_GLOBAL_DEFAULT))
-		ret = err_set(err, ENOMEM, "%s cannot be initialized", LIBRARY);
-	if (ret == 0)
-		return &curl;
-	dlclose(library);
-	library = NULL;
-	return NULL;
+	if (!loaded)
+		loaded = load(err) == 0;
+	return loaded ? &curl : NULL;
 }

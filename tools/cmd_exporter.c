@@ -4,7 +4,6 @@
  * is loaded here alone: linked, it and the libraries behind it would be in every process that runs
  * a guest.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/host_clock.h"
+#include "base/library.h"
 #include "base/log.h"
 #include "host/exporter_page.h"
 #include "host/guest_list.h"
@@ -22,7 +22,6 @@
 #include "host/stop.h"
 #include "tools/cmd.h"
 
-#define LIBRARY	    "libmicrohttpd.so.12"
 #define CONNECTIONS 16
 #define SECONDS	    10 /* for a client that says nothing */
 
@@ -42,18 +41,12 @@ static struct {
 
 static int load(struct err *err)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+#define ROW(name) { "MHD_" #name, &mhd.name },
+	static const struct library_function functions[] = { FUNCTIONS(ROW) };
+#undef ROW
 
-	if (!library)
-		return err_set(err, ENOENT, "the exporter needs %s (package libmicrohttpd12): %s",
-			       LIBRARY, dlerror());
-#define FIND(name)                                          \
-	*(void **)&mhd.name = dlsym(library, "MHD_" #name); \
-	if (!mhd.name)                                      \
-		return err_set(err, ENOENT, "%s has no MHD_%s()", LIBRARY, #name);
-	FUNCTIONS(FIND)
-#undef FIND
-	return 0;
+	return library_load("libmicrohttpd.so.12", "the exporter", "libmicrohttpd12", functions,
+			    sizeof(functions) / sizeof(*functions), err);
 }
 
 static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,

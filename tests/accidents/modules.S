@@ -4,13 +4,7 @@
  * byte: once at the start, and once more when a byte has come on COM1, for which it asks again and
  * again. Then it ends with status 0.
  */
-	.section .text.start, "ax"
-	.code32
-	.align 4
-	.long 0x1badb002, 0, -0x1badb002
-
-	.globl _start
-_start:
+#include "../multiboot.h"
 	cld
 	movl	%ebx, %ebp
 	movl	$0x200000, %esp

@@ -3,13 +3,7 @@
  * A multiboot guest that says on COM1 what Linux says last when it panics, and spins as Linux does;
  * with PORT it says so by pvpanic instead, with HALT it stops the processor.
  */
-	.section .text.start, "ax"
-	.code32
-	.align 4
-	.long 0x1badb002, 0, -0x1badb002
-
-	.globl _start
-_start:
+#include "../multiboot.h"
 	cld
 #ifdef WAIT /* for a byte on COM1 */
 	movw	$0x3fd, %dx

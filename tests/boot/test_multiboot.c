@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/boot/multiboot.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <string.h>
 
 #include "hypervisor/boot/program.h"
+#include "tests/boot/elf64.h"
 #include "tests/unit.h"
 
 #define MIB  (1ull << 20)
@@ -36,7 +36,7 @@ static Elf32_Phdr *phdr32(void)
 
 static Elf64_Phdr *phdr64(void)
 {
-	return (Elf64_Phdr *)(void *)(file + sizeof(Elf64_Ehdr));
+	return elf64_phdr(file);
 }
 
 static void make_elf32(void)
@@ -63,16 +63,7 @@ static void make_elf32(void)
 
 static void make_elf64(void)
 {
-	Elf64_Ehdr *e = (Elf64_Ehdr *)(void *)file;
-
-	memset(file, 0, sizeof(file));
-	memcpy(e->e_ident, "\177ELF\2\1\1", 7);
-	e->e_type = ET_EXEC;
-	e->e_machine = EM_X86_64;
-	e->e_entry = 0x100020;
-	e->e_phoff = sizeof(*e);
-	e->e_phentsize = sizeof(Elf64_Phdr);
-	e->e_phnum = 2;
+	elf64_begin(file, sizeof(file), 0x100020, 2);
 	phdr64()[0] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = ~0ull };
 	phdr64()[1] = (Elf64_Phdr){ .p_type = PT_LOAD,
 				    .p_offset = CODE,

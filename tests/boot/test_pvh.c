@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "hypervisor/boot/pvh.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <string.h>
 
 #include "hypervisor/boot/acpi.h"
 #include "hypervisor/boot/program.h"
+#include "tests/boot/elf64.h"
 #include "tests/unit.h"
 
 #define MIB   (1ull << 20)
@@ -21,7 +21,7 @@ static struct err err;
 
 static Elf64_Phdr *phdr(void)
 {
-	return (Elf64_Phdr *)(void *)(file + sizeof(Elf64_Ehdr));
+	return elf64_phdr(file);
 }
 
 /* Puts a note behind *at. */
@@ -39,17 +39,9 @@ static void put_note(size_t *at, const char *name, uint32_t type, uint64_t value
 /* Linked high and loaded low, entered where neither the ELF header nor an address says. */
 static void make(void)
 {
-	Elf64_Ehdr *e = (Elf64_Ehdr *)(void *)file;
 	size_t end = NOTES;
 
-	memset(file, 0, sizeof(file));
-	memcpy(e->e_ident, "\177ELF\2\1\1", 7);
-	e->e_type = ET_EXEC;
-	e->e_machine = EM_X86_64;
-	e->e_entry = 0x1000000;
-	e->e_phoff = sizeof(*e);
-	e->e_phentsize = sizeof(Elf64_Phdr);
-	e->e_phnum = 2;
+	elf64_begin(file, sizeof(file), 0x1000000, 2);
 	put_note(&end, "GNU", 18, 0x555, 4);
 	put_note(&end, "Xen", 6, 0, 5);
 	put_note(&end, "Xen", 18, 0x100020, 4);

@@ -7,13 +7,7 @@
  */
 #define FROM 0x1000000
 
-	.section .text.start, "ax"
-	.code32
-	.align 4
-	.long 0x1badb002, 0, -0x1badb002
-
-	.globl _start
-_start:
+#include "../multiboot.h"
 	cld
 	movl	$FROM, %edi
 	movl	$(MIB << 18), %ecx

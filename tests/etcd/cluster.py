@@ -6,8 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from pump import pump  # noqa: E402
 
 BUILD = os.environ.get("BUILD", "build")
 ETCD = os.environ["ETCD_BIN"] + "/etcd"
@@ -109,20 +113,13 @@ class Relay:
             threading.Thread(target=self.carry, args=(server, client, True), daemon=True).start()
 
     def carry(self, src, dst, answers):
-        try:
-            while data := src.recv(65536):
-                if answers and self.cut:
-                    self.swallowed += 1
-                    break
-                time.sleep(self.delay)
-                dst.sendall(data)
-        except OSError:
-            pass
-        for s in (src, dst):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        def before(data):
+            if answers and self.cut:
+                self.swallowed += 1
+                return False
+            return time.sleep(self.delay)
+
+        pump(src, dst, before)
 
 
 class Asker:

@@ -23,7 +23,7 @@ import time
 import psycopg2
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import BUILD, GUEST_IP, PATIENCE, APPEND, PEER_IP, Failure, Rig, other  # noqa: E402
+from rig import BUILD, GUEST_IP, PATIENCE, APPEND, PEER_IP, Failure, Rig, other, winner  # noqa: E402
 
 GUEST = BUILD + "/guest-postgres"
 BIN = "/usr/lib/postgresql/15/bin/"
@@ -334,17 +334,7 @@ class Postgres:
         n = len(self.live.events())
         self.rig.top.link(False)
         try:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                if any(e["event"] == "live" for e in self.backup.events()):
-                    loser = self.swap()
-                    break
-                if any(e["event"] == "unprotected" for e in self.live.events()[n:]):
-                    loser = self.backup
-                    break
-                expect(time.monotonic() < deadline, "nobody won the arbitration")
-                time.sleep(0.005)
-            self.ends(loser)
+            self.ends(self.swap() if winner(self.live, self.backup, n) is self.backup else self.backup)
             self.progress()
         finally:
             self.rig.top.link(True)

@@ -17,6 +17,9 @@ import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from pump import pump  # noqa: E402
+
 TUNSETIFF = 0x400454CA
 IFF_TAP_NO_PI = 0x1002
 
@@ -86,34 +89,20 @@ class Frames:
             self.deliver()
 
 
-def pump(src, dst, rate, delay):
-    """Bytes from src to dst: a queue of (due, data)."""
-    try:
-        while True:
-            data = src.recv(16384)
-            if not data:
-                break
-            time.sleep(len(data) / rate + delay / 1000)
-            dst.sendall(data)
-    except OSError:
-        pass
-    for s in (src, dst):
-        try:
-            s.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-
 def stream(port, target, rate, delay):
     host, target_port = target.rsplit(":", 1)
     listener = socket.create_server(("127.0.0.1", port))
+
+    def slow(data):
+        time.sleep(len(data) / rate + delay / 1000)
+
     while True:
         a, _ = listener.accept()
         b = socket.create_connection((host, int(target_port)))
         for s in (a, b):
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for src, dst in ((a, b), (b, a)):
-            threading.Thread(target=pump, args=(src, dst, rate, delay), daemon=True).start()
+            threading.Thread(target=pump, args=(src, dst, slow), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -426,6 +426,18 @@ def check_counters(clients):
     conn.sock.close()
 
 
+def winner(live, backup, n):
+    """The one of two living replicas that goes on after they have lost each other; n: events of the live one before that."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if any(e["event"] == "live" for e in backup.events()):
+            return backup
+        if any(e["event"] == "unprotected" for e in live.events()[n:]):
+            return live
+        time.sleep(0.005)
+    raise Failure("nobody won the arbitration")
+
+
 def other(host):
     return "b" if host == "a" else "a"
 

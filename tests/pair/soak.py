@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import PATIENCE, Client, Failure, Rig, Watch, check_counters, median, other  # noqa: E402
+from rig import PATIENCE, Client, Failure, Rig, Watch, check_counters, median, other, winner  # noqa: E402
 
 
 def expect(cond, text):
@@ -86,17 +86,7 @@ class Soak:
 
     def one_wins(self, n):
         """Both lived and lost each other: exactly one goes on."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            if any(e["event"] == "live" for e in self.backup.events()):
-                loser = self.swap()
-                break
-            if any(e["event"] == "unprotected" for e in self.live.events()[n:]):
-                loser = self.backup
-                break
-            time.sleep(0.005)
-        else:
-            raise Failure("nobody won the arbitration")
+        loser = self.swap() if winner(self.live, self.backup, n) is self.backup else self.backup
         t = time.monotonic()
         loser.proc.wait(PATIENCE)
         expect(loser.proc.returncode == 118, "the loser ended with status %s: %s" % (loser.proc.returncode, loser.tail()))
