@@ -69,7 +69,7 @@ ssize_t rdma_writer_put(struct rdma_writer *w, const void *data, size_t n);
 bool rdma_writer_put_sums(struct rdma_writer *w, const void *data, size_t n);
 /* Of the first frame that is not sent yet: bytes in the ring at w->sent; 0: there is none. */
 size_t rdma_writer_next(const struct rdma_writer *w);
-/* It is on its way, and has this number. */
+/* That frame is on its way, and has this number. */
 uint64_t rdma_writer_sent(struct rdma_writer *w);
 /* Its path is broken: all that is kept is to be sent again. */
 void rdma_writer_rewind(struct rdma_writer *w);

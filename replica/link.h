@@ -54,11 +54,11 @@ void link_add_stamp(struct link *l, uint64_t seq, uint64_t now_ns);
 /* The backup has the state and is behind: how long it takes until it follows depends on the guest.
  */
 bool link_catches_up(struct replica *r);
-/* For how long it is behind, in ns. */
+/* For how long the backup has been behind, in ns. */
 uint64_t link_lag_ns(struct replica *r);
-/* It is further behind than the guest may run ahead. */
+/* The backup is further behind than the guest may run ahead. */
 bool link_lags(struct replica *r);
-/* It has every record up to `made`, or is not there any more. */
+/* The backup has every record up to `made`, or is not there any more. */
 bool link_has(struct replica *r, uint64_t made);
 /* A heartbeat now, for its acknowledgement. */
 void link_ask(struct link *l);

@@ -40,7 +40,7 @@ enum replica_state {
 	REPLICA_STATES
 };
 
-/* Who goes on after a divergence. */
+/* Which replica goes on after a divergence. */
 enum replica_survivor { SURVIVOR_PRIMARY, SURVIVOR_BACKUP, SURVIVOR_NOBODY };
 
 struct replica_config {
@@ -139,7 +139,7 @@ void replica_leave(struct replica *r);
  * -EPERM: this one is not live; -ENOTCONN: no backup follows that could take over.
  */
 int replica_switch(struct replica *r);
-/* It is not wanted any more; it may have begun. */
+/* The change of places is not wanted any more; it may have begun all the same. */
 void replica_switch_not(struct replica *r);
 
 /*

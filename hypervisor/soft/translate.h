@@ -37,7 +37,7 @@ void trans_destroy(struct translator *t);
 /* ---- for block.c ---- */
 /* A block was built: says how it is entered. */
 void trans_block_made(struct cpu *cpu, struct block *b);
-/* It is void: its code may not run any more. */
+/* A block became void: its code may not run any more. */
 void trans_block_killed(struct cpu *cpu, struct block *b);
 /* All blocks are void. */
 void trans_forget(struct cpu *cpu);

@@ -22,7 +22,7 @@ fi
 for pack in gzip xz zstd; do
 	command -v $pack >/dev/null || continue
 	$pack -c "$work/guest.elf" >"$work/guest.packed"
-	echo x | timeout 60 "$twinstep" run --kernel "$work/guest.packed" >"$work/out" 2>"$work/err"
+	echo x | timeout 600 "$twinstep" run --kernel "$work/guest.packed" >"$work/out" 2>"$work/err"
 	status=$?
 	check $pack "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 	head -c 200 "$work/guest.packed" >"$work/cut"

@@ -16,25 +16,25 @@ grub=/usr/lib/grub/i386-pc/boot.img
 refused() {
 	local test=$1 text=$2
 	shift 2
-	timeout 60 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
 	local status=$?
 	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
 }
 
 ${CC:-cc} -m32 -nostdlib -static -no-pie -Wl,--build-id=none,-Ttext=0x7c00 -o "$work/bs.elf" tests/e2e/bootsector.S &&
 	objcopy -O binary -j .text "$work/bs.elf" "$work/bs" && truncate -s 1M "$work/bs"
-timeout 120 "$twinstep" record -o "$work/log" --disk "$work/bs,overlay" --clock virtual --checkpoint 1 --console "$work/console" \
+timeout 600 "$twinstep" record -o "$work/log" --disk "$work/bs,overlay" --clock virtual --checkpoint 1 --console "$work/console" \
 	--debug-console "$work/firmware" 2>"$work/err"
 status=$?
 check sector "status $status, not 42: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 42 ]
 check read "the sector was not read twice" [ "$(grep -aoc 'read by the' "$work/console")" -eq 2 ]
 check firmware-log "not where --debug-console says" grep -aq 'Running on QEMU' "$work/firmware"
-timeout 120 "$twinstep" replay "$work/log" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
+timeout 600 "$twinstep" replay "$work/log" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
 status=$?
 check sector-replay "status $status, not 42: $(tail -n 3 "$work/err")" \
 	eval "[ $status -eq 42 ] && cmp -s '$work/console' '$work/console2'"
 check log "the log does not say which firmware" grep -q "^firmware .*bios-256k" <("$twinstep" log "$work/log")
-timeout 120 "$twinstep" run --disk "$work/bs,overlay" --firmware /usr/share/seabios/bios.bin --console none 2>"$work/err"
+timeout 600 "$twinstep" run --disk "$work/bs,overlay" --firmware /usr/share/seabios/bios.bin --console none 2>"$work/err"
 status=$?
 check firmware-128k "status $status, not 42: $(tail -n 3 "$work/err")" [ "$status" -eq 42 ]
 
@@ -65,7 +65,7 @@ cat >"$work/root/boot/grub/grub.cfg" <<-END
 	boot
 END
 tools/bootdisk.py "$work/disk" --root "$work/root" 2>"$work/err" || not_ok image "$(cat "$work/err")"
-timeout 300 "$twinstep" record -o "$work/log2" --disk "$work/disk,overlay" --clock virtual --checkpoint 1 --console "$work/console" \
+timeout 600 "$twinstep" record -o "$work/log2" --disk "$work/disk,overlay" --clock virtual --checkpoint 1 --console "$work/console" \
 	2>"$work/err"
 status=$?
 check grub "status $status, not 7: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 7 ]
@@ -73,7 +73,7 @@ check grub-text "GRUB is not seen" grep -aq 'GRUB is here' "$work/console"
 check grub-acpi "no APICs" grep -aq 'IO-APIC' "$work/console"
 check complaints "the kernel complains: $(grep -aiE 'bios (bug|error|warning)|acpi.*(error|warning)|firmware bug' "$work/console" | head -n 3)" \
 	eval "! grep -aqiE 'bios (bug|error|warning)|acpi.*(error|warning)|firmware bug' '$work/console'"
-timeout 300 "$twinstep" replay "$work/log2" --quiet --from-checkpoint last --console "$work/console2" >"$work/out" 2>"$work/err"
+timeout 600 "$twinstep" replay "$work/log2" --quiet --from-checkpoint last --console "$work/console2" >"$work/out" 2>"$work/err"
 status=$?
 check grub-replay "status $status, not 7: $(tail -n 3 "$work/err")" [ "$status" -eq 7 ]
 
@@ -84,7 +84,7 @@ check info-mbr "$("$twinstep" image info "$work/disk")" \
 rm "$work/root/boot/vmlinuz" "$work/root/boot/initrd.img"
 echo 'outb 0xf4 9' >"$work/root/boot/grub/grub.cfg"
 tools/bootdisk.py "$work/disk" --root "$work/root" --table gpt 2>"$work/err" || not_ok image "$(cat "$work/err")"
-timeout 120 "$twinstep" run --disk "$work/disk,overlay" --clock virtual --console "$work/console" 2>"$work/err"
+timeout 600 "$twinstep" run --disk "$work/disk,overlay" --clock virtual --console "$work/console" 2>"$work/err"
 status=$?
 check gpt "status $status, not 9: $(tail -n 3 "$work/err" "$work/console")" [ "$status" -eq 9 ]
 check info-gpt "$("$twinstep" image info "$work/disk")" \

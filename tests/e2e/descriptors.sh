@@ -19,7 +19,7 @@ untouched() {
 	check "$test" "exit status $status, or something was written to the image" \
 		eval '[ "$status" -eq 0 ] && cmp -s "$image" "$work/zero"'
 }
-run() { timeout 60 "$twinstep" "$1" --kernel "$kernel" --disk "$image" --console stdio "${@:2}"; }
+run() { timeout 600 "$twinstep" "$1" --kernel "$kernel" --disk "$image" --console stdio "${@:2}"; }
 none() { run "$@" <&- >&- 2>&-; }
 no_input() { run "$@" <&- >/dev/null 2>&1; }
 no_output() { run "$@" </dev/null >&- 2>/dev/null; }
@@ -30,6 +30,6 @@ for closed in none no_input no_output no_errors; do
 	untouched "run-no-jail-$closed" "$closed" run --no-jail
 done
 untouched record none record -o "$work/log"
-timeout 60 "$twinstep" replay "$work/log" <&- >&- 2>&-
+timeout 600 "$twinstep" replay "$work/log" <&- >&- 2>&-
 check replay "exit status $?" [ $? -eq 0 ]
 exit $failed

@@ -66,7 +66,7 @@ check console "the guest's lines: $(cat "$work/console")" [ "$(grep -c '^ok walk
 
 # usage ADDR WORD TEST
 usage() {
-	timeout 60 "$twinstep" replay "$log" --gdb "$1" --console none >"$out" 2>&1 </dev/null
+	timeout 600 "$twinstep" replay "$log" --gdb "$1" --console none >"$out" 2>&1 </dev/null
 	check "$3" "status $?: $(cat "$out")" grep -qF -- "$2" "$out"
 }
 usage 192.0.2.1:9999 'only a loopback address' not-loopback
