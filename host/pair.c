@@ -315,7 +315,7 @@ static void deal_with_failure(struct pair *p, struct slot *dead)
 		replace(p, dead);
 		return;
 	}
-	log_error("replica %c is gone, and replica %c does not have the guest: it is lost",
+	log_error("replica %c is gone, and replica %c has not its state: the guest is lost",
 		  dead->letter, other->letter);
 	p->nobody = true;
 	if (other->pid > 0)

@@ -2,7 +2,7 @@
 # A program that tries control groups on a guest's kernel, as an initramfs to be put behind the guest image's.
 
 CGROUP_GUEST := $(BUILD)/tests/isolation/guest
-CGROUP_GUESTSRC := tests/isolation/guest/cgroup.c isolation/cgroup.c isolation/cgroup_find.c isolation/process.c base/err.c base/host_clock.c
+CGROUP_GUESTSRC := tests/isolation/guest/cgroup.c isolation/cgroup.c isolation/cgroup_find.c isolation/process.c base/err.c base/host_clock.c base/file_io.c
 
 $(CGROUP_GUEST)/cgroup.cpio: $(CGROUP_GUESTSRC) $(wildcard isolation/*.h) tools/guest/newc.c
 	@mkdir -p $(@D)
