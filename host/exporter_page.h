@@ -13,7 +13,7 @@ static const char exporter_page[] =
 ".g{border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1rem 0}\n"
 ".s{font-size:.9rem;color:#fff;border-radius:1rem;padding:.1rem .7rem;background:var(--warn)}\n"
 ".s.good{background:var(--good)}.s.bad{background:var(--bad)}\n"
-"dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.6rem;margin:.8rem 0}\n"
+"dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:.6rem;margin:.8rem 0}\n"
 "dt{font-size:.8rem;opacity:.75}dd{margin:0;font-variant-numeric:tabular-nums}\n"
 "svg{width:100%;height:3.5rem;border-bottom:1px solid var(--line)}polyline{fill:none;stroke:currentColor;stroke-width:1.5;vector-effect:non-scaling-stroke}\n"
 "ol{list-style:none;padding:0;margin:.5rem 0 0;font-size:.9rem}li{padding:.15rem 0;border-top:1px solid var(--line);overflow-wrap:anywhere}\n"

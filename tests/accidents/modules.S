@@ -4,7 +4,7 @@
  * byte: once at the start, and once more when a byte has come on COM1, for which it asks again and
  * again. Then it ends with status 0.
  */
-#include "../multiboot.h"
+#include "../multiboot.inc"
 	cld
 	movl	%ebx, %ebp
 	movl	$0x200000, %esp

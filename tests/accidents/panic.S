@@ -3,7 +3,7 @@
  * A multiboot guest that says on COM1 what Linux says last when it panics, and spins as Linux does;
  * with PORT it says so by pvpanic instead, with HALT it stops the processor.
  */
-#include "../multiboot.h"
+#include "../multiboot.inc"
 	cld
 #ifdef WAIT /* for a byte on COM1 */
 	movw	$0x3fd, %dx

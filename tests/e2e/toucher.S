@@ -7,7 +7,7 @@
  */
 #define FROM 0x1000000
 
-#include "../multiboot.h"
+#include "../multiboot.inc"
 	cld
 	movl	$FROM, %edi
 	movl	$(MIB << 18), %ecx

@@ -12,6 +12,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -233,6 +234,19 @@ def alive(pid):
         return False
 
 
+def listens_at(address, port):
+    """Waits until somebody does."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((address, port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 class Test:
     seen = ()
 
@@ -248,8 +262,9 @@ class Test:
             self.witness = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", TWINSTEP, "arbiter", "serve", self.dir + "/witness",
                                              "--listen", "127.0.0.4:7790", "--key-file", self.dir + "/key"],
                                             stderr=subprocess.DEVNULL)
-            time.sleep(0.5)
+            listens_at("127.0.0.4", 7790)
         self.prepare(arbiter, ADDRESS, Host)
+        self.seen = [Seen(self, self.hosts[h]) for h in "ab"] if seen else []
 
     def prepare(self, arbiter, address, host):
         """Configuration, disks, hosts. address: of each host's replica; host: the class of a host."""
@@ -269,7 +284,6 @@ class Test:
             with open("%s/%s/disk.img" % (self.dir, h), "wb") as f:
                 f.truncate(1 << 20)
         self.running = True
-        self.seen = [Seen(self, self.hosts[h]) for h in "ab"] if seen else []
 
     def saw(self, host, line, fresh):
         """A line of a console. A count may come again in a history, or after a failover; a boot shows what is on the disk."""
