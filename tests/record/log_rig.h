@@ -21,6 +21,7 @@
 #include "record/logstream.h"
 #include "record/recorder.h"
 #include "record/replay.h"
+#include "tests/boot_sector.h"
 #include "tests/unit.h"
 
 #define RIG_RAM (2ul << 20)
@@ -91,9 +92,7 @@ static inline struct machine *rig_machine(struct disk_backend *disk, const struc
 					  uint32_t rounds)
 {
 	struct machine_config c;
-	struct cpu_state s;
 	struct machine *m;
-	struct engine *e;
 
 	machine_config_defaults(&c);
 	c.memory = RIG_RAM;
@@ -101,14 +100,8 @@ static inline struct machine *rig_machine(struct disk_backend *disk, const struc
 	c.disk_sectors[0] = disk ? disk->sectors : 0;
 	m = machine_create(&c, &soft_engine_ops, &disk, sink, &rig_err);
 	ck_assert_msg(m != NULL, "%s", rig_err.text);
-	e = machine_engine(m);
-	e->ops->get_state(e, &s);
-	s.seg[SEG_CS].base = 0;
-	s.seg[SEG_CS].selector = 0;
-	s.rip = 0x7c00;
-	ck_assert_int_eq(e->ops->set_state(e, &s, &rig_err), 0);
-	ck_assert(memory_write(machine_memory(m), 0x7c00, rig_code ? rig_code : rig_program,
-			       rig_code ? rig_code_len : sizeof(rig_program)));
+	boot_sector_load(m, rig_code ? rig_code : rig_program,
+			 rig_code ? rig_code_len : sizeof(rig_program));
 	ck_assert(memory_write(machine_memory(m), 0x2004, &rounds, 4));
 	ck_assert(memory_write(machine_memory(m), RIG_RAM - 5, "never",
 			       5)); /* only a full checkpoint has it */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "hypervisor/devices/disk.h"
+#include "tests/boot_sector.h"
 #include "tests/fuzz/checkpoint_forge.h"
 #include "tests/unit.h"
 
@@ -56,15 +57,8 @@ static struct machine *make(uint64_t memory)
 static struct machine *start(void)
 {
 	struct machine *m = make(RAM);
-	struct engine *e = machine_engine(m);
-	struct cpu_state s;
 
-	e->ops->get_state(e, &s);
-	s.seg[SEG_CS].base = 0;
-	s.seg[SEG_CS].selector = 0;
-	s.rip = 0x7c00;
-	ck_assert_int_eq(e->ops->set_state(e, &s, &err), 0);
-	ck_assert(memory_write(machine_memory(m), 0x7c00, program, sizeof(program)));
+	boot_sector_load(m, program, sizeof(program));
 	ck_assert(memory_write(machine_memory(m), RAM - 5, "end", 3));
 	return m;
 }

@@ -4,6 +4,7 @@
 
 #include "base/host_clock.h"
 #include "record/live.h"
+#include "tests/boot_sector.h"
 #include "tests/unit.h"
 
 static ssize_t answer;
@@ -38,18 +39,13 @@ static struct live_stats run(struct live_config c, struct nic *nic)
 	struct err err = ERR_INIT;
 	struct live_stats stats;
 	struct machine *m;
-	struct cpu_state s;
 
 	machine_config_defaults(&config);
 	config.memory = 4 << 20;
 	config.nnics = 2;
 	m = machine_create(&config, &soft_engine_ops, NULL, &out, &err);
 	ck_assert_msg(m != NULL, "%s", err.text);
-	machine_engine(m)->ops->get_state(machine_engine(m), &s);
-	s.seg[SEG_CS].base = 0;
-	s.rip = 0x7c00;
-	ck_assert_int_eq(machine_engine(m)->ops->set_state(machine_engine(m), &s, &err), 0);
-	ck_assert(memory_write(machine_memory(m), 0x7c00, loop, sizeof(loop)));
+	boot_sector_load(m, loop, sizeof(loop));
 	c.nic[1] = nic;
 	live = live_create(&c, m, &err);
 	ck_assert_msg(live != NULL, "%s", err.text);

@@ -11,10 +11,10 @@
 #include "base/log.h"
 #include "record/codec.h"
 #include "replica/replica_private.h"
+#include "tests/boot_sector.h"
 #include "tests/unit.h"
 
-#define RAM   (2ul << 20)
-#define ENTRY 0x7c00u
+#define RAM (2ul << 20)
 
 struct rig {
 	struct replica *r;
@@ -29,21 +29,13 @@ static struct machine *make_machine(const struct output_sink *sink, struct err *
 {
 	static const uint8_t loop[] = { 0xeb, 0xfe };
 	struct machine_config c;
-	struct cpu_state s;
 	struct machine *m;
-	struct engine *e;
 
 	machine_config_defaults(&c);
 	c.memory = RAM;
 	m = machine_create(&c, &soft_engine_ops, NULL, sink, err);
 	ck_assert_msg(m != NULL, "%s", err->text);
-	e = machine_engine(m);
-	e->ops->get_state(e, &s);
-	s.seg[SEG_CS].base = 0;
-	s.seg[SEG_CS].selector = 0;
-	s.rip = ENTRY;
-	ck_assert_int_eq(e->ops->set_state(e, &s, err), 0);
-	ck_assert(memory_write(machine_memory(m), ENTRY, loop, sizeof(loop)));
+	boot_sector_load(m, loop, sizeof(loop));
 	return m;
 }
 
@@ -114,7 +106,7 @@ static void stream_ends(struct rig *g, uint64_t bye)
 	struct follower *f = &g->r->follower;
 
 	f->said_bye = bye != 0;
-	f->bye = (struct replay_end){ .end = MACHINE_ENDED, .count = bye, .rip = ENTRY };
+	f->bye = (struct replay_end){ .end = MACHINE_ENDED, .count = bye, .rip = BOOT_SECTOR };
 	strcpy(f->lost_why, "a test");
 	atomic_store(&f->stream_over, true);
 }
@@ -141,8 +133,8 @@ START_TEST(batches_are_replayed_to_the_goodbye)
 
 	begin(&g, SURVIVOR_PRIMARY, true);
 	f = &g.r->follower;
-	batch(&g, 1, 3, ENTRY);
-	batch(&g, 4, 2, ENTRY);
+	batch(&g, 1, 3, BOOT_SECTOR);
+	batch(&g, 4, 2, BOOT_SECTOR);
 	stream_ends(&g, 7000);
 	ck_assert_uint_eq(follower_next_record(f), 1);
 	ck_assert_int_eq(run(&g), 0);
@@ -162,7 +154,7 @@ START_TEST(a_backup_nobody_counts_on_ends_with_its_primary)
 	struct rig g;
 
 	begin(&g, SURVIVOR_PRIMARY, false);
-	batch(&g, 1, 2, ENTRY);
+	batch(&g, 1, 2, BOOT_SECTOR);
 	stream_ends(&g, 0);
 	ck_assert_int_eq(run(&g), -ECONNRESET);
 	ck_assert_ptr_nonnull(strstr(g.err.text, "a test"));
@@ -182,7 +174,7 @@ START_TEST(a_record_that_cannot_be_read_ends_it)
 	struct rig g;
 
 	begin(&g, SURVIVOR_BACKUP, true);
-	batch(&g, 1, 1, ENTRY);
+	batch(&g, 1, 1, BOOT_SECTOR);
 	buf_put(&b, noise, sizeof(noise));
 	push(&g, &b);
 	stream_ends(&g, 0);
@@ -202,7 +194,7 @@ START_TEST(a_divergence_is_told_and_yields)
 	struct rig g;
 
 	begin(&g, SURVIVOR_PRIMARY, true);
-	batch(&g, 1, 1, ENTRY);
+	batch(&g, 1, 1, BOOT_SECTOR);
 	batch(&g, 2, 1, 0xdead);
 	stream_ends(&g, 0);
 	ck_assert_int_eq(run(&g), -EILSEQ);

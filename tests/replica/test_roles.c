@@ -17,6 +17,7 @@
 #include "record/codec.h"
 #include "record/pages.h"
 #include "replica/replica_private.h"
+#include "tests/boot_sector.h"
 #include "tests/unit.h"
 
 #define RAM	   (2ul << 20)
@@ -93,24 +94,16 @@ static const struct arbiter_ops shaky_ops = { .take = shaky_take,
 static struct machine *make_machine(const struct output_sink *sink, struct err *err)
 {
 	struct machine_config c;
-	struct cpu_state s;
 	struct machine *m;
-	struct engine *e;
 
 	machine_config_defaults(&c);
 	c.memory = RAM;
 	c.nnics = 1;
 	m = machine_create(&c, &soft_engine_ops, NULL, sink, err);
 	ck_assert_msg(m != NULL, "%s", err->text);
-	e = machine_engine(m);
-	e->ops->get_state(e, &s);
-	s.seg[SEG_CS].base = 0;
-	s.seg[SEG_CS].selector = 0;
-	s.rip = 0x7c00;
-	ck_assert_int_eq(e->ops->set_state(e, &s, err), 0);
-	ck_assert(memory_write(machine_memory(m), 0x7c00, program, sizeof(program)));
+	boot_sector_load(m, program, sizeof(program));
 	if (fill_bytes)
-		ck_assert(memory_write(machine_memory(m), 0x7c02, &fill_bytes, 2));
+		ck_assert(memory_write(machine_memory(m), BOOT_SECTOR + 2, &fill_bytes, 2));
 	return m;
 }
 
