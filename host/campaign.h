@@ -15,7 +15,6 @@
 #define CAMPAIGN_DETECTORS   32
 #define CAMPAIGN_EXPERIMENTS 100000000u
 #define CAMPAIGN_JOBS	     256
-#define CAMPAIGN_SHARDS	     100000u
 
 /* Faults of one kind to draw from: registers, bytes, NICs, disks first..last. */
 struct campaign_fault {

@@ -11,6 +11,7 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "base/version.h"
 #include "host/doctor.h"
 #include "host/run_dir.h"
@@ -93,19 +94,6 @@ static void check_limits(struct doctor *d)
 		   "%" PRIu64 " open files, %s locked memory", (uint64_t)files.rlim_cur, text);
 }
 
-static void read_word(const char *path, char *word, size_t size)
-{
-	FILE *f = fopen(path, "re");
-
-	word[0] = 0;
-	if (!f)
-		return;
-	if (!fgets(word, (int)size, f))
-		word[0] = 0;
-	word[strcspn(word, "\n")] = 0;
-	fclose(f);
-}
-
 /* The pair needs no common time; its guests' date, certificates and the events do. */
 static void check_clock(struct doctor *d)
 {
@@ -113,7 +101,7 @@ static void check_clock(struct doctor *d)
 	int state = adjtimex(&t);
 	char source[40];
 
-	read_word(CLOCK_FILE, source, sizeof(source));
+	file_read_line(CLOCK_FILE, source, sizeof(source));
 	if (source[0] && (!strcmp(source, "hpet") || !strcmp(source, "acpi_pm") ||
 			  !strcmp(source, "jiffies") || !strcmp(source, "refined-jiffies")))
 		doctor_say(d, "clock-source", DOCTOR_WARN,

@@ -147,7 +147,7 @@ char *metrics_text(const json_t *guests)
 static json_t *last_events(const char *name)
 {
 	json_t *events = json_array();
-	char *text = NULL, *line, *rest;
+	char *text = NULL, *line;
 	size_t n;
 	FILE *f = open_memstream(&text, &n);
 
@@ -155,13 +155,16 @@ static json_t *last_events(const char *name)
 		return events;
 	guest_log_print(f, name, true, NULL);
 	fclose(f);
-	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		json_t *o = json_loads(line, 0, NULL);
+	/* From the end: both files together may have many thousands. */
+	while (n && json_array_size(events) < EVENTS_KEPT) {
+		json_t *o;
 
+		line = memrchr(text, '\n', n);
+		o = json_loads(line ? line + 1 : text, 0, NULL);
 		if (o)
-			json_array_append_new(events, o);
-		if (json_array_size(events) > EVENTS_KEPT)
-			json_array_remove(events, 0);
+			json_array_insert_new(events, 0, o);
+		n = line ? (size_t)(line - text) : 0;
+		text[n] = 0;
 	}
 	free(text);
 	return events;

@@ -106,7 +106,7 @@ static int parse_shard(const struct option_row *row, void *target, const char *a
 		memcpy(part, arg, n);
 	if (n >= sizeof(part) || !parse_number(part, &o->part) ||
 	    !parse_number(slash + 1, &o->parts) || !o->part || o->part > o->parts ||
-	    o->parts > 100000)
+	    o->parts > OPTION_SHARDS)
 		return err_set(err, EINVAL, "--%s %s: must be a part and their number, such as 2/8",
 			       row->name, arg);
 	return 0;

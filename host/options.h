@@ -96,6 +96,7 @@ struct option_given {
 struct option_shard {
 	uint64_t part, parts; /* from 1 */
 };
+#define OPTION_SHARDS 100000u
 
 #define OPTIONS_GIVEN 128
 

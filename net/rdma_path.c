@@ -537,6 +537,8 @@ static void poll_path(struct rdma_peer *p)
 	unsigned n;
 
 	while (p->qp && (n = p->verbs->poll(p->qp, c, 16)) != 0) {
+		int64_t now = host_mono_ms();
+
 		for (unsigned i = 0; i < n && p->qp; i++) {
 			if (c[i].what == VERBS_BROKEN) {
 				path_break(p, RDMA_BROKEN, c[i].why);
@@ -545,7 +547,7 @@ static void poll_path(struct rdma_peer *p)
 			} else if (p->unfinished) {
 				p->unfinished--;
 				p->finished++;
-				p->oldest_ms = host_mono_ms();
+				p->oldest_ms = now;
 				if (p->state == PATH_PROBED)
 					path_is_up(p);
 			}

@@ -8,16 +8,7 @@
 
 static const struct codec_record *peek(struct deviate *d)
 {
-	int ret;
-
-	if (d->rec || d->at_end)
-		return d->rec;
-	ret = d->stream.next(d->stream.ctx, &d->rec, &d->error);
-	if (ret <= 0) {
-		d->rec = NULL;
-		d->at_end = true;
-	}
-	return d->rec;
+	return record_stream_peek(&d->stream, &d->rec, &d->at_end, &d->error);
 }
 
 /* The fault is done at the first boundary with its count, behind what the record has for that. */
@@ -58,7 +49,7 @@ static const uint8_t *corrupt(struct deviate *d, const struct input *packet)
 
 	buf_clear(&d->packet);
 	buf_put(&d->packet, packet->data, packet->len);
-	for (unsigned i = 0; packet->len && !d->packet.bad && i < (f->width ? f->width : 1); i++) {
+	for (unsigned i = 0; packet->len && !d->packet.bad && i < fault_width(f); i++) {
 		uint64_t bit = (f->bit + i) % (packet->len * 8);
 
 		d->packet.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -71,8 +62,7 @@ static size_t change_packet(struct deviate *d, const struct input *packet, uint6
 			    struct input *in)
 {
 	const struct fault *f = &d->fault;
-	bool here = packet->port == f->index && f->place >= FAULT_PACKET_LOST &&
-		    f->place <= FAULT_PACKET_CORRUPT;
+	bool here = packet->port == f->index && fault_is_packet(f->place);
 
 	*in = *packet;
 	if (here && d->held_count == HELD_FOR_NEXT) {

@@ -106,6 +106,16 @@ bool fault_is_hardware(enum fault_place place)
 	return place < FAULT_PACKET_LOST;
 }
 
+bool fault_is_packet(enum fault_place place)
+{
+	return place >= FAULT_PACKET_LOST && place <= FAULT_PACKET_CORRUPT;
+}
+
+unsigned fault_width(const struct fault *f)
+{
+	return f->width ? f->width : 1;
+}
+
 bool fault_last(enum fault_place place, const struct machine_config *c, uint64_t *last)
 {
 	const uint64_t count[] = { [AXIS_WORDS] = places[place].count,
@@ -219,7 +229,7 @@ static void flip_page_table(struct flips *l, const struct fault *f, const struct
 			break;
 		table = entry & frame;
 	}
-	for (unsigned i = 0; at && i < (f->width ? f->width : 1); i++)
+	for (unsigned i = 0; at && i < fault_width(f); i++)
 		flip_ram(l, mem, at + (f->bit + i) % 64 / 8, (f->bit + i) % 8);
 	l->bad |= !at;
 }
@@ -272,7 +282,7 @@ static void flip_replace(struct flips *l, const struct memory *mem, const struct
 
 static void flip_words(struct flips *l, const struct fault *f)
 {
-	for (unsigned i = 0; i < (f->width ? f->width : 1); i++) {
+	for (unsigned i = 0; i < fault_width(f); i++) {
 		unsigned bit = (f->bit + i) % places[f->place].bits;
 		uint64_t word =
 			places[f->place].word + f->index * places[f->place].words + bit / 64;
@@ -284,7 +294,7 @@ static void flip_words(struct flips *l, const struct fault *f)
 static void flip_bytes(struct flips *l, const struct fault *f, const struct memory *mem,
 		       const struct cpu_state *s)
 {
-	for (unsigned i = 0; i < (f->width ? f->width : 1); i++) {
+	for (unsigned i = 0; i < fault_width(f); i++) {
 		unsigned bit = f->bit + i;
 
 		if (f->place == FAULT_LINEAR)
@@ -362,6 +372,5 @@ bool fault_waits(const struct fault *f, const struct machine *m)
 
 	return fault_last(f->place, machine_get_config(m), &last) && f->index <= last &&
 	       f->bit < places[f->place].bits &&
-	       ((f->place >= FAULT_PACKET_LOST && f->place <= FAULT_PACKET_CORRUPT) ||
-		f->place == FAULT_DISK_ERROR);
+	       (fault_is_packet(f->place) || f->place == FAULT_DISK_ERROR);
 }

@@ -55,6 +55,9 @@ bool fault_last(enum fault_place place, const struct machine_config *c, uint64_t
 uint64_t fault_amount(enum fault_place place);
 /* The bits flip in a CPU's state; the page tables and RAM show at a count only. */
 bool fault_is_hardware(enum fault_place place);
+bool fault_is_packet(enum fault_place place);
+/* How many bits flip side by side. */
+unsigned fault_width(const struct fault *f);
 /* "register 3, bit 17", in words for a person. */
 void fault_say(const struct fault *f, char *text, size_t n);
 /*

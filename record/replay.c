@@ -16,19 +16,22 @@ static void replay_diverge(struct replay *r, const struct landmark *at, const ch
 		at->count, at->rip, what);
 }
 
-/* The record to apply next, fetched when needed; NULL at the end or on damage. */
+const struct codec_record *record_stream_peek(const struct record_stream *s,
+					      const struct codec_record **rec, bool *at_end,
+					      struct err *err)
+{
+	if (*rec || *at_end)
+		return *rec;
+	if (s->next(s->ctx, rec, err) <= 0) {
+		*rec = NULL;
+		*at_end = true;
+	}
+	return *rec;
+}
+
 static const struct codec_record *replay_peek(struct replay *r)
 {
-	int ret;
-
-	if (r->rec || r->at_end)
-		return r->rec;
-	ret = r->stream.next(r->stream.ctx, &r->rec, &r->error);
-	if (ret <= 0) {
-		r->rec = NULL;
-		r->at_end = true;
-	}
-	return r->rec;
+	return record_stream_peek(&r->stream, &r->rec, &r->at_end, &r->error);
 }
 
 /* Whether the world ended the recorded machine, rather than the machine itself. */

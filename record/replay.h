@@ -40,6 +40,14 @@ struct record_stream {
 	void (*applied)(void *ctx, struct machine *m, const struct codec_record *rec);
 };
 
+/*
+ * The record to apply next: *rec, fetched when it is NULL and there are more. NULL, and *at_end, at
+ * the end; err too for damage.
+ */
+const struct codec_record *record_stream_peek(const struct record_stream *s,
+					      const struct codec_record **rec, bool *at_end,
+					      struct err *err);
+
 struct replay {
 	struct record_stream stream;
 	struct machine *m;

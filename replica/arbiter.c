@@ -68,6 +68,17 @@ bool arbiter_same_owner(const uint8_t a[ARBITER_ID_LEN], const uint8_t b[ARBITER
 	       !((a[ARBITER_ID_LEN - 1] ^ b[ARBITER_ID_LEN - 1]) & ~ARBITER_COUNTS_ON);
 }
 
+void arbiter_mark(uint8_t marked[ARBITER_ID_LEN], const uint8_t id[ARBITER_ID_LEN])
+{
+	memcpy(marked, id, ARBITER_ID_LEN);
+	marked[ARBITER_ID_LEN - 1] |= ARBITER_COUNTS_ON;
+}
+
+bool arbiter_is_marked(const uint8_t owner[ARBITER_ID_LEN])
+{
+	return owner[ARBITER_ID_LEN - 1] & ARBITER_COUNTS_ON;
+}
+
 void arbiter_close(struct arbiter *a)
 {
 	if (a)

@@ -22,6 +22,9 @@
 
 /* One replica's, with or without that bit. */
 bool arbiter_same_owner(const uint8_t a[ARBITER_ID_LEN], const uint8_t b[ARBITER_ID_LEN]);
+/* id, with that bit; whether an owner has it. */
+void arbiter_mark(uint8_t marked[ARBITER_ID_LEN], const uint8_t id[ARBITER_ID_LEN]);
+bool arbiter_is_marked(const uint8_t owner[ARBITER_ID_LEN]);
 
 struct arbiter;
 struct keeper;

@@ -153,8 +153,7 @@ int arbitrate_take_over(struct replica *r)
 	uint8_t id[ARBITER_ID_LEN];
 	int won;
 
-	memcpy(id, r->id, sizeof(id));
-	id[ARBITER_ID_LEN - 1] |= ARBITER_COUNTS_ON;
+	arbiter_mark(id, r->id);
 	won = ask(r, id, "the primary has handed over");
 	if (won == 0)
 		replica_event(r, "fenced",

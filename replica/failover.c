@@ -106,9 +106,14 @@ bool failover_is_live(enum replica_state s)
 	return s == ALONE || s == JOINING || failover_holds(s);
 }
 
+bool failover_counts_on(enum replica_state s)
+{
+	return s == COUNTED || s == PROTECTED;
+}
+
 bool failover_holds(enum replica_state s)
 {
-	return s == HOLDING || s == COUNTED || s == PROTECTED;
+	return s == HOLDING || failover_counts_on(s);
 }
 
 int failover_next(enum replica_state s, enum failover_event e)
@@ -188,7 +193,7 @@ bool failover_move(struct failover *f, uint64_t generation)
 
 	pthread_mutex_lock(&f->lock);
 	s = failover_state(f);
-	moves = (s == COUNTED || s == PROTECTED) && generation > failover_generation(f);
+	moves = failover_counts_on(s) && generation > failover_generation(f);
 	if (moves) {
 		atomic_store(&f->generation, generation);
 		step(f, FAILOVER_MOVED);

@@ -103,5 +103,7 @@ enum outbox_mode failover_outbox_mode(enum replica_state s);
 bool failover_is_live(enum replica_state s);
 /* Outputs wait for a backup that follows. */
 bool failover_holds(enum replica_state s);
+/* The backup may ask the arbiter for the next generation. */
+bool failover_counts_on(enum replica_state s);
 
 #endif

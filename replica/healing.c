@@ -40,16 +40,9 @@ int later_look(struct replica *r, uint64_t from, struct later *l, struct err *er
 		l->mine = arbiter_same_owner(owner, r->id);
 		l->ours = l->mine || arbiter_same_owner(owner, other);
 		/* One that is nobody's was forgotten: it may have been anybody's. */
-		l->left = ret == 0 || (l->ours && !(owner[ARBITER_ID_LEN - 1] & ARBITER_COUNTS_ON));
+		l->left = ret == 0 || (l->ours && !arbiter_is_marked(owner));
 	}
 	return ret < 0 ? ret : 0;
-}
-
-static bool counted_on(const struct replica *r)
-{
-	enum replica_state s = failover_state(&r->failover);
-
-	return s == REPLICA_COUNTED_ON || s == REPLICA_PROTECTED;
 }
 
 static void tell_once(struct replica *r, uint64_t generation, const char *text)
@@ -71,15 +64,14 @@ static void heal(struct replica *r, uint64_t last)
 	uint8_t id[ARBITER_ID_LEN];
 	struct healing *h = &r->healing;
 
-	if (!counted_on(r)) {
+	if (!failover_counts_on(failover_state(&r->failover))) {
 		tell_once(r, last,
 			  "a backup that joins is counted on in a later one; until then make sure "
 			  "that it is not live");
 		return;
 	}
 	tell_once(r, last, "this pair takes the one after it");
-	memcpy(id, r->id, sizeof(id));
-	id[ARBITER_ID_LEN - 1] |= ARBITER_COUNTS_ON;
+	arbiter_mark(id, r->id);
 	if (arbiter_take(r->cfg.arbiter, last + 1, id, NULL) != 1)
 		return; /* looked at again soon */
 	h->due_ns = host_mono_ns() + h->pause_ns;

@@ -16,7 +16,6 @@
 #include "replica/joining.h"
 
 #include <errno.h>
-#include "base/log.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>

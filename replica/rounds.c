@@ -137,17 +137,22 @@ static bool may_send(struct rounds *r, uint64_t now_ns)
 	return phase_of(r) == ROUNDS_SEND && (r->fresh || now_ns - r->looked_ns < LOOK_NS);
 }
 
-static unsigned run_length(const struct rounds *r, uint64_t first, unsigned max)
+/* Shorter than min: 0. Pages are read only where enough of them stand side by side. */
+static unsigned run_length(const struct rounds *r, uint64_t first, unsigned min, unsigned max)
 {
 	uint8_t data[PAGE_SIZE] __attribute__((aligned(8)));
 	unsigned n = 0;
 
+	for (unsigned i = 0; i < min; i++) {
+		if (first + i >= r->mem->pages || !page_set_has(r->todo, first + i))
+			return 0;
+	}
 	for (; n < max && first + n < r->mem->pages && page_set_has(r->todo, first + n); n++) {
 		memory_copy_page(r->mem, first + n, data);
 		if (memory_page_is_zero(data))
 			break;
 	}
-	return n;
+	return n < min ? 0 : n;
 }
 
 unsigned rounds_next_run(struct rounds *r, unsigned min, unsigned max, uint64_t *first,
@@ -159,8 +164,8 @@ unsigned rounds_next_run(struct rounds *r, unsigned min, unsigned max, uint64_t 
 	if (!may_send(r, now_ns))
 		return 0;
 	*first = page_set_next(r->todo, pages, r->at);
-	n = run_length(r, *first, max);
-	if (n < min)
+	n = run_length(r, *first, min, max);
+	if (!n)
 		return 0;
 	for (unsigned i = 0; i < n; i++) {
 		page_set_remove(r->todo, *first + i);

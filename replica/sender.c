@@ -24,7 +24,7 @@ static bool tells(struct session *s, uint64_t now)
 		r->link.counted_ns = now;
 		state = failover_event(&r->failover, FAILOVER_TELL);
 	}
-	return state == REPLICA_COUNTED_ON || state == REPLICA_PROTECTED;
+	return failover_counts_on(state);
 }
 
 static void put_stamp(struct session *s, struct buf *b)

@@ -182,13 +182,11 @@ void verify_applied(struct replica *r, uint64_t seq)
 
 static uint32_t answer_bytes(const struct verify_job *j)
 {
-	static const uint8_t whole[VERIFY_WHATS] = { [VERIFY_READ] = 1 };
-
 	if (j->error)
 		return 0;
 	if (j->ask.what == VERIFY_SUMS)
 		return j->ask.n * VERIFY_SUM;
-	return whole[j->ask.what] ? sync_block_bytes(&j->disk, j->ask.block) : 0;
+	return j->ask.what == VERIFY_READ ? sync_block_bytes(&j->disk, j->ask.block) : 0;
 }
 
 bool verify_answer(struct replica *r, struct buf *b)
@@ -224,7 +222,7 @@ int verify_take_answer(struct replica *r, struct rd *in, struct err *err)
 	}
 	pthread_mutex_unlock(&v->lock);
 	if (awaited)
-		live_wake(r->live);
+		replica_wake(r);
 	return 0;
 }
 
@@ -325,7 +323,7 @@ int verify_start(struct replica *r, unsigned disk, enum verify_mend mend, struct
 	v->phase = VERIFY_IDLE;
 	atomic_store(&v->running, true);
 	pthread_mutex_unlock(&v->lock);
-	live_wake(r->live);
+	replica_wake(r);
 	return 0;
 }
 
@@ -361,6 +359,14 @@ static bool is_answered(struct verify *v)
 	return yes;
 }
 
+static unsigned range_blocks(const struct replica *r)
+{
+	const struct verify *v = &r->verify;
+	uint64_t left = disk_meta_blocks(r->disks.disk[v->at_disk].meta) - v->at_block;
+
+	return left < VERIFY_BLOCKS ? (unsigned)left : VERIFY_BLOCKS;
+}
+
 /* The first range from here on; false: there is none. */
 static bool find_range(struct replica *r, struct verify_ask *a)
 {
@@ -371,11 +377,7 @@ static bool find_range(struct replica *r, struct verify_ask *a)
 		uint64_t blocks = m ? disk_meta_blocks(m) : 0;
 
 		if (v->at_block < blocks) {
-			uint64_t left = blocks - v->at_block;
-
-			*a = (struct verify_ask){ .block = v->at_block,
-						  .n = left < VERIFY_BLOCKS ? (unsigned)left
-									    : VERIFY_BLOCKS };
+			*a = (struct verify_ask){ .block = v->at_block, .n = range_blocks(r) };
 			return true;
 		}
 		v->at_block = 0;
@@ -430,14 +432,6 @@ static void compare_range(struct replica *r)
 		v->phase = VERIFY_MENDS;
 	else
 		next_range(v);
-}
-
-static unsigned range_blocks(const struct replica *r)
-{
-	const struct verify *v = &r->verify;
-	uint64_t left = disk_meta_blocks(r->disks.disk[v->at_disk].meta) - v->at_block;
-
-	return left < VERIFY_BLOCKS ? (unsigned)left : VERIFY_BLOCKS;
 }
 
 /* Our disk does it now, behind what the guest has asked for before this record; we wait. */
@@ -497,10 +491,11 @@ static void end_mending(struct replica *r, int error)
 static void scrub(struct replica *r)
 {
 	struct verify *v = &r->verify;
-	uint64_t now = host_mono_ns();
+	uint64_t now;
 
 	if (!r->cfg.scrub_ns)
 		return;
+	now = host_mono_ns();
 	if (v->scrub_ns && now >= v->scrub_ns)
 		verify_start(r, VERIFY_DISKS, VERIFY_MEND_NOT, NULL);
 	if (!v->scrub_ns || now >= v->scrub_ns)
@@ -547,13 +542,15 @@ bool verify_wants_record(struct replica *r)
 /* The guest stands still meanwhile, so nothing writes to the block here. */
 void verify_after(struct replica *r)
 {
-	uint64_t until = host_mono_ns() + replica_timeout_ns(r);
 	struct verify *v = &r->verify;
-	struct verify_ask a = v->job.ask;
+	struct verify_ask a;
+	uint64_t until;
 	int error;
 
 	if (v->phase != VERIFY_FETCHES || !atomic_load(&v->running))
 		return;
+	until = host_mono_ns() + replica_timeout_ns(r);
+	a = v->job.ask;
 	batch_push(r);
 	while (!is_answered(v) && host_mono_ns() < until &&
 	       failover_holds(failover_state(&r->failover))) {

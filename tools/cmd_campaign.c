@@ -127,14 +127,6 @@ struct merge {
 	int status;
 };
 
-static int merge_known(void *ctx, const struct campaign_row *row)
-{
-	struct merge *m = ctx;
-
-	campaign_order_add(&m->order, row->n, row->result.outcome);
-	return 0;
-}
-
 static int merge_row(void *ctx, const struct campaign_row *row)
 {
 	struct merge *m = ctx;
@@ -149,7 +141,7 @@ static int merge_row(void *ctx, const struct campaign_row *row)
 	} else if (campaign_store_put(m->db, row, &err) < 0) {
 		m->status = fail(&err);
 	}
-	return m->status ? m->status : merge_known(m, row);
+	return m->status ? m->status : note_done(&m->order, row);
 }
 
 /* The results of one file, which must be of the same plan. An exit status. */
@@ -177,7 +169,7 @@ static int merge_files(struct merge *m, struct options *o, const struct campaign
 
 	if (!campaign_order_init(&m->order, p->experiments, p->margin, p->deviations))
 		return EXIT_ENGINE;
-	if (campaign_store_rows(m->db, merge_known, m, &err) < 0)
+	if (campaign_store_rows(m->db, note_done, &m->order, &err) < 0)
 		status = fail(&err);
 	sqlite3_exec(m->db, "BEGIN", NULL, NULL, NULL);
 	for (int i = 1; i < o->nargs && !status; i++)

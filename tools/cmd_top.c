@@ -25,16 +25,16 @@
 #define CLEAR_LINE "\033[K"
 
 static struct termios before_us;
-static volatile sig_atomic_t ended, resized;
+static volatile sig_atomic_t ended;
 
 static void on_end(int signal_number)
 {
 	ended = signal_number;
 }
 
+/* That it came is enough: it ends the wait for a key. */
 static void on_resize(int signal_number)
 {
-	resized = signal_number;
 }
 
 /* ---- the terminal ---- */
@@ -73,7 +73,6 @@ static bool terminal_wait(uint64_t ms)
 	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
 	char key = 0;
 
-	resized = 0;
 	if (poll(&p, 1, (int)ms) <= 0)
 		return ended != 0;
 	return read(STDIN_FILENO, &key, 1) <= 0 || key == 'q' || key == 'Q' || key == 3;
