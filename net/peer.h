@@ -102,8 +102,10 @@ struct peer_listener {
  */
 struct peer_listener *peer_listen(const char *addr, const struct peer_key *key, struct err *err);
 /*
- * The next peer that holds the key. Handshakes go on side by side, each within PEER_GREET_MS, and
- * only here: who accepts has to come back. NULL after timeout_ms (-1: never) or when woken, with
+ * The next peer that holds the key. Handshakes go on side by side, each within PEER_GREET_MS of its
+ * first byte, and only here: who accepts has to come back. A connection that says nothing may stay
+ * for PEER_SILENT_MS, if there is room: a backup has dialled before its jail closes, and that takes
+ * as long as its host makes it. NULL after timeout_ms (-1: never) or when woken, with
  * err->code EAGAIN; NULL and another err when somebody was refused.
  */
 struct peer *peer_accept(struct peer_listener *l, int timeout_ms, struct err *err);
@@ -113,7 +115,8 @@ void peer_listener_wake(struct peer_listener *l);
 const char *peer_listener_path(const struct peer_listener *l);
 void peer_listener_close(struct peer_listener *l); /* NULL allowed */
 
-#define PEER_GREET_MS 2000
+#define PEER_GREET_MS  2000
+#define PEER_SILENT_MS 30000
 
 /*
  * A connection to addr is made in two steps, because the second one needs nothing of the host any

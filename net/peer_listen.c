@@ -22,6 +22,7 @@ struct handshake {
 	struct peer_stream *s;
 	int64_t deadline;
 	short events;
+	bool begun; /* it has said something */
 };
 
 struct stream_listener {
@@ -66,7 +67,7 @@ static int handshake_add(struct stream_listener *l, struct peer_stream *s, struc
 		handshake_drop(l, 0);
 	}
 	l->handshakes[l->nhandshakes++] = (struct handshake){
-		.s = s, .deadline = host_mono_ms() + PEER_GREET_MS, .events = POLLIN
+		.s = s, .deadline = host_mono_ms() + PEER_SILENT_MS, .events = POLLIN
 	};
 	return ret;
 }
@@ -105,6 +106,16 @@ static struct peer *admit(struct stream_listener *l, struct err *err)
 	return NULL;
 }
 
+/* The time for a handshake begins with its first byte. */
+static int handshake_step(struct handshake *h, int64_t now, struct err *err)
+{
+	if (!h->begun) {
+		h->begun = true;
+		h->deadline = now + PEER_GREET_MS;
+	}
+	return peer_tls_step(h->s, &h->events, err);
+}
+
 /* Of the handshakes that can go on, the first one that comes to an end: its peer, or err. */
 static struct peer *handshakes_step(struct stream_listener *l, const struct pollfd *ready,
 				    unsigned n, struct err *err)
@@ -113,14 +124,14 @@ static struct peer *handshakes_step(struct stream_listener *l, const struct poll
 
 	for (unsigned i = 0; i < n; i++) {
 		struct handshake *h = &l->handshakes[i];
-		int ret = ready[i].revents ? peer_tls_step(h->s, &h->events, err) : -EAGAIN;
+		int ret = ready[i].revents ? handshake_step(h, now, err) : -EAGAIN;
 
 		if (ret == 0)
 			return &handshake_remove(l, i)->base;
 		if (ret == -EAGAIN && now < h->deadline)
 			continue;
 		if (ret == -EAGAIN)
-			peer_tls_too_slow(h->s, PEER_GREET_MS, err);
+			peer_tls_too_slow(h->s, h->begun ? PEER_GREET_MS : PEER_SILENT_MS, err);
 		else if (peer_tls_is_silent(h->s)) /* `up` and `doctor` look like that */
 			*err = (struct err)ERR_INIT;
 		handshake_drop(l, i);

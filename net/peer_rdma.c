@@ -39,6 +39,15 @@ static int shorter(int a, int b)
 	return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
+static void wake_take(int wake)
+{
+	uint64_t wakes;
+
+	/* It fails when the other thread has taken it. */
+	if (read(wake, &wakes, sizeof(wakes)) < 0)
+		return;
+}
+
 /* With the lock, which it gives away meanwhile: until something is ready, for at most ms. */
 static void rdma_wait(struct rdma_peer *p, bool *waits, int wake, int ms)
 {
@@ -49,7 +58,6 @@ static void rdma_wait(struct rdma_peer *p, bool *waits, int wake, int ms)
 		[FD_WAKE] = { .fd = wake, .events = POLLIN },
 	};
 	unsigned ready = 0;
-	uint64_t wakes;
 
 	if (p->out.len > p->out_done)
 		fd[FD_CONTROL].events |= POLLOUT;
@@ -60,8 +68,8 @@ static void rdma_wait(struct rdma_peer *p, bool *waits, int wake, int ms)
 		ready = (fd[FD_CONTROL].revents & ~POLLOUT ? READY_CONTROL : 0) |
 			(fd[FD_QP].revents ? READY_QP : 0) |
 			(fd[FD_DEVICE].revents ? READY_DEVICE : 0);
-		if (fd[FD_WAKE].revents && read(wake, &wakes, sizeof(wakes)) < 0)
-			ready |= 0;
+		if (fd[FD_WAKE].revents)
+			wake_take(wake);
 	}
 	pthread_mutex_lock(&p->lock);
 	*waits = false;
@@ -265,6 +273,13 @@ static const char *rdma_path(struct peer *base, char *why, size_t size)
 
 /* ---- beginnings ---- */
 
+static int no_key(struct err *err)
+{
+	return err_set(err, EINVAL,
+		       "rdma: without a key there is nothing to seal with: use a key, or "
+		       "--rdma-clear on a fabric that you trust");
+}
+
 /* The ring and the keys, when the control connection is authenticated. */
 static int rdma_begin(struct rdma_peer *p, struct err *err)
 {
@@ -273,9 +288,7 @@ static int rdma_begin(struct rdma_peer *p, struct err *err)
 	int ret;
 
 	if (!sealed && !p->clear)
-		return err_set(err, EINVAL,
-			       "rdma: without a key there is nothing to seal with: use a key, or "
-			       "--rdma-clear on a fabric that you trust");
+		return no_key(err);
 	p->area = mmap(NULL, 2 * RDMA_HALF, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		       0);
 	if (p->area == MAP_FAILED) {
@@ -416,9 +429,7 @@ static struct peer_listener *rdma_listen(const char *addr, const struct peer_key
 	if (peer_address_tcp(addr, true, &a, err) < 0)
 		return NULL;
 	if (!key && !allow_clear) {
-		err_set(err, EINVAL,
-			"rdma: without a key there is nothing to seal with: use a key, or "
-			"--rdma-clear on a fabric that you trust");
+		no_key(err);
 		return NULL;
 	}
 	verbs = verbs_load(err);

@@ -16,9 +16,14 @@
 #include <openssl/rand.h>
 #include <poll.h>
 #include <pthread.h>
+#include <rdma/ib_user_ioctl_cmds.h>
+#include <rdma/ib_user_ioctl_verbs.h>
+#include <rdma/ib_user_verbs.h>
+#include <rdma/rdma_user_ioctl_cmds.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include "net/rdma_library.h"
@@ -432,6 +437,42 @@ static int device_qp_connect(struct verbs_qp *q, const struct verbs_address *the
 		   : 0;
 }
 
+/*
+ * SoftRoCE's driver rings its doorbell with write(), which the kernel takes from nobody whose
+ * credentials have changed since the device was opened, as those of a jail have: a write() can be
+ * brought about in somebody else's name. An ioctl() cannot, and asks the same of the kernel: to
+ * look into the queue, where the request is by now.
+ */
+static int doorbell_ring(const struct verbs_qp *q)
+{
+	struct ib_uverbs_post_send cmd = { .qp_handle = q->qp->handle,
+					   .wqe_size = sizeof(struct ib_uverbs_send_wr) };
+	struct ib_uverbs_post_send_resp resp = { 0 };
+	struct {
+		struct ib_uverbs_ioctl_hdr head;
+		struct ib_uverbs_attr attr[3];
+	} call = { .head = { .length = sizeof(call),
+			     .object_id = UVERBS_OBJECT_DEVICE,
+			     .method_id = UVERBS_METHOD_INVOKE_WRITE,
+			     .num_attrs = 3,
+			     .driver_id = RDMA_DRIVER_RXE },
+		   .attr = { { .attr_id = UVERBS_ATTR_WRITE_CMD,
+			       .len = 8,
+			       .flags = UVERBS_ATTR_F_MANDATORY,
+			       .data = IB_USER_VERBS_CMD_POST_SEND },
+			     { .attr_id = UVERBS_ATTR_CORE_IN,
+			       .len = sizeof(cmd),
+			       .flags = UVERBS_ATTR_F_MANDATORY,
+			       .data = (uintptr_t)&cmd },
+			     { .attr_id = UVERBS_ATTR_CORE_OUT,
+			       .len = sizeof(resp),
+			       .flags = UVERBS_ATTR_F_MANDATORY,
+			       .data = (uintptr_t)&resp } } };
+
+	_Static_assert(sizeof(call) == 24 + 3 * 16, "as linux/rdma/rdma_user_ioctl_cmds.h has it");
+	return ioctl(q->device->context->cmd_fd, RDMA_VERBS_IOCTL, &call) < 0 ? -errno : 0;
+}
+
 static int device_write(struct verbs_qp *q, const struct verbs_write *w)
 {
 	struct ibv_sge sge = { .addr = (uintptr_t)w->from, .length = w->len, .lkey = w->from_key };
@@ -443,9 +484,10 @@ static int device_write(struct verbs_qp *q, const struct verbs_write *w)
 		.imm_data = htonl(w->number),
 		.wr.rdma = { .remote_addr = w->to, .rkey = w->to_key },
 	};
-	struct ibv_send_wr *bad;
+	struct ibv_send_wr *bad = NULL; /* stays so when the request is in the queue */
+	int ret = -ibv_post_send(q->qp, &wr, &bad);
 
-	return -ibv_post_send(q->qp, &wr, &bad);
+	return ret == -EACCES && !bad ? doorbell_ring(q) : ret;
 }
 
 static struct verbs_completion completion(struct verbs_qp *q, const struct ibv_wc *wc)

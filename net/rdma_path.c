@@ -178,20 +178,11 @@ static void path_break(struct rdma_peer *p, enum rdma_message say, const char *w
 		put_text(p, say, why);
 }
 
-/*
- * SoftRoCE rings its doorbell with write(), which the kernel does not take from a process whose
- * credentials have changed since the device was opened. Hardware has doorbells in memory.
- */
-static const char *refused_text(const struct rdma_peer *p)
-{
-	return p->refused == -EACCES ? "SoftRoCE takes no writes from inside a jail"
-				     : "a write is refused";
-}
+static const char write_refused[] = "a write is refused";
 
 static bool path_write(struct rdma_peer *p, const struct verbs_write *w)
 {
-	p->refused = p->verbs->write(p->qp, w);
-	if (p->refused < 0)
+	if (p->verbs->write(p->qp, w) < 0)
 		return false;
 	p->posted++;
 	if (!p->unfinished++)
@@ -204,7 +195,7 @@ bool rdma_path_write(struct rdma_peer *p, const struct verbs_write *w)
 	bool taken = path_write(p, w);
 
 	if (!taken)
-		path_break(p, RDMA_BROKEN, refused_text(p));
+		path_break(p, RDMA_BROKEN, write_refused);
 	return taken;
 }
 
@@ -225,7 +216,7 @@ static void path_probe(struct rdma_peer *p)
 {
 	p->state = PATH_PROBED;
 	if (!path_write_cell(p))
-		path_break(p, RDMA_BROKEN, refused_text(p));
+		path_break(p, RDMA_BROKEN, write_refused);
 }
 
 /* The frame at the writer's mark: the piece that ends it tells. */
@@ -591,7 +582,7 @@ void rdma_path_pay(struct rdma_peer *p)
 	}
 	memcpy(own_cell(p), cell, sizeof(cell));
 	if (!path_write_cell(p))
-		path_break(p, RDMA_BROKEN, refused_text(p));
+		path_break(p, RDMA_BROKEN, write_refused);
 }
 
 static void put_placed(struct rdma_peer *p, size_t size)
@@ -618,7 +609,7 @@ static void send_frames(struct rdma_peer *p)
 			if (p->unfinished + 2 > WRITES)
 				return;
 			if (!path_write_frame(p, size)) {
-				path_break(p, RDMA_BROKEN, refused_text(p));
+				path_break(p, RDMA_BROKEN, write_refused);
 				continue;
 			}
 		} else {

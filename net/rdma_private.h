@@ -87,7 +87,6 @@ struct rdma_peer {
 	struct verbs_qp *qp;
 	struct rdma_ends remote;
 	bool armed;
-	int refused;			  /* what became of the last write */
 	unsigned unfinished;		  /* writes */
 	uint64_t posted, finished, drops; /* writes of this queue pair; queue pairs that are gone */
 	int64_t oldest_ms;		  /* since when the oldest of them is */

@@ -163,7 +163,7 @@ START_TEST(garbage_and_silence_are_refused)
 
 	raw_client(http, sizeof(http) - 1, false, &a);
 	ck_assert_ptr_null(a.peer);
-	raw_client(NULL, 0, false, &a);
+	raw_client("\x16", 1, false, &a);
 	ck_assert_ptr_null(a.peer);
 	ck_assert_int_eq(a.err.code, ETIMEDOUT);
 	srandom(1);
@@ -308,7 +308,8 @@ static int silent_client(void)
 	return s;
 }
 
-/* Connections that say nothing keep nobody waiting; each is told off in its own time. */
+/* Connections that say no more than a word keep nobody waiting; each is told off in its own time.
+ */
 static void among_silent_ones(unsigned n)
 {
 	struct err err = ERR_INIT;
@@ -319,8 +320,10 @@ static void among_silent_ones(unsigned n)
 	int s[60];
 	pthread_t t;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		s[i] = silent_client();
+		ck_assert_int_eq(write(s[i], "\x16", 1), 1);
+	}
 	ck_assert_int_eq(pthread_create(&t, NULL, connect_side, &b), 0);
 	while (!a.peer) {
 		a.peer = peer_accept(l, 5000, &a.err);
@@ -372,6 +375,37 @@ END_TEST
 START_TEST(a_crowd_gives_way_to_who_comes_last)
 {
 	among_silent_ones(50);
+}
+END_TEST
+
+static void *greet_late(void *arg)
+{
+	struct side *s = arg;
+
+	usleep((PEER_GREET_MS + 300) * 1000);
+	return (void *)(intptr_t)peer_greet(s->peer, s->key, 20000, &s->err);
+}
+
+/* A backup dials before its jail closes, which may take a host that is busy long. */
+START_TEST(who_begins_late_is_let_in)
+{
+	struct err err = ERR_INIT;
+	struct side a = { .key = peer_key_load(key_path, &err) },
+		    b = { .key = peer_key_load(key_path, &err) };
+	struct peer_listener *l = peer_listen(addr, a.key, &err);
+	pthread_t t;
+	void *ret;
+
+	b.peer = peer_dial(addr, 5000, &err);
+	ck_assert_ptr_nonnull(b.peer);
+	ck_assert_int_eq(pthread_create(&t, NULL, greet_late, &b), 0);
+	a.peer = peer_accept(l, 20000, &a.err);
+	ck_assert_msg(a.peer != NULL, "%s", a.err.text);
+	pthread_join(t, &ret);
+	ck_assert_ptr_null(ret);
+	peer_listener_close(l);
+	part(&a);
+	part(&b);
 }
 END_TEST
 
@@ -460,6 +494,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, key_files);
 	tcase_add_test(tc, bad_addresses);
 	tcase_add_test(tc, silent_connections_delay_nobody);
+	tcase_add_test(tc, who_begins_late_is_let_in);
 	tcase_add_test(tc, who_only_looks_is_not_told_off);
 	tcase_add_test(tc, a_crowd_gives_way_to_who_comes_last);
 	tcase_add_test(tc, who_accepts_can_be_woken);

@@ -167,6 +167,18 @@ static void *flow_send(void *arg)
 	return NULL;
 }
 
+static struct flow flows[2];
+static atomic_bool flows_failed;
+
+static bool flows_arrived(void)
+{
+	return flows[0].got == flows[0].n && flows[1].got == flows[1].n;
+}
+
+/*
+ * To the end of its own flow, and on until the other one is through: a replica's receiver does not
+ * leave either, and it is there that a lost write is noticed and sent again.
+ */
 static void *flow_receive(void *arg)
 {
 	static _Thread_local uint8_t bytes[70000];
@@ -178,27 +190,33 @@ static void *flow_receive(void *arg)
 
 		if (n <= 0) {
 			fprintf(stderr, "recv: %zd %s\n", n, err.text);
+			flows_failed = true;
 			return (void *)1;
 		}
 		for (ssize_t i = 0; i < n; i++) {
-			if (bytes[i] != pattern(f->seed, f->got + (size_t)i))
+			if (bytes[i] != pattern(f->seed, f->got + (size_t)i)) {
+				flows_failed = true;
 				return (void *)2;
+			}
 		}
 		f->got += (size_t)n;
 	}
+	while (!flows_arrived() && !flows_failed)
+		peer_recv(f->to, bytes, 1, 10, &err);
 	return NULL;
 }
 
-static struct flow flows[2];
-
 static void flows_start(size_t n)
 {
+	for (unsigned i = 0; i < 2; i++) {
+		flows[i].n = n;
+		flows[i].got = 0;
+	}
 	for (unsigned i = 0; i < 2; i++) {
 		struct flow *f = &flows[i];
 
 		f->from = i ? b : a;
 		f->to = i ? a : b;
-		f->n = n;
 		f->seed = i * 77;
 		ck_assert_int_eq(pthread_create(&f->sender, NULL, flow_send, f), 0);
 		ck_assert_int_eq(pthread_create(&f->receiver, NULL, flow_receive, f), 0);
@@ -278,7 +296,7 @@ START_TEST(a_port_that_goes_down_and_comes_back)
 	fake_unlock();
 	fake_break_all();
 	flows_end();
-	ck_assert(!is_up(a) && !is_up(b));
+	ck_assert(pings_until(false)); /* all may have been there before the port went down */
 	for (unsigned i = 0; i < 50; i++)
 		ping();
 	ck_assert(!is_up(a));
@@ -300,8 +318,8 @@ START_TEST(a_fabric_that_swallows_writes)
 	fake_unlock();
 	flows_start(2 << 20);
 	flows_end();
-	ck_assert_uint_gt(rdma_peer_of(a)->breaks, 0);
-	ck_assert(!is_up(a));
+	ck_assert_uint_gt(rdma_peer_of(a)->breaks + rdma_peer_of(b)->breaks, 0);
+	ck_assert(!is_up(a) || !is_up(b));
 }
 END_TEST
 
