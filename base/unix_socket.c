@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "base/unix_socket.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int unix_socket_address(const char *path, struct sockaddr_un *sa, struct err *err)
@@ -52,6 +55,35 @@ int unix_socket_vacate(const char *path, struct err *err)
 			       path);
 	unlink(path);
 	return 0;
+}
+
+static bool sweep_one(const char *path, unsigned age_s)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	       st.st_mtime < time(NULL) - (time_t)age_s && unix_socket_vacate(path, NULL) == 0;
+}
+
+unsigned unix_socket_sweep(const char *dir, const char *suffix, unsigned age_s)
+{
+	size_t end = strlen(suffix);
+	unsigned swept = 0;
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+		size_t len = strlen(e->d_name);
+		int n = snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+
+		if (len >= end && !strcmp(e->d_name + len - end, suffix) && n > 0 &&
+		    (size_t)n < sizeof(path))
+			swept += sweep_one(path, age_s);
+	}
+	if (d)
+		closedir(d);
+	return swept;
 }
 
 int unix_socket_listen(const char *path, int backlog, struct err *err)

@@ -15,6 +15,12 @@ int unix_socket_address(const char *path, struct sockaddr_un *sa, struct err *er
  */
 int unix_socket_vacate(const char *path, struct err *err);
 /*
+ * Removes the sockets in a directory whose names end in `suffix` and that processes have left
+ * behind, and returns how many. One that is younger than age_s seconds stays: its process may be
+ * about to listen.
+ */
+unsigned unix_socket_sweep(const char *dir, const char *suffix, unsigned age_s);
+/*
  * A socket that listens at the path, once it is free, for up to `backlog` connections that nobody
  * has taken yet. It does not block, and its file has mode 0600 from the start. The descriptor, or
  * -errno and err; then there is no file.

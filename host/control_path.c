@@ -8,9 +8,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/unix_socket.h"
 #include "host/control.h"
 
-#define PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+#define SOCKET_SUFFIX ".sock"
+#define LEFT_S	      10 /* a younger socket's machine may be about to listen */
+#define PATH_MAX_LEN  (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
 static char *directory_name(void)
 {
@@ -94,7 +98,7 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 	*path = NULL;
 	if (!*who || (*who == '.' && !strchr(who, '/')))
 		return err_set(err, EINVAL, "'%s' cannot be the name of a machine", who);
-	ret = strchr(who, '/') ? -ENOENT : path_in(who, ".sock", create, path, err);
+	ret = strchr(who, '/') ? -ENOENT : path_in(who, SOCKET_SUFFIX, create, path, err);
 	if (strchr(who, '/') || (!create && is_socket(who) && (ret < 0 || !is_socket(*path)))) {
 		free(*path);
 		*path = strdup(who);
@@ -111,13 +115,32 @@ int control_path(const char *who, bool create, char **path, struct err *err)
 	return ret;
 }
 
+/*
+ * A name of its own takes over the socket that its machine left behind; those of other names, whose
+ * machines were killed and never started again, would stay for ever.
+ */
+static int path_of_new(const char *name, char **path, struct err *err)
+{
+	int ret = control_path(name, true, path, err);
+	char *dir = NULL;
+	unsigned n = 0;
+
+	if (ret == 0 && control_directory(false, &dir, NULL) == 0)
+		n = unix_socket_sweep(dir, SOCKET_SUFFIX, LEFT_S);
+	if (n)
+		log_info("removed %u control socket%s that killed machines had left in '%s'", n,
+			 n == 1 ? "" : "s", dir);
+	free(dir);
+	return ret;
+}
+
 int control_options_path(const char *control, const char *name, char **path, struct err *err)
 {
 	*path = NULL;
 	if (control && name)
 		return err_set(err, EINVAL, "--name and --control exclude each other");
 	if (name)
-		return control_path(name, true, path, err);
+		return path_of_new(name, path, err);
 	if (control && !(*path = strdup(control)))
 		return err_set(err, ENOMEM, "out of memory");
 	return 0;

@@ -23,6 +23,17 @@ quiet() {
 	[ $((after - before)) -lt 2000 ]
 }
 
+# The keeper of a machine may set up interfaces only where a tap may have to be made anew. CAP_NET_ADMIN is bit 12.
+may_set_up() {
+	local process inner=$(cat "/proc/$machine/task/$machine/children")
+	for process in $(cat "/proc/${inner% }/task/${inner% }/children"); do
+		grep -q keeper "/proc/$process/comm" || continue
+		[ $((0x$(sed -n 's/^CapEff:[[:space:]]*//p' "/proc/$process/status") >> 12 & 1)) -eq "$1" ]
+		return
+	done
+	return 2
+}
+
 make_veth() {
 	ip link add veth0 type veth peer name "$1" && ip addr add 10.77.2.1/24 dev veth0
 	ip link set veth0 up && ip link set "$1" up
@@ -30,6 +41,7 @@ make_veth() {
 make_veth veth1
 if serve pcap:veth1 10.77.2.2; then
 	ok pcap-serves
+	check pcap-no-rights "the keeper has CAP_NET_ADMIN" may_set_up 0
 	ip link set veth1 down
 	sleep 1
 	check pcap-down "the machine ended: $(cat "$work/err")" lives
@@ -60,6 +72,7 @@ make_tap() { ip tuntap add tap0 mode tap "$@" && ip addr add 10.77.1.1/24 dev ta
 make_tap multi_queue
 if serve tap:tap0 10.77.1.2; then
 	ok tap-serves-multi-queue
+	check tap-rights "the keeper cannot make a tap anew" may_set_up 1
 	ip link set tap0 down
 	sleep 1
 	check tap-down "the machine ended: $(cat "$work/err")" lives
@@ -110,4 +123,49 @@ if ip link add probe0 type bridge 2>/dev/null; then
 else
 	skip bridge "cannot make a bridge here"
 fi
+
+# Both hosts of a pair lose theirs for a moment, and the survivor of a failover once more: nobody takes it for a failure.
+declare -A pid
+cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }
+if ! ${CC:-gcc} -m32 -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build-id=none -o "$work/guest.elf" tests/accidents/chatter.S; then
+	not_ok build "cannot build the guest"
+	exit 1
+fi
+"$twinstep" keygen "$work/key"
+"$twinstep" arbiter init "file:$work/arbiter" >/dev/null
+replica() {
+	"$twinstep" "$1" --key-file "$work/key" --arbiter "file:$work/arbiter" --timeout "${TIMEOUT:-3000}" --console none \
+		--control "$work/$1.sock" --events "$work/$1.events" "${@:2}" 2>"$work/$1.err" </dev/null &
+	pid[$1]=$!
+}
+count() { "$twinstep" status "$work/$1.sock" --json | sed 's/.*"instructions": *\([0-9]*\).*/\1/'; }
+# goes_on REPLICA: its guest executes.
+goes_on() {
+	local before
+	before=$(count "$1")
+	wait_for 20 eval "[ \$(count $1) -gt $((before + 100000)) ]"
+}
+told() { [ "$(cat "$work"/*.err | grep -c "$lost")" -ge "$1" ]; }
+for host in primary backup; do
+	ip link add "v-$host" type veth peer name "$host"
+	ip link set "v-$host" up
+	ip link set "$host" up
+done
+replica primary --kernel "$work/guest.elf" --net pcap:primary --listen "unix:$work/peer"
+replica backup --net pcap:backup --connect "unix:$work/peer" --connect-wait 30000
+check pair-protected "$(cat "$work"/*.err)" wait_for 30 grep -q '"protected"' "$work/primary.events"
+for host in primary backup; do ip link set "$host" down; done
+check pair-down "$(cat "$work"/*.err)" wait_for 10 told 2
+check pair-goes-on "the guest stands still: $(cat "$work"/*.err)" goes_on primary
+for host in primary backup; do ip link set "$host" up; done
+for host in primary backup; do ip link set "$host" down && ip link set "$host" up; done
+check pair-quiet "$(cat "$work"/*.events)" eval '! grep -Eq "\"(unprotected|live|divergence|hang)\"" "$work"/*.events'
+kill -9 "$(cat "/proc/${pid[primary]}/task/${pid[primary]}/children")"
+check pair-failover "$(cat "$work/backup.err")" wait_for 30 grep -q '"live"' "$work/backup.events"
+ip link set backup down
+check pair-alone "the survivor stands still: $(cat "$work/backup.err")" goes_on backup
+"$twinstep" stop "$work/backup.sock"
+wait "${pid[backup]}"
+status=$?
+check pair-end "exit status $status: $(cat "$work/backup.err")" [ $status -eq 0 ]
 exit $failed

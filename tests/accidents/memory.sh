@@ -51,6 +51,22 @@ wait "${pid[run]}"
 status=$?
 check restored "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 
+# Files that grow longer than 4 GiB: a console that goes on behind what is there, and a log, which has no limit.
+truncate -s 5G "$work/long"
+echo x | timeout 600 "$twinstep" run --kernel "$work/guest.elf" --console stdio >>"$work/long" 2>"$work/err"
+status=$?
+check long-console "status $status: $(cat "$work/err")" eval "[ $status -eq 0 ] && [ \"\$(tail -c +5368709121 '$work/long' | head -n 1)\" = 00000000 ]"
+"$twinstep" record -o "$work/log" --force --kernel "$work/guest.elf" --console none --clock host --control "$work/record.sock" 2>"$work/err" </dev/null &
+pid[run]=$!
+wait_for 30 test -S "$work/record.sock"
+number() { "$twinstep" status "$work/record.sock" --json | sed "s/.*\"$1\":\([0-9]*\).*/\1/"; }
+limit=$(sed -n 's/^Max file size *\([a-z0-9]*\).*/\1/p' "/proc/$(number pid)/limits")
+check log-limit "a log may have $limit bytes" [ "$limit" = unlimited ]
+"$twinstep" stop "$work/record.sock"
+wait "${pid[run]}"
+status=$?
+check log-end "status $status: $(cat "$work/err")" [ $status -eq 0 ]
+
 "$twinstep" keygen "$work/key"
 "$twinstep" arbiter init "file:$work/arbiter" >/dev/null
 common=(--key-file "$work/key" --arbiter "file:$work/arbiter" --timeout 3000 --reserve off)

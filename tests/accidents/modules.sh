@@ -77,4 +77,16 @@ echo x >../typed
 wait "${pid[backup]}"
 status=$?
 check pair "status $status: $(cat ../err2 ../out2)" eval "[ $status -eq 0 ] && tail -n 2 ../out2 | cmp -s - <(echo '$text')"
+
+# Recordings of log version 2, in which a module has a path and no string: with the path that the guest saw they replay
+# wherever the files are now, and one whose guest saw a relative path is refused by name.
+cd "$root" || exit 1
+echo A >"$work/there/module"
+old=(--kernel tests/record/modules2.elf --initrd "$work/there/module" --console none --debug-console "$work/out")
+"$twinstep" replay tests/record/modules2.log "${old[@]}" 2>"$work/err"
+status=$?
+check version-2 "status $status: $(cat "$work/err")" eval '[ $status -eq 0 ] && prints /srv/guest/first.bin=A'"$'\n'"'/srv/guest/first.bin=A'
+"$twinstep" replay tests/record/modules2-relative.log "${old[@]}" 2>"$work/err"
+status=$?
+check version-2-relative "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'log version 2, which does not keep' '$work/err'"
 exit $failed

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/unix_socket.h"
@@ -22,6 +24,14 @@ static void tear_down(void)
 {
 	unlink(path);
 	rmdir(dir);
+}
+
+static void make_old(const char *name)
+{
+	const struct timespec hour_ago[2] = { { .tv_sec = time(NULL) - 3600 },
+					      { .tv_sec = time(NULL) - 3600 } };
+
+	ck_assert_int_eq(utimensat(AT_FDCWD, name, hour_ago, 0), 0);
 }
 
 START_TEST(only_this_user_may_connect)
@@ -57,6 +67,37 @@ START_TEST(a_socket_left_behind_is_replaced_and_a_live_one_is_not)
 }
 END_TEST
 
+START_TEST(what_was_left_behind_is_swept_away)
+{
+	struct err err = ERR_INIT;
+	char live[96], file[96], other[96];
+	int fd;
+
+	snprintf(live, sizeof(live), "%s/live.s", dir);
+	snprintf(file, sizeof(file), "%s/file.s", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	close(unix_socket_listen(other, 1, &err));
+	close(open(file, O_CREAT | O_WRONLY, 0600));
+	fd = unix_socket_listen(live, 1, &err);
+	close(unix_socket_listen(path, 1, &err));
+	ck_assert_msg(fd >= 0 && !access(path, F_OK), "%s", err.text);
+	ck_assert_uint_eq(unix_socket_sweep(dir, "s", 10), 0);
+	ck_assert_msg(!access(path, F_OK), "one that was made just now is gone");
+	make_old(path);
+	make_old(live);
+	make_old(file);
+	make_old(other);
+	ck_assert_uint_eq(unix_socket_sweep(dir, "s", 10), 1);
+	ck_assert_int_ne(access(path, F_OK), 0);
+	ck_assert(!access(live, F_OK) && !access(file, F_OK) && !access(other, F_OK));
+	close(fd);
+	unlink(live);
+	unlink(file);
+	unlink(other);
+	ck_assert_uint_eq(unix_socket_sweep("/nowhere/at/all", "s", 0), 0);
+}
+END_TEST
+
 START_TEST(other_files_stay)
 {
 	struct err err = ERR_INIT;
@@ -87,6 +128,7 @@ static void add_tests(TCase *tc)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, only_this_user_may_connect);
 	tcase_add_test(tc, a_socket_left_behind_is_replaced_and_a_live_one_is_not);
+	tcase_add_test(tc, what_was_left_behind_is_swept_away);
 	tcase_add_test(tc, other_files_stay);
 	tcase_add_test(tc, a_path_must_fit);
 }

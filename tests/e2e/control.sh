@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The control socket among clients that behave badly: the machine goes on, and good ones are still answered.
-# waits for the host: status still-root long-line noise silent replaced
+# waits for the host: status still-root long-line noise silent replaced name-*
 # beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
@@ -71,6 +71,25 @@ check replaced "a socket left behind is not replaced: $(cat "$work/err")" wait_f
 wait "$machine"
 status=$?
 check stopped "status $status: $(cat "$work/err")" [ "$status" -eq 0 ]
+# Names of machines that were killed and not started again: the next machine with a name removes their sockets.
+named() {
+	"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --console none --clock host --name "$1" --append "$cmdline" \
+		2>"$work/err" </dev/null &
+	machine=$!
+	wait_for 30 "$twinstep" status "$1"
+}
+[ "$(id -u)" -eq 0 ] && sockets=/run/twinstep || export XDG_RUNTIME_DIR=$work sockets=$work/twinstep
+killed=control-killed-$$
+named "$killed"
+inner=$(cat "/proc/$machine/task/$machine/children")
+kill -KILL $inner
+wait "$machine" 2>/dev/null
+check name-left "no socket left to test with" [ -S "$sockets/$killed.sock" ]
+touch -d '1 hour ago' "$sockets/$killed.sock"
+check name-next "$(cat "$work/err")" named "control-next-$$"
+check name-swept "it is there still" eval "[ ! -e '$sockets/$killed.sock' ] && grep -q 'removed .* control socket' '$work/err'"
+"$twinstep" stop "control-next-$$"
+wait "$machine"
 printf x >"$work/file"
 timeout 600 "$twinstep" run --kernel "$vmlinuz" --console none --control "$work/file" 2>"$work/err2"
 status=$?

@@ -25,7 +25,8 @@
 	X(wrmsr, "mov $0xc0000080, %ecx; wrmsr") X(mov_from_cr0, "mov %cr0, %rax") X(mov_to_cr3, "mov %rax, %cr3") \
 	X(mov_from_dr7, "mov %dr7, %rax") X(in, "in $0x80, %al") X(out, "out %al, $0x80") X(ins, "insb")            \
 	X(outs, "outsb") X(lmsw, "lmsw %ax") X(swapgs, "swapgs") X(sysret, "sysretq") X(mov_cr8, "mov %rax, %cr8") \
-	X(iret_tss, "pushf; orl $0x4000, (%rsp); popf; iretq") X(invd, "invd") X(sysexit, "sysexitl")
+	X(iret_tss, "pushf; orl $0x4000, (%rsp); popf; iretq") X(invd, "invd") X(sysexit, "sysexitl") \
+	X(rep_ins_none, "xor %ecx, %ecx; rep insb") X(rep_outs_none, "xor %ecx, %ecx; rep outsb")
 /* clang-format on */
 #define PRIVILEGED_SNIPPET(name, code) SNIPPET(user_##name, code "; int $0x80");
 PRIVILEGED(PRIVILEGED_SNIPPET)
