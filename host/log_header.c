@@ -9,6 +9,7 @@
 
 #include "hypervisor/clock.h"
 #include "hypervisor/cpuid.h"
+#include "hypervisor/devices/disk.h"
 
 static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
 {
@@ -53,8 +54,22 @@ int log_header_files(struct log_header *lh, const struct machine_opts *o, struct
 	return ret;
 }
 
-void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
-		     uint64_t epoch_ns)
+static int make_cidata(struct log_header *lh, const struct machine *m, struct err *err)
+{
+	size_t size;
+	const uint8_t *data = machine_cidata(m, &size);
+
+	if (!data)
+		return 0;
+	lh->cidata = malloc(size);
+	if (!lh->cidata)
+		return err_set(err, ENOMEM, "out of memory");
+	memcpy(lh->cidata, data, size);
+	return 0;
+}
+
+int log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
+		    uint64_t epoch_ns, struct err *err)
 {
 	const struct engine_ops *ops = machine_engine(m)->ops;
 
@@ -69,6 +84,7 @@ void log_header_make(struct log_header *lh, const struct machine_host *h, struct
 	lh->anchor_count = machine_clock(m)->anchor_count;
 	lh->rate = machine_clock(m)->rate;
 	lh->start_digest = machine_digest(m);
+	return make_cidata(lh, m, err);
 }
 
 static int recorded_disks(const struct log_header *lh, const struct machine_opts *where,
@@ -146,6 +162,8 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 		o->kernel = where->kernel ? where->kernel : lh->kernel.path;
 	if (recorded_modules(lh, where, o, err))
 		return -err->code;
+	o->cidata = lh->cidata;
+	o->ncidata = lh->cidata ? (size_t)lh->config.cidata_sectors * DISK_SECTOR : 0;
 	o->nnics = lh->config.nnics;
 	for (unsigned i = 0; i < o->nnics; i++) {
 		o->nic[i].spec = strdup("none:");

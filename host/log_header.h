@@ -11,9 +11,9 @@
  * log_header_free().
  */
 int log_header_files(struct log_header *lh, const struct machine_opts *o, struct err *err);
-/* The rest of it, of h's machine in its start state. */
-void log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
-		     uint64_t epoch_ns);
+/* The rest of it, of h's machine in its start state. 0 or -ENOMEM. */
+int log_header_make(struct log_header *lh, const struct machine_host *h, struct machine *m,
+		    uint64_t epoch_ns, struct err *err);
 /*
  * Options of the machine that a log was recorded from. Strings point into lh. `where` replaces
  * paths of files that have moved: its kernel, initrd, restore and disks, where given.

@@ -110,6 +110,9 @@ void log_header_print(FILE *f, const struct log_header *h)
 	print_ref(f, "snapshot", &h->snapshot);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		print_ref(f, "disk", &h->disk[i]);
+	if (h->cidata)
+		fprintf(f, "%-24s %u KiB, in the log\n", "disk of cloud-init",
+			h->config.cidata_sectors / 2);
 	if (h->append && *h->append) {
 		fprintf(f, "%-24s ", "command line");
 		print_plain(f, h->append);
@@ -176,6 +179,9 @@ void log_header_json(FILE *f, const struct log_header *h)
 		snprintf(key, sizeof(key), "disk%u", i);
 		json_ref(o, key, &h->disk[i]);
 	}
+	if (h->cidata)
+		json_object_set_new(o, "cidata_sectors",
+				    json_integer((json_int_t)h->config.cidata_sectors));
 	json_object_set_new(o, "append", json_string(h->append ? h->append : ""));
 	json_line(f, o);
 }

@@ -78,6 +78,21 @@ static int open_images(struct machine_host *h, const struct machine_opts *o, str
 	return r;
 }
 
+/* Of its files, or as it was recorded. */
+static int make_cidata(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r = 0;
+
+	if (o->cloud_init.user_data)
+		r = cloud_init_make(&o->cloud_init, &h->cidata, err);
+	else if (o->cidata)
+		buf_put(&h->cidata, o->cidata, o->ncidata);
+	if (!r && h->cidata.bad)
+		r = err_set(err, ENOMEM, "out of memory");
+	h->config.cidata_sectors = (uint32_t)(h->cidata.len / DISK_SECTOR);
+	return r;
+}
+
 static int check_format(struct disk_backend *disk, const struct disk_opt *d, struct err *err)
 {
 	const char *format = d->raw ? NULL : disk_format_find(disk);
@@ -315,8 +330,9 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
 		return -err->code;
 	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
-	    (r = open_disks(h, o, err)) || (r = check_boot_sector(h, o, err)) ||
-	    (r = open_nics(h, o, err)) || (r = choose_seed(h, o, err)))
+	    (r = make_cidata(h, o, err)) || (r = open_disks(h, o, err)) ||
+	    (r = check_boot_sector(h, o, err)) || (r = open_nics(h, o, err)) ||
+	    (r = choose_seed(h, o, err)))
 		machine_host_close(h);
 	return r;
 }
@@ -411,6 +427,7 @@ static void drop_image(struct boot_image *image)
 static void machine_host_drop_images(struct machine_host *h)
 {
 	drop_image(&h->boot.kernel);
+	buf_free(&h->cidata);
 	for (size_t i = 0; i < h->boot.nmodules; i++)
 		drop_image(&h->boot.module[i]);
 }
@@ -430,6 +447,8 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 		r = restore_machine(m, h, err);
 	else if (m && h->boot.kernel.data)
 		r = boot_machine(m, h, err);
+	if (m && !r && !h->restore && h->cidata.len)
+		r = machine_load_cidata(m, h->cidata.data, h->cidata.len, err);
 	machine_host_drop_images(h);
 	if (r) {
 		machine_destroy(m);

@@ -6,6 +6,7 @@
 #ifndef HOST_MACHINE_HOST_H
 #define HOST_MACHINE_HOST_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "hypervisor/boot/image.h"
 #include "hypervisor/engine.h"
@@ -20,6 +21,7 @@
 struct machine_host {
 	struct machine_config config;
 	struct boot_request boot; /* with the images' bytes until the machine is made */
+	struct buf cidata;	  /* likewise: cloud-init's disk */
 	const char *restore;	  /* snapshot that the machine starts from, or NULL */
 	int restore_fd;		  /* and the open file */
 	bool version_given;

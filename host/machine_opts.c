@@ -46,6 +46,7 @@ void machine_opts_free(struct machine_opts *o)
 		free(o->initrd[i].path);
 		free(o->initrd[i].text);
 	}
+	cloud_init_free(&o->cloud_init);
 	o->ndisks = o->nnics = 0;
 	o->ninitrd = 0;
 }
@@ -134,6 +135,14 @@ int machine_parse_disk(const struct option_row *row, void *target, const char *a
 		ret = check_disk(&d, format, arg, err);
 	free(format);
 	return ret;
+}
+
+int machine_parse_cloud_init(const struct option_row *row, void *target, const char *arg,
+			     struct err *err)
+{
+	struct machine_opts *o = target;
+
+	return cloud_init_parse(&o->cloud_init, "--cloud-init", arg, err);
 }
 
 static bool parse_mac(const char *s, uint8_t mac[6])
@@ -287,11 +296,12 @@ static int check_numbers(const struct machine_opts *o, struct err *err)
 
 	if (o->restore)
 		return 0;
-	if (o->ndisks > disks)
+	if (o->ndisks + (o->cloud_init.user_data ? 1 : 0) > disks)
 		return err_set(err, EINVAL,
-			       "%u disks: a machine of version %u has at most %u; --machine 2 has "
-			       "up to %d",
-			       o->ndisks, version, disks, MACHINE_DISKS);
+			       "%u disks%s: a machine of version %u has at most %u; --machine 2 "
+			       "has up to %d",
+			       o->ndisks, o->cloud_init.user_data ? " and cloud-init's" : "",
+			       version, disks, MACHINE_DISKS);
 	if (o->nnics > nics)
 		return err_set(err, EINVAL,
 			       "%u network cards: a machine of version %u has at most %u; "
@@ -312,6 +322,10 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(err, EINVAL,
 			       "--initrd and --append do not go with --restore: the guest has "
 			       "booted already");
+	if (o->restore && o->cloud_init.user_data)
+		return err_set(err, EINVAL,
+			       "--cloud-init does not go with --restore: a snapshot has that disk "
+			       "with it");
 	if (o->restore && o->has_rtc)
 		return err_set(err, EINVAL,
 			       "--rtc does not go with --restore: the guest has its clock from the "
@@ -366,6 +380,9 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 		if (same_file(o->initrd[i].path, path))
 			return "the initrd";
 	}
+	if (same_file(o->cloud_init.user_data, path) || same_file(o->cloud_init.meta_data, path) ||
+	    same_file(o->cloud_init.network_config, path))
+		return "a file of cloud-init's";
 	for (unsigned i = 0; i < o->ndisks; i++) {
 		if (same_file(o->disk[i].path, path))
 			return "a disk image";

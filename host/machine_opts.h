@@ -12,6 +12,7 @@
 #include "hypervisor/machine.h"
 #include "isolation/jail.h"
 #include "record/panic_watch.h"
+#include "host/cloud_init.h"
 #include "host/share.h"
 
 /* Whether the processor's guesses are left as fast as they are. */
@@ -55,6 +56,9 @@ struct machine_opts {
 	unsigned ndisks;
 	struct nic_opt nic[MACHINE_NICS];
 	unsigned nnics;
+	struct cloud_init_opt cloud_init;
+	const uint8_t *cidata; /* no option: the disk that was made of it once, of ncidata bytes */
+	size_t ncidata;
 	const char *engine;
 	const char *counter;	    /* no option: what the machine's past was counted in, or NULL */
 	const char *console;	    /* COM1; see console.h */
@@ -111,6 +115,8 @@ int machine_parse_initrd(const struct option_row *row, void *target, const char 
 			 struct err *err);
 int machine_parse_disk(const struct option_row *row, void *target, const char *arg,
 		       struct err *err);
+int machine_parse_cloud_init(const struct option_row *row, void *target, const char *arg,
+			     struct err *err);
 int machine_parse_net(const struct option_row *row, void *target, const char *arg, struct err *err);
 int machine_parse_rtc(const struct option_row *row, void *target, const char *arg, struct err *err);
 int machine_parse_seed(const struct option_row *row, void *target, const char *arg,

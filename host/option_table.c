@@ -465,6 +465,12 @@ const struct option_row option_table[] = {
 	  .help = "raw disk image; overlay keeps changes in memory; up to 4, of "
 		  "machine 2 up to 16; meta: where a "
 		  "pair keeps what it knows of it (FILE.twin)" },
+	{ "cloud-init", 0, "USER-DATA[,META-DATA[,NETWORK-CONFIG]]",
+	  .parse = machine_parse_cloud_init, .target = AT(machine), .commands = BOOTS,
+	  .group = GROUP_MACHINE, .config = true,
+	  .help = "one more disk, read-only and made of these files, of which cloud-init in "
+		  "the guest takes users, keys and addresses; recordings, snapshots and the other "
+		  "side of a pair have it with them" },
 	{ "net", 0, "tap:NAME|pcap:IFACE|none[,mac=ADDRESS][,bridge=BRIDGE[,vlan=N]]",
 	  .parse = machine_parse_net, .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE,
 	  .config = true,

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A copy of what stands before the next single comma; *arg is behind it then, or NULL. */
-static char *next_word(const char **arg)
+char *suboptions_word(const char **arg)
 {
 	const char *s = *arg;
 	char *word = malloc(strlen(s) + 1);
@@ -73,11 +72,11 @@ int suboptions_parse(const char *option, const char *arg, char **what,
 	const char *rest = arg;
 	int ret = 0;
 
-	*what = next_word(&rest);
+	*what = suboptions_word(&rest);
 	if (!*what)
 		return err_set(err, ENOMEM, "out of memory");
 	while (rest && ret == 0) {
-		char *word = next_word(&rest);
+		char *word = suboptions_word(&rest);
 
 		ret = word ? take_word(option, arg, word, known, n, err)
 			   : err_set(err, ENOMEM, "out of memory");

@@ -20,6 +20,12 @@ struct suboption {
 };
 
 /*
+ * A malloc()ed copy of what stands before the next single comma, NULL: out of memory; *arg is
+ * behind it then, or NULL.
+ */
+char *suboptions_word(const char **arg);
+
+/*
  * what: becomes malloc()ed memory of the caller's too. All of them are to be freed, also after an
  * error. option: its name, for messages. 0, or -errno and err.
  */

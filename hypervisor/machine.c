@@ -234,9 +234,10 @@ static int machine_config_check(const struct machine_config *c, struct err *err)
 		return err_set(err, EINVAL,
 			       "%u network cards: a machine of version %u has at most %u", c->nnics,
 			       c->version, machine_nics_max(c->version));
-	if (c->ndisks > machine_disks_max(c->version))
-		return err_set(err, EINVAL, "%u disks: a machine of version %u has at most %u",
-			       c->ndisks, c->version, machine_disks_max(c->version));
+	if (c->ndisks + (c->cidata_sectors ? 1 : 0) > machine_disks_max(c->version))
+		return err_set(err, EINVAL, "%u disks%s: a machine of version %u has at most %u",
+			       c->ndisks, c->cidata_sectors ? " and cloud-init's" : "", c->version,
+			       machine_disks_max(c->version));
 	return 0;
 }
 

@@ -44,8 +44,10 @@ struct machine_config {
 	uint64_t disk_sectors[MACHINE_DISKS]; /* 512 bytes each */
 	bool disk_readonly[MACHINE_DISKS];
 	bool virtio_console;
-	uint64_t rtc_epoch; /* seconds since 1970 shown by the RTC at virtual time 0 */
-	bool firmware;	    /* version 2: it starts at its reset vector, and a reset is one */
+	uint64_t rtc_epoch;	 /* seconds since 1970 shown by the RTC at virtual time 0 */
+	bool firmware;		 /* version 2: it starts at its reset vector, and a reset is one */
+	uint32_t cidata_sectors; /* of one more disk, behind the others, whose content the machine
+				    has with it: cloud-init's; 0: none */
 };
 
 void machine_config_defaults(struct machine_config *c);
@@ -73,6 +75,13 @@ void machine_destroy(struct machine *m);
  */
 int machine_load_firmware(struct machine *m, const uint8_t *image, size_t size, const char *name,
 			  struct err *err);
+
+/*
+ * Fills the disk of config.cidata_sectors, likewise: 0, or -EINVAL: it has another size, or the
+ * machine has none. machine_cidata: what is in it, and *size bytes of that; NULL: it has none.
+ */
+int machine_load_cidata(struct machine *m, const uint8_t *data, size_t size, struct err *err);
+const uint8_t *machine_cidata(const struct machine *m, size_t *size);
 
 enum machine_end {
 	MACHINE_ENDED,	  /* the source said SYNC_END */

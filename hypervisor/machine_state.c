@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "hypervisor/cpuid.h"
+#include "hypervisor/devices/memdisk.h"
 #include "hypervisor/machine_private.h"
 #include "hypervisor/translate.h"
 
@@ -60,6 +61,20 @@ void machine_config_save(const struct machine_config *c, struct buf *out)
 		buf_put_u64(out, config_model(c));
 		buf_put_u8(out, c->firmware);
 	}
+	if (c->cidata_sectors)
+		buf_put_u32(out, c->cidata_sectors);
+}
+
+/* What stands at the end only where it is not 0. */
+static int config_restore_cidata(struct machine_config *c, struct rd *in)
+{
+	if (!rd_left(in))
+		return 0;
+	c->cidata_sectors = rd_u32(in);
+	return c->cidata_sectors && c->cidata_sectors <= MEMDISK_SECTORS_MAX &&
+			       c->ndisks < machine_disks_max(c->version)
+		       ? 0
+		       : -EINVAL;
 }
 
 static int config_restore_disks(struct machine_config *c, struct rd *in)
@@ -92,6 +107,8 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 	if (c->version > 1 && rd_u64(in) != config_model(c))
 		return -EINVAL;
 	c->firmware = c->version > 1 && rd_u8(in) != 0;
+	if (!in->bad && config_restore_cidata(c, in) < 0)
+		return -EINVAL;
 	return in->bad ? -EINVAL : 0;
 }
 

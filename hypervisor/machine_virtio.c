@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hypervisor/devices/memdisk.h"
 #include "hypervisor/devices/pci.h"
 #include "hypervisor/devices/virtio_balloon.h"
 #include "hypervisor/devices/virtio_blk.h"
@@ -25,6 +26,7 @@ struct machine_virtio {
 	struct virtio_blk blk[MACHINE_DISKS];
 	struct virtio_pci blk_pci[MACHINE_DISKS];
 	unsigned nblk; /* initialised ones */
+	struct memdisk cidata;
 	struct virtio_console console;
 	struct virtio_pci console_pci;
 	struct virtio_rng rng;
@@ -103,22 +105,61 @@ static bool add_nics(struct machine *m)
 	return true;
 }
 
-static bool add_disks(struct machine *m, struct disk_backend *const *disks)
+static bool add_disk(struct machine *m, struct disk_backend *disk, const char *serial)
 {
 	struct machine_virtio *v = m->virtio;
+	unsigned i = v->nblk++;
 
+	virtio_blk_init(&v->blk[i], &m->memory, &m->clock, disk, serial);
+	if (!virtio_pci_init(&v->blk_pci[i], sized(m, &v->blk[i].virtio), &v->pci,
+			     machine_disk_slot(i), messages(m)))
+		return false;
+	machine_device_add(m, &virtio_blk_ops, &v->blk[i], i);
+	return true;
+}
+
+static bool add_disks(struct machine *m, struct disk_backend *const *disks)
+{
 	for (unsigned i = 0; i < m->config.ndisks; i++) {
 		char serial[32];
 
 		snprintf(serial, sizeof(serial), "twinstep-disk%u", i);
-		virtio_blk_init(&v->blk[i], &m->memory, &m->clock, disks[i], serial);
-		v->nblk++;
-		if (!virtio_pci_init(&v->blk_pci[i], sized(m, &v->blk[i].virtio), &v->pci,
-				     machine_disk_slot(i), messages(m)))
+		if (!add_disk(m, disks[i], serial))
 			return false;
-		machine_device_add(m, &virtio_blk_ops, &v->blk[i], i);
 	}
 	return true;
+}
+
+/* Where there is one. */
+static int add_cidata(struct machine *m, struct err *err)
+{
+	struct memdisk *d = &m->virtio->cidata;
+	int ret = m->config.cidata_sectors ? memdisk_init(d, m->config.cidata_sectors) : 0;
+
+	if (ret < 0)
+		return err_set(err, -ret, "a disk of cloud-init's cannot have %u sectors",
+			       m->config.cidata_sectors);
+	if (!m->config.cidata_sectors)
+		return 0;
+	machine_device_add(m, &memdisk_ops, d, 0);
+	return add_disk(m, &d->backend, "twinstep-cidata")
+		       ? 0
+		       : err_set(err, EBUSY, "a PCI slot is taken twice");
+}
+
+int machine_load_cidata(struct machine *m, const uint8_t *data, size_t size, struct err *err)
+{
+	if (!m->config.cidata_sectors || memdisk_load(&m->virtio->cidata, data, size) < 0)
+		return err_set(err, EINVAL,
+			       "%zu bytes for a disk of cloud-init's that has %u sectors", size,
+			       m->config.cidata_sectors);
+	return 0;
+}
+
+const uint8_t *machine_cidata(const struct machine *m, size_t *size)
+{
+	*size = (size_t)m->config.cidata_sectors * DISK_SECTOR;
+	return m->virtio->cidata.data;
 }
 
 static bool add_console(struct machine *m)
@@ -242,7 +283,11 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 	if (m->v2 && !machine_v2_bridges(m, &v->pci))
 		return err_set(err, EBUSY, "the slot of the ISA bridge is taken");
 	v->target = (struct msix_target){ .write = message_write, .ctx = m };
-	if (!add_nics(m) || !add_disks(m, disks) || !add_console(m) || !add_rng_and_balloon(m))
+	if (!add_nics(m) || !add_disks(m, disks))
+		return err_set(err, EBUSY, "a PCI slot is taken twice");
+	if (add_cidata(m, err) < 0)
+		return -err->code;
+	if (!add_console(m) || !add_rng_and_balloon(m))
 		return err_set(err, EBUSY, "a PCI slot is taken twice");
 	if (m->v2)
 		machine_device_add(m, &msix_ops, v, 0);
@@ -253,6 +298,8 @@ void machine_virtio_fini(struct machine *m)
 {
 	for (unsigned i = 0; m->virtio && i < m->virtio->nblk; i++)
 		virtio_blk_fini(&m->virtio->blk[i]);
+	if (m->virtio)
+		memdisk_fini(&m->virtio->cidata);
 	free(m->virtio);
 	m->virtio = NULL;
 }

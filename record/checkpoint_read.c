@@ -169,6 +169,9 @@ static int check_config(struct reader *r)
 			return other_machine(r, "disk size in sectors", a->disk_sectors[i],
 					     b->disk_sectors[i]);
 	}
+	if (a->cidata_sectors != b->cidata_sectors)
+		return other_machine(r, "sectors of cloud-init's disk", a->cidata_sectors,
+				     b->cidata_sectors);
 	if (a->virtio_console != b->virtio_console)
 		return other_machine(r, "number of virtio consoles", a->virtio_console,
 				     b->virtio_console);

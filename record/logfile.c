@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "hypervisor/clock.h"
+#include "hypervisor/devices/disk.h"
 #include "record/logfile_private.h"
 
 #define PATH_LEN_MAX   4096
@@ -37,6 +38,8 @@ void log_header_free(struct log_header *h)
 	}
 	h->ninitrd = 0;
 	ref_free(&h->snapshot);
+	free(h->cidata);
+	h->cidata = NULL;
 	for (unsigned i = 0; i < MACHINE_DISKS; i++)
 		ref_free(&h->disk[i]);
 }
@@ -48,6 +51,11 @@ static void ref_save(const struct log_file_ref *r, struct buf *out)
 		return;
 	buf_put_str(out, r->path);
 	buf_put_u64(out, r->digest);
+}
+
+static size_t cidata_size(const struct log_header *h)
+{
+	return (size_t)h->config.cidata_sectors * DISK_SECTOR;
 }
 
 void log_header_save(const struct log_header *h, struct buf *out)
@@ -71,6 +79,8 @@ void log_header_save(const struct log_header *h, struct buf *out)
 	ref_save(&h->snapshot, out);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_save(&h->disk[i], out);
+	if (h->cidata)
+		buf_put_blob(out, h->cidata, cidata_size(h));
 	buf_put_u64(out, h->start_digest);
 	buf_put_u64(out, h->start_count);
 	buf_put_u64(out, h->anchor_ns);
@@ -137,6 +147,22 @@ static void modules_restore(struct log_header *h, struct rd *in)
 	}
 }
 
+/* As much as the configuration says, which has been checked. */
+static void cidata_restore(struct log_header *h, struct rd *in)
+{
+	size_t size = cidata_size(h), n;
+	const uint8_t *data = size ? rd_blob(in, size, &n) : NULL;
+
+	if (!size || in->bad || n != size) {
+		in->bad |= size != 0;
+		return;
+	}
+	h->cidata = malloc(size);
+	if (h->cidata)
+		memcpy(h->cidata, data, size);
+	in->bad |= !h->cidata;
+}
+
 int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, struct err *err)
 {
 	size_t n;
@@ -160,6 +186,7 @@ int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, st
 	ref_restore(&h->snapshot, in);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_restore(&h->disk[i], in);
+	cidata_restore(h, in);
 	h->start_digest = rd_u64(in);
 	h->start_count = rd_u64(in);
 	h->anchor_ns = rd_u64(in);

@@ -74,7 +74,9 @@ static int open_recorder(void *ctx, struct err *err)
 				      .failure_ctx = &r->g };
 	struct live_hooks hooks;
 
-	log_header_make(&r->header, &r->g.up.host, r->g.up.machine, r->g.live_config.epoch_ns);
+	if (log_header_make(&r->header, &r->g.up.host, r->g.up.machine, r->g.live_config.epoch_ns,
+			    err))
+		return -err->code;
 	r->recorder = recorder_open(&rc, r->g.up.machine, err);
 	r->fd = -1;
 	r->created = true; /* what was in it is gone */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `twinstep image` runs: make (debian-disk.sh), info, seed."""
+"""What `twinstep image` runs: make (debian-disk.sh), info."""
 import os
 import struct
 import sys
@@ -8,8 +8,6 @@ import uuid
 import zlib
 
 SECTOR = 512
-BLOCK = 2048  # of ISO 9660
-SEED_MAX = 16 << 20
 KINDS = {0x05: "extended", 0x07: "NTFS", 0x0b: "FAT32", 0x0c: "FAT32", 0x0f: "extended", 0x82: "swap", 0x83: "Linux",
          0x8e: "LVM", 0xef: "EFI system", 0xfd: "RAID"}
 GUIDS = {"21686148-6449-6e6f-744e-656564454649": "BIOS boot", "0fc63daf-8483-4772-8e79-3d69d8477de4": "Linux",
@@ -97,59 +95,7 @@ def info(args):
         fail(f"cannot read {name}: {e.strerror}")
 
 
-# ---- seed ----
-
-def both(v, n):
-    return struct.pack("<I" if n == 4 else "<H", v) + struct.pack(">I" if n == 4 else ">H", v)
-
-
-def record(name, at, size, folder=False):
-    body = both(at, 4) + both(size, 4) + bytes(7) + bytes([2 if folder else 0, 0, 0]) + both(1, 2)
-    body += bytes([len(name)]) + name + (b"" if len(name) % 2 else b"\0")
-    return bytes([len(body) + 2, 0]) + body
-
-
-def iso(files):
-    """An ISO 9660 volume `cidata` with these files and nothing that depends on when it was made."""
-    at, blobs = 21, []
-    root = record(b"\0", 20, BLOCK, True) + record(b"\1", 20, BLOCK, True)
-    for name, data in files:
-        root += record(name.encode("ascii"), at, len(data))
-        blobs.append(data + bytes(-len(data) % BLOCK))
-        at += len(blobs[-1]) // BLOCK
-    volume = b"\1CD001\1\0" + b" " * 32 + b"cidata".ljust(32) + bytes(8) + both(at, 4) + bytes(32)
-    volume += both(1, 2) + both(1, 2) + both(BLOCK, 2) + both(10, 4)
-    volume += struct.pack("<II", 18, 0) + struct.pack(">II", 19, 0) + record(b"\0", 20, BLOCK, True)
-    volume += b" " * (128 * 4 + 37 * 3) + (b"0" * 16 + b"\0") * 4 + b"\1"
-    little, big = (b"\1\0" + struct.pack(order + "IH", 20, 1) + b"\0\0" for order in "<>")  # path tables
-    blocks = [volume, b"\xffCD001\1", little, big, root]
-    return bytes(16 * BLOCK) + b"".join(b.ljust(BLOCK, b"\0") for b in blocks) + b"".join(blobs)
-
-
-def read_seed(name):
-    try:
-        with open(name, "rb") as f:
-            data = f.read(SEED_MAX + 1)
-    except OSError as e:
-        fail(f"cannot read {name}: {e.strerror}")
-    if len(data) > SEED_MAX:
-        fail(f"{name} is too large for cloud-init: at most {SEED_MAX} bytes")
-    return data
-
-
-def seed(args):
-    if len(args) not in (2, 3):
-        fail("image seed: FILE USER-DATA [META-DATA]")
-    user = read_seed(args[1])
-    if not user.startswith((b"#", b"Content-Type", b"From ", b"MIME-Version")):
-        fail(f"{args[1]} is no user-data: cloud-init wants #cloud-config, #! or the like in its first line")
-    meta = read_seed(args[2]) if len(args) == 3 else f"instance-id: twinstep-{zlib.crc32(user):08x}\n".encode()
-    try:
-        with open(args[0], "xb") as f:
-            f.write(iso((("meta-data", meta), ("user-data", user))))
-    except OSError as e:
-        fail(f"cannot make {args[0]}: {e.strerror}")
-
+# ---- make ----
 
 def make(args):
     script = os.path.join(os.path.dirname(os.path.realpath(__file__)), "debian-disk.sh")
@@ -159,7 +105,7 @@ def make(args):
 
 
 def main():
-    verbs = {"make": make, "info": info, "seed": seed}
+    verbs = {"make": make, "info": info}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         fail("image: make, info or seed")
     verbs[sys.argv[1]](sys.argv[2:])

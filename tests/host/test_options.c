@@ -69,7 +69,8 @@ static bool takes_anything(const struct option_row *row)
 /* Of values that no option can have, at least one is refused, by name and with the value. */
 START_TEST(parsers_refuse_bad_values)
 {
-	static const char *const bad[] = { "?", "x,overlay,ro", "unix:", "99999999999999999999" };
+	static const char *const bad[] = { "?", "x,overlay,ro", "a,b,c,d",
+					   "unix:", "99999999999999999999" };
 
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_row *row = &option_table[i];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "hypervisor/devices/disk.h"
 #include "record/codec.h"
 #include "record/logstream.h"
 #include "tests/fuzz/log_forge.h"
@@ -407,6 +408,39 @@ static void expect_modules(uint32_t version, const struct buf *body, unsigned n,
 	log_header_free(&got);
 }
 
+/* The content of cloud-init's disk stands in the header, as long as the configuration says. */
+START_TEST(disk_of_cloud_init)
+{
+	static uint8_t content[2 * DISK_SECTOR];
+	struct buf body = BUF_INIT;
+	struct log_header h, got;
+	struct rd in;
+
+	memset(content, 0xc5, sizeof(content));
+	header_of(&h);
+	h.config.cidata_sectors = 2;
+	h.cidata = content;
+	log_header_save(&h, &body);
+	in = (struct rd)RD_INIT(body.data, body.len);
+	ck_assert_msg(log_header_restore(&got, LOG_VERSION, &in, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(got.config.cidata_sectors, 2);
+	ck_assert_mem_eq(got.cidata, content, sizeof(content));
+	log_header_free(&got);
+	ck_assert_ptr_null(got.cidata);
+	for (size_t n = 0; n < body.len; n++) { /* cut anywhere */
+		in = (struct rd)RD_INIT(body.data, n);
+		ck_assert_int_lt(log_header_restore(&got, LOG_VERSION, &in, &err), 0);
+	}
+	h.config.cidata_sectors = 1;
+	buf_clear(&body);
+	log_header_save(&h, &body);
+	body.data[body.len - 7 * 8 - DISK_SECTOR - 2] ^= 1; /* longer than the configuration says */
+	in = (struct rd)RD_INIT(body.data, body.len);
+	ck_assert_int_lt(log_header_restore(&got, LOG_VERSION, &in, &err), 0);
+	buf_free(&body);
+}
+END_TEST
+
 START_TEST(modules_of_both_versions)
 {
 	static char file[] = "/boot/module", text[] = "some words";
@@ -520,6 +554,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_frame_of_another_log);
 	tcase_add_test(tc, other_versions);
 	tcase_add_test(tc, modules_of_both_versions);
+	tcase_add_test(tc, disk_of_cloud_init);
 	tcase_add_test(tc, forged_frames);
 	tcase_add_test(tc, an_existing_file_is_kept);
 	tcase_add_test(tc, what_is_in_use_is_kept);

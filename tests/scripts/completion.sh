@@ -32,7 +32,7 @@ completes() {
 	fi
 }
 completes command "record replay" re
-completes option "--control --clock --console --cpu-weight --cpu-max --cgroup" run --c
+completes option "--control --clock --cloud-init --console --cpu-weight --cpu-max --cgroup" run --c
 completes own-option "--from-checkpoint" replay --fr
 completes short "-o" record -o
 completes not-refused "" replay --app
