@@ -47,6 +47,15 @@ $(BUILD)/gen/%.hex: hypervisor/boot/%.asl
 $(BUILD)/obj/hypervisor/boot/acpi.o: $(BUILD)/gen/dsdt.hex
 $(BUILD)/obj/hypervisor/boot/acpi.o: CPPFLAGS += -I$(BUILD)/gen
 
+# The exporter's page, as a string in C.
+$(BUILD)/gen/tools/exporter_page.inc: tools/exporter.html
+	@mkdir -p $(@D)
+	@echo "  GEN  $@"
+	$(Q)sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' $< >$@
+
+$(BUILD)/obj/tools/cmd_exporter.o: $(BUILD)/gen/tools/exporter_page.inc
+$(BUILD)/obj/tools/cmd_exporter.o: CPPFLAGS += -I$(BUILD)/gen
+
 # The package's version is the program's.
 $(BUILD)/obj/base/version.o: debian/changelog
 $(BUILD)/obj/base/version.o: CPPFLAGS += -DTWINSTEP_VERSION='"$(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)"'

@@ -34,6 +34,16 @@ bool guest_name_is_good(const char *name)
 	return true;
 }
 
+int guest_name_check(const char *name, struct err *err)
+{
+	return guest_name_is_good(name)
+		       ? 0
+		       : err_set(err, EINVAL,
+				 "'%s' is no name of a guest; `twinstep list` shows the names that "
+				 "are known here",
+				 name);
+}
+
 char *guest_conf_path(const char *who)
 {
 	char *path;

@@ -26,6 +26,8 @@ struct guest_conf {
 
 /* A name that is good for a guest, and so for files: letters, digits, and -._ inside. */
 bool guest_name_is_good(const char *name);
+/* The same for a command that takes a name alone: 0, or -EINVAL and err. */
+int guest_name_check(const char *name, struct err *err);
 /* The file of `who`, a path where there is a '/' in it; else in /etc/twinstep. Free it. */
 char *guest_conf_path(const char *who);
 /*

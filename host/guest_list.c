@@ -10,7 +10,9 @@
 #include "base/file_io.h"
 #include "base/host_clock.h"
 #include "host/control.h"
+#include "host/guest_alarms.h"
 #include "host/guest_conf.h"
+#include "host/guest_disks.h"
 #include "host/run_dir.h"
 
 #define ANSWER_MS 1000
@@ -117,6 +119,15 @@ static void put_up(json_t *o, const char *name)
 	run_dir_close(&d);
 }
 
+/* Of the file that `up` has read, or would read. */
+static void put_disks(json_t *o, const char *conf)
+{
+	const char *read = json_string_value(json_object_get(o, "conf"));
+
+	if (read || json_is_true(json_object_get(o, "configured")))
+		json_object_set_new(o, "disks", guest_disks(read ? read : conf));
+}
+
 static json_t *describe(const char *name)
 {
 	char *conf = guest_conf_path(name);
@@ -124,8 +135,9 @@ static json_t *describe(const char *name)
 	json_t *status = ask(name);
 	pid_t pid;
 
-	free(conf);
 	put_up(o, name);
+	put_disks(o, conf);
+	free(conf);
 	pid = (pid_t)json_integer_value(json_object_get(o, "replica"));
 	if (pid > 0)
 		put_process(o, pid);
@@ -134,6 +146,7 @@ static json_t *describe(const char *name)
 			json_object_set_new(o, "phase", json_string("by hand"));
 		json_object_set_new(o, "status", status);
 	}
+	json_object_set_new(o, "alarms", guest_alarms(o));
 	return o;
 }
 

@@ -7,8 +7,9 @@
 
 /*
  * An array of objects, sorted by name: name, configured, phase ("down", or as `up` says), why, pid,
- * replica, since, cpu_s, memory_bytes, age_s, and what `twinstep status` says of it as status. A
- * machine that does not answer is waited for only shortly. Never NULL.
+ * replica, since, conf (of `up`), cpu_s, memory_bytes, age_s, disks (guest_disks.h), what `twinstep
+ * status` says of it as status, and alarms (guest_alarms.h). A machine that does not answer is
+ * waited for only shortly. Never NULL.
  */
 json_t *guest_list(void);
 

@@ -91,11 +91,11 @@ void guest_log_follow(FILE *f, const char *path, bool json, bool (*stop)(void *c
 static int find(const char *name, char **now, char **before, struct err *err)
 {
 	struct run_dir d;
-	int ret = guest_name_is_good(name)
-			  ? run_dir_find(&d, name, err)
-			  : err_set(err, EINVAL, "'%s' is no name of a guest", name);
+	int ret = guest_name_check(name, err);
 
 	*now = *before = NULL;
+	if (ret == 0)
+		ret = run_dir_find(&d, name, err);
 	if (ret < 0)
 		return ret;
 	*now = run_dir_file(d.state, "events");

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STILL_MS 5000 /* a vCPU without progress */
-
 static const char *text_of(const json_t *o, const char *key)
 {
 	const char *text = json_string_value(json_object_get(o, key));
@@ -80,45 +78,108 @@ static void put_lag(FILE *f, const json_t *status)
 		fprintf(f, " %6s", "-");
 }
 
-static void put_guest(FILE *f, const struct guest_table *t, const json_t *o)
-{
-	const json_t *s = json_object_get(o, "status");
-	const char *state =
-		s && json_object_get(s, "state") ? text_of(s, "state") : text_of(o, "phase");
-	char alarm[400];
+/* ---- a second line ---- */
 
-	fprintf(f, "%-16s %-10s %-8s %-22s %4lld", text_of(o, "name"), state,
-		s ? text_of(s, "role") : "-", s ? text_of(s, "peer") : "-",
+static long long integer(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static void put_times(FILE *f, const json_t *status, const char *key, const char *name)
+{
+	const json_t *o = json_object_get(status, key);
+
+	if (integer(o, "count"))
+		fprintf(f, ", %s %lld (last %.1f ms)", name, integer(o, "count"),
+			json_number_value(json_object_get(o, "ms")));
+}
+
+static void put_disks(FILE *f, const json_t *guest)
+{
+	const json_t *left =
+		json_object_get(json_object_get(json_object_get(guest, "status"), "sync"), "left");
+	const json_t *disks = json_object_get(guest, "disks"), *d;
+	size_t i;
+
+	json_array_foreach(disks, i, d)
+		fprintf(f, "%s%s", i ? ", " : "    disks: ",
+			json_object_get(d, "error") ? "not readable" : text_of(d, "state"));
+	if (json_array_size(disks) && left)
+		fprintf(f, "; %lld MiB left to send", (long long)json_integer_value(left) >> 20);
+	if (json_array_size(disks))
+		fputc('\n', f);
+}
+
+/* What `list` has no room for. */
+static void put_details(FILE *f, const json_t *guest)
+{
+	const json_t *s = json_object_get(guest, "status");
+	double ack = json_number_value(json_object_get(s, "ack_us"));
+
+	fputs("    ", f);
+	if (json_is_true(json_object_get(s, "live")) && ack > 0)
+		fprintf(f, "acknowledged after %.2f ms, ", ack / 1e3);
+	fprintf(f, "%lld outputs held, %lld digests agreed", integer(s, "outputs_held"),
+		integer(s, "digests_compared"));
+	put_times(f, s, "failover", "failovers");
+	put_times(f, s, "switch", "switches");
+	fputc('\n', f);
+	put_disks(f, guest);
+}
+
+/* ---- a guest ---- */
+
+static const char *state_of(const json_t *guest)
+{
+	const json_t *s = json_object_get(guest, "status");
+
+	return json_object_get(s, "state") ? text_of(s, "state") : text_of(guest, "phase");
+}
+
+/* Of the columns whose text may be long: as wide as what stands in them. */
+struct widths {
+	int name, state, peer;
+};
+
+static int wider(int width, const char *text)
+{
+	int n = (int)strlen(text);
+
+	return n > width ? n : width;
+}
+
+static struct widths measure(const json_t *guests)
+{
+	struct widths w = { .name = 8, .state = 10, .peer = 8 };
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(guests, i, o)
+	{
+		w.name = wider(w.name, text_of(o, "name"));
+		w.state = wider(w.state, state_of(o));
+		w.peer = wider(w.peer, text_of(json_object_get(o, "status"), "peer"));
+	}
+	return w;
+}
+
+static void put_guest(FILE *f, const struct guest_table *t, const struct widths *w, const json_t *o)
+{
+	const json_t *s = json_object_get(o, "status"), *alarm;
+	size_t i;
+
+	fprintf(f, "%-*s %-*s %-7s %-*s %4lld", w->name, text_of(o, "name"), w->state, state_of(o),
+		text_of(s, "role"), w->peer, text_of(s, "peer"),
 		(long long)json_integer_value(json_object_get(s, "generation")));
 	put_lag(f, s);
 	put_size(f, json_number_value(json_object_get(o, "memory_bytes")));
 	put_cpu(f, t, o);
 	put_age(f, json_real_value(json_object_get(o, "age_s")));
 	fputc('\n', f);
-	if (guest_alarm(o, alarm, sizeof(alarm)))
-		fprintf(f, "    %s\n", alarm);
-}
-
-bool guest_alarm(const json_t *guest, char *text, size_t size)
-{
-	const json_t *s = json_object_get(guest, "status");
-	const json_t *differs = json_object_get(json_object_get(s, "divergence"), "differs");
-	const char *state = text_of(s, "state"), *why = text_of(guest, "why");
-	double still = json_number_value(json_object_get(s, "vcpu_ms"));
-
-	text[0] = 0;
-	if (!s && strcmp(why, "-"))
-		snprintf(text, size, "%s", why);
-	else if (differs)
-		snprintf(text, size, "diverged: %s", json_string_value(differs));
-	else if (!strcmp(state, "asking") || !strcmp(state, "claiming"))
-		snprintf(text, size, "waits for the arbiter");
-	else if (still > STILL_MS)
-		snprintf(text, size, "the vCPU shows no progress for %.0f s", still / 1000);
-	else if (json_is_true(json_object_get(s, "live")) && strcmp(state, "-") &&
-		 strcmp(state, "protected"))
-		snprintf(text, size, "UNPROTECTED: %s", state);
-	return text[0] != 0;
+	json_array_foreach(json_object_get(o, "alarms"), i, alarm)
+		fprintf(f, "    %s\n", json_string_value(alarm));
+	if (t->details && json_object_get(s, "role"))
+		put_details(f, o);
 }
 
 /* ---- what fits ---- */
@@ -148,13 +209,14 @@ void guest_table_print(FILE *f, const struct guest_table *t)
 	char *text = NULL;
 	const json_t *guest;
 	size_t i, n;
+	struct widths w = measure(t->guests);
 	FILE *all = open_memstream(&text, &n);
 
 	if (!all)
 		return;
-	fprintf(all, "%-16s %-10s %-8s %-22s %4s %6s %8s %5s %7s\n", "NAME", "STATE", "ROLE",
-		"PEER", "GEN", "LAG", "MEMORY", "CPU", "AGE");
-	json_array_foreach(t->guests, i, guest) put_guest(all, t, guest);
+	fprintf(all, "%-*s %-*s %-7s %-*s %4s %6s %8s %5s %7s\n", w.name, "NAME", w.state, "STATE",
+		"ROLE", w.peer, "PEER", "GEN", "LAG", "MEMORY", "CPU", "AGE");
+	json_array_foreach(t->guests, i, guest) put_guest(all, t, &w, guest);
 	if (fclose(all) == 0)
 		put_lines(f, text, t);
 	free(text);

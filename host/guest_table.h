@@ -12,12 +12,11 @@ struct guest_table {
 	const json_t *before; /* the same, `seconds` ago: CPU is that of this time; NULL: since the
 				 replica's start */
 	double seconds;
+	bool details;		/* a second line for each guest, and its disks */
 	unsigned width, height; /* of the terminal, in characters and lines; 0: any */
 };
 
 /* A head, a line for each guest, and below it what is wrong with it; no more than fits. */
 void guest_table_print(FILE *f, const struct guest_table *t);
-/* What somebody should look at: written into text; false: nothing. */
-bool guest_alarm(const json_t *guest, char *text, size_t size);
 
 #endif

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "host/guest_log.h"
+#include "host/guest_timeline.h"
 
-#define EVENTS_KEPT 40
+#define EVENTS_SHOWN 40
+#define EVENTS_DRAWN 400
 
 /* One number of a guest: where it is in an object of guest_list(), "a.b" an object's; scaled to its
  * unit. */
@@ -156,7 +158,7 @@ static json_t *last_events(const char *name)
 	guest_log_print(f, name, true, NULL);
 	fclose(f);
 	/* From the end: both files together may have many thousands. */
-	while (n && json_array_size(events) < EVENTS_KEPT) {
+	while (n && json_array_size(events) < EVENTS_DRAWN) {
 		json_t *o;
 
 		line = memrchr(text, '\n', n);
@@ -170,6 +172,17 @@ static json_t *last_events(const char *name)
 	return events;
 }
 
+static void put_story(json_t *guest)
+{
+	json_t *events = last_events(word(guest, "name"));
+
+	json_object_set_new(guest, "timeline",
+			    guest_timeline(events, !strcmp(word(guest, "phase"), "down")));
+	while (json_array_size(events) > EVENTS_SHOWN)
+		json_array_remove(events, 0);
+	json_object_set_new(guest, "events", events);
+}
+
 json_t *metrics_machines(json_t *guests)
 {
 	char host[256] = "";
@@ -177,8 +190,7 @@ json_t *metrics_machines(json_t *guests)
 	size_t i;
 
 	gethostname(host, sizeof(host) - 1);
-	json_array_foreach(guests, i, guest)
-		json_object_set_new(guest, "events", last_events(word(guest, "name")));
+	json_array_foreach(guests, i, guest) put_story(guest);
 	return json_pack("{s:s, s:I, s:o}", "host", host, "time", (json_int_t)time(NULL),
 			 "machines", guests);
 }

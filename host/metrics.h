@@ -7,7 +7,8 @@
 
 /* Metrics of a guest_list() in Prometheus' text format. Free it; NULL: out of memory. */
 char *metrics_text(const json_t *guests);
-/* {"host", "time", "machines": the list, each with its last events}. guests is used up. */
+/* {"host", "time", "machines": the list, each with its last events and timeline
+ * (guest_timeline.h)}. guests is used up. */
 json_t *metrics_machines(json_t *guests);
 
 #endif

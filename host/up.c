@@ -50,6 +50,8 @@ static void show_state(const struct up *u)
 			      (int)getpid(), "replica", (int)u->child, "why",
 			      u->child ? "" : u->why, "since", (json_int_t)time(NULL));
 
+	if (u->conf)
+		json_object_set_new(o, "conf", json_string(u->conf));
 	put_webhook(u, o);
 	run_dir_put_state(&u->dir, o);
 	json_decref(o);
@@ -269,6 +271,7 @@ int up_run(const struct options *o, struct guest_conf *g)
 		u.console.client[i] = -1;
 	u.o = o;
 	u.g = g;
+	u.conf = realpath(g->conf.path, NULL);
 	u.dir.lock = -1;
 	if (begin(&u, &err) < 0) {
 		log_error("%s", err.text);
@@ -283,5 +286,6 @@ int up_run(const struct options *o, struct guest_conf *g)
 	up_console_close(&u.console);
 	up_events_close(&u.events);
 	run_dir_close(&u.dir);
+	free(u.conf);
 	return status;
 }

@@ -16,6 +16,7 @@
 struct up {
 	const struct options *o;
 	struct guest_conf *g;
+	char *conf; /* its file, for others to read; NULL: it is gone */
 	struct run_dir dir;
 	struct arbiter *arbiter; /* NULL: not opened yet */
 	struct up_console console;

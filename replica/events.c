@@ -11,22 +11,20 @@
 #include "base/log.h"
 #include "replica/replica_private.h"
 
-void replica_event(struct replica *r, const char *event, const char *fmt, ...)
+/* ms: how long it took; below 0: that is not known, or means nothing. */
+static void keep(struct replica *r, const char *event, double ms, const char *text)
 {
-	char text[600];
-	va_list ap;
-	json_t *o;
 	char *line;
+	json_t *o;
 
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	log_info("%s", text);
 	if (!r->cfg.events)
 		return;
 	o = json_pack("{s:f, s:s, s:I, s:s}", "mono_s", (double)host_mono_ns() / 1e9, "event",
 		      event, "generation", (json_int_t)failover_generation(&r->failover), "text",
 		      text);
+	if (o && ms >= 0)
+		json_object_set_new(o, "ms", json_real(ms));
 	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (line) {
 		fprintf(r->cfg.events, "%s\n", line);
@@ -34,4 +32,26 @@ void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	}
 	free(line);
 	json_decref(o);
+}
+
+void replica_event(struct replica *r, const char *event, const char *fmt, ...)
+{
+	char text[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	keep(r, event, -1, text);
+}
+
+void replica_event_took(struct replica *r, const char *event, double ms, const char *fmt, ...)
+{
+	char text[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	keep(r, event, ms, text);
 }

@@ -215,10 +215,10 @@ static void go_live(struct replica *r, const char *why)
 	r->cfg.live.moved = true;
 	ms = (double)(host_mono_ns() - atomic_load(&r->follower.last_heard_ns)) / 1e6;
 	failover_note(&r->failover, ms);
-	replica_event(r, "live",
-		      "the primary is gone (%s): LIVE in generation %" PRIu64
-		      " after %.1f ms, UNPROTECTED",
-		      why, failover_generation(&r->failover), ms);
+	replica_event_took(r, "live", ms,
+			   "the primary is gone (%s): LIVE in generation %" PRIu64
+			   " after %.1f ms, UNPROTECTED",
+			   why, failover_generation(&r->failover), ms);
 }
 
 /* The machine has ended and the primary said so too, or we were told to stop. */

@@ -163,6 +163,7 @@ int handover_step_down(struct replica *r, struct err *err)
 {
 	struct session *s = r->follower.primary;
 	struct live *live = r->live;
+	double ms;
 
 	/* It has ended with SWITCH; the next one is started when this side takes over again. */
 	pthread_join(s->sender, NULL);
@@ -176,11 +177,11 @@ int handover_step_down(struct replica *r, struct err *err)
 	batch_fini(&r->batch);
 	r->batch = (struct batch){ 0 };
 	disks_change_sides(r, r->handover.seq, false);
-	replica_event(r, "follows",
-		      "the backup has taken over after %.1f ms, in generation %" PRIu64
-		      ": this replica is the backup now",
-		      (double)atomic_load(&r->handover.took_ns) / 1e6,
-		      failover_generation(&r->failover));
+	ms = (double)atomic_load(&r->handover.took_ns) / 1e6;
+	replica_event_took(r, "follows", ms,
+			   "the backup has taken over after %.1f ms, in generation %" PRIu64
+			   ": this replica is the backup now",
+			   ms, failover_generation(&r->failover));
 	/* In this order: they have seen the session, or we see what they left. */
 	if (atomic_load(&r->stopping) || atomic_load(&r->leaving))
 		replica_stop(r);

@@ -109,6 +109,9 @@ void replica_end_live(struct replica *r);
 /* events.c. Not with a lock. */
 void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same of something that took so long. */
+void replica_event_took(struct replica *r, const char *event, double ms, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* arbitration.c */
 /* Live side, not on the vCPU thread, in ASKING: goes on alone or stops for good. */

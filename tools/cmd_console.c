@@ -117,9 +117,10 @@ static void nothing(void *ctx)
 static int run(struct options *o)
 {
 	struct err err = ERR_INIT;
-	int fd = guest_name_is_good(o->args[0])
-			 ? connect_to(o->args[0], &err)
-			 : err_set(&err, EINVAL, "'%s' is no name of a guest", o->args[0]);
+	int fd = guest_name_check(o->args[0], &err);
+
+	if (fd == 0)
+		fd = connect_to(o->args[0], &err);
 
 	if (fd < 0) {
 		log_error("%s", err.text);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #include "base/host_clock.h"
 #include "base/library.h"
 #include "base/log.h"
-#include "host/exporter_page.h"
+#include "host/guest_history.h"
 #include "host/guest_list.h"
 #include "host/metrics.h"
 #include "host/notify.h"
@@ -24,6 +25,18 @@
 
 #define CONNECTIONS 16
 #define SECONDS	    10 /* for a client that says nothing */
+#define LOOK_NS	    100000000
+#define LOOKS	    (GUEST_HISTORY_SECONDS * 1000000000ull / LOOK_NS)
+
+static const char page[] = {
+#include "tools/exporter_page.inc"
+};
+
+/* Lag and latency of the last minutes. */
+static struct {
+	pthread_mutex_t lock; /* guards what follows */
+	json_t *history;
+} past = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 #define FUNCTIONS(F)                   \
 	F(start_daemon)                \
@@ -80,11 +93,36 @@ static char *metrics(void)
 	return text;
 }
 
+static void take_look(void)
+{
+	json_t *guests = guest_list();
+
+	pthread_mutex_lock(&past.lock);
+	guest_history_take(past.history, guests);
+	pthread_mutex_unlock(&past.lock);
+	json_decref(guests);
+}
+
+static json_t *history_of(const json_t *guest)
+{
+	json_t *copy;
+
+	pthread_mutex_lock(&past.lock);
+	copy = json_deep_copy(
+		json_object_get(past.history, json_string_value(json_object_get(guest, "name"))));
+	pthread_mutex_unlock(&past.lock);
+	return copy;
+}
+
 static char *machines(void)
 {
-	json_t *o = metrics_machines(guest_list());
-	char *text = json_dumps(o, JSON_COMPACT);
+	json_t *o = metrics_machines(guest_list()), *guest;
+	char *text;
+	size_t i;
 
+	json_array_foreach(json_object_get(o, "machines"), i, guest)
+		json_object_set_new(guest, "history", history_of(guest));
+	text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	return text;
 }
@@ -100,7 +138,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *c, const char *u
 	if (!strcmp(url, "/api/v1/machines"))
 		return answer(c, 200, "application/json", machines());
 	if (!strcmp(url, "/"))
-		return answer(c, 200, "text/html; charset=utf-8", strdup(exporter_page));
+		return answer(c, 200, "text/html; charset=utf-8", strdup(page));
 	return answer(c, 404, "text/plain", strdup("there is /, /metrics and /api/v1/machines\n"));
 }
 
@@ -142,6 +180,7 @@ static int serve(const char *listen, struct err *err)
 		ret = load(err);
 	if (ret < 0)
 		return ret;
+	past.history = json_object();
 	stop_on_signals(nothing, NULL);
 	d = mhd.start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
 				     (sa.ss_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0),
@@ -153,9 +192,13 @@ static int serve(const char *listen, struct err *err)
 			       strerror(errno ? errno : EIO));
 	notify_send("READY=1");
 	log_info("http://%s/ shows the guests of this host", listen);
-	while (!stop_signal())
-		host_sleep_ns(100000000);
+	for (uint64_t i = 0; !stop_signal(); i++) {
+		if (i % LOOKS == 0)
+			take_look();
+		host_sleep_ns(LOOK_NS);
+	}
 	mhd.stop_daemon(d);
+	json_decref(past.history);
 	stop_restore();
 	return 0;
 }

@@ -25,11 +25,16 @@
 #define CLEAR_LINE "\033[K"
 
 static struct termios before_us;
-static volatile sig_atomic_t ended;
+static volatile sig_atomic_t ended, stopped;
 
 static void on_end(int signal_number)
 {
 	ended = signal_number;
+}
+
+static void on_stop(int signal_number)
+{
+	stopped = 1;
 }
 
 /* That it came is enough: it ends the wait for a key. */
@@ -37,27 +42,26 @@ static void on_resize(int signal_number)
 {
 }
 
+static const struct {
+	int number;
+	void (*handler)(int);
+} signals[] = {
+	{ SIGINT, on_end },   { SIGTERM, on_end },     { SIGHUP, on_end },
+	{ SIGTSTP, on_stop }, { SIGWINCH, on_resize },
+};
+
+/* They come while a key is waited for, never between a question to a guest and its answer. */
+static sigset_t while_waiting;
+
 /* ---- the terminal ---- */
 
-static int terminal_enter(void)
+static void terminal_take(void)
 {
-	const struct sigaction end = { .sa_handler = on_end }, size = { .sa_handler = on_resize };
-	struct termios t;
+	struct termios t = before_us;
 
-	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) ||
-	    tcgetattr(STDIN_FILENO, &before_us) < 0) {
-		log_error("top needs a terminal; `twinstep top -b` writes lines to anything");
-		return -1;
-	}
-	sigaction(SIGINT, &end, NULL);
-	sigaction(SIGTERM, &end, NULL);
-	sigaction(SIGHUP, &end, NULL);
-	sigaction(SIGWINCH, &size, NULL);
-	t = before_us;
 	t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
 	tcsetattr(STDIN_FILENO, TCSANOW, &t);
 	fputs(ENTER, stdout);
-	return 0;
 }
 
 static void terminal_leave(void)
@@ -67,13 +71,48 @@ static void terminal_leave(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &before_us);
 }
 
+static int terminal_enter(void)
+{
+	sigset_t all;
+
+	sigemptyset(&all);
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) ||
+	    tcgetattr(STDIN_FILENO, &before_us) < 0) {
+		log_error("top needs a terminal; `twinstep top -b` writes lines to anything");
+		return -1;
+	}
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		sigaction(signals[i].number,
+			  &(struct sigaction){ .sa_handler = signals[i].handler }, NULL);
+		sigaddset(&all, signals[i].number);
+	}
+	sigprocmask(SIG_BLOCK, &all, &while_waiting);
+	terminal_take();
+	return 0;
+}
+
+/* Ctrl-Z: the shell gets its terminal as it was, and we ours when we go on. */
+static void terminal_stop(void)
+{
+	terminal_leave();
+	raise(SIGSTOP);
+	stopped = 0;
+	tcgetattr(STDIN_FILENO, &before_us);
+	terminal_take();
+}
+
 /* True: a key that ends. A new size or time that is up: false. */
 static bool terminal_wait(uint64_t ms)
 {
+	const struct timespec time = { .tv_sec = (time_t)(ms / 1000),
+				       .tv_nsec = (long)(ms % 1000) * 1000000 };
 	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+	int ready = ppoll(&p, 1, &time, &while_waiting);
 	char key = 0;
 
-	if (poll(&p, 1, (int)ms) <= 0)
+	if (stopped)
+		terminal_stop();
+	if (ready <= 0)
 		return ended != 0;
 	return read(STDIN_FILENO, &key, 1) <= 0 || key == 'q' || key == 'Q' || key == 3;
 }
@@ -166,7 +205,7 @@ static void watch(const struct options *o, bool lines, uint64_t times, uint64_t 
 		before = now;
 		now = guest_list();
 		at = host_clock_ns(CLOCK_MONOTONIC);
-		t = (struct guest_table){ .guests = now, .before = before };
+		t = (struct guest_table){ .guests = now, .before = before, .details = true };
 		t.seconds = was ? (double)(at - was) / 1e9 : 0;
 		if (lines)
 			write_lines(o, &t);

@@ -123,9 +123,8 @@ static int run_down(struct options *o)
 	pid_t pid = 0;
 	int status = 1;
 
-	if (!guest_name_is_good(name))
-		err_set(&err, EINVAL, "'%s' is no name of a guest", name);
-	else if (run_dir_find(&d, name, &err) == 0 && !(pid = run_dir_holder(&d)))
+	if (guest_name_check(name, &err) == 0 && run_dir_find(&d, name, &err) == 0 &&
+	    !(pid = run_dir_holder(&d)))
 		err_set(&err, ESRCH, "guest %s is not up on this host", name);
 	if (!pid) {
 		log_error("%s", err.text);

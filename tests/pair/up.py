@@ -21,6 +21,8 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../e2e"))
+from browser import Browser  # noqa: E402
 from rig import PATIENCE, BUILD, MACHINE, Failure, TWINSTEP, other, read_events, sh  # noqa: E402
 
 ADDRESS = {"a": "127.0.0.2:7777", "b": "127.0.0.3:7777"}  # of a host's replica
@@ -216,10 +218,12 @@ class Seen(threading.Thread):
             if float(metrics[name]) != float(value):
                 raise Failure("host %s: metric %s is %s, the replica says %s" % (self.host.letter, name, metrics[name], before))
         if "SCREENSHOTS" in os.environ:
-            for size in ("1000,900", "390,844"):
-                sh("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=9000", "--window-size=" + size,
-                   "--screenshot=%s/%s-%s.png" % (os.environ["SCREENSHOTS"], self.host.letter, size.split(",")[0]),
-                   "http://%s/" % self.at)
+            browser = Browser()
+            for width in 360, 1000:
+                browser.size(width)
+                browser.open("http://%s/" % self.at, "document.querySelectorAll('section').length > 0")
+                browser.picture("%s/%s-%d.png" % (os.environ["SCREENSHOTS"], self.host.letter, width))
+            browser.close()
 
     def end(self):
         self.proc.kill()
