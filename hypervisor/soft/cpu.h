@@ -83,6 +83,8 @@ struct lazy_flags {
 #define MODE_SEGCHECK (1u << 4)
 #define MODE_SS16     (1u << 5) /* SS.B = 0 and not 64-bit: stack accesses use SP */
 #define MODE_USER     (1u << 6) /* CPL 3 */
+/* 64-bit, and CR0 or CR4 make instructions on XMM registers fault */
+#define MODE_NO_SSE (1u << 7)
 
 /* ---- a decoded instruction ---- */
 #define REG_ZERO 16 /* gpr[16] is always 0: absent base or index */

@@ -318,5 +318,8 @@ enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, 
 	if (!ZYAN_SUCCESS(st))
 		return decode_raise(op, op_ud, avail);
 	fill_common(&d, op);
-	return bind(&d, op) ? DECODE_OK : decode_raise(op, op_ud, avail);
+	if (!bind(&d, op))
+		return decode_raise(op, op_ud, avail);
+	sse_form(&d, op);
+	return DECODE_OK;
 }

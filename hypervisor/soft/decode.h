@@ -79,6 +79,12 @@ extern const struct binding_table sse_estimate_bindings; /* RCPPS, RSQRTPS ... *
 extern const struct binding_table aes_bindings;
 extern const struct binding_table fpu_state_bindings; /* FXSAVE, XSAVE, LDMXCSR, EMMS ... */
 
+/*
+ * sse_form.c: makes an op of kind OPK_SSE of a bound instruction that may be executed as it is;
+ * leaves others alone.
+ */
+void sse_form(const struct decoded *d, struct op *op);
+
 /* Is explicit operand i in memory? */
 static inline bool opnd_is_mem(const struct decoded *d, unsigned i)
 {

@@ -114,16 +114,14 @@ static inline void emit_rr(struct emit *e, unsigned size, unsigned opcode, unsig
 	emit8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-/* Register (or digit) and memory. */
-static inline void emit_rm(struct emit *e, unsigned size, unsigned opcode, unsigned reg,
-			   struct host_mem m)
+/* ModRM and what follows it of a memory operand. */
+static inline void emit_mem(struct emit *e, unsigned reg, struct host_mem m)
 {
 	bool sib = m.idx != H_NONE || (m.base & 7) == H_RSP;
 	unsigned mod = emit_is_imm8(m.disp) ? 1 : 2;
 
 	if (!m.disp && (m.base & 7) != H_RBP)
 		mod = 0;
-	emit_op(e, size, opcode, reg, m.idx == H_NONE ? 0 : m.idx, m.base);
 	emit8(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : m.base & 7));
 	if (sib)
 		emit8(e, (unsigned)m.scale << 6 | (m.idx == H_NONE ? 4u : m.idx & 7u) << 3 |
@@ -132,6 +130,14 @@ static inline void emit_rm(struct emit *e, unsigned size, unsigned opcode, unsig
 		emit8(e, (unsigned)m.disp);
 	else if (mod == 2)
 		emit32(e, (uint32_t)m.disp);
+}
+
+/* Register (or digit) and memory. */
+static inline void emit_rm(struct emit *e, unsigned size, unsigned opcode, unsigned reg,
+			   struct host_mem m)
+{
+	emit_op(e, size, opcode, reg, m.idx == H_NONE ? 0 : m.idx, m.base);
+	emit_mem(e, reg, m);
 }
 
 /* Opcode of a form that has one for 8 bits and, one higher, one for the other sizes. */

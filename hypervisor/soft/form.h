@@ -35,6 +35,7 @@ enum op_kind {
 	OPK_SETCC,	/* condition code */
 	OPK_SHIFT,	/* enum shift_op; register operands only, FORM_RI: by imm, FORM_RR: by CL */
 	OPK_IMUL,	/* two operands: 0, three: 1 */
+	OPK_SSE,	/* SSE_* below; sse_form.c */
 	OPK_PUSH,	/* 64 bits in 64-bit mode; so all below */
 	OPK_POP,
 	OPK_LEAVE,
@@ -71,6 +72,25 @@ enum shift_op {
 	SHIFT_RCR,
 	SHIFT_COUNT
 };
+
+/*
+ * OPK_SSE: an instruction on XMM registers that may be executed as it is. extra is its encoding:
+ * opcode, map (0f, 0f 38, 0f 3a), mandatory prefix (none, 66, f3, f2), REX.W, and whether imm
+ * follows. size: of the memory operand, 4 for 16 bytes.
+ */
+#define SSE_RM_FIRST (1u << 0) /* r0 is in ModRM.rm, r1 in ModRM.reg; else the other way round */
+#define SSE_REG_GPR  (1u << 1) /* ModRM.reg is a general register */
+#define SSE_RM_GPR   (1u << 2) /* ModRM.rm likewise */
+#define SSE_WHOLE    (1u << 3) /* the old value of the XMM register that is written is not used */
+#define SSE_ALIGNED  (1u << 4) /* its memory operand has to be */
+#define SSE_FP	     (1u << 5) /* under MXCSR */
+#define SSE_READS    (1u << 6) /* writes no register, perhaps memory */
+#define SSE_DIGIT    (1u << 7) /* ModRM.reg is the number in r2 */
+
+#define SSE_MAP_SHIFT	 8
+#define SSE_PREFIX_SHIFT 10
+#define SSE_W		 (1u << 12)
+#define SSE_IMM		 (1u << 13)
 
 /* Flags that condition code cc depends on. */
 static inline uint8_t form_flags_of_cc(unsigned cc)

@@ -41,13 +41,18 @@ static bool segments_are_flat(const struct cpu *cpu)
 	return true;
 }
 
+static bool has_sse(const struct cpu *cpu)
+{
+	return !(cpu->cr0 & (CR0_EM | CR0_TS)) && (cpu->cr4 & CR4_OSFXSR);
+}
+
 static uint32_t mode_of(const struct cpu *cpu)
 {
 	const struct seg_state *cs = &cpu->seg[SEG_CS];
 	uint32_t mode = cpu->cpl == 3 ? MODE_USER : 0;
 
 	if ((cpu->efer & EFER_LMA) && (cs->attr & SEG_L))
-		return mode | MODE_64;
+		return mode | MODE_64 | (has_sse(cpu) ? 0 : MODE_NO_SSE);
 	mode |= cs->attr & SEG_DB ? MODE_32 : MODE_16;
 	if (!(cpu->cr0 & CR0_PE))
 		mode |= MODE_REAL;

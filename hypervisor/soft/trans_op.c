@@ -8,44 +8,12 @@
  * stands behind the block.
  */
 #include "hypervisor/soft/integer.h"
-#include "hypervisor/soft/translate.h"
+#include "hypervisor/soft/trans_op.h"
 
 _Static_assert(sizeof(struct tlb_entry) == 32, "the probe shifts by 5");
 _Static_assert(offsetof(struct lazy_flags, type) % 8 == 0 &&
 		       offsetof(struct lazy_flags, rot) == offsetof(struct lazy_flags, type) + 6,
 	       "type, inc and rot are stored at once");
-
-enum cold_kind {
-	COLD_CALL,   /* the op's handler, and on with the next op */
-	COLD_RESUME, /* the rest of the block in the interpreter, from the op on */
-	COLD_FAR,    /* a jump to another page */
-};
-
-struct cold {
-	uint8_t *site, *back;
-	int64_t target; /* COLD_FAR: offset from the page's start */
-	uint8_t op;
-	uint8_t kind;
-	bool flags;    /* COLD_CALL: they have to be the host's afterwards */
-	uint8_t *stub; /* where it was put */
-	int8_t way;    /* of a jump that can be linked, or -1 */
-};
-
-#define COLD_MAX (3 * BLOCK_OPS + 8)
-
-struct tr {
-	struct translator *t;
-	struct block *b;
-	struct emit *e;
-	const struct op *op;
-	unsigned i;		       /* its index */
-	bool own[BLOCK_OPS + 1];       /* has code of its own */
-	uint8_t stored[BLOCK_OPS + 1]; /* flags after the op that have to be in cpu->lazy */
-	uint8_t host;		       /* flags of which the host's are the guest's */
-	uint8_t type;		       /* TF_TYPE() in cpu->lazy; 0: not known */
-	unsigned colds;
-	struct cold cold[COLD_MAX];
-};
 
 /* ---- which ops have code of their own ---- */
 static bool is_low(uint8_t r)
@@ -60,7 +28,7 @@ static bool registers_fit(const struct op *op)
 
 	if (op->kind == OPK_MOVZX || op->kind == OPK_MOVSX)
 		return op->sub || op->form != FORM_RR || is_low(op->r1);
-	if (op->size || op->kind == OPK_NOP)
+	if (op->size || op->kind == OPK_NOP || op->kind == OPK_SSE)
 		return true;
 	if (op->kind == OPK_SETCC || op->kind == OPK_SHIFT || op->kind == OPK_ONE)
 		two = false;
@@ -95,19 +63,20 @@ static bool shift_fits(const struct op *op, unsigned stored, unsigned read)
 		return stored || shift_count(op) == 1 || !(read & FLAGS_OF);
 	if (shift_count(op) == 1)
 		return !stored && !(read & (FLAGS_CF | FLAGS_OF));
-	return !(read & FLAGS_OF) && (stored || !(read & FLAGS_CF));
+	/* OF stays: of who reads it, the flags that are stored have it. */
+	return stored || !(read & (FLAGS_CF | FLAGS_OF));
 }
 
 /* stored, read: flags after it that have to be in cpu->lazy, and that instructions read. */
-static bool has_code(const struct op *op, unsigned stored, unsigned read)
+static bool has_code(const struct op *op, uint32_t mode, unsigned stored, unsigned read)
 {
 	if (!registers_fit(op) || !memory_fits(op))
 		return false;
 	switch (op->kind) {
 	case OPK_NONE:
 		return false;
-	case OPK_ALU:
-		return (op->sub != ALU_ADC && op->sub != ALU_SBB) || !stored;
+	case OPK_SSE:
+		return trans_sse_fits(op, mode);
 	case OPK_ONE:
 		/* Flags that are not stored are the host's all together, or nobody reads them. */
 		return op->sub > ONE_DEC || stored || !(read & FLAGS_CF);
@@ -130,6 +99,8 @@ static bool is_exit(const struct op *op, bool own)
 		return true;
 	if (op->kind == OPK_NOP || op->kind == OPK_LEA)
 		return false;
+	if (op->kind == OPK_SSE && trans_sse_exits(op))
+		return true;
 	return (op->flags & (OPF_MEM | OPF_STACK | OPF_END)) || op->kind >= OPK_PUSH;
 }
 
@@ -160,7 +131,7 @@ static bool plan(struct tr *tr)
 		const struct op *op = &tr->b->op[i];
 
 		tr->stored[i] = (uint8_t)stored;
-		tr->own[i] = has_code(op, stored, read);
+		tr->own[i] = has_code(op, tr->b->mode, stored, read);
 		calls += !tr->own[i] && !(op->flags & OPF_END);
 		if (is_exit(op, tr->own[i]))
 			stored = read = FLAGS_ALL;
@@ -171,30 +142,6 @@ static bool plan(struct tr *tr)
 }
 
 /* ---- registers ---- */
-/* Host register with the value of guest register g, which is loaded to `scratch` if need be. */
-static unsigned use(struct tr *tr, unsigned g, unsigned scratch)
-{
-	if (trans_reg[g] != H_NONE)
-		return trans_reg[g];
-	emit_load(tr->e, scratch, CPU_GPR(g));
-	return scratch;
-}
-
-/* Host register for a result of a size; with less than 32 bits the rest of it has to be there. */
-static unsigned dest(struct tr *tr, unsigned g, unsigned size, unsigned scratch)
-{
-	if (size < 2)
-		return use(tr, g, scratch);
-	return trans_reg[g] != H_NONE ? trans_reg[g] : scratch;
-}
-
-/* The result is in `reg`, from dest() or use(). */
-static void done(struct tr *tr, unsigned g, unsigned reg)
-{
-	if (trans_reg[g] == H_NONE)
-		emit_store(tr->e, reg, CPU_GPR(g));
-}
-
 /* Register operands of an op: 8-bit ones are byte offsets. */
 static unsigned first(const struct op *op)
 {
@@ -207,7 +154,7 @@ static unsigned second(const struct op *op)
 }
 
 /* ---- cold code ---- */
-static struct cold *cold(struct tr *tr, uint8_t *site, enum cold_kind kind)
+struct cold *trans_cold(struct tr *tr, uint8_t *site, enum cold_kind kind)
 {
 	struct cold *c = &tr->cold[tr->colds];
 
@@ -215,7 +162,12 @@ static struct cold *cold(struct tr *tr, uint8_t *site, enum cold_kind kind)
 		tr->colds++;
 	else
 		tr->e->full = true;
-	*c = (struct cold){ .site = site, .op = (uint8_t)tr->i, .kind = (uint8_t)kind, .way = -1 };
+	*c = (struct cold){ .site = site,
+			    .op = (uint8_t)tr->i,
+			    .kind = (uint8_t)kind,
+			    .way = -1,
+			    .xmm_new = tr->xmm_new,
+			    .mxcsr = tr->mxcsr };
 	return c;
 }
 
@@ -236,13 +188,7 @@ static void name_op(struct tr *tr, unsigned i)
 }
 
 /* ---- memory ---- */
-/* A memory operand as the guest sees it. */
-struct guest_mem {
-	uint8_t base, idx, scale, seg;
-	int64_t disp;
-};
-
-static struct guest_mem operand(const struct tr *tr)
+struct guest_mem trans_operand(const struct tr *tr)
 {
 	const struct op *op = tr->op;
 	struct guest_mem m = { op->base, op->idx, op->scale, op->seg, op->disp };
@@ -309,16 +255,17 @@ static void address(struct tr *tr, const struct guest_mem *m, int32_t more, unsi
 		emit_rm(tr->e, 3, 0x03, reg, CPU_EA_BASE(m->seg));
 }
 
-/*
- * host_at() for n bytes: the host's address, which lives in H_S1 and registers that hold guest
- * ones, so that H_S0 is free. Where the TLB does not allow it, goes to cold code of that kind.
- */
-static struct host_mem probe(struct tr *tr, struct guest_mem m, unsigned n, bool write,
-			     enum cold_kind slow)
+struct host_mem trans_probe(struct tr *tr, struct guest_mem m, unsigned n, unsigned align,
+			    bool write, enum cold_kind slow)
 {
 	struct emit *e = tr->e;
 
 	address(tr, &m, 0, H_S1);
+	if (align > 1) {
+		emit_rr(e, 0, 0xf6, 0, H_S1); /* TEST */
+		emit8(e, align - 1);
+		trans_cold(tr, emit_jcc(e, 5), slow);
+	}
 	emit_rr(e, 2, 0xc1, 5, H_S1); /* SHR */
 	emit8(e, PAGE_SHIFT - 5);
 	emit_alu_imm(e, ALU_AND, 2, H_S1, (TLB_SIZE - 1) << 5);
@@ -328,7 +275,7 @@ static struct host_mem probe(struct tr *tr, struct guest_mem m, unsigned n, bool
 	emit_rm(e, 3, 0x3b, H_S0,
 		HOST_MEM(H_S1,
 			 write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
-	cold(tr, emit_jcc(e, 5), slow);
+	trans_cold(tr, emit_jcc(e, 5), slow);
 	emit_load(e, H_S1, HOST_MEM(H_S1, offsetof(struct tlb_entry, addend)));
 	tr->host = 0;
 	if (!is_simple(&m)) {
@@ -344,7 +291,7 @@ static struct host_mem probe(struct tr *tr, struct guest_mem m, unsigned n, bool
 
 static struct host_mem op_probe(struct tr *tr, unsigned size, bool write)
 {
-	return probe(tr, operand(tr), 1u << size, write, COLD_CALL);
+	return trans_probe(tr, trans_operand(tr), 1u << size, 1, write, COLD_CALL);
 }
 
 /* A whole register with the value at the lower end. */
@@ -383,6 +330,8 @@ static void need_host(struct tr *tr, unsigned mask)
 		return;
 	tr->host = FLAGS_ALL;
 	if (!tr->type || (kind != TF_ADD && kind != TF_SUB && kind != TF_LOGIC)) {
+		trans_sse_store(tr);
+		trans_sse_lost(tr);
 		shared_call(tr, tr->t->shared.flags);
 		return;
 	}
@@ -394,6 +343,18 @@ static void need_host(struct tr *tr, unsigned mask)
 	emit_load(tr->e, H_S0, CPU_FIELD(lazy.a));
 	emit_rm(tr->e, size, emit_sized(kind == TF_ADD ? 0x02 : 0x3a, size), H_S0,
 		CPU_FIELD(lazy.b));
+}
+
+void trans_keep_flags(struct tr *tr)
+{
+	tr->host = FLAGS_ALL;
+	tr->type = 0;
+	if (!must_store(tr))
+		return;
+	emit8(tr->e, 0x9c);				 /* PUSHF */
+	emit_rm(tr->e, 2, 0x8f, 0, CPU_FIELD(lazy.res)); /* POP */
+	flags_stored(tr, TF_HOST, 0);
+	tr->type = 0;
 }
 
 /* ---- MOV and its like ---- */
@@ -456,7 +417,7 @@ static void op_extend(struct tr *tr)
 
 static void op_lea(struct tr *tr)
 {
-	struct guest_mem m = operand(tr);
+	struct guest_mem m = trans_operand(tr);
 	struct host_mem a = { H_S0, H_NONE, m.scale, (int32_t)m.disp };
 	unsigned d = dest(tr, tr->op->r0, 2, H_S0);
 
@@ -554,7 +515,7 @@ static enum trans_flags alu_flags(const struct op *op)
 /* Before the operation: both operands, where flags need them. right: H_NONE for the immediate. */
 static void alu_store(struct tr *tr, unsigned left, unsigned right)
 {
-	if (!must_store(tr) || alu_flags(tr->op) == TF_LOGIC)
+	if (!must_store(tr) || has_carry(tr->op) || alu_flags(tr->op) == TF_LOGIC)
 		return;
 	emit_store(tr->e, left, CPU_FIELD(lazy.a));
 	if (right == H_NONE)
@@ -568,6 +529,10 @@ static void alu_stored(struct tr *tr, unsigned result)
 {
 	tr->host = FLAGS_ALL;
 	tr->type = 0;
+	if (has_carry(tr->op)) {
+		trans_keep_flags(tr);
+		return;
+	}
 	if (!must_store(tr))
 		return;
 	if (alu_flags(tr->op) == TF_LOGIC)
@@ -623,8 +588,7 @@ static void alu_load(struct tr *tr)
 		need_host(tr, FLAGS_CF);
 		left = use(tr, first(op), H_S0);
 		emit_rm(tr->e, op->size, emit_sized(op->sub * 8u | 2, op->size), left, m);
-		tr->host = FLAGS_ALL;
-		tr->type = 0;
+		trans_keep_flags(tr);
 		done(tr, first(op), left);
 		return;
 	}
@@ -644,20 +608,24 @@ static void alu_change(struct tr *tr)
 {
 	const struct op *op = tr->op;
 	struct host_mem m = op_probe(tr, op->size, true);
-	bool logic = alu_flags(op) == TF_LOGIC;
+	bool logic = alu_flags(op) == TF_LOGIC, carry = has_carry(op);
 	unsigned right;
 
-	if (has_carry(op))
+	if (carry)
 		need_host(tr, FLAGS_CF);
 	if (op->form == FORM_MI) {
 		emit_alu_imm_mem(tr->e, op->sub, op->size, m, (int32_t)op->imm);
-		if (must_store(tr) && !logic)
+		if (must_store(tr) && !logic && !carry)
 			emit_store_imm(tr->e, CPU_FIELD(lazy.b), (int32_t)op->imm);
 	} else {
 		right = use(tr, second(op), H_S0);
 		emit_rm(tr->e, op->size, emit_sized(op->sub * 8u, op->size), right, m);
-		if (must_store(tr) && !logic)
+		if (must_store(tr) && !logic && !carry)
 			emit_store(tr->e, right, CPU_FIELD(lazy.b));
+	}
+	if (carry) {
+		trans_keep_flags(tr);
+		return;
 	}
 	tr->host = FLAGS_ALL;
 	tr->type = 0;
@@ -839,7 +807,7 @@ static void move_stack(struct tr *tr, unsigned from, int32_t by)
 
 static void op_push(struct tr *tr)
 {
-	struct host_mem m = probe(tr, stack_at(R_RSP, -8), 8, true, COLD_CALL);
+	struct host_mem m = trans_probe(tr, stack_at(R_RSP, -8), 8, 1, true, COLD_CALL);
 
 	if (tr->op->form == FORM_MI)
 		emit_store_imm(tr->e, m, (int32_t)tr->op->imm);
@@ -850,7 +818,7 @@ static void op_push(struct tr *tr)
 
 static void op_pop(struct tr *tr)
 {
-	struct host_mem m = probe(tr, stack_at(R_RSP, 0), 8, false, COLD_CALL);
+	struct host_mem m = trans_probe(tr, stack_at(R_RSP, 0), 8, 1, false, COLD_CALL);
 
 	emit_load(tr->e, H_S0, m);
 	move_stack(tr, R_RSP, 8);
@@ -861,7 +829,7 @@ static void op_pop(struct tr *tr)
 
 static void op_leave(struct tr *tr)
 {
-	struct host_mem m = probe(tr, stack_at(R_RBP, 0), 8, false, COLD_CALL);
+	struct host_mem m = trans_probe(tr, stack_at(R_RBP, 0), 8, 1, false, COLD_CALL);
 
 	emit_load(tr->e, H_S0, m);
 	move_stack(tr, R_RBP, 8);
@@ -881,7 +849,7 @@ static void look_up(struct tr *tr)
 {
 	shared_call(tr, tr->t->shared.lookup[!!(tr->b->mode & MODE_USER)]);
 	emit_rr(tr->e, 3, 0x85, H_S1, H_S1); /* TEST */
-	cold(tr, emit_jcc(tr->e, 4), COLD_RESUME);
+	trans_cold(tr, emit_jcc(tr->e, 4), COLD_RESUME);
 }
 
 /* H_S0 becomes the page that runs. */
@@ -914,11 +882,11 @@ static void jump_way(struct tr *tr, uint8_t *site, enum block_way way, uint64_t 
 	struct cold *c;
 
 	if (!is_near(off)) {
-		c = cold(tr, site, off == (int32_t)off ? COLD_FAR : COLD_RESUME);
+		c = trans_cold(tr, site, off == (int32_t)off ? COLD_FAR : COLD_RESUME);
 		c->target = off;
 		return;
 	}
-	c = cold(tr, site, COLD_RESUME);
+	c = trans_cold(tr, site, COLD_RESUME);
 	c->way = (int8_t)way;
 	tr->b->t.site[way] = (uint32_t)(site - tr->t->code.rw);
 	tr->b->t.target[way] = (uint16_t)off;
@@ -941,7 +909,8 @@ static void op_jmp_to(struct tr *tr)
 	unsigned from;
 
 	if (tr->op->form == FORM_RM) {
-		emit_load(tr->e, H_S0, probe(tr, operand(tr), 8, false, COLD_RESUME));
+		emit_load(tr->e, H_S0,
+			  trans_probe(tr, trans_operand(tr), 8, 1, false, COLD_RESUME));
 	} else {
 		from = use(tr, tr->op->r0, H_S0);
 		if (from != H_S0)
@@ -953,7 +922,7 @@ static void op_jmp_to(struct tr *tr)
 
 static void op_ret(struct tr *tr)
 {
-	emit_load(tr->e, H_S0, probe(tr, stack_at(R_RSP, 0), 8, false, COLD_RESUME));
+	emit_load(tr->e, H_S0, trans_probe(tr, stack_at(R_RSP, 0), 8, 1, false, COLD_RESUME));
 	look_up(tr);
 	move_stack(tr, R_RSP, 8);
 	jump_far(tr);
@@ -962,7 +931,7 @@ static void op_ret(struct tr *tr)
 /* The return address is pushed. */
 static void push_next(struct tr *tr)
 {
-	struct host_mem m = probe(tr, stack_at(R_RSP, -8), 8, true, COLD_RESUME);
+	struct host_mem m = trans_probe(tr, stack_at(R_RSP, -8), 8, 1, true, COLD_RESUME);
 
 	page_address(tr, page_offset(tr, tr->b->bytes));
 	emit_store(tr->e, H_S0, m);
@@ -992,7 +961,7 @@ static void op_call(struct tr *tr)
 		return;
 	}
 	gate = emit_jmp(tr->e);
-	cold(tr, gate, COLD_RESUME);
+	trans_cold(tr, gate, COLD_RESUME);
 	tr->b->t.gate = (uint32_t)(gate - 1 - tr->t->code.rw);
 	push_next(tr);
 	jump_way(tr, emit_jmp(tr->e), BLOCK_TAKEN, tr->op->imm);
@@ -1013,32 +982,37 @@ static void op_nop(struct tr *tr)
 
 /* ---- blocks ---- */
 static void (*const op_code[])(struct tr *tr) = {
-	[OPK_NOP] = op_nop,	  [OPK_MOV] = op_mov,	   [OPK_ALU] = op_alu,
-	[OPK_ONE] = op_one,	  [OPK_MOVZX] = op_extend, [OPK_MOVSX] = op_extend,
-	[OPK_LEA] = op_lea,	  [OPK_BSWAP] = op_bswap,  [OPK_EXTEND_ACC] = op_extend_acc,
-	[OPK_CMOV] = op_cmov,	  [OPK_SETCC] = op_setcc,  [OPK_SHIFT] = op_shift,
-	[OPK_IMUL] = op_imul,	  [OPK_PUSH] = op_push,	   [OPK_POP] = op_pop,
-	[OPK_LEAVE] = op_leave,	  [OPK_JCC] = op_jcc,	   [OPK_JMP] = op_jmp,
-	[OPK_JMP_TO] = op_jmp_to, [OPK_CALL] = op_call,	   [OPK_CALL_TO] = op_call_to,
-	[OPK_RET] = op_ret,
+	[OPK_NOP] = op_nop,	  [OPK_MOV] = op_mov,	    [OPK_ALU] = op_alu,
+	[OPK_ONE] = op_one,	  [OPK_MOVZX] = op_extend,  [OPK_MOVSX] = op_extend,
+	[OPK_LEA] = op_lea,	  [OPK_BSWAP] = op_bswap,   [OPK_EXTEND_ACC] = op_extend_acc,
+	[OPK_CMOV] = op_cmov,	  [OPK_SETCC] = op_setcc,   [OPK_SHIFT] = op_shift,
+	[OPK_IMUL] = op_imul,	  [OPK_PUSH] = op_push,	    [OPK_POP] = op_pop,
+	[OPK_LEAVE] = op_leave,	  [OPK_JCC] = op_jcc,	    [OPK_JMP] = op_jmp,
+	[OPK_JMP_TO] = op_jmp_to, [OPK_CALL] = op_call,	    [OPK_CALL_TO] = op_call_to,
+	[OPK_RET] = op_ret,	  [OPK_SSE] = trans_sse_op,
 };
 
 static void one_op(struct tr *tr)
 {
 	unsigned from = tr->colds;
 
+	if (!tr->own[tr->i] || (tr->op->flags & OPF_END))
+		trans_sse_store(tr);
 	if (tr->own[tr->i]) {
 		op_code[tr->op->kind](tr);
 	} else if (tr->op->flags & OPF_END) {
-		cold(tr, emit_jmp(tr->e), COLD_RESUME);
+		trans_cold(tr, emit_jmp(tr->e), COLD_RESUME);
 	} else {
 		name_op(tr, tr->i);
 		shared_call(tr, tr->t->shared.call);
+		trans_sse_lost(tr);
 		tr->host = tr->type = 0;
 	}
 	for (; from < tr->colds; from++) {
 		tr->cold[from].back = tr->e->at;
 		tr->cold[from].flags = tr->host;
+		tr->cold[from].xmm_back = tr->xmm;
+		tr->cold[from].mxcsr_back = tr->mxcsr;
 	}
 }
 
@@ -1049,11 +1023,14 @@ static void one_cold(struct tr *tr, struct cold *c)
 	tr->i = c->op;
 	switch ((enum cold_kind)c->kind) {
 	case COLD_CALL:
+		trans_sse_leave(tr, c);
 		name_op(tr, c->op);
 		shared_call(tr, c->flags ? tr->t->shared.call_flags : tr->t->shared.call);
+		trans_sse_back(tr, c);
 		emit_aim(emit_jmp(tr->e), c->back);
 		break;
 	case COLD_RESUME:
+		trans_sse_leave(tr, c);
 		name_op(tr, c->op);
 		shared_jump(tr, tr->t->shared.resume);
 		break;
@@ -1094,6 +1071,8 @@ bool trans_emit_block(struct translator *t, struct block *b, struct emit *e)
 	tr.e = e;
 	tr.host = tr.type = 0;
 	tr.colds = 0;
+	tr.xmm = tr.xmm_new = 0;
+	tr.mxcsr = false;
 	if (!plan(&tr))
 		return false;
 	edge = block_head(&tr);
@@ -1101,8 +1080,10 @@ bool trans_emit_block(struct translator *t, struct block *b, struct emit *e)
 		tr.op = &b->op[tr.i];
 		one_op(&tr);
 	}
-	if (!(b->op[b->n - 1].flags & OPF_END))
+	if (!(b->op[b->n - 1].flags & OPF_END)) {
+		trans_sse_store(&tr);
 		jump_way(&tr, emit_jmp(e), BLOCK_ON, b->bytes);
+	}
 	for (unsigned i = 0; i < tr.colds && !e->full; i++)
 		one_cold(&tr, &tr.cold[i]);
 	block_edge(&tr, edge);

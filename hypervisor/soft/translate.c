@@ -95,7 +95,9 @@ static void trans_settle(struct cpu *cpu)
 {
 	struct lazy_flags *l = &cpu->lazy;
 
-	if (l->type >= LAZY_HOST)
+	if (l->type == TF_TYPE(TF_HOST, 0))
+		flags_set_arith(cpu, (uint32_t)l->res);
+	else if (l->type >= LAZY_HOST)
 		settle_base(cpu);
 	if (l->rot) {
 		unsigned top = (8u << (l->rot >> 1 & 3)) - 1;

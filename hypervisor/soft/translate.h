@@ -81,6 +81,7 @@ enum trans_flags {
 	TF_SHL,	  /* a by b; the count is not 0 and not yet masked */
 	TF_SHR,
 	TF_SAR,
+	TF_HOST, /* res is RFLAGS; of size 0 */
 };
 #define LAZY_HOST	    16u
 #define TF_TYPE(kind, size) (LAZY_HOST + (unsigned)(kind)*4 + (size))

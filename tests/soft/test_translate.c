@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Translated code against the interpreter: random programs of integer instructions, in every form
- * that the translator knows and some that it does not, with jumps, loops, calls, faults and stores
- * into the program itself. Both run the same slices, some of one instruction, and after each the
- * state, the count, memory, dirty marks and TLBs are equal. TRANSLATE_CASES (600) and
- * TRANSLATE_SEED (1) for more.
+ * Translated code against the interpreter: random programs of integer instructions, and of those on
+ * XMM registers in every other one, in forms that the translator knows and some that it does not,
+ * with jumps, loops, calls, faults and stores into the program itself. Both run the same slices,
+ * some of one instruction, and after each the state, the count, memory, dirty marks and TLBs are
+ * equal. TRANSLATE_CASES (600) and TRANSLATE_SEED (1) for more.
  */
 #include <stdlib.h>
 
@@ -25,6 +25,7 @@ struct program {
 	size_t n;
 	uint16_t start[PROGRAM]; /* of instructions */
 	unsigned starts;
+	bool sse; /* half of it are instructions on XMM registers */
 };
 
 static uint32_t rnd(struct program *p, uint32_t below)
@@ -102,7 +103,7 @@ static void put_pointer(struct program *p)
 	put(p, 0x48 | r >> 3);
 	put(p, 0xc7);
 	put(p, 0xc0 | (r & 7));
-	put_imm(p, area[rnd(p, rnd(p, 4) ? 5 : 6)] + rnd(p, 64), 4);
+	put_imm(p, area[rnd(p, rnd(p, 4) ? 5 : 6)] + (rnd(p, 64) & ~(rnd(p, 4) ? 15u : 0)), 4);
 }
 
 static void put_alu(struct program *p)
@@ -278,6 +279,109 @@ static void put_other(struct program *p)
 	}
 }
 
+/* SSE to SSE4.1: mandatory prefix, map and opcode, digit or -1, immediate. */
+struct sse_insn {
+	uint8_t prefix, map, opcode;
+	int8_t digit;
+	bool imm;
+};
+
+static const struct sse_insn sse_insns[] = {
+	{ 0, 0, 0x10, -1, 0 },	  { 0, 0, 0x11, -1, 0 },    { 0x66, 0, 0x10, -1, 0 },
+	{ 0x66, 0, 0x11, -1, 0 }, { 0xf3, 0, 0x10, -1, 0 }, { 0xf3, 0, 0x11, -1, 0 },
+	{ 0xf2, 0, 0x10, -1, 0 }, { 0xf2, 0, 0x11, -1, 0 }, { 0, 0, 0x12, -1, 0 },
+	{ 0, 0, 0x13, -1, 0 },	  { 0, 0, 0x16, -1, 0 },    { 0x66, 0, 0x17, -1, 0 },
+	{ 0xf3, 0, 0x12, -1, 0 }, { 0xf2, 0, 0x12, -1, 0 }, { 0xf3, 0, 0x16, -1, 0 },
+	{ 0, 0, 0x28, -1, 0 },	  { 0, 0, 0x29, -1, 0 },    { 0x66, 0, 0x6f, -1, 0 },
+	{ 0x66, 0, 0x7f, -1, 0 }, { 0xf3, 0, 0x6f, -1, 0 }, { 0xf3, 0, 0x7f, -1, 0 },
+	{ 0x66, 0, 0x6e, -1, 0 }, { 0x66, 0, 0x7e, -1, 0 }, { 0xf3, 0, 0x7e, -1, 0 },
+	{ 0x66, 0, 0xd6, -1, 0 }, { 0x66, 0, 0xd7, -1, 0 }, { 0, 0, 0x50, -1, 0 },
+	{ 0x66, 0, 0x50, -1, 0 }, { 0x66, 0, 0xe7, -1, 0 }, { 0xf2, 0, 0xf0, -1, 0 },
+	{ 0x66, 0, 0xef, -1, 0 }, { 0x66, 0, 0xfe, -1, 0 }, { 0x66, 0, 0xfa, -1, 0 },
+	{ 0x66, 0, 0x74, -1, 0 }, { 0x66, 0, 0x76, -1, 0 }, { 0x66, 0, 0xeb, -1, 0 },
+	{ 0x66, 0, 0xdb, -1, 0 }, { 0x66, 0, 0xf4, -1, 0 }, { 0x66, 0, 0x61, -1, 0 },
+	{ 0x66, 0, 0x6c, -1, 0 }, { 0x66, 0, 0x67, -1, 0 }, { 0x66, 0, 0xd3, -1, 0 },
+	{ 0x66, 0, 0x72, 2, 1 },  { 0x66, 0, 0x73, 3, 1 },  { 0x66, 0, 0x73, 7, 1 },
+	{ 0x66, 0, 0x71, 6, 1 },  { 0x66, 0, 0x70, -1, 1 }, { 0xf2, 0, 0x70, -1, 1 },
+	{ 0, 0, 0xc6, -1, 1 },	  { 0x66, 0, 0xc4, -1, 1 }, { 0x66, 0, 0xc5, -1, 1 },
+	{ 0x66, 1, 0x00, -1, 0 }, { 0x66, 1, 0x17, -1, 0 }, { 0x66, 1, 0x1e, -1, 0 },
+	{ 0x66, 1, 0x20, -1, 0 }, { 0x66, 1, 0x34, -1, 0 }, { 0x66, 1, 0x35, -1, 0 },
+	{ 0x66, 1, 0x40, -1, 0 }, { 0x66, 1, 0x10, -1, 0 }, { 0x66, 1, 0xdc, -1, 0 },
+	{ 0x66, 2, 0x0f, -1, 1 }, { 0x66, 2, 0x14, -1, 1 }, { 0x66, 2, 0x16, -1, 1 },
+	{ 0x66, 2, 0x21, -1, 1 }, { 0x66, 2, 0x22, -1, 1 }, { 0x66, 2, 0x44, -1, 1 },
+	{ 0x66, 2, 0x40, -1, 1 }, { 0x66, 2, 0x63, -1, 1 }, { 0, 0, 0x58, -1, 0 },
+	{ 0x66, 0, 0x58, -1, 0 }, { 0xf3, 0, 0x58, -1, 0 }, { 0xf2, 0, 0x58, -1, 0 },
+	{ 0, 0, 0x59, -1, 0 },	  { 0xf2, 0, 0x59, -1, 0 }, { 0xf2, 0, 0x5c, -1, 0 },
+	{ 0xf3, 0, 0x5e, -1, 0 }, { 0xf2, 0, 0x51, -1, 0 }, { 0xf2, 0, 0x5d, -1, 0 },
+	{ 0x66, 0, 0x5f, -1, 0 }, { 0xf2, 0, 0xc2, -1, 1 }, { 0, 0, 0xc2, -1, 1 },
+	{ 0xf3, 0, 0x5a, -1, 0 }, { 0xf2, 0, 0x5a, -1, 0 }, { 0, 0, 0x5a, -1, 0 },
+	{ 0x66, 0, 0x5a, -1, 0 }, { 0, 0, 0x5b, -1, 0 },    { 0xf3, 0, 0x5b, -1, 0 },
+	{ 0xf2, 0, 0xe6, -1, 0 }, { 0xf3, 0, 0xe6, -1, 0 }, { 0xf2, 0, 0x2a, -1, 0 },
+	{ 0xf3, 0, 0x2a, -1, 0 }, { 0xf2, 0, 0x2c, -1, 0 }, { 0xf3, 0, 0x2d, -1, 0 },
+	{ 0x66, 0, 0x2e, -1, 0 }, { 0, 0, 0x2f, -1, 0 },    { 0x66, 0, 0xd0, -1, 0 },
+	{ 0x66, 0, 0x7c, -1, 0 }, { 0, 0, 0x53, -1, 0 },    { 0, 0, 0x6f, -1, 0 },
+};
+
+static void put_sse_insn(struct program *p, const struct sse_insn *s)
+{
+	static const uint8_t map[] = { 0, 0x38, 0x3a };
+	struct operand o = any_operand(p);
+	unsigned reg = s->digit < 0 ? rnd(p, 16) : (unsigned)s->digit;
+
+	if (s->digit >= 0)
+		o.mod = 3;
+	if (rnd(p, 4) && o.mod != 3) {
+		o.disp &= ~15;
+		o.idx = 4;
+	}
+	if (s->prefix)
+		put(p, s->prefix);
+	put(p, 0x40 | !rnd(p, 4) << 3 | reg >> 3 << 2 | (o.sib ? o.idx >> 3 : 0) << 1 | o.rm >> 3);
+	put(p, 0x0f);
+	if (s->map)
+		put(p, map[s->map]);
+	put(p, s->opcode);
+	put(p, (unsigned)o.mod << 6 | (reg & 7) << 3 | (o.sib ? 4 : o.rm & 7));
+	if (o.sib && o.mod != 3)
+		put(p, rnd(p, 4) << 6 | (o.idx & 7u) << 3 | (o.rm & 7));
+	if (o.mod != 3)
+		put_imm(p, (uint32_t)o.disp, o.mod == 1 ? 1 : 4);
+	if (s->imm)
+		put(p, rnd(p, 256));
+}
+
+/* MXCSR from memory: by default, with other control bits, with exceptions unmasked, invalid. */
+static void put_mxcsr(struct program *p)
+{
+	static const uint32_t value[] = { 0x1f80, 0x1f80, 0x1fbf, 0x9fc0, 0x7f80, 0x1e80, 0x11f80 };
+
+	put_imm(p, 0x2504c7, 3); /* MOV DWORD [0x50400], value */
+	put_imm(p, 0x50400, 4);
+	put_imm(p, value[rnd(p, rnd(p, 4) ? 3 : 7)], 4);
+	put_imm(p, 0x2514ae0f, 4); /* LDMXCSR [0x50400] */
+	put_imm(p, 0x50400, 4);
+}
+
+/* Switches CR0.TS, in the kernel. */
+static void put_ts(struct program *p)
+{
+	put_imm(p, 0xc0200f, 3);		    /* MOV RAX, CR0 */
+	put_imm(p, rnd(p, 2) ? 0x080c : 0xf724, 2); /* OR AL, 8; AND AL, ~8 */
+	put_imm(p, 0xc0220f, 3);
+}
+
+static void put_sse(struct program *p)
+{
+	unsigned what = rnd(p, 40);
+
+	if (what == 0)
+		put_mxcsr(p);
+	else if (what == 1 && !rnd(p, 4))
+		put_ts(p);
+	else
+		put_sse_insn(p, &sse_insns[rnd(p, sizeof(sse_insns) / sizeof(sse_insns[0]))]);
+}
+
 static void put_random(struct program *p);
 
 /* A counter in memory of its own, as anything may change registers. */
@@ -341,6 +445,10 @@ static void put_random(struct program *p)
 	if (p->n > PROGRAM - 200)
 		return;
 	p->start[p->starts++] = (uint16_t)p->n;
+	if (p->sse && rnd(p, 2)) {
+		put_sse(p);
+		return;
+	}
 	kind[rnd(p, sizeof(kind) / sizeof(kind[0]))](p);
 }
 
@@ -350,6 +458,7 @@ static void make_program(struct program *p, uint64_t seed)
 
 	p->random = seed * 0x9e3779b97f4a7c15u + 1;
 	p->n = p->starts = 0;
+	p->sse = seed & 1;
 	want = 100 + rnd(p, PROGRAM - 400);
 	for (unsigned i = 0; i < 4; i++)
 		put_pointer(p);
@@ -402,6 +511,13 @@ static void load(struct rig *r, const struct program *p)
 		if (i != R_RSP)
 			r->s.gpr[i] = rnd(&q, 3) ? rnd(&q, UINT32_MAX) : 0x40000 + rnd(&q, 0x2000);
 	}
+	r->s.cr4 |= CR4_OSFXSR | (rnd(&q, 2) ? CR4_OSXMMEXCPT : 0);
+	if (p->sse) {
+		for (unsigned i = 160; i < 160 + 256; i++)
+			r->s.fxsave[i] = (uint8_t)rnd(&q, 256);
+		for (unsigned i = 0; i < 0x3000; i += 4)
+			rig_put32(r, 0x40000 + i, rnd(&q, UINT32_MAX));
+	}
 	rig_seg(r, SEG_FS, U_DATA, A_DATA | A_DPL(3));
 	r->s.seg[SEG_FS].base = 0x3000;
 	r->s.rip = START;
@@ -450,6 +566,7 @@ static void go_on(struct rig *r, uint64_t rip, unsigned cpl)
 {
 	r->s.rip = rip;
 	r->s.rflags = FL_ONE | (r->s.rflags & FL_ARITH);
+	r->s.cr0 &= ~(uint64_t)CR0_TS;
 	r->s.gpr[R_RSP] = cpl ? USTACK : STACK;
 	r->s.gpr[R_RBX] = r->s.gpr[9] = 0x40010;
 	r->s.gpr[R_RSI] = r->s.gpr[12] = 0x41020;

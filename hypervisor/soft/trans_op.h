@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files that emit the code of ops share: trans_op.c for integers, memory and branches,
+ * trans_sse.c for XMM registers.
+ */
+#ifndef SOFT_TRANS_OP_H
+#define SOFT_TRANS_OP_H
+
+#include "hypervisor/soft/translate.h"
+
+enum cold_kind {
+	COLD_CALL,   /* the op's handler, and on with the next op */
+	COLD_RESUME, /* the rest of the block in the interpreter, from the op on */
+	COLD_FAR,    /* a jump to another page */
+};
+
+struct cold {
+	uint8_t *site, *back;
+	int64_t target; /* COLD_FAR: offset from the page's start */
+	uint8_t op;
+	uint8_t kind;
+	bool flags;    /* COLD_CALL: they have to be the host's afterwards */
+	uint8_t *stub; /* where it was put */
+	int8_t way;    /* of a jump that can be linked, or -1 */
+	/* of struct tr, at the site and at `back` */
+	uint16_t xmm_new, xmm_back;
+	bool mxcsr, mxcsr_back;
+};
+
+#define COLD_MAX (3 * BLOCK_OPS + 8)
+
+struct tr {
+	struct translator *t;
+	struct block *b;
+	struct emit *e;
+	const struct op *op;
+	unsigned i;		       /* its index */
+	bool own[BLOCK_OPS + 1];       /* has code of its own */
+	uint8_t stored[BLOCK_OPS + 1]; /* flags after the op that have to be in cpu->lazy */
+	uint8_t host;		       /* flags of which the host's are the guest's */
+	uint8_t type;		       /* TF_TYPE() in cpu->lazy; 0: not known */
+	unsigned colds;
+	struct cold cold[COLD_MAX];
+	/* Guest XMM registers that the host registers of the same numbers hold, and those of them
+	 * that cpu->fpu has an old value of; MXCSR is the guest's. trans_sse.c. */
+	uint16_t xmm, xmm_new;
+	bool mxcsr;
+};
+
+/* ---- registers ---- */
+/* Host register with the value of guest register g, which is loaded to `scratch` if need be. */
+static inline unsigned use(struct tr *tr, unsigned g, unsigned scratch)
+{
+	if (trans_reg[g] != H_NONE)
+		return trans_reg[g];
+	emit_load(tr->e, scratch, CPU_GPR(g));
+	return scratch;
+}
+
+/* Host register for a result of a size; with less than 32 bits the rest of it has to be there. */
+static inline unsigned dest(struct tr *tr, unsigned g, unsigned size, unsigned scratch)
+{
+	if (size < 2)
+		return use(tr, g, scratch);
+	return trans_reg[g] != H_NONE ? trans_reg[g] : scratch;
+}
+
+/* The result is in `reg`, from dest() or use(). */
+static inline void done(struct tr *tr, unsigned g, unsigned reg)
+{
+	if (trans_reg[g] == H_NONE)
+		emit_store(tr->e, reg, CPU_GPR(g));
+}
+
+/* A memory operand as the guest sees it. */
+struct guest_mem {
+	uint8_t base, idx, scale, seg;
+	int64_t disp;
+};
+
+struct guest_mem trans_operand(const struct tr *tr);
+
+/*
+ * host_at() for n bytes: the host's address, which lives in H_S1 and registers that hold guest
+ * ones, so that H_S0 is free. Where the TLB does not allow it, or the address is no multiple of
+ * `align` (a power of two), goes to cold code of that kind.
+ */
+struct host_mem trans_probe(struct tr *tr, struct guest_mem m, unsigned n, unsigned align,
+			    bool write, enum cold_kind slow);
+
+struct cold *trans_cold(struct tr *tr, uint8_t *site, enum cold_kind kind);
+
+/* The host's flags are those that the op gives; keeps them for whoever may look. */
+void trans_keep_flags(struct tr *tr);
+
+/* ---- trans_sse.c ---- */
+/* Has it code of its own? */
+bool trans_sse_fits(const struct op *op, uint32_t mode);
+/* May it go to the handler? */
+bool trans_sse_exits(const struct op *op);
+void trans_sse_op(struct tr *tr);
+/* Makes cpu->fpu up to date, in front of whatever may look at it; host flags stay. */
+void trans_sse_store(struct tr *tr);
+/* The host's XMM registers are lost; everything was stored before. */
+void trans_sse_lost(struct tr *tr);
+/* Of cold code around a handler. */
+void trans_sse_leave(struct tr *tr, const struct cold *c);
+void trans_sse_back(struct tr *tr, const struct cold *c);
+
+#endif
