@@ -12,7 +12,8 @@
  * gives it a second chance, alone. No other test has one.
  *
  * usage of such a program: PROGRAM [TEST...]     these tests; all without arguments
- *                          PROGRAM --waits       only names the tests that wait for the host
+ *                          PROGRAM --waits       only names the tests that wait for the host, and
+ *                                                tells whether the program mostly waits
  */
 #ifndef TESTS_UNIT_H
 #define TESTS_UNIT_H
@@ -92,6 +93,13 @@ static inline void unit_add_host(TCase *tc, const TTest *test, int start, int en
 #define tcase_add_loop_test(tc, test, s, e)	 unit_add(tc, test, s, e)
 #define tcase_add_host_test(tc, test)		 unit_add_host(tc, test, 0, 1)
 #define tcase_add_host_loop_test(tc, test, s, e) unit_add_host(tc, test, s, e)
+
+/* Called by `add`: the program sleeps most of its time, so that tests/run runs it beside others. */
+static inline void unit_mostly_waits(void)
+{
+	if (unit_names_waits)
+		puts("mostly waits");
+}
 
 /* Takes the program's arguments, where main() is not that of UNIT_MAIN: before unit_run(). */
 static inline void unit_arguments(int argc, char **argv)

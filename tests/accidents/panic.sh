@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Somebody's guest panicked without panic= on its command line: it span for ever, and nobody saw.
 # waits for the host: report status *-protected *-event
+# beside others
 . "$(dirname "$0")/../e2e/lib.sh"
 declare -A pid
 cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }

@@ -3,6 +3,7 @@
 # The control socket among clients that behave badly: the machine goes on, and good ones are still answered.
 # waits for the host: status still-root long-line noise silent replaced name-*
 # beside others
+# mostly waits
 . "$(dirname "$0")/lib.sh"
 need_guest
 command -v socat >/dev/null || {

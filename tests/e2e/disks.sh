@@ -191,9 +191,12 @@ pair
 wait_for 60 had protected 1
 kill -9 "$(pgrep -P "${pid[pair]}" -f -- '--listen=unix:[^ ]*/a.sock')"
 check pair-protected-again "$(tail -n 3 "$work/pair.err")" wait_for 60 had protected 2
+replicas=$(cat "/proc/${pid[pair]}/task/${pid[pair]}/children")
 kill -9 "${pid[pair]}"
 wait "${pid[pair]}" 2>/dev/null
-sleep 0.5 # its replicas end with it
+all_gone() { ! kill -0 $replicas; }
+wait_for 10 all_gone # they end with it, and what they hold with them
+sleep 0.5
 : >"$work/pair.events"
 pair
 wait_for 60 had protected 1

@@ -5,6 +5,7 @@
 # a pair.
 # waits for the host: pair members-die frozen-member slow-links
 # beside others
+# mostly waits
 . "$(dirname "$0")/lib.sh"
 need_guest
 

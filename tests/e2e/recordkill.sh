@@ -3,6 +3,7 @@
 # SIGKILL of the recorder at random moments: the log replays to its last whole frame and says that it ends there.
 # RECORD_KILLS: how often (3). Then a log that may not grow any more.
 # beside others
+# mostly waits
 . "$(dirname "$0")/lib.sh"
 need_guest
 kills=${RECORD_KILLS:-3}

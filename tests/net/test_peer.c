@@ -463,6 +463,27 @@ START_TEST(listening_removes_old_sockets_and_no_files)
 }
 END_TEST
 
+START_TEST(so_many_bytes_or_an_error)
+{
+	struct err err = ERR_INIT;
+	struct peer *p;
+	char data[8];
+	int fd[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+	p = peer_from_socket(fd[0], "pair");
+	ck_assert_int_eq(write(fd[1], "abcdef", 6), 6);
+	ck_assert_int_eq(peer_recv_all(p, data, 4, 5000, &err), 0);
+	ck_assert_mem_eq(data, "abcd", 4);
+	ck_assert_int_eq(peer_recv_all(p, data, 4, 20, &err), -ETIMEDOUT);
+	ck_assert_mem_eq(data, "ef", 2);
+	close(fd[1]);
+	ck_assert_int_eq(peer_recv_all(p, data, 1, 5000, &err), -EPIPE);
+	ck_assert_int_eq(peer_recv_all(p, data, 0, 5000, &err), 0);
+	peer_close(p);
+}
+END_TEST
+
 START_TEST(another_transport)
 {
 	struct err err = ERR_INIT;
@@ -485,6 +506,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+	unit_mostly_waits();
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, same_key_talks);
 	tcase_add_test(tc, other_key_is_refused);
@@ -499,6 +521,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_crowd_gives_way_to_who_comes_last);
 	tcase_add_test(tc, who_accepts_can_be_woken);
 	tcase_add_test(tc, listening_removes_old_sockets_and_no_files);
+	tcase_add_test(tc, so_many_bytes_or_an_error);
 	tcase_add_test(tc, another_transport);
 }
 

@@ -1227,6 +1227,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+	unit_mostly_waits();
 	tcase_add_host_test(tc, a_backup_is_counted_on_when_it_has_what_left);
 	tcase_add_host_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
 	tcase_add_test(tc, a_stop_that_comes_early_is_kept);

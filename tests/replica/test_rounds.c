@@ -334,6 +334,7 @@ END_TEST
 
 static void add(TCase *tc)
 {
+	unit_mostly_waits();
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, an_idle_guest_is_sent_once);
 	tcase_add_test(tc, a_guest_that_writes_less_than_the_link_takes_is_not_slowed_down);

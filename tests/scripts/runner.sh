@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # beside others
+# mostly waits
 # What tests/run makes of tests that fail, die or hang: a second chance for those that wait for the host, and for no other.
 set -u
 cd "$(dirname "$0")/../.."
@@ -141,6 +142,18 @@ if [ "$order" = 'begin begin end end Begin End Begin End ' ]; then
 	echo "ok runner.order"
 else
 	echo "not ok runner.order: $order"
+	bad=1
+fi
+# One that mostly waits runs beside as many others as there are CPUs: here each waits for the other.
+meets() { echo "touch $work/$1; for _ in \$(seq 100); do [ -e $work/$2 ] && echo 'ok $1' && exit; sleep 0.1; done; exit 1"; }
+program waits 'beside others' "$(meets waits works)"
+sed -i '2a # mostly waits' "$work/waits.sh"
+program works 'beside others' "$(meets works waits)"
+out=$(TEST_JOBS=1 TEST_TIMEOUT=30 tests/run "$work"/{works,waits}.sh 2>&1)
+if [ "$(tail -n 1 <<<"$out")" = '2 passed, 0 failed, 0 skipped' ]; then
+	echo "ok runner.waiting"
+else
+	echo "not ok runner.waiting: $(tr '\n' '|' <<<"$out")"
 	bad=1
 fi
 exit $bad
