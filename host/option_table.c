@@ -210,7 +210,8 @@ const struct option_row option_table[] = {
 	  .help = "say where it was taken as one line of JSON" },
 	{ "json", 0, NULL, FLAG(json),
 	  .commands = FOR(STATUS) | FOR(SWITCH) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) |
-		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST) | FOR(DOCTOR),
+		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST) | FOR(DOCTOR) | FOR(VERIFY) |
+		      FOR(EVACUATE),
 	  .help = "as one line of JSON" },
 	{ "quick", 0, NULL, FLAG(quick), .commands = FOR(QUALIFY),
 	  .help = "less of each: for a first look" },
@@ -230,8 +231,6 @@ const struct option_row option_table[] = {
 	  .unit = "disks", .commands = FOR(VERIFY), .help = "only this one; the first is 0 (all)" },
 	{ "mend", 0, "no|live|backup", CHOICE(mend), .commands = FOR(VERIFY),
 	  .help = "a block that differs becomes the live side's, or the backup's (no)" },
-	{ "json", 0, NULL, FLAG(json), .commands = FOR(VERIFY) | FOR(EVACUATE),
-	  .help = "as one line of JSON" },
 	{ "help", 0, NULL, FLAG(help), .commands = ALL, .help = "this text" },
 
 	/* ---- pairs ---- */

@@ -53,15 +53,14 @@ static void take(void *ctx, uint64_t rip, bool user)
 int profile_open(struct profile **profile, const char *path, const char *symbols, uint64_t every,
 		 struct err *err)
 {
-	struct profile *p = calloc(1, sizeof(*p));
+	struct profile *p;
 
 	*profile = NULL;
-	if (!path) {
-		free(p);
+	if (!path)
 		return err_set(err, EINVAL,
 			       "--symbols has names for what --profile writes: give "
 			       "--profile FILE as well");
-	}
+	p = calloc(1, sizeof(*p));
 	if (!p)
 		return err_set(err, ENOMEM, "no memory for a profile");
 	p->path = path;

@@ -275,16 +275,16 @@ static int verb_fault(void *ctx, const json_t *args, json_t *reply, struct err *
 /* {"command": "verify", "disk": N (or all), "mend": "no"|"live"|"backup"} */
 static int verb_verify(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
-	static const char *const mends[] = { "no", "live", "backup" };
 	const char *mend = json_string_value(json_object_get(args, "mend"));
 	const json_t *disk = json_object_get(args, "disk");
 	struct replica_run *r = ctx;
 	unsigned how = 0;
 
-	while (mend && how < 3 && strcmp(mend, mends[how]))
+	while (mend && how < VERIFY_MEND_KINDS && strcmp(mend, verify_mend_names[how]))
 		how++;
-	if (how == 3 || (disk && (!json_is_integer(disk) || json_integer_value(disk) < 0 ||
-				  json_integer_value(disk) >= MACHINE_DISKS)))
+	if (how == VERIFY_MEND_KINDS ||
+	    (disk && (!json_is_integer(disk) || json_integer_value(disk) < 0 ||
+		      json_integer_value(disk) >= MACHINE_DISKS)))
 		return err_set(err, EINVAL,
 			       "'disk' must be the number of a disk, 'mend' no, live or backup");
 	return replica_verify(r->replica, disk ? (unsigned)json_integer_value(disk) : VERIFY_DISKS,

@@ -87,6 +87,22 @@ ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct e
 	return p->ops->recv(p, data, n, timeout_ms, err);
 }
 
+int peer_recv_all(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err)
+{
+	for (size_t have = 0; have < n;) {
+		ssize_t r = peer_recv(p, (uint8_t *)data + have, n - have, timeout_ms, err);
+
+		if (r == 0)
+			return err_set(err, EPIPE, "it hung up");
+		if (r == -EAGAIN)
+			return err_set(err, ETIMEDOUT, "it says nothing for %d ms", timeout_ms);
+		if (r < 0)
+			return (int)r;
+		have += (size_t)r;
+	}
+	return 0;
+}
+
 void peer_shutdown(struct peer *p)
 {
 	p->ops->shutdown(p);

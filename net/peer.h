@@ -147,6 +147,11 @@ int peer_send(struct peer *p, const void *data, size_t n, int timeout_ms, struct
  * (-1: never), or another -errno.
  */
 ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
+/*
+ * Exactly n bytes, each piece of them within timeout_ms: 0, -EPIPE at the end of the stream,
+ * -ETIMEDOUT, or another -errno, and err.
+ */
+int peer_recv_all(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
 /* From any thread: both directions end, blocked calls return. */
 void peer_shutdown(struct peer *p);
 void peer_close(struct peer *p); /* NULL allowed */

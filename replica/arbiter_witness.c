@@ -33,24 +33,14 @@ static int ask_once(struct witness_arbiter *a, const struct witness_request *q,
 		    struct witness_answer *answer, struct err *err)
 {
 	uint8_t out[WITNESS_REQUEST], in[WITNESS_ANSWER];
-	size_t have = 0;
 	int ret;
 
 	if (!a->peer && !(a->peer = peer_connect(a->address, a->key, STEP_MS, err)))
 		return -err->code;
 	witness_put_request(out, q);
 	ret = peer_send(a->peer, out, sizeof(out), STEP_MS, err);
-	while (ret == 0 && have < sizeof(in)) {
-		ssize_t n = peer_recv(a->peer, in + have, sizeof(in) - have, STEP_MS, err);
-
-		if (n > 0)
-			have += (size_t)n;
-		else
-			ret = n == 0 ? err_set(err, EPIPE, "it hung up")
-			      : n == -EAGAIN
-				      ? err_set(err, ETIMEDOUT, "no answer for %d ms", STEP_MS)
-				      : (int)n;
-	}
+	if (ret == 0)
+		ret = peer_recv_all(a->peer, in, sizeof(in), STEP_MS, err);
 	if (ret == 0 && witness_get_answer(in, answer) < 0)
 		ret = err_set(err, EBADMSG, "its answer makes no sense");
 	if (ret < 0)
@@ -168,18 +158,19 @@ static struct witness_arbiter *make(const char *name, struct err *err)
 	return a;
 }
 
-/* One that is away now may be there when it is needed; one that knows no such guest is refused. */
+/*
+ * A witness that does not answer is refused, as is one that knows no such guest: a replica that
+ * cannot ask at its start could not go live either, and somebody should hear of it now.
+ */
 static struct arbiter *witness_open(const char *name, struct err *err)
 {
 	struct witness_arbiter *a = make(name, err);
 	struct witness_request q = { .op = WITNESS_OPEN };
-	struct witness_answer answer = { 0 };
-	struct err mine = ERR_INIT;
+	struct witness_answer answer;
 
 	if (!a)
 		return NULL;
-	if (ask(a, &q, &answer, &mine) < 0) {
-		err_set(err, mine.code, "%s", mine.text);
+	if (ask(a, &q, &answer, err) < 0) {
 		witness_close(&a->base);
 		return NULL;
 	}

@@ -78,16 +78,21 @@ static int read_block(struct disk_backend *d, void *ctx)
 }
 
 /* XXH3 with a seed that the guest cannot know, so it cannot make blocks that look alike. */
+void sync_sum(const uint8_t *data, uint32_t len, uint64_t seed, uint8_t *sum)
+{
+	XXH128_canonical_t c;
+
+	XXH128_canonicalFromHash(&c, XXH3_128bits_withSeed(data, len, seed));
+	memcpy(sum, &c, SYNC_SUM_LEN);
+}
+
 int sync_block_sum(const struct disk_sync_disk *d, uint64_t block, uint64_t seed, uint8_t *data,
 		   uint8_t *sum)
 {
 	struct sync_read r = { block, sync_block_bytes(d, block), data };
 	int error = disk_between(d->image, read_block, &r);
-	XXH128_canonical_t c;
 
-	if (error)
-		return error;
-	XXH128_canonicalFromHash(&c, XXH3_128bits_withSeed(data, r.len, seed));
-	memcpy(sum, &c, SYNC_SUM_LEN);
-	return 0;
+	if (!error)
+		sync_sum(data, r.len, seed, sum);
+	return error;
 }

@@ -32,6 +32,8 @@ int sync_garbled(struct err *err, const char *message);
 int sync_block_error(struct err *err, const char *what, unsigned disk, uint64_t block, int error);
 /* Length of a block; the last one of an image may be shorter. */
 uint32_t sync_block_bytes(const struct disk_sync_disk *d, uint64_t block);
+/* SYNC_SUM_LEN bytes by which contents are compared; the guest does not know the seed. */
+void sync_sum(const uint8_t *data, uint32_t len, uint64_t seed, uint8_t *sum);
 /* Reads a block into data (DISK_META_BLOCK bytes) and hashes it. 0 or a positive errno. */
 int sync_block_sum(const struct disk_sync_disk *d, uint64_t block, uint64_t seed, uint8_t *data,
 		   uint8_t *sum);

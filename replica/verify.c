@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/host_clock.h"
 #include "record/disk_file.h"
@@ -28,6 +27,10 @@
 #include "replica/replica_private.h"
 
 _Static_assert(VERIFY_SUM == SYNC_SUM_LEN && VERIFY_BLOCKS <= 32, "sums, and a bit for each block");
+
+const char *const verify_mend_names[] = {
+	[VERIFY_MEND_NOT] = "no", [VERIFY_MEND_LIVE] = "live", [VERIFY_MEND_BACKUP] = "backup"
+};
 
 void verify_init(struct verify *v)
 {
@@ -46,13 +49,11 @@ static int make_sums(struct disk_backend *d, struct verify_job *j)
 	for (unsigned i = 0; i < j->ask.n; i++) {
 		uint64_t block = j->ask.block + i;
 		uint32_t len = sync_block_bytes(&j->disk, block);
-		XXH128_canonical_t c;
 		int error = disk_raw_read(d, j->data, len, block * DISK_META_BLOCK);
 
 		if (error)
 			return error;
-		XXH128_canonicalFromHash(&c, XXH3_128bits_withSeed(j->data, len, j->ask.seed));
-		memcpy(j->sum + i * VERIFY_SUM, &c, VERIFY_SUM);
+		sync_sum(j->data, len, j->ask.seed, j->sum + i * VERIFY_SUM);
 	}
 	return 0;
 }

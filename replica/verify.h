@@ -22,7 +22,9 @@ struct replica;
 #define VERIFY_DISKS  UINT32_MAX /* all of them */
 
 /* From which side a block that differs is mended. */
-enum verify_mend { VERIFY_MEND_NOT, VERIFY_MEND_LIVE, VERIFY_MEND_BACKUP };
+enum verify_mend { VERIFY_MEND_NOT, VERIFY_MEND_LIVE, VERIFY_MEND_BACKUP, VERIFY_MEND_KINDS };
+/* As --mend and requests have them. */
+extern const char *const verify_mend_names[VERIFY_MEND_KINDS];
 
 enum verify_what {
 	VERIFY_SUMS,  /* sums of the blocks */

@@ -183,20 +183,6 @@ static int execute(struct server *s, const struct witness_request *q, struct wit
 	return q->op == WITNESS_LAST ? arbiter_last(arbiter, &a->generation, err) : 0;
 }
 
-static int read_request(struct peer *p, uint8_t in[WITNESS_REQUEST])
-{
-	size_t have = 0;
-
-	while (have < WITNESS_REQUEST) {
-		ssize_t n = peer_recv(p, in + have, WITNESS_REQUEST - have, IDLE_MS, NULL);
-
-		if (n <= 0)
-			return -EPIPE;
-		have += (size_t)n;
-	}
-	return 0;
-}
-
 /* False: the connection is over. */
 static bool answer_one(struct connection *c)
 {
@@ -206,7 +192,7 @@ static bool answer_one(struct connection *c)
 	struct err err = ERR_INIT;
 	bool sense;
 
-	if (read_request(c->p, in) < 0)
+	if (peer_recv_all(c->p, in, sizeof(in), IDLE_MS, NULL) < 0)
 		return false;
 	sense = witness_get_request(in, &q, &err) == 0;
 	a.result = sense ? execute(c->s, &q, &a, &err) : -err.code;

@@ -24,8 +24,8 @@ static json_t *ask(const char *who, json_t *request)
 
 static json_t *request(const struct options *o)
 {
-	static const char *const mends[] = { "no", "live", "backup" };
-	json_t *r = json_pack("{s:s, s:s}", "command", "verify", "mend", mends[o->mend]);
+	json_t *r =
+		json_pack("{s:s, s:s}", "command", "verify", "mend", verify_mend_names[o->mend]);
 
 	if (o->disk.given)
 		json_object_set_new(r, "disk", json_integer((json_int_t)o->disk.n));

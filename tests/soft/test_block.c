@@ -338,6 +338,56 @@ START_TEST(overflow_is_invisible)
 }
 END_TEST
 
+/* A bit of a control register that goes to and fro, and a page that is read after each change. */
+GUEST_CODE(toggle_wp, "1:	mov	%cr0, %rax\n"
+		      "	xor	$0x10000, %rax\n"
+		      "	mov	%rax, %cr0\n"
+		      "	mov	(%rdi), %rbx\n"
+		      "	jmp	1b\n");
+GUEST_CODE(toggle_pge, "1:	mov	%cr4, %rax\n"
+		       "	xor	$0x80, %rax\n"
+		       "	mov	%rax, %cr4\n"
+		       "	mov	(%rdi), %rbx\n"
+		       "	jmp	1b\n");
+
+/*
+ * What such a change may cost: these for each, and nothing else. Code that has been decoded stays,
+ * and runs as it ran.
+ */
+static void toggles_cost(unsigned walks, unsigned singles)
+{
+	struct cpu_stats before;
+
+	cpu->gpr[R_RDI] = 0x200000;
+	run_to(10 * 5);
+	before = cpu->stats;
+	run_to(1010 * 5);
+	ck_assert_uint_eq(cpu->stats.walks, before.walks + 1000 * walks);
+	ck_assert_uint_eq(cpu->stats.decoded, before.decoded);
+	ck_assert_uint_eq(cpu->stats.blocks, before.blocks);
+	ck_assert_uint_eq(cpu->stats.singles, before.singles + 1000 * singles);
+	ck_assert_uint_eq(cpu->stats.translated, before.translated);
+	guest_fini(&g);
+}
+
+START_TEST(write_protection_toggles_for_nothing)
+{
+	START(CODE, toggle_wp);
+	toggles_cost(0, 0);
+}
+END_TEST
+
+/*
+ * Both directions drop all translations (SDM vol. 3, 4.10.4.1): the code's and the data's come
+ * back, the first by an instruction that runs by itself.
+ */
+START_TEST(global_pages_toggle_for_two_walks)
+{
+	START(CODE, toggle_pge);
+	toggles_cost(2, 1);
+}
+END_TEST
+
 START_TEST(dropping_is_invisible)
 {
 	START(CODE, counting);
@@ -365,6 +415,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, crossing_instruction_is_cached);
 	tcase_add_test(tc, data_beside_code);
 	tcase_add_test(tc, overflow_is_invisible);
+	tcase_add_test(tc, write_protection_toggles_for_nothing);
+	tcase_add_test(tc, global_pages_toggle_for_two_walks);
 	tcase_add_test(tc, dropping_is_invisible);
 }
 
