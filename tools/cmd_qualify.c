@@ -37,6 +37,8 @@ static const struct trait traits[] = {
 	  "counting in the guest only: switched at VM entry and exit" },
 	{ TWVMX_NO_FRED, "idt", "the host takes its events through the IDT, not by FRED; needed" },
 	{ TWVMX_ONE_KIND, "one-kind-of-core", "no hybrid processor; needed" },
+	{ TWVMX_BIT_COUNTS, "bit-counts",
+	  "F3 BSF and F3 BSR are TZCNT and LZCNT, as for machine version 2; needed" },
 	{ TWVMX_ENCLS_EXIT, "encls-exiting",
 	  "no enclaves in guests; needed where the processor has SGX" },
 	{ TWVMX_TSX_OFF, "tsx-off", "transactions can be, and are, switched off in the guest" },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* BT BTS BTR BTC BSF BSR POPCNT CRC32. */
+/* BT BTS BTR BTC BSF BSR TZCNT LZCNT POPCNT CRC32. */
 #include "hypervisor/soft/integer.h"
 
 #define RES_bt(x, mask)	 (x)
@@ -144,7 +144,12 @@ static bool bind_bit(const struct decoded *d, struct op *op, uintptr_t arg)
 	SCAN_FORM(bsr_rr##bits, bits, reg##bits(cpu, op->r1), 63 - __builtin_clzll(x)) \
 	SCAN_FORM(bsr_rm##bits, bits, OP_LOAD(bits), 63 - __builtin_clzll(x))          \
 	POPCNT_FORM(popcnt_rr##bits, bits, reg##bits(cpu, op->r1))                     \
-	POPCNT_FORM(popcnt_rm##bits, bits, OP_LOAD(bits))
+	POPCNT_FORM(popcnt_rm##bits, bits, OP_LOAD(bits))                              \
+	COUNT_FORM(tzcnt_rr##bits, bits, reg##bits(cpu, op->r1), __builtin_ctzll(x))   \
+	COUNT_FORM(tzcnt_rm##bits, bits, OP_LOAD(bits), __builtin_ctzll(x))            \
+	COUNT_FORM(lzcnt_rr##bits, bits, reg##bits(cpu, op->r1),                       \
+		   __builtin_clzll(x) - (64 - (bits)))                                 \
+	COUNT_FORM(lzcnt_rm##bits, bits, OP_LOAD(bits), __builtin_clzll(x) - (64 - (bits)))
 
 /* POPCNT clears every flag but ZF. */
 #define POPCNT_FORM(name, bits, source)                              \
@@ -157,11 +162,26 @@ static bool bind_bit(const struct decoded *d, struct op *op, uintptr_t arg)
 		OP_NEXT;                                             \
 	}
 
+/*
+ * TZCNT and LZCNT: the operand's size for a source of 0, which CF tells; ZF is that of the result.
+ * The other flags, which the manual leaves undefined, are 0.
+ */
+#define COUNT_FORM(name, bits, source, result)                           \
+	OP(name)                                                         \
+	{                                                                \
+		UINT(bits) x = (source);                                 \
+		unsigned n = x ? (unsigned)(result) : (bits);            \
+                                                                         \
+		set_reg##bits(cpu, op->r0, n);                           \
+		flags_set_arith(cpu, (x ? 0 : FL_CF) | (n ? 0 : FL_ZF)); \
+		OP_NEXT;                                                 \
+	}
+
 SCAN_FORMS(16)
 SCAN_FORMS(32)
 SCAN_FORMS(64)
 
-enum { SCAN_BSF, SCAN_BSR, SCAN_POPCNT, SCAN_COUNT };
+enum { SCAN_BSF, SCAN_BSR, SCAN_POPCNT, SCAN_TZCNT, SCAN_LZCNT, SCAN_COUNT };
 
 #define SCAN_ROWS(o)                                            \
 	{                                                       \
@@ -172,9 +192,9 @@ enum { SCAN_BSF, SCAN_BSR, SCAN_POPCNT, SCAN_COUNT };
 	}
 
 static const op_fn scan_fn[SCAN_COUNT][3][2] = {
-	[SCAN_BSF] = SCAN_ROWS(bsf),
-	[SCAN_BSR] = SCAN_ROWS(bsr),
-	[SCAN_POPCNT] = SCAN_ROWS(popcnt),
+	[SCAN_BSF] = SCAN_ROWS(bsf),	   [SCAN_BSR] = SCAN_ROWS(bsr),
+	[SCAN_POPCNT] = SCAN_ROWS(popcnt), [SCAN_TZCNT] = SCAN_ROWS(tzcnt),
+	[SCAN_LZCNT] = SCAN_ROWS(lzcnt),
 };
 
 static bool bind_scan(const struct decoded *d, struct op *op, uintptr_t arg)
@@ -236,6 +256,8 @@ static const struct binding rows[] = {
 	{ ZYDIS_MNEMONIC_BSF, bind_scan, SCAN_BSF },
 	{ ZYDIS_MNEMONIC_BSR, bind_scan, SCAN_BSR },
 	{ ZYDIS_MNEMONIC_POPCNT, bind_scan, SCAN_POPCNT },
+	{ ZYDIS_MNEMONIC_TZCNT, bind_scan, SCAN_TZCNT },
+	{ ZYDIS_MNEMONIC_LZCNT, bind_scan, SCAN_LZCNT },
 	{ ZYDIS_MNEMONIC_CRC32, bind_crc32, 0 },
 };
 

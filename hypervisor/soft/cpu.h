@@ -85,6 +85,7 @@ struct lazy_flags {
 #define MODE_USER     (1u << 6) /* CPL 3 */
 /* 64-bit, and CR0 or CR4 make instructions on XMM registers fault */
 #define MODE_NO_SSE (1u << 7)
+#define MODE_COUNTS (1u << 8) /* F3 BSF and F3 BSR are TZCNT and LZCNT: machine version 2 */
 
 /* ---- a decoded instruction ---- */
 #define REG_ZERO 16 /* gpr[16] is always 0: absent base or index */

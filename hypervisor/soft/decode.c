@@ -5,8 +5,8 @@
  *
  * Zydis knows far more instructions than the CPU model (x86-64-v2): whatever has no binder is an
  * invalid opcode. Where a later extension gave a meaning to encodings that older CPUs execute as
- * something else (TZCNT, LZCNT, CET, MPX and CLDEMOTE hints), the decoder modes switch the
- * extension off.
+ * something else (CET, MPX and CLDEMOTE hints), the decoder modes switch the extension off; TZCNT
+ * and LZCNT, too, but for machine version 2 (MODE_COUNTS).
  */
 #include <pthread.h>
 
@@ -38,7 +38,7 @@ static uint16_t first_row[ZYDIS_MNEMONIC_MAX_VALUE + 1]; /* index + 1 */
 
 enum { DECODER_REAL16, DECODER_16, DECODER_32, DECODER_64, DECODER_COUNT };
 
-static ZydisDecoder decoders[DECODER_COUNT];
+static ZydisDecoder decoders[2][DECODER_COUNT]; /* without, and with TZCNT and LZCNT */
 static pthread_once_t initialised = PTHREAD_ONCE_INIT;
 
 static void add_row(const struct binding *b, size_t *n)
@@ -52,26 +52,34 @@ static void add_row(const struct binding *b, size_t *n)
 	*link = (uint16_t)++ * n;
 }
 
-static void decoder_init(ZydisDecoder *d, ZydisMachineMode mode, ZydisStackWidth width)
+static void decoder_init(unsigned which, ZydisMachineMode mode, ZydisStackWidth width)
 {
 	static const ZydisDecoderMode off[] = {
-		ZYDIS_DECODER_MODE_MPX,	  ZYDIS_DECODER_MODE_CET,      ZYDIS_DECODER_MODE_LZCNT,
-		ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_WBNOINVD,
+		ZYDIS_DECODER_MODE_MPX,
+		ZYDIS_DECODER_MODE_CET,
+		ZYDIS_DECODER_MODE_CLDEMOTE,
+		ZYDIS_DECODER_MODE_WBNOINVD,
 	};
 
-	ZydisDecoderInit(d, mode, width);
-	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
-		ZydisDecoderEnableMode(d, off[i], ZYAN_FALSE);
+	for (unsigned counts = 0; counts < 2; counts++) {
+		ZydisDecoder *d = &decoders[counts][which];
+
+		ZydisDecoderInit(d, mode, width);
+		for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
+			ZydisDecoderEnableMode(d, off[i], ZYAN_FALSE);
+		ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_TZCNT, (ZyanBool)counts);
+		ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_LZCNT, (ZyanBool)counts);
+	}
 }
 
 static void make_tables(void)
 {
 	size_t n = 0;
 
-	decoder_init(&decoders[DECODER_REAL16], ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
-	decoder_init(&decoders[DECODER_16], ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
-	decoder_init(&decoders[DECODER_32], ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-	decoder_init(&decoders[DECODER_64], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	decoder_init(DECODER_REAL16, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
+	decoder_init(DECODER_16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
+	decoder_init(DECODER_32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+	decoder_init(DECODER_64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 		must(n + tables[t]->n <= ROWS_MAX);
 		for (size_t i = 0; i < tables[t]->n; i++)
@@ -294,11 +302,13 @@ static bool bind(const struct decoded *d, struct op *op)
 
 static const ZydisDecoder *decoder_for(uint32_t mode)
 {
+	const ZydisDecoder *d = decoders[(mode & MODE_COUNTS) != 0];
+
 	if ((mode & MODE_SIZE) == MODE_64)
-		return &decoders[DECODER_64];
+		return &d[DECODER_64];
 	if ((mode & MODE_SIZE) == MODE_32)
-		return &decoders[DECODER_32];
-	return &decoders[mode & (MODE_REAL | MODE_VM86) ? DECODER_REAL16 : DECODER_16];
+		return &d[DECODER_32];
+	return &d[mode & (MODE_REAL | MODE_VM86) ? DECODER_REAL16 : DECODER_16];
 }
 
 enum decode_result decode_op(const uint8_t *bytes, size_t avail, uint32_t mode, uint16_t off,

@@ -51,6 +51,8 @@ static uint32_t mode_of(const struct cpu *cpu)
 	const struct seg_state *cs = &cpu->seg[SEG_CS];
 	uint32_t mode = cpu->cpl == 3 ? MODE_USER : 0;
 
+	if (cpu->bus.version == 2)
+		mode |= MODE_COUNTS;
 	if ((cpu->efer & EFER_LMA) && (cs->attr & SEG_L))
 		return mode | MODE_64 | (has_sse(cpu) ? 0 : MODE_NO_SSE);
 	mode |= cs->attr & SEG_DB ? MODE_32 : MODE_16;

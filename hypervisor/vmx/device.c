@@ -114,6 +114,9 @@ static const char *judge_missing(const struct twvmx_info *info)
 	if (info->missing & TWVMX_ONE_KIND)
 		return "this processor has cores of several kinds (hybrid), on which a replay may "
 		       "differ";
+	if (info->missing & TWVMX_BIT_COUNTS)
+		return "this processor lacks TZCNT and LZCNT (BMI1, ABM), which the guest's "
+		       "processor has";
 	return verdicts[TWVMX_NO_CONTROLS];
 }
 

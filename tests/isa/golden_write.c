@@ -355,7 +355,7 @@ static bool ask_cases(struct writer *w)
 			return false;
 		memcpy(native, out, n * sizeof(out[0]));
 		for (size_t i = 0; i < n; i++) {
-			model_run(w->b->model, &cases[i], &model);
+			model_run(bench_model(w->b, &cases[i]), &cases[i], &model);
 			if (outcome_compare(&cases[i], &native[i], &model, NULL, 0) &&
 			    !add_difference(w, &cases[i]))
 				return false;

@@ -25,7 +25,8 @@
  *
  * The host may know instructions that the model must not have. Then the two sides get different
  * bytes of the same length: where the model has to raise #UD, the host gets UD2; where the model
- * has to ignore the F3 in front of BSF and BSR, the host gets a segment prefix instead.
+ * has to ignore the F3 in front of BSF and BSR, the host gets a segment prefix instead; unless the
+ * host has TZCNT and LZCNT, which a model of machine version 2 has, too: then both get the F3.
  *
  * Rules for what may differ between CPUs that are both right
  * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an instruction
@@ -126,7 +127,7 @@ struct insn {
 	int16_t target; /* index of the instruction a rel or RIP-relative label points at; -1: none
 			 */
 	bool foreign;	/* the model executes model[] and must raise #UD */
-	int8_t f3_at;	/* where the model has F3 instead of a segment prefix; -1: nowhere */
+	int8_t f3_at;	/* of BSF and BSR, where the model has F3; -1: nowhere */
 	uint8_t model[16];
 	int8_t label_off;    /* a RIP-relative label points so far into its instruction */
 	uint64_t rip_target; /* address for a RIP-relative operand without label */
@@ -155,6 +156,7 @@ struct tcase {
 	bool reads_undefined; /* an instruction reads a flag that one before it left undefined */
 	bool flow_host;	      /* flow_undefined() is at the host's rules */
 	bool unmasked;	      /* x87 exceptions may be unmasked */
+	bool counts;	      /* F3 BSF is TZCNT, F3 BSR LZCNT, on both sides */
 	enum approx approx;
 	uint16_t code_salt;
 	uint16_t code_off; /* set by case_layout(), as are the next three */
@@ -189,6 +191,8 @@ struct outcome {
 bool case_generate(struct tcase *c, uint64_t seed, enum isa_class cls, ZydisMnemonic only);
 /* Places the instructions and computes the undefined flags. False when it does not fit. */
 bool case_layout(struct tcase *c);
+/* From now on the host executes TZCNT and LZCNT, if it has them. */
+void case_use_counts(void);
 /* Text of instruction i. */
 void case_text(const struct tcase *c, unsigned i, char *text, size_t n);
 /* Pristine content of all data memory. */
@@ -281,7 +285,8 @@ const uint8_t *native_kept(const struct native *n, size_t i);
 
 struct engine_ops;
 struct model;
-struct model *model_create(const struct engine_ops *ops, struct err *err);
+/* A model of that machine version. */
+struct model *model_create(const struct engine_ops *ops, unsigned version, struct err *err);
 void model_destroy(struct model *m);
 void model_run(struct model *m, const struct tcase *c, struct outcome *out);
 /* The same, but the engine is stopped at random counts and kicked in between, and its state is
@@ -308,8 +313,10 @@ bool x87_close(const uint8_t *a, const uint8_t *b);
 
 struct bench {
 	struct native *native;
-	struct model *model;
+	struct model *model, *counting; /* of machine version 1 and 2 */
 };
+/* The one that executes the case. */
+struct model *bench_model(const struct bench *b, const struct tcase *c);
 /* Both sides of one case; number of differences. */
 unsigned bench_case(struct bench *b, const struct tcase *c, char *text, size_t n);
 void shrink(struct bench *b, struct tcase *c);

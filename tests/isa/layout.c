@@ -2,6 +2,7 @@
 /* Where the instructions of a case lie, and which flags are undefined before each. */
 #include "tests/isa/isa.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 /* Where the label of instruction i is: forwards never between glued instructions. */
@@ -144,10 +145,50 @@ static void find_masks(struct tcase *c)
 	}
 }
 
+/* ---- TZCNT and LZCNT ---- */
+
+static bool use_counts;
+
+void case_use_counts(void)
+{
+	unsigned a, b, c, d;
+	bool bmi1 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI;
+
+	use_counts = bmi1 && __get_cpuid(0x80000001, &a, &b, &c, &d) && c & bit_ABM;
+}
+
+/* Has the model of version 2 all that the case has? No XSAVE, and who knows what bytes are. */
+static bool version_2_can(const struct tcase *c)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+
+	if (c->undecodable || c->cls == CLS_SMC)
+		return false;
+	for (unsigned i = 0; i < c->n; i++) {
+		if (policy_decode(c->m32, &c->insn[i], &ins, op) &&
+		    ins.meta.isa_ext == ZYDIS_ISA_EXT_XSAVE)
+			return false;
+	}
+	return true;
+}
+
+static void place_prefixes(struct tcase *c)
+{
+	c->counts = use_counts && version_2_can(c);
+	for (unsigned i = 0; i < c->n; i++) {
+		struct insn *in = &c->insn[i];
+
+		if (in->f3_at >= 0)
+			in->bytes[in->f3_at] = c->counts ? 0xf3 : 0x3e;
+	}
+}
+
 bool case_layout(struct tcase *c)
 {
 	unsigned len = 0;
 
+	place_prefixes(c);
 	for (unsigned i = 0; i < c->n; i++)
 		len += c->insn[i].len;
 	if (c->runoff)

@@ -255,7 +255,7 @@ static bool was_unsteady(struct bench *b, const struct doubtful *d)
 
 	if (native_start(b->native, &d->c, 1, &err) < 0 || !(native = native_finish(b->native)))
 		return false;
-	model_run(b->model, &d->c, &model);
+	model_run(bench_model(b, &d->c), &d->c, &model);
 	return outcome_compare(&d->c, &d->native, native, text, sizeof(text)) &&
 	       !outcome_compare(&d->c, native, &model, text, sizeof(text));
 }
@@ -294,7 +294,7 @@ static void check_stops(struct bench *b, const struct tcase *c, const struct out
 	if (c->seed % STOP_EVERY || straight->status != OUT_OK)
 		return;
 	t->cases++;
-	model_run_stopped(b->model, c, &stopped);
+	model_run_stopped(bench_model(b, c), c, &stopped);
 	if (memcmp(&stopped, straight, sizeof(stopped)) == 0)
 		return;
 	if (t->failed++ < 5) {
@@ -320,7 +320,7 @@ static bool run_batch(struct bench *b, const struct options *o, const struct tca
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		model_run(b->model, &cases[i], &model[i]);
+		model_run(bench_model(b, &cases[i]), &cases[i], &model[i]);
 		check_stops(b, &cases[i], &model[i], &tally[CLS_COUNT]);
 	}
 	native = native_finish(b->native);
@@ -416,7 +416,7 @@ static int run_against(const struct options *o)
 {
 	struct golden_options g = golden_options(o);
 	struct err err = ERR_INIT;
-	struct model *m = model_create(&soft_engine_ops, &err);
+	struct model *m = model_create(&soft_engine_ops, 1, &err);
 	int status;
 
 	if (!m) {
@@ -459,12 +459,16 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	b.native = native_create(BATCH, &err);
-	b.model = b.native ? model_create(&soft_engine_ops, &err) : NULL;
-	if (!b.model) {
+	b.model = b.native ? model_create(&soft_engine_ops, 1, &err) : NULL;
+	b.counting = b.model ? model_create(&soft_engine_ops, 2, &err) : NULL;
+	if (!b.counting) {
 		fprintf(stderr, "isa: %s\n", err.text);
 		return 1;
 	}
+	if (!o.golden) /* vectors are for models of version 1 */
+		case_use_counts();
 	status = o.golden ? run_golden(&b, &o) : run(&b, &o);
+	model_destroy(b.counting);
 	model_destroy(b.model);
 	native_destroy(b.native);
 	return status;

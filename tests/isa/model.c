@@ -173,8 +173,8 @@ static void make_start(struct model *m)
 	m->engine->ops->get_state(m->engine, s);
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	s->cr3 = GPA_PML4;
-	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE |
-		 CR4_SMEP | CR4_SMAP;
+	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_SMEP |
+		 CR4_SMAP | (m->bus.version == 1 ? CR4_OSXSAVE : 0);
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX;
 	s->xcr0 = 3;
 	for (unsigned i = 0; i < SEG_COUNT; i++)
@@ -396,7 +396,7 @@ const uint8_t *model_memory(const struct model *m)
 	return m->mem.base + GPA_CODE;
 }
 
-struct model *model_create(const struct engine_ops *ops, struct err *err)
+struct model *model_create(const struct engine_ops *ops, unsigned version, struct err *err)
 {
 	struct model *m = calloc(1, sizeof(*m));
 
@@ -408,7 +408,8 @@ struct model *model_create(const struct engine_ops *ops, struct err *err)
 		free(m);
 		return NULL;
 	}
-	m->bus = (struct engine_bus){ .port_read = no_port_read,
+	m->bus = (struct engine_bus){ .version = version,
+				      .port_read = no_port_read,
 				      .port_write = no_port_write,
 				      .mmio_read = no_mmio_read,
 				      .mmio_write = no_mmio_write,

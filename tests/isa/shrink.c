@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+struct model *bench_model(const struct bench *b, const struct tcase *c)
+{
+	return c->counts ? b->counting : b->model;
+}
+
 unsigned bench_case(struct bench *b, const struct tcase *c, char *text, size_t n)
 {
 	struct outcome model;
@@ -16,7 +21,7 @@ unsigned bench_case(struct bench *b, const struct tcase *c, char *text, size_t n
 	native = native_finish(b->native);
 	if (!native)
 		return 0;
-	model_run(b->model, c, &model);
+	model_run(bench_model(b, c), c, &model);
 	return outcome_compare(c, native, &model, text, n);
 }
 
@@ -116,9 +121,9 @@ static void print_code(const struct tcase *c, char *all, size_t n)
 	}
 }
 
-static void print_memory(const struct bench *b)
+static void print_memory(const struct bench *b, const struct tcase *c)
 {
-	const uint8_t *a = native_image(b->native), *m = model_image(b->model),
+	const uint8_t *a = native_image(b->native), *m = model_image(bench_model(b, c)),
 		      *p = image_pristine();
 	unsigned shown = 0;
 
@@ -145,7 +150,7 @@ void report(struct bench *b, const struct tcase *c, ZydisMnemonic only, bool ver
 	print_code(c, code, sizeof(code));
 	bench_case(b, c, text, sizeof(text));
 	fputs(text, stdout);
-	print_memory(b);
+	print_memory(b, c);
 	printf(" before:\n");
 	print_registers(&c->init);
 	print_fpu(c->init.fx, code, verbose);

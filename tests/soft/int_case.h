@@ -106,6 +106,13 @@ static inline void case_code(struct int_case *c, const uint8_t *code, size_t n)
 	memory_write(&c->g.mem, CASE_CODE, code, n);
 }
 
+/* The CPU of machine version 2 from now on. */
+static inline void case_version_2(struct int_case *c)
+{
+	case_cpu(c)->bus.version = 2;
+	cpu_mode_update(case_cpu(c));
+}
+
 /* Executes n instructions from CASE_CODE; returns the vector of a fault, or -1. */
 static inline int case_run(struct int_case *c, unsigned n)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Shifts, rotates, bit instructions, multiplication and division against the host CPU. */
+#include <cpuid.h>
+
 #include "tests/unit.h"
 
 #include "tests/soft/int_case.h"
@@ -99,8 +101,9 @@ START_TEST(double_shifts)
 END_TEST
 
 /* ---- bits ---- */
-#define BT_UNDEFINED (FL_OF | FL_SF | FL_AF | FL_PF)
-#define BS_UNDEFINED (FL_CF | FL_OF | FL_SF | FL_AF | FL_PF)
+#define BT_UNDEFINED  (FL_OF | FL_SF | FL_AF | FL_PF)
+#define BS_UNDEFINED  (FL_CF | FL_OF | FL_SF | FL_AF | FL_PF)
+#define CNT_UNDEFINED (FL_OF | FL_SF | FL_AF | FL_PF)
 
 START_TEST(bits)
 {
@@ -154,7 +157,50 @@ START_TEST(bit_strings)
 }
 END_TEST
 
-/* F3 in front of BSF and BSR means nothing to a CPU without BMI1 and LZCNT. */
+static bool host_counts(void)
+{
+	unsigned a, b, cx, d;
+	bool bmi1 = __get_cpuid_count(7, 0, &a, &b, &cx, &d) && b & bit_BMI;
+
+	return bmi1 && __get_cpuid(0x80000001, &a, &b, &cx, &d) && cx & bit_ABM;
+}
+
+/* F3 BSF and F3 BSR on machine version 2: as the host does, and by hand where it cannot. */
+START_TEST(counts)
+{
+	static const struct case_insn insn[] = {
+		INSN("tzcnt cx, dx", CNT_UNDEFINED, 0x66, 0xf3, 0x0f, 0xbc, 0xca),
+		INSN("tzcnt ecx, edx", CNT_UNDEFINED, 0xf3, 0x0f, 0xbc, 0xca),
+		INSN("tzcnt rcx, [rbx]", CNT_UNDEFINED, 0xf3, 0x48, 0x0f, 0xbc, 0x0b),
+		INSN("lzcnt cx, [rbx]", CNT_UNDEFINED, 0x66, 0xf3, 0x0f, 0xbd, 0x0b),
+		INSN("lzcnt ecx, edx", CNT_UNDEFINED, 0xf3, 0x0f, 0xbd, 0xca),
+		INSN("lzcnt rcx, rdx", CNT_UNDEFINED, 0xf3, 0x48, 0x0f, 0xbd, 0xca),
+	};
+	static const struct {
+		unsigned i;
+		uint64_t rdx, rcx, flags;
+	} row[] = {
+		{ 0, 0, 16, FL_CF }, { 1, 0, 32, FL_CF },      { 1, 1, 0, FL_ZF },
+		{ 1, 8, 3, 0 },	     { 4, 0, 32, FL_CF },      { 4, 1u << 31, 0, FL_ZF },
+		{ 5, 0, 64, FL_CF }, { 5, 1ull << 40, 23, 0 },
+	};
+
+	case_version_2(&c);
+	for (unsigned i = 0; host_counts() && i < sizeof(insn) / sizeof(insn[0]); i++)
+		case_compare(&c, &insn[i], ROUNDS, NULL);
+	for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		const struct case_insn *in = &insn[row[i].i];
+		struct case_regs r = { .rcx = 99, .rdx = row[i].rdx, .flags = FL_ARITH };
+
+		case_code(&c, in->code, in->len);
+		ck_assert_int_eq(case_step(&c, &r), -1);
+		ck_assert_uint_eq(r.rcx & 0xffff, row[i].rcx);
+		ck_assert_uint_eq(r.flags & FL_ARITH, row[i].flags);
+	}
+}
+END_TEST
+
+/* F3 in front of BSF and BSR means nothing to a CPU without BMI1 and LZCNT: machine version 1. */
 START_TEST(no_tzcnt)
 {
 	static const uint8_t tzcnt[] = { 0xf3, 0x0f, 0xbc, 0xca },
@@ -369,6 +415,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, bits);
 	tcase_add_test(tc, bit_strings);
 	tcase_add_test(tc, no_tzcnt);
+	tcase_add_test(tc, counts);
 	tcase_add_test(tc, multiply);
 	tcase_add_loop_test(tc, divide, 0, 8);
 	tcase_add_test(tc, rotate_in_memory);

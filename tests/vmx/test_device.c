@@ -45,6 +45,8 @@ START_TEST(what_is_missing_has_a_name)
 	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "fred=off"));
 	info.missing = TWVMX_ONE_KIND | TWVMX_EPT;
 	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "hybrid"));
+	info.missing = TWVMX_BIT_COUNTS;
+	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "TZCNT"));
 	info.missing = TWVMX_EPT;
 	ck_assert_ptr_nonnull(strstr(vmx_device_judge(&info), "lacks something"));
 }

@@ -18,6 +18,11 @@ static struct vm *vm;
 static bool ept_writable, ept_executable, ept_poisoned;
 static unsigned flushes;
 
+static enum next handle(struct vm *v, u32 reason)
+{
+	return handle_exit(v, reason, ended_by(reason));
+}
+
 /* ---- what the rest of the module would do ---- */
 
 bool ept_make_writable(struct vm *v, u64 gpa)
@@ -332,7 +337,7 @@ END_TEST
 START_TEST(interrupts_are_the_hosts)
 {
 	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(HARDWARE) | 6);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXTERNAL_INTERRUPT), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EXTERNAL_INTERRUPT), NEXT_ENTER);
 	ck_assert_uint_eq(vm->run->irqs, 1);
 	ck_assert_uint_eq(vmread(VM_ENTRY_INTR_INFO_FIELD), VALID | TYPE(HARDWARE) | 6);
 }
@@ -341,12 +346,12 @@ END_TEST
 START_TEST(exceptions_are_the_guests_but_for_two)
 {
 	exception_exit(2, NMI);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_ENTER);
 	exception_exit(X86_TRAP_MC, HARDWARE);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->irqs, 2);
 	exception_exit(X86_TRAP_UD, HARDWARE);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, EXIT_REASON_EXCEPTION_NMI);
 }
 END_TEST
@@ -356,10 +361,10 @@ END_TEST
 START_TEST(a_machine_check_is_one_of_user_mode)
 {
 	exception_exit(X86_TRAP_MC, HARDWARE);
-	pass_on(EXIT_REASON_EXCEPTION_NMI);
+	pass_on(ended_by(EXIT_REASON_EXCEPTION_NMI));
 	ck_assert_uint_eq(mock_machine_check.cs & 3, 3);
 	memset(&mock_machine_check, 0, sizeof(mock_machine_check));
-	pass_on(ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY);
+	pass_on(ended_by(ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY));
 	ck_assert_uint_eq(mock_machine_check.cs & 3, 3);
 }
 END_TEST
@@ -367,11 +372,12 @@ END_TEST
 START_TEST(other_exits_are_no_machine_check)
 {
 	exception_exit(X86_TRAP_DB, HARDWARE);
-	pass_on(EXIT_REASON_EXCEPTION_NMI);
+	pass_on(ended_by(EXIT_REASON_EXCEPTION_NMI));
 	vmwrite(VM_EXIT_INTR_INFO,
 		VALID | TYPE(HARDWARE) | X86_TRAP_MC); /* left by an older exit */
-	pass_on(EXIT_REASON_CPUID);
-	pass_on(EXIT_REASON_MCE_DURING_VMENTRY); /* a reason without the bit of a failed entry */
+	pass_on(ended_by(EXIT_REASON_CPUID));
+	pass_on(ended_by(
+		EXIT_REASON_MCE_DURING_VMENTRY)); /* a reason without the bit of a failed entry */
 	ck_assert_uint_eq(mock_machine_check.cs, 0);
 }
 END_TEST
@@ -384,7 +390,7 @@ START_TEST(a_machine_check_ends_the_run)
 	vmwrite(GUEST_RFLAGS, X86_EFLAGS_TF);
 	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(EXTERNAL) | 0x30);
 	exception_exit(X86_TRAP_MC, HARDWARE);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EXCEPTION_NMI), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, TWVMX_EXIT_SIGNAL);
 	ck_assert(vm->unmapped); /* which page has failed is looked for */
 	ck_assert_uint_eq(vmread(GUEST_RFLAGS), 0);
@@ -397,7 +403,7 @@ START_TEST(memory_that_failed_ends_the_run)
 {
 	ept_poisoned = ept_writable = true;
 	vmwrite(EXIT_QUALIFICATION, 2);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EPT_VIOLATION), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EPT_VIOLATION), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, TWVMX_EXIT_POISON);
 	ck_assert_uint_eq(vm->run->dirty_exits, 0);
 }
@@ -489,7 +495,7 @@ START_TEST(the_first_write_goes_on)
 	vmwrite(EXIT_QUALIFICATION, 2);
 	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 1u << 14); /* of an instruction that comes again */
 	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(EXTERNAL) | 0x30);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EPT_VIOLATION), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EPT_VIOLATION), NEXT_ENTER);
 	ck_assert_uint_eq(vm->run->dirty_exits, 1);
 	ck_assert_uint_eq(flushes, 1);
 	ck_assert_uint_eq(vmread(GUEST_PENDING_DBG_EXCEPTIONS), 0);
@@ -501,7 +507,7 @@ START_TEST(a_read_of_device_memory_leaves)
 {
 	ept_writable = true;
 	vmwrite(EXIT_QUALIFICATION, 1);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_EPT_VIOLATION), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EPT_VIOLATION), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, EXIT_REASON_EPT_VIOLATION);
 }
 END_TEST
@@ -511,7 +517,7 @@ START_TEST(iret_that_comes_again_blocks_nmis)
 {
 	ept_writable = true;
 	vmwrite(EXIT_QUALIFICATION, 2 | 1u << 12);
-	handle_exit(vm, EXIT_REASON_EPT_VIOLATION);
+	handle(vm, EXIT_REASON_EPT_VIOLATION);
 	ck_assert_uint_eq(vmread(GUEST_INTERRUPTIBILITY_INFO), 8);
 }
 END_TEST
@@ -522,7 +528,7 @@ START_TEST(no_blocking_out_of_a_delivery)
 	ept_writable = true;
 	vmwrite(EXIT_QUALIFICATION, 2 | 1u << 12);
 	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(EXTERNAL) | 0x30);
-	handle_exit(vm, EXIT_REASON_EPT_VIOLATION);
+	handle(vm, EXIT_REASON_EPT_VIOLATION);
 	ck_assert_uint_eq(vmread(GUEST_INTERRUPTIBILITY_INFO), 0);
 }
 END_TEST
@@ -530,10 +536,10 @@ END_TEST
 START_TEST(the_timer_stops_behind_an_event)
 {
 	vm->flags = TWVMX_RUN_NONE;
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_PREEMPTION_TIMER), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_PREEMPTION_TIMER), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, TWVMX_EXIT_NONE);
 	vm->flags = 0;
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_PREEMPTION_TIMER), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_PREEMPTION_TIMER), NEXT_ENTER);
 }
 END_TEST
 
@@ -548,7 +554,7 @@ START_TEST(tsc_is_that_of_the_clock)
 		.anchor_ns = 5ull << 32, .anchor_count = 100, .rate = 3 << 16, .tsc_offset = 7
 	};
 	vm->gpr[GPR_RAX] = vm->gpr[GPR_RDX] = ~0ull;
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_RDTSC), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_RDTSC), NEXT_ENTER);
 	ck_assert_uint_eq(vm->gpr[GPR_RAX], 3007);
 	ck_assert_uint_eq(vm->gpr[GPR_RDX], 5);
 	ck_assert_uint_eq(vm->count, 1101);
@@ -562,7 +568,7 @@ START_TEST(rip_wraps_outside_long_code)
 	vmwrite(GUEST_CS_AR_BYTES, 0);
 	vmwrite(GUEST_RIP, 0xffffffff);
 	vm->flags = TWVMX_RUN_TIME;
-	handle_exit(vm, EXIT_REASON_RDTSC);
+	handle(vm, EXIT_REASON_RDTSC);
 	ck_assert_uint_eq(vmread(GUEST_RIP), 1);
 }
 END_TEST
@@ -580,7 +586,7 @@ START_TEST(only_the_plain_case_is_served)
 	instruction_exit();
 	vm->flags = TWVMX_RUN_TIME;
 	vmwrite(odd[_i].field, odd[_i].value);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_RDTSC), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_RDTSC), NEXT_LEAVE);
 	ck_assert_uint_eq(vm->run->exit_reason, EXIT_REASON_RDTSC);
 	ck_assert_uint_eq(vm->count, 0);
 }
@@ -589,8 +595,8 @@ END_TEST
 START_TEST(nothing_is_served_unasked)
 {
 	instruction_exit();
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_RDTSC), NEXT_LEAVE);
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_CPUID), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_RDTSC), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_CPUID), NEXT_LEAVE);
 	ck_assert_uint_eq(vmread(GUEST_RIP), 0x1000);
 }
 END_TEST
@@ -613,14 +619,14 @@ START_TEST(cpuid_follows_the_guest)
 	vmwrite(CR4_READ_SHADOW, X86_CR4_OSXSAVE);
 	vm->gpr[GPR_RAX] = 1;
 	vm->gpr[GPR_RCX] = 99;
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_CPUID), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_CPUID), NEXT_ENTER);
 	ck_assert_uint_eq(vm->gpr[GPR_RCX], 4 | 1u << 27);
 	vmwrite(GUEST_CS_AR_BYTES, 0);
 	vm->gpr[GPR_RAX] = 0x80000001;
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_CPUID), NEXT_ENTER);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_CPUID), NEXT_ENTER);
 	ck_assert_uint_eq(vm->gpr[GPR_RDX], 1);
 	vm->gpr[GPR_RAX] = 2;
-	ck_assert_int_eq(handle_exit(vm, EXIT_REASON_CPUID), NEXT_LEAVE);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_CPUID), NEXT_LEAVE);
 }
 END_TEST
 

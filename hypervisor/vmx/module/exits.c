@@ -145,37 +145,35 @@ static void machine_check(void)
 #endif
 }
 
-static bool is_machine_check(u32 reason)
-{
-	if (reason == (ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY))
-		return true;
-	return reason == EXIT_REASON_EXCEPTION_NMI &&
-	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_INTR_TYPE_MASK) != INTR_TYPE_NMI_INTR &&
-	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC;
-}
+/* What ended the guest's run, or its entry: events of the host's, or something of the guest's. */
+enum ended_by { BY_GUEST, BY_INTERRUPT, BY_NMI, BY_MACHINE_CHECK };
 
-static bool is_nmi(u32 reason)
+static enum ended_by ended_by(u32 reason)
 {
-	return reason == EXIT_REASON_EXCEPTION_NMI &&
-	       (vmread(VM_EXIT_INTR_INFO) & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR;
+	u32 info;
+
+	if (reason == EXIT_REASON_EXTERNAL_INTERRUPT)
+		return BY_INTERRUPT;
+	if (reason == (ENTRY_FAILED | EXIT_REASON_MCE_DURING_VMENTRY))
+		return BY_MACHINE_CHECK;
+	if (reason != EXIT_REASON_EXCEPTION_NMI)
+		return BY_GUEST;
+	info = vmread(VM_EXIT_INTR_INFO);
+	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
+		return BY_NMI;
+	return (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC ? BY_MACHINE_CHECK : BY_GUEST;
 }
 
 /*
  * An NMI or machine check that ended the guest's run, or its entry, is the host's: its handler runs
  * as if it had come just now.
  */
-static void pass_on(u32 reason)
+static void pass_on(enum ended_by by)
 {
-	if (is_machine_check(reason))
+	if (by == BY_MACHINE_CHECK)
 		machine_check();
-	else if (is_nmi(reason))
+	else if (by == BY_NMI)
 		asm volatile("int $2");
-}
-
-static bool is_hosts(u32 reason)
-{
-	return reason == EXIT_REASON_EXTERNAL_INTERRUPT || is_nmi(reason) ||
-	       is_machine_check(reason);
 }
 
 /*
@@ -310,21 +308,21 @@ static enum next go_on(struct vm *vm)
  * What a machine check has left to be done (this process may have to end, a page to be taken away)
  * the kernel does on the way to user mode.
  */
-static enum next hosts(struct vm *vm, u32 reason)
+static enum next hosts(struct vm *vm, enum ended_by by)
 {
 	vm->run->irqs++;
 	reinject(vm);
-	if (!is_machine_check(reason))
+	if (by != BY_MACHINE_CHECK)
 		return go_on(vm);
 	ept_suspect_all(vm);
 	disarm_step(vm);
 	return leave_with(vm, TWVMX_EXIT_SIGNAL);
 }
 
-static enum next handle_exit(struct vm *vm, u32 reason)
+static enum next handle_exit(struct vm *vm, u32 reason, enum ended_by by)
 {
-	if (is_hosts(reason))
-		return hosts(vm, reason);
+	if (by != BY_GUEST)
+		return hosts(vm, by);
 	if (reason == EXIT_REASON_EPT_VIOLATION) {
 		if (ept_is_poisoned(vm, vmread(GUEST_PHYSICAL_ADDRESS)))
 			return end_run(vm, TWVMX_EXIT_POISON);
@@ -358,6 +356,7 @@ static bool section_ends(const struct vm *vm)
 /* One entry and its exit. Interrupts are on before and after. */
 static enum next enter_once(struct vm *vm)
 {
+	enum ended_by by;
 	u32 reason;
 	bool lost;
 	int failed;
@@ -381,14 +380,15 @@ static enum next enter_once(struct vm *vm)
 	vm->launched = true;
 	lost = pmu_was_lost(vm);
 	reason = vmread(VM_EXIT_REASON);
-	pass_on(reason);
+	by = ended_by(reason);
+	pass_on(by);
 	if (reason & ENTRY_FAILED) {
 		local_irq_enable();
 		return entry_failed(vm, reason);
 	}
 	pmu_account(vm);
 	local_irq_enable();
-	return lost ? end_run(vm, TWVMX_EXIT_LOST) : handle_exit(vm, reason & 0xffff);
+	return lost ? end_run(vm, TWVMX_EXIT_LOST) : handle_exit(vm, reason & 0xffff, by);
 }
 
 /* ---- sections ---- */

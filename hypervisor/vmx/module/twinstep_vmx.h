@@ -48,6 +48,7 @@ enum twvmx_verdict {
 #define TWVMX_SMI_COUNTED  (1u << 17) /* the processor counts its system management interrupts */
 #define TWVMX_TSX_OFF	   (1u << 18) /* no transactional memory in the guest */
 #define TWVMX_ENCLS_EXIT   (1u << 19)
+#define TWVMX_BIT_COUNTS   (1u << 20) /* F3 BSF is TZCNT, F3 BSR LZCNT */
 
 /* twvmx_info.pmu: can retired instructions be counted? */
 enum twvmx_pmu {

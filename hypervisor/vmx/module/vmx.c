@@ -198,19 +198,27 @@ static bool probe_random(void)
 #define HOST_CR4_FRED	    BIT_ULL(32)
 #define LEAF7_HYBRID	    BIT(15) /* EDX */
 #define LEAF7_SGX	    BIT(2)  /* EBX */
+#define LEAF7_BMI1	    BIT(3)  /* EBX */
+#define LEAF8_LZCNT	    BIT(5)  /* 80000001H: ECX */
 #define LEAF1_PDCM	    BIT(15) /* ECX */
 #define DEBUGCTL_FREEZE_SMM BIT_ULL(14)
 #define CAPABILITY_FREEZE   BIT_ULL(12)
 
+/* What a host cannot do without, besides controls. */
+#define HOST_NEEDS (TWVMX_NO_FRED | TWVMX_ONE_KIND | TWVMX_BIT_COUNTS)
+
 /*
  * A host whose events do not come through the IDT would need other host state at an exit. CPUs of
  * several kinds differ in what the guest can see of undefined flags and estimates, and in their
- * counters.
+ * counters. The guest's processor (machine version 2) has TZCNT and LZCNT, which are BSF and BSR
+ * where the host's has not, without an exit.
  */
 static bool probe_host(void)
 {
 	bool has7 = cpuid_eax(0) >= 7;
 
+	if (has7 && cpuid_ebx(7) & LEAF7_BMI1 && cpuid_ecx(0x80000001) & LEAF8_LZCNT)
+		vmx_config.has |= TWVMX_BIT_COUNTS;
 	if (!(__read_cr4() & HOST_CR4_FRED))
 		vmx_config.has |= TWVMX_NO_FRED;
 	if (!has7 || !(cpuid_edx(7) & LEAF7_HYBRID))
@@ -218,8 +226,8 @@ static bool probe_host(void)
 	/* Enclaves of a guest whose attempts do not exit would be the host's. */
 	if (has7 && cpuid_ebx(7) & LEAF7_SGX && !(vmx_config.has & TWVMX_ENCLS_EXIT))
 		vmx_config.missing |= TWVMX_ENCLS_EXIT;
-	vmx_config.missing |= ~vmx_config.has & (TWVMX_NO_FRED | TWVMX_ONE_KIND);
-	return !(vmx_config.missing & (TWVMX_NO_FRED | TWVMX_ONE_KIND | TWVMX_ENCLS_EXIT));
+	vmx_config.missing |= ~vmx_config.has & HOST_NEEDS;
+	return !(vmx_config.missing & (HOST_NEEDS | TWVMX_ENCLS_EXIT));
 }
 
 /* What can be done about system management mode, and about transactions. */
