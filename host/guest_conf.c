@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/peer.h"
+#include "replica/arbiter.h"
 
 /* What `up` decides itself. */
 static const struct {
@@ -144,10 +146,63 @@ static bool is_no(const char *value)
 	       (!strcasecmp(value, "no") || !strcmp(value, "0") || !strcasecmp(value, "off"));
 }
 
+/* An option that may stand in a section several times: each adds one. */
+static bool adds_up(const struct option_row *row)
+{
+	return row->parse == machine_parse_disk || row->parse == machine_parse_net ||
+	       row->parse == machine_parse_initrd;
+}
+
+/* The same option in the same section before; NULL: there is none. */
+static const struct conf_entry *earlier(const struct guest_conf *g, const struct conf_entry *e)
+{
+	for (const struct conf_entry *o = g->conf.entry; o < e; o++) {
+		if (o->section == e->section && !strcmp(o->key, e->key))
+			return o;
+	}
+	return NULL;
+}
+
+/* A line between two is wrong: it may be the head of a section that the second one belongs to. */
+static bool is_fault_between(const struct conf *c, unsigned first, unsigned second)
+{
+	for (unsigned i = 0; i < c->nfaults; i++) {
+		if (c->fault_line[i] > first && c->fault_line[i] < second)
+			return true;
+	}
+	return false;
+}
+
+/* HOST:PORT, [V6]:PORT, unix:PATH, as far as can be seen without asking anybody. */
+static bool is_address(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	uint64_t port;
+
+	if (!strncmp(text, "unix:", 5))
+		return text[5];
+	return colon && colon[1] &&
+	       (!isdigit((unsigned char)colon[1]) ||
+		(parse_number(colon + 1, &port) && port > 0 && port <= 65535));
+}
+
+/* What is found only when it is used, and is known here already. */
+static void check_value(struct guest_conf *g, const struct conf_entry *e)
+{
+	struct err err = ERR_INIT;
+
+	if ((!strcmp(e->key, "listen") || !strcmp(e->key, "connect")) && !is_address(e->value))
+		conf_fault(&g->conf, e->line, e->column,
+			   "%s %s: expected HOST:PORT, [V6]:PORT or unix:PATH", e->key, e->value);
+	if (!strcmp(e->key, "arbiter") && arbiter_check_kind(e->value, &err) < 0)
+		conf_fault(&g->conf, e->line, e->column, "%s", err.text);
+}
+
 static void take_entry(struct guest_conf *g, const struct conf_entry *e)
 {
 	bool named = false;
 	const struct option_row *row = row_of(e->key);
+	const struct conf_entry *before;
 	struct err err = ERR_INIT;
 
 	for (size_t i = 0; i < sizeof(decided) / sizeof(decided[0]); i++)
@@ -156,7 +211,12 @@ static void take_entry(struct guest_conf *g, const struct conf_entry *e)
 		say_unknown(g, e);
 		return;
 	}
-	if (row->arg && !e->value)
+	before = adds_up(row) ? NULL : earlier(g, e);
+	if (before && !is_fault_between(&g->conf, before->line, e->line))
+		conf_fault(&g->conf, e->line, e->key_column,
+			   "'%s' stands in line %u already: remove one of them", e->key,
+			   before->line);
+	else if (row->arg && !e->value)
 		conf_fault(&g->conf, e->line, e->key_column, "'%s' needs a value: %s = %s", e->key,
 			   e->key, row->arg);
 	else if (!row->arg && !is_yes(e->value) && !is_no(e->value))
@@ -166,6 +226,8 @@ static void take_entry(struct guest_conf *g, const struct conf_entry *e)
 		 row->parse(row, (char *)&g->seen + row->target, e->value, &err) < 0)
 		conf_fault(&g->conf, e->line, e->column, "%s",
 			   err.text + (strncmp(err.text, "--", 2) ? 0 : 2));
+	else if (row->arg)
+		check_value(g, e);
 	if (!strcmp(e->key, "no-wait"))
 		g->waits = is_no(e->value);
 	g->own_console |= !strcmp(e->key, "console");
@@ -319,6 +381,16 @@ void guest_conf_read(struct guest_conf *g, const char *path, const char *text, s
 	digest(g, path, hostname);
 }
 
+static void check_key(struct guest_conf *g, const struct conf_entry *e, const char *path)
+{
+	struct err err = ERR_INIT;
+	struct peer_key *key = peer_key_load(path, &err);
+
+	if (!key)
+		conf_fault(&g->conf, e->line, e->column, "%s", err.text);
+	peer_key_free(key);
+}
+
 /* What has to be there before the guest can start. */
 static void check_files(struct guest_conf *g)
 {
@@ -337,7 +409,9 @@ static void check_files(struct guest_conf *g)
 		must(path != NULL);
 		if (strcmp(e->key, "kernel") && strcmp(e->key, "on-event"))
 			path[strcspn(path, ", ")] = 0;
-		if (access(path, strcmp(e->key, "on-event") ? R_OK : X_OK) < 0)
+		if (!strcmp(e->key, "key-file") && access(path, R_OK) == 0)
+			check_key(g, e, path);
+		else if (access(path, strcmp(e->key, "on-event") ? R_OK : X_OK) < 0)
 			conf_fault(&g->conf, e->line, e->column, "%s: %s%s", path, strerror(errno),
 				   strcmp(e->key, "key-file")
 					   ? ""

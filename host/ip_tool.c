@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static char *read_all(int fd)
 static int say_failure(const char *const *argv, int status, char *text, struct err *err)
 {
 	char words[200] = "";
+	bool barred = strstr(text, "not permitted") || strstr(text, "Permission denied");
 	size_t n = 0;
 
 	for (size_t i = 0; argv[i] && n < sizeof(words); i++)
@@ -60,8 +62,8 @@ static int say_failure(const char *const *argv, int status, char *text, struct e
 	if (status == 127)
 		return err_set(err, ENOENT, "cannot run `%s`: %s (Debian package iproute2)",
 			       argv[0], text);
-	return err_set(err, strstr(text, "not permitted") ? EPERM : EIO, "`%s` failed: %s%s", words,
-		       text, strstr(text, "not permitted") ? " (be root)" : "");
+	return err_set(err, barred ? EPERM : EIO, "`%s` failed: %s%s", words, text,
+		       barred ? " (be root)" : "");
 }
 
 /* Runs it; its output, of which the caller frees what it gets. Complaints go to a temporary file.

@@ -49,8 +49,9 @@ int peer_key_create(const char *path, struct err *err)
 		return err_set(err, EIO, "the host has no random numbers to make a key of");
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return err_set(err, errno, "cannot create key file '%s': %s", path,
-			       strerror(errno));
+		return err_set(
+			err, errno, "cannot create key file '%s': %s%s", path, strerror(errno),
+			errno == EEXIST ? ": remove it first where nobody uses it any more" : "");
 	hex_put(text, raw, PEER_KEY_LEN);
 	strcat(text, "\n");
 	if (fchmod(fd, 0600) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||

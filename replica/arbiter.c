@@ -38,6 +38,13 @@ static const struct arbiter_ops *kind_of(const char *spec, const char **name, st
 	return NULL;
 }
 
+int arbiter_check_kind(const char *spec, struct err *err)
+{
+	const char *name;
+
+	return kind_of(spec, &name, err) ? 0 : -EINVAL;
+}
+
 struct arbiter *arbiter_open(const char *spec, struct err *err)
 {
 	const char *name;

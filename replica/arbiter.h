@@ -81,6 +81,8 @@ extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops, arbiter_witn
  * (arbiter_witness.c).
  */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
+/* Whether spec names a kind that there is; nobody is asked. 0, or -EINVAL and err. */
+int arbiter_check_kind(const char *spec, struct err *err);
 /* Makes the arbiter that arbiter_open() looks for. 0, also when it is there already, or -errno. */
 int arbiter_init(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);

@@ -41,7 +41,7 @@ static const struct curl_library *curl; /* from the first open on */
 #define SYSTEM_CAS "/etc/ssl/certs/ca-certificates.crt"
 
 struct text {
-	char *data;
+	char *data, *path;
 	size_t len;
 };
 
@@ -53,6 +53,7 @@ struct endpoint {
 	bool runs;
 	char *answer;
 	size_t len;
+	char why[CURL_ERROR_SIZE]; /* of a failure, in libcurl's words; may be empty */
 };
 
 struct etcd_arbiter {
@@ -62,8 +63,8 @@ struct etcd_arbiter {
 	unsigned n;
 	bool tls;
 	struct text ca, cert, key;
-	char *user, *password;
-	pthread_mutex_t lock; /* one request at a time; guards what follows */
+	char *user, *password, *login; /* the latter: the file of both */
+	pthread_mutex_t lock;	       /* one request at a time; guards what follows */
 	CURLM *multi;
 	char *token;
 	struct curl_slist *headers;
@@ -98,6 +99,8 @@ static int read_file(const char *path, bool secret, struct text *t, struct err *
 		ret = file_read_whole(fd, path, FILE_MAX, &t->data, &t->len, err);
 	if (ret == 0 && !t->len)
 		ret = err_set(err, EINVAL, "'%s' is empty", path);
+	if (ret == 0 && !t->path && !(t->path = strdup(path)))
+		ret = err_set(err, ENOMEM, "out of memory");
 	if (fd >= 0)
 		close(fd);
 	return ret;
@@ -121,10 +124,12 @@ static int read_login(struct etcd_arbiter *a, const char *path, struct err *err)
 		*colon = 0;
 		a->user = strdup(t.data);
 		a->password = strdup(colon + 1);
-		if (!a->user || !a->password)
+		a->login = strdup(path);
+		if (!a->user || !a->password || !a->login)
 			ret = err_set(err, ENOMEM, "out of memory");
 	}
 	free(t.data);
+	free(t.path);
 	return ret;
 }
 
@@ -255,12 +260,18 @@ static int parse(struct etcd_arbiter *a, char *spec, struct err *err)
 	if (ret == 0)
 		ret = split(a, options, take_option, err);
 	if (ret == 0 && !a->cert.data != !a->key.data)
-		ret = err_set(err, EINVAL, "--arbiter etcd: cert= and key= go together");
+		ret = err_set(err, EINVAL, "--arbiter etcd: cert=FILE and key=FILE go together");
 	if (ret == 0 && a->cert.data && !a->tls)
 		ret = err_set(err, EINVAL,
 			      "--arbiter etcd: a client certificate needs ca=FILE, that of the "
 			      "cluster, or ca=system");
 	return ret ? ret : look_up_all(a, err);
+}
+
+static void text_free(struct text *t)
+{
+	free(t->data);
+	free(t->path);
 }
 
 static void etcd_close(struct arbiter *base)
@@ -281,9 +292,10 @@ static void etcd_close(struct arbiter *base)
 	free(a->token);
 	free(a->user);
 	free(a->password);
-	free(a->ca.data);
-	free(a->cert.data);
-	free(a->key.data);
+	free(a->login);
+	text_free(&a->ca);
+	text_free(&a->cert);
+	text_free(&a->key);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
 }
@@ -354,6 +366,7 @@ static bool endpoint_prepare(struct etcd_arbiter *a, struct endpoint *e)
 	curl->easy_setopt(e->easy, CURLOPT_WRITEFUNCTION, keep);
 	curl->easy_setopt(e->easy, CURLOPT_WRITEDATA, e);
 	curl->easy_setopt(e->easy, CURLOPT_PRIVATE, e);
+	curl->easy_setopt(e->easy, CURLOPT_ERRORBUFFER, e->why);
 	curl->easy_setopt(e->easy, CURLOPT_RESOLVE, e->addresses);
 	set_blob(e->easy, CURLOPT_CAINFO_BLOB, &a->ca);
 	set_blob(e->easy, CURLOPT_SSLCERT_BLOB, &a->cert);
@@ -370,6 +383,7 @@ static void endpoint_start(struct etcd_arbiter *a, struct endpoint *e, struct qu
 	snprintf(url, sizeof(url), "%s://%s%s%s:%s/v3/%s", a->tls ? "https" : "http",
 		 e->v6 ? "[" : "", e->host, e->v6 ? "]" : "", e->port, q->path);
 	e->len = 0;
+	e->why[0] = 0;
 	curl->easy_setopt(e->easy, CURLOPT_URL, url);
 	curl->easy_setopt(e->easy, CURLOPT_HTTPHEADER, a->headers);
 	curl->easy_setopt(e->easy, CURLOPT_POSTFIELDS, q->text);
@@ -395,6 +409,61 @@ static int check_cluster(struct etcd_arbiter *a, const struct endpoint *e, uint6
 	return 0;
 }
 
+static const char *or_nothing(const char *path)
+{
+	return path ? path : "(none)";
+}
+
+/* What to do about it, in words; "": nothing that is known. */
+static void write_cure(const struct etcd_arbiter *a, CURLcode code, char *cure, size_t size)
+{
+	*cure = 0;
+	switch ((int)code) {
+	case CURLE_COULDNT_CONNECT:
+		snprintf(cure, size, "; see that etcd runs there, and lets this host in");
+		break;
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_GOT_NOTHING:
+		snprintf(cure, size, "%s",
+			 !a->tls ? "; if it speaks TLS only, add ,ca=FILE"
+			 : !a->cert.data
+				 ? "; if it wants a client's certificate, add ,cert=FILE,key=FILE"
+				 : "; it may not take the client's certificate of ,cert=");
+		break;
+	case CURLE_SSL_CONNECT_ERROR:
+		snprintf(cure, size, "; if it speaks no TLS, leave out ,ca=%s",
+			 a->cert.data ? ""
+				      : ", and if it wants a client's certificate, add "
+					",cert=FILE,key=FILE");
+		break;
+	case CURLE_PEER_FAILED_VERIFICATION:
+		snprintf(cure, size,
+			 "; its certificate has to be valid, for that name, and of the authority "
+			 "in %s",
+			 or_nothing(a->ca.path));
+		break;
+	case CURLE_SSL_CACERT_BADFILE:
+		snprintf(cure, size, "; %s has to hold the authority's certificate, as PEM",
+			 or_nothing(a->ca.path));
+		break;
+	case CURLE_SSL_CERTPROBLEM:
+		snprintf(cure, size, "; %s and %s have to be a certificate and its key, as PEM",
+			 or_nothing(a->cert.path), or_nothing(a->key.path));
+		break;
+	}
+}
+
+static int say_failure(const struct etcd_arbiter *a, const struct endpoint *e, CURLcode code,
+		       struct err *err)
+{
+	char cure[300];
+
+	write_cure(a, code, cure, sizeof(cure));
+	return err_set(err, EAGAIN, "%s:%s: %s%s", e->host, e->port,
+		       *e->why ? e->why : curl->easy_strerror(code), cure);
+}
+
 static int endpoint_result(struct etcd_arbiter *a, struct endpoint *e, struct question *q,
 			   CURLcode code, struct err *err)
 {
@@ -402,12 +471,11 @@ static int endpoint_result(struct etcd_arbiter *a, struct endpoint *e, struct qu
 	int ret;
 
 	if (code != CURLE_OK)
-		return err_set(err, EAGAIN, "%s:%s: %s", e->host, e->port,
-			       curl->easy_strerror(code));
+		return say_failure(a, e, code, err);
 	curl->easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
 	ret = q->parse(a, q, e, err);
-	if (ret == 0 && status != 200)
-		ret = err_set(err, EBADMSG, "HTTP status %ld", status);
+	if (status != 200 && (ret == 0 || ret == -EBADMSG))
+		ret = err_set(err, EBADMSG, "HTTP status %ld: is this etcd's client port?", status);
 	if (ret == 0 && q->answer.cluster)
 		ret = check_cluster(a, e, q->answer.cluster, err);
 	return ret ? err_prefix(err, "%s:%s", e->host, e->port) : 0;
@@ -496,6 +564,16 @@ static int parse_login(struct etcd_arbiter *a, struct question *q, const struct 
 	return etcd_login_parse(e->answer, e->len, &a->token, err);
 }
 
+/* Whose user and password were refused. */
+static void say_login(const struct etcd_arbiter *a, struct err *err)
+{
+	const struct err said = *err;
+
+	if (strstr(said.text, "etcd says"))
+		err_set(err, said.code, "%s; user and password are those of %s", said.text,
+			a->login);
+}
+
 static int log_in(struct etcd_arbiter *a, struct err *err)
 {
 	struct question q = { .path = "auth/authenticate", .parse = parse_login };
@@ -508,6 +586,8 @@ static int log_in(struct etcd_arbiter *a, struct err *err)
 		ret = err_set(err, ENOMEM, "out of memory");
 	else
 		ret = ask_members(a, &q, err);
+	if (ret == -EACCES || ret == -EAGAIN)
+		say_login(a, err);
 	free(q.text);
 	return ret < 0 ? ret : set_headers(a) ? 0 : err_set(err, ENOMEM, "out of memory");
 }

@@ -18,6 +18,7 @@ struct witness_arbiter {
 	struct arbiter base;
 	char address[PEER_NAME_LEN], guest[WITNESS_NAME];
 	struct peer_key *key;
+	char *key_path;
 	pthread_mutex_t lock; /* of the connection: one question at a time */
 	struct peer *peer;    /* NULL: none */
 };
@@ -48,6 +49,17 @@ static int ask_once(struct witness_arbiter *a, const struct witness_request *q,
 	return ret;
 }
 
+static int say_failure(const struct witness_arbiter *a, int ret, struct err *err)
+{
+	const struct err said = *err;
+
+	if (ret == -EACCES)
+		err_set(err, EACCES, "%s; %s has to be the key that the witness has", said.text,
+			a->key_path);
+	err_prefix(err, "witness %s", a->address);
+	return ret;
+}
+
 static int ask(struct witness_arbiter *a, struct witness_request *q, struct witness_answer *answer,
 	       struct err *err)
 {
@@ -58,10 +70,8 @@ static int ask(struct witness_arbiter *a, struct witness_request *q, struct witn
 	for (unsigned tries = 0; ret < 0 && tries < 2; tries++)
 		ret = ask_once(a, q, answer, err);
 	pthread_mutex_unlock(&a->lock);
-	if (ret < 0) {
-		err_prefix(err, "witness %s", a->address);
-		return ret;
-	}
+	if (ret < 0)
+		return say_failure(a, ret, err);
 	return answer->result < 0
 		       ? err_set(err, -answer->result, "witness %s: %s", a->address, answer->text)
 		       : answer->result;
@@ -124,6 +134,9 @@ static int parse(struct witness_arbiter *a, char *spec, struct err *err)
 	a->key = peer_key_load(key + 5, err);
 	if (!a->key)
 		return -err->code;
+	a->key_path = strdup(key + 5);
+	if (!a->key_path)
+		return err_set(err, ENOMEM, "out of memory");
 	peer_key_inherit(a->key); /* the courier asks, a process of its own */
 	return 0;
 }
@@ -134,6 +147,7 @@ static void witness_close(struct arbiter *base)
 
 	peer_close(a->peer);
 	peer_key_free(a->key);
+	free(a->key_path);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
 }

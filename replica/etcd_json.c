@@ -125,7 +125,8 @@ static int complaint(const json_t *j, struct err *err)
 
 	if (!words)
 		return 0;
-	return err_set(err, token || login ? EACCES : EAGAIN, "etcd says: %.200s", words);
+	return err_set(err, token || login ? EACCES : EAGAIN, "etcd says: %.200s%s", words,
+		       strstr(words, "no leader") ? ": a majority of its members has to run" : "");
 }
 
 static json_t *load(const char *text, size_t len, struct err *err)
@@ -135,7 +136,7 @@ static json_t *load(const char *text, size_t len, struct err *err)
 		len <= ETCD_ANSWER_MAX ? json_loadb(text, len, JSON_REJECT_DUPLICATES, &e) : NULL;
 
 	if (!json_is_object(j))
-		refuse(err, "no JSON object");
+		refuse(err, "no JSON object; is it an etcd, with its JSON gateway on?");
 	else if (complaint(j, err) == 0)
 		return j;
 	json_decref(j);

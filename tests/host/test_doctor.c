@@ -209,8 +209,9 @@ START_TEST(a_key_that_others_can_read_is_bad)
 
 	chmod(key_path, 0644);
 	examine();
-	EXPECT("key", "bad");
+	EXPECT("config", "bad");
 	ck_assert_ptr_nonnull(strstr(text, key_path));
+	ck_assert_ptr_nonnull(strstr(text, "chmod 600"));
 	ck_assert_int_eq(d.worst, DOCTOR_BAD);
 }
 END_TEST
