@@ -63,6 +63,12 @@ struct campaign_space {
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
 			struct fault *f);
 
+/*
+ * From 0, below n, by a state that any number begins; by the high half of a product, so that no
+ * value is more likely by much.
+ */
+uint64_t campaign_random_below(uint64_t *state, uint64_t n);
+
 /* A result, as workers hand it on. */
 struct campaign_row {
 	uint64_t n;
@@ -101,11 +107,11 @@ struct campaign_run {
 /* Whether experiment n is of the shard. */
 bool campaign_run_has(const struct campaign_run *r, uint64_t n);
 /*
- * campaign_record.c: the experiment that the row is of, once more from the recording's start, as a
- * recording at o->record, which must not exist. Exit status.
+ * campaign_record.c: a recording at `path`, which must not exist, of what becomes of the one at
+ * `log` with these faults (1 to DEVIATE_FAULTS, by count), up to a count. Exit status.
  */
-int campaign_record(const struct options *o, const struct campaign_plan *p,
-		    const struct campaign_row *row);
+int campaign_record(const struct options *o, const char *path, const char *log,
+		    const struct fault *faults, size_t nfaults, uint64_t bound);
 /* Exit status. */
 int campaign_run(struct campaign_run *r);
 

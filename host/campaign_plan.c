@@ -98,6 +98,10 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const char *na
 	f->width = (unsigned)width;
 	if (f->place == FAULT_DISK_ERROR && (!f->amount || f->amount > 4095))
 		return bad(err, name, "the \"amount\" of a disk error is an errno, 1 to 4095");
+	if (f->place == FAULT_CLOCK_SLOW && f->amount > 1000000)
+		return bad(err, name, "the \"amount\" of a slow clock is at most 1000000");
+	if (f->place == FAULT_DISK_SLOW && f->amount > 3600000000000)
+		return bad(err, name, "the \"amount\" of a slow disk is at most an hour of ns");
 	return f->first <= f->last ? 0
 				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
 }
@@ -324,8 +328,7 @@ static uint64_t next_random(uint64_t *state)
 	return z ^ z >> 31;
 }
 
-/* From 0, below n; by the high half of a product, so that no value is more likely by much. */
-static uint64_t below(uint64_t *state, uint64_t n)
+uint64_t campaign_random_below(uint64_t *state, uint64_t n)
 {
 	return (uint64_t)((unsigned __int128)next_random(state) * n >> 64);
 }
@@ -339,7 +342,7 @@ static bool draw_count(const struct campaign_plan *p, const struct campaign_spac
 	size_t low = 0, high = s->nmoments;
 
 	if (p->when.kind == WHEN_ALWAYS) {
-		*count = from < to ? from + below(state, to - from) : 0;
+		*count = from < to ? from + campaign_random_below(state, to - from) : 0;
 		return from < to;
 	}
 	while (low < high && s->moment[low] < from)
@@ -348,7 +351,7 @@ static bool draw_count(const struct campaign_plan *p, const struct campaign_spac
 		high--;
 	if (low == high)
 		return false;
-	*count = s->moment[low + below(state, high - low)];
+	*count = s->moment[low + campaign_random_below(state, high - low)];
 	return true;
 }
 
@@ -356,7 +359,7 @@ bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct 
 			struct fault *f)
 {
 	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
-	const struct campaign_fault *of = &p->fault[below(&state, p->nfaults)];
+	const struct campaign_fault *of = &p->fault[campaign_random_below(&state, p->nfaults)];
 	uint64_t last, wide;
 
 	if (!fault_last(of->place, s->config, &last))
@@ -367,7 +370,8 @@ bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct 
 	if (of->first > last || !draw_count(p, s, &state, &f->count))
 		return false;
 	wide = last - of->first;
-	f->index = of->first + (wide == UINT64_MAX ? next_random(&state) : below(&state, wide + 1));
-	f->bit = (unsigned)below(&state, fault_bits(of->place));
+	f->index = of->first + (wide == UINT64_MAX ? next_random(&state)
+						   : campaign_random_below(&state, wide + 1));
+	f->bit = (unsigned)campaign_random_below(&state, fault_bits(of->place));
 	return true;
 }

@@ -18,7 +18,8 @@ struct retrace {
 	struct recorder *recorder;
 	struct live_hooks tap;
 	struct deviate deviate;
-	struct fault fault;
+	const struct fault *faults;
+	size_t nfaults;
 	uint64_t bound;
 	enum machine_end end;
 	struct err err;
@@ -74,7 +75,8 @@ static int start(void *ctx, struct err *err)
 	r->fd = -1;
 	if (!r->recorder)
 		return -err->code;
-	deviate_init(&r->deviate, r->rm.up.machine, &records, NULL, &r->fault, r->bound);
+	deviate_init(&r->deviate, r->rm.up.machine, &records, NULL, r->faults, r->nfaults,
+		     r->bound);
 	r->tap = recorder_hooks(r->recorder);
 	r->deviate.tap = &r->tap;
 	return recorder_start(r->recorder, err);
@@ -114,8 +116,8 @@ static int execute(void *ctx)
 	return r->good ? 0 : EXIT_ENGINE;
 }
 
-int campaign_record(const struct options *o, const struct campaign_plan *p,
-		    const struct campaign_row *row)
+int campaign_record(const struct options *o, const char *path, const char *log,
+		    const struct fault *faults, size_t nfaults, uint64_t bound)
 {
 	static const struct bringup_role role = { .names = open_names,
 						  .unname = close_names,
@@ -125,17 +127,13 @@ int campaign_record(const struct options *o, const struct campaign_plan *p,
 						  .stop = stop };
 	static struct retrace r;
 
-	if (row->result.outcome == OUTCOME_REFUSED) {
-		log_error("experiment %llu has nothing to record: no CPU can hold its value",
-			  (unsigned long long)row->n);
-		return EXIT_USAGE;
-	}
-	r = (struct retrace){ .path = o->record,
+	r = (struct retrace){ .path = path,
 			      .fd = -1,
-			      .fault = row->fault,
-			      .bound = row->result.bound,
+			      .faults = faults,
+			      .nfaults = nfaults,
+			      .bound = bound,
 			      .end = MACHINE_FAILED };
 	r.rm.given = &o->machine;
-	r.rm.path = p->log;
+	r.rm.path = log;
 	return replay_machine_live(&r.rm, &role, execute);
 }

@@ -120,6 +120,10 @@ void options_defaults(struct options *o, enum command_id command)
 	machine_opts_defaults(&o->machine);
 	replica_opts_defaults(&o->replica);
 	o->jobs = 1;
+	o->runs = 1000;
+	o->changes = 16;
+	o->bound = 100000000;
+	o->explore_seed = 1;
 }
 
 void options_free(struct options *o)

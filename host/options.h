@@ -23,6 +23,7 @@ enum command_id {
 	COMMAND_LOG,
 	COMMAND_DIFF,
 	COMMAND_CAMPAIGN,
+	COMMAND_EXPLORE,
 	COMMAND_PRIMARY,
 	COMMAND_BACKUP,
 	COMMAND_PAIR,
@@ -109,6 +110,9 @@ struct options {
 	bool help, stats, json, force, quiet, list, test, csv, check;
 	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, profile_every, epoch_ms, checkpoint_s, jobs;
+	uint64_t runs, changes, bound, explore_seed; /* of explore */
+	struct option_number fail_status;
+	const char *fail_console, *fail_check, *after;
 	struct option_number until, from_checkpoint, limit, disk;
 	struct option_shard shard;
 	enum verify_mend mend;

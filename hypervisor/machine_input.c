@@ -127,6 +127,9 @@ static int apply_control(struct machine *m, const struct input *in)
 	case CONTROL_BALLOON:
 	case CONTROL_LINK:
 	case CONTROL_ANNOUNCE:
+	case CONTROL_DISK_LATE:
+	case CONTROL_DISK_WRITES:
+	case CONTROL_DISK_ROT:
 		return machine_virtio_control(m, (enum control_command)in->a, in->port, in->b);
 	default:
 		return -EINVAL;

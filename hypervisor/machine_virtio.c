@@ -340,6 +340,13 @@ bool machine_disk_request(const struct machine *m, unsigned disk, uint64_t *numb
 	return disk < m->virtio->nblk && virtio_blk_request(&m->virtio->blk[disk], number);
 }
 
+static int disk_control(struct virtio_blk *b, enum control_command cmd, uint64_t arg)
+{
+	if (cmd == CONTROL_DISK_LATE)
+		return virtio_blk_delay(b, arg);
+	return cmd == CONTROL_DISK_ROT ? virtio_blk_rot(b, arg) : virtio_blk_spoil(b, arg);
+}
+
 int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port, uint64_t arg)
 {
 	struct machine_virtio *v = m->virtio;
@@ -350,6 +357,8 @@ int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned
 		virtio_balloon_set_target(&v->balloon, (uint32_t)arg);
 		return 0;
 	}
+	if (cmd == CONTROL_DISK_LATE || cmd == CONTROL_DISK_WRITES || cmd == CONTROL_DISK_ROT)
+		return port < v->nblk ? disk_control(&v->blk[port], cmd, arg) : -EINVAL;
 	if (port >= m->config.nnics)
 		return -EINVAL;
 	if (cmd == CONTROL_LINK)

@@ -70,7 +70,21 @@ enum control_command {
 	CONTROL_FLIP_BIT,     /* b = bit number in guest RAM, counted from offset 0 of the memfd */
 	CONTROL_FLIP_REG,     /* b = enum flip_word * 64 + bit */
 	CONTROL_POWER_BUTTON, /* somebody presses it; machine version 2 */
+	/* Faults of disks: port = disk. */
+	CONTROL_DISK_LATE,   /* b = ns that the next requests take more, an hour at most */
+	CONTROL_DISK_WRITES, /* b = enum disk_spoil, from the next write on */
+	CONTROL_DISK_ROT,    /* b = bit number on the disk */
 	CONTROL_END_
+};
+
+/* What becomes of writes that a disk takes; all but the last are of the next one alone. */
+enum disk_spoil {
+	DISK_SPOIL_NONE,
+	DISK_SPOIL_LOST,   /* nothing is written, and success is said */
+	DISK_SPOIL_TORN,   /* ... the first half of the sectors */
+	DISK_SPOIL_ASTRAY, /* ... to the sectors right behind, or before where there are none */
+	DISK_SPOIL_FULL,   /* every write fails */
+	DISK_SPOILS
 };
 
 /* What a CPU keeps, in words of 64 bits. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "hypervisor/clock.h"
 
 static const struct codec_record *peek(struct deviate *d)
@@ -11,109 +12,170 @@ static const struct codec_record *peek(struct deviate *d)
 	return record_stream_peek(&d->stream, &d->rec, &d->at_end, &d->error);
 }
 
-/* The fault is done at the first boundary with its count, behind what the record has for that. */
+/* Something was done: the record is left. */
+static bool is_off(const struct deviate *d)
+{
+	return d->next > 0;
+}
+
+static const struct fault *next_fault(const struct deviate *d)
+{
+	return d->next < d->nfaults ? &d->fault[d->next].f : NULL;
+}
+
+#define HELD_FOR_NEXT (UINT64_MAX - 1) /* a held packet comes behind the next one */
+
+/* What comes on top next; NULL: nothing. */
+static struct deviate_fault *next_held(struct deviate *d)
+{
+	struct deviate_fault *first = NULL;
+
+	for (size_t i = 0; i < d->next; i++) {
+		struct deviate_fault *f = &d->fault[i];
+
+		if (f->held_count < (first ? first->held_count : HELD_FOR_NEXT))
+			first = f;
+	}
+	return first;
+}
+
+/* A fault is done at the first boundary with its count, behind what the record has for that. */
 static void deviate_until(void *ctx, struct machine *m, struct landmark *until)
 {
 	struct deviate *d = ctx;
 	const struct codec_record *rec = peek(d);
+	const struct fault *f = next_fault(d);
+	const struct deviate_fault *held = next_held(d);
 	uint64_t count = machine_engine(m)->ops->count(machine_engine(m));
 
-	*until = (struct landmark){ .count = d->off ? d->stop : d->fault.count };
+	*until = (struct landmark){ .count = d->stop };
+	if (f && f->count < until->count)
+		until->count = f->count;
 	if (rec && rec->sp.at.count < until->count) {
 		*until = rec->sp.at;
-		if (d->off)
+		if (is_off(d))
 			*until = (struct landmark){ .count = rec->sp.at.count };
 	}
-	if (d->off && d->held_count < until->count)
-		*until = (struct landmark){ .count = d->held_count };
+	if (held && held->held_count < until->count)
+		*until = (struct landmark){ .count = held->held_count };
 	if (until->count < count)
 		*until = (struct landmark){ .count = count };
 }
 
 /* ---- what a fault of the environment makes of the record ---- */
 
-static void hold(struct deviate *d, const struct input *in, uint64_t count)
+static void hold(struct deviate_fault *f, const struct input *in, uint64_t count)
 {
-	buf_clear(&d->held_data);
-	buf_put(&d->held_data, in->data, in->len);
-	d->held = *in;
-	d->held.data = d->held_data.data;
-	d->held_count = d->held_data.bad ? UINT64_MAX : count;
+	buf_clear(&f->held_data);
+	buf_put(&f->held_data, in->data, in->len);
+	f->held = *in;
+	f->held.data = f->held_data.data;
+	f->held_count = f->held_data.bad ? UINT64_MAX : count;
 }
 
-#define HELD_FOR_NEXT (UINT64_MAX - 1) /* a held packet comes behind the next one */
-
-static const uint8_t *corrupt(struct deviate *d, const struct input *packet)
+static const uint8_t *corrupt(struct deviate_fault *df, const struct input *packet)
 {
-	const struct fault *f = &d->fault;
+	const struct fault *f = &df->f;
 
-	buf_clear(&d->packet);
-	buf_put(&d->packet, packet->data, packet->len);
-	for (unsigned i = 0; packet->len && !d->packet.bad && i < fault_width(f); i++) {
+	buf_clear(&df->packet);
+	buf_put(&df->packet, packet->data, packet->len);
+	for (unsigned i = 0; packet->len && !df->packet.bad && i < fault_width(f); i++) {
 		uint64_t bit = (f->bit + i) % (packet->len * 8);
 
-		d->packet.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		df->packet.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
-	return d->packet.bad ? packet->data : d->packet.data;
+	return df->packet.bad ? packet->data : df->packet.data;
 }
 
-/* The first packet of the NIC behind the fault: how many inputs it becomes, at *in. */
-static size_t change_packet(struct deviate *d, const struct input *packet, uint64_t count,
-			    struct input *in)
+/* The packet at *in, which a fault makes 0 to 2 of, at *in as well. */
+static size_t change_packet(struct deviate_fault *df, uint64_t count, struct input *in)
 {
-	const struct fault *f = &d->fault;
-	bool here = packet->port == f->index && fault_is_packet(f->place);
+	const struct fault *f = &df->f;
 
-	*in = *packet;
-	if (here && d->held_count == HELD_FOR_NEXT) {
-		in[1] = d->held;
-		d->held_count = UINT64_MAX;
+	if (!fault_is_packet(f->place) || in->port != f->index)
+		return 1;
+	if (df->held_count == HELD_FOR_NEXT) {
+		in[1] = df->held;
+		df->held_count = UINT64_MAX;
 		return 2;
 	}
-	if (!here || !d->waiting)
+	if (!df->waiting)
 		return 1;
-	d->waiting = false;
+	df->waiting = false;
 	if (f->place == FAULT_PACKET_LATE || f->place == FAULT_PACKET_SWAPPED)
-		hold(d, packet, f->place == FAULT_PACKET_LATE ? count + f->amount : HELD_FOR_NEXT);
+		hold(df, in, f->place == FAULT_PACKET_LATE ? count + f->amount : HELD_FOR_NEXT);
 	if (f->place == FAULT_PACKET_CORRUPT)
-		in->data = corrupt(d, packet);
-	in[1] = *packet;
+		in->data = corrupt(df, in);
+	in[1] = *in;
 	return f->place == FAULT_PACKET_TWICE ? 2 : f->place == FAULT_PACKET_CORRUPT;
+}
+
+/* ... and all of them: each takes the first of what those before it have left. */
+static size_t change_packets(struct deviate *d, const struct input *packet, uint64_t count,
+			     struct input *in)
+{
+	size_t n = 1;
+
+	*in = *packet;
+	for (size_t i = 0; i < d->next && n; i++) {
+		struct input first[2] = { *in };
+		size_t now = change_packet(&d->fault[i], count, first);
+
+		memmove(in + now, in + 1, (n - 1) * sizeof(*in));
+		memcpy(in, first, now * sizeof(*in));
+		n += now - 1;
+	}
+	return n;
+}
+
+struct time {
+	unsigned __int128 ns, rate;
+};
+
+static void change_time(const struct deviate_fault *df, uint64_t now, struct time *t)
+{
+	const struct fault *f = &df->f;
+	unsigned __int128 since = t->ns > df->began ? t->ns - df->began : 0;
+
+	if (f->place == FAULT_CLOCK_JUMP) {
+		t->ns += f->amount;
+	} else if (f->place == FAULT_CLOCK_FAST) {
+		t->ns += since * f->amount / 1000000;
+		t->rate = t->rate * (1000000 + f->amount) / 1000000;
+	} else if (f->place == FAULT_CLOCK_SLOW) {
+		t->ns -= since * f->amount / 1000000;
+		t->rate = t->rate * (1000000 - f->amount) / 1000000;
+	} else if (f->place == FAULT_CLOCK_STOP && since < f->amount) {
+		t->ns = now;
+		t->rate = 1;
+	}
+	t->ns = t->ns > INT64_MAX ? INT64_MAX : t->ns;
+	t->rate = t->rate > CLOCK_RATE_MAX ? CLOCK_RATE_MAX : t->rate;
 }
 
 /* Time never goes back, also where another machine took another way to here. */
 static struct input change_anchor(const struct deviate *d, const struct input *in)
 {
-	const struct fault *f = &d->fault;
-	uint64_t now = clock_now(machine_clock(d->m)),
-		 since = in->a > d->began ? in->a - d->began : 0;
-	unsigned __int128 a = in->a, b = in->b;
+	uint64_t now = clock_now(machine_clock(d->m));
+	struct time t = { in->a, in->b };
 
-	if (f->place == FAULT_CLOCK_JUMP) {
-		a += f->amount;
-	} else if (f->place == FAULT_CLOCK_FAST) {
-		a += (unsigned __int128)since * f->amount / 1000000;
-		b = b * (1000000 + f->amount) / 1000000;
-	} else if (f->place == FAULT_CLOCK_STOP && since < f->amount) {
-		a = now;
-		b = 1;
-	}
-	a = a > INT64_MAX ? INT64_MAX : a;
+	for (size_t i = 0; i < d->next; i++)
+		change_time(&d->fault[i], now, &t);
 	return (struct input){ .kind = INPUT_ANCHOR,
-			       .a = a < now ? now : (uint64_t)a,
-			       .b = b > CLOCK_RATE_MAX ? CLOCK_RATE_MAX : (uint64_t)b };
+			       .a = t.ns < now ? now : (uint64_t)t.ns,
+			       .b = t.rate < 1 ? 1 : (uint64_t)t.rate };
 }
 
 /* A request that the record's machine had need not be there, or be another one. */
-static size_t change_disk(struct deviate *d, struct input *in)
+static size_t change_disk(struct deviate *d, struct deviate_fault *df, struct input *in)
 {
-	const struct fault *f = &d->fault;
+	const struct fault *f = &df->f;
 	uint64_t number;
 
-	if (!d->waiting || f->place != FAULT_DISK_ERROR ||
+	if (!df->waiting || f->place != FAULT_DISK_ERROR ||
 	    !machine_disk_request(d->m, (unsigned)f->index, &number))
 		return 0;
-	d->waiting = false;
+	df->waiting = false;
 	*in = (struct input){
 		.kind = INPUT_DISK_ERROR, .port = (uint8_t)f->index, .a = number, .b = f->amount
 	};
@@ -133,13 +195,17 @@ static size_t change(struct deviate *d, const struct sync_point *sp, uint64_t co
 		if (from->kind == INPUT_ANCHOR)
 			in[n++] = change_anchor(d, from);
 		else if (from->kind == INPUT_NET_RX)
-			n += change_packet(d, from, count, &in[n]);
+			n += change_packets(d, from, count, &in[n]);
 		else if (from->kind == INPUT_DIGEST)
 			digest = from;
 		else if (from->kind != INPUT_DISK_ERROR)
 			in[n++] = *from;
 	}
-	n += change_disk(d, &in[n]);
+	for (size_t i = 0; i < d->next; i++)
+		n += change_disk(d, &d->fault[i], &in[n]);
+	/* A record has no room for more; what a full one cannot take is lost. */
+	if (n > SYNC_INPUTS_MAX - 1)
+		n = SYNC_INPUTS_MAX - 1;
 	if (digest && d->tap)
 		in[n++] = *digest;
 	return n;
@@ -167,8 +233,8 @@ static enum sync_verdict take_record(struct deviate *d, const struct landmark *a
 	*sp = rec->sp;
 	sp->at = *at;
 	number(d, sp);
-	d->want = !d->off && rec->has_digest ? rec->digest : 0;
-	if (d->off) {
+	d->want = !is_off(d) && rec->has_digest ? rec->digest : 0;
+	if (is_off(d)) {
 		sp->n = change(d, &rec->sp, at->count);
 		sp->input = d->input;
 	}
@@ -179,48 +245,60 @@ static enum sync_verdict take_record(struct deviate *d, const struct landmark *a
 static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at,
 				    struct sync_point *sp)
 {
-	d->off = true;
-	d->began = machine_now(d->m);
-	d->waiting = !fault_is_hardware(d->fault.place);
+	struct deviate_fault *df = &d->fault[d->next++];
+	const struct fault *f = &df->f;
+
+	df->began = machine_now(d->m);
+	df->waiting = !fault_is_hardware(f->place);
 	*sp = (struct sync_point){ .at = *at, .input = d->input };
-	sp->n = fault_inputs(&d->fault, d->m, d->input, SYNC_INPUTS_MAX);
-	if (!sp->n && d->waiting && fault_waits(&d->fault, d->m))
+	sp->n = fault_inputs(f, d->m, d->input, SYNC_INPUTS_MAX);
+	if (!sp->n && df->waiting && fault_waits(f, d->m))
 		return SYNC_AGAIN; /* nothing enters yet */
 	d->applying = true;
-	if (d->fault.place == FAULT_LINK_DOWN) {
-		d->held = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_LINK, .b = 1 };
-		d->held.port = (uint8_t)d->fault.index;
-		d->held_count = at->count + d->fault.amount;
-	}
+	if (fault_ends(f, &df->held))
+		df->held_count = at->count + f->amount;
 	number(d, sp);
 	return sp->n ? SYNC_APPLY : SYNC_END;
 }
 
-static enum sync_verdict take_held(struct deviate *d, const struct landmark *at,
-				   struct sync_point *sp)
+static enum sync_verdict take_held(struct deviate *d, struct deviate_fault *df,
+				   const struct landmark *at, struct sync_point *sp)
 {
-	d->input[0] = d->held;
-	d->held_count = UINT64_MAX;
+	d->input[0] = df->held;
+	df->held_count = UINT64_MAX;
 	*sp = (struct sync_point){ .at = *at, .input = d->input, .n = 1 };
 	number(d, sp);
 	return SYNC_APPLY;
 }
 
-/* Behind the fault. A machine that waits gets its next input at once. */
+/* What has a count of its own comes there, or as soon as the machine waits and nothing is before.
+ */
+static bool is_due(uint64_t count, const struct landmark *at, enum sync_reason why,
+		   const struct codec_record *rec)
+{
+	return at->count >= count || (why == SYNC_IDLE && (!rec || count < rec->sp.at.count));
+}
+
+/* Behind the first fault. A machine that waits gets its next input at once. */
 static enum sync_verdict go_on(struct deviate *d, enum sync_reason why, const struct landmark *at,
 			       struct sync_point *sp)
 {
 	const struct codec_record *rec = peek(d);
-	bool idle = why == SYNC_IDLE;
+	struct deviate_fault *held = next_held(d);
+	const struct fault *f = next_fault(d);
 
 	if (at->count >= d->stop)
 		return SYNC_END;
-	if (d->held_count < HELD_FOR_NEXT &&
-	    (at->count >= d->held_count || (idle && (!rec || d->held_count < rec->sp.at.count))))
-		return take_held(d, at, sp);
+	if (held && is_due(held->held_count, at, why, rec))
+		return take_held(d, held, at, sp);
+	if (f && is_due(f->count, at, why, rec)) {
+		enum sync_verdict v = take_fault(d, at, sp);
+
+		return v == SYNC_AGAIN && why == SYNC_IDLE ? go_on(d, why, at, sp) : v;
+	}
 	if (!rec)
-		return idle ? SYNC_END : SYNC_AGAIN;
-	if (!idle && at->count < rec->sp.at.count)
+		return why == SYNC_IDLE ? SYNC_END : SYNC_AGAIN;
+	if (why != SYNC_IDLE && at->count < rec->sp.at.count)
 		return SYNC_AGAIN;
 	return take_record(d, at, sp);
 }
@@ -242,17 +320,16 @@ static enum sync_verdict deviate_next(void *ctx, struct machine *m, enum sync_re
 
 	if (d->error.code)
 		return SYNC_END;
-	if (!d->off) {
-		if (rec && enters_here(rec, at))
-			return take_record(d, at, sp);
-		if (at->count >= d->fault.count)
-			return begin(d, why, at, sp);
-		if (why != SYNC_IDLE)
-			return SYNC_AGAIN;
-		err_set(&d->error, EILSEQ, "the machine waits where the recorded one did not");
-		return SYNC_END;
-	}
-	return go_on(d, why, at, sp);
+	if (is_off(d))
+		return go_on(d, why, at, sp);
+	if (rec && enters_here(rec, at))
+		return take_record(d, at, sp);
+	if (at->count >= d->fault[0].f.count)
+		return begin(d, why, at, sp);
+	if (why != SYNC_IDLE)
+		return SYNC_AGAIN;
+	err_set(&d->error, EILSEQ, "the machine waits where the recorded one did not");
+	return SYNC_END;
 }
 
 static bool deviate_applied(void *ctx, struct machine *m, const struct sync_point *sp,
@@ -270,14 +347,17 @@ static bool deviate_applied(void *ctx, struct machine *m, const struct sync_poin
 }
 
 void deviate_init(struct deviate *d, struct machine *m, const struct record_stream *stream,
-		  const struct codec_record *rec, const struct fault *fault, uint64_t stop)
+		  const struct codec_record *rec, const struct fault *faults, size_t nfaults,
+		  uint64_t stop)
 {
+	must(nfaults > 0 && nfaults <= DEVIATE_FAULTS);
 	memset(d, 0, sizeof(*d));
-	d->held_count = UINT64_MAX;
 	d->m = m;
 	d->stream = *stream;
 	d->rec = rec;
-	d->fault = *fault;
+	d->nfaults = nfaults;
+	for (size_t i = 0; i < nfaults; i++)
+		d->fault[i] = (struct deviate_fault){ .f = faults[i], .held_count = UINT64_MAX };
 	d->stop = stop;
 	d->source = (struct input_source){
 		.ctx = d, .until = deviate_until, .next = deviate_next, .applied = deviate_applied
@@ -286,8 +366,10 @@ void deviate_init(struct deviate *d, struct machine *m, const struct record_stre
 
 void deviate_fini(struct deviate *d)
 {
-	buf_free(&d->held_data);
-	buf_free(&d->packet);
+	for (size_t i = 0; i < d->nfaults; i++) {
+		buf_free(&d->fault[i].held_data);
+		buf_free(&d->fault[i].packet);
+	}
 }
 
 bool deviate_refused(const struct deviate *d)

@@ -238,7 +238,8 @@ static bool is_cut_off(const struct experiments *x)
 
 static struct deviation deviation_of(const struct experiments *x, const struct fault *f)
 {
-	return (struct deviation){ .fault = *f,
+	return (struct deviation){ .fault = f,
+				   .nfaults = 1,
 				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
 }
 
@@ -320,13 +321,57 @@ int experiments_run(struct experiments *x, const struct fault *f, struct experim
 	return 0;
 }
 
+static void show(const struct trace *t, uint64_t before, struct buf *shown)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct trace_entry *e = &t->entry[i];
+		unsigned kind = e->stream >> 8;
+
+		if ((kind == OUTPUT_CONSOLE || kind == OUTPUT_DEBUG) && e->count < before)
+			buf_put(shown, t->bytes.data + e->offset, e->len);
+	}
+}
+
+int experiments_try(struct experiments *x, const struct fault *faults, size_t nfaults,
+		    struct experiment_try *t, struct buf *shown, struct err *err)
+{
+	struct deviation d = deviation_of(x, faults);
+	int ret;
+
+	*t = (struct experiment_try){ .end = x->golden_end,
+				      .status = x->golden_status,
+				      .count = x->end_count,
+				      .bound = d.bound };
+	buf_clear(shown);
+	show(&x->golden, nfaults ? faults[0].count : UINT64_MAX, shown);
+	if (!nfaults)
+		return 0;
+	ret = seek(x, faults[0].count, err);
+	if (ret < 0)
+		return ret;
+	d.nfaults = nfaults;
+	trace_clear(&x->trace);
+	x->deviating = true;
+	t->end = timeline_deviate(x->config.line, &d, err);
+	x->deviating = false;
+	t->refused = d.refused;
+	if (!d.refused && t->end == MACHINE_FAILED)
+		return err->code ? -err->code : err_set(err, EIO, "a run did not come to its end");
+	if (t->end == MACHINE_SPINNING && is_cut_off(x))
+		t->end = MACHINE_ENDED;
+	t->count = machine_engine(x->m)->ops->count(machine_engine(x->m));
+	t->status = t->end == MACHINE_EXIT ? machine_exit_code(x->m) : 0;
+	show(&x->trace, UINT64_MAX, shown);
+	return x->trace.bad || shown->bad ? err_set(err, ENOMEM, "out of memory") : 0;
+}
+
 /* ---- spread ---- */
 
 /* The machine with the fault, at a count; its RAM goes to `with`, the golden one's stays. */
 static int both_at(struct experiments *x, const struct fault *f, uint64_t count, uint8_t *with,
 		   struct err *err)
 {
-	struct deviation d = { .fault = *f, .bound = count };
+	struct deviation d = { .fault = f, .nfaults = 1, .bound = count };
 	const struct memory *mem = machine_memory(x->m);
 	struct input flips[SYNC_INPUTS_MAX];
 	int ret = seek(x, f->count, err);

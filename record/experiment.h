@@ -79,6 +79,22 @@ uint64_t experiments_end(const struct experiments *x); /* count at the golden ru
 /* 0 and *r; -errno and err when the recording itself cannot be followed. */
 int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
 		    struct err *err);
+/* One run with any faults, or none, that nothing is compared with. */
+struct experiment_try {
+	bool refused; /* one of the faults cannot be: nothing else is set */
+	enum machine_end end;
+	unsigned status; /* exit status of the guest, where it gave one */
+	uint64_t count;	 /* at the end */
+	uint64_t bound;	 /* where it would have ended at the latest */
+};
+
+/*
+ * faults: at most DEVIATE_FAULTS, by count. What consoles and the debug console showed, from the
+ * recording's start on, goes to `shown`. 0; or -errno and err.
+ */
+int experiments_try(struct experiments *x, const struct fault *faults, size_t nfaults,
+		    struct experiment_try *t, struct buf *shown, struct err *err);
+
 /* Where the fault shows in RAM, beside where it was made. */
 struct experiment_spread {
 	bool found;

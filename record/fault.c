@@ -11,7 +11,7 @@
 #include "record/liveness.h"
 
 /* What the index of a place counts. */
-enum axis { AXIS_WORDS, AXIS_BYTES, AXIS_ANY, AXIS_NONE, AXIS_NICS, AXIS_DISKS };
+enum axis { AXIS_WORDS, AXIS_BYTES, AXIS_ANY, AXIS_NONE, AXIS_NICS, AXIS_DISKS, AXIS_DISK_BYTES };
 
 static const struct {
 	const char *name;
@@ -74,11 +74,25 @@ static const struct {
 			       .axis = AXIS_NONE,
 			       .amount = 1000000000 },
 	[FAULT_CLOCK_FAST] = { .name = "clock fast", .bits = 1, .axis = AXIS_NONE, .amount = 1000 },
+	[FAULT_CLOCK_SLOW] = { .name = "clock slow", .bits = 1, .axis = AXIS_NONE, .amount = 1000 },
 	[FAULT_CLOCK_STOP] = { .name = "clock stop",
 			       .bits = 1,
 			       .axis = AXIS_NONE,
 			       .amount = 1000000000 },
 	[FAULT_DISK_ERROR] = { .name = "disk error", .bits = 1, .axis = AXIS_DISKS, .amount = EIO },
+	[FAULT_DISK_SLOW] = { .name = "disk slow",
+			      .bits = 1,
+			      .axis = AXIS_DISKS,
+			      .amount = 100000000 },
+	[FAULT_DISK_FULL] = { .name = "disk full",
+			      .bits = 1,
+			      .axis = AXIS_DISKS,
+			      .amount = 100000000 },
+	[FAULT_DISK_LOST] = { .name = "write lost", .bits = 1, .axis = AXIS_DISKS },
+	[FAULT_DISK_TORN] = { .name = "write torn", .bits = 1, .axis = AXIS_DISKS },
+	[FAULT_DISK_ASTRAY] = { .name = "write astray", .bits = 1, .axis = AXIS_DISKS },
+	[FAULT_DISK_ROT] = { .name = "bit rot", .bits = 8, .axis = AXIS_DISK_BYTES },
+	[FAULT_RESET] = { .name = "reset", .bits = 1, .axis = AXIS_NONE },
 	[FAULT_NMI] = { .name = "nmi", .bits = 1, .axis = AXIS_NONE },
 	[FAULT_PRESSURE] = { .name = "memory pressure",
 			     .bits = 1,
@@ -123,7 +137,8 @@ bool fault_last(enum fault_place place, const struct machine_config *c, uint64_t
 				   [AXIS_ANY] = UINT64_MAX,
 				   [AXIS_NONE] = 1,
 				   [AXIS_NICS] = c->nnics,
-				   [AXIS_DISKS] = c->ndisks };
+				   [AXIS_DISKS] = c->ndisks,
+				   [AXIS_DISK_BYTES] = c->ndisks ? c->disk_sectors[0] * 512 : 0 };
 	uint64_t n = count[places[place].axis];
 
 	*last = n - 1;
@@ -137,8 +152,10 @@ void fault_say(const struct fault *f, char *text, size_t n)
 
 	if (axis != AXIS_NONE && used < n)
 		used += (size_t)snprintf(text + used, n - used,
-					 axis == AXIS_BYTES || axis == AXIS_ANY ? " 0x%" PRIx64
-										: " %" PRIu64,
+					 axis == AXIS_BYTES || axis == AXIS_ANY ||
+							 axis == AXIS_DISK_BYTES
+						 ? " 0x%" PRIx64
+						 : " %" PRIu64,
 					 f->index);
 	if (places[f->place].bits > 1 && used < n)
 		used += (size_t)snprintf(text + used, n - used, ", bit %u", f->bit);
@@ -334,10 +351,67 @@ static struct input anchor(const struct machine *m, const struct clock *c, uint6
 			       .b = (uint64_t)rate };
 }
 
+static struct input control(const struct fault *f, enum control_command a, uint64_t b)
+{
+	return (struct input){ .kind = INPUT_CONTROL, .port = (uint8_t)f->index, .a = a, .b = b };
+}
+
+/* What is one input, and not found in the state of the machine. */
+static bool environment_input(const struct fault *f, struct machine *m, struct input *in)
+{
+	const struct clock *c = machine_clock(m);
+	const unsigned __int128 rate = c->rate;
+
+	switch (f->place) {
+	case FAULT_LINK_DOWN:
+		*in = control(f, CONTROL_LINK, 0);
+		return true;
+	case FAULT_CLOCK_JUMP:
+		*in = anchor(m, c, f->amount, rate);
+		return true;
+	case FAULT_CLOCK_FAST:
+		*in = anchor(m, c, 0, rate * (1000000 + f->amount) / 1000000);
+		return true;
+	case FAULT_CLOCK_SLOW:
+		*in = anchor(m, c, 0, rate * (1000000 - f->amount) / 1000000);
+		return f->amount <= 1000000;
+	case FAULT_CLOCK_STOP:
+		*in = anchor(m, c, 0, 1);
+		return true;
+	case FAULT_DISK_SLOW:
+		*in = control(f, CONTROL_DISK_LATE, f->amount);
+		return true;
+	case FAULT_DISK_FULL:
+		*in = control(f, CONTROL_DISK_WRITES, DISK_SPOIL_FULL);
+		return true;
+	case FAULT_DISK_LOST:
+	case FAULT_DISK_TORN:
+	case FAULT_DISK_ASTRAY:
+		*in = control(f, CONTROL_DISK_WRITES,
+			      DISK_SPOIL_LOST + (unsigned)(f->place - FAULT_DISK_LOST));
+		return true;
+	case FAULT_DISK_ROT:
+		*in = (struct input){ .kind = INPUT_CONTROL,
+				      .a = CONTROL_DISK_ROT,
+				      .b = f->index * 8 + f->bit };
+		return true;
+	case FAULT_RESET:
+		*in = control(f, CONTROL_RESET, 0);
+		return true;
+	case FAULT_NMI:
+		*in = control(f, CONTROL_NMI, 0);
+		return true;
+	case FAULT_PRESSURE:
+		*in = control(f, CONTROL_BALLOON, f->amount);
+		return true;
+	default:
+		return false;
+	}
+}
+
 size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, size_t max)
 {
 	struct flips l = { .in = in, .max = max };
-	const struct clock *c = machine_clock(m);
 	uint64_t last;
 
 	if (f->place >= FAULT_PLACES || f->bit >= places[f->place].bits || !max ||
@@ -347,23 +421,16 @@ size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, 
 		flip_all(&l, f, m);
 		return l.bad ? 0 : l.n;
 	}
-	if (f->place == FAULT_LINK_DOWN)
-		*in = (struct input){ .kind = INPUT_CONTROL,
-				      .port = (uint8_t)f->index,
-				      .a = CONTROL_LINK };
-	else if (f->place == FAULT_CLOCK_JUMP)
-		*in = anchor(m, c, f->amount, c->rate);
-	else if (f->place == FAULT_CLOCK_FAST)
-		*in = anchor(m, c, 0, (unsigned __int128)c->rate * (1000000 + f->amount) / 1000000);
-	else if (f->place == FAULT_CLOCK_STOP)
-		*in = anchor(m, c, 0, 1);
-	else if (f->place == FAULT_NMI)
-		*in = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_NMI };
-	else if (f->place == FAULT_PRESSURE)
-		*in = (struct input){ .kind = INPUT_CONTROL, .a = CONTROL_BALLOON, .b = f->amount };
-	else
-		return 0;
-	return 1;
+	return environment_input(f, m, in);
+}
+
+bool fault_ends(const struct fault *f, struct input *in)
+{
+	if (f->place != FAULT_LINK_DOWN && f->place != FAULT_DISK_FULL)
+		return false;
+	*in = f->place == FAULT_LINK_DOWN ? control(f, CONTROL_LINK, 1)
+					  : control(f, CONTROL_DISK_WRITES, DISK_SPOIL_NONE);
+	return true;
 }
 
 bool fault_waits(const struct fault *f, const struct machine *m)

@@ -30,8 +30,16 @@ enum fault_place {
 	FAULT_LINK_DOWN,      /* for `amount` instructions */
 	FAULT_CLOCK_JUMP,     /* forward, by `amount` ns */
 	FAULT_CLOCK_FAST,     /* by `amount` parts in a million from there on */
+	FAULT_CLOCK_SLOW,     /* by `amount` parts in a million */
 	FAULT_CLOCK_STOP,     /* for `amount` ns, then it jumps to where it would be */
 	FAULT_DISK_ERROR,     /* of the next request that is under way; amount: errno */
+	FAULT_DISK_SLOW,      /* what it is asked next takes `amount` ns more */
+	FAULT_DISK_FULL,      /* every write fails for `amount` instructions */
+	FAULT_DISK_LOST,      /* the next write: it is not done, and the guest is told it was */
+	FAULT_DISK_TORN,      /* ... half done */
+	FAULT_DISK_ASTRAY,    /* ... done behind its place */
+	FAULT_DISK_ROT,	      /* index: byte of the first disk; a bit of what is stored */
+	FAULT_RESET,	      /* the machine starts again, by its firmware; or ends */
 	FAULT_NMI,	      /* that nothing has caused */
 	FAULT_PRESSURE,	      /* the balloon asks for `amount` pages */
 	FAULT_PLACES
@@ -60,6 +68,8 @@ bool fault_is_packet(enum fault_place place);
 unsigned fault_width(const struct fault *f);
 /* "register 3, bit 17", in words for a person. */
 void fault_say(const struct fault *f, char *text, size_t n);
+/* The input that ends it, `amount` instructions later; false: nothing does. */
+bool fault_ends(const struct fault *f, struct input *in);
 /*
  * The inputs that make it, in the state that the machine is in; 0: it cannot be. A fault of the
  * environment may have none of its own: it is in what the record brings later.

@@ -456,7 +456,8 @@ enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struc
 	enum machine_end end;
 
 	probe_off(t);
-	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, &d->fault, d->bound);
+	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, d->fault, d->nfaults,
+		     d->bound);
 	end = machine_run(t->config.m, &source->source, &broken);
 	deviate_fini(source);
 	t->at_end = true; /* there is no way on from here */

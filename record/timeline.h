@@ -80,9 +80,10 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 
 /* What timeline_deviate() does. */
 struct deviation {
-	struct fault fault; /* its count is now or later */
-	uint64_t bound;	    /* a count at which the run ends at the latest */
-	bool refused;	    /* set: there can be no such fault */
+	const struct fault *fault; /* by count; the first is done now or later */
+	size_t nfaults;
+	uint64_t bound; /* a count at which the run ends at the latest */
+	bool refused;	/* set: there can be no such faults */
 };
 
 /*

@@ -31,6 +31,7 @@ extern const struct command cmd_replay;
 extern const struct command cmd_log;
 extern const struct command cmd_diff;
 extern const struct command cmd_campaign;
+extern const struct command cmd_explore;
 extern const struct command cmd_status;
 extern const struct command cmd_stop;
 extern const struct command cmd_switch;

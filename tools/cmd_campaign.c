@@ -292,6 +292,17 @@ static int print_show(const struct show *s)
 	return EXIT_DIVERGED;
 }
 
+/* ... as a recording. */
+static int keep_again(struct options *o, const struct campaign_plan *p,
+		      const struct campaign_row *row)
+{
+	if (row->result.outcome != OUTCOME_REFUSED)
+		return campaign_record(o, o->record, p->log, &row->fault, 1, row->result.bound);
+	log_error("experiment %" PRIu64 " has nothing to record: no CPU can hold its value",
+		  row->n);
+	return EXIT_USAGE;
+}
+
 static int run_show(struct options *o)
 {
 	struct show s = { 0 };
@@ -312,7 +323,7 @@ static int run_show(struct options *o)
 		db = NULL; /* the jail leaves no file open */
 		fflush(stdout);
 		if (status == 0 && s.has_again && o->record)
-			status = campaign_record(o, &p, &s.again);
+			status = keep_again(o, &p, &s.again);
 	} else if (!err.code) {
 		err_set(&err, EINVAL, "campaign show FILE N: N is the number of an experiment");
 	}

@@ -14,6 +14,7 @@ const struct command *const commands[] = {
 	&cmd_log,
 	&cmd_diff,
 	&cmd_campaign,
+	&cmd_explore,
 	&cmd_primary,
 	&cmd_backup,
 	&cmd_pair,

@@ -181,17 +181,23 @@ static bool blk_caches(const struct virtio_blk *b)
 						    : virtio_has(&b->virtio, F_FLUSH);
 }
 
-static void request_start(struct virtio_blk *b, struct blk_request *r)
+/* Where the data of a request goes: sectors 0 for nowhere. */
+struct blk_place {
+	uint64_t sector;
+	uint32_t sectors;
+};
+
+static void request_start(struct virtio_blk *b, struct blk_request *r, const struct blk_place *to)
 {
 	static const enum disk_op op[BLK_KINDS] = { [BLK_READ] = DISK_READ,
 						    [BLK_WRITE] = DISK_WRITE,
 						    [BLK_FLUSH] = DISK_FLUSH,
 						    [BLK_ZERO] = DISK_ZERO };
 
-	if (r->kind == BLK_ID || r->kind == BLK_REFUSE)
+	if (r->kind == BLK_ID || r->kind == BLK_REFUSE || (r->kind == BLK_WRITE && !to->sectors))
 		return;
 	r->on_host = true;
-	b->disk->ops->start(b->disk, r->number, op[r->kind], r->sector, r->sectors, r->data);
+	b->disk->ops->start(b->disk, r->number, op[r->kind], to->sector, to->sectors, r->data);
 	r->through = !blk_caches(b) && (r->kind == BLK_WRITE || r->kind == BLK_ZERO);
 	if (r->through)
 		b->disk->ops->start(b->disk, r->number | FLUSH_ID, DISK_FLUSH, 0, 0, NULL);
@@ -211,8 +217,8 @@ static void request_wait(struct virtio_blk *b, struct blk_request *r)
 	r->on_host = false;
 }
 
-/* See the top: reads under way that the sectors of w overlap keep the data from before it. */
-static void request_pin_reads(struct virtio_blk *b, const struct blk_request *w)
+/* See the top: reads under way that a write overlaps keep the data from before it. */
+static void request_pin_reads(struct virtio_blk *b, const struct blk_place *w)
 {
 	for (struct blk_request *r = b->first; r; r = r->next) {
 		if (r->kind != BLK_READ || r->sector >= w->sector + w->sectors ||
@@ -223,16 +229,48 @@ static void request_pin_reads(struct virtio_blk *b, const struct blk_request *w)
 	}
 }
 
-static void request_hash(struct virtio_blk *b, const struct blk_request *w)
+static void request_hash(struct virtio_blk *b, const struct blk_request *w,
+			 const struct blk_place *to)
 {
 	uint8_t head[32];
 
 	put_le(head, b->written, 8);
 	put_le(head + 8, w->kind, 8);
-	put_le(head + 16, w->sector, 8);
-	put_le(head + 24, w->sectors, 8);
-	b->written = XXH3_64bits_withSeed(w->data, w->kind == BLK_WRITE ? w->len : 0,
-					  XXH3_64bits(head, sizeof(head)));
+	put_le(head + 16, to->sector, 8);
+	put_le(head + 24, to->sectors, 8);
+	b->written = XXH3_64bits_withSeed(
+		w->data, w->kind == BLK_WRITE ? (uint64_t)to->sectors * DISK_SECTOR : 0,
+		XXH3_64bits(head, sizeof(head)));
+}
+
+static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t sectors)
+{
+	return sector <= b->disk->sectors && sectors <= b->disk->sectors - sector;
+}
+
+/* What a fault makes of a write; most of them are over with that. */
+static struct blk_place write_place(struct virtio_blk *b, struct blk_request *r)
+{
+	struct blk_place to = { r->sector, r->sectors };
+
+	if (r->kind != BLK_WRITE || b->spoil == DISK_SPOIL_NONE)
+		return to;
+	if (b->spoil == DISK_SPOIL_FULL) {
+		r->error = ENOSPC;
+		return (struct blk_place){ 0 };
+	}
+	if (b->spoil == DISK_SPOIL_LOST)
+		to.sectors = 0;
+	else if (b->spoil == DISK_SPOIL_TORN)
+		to.sectors /= 2;
+	else if (range_ok(b, to.sector + to.sectors, to.sectors))
+		to.sector += to.sectors;
+	else if (to.sector >= to.sectors)
+		to.sector -= to.sectors;
+	else
+		to.sectors = 0;
+	b->spoil = DISK_SPOIL_NONE;
+	return to;
 }
 
 /* --- taking requests from the ring --- */
@@ -241,11 +279,6 @@ struct blk_header {
 	uint32_t type;
 	uint64_t sector;
 };
-
-static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t sectors)
-{
-	return sector <= b->disk->sectors && sectors <= b->disk->sectors - sector;
-}
 
 static uint8_t prepare_data(struct virtio_blk *b, struct blk_request *r, uint64_t sector,
 			    uint64_t len)
@@ -367,14 +400,16 @@ static void request_schedule(struct virtio_blk *b, struct blk_request *r)
 
 static void request_accept(struct virtio_blk *b, struct blk_request *r)
 {
+	struct blk_place to = write_place(b, r);
+
 	r->number = b->next_number++;
 	request_schedule(b, r);
-	if (r->kind == BLK_WRITE || r->kind == BLK_ZERO) {
-		request_pin_reads(b, r);
-		request_hash(b, r);
+	if ((r->kind == BLK_WRITE && to.sectors) || r->kind == BLK_ZERO) {
+		request_pin_reads(b, &to);
+		request_hash(b, r, &to);
 	}
 	request_append(b, r);
-	request_start(b, r);
+	request_start(b, r, &to);
 	if (r->kind == BLK_READ)
 		b->bytes_read += r->len;
 	else if (r->kind == BLK_WRITE)
@@ -555,6 +590,58 @@ int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error)
 	return 0;
 }
 
+/* --- faults --- */
+
+int virtio_blk_delay(struct virtio_blk *b, uint64_t ns)
+{
+	uint64_t now = clock_now(b->clock);
+
+	if (ns > 3600000000000ull)
+		return -EINVAL;
+	b->busy_until = (b->busy_until > now ? b->busy_until : now) + ns;
+	return 0;
+}
+
+int virtio_blk_spoil(struct virtio_blk *b, uint64_t spoil)
+{
+	if (spoil >= DISK_SPOILS || b->disk->readonly)
+		return -EINVAL;
+	b->spoil = (uint8_t)spoil;
+	return 0;
+}
+
+/* The backend works in order: everything that was started before is done before. */
+static int disk_do(struct virtio_blk *b, enum disk_op op, uint64_t sector, uint8_t *data)
+{
+	uint64_t number = b->next_number++;
+	int error;
+
+	b->disk->ops->start(b->disk, number, op, sector, 1, data);
+	error = b->disk->ops->finish(b->disk, number);
+	if (error && !b->host_fault) {
+		b->host_fault = error;
+		b->host_fault_number = number;
+	}
+	return error;
+}
+
+int virtio_blk_rot(struct virtio_blk *b, uint64_t bit)
+{
+	const struct blk_place at = { bit / 8 / DISK_SECTOR, 1 };
+	uint8_t data[DISK_SECTOR];
+	const struct blk_request w = { .kind = BLK_WRITE, .data = data };
+
+	if (!range_ok(b, at.sector, 1) || b->disk->readonly)
+		return -EINVAL;
+	request_pin_reads(b, &at);
+	if (disk_do(b, DISK_READ, at.sector, data))
+		return 0; /* the machine stops by host_fault */
+	data[bit / 8 % DISK_SECTOR] ^= (uint8_t)(1u << bit % 8);
+	request_hash(b, &w, &at);
+	disk_do(b, DISK_WRITE, at.sector, data);
+	return 0;
+}
+
 /* --- verbs --- */
 
 /*
@@ -647,7 +734,7 @@ static void blk_save(const void *dev, struct buf *out)
 
 	virtio_save(&b->virtio, out);
 	buf_put_u64(out, b->disk->sectors);
-	buf_put_u8(out, b->writeback);
+	buf_put_u8(out, (uint8_t)(b->writeback | b->spoil << 1));
 	buf_put_u64(out, b->next_number);
 	buf_put_u64(out, b->busy_until);
 	buf_put_u64(out, b->written);
@@ -745,7 +832,7 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 		}
 		request_append(b, r);
 		if (r->kind == BLK_READ && !r->pinned)
-			request_start(b, r);
+			request_start(b, r, &(struct blk_place){ r->sector, r->sectors });
 	}
 	return true;
 }
@@ -754,16 +841,20 @@ static int blk_restore(void *dev, struct rd *in)
 {
 	struct virtio_blk *b = dev;
 	uint64_t sectors, number, busy;
+	uint8_t flags;
 
 	blk_drop(b);
 	if (virtio_restore(&b->virtio, in))
 		return -EINVAL;
 	sectors = rd_u64(in);
-	b->writeback = rd_u8(in) != 0;
+	flags = rd_u8(in);
+	b->writeback = flags & 1;
+	b->spoil = flags >> 1;
 	number = rd_u64(in);
 	busy = rd_u64(in);
 	b->written = rd_u64(in);
-	if (sectors != b->disk->sectors || number > NUMBER_MAX || busy > NUMBER_MAX)
+	if (sectors != b->disk->sectors || number > NUMBER_MAX || busy > NUMBER_MAX ||
+	    b->spoil >= DISK_SPOILS)
 		goto bad;
 	b->next_number = number;
 	b->busy_until = busy;
@@ -772,6 +863,7 @@ static int blk_restore(void *dev, struct rd *in)
 	blk_set_timer(b);
 	return 0;
 bad:
+	b->spoil = DISK_SPOIL_NONE;
 	blk_reset(b);
 	return -EINVAL;
 }

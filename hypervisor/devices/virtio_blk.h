@@ -16,6 +16,7 @@
 #include "hypervisor/clock.h"
 #include "hypervisor/devices/disk.h"
 #include "hypervisor/devices/virtio.h"
+#include "hypervisor/sync.h"
 
 #define VIRTIO_BLK_LATENCY   50000u /* ns */
 #define VIRTIO_BLK_SEG_MAX   254u
@@ -34,6 +35,7 @@ struct virtio_blk {
 	struct disk_backend *disk;
 	char serial[20];
 	bool writeback;
+	uint8_t spoil;			  /* enum disk_spoil, of the next write */
 	uint64_t next_number;		  /* of the next request, from 1, never reused */
 	uint64_t busy_until;		  /* ns: the transfer before is done */
 	uint64_t written;		  /* XXH3 chain over everything that changed the disk */
@@ -65,6 +67,17 @@ bool virtio_blk_request(const struct virtio_blk *b, uint64_t *number);
  * error is not 1..4095.
  */
 int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error);
+
+/*
+ * Faults that a campaign makes; each is an input. 0, or -EINVAL: there is no such fault of this
+ * disk.
+ */
+/* Requests from now on wait for a transfer that takes ns, an hour at most. */
+int virtio_blk_delay(struct virtio_blk *b, uint64_t ns);
+/* spoil: enum disk_spoil. */
+int virtio_blk_spoil(struct virtio_blk *b, uint64_t spoil);
+/* A bit of the disk's content flips, under whatever the guest keeps of it. */
+int virtio_blk_rot(struct virtio_blk *b, uint64_t bit);
 
 extern const struct device_ops virtio_blk_ops;
 

@@ -384,6 +384,87 @@ START_TEST(save_restore)
 }
 END_TEST
 
+/* Two sectors, full of a letter, at sector 4. */
+static unsigned write_two(char letter)
+{
+	uint8_t data[1024];
+
+	memset(data, letter, sizeof(data));
+	memory_write(&rig.mem, area(0) + 16, data, sizeof(data));
+	return do_request(T_OUT, 4, sizeof(data), false);
+}
+
+/* First letters of sectors 4 to 7. */
+static void expect_sectors(const char *letters)
+{
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(disk.data[(4 + i) * 512], letters[i] == '.' ? 0 : letters[i]);
+}
+
+START_TEST(writes_that_go_wrong)
+{
+	struct buf state = BUF_INIT;
+	struct rd in;
+
+	start_disk(false);
+	ck_assert_uint_eq(write_two('a'), 0);
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_LOST), 0);
+	/* It is part of the state. */
+	virtio_blk_ops.save(&blk, &state);
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_NONE), 0);
+	in = (struct rd)RD_INIT(state.data, state.len);
+	ck_assert_int_eq(virtio_blk_ops.restore(&blk, &in), 0);
+	ck_assert_uint_eq(write_two('b'), 0);
+	expect_sectors("aa..");
+	ck_assert_uint_eq(write_two('c'), 0);
+	expect_sectors("cc..");
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_TORN), 0);
+	ck_assert_uint_eq(write_two('d'), 0);
+	expect_sectors("dc..");
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_ASTRAY), 0);
+	ck_assert_uint_eq(write_two('e'), 0);
+	expect_sectors("dcee");
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_FULL), 0);
+	ck_assert_uint_eq(write_two('f'), 1);
+	ck_assert_uint_eq(write_two('f'), 1);
+	expect_sectors("dcee");
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_NONE), 0);
+	ck_assert_uint_eq(write_two('g'), 0);
+	expect_sectors("ggee");
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOILS), -EINVAL);
+	ck_assert_int_eq(blk.host_fault, 0);
+	buf_free(&state);
+	stop();
+}
+END_TEST
+
+START_TEST(content_rots_and_answers_are_late)
+{
+	uint64_t hash;
+
+	start_disk(false);
+	ck_assert_uint_eq(write_two('a'), 0);
+	hash = blk.written;
+	ck_assert_int_eq(virtio_blk_rot(&blk, (5 * 512 + 3) * 8 + 1), 0);
+	ck_assert_int_eq(disk.data[5 * 512 + 3], 'a' ^ 2);
+	ck_assert_int_eq(disk.data[5 * 512 + 2], 'a');
+	ck_assert_uint_ne(blk.written, hash);
+	ck_assert_int_eq(virtio_blk_rot(&blk, (uint64_t)SECTORS * 512 * 8), -EINVAL);
+	ck_assert_int_eq(virtio_blk_delay(&blk, 1000000000), 0);
+	offer(0, T_IN, 0, 512, true);
+	rig_run(&rig, 1000000000);
+	ck_assert_uint_eq(status(0), 0xee);
+	rig_run(&rig, VIRTIO_BLK_LATENCY + 512);
+	ck_assert_uint_eq(status(0), 0);
+	ck_assert_int_eq(virtio_blk_delay(&blk, 4000000000000ull), -EINVAL);
+	stop();
+	start_disk(true);
+	ck_assert_int_eq(virtio_blk_rot(&blk, 0), -EINVAL);
+	ck_assert_int_eq(virtio_blk_spoil(&blk, DISK_SPOIL_LOST), -EINVAL);
+	stop();
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, configuration);
@@ -396,6 +477,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, bounded_buffers);
 	tcase_add_test(tc, reset_under_way);
 	tcase_add_test(tc, save_restore);
+	tcase_add_test(tc, writes_that_go_wrong);
+	tcase_add_test(tc, content_rots_and_answers_are_late);
 }
 
 UNIT_MAIN("virtio-blk", add_tests)

@@ -175,6 +175,8 @@ bad() {
 bad 'from 1 to the bits' bad-width '"faults": [{"place": "memory", "width": 9}]'
 bad 'of that' bad-amount '"faults": [{"place": "nmi", "amount": 9}]'
 bad 'is an errno' bad-errno '"faults": [{"place": "disk error", "amount": 0}]'
+bad 'at most an hour' bad-slow-disk '"faults": [{"place": "disk slow", "amount": 3600000000001}]'
+bad 'at most 1000000' bad-slow-clock '"faults": [{"place": "clock slow", "amount": 1000001}]'
 bad 'one of executed' bad-when '"when": {"executed": 1, "output": "x"}, "faults": [{"place": "nmi"}]'
 bad 'no regular expression' bad-output '"when": {"output": "("}, "faults": [{"place": "nmi"}]'
 bad 'must be between' bad-margin '"margin": 0.7, "faults": [{"place": "nmi"}]'

@@ -65,7 +65,7 @@ static void begin(enum fault_place place, uint64_t amount)
 				 .amount = amount,
 				 .bit = 9 * (place == FAULT_PACKET_CORRUPT) };
 
-	deviate_init(&d, m, &stream, NULL, &f, 10000);
+	deviate_init(&d, m, &stream, NULL, &f, 1, 10000);
 }
 
 /* The machine is asked at a count: numbers of the packets that enter, as digits; "." for none. */
@@ -186,6 +186,28 @@ START_TEST(a_link_comes_back)
 }
 END_TEST
 
+/* Several at once: each does its own, those at one count one after the other. */
+START_TEST(several)
+{
+	static const struct record_stream stream = { .next = next_record };
+	const struct fault f[] = { { .count = 150, .place = FAULT_PACKET_SWAPPED },
+				   { .count = 150, .place = FAULT_CLOCK_JUMP, .amount = 5000 },
+				   { .count = 210, .place = FAULT_PACKET_TWICE },
+				   { .count = 250, .place = FAULT_CLOCK_SLOW, .amount = 500000 } };
+
+	deviate_init(&d, m, &stream, NULL, f, 4, 10000);
+	ck_assert_str_eq(at(100), "1");
+	ck_assert_str_eq(at(150), "-");
+	ck_assert_str_eq(at(150), "."); /* the jump */
+	ck_assert_str_eq(at(200), ".");
+	ck_assert_str_eq(at(210), "-");
+	ck_assert_str_eq(at(250), ".");
+	ck_assert_str_eq(at(300), "332");
+	/* 4000 and the jump, and half of what went by since the last one: the clock stands at 0. */
+	ck_assert_uint_eq(anchor_at(400), 4500);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -193,6 +215,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_corrupt_packet_is_another);
 	tcase_add_test(tc, clocks);
 	tcase_add_test(tc, a_link_comes_back);
+	tcase_add_test(tc, several);
 }
 
 UNIT_MAIN("deviate", add)

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Exploration: what a recorded guest does when its world and its time are a little otherwise. One
+ * process decides what is tried and what is a failure; workers, each a replay in a jail of its own,
+ * run what they are told and hand back how it ended and what the consoles showed.
+ */
+#ifndef HOST_EXPLORE_H
+#define HOST_EXPLORE_H
+
+#include <regex.h>
+
+#include "host/options.h"
+#include "record/experiment.h"
+
+#define EXPLORE_JOBS 64
+
+/* What there is to change. */
+struct explore_space {
+	uint64_t start, end; /* counts of the recording */
+	uint64_t after;	     /* the first line that matches explore_config.after is shown here */
+	unsigned nnics, ndisks;
+};
+
+/* What a run came to. */
+struct explore_answer {
+	struct experiment_try t;
+	struct buf shown; /* on the consoles; free it */
+};
+
+/* When a run has failed; with none of them, when it ends otherwise than the recording. */
+struct explore_failure {
+	bool by_status;
+	uint8_t status;	     /* exit status of the guest */
+	const char *console; /* expression on a line of a console; NULL: none */
+	regex_t expression;
+	const char *check; /* program that gets what was shown, and says no; NULL: none */
+	struct experiment_try golden;
+};
+
+/* explore_judge.c: 1 failed, 0 not, -errno and err: nobody can tell. */
+int explore_judge(const struct explore_failure *f, const struct explore_answer *a, struct err *err);
+
+/* What is drawn from, in run n with a seed: a list of 1 to `most` changes by count. */
+size_t explore_draw(const struct explore_space *s, uint64_t seed, uint64_t n, unsigned most,
+		    struct fault *faults);
+
+/*
+ * The fewest: takes away halves, quarters and so on of the list as long as fails() says 1 of what
+ * is left (0: it does not fail; -errno: it cannot be known, which is handed on). In place, *n.
+ */
+int explore_shrink(struct fault *faults, size_t *n,
+		   int (*fails)(void *ctx, const struct fault *faults, size_t n), void *ctx);
+
+/*
+ * ... and some of a list of n, at counts a little from where they were: what is left when one is
+ * taken away often comes too early or too late. Number `try` of them, with `fewer` changes.
+ */
+void explore_redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
+		    const struct fault *from, size_t n, struct fault *to, size_t fewer);
+
+/* explore_worker.c: processes that run what they are told. */
+struct explore_crew;
+/*
+ * NULL and err on failure. after: expression on a line of a console, NULL: any time. *space and the
+ * recording's own end are filled in.
+ */
+struct explore_crew *explore_hire(const struct options *o, const char *log, unsigned jobs,
+				  const regex_t *after, struct explore_space *space,
+				  struct explore_answer *golden, struct err *err);
+/* Worker `number` is asked; it answers later. 0 or -errno. */
+int explore_ask(struct explore_crew *c, unsigned number, const struct fault *faults, size_t n,
+		struct err *err);
+/* Waits for one that was asked: its number; -errno and err. */
+int explore_hear(struct explore_crew *c, struct explore_answer *a, struct err *err);
+void explore_dismiss(struct explore_crew *c);
+
+/* explore.c: the whole of it. Exit status. */
+int explore_run(struct options *o);
+
+#endif

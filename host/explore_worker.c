@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "host/exit.h"
+#include "host/explore.h"
+#include "host/replay_machine.h"
+#include "host/stop.h"
+
+#define SHOWN_MAX (64u << 20)
+
+/* What goes through the pipes, between processes of one program. */
+struct question {
+	size_t n;
+	struct fault fault[DEVIATE_FAULTS];
+};
+
+struct head {
+	struct experiment_try t;
+	struct explore_space space; /* of the first answer */
+	uint64_t shown;		    /* so many bytes follow */
+	bool failed;		    /* ... and are a sentence that says why */
+};
+
+/* 0; -EPIPE: the other side has gone. */
+static int put_all(int fd, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	while (n) {
+		ssize_t done = write(fd, p, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return -EPIPE;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+static int get_all(int fd, void *data, size_t n)
+{
+	uint8_t *p = data;
+
+	while (n) {
+		ssize_t done = read(fd, p, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return -EPIPE;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+/* ---- a worker ---- */
+
+struct worker {
+	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
+	const struct options *o;
+	const regex_t *after;
+	int given_in, given_out, in, out;
+	struct timeline *line;
+	struct experiments *x;
+	int status;
+};
+
+static bool asked(void *ctx)
+{
+	return stop_signal() != 0;
+}
+
+static int answer(const struct worker *w, struct head *h, const struct buf *shown)
+{
+	h->shown = shown->len < SHOWN_MAX ? shown->len : SHOWN_MAX;
+	if (put_all(w->out, h, sizeof(*h)) < 0)
+		return -EPIPE;
+	return put_all(w->out, shown->data, h->shown);
+}
+
+static void fill_space(struct worker *w, struct explore_space *s, uint64_t start)
+{
+	const struct machine_config *c = machine_get_config(w->rm.up.machine);
+	size_t n;
+	const uint64_t *moment = experiments_moments(w->x, &n);
+
+	*s = (struct explore_space){ .start = start,
+				     .end = experiments_end(w->x),
+				     .after = n ? moment[0] : start,
+				     .nnics = c->nnics,
+				     .ndisks = c->ndisks };
+}
+
+/* To the end of the questions. */
+static int serve(struct worker *w, struct buf *shown, struct err *err)
+{
+	uint64_t start =
+		machine_engine(w->rm.up.machine)->ops->count(machine_engine(w->rm.up.machine));
+	struct question q = { 0 };
+	struct head h = { 0 };
+	int ret = experiments_golden(w->x, err);
+
+	if (ret == 0)
+		fill_space(w, &h.space, start);
+	do {
+		if (ret == 0)
+			ret = experiments_try(w->x, q.fault, q.n, &h.t, shown, err);
+		if (ret < 0)
+			return ret;
+		if (answer(w, &h, shown) < 0)
+			return 0;
+	} while (get_all(w->in, &q, sizeof(q)) == 0);
+	return 0;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct buf shown = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	if (serve(w, &shown, &err) < 0) {
+		struct head h = { .failed = true };
+
+		buf_clear(&shown);
+		buf_put(&shown, err.text, strlen(err.text));
+		w->status = EXIT_ENGINE;
+		answer(w, &h, &shown);
+	}
+	buf_free(&shown);
+	return NULL;
+}
+
+/* What was open before the jail began is closed by it. */
+static int open_names(void *ctx, struct err *err)
+{
+	struct worker *w = ctx;
+
+	w->in = dup(w->given_in);
+	w->out = dup(w->given_out);
+	return w->in < 0 || w->out < 0
+		       ? err_set(err, errno, "cannot copy a pipe: %s", strerror(errno))
+		       : 0;
+}
+
+static void close_names(void *ctx)
+{
+	struct worker *w = ctx;
+
+	if (w->in >= 0)
+		close(w->in);
+	if (w->out >= 0)
+		close(w->out);
+}
+
+static struct output_sink get_sink(void *ctx)
+{
+	return (struct output_sink){ .ctx = &((struct worker *)ctx)->x, .emit = experiments_emit };
+}
+
+static int start(void *ctx, struct err *err)
+{
+	struct worker *w = ctx;
+	struct experiments_config c = { .bound = w->o->bound, .when_output = w->after };
+
+	if (w->after)
+		c.when = (struct experiments_when){ .kind = WHEN_OUTPUT, .nth = 1 };
+	c.line = w->line = replay_machine_timeline(&w->rm, asked, err);
+	if (w->line)
+		w->x = experiments_open(&c, w->rm.up.machine, err);
+	return w->x ? 0 : -err->code;
+}
+
+static void stop(void *ctx)
+{
+	struct worker *w = ctx;
+
+	timeline_close(w->line);
+	experiments_close(w->x);
+	w->line = NULL;
+	w->x = NULL;
+}
+
+static int execute(void *ctx)
+{
+	struct worker *w = ctx;
+	int status = bringup_run_vcpu(work, w);
+
+	return status ? status : w->status;
+}
+
+static int worker_live(const struct options *o, const char *log, const regex_t *after, int in,
+		       int out)
+{
+	static const struct bringup_role role = { .names = open_names,
+						  .unname = close_names,
+						  .sink = get_sink,
+						  .start = start,
+						  .stop = stop };
+	static struct worker w;
+
+	w = (struct worker){
+		.o = o, .after = after, .given_in = in, .given_out = out, .in = -1, .out = -1
+	};
+	w.rm.given = &o->machine;
+	w.rm.path = log;
+	return replay_machine_live(&w.rm, &role, execute);
+}
+
+/* ---- the process that asks ---- */
+
+struct explore_crew {
+	unsigned jobs; /* hired */
+	pid_t pid[EXPLORE_JOBS];
+	int to[EXPLORE_JOBS], from[EXPLORE_JOBS];
+	bool busy[EXPLORE_JOBS];
+	struct explore_space space; /* as the last one said */
+};
+
+static int lost(struct err *err)
+{
+	return err_set(err, EPIPE, "a worker has ended; it says why in a line of its own");
+}
+
+/* One process, which dies with this one. */
+static int hire(struct explore_crew *c, const struct options *o, const char *log,
+		const regex_t *after)
+{
+	pid_t parent = getpid();
+	unsigned n = c->jobs;
+	int to[2], from[2];
+
+	if (pipe(to) < 0 || pipe(from) < 0)
+		return -errno;
+	fflush(NULL);
+	c->pid[n] = fork();
+	if (c->pid[n] == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		for (unsigned i = 0; i < n; i++) {
+			close(c->to[i]);
+			close(c->from[i]);
+		}
+		close(to[1]);
+		close(from[0]);
+		exit(getppid() == parent ? worker_live(o, log, after, to[0], from[1])
+					 : EXIT_ENGINE);
+	}
+	close(to[0]);
+	close(from[1]);
+	c->to[n] = to[1];
+	c->from[n] = from[0];
+	c->busy[n] = true; /* with the recording itself */
+	c->jobs++;
+	return c->pid[n] < 0 ? -errno : 0;
+}
+
+int explore_ask(struct explore_crew *c, unsigned number, const struct fault *faults, size_t n,
+		struct err *err)
+{
+	struct question q = { .n = n };
+
+	must(n <= DEVIATE_FAULTS && number < c->jobs && !c->busy[number]);
+	if (n)
+		memcpy(q.fault, faults, n * sizeof(q.fault[0]));
+	c->busy[number] = true;
+	return put_all(c->to[number], &q, sizeof(q)) < 0 ? lost(err) : 0;
+}
+
+static int take(struct explore_crew *c, unsigned number, struct explore_answer *a, struct err *err)
+{
+	static uint8_t piece[65536];
+	struct head h;
+
+	buf_clear(&a->shown);
+	c->busy[number] = false;
+	if (get_all(c->from[number], &h, sizeof(h)) < 0)
+		return lost(err);
+	for (uint64_t left = h.shown; left;) {
+		size_t n = left < sizeof(piece) ? left : sizeof(piece);
+
+		if (get_all(c->from[number], piece, n) < 0)
+			return lost(err);
+		buf_put(&a->shown, piece, n);
+		left -= n;
+	}
+	if (h.failed)
+		return err_set(err, EIO, "%.*s", (int)a->shown.len, (const char *)a->shown.data);
+	a->t = h.t;
+	c->space = h.space;
+	return a->shown.bad ? err_set(err, ENOMEM, "out of memory") : (int)number;
+}
+
+int explore_hear(struct explore_crew *c, struct explore_answer *a, struct err *err)
+{
+	struct pollfd wait[EXPLORE_JOBS];
+
+	for (;;) {
+		for (unsigned i = 0; i < c->jobs; i++)
+			wait[i] = (struct pollfd){ .fd = c->busy[i] ? c->from[i] : -1,
+						   .events = POLLIN };
+		if (poll(wait, c->jobs, -1) < 0 && errno != EINTR)
+			return err_set(err, errno, "cannot wait for workers: %s", strerror(errno));
+		for (unsigned i = 0; i < c->jobs; i++) {
+			if (wait[i].revents)
+				return take(c, i, a, err);
+		}
+	}
+}
+
+void explore_dismiss(struct explore_crew *c)
+{
+	if (!c)
+		return;
+	for (unsigned i = 0; i < c->jobs; i++) {
+		if (c->busy[i])
+			kill(c->pid[i], SIGTERM);
+		close(c->to[i]);
+		close(c->from[i]);
+	}
+	for (unsigned i = 0; i < c->jobs; i++) {
+		while (waitpid(c->pid[i], NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	free(c);
+}
+
+struct explore_crew *explore_hire(const struct options *o, const char *log, unsigned jobs,
+				  const regex_t *after, struct explore_space *space,
+				  struct explore_answer *golden, struct err *err)
+{
+	struct explore_crew *c = calloc(1, sizeof(*c));
+	int ret = c ? 0 : -ENOMEM;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < jobs && ret == 0; i++)
+		ret = hire(c, o, log, after);
+	if (ret < 0)
+		err_set(err, -ret, "cannot start a worker: %s", strerror(-ret));
+	for (unsigned i = 0; i < jobs && ret >= 0; i++)
+		ret = explore_hear(c, golden, err);
+	if (ret >= 0) {
+		*space = c->space;
+		return c;
+	}
+	explore_dismiss(c);
+	return NULL;
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What explore draws, how it makes a list of changes short, and what it calls a failure.
+#include <errno.h>
+#include <string.h>
+
+#include "host/explore.h"
+#include "tests/unit.h"
+
+static struct err err;
+static unsigned asked;
+
+START_TEST(draws)
+{
+	const struct explore_space s = { .after = 5000, .end = 9000, .nnics = 1 };
+	struct fault a[DEVIATE_FAULTS], b[DEVIATE_FAULTS];
+	bool seen[FAULT_PLACES] = { false };
+
+	for (uint64_t n = 0; n < 500; n++) {
+		size_t count = explore_draw(&s, 7, n, 16, a);
+
+		ck_assert_uint_ge(count, 1);
+		ck_assert_uint_le(count, 16);
+		ck_assert_uint_eq(explore_draw(&s, 7, n, 16, b), count);
+		ck_assert_mem_eq(a, b, count * sizeof(*a));
+		for (size_t i = 0; i < count; i++) {
+			ck_assert(a[i].count >= 5000 && a[i].count < 9000);
+			ck_assert(!i || a[i].count >= a[i - 1].count);
+			ck_assert_uint_eq(a[i].index, 0);
+			seen[a[i].place] = true;
+		}
+	}
+	ck_assert(seen[FAULT_CLOCK_JUMP] && seen[FAULT_CLOCK_SLOW] && seen[FAULT_PACKET_LATE]);
+	ck_assert(!seen[FAULT_DISK_SLOW]); /* there is no disk */
+	explore_redraw(&s, 7, 3, a, 4, b, 2);
+	ck_assert(b[0].count >= 5000 && b[1].count < 9000 && b[0].count <= b[1].count);
+}
+END_TEST
+
+static bool has(const struct fault *f, size_t n, uint64_t count)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].count == count)
+			return true;
+	}
+	return false;
+}
+
+/* Numbers 3 and 11 together. */
+static int both(void *ctx, const struct fault *f, size_t n)
+{
+	asked++;
+	return has(f, n, 3) && has(f, n, 11);
+}
+
+static int broken(void *ctx, const struct fault *f, size_t n)
+{
+	return -EPIPE;
+}
+
+START_TEST(shrinks)
+{
+	struct fault f[16];
+	size_t n = 16;
+
+	for (unsigned i = 0; i < 16; i++)
+		f[i] = (struct fault){ .count = i };
+	asked = 0;
+	ck_assert_int_eq(explore_shrink(f, &n, both, NULL), 0);
+	ck_assert_uint_eq(n, 2);
+	ck_assert(f[0].count == 3 && f[1].count == 11);
+	ck_assert_uint_lt(asked, 60);
+	ck_assert_int_eq(explore_shrink(f, &n, broken, NULL), -EPIPE);
+	n = 1;
+	ck_assert_int_eq(explore_shrink(f, &n, broken, NULL), 0); /* nothing to take away */
+}
+END_TEST
+
+static int judge(const struct explore_failure *f, unsigned status, const char *shown)
+{
+	struct explore_answer a = { .t = { .end = MACHINE_EXIT, .status = status } };
+	int ret;
+
+	buf_put(&a.shown, shown, strlen(shown));
+	ret = explore_judge(f, &a, &err);
+	buf_free(&a.shown);
+	return ret;
+}
+
+START_TEST(failures)
+{
+	struct explore_failure any = { .golden = { .end = MACHINE_EXIT, .status = 4 } },
+			       status = { .by_status = true, .status = 1 },
+			       line = { .console = "^bad" }, check = { .check = "false" };
+
+	ck_assert_int_eq(judge(&any, 4, ""), 0);
+	ck_assert_int_eq(judge(&any, 5, ""), 1);
+	ck_assert_int_eq(judge(&status, 5, ""), 0);
+	ck_assert_int_eq(judge(&status, 1, ""), 1);
+	ck_assert_int_eq(regcomp(&line.expression, "^bad", REG_EXTENDED | REG_NOSUB), 0);
+	ck_assert_int_eq(judge(&line, 0, "not bad\r\nworse\n"), 0);
+	ck_assert_int_eq(judge(&line, 0, "good\r\nbad"), 1);
+	regfree(&line.expression);
+	ck_assert_int_eq(judge(&check, 0, ""), 1);
+	check.check = "true";
+	ck_assert_int_eq(judge(&check, 0, ""), 0);
+	check.check = "/nothing/here";
+	ck_assert_int_eq(judge(&check, 0, ""), -ENOEXEC);
+}
+END_TEST
+
+static void add(TCase *tc)
+{
+	tcase_add_test(tc, draws);
+	tcase_add_test(tc, shrinks);
+	tcase_add_test(tc, failures);
+}
+
+UNIT_MAIN("explore", add)
