@@ -54,17 +54,19 @@ int log_header_files(struct log_header *lh, const struct machine_opts *o, struct
 	return ret;
 }
 
-static int make_cidata(struct log_header *lh, const struct machine *m, struct err *err)
+static int make_carried(struct log_header *lh, const struct machine *m, struct err *err)
 {
-	size_t size;
-	const uint8_t *data = machine_cidata(m, &size);
+	for (unsigned i = 0; i < CARRIED; i++) {
+		size_t size;
+		const uint8_t *data = machine_carried(m, i, &size);
 
-	if (!data)
-		return 0;
-	lh->cidata = malloc(size);
-	if (!lh->cidata)
-		return err_set(err, ENOMEM, "out of memory");
-	memcpy(lh->cidata, data, size);
+		if (!data)
+			continue;
+		lh->carried[i] = malloc(size);
+		if (!lh->carried[i])
+			return err_set(err, ENOMEM, "out of memory");
+		memcpy(lh->carried[i], data, size);
+	}
 	return 0;
 }
 
@@ -84,7 +86,7 @@ int log_header_make(struct log_header *lh, const struct machine_host *h, struct 
 	lh->anchor_count = machine_clock(m)->anchor_count;
 	lh->rate = machine_clock(m)->rate;
 	lh->start_digest = machine_digest(m);
-	return make_cidata(lh, m, err);
+	return make_carried(lh, m, err);
 }
 
 static int recorded_disks(const struct log_header *lh, const struct machine_opts *where,
@@ -162,8 +164,10 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 		o->kernel = where->kernel ? where->kernel : lh->kernel.path;
 	if (recorded_modules(lh, where, o, err))
 		return -err->code;
-	o->cidata = lh->cidata;
-	o->ncidata = lh->cidata ? (size_t)lh->config.cidata_sectors * DISK_SECTOR : 0;
+	for (unsigned i = 0; i < CARRIED; i++) {
+		o->carried[i].data = lh->carried[i];
+		o->carried[i].size = (size_t)lh->config.carried_sectors[i] * DISK_SECTOR;
+	}
 	o->nnics = lh->config.nnics;
 	for (unsigned i = 0; i < o->nnics; i++) {
 		o->nic[i].spec = strdup("none:");

@@ -86,6 +86,11 @@ static void print_ref(FILE *f, const char *what, const struct log_file_ref *ref)
 	fprintf(f, " (%016" PRIx64 ")\n", ref->digest);
 }
 
+static const char *const carried_names[CARRIED] = {
+	[CARRIED_CIDATA] = "disk of cloud-init",
+	[CARRIED_NET_ROM] = "network ROM",
+};
+
 void log_header_print(FILE *f, const struct log_header *h)
 {
 	time_t t = (time_t)(h->wall_ns / 1000000000);
@@ -110,9 +115,11 @@ void log_header_print(FILE *f, const struct log_header *h)
 	print_ref(f, "snapshot", &h->snapshot);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		print_ref(f, "disk", &h->disk[i]);
-	if (h->cidata)
-		fprintf(f, "%-24s %u KiB, in the log\n", "disk of cloud-init",
-			h->config.cidata_sectors / 2);
+	for (unsigned i = 0; i < CARRIED; i++) {
+		if (h->carried[i])
+			fprintf(f, "%-24s %u KiB, in the log\n", carried_names[i],
+				h->config.carried_sectors[i] / 2);
+	}
 	if (h->append && *h->append) {
 		fprintf(f, "%-24s ", "command line");
 		print_plain(f, h->append);
@@ -179,9 +186,11 @@ void log_header_json(FILE *f, const struct log_header *h)
 		snprintf(key, sizeof(key), "disk%u", i);
 		json_ref(o, key, &h->disk[i]);
 	}
-	if (h->cidata)
-		json_object_set_new(o, "cidata_sectors",
-				    json_integer((json_int_t)h->config.cidata_sectors));
+	for (unsigned i = 0; i < CARRIED; i++) {
+		if (h->carried[i])
+			json_object_set_new(o, carried_names[i],
+					    json_u64(h->config.carried_sectors[i] * 512ull));
+	}
 	json_object_set_new(o, "append", json_string(h->append ? h->append : ""));
 	json_line(f, o);
 }

@@ -23,6 +23,7 @@
 #define MODULE_MAX (3ull << 30)
 /* Read to say how long a file is that is none. */
 #define FIRMWARE_MAX (64ull << 20)
+#define NET_ROM_MAX  (256u << 10)
 
 /* The last bytes of a master boot record */
 #define BOOT_SIGNATURE_AT 510
@@ -78,18 +79,46 @@ static int open_images(struct machine_host *h, const struct machine_opts *o, str
 	return r;
 }
 
-/* Of its files, or as it was recorded. */
-static int make_cidata(struct machine_host *h, const struct machine_opts *o, struct err *err)
+/* An option ROM says itself how long it is; it may be followed by more. */
+static int read_net_rom(const char *path, struct buf *out, struct err *err)
 {
-	int r = 0;
+	struct boot_image rom = { 0 };
+	int r = read_image(path, NET_ROM_MAX, &rom, err);
 
-	if (o->cloud_init.user_data)
-		r = cloud_init_make(&o->cloud_init, &h->cidata, err);
-	else if (o->cidata)
-		buf_put(&h->cidata, o->cidata, o->ncidata);
-	if (!r && h->cidata.bad)
-		r = err_set(err, ENOMEM, "out of memory");
-	h->config.cidata_sectors = (uint32_t)(h->cidata.len / DISK_SECTOR);
+	if (r == -ENOENT)
+		return err_prefix(err, "to boot from the network (apt install ipxe-qemu)");
+	if (r)
+		return r;
+	if (rom.len < 3 || rom.len % DISK_SECTOR || rom.data[0] != 0x55 || rom.data[1] != 0xaa ||
+	    !rom.data[2] || (size_t)rom.data[2] * DISK_SECTOR > rom.len)
+		r = err_set(err, EINVAL,
+			    "%s is no option ROM: it has to begin with 55 aa and its length in 512 "
+			    "bytes, and to be as long",
+			    path);
+	else
+		buf_put(out, rom.data, rom.len);
+	free((void *)(uintptr_t)rom.data);
+	return r;
+}
+
+/* Of their files, or as they were recorded. */
+static int make_carried(struct machine_host *h, const struct machine_opts *o, struct err *err)
+{
+	int r = o->cloud_init.user_data
+			? cloud_init_make(&o->cloud_init, &h->carried[CARRIED_CIDATA], err)
+			: 0;
+
+	if (!r && o->net_rom)
+		r = read_net_rom(o->net_rom, &h->carried[CARRIED_NET_ROM], err);
+	for (unsigned i = 0; !r && i < CARRIED; i++) {
+		struct buf *b = &h->carried[i];
+
+		if (o->carried[i].data)
+			buf_put(b, o->carried[i].data, o->carried[i].size);
+		if (b->bad)
+			r = err_set(err, ENOMEM, "out of memory");
+		h->config.carried_sectors[i] = (uint32_t)(b->len / DISK_SECTOR);
+	}
 	return r;
 }
 
@@ -127,7 +156,7 @@ static int check_boot_sector(const struct machine_host *h, const struct machine_
 {
 	uint8_t mark[2];
 
-	if (!h->config.firmware)
+	if (!h->config.firmware || machine_opts_boots_net(o))
 		return 0;
 	if (h->disk[0]->sectors < 1 || disk_raw_read(h->disk[0], mark, 2, BOOT_SIGNATURE_AT))
 		return err_set(err, EINVAL, "cannot read the boot sector of %s", o->disk[0].path);
@@ -330,7 +359,7 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
 		return -err->code;
 	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
-	    (r = make_cidata(h, o, err)) || (r = open_disks(h, o, err)) ||
+	    (r = make_carried(h, o, err)) || (r = open_disks(h, o, err)) ||
 	    (r = check_boot_sector(h, o, err)) || (r = open_nics(h, o, err)) ||
 	    (r = choose_seed(h, o, err)))
 		machine_host_close(h);
@@ -427,7 +456,8 @@ static void drop_image(struct boot_image *image)
 static void machine_host_drop_images(struct machine_host *h)
 {
 	drop_image(&h->boot.kernel);
-	buf_free(&h->cidata);
+	for (unsigned i = 0; i < CARRIED; i++)
+		buf_free(&h->carried[i]);
 	for (size_t i = 0; i < h->boot.nmodules; i++)
 		drop_image(&h->boot.module[i]);
 }
@@ -447,8 +477,10 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 		r = restore_machine(m, h, err);
 	else if (m && h->boot.kernel.data)
 		r = boot_machine(m, h, err);
-	if (m && !r && !h->restore && h->cidata.len)
-		r = machine_load_cidata(m, h->cidata.data, h->cidata.len, err);
+	for (unsigned i = 0; m && !r && !h->restore && i < CARRIED; i++) {
+		if (h->carried[i].len)
+			r = machine_load_carried(m, i, h->carried[i].data, h->carried[i].len, err);
+	}
 	machine_host_drop_images(h);
 	if (r) {
 		machine_destroy(m);

@@ -20,10 +20,10 @@
 
 struct machine_host {
 	struct machine_config config;
-	struct boot_request boot; /* with the images' bytes until the machine is made */
-	struct buf cidata;	  /* likewise: cloud-init's disk */
-	const char *restore;	  /* snapshot that the machine starts from, or NULL */
-	int restore_fd;		  /* and the open file */
+	struct boot_request boot;    /* with the images' bytes until the machine is made */
+	struct buf carried[CARRIED]; /* likewise */
+	const char *restore;	     /* snapshot that the machine starts from, or NULL */
+	int restore_fd;		     /* and the open file */
 	bool version_given;
 	bool memory_given; /* config.memory was asked for: the snapshot must have as much */
 	const struct engine_ops *engine;

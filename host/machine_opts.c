@@ -16,7 +16,8 @@
 #include "host/suboptions.h"
 
 #define DEFAULT_MEMORY	 (256ull << 20)
-#define DEFAULT_FIRMWARE "/usr/share/seabios/bios-256k.bin" /* of Debian's package seabios */
+#define DEFAULT_NET_ROM	 "/usr/lib/ipxe/qemu/pxe-virtio.rom" /* of Debian's package ipxe-qemu */
+#define DEFAULT_FIRMWARE "/usr/share/seabios/bios-256k.bin"  /* of Debian's package seabios */
 
 void machine_opts_defaults(struct machine_opts *o)
 {
@@ -47,6 +48,8 @@ void machine_opts_free(struct machine_opts *o)
 		free(o->initrd[i].text);
 	}
 	cloud_init_free(&o->cloud_init);
+	free(o->net_rom);
+	o->net_rom = NULL;
 	o->ndisks = o->nnics = 0;
 	o->ninitrd = 0;
 }
@@ -143,6 +146,43 @@ int machine_parse_cloud_init(const struct option_row *row, void *target, const c
 	struct machine_opts *o = target;
 
 	return cloud_init_parse(&o->cloud_init, "--cloud-init", arg, err);
+}
+
+/* Why a word of --boot cannot be; 0: it can. */
+static int check_boot(const char *from, const char *rom, const char *arg, struct err *err)
+{
+	if (!strcmp(from, "cdrom"))
+		return err_set(err, EINVAL,
+			       "--boot %s: a machine has no CD-ROM drive, and SeaBIOS reads El "
+			       "Torito from nothing else: a hybrid ISO boots as --disk FILE,ro",
+			       arg);
+	if (strcmp(from, "disk") && strcmp(from, "net"))
+		return err_set(err, EINVAL, "--boot %s: must be disk or net", arg);
+	if (rom && strcmp(from, "net"))
+		return err_set(err, EINVAL, "--boot %s: rom= goes with net", arg);
+	return 0;
+}
+
+int machine_parse_boot(const struct option_row *row, void *target, const char *arg, struct err *err)
+{
+	struct machine_opts *o = target;
+	char *from = NULL, *rom = NULL;
+	const struct suboption known[] = { { .name = "rom", .takes = "FILE", .value = &rom } };
+	int ret = suboptions_parse("boot", arg, &from, known, 1, err);
+
+	if (ret == 0)
+		ret = check_boot(from, rom, arg, err);
+	free(o->net_rom);
+	o->net_rom = NULL;
+	if (ret == 0 && !strcmp(from, "net")) {
+		o->net_rom = rom ? rom : strdup(DEFAULT_NET_ROM);
+		rom = NULL;
+		if (!o->net_rom)
+			ret = err_set(err, ENOMEM, "out of memory");
+	}
+	free(from);
+	free(rom);
+	return ret;
 }
 
 static bool parse_mac(const char *s, uint8_t mac[6])
@@ -266,6 +306,11 @@ const char *machine_opts_firmware(const struct machine_opts *o)
 	return o->firmware ? o->firmware : DEFAULT_FIRMWARE;
 }
 
+bool machine_opts_boots_net(const struct machine_opts *o)
+{
+	return o->net_rom || o->carried[CARRIED_NET_ROM].data;
+}
+
 unsigned machine_opts_version(const struct machine_opts *o)
 {
 	return machine_opts_firmware(o) && !o->has_version ? 2 : o->version;
@@ -273,10 +318,12 @@ unsigned machine_opts_version(const struct machine_opts *o)
 
 static int check_disk_boot(const struct machine_opts *o, struct err *err)
 {
-	if (!o->ndisks)
+	if (!o->ndisks && !machine_opts_boots_net(o))
 		return err_set(err, EINVAL,
 			       "nothing to boot: use --kernel FILE, or --disk FILE with a disk "
 			       "that boots by itself");
+	if (!o->nnics && machine_opts_boots_net(o))
+		return err_set(err, EINVAL, "--boot net needs a network card: --net");
 	if (machine_opts_version(o) < 2)
 		return err_set(err, EINVAL,
 			       "a machine of version 1 has no firmware to boot a disk: use "
@@ -335,6 +382,9 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
 	if (machine_opts_firmware(o))
 		return check_disk_boot(o, err);
+	if (o->net_rom)
+		return err_set(err, EINVAL, "--boot does not go with %s: firmware looks for it",
+			       o->kernel ? "--kernel" : "--restore");
 	if (o->firmware)
 		return err_set(err, EINVAL, "--firmware does not go with %s: firmware boots a disk",
 			       o->kernel ? "--kernel" : "--restore");
@@ -374,6 +424,8 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 		return "the kernel";
 	if (same_file(machine_opts_firmware(o), path))
 		return "the firmware";
+	if (same_file(o->net_rom, path))
+		return "the network card's ROM";
 	if (same_file(o->restore, path))
 		return "the snapshot";
 	for (size_t i = 0; i < o->ninitrd; i++) {

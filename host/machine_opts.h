@@ -57,8 +57,11 @@ struct machine_opts {
 	struct nic_opt nic[MACHINE_NICS];
 	unsigned nnics;
 	struct cloud_init_opt cloud_init;
-	const uint8_t *cidata; /* no option: the disk that was made of it once, of ncidata bytes */
-	size_t ncidata;
+	char *net_rom; /* boots from a network card by this option ROM, owned; NULL: it does not */
+	struct {
+		const uint8_t *data;
+		size_t size;
+	} carried[CARRIED]; /* no option: as a recording has them; NULL: it has none */
 	const char *engine;
 	const char *counter;	    /* no option: what the machine's past was counted in, or NULL */
 	const char *console;	    /* COM1; see console.h */
@@ -99,6 +102,8 @@ static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
 
 /* The firmware that boots the machine's disk; NULL: a kernel or a snapshot is given. */
 const char *machine_opts_firmware(const struct machine_opts *o);
+/* Whether firmware boots from a network card, before any disk. */
+bool machine_opts_boots_net(const struct machine_opts *o);
 /* Version of the machine: the one that was asked for, or one that can boot what is given. */
 unsigned machine_opts_version(const struct machine_opts *o);
 
@@ -117,6 +122,8 @@ int machine_parse_disk(const struct option_row *row, void *target, const char *a
 		       struct err *err);
 int machine_parse_cloud_init(const struct option_row *row, void *target, const char *arg,
 			     struct err *err);
+int machine_parse_boot(const struct option_row *row, void *target, const char *arg,
+		       struct err *err);
 int machine_parse_net(const struct option_row *row, void *target, const char *arg, struct err *err);
 int machine_parse_rtc(const struct option_row *row, void *target, const char *arg, struct err *err);
 int machine_parse_seed(const struct option_row *row, void *target, const char *arg,

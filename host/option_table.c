@@ -420,6 +420,11 @@ const struct option_row option_table[] = {
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "without --kernel the first disk boots by itself, by this PC BIOS (SeaBIOS of "
 		  "Debian's package seabios)" },
+	{ "boot", 0, "disk|net[,rom=FILE]", .parse = machine_parse_boot, .target = AT(machine),
+	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
+	  .help = "what firmware boots from: the first disk, or before it the network, by an "
+		  "option "
+		  "ROM (iPXE of Debian's package ipxe-qemu) (disk)" },
 	{ "on-panic", 0, "report|stop|reset", CHOICE(machine.on_panic), .commands = LIVE,
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "when the guest has panicked and will not reboot: say so, end the "

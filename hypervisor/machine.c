@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "hypervisor/cpustate.h"
+#include "hypervisor/devices/memdisk.h"
 #include "hypervisor/machine_private.h"
 
 /* ---- what the engine calls ---- */
@@ -230,14 +231,18 @@ static int machine_config_check(const struct machine_config *c, struct err *err)
 			       c->version, MACHINE_VERSIONS);
 	if (c->firmware && c->version < 2)
 		return err_set(err, EINVAL, "a machine of version 1 has no firmware");
+	if (c->carried_sectors[CARRIED_NET_ROM] && !c->firmware)
+		return err_set(err, EINVAL, "a machine without firmware boots from no network");
 	if (c->nnics > machine_nics_max(c->version))
 		return err_set(err, EINVAL,
 			       "%u network cards: a machine of version %u has at most %u", c->nnics,
 			       c->version, machine_nics_max(c->version));
-	if (c->ndisks + (c->cidata_sectors ? 1 : 0) > machine_disks_max(c->version))
+	if (c->ndisks + (c->carried_sectors[CARRIED_CIDATA] ? 1 : 0) >
+	    machine_disks_max(c->version))
 		return err_set(err, EINVAL, "%u disks%s: a machine of version %u has at most %u",
-			       c->ndisks, c->cidata_sectors ? " and cloud-init's" : "", c->version,
-			       machine_disks_max(c->version));
+			       c->ndisks,
+			       c->carried_sectors[CARRIED_CIDATA] ? " and cloud-init's" : "",
+			       c->version, machine_disks_max(c->version));
 	return 0;
 }
 
@@ -323,6 +328,37 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 	if (wants_digest)
 		*digest = machine_digest(m);
 	return 0;
+}
+
+/* ---- what a machine has with it ---- */
+
+/* NULL: it has none of that kind. */
+static struct memdisk *carried(const struct machine *m, enum machine_carried which)
+{
+	if (!m->config.carried_sectors[which])
+		return NULL;
+	return which == CARRIED_CIDATA ? machine_virtio_cidata(m) : machine_v2_net_rom(m);
+}
+
+int machine_load_carried(struct machine *m, enum machine_carried which, const uint8_t *data,
+			 size_t size, struct err *err)
+{
+	struct memdisk *d = carried(m, which);
+
+	if (!d || memdisk_load(d, data, size) < 0)
+		return err_set(err, EINVAL, "%zu bytes for %s of %u sectors", size,
+			       which == CARRIED_CIDATA ? "a disk of cloud-init's"
+						       : "a network card's ROM",
+			       m->config.carried_sectors[which]);
+	return 0;
+}
+
+const uint8_t *machine_carried(const struct machine *m, enum machine_carried which, size_t *size)
+{
+	const struct memdisk *d = carried(m, which);
+
+	*size = (size_t)m->config.carried_sectors[which] * DISK_SECTOR;
+	return d ? d->data : NULL;
 }
 
 /* ---- firmware ---- */

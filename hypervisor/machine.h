@@ -34,6 +34,13 @@
  */
 struct disk_backend;
 
+/*
+ * Bytes that a machine has with it in its state, so that no file is needed after the start: the
+ * content of one more disk, read-only and behind the others, of which cloud-init takes what the
+ * guest is to be; the option ROM by which firmware boots from a network card before any disk.
+ */
+enum machine_carried { CARRIED_CIDATA, CARRIED_NET_ROM, CARRIED };
+
 /* What makes two machines the same; its digest is compared in logs and in the handshake. */
 struct machine_config {
 	uint32_t version; /* of the board and the CPU's model: 1 to MACHINE_VERSIONS */
@@ -44,10 +51,9 @@ struct machine_config {
 	uint64_t disk_sectors[MACHINE_DISKS]; /* 512 bytes each */
 	bool disk_readonly[MACHINE_DISKS];
 	bool virtio_console;
-	uint64_t rtc_epoch;	 /* seconds since 1970 shown by the RTC at virtual time 0 */
-	bool firmware;		 /* version 2: it starts at its reset vector, and a reset is one */
-	uint32_t cidata_sectors; /* of one more disk, behind the others, whose content the machine
-				    has with it: cloud-init's; 0: none */
+	uint64_t rtc_epoch; /* seconds since 1970 shown by the RTC at virtual time 0 */
+	bool firmware;	    /* version 2: it starts at its reset vector, and a reset is one */
+	uint32_t carried_sectors[CARRIED]; /* sizes in 512 bytes; 0: it has none */
 };
 
 void machine_config_defaults(struct machine_config *c);
@@ -77,11 +83,12 @@ int machine_load_firmware(struct machine *m, const uint8_t *image, size_t size, 
 			  struct err *err);
 
 /*
- * Fills the disk of config.cidata_sectors, likewise: 0, or -EINVAL: it has another size, or the
- * machine has none. machine_cidata: what is in it, and *size bytes of that; NULL: it has none.
+ * Fills one of config.carried_sectors, likewise: 0, or -EINVAL: it has another size, or the machine
+ * has none. machine_carried: *size bytes that are in it; NULL: it has none.
  */
-int machine_load_cidata(struct machine *m, const uint8_t *data, size_t size, struct err *err);
-const uint8_t *machine_cidata(const struct machine *m, size_t *size);
+int machine_load_carried(struct machine *m, enum machine_carried which, const uint8_t *data,
+			 size_t size, struct err *err);
+const uint8_t *machine_carried(const struct machine *m, enum machine_carried which, size_t *size);
 
 enum machine_end {
 	MACHINE_ENDED,	  /* the source said SYNC_END */

@@ -15,6 +15,8 @@
 #include "hypervisor/generator.h"
 #include "hypervisor/machine.h"
 
+struct memdisk;
+
 #define MACHINE_DEVICES 48
 
 struct machine_device {
@@ -90,6 +92,8 @@ struct pci_host;
 bool machine_v2_bridges(struct machine *m, struct pci_host *pci);
 /* Puts firmware into its socket: 0, -EINVAL (a size that it cannot have), -ENOMEM. */
 int machine_v2_load_firmware(struct machine *m, const uint8_t *image, size_t size);
+/* The ROM that boots from a network card; without firmware NULL. */
+struct memdisk *machine_v2_net_rom(const struct machine *m);
 /* After all other devices. */
 void machine_v2_add_controllers(struct machine *m);
 void machine_v2_fini(struct machine *m);
@@ -115,6 +119,8 @@ bool machine_virtio_may_nmi(const struct machine *m);
 /* PCI slots of the n-th disk and network card. */
 unsigned machine_disk_slot(unsigned n);
 unsigned machine_nic_slot(unsigned n);
+/* cloud-init's disk. */
+struct memdisk *machine_virtio_cidata(const struct machine *m);
 int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err);
 void machine_virtio_fini(struct machine *m);
 void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len);

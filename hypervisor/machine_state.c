@@ -43,6 +43,16 @@ static uint64_t config_model(const struct machine_config *c)
 	return cpuid_v2_digest() + MACHINE_V2_REVISION;
 }
 
+/* How many of them have to be written: up to the last one that there is. */
+static unsigned carried_kinds(const struct machine_config *c)
+{
+	unsigned n = CARRIED;
+
+	while (n && !c->carried_sectors[n - 1])
+		n--;
+	return n;
+}
+
 void machine_config_save(const struct machine_config *c, struct buf *out)
 {
 	buf_put_u32(out, c->version);
@@ -61,20 +71,24 @@ void machine_config_save(const struct machine_config *c, struct buf *out)
 		buf_put_u64(out, config_model(c));
 		buf_put_u8(out, c->firmware);
 	}
-	if (c->cidata_sectors)
-		buf_put_u32(out, c->cidata_sectors);
+	for (unsigned i = 0; i < carried_kinds(c); i++)
+		buf_put_u32(out, c->carried_sectors[i]);
 }
 
-/* What stands at the end only where it is not 0. */
-static int config_restore_cidata(struct machine_config *c, struct rd *in)
+static int config_restore_carried(struct machine_config *c, struct rd *in)
 {
-	if (!rd_left(in))
-		return 0;
-	c->cidata_sectors = rd_u32(in);
-	return c->cidata_sectors && c->cidata_sectors <= MEMDISK_SECTORS_MAX &&
-			       c->ndisks < machine_disks_max(c->version)
-		       ? 0
-		       : -EINVAL;
+	unsigned n = 0;
+
+	while (rd_left(in) && !in->bad && n < CARRIED) {
+		c->carried_sectors[n] = rd_u32(in);
+		if (c->carried_sectors[n++] > MEMDISK_SECTORS_MAX)
+			return -EINVAL;
+	}
+	if (n != carried_kinds(c)) /* one way to write it */
+		return -EINVAL;
+	if (c->carried_sectors[CARRIED_CIDATA] && c->ndisks == machine_disks_max(c->version))
+		return -EINVAL;
+	return c->carried_sectors[CARRIED_NET_ROM] && !c->firmware ? -EINVAL : 0;
 }
 
 static int config_restore_disks(struct machine_config *c, struct rd *in)
@@ -107,7 +121,7 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 	if (c->version > 1 && rd_u64(in) != config_model(c))
 		return -EINVAL;
 	c->firmware = c->version > 1 && rd_u8(in) != 0;
-	if (!in->bad && config_restore_cidata(c, in) < 0)
+	if (!in->bad && config_restore_carried(c, in) < 0)
 		return -EINVAL;
 	return in->bad ? -EINVAL : 0;
 }

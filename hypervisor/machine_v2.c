@@ -26,6 +26,7 @@
 #include "hypervisor/devices/i440fx.h"
 #include "hypervisor/devices/ioapic.h"
 #include "hypervisor/devices/lapic.h"
+#include "hypervisor/devices/memdisk.h"
 #include "hypervisor/devices/pci.h"
 #include "hypervisor/devices/pvpanic.h"
 #include "hypervisor/devices/rom.h"
@@ -46,6 +47,7 @@ struct machine_v2 {
 	struct pci_host *pci;
 	struct rom rom;
 	struct fw_cfg fw_cfg;
+	struct memdisk net_rom;
 	uint8_t driven[I8259_IRQS]; /* by whom */
 };
 
@@ -308,12 +310,19 @@ static bool add_memory_map(struct machine *m)
 	return ok;
 }
 
-/* Disks in their order, named as SeaBIOS looks for them, and nothing else. */
+/*
+ * Network cards where they have a ROM, then disks in their order, named as SeaBIOS looks for them,
+ * and nothing else.
+ */
 static bool add_boot_order(struct machine *m)
 {
-	char text[64 * MACHINE_DISKS + 8] = "";
+	char text[64 * (MACHINE_DISKS + MACHINE_NICS) + 8] = "";
 	size_t n = 0;
 
+	for (unsigned i = 0; m->config.carried_sectors[CARRIED_NET_ROM] && i < m->config.nnics; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+				      "/pci@i0cf8/ethernet@%x/ethernet-phy@0\n",
+				      machine_nic_slot(i));
 	for (unsigned i = 0; i < m->config.ndisks; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "/pci@i0cf8/scsi@%x/disk@0,0\n",
 				      machine_disk_slot(i));
@@ -331,6 +340,26 @@ static bool add_acpi(struct machine *m)
 	       fw_cfg_add_file(f, "etc/table-loader", rom.script, rom.nscript);
 }
 
+/* By the name that SeaBIOS asks for where it finds a virtio network card. */
+static bool add_net_rom(struct machine *m)
+{
+	uint32_t sectors = m->config.carried_sectors[CARRIED_NET_ROM];
+	struct memdisk *d = &m->v2->net_rom;
+
+	if (!sectors)
+		return true;
+	if (memdisk_init(d, sectors) < 0)
+		return false;
+	machine_device_add(m, &memdisk_ops, d, 1);
+	return fw_cfg_add_view(&m->v2->fw_cfg, "pci1af4,1041.rom", d->data,
+			       (size_t)sectors * DISK_SECTOR);
+}
+
+struct memdisk *machine_v2_net_rom(const struct machine *m)
+{
+	return m->v2 ? &m->v2->net_rom : NULL;
+}
+
 /* What SeaBIOS is told: its text goes to COM1; without anything to boot it waits for good. */
 static int add_firmware_devices(struct machine *m, struct err *err)
 {
@@ -338,7 +367,7 @@ static int add_firmware_devices(struct machine *m, struct err *err)
 
 	rom_init(&m->v2->rom, &m->bus, &m->memory);
 	fw_cfg_init(f, &m->bus, &m->memory);
-	if (!add_memory_map(m) || !add_boot_order(m) || !add_acpi(m) ||
+	if (!add_memory_map(m) || !add_boot_order(m) || !add_acpi(m) || !add_net_rom(m) ||
 	    !fw_cfg_add_number(f, "etc/sercon-port", UART_COM1, 2) ||
 	    !fw_cfg_add_number(f, "etc/show-boot-menu", 0, 2) ||
 	    !fw_cfg_add_number(f, "etc/boot-fail-wait", UINT32_MAX, 4))
@@ -388,6 +417,7 @@ void machine_v2_fini(struct machine *m)
 		return;
 	fw_cfg_fini(&m->v2->fw_cfg);
 	rom_fini(&m->v2->rom);
+	memdisk_fini(&m->v2->net_rom);
 	free(m->v2);
 	m->v2 = NULL;
 }

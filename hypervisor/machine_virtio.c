@@ -134,12 +134,12 @@ static bool add_disks(struct machine *m, struct disk_backend *const *disks)
 static int add_cidata(struct machine *m, struct err *err)
 {
 	struct memdisk *d = &m->virtio->cidata;
-	int ret = m->config.cidata_sectors ? memdisk_init(d, m->config.cidata_sectors) : 0;
+	uint32_t sectors = m->config.carried_sectors[CARRIED_CIDATA];
+	int ret = sectors ? memdisk_init(d, sectors) : 0;
 
 	if (ret < 0)
-		return err_set(err, -ret, "a disk of cloud-init's cannot have %u sectors",
-			       m->config.cidata_sectors);
-	if (!m->config.cidata_sectors)
+		return err_set(err, -ret, "a disk of cloud-init's cannot have %u sectors", sectors);
+	if (!sectors)
 		return 0;
 	machine_device_add(m, &memdisk_ops, d, 0);
 	return add_disk(m, &d->backend, "twinstep-cidata")
@@ -147,19 +147,9 @@ static int add_cidata(struct machine *m, struct err *err)
 		       : err_set(err, EBUSY, "a PCI slot is taken twice");
 }
 
-int machine_load_cidata(struct machine *m, const uint8_t *data, size_t size, struct err *err)
+struct memdisk *machine_virtio_cidata(const struct machine *m)
 {
-	if (!m->config.cidata_sectors || memdisk_load(&m->virtio->cidata, data, size) < 0)
-		return err_set(err, EINVAL,
-			       "%zu bytes for a disk of cloud-init's that has %u sectors", size,
-			       m->config.cidata_sectors);
-	return 0;
-}
-
-const uint8_t *machine_cidata(const struct machine *m, size_t *size)
-{
-	*size = (size_t)m->config.cidata_sectors * DISK_SECTOR;
-	return m->virtio->cidata.data;
+	return &m->virtio->cidata;
 }
 
 static bool add_console(struct machine *m)

@@ -169,9 +169,10 @@ static int check_config(struct reader *r)
 			return other_machine(r, "disk size in sectors", a->disk_sectors[i],
 					     b->disk_sectors[i]);
 	}
-	if (a->cidata_sectors != b->cidata_sectors)
-		return other_machine(r, "sectors of cloud-init's disk", a->cidata_sectors,
-				     b->cidata_sectors);
+	if (a->carried_sectors[CARRIED_CIDATA] != b->carried_sectors[CARRIED_CIDATA])
+		return other_machine(r, "cloud-init's disk in sectors",
+				     a->carried_sectors[CARRIED_CIDATA],
+				     b->carried_sectors[CARRIED_CIDATA]);
 	if (a->virtio_console != b->virtio_console)
 		return other_machine(r, "number of virtio consoles", a->virtio_console,
 				     b->virtio_console);

@@ -38,8 +38,10 @@ void log_header_free(struct log_header *h)
 	}
 	h->ninitrd = 0;
 	ref_free(&h->snapshot);
-	free(h->cidata);
-	h->cidata = NULL;
+	for (unsigned i = 0; i < CARRIED; i++) {
+		free(h->carried[i]);
+		h->carried[i] = NULL;
+	}
 	for (unsigned i = 0; i < MACHINE_DISKS; i++)
 		ref_free(&h->disk[i]);
 }
@@ -53,9 +55,9 @@ static void ref_save(const struct log_file_ref *r, struct buf *out)
 	buf_put_u64(out, r->digest);
 }
 
-static size_t cidata_size(const struct log_header *h)
+static size_t carried_size(const struct log_header *h, unsigned which)
 {
-	return (size_t)h->config.cidata_sectors * DISK_SECTOR;
+	return (size_t)h->config.carried_sectors[which] * DISK_SECTOR;
 }
 
 void log_header_save(const struct log_header *h, struct buf *out)
@@ -79,8 +81,10 @@ void log_header_save(const struct log_header *h, struct buf *out)
 	ref_save(&h->snapshot, out);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_save(&h->disk[i], out);
-	if (h->cidata)
-		buf_put_blob(out, h->cidata, cidata_size(h));
+	for (unsigned i = 0; i < CARRIED; i++) {
+		if (h->carried[i])
+			buf_put_blob(out, h->carried[i], carried_size(h, i));
+	}
 	buf_put_u64(out, h->start_digest);
 	buf_put_u64(out, h->start_count);
 	buf_put_u64(out, h->anchor_ns);
@@ -148,19 +152,19 @@ static void modules_restore(struct log_header *h, struct rd *in)
 }
 
 /* As much as the configuration says, which has been checked. */
-static void cidata_restore(struct log_header *h, struct rd *in)
+static void carried_restore(struct log_header *h, unsigned which, struct rd *in)
 {
-	size_t size = cidata_size(h), n;
+	size_t size = carried_size(h, which), n;
 	const uint8_t *data = size ? rd_blob(in, size, &n) : NULL;
 
 	if (!size || in->bad || n != size) {
 		in->bad |= size != 0;
 		return;
 	}
-	h->cidata = malloc(size);
-	if (h->cidata)
-		memcpy(h->cidata, data, size);
-	in->bad |= !h->cidata;
+	h->carried[which] = malloc(size);
+	if (h->carried[which])
+		memcpy(h->carried[which], data, size);
+	in->bad |= !h->carried[which];
 }
 
 int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, struct err *err)
@@ -186,7 +190,8 @@ int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, st
 	ref_restore(&h->snapshot, in);
 	for (unsigned i = 0; i < h->config.ndisks; i++)
 		ref_restore(&h->disk[i], in);
-	cidata_restore(h, in);
+	for (unsigned i = 0; i < CARRIED; i++)
+		carried_restore(h, i, in);
 	h->start_digest = rd_u64(in);
 	h->start_count = rd_u64(in);
 	h->anchor_ns = rd_u64(in);

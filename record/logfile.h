@@ -57,10 +57,9 @@ struct log_header {
 	unsigned ninitrd;
 	struct log_file_ref snapshot; /* or the state that the recording started from */
 	struct log_file_ref disk[MACHINE_DISKS];
-	uint8_t *
-		cidata; /* content of cloud-init's disk, whose size config has, owned; NULL: none */
-	uint64_t start_digest; /* machine_digest() of the start state */
-	uint64_t start_count;  /* instructions retired there: 0, unless it came from a snapshot */
+	uint8_t *carried[CARRIED]; /* of the sizes that config has, owned; NULL: none */
+	uint64_t start_digest;	   /* machine_digest() of the start state */
+	uint64_t start_count; /* instructions retired there: 0, unless it came from a snapshot */
 	uint64_t anchor_ns, anchor_count,
 		rate; /* its clock, for times of records before their first anchor */
 	uint64_t epoch_ns;

@@ -36,8 +36,10 @@ static const char *diff_configs(const struct machine_config *a, const struct mac
 		return "the number of NICs";
 	if (a->ndisks != b->ndisks)
 		return "the number of disks";
-	if (a->cidata_sectors != b->cidata_sectors)
+	if (a->carried_sectors[CARRIED_CIDATA] != b->carried_sectors[CARRIED_CIDATA])
 		return "the size of cloud-init's disk (--cloud-init)";
+	if (a->carried_sectors[CARRIED_NET_ROM] != b->carried_sectors[CARRIED_NET_ROM])
+		return "what it boots from (--boot)";
 	if (a->virtio_console != b->virtio_console)
 		return "only one has a virtio console";
 	if (a->rtc_epoch != b->rtc_epoch)

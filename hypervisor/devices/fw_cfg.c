@@ -185,24 +185,35 @@ static void dma_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 
 /* ---- files ---- */
 
-bool fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_t size)
+bool fw_cfg_add_view(struct fw_cfg *f, const char *name, const void *data, size_t size)
 {
 	struct fw_cfg_file *file = &f->file[f->nfiles];
 	uint8_t *entry = f->directory + 4 + ENTRY_SIZE * f->nfiles;
 
 	if (f->nfiles == FW_CFG_FILES || strlen(name) >= FW_CFG_NAME || size > UINT32_MAX)
 		return false;
-	file->data = malloc(size + 1);
-	if (!file->data)
-		return false;
-	memcpy(file->data, data, size);
+	*file = (struct fw_cfg_file){ .data = data, .size = (uint32_t)size };
 	memcpy(file->name, name, strlen(name) + 1);
-	file->size = (uint32_t)size;
 	put_be(entry, size, 4);
 	put_be(entry + 4, FW_CFG_FILE_FIRST + f->nfiles, 2);
 	memcpy(entry + 8, file->name, FW_CFG_NAME);
 	f->nfiles++;
 	put_be(f->directory, f->nfiles, 4);
+	return true;
+}
+
+bool fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_t size)
+{
+	uint8_t *copy = malloc(size + 1);
+
+	if (!copy)
+		return false;
+	memcpy(copy, data, size);
+	if (!fw_cfg_add_view(f, name, copy, size)) {
+		free(copy);
+		return false;
+	}
+	f->file[f->nfiles - 1].owned = true;
 	return true;
 }
 
@@ -235,8 +246,10 @@ void fw_cfg_init(struct fw_cfg *f, struct bus *bus, struct memory *mem)
 
 void fw_cfg_fini(struct fw_cfg *f)
 {
-	for (unsigned i = 0; i < f->nfiles; i++)
-		free(f->file[i].data);
+	for (unsigned i = 0; i < f->nfiles; i++) {
+		if (f->file[i].owned)
+			free((void *)(uintptr_t)f->file[i].data);
+	}
 	f->nfiles = 0;
 }
 

@@ -58,7 +58,7 @@ static struct machine *make(void)
 	c.ndisks = 1;
 	c.disk_sectors[0] = disk.sectors;
 	c.virtio_console = true;
-	c.cidata_sectors = 2;
+	c.carried_sectors[CARRIED_CIDATA] = 2;
 	m = machine_create(&c, bounded_engine(RUN_COUNT * STOPS), disks, &(struct output_sink){ 0 },
 			   NULL);
 	must(m);

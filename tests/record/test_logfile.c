@@ -418,20 +418,20 @@ START_TEST(disk_of_cloud_init)
 
 	memset(content, 0xc5, sizeof(content));
 	header_of(&h);
-	h.config.cidata_sectors = 2;
-	h.cidata = content;
+	h.config.carried_sectors[CARRIED_CIDATA] = 2;
+	h.carried[CARRIED_CIDATA] = content;
 	log_header_save(&h, &body);
 	in = (struct rd)RD_INIT(body.data, body.len);
 	ck_assert_msg(log_header_restore(&got, LOG_VERSION, &in, &err) == 0, "%s", err.text);
-	ck_assert_uint_eq(got.config.cidata_sectors, 2);
-	ck_assert_mem_eq(got.cidata, content, sizeof(content));
+	ck_assert_uint_eq(got.config.carried_sectors[CARRIED_CIDATA], 2);
+	ck_assert_mem_eq(got.carried[CARRIED_CIDATA], content, sizeof(content));
 	log_header_free(&got);
-	ck_assert_ptr_null(got.cidata);
+	ck_assert_ptr_null(got.carried[CARRIED_CIDATA]);
 	for (size_t n = 0; n < body.len; n++) { /* cut anywhere */
 		in = (struct rd)RD_INIT(body.data, n);
 		ck_assert_int_lt(log_header_restore(&got, LOG_VERSION, &in, &err), 0);
 	}
-	h.config.cidata_sectors = 1;
+	h.config.carried_sectors[CARRIED_CIDATA] = 1;
 	buf_clear(&body);
 	log_header_save(&h, &body);
 	body.data[body.len - 7 * 8 - DISK_SECTOR - 2] ^= 1; /* longer than the configuration says */

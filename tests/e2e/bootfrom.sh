@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What else boots by itself: a hybrid ISO, syslinux in one of several partitions, a network by iPXE; a recording of the
+# last one replays without the ROM's file. The program that they load ends the machine.
+# waits for the host: net net-script
+# beside others
+. "$(dirname "$0")/lib.sh"
+in_namespace "$@"
+[ -f /usr/share/seabios/bios-256k.bin ] || {
+	skip all "no SeaBIOS; apt install seabios"
+	exit 0
+}
+server=
+cleanup() { [ -z "$server" ] || kill "$server" 2>/dev/null; }
+# A boot sector: mov $42,%al; mov $0xf4,%dx; out %al,(%dx); hlt
+printf '\xb0\x2a\xba\xf4\x00\xee\xf4' >"$work/exit.bin"
+truncate -s 510 "$work/exit.bin" && printf '\x55\xaa' >>"$work/exit.bin"
+# boots TEST "text" ARGUMENTS...: ends with 42, and the boot loader's text was on the console
+boots() {
+	local test=$1 text=$2 status
+	shift 2
+	timeout 600 "$twinstep" run "$@" --console "$work/console" 2>"$work/err"
+	status=$?
+	check "$test" "status $status, not 42: $(tail -n 3 "$work/err" "$work/console")" \
+		eval "[ $status -eq 42 ] && grep -aq '$text' '$work/console'"
+}
+# config KERNEL
+config() { printf 'SERIAL 0 115200\nDEFAULT l\nLABEL l\n KERNEL %s\n' "$1"; }
+
+if [ -f /usr/lib/ISOLINUX/isolinux.bin ] && command -v xorriso >/dev/null; then
+	mkdir -p "$work/iso/isolinux"
+	cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/isolinux"
+	cp "$work/exit.bin" "$work/iso"
+	config /exit.bin >"$work/iso/isolinux/isolinux.cfg"
+	xorriso -as mkisofs -quiet -o "$work/hybrid.iso" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -b isolinux/isolinux.bin \
+		-c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$work/iso" 2>"$work/err"
+	boots iso ISOLINUX --disk "$work/hybrid.iso,ro" --clock virtual
+else
+	skip iso "isolinux and xorriso are not installed"
+fi
+
+if [ -f /usr/lib/syslinux/mbr/mbr.bin ] && command -v syslinux >/dev/null && command -v mformat >/dev/null; then
+	truncate -s 16M "$work/disk"
+	dd if=/usr/lib/syslinux/mbr/mbr.bin of="$work/disk" conv=notrunc 2>/dev/null
+	python3 - "$work/disk" <<-'END'
+		import struct, sys
+		with open(sys.argv[1], "r+b") as f:
+		    f.seek(446)
+		    for flag, kind, first, count in ((0, 0x83, 2048, 4096), (0x80, 6, 8192, 16384), (0, 0x82, 24576, 4096)):
+		        f.write(struct.pack("<B3sB3sII", flag, b"\xfe\xff\xff", kind, b"\xfe\xff\xff", first, count))
+		    f.seek(510)
+		    f.write(b"\x55\xaa")
+	END
+	export MTOOLSRC=$work/mtoolsrc
+	printf 'drive x: file="%s" offset=4194304\nmtools_skip_check=1\n' "$work/disk" >"$MTOOLSRC"
+	config exit.bs >"$work/syslinux.cfg"
+	mformat -t 8 -h 64 -s 32 -H 8192 x: && mcopy "$work/exit.bin" x:/exit.bs && mcopy "$work/syslinux.cfg" x:/ &&
+		syslinux --offset 4194304 --install "$work/disk"
+	boots syslinux SYSLINUX --disk "$work/disk,overlay" --clock virtual
+else
+	skip syslinux "syslinux, syslinux-common and mtools are not installed"
+fi
+
+rom=/usr/lib/ipxe/qemu/pxe-virtio.rom
+if [ -f "$rom" ] && ip tuntap add bootnet mode tap 2>"$work/err"; then
+	ip link set lo up && ip addr add 10.77.0.1/24 dev bootnet && ip link set bootnet up
+	mkdir "$work/tftp"
+	cp "$work/exit.bin" "$work/tftp/exit.0"
+	printf '#!ipxe\necho the-script-runs\nchain exit.0\n' >"$work/tftp/boot.ipxe"
+	tests/e2e/netboot.py bootnet 10.77.0.1 "$work/tftp/boot.ipxe" >"$work/server" 2>&1 &
+	server=$!
+	wait_for 10 grep -q ready "$work/server"
+	cp "$rom" "$work/rom"
+	timeout 600 "$twinstep" record -o "$work/log" --boot "net,rom=$work/rom" --net tap:bootnet --memory 64M --console "$work/console" \
+		2>"$work/err"
+	status=$?
+	check net "status $status, not 42: $(tail -n 3 "$work/err" "$work/console" "$work/server")" [ "$status" -eq 42 ]
+	check net-script "iPXE has not run the script" grep -aq 'the-script-runs' "$work/console"
+	rm "$work/rom"
+	timeout 600 "$twinstep" replay "$work/log" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
+	status=$?
+	check net-replay "status $status, not 42: $(tail -n 3 "$work/err")" eval "[ $status -eq 42 ] && cmp -s '$work/console' '$work/console2'"
+	check net-log "the log does not have the ROM" grep -q '^network ROM *74 KiB' <("$twinstep" log "$work/log")
+else
+	skip net "ipxe-qemu is not installed, or no tap here: $(cat "$work/err")"
+fi
+
+# refused TEST "text" ARGUMENTS...: status 2 and a line with the text.
+refused() {
+	local test=$1 text=$2
+	shift 2
+	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
+	local status=$?
+	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
+}
+head -c 1000 /dev/zero >"$work/odd"
+printf '\x55\xaa\x09' >"$work/short" && truncate -s 4096 "$work/short"
+refused cdrom "a hybrid ISO boots as --disk FILE,ro" --boot cdrom --disk "$work/exit.bin"
+refused unknown "must be disk or net" --boot floppy --disk "$work/exit.bin"
+refused no-card "needs a network card" --boot net
+refused no-rom "apt install ipxe-qemu" --boot "net,rom=$work/nothing" --net none
+refused odd-rom "is no option ROM" --boot "net,rom=$work/odd" --net none
+refused short-rom "is no option ROM" --boot "net,rom=$work/short" --net none
+refused kernel "--boot does not go with --kernel" --boot "net,rom=$work/short" --net none --kernel "$work/odd"
+exit $failed
