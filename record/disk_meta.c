@@ -68,6 +68,7 @@ struct disk_meta {
 	uint64_t *bits;	   /* whole pages of them */
 	uint64_t *todo;	   /* those that are still to be sent; NULL: nobody sends */
 	uint64_t *unsaved; /* a bit for each page of the bitmap that changed since it was written */
+	bool offered;	   /* since disk_meta_follow() another copy may have our name */
 	bool parting;	   /* disk_meta_part() was called and is to take effect */
 	uint64_t part_current, part_generation;
 	bool siding; /* disk_meta_change_sides() likewise; it comes before the parting */
@@ -222,11 +223,12 @@ static void identity_push_history(struct disk_meta_identity *id, uint64_t name)
 	id->history[0] = name;
 }
 
-/* The content goes on under a name of its own. */
-static void identity_part(struct disk_meta_identity *id, uint64_t current, uint64_t generation)
+/* The content goes on under a name of its own; alone: no other copy has the one that it has. */
+static void identity_part(struct disk_meta_identity *id, uint64_t current, uint64_t generation,
+			  bool alone)
 {
 	id->generation = generation;
-	if (id->state == DISK_AHEAD)
+	if (id->state == DISK_AHEAD && alone)
 		return;
 	/* A mixture is not what its name says: nothing but a whole comparison leads on from it. */
 	id->base = id->state == DISK_SYNCING ? 0 : id->current;
@@ -284,7 +286,8 @@ static bool identity_catch_up(struct disk_meta *m)
 		m->id.state = m->side.state;
 	}
 	if (m->parting)
-		identity_part(&m->id, m->part_current, m->part_generation);
+		identity_part(&m->id, m->part_current, m->part_generation, !m->offered);
+	m->offered &= !m->parting;
 	return m->siding || m->parting;
 }
 
@@ -593,6 +596,8 @@ uint64_t disk_meta_count(struct disk_meta *m)
 
 /* ---- sending ---- */
 
+static int identity_change(struct disk_meta *m, const struct disk_meta_identity *id);
+
 bool disk_meta_sync_begin(struct disk_meta *m)
 {
 	uint64_t words = m->bitmap_pages * (META_PAGE_BLOCKS / 64);
@@ -606,6 +611,22 @@ bool disk_meta_sync_begin(struct disk_meta *m)
 	m->todo = todo;
 	pthread_mutex_unlock(&m->lock);
 	return true;
+}
+
+/* The base is in the history, so the copy that has it is compared as a whole. */
+int disk_meta_forget_base(struct disk_meta *m)
+{
+	struct disk_meta_identity id;
+	int error;
+
+	pthread_mutex_lock(&m->io);
+	error = take_effect(m);
+	id = m->id;
+	id.base = 0;
+	if (!error && m->id.base)
+		error = identity_change(m, &id);
+	pthread_mutex_unlock(&m->io);
+	return error;
 }
 
 void disk_meta_sync_end(struct disk_meta *m)
@@ -718,7 +739,7 @@ int disk_meta_discard(struct disk_meta *m)
 void disk_meta_follow(struct disk_meta *m)
 {
 	pthread_mutex_lock(&m->lock);
-	m->follows = true;
+	m->follows = m->offered = true;
 	for (uint32_t i = 0; i < m->active.n; i++) {
 		m->slot[i].record = 0;
 		if (!m->slot[i].busy)
@@ -763,7 +784,7 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 		m->parted = false;
 		pthread_mutex_lock(&m->lock);
 		m->follows = true;
-		m->parting = m->siding = false;
+		m->offered = m->parting = m->siding = false;
 		bits_forget(m);
 		pthread_mutex_unlock(&m->lock);
 		error = bitmap_save(m);

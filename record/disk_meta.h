@@ -135,7 +135,8 @@ void disk_meta_applied(struct disk_meta *m, uint64_t record);
 /*
  * The other side does not follow any more: writes that it may not have executed count, and those
  * from now on. current: the new name of the content, not 0, unless the image is ahead
- * already and keeps its name; on stable storage before the next write begins.
+ * already and no copy can have got its name since (disk_meta_follow()): then it keeps that; on
+ * stable storage before the next write begins.
  */
 void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
 /*
@@ -180,6 +181,12 @@ void disk_meta_sync_done(struct disk_meta *m, uint64_t block);
 void disk_meta_follow(struct disk_meta *m);
 
 /* ---- a join; these wait for storage: 0 or a positive errno ---- */
+
+/*
+ * The copy that blocks are sent to is not the one of the base, so what it confirms says nothing of
+ * that: before the first block is sent.
+ */
+int disk_meta_forget_base(struct disk_meta *m);
 
 /* The identity as it is now, also where it cannot be put on stable storage. */
 int disk_meta_get(struct disk_meta *m, struct disk_meta_identity *id);

@@ -154,6 +154,13 @@ static int save_bitmap(struct disk_backend *d, void *ctx)
 	return disk_meta_save(at->s->disk[at->i].meta);
 }
 
+static int forget_base(struct disk_backend *d, void *ctx)
+{
+	struct source_disk *at = ctx;
+
+	return disk_meta_forget_base(at->s->disk[at->i].meta);
+}
+
 static int join_meta(struct disk_backend *d, void *ctx)
 {
 	struct source_disk *at = ctx;
@@ -253,6 +260,8 @@ static int source_begin(struct disk_source *s, struct err *err)
 		struct disk_meta *m = s->disk[i].meta;
 		int error = m ? on_disk(s, i, save_bitmap) : 0;
 
+		if (!error && m && s->want_sums[i])
+			error = on_disk(s, i, forget_base);
 		if (!error && m && !disk_meta_sync_begin(m))
 			error = ENOMEM;
 		if (error) {

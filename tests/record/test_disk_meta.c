@@ -527,6 +527,71 @@ START_TEST(a_block_is_sent_again_when_it_was_written)
 }
 END_TEST
 
+/* A third copy is brought up to date, and lost: what it confirmed says nothing of the second one.
+ */
+START_TEST(a_copy_that_is_not_the_base_ends_the_base)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id = identity(100), second = identity(100);
+	struct disk_relation r;
+
+	id.state = DISK_IN_STEP;
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	disk_meta_applied(m, 0);
+	disk_meta_part(m, 101, 2);
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	r = disk_meta_relation(&id, &second);
+	ck_assert(r.newer == DISK_NEWER_MINE && !r.whole);
+	ck_assert_int_eq(disk_meta_forget_base(m), 0);
+	ck_assert(disk_meta_sync_begin(m));
+	ck_assert_uint_eq(disk_meta_sync_take(m, 0), 7);
+	disk_meta_sync_done(m, 7);
+	disk_meta_sync_end(m);
+	ck_assert_uint_eq(disk_meta_next(m, 0), UINT64_MAX);
+	ck_assert_int_eq(disk_meta_close(m), 0);
+	m = open_meta();
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.current, 101);
+	r = disk_meta_relation(&id, &second);
+	ck_assert(r.newer == DISK_NEWER_MINE && r.whole);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+/* It may have become equal and have our name: the next copy gets another one. */
+START_TEST(a_copy_that_may_have_the_name_is_left_with_it)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id = identity(100), copy = identity(101);
+	struct disk_relation r;
+
+	id.state = DISK_IN_STEP;
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	disk_meta_part(m, 101, 2);
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	disk_meta_part(m, 102, 3);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.current, 101); /* nobody else can have that */
+	finish_one(m);
+	disk_meta_follow(m);
+	disk_meta_part(m, 103, 4);
+	ck_assert_int_eq(guest_writes(m, 9, 1), 0);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.current, 103);
+	ck_assert_uint_eq(id.base, 101);
+	r = disk_meta_relation(&id, &copy);
+	ck_assert(r.newer == DISK_NEWER_MINE && !r.whole);
+	copy.current = 100;
+	r = disk_meta_relation(&id, &copy);
+	ck_assert(r.newer == DISK_NEWER_MINE && r.whole);
+	disk_meta_part(m, 104, 5);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.current, 103);
+	disk_meta_abandon(m);
+}
+END_TEST
+
 static void expect(const struct disk_meta_identity *a, const struct disk_meta_identity *b,
 		   enum disk_newer ab, enum disk_newer ba, bool whole)
 {
@@ -546,15 +611,15 @@ START_TEST(names_tell_what_is_newer)
 	expect(&a, &none, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
 	expect(&none, &none, DISK_NEWER_UNKNOWN, DISK_NEWER_UNKNOWN, true);
 	old = a;
-	identity_part(&a, 11, 3);
+	identity_part(&a, 11, 3, true);
 	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
-	identity_part(&a, 12, 4); /* ahead already: the same name in a later generation */
+	identity_part(&a, 12, 4, true); /* ahead already: the same name in a later generation */
 	ck_assert_uint_eq(a.current, 11);
 	ck_assert_uint_eq(a.generation, 4);
 	a.state = DISK_IN_STEP; /* in step with a third image, and parted from it */
-	identity_part(&a, 13, 5);
+	identity_part(&a, 13, 5, true);
 	expect(&a, &old, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
-	identity_part(&b, 21, 3);
+	identity_part(&b, 21, 3, true);
 	expect(&a, &b, DISK_NEWER_SPLIT, DISK_NEWER_SPLIT, true);
 }
 END_TEST
@@ -568,10 +633,10 @@ START_TEST(a_mixture_is_never_newer)
 	a.state = DISK_SYNCING;
 	expect(&a, &b, DISK_NEWER_BROKEN, DISK_NEWER_BROKEN, true);
 	a = identity(10);
-	identity_part(&a, 11, 2);
+	identity_part(&a, 11, 2, true);
 	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
 	c = b;
-	identity_part(&c, 12, 3); /* somebody insisted on starting with it */
+	identity_part(&c, 12, 3, true); /* somebody insisted on starting with it */
 	ck_assert_uint_eq(c.base, 0);
 	expect(&a, &c, DISK_NEWER_SPLIT, DISK_NEWER_SPLIT, true);
 }
@@ -659,6 +724,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, no_write_before_it_is_known_what_it_means);
 	tcase_add_test(tc, sides_change_before_the_next_write);
 	tcase_add_test(tc, sides_change_and_part);
+	tcase_add_test(tc, a_copy_that_is_not_the_base_ends_the_base);
+	tcase_add_test(tc, a_copy_that_may_have_the_name_is_left_with_it);
 	tcase_add_test(tc, a_block_is_sent_again_when_it_was_written);
 	tcase_add_test(tc, names_tell_what_is_newer);
 	tcase_add_test(tc, a_mixture_is_never_newer);
