@@ -147,11 +147,11 @@ static bool client_request(struct control *c, struct client *k, size_t len)
 	char *text;
 
 	c->passed = k->passed;
-	text = control_answer(c, k->line, len, &n);
-	c->passed = -1;
-	if (k->passed >= 0)
-		close(k->passed);
 	k->passed = -1;
+	text = control_answer(c, k->line, len, &n);
+	if (c->passed >= 0)
+		close(c->passed);
+	c->passed = -1;
 	good = text && client_send(k, text, n);
 	free(text);
 	k->len -= len + 1;
@@ -299,6 +299,14 @@ struct control *control_open(const char *path, const struct control_verb *comman
 int control_passed(const struct control *c)
 {
 	return c->passed;
+}
+
+int control_take_passed(struct control *c)
+{
+	int fd = c->passed;
+
+	c->passed = -1;
+	return fd;
 }
 
 void control_close(struct control *c)

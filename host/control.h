@@ -37,6 +37,8 @@ struct control *control_open(const char *path, const struct control_verb *comman
 int control_start(struct control *c, struct err *err);
 /* For a verb: the descriptor that came with its request, closed after it; -1: none. */
 int control_passed(const struct control *c);
+/* The same, and it is the verb's from now on. */
+int control_take_passed(struct control *c);
 /* Ends the thread and removes the socket. NULL allowed. No command runs when it returns. */
 void control_close(struct control *c);
 

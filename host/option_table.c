@@ -234,7 +234,7 @@ const struct option_row option_table[] = {
 	{ "json", 0, NULL, FLAG(json),
 	  .commands = FOR(STATUS) | FOR(SWITCH) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) |
 		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST) | FOR(DOCTOR) | FOR(VERIFY) |
-		      FOR(EVACUATE),
+		      FOR(EVACUATE) | FOR(MIGRATE),
 	  .help = "as one line of JSON" },
 	{ "quick", 0, NULL, FLAG(quick), .commands = FOR(QUALIFY),
 	  .help = "less of each: for a first look" },
@@ -254,6 +254,10 @@ const struct option_row option_table[] = {
 	  .unit = "disks", .commands = FOR(VERIFY), .help = "only this one; the first is 0 (all)" },
 	{ "mend", 0, "no|live|backup", CHOICE(mend), .commands = FOR(VERIFY),
 	  .help = "a block that differs becomes the live side's, or the backup's (no)" },
+	{ "to", 0, "ADDR", STRING(to), .commands = FOR(MIGRATE),
+	  .help = "where a backup without --connect waits: HOST:PORT, [V6]:PORT or unix:PATH" },
+	{ "keep", 0, NULL, FLAG(keep), .commands = FOR(MIGRATE),
+	  .help = "the replica that was live stays as the new one's backup" },
 	{ "help", 0, NULL, FLAG(help), .commands = ALL, .help = "this text" },
 
 	/* ---- pairs ---- */
@@ -273,6 +277,10 @@ const struct option_row option_table[] = {
 	  .help = "key that both replicas hold (mode 0600; `twinstep keygen` makes it)" },
 	{ "insecure", 0, NULL, FLAG(replica.insecure), .commands = REPLICAS, .group = GROUP_PAIR,
 	  .config = true, .help = "no key: anybody who can connect is believed" },
+	{ "key-file", 0, "FILE", STRING(replica.key_file), .commands = FOR(RUN),
+	  .group = GROUP_PAIR,
+	  .help = "with --arbiter: the machine can move to another host (`twinstep migrate`), "
+		  "which holds this key (mode 0600)" },
 	{ "rdma-clear", 0, NULL, FLAG(replica.rdma_clear), .commands = REPLICAS,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "with rdma: addresses: nothing is sealed on the fabric, if both say so" },
@@ -281,6 +289,9 @@ const struct option_row option_table[] = {
 	  .help = "decides who is live: file:DIR, a directory that both replicas see, or "
 		  "etcd://HOST:PORT,.../PREFIX with ,ca=FILE ,cert=FILE ,key=FILE ,login=FILE, or "
 		  "witness:HOST:PORT/GUEST,key=FILE" },
+	{ "arbiter", 0, "ARBITER", STRING(replica.arbiter), .commands = FOR(RUN),
+	  .group = GROUP_PAIR,
+	  .help = "with --key-file: decides on which host it is live, as for `twinstep primary`" },
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(ARBITER),
 	  .help = "serve: where replicas ask, HOST:PORT or [V6]:PORT" },
 	{ "listen", 0, "ADDR", STRING(replica.listen), .commands = FOR(EXPORTER),
@@ -339,7 +350,7 @@ const struct option_row option_table[] = {
 	  .help = "the side whose disk fails ends if the other one can go on, or the guest is "
 		  "told (failover)" },
 	{ "sync-rate", 0, "RATE", .parse = parse_rate, .target = AT(replica.sync_rate),
-	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,
+	  .commands = PAIRED | FOR(RUN), .group = GROUP_PAIR, .config = true,
 	  .help = "bytes of disks a second, at most, that a joining backup is sent (no bound)" },
 	{ "scrub", 0, "DAYS", .parse = parse_days, .target = AT(replica.scrub_days),
 	  .commands = PAIRED, .group = GROUP_PAIR, .config = true,

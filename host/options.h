@@ -32,6 +32,7 @@ enum command_id {
 	COMMAND_STATUS,
 	COMMAND_STOP,
 	COMMAND_SWITCH,
+	COMMAND_MIGRATE,
 	COMMAND_EVACUATE,
 	COMMAND_POWERDOWN,
 	COMMAND_SNAPSHOT,
@@ -108,6 +109,8 @@ struct options {
 	struct replica_opts replica;
 	const char *name, *control;
 	bool help, stats, json, force, quiet, list, test, csv, check;
+	bool keep; /* migrate: the old replica stays as backup */
+	const char *to;
 	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, profile_every, epoch_ms, checkpoint_s, jobs;
 	uint64_t runs, changes, bound, explore_seed; /* of explore */

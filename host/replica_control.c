@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/host_clock.h"
@@ -64,6 +65,17 @@ static void put_sync(json_t *reply, const struct replica_status *s)
 					    json_real((double)s->sync_left / s->sync_bytes_s));
 	}
 	json_object_set_new(reply, "sync", o);
+}
+
+static void put_move(json_t *reply, const struct replica_status *s)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "to", json_string(s->move_to));
+	json_object_set_new(o, "stage", json_string(s->move_stage));
+	if (s->move_why[0])
+		json_object_set_new(o, "why", json_string(s->move_why));
+	json_object_set_new(reply, "move", o);
 }
 
 static void put_divergence(json_t *reply, const struct replica_status *s)
@@ -148,6 +160,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 		put(reply, "generations_healed", s.healed);
 	if (s.switches)
 		put_last_switch(reply, &s);
+	if (s.move_stage[0])
+		put_move(reply, &s);
 	if (s.divergence[0])
 		put_divergence(reply, &s);
 	if (verified.known)
@@ -213,6 +227,40 @@ static int verb_switch(void *ctx, const json_t *args, json_t *reply, struct err 
 		return ret;
 	put(reply, "generation", s.generation);
 	json_object_set_new(reply, "pause_ms", json_real(s.last_switch_ms));
+	return 0;
+}
+
+/*
+ * {"command": "migrate", "to": ADDR} with a connection to it: the guest is to move there; with
+ * "cancel": true it is not. What comes of it is in the status.
+ */
+static int verb_migrate(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	const char *to = json_string_value(json_object_get(args, "to"));
+	struct stat st;
+
+	if (json_is_true(json_object_get(args, "cancel"))) {
+		replica_move_not(r->replica);
+		return 0;
+	}
+	if (!to || control_passed(r->control) < 0 || fstat(control_passed(r->control), &st) ||
+	    !S_ISSOCK(st.st_mode))
+		return err_set(err, EINVAL,
+			       "'to' must be an address, with a connection to it passed along");
+	return replica_move(r->replica, control_take_passed(r->control), to, err);
+}
+
+/* A backup goes, and the live side goes on without it; one that is live has `stop` and `switch`. */
+static int verb_leave(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	struct replica_status s;
+
+	replica_get_status(r->replica, &s);
+	if (s.primary || s.state == REPLICA_CLAIMING || s.state == REPLICA_TAKING_OVER)
+		return err_set(err, EPERM, "this replica is not a backup");
+	replica_leave(r->replica);
 	return 0;
 }
 
@@ -295,7 +343,8 @@ static const struct control_verb verbs[] = {
 	{ "switch", verb_switch },   { "status", verb_status },
 	{ "stop", verb_stop },	     { "powerdown", verb_powerdown },
 	{ "balloon", verb_balloon }, { "fault", verb_fault },
-	{ "verify", verb_verify },   { 0 },
+	{ "verify", verb_verify },   { "migrate", verb_migrate },
+	{ "leave", verb_leave },     { 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

@@ -66,6 +66,19 @@ int peer_greet(struct peer *p, const struct peer_key *key, int timeout_ms, struc
 	return p->ops->greet(p, key, timeout_ms, err);
 }
 
+int peer_dial_socket(const char *addr, int timeout_ms, struct err *err)
+{
+	const char *rest;
+	const struct peer_ops *ops = transport_of(addr, &rest);
+	struct peer *p;
+
+	if (!ops->release)
+		return err_set(err, EOPNOTSUPP,
+			       "'%s': such a connection cannot be given to another process", addr);
+	p = ops->dial(rest, timeout_ms, err);
+	return p ? ops->release(p) : -err->code;
+}
+
 struct peer *peer_connect(const char *addr, const struct peer_key *key, int timeout_ms,
 			  struct err *err)
 {

@@ -11,9 +11,10 @@
  * Diffie-Hellman exchange), so nobody else gets further, a recorded handshake is worth nothing, and
  * a stolen key does not open old sessions. Without a key the stream is bare.
  *
- * No descriptor leaves net/: who waits for a peer waits in peer_accept(), who has one waits in
- * peer_recv(), and both are woken from other threads by peer_listener_wake() and peer_shutdown().
- * A transport is a struct peer_ops in a file of its own and a row in peer.c.
+ * No descriptor leaves net/, but for a connection that goes to another process: who waits for a
+ * peer waits in peer_accept(), who has one waits in peer_recv(), and both are woken from other
+ * threads by peer_listener_wake() and peer_shutdown(). A transport is a struct peer_ops in a file
+ * of its own and a row in peer.c.
  */
 #ifndef NET_PEER_H
 #define NET_PEER_H
@@ -56,6 +57,8 @@ struct peer_ops {
 	struct peer_listener *(*listen)(const char *addr, const struct peer_key *key,
 					struct err *err);
 	struct peer *(*dial)(const char *addr, int timeout_ms, struct err *err);
+	/* The socket of one that was dialled, which is freed; NULL: it is more than a socket. */
+	int (*release)(struct peer *p);
 	/* The caller's half of authentication, on a peer that was dialled. 0, or -errno and err. */
 	int (*greet)(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
 	/* As peer_send() and peer_recv(). One thread is in send(), another one in recv(). */
@@ -126,6 +129,11 @@ void peer_listener_close(struct peer_listener *l); /* NULL allowed */
 struct peer *peer_dial(const char *addr, int timeout_ms, struct err *err);
 int peer_greet(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
 /*
+ * A connection to addr for another process, which makes a peer of it with peer_from_socket(): a
+ * socket over which nothing was said yet, or -errno and err.
+ */
+int peer_dial_socket(const char *addr, int timeout_ms, struct err *err);
+/*
  * An address with its name looked up: for a process that will have no files to look names up with.
  * 0, or -errno and err.
  */
@@ -135,8 +143,8 @@ struct peer *peer_connect(const char *addr, const struct peer_key *key, int time
 			  struct err *err);
 
 /*
- * A bare stream over a connected socket, which is owned from now on: a socketpair in tests. NULL:
- * out of memory.
+ * A stream over a connected socket, which is owned from now on; bare until it is greeted, if that
+ * is done. NULL: out of memory.
  */
 struct peer *peer_from_socket(int fd, const char *name);
 

@@ -67,6 +67,16 @@ static void stream_close(struct peer *p)
 	free(s);
 }
 
+static int stream_release(struct peer *p)
+{
+	struct peer_stream *s = peer_stream_of(p);
+	int fd = s->fd;
+
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+	return fd;
+}
+
 static void stream_shutdown(struct peer *p)
 {
 	shutdown(peer_stream_of(p)->fd, SHUT_RDWR);
@@ -273,6 +283,7 @@ const struct peer_ops peer_tcp_ops = {
 	.way = "tcp",
 	.listen = tcp_listen,
 	.dial = tcp_dial,
+	.release = stream_release,
 	.greet = stream_greet,
 	.send = stream_send,
 	.recv = stream_recv,
@@ -285,6 +296,7 @@ const struct peer_ops peer_unix_ops = {
 	.way = "unix",
 	.listen = unix_listen,
 	.dial = unix_dial,
+	.release = stream_release,
 	.greet = stream_greet,
 	.send = stream_send,
 	.recv = stream_recv,

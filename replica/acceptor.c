@@ -4,6 +4,7 @@
  * failover, frees sessions that are over.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/thread.h"
@@ -46,32 +47,61 @@ static const char *why_busy(struct replica *r)
 	return state == REPLICA_ALONE ? NULL : "this replica is not live any more";
 }
 
-static void meet_peer(struct replica *r, struct peer *p)
+/* One that is to have the guest holds our key: the backup that is there gives way to it. */
+static int make_place(struct replica *r, const char *to, struct err *err)
 {
-	struct err err = ERR_INIT;
-	struct session *s = session_new(r, p);
+	char why[PEER_NAME_LEN + 64];
+	bool has_one;
+
+	pthread_mutex_lock(&r->link.lock);
+	has_one = r->link.session;
+	pthread_mutex_unlock(&r->link.lock);
+	snprintf(why, sizeof(why), "dismissed: the guest moves to %s", to);
+	return has_one ? arbitrate_dismiss(r, why, err) : 0;
+}
+
+static int refuse(struct session *s, const char *why, struct err *err)
+{
+	wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, 1000, NULL);
+	return err_set(err, EBUSY, "%s is refused: %s", peer_name(s->wire.peer), why);
+}
+
+static int meet(struct session *s, struct err *err)
+{
+	struct replica *r = s->r;
+	const char *why;
+	int ret = s->moved ? make_place(r, peer_name(s->wire.peer), err) : 0;
+
+	if (ret < 0)
+		return ret;
 	/* What is left of one that was lost must not get into the way of the next one's disks. */
-	const char *why = link_bury_all(&r->link) ? why_busy(r) : WHY_LOSING;
+	why = link_bury_all(&r->link) ? why_busy(r) : WHY_LOSING;
+	if (why)
+		return refuse(s, why, err);
+	ret = session_hello(s, true, err);
+	return ret < 0 ? ret : check_generation(r, err);
+}
+
+int acceptor_meet(struct replica *r, struct peer *p, bool moved, struct err *err)
+{
+	struct session *s = session_new(r, p);
+	int ret = -ENOMEM;
 
 	if (s)
 		s->joining = joining_new(s);
 	if (!s || !s->joining) {
-		session_free(s);
-		replica_event(r, "refused", "out of memory for a backup");
-		return;
+		err_set(err, ENOMEM, "out of memory for a backup");
+	} else {
+		s->moved = moved;
+		ret = meet(s, err);
 	}
-	if (why) {
-		wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, 1000, NULL);
-		replica_event(r, "refused", "%s is refused: %s", peer_name(p), why);
-		session_free(s);
-		return;
+	if (ret == 0) {
+		link_prepare(r, s);
+		return 0;
 	}
-	if (session_hello(s, true, &err) < 0 || check_generation(r, &err) < 0) {
-		replica_event(r, "refused", "%s", err.text);
-		session_free(s);
-		return;
-	}
-	link_prepare(r, s);
+	session_free(s);
+	replica_event(r, "refused", "%s", err->text);
+	return ret;
 }
 
 static void *acceptor_thread(void *arg)
@@ -88,8 +118,9 @@ static void *acceptor_thread(void *arg)
 		hang_report(r);
 		if (next < 0) /* nothing is to be announced */
 			healing_step(r);
+		moving_step(r);
 		if (p)
-			meet_peer(r, p);
+			acceptor_meet(r, p, false, &err);
 		else if (err.code != EAGAIN)
 			replica_event(r, "refused", "%s", err.text);
 	}

@@ -113,6 +113,29 @@ void arbitrate_go_on(struct replica *r, const char *why)
 	}
 }
 
+/*
+ * The next generation is ours before the backup is lost: it asks for that as soon as it sees the
+ * end of its connection, and must not be first. Should this side die between the two, nobody goes
+ * on; without the backup nobody would either.
+ */
+int arbitrate_dismiss(struct replica *r, const char *why, struct err *err)
+{
+	uint64_t generation = failover_generation(&r->failover) + 1;
+	int ret;
+
+	if (!failover_counts_on(failover_state(&r->failover)) || !hang_prove_alive(r))
+		return err_set(err, EBUSY, "its backup does not protect it yet: try again");
+	ret = arbiter_take(r->cfg.arbiter, generation, r->id, err);
+	if (ret == 0)
+		return err_set(err, EBUSY, "the next generation was taken by another replica");
+	if (ret < 0)
+		return ret;
+	link_give_up(r, why);
+	if (failover_state(&r->failover) != REPLICA_ALONE)
+		return err_set(err, EPERM, "this replica is not live any more");
+	return 0;
+}
+
 void arbitrate_at_end(struct replica *r, uint64_t deadline_ns)
 {
 	uint64_t generation;

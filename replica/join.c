@@ -11,6 +11,7 @@
 
 #define STATE_WAIT_MS 60000
 #define SEND_WAIT_MS  30000
+#define AWAIT_MS      500 /* it is looked so often whether to go on waiting */
 #define DIAL_PAUSE_NS (100 * NS_PER_MS)
 
 struct peer *follower_dial(struct replica *r, struct err *err)
@@ -191,7 +192,26 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 
 /* ---- all of it ---- */
 
-static struct session *greet(struct replica *r, struct err *err)
+/* A primary that somebody brings here; who does not hold our key keeps nobody waiting. */
+static struct peer *await(struct replica *r, struct err *err)
+{
+	struct peer *p = NULL;
+
+	replica_event(r, "waiting", "waiting at %s for a guest that moves here", r->cfg.listen);
+	while (!p && !atomic_load(&r->stopping)) {
+		struct err why = ERR_INIT;
+
+		p = peer_accept(r->acceptor.listener, AWAIT_MS, &why);
+		if (!p && why.code && why.code != EAGAIN)
+			replica_event(r, "refused", "%s", why.text);
+	}
+	if (!p)
+		err_set(err, ECANCELED, "told to end before a guest came");
+	return p;
+}
+
+/* The primary that was dialled. */
+static struct peer *call(struct replica *r, struct err *err)
 {
 	int patience = r->cfg.connect_wait_ms < 2000 ? 2000 : (int)r->cfg.connect_wait_ms;
 	struct follower *f = &r->follower;
@@ -200,6 +220,16 @@ static struct session *greet(struct replica *r, struct err *err)
 	if (peer_greet(p, r->cfg.key, patience, err) < 0)
 		return NULL;
 	f->dialled = NULL;
+	return p;
+}
+
+static struct session *greet(struct replica *r, struct err *err)
+{
+	struct follower *f = &r->follower;
+	struct peer *p = r->cfg.connect ? call(r, err) : await(r, err);
+
+	if (!p)
+		return NULL;
 	f->primary = session_new(r, p);
 	if (!f->primary) {
 		err_set(err, ENOMEM, "out of memory");

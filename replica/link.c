@@ -117,6 +117,7 @@ void link_prepare(struct replica *r, struct session *s)
 
 	pthread_mutex_lock(&l->lock);
 	l->joining = s;
+	moving_joins(s);
 	l->due = false;
 	atomic_store(&s->moved_ns, host_mono_ns());
 	s->busy++;
@@ -267,6 +268,7 @@ static void lose(struct replica *r, struct session *s, enum failover_event e, co
 	outbox_end(&r->outbox);
 	if (!s)
 		return;
+	moving_lost(s, why);
 	deal_with_loss(r, before, now, why);
 	link_rest(l, s);
 }
@@ -284,6 +286,7 @@ static bool lose_joining(struct session *s, const char *why)
 	pthread_mutex_unlock(&l->lock);
 	if (!mine)
 		return false;
+	moving_lost(s, why);
 	replica_event(s->r, "refused", "the backup is gone (%s) before it had the state", why);
 	link_rest(l, s);
 	return true;
@@ -301,6 +304,24 @@ void link_lost(struct session *s, const char *why)
 void link_give_up(struct replica *r, const char *why)
 {
 	lose(r, NULL, FAILOVER_LOST, why);
+}
+
+void link_cancel_move(struct replica *r)
+{
+	struct link *l = &r->link;
+	struct session *s;
+
+	pthread_mutex_lock(&l->lock);
+	s = l->joining ? l->joining : l->session;
+	if (s && (!s->moved || failover_counts_on(failover_state(&r->failover))))
+		s = NULL;
+	if (s)
+		s->busy++;
+	pthread_mutex_unlock(&l->lock);
+	if (!s)
+		return;
+	link_lost(s, "cancelled");
+	link_rest(l, s);
 }
 
 bool link_yield(struct replica *r)

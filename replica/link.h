@@ -109,7 +109,17 @@ uint64_t link_silence_ns(struct session *s);
 /* vCPU thread, right after the sync point that flushed the TLB and took a digest. */
 void link_transfer(struct replica *r, struct session *s, uint64_t seq);
 
+/* The acceptor: the backup to which the guest was to move is not wanted, unless it protects the
+ * guest by now.
+ */
+void link_cancel_move(struct replica *r);
+
 /* acceptor.c */
+/*
+ * Acceptor's thread: says hello to a peer, which is owned from now on, and lets it join. moved: the
+ * guest is to move there, and a backup that is there gives way. 0, or -errno, err and an event.
+ */
+int acceptor_meet(struct replica *r, struct peer *p, bool moved, struct err *err);
 int acceptor_start(struct replica *r, struct err *err);
 void acceptor_stop(struct replica *r);
 

@@ -80,6 +80,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	orders_init(&r->orders);
 	announce_init(&r->announce);
 	link_init(&r->link);
+	moving_init(&r->moving);
 	verify_init(&r->verify);
 	outbox_init(&r->outbox, replica_timeout_ns(r), send_output, r);
 	failover_init(&r->failover, &r->outbox);
@@ -104,6 +105,7 @@ void replica_destroy(struct replica *r)
 	spy_end(r);
 	acceptor_stop(r);
 	link_fini(&r->link);
+	moving_fini(&r->moving);
 	follower_fini(&r->follower);
 	live_sink_attach(&r->direct, NULL);
 	live_destroy(r->live);
@@ -198,6 +200,8 @@ void replica_set_disks(struct replica *r, const struct disk_sync_disk *disks, un
 
 int replica_connect(struct replica *r, struct err *err)
 {
+	if (!r->cfg.connect)
+		return 0;
 	r->follower.dialled = follower_dial(r, err);
 	return r->follower.dialled ? 0 : -err->code;
 }

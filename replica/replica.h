@@ -45,7 +45,7 @@ enum replica_survivor { SURVIVOR_PRIMARY, SURVIVOR_BACKUP, SURVIVOR_NOBODY };
 
 struct replica_config {
 	const char *listen;	    /* where a backup may join; NULL: nobody joins */
-	const char *connect;	    /* backup: where the primary is */
+	const char *connect;	    /* backup: where the primary is; NULL: waits for one to come */
 	const struct peer_key *key; /* NULL: no authentication */
 	struct arbiter *arbiter;
 	unsigned timeout_ms;	  /* silence after which the peer counts as dead */
@@ -110,7 +110,7 @@ void replica_set_disks(struct replica *r, const struct disk_sync_disk *disks, un
 
 /* Listens for a backup where the configuration says so. 0 or -errno. */
 int replica_listen(struct replica *r, struct err *err);
-/* A backup: connects to the primary's address; nothing is said yet. 0 or -errno. */
+/* A backup: connects to the primary's address, if it has one; nothing is said yet. 0 or -errno. */
 int replica_connect(struct replica *r, struct err *err);
 
 /*
@@ -141,6 +141,15 @@ void replica_leave(struct replica *r);
 int replica_switch(struct replica *r);
 /* The change of places is not wanted any more; it may have begun all the same. */
 void replica_switch_not(struct replica *r);
+/*
+ * From any thread: the guest is to move to the replica that waits at the other end of fd, a
+ * connected socket, which is owned from now on. It joins as backup, in place of one that is there;
+ * replica_get_status() tells how far that is. to: its address, for messages. 0; -EPERM: this one
+ * is not live; -EBUSY: the guest is on its way already.
+ */
+int replica_move(struct replica *r, int fd, const char *to, struct err *err);
+/* That is not wanted any more; one that protects the guest by now stays as its backup. */
+void replica_move_not(struct replica *r);
 
 /*
  * From any thread: a control input for the machine, while this replica is live. -EPERM when it is
@@ -174,7 +183,8 @@ struct replica_status {
 	uint64_t outputs_held, outputs_released;
 	uint64_t digests;
 	uint64_t failovers;
-	uint64_t healed;	 /* generations taken after a stranger's */
+	uint64_t healed;				  /* generations taken after a stranger's */
+	char move_to[128], move_stage[16], move_why[300]; /* a move, or the last one; else empty */
 	uint64_t switches;	 /* how often this replica gave the guest to the other one */
 	double last_switch_ms;	 /* for how long the guest stood still then */
 	double last_failover_ms; /* from the last sign of the primary to going live; 0: none */

@@ -7,6 +7,7 @@
  *
  *   outbox.sending -> link.lock -> failover.lock -> outbox.lock
  *                     follower.lock -> outbox.lock
+ *                     link.lock -> moving.lock
  *                     orders.lock, vcpu.lock: with nothing else
  *
  * No call of a NIC, a console, a file or the log is made with a lock that the vCPU thread needs;
@@ -26,6 +27,7 @@
 #include "replica/healing.h"
 #include "replica/joining.h"
 #include "replica/link.h"
+#include "replica/moving.h"
 #include "replica/orders.h"
 #include "replica/outbox.h"
 #include "replica/replica.h"
@@ -74,6 +76,7 @@ struct replica {
 	struct acceptor acceptor;
 	struct follower follower;
 	struct handover handover;
+	struct moving moving;
 	struct healing healing;
 	struct spy spy;
 	struct announce announce;
@@ -116,6 +119,12 @@ void replica_event_took(struct replica *r, const char *event, double ms, const c
 /* arbitration.c */
 /* Live side, not on the vCPU thread, in ASKING: goes on alone or stops for good. */
 void arbitrate_go_on(struct replica *r, const char *why);
+/*
+ * Live side's acceptor: its backup, which may be counted on, is to go, and cannot go live any more
+ * when it sees that. 0: this side is alone; -errno and err: the backup is still there, or this side
+ * is not live any more.
+ */
+int arbitrate_dismiss(struct replica *r, const char *why, struct err *err);
 /* Live side, in FENCED: stops for good. */
 void arbitrate_stop(struct replica *r);
 /* vCPU thread, at the end of the guest, in ASKING: whether the last outputs may leave. */

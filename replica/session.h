@@ -29,6 +29,7 @@ struct session {
 	pthread_t sender, receiver;
 	bool has_sender, has_receiver;
 	bool follows;		       /* receiver's thread: the two have changed places */
+	bool moved;		       /* the guest is to move there: replica/moving.h */
 	bool refused;		       /* receiver's thread: is told why, and not listened to */
 	atomic_bool prepared;	       /* all that goes ahead of the state has gone */
 	atomic_uint_fast64_t moved_ns; /* when the other side last took something of size */

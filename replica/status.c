@@ -75,6 +75,22 @@ static void status_of_follower(struct follower *f, uint64_t now, struct replica_
 	s->sync_bytes = atomic_load(&f->disk_bytes);
 }
 
+static void status_of_move(struct replica *r, struct replica_status *s)
+{
+	enum moving_stage stage;
+	bool follows;
+
+	pthread_mutex_lock(&r->link.lock);
+	follows = r->link.session && r->link.session->moved && s->state == REPLICA_PROTECTED;
+	pthread_mutex_unlock(&r->link.lock);
+	pthread_mutex_lock(&r->moving.lock);
+	stage = r->moving.stage == MOVING_JOINS && follows ? MOVING_FOLLOWS : r->moving.stage;
+	snprintf(s->move_stage, sizeof(s->move_stage), "%s", moving_stage_name(stage));
+	memcpy(s->move_to, r->moving.to, sizeof(s->move_to));
+	memcpy(s->move_why, r->moving.why, sizeof(s->move_why));
+	pthread_mutex_unlock(&r->moving.lock);
+}
+
 static void status_of_failover(struct replica *r, struct replica_status *s)
 {
 	struct failover *f = &r->failover;
@@ -103,6 +119,7 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 		status_of_follower(&r->follower, now, s);
 	else
 		status_of_link(r, now, s);
+	status_of_move(r, s);
 	s->healed = atomic_load(&r->healing.healed);
 	s->switches = atomic_load(&r->handover.given);
 	s->last_switch_ms = (double)atomic_load(&r->handover.took_ns) / 1e6;

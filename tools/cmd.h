@@ -35,6 +35,7 @@ extern const struct command cmd_explore;
 extern const struct command cmd_status;
 extern const struct command cmd_stop;
 extern const struct command cmd_switch;
+extern const struct command cmd_migrate;
 extern const struct command cmd_evacuate;
 extern const struct command cmd_powerdown;
 extern const struct command cmd_snapshot;

@@ -11,8 +11,10 @@
 
 static int check(const struct options *o, struct err *err)
 {
-	if (!o->replica.connect)
-		return err_set(err, EINVAL, "no address: use --connect ADDR");
+	if (!o->replica.connect && !o->replica.listen)
+		return err_set(err, EINVAL,
+			       "no address: use --connect ADDR, or --listen ADDR to wait for a "
+			       "guest that moves here");
 	return replica_opts_check(&o->replica, err);
 }
 
@@ -36,7 +38,8 @@ const struct command cmd_backup = {
 	.summary = "follow a primary and take over when it is gone",
 	.usage = "--connect ADDR --key-file FILE --arbiter file:DIR [OPTION...]",
 	.text = "Follows a primary in lockstep; takes over when it is gone. What is not said here "
-		"of the machine comes from the primary.",
+		"of the machine comes from the primary. Without --connect it waits at its --listen "
+		"for a guest that `twinstep migrate` brings.",
 	.end = "Exit status: as for `twinstep run`; 118 another replica is live; 123 divergence.",
 	.run = run,
 };

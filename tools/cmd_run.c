@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* `twinstep run`: one machine, neither recorded nor replicated. */
+/* `twinstep run`: one machine, neither recorded nor replicated; one that can move may be soon. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "tools/cmd.h"
 #include "host/guest_run.h"
+#include "host/replica_opts.h"
+#include "host/replica_run.h"
 
 struct run {
 	struct guest_run g;
@@ -37,6 +39,40 @@ static int execute(void *ctx)
 	return guest_run_execute(&r->g);
 }
 
+/* What a machine that can move does without. */
+static int check_movable(const struct options *o, struct err *err)
+{
+	int ret = replica_opts_check(&o->replica, err);
+
+	if (ret)
+		return ret;
+	if (!o->name && !o->control)
+		return err_set(err, EINVAL,
+			       "a machine that can move is asked to by its --name or --control");
+	if (o->digest_every || o->profile || o->machine.clock == CLOCK_VIRTUAL)
+		return err_set(err, EINVAL,
+			       "--digest-every, --profile and --clock virtual are for machines "
+			       "that cannot move: leave out --arbiter and --key-file");
+	return 0;
+}
+
+/* A replica that is alone, and that no backup finds: `twinstep migrate` brings one. */
+static int run_movable(struct options *o)
+{
+	static struct replica_run r;
+	struct err err = ERR_INIT;
+
+	if (check_movable(o, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_USAGE;
+	}
+	log_set_name("twinstep run");
+	o->machine.clock = CLOCK_HOST;
+	o->replica.no_wait = true;
+	r.o = o;
+	return replica_run_live(&r);
+}
+
 static int run(struct options *o)
 {
 	static const struct guest_run_role role = { .kind = "run" };
@@ -44,6 +80,8 @@ static int run(struct options *o)
 
 	if (machine_opts_say_check(&o->machine) < 0)
 		return EXIT_USAGE;
+	if (o->replica.arbiter || o->replica.key_file || o->replica.sync_rate)
+		return run_movable(o);
 	r.g.role = &role;
 	r.g.ctx = &r;
 	r.g.o = o;

@@ -23,6 +23,7 @@ const struct command *const commands[] = {
 	&cmd_status,
 	&cmd_stop,
 	&cmd_switch,
+	&cmd_migrate,
 	&cmd_evacuate,
 	&cmd_powerdown,
 	&cmd_snapshot,

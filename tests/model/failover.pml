@@ -30,6 +30,9 @@ inline step(s, e)
 #ifndef STRANGERS
 #define STRANGERS 0 /* that take the next generation, and are never live */
 #endif
+#ifndef DISMISSALS
+#define DISMISSALS 0 /* of a backup that another one is to replace */
+#endif
 #define NOBODY 2
 #define STRANGER 3
 #define OTHER (1 - i)
@@ -62,7 +65,7 @@ byte left;			 /* the highest record that an output needed which has left */
 bool over[2];	      /* since its generation the other one took one without the mark */
 byte heal_at[2];      /* live side's acceptor: has seen a stranger's, and will take this one; 0: no */
 byte heir = NOBODY, since; /* who of the two may be live, from which generation on */
-byte restarts, switches, strangers;
+byte restarts, switches, strangers, dismissals;
 byte survivor; /* of a divergence: 0 the live side, 1 the backup, 2 nobody */
 
 /* The right to send is somebody's. */
@@ -162,6 +165,8 @@ inline take(i)
 		since = generation;
 		gen[i] = generation;
 		win(i)
+	/* it was taken to dismiss the backup: the arbiter says so again */
+	:: generation == gen[i] + 1 && owner == i && !marked && !over[i] -> gen[i] = generation; win(i)
 	:: MOVED(i) -> assert(left <= made[i]); step(st[i], E_MOVED); gen[i] = generation
 	:: else -> step(st[i], E_TAKEN)
 	fi
@@ -225,6 +230,19 @@ inline heal(i)
 	:: else
 	fi;
 	heal_at[i] = 0
+}
+
+/*
+ * The next generation before the backup is lost, which may happen at any time from here on. It has
+ * no mark: the backup cannot go on any more.
+ */
+inline dismiss(i)
+{
+	dismissals++;
+	generation++;
+	owner = i;
+	marked = false;
+	over[OTHER] = true
 }
 
 /* ---- the live side ---- */
@@ -356,6 +374,7 @@ proctype replica(byte i)
 	:: atomic { COUNTS(i) && !heal_at[i] && generation > gen[i] && owner == STRANGER && !PASSED(i) ->
 		heal_at[i] = generation + 1 }
 	:: atomic { heal_at[i] -> heal(i) }
+	:: atomic { COUNTS(i) && !heal_at[i] && generation == gen[i] && dismissals < DISMISSALS -> dismiss(i) }
 	:: atomic { COUNTS(i) && generation > gen[i] && owner == i && marked && !over[i] ->
 		step(st[i], E_MOVED); gen[i] = generation }
 

@@ -24,7 +24,7 @@ check() { # RULE OPTION...: checks the model, without this rule; the checker's w
 		./pan -m100000 -E >said 2>&1
 }
 
-# The second run is with a stranger at the arbiter, and one record less.
+# The second run is with a stranger at the arbiter, the third with a backup that is dismissed; both with a record less.
 holds() { # NAME OPTION...
 	check "" "${@:2}"
 	if ! grep -q 'errors: 0$' said || grep -q 'truncated\|out of memory\|max search depth' said; then
@@ -36,6 +36,7 @@ holds() { # NAME OPTION...
 }
 holds failover
 holds stranger -DSTRANGERS=1 -DRECORDS=1
+holds dismissal -DDISMISSALS=1 -DRECORDS=1
 bad=0
 for rule in LEASE OUTLAST COUNT ANNOUNCE CLOSE ARBITER MARK PASSED; do
 	[ $rule = PASSED ] && check $rule -DSTRANGERS=1 -DRECORDS=1 || check $rule

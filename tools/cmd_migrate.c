@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* `twinstep migrate`: a guest moves to another host. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/host_clock.h"
+#include "base/log.h"
+#include "host/control.h"
+#include "host/stop.h"
+#include "net/peer.h"
+#include "tools/cmd.h"
+
+#define DIAL_MS	  5000
+#define ANSWER_MS 5000
+#define SWITCH_MS 15000
+#define NAP_NS	  (100ull * 1000000)
+#define TRIES	  3 /* of the change of places: the new side may be behind for a moment */
+
+#define MIB(bytes) ((double)(bytes) / (1u << 20))
+
+static json_t *ask(const char *who, json_t *request, int fd, int timeout_ms, struct err *err)
+{
+	json_t *answer = control_request_fd(who, request, fd, timeout_ms, err);
+
+	json_decref(request);
+	return answer;
+}
+
+static json_t *command(const char *who, const char *name, int timeout_ms, struct err *err)
+{
+	return ask(who, json_pack("{s:s}", "command", name), -1, timeout_ms, err);
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static double number_of(const json_t *status, const char *part, const char *key)
+{
+	return json_number_value(json_object_get(json_object_get(status, part), key));
+}
+
+/* One line that stays where it is, on a terminal. */
+static void show_progress(const json_t *status)
+{
+	double disks = number_of(status, "sync", "left");
+	double memory = number_of(status, "join", "memory_left");
+	double rate =
+		number_of(status, "sync", "bytes_s") + number_of(status, "join", "memory_bytes_s");
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	if (json_object_get(status, "join"))
+		fprintf(stderr,
+			"\r\033[K%.0f MiB of disks and %.0f MiB of memory are left; %.1f MiB/s",
+			MIB(disks), MIB(memory), MIB(rate));
+	else
+		fprintf(stderr, "\r\033[K%s", text_of(status, "state"));
+	fflush(stderr);
+}
+
+static void end_progress(void)
+{
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+}
+
+static void note_signal(void *ctx)
+{
+}
+
+/* The new side's socket goes to the live replica, which has no way of its own to it. */
+static int begin(const struct options *o, struct err *err)
+{
+	const char *who = o->args[0];
+	int fd = peer_dial_socket(o->to, DIAL_MS, err);
+	json_t *answer;
+
+	if (fd < 0)
+		return -err->code;
+	answer = ask(who, json_pack("{s:s, s:s}", "command", "migrate", "to", o->to), fd, ANSWER_MS,
+		     err);
+	close(fd);
+	json_decref(answer);
+	return answer ? 0 : -err->code;
+}
+
+static void cancel(const char *who)
+{
+	struct err err = ERR_INIT;
+	json_t *answer = ask(who, json_pack("{s:s, s:b}", "command", "migrate", "cancel", 1), -1,
+			     ANSWER_MS, &err);
+
+	if (!answer)
+		log_error("%s", err.text);
+	json_decref(answer);
+}
+
+/* Until the new side protects the guest. 0; -ECANCELED: a signal came; -errno and err. */
+static int wait_until_follows(const char *who, struct err *err)
+{
+	for (;;) {
+		json_t *status = command(who, "status", ANSWER_MS, err);
+		const json_t *move = json_object_get(status, "move");
+		const char *stage = text_of(move, "stage");
+		int ret = 1;
+
+		if (!status)
+			return -err->code;
+		if (stop_signal())
+			ret = -ECANCELED;
+		else if (!strcmp(stage, "follows"))
+			ret = 0;
+		else if (strcmp(stage, "calling") && strcmp(stage, "joining"))
+			ret = err_set(err, ECONNABORTED, "%s", text_of(move, "why"));
+		else
+			show_progress(status);
+		json_decref(status);
+		if (ret <= 0)
+			return ret;
+		host_sleep_ns(NAP_NS);
+	}
+}
+
+/* The answer of the one that was live; NULL and err: it still is. */
+static json_t *change_places(const char *who, struct err *err)
+{
+	json_t *answer = NULL;
+
+	for (unsigned i = 0; !answer && i < TRIES && !stop_signal(); i++) {
+		if (i)
+			host_sleep_ns(NAP_NS);
+		answer = command(who, "switch", SWITCH_MS, err);
+	}
+	return answer;
+}
+
+/* It has handed over, and follows: the new side goes on without it. */
+static void leave(const char *who)
+{
+	struct err err = ERR_INIT;
+	json_t *answer = command(who, "leave", ANSWER_MS, &err);
+
+	if (!answer)
+		log_warn("%s has moved, and the replica here goes on as its backup: %s", who,
+			 err.text);
+	json_decref(answer);
+}
+
+static int tell(const struct options *o, const json_t *answer, uint64_t begun_ns)
+{
+	double pause = json_number_value(json_object_get(answer, "pause_ms"));
+	double seconds = (double)(host_mono_ns() - begun_ns) / 1e9;
+
+	if (!o->json) {
+		printf("%s: live at %s after %.1f s, stood still for %.1f ms\n", o->args[0], o->to,
+		       seconds, pause);
+		return 0;
+	}
+	json_t *line = json_pack("{s:s, s:s, s:f, s:f, s:b}", "name", o->args[0], "to", o->to,
+				 "seconds", seconds, "pause_ms", pause, "kept", o->keep);
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(line);
+	return 0;
+}
+
+/* What is true of the guest where it has not moved. */
+static int stays(const struct options *o, int ret, const struct err *err)
+{
+	if (ret == -ECANCELED || stop_signal()) {
+		cancel(o->args[0]);
+		log_error("%s stays here: cancelled", o->args[0]);
+		return 128 + stop_signal();
+	}
+	log_error("%s stays here: %s", o->args[0], err->text);
+	return 1;
+}
+
+static int run(struct options *o)
+{
+	uint64_t begun = host_mono_ns();
+	struct err err = ERR_INIT;
+	json_t *answer;
+	int ret;
+
+	if (!o->to) {
+		log_error("no address: use --to ADDR");
+		return EXIT_USAGE;
+	}
+	stop_on_signals(note_signal, NULL);
+	ret = begin(o, &err);
+	if (ret == 0)
+		ret = wait_until_follows(o->args[0], &err);
+	end_progress();
+	if (ret < 0)
+		return stays(o, ret, &err);
+	answer = change_places(o->args[0], &err);
+	if (!answer)
+		return stays(o, -EAGAIN, &err);
+	if (!o->keep)
+		leave(o->args[0]);
+	ret = tell(o, answer, begun);
+	json_decref(answer);
+	return ret;
+}
+
+const struct command cmd_migrate = {
+	.id = COMMAND_MIGRATE,
+	.name = "migrate",
+	.summary = "let a guest move to another host",
+	.usage = "NAME|PATH --to ADDR [--keep] [--json]",
+	.text = "The guest of NAME, which is live, goes live at ADDR, where `twinstep backup "
+		"--listen ADDR` without --connect waits on the other host: with its memory and "
+		"disks, which go ahead while it runs, and with its connections. Then the replica "
+		"here ends. A backup that it had is dismissed when ADDR answers: until the new "
+		"side follows, the guest is unprotected. A signal cancels: the guest stays.",
+	.end = "Exit status: 0 it has moved; 1 it has not, and was told of; 128+N cancelled by "
+	       "signal N.",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};
