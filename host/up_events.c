@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "host/run_dir.h"
 
@@ -164,11 +165,10 @@ void up_events_hook_ended(struct up_events *e)
 
 static void keep(struct up_events *e, json_t *o, const char *event)
 {
-	struct timespec now;
+	struct timespec now = host_timespec(host_clock_ns(CLOCK_REALTIME));
 	struct tm tm;
 	char stamp[40], *text, *line;
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(stamp + strlen(stamp), sizeof(stamp) - strlen(stamp), ".%03ldZ",

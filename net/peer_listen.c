@@ -203,7 +203,7 @@ static void listener_wake(struct peer_listener *base)
 {
 	uint64_t one = 1;
 
-	/* It fails when there are 2^64 - 2 wakes already. */
+	/* The write fails when 2^64 - 2 wakes wait already: then the listener is awake. */
 	if (write(listener_of(base)->wake, &one, sizeof(one)) < 0)
 		return;
 }

@@ -61,7 +61,7 @@ static int tap_attach(int fd, const char *name, struct err *err)
 	ifr.ifr_flags = IFF_TAP | IFF_NO_PI;
 	if (!ioctl(fd, TUNSETIFF, &ifr))
 		return 0;
-	/* One that was made for several queues is used with one of them. */
+	/* An interface that was made for several queues is used with one of them. */
 	ifr.ifr_flags |= IFF_MULTI_QUEUE;
 	if (errno == EINVAL && !ioctl(fd, TUNSETIFF, &ifr))
 		return 0;
@@ -104,7 +104,7 @@ static struct nic *tap_open(const char *name, const uint8_t mac[6], struct err *
 
 static int tap_fd(const struct nic *nic)
 {
-	/* It would be ready for ever while there is no interface, and there is nothing to read. */
+	/* Without its interface the descriptor is always ready, and there is nothing to read. */
 	return nic_is_lost(nic) ? -1 : ((const struct tap *)nic)->fd;
 }
 

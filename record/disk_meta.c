@@ -351,7 +351,7 @@ static int active_find(const struct meta_active *a, uint64_t extent)
 	return -1;
 }
 
-/* One with writes that are not over comes last. */
+/* Of two slots, whether `a` should be reused first; a slot with unfinished writes comes last. */
 static bool idler(const struct slot *a, const struct slot *b)
 {
 	return !a->busy != !b->busy ? !a->busy : a->used < b->used;
@@ -818,7 +818,7 @@ static struct disk_relation relation_by_names(const struct disk_meta_identity *m
 	return (struct disk_relation){ DISK_NEWER_SPLIT, true };
 }
 
-/* One of them is a copy that was never finished, so the other one is right, if it is newer. */
+/* One of both disks is a copy that was never finished: the other one is right, if it is newer. */
 static struct disk_relation relation_with_mixture(const struct disk_meta_identity *mine,
 						  const struct disk_meta_identity *theirs)
 {

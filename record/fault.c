@@ -204,7 +204,10 @@ static void flip_linear(struct flips *l, const struct memory *mem, const struct 
 
 /* ---- page tables ---- */
 
-/* One of the entries of a table that are in use, by *choice, which loses what was taken. */
+/*
+ * Chooses one of the entries in use of a page table. *choice is a random number: its remainder
+ * picks the entry, and its quotient is left for the next choice.
+ */
 static bool choose_entry(const struct memory *mem, uint64_t table, uint64_t *choice, uint64_t *at,
 			 uint64_t *entry)
 {

@@ -14,8 +14,8 @@
 #define WHY_LOSING "this primary has lost its backup just now and waits for the arbiter: try again"
 
 /*
- * Whoever holds our key but has lost the arbitration elsewhere must not take our word for being
- * live.
+ * Before a backup is taken, asks the arbiter whether this side still owns its generation: a primary
+ * that has lost the arbitration must not tell a backup that it is live.
  */
 static int check_generation(struct replica *r, struct err *err)
 {

@@ -19,7 +19,7 @@ static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t 
 
 	if (!id->current && id->state != DISK_SYNCING)
 		return 0; /* new to any pair */
-	/* It was live last, and was cut off before that could be written down here. */
+	/* This side was live last, and was cut off before its metadata could say so. */
 	if (owner && id->state != DISK_SYNCING)
 		return 0;
 	if (!doubt && id->generation < last) {

@@ -194,7 +194,7 @@ static void wait_for_primary_to_yield(struct replica *r)
 				(int)((timeout - gone) / NS_PER_MS) + 1, &ignored);
 }
 
-/* What the link shows until there is a backup. */
+/* The link shows what this side has received and applied, until there is a backup. */
 static void hand_over_to_link(struct replica *r)
 {
 	pthread_mutex_lock(&r->link.lock);

@@ -165,7 +165,7 @@ int handover_step_down(struct replica *r, struct err *err)
 	struct live *live = r->live;
 	double ms;
 
-	/* It has ended with SWITCH; the next one is started when this side takes over again. */
+	/* The sender ended after SWITCH; the next one starts when this side takes over again. */
 	pthread_join(s->sender, NULL);
 	s->has_sender = false;
 	outbox_begin(&r->outbox);

@@ -39,7 +39,7 @@ int later_look(struct replica *r, uint64_t from, struct later *l, struct err *er
 			return ret;
 		l->mine = arbiter_same_owner(owner, r->id);
 		l->ours = l->mine || arbiter_same_owner(owner, other);
-		/* One that is nobody's was forgotten: it may have been anybody's. */
+		/* A generation without an owner was forgotten: anybody may have had it. */
 		l->left = ret == 0 || (l->ours && !arbiter_is_marked(owner));
 	}
 	return ret < 0 ? ret : 0;

@@ -98,7 +98,7 @@ static int send_disk(void *ctx, struct buf *message)
 	return ret;
 }
 
-/* What --force means here: nothing on our disks counts. */
+/* --force in a backup: nothing on its own disks counts. */
 static int give_up_disks(struct disks *d, struct err *err)
 {
 	for (unsigned i = 0; i < d->n; i++) {

@@ -127,7 +127,7 @@ void link_prepare(struct replica *r, struct session *s)
 	link_rest(l, s);
 }
 
-/* One that is lost at the same time is not freed meanwhile. */
+/* The session that joins, with a reference: it is not freed if it is lost at the same time. */
 static struct session *hold_joining(struct link *l, bool *due)
 {
 	struct session *s;
@@ -141,7 +141,7 @@ static struct session *hold_joining(struct link *l, bool *due)
 	return s;
 }
 
-/* It was due, and is not any more: the sender goes on where it was. */
+/* The transfer was due, and is not any more: its sender goes on where it was. */
 static void put_off(struct link *l, struct session *s)
 {
 	pthread_mutex_lock(&l->lock);
@@ -273,7 +273,7 @@ static void lose(struct replica *r, struct session *s, enum failover_event e, co
 	link_rest(l, s);
 }
 
-/* One that was preparing: the guest has not noticed it, and neither has the state. */
+/* Loses a session that was still joining: neither the guest nor the state has noticed it. */
 static bool lose_joining(struct session *s, const char *why)
 {
 	struct link *l = &s->r->link;
@@ -369,8 +369,8 @@ static void keep_divergence(struct replica *r, const struct wire_frame *f)
 }
 
 /*
- * Who goes on. A backup that does not know yet that it is counted on ends by itself, so it cannot
- * be the one.
+ * The side that goes on after a divergence, as --on-divergence says. A backup that does not know
+ * yet that it is counted on ends by itself: then the primary goes on in its place.
  */
 static enum replica_survivor survivor(const struct replica *r)
 {
@@ -711,7 +711,7 @@ uint64_t link_silence_ns(struct session *s)
 					  : replica_timeout_ns(r);
 }
 
-/* What it takes is a sign of life, too, while it joins: over a slow link it answers late. */
+/* Bytes that a joining backup takes are a sign of life: over a slow link it answers late. */
 static bool is_silent(struct session *s, uint64_t heard)
 {
 	uint64_t moved = atomic_load(&s->moved_ns);
@@ -746,7 +746,10 @@ static bool slows_down(struct session *s, uint64_t now)
 	return slow;
 }
 
-/* It answers and replays, and the guest waits for it too long, or too often: why, or NULL. */
+/*
+ * Why a backup that answers and replays is too slow all the same: the guest has waited for it too
+ * long at a time, or too often. NULL: it is not.
+ */
 static const char *is_too_slow(struct session *s)
 {
 	struct replica *r = s->r;

@@ -188,7 +188,7 @@ static void note_sent(struct outbox *o, uint64_t needs)
 	pthread_mutex_unlock(&o->lock);
 }
 
-/* It came too late; the next acknowledgement may let it go. */
+/* The lease ended before this output could leave; the next acknowledgement may let it go. */
 static void put_back(struct outbox *o, struct held_output *h)
 {
 	pthread_mutex_lock(&o->lock);

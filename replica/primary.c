@@ -131,7 +131,7 @@ static uint64_t rest_max_ns(const struct replica *r)
 	return r->cfg.max_pause_ms * NS_PER_MS / 2 + NS_PER_MS;
 }
 
-/* It rests after it has run, as its share says. */
+/* After the guest has run it rests for as long as its share of the time says. */
 static void keep_to_share(struct replica *r)
 {
 	uint64_t now = host_mono_ns(), max = rest_max_ns(r), ns;

@@ -61,8 +61,8 @@ static int unpack_records(uint64_t received, struct rd *in, struct parcel **end,
 }
 
 /*
- * They are acknowledged before the vCPU thread gets them: the guest's clients wait for the one, not
- * for the other.
+ * Records are acknowledged before the vCPU thread gets them: the guest's clients wait for the
+ * acknowledgement, not for the replay.
  */
 static int take_records(struct session *s, struct rd *in, struct err *err)
 {

@@ -149,7 +149,10 @@ struct output_sink replica_sink(struct replica *r)
 
 /* ---- running ---- */
 
-/* It was live last, and is known to have ended: nobody is live. */
+/*
+ * Whether the last owner was a replica of this host that is known to have ended: then nobody is
+ * live.
+ */
 static bool was_ours(const struct replica *r, const uint8_t owner[ARBITER_ID_LEN])
 {
 	return r->cfg.ours && r->cfg.ours(r->cfg.ours_ctx, owner);

@@ -80,7 +80,7 @@ static void count(atomic_uint_fast64_t *n, uint64_t by)
 	atomic_fetch_add(n, by);
 }
 
-/* What is written while this looks is collected: so it may look at leisure. */
+/* Pages written during this look are collected for the next one, so it need not be quick. */
 static void fill(struct rounds *r)
 {
 	const struct memory *m = r->mem;

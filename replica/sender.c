@@ -63,7 +63,10 @@ static int patience_ms(struct session *s)
 	return 2 * (int)(link_silence_ns(s) / NS_PER_MS);
 }
 
-/* It has time to read why, and ends the connection itself; a reset would take the answer away. */
+/*
+ * A backup that was refused has time to read why, and ends the connection itself: a reset from here
+ * could take the answer away.
+ */
 static int after_refusal(struct session *s, const struct parcel *p, struct err *err)
 {
 	uint64_t until = host_mono_ns() + NS_PER_S;

@@ -2,7 +2,7 @@
 /* The machine's state to a backup that joins. The guest stands still; vCPU thread. */
 #include "replica/replica_private.h"
 
-/* What was said to be lost while the disks were said to follow was not heard by them. */
+/* Disks that were told to follow a session after it was lost part from it now. */
 static void part_if_lost(struct replica *r, const struct session *s)
 {
 	pthread_mutex_lock(&r->link.lock);

@@ -7,14 +7,15 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "hypervisor/cpuid.h"
 #include "hypervisor/vmx/vmx.h"
 
 #define RUN_PAGE	4096
-#define CREATE_PATIENCE 100 /* of 10 ms */
+#define CREATE_PATIENCE 100	 /* naps */
+#define CREATE_NAP_NS	10000000 /* 10 ms */
 
 static int open_node(void)
 {
@@ -179,7 +180,6 @@ const char *vmx_device_pmu_unavailable(void)
  */
 static int create_vm(int fd, unsigned patience)
 {
-	const struct timespec nap = { .tv_nsec = 10000000 };
 	int ret;
 
 	for (;;) {
@@ -188,7 +188,7 @@ static int create_vm(int fd, unsigned patience)
 			return ret;
 		if (errno == EBUSY) {
 			patience--;
-			nanosleep(&nap, NULL);
+			host_sleep_ns(CREATE_NAP_NS);
 		}
 	}
 }
