@@ -78,6 +78,7 @@ int log_header_make(struct log_header *lh, const struct machine_host *h, struct 
 	lh->config = h->config;
 	lh->cpuid_digest = cpuid_v1_digest();
 	lh->epoch_ns = epoch_ns;
+	traits_of(ops, h->config.version, &lh->traits);
 	strncpy(lh->engine, ops->name, sizeof(lh->engine) - 1);
 	strncpy(lh->counter, ops->counter, sizeof(lh->counter) - 1);
 	lh->wall_ns = host_clock_ns(CLOCK_REALTIME);
@@ -146,6 +147,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->version = lh->config.version;
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
+	o->mixed = where->mixed;
 	o->counter = lh->counter;
 	o->append = lh->kernel.path && !lh->config.firmware ? lh->append : NULL;
 	o->no_bios_data = lh->version == LOG_VERSION_OLD;

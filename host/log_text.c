@@ -91,6 +91,29 @@ static const char *const carried_names[CARRIED] = {
 	[CARRIED_NET_ROM] = "network ROM",
 };
 
+/* What executed, and how a guest could tell it from the software CPU. */
+static void print_traits(FILE *f, const struct traits *t, unsigned version)
+{
+	char differs[TRAITS_TEXT];
+	struct traits soft;
+
+	traits_of_soft(version, &soft);
+	fprintf(f, "%-24s %s", "executed by",
+		t->n ? t->host : "a processor of which nothing is known");
+	if (traits_differ(t, &soft, differs, sizeof(differs)))
+		fprintf(f, ", other than the software CPU in: %s", differs);
+	fputc('\n', f);
+}
+
+static json_t *json_traits(const struct traits *t)
+{
+	json_t *o = json_pack("{s:s}", "host", t->host);
+
+	for (uint32_t i = 0; i < t->n && i < TRAITS; i++)
+		json_object_set_new(o, trait_name[i], json_sprintf("%08x", t->number[i]));
+	return o;
+}
+
 void log_header_print(FILE *f, const struct log_header *h)
 {
 	time_t t = (time_t)(h->wall_ns / 1000000000);
@@ -106,6 +129,7 @@ void log_header_print(FILE *f, const struct log_header *h)
 	print_plain(f, h->counter);
 	fprintf(f, " instructions, CPUID model %016" PRIx64 "%s\n", h->cpuid_digest,
 		cpuid_v1_revision(h->cpuid_digest) == CPUID_V1_REVISION ? "" : " (not this one)");
+	print_traits(f, &h->traits, h->config.version);
 	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine",
 		h->config.version, h->config.memory >> 20, h->config.nnics, h->config.ndisks,
 		h->config.virtio_console ? ", virtio console" : "");
@@ -177,6 +201,7 @@ void log_header_json(FILE *f, const struct log_header *h)
 		json_u64(h->wall_ns), "epoch_ns", json_u64(h->epoch_ns), "start_count",
 		json_u64(h->start_count), "start_digest", json_hex(h->start_digest));
 
+	json_object_set_new(o, "traits", json_traits(&h->traits));
 	json_ref(o, h->config.firmware ? "firmware" : "kernel", &h->kernel);
 	json_modules(o, h);
 	json_ref(o, "snapshot", &h->snapshot);

@@ -516,6 +516,10 @@ const struct option_row option_table[] = {
 		  "create` puts a tap" },
 	{ "engine", 0, "NAME", STRING(machine.engine), .commands = LIVE | REPLAYS,
 	  .group = GROUP_SIDE, .config = true, .help = "soft, vmx or auto (auto)" },
+	{ "mixed", 0, NULL, FLAG(machine.mixed), .commands = REPLAYS, .group = GROUP_SIDE,
+	  .help = "also what was recorded where guests see another processor than with this "
+		  "engine (`twinstep log` shows where); a guest that uses the difference ends the "
+		  "replay" },
 	{ "console", 0, "WHERE", .parse = machine_parse_console, .target = AT(machine.console),
 	  .commands = LIVE | FOR(REPLAY), .group = GROUP_SIDE, .config = true,
 	  .help = "serial port: stdio, none, unix:PATH or FILE (stdio)" },

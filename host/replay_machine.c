@@ -7,6 +7,24 @@
 
 #include "record/disk_file.h"
 
+/* A refusal now, in place of a replay that would go another way somewhere. */
+static int check_traits(const struct replay_machine *r, const struct engine_ops *ops,
+			struct err *err)
+{
+	const struct log_header *lh = log_reader_header(r->reader);
+	char differs[TRAITS_TEXT];
+	struct traits here;
+
+	traits_of(ops, lh->config.version, &here);
+	if (r->opts.mixed || !traits_differ(&lh->traits, &here, differs, sizeof(differs)))
+		return 0;
+	return err_set(
+		err, EINVAL,
+		"log '%s' was recorded on %s, which gives guests other results than engine "
+		"%s here (%s): %s; choose another --engine, or --mixed to replay it all the same",
+		r->path, lh->traits.host, ops->name, here.host, differs);
+}
+
 static int check_machine(const struct replay_machine *r, struct err *err)
 {
 	const struct log_header *lh = log_reader_header(r->reader);
@@ -17,6 +35,8 @@ static int check_machine(const struct replay_machine *r, struct err *err)
 			err, EINVAL,
 			"log '%s' counts %s, which engine %s does not: choose another --engine",
 			r->path, lh->counter, ops->name);
+	if (check_traits(r, ops, err) < 0)
+		return -err->code;
 	if (machine_digest(r->up.machine) == lh->start_digest)
 		return 0;
 	if (lh->version == LOG_VERSION_OLD && lh->ninitrd)

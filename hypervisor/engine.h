@@ -158,6 +158,8 @@ struct engine_sampler {
 #define STUCK_DELIVERIES 1000000u
 #endif
 
+struct traits;
+
 struct engine_ops {
 	const char *name;
 	/* Engines of one family are chosen by its name too: the first that can be used. May be
@@ -183,6 +185,12 @@ struct engine_ops {
 	const char *(*probe)(void);
 	const char *(*reserve)(void);
 	const char *(*doubt)(void);
+
+	/*
+	 * What the silicon that executes the guest shows of itself (hypervisor/traits.h); measured
+	 * when the engine was reserved, else now. NULL: no silicon does, those of the software CPU.
+	 */
+	void (*traits)(struct traits *t);
 
 	/* Creates a vCPU in reset state over mem. Returns NULL and sets err on failure. */
 	struct engine *(*create)(struct memory *mem, const struct engine_bus *bus, struct err *err);

@@ -92,6 +92,7 @@ void log_header_save(const struct log_header *h, struct buf *out)
 	buf_put_u64(out, h->rate);
 	buf_put_u64(out, h->epoch_ns);
 	buf_put_u64(out, h->wall_ns);
+	traits_save(&h->traits, out);
 }
 
 /* A string of at most max bytes without NUL inside, allocated; NULL (and r->bad) otherwise. */
@@ -167,6 +168,15 @@ static void carried_restore(struct log_header *h, unsigned which, struct rd *in)
 	in->bad |= !h->carried[which];
 }
 
+/* The software CPU is the same everywhere, also where a log does not say so. */
+static void header_traits(struct log_header *h, struct rd *in)
+{
+	if (h->version > LOG_VERSION_3)
+		traits_restore(&h->traits, in);
+	else if (!strncmp(h->engine, "soft", 4))
+		traits_of_soft(h->config.version, &h->traits);
+}
+
 int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, struct err *err)
 {
 	size_t n;
@@ -199,6 +209,7 @@ int log_header_restore(struct log_header *h, uint32_t version, struct rd *in, st
 	h->rate = rd_u64(in);
 	h->epoch_ns = rd_u64(in);
 	h->wall_ns = rd_u64(in);
+	header_traits(h, in);
 	if (in->bad || rd_left(in) || !h->rate || h->rate > CLOCK_RATE_MAX ||
 	    h->anchor_count > h->start_count) {
 		log_header_free(h);

@@ -16,8 +16,10 @@
 #include "base/err.h"
 #include "hypervisor/boot/image.h"
 #include "hypervisor/machine.h"
+#include "hypervisor/traits.h"
 
-#define LOG_VERSION	 3	     /* written */
+#define LOG_VERSION	 4	     /* written */
+#define LOG_VERSION_3	 3	     /* does not say what executed */
 #define LOG_VERSION_OLD	 2	     /* the oldest that is read: one initrd, and not its text */
 #define LOG_FRAME_MAX	 (16u << 20) /* bytes of a frame's payload, raw */
 #define LOG_HEADER_MAX	 (1u << 20)
@@ -51,7 +53,8 @@ struct log_header {
 	struct machine_config config;
 	char engine[16], counter[16];
 	uint64_t cpuid_digest;
-	char *append; /* kernel command line */
+	struct traits traits; /* of what executed; old logs know none of a processor */
+	char *append;	      /* kernel command line */
 	struct log_file_ref kernel;
 	struct log_module initrd[BOOT_MODULES];
 	unsigned ninitrd;

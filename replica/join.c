@@ -51,13 +51,22 @@ static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 	return 0;
 }
 
-static int check_counter(struct replica *r, struct session *s, struct err *err)
+static int check_engine(struct replica *r, struct session *s, struct err *err)
 {
 	const struct engine_ops *ops = machine_engine(r->m)->ops;
+	char differs[TRAITS_TEXT];
+	struct traits ours;
 
 	if (strcmp(ops->counter, s->theirs.counter))
 		return err_set(err, EPROTO, "the primary counts '%s', our engine counts '%s'",
 			       s->theirs.counter, ops->counter);
+	traits_of(ops, s->theirs.config.version, &ours);
+	if (traits_differ(&s->theirs.traits, &ours, differs, sizeof(differs)))
+		return err_set(err, EPROTO,
+			       "the primary's guest is executed by %s, ours would be by %s, and a "
+			       "guest can see the difference in: %s; use hosts with the same "
+			       "processor, or --engine soft on both",
+			       s->theirs.traits.host, ours.host, differs);
 	return 0;
 }
 
@@ -250,7 +259,7 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 			     &r->cfg.live, err);
 	if (r->m)
 		peer_share(s->wire.peer, machine_memory(r->m)->base, machine_memory(r->m)->size);
-	if (!r->m || check_counter(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
+	if (!r->m || check_engine(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
 	    receive_state(r, s, err) < 0)
 		return -err->code;
 	atomic_store(&r->follower.last_heard_ns, host_mono_ns());

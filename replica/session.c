@@ -152,6 +152,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 
 		strncpy(h->counter, ops->counter, sizeof(h->counter) - 1);
 		h->config = *machine_get_config(r->m);
+		traits_of(ops, h->config.version, &h->traits);
 		h->config_digest = machine_config_digest(&h->config);
 	}
 }

@@ -220,6 +220,7 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out)
 	buf_put_u32(out, h->timeout_ms);
 	buf_put_u32(out, h->hang_timeout_ms);
 	buf_put(out, h->version, sizeof(h->version));
+	traits_save(&h->traits, out);
 	machine_config_save(&h->config, &config);
 	buf_put_blob(out, config.data, config.len);
 	buf_free(&config);
@@ -262,6 +263,7 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 	h->hang_timeout_ms = rd_u32(&in);
 	rd_get(&in, h->version, sizeof(h->version));
 	take_version(h->version);
+	traits_restore(&h->traits, &in);
 	config = rd_blob(&in, WIRE_HELLO_MAX, &n);
 	if (!in.bad && config && !rd_left(&in)) {
 		c = (struct rd)RD_INIT(config, n);

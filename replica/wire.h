@@ -13,9 +13,10 @@
 #include "base/err.h"
 #include "base/version.h"
 #include "hypervisor/machine.h"
+#include "hypervisor/traits.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   7
+#define WIRE_VERSION   8
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -84,6 +85,7 @@ struct wire_hello {
 	uint64_t config_digest;	 /* of machine_config; 0 from a backup that takes any */
 	uint64_t cpuid_digest;
 	char counter[16];	  /* unit of the landmark count */
+	struct traits traits;	  /* of what executes the primary's guest */
 	uint8_t on_divergence;	  /* enum replica_survivor: the primary's word counts */
 	uint32_t hang_timeout_ms; /* ... or does not make progress: likewise */
 	uint32_t timeout_ms;	  /* silence after which the other side is dead: the primary's word

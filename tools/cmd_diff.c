@@ -50,7 +50,7 @@ static const char *diff_configs(const struct machine_config *a, const struct mac
 /* An old log has a path where a module's text should be. */
 static bool modules_differ(const struct log_header *a, const struct log_header *b)
 {
-	bool texts = a->version == LOG_VERSION && b->version == LOG_VERSION;
+	bool texts = a->version > LOG_VERSION_OLD && b->version > LOG_VERSION_OLD;
 
 	if (a->ninitrd != b->ninitrd)
 		return true;

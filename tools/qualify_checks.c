@@ -2,7 +2,6 @@
 #include "tools/qualify_checks.h"
 
 #include <asm/prctl.h>
-#include <cpuid.h>
 #include <dirent.h>
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -76,22 +75,15 @@ static void vulnerabilities_read(char *list, size_t size)
 
 static void check_identity(struct check *c)
 {
-	unsigned a = 0, b = 0, cx = 0, d = 0, signature = 0;
-	char vendor[13] = "", microcode[128], smt[8], open[160];
+	char host[TRAITS_HOST], microcode[128], smt[8], open[160];
 
-	if (__get_cpuid(0, &a, &b, &cx, &d)) {
-		memcpy(vendor, &b, 4);
-		memcpy(vendor + 4, &d, 4);
-		memcpy(vendor + 8, &cx, 4);
-	}
-	if (__get_cpuid(1, &a, &b, &cx, &d))
-		signature = a;
+	vmx_device_host(host, sizeof(host));
 	microcode_read(microcode, sizeof(microcode));
 	file_read_line("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
 	vulnerabilities_read(open, sizeof(open));
 	settle(c, open[0] || smt[0] == '1' ? CHECK_NOTE : CHECK_GOOD,
-	       "%s %05X, microcode %s, threads %s cores; vulnerable to:%s", vendor, signature,
-	       microcode, smt[0] == '1' ? "share" : "do not share",
+	       "%s, microcode %s, threads %s cores; vulnerable to:%s", host, microcode,
+	       smt[0] == '1' ? "share" : "do not share",
 	       open[0] ? open : " nothing that the kernel knows of");
 }
 
@@ -127,7 +119,10 @@ static bool run_times(struct bench *b, unsigned runs)
 }
 
 /* IN and a jump back to it, for ever: counts on both kinds of engine. */
-static const uint8_t port_loop[] = { 0xe4, 0x10, 0xeb, 0xfc };
+static const char port_loop_code[] = "\xe4\x10\xeb\xfc";
+static const struct bench_program port_loop = { "port loop", port_loop_code,
+						port_loop_code + sizeof(port_loop_code) - 1,
+						false };
 
 /* "" when all is as before, else what is not; `runs` on the CPU where this thread is. */
 static const char *registers_stay(struct bench *b, unsigned runs)
@@ -162,7 +157,7 @@ static void check_registers(const struct check_input *in, struct check *c)
 		return;
 	}
 	sched_getaffinity(0, sizeof(all), &all);
-	if (bench_start(&b, &vmx_engine_ops, port_loop, sizeof(port_loop), &err) < 0) {
+	if (bench_start(&b, &vmx_engine_ops, 2, &port_loop, &err) < 0) {
 		settle(c, CHECK_BAD, "%.200s", err.text);
 		return;
 	}
@@ -201,7 +196,7 @@ static void check_perf(const struct check_input *in, struct check *c)
 	if (fd < 0 || in->no_vmx) {
 		settle(c, CHECK_NOT_DONE, "%s",
 		       in->no_vmx ? "no guest can run" : "perf counts no instructions here");
-	} else if (bench_start(&b, &vmx_engine_ops, port_loop, sizeof(port_loop), &err) == 0) {
+	} else if (bench_start(&b, &vmx_engine_ops, 2, &port_loop, &err) == 0) {
 		ran = read(fd, &before, sizeof(before)) == sizeof(before) && run_times(&b, 100) &&
 		      read(fd, &after, sizeof(after)) == sizeof(after);
 		settle(c, ran && after > before ? CHECK_GOOD : CHECK_BAD,
@@ -264,11 +259,40 @@ static void check_skid(const struct check_input *in, struct check *c)
 
 /* ---- 9, 10: against the software CPU, and against itself ---- */
 
+static void name_differing(const bool same[TRAITS], char *names, size_t n)
+{
+	size_t len = 0;
+
+	names[0] = 0;
+	for (unsigned i = 0; i < TRAITS && len < n; i++) {
+		if (!same[i])
+			len += (size_t)snprintf(names + len, n - len, " %s", trait_name[i]);
+	}
+}
+
+/* Which engines may replay each other's records; a replay and a pair refuse the others. */
+static void settle_agreement(const struct agree *a, struct check *c)
+{
+	char two[140], one[140];
+
+	name_differing(a->same, two, sizeof(two));
+	name_differing(a->same_in_version_1, one, sizeof(one));
+	if (a->all)
+		settle(c, CHECK_GOOD,
+		       "as the software CPU: vmx and soft replay each other's records; machine "
+		       "version 1 differs in:%s",
+		       one[0] ? one : " nothing");
+	else
+		settle(c, CHECK_NOTE,
+		       "other than the software CPU:%s (machine version 1:%s); records replay on "
+		       "vmx of hosts with the same answers, not on soft, nor soft's here",
+		       two, one);
+}
+
 static void check_agreement(const struct check_input *in, struct check *nine, struct check *ten)
 {
 	const struct engine_ops *ops =
 		in->pmu && in->pmu->exact ? &vmx_pmu_engine_ops : &vmx_engine_ops;
-	char differs[200] = "";
 	struct err err = ERR_INIT;
 	struct agree a;
 
@@ -282,17 +306,7 @@ static void check_agreement(const struct check_input *in, struct check *nine, st
 		settle(ten, CHECK_BAD, "%.200s", err.text);
 		return;
 	}
-	for (unsigned i = 0; i < AGREE_PROGRAMS; i++) {
-		if (!a.row[i].same) {
-			strcat(differs, " ");
-			strcat(differs, a.row[i].name);
-		}
-	}
-	settle(nine, a.all ? CHECK_GOOD : CHECK_NOTE,
-	       a.all ? "as the software CPU%s"
-		     : "other than the software CPU:%s; records of guests that use this replay on "
-		       "processors of this model only, not on soft",
-	       differs);
+	settle_agreement(&a, nine);
 	settle(ten, a.error[0] || a.unsteady ? CHECK_BAD : CHECK_GOOD,
 	       "%u of %u whole runs differ from the software CPU in registers or memory%s%.150s",
 	       a.unsteady, a.repeats, a.error[0] ? "; " : "", a.error);

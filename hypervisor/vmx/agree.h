@@ -12,26 +12,28 @@
 #include <stdint.h>
 
 #include "hypervisor/engine.h"
+#include "hypervisor/traits.h"
 #include "hypervisor/vmx/bench.h"
 
-#define AGREE_PROGRAMS 6
-
-struct agree_row {
-	const char *name, *what;
-	uint32_t soft, here; /* the numbers */
-	bool same;
-};
-
 struct agree {
-	struct agree_row row[AGREE_PROGRAMS];
+	bool same[TRAITS]; /* as the software CPU of machine version 2 */
+	bool same_in_version_1[TRAITS];
 	unsigned repeats, unsteady; /* whole runs, and those whose memory or registers differed */
 	char error[BENCH_ERROR];    /* empty, or why the engine gave up */
-	bool all;		    /* every row is the same */
+	bool all;		    /* same in every trait */
 };
 
 /*
- * Runs every program on `ops` and on the software CPU, then one `repeats` times, with state and
- * memory compared at the same counts. 0: *a is filled in; else what creating an engine failed with.
+ * The number of each trait, on a machine of that version; error: empty, or why a program did not
+ * get to its end. 0, or what creating the engine failed with.
+ */
+int agree_numbers(const struct engine_ops *ops, unsigned version, uint32_t number[TRAITS],
+		  char error[BENCH_ERROR], struct err *err);
+
+/*
+ * The traits of `ops` beside those of the software CPU, then one program `repeats` times, with
+ * state and memory compared at the same counts. 0: *a is filled in; else what creating an engine
+ * failed with.
  */
 int agree_engine(const struct engine_ops *ops, unsigned repeats, struct agree *a, struct err *err);
 

@@ -41,17 +41,96 @@ void bench_stop(struct bench *b)
 	memory_fini(&b->mem);
 }
 
-int bench_start(struct bench *b, const struct engine_ops *ops, const void *code, size_t len,
-		struct err *err)
+/* ---- 64-bit mode: the addresses are those of bench.h ---- */
+
+#define PML4	   0x1000u
+#define GDT	   0x6000u
+#define TSS	   0x6100u
+#define TSS_LIMIT  0x67u
+#define STACK_0	   0x7800u
+#define PRESENT_RW 7u /* and open to user mode */
+#define CODE_64	   (11 | SEG_S | SEG_P | SEG_L | SEG_G)
+#define DATA	   (3 | SEG_S | SEG_P | SEG_DB | SEG_G)
+
+static void put64(struct memory *m, uint64_t gpa, uint64_t v)
+{
+	memory_write(m, gpa, &v, sizeof(v));
+}
+
+static void put_tables(struct memory *m)
+{
+	static const uint64_t gdt[] = {
+		0,
+		0x00af9b000000ffff,
+		0x00cf93000000ffff,
+		0x00cffb000000ffff,
+		0x00cff3000000ffff,
+		0x00affb000000ffff,
+		0x00008b0000000000 | (uint64_t)TSS << 16 | TSS_LIMIT,
+		0,
+	};
+
+	for (uint64_t table = PML4; table < BENCH_PT; table += PAGE_SIZE)
+		put64(m, table, (table + PAGE_SIZE) | PRESENT_RW);
+	for (uint64_t page = 0; page < BENCH_MEMORY; page += PAGE_SIZE)
+		put64(m, BENCH_PT + page / PAGE_SIZE * 8, page | PRESENT_RW);
+	memory_write(m, GDT, gdt, sizeof(gdt));
+	put64(m, TSS + 4, STACK_0);
+}
+
+static void long_state(struct cpu_state *s)
+{
+	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+	s->cr3 = PML4;
+	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE;
+	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX;
+	for (unsigned i = SEG_ES; i <= SEG_GS; i++)
+		s->seg[i] = (struct seg_state){ .limit = UINT32_MAX, .attr = DATA, .selector = 16 };
+	s->seg[SEG_CS] = (struct seg_state){ .limit = UINT32_MAX, .attr = CODE_64, .selector = 8 };
+	s->seg[SEG_TR] = (struct seg_state){
+		.base = TSS, .limit = TSS_LIMIT, .attr = 11 | SEG_P, .selector = 0x30
+	};
+	s->gdtr = (struct table_state){ .base = GDT, .limit = 0x3f };
+	s->idtr = (struct table_state){ .base = BENCH_IDT, .limit = 0xfff };
+}
+
+/* As after a far jump in real mode. */
+static void real_state(struct cpu_state *s)
+{
+	for (unsigned i = SEG_ES; i <= SEG_GS; i++)
+		s->seg[i].base = s->seg[i].selector = 0;
+	s->seg[SEG_CS].attr = s->seg[SEG_DS].attr;
+}
+
+int bench_load(struct bench *b, const struct bench_program *p, struct err *err)
+{
+	struct cpu_state s;
+
+	memory_write(&b->mem, BENCH_CODE, p->code, (size_t)(p->end - p->code));
+	b->e->ops->memory_written(b->e, 0, BENCH_MEMORY);
+	cpu_state_reset(&s);
+	if (p->long_mode) {
+		put_tables(&b->mem);
+		long_state(&s);
+	} else {
+		real_state(&s);
+	}
+	s.rip = s.gpr[R_RSP] = BENCH_CODE;
+	s.gpr[R_RDX] = 0;
+	return b->e->ops->set_state(b->e, &s, err);
+}
+
+int bench_start(struct bench *b, const struct engine_ops *ops, unsigned version,
+		const struct bench_program *p, struct err *err)
 {
 	const struct engine_bus bus = { .ctx = b,
+					.version = version,
 					.port_read = port_read,
 					.port_write = port_write,
 					.mmio_read = mmio_read,
 					.mmio_write = mmio_write,
 					.time_ns = time_ns,
 					.random = random_bits };
-	struct cpu_state s;
 	int ret;
 
 	memset(b, 0, sizeof(*b));
@@ -60,17 +139,7 @@ int bench_start(struct bench *b, const struct engine_ops *ops, const void *code,
 		return ret;
 	b->e = ops->create(&b->mem, &bus, err);
 	b->mem.engine = b->e;
-	ret = b->e ? 0 : -err->code;
-	if (!ret) {
-		memory_write(&b->mem, BENCH_CODE, code, len);
-		b->e->ops->get_state(b->e, &s);
-		for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-			s.seg[i].base = s.seg[i].selector = 0;
-		s.seg[SEG_CS].attr = s.seg[SEG_DS].attr; /* as after a far jump in real mode */
-		s.rip = s.gpr[R_RSP] = BENCH_CODE;
-		s.gpr[R_RDX] = 0;
-		ret = b->e->ops->set_state(b->e, &s, err);
-	}
+	ret = b->e ? bench_load(b, p, err) : -err->code;
 	if (ret < 0)
 		bench_stop(b);
 	return ret;
@@ -93,12 +162,12 @@ void bench_note_error(const struct bench *b, enum engine_exit_kind kind, char er
 							   : "the guest did not get to its end");
 }
 
-int bench_run_program(const struct engine_ops *ops, const void *code, size_t len, uint64_t limit,
-		      struct cpu_state *s, char error[BENCH_ERROR], struct err *err)
+int bench_run_program(const struct engine_ops *ops, unsigned version, const struct bench_program *p,
+		      uint64_t limit, struct cpu_state *s, char error[BENCH_ERROR], struct err *err)
 {
 	enum engine_exit_kind kind;
 	struct bench b;
-	int ret = bench_start(&b, ops, code, len, err);
+	int ret = bench_start(&b, ops, version, p, err);
 
 	if (ret < 0)
 		return ret;

@@ -6,6 +6,7 @@
 #ifndef HYPERVISOR_VMX_BENCH_H
 #define HYPERVISOR_VMX_BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,11 +24,32 @@ struct bench {
 };
 
 /*
- * A program of len bytes at BENCH_CODE, in 16-bit real mode, segments 0, RSP below it, EDX 0.
- * 0, -ENOMEM, or what creating the engine failed with: then there is nothing to stop.
+ * Loaded at BENCH_CODE, RSP below it, EDX 0. In 16-bit real mode segments are 0. In 64-bit mode, at
+ * privilege 0, all memory is mapped where it is, a page a table entry, open to user mode:
+ *
+ *   0x1000 PML4, then PDPT, PD, PT     0x5000 IDT, empty, for all vectors     0x6000 GDT, 0x6100
+ * TSS
+ *
+ * Selectors: 08h code and 10h data of privilege 0, 18h 32-bit code, 20h data and 28h code of user
+ * mode, as SYSCALL and SYSRET want them, 30h the TSS, whose RSP0 is 0x7800.
  */
-int bench_start(struct bench *b, const struct engine_ops *ops, const void *code, size_t len,
-		struct err *err);
+struct bench_program {
+	const char *name;
+	const char *code, *end;
+	bool long_mode;
+};
+
+#define BENCH_PT  0x4000u
+#define BENCH_IDT 0x5000u
+
+/*
+ * On a machine of that version. 0, -ENOMEM, or what creating the engine failed with: then there is
+ * nothing to stop.
+ */
+int bench_start(struct bench *b, const struct engine_ops *ops, unsigned version,
+		const struct bench_program *p, struct err *err);
+/* Another program in place of that one, from reset; the rest of memory stays. 0 or -errno. */
+int bench_load(struct bench *b, const struct bench_program *p, struct err *err);
 /* Runs until that count or another exit. */
 enum engine_exit_kind bench_run(struct bench *b, uint64_t count);
 void bench_stop(struct bench *b);
@@ -36,8 +58,9 @@ void bench_stop(struct bench *b);
  * A program from its start to its HLT, within `limit` instructions; *s: where it ended. Another end
  * is noted. Result as bench_start().
  */
-int bench_run_program(const struct engine_ops *ops, const void *code, size_t len, uint64_t limit,
-		      struct cpu_state *s, char error[BENCH_ERROR], struct err *err);
+int bench_run_program(const struct engine_ops *ops, unsigned version, const struct bench_program *p,
+		      uint64_t limit, struct cpu_state *s, char error[BENCH_ERROR],
+		      struct err *err);
 /* Why a run ended as it should not have: the first reason stays. */
 void bench_note_error(const struct bench *b, enum engine_exit_kind kind, char error[BENCH_ERROR]);
 

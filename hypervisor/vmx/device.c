@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The kernel module's device node. */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -99,6 +100,21 @@ static void keep_node(void)
 		now.rlim_cur = now.rlim_max;
 		setrlimit(RLIMIT_MEMLOCK, &now);
 	}
+}
+
+void vmx_device_host(char *text, size_t n)
+{
+	unsigned a = 0, b = 0, c = 0, d = 0, signature = 0;
+	char vendor[13] = "";
+
+	if (__get_cpuid(0, &a, &b, &c, &d)) {
+		memcpy(vendor, &b, 4);
+		memcpy(vendor + 4, &d, 4);
+		memcpy(vendor + 8, &c, 4);
+	}
+	if (__get_cpuid(1, &a, &b, &c, &d))
+		signature = a;
+	snprintf(text, n, "%s %08X", vendor, signature);
 }
 
 bool vmx_device_loaded(void)

@@ -7,6 +7,7 @@
 
 #define LANDINGS 40
 #define STRIDE	 20011u
+#define VERSION	 2	   /* of the machine, which decides nothing here */
 #define ENOUGH	 20000000u /* instructions: more than any of the programs has */
 
 /* In 16-bit real mode at BENCH_CODE, segments 0, RSP below the code. Each ends with HLT. */
@@ -82,32 +83,30 @@ __asm__(".pushsection .rodata\n"
 extern const char measure_loop[], measure_memory[], measure_exits[], measure_strings[],
 	measure_faults[], measure_end[];
 
-static const struct program {
-	const char *name, *code, *end;
-} programs[MEASURE_PROGRAMS] = {
-	{ "loop", measure_loop, measure_memory },
-	{ "memory", measure_memory, measure_exits },
-	{ "exits", measure_exits, measure_strings },
-	{ "strings", measure_strings, measure_faults },
-	{ "faults and interrupts", measure_faults, measure_end },
+static const struct bench_program programs[MEASURE_PROGRAMS] = {
+	{ "loop", measure_loop, measure_memory, false },
+	{ "memory", measure_memory, measure_exits, false },
+	{ "exits", measure_exits, measure_strings, false },
+	{ "strings", measure_strings, measure_faults, false },
+	{ "faults and interrupts", measure_faults, measure_end, false },
 };
 
 /* ---- what is measured ---- */
 
-static int count_to_end(const struct engine_ops *ops, const struct program *p, struct measure *m,
-			uint64_t *count, struct err *err)
+static int count_to_end(const struct engine_ops *ops, const struct bench_program *p,
+			struct measure *m, uint64_t *count, struct err *err)
 {
 	struct cpu_state s;
-	int ret = bench_run_program(ops, p->code, (size_t)(p->end - p->code), ENOUGH, &s, m->error,
-				    err);
+	int ret = bench_run_program(ops, VERSION, p, ENOUGH, &s, m->error, err);
 
 	if (ret == 0)
 		*count = s.count;
 	return ret;
 }
 
-static int measure_program(const struct engine_ops *ops, unsigned repeats, const struct program *p,
-			   struct measure_row *row, struct measure *m, struct err *err)
+static int measure_program(const struct engine_ops *ops, unsigned repeats,
+			   const struct bench_program *p, struct measure_row *row,
+			   struct measure *m, struct err *err)
 {
 	int ret = count_to_end(&soft_interpret_engine_ops, p, m, &row->expected, err);
 
@@ -154,8 +153,7 @@ static void land(struct measure *m, struct bench *a, struct bench *b)
 
 static int start_loop(struct bench *b, const struct engine_ops *ops, struct err *err)
 {
-	return bench_start(b, ops, programs[0].code, (size_t)(programs[0].end - programs[0].code),
-			   err);
+	return bench_start(b, ops, VERSION, &programs[0], err);
 }
 
 static int measure_landings(const struct engine_ops *ops, struct measure *m, struct err *err)

@@ -12,6 +12,7 @@
 
 #include "hypervisor/boundary.h"
 #include "hypervisor/soft/run.h"
+#include "hypervisor/vmx/agree.h"
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 
@@ -556,9 +557,42 @@ static const char *vmx_pmu_probe(void)
 	return why ? why : vmx_device_pmu_unavailable();
 }
 
+/* Measured where the module's device node can be opened: outside of the jail. */
+static struct traits measured;
+
+/* NULL, or why the processor's traits are not known. */
+static const char *measure_traits(void)
+{
+	struct err err = ERR_INIT;
+	char error[BENCH_ERROR] = "";
+
+	if (measured.n)
+		return NULL;
+	if (agree_numbers(&vmx_engine_ops, 2, measured.number, error, &err) < 0 || error[0])
+		return "a small guest that tells processors apart does not get to its end";
+	vmx_device_host(measured.host, sizeof(measured.host));
+	measured.n = TRAITS;
+	return NULL;
+}
+
+static void vmx_traits(struct traits *t)
+{
+	measure_traits();
+	*t = measured;
+}
+
+/* The node is kept by the second, so that the first has to come before. */
+static const char *vmx_reserve(void)
+{
+	const char *unknown = vmx_device_unavailable() ? NULL : measure_traits();
+	const char *why = vmx_device_reserve();
+
+	return why ? why : unknown;
+}
+
 static const char *vmx_pmu_reserve(void)
 {
-	const char *why = vmx_device_reserve();
+	const char *why = vmx_reserve();
 
 	return why ? why : vmx_device_pmu_unavailable();
 }
@@ -777,14 +811,14 @@ static const char *vmx_last_error(const struct engine *e)
 	return const_vmx_of(e)->error;
 }
 
-#define VMX_OPS                                                                                 \
-	.present = vmx_device_loaded, .destroy = vmx_destroy, .run = vmx_run, .kick = vmx_kick, \
-	.get_state = vmx_get_state, .set_state = vmx_set_state, .count = vmx_count,             \
-	.landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt, .inject = vmx_inject,     \
-	.inject_nmi = vmx_inject_nmi, .window = vmx_window, .bus_stop = vmx_bus_stop,           \
-	.flush_tlb = vmx_flush_tlb, .memory_written = vmx_memory_written,                       \
-	.memory_moved = vmx_memory_moved, .sync_dirty = vmx_sync_dirty, .stats = vmx_stats,     \
-	.last_error = vmx_last_error
+#define VMX_OPS                                                                                   \
+	.present = vmx_device_loaded, .traits = vmx_traits, .destroy = vmx_destroy,               \
+	.run = vmx_run, .kick = vmx_kick, .get_state = vmx_get_state, .set_state = vmx_set_state, \
+	.count = vmx_count, .landmark = vmx_landmark, .can_interrupt = vmx_can_interrupt,         \
+	.inject = vmx_inject, .inject_nmi = vmx_inject_nmi, .window = vmx_window,                 \
+	.bus_stop = vmx_bus_stop, .flush_tlb = vmx_flush_tlb,                                     \
+	.memory_written = vmx_memory_written, .memory_moved = vmx_memory_moved,                   \
+	.sync_dirty = vmx_sync_dirty, .stats = vmx_stats, .last_error = vmx_last_error
 
 const struct engine_ops vmx_engine_ops = {
 	.name = "vmx:exits",
@@ -793,7 +827,7 @@ const struct engine_ops vmx_engine_ops = {
 	.count_ns = COUNT_NS_EXITS,
 	.about = "VT-x through the module twinstep-vmx; inputs enter where the guest exits",
 	.probe = vmx_device_unavailable,
-	.reserve = vmx_device_reserve,
+	.reserve = vmx_reserve,
 	.create = vmx_create_exits,
 	VMX_OPS
 };
@@ -801,7 +835,7 @@ const struct engine_ops vmx_step_engine_ops = { .name = "vmx:step",
 						.counter = "retired",
 						.count_ns = 1,
 						.probe = vmx_device_unavailable,
-						.reserve = vmx_device_reserve,
+						.reserve = vmx_reserve,
 						.create = vmx_create_steps,
 						VMX_OPS };
 const struct engine_ops vmx_pmu_engine_ops = {

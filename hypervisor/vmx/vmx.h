@@ -107,6 +107,8 @@ void vmx_landing(const struct engine *e, struct landing *l);
 const char *vmx_device_judge(const struct twvmx_info *info);
 /* Why the module cannot be used (static string), or NULL. */
 const char *vmx_device_unavailable(void);
+/* What this host's processor is, for people: "GenuineIntel 000C06F2". */
+void vmx_device_host(char *text, size_t n);
 /* Is there a device node, usable or not? */
 bool vmx_device_loaded(void);
 /*

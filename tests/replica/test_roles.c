@@ -176,6 +176,8 @@ static void close_rig(struct rig *g)
 	remove_all(g->dir);
 }
 
+static struct traits their_traits; /* of the scripted side */
+
 static void send_hello(struct rig *g, bool primary)
 {
 	struct wire_hello h = { .wire_version = WIRE_VERSION,
@@ -186,7 +188,8 @@ static void send_hello(struct rig *g, bool primary)
 				.counter = "retired",
 				.on_divergence = (uint8_t)g->cfg.on_divergence,
 				.timeout_ms = TIMEOUT_MS,
-				.hang_timeout_ms = 60000 };
+				.hang_timeout_ms = 60000,
+				.traits = their_traits };
 	struct buf b = BUF_INIT;
 
 	memcpy(h.id, script_id, sizeof(h.id));
@@ -548,12 +551,9 @@ static enum wire_type receive_type(struct rig *g)
 	return type;
 }
 
-/* Up to READY, and a heartbeat that says that we count on it. */
-static void open_backup(struct rig *g, enum replica_survivor survivor)
+/* Up to the end of the handshake. */
+static void meet_backup(struct rig *g, enum replica_survivor survivor)
 {
-	struct wire_stamp stamp = { .sent_ns = 1, .protecting = true };
-	struct buf b = BUF_INIT;
-
 	open_rig(g, survivor);
 	ck_assert_int_eq(arbiter_take(g->cfg.arbiter, 1, script_id, &g->err), 1);
 	g->listener = peer_listen(g->address, NULL, &g->err);
@@ -568,6 +568,15 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 	send_hello(g, true);
 	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
 	wire_established(&g->w);
+}
+
+/* Up to READY, and a heartbeat that says that we count on it. */
+static void open_backup(struct rig *g, enum replica_survivor survivor)
+{
+	struct wire_stamp stamp = { .sent_ns = 1, .protecting = true };
+	struct buf b = BUF_INIT;
+
+	meet_backup(g, survivor);
 	send_disks(g);
 	send_state(g);
 	ck_assert_int_eq(receive_type(g), WIRE_READY);
@@ -576,6 +585,23 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 	while (receive(g).type != WIRE_ACK)
 		;
 }
+
+/* A guest that uses what differs would go two ways: the pair is not made. */
+START_TEST(a_backup_on_another_processor_is_refused)
+{
+	struct rig g;
+
+	traits_of_soft(1, &their_traits);
+	strcpy(their_traits.host, "GenuineIntel 000306D4");
+	their_traits.number[TRAIT_ESTIMATES] ^= 1;
+	meet_backup(&g, SURVIVOR_PRIMARY);
+	join_thread(&g);
+	ck_assert_int_eq(g.ret, -EPROTO);
+	ck_assert_ptr_nonnull(strstr(g.err.text, "GenuineIntel 000306D4"));
+	ck_assert_ptr_nonnull(strstr(g.err.text, "difference in: estimates;"));
+	close_rig(&g);
+}
+END_TEST
 
 /* The time from `since` until the backup has taken generation 2. */
 static uint64_t taken_after(struct rig *g, uint64_t since)
@@ -1228,6 +1254,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
 	unit_mostly_waits();
+	tcase_add_test(tc, a_backup_on_another_processor_is_refused);
 	tcase_add_host_test(tc, a_backup_is_counted_on_when_it_has_what_left);
 	tcase_add_host_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
 	tcase_add_test(tc, a_stop_that_comes_early_is_kept);

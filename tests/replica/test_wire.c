@@ -199,6 +199,7 @@ static struct wire_hello a_hello(void)
 	machine_config_defaults(&h.config);
 	h.config_digest = machine_config_digest(&h.config);
 	strcpy(h.counter, "retired");
+	traits_of_soft(1, &h.traits);
 	strcpy(h.version, "1.0~\n1");
 	return h;
 }
@@ -228,6 +229,7 @@ START_TEST(hello_survives_the_wire)
 	ck_assert_uint_eq(got.hang_timeout_ms, 5000);
 	ck_assert_uint_eq(got.on_divergence, 1);
 	ck_assert_str_eq(got.counter, "retired");
+	ck_assert_mem_eq(&got.traits, &h.traits, sizeof(got.traits));
 	ck_assert_str_eq(got.version, "1.0~?1");
 	ck_assert_uint_eq(machine_config_digest(&got.config), h.config_digest);
 	for (size_t cut = 1; cut < 60; cut++)

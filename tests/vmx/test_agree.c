@@ -75,10 +75,8 @@ START_TEST(agrees_with_itself)
 	ck_assert(a.all);
 	ck_assert_uint_eq(a.repeats, 3);
 	ck_assert_uint_eq(a.unsteady, 0);
-	for (unsigned i = 0; i < AGREE_PROGRAMS; i++) {
-		ck_assert(a.row[i].same);
-		ck_assert_uint_ne(a.row[i].soft, 0);
-	}
+	for (unsigned i = 0; i < TRAITS; i++)
+		ck_assert(a.same[i]);
 }
 END_TEST
 
@@ -87,8 +85,8 @@ START_TEST(sees_another_processor)
 	struct agree a = ask(run_differs);
 
 	ck_assert(!a.all);
-	for (unsigned i = 0; i < AGREE_PROGRAMS; i++)
-		ck_assert(!a.row[i].same);
+	for (unsigned i = 0; i < TRAITS; i++)
+		ck_assert(!a.same[i]);
 }
 END_TEST
 
@@ -99,6 +97,28 @@ START_TEST(sees_an_unsteady_run)
 	ck_assert(a.all);
 	ck_assert_uint_eq(a.repeats, 3);
 	ck_assert_uint_ge(a.unsteady, 2);
+}
+END_TEST
+
+/* What records of the software CPU say of it is what its programs come to, in both machines. */
+START_TEST(the_software_cpu_has_its_traits)
+{
+	char error[BENCH_ERROR] = "";
+	struct err err = ERR_INIT;
+	uint32_t number[TRAITS];
+	struct traits t;
+
+	for (unsigned version = 1; version <= 2; version++) {
+		traits_of(&soft_engine_ops, version, &t);
+		ck_assert_int_eq(agree_numbers(&soft_engine_ops, version, number, error, &err), 0);
+		ck_assert_str_eq(error, "");
+		ck_assert_uint_eq(t.n, TRAITS);
+		for (unsigned i = 0; i < TRAITS; i++) {
+			ck_assert_uint_ne(number[i], 0);
+			ck_assert_msg(number[i] == t.number[i], "version %u, %s: %#x, not %#x",
+				      version, trait_name[i], number[i], t.number[i]);
+		}
+	}
 }
 END_TEST
 
@@ -115,6 +135,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, agrees_with_itself);
 	tcase_add_test(tc, sees_another_processor);
 	tcase_add_test(tc, sees_an_unsteady_run);
+	tcase_add_test(tc, the_software_cpu_has_its_traits);
 	tcase_add_test(tc, says_why_it_stopped);
 }
 

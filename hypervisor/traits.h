@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a guest can see of the processor that executes it beyond what the CPU model settles: flags
+ * that the manuals leave undefined, estimates, the last place of x87 functions. Small programs
+ * (vmx/agree.h) fold each such kind into a number. The same numbers: records of one engine may be
+ * replayed on the other. Other ones: a guest that uses what differs replays otherwise, so they are
+ * refused before it happens.
+ */
+#ifndef HYPERVISOR_TRAITS_H
+#define HYPERVISOR_TRAITS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "hypervisor/engine.h"
+
+/* New ones go to the end: old records know the first ones. */
+enum trait {
+	TRAIT_FLAGS,	     /* that the manuals leave undefined */
+	TRAIT_BIT_SCANS,     /* F3 BSF and F3 BSR, which may be TZCNT and LZCNT */
+	TRAIT_ESTIMATES,     /* RCPSS and RSQRTSS */
+	TRAIT_X87_POINTERS,  /* address of the last x87 operand, and its segments */
+	TRAIT_X87_FUNCTIONS, /* FSIN, FPATAN, FYL2X in the last place */
+	TRAIT_ARITHMETIC,    /* SQRTSS and DIVSS, which IEEE 754 settles */
+	TRAIT_ADDRESSES,     /* WRFSBASE of an address beyond 48 bits */
+	TRAITS
+};
+
+#define TRAITS_MAX  32 /* that a record may hold */
+#define TRAITS_HOST 40
+#define TRAITS_TEXT 120
+
+struct traits {
+	char host[TRAITS_HOST]; /* what executes, for people: printable */
+	uint32_t n;		/* 0: not known, which differs from nothing */
+	uint32_t number[TRAITS_MAX];
+};
+
+extern const char *const trait_name[TRAITS];
+
+/* Of an engine that runs a machine of that version. */
+void traits_of(const struct engine_ops *ops, unsigned version, struct traits *t);
+/* Those of the software CPU, on any host. */
+void traits_of_soft(unsigned version, struct traits *t);
+/*
+ * Whether any number that both know differs; text: their names, cut where n bytes are too few.
+ */
+bool traits_differ(const struct traits *a, const struct traits *b, char *text, size_t n);
+
+void traits_save(const struct traits *t, struct buf *out);
+/* in->bad: damaged. What is not printable in the host's name becomes "?". */
+void traits_restore(struct traits *t, struct rd *in);
+
+#endif
