@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/guest_alarms.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define STILL_MS 5000 /* a vCPU without progress */
@@ -22,7 +23,10 @@ static void look_at_states(json_t *alarms, const json_t *status)
 {
 	const json_t *divergence = json_object_get(status, "divergence");
 	const char *state = word(status, "state");
+	bool holds = !strcmp(state, "protected") || !strcmp(state, "counted-on");
 
+	if (holds && json_is_false(json_object_get(status, "live")))
+		add(alarms, json_string("nothing leaves: the other side does not answer"));
 	if (divergence)
 		add(alarms, json_sprintf("diverged: %s", word(divergence, "differs")));
 	if (!strcmp(state, "asking") || !strcmp(state, "claiming"))

@@ -287,6 +287,17 @@ bool outbox_is_full(struct outbox *o, uint64_t made)
 	return full;
 }
 
+bool outbox_lease_is_over(struct outbox *o)
+{
+	bool over;
+
+	pthread_mutex_lock(&o->lock);
+	over = o->mode == OUTBOX_LEASED && o->lease_ns &&
+	       host_clock_ns(CLOCK_BOOTTIME) >= sends_until(o);
+	pthread_mutex_unlock(&o->lock);
+	return over;
+}
+
 void outbox_count(struct outbox *o, uint64_t *held, uint64_t *released)
 {
 	pthread_mutex_lock(&o->lock);

@@ -114,5 +114,7 @@ uint64_t outbox_newest_need(struct outbox *o);
 /* The guest has said more than shall wait, for a backup or for a slow arbiter. */
 bool outbox_is_full(struct outbox *o, uint64_t made);
 void outbox_count(struct outbox *o, uint64_t *held, uint64_t *released);
+/* There was a lease, and it has run out: nothing leaves, though the backup is not given up yet. */
+bool outbox_lease_is_over(struct outbox *o);
 
 #endif

@@ -107,6 +107,8 @@ static void status_of_failover(struct replica *r, struct replica_status *s)
 	s->live = failover_is_live(s->state);
 	s->primary = s->live || s->state == REPLICA_ASKING || s->state == REPLICA_HANDING_OVER ||
 		     (s->state == REPLICA_STARTING && !r->cfg.connect);
+	/* The other side may be live by now, and this one has not noticed yet. */
+	s->live = s->live && !outbox_lease_is_over(&r->outbox);
 }
 
 void replica_get_status(struct replica *r, struct replica_status *s)

@@ -44,6 +44,8 @@ START_TEST(all_alarms_are_told)
 		{ "{\"phase\":\"live\"}", "the replica does not answer" },
 		{ "{\"phase\":\"waiting\",\"why\":\"for the other host\"}", "for the other host" },
 		{ "{\"status\":{\"state\":\"protected\",\"live\":true}}", "" },
+		{ "{\"status\":{\"state\":\"protected\",\"live\":false}}",
+		  "nothing leaves: the other side does not answer" },
 		{ "{\"status\":{\"state\":\"backup\",\"live\":false,\"lag_ms\":3.5}}", "" },
 		{ "{\"status\":{\"state\":\"alone\",\"live\":true}}", "UNPROTECTED: alone" },
 		{ "{\"status\":{\"live\":false}}", "" },

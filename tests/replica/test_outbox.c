@@ -151,8 +151,11 @@ START_TEST(an_output_waits_for_record_and_lease)
 	ck_assert_str_eq(left, "ab");
 	ck_assert_uint_eq(outbox_released_seq(&o), 5);
 	ck_assert_uint_eq(outbox_newest_need(&o), 6);
+	ck_assert(!outbox_lease_is_over(&o));
 	outbox_start_leases(&o, 5);
+	ck_assert(!outbox_lease_is_over(&o));		 /* there was none yet */
 	outbox_acknowledged(&o, 6, now_ns() - LEASE_NS); /* that lease is over */
+	ck_assert(outbox_lease_is_over(&o));
 	outbox_drain(&o);
 	ck_assert_str_eq(left, "ab");
 	outbox_fini(&o);
