@@ -191,9 +191,16 @@ soak-record: setup
 	$(Q)$(MAKE) --no-print-directory all guest
 	$(Q)BUILD=$(BUILD) tests/soak/record.sh
 
+# All, or those that are named: `make bench rdma`.
+BENCHES := boot cpu memory redis record record-redis campaign pair jail neighbours rdma
 bench: setup
 	+$(Q)$(SUBMAKE) all guest
-	$(Q)BUILD=$(BUILD) tools/bench/run.sh
+	$(Q)BUILD=$(BUILD) tools/bench/run.sh $(filter $(BENCHES),$(MAKECMDGOALS))
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+.PHONY: $(BENCHES)
+$(BENCHES): bench
+	@:
+endif
 
 BASH_COMPLETION := share/bash-completion/completions/twinstep
 UNITS := twinstep@.service twinstep.target twinstep.slice twinstep-arbiter.service twinstep-exporter.service

@@ -448,28 +448,33 @@ static int doorbell_ring(const struct verbs_qp *q)
 	struct ib_uverbs_post_send cmd = { .qp_handle = q->qp->handle,
 					   .wqe_size = sizeof(struct ib_uverbs_send_wr) };
 	struct ib_uverbs_post_send_resp resp = { 0 };
-	struct {
+	const struct ib_uverbs_attr attr[] = {
+		{ UVERBS_ATTR_WRITE_CMD,
+		  8,
+		  UVERBS_ATTR_F_MANDATORY,
+		  { { 0 } },
+		  { IB_USER_VERBS_CMD_POST_SEND } },
+		{ UVERBS_ATTR_CORE_IN,
+		  sizeof(cmd),
+		  UVERBS_ATTR_F_MANDATORY,
+		  { { 0 } },
+		  { (uintptr_t)&cmd } },
+		{ UVERBS_ATTR_CORE_OUT,
+		  sizeof(resp),
+		  UVERBS_ATTR_F_MANDATORY,
+		  { { 0 } },
+		  { (uintptr_t)&resp } },
+	};
+	union {
 		struct ib_uverbs_ioctl_hdr head;
-		struct ib_uverbs_attr attr[3];
+		uint8_t bytes[sizeof(struct ib_uverbs_ioctl_hdr) + sizeof(attr)];
 	} call = { .head = { .length = sizeof(call),
 			     .object_id = UVERBS_OBJECT_DEVICE,
 			     .method_id = UVERBS_METHOD_INVOKE_WRITE,
-			     .num_attrs = 3,
-			     .driver_id = RDMA_DRIVER_RXE },
-		   .attr = { { .attr_id = UVERBS_ATTR_WRITE_CMD,
-			       .len = 8,
-			       .flags = UVERBS_ATTR_F_MANDATORY,
-			       .data = IB_USER_VERBS_CMD_POST_SEND },
-			     { .attr_id = UVERBS_ATTR_CORE_IN,
-			       .len = sizeof(cmd),
-			       .flags = UVERBS_ATTR_F_MANDATORY,
-			       .data = (uintptr_t)&cmd },
-			     { .attr_id = UVERBS_ATTR_CORE_OUT,
-			       .len = sizeof(resp),
-			       .flags = UVERBS_ATTR_F_MANDATORY,
-			       .data = (uintptr_t)&resp } } };
+			     .num_attrs = sizeof(attr) / sizeof(*attr),
+			     .driver_id = RDMA_DRIVER_RXE } };
 
-	_Static_assert(sizeof(call) == 24 + 3 * 16, "as linux/rdma/rdma_user_ioctl_cmds.h has it");
+	memcpy(call.bytes + sizeof(call.head), attr, sizeof(attr));
 	return ioctl(q->device->context->cmd_fd, RDMA_VERBS_IOCTL, &call) < 0 ? -errno : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "hypervisor/vmx/vmx.h"
 #include "tools/cmd.h"
 #include "tools/qualify_checks.h"
+#include "tools/qualify_links.h"
 
 /* VT-x controls: bit in twvmx_info, name, what it is for or what its absence means. */
 struct trait {
@@ -192,6 +193,7 @@ static void print_text(const struct findings *f)
 	print_traits(&f->info);
 	print_pmu(f);
 	qualify_print(f->checks);
+	qualify_rdma_print();
 	printf("verdict: %s\n", meaning[verdict(f)]);
 }
 
@@ -251,6 +253,7 @@ static void print_json(const struct findings *f)
 	else if (!f->no_vmx)
 		json_object_set_new(o, "no-pmu", json_string(f->no_pmu ? f->no_pmu : f->err.text));
 	json_object_set_new(o, "checks", qualify_json(f->checks));
+	json_object_set_new(o, "rdma", qualify_rdma_json());
 	json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(o);
@@ -262,6 +265,8 @@ static int run(struct options *o)
 
 	const struct effort effort = effort_of(o);
 
+	if (qualify_link_wanted(o))
+		return qualify_link_run(o);
 	find_out(&f, &effort);
 	check_all(&f, &effort);
 	if (o->json)
@@ -275,12 +280,14 @@ const struct command cmd_qualify = {
 	.id = COMMAND_QUALIFY,
 	.name = "qualify",
 	.summary = "say what this host can do",
-	.usage = "[--json] [--quick|--long]",
+	.usage = "[--json] [--quick|--long]|--listen ADDR|--connect ADDR",
 	.text = "Says what this host's processor and kernel module offer to the vmx engine, and "
 		"what that means. Where there is a performance counter, it is measured: small "
 		"guests whose count is known run ten times each. Ten checks follow, each with what "
 		"it "
-		"found, or why it could not be done here.",
+		"found, or why it could not be done here; then the RDMA devices. With --listen on "
+		"one host and --connect on another one nothing is done but to measure the way "
+		"between them, over TCP or RDMA as the address says.",
 	.end = "Verdict: exact, exits-only or soft. Exit status 0 whatever it is.",
 	.run = run,
 };

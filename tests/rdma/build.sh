@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Makes what the RDMA tests boot in QEMU, from Debian's own packages, which are downloaded and unpacked, not installed:
-#   OUT/rdma/vmlinuz, OUT/rdma/initrd   Debian's kernel with SoftRoCE; busybox, verbs, twinstep, the script
-# usage: tests/rdma/build.sh OUT SCRIPT FILE...     exit status 77: cannot be had here (said on standard error)
+#   OUT/IMAGE/vmlinuz, OUT/IMAGE/initrd   Debian's kernel with SoftRoCE; busybox, verbs, twinstep, the script
+# usage: tests/rdma/build.sh OUT IMAGE SCRIPT FILE...     exit status 77: cannot be had here (said on standard error)
 set -euo pipefail
 export LC_ALL=C
 here=$(dirname "$0")
-out=$(realpath -m "${1:?usage: $0 OUT SCRIPT FILE...}") script=$2
-shift 2
-pkgs=$out/rdma-pkgs root=$out/rdma-pkgs/root image=$out/rdma
+out=$(realpath -m "${1:?usage: $0 OUT IMAGE SCRIPT FILE...}") image=$(realpath -m "$1/$2") script=$3
+shift 3
+pkgs=$out/rdma-pkgs root=$out/rdma-pkgs/root
 . "$here/../../tools/guest/lib.sh"
 unavailable() { printf '%s\n' "$*" >&2 && exit 77; }
 
@@ -16,21 +16,23 @@ for tool in qemu-system-x86_64 apt-get apt-cache dpkg-deb readelf ip rdma; do
 	command -v "$tool" >/dev/null || unavailable "$tool is missing; run 'make setup'"
 done
 
+# What is fetched beside the kernel; perftest's libraries are the last ones.
+packages="busybox-static libibverbs1 ibverbs-providers ibverbs-utils libnl-3-200 libnl-route-3-200 perftest librdmacm1 libibumad3 libpci3"
+
 fetch() {
 	local kernel
 	kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
 	[ -n "$kernel" ] || unavailable "apt does not know linux-image-amd64; run 'apt-get update'"
 	rm -rf "$pkgs"
 	mkdir -p "$pkgs/deb" "$root"
-	(cd "$pkgs/deb" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static libibverbs1 ibverbs-providers \
-		ibverbs-utils libnl-3-200 libnl-route-3-200 >../download.log 2>&1) ||
+	(cd "$pkgs/deb" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" $packages >../download.log 2>&1) ||
 		unavailable "apt-get download failed: $(tail -n 1 "$pkgs/download.log")"
 	for deb in "$pkgs"/deb/*.deb; do
 		dpkg-deb -x "$deb" "$root"
 	done
 	# The rest of the kernel is 300 MB.
 	find "$root/lib/modules" -name '*.ko' | grep -vE '/infiniband/(core|sw)/|/net/(veth|dummy)|tunnel|crc32|/kernel/lib/|crypto/' | xargs rm -f
-	ls "$pkgs/deb" >"$pkgs/packages"
+	echo "$packages" >"$pkgs/packages"
 }
 
 # Shared libraries of this host's programs, by the name that the loader looks for, and the loader itself.
@@ -41,7 +43,8 @@ host_libraries() {
 
 list() {
 	local dir applet lib ko file
-	local programs=("$out/twinstep" "$(command -v ip)" "$(command -v rdma)" "$root/usr/bin/ibv_rc_pingpong")
+	local programs=("$out/twinstep" "$(command -v ip)" "$(command -v rdma)" "$root"/usr/bin/{ibv_rc_pingpong,ib_write_lat,ib_send_lat})
+	[ -z "${RDMA_PROGRAMS:-}" ] || programs+=($RDMA_PROGRAMS)
 	local driver=usr/lib/x86_64-linux-gnu/libibverbs/librxe-rdmav34.so
 	for dir in bin dev etc etc/libibverbs.d guest lib lib64 modules proc sys tmp usr usr/bin usr/lib \
 		usr/lib/x86_64-linux-gnu usr/lib/x86_64-linux-gnu/libibverbs; do
@@ -79,7 +82,7 @@ list() {
 	done
 }
 
-[ -f "$pkgs/packages" ] || fetch
+[ "$(cat "$pkgs/packages" 2>/dev/null)" = "$packages" ] || fetch
 mkdir -p "$image/bin" "$image/modules"
 ${CC:-cc} -O1 -Wall -o "$image/newc" "$here/../../tools/guest/newc.c"
 cp -u "$(find "$root/boot" -name 'vmlinuz-*' | head -n 1)" "$image/vmlinuz"
