@@ -660,6 +660,12 @@ void rdma_path_pump(struct rdma_peer *p, unsigned ready)
 	rdma_path_pay(p);
 	send_frames(p);
 	flush_control(p);
+	/*
+	 * The event that was taken here may have been the one that the other thread waits for: it
+	 * would not be told of the next arrival.
+	 */
+	if (p->rx_waits || p->tx_waits)
+		rdma_path_arm(p);
 	over = over != (p->ended || p->error || p->out_error);
 	wake(p->rx_waits && (over || announced != p->reader.announced || state != p->state),
 	     p->rx_wake);

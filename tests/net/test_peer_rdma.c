@@ -547,6 +547,51 @@ START_TEST(who_takes_nothing_is_told_of)
 }
 END_TEST
 
+static void *receive_one(void *arg)
+{
+	struct err err = ERR_INIT;
+	uint8_t in = 0;
+
+	return (void *)(intptr_t)(peer_recv(arg, &in, 1, PATIENCE_MS, &err) == 1 ? in : 0);
+}
+
+static bool receiver_waits(struct rdma_peer *p)
+{
+	bool waits;
+
+	pthread_mutex_lock(&p->lock);
+	waits = p->rx_waits;
+	pthread_mutex_unlock(&p->lock);
+	return waits;
+}
+
+/*
+ * Both threads of a side were woken by one arrival. The one that comes second, when the first has
+ * armed the queue and waits again, may not leave it without an event for the next arrival.
+ */
+START_TEST(two_threads_and_one_event)
+{
+	struct err err = ERR_INIT;
+	struct rdma_peer *p;
+	pthread_t t;
+	void *got;
+
+	meet(false, false);
+	ck_assert(pings_until(true));
+	p = rdma_peer_of(b);
+	ck_assert_int_eq(pthread_create(&t, NULL, receive_one, b), 0);
+	while (!receiver_waits(p))
+		usleep(1000);
+	pthread_mutex_lock(&p->lock);
+	rdma_path_pump(p, READY_QP);
+	ck_assert(p->armed);
+	pthread_mutex_unlock(&p->lock);
+	ck_assert_int_eq(peer_send(a, "z", 1, PATIENCE_MS, &err), 0);
+	pthread_join(t, &got);
+	ck_assert_int_eq((intptr_t)got, 'z');
+}
+END_TEST
+
 /* Whether it waits or looks: an idle receiver takes (nearly) no time of a CPU. */
 START_TEST(who_waits_sleeps)
 {
@@ -788,6 +833,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, the_end_comes_after_the_last_byte);
 	tcase_add_test(tc, both_sides_close);
 	tcase_add_test(tc, who_takes_nothing_is_told_of);
+	tcase_add_test(tc, two_threads_and_one_event);
 	tcase_add_test(tc, who_waits_sleeps);
 	tcase_add_test(tc, pages_are_placed);
 	tcase_add_test(tc, pages_that_are_written_meanwhile_are_told_of);
