@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 build=${BUILD:-build}
-make -s BUILD="$build" "$build/twinstep" rdma-programs || exit 1
+make -s BUILD="$build" "$build/twinstep" rdma-programs >/dev/null || exit 1
 mkdir -p "$build/rdma-bench"
 {
 	echo "BENCH_RUNS=${BENCH_RUNS:-5}"
@@ -16,7 +16,8 @@ RDMA_SCRIPT=$build/rdma-bench/script RDMA_IMAGE=rdma-bench RDMA_PROGRAMS=$(comma
 result=$?
 awk '
 	function ratio(a, b) { return a > 0 && b > 0 ? sprintf("%.2f", a / b) : "-" }
-	function row(name, v) { printf "%-34s %10s %10s %10s %8s %8s\n", name, v[3], v[4], v[5], ratio(v[4], v[3]), ratio(v[5], v[3]) }
+	function number(x) { return x ~ /^[0-9]/ ? sprintf("%.1f", x) : x }
+	function row(name, v) { printf "%-34s %10s %10s %10s %8s %8s\n", name, number(v[3]), number(v[4]), number(v[5]), ratio(v[4], v[3]), ratio(v[5], v[3]) }
 	BEGIN {
 		printf "%-34s %10s %10s %10s %8s %8s\n", "", "TCP, TLS", "RDMA", "RDMA clear", "/ TCP", "/ TCP"
 		say["median-us"] = "round trip of a record, us"; say["p99-us"] = "99 % below, us"
