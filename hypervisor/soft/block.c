@@ -341,7 +341,8 @@ struct block *block_find_slow(struct cpu *cpu, uint64_t lin)
 	if (!b)
 		b = build(cpu, lin, gpa);
 	if (b)
-		c->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_SIZE - 1)] = (struct jump_entry){ lin, b };
+		c->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_SIZE - 1)] =
+			(struct jump_entry){ .lin = lin, .b = b };
 	return b;
 }
 

@@ -72,6 +72,13 @@ static inline bool block_is_cross(const struct block *b)
 struct jump_entry {
 	uint64_t lin;
 	struct block *b; /* never NULL */
+	/*
+	 * Of translated code, which finds its way without a look at the block: the block's code,
+	 * and its guest physical page | mode; 0: not known. Code of a block that became void leads
+	 * back to the run loop.
+	 */
+	const uint8_t *run;
+	uint64_t key;
 };
 
 struct code_page {

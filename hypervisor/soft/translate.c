@@ -307,60 +307,100 @@ static void emit_tail(struct emit *e, trans_tail_fn fn)
 	emit_rr(e, 2, 0xff, 4, H_RAX);
 }
 
-/*
- * block_hit() for the address in H_S0, in the mode that runs: leaves the block's code in H_S1, or 0
- * when it is not at hand or not translated. Changes nothing but H_S1 and host flags.
- */
-static void emit_lookup(struct emit *e, bool user)
+static void emit_found(struct emit *e)
 {
-	uint8_t *miss[4];
+	emit_pop(e, H_RCX);
+	emit_pop(e, H_RAX);
+	emit_ret(e);
+}
 
-	emit_push(e, H_RAX);
-	emit_push(e, H_RCX);
+/* RAX: where the address in H_S0 has its entry of the jump cache. */
+static void emit_jump_entry(struct emit *e)
+{
 	emit_move(e, 3, H_RAX, H_S0);
 	emit_rr(e, 3, 0xc1, 5, H_RAX); /* SHR */
 	emit8(e, JUMP_BITS);
 	emit_rr(e, 3, 0x31, H_S0, H_RAX);
 	emit_alu_imm(e, ALU_AND, 2, H_RAX, JUMP_SIZE - 1);
 	emit_rr(e, 2, 0xc1, 4, H_RAX); /* SHL */
-	emit8(e, 4);
+	emit8(e, 5);
 	emit_rm(e, 3, 0x03, H_RAX, CPU_FIELD(blocks));
-	emit_rm(e, 3, 0x3b, H_S0, HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].lin)));
-	miss[0] = emit_jcc(e, 5);
-	emit_load(e, H_S1, HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].b)));
-	emit_rm(e, 2, 0x8b, H_RAX, CPU_FIELD(mode));
-	emit_rm(e, 2, 0x3b, H_RAX, HOST_MEM(H_S1, offsetof(struct block, mode)));
-	miss[1] = emit_jcc(e, 5);
-	emit_move(e, 3, H_RCX, H_S0);
-	emit_alu_imm(e, ALU_AND, 3, H_RCX, -(int32_t)PAGE_SIZE);
-	emit_move(e, 2, H_RAX, H_S0);
-	emit_rr(e, 2, 0xc1, 5, H_RAX);
-	emit8(e, PAGE_SHIFT);
-	emit_alu_imm(e, ALU_AND, 2, H_RAX, TLB_SIZE - 1);
-	emit_rr(e, 2, 0xc1, 4, H_RAX);
-	emit8(e, 4);
-	emit_rr(e, 3, 0x01, H_CPU, H_RAX);
-	emit_rm(e, 3, 0x3b, H_RCX,
-		HOST_MEM(H_RAX, (int32_t)offsetof(struct cpu, itlb[user][0].tag)));
-	miss[2] = emit_jcc(e, 5);
-	emit_load(e, H_RCX, HOST_MEM(H_RAX, (int32_t)offsetof(struct cpu, itlb[user][0].gpa)));
-	emit_rm(e, 3, 0x33, H_RCX, HOST_MEM(H_S1, offsetof(struct block, gpa)));
-	emit_rr(e, 3, 0xf7, 0, H_RCX); /* TEST */
-	emit32(e, (uint32_t) - (int32_t)PAGE_SIZE);
-	miss[3] = emit_jcc(e, 5);
-	emit_load(e, H_S1, HOST_MEM(H_S1, offsetof(struct block, t.run)));
-	emit_pop(e, H_RCX);
-	emit_pop(e, H_RAX);
-	emit_ret(e);
-	for (unsigned i = 0; i < 4; i++)
-		emit_aim(miss[i], e->at);
-	emit_rr(e, 2, 0x31, H_S1, H_S1);
-	emit_pop(e, H_RCX);
-	emit_pop(e, H_RAX);
-	emit_ret(e);
 }
 
-_Static_assert(sizeof(struct jump_entry) == 16 && sizeof(struct itlb_entry) == 16, "shifts by 4");
+/* H_S1: guest physical page of the address in H_S0 | mode. Jumps when the ITLB does not have it. */
+static uint8_t *emit_key(struct emit *e, bool user)
+{
+	uint8_t *miss;
+
+	emit_move(e, 2, H_RCX, H_S0);
+	emit_rr(e, 2, 0xc1, 5, H_RCX);
+	emit8(e, PAGE_SHIFT);
+	emit_alu_imm(e, ALU_AND, 2, H_RCX, TLB_SIZE - 1);
+	emit_rr(e, 2, 0xc1, 4, H_RCX);
+	emit8(e, 4);
+	emit_move(e, 3, H_S1, H_S0);
+	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
+	emit_rr(e, 3, 0x01, H_CPU, H_RCX);
+	emit_rm(e, 3, 0x3b, H_S1,
+		HOST_MEM(H_RCX, (int32_t)offsetof(struct cpu, itlb[user][0].tag)));
+	miss = emit_jcc(e, 5);
+	emit_load(e, H_S1, HOST_MEM(H_RCX, (int32_t)offsetof(struct cpu, itlb[user][0].gpa)));
+	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
+	emit_rm(e, 2, 0x8b, H_RCX, CPU_FIELD(mode));
+	emit_rr(e, 3, 0x09, H_RCX, H_S1);
+	return miss;
+}
+
+/*
+ * block_hit() for the address in H_S0, in the mode that runs: leaves the block's code in H_S1, or 0
+ * when it is not at hand or not translated. Changes nothing but H_S1 and host flags.
+ *
+ * An entry of the jump cache with the right key is enough. One without is filled in from its block:
+ * blocks are seldom in the host's caches.
+ */
+static void emit_lookup(struct emit *e, bool user)
+{
+	const struct host_mem key = HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].key));
+	const struct host_mem run = HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].run));
+	uint8_t *miss[5], *fill;
+
+	emit_push(e, H_RAX);
+	emit_push(e, H_RCX);
+	emit_jump_entry(e);
+	emit_rm(e, 3, 0x3b, H_S0, HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].lin)));
+	miss[0] = emit_jcc(e, 5);
+	miss[1] = emit_key(e, user);
+	emit_rm(e, 3, 0x3b, H_S1, key);
+	fill = emit_jcc(e, 5);
+	emit_load(e, H_S1, run);
+	emit_found(e);
+
+	emit_aim(fill, e->at);
+	emit_load(e, H_RCX, HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].b)));
+	emit_rm(e, 3, 0x33, H_S1, HOST_MEM(H_RCX, offsetof(struct block, gpa)));
+	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
+	miss[2] = emit_jcc(e, 5);
+	emit_rm(e, 2, 0x8b, H_S1, CPU_FIELD(mode));
+	emit_rm(e, 2, 0x3b, H_S1, HOST_MEM(H_RCX, offsetof(struct block, mode)));
+	miss[3] = emit_jcc(e, 5);
+	emit_alu_imm_mem(e, ALU_CMP, 3, HOST_MEM(H_RCX, offsetof(struct block, t.run)), 0);
+	miss[4] = emit_jcc(e, 4);
+	emit_load(e, H_S1, HOST_MEM(H_RCX, offsetof(struct block, gpa)));
+	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
+	emit_store(e, H_S1, key);
+	emit_rm(e, 2, 0x8b, H_S1, CPU_FIELD(mode));
+	emit_rm(e, 3, 0x09, H_S1, key); /* OR */
+	emit_load(e, H_S1, HOST_MEM(H_RCX, offsetof(struct block, t.run)));
+	emit_store(e, H_S1, run);
+	emit_found(e);
+
+	for (unsigned i = 0; i < 5; i++)
+		emit_aim(miss[i], e->at);
+	emit_rr(e, 2, 0x31, H_S1, H_S1);
+	emit_found(e);
+}
+
+_Static_assert(sizeof(struct jump_entry) == 32 && sizeof(struct itlb_entry) == 16, "shifts");
 _Static_assert(offsetof(struct block_cache, jump) == 0, "found from cpu->blocks");
 
 static void emit_shared(struct translator *t)
@@ -415,6 +455,8 @@ static void drop_code(struct cpu *cpu)
 		if (b->t.body)
 			untranslated(b, op_heat);
 	}
+	for (unsigned i = 0; i < JUMP_SIZE; i++)
+		cpu->blocks->jump[i].key = 0;
 	cpu->trans->used = cpu->trans->start;
 	cpu->stats.code_dropped++;
 }
