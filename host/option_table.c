@@ -477,8 +477,8 @@ const struct option_row option_table[] = {
 	{ "usb", 0, NULL, .parse = option_parse_flag, .target = AT(help), .commands = BOOTS,
 	  .refusal = "a machine has no USB" },
 	{ "cdrom", 0, "FILE", STRING(machine.append), .commands = BOOTS,
-	  .refusal = "a machine has no CD-ROM drive: give the image as --disk FILE,ro, which the "
-		     "guest finds as a disk" },
+	  .refusal = "a machine has no CD-ROM drive: give the image as --disk FILE,ro, a disk for "
+		     "the guest, from which a hybrid ISO boots as well" },
 
 	/* ---- the machine of a recording ---- */
 	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = REPLAYS, .group = GROUP_MACHINE,

@@ -51,7 +51,7 @@ def send_file(here, client, data, options):
     size = int(options.get(b"blksize", b"512"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind((here, 0))
-        s.settimeout(30)
+        s.settimeout(300)
         if options:
             known = {b"blksize": size, b"tsize": len(data)}
             s.sendto(b"\0\6" + b"".join(b"%s\0%d\0" % (k, known[k]) for k in options if k in known), client)
@@ -70,10 +70,8 @@ def tftp(sock, here, folder):
         options = {words[i].lower(): words[i + 1] for i in range(2, len(words) - 1, 2)}
         with open(os.path.join(folder, os.path.basename(words[0].decode("ascii"))), "rb") as f:
             data = f.read()
-        try:
-            send_file(here, client, data, options)
-        except OSError as e:
-            print("netboot: %s" % e, file=sys.stderr)
+        # A client that asks again, because it or this host was slow, gets a transfer of its own.
+        threading.Thread(target=send_file, args=(here, client, data, options), daemon=True).start()
 
 
 def main():
