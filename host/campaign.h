@@ -104,8 +104,8 @@ struct campaign_run {
 	int (*put)(void *ctx, const struct campaign_row *row, struct err *err);
 	void *ctx;
 };
-/* Whether experiment n is of the shard. */
-bool campaign_run_has(const struct campaign_run *r, uint64_t n);
+/* Experiments of the shard, *all, and those of them that are not known. */
+uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all);
 /*
  * campaign_record.c: a recording at `path`, which must not exist, of what becomes of the one at
  * `log` with these faults (1 to DEVIATE_FAULTS, by count), up to a count. Exit status.

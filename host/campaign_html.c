@@ -412,30 +412,28 @@ static void put_page(struct page *p, const struct campaign_plan *plan)
 	fputs("</pre>\n</body></html>\n", p->f);
 }
 
-static int write_page(struct page *p, sqlite3 *db, const char *path, struct err *err)
+static int write_page(struct page *p, sqlite3 *db, const struct campaign_plan *plan,
+		      const char *path, struct err *err)
 {
-	struct campaign_plan plan;
-	int ret = campaign_store_plan(db, &plan, err), broken;
+	int ret = campaign_store_rows(db, take_ranges, p, err), broken;
 
-	p->z = plan.deviations;
-	if (ret == 0)
-		ret = campaign_store_rows(db, take_ranges, p, err);
+	p->z = plan->deviations;
 	if (ret == 0)
 		ret = campaign_store_rows(db, take_row, p, err);
 	if (ret == 0 && !(p->f = fopen(path, "we")))
 		ret = err_set(err, errno, "cannot write '%s': %s", path, strerror(errno));
 	if (p->f) {
-		put_page(p, &plan);
+		put_page(p, plan);
 		broken = ferror(p->f);
 		if (fclose(p->f) || broken)
 			ret = err_set(err, errno ? errno : EIO, "cannot write '%s': %s", path,
 				      strerror(errno));
 	}
-	campaign_plan_free(&plan);
 	return ret;
 }
 
-int campaign_page(sqlite3 *db, const char *results, const char *path, struct err *err)
+int campaign_page(sqlite3 *db, const struct campaign_plan *plan, const char *results,
+		  const char *path, struct err *err)
 {
 	struct page *p = calloc(1, sizeof(*p));
 	int ret;
@@ -444,7 +442,7 @@ int campaign_page(sqlite3 *db, const char *results, const char *path, struct err
 		return err_set(err, ENOMEM, "out of memory");
 	p->results = results;
 	p->time.low = p->address.low = UINT64_MAX;
-	ret = write_page(p, db, path, err);
+	ret = write_page(p, db, plan, path, err);
 	free(p);
 	return ret;
 }

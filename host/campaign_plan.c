@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/campaign.h"
+#include "host/symbols.h"
 
 #define PLAN_MAX (1u << 20)
 
@@ -57,6 +60,59 @@ static int check_keys(const json_t *o, const char *const *known, const char *nam
 	return 0;
 }
 
+/* What names of code mean: the file is read once a plan. */
+static int read_symbols(struct symbols *s, const json_t *o, const char *name, struct err *err)
+{
+	const json_t *v = json_object_get(o, "symbols");
+	const char *path = json_string_value(v);
+	int fd, ret;
+
+	if (!v)
+		return 0;
+	if (!path)
+		return bad(err, name, "\"symbols\" must be the path of a System.map or ELF file");
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(err, errno, "plan '%s': cannot read symbols '%s': %s", name, path,
+			       strerror(errno));
+	ret = symbols_read(s, fd, path, err);
+	close(fd);
+	return ret;
+}
+
+static int find_symbol(const struct symbols *s, const char *symbol, uint64_t *address,
+		       uint64_t *end, const char *name, struct err *err)
+{
+	if (!s->n)
+		return err_set(err, EINVAL,
+			       "plan '%s': the name %.60s needs \"symbols\", the path of a "
+			       "System.map or ELF file",
+			       name, symbol);
+	if (!symbols_named(s, symbol, address, end))
+		return err_set(err, EINVAL, "plan '%s': no code is called %.60s in its symbols",
+			       name, symbol);
+	return 0;
+}
+
+static int parse_symbol(const json_t *o, struct campaign_fault *f, const struct symbols *s,
+			const char *name, struct err *err)
+{
+	const json_t *v = json_object_get(o, "symbol");
+	const char *symbol = json_string_value(v);
+	uint64_t end;
+
+	if (!v)
+		return 0;
+	if (!symbol || f->place != FAULT_LINEAR || json_object_get(o, "first") ||
+	    json_object_get(o, "last"))
+		return bad(err, name,
+			   "a \"symbol\" is a name, of a linear fault without first and last");
+	if (find_symbol(s, symbol, &f->first, &end, name, err) < 0)
+		return -EINVAL;
+	f->last = end - 1;
+	return 0;
+}
+
 static int parse_place(const json_t *o, struct campaign_fault *f, const char *name, struct err *err)
 {
 	const char *place = json_string_value(json_object_get(o, "place"));
@@ -73,9 +129,11 @@ static int parse_place(const json_t *o, struct campaign_fault *f, const char *na
 		"one of docs/campaigns.md");
 }
 
-static int parse_fault(const json_t *o, struct campaign_fault *f, const char *name, struct err *err)
+static int parse_fault(const json_t *o, struct campaign_fault *f, const struct symbols *s,
+		       const char *name, struct err *err)
 {
-	static const char *const known[] = { "place", "first", "last", "width", "amount", NULL };
+	static const char *const known[] = { "place",  "first",	 "last", "width",
+					     "amount", "symbol", NULL };
 	uint64_t width = 1;
 
 	*f = (struct campaign_fault){ .last = UINT64_MAX };
@@ -84,7 +142,7 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const char *na
 	if (check_keys(o, known, name, err) < 0 || parse_place(o, f, name, err) < 0 ||
 	    get_number(o, "first", &f->first, name, err) < 0 ||
 	    get_number(o, "last", &f->last, name, err) < 0 ||
-	    get_number(o, "width", &width, name, err) < 0)
+	    get_number(o, "width", &width, name, err) < 0 || parse_symbol(o, f, s, name, err) < 0)
 		return -EINVAL;
 	f->amount = fault_amount(f->place);
 	if (json_object_get(o, "amount") && !f->amount)
@@ -106,22 +164,34 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const char *na
 				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
 }
 
-static int parse_faults(struct campaign_plan *p, const json_t *list, const char *name,
-			struct err *err)
+static int parse_faults(struct campaign_plan *p, const json_t *list, const struct symbols *s,
+			const char *name, struct err *err)
 {
 	size_t n = json_array_size(list);
 
 	if (!n || n > CAMPAIGN_FAULTS)
 		return bad(err, name, "\"faults\" must be a list of 1 to 16");
 	for (; p->nfaults < n; p->nfaults++) {
-		if (parse_fault(json_array_get(list, p->nfaults), &p->fault[p->nfaults], name,
+		if (parse_fault(json_array_get(list, p->nfaults), &p->fault[p->nfaults], s, name,
 				err) < 0)
 			return -EINVAL;
 	}
 	return 0;
 }
 
-static int parse_when(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+/* An address, or the name of one. */
+static int get_address(const json_t *o, const char *key, uint64_t *n, const struct symbols *s,
+		       const char *name, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+	uint64_t end;
+
+	return text && strncmp(text, "0x", 2) ? find_symbol(s, text, n, &end, name, err)
+					      : get_number(o, key, n, name, err);
+}
+
+static int parse_when(struct campaign_plan *p, const json_t *o, const struct symbols *s,
+		      const char *name, struct err *err)
 {
 	static const char *const known[] = { "executed", "accessed", "output", "nth", NULL };
 	const char *text = json_string_value(json_object_get(o, "output"));
@@ -134,7 +204,7 @@ static int parse_when(struct campaign_plan *p, const json_t *o, const char *name
 			   "\"when\" must be an object with one of executed, accessed and output");
 	if (check_keys(o, known, name, err) < 0 ||
 	    get_number(o, "nth", &p->when.nth, name, err) < 0 ||
-	    get_number(o, executed ? "executed" : "accessed", &p->when.address, name, err) < 0)
+	    get_address(o, executed ? "executed" : "accessed", &p->when.address, s, name, err) < 0)
 		return -EINVAL;
 	if (executed || accessed) {
 		p->when.kind = executed ? WHEN_EXECUTED : WHEN_ACCESSED;
@@ -238,12 +308,27 @@ static int parse_size(struct campaign_plan *p, const json_t *o, const char *name
 	return 0;
 }
 
+/* What may be called by a name. */
+static int parse_named(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+{
+	struct symbols s = { 0 };
+	int ret = read_symbols(&s, o, name, err);
+
+	if (ret == 0)
+		ret = parse_when(p, json_object_get(o, "when"), &s, name, err);
+	if (ret == 0)
+		ret = parse_faults(p, json_object_get(o, "faults"), &s, name, err);
+	symbols_free(&s);
+	return ret;
+}
+
 static int parse_object(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
 {
-	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
-					     "to",     "bound",	     "faults",	      "detect",
-					     "margin", "confidence", "detect_status", "when",
-					     "prune",  NULL };
+	static const char *const known[] = {
+		"log",		 "seed",   "experiments", "from",    "to",
+		"bound",	 "faults", "detect",	  "margin",  "confidence",
+		"detect_status", "when",   "prune",	  "symbols", NULL
+	};
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (!json_is_object(o) || !log)
@@ -254,9 +339,7 @@ static int parse_object(struct campaign_plan *p, const json_t *o, const char *na
 	if (check_keys(o, known, name, err) < 0 || get_number(o, "seed", &p->seed, name, err) < 0 ||
 	    get_number(o, "from", &p->from, name, err) < 0 ||
 	    get_number(o, "to", &p->to, name, err) < 0 ||
-	    get_number(o, "bound", &p->bound, name, err) < 0 ||
-	    parse_when(p, json_object_get(o, "when"), name, err) < 0 ||
-	    parse_faults(p, json_object_get(o, "faults"), name, err) < 0 ||
+	    get_number(o, "bound", &p->bound, name, err) < 0 || parse_named(p, o, name, err) < 0 ||
 	    parse_detectors(p, json_object_get(o, "detect"), name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
 		return -EINVAL;

@@ -103,9 +103,9 @@ int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
 	int ret = campaign_store_plan(db, &p, err);
 
 	r.z = p.deviations;
-	campaign_plan_free(&p);
 	if (ret == 0 && o->html)
-		ret = campaign_page(db, o->args[1], o->html, err);
+		ret = campaign_page(db, &p, o->args[1], o->html, err);
+	campaign_plan_free(&p);
 	if (ret < 0)
 		return ret;
 	if (o->csv) {

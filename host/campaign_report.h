@@ -8,6 +8,7 @@
 /* Prints them as the options want it. 0 or -errno. */
 int campaign_report(sqlite3 *db, const struct options *o, struct err *err);
 /* campaign_html.c: writes them as a page to `path`; `results` is what the file is called there. */
-int campaign_page(sqlite3 *db, const char *results, const char *path, struct err *err);
+int campaign_page(sqlite3 *db, const struct campaign_plan *plan, const char *results,
+		  const char *path, struct err *err);
 
 #endif

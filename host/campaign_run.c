@@ -33,9 +33,21 @@ struct worker {
 
 /* ---- a worker ---- */
 
-bool campaign_run_has(const struct campaign_run *r, uint64_t n)
+static bool campaign_run_has(const struct campaign_run *r, uint64_t n)
 {
 	return !r->shards || n % r->shards == r->shard;
+}
+
+uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all)
+{
+	uint64_t left = 0;
+
+	*all = 0;
+	for (uint64_t n = 0; n < r->plan->experiments; n++) {
+		*all += campaign_run_has(r, n);
+		left += campaign_run_has(r, n) && !(r->order && r->order->outcome[n]);
+	}
+	return left;
 }
 
 static bool asked(void *ctx)
@@ -330,11 +342,11 @@ int campaign_run(struct campaign_run *r)
 	static struct crew c;
 	struct err err = ERR_INIT;
 	unsigned hired = 0;
+	uint64_t all;
 	int status, ret = 0;
 
 	c = (struct crew){ .run = r, .began = host_mono_ns() };
-	for (uint64_t n = 0; r->order && n < r->plan->experiments; n++)
-		c.left += campaign_run_has(r, n) && !r->order->outcome[n];
+	c.left = campaign_run_left(r, &all);
 	for (; hired < r->jobs && ret == 0; hired++)
 		ret = crew_hire(&c, hired);
 	if (ret == 0)

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file_io.h"
 
@@ -186,21 +185,11 @@ int symbols_parse(struct symbols *s, char *data, size_t n, const char *path, str
 
 int symbols_read(struct symbols *s, int fd, const char *path, struct err *err)
 {
-	struct stat st;
 	char *data;
-	int error;
+	size_t n;
+	int ret = file_read_whole(fd, path, SYMBOLS_MAX, &data, &n, err);
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > SYMBOLS_MAX)
-		return err_set(err, EINVAL, "symbols '%s': must be a file of at most 1 GiB", path);
-	data = malloc((size_t)st.st_size + 1);
-	if (!data)
-		return err_set(err, ENOMEM, "no memory for the symbols of '%s'", path);
-	error = file_read_at(fd, data, (uint64_t)st.st_size, 0);
-	if (error) {
-		free(data);
-		return err_set(err, error, "cannot read symbols '%s': %s", path, strerror(error));
-	}
-	return symbols_parse(s, data, (size_t)st.st_size, path, err);
+	return ret < 0 ? ret : symbols_parse(s, data, n, path, err);
 }
 
 const char *symbols_find(const struct symbols *s, uint64_t address)
@@ -221,6 +210,21 @@ const char *symbols_find(const struct symbols *s, uint64_t address)
 	while (low > 1 && s->list[low - 2].address == address)
 		low--;
 	return s->list[low - 1].name;
+}
+
+bool symbols_named(const struct symbols *s, const char *name, uint64_t *address, uint64_t *end)
+{
+	size_t i = 0;
+
+	while (i < s->n && strcmp(s->list[i].name, name))
+		i++;
+	if (i == s->n)
+		return false;
+	*address = s->list[i].address;
+	while (i < s->n && s->list[i].address == *address)
+		i++;
+	*end = i < s->n ? s->list[i].address : UINT64_MAX;
+	return true;
 }
 
 void symbols_free(struct symbols *s)

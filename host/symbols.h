@@ -3,6 +3,7 @@
 #ifndef HOST_SYMBOLS_H
 #define HOST_SYMBOLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,11 @@ int symbols_read(struct symbols *s, int fd, const char *path, struct err *err);
 /* The code at an address; NULL: it has no name, or none within SYMBOLS_REACH bytes in front. */
 const char *symbols_find(const struct symbols *s, uint64_t address);
 #define SYMBOLS_REACH (1ull << 20)
+/*
+ * A name, and what is in front of the next one: *end is behind that, UINT64_MAX where none comes.
+ * False: there is no such name.
+ */
+bool symbols_named(const struct symbols *s, const char *name, uint64_t *address, uint64_t *end);
 void symbols_free(struct symbols *s);
 
 #endif

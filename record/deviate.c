@@ -251,6 +251,9 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 	df->began = machine_now(d->m);
 	df->waiting = !fault_is_hardware(f->place);
 	*sp = (struct sync_point){ .at = *at, .input = d->input };
+	df->bits = fault_stays(f->place) ? fault_bits_now(f, d->m) : 0;
+	if (fault_stays(f->place))
+		df->held_count = at->count + 1;
 	sp->n = fault_inputs(f, d->m, d->input, SYNC_INPUTS_MAX);
 	if (!sp->n && df->waiting && fault_waits(f, d->m))
 		return SYNC_AGAIN; /* nothing enters yet */
@@ -259,6 +262,21 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 		df->held_count = at->count + f->amount;
 	number(d, sp);
 	return sp->n ? SYNC_APPLY : SYNC_END;
+}
+
+/* The bits as they are to be, at every boundary until it is over. */
+static enum sync_verdict renew(struct deviate *d, struct deviate_fault *df,
+			       const struct landmark *at, struct sync_point *sp)
+{
+	bool over = at->count >= df->f.count && at->count - df->f.count >= df->f.amount;
+
+	*sp = (struct sync_point){ .at = *at, .input = d->input };
+	sp->n = over ? 0 : fault_renew(&df->f, d->m, df->bits, d->input, SYNC_INPUTS_MAX);
+	df->held_count = over ? UINT64_MAX : at->count + 1;
+	if (!sp->n)
+		return SYNC_AGAIN;
+	number(d, sp);
+	return SYNC_APPLY;
 }
 
 static enum sync_verdict take_held(struct deviate *d, struct deviate_fault *df,
@@ -289,8 +307,13 @@ static enum sync_verdict go_on(struct deviate *d, enum sync_reason why, const st
 
 	if (at->count >= d->stop)
 		return SYNC_END;
-	if (held && is_due(held->held_count, at, why, rec))
+	if (held && fault_stays(held->f.place)) {
+		/* A machine that waits changes nothing. */
+		if (at->count >= held->held_count && renew(d, held, at, sp) == SYNC_APPLY)
+			return SYNC_APPLY;
+	} else if (held && is_due(held->held_count, at, why, rec)) {
 		return take_held(d, held, at, sp);
+	}
 	if (f && is_due(f->count, at, why, rec)) {
 		enum sync_verdict v = take_fault(d, at, sp);
 

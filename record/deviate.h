@@ -19,6 +19,7 @@
 struct deviate_fault {
 	struct fault f;
 	bool waiting;	/* for what it is to be done to */
+	uint64_t bits;	/* of one that stays: what they were before it */
 	uint64_t began; /* virtual ns at which it was done */
 	/* An input that comes later than it would, or on top; count UINT64_MAX: none. */
 	struct input held;

@@ -437,6 +437,9 @@ static int narrow(struct experiments *x, const struct fault *f, uint64_t equal, 
 	machine_engine(x->m)->ops->get_state(machine_engine(x->m), &state);
 	s->count = equal;
 	s->rip = state.seg[SEG_CS].base + state.rip;
+	s->paging = state.cr0 & CR0_PG;
+	s->user = (state.seg[SEG_CS].selector & 3) == 3;
+	s->cr3 = state.cr3;
 	return ret;
 }
 

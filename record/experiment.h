@@ -100,7 +100,9 @@ struct experiment_spread {
 	bool found;
 	uint64_t count, rip; /* the instruction that wrote the first byte that differs */
 	uint64_t byte;	     /* offset of that in RAM */
-	uint64_t pages;	     /* that differ at the end, or where the first output differs */
+	bool paging, user;   /* of that instruction: whose tables, and at CPL 3 */
+	uint64_t cr3;
+	uint64_t pages; /* that differ at the end, or where the first output differs */
 };
 
 /*

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "hypervisor/clock.h"
 #include "hypervisor/translate.h"
@@ -55,6 +56,19 @@ static const struct {
 	[FAULT_MEMORY] = { .name = "memory", .bits = 8, .axis = AXIS_BYTES },
 	[FAULT_LINEAR] = { .name = "linear", .bits = 8, .axis = AXIS_ANY },
 	[FAULT_PAGE_TABLE] = { .name = "page table", .bits = 64, .axis = AXIS_ANY },
+	[FAULT_USED] = { .name = "used memory", .bits = 8, .axis = AXIS_ANY },
+	[FAULT_PROCESS] = { .name = "process memory", .bits = 8, .axis = AXIS_ANY },
+	[FAULT_STUCK] = { .name = "register stuck",
+			  .bits = 64,
+			  .axis = AXIS_WORDS,
+			  .count = 16,
+			  .word = FLIP_WORD_GPR,
+			  .words = 1,
+			  .amount = 1000 },
+	[FAULT_STUCK_RAM] = { .name = "memory stuck",
+			      .bits = 8,
+			      .axis = AXIS_BYTES,
+			      .amount = 1000 },
 	[FAULT_SKIP] = { .name = "skip", .bits = 1, .axis = AXIS_NONE },
 	[FAULT_REPLACE] = { .name = "replace", .bits = 1, .axis = AXIS_NONE },
 	[FAULT_PACKET_LOST] = { .name = "packet lost", .bits = 1, .axis = AXIS_NICS },
@@ -204,25 +218,29 @@ static void flip_linear(struct flips *l, const struct memory *mem, const struct 
 
 /* ---- page tables ---- */
 
+#define ENTRY_USER  5ull /* present, and the user's */
+#define ENTRY_LARGE 0x80ull
+#define ENTRY_FRAME 0x000ffffffffff000ull
+
 /*
- * Chooses one of the entries in use of a page table. *choice is a random number: its remainder
- * picks the entry, and its quotient is left for the next choice.
+ * Chooses one of the first n entries of a page table that have the bits. *choice is a random
+ * number: its remainder picks the entry, and its quotient is left for the next choice.
  */
-static bool choose_entry(const struct memory *mem, uint64_t table, uint64_t *choice, uint64_t *at,
-			 uint64_t *entry)
+static bool choose_entry(const struct memory *mem, uint64_t table, uint64_t bits, unsigned n,
+			 uint64_t *choice, uint64_t *at, uint64_t *entry)
 {
 	uint64_t entries[512], used = 0, which;
 
 	if (!memory_read(mem, table, entries, sizeof(entries)))
 		return false;
-	for (unsigned i = 0; i < 512; i++)
-		used += entries[i] & 1;
+	for (unsigned i = 0; i < n; i++)
+		used += (entries[i] & bits) == bits;
 	if (!used)
 		return false;
 	which = *choice % used;
 	*choice /= used;
-	for (unsigned i = 0; i < 512; i++) {
-		if (!(entries[i] & 1) || which--)
+	for (unsigned i = 0; i < n; i++) {
+		if ((entries[i] & bits) != bits || which--)
 			continue;
 		*at = table + 8ull * i;
 		*entry = entries[i];
@@ -235,23 +253,72 @@ static bool choose_entry(const struct memory *mem, uint64_t table, uint64_t *cho
 static void flip_page_table(struct flips *l, const struct fault *f, const struct memory *mem,
 			    const struct cpu_state *s)
 {
-	const uint64_t frame = 0x000ffffffffff000ull, large = 0x80;
-	uint64_t choice = f->index / 4, table = s->cr3 & frame, at = 0, entry = 0;
+	uint64_t choice = f->index / 4, table = s->cr3 & ENTRY_FRAME, at = 0, entry = 0;
 
 	if (!(s->cr0 & CR0_PG) || !(s->efer & EFER_LMA)) {
 		l->bad = true;
 		return;
 	}
 	for (unsigned level = 0; level <= f->index % 4; level++) {
-		if (!choose_entry(mem, table, &choice, &at, &entry))
+		if (!choose_entry(mem, table, 1, 512, &choice, &at, &entry))
 			break;
-		if (level && (entry & large))
+		if (level && (entry & ENTRY_LARGE))
 			break;
-		table = entry & frame;
+		table = entry & ENTRY_FRAME;
 	}
 	for (unsigned i = 0; at && i < fault_width(f); i++)
 		flip_ram(l, mem, at + (f->bit + i) % 64 / 8, (f->bit + i) % 8);
 	l->bad |= !at;
+}
+
+/* ---- pages ---- */
+
+static bool is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
+}
+
+/* By the high part of the index the page, by the low one the byte in it. */
+static void flip_used(struct flips *l, const struct fault *f, const struct memory *mem)
+{
+	uint64_t used = 0, which;
+
+	for (uint64_t page = 0; page < mem->pages; page++)
+		used += !is_zero(mem->base + page * PAGE_SIZE);
+	which = used ? f->index / PAGE_SIZE % used : 0;
+	for (uint64_t page = 0; used && page < mem->pages; page++) {
+		uint64_t byte = page * PAGE_SIZE + f->index % PAGE_SIZE;
+
+		if (is_zero(mem->base + page * PAGE_SIZE) || which--)
+			continue;
+		for (unsigned i = 0; i < fault_width(f); i++)
+			flip(l, CONTROL_FLIP_BIT, byte * 8 + (f->bit + i) % 8);
+		return;
+	}
+	l->bad = true;
+}
+
+/* Down the tables of the process that runs, by the entries of the user's half. */
+static void flip_process(struct flips *l, const struct fault *f, const struct memory *mem,
+			 const struct cpu_state *s)
+{
+	uint64_t choice = f->index / PAGE_SIZE, table = s->cr3 & ENTRY_FRAME, entry = 0;
+	uint64_t size = 1ull << 39;
+
+	l->bad |= !(s->cr0 & CR0_PG) || !(s->efer & EFER_LMA);
+	for (unsigned level = 0; level < 4 && !l->bad; level++) {
+		uint64_t at;
+
+		if (!choose_entry(mem, table, ENTRY_USER, level ? 512 : 256, &choice, &at, &entry))
+			l->bad = true;
+		if (level && (entry & ENTRY_LARGE))
+			break;
+		table = entry & ENTRY_FRAME;
+		size >>= level < 3 ? 9 : 0;
+	}
+	for (unsigned i = 0; !l->bad && i < fault_width(f); i++)
+		flip_ram(l, mem, (entry & ENTRY_FRAME & ~(size - 1)) + f->index % PAGE_SIZE,
+			 (f->bit + i) % 8);
 }
 
 /* ---- instructions ---- */
@@ -336,6 +403,10 @@ static void flip_all(struct flips *l, const struct fault *f, struct machine *m)
 		flip_words(l, f);
 	else if (f->place == FAULT_PAGE_TABLE)
 		flip_page_table(l, f, mem, &s);
+	else if (f->place == FAULT_USED)
+		flip_used(l, f, mem);
+	else if (f->place == FAULT_PROCESS)
+		flip_process(l, f, mem, &s);
 	else if (f->place == FAULT_SKIP)
 		flip_skip(l, mem, &s);
 	else if (f->place == FAULT_REPLACE)
@@ -425,6 +496,53 @@ size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, 
 		return l.bad ? 0 : l.n;
 	}
 	return environment_input(f, m, in);
+}
+
+/* ---- faults that stay ---- */
+
+bool fault_stays(enum fault_place place)
+{
+	return place == FAULT_STUCK || place == FAULT_STUCK_RAM;
+}
+
+uint64_t fault_bits_now(const struct fault *f, struct machine *m)
+{
+	const struct memory *mem = machine_memory(m);
+	uint64_t bits = 0;
+	struct cpu_state s;
+
+	machine_engine(m)->ops->get_state(machine_engine(m), &s);
+	for (unsigned i = 0; i < fault_width(f); i++) {
+		unsigned bit = f->bit + i;
+		uint64_t at = f->index + bit / 8;
+
+		if (f->place == FAULT_STUCK)
+			bits |= (s.gpr[f->index] >> bit % 64 & 1) << i;
+		else if (at < mem->size)
+			bits |= (uint64_t)(mem->base[at] >> bit % 8 & 1) << i;
+	}
+	return bits;
+}
+
+size_t fault_renew(const struct fault *f, struct machine *m, uint64_t before, struct input *in,
+		   size_t max)
+{
+	uint64_t back = ~(fault_bits_now(f, m) ^ before);
+	size_t n = 0;
+
+	for (unsigned i = 0; i < fault_width(f) && n < max; i++) {
+		const struct fault one = { .place = f->place,
+					   .index = f->index,
+					   .bit = (f->bit + i) % places[f->place].bits };
+
+		if (back >> i & 1 && f->place == FAULT_STUCK)
+			n += fault_inputs(&one, m, in + n, max - n);
+		else if (back >> i & 1)
+			in[n++] = (struct input){ .kind = INPUT_CONTROL,
+						  .a = CONTROL_FLIP_BIT,
+						  .b = f->index * 8 + f->bit + i };
+	}
+	return n;
 }
 
 bool fault_ends(const struct fault *f, struct input *in)

@@ -19,6 +19,10 @@ enum fault_place {
 	FAULT_MEMORY,	  /* index: byte of RAM, by offset in the memfd */
 	FAULT_LINEAR,	  /* index: byte of RAM, by the linear address that it has there */
 	FAULT_PAGE_TABLE, /* index: any number, which chooses among the entries in use */
+	FAULT_USED,	  /* ... a byte of a page of RAM that is not all zero */
+	FAULT_PROCESS,	  /* ... a byte of a page that the running process has */
+	FAULT_STUCK,	  /* index: enum gpr; flips, and stays so for `amount` instructions */
+	FAULT_STUCK_RAM,  /* index: byte of RAM */
 	FAULT_SKIP,	  /* the next instruction is not executed */
 	FAULT_REPLACE,	  /* its bytes become NOPs, for good */
 	/* The environment; index: number of the NIC or disk. */
@@ -68,6 +72,14 @@ bool fault_is_packet(enum fault_place place);
 unsigned fault_width(const struct fault *f);
 /* "register 3, bit 17", in words for a person. */
 void fault_say(const struct fault *f, char *text, size_t n);
+/*
+ * A fault that stays: what its bits are, before it is done, and later the inputs that make them
+ * what they were not then.
+ */
+bool fault_stays(enum fault_place place);
+uint64_t fault_bits_now(const struct fault *f, struct machine *m);
+size_t fault_renew(const struct fault *f, struct machine *m, uint64_t before, struct input *in,
+		   size_t max);
 /* The input that ends it, `amount` instructions later; false: nothing does. */
 bool fault_ends(const struct fault *f, struct input *in);
 /*

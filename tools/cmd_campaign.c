@@ -2,6 +2,7 @@
 /* `twinstep campaign`: fault injection by the thousand. */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,17 +77,14 @@ static int run_all(struct options *o, const struct campaign_plan *p, sqlite3 *db
 				  .shards = o->shard.parts,
 				  .put = put_row,
 				  .ctx = db };
-	uint64_t left = 0, all = 0;
+	uint64_t left, all;
 	int status = EXIT_ENGINE;
 
 	if (!campaign_order_init(&order, p->experiments, p->margin, p->deviations))
 		return EXIT_ENGINE;
 	if (campaign_store_rows(db, note_done, &order, err) < 0)
 		status = fail(err);
-	for (uint64_t n = 0; n < p->experiments; n++) {
-		all += campaign_run_has(&r, n);
-		left += campaign_run_has(&r, n) && !order.outcome[n];
-	}
+	left = campaign_run_left(&r, &all);
 	if (!err->code) {
 		log_info("%" PRIu64 " of %" PRIu64 " experiments are to be done",
 			 order.enough ? 0 : left, all);
@@ -251,17 +249,25 @@ static int take_again(void *ctx, const struct campaign_row *row, struct err *err
 static void print_spread(const struct campaign_row *row)
 {
 	const struct experiment_spread *s = &row->spread;
+	uint64_t output = row->result.first_difference;
+	char whose[80] = "";
 
 	if (!s->found) {
 		if (row->result.outcome != OUTCOME_REFUSED)
 			printf("no other byte of RAM was seen to differ\n");
 		return;
 	}
+	if (s->paging)
+		snprintf(whose, sizeof(whose), " of %s with CR3 0x%" PRIx64,
+			 s->user ? "the process" : "the kernel, under the process", s->cr3);
 	printf("first difference in RAM: by the instruction at count %" PRIu64 " (RIP 0x%" PRIx64
-	       "), in page 0x%" PRIx64 " (byte 0x%" PRIx64 "); %" PRIu64 " pages %s\n",
-	       s->count, s->rip, s->byte & ~(uint64_t)(PAGE_SIZE - 1), s->byte, s->pages,
-	       row->result.first_difference != UINT64_MAX ? "when it reached the output"
-							  : "at the end");
+	       "%s), in page 0x%" PRIx64 " (byte 0x%" PRIx64 ")",
+	       s->count, s->rip, whose, s->byte & ~(uint64_t)(PAGE_SIZE - 1), s->byte);
+	if (output != UINT64_MAX)
+		printf("; %" PRIu64 " pages when it reached the output at count %" PRIu64 "\n",
+		       s->pages, output);
+	else
+		printf("; %" PRIu64 " pages at the end\n", s->pages);
 }
 
 static int print_show(const struct show *s)
@@ -344,6 +350,7 @@ static const struct {
 
 static int run(struct options *o)
 {
+	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is a full disk */
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (!strcmp(verbs[i].name, o->args[0]))
 			return verbs[i].run(o);

@@ -124,6 +124,24 @@ for place in skip replace "page table" "clock jump" nmi; do
 	check "kind-${place// /-}-replays" "status $?: $(cat "$err")" grep -q '1 digests agree' "$err"
 done
 
+# A function by its name: where it begins, and the bytes of it.
+plan <<END
+{"log": "$log", "experiments": 12, "bound": 100000, "detect": ["not ok"], "detect_status": [1], "symbols": "$program.64",
+ "when": {"executed": "writer", "nth": 7}, "faults": [{"place": "linear", "symbol": "writer"}, {"place": "register stuck"}]}
+END
+campaign run "$plan" -o "$work/names.db"
+check names "status $?: $(cat "$err")" grep -q '12 experiments are done' "$err"
+campaign report "$work/names.db" --csv
+check names-where "$(cat "$out")" python3 - "$out" "$program.64" <<'END'
+import csv, subprocess, sys
+nm = sorted((int(l.split()[0], 16), l.split()[2]) for l in subprocess.check_output(["nm", sys.argv[2]], text=True).splitlines() if l.split()[1] in "tT")
+at = [a for a, name in nm if name == "writer"][0]
+end = min(a for a, name in nm if a > at)
+rows = [r for r in csv.DictReader(open(sys.argv[1])) if r["place"] == "linear"]
+assert rows and all(at <= int(r["index"]) < end for r in rows) and len({r["count"] for r in rows}) == 1
+END
+sed 's/"symbol": "writer"/"symbol": "nobody"/' "$plan" >"$work/nobody.json"
+
 # Pruned, registers have the same outcomes one by one, and some were not run.
 plan <<END
 {"log": "$log", "seed": 8, "experiments": 120, "bound": 100000, "detect": ["not ok"], "detect_status": [1], "faults": [{"place": "register"}]}
@@ -159,6 +177,11 @@ refused 'experiment 1 is' merge-unlike merge -o "$work/a.db" "$work/part1.db" "$
 refused 'cannot write' no-room report "$work/a.db" --html /dev/full
 refused 'File exists' record-there show "$work/a.db" "$n" --record "$work/x.detected"
 refused 'nothing to record' record-nothing show "$work/a.db" "$(awk -F, '$6 == "refused" { print $1; exit }' "$work/a.csv")" --record "$work/y"
+python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("PRAGMA user_version=99"); d.commit()' "$work/part1.db"
+refused 'results of version 3 (it says 99)' other-version report "$work/part1.db"
+(ulimit -f 16 && timeout 600 "$twinstep" campaign run "$plan" -o "$work/full.db" >"$out" 2>"$err" </dev/null)
+status=$?
+check full-disk "status $status: $(cat "$err")" eval "[ $status -ne 0 ] && grep -Eq 'results .*(full|I/O error)' '$err'"
 refused 'N is the number of an experiment' no-such-experiment show "$work/a.db" 60
 refused 'not a database' not-results report "$log"
 refused 'unable to open' no-file report "$work/nothing"
@@ -166,6 +189,7 @@ refused '-o FILE' no-output run "$plan"
 refused 'plan, run, report, merge or show' no-verb walk "$plan"
 echo '{"log": "x", "experiments": 5, "faults": [{"place": "soul"}]}' >"$work/bad.json"
 refused "must be register, flags" no-place plan "$work/bad.json"
+refused 'no code is called nobody' no-symbol plan "$work/nobody.json"
 echo '{"log": "x", "experiments": 5, "fautls": []}' >"$work/bad.json"
 refused 'nothing is called' no-key plan "$work/bad.json"
 bad() {
@@ -174,6 +198,9 @@ bad() {
 }
 bad 'from 1 to the bits' bad-width '"faults": [{"place": "memory", "width": 9}]'
 bad 'of that' bad-amount '"faults": [{"place": "nmi", "amount": 9}]'
+bad 'the path of a System.map' no-symbols '"faults": [{"place": "linear", "symbol": "main"}]'
+bad 'is a name' bad-symbol '"faults": [{"place": "nmi", "symbol": "main"}]'
+bad 'cannot read symbols' no-symbols-file '"symbols": "/nothing", "faults": [{"place": "nmi"}]'
 bad 'is an errno' bad-errno '"faults": [{"place": "disk error", "amount": 0}]'
 bad 'at most an hour' bad-slow-disk '"faults": [{"place": "disk slow", "amount": 3600000000001}]'
 bad 'at most 1000000' bad-slow-clock '"faults": [{"place": "clock slow", "amount": 1000001}]'

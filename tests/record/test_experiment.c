@@ -249,6 +249,52 @@ START_TEST(instructions_skipped_and_replaced)
 }
 END_TEST
 
+static enum outcome stuck(enum fault_place place, uint64_t index, unsigned bit, uint64_t amount)
+{
+	const struct fault f = {
+		.count = WHILE, .place = place, .index = index, .bit = bit, .amount = amount
+	};
+	struct experiment_result r;
+
+	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	return r.outcome;
+}
+
+/* What is written over a bit that stays as it is does not mend it, unless it stays no longer. */
+START_TEST(bits_that_stay)
+{
+	open_program(triple_code, triple_end);
+	ck_assert_int_eq(stuck(FAULT_STUCK_RAM, 0x2003, 1, 1000000), OUTCOME_LATENT);
+	ck_assert_int_eq(stuck(FAULT_STUCK_RAM, 0x2003, 1, 10), OUTCOME_NONE);
+	close_program();
+	open_program(sum_code, sum_end);
+	ck_assert_int_eq(stuck(FAULT_STUCK_RAM, 0x2103, 1, 1000000), OUTCOME_LATENT);
+	ck_assert_int_eq(stuck(FAULT_STUCK_RAM, 0x2003, 1, 1000000), OUTCOME_DETECTED);
+	close_program();
+	open_program(plain_code, plain_end);
+	ck_assert_int_eq(run(FAULT_REGISTER, R_RAX, 3).outcome, OUTCOME_NONE);
+	ck_assert_int_eq(stuck(FAULT_STUCK, R_RAX, 3, 1000000), OUTCOME_WRONG);
+	ck_assert_int_eq(stuck(FAULT_STUCK, R_RAX, 3, 10), OUTCOME_NONE);
+	close_program();
+}
+END_TEST
+
+/* Pages that somebody uses: those with the program, its data, and the area of the BIOS. */
+START_TEST(used_memory)
+{
+	struct experiment_spread s;
+	const struct fault f = { .count = WHILE, .place = FAULT_USED, .index = 5 * PAGE_SIZE + 3 };
+
+	open_program(plain_code, plain_end);
+	for (unsigned page = 0; page < 8; page++)
+		ck_assert_int_ne(run(FAULT_USED, page * PAGE_SIZE + 0x3f, 1).outcome,
+				 OUTCOME_REFUSED);
+	ck_assert_int_eq(run(FAULT_PROCESS, 0, 0).outcome, OUTCOME_REFUSED); /* no paging */
+	ck_assert_int_eq(experiments_spread(x, &f, experiments_end(x), &s, &rig_err), 0);
+	close_program();
+}
+END_TEST
+
 /* Faults where something happens, at counts that follow from the program. */
 static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_t *first)
 {
@@ -299,6 +345,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, nonsense_is_refused);
 	tcase_add_test(tc, several_bits);
 	tcase_add_test(tc, instructions_skipped_and_replaced);
+	tcase_add_test(tc, bits_that_stay);
+	tcase_add_test(tc, used_memory);
 	tcase_add_test(tc, when_something_happens);
 }
 

@@ -16,7 +16,7 @@ ip link set lo up
 ip tuntap add tap0 mode tap && ip addr add 10.77.1.1/24 dev tap0 && ip link set tap0 up
 
 # The recording begins where redis answers, so that no worker has to boot it.
-"$twinstep" run --memory 96M --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 --control "$work/sock" \
+"$twinstep" run --memory 160M --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 --control "$work/sock" \
 	--console "$work/console" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" >"$work/out" 2>"$work/err" </dev/null &
 machine=$!
 wait_for 120 answers
