@@ -50,8 +50,8 @@ shows() {
 		return
 	}
 	rm -f "$work/out"
-	run "${@:3}" &
-	local pid=$!
+	timeout "$limit" "$twinstep" run --console "$work/out" --kernel "${@:3}" </dev/null 2>"$work/err" &
+	local pid=$! # of timeout, which hands the signal on
 	if wait_for 200 grep -aq "$2" "$work/out"; then ok "$1"; else not_ok "$1" "$(tail -n 3 "$work/err" "$work/out")"; fi
 	kill $pid 2>/dev/null
 	wait $pid 2>/dev/null
