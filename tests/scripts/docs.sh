@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The documentation names what there is: the manual page and --help the same commands, and for each the same options, and
-# README.md and docs/ only files and make targets that exist.
+# README.md and docs/ only files and make targets that exist, in lines of at most 100 columns.
 # beside others
 set -u
 cd "$(dirname "$0")/../.."
@@ -39,6 +39,7 @@ missing files "no such file" "$(for page in "${pages[@]}"; do
 			compgen -G "$path" >/dev/null || echo "$page: $path"
 		done
 done)"
+missing width "more than 100 columns" "$(LC_ALL=C.UTF-8 grep -nE '^.{101}' "${pages[@]}" CONTRIBUTING.md | grep -vE '^[^:]*:[0-9]+:(\||    )' | cut -d: -f1,2)"
 eval "$(sed -n '/^needed=(/,/^)/p; /^optional=(/p' tools/setup.sh)"
 missing packages "not in docs/dependencies.md" "$(for package in "${needed[@]}" "${optional[@]}"; do
 	grep -qE "(^| )$package( |,)" docs/dependencies.md || echo "$package"
