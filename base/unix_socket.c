@@ -3,9 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -28,16 +30,21 @@ static int make_socket(void)
 	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* EAGAIN: the queue of those who want to be heard is full. */
-static bool is_served(const struct sockaddr_un *sa)
+/*
+ * 0 when the process that made the socket is gone, -EADDRINUSE when it listens, or -errno when that
+ * cannot be told. Only a refused connection says that nobody is there; one that would have to wait
+ * (EAGAIN) finds the queue of those who want to be heard full.
+ */
+static int look_for_listener(const struct sockaddr_un *sa)
 {
-	int fd = make_socket();
-	bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 ||
-				  errno == EAGAIN);
+	int fd = make_socket(), ret = -EADDRINUSE;
 
-	if (fd >= 0)
-		close(fd);
-	return served;
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 && errno != EAGAIN)
+		ret = errno == ECONNREFUSED || errno == ENOENT ? 0 : -errno;
+	close(fd);
+	return ret;
 }
 
 int unix_socket_vacate(const char *path, struct err *err)
@@ -50,11 +57,31 @@ int unix_socket_vacate(const char *path, struct err *err)
 		return ret;
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, EEXIST, "'%s' exists and is not a socket", path);
-	if (is_served(&sa))
+	ret = look_for_listener(&sa);
+	if (ret == -EADDRINUSE)
 		return err_set(err, EADDRINUSE, "socket '%s' is in use: a process listens there",
 			       path);
+	if (ret < 0)
+		return err_set(err, -ret, "cannot tell whether a process listens at '%s': %s", path,
+			       strerror(-ret));
 	unlink(path);
 	return 0;
+}
+
+/*
+ * The directory, with a lock on it: looking at a socket and removing it is one step for those who
+ * make one there. A descriptor, or -errno.
+ */
+static int lock_directory(const char *dir, int how)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, how) == 0)
+		return fd;
+	close(fd);
+	return -EAGAIN;
 }
 
 static bool sweep_one(const char *path, unsigned age_s)
@@ -69,7 +96,9 @@ unsigned unix_socket_sweep(const char *dir, const char *suffix, unsigned age_s)
 {
 	size_t end = strlen(suffix);
 	unsigned swept = 0;
-	DIR *d = opendir(dir);
+	/* If sockets are being made, or others sweep, there will be another time for it. */
+	int lock = lock_directory(dir, LOCK_EX | LOCK_NB);
+	DIR *d = lock < 0 ? NULL : opendir(dir);
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
@@ -83,10 +112,24 @@ unsigned unix_socket_sweep(const char *dir, const char *suffix, unsigned age_s)
 	}
 	if (d)
 		closedir(d);
+	if (lock >= 0)
+		close(lock);
 	return swept;
 }
 
-int unix_socket_listen(const char *path, int backlog, struct err *err)
+/* Of a path: its directory, with a lock. A descriptor, or -errno: then there is none to lock. */
+static int lock_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
+
+	if (slash)
+		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	return lock_directory(dir, LOCK_SH);
+}
+
+/* Like unix_socket_listen(), while nobody sweeps the directory. */
+static int listen_at(const char *path, int backlog, struct err *err)
 {
 	struct sockaddr_un sa;
 	bool bound = false;
@@ -106,5 +149,15 @@ int unix_socket_listen(const char *path, int backlog, struct err *err)
 		unlink(path);
 	if (fd >= 0)
 		close(fd);
+	return ret;
+}
+
+int unix_socket_listen(const char *path, int backlog, struct err *err)
+{
+	int lock = lock_parent(path);
+	int ret = listen_at(path, backlog, err);
+
+	if (lock >= 0)
+		close(lock);
 	return ret;
 }

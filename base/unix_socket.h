@@ -11,13 +11,14 @@
 int unix_socket_address(const char *path, struct sockaddr_un *sa, struct err *err);
 /*
  * Makes the path free: a socket that a process has left behind is removed. -EADDRINUSE where a
- * process still listens, -EEXIST where there is something else of that name, and err.
+ * process still listens, -EEXIST where there is something else of that name, another -errno where
+ * it cannot be told whether a process listens (the socket stays then), and err.
  */
 int unix_socket_vacate(const char *path, struct err *err);
 /*
  * Removes the sockets in a directory whose names end in `suffix` and that processes have left
  * behind, and returns how many. One that is younger than age_s seconds stays: its process may be
- * about to listen.
+ * about to listen. Nothing is removed while another process makes a socket there.
  */
 unsigned unix_socket_sweep(const char *dir, const char *suffix, unsigned age_s);
 /*

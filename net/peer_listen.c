@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A listening socket whose handshakes go on side by side, so that connections that say nothing
- * keep nobody waiting. When there are too many of them, the oldest gives way to the newest: to
- * keep a peer out, a flood has to be faster than the peer's own handshake.
+ * keep nobody waiting. When there are too many of them, the oldest of the host that has the most
+ * gives way: to keep a peer out, a flood has to come from the peer's own host, or from as many
+ * hosts as there is room for handshakes.
  */
 #include <errno.h>
 #include <poll.h>
@@ -57,14 +58,50 @@ static void handshake_drop(struct stream_listener *l, unsigned i)
 	peer_close(&handshake_remove(l, i)->base);
 }
 
+/* Of an address with a port what is before the port, otherwise the whole of it. */
+static size_t host_length(const char *name)
+{
+	const char *port = strrchr(name, ':');
+
+	return port ? (size_t)(port - name) : strlen(name);
+}
+
+static bool same_host(const struct handshake *a, const struct handshake *b)
+{
+	const char *x = a->s->base.name, *y = b->s->base.name;
+	size_t n = host_length(x);
+
+	return n == host_length(y) && memcmp(x, y, n) == 0;
+}
+
+/* The oldest handshake of the host that has the most of them. */
+static unsigned handshake_to_drop(const struct stream_listener *l)
+{
+	unsigned worst = 0, most = 0;
+
+	for (unsigned i = 0; i < l->nhandshakes; i++) {
+		unsigned n = 0;
+
+		for (unsigned k = i; k < l->nhandshakes; k++)
+			n += same_host(&l->handshakes[i], &l->handshakes[k]);
+		if (n > most) {
+			most = n;
+			worst = i;
+		}
+	}
+	return worst;
+}
+
 static int handshake_add(struct stream_listener *l, struct peer_stream *s, struct err *err)
 {
 	int ret = 0;
 
 	if (l->nhandshakes == HANDSHAKES) {
+		unsigned i = handshake_to_drop(l);
+
 		ret = err_set(err, EBUSY, "%s is refused: %u others wait for their handshake",
-			      l->handshakes[0].s->base.name, HANDSHAKES);
-		handshake_drop(l, 0);
+			      l->handshakes[i].s->base.name, HANDSHAKES);
+		handshake_drop(l, i);
 	}
 	l->handshakes[l->nhandshakes++] = (struct handshake){
 		.s = s, .deadline = host_mono_ms() + PEER_SILENT_MS, .events = POLLIN

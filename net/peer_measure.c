@@ -37,22 +37,17 @@ static uint8_t *memory_new(struct err *err)
 /* All n bytes: 1, 0 at an end before the first one, or -errno and err. */
 static int receive(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err)
 {
-	size_t have = 0;
+	ssize_t got = peer_recv(p, data, n, timeout_ms, err);
+	int ret;
 
-	while (have < n) {
-		ssize_t got = peer_recv(p, (uint8_t *)data + have, n - have, timeout_ms, err);
-
-		if (got == 0 && !have)
-			return 0;
-		if (got == 0)
-			return err_set(err, ECONNRESET, "%s ended in the middle", peer_name(p));
-		if (got == -EAGAIN)
-			return err_set(err, ETIMEDOUT, "%s said nothing for %d ms", peer_name(p),
-				       timeout_ms);
-		if (got < 0)
-			return (int)got;
-		have += (size_t)got;
-	}
+	if (got == -EAGAIN)
+		return err_set(err, ETIMEDOUT, "%s said nothing for %d ms", peer_name(p),
+			       timeout_ms);
+	if (got <= 0)
+		return (int)got;
+	ret = peer_recv_all(p, (uint8_t *)data + got, n - (size_t)got, timeout_ms, err);
+	if (ret < 0)
+		return err_prefix(err, "%s", peer_name(p));
 	return 1;
 }
 
@@ -68,7 +63,7 @@ static int answer(struct peer *p, uint8_t *bytes, struct err *err)
 			return err_set(err, EBADMSG, "%s: %s", peer_name(p), BAD_REQUEST);
 		ret = q.bytes ? receive(p, bytes, q.bytes, PATIENCE, err) : 1;
 		if (ret == 0)
-			return err_set(err, ECONNRESET, "%s ended in the middle", peer_name(p));
+			return err_set(err, EPIPE, "%s: it hung up", peer_name(p));
 		if (ret > 0 && q.back)
 			ret = peer_send(p, bytes, q.back, PATIENCE, err);
 		if (ret < 0)
@@ -108,7 +103,7 @@ static int ask(struct peer *p, uint8_t *bytes, uint32_t n, uint32_t back, struct
 	if (ret < 0 || !back)
 		return ret;
 	ret = receive(p, bytes, back, PATIENCE, err);
-	return ret > 0 ? 0 : ret ? ret : err_set(err, ECONNRESET, "%s ended", peer_name(p));
+	return ret > 0 ? 0 : ret ? ret : err_set(err, EPIPE, "%s: it hung up", peer_name(p));
 }
 
 static int trip(struct peer *p, uint8_t *bytes, struct err *err)

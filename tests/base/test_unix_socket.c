@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,11 +69,27 @@ START_TEST(a_socket_left_behind_is_replaced_and_a_live_one_is_not)
 }
 END_TEST
 
+START_TEST(what_cannot_be_told_stays)
+{
+	struct rlimit was, none;
+	struct err err = ERR_INIT;
+
+	close(unix_socket_listen(path, 1, &err));
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = was.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(unix_socket_vacate(path, &err), -EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+	ck_assert(!access(path, F_OK) && strstr(err.text, path));
+	ck_assert_int_eq(unix_socket_vacate(path, &err), 0);
+}
+END_TEST
+
 START_TEST(what_was_left_behind_is_swept_away)
 {
 	struct err err = ERR_INIT;
 	char live[96], file[96], other[96];
-	int fd;
+	int fd, lock;
 
 	snprintf(live, sizeof(live), "%s/live.s", dir);
 	snprintf(file, sizeof(file), "%s/file.s", dir);
@@ -87,6 +105,10 @@ START_TEST(what_was_left_behind_is_swept_away)
 	make_old(live);
 	make_old(file);
 	make_old(other);
+	lock = open(dir, O_RDONLY | O_DIRECTORY);
+	ck_assert_int_eq(flock(lock, LOCK_SH), 0);
+	ck_assert_uint_eq(unix_socket_sweep(dir, "s", 10), 0); /* somebody makes one */
+	close(lock);
 	ck_assert_uint_eq(unix_socket_sweep(dir, "s", 10), 1);
 	ck_assert_int_ne(access(path, F_OK), 0);
 	ck_assert(!access(live, F_OK) && !access(file, F_OK) && !access(other, F_OK));
@@ -128,6 +150,7 @@ static void add_tests(TCase *tc)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, only_this_user_may_connect);
 	tcase_add_test(tc, a_socket_left_behind_is_replaced_and_a_live_one_is_not);
+	tcase_add_test(tc, what_cannot_be_told_stays);
 	tcase_add_test(tc, what_was_left_behind_is_swept_away);
 	tcase_add_test(tc, other_files_stay);
 	tcase_add_test(tc, a_path_must_fit);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The stream to the other replica: who holds the key gets in, nobody else. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -378,12 +379,79 @@ START_TEST(a_crowd_gives_way_to_who_comes_last)
 }
 END_TEST
 
-static void *greet_late(void *arg)
+static void *greet_side(void *arg)
 {
 	struct side *s = arg;
 
-	usleep((PEER_GREET_MS + 300) * 1000);
 	return (void *)(intptr_t)peer_greet(s->peer, s->key, 20000, &s->err);
+}
+
+/* A TCP connection from one address of this host to another one, which says nothing. */
+static int silent_client_from(const char *from, const struct sockaddr_in *to)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, from, &sin.sin_addr);
+	ck_assert_int_eq(bind(s, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	ck_assert_int_eq(connect(s, (const struct sockaddr *)to, sizeof(*to)), 0);
+	return s;
+}
+
+static struct sockaddr_in free_port(const char *host)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	socklen_t len = sizeof(sin);
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, host, &sin.sin_addr);
+	ck_assert_int_eq(bind(s, (struct sockaddr *)&sin, len), 0);
+	ck_assert_int_eq(getsockname(s, (struct sockaddr *)&sin, &len), 0);
+	close(s);
+	return sin;
+}
+
+/* A backup has dialled and waits for its jail; a host without the key comes in a crowd. */
+START_TEST(a_crowd_of_one_host_gives_way_itself)
+{
+	struct sockaddr_in sin = free_port("127.9.8.7");
+	struct err err = ERR_INIT;
+	struct side a = { .key = peer_key_load(key_path, &err) },
+		    b = { .key = peer_key_load(key_path, &err) };
+	char text[32];
+	struct peer_listener *l;
+	unsigned crowded = 0;
+	int s[50];
+	pthread_t t;
+
+	snprintf(text, sizeof(text), "127.9.8.7:%u", ntohs(sin.sin_port));
+	l = peer_listen(text, a.key, &err);
+	ck_assert_msg(l != NULL, "%s", err.text);
+	b.peer = peer_dial(text, 5000, &err);
+	ck_assert_msg(b.peer != NULL, "%s", err.text);
+	for (unsigned i = 0; i < 50; i++) {
+		s[i] = silent_client_from("127.9.8.8", &sin);
+		if (i % 10 == 9)
+			while (!peer_accept(l, 50, &a.err) && a.err.code == EBUSY)
+				crowded += strstr(a.err.text, "127.9.8.8") != NULL;
+	}
+	ck_assert_uint_eq(crowded, 50 - 31);
+	ck_assert_int_eq(pthread_create(&t, NULL, greet_side, &b), 0);
+	a.peer = peer_accept(l, 20000, &a.err);
+	ck_assert_msg(a.peer != NULL, "%s", a.err.text);
+	pthread_join(t, NULL);
+	for (unsigned i = 0; i < 50; i++)
+		close(s[i]);
+	peer_listener_close(l);
+	part(&a);
+	part(&b);
+}
+END_TEST
+
+static void *greet_late(void *arg)
+{
+	usleep((PEER_GREET_MS + 300) * 1000);
+	return greet_side(arg);
 }
 
 /* A backup dials before its jail closes, which may take a host that is busy long. */
@@ -519,6 +587,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, who_begins_late_is_let_in);
 	tcase_add_test(tc, who_only_looks_is_not_told_off);
 	tcase_add_test(tc, a_crowd_gives_way_to_who_comes_last);
+	tcase_add_test(tc, a_crowd_of_one_host_gives_way_itself);
 	tcase_add_test(tc, who_accepts_can_be_woken);
 	tcase_add_test(tc, listening_removes_old_sockets_and_no_files);
 	tcase_add_test(tc, so_many_bytes_or_an_error);
