@@ -25,10 +25,20 @@ static const struct cpu *const_cpu_of(const struct engine *e)
 	return &((const struct soft *)e)->cpu;
 }
 
-/* It runs everywhere and needs nothing. */
+/* Guests are told of these, and handlers and translated code have the host execute them. */
 static const char *soft_probe(void)
 {
+	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("aes") ||
+	    !__builtin_cpu_supports("pclmul"))
+		return "this host's processor lacks SSE4.2, AES or PCLMULQDQ, which guests have";
 	return NULL;
+}
+
+static const char *soft_reserve(void)
+{
+	const char *why = soft_probe();
+
+	return why ? why : code_reserve();
 }
 
 static void soft_destroy(struct engine *e)
@@ -263,7 +273,7 @@ static int soft_hidden_restore(struct engine *e, struct rd *in)
 const struct engine_ops soft_engine_ops = { .name = "soft",
 					    .counter = "retired",
 					    .count_ns = 1,
-					    .reserve = code_reserve,
+					    .reserve = soft_reserve,
 					    .create = soft_create,
 					    SOFT_OPS };
 /* The same without host code: for comparing, and where nothing may be mapped executable. */

@@ -2,8 +2,9 @@
 /*
  * Instructions on XMM registers that the translator may put into host code as they are: those whose
  * handlers execute the same instruction, or compute what it is defined to give without a choice.
- * Not among them: what makers do differently (RCP, RSQRT, DPPS), horizontal additions (order of
- * NaNs), whatever touches MMX registers, and what has an operand that its encoding does not name.
+ * Not among them: what makers do differently (RCP, RSQRT, DPPS), HADDPS and its like (order of
+ * NaNs), whatever touches MMX registers, what has an operand that its encoding does not name
+ * (PCMPxSTRx), and ROUNDxx and MPSADBW, which are seldom met.
  */
 #include "hypervisor/soft/decode.h"
 #include "hypervisor/soft/form.h"
@@ -16,6 +17,7 @@
 #define FP	  (1u << 3) /* SSE_FP */
 #define COMPARES  (1u << 4) /* writes flags alone */
 #define UNALIGNED (1u << 5) /* 16 bytes of memory at any address */
+#define PREDICATE (1u << 6) /* bits 2 to 0 of the immediate say what is compared */
 
 #define IS(name)	 [ZYDIS_MNEMONIC_##name] = KNOWN
 #define AS(name, traits) [ZYDIS_MNEMONIC_##name] = KNOWN | (traits)
@@ -25,7 +27,7 @@
 	AS(name##BW, WHOLE), AS(name##BD, WHOLE), AS(name##BQ, WHOLE), AS(name##WD, WHOLE), \
 		AS(name##WQ, WHOLE), AS(name##DQ, WHOLE)
 
-static const uint8_t traits_of[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+static const uint8_t sse_kind[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	/* clang-format off */
 	AS(MOVAPS, WHOLE), AS(MOVAPD, WHOLE), AS(MOVDQA, WHOLE),
 	AS(MOVNTPS, WHOLE), AS(MOVNTPD, WHOLE), AS(MOVNTDQ, WHOLE), AS(MOVNTDQA, WHOLE),
@@ -64,7 +66,8 @@ static const uint8_t traits_of[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	AS(AESKEYGENASSIST, WHOLE), IS(PCLMULQDQ),
 
 	EACH_FP(ADD), EACH_FP(SUB), EACH_FP(MUL), EACH_FP(DIV), EACH_FP(MIN), EACH_FP(MAX),
-	EACH_FP(SQRT), EACH_FP(CMP), AS(ADDSUBPS, FP), AS(ADDSUBPD, FP),
+	EACH_FP(SQRT), AS(CMPPS, FP | PREDICATE), AS(CMPPD, FP | PREDICATE),
+	AS(CMPSS, FP | PREDICATE), AS(CMPSD, FP | PREDICATE), AS(ADDSUBPS, FP), AS(ADDSUBPD, FP),
 	AS(CVTSS2SD, FP), AS(CVTSD2SS, FP), AS(CVTPS2PD, FP), AS(CVTPD2PS, FP),
 	AS(CVTDQ2PS, FP), AS(CVTDQ2PD, FP), AS(CVTPS2DQ, FP), AS(CVTTPS2DQ, FP),
 	AS(CVTPD2DQ, FP), AS(CVTTPD2DQ, FP), AS(CVTSI2SS, FP), AS(CVTSI2SD, FP),
@@ -164,7 +167,7 @@ static int operands_of(const struct decoded *d, unsigned traits, struct op *op)
 
 void sse_form(const struct decoded *d, struct op *op)
 {
-	unsigned traits = traits_of[d->ins.mnemonic], encoding, bits = 0;
+	unsigned traits = sse_kind[d->ins.mnemonic], encoding, bits = 0;
 	enum int_form form = FORM_RR;
 	int sub;
 
@@ -187,4 +190,7 @@ void sse_form(const struct decoded *d, struct op *op)
 	op_form(op, OPK_SSE, (unsigned)sub | (traits & FP ? SSE_FP : 0), form,
 		bits ? (unsigned)__builtin_ctz(bits / 8) : 0, 0, traits & COMPARES ? FLAGS_ALL : 0);
 	op->extra = (uint16_t)encoding;
+	/* Bits 7 to 3 of a comparison's predicate are reserved: handlers do not look at them. */
+	if (traits & PREDICATE)
+		op->imm &= 7;
 }

@@ -63,8 +63,11 @@ static bool shift_fits(const struct op *op, unsigned stored, unsigned read)
 		return stored || shift_count(op) == 1 || !(read & FLAGS_OF);
 	if (shift_count(op) == 1)
 		return !stored && !(read & (FLAGS_CF | FLAGS_OF));
-	/* OF stays: of who reads it, the flags that are stored have it. */
-	return stored || !(read & (FLAGS_CF | FLAGS_OF));
+	/*
+	 * OF stays as it was, and the host's flags do not have it any more: it has to be among
+	 * those that are stored, or be read by nothing.
+	 */
+	return stored ? (stored & FLAGS_OF) || !(read & FLAGS_OF) : !(read & (FLAGS_CF | FLAGS_OF));
 }
 
 /* stored, read: flags after it that have to be in cpu->lazy, and that instructions read. */

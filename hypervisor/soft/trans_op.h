@@ -81,9 +81,9 @@ struct guest_mem {
 struct guest_mem trans_operand(const struct tr *tr);
 
 /*
- * host_at() for n bytes: the host's address, which lives in H_S1 and registers that hold guest
- * ones, so that H_S0 is free. Where the TLB does not allow it, or the address is no multiple of
- * `align` (a power of two), goes to cold code of that kind.
+ * host_at() (integer.h) for n bytes: the host's address, which lives in H_S1 and registers that
+ * hold guest ones, so that H_S0 is free. Where the TLB does not allow it, or the address is no
+ * multiple of `align` (a power of two), goes to cold code of that kind.
  */
 struct host_mem trans_probe(struct tr *tr, struct guest_mem m, unsigned n, unsigned align,
 			    bool write, enum cold_kind slow);

@@ -2,7 +2,8 @@
 /*
  * Host code of instructions on XMM registers (sse_form.c says which): the same instruction, with
  * each guest register in the host register of its number. They are loaded where a block first needs
- * them and stored where it ends and where C code may run; in cold code, where it does run.
+ * them, and stored at its end and in front of each handler that the hot path calls; around handlers
+ * that cold code calls, cold code stores and loads them again.
  *
  * Instructions under MXCSR run under the guest's, which the host's is loaded with, so that sticky
  * flags come together there. Only where it masks every exception and neither rounds, flushes nor

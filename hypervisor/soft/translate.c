@@ -12,8 +12,8 @@
  *
  * Where. Blocks are translated once for all linear addresses: a block knows its offset in the page,
  * and cpu->page_lin is the linear address of the page that runs. Jumps inside a page are patched
- * into the code (links). A jump to another page looks the block up with the checks of block_hit(),
- * so a block is entered through the ITLB entry of its page, as ever.
+ * into the code (links). A jump to another page looks the block up as block_hit() does, so a block
+ * is entered through the ITLB entry of its page, as ever.
  *
  * Counting. H_LEFT is cpu->chain_limit minus the count. Every block takes its instructions off
  * first and goes back to the run loop in front of itself (trans_edge()) when that is too much, as
@@ -353,7 +353,8 @@ static uint8_t *emit_key(struct emit *e, bool user)
 
 /*
  * block_hit() for the address in H_S0, in the mode that runs: leaves the block's code in H_S1, or 0
- * when it is not at hand or not translated. Changes nothing but H_S1 and host flags.
+ * when it is not at hand or not translated. Changes H_S1, host flags and the entry of the jump
+ * cache. The code of a block that is void by now leads back to the run loop.
  *
  * An entry of the jump cache with the right key is enough. One without is filled in from its block:
  * blocks are seldom in the host's caches.
@@ -400,6 +401,7 @@ static void emit_lookup(struct emit *e, bool user)
 	emit_found(e);
 }
 
+_Static_assert(MODE_64 &&MODE_COUNTS < PAGE_SIZE, "a key is page | mode, and never 0");
 _Static_assert(sizeof(struct jump_entry) == 32 && sizeof(struct itlb_entry) == 16, "shifts");
 _Static_assert(offsetof(struct block_cache, jump) == 0, "found from cpu->blocks");
 
