@@ -85,21 +85,26 @@ static const char *who_holds(void)
 	return "another hypervisor holds VT-x; end its virtual machines, or unload it";
 }
 
-static void keep_node(void)
+/*
+ * Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its
+ * limit.
+ */
+void vmx_device_raise_limit(void)
 {
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY }, now;
 
-	kept_no_pmu = vmx_device_pmu_unavailable();
-	kept_holder = who_holds();
-	kept_fd = open_node();
-	/*
-	 * Guest memory is going to be pinned, perhaps by a process that has lost the right to
-	 * exceed its limit.
-	 */
 	if (setrlimit(RLIMIT_MEMLOCK, &all) < 0 && getrlimit(RLIMIT_MEMLOCK, &now) == 0) {
 		now.rlim_cur = now.rlim_max;
 		setrlimit(RLIMIT_MEMLOCK, &now);
 	}
+}
+
+static void keep_node(void)
+{
+	kept_no_pmu = vmx_device_pmu_unavailable();
+	kept_holder = who_holds();
+	kept_fd = open_node();
+	vmx_device_raise_limit();
 }
 
 void vmx_device_host(char *text, size_t n)
@@ -131,7 +136,7 @@ static const char *judge_missing(const struct twvmx_info *info)
 	if (info->missing & TWVMX_ONE_KIND)
 		return "this processor has cores of several kinds (hybrid), on which a replay may "
 		       "differ";
-	if (info->missing & TWVMX_BIT_COUNTS)
+	if (info->missing == TWVMX_BIT_COUNTS)
 		return "this processor lacks TZCNT and LZCNT (BMI1, ABM), which the guest's "
 		       "processor has";
 	return verdicts[TWVMX_NO_CONTROLS];

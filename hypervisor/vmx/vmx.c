@@ -565,11 +565,19 @@ static const char *measure_traits(void)
 {
 	struct err err = ERR_INIT;
 	char error[BENCH_ERROR] = "";
+	static char why[BENCH_ERROR + sizeof(err.text)];
+	int ret;
 
 	if (measured.n)
 		return NULL;
-	if (agree_numbers(&vmx_engine_ops, 2, measured.number, error, &err) < 0 || error[0])
-		return "a small guest that tells processors apart does not get to its end";
+	vmx_device_raise_limit();
+	ret = agree_numbers(&vmx_engine_ops, 2, measured.number, error, &err);
+	if (ret < 0 || error[0]) {
+		snprintf(why, sizeof(why),
+			 "a small guest that tells processors apart does not get to its end: %s",
+			 ret < 0 ? err.text : error);
+		return why;
+	}
 	vmx_device_host(measured.host, sizeof(measured.host));
 	measured.n = TRAITS;
 	return NULL;
@@ -581,7 +589,10 @@ static void vmx_traits(struct traits *t)
 	*t = measured;
 }
 
-/* The node is kept by the second, so that the first has to come before. */
+/*
+ * vmx_device_reserve() keeps the node open for the machine's VM; measuring makes VMs of its own and
+ * would use that one up, so it comes first.
+ */
 static const char *vmx_reserve(void)
 {
 	const char *unknown = vmx_device_unavailable() ? NULL : measure_traits();

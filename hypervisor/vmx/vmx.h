@@ -116,6 +116,8 @@ bool vmx_device_loaded(void);
  * vmx_device_open().
  */
 const char *vmx_device_reserve(void);
+/* Lets this process pin as much memory as its rights allow. */
+void vmx_device_raise_limit(void);
 /* The module's answer about this host; -errno when there is no module. */
 int vmx_device_info(struct twvmx_info *info);
 /* Why no performance counter can be used (static string), or NULL. */
