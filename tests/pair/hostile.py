@@ -76,7 +76,7 @@ class Hostile:
 
     def half_open(self):
         n = len(self.live.events())
-        self.connect_from_b("time.sleep(4)\n")
+        self.connect_from_b("s.sendall(b'\\x16'); time.sleep(4)\n")
         return self.refused_with(["handshake"], n)
 
     def slow(self):
