@@ -25,7 +25,7 @@ struct campaign_fault {
 };
 
 struct campaign_plan {
-	char *text; /* as in the file */
+	char *text; /* as in the file, with addresses for names of code */
 	char *log;
 	uint64_t seed, experiments;
 	double margin;	   /* that each share shall be known to, either way; 0: no matter */

@@ -308,8 +308,37 @@ static int parse_size(struct campaign_plan *p, const json_t *o, const char *name
 	return 0;
 }
 
+static int put_address(json_t *o, const char *key, uint64_t address)
+{
+	return json_object_set_new(o, key, json_sprintf("0x%llx", (unsigned long long)address));
+}
+
+/*
+ * Puts addresses for names into the text, which is kept beside the results: they can be read when
+ * the symbols are not there any more, and a file that has changed makes another plan.
+ */
+static int settle_names(struct campaign_plan *p, json_t *o, struct err *err)
+{
+	json_t *when = json_object_get(o, "when");
+	int ret = json_object_del(o, "symbols");
+
+	for (size_t i = 0; i < p->nfaults; i++) {
+		json_t *f = json_array_get(json_object_get(o, "faults"), i);
+
+		if (json_object_del(f, "symbol") == 0)
+			ret |= put_address(f, "first", p->fault[i].first) |
+			       put_address(f, "last", p->fault[i].last);
+	}
+	if (p->when.kind == WHEN_EXECUTED || p->when.kind == WHEN_ACCESSED)
+		ret |= put_address(when, p->when.kind == WHEN_EXECUTED ? "executed" : "accessed",
+				   p->when.address);
+	free(p->text);
+	p->text = ret ? NULL : json_dumps(o, JSON_INDENT(2));
+	return p->text ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
 /* What may be called by a name. */
-static int parse_named(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+static int parse_named(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
 {
 	struct symbols s = { 0 };
 	int ret = read_symbols(&s, o, name, err);
@@ -318,11 +347,13 @@ static int parse_named(struct campaign_plan *p, const json_t *o, const char *nam
 		ret = parse_when(p, json_object_get(o, "when"), &s, name, err);
 	if (ret == 0)
 		ret = parse_faults(p, json_object_get(o, "faults"), &s, name, err);
+	if (ret == 0 && json_object_get(o, "symbols"))
+		ret = settle_names(p, o, err);
 	symbols_free(&s);
 	return ret;
 }
 
-static int parse_object(struct campaign_plan *p, const json_t *o, const char *name, struct err *err)
+static int parse_object(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
 {
 	static const char *const known[] = {
 		"log",		 "seed",   "experiments", "from",    "to",

@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				continue;
 			must(f.count >= 100 && f.count < 5000 && f.bit < fault_bits(f.place));
 			must(f.index < 1 << 20 || f.place == FAULT_LINEAR ||
-			     f.place == FAULT_PAGE_TABLE);
+			     f.place == FAULT_PAGE_TABLE || f.place == FAULT_USED ||
+			     f.place == FAULT_PROCESS);
 		}
 	}
 	campaign_plan_free(&p);

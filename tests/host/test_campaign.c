@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/campaign.h"
 #include "tests/unit.h"
@@ -79,12 +82,43 @@ START_TEST(a_margin_says_how_many)
 }
 END_TEST
 
+/* What is kept has addresses: it is read without the symbols, and tells other symbols apart. */
+START_TEST(names_become_addresses)
+{
+	static const char map[] = "ffffffff81000000 T first\nffffffff81000040 T second\n";
+	char path[] = "/tmp/twinstep-map-XXXXXX", text[300];
+	struct campaign_plan p, kept;
+	int fd = mkstemp(path);
+
+	ck_assert_int_eq(write(fd, map, strlen(map)), (ssize_t)strlen(map));
+	close(fd);
+	snprintf(text, sizeof(text),
+		 "{\"log\": \"x\", \"experiments\": 5, \"symbols\": \"%s\", \"when\": "
+		 "{\"executed\": \"second\"}, \"faults\": [{\"place\": \"linear\", "
+		 "\"symbol\": \"first\"}]}",
+		 path);
+	ck_assert_msg(campaign_plan_parse(&p, text, strlen(text), "plan", &err) == 0, "%s",
+		      err.text);
+	unlink(path);
+	ck_assert_msg(campaign_plan_parse(&kept, p.text, strlen(p.text), "kept", &err) == 0, "%s",
+		      err.text);
+	ck_assert_str_eq(kept.text, p.text);
+	ck_assert_uint_eq(kept.fault[0].first, 0xffffffff81000000);
+	ck_assert_uint_eq(kept.fault[0].last, 0xffffffff8100003f);
+	ck_assert_uint_eq(kept.when.address, 0xffffffff81000040);
+	ck_assert_int_eq(kept.when.kind, WHEN_EXECUTED);
+	campaign_plan_free(&kept);
+	campaign_plan_free(&p);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_test(tc, intervals);
 	tcase_add_test(tc, sample_sizes);
 	tcase_add_test(tc, enough_is_a_matter_of_numbers);
 	tcase_add_test(tc, a_margin_says_how_many);
+	tcase_add_test(tc, names_become_addresses);
 }
 
 UNIT_MAIN("campaign", add)
