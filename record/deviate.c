@@ -251,10 +251,11 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 	df->began = machine_now(d->m);
 	df->waiting = !fault_is_hardware(f->place);
 	*sp = (struct sync_point){ .at = *at, .input = d->input };
-	df->bits = fault_stays(f->place) ? fault_bits_now(f, d->m) : 0;
-	if (fault_stays(f->place))
-		df->held_count = at->count + 1;
 	sp->n = fault_inputs(f, d->m, d->input, SYNC_INPUTS_MAX);
+	if (sp->n && fault_stays(f->place)) { /* only now is it known to be of something */
+		df->bits = fault_bits_now(f, d->m);
+		df->held_count = at->count + 1;
+	}
 	if (!sp->n && df->waiting && fault_waits(f, d->m))
 		return SYNC_AGAIN; /* nothing enters yet */
 	d->applying = true;

@@ -298,12 +298,15 @@ static void flip_used(struct flips *l, const struct fault *f, const struct memor
 	l->bad = true;
 }
 
-/* Down the tables of the process that runs, by the entries of the user's half. */
+/*
+ * Down the tables of the process that runs, by the entries of the user's half. In a large page what
+ * the choices have left of the number chooses among its 4 KiB.
+ */
 static void flip_process(struct flips *l, const struct fault *f, const struct memory *mem,
 			 const struct cpu_state *s)
 {
 	uint64_t choice = f->index / PAGE_SIZE, table = s->cr3 & ENTRY_FRAME, entry = 0;
-	uint64_t size = 1ull << 39;
+	uint64_t size = 1ull << 39, byte;
 
 	l->bad |= !(s->cr0 & CR0_PG) || !(s->efer & EFER_LMA);
 	for (unsigned level = 0; level < 4 && !l->bad; level++) {
@@ -316,9 +319,9 @@ static void flip_process(struct flips *l, const struct fault *f, const struct me
 		table = entry & ENTRY_FRAME;
 		size >>= level < 3 ? 9 : 0;
 	}
+	byte = choice % (size / PAGE_SIZE) * PAGE_SIZE + f->index % PAGE_SIZE;
 	for (unsigned i = 0; !l->bad && i < fault_width(f); i++)
-		flip_ram(l, mem, (entry & ENTRY_FRAME & ~(size - 1)) + f->index % PAGE_SIZE,
-			 (f->bit + i) % 8);
+		flip_ram(l, mem, (entry & ENTRY_FRAME & ~(size - 1)) + byte, (f->bit + i) % 8);
 }
 
 /* ---- instructions ---- */

@@ -196,6 +196,8 @@ START_TEST(nonsense_is_refused)
 	open_program(plain_code, plain_end);
 	ck_assert_int_eq(run(FAULT_FLAGS, 0, 22).outcome, OUTCOME_REFUSED);
 	ck_assert_int_eq(run(FAULT_REGISTER, 16, 0).outcome, OUTCOME_REFUSED);
+	ck_assert_int_eq(run(FAULT_STUCK, 1ull << 40, 0).outcome, OUTCOME_REFUSED);
+	ck_assert_int_eq(run(FAULT_STUCK_RAM, RIG_RAM, 0).outcome, OUTCOME_REFUSED);
 	ck_assert_int_eq(run(FAULT_MEMORY, RIG_RAM, 0).outcome, OUTCOME_REFUSED);
 	ck_assert_int_lt(experiments_run(x, &f, &r, &rig_err), 0);
 	ck_assert_int_eq(run(FAULT_MEMORY, 0x2000, 0).outcome, OUTCOME_WRONG);
@@ -295,6 +297,46 @@ START_TEST(used_memory)
 }
 END_TEST
 
+static uint64_t byte_of_process(uint64_t index)
+{
+	const struct fault f = { .place = FAULT_PROCESS, .index = index, .bit = 5 };
+	struct input in[8];
+
+	ck_assert_uint_eq(fault_inputs(&f, rr.m, in, 8), 1);
+	ck_assert_uint_eq(in[0].a, CONTROL_FLIP_BIT);
+	ck_assert_uint_eq(in[0].b % 8, 5);
+	return in[0].b / 8;
+}
+
+/* Any byte of a page of 2 MiB, and of one of 4 KiB. */
+START_TEST(large_pages)
+{
+	const uint64_t down[] = { 0x11007, 0x12007, 0x87 }, table = 0x13007, page = 0x14007;
+	struct engine *e;
+	struct cpu_state s;
+
+	open_program(plain_code, plain_end);
+	e = machine_engine(rr.m);
+	e->ops->get_state(e, &s);
+	s.cr0 |= CR0_PG | 1;
+	s.cr4 |= CR4_PAE;
+	s.efer |= EFER_LMA | EFER_LME;
+	s.cr3 = 0x10000;
+	ck_assert_int_eq(e->ops->set_state(e, &s, &rig_err), 0);
+	for (unsigned level = 0; level < 3; level++)
+		ck_assert(memory_write(machine_memory(rr.m), 0x10000 + level * PAGE_SIZE,
+				       &down[level], 8));
+	ck_assert_uint_eq(byte_of_process(3), 3);
+	ck_assert_uint_eq(byte_of_process(0x5003), 0x5003);
+	ck_assert_uint_eq(byte_of_process(0x1fffff), 0x1fffff);
+	ck_assert_uint_eq(byte_of_process(0x205003), 0x5003);
+	ck_assert(memory_write(machine_memory(rr.m), 0x12000, &table, 8));
+	ck_assert(memory_write(machine_memory(rr.m), 0x13000, &page, 8));
+	ck_assert_uint_eq(byte_of_process(0x5003), 0x14003);
+	close_program();
+}
+END_TEST
+
 /* Faults where something happens, at counts that follow from the program. */
 static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_t *first)
 {
@@ -347,6 +389,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, instructions_skipped_and_replaced);
 	tcase_add_test(tc, bits_that_stay);
 	tcase_add_test(tc, used_memory);
+	tcase_add_test(tc, large_pages);
 	tcase_add_test(tc, when_something_happens);
 }
 
