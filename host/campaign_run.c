@@ -5,6 +5,7 @@
  * numbers, so nobody has to be told; what is done already was in its memory when it was made.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -55,13 +56,12 @@ static bool asked(void *ctx)
 	return stop_signal() != 0;
 }
 
-static bool is_mine(const struct worker *w, uint64_t n)
+/* Whether it is for this worker, and not known yet. */
+static bool is_of(const struct campaign_run *r, unsigned number, uint64_t n)
 {
-	const struct campaign_run *r = w->run;
-
 	if (r->only != UINT64_MAX)
 		return n == r->only;
-	return campaign_run_has(r, n) && n / (r->shards ? r->shards : 1) % r->jobs == w->number &&
+	return campaign_run_has(r, n) && n / (r->shards ? r->shards : 1) % r->jobs == number &&
 	       !(r->order && r->order->outcome[n]);
 }
 
@@ -129,7 +129,7 @@ static void *work(void *arg)
 	s.moment = experiments_moments(w->x, &s.nmoments);
 
 	for (uint64_t n = 0; n < w->run->plan->experiments && ret == 0 && !stop_signal(); n++) {
-		if (is_mine(w, n))
+		if (is_of(w->run, w->number, n))
 			ret = do_one(w, n, &s, &err);
 	}
 	w->status = ret < 0 ? EXIT_ENGINE : 0;
@@ -226,12 +226,13 @@ struct crew {
 static int crew_hire(struct crew *c, unsigned number)
 {
 	pid_t parent = getpid();
-	int fd[2];
+	int fd[2], error;
 
-	if (pipe(fd) < 0)
+	if (pipe2(fd, O_CLOEXEC) < 0)
 		return -errno;
 	fflush(NULL);
 	c->pid[number] = fork();
+	error = errno;
 	if (c->pid[number] == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		for (unsigned i = 0; i < number; i++)
@@ -240,8 +241,11 @@ static int crew_hire(struct crew *c, unsigned number)
 		exit(getppid() == parent ? worker_live(c->run, number, fd[1]) : EXIT_ENGINE);
 	}
 	close(fd[1]);
-	c->fd[number] = fd[0];
-	return c->pid[number] < 0 ? -errno : 0;
+	if (c->pid[number] < 0)
+		close(fd[0]);
+	else
+		c->fd[number] = fd[0];
+	return c->pid[number] < 0 ? -error : 0;
 }
 
 /* Rate, what is left of it, and what has come up, for a person at the terminal. */
@@ -275,12 +279,34 @@ static int crew_keep(struct crew *c, const struct campaign_row *row, struct err 
 	return c->enough;
 }
 
+/*
+ * A worker holds the guest, which may hold the worker: only results that it was to find, of what
+ * there is, and each of them once. Bytes, as a bool that another process wrote need not be one.
+ */
+static bool can_be(const struct crew *c, unsigned number, const struct campaign_row *row)
+{
+	const bool *flag[] = { &row->result.pruned, &row->spread.found, &row->spread.paging,
+			       &row->spread.user };
+	uint8_t byte;
+
+	for (size_t i = 0; i < sizeof(flag) / sizeof(flag[0]); i++) {
+		memcpy(&byte, flag[i], 1);
+		if (byte > 1)
+			return false;
+	}
+	return row->n < c->run->plan->experiments && is_of(c->run, number, row->n) &&
+	       (unsigned)row->fault.place < FAULT_PLACES &&
+	       (unsigned)row->result.outcome < OUTCOMES;
+}
+
 /* What a worker has to say: rows are whole, because they are shorter than a pipe's unit. */
 static int crew_take(struct crew *c, unsigned number, struct err *err)
 {
 	struct campaign_row row;
 	ssize_t n = read(c->fd[number], &row, sizeof(row));
 
+	if (n == (ssize_t)sizeof(row) && !can_be(c, number, &row))
+		return err_set(err, EBADMSG, "worker %u has given a result that cannot be", number);
 	if (n == (ssize_t)sizeof(row))
 		return crew_keep(c, &row, err);
 	if (n < 0 && errno == EINTR)
@@ -313,17 +339,17 @@ static int crew_run(struct crew *c, struct err *err)
 }
 
 /*
- * Workers see by a pipe that nobody reads that it is over; where enough is known they are told. The
- * worst of their statuses.
+ * Workers see by a pipe that nobody reads that it is over; where enough is known, or one cannot be
+ * believed, they are told. The worst of their statuses.
  */
-static int crew_end(struct crew *c, unsigned hired)
+static int crew_end(struct crew *c, unsigned hired, bool now)
 {
 	int worst = 0;
 
 	for (unsigned i = 0; i < hired; i++) {
 		int status = 0;
 
-		if (c->enough)
+		if (now)
 			kill(c->pid[i], SIGTERM);
 		if (c->fd[i] >= 0)
 			close(c->fd[i]);
@@ -347,13 +373,13 @@ int campaign_run(struct campaign_run *r)
 
 	c = (struct crew){ .run = r, .began = host_mono_ns() };
 	c.left = campaign_run_left(r, &all);
-	for (; hired < r->jobs && ret == 0; hired++)
-		ret = crew_hire(&c, hired);
+	while (hired < r->jobs && (ret = crew_hire(&c, hired)) == 0)
+		hired++;
 	if (ret == 0)
 		ret = crew_run(&c, &err);
 	else
 		err_set(&err, -ret, "cannot start a worker: %s", strerror(-ret));
-	status = crew_end(&c, hired);
+	status = crew_end(&c, hired, c.enough || ret < 0);
 	if (ret >= 0)
 		return status;
 	log_error("%s", err.text);

@@ -32,7 +32,6 @@ struct explore {
 	uint64_t failed;	      /* the lowest that did; NONE */
 	struct fault fault[DEVIATE_FAULTS];
 	size_t nfaults, drawn;
-	uint64_t bound; /* where the failing run ends at the latest */
 	uint64_t began, shown;
 };
 
@@ -82,10 +81,8 @@ static int hear_run(struct explore *e, struct err *err)
 	if (worker < 0)
 		return worker;
 	ret = judge(e, err);
-	if (ret > 0 && e->doing[worker] < e->failed) {
+	if (ret > 0 && e->doing[worker] < e->failed)
 		e->failed = e->doing[worker];
-		e->bound = e->answer.t.bound;
-	}
 	e->doing[worker] = NONE;
 	return ret < 0 ? ret : 0;
 }

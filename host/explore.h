@@ -12,7 +12,8 @@
 #include "host/options.h"
 #include "record/experiment.h"
 
-#define EXPLORE_JOBS 64
+#define EXPLORE_JOBS  64
+#define EXPLORE_SHOWN (64u << 20) /* most bytes of consoles that an answer has */
 
 /* What there is to change. */
 struct explore_space {
@@ -37,7 +38,10 @@ struct explore_failure {
 	struct experiment_try golden;
 };
 
-/* explore_judge.c: 1 failed, 0 not, -errno and err: nobody can tell. */
+/* explore_judge.c: whether a worker's answer, with so many bytes of consoles, can be one. */
+bool explore_answer_can_be(const struct experiment_try *t, const struct explore_space *s,
+			   uint64_t shown);
+/* 1 failed, 0 not, -errno and err: nobody can tell. */
 int explore_judge(const struct explore_failure *f, const struct explore_answer *a, struct err *err);
 
 /* What is drawn from, in run n with a seed: a list of 1 to `most` changes by count. */

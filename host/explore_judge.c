@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What is tried, and what is a failure. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,24 @@
 #include "host/explore.h"
 #include "host/run_end.h"
 
+/* ---- answers ---- */
+
+/* What another process wrote into a bool need not be one. */
+static bool is_flag(const bool *b)
+{
+	uint8_t byte;
+
+	memcpy(&byte, b, 1);
+	return byte <= 1;
+}
+
+bool explore_answer_can_be(const struct experiment_try *t, const struct explore_space *s,
+			   uint64_t shown)
+{
+	return is_flag(&t->refused) && (unsigned)t->end <= MACHINE_PROBED &&
+	       s->nnics <= MACHINE_NICS && s->ndisks <= MACHINE_DISKS && shown <= EXPLORE_SHOWN;
+}
+
 /* ---- failures ---- */
 
 /* The program, with what was shown as its standard input. Does not come back. */
@@ -23,6 +42,7 @@ static void become_checker(const struct explore_failure *f, const struct explore
 	snprintf(status, sizeof(status), "%u", a->t.status);
 	setenv("TWINSTEP_STATUS", status, 1);
 	setenv("TWINSTEP_END", run_end_name(a->t.end), 1);
+	signal(SIGPIPE, SIG_DFL); /* this process ignores it, and exec would hand that on */
 	if (dup2(fd, 0) == 0)
 		execlp(f->check, f->check, (char *)NULL);
 	_exit(127);

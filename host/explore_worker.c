@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,8 +15,6 @@
 #include "host/replay_machine.h"
 #include "host/stop.h"
 
-#define SHOWN_MAX (64u << 20)
-
 /* What goes through the pipes, between processes of one program. */
 struct question {
 	size_t n;
@@ -26,7 +25,7 @@ struct head {
 	struct experiment_try t;
 	struct explore_space space; /* of the first answer */
 	uint64_t shown;		    /* so many bytes follow */
-	bool failed;		    /* ... and are a sentence that says why */
+	uint8_t failed;		    /* ... and are a sentence that says why */
 };
 
 /* 0; -EPIPE: the other side has gone. */
@@ -83,7 +82,7 @@ static bool asked(void *ctx)
 
 static int answer(const struct worker *w, struct head *h, const struct buf *shown)
 {
-	h->shown = shown->len < SHOWN_MAX ? shown->len : SHOWN_MAX;
+	h->shown = shown->len < EXPLORE_SHOWN ? shown->len : EXPLORE_SHOWN;
 	if (put_all(w->out, h, sizeof(*h)) < 0)
 		return -EPIPE;
 	return put_all(w->out, shown->data, h->shown);
@@ -131,7 +130,7 @@ static void *work(void *arg)
 	struct err err = ERR_INIT;
 
 	if (serve(w, &shown, &err) < 0) {
-		struct head h = { .failed = true };
+		struct head h = { .failed = 1 };
 
 		buf_clear(&shown);
 		buf_put(&shown, err.text, strlen(err.text));
@@ -225,7 +224,8 @@ struct explore_crew {
 	pid_t pid[EXPLORE_JOBS];
 	int to[EXPLORE_JOBS], from[EXPLORE_JOBS];
 	bool busy[EXPLORE_JOBS];
-	struct explore_space space; /* as the last one said */
+	bool knows_space;
+	struct explore_space space; /* as the first one said */
 };
 
 static int lost(struct err *err)
@@ -233,18 +233,35 @@ static int lost(struct err *err)
 	return err_set(err, EPIPE, "a worker has ended; it says why in a line of its own");
 }
 
-/* One process, which dies with this one. */
+static void close_pair(const int fd[2])
+{
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* One process, which dies with this one; one that could not be made is not of the crew. */
 static int hire(struct explore_crew *c, const struct options *o, const char *log,
 		const regex_t *after)
 {
 	pid_t parent = getpid();
 	unsigned n = c->jobs;
-	int to[2], from[2];
+	int to[2], from[2], error;
 
-	if (pipe(to) < 0 || pipe(from) < 0)
+	if (pipe2(to, O_CLOEXEC) < 0)
 		return -errno;
+	if (pipe2(from, O_CLOEXEC) < 0) {
+		error = errno;
+		close_pair(to);
+		return -error;
+	}
 	fflush(NULL);
 	c->pid[n] = fork();
+	if (c->pid[n] < 0) {
+		error = errno;
+		close_pair(to);
+		close_pair(from);
+		return -error;
+	}
 	if (c->pid[n] == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		for (unsigned i = 0; i < n; i++) {
@@ -262,7 +279,7 @@ static int hire(struct explore_crew *c, const struct options *o, const char *log
 	c->from[n] = from[0];
 	c->busy[n] = true; /* with the recording itself */
 	c->jobs++;
-	return c->pid[n] < 0 ? -errno : 0;
+	return 0;
 }
 
 int explore_ask(struct explore_crew *c, unsigned number, const struct fault *faults, size_t n,
@@ -277,6 +294,7 @@ int explore_ask(struct explore_crew *c, unsigned number, const struct fault *fau
 	return put_all(c->to[number], &q, sizeof(q)) < 0 ? lost(err) : 0;
 }
 
+/* A worker holds the guest, which may hold the worker: nothing of what it says is believed. */
 static int take(struct explore_crew *c, unsigned number, struct explore_answer *a, struct err *err)
 {
 	static uint8_t piece[65536];
@@ -286,6 +304,11 @@ static int take(struct explore_crew *c, unsigned number, struct explore_answer *
 	c->busy[number] = false;
 	if (get_all(c->from[number], &h, sizeof(h)) < 0)
 		return lost(err);
+	if (!explore_answer_can_be(&h.t, &h.space, h.shown)) {
+		c->busy[number] = true; /* nor is it trusted to end by itself */
+		return err_set(err, EBADMSG, "worker %u has given an answer that cannot be",
+			       number);
+	}
 	for (uint64_t left = h.shown; left;) {
 		size_t n = left < sizeof(piece) ? left : sizeof(piece);
 
@@ -297,7 +320,9 @@ static int take(struct explore_crew *c, unsigned number, struct explore_answer *
 	if (h.failed)
 		return err_set(err, EIO, "%.*s", (int)a->shown.len, (const char *)a->shown.data);
 	a->t = h.t;
-	c->space = h.space;
+	if (!c->knows_space)
+		c->space = h.space;
+	c->knows_space = true;
 	return a->shown.bad ? err_set(err, ENOMEM, "out of memory") : (int)number;
 }
 

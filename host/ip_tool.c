@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 static _Noreturn void become(const char *const *argv, int out, int complaints)
 {
+	signal(SIGPIPE, SIG_DFL); /* exec keeps what is ignored */
 	dup2(out, STDOUT_FILENO);
 	dup2(complaints, STDERR_FILENO);
 	setenv("LC_ALL", "C", 1);

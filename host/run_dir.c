@@ -132,7 +132,7 @@ pid_t run_dir_holder(const struct run_dir *d)
 	if (fd >= 0)
 		close(fd);
 	free(path);
-	return pid;
+	return pid > 0 ? pid : 0; /* kill() has other uses for what is below */
 }
 
 void run_dir_put_state(const struct run_dir *d, const json_t *state)

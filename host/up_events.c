@@ -148,6 +148,7 @@ static void run_hook(struct up_events *e, const char *event, const char *text)
 
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
+		signal(SIGPIPE, SIG_DFL); /* which is ignored here, as exec would keep it */
 		dup2(fd[0], STDIN_FILENO);
 		setenv("TWINSTEP_EVENT", event, 1);
 		setenv("TWINSTEP_GUEST", e->guest, 1);

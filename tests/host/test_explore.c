@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What explore draws, how it makes a list of changes short, and what it calls a failure.
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "host/explore.h"
@@ -108,11 +109,37 @@ START_TEST(failures)
 }
 END_TEST
 
+/* What a worker that a guest has taken over may say. */
+START_TEST(answers_that_cannot_be)
+{
+	const struct experiment_try t = { .end = MACHINE_PROBED };
+	const struct explore_space s = { .nnics = MACHINE_NICS, .ndisks = MACHINE_DISKS };
+	const uint8_t no_flag = 2;
+	struct experiment_try bad_t = t;
+	struct explore_space bad_s = s;
+
+	ck_assert(explore_answer_can_be(&t, &s, EXPLORE_SHOWN));
+	ck_assert(!explore_answer_can_be(&t, &s, EXPLORE_SHOWN + 1));
+	ck_assert(!explore_answer_can_be(&t, &s, UINT64_MAX));
+	bad_t.end = (enum machine_end)(MACHINE_PROBED + 1);
+	ck_assert(!explore_answer_can_be(&bad_t, &s, 0));
+	bad_t = t;
+	memcpy(&bad_t.refused, &no_flag, 1);
+	ck_assert(!explore_answer_can_be(&bad_t, &s, 0));
+	bad_s.nnics++;
+	ck_assert(!explore_answer_can_be(&t, &bad_s, 0));
+	bad_s = s;
+	bad_s.ndisks = UINT_MAX;
+	ck_assert(!explore_answer_can_be(&t, &bad_s, 0));
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_test(tc, draws);
 	tcase_add_test(tc, shrinks);
 	tcase_add_test(tc, failures);
+	tcase_add_test(tc, answers_that_cannot_be);
 }
 
 UNIT_MAIN("explore", add)
