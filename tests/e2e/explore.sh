@@ -4,6 +4,7 @@
 # from the assertion to the write that lost an update. EXPLORE_WORK (20) steps of other work for each update, EXPLORE_RUNS
 # (4000), EXPLORE_REPLAYS (3), EXPLORE_NATIVE (0): so often the service runs on this host itself, on one of its processors.
 # beside others
+# waits for the host: found fewest
 . "$(dirname "$0")/lib.sh"
 need_guest
 log=$work/log out=$work/out err=$work/err socket=$work/gdb.sock
