@@ -117,18 +117,25 @@ void arbitrate_go_on(struct replica *r, const char *why)
  * The next generation is ours before the backup is lost: it asks for that as soon as it sees the
  * end of its connection, and must not be first. Should this side die between the two, nobody goes
  * on; without the backup nobody would either.
+ *
+ * An answer that was lost may have been yes: then the backup cannot go on any more, and says that
+ * it protects. So it is given up as well, and the arbiter is asked again until it tells. Where it
+ * cannot be read, or says that the generation is given to nobody, nothing was taken.
  */
 int arbitrate_dismiss(struct replica *r, const char *why, struct err *err)
 {
-	uint64_t generation = failover_generation(&r->failover) + 1;
+	uint64_t generation = failover_generation(&r->failover) + 1, last;
 	int ret;
 
 	if (!failover_counts_on(failover_state(&r->failover)) || !hang_prove_alive(r))
 		return err_set(err, EBUSY, "its backup does not protect it yet: try again");
+	ret = arbiter_last(r->cfg.arbiter, &last, err);
+	if (ret < 0)
+		return ret;
 	ret = arbiter_take(r->cfg.arbiter, generation, r->id, err);
 	if (ret == 0)
 		return err_set(err, EBUSY, "the next generation was taken by another replica");
-	if (ret < 0)
+	if (ret == -EPERM)
 		return ret;
 	link_give_up(r, why);
 	if (failover_state(&r->failover) != REPLICA_ALONE)

@@ -121,8 +121,8 @@ void replica_event_took(struct replica *r, const char *event, double ms, const c
 void arbitrate_go_on(struct replica *r, const char *why);
 /*
  * Live side's acceptor: its backup, which may be counted on, is to go, and cannot go live any more
- * when it sees that. 0: this side is alone; -errno and err: the backup is still there, or this side
- * is not live any more.
+ * when it sees that. 0: this side is alone, also where the arbiter answered only when it was asked
+ * again; -errno and err: the backup is still there, or this side is not live any more.
  */
 int arbitrate_dismiss(struct replica *r, const char *why, struct err *err);
 /* Live side, in FENCED: stops for good. */

@@ -234,7 +234,8 @@ inline heal(i)
 
 /*
  * The next generation before the backup is lost, which may happen at any time from here on. It has
- * no mark: the backup cannot go on any more.
+ * no mark: the backup cannot go on any more. An answer that was lost is no step of its own: the
+ * backup is lost then, too, and whether the generation was taken shows when the arbiter is asked.
  */
 inline dismiss(i)
 {

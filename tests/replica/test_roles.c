@@ -40,11 +40,11 @@ static uint16_t fill_bytes;
 
 static const uint8_t script_id[WIRE_ID_LEN] = "the script";
 
-/* An arbiter that cannot tell, as long as the test says so. */
+/* An arbiter that cannot tell, as long as the test says so; or that loses an answer. */
 struct shaky {
 	struct arbiter base;
 	struct arbiter *real;
-	atomic_bool broken;
+	atomic_bool broken, loses;
 	atomic_uint asked;
 };
 
@@ -70,6 +70,10 @@ static int shaky_take(struct arbiter *a, uint64_t generation, const uint8_t id[A
 {
 	struct shaky *s = (struct shaky *)a;
 
+	if (atomic_exchange(&s->loses, false)) {
+		ck_assert_int_eq(arbiter_take(s->real, generation, id, err), 1);
+		return err_set(err, ETIMEDOUT, "no answer");
+	}
 	if (!atomic_load(&s->broken))
 		return arbiter_take(s->real, generation, id, err);
 	atomic_fetch_add(&s->asked, 1);
@@ -723,6 +727,25 @@ START_TEST(a_primary_without_arbiter_asks_until_it_knows)
 }
 END_TEST
 
+/*
+ * The generation was taken and the answer was lost: a backup that cannot go live any more does not
+ * pass for one that protects the guest.
+ */
+START_TEST(a_dismissal_whose_answer_is_lost_is_settled)
+{
+	struct rig g;
+
+	open_primary(&g, SURVIVOR_PRIMARY);
+	say_ready(&g);
+	follow_until_protected(&g);
+	atomic_store(&g.arbiter.loses, true);
+	ck_assert_msg(arbitrate_dismiss(g.r, "a test", &g.err) == 0, "%s", g.err.text);
+	ck_assert_uint_eq(failover_generation(&g.r->failover), 2);
+	wait_state(&g, REPLICA_ALONE);
+	close_rig(&g);
+}
+END_TEST
+
 /* The answer comes late, and is that another one is live. */
 START_TEST(a_late_answer_fences)
 {
@@ -1264,6 +1287,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, a_connection_that_ends_is_enough);
 	tcase_add_host_test(tc, a_backup_without_arbiter_asks_until_it_knows);
 	tcase_add_host_test(tc, a_primary_without_arbiter_asks_until_it_knows);
+	tcase_add_host_test(tc, a_dismissal_whose_answer_is_lost_is_settled);
 	tcase_add_host_test(tc, a_late_answer_fences);
 	tcase_add_host_test(tc, who_asks_can_be_stopped);
 	tcase_add_host_test(tc, a_primary_that_leaves_gives_the_guest_away);
