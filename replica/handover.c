@@ -150,6 +150,7 @@ int handover_given(struct session *s, const struct wire_frame *f, struct err *er
 		l->traffic.before += s->wire.bytes_out;
 		l->session = NULL;
 		s->follows = true;
+		moving_done(s);
 		atomic_store(&r->handover.took_ns,
 			     host_mono_ns() - atomic_load(&r->handover.begun_ns));
 		atomic_fetch_add(&r->handover.given, 1);

@@ -410,6 +410,7 @@ static void diverged(struct session *s, const struct wire_frame *f)
 	outbox_end(&r->outbox);
 	if (!mine)
 		return;
+	moving_lost(s, "it diverged");
 	replica_event(r, "divergence", "DIVERGENCE at count %llu, RIP 0x%llx: %s; %s",
 		      (unsigned long long)r->failover.divergence_count,
 		      (unsigned long long)r->failover.divergence_rip, r->failover.divergence,

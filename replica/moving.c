@@ -6,7 +6,8 @@
  *   acceptor         greets it; a backup that is there already is dismissed, because there is place
  *                    for one: the guest is UNPROTECTED from here on until the new one follows
  *   as in any join   JOINS, then PROTECTED: FOLLOWS
- *   control thread   `switch`: the new one goes live; this side leaves, or stays as its backup
+ *   control thread   `switch`: the new one goes live; this side leaves, or stays as its backup; it
+ *                    has moved, and another move may begin when this side is live again
  *
  * A replica in its jail cannot connect to anybody, so the connection comes from outside. Whoever
  * waits accepts it as one that asks for our key, and learns by the HELLO which side is live.
@@ -69,6 +70,13 @@ void moving_lost(struct session *s, const char *why)
 		set_stage(s->r, MOVING_JOINS, MOVING_FAILED, why);
 }
 
+void moving_done(struct session *s)
+{
+	if (s->moved)
+		set_stage(s->r, MOVING_JOINS, MOVING_NOT, "");
+	s->moved = false;
+}
+
 /* ---- the acceptor ---- */
 
 static void fail(struct replica *r, const char *to, const char *why)
@@ -121,6 +129,16 @@ void moving_step(struct replica *r)
 
 /* ---- the control thread ---- */
 
+/* Both locks held. */
+static bool is_under_way(struct replica *r)
+{
+	const struct link *l = &r->link;
+
+	return r->moving.stage == MOVING_CALLS ||
+	       (r->moving.stage == MOVING_JOINS &&
+		((l->joining && l->joining->moved) || (l->session && l->session->moved)));
+}
+
 int replica_move(struct replica *r, int fd, const char *to, struct err *err)
 {
 	struct moving *m = &r->moving;
@@ -130,8 +148,9 @@ int replica_move(struct replica *r, int fd, const char *to, struct err *err)
 		close(fd);
 		return err_set(err, EPERM, "this replica is not live: ask the other one");
 	}
+	pthread_mutex_lock(&r->link.lock);
 	pthread_mutex_lock(&m->lock);
-	if (m->stage == MOVING_CALLS || m->stage == MOVING_JOINS) {
+	if (is_under_way(r)) {
 		ret = err_set(err, EBUSY, "it is on its way to %s already", m->to);
 	} else {
 		m->fd = fd;
@@ -141,6 +160,7 @@ int replica_move(struct replica *r, int fd, const char *to, struct err *err)
 		snprintf(m->to, sizeof(m->to), "%s", to);
 	}
 	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&r->link.lock);
 	if (ret < 0)
 		close(fd);
 	else

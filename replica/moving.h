@@ -35,8 +35,12 @@ void moving_fini(struct moving *m);
 const char *moving_stage_name(enum moving_stage s);
 /* The acceptor, whenever it is woken: greets, or gives up, as it was told. */
 void moving_step(struct replica *r);
-/* Of a session: it shook hands; it is lost. For one that nobody moves to, nothing happens. */
+/*
+ * Of a session: it shook hands; its side has gone live; it is lost. For one that nobody moves to,
+ * nothing happens. The first two with the lock of the link.
+ */
 void moving_joins(struct session *s);
+void moving_done(struct session *s);
 void moving_lost(struct session *s, const char *why);
 
 #endif

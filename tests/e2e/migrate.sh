@@ -81,7 +81,7 @@ kill_replica b
 runs a 1 || not_ok goes-on-after-a-signal "$(tail -n 3 "$work/a".[ce]*)"
 
 # A single machine moves, with its disk, and ends where it was.
-await b
+await b --sync-rate 8M # for when it is live: a new copy takes three seconds
 moved single a b --json
 check told "$(cat "$work/moved")" grep -q '"pause_ms"' "$work/moved"
 check old-one-ends "status $?" ended a
@@ -102,11 +102,16 @@ runs c 1 || not_ok runs-at-c "$(tail -n 3 "$work/c".[ce]*)"
 kill_replica c
 runs b 2 || not_ok the-kept-one-goes-live "$(tail -n 3 "$work/b".[ce]*)"
 
-# The third copy comes back after the second was lost on its way: it lacks nothing.
+# It may move again. The third copy comes back after the second, a new one, was lost on its way: it lacks nothing.
+rm -f "$work"/c.img*
+truncate -s 40M "$work/c.img"
 await c
 begin_move b c
+check the-third-begins "$(cat "$work/move.err"; tail -n 3 "$work/b.err")" syncing b
 kill_replica c
 wait $mover
+status=$?
+check the-third-is-lost "status $status: $(cat "$work/move.err")" [ $status -eq 1 ]
 runs b 1
 joiner d b
 check third-copy "$(tail -n 3 "$work"/[bd].err)" wait_for 60 state b protected
