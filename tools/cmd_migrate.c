@@ -18,8 +18,12 @@
 #define SWITCH_MS 15000
 #define NAP_NS	  (100ull * 1000000)
 #define TRIES	  3 /* of the change of places: the new side may be behind for a moment */
+#define SETTLE_NS (15 * 1000000000ull) /* in which one has an outcome, unless nobody decides */
 
 #define MIB(bytes) ((double)(bytes) / (1u << 20))
+
+/* The guest, as far as the replica here tells. */
+enum place { HERE, THERE, NOBODY_KNOWS };
 
 static json_t *ask(const char *who, json_t *request, int fd, int timeout_ms, struct err *err)
 {
@@ -102,8 +106,16 @@ static void cancel(const char *who)
 	json_decref(answer);
 }
 
-/* Until the new side protects the guest. 0; -ECANCELED: a signal came; -errno and err. */
-static int wait_until_follows(const char *who, struct err *err)
+static bool is_role(const json_t *status, const char *role)
+{
+	return !strcmp(text_of(status, "role"), role);
+}
+
+/*
+ * Until the new side protects the guest. 0; -ECANCELED: a signal came; -errno and err. *switches:
+ * how often the replica here has handed over, as long as it is live.
+ */
+static int wait_until_follows(const char *who, double *switches, struct err *err)
 {
 	for (;;) {
 		json_t *status = command(who, "status", ANSWER_MS, err);
@@ -113,6 +125,8 @@ static int wait_until_follows(const char *who, struct err *err)
 
 		if (!status)
 			return -err->code;
+		if (is_role(status, "primary"))
+			*switches = number_of(status, "switch", "count");
 		if (stop_signal())
 			ret = -ECANCELED;
 		else if (!strcmp(stage, "follows"))
@@ -128,8 +142,49 @@ static int wait_until_follows(const char *who, struct err *err)
 	}
 }
 
-/* The answer of the one that was live; NULL and err: it still is. */
-static json_t *change_places(const char *who, struct err *err)
+/* What the replica says of itself; *open: it does not know yet. */
+static enum place place_of(const json_t *status, double switches, bool *open)
+{
+	const char *state = text_of(status, "state");
+
+	*open = !strcmp(state, "handing-over") || !strcmp(state, "asking");
+	if (is_role(status, "primary") && !*open)
+		return HERE;
+	return is_role(status, "backup") && number_of(status, "switch", "count") > switches
+		       ? THERE
+		       : NOBODY_KNOWS;
+}
+
+/*
+ * Where the guest is when nobody has said that a change of places has worked. It may have for all
+ * that: an answer comes late, and a second request meets a backup; or somebody else has asked for
+ * it. The replica here answers when it has done with the request before.
+ */
+static enum place find_place(const char *who, double switches, double *pause_ms)
+{
+	uint64_t until = host_mono_ns() + SETTLE_NS;
+	enum place place = NOBODY_KNOWS;
+	bool open = true;
+
+	while (open && host_mono_ns() < until) {
+		struct err err = ERR_INIT;
+		json_t *status = command(who, "status", ANSWER_MS, &err);
+
+		if (status) {
+			place = place_of(status, switches, &open);
+			*pause_ms = number_of(status, "switch", "ms");
+		} else {
+			open = err.code == ETIMEDOUT;
+		}
+		json_decref(status);
+		if (open)
+			host_sleep_ns(NAP_NS);
+	}
+	return place;
+}
+
+/* Where the guest is then; err, unless it is there: why. */
+static enum place change_places(const char *who, double switches, double *pause_ms, struct err *err)
 {
 	json_t *answer = NULL;
 
@@ -138,7 +193,11 @@ static json_t *change_places(const char *who, struct err *err)
 			host_sleep_ns(NAP_NS);
 		answer = command(who, "switch", SWITCH_MS, err);
 	}
-	return answer;
+	if (!answer)
+		return find_place(who, switches, pause_ms);
+	*pause_ms = json_number_value(json_object_get(answer, "pause_ms"));
+	json_decref(answer);
+	return THERE;
 }
 
 /* It has handed over, and follows: the new side goes on without it. */
@@ -153,9 +212,8 @@ static void leave(const char *who)
 	json_decref(answer);
 }
 
-static int tell(const struct options *o, const json_t *answer, uint64_t begun_ns)
+static int tell(const struct options *o, double pause, uint64_t begun_ns)
 {
-	double pause = json_number_value(json_object_get(answer, "pause_ms"));
 	double seconds = (double)(host_mono_ns() - begun_ns) / 1e9;
 
 	if (!o->json) {
@@ -172,9 +230,9 @@ static int tell(const struct options *o, const json_t *answer, uint64_t begun_ns
 }
 
 /* What is true of the guest where it has not moved. */
-static int stays(const struct options *o, int ret, const struct err *err)
+static int stays(const struct options *o, const struct err *err)
 {
-	if (ret == -ECANCELED || stop_signal()) {
+	if (stop_signal()) {
 		cancel(o->args[0]);
 		log_error("%s stays here: cancelled", o->args[0]);
 		return 128 + stop_signal();
@@ -183,32 +241,47 @@ static int stays(const struct options *o, int ret, const struct err *err)
 	return 1;
 }
 
-static int run(struct options *o)
+static int may_have_moved(const struct options *o, const struct err *err)
+{
+	log_error("%s may have moved to %s, and the replica here cannot tell (%s): ask "
+		  "`twinstep status` on both hosts",
+		  o->args[0], o->to, err->text);
+	return 1;
+}
+
+static int move(const struct options *o)
 {
 	uint64_t begun = host_mono_ns();
+	double switches = 0, pause_ms = 0;
 	struct err err = ERR_INIT;
-	json_t *answer;
+	enum place place = HERE;
 	int ret;
 
+	if (begin(o, &err) < 0)
+		return stays(o, &err);
+	ret = wait_until_follows(o->args[0], &switches, &err);
+	end_progress();
+	if (ret == 0)
+		place = change_places(o->args[0], switches, &pause_ms, &err);
+	else if (ret != -ECANCELED)
+		place = find_place(o->args[0], switches, &pause_ms);
+	if (place == HERE)
+		return stays(o, &err);
+	if (place == NOBODY_KNOWS)
+		return may_have_moved(o, &err);
+	if (!o->keep)
+		leave(o->args[0]);
+	return tell(o, pause_ms, begun);
+}
+
+static int run(struct options *o)
+{
 	if (!o->to) {
 		log_error("no address: use --to ADDR");
 		return EXIT_USAGE;
 	}
 	stop_on_signals(note_signal, NULL);
-	ret = begin(o, &err);
-	if (ret == 0)
-		ret = wait_until_follows(o->args[0], &err);
-	end_progress();
-	if (ret < 0)
-		return stays(o, ret, &err);
-	answer = change_places(o->args[0], &err);
-	if (!answer)
-		return stays(o, -EAGAIN, &err);
-	if (!o->keep)
-		leave(o->args[0]);
-	ret = tell(o, answer, begun);
-	json_decref(answer);
-	return ret;
+	return move(o);
 }
 
 const struct command cmd_migrate = {
@@ -221,8 +294,9 @@ const struct command cmd_migrate = {
 		"disks, which go ahead while it runs, and with its connections. Then the replica "
 		"here ends. A backup that it had is dismissed when ADDR answers: until the new "
 		"side follows, the guest is unprotected. A signal cancels: the guest stays.",
-	.end = "Exit status: 0 it has moved; 1 it has not, and was told of; 128+N cancelled by "
-	       "signal N.",
+	.end = "Exit status: 0 it has moved; 1 it has not, or the replica here cannot tell, and "
+	       "was "
+	       "told of; 128+N cancelled by signal N.",
 	.min_args = 1,
 	.max_args = 1,
 	.run = run,
