@@ -201,53 +201,70 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 
 /* ---- all of it ---- */
 
-/* A primary that somebody brings here; who does not hold our key keeps nobody waiting. */
-static struct peer *await(struct replica *r, struct err *err)
+/* Agrees with the side at the other end, which is follower.primary from now on. */
+static int meet(struct replica *r, struct peer *p, struct err *err)
 {
-	struct peer *p = NULL;
+	struct session *s = session_new(r, p);
+	int ret;
 
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	pthread_mutex_lock(&r->follower.lock);
+	r->follower.primary = s;
+	pthread_mutex_unlock(&r->follower.lock);
+	/* In this order: replica_stop() has seen the session, or we see what it left. */
+	if (atomic_load(&r->stopping))
+		session_end(s);
+	ret = session_hello(s, false, err);
+	return ret < 0 ? ret : check_arbiter(r, s, err);
+}
+
+/* It was no primary of ours: as if it had not come. */
+static void forget(struct replica *r)
+{
+	struct session *s = r->follower.primary;
+
+	pthread_mutex_lock(&r->follower.lock);
+	r->follower.primary = NULL;
+	pthread_mutex_unlock(&r->follower.lock);
+	replica_wait_for_lookers(r);
+	session_free(s);
+}
+
+/*
+ * A primary that somebody brings here. Who does not hold our key keeps nobody waiting; who holds it
+ * and is no primary (one that looks whether this host answers, a stranger with --insecure) does not
+ * end the waiting.
+ */
+static int await(struct replica *r, struct err *err)
+{
 	replica_event(r, "waiting", "waiting at %s for a guest that moves here", r->cfg.listen);
-	while (!p && !atomic_load(&r->stopping)) {
+	while (!atomic_load(&r->stopping)) {
 		struct err why = ERR_INIT;
+		struct peer *p = peer_accept(r->acceptor.listener, AWAIT_MS, &why);
 
-		p = peer_accept(r->acceptor.listener, AWAIT_MS, &why);
-		if (!p && why.code && why.code != EAGAIN)
+		if (p && meet(r, p, &why) == 0)
+			return 0;
+		if (p)
+			forget(r);
+		if ((p || (why.code && why.code != EAGAIN)) && !atomic_load(&r->stopping))
 			replica_event(r, "refused", "%s", why.text);
 	}
-	if (!p)
-		err_set(err, ECANCELED, "told to end before a guest came");
-	return p;
+	return err_set(err, ECANCELED, "told to end before a guest came");
 }
 
 /* The primary that was dialled. */
-static struct peer *call(struct replica *r, struct err *err)
+static int call(struct replica *r, struct err *err)
 {
 	int patience = r->cfg.connect_wait_ms < 2000 ? 2000 : (int)r->cfg.connect_wait_ms;
 	struct follower *f = &r->follower;
 	struct peer *p = f->dialled;
+	int ret = peer_greet(p, r->cfg.key, patience, err);
 
-	if (peer_greet(p, r->cfg.key, patience, err) < 0)
-		return NULL;
+	if (ret < 0)
+		return ret;
 	f->dialled = NULL;
-	return p;
-}
-
-static struct session *greet(struct replica *r, struct err *err)
-{
-	struct follower *f = &r->follower;
-	struct peer *p = r->cfg.connect ? call(r, err) : await(r, err);
-
-	if (!p)
-		return NULL;
-	f->primary = session_new(r, p);
-	if (!f->primary) {
-		err_set(err, ENOMEM, "out of memory");
-		return NULL;
-	}
-	/* In this order: replica_stop() has seen the session, or we see what it left. */
-	if (atomic_load(&r->stopping))
-		session_end(f->primary);
-	return f->primary;
+	return meet(r, p, err);
 }
 
 static int take_over_state(struct replica *r, struct session *s, struct err *err)
@@ -274,16 +291,13 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 
 int follower_join(struct replica *r, struct err *err)
 {
-	struct session *s;
-	int ret = 0;
+	int ret;
 
 	failover_event(&r->failover, FAILOVER_LOAD);
 	atomic_store(&r->follower.replaying, true);
-	s = greet(r, err);
-	if (!s || session_hello(s, false, err) < 0 || check_arbiter(r, s, err) < 0)
-		ret = -err->code;
-	else
-		ret = take_over_state(r, s, err);
+	ret = r->cfg.connect ? call(r, err) : await(r, err);
+	if (ret == 0)
+		ret = take_over_state(r, r->follower.primary, err);
 	if (ret < 0)
 		failover_event(&r->failover, FAILOVER_END);
 	return ret;

@@ -67,6 +67,9 @@ check says-the-key "$(cat "$work/move.err")" grep -q 'does not hold our key\|con
 check still-waits "$(tail -n 3 "$work/b.err")" kill -0 "${pid[b]}"
 kill_replica b
 await b
+"$twinstep" qualify --quick --connect "unix:$work/b.peer" --key-file "$work/key" >/dev/null 2>&1
+check refuses-others "$(tail -n 3 "$work/b.err")" wait_for 10 grep -q '"refused"' "$work/b.events"
+check waits-on "$(tail -n 3 "$work/b.err")" kill -0 "${pid[b]}"
 begin_move a b
 kill_replica b
 check killed-on-the-way "it has moved" eval '! wait $mover'
