@@ -47,16 +47,23 @@ static const char *why_busy(struct replica *r)
 	return state == REPLICA_ALONE ? NULL : "this replica is not live any more";
 }
 
-/* One that is to have the guest holds our key: the backup that is there gives way to it. */
-static int make_place(struct replica *r, const char *to, struct err *err)
+/*
+ * One that is to have the guest: the backup that is there gives way to it, when it has said who it
+ * is, and could be our backup. Our own HELLO comes after that, because it says the generation.
+ */
+static int make_place(struct session *s, struct err *err)
 {
 	char why[PEER_NAME_LEN + 64];
+	struct replica *r = s->r;
 	bool has_one;
+	int ret = session_hear_hello(s, true, err);
 
+	if (ret < 0)
+		return ret;
 	pthread_mutex_lock(&r->link.lock);
 	has_one = r->link.session;
 	pthread_mutex_unlock(&r->link.lock);
-	snprintf(why, sizeof(why), "dismissed: the guest moves to %s", to);
+	snprintf(why, sizeof(why), "dismissed: the guest moves to %s", peer_name(s->wire.peer));
 	return has_one ? arbitrate_dismiss(r, why, err) : 0;
 }
 
@@ -70,7 +77,7 @@ static int meet(struct session *s, struct err *err)
 {
 	struct replica *r = s->r;
 	const char *why;
-	int ret = s->moved ? make_place(r, peer_name(s->wire.peer), err) : 0;
+	int ret = s->moved ? make_place(s, err) : 0;
 
 	if (ret < 0)
 		return ret;
@@ -78,7 +85,7 @@ static int meet(struct session *s, struct err *err)
 	why = link_bury_all(&r->link) ? why_busy(r) : WHY_LOSING;
 	if (why)
 		return refuse(s, why, err);
-	ret = session_hello(s, true, err);
+	ret = s->moved ? session_say_hello(s, true, err) : session_hello(s, true, err);
 	return ret < 0 ? ret : check_generation(r, err);
 }
 

@@ -117,7 +117,8 @@ void link_cancel_move(struct replica *r);
 /* acceptor.c */
 /*
  * Acceptor's thread: says hello to a peer, which is owned from now on, and lets it join. moved: the
- * guest is to move there, and a backup that is there gives way. 0, or -errno, err and an event.
+ * guest is to move there, and a backup that is there gives way to one that could be ours. 0, or
+ * -errno, err and an event.
  */
 int acceptor_meet(struct replica *r, struct peer *p, bool moved, struct err *err);
 int acceptor_start(struct replica *r, struct err *err);

@@ -157,7 +157,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 	}
 }
 
-static int hello_send(struct session *s, bool primary, struct err *err)
+int session_say_hello(struct session *s, bool primary, struct err *err)
 {
 	struct wire_hello h;
 	struct buf b = BUF_INIT;
@@ -198,15 +198,12 @@ static int hello_check(struct session *s, bool primary, struct err *err)
 	return 0;
 }
 
-int session_hello(struct session *s, bool primary, struct err *err)
+int session_hear_hello(struct session *s, bool primary, struct err *err)
 {
 	int timeout = (int)s->r->cfg.timeout_ms * 4;
 	struct wire_frame f;
-	int ret = hello_send(s, primary, err);
+	int ret = wire_recv(&s->wire, &f, timeout < 2000 ? 2000 : timeout, err);
 
-	if (ret < 0)
-		return ret;
-	ret = wire_recv(&s->wire, &f, timeout < 2000 ? 2000 : timeout, err);
 	if (ret == 0)
 		return err_set(err, ECONNRESET, "%s closed the connection during the handshake",
 			       peer_name(s->wire.peer));
@@ -228,4 +225,11 @@ int session_hello(struct session *s, bool primary, struct err *err)
 	if (ret == 0)
 		wire_established(&s->wire);
 	return ret;
+}
+
+int session_hello(struct session *s, bool primary, struct err *err)
+{
+	int ret = session_say_hello(s, primary, err);
+
+	return ret < 0 ? ret : session_hear_hello(s, primary, err);
 }

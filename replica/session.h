@@ -52,7 +52,13 @@ int session_start(struct session *s, void *(*sender)(void *), void *(*receiver)(
 void session_end(struct session *s);  /* threads will stop */
 void session_join(struct session *s); /* ends it, waits for its threads */
 void session_free(struct session *s); /* ... and frees it */
+/*
+ * Ours, then theirs, which is checked; primary: we are the live side. 0 or -errno and err. The two
+ * parts are for a side that must know the other one before it says its generation.
+ */
 int session_hello(struct session *s, bool primary, struct err *err);
+int session_say_hello(struct session *s, bool primary, struct err *err);
+int session_hear_hello(struct session *s, bool primary, struct err *err);
 struct parcel *parcel_new(enum wire_type type, struct buf *take);
 void parcel_free(struct parcel *p);
 /* The oldest parcel of a queue, or NULL. */
