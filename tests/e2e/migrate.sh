@@ -40,6 +40,7 @@ begin_move() {
 	wait_for 60 eval "syncing $1 || ! kill -0 $mover"
 }
 syncing() { "$twinstep" status "$work/$1.sock" --json | grep -q '"join"'; }
+moving() { "$twinstep" status "$work/$1.sock" --json | grep -q '"move"'; }
 ended() { timeout 120 tail --pid="${pid[$1]}" -f /dev/null && wait "${pid[$1]}"; }
 kill_replica() {
 	local inner
@@ -97,6 +98,7 @@ check pair "$(tail -n 3 "$work"/[bd].err)" wait_for 60 state b protected
 await c
 moved from-a-pair b c --keep
 check kept-as-backup "$(tail -n 3 "$work"/[bc].err)" wait_for 60 state c protected
+check the-move-is-over "$("$twinstep" status "$work/b.sock" --json)" eval '! moving b'
 ended d
 status=$?
 check backup-dismissed "status $status: $(tail -n 2 "$work/d.err")" [ $status -eq 118 ]
