@@ -87,12 +87,14 @@ static struct effort effort_of(const struct options *o)
 	return (struct effort){ 10, 20, 10000 };
 }
 
-enum verdict { SOFT, EXITS_ONLY, EXACT };
+enum verdict { NOTHING, SOFT, EXITS_ONLY, EXACT };
 
-static const char *const verdicts[] = { "soft", "exits-only", "exact" };
+static const char *const verdicts[] = { "nothing", "soft", "exits-only", "exact" };
 
 static const char *const meaning[] = {
-	"soft: guests run on the software CPU (--engine soft), exactly counted, on any host",
+	"nothing: no guest runs here: the processor lacks SSE4.2, AES or PCLMULQDQ, which guests "
+	"have",
+	"soft: guests run on the software CPU (--engine soft), exactly counted",
 	"exits-only: guests may run on VT-x (--engine vmx); inputs enter where the guest exits, so "
 	"a guest that computes\n  for long without an exit gets its timer ticks and packets late. "
 	"The software CPU counts every instruction.",
@@ -104,7 +106,7 @@ static const char *const meaning[] = {
 static enum verdict verdict(const struct findings *f)
 {
 	if (f->no_vmx)
-		return SOFT;
+		return soft_engine_ops.probe() ? NOTHING : SOFT;
 	return f->measured && f->pmu.exact ? EXACT : EXITS_ONLY;
 }
 
