@@ -19,7 +19,7 @@ prompts() { [ "$(grep -ao '/ # ' "$work/console" | wc -l)" -ge "$1" ]; }
 session() {
 	wait_for 120 prompts 1 && echo 'dd if=/dev/urandom of=/dev/vda bs=64k count=64 conv=fsync 2>/dev/null; md5sum /dev/vda'
 	wait_for 60 prompts 2 && echo 'head -c 20000 /dev/hwrng | md5sum; dd if=/dev/vda bs=1M 2>/dev/null | tail -c 1000 | md5sum'
-	wait_for 60 prompts 3 && echo 'yes log-line | head -n 200'
+	wait_for 60 prompts 3 && echo 'yes log-line | head -n 200; sleep 4'
 	wait_for 120 test -e "$work/benchmarked"
 	echo exit
 }
