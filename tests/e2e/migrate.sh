@@ -18,6 +18,7 @@ guest+=' v=$(dd if=/dev/vda bs=4096 skip=$((j%512*17)) count=1 2>/dev/null | tr 
 # start SIDE COMMAND OPTION...
 start() {
 	local side=$1
+	rm -f "$work/$side.err" "$work/$side.events" # of the one before
 	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$side.sock" \
 		--console "$work/$side.con" --disk "$work/$side.img" "${@:3}" 2>"$work/$side.err" &
 	pid[$side]=$!
