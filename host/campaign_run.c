@@ -18,18 +18,14 @@
 #include "base/log.h"
 #include "host/campaign.h"
 #include "host/exit.h"
-#include "host/replay_machine.h"
+#include "host/replay_worker.h"
 #include "host/run_end.h"
 #include "host/stop.h"
 
 struct worker {
-	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
+	struct replay_worker base; /* the first member; results go to its pipe */
 	const struct campaign_run *run;
 	unsigned number;
-	int given_fd, fd; /* results go there */
-	struct timeline *line;
-	struct experiments *x;
-	int status;
 };
 
 /* ---- a worker ---- */
@@ -51,11 +47,6 @@ uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all)
 	return left;
 }
 
-static bool asked(void *ctx)
-{
-	return stop_signal() != 0;
-}
-
 /* Whether it is for this worker, and not known yet. */
 static bool is_of(const struct campaign_run *r, unsigned number, uint64_t n)
 {
@@ -73,7 +64,7 @@ static int look_closer(struct worker *w, struct campaign_row *row, struct err *e
 
 	return r->outcome == OUTCOME_REFUSED
 		       ? 0
-		       : experiments_spread(w->x, &row->fault, to, &row->spread, err);
+		       : experiments_spread(w->base.x, &row->fault, to, &row->spread, err);
 }
 
 #define PRUNE_CHECK 16 /* every so many experiments are run even if they need not be */
@@ -84,12 +75,12 @@ static int run_one(struct worker *w, struct campaign_row *row, struct err *err)
 	struct experiment_result r;
 	int ret;
 
-	experiments_prune(w->x, w->run->plan->prune);
-	ret = experiments_run(w->x, &row->fault, &row->result, err);
+	experiments_prune(w->base.x, w->run->plan->prune);
+	ret = experiments_run(w->base.x, &row->fault, &row->result, err);
 	if (ret < 0 || !row->result.pruned || row->n % PRUNE_CHECK)
 		return ret;
-	experiments_prune(w->x, false);
-	ret = experiments_run(w->x, &row->fault, &r, err);
+	experiments_prune(w->base.x, false);
+	ret = experiments_run(w->base.x, &row->fault, &r, err);
 	if (ret == 0 && r.outcome != OUTCOME_NONE)
 		return err_set(
 			err, EILSEQ,
@@ -111,7 +102,7 @@ static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, 
 	row.host_ns = host_mono_ns() - began;
 	if (w->run->only != UINT64_MAX && look_closer(w, &row, err) < 0)
 		return -err->code;
-	return write(w->fd, &row, sizeof(row)) == (ssize_t)sizeof(row)
+	return write(w->base.fd[0], &row, sizeof(row)) == (ssize_t)sizeof(row)
 		       ? 0
 		       : err_set(err, EPIPE, "nobody takes the results any more");
 }
@@ -119,97 +110,47 @@ static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, 
 static void *work(void *arg)
 {
 	struct worker *w = arg;
-	struct engine *e = machine_engine(w->rm.up.machine);
+	struct engine *e = machine_engine(w->base.rm.up.machine);
 	struct campaign_space s = { .start = e->ops->count(e),
-				    .config = machine_get_config(w->rm.up.machine) };
+				    .config = machine_get_config(w->base.rm.up.machine) };
 	struct err err = ERR_INIT;
-	int ret = experiments_golden(w->x, &err);
+	int ret = experiments_golden(w->base.x, &err);
 
-	s.end = experiments_end(w->x);
-	s.moment = experiments_moments(w->x, &s.nmoments);
+	s.end = experiments_end(w->base.x);
+	s.moment = experiments_moments(w->base.x, &s.nmoments);
 
 	for (uint64_t n = 0; n < w->run->plan->experiments && ret == 0 && !stop_signal(); n++) {
 		if (is_of(w->run, w->number, n))
 			ret = do_one(w, n, &s, &err);
 	}
-	w->status = ret < 0 ? EXIT_ENGINE : 0;
+	w->base.status = ret < 0 ? EXIT_ENGINE : 0;
 	if (ret < 0 && !stop_signal())
 		log_error("%s", err.text);
 	return NULL;
 }
 
-/* What was open before the jail began is closed by it. */
-static int open_names(void *ctx, struct err *err)
-{
-	struct worker *w = ctx;
-
-	w->fd = dup(w->given_fd);
-	return w->fd < 0 ? err_set(err, errno, "cannot copy a pipe: %s", strerror(errno)) : 0;
-}
-
-static void close_names(void *ctx)
-{
-	struct worker *w = ctx;
-
-	if (w->fd >= 0)
-		close(w->fd);
-}
-
-static struct output_sink get_sink(void *ctx)
-{
-	return (struct output_sink){ .ctx = &((struct worker *)ctx)->x, .emit = experiments_emit };
-}
-
-static int start(void *ctx, struct err *err)
-{
-	struct worker *w = ctx;
-	const struct campaign_plan *p = w->run->plan;
-	struct experiments_config c = { .bound = p->bound,
-					.detector = p->detector,
-					.ndetectors = p->ndetectors,
-					.detect_status = p->detect_status,
-					.ndetect_status = p->ndetect_status,
-					.prune = p->prune,
-					.when = p->when,
-					.when_output = &p->when_output };
-
-	c.line = w->line = replay_machine_timeline(&w->rm, asked, err);
-	if (w->line)
-		w->x = experiments_open(&c, w->rm.up.machine, err);
-	return w->x ? 0 : -err->code;
-}
-
-static void stop(void *ctx)
-{
-	struct worker *w = ctx;
-
-	timeline_close(w->line);
-	experiments_close(w->x);
-	w->line = NULL;
-	w->x = NULL;
-}
-
-static int execute(void *ctx)
-{
-	struct worker *w = ctx;
-	int status = bringup_run_vcpu(work, w);
-
-	return status ? status : w->status;
-}
-
 static int worker_live(const struct campaign_run *r, unsigned number, int fd)
 {
-	static const struct bringup_role role = { .names = open_names,
-						  .unname = close_names,
-						  .sink = get_sink,
-						  .start = start,
-						  .stop = stop };
+	const struct campaign_plan *p = r->plan;
 	static struct worker w;
 
-	w = (struct worker){ .run = r, .number = number, .given_fd = fd, .fd = -1 };
-	w.rm.given = &r->o->machine;
-	w.rm.path = r->plan->log;
-	return replay_machine_live(&w.rm, &role, execute);
+	w = (struct worker){
+		.base = { .rm = { .given = &r->o->machine, .path = p->log },
+			  .config = { .bound = p->bound,
+				      .detector = p->detector,
+				      .ndetectors = p->ndetectors,
+				      .detect_status = p->detect_status,
+				      .ndetect_status = p->ndetect_status,
+				      .prune = p->prune,
+				      .when = p->when,
+				      .when_output = &p->when_output },
+			  .work = work,
+			  .pipes = 1,
+			  .given = { fd } },
+		.run = r,
+		.number = number,
+	};
+	return replay_worker_live(&w.base);
 }
 
 /* ---- the process that holds the results ---- */

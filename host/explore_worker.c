@@ -12,8 +12,7 @@
 #include "base/log.h"
 #include "host/exit.h"
 #include "host/explore.h"
-#include "host/replay_machine.h"
-#include "host/stop.h"
+#include "host/replay_worker.h"
 
 /* What goes through the pipes, between processes of one program. */
 struct question {
@@ -65,30 +64,17 @@ static int get_all(int fd, void *data, size_t n)
 
 /* ---- a worker ---- */
 
-struct worker {
-	struct replay_machine rm; /* the first member, as replay_machine.h wants it */
-	const struct options *o;
-	const regex_t *after;
-	int given_in, given_out, in, out;
-	struct timeline *line;
-	struct experiments *x;
-	int status;
-};
+enum { QUESTIONS, ANSWERS }; /* its pipes */
 
-static bool asked(void *ctx)
-{
-	return stop_signal() != 0;
-}
-
-static int answer(const struct worker *w, struct head *h, const struct buf *shown)
+static int answer(const struct replay_worker *w, struct head *h, const struct buf *shown)
 {
 	h->shown = shown->len < EXPLORE_SHOWN ? shown->len : EXPLORE_SHOWN;
-	if (put_all(w->out, h, sizeof(*h)) < 0)
+	if (put_all(w->fd[ANSWERS], h, sizeof(*h)) < 0)
 		return -EPIPE;
-	return put_all(w->out, shown->data, h->shown);
+	return put_all(w->fd[ANSWERS], shown->data, h->shown);
 }
 
-static void fill_space(struct worker *w, struct explore_space *s, uint64_t start)
+static void fill_space(struct replay_worker *w, struct explore_space *s, uint64_t start)
 {
 	const struct machine_config *c = machine_get_config(w->rm.up.machine);
 	size_t n;
@@ -102,7 +88,7 @@ static void fill_space(struct worker *w, struct explore_space *s, uint64_t start
 }
 
 /* To the end of the questions. */
-static int serve(struct worker *w, struct buf *shown, struct err *err)
+static int serve(struct replay_worker *w, struct buf *shown, struct err *err)
 {
 	uint64_t start =
 		machine_engine(w->rm.up.machine)->ops->count(machine_engine(w->rm.up.machine));
@@ -119,13 +105,13 @@ static int serve(struct worker *w, struct buf *shown, struct err *err)
 			return ret;
 		if (answer(w, &h, shown) < 0)
 			return 0;
-	} while (get_all(w->in, &q, sizeof(q)) == 0);
+	} while (get_all(w->fd[QUESTIONS], &q, sizeof(q)) == 0);
 	return 0;
 }
 
 static void *work(void *arg)
 {
-	struct worker *w = arg;
+	struct replay_worker *w = arg;
 	struct buf shown = BUF_INIT;
 	struct err err = ERR_INIT;
 
@@ -141,80 +127,21 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* What was open before the jail began is closed by it. */
-static int open_names(void *ctx, struct err *err)
-{
-	struct worker *w = ctx;
-
-	w->in = dup(w->given_in);
-	w->out = dup(w->given_out);
-	return w->in < 0 || w->out < 0
-		       ? err_set(err, errno, "cannot copy a pipe: %s", strerror(errno))
-		       : 0;
-}
-
-static void close_names(void *ctx)
-{
-	struct worker *w = ctx;
-
-	if (w->in >= 0)
-		close(w->in);
-	if (w->out >= 0)
-		close(w->out);
-}
-
-static struct output_sink get_sink(void *ctx)
-{
-	return (struct output_sink){ .ctx = &((struct worker *)ctx)->x, .emit = experiments_emit };
-}
-
-static int start(void *ctx, struct err *err)
-{
-	struct worker *w = ctx;
-	struct experiments_config c = { .bound = w->o->bound, .when_output = w->after };
-
-	if (w->after)
-		c.when = (struct experiments_when){ .kind = WHEN_OUTPUT, .nth = 1 };
-	c.line = w->line = replay_machine_timeline(&w->rm, asked, err);
-	if (w->line)
-		w->x = experiments_open(&c, w->rm.up.machine, err);
-	return w->x ? 0 : -err->code;
-}
-
-static void stop(void *ctx)
-{
-	struct worker *w = ctx;
-
-	timeline_close(w->line);
-	experiments_close(w->x);
-	w->line = NULL;
-	w->x = NULL;
-}
-
-static int execute(void *ctx)
-{
-	struct worker *w = ctx;
-	int status = bringup_run_vcpu(work, w);
-
-	return status ? status : w->status;
-}
-
 static int worker_live(const struct options *o, const char *log, const regex_t *after, int in,
 		       int out)
 {
-	static const struct bringup_role role = { .names = open_names,
-						  .unname = close_names,
-						  .sink = get_sink,
-						  .start = start,
-						  .stop = stop };
-	static struct worker w;
+	static struct replay_worker w;
 
-	w = (struct worker){
-		.o = o, .after = after, .given_in = in, .given_out = out, .in = -1, .out = -1
+	w = (struct replay_worker){
+		.rm = { .given = &o->machine, .path = log },
+		.config = { .bound = o->bound, .when_output = after },
+		.work = work,
+		.pipes = 2,
+		.given = { [QUESTIONS] = in, [ANSWERS] = out },
 	};
-	w.rm.given = &o->machine;
-	w.rm.path = log;
-	return replay_machine_live(&w.rm, &role, execute);
+	if (after)
+		w.config.when = (struct experiments_when){ .kind = WHEN_OUTPUT, .nth = 1 };
+	return replay_worker_live(&w);
 }
 
 /* ---- the process that asks ---- */

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host/replay_worker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/stop.h"
+
+static bool asked(void *ctx)
+{
+	return stop_signal() != 0;
+}
+
+/* What was open before the jail began is closed by it. */
+static int open_names(void *ctx, struct err *err)
+{
+	struct replay_worker *w = ctx;
+
+	for (unsigned i = 0; i < w->pipes; i++) {
+		w->fd[i] = dup(w->given[i]);
+		if (w->fd[i] < 0)
+			return err_set(err, errno, "cannot copy a pipe: %s", strerror(errno));
+	}
+	return 0;
+}
+
+static void close_names(void *ctx)
+{
+	struct replay_worker *w = ctx;
+
+	for (unsigned i = 0; i < w->pipes; i++) {
+		if (w->fd[i] >= 0)
+			close(w->fd[i]);
+	}
+}
+
+static struct output_sink get_sink(void *ctx)
+{
+	return (struct output_sink){ .ctx = &((struct replay_worker *)ctx)->x,
+				     .emit = experiments_emit };
+}
+
+static int start(void *ctx, struct err *err)
+{
+	struct replay_worker *w = ctx;
+
+	w->config.line = w->line = replay_machine_timeline(&w->rm, asked, err);
+	if (w->line)
+		w->x = experiments_open(&w->config, w->rm.up.machine, err);
+	return w->x ? 0 : -err->code;
+}
+
+static void stop(void *ctx)
+{
+	struct replay_worker *w = ctx;
+
+	timeline_close(w->line);
+	experiments_close(w->x);
+	w->line = NULL;
+	w->x = NULL;
+}
+
+static int execute(void *ctx)
+{
+	struct replay_worker *w = ctx;
+	int status = bringup_run_vcpu(w->work, w);
+
+	return status ? status : w->status;
+}
+
+int replay_worker_live(struct replay_worker *w)
+{
+	static const struct bringup_role role = { .names = open_names,
+						  .unname = close_names,
+						  .sink = get_sink,
+						  .start = start,
+						  .stop = stop };
+
+	for (unsigned i = 0; i < REPLAY_WORKER_PIPES; i++)
+		w->fd[i] = -1;
+	return replay_machine_live(&w->rm, &role, execute);
+}
