@@ -71,6 +71,9 @@ class Host(threading.Thread):
     def call(self, *args, timeout=60):
         return subprocess.run(self.command(self.program, *args), capture_output=True, text=True, timeout=timeout)
 
+    def begin(self, *args):
+        return subprocess.Popen(self.command(self.program, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
     def run(self):
         while self.wanted:
             with self.lock:
@@ -396,6 +399,23 @@ class Test:
         if ("the guest would go on at" if live else "the guest would go on here") not in good["failover"]:
             raise Failure("doctor on host %s (live: %s) says: %s" % (h, live, good["failover"]))
 
+    def evacuate_slowly(self, live):
+        """The arbiter does not answer in time: the backup is given up, and takes over when it has joined again."""
+        os.kill(self.witness.pid, signal.SIGSTOP)
+        try:
+            away = self.hosts[live].begin("evacuate")
+            end = time.monotonic() + PATIENCE
+            while self.hosts[live].status().get("state") != "asking" and time.monotonic() < end:
+                time.sleep(0.02)
+        finally:
+            os.kill(self.witness.pid, signal.SIGCONT)
+        out, err = away.communicate(timeout=PATIENCE)
+        self.wait_protected("evacuate, slowly")
+        if away.returncode or not re.search(r"^web: live at 127\.0\.0\.\d:\d+", out) or self.live() != other(live):
+            raise Failure("evacuate, with a slow arbiter: %d, %s %s; live: %s" % (away.returncode, out, err, self.live()))
+        print("ok up.evacuate-slowly")
+        return other(live)
+
     def commands(self):
         """list, console, log and down tell the truth."""
         live = self.live()
@@ -426,6 +446,8 @@ class Test:
             raise Failure("evacuate: %s is live; a second one: %s" % (self.live(), nothing.stdout))
         live = other(live)
         print("ok up.evacuate")
+        if self.witness:
+            live = self.evacuate_slowly(live)
         second = self.hosts[live].call("up", self.hosts[live].conf)
         if second.returncode != 2 or "is up on this host already" not in second.stderr:
             raise Failure("a second up: %d, %s" % (second.returncode, second.stderr))

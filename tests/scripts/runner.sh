@@ -55,6 +55,12 @@ ran named 0 '2 passed, 0 failed, 0 skipped' 'unsteady named\.b: slow'
 program twice 'waits for the host: b' 'echo "ok twice.a"; echo "not ok twice.b: slow again"'
 ran twice 1 '1 passed, 1 failed, 0 skipped' 'failed twice: twice\.b: slow again'
 
+# What fails before its parts are known has the name of the whole.
+program parts 'waits for the host: parts*' 'first && echo "not ok parts: slow" || { echo "ok parts.a"; echo "ok parts.b"; }'
+ran parts 0 '1 passed, 0 failed, 0 skipped' 'unsteady parts: slow'
+program parts-fail 'waits for the host: parts-fail*' 'first && echo "not ok parts-fail: slow" || { echo "ok parts-fail.a"; echo "not ok parts-fail.b: wrong"; }'
+ran parts-fail 1 '0 passed, 2 failed, 0 skipped' 'failed twice: parts-fail: slow'
+
 program mixed 'waits for the host: b' 'first && { echo "not ok mixed.a: wrong"; echo "not ok mixed.b: slow"; } || { echo "ok mixed.a"; echo "ok mixed.b"; }'
 ran mixed 1 '1 passed, 1 failed, 0 skipped' 'unsteady mixed\.b: slow'
 
