@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "base/log.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static enum log_level log_threshold = LOG_INFO;
@@ -26,10 +28,43 @@ void log_set_raw(bool raw)
 	log_raw = raw;
 }
 
+/* What to do about what the system said, where a line ends with its words. */
+static const struct cure {
+	int code;
+	const char *text;
+} cures[] = {
+	{ ENOENT, "check the path, and make what is missing" },
+	{ ENOTDIR, "check the path: one of its parts is a file" },
+	{ EISDIR, "name a file in it" },
+	{ EROFS, "mount that for writing, or name another place" },
+	{ ENOSPC, "make room there, or name another place" },
+	{ EDQUOT, "make room there, or name another place" },
+	{ EACCES, "be root, or have that user let in (chown, chmod)" },
+	{ EADDRINUSE, "end what has it, or choose another one" },
+	{ ECONNREFUSED, "see that it runs there, and lets this host in" },
+	{ EMFILE, "raise the limit on open files (ulimit -n, LimitNOFILE=)" },
+	{ EIO, "look at that disk (`dmesg`)" },
+};
+
+static const char *cure_of(const char *line)
+{
+	size_t len = strlen(line);
+
+	for (size_t i = 0; i < sizeof(cures) / sizeof(cures[0]); i++) {
+		const char *said = strerrordesc_np(cures[i].code);
+		size_t n = strlen(said);
+
+		if (len > n && !strcmp(line + len - n, said))
+			return cures[i].text;
+	}
+	return NULL;
+}
+
 /* One write() a line, so that lines of several threads and processes do not mix. */
-static void log_line(const char *fmt, va_list ap)
+static void log_line(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[1024];
+	const char *cure;
 	int n, m;
 
 	n = snprintf(line, sizeof(line), "%s%s: ", log_raw ? "\r" : "", log_name);
@@ -37,6 +72,9 @@ static void log_line(const char *fmt, va_list ap)
 	if (m < 0)
 		return;
 	n += m;
+	cure = level <= LOG_WARN && n < (int)sizeof(line) ? cure_of(line) : NULL;
+	if (cure)
+		n += snprintf(line + n, sizeof(line) - (size_t)n, "; %s", cure);
 	if (n > (int)sizeof(line) - 3)
 		n = (int)sizeof(line) - 3;
 	if (log_raw)
@@ -53,7 +91,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	if (level > log_threshold)
 		return;
 	va_start(ap, fmt);
-	log_line(fmt, ap);
+	log_line(level, fmt, ap);
 	va_end(ap);
 }
 
@@ -66,7 +104,7 @@ void log_try(enum log_level level, const char *fmt, ...)
 	if (level > log_threshold || poll(&p, 1, 0) != 1)
 		return;
 	va_start(ap, fmt);
-	log_line(fmt, ap);
+	log_line(level, fmt, ap);
 	va_end(ap);
 }
 

@@ -2,6 +2,10 @@
 /*
  * Messages for a person, one line each, on standard error: "twinstep: <text>". Not for the machine:
  * nothing under hypervisor/ may log from a path that a guest can drive at will.
+ *
+ * An error or a warning that ends with the system's words for an errno, as in "cannot open FILE: No
+ * such file or directory", gets what to do about that behind them. Whoever knows better writes it
+ * there, and nothing is added.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

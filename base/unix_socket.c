@@ -56,10 +56,14 @@ int unix_socket_vacate(const char *path, struct err *err)
 	if (ret || lstat(path, &st) < 0)
 		return ret;
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(err, EEXIST, "'%s' exists and is not a socket", path);
+		return err_set(err, EEXIST,
+			       "'%s' exists and is not a socket: remove it, or name another place",
+			       path);
 	ret = look_for_listener(&sa);
 	if (ret == -EADDRINUSE)
-		return err_set(err, EADDRINUSE, "socket '%s' is in use: a process listens there",
+		return err_set(err, EADDRINUSE,
+			       "socket '%s' is in use: a process listens there; end it, or name "
+			       "another place",
 			       path);
 	if (ret < 0)
 		return err_set(err, -ret, "cannot tell whether a process listens at '%s': %s", path,

@@ -329,13 +329,45 @@ static void find_first(struct guest_conf *g)
 
 /* ---- the whole ---- */
 
+/*
+ * A sentence about options as they are on the command line, `--NAME VALUE`, as one about a file:
+ * `NAME = VALUE`. *e: the first one of them that the file has.
+ */
+static void in_words_of_files(const struct guest_conf *g, const char *text, char *out, size_t size,
+			      const struct conf_entry **e)
+{
+	const struct option_row *row;
+	char name[32];
+	size_t n = 0;
+	int len;
+
+	*e = NULL;
+	while (*text && n + sizeof(name) + 3 < size) {
+		len = 0;
+		if (sscanf(text, "--%31[a-z-]%n", name, &len) == 1 && len && (row = row_of(name))) {
+			text += len;
+			*e = *e ? *e : entry_of(g, name);
+			n += (size_t)sprintf(out + n, "%s", name);
+			if (row->arg && *text == ' ' && text[1] >= 'A' && text[1] <= 'Z')
+				n += (size_t)sprintf(out + n, " =");
+		} else {
+			out[n++] = *text++;
+		}
+	}
+	out[n] = 0;
+}
+
 static void check(struct guest_conf *g)
 {
 	struct err err = ERR_INIT;
+	char text[sizeof(err.text) + 64];
+	const struct conf_entry *e;
 
-	if (replica_opts_check(&g->seen.replica, &err) < 0 ||
-	    machine_opts_check(&g->seen.machine, &err) < 0)
-		conf_fault(&g->conf, 1, 1, "%s", err.text);
+	if (replica_opts_check(&g->seen.replica, &err) == 0 &&
+	    machine_opts_check(&g->seen.machine, &err) == 0)
+		return;
+	in_words_of_files(g, err.text, text, sizeof(text), &e);
+	conf_fault(&g->conf, e ? e->line : 1, e ? e->key_column : 1, "%s", text);
 }
 
 static bool applies(const struct guest_conf *g, const struct conf_entry *e)

@@ -37,7 +37,7 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 	if (!o->arbiter)
 		return err_set(
 			err, EINVAL,
-			"no arbiter: use --arbiter file:DIR, a directory that both replicas see, "
-			"or etcd://...");
+			"no arbiter: use --arbiter ARBITER: etcd://..., witness:..., or file:DIR, "
+			"a directory that both replicas see");
 	return 0;
 }

@@ -32,13 +32,23 @@ if command -v promtool >/dev/null; then
 	promtool check metrics <"$work/metrics" >"$work/promtool" 2>&1
 	status=$?
 	check promtool "$(head -n 3 "$work/promtool")" eval '[ $status -eq 0 ] && [ ! -s "$work/promtool" ]'
-	check rules "the alert rules" eval "promtool check rules docs/monitoring/alerts.yml >/dev/null"
+	promtool check rules docs/monitoring/alerts.yml >"$work/promtool" 2>&1
+	status=$?
+	check rules "$(head -n 3 "$work/promtool")" [ $status -eq 0 ]
+	promtool test rules tests/e2e/alerts_test.yml >"$work/promtool" 2>&1
+	status=$?
+	check alerts "$(head -n 9 "$work/promtool")" [ $status -eq 0 ]
 else
 	skip promtool "promtool (package prometheus) is not installed"
 fi
-python3 tests/e2e/monitoring_names.py "$work/metrics" docs/monitoring/alerts.yml docs/monitoring/grafana.json >"$work/names" 2>&1
+python3 tests/e2e/monitoring_names.py "$work/metrics" docs/monitoring/alerts.yml docs/monitoring/grafana.json "$work/asked.yml" >"$work/names" 2>&1
 status=$?
 check names "$(head -n 5 "$work/names")" [ $status -eq 0 ]
+if command -v promtool >/dev/null; then
+	promtool check rules "$work/asked.yml" >"$work/promtool" 2>&1
+	status=$?
+	check dashboard "$(head -n 3 "$work/promtool")" [ $status -eq 0 ]
+fi
 "$twinstep" top -b -n 2 --delay 300 >"$work/top" 2>&1
 check top "$(cat "$work/top")" eval '[ "$(grep -cE "^$guest +alone +primary " "$work/top")" = 2 ] && [ "$(grep -c "UNPROTECTED: alone" "$work/top")" = 2 ]'
 python3 tests/e2e/top.py "$twinstep" "$guest" || failed=1

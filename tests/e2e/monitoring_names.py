@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Each metric that the Grafana dashboard or an alert rule names is one that /metrics has, and no panel asks for nothing.
+"""Each metric that the Grafana dashboard or an alert rule names is one that /metrics has, and no panel asks for nothing. What the
+dashboard asks is written to ASKED, as rules that promtool can judge.
 
-    monitoring_names.py METRICS RULES DASHBOARD"""
+    monitoring_names.py METRICS RULES DASHBOARD ASKED"""
 import json
 import re
 import sys
 
-metrics, rules, dashboard = sys.argv[1:]
+metrics, rules, dashboard, asked = sys.argv[1:]
 there = set(re.findall(r"^# TYPE (\S+) ", open(metrics).read(), re.M))
 wrong = []
 for path in rules, dashboard:
@@ -15,7 +16,14 @@ for path in rules, dashboard:
     if not named:
         wrong.append("%s names no metric" % path)
     wrong += ["%s names %s, which /metrics has not" % (path, n) for n in sorted(named - there)]
-panels = json.load(open(dashboard))["panels"]
+whole = json.load(open(dashboard))
+panels = whole["panels"]
+asks = [t["expr"] for p in panels for t in p["targets"]] + [a["expr"] for a in whole["annotations"]["list"]]
+wrong += ["%s asks for what %s has not: $%s" % (dashboard, "templating", n) for n in
+          set(re.findall(r"\$\{?(\w+)", json.dumps(whole))) - {v["name"] for v in whole["templating"]["list"]} - {"__all", "__rate_interval"}]
+with open(asked, "w") as f:
+    json.dump({"groups": [{"name": "dashboard", "rules": [{"record": "asked:%d" % i, "expr": e.replace("$guest", "web")}
+                                                          for i, e in enumerate(asks)]}]}, f)
 wrong += ["panel %r asks for nothing" % p["title"] for p in panels if not any("twinstep_" in t["expr"] for t in p["targets"])]
 places = [(x, y) for p in panels for g in [p["gridPos"]] for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])]
 if len(places) != len(set(places)):

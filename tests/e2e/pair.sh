@@ -36,6 +36,7 @@ fi
 for test in "$@"; do
 	case $test in
 	demo) demo ;;
+	failover.frames) part soak.py --count 9 --clients 10 ;;
 	failover.*) part soak.py --count 1 --clients 10 --only "${test#*.}" ;;
 	console* | onehost*) part "${test%%.*}.py" ;;
 	address) part address.py ;;

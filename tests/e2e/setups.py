@@ -6,6 +6,7 @@ configuration, and says what was expected or what to do; with the status that th
 
     setups.py TWINSTEP GUEST-DIRECTORY DIR        as root, in namespaces of its own
 """
+import errno
 import http.server
 import json
 import os
@@ -68,6 +69,7 @@ def check(name, done, status, *words, lines=1):
     if len(answer.splitlines()) != lines:
         wrong.append("%d lines, not %d" % (len(answer.splitlines()), lines))
     wrong += ["no %r" % w for w in words if w not in answer]
+    wrong += ["no cure behind %r" % w for w in map(os.strerror, errno.errorcode) for line in answer.splitlines() if line.endswith(w)]
     if not answer.startswith(("twinstep", "web: ")):  # up calls itself by its guest's name
         wrong.append("it does not begin with the program's name")
     failed |= bool(wrong)
@@ -101,13 +103,15 @@ def configuration():
         ("section-missing", "[host %s]" % HOST, "[host nobody]", "8:2", ["[host %s]" % HOST]),
         ("listen-missing", "listen = 127.0.0.2:7777", "", "8:1", ["listen = ADDRESS:PORT"]),
         ("listen-junk", "listen = 127.0.0.2:7777", "listen = here", "9:10", ["here"]),
-        ("arbiter-missing", "arbiter = file:%s/arbiter" % work, "# none", "", ["arbiter"]),
+        ("arbiter-missing", "arbiter = file:%s/arbiter" % work, "# none", "1:1", [" arbiter = ARBITER", "witness:"]),
         ("arbiter-unknown", "arbiter = file:", "arbiter = zookeeper:", "6:11", ["zookeeper", "etcd:", "witness:"]),
-        ("key-missing", "key-file = %s/key" % work, "# none", "", ["key-file"]),
+        ("key-missing", "key-file = %s/key" % work, "# none", "1:1", [" key-file = FILE", "or insecure"]),
+        ("options-together", "net = none", "rdma-clear", "5:1", [": rdma-clear is for addresses"]),
+        ("boot-kernel", "net = none", "boot = net", "", [": boot does not go with kernel"]),
         ("key-nowhere", "%s/key" % work, "%s/nokey" % work, "7:12", ["nokey: No such file", "twinstep keygen"]),
-        ("kernel-nowhere", "%s/vmlinuz" % guest, "/nowhere/vmlinuz", "1:10", ["/nowhere/vmlinuz: No such file"]),
+        ("kernel-nowhere", "%s/vmlinuz" % guest, "/nowhere/vmlinuz", "1:10", ["/nowhere/vmlinuz: No such file", "; check the path"]),
         ("disk-nowhere", "net = none", "disk = /nowhere/disk.img", "5:8", ["/nowhere/disk.img: No such file"]),
-        ("hook-not-executable", "net = none", "on-event = %s" % path("key"), "5:12", [path("key"), "ermission"]),
+        ("hook-not-executable", "net = none", "on-event = %s" % path("key"), "5:12", [path("key"), "ermission", "chmod"]),
         ("control-character", "append = console=ttyS0 quiet", "append = con\001sole", "3:", ["0x01"]),
     ]
     for name, there, instead, place, words in rows:

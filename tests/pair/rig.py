@@ -24,7 +24,8 @@ import threading
 import time
 
 SO_TIMESTAMPNS = 35
-SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 0x10
+SO_RCVBUFFORCE = 33
+SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 6, 8, 0x10
 PATIENCE = 180  # seconds for what takes a moment on a host that is not busy
 GUEST_IP = "10.77.0.2"
 CLIENT_IP = "10.77.0.1"
@@ -371,12 +372,18 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.mac = mac
         self.seen = {"a": [], "b": []}
-        self.running = True
+        self.when = {"a": [], "b": []}  # of each frame, in nanoseconds of one clock of the kernel
+        self.missed = 0
+        self.end = None  # frames are read up to here
         self.socks = {}
         for h in "ab":
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
             s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             s.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+            try:
+                s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+            except PermissionError:  # root of a user namespace
+                pass
             s.bind(("port-" + h, 0))
             s.settimeout(0.1)
             self.socks[h] = s
@@ -385,10 +392,12 @@ class Watch(threading.Thread):
             t.start()
 
     def watch(self, h):
-        while self.running:
+        while True:
             try:
                 data, extra, _, addr = self.socks[h].recvmsg(96, 256)
             except socket.timeout:
+                if self.end:
+                    return
                 continue
             except OSError:
                 return
@@ -396,22 +405,36 @@ class Watch(threading.Thread):
                 of_kind = {(level, kind): value for level, kind, value in extra}
                 # When the kernel saw it: this thread may be late.
                 seconds, ns = struct.unpack("qq", of_kind[socket.SOL_SOCKET, SO_TIMESTAMPNS])
+                if self.end and seconds * 10**9 + ns > self.end:
+                    return
                 late = time.time() - (seconds + ns * 1e-9)
                 status, _, _, _, _, tag, kind = struct.unpack("IIIHHHH", of_kind[SOL_PACKET, PACKET_AUXDATA])
                 if status & TP_STATUS_VLAN_VALID:  # the kernel takes tags out of frames
                     data = data[:12] + struct.pack("!HH", kind or 0x8100, tag) + data[12:]
                 self.seen[h].append((time.monotonic() - late, data))
+                self.when[h].append(seconds * 10**9 + ns)
 
     def silent_after(self, h, t, who):
         frames = [(x - t, data.hex()) for x, data in self.seen[h] if x > t]
         if frames:
             raise Failure("%s sent %d frames, the first %.6f s too late: %s" % (who, len(frames), *frames[0]))
 
+    def turns(self):
+        """Who has sent when: [host, time of its first frame, of its last, how many] for each run of frames of one host."""
+        runs = []
+        for when, h in sorted((w, h) for h in "ab" for w in self.when[h]):
+            if not runs or runs[-1][0] != h:
+                runs.append([h, when, when, 0])
+            runs[-1][2:] = [when, runs[-1][3] + 1]
+        return runs
+
     def close(self):
-        self.running = False
+        """Ends when all frames up to now are read."""
+        self.end = time.time_ns()
         for t in self.threads:
-            t.join(1)
+            t.join(PATIENCE)
         for s in self.socks.values():
+            self.missed += struct.unpack("II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
             s.close()
 
 

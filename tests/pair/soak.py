@@ -3,7 +3,8 @@
 
 usage: soak.py [--count N] [--clients N] [--seed N] [--only FAULT]
 
-The first faults are each kind once, in the order of their names.
+The first faults are each kind once, in the order of their names. In the end failover.frames has looked at every frame of the
+guest on both hosts' ports: the two sides never sent by turns.
 
 One guest lives through all of it: after each fault whoever is live takes a new backup. The clients keep their TCP
 connections from the first fault to the last.
@@ -30,6 +31,7 @@ class Soak:
         self.live, self.backup = rig.start_pair()
         self.watch = Watch()
         self.clients = [Client(i) for i in range(clients)]
+        self.swaps = 0
 
     def check_clients(self):
         for c in self.clients:
@@ -50,6 +52,7 @@ class Soak:
         """The backup is the live one now; the old one's host gets a new backup."""
         old = self.live
         self.live = self.backup
+        self.swaps += 1
         return old
 
     def new_backup(self):
@@ -178,6 +181,16 @@ class Soak:
         return gap
 
 
+def check_frames(watch, swaps):
+    """The sides never send by turns: each change of the live side is one end of frames on one port, one beginning on the other."""
+    turns = watch.turns()
+    changes = list(zip(turns, turns[1:]))
+    expect(len(changes) == swaps, "frames changed sides %d times in %d failovers: %s" % (len(changes), swaps, turns[-8:]))
+    print("ok failover.frames: %d (%d not seen), %d changes of the sending side, silence between the two %s ms" % (
+        sum(n for _, _, _, n in turns), watch.missed, len(changes),
+        ", ".join("%.1f" % ((new[1] - old[2]) / 1e6) for old, new in changes)), flush=True)
+
+
 def run_faults(faults, gaps, hang, clients):
     """One guest lives through the faults, which are taken from the list one by one, up to the first that fails."""
     rig, soak, failed = Rig(["--hang-timeout", str(hang)], relay=True), None, 0
@@ -203,6 +216,12 @@ def run_faults(faults, gaps, hang, clients):
                 c.stop() if not failed else None
             soak.watch.close()
         rig.close()
+    try:
+        if not failed:
+            check_frames(soak.watch, soak.swaps)
+    except Failure as e:
+        failed = 1
+        print("not ok failover.frames: %s" % e, flush=True)
     return failed
 
 
