@@ -41,10 +41,10 @@ static const struct {
 	const char *color;
 	unsigned weight; /* how bad it is; 0: not worth a line of its own */
 } looks[OUTCOMES] = {
-	[OUTCOME_NONE] = { "#9aa5b1", 0 },    [OUTCOME_LATENT] = { "#4c78a8", 0 },
-	[OUTCOME_WRONG] = { "#d62728", 4 },   [OUTCOME_DETECTED] = { "#2ca02c", 1 },
-	[OUTCOME_HANG] = { "#ff9f1c", 2 },    [OUTCOME_CRASH] = { "#7b3fa0", 3 },
-	[OUTCOME_REFUSED] = { "#e3e3e3", 0 },
+	[OUTCOME_NONE] = { "#9aa5b1", 0 },     [OUTCOME_LATENT] = { "#4c78a8", 0 },
+	[OUTCOME_LATE] = { "#72b7b2", 0 },     [OUTCOME_WRONG] = { "#d62728", 4 },
+	[OUTCOME_DETECTED] = { "#2ca02c", 1 }, [OUTCOME_HANG] = { "#ff9f1c", 2 },
+	[OUTCOME_CRASH] = { "#7b3fa0", 3 },    [OUTCOME_REFUSED] = { "#e3e3e3", 0 },
 };
 
 static const char *const registers[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",

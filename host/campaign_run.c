@@ -285,19 +285,23 @@ static int crew_run(struct crew *c, struct err *err)
  */
 static int crew_end(struct crew *c, unsigned hired, bool now)
 {
-	int worst = 0;
+	int worst = 0, status[CAMPAIGN_JOBS];
 
 	for (unsigned i = 0; i < hired; i++) {
-		int status = 0;
-
 		if (now)
 			kill(c->pid[i], SIGTERM);
 		if (c->fd[i] >= 0)
 			close(c->fd[i]);
-		while (waitpid(c->pid[i], &status, 0) < 0 && errno == EINTR)
-			;
-		status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_ENGINE;
-		worst = status > worst && !c->enough ? status : worst;
+	}
+	replay_worker_reap(c->pid, hired, REPLAY_WORKER_PATIENCE_MS, status);
+	for (unsigned i = 0; i < hired && !c->enough; i++) {
+		int s = WIFEXITED(status[i]) ? WEXITSTATUS(status[i]) : EXIT_ENGINE;
+
+		if (WIFSIGNALED(status[i]))
+			log_error("a worker has ended by signal %d: run the campaign again for "
+				  "what it has not done",
+				  WTERMSIG(status[i]));
+		worst = s > worst ? s : worst;
 	}
 	if (isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);

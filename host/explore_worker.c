@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -280,10 +279,7 @@ void explore_dismiss(struct explore_crew *c)
 		close(c->to[i]);
 		close(c->from[i]);
 	}
-	for (unsigned i = 0; i < c->jobs; i++) {
-		while (waitpid(c->pid[i], NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	replay_worker_reap(c->pid, c->jobs, REPLAY_WORKER_PATIENCE_MS, NULL);
 	free(c);
 }
 

@@ -2,9 +2,13 @@
 #include "host/replay_worker.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "host/stop.h"
 
 static bool asked(void *ctx)
@@ -80,4 +84,32 @@ int replay_worker_live(struct replay_worker *w)
 	for (unsigned i = 0; i < REPLAY_WORKER_PIPES; i++)
 		w->fd[i] = -1;
 	return replay_machine_live(&w->rm, &role, execute);
+}
+
+/* 0: it lives on at the end. */
+static pid_t wait_until(pid_t pid, int *status, uint64_t end)
+{
+	const struct timespec nap = { .tv_nsec = 5000000 };
+	pid_t got;
+
+	while ((got = waitpid(pid, status, WNOHANG)) == 0 && host_mono_ns() < end)
+		nanosleep(&nap, NULL);
+	return got;
+}
+
+void replay_worker_reap(const pid_t *pid, unsigned n, unsigned ms, int *status)
+{
+	uint64_t end = host_mono_ns() + ms * 1000000ull;
+
+	for (unsigned i = 0; i < n; i++) {
+		int s = 0;
+
+		if (wait_until(pid[i], &s, end) == 0) {
+			kill(pid[i], SIGKILL);
+			while (waitpid(pid[i], &s, 0) < 0 && errno == EINTR)
+				;
+		}
+		if (status)
+			status[i] = s;
+	}
 }

@@ -3,6 +3,8 @@
 #ifndef HOST_REPLAY_WORKER_H
 #define HOST_REPLAY_WORKER_H
 
+#include <sys/types.h>
+
 #include "host/replay_machine.h"
 #include "record/experiment.h"
 
@@ -25,5 +27,13 @@ struct replay_worker {
  * Signals that stop a machine end it between two experiments.
  */
 int replay_worker_live(struct replay_worker *w);
+
+/*
+ * Waits for the end of workers' processes, which have been told or have nothing left to do: for
+ * `ms`, and then those that are left are killed, as a guest may hold them. status[i] (NULL: nobody
+ * asks) is as waitpid() has it.
+ */
+void replay_worker_reap(const pid_t *pid, unsigned n, unsigned ms, int *status);
+#define REPLAY_WORKER_PATIENCE_MS 20000u
 
 #endif

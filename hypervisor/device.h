@@ -47,8 +47,13 @@ struct irq_line {
 struct intc_ops {
 	/* Does it ask the CPU for an interrupt? */
 	bool (*pending)(const void *dev);
-	/* The CPU takes it: returns the vector, which is in service from then on. */
+	/*
+	 * The CPU takes it: returns the vector, which is in service from then on. Where nothing is
+	 * pending, that of a spurious interrupt, of which nothing is in service.
+	 */
 	uint8_t (*acknowledge)(void *dev);
+	/* A fault: what is pending is forgotten, and whoever asked is not told. */
+	void (*drop)(void *dev);
 	/* Level at an input; usable as irq_line.set. */
 	void (*set_irq)(void *dev, unsigned line, bool level);
 };

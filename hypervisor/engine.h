@@ -269,6 +269,13 @@ struct engine_ops {
 	 */
 	void (*hidden_save)(struct engine *e, struct buf *out);
 	int (*hidden_restore)(struct engine *e, struct rd *in);
+	/*
+	 * A fault of hardware, between two run() calls: a bit of a translation that is held flips.
+	 * which: any number, which chooses the translation, times 64, and the bit, from 0, of its
+	 * page frame's number. -EINVAL: none is held, or there is no such bit. NULL: the engine
+	 * cannot.
+	 */
+	int (*flip_tlb)(struct engine *e, uint64_t which);
 
 	/* Statistics; returns the number of entries (stats may be NULL when max is 0). */
 	size_t (*stats)(const struct engine *e, struct engine_stat *stats, size_t max);

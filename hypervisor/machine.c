@@ -297,7 +297,19 @@ void machine_destroy(struct machine *m)
 static bool is_flip(const struct input *in)
 {
 	return in->kind == INPUT_CONTROL &&
-	       (in->a == CONTROL_FLIP_BIT || in->a == CONTROL_FLIP_REG);
+	       (in->a == CONTROL_FLIP_BIT || in->a == CONTROL_FLIP_REG ||
+		in->a == CONTROL_FLIP_TLB);
+}
+
+/* The last act of a sync point whose inputs say so: one that the CPU could not be handed yet, or
+ * new. */
+static void lose_interrupt(struct machine *m)
+{
+	m->lose_interrupt = false;
+	if (!m->intc.ops->pending(m->intc.dev))
+		return;
+	m->intc.ops->drop(m->intc.dev);
+	m->lost_interrupts++;
 }
 
 /*
@@ -310,6 +322,7 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 	bool wants_digest = false, takes_time = sp->n == 0;
 
 	*digest = 0;
+	m->lose_interrupt = false;
 	m->syncs++;
 	for (size_t i = 0; i < sp->n; i++) {
 		const struct input *in = &sp->input[i];
@@ -325,6 +338,8 @@ static int machine_apply(struct machine *m, const struct sync_point *sp, uint64_
 	}
 	if (takes_time)
 		clock_expire(&m->clock);
+	if (m->lose_interrupt)
+		lose_interrupt(m);
 	if (wants_digest)
 		*digest = machine_digest(m);
 	return 0;
@@ -433,6 +448,12 @@ static const struct exit_rule exit_rules[ENGINE_EXIT_COUNT_] = {
 	[ENGINE_EXIT_ERROR] = { .step = STEP_END, .end = MACHINE_FAILED },
 };
 
+void machine_inject(struct machine *m)
+{
+	m->injected++;
+	m->engine->ops->inject(m->engine, m->intc.ops->acknowledge(m->intc.dev));
+}
+
 /* Hands a pending interrupt to the CPU when it takes one now; else asks to be told when. */
 static void machine_interrupt(struct machine *m)
 {
@@ -440,10 +461,8 @@ static void machine_interrupt(struct machine *m)
 
 	if (!m->intc.ops->pending(m->intc.dev))
 		return;
-	if (ops->can_interrupt(m->engine)) {
-		m->injected++;
-		ops->inject(m->engine, m->intc.ops->acknowledge(m->intc.dev));
-	}
+	if (ops->can_interrupt(m->engine))
+		machine_inject(m);
 	ops->window(m->engine, m->intc.ops->pending(m->intc.dev));
 }
 
@@ -537,6 +556,16 @@ void machine_kick(struct machine *m)
 unsigned machine_exit_code(const struct machine *m)
 {
 	return m->exit_code;
+}
+
+uint64_t machine_lost_interrupts(const struct machine *m)
+{
+	return m->lost_interrupts;
+}
+
+bool machine_takes_spurious(const struct machine *m)
+{
+	return !m->intc.ops->pending(m->intc.dev) && m->engine->ops->can_interrupt(m->engine);
 }
 
 bool machine_is_halted(const struct machine *m)

@@ -116,6 +116,10 @@ unsigned machine_exit_code(const struct machine *m);
  * where nothing can wake it. A machine of version 1 has no other power-off, so there it is false.
  */
 bool machine_is_halted(const struct machine *m);
+/* Requests that INTERRUPT_LOST has found so far. */
+uint64_t machine_lost_interrupts(const struct machine *m);
+/* Whether an interrupt that nothing asks for can be taken here: INTERRUPT_SPURIOUS. */
+bool machine_takes_spurious(const struct machine *m);
 /* From any thread: the machine asks its source soon. */
 void machine_kick(struct machine *m);
 

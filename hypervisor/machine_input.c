@@ -103,6 +103,25 @@ static int control_flip_reg(struct machine *m, uint64_t which)
 	return ret;
 }
 
+static int control_flip_tlb(struct machine *m, uint64_t which)
+{
+	const struct engine_ops *ops = m->engine->ops;
+
+	return ops->flip_tlb ? ops->flip_tlb(m->engine, which) : -EINVAL;
+}
+
+/* A spurious one is what a controller answers that nobody asks. */
+static int control_interrupt(struct machine *m, uint64_t fault)
+{
+	if (fault == INTERRUPT_LOST)
+		m->lose_interrupt = true;
+	else if (fault != INTERRUPT_SPURIOUS || !machine_takes_spurious(m))
+		return -EINVAL;
+	else
+		machine_inject(m);
+	return 0;
+}
+
 static int apply_control(struct machine *m, const struct input *in)
 {
 	switch (in->a) {
@@ -119,6 +138,10 @@ static int apply_control(struct machine *m, const struct input *in)
 		return control_flip_bit(m, in->b);
 	case CONTROL_FLIP_REG:
 		return control_flip_reg(m, in->b);
+	case CONTROL_FLIP_TLB:
+		return control_flip_tlb(m, in->b);
+	case CONTROL_INTERRUPT:
+		return control_interrupt(m, in->b);
 	case CONTROL_POWER_BUTTON:
 		if (!m->v2)
 			return -EINVAL;

@@ -68,7 +68,8 @@ struct machine {
 	struct buf scratch;
 
 	uint64_t exits[ENGINE_EXIT_COUNT_];
-	uint64_t syncs, injected;
+	uint64_t syncs, injected, lost_interrupts;
+	bool lose_interrupt; /* at the end of the sync point that is applied */
 };
 
 /*
@@ -76,6 +77,8 @@ struct machine {
  */
 void machine_device_add(struct machine *m, const struct device_ops *ops, void *dev,
 			unsigned number);
+/* The CPU, which can take an interrupt, gets what the controller answers. */
+void machine_inject(struct machine *m);
 void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data,
 		    size_t len);
 /* What the controller asks of the CPU has changed. */

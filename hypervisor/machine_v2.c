@@ -167,9 +167,18 @@ static uint8_t intc_acknowledge(void *dev)
 	return lapic_acknowledge(dev);
 }
 
+static void intc_drop(void *dev)
+{
+	struct lapic *l = dev;
+
+	if (!lapic_drop(l))
+		i8259_drop(&((struct machine *)l->fx.ctx)->pic);
+}
+
 static const struct intc_ops apic_intc_ops = {
 	.pending = intc_pending,
 	.acknowledge = intc_acknowledge,
+	.drop = intc_drop,
 };
 
 /* ---- what the CPU asks of its APIC ---- */

@@ -74,6 +74,10 @@ enum control_command {
 	CONTROL_DISK_LATE,   /* b = ns that the next requests take more, an hour at most */
 	CONTROL_DISK_WRITES, /* b = enum disk_spoil, from the next write on */
 	CONTROL_DISK_ROT,    /* b = bit number on the disk */
+	/* Faults of the processor's surroundings. */
+	CONTROL_FLIP_TLB, /* b = any number that chooses a translation held, * 64 + bit of its frame
+			   */
+	CONTROL_INTERRUPT, /* b = enum interrupt_fault */
 	CONTROL_END_
 };
 
@@ -85,6 +89,13 @@ enum disk_spoil {
 	DISK_SPOIL_ASTRAY, /* ... to the sectors right behind, or before where there are none */
 	DISK_SPOIL_FULL,   /* every write fails */
 	DISK_SPOILS
+};
+
+/* What becomes of an interrupt at a sync point. */
+enum interrupt_fault {
+	INTERRUPT_LOST,	    /* what is requested when its timers have run is forgotten */
+	INTERRUPT_SPURIOUS, /* one that nothing asks for; the CPU takes it, so it must be able to */
+	INTERRUPT_FAULTS
 };
 
 /* What a CPU keeps, in words of 64 bits. */

@@ -39,6 +39,30 @@ static struct deviate_fault *next_held(struct deviate *d)
 	return first;
 }
 
+/*
+ * Behind the record's end: a guest that had an end of its own may get there later than the recorded
+ * one, so its timers go on, at the rate that time has. It has no other company.
+ */
+static bool is_alone(struct deviate *d)
+{
+	const struct replay_end *end;
+
+	if (peek(d) || !d->stream.end)
+		return false;
+	end = d->stream.end(d->stream.ctx);
+	return end && !replay_ended_by_source(end);
+}
+
+static void stop_for_timer(struct machine *m, struct landmark *until)
+{
+	const struct clock *c = machine_clock(m);
+	uint64_t due = clock_next_deadline(c);
+	uint64_t count = due == CLOCK_NEVER ? UINT64_MAX : clock_count_at(c, due);
+
+	if (count < until->count)
+		*until = (struct landmark){ .count = count };
+}
+
 /* A fault is done at the first boundary with its count, behind what the record has for that. */
 static void deviate_until(void *ctx, struct machine *m, struct landmark *until)
 {
@@ -58,6 +82,8 @@ static void deviate_until(void *ctx, struct machine *m, struct landmark *until)
 	}
 	if (held && held->held_count < until->count)
 		*until = (struct landmark){ .count = held->held_count };
+	if (is_off(d) && is_alone(d))
+		stop_for_timer(m, until);
 	if (until->count < count)
 		*until = (struct landmark){ .count = count };
 }
@@ -182,6 +208,41 @@ static size_t change_disk(struct deviate *d, struct deviate_fault *df, struct in
 	return 1;
 }
 
+/* Whether an interrupt was lost shows when the sync point has been applied. */
+static void try_to_lose(struct deviate *d, struct deviate_fault *df)
+{
+	d->losing = df;
+	d->lost = machine_lost_interrupts(d->m);
+}
+
+/*
+ * A lost interrupt is one that is asked for at a sync point, where timers run: at each of them it
+ * is tried until there was one. One that nothing asks for waits until the CPU takes it.
+ */
+static size_t change_interrupt(struct deviate *d, struct deviate_fault *df, struct input *in)
+{
+	size_t n;
+
+	if (!df->waiting || (df->f.place != FAULT_IRQ_LOST && df->f.place != FAULT_IRQ_SPURIOUS))
+		return 0;
+	n = fault_inputs(&df->f, d->m, in, 1);
+	if (df->f.place == FAULT_IRQ_LOST)
+		try_to_lose(d, df);
+	else
+		df->waiting = !n;
+	return n;
+}
+
+/* One at a sync point. */
+static size_t change_interrupts(struct deviate *d, struct input *in)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->next && n == 0; i++)
+		n = change_interrupt(d, &d->fault[i], in);
+	return n;
+}
+
 /* The record's inputs, as they enter a machine that has left it. */
 static size_t change(struct deviate *d, const struct sync_point *sp, uint64_t count)
 {
@@ -189,16 +250,18 @@ static size_t change(struct deviate *d, const struct sync_point *sp, uint64_t co
 	struct input *in = d->input;
 	size_t n = 0;
 
+	/* An anchor is a record's first input. Then interrupts: what enters may ask for one. */
+	if (sp->n && sp->input[0].kind == INPUT_ANCHOR)
+		in[n++] = change_anchor(d, &sp->input[0]);
+	n += change_interrupts(d, &in[n]);
 	for (size_t i = 0; i < sp->n; i++) {
 		const struct input *from = &sp->input[i];
 
-		if (from->kind == INPUT_ANCHOR)
-			in[n++] = change_anchor(d, from);
-		else if (from->kind == INPUT_NET_RX)
+		if (from->kind == INPUT_NET_RX)
 			n += change_packets(d, from, count, &in[n]);
 		else if (from->kind == INPUT_DIGEST)
 			digest = from;
-		else if (from->kind != INPUT_DISK_ERROR)
+		else if (from->kind != INPUT_DISK_ERROR && from->kind != INPUT_ANCHOR)
 			in[n++] = *from;
 	}
 	for (size_t i = 0; i < d->next; i++)
@@ -250,6 +313,8 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 
 	df->began = machine_now(d->m);
 	df->waiting = !fault_is_hardware(f->place);
+	if (f->place == FAULT_IRQ_LOST)
+		try_to_lose(d, df);
 	*sp = (struct sync_point){ .at = *at, .input = d->input };
 	sp->n = fault_inputs(f, d->m, d->input, SYNC_INPUTS_MAX);
 	if (sp->n && fault_stays(f->place)) { /* only now is it known to be of something */
@@ -258,6 +323,8 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 	}
 	if (!sp->n && df->waiting && fault_waits(f, d->m))
 		return SYNC_AGAIN; /* nothing enters yet */
+	if (f->place == FAULT_IRQ_SPURIOUS)
+		df->waiting = false;
 	d->applying = true;
 	if (fault_ends(f, &df->held))
 		df->held_count = at->count + f->amount;
@@ -298,6 +365,24 @@ static bool is_due(uint64_t count, const struct landmark *at, enum sync_reason w
 	return at->count >= count || (why == SYNC_IDLE && (!rec || count < rec->sp.at.count));
 }
 
+static enum sync_verdict go_alone(struct deviate *d, enum sync_reason why,
+				  const struct landmark *at, struct sync_point *sp)
+{
+	const struct clock *c = machine_clock(d->m);
+	uint64_t now = clock_now(c), due = clock_next_deadline(c);
+
+	if (due == CLOCK_NEVER || !is_alone(d))
+		return why == SYNC_IDLE ? SYNC_END : SYNC_AGAIN;
+	if (why != SYNC_IDLE && now < due)
+		return SYNC_AGAIN;
+	*sp = (struct sync_point){ .at = *at, .input = d->input };
+	sp->n = change_interrupts(d, d->input);
+	d->input[sp->n++] =
+		(struct input){ .kind = INPUT_ANCHOR, .a = now < due ? due : now, .b = c->rate };
+	number(d, sp);
+	return SYNC_APPLY;
+}
+
 /* Behind the first fault. A machine that waits gets its next input at once. */
 static enum sync_verdict go_on(struct deviate *d, enum sync_reason why, const struct landmark *at,
 			       struct sync_point *sp)
@@ -321,7 +406,7 @@ static enum sync_verdict go_on(struct deviate *d, enum sync_reason why, const st
 		return v == SYNC_AGAIN && why == SYNC_IDLE ? go_on(d, why, at, sp) : v;
 	}
 	if (!rec)
-		return why == SYNC_IDLE ? SYNC_END : SYNC_AGAIN;
+		return go_alone(d, why, at, sp);
 	if (why != SYNC_IDLE && at->count < rec->sp.at.count)
 		return SYNC_AGAIN;
 	return take_record(d, at, sp);
@@ -362,6 +447,9 @@ static bool deviate_applied(void *ctx, struct machine *m, const struct sync_poin
 	struct deviate *d = ctx;
 
 	d->applying = false;
+	if (d->losing)
+		d->losing->waiting = machine_lost_interrupts(m) == d->lost;
+	d->losing = NULL;
 	if (d->want && d->want != digest) {
 		err_set(&d->error, EILSEQ, "divergence at count %llu, before the fault",
 			(unsigned long long)sp->at.count);

@@ -43,7 +43,10 @@ struct deviate {
 	/* Each fault adds two inputs to a sync point at most. */
 	struct input input[SYNC_INPUTS_MAX + 2 * DEVIATE_FAULTS + 2];
 	bool applying; /* a fault is being done */
-	uint64_t want; /* digest of the record that is applied, on the record; 0: none */
+	struct deviate_fault
+		*losing; /* tries to lose an interrupt at this sync point; NULL: none */
+	uint64_t lost;	 /* interrupts that were, before it */
+	uint64_t want;	 /* digest of the record that is applied, on the record; 0: none */
 	struct err error;
 	struct input_source source;
 };

@@ -138,6 +138,25 @@ static uint64_t first_difference(const struct experiments *x, uint64_t from)
 	return first;
 }
 
+/* Each stream is as in the golden run, as far as it goes. */
+static bool is_beginning(const struct experiments *x, uint64_t from)
+{
+	bool good = true;
+
+	for (unsigned kind = OUTPUT_NET_TX; kind < OUTPUT_KIND_END_ && good; kind++) {
+		for (unsigned port = 0; port < MACHINE_NICS && good; port++) {
+			struct buf a = BUF_INIT, b = BUF_INIT;
+
+			stream_bytes(&x->golden, (uint16_t)(kind << 8 | port), from, &a);
+			stream_bytes(&x->trace, (uint16_t)(kind << 8 | port), from, &b);
+			good = b.len <= a.len && (!b.len || !memcmp(a.data, b.data, b.len));
+			buf_free(&a);
+			buf_free(&b);
+		}
+	}
+	return good;
+}
+
 /* Whether one of the detectors is in what the guest wrote since the fault. */
 static bool says_so(const struct experiments *x)
 {
@@ -165,15 +184,20 @@ static bool says_so(const struct experiments *x)
 /* ---- classes ---- */
 
 static const char *const outcome_names[OUTCOMES] = {
-	[OUTCOME_NONE] = "no effect",	  [OUTCOME_LATENT] = "latent",
-	[OUTCOME_WRONG] = "wrong output", [OUTCOME_DETECTED] = "detected",
-	[OUTCOME_HANG] = "hang",	  [OUTCOME_CRASH] = "crash",
-	[OUTCOME_REFUSED] = "refused",
+	[OUTCOME_NONE] = "no effect",	  [OUTCOME_LATENT] = "latent",	   [OUTCOME_LATE] = "late",
+	[OUTCOME_WRONG] = "wrong output", [OUTCOME_DETECTED] = "detected", [OUTCOME_HANG] = "hang",
+	[OUTCOME_CRASH] = "crash",	  [OUTCOME_REFUSED] = "refused",
 };
 
 const char *outcome_name(enum outcome o)
 {
 	return outcome_names[o];
+}
+
+/* The recording ends, the machine does not: there is nothing behind. */
+static bool is_cut_off(const struct experiments *x)
+{
+	return x->golden_end == MACHINE_ENDED;
 }
 
 /* Everything but the chain of digests, which a deviating run does not go on with. */
@@ -198,7 +222,7 @@ static bool status_detects(const struct experiments *x, unsigned status)
 	return false;
 }
 
-static enum outcome classify(const struct experiments *x, enum machine_end end,
+static enum outcome classify(const struct experiments *x, enum machine_end end, uint64_t from,
 			     const struct experiment_result *r)
 {
 	bool exited = end == MACHINE_EXIT;
@@ -209,9 +233,12 @@ static enum outcome classify(const struct experiments *x, enum machine_end end,
 		return OUTCOME_CRASH;
 	if (end == MACHINE_SPINNING)
 		return OUTCOME_HANG;
-	if (r->first_difference != UINT64_MAX || end != x->golden_end ||
-	    (exited && r->status != x->golden_status))
+	if (end != x->golden_end || (exited && r->status != x->golden_status))
 		return OUTCOME_WRONG;
+	if (r->first_difference != UINT64_MAX)
+		return (is_cut_off(x) || end == MACHINE_STOPPED) && is_beginning(x, from)
+			       ? OUTCOME_LATE
+			       : OUTCOME_WRONG;
 	return state_hash(x->m) == x->golden_state ? OUTCOME_NONE : OUTCOME_LATENT;
 }
 
@@ -228,12 +255,6 @@ static int seek(struct experiments *x, uint64_t count, struct err *err)
 		       ? 0
 		       : err_set(err, EINVAL, "count %llu is not inside the recording",
 				 (unsigned long long)count);
-}
-
-/* The recording ends, the machine does not: there is nothing behind. */
-static bool is_cut_off(const struct experiments *x)
-{
-	return x->golden_end == MACHINE_ENDED;
 }
 
 static struct deviation deviation_of(const struct experiments *x, const struct fault *f)
@@ -317,7 +338,7 @@ int experiments_run(struct experiments *x, const struct fault *f, struct experim
 	r->end_count = machine_engine(x->m)->ops->count(machine_engine(x->m));
 	r->status = end == MACHINE_EXIT ? machine_exit_code(x->m) : 0;
 	r->first_difference = first_difference(x, f->count);
-	r->outcome = classify(x, end, r);
+	r->outcome = classify(x, end, f->count, r);
 	return 0;
 }
 

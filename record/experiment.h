@@ -13,9 +13,10 @@
 #include "record/timeline.h"
 
 enum outcome {
-	OUTCOME_NONE,	  /* all is as in the golden run */
-	OUTCOME_LATENT,	  /* only the state at the end differs */
-	OUTCOME_WRONG,	  /* outputs or exit status differ, and nobody noticed */
+	OUTCOME_NONE,	/* all is as in the golden run */
+	OUTCOME_LATENT, /* only the state at the end differs */
+	OUTCOME_LATE,  /* so far the outputs agree, and some are missing where the recording ends */
+	OUTCOME_WRONG, /* outputs or exit status differ, and nobody noticed */
 	OUTCOME_DETECTED, /* by the guest: a detector says so */
 	OUTCOME_HANG,	  /* it did not come to an end within the bound */
 	OUTCOME_CRASH,	  /* triple fault, or exceptions without end */

@@ -56,6 +56,7 @@ static const struct {
 	[FAULT_MEMORY] = { .name = "memory", .bits = 8, .axis = AXIS_BYTES },
 	[FAULT_LINEAR] = { .name = "linear", .bits = 8, .axis = AXIS_ANY },
 	[FAULT_PAGE_TABLE] = { .name = "page table", .bits = 64, .axis = AXIS_ANY },
+	[FAULT_TLB] = { .name = "tlb", .bits = 28, .axis = AXIS_ANY },
 	[FAULT_USED] = { .name = "used memory", .bits = 8, .axis = AXIS_ANY },
 	[FAULT_PROCESS] = { .name = "process memory", .bits = 8, .axis = AXIS_ANY },
 	[FAULT_STUCK] = { .name = "register stuck",
@@ -108,6 +109,8 @@ static const struct {
 	[FAULT_DISK_ROT] = { .name = "bit rot", .bits = 8, .axis = AXIS_DISK_BYTES },
 	[FAULT_RESET] = { .name = "reset", .bits = 1, .axis = AXIS_NONE },
 	[FAULT_NMI] = { .name = "nmi", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_IRQ_LOST] = { .name = "interrupt lost", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_IRQ_SPURIOUS] = { .name = "interrupt spurious", .bits = 1, .axis = AXIS_NONE },
 	[FAULT_PRESSURE] = { .name = "memory pressure",
 			     .bits = 1,
 			     .axis = AXIS_NONE,
@@ -396,6 +399,13 @@ static void flip_bytes(struct flips *l, const struct fault *f, const struct memo
 	}
 }
 
+/* The machine finds the translation; the number fills what the bit leaves. */
+static void flip_tlb(struct flips *l, const struct fault *f)
+{
+	for (unsigned i = 0; i < fault_width(f); i++)
+		flip(l, CONTROL_FLIP_TLB, f->index << 6 | (f->bit + i) % places[FAULT_TLB].bits);
+}
+
 static void flip_all(struct flips *l, const struct fault *f, struct machine *m)
 {
 	const struct memory *mem = machine_memory(m);
@@ -406,6 +416,8 @@ static void flip_all(struct flips *l, const struct fault *f, struct machine *m)
 		flip_words(l, f);
 	else if (f->place == FAULT_PAGE_TABLE)
 		flip_page_table(l, f, mem, &s);
+	else if (f->place == FAULT_TLB)
+		flip_tlb(l, f);
 	else if (f->place == FAULT_USED)
 		flip_used(l, f, mem);
 	else if (f->place == FAULT_PROCESS)
@@ -478,6 +490,12 @@ static bool environment_input(const struct fault *f, struct machine *m, struct i
 	case FAULT_NMI:
 		*in = control(f, CONTROL_NMI, 0);
 		return true;
+	case FAULT_IRQ_LOST:
+		*in = control(f, CONTROL_INTERRUPT, INTERRUPT_LOST);
+		return true;
+	case FAULT_IRQ_SPURIOUS:
+		*in = control(f, CONTROL_INTERRUPT, INTERRUPT_SPURIOUS);
+		return machine_takes_spurious(m);
 	case FAULT_PRESSURE:
 		*in = control(f, CONTROL_BALLOON, f->amount);
 		return true;
@@ -563,5 +581,6 @@ bool fault_waits(const struct fault *f, const struct machine *m)
 
 	return fault_last(f->place, machine_get_config(m), &last) && f->index <= last &&
 	       f->bit < places[f->place].bits &&
-	       (fault_is_packet(f->place) || f->place == FAULT_DISK_ERROR);
+	       (fault_is_packet(f->place) || f->place == FAULT_DISK_ERROR ||
+		f->place == FAULT_IRQ_SPURIOUS);
 }

@@ -19,6 +19,7 @@ enum fault_place {
 	FAULT_MEMORY,	  /* index: byte of RAM, by offset in the memfd */
 	FAULT_LINEAR,	  /* index: byte of RAM, by the linear address that it has there */
 	FAULT_PAGE_TABLE, /* index: any number, which chooses among the entries in use */
+	FAULT_TLB,	  /* ... a translation that the TLB holds; a bit of its page frame */
 	FAULT_USED,	  /* ... a byte of a page of RAM that is not all zero */
 	FAULT_PROCESS,	  /* ... a byte of a page that the running process has */
 	FAULT_STUCK,	  /* index: enum gpr; flips, and stays so for `amount` instructions */
@@ -45,6 +46,8 @@ enum fault_place {
 	FAULT_DISK_ROT,	      /* index: byte of the first disk; a bit of what is stored */
 	FAULT_RESET,	      /* the machine starts again, by its firmware; or ends */
 	FAULT_NMI,	      /* that nothing has caused */
+	FAULT_IRQ_LOST,	      /* the next interrupt */
+	FAULT_IRQ_SPURIOUS,   /* as soon as the CPU takes one */
 	FAULT_PRESSURE,	      /* the balloon asks for `amount` pages */
 	FAULT_PLACES
 };

@@ -34,8 +34,7 @@ static const struct codec_record *replay_peek(struct replay *r)
 	return record_stream_peek(&r->stream, &r->rec, &r->at_end, &r->error);
 }
 
-/* Whether the world ended the recorded machine, rather than the machine itself. */
-static bool ended_by_source(const struct replay_end *end)
+bool replay_ended_by_source(const struct replay_end *end)
 {
 	return end->end == MACHINE_ENDED || end->end == MACHINE_FAILED ||
 	       end->end == MACHINE_DIVERGED || end->end == MACHINE_SPINNING;
@@ -52,7 +51,7 @@ static void replay_until_end(struct replay *r, struct landmark *until)
 
 	if (!end)
 		*until = (struct landmark){ .count = e->ops->count(e) };
-	else if (ended_by_source(end))
+	else if (replay_ended_by_source(end))
 		*until = (struct landmark){
 			.count = end->count, .in_rep = end->in_rep, .rip = end->rip, .rcx = end->rcx
 		};
@@ -217,7 +216,7 @@ static int end_compare(struct replay *r, const struct replay_end *want, enum mac
 	struct engine *e = machine_engine(r->m);
 	char text[160];
 
-	if (end != (ended_by_source(want) ? MACHINE_ENDED : want->end) ||
+	if (end != (replay_ended_by_source(want) ? MACHINE_ENDED : want->end) ||
 	    e->ops->count(e) != want->count) {
 		snprintf(text, sizeof(text),
 			 "the recorded machine ended otherwise (%d) at count %" PRIu64 ", not (%d)",

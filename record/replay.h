@@ -23,6 +23,9 @@ struct replay_end {
 	uint64_t rip, rcx;
 };
 
+/* Whether the world ended the recorded machine, rather than the machine itself. */
+bool replay_ended_by_source(const struct replay_end *end);
+
 /* Where records come from. */
 struct record_stream {
 	void *ctx;

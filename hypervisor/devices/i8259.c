@@ -138,6 +138,24 @@ uint8_t i8259_ack(struct i8259 *pic)
 	return vector;
 }
 
+static void chip_drop(struct i8259_chip *c)
+{
+	int input = chip_request(c);
+	uint8_t bit = input < 0 ? 0 : (uint8_t)(1u << input);
+
+	c->edge &= (uint8_t)~bit;
+	c->line &= (uint8_t) ~(bit & chip_levels(c));
+}
+
+void i8259_drop(struct i8259 *pic)
+{
+	struct i8259_chip *master = &pic->chip[MASTER], *slave = &pic->chip[SLAVE];
+	bool cascaded = chip_request(master) == I8259_CASCADE && !master->single;
+
+	chip_drop(cascaded ? slave : master);
+	pic_update(pic);
+}
+
 bool i8259_pending(const struct i8259 *pic)
 {
 	return pic->out;
@@ -424,8 +442,14 @@ static uint8_t intc_acknowledge(void *dev)
 	return i8259_ack(dev);
 }
 
+static void intc_drop(void *dev)
+{
+	i8259_drop(dev);
+}
+
 const struct intc_ops i8259_intc_ops = {
 	.pending = intc_pending,
 	.acknowledge = intc_acknowledge,
+	.drop = intc_drop,
 	.set_irq = i8259_set_irq,
 };

@@ -50,6 +50,12 @@ bool i8259_pending(const struct i8259 *pic);
  */
 uint8_t i8259_ack(struct i8259 *pic);
 
+/*
+ * A fault: the request that would be acknowledged next is forgotten. An input in level mode counts
+ * as low until it has been low.
+ */
+void i8259_drop(struct i8259 *pic);
+
 extern const struct device_ops i8259_ops;
 extern const struct intc_ops i8259_intc_ops;
 

@@ -152,6 +152,17 @@ uint8_t lapic_acknowledge(struct lapic *l)
 	return (uint8_t)v;
 }
 
+bool lapic_drop(struct lapic *l)
+{
+	int v = lapic_request(l);
+
+	if (v < 0)
+		return false;
+	vector_set(l->irr, (unsigned)v, false);
+	lapic_update(l);
+	return true;
+}
+
 /* ---- interrupts that come in ---- */
 
 static void lapic_accept(struct lapic *l, uint8_t vector, bool level)

@@ -102,6 +102,11 @@ void lapic_firmware(struct lapic *l);
 /* The processor is asked for an interrupt, of its own or of the 8259 behind LINT0. */
 bool lapic_pending(const struct lapic *l);
 uint8_t lapic_acknowledge(struct lapic *l);
+/*
+ * A fault: the request that would be acknowledged next is forgotten. False: the APIC has none of
+ * its own, and the 8259 is asked.
+ */
+bool lapic_drop(struct lapic *l);
 /* Level at LINT0 (n = 0) or LINT1. */
 void lapic_set_lint(struct lapic *l, unsigned n, bool level);
 /* Whether an edge at LINT0, where the 8259 is, would be an NMI; nothing is at LINT1. */

@@ -15,6 +15,13 @@
 #define FLAG_WINDOW 1u
 #define FLAG_STOP   2u
 
+#define HIDDEN_FRAME_BITS 28u /* of a physical address of 40 bits */
+
+static bool is_used(const struct cpu *cpu, unsigned tlb, unsigned slot)
+{
+	return cpu->tlb_used[tlb][slot / 64] >> (slot % 64) & 1;
+}
+
 static uint64_t tag_out(uint64_t tag)
 {
 	return tag & TLB_INVALID ? TLB_INVALID : tag & ~(uint64_t)TAG_BITS;
@@ -25,7 +32,7 @@ static void save_data(const struct cpu *cpu, unsigned idx, struct buf *out)
 	for (unsigned slot = 0; slot < TLB_SIZE; slot++) {
 		const struct tlb_entry *e = &cpu->tlbs[idx][slot];
 
-		if (!(cpu->tlb_used[idx][slot / 64] >> (slot % 64) & 1) || (e->rd & TLB_INVALID))
+		if (!is_used(cpu, idx, slot) || (e->rd & TLB_INVALID))
 			continue;
 		buf_put_u16(out, (uint16_t)slot);
 		buf_put_u64(out, tag_out(e->rd));
@@ -40,8 +47,7 @@ static void save_code(const struct cpu *cpu, unsigned user, struct buf *out)
 	for (unsigned slot = 0; slot < TLB_SIZE; slot++) {
 		const struct itlb_entry *e = &cpu->itlb[user][slot];
 
-		if (!(cpu->tlb_used[MMU_COUNT + user][slot / 64] >> (slot % 64) & 1) ||
-		    (e->tag & TLB_INVALID))
+		if (!is_used(cpu, MMU_COUNT + user, slot) || (e->tag & TLB_INVALID))
 			continue;
 		buf_put_u16(out, (uint16_t)slot);
 		buf_put_u64(out, e->tag);
@@ -142,4 +148,59 @@ int hidden_restore(struct cpu *cpu, struct rd *in)
 	cpu->stop_wanted = flags & FLAG_STOP;
 	mmu_debug_changed(cpu); /* every page's TLB_SLOW */
 	return ret < 0 || in->bad ? -EINVAL : 0;
+}
+
+/* ---- a fault ---- */
+
+/* The gpa of the n-th translation that is held, in the order in which they are saved; NULL: fewer
+ * are. */
+static uint64_t *nth_held(struct cpu *cpu, uint64_t n)
+{
+	for (unsigned i = 0; i < MMU_COUNT * TLB_SIZE; i++) {
+		struct tlb_entry *e = &cpu->tlbs[i / TLB_SIZE][i % TLB_SIZE];
+
+		if (is_used(cpu, i / TLB_SIZE, i % TLB_SIZE) && !(e->rd & TLB_INVALID) && !n--)
+			return &e->gpa;
+	}
+	for (unsigned i = 0; i < 2 * TLB_SIZE; i++) {
+		struct itlb_entry *e = &cpu->itlb[i / TLB_SIZE][i % TLB_SIZE];
+
+		if (is_used(cpu, MMU_COUNT + i / TLB_SIZE, i % TLB_SIZE) &&
+		    !(e->tag & TLB_INVALID) && !n--)
+			return &e->gpa;
+	}
+	return NULL;
+}
+
+static uint64_t count_held(struct cpu *cpu)
+{
+	uint64_t low = 0, high = (MMU_COUNT + 2) * TLB_SIZE;
+
+	while (low < high) {
+		uint64_t middle = (low + high) / 2;
+
+		if (nth_held(cpu, middle))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Restoring makes what the host keeps beside a translation anew: address in RAM, and tag bits. */
+int hidden_flip(struct cpu *cpu, uint64_t which)
+{
+	uint64_t held = count_held(cpu), bit = which % 64;
+	struct buf b = BUF_INIT;
+	struct rd in;
+	int ret;
+
+	if (!held || bit >= HIDDEN_FRAME_BITS)
+		return -EINVAL;
+	*nth_held(cpu, which / 64 % held) ^= 1ull << (PAGE_SHIFT + bit);
+	hidden_save(cpu, &b);
+	in = (struct rd)RD_INIT(b.data, b.len);
+	ret = b.bad ? -ENOMEM : hidden_restore(cpu, &in);
+	buf_free(&b);
+	return ret;
 }

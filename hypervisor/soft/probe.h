@@ -62,5 +62,7 @@ static inline void probe_note(struct cpu *cpu, uint64_t lin, uint64_t size, bool
 /* hidden.c: see engine.h */
 void hidden_save(struct cpu *cpu, struct buf *out);
 int hidden_restore(struct cpu *cpu, struct rd *in);
+/* As flip_tlb() of the engine. */
+int hidden_flip(struct cpu *cpu, uint64_t which);
 
 #endif

@@ -260,6 +260,11 @@ static int soft_hidden_restore(struct engine *e, struct rd *in)
 	return hidden_restore(cpu_of(e), in);
 }
 
+static int soft_flip_tlb(struct engine *e, uint64_t which)
+{
+	return hidden_flip(cpu_of(e), which);
+}
+
 #define SOFT_OPS                                                                               \
 	.probe = soft_probe, .destroy = soft_destroy, .run = soft_run, .kick = soft_kick,      \
 	.get_state = soft_get_state, .set_state = soft_set_state, .count = soft_count,         \
@@ -268,7 +273,7 @@ static int soft_hidden_restore(struct engine *e, struct rd *in)
 	.flush_tlb = soft_flush_tlb, .memory_written = soft_memory_written,                    \
 	.sync_dirty = soft_sync_dirty, .debug = soft_debug, .sample = soft_sample,             \
 	.hidden_save = soft_hidden_save, .hidden_restore = soft_hidden_restore,                \
-	.stats = soft_stats, .last_error = soft_last_error
+	.flip_tlb = soft_flip_tlb, .stats = soft_stats, .last_error = soft_last_error
 
 const struct engine_ops soft_engine_ops = { .name = "soft",
 					    .counter = "retired",

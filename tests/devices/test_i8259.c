@@ -61,6 +61,29 @@ START_TEST(nothing_before_initialisation)
 }
 END_TEST
 
+/* The fault: an edge is gone for good, a level until it has been low; either chip. */
+START_TEST(a_request_is_lost)
+{
+	static const unsigned irqs[] = { 4, 10 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		for (unsigned level = 0; level < 2; level++) {
+			setup();
+			if (level)
+				rig_out(&rig, 0x4d0 + irqs[i] / 8, 1u << irqs[i] % 8);
+			set(irqs[i], true);
+			ck_assert(intr);
+			i8259_drop(&pic);
+			ck_assert(!intr);
+			i8259_drop(&pic); /* there is none */
+			pulse(irqs[i]);
+			ck_assert(intr);
+			ck_assert_uint_eq(i8259_ack(&pic), 0x30 + irqs[i]);
+		}
+	}
+}
+END_TEST
+
 START_TEST(edge_is_latched_once)
 {
 	set(4, true);
@@ -298,6 +321,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, nothing_before_initialisation);
+	tcase_add_test(tc, a_request_is_lost);
 	tcase_add_test(tc, edge_is_latched_once);
 	tcase_add_test(tc, priority_nests);
 	tcase_add_test(tc, mask_hides_and_keeps_requests);

@@ -135,6 +135,17 @@ START_TEST(vectors_go_by_priority)
 }
 END_TEST
 
+START_TEST(a_request_is_lost)
+{
+	ck_assert(send(0x41, false) && send(0x52, true));
+	ck_assert(lapic_drop(&a.lapic));
+	ck_assert(!in_set(IRR, 0x52) && in_set(IRR, 0x41));
+	ck_assert(lapic_drop(&a.lapic));
+	ck_assert(!lapic_pending(&a.lapic));
+	ck_assert(!lapic_drop(&a.lapic));
+}
+END_TEST
+
 START_TEST(task_priority_holds_back)
 {
 	apic_put(&a, TPR, 0x4f);
@@ -543,6 +554,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, registers_hold_their_bits);
 	tcase_add_test(tc, only_aligned_dwords_write);
 	tcase_add_test(tc, vectors_go_by_priority);
+	tcase_add_test(tc, a_request_is_lost);
 	tcase_add_test(tc, task_priority_holds_back);
 	tcase_add_test(tc, spurious_vector_when_the_request_is_gone);
 	tcase_add_test(tc, level_triggered_ends_are_told);

@@ -27,20 +27,24 @@ cp "$out" "$work/a.csv"
 check all-done "$(wc -l <"$work/a.csv") lines" [ "$(wc -l <"$work/a.csv")" = 61 ]
 check outcomes "only one kind of outcome" [ "$(tail -n +2 "$work/a.csv" | cut -d, -f6 | sort -u | wc -l)" -ge 3 ]
 
-# Killed twice on the way, then finished by one worker.
-for i in 1 2; do
-	"$twinstep" campaign run "$plan" -o "$work/b.db" >/dev/null 2>&1 </dev/null &
-	pid=$!
-	rows() { [ "$("$twinstep" campaign report "$work/b.db" --csv 2>/dev/null | wc -l)" -gt "$1" ]; }
-	wait_for 60 rows $((i * 5))
-	kill -KILL "$pid"
-	wait "$pid" 2>/dev/null
+# Killed twice on the way, and one of its workers once, then finished by one worker.
+sed 's/"experiments": 60/"experiments": 300/' "$plan" >"$work/long.json"
+rows=5
+for victim in campaign worker campaign; do
+	timeout 600 tests/e2e/campaign_kill.py "$work/b.db" $rows $victim "$twinstep" campaign run "$work/long.json" -o "$work/b.db" --jobs 2 \
+		>"$out" 2>"$err"
+	check "killed-$rows-$victim" "$(cat "$out" "$err")" grep -q '^killed at' "$out"
+	[ $victim = campaign ] || check worker-killed "$(cat "$err")" grep -q 'a worker has ended by signal 9' "$err"
+	rows=$((rows + 20))
 done
-campaign run "$plan" -o "$work/b.db"
-check resumed "$(cat "$err")" grep -q ' of 60 experiments are to be done' "$err"
-check resumed-in-the-middle "all were done again: $(cat "$err")" eval "! grep -q '60 of 60' '$err'"
+campaign run "$work/long.json" -o "$work/b.db"
+check resumed "$(cat "$err")" grep -q ' of 300 experiments are to be done' "$err"
+check resumed-in-the-middle "all were done again: $(cat "$err")" eval "! grep -q '300 of 300' '$err'"
 campaign report "$work/b.db" --csv
-check same-outcomes "outcomes differ after a kill" cmp -s "$out" "$work/a.csv"
+cp "$out" "$work/b.csv"
+campaign run "$work/long.json" -o "$work/long.db" --jobs 2
+campaign report "$work/long.db" --csv
+check same-outcomes "outcomes differ after a kill" cmp -s "$out" "$work/b.csv"
 campaign report "$work/a.db"
 check table "$(cat "$out")" grep -q 'all: 60 experiments' "$out"
 campaign report "$work/a.db" --json
@@ -108,7 +112,7 @@ check spread "$(cat "$out")" grep -q 'first difference in RAM: by the instructio
 # Faults of other kinds, when a line comes out; a recording of each replays.
 plan <<END
 {"log": "$log", "experiments": 40, "bound": 100000, "detect": ["not ok"], "detect_status": [1], "when": {"output": "^ok"},
- "faults": [{"place": "skip"}, {"place": "replace"}, {"place": "page table", "width": 2}, {"place": "register", "width": 8},
+ "faults": [{"place": "skip"}, {"place": "tlb"}, {"place": "replace"}, {"place": "page table", "width": 2}, {"place": "register", "width": 8},
   {"place": "clock jump", "amount": "0x10000000"}, {"place": "nmi"}]}
 END
 campaign run "$plan" -o "$work/kinds.db" --jobs 2
@@ -116,7 +120,7 @@ check kinds "status $?: $(cat "$err")" grep -q '40 experiments are done' "$err"
 campaign report "$work/kinds.db" --csv
 cp "$out" "$work/kinds.csv"
 check kinds-when "more counts than lines" [ "$(tail -n +2 "$work/kinds.csv" | cut -d, -f2 | sort -u | wc -l)" -lt 35 ]
-for place in skip replace "page table" "clock jump" nmi; do
+for place in skip replace "page table" tlb "clock jump" nmi; do
 	k=$(awk -F, -v p="$place" '$3 == p && $6 != "refused" { print $1; exit }' "$work/kinds.csv")
 	campaign show "$work/kinds.db" "$k" --record "$work/k.$k"
 	check "kind-${place// /-}" "status $?: $(cat "$err")" grep -q 'the same as in the campaign' "$out"
@@ -171,14 +175,14 @@ sed 's/"seed": 3/"seed": 4/' "$plan" >"$work/other.json"
 refused 'the results of another plan' another-plan run "$work/other.json" -o "$work/a.db"
 refused 'the results of another plan' merge-plans merge -o "$work/d.db" "$work/a.db" "$work/margin1.db"
 refused 'a part and their number' bad-shard run "$plan" -o "$work/d.db" --shard 3/2
-python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("UPDATE result SET outcome = 6 - outcome WHERE n = 1"); d.commit()' \
+python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("UPDATE result SET outcome = CASE outcome WHEN 0 THEN 1 ELSE 0 END WHERE n = 1"); d.commit()' \
 	"$work/part2.db"
 refused 'experiment 1 is' merge-unlike merge -o "$work/a.db" "$work/part1.db" "$work/part2.db"
 refused 'cannot write' no-room report "$work/a.db" --html /dev/full
 refused 'File exists' record-there show "$work/a.db" "$n" --record "$work/x.detected"
 refused 'nothing to record' record-nothing show "$work/a.db" "$(awk -F, '$6 == "refused" { print $1; exit }' "$work/a.csv")" --record "$work/y"
 python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("PRAGMA user_version=99"); d.commit()' "$work/part1.db"
-refused 'results of version 3 (it says 99)' other-version report "$work/part1.db"
+refused 'results of version 4 (it says 99)' other-version report "$work/part1.db"
 (ulimit -f 16 && timeout 600 "$twinstep" campaign run "$plan" -o "$work/full.db" >"$out" 2>"$err" </dev/null)
 status=$?
 check full-disk "status $status: $(cat "$err")" eval "[ $status -ne 0 ] && grep -Eq 'results .*(full|I/O error)' '$err'"

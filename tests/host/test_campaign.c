@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/campaign.h"
+#include "host/replay_worker.h"
 #include "tests/unit.h"
 
 static struct err err;
@@ -112,6 +115,36 @@ START_TEST(names_become_addresses)
 }
 END_TEST
 
+/* One that ends, with its status, and one that hears no signal that can be ignored. */
+START_TEST(workers_end)
+{
+	int status[2], ready[2];
+	pid_t pid[2];
+	char go;
+
+	ck_assert_int_eq(pipe(ready), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (pid[i])
+			continue;
+		signal(SIGTERM, SIG_IGN);
+		if (write(ready[1], "", 1) != 1 || !i)
+			_exit(7);
+		for (;;)
+			pause();
+	}
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq(read(ready[0], &go, 1), 1);
+	kill(pid[1], SIGTERM);
+	replay_worker_reap(pid, 1, 60000, status);
+	replay_worker_reap(pid + 1, 1, 50, status + 1);
+	ck_assert(WIFEXITED(status[0]) && WEXITSTATUS(status[0]) == 7);
+	ck_assert(WIFSIGNALED(status[1]) && WTERMSIG(status[1]) == SIGKILL);
+	close(ready[0]);
+	close(ready[1]);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_test(tc, intervals);
@@ -119,6 +152,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, enough_is_a_matter_of_numbers);
 	tcase_add_test(tc, a_margin_says_how_many);
 	tcase_add_test(tc, names_become_addresses);
+	tcase_add_test(tc, workers_end);
 }
 
 UNIT_MAIN("campaign", add)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A campaign on redis under load: a recording of requests from redis-benchmark, then CAMPAIGN (2000) bit flips in the time
-# of the requests, twice with the same seed; the second time it is killed and taken up again now and then. Both have the
-# same outcomes. CAMPAIGN_REQUESTS (200), CAMPAIGN_JOBS (one a CPU); CAMPAIGN_KEEP=DIRECTORY: results and page go there.
+# of the requests, twice with the same seed; the second time it or a worker of it is killed now and then, and it is taken
+# up again. Both have the same outcomes. CAMPAIGN_REQUESTS (200), CAMPAIGN_JOBS (one a CPU); CAMPAIGN_KEEP=DIRECTORY:
+# results and page go there.
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
 need_redis
@@ -47,13 +48,20 @@ echo "$count experiments in $((SECONDS - began)) s with $jobs jobs"
 campaign report "$keep/a.db" --html "$keep/page.html"
 campaign report "$keep/a.db" --csv >"$work/a.csv"
 if [ -z "${CAMPAIGN_ONCE:-}" ]; then
-	for _ in 1 2 3; do
-		campaign run "$keep/plan.json" -o "$keep/b.db" --jobs "$jobs" 2>/dev/null &
+	# Three quarters of the way are cut by kills, the whole campaign and single workers by turns, each at some moment.
+	rows() { [ "$(python3 -c 'import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM result").fetchone()[0])' \
+		"$keep/b.db" 2>/dev/null || echo 0)" -ge "$1" ]; }
+	killed=0
+	for i in 1 2 3 4; do
+		"$twinstep" campaign run "$keep/plan.json" -o "$keep/b.db" --jobs "$jobs" 2>"$work/err.$i" </dev/null &
 		pid=$!
-		sleep $((RANDOM % 60 + 20))
-		kill -KILL "$pid" 2>/dev/null
+		wait_for 3600 rows $((count * i / 6 + RANDOM % (count / 12 + 1)))
+		victim=$pid
+		[ $((i % 2)) = 0 ] && victim=$(pgrep -P "$pid" | head -n 1)
+		kill -KILL "$victim" 2>/dev/null && killed=$((killed + 1))
 		wait "$pid" 2>/dev/null
 	done
+	check killed "$killed of 4" [ "$killed" = 4 ]
 	campaign run "$keep/plan.json" -o "$keep/b.db" --jobs "$jobs" 2>"$work/err"
 	check again "status $?: $(tail -n 2 "$work/err")" grep -q "$count experiments are done" "$work/err"
 	campaign report "$keep/b.db" --csv >"$work/b.csv"

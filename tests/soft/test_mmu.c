@@ -3,11 +3,14 @@
  * Paging and memory access of the software CPU: walks, rights, error codes, A/D bits, TLBs, MMIO,
  * dirty tracking.
  */
+#include <errno.h>
+
 #include "tests/unit.h"
 
 #include "hypervisor/soft/block.h"
 #include "hypervisor/soft/mem.h"
 #include "hypervisor/soft/mmu.h"
+#include "hypervisor/soft/probe.h"
 #include "tests/soft/guest.h"
 
 #define MEMORY (16ull << 20)
@@ -257,6 +260,27 @@ START_TEST(flushes_find_all)
 		for (uint64_t i = 0; i < 512; i++)
 			ck_assert_int_eq(try_access(READ, LIN + i * 0x1000, 8), 0);
 	}
+	guest_fini(&g);
+}
+END_TEST
+
+/* The fault: the only translation leads to another page, until it is filled again; or nowhere. */
+START_TEST(a_bit_of_a_translation_flips)
+{
+	start(DATA | 7);
+	guest_poke(&g, DATA, 11);
+	guest_poke(&g, DATA + 0x1000, 12);
+	ck_assert_int_eq(hidden_flip(cpu, 0), -EINVAL); /* none is held */
+	ck_assert_uint_eq(mem_ld64(cpu, LIN), 11);
+	ck_assert_int_eq(hidden_flip(cpu, 28), -EINVAL);
+	ck_assert_int_eq(hidden_flip(cpu, 12345 * 64), 0);
+	ck_assert_uint_eq(mem_ld64(cpu, LIN), 12);
+	ck_assert_int_eq(try_access(WRITE, LIN, 1), OK); /* clean: another walk, which mends it */
+	ck_assert_uint_eq(mem_ld64(cpu, LIN) >> 8, 0);
+	mmu_flush_all(cpu);
+	ck_assert_uint_eq(mem_ld64(cpu, LIN), 0);
+	ck_assert_int_eq(hidden_flip(cpu, 27), 0);
+	ck_assert_uint_ne(mem_ld64(cpu, LIN), 0); /* no RAM: the bus answers */
 	guest_fini(&g);
 }
 END_TEST
@@ -577,6 +601,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, accessed_and_dirty);
 	tcase_add_test(tc, write_protection_toggles);
 	tcase_add_test(tc, flushes_find_all);
+	tcase_add_test(tc, a_bit_of_a_translation_flips);
 	tcase_add_test(tc, stale_and_global);
 	tcase_add_test(tc, large_pages);
 	tcase_add_test(tc, paging_32);
