@@ -30,6 +30,7 @@ struct msr {
 	uint64_t constant; /* for msr_constant() */
 	size_t field;	   /* offset in struct cpu, for the plain ones */
 	uint64_t bits;	   /* bits that may be set, for the plain ones */
+	unsigned since;	   /* the first machine version that has it; 0: every one */
 };
 
 static uint64_t *msr_field(struct cpu *cpu, const struct msr *m, uint32_t n)
@@ -227,6 +228,9 @@ static const struct msr msrs[] = {
 	{ 0x174, 1, FIELD(sysenter_cs), .write = msr_low_write },
 	{ 0x175, 1, ADDRESS(sysenter_esp) },
 	{ 0x176, 1, ADDRESS(sysenter_eip) },
+	/* IA32_MCG_CAP: no banks. Xen reads it for its dom0 whatever CPUID says of machine checks.
+	 */
+	{ 0x179, 1, CONSTANT(0), .since = 2 },
 	{ 0x1a0, 1, FIELD(misc_enable), .write = misc_enable_write },
 	{ 0x1d9, 1, FIELD(debugctl), .write = debugctl_write },
 	{ MSR_MTRR_PHYS, 2 * CPUID_V1_MTRR_RANGES, FIELD(mtrr_phys), .write = mtrr_phys_write },
@@ -245,10 +249,10 @@ static const struct msr msrs[] = {
 	{ 0xc0000103, 1, PLAIN(tsc_aux, UINT32_MAX) },
 };
 
-static const struct msr *msr_find(uint32_t n)
+static const struct msr *msr_find(const struct cpu *cpu, uint32_t n)
 {
 	for (size_t i = 0; i < sizeof(msrs) / sizeof(msrs[0]); i++) {
-		if (n - msrs[i].first < msrs[i].count)
+		if (n - msrs[i].first < msrs[i].count && cpu->bus.version >= msrs[i].since)
 			return &msrs[i];
 	}
 	return NULL;
@@ -264,7 +268,7 @@ static bool msr_is_apic(const struct cpu *cpu, uint32_t n)
 /* False: #GP. */
 static bool msr_read(struct cpu *cpu, uint32_t n, uint64_t *v)
 {
-	const struct msr *m = msr_find(n);
+	const struct msr *m = msr_find(cpu, n);
 
 	if (msr_is_apic(cpu, n))
 		return cpu->bus.apic_read(cpu->bus.ctx, n, v);
@@ -276,7 +280,7 @@ static bool msr_read(struct cpu *cpu, uint32_t n, uint64_t *v)
 
 static bool msr_write(struct cpu *cpu, uint32_t n, uint64_t v)
 {
-	const struct msr *m = msr_find(n);
+	const struct msr *m = msr_find(cpu, n);
 
 	if (msr_is_apic(cpu, n))
 		return cpu->bus.apic_write(cpu->bus.ctx, n, v);

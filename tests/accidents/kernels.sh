@@ -62,13 +62,13 @@ for machine in 1 2; do
 	for kind in bin efi; do
 		shows "memtest-$kind-$machine" 'Memtest86+ v' "$boot/memtest86+x64.$kind" --machine $machine --append console=ttyS0,115200
 	done
-	shows "xen-$machine" 'dom0 kernel not specified' "$xen" --machine $machine --append "com1=115200,8n1 console=com1" --memory 512M
+	shows "xen-$machine" 'dom0 kernel not specified' "$xen" --machine $machine --append "xen com1=115200,8n1 console=com1" --memory 512M
 done
 [ -f "$vmlinuz" ] || exit $failed
 # A dom0 is a kernel with CONFIG_XEN_DOM0, which Debian's cloud kernels are not: those stop without a word.
 dom0=$(ls "$boot"/vmlinuz-*-amd64 | grep -v -e -cloud- -e -rt- | head -n 1)
-shows xen-dom0 'twinstep: userspace' "$xen" --machine 2 --append "com1=115200,8n1 console=com1" --memory 1G \
-	--initrd "$dom0,text=console=hvc0" --initrd "$initramfs"
+shows xen-dom0 'twinstep: userspace' "$xen" --machine 2 --append "xen com1=115200,8n1 console=com1" --memory 1G \
+	--initrd "$dom0,text=vmlinuz console=hvc0" --initrd "$initramfs"
 # Debian's Linux of each kind, without special words. Those of 6.1-rt need a local APIC.
 linux=(--append console=ttyS0 --initrd "$initramfs" --memory 512M)
 for kernel in "$boot"/vmlinuz-*; do

@@ -9,6 +9,7 @@
 #define IOAPIC 0xfec00000ull
 
 #define MSR_BASE     0x1b
+#define MSR_MCG_CAP  0x179
 #define MSR_TSC	     0x10
 #define MSR_ADJUST   0x3b
 #define MSR_DEADLINE 0x6e0
@@ -107,6 +108,9 @@ static void test_cpuid(void)
 					: "c"(0)
 					: "memory")),
 		 UD);
+	/* No machine check banks, whatever asks (Xen does without a look at CPUID). */
+	check_eq("cpu.mcg-cap", rdmsr(MSR_MCG_CAP), 0);
+	check_eq("cpu.mcg-cap.written", CATCH(wrmsr(MSR_MCG_CAP, 0)), GP);
 }
 
 static void test_xapic(void)
