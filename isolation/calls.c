@@ -17,27 +17,29 @@
 #define SPY	 (1u << THREAD_SPY)
 #define CONTROL	 (1u << THREAD_CONTROL)
 #define CONSOLE	 (1u << THREAD_CONSOLE)
+#define FABRIC	 (1u << THREAD_FABRIC) /* a test needs RDMA to see it: all of its calls are rare */
 #define KEEPER	 (1u << THREAD_KEEPER)
 #define COURIER	 (1u << THREAD_COURIER)
 
-#define THREADS \
-	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE)
+#define THREADS                                                                                \
+	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE | \
+	 FABRIC)
 #define ALL   (THREADS | MAIN | KEEPER)
-#define HEAP  (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL)
+#define HEAP  (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL | FABRIC)
 #define PEER  (SENDER | RECEIVER | ACCEPTOR)
-#define VERBS (VCPU | PEER)
+#define VERBS (VCPU | PEER | FABRIC)
 
 const struct seccomp_call seccomp_calls[] = {
 	/* every thread */
-	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE, CALL_ANY,
+	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE | FABRIC, CALL_ANY,
 	  "locks and conditions" },
-	{ "rt_sigprocmask", THREADS, ACCEPTOR, CALL_ANY,
+	{ "rt_sigprocmask", THREADS, ACCEPTOR | FABRIC, CALL_ANY,
 	  "the C library blocks signals while a thread ends" },
-	{ "madvise", THREADS, ACCEPTOR, CALL_ADVICE,
+	{ "madvise", THREADS, ACCEPTOR | FABRIC, CALL_ADVICE,
 	  "the C library gives back the stack of a thread that ends" },
-	{ "exit", THREADS, ACCEPTOR, CALL_ANY, "end of a thread" },
+	{ "exit", THREADS, ACCEPTOR | FABRIC, CALL_ANY, "end of a thread" },
 	{ "exit_group", ALL, THREADS, CALL_ANY, "end of the process" },
-	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER, CALL_ANY,
+	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER | FABRIC, CALL_ANY,
 	  "wake-ups, messages on standard error" },
 	{ "tgkill", THREADS, THREADS, CALL_OWN_PROCESS, "abort() when an internal check fails" },
 	{ "gettid", THREADS, THREADS, CALL_ANY, "abort()" },
@@ -55,7 +57,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "mremap", HEAP | MAIN, HEAP | MAIN, CALL_ANY, "buffers that grow" },
 
 	/* waiting */
-	{ "poll", VCPU | LOG | PEER | SPY | CONTROL | CONSOLE, 0, CALL_ANY,
+	{ "poll", VCPU | LOG | PEER | SPY | CONTROL | CONSOLE | FABRIC, FABRIC, CALL_ANY,
 	  "waits for descriptors" },
 	{ "ppoll", VCPU, 0, CALL_ANY, "HLT: waits for an input or the next timer" },
 	{ "epoll_wait", POLLER, 0, CALL_ANY, "waits for NICs and consoles" },
@@ -69,7 +71,7 @@ const struct seccomp_call seccomp_calls[] = {
 	  "it runs" },
 
 	/* data */
-	{ "read", VCPU | LOG | PEER | SPY | CONSOLE, SPY, CALL_ANY,
+	{ "read", VCPU | LOG | PEER | SPY | CONSOLE | FABRIC, SPY | FABRIC, CALL_ANY,
 	  "wake-ups; tap, console, log, peer (TLS), terminal" },
 	{ "pread64", VCPU | DISK, 0, CALL_ANY, "disk image, and log of a replay" },
 	{ "pwrite64", VCPU | DISK | LOG, 0, CALL_ANY, "disk image, snapshot; log of a recording" },
@@ -89,22 +91,23 @@ const struct seccomp_call seccomp_calls[] = {
 	  "runs the guest on VT-x, maps its memory, asks for dirty pages" },
 
 	/*
-	 * RDMA: whoever sends or receives may find a queue pair broken, and make the next one. The
-	 * devices were opened before; calls that have no ioctl() yet are write(), as all may.
+	 * RDMA: a thread of its own makes queue pairs; whoever sends or receives rings doorbells
+	 * and registers windows for pages. The devices were opened before; calls that have no
+	 * ioctl() yet are write(), as all may.
 	 */
 	{ "ioctl", VERBS, VERBS, CALL_VERBS,
-	  "RDMA: queue pairs and their queues, registered memory, state of a port" },
-	{ "mmap", VERBS, VERBS, CALL_QUEUE, "RDMA: queues that a device and its driver share" },
+	  "RDMA: queue pairs and their queues, registered memory, state of a port, doorbells" },
+	{ "mmap", FABRIC, FABRIC, CALL_QUEUE, "RDMA: queues that a device and its driver share" },
 	{ "munmap", VERBS, VERBS, CALL_ANY, "RDMA: queues of a queue pair that is gone" },
-	{ "close", VERBS, VERBS, CALL_ANY, "RDMA: its completion channel" },
-	{ "fcntl", VERBS, VERBS, CALL_FLAGS, "RDMA: a completion channel does not block" },
-	{ "eventfd2", VERBS, VERBS, CALL_ANY, "RDMA: wake-ups of a peer's two threads" },
+	{ "close", VERBS, VERBS, CALL_ANY, "RDMA: a completion channel; a peer's wake-ups" },
+	{ "fcntl", FABRIC, FABRIC, CALL_FLAGS, "RDMA: a completion channel does not block" },
+	{ "eventfd2", VERBS, VERBS, CALL_ANY, "RDMA: wake-ups of a peer's threads" },
 	{ "getrandom", VERBS, VERBS, CALL_ANY, "RDMA: first packet number of a queue pair" },
 
 	/* sockets that exist */
-	{ "sendto", VCPU | PEER | CONTROL, SENDER, CALL_SEND,
+	{ "sendto", VCPU | PEER | CONTROL | FABRIC, SENDER | FABRIC, CALL_SEND,
 	  "frames (pcap), console, peer, answers, keeper" },
-	{ "recvfrom", VCPU | PEER, SENDER, CALL_ANY, "console, peer, keeper" },
+	{ "recvfrom", VCPU | PEER | FABRIC, SENDER | FABRIC, CALL_ANY, "console, peer, keeper" },
 	{ "recvmsg", CONTROL, 0, CALL_ANY, "requests, with a descriptor for a snapshot" },
 	{ "sendmsg", CONTROL, 0, CALL_SEND_MESSAGE, "asks the keeper whose a client is" },
 	{ "recvfrom", CONTROL, 0, CALL_ANY, "the keeper's answer" },
@@ -122,10 +125,10 @@ const struct seccomp_call seccomp_calls[] = {
 	  "why a capture fails: its interface is down" },
 	{ "getsockname", VCPU | SPY, VCPU | SPY, CALL_ANY, "libpcap: which interface that was" },
 	{ "ioctl", VCPU | SPY, VCPU | SPY, CALL_LOOK, "libpcap: whether that interface is gone" },
-	{ "getrandom", VCPU | PEER, SENDER | RECEIVER, CALL_ANY,
+	{ "getrandom", VCPU | PEER | FABRIC, SENDER | RECEIVER | FABRIC, CALL_ANY,
 	  "TLS; seed of the guest's generator at failover" },
-	{ "getpid", VCPU | PEER | CONTROL, SENDER | RECEIVER | CONTROL | VCPU, CALL_ANY,
-	  "OpenSSL looks for forks" },
+	{ "getpid", VCPU | PEER | CONTROL | FABRIC, SENDER | RECEIVER | CONTROL | VCPU | FABRIC,
+	  CALL_ANY, "OpenSSL looks for forks" },
 
 	/*
 	 * the main thread, beside what all others have: starts threads, joins a primary, cleans up

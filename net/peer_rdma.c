@@ -32,7 +32,7 @@ void peer_rdma_allow_clear(void)
 
 /* ---- waiting ---- */
 
-enum { FD_CONTROL, FD_QP, FD_DEVICE, FD_WAKE, FDS };
+enum { FD_CONTROL, FD_QP, FD_WAKE, FDS };
 
 static int shorter(int a, int b)
 {
@@ -54,7 +54,6 @@ static void rdma_wait(struct rdma_peer *p, bool *waits, int wake, int ms)
 	struct pollfd fd[FDS] = {
 		[FD_CONTROL] = { .fd = p->ended ? -1 : p->control->fd, .events = POLLIN },
 		[FD_QP] = { .fd = p->qp ? p->verbs->descriptor(p->qp) : -1, .events = POLLIN },
-		[FD_DEVICE] = { .fd = p->qp ? p->verbs->events(p->device) : -1, .events = POLLIN },
 		[FD_WAKE] = { .fd = wake, .events = POLLIN },
 	};
 	unsigned ready = 0;
@@ -66,8 +65,7 @@ static void rdma_wait(struct rdma_peer *p, bool *waits, int wake, int ms)
 	pthread_mutex_unlock(&p->lock);
 	if (poll(fd, FDS, ms) > 0) {
 		ready = (fd[FD_CONTROL].revents & ~POLLOUT ? READY_CONTROL : 0) |
-			(fd[FD_QP].revents ? READY_QP : 0) |
-			(fd[FD_DEVICE].revents ? READY_DEVICE : 0);
+			(fd[FD_QP].revents ? READY_QP : 0);
 		if (fd[FD_WAKE].revents)
 			wake_take(wake);
 	}
@@ -240,19 +238,23 @@ static void rdma_shutdown(struct peer *base)
 static void rdma_close(struct peer *base)
 {
 	struct rdma_peer *p = rdma_peer_of(base);
+	const int wake[] = { p->rx_wake, p->tx_wake, p->maker.wake };
 
 	if (p->area) {
+		pthread_mutex_lock(&p->lock);
 		rdma_leave(p);
+		pthread_mutex_unlock(&p->lock);
+		rdma_maker_fini(p);
 		rdma_path_fini(p);
 		OPENSSL_cleanse(p->area + RDMA_HALF, RDMA_HALF);
-		munmap(p->area, 2 * RDMA_HALF);
+		munmap(p->area, RDMA_AREA);
 	}
 	if (p->device)
 		p->verbs->close(p->device);
-	if (p->rx_wake >= 0)
-		close(p->rx_wake);
-	if (p->tx_wake >= 0)
-		close(p->tx_wake);
+	for (size_t i = 0; i < sizeof(wake) / sizeof(*wake); i++) {
+		if (wake[i] >= 0)
+			close(wake[i]);
+	}
 	peer_close(&p->control->base);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -289,15 +291,14 @@ static int rdma_begin(struct rdma_peer *p, struct err *err)
 
 	if (!sealed && !p->clear)
 		return no_key(err);
-	p->area = mmap(NULL, 2 * RDMA_HALF, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		       0);
+	p->area = mmap(NULL, RDMA_AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p->area == MAP_FAILED) {
 		p->area = NULL;
 		return err_set(err, ENOMEM, "out of memory");
 	}
 	ret = rdma_path_init(p, sealed ? key[!p->caller] : NULL, sealed ? key[p->caller] : NULL);
 	OPENSSL_cleanse(key, sizeof(key));
-	return ret ? err_set(err, ENOMEM, "out of memory") : 0;
+	return ret ? err_set(err, ENOMEM, "out of memory") : rdma_maker_init(p, err);
 }
 
 static struct rdma_peer *rdma_new(struct peer *control, const struct verbs_ops *verbs,
@@ -322,7 +323,8 @@ static struct rdma_peer *rdma_new(struct peer *control, const struct verbs_ops *
 	pthread_mutex_init(&p->lock, NULL);
 	p->rx_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->tx_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->rx_wake >= 0 && p->tx_wake >= 0)
+	p->maker.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->rx_wake >= 0 && p->tx_wake >= 0 && p->maker.wake >= 0)
 		return p;
 	err_set(err, EMFILE, "out of descriptors");
 	rdma_close(&p->base);

@@ -10,9 +10,13 @@
  *     READY                    ->
  *     a first write, both ways; who sees its own done sends frames this way
  *
- * Who finds the queue pair of no use takes it down and says BROKEN, then sends all frames that are
- * not credited over TLS. The other side takes its end down before it looks at what comes after that
- * word, so that nothing late is written over a frame that came the other way.
+ * Who finds the queue pair of no use gives it up and says BROKEN, then sends all frames that are
+ * not credited over TLS. Such frames stand aside from the ring, into which a queue pair that is on
+ * its way down may still write. The next one is made when the last one is gone, on both sides: what
+ * the ring holds came over the present one.
+ *
+ * Queue pairs are made, connected and freed by a thread of its own (rdma_maker.c), as the calls for
+ * that may take seconds; frames take TLS meanwhile.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -34,11 +38,9 @@
 
 #define CREDIT_BIT 0x80000000u /* in the number of a write: the credit cell was written */
 
-#define WRITES	   (RDMA_SLOTS + 64) /* of ours that are not done: credits run out before */
-#define ARRIVALS   (RDMA_SLOTS + 32) /* frames, and some credits */
-#define STALL_MS   80		     /* a write that takes longer is lost: less than a pair waits */
-#define TORN_MS	   30		     /* a frame that is announced comes within this time */
-#define RETRY_MS   100		     /* first pause before another queue pair is offered */
+#define STALL_MS   80  /* a write that takes longer is lost: less than a pair waits */
+#define TORN_MS	   30  /* a frame that is announced comes within this time */
+#define RETRY_MS   100 /* first pause before another queue pair is offered */
 #define RETRY_MAX  10000
 #define CONTROL_MS 20	 /* the TLS connection is read at least so often */
 #define STEADY_MS  10000 /* up for so long: the next pause is the first one again */
@@ -122,10 +124,9 @@ static void flush_control(struct rdma_peer *p)
 
 /* ---- the queue pair ---- */
 
-static void path_drop(struct rdma_peer *p)
+void rdma_path_drop(struct rdma_peer *p)
 {
-	if (p->qp)
-		p->verbs->qp_free(p->qp);
+	rdma_maker_drop(p, p->qp);
 	p->qp = NULL;
 	p->armed = false;
 	p->unfinished = 0;
@@ -171,7 +172,7 @@ static void path_break(struct rdma_peer *p, enum rdma_message say, const char *w
 	bool was_up = p->state == PATH_UP;
 
 	p->breaks += was_up;
-	path_drop(p);
+	rdma_path_drop(p);
 	path_later(p, was_up);
 	path_tell(p, was_up, why);
 	if (say)
@@ -243,37 +244,6 @@ static bool path_write_frame(struct rdma_peer *p, size_t size)
 
 /* ---- making one ---- */
 
-static int path_register(struct rdma_peer *p, struct err *err)
-{
-	const struct verbs_ops *v = p->verbs;
-
-	if (!p->theirs_memory)
-		p->theirs_memory =
-			v->memory_add(p->device, p->area, HALF, true, &p->theirs_key, err);
-	if (p->theirs_memory && !p->own_memory)
-		p->own_memory =
-			v->memory_add(p->device, p->area + HALF, HALF, false, &p->own_key, err);
-	return p->own_memory ? 0 : -err->code;
-}
-
-/* A queue pair of ours, and what the other side is told of it. */
-static int path_make(struct rdma_peer *p, struct rdma_ends *own, struct err *err)
-{
-	int ret = p->verbs->check(p->device, err);
-
-	if (ret == 0)
-		ret = path_register(p, err);
-	if (ret < 0)
-		return ret;
-	p->qp = p->verbs->qp_new(p->device, WRITES, ARRIVALS, &own->qp, err);
-	if (!p->qp)
-		return -err->code;
-	own->ring = (uintptr_t)p->area;
-	own->cell = (uintptr_t)(p->area + CELL_AT);
-	own->ring_key = own->cell_key = p->theirs_key;
-	return 0;
-}
-
 static void put_ends(struct rdma_peer *p, enum rdma_message kind, const struct rdma_ends *e)
 {
 	struct buf b = BUF_INIT;
@@ -309,53 +279,63 @@ static bool get_ends(struct rd *in, struct rdma_ends *e)
 	       e->qp.qpn < 1u << 24 && e->qp.psn < 1u << 24;
 }
 
+static void path_make(struct rdma_peer *p, enum rdma_job job, struct verbs_qp *qp)
+{
+	p->state = PATH_MAKING;
+	rdma_maker_ask(p, job, qp);
+}
+
 static void path_offer(struct rdma_peer *p)
 {
-	struct err err = ERR_INIT;
-	struct rdma_ends own = { 0 };
-
-	if (path_make(p, &own, &err) < 0) {
-		path_break(p, 0, err.text);
-		return;
-	}
 	p->lane++;
-	p->state = PATH_OFFERED;
-	put_ends(p, RDMA_OFFER, &own);
+	path_make(p, JOB_MAKE, NULL);
 }
 
 static void take_offer(struct rdma_peer *p, uint32_t lane, struct rd *in)
 {
-	struct err err = ERR_INIT;
-	struct rdma_ends own = { 0 };
-
 	if (p->caller || !get_ends(in, &p->remote)) {
 		rdma_path_fail(p, "an offer of a queue pair is damaged", EBADMSG);
 		return;
 	}
-	path_drop(p);
+	rdma_path_drop(p);
 	p->lane = lane;
-	if (path_make(p, &own, &err) < 0 || p->verbs->qp_connect(p->qp, &p->remote.qp, &err) < 0) {
-		path_break(p, RDMA_NO, err.text);
-		return;
-	}
-	p->state = PATH_ANSWERED;
-	put_ends(p, RDMA_ANSWER, &own);
+	path_make(p, JOB_ANSWER, NULL);
 }
 
 static void take_answer(struct rdma_peer *p, struct rd *in)
 {
-	struct err err = ERR_INIT;
+	struct verbs_qp *qp = p->qp;
 
 	if (!get_ends(in, &p->remote)) {
 		rdma_path_fail(p, "the answer to our queue pair is damaged", EBADMSG);
 		return;
 	}
-	if (p->verbs->qp_connect(p->qp, &p->remote.qp, &err) < 0) {
-		path_break(p, RDMA_BROKEN, err.text);
-		return;
+	p->qp = NULL;
+	path_make(p, JOB_CONNECT, qp);
+}
+
+/* What the maker has made. */
+static void path_take_made(struct rdma_peer *p)
+{
+	/* The other side is told of its end where it has one. */
+	static const enum rdma_message no[] = {
+		[JOB_ANSWER] = RDMA_NO, [JOB_CONNECT] = RDMA_BROKEN
+	};
+	struct rdma_maker *m = &p->maker;
+	enum rdma_job job = m->made;
+
+	m->made = JOB_NONE;
+	p->qp = m->made_qp;
+	m->made_qp = NULL;
+	if (m->made_err.code) {
+		path_break(p, no[job], m->made_err.text);
+	} else if (job == JOB_CONNECT) {
+		put_text(p, RDMA_READY, "");
+		path_probe(p);
+	} else {
+		p->state = job == JOB_MAKE ? PATH_OFFERED : PATH_ANSWERED;
+		put_ends(p, job == JOB_MAKE ? RDMA_OFFER : RDMA_ANSWER, &m->made_ends);
 	}
-	put_text(p, RDMA_READY, "");
-	path_probe(p);
 }
 
 /* The other side's words, as far as they can be shown. */
@@ -410,8 +390,7 @@ static void take_message(struct rdma_peer *p, uint32_t kind, const uint8_t *data
 	switch (kind) {
 	case RDMA_PLACED:
 		position = rd_u64(&in);
-		if (in.bad ||
-		    rdma_reader_place(&p->reader, p->area, position, in.p, rd_left(&in), &p->err))
+		if (in.bad || rdma_reader_place(&p->reader, position, in.p, rd_left(&in), &p->err))
 			rdma_path_fail(p, "a frame over TLS is damaged", EBADMSG);
 		return;
 	case RDMA_CREDITED:
@@ -548,15 +527,15 @@ static void poll_path(struct rdma_peer *p)
 
 /* ---- all of it ---- */
 
-static void keep_path(struct rdma_peer *p, unsigned ready)
+static void keep_path(struct rdma_peer *p)
 {
 	int64_t now = host_mono_ms();
-	struct err err = ERR_INIT;
 
 	if (p->ended || p->error || atomic_load(&p->over))
 		return;
-	if (ready & READY_DEVICE && p->verbs->check(p->device, &err) < 0 && p->qp)
-		path_break(p, RDMA_BROKEN, err.text);
+	if (p->maker.faulty && p->qp)
+		path_break(p, RDMA_BROKEN, p->maker.made_err.text);
+	p->maker.faulty = false;
 	if (p->unfinished && now - p->oldest_ms > STALL_MS)
 		path_break(p, RDMA_BROKEN, "a write gets no answer");
 	if (p->caller && p->met && p->state == PATH_NONE && now >= p->retry_ms)
@@ -569,7 +548,7 @@ void rdma_path_pay(struct rdma_peer *p)
 
 	if (!p->owes && !rdma_reader_owes(&p->reader))
 		return;
-	if (p->state == PATH_UP && p->unfinished >= WRITES)
+	if (p->state == PATH_UP && p->unfinished >= RDMA_WRITES)
 		return;
 	if (rdma_reader_credit(&p->reader, cell) < 0) {
 		rdma_path_fail(p, "a credit cannot be sealed", EIO);
@@ -606,7 +585,7 @@ static void send_frames(struct rdma_peer *p)
 
 	while (!p->error && !p->out_error && (size = rdma_writer_next(&p->writer)) != 0) {
 		if (p->state == PATH_UP) {
-			if (p->unfinished + 2 > WRITES)
+			if (p->unfinished + 2 > RDMA_WRITES)
 				return;
 			if (!path_write_frame(p, size)) {
 				path_break(p, RDMA_BROKEN, write_refused);
@@ -649,6 +628,8 @@ void rdma_path_pump(struct rdma_peer *p, unsigned ready)
 	enum rdma_state state = p->state;
 	size_t waits = out_waits(p);
 
+	if (p->maker.made)
+		path_take_made(p);
 	if (ready & READY_CONTROL || control_due(p))
 		read_control(p);
 	if (ready & READY_QP && p->qp) {
@@ -656,7 +637,7 @@ void rdma_path_pump(struct rdma_peer *p, unsigned ready)
 		p->armed = false;
 	}
 	poll_path(p);
-	keep_path(p, ready);
+	keep_path(p);
 	rdma_path_pay(p);
 	send_frames(p);
 	flush_control(p);
@@ -708,12 +689,10 @@ void rdma_path_torn(struct rdma_peer *p)
 	uint64_t next = p->reader.next;
 	int64_t now = host_mono_ms();
 
-	if (next < p->lane_first) {
-		/* It comes over TLS; what came that way is as the other side has sent it. */
-		if (next <= p->reader.placed)
-			rdma_path_fail(p, "a frame is not sealed as agreed", EBADMSG);
+	if (next <= p->reader.placed) /* as the other side has sent it, over TLS */
+		rdma_path_fail(p, "a frame is not sealed as agreed", EBADMSG);
+	if (next < p->lane_first) /* it comes over TLS */
 		return;
-	}
 	if (!p->torn_ms)
 		p->torn_ms = now;
 	else if (now - p->torn_ms > TORN_MS)
@@ -724,7 +703,7 @@ int rdma_path_init(struct rdma_peer *p, const uint8_t *out_key, const uint8_t *i
 {
 	p->lane_first = NEVER;
 	if (rdma_writer_init(&p->writer, p->area + HALF, out_key) < 0 ||
-	    rdma_reader_init(&p->reader, p->area, in_key) < 0)
+	    rdma_reader_init(&p->reader, p->area, p->area + 2 * HALF, in_key) < 0)
 		return -ENOMEM;
 	p->reader.clear = p->clear;
 	p->reader.sums = rdma_place_sums;
@@ -735,7 +714,6 @@ int rdma_path_init(struct rdma_peer *p, const uint8_t *out_key, const uint8_t *i
 
 void rdma_path_fini(struct rdma_peer *p)
 {
-	path_drop(p);
 	if (p->theirs_memory)
 		p->verbs->memory_remove(p->theirs_memory);
 	if (p->own_memory)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A peer over RDMA, for peer_rdma.c (what callers see), rdma_path.c (how bytes travel) and
- * rdma_place.c (pages that go straight from memory to memory).
+ * A peer over RDMA, for peer_rdma.c (what callers see), rdma_path.c (how bytes travel),
+ * rdma_maker.c (the thread that makes queue pairs) and rdma_place.c (pages that go straight from
+ * memory to memory).
  *
  * The TLS connection stays: it is where the two were authenticated, it carries what a queue pair
  * needs to be made, its end is the end of the peer, and frames take it while there is no queue
@@ -36,6 +37,7 @@ enum rdma_message {
 
 enum rdma_state {
 	PATH_NONE,
+	PATH_MAKING,   /* our queue pair is in the maker's hands */
 	PATH_OFFERED,  /* caller: waits for the answer */
 	PATH_ANSWERED, /* the other one: waits until the caller is ready */
 	PATH_PROBED,   /* connected; the first write is on its way */
@@ -47,6 +49,33 @@ struct rdma_ends {
 	struct verbs_address qp;
 	uint64_t ring, cell;
 	uint32_t ring_key, cell_key;
+};
+
+/* rdma_maker.c: what its thread is asked for, and has. */
+enum rdma_job {
+	JOB_NONE,
+	JOB_MAKE,    /* a queue pair */
+	JOB_ANSWER,  /* one that is connected to the remote one */
+	JOB_CONNECT, /* connect this one */
+};
+
+struct rdma_maker {
+	pthread_t thread;
+	bool runs, quits;
+	int wake;
+	enum rdma_job job;
+	bool busy;	       /* in a call of verbs */
+	bool deaf;	       /* the device's events end */
+	uint64_t turn;	       /* what was begun in an earlier one is of no interest any more */
+	struct verbs_qp *qp;   /* to be connected */
+	struct verbs_qp *gone; /* to be freed, before anything else is done */
+
+	/* what came of a job, for the pump */
+	enum rdma_job made;
+	struct verbs_qp *made_qp;
+	struct rdma_ends made_ends;
+	struct err made_err;
+	bool faulty; /* the device, by its own word; made_err says why */
 };
 
 /* rdma_place.c: pages that are written straight into the other side's memory. */
@@ -64,7 +93,11 @@ struct rdma_place {
 	struct verbs_memory *theirs; /* what the other side writes into */
 };
 
+#define RDMA_WRITES   (RDMA_SLOTS + 64) /* of ours that are not done: credits run out before */
+#define RDMA_ARRIVALS (RDMA_SLOTS + 32) /* frames, and some credits */
+
 #define RDMA_HALF (RDMA_RING + 4096u) /* a ring, and a credit cell */
+#define RDMA_AREA (2 * RDMA_HALF + RDMA_RING)
 
 struct rdma_peer {
 	struct peer base;
@@ -75,7 +108,8 @@ struct rdma_peer {
 	bool clear;  /* frames need not be sealed */
 
 	pthread_mutex_t lock; /* of all that follows */
-	uint8_t *area;	      /* what the other side writes, RDMA_HALF; then what it does not */
+	/* What the other side writes, RDMA_HALF; as much of ours; the reader's, RDMA_RING. */
+	uint8_t *area;
 	struct rdma_writer writer;
 	struct rdma_reader reader;
 
@@ -99,6 +133,7 @@ struct rdma_peer {
 	uint64_t breaks;     /* how often a path was lost that was up */
 	char why[160];	     /* the last time there was none */
 
+	struct rdma_maker maker;
 	struct rdma_place place;
 
 	/* the TLS connection */
@@ -128,7 +163,7 @@ struct peer *rdma_peer_new(struct peer *control, const struct verbs_ops *verbs,
 /* rdma_path.c; all with the lock. */
 int rdma_path_init(struct rdma_peer *p, const uint8_t *out_key, const uint8_t *in_key);
 void rdma_path_fini(struct rdma_peer *p);
-enum rdma_ready { READY_CONTROL = 1, READY_QP = 2, READY_DEVICE = 4 };
+enum rdma_ready { READY_CONTROL = 1, READY_QP = 2 };
 /*
  * Does what can be done without waiting: takes what has arrived (from descriptors only where they
  * are ready), keeps the path, sends what can go. p->error and p->ended say what came of it.
@@ -150,6 +185,16 @@ bool rdma_path_write(struct rdma_peer *p, const struct verbs_write *w);
 void rdma_path_say(struct rdma_peer *p, enum rdma_message kind, const void *data, size_t n);
 /* The other side does what it may not. */
 void rdma_path_fail(struct rdma_peer *p, const char *text, int code);
+
+/* The queue pair is given up, and nobody is told. */
+void rdma_path_drop(struct rdma_peer *p);
+
+/* rdma_maker.c. Its thread, and the end of it: without the lock. 0, or -errno and err. */
+int rdma_maker_init(struct rdma_peer *p, struct err *err);
+void rdma_maker_fini(struct rdma_peer *p);
+/* With the lock, both: does that, and pumps when it is done; leaves what it does, and frees qp. */
+void rdma_maker_ask(struct rdma_peer *p, enum rdma_job job, struct verbs_qp *qp);
+void rdma_maker_drop(struct rdma_peer *p, struct verbs_qp *qp);
 
 /* rdma_place.c; with the lock. The queue pair is gone. */
 void rdma_place_reset(struct rdma_peer *p);

@@ -250,9 +250,9 @@ int rdma_writer_credit(struct rdma_writer *w, const uint8_t cell[RDMA_CELL], str
 
 /* ---- reader ---- */
 
-int rdma_reader_init(struct rdma_reader *r, const uint8_t *ring, const uint8_t *key)
+int rdma_reader_init(struct rdma_reader *r, const uint8_t *ring, uint8_t *aside, const uint8_t *key)
 {
-	*r = (struct rdma_reader){ .ring = ring, .clear = !key, .next = 1 };
+	*r = (struct rdma_reader){ .ring = ring, .aside = aside, .clear = !key, .next = 1 };
 	r->bytes = malloc(RDMA_FRAME);
 	r->seal = key ? seal_new(key, false) : NULL;
 	if (r->bytes && (!key || r->seal))
@@ -285,8 +285,8 @@ uint64_t rdma_reader_announce(struct rdma_reader *r, uint32_t number)
 	return r->next + ahead;
 }
 
-int rdma_reader_place(struct rdma_reader *r, uint8_t *ring, uint64_t position, const void *frame,
-		      size_t n, struct err *err)
+int rdma_reader_place(struct rdma_reader *r, uint64_t position, const void *frame, size_t n,
+		      struct err *err)
 {
 	struct frame_header h;
 
@@ -304,9 +304,10 @@ int rdma_reader_place(struct rdma_reader *r, uint8_t *ring, uint64_t position, c
 			       "frame %" PRIu64 " at %" PRIu64 ": frame %" PRIu64 " at %" PRIu64
 			       " is expected, and the ring has %u bytes",
 			       h.number, position, r->next, r->position, RDMA_RING);
-	ring_copy_in(ring, position, frame, n);
+	ring_copy_in(r->aside, position, frame, n);
 	reader_reaches(r, h.number);
-	r->placed = h.number;
+	if (h.number > r->placed) /* it may come a second time, as those behind it will */
+		r->placed = h.number;
 	return 0;
 }
 
@@ -335,13 +336,14 @@ static bool reader_open(struct rdma_reader *r, const struct frame_header *h)
 /* The next frame into r->bytes; false: it is not there. *sums: it has no bytes of the stream. */
 static bool reader_take(struct rdma_reader *r, bool *sums)
 {
+	const uint8_t *ring = r->next <= r->placed ? r->aside : r->ring;
 	struct frame_header h;
 
-	ring_copy_out(r->ring, r->position, &h, sizeof(h));
+	ring_copy_out(ring, r->position, &h, sizeof(h));
 	if (h.number != r->next || h.len > RDMA_FRAME || h.len == 0 ||
 	    h.flags & ~(RDMA_FLAG_CLEAR | RDMA_FLAG_SUMS))
 		return false;
-	ring_copy_out(r->ring, r->position + RDMA_HEADER, r->bytes, h.len);
+	ring_copy_out(ring, r->position + RDMA_HEADER, r->bytes, h.len);
 	if (!reader_open(r, &h))
 		return false;
 	*sums = h.flags & RDMA_FLAG_SUMS;

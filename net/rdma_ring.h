@@ -81,13 +81,18 @@ int rdma_writer_credit(struct rdma_writer *w, const uint8_t cell[RDMA_CELL], str
 
 struct rdma_reader {
 	const uint8_t *ring;
+	/*
+	 * Frames that came another way: nobody else can write here. A queue pair that is given up,
+	 * but not gone yet, may still write into the ring.
+	 */
+	uint8_t *aside;
 	EVP_CIPHER_CTX *seal;
 	bool clear; /* frames that are not sealed are taken */
 	uint8_t *bytes;
 	size_t have, given; /* of the present frame */
 	uint64_t position, next;
 	uint64_t announced; /* last frame that is said to be there */
-	uint64_t placed;    /* last one that rdma_reader_place() took */
+	uint64_t placed;    /* those up to this one that are not read stand aside */
 	uint64_t credited, credited_number, credits;
 	/* Takes the checksums of a frame; 0, or -errno: they are not right. NULL: none are taken.
 	 */
@@ -95,16 +100,18 @@ struct rdma_reader {
 	void *sums_ctx;
 };
 
-int rdma_reader_init(struct rdma_reader *r, const uint8_t *ring, const uint8_t *key);
+/* aside: RDMA_RING bytes, of the caller; 0 or -ENOMEM. */
+int rdma_reader_init(struct rdma_reader *r, const uint8_t *ring, uint8_t *aside,
+		     const uint8_t *key);
 void rdma_reader_fini(struct rdma_reader *r);
 /* A frame was written, whose number ends with these 31 bits: its number, 0: it was read already. */
 uint64_t rdma_reader_announce(struct rdma_reader *r, uint32_t number);
 /*
- * A frame that came another way is put into its place (in ring, which is the reader's). 0, also
- * when it was read already; -EBADMSG and err.
+ * A frame that came another way is put into its place, aside. They come without gaps, from one that
+ * was not credited on. 0, also when it was read already; -EBADMSG and err.
  */
-int rdma_reader_place(struct rdma_reader *r, uint8_t *ring, uint64_t position, const void *frame,
-		      size_t n, struct err *err);
+int rdma_reader_place(struct rdma_reader *r, uint64_t position, const void *frame, size_t n,
+		      struct err *err);
 /* Whether the next frame's number stands where it is expected; a hint, for who polls. */
 bool rdma_reader_glance(const struct rdma_reader *r);
 /*

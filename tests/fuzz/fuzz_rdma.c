@@ -6,6 +6,7 @@
  * reader, with a key, takes nothing of all that. Windows for pages and checksums of pages: nothing
  * is registered but what is shared.
  */
+#include <sched.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ struct rig {
 	struct rdma_reader sealed;
 	unsigned placed;
 	_Alignas(PEER_PAGE) uint8_t memory[SHARED * PEER_PAGE];
+	uint8_t aside[RDMA_RING];
 };
 
 static void say(struct rig *rig, const void *data, size_t n)
@@ -32,14 +34,31 @@ static void say(struct rig *rig, const void *data, size_t n)
 		return;
 }
 
+/* Until the thread that makes queue pairs has nothing to do: an input does the same each time. */
+static void settle(struct rig *rig)
+{
+	struct rdma_peer *p = rdma_peer_of(rig->p);
+	bool works = true;
+
+	while (works) {
+		pthread_mutex_lock(&p->lock);
+		works = p->maker.job || p->maker.busy || p->maker.gone;
+		pthread_mutex_unlock(&p->lock);
+		if (works)
+			sched_yield();
+	}
+}
+
 static void look(struct rig *rig)
 {
 	static uint8_t got[3000];
 	struct err err = ERR_INIT;
 	ssize_t n = peer_recv(rig->p, got, sizeof(got), 0, &err);
 
+	settle(rig);
 	if (n > 0)
 		peer_send(rig->p, got, (size_t)n, 0, &err);
+	settle(rig);
 	while (recv(rig->outside, got, sizeof(got), MSG_DONTWAIT) > 0)
 		;
 	if (rdma_reader_get(&rig->sealed, got, sizeof(got)) > 0)
@@ -81,8 +100,10 @@ static void scribble(struct rig *rig, struct rd *in)
 	uint32_t at = rd_u32(in) % RDMA_HALF, n = rd_u8(in);
 	uint64_t changed[PEER_PLACE / 64];
 
-	if (at % 16 == 3 && !rig->placed++) /* once: it waits for an answer, up to a second */
+	if (at % 16 == 3 && !rig->placed++) { /* once: it waits for an answer, up to a second */
 		peer_place(rig->p, n % SHARED, 1, changed);
+		settle(rig);
+	}
 
 	if (at & 1)
 		at = rdma_peer_of(rig->p)->reader.position % RDMA_RING;
@@ -162,7 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	rig.outside = s[1];
 	rig.p = rdma_peer_new(peer_from_socket(s[0], "fuzz"), &fake_verbs, fake_open(NULL, &err),
 			      size & 1, true, &err);
-	if (!rig.p || rdma_reader_init(&rig.sealed, rdma_peer_of(rig.p)->area, key) < 0)
+	if (!rig.p || rdma_reader_init(&rig.sealed, rdma_peer_of(rig.p)->area, rig.aside, key) < 0)
 		abort();
 	rig.placed = 0;
 	peer_share(rig.p, rig.memory, sizeof(rig.memory));

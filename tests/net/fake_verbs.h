@@ -51,6 +51,9 @@ static struct {
 	bool hold;   /* writes wait for fake_deliver() */
 	bool lose;   /* ... or for nobody */
 	bool damage; /* a bit of writes that do not tell changes on the way */
+	/* These calls do not return; how many are in one. */
+	enum { STALL_NEW = 1, STALL_CONNECT = 2, STALL_FREE = 4, STALL_CHECK = 8 } stall;
+	unsigned stalled;
 	unsigned long writes, made;
 	struct verbs_qp qp[FAKE_QPS];
 	struct verbs_memory memory[FAKE_MEMORIES];
@@ -180,6 +183,49 @@ static inline void fake_forget(void)
 
 /* ---- the calls ---- */
 
+static inline bool fake_stalls(unsigned call)
+{
+	bool stalls;
+
+	fake_lock();
+	stalls = fake.stall & call;
+	fake_unlock();
+	return stalls;
+}
+
+static inline void fake_stall(unsigned call)
+{
+	bool did = false;
+
+	while (fake_stalls(call)) {
+		fake_lock();
+		fake.stalled += !did;
+		fake_unlock();
+		did = true;
+		usleep(1000);
+	}
+	fake_lock();
+	fake.stalled -= did;
+	fake_unlock();
+}
+
+static inline void fake_set_stall(unsigned calls)
+{
+	fake_lock();
+	fake.stall = calls;
+	fake_unlock();
+}
+
+static inline unsigned fake_stalled(void)
+{
+	unsigned n;
+
+	fake_lock();
+	n = fake.stalled;
+	fake_unlock();
+	return n;
+}
+
 static inline struct verbs_device *fake_open(const struct sockaddr *local, struct err *err)
 {
 	struct verbs_device *d = calloc(1, sizeof(*d));
@@ -212,6 +258,7 @@ static inline int fake_check(struct verbs_device *d, struct err *err)
 {
 	bool down;
 
+	fake_stall(STALL_CHECK);
 	fake_lock();
 	down = fake.down;
 	fake_unlock();
@@ -255,6 +302,7 @@ static inline struct verbs_qp *fake_qp_new(struct verbs_device *d, unsigned writ
 {
 	struct verbs_qp *q = NULL;
 
+	fake_stall(STALL_NEW);
 	fake_lock();
 	for (unsigned i = 0; i < FAKE_QPS && !q; i++) {
 		if (!fake.qp[i].there)
@@ -274,6 +322,7 @@ static inline int fake_qp_connect(struct verbs_qp *q, const struct verbs_address
 {
 	int ret = 0;
 
+	fake_stall(STALL_CONNECT);
 	fake_lock();
 	if (fake.refuse)
 		ret = err_set(err, EHOSTUNREACH, "nobody has that address");
@@ -286,6 +335,7 @@ static inline void fake_qp_free(struct verbs_qp *q)
 {
 	struct verbs_qp *remote;
 
+	fake_stall(STALL_FREE);
 	fake_lock();
 	remote = fake_find(q->remote);
 	if (remote && remote->remote == q->number && remote->n > remote->first + 100000)

@@ -308,6 +308,69 @@ START_TEST(a_port_that_goes_down_and_comes_back)
 }
 END_TEST
 
+/* ---- calls of verbs that do not return ---- */
+
+/* Bytes go on both ways while somebody is in such a call; RDMA is used when it has returned. */
+static void goes_on_meanwhile(void)
+{
+	for (unsigned i = 0; i < PATIENCE_MS && !fake_stalled(); i++) {
+		ping();
+		usleep(1000);
+	}
+	ck_assert_uint_gt(fake_stalled(), 0);
+	for (unsigned i = 0; i < 50; i++)
+		ping();
+	flows_start(2 << 20);
+	flows_end();
+	ck_assert_uint_gt(fake_stalled(), 0);
+	ck_assert(!is_up(a) || !is_up(b));
+	fake_set_stall(0);
+	ck_assert(pings_until(true));
+}
+
+static const unsigned calls_of_making[] = { STALL_CHECK, STALL_NEW, STALL_CONNECT };
+
+START_TEST(bytes_go_on_while_a_queue_pair_is_made)
+{
+	fake_set_stall(calls_of_making[_i]);
+	meet(false, false);
+	goes_on_meanwhile();
+}
+END_TEST
+
+START_TEST(bytes_go_on_while_a_queue_pair_is_freed)
+{
+	meet(false, false);
+	ck_assert(pings_until(true));
+	for (unsigned i = 0; i < 3; i++) {
+		fake_set_stall(STALL_FREE);
+		fake_break_all();
+		goes_on_meanwhile();
+	}
+}
+END_TEST
+
+/* Who has lost interest in a queue pair that is being made does not get it. */
+START_TEST(a_queue_pair_that_comes_too_late)
+{
+	struct rdma_peer *p;
+
+	fake_set_stall(STALL_CONNECT);
+	meet(false, false);
+	p = rdma_peer_of(b);
+	for (unsigned i = 0; i < PATIENCE_MS && !fake_stalled(); i++)
+		ping();
+	pthread_mutex_lock(&p->lock);
+	ck_assert_int_eq(p->state, PATH_MAKING);
+	rdma_path_drop(p);
+	pthread_mutex_unlock(&p->lock);
+	fake_set_stall(0);
+	for (unsigned i = 0; i < 50; i++)
+		ping();
+	ck_assert(!is_up(b));
+}
+END_TEST
+
 /* Writes that get no answer are given up by themselves. */
 START_TEST(a_fabric_that_swallows_writes)
 {
@@ -823,6 +886,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, without_a_path_tcp_does);
 	tcase_add_test(tc, a_broken_queue_pair_loses_nothing);
 	tcase_add_test(tc, a_port_that_goes_down_and_comes_back);
+	tcase_add_loop_test(tc, bytes_go_on_while_a_queue_pair_is_made, 0, 3);
+	tcase_add_test(tc, bytes_go_on_while_a_queue_pair_is_freed);
+	tcase_add_test(tc, a_queue_pair_that_comes_too_late);
 	tcase_add_host_test(tc, a_fabric_that_swallows_writes);
 	tcase_add_host_test(tc, late_and_torn_writes);
 	tcase_add_host_test(tc, words_in_another_order);
