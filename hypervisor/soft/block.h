@@ -26,7 +26,9 @@ struct block_code {
 	/* By enum block_way: the displacement of the jump that way (0: none), where that goes
 	 * while it is not linked, and the offset in the page of where it leads. */
 	uint32_t site[2], stub[2];
-	uint32_t gate; /* a jump in front that is open while BLOCK_TAKEN is linked; 0: none */
+	/* A jump in front that leads to the stub while the way is not linked; 0: none. Where the
+	 * physical page's number stands that is compared before a jump to another page; 0: none. */
+	uint32_t gate[2], page[2];
 	uint16_t target[2];
 	uint16_t heat;
 	bool linked[2];
@@ -65,6 +67,12 @@ static inline bool block_is_cross(const struct block *b)
 	return b->gpa2 != BLOCK_NO_PAGE;
 }
 
+/* Its instruction i; that after the last one ends it. */
+static inline const struct op *block_op(const struct block *b, unsigned i)
+{
+	return &b->op[i + block_is_cross(b)];
+}
+
 /* The block last entered at a linear address. */
 #define JUMP_BITS 15
 #define JUMP_SIZE (1u << JUMP_BITS)
@@ -74,8 +82,8 @@ struct jump_entry {
 	struct block *b; /* never NULL */
 	/*
 	 * Of translated code, which finds its way without a look at the block: the block's code,
-	 * and its guest physical page | mode; 0: not known. Code of a block that became void leads
-	 * back to the run loop.
+	 * and cpu->jump_key when that was looked through the last time; 0: never. Code of a block
+	 * that became void leads back to the run loop.
 	 */
 	const uint8_t *run;
 	uint64_t key;

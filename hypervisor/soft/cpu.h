@@ -185,6 +185,8 @@ struct cpu {
 	uint64_t exits;	    /* retired instructions of those that cpu_is_exit() marks: see run.c */
 	uint64_t code_from; /* the count that stats.in_code has been taken up to */
 	uint64_t page_lin;  /* of translated code: linear address of the page that runs */
+	/* mode, and above it a number that changes whenever the ITLBs lose an entry (mmu.c) */
+	uint64_t jump_key;
 	uint64_t chain_limit; /* from this count on, blocks return to the run loop */
 	uint32_t kicked;      /* by another thread: cpu_kicked() and __atomic_* only */
 	uint32_t mode;	      /* MODE_* */

@@ -389,6 +389,8 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin)
 	walk(cpu, &w);
 	note_used(cpu, MMU_COUNT + user, slot);
 	note_large(cpu, &w);
+	if (!(e->tag & TLB_INVALID))
+		mmu_code_lost(cpu);
 	e->tag = lin & PAGE_MASK;
 	e->gpa = gpa_tag(&w, cpu);
 	return w.page;
@@ -425,6 +427,7 @@ static ALWAYS_INLINE void drop_data(struct cpu *cpu, unsigned idx, match_fn matc
 static ALWAYS_INLINE void drop_code(struct cpu *cpu, unsigned user, match_fn match, uint64_t arg)
 {
 	unsigned tlb = MMU_COUNT + user;
+	bool lost = false;
 
 	for (uint32_t words = cpu->tlb_used_words[tlb]; words; words &= words - 1) {
 		unsigned word = (unsigned)__builtin_ctz(words);
@@ -434,15 +437,19 @@ static ALWAYS_INLINE void drop_code(struct cpu *cpu, unsigned user, match_fn mat
 		for (uint64_t used = cpu->tlb_used[tlb][word]; used; used &= used - 1) {
 			struct itlb_entry *e = &group[__builtin_ctzll(used)];
 
-			if (match(e->tag, e->gpa, arg))
+			if (match(e->tag, e->gpa, arg)) {
+				lost |= !(e->tag & TLB_INVALID);
 				e->tag = TLB_INVALID;
-			else
+			} else {
 				left |= used & -used;
+			}
 		}
 		cpu->tlb_used[tlb][word] = left;
 		if (!left)
 			cpu->tlb_used_words[tlb] &= ~(1u << word);
 	}
+	if (lost)
+		mmu_code_lost(cpu);
 }
 
 static ALWAYS_INLINE void drop(struct cpu *cpu, match_fn match, uint64_t arg)
@@ -499,8 +506,10 @@ void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 			e->rd = e->wr = TLB_INVALID;
 	}
 	for (unsigned user = 0; user < 2; user++) {
-		if ((cpu->itlb[user][slot].tag & PAGE_MASK) == page)
+		if ((cpu->itlb[user][slot].tag & PAGE_MASK) == page) {
 			cpu->itlb[user][slot].tag = TLB_INVALID;
+			mmu_code_lost(cpu);
+		}
 	}
 }
 

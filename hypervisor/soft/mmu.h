@@ -17,6 +17,13 @@
  */
 struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write);
 
+/* An entry of an ITLB is about to be dropped or replaced: whoever relied on it has to look again.
+ */
+static inline void mmu_code_lost(struct cpu *cpu)
+{
+	cpu->jump_key += PAGE_SIZE;
+}
+
 /* #GP or #SS when addresses have to be canonical and lin is not. */
 void mmu_check_canonical(struct cpu *cpu, uint64_t lin);
 

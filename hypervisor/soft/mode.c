@@ -79,6 +79,7 @@ void cpu_mode_update(struct cpu *cpu)
 	bool is64;
 
 	cpu->mode = mode_of(cpu);
+	cpu->jump_key = (cpu->jump_key & PAGE_MASK) | cpu->mode;
 	is64 = (cpu->mode & MODE_SIZE) == MODE_64;
 	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
 		cpu->ea_base[s] = is64 && s < SEG_FS ? 0 : cpu->seg[s].base;

@@ -131,7 +131,7 @@ static bool plan(struct tr *tr)
 	unsigned stored = FLAGS_ALL, read = FLAGS_ALL, calls = 0;
 
 	for (unsigned i = tr->b->n; i-- > 0;) {
-		const struct op *op = &tr->b->op[i];
+		const struct op *op = block_op(tr->b, i);
 
 		tr->stored[i] = (uint8_t)stored;
 		tr->own[i] = has_code(op, tr->b->mode, stored, read);
@@ -174,22 +174,6 @@ struct cold *trans_cold(struct tr *tr, uint8_t *site, enum cold_kind kind)
 	return c;
 }
 
-static void shared_call(struct tr *tr, uint32_t what)
-{
-	emit_aim(emit_call(tr->e), tr->t->code.rw + what);
-}
-
-static void shared_jump(struct tr *tr, uint32_t what)
-{
-	emit_aim(emit_jmp(tr->e), tr->t->code.rw + what);
-}
-
-static void name_op(struct tr *tr, unsigned i)
-{
-	emit_move_imm(tr->e, H_S1, i);
-	emit_move_imm(tr->e, H_S0, (uintptr_t)tr->b);
-}
-
 /* ---- memory ---- */
 struct guest_mem trans_operand(const struct tr *tr)
 {
@@ -199,11 +183,6 @@ struct guest_mem trans_operand(const struct tr *tr)
 	if (m.base == REG_RIPBASE)
 		m.disp += (int64_t)(tr->b->gpa & ~PAGE_MASK);
 	return m;
-}
-
-static struct guest_mem stack_at(unsigned reg, int64_t disp)
-{
-	return (struct guest_mem){ (uint8_t)reg, REG_ZERO, 0, SEG_NONE, disp };
 }
 
 static bool has_base(const struct guest_mem *m)
@@ -324,8 +303,7 @@ static void store16(struct tr *tr, struct host_mem m, unsigned v)
 	emit_imm(tr->e, 1, v);
 }
 
-/* Makes the host's flags those that the present op reads. Changes H_S0. */
-static void need_host(struct tr *tr, unsigned mask)
+void trans_need_host(struct tr *tr, unsigned mask)
 {
 	unsigned kind = (tr->type - LAZY_HOST) / 4, size = tr->type % 4;
 
@@ -335,7 +313,7 @@ static void need_host(struct tr *tr, unsigned mask)
 	if (!tr->type || (kind != TF_ADD && kind != TF_SUB && kind != TF_LOGIC)) {
 		trans_sse_store(tr);
 		trans_sse_lost(tr);
-		shared_call(tr, tr->t->shared.flags);
+		trans_shared_call(tr, tr->t->shared.flags);
 		return;
 	}
 	if (kind == TF_LOGIC) {
@@ -458,7 +436,7 @@ static void op_cmov(struct tr *tr)
 
 	if (op->form == FORM_RM)
 		m = op_probe(tr, op->size, false);
-	need_host(tr, op->reads);
+	trans_need_host(tr, op->reads);
 	d = use(tr, op->r0, H_S0);
 	if (op->form == FORM_RM) {
 		emit_rm(tr->e, op->size, opcode, d, m);
@@ -476,13 +454,13 @@ static void op_setcc(struct tr *tr)
 	if (op->form == FORM_MI) {
 		struct host_mem m = op_probe(tr, 0, true);
 
-		need_host(tr, op->reads);
+		trans_need_host(tr, op->reads);
 		emit_rm(tr->e, 0, 0x0f90u | op->sub, 0, m);
 		tr->host = 0;
 	} else {
 		unsigned d;
 
-		need_host(tr, op->reads);
+		trans_need_host(tr, op->reads);
 		d = use(tr, op->r0 / 8u, H_S0);
 		emit_rr(tr->e, 0, 0x0f90u | op->sub, 0, d);
 		done(tr, op->r0 / 8u, d);
@@ -571,7 +549,7 @@ static void alu_register(struct tr *tr)
 	unsigned left, right = H_NONE;
 
 	if (has_carry(op))
-		need_host(tr, FLAGS_CF);
+		trans_need_host(tr, FLAGS_CF);
 	left = use(tr, first(op), H_S0);
 	if (op->form == FORM_RR)
 		right = use(tr, second(op), H_S1);
@@ -588,7 +566,7 @@ static void alu_load(struct tr *tr)
 	unsigned left;
 
 	if (has_carry(op)) {
-		need_host(tr, FLAGS_CF);
+		trans_need_host(tr, FLAGS_CF);
 		left = use(tr, first(op), H_S0);
 		emit_rm(tr->e, op->size, emit_sized(op->sub * 8u | 2, op->size), left, m);
 		trans_keep_flags(tr);
@@ -615,7 +593,7 @@ static void alu_change(struct tr *tr)
 	unsigned right;
 
 	if (carry)
-		need_host(tr, FLAGS_CF);
+		trans_need_host(tr, FLAGS_CF);
 	if (op->form == FORM_MI) {
 		emit_alu_imm_mem(tr->e, op->sub, op->size, m, (int32_t)op->imm);
 		if (must_store(tr) && !logic && !carry)
@@ -803,28 +781,23 @@ static void op_imul(struct tr *tr)
 }
 
 /* ---- stack ---- */
-static void move_stack(struct tr *tr, unsigned from, int32_t by)
-{
-	emit_rm(tr->e, 3, 0x8d, trans_reg[R_RSP], HOST_MEM(trans_reg[from], by));
-}
-
 static void op_push(struct tr *tr)
 {
-	struct host_mem m = trans_probe(tr, stack_at(R_RSP, -8), 8, 1, true, COLD_CALL);
+	struct host_mem m = trans_probe(tr, trans_stack_at(R_RSP, -8), 8, 1, true, COLD_CALL);
 
 	if (tr->op->form == FORM_MI)
 		emit_store_imm(tr->e, m, (int32_t)tr->op->imm);
 	else
 		emit_store(tr->e, use(tr, tr->op->r0, H_S0), m);
-	move_stack(tr, R_RSP, -8);
+	trans_move_stack(tr, R_RSP, -8);
 }
 
 static void op_pop(struct tr *tr)
 {
-	struct host_mem m = trans_probe(tr, stack_at(R_RSP, 0), 8, 1, false, COLD_CALL);
+	struct host_mem m = trans_probe(tr, trans_stack_at(R_RSP, 0), 8, 1, false, COLD_CALL);
 
 	emit_load(tr->e, H_S0, m);
-	move_stack(tr, R_RSP, 8);
+	trans_move_stack(tr, R_RSP, 8);
 	if (trans_reg[tr->op->r0] != H_NONE)
 		emit_move(tr->e, 3, trans_reg[tr->op->r0], H_S0);
 	done(tr, tr->op->r0, H_S0);
@@ -832,151 +805,11 @@ static void op_pop(struct tr *tr)
 
 static void op_leave(struct tr *tr)
 {
-	struct host_mem m = trans_probe(tr, stack_at(R_RBP, 0), 8, 1, false, COLD_CALL);
+	struct host_mem m = trans_probe(tr, trans_stack_at(R_RBP, 0), 8, 1, false, COLD_CALL);
 
 	emit_load(tr->e, H_S0, m);
-	move_stack(tr, R_RBP, 8);
+	trans_move_stack(tr, R_RBP, 8);
 	emit_move(tr->e, 3, trans_reg[R_RBP], H_S0);
-}
-
-/* ---- branches ---- */
-/* Linear address of an offset from the start of the page to H_S0. */
-static void page_address(struct tr *tr, int64_t off)
-{
-	emit_load(tr->e, H_S0, CPU_FIELD(page_lin));
-	emit_rm(tr->e, 3, 0x8d, H_S0, HOST_MEM(H_S0, (int32_t)off));
-}
-
-/* The code of the block at H_S0 to H_S1; to cold code when there is none at hand. */
-static void look_up(struct tr *tr)
-{
-	shared_call(tr, tr->t->shared.lookup[!!(tr->b->mode & MODE_USER)]);
-	emit_rr(tr->e, 3, 0x85, H_S1, H_S1); /* TEST */
-	trans_cold(tr, emit_jcc(tr->e, 4), COLD_RESUME);
-}
-
-/* H_S0 becomes the page that runs. */
-static void turn_page(struct tr *tr)
-{
-	emit_alu_imm(tr->e, ALU_AND, 3, H_S0, -(int32_t)PAGE_SIZE);
-	emit_store(tr->e, H_S0, CPU_FIELD(page_lin));
-}
-
-static void jump_far(struct tr *tr)
-{
-	turn_page(tr);
-	emit_rr(tr->e, 2, 0xff, 4, H_S1); /* JMP */
-}
-
-static int64_t page_offset(const struct tr *tr, uint64_t from_start)
-{
-	return (int64_t)((tr->b->gpa & ~PAGE_MASK) + from_start);
-}
-
-static bool is_near(int64_t off)
-{
-	return off >= 0 && off < (int64_t)PAGE_SIZE;
-}
-
-/* A jump that way is at `site`. */
-static void jump_way(struct tr *tr, uint8_t *site, enum block_way way, uint64_t from_start)
-{
-	int64_t off = page_offset(tr, from_start);
-	struct cold *c;
-
-	if (!is_near(off)) {
-		c = trans_cold(tr, site, off == (int32_t)off ? COLD_FAR : COLD_RESUME);
-		c->target = off;
-		return;
-	}
-	c = trans_cold(tr, site, COLD_RESUME);
-	c->way = (int8_t)way;
-	tr->b->t.site[way] = (uint32_t)(site - tr->t->code.rw);
-	tr->b->t.target[way] = (uint16_t)off;
-}
-
-static void op_jcc(struct tr *tr)
-{
-	need_host(tr, tr->op->reads);
-	jump_way(tr, emit_jcc(tr->e, tr->op->sub), BLOCK_TAKEN, tr->op->imm);
-	jump_way(tr, emit_jmp(tr->e), BLOCK_ON, tr->b->bytes);
-}
-
-static void op_jmp(struct tr *tr)
-{
-	jump_way(tr, emit_jmp(tr->e), BLOCK_TAKEN, tr->op->imm);
-}
-
-static void op_jmp_to(struct tr *tr)
-{
-	unsigned from;
-
-	if (tr->op->form == FORM_RM) {
-		emit_load(tr->e, H_S0,
-			  trans_probe(tr, trans_operand(tr), 8, 1, false, COLD_RESUME));
-	} else {
-		from = use(tr, tr->op->r0, H_S0);
-		if (from != H_S0)
-			emit_move(tr->e, 3, H_S0, from);
-	}
-	look_up(tr);
-	jump_far(tr);
-}
-
-static void op_ret(struct tr *tr)
-{
-	emit_load(tr->e, H_S0, trans_probe(tr, stack_at(R_RSP, 0), 8, 1, false, COLD_RESUME));
-	look_up(tr);
-	move_stack(tr, R_RSP, 8);
-	jump_far(tr);
-}
-
-/* The return address is pushed. */
-static void push_next(struct tr *tr)
-{
-	struct host_mem m = trans_probe(tr, stack_at(R_RSP, -8), 8, 1, true, COLD_RESUME);
-
-	page_address(tr, page_offset(tr, tr->b->bytes));
-	emit_store(tr->e, H_S0, m);
-	move_stack(tr, R_RSP, -8);
-}
-
-/* The target is in H_S0. */
-static void call_far(struct tr *tr)
-{
-	look_up(tr);
-	emit_store(tr->e, H_S1, HOST_STACK_SLOT(0));
-	emit_store(tr->e, H_S0, HOST_STACK_SLOT(1));
-	push_next(tr);
-	emit_load(tr->e, H_S0, HOST_STACK_SLOT(1));
-	turn_page(tr);
-	emit_rm(tr->e, 2, 0xff, 4, HOST_STACK_SLOT(0));
-}
-
-static void op_call(struct tr *tr)
-{
-	int64_t off = page_offset(tr, tr->op->imm);
-	uint8_t *gate;
-
-	if (!is_near(off)) {
-		page_address(tr, off);
-		call_far(tr);
-		return;
-	}
-	gate = emit_jmp(tr->e);
-	trans_cold(tr, gate, COLD_RESUME);
-	tr->b->t.gate = (uint32_t)(gate - 1 - tr->t->code.rw);
-	push_next(tr);
-	jump_way(tr, emit_jmp(tr->e), BLOCK_TAKEN, tr->op->imm);
-}
-
-static void op_call_to(struct tr *tr)
-{
-	unsigned from = use(tr, tr->op->r0, H_S0);
-
-	if (from != H_S0)
-		emit_move(tr->e, 3, H_S0, from);
-	call_far(tr);
 }
 
 static void op_nop(struct tr *tr)
@@ -985,14 +818,29 @@ static void op_nop(struct tr *tr)
 
 /* ---- blocks ---- */
 static void (*const op_code[])(struct tr *tr) = {
-	[OPK_NOP] = op_nop,	  [OPK_MOV] = op_mov,	    [OPK_ALU] = op_alu,
-	[OPK_ONE] = op_one,	  [OPK_MOVZX] = op_extend,  [OPK_MOVSX] = op_extend,
-	[OPK_LEA] = op_lea,	  [OPK_BSWAP] = op_bswap,   [OPK_EXTEND_ACC] = op_extend_acc,
-	[OPK_CMOV] = op_cmov,	  [OPK_SETCC] = op_setcc,   [OPK_SHIFT] = op_shift,
-	[OPK_IMUL] = op_imul,	  [OPK_PUSH] = op_push,	    [OPK_POP] = op_pop,
-	[OPK_LEAVE] = op_leave,	  [OPK_JCC] = op_jcc,	    [OPK_JMP] = op_jmp,
-	[OPK_JMP_TO] = op_jmp_to, [OPK_CALL] = op_call,	    [OPK_CALL_TO] = op_call_to,
-	[OPK_RET] = op_ret,	  [OPK_SSE] = trans_sse_op,
+	[OPK_NOP] = op_nop,
+	[OPK_MOV] = op_mov,
+	[OPK_ALU] = op_alu,
+	[OPK_ONE] = op_one,
+	[OPK_MOVZX] = op_extend,
+	[OPK_MOVSX] = op_extend,
+	[OPK_LEA] = op_lea,
+	[OPK_BSWAP] = op_bswap,
+	[OPK_EXTEND_ACC] = op_extend_acc,
+	[OPK_CMOV] = op_cmov,
+	[OPK_SETCC] = op_setcc,
+	[OPK_SHIFT] = op_shift,
+	[OPK_IMUL] = op_imul,
+	[OPK_PUSH] = op_push,
+	[OPK_POP] = op_pop,
+	[OPK_LEAVE] = op_leave,
+	[OPK_JCC] = trans_jcc,
+	[OPK_JMP] = trans_jmp,
+	[OPK_JMP_TO] = trans_jmp_to,
+	[OPK_CALL] = trans_near_call,
+	[OPK_CALL_TO] = trans_near_call_to,
+	[OPK_RET] = trans_near_ret,
+	[OPK_SSE] = trans_sse_op,
 };
 
 static void one_op(struct tr *tr)
@@ -1006,12 +854,14 @@ static void one_op(struct tr *tr)
 	} else if (tr->op->flags & OPF_END) {
 		trans_cold(tr, emit_jmp(tr->e), COLD_RESUME);
 	} else {
-		name_op(tr, tr->i);
-		shared_call(tr, tr->t->shared.call);
+		trans_name_op(tr, tr->i);
+		trans_shared_call(tr, tr->t->shared.call);
 		trans_sse_lost(tr);
 		tr->host = tr->type = 0;
 	}
 	for (; from < tr->colds; from++) {
+		if (tr->cold[from].kind != COLD_CALL)
+			continue;
 		tr->cold[from].back = tr->e->at;
 		tr->cold[from].flags = tr->host;
 		tr->cold[from].xmm_back = tr->xmm;
@@ -1027,23 +877,26 @@ static void one_cold(struct tr *tr, struct cold *c)
 	switch ((enum cold_kind)c->kind) {
 	case COLD_CALL:
 		trans_sse_leave(tr, c);
-		name_op(tr, c->op);
-		shared_call(tr, c->flags ? tr->t->shared.call_flags : tr->t->shared.call);
+		trans_name_op(tr, c->op);
+		trans_shared_call(tr, c->flags ? tr->t->shared.call_flags : tr->t->shared.call);
 		trans_sse_back(tr, c);
 		emit_aim(emit_jmp(tr->e), c->back);
 		break;
 	case COLD_RESUME:
 		trans_sse_leave(tr, c);
-		name_op(tr, c->op);
-		shared_jump(tr, tr->t->shared.resume);
+		trans_name_op(tr, c->op);
+		trans_shared_jump(tr, tr->t->shared.resume);
 		break;
 	case COLD_FAR:
-		page_address(tr, c->target);
-		look_up(tr);
-		jump_far(tr);
+	case COLD_FAR_MISS:
+	case COLD_FAR_CALL:
+	case COLD_LINK:
+	case COLD_FIND:
+	case COLD_FIND_AGAIN:
+		trans_cold_jump(tr, c);
 		break;
 	}
-	if (c->way >= 0)
+	if (c->kind == COLD_RESUME && c->way >= 0)
 		tr->b->t.stub[c->way] = (uint32_t)(c->stub - tr->t->code.rw);
 }
 
@@ -1060,8 +913,8 @@ static void block_edge(struct tr *tr, uint8_t *site)
 	emit_aim(site, tr->e->at);
 	emit_alu_imm(tr->e, ALU_ADD, 2, H_LEFT, tr->b->n);
 	tr->b->t.dead = (uint32_t)(tr->e->at - tr->t->code.rw);
-	name_op(tr, 0);
-	shared_jump(tr, tr->t->shared.edge);
+	trans_name_op(tr, 0);
+	trans_shared_jump(tr, tr->t->shared.edge);
 }
 
 bool trans_emit_block(struct translator *t, struct block *b, struct emit *e)
@@ -1079,13 +932,16 @@ bool trans_emit_block(struct translator *t, struct block *b, struct emit *e)
 	if (!plan(&tr))
 		return false;
 	edge = block_head(&tr);
+	tr.i = 0;
+	if (block_is_cross(b))
+		trans_check_cross(&tr);
 	for (tr.i = 0; tr.i < b->n && !e->full; tr.i++) {
-		tr.op = &b->op[tr.i];
+		tr.op = block_op(b, tr.i);
 		one_op(&tr);
 	}
-	if (!(b->op[b->n - 1].flags & OPF_END)) {
+	if (!(block_op(b, b->n - 1u)->flags & OPF_END)) {
 		trans_sse_store(&tr);
-		jump_way(&tr, emit_jmp(e), BLOCK_ON, b->bytes);
+		trans_jump_on(&tr);
 	}
 	for (unsigned i = 0; i < tr.colds && !e->full; i++)
 		one_cold(&tr, &tr.cold[i]);

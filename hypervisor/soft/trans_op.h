@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files that emit the code of ops share: trans_op.c for integers, memory and branches,
- * trans_sse.c for XMM registers.
+ * What the files that emit the code of ops share: trans_op.c for integers and memory,
+ * trans_jump.c for branches, trans_sse.c for XMM registers.
  */
 #ifndef SOFT_TRANS_OP_H
 #define SOFT_TRANS_OP_H
@@ -11,12 +11,20 @@
 enum cold_kind {
 	COLD_CALL,   /* the op's handler, and on with the next op */
 	COLD_RESUME, /* the rest of the block in the interpreter, from the op on */
-	COLD_FAR,    /* a jump to another page */
+	/* trans_jump.c: a jump to another page, its target looked up, a call likewise; to C code
+	 * that links; an entry of the jump cache that is not the one or has to be looked through
+	 * again */
+	COLD_FAR,
+	COLD_FAR_MISS,
+	COLD_FAR_CALL,
+	COLD_LINK,
+	COLD_FIND,
+	COLD_FIND_AGAIN,
 };
 
 struct cold {
 	uint8_t *site, *back;
-	int64_t target; /* COLD_FAR: offset from the page's start */
+	int64_t target; /* of a jump: offset from the page's start */
 	uint8_t op;
 	uint8_t kind;
 	bool flags;    /* COLD_CALL: they have to be the host's afterwards */
@@ -27,7 +35,7 @@ struct cold {
 	bool mxcsr, mxcsr_back;
 };
 
-#define COLD_MAX (3 * BLOCK_OPS + 8)
+#define COLD_MAX (3 * BLOCK_OPS + 32)
 
 struct tr {
 	struct translator *t;
@@ -78,6 +86,11 @@ struct guest_mem {
 	int64_t disp;
 };
 
+static inline struct guest_mem trans_stack_at(unsigned reg, int64_t disp)
+{
+	return (struct guest_mem){ (uint8_t)reg, REG_ZERO, 0, SEG_NONE, disp };
+}
+
 struct guest_mem trans_operand(const struct tr *tr);
 
 /*
@@ -92,6 +105,45 @@ struct cold *trans_cold(struct tr *tr, uint8_t *site, enum cold_kind kind);
 
 /* The host's flags are those that the op gives; keeps them for whoever may look. */
 void trans_keep_flags(struct tr *tr);
+
+/* Makes the host's flags those that the present op reads. Changes H_S0. */
+void trans_need_host(struct tr *tr, unsigned mask);
+
+/* ---- shared code ---- */
+static inline void trans_shared_call(struct tr *tr, uint32_t what)
+{
+	emit_aim(emit_call(tr->e), tr->t->code.rw + what);
+}
+
+static inline void trans_shared_jump(struct tr *tr, uint32_t what)
+{
+	emit_aim(emit_jmp(tr->e), tr->t->code.rw + what);
+}
+
+static inline void trans_name_op(struct tr *tr, unsigned i)
+{
+	emit_move_imm(tr->e, H_S1, i);
+	emit_move_imm(tr->e, H_S0, (uintptr_t)tr->b);
+}
+
+static inline void trans_move_stack(struct tr *tr, unsigned from, int32_t by)
+{
+	emit_rm(tr->e, 3, 0x8d, trans_reg[R_RSP], HOST_MEM(trans_reg[from], by));
+}
+
+/* ---- trans_jump.c ---- */
+void trans_jcc(struct tr *tr);
+void trans_jmp(struct tr *tr);
+void trans_jmp_to(struct tr *tr);
+void trans_near_call(struct tr *tr);
+void trans_near_call_to(struct tr *tr);
+void trans_near_ret(struct tr *tr);
+/* The end of a block that no branch ends. */
+void trans_jump_on(struct tr *tr);
+/* In front of an instruction that goes on in the next page: op_cross() of block.c. */
+void trans_check_cross(struct tr *tr);
+/* Cold code of the kinds from COLD_FAR on. */
+void trans_cold_jump(struct tr *tr, const struct cold *c);
 
 /* ---- trans_sse.c ---- */
 /* Has it code of its own? */

@@ -11,9 +11,9 @@
  * outside *cpu during the call.
  *
  * Where. Blocks are translated once for all linear addresses: a block knows its offset in the page,
- * and cpu->page_lin is the linear address of the page that runs. Jumps inside a page are patched
- * into the code (links). A jump to another page looks the block up as block_hit() does, so a block
- * is entered through the ITLB entry of its page, as ever.
+ * and cpu->page_lin is the linear address of the page that runs. Jumps of known distance are
+ * patched into the code (links); trans_jump.c has the others. A block in another page is entered
+ * through the ITLB entry of its page, as ever.
  *
  * Counting. H_LEFT is cpu->chain_limit minus the count. Every block takes its instructions off
  * first and goes back to the run loop in front of itself (trans_edge()) when that is too much, as
@@ -136,7 +136,7 @@ static void count_translated(struct cpu *cpu, uint64_t count)
 
 static uint64_t trans_call(struct cpu *cpu, struct block *b, unsigned i, uint32_t left)
 {
-	cpu->call[0] = b->op[i];
+	cpu->call[0] = *block_op(b, i);
 	stand_in(cpu, b, cpu->call, left);
 	count_translated(cpu, cpu->count + i);
 	cpu->call[0].fn(cpu, cpu->call);
@@ -162,17 +162,16 @@ static uint8_t *code_at(const struct translator *t, uint32_t off)
 
 static const uint8_t nop5[5] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 
-/* Lets b jump to the block that follows it that way, when both are translated. */
-static void link_way(struct translator *t, struct block *b, enum block_way way)
+static void link_to(struct translator *t, struct block *b, enum block_way way, struct block *to)
 {
-	struct block *to = b->link[way].to;
-
-	if (!b->t.site[way] || b->t.linked[way] || to->mode != b->mode || !to->t.body ||
-	    (to->gpa & ~PAGE_MASK) != b->t.target[way] || ((to->gpa ^ b->gpa) & PAGE_MASK))
-		return;
 	emit_aim(code_at(t, b->t.site[way]), code_at(t, to->t.body));
-	if (b->t.gate && way == BLOCK_TAKEN)
-		memcpy(code_at(t, b->t.gate), nop5, sizeof(nop5));
+	if (b->t.page[way]) {
+		uint32_t page = (uint32_t)(to->gpa >> PAGE_SHIFT);
+
+		memcpy(code_at(t, b->t.page[way]), &page, sizeof(page));
+	}
+	if (b->t.gate[way])
+		memcpy(code_at(t, b->t.gate[way]), nop5, sizeof(nop5));
 	b->t.linked[way] = true;
 	b->t.from[way] = to->t.into;
 	b->t.from_way[way] = to->t.into_way;
@@ -180,11 +179,23 @@ static void link_way(struct translator *t, struct block *b, enum block_way way)
 	to->t.into_way = (uint8_t)way;
 }
 
+/* Lets b jump to the block that follows it that way in its page, when both are translated. */
+static void link_way(struct translator *t, struct block *b, enum block_way way)
+{
+	struct block *to = b->link[way].to;
+
+	if (!b->t.site[way] || b->t.linked[way] || b->t.page[way] || to->mode != b->mode ||
+	    !to->t.body || (to->gpa & ~PAGE_MASK) != b->t.target[way] ||
+	    ((to->gpa ^ b->gpa) & PAGE_MASK))
+		return;
+	link_to(t, b, way, to);
+}
+
 static void unlink_way(struct translator *t, struct block *b, unsigned way)
 {
-	if (b->t.gate && way == BLOCK_TAKEN) {
-		*code_at(t, b->t.gate) = 0xe9;
-		emit_aim(code_at(t, b->t.gate) + 1, code_at(t, b->t.stub[way]));
+	if (b->t.gate[way]) {
+		*code_at(t, b->t.gate[way]) = 0xe9;
+		emit_aim(code_at(t, b->t.gate[way]) + 1, code_at(t, b->t.stub[way]));
 	} else {
 		emit_aim(code_at(t, b->t.site[way]), code_at(t, b->t.stub[way]));
 	}
@@ -194,7 +205,8 @@ static void unlink_way(struct translator *t, struct block *b, unsigned way)
 /* Goes on with op i of block b in the interpreter. */
 static void trans_resume(struct cpu *cpu, struct block *b, unsigned i, uint32_t left)
 {
-	const struct op *op = &b->op[i];
+	/* The first one with the check that stands before it, where it goes through two pages. */
+	const struct op *op = i ? block_op(b, i) : b->op;
 
 	if (i + 1u >= b->n) {
 		link_way(cpu->trans, b, BLOCK_ON);
@@ -203,6 +215,18 @@ static void trans_resume(struct cpu *cpu, struct block *b, unsigned i, uint32_t 
 	stand_in(cpu, b, op, left);
 	count_translated(cpu, cpu->count + i);
 	op->fn(cpu, op);
+}
+
+/* In front of a jump to another page, which is op i, that way: links it if that can be done. */
+static void trans_link(struct cpu *cpu, struct block *b, unsigned i_way, uint32_t left)
+{
+	unsigned i = i_way & 0xff, way = i_way >> 8;
+	uint64_t off = way == BLOCK_TAKEN ? block_op(b, i)->imm : b->bytes;
+	struct block *to = block_hit(cpu, cpu->page_lin + (b->gpa & ~PAGE_MASK) + off);
+
+	if (to && to->t.body)
+		link_to(cpu->trans, b, (enum block_way)way, to);
+	trans_resume(cpu, b, i, left);
 }
 
 /* Back to the run loop in front of block b. */
@@ -299,6 +323,44 @@ static void emit_call_c(struct emit *e, uintptr_t fn, bool flags)
 	emit_ret(e);
 }
 
+/* The guest's flags of that type become the host's; a and b are in cpu->lazy, or res is. */
+static void emit_flags_of(struct emit *e, enum trans_flags kind, unsigned size)
+{
+	static const uint8_t opcode[] = { [TF_ADD] = 0x02, [TF_SUB] = 0x3a, [TF_TEST] = 0x84 };
+	uint8_t *other;
+
+	emit_alu_imm(e, ALU_CMP, 3, H_S0, (int32_t)TF_TYPE(kind, size));
+	other = emit_jcc(e, 5);
+	if (kind == TF_LOGIC) {
+		emit_load(e, H_S0, CPU_FIELD(lazy.res));
+		emit_rr(e, size, emit_sized(0x84, size), H_S0, H_S0);
+	} else {
+		emit_load(e, H_S0, CPU_FIELD(lazy.a));
+		emit_rm(e, size, emit_sized(opcode[kind], size), H_S0, CPU_FIELD(lazy.b));
+	}
+	emit_ret(e);
+	emit_aim(other, e->at);
+}
+
+/*
+ * The guest's flags become the host's: by the instruction that made them once more, where that is
+ * one of the common ones and none came after that changes some of them. Changes H_S0.
+ */
+static void emit_flags(struct emit *e)
+{
+	static const enum trans_flags common[] = { TF_SUB, TF_TEST, TF_LOGIC, TF_ADD };
+
+	/* With lazy.inc and lazy.rot. */
+	emit_load(e, H_S0, CPU_FIELD(lazy.type));
+	for (unsigned i = 0; i < sizeof(common) / sizeof(common[0]); i++) {
+		emit_flags_of(e, common[i], 2);
+		emit_flags_of(e, common[i], 3);
+		emit_flags_of(e, common[i], 0);
+		emit_flags_of(e, common[i], 1);
+	}
+	emit_call_c(e, (uintptr_t)trans_load_flags, true);
+}
+
 static void emit_tail(struct emit *e, trans_tail_fn fn)
 {
 	emit_arguments(e);
@@ -327,8 +389,9 @@ static void emit_jump_entry(struct emit *e)
 	emit_rm(e, 3, 0x03, H_RAX, CPU_FIELD(blocks));
 }
 
-/* H_S1: guest physical page of the address in H_S0 | mode. Jumps when the ITLB does not have it. */
-static uint8_t *emit_key(struct emit *e, bool user)
+/* The ITLB entry of the address in H_S0: its `gpa` to H_S1. Jumps when the ITLB does not have it.
+ */
+static uint8_t *emit_itlb(struct emit *e, bool user)
 {
 	uint8_t *miss;
 
@@ -345,54 +408,39 @@ static uint8_t *emit_key(struct emit *e, bool user)
 		HOST_MEM(H_RCX, (int32_t)offsetof(struct cpu, itlb[user][0].tag)));
 	miss = emit_jcc(e, 5);
 	emit_load(e, H_S1, HOST_MEM(H_RCX, (int32_t)offsetof(struct cpu, itlb[user][0].gpa)));
-	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
-	emit_rm(e, 2, 0x8b, H_RCX, CPU_FIELD(mode));
-	emit_rr(e, 3, 0x09, H_RCX, H_S1);
 	return miss;
 }
 
 /*
- * block_hit() for the address in H_S0, in the mode that runs: leaves the block's code in H_S1, or 0
- * when it is not at hand or not translated. Changes H_S1, host flags and the entry of the jump
- * cache. The code of a block that is void by now leads back to the run loop.
- *
- * An entry of the jump cache with the right key is enough. One without is filled in from its block:
- * blocks are seldom in the host's caches.
+ * block_hit() for the address in H_S0, in the mode that runs: leaves its entry of the jump cache in
+ * H_S1, which now has the block's code and the present key, or 0 when it is not at hand or not
+ * translated. Changes host flags. The code of a block that is void by now leads back to the run
+ * loop.
  */
 static void emit_lookup(struct emit *e, bool user)
 {
-	const struct host_mem key = HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].key));
-	const struct host_mem run = HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].run));
-	uint8_t *miss[5], *fill;
+	uint8_t *miss[5];
 
 	emit_push(e, H_RAX);
 	emit_push(e, H_RCX);
 	emit_jump_entry(e);
-	emit_rm(e, 3, 0x3b, H_S0, HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].lin)));
+	emit_rm(e, 3, 0x3b, H_S0, HOST_MEM(H_RAX, offsetof(struct jump_entry, lin)));
 	miss[0] = emit_jcc(e, 5);
-	miss[1] = emit_key(e, user);
-	emit_rm(e, 3, 0x3b, H_S1, key);
-	fill = emit_jcc(e, 5);
-	emit_load(e, H_S1, run);
-	emit_found(e);
-
-	emit_aim(fill, e->at);
-	emit_load(e, H_RCX, HOST_MEM(H_RAX, offsetof(struct block_cache, jump[0].b)));
+	miss[1] = emit_itlb(e, user);
+	emit_load(e, H_RCX, HOST_MEM(H_RAX, offsetof(struct jump_entry, b)));
 	emit_rm(e, 3, 0x33, H_S1, HOST_MEM(H_RCX, offsetof(struct block, gpa)));
 	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
 	miss[2] = emit_jcc(e, 5);
 	emit_rm(e, 2, 0x8b, H_S1, CPU_FIELD(mode));
 	emit_rm(e, 2, 0x3b, H_S1, HOST_MEM(H_RCX, offsetof(struct block, mode)));
 	miss[3] = emit_jcc(e, 5);
-	emit_alu_imm_mem(e, ALU_CMP, 3, HOST_MEM(H_RCX, offsetof(struct block, t.run)), 0);
-	miss[4] = emit_jcc(e, 4);
-	emit_load(e, H_S1, HOST_MEM(H_RCX, offsetof(struct block, gpa)));
-	emit_alu_imm(e, ALU_AND, 3, H_S1, -(int32_t)PAGE_SIZE);
-	emit_store(e, H_S1, key);
-	emit_rm(e, 2, 0x8b, H_S1, CPU_FIELD(mode));
-	emit_rm(e, 3, 0x09, H_S1, key); /* OR */
 	emit_load(e, H_S1, HOST_MEM(H_RCX, offsetof(struct block, t.run)));
-	emit_store(e, H_S1, run);
+	emit_rr(e, 3, 0x85, H_S1, H_S1); /* TEST */
+	miss[4] = emit_jcc(e, 4);
+	emit_store(e, H_S1, HOST_MEM(H_RAX, offsetof(struct jump_entry, run)));
+	emit_load(e, H_S1, CPU_FIELD(jump_key));
+	emit_store(e, H_S1, HOST_MEM(H_RAX, offsetof(struct jump_entry, key)));
+	emit_move(e, 3, H_S1, H_RAX);
 	emit_found(e);
 
 	for (unsigned i = 0; i < 5; i++)
@@ -401,7 +449,8 @@ static void emit_lookup(struct emit *e, bool user)
 	emit_found(e);
 }
 
-_Static_assert(MODE_64 &&MODE_COUNTS < PAGE_SIZE, "a key is page | mode, and never 0");
+_Static_assert(MODE_64 &&MODE_COUNTS < PAGE_SIZE,
+	       "a key has the mode at its lower end, and is never 0");
 _Static_assert(sizeof(struct jump_entry) == 32 && sizeof(struct itlb_entry) == 16, "shifts");
 _Static_assert(offsetof(struct block_cache, jump) == 0, "found from cpu->blocks");
 
@@ -417,9 +466,11 @@ static void emit_shared(struct translator *t)
 	t->shared.call_flags = HERE;
 	emit_call_c(&e, (uintptr_t)trans_call_flags, true);
 	t->shared.flags = HERE;
-	emit_call_c(&e, (uintptr_t)trans_load_flags, true);
+	emit_flags(&e);
 	t->shared.resume = HERE;
 	emit_tail(&e, trans_resume);
+	t->shared.link = HERE;
+	emit_tail(&e, trans_link);
 	t->shared.edge = HERE;
 	emit_tail(&e, trans_edge);
 	for (unsigned user = 0; user < 2; user++) {
@@ -500,7 +551,7 @@ void trans_block_made(struct cpu *cpu, struct block *b)
 {
 	b->t = (struct block_code){ 0 };
 	b->enter = b->op[0].fn;
-	if (cpu->trans && (b->mode & MODE_SIZE) == MODE_64 && !block_is_cross(b))
+	if (cpu->trans && (b->mode & MODE_SIZE) == MODE_64)
 		b->enter = op_heat;
 }
 
@@ -533,7 +584,7 @@ void trans_forget(struct cpu *cpu)
 
 const struct op *trans_original(const struct cpu *cpu, const struct op *op)
 {
-	return op == cpu->call && cpu->block ? &cpu->block->op[op->index_in_block] : op;
+	return op == cpu->call && cpu->block ? block_op(cpu->block, op->index_in_block) : op;
 }
 
 struct translator *trans_create(struct cpu *cpu, unsigned heat)

@@ -18,9 +18,10 @@ struct trans_shared {
 	uint32_t call;	     /* the handler of an op, and back */
 	uint32_t call_flags; /* the same; the guest's flags are the host's afterwards */
 	uint32_t resume;     /* goes on with the handler of an op, in the interpreter */
+	uint32_t link;	     /* links a jump to another page, and as resume */
 	uint32_t edge;	     /* back to the run loop, in front of a block */
 	uint32_t flags;	     /* the guest's flags become the host's */
-	uint32_t lookup[2];  /* code of the block at a linear address; [1] for user mode */
+	uint32_t lookup[2];  /* the jump cache's entry of an address; [1] for user mode */
 };
 
 struct translator {
