@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The units of systemd as its own tools judge them; what `up` tells systemd, to a socket that stands in for it; the jail
-# whole inside the unit's capabilities. Not tried here: the units under a systemd that is process 1.
+# whole inside the unit's capabilities. Under a systemd that is process 1: tests/soak/systemd.py.
 # waits for the host: ready watchdog hang stopping
 . "$(dirname "$0")/lib.sh"
 need_guest
