@@ -13,6 +13,7 @@
 
 #define CAMPAIGN_FAULTS	     16
 #define CAMPAIGN_DETECTORS   32
+#define CAMPAIGN_MASKS	     32
 #define CAMPAIGN_EXPERIMENTS 100000000u
 #define CAMPAIGN_JOBS	     256
 
@@ -40,6 +41,8 @@ struct campaign_plan {
 	size_t nfaults;
 	regex_t detector[CAMPAIGN_DETECTORS];
 	size_t ndetectors;
+	regex_t mask[CAMPAIGN_MASKS];
+	size_t nmasks;
 	uint8_t detect_status[256];
 	size_t ndetect_status;
 };

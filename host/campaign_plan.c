@@ -216,23 +216,30 @@ static int parse_when(struct campaign_plan *p, const json_t *o, const struct sym
 	return 0;
 }
 
-static int parse_detectors(struct campaign_plan *p, const json_t *list, const char *name,
-			   struct err *err)
+/* Up to 32 expressions; *n counts what has to be freed. */
+static int parse_expressions(const json_t *o, const char *key, int flags, regex_t *r, size_t *n,
+			     const char *name, struct err *err)
 {
-	size_t n = json_array_size(list);
+	const json_t *list = json_object_get(o, key);
+	size_t all = json_array_size(list);
 
-	if (list && (!json_is_array(list) || n > CAMPAIGN_DETECTORS))
-		return bad(err, name,
-			   "\"detect\" must be a list of at most 32 regular expressions");
-	for (; p->ndetectors < n; p->ndetectors++) {
-		const char *text = json_string_value(json_array_get(list, p->ndetectors));
+	if (list && (!json_is_array(list) || all > CAMPAIGN_DETECTORS))
+		return err_set(err, EINVAL,
+			       "plan '%s': \"%s\" must be a list of at most 32 regular "
+			       "expressions",
+			       name, key);
+	for (; *n < all; ++*n) {
+		const char *text = json_string_value(json_array_get(list, *n));
 
-		if (!text || strlen(text) > 500 ||
-		    regcomp(&p->detector[p->ndetectors], text, REG_EXTENDED | REG_NOSUB))
-			return bad(err, name, "one of \"detect\" is no regular expression");
+		if (!text || strlen(text) > 500 || regcomp(&r[*n], text, REG_EXTENDED | flags))
+			return err_set(err, EINVAL,
+				       "plan '%s': one of \"%s\" is no regular expression", name,
+				       key);
 	}
 	return 0;
 }
+
+_Static_assert(CAMPAIGN_MASKS == CAMPAIGN_DETECTORS, "one limit of expressions");
 
 static int parse_statuses(struct campaign_plan *p, const json_t *list, const char *name,
 			  struct err *err)
@@ -355,11 +362,10 @@ static int parse_named(struct campaign_plan *p, json_t *o, const char *name, str
 
 static int parse_object(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
 {
-	static const char *const known[] = {
-		"log",		 "seed",   "experiments", "from",    "to",
-		"bound",	 "faults", "detect",	  "margin",  "confidence",
-		"detect_status", "when",   "prune",	  "symbols", NULL
-	};
+	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
+					     "to",     "bound",	     "faults",	      "detect",
+					     "margin", "confidence", "detect_status", "when",
+					     "prune",  "symbols",    "mask",	      NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (!json_is_object(o) || !log)
@@ -371,7 +377,8 @@ static int parse_object(struct campaign_plan *p, json_t *o, const char *name, st
 	    get_number(o, "from", &p->from, name, err) < 0 ||
 	    get_number(o, "to", &p->to, name, err) < 0 ||
 	    get_number(o, "bound", &p->bound, name, err) < 0 || parse_named(p, o, name, err) < 0 ||
-	    parse_detectors(p, json_object_get(o, "detect"), name, err) < 0 ||
+	    parse_expressions(o, "detect", REG_NOSUB, p->detector, &p->ndetectors, name, err) < 0 ||
+	    parse_expressions(o, "mask", REG_NEWLINE, p->mask, &p->nmasks, name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
 		return -EINVAL;
 	p->prune = json_is_true(json_object_get(o, "prune"));
@@ -423,6 +430,8 @@ void campaign_plan_free(struct campaign_plan *p)
 {
 	for (size_t i = 0; i < p->ndetectors; i++)
 		regfree(&p->detector[i]);
+	for (size_t i = 0; i < p->nmasks; i++)
+		regfree(&p->mask[i]);
 	if (p->when.kind == WHEN_OUTPUT)
 		regfree(&p->when_output);
 	free(p->text);

@@ -139,6 +139,8 @@ static int worker_live(const struct campaign_run *r, unsigned number, int fd)
 			  .config = { .bound = p->bound,
 				      .detector = p->detector,
 				      .ndetectors = p->ndetectors,
+				      .mask = p->mask,
+				      .nmasks = p->nmasks,
 				      .detect_status = p->detect_status,
 				      .ndetect_status = p->ndetect_status,
 				      .prune = p->prune,

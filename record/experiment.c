@@ -104,23 +104,94 @@ static uint64_t byte_count(const struct trace *t, uint16_t stream, uint64_t from
 	return none;
 }
 
-/* The first difference of one stream; UINT64_MAX: none. */
+/* A stream as it is compared: without what may differ, and where in the stream each byte was. */
+struct view {
+	struct buf bytes;
+	struct buf at; /* a uint64_t for each byte */
+};
+
+static void view_free(struct view *v)
+{
+	buf_free(&v->bytes);
+	buf_free(&v->at);
+}
+
+static uint64_t view_at(const struct view *v, size_t i)
+{
+	uint64_t at;
+
+	if (!v->at.len)
+		return i;
+	memcpy(&at, v->at.data + i * sizeof(at), sizeof(at));
+	return at;
+}
+
+static void view_put(struct view *to, const struct view *from, size_t begin, size_t end)
+{
+	buf_put(&to->bytes, from->bytes.data + begin, end - begin);
+	for (size_t i = begin; i < end; i++) {
+		uint64_t at = view_at(from, i);
+
+		buf_put(&to->at, &at, sizeof(at));
+	}
+}
+
+static void view_mask(struct view *v, const regex_t *mask)
+{
+	struct view rest = { BUF_INIT, BUF_INIT };
+	const char *text = (const char *)v->bytes.data;
+	size_t done = 0, end = v->bytes.len;
+
+	for (size_t from = 0; from < end;) {
+		regmatch_t at = { .rm_so = (regoff_t)from, .rm_eo = (regoff_t)end };
+		int flags = REG_STARTEND | (from && text[from - 1] != '\n' ? REG_NOTBOL : 0);
+
+		if (regexec(mask, text, 1, &at, flags))
+			break;
+		view_put(&rest, v, done, (size_t)at.rm_so);
+		done = (size_t)at.rm_eo;
+		from = at.rm_eo > at.rm_so ? done : done + 1;
+	}
+	if (done) {
+		view_put(&rest, v, done, end);
+		view_free(v);
+		*v = rest;
+	} else {
+		view_free(&rest);
+	}
+}
+
+static struct view view_of(const struct experiments *x, const struct trace *t, uint16_t stream,
+			   uint64_t from)
+{
+	struct view v = { BUF_INIT, BUF_INIT };
+	unsigned kind = stream >> 8;
+
+	stream_bytes(t, stream, from, &v.bytes);
+	for (size_t i = 0; (kind == OUTPUT_CONSOLE || kind == OUTPUT_DEBUG) && i < x->config.nmasks;
+	     i++) {
+		if (v.bytes.len)
+			view_mask(&v, &x->config.mask[i]);
+	}
+	return v;
+}
+
+/* Count of the first output of one stream that differs; UINT64_MAX: none. */
 static uint64_t stream_difference(const struct experiments *x, uint16_t stream, uint64_t from)
 {
-	struct buf a = BUF_INIT, b = BUF_INIT;
+	struct view a = view_of(x, &x->golden, stream, from);
+	struct view b = view_of(x, &x->trace, stream, from);
+	size_t n = a.bytes.len < b.bytes.len ? a.bytes.len : b.bytes.len, i = 0;
 	uint64_t count = UINT64_MAX;
-	size_t n;
 
-	stream_bytes(&x->golden, stream, from, &a);
-	stream_bytes(&x->trace, stream, from, &b);
-	n = a.len < b.len ? a.len : b.len;
-	for (size_t i = 0; i <= n && count == UINT64_MAX; i++) {
-		if (i == n ? a.len != b.len : a.data[i] != b.data[i])
-			count = byte_count(&x->trace, stream, from, i,
-					   byte_count(&x->golden, stream, from, i, from));
-	}
-	buf_free(&a);
-	buf_free(&b);
+	while (i < n && a.bytes.data[i] == b.bytes.data[i])
+		i++;
+	if (i < b.bytes.len)
+		count = byte_count(&x->trace, stream, from, view_at(&b, i), from);
+	else if (i < a.bytes.len)
+		count = byte_count(&x->golden, stream, from, view_at(&a, i), from);
+	view_free(&a);
+	view_free(&b);
 	return count;
 }
 
@@ -145,13 +216,13 @@ static bool is_beginning(const struct experiments *x, uint64_t from)
 
 	for (unsigned kind = OUTPUT_NET_TX; kind < OUTPUT_KIND_END_ && good; kind++) {
 		for (unsigned port = 0; port < MACHINE_NICS && good; port++) {
-			struct buf a = BUF_INIT, b = BUF_INIT;
+			struct view a = view_of(x, &x->golden, (uint16_t)(kind << 8 | port), from);
+			struct view b = view_of(x, &x->trace, (uint16_t)(kind << 8 | port), from);
 
-			stream_bytes(&x->golden, (uint16_t)(kind << 8 | port), from, &a);
-			stream_bytes(&x->trace, (uint16_t)(kind << 8 | port), from, &b);
-			good = b.len <= a.len && (!b.len || !memcmp(a.data, b.data, b.len));
-			buf_free(&a);
-			buf_free(&b);
+			good = b.bytes.len <= a.bytes.len &&
+			       (!b.bytes.len || !memcmp(a.bytes.data, b.bytes.data, b.bytes.len));
+			view_free(&a);
+			view_free(&b);
 		}
 	}
 	return good;
@@ -597,6 +668,19 @@ static void watch_for(struct experiments *x)
 	timeline_set_probe(x->config.line, &probe);
 }
 
+static int golden_failed(struct err *err)
+{
+	struct err why = *err;
+
+	if (!why.code)
+		return err_set(err, EINTR, "the golden run did not come to its end");
+	return why.code == EILSEQ ? err_set(err, EILSEQ,
+					    "the golden run does not repeat, so nothing can be "
+					    "compared with it: %s",
+					    why.text)
+				  : -why.code;
+}
+
 static int run_golden(struct experiments *x, struct err *err)
 {
 	struct engine *e = machine_engine(x->m);
@@ -611,8 +695,7 @@ static int run_golden(struct experiments *x, struct err *err)
 			return ret;
 	}
 	if (why != TIMELINE_END)
-		return err->code ? -err->code
-				 : err_set(err, EINTR, "the golden run did not come to its end");
+		return golden_failed(err);
 	x->end_count = e->ops->count(e);
 	x->golden_end = timeline_end(x->config.line);
 	x->golden_status = machine_exit_code(x->m);

@@ -46,6 +46,9 @@ struct experiments_config {
 	uint64_t bound; /* instructions beyond the golden run's after which it hangs */
 	const regex_t *detector; /* on the bytes of consoles and debug console */
 	size_t ndetectors;
+	const regex_t
+		*mask; /* what may differ on consoles: matches are as if they were not there */
+	size_t nmasks;
 	const uint8_t *detect_status; /* exit statuses by which the guest says so */
 	size_t ndetect_status;
 	/* Flips in registers that are overwritten before they are read are not run. */

@@ -210,6 +210,8 @@ bad 'at most an hour' bad-slow-disk '"faults": [{"place": "disk slow", "amount":
 bad 'at most 1000000' bad-slow-clock '"faults": [{"place": "clock slow", "amount": 1000001}]'
 bad 'one of executed' bad-when '"when": {"executed": 1, "output": "x"}, "faults": [{"place": "nmi"}]'
 bad 'no regular expression' bad-output '"when": {"output": "("}, "faults": [{"place": "nmi"}]'
+bad 'is no regular expression' bad-mask '"mask": ["("], "faults": [{"place": "nmi"}]'
+bad 'a list of at most 32' bad-detect '"detect": "oops", "faults": [{"place": "nmi"}]'
 bad 'must be between' bad-margin '"margin": 0.7, "faults": [{"place": "nmi"}]'
 bad 'a number from 0' bad-number '"faults": [{"place": "linear", "first": "0xzz"}]'
 bad 'true or false' bad-prune '"prune": 1, "faults": [{"place": "nmi"}]'

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Known programs give known answers: one with triple redundancy masks every flip in its data, one
 // with a checksum detects it, one with neither shows wrong outputs.
+#include <errno.h>
+
 #include "record/experiment.h"
 #include "tests/record/log_rig.h"
 
@@ -44,8 +46,8 @@ __asm__(".pushsection .rodata\n.code16\n"
 	"movb $0xa9, %al; outb %al, $0x40; movb $4, %al; outb %al, $0x40\n"
 	"xorw %bx, %bx; sti\n"
 	"1: hlt; cmpw $5, %bx; jb 1b\n" DONE
-	"tick_at: incw %bx; movb $0x2e, %al; movw $0x3f8, %dx; outb %al, %dx\n"
-	"movb $0x20, %al; outb %al, $0x20; iret\n"
+	"tick_at: incw %bx; cmpw $5, %bx; ja 1f; movb $0x2e, %al; movw $0x3f8, %dx; outb %al, %dx\n"
+	"1: movb $0x20, %al; outb %al, $0x20; iret\n"
 	"stray_at: movb $0x21, %al; movw $0x3f8, %dx; outb %al, %dx; iret\n"
 	"tick_end:\n"
 	".code64\n.popsection\n");
@@ -59,6 +61,9 @@ static struct experiments *x;
 static struct rig_replay rr;
 static struct timeline *line;
 
+static regex_t mask;
+static size_t nmasks;
+
 static void open_program(const uint8_t *code, const uint8_t *end)
 {
 	static const uint8_t status[] = { 9 };
@@ -66,7 +71,9 @@ static void open_program(const uint8_t *code, const uint8_t *end)
 	struct timeline_config tc = { .spacing = 500 };
 	struct experiments_config c = { .bound = 10000,
 					.detect_status = status,
-					.ndetect_status = 1 };
+					.ndetect_status = 1,
+					.mask = &mask,
+					.nmasks = nmasks };
 	struct recorder_stats stats;
 	struct rig r;
 
@@ -293,6 +300,59 @@ START_TEST(interrupts)
 }
 END_TEST
 
+/* What a mask names is not compared, wherever it comes; what stands around it is. */
+START_TEST(masks)
+{
+	struct fault f = { .place = FAULT_IRQ_SPURIOUS };
+	struct experiment_result r;
+
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(regcomp(&mask, i ? "!|-" : "\\?", REG_EXTENDED | REG_NEWLINE), 0);
+		nmasks = 1;
+		open_program(tick_code, tick_end);
+		f.count = experiments_end(x) / 2;
+		ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+		ck_assert_msg(r.outcome == (i ? OUTCOME_LATENT : OUTCOME_WRONG), "%s",
+			      outcome_name(r.outcome));
+		ck_assert(i == (r.first_difference == UINT64_MAX));
+		close_program();
+		regfree(&mask);
+	}
+	/* Masked bytes before a difference do not move it. */
+	ck_assert_int_eq(regcomp(&mask, "A|B", REG_EXTENDED | REG_NEWLINE), 0);
+	open_program(plain_code, plain_end);
+	ck_assert_int_eq(run(FAULT_MEMORY, 0x2001, 0).outcome, OUTCOME_WRONG); /* B became C */
+	r = run(FAULT_MEMORY, 0x2003, 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_WRONG);
+	close_program();
+	nmasks = 0;
+	regfree(&mask);
+	open_program(plain_code, plain_end);
+	ck_assert_uint_eq(run(FAULT_MEMORY, 0x2003, 0).first_difference, r.first_difference);
+	close_program();
+}
+END_TEST
+
+START_TEST(a_golden_run_that_does_not_repeat)
+{
+	const struct moment begin = { 0 };
+	struct experiments_config c = { .bound = 1000 };
+	struct experiments *other;
+	struct err why = ERR_INIT;
+
+	open_program(plain_code, plain_end);
+	c.line = line;
+	ck_assert_int_eq(timeline_seek(line, &begin, &rig_err), TIMELINE_THERE);
+	ck_assert(memory_write(machine_memory(rr.m), 0x5000, "x", 1));
+	other = experiments_open(&c, rr.m, &rig_err);
+	ck_assert_int_eq(experiments_golden(other, &why), -EILSEQ);
+	ck_assert_msg(strstr(why.text, "the golden run does not repeat"), "%s", why.text);
+	ck_assert_msg(strstr(why.text, "at count"), "%s", why.text);
+	experiments_close(other);
+	close_program();
+}
+END_TEST
+
 static enum outcome stuck(enum fault_place place, uint64_t index, unsigned bit, uint64_t amount)
 {
 	const struct fault f = {
@@ -430,6 +490,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, several_bits);
 	tcase_add_test(tc, instructions_skipped_and_replaced);
 	tcase_add_test(tc, interrupts);
+	tcase_add_test(tc, masks);
+	tcase_add_test(tc, a_golden_run_that_does_not_repeat);
 	tcase_add_test(tc, bits_that_stay);
 	tcase_add_test(tc, used_memory);
 	tcase_add_test(tc, large_pages);
