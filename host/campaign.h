@@ -13,6 +13,7 @@
 
 #define CAMPAIGN_FAULTS	     16
 #define CAMPAIGN_DETECTORS   32
+#define CAMPAIGN_TOGETHER    8
 #define CAMPAIGN_MASKS	     32
 #define CAMPAIGN_EXPERIMENTS 100000000u
 #define CAMPAIGN_JOBS	     256
@@ -34,6 +35,7 @@ struct campaign_plan {
 	uint64_t from, to; /* window of counts; to UINT64_MAX: the end of the recording */
 	uint64_t bound;
 	bool prune;
+	uint64_t together; /* so many faults an experiment, at one moment */
 	/* Faults are done when something happens only, at counts that the golden run shows. */
 	struct experiments_when when;
 	regex_t when_output;
@@ -60,11 +62,11 @@ struct campaign_space {
 	size_t nmoments;
 };
 /*
- * Experiment n: a function of plan and n alone. False: the plan's window or range holds nothing of
- * this recording.
+ * Experiment n, plan->together faults: a function of plan and n alone. False: the plan's window or
+ * range holds nothing of this recording.
  */
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
-			struct fault *f);
+			struct fault f[CAMPAIGN_TOGETHER]);
 
 /*
  * From 0, below n, by a state that any number begins; by the high half of a product, so that no
@@ -75,7 +77,8 @@ uint64_t campaign_random_below(uint64_t *state, uint64_t n);
 /* A result, as workers hand it on. */
 struct campaign_row {
 	uint64_t n;
-	struct fault fault;
+	struct fault fault;			  /* the first of those that are done at once */
+	struct fault also[CAMPAIGN_TOGETHER - 1]; /* not stored: they follow from plan and n */
 	struct experiment_result result;
 	uint64_t host_ns;
 	struct experiment_spread spread; /* of one that is run alone; not stored */

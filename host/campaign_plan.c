@@ -284,7 +284,7 @@ static double population(const struct campaign_plan *p)
 		uint64_t last;
 
 		if (!fault_is_hardware(f->place) || !fault_last(f->place, &any, &last) ||
-		    p->to == UINT64_MAX || p->when.kind != WHEN_ALWAYS)
+		    p->to == UINT64_MAX || p->when.kind != WHEN_ALWAYS || p->together > 1)
 			return HUGE_VAL;
 		last = f->last < last ? f->last : last;
 		if (last >= UINT64_MAX - 1)
@@ -365,7 +365,8 @@ static int parse_object(struct campaign_plan *p, json_t *o, const char *name, st
 	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
 					     "to",     "bound",	     "faults",	      "detect",
 					     "margin", "confidence", "detect_status", "when",
-					     "prune",  "symbols",    "mask",	      NULL };
+					     "prune",  "symbols",    "mask",	      "together",
+					     NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (!json_is_object(o) || !log)
@@ -381,6 +382,10 @@ static int parse_object(struct campaign_plan *p, json_t *o, const char *name, st
 	    parse_expressions(o, "mask", REG_NEWLINE, p->mask, &p->nmasks, name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
 		return -EINVAL;
+	if (get_number(o, "together", &p->together, name, err) < 0)
+		return -EINVAL;
+	if (!p->together || p->together > CAMPAIGN_TOGETHER)
+		return bad(err, name, "\"together\" must be from 1 to 8");
 	p->prune = json_is_true(json_object_get(o, "prune"));
 	if (json_object_get(o, "prune") && !json_is_boolean(json_object_get(o, "prune")))
 		return bad(err, name, "\"prune\" must be true or false");
@@ -396,7 +401,9 @@ int campaign_plan_parse(struct campaign_plan *p, const char *text, size_t len, c
 	json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
 	int ret;
 
-	*p = (struct campaign_plan){ .seed = 1, .to = UINT64_MAX, .bound = 100000000 };
+	*p = (struct campaign_plan){
+		.seed = 1, .to = UINT64_MAX, .bound = 100000000, .together = 1
+	};
 	if (!o)
 		return err_set(err, EINVAL, "plan '%s', line %d: %s", name, where.line, where.text);
 	p->text = strndup(text, len);
@@ -478,10 +485,9 @@ static bool draw_count(const struct campaign_plan *p, const struct campaign_spac
 	return true;
 }
 
-bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
-			struct fault *f)
+static bool draw_one(const struct campaign_plan *p, uint64_t state, const struct campaign_space *s,
+		     struct fault *f)
 {
-	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
 	const struct campaign_fault *of = &p->fault[campaign_random_below(&state, p->nfaults)];
 	uint64_t last, wide;
 
@@ -496,5 +502,19 @@ bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct 
 	f->index = of->first + (wide == UINT64_MAX ? next_random(&state)
 						   : campaign_random_below(&state, wide + 1));
 	f->bit = (unsigned)campaign_random_below(&state, fault_bits(of->place));
+	return true;
+}
+
+bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
+			struct fault f[CAMPAIGN_TOGETHER])
+{
+	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
+
+	for (uint64_t i = 0; i < p->together; i++) {
+		if (!draw_one(p, state, s, &f[i]))
+			return false;
+		f[i].count = f[0].count;
+		state = next_random(&state);
+	}
 	return true;
 }

@@ -57,30 +57,33 @@ static bool is_of(const struct campaign_run *r, unsigned number, uint64_t n)
 }
 
 /* Where the fault of an experiment that somebody looks at went. */
-static int look_closer(struct worker *w, struct campaign_row *row, struct err *err)
+static int look_closer(struct worker *w, struct campaign_row *row, const struct fault *fault,
+		       struct err *err)
 {
 	const struct experiment_result *r = &row->result;
 	uint64_t to = r->first_difference != UINT64_MAX ? r->first_difference : r->end_count;
 
 	return r->outcome == OUTCOME_REFUSED
 		       ? 0
-		       : experiments_spread(w->base.x, &row->fault, to, &row->spread, err);
+		       : experiments_spread(w->base.x, fault, w->run->plan->together, to,
+					    &row->spread, err);
 }
 
 #define PRUNE_CHECK 16 /* every so many experiments are run even if they need not be */
 
 /* An experiment; where it was pruned, now and then it is run all the same. */
-static int run_one(struct worker *w, struct campaign_row *row, struct err *err)
+static int run_one(struct worker *w, struct campaign_row *row, const struct fault *fault,
+		   struct err *err)
 {
 	struct experiment_result r;
 	int ret;
 
 	experiments_prune(w->base.x, w->run->plan->prune);
-	ret = experiments_run(w->base.x, &row->fault, &row->result, err);
+	ret = experiments_run(w->base.x, fault, w->run->plan->together, &row->result, err);
 	if (ret < 0 || !row->result.pruned || row->n % PRUNE_CHECK)
 		return ret;
 	experiments_prune(w->base.x, false);
-	ret = experiments_run(w->base.x, &row->fault, &r, err);
+	ret = experiments_run(w->base.x, fault, w->run->plan->together, &r, err);
 	if (ret == 0 && r.outcome != OUTCOME_NONE)
 		return err_set(
 			err, EILSEQ,
@@ -92,15 +95,18 @@ static int run_one(struct worker *w, struct campaign_row *row, struct err *err)
 static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, struct err *err)
 {
 	struct campaign_row row = { .n = n };
+	struct fault fault[CAMPAIGN_TOGETHER] = { 0 };
 	uint64_t began = host_mono_ns();
 
-	if (!campaign_plan_draw(w->run->plan, n, s, &row.fault))
+	if (!campaign_plan_draw(w->run->plan, n, s, fault))
 		return err_set(err, EINVAL,
 			       "the plan's window or range holds nothing of this recording");
-	if (run_one(w, &row, err) < 0)
+	row.fault = fault[0];
+	memcpy(row.also, fault + 1, sizeof(row.also));
+	if (run_one(w, &row, fault, err) < 0)
 		return -err->code;
 	row.host_ns = host_mono_ns() - began;
-	if (w->run->only != UINT64_MAX && look_closer(w, &row, err) < 0)
+	if (w->run->only != UINT64_MAX && look_closer(w, &row, fault, err) < 0)
 		return -err->code;
 	return write(w->base.fd[0], &row, sizeof(row)) == (ssize_t)sizeof(row)
 		       ? 0
@@ -235,6 +241,10 @@ static bool can_be(const struct crew *c, unsigned number, const struct campaign_
 	for (size_t i = 0; i < sizeof(flag) / sizeof(flag[0]); i++) {
 		memcpy(&byte, flag[i], 1);
 		if (byte > 1)
+			return false;
+	}
+	for (size_t i = 0; i < CAMPAIGN_TOGETHER - 1; i++) {
+		if ((unsigned)row->also[i].place >= FAULT_PLACES)
 			return false;
 	}
 	return row->n < c->run->plan->experiments && is_of(c->run, number, row->n) &&

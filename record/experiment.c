@@ -328,10 +328,10 @@ static int seek(struct experiments *x, uint64_t count, struct err *err)
 				 (unsigned long long)count);
 }
 
-static struct deviation deviation_of(const struct experiments *x, const struct fault *f)
+static struct deviation deviation_of(const struct experiments *x, const struct fault *f, size_t n)
 {
 	return (struct deviation){ .fault = f,
-				   .nfaults = 1,
+				   .nfaults = n,
 				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
 }
 
@@ -374,15 +374,15 @@ static int try_pruning(struct experiments *x, const struct fault *f, struct err 
 	return ret ? ret : seek(x, f->count, err);
 }
 
-int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
-		    struct err *err)
+int experiments_run(struct experiments *x, const struct fault *f, size_t n,
+		    struct experiment_result *r, struct err *err)
 {
-	struct deviation d = deviation_of(x, f);
+	struct deviation d = deviation_of(x, f, n);
 	enum machine_end end;
 	int ret = seek(x, f->count, err);
 
 	*r = (struct experiment_result){ .first_difference = UINT64_MAX, .end_count = f->count };
-	if (ret == 0)
+	if (ret == 0 && n == 1)
 		ret = try_pruning(x, f, err);
 	if (ret < 0)
 		return ret;
@@ -427,7 +427,7 @@ static void show(const struct trace *t, uint64_t before, struct buf *shown)
 int experiments_try(struct experiments *x, const struct fault *faults, size_t nfaults,
 		    struct experiment_try *t, struct buf *shown, struct err *err)
 {
-	struct deviation d = deviation_of(x, faults);
+	struct deviation d = deviation_of(x, faults, nfaults);
 	int ret;
 
 	*t = (struct experiment_try){ .end = x->golden_end,
@@ -441,7 +441,6 @@ int experiments_try(struct experiments *x, const struct fault *faults, size_t nf
 	ret = seek(x, faults[0].count, err);
 	if (ret < 0)
 		return ret;
-	d.nfaults = nfaults;
 	trace_clear(&x->trace);
 	x->deviating = true;
 	t->end = timeline_deviate(x->config.line, &d, err);
@@ -460,22 +459,26 @@ int experiments_try(struct experiments *x, const struct fault *faults, size_t nf
 /* ---- spread ---- */
 
 /* The machine with the fault, at a count; its RAM goes to `with`, the golden one's stays. */
-static int both_at(struct experiments *x, const struct fault *f, uint64_t count, uint8_t *with,
-		   struct err *err)
+static int both_at(struct experiments *x, const struct fault *f, size_t n, uint64_t count,
+		   uint8_t *with, struct err *err)
 {
-	struct deviation d = { .fault = f, .nfaults = 1, .bound = count };
+	struct deviation d = { .fault = f, .nfaults = n, .bound = count };
 	const struct memory *mem = machine_memory(x->m);
 	struct input flips[SYNC_INPUTS_MAX];
 	int ret = seek(x, f->count, err);
-	size_t n;
+	size_t nflips = 0;
 
 	if (ret < 0)
 		return ret;
-	n = fault_is_hardware(f->place) ? fault_inputs(f, x->m, flips, SYNC_INPUTS_MAX) : 0;
+	for (size_t i = 0; i < n; i++) {
+		if (fault_is_hardware(f[i].place))
+			nflips +=
+				fault_inputs(&f[i], x->m, flips + nflips, SYNC_INPUTS_MAX - nflips);
+	}
 	if (timeline_deviate(x->config.line, &d, err) == MACHINE_FAILED)
 		return -err->code;
 	memcpy(with, mem->base, mem->size);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < nflips; i++) {
 		if (flips[i].a == CONTROL_FLIP_BIT)
 			with[flips[i].b / 8] ^= (uint8_t)(1u << flips[i].b % 8);
 	}
@@ -497,17 +500,17 @@ static bool compare_ram(const struct memory *mem, const uint8_t *with, struct ex
 	return s->pages > 0;
 }
 
-static int differs_at(struct experiments *x, const struct fault *f, uint64_t count, uint8_t *with,
-		      struct experiment_spread *s, struct err *err)
+static int differs_at(struct experiments *x, const struct fault *f, size_t n, uint64_t count,
+		      uint8_t *with, struct experiment_spread *s, struct err *err)
 {
-	int ret = both_at(x, f, count, with, err);
+	int ret = both_at(x, f, n, count, with, err);
 
 	return ret < 0 ? ret : compare_ram(machine_memory(x->m), with, s);
 }
 
 /* Equal at `equal`, different at `other`: the two come together. */
-static int narrow(struct experiments *x, const struct fault *f, uint64_t equal, uint64_t other,
-		  uint8_t *with, struct experiment_spread *s, struct err *err)
+static int narrow(struct experiments *x, const struct fault *f, size_t n, uint64_t equal,
+		  uint64_t other, uint8_t *with, struct experiment_spread *s, struct err *err)
 {
 	struct cpu_state state;
 	int ret;
@@ -515,7 +518,7 @@ static int narrow(struct experiments *x, const struct fault *f, uint64_t equal, 
 	while (other - equal > 1) {
 		uint64_t middle = equal + (other - equal) / 2;
 
-		ret = differs_at(x, f, middle, with, s, err);
+		ret = differs_at(x, f, n, middle, with, s, err);
 		if (ret < 0)
 			return ret;
 		if (ret)
@@ -523,9 +526,9 @@ static int narrow(struct experiments *x, const struct fault *f, uint64_t equal, 
 		else
 			equal = middle;
 	}
-	ret = differs_at(x, f, other, with, s, err);
+	ret = differs_at(x, f, n, other, with, s, err);
 	if (ret >= 0)
-		ret = both_at(x, f, equal, with, err);
+		ret = both_at(x, f, n, equal, with, err);
 	machine_engine(x->m)->ops->get_state(machine_engine(x->m), &state);
 	s->count = equal;
 	s->rip = state.seg[SEG_CS].base + state.rip;
@@ -535,7 +538,7 @@ static int narrow(struct experiments *x, const struct fault *f, uint64_t equal, 
 	return ret;
 }
 
-int experiments_spread(struct experiments *x, const struct fault *f, uint64_t to,
+int experiments_spread(struct experiments *x, const struct fault *f, size_t n, uint64_t to,
 		       struct experiment_spread *s, struct err *err)
 {
 	uint64_t equal = f->count, step = 1;
@@ -551,13 +554,13 @@ int experiments_spread(struct experiments *x, const struct fault *f, uint64_t to
 	for (; equal < to && ret == 0 && !s->found; step *= 2) {
 		uint64_t other = step < to - f->count ? f->count + step : to;
 
-		ret = differs_at(x, f, other, with, s, err);
+		ret = differs_at(x, f, n, other, with, s, err);
 		s->found = ret == 1;
 		if (s->found)
-			ret = narrow(x, f, equal, other, with, s, err);
+			ret = narrow(x, f, n, equal, other, with, s, err);
 		equal = other;
 	}
-	if (ret == 0 && s->found && differs_at(x, f, to, with, &end, err) >= 0)
+	if (ret == 0 && s->found && differs_at(x, f, n, to, with, &end, err) >= 0)
 		s->pages = end.pages;
 	free(with);
 	return ret < 0 ? ret : 0;

@@ -80,9 +80,12 @@ void experiments_emit(void *ctx, const struct output *out);
 const uint64_t *experiments_moments(const struct experiments *x, size_t *n);
 void experiments_prune(struct experiments *x, bool on);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
-/* 0 and *r; -errno and err when the recording itself cannot be followed. */
-int experiments_run(struct experiments *x, const struct fault *f, struct experiment_result *r,
-		    struct err *err);
+/*
+ * f: 1 to DEVIATE_FAULTS of them, at one count. 0 and *r; -errno and err when the recording itself
+ * cannot be followed.
+ */
+int experiments_run(struct experiments *x, const struct fault *f, size_t n,
+		    struct experiment_result *r, struct err *err);
 /* One run with any faults, or none, that nothing is compared with. */
 struct experiment_try {
 	bool refused; /* one of the faults cannot be: nothing else is set */
@@ -113,7 +116,7 @@ struct experiment_spread {
  * Looks for it up to count `to`. A difference that comes and goes before twice the distance from
  * the fault may be missed.
  */
-int experiments_spread(struct experiments *x, const struct fault *f, uint64_t to,
+int experiments_spread(struct experiments *x, const struct fault *f, size_t n, uint64_t to,
 		       struct experiment_spread *s, struct err *err);
 
 #endif

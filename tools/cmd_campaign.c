@@ -270,7 +270,7 @@ static void print_spread(const struct campaign_row *row)
 		printf("; %" PRIu64 " pages at the end\n", s->pages);
 }
 
-static int print_show(const struct show *s)
+static int print_show(const struct show *s, const struct campaign_plan *p)
 {
 	const struct fault *f = &s->again.fault;
 	const struct experiment_result *r = &s->again.result, *was = &s->stored.result;
@@ -279,6 +279,10 @@ static int print_show(const struct show *s)
 
 	fault_say(f, what, sizeof(what));
 	printf("experiment %" PRIu64 ": %s, at count %" PRIu64 "\n", s->n, what, f->count);
+	for (uint64_t i = 1; i < p->together; i++) {
+		fault_say(&s->again.also[i - 1], what, sizeof(what));
+		printf("  and at once: %s\n", what);
+	}
 	printf("outcome: %s, at count %" PRIu64 ", exit status %u\n", outcome_name(r->outcome),
 	       r->end_count, r->status);
 	if (r->first_difference != UINT64_MAX)
@@ -302,8 +306,11 @@ static int print_show(const struct show *s)
 static int keep_again(struct options *o, const struct campaign_plan *p,
 		      const struct campaign_row *row)
 {
+	struct fault fault[CAMPAIGN_TOGETHER] = { row->fault };
+
+	memcpy(fault + 1, row->also, sizeof(row->also));
 	if (row->result.outcome != OUTCOME_REFUSED)
-		return campaign_record(o, o->record, p->log, &row->fault, 1, row->result.bound);
+		return campaign_record(o, o->record, p->log, fault, p->together, row->result.bound);
 	log_error("experiment %" PRIu64 " has nothing to record: no CPU can hold its value",
 		  row->n);
 	return EXIT_USAGE;
@@ -324,7 +331,7 @@ static int run_show(struct options *o)
 		r.only = s.n;
 		status = campaign_run(&r);
 		if (status == 0 && s.has_again)
-			status = print_show(&s);
+			status = print_show(&s, &p);
 		sqlite3_close(db);
 		db = NULL; /* the jail leaves no file open */
 		fflush(stdout);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Starts a campaign and ends it, or one of its workers, by SIGKILL when its results have ROWS rows: while nobody else can
-# write results, so that it is in the middle however fast the host is.
-#   campaign_kill.py RESULTS ROWS campaign|worker COMMAND...
+# Starts a campaign and ends it, or its workers, by SIGKILL when its results have ROWS rows: while nobody else can write
+# results. It must have many more experiments than a host does while this process waits for its turn.
+#   campaign_kill.py RESULTS ROWS campaign|workers COMMAND...
 import os
 import signal
 import sqlite3
@@ -43,11 +43,12 @@ while True:
         break
     db.execute("ROLLBACK")
     time.sleep(0.001)
-pid = campaign.pid
-if victim == "worker":
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-        pid = int(children.read().split()[0])
-os.kill(pid, signal.SIGKILL)
+pids = [campaign.pid]
+if victim == "workers":
+    with open(f"/proc/{campaign.pid}/task/{campaign.pid}/children", encoding="ascii") as children:
+        pids = [int(pid) for pid in children.read().split()]
+for pid in pids:
+    os.kill(pid, signal.SIGKILL)
 if victim == "campaign":
     campaign.wait()
 db.execute("ROLLBACK")

@@ -110,7 +110,7 @@ static struct experiment_result run(enum fault_place place, uint64_t index, unsi
 	const struct fault f = { .count = WHILE, .place = place, .index = index, .bit = bit };
 	struct experiment_result r;
 
-	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(experiments_run(x, &f, 1, &r, &rig_err) == 0, "%s", rig_err.text);
 	return r;
 }
 
@@ -222,7 +222,7 @@ START_TEST(nonsense_is_refused)
 	ck_assert_int_eq(run(FAULT_STUCK, 1ull << 40, 0).outcome, OUTCOME_REFUSED);
 	ck_assert_int_eq(run(FAULT_STUCK_RAM, RIG_RAM, 0).outcome, OUTCOME_REFUSED);
 	ck_assert_int_eq(run(FAULT_MEMORY, RIG_RAM, 0).outcome, OUTCOME_REFUSED);
-	ck_assert_int_lt(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_lt(experiments_run(x, &f, 1, &r, &rig_err), 0);
 	ck_assert_int_eq(run(FAULT_MEMORY, 0x2000, 0).outcome, OUTCOME_WRONG);
 	close_program();
 }
@@ -236,14 +236,14 @@ START_TEST(several_bits)
 
 	open_program(sum_code, sum_end);
 	for (f.bit = 0; f.bit < 7; f.bit++) {
-		ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+		ck_assert_int_eq(experiments_run(x, &f, 1, &r, &rig_err), 0);
 		ck_assert_int_eq(r.outcome, OUTCOME_DETECTED);
 	}
 	f = (struct fault){ .count = WHILE, .place = FAULT_LINEAR, .index = 0x2003, .bit = 2 };
-	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(experiments_run(x, &f, 1, &r, &rig_err), 0);
 	ck_assert_int_eq(r.outcome, OUTCOME_DETECTED);
 	f.index = 0x7fffffff; /* no RAM */
-	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(experiments_run(x, &f, 1, &r, &rig_err), 0);
 	ck_assert_int_eq(r.outcome, OUTCOME_REFUSED);
 	close_program();
 }
@@ -257,18 +257,18 @@ START_TEST(instructions_skipped_and_replaced)
 	struct fault f = { .count = WHILE, .place = FAULT_SKIP };
 
 	open_program(plain_code, plain_end);
-	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(experiments_run(x, &f, 1, &r, &rig_err), 0);
 	ck_assert_int_eq(r.outcome, OUTCOME_LATENT); /* the count */
 	ck_assert_uint_lt(r.end_count, experiments_end(x) - 500);
 	f.place = FAULT_REPLACE;
-	ck_assert_int_eq(experiments_run(x, &f, &r, &rig_err), 0);
+	ck_assert_int_eq(experiments_run(x, &f, 1, &r, &rig_err), 0);
 	ck_assert_int_eq(r.outcome, OUTCOME_LATENT);
 	ck_assert_uint_lt(r.end_count, experiments_end(x) - 500);
 	ck_assert_int_eq(run(FAULT_PAGE_TABLE, 5, 0).outcome, OUTCOME_REFUSED);	 /* no paging */
 	ck_assert_int_eq(run(FAULT_PACKET_LOST, 0, 0).outcome, OUTCOME_REFUSED); /* no NIC */
 	/* The index that the sends go by: every byte from there on is another. */
 	f = (struct fault){ .count = WHILE, .place = FAULT_REGISTER, .index = R_RCX, .bit = 3 };
-	ck_assert_int_eq(experiments_spread(x, &f, experiments_end(x), &s, &rig_err), 0);
+	ck_assert_int_eq(experiments_spread(x, &f, 1, experiments_end(x), &s, &rig_err), 0);
 	ck_assert(!s.found); /* it ends sooner or later, and writes nothing to RAM */
 	close_program();
 }
@@ -285,15 +285,15 @@ START_TEST(interrupts)
 
 	open_program(tick_code, tick_end);
 	f.count = experiments_end(x) / 2;
-	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(experiments_run(x, &f, 1, &r, &rig_err) == 0, "%s", rig_err.text);
 	ck_assert_msg(r.outcome == OUTCOME_LATENT, "%s", outcome_name(r.outcome));
 	ck_assert_uint_eq(r.status, 0);
 	f.place = FAULT_IRQ_SPURIOUS;
-	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(experiments_run(x, &f, 1, &r, &rig_err) == 0, "%s", rig_err.text);
 	ck_assert_msg(r.outcome == OUTCOME_WRONG, "%s", outcome_name(r.outcome));
 	ck_assert_uint_ge(r.first_difference, f.count);
 	f.count = 2; /* it waits for STI */
-	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(experiments_run(x, &f, 1, &r, &rig_err) == 0, "%s", rig_err.text);
 	ck_assert_msg(r.outcome == OUTCOME_WRONG, "%s", outcome_name(r.outcome));
 	ck_assert_uint_gt(r.first_difference, 30);
 	close_program();
@@ -311,7 +311,7 @@ START_TEST(masks)
 		nmasks = 1;
 		open_program(tick_code, tick_end);
 		f.count = experiments_end(x) / 2;
-		ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+		ck_assert_msg(experiments_run(x, &f, 1, &r, &rig_err) == 0, "%s", rig_err.text);
 		ck_assert_msg(r.outcome == (i ? OUTCOME_LATENT : OUTCOME_WRONG), "%s",
 			      outcome_name(r.outcome));
 		ck_assert(i == (r.first_difference == UINT64_MAX));
@@ -353,6 +353,30 @@ START_TEST(a_golden_run_that_does_not_repeat)
 }
 END_TEST
 
+/* Two copies of three that are wrong in the same bit outvote the third. */
+START_TEST(two_at_once)
+{
+	const struct fault two[] = {
+		{ .count = WHILE, .place = FAULT_MEMORY, .index = 0x2003, .bit = 1 },
+		{ .count = WHILE, .place = FAULT_MEMORY, .index = 0x2103, .bit = 1 },
+		{ .count = WHILE, .place = FAULT_MEMORY, .index = 0x2103, .bit = 2 }
+	};
+	const struct fault other[] = { two[0], two[2] }, refused[] = { two[0], { .bit = 64 } };
+	struct experiment_result r;
+
+	open_program(triple_code, triple_end);
+	ck_assert_int_eq(experiments_run(x, two, 1, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_NONE);
+	ck_assert_int_eq(experiments_run(x, other, 2, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_NONE);
+	ck_assert_int_eq(experiments_run(x, two, 2, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_WRONG);
+	ck_assert_int_eq(experiments_run(x, refused, 2, &r, &rig_err), 0);
+	ck_assert_int_eq(r.outcome, OUTCOME_REFUSED);
+	close_program();
+}
+END_TEST
+
 static enum outcome stuck(enum fault_place place, uint64_t index, unsigned bit, uint64_t amount)
 {
 	const struct fault f = {
@@ -360,7 +384,7 @@ static enum outcome stuck(enum fault_place place, uint64_t index, unsigned bit, 
 	};
 	struct experiment_result r;
 
-	ck_assert_msg(experiments_run(x, &f, &r, &rig_err) == 0, "%s", rig_err.text);
+	ck_assert_msg(experiments_run(x, &f, 1, &r, &rig_err) == 0, "%s", rig_err.text);
 	return r.outcome;
 }
 
@@ -394,7 +418,7 @@ START_TEST(used_memory)
 		ck_assert_int_ne(run(FAULT_USED, page * PAGE_SIZE + 0x3f, 1).outcome,
 				 OUTCOME_REFUSED);
 	ck_assert_int_eq(run(FAULT_PROCESS, 0, 0).outcome, OUTCOME_REFUSED); /* no paging */
-	ck_assert_int_eq(experiments_spread(x, &f, experiments_end(x), &s, &rig_err), 0);
+	ck_assert_int_eq(experiments_spread(x, &f, 1, experiments_end(x), &s, &rig_err), 0);
 	close_program();
 }
 END_TEST
@@ -491,6 +515,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, instructions_skipped_and_replaced);
 	tcase_add_test(tc, interrupts);
 	tcase_add_test(tc, masks);
+	tcase_add_test(tc, two_at_once);
 	tcase_add_test(tc, a_golden_run_that_does_not_repeat);
 	tcase_add_test(tc, bits_that_stay);
 	tcase_add_test(tc, used_memory);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What a step backward costs a debugger at the end of a recording: of the boot of Debian's kernel, beside QEMU's reverse
+# What a step backward costs a debugger late in a recording: of the boot of Debian's kernel, beside QEMU's reverse
 # debugging of the same boot (-icount rr=replay, whose one snapshot is at its start). WALK_BENCH (20): steps; QEMU's are
-# the first two of them.
+# two.
 . "$(dirname "$0")/lib.sh"
 steps=${WALK_BENCH:-20}
 command -v gdb >/dev/null || { echo "gdb is not installed" >&2; exit 2; }
@@ -17,13 +17,17 @@ debug() {
 # The seconds between two times, in lines that "shell date +%s.%N" has printed.
 between() { grep -E '^[0-9]+\.[0-9]+$' "$work/gdb" | awk -v a="$1" -v b="$2" '{ t[NR] = $1 } END { printf "%.3f", t[b] - t[a] }'; }
 mark='shell date +%s.%N'
-# walk SOCKET END STEPS: seconds to get to the end, for a step backward, for a step forward.
+# walk SOCKET STEPS: seconds to get to the program that ends the guest, for a step backward, for a step forward.
+entry=$(readelf -h "$build/guest-pkgs/debugexit" | awk '/Entry point/ { print $NF }')
 walk() {
 	local back=() i
-	for ((i = 0; i < $3; i++)); do back+=('reverse-stepi'); done
-	debug "$1" "$mark" "$2" "$mark" "${back[@]}" "$mark" 'stepi' "$mark" 'kill'
-	[ "$(grep -cE '^[0-9]+\.[0-9]+$' "$work/gdb")" = 4 ] || { tail -n 3 "$work/gdb" >&2; return 1; }
-	to_end=$(between 1 2) back_each=$(awk -v s="$(between 2 3)" -v n="$3" 'BEGIN { printf "%.3f", s / n }') forward=$(between 3 4)
+	for ((i = 0; i < $2; i++)); do back+=('reverse-stepi'); done
+	debug "$1" "hbreak *$entry" "$mark" continue "$mark" "${back[@]}" "$mark" 'stepi' "$mark" 'kill'
+	if [ "$(grep -cE '^[0-9]+\.[0-9]+$' "$work/gdb")" != 4 ] || grep -qE 'not support this|not being run|connection closed' "$work/gdb"; then
+		tail -n 3 "$work/gdb" >&2
+		return 1
+	fi
+	to_end=$(between 1 2) back_each=$(awk -v s="$(between 2 3)" -v n="$2" 'BEGIN { printf "%.3f", s / n }') forward=$(between 3 4)
 }
 serving() {
 	local i
@@ -38,7 +42,7 @@ record_command twinstep.run=true --clock virtual --checkpoint 0
 timeout 600 "${cmd[@]}" </dev/null >/dev/null 2>>"$work/err"
 "$twinstep" replay "$work/log" --no-jail --quiet --console none --gdb "unix:$work/socket" 2>>"$work/err" &
 background=$!
-serving "$work/socket" && walk "$work/socket" continue "$steps" || exit 1
+serving "$work/socket" && walk "$work/socket" "$steps" || exit 1
 wait "$background"
 background=
 ours=$back_each ours_end=$to_end ours_forward=$forward
@@ -57,7 +61,7 @@ if [ -n "$qemu" ] && command -v qemu-img >/dev/null; then
 	rr replay -S -gdb "unix:$work/qemu,server=on,wait=off"
 	timeout 1200 "${cmd[@]}" </dev/null >/dev/null 2>>"$work/err" &
 	background=$!
-	serving "$work/qemu" && walk "$work/qemu" continue 2
+	serving "$work/qemu" && walk "$work/qemu" 2
 	kill "$background" 2>/dev/null
 	wait "$background" 2>/dev/null
 	background=
