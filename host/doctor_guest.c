@@ -146,7 +146,7 @@ static void check_arbiter(struct patient *p)
 	struct arbiter *a = arbiter_open(pair_of(p)->arbiter, &err);
 	double slowest = 0;
 	int ret = a ? ask_arbiter(p, a, &slowest, &err) : -err.code;
-	bool slow = slowest > (double)pair_of(p)->timeout_ms;
+	bool slow = slowest > (double)replica_opts_timeout(pair_of(p));
 
 	arbiter_close(a);
 	f->known = p->fate.arbiter_answers = ret == 0;
@@ -168,7 +168,7 @@ static void check_arbiter(struct patient *p)
 static void check_link(struct patient *p)
 {
 	struct doctor_link l = { .tries = pair_of(p)->insecure ? 1 : KNOCKS,
-				 .timeout_ms = pair_of(p)->timeout_ms };
+				 .timeout_ms = replica_opts_timeout(pair_of(p)) };
 	const char *address = p->g.connect;
 	struct doctor_finding f = { 0 };
 	struct err err = ERR_INIT;

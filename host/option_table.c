@@ -325,7 +325,11 @@ const struct option_row option_table[] = {
 	  .help = "start the guest without waiting for a backup" },
 	{ "timeout", 0, "MS", MS(replica.timeout_ms, 10, 3600000), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
-	  .help = "silence after which the other replica counts as dead (200)" },
+	  .help = "silence after which the other replica counts as dead (400)" },
+	{ "max-timeout", 0, "MS", MS(replica.max_timeout_ms, 10, 3600000), .commands = PAIRED,
+	  .group = GROUP_PAIR, .config = true,
+	  .help = "how long that may become on a busy host or a lossy link (2000; --timeout "
+		  "where only that is given)" },
 	{ "hang-timeout", 0, "MS", MS(replica.hang_timeout_ms, 100, 3600000), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "its vCPU without progress after which it counts as dead as well (5000)" },
@@ -334,7 +338,7 @@ const struct option_row option_table[] = {
 	{ "max-stall", 0, "MS", MS(replica.max_stall_ms, 10, 3600000), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "the guest goes on without a backup that it had to wait for so long at a time "
-		  "(500, or twice the timeout if that is longer)" },
+		  "(500, or a quarter more than silence may last)" },
 	{ "min-speed", 0, "PERCENT", NUMBER(replica.min_speed, 0, 100, "%"), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "... and without one for which it could run for less of its time than this "

@@ -140,6 +140,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	put(reply, "lag_records", s.records > s.applied ? s.records - s.applied : 0);
 	json_object_set_new(reply, "lag_ms", json_real(s.lag_ms));
 	json_object_set_new(reply, "ack_us", json_real(s.ack_us));
+	put(reply, "timeout_ms", s.timeout_ms);
 	put(reply, "log_bytes", s.log_bytes);
 	json_object_set_new(reply, "log_bytes_s", json_real(s.log_bytes_s));
 	put(reply, "outputs_held", s.outputs_held);

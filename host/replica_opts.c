@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
+/* docs/performance.md has the figures. */
+#define TIMEOUT_MS     400
+#define MAX_TIMEOUT_MS 2000
+
 void replica_opts_defaults(struct replica_opts *o)
 {
 	*o = (struct replica_opts){
-		.timeout_ms = 200,
 		.hang_timeout_ms = 5000,
 		.max_lag_ms = 50,
 		.min_speed = 10,
@@ -17,6 +20,20 @@ void replica_opts_defaults(struct replica_opts *o)
 		.connect_wait_ms = 10000,
 		.on_divergence = SURVIVOR_PRIMARY,
 	};
+}
+
+uint64_t replica_opts_timeout(const struct replica_opts *o)
+{
+	if (o->timeout_ms)
+		return o->timeout_ms;
+	return o->max_timeout_ms && o->max_timeout_ms < TIMEOUT_MS ? o->max_timeout_ms : TIMEOUT_MS;
+}
+
+uint64_t replica_opts_max_timeout(const struct replica_opts *o)
+{
+	if (o->max_timeout_ms)
+		return o->max_timeout_ms;
+	return o->timeout_ms ? o->timeout_ms : MAX_TIMEOUT_MS;
 }
 
 static bool is_rdma(const char *address)
@@ -34,6 +51,12 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 		return err_set(err, EINVAL, "--key-file and --insecure exclude each other");
 	if (o->rdma_clear && !is_rdma(o->listen) && !is_rdma(o->connect))
 		return err_set(err, EINVAL, "--rdma-clear is for addresses that begin with rdma:");
+	if (replica_opts_max_timeout(o) < replica_opts_timeout(o))
+		return err_set(err, EINVAL,
+			       "--max-timeout %llu is shorter than --timeout %llu: silence cannot "
+			       "last at least and at most so long",
+			       (unsigned long long)o->max_timeout_ms,
+			       (unsigned long long)o->timeout_ms);
 	if (!o->arbiter)
 		return err_set(
 			err, EINVAL,

@@ -14,7 +14,8 @@ struct replica_opts {
 	bool insecure, no_wait, force, rdma_clear;
 	uint64_t sync_rate; /* bytes a second; 0: no bound */
 	double scrub_days;
-	uint64_t timeout_ms, hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
+	uint64_t timeout_ms, max_timeout_ms; /* 0: not given; see replica_opts_timeout() */
+	uint64_t hang_timeout_ms, max_lag_ms, epoch_ms, connect_wait_ms;
 	uint64_t max_pause_ms, join_timeout_ms;
 	uint64_t max_stall_ms; /* 0: not given */
 	uint64_t min_speed;    /* percent */
@@ -24,6 +25,12 @@ struct replica_opts {
 };
 
 void replica_opts_defaults(struct replica_opts *o);
+/*
+ * How long silence may last, in ms, at least and at most: given alone, --timeout is both; without
+ * it the pair adapts (replica/patience.h).
+ */
+uint64_t replica_opts_timeout(const struct replica_opts *o);
+uint64_t replica_opts_max_timeout(const struct replica_opts *o);
 /* What a replica of either role needs: key or --insecure, an arbiter. 0, or -EINVAL and err. */
 int replica_opts_check(const struct replica_opts *o, struct err *err);
 

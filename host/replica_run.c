@@ -80,26 +80,17 @@ static bool is_ours(void *ctx, const uint8_t id[ARBITER_ID_LEN])
 	return lineage_has(&r->lineage, id);
 }
 
-/* A host that may be silent for long may also be slow for long. */
-static unsigned max_stall_ms(const struct replica_opts *o)
-{
-	uint64_t ms = o->max_stall_ms;
-
-	if (!ms)
-		ms = 2 * o->timeout_ms > 500 ? 2 * o->timeout_ms : 500;
-	return (unsigned)ms;
-}
-
 static void configure(struct replica_run *r)
 {
 	const struct replica_opts *o = &r->o->replica;
 
 	r->cfg = (struct replica_config){ .listen = o->listen,
 					  .connect = o->connect,
-					  .timeout_ms = (unsigned)o->timeout_ms,
+					  .timeout_ms = (unsigned)replica_opts_timeout(o),
+					  .max_timeout_ms = (unsigned)replica_opts_max_timeout(o),
 					  .hang_timeout_ms = (unsigned)o->hang_timeout_ms,
 					  .max_lag_ms = (unsigned)o->max_lag_ms,
-					  .max_stall_ms = max_stall_ms(o),
+					  .max_stall_ms = (unsigned)o->max_stall_ms,
 					  .min_speed = (unsigned)o->min_speed,
 					  .epoch_ns = o->epoch_ms * 1000000,
 					  .on_divergence = o->on_divergence,

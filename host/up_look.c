@@ -82,7 +82,7 @@ static enum peer_seen look_at_peer(const char *address)
 void up_look_around(struct up *u)
 {
 	struct role_facts *f = &u->facts;
-	uint64_t now = host_mono_ms(), timeout = u->g->seen.replica.timeout_ms;
+	uint64_t now = host_mono_ms(), timeout = replica_opts_max_timeout(&u->g->seen.replica);
 
 	ask_arbiter(u);
 	f->peer = look_at_peer(u->g->connect);

@@ -9,7 +9,6 @@
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <rdma/rdma_user_ioctl_cmds.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -25,6 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/tcp_options.h"
 #include "hypervisor/vmx/module/twinstep_vmx.h"
 
 /* madvise() of newer kernels: guard pages of a thread's stack, in newer C libraries. */
@@ -73,7 +73,7 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 		[CALL_QUEUE] = "allow, shared, not executable",
 		[CALL_SEND] = "allow, to nobody else",
 		[CALL_SEND_MESSAGE] = "allow, no connecting",
-		[CALL_NO_DELAY] = "allow, TCP_NODELAY",
+		[CALL_NO_DELAY] = "allow, TCP_NODELAY, TCP_RTO_MIN_US, TCP_DELACK_MAX_US",
 		[CALL_PACKETS] = "allow, of packet capture",
 		[CALL_PEER] = "allow, SO_PEERCRED",
 		[CALL_ERROR] = "allow, SO_ERROR",
@@ -154,6 +154,8 @@ static const struct {
 	{ CALL_SEND, 2, { HAS(3, OTHERS(SEND_FLAGS), 0), IS(4, 0) } },
 	{ CALL_SEND_MESSAGE, 1, { HAS(2, OTHERS(SEND_FLAGS), 0) } },
 	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY) } },
+	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_RTO_MIN_US) } },
+	{ CALL_NO_DELAY, 2, { IS(1, IPPROTO_TCP), IS(2, TCP_DELACK_MAX_US) } },
 	{ CALL_PACKETS, 2, { IS(1, SOL_SOCKET), IS(2, SO_ATTACH_FILTER) } },
 	{ CALL_PACKETS, 2, { IS(1, SOL_SOCKET), IS(2, SO_DETACH_FILTER) } },
 	{ CALL_PACKETS, 2, { IS(1, SOL_PACKET), IS(2, PACKET_RX_RING) } },

@@ -34,7 +34,7 @@ enum seccomp_rule {
 	CALL_SEND,    /* sendto() without an address, so as connected; without MSG_FASTOPEN, which
 			 connects */
 	CALL_SEND_MESSAGE, /* sendmsg() without MSG_FASTOPEN */
-	CALL_NO_DELAY,	   /* setsockopt(): TCP_NODELAY */
+	CALL_NO_DELAY,	   /* setsockopt(): what makes TCP send soon, and again */
 	CALL_PACKETS,	   /* setsockopt(): SO_ATTACH_FILTER, SO_DETACH_FILTER, PACKET_RX_RING */
 	CALL_PEER,	   /* getsockopt(): SO_PEERCRED */
 	CALL_ERROR,	   /* getsockopt(): SO_ERROR */

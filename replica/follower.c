@@ -38,7 +38,12 @@ void follower_fini(struct follower *f)
 
 uint64_t follower_timeout_ns(const struct replica *r)
 {
-	return r->follower.primary->theirs.timeout_ms * NS_PER_MS;
+	const struct follower *f = &r->follower;
+	unsigned ms = atomic_load(&f->silence_ms);
+	uint64_t ns = (ms ? ms : f->primary->theirs.timeout_ms) * NS_PER_MS;
+	uint64_t heard = atomic_load(&f->last_heard_ns), until = atomic_load(&f->bears_until_ns);
+
+	return until > heard && until - heard > ns ? until - heard : ns;
 }
 
 unsigned follower_period_ms(const struct session *s)

@@ -32,6 +32,8 @@ struct follower {
 	struct traffic traffic;
 
 	atomic_uint_fast64_t last_heard_ns; /* receiver; the vCPU thread when that has ended */
+	atomic_uint silence_ms; /* what the newest stamp says; 0: none has come, HELLO counts */
+	atomic_uint_fast64_t bears_until_ns; /* the end of what all stamps have said */
 
 	struct disk_target *disks;	 /* while it joins */
 	atomic_uint_fast64_t disk_bytes; /* of disks, received */
@@ -66,7 +68,10 @@ uint64_t follower_next_record(const struct follower *f);
 /* Until the stream of records is over; true: because this side has taken over. */
 bool follower_receive(struct session *s);
 int follower_acknowledge(struct session *s, struct err *err);
-/* How long the primary may be silent, in ns; between two acknowledgements, in ms. */
+/*
+ * How long the primary may be silent since it was heard last, in ns: at least what any stamp has
+ * said; between two acknowledgements, in ms.
+ */
 uint64_t follower_timeout_ns(const struct replica *r);
 unsigned follower_period_ms(const struct session *s);
 bool follower_said_bye(struct follower *f);

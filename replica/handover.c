@@ -131,7 +131,8 @@ static void begin_to_follow(struct replica *r, struct session *s)
 	f->machine_ended = false;
 	atomic_store(&f->stream_over, false);
 	atomic_store(&f->last_heard_ns, host_mono_ns());
-	s->watch = (struct hang_watch){ 0 };
+	atomic_store(&f->silence_ms, 0);
+	s->quiet = s->watch = (struct hang_watch){ 0 };
 	atomic_store(&f->replaying, true);
 }
 
@@ -265,7 +266,7 @@ static void adopt(struct replica *r)
 	s->ready = true;
 	s->follows = false;
 	atomic_store(&s->prepared, true);
-	s->watch = (struct hang_watch){ 0 };
+	s->quiet = s->watch = (struct hang_watch){ 0 };
 	l->count_from = l->acked = l->applied;
 	l->counted_ns = replica_lease_clock_ns();
 	l->session = s;

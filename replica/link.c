@@ -13,12 +13,13 @@
 #include "base/host_clock.h"
 #include "replica/replica_private.h"
 
-#define STUCK_NS    (10 * NS_PER_S)
-#define JOIN_MAX_NS (30 * NS_PER_S) /* while it loads the state */
-#define STALL_NS    (10 * NS_PER_S) /* while it prepares, and shows no life and takes nothing */
-#define QUEUE_MAX   (64u << 20)	    /* bytes that wait for a joining backup */
-#define SPEED_NS    (10 * NS_PER_S) /* over which it is looked how fast the guest can run */
-#define BURY_NAPS   10000	    /* about two seconds */
+#define STUCK_NS     (10 * NS_PER_S)
+#define JOIN_MAX_NS  (30 * NS_PER_S) /* while it loads the state */
+#define STALL_NS     (10 * NS_PER_S) /* while it prepares, and shows no life and takes nothing */
+#define QUEUE_MAX    (64u << 20)     /* bytes that wait for a joining backup */
+#define SPEED_NS     (10 * NS_PER_S) /* over which it is looked how fast the guest can run */
+#define MAX_STALL_NS (NS_PER_S / 2)
+#define BURY_NAPS    10000 /* about two seconds */
 
 /* ---- how much ---- */
 
@@ -558,6 +559,7 @@ static bool is_to_be_told(const struct replica *r)
 static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t now)
 {
 	struct link *l = &r->link;
+	uint64_t echo;
 
 	if (a->received > l->acked) {
 		double us = (double)(now - a->echo_ns) / 1e3;
@@ -570,8 +572,11 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 		stamps_applied(&l->stamps, a->applied);
 		disks_applied(&r->disks, a->applied);
 	}
-	outbox_acknowledged(&r->outbox, r->cfg.durable_both ? l->applied : l->acked,
-			    a->echo_ns <= now ? a->echo_ns : 0);
+	echo = a->echo_ns <= now ? a->echo_ns : 0;
+	outbox_acknowledged(&r->outbox, r->cfg.durable_both ? l->applied : l->acked, echo,
+			    patience_of(&r->patience, echo));
+	if (echo && failover_holds(failover_state(&r->failover)))
+		patience_note(&r->patience, now - echo, now);
 	l->digests = a->digests;
 	traffic_note(&l->traffic, link_bytes(l), host_mono_ns());
 }
@@ -715,11 +720,20 @@ uint64_t link_silence_ns(struct session *s)
 /* Bytes that a joining backup takes are a sign of life: over a slow link it answers late. */
 static bool is_silent(struct session *s, uint64_t heard)
 {
-	uint64_t moved = atomic_load(&s->moved_ns);
+	uint64_t moved = atomic_load(&s->moved_ns), now = host_mono_ns();
+	uint64_t still = session_hear(s, heard, replica_period_ms(s->r));
 
-	if (!failover_holds(failover_state(&s->r->failover)) && moved > heard)
-		heard = moved;
-	return host_mono_ns() - heard >= link_silence_ns(s);
+	if (failover_holds(failover_state(&s->r->failover)))
+		return still >= link_silence_ns(s);
+	return now - (moved > heard ? moved : heard) >= link_silence_ns(s);
+}
+
+/* The next backup may be silent for longer: this one may have been about to answer. */
+static void note_silence(struct replica *r)
+{
+	pthread_mutex_lock(&r->link.lock);
+	patience_note(&r->patience, replica_timeout_ns(r) / 2, replica_lease_clock_ns());
+	pthread_mutex_unlock(&r->link.lock);
 }
 
 /* The state has been copied, and records follow it: they may not come to any length. */
@@ -747,6 +761,17 @@ static bool slows_down(struct session *s, uint64_t now)
 	return slow;
 }
 
+/* A backup that may be silent for long may also hold the guest up for long. */
+static uint64_t max_stall_ns(const struct replica *r)
+{
+	uint64_t least = 2 * r->cfg.timeout_ms * NS_PER_MS, now = replica_timeout_ns(r);
+
+	if (r->cfg.max_stall_ms)
+		return r->cfg.max_stall_ms * NS_PER_MS;
+	least = least > MAX_STALL_NS ? least : MAX_STALL_NS;
+	return now + now / 4 > least ? now + now / 4 : least;
+}
+
 /*
  * Why a backup that answers and replays is too slow all the same: the guest has waited for it too
  * long at a time, or too often. NULL: it is not.
@@ -759,7 +784,7 @@ static const char *is_too_slow(struct session *s)
 
 	if (!failover_holds(failover_state(&r->failover)))
 		return NULL;
-	if (since && now > since && now - since > r->cfg.max_stall_ms * NS_PER_MS)
+	if (since && now > since && now - since > max_stall_ns(r))
 		why = "the guest has waited for it longer than --max-stall";
 	else if (slows_down(s, now))
 		why = "the guest can run for less of its time than --min-speed";
@@ -798,12 +823,15 @@ static const char *receive_one(struct session *s, uint64_t *heard, struct err *e
 
 	if (ret == -EAGAIN && !is_silent(s, *heard))
 		return takes_too_long(s);
-	if (ret == -EAGAIN)
+	if (ret == -EAGAIN) {
 		err_set(err, ETIMEDOUT, "silent for %llu ms",
 			(unsigned long long)(link_silence_ns(s) / NS_PER_MS));
+		note_silence(r);
+	}
 	if (ret <= 0)
 		return ret ? err->text : "connection closed";
 	*heard = host_mono_ns();
+	session_hear(s, *heard, replica_period_ms(r));
 	if (handover_takes_too_long(r))
 		return "it was given the guest and did not take over";
 	hang = does_not_follow(s);

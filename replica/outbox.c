@@ -12,7 +12,7 @@
 #define CONSOLE_MERGE  256	   /* serial ports speak byte by byte */
 #define HELD_BYTES_MAX (16u << 20) /* of outputs that wait: then the guest does, too */
 #define HELD_MAX       65536
-#define LEASE_MARGIN   8 /* part of the timeout by which a lease ends early */
+#define LEASE_MARGIN   8 /* part of the silence by which a lease ends early */
 
 /* ---- the list ---- */
 
@@ -87,14 +87,13 @@ void held_drop(struct held_list *l, uint64_t seq)
 
 /* ---- the box ---- */
 
-void outbox_init(struct outbox *o, uint64_t timeout_ns, outbox_send *send, void *ctx)
+void outbox_init(struct outbox *o, outbox_send *send, void *ctx)
 {
 	memset(o, 0, sizeof(*o));
 	pthread_mutex_init(&o->sending, NULL);
 	pthread_mutex_init(&o->lock, NULL);
 	o->send = send;
 	o->ctx = ctx;
-	o->lease_len_ns = timeout_ns - timeout_ns / LEASE_MARGIN;
 }
 
 void outbox_fini(struct outbox *o)
@@ -144,7 +143,7 @@ static uint64_t sends_until(const struct outbox *o)
 {
 	if (o->mode == OUTBOX_OPEN)
 		return UINT64_MAX;
-	return o->mode == OUTBOX_LEASED && o->lease_ns ? o->lease_ns + o->lease_len_ns : 0;
+	return o->mode == OUTBOX_LEASED ? o->lease_ns : 0;
 }
 
 uint64_t outbox_sends_until(struct outbox *o)
@@ -236,12 +235,14 @@ void outbox_take_over(struct outbox *o, uint64_t seq)
 	pthread_mutex_unlock(&o->lock);
 }
 
-void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns)
+void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns, uint64_t silence_ns)
 {
+	uint64_t until = stamp_ns ? stamp_ns + silence_ns - silence_ns / LEASE_MARGIN : 0;
+
 	pthread_mutex_lock(&o->lock);
 	o->acked = seq;
-	if (stamp_ns > o->lease_ns)
-		o->lease_ns = stamp_ns;
+	if (until > o->lease_ns)
+		o->lease_ns = until;
 	pthread_mutex_unlock(&o->lock);
 }
 

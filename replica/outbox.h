@@ -63,20 +63,18 @@ struct outbox {
 	pthread_mutex_t sending; /* before any other lock */
 	outbox_send *send;	 /* with `sending` */
 	void *ctx;
-	uint64_t lease_len_ns; /* constant */
 
 	pthread_mutex_t lock; /* after any other lock; the rest is its */
 	enum outbox_mode mode;
 	bool draining; /* OPEN: some still wait, later ones go behind them */
 	struct held_list held;
 	uint64_t acked;	       /* record */
-	uint64_t lease_ns;     /* newest stamp that was echoed */
+	uint64_t lease_ns;     /* until then outputs may leave (CLOCK_BOOTTIME); 0: never yet */
 	uint64_t released_seq; /* outputs that need records up to here have left */
 	uint64_t released;
 };
 
-/* timeout_ns: silence after which a backup goes live. */
-void outbox_init(struct outbox *o, uint64_t timeout_ns, outbox_send *send, void *ctx);
+void outbox_init(struct outbox *o, outbox_send *send, void *ctx);
 void outbox_fini(struct outbox *o);
 /* With the state of the replica (failover.c). */
 void outbox_set_mode(struct outbox *o, enum outbox_mode mode);
@@ -104,8 +102,11 @@ void outbox_start_leases(struct outbox *o, uint64_t made);
  * records up to seq; no lease is there.
  */
 void outbox_take_over(struct outbox *o, uint64_t seq);
-/* The backup has records up to seq, and had heard this stamp (0: an impossible one). */
-void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns);
+/*
+ * The backup has records up to seq, and had heard this stamp (0: an impossible one), after which it
+ * bears silence for that long before it goes live.
+ */
+void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns, uint64_t silence_ns);
 uint64_t outbox_released_seq(struct outbox *o);
 /* COPIES: the other replica has let out what needs records up to seq. */
 void outbox_forget(struct outbox *o, uint64_t seq);

@@ -16,9 +16,9 @@ int follower_acknowledge(struct session *s, struct err *err)
 {
 	struct replica *r = s->r;
 	struct follower *fo = &r->follower;
+	int ret, timeout_ms = (int)(follower_timeout_ns(r) / NS_PER_MS);
 	struct wire_ack a;
 	struct buf b = BUF_INIT;
-	int ret;
 
 	pthread_mutex_lock(&fo->lock);
 	a = (struct wire_ack){
@@ -30,11 +30,10 @@ int follower_acknowledge(struct session *s, struct err *err)
 	};
 	pthread_mutex_unlock(&fo->lock);
 	wire_ack_save(&a, &b);
-	ret = wire_send(&s->wire, WIRE_ACK, b.data, b.len, false, (int)s->theirs.timeout_ms, err);
+	ret = wire_send(&s->wire, WIRE_ACK, b.data, b.len, false, timeout_ms, err);
 	buf_clear(&b);
 	if (ret == 0 && verify_answer(r, &b))
-		ret = wire_send(&s->wire, WIRE_VERIFIED, b.data, b.len, false,
-				(int)s->theirs.timeout_ms, err);
+		ret = wire_send(&s->wire, WIRE_VERIFIED, b.data, b.len, false, timeout_ms, err);
 	buf_free(&b);
 	return ret;
 }
@@ -108,13 +107,17 @@ static void take_stamp(struct session *s, const struct wire_stamp *stamp)
 {
 	struct replica *r = s->r;
 	struct follower *fo = &r->follower;
-	uint64_t now = host_mono_ns();
+	uint64_t now = host_mono_ns(), until;
 
 	pthread_mutex_lock(&fo->lock);
 	fo->newest_stamp = stamp->sent_ns;
 	hang_watch_look(&s->watch, stamp->beat, now, 2 * follower_period_ms(s) * NS_PER_MS);
 	traffic_note(&fo->traffic, s->wire.bytes_in, now);
 	pthread_mutex_unlock(&fo->lock);
+	atomic_store(&fo->silence_ms, stamp->silence_ms);
+	until = now + stamp->silence_ms * NS_PER_MS;
+	if (until > atomic_load(&fo->bears_until_ns))
+		atomic_store(&fo->bears_until_ns, until);
 	outbox_forget(&r->outbox, stamp->released);
 	if (stamp->protecting)
 		failover_event(&r->failover, FAILOVER_COUNTED);
@@ -201,11 +204,36 @@ static void stream_ends(struct follower *f, const char *why)
 	queue_wake(&f->incoming);
 }
 
+/*
+ * All that any stamp has allowed the primary is over, and this thread was there for as long as the
+ * newest one says.
+ */
+static bool is_silent(struct session *s)
+{
+	struct follower *f = &s->r->follower;
+	uint64_t still = session_hear(s, atomic_load(&f->last_heard_ns), follower_period_ms(s));
+	unsigned ms = atomic_load(&f->silence_ms);
+
+	return silent_ns(s->r) >= follower_timeout_ns(s->r) &&
+	       still >= (ms ? ms : s->theirs.timeout_ms) * NS_PER_MS;
+}
+
+/* This side, when it is live, lets its backup be silent for longer than it bore itself. */
+static void note_silence(struct replica *r)
+{
+	pthread_mutex_lock(&r->link.lock);
+	patience_note(&r->patience, follower_timeout_ns(r) / 2, replica_lease_clock_ns());
+	pthread_mutex_unlock(&r->link.lock);
+}
+
 /* A frame that arrived. Why the stream ends with it; NULL: it goes on, or *ret says why not. */
 static const char *handle_frame(struct session *s, const struct wire_frame *f, int *ret,
 				struct err *err)
 {
-	atomic_store(&s->r->follower.last_heard_ns, host_mono_ns());
+	const uint64_t now = host_mono_ns();
+
+	atomic_store(&s->r->follower.last_heard_ns, now);
+	session_hear(s, now, follower_period_ms(s));
 	*ret = take_frame(s, f, err);
 	if (*ret == 0 && follower_said_bye(&s->r->follower))
 		return "goodbye";
@@ -224,7 +252,7 @@ static const char *receive_one(struct session *s, bool *cut, struct err *err)
 	struct wire_frame f;
 	int ret = wire_recv(&s->wire, &f, (int)follower_period_ms(s) + 1, err);
 
-	if (ret == -EAGAIN && silent_ns(r) < follower_timeout_ns(r)) {
+	if (ret == -EAGAIN && !is_silent(s)) {
 		ret = follower_acknowledge(s, err);
 		if (ret == 0)
 			return NULL;
@@ -235,8 +263,11 @@ static const char *receive_one(struct session *s, bool *cut, struct err *err)
 			return why;
 	}
 	*cut = is_cut(ret);
-	if (ret == -EAGAIN)
-		err_set(err, ETIMEDOUT, "silent for %u ms", s->theirs.timeout_ms);
+	if (ret == -EAGAIN) {
+		err_set(err, ETIMEDOUT, "silent for %llu ms",
+			(unsigned long long)(follower_timeout_ns(r) / NS_PER_MS));
+		note_silence(r);
+	}
 	return ret ? err->text : "connection closed";
 }
 

@@ -82,7 +82,8 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	link_init(&r->link);
 	moving_init(&r->moving);
 	verify_init(&r->verify);
-	outbox_init(&r->outbox, replica_timeout_ns(r), send_output, r);
+	patience_init(&r->patience, config->timeout_ms, config->max_timeout_ms);
+	outbox_init(&r->outbox, send_output, r);
 	failover_init(&r->failover, &r->outbox);
 	if (getrandom(r->id, sizeof(r->id), 0) != (ssize_t)sizeof(r->id)) {
 		err_set(err, EIO, "the host has no random numbers for this replica's identity");

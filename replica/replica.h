@@ -48,12 +48,13 @@ struct replica_config {
 	const char *connect;	    /* backup: where the primary is; NULL: waits for one to come */
 	const struct peer_key *key; /* NULL: no authentication */
 	struct arbiter *arbiter;
-	unsigned timeout_ms;	  /* silence after which the peer counts as dead */
+	unsigned timeout_ms;	  /* silence after which the peer counts as dead, at least */
+	unsigned max_timeout_ms;  /* ... and at most: replica/patience.h; 0: the same */
 	unsigned hang_timeout_ms; /* a peer whose vCPU makes no progress for so long counts as dead
 				   */
 	unsigned max_lag_ms;	  /* the primary waits when the backup is further behind */
-	unsigned max_stall_ms;	  /* the guest goes on without a backup that holds it up for longer
-				   */
+	unsigned max_stall_ms;	  /* the guest goes on without a backup that holds it up for longer;
+				     0: than 500 ms, and than silence may last */
 	unsigned min_speed;	  /* ... or lets it run for less than these percent of its time */
 	uint64_t epoch_ns;	  /* virtual time between digests */
 	enum replica_survivor on_divergence;
@@ -176,10 +177,11 @@ struct replica_status {
 	char path[16], path_why[160];	  /* how bytes travel to it, and why not better */
 	uint64_t records, acked, applied; /* numbers of records: made (or received), acknowledged,
 					     applied by the backup */
-	double lag_ms;	    /* age of the oldest record that the backup has not applied */
-	double ack_us;	    /* acknowledgement latency, moving average */
-	uint64_t log_bytes; /* sent (or received) in all */
-	double log_bytes_s; /* over the last second */
+	double lag_ms;	     /* age of the oldest record that the backup has not applied */
+	double ack_us;	     /* acknowledgement latency, moving average */
+	uint64_t timeout_ms; /* silence after which the other side counts as dead now */
+	uint64_t log_bytes;  /* sent (or received) in all */
+	double log_bytes_s;  /* over the last second */
 	uint64_t outputs_held, outputs_released;
 	uint64_t digests;
 	uint64_t failovers;

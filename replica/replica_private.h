@@ -30,6 +30,7 @@
 #include "replica/moving.h"
 #include "replica/orders.h"
 #include "replica/outbox.h"
+#include "replica/patience.h"
 #include "replica/replica.h"
 #include "replica/rounds.h"
 #include "replica/spy.h"
@@ -72,6 +73,7 @@ struct replica {
 	struct verify verify;
 	struct outbox outbox;
 	struct link link;
+	struct patience patience;
 	struct batch batch;
 	struct acceptor acceptor;
 	struct follower follower;
@@ -88,9 +90,10 @@ struct replica {
 uint64_t replica_lease_clock_ns(void);
 /* A fifth of a millisecond; true. */
 bool replica_nap(void);
+/* How long the backup may be silent, as things are. */
 static inline uint64_t replica_timeout_ns(const struct replica *r)
 {
-	return r->cfg.timeout_ms * NS_PER_MS;
+	return patience_ms(&r->patience) * NS_PER_MS;
 }
 static inline unsigned replica_period_ms(const struct replica *r)
 {

@@ -38,6 +38,7 @@ static void put_stamp(struct session *s, struct buf *b)
 				 ? atomic_load(&r->made)
 				 : outbox_released_seq(&r->outbox);
 	stamp.protecting = tells(s, stamp.sent_ns);
+	stamp.silence_ms = patience_ms(&r->patience); /* with the lock: patience_of() */
 	pthread_mutex_unlock(&r->link.lock);
 	wire_stamp_save(&stamp, b);
 }
@@ -58,7 +59,7 @@ static struct parcel *gather(struct session *s, struct parcel *p, struct buf *ou
 }
 
 /* For how long the backup may take nothing: it may be loading the state. */
-static int patience_ms(struct session *s)
+static int takes_within_ms(struct session *s)
 {
 	return 2 * (int)(link_silence_ns(s) / NS_PER_MS);
 }
@@ -81,7 +82,7 @@ static int after_refusal(struct session *s, const struct parcel *p, struct err *
 static int send_parcel(struct session *s, struct parcel **p, struct buf *out, bool *last,
 		       struct err *err)
 {
-	int timeout = patience_ms(s), ret;
+	int timeout = takes_within_ms(s), ret;
 
 	if ((*p)->type == WIRE_RECORDS) {
 		*p = gather(s, *p, out);
@@ -104,7 +105,8 @@ static int send_heartbeat(struct session *s, struct buf *out, struct err *err)
 {
 	buf_clear(out);
 	put_stamp(s, out);
-	return wire_send(&s->wire, WIRE_HEARTBEAT, out->data, out->len, false, patience_ms(s), err);
+	return wire_send(&s->wire, WIRE_HEARTBEAT, out->data, out->len, false, takes_within_ms(s),
+			 err);
 }
 
 /* Little is left of what can go ahead: the rest comes at the next sync point. */

@@ -97,6 +97,11 @@ uint64_t session_last_beat(struct session *s)
 	return vcpu < beat ? vcpu : beat;
 }
 
+uint64_t session_hear(struct session *s, uint64_t heard_ns, unsigned period_ms)
+{
+	return hang_watch_look(&s->quiet, heard_ns, host_mono_ns(), 2 * period_ms * 1000000ull);
+}
+
 void session_end(struct session *s)
 {
 	atomic_store(&s->over, true);
@@ -192,8 +197,8 @@ static int hello_check(struct session *s, bool primary, struct err *err)
 	}
 	if (!primary && machine_config_digest(&h->config) != h->config_digest)
 		return hello_refuse(s, "the machine's configuration and its digest disagree", err);
-	if (h->timeout_ms < 10 || h->timeout_ms > 3600000 || h->hang_timeout_ms < 100 ||
-	    h->hang_timeout_ms > 3600000)
+	if (h->timeout_ms < WIRE_SILENCE_MIN_MS || h->timeout_ms > WIRE_SILENCE_MAX_MS ||
+	    h->hang_timeout_ms < 100 || h->hang_timeout_ms > 3600000)
 		return hello_refuse(s, "a timeout is out of range", err);
 	return 0;
 }

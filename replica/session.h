@@ -42,6 +42,7 @@ struct session {
 	bool ready;			 /* the backup has the state and replays what came since */
 	uint64_t from_ns, paced_from_ns; /* receiver's thread: since then its speed is watched */
 	struct hang_watch watch;	 /* of the other side's vCPU thread */
+	struct hang_watch quiet;	 /* receiver's thread: of the other side's frames */
 	unsigned busy; /* lost or not, so many threads still use it: not to be freed */
 	struct session *next_dead;
 };
@@ -72,6 +73,12 @@ void session_beat(struct session *s);
  * which the lease ends and nothing leaves. The sender's is that it sends.
  */
 uint64_t session_last_beat(struct session *s);
+/*
+ * The receiver's thread, at least every period: when the last frame came. Returns for how long, in
+ * ns, the other side has been silent while this thread was there to hear it: one that was not run
+ * itself, or whose host was stopped as a whole, has heard nothing and blames nobody.
+ */
+uint64_t session_hear(struct session *s, uint64_t heard_ns, unsigned period_ms);
 /* The sender is to send a heartbeat now, for what its stamp says or for its acknowledgement. */
 void session_ask(struct session *s);
 

@@ -121,6 +121,9 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 		status_of_follower(&r->follower, now, s);
 	else
 		status_of_link(r, now, s);
+	s->timeout_ms = atomic_load(&r->follower.replaying) && r->follower.silence_ms
+				? r->follower.silence_ms
+				: patience_ms(&r->patience);
 	status_of_move(r, s);
 	s->healed = atomic_load(&r->healing.healed);
 	s->switches = atomic_load(&r->handover.given);

@@ -300,6 +300,7 @@ void wire_stamp_save(const struct wire_stamp *s, struct buf *out)
 	buf_put_u64(out, s->released);
 	buf_put_u64(out, s->beat);
 	buf_put_u8(out, s->protecting);
+	buf_put_u32(out, s->silence_ms);
 }
 
 int wire_stamp_restore(struct wire_stamp *s, struct rd *in, struct err *err)
@@ -308,5 +309,8 @@ int wire_stamp_restore(struct wire_stamp *s, struct rd *in, struct err *err)
 	s->released = rd_u64(in);
 	s->beat = rd_u64(in);
 	s->protecting = rd_u8(in) != 0;
+	s->silence_ms = rd_u32(in);
+	if (s->silence_ms < WIRE_SILENCE_MIN_MS || s->silence_ms > WIRE_SILENCE_MAX_MS)
+		in->bad = true;
 	return in->bad ? err_set(err, EBADMSG, "a time stamp is damaged") : 0;
 }

@@ -16,7 +16,7 @@
 #include "hypervisor/traits.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   8
+#define WIRE_VERSION   9
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -88,11 +88,15 @@ struct wire_hello {
 	struct traits traits;	  /* of what executes the primary's guest */
 	uint8_t on_divergence;	  /* enum replica_survivor: the primary's word counts */
 	uint32_t hang_timeout_ms; /* ... or does not make progress: likewise */
-	uint32_t timeout_ms;	  /* silence after which the other side is dead: the primary's word
-				     counts */
+	uint32_t timeout_ms;	  /* silence after which the other side is dead, at least: the
+				     primary's word counts, and its stamps say more */
 	char version[TWINSTEP_VERSION_LEN]; /* of the sender's program: to be shown */
 	struct machine_config config;	    /* the primary's */
 };
+
+/* The least and the most that silence may be allowed to last. */
+#define WIRE_SILENCE_MIN_MS 10
+#define WIRE_SILENCE_MAX_MS 3600000
 
 void wire_hello_save(const struct wire_hello *h, struct buf *out);
 int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct err *err);
@@ -116,6 +120,7 @@ struct wire_stamp {
 	uint64_t released; /* outputs that depend on records up to this one have left */
 	uint64_t beat;	   /* changes as long as the primary's vCPU thread makes progress */
 	bool protecting; /* the primary counts on the backup: from now on it may have to go live */
+	uint32_t silence_ms; /* for so long after this stamp the backup bears silence */
 };
 
 void wire_stamp_save(const struct wire_stamp *s, struct buf *out);

@@ -79,9 +79,11 @@ static inline void stream_hello(struct buf *b, struct rd *in)
 
 static inline void stream_stamp(struct buf *b, struct rd *in)
 {
-	const struct wire_stamp s = {
-		.sent_ns = rd_u8(in), .released = rd_u8(in), .beat = rd_u8(in), .protecting = true
-	};
+	const struct wire_stamp s = { .sent_ns = rd_u8(in),
+				      .released = rd_u8(in),
+				      .beat = rd_u8(in),
+				      .protecting = true,
+				      .silence_ms = 1000 };
 
 	wire_stamp_save(&s, b);
 	stream_patch(b, in);

@@ -19,7 +19,7 @@ static struct failover f;
 
 static void open_at(enum replica_state s)
 {
-	outbox_init(&box, 1000, count_output, NULL);
+	outbox_init(&box, count_output, NULL);
 	failover_init(&f, &box);
 	atomic_store(&f.state, s);
 	outbox_set_mode(&box, failover_outbox_mode(s));

@@ -125,7 +125,7 @@ static void open_box(struct outbox *o, enum outbox_mode mode)
 {
 	left[0] = 0;
 	late = false;
-	outbox_init(o, LEASE_NS, keep, NULL);
+	outbox_init(o, keep, NULL);
 	outbox_set_mode(o, mode);
 }
 
@@ -143,18 +143,18 @@ START_TEST(an_output_waits_for_record_and_lease)
 	say(&o, 5, "a");
 	say(&o, 5, "b");
 	say(&o, 6, "c");
-	outbox_acknowledged(&o, 5, 0);
+	outbox_acknowledged(&o, 5, 0, LEASE_NS);
 	outbox_drain(&o);
 	ck_assert_str_eq(left, "");
-	outbox_acknowledged(&o, 5, now_ns());
+	outbox_acknowledged(&o, 5, now_ns(), LEASE_NS);
 	outbox_drain(&o);
 	ck_assert_str_eq(left, "ab");
 	ck_assert_uint_eq(outbox_released_seq(&o), 5);
 	ck_assert_uint_eq(outbox_newest_need(&o), 6);
 	ck_assert(!outbox_lease_is_over(&o));
 	outbox_start_leases(&o, 5);
-	ck_assert(!outbox_lease_is_over(&o));		 /* there was none yet */
-	outbox_acknowledged(&o, 6, now_ns() - LEASE_NS); /* that lease is over */
+	ck_assert(!outbox_lease_is_over(&o));			   /* there was none yet */
+	outbox_acknowledged(&o, 6, now_ns() - LEASE_NS, LEASE_NS); /* that lease is over */
 	ck_assert(outbox_lease_is_over(&o));
 	outbox_drain(&o);
 	ck_assert_str_eq(left, "ab");
@@ -171,7 +171,7 @@ START_TEST(what_is_late_waits_again)
 	outbox_start_leases(&o, 4);
 	say(&o, 5, "a");
 	say(&o, 5, "b");
-	outbox_acknowledged(&o, 5, now_ns());
+	outbox_acknowledged(&o, 5, now_ns(), LEASE_NS);
 	late = true;
 	outbox_drain(&o);
 	ck_assert_str_eq(left, "");

@@ -478,7 +478,7 @@ START_TEST(announcements_keep_to_the_lease)
 	outbox_set_mode(&g.r->outbox, OUTBOX_LEASED);
 	announce_start(g.r);
 	ck_assert_uint_eq(piped(), 0);
-	outbox_acknowledged(&g.r->outbox, 0, replica_lease_clock_ns());
+	outbox_acknowledged(&g.r->outbox, 0, replica_lease_clock_ns(), TIMEOUT_MS * NS_PER_MS);
 	announce_start(g.r);
 	ck_assert_uint_eq(piped(), 60);
 	outbox_set_mode(&g.r->outbox, OUTBOX_CLOSED);
@@ -577,7 +577,7 @@ static void meet_backup(struct rig *g, enum replica_survivor survivor)
 /* Up to READY, and a heartbeat that says that we count on it. */
 static void open_backup(struct rig *g, enum replica_survivor survivor)
 {
-	struct wire_stamp stamp = { .sent_ns = 1, .protecting = true };
+	struct wire_stamp stamp = { .sent_ns = 1, .protecting = true, .silence_ms = TIMEOUT_MS };
 	struct buf b = BUF_INIT;
 
 	meet_backup(g, survivor);
@@ -630,6 +630,32 @@ START_TEST(a_damaged_frame_does_not_shorten_the_lease)
 	t = host_mono_ns();
 	say_ready(&g);
 	ck_assert_uint_ge(taken_after(&g, t), TIMEOUT_MS * NS_PER_MS);
+	close_rig(&g);
+}
+END_TEST
+
+static void send_stamp(struct rig *g, uint64_t sent_ns, uint32_t silence_ms)
+{
+	struct wire_stamp stamp = { .sent_ns = sent_ns,
+				    .protecting = true,
+				    .silence_ms = silence_ms };
+	struct buf b = BUF_INIT;
+
+	wire_stamp_save(&stamp, &b);
+	send_buf(g, WIRE_HEARTBEAT, &b);
+}
+
+/* A lease may build on the longer time that was said before, and lasts as long. */
+START_TEST(a_shorter_silence_waits_for_the_end_of_a_longer_one)
+{
+	struct rig g;
+	uint64_t t;
+
+	open_backup(&g, SURVIVOR_PRIMARY);
+	t = host_mono_ns();
+	send_stamp(&g, 2, TIMEOUT_MS + 500);
+	send_stamp(&g, 3, 50);
+	ck_assert_uint_ge(taken_after(&g, t), (TIMEOUT_MS + 500) * NS_PER_MS);
 	close_rig(&g);
 }
 END_TEST
@@ -1198,7 +1224,7 @@ END_TEST
 static uint64_t diverge(struct rig *g)
 {
 	struct sync_point sp = { .seq = 1, .at = { .count = 50, .rip = 0xdead } };
-	struct wire_stamp stamp = { .sent_ns = 2, .protecting = true };
+	struct wire_stamp stamp = { .sent_ns = 2, .protecting = true, .silence_ms = TIMEOUT_MS };
 	struct buf records = BUF_INIT, b = BUF_INIT, detail = BUF_INIT;
 	struct codec codec = { 0 };
 	uint64_t t = host_mono_ns();
@@ -1284,6 +1310,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_rate_is_there_without_having_been_asked_for);
 	tcase_add_host_test(tc, announcements_keep_to_the_lease);
 	tcase_add_host_test(tc, a_damaged_frame_does_not_shorten_the_lease);
+	tcase_add_host_test(tc, a_shorter_silence_waits_for_the_end_of_a_longer_one);
 	tcase_add_host_test(tc, a_connection_that_ends_is_enough);
 	tcase_add_host_test(tc, a_backup_without_arbiter_asks_until_it_knows);
 	tcase_add_host_test(tc, a_primary_without_arbiter_asks_until_it_knows);

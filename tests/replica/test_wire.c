@@ -255,7 +255,12 @@ START_TEST(ack_and_stamp)
 {
 	struct wire_ack a = { .echo_ns = 1, .received = 2, .applied = 3, .digests = 4, .beat = 9 },
 			b;
-	struct wire_stamp s = { .sent_ns = 5, .released = 6, .beat = 8, .protecting = true }, t;
+	struct wire_stamp s = { .sent_ns = 5,
+				.released = 6,
+				.beat = 8,
+				.protecting = true,
+				.silence_ms = 400 },
+			  t;
 	struct buf buf = BUF_INIT;
 	struct wire_frame f;
 	struct err err = ERR_INIT;
@@ -272,7 +277,10 @@ START_TEST(ack_and_stamp)
 	wire_stamp_save(&s, &buf);
 	in = (struct rd)RD_INIT(buf.data, buf.len);
 	ck_assert_int_eq(wire_stamp_restore(&t, &in, &err), 0);
-	ck_assert(t.protecting && t.released == 6 && t.beat == 8);
+	ck_assert(t.protecting && t.released == 6 && t.beat == 8 && t.silence_ms == 400);
+	memset(buf.data + buf.len - 4, 0, 4); /* dead at once? */
+	in = (struct rd)RD_INIT(buf.data, buf.len);
+	ck_assert_int_lt(wire_stamp_restore(&t, &in, &err), 0);
 	buf_free(&buf);
 }
 END_TEST
