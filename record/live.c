@@ -48,6 +48,7 @@ struct live {
 	bool poller_started;
 	int epfd, wakefd, pollerfd; /* the last two wake the vCPU and the poller */
 	atomic_bool stop, ready, idle;
+	atomic_uint_fast64_t poller_beat_ns;	/* when it came by last */
 	atomic_uint_fast64_t mac[MACHINE_NICS]; /* the guest's, as of the last sync point */
 	/* the poller's own: the address that the host side knows, and when it may ask again */
 	uint64_t mac_known[MACHINE_NICS], next_ask[MACHINE_NICS];
@@ -250,6 +251,23 @@ static bool live_note_ready(struct live *l, const struct epoll_event *ev, int n)
 	return any;
 }
 
+/* Somebody may wait for an output, or for a sign of life of this thread. */
+static int wait_at_most(const struct live *l, int ms)
+{
+	uint64_t beat_ms = l->cfg.idle_max_ns / 1000000;
+
+	if (l->cfg.clock == LIVE_CLOCK_VIRTUAL && ms > OUTPUT_MS)
+		ms = OUTPUT_MS;
+	return beat_ms && (uint64_t)ms > beat_ms ? (int)beat_ms : ms;
+}
+
+uint64_t live_poller_beat(const struct live *l)
+{
+	return atomic_load(&l->stop)
+		       ? host_mono_ns()
+		       : atomic_load_explicit(&l->poller_beat_ns, memory_order_relaxed);
+}
+
 /*
  * Where virtual time does not follow the host's, a guest without timers may come to no sync point
  * for as long as it likes: a kick lets out what it has said.
@@ -258,10 +276,13 @@ static void *live_poller(void *arg)
 {
 	struct live *l = arg;
 	struct epoll_event ev[SOURCES + 1];
-	int wait = NIC_LOOK_MS;
+	int wait = wait_at_most(l, NIC_LOOK_MS);
 
 	while (!atomic_load(&l->stop)) {
-		int n = epoll_wait(l->epfd, ev, SOURCES + 1, wait);
+		int n;
+
+		atomic_store_explicit(&l->poller_beat_ns, host_mono_ns(), memory_order_relaxed);
+		n = epoll_wait(l->epfd, ev, SOURCES + 1, wait);
 
 		if (n < 0 && errno != EINTR)
 			break;
@@ -272,8 +293,7 @@ static void *live_poller(void *arg)
 		if (n == 0 && atomic_load_explicit(&l->gathered, memory_order_relaxed))
 			machine_kick(l->m);
 		wait = live_ask_for_nics(l);
-		if (l->cfg.clock == LIVE_CLOCK_VIRTUAL && wait > OUTPUT_MS)
-			wait = OUTPUT_MS;
+		wait = wait_at_most(l, wait);
 	}
 	return NULL;
 }
@@ -288,14 +308,19 @@ void live_wake(struct live *l)
 		return;
 }
 
-void live_stop(struct live *l)
+void live_wake_poller(struct live *l)
 {
 	uint64_t one = 1;
 
-	atomic_store(&l->stop, true);
-	live_wake(l);
 	if (write(l->pollerfd, &one, sizeof(one)) < 0)
 		return;
+}
+
+void live_stop(struct live *l)
+{
+	atomic_store(&l->stop, true);
+	live_wake(l);
+	live_wake_poller(l);
 }
 
 /*
@@ -585,16 +610,13 @@ static uint64_t live_nic_mac(const struct live *l, unsigned port)
 /* The poller follows an address that the guest has changed. */
 static void live_note_macs(struct live *l)
 {
-	uint64_t one = 1;
-
 	for (unsigned i = 0; i < machine_get_config(l->m)->nnics; i++) {
 		uint64_t mac = live_nic_mac(l, i);
 
 		if (mac == atomic_load(&l->mac[i]))
 			continue;
 		atomic_store(&l->mac[i], mac);
-		if (write(l->pollerfd, &one, sizeof(one)) < 0)
-			continue;
+		live_wake_poller(l);
 	}
 }
 
@@ -780,6 +802,7 @@ static int live_start_poller(struct live *l, struct err *err)
 		return err_set(err, errno, "cannot set up event polling: %s", strerror(errno));
 	for (size_t i = 0; i < SOURCES; i++)
 		live_arm(l, i);
+	atomic_store(&l->poller_beat_ns, host_mono_ns());
 	ret = thread_start(&l->poller, THREAD_POLLER, live_poller, l);
 	if (ret)
 		return err_set(err, ret, "cannot start the poller thread: %s", strerror(ret));

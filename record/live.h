@@ -105,9 +105,9 @@ struct live_config {
 	uint64_t digest_count;	       /* a digest every so many instructions exactly; 0: never */
 	struct live_hooks hooks;
 	struct panic_watch *panic; /* asked at each sync point; or NULL */
-	uint64_t idle_max_ns; /* in HLT, hooks.inputs() is asked at least this often; 0: only when
-				 something happens */
-	uint64_t next_seq;    /* number of the first sync point (1 at the start of a machine) */
+	uint64_t idle_max_ns;	   /* in HLT, hooks.inputs() is asked at least this often, and the
+				      poller comes by; 0: only when something happens */
+	uint64_t next_seq; /* number of the first sync point (1 at the start of a machine) */
 };
 
 struct live;
@@ -139,6 +139,13 @@ int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns);
 void live_stop(struct live *l);
 /* From any thread: the vCPU comes to a sync point soon even when idle. */
 void live_wake(struct live *l);
+
+/*
+ * From any thread: when the poller came by last (host_mono_ns()); now, when it is meant to be over.
+ * Woken, it comes by soon.
+ */
+uint64_t live_poller_beat(const struct live *l);
+void live_wake_poller(struct live *l);
 
 struct live_stats {
 	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in,

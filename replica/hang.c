@@ -10,15 +10,16 @@
  * for --hang-timeout, the other side counts as lost.
  *
  * A live side whose receiver does not come back is as useless: it hears no acknowledgements, and
- * nothing leaves. The beat in its stamps is the older one of the two threads'. A sender shows that
- * it is alive by sending, and so does a backup's receiver, which acknowledges.
+ * nothing leaves. One whose poller does not come back reads no console, and is late with frames.
+ * The beat in its stamps is the oldest one of the three threads'. A sender shows that it is alive
+ * by sending, and so does a backup's receiver, which acknowledges.
  *
  * A watcher that did not run itself has not seen anything stand still: so each look counts for a
  * bounded time only, and a host that was overloaded or frozen as a whole makes nobody guilty.
  *
- * A replica asks the arbiter only right after its own vCPU thread has given a beat. So one that
- * hangs can never take the generation away from one that works, whoever notices first; and when it
- * wakes up, it finds the generation gone.
+ * A replica asks the arbiter only right after its own vCPU thread, and on a live side the poller,
+ * has given a beat. So one that hangs can never take the generation away from one that works,
+ * whoever notices first; and when it wakes up, it finds the generation gone.
  */
 #include <string.h>
 #include <time.h>
@@ -85,12 +86,25 @@ static bool replaced(struct replica *r)
 	       !arbiter_same_owner(owner, r->id);
 }
 
+/* The poller has come by since then, or there is none; else it is woken. */
+static bool poller_lives(struct replica *r, uint64_t since_ns)
+{
+	struct live *live = replica_look(r);
+	bool lives = !live || live_poller_beat(live) > since_ns;
+
+	if (!lives)
+		live_wake_poller(live);
+	replica_looked(r);
+	return lives;
+}
+
 bool hang_prove_alive(struct replica *r)
 {
-	uint64_t before = replica_last_beat(r), next = host_mono_ns() + ASK_NS;
+	uint64_t before = replica_last_beat(r), start = host_mono_ns(), next = start + ASK_NS;
 
 	replica_wake(r);
-	while (replica_last_beat(r) == before && !atomic_load(&r->vcpu.over)) {
+	while (!atomic_load(&r->vcpu.over) &&
+	       (replica_last_beat(r) == before || !poller_lives(r, start))) {
 		replica_nap();
 		if (host_mono_ns() < next)
 			continue;

@@ -177,8 +177,8 @@ static bool primary_hangs(struct session *s)
 	if (!is_counted_on(r) || still < s->theirs.hang_timeout_ms * NS_PER_MS)
 		return false;
 	replica_event(r, "hang",
-		      "the primary hangs: its host answers, but its vCPU or its receiver makes no "
-		      "progress for %u ms",
+		      "the primary hangs: its host answers, but its vCPU or its receiver or poller "
+		      "makes no progress for %u ms",
 		      s->theirs.hang_timeout_ms);
 	outlast_lease(s);
 	atomic_fetch_sub(&r->follower.last_heard_ns, still);

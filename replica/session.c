@@ -92,9 +92,13 @@ void session_beat(struct session *s)
 uint64_t session_last_beat(struct session *s)
 {
 	uint64_t beat = atomic_load_explicit(&s->beat_ns, memory_order_relaxed);
-	uint64_t vcpu = replica_last_beat(s->r);
+	uint64_t vcpu = replica_last_beat(s->r), poller;
+	struct live *live = replica_look(s->r);
 
-	return vcpu < beat ? vcpu : beat;
+	poller = live ? live_poller_beat(live) : vcpu;
+	replica_looked(s->r);
+	beat = vcpu < beat ? vcpu : beat;
+	return poller < beat ? poller : beat;
 }
 
 uint64_t session_hear(struct session *s, uint64_t heard_ns, unsigned period_ms)

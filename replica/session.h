@@ -69,8 +69,8 @@ void session_push(struct session *s, struct parcel *p);
 /* The receiver's thread: it is alive. */
 void session_beat(struct session *s);
 /*
- * The beat that the other side sees: the older one of the vCPU thread's and the receiver's, without
- * which the lease ends and nothing leaves. The sender's is that it sends.
+ * The beat that the other side sees: the oldest one of the vCPU thread's, the poller's, and the
+ * receiver's, without which the lease ends and nothing leaves. The sender's is that it sends.
  */
 uint64_t session_last_beat(struct session *s);
 /*

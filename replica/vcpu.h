@@ -43,8 +43,8 @@ uint64_t hang_watch_look(struct hang_watch *w, uint64_t beat, uint64_t now, uint
 /* Between two signs of life of either side. */
 unsigned heartbeat_ms(unsigned timeout_ms, unsigned hang_timeout_ms);
 /*
- * Not on the vCPU thread: waits until that has given a beat. False: the next generation went to
- * somebody else first.
+ * Not on the vCPU thread: waits until that and the poller have given a beat. False: the next
+ * generation went to somebody else first.
  */
 bool hang_prove_alive(struct replica *r);
 /* vCPU thread: it has come back from the guest. */

@@ -80,7 +80,7 @@ class Hang:
 
     def went_live(self, t):
         """The backup noticed, in time but not too early, and took over; milliseconds until then."""
-        expect("vCPU or its receiver" in self.backup.wait_event("hang", PATIENCE)["text"], "the event does not name them")
+        expect("vCPU or its receiver or poller" in self.backup.wait_event("hang", PATIENCE)["text"], "the event does not name them")
         live = self.backup.wait_event("live", PATIENCE)
         took = (live["mono_s"] - t) * 1000
         expect(took >= HANG_MS, "live after %.0f ms already" % took)
@@ -112,6 +112,13 @@ class Hang:
             live, took = self.went_live(time.monotonic())
         self.ended_silently(live)
         return "live after %.0f ms; the primary whose receiver came back was silent" % took
+
+    def primary_poller(self):
+        """Its vCPU, receiver and sender run: without the poller no console is read."""
+        with frozen(self.primary.pid(), "poller"):
+            live, took = self.went_live(time.monotonic())
+        self.ended_silently(live)
+        return "live after %.0f ms; the primary whose poller came back was silent" % took
 
     def primary_for_a_moment(self):
         before = len(self.primary.events()), len(self.backup.events())
@@ -145,7 +152,7 @@ class Hang:
         self.progress()
         return "unprotected when it came back"
 
-    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, primary_receiver, backup_for_ever, primary_without_backup]
+    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, primary_receiver, primary_poller, backup_for_ever, primary_without_backup]
 
 
 def main():
