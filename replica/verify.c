@@ -13,7 +13,9 @@
  *
  * A block that differs is named. It is mended from the live side by sending its content, read at a
  * record, ahead of that record; from the backup by asking for its content at a record, while the
- * guest stands still until it is here.
+ * guest stands still until it is here, 200 ms at most: a backup that was not so quick is asked for
+ * the block again when it has answered, and when five such waits were in vain the comparison ends
+ * and says so.
  */
 #include "replica/verify.h"
 
@@ -25,6 +27,10 @@
 #include "record/disk_file.h"
 #include "replica/disk_sync_private.h"
 #include "replica/replica_private.h"
+
+/* For how long the guest stands still for a block of the backup's, and how often in vain. */
+#define FETCH_NS (NS_PER_S / 5)
+#define FETCHES	 5
 
 _Static_assert(VERIFY_SUM == SYNC_SUM_LEN && VERIFY_BLOCKS <= 32, "sums, and a bit for each block");
 
@@ -322,6 +328,7 @@ int verify_start(struct replica *r, unsigned disk, enum verify_mend mend, struct
 	v->mend = mend;
 	v->seed = 0;
 	v->phase = VERIFY_IDLE;
+	v->fetches = 0;
 	atomic_store(&v->running, true);
 	pthread_mutex_unlock(&v->lock);
 	replica_wake(r);
@@ -488,6 +495,19 @@ static void end_mending(struct replica *r, int error)
 		next_range(v);
 }
 
+/*
+ * The block came when the guest had gone on, and may have been written since: it is asked for once
+ * more, and not before the backup is done with the first time, for it takes one at a time.
+ */
+static void fetch_again(struct replica *r)
+{
+	struct verify *v = &r->verify;
+
+	v->phase = VERIFY_MENDS;
+	if (++v->fetches >= FETCHES)
+		finish(r, "the backup does not send a block in time", ETIMEDOUT);
+}
+
 /* --scrub: from time to time one begins by itself. */
 static void scrub(struct replica *r)
 {
@@ -517,6 +537,8 @@ void verify_before(struct replica *r, uint64_t seq)
 	}
 	if (v->phase == VERIFY_COMPARES)
 		compare_range(r);
+	else if (v->phase == VERIFY_LATE && is_answered(v))
+		fetch_again(r);
 	else if (v->phase == VERIFY_MENDED && is_answered(v))
 		end_mending(r, v->their_error);
 	if (!atomic_load(&v->running))
@@ -535,7 +557,7 @@ bool verify_wants_record(struct replica *r)
 		return false;
 	if (v->phase == VERIFY_COMPARES)
 		return atomic_load(&v->job.state) == VERIFY_JOB_DONE && is_answered(v);
-	if (v->phase == VERIFY_MENDED)
+	if (v->phase == VERIFY_MENDED || v->phase == VERIFY_LATE)
 		return is_answered(v);
 	return v->phase != VERIFY_FETCHES && atomic_load(&v->job.state) != VERIFY_JOB_RUNS;
 }
@@ -550,7 +572,7 @@ void verify_after(struct replica *r)
 
 	if (v->phase != VERIFY_FETCHES || !atomic_load(&v->running))
 		return;
-	until = host_mono_ns() + replica_timeout_ns(r);
+	until = host_mono_ns() + FETCH_NS;
 	a = v->job.ask;
 	batch_push(r);
 	while (!is_answered(v) && host_mono_ns() < until &&
@@ -559,9 +581,10 @@ void verify_after(struct replica *r)
 		link_ask(&r->link);
 		replica_nap();
 	}
-	v->phase = VERIFY_MENDS;
-	if (!is_answered(v))
-		return; /* once more, with this backup or the next */
+	v->phase = is_answered(v) ? VERIFY_MENDS : VERIFY_LATE;
+	if (v->phase == VERIFY_LATE)
+		return;
+	v->fetches = 0;
 	error = v->their_error;
 	if (!error) {
 		memcpy(v->job.data, v->theirs, sizeof(v->job.data));

@@ -69,11 +69,19 @@ struct verify {
 	atomic_bool running;
 
 	/* the vCPU thread's, while it runs */
-	enum { VERIFY_IDLE, VERIFY_COMPARES, VERIFY_MENDS, VERIFY_FETCHES, VERIFY_MENDED } phase;
+	enum {
+		VERIFY_IDLE,
+		VERIFY_COMPARES,
+		VERIFY_MENDS,
+		VERIFY_FETCHES,
+		VERIFY_LATE,
+		VERIFY_MENDED
+	} phase;
 	unsigned at_disk, last_disk;
 	uint64_t at_block, seed;
 	uint32_t bad; /* a bit for each block of the range that differs and is to be mended */
 	enum verify_mend mend;
+	unsigned fetches;  /* how often a block was asked for in vain */
 	uint64_t scrub_ns; /* the next one by itself; 0: none */
 
 	pthread_mutex_t lock; /* guards what follows */
