@@ -167,12 +167,92 @@ START_TEST(an_answer_that_was_not_asked_for_counts_for_nothing)
 }
 END_TEST
 
+/* An answer to what was asked at that record: sums, or a block, of nothing but this byte. */
+static void answer_to(uint64_t seq, size_t len, uint8_t byte)
+{
+	struct buf b = BUF_INIT;
+	struct err err = ERR_INIT;
+	struct rd in;
+
+	buf_put_u64(&b, seq);
+	buf_put_varint(&b, 0);
+	for (size_t i = 0; i < len; i++)
+		buf_put_u8(&b, byte);
+	in = (struct rd)RD_INIT(b.data, b.len);
+	ck_assert_int_eq(verify_take_answer(r, &in, &err), 0);
+	buf_free(&b);
+}
+
+static void follow(void)
+{
+	failover_take(&r->failover, FAILOVER_START, 1);
+	failover_event(&r->failover, FAILOVER_JOIN);
+	failover_event(&r->failover, FAILOVER_FOLLOWS);
+}
+
+/* Up to the ask for the content of block 0, which differs, at record 2. */
+static void come_to_a_fetch(void)
+{
+	struct err err = ERR_INIT;
+
+	follow();
+	ck_assert_int_eq(verify_start(r, 0, VERIFY_MEND_BACKUP, &err), 0);
+	verify_before(r, 1);
+	ck_assert_int_eq(disk_between(disk[0].image, nothing, NULL), 0);
+	answer_to(1, VERIFY_BLOCKS * VERIFY_SUM, 0x11);
+	verify_before(r, 2);
+}
+
+/*
+ * The backup takes one ask at a time: nothing is asked before it has answered. What comes late is
+ * worth nothing, and the guest does not stand still for ever.
+ */
+START_TEST(a_backup_that_is_late_is_asked_again_and_not_for_ever)
+{
+	struct verify_progress p;
+	uint64_t seq = 2;
+
+	come_to_a_fetch();
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert_int_eq(r->verify.phase, VERIFY_FETCHES);
+		verify_after(r); /* in vain */
+		ck_assert(!verify_wants_record(r));
+		verify_before(r, seq + 1);
+		ck_assert_uint_eq(r->verify.waits_for, seq);
+		answer_to(seq, DISK_META_BLOCK, 0x22);
+		ck_assert(verify_wants_record(r));
+		seq += 2;
+		verify_before(r, seq);
+	}
+	verify_get_progress(&r->verify, &p);
+	ck_assert(!p.running && p.mended == 0);
+	ck_assert_msg(strstr(p.error, "in time") != NULL, "%s", p.error);
+}
+END_TEST
+
+START_TEST(a_block_that_comes_in_time_is_mended)
+{
+	struct verify_progress p;
+	uint8_t byte = 0;
+
+	come_to_a_fetch();
+	answer_to(2, DISK_META_BLOCK, 0x22);
+	verify_after(r);
+	verify_get_progress(&r->verify, &p);
+	ck_assert_uint_eq(p.mended, 1);
+	ck_assert_int_eq(disk_raw_read(disk[0].image, &byte, 1, 4711), 0);
+	ck_assert_uint_eq(byte, 0x22);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_makes_no_sense_is_refused);
 	tcase_add_test(tc, a_range_is_summed_written_and_read_behind_its_record);
 	tcase_add_test(tc, an_answer_that_was_not_asked_for_counts_for_nothing);
+	tcase_add_test(tc, a_backup_that_is_late_is_asked_again_and_not_for_ever);
+	tcase_add_test(tc, a_block_that_comes_in_time_is_mended);
 }
 
 UNIT_MAIN("verify", add_tests)
