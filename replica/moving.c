@@ -129,14 +129,19 @@ void moving_step(struct replica *r)
 
 /* ---- the control thread ---- */
 
-/* Both locks held. */
+/*
+ * Both locks held. A backup that protects the guest is one like any other, for all that its move
+ * was not brought to its end: who asked for it may have been killed.
+ */
 static bool is_under_way(struct replica *r)
 {
+	bool protects = failover_counts_on(failover_state(&r->failover));
 	const struct link *l = &r->link;
 
 	return r->moving.stage == MOVING_CALLS ||
 	       (r->moving.stage == MOVING_JOINS &&
-		((l->joining && l->joining->moved) || (l->session && l->session->moved)));
+		((l->joining && l->joining->moved) ||
+		 (l->session && l->session->moved && !protects)));
 }
 
 int replica_move(struct replica *r, int fd, const char *to, struct err *err)

@@ -95,6 +95,21 @@ static int begin(const struct options *o, struct err *err)
 	return answer ? 0 : -err->code;
 }
 
+/* A move to the same address that is under way, or whose new side follows by now, is taken up. */
+static bool has_begun(const struct options *o)
+{
+	struct err err = ERR_INIT;
+	json_t *status = command(o->args[0], "status", ANSWER_MS, &err);
+	const json_t *move = json_object_get(status, "move");
+	const char *stage = text_of(move, "stage");
+	bool begun = !strcmp(text_of(move, "to"), o->to) &&
+		     (!strcmp(stage, "calling") || !strcmp(stage, "joining") ||
+		      !strcmp(stage, "follows"));
+
+	json_decref(status);
+	return begun;
+}
+
 static void cancel(const char *who)
 {
 	struct err err = ERR_INIT;
@@ -257,7 +272,7 @@ static int move(const struct options *o)
 	enum place place = HERE;
 	int ret;
 
-	if (begin(o, &err) < 0)
+	if (!has_begun(o) && begin(o, &err) < 0)
 		return stays(o, &err);
 	ret = wait_until_follows(o->args[0], &switches, &err);
 	end_progress();

@@ -85,6 +85,22 @@ check cancelled "status $status: $(cat "$work/move.err")" [ $status -eq 130 ]
 kill_replica b
 runs a 1 || not_ok goes-on-after-a-signal "$(tail -n 3 "$work/a".[ce]*)"
 
+# `migrate` itself is killed: the new side, which has to be sent everything, joins all the same, and who asks again takes
+# the move up.
+rm -f "$work"/b.img*
+truncate -s 40M "$work/b.img"
+await b
+begin_move a b
+kill -9 $mover
+wait $mover 2>/dev/null
+check killed-migrate "$(tail -n 3 "$work/a.err")" wait_for 60 state a protected
+runs a 1 || not_ok goes-on-after-a-killed-migrate "$(tail -n 3 "$work/a".[ce]*)"
+moved taken-up a b --keep
+check both-are-there "$(tail -n 3 "$work"/[ab].err)" wait_for 60 state b protected
+"$twinstep" switch "$work/b.sock" >"$work/err" 2>&1 || not_ok back "$(cat "$work/err")"
+kill_replica b
+runs a 1 || not_ok back-again "$(tail -n 3 "$work/a".[ce]*)"
+
 # A single machine moves, with its disk, and ends where it was.
 await b --sync-rate 8M # for when it is live: a new copy takes three seconds
 moved single a b --json
