@@ -149,6 +149,7 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->engine = where->engine;
 	o->mixed = where->mixed;
 	o->counter = lh->counter;
+	o->traits = where->mixed ? NULL : &lh->traits;
 	o->append = lh->kernel.path && !lh->config.firmware ? lh->append : NULL;
 	o->no_bios_data = lh->version == LOG_VERSION_OLD;
 	o->has_rtc = lh->kernel.path != NULL; /* a snapshot has a clock of its own */

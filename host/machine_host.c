@@ -272,11 +272,15 @@ static void announce(const struct machine_host *h)
 		log_info("engine %s: %s", ops->name, h->passed);
 }
 
-int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err)
+int machine_host_choose_engine(struct machine_host *h, const char *counter,
+			       const struct traits *traits, struct err *err)
 {
+	struct engine_past past = { .traits = traits, .version = h->config.version };
+
 	if (counter)
 		snprintf(h->counter, sizeof(h->counter), "%s", counter);
-	h->engine = engine_find(h->engine_name, h->counter[0] ? h->counter : NULL, &h->passed, err);
+	past.counter = h->counter[0] ? h->counter : NULL;
+	h->engine = engine_find(h->engine_name, &past, &h->passed, err);
 	if (!h->engine)
 		return -err->code;
 	return 0;
@@ -307,7 +311,7 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 		return err_set(err, EINVAL,
 			       "%s is of a machine with %llu MiB of memory: leave out --memory",
 			       h->restore, (unsigned long long)(info.config.memory >> 20));
-	if (machine_host_choose_engine(h, info.counter, err))
+	if (machine_host_choose_engine(h, info.counter, h->traits, err))
 		return -err->code;
 	return take_config(h, &info.config, err);
 }
@@ -337,6 +341,7 @@ static int restore_machine(struct machine *m, struct machine_host *h, struct err
 
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
+	const struct engine_past past = { o->counter, o->traits, o->version };
 	int r;
 
 	memset(h, 0, sizeof(*h));
@@ -353,10 +358,11 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	else if (h->clock == LIVE_CLOCK_HOST)
 		h->rtc_now = true;
 	h->engine_name = o->engine;
+	h->traits = o->traits;
 	if (o->restore) /* says what it counts when it is read, in the jail, where VT-x cannot be
 			   opened any more */
-		h->engine = engine_find(o->engine, o->counter, &h->passed, err);
-	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, err))
+		h->engine = engine_find(o->engine, &past, &h->passed, err);
+	if (o->restore ? !h->engine : machine_host_choose_engine(h, o->counter, o->traits, err))
 		return -err->code;
 	if ((r = open_snapshot(h, o, err)) || (r = open_images(h, o, err)) ||
 	    (r = make_carried(h, o, err)) || (r = open_disks(h, o, err)) ||

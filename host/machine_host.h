@@ -27,9 +27,10 @@ struct machine_host {
 	bool version_given;
 	bool memory_given; /* config.memory was asked for: the snapshot must have as much */
 	const struct engine_ops *engine;
-	const char *engine_name; /* as asked for */
-	const char *passed;	 /* why `auto` passed by the engine before it, or NULL */
-	char counter[16];	 /* what the machine's past was counted in; empty: it has none */
+	const char *engine_name;     /* as asked for */
+	const char *passed;	     /* why `auto` passed by the engine before it, or NULL */
+	const struct traits *traits; /* of what has executed the machine so far, or NULL */
+	char counter[16]; /* what the machine's past was counted in; empty: it has none */
 	struct disk_backend *disk[MACHINE_DISKS];
 	struct disk_keep keep[MACHINE_DISKS];  /* files of their metadata */
 	bool alone, force;		       /* no replica's: the disks of pairs go on alone */
@@ -57,9 +58,10 @@ int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o
 			    enum disk_keep_new how, struct err *err);
 /*
  * Chooses the engine; with `auto`, one that counts `counter` (NULL: what h->counter says, if
- * anything).
+ * anything) and shows guests `traits` (NULL: any).
  */
-int machine_host_choose_engine(struct machine_host *h, const char *counter, struct err *err);
+int machine_host_choose_engine(struct machine_host *h, const char *counter,
+			       const struct traits *traits, struct err *err);
 /* Here it is: the host side has to fit. */
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
 /*

@@ -64,6 +64,7 @@ struct machine_opts {
 	} carried[CARRIED]; /* no option: as a recording has them; NULL: it has none */
 	const char *engine;
 	bool mixed; /* replay what a processor with other answers than this engine's recorded */
+	const struct traits *traits; /* no option: of what executed its past, or NULL */
 	const char *counter;	    /* no option: what the machine's past was counted in, or NULL */
 	const char *console;	    /* COM1; see console.h */
 	const char *virtio_console; /* NULL: the machine has none */

@@ -15,6 +15,11 @@ static int check_traits(const struct replay_machine *r, const struct engine_ops 
 	char differs[TRAITS_TEXT];
 	struct traits here;
 
+	if (lh->version > LOG_VERSION_3 && !traits_known(&lh->traits) && !r->opts.mixed)
+		return err_set(err, EINVAL,
+			       "log '%s' does not say what executed its guest: --mixed replays it "
+			       "all the same",
+			       r->path);
 	traits_of(ops, lh->config.version, &here);
 	if (r->opts.mixed || !traits_differ(&lh->traits, &here, differs, sizeof(differs)))
 		return 0;

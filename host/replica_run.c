@@ -67,7 +67,7 @@ static struct machine *create_machine(void *ctx, const struct machine_config *c,
 
 	if (machine_host_fit(&r->up.host, c, err) ||
 	    share_promise(&r->o->machine.share, c->memory, err) ||
-	    machine_host_choose_engine(&r->up.host, counter, err))
+	    machine_host_choose_engine(&r->up.host, counter, NULL, err))
 		return NULL;
 	machine_host_live(&r->up.host, live);
 	return machine_host_create(&r->up.host, sink, err);

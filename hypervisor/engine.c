@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "hypervisor/engine.h"
+#include "hypervisor/traits.h"
 
 /*
  * In the order of preference of "auto", which takes the first that can be used. soft:exits is for
@@ -15,13 +16,27 @@ static const struct engine_ops *const engines[] = {
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
+/* Whether guests see another processor than the one that the machine has had. */
+static bool shows_other(const struct engine_ops *ops, const struct engine_past *past)
+{
+	char differs[TRAITS_TEXT];
+	struct traits here;
+
+	if (!past->traits)
+		return false;
+	traits_of(ops, past->version, &here);
+	return traits_differ(past->traits, &here, differs, sizeof(differs));
+}
+
 /* Why the engine is not taken unless somebody names it; NULL: it is, and it is reserved. */
-static const char *objection(const struct engine_ops *ops, const char *counter)
+static const char *objection(const struct engine_ops *ops, const struct engine_past *past)
 {
 	const char *why;
 
-	if (counter && strcmp(ops->counter, counter) != 0)
+	if (past->counter && strcmp(ops->counter, past->counter) != 0)
 		return "that is what the machine has counted so far";
+	if (shows_other(ops, past))
+		return "guests would see another processor than the one that the machine has had";
 	why = ops->reserve();
 	if (why || !ops->doubt)
 		return why;
@@ -29,24 +44,36 @@ static const char *objection(const struct engine_ops *ops, const char *counter)
 	return why ? why : ops->reserve();
 }
 
-static const struct engine_ops *first_available(const char *counter, const char **passed,
-						struct err *err)
+static const struct engine_ops *first_available(const struct engine_past *past, const char **passed)
 {
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
-		const char *why = objection(engines[i], counter);
+		const char *why = objection(engines[i], past);
 
 		if (!why)
 			return engines[i];
-		if (counter || !engines[i]->present || engines[i]->present())
+		if (past->counter || !engines[i]->present || engines[i]->present())
 			*passed = why;
 	}
-	err_set(err, ENODEV, "no engine can run on this host%s%s", counter ? " that counts " : "",
-		counter ? counter : "");
 	return NULL;
 }
 
+/* With other traits rather than none: the caller can say which they are. */
+static const struct engine_ops *automatic(const struct engine_past *past, const char **passed,
+					  struct err *err)
+{
+	const struct engine_past counted = { .counter = past->counter };
+	const struct engine_ops *ops = first_available(past, passed);
+
+	if (!ops && past->traits)
+		ops = first_available(&counted, passed);
+	if (!ops)
+		err_set(err, ENODEV, "no engine can run on this host%s%s",
+			past->counter ? " that counts " : "", past->counter ? past->counter : "");
+	return ops;
+}
+
 /* The first of a family that may be taken, or else its last; NULL when there is no such family. */
-static const struct engine_ops *best_of_family(const char *family, const char *counter)
+static const struct engine_ops *best_of_family(const char *family, const struct engine_past *past)
 {
 	const struct engine_ops *last = NULL;
 
@@ -54,35 +81,37 @@ static const struct engine_ops *best_of_family(const char *family, const char *c
 		if (!engines[i]->family || strcmp(engines[i]->family, family) != 0)
 			continue;
 		last = engines[i];
-		if (!objection(last, counter))
+		if (!objection(last, past))
 			break;
 	}
 	return last;
 }
 
-static const struct engine_ops *by_name(const char *name, const char *counter)
+static const struct engine_ops *by_name(const char *name, const struct engine_past *past)
 {
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
 		if (strcmp(engines[i]->name, name) == 0)
 			return engines[i];
 	}
-	return best_of_family(name, counter);
+	return best_of_family(name, past);
 }
 
-const struct engine_ops *engine_find(const char *name, const char *counter, const char **passed,
-				     struct err *err)
+const struct engine_ops *engine_find(const char *name, const struct engine_past *past,
+				     const char **passed, struct err *err)
 {
+	static const struct engine_past none;
 	const struct engine_ops *ops;
 	const char *why, *unused;
 
 	passed = passed ? passed : &unused;
 	*passed = NULL;
+	past = past ? past : &none;
 	if (strcmp(name, "auto") == 0) {
 		/* What the machine counts may come out where nothing can be reserved any more. */
 		soft_engine_ops.reserve();
-		return first_available(counter, passed, err);
+		return automatic(past, passed, err);
 	}
-	ops = by_name(name, counter);
+	ops = by_name(name, past);
 	if (!ops) {
 		err_set(err, EINVAL,
 			"unknown engine %s (engines: auto, soft, soft:interpret, soft:exits, vmx, "

@@ -34,6 +34,9 @@ struct landmark {
 	uint64_t rip;
 	uint64_t rcx; /* meaningful when in_rep */
 	bool in_rep;  /* between two iterations of the REP instruction at rip */
+	/* Of one that run() goes to: a wish, for which a later boundary will do. No record has it.
+	 */
+	bool may_pass;
 };
 
 enum engine_exit_kind {
@@ -294,14 +297,22 @@ extern const struct engine_ops vmx_engine_ops;		  /* vmx:exits */
 extern const struct engine_ops vmx_pmu_engine_ops;
 extern const struct engine_ops vmx_step_engine_ops;
 
+/* The past of a machine that is to go on: NULL or 0 where it does not matter, or there is none. */
+struct engine_past {
+	const char *counter;	     /* what it was counted in */
+	const struct traits *traits; /* of what executed it */
+	unsigned version;	     /* of the machine; matters with traits */
+};
+
 /*
- * Engine by name, a family's, or "auto": the first of all that this host can run; where the
- * machine's past was counted in `counter` (else NULL), of those that count it. It is reserved.
+ * Engine by name, a family's, or "auto": the first of all that this host can run. Where the machine
+ * has a past, of those that count as it did, and show guests the same traits where any of those
+ * does; the caller compares, when none does. It is reserved.
  *
  * *passed (may be NULL): why the engine before the one that "auto" took was not taken, where that
  * is worth a word; else NULL. The result is NULL, with err set, when there is none.
  */
-const struct engine_ops *engine_find(const char *name, const char *counter, const char **passed,
-				     struct err *err);
+const struct engine_ops *engine_find(const char *name, const struct engine_past *past,
+				     const char **passed, struct err *err);
 
 #endif

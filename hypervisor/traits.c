@@ -56,6 +56,11 @@ bool traits_differ(const struct traits *a, const struct traits *b, char *text, s
 	return len > 0;
 }
 
+bool traits_known(const struct traits *t)
+{
+	return t->n >= TRAITS_FIRST;
+}
+
 void traits_save(const struct traits *t, struct buf *out)
 {
 	buf_put_str(out, t->host);

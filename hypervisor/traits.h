@@ -28,13 +28,14 @@ enum trait {
 	TRAITS
 };
 
-#define TRAITS_MAX  32 /* that a record may hold */
-#define TRAITS_HOST 40
-#define TRAITS_TEXT 120
+#define TRAITS_FIRST 7	/* as many as the first records with traits hold */
+#define TRAITS_MAX   32 /* that a record may hold */
+#define TRAITS_HOST  40
+#define TRAITS_TEXT  120
 
 struct traits {
 	char host[TRAITS_HOST]; /* what executes, for people: printable */
-	uint32_t n;		/* 0: not known, which differs from nothing */
+	uint32_t n;		/* 0: not known */
 	uint32_t number[TRAITS_MAX];
 };
 
@@ -48,6 +49,9 @@ void traits_of_soft(unsigned version, struct traits *t);
  * Whether any number that both know differs; text: their names, cut where n bytes are too few.
  */
 bool traits_differ(const struct traits *a, const struct traits *b, char *text, size_t n);
+
+/* Whether *t says all that the first records with traits did: one that does not says nothing. */
+bool traits_known(const struct traits *t);
 
 void traits_save(const struct traits *t, struct buf *out);
 /* in->bad: damaged. What is not printable in the host's name becomes "?". */

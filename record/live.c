@@ -551,7 +551,8 @@ static void live_until(void *ctx, struct machine *m, struct landmark *until)
 	uint64_t count = live_count(l), deadline = machine_next_deadline(m), slice,
 		 limit = UINT64_MAX;
 
-	*until = (struct landmark){ .count = count };
+	/* What enters is recorded where the machine has come to. */
+	*until = (struct landmark){ .count = count, .may_pass = true };
 	if (!l->started)
 		return;
 	if (deadline != CLOCK_NEVER)

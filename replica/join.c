@@ -60,6 +60,10 @@ static int check_engine(struct replica *r, struct session *s, struct err *err)
 	if (strcmp(ops->counter, s->theirs.counter))
 		return err_set(err, EPROTO, "the primary counts '%s', our engine counts '%s'",
 			       s->theirs.counter, ops->counter);
+	if (!traits_known(&s->theirs.traits))
+		return err_set(err, EPROTO,
+			       "the primary does not say what executes its guest: its processor's "
+			       "traits could not be measured");
 	traits_of(ops, s->theirs.config.version, &ours);
 	if (traits_differ(&s->theirs.traits, &ours, differs, sizeof(differs)))
 		return err_set(err, EPROTO,

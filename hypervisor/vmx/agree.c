@@ -169,16 +169,25 @@ extern const char agree_flags[], agree_scans[], agree_estimates[], agree_pointer
 	agree_functions[], agree_arithmetic[], agree_addresses[], agree_work[], agree_end[];
 
 static const struct bench_program programs[TRAITS] = {
-	[TRAIT_FLAGS] = { "flags", agree_flags, agree_scans, false },
-	[TRAIT_BIT_SCANS] = { "bit scans", agree_scans, agree_estimates, false },
-	[TRAIT_ESTIMATES] = { "estimates", agree_estimates, agree_pointers, false },
-	[TRAIT_X87_POINTERS] = { "x87 pointers", agree_pointers, agree_functions, false },
-	[TRAIT_X87_FUNCTIONS] = { "x87 functions", agree_functions, agree_arithmetic, false },
-	[TRAIT_ARITHMETIC] = { "arithmetic", agree_arithmetic, agree_addresses, false },
-	[TRAIT_ADDRESSES] = { "addresses", agree_addresses, agree_work, true },
+	[TRAIT_FLAGS] = { .name = "flags", .code = agree_flags, .end = agree_scans },
+	[TRAIT_BIT_SCANS] = { .name = "bit scans", .code = agree_scans, .end = agree_estimates },
+	[TRAIT_ESTIMATES] = { .name = "estimates", .code = agree_estimates, .end = agree_pointers },
+	[TRAIT_X87_POINTERS] = { .name = "x87 pointers",
+				 .code = agree_pointers,
+				 .end = agree_functions },
+	[TRAIT_X87_FUNCTIONS] = { .name = "x87 functions",
+				  .code = agree_functions,
+				  .end = agree_arithmetic },
+	[TRAIT_ARITHMETIC] = { .name = "arithmetic",
+			       .code = agree_arithmetic,
+			       .end = agree_addresses },
+	[TRAIT_ADDRESSES] = { .name = "addresses",
+			      .code = agree_addresses,
+			      .end = agree_work,
+			      .long_mode = true },
 };
 
-static const struct bench_program work = { "work", agree_work, agree_end, false };
+static const struct bench_program work = { .name = "work", .code = agree_work, .end = agree_end };
 
 /* All in one VM: making one costs more than they do. */
 static int run_all(struct bench *b, uint32_t number[TRAITS], char error[BENCH_ERROR],

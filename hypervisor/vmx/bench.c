@@ -162,6 +162,50 @@ void bench_note_error(const struct bench *b, enum engine_exit_kind kind, char er
 							   : "the guest did not get to its end");
 }
 
+#define NEAR 8 /* instructions */
+
+static bool at_rep(const struct bench *b, const struct cpu_state *s)
+{
+	uint8_t prefix = 0;
+
+	return memory_read(&b->mem, s->rip, &prefix, 1) && prefix == 0xf3 && s->gpr[R_RCX] > 1;
+}
+
+/* To half-way through the next REP instruction, where there is one. */
+static enum engine_exit_kind go_into_rep(struct bench *b)
+{
+	enum engine_exit_kind kind = ENGINE_EXIT_UNTIL;
+	struct landmark until = { .in_rep = true };
+	struct cpu_state s;
+
+	b->e->ops->get_state(b->e, &s);
+	for (unsigned i = 0; i < NEAR && !at_rep(b, &s) && kind == ENGINE_EXIT_UNTIL; i++) {
+		kind = bench_run(b, s.count + 1);
+		b->e->ops->get_state(b->e, &s);
+	}
+	if (kind != ENGINE_EXIT_UNTIL || !at_rep(b, &s))
+		return kind;
+	until.count = s.count;
+	until.rip = s.rip;
+	until.rcx = s.gpr[R_RCX] / 2;
+	return b->e->ops->run(b->e, &until);
+}
+
+/* As bench_run(), with interrupts from outside. */
+static enum engine_exit_kind run_interrupted(struct bench *b, unsigned every, uint64_t limit)
+{
+	enum engine_exit_kind kind = ENGINE_EXIT_UNTIL;
+
+	while (kind == ENGINE_EXIT_UNTIL && b->e->ops->count(b->e) < limit) {
+		kind = bench_run(b, b->e->ops->count(b->e) + every);
+		if (kind == ENGINE_EXIT_UNTIL)
+			kind = go_into_rep(b);
+		if (kind == ENGINE_EXIT_UNTIL && b->e->ops->can_interrupt(b->e))
+			b->e->ops->inject(b->e, BENCH_VECTOR);
+	}
+	return kind;
+}
+
 int bench_run_program(const struct engine_ops *ops, unsigned version, const struct bench_program *p,
 		      uint64_t limit, struct cpu_state *s, char error[BENCH_ERROR], struct err *err)
 {
@@ -171,7 +215,7 @@ int bench_run_program(const struct engine_ops *ops, unsigned version, const stru
 
 	if (ret < 0)
 		return ret;
-	kind = bench_run(&b, limit);
+	kind = p->every ? run_interrupted(&b, p->every, limit) : bench_run(&b, limit);
 	if (kind != ENGINE_EXIT_HALT)
 		bench_note_error(&b, kind, error);
 	b.e->ops->get_state(b.e, s);

@@ -37,7 +37,14 @@ struct bench_program {
 	const char *name;
 	const char *code, *end;
 	bool long_mode;
+	/*
+	 * Interrupt BENCH_VECTOR comes after every so many instructions and, where a REP
+	 * instruction is near, in the middle of it. 0: none comes. 64-bit mode only.
+	 */
+	unsigned every;
 };
+
+#define BENCH_VECTOR 0x40
 
 #define BENCH_PT  0x4000u
 #define BENCH_IDT 0x5000u

@@ -87,7 +87,7 @@ static bool pmu_advance(struct vmx *v)
 {
 	static const struct landing_ops ops = { pmu_run, pmu_complete, pmu_step, pmu_count };
 	uint64_t target = wants_next(v) ? v->count + 1 : v->until.count;
-	int ret = landing_advance(&v->landing, &ops, v, target);
+	int ret = landing_advance(&v->landing, &ops, v, target, v->until.may_pass);
 
 	if (ret == -EOVERFLOW || ret == -EPROTO)
 		fail(v, v->landing.error);

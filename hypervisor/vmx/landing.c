@@ -8,7 +8,7 @@
 void landing_init(struct landing *l)
 {
 	memset(l, 0, sizeof(*l));
-	l->margin = LANDING_MARGIN_MIN;
+	l->margin = LANDING_MARGIN_FIRST;
 }
 
 static unsigned bucket_of(uint64_t skid)
@@ -18,14 +18,28 @@ static unsigned bucket_of(uint64_t skid)
 	return b < LANDING_BUCKETS ? b : LANDING_BUCKETS - 1;
 }
 
-/*
- * Twice the skid seen, as a power of two, within the bounds. It never shrinks: skid has rare long
- * tails.
- */
-static void grow_margin(struct landing *l, uint64_t skid)
+/* A power of two, at least `times` the largest skid seen, within the bounds. */
+static uint64_t margin_for(const struct landing *l, unsigned times)
 {
-	while (l->margin < 2 * skid && l->margin < LANDING_MARGIN_MAX)
-		l->margin *= 2;
+	uint64_t margin = LANDING_MARGIN_MIN;
+
+	while (margin < times * l->skid_max && margin < LANDING_MARGIN_MAX)
+		margin *= 2;
+	return margin;
+}
+
+/*
+ * Twice the skid is the least. What a host needs is known when some have been seen; because skid
+ * has rare long tails, four times the longest is kept then.
+ */
+static void fit_margin(struct landing *l)
+{
+	uint64_t least = margin_for(l, 2);
+
+	if (l->margin < least)
+		l->margin = least;
+	else if (l->overflows == LANDING_LEARNT)
+		l->margin = margin_for(l, 4);
 }
 
 static void measure_skid(struct landing *l, uint64_t skid)
@@ -34,11 +48,17 @@ static void measure_skid(struct landing *l, uint64_t skid)
 	l->skid[bucket_of(skid)]++;
 	if (skid > l->skid_max)
 		l->skid_max = skid;
-	grow_margin(l, skid);
+	fit_margin(l);
 }
 
-static int overshot(struct landing *l, uint64_t armed, uint64_t count, uint64_t target)
+static int overshot(struct landing *l, uint64_t armed, uint64_t count, uint64_t target,
+		    bool may_pass)
 {
+	l->overshoots++;
+	if (count - target > l->overshoot_max)
+		l->overshoot_max = count - target;
+	if (may_pass)
+		return 0;
 	snprintf(l->error, sizeof(l->error),
 		 "the guest ran %llu instructions past the count %llu where it had to stop: the "
 		 "performance counter's interrupt, armed at %llu, came too late or not at all",
@@ -48,10 +68,11 @@ static int overshot(struct landing *l, uint64_t armed, uint64_t count, uint64_t 
 }
 
 static int run_free(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t distance,
-		    uint64_t target)
+		    uint64_t target, bool may_pass)
 {
 	uint64_t armed = distance ? ops->count(ctx) + distance : UINT64_MAX, count;
 	enum landing_stop stop = ops->run(ctx, distance);
+	int ret = 0;
 
 	l->runs++;
 	if (stop == LANDING_FAILED)
@@ -62,7 +83,9 @@ static int run_free(struct landing *l, const struct landing_ops *ops, void *ctx,
 		measure_skid(l, count - armed);
 	}
 	if (distance && count >= target)
-		return overshot(l, armed, count, target);
+		ret = overshot(l, armed, count, target, may_pass);
+	if (ret)
+		return ret;
 	if (stop == LANDING_EXIT && !ops->complete(ctx))
 		return -EIO;
 	l->landings += ops->count(ctx) == target;
@@ -87,13 +110,14 @@ static int single_step(struct landing *l, const struct landing_ops *ops, void *c
 	return -EPROTO;
 }
 
-int landing_advance(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t target)
+int landing_advance(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t target,
+		    bool may_pass)
 {
 	uint64_t left = target - ops->count(ctx);
 
 	if (target == UINT64_MAX)
-		return run_free(l, ops, ctx, 0, target);
+		return run_free(l, ops, ctx, 0, target, may_pass);
 	if (left > l->margin + LANDING_RUN_MIN)
-		return run_free(l, ops, ctx, left - l->margin, target);
+		return run_free(l, ops, ctx, left - l->margin, target, may_pass);
 	return single_step(l, ops, ctx, target);
 }

@@ -3,11 +3,15 @@
  * Landing on an exact count with a counter whose overflow interrupt comes late.
  *
  * The guest runs freely until the counter overflows, which is armed a margin before the target, and
- * then goes on by single steps. How late the interrupt came (skid) is measured on every landing,
- * and the margin grows with it, up to a bound. A guest that has gone beyond the target, or reached
- * it in free run, is an error: in free run nothing tells whether the processor has delivered a
- * fault since the last instruction retired, so only a step or an emulated instruction ends at a
- * boundary that a landmark can name.
+ * then goes on by single steps. How late the interrupt came (skid) is measured on every landing.
+ * The margin is wide at first; when enough has been seen it shrinks to what the host needs, and it
+ * grows again, up to a bound, with every longer skid.
+ *
+ * A guest that has gone beyond the target, or reached it in free run, has overshot: in free run
+ * nothing tells whether the processor has delivered a fault since the last instruction retired, so
+ * only a step or an emulated instruction ends at a boundary that a landmark can name. Where the
+ * target is a record's, that is an error. Where it is only a wish (of a machine that runs live, and
+ * whose record will name the boundary that it came to), it is counted, and steps lead on.
  *
  * Nothing in here knows the hardware: it is behind struct landing_ops.
  */
@@ -18,7 +22,10 @@
 #include <stdint.h>
 
 /* instructions; what is known of skid on real processors is below 200 */
-#define LANDING_MARGIN_MIN 256u
+#define LANDING_MARGIN_MIN   256u
+#define LANDING_MARGIN_FIRST 2048u
+/* overflows after which the margin may be less than the first one */
+#define LANDING_LEARNT 32u
 /* more would make each landing cost more than 10 ms of single steps */
 #define LANDING_MARGIN_MAX 8192u
 /* a shorter free run is not worth an overflow, and counters dislike tiny periods */
@@ -49,9 +56,10 @@ struct landing_ops {
 struct landing {
 	uint64_t margin;
 	uint64_t runs, steps;
-	uint64_t landings;  /* targets reached */
-	uint64_t overflows; /* whose skid was measured */
-	uint64_t late;	    /* found by an exit that came before the interrupt */
+	uint64_t landings;		    /* targets reached */
+	uint64_t overflows;		    /* whose skid was measured */
+	uint64_t late;			    /* found by an exit that came before the interrupt */
+	uint64_t overshoots, overshoot_max; /* targets that were passed, and how far */
 	uint64_t skid_max;
 	uint64_t skid[LANDING_BUCKETS];
 	char error[240]; /* after -EOVERFLOW or -EPROTO */
@@ -61,9 +69,11 @@ void landing_init(struct landing *l);
 
 /*
  * One move towards the count `target` (UINT64_MAX: none), which is beyond the present one.
- * 0: moved. -EIO: one of ops failed. -EOVERFLOW: the guest is beyond the target, or at it in free
- * run. -EPROTO: the counter is not exact. After an error the machine must not go on.
+ * `may_pass`: a later boundary will do. 0: moved; where it may, perhaps beyond the target, and not
+ * at a boundary that a landmark names. -EIO: one of ops failed. -EOVERFLOW: overshot where it may
+ * not. -EPROTO: the counter is not exact. After an error the machine must not go on.
  */
-int landing_advance(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t target);
+int landing_advance(struct landing *l, const struct landing_ops *ops, void *ctx, uint64_t target,
+		    bool may_pass);
 
 #endif

@@ -10,7 +10,10 @@
 #define VERSION	 2	   /* of the machine, which decides nothing here */
 #define ENOUGH	 20000000u /* instructions: more than any of the programs has */
 
-/* In 16-bit real mode at BENCH_CODE, segments 0, RSP below the code. Each ends with HLT. */
+/*
+ * At BENCH_CODE, in 16-bit real mode (segments 0, RSP below the code) and in 64-bit mode (bench.h
+ * has the tables). Each ends with HLT.
+ */
 __asm__(".pushsection .rodata\n"
 	".code16\n"
 	"measure_loop:\n" /* no exits at all */
@@ -76,19 +79,148 @@ __asm__(".pushsection .rodata\n"
 	"	iret\n"
 	"3:	incw %di\n"
 	"	iret\n"
-	"measure_end:\n"
 	".code64\n"
+	".macro gate vector, to\n" /* an interrupt gate at the end of which there is IRETQ */
+	"	leaq \\to(%rip), %rax\n"
+	"	movw %ax, 0x5000+\\vector*16\n"
+	"	movl $0x8e000008, 0x5002+\\vector*16\n"
+	"	movw $0, 0x5006+\\vector*16\n"
+	".endm\n"
+	"measure_paging:\n" /* a page is taken away, its fault brings it back */
+	"	gate 14, 2f\n"
+	"	movl $2000, %esi\n"
+	"1:	movl %esi, %edi\n"
+	"	andl $15, %edi\n"
+	"	andb $0xfe, 0x4200(,%rdi,8)\n"
+	"	movl %edi, %ebp\n"
+	"	shll $12, %ebp\n"
+	"	addl $0x40000, %ebp\n"
+	"	invlpg (%rbp)\n"
+	"	incl (%rbp)\n"
+	"	testl $63, %esi\n"
+	"	jnz 3f\n"
+	"	movq %cr3, %rax\n"
+	"	movq %rax, %cr3\n"
+	"3:	decl %esi\n"
+	"	jnz 1b\n"
+	"	hlt\n"
+	"2:	addq $8, %rsp\n"
+	"	orb $1, 0x4200(,%rdi,8)\n"
+	"	incl %ebx\n"
+	"	iretq\n"
+	"measure_calls:\n" /* user mode, and back by SYSCALL */
+	"	movl $0xc0000081, %ecx\n"
+	"	xorl %eax, %eax\n"
+	"	movl $0x00180008, %edx\n"
+	"	wrmsr\n"
+	"	incl %ecx\n"
+	"	leaq 2f(%rip), %rax\n"
+	"	xorl %edx, %edx\n"
+	"	wrmsr\n"
+	"	movl $0xc0000084, %ecx\n"
+	"	xorl %eax, %eax\n"
+	"	wrmsr\n"
+	"	movl $5000, %esi\n"
+	"	leaq 1f(%rip), %rcx\n"
+	"	movl $2, %r11d\n"
+	"	sysretq\n"
+	"1:	addl $3, %ebx\n"
+	"	syscall\n"
+	"	jmp 1b\n"
+	"2:	decl %esi\n"
+	"	jz 3f\n"
+	"	incl %ebp\n"
+	"	sysretq\n"
+	"3:	hlt\n"
+	"measure_assists:\n" /* numbers that processors hand to microcode; the x87 stack overflows
+			      */
+	"	fninit\n"
+	"	movl $2000, %esi\n"
+	"1:	movd %esi, %xmm0\n"
+	"	movaps %xmm0, %xmm1\n"
+	"	addss %xmm1, %xmm0\n"
+	"	mulss %xmm0, %xmm1\n"
+	"	sqrtss %xmm0, %xmm2\n"
+	"	cvtss2sd %xmm0, %xmm3\n"
+	"	divss %xmm2, %xmm0\n"
+	"	movq %rsi, 0x20000\n"
+	"	fldl 0x20000\n"
+	"	fldl 0x20000\n"
+	"	faddp\n"
+	"	fstpt 0x20010\n"
+	"	fldt 0x20010\n"
+	"	fmul %st(0), %st\n"
+	"	fstpl 0x20000\n"
+	"	fldl 0x20000\n"
+	"	movl $9, %ecx\n"
+	"2:	fld1\n"
+	"	loop 2b\n"
+	"	fninit\n"
+	"	decl %esi\n"
+	"	jnz 1b\n"
+	"	hlt\n"
+	"measure_interrupts:\n" /* which come from outside, every few instructions */
+	"	gate 0x40, 2f\n"
+	"	movl $60000, %ecx\n"
+	"	sti\n"
+	"1:	incl %eax\n"
+	"	pushq %rax\n"
+	"	popq %rdx\n"
+	"	loop 1b\n"
+	"	cli\n"
+	"	hlt\n"
+	"2:	incl %edi\n"
+	"	iretq\n"
+	"measure_interrupted:\n" /* the same between two iterations of REP */
+	"	gate 0x40, 2f\n"
+	"	movl $60, %ebx\n"
+	"	cld\n"
+	"	sti\n"
+	"1:	movl $0x20000, %edi\n"
+	"	movl $0x10000, %ecx\n"
+	"	rep stosb\n"
+	"	movl $0x20000, %esi\n"
+	"	movl $0x40000, %edi\n"
+	"	movl $0x2000, %ecx\n"
+	"	rep movsq\n"
+	"	decl %ebx\n"
+	"	jnz 1b\n"
+	"	cli\n"
+	"	hlt\n"
+	"2:	incl %ebp\n"
+	"	iretq\n"
+	"measure_end:\n"
 	".popsection\n");
 
 extern const char measure_loop[], measure_memory[], measure_exits[], measure_strings[],
-	measure_faults[], measure_end[];
+	measure_faults[], measure_paging[], measure_calls[], measure_assists[],
+	measure_interrupts[], measure_interrupted[], measure_end[];
 
 static const struct bench_program programs[MEASURE_PROGRAMS] = {
-	{ "loop", measure_loop, measure_memory, false },
-	{ "memory", measure_memory, measure_exits, false },
-	{ "exits", measure_exits, measure_strings, false },
-	{ "strings", measure_strings, measure_faults, false },
-	{ "faults and interrupts", measure_faults, measure_end, false },
+	{ .name = "loop", .code = measure_loop, .end = measure_memory },
+	{ .name = "memory", .code = measure_memory, .end = measure_exits },
+	{ .name = "exits", .code = measure_exits, .end = measure_strings },
+	{ .name = "strings", .code = measure_strings, .end = measure_faults },
+	{ .name = "faults and interrupts", .code = measure_faults, .end = measure_paging },
+	{ .name = "page faults", .code = measure_paging, .end = measure_calls, .long_mode = true },
+	{ .name = "system calls",
+	  .code = measure_calls,
+	  .end = measure_assists,
+	  .long_mode = true },
+	{ .name = "assists",
+	  .code = measure_assists,
+	  .end = measure_interrupts,
+	  .long_mode = true },
+	{ .name = "injected interrupts",
+	  .code = measure_interrupts,
+	  .end = measure_interrupted,
+	  .long_mode = true,
+	  .every = 2003 },
+	{ .name = "interrupts inside REP",
+	  .code = measure_interrupted,
+	  .end = measure_end,
+	  .long_mode = true,
+	  .every = 5 },
 };
 
 /* ---- what is measured ---- */
@@ -111,6 +243,7 @@ static int measure_program(const struct engine_ops *ops, unsigned repeats,
 	int ret = count_to_end(&soft_interpret_engine_ops, p, m, &row->expected, err);
 
 	row->name = p->name;
+	row->interrupted = p->every;
 	for (unsigned i = 0; i < repeats && !ret; i++) {
 		uint64_t count = 0;
 		int64_t off;
@@ -173,6 +306,12 @@ static int measure_landings(const struct engine_ops *ops, struct measure *m, str
 	return ret;
 }
 
+int measure_skid(const struct engine_ops *ops, struct measure *m, struct err *err)
+{
+	memset(m, 0, sizeof(*m));
+	return measure_landings(ops, m, err);
+}
+
 int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m,
 		   struct err *err)
 {
@@ -189,14 +328,23 @@ int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measur
 	return ret;
 }
 
+static uint64_t learnt_margin;
+
 bool measure_pmu_is_exact(void)
 {
 	static enum { UNKNOWN, EXACT, NOT_EXACT } known;
 	struct err err = ERR_INIT;
 	struct measure m;
 
-	if (known == UNKNOWN)
-		known = !measure_engine(&vmx_pmu_engine_ops, 1, &m, &err) && m.exact ? EXACT
-										     : NOT_EXACT;
+	if (known != UNKNOWN)
+		return known == EXACT;
+	known = !measure_engine(&vmx_pmu_engine_ops, 1, &m, &err) && m.exact ? EXACT : NOT_EXACT;
+	if (known == EXACT)
+		learnt_margin = m.landing.margin;
 	return known == EXACT;
+}
+
+uint64_t measure_pmu_margin(void)
+{
+	return learnt_margin;
 }

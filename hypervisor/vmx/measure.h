@@ -14,13 +14,14 @@
 #include "hypervisor/vmx/bench.h"
 #include "hypervisor/vmx/landing.h"
 
-#define MEASURE_PROGRAMS 5
+#define MEASURE_PROGRAMS 10
 
 struct measure_row {
 	const char *name;  /* what the program is made of */
 	uint64_t expected; /* instructions, from the software CPU */
 	int64_t low, high; /* smallest and largest deviation seen */
 	unsigned runs, wrong;
+	bool interrupted; /* from outside, on the way */
 };
 
 struct measure {
@@ -38,10 +39,15 @@ struct measure {
 int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measure *m,
 		   struct err *err);
 
+/* The landings alone, with their skid; the same errors. */
+int measure_skid(const struct engine_ops *ops, struct measure *m, struct err *err);
+
 /*
  * Is the performance counter that vmx:pmu would use on this host exact? Measured when first asked
  * for, each program once. To be asked where the module's device node can be opened.
  */
 bool measure_pmu_is_exact(void);
+/* The margin of landings that this has come to, instructions; 0: not measured. */
+uint64_t measure_pmu_margin(void);
 
 #endif

@@ -179,6 +179,17 @@ static const struct landmark *rep_target(const struct vmx *v)
 }
 
 /*
+ * A processor that an interrupt of the host's has stopped between two iterations of REP shows RF,
+ * whether or not the instruction began with it; the software CPU shows what it began with. So no
+ * landmark may lie inside an instruction that the processor may have begun. Where the software CPU
+ * begins it, as on the way to a record's landmark, both agree.
+ */
+static bool may_be_begun(const struct vmx *v)
+{
+	return v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep;
+}
+
+/*
  * One instruction, or the delivery of st.event, in software. `fresh`: the processor has not looked
  * at it.
  */
@@ -192,6 +203,8 @@ static bool soft_step(struct vmx *v, bool fresh)
 	if (soft_state_set(soft_engine_cpu(v->soft), &before, &err) < 0)
 		return set_error(v, err.text);
 	v->soft_steps++;
+	if (may_be_begun(v))
+		soft_engine_cpu(v->soft)->kicked = 0; /* the kick itself is in the run page */
 	step = soft_step_cpu(soft_engine_cpu(v->soft), rep_target(v), fresh);
 	soft_end(v, &before);
 	if (step == SOFT_STEP_EXIT || (v->source->retired && step == SOFT_STEP_RETIRED)) {
@@ -585,7 +598,8 @@ static const char *measure_traits(void)
 
 static void vmx_traits(struct traits *t)
 {
-	measure_traits();
+	if (!measured.n && !vmx_device_unavailable())
+		measure_traits();
 	*t = measured;
 }
 
@@ -685,7 +699,11 @@ static struct engine *vmx_create_steps(struct memory *mem, const struct engine_b
 static struct engine *vmx_create_pmu(struct memory *mem, const struct engine_bus *bus,
 				     struct err *err)
 {
-	return create(&vmx_pmu_engine_ops, &vmx_count_pmu, mem, bus, err);
+	struct engine *e = create(&vmx_pmu_engine_ops, &vmx_count_pmu, mem, bus, err);
+
+	if (e && measure_pmu_margin())
+		vmx_of(e)->landing.margin = measure_pmu_margin();
+	return e;
 }
 
 void vmx_landing(const struct engine *e, struct landing *l)
@@ -798,6 +816,8 @@ static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_
 		{ "landing_runs", v->landing.runs },
 		{ "landing_steps", v->landing.steps },
 		{ "landing_margin", v->source->pmu ? v->landing.margin : 0 },
+		{ "landing_overshoots", v->landing.overshoots },
+		{ "landing_overshoot_max", v->landing.overshoot_max },
 		{ "skid_max", v->landing.skid_max },
 		{ "exits_exception", v->reasons[0] },
 		{ "exits_window", v->reasons[7] },

@@ -180,7 +180,9 @@ static void close_rig(struct rig *g)
 	remove_all(g->dir);
 }
 
-static struct traits their_traits; /* of the scripted side */
+/* What the scripted side says of its processor, where that is not the software CPU. */
+static struct traits their_traits;
+static bool says_no_traits;
 
 static void send_hello(struct rig *g, bool primary)
 {
@@ -197,6 +199,8 @@ static void send_hello(struct rig *g, bool primary)
 	struct buf b = BUF_INIT;
 
 	memcpy(h.id, script_id, sizeof(h.id));
+	if (!their_traits.n && !says_no_traits)
+		traits_of_soft(1, &h.traits);
 	machine_config_defaults(&h.config);
 	h.config.memory = RAM;
 	h.config.nnics = 1;
@@ -603,6 +607,19 @@ START_TEST(a_backup_on_another_processor_is_refused)
 	ck_assert_int_eq(g.ret, -EPROTO);
 	ck_assert_ptr_nonnull(strstr(g.err.text, "GenuineIntel 000306D4"));
 	ck_assert_ptr_nonnull(strstr(g.err.text, "difference in: estimates;"));
+	close_rig(&g);
+}
+END_TEST
+
+START_TEST(a_primary_without_traits_is_refused)
+{
+	struct rig g;
+
+	says_no_traits = true;
+	meet_backup(&g, SURVIVOR_PRIMARY);
+	join_thread(&g);
+	ck_assert_int_eq(g.ret, -EPROTO);
+	ck_assert_ptr_nonnull(strstr(g.err.text, "does not say what executes"));
 	close_rig(&g);
 }
 END_TEST
@@ -1304,6 +1321,7 @@ static void add_tests(TCase *tc)
 {
 	unit_mostly_waits();
 	tcase_add_test(tc, a_backup_on_another_processor_is_refused);
+	tcase_add_test(tc, a_primary_without_traits_is_refused);
 	tcase_add_host_test(tc, a_backup_is_counted_on_when_it_has_what_left);
 	tcase_add_host_test(tc, a_joining_backup_that_diverges_takes_nobody_along);
 	tcase_add_test(tc, a_stop_that_comes_early_is_kept);

@@ -101,6 +101,11 @@ START_TEST(wrong_count_is_seen)
 	ck_assert_int_eq(measure_with(run_wrong, &m), 0);
 	ck_assert(!m.exact);
 	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++) {
+		/* Where interrupts come from outside, a program is many runs of the engine. */
+		if (m.row[i].interrupted) {
+			ck_assert_uint_eq(m.row[i].wrong, 3);
+			continue;
+		}
 		ck_assert_uint_eq(m.row[i].wrong, 1);
 		ck_assert_int_eq(m.row[i].high, 1);
 		ck_assert_int_eq(m.row[i].low, 0);

@@ -69,6 +69,7 @@ static void land(void)
 
 	rig_start(&a, &soft_engine_ops, landed, (size_t)(landed_end - landed));
 	rig_start(&b, &vmx_pmu_engine_ops, landed, (size_t)(landed_end - landed));
+	((struct vmx *)b.e)->landing.margin = LANDING_MARGIN_MIN; /* stops are near one another */
 	for (unsigned i = 0; i < LANDINGS && !what && kind == ENGINE_EXIT_UNTIL; i++) {
 		n += 1 + (i * 7919 + 13) % (2 * LAND_END / LANDINGS);
 		rig_run(&a, n);
