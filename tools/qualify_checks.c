@@ -16,6 +16,7 @@
 #include "hypervisor/vmx/agree.h"
 #include "hypervisor/vmx/bench.h"
 #include "tools/qualify_load.h"
+#include "tools/qualify_replay.h"
 
 #define VULNERABILITIES "/sys/devices/system/cpu/vulnerabilities"
 
@@ -307,27 +308,37 @@ static void settle_agreement(const struct agree *a, struct check *c)
 		       two, one);
 }
 
-static void check_agreement(const struct check_input *in, struct check *nine, struct check *ten)
+static void check_agreement(const struct check_input *in, const struct engine_ops *ops,
+			    struct agree *a, struct check *c)
 {
-	const struct engine_ops *ops =
-		in->pmu && in->pmu->exact ? &vmx_pmu_engine_ops : &vmx_engine_ops;
 	struct err err = ERR_INIT;
-	struct agree a;
 
-	if (in->no_vmx) {
-		settle(nine, CHECK_NOT_DONE, "no guest can run");
-		settle(ten, CHECK_NOT_DONE, "no guest can run");
-		return;
-	}
-	if (agree_engine(ops, in->repeats, &a, &err) < 0) {
-		settle(nine, CHECK_BAD, "%.200s", err.text);
-		settle(ten, CHECK_BAD, "%.200s", err.text);
-		return;
-	}
-	settle_agreement(&a, nine);
-	settle(ten, a.error[0] || a.unsteady ? CHECK_BAD : CHECK_GOOD,
-	       "%u of %u whole runs differ from the software CPU in registers or memory%s%.150s",
-	       a.unsteady, a.repeats, a.error[0] ? "; " : "", a.error);
+	if (in->no_vmx)
+		settle(c, CHECK_NOT_DONE, "no guest can run");
+	else if (agree_engine(ops, in->repeats, a, &err) < 0)
+		settle(c, CHECK_BAD, "%.200s", err.text);
+	else
+		settle_agreement(a, c);
+}
+
+/* Small programs beside the software CPU, and recordings with their replays; without VT-x on soft.
+ */
+static void check_repeatable(const struct check_input *in, const struct engine_ops *ops,
+			     const struct agree *a, struct check *c)
+{
+	struct qualify_replay r;
+	bool good;
+
+	qualify_replay(ops->name, in->repeats, &r);
+	good = r.rounds == in->repeats && r.digests >= r.rounds && !a->unsteady && !a->error[0];
+	settle(c,
+	       !good	    ? CHECK_BAD
+	       : in->no_vmx ? CHECK_NOTE
+			    : CHECK_GOOD,
+	       "%u of %u recordings of half a second on %s replayed alike (%lu digests)%s%s; %u of "
+	       "%u small runs differ from the software CPU%s%.100s",
+	       r.rounds, in->repeats, ops->name, r.digests, r.why[0] ? ": " : "", r.why,
+	       a->unsteady, a->repeats, a->error[0] ? ": " : "", a->error);
 }
 
 /* ---- all of them ---- */
@@ -338,6 +349,10 @@ void qualify_check(const struct check_input *in, struct check *checks)
 		"host", "entry", "registers", "perf",	   "counting",
 		"smi",	"tlb",	 "skid",      "agreement", "repeatable",
 	};
+	const struct engine_ops *ops = in->no_vmx		   ? &soft_engine_ops
+				       : in->pmu && in->pmu->exact ? &vmx_pmu_engine_ops
+								   : &vmx_engine_ops;
+	struct agree agree = { 0 };
 
 	for (unsigned i = 0; i < QUALIFY_CHECKS; i++)
 		checks[i] = (struct check){ .name = names[i] };
@@ -352,7 +367,8 @@ void qualify_check(const struct check_input *in, struct check *checks)
 	       "spurious page faults and accessed bits need a host under pressure for hours: "
 	       "compare spurious_faults of --stats, and replay long recordings");
 	check_skid(in, &checks[7]);
-	check_agreement(in, &checks[8], &checks[9]);
+	check_agreement(in, ops, &agree, &checks[8]);
+	check_repeatable(in, ops, &agree, &checks[9]);
 }
 
 static const char *const words[] = { "good", "limited", "BAD", "not checked" };

@@ -20,7 +20,7 @@ enum check_state {
 struct check {
 	const char *name;
 	enum check_state state;
-	char text[400];
+	char text[600];
 };
 
 /* What has been found out before. */

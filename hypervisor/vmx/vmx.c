@@ -186,7 +186,22 @@ static const struct landmark *rep_target(const struct vmx *v)
  */
 static bool may_be_begun(const struct vmx *v)
 {
-	return v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep;
+	return v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep && !rep_target(v);
+}
+
+/* A kick that comes meanwhile stays in the run page. */
+static enum soft_step soft_execute(struct vmx *v, bool fresh)
+{
+	struct cpu *cpu = soft_engine_cpu(v->soft);
+	bool whole = may_be_begun(v);
+	enum soft_step step;
+
+	do {
+		if (whole)
+			__atomic_store_n(&cpu->kicked, 0, __ATOMIC_RELEASE);
+		step = soft_step_cpu(cpu, rep_target(v), fresh);
+	} while (whole && step == SOFT_STEP_REP && !cpu->db_pending);
+	return step;
 }
 
 /*
@@ -203,9 +218,7 @@ static bool soft_step(struct vmx *v, bool fresh)
 	if (soft_state_set(soft_engine_cpu(v->soft), &before, &err) < 0)
 		return set_error(v, err.text);
 	v->soft_steps++;
-	if (may_be_begun(v))
-		soft_engine_cpu(v->soft)->kicked = 0; /* the kick itself is in the run page */
-	step = soft_step_cpu(soft_engine_cpu(v->soft), rep_target(v), fresh);
+	step = soft_execute(v, fresh);
 	soft_end(v, &before);
 	if (step == SOFT_STEP_EXIT || (v->source->retired && step == SOFT_STEP_RETIRED)) {
 		v->count++;
