@@ -15,6 +15,7 @@
 #include "base/file_io.h"
 #include "hypervisor/vmx/agree.h"
 #include "hypervisor/vmx/bench.h"
+#include "tools/qualify_keep.h"
 #include "tools/qualify_load.h"
 #include "tools/qualify_replay.h"
 
@@ -127,19 +128,32 @@ static const struct bench_program port_loop = { .name = "port loop",
 						.end = port_loop_code + sizeof(port_loop_code) -
 						       1 };
 
+/* What this host let be tried. */
+struct tried {
+	bool vectors, port;
+};
+
 /* "" when all is as before, else what is not; `runs` on the CPU where this thread is. */
-static const char *registers_stay(struct bench *b, unsigned runs)
+static const char *registers_stay(struct bench *b, unsigned runs, struct tried *tried)
 {
+	struct qualify_keep *keep = qualify_keep_begin();
 	struct kept before, after;
-	bool ran;
+	bool ran, vectors, port;
 
 	syscall(SYS_arch_prctl, ARCH_SET_GS, 0x123456789000ul);
+	tried->vectors = keep;
 	kept_read(&before);
 	ran = run_times(b, runs);
 	kept_read(&after);
 	syscall(SYS_arch_prctl, ARCH_SET_GS, 0ul);
+	vectors = !keep || qualify_keep_end(keep);
+	port = qualify_keep_port(&tried->port);
 	if (!ran)
 		return "the guest stopped";
+	if (!vectors)
+		return "vector registers of another thread";
+	if (tried->port && !port)
+		return "the right to use a port (ioperm)";
 	if (before.fs != after.fs || before.gs != after.gs)
 		return "the base of FS or GS";
 	if (before.x87 != after.x87 || before.mxcsr != after.mxcsr)
@@ -152,6 +166,7 @@ static void check_registers(const struct check_input *in, struct check *c)
 	cpu_set_t all, one;
 	struct err err = ERR_INIT;
 	struct bench b;
+	struct tried tried = { 0 };
 	const char *lost = "";
 	unsigned cpus = 0;
 
@@ -169,16 +184,21 @@ static void check_registers(const struct check_input *in, struct check *c)
 		CPU_SET(cpu, &one);
 		if (!CPU_ISSET(cpu, &all) || sched_setaffinity(0, sizeof(one), &one) < 0)
 			continue;
-		lost = registers_stay(&b, in->runs);
+		lost = registers_stay(&b, in->runs, &tried);
 		cpus++;
 	}
 	sched_setaffinity(0, sizeof(all), &all);
 	bench_stop(&b);
-	settle(c, lost[0] ? CHECK_BAD : CHECK_NOTE,
-	       lost[0] ? "changed over %u runs on each of %u CPUs: %s"
-		       : "FS, GS, their bases, DS, ES, x87 and MXCSR stay over %u runs on each of "
-			 "%u CPUs%s; MSRs, DR7 and XCR0 cannot be read by a program",
-	       in->runs, cpus, lost);
+	if (lost[0])
+		settle(c, CHECK_BAD, "changed over %u runs on each of %u CPUs: %s", in->runs, cpus,
+		       lost);
+	else
+		settle(c, CHECK_NOTE,
+		       "FS, GS, their bases, DS, ES, x87, MXCSR%s%s stay over %u runs on each of "
+		       "%u "
+		       "CPUs; MSRs, DR7 and XCR0 cannot be read by a program",
+		       tried.vectors ? ", vectors of another thread (AVX)" : "",
+		       tried.port ? ", the right to a port (ioperm)" : "", in->runs, cpus);
 }
 
 /* ---- 4: perf beside a VM ---- */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What other threads of this host hold in a processor while a guest runs on it. */
+#ifndef TOOLS_QUALIFY_KEEP_H
+#define TOOLS_QUALIFY_KEEP_H
+
+#include <stdbool.h>
+
+struct qualify_keep;
+
+/*
+ * A thread on the calling thread's CPUs that holds the whole of eight vector registers from now on.
+ * NULL: no AVX here, or it cannot be started.
+ */
+struct qualify_keep *qualify_keep_begin(void);
+/* Ends it: whether they are as they were. */
+bool qualify_keep_end(struct qualify_keep *k);
+
+/* May this process use a port that the kernel let it have? *asked: it let it. */
+bool qualify_keep_port(bool *asked);
+
+#endif
