@@ -156,7 +156,7 @@ static bool is_read(const struct console *c)
 	return true;
 }
 
-/* It is said now, and not before: standard error may have been stuck as well. */
+/* The message comes now, and not before: standard error may have been stuck as well. */
 static void reader_is_back(struct console *c)
 {
 	if (c->stalled)

@@ -89,11 +89,10 @@ int replay_worker_live(struct replay_worker *w)
 /* 0: it lives on at the end. */
 static pid_t wait_until(pid_t pid, int *status, uint64_t end)
 {
-	const struct timespec nap = { .tv_nsec = 5000000 };
 	pid_t got;
 
 	while ((got = waitpid(pid, status, WNOHANG)) == 0 && host_mono_ns() < end)
-		nanosleep(&nap, NULL);
+		host_sleep_ns(5000000);
 	return got;
 }
 

@@ -203,7 +203,7 @@ static uint64_t share_need(uint64_t memory)
 	return memory + OVERHEAD;
 }
 
-/* What it keeps in any case. */
+/* Memory that the guest keeps in any case. */
 static uint64_t share_balloon_min(const struct share_opts *s, uint64_t memory)
 {
 	return s->balloon_min ? s->balloon_min : memory / 4 & ~(PAGE_SIZE - 1ull);

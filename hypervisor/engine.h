@@ -145,7 +145,7 @@ struct engine_stat {
 /* engine_ops.count_ns where a count is the stretch between two exits */
 #define COUNT_NS_EXITS 1000
 
-/* Who wants to know where a guest's instructions go. */
+/* A profile: asks where a guest's instructions go. */
 struct engine_sampler {
 	uint64_t every; /* instructions; not 0 */
 	/* At the boundary after an instruction whose number is a multiple of that; user: CPL 3. */

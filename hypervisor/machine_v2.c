@@ -35,7 +35,7 @@
 #define PIN_TIMER 2u
 #define PIN_LINKS 16u
 
-/* Who may drive an input of the 8259. */
+/* The sources that may drive an input of the 8259. */
 enum { DRIVER_ISA, DRIVER_SCI, DRIVER_LINK };
 
 struct machine_v2 {

@@ -33,7 +33,7 @@ struct keeper {
 #define NR_KILLED      0 /* no answer: whoever was to give it was killed */
 #define RESTART_NAP_NS 20000000
 
-/* Who started the machine, as this process sees it; without a jail that is whoever asks. */
+/* The user that started the machine, as this process sees it; without a jail the one that asks. */
 static uid_t owner;
 static bool owner_known;
 static char names[NAMES][KEEPER_DATA];
@@ -261,7 +261,7 @@ static _Noreturn void watch(int fd, const struct keeper_post *post)
 	}
 }
 
-/* What others may be asked for is not this one's. */
+/* Names and descriptors that other keepers may be asked for are not this one's. */
 static void forget_names(void)
 {
 	nnames = 0;

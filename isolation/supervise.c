@@ -154,7 +154,7 @@ static _Noreturn void supervise(pid_t pid, const sigset_t *set)
 		if (sigwaitinfo(set, &si) > 0 && si.si_signo != SIGCHLD)
 			hand_on(pid, &si, &asked_ms);
 	}
-	/* It could not always put it right itself. */
+	/* The machine could not always put the terminal right itself. */
 	if (has_tty && !others_have_terminal()) {
 		signal(SIGTTOU, SIG_IGN);
 		tcsetattr(STDIN_FILENO, TCSANOW, &tty);

@@ -90,7 +90,7 @@ bool fault_ends(const struct fault *f, struct input *in);
  * environment may have none of its own: it is in what the record brings later.
  */
 size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, size_t max);
-/* It has none of its own in this machine, and is done to what comes. */
+/* Whether the fault has no inputs of its own in this machine, and is done to what comes. */
 bool fault_waits(const struct fault *f, const struct machine *m);
 
 #endif

@@ -223,7 +223,7 @@ static int meet(struct replica *r, struct peer *p, struct err *err)
 	return ret < 0 ? ret : check_arbiter(r, s, err);
 }
 
-/* It was no primary of ours: as if it had not come. */
+/* The caller was no primary of ours: as if it had not come. */
 static void forget(struct replica *r)
 {
 	struct session *s = r->follower.primary;

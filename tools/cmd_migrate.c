@@ -215,7 +215,7 @@ static enum place change_places(const char *who, double switches, double *pause_
 	return THERE;
 }
 
-/* It has handed over, and follows: the new side goes on without it. */
+/* The old side has handed over, and follows: the new one goes on without it. */
 static void leave(const char *who)
 {
 	struct err err = ERR_INIT;

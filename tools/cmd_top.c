@@ -50,7 +50,7 @@ static const struct {
 	{ SIGTSTP, on_stop }, { SIGWINCH, on_resize },
 };
 
-/* They come while a key is waited for, never between a question to a guest and its answer. */
+/* Signals that come while a key is waited for, never between a question and its answer. */
 static sigset_t while_waiting;
 
 /* ---- the terminal ---- */

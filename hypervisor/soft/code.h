@@ -24,7 +24,7 @@ struct code {
 const char *code_reserve(void);
 /* What was reserved, or else mapped now. Returns 0, or -1 when there is none. */
 int code_take(struct code *c);
-/* It is the next code_take()'s, where none is reserved. */
+/* The memory is the next code_take()'s, where none is reserved. */
 void code_free(struct code *c);
 
 #endif

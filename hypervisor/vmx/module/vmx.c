@@ -372,7 +372,7 @@ void vmx_fill_info(struct twvmx_info *info)
 
 /* ---- VMXON ---- */
 
-/* It faults when something is not as the probe, which ran on one CPU only, has found it. */
+/* VMXON faults when something is not as the probe, which ran on one CPU only, has found it. */
 static bool vmxon(u64 pa)
 {
 	bool failed;
