@@ -346,7 +346,7 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 
 	memset(h, 0, sizeof(*h));
 	machine_config_defaults(&h->config);
-	h->config.version = machine_opts_version(o);
+	h->config.version = o->version;
 	h->config.firmware = machine_opts_firmware(o) != NULL;
 	h->version_given = o->has_version;
 	h->config.memory = o->memory;

@@ -311,11 +311,6 @@ bool machine_opts_boots_net(const struct machine_opts *o)
 	return o->net_rom || o->carried[CARRIED_NET_ROM].data;
 }
 
-unsigned machine_opts_version(const struct machine_opts *o)
-{
-	return machine_opts_firmware(o) && !o->has_version ? 2 : o->version;
-}
-
 static int check_disk_boot(const struct machine_opts *o, struct err *err)
 {
 	if (!o->ndisks && !machine_opts_boots_net(o))
@@ -324,7 +319,7 @@ static int check_disk_boot(const struct machine_opts *o, struct err *err)
 			       "that boots by itself");
 	if (!o->nnics && machine_opts_boots_net(o))
 		return err_set(err, EINVAL, "--boot net needs a network card: --net");
-	if (machine_opts_version(o) < 2)
+	if (o->version < 2)
 		return err_set(err, EINVAL,
 			       "a machine of version 1 has no firmware to boot a disk: use "
 			       "--kernel FILE, or leave out --machine 1");
@@ -338,8 +333,7 @@ static int check_disk_boot(const struct machine_opts *o, struct err *err)
 /* A snapshot brings its version along: its machine is compared with what is given. */
 static int check_numbers(const struct machine_opts *o, struct err *err)
 {
-	unsigned version = machine_opts_version(o);
-	unsigned disks = machine_disks_max(version), nics = machine_nics_max(version);
+	unsigned disks = machine_disks_max(o->version), nics = machine_nics_max(o->version);
 
 	if (o->restore)
 		return 0;
@@ -348,12 +342,12 @@ static int check_numbers(const struct machine_opts *o, struct err *err)
 			       "%u disks%s: a machine of version %u has at most %u; --machine 2 "
 			       "has up to %d",
 			       o->ndisks, o->cloud_init.user_data ? " and cloud-init's" : "",
-			       version, disks, MACHINE_DISKS);
+			       o->version, disks, MACHINE_DISKS);
 	if (o->nnics > nics)
 		return err_set(err, EINVAL,
 			       "%u network cards: a machine of version %u has at most %u; "
 			       "--machine 2 has up to %d",
-			       o->nnics, version, nics, MACHINE_NICS);
+			       o->nnics, o->version, nics, MACHINE_NICS);
 	return 0;
 }
 

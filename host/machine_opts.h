@@ -106,8 +106,6 @@ static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
 const char *machine_opts_firmware(const struct machine_opts *o);
 /* Whether firmware boots from a network card, before any disk. */
 bool machine_opts_boots_net(const struct machine_opts *o);
-/* Version of the machine: the one that was asked for, or one that can boot what is given. */
-unsigned machine_opts_version(const struct machine_opts *o);
 
 /* What CLOCK_AUTO comes to: the host's clock where something outside can talk to the guest. */
 bool machine_opts_host_clock(const struct machine_opts *o);

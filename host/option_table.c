@@ -439,8 +439,7 @@ const struct option_row option_table[] = {
 	  .help = "guest memory, 1M to 64G (256M)" },
 	{ "machine", 0, "1|2", .parse = machine_parse_version, .target = AT(machine),
 	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
-	  .help = "1: a small legacy PC; 2: with local APIC, I/O APIC and ACPI (1; 2 without "
-		  "--kernel)" },
+	  .help = "2: with local APIC, I/O APIC and ACPI; 1: a small legacy PC (2)" },
 	{ "firmware", 0, "FILE", STRING(machine.firmware), .commands = BOOTS,
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "without --kernel the first disk boots by itself, by this PC BIOS (SeaBIOS of "

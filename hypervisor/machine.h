@@ -16,13 +16,13 @@
 #include "hypervisor/memory.h"
 #include "hypervisor/sync.h"
 
-#define MACHINE_VERSION	 1 /* of a machine that nobody has asked another of */
+#define MACHINE_VERSION	 2 /* of a machine that nobody has asked another of */
 #define MACHINE_VERSIONS 2 /* 1 to this */
 /*
  * Machine version 2 is not finished: whatever changes its board, its tables or its saved state
  * raises this number, and states of another number are refused.
  */
-#define MACHINE_V2_REVISION 8
+#define MACHINE_V2_REVISION 9
 /* Of the version that has most; version 1 has at most MACHINE_V1_DEVICES of each. */
 #define MACHINE_NICS	   8
 #define MACHINE_DISKS	   16

@@ -14,7 +14,7 @@ twinstep arbiter init "file:$work/arbiter"
 cat >"$work/counter.conf" <<EOF
 kernel = $kernel
 initrd = $initrd
-append = console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="i=0; while :; do i=\$((i+1)); echo count \$i; sleep 0.2; done"
+append = console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="i=0; while :; do i=\$((i+1)); echo count \$i; sleep 0.2; done"
 memory = 128M
 arbiter = file:$work/arbiter
 key-file = $work/key

@@ -32,21 +32,22 @@ DefinitionBlock ("", "DSDT", 2, "TWINST", "TWINST02", 1)
                     0, 0xc0000000, 0xfebfffff, 0, 0x3ec00000)
             })
 
-            // Pin A of slot n is link n % 4. The compiler has no loops: a method makes the table.
-            Name (ROUT, Package (128) {})
+            // Pin A of slot n is link n % 4; no device has another pin. The compiler has no loops: a method
+            // makes the table, once. Each step goes through all of it, so rows that nothing needs are dear;
+            // and it has to stay short, because a BIOS has little room for it.
+            Name (ROUT, Package (32) {})
             Name (MADE, 0xff)
             Method (_PRT, 0, Serialized)
             {
                 If (MADE != PICM)
                 {
                     Local0 = 0
-                    While (Local0 < 128)
+                    While (Local0 < 32)
                     {
-                        Local1 = ((Local0 >> 2) + (Local0 & 3)) & 3
+                        Local1 = Local0 & 3
                         If (PICM) { Local2 = Local1 + 16 } Else { Local2 = ^ISA.INPT (Local1) }
                         Local3 = Package (4) { 0, 0, 0, 0 }
-                        Local3 [0] = ((Local0 >> 2) << 16) | 0xffff
-                        Local3 [1] = Local0 & 3
+                        Local3 [0] = (Local0 << 16) | 0xffff
                         Local3 [3] = Local2
                         ROUT [Local0] = Local3
                         Local0++

@@ -59,7 +59,7 @@ ends halt-reset 119 "$halted" halt --on-panic reset
 timeout 60 "$twinstep" run --machine 2 --kernel "$work/nmi.elf" --console "$work/out" 2>"$work/err" </dev/null
 status=$?
 check halt-nmi "an NMI would have woken it: status $status, $(cat "$work/err")" eval "[ $status -eq 42 ] && ! grep -q halted '$work/err'"
-timeout 60 "$twinstep" run --kernel "$work/halt.elf" --console "$work/out" 2>"$work/err" </dev/null
+timeout 60 "$twinstep" run --machine 1 --kernel "$work/halt.elf" --console "$work/out" 2>"$work/err" </dev/null
 status=$?
 check halt-version-1 "status $status: $(cat "$work/err")" eval "[ $status -eq 0 ] && ! grep -q halted '$work/err'"
 for guest in port halt; do

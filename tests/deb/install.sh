@@ -56,7 +56,7 @@ check completion "bash does not complete" inside bash -c 'source /usr/share/bash
 check unit "no unit" inside test -f /lib/systemd/system/twinstep@.service
 cp "$build/guest/vmlinuz" "$build/guest/initramfs" "$root/tmp/"
 inside twinstep run --kernel /tmp/vmlinuz --initrd /tmp/initramfs --console stdio --memory 128M --append \
-	'console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="echo inside; exit 7"' >"$work/out" 2>&1
+	'console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="echo inside; exit 7"' >"$work/out" 2>&1
 status=$?
 check run "$(tail -n 2 "$work/out")" [ $status -eq 7 ]
 inside sh -c 'zcat -f /usr/share/doc/twinstep/examples/two-hosts.sh* >/tmp/two-hosts.sh; sh /tmp/two-hosts.sh /tmp/vmlinuz /tmp/initramfs' >"$work/out" 2>&1

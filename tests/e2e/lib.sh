@@ -5,9 +5,20 @@ build=${BUILD:-build}
 twinstep=$build/twinstep
 vmlinuz=$build/guest/vmlinuz
 initramfs=$build/guest/initramfs
-cmdline="console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests"
+cmdline="console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests"
 name=$(basename "$0" .sh)
 work=$(mktemp -d)
+# MACHINE=1: kernels run on machine version 1, but where the script says on which.
+if [ "${MACHINE:-2}" = 1 ]; then
+	cmdline="acpi=off nolapic noapic $cmdline"
+	twinstep=$work/twinstep
+	cat >"$twinstep" <<-END
+		#!/usr/bin/env bash
+		[[ " \$* " != *" --kernel "* || " \$* " = *" --machine "* ]] || set -- "\$1" --machine 1 "\${@:2}"
+		exec $(realpath "$build")/twinstep "\$@"
+	END
+	chmod +x "$twinstep"
+fi
 failed=0
 cleanup() { :; }
 trap 'cleanup; rm -rf "$work"' EXIT

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Machine version 2: Debian's kernel boots without special words, finds APICs, ACPI and its virtio devices; its recording
+# Machine version 2, the default: Debian's kernel boots without special words, finds APICs, ACPI and its virtio devices; its recording
 # replays, a snapshot goes on as the machine itself did; the power button and soft off work.
-# waits for the host: powerdown snapshot pair
+# waits for the host: powerdown snapshot
 # beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
@@ -24,7 +24,7 @@ for i in $(seq 16); do
 done
 for i in $(seq 8); do many+=(--net none); done
 script='cat /proc/interrupts; cat /sys/devices/system/clockevents/clockevent0/current_device; ls /sys/bus/virtio/devices; sleep 1; md5sum /dev/vda; cat /sys/block/vdp/serial /sys/block/vdp/size; ls /sys/class/net; exit 7'
-timeout 300 "$twinstep" record -o "$work/log" --machine 2 --kernel "$vmlinuz" --initrd "$initramfs" "${many[@]}" \
+timeout 300 "$twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" "${many[@]}" \
 	--virtio-console none --clock host --checkpoint 1 --console "$work/console" \
 	--append "$words ignore_loglevel twinstep.run=\"$script\"" 2>"$work/err"
 status=$?
@@ -48,7 +48,7 @@ check log-names-version "the log does not say which machine" grep -q '^machine *
 
 # A snapshot between two halves, and the power button.
 script='i=0; while [ $i -lt 8 ]; do cat /proc/interrupts | md5sum; sleep 0.1; md5sum /dev/vda; i=$((i+1)); echo round $i; done; insmod /lib/modules/button.ko; echo waiting; until grep -q [1-9] /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 0.2; done; echo pressed; poweroff -f'
-timeout 300 "$twinstep" run --machine 2 --kernel "$vmlinuz" --initrd "$work/initramfs" --disk "$work/disk,overlay" --clock virtual \
+timeout 300 "$twinstep" run --kernel "$vmlinuz" --initrd "$work/initramfs" --disk "$work/disk,overlay" --clock virtual \
 	--digest-every 20000000 --console "$work/console" --control "$work/sock" \
 	--append "$words quiet twinstep.run=\"$script\"" >"$work/digests" 2>"$work/err" &
 machine=$!
@@ -85,27 +85,7 @@ check restored "the restored machine went another way ($short digests)" \
 "$twinstep" run --machine 1 --restore "$work/snap" --disk "$work/disk,overlay" >"$work/out" 2>"$work/err"
 check restore-other "not refused: $(cat "$work/err")" grep -q 'holds a machine of version 2' "$work/err"
 
-"$twinstep" run --machine 1 --kernel "$vmlinuz" "${many[@]}" >"$work/out" 2>"$work/err"
-status=$?
-check too-many "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'version 1 has at most 4' '$work/err'"
 "$twinstep" run --machine 3 --kernel "$vmlinuz" >"$work/out" 2>"$work/err"
 status=$?
 check no-version "status $status: $(cat "$work/err")" eval "[ $status -eq 2 ] && grep -q 'versions 1 to 2' '$work/err'"
-"$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" --console none --control "$work/sock" --append "$cmdline" 2>"$work/err" &
-machine=$!
-wait_for 10 [ -S "$work/sock" ]
-"$twinstep" powerdown "$work/sock" 2>"$work/err"
-status=$?
-check no-button "status $status: $(cat "$work/err")" eval "[ $status -eq 1 ] && grep -q 'no power button' '$work/err'"
-"$twinstep" stop "$work/sock"
-wait "$machine"
-machine=
-
-# A pair of it, whose primary is killed under load.
-MACHINE=2 tests/e2e/pair.sh failover.primary-kill >"$work/out" 2>&1
-if grep -q '^skip' "$work/out"; then
-	skip pair "$(grep '^skip' "$work/out" | head -n 1)"
-else
-	check pair "$(tail -n 3 "$work/out")" grep -q '^ok failover.primary-kill' "$work/out"
-fi
 exit $failed

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from rig import PATIENCE, BUILD, Failure, TWINSTEP, read_events, sh  # noqa: E402
 
 GUEST = ["--kernel", BUILD + "/guest/vmlinuz", "--initrd", BUILD + "/guest/initramfs", "--append",
-         "console=ttyS0 acpi=off nolapic noapic quiet nokaslr cryptomgr.notests "
+         "console=ttyS0 quiet nokaslr cryptomgr.notests "
          "twinstep.run=\"while :; do echo a line that somebody should read; done\""]
 ADDR = "127.0.0.1:7777"
 

@@ -33,7 +33,7 @@ PEER_IP = {"a": "10.78.0.1", "b": "10.78.0.2"}
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("BUILD", "build")
 TWINSTEP = BUILD + "/twinstep"
-MACHINE = os.environ.get("MACHINE", "1")  # version; the first has neither ACPI nor APIC
+MACHINE = os.environ.get("MACHINE", "2")  # version; the first has neither ACPI nor APIC
 APPEND = ("console=ttyS0 %squiet nokaslr mitigations=off cryptomgr.notests twinstep.ip=%s/24 twinstep.redis"
           % ("acpi=off nolapic noapic " if MACHINE == "1" else "", GUEST_IP))
 

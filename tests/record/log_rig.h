@@ -95,6 +95,7 @@ static inline struct machine *rig_machine(struct disk_backend *disk, const struc
 	struct machine *m;
 
 	machine_config_defaults(&c);
+	c.version = 1; /* what later programs have to take */
 	c.memory = RIG_RAM;
 	c.ndisks = disk != NULL;
 	c.disk_sectors[0] = disk ? disk->sectors : 0;

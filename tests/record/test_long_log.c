@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A log that has grown past 4 GiB, by a hole in the file: offsets are whole in writer, index, marks, reader and messages.
+// A log that has grown past 4 GiB, by a hole in the file: offsets are whole in writer, index,
+// marks, reader and messages.
 #include <inttypes.h>
 
 #include "hypervisor/clock.h"

@@ -200,7 +200,7 @@ static void send_hello(struct rig *g, bool primary)
 
 	memcpy(h.id, script_id, sizeof(h.id));
 	if (!their_traits.n && !says_no_traits)
-		traits_of_soft(1, &h.traits);
+		traits_of_soft(MACHINE_VERSION, &h.traits);
 	machine_config_defaults(&h.config);
 	h.config.memory = RAM;
 	h.config.nnics = 1;
@@ -599,7 +599,7 @@ START_TEST(a_backup_on_another_processor_is_refused)
 {
 	struct rig g;
 
-	traits_of_soft(1, &their_traits);
+	traits_of_soft(MACHINE_VERSION, &their_traits);
 	strcpy(their_traits.host, "GenuineIntel 000306D4");
 	their_traits.number[TRAIT_ESTIMATES] ^= 1;
 	meet_backup(&g, SURVIVOR_PRIMARY);

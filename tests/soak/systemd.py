@@ -23,7 +23,7 @@ PATIENCE = 300  # seconds for what takes a moment on a host that is not busy
 ADDRESS = {"alpha": "10.9.0.1", "beta": "10.9.0.2"}
 CONF = """kernel = /srv/vmlinuz
 initrd = /srv/initramfs
-append = console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="i=0; while sleep 1; do i=$((i+1)); echo kept $i; done"
+append = console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests twinstep.run="i=0; while sleep 1; do i=$((i+1)); echo kept $i; done"
 memory = 128M
 net = tap:web0
 arbiter = witness:10.9.0.2:7790/web,key=/etc/twinstep/web.key

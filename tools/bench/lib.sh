@@ -8,7 +8,7 @@ twinstep=$build/twinstep
 vmlinuz=$build/guest/vmlinuz
 initramfs=$build/guest/initramfs
 runs=${BENCH_RUNS:-5}
-cmdline="console=ttyS0 acpi=off nolapic noapic quiet nokaslr mitigations=off cryptomgr.notests"
+cmdline="console=ttyS0 quiet nokaslr mitigations=off cryptomgr.notests"
 qemu=$(command -v qemu-system-x86_64 || true)
 work=$(mktemp -d)
 background=
