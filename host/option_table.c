@@ -132,6 +132,7 @@ static int parse_shard(const struct option_row *row, void *target, const char *a
 #define MS(field, from, to) NUMBER(field, from, to, "milliseconds")
 
 #define ONE_CPU	    "a machine has one processor: two that run at once are not deterministic"
+#define NO_HOSTDEV  "a device of the host is not deterministic: a machine has virtio devices alone"
 #define NO_SCREEN   "a machine has no screen: its consoles are --console and --virtio-console"
 #define RECORDED    "cannot be chosen for a replay: the machine is the recorded one"
 #define PRIMARYS    "a backup takes its guest from the primary: leave out --kernel and --restore"
@@ -477,6 +478,20 @@ const struct option_row option_table[] = {
 	{ "vnc", 0, "WHERE", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
 	{ "vga", 0, "KIND", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
 	{ "display", 0, "KIND", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
+	{ "gpu", 0, "KIND", STRING(machine.append), .commands = BOOTS, .refusal = NO_SCREEN },
+	{ "sound", 0, "KIND", STRING(machine.append), .commands = BOOTS,
+	  .refusal = "a machine has no sound" },
+	{ "audio", 0, "KIND", STRING(machine.append), .commands = BOOTS,
+	  .refusal = "a machine has no sound" },
+	{ "tpm", 0, "WHAT", STRING(machine.append), .commands = BOOTS,
+	  .refusal = "a machine has no TPM: what one keeps for itself, its replica could not "
+		     "have" },
+	{ "hostdev", 0, "WHAT", STRING(machine.append), .commands = BOOTS, .refusal = NO_HOSTDEV },
+	{ "vfio", 0, "WHAT", STRING(machine.append), .commands = BOOTS, .refusal = NO_HOSTDEV },
+	{ "uefi", 0, NULL, .parse = option_parse_flag, .target = AT(help), .commands = BOOTS,
+	  .refusal = "a machine boots by a BIOS: there is no UEFI" },
+	{ "floppy", 0, "FILE", STRING(machine.append), .commands = BOOTS,
+	  .refusal = "a machine has no floppy drive: give the image as --disk FILE" },
 	{ "usb", 0, NULL, .parse = option_parse_flag, .target = AT(help), .commands = BOOTS,
 	  .refusal = "a machine has no USB" },
 	{ "cdrom", 0, "FILE", STRING(machine.append), .commands = BOOTS,

@@ -51,6 +51,10 @@ touch "$work/plain"
 	refused no-kernel "--kernel" $con
 	refused no-cpus "one processor" --kernel "$vmlinuz" --cpus 2 $con
 	refused no-screen "no screen" --kernel "$vmlinuz" --vnc :1 $con
+	refused no-sound "no sound" --kernel "$vmlinuz" --sound hda $con
+	refused no-tpm "no TPM" --kernel "$vmlinuz" --tpm /dev/tpm0 $con
+	refused no-hostdev "of the host is not deterministic" --kernel "$vmlinuz" --hostdev 00:1f.0 $con
+	refused no-uefi "no UEFI" --kernel "$vmlinuz" --uefi $con
 	refused no-usb "no USB" --kernel "$vmlinuz" --usb $con
 	refused no-cdrom "--disk FILE,ro" --kernel "$vmlinuz" --cdrom debian.iso $con
 	refused machine-unknown "versions 1 to 2" --kernel "$vmlinuz" --machine 3 $con
