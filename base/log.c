@@ -43,7 +43,7 @@ static const struct cure {
 	{ EADDRINUSE, "end what has it, or choose another one" },
 	{ ECONNREFUSED, "see that it runs there, and lets this host in" },
 	{ EMFILE, "raise the limit on open files (ulimit -n, LimitNOFILE=)" },
-	{ EIO, "look at that disk (`dmesg`)" },
+	{ EIO, "look at what the kernel says of that device (`dmesg`)" },
 };
 
 static const char *cure_of(const char *line)

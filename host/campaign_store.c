@@ -74,7 +74,8 @@ static int check(sqlite3 *db, const struct campaign_plan *plan, struct err *err)
 		return create(db, plan, err);
 	if (version != STORE_VERSION)
 		return err_set(err, EINVAL,
-			       "'%s' is not a campaign's results of version %d (it says %lld)",
+			       "'%s' is not a campaign's results of version %d (it says %lld): run "
+			       "its plan again, with another -o",
 			       path_of(db), STORE_VERSION, (long long)version);
 	ret = campaign_store_plan(db, &have, err);
 	if (ret == 0 && plan && strcmp(have.text, plan->text))

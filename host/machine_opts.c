@@ -330,6 +330,8 @@ static int check_disk_boot(const struct machine_opts *o, struct err *err)
 	return 0;
 }
 
+#define MORE_IN_2 "; without --machine 1 it has more"
+
 /* A snapshot brings its version along: its machine is compared with what is given. */
 static int check_numbers(const struct machine_opts *o, struct err *err)
 {
@@ -338,16 +340,13 @@ static int check_numbers(const struct machine_opts *o, struct err *err)
 	if (o->restore)
 		return 0;
 	if (o->ndisks + (o->cloud_init.user_data ? 1 : 0) > disks)
-		return err_set(err, EINVAL,
-			       "%u disks%s: a machine of version %u has at most %u; --machine 2 "
-			       "has up to %d",
+		return err_set(err, EINVAL, "%u disks%s: a machine of version %u has at most %u%s",
 			       o->ndisks, o->cloud_init.user_data ? " and cloud-init's" : "",
-			       o->version, disks, MACHINE_DISKS);
+			       o->version, disks, o->version > 1 ? "" : MORE_IN_2);
 	if (o->nnics > nics)
 		return err_set(err, EINVAL,
-			       "%u network cards: a machine of version %u has at most %u; "
-			       "--machine 2 has up to %d",
-			       o->nnics, o->version, nics, MACHINE_NICS);
+			       "%u network cards: a machine of version %u has at most %u%s",
+			       o->nnics, o->version, nics, o->version > 1 ? "" : MORE_IN_2);
 	return 0;
 }
 

@@ -339,7 +339,8 @@ const struct option_row option_table[] = {
 	{ "max-stall", 0, "MS", MS(replica.max_stall_ms, 10, 3600000), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "the guest goes on without a backup that it had to wait for so long at a time "
-		  "(500, or a quarter more than silence may last)" },
+		  "(500, twice --timeout, or a quarter more than silence may last, whichever "
+		  "is most)" },
 	{ "min-speed", 0, "PERCENT", NUMBER(replica.min_speed, 0, 100, "%"), .commands = PAIRED,
 	  .group = GROUP_PAIR, .config = true,
 	  .help = "... and without one for which it could run for less of its time than this "

@@ -191,10 +191,7 @@ static int control_answer(int ret, struct err *err)
 	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
 }
 
-/*
- * Waits for what comes of it: the guest stands still for milliseconds, a backup may be behind. One
- * that does not take over in time is given up, and the arbiter is asked, before that is an answer.
- */
+/* Waits for what comes of it: the guest stands still for milliseconds, a backup may be behind. */
 static int wait_for_switch(struct replica_run *r, uint64_t before, struct replica_status *s,
 			   struct err *err)
 {
@@ -206,8 +203,7 @@ static int wait_for_switch(struct replica_run *r, uint64_t before, struct replic
 		if (s->switches != before)
 			return 0;
 	} while (host_mono_ns() < until &&
-		 (s->state == REPLICA_PROTECTED || s->state == REPLICA_HANDING_OVER ||
-		  s->state == REPLICA_ASKING));
+		 (s->state == REPLICA_PROTECTED || s->state == REPLICA_HANDING_OVER));
 	replica_switch_not(r->replica);
 	return err_set(err, ETIMEDOUT, "the backup has not taken over: this replica is %s",
 		       replica_state_name(s->state));

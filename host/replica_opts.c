@@ -55,8 +55,8 @@ int replica_opts_check(const struct replica_opts *o, struct err *err)
 		return err_set(err, EINVAL,
 			       "--max-timeout %llu is shorter than --timeout %llu: silence cannot "
 			       "last at least and at most so long",
-			       (unsigned long long)o->max_timeout_ms,
-			       (unsigned long long)o->timeout_ms);
+			       (unsigned long long)replica_opts_max_timeout(o),
+			       (unsigned long long)replica_opts_timeout(o));
 	if (!o->arbiter)
 		return err_set(
 			err, EINVAL,

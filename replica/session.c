@@ -156,6 +156,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 	memcpy(h->id, r->id, WIRE_ID_LEN);
 	memcpy(h->version, twinstep_version, sizeof(h->version));
 	machine_config_defaults(&h->config);
+	h->config.version = 1; /* a backup that has no machine yet says nothing of a revision */
 	if (r->m) {
 		const struct engine_ops *ops = machine_engine(r->m)->ops;
 

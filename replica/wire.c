@@ -269,6 +269,10 @@ int wire_hello_restore(struct wire_hello *h, const struct wire_frame *f, struct 
 		c = (struct rd)RD_INIT(config, n);
 		if (machine_config_restore(&h->config, &c) == 0 && !rd_left(&c))
 			return 0;
+		return err_set(err, EPROTO,
+			       "the other side's machine is of no version that this program has "
+			       "(1 to %d, revision %d of 2)",
+			       MACHINE_VERSIONS, MACHINE_V2_REVISION);
 	}
 	return err_set(err, EBADMSG, "the other side's HELLO is damaged");
 }

@@ -20,6 +20,7 @@ static const struct {
 	int version;
 } formats[] = {
 	{ "machine", MACHINE_VERSIONS },
+	{ "revision", MACHINE_V2_REVISION }, /* of machine version 2 */
 	{ "log", LOG_VERSION },
 	{ "checkpoint", CHECKPOINT_VERSION },
 	{ "records", CODEC_VERSION },

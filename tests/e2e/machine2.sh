@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Machine version 2, the default: Debian's kernel boots without special words, finds APICs, ACPI and its virtio devices; its recording
-# replays, a snapshot goes on as the machine itself did; the power button and soft off work.
+# Machine version 2, the default: Debian's kernel boots without special words, finds APICs, ACPI and its virtio devices;
+# its recording replays, a snapshot goes on as the machine itself did; the power button and soft off work.
 # waits for the host: powerdown snapshot
 # beside others
+MACHINE=2
 . "$(dirname "$0")/lib.sh"
 need_guest
 export XDG_RUNTIME_DIR=$work/runtime

@@ -93,7 +93,7 @@ def configuration():
         ("value-junk", "memory = 128M", "memory = lots", "4:10", ["lots", "256M"]),
         ("number-junk", "net = none", "timeout = soon", "5:11", ["soon"]),
         ("number-out-of-range", "net = none", "timeout = 1", "5:11", ["timeout"]),
-        ("timeouts-crossed", "net = none", "timeout = 900\nmax-timeout = 300", "1:1", ["--max-timeout 300", "--timeout 900"]),
+        ("timeouts-crossed", "net = none", "timeout = 900\nmax-timeout = 300", "6:1", ["max-timeout 300", "timeout 900"]),
         ("net-unknown", "net = none", "net = carrier:pigeon", "5:7", ["carrier"]),
         ("twice", "net = none", "memory = 64M", "5:1", ["memory", "line 4"]),
         ("quote", "append = console=ttyS0 quiet", "append = \"console=ttyS0 quiet", "3:10", ["quotation mark"]),

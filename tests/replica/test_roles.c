@@ -562,6 +562,8 @@ static enum wire_type receive_type(struct rig *g)
 /* Up to the end of the handshake. */
 static void meet_backup(struct rig *g, enum replica_survivor survivor)
 {
+	struct wire_hello theirs;
+	struct wire_frame hello;
 	open_rig(g, survivor);
 	ck_assert_int_eq(arbiter_take(g->cfg.arbiter, 1, script_id, &g->err), 1);
 	g->listener = peer_listen(g->address, NULL, &g->err);
@@ -574,7 +576,9 @@ static void meet_backup(struct rig *g, enum replica_survivor survivor)
 	g->w.peer = peer_accept(g->listener, 5000, &g->err);
 	ck_assert_msg(g->w.peer != NULL, "%s", g->err.text);
 	send_hello(g, true);
-	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
+	hello = receive(g);
+	ck_assert_int_eq(wire_hello_restore(&theirs, &hello, &g->err), 0);
+	ck_assert_uint_eq(theirs.config.version, 1); /* which every program reads */
 	wire_established(&g->w);
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # How often a healthy pair loses a replica because its link loses packets, or because its host is busy: a guest that does
 # little, LOSS (5) percent of the packets between the two dropped at random (nftables), for MINUTES (5), with
-# PAIR_TIMEOUT ("": the default; a range of milliseconds as --timeout takes it) and while BUSY (0) processes burn the
+# PAIR_TIMEOUT ("": the default, which adapts; else milliseconds for --timeout, fixed) and while BUSY (0) processes burn the
 # CPUs. A replica that is lost joins again. Prints one line: losses, failovers among them, the timeout that is in force.
 # STOPS (0): before that both are stopped together so often, for three seconds, as when a hypervisor below both stands
 # still. At most MOST losses pass (any number).
@@ -83,6 +83,7 @@ while [ $SECONDS -lt $end ]; do
 done
 failovers=$(cat "$work"/*.events | grep -c '"event":"live"')
 echo "# $loss % lost, timeout ${PAIR_TIMEOUT:-default} (at most $longest ms), $busy burn the CPUs: $lost replicas lost in $minutes minutes, $failovers failovers"
+wait_for 60 either
 check pair "$(tail -n 3 "$work"/*.err)" either
 [ -z "${MOST:-}" ] || check losses "$lost replicas lost" [ "$lost" -le "$MOST" ]
 exit $failed

@@ -7,6 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD:-build}
 export BUILD=$build TIMEOUT=${TIMEOUT:-1500}
+export MACHINE=${MACHINE:-1} # version 2 changes its revision within a wire version
 since=${1:-$(git log -1 --format=%h -G'^#define WIRE_VERSION' -- replica/wire.h)}
 # earlier COMMIT: builds it; prints where its program is.
 earlier() {
