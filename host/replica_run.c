@@ -60,14 +60,15 @@ static void hand_over_disks(struct replica_run *r)
 
 /* The machine that the primary describes, on what this host has. */
 static struct machine *create_machine(void *ctx, const struct machine_config *c,
-				      const char *counter, const struct output_sink *sink,
-				      struct live_config *live, struct err *err)
+				      const char *counter, const struct traits *traits,
+				      const struct output_sink *sink, struct live_config *live,
+				      struct err *err)
 {
 	struct replica_run *r = ctx;
 
 	if (machine_host_fit(&r->up.host, c, err) ||
 	    share_promise(&r->o->machine.share, c->memory, err) ||
-	    machine_host_choose_engine(&r->up.host, counter, NULL, err))
+	    machine_host_choose_engine(&r->up.host, counter, traits, err))
 		return NULL;
 	machine_host_live(&r->up.host, live);
 	return machine_host_create(&r->up.host, sink, err);

@@ -64,27 +64,44 @@ static const struct engine_ops *automatic(const struct engine_past *past, const 
 	const struct engine_past counted = { .counter = past->counter };
 	const struct engine_ops *ops = first_available(past, passed);
 
-	if (!ops && past->traits)
+	if (!ops && past->traits) {
+		*passed = NULL;
 		ops = first_available(&counted, passed);
+	}
 	if (!ops)
 		err_set(err, ENODEV, "no engine can run on this host%s%s",
 			past->counter ? " that counts " : "", past->counter ? past->counter : "");
 	return ops;
 }
 
-/* The first of a family that may be taken, or else its last; NULL when there is no such family. */
-static const struct engine_ops *best_of_family(const char *family, const struct engine_past *past)
+/* The first of a family that may be taken; else NULL, and *last is its last (NULL: there is none).
+ */
+static const struct engine_ops *first_of_family(const char *family, const struct engine_past *past,
+						const struct engine_ops **last)
 {
-	const struct engine_ops *last = NULL;
-
+	*last = NULL;
 	for (size_t i = 0; i < ENGINE_COUNT; i++) {
 		if (!engines[i]->family || strcmp(engines[i]->family, family) != 0)
 			continue;
-		last = engines[i];
-		if (!objection(last, past))
-			break;
+		*last = engines[i];
+		if (!objection(*last, past))
+			return *last;
 	}
-	return last;
+	return NULL;
+}
+
+/*
+ * The first of a family that may be taken, with other traits rather than none, or else its last;
+ * NULL when there is no such family.
+ */
+static const struct engine_ops *best_of_family(const char *family, const struct engine_past *past)
+{
+	const struct engine_past counted = { .counter = past->counter };
+	const struct engine_ops *last, *ops = first_of_family(family, past, &last);
+
+	if (!ops && past->traits)
+		ops = first_of_family(family, &counted, &last);
+	return ops ? ops : last;
 }
 
 static const struct engine_ops *by_name(const char *name, const struct engine_past *past)

@@ -273,10 +273,11 @@ static int call(struct replica *r, struct err *err)
 
 static int take_over_state(struct replica *r, struct session *s, struct err *err)
 {
+	const struct traits *theirs = traits_known(&s->theirs.traits) ? &s->theirs.traits : NULL;
 	struct output_sink sink = replica_sink(r);
 	int ret;
 
-	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, &sink,
+	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, theirs, &sink,
 			     &r->cfg.live, err);
 	if (r->m)
 		peer_share(s->wire.peer, machine_memory(r->m)->base, machine_memory(r->m)->size);

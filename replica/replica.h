@@ -79,11 +79,11 @@ struct replica_config {
 	 */
 	struct live_config live;
 	/* Backup: makes the machine that the primary describes, on an engine that counts what the
-	 * primary's does, and fills in NICs and consoles of *live. NULL and err when this host
-	 * cannot. */
+	 * primary's does and, where there is a choice, shows guests the same traits (NULL: not
+	 * known), and fills in NICs and consoles of *live. NULL and err when this host cannot. */
 	struct machine *(*create)(void *ctx, const struct machine_config *c, const char *counter,
-				  const struct output_sink *sink, struct live_config *live,
-				  struct err *err);
+				  const struct traits *traits, const struct output_sink *sink,
+				  struct live_config *live, struct err *err);
 	void *create_ctx;
 	/*
 	 * The vCPU thread hangs and another replica is live: ends the process. From any thread;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tools/qualify_load.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,15 +18,22 @@
 struct qualify_load {
 	pthread_t thread[THREADS_MAX];
 	size_t n;
+	sem_t begun; /* by each thread, once: it has written, or cannot */
+	atomic_uint writing;
 	atomic_bool over;
 };
 
 static void *thrash(void *ctx)
 {
 	struct qualify_load *l = ctx;
-	volatile uint8_t *area = malloc(AREA);
+	volatile uint8_t *area = calloc(1, AREA);
 	size_t at = 0;
 
+	if (area) {
+		area[at]++;
+		atomic_fetch_add(&l->writing, 1);
+	}
+	sem_post(&l->begun);
 	while (area && !atomic_load_explicit(&l->over, memory_order_relaxed)) {
 		area[at]++;
 		at = (at + STRIDE) % AREA;
@@ -33,19 +42,28 @@ static void *thrash(void *ctx)
 	return NULL;
 }
 
-struct qualify_load *qualify_load_begin(void)
+struct qualify_load *qualify_load_begin(unsigned *threads, unsigned *cpus)
 {
 	struct qualify_load *l = calloc(1, sizeof(*l));
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
 
-	while (l && l->n < THREADS_MAX && (long)l->n < cpus &&
+	*threads = 0;
+	*cpus = online > 0 ? (unsigned)online : 1;
+	if (!l)
+		return NULL;
+	sem_init(&l->begun, 0, 0);
+	while (l->n < THREADS_MAX && l->n < *cpus &&
 	       pthread_create(&l->thread[l->n], NULL, thrash, l) == 0)
 		l->n++;
-	if (l && !l->n) {
-		free(l);
-		return NULL;
+	for (size_t i = 0; i < l->n; i++) {
+		while (sem_wait(&l->begun) < 0 && errno == EINTR)
+			;
 	}
-	return l;
+	*threads = atomic_load(&l->writing);
+	if (*threads)
+		return l;
+	qualify_load_end(l);
+	return NULL;
 }
 
 void qualify_load_end(struct qualify_load *l)
@@ -55,5 +73,6 @@ void qualify_load_end(struct qualify_load *l)
 	atomic_store(&l->over, true);
 	for (size_t i = 0; i < l->n; i++)
 		pthread_join(l->thread[i], NULL);
+	sem_destroy(&l->begun);
 	free(l);
 }

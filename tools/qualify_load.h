@@ -5,8 +5,12 @@
 
 struct qualify_load;
 
-/* A thread for each CPU, which writes all over more memory than caches hold. NULL: none started. */
-struct qualify_load *qualify_load_begin(void);
+/*
+ * A thread for each CPU that is online, 64 at most, which writes all over more memory than caches
+ * hold. *threads: how many do that when this returns, less where a thread or memory is refused;
+ * *cpus: how many there should be. NULL: none.
+ */
+struct qualify_load *qualify_load_begin(unsigned *threads, unsigned *cpus);
 /* Ends them; NULL is allowed. */
 void qualify_load_end(struct qualify_load *l);
 

@@ -4,16 +4,19 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/supervise.h"
 
 #define LOAD_AT 0x100000u
+#define LIMIT_S 60 /* for a recording of half a second, or its replay */
 
 /*
  * A multiboot kernel: until half a second has gone by, it writes the time that it sees all over a
@@ -48,6 +51,41 @@ struct files {
 	char dir[64], kernel[80], log[80], said[80];
 };
 
+/* While files and a child are there, signals that end this program wait until they are gone. */
+struct signals {
+	sigset_t awaited, before;
+	int told; /* the one that came */
+};
+
+/* Beside exit statuses. */
+enum { NOT_WAITED = 1000, ENDLESS, TOLD };
+
+static void signals_hold(struct signals *s)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction now;
+
+	s->told = 0;
+	sigemptyset(&s->awaited);
+	sigaddset(&s->awaited, SIGCHLD);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		/* As with nohup: what is ignored goes on being so. */
+		if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&s->awaited, ends[i]);
+	}
+	pthread_sigmask(SIG_BLOCK, &s->awaited, &s->before);
+}
+
+/* Ends this program where one came. */
+static void signals_let_go(const struct signals *s)
+{
+	if (s->told) {
+		signal(s->told, SIG_DFL);
+		raise(s->told);
+	}
+	pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+}
+
 static bool write_kernel(const char *path)
 {
 	const size_t code = (size_t)(qualify_guest_end - qualify_guest);
@@ -81,10 +119,34 @@ static bool write_kernel(const char *path)
 	return (!f || fclose(f) == 0) && good;
 }
 
-/* Exit status of this program with those arguments, 128 or more for another end. */
-static int run(const struct files *files, const char *const *argv)
+/* Exit status, 128 or more for another end; ENDLESS, TOLD: the child has been killed. */
+static int await(pid_t pid, struct signals *s)
 {
-	int status = 0;
+	const struct timespec second = { .tv_sec = 1 };
+	int status = 0, left = LIMIT_S, sig, killed = 0;
+	pid_t got;
+
+	while ((got = waitpid(pid, &status, killed ? 0 : WNOHANG)) <= 0) {
+		if (got < 0 && errno != EINTR)
+			return NOT_WAITED;
+		if (killed)
+			continue;
+		sig = sigtimedwait(&s->awaited, NULL, &second);
+		if (sig > 0 && sig != SIGCHLD)
+			s->told = sig;
+		if (s->told || (sig < 0 && errno == EAGAIN && --left == 0)) {
+			killed = s->told ? TOLD : ENDLESS;
+			kill(pid, SIGKILL);
+		}
+	}
+	if (killed)
+		return killed;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* This program with those arguments: as await(). */
+static int run(const struct files *files, struct signals *s, const char *const *argv)
+{
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -94,13 +156,7 @@ static int run(const struct files *files, const char *const *argv)
 			_exit(127);
 		supervise_exec((char *const *)argv);
 	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return 255;
-	}
-	if (pid < 0)
-		return 255;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return pid < 0 ? NOT_WAITED : await(pid, s);
 }
 
 /* Digests that a replay says it has compared; its last line otherwise goes to r->why. */
@@ -122,7 +178,8 @@ static unsigned long read_digests(const struct files *files, struct qualify_repl
 	return n;
 }
 
-static bool run_round(const struct files *f, const char *engine, struct qualify_replay *r)
+static bool run_round(const struct files *f, struct signals *s, const char *engine,
+		      struct qualify_replay *r)
 {
 	const char *const record[] = { "twinstep",
 				       "record",
@@ -145,13 +202,15 @@ static bool run_round(const struct files *f, const char *engine, struct qualify_
 				       NULL };
 	const char *const replay[] = { "twinstep", "replay", "--engine", engine,
 				       "--quiet",  "--json", f->log,	 NULL };
-	int status = run(f, record);
+	int status = run(f, s, record);
 	unsigned long n;
 
 	if (status == 0)
-		status = run(f, replay);
+		status = run(f, s, replay);
 	unlink(f->log);
 	n = read_digests(f, r);
+	if (status == ENDLESS)
+		snprintf(r->why, sizeof(r->why), "did not end within %d seconds", LIMIT_S);
 	if (status)
 		return false;
 	r->why[0] = 0;
@@ -163,11 +222,14 @@ static bool run_round(const struct files *f, const char *engine, struct qualify_
 void qualify_replay(const char *engine, unsigned rounds, struct qualify_replay *r)
 {
 	struct files f = { .dir = "/tmp/twinstep-qualify.XXXXXX" };
+	struct signals s;
 
 	*r = (struct qualify_replay){ 0 };
+	signals_hold(&s);
 	if (!mkdtemp(f.dir)) {
 		snprintf(r->why, sizeof(r->why), "no directory can be made in /tmp: %s",
 			 strerror(errno));
+		signals_let_go(&s);
 		return;
 	}
 	snprintf(f.kernel, sizeof(f.kernel), "%s/kernel", f.dir);
@@ -176,10 +238,11 @@ void qualify_replay(const char *engine, unsigned rounds, struct qualify_replay *
 	if (!write_kernel(f.kernel))
 		snprintf(r->why, sizeof(r->why), "%s cannot be written", f.kernel);
 	else
-		while (r->rounds < rounds && run_round(&f, engine, r))
+		while (r->rounds < rounds && run_round(&f, &s, engine, r))
 			;
 	unlink(f.kernel);
 	unlink(f.log);
 	unlink(f.said);
 	rmdir(f.dir);
+	signals_let_go(&s);
 }

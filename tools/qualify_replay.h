@@ -14,7 +14,8 @@ struct qualify_replay {
 /*
  * Up to `rounds` times: half a second by the host's clock on the engine of that name, a digest
  * every 50 ms, and the replay on the same engine. Files go to a directory of their own in /tmp,
- * which is removed.
+ * which is removed. One that takes longer than a minute is killed and is the last. SIGINT,
+ * SIGTERM and SIGHUP end this process, once the child is killed and the files are removed.
  */
 void qualify_replay(const char *engine, unsigned rounds, struct qualify_replay *r);
 

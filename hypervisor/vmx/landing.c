@@ -9,6 +9,13 @@ void landing_init(struct landing *l)
 {
 	memset(l, 0, sizeof(*l));
 	l->margin = LANDING_MARGIN_FIRST;
+	l->margin_least = LANDING_MARGIN_MIN;
+}
+
+void landing_know(struct landing *l, const struct landing *measured)
+{
+	l->skid_max = measured->skid_max;
+	l->margin = l->margin_least = measured->margin;
 }
 
 static unsigned bucket_of(uint64_t skid)
@@ -18,10 +25,10 @@ static unsigned bucket_of(uint64_t skid)
 	return b < LANDING_BUCKETS ? b : LANDING_BUCKETS - 1;
 }
 
-/* A power of two, at least `times` the largest skid seen, within the bounds. */
+/* The least margin, doubled until it is `times` the largest skid seen, within the bounds. */
 static uint64_t margin_for(const struct landing *l, unsigned times)
 {
-	uint64_t margin = LANDING_MARGIN_MIN;
+	uint64_t margin = l->margin_least;
 
 	while (margin < times * l->skid_max && margin < LANDING_MARGIN_MAX)
 		margin *= 2;
@@ -30,25 +37,28 @@ static uint64_t margin_for(const struct landing *l, unsigned times)
 
 /*
  * Twice the skid is the least. What a host needs is known when some have been seen; because skid
- * has rare long tails, four times the longest is kept then.
+ * has rare long tails, four times the longest is kept then. An exit that came before the interrupt
+ * tells of a skid that it has cut short: the margin may grow for it, but it teaches nothing.
  */
-static void fit_margin(struct landing *l)
+static void fit_margin(struct landing *l, bool interrupted)
 {
 	uint64_t least = margin_for(l, 2);
 
+	l->learnt += interrupted;
 	if (l->margin < least)
 		l->margin = least;
-	else if (l->overflows == LANDING_LEARNT)
+	else if (interrupted && l->learnt == LANDING_LEARNT)
 		l->margin = margin_for(l, 4);
 }
 
-static void measure_skid(struct landing *l, uint64_t skid)
+static void measure_skid(struct landing *l, uint64_t skid, bool interrupted)
 {
 	l->overflows++;
+	l->late += !interrupted;
 	l->skid[bucket_of(skid)]++;
 	if (skid > l->skid_max)
 		l->skid_max = skid;
-	fit_margin(l);
+	fit_margin(l, interrupted);
 }
 
 static int overshot(struct landing *l, uint64_t armed, uint64_t count, uint64_t target,
@@ -72,23 +82,20 @@ static int run_free(struct landing *l, const struct landing_ops *ops, void *ctx,
 {
 	uint64_t armed = distance ? ops->count(ctx) + distance : UINT64_MAX, count;
 	enum landing_stop stop = ops->run(ctx, distance);
-	int ret = 0;
+	bool passed;
 
 	l->runs++;
 	if (stop == LANDING_FAILED)
 		return -EIO;
 	count = ops->count(ctx);
-	if (count >= armed) {
-		l->late += stop == LANDING_EXIT;
-		measure_skid(l, count - armed);
-	}
-	if (distance && count >= target)
-		ret = overshot(l, armed, count, target, may_pass);
-	if (ret)
-		return ret;
+	if (count >= armed)
+		measure_skid(l, count - armed, stop == LANDING_OVERFLOW);
+	passed = distance && count >= target;
+	if (passed && overshot(l, armed, count, target, may_pass) < 0)
+		return -EOVERFLOW;
 	if (stop == LANDING_EXIT && !ops->complete(ctx))
 		return -EIO;
-	l->landings += ops->count(ctx) == target;
+	l->landings += !passed && ops->count(ctx) == target;
 	return 0;
 }
 

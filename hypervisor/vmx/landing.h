@@ -4,8 +4,9 @@
  *
  * The guest runs freely until the counter overflows, which is armed a margin before the target, and
  * then goes on by single steps. How late the interrupt came (skid) is measured on every landing.
- * The margin is wide at first; when enough has been seen it shrinks to what the host needs, and it
- * grows again, up to a bound, with every longer skid.
+ * The margin is wide at first; when enough has been seen it shrinks to what the host needs (never
+ * below what has been measured of the host before), and it grows again, up to a bound, with every
+ * longer skid.
  *
  * A guest that has gone beyond the target, or reached it in free run, has overshot: in free run
  * nothing tells whether the processor has delivered a fault since the last instruction retired, so
@@ -24,7 +25,7 @@
 /* instructions; what is known of skid on real processors is below 200 */
 #define LANDING_MARGIN_MIN   256u
 #define LANDING_MARGIN_FIRST 2048u
-/* overflows after which the margin may be less than the first one */
+/* overflow interrupts after which the margin may be less than the first one */
 #define LANDING_LEARNT 32u
 /* more would make each landing cost more than 10 ms of single steps */
 #define LANDING_MARGIN_MAX 8192u
@@ -54,18 +55,21 @@ struct landing_ops {
 };
 
 struct landing {
-	uint64_t margin;
+	uint64_t margin, margin_least;
 	uint64_t runs, steps;
-	uint64_t landings;		    /* targets reached */
-	uint64_t overflows;		    /* whose skid was measured */
-	uint64_t late;			    /* found by an exit that came before the interrupt */
+	uint64_t landings;  /* targets reached where a landmark can name it */
+	uint64_t overflows; /* whose skid was measured */
+	uint64_t late;	    /* of these: found by an exit that came before the interrupt */
+	uint64_t learnt;    /* and the others, which tell the whole skid */
 	uint64_t overshoots, overshoot_max; /* targets that were passed, and how far */
-	uint64_t skid_max;
+	uint64_t skid_max;		    /* that of a measurement before included */
 	uint64_t skid[LANDING_BUCKETS];
 	char error[240]; /* after -EOVERFLOW or -EPROTO */
 };
 
 void landing_init(struct landing *l);
+/* After landing_init(): the skid of this host is known, and its margin the least from now on. */
+void landing_know(struct landing *l, const struct landing *measured);
 
 /*
  * One move towards the count `target` (UINT64_MAX: none), which is beyond the present one.

@@ -328,7 +328,7 @@ int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measur
 	return ret;
 }
 
-static uint64_t learnt_margin;
+static struct landing known_landing;
 
 bool measure_pmu_is_exact(void)
 {
@@ -340,11 +340,11 @@ bool measure_pmu_is_exact(void)
 		return known == EXACT;
 	known = !measure_engine(&vmx_pmu_engine_ops, 1, &m, &err) && m.exact ? EXACT : NOT_EXACT;
 	if (known == EXACT)
-		learnt_margin = m.landing.margin;
+		known_landing = m.landing;
 	return known == EXACT;
 }
 
-uint64_t measure_pmu_margin(void)
+const struct landing *measure_pmu_landing(void)
 {
-	return learnt_margin;
+	return known_landing.margin ? &known_landing : NULL;
 }

@@ -47,7 +47,7 @@ int measure_skid(const struct engine_ops *ops, struct measure *m, struct err *er
  * for, each program once. To be asked where the module's device node can be opened.
  */
 bool measure_pmu_is_exact(void);
-/* The margin of landings that this has come to, instructions; 0: not measured. */
-uint64_t measure_pmu_margin(void);
+/* The landings of this measurement, with their skid; NULL: not measured, or not exact. */
+const struct landing *measure_pmu_landing(void);
 
 #endif

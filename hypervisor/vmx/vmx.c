@@ -714,8 +714,8 @@ static struct engine *vmx_create_pmu(struct memory *mem, const struct engine_bus
 {
 	struct engine *e = create(&vmx_pmu_engine_ops, &vmx_count_pmu, mem, bus, err);
 
-	if (e && measure_pmu_margin())
-		vmx_of(e)->landing.margin = measure_pmu_margin();
+	if (e && measure_pmu_landing())
+		landing_know(&vmx_of(e)->landing, measure_pmu_landing());
 	return e;
 }
 

@@ -59,8 +59,8 @@ static const struct arbiter_ops judge_ops = {
 /* ---- the machine ---- */
 
 static struct machine *create(void *ctx, const struct machine_config *c, const char *counter,
-			      const struct output_sink *sink, struct live_config *live,
-			      struct err *err)
+			      const struct traits *traits, const struct output_sink *sink,
+			      struct live_config *live, struct err *err)
 {
 	if (c->memory > MEMORY_MIN || c->ndisks) {
 		err_set(err, EINVAL, "this host has no room for that");

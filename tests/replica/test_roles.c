@@ -112,8 +112,9 @@ static struct machine *make_machine(const struct output_sink *sink, struct err *
 }
 
 static struct machine *create_as_told(void *ctx, const struct machine_config *c,
-				      const char *counter, const struct output_sink *sink,
-				      struct live_config *live, struct err *err)
+				      const char *counter, const struct traits *traits,
+				      const struct output_sink *sink, struct live_config *live,
+				      struct err *err)
 {
 	return machine_create(c, &soft_engine_ops, NULL, sink, err);
 }

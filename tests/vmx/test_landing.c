@@ -333,6 +333,84 @@ START_TEST(margin_is_learnt)
 }
 END_TEST
 
+/* Quiet overflows do not make a machine forget what the host has been seen to do. */
+START_TEST(measured_skid_is_kept)
+{
+	struct landing measured;
+	struct sim s;
+	uint64_t n;
+
+	survey();
+	landing_init(&measured);
+	measured.skid_max = 300;
+	measured.margin = 2048;
+	sim_start(&s);
+	landing_init(&s.l);
+	landing_know(&s.l, &measured);
+	n = exit_at[nexits - 2] + 1;
+	while (s.l.overflows < LANDING_LEARNT) {
+		n += 2200;
+		ck_assert_int_eq(land(&s, n), 0);
+	}
+	ck_assert_uint_eq(s.l.learnt, LANDING_LEARNT);
+	ck_assert_uint_eq(s.l.margin, 2048);
+	ck_assert_uint_eq(s.l.skid_max, 300);
+	s.skid_min = s.skid_max = 300;
+	ck_assert_int_eq(land(&s, n + 5000), 0);
+	ck_assert_uint_eq(sim_count(&s), n + 5000);
+	rig_stop(&s.r);
+}
+END_TEST
+
+/* The margin that was measured is the least, whatever the skid would do with. */
+START_TEST(measured_margin_is_the_least)
+{
+	struct landing measured;
+	struct sim s;
+	uint64_t n;
+
+	survey();
+	landing_init(&measured);
+	measured.skid_max = 10;
+	measured.margin = 1024;
+	sim_start(&s);
+	landing_know(&s.l, &measured);
+	n = exit_at[nexits - 2] + 1;
+	while (s.l.learnt <= LANDING_LEARNT) {
+		n += 1200;
+		ck_assert_int_eq(land(&s, n), 0);
+		ck_assert_uint_eq(s.l.margin, 1024);
+	}
+	s.skid_min = s.skid_max = 600;
+	ck_assert_int_eq(land(&s, n + 5000), 0);
+	ck_assert_uint_eq(s.l.margin, 2048);
+	rig_stop(&s.r);
+}
+END_TEST
+
+/* Exits that come between where the counter was armed and its interrupt cut the skid short. */
+START_TEST(exits_teach_nothing)
+{
+	struct sim s;
+
+	survey();
+	sim_start(&s);
+	landing_init(&s.l);
+	s.lose = 1;
+	for (size_t i = 0; i + 1 < nexits; i++) {
+		uint64_t target = sim_count(&s) + LANDING_MARGIN_FIRST + LANDING_RUN_MIN + 1;
+
+		ck_assert_int_eq(landing_advance(&s.l, &ops, &s, target, false), 0);
+		ck_assert_uint_eq(s.l.margin, LANDING_MARGIN_FIRST);
+	}
+	ck_assert_uint_gt(s.l.late, LANDING_LEARNT);
+	ck_assert_uint_eq(s.l.overflows, s.l.late);
+	ck_assert_uint_eq(s.l.learnt, 0);
+	ck_assert_uint_gt(s.l.skid_max, 0);
+	rig_stop(&s.r);
+}
+END_TEST
+
 /*
  * A machine that runs live goes on where it came to; the place that its record names comes by a
  * step, also where the target was met in free run.
@@ -354,10 +432,12 @@ START_TEST(overshoot_is_counted_where_it_may_be)
 		ck_assert_uint_eq(sim_count(&s), n + beyond);
 		ck_assert_uint_eq(s.l.overshoots, 1);
 		ck_assert_uint_eq(s.l.overshoot_max, beyond);
+		ck_assert_uint_eq(s.l.landings, 1); /* the one before */
 		ck_assert_uint_eq(s.l.margin, 2 * LANDING_MARGIN_MIN << beyond);
 		ck_assert_int_eq(land(&s, n + 5000), 0);
 		ck_assert_uint_eq(sim_count(&s), n + 5000);
 		ck_assert_uint_eq(s.l.overshoots, 1);
+		ck_assert_uint_eq(s.l.landings, 2);
 		rig_stop(&s.r);
 	}
 }
@@ -457,6 +537,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, skid_is_measured);
 	tcase_add_test(tc, margin_grows_with_skid);
 	tcase_add_test(tc, margin_is_learnt);
+	tcase_add_test(tc, measured_skid_is_kept);
+	tcase_add_test(tc, measured_margin_is_the_least);
+	tcase_add_test(tc, exits_teach_nothing);
 	tcase_add_test(tc, overshoot_is_counted_where_it_may_be);
 	tcase_add_test(tc, overshoot_is_an_error);
 	tcase_add_test(tc, lost_overflow_is_an_error);
