@@ -281,8 +281,14 @@ static int crew_run(struct crew *c, struct err *err)
 			wait[i] = (struct pollfd){ .fd = c->fd[i], .events = POLLIN };
 			left += c->fd[i] >= 0;
 		}
-		if (!left || poll(wait, c->run->jobs, -1) < 0)
+		if (!left)
+			break;
+		if (poll(wait, c->run->jobs, -1) < 0) {
+			if (errno != EINTR)
+				ret = err_set(err, errno, "cannot wait for workers: %s",
+					      strerror(errno));
 			continue;
+		}
 		for (unsigned i = 0; i < c->run->jobs && ret == 0; i++) {
 			if (c->fd[i] >= 0 && wait[i].revents)
 				ret = crew_take(c, i, err);

@@ -53,11 +53,19 @@ static bool is_alone(struct deviate *d)
 	return end && !replay_ended_by_source(end);
 }
 
-static void stop_for_timer(struct machine *m, struct landmark *until)
+/* When the next timer fires there; CLOCK_NEVER: none does in the time that a clock can have. */
+static uint64_t alone_due(const struct deviate *d)
 {
-	const struct clock *c = machine_clock(m);
+	const struct clock *c = machine_clock(d->m);
 	uint64_t due = clock_next_deadline(c);
-	uint64_t count = due == CLOCK_NEVER ? UINT64_MAX : clock_count_at(c, due);
+
+	return due > INT64_MAX || clock_now(c) > INT64_MAX ? CLOCK_NEVER : due;
+}
+
+static void stop_for_timer(const struct deviate *d, struct landmark *until)
+{
+	uint64_t due = alone_due(d);
+	uint64_t count = due == CLOCK_NEVER ? UINT64_MAX : clock_count_at(machine_clock(d->m), due);
 
 	if (count < until->count)
 		*until = (struct landmark){ .count = count };
@@ -83,7 +91,7 @@ static void deviate_until(void *ctx, struct machine *m, struct landmark *until)
 	if (held && held->held_count < until->count)
 		*until = (struct landmark){ .count = held->held_count };
 	if (is_off(d) && is_alone(d))
-		stop_for_timer(m, until);
+		stop_for_timer(d, until);
 	if (until->count < count)
 		*until = (struct landmark){ .count = count };
 }
@@ -365,16 +373,35 @@ static bool is_due(uint64_t count, const struct landmark *at, enum sync_reason w
 	return at->count >= count || (why == SYNC_IDLE && (!rec || count < rec->sp.at.count));
 }
 
+/*
+ * Timers fire, and the machine does not go on. Interrupts may be on and none be delivered, as a
+ * controller masks it or waits for the end of another: then no count ends the run. A guest that
+ * waits for one timer has it at once, however long it is.
+ */
+static bool waits_in_vain(struct deviate *d, uint64_t count, uint64_t now)
+{
+	if (!d->wait_steps || count != d->wait_count) {
+		d->wait_count = count;
+		d->wait_ns = now;
+		d->wait_steps = 0;
+	}
+	d->wait_steps++;
+	d->hangs = now - d->wait_ns > DEVIATE_WAIT_NS || d->wait_steps > DEVIATE_WAIT_STEPS;
+	return d->hangs;
+}
+
 static enum sync_verdict go_alone(struct deviate *d, enum sync_reason why,
 				  const struct landmark *at, struct sync_point *sp)
 {
 	const struct clock *c = machine_clock(d->m);
-	uint64_t now = clock_now(c), due = clock_next_deadline(c);
+	uint64_t now = clock_now(c), due = alone_due(d);
 
 	if (due == CLOCK_NEVER || !is_alone(d))
 		return why == SYNC_IDLE ? SYNC_END : SYNC_AGAIN;
 	if (why != SYNC_IDLE && now < due)
 		return SYNC_AGAIN;
+	if (waits_in_vain(d, at->count, now))
+		return SYNC_END;
 	*sp = (struct sync_point){ .at = *at, .input = d->input };
 	sp->n = change_interrupts(d, d->input);
 	d->input[sp->n++] =
@@ -435,6 +462,12 @@ static enum sync_verdict deviate_next(void *ctx, struct machine *m, enum sync_re
 		return take_record(d, at, sp);
 	if (at->count >= d->fault[0].f.count)
 		return begin(d, why, at, sp);
+	/* As by a log that names a place inside an instruction that has none. */
+	if (rec && rec->sp.at.count < at->count) {
+		err_set(&d->error, EILSEQ, "the machine has passed count %llu, where inputs enter",
+			(unsigned long long)rec->sp.at.count);
+		return SYNC_END;
+	}
 	if (why != SYNC_IDLE)
 		return SYNC_AGAIN;
 	err_set(&d->error, EILSEQ, "the machine waits where the recorded one did not");

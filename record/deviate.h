@@ -15,6 +15,10 @@
 
 #define DEVIATE_FAULTS 64
 
+/* Behind the record's end: so long a machine waits while timers fire and none of them wakes it. */
+#define DEVIATE_WAIT_NS	   60000000000ull /* virtual time */
+#define DEVIATE_WAIT_STEPS 1000000u	  /* sync points */
+
 /* A fault, and what has become of it. */
 struct deviate_fault {
 	struct fault f;
@@ -39,6 +43,11 @@ struct deviate {
 	/* Told of every sync point, which then keeps its digest; NULL: nobody, and none is made. */
 	const struct live_hooks *tap;
 	uint64_t seq; /* of the last sync point that the tap was told of */
+	/* Behind the record's end: since when timers fire at one count, and at how many sync
+	 * points.
+	 */
+	uint64_t wait_count, wait_ns, wait_steps;
+	bool hangs; /* it did so for too long, and the run has ended */
 
 	/* Each fault adds two inputs to a sync point at most. */
 	struct input input[SYNC_INPUTS_MAX + 2 * DEVIATE_FAULTS + 2];

@@ -468,7 +468,9 @@ enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struc
 		*err = source->error.code ? source->error : broken;
 		return MACHINE_FAILED;
 	}
-	return end == MACHINE_ENDED && count_of(t) >= d->bound ? MACHINE_SPINNING : end;
+	if (end == MACHINE_ENDED && (source->hangs || count_of(t) >= d->bound))
+		return MACHINE_SPINNING;
+	return end;
 }
 
 enum machine_end timeline_end(const struct timeline *t)

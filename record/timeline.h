@@ -89,8 +89,9 @@ struct deviation {
 /*
  * The machine leaves the record by a fault: inputs still enter at their counts, or when it waits
  * for them, whatever else differs. Runs until it ends by itself, the inputs are used up and it
- * waits (MACHINE_ENDED), or to the bound (MACHINE_SPINNING). MACHINE_FAILED and err: the record
- * could not be followed. Only a seek leads back.
+ * waits (MACHINE_ENDED), or to the bound, or until its timers have fired for DEVIATE_WAIT_NS and
+ * none of them has woken it (MACHINE_SPINNING). MACHINE_FAILED and err: the record could not be
+ * followed. Only a seek leads back.
  */
 enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struct err *err);
 /* How the machine ended, at TIMELINE_END. */

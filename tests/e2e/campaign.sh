@@ -39,7 +39,8 @@ for victim in campaign workers campaign; do
 	[ $rows = 5 ] || check "resumed-$rows" "all were done again: $(cat "$err")" eval "! grep -q '50000 of 50000' '$err'"
 	rows=$(($(sed -n 's/^killed at \([0-9]*\) rows.*/\1/p' "$out") + 20))
 done
-timeout 600 tests/e2e/campaign_kill.py "$work/c.db" 45 campaign "$twinstep" campaign run "$work/long.json" -o "$work/c.db" >"$out" 2>"$err"
+timeout 600 tests/e2e/campaign_kill.py "$work/c.db" 45 campaign "$twinstep" campaign run "$work/long.json" -o "$work/c.db" --jobs 2 \
+	>"$out" 2>"$err"
 check same-outcomes "$(cat "$out" "$err")" python3 - "$work/b.db" "$work/c.db" <<'END'
 import sqlite3, sys
 b, c = ({row[0]: row for row in sqlite3.connect(path).execute("SELECT n, count, place, idx, bit, outcome, end_count, status,"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What faults of the environment make of the inputs of a record, one sync point after the other.
+#include <errno.h>
 #include <string.h>
 
 #include "hypervisor/clock.h"
@@ -208,6 +209,22 @@ START_TEST(several)
 }
 END_TEST
 
+/* Nothing can come of it: the run ends, rather than ask for what is behind for ever. */
+START_TEST(a_record_that_was_passed)
+{
+	struct sync_point sp;
+	struct landmark here = { .count = 100, .in_rep = true, .rcx = 5 };
+
+	begin(FAULT_PACKET_LOST, 0);
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &here, &sp), SYNC_AGAIN);
+	ck_assert_int_eq(d.error.code, 0);
+	here = (struct landmark){ .count = 101 };
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &here, &sp), SYNC_END);
+	ck_assert_int_eq(d.error.code, EILSEQ);
+	ck_assert_msg(strstr(d.error.text, "count 100") != NULL, "%s", d.error.text);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -216,6 +233,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, clocks);
 	tcase_add_test(tc, a_link_comes_back);
 	tcase_add_test(tc, several);
+	tcase_add_test(tc, a_record_that_was_passed);
 }
 
 UNIT_MAIN("deviate", add)

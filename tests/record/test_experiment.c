@@ -50,13 +50,23 @@ __asm__(".pushsection .rodata\n.code16\n"
 	"1: movb $0x20, %al; outb %al, $0x20; iret\n"
 	"stray_at: movb $0x21, %al; movw $0x3f8, %dx; outb %al, %dx; iret\n"
 	"tick_end:\n"
+	/* A line with a number that comes in two parts, the second after as long as EBX says. */
+	"cut_code: movl $2000, %ebx; movw $0x74, %si; movw $0x31, %di; movw $1500, %cx\n"
+	"1: loop 1b\n"
+	"movw $0x3f8, %dx; movw %si, %ax; outb %al, %dx; movb $0x3d, %al; outb %al, %dx\n"
+	"movw %di, %ax; outb %al, %dx; movl %ebx, %ecx\n"
+	"1: .byte 0x67; loop 1b\n" /* ECX: clang has no addr32 here */
+	"movb $0x32, %al; outb %al, %dx; movb $0x20, %al; outb %al, %dx; movb $0x6d, %al\n"
+	"outb %al, %dx; movb $0x73, %al; outb %al, %dx; movb $10, %al; outb %al, %dx\n"
+	"1: jmp 1b\n"
+	"cut_end:\n"
 	".code64\n.popsection\n");
-extern const uint8_t tick_code[], tick_end[];
+extern const uint8_t tick_code[], tick_end[], cut_code[], cut_end[];
 extern const uint8_t plain_code[], plain_end[], sum_code[], sum_end[], triple_code[], triple_end[];
 
 #define WHILE 1000u /* a count in the while of nothing */
 
-static const struct rig_options options = { .digest_count = 300 };
+static struct rig_options options = { .digest_count = 300 };
 static struct experiments *x;
 static struct rig_replay rr;
 static struct timeline *line;
@@ -81,7 +91,7 @@ static void open_program(const uint8_t *code, const uint8_t *end)
 	rig_code_len = (size_t)(end - code);
 	rig_open(&r, &options);
 	ck_assert_msg(rig_run(&r, &stats) == 0, "%s", rig_err.text);
-	ck_assert_int_eq(r.end, MACHINE_EXIT);
+	ck_assert_int_eq(r.end, options.stop_count ? MACHINE_ENDED : MACHINE_EXIT);
 	rr = (struct rig_replay){ 0 };
 	rig_replay_open(&rr, rig_path, &options);
 	machine_destroy(rr.m);
@@ -300,6 +310,34 @@ START_TEST(interrupts)
 }
 END_TEST
 
+/*
+ * A timer that goes on for ever wakes nobody when its interrupt is masked, or the one before it has
+ * not ended: no count ends that wait, as none goes by.
+ */
+START_TEST(a_wait_in_vain)
+{
+	const struct fault masked = { .count = 17, .place = FAULT_REGISTER, .index = R_RAX };
+	const struct fault not_ended = { .count = 34, .place = FAULT_SKIP };
+	const struct fault *const fault[] = { &masked, &not_ended };
+	struct experiment_result r;
+	struct experiment_try t;
+	struct buf shown = BUF_INIT;
+
+	open_program(tick_code, tick_end);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_msg(experiments_run(x, fault[i], 1, &r, &rig_err) == 0, "%s",
+			      rig_err.text);
+		ck_assert_msg(r.outcome == OUTCOME_HANG, "%s", outcome_name(r.outcome));
+		ck_assert_uint_lt(r.end_count, experiments_end(x));
+		ck_assert_int_eq(experiments_try(x, fault[i], 1, &t, &shown, &rig_err), 0);
+		ck_assert_int_eq(t.end, MACHINE_SPINNING);
+		ck_assert_uint_eq(t.count, r.end_count);
+	}
+	buf_free(&shown);
+	close_program();
+}
+END_TEST
+
 /* What a mask names is not compared, wherever it comes; what stands around it is. */
 START_TEST(masks)
 {
@@ -330,6 +368,41 @@ START_TEST(masks)
 	open_program(plain_code, plain_end);
 	ck_assert_uint_eq(run(FAULT_MEMORY, 0x2003, 0).first_difference, r.first_difference);
 	close_program();
+}
+END_TEST
+
+/* The end of a run in the midst of what a mask names is late, and no more than that. */
+START_TEST(a_cut_in_what_is_masked)
+{
+	const struct fault late[] = {
+		{ .count = WHILE, .place = FAULT_REGISTER, .index = R_RBX, .bit = 20 },
+		{ .count = WHILE, .place = FAULT_REGISTER, .index = R_RSI, .bit = 0 },
+		{ .count = WHILE, .place = FAULT_REGISTER, .index = R_RDI, .bit = 1 }
+	};
+	const struct fault digit[] = { late[0], late[2] };
+	static const char *const text[] = { "[0-9]+ ms", "[0-9]+ ms\n", "s$", "never" };
+	struct experiment_result r;
+
+	options.stop_count = 8000;
+	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++) {
+		ck_assert_int_eq(regcomp(&mask, text[i], REG_EXTENDED | REG_NEWLINE), 0);
+		nmasks = 1;
+		open_program(cut_code, cut_end);
+		ck_assert_uint_lt(experiments_end(x), 1 << 20);
+		ck_assert_int_eq(experiments_run(x, late, 1, &r, &rig_err), 0);
+		ck_assert_msg(r.outcome == OUTCOME_LATE, "%s: %s", text[i],
+			      outcome_name(r.outcome));
+		ck_assert_int_eq(experiments_run(x, late, 2, &r, &rig_err), 0);
+		ck_assert_msg(r.outcome == OUTCOME_WRONG, "%s: %s", text[i],
+			      outcome_name(r.outcome));
+		ck_assert_int_eq(experiments_run(x, digit, 2, &r, &rig_err), 0);
+		ck_assert_msg(r.outcome == (i < 2 ? OUTCOME_LATE : OUTCOME_WRONG), "%s: %s",
+			      text[i], outcome_name(r.outcome));
+		close_program();
+		regfree(&mask);
+	}
+	nmasks = 0;
+	options.stop_count = 0;
 }
 END_TEST
 
@@ -514,7 +587,9 @@ static void add(TCase *tc)
 	tcase_add_test(tc, several_bits);
 	tcase_add_test(tc, instructions_skipped_and_replaced);
 	tcase_add_test(tc, interrupts);
+	tcase_add_test(tc, a_wait_in_vain);
 	tcase_add_test(tc, masks);
+	tcase_add_test(tc, a_cut_in_what_is_masked);
 	tcase_add_test(tc, two_at_once);
 	tcase_add_test(tc, a_golden_run_that_does_not_repeat);
 	tcase_add_test(tc, bits_that_stay);
