@@ -140,9 +140,15 @@ static void view_put(struct view *to, const struct view *from, size_t begin, siz
 static void view_mask(struct view *v, const regex_t *mask)
 {
 	struct view rest = { BUF_INIT, BUF_INIT, v->all };
-	const char *text = (const char *)v->bytes.data;
 	size_t done = 0, end = v->bytes.len;
+	const char *text;
 
+	/* regexec() is told where the text ends; a NUL behind it is for those that look over it. */
+	buf_put_u8(&v->bytes, 0);
+	if (v->bytes.bad)
+		return;
+	v->bytes.len = end;
+	text = (const char *)v->bytes.data;
 	for (size_t from = 0; from < end;) {
 		regmatch_t at = { .rm_so = (regoff_t)from, .rm_eo = (regoff_t)end };
 		int flags = REG_STARTEND | (from && text[from - 1] != '\n' ? REG_NOTBOL : 0);
