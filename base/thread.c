@@ -31,7 +31,8 @@ struct request {
 static void (*start_hook)(enum thread_role role);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool hosting, ended;
+static enum { HOST_NONE, HOST_RUNS, HOST_OVER } hosting;
+static bool ended;
 static pthread_t host;
 static struct request *request;
 
@@ -73,18 +74,24 @@ static int create(pthread_t *t, struct start *s)
 	return ret;
 }
 
+/*
+ * Lock held, while the host runs, which does not end before it has done what is asked of it. An
+ * errno; s is the new thread's, or freed.
+ */
 static int ask_host(pthread_t *t, struct start *s)
 {
 	struct request r = { .thread = t, .start = s };
 
-	pthread_mutex_lock(&lock);
-	while (request)
+	while (request && hosting == HOST_RUNS)
 		pthread_cond_wait(&changed, &lock);
+	if (hosting != HOST_RUNS) {
+		free(s);
+		return ECANCELED;
+	}
 	request = &r;
 	pthread_cond_broadcast(&changed);
 	while (!r.done)
 		pthread_cond_wait(&changed, &lock);
-	pthread_mutex_unlock(&lock);
 	return r.result;
 }
 
@@ -92,14 +99,17 @@ int thread_start(pthread_t *t, enum thread_role role, void *(*fn)(void *), void 
 {
 	struct start *s = malloc(sizeof(*s));
 	bool elsewhere;
+	int ret = 0;
 
 	if (!s)
 		return ENOMEM;
 	*s = (struct start){ .role = role, .fn = fn, .arg = arg };
 	pthread_mutex_lock(&lock);
-	elsewhere = hosting && !pthread_equal(host, pthread_self());
+	elsewhere = hosting != HOST_NONE && !pthread_equal(host, pthread_self());
+	if (elsewhere)
+		ret = ask_host(t, s);
 	pthread_mutex_unlock(&lock);
-	return elsewhere ? ask_host(t, s) : create(t, s);
+	return elsewhere ? ret : create(t, s);
 }
 
 struct hosted {
@@ -129,7 +139,7 @@ int thread_host(enum thread_role role, void *(*fn)(void *), void *arg, void **re
 	pthread_mutex_lock(&lock);
 	ended = false;
 	host = pthread_self();
-	hosting = true;
+	hosting = HOST_RUNS;
 	pthread_mutex_unlock(&lock);
 	ret = thread_start(&t, role, hosted_main, &h);
 	pthread_mutex_lock(&lock);
@@ -145,7 +155,8 @@ int thread_host(enum thread_role role, void *(*fn)(void *), void *arg, void **re
 		request = NULL;
 		pthread_cond_broadcast(&changed);
 	}
-	hosting = false;
+	hosting = HOST_OVER;
+	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 	if (ret == 0)
 		pthread_join(t, result);

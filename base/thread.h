@@ -36,7 +36,8 @@ const char *thread_role_name(enum thread_role role);
 void thread_on_start(void (*hook)(enum thread_role role));
 /*
  * As pthread_create(): 0 or a positive errno. The thread takes no signals but those of its own
- * faults.
+ * faults. ECANCELED: thread_host() has returned, or is about to; only its caller creates threads
+ * then, for any other may not be able to.
  */
 int thread_start(pthread_t *t, enum thread_role role, void *(*fn)(void *), void *arg);
 /*

@@ -104,6 +104,42 @@ START_TEST(hosted_threads_are_made_by_the_host)
 }
 END_TEST
 
+/* Asks for threads until it is told that there will be none. */
+static void *ask_on(void *arg)
+{
+	int ret;
+
+	do {
+		pthread_t t;
+
+		ret = thread_start(&t, THREAD_DISK, is_restricted, arg);
+		if (ret == 0)
+			pthread_join(t, NULL);
+	} while (ret == 0);
+	return (void *)(intptr_t)ret;
+}
+
+static void *leave_one_behind(void *arg)
+{
+	return (void *)(intptr_t)thread_start(arg, THREAD_ACCEPTOR, ask_on, NULL);
+}
+
+/* It must not do so itself: in a jail it may not, and whoever waits for it would wait for ever. */
+START_TEST(without_a_host_no_thread_is_made)
+{
+	for (int i = 0; i < 200; i++) {
+		pthread_t behind;
+		void *result;
+
+		ck_assert_int_eq(thread_host(THREAD_VCPU, leave_one_behind, &behind, &result), 0);
+		ck_assert_ptr_null(result);
+		pthread_join(behind, &result);
+		ck_assert_int_eq((intptr_t)result, ECANCELED);
+	}
+	ck_assert_ptr_eq(outer(&late), &late); /* who was the host creates its own */
+}
+END_TEST
+
 static void double_it(void *ctx, struct keeper_message *m)
 {
 	m->result = m->op == KEEPER_SERVICE ? 0 : -EPERM;
@@ -371,6 +407,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, hosted_threads_start_threads);
 	tcase_add_test(tc, hosted_threads_are_made_by_the_host);
+	tcase_add_test(tc, without_a_host_no_thread_is_made);
 	tcase_add_test(tc, keeper_removes_what_was_named);
 	tcase_add_test(tc, a_service_is_a_keeper_of_its_own);
 	tcase_add_test(tc, a_service_that_is_killed_comes_back);
