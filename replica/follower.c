@@ -36,11 +36,11 @@ void follower_fini(struct follower *f)
 	pthread_cond_destroy(&f->changed);
 }
 
-uint64_t follower_timeout_ns(const struct replica *r)
+uint64_t follower_timeout_ns(const struct session *s)
 {
-	const struct follower *f = &r->follower;
+	const struct follower *f = &s->r->follower;
 	unsigned ms = atomic_load(&f->silence_ms);
-	uint64_t ns = (ms ? ms : f->primary->theirs.timeout_ms) * NS_PER_MS;
+	uint64_t ns = (ms ? ms : s->theirs.timeout_ms) * NS_PER_MS;
 	uint64_t heard = atomic_load(&f->last_heard_ns), until = atomic_load(&f->bears_until_ns);
 
 	return until > heard && until - heard > ns ? until - heard : ns;
@@ -188,7 +188,7 @@ static void report_divergence(struct replica *r)
  */
 static void wait_for_primary_to_yield(struct replica *r)
 {
-	uint64_t timeout = follower_timeout_ns(r), gone;
+	uint64_t timeout = follower_timeout_ns(r->follower.primary), gone;
 	struct err ignored = ERR_INIT;
 	struct wire_frame f;
 	int ret = 1;

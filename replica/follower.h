@@ -69,10 +69,11 @@ uint64_t follower_next_record(const struct follower *f);
 bool follower_receive(struct session *s);
 int follower_acknowledge(struct session *s, struct err *err);
 /*
- * How long the primary may be silent since it was heard last, in ns: at least what any stamp has
- * said; between two acknowledgements, in ms.
+ * How long the primary of that session may be silent since it was heard last, in ns: at least what
+ * any stamp has said, or its greeting before the first one; between two acknowledgements, in ms.
+ * The session's, for that outlives follower.primary, which is NULL once this side has taken over.
  */
-uint64_t follower_timeout_ns(const struct replica *r);
+uint64_t follower_timeout_ns(const struct session *s);
 unsigned follower_period_ms(const struct session *s);
 bool follower_said_bye(struct follower *f);
 

@@ -16,7 +16,7 @@ int follower_acknowledge(struct session *s, struct err *err)
 {
 	struct replica *r = s->r;
 	struct follower *fo = &r->follower;
-	int ret, timeout_ms = (int)(follower_timeout_ns(r) / NS_PER_MS);
+	int ret, timeout_ms = (int)(follower_timeout_ns(s) / NS_PER_MS);
 	struct wire_ack a;
 	struct buf b = BUF_INIT;
 
@@ -164,7 +164,7 @@ static void outlast_lease(struct session *s)
 {
 	struct replica *r = s->r;
 
-	while (is_counted_on(r) && silent_ns(r) < follower_timeout_ns(r) && !atomic_load(&s->over))
+	while (is_counted_on(r) && silent_ns(r) < follower_timeout_ns(s) && !atomic_load(&s->over))
 		host_sleep_ns(NS_PER_MS);
 }
 
@@ -214,15 +214,17 @@ static bool is_silent(struct session *s)
 	uint64_t still = session_hear(s, atomic_load(&f->last_heard_ns), follower_period_ms(s));
 	unsigned ms = atomic_load(&f->silence_ms);
 
-	return silent_ns(s->r) >= follower_timeout_ns(s->r) &&
+	return silent_ns(s->r) >= follower_timeout_ns(s) &&
 	       still >= (ms ? ms : s->theirs.timeout_ms) * NS_PER_MS;
 }
 
 /* This side, when it is live, lets its backup be silent for longer than it bore itself. */
-static void note_silence(struct replica *r)
+static void note_silence(struct session *s)
 {
+	struct replica *r = s->r;
+
 	pthread_mutex_lock(&r->link.lock);
-	patience_note(&r->patience, follower_timeout_ns(r) / 2, replica_lease_clock_ns());
+	patience_note(&r->patience, follower_timeout_ns(s) / 2, replica_lease_clock_ns());
 	pthread_mutex_unlock(&r->link.lock);
 }
 
@@ -247,7 +249,6 @@ static const char *handle_frame(struct session *s, const struct wire_frame *f, i
 /* Why the stream ends now; NULL: it goes on. *cut: as when the primary's process has died. */
 static const char *receive_one(struct session *s, bool *cut, struct err *err)
 {
-	struct replica *r = s->r;
 	const char *why = NULL;
 	struct wire_frame f;
 	int ret = wire_recv(&s->wire, &f, (int)follower_period_ms(s) + 1, err);
@@ -265,8 +266,8 @@ static const char *receive_one(struct session *s, bool *cut, struct err *err)
 	*cut = is_cut(ret);
 	if (ret == -EAGAIN) {
 		err_set(err, ETIMEDOUT, "silent for %llu ms",
-			(unsigned long long)(follower_timeout_ns(r) / NS_PER_MS));
-		note_silence(r);
+			(unsigned long long)(follower_timeout_ns(s) / NS_PER_MS));
+		note_silence(s);
 	}
 	return ret ? err->text : "connection closed";
 }

@@ -208,12 +208,34 @@ START_TEST(a_divergence_is_told_and_yields)
 }
 END_TEST
 
+/*
+ * Its receiver still tells the old primary that it is there when it has taken over, and no primary
+ * is left; nor need the primary have sent a single stamp before it handed over.
+ */
+START_TEST(who_has_taken_over_acknowledges_without_a_stamp)
+{
+	struct session *s;
+	struct rig g;
+
+	begin(&g, SURVIVOR_PRIMARY, true);
+	s = g.r->follower.primary;
+	ck_assert_uint_eq(g.r->follower.silence_ms, 0);
+	g.r->follower.primary = NULL;
+	ck_assert_uint_eq(follower_timeout_ns(s), 500 * NS_PER_MS);
+	ck_assert_int_eq(follower_acknowledge(s, &g.err), 0);
+	ck_assert_int_eq(told(&g).type, WIRE_ACK);
+	g.r->follower.primary = s;
+	finish(&g);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, batches_are_replayed_to_the_goodbye);
 	tcase_add_test(tc, a_backup_nobody_counts_on_ends_with_its_primary);
 	tcase_add_test(tc, a_record_that_cannot_be_read_ends_it);
 	tcase_add_test(tc, a_divergence_is_told_and_yields);
+	tcase_add_test(tc, who_has_taken_over_acknowledges_without_a_stamp);
 }
 
 UNIT_MAIN("follower", add_tests)
