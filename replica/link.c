@@ -728,9 +728,14 @@ static bool is_silent(struct session *s, uint64_t heard)
 	return now - (moved > heard ? moved : heard) >= link_silence_ns(s);
 }
 
-/* The next backup may be silent for longer: this one may have been about to answer. */
+/*
+ * The next backup may be silent for longer: this one may have been about to answer. One that joins
+ * loads and prepares for as long as that takes, and says nothing about how late its answers are.
+ */
 static void note_silence(struct replica *r)
 {
+	if (!failover_holds(failover_state(&r->failover)))
+		return;
 	pthread_mutex_lock(&r->link.lock);
 	patience_note(&r->patience, replica_timeout_ns(r) / 2, replica_lease_clock_ns());
 	pthread_mutex_unlock(&r->link.lock);

@@ -41,5 +41,5 @@ bool patience_note(struct patience *p, uint64_t age_ns, uint64_t clock_ns)
 
 uint64_t patience_of(const struct patience *p, uint64_t stamp_ns)
 {
-	return (stamp_ns >= p->changed_ns ? patience_ms(p) : p->least_ms) * PATIENCE_MS_NS;
+	return (stamp_ns > p->changed_ns ? patience_ms(p) : p->least_ms) * PATIENCE_MS_NS;
 }

@@ -26,7 +26,7 @@
 struct patience {
 	unsigned least_ms, most_ms; /* constant */
 	atomic_uint now_ms;	    /* any thread looks; the rest is with the lock of the link */
-	uint64_t changed_ns; /* stamps from then on say now_ms, all others at least least_ms */
+	uint64_t changed_ns;	    /* stamps after that say now_ms, all others at least least_ms */
 	uint64_t turned_ns;
 	uint64_t worst_ns, before_ns; /* ages, since it turned and in the turn before */
 };
@@ -38,7 +38,10 @@ void patience_init(struct patience *p, unsigned least_ms, unsigned most_ms);
  * next stamp says another time.
  */
 bool patience_note(struct patience *p, uint64_t age_ns, uint64_t clock_ns);
-/* With the lock: for how long, in ns, the backup bears silence after that stamp. */
+/*
+ * With the lock: for how long, in ns, the backup bears silence after that stamp. A stamp's time is
+ * read before the lock is taken, and so one of the very time of a change may have said less.
+ */
 uint64_t patience_of(const struct patience *p, uint64_t stamp_ns);
 static inline unsigned patience_ms(const struct patience *p)
 {

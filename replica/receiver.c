@@ -218,11 +218,16 @@ static bool is_silent(struct session *s)
 	       still >= (ms ? ms : s->theirs.timeout_ms) * NS_PER_MS;
 }
 
-/* This side, when it is live, lets its backup be silent for longer than it bore itself. */
+/*
+ * This side, when it is live, lets its backup be silent for longer than it bore itself. A primary
+ * that was silent while it sent the machine says nothing about how late stamps are.
+ */
 static void note_silence(struct session *s)
 {
 	struct replica *r = s->r;
 
+	if (!is_counted_on(r))
+		return;
 	pthread_mutex_lock(&r->link.lock);
 	patience_note(&r->patience, follower_timeout_ns(s) / 2, replica_lease_clock_ns());
 	pthread_mutex_unlock(&r->link.lock);

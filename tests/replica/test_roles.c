@@ -1322,6 +1322,70 @@ START_TEST(with_durability_both_outputs_wait_for_what_is_executed)
 }
 END_TEST
 
+#define RAISED_MS 15000u
+
+/* The backup has what was heard last; when the lease that this gives ends. */
+static uint64_t lease_after_acknowledging(struct rig *g)
+{
+	const uint64_t until = host_mono_ns() + 10 * NS_PER_S;
+	struct replica_status s;
+	uint64_t lease;
+
+	acknowledge(g, g->last);
+	do {
+		ck_assert(host_mono_ns() < until);
+		replica_nap();
+		replica_get_status(g->r, &s);
+	} while (s.acked < g->last);
+	outbox_begin(&g->r->outbox);
+	lease = outbox_sends_until(&g->r->outbox);
+	outbox_end(&g->r->outbox);
+	return lease;
+}
+
+/* A record that is not acknowledged yet. */
+static void hear_a_record(struct rig *g)
+{
+	const uint64_t before = g->last;
+
+	for (hear(g); g->last == before; hear(g))
+		acknowledge(g, before);
+}
+
+/*
+ * The backup goes live when the silence is over that the stamp has told it of: a lease that builds
+ * on what later stamps say would let outputs leave on both sides.
+ */
+START_TEST(a_lease_is_as_long_as_its_stamp_has_said)
+{
+	uint64_t lease, said;
+	struct rig g;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	g.cfg.max_timeout_ms = RAISED_MS;
+	g.cfg.epoch_ns = NS_PER_MS; /* so that records come whatever the guest prints */
+	make_primary(&g);
+	start_primary(&g);
+	join_as_backup(&g);
+	say_ready(&g);
+	follow_until_protected(&g);
+	hear_a_record(&g);
+	pthread_mutex_lock(&g.r->link.lock);
+	said = patience_ms(&g.r->patience); /* TIMEOUT_MS, unless the host was busy up to now */
+	patience_note(&g.r->patience, 90 * NS_PER_S, replica_lease_clock_ns());
+	pthread_mutex_unlock(&g.r->link.lock);
+	lease = lease_after_acknowledging(&g);
+	ck_assert_uint_le(lease, g.stamp.sent_ns + said * NS_PER_MS);
+	do
+		hear_a_record(&g);
+	while (g.stamp.silence_ms != RAISED_MS);
+	lease = lease_after_acknowledging(&g);
+	ck_assert_uint_le(lease, g.stamp.sent_ns + RAISED_MS * NS_PER_MS);
+	ck_assert_uint_gt(lease, g.stamp.sent_ns + RAISED_MS * NS_PER_MS / 2);
+	close_rig(&g);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	unit_mostly_waits();
@@ -1358,6 +1422,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
 	tcase_add_host_test(tc, with_durability_both_outputs_wait_for_what_is_executed);
+	tcase_add_host_test(tc, a_lease_is_as_long_as_its_stamp_has_said);
 }
 
 UNIT_MAIN("roles", add_tests)
