@@ -198,6 +198,7 @@ struct session *link_attach(struct replica *r, uint64_t seq, bool flushed, bool 
 		l->acked = l->applied = seq;
 		memcpy(r->other, s->theirs.id, sizeof(r->other));
 		stamps_clear(&l->stamps);
+		verify_forget(r);
 		failover_event(&r->failover, FAILOVER_JOIN);
 	}
 	pthread_mutex_unlock(&l->lock);

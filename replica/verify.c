@@ -15,7 +15,8 @@
  * record, ahead of that record; from the backup by asking for its content at a record, while the
  * guest stands still until it is here, 200 ms at most: a backup that was not so quick is asked for
  * the block again when it has answered, and when five such waits were in vain the comparison ends
- * and says so.
+ * and says so. So it does when a backup that goes on to follow does not answer at all; another
+ * comparison begins when that answer has come after all, or from another backup.
  */
 #include "replica/verify.h"
 
@@ -31,6 +32,8 @@
 /* For how long the guest stands still for a block of the backup's, and how often in vain. */
 #define FETCH_NS (NS_PER_S / 5)
 #define FETCHES	 5
+/* For how long an answer may take, beyond what a backup may lag: a megabyte is to be read. */
+#define ANSWER_NS (10 * NS_PER_S)
 
 _Static_assert(VERIFY_SUM == SYNC_SUM_LEN && VERIFY_BLOCKS <= 32, "sums, and a bit for each block");
 
@@ -121,12 +124,24 @@ static void wait_for_job(struct verify_job *j)
 	atomic_store(&j->state, VERIFY_JOB_NONE);
 }
 
+void verify_forget(struct replica *r)
+{
+	struct verify *v = &r->verify;
+
+	pthread_mutex_lock(&v->lock);
+	v->waits_for = 0;
+	v->answered = false;
+	v->phase = VERIFY_IDLE;
+	pthread_mutex_unlock(&v->lock);
+}
+
 void verify_end(struct replica *r)
 {
 	struct verify *v = &r->verify;
 
 	wait_for_job(&v->job);
 	wait_for_job(&v->asked);
+	verify_forget(r);
 	if (!atomic_exchange(&v->running, false))
 		return;
 	pthread_mutex_lock(&v->lock);
@@ -293,6 +308,12 @@ void verify_get_progress(struct verify *v, struct verify_progress *p)
 
 /* ---- the live side: begin ---- */
 
+/* Lock held. The backup takes one ask at a time, and has not answered the last one. */
+static bool owes_answer(const struct verify *v)
+{
+	return v->waits_for && !v->answered;
+}
+
 static uint64_t blocks_of(const struct replica *r, unsigned first, unsigned last)
 {
 	uint64_t n = 0;
@@ -319,6 +340,11 @@ int verify_start(struct replica *r, unsigned disk, enum verify_mend mend, struct
 	if (atomic_load(&v->running)) {
 		pthread_mutex_unlock(&v->lock);
 		return err_set(err, EBUSY, "disks are being compared already");
+	}
+	if (owes_answer(v)) {
+		pthread_mutex_unlock(&v->lock);
+		return err_set(err, EBUSY,
+			       "the backup has not answered what the last comparison asked of it");
 	}
 	v->shown = (struct verify_progress){ .running = true, .known = true, .blocks = blocks };
 	v->at_disk = first;
@@ -353,6 +379,7 @@ static void ask(struct replica *r, uint64_t seq, struct verify_ask a, const void
 	v->waits_for = seq;
 	v->answered = false;
 	pthread_mutex_unlock(&v->lock);
+	v->asked_ns = host_mono_ns();
 	v->job.ask = a;
 	link_send(r, WIRE_VERIFY, &b);
 }
@@ -365,6 +392,27 @@ static bool is_answered(struct verify *v)
 	yes = v->answered;
 	pthread_mutex_unlock(&v->lock);
 	return yes;
+}
+
+/* The backup acknowledges, perhaps, but does not answer. */
+static bool is_overdue(const struct replica *r)
+{
+	const uint64_t most = ANSWER_NS + r->cfg.max_lag_ms * NS_PER_MS;
+
+	return host_mono_ns() - r->verify.asked_ns > most;
+}
+
+/* An answer is under way, or *overdue. */
+static bool waits_for_answer(struct replica *r, bool *overdue)
+{
+	struct verify *v = &r->verify;
+	bool waits;
+
+	pthread_mutex_lock(&v->lock);
+	waits = owes_answer(v);
+	pthread_mutex_unlock(&v->lock);
+	*overdue = waits && is_overdue(r);
+	return waits;
 }
 
 static unsigned range_blocks(const struct replica *r)
@@ -422,7 +470,7 @@ static void compare_range(struct replica *r)
 {
 	struct verify *v = &r->verify;
 
-	if (atomic_load(&v->job.state) != VERIFY_JOB_DONE || !is_answered(v))
+	if (atomic_load(&v->job.state) != VERIFY_JOB_DONE)
 		return;
 	if (v->job.error || v->their_error) {
 		finish(r, v->job.error ? "the live side cannot read" : "the backup cannot read",
@@ -526,6 +574,7 @@ static void scrub(struct replica *r)
 void verify_before(struct replica *r, uint64_t seq)
 {
 	struct verify *v = &r->verify;
+	bool overdue;
 
 	scrub(r);
 	if (!atomic_load(&v->running))
@@ -535,11 +584,16 @@ void verify_before(struct replica *r, uint64_t seq)
 		v->phase = VERIFY_IDLE;
 		return;
 	}
+	if (waits_for_answer(r, &overdue)) {
+		if (overdue)
+			finish(r, "the backup does not answer in time", ETIMEDOUT);
+		return;
+	}
 	if (v->phase == VERIFY_COMPARES)
 		compare_range(r);
-	else if (v->phase == VERIFY_LATE && is_answered(v))
+	else if (v->phase == VERIFY_LATE)
 		fetch_again(r);
-	else if (v->phase == VERIFY_MENDED && is_answered(v))
+	else if (v->phase == VERIFY_MENDED)
 		end_mending(r, v->their_error);
 	if (!atomic_load(&v->running))
 		return;
@@ -552,13 +606,16 @@ void verify_before(struct replica *r, uint64_t seq)
 bool verify_wants_record(struct replica *r)
 {
 	struct verify *v = &r->verify;
+	bool overdue;
 
 	if (!atomic_load(&v->running) || !failover_holds(failover_state(&r->failover)))
 		return false;
+	if (waits_for_answer(r, &overdue))
+		return overdue;
 	if (v->phase == VERIFY_COMPARES)
-		return atomic_load(&v->job.state) == VERIFY_JOB_DONE && is_answered(v);
+		return atomic_load(&v->job.state) == VERIFY_JOB_DONE;
 	if (v->phase == VERIFY_MENDED || v->phase == VERIFY_LATE)
-		return is_answered(v);
+		return true;
 	return v->phase != VERIFY_FETCHES && atomic_load(&v->job.state) != VERIFY_JOB_RUNS;
 }
 

@@ -81,6 +81,7 @@ struct verify {
 	uint64_t at_block, seed;
 	uint32_t bad; /* a bit for each block of the range that differs and is to be mended */
 	enum verify_mend mend;
+	uint64_t asked_ns; /* when the backup was asked last */
 	unsigned fetches;  /* how often a block was asked for in vain */
 	uint64_t scrub_ns; /* the next one by itself; 0: none */
 
@@ -97,7 +98,8 @@ void verify_fini(struct verify *v);
 
 /*
  * Any thread, of a live side: begins with disk `disk`, or with all (VERIFY_DISKS). -EBUSY and err:
- * one is under way, or nobody protects. -EINVAL: no such disk, or it is not kept in step.
+ * one is under way, nobody protects, or the backup has not answered the one before. -EINVAL: no
+ * such disk, or it is not kept in step.
  */
 int verify_start(struct replica *r, unsigned disk, enum verify_mend mend, struct err *err);
 void verify_get_progress(struct verify *v, struct verify_progress *p);
@@ -109,6 +111,8 @@ bool verify_wants_record(struct replica *r);
 /* vCPU thread, before record seq goes to the backup, and after it has gone. */
 void verify_before(struct replica *r, uint64_t seq);
 void verify_after(struct replica *r);
+/* vCPU thread: another backup has the state now, of which nothing was asked yet. */
+void verify_forget(struct replica *r);
 /* Receiver: an answer of the backup's. 0, or -EBADMSG and err. */
 int verify_take_answer(struct replica *r, struct rd *in, struct err *err);
 

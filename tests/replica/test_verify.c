@@ -230,6 +230,51 @@ START_TEST(a_backup_that_is_late_is_asked_again_and_not_for_ever)
 }
 END_TEST
 
+#define LONG_NS (60 * NS_PER_S)
+
+/* What the vCPU's thread does when the backup has not answered for long. */
+static void expect_the_end(uint64_t seq)
+{
+	struct verify_progress p;
+	struct err err = ERR_INIT;
+
+	verify_before(r, seq);
+	ck_assert(atomic_load(&r->verify.running) && !verify_wants_record(r));
+	r->verify.asked_ns -= LONG_NS;
+	ck_assert(verify_wants_record(r));
+	verify_before(r, seq + 1);
+	verify_get_progress(&r->verify, &p);
+	ck_assert(!p.running && p.known);
+	ck_assert_msg(strstr(p.error, "does not answer in time") != NULL, "%s", p.error);
+	/* It would take a second ask for damage, until it has answered the first one. */
+	ck_assert_int_eq(verify_start(r, 0, VERIFY_MEND_LIVE, &err), -EBUSY);
+	ck_assert_msg(strstr(err.text, "has not answered") != NULL, "%s", err.text);
+}
+
+/* Of sums, of a block's content, of a block that it is to write: nobody waits for ever. */
+START_TEST(a_backup_that_never_answers_ends_the_comparison)
+{
+	struct err err = ERR_INIT;
+
+	come_to_a_fetch();
+	verify_after(r);
+	expect_the_end(3);
+	answer_to(2, DISK_META_BLOCK, 0x22); /* after all */
+	ck_assert_int_eq(verify_start(r, 0, VERIFY_MEND_LIVE, &err), 0);
+	verify_before(r, 5);
+	ck_assert_int_eq(disk_between(disk[0].image, nothing, NULL), 0);
+	expect_the_end(6);
+	verify_forget(r); /* another backup has joined */
+	ck_assert_int_eq(verify_start(r, 0, VERIFY_MEND_LIVE, &err), 0);
+	verify_before(r, 8);
+	ck_assert_int_eq(disk_between(disk[0].image, nothing, NULL), 0);
+	answer_to(8, VERIFY_BLOCKS * VERIFY_SUM, 0x11);
+	verify_before(r, 9);
+	ck_assert_int_eq(r->verify.phase, VERIFY_MENDED);
+	expect_the_end(10);
+}
+END_TEST
+
 START_TEST(a_block_that_comes_in_time_is_mended)
 {
 	struct verify_progress p;
@@ -252,6 +297,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_range_is_summed_written_and_read_behind_its_record);
 	tcase_add_test(tc, an_answer_that_was_not_asked_for_counts_for_nothing);
 	tcase_add_test(tc, a_backup_that_is_late_is_asked_again_and_not_for_ever);
+	tcase_add_test(tc, a_backup_that_never_answers_ends_the_comparison);
 	tcase_add_test(tc, a_block_that_comes_in_time_is_mended);
 }
 
