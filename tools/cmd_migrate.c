@@ -95,21 +95,6 @@ static int begin(const struct options *o, struct err *err)
 	return answer ? 0 : -err->code;
 }
 
-/* A move to the same address that is under way, or whose new side follows by now, is taken up. */
-static bool has_begun(const struct options *o)
-{
-	struct err err = ERR_INIT;
-	json_t *status = command(o->args[0], "status", ANSWER_MS, &err);
-	const json_t *move = json_object_get(status, "move");
-	const char *stage = text_of(move, "stage");
-	bool begun = !strcmp(text_of(move, "to"), o->to) &&
-		     (!strcmp(stage, "calling") || !strcmp(stage, "joining") ||
-		      !strcmp(stage, "follows"));
-
-	json_decref(status);
-	return begun;
-}
-
 static void cancel(const char *who)
 {
 	struct err err = ERR_INIT;
@@ -126,16 +111,54 @@ static bool is_role(const json_t *status, const char *role)
 	return !strcmp(text_of(status, "role"), role);
 }
 
+/* How far the move has come by now, of a `migrate` before this one that was killed, say. */
+enum progress { NOT_BEGUN, BEGUN, MOVED, ELSEWHERE };
+
 /*
- * Until the new side protects the guest. 0; -ECANCELED: a signal came; -errno and err. *switches:
- * how often the replica here has handed over, as long as it is live.
+ * A backup that gave the guest away, and whose primary has the address: it moved there. *pause_ms:
+ * for how long the guest stood still then. ELSEWHERE: err.
  */
-static int wait_until_follows(const char *who, double *switches, struct err *err)
+static enum progress progress_of(const struct options *o, const json_t *status, double *pause_ms,
+				 struct err *err)
+{
+	const json_t *move = json_object_get(status, "move");
+	const char *stage = text_of(move, "stage"), *peer = text_of(status, "peer");
+
+	if (is_role(status, "backup") && *peer) {
+		*pause_ms = number_of(status, "switch", "ms");
+		if (number_of(status, "switch", "count") > 0 && !strcmp(peer, o->to))
+			return MOVED;
+		err_set(err, EPERM, "is live at %s, and moves from there", peer);
+		return ELSEWHERE;
+	}
+	if (strcmp(text_of(move, "to"), o->to))
+		return NOT_BEGUN;
+	return !strcmp(stage, "calling") || !strcmp(stage, "joining") || !strcmp(stage, "follows")
+		       ? BEGUN
+		       : NOT_BEGUN;
+}
+
+static enum progress find_progress(const struct options *o, double *pause_ms, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	json_t *status = command(o->args[0], "status", ANSWER_MS, &ignored);
+	enum progress p = status ? progress_of(o, status, pause_ms, err) : NOT_BEGUN;
+
+	json_decref(status);
+	return p;
+}
+
+/*
+ * Until the new side protects the guest. 0; -ECANCELED: a signal came, or (err) somebody else lets
+ * it move to another address by now; -errno and err. *switches: how often the replica here has
+ * handed over, as long as it is live.
+ */
+static int wait_until_follows(const struct options *o, double *switches, struct err *err)
 {
 	for (;;) {
-		json_t *status = command(who, "status", ANSWER_MS, err);
+		json_t *status = command(o->args[0], "status", ANSWER_MS, err);
 		const json_t *move = json_object_get(status, "move");
-		const char *stage = text_of(move, "stage");
+		const char *stage = text_of(move, "stage"), *to = text_of(move, "to");
 		int ret = 1;
 
 		if (!status)
@@ -144,6 +167,8 @@ static int wait_until_follows(const char *who, double *switches, struct err *err
 			*switches = number_of(status, "switch", "count");
 		if (stop_signal())
 			ret = -ECANCELED;
+		else if (*to && strcmp(to, o->to))
+			ret = err_set(err, ECANCELED, "it is on its way to %s now", to);
 		else if (!strcmp(stage, "follows"))
 			ret = 0;
 		else if (strcmp(stage, "calling") && strcmp(stage, "joining"))
@@ -264,22 +289,35 @@ static int may_have_moved(const struct options *o, const struct err *err)
 	return 1;
 }
 
+/* From the beginning, or from where a move was left. Where the guest is then; err: why. */
+static enum place bring(const struct options *o, bool begun, double *pause_ms, struct err *err)
+{
+	double switches = 0;
+	int ret;
+
+	if (!begun && begin(o, err) < 0)
+		return HERE;
+	ret = wait_until_follows(o, &switches, err);
+	end_progress();
+	if (ret == 0)
+		return change_places(o->args[0], switches, pause_ms, err);
+	return ret == -ECANCELED ? HERE : find_place(o->args[0], switches, pause_ms);
+}
+
 static int move(const struct options *o)
 {
 	uint64_t begun = host_mono_ns();
-	double switches = 0, pause_ms = 0;
 	struct err err = ERR_INIT;
-	enum place place = HERE;
-	int ret;
+	double pause_ms = 0;
+	enum progress progress = find_progress(o, &pause_ms, &err);
+	enum place place = THERE;
 
-	if (!has_begun(o) && begin(o, &err) < 0)
-		return stays(o, &err);
-	ret = wait_until_follows(o->args[0], &switches, &err);
-	end_progress();
-	if (ret == 0)
-		place = change_places(o->args[0], switches, &pause_ms, &err);
-	else if (ret != -ECANCELED)
-		place = find_place(o->args[0], switches, &pause_ms);
+	if (progress == ELSEWHERE) {
+		log_error("%s %s", o->args[0], err.text);
+		return 1;
+	}
+	if (progress != MOVED)
+		place = bring(o, progress == BEGUN, &pause_ms, &err);
 	if (place == HERE)
 		return stays(o, &err);
 	if (place == NOBODY_KNOWS)

@@ -116,6 +116,10 @@ await c
 moved from-a-pair b c --keep
 check kept-as-backup "$(tail -n 3 "$work"/[bc].err)" wait_for 60 state c protected
 check the-move-is-over "$("$twinstep" status "$work/b.sock" --json)" eval '! moving b'
+# As when `migrate` was killed before it let the old side end; and from here to nowhere else.
+moved has-moved-already b c --keep
+check not-from-a-backup "it has moved" eval '! move b a'
+check says-where-it-is "$(cat "$work/move.err")" grep -q "is live at unix:$work/c.peer" "$work/move.err"
 ended d
 status=$?
 check backup-dismissed "status $status: $(tail -n 2 "$work/d.err")" [ $status -eq 118 ]
