@@ -350,24 +350,62 @@ START_TEST(bytes_go_on_while_a_queue_pair_is_freed)
 }
 END_TEST
 
-/* Who has lost interest in a queue pair that is being made does not get it. */
+static bool maker_rests(struct rdma_peer *p)
+{
+	bool rests;
+
+	pthread_mutex_lock(&p->lock);
+	rests = !p->maker.busy && !p->maker.gone && !p->maker.job;
+	pthread_mutex_unlock(&p->lock);
+	return rests && !fake_stalled();
+}
+
+/* Of anybody. */
+static unsigned queue_pairs(void)
+{
+	unsigned n = 0;
+
+	fake_lock();
+	for (unsigned i = 0; i < FAKE_QPS; i++)
+		n += fake.qp[i].there;
+	fake_unlock();
+	return n;
+}
+
+/* Who has lost interest in a queue pair that is being made does not get it: it is freed. */
 START_TEST(a_queue_pair_that_comes_too_late)
 {
 	struct rdma_peer *p;
+	uint32_t lane;
 
 	fake_set_stall(STALL_CONNECT);
 	meet(false, false);
 	p = rdma_peer_of(b);
 	for (unsigned i = 0; i < PATIENCE_MS && !fake_stalled(); i++)
 		ping();
+	ck_assert_uint_eq(queue_pairs(), 2);
 	pthread_mutex_lock(&p->lock);
 	ck_assert_int_eq(p->state, PATH_MAKING);
 	rdma_path_drop(p);
+	lane = p->lane;
 	pthread_mutex_unlock(&p->lock);
 	fake_set_stall(0);
-	for (unsigned i = 0; i < 50; i++)
+	for (unsigned i = 0; i < PATIENCE_MS && !maker_rests(p); i++)
+		usleep(1000);
+	ck_assert(maker_rests(p));
+	pthread_mutex_lock(&p->lock);
+	ck_assert_int_eq(p->state, PATH_NONE);
+	ck_assert_ptr_null(p->qp);
+	ck_assert_ptr_null(p->maker.made_qp);
+	pthread_mutex_unlock(&p->lock);
+	ck_assert_uint_eq(queue_pairs(), 1); /* the caller's */
+	for (unsigned i = 0; i < 200; i++) {
 		ping();
-	ck_assert(!is_up(b));
+		usleep(1000);
+	}
+	pthread_mutex_lock(&p->lock);
+	ck_assert(p->lane != lane || !p->qp); /* another offer may have come by now */
+	pthread_mutex_unlock(&p->lock);
 }
 END_TEST
 
