@@ -196,6 +196,11 @@ static void live_poke(struct live *l)
 		return;
 }
 
+static void live_beat(struct live *l)
+{
+	atomic_store_explicit(&l->poller_beat_ns, host_mono_ns(), memory_order_relaxed);
+}
+
 /*
  * Asks about NIC `port` if its interface was lost or its address is a new one. Milliseconds until
  * the next question may be due.
@@ -211,7 +216,11 @@ static int live_ask_for_nic(struct live *l, unsigned port, uint64_t now)
 		return NIC_LOOK_MS;
 	if (now < l->next_ask[port])
 		return (int)((l->next_ask[port] - now) / 1000000) + 1;
+	/* Another process may do it: what NICs take each does not add up to a hang of this thread.
+	 */
+	live_beat(l);
 	r = l->cfg.attach(l->cfg.attach_ctx, port, (const uint8_t *)&want);
+	live_beat(l);
 	if (r == 0)
 		l->mac_known[port] = want;
 	nic_found(nic, r);
@@ -281,7 +290,7 @@ static void *live_poller(void *arg)
 	while (!atomic_load(&l->stop)) {
 		int n;
 
-		atomic_store_explicit(&l->poller_beat_ns, host_mono_ns(), memory_order_relaxed);
+		live_beat(l);
 		n = epoll_wait(l->epfd, ev, SOURCES + 1, wait);
 
 		if (n < 0 && errno != EINTR)
