@@ -24,6 +24,18 @@ static void page_address(struct tr *tr, int64_t off)
 	emit_rm(tr->e, 3, 0x8d, H_S0, HOST_MEM(H_S0, (int32_t)off));
 }
 
+void trans_jump_entry(struct emit *e, unsigned to)
+{
+	emit_move(e, 3, to, H_S0);
+	emit_rr(e, 3, 0xc1, 5, to); /* SHR */
+	emit8(e, JUMP_BITS);
+	emit_rr(e, 3, 0x31, H_S0, to);
+	emit_alu_imm(e, ALU_AND, 2, to, JUMP_SIZE - 1);
+	emit_rr(e, 2, 0xc1, 4, to); /* SHL */
+	emit8(e, 5);
+	emit_rm(e, 3, 0x03, to, CPU_FIELD(blocks));
+}
+
 /*
  * The jump cache's entry of the address in H_S0, with the code of its block, to H_S1; to cold code
  * when there is none at hand. H_S0 is lost.
@@ -33,14 +45,7 @@ static void look_up(struct tr *tr)
 	struct emit *e = tr->e;
 	struct cold *other, *stale;
 
-	emit_move(e, 3, H_S1, H_S0);
-	emit_rr(e, 3, 0xc1, 5, H_S1); /* SHR */
-	emit8(e, JUMP_BITS);
-	emit_rr(e, 3, 0x31, H_S0, H_S1);
-	emit_alu_imm(e, ALU_AND, 2, H_S1, JUMP_SIZE - 1);
-	emit_rr(e, 2, 0xc1, 4, H_S1); /* SHL */
-	emit8(e, 5);
-	emit_rm(e, 3, 0x03, H_S1, CPU_FIELD(blocks));
+	trans_jump_entry(e, H_S1);
 	emit_rm(e, 3, 0x3b, H_S0, ENTRY_LIN);
 	other = trans_cold(tr, emit_jcc(e, 5), COLD_FIND);
 	emit_load(e, H_S0, CPU_FIELD(jump_key));

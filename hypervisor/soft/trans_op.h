@@ -132,6 +132,8 @@ static inline void trans_move_stack(struct tr *tr, unsigned from, int32_t by)
 }
 
 /* ---- trans_jump.c ---- */
+/* To that host register: where the address in H_S0, which stays, has its jump cache's entry. */
+void trans_jump_entry(struct emit *e, unsigned to);
 void trans_jcc(struct tr *tr);
 void trans_jmp(struct tr *tr);
 void trans_jmp_to(struct tr *tr);

@@ -32,6 +32,7 @@
 
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/integer.h"
+#include "hypervisor/soft/trans_op.h"
 
 /* More than any block needs. */
 #define ROOM (64u << 10)
@@ -376,19 +377,6 @@ static void emit_found(struct emit *e)
 	emit_ret(e);
 }
 
-/* RAX: where the address in H_S0 has its entry of the jump cache. */
-static void emit_jump_entry(struct emit *e)
-{
-	emit_move(e, 3, H_RAX, H_S0);
-	emit_rr(e, 3, 0xc1, 5, H_RAX); /* SHR */
-	emit8(e, JUMP_BITS);
-	emit_rr(e, 3, 0x31, H_S0, H_RAX);
-	emit_alu_imm(e, ALU_AND, 2, H_RAX, JUMP_SIZE - 1);
-	emit_rr(e, 2, 0xc1, 4, H_RAX); /* SHL */
-	emit8(e, 5);
-	emit_rm(e, 3, 0x03, H_RAX, CPU_FIELD(blocks));
-}
-
 /* The ITLB entry of the address in H_S0: its `gpa` to H_S1. Jumps when the ITLB does not have it.
  */
 static uint8_t *emit_itlb(struct emit *e, bool user)
@@ -423,7 +411,7 @@ static void emit_lookup(struct emit *e, bool user)
 
 	emit_push(e, H_RAX);
 	emit_push(e, H_RCX);
-	emit_jump_entry(e);
+	trans_jump_entry(e, H_RAX);
 	emit_rm(e, 3, 0x3b, H_S0, HOST_MEM(H_RAX, offsetof(struct jump_entry, lin)));
 	miss[0] = emit_jcc(e, 5);
 	miss[1] = emit_itlb(e, user);
