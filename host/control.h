@@ -69,7 +69,9 @@ int control_connect(const char *path);
  * nobody answers or the answer is "ok": false.
  */
 json_t *control_request(const char *who, const json_t *request, int timeout_ms, struct err *err);
-/* The same with a descriptor for the other side; -1: none. */
+/* ... one that is a command alone. */
+json_t *control_ask(const char *who, const char *command, int timeout_ms, struct err *err);
+/* A request with a descriptor for the other side; -1: none. */
 json_t *control_request_fd(const char *who, const json_t *request, int pass, int timeout_ms,
 			   struct err *err);
 

@@ -145,3 +145,12 @@ json_t *control_request(const char *who, const json_t *request, int timeout_ms, 
 {
 	return control_request_fd(who, request, -1, timeout_ms, err);
 }
+
+json_t *control_ask(const char *who, const char *command, int timeout_ms, struct err *err)
+{
+	json_t *request = json_pack("{s:s}", "command", command);
+	json_t *answer = control_request(who, request, timeout_ms, err);
+
+	json_decref(request);
+	return answer;
+}

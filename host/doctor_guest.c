@@ -283,15 +283,6 @@ static void check_replica(struct patient *p)
 			   path_why);
 }
 
-static json_t *ask_replica(const char *name)
-{
-	json_t *request = json_pack("{s:s}", "command", "status");
-	json_t *answer = control_request(name, request, STATUS_MS, NULL);
-
-	json_decref(request);
-	return answer;
-}
-
 static void check_fate(struct patient *p)
 {
 	struct role_facts *facts = &p->fate.facts;
@@ -312,7 +303,7 @@ void doctor_guest(struct doctor *d, const char *who)
 
 	d->guest = who;
 	if (check_config(&p, who)) {
-		p.status = ask_replica(p.g.name);
+		p.status = control_ask(p.g.name, "status", STATUS_MS, NULL);
 		check_engine(&p);
 		check_key(&p);
 		check_arbiter(&p);

@@ -97,11 +97,9 @@ static void put_process(json_t *o, pid_t pid)
 
 static json_t *ask(const char *name)
 {
-	json_t *request = json_pack("{s:s}", "command", "status");
-	json_t *answer = control_request(name, request, ANSWER_MS, NULL);
+	json_t *answer = control_ask(name, "status", ANSWER_MS, NULL);
 
 	json_object_del(answer, "ok");
-	json_decref(request);
 	return answer;
 }
 

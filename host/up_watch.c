@@ -16,13 +16,11 @@
 
 static bool vcpu_goes_on(const struct up_watch *w, uint64_t age_ms)
 {
-	json_t *request = json_pack("{s:s}", "command", "status");
-	json_t *answer = control_request(w->guest, request, ANSWER_MS, NULL);
+	json_t *answer = control_ask(w->guest, "status", ANSWER_MS, NULL);
 	double still = json_number_value(json_object_get(answer, "vcpu_ms"));
 	bool good = answer ? still < (double)w->hang_ms : age_ms < START_MS;
 
 	json_decref(answer);
-	json_decref(request);
 	return good;
 }
 

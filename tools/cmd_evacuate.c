@@ -16,15 +16,6 @@
 #define JOIN_NS	  (60ull * 1000000000) /* for a backup that is joining already */
 #define NAP_NS	  (100ull * 1000000)
 
-static json_t *ask(const char *name, const char *command, int timeout_ms, struct err *err)
-{
-	json_t *request = json_pack("{s:s}", "command", command);
-	json_t *answer = control_request(name, request, timeout_ms, err);
-
-	json_decref(request);
-	return answer;
-}
-
 static bool is(const json_t *status, const char *key, const char *value)
 {
 	const char *s = json_string_value(json_object_get(status, key));
@@ -46,7 +37,7 @@ static bool joins(const json_t *status)
 static json_t *wait_until_protected(const char *name, bool lost, uint64_t until, struct err *err)
 {
 	for (;;) {
-		json_t *status = ask(name, "status", ANSWER_MS, err);
+		json_t *status = control_ask(name, "status", ANSWER_MS, err);
 		bool wait = (lost || (status && joins(status))) && host_mono_ns() < until;
 
 		if (status && (is(status, "state", "protected") || is(status, "role", "backup")))
@@ -77,7 +68,7 @@ static json_t *leave(const char *name, struct err *err)
 		if (!status)
 			return NULL;
 		answer = is(status, "role", "backup") ? json_object()
-						      : ask(name, "switch", SWITCH_MS, err);
+						      : control_ask(name, "switch", SWITCH_MS, err);
 		if (answer)
 			json_object_set(answer, "to", json_object_get(status, "peer"));
 		json_decref(status);

@@ -33,11 +33,6 @@ static json_t *ask(const char *who, json_t *request, int fd, int timeout_ms, str
 	return answer;
 }
 
-static json_t *command(const char *who, const char *name, int timeout_ms, struct err *err)
-{
-	return ask(who, json_pack("{s:s}", "command", name), -1, timeout_ms, err);
-}
-
 static const char *text_of(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
@@ -141,7 +136,7 @@ static enum progress progress_of(const struct options *o, const json_t *status, 
 static enum progress find_progress(const struct options *o, double *pause_ms, struct err *err)
 {
 	struct err ignored = ERR_INIT;
-	json_t *status = command(o->args[0], "status", ANSWER_MS, &ignored);
+	json_t *status = control_ask(o->args[0], "status", ANSWER_MS, &ignored);
 	enum progress p = status ? progress_of(o, status, pause_ms, err) : NOT_BEGUN;
 
 	json_decref(status);
@@ -156,7 +151,7 @@ static enum progress find_progress(const struct options *o, double *pause_ms, st
 static int wait_until_follows(const struct options *o, double *switches, struct err *err)
 {
 	for (;;) {
-		json_t *status = command(o->args[0], "status", ANSWER_MS, err);
+		json_t *status = control_ask(o->args[0], "status", ANSWER_MS, err);
 		const json_t *move = json_object_get(status, "move");
 		const char *stage = text_of(move, "stage"), *to = text_of(move, "to");
 		int ret = 1;
@@ -208,7 +203,7 @@ static enum place find_place(const char *who, double switches, double *pause_ms)
 
 	while (open && host_mono_ns() < until) {
 		struct err err = ERR_INIT;
-		json_t *status = command(who, "status", ANSWER_MS, &err);
+		json_t *status = control_ask(who, "status", ANSWER_MS, &err);
 
 		if (status) {
 			place = place_of(status, switches, &open);
@@ -231,7 +226,7 @@ static enum place change_places(const char *who, double switches, double *pause_
 	for (unsigned i = 0; !answer && i < TRIES && !stop_signal(); i++) {
 		if (i)
 			host_sleep_ns(NAP_NS);
-		answer = command(who, "switch", SWITCH_MS, err);
+		answer = control_ask(who, "switch", SWITCH_MS, err);
 	}
 	if (!answer)
 		return find_place(who, switches, pause_ms);
@@ -244,7 +239,7 @@ static enum place change_places(const char *who, double switches, double *pause_
 static void leave(const char *who)
 {
 	struct err err = ERR_INIT;
-	json_t *answer = command(who, "leave", ANSWER_MS, &err);
+	json_t *answer = control_ask(who, "leave", ANSWER_MS, &err);
 
 	if (!answer)
 		log_warn("%s has moved, and the replica here goes on as its backup: %s", who,

@@ -104,11 +104,9 @@ static int wait_for_end(const struct run_dir *d, const char *name)
 
 static int end_guest(const char *name)
 {
-	json_t *request = json_pack("{s:s}", "command", "stop");
 	struct err err = ERR_INIT;
-	json_t *answer = control_request(name, request, STOP_MS, &err);
+	json_t *answer = control_ask(name, "stop", STOP_MS, &err);
 
-	json_decref(request);
 	json_decref(answer);
 	if (!answer)
 		log_error("%s", err.text);
