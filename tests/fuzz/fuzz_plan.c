@@ -17,14 +17,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (campaign_plan_parse(&p, (const char *)data, size, "fuzz", &err) == 0) {
 		for (uint64_t n = 0; n < 20; n++) {
-			struct fault f;
+			struct fault f[CAMPAIGN_TOGETHER];
 
-			if (!campaign_plan_draw(&p, n, &space, &f))
+			if (!campaign_plan_draw(&p, n, &space, f))
 				continue;
-			must(f.count >= 100 && f.count < 5000 && f.bit < fault_bits(f.place));
-			must(f.index < 1 << 20 || f.place == FAULT_LINEAR ||
-			     f.place == FAULT_PAGE_TABLE || f.place == FAULT_USED ||
-			     f.place == FAULT_PROCESS);
+			for (uint64_t i = 0; i < p.together; i++) {
+				uint64_t last;
+
+				must(fault_last(f[i].place, &config, &last) && f[i].index <= last);
+				must(f[i].count >= 100 && f[i].count < 5000);
+				must(f[i].bit < fault_bits(f[i].place));
+			}
 		}
 	}
 	campaign_plan_free(&p);
