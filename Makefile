@@ -173,7 +173,7 @@ check: setup
 	+$(Q)$(SUBMAKE) all unit guest guest-postgres guest-programs vtx-programs rdma-programs isolation-programs isa $(BUILD)/tests/model/table
 	+$(Q)$(SUBMAKE) san fuzz
 	+$(Q)$(TSANMAKE) all
-	$(Q)BUILD=$(BUILD) tests/run $(CHECKS)
+	$(Q)BUILD=$(BUILD) FUZZ_SEED=1 tests/run $(CHECKS)
 
 # For the daily loop, 3 minutes: units, guest programs, one replay, one failover.
 check-quick:

@@ -4,6 +4,7 @@
 # new stays in a temporary directory, but a crash is kept in BUILD/fuzz/crash-*. With FUZZ_KEEP=1 the corpus is made
 # anew from what is there and what was found: few inputs that together reach every edge that any of them reaches, at
 # most 128 files and 48 KiB for each fuzzer. FUZZ_FROM=DIR adds DIR/NAME to what was found (of a longer run elsewhere).
+# FUZZ_SEED=N makes the same mutations in each run, as make check does: it fails when the code has changed, not by luck.
 # usage: tests/fuzz/run.sh [NAME...]
 # beside others
 set -u
@@ -51,7 +52,7 @@ for bin in "${bins[@]}"; do
 	[ -d "tests/fuzz/corpus/$name" ] && seeds=("tests/fuzz/corpus/$name")
 	mkdir -p "$work/new/$name"
 	# Long inputs from the start: a few seconds would never get there else. No limit here can be met because of load.
-	if "$bin" -max_total_time="$((seconds > 0 ? seconds : 1))" -len_control=0 -max_len=2048 -timeout=300 -rss_limit_mb=4096 \
+	if "$bin" -seed="${FUZZ_SEED:-0}" -max_total_time="$((seconds > 0 ? seconds : 1))" -len_control=0 -max_len=2048 -timeout=300 -rss_limit_mb=4096 \
 		-artifact_prefix="$build/fuzz/crash-$name-" -print_final_stats=1 "$work/new/$name" "${seeds[@]}" >"$work/output" 2>&1; then
 		echo "ok fuzz.$name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$work/output") runs, $seconds s)"
 		[ "${FUZZ_KEEP:-}" != 1 ] || keep "$name" "$bin"
