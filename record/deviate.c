@@ -304,10 +304,11 @@ static enum sync_verdict take_record(struct deviate *d, const struct landmark *a
 	*sp = rec->sp;
 	sp->at = *at;
 	number(d, sp);
-	d->want = !is_off(d) && rec->has_digest ? rec->digest : 0;
 	if (is_off(d)) {
 		sp->n = change(d, &rec->sp, at->count);
 		sp->input = d->input;
+	} else if (rec->has_digest) {
+		d->want = rec->digest;
 	}
 	d->rec = NULL;
 	return SYNC_APPLY;
@@ -454,6 +455,7 @@ static enum sync_verdict deviate_next(void *ctx, struct machine *m, enum sync_re
 	struct deviate *d = ctx;
 	const struct codec_record *rec = peek(d);
 
+	d->want = 0;
 	if (d->error.code)
 		return SYNC_END;
 	if (is_off(d))

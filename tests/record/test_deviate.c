@@ -225,6 +225,32 @@ START_TEST(a_record_that_was_passed)
 }
 END_TEST
 
+/* The digest of the last record before a fault is that of the record alone. */
+START_TEST(a_digest_before_the_fault)
+{
+	const struct landmark first = { .count = 100 }, fault = { .count = 150 };
+	struct sync_point sp = { 0 };
+
+	record[0].has_digest = true;
+	record[0].digest = 0x1234;
+	begin(FAULT_CLOCK_JUMP, 5000);
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &first, &sp), SYNC_APPLY);
+	ck_assert(d.source.applied(d.source.ctx, m, &sp, 0x1234));
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &fault, &sp), SYNC_APPLY);
+	ck_assert(d.source.applied(d.source.ctx, m, &sp, 0));
+	ck_assert_int_eq(d.error.code, 0);
+	teardown();
+	setup();
+	record[0].has_digest = true;
+	record[0].digest = 0x1234;
+	begin(FAULT_CLOCK_JUMP, 5000);
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &first, &sp), SYNC_APPLY);
+	ck_assert(!d.source.applied(d.source.ctx, m, &sp, 0x1235));
+	ck_assert_str_eq(d.error.text, "divergence at count 100, before the fault");
+	record[0].has_digest = false;
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -234,6 +260,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_link_comes_back);
 	tcase_add_test(tc, several);
 	tcase_add_test(tc, a_record_that_was_passed);
+	tcase_add_test(tc, a_digest_before_the_fault);
 }
 
 UNIT_MAIN("deviate", add)
