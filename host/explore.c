@@ -31,7 +31,7 @@ struct explore {
 	uint64_t doing[EXPLORE_JOBS]; /* run that a worker is at; NONE: none */
 	uint64_t failed;	      /* the lowest that did; NONE */
 	struct fault fault[DEVIATE_FAULTS];
-	size_t nfaults, drawn;
+	size_t nfaults, drawn, left; /* left: the fewest so far that fail, while it is made fewer */
 	uint64_t began, shown;
 };
 
@@ -51,7 +51,7 @@ static void show_progress(struct explore *e)
 	else
 		fprintf(stderr,
 			"\r\033[Ktwinstep: run %" PRIu64 " fails; %zu of its %zu changes are left",
-			e->failed, e->nfaults, e->drawn);
+			e->failed, e->left, e->drawn);
 }
 
 /* ---- the search ---- */
@@ -136,35 +136,15 @@ static int fails(void *ctx, const struct fault *faults, size_t n)
 	if (ret < 0)
 		log_error("%s", err.text);
 	else if (ret > 0)
-		e->nfaults = n;
+		e->left = n;
 	e->shrinking++;
-	return ret;
-}
-
-#define TRIES 400
-
-/* Fewer than taking away has left, a little elsewhere. */
-static int look_around(struct explore *e, size_t fewer)
-{
-	struct fault fault[DEVIATE_FAULTS];
-	size_t n = e->nfaults;
-	int ret = 0;
-
-	for (uint64_t i = 0; i < TRIES && ret == 0; i++) {
-		explore_redraw(&e->space, e->o->explore_seed, i, e->fault, n, fault, fewer);
-		ret = fails(e, fault, fewer);
-	}
-	if (ret > 0)
-		memcpy(e->fault, fault, fewer * sizeof(*fault));
 	return ret;
 }
 
 static int make_fewest(struct explore *e)
 {
-	int ret = explore_shrink(e->fault, &e->nfaults, fails, e);
+	int ret = explore_shrink(&e->space, e->o->explore_seed, e->fault, &e->nfaults, fails, e);
 
-	for (size_t fewer = 1; fewer <= 2 && fewer < e->nfaults && ret == 0; fewer++)
-		ret = look_around(e, fewer);
 	/* Once more: the answer is of what is kept. */
 	return ret < 0 ? ret : fails(e, e->fault, e->nfaults);
 }
@@ -281,8 +261,8 @@ static int explore(struct explore *e, struct err *err)
 		ret = search(e, err);
 	if (ret < 0 || e->failed == NONE)
 		return ret;
-	e->drawn = e->nfaults = explore_draw(&e->space, e->o->explore_seed, e->failed,
-					     (unsigned)e->o->changes, e->fault);
+	e->drawn = e->nfaults = e->left = explore_draw(&e->space, e->o->explore_seed, e->failed,
+						       (unsigned)e->o->changes, e->fault);
 	ret = make_fewest(e);
 	if (ret == 0)
 		return err_set(err, EILSEQ, "run %" PRIu64 " failed once, and not again",

@@ -48,19 +48,16 @@ int explore_judge(const struct explore_failure *f, const struct explore_answer *
 size_t explore_draw(const struct explore_space *s, uint64_t seed, uint64_t n, unsigned most,
 		    struct fault *faults);
 
-/*
- * The fewest: takes away halves, quarters and so on of the list as long as fails() says 1 of what
- * is left (0: it does not fail; -errno: it cannot be known, which is handed on). In place, *n.
- */
-int explore_shrink(struct fault *faults, size_t *n,
-		   int (*fails)(void *ctx, const struct fault *faults, size_t n), void *ctx);
+/* 1: a run with this list, by count, fails; 0: it does not; -errno: it cannot be known. */
+typedef int explore_fails_fn(void *ctx, const struct fault *faults, size_t n);
 
 /*
- * ... and some of a list of n, at counts a little from where they were: what is left when one is
- * taken away often comes too early or too late. Number `try` of them, with `fewer` changes.
+ * Makes a list that fails, of *n changes drawn from `s`, the fewest, in place: takes changes away
+ * as long as it fails, and tries fewer of them a little from where they were. At the end each that
+ * is left is needed: without any one of them it does not fail. 0; or what fails() said below 0.
  */
-void explore_redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
-		    const struct fault *from, size_t n, struct fault *to, size_t fewer);
+int explore_shrink(const struct explore_space *s, uint64_t seed, struct fault *faults, size_t *n,
+		   explore_fails_fn *fails, void *ctx);
 
 /* explore_worker.c: processes that run what they are told. */
 struct explore_crew;

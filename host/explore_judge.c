@@ -184,29 +184,13 @@ size_t explore_draw(const struct explore_space *s, uint64_t seed, uint64_t n, un
 	return count;
 }
 
-#define NEAR 20000u /* instructions */
-
-void explore_redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
-		    const struct fault *from, size_t n, struct fault *to, size_t fewer)
-{
-	uint64_t state = (seed * 0x9e3779b97f4a7c15ull + try) * 0x9e3779b97f4a7c15ull + fewer;
-
-	for (size_t i = 0; i < fewer; i++) {
-		uint64_t count, away = campaign_random_below(&state, 2 * NEAR + 1);
-
-		to[i] = from[campaign_random_below(&state, n)];
-		count = to[i].count + away;
-		to[i].count = count > s->after + NEAR ? count - NEAR : s->after;
-		if (to[i].count >= s->end)
-			to[i].count = s->end - 1;
-	}
-	qsort(to, fewer, sizeof(*to), by_count);
-}
-
 /* ---- shrinking ---- */
 
-int explore_shrink(struct fault *faults, size_t *n,
-		   int (*fails)(void *ctx, const struct fault *faults, size_t n), void *ctx)
+/*
+ * Takes away halves, quarters and so on of the list as long as what is left fails; at the end each
+ * has been taken away alone from what is left, and it did not fail.
+ */
+static int take_away(struct fault *faults, size_t *n, explore_fails_fn *fails, void *ctx)
 {
 	struct fault rest[DEVIATE_FAULTS];
 	size_t piece = (*n + 1) / 2;
@@ -237,4 +221,82 @@ int explore_shrink(struct fault *faults, size_t *n,
 		piece = piece > 1 ? piece / 2 : 1;
 	}
 	return 0;
+}
+
+#define NEAR 20000u /* instructions */
+
+/* Number `try` of lists with `fewer` of the changes, a little from where they were. */
+static void redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
+		   const struct fault *from, size_t n, struct fault *to, size_t fewer)
+{
+	uint64_t state = (seed * 0x9e3779b97f4a7c15ull + try) * 0x9e3779b97f4a7c15ull + fewer;
+
+	for (size_t i = 0; i < fewer; i++) {
+		uint64_t count, away = campaign_random_below(&state, 2 * NEAR + 1);
+		/* With most of them left, one is left out; with few, any are taken. */
+		size_t which =
+			fewer + 1 < n ? campaign_random_below(&state, n) : i + (i >= try % n);
+
+		to[i] = from[which];
+		count = to[i].count + away;
+		to[i].count = count > s->after + NEAR ? count - NEAR : s->after;
+		if (to[i].count >= s->end)
+			to[i].count = s->end - 1;
+	}
+	qsort(to, fewer, sizeof(*to), by_count);
+}
+
+/* How often so many changes are tried: a few that do it are worth more than many. */
+#define TRIES_OF_FEW  400
+#define TRIES_OF_MANY 100
+
+/*
+ * What is left when one is taken away often comes too early or too late: fewer, a little elsewhere.
+ * 1 and a shorter list: they fail.
+ */
+static int look_around(const struct explore_space *s, uint64_t seed, struct fault *faults,
+		       size_t *n, size_t fewer, explore_fails_fn *fails, void *ctx)
+{
+	struct fault fault[DEVIATE_FAULTS];
+	uint64_t tries = fewer > 2 ? TRIES_OF_MANY : TRIES_OF_FEW;
+	int ret = 0;
+
+	for (uint64_t i = 0; i < tries && ret == 0; i++) {
+		redraw(s, seed, i, faults, *n, fault, fewer);
+		ret = fails(ctx, fault, fewer);
+	}
+	if (ret > 0) {
+		memcpy(faults, fault, fewer * sizeof(*fault));
+		*n = fewer;
+	}
+	return ret;
+}
+
+static int look_for_fewer(const struct explore_space *s, uint64_t seed, struct fault *faults,
+			  size_t *n, explore_fails_fn *fails, void *ctx)
+{
+	const size_t fewer[] = { 1, 2, *n / 2, *n - 1 };
+	size_t last = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < sizeof(fewer) / sizeof(fewer[0]) && ret == 0; i++) {
+		if (fewer[i] <= last || fewer[i] >= *n)
+			continue;
+		last = fewer[i];
+		ret = look_around(s, seed, faults, n, last, fails, ctx);
+	}
+	return ret;
+}
+
+int explore_shrink(const struct explore_space *s, uint64_t seed, struct fault *faults, size_t *n,
+		   explore_fails_fn *fails, void *ctx)
+{
+	int ret;
+
+	do {
+		ret = take_away(faults, n, fails, ctx);
+		if (ret == 0)
+			ret = look_for_fewer(s, seed, faults, n, fails, ctx);
+	} while (ret > 0);
+	return ret;
 }

@@ -8,7 +8,6 @@
 #include "tests/unit.h"
 
 static struct err err;
-static unsigned asked;
 
 START_TEST(draws)
 {
@@ -32,8 +31,6 @@ START_TEST(draws)
 	}
 	ck_assert(seen[FAULT_CLOCK_JUMP] && seen[FAULT_CLOCK_SLOW] && seen[FAULT_PACKET_LATE]);
 	ck_assert(!seen[FAULT_DISK_SLOW]); /* there is no disk */
-	explore_redraw(&s, 7, 3, a, 4, b, 2);
-	ck_assert(b[0].count >= 5000 && b[1].count < 9000 && b[0].count <= b[1].count);
 }
 END_TEST
 
@@ -49,7 +46,6 @@ static bool has(const struct fault *f, size_t n, uint64_t count)
 /* Numbers 3 and 11 together. */
 static int both(void *ctx, const struct fault *f, size_t n)
 {
-	asked++;
 	return has(f, n, 3) && has(f, n, 11);
 }
 
@@ -58,6 +54,8 @@ static int broken(void *ctx, const struct fault *f, size_t n)
 	return -EPIPE;
 }
 
+static const struct explore_space space = { .after = 0, .end = 100000 };
+
 START_TEST(shrinks)
 {
 	struct fault f[16];
@@ -65,14 +63,85 @@ START_TEST(shrinks)
 
 	for (unsigned i = 0; i < 16; i++)
 		f[i] = (struct fault){ .count = i };
-	asked = 0;
-	ck_assert_int_eq(explore_shrink(f, &n, both, NULL), 0);
+	ck_assert_int_eq(explore_shrink(&space, 1, f, &n, both, NULL), 0);
 	ck_assert_uint_eq(n, 2);
 	ck_assert(f[0].count == 3 && f[1].count == 11);
-	ck_assert_uint_lt(asked, 60);
-	ck_assert_int_eq(explore_shrink(f, &n, broken, NULL), -EPIPE);
+	ck_assert_int_eq(explore_shrink(&space, 1, f, &n, broken, NULL), -EPIPE);
 	n = 1;
-	ck_assert_int_eq(explore_shrink(f, &n, broken, NULL), 0); /* nothing to take away */
+	ck_assert_int_eq(explore_shrink(&space, 1, f, &n, broken, NULL), 0); /* nothing goes away */
+}
+END_TEST
+
+/* One that is close to where it was does it alone, but none of those that were drawn. */
+static int nearby(void *ctx, const struct fault *f, size_t n)
+{
+	uint64_t from = *(uint64_t *)ctx;
+
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].count > 40000 && f[i].count < 44000)
+			return 1;
+		ck_assert(f[i].count < 100000 && (!i || f[i - 1].count <= f[i].count));
+	}
+	return n == 16 && f[0].count == from;
+}
+
+START_TEST(shrinks_elsewhere)
+{
+	struct fault f[16];
+	uint64_t first = 30000;
+	size_t n = 16;
+
+	for (unsigned i = 0; i < 16; i++)
+		f[i] = (struct fault){ .count = first + i * 100 };
+	ck_assert_int_eq(explore_shrink(&space, 1, f, &n, nearby, &first), 0);
+	ck_assert_uint_eq(n, 1);
+	ck_assert(f[0].count > 40000 && f[0].count < 44000);
+}
+END_TEST
+
+/* As timing is: that a list fails says nothing of what else does. */
+struct anyhow {
+	uint64_t seed;
+	struct fault drawn[DEVIATE_FAULTS];
+	size_t ndrawn;
+};
+
+static int anyhow(void *ctx, const struct fault *f, size_t n)
+{
+	const struct anyhow *a = ctx;
+	uint64_t h = a->seed;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!has(a->drawn, a->ndrawn, f[i].count))
+			return 0;
+		h = (h ^ f[i].count) * 0x9e3779b97f4a7c15ull;
+	}
+	return n == a->ndrawn || (h >> 32) % 6 == 0;
+}
+
+/* Each that is left is needed, whatever it was that failed. */
+START_TEST(shrinks_to_what_is_needed)
+{
+	const struct explore_space s = { .after = 0, .end = 10000000 };
+	struct fault f[DEVIATE_FAULTS], rest[DEVIATE_FAULTS];
+	unsigned several = 0, fewer = 0;
+
+	for (uint64_t seed = 0; seed < 100; seed++) {
+		struct anyhow a = { .seed = seed };
+		size_t n = a.ndrawn = explore_draw(&s, 1, seed, 16, a.drawn);
+
+		memcpy(f, a.drawn, n * sizeof(*f));
+		ck_assert_int_eq(explore_shrink(&s, 1, f, &n, anyhow, &a), 0);
+		ck_assert(n && n <= a.ndrawn && anyhow(&a, f, n));
+		several += n > 1;
+		fewer += n < a.ndrawn;
+		for (size_t out = 0; n > 1 && out < n; out++) {
+			memcpy(rest, f, out * sizeof(*f));
+			memcpy(rest + out, f + out + 1, (n - out - 1) * sizeof(*f));
+			ck_assert_int_eq(anyhow(&a, rest, n - 1), 0);
+		}
+	}
+	ck_assert(several > 10 && fewer > 10);
 }
 END_TEST
 
@@ -138,6 +207,8 @@ static void add(TCase *tc)
 {
 	tcase_add_test(tc, draws);
 	tcase_add_test(tc, shrinks);
+	tcase_add_test(tc, shrinks_elsewhere);
+	tcase_add_test(tc, shrinks_to_what_is_needed);
 	tcase_add_test(tc, failures);
 	tcase_add_test(tc, answers_that_cannot_be);
 }
