@@ -10,8 +10,9 @@ need_guest
 declare -A pid
 cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }
 
-# The guest writes to the first half of disk 0 all the time.
-guest='i=0; while :; do i=$((i+1)); dd if=/dev/urandom of=/dev/vda bs=16k seek=$((i*37%512)) count=1 conv=fsync,notrunc 2>/dev/null || echo BAD; done'
+# The guest writes to the first half of disk 0 all the time, once it has said that it is up. Before that its kernel reads
+# the disks, and the two guests would differ where one side of what it reads is damaged.
+guest='echo up; i=0; while :; do i=$((i+1)); dd if=/dev/urandom of=/dev/vda bs=16k seek=$((i*37%512)) count=1 conv=fsync,notrunc 2>/dev/null || echo BAD; done'
 # replica SIDE ROLE OPTION...
 replica() {
 	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$1.sock" --timeout 5000 \
@@ -39,6 +40,7 @@ pair() {
 	replica a primary --kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run=\"$guest\"" "$@"
 	replica b backup --connect "unix:$work/a.peer" --connect-wait 30000
 	wait_for 60 state protected
+	wait_for 120 grep -aq '^up' "$work/a.con"
 }
 end() {
 	"$twinstep" stop "$work/a.sock"
