@@ -282,7 +282,8 @@ struct rig_replay {
 	/* After `fault_after` records this happens to the machine without being in the log. */
 	uint64_t fault_after;
 	struct input fault;
-	uint64_t stop_after; /* replay_stop() after so many records */
+	uint64_t fault_digests; /* those that were compared before it */
+	uint64_t stop_after;	/* replay_stop() after so many records */
 };
 
 static inline int rig_next(void *ctx, const struct codec_record **rec, struct err *err)
@@ -303,8 +304,10 @@ static inline void rig_applied(void *ctx, struct machine *m, const struct codec_
 
 	r->applied++;
 	r->in_rep += rec->sp.at.in_rep;
-	if (r->fault_after && r->applied == r->fault_after)
+	if (r->fault_after && r->applied == r->fault_after) {
+		r->fault_digests = r->replay.digests;
 		ck_assert_int_eq(machine_inject_fault(m, &r->fault), 0);
+	}
 	if (r->stop_after && r->applied == r->stop_after)
 		replay_stop(&r->replay);
 }
