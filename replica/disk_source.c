@@ -23,8 +23,9 @@ enum source_phase {
 
 struct sent_block {
 	unsigned disk;
-	uint64_t block;
+	uint64_t block; /* SENT_AGAIN: a later mark is about it */
 };
+#define SENT_AGAIN UINT64_MAX
 
 /* Blocks between two marks. */
 struct stretch {
@@ -331,7 +332,9 @@ static int take_done(struct disk_source *s, struct rd *in, struct err *err)
 		struct stretch *t = &s->stretch[s->done++ % SYNC_MARKS_OPEN];
 
 		for (unsigned i = 0; i < t->n; i++)
-			disk_meta_sync_done(s->disk[t->block[i].disk].meta, t->block[i].block);
+			if (t->block[i].block != SENT_AGAIN)
+				disk_meta_sync_done(s->disk[t->block[i].disk].meta,
+						    t->block[i].block);
 		t->n = 0;
 	}
 	if (sense && s->phase == SOURCE_EQUAL && s->done == s->equal_mark)
@@ -409,6 +412,21 @@ static bool may_send(struct disk_source *s)
 	return may;
 }
 
+/*
+ * lock held. The block goes once more, changed: what the target confirms of it before is of no use,
+ * since this side would forget then that the target may never get the change.
+ */
+static void forget_sent(struct disk_source *s, uint64_t block)
+{
+	for (uint64_t mark = s->done; mark <= s->marks; mark++) {
+		struct stretch *t = &s->stretch[mark % SYNC_MARKS_OPEN];
+
+		for (unsigned i = 0; i < t->n; i++)
+			if (t->block[i].block == block && t->block[i].disk == s->at_disk)
+				t->block[i].block = SENT_AGAIN;
+	}
+}
+
 /* Notes that a block is on its way; true when its stretch is full. */
 static bool note_sent(struct disk_source *s, uint64_t block)
 {
@@ -416,6 +434,7 @@ static bool note_sent(struct disk_source *s, uint64_t block)
 	bool full;
 
 	pthread_mutex_lock(&s->lock);
+	forget_sent(s, block);
 	t = &s->stretch[s->marks % SYNC_MARKS_OPEN];
 	t->block[t->n++] = (struct sent_block){ s->at_disk, block };
 	full = t->n == SYNC_MARK_EVERY;

@@ -313,6 +313,48 @@ START_TEST(a_lost_connection_costs_only_time)
 }
 END_TEST
 
+/* All that is on its way to the target arrives, and what it answers does not yet. */
+static void deliver_to_target(struct join *j)
+{
+	struct buf m;
+
+	while (get(&to_target, &m)) {
+		struct rd in = RD_INIT(m.data, m.len);
+
+		ck_assert_int_eq(disk_target_take(j->t, &in, &j->err), 0);
+		buf_free(&m);
+	}
+}
+
+START_TEST(a_block_sent_again_is_not_done_with_the_mark_before)
+{
+	struct join j = { .err = ERR_INIT };
+
+	begin();
+	join_fully(&j, 0);
+	disk_meta_part(a.disk.meta, 1001, 2);
+	side_close(&b);
+	side_open(&b);
+	j.s = disk_source_new(&a.disk, 1, 1, put, &to_target);
+	j.t = disk_target_new(&b.disk, 1, put, &to_source);
+	ck_assert_int_eq(disk_target_offer(j.t, &j.err), 0);
+	for (unsigned i = 0; i < 8; i++)
+		ck_assert_int_eq(deliver(&j), 0);
+	for (unsigned i = 0; i < 2; i++) { /* sent, written, and sent again before DONE arrives */
+		ck_assert_int_eq(guest_writes(&a, 5), 0);
+		ck_assert_int_eq(disk_source_step(j.s, 16, &j.err), 0);
+		if (i == 0)
+			deliver_to_target(&j);
+	}
+	drop(&to_target); /* and the connection is lost */
+	ck_assert_int_eq(deliver(&j), 0);
+	disk_source_free(j.s);
+	disk_target_free(j.t);
+	ck_assert_uint_eq(disk_meta_next(a.disk.meta, 0), 5);
+	end();
+}
+END_TEST
+
 START_TEST(what_cannot_follow_is_refused)
 {
 	struct join j;
@@ -372,6 +414,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, only_blocks_that_differ_are_sent);
 	tcase_add_test(tc, after_a_failover_the_old_live_side_gets_what_it_missed);
 	tcase_add_test(tc, a_lost_connection_costs_only_time);
+	tcase_add_test(tc, a_block_sent_again_is_not_done_with_the_mark_before);
 	tcase_add_test(tc, what_cannot_follow_is_refused);
 	tcase_add_test(tc, messages_at_the_wrong_time_are_refused);
 }
