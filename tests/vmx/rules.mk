@@ -16,4 +16,5 @@ $(KERNELDIR)/made: $(MODULESRC) tests/vmx/rules.mk
 
 $(MODULETESTS): $(KERNELDIR)/made
 # The module is written for the kernel's choice of warnings.
-$(MODULETESTS): CFLAGS += -I$(KERNELDIR) -Wno-sign-compare -Wno-missing-field-initializers -Wno-pointer-arith
+# Private: else what they are linked with would be compiled so as well.
+$(MODULETESTS): private CFLAGS += -I$(KERNELDIR) -Wno-sign-compare -Wno-missing-field-initializers -Wno-pointer-arith
