@@ -269,6 +269,18 @@ static size_t recorder_inputs(void *ctx, struct machine *m, struct input *in, si
 	return 1;
 }
 
+/* Whether a machine that goes on from here would go on where this one ends. */
+static bool ends_machine(const struct sync_point *sp)
+{
+	for (size_t i = 0; i < sp->n; i++) {
+		const struct input *in = &sp->input[i];
+
+		if (in->kind == INPUT_CONTROL && (in->a == CONTROL_STOP || in->a == CONTROL_RESET))
+			return true;
+	}
+	return false;
+}
+
 static bool recorder_applied(void *ctx, struct machine *m, const struct sync_point *sp,
 			     uint64_t digest)
 {
@@ -286,7 +298,7 @@ static bool recorder_applied(void *ctx, struct machine *m, const struct sync_poi
 	codec_put(&r->codec, &r->batch, sp, digest, &r->digest_detail);
 	r->last_record = sp->seq;
 	atomic_fetch_add(&r->records, 1);
-	if (has_digest && sync_point_has(sp, INPUT_FLUSH_TLB))
+	if (has_digest && sync_point_has(sp, INPUT_FLUSH_TLB) && !ends_machine(sp))
 		recorder_checkpoint(r, sp);
 	else if (r->batch.len >= BATCH_BYTES || now - r->batch_ns >= BATCH_NS)
 		recorder_flush(r);

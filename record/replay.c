@@ -41,6 +41,15 @@ bool replay_ended_by_source(const struct replay_end *end)
 }
 
 /*
+ * A recording that was stopped ends with the record that does it, at which a checkpoint may have
+ * been made as well: from there on nothing stops the machine, and it stands at the end.
+ */
+static bool ends_at_landmark(const struct replay_end *end)
+{
+	return replay_ended_by_source(end) || end->end == MACHINE_STOPPED;
+}
+
+/*
  * After the last record the machine runs to where the recording ended. A machine that ended by
  * itself does so again before one more instruction has retired.
  */
@@ -51,7 +60,7 @@ static void replay_until_end(struct replay *r, struct landmark *until)
 
 	if (!end)
 		*until = (struct landmark){ .count = e->ops->count(e) };
-	else if (replay_ended_by_source(end))
+	else if (ends_at_landmark(end))
 		*until = (struct landmark){
 			.count = end->count, .in_rep = end->in_rep, .rip = end->rip, .rcx = end->rcx
 		};
@@ -214,10 +223,10 @@ static int end_compare(struct replay *r, const struct replay_end *want, enum mac
 		       struct err *err)
 {
 	struct engine *e = machine_engine(r->m);
+	bool alike = end == want->end || (end == MACHINE_ENDED && ends_at_landmark(want));
 	char text[160];
 
-	if (end != (replay_ended_by_source(want) ? MACHINE_ENDED : want->end) ||
-	    e->ops->count(e) != want->count) {
+	if (!alike || e->ops->count(e) != want->count) {
 		snprintf(text, sizeof(text),
 			 "the recorded machine ended otherwise (%d) at count %" PRIu64 ", not (%d)",
 			 want->end, want->count, end);

@@ -68,6 +68,7 @@ struct rig {
 	struct live_hooks_chain hooks;
 	unsigned typed; /* sync points with console input so far */
 	uint64_t stop_count;
+	uint64_t stop_control;
 	enum machine_end end;
 	atomic_bool poking;
 	pthread_t poker;
@@ -116,8 +117,12 @@ static inline size_t rig_inputs(void *ctx, struct machine *m, struct input *in, 
 	struct rig *r = ctx;
 	size_t n = 0;
 
-	if (machine_engine(m)->ops->count(machine_engine(m)) >= r->stop_count)
-		live_stop(r->live);
+	if (machine_engine(m)->ops->count(machine_engine(m)) >= r->stop_count) {
+		if (r->stop_control)
+			in[n++] = (struct input){ .kind = INPUT_CONTROL, .a = r->stop_control };
+		else
+			live_stop(r->live);
+	}
 	if (++r->typed % 3 == 0)
 		in[n++] = (struct input){ .kind = INPUT_CONSOLE,
 					  .data = (const uint8_t *)"typed",
@@ -146,8 +151,8 @@ struct rig_options {
 	size_t in_flight_max;
 	bool poke; /* from another thread: sync points anywhere, inside REP too */
 	bool disk;
-	uint64_t stop_count; /* the source ends it at the first sync point from there; 0: it runs on
-			      */
+	uint64_t stop_count;   /* it ends at the first sync point from there; 0: it runs on */
+	uint64_t stop_control; /* by CONTROL_STOP or _RESET; 0: the source ends it */
 };
 
 static inline bool rig_wants(void *ctx)
@@ -215,6 +220,7 @@ static inline void rig_open(struct rig *r, const struct rig_options *o)
 
 	memset(r, 0, sizeof(*r));
 	r->stop_count = o->stop_count ? o->stop_count : UINT64_MAX;
+	r->stop_control = o->stop_control;
 	sink = live_sink_ops(&r->sink);
 	r->disk = o->disk ? disk_memory_open(80000, &rig_err) : NULL;
 	if (r->disk)

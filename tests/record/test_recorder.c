@@ -132,6 +132,34 @@ START_TEST(every_checkpoint_is_a_start)
 }
 END_TEST
 
+/* A recording that is ended where a checkpoint is due, which would be none to go on from. */
+START_TEST(an_end_at_a_checkpoint)
+{
+	const uint64_t control[] = { CONTROL_STOP, CONTROL_RESET };
+	const enum machine_end end[] = { MACHINE_STOPPED, MACHINE_RESET };
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct rig_options o = { .rounds = 3000,
+					       .digest_count = 777,
+					       .checkpoint_ns = 1,
+					       .stop_count = 9000,
+					       .stop_control = control[i] };
+		struct recorder_stats s;
+		struct rig_replay r;
+		struct rig rig;
+
+		rig_open(&rig, &o);
+		ck_assert_int_eq(rig_run(&rig, &s), 0);
+		ck_assert_int_eq(rig.end, end[i]);
+		ck_assert_uint_ge(s.checkpoints, 3);
+		replay_all(&o, &r);
+		for (size_t mark = 0; mark < s.checkpoints; mark++)
+			replay_from(&o, mark);
+		unlink(rig_path);
+	}
+}
+END_TEST
+
 /* A disk's changes longer than a frame may be. */
 START_TEST(checkpoints_with_a_large_disk)
 {
@@ -236,6 +264,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, sync_points_inside_rep);
 	tcase_add_test(tc, an_end_anywhere);
 	tcase_add_test(tc, every_checkpoint_is_a_start);
+	tcase_add_test(tc, an_end_at_a_checkpoint);
 	tcase_add_test(tc, checkpoints_with_a_large_disk);
 	tcase_add_test(tc, the_guests_thread_does_not_write);
 	tcase_add_test(tc, a_slow_disk_slows_the_guest);

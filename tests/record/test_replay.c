@@ -140,6 +140,40 @@ START_TEST(stopped_on_the_way)
 }
 END_TEST
 
+/* Older programs made a checkpoint where a recording was stopped: no record is left behind it. */
+static struct replay_end stopped;
+
+static int no_record(void *ctx, const struct codec_record **rec, struct err *err)
+{
+	return 0;
+}
+
+static const struct replay_end *stopped_end(void *ctx)
+{
+	return &stopped;
+}
+
+START_TEST(a_start_where_the_recording_was_stopped)
+{
+	const struct output_sink none = { 0 };
+	struct rig_replay r = { 0 };
+	struct machine *twin;
+
+	rig_replay_open(&r, rig_path, &options);
+	twin = rig_machine(NULL, &none, options.rounds);
+	machine_digest(twin);
+	stopped = (struct replay_end){ .end = MACHINE_STOPPED, .digest = machine_digest(twin) };
+	machine_destroy(twin);
+	r.records = (struct record_stream){ .ctx = &r, .next = no_record, .end = stopped_end };
+	ck_assert_msg(rig_replay_run(&r, UINT64_MAX) == 0, "%s", rig_err.text);
+	ck_assert_uint_eq(count_of(r.m), 0);
+	stopped.count = 100; /* it did not come so far */
+	stopped.end = MACHINE_EXIT;
+	ck_assert_int_eq(rig_replay_run(&r, UINT64_MAX), -EILSEQ);
+	rig_replay_close(&r);
+}
+END_TEST
+
 START_TEST(a_log_cut_short_replays_to_there)
 {
 	struct stat st;
@@ -168,6 +202,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, until_stops_exactly_there);
 	tcase_add_test(tc, until_behind_the_end);
 	tcase_add_test(tc, stopped_on_the_way);
+	tcase_add_test(tc, a_start_where_the_recording_was_stopped);
 	tcase_add_test(tc, a_log_cut_short_replays_to_there);
 }
 
