@@ -530,6 +530,18 @@ struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ct
 	return c;
 }
 
+int console_check_file(const char *spec, struct err *err)
+{
+	struct console *c;
+	struct stat st;
+
+	if (kind_of(spec) != &kind_file || (stat(spec, &st) == 0 && !S_ISREG(st.st_mode)))
+		return 0;
+	c = console_open(spec, NULL, NULL, err);
+	console_close(c);
+	return c ? 0 : -err->code;
+}
+
 void console_close(struct console *c)
 {
 	if (!c)

@@ -19,6 +19,12 @@ struct console;
 
 /* Whether spec can be a console; opens nothing. */
 int console_check_spec(const char *spec, struct err *err);
+/*
+ * Tries to open the file that a console will write to, and leaves no trace: a supervisor looks
+ * before it starts the processes that write. 0, also for consoles of other kinds and for what is no
+ * regular file, such as a FIFO; else -errno and err.
+ */
+int console_check_file(const char *spec, struct err *err);
 /* Whether a person or program may type there while the machine runs: a terminal or a socket. */
 bool console_is_interactive(const char *spec);
 

@@ -30,6 +30,7 @@
 #include "base/host_clock.h"
 #include "base/log.h"
 #include "host/argv.h"
+#include "host/console.h"
 #include "host/exit.h"
 #include "host/run_end.h"
 #include "host/supervise.h"
@@ -443,9 +444,13 @@ static int make_dir(struct pair *p, struct err *err)
 
 static int start(struct pair *p, char live, struct err *err)
 {
+	const char *console = p->o->machine.console;
 	struct slot *first;
-	int ret = make_dir(p, err);
+	/* Both replicas open it: an error is told once, here, rather than by each of them. */
+	int ret = console ? console_check_file(console, err) : 0;
 
+	if (ret == 0)
+		ret = make_dir(p, err);
 	if (ret < 0)
 		return ret;
 	if (p->o->replica.events && !(p->events = fopen(p->o->replica.events, "ae")))
