@@ -83,6 +83,10 @@ def main():
         primary, backup = rig.start_pair()  # it ends when redis answers: the capture has followed the change
         watches = [Watch(PRESENT), Watch(CONFIGURED)]
         wait_for(lambda: watches[0].seen["a"], "no frame from the guest's new address")
+        # The last thing that the guest's script does; only then has it all the addresses that it is to announce.
+        virtual = socket.inet_aton(VIRTUAL)
+        wait_for(lambda: [f for f in of(watches[0].seen["a"], 0, "0800") if f[26:30] == virtual],
+                 "the guest never used the load balancer's address")
         client = Client(0)
         wait_for(lambda: client.count > 10 or client.error, "no replies")
         killed = time.monotonic()
@@ -109,9 +113,6 @@ def main():
         client.stop()
         if client.error:
             raise Failure("client: %s" % client.error)
-        virtual = socket.inet_aton(VIRTUAL)
-        wait_for(lambda: [f for f in of(watches[0].seen["a"] + seen, 0, "0800") if f[26:30] == virtual],
-                 "the guest never used the load balancer's address")
         stolen = [f.hex() for f in of(seen, killed, "0806") if f[28:32] == virtual]
         if stolen:
             raise Failure("%d announcements of the load balancer's address: %s" % (len(stolen), stolen[0]))

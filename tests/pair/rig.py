@@ -401,12 +401,12 @@ class Watch(threading.Thread):
                 continue
             except OSError:
                 return
+            of_kind = {(level, kind): value for level, kind, value in extra}
+            # When the kernel saw it: this thread may be late.
+            seconds, ns = struct.unpack("qq", of_kind[socket.SOL_SOCKET, SO_TIMESTAMPNS])
+            if self.end and seconds * 10**9 + ns > self.end:
+                return
             if data[6:12] == self.mac and addr[2] != 4:  # PACKET_OUTGOING is what the bridge sends there
-                of_kind = {(level, kind): value for level, kind, value in extra}
-                # When the kernel saw it: this thread may be late.
-                seconds, ns = struct.unpack("qq", of_kind[socket.SOL_SOCKET, SO_TIMESTAMPNS])
-                if self.end and seconds * 10**9 + ns > self.end:
-                    return
                 late = time.time() - (seconds + ns * 1e-9)
                 status, _, _, _, _, tag, kind = struct.unpack("IIIHHHH", of_kind[SOL_PACKET, PACKET_AUXDATA])
                 if status & TP_STATUS_VLAN_VALID:  # the kernel takes tags out of frames
