@@ -31,7 +31,7 @@ struct explore {
 	uint64_t doing[EXPLORE_JOBS]; /* run that a worker is at; NONE: none */
 	uint64_t failed;	      /* the lowest that did; NONE */
 	struct fault fault[DEVIATE_FAULTS];
-	size_t nfaults, drawn, left; /* left: the fewest so far that fail, while it is made fewer */
+	size_t nfaults, drawn; /* the former falls while they are made fewer */
 	uint64_t began, shown;
 };
 
@@ -51,7 +51,7 @@ static void show_progress(struct explore *e)
 	else
 		fprintf(stderr,
 			"\r\033[Ktwinstep: run %" PRIu64 " fails; %zu of its %zu changes are left",
-			e->failed, e->left, e->drawn);
+			e->failed, e->nfaults, e->drawn);
 }
 
 /* ---- the search ---- */
@@ -135,8 +135,6 @@ static int fails(void *ctx, const struct fault *faults, size_t n)
 		ret = judge(e, &err);
 	if (ret < 0)
 		log_error("%s", err.text);
-	else if (ret > 0)
-		e->left = n;
 	e->shrinking++;
 	return ret;
 }
@@ -261,8 +259,8 @@ static int explore(struct explore *e, struct err *err)
 		ret = search(e, err);
 	if (ret < 0 || e->failed == NONE)
 		return ret;
-	e->drawn = e->nfaults = e->left = explore_draw(&e->space, e->o->explore_seed, e->failed,
-						       (unsigned)e->o->changes, e->fault);
+	e->drawn = e->nfaults = explore_draw(&e->space, e->o->explore_seed, e->failed,
+					     (unsigned)e->o->changes, e->fault);
 	ret = make_fewest(e);
 	if (ret == 0)
 		return err_set(err, EILSEQ, "run %" PRIu64 " failed once, and not again",
