@@ -7,6 +7,7 @@
 #include "record/codec.h"
 #include "record/logwriter.c"
 #include "record/logstream.h"
+#include "tests/record/log_frames.h"
 #include "tests/unit.h"
 
 #define FAR (5ull << 30)
@@ -25,34 +26,6 @@ static void put_records(struct log_writer *w, uint64_t first, unsigned n)
 		codec_put(&c, &b, &sp, 0, NULL);
 	}
 	ck_assert_int_eq(log_writer_frame(w, LOG_RECORDS, first * 1000, b.data, b.len, &err), 0);
-	buf_free(&b);
-}
-
-static void put_checkpoint(struct log_writer *w, uint64_t seq)
-{
-	struct buf b = BUF_INIT;
-
-	for (int i = 0; i < 3; i++)
-		buf_put_varint(&b, i ? seq * 1000 : seq);
-	log_writer_mark(w, seq, seq * 1000, seq * 1000);
-	ck_assert_int_eq(log_writer_frame(w, LOG_STATE, seq * 1000, b.data, b.len, &err), 0);
-	ck_assert_int_eq(log_writer_frame(w, LOG_PAGES, seq * 1000, "", 0, &err), 0);
-	buf_free(&b);
-}
-
-static void put_end(struct log_writer *w, uint64_t seq)
-{
-	struct buf b = BUF_INIT;
-
-	buf_put_u8(&b, MACHINE_ENDED);
-	buf_put_u8(&b, 0);
-	buf_put_varint(&b, seq);
-	buf_put_varint(&b, seq * 1000);
-	buf_put_u8(&b, 0);
-	buf_put_u64(&b, seq);
-	buf_put_varint(&b, 0);
-	buf_put_u64(&b, 4711);
-	ck_assert_int_eq(log_writer_frame(w, LOG_END, seq * 1000, b.data, b.len, &err), 0);
 	buf_free(&b);
 }
 
