@@ -47,8 +47,8 @@ status=$?
 check replay-checkpoint "status $status, not 7: $(tail -n 3 "$work/err" "$work/out")" [ "$status" -eq 7 ]
 check log-names-version "the log does not say which machine" grep -q '^machine *version 2' <("$twinstep" log "$work/log")
 
-# A snapshot between two halves, and the power button.
-script='i=0; while [ $i -lt 8 ]; do cat /proc/interrupts | md5sum; sleep 0.1; md5sum /dev/vda; i=$((i+1)); echo round $i; done; insmod /lib/modules/button.ko; echo waiting; until grep -q [1-9] /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 0.2; done; echo pressed; poweroff -f'
+# A snapshot early on, and the power button. The snapshot may come some rounds late, and enough of them have to be left.
+script='i=0; while [ $i -lt 40 ]; do cat /proc/interrupts | md5sum; sleep 0.1; md5sum /dev/vda; i=$((i+1)); echo round $i; done; insmod /lib/modules/button.ko; echo waiting; until grep -q [1-9] /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 0.2; done; echo pressed; poweroff -f'
 timeout 300 "$twinstep" run --kernel "$vmlinuz" --initrd "$work/initramfs" --disk "$work/disk,overlay" --clock virtual \
 	--digest-every 20000000 --console "$work/console" --control "$work/sock" \
 	--append "$words quiet twinstep.run=\"$script\"" >"$work/digests" 2>"$work/err" &
@@ -57,7 +57,7 @@ wait_for 20 grep -aq 'round 2' "$work/console"
 "$twinstep" snapshot "$work/sock" "$work/snap" >"$work/s" 2>"$work/err2"
 check snapshot "no snapshot: $(cat "$work/err2")" [ -s "$work/snap" ]
 if [ -n "$button" ]; then
-	wait_for 20 grep -aq 'waiting' "$work/console"
+	wait_for 60 grep -aq 'waiting' "$work/console"
 	"$twinstep" powerdown "$work/sock" 2>"$work/err2" || kill "$machine"
 	wait "$machine"
 	status=$?
@@ -73,7 +73,7 @@ fi
 timeout 300 "$twinstep" run --restore "$work/snap" --disk "$work/disk,overlay" --clock virtual --digest-every 20000000 \
 	--console "$work/console2" --control "$work/sock" >"$work/digests2" 2>"$work/err" &
 machine=$!
-wait_for 20 grep -aq 'round 8' "$work/console2"
+wait_for 60 grep -aq 'round 40' "$work/console2"
 "$twinstep" stop "$work/sock"
 wait "$machine"
 machine=
