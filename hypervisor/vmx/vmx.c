@@ -37,6 +37,13 @@
  */
 #define BARREN_MAX 1000
 
+/*
+ * Parts of at most 4096 iterations of a REP instruction that are still done when a kick waits and
+ * no landmark can name a place inside: some milliseconds. Page tables that lead to one page in many
+ * ways let a guest ask for minutes.
+ */
+#define REP_PARTS_MAX 4096u
+
 static struct vmx *vmx_of(struct engine *e)
 {
 	return (struct vmx *)e;
@@ -84,7 +91,7 @@ bool vmx_is_kicked(const struct vmx *v)
 /* Between two iterations of a REP instruction, where a landmark with RCX names the place. */
 static bool in_rep(const struct vmx *v)
 {
-	return v->source->retired && v->st.in_rep;
+	return v->source->retired && v->st.in_rep && !v->rep_unnamed;
 }
 
 static bool take_kick(void *ctx)
@@ -133,7 +140,7 @@ static bool run_ends(struct vmx *v, const struct landmark *until, enum engine_ex
 		.named = v->at_landmark,
 		.in_rep = in_rep(v),
 		.halted = v->st.halted,
-		.window_wanted = v->window_wanted,
+		.window_wanted = v->window_wanted && !v->rep_unnamed,
 		.stop_wanted = &v->stop_wanted,
 	};
 
@@ -186,22 +193,40 @@ static const struct landmark *rep_target(const struct vmx *v)
  */
 static bool may_be_begun(const struct vmx *v)
 {
-	return v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep && !rep_target(v);
+	return v->rep_unnamed ||
+	       (v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep && !rep_target(v));
 }
 
-/* A kick that comes meanwhile stays in the run page. */
+/*
+ * An instruction inside which no landmark may lie, to its end. A kick that comes meanwhile stays in
+ * the run page; where the end is far, its caller is told that no place comes that has a name, and
+ * may look after others, or give up.
+ */
+static enum soft_step execute_whole(struct vmx *v, struct cpu *cpu, bool fresh)
+{
+	enum soft_step step;
+	unsigned parts = 0;
+
+	do {
+		__atomic_store_n(&cpu->kicked, vmx_is_kicked(v), __ATOMIC_RELEASE);
+		step = soft_step_cpu(cpu, NULL, fresh);
+	} while (step == SOFT_STEP_REP && !cpu->db_pending && parts++ < REP_PARTS_MAX);
+	v->rep_unnamed = step == SOFT_STEP_REP;
+	if (v->rep_unnamed && !cpu->db_pending) {
+		v->spins = true;
+		v->reps_left++;
+	}
+	v->reps_completed += parts && !v->rep_unnamed;
+	return step;
+}
+
 static enum soft_step soft_execute(struct vmx *v, bool fresh)
 {
 	struct cpu *cpu = soft_engine_cpu(v->soft);
-	bool whole = may_be_begun(v);
-	enum soft_step step;
 
-	do {
-		if (whole)
-			__atomic_store_n(&cpu->kicked, 0, __ATOMIC_RELEASE);
-		step = soft_step_cpu(cpu, rep_target(v), fresh);
-	} while (whole && step == SOFT_STEP_REP && !cpu->db_pending);
-	return step;
+	if (may_be_begun(v))
+		return execute_whole(v, cpu, fresh);
+	return soft_step_cpu(cpu, rep_target(v), fresh);
 }
 
 /*
@@ -293,7 +318,7 @@ static void choose_event(struct vmx *v)
 		s->nmi_blocked = false; /* by this very one */
 		v->load |= TWVMX_LOAD_GPR;
 	}
-	s->halted = s->sti_shadow = s->movss_shadow = s->in_rep = false;
+	s->halted = s->sti_shadow = s->movss_shadow = s->in_rep = v->rep_unnamed = false;
 }
 
 static uint32_t run_flags(struct vmx *v, bool step)
@@ -666,6 +691,7 @@ static int vmx_set_state(struct engine *e, const struct cpu_state *s, struct err
 	v->load = TWVMX_LOAD_ALL;
 	v->flush = true;
 	v->at_landmark = true;
+	v->rep_unnamed = false;
 	v->deliveries = 0;
 	return 0;
 }
@@ -816,6 +842,8 @@ static size_t vmx_stats(const struct engine *e, struct engine_stat *stats, size_
 		{ "vm_entries", v->run->entries },
 		{ "runs", v->entries },
 		{ "soft_steps", v->soft_steps },
+		{ "reps_completed", v->reps_completed },
+		{ "reps_left", v->reps_left },
 		{ "events", v->events },
 		{ "spurious_faults", v->spurious_faults },
 		{ "host_interrupts", v->run->irqs },

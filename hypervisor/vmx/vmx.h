@@ -62,6 +62,7 @@ struct vmx {
 	bool mapped;	  /* the module has the guest's memory */
 	bool at_landmark; /* a landmark names this boundary */
 	bool stop_wanted, window_wanted;
+	bool rep_unnamed;      /* inside a REP instruction where no landmark may lie */
 	bool spins;	       /* the module gave the guest back because a kick waits */
 	unsigned barren;       /* steps of the run loop since a landmark */
 	unsigned deliveries;   /* events since an instruction last retired; known when every one is
@@ -71,6 +72,8 @@ struct vmx {
 	char error[600];
 	uint32_t guest_flushes; /* of the software CPU, as last seen */
 	uint64_t entries, soft_steps, events, spurious_faults, reasons[VMX_REASONS];
+	/* REP instructions completed in software while a kick waited; times that one was left. */
+	uint64_t reps_completed, reps_left;
 };
 
 /* ---- vmx.c ---- */
