@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tools/qualify_checks.h"
 
-#include <asm/prctl.h>
 #include <dirent.h>
 #include <errno.h>
 #include <linux/perf_event.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,14 +13,14 @@
 #include "base/file_io.h"
 #include "hypervisor/vmx/agree.h"
 #include "hypervisor/vmx/bench.h"
-#include "tools/qualify_keep.h"
+#include "tools/qualify_host.h"
 #include "tools/qualify_load.h"
 #include "tools/qualify_replay.h"
+#include "tools/qualify_translations.h"
 
 #define VULNERABILITIES "/sys/devices/system/cpu/vulnerabilities"
 
-__attribute__((format(printf, 3, 4))) static void settle(struct check *c, enum check_state state,
-							 const char *fmt, ...)
+void qualify_settle(struct check *c, enum check_state state, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -84,125 +82,10 @@ static void check_identity(struct check *c)
 	microcode_read(microcode, sizeof(microcode));
 	file_read_line("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
 	vulnerabilities_read(open, sizeof(open));
-	settle(c, open[0] || smt[0] == '1' ? CHECK_NOTE : CHECK_GOOD,
-	       "%s, microcode %s, threads %s cores; vulnerable to:%s", host, microcode,
-	       smt[0] == '1' ? "share" : "do not share",
-	       open[0] ? open : " nothing that the kernel knows of");
-}
-
-/* ---- 3: registers of the host's ---- */
-
-struct kept {
-	unsigned long fs, gs;
-	uint16_t ds, es, fs_selector, gs_selector, x87;
-	uint32_t mxcsr;
-};
-
-static void kept_read(struct kept *k)
-{
-	memset(k, 0, sizeof(*k));
-	syscall(SYS_arch_prctl, ARCH_GET_FS, &k->fs);
-	syscall(SYS_arch_prctl, ARCH_GET_GS, &k->gs);
-	__asm__ volatile("mov %%ds, %0" : "=r"(k->ds));
-	__asm__ volatile("mov %%es, %0" : "=r"(k->es));
-	__asm__ volatile("mov %%fs, %0" : "=r"(k->fs_selector));
-	__asm__ volatile("mov %%gs, %0" : "=r"(k->gs_selector));
-	__asm__ volatile("fnstcw %0" : "=m"(k->x87));
-	__asm__ volatile("stmxcsr %0" : "=m"(k->mxcsr));
-}
-
-/* One exit each. */
-static bool run_times(struct bench *b, unsigned runs)
-{
-	for (unsigned i = 1; i <= runs; i++) {
-		if (bench_run(b, b->e->ops->count(b->e) + 1) != ENGINE_EXIT_UNTIL)
-			return false;
-	}
-	return true;
-}
-
-/* IN and a jump back to it, for ever: counts on both kinds of engine. */
-static const char port_loop_code[] = "\xe4\x10\xeb\xfc";
-static const struct bench_program port_loop = { .name = "port loop",
-						.code = port_loop_code,
-						.end = port_loop_code + sizeof(port_loop_code) -
-						       1 };
-
-/* What this host let be tried; of several CPUs: on each of them. */
-struct tried {
-	bool vectors, port;
-};
-
-/* "" when all is as before, else what is not; `runs` on the CPU where this thread is. */
-static const char *registers_stay(struct bench *b, unsigned runs, struct tried *tried)
-{
-	struct qualify_keep *keep = qualify_keep_begin();
-	struct kept before, after;
-	bool ran, vectors, port;
-
-	syscall(SYS_arch_prctl, ARCH_SET_GS, 0x123456789000ul);
-	tried->vectors = keep;
-	kept_read(&before);
-	ran = run_times(b, runs);
-	kept_read(&after);
-	syscall(SYS_arch_prctl, ARCH_SET_GS, 0ul);
-	vectors = !keep || qualify_keep_end(keep);
-	port = qualify_keep_port(&tried->port);
-	if (!ran)
-		return "the guest stopped";
-	if (!vectors)
-		return "vector registers of another thread";
-	if (tried->port && !port)
-		return "the right to use a port (ioperm)";
-	if (before.fs != after.fs || before.gs != after.gs)
-		return "the base of FS or GS";
-	if (before.x87 != after.x87 || before.mxcsr != after.mxcsr)
-		return "the x87 control word or MXCSR";
-	return memcmp(&before, &after, sizeof(before)) ? "a segment register" : "";
-}
-
-static void check_registers(const struct check_input *in, struct check *c)
-{
-	cpu_set_t all, one;
-	struct err err = ERR_INIT;
-	struct bench b;
-	struct tried tried = { true, true }, here;
-	const char *lost = "";
-	unsigned cpus = 0;
-
-	if (in->no_vmx) {
-		settle(c, CHECK_NOT_DONE, "no guest can run");
-		return;
-	}
-	sched_getaffinity(0, sizeof(all), &all);
-	if (bench_start(&b, &vmx_engine_ops, 2, &port_loop, &err) < 0) {
-		settle(c, CHECK_BAD, "%.200s", err.text);
-		return;
-	}
-	for (int cpu = 0; cpu < CPU_SETSIZE && !lost[0]; cpu++) {
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		if (!CPU_ISSET(cpu, &all) || sched_setaffinity(0, sizeof(one), &one) < 0)
-			continue;
-		lost = registers_stay(&b, in->runs, &here);
-		tried.vectors &= here.vectors;
-		tried.port &= here.port;
-		cpus++;
-	}
-	sched_setaffinity(0, sizeof(all), &all);
-	bench_stop(&b);
-	if (lost[0])
-		settle(c, CHECK_BAD, "changed over %u runs on each of %u CPUs: %s", in->runs, cpus,
-		       lost);
-	else if (!cpus)
-		settle(c, CHECK_NOT_DONE, "this process may be moved to no CPU");
-	else
-		settle(c, CHECK_NOTE,
-		       "FS, GS, their bases, DS, ES, x87, MXCSR%s%s stay over %u runs on each of "
-		       "%u "
-		       "CPUs; MSRs, DR7 and XCR0 cannot be read by a program",
-		       tried.vectors ? ", vectors of another thread (AVX)" : "",
-		       tried.port ? ", the right to a port (ioperm)" : "", in->runs, cpus);
+	qualify_settle(c, open[0] || smt[0] == '1' ? CHECK_NOTE : CHECK_GOOD,
+		       "%s, microcode %s, threads %s cores; vulnerable to:%s", host, microcode,
+		       smt[0] == '1' ? "share" : "do not share",
+		       open[0] ? open : " nothing that the kernel knows of");
 }
 
 /* ---- 4: perf beside a VM ---- */
@@ -221,17 +104,19 @@ static void check_perf(const struct check_input *in, struct check *c)
 	struct bench b;
 
 	if (fd < 0 || in->no_vmx) {
-		settle(c, CHECK_NOT_DONE, "%s",
-		       in->no_vmx ? "no guest can run" : "perf counts no instructions here");
-	} else if (bench_start(&b, &vmx_engine_ops, 2, &port_loop, &err) == 0) {
-		ran = read(fd, &before, sizeof(before)) == sizeof(before) && run_times(&b, 100) &&
+		qualify_settle(c, CHECK_NOT_DONE, "%s",
+			       in->no_vmx ? "no guest can run"
+					  : "perf counts no instructions here");
+	} else if (bench_start(&b, &vmx_engine_ops, 2, &qualify_port_loop, &err) == 0) {
+		ran = read(fd, &before, sizeof(before)) == sizeof(before) &&
+		      qualify_run_times(&b, 100) &&
 		      read(fd, &after, sizeof(after)) == sizeof(after);
-		settle(c, ran && after > before ? CHECK_GOOD : CHECK_BAD,
-		       "perf counted %llu instructions of this process beside a VM",
-		       (unsigned long long)(after - before));
+		qualify_settle(c, ran && after > before ? CHECK_GOOD : CHECK_BAD,
+			       "perf counted %llu instructions of this process beside a VM",
+			       (unsigned long long)(after - before));
 		bench_stop(&b);
 	} else {
-		settle(c, CHECK_BAD, "%.200s", err.text);
+		qualify_settle(c, CHECK_BAD, "%.200s", err.text);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -244,16 +129,16 @@ static void check_counting(const struct check_input *in, struct check *c)
 	unsigned wrong = 0, runs = 0;
 
 	if (!in->pmu) {
-		settle(c, CHECK_NOT_DONE, "%.300s", in->no_vmx ? in->no_vmx : in->no_pmu);
+		qualify_settle(c, CHECK_NOT_DONE, "%.300s", in->no_vmx ? in->no_vmx : in->no_pmu);
 		return;
 	}
 	for (unsigned i = 0; i < MEASURE_PROGRAMS; i++) {
 		wrong += in->pmu->row[i].wrong;
 		runs += in->pmu->row[i].runs;
 	}
-	settle(c, in->pmu->exact ? CHECK_GOOD : CHECK_BAD,
-	       "%u of %u runs wrong, %u of %u stops missed", wrong, runs, in->pmu->missed,
-	       in->pmu->landings);
+	qualify_settle(c, in->pmu->exact ? CHECK_GOOD : CHECK_BAD,
+		       "%u of %u runs wrong, %u of %u stops missed", wrong, runs, in->pmu->missed,
+		       in->pmu->landings);
 }
 
 static void check_smi(const struct check_input *in, struct check *c)
@@ -261,15 +146,17 @@ static void check_smi(const struct check_input *in, struct check *c)
 	uint32_t has = in->info->version ? in->info->has : 0;
 
 	if (has & TWVMX_SMI_FROZEN)
-		settle(c, CHECK_GOOD, "counters stand still in system management mode");
+		qualify_settle(c, CHECK_GOOD, "counters stand still in system management mode");
 	else if (has & TWVMX_SMI_COUNTED)
-		settle(c, CHECK_NOTE,
-		       "a counted run that meets system management mode ends with an error");
+		qualify_settle(
+			c, CHECK_NOTE,
+			"a counted run that meets system management mode ends with an error");
 	else
-		settle(c, in->info->version ? CHECK_NOTE : CHECK_NOT_DONE,
-		       in->info->version ? "this processor does not say when it was in system "
-					   "management mode, where counters may count"
-					 : "there is no module to ask");
+		qualify_settle(c, in->info->version ? CHECK_NOTE : CHECK_NOT_DONE,
+			       in->info->version
+				       ? "this processor does not say when it was in system "
+					 "management mode, where counters may count"
+				       : "there is no module to ask");
 }
 
 /* Beside threads that keep CPUs and caches busy. */
@@ -282,22 +169,23 @@ static void check_skid(const struct check_input *in, struct check *c)
 	int ret;
 
 	if (!in->pmu) {
-		settle(c, CHECK_NOT_DONE, "no counter, no skid");
+		qualify_settle(c, CHECK_NOT_DONE, "no counter, no skid");
 		return;
 	}
 	load = qualify_load_begin(&threads, &cpus);
 	ret = measure_skid(&vmx_pmu_engine_ops, &busy, &err);
 	qualify_load_end(load);
 	if (ret < 0 || busy.error[0] || busy.missed)
-		settle(c, CHECK_BAD, "on a busy host %u of %u stops are missed: %.200s",
-		       busy.missed, busy.landings, ret < 0 ? err.text : busy.error);
+		qualify_settle(c, CHECK_BAD, "on a busy host %u of %u stops are missed: %.200s",
+			       busy.missed, busy.landings, ret < 0 ? err.text : busy.error);
 	else
-		settle(c, threads >= cpus ? CHECK_GOOD : CHECK_NOTE,
-		       "at most %llu instructions late, %llu while %u threads on %u CPUs write all "
-		       "over memory; margin %llu",
-		       (unsigned long long)in->pmu->landing.skid_max,
-		       (unsigned long long)busy.landing.skid_max, threads, cpus,
-		       (unsigned long long)busy.landing.margin);
+		qualify_settle(c, threads >= cpus ? CHECK_GOOD : CHECK_NOTE,
+			       "at most %llu instructions late, %llu while %u threads on %u CPUs "
+			       "write all "
+			       "over memory; margin %llu",
+			       (unsigned long long)in->pmu->landing.skid_max,
+			       (unsigned long long)busy.landing.skid_max, threads, cpus,
+			       (unsigned long long)busy.landing.margin);
 }
 
 /* ---- 9, 10: against the software CPU, and against itself ---- */
@@ -321,15 +209,17 @@ static void settle_agreement(const struct agree *a, struct check *c)
 	name_differing(a->same, two, sizeof(two));
 	name_differing(a->same_in_version_1, one, sizeof(one));
 	if (a->all)
-		settle(c, CHECK_GOOD,
-		       "as the software CPU: vmx and soft replay each other's records; machine "
-		       "version 1 differs in:%s",
-		       one[0] ? one : " nothing");
+		qualify_settle(
+			c, CHECK_GOOD,
+			"as the software CPU: vmx and soft replay each other's records; machine "
+			"version 1 differs in:%s",
+			one[0] ? one : " nothing");
 	else
-		settle(c, CHECK_NOTE,
-		       "other than the software CPU:%s (machine version 1:%s); records replay on "
-		       "vmx of hosts with the same answers, not on soft, nor soft's here",
-		       two, one);
+		qualify_settle(
+			c, CHECK_NOTE,
+			"other than the software CPU:%s (machine version 1:%s); records replay on "
+			"vmx of hosts with the same answers, not on soft, nor soft's here",
+			two, one);
 }
 
 static void check_agreement(const struct check_input *in, const struct engine_ops *ops,
@@ -338,11 +228,11 @@ static void check_agreement(const struct check_input *in, const struct engine_op
 	struct err err = ERR_INIT;
 
 	if (in->no_vmx)
-		settle(c, CHECK_NOT_DONE, "no guest can run");
+		qualify_settle(c, CHECK_NOT_DONE, "no guest can run");
 	else if (agree_engine(ops, in->repeats, a, &err) == 0)
 		settle_agreement(a, c);
 	else
-		settle(c, CHECK_BAD, "%.200s", err.text);
+		qualify_settle(c, CHECK_BAD, "%.200s", err.text);
 	if (err.code && !a->error[0]) /* the next check needs to say it too */
 		snprintf(a->error, sizeof(a->error), "%.200s", err.text);
 }
@@ -362,14 +252,14 @@ static void check_repeatable(const struct check_input *in, const struct engine_o
 	if (a->repeats)
 		snprintf(small, sizeof(small), "; %u of %u small runs differ from the software CPU",
 			 a->unsteady, a->repeats);
-	settle(c,
-	       !good	    ? CHECK_BAD
-	       : in->no_vmx ? CHECK_NOTE
-			    : CHECK_GOOD,
-	       "%u of %u recordings of half a second on %s replayed alike (%lu "
-	       "digests)%s%s%s%s%.100s",
-	       r.rounds, in->repeats, ops->name, r.digests, r.why[0] ? ": " : "", r.why, small,
-	       a->error[0] ? "; small runs: " : "", a->error);
+	qualify_settle(c,
+		       !good	    ? CHECK_BAD
+		       : in->no_vmx ? CHECK_NOTE
+				    : CHECK_GOOD,
+		       "%u of %u recordings of half a second on %s replayed alike (%lu "
+		       "digests)%s%s%s%s%.100s",
+		       r.rounds, in->repeats, ops->name, r.digests, r.why[0] ? ": " : "", r.why,
+		       small, a->error[0] ? "; small runs: " : "", a->error);
 }
 
 /* ---- all of them ---- */
@@ -388,15 +278,12 @@ void qualify_check(const struct check_input *in, struct check *checks)
 	for (unsigned i = 0; i < QUALIFY_CHECKS; i++)
 		checks[i] = (struct check){ .name = names[i] };
 	check_identity(&checks[0]);
-	settle(&checks[1], CHECK_NOT_DONE,
-	       "no program can read what the processor had in CR4 and DEBUGCTL in the guest");
-	check_registers(in, &checks[2]);
+	qualify_check_entry(in, &checks[1]);
+	qualify_check_registers(in, &checks[2]);
 	check_perf(in, &checks[3]);
 	check_counting(in, &checks[4]);
 	check_smi(in, &checks[5]);
-	settle(&checks[6], CHECK_NOT_DONE,
-	       "spurious page faults and accessed bits need a host under pressure for hours: "
-	       "compare spurious_faults of --stats, and replay long recordings");
+	qualify_check_translations(in, &checks[6]);
 	check_skid(in, &checks[7]);
 	check_agreement(in, ops, &agree, &checks[8]);
 	check_repeatable(in, ops, &agree, &checks[9]);

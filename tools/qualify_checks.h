@@ -32,6 +32,10 @@ struct check_input {
 	unsigned runs;		       /* of the guest on each CPU between two looks at registers */
 };
 
+/* How a check came out, and why. */
+__attribute__((format(printf, 3, 4))) void qualify_settle(struct check *c, enum check_state state,
+							  const char *fmt, ...);
+
 void qualify_check(const struct check_input *in, struct check *checks);
 void qualify_print(const struct check *checks);
 json_t *qualify_json(const struct check *checks);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tools/qualify_keep.h"
 
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -9,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/io.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define REGISTERS  8
 #define VECTOR	   32
@@ -107,4 +111,35 @@ bool qualify_keep_port(bool *asked)
 	sigaction(SIGSEGV, &old, NULL);
 	ioperm(DELAY_PORT, 1, 0);
 	return may;
+}
+
+static volatile uint32_t watched;
+static int watch_fd = -1;
+
+bool qualify_keep_watch(void)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT,
+					.size = sizeof(attr),
+					.bp_type = HW_BREAKPOINT_W,
+					.bp_addr = (uintptr_t)&watched,
+					.bp_len = HW_BREAKPOINT_LEN_4,
+					.exclude_kernel = 1,
+					.exclude_hv = 1 };
+
+	watch_fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	watched = 1;
+	return watch_fd >= 0;
+}
+
+bool qualify_keep_watched(void)
+{
+	uint64_t writes = 0;
+
+	watched = 2;
+	if (watch_fd < 0 || read(watch_fd, &writes, sizeof(writes)) != sizeof(writes))
+		writes = 0;
+	if (watch_fd >= 0)
+		close(watch_fd);
+	watch_fd = -1;
+	return writes == 2;
 }

@@ -18,4 +18,12 @@ bool qualify_keep_end(struct qualify_keep *k);
 /* May this process use a port that the kernel let it have? *asked: it let it. */
 bool qualify_keep_port(bool *asked);
 
+/*
+ * Has the calling thread stop at writes to a place of its own, by a register of the processor, and
+ * writes there; false: the kernel does not let it.
+ */
+bool qualify_keep_watch(void);
+/* Writes there again, and ends it: was each write noticed, and nothing else? */
+bool qualify_keep_watched(void);
+
 #endif

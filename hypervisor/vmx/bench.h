@@ -49,6 +49,16 @@ struct bench_program {
 #define BENCH_PT  0x4000u
 #define BENCH_IDT 0x5000u
 
+/* For assembler code in 64-bit mode: an interrupt gate to a handler that ends with IRETQ. RAX goes.
+ */
+#define BENCH_ASM_GATE                            \
+	".macro gate vector, to\n"                \
+	"	leaq \\to(%rip), %rax\n"                \
+	"	movw %ax, 0x5000+\\vector*16\n"         \
+	"	movl $0x8e000008, 0x5002+\\vector*16\n" \
+	"	movw $0, 0x5006+\\vector*16\n"          \
+	".endm\n"
+
 /*
  * On a machine of that version. 0, -ENOMEM, or what creating the engine failed with: then there is
  * nothing to stop.

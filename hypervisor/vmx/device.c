@@ -356,3 +356,9 @@ struct twvmx_stats vmx_device_stats(const struct vmx *v)
 		return (struct twvmx_stats){ 0 };
 	return stats;
 }
+
+int vmx_device_host_state(const struct engine *e, bool remember, struct twvmx_host *h)
+{
+	*h = (struct twvmx_host){ .version = TWVMX_VERSION, .remember = remember };
+	return ioctl(((const struct vmx *)e)->fd, TWVMX_IOC_HOST, h) < 0 ? -errno : 0;
+}

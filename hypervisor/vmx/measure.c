@@ -79,13 +79,7 @@ __asm__(".pushsection .rodata\n"
 	"	iret\n"
 	"3:	incw %di\n"
 	"	iret\n"
-	".code64\n"
-	".macro gate vector, to\n" /* an interrupt gate at the end of which there is IRETQ */
-	"	leaq \\to(%rip), %rax\n"
-	"	movw %ax, 0x5000+\\vector*16\n"
-	"	movl $0x8e000008, 0x5002+\\vector*16\n"
-	"	movw $0, 0x5006+\\vector*16\n"
-	".endm\n"
+	".code64\n" BENCH_ASM_GATE
 	"measure_paging:\n" /* a page is taken away, its fault brings it back */
 	"	gate 14, 2f\n"
 	"	movl $2000, %esi\n"

@@ -132,6 +132,11 @@ int vmx_device_map(struct vmx *v);
 void vmx_device_unmap(struct vmx *v);
 int vmx_device_dirty(struct vmx *v);
 struct twvmx_stats vmx_device_stats(const struct vmx *v); /* zeros when it cannot say */
+/*
+ * The host's registers on this CPU, see twvmx_host: remembers them, or compares. 0, or -errno:
+ * -ENOTTY the module is older than this, -EAGAIN nothing of this CPU is remembered.
+ */
+int vmx_device_host_state(const struct engine *e, bool remember, struct twvmx_host *h);
 /* Gives CPUID to the module; false when it does not take it, and CPUID exits to us. */
 bool vmx_device_cpuid(struct vmx *v);
 

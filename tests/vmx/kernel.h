@@ -250,6 +250,7 @@ struct file;
 
 MOCK struct task_struct mock_task;
 MOCK bool mock_signal, mock_resched;
+MOCK int mock_cpu;
 
 #define current			 (&mock_task)
 #define spin_lock(l)		 ((void)(l))
@@ -263,7 +264,7 @@ MOCK bool mock_signal, mock_resched;
 #define local_irq_restore(flags) ((void)(flags))
 #define preempt_disable()	 ((void)0)
 #define preempt_enable()	 ((void)0)
-#define smp_processor_id()	 0
+#define smp_processor_id()	 mock_cpu
 #define account_locked_vm(m, n, more) \
 	((m)->locked = (more) ? (m)->locked + (n) : (m)->locked - (n), 0)
 
@@ -320,6 +321,10 @@ MOCK u64 mock_features; /* bits, by the numbers above */
 #define MSR_CORE_PERF_FIXED_CTR0  0x309
 #define MSR_CORE_PERF_GLOBAL_CTRL 0x38f
 #define MSR_IA32_PEBS_ENABLE	  0x3f1
+#define MSR_IA32_DEBUGCTLMSR	  0x1d9
+#define MSR_IA32_CR_PAT		  0x277
+#define MSR_MTRRdefType		  0x2ff
+#define MSR_IA32_XSS		  0xda0
 #define MSR_SMI_COUNT		  0x34
 #define MSR_IA32_TSX_CTRL	  0x122
 #define TSX_CTRL_RTM_DISABLE	  1ull
@@ -397,18 +402,22 @@ struct ldttss_desc {
 	u32 base3, zero;
 };
 
+MOCK struct desc_ptr mock_gdt, mock_idt;
+MOCK unsigned long mock_dr[8];
+
 #define __KERNEL_CS			     0x10
 #define __KERNEL_DS			     0x18
 #define savesegment(s, v)		     ((v) = 0)
 #define loadsegment(s, v)		     ((void)(v))
 #define load_gs_index(v)		     ((void)(v))
-#define native_store_gdt(d)		     ((void)(d))
+#define native_store_gdt(d)		     (*(d) = mock_gdt)
 #define native_load_gdt(d)		     ((void)(d))
-#define store_idt(d)			     ((void)(d))
+#define store_idt(d)			     (*(d) = mock_idt)
 #define load_idt(d)			     ((void)(d))
 #define invalidate_tss_limit()		     ((void)0)
 #define indirect_branch_prediction_barrier() ((void)0)
 #define set_debugreg(v, n)		     ((void)(v))
+#define get_debugreg(v, n)		     ((v) = mock_dr[n])
 #define hw_breakpoint_active()		     false
 #define hw_breakpoint_restore()		     ((void)0)
 #define get_debugctlmsr()		     0ull
@@ -417,7 +426,10 @@ struct ldttss_desc {
 #define kernel_fpu_begin_mask(m)	     ((void)0)
 #define kernel_fpu_end()		     ((void)0)
 
-MOCK unsigned long mock_cr4; /* the host's */
+/* The host's. */
+MOCK unsigned long mock_cr0, mock_cr4;
+#define read_cr0()	  mock_cr0
+#define __read_cr4()	  mock_cr4
 #define cr4_read_shadow() mock_cr4
 
 /* ---- VT-x ---- */

@@ -97,6 +97,16 @@ static void dirty(unsigned i, uint64_t *seed)
 	ioctl(fds[i], TWVMX_IOC_DIRTY, &d);
 }
 
+static void host_state(unsigned i, uint64_t *seed)
+{
+	struct twvmx_host h = {
+		.version = (uint32_t)choose(seed, TWVMX_VERSION),
+		.remember = (uint32_t)choose(seed, next(seed) % 2),
+	};
+
+	ioctl(fds[i], TWVMX_IOC_HOST, next(seed) % 16 ? &h : (void *)next(seed));
+}
+
 /*
  * Answers of the table are chosen so that guests which execute CPUID find some, and lose them
  * again.
@@ -280,7 +290,10 @@ static void *worker(void *arg)
 			slot(i, &seed);
 			break;
 		case 3:
-			dirty(i, &seed);
+			if (next(&seed) % 2)
+				dirty(i, &seed);
+			else
+				host_state(i, &seed);
 			break;
 		case 4:
 			ioctl(fds[i],

@@ -154,6 +154,19 @@ static long get_stats(const struct vm *vm, void __user *arg)
 	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
 }
 
+static long look_at_host(struct vm *vm, void __user *arg)
+{
+	struct twvmx_host h;
+	int ret;
+
+	if (copy_from_user(&h, arg, sizeof(h)))
+		return -EFAULT;
+	ret = audit_host(vm, &h);
+	if (ret)
+		return ret;
+	return copy_to_user(arg, &h, sizeof(h)) ? -EFAULT : 0;
+}
+
 static long set_cpuid(struct vm *vm, const void __user *arg)
 {
 	struct twvmx_cpuid c;
@@ -183,6 +196,8 @@ static long vm_ioctl(struct vm *vm, unsigned int cmd, unsigned long arg)
 		return fetch_dirty(vm, (void __user *)arg);
 	case TWVMX_IOC_STATS:
 		return get_stats(vm, (void __user *)arg);
+	case TWVMX_IOC_HOST:
+		return look_at_host(vm, (void __user *)arg);
 	case TWVMX_IOC_CPUID:
 		return set_cpuid(vm, (void __user *)arg);
 	default:

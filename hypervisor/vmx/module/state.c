@@ -222,14 +222,6 @@ void state_store(struct vm *vm, struct twvmx_regs *r)
 
 /* ---- the host's registers ---- */
 
-static u64 xcr0_read(void)
-{
-	u32 lo, hi;
-
-	asm volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-	return (u64)hi << 32 | lo;
-}
-
 static void xcr0_write(u64 v)
 {
 	asm volatile("xsetbv" : : "a"((u32)v), "d"((u32)(v >> 32)), "c"(0));

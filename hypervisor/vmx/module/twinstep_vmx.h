@@ -276,6 +276,64 @@ struct twvmx_cpuid {
 _Static_assert(sizeof(struct twvmx_cpuid_entry) == 32, "twvmx_cpuid_entry");
 _Static_assert(sizeof(struct twvmx_cpuid) == 16, "twvmx_cpuid");
 
+/* ---- the host's registers ---- */
+
+/* Bits of twvmx_host.present and .changed: what a CPU has to have again after a run. */
+enum twvmx_host_reg {
+	TWVMX_HOST_CR0,
+	TWVMX_HOST_CR4,
+	TWVMX_HOST_DR7,
+	TWVMX_HOST_DR0, /* these four where DR7 switches a breakpoint on */
+	TWVMX_HOST_DR1,
+	TWVMX_HOST_DR2,
+	TWVMX_HOST_DR3,
+	TWVMX_HOST_XCR0,
+	TWVMX_HOST_GDT,
+	TWVMX_HOST_GDT_LIMIT,
+	TWVMX_HOST_IDT,
+	TWVMX_HOST_IDT_LIMIT,
+	TWVMX_HOST_TR,
+	TWVMX_HOST_LDTR,
+	TWVMX_HOST_EFER,
+	TWVMX_HOST_STAR,
+	TWVMX_HOST_LSTAR,
+	TWVMX_HOST_CSTAR,
+	TWVMX_HOST_FMASK,
+	TWVMX_HOST_FS_BASE,
+	TWVMX_HOST_GS_BASE,
+	TWVMX_HOST_KERNEL_GS_BASE,
+	TWVMX_HOST_TSC_AUX,
+	TWVMX_HOST_SYSENTER_CS,
+	TWVMX_HOST_SYSENTER_ESP,
+	TWVMX_HOST_SYSENTER_EIP,
+	TWVMX_HOST_DEBUGCTL,
+	TWVMX_HOST_PEBS_ENABLE,
+	TWVMX_HOST_PERF_GLOBAL_CTRL,
+	TWVMX_HOST_TSX_CTRL,
+	TWVMX_HOST_SPEC_CTRL,
+	TWVMX_HOST_PAT,
+	TWVMX_HOST_MTRR,
+	TWVMX_HOST_XSS,
+	TWVMX_HOST_REGS
+};
+
+/*
+ * Remembers the registers of the CPU that the call is made on, or says which of them differ from
+ * what the VM's last such call has remembered, on the same CPU. Values stay in the kernel.
+ */
+struct twvmx_host {
+	__u32 version;
+	__u32 remember; /* 1, or 0: compare */
+	/* from the module */
+	__u64 present; /* registers that this processor has */
+	__u64 changed;
+	__u64 cr4; /* the host's */
+	/* What the processor had in them when it last left the guest; 0: it never was there. */
+	__u64 guest_cr4, guest_debugctl;
+};
+
+_Static_assert(sizeof(struct twvmx_host) == 48, "twvmx_host");
+
 /* Type of the ioctls, and the first of eight numbers: what a filter of system calls lets through.
  */
 #define TWVMX_IOC_TYPE	'T'
@@ -287,6 +345,7 @@ _Static_assert(sizeof(struct twvmx_cpuid) == 16, "twvmx_cpuid");
 #define TWVMX_IOC_RUN	 _IO(TWVMX_IOC_TYPE, 0xe3)
 #define TWVMX_IOC_DIRTY	 _IOW(TWVMX_IOC_TYPE, 0xe4, struct twvmx_dirty)
 #define TWVMX_IOC_CPUID	 _IOW(TWVMX_IOC_TYPE, 0xe5, struct twvmx_cpuid)
+#define TWVMX_IOC_HOST	 _IOWR(TWVMX_IOC_TYPE, 0xe6, struct twvmx_host)
 #define TWVMX_IOC_STATS	 _IOR(TWVMX_IOC_TYPE, 0xe7, struct twvmx_stats)
 
 #endif

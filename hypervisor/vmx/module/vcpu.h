@@ -7,6 +7,7 @@
  * is state.c   guest registers between the run page, this module's copy, and the VMCS; host
  * registers exits.c   the run loop serve.c   instructions that are completed here: time and CPUID
  *   pmu.c     counting what the guest retires
+ *   audit.c   whether the host's registers stay as they were
  *   ept.c     guest memory: pinned pages, extended page tables, dirty tracking
  *   entry.S   VMLAUNCH and VMRESUME
  *
@@ -97,12 +98,15 @@ struct vm {
 		*pmu_event; /* of the thread that ran last; NULL before the first run that counts */
 	u64 pmu_seen;	    /* what it had counted when last read */
 	bool pmu_armed;	    /* it overflows at an interval that was asked for */
-	unsigned long since;	/* jiffies when the run began, or something was last served */
-	unsigned long began;	/* jiffies when the section did */
-	u64 smis;		/* system management interrupts on this CPU, likewise */
-	bool vmcs_ready;	/* vmcs_init() was done */
-	struct twvmx_regs regs; /* private copy of what the run page holds: nobody changes it
-				   between check and use */
+	unsigned long since;	    /* jiffies when the run began, or something was last served */
+	unsigned long began;	    /* jiffies when the section did */
+	u64 smis;		    /* system management interrupts on this CPU, likewise */
+	bool vmcs_ready;	    /* vmcs_init() was done */
+	u64 audit[TWVMX_HOST_REGS]; /* the host's registers as audit_host() has last remembered them
+				     */
+	int audit_cpu;		    /* where that was, plus one; 0: nowhere yet */
+	struct twvmx_regs regs;	    /* private copy of what the run page holds: nobody changes it
+				       between check and use */
 };
 
 /*
@@ -138,6 +142,14 @@ static inline void vmwrite(unsigned long field, u64 v)
 	asm volatile("vmwrite %1, %0" : : "r"(field), "r"(v) : "cc");
 }
 
+static inline u64 xcr0_read(void)
+{
+	u32 lo, hi;
+
+	asm volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return (u64)hi << 32 | lo;
+}
+
 /* ---- vmx.c ---- */
 void vmx_fill_info(struct twvmx_info *info);
 int vmx_get(void);  /* one more VM: VMXON everywhere when it is the first */
@@ -160,6 +172,9 @@ void state_store(struct vm *vm, struct twvmx_regs *r);
 void host_enter(struct vm *vm, struct host *h);
 void host_refresh(struct vm *vm);
 void host_leave(struct vm *vm, const struct host *h);
+
+/* ---- audit.c ---- */
+int audit_host(struct vm *vm, struct twvmx_host *h);
 
 /* ---- exits.c ---- */
 int vcpu_run(struct vm *vm);

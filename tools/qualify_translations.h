@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef TOOLS_QUALIFY_TRANSLATIONS_H
+#define TOOLS_QUALIFY_TRANSLATIONS_H
+
+#include "tools/qualify_checks.h"
+
+/*
+ * 7: what a guest can see of what the processor has cached or guessed, on a host that does nothing
+ * else and on one whose threads write all over memory.
+ */
+void qualify_check_translations(const struct check_input *in, struct check *c);
+
+#endif
