@@ -5,12 +5,12 @@
 #   VTX_TTY   terminal for the serial line
 #   MODEL   Bochs' CPU model (broadwell_ult)      MEGS    memory (512)      VTX_CPU   seconds of CPU time (600)
 #   VTX_TIMEOUT   seconds (1700: a busy host)      CPUS    processors (1)      APPEND    for the kernel's command line
-#   VTX_BIOS   firmware      VTX_BOCHS   another Bochs, without debugger and display
+#   VTX_KERNEL   see build.sh      VTX_BIOS   firmware      VTX_BOCHS   another Bochs, without debugger and display
 set -euo pipefail
 here=$(dirname "$0")
 out=$(realpath "${1:?usage: $0 OUT SCRIPT [FILE...]}") script=$2
 shift 2
-image=$out/vtx
+image=$out/vtx${VTX_KERNEL:+-$VTX_KERNEL}
 work=$(mktemp -d "$image/run.XXXXXX")
 trap '[ -n "${VTX_KEEP:-}" ] || rm -rf "$work"' EXIT
 trap 'exit 130' INT

@@ -4,12 +4,14 @@
 #   OUT/vtx/module/twinstep-vmx.ko   the module, built against the headers of the very kernel that is booted
 #   OUT/vtx/vmlinuz, OUT/vtx/list    the cloud kernel, and what goes into the initramfs (run.sh adds a script)
 # usage: tests/vtx/build.sh OUT PROGRAM...     exit status 77: cannot be had here (said on standard error)
+#   VTX_KERNEL   the newest cloud kernel whose version begins so (6.12), in OUT/vtx-6.12; else the distribution's own
 set -euo pipefail
 export LC_ALL=C
 here=$(dirname "$0")
 out=$(realpath -m "${1:?usage: $0 OUT PROGRAM...}")
 shift
-pkgs=$out/vtx-pkgs root=$out/vtx-pkgs/root image=$out/vtx
+suffix=${VTX_KERNEL:+-$VTX_KERNEL}
+pkgs=$out/vtx-pkgs$suffix root=$out/vtx-pkgs$suffix/root image=$out/vtx$suffix
 say() { printf '  VTX  %s\n' "$*"; }
 unavailable() { printf '%s\n' "$*" >&2 && exit 77; }
 
@@ -20,12 +22,20 @@ for file in /usr/lib/ISOLINUX/isolinux.bin /usr/share/bochs/BIOS-bochs-latest /u
 	[ -f "$file" ] || unavailable "$file is missing; run 'make setup'"
 done
 
+# The name of the kernel's package.
+kernel_package() {
+	if [ -n "${VTX_KERNEL:-}" ]; then
+		apt-cache search --names-only "^linux-image-${VTX_KERNEL//./\\.}[.+].*-cloud-amd64\$" | sed 's/ .*//' | sort -V | tail -n 1
+	else
+		apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | sed -n 1p
+	fi
+}
+
 fetch() {
 	local kernel headers
-	mapfile -t kernel < <(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
-	[ ${#kernel[@]} -ge 1 ] || unavailable "apt does not know linux-image-cloud-amd64; run 'apt-get update'"
-	kernel=${kernel[0]%-unsigned}
+	kernel=$(kernel_package) || true
+	[ -n "$kernel" ] || unavailable "apt does not know linux-image-${VTX_KERNEL:-}cloud-amd64; run 'apt-get update'"
+	kernel=${kernel%-unsigned}
 	headers=${kernel/linux-image/linux-headers}
 	mapfile -t more < <(apt-cache depends "$headers" | sed -n 's/^ *Depends: \(linux-[^ ]*\)/\1/p')
 	rm -rf "$pkgs"
@@ -44,6 +54,7 @@ build_module() {
 	local hdr
 	hdr=$(find "$root/usr/src" -maxdepth 1 -name 'linux-headers-*-cloud-amd64')
 	sed -i "s,^include .*/usr/src/,include $root/usr/src/," "$hdr/Makefile"
+	rm -f "$hdr/vmlinux" # type information: would want pahole
 	mkdir -p "$image/module"
 	cp -pu "$here"/../../hypervisor/vmx/module/* "$image/module/"
 	make -s -C "$hdr" "M=$image/module" modules >"$image/module.log" 2>&1 || {
@@ -87,10 +98,14 @@ list() {
 
 # KVM's modules, without debug sections and so without a signature: checking that takes seconds inside.
 kvm_modules() {
-	local ko
+	local ko to
 	mkdir -p "$image/kvm"
 	for ko in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-intel; do
-		[ -f "$image/kvm/${ko##*/}.ko" ] || strip -g -o "$image/kvm/${ko##*/}.ko" "$root"/lib/modules/*/kernel/$ko.ko
+		to=$image/kvm/${ko##*/}.ko
+		[ ! -f "$to" ] || continue
+		xz -dc "$root"/lib/modules/*/kernel/$ko.ko.xz >"$to.whole" 2>/dev/null || cp "$root"/lib/modules/*/kernel/$ko.ko "$to.whole"
+		strip -g -o "$to" "$to.whole"
+		rm "$to.whole"
 	done
 }
 

@@ -18,8 +18,8 @@ cat >"$work/init" <<'END'
 /bin/busybox poweroff -f
 END
 printf 'dir bin 0755\ndir dev 0755\nchar dev/console 0600 5 1\nfile init 0755 %s\nfile bin/busybox 0755 %s\nfile bin/e9 0755 %s\n' \
-	"$work/init" "$build/vtx-pkgs/root/bin/busybox" "$build/vtx/e9" | "$build/vtx/newc" >"$work/crash.initrd"
-out=$(CPUS=2 MEGS=640 APPEND="crashkernel=192M" tests/vtx/boot.sh "$build" "$here/crash.script" "$build/vtx/vmlinuz" "$work/crash.initrd")
+	"$work/init" "$unpacked/bin/busybox" "$image/e9" | "$image/newc" >"$work/crash.initrd"
+out=$(CPUS=2 MEGS=640 APPEND="crashkernel=192M" tests/vtx/boot.sh "$build" "$here/crash.script" "$image/vmlinuz" "$work/crash.initrd")
 # The crash itself is in the kernel's log.
 grep -v '^kernel: ' <<<"$out"
 grep -q '^ok crash.kdump' <<<"$out" || {

@@ -6,4 +6,4 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 vtx_image
-MEGS=320 vtx_boot vtx-host "$here/host.script" "$build"/vtx/kvm/*.ko "$build"/tests/vtx/guest/serial.elf
+MEGS=320 vtx_boot vtx-host "$here/host.script" "$image"/kvm/*.ko "$build"/tests/vtx/guest/serial.elf

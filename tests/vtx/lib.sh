@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# What the test programs of this directory share; to be sourced. Sets build and here.
+# What the test programs of this directory share; to be sourced. Sets build, here, image and unpacked.
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 build=${BUILD:-build}
+# Of the kernel that is booted, see build.sh.
+# shellcheck disable=SC2034
+image=$build/vtx${VTX_KERNEL:+-$VTX_KERNEL} unpacked=$build/vtx-pkgs${VTX_KERNEL:+-$VTX_KERNEL}/root
 # shellcheck disable=SC2034
 here=tests/vtx
 
