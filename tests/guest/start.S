@@ -5,6 +5,8 @@
  */
 #define PTE_P 1
 #define PTE_W 2
+#define PTE_A 0x20
+#define PTE_D 0x40
 #define PTE_PS 0x80
 
 	.section .multiboot, "a"
@@ -57,12 +59,16 @@ gdtr:	.word gdt_end - gdt - 1
 start:
 	mov	$main_stack, %esp
 	mov	$pdpt, %eax
-	or	$(PTE_P | PTE_W), %eax
+	/*
+	 * Accessed and dirty bits from the start: Bochs sets them behind the back of EPT, which a real processor asks
+	 * first, so that the page of a table would not count as written there.
+	 */
+	or	$(PTE_P | PTE_W | PTE_A), %eax
 	mov	%eax, pml4
 	mov	$pd_low, %eax
-	or	$(PTE_P | PTE_W), %eax
+	or	$(PTE_P | PTE_W | PTE_A), %eax
 	mov	%eax, pdpt
-	mov	$(PTE_P | PTE_W | PTE_PS), %eax
+	mov	$(PTE_P | PTE_W | PTE_PS | PTE_A | PTE_D), %eax
 	mov	$pd_low, %edi
 	mov	$512, %ecx
 1:	mov	%eax, (%edi)

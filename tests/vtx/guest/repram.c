@@ -9,29 +9,11 @@
 
 static u8 area[SIZE];
 
-/*
- * Accessed and dirty bits are set from the start: Bochs sets them behind the back of EPT, which a
- * real processor asks first, so the page of a table would not count as written there.
- */
-static void set_bits(void)
-{
-	u64 *pdpt, *pd;
-
-	pml4[0] |= 0x20;
-	pdpt = (u64 *)(pml4[0] & ~0xffful);
-	pdpt[0] |= 0x20;
-	pd = (u64 *)(pdpt[0] & ~0xffful);
-	for (unsigned i = 0; i < 8; i++)
-		pd[i] |= 0x60;
-	__asm__ volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" : : : "rax", "memory");
-}
-
 int main(void)
 {
 	char c = 0;
 	u8 fill = 0;
 
-	set_bits();
 	while (!(inb(COM1 + 5) & 1))
 		;
 	com_put((char)inb(COM1));
