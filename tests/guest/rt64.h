@@ -122,6 +122,23 @@ __attribute__((used, noinline)) void trap_entry(struct frame *f)
 #define CATCH_ERR(stmt)	  (CATCH(stmt) << 32 | (last.vector == NONE ? 0 : last.error))
 #define VE(vector, error) ((u64)(vector) << 32 | (error))
 
+/*
+ * Of a register, for loops and for functions that call nothing else: a compiler sees no way back to
+ * __builtin_setjmp() but out of a call that it knows nothing of.
+ */
+static void (*volatile wrmsr_call)(u32 n, u64 v) = wrmsr;
+static u64 (*volatile rdmsr_call)(u32 n) = rdmsr;
+
+UNUSED __attribute__((noinline)) static u64 catch_wrmsr(u32 n, u64 v)
+{
+	return CATCH_ERR(wrmsr_call(n, v));
+}
+
+UNUSED __attribute__((noinline)) static u64 catch_rdmsr(u32 n)
+{
+	return CATCH_ERR((void)rdmsr_call(n));
+}
+
 static void set_gate(unsigned v, u64 to, u16 sel, unsigned type_dpl, unsigned ist)
 {
 	idt[2 * v] = (to & 0xffff) | (u64)sel << 16 | (u64)ist << 32 |
