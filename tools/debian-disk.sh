@@ -4,7 +4,8 @@
 #
 #   debian-disk.sh FILE [PACKAGE...]
 #
-# systemd, a kernel, GRUB and OpenSSH are in it, and the packages that are named. eth0 asks DHCP. From the environment:
+# systemd, a kernel, GRUB and OpenSSH are in it, and the packages that are named (with cloud-init: locales and sudo as well).
+# eth0 asks DHCP. From the environment:
 #   SIZE=3G        of the disk                     TABLE=mbr|gpt       its partition table (mbr)
 #   HOSTNAME_=...  (twinstep)                      PASSWORD=...        of root (none: only keys, and the serial console)
 #   KEY=FILE       public key for root's ssh       ADDRESS=A/P         fixed address of eth0 instead of DHCP
@@ -29,6 +30,8 @@ if [ -z "$mirror" ] && grep -qs bookworm /etc/apt/sources.list.d/debian.sources;
 fi
 packages=(systemd-sysv udev dbus linux-image-cloud-amd64 initramfs-tools grub-common iproute2 openssh-server ca-certificates
 	netbase kmod procps "$@")
+# What cloud-init asks for in its first boot, and warns of where it is not there.
+case " $* " in *" cloud-init "*) packages+=(locales sudo) ;; esac
 work=$(mktemp -d --tmpdir="$(dirname "$out")" .image-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
@@ -45,6 +48,9 @@ echo 'LABEL=root / ext4 errors=remount-ro 0 1' >"$root/etc/fstab"
 if [ -n "${ADDRESS:-}" ]; then network="Address=$ADDRESS"; else network="DHCP=yes"; fi
 printf '[Match]\nType=ether\n\n[Network]\n%s\n' "$network" >"$root/etc/systemd/network/ether.network"
 chroot "$root" systemctl -q enable systemd-networkd serial-getty@ttyS0
+# A machine in software on a busy host may take longer than the 90 s after which systemd gives a unit or device up.
+mkdir -p "$root/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultTimeoutStartSec=20min\nDefaultDeviceTimeoutSec=20min\n' >"$root/etc/systemd/system.conf.d/patience.conf"
 # As systemd would name it, but one name for people and tests.
 ln -sf /dev/null "$root/etc/systemd/network/99-default.link"
 if [ -n "${PASSWORD:-}" ]; then
