@@ -57,6 +57,7 @@ struct linux_layout {
 	uint64_t initrd_limit; /* first address behind the highest place for an initrd */
 	uint64_t cmdline_max;  /* bytes without the NUL */
 	size_t header_len;     /* bytes from HDR_SETUP_SECTS that go to struct boot_params */
+	bool wide;	       /* 64-bit entry; else the 32-bit one */
 };
 
 static uint64_t get_le(const uint8_t *p, size_t n)
@@ -101,10 +102,6 @@ static int check_magic(const struct boot_image *k, struct err *err)
 		return err_set(err, EINVAL,
 			       "%s is a zImage that wants to be loaded low (offset 0x211)",
 			       k->name);
-	if (!(k->data[HDR_XLOADFLAGS] & XLF_KERNEL_64))
-		return err_set(err, EINVAL,
-			       "%s has no 64-bit entry point (offset 0x236); use an x86-64 kernel",
-			       k->name);
 	return 0;
 }
 
@@ -128,6 +125,7 @@ static int parse_payload(const struct boot_image *k, struct linux_layout *l, str
 			"%s is cut short or damaged: the kernel ends at offset 0x%llx (setup_sects "
 			"at 0x1f1, syssize at 0x1f4) but the file has %zu bytes",
 			k->name, (unsigned long long)end, k->len);
+	l->wide = k->data[HDR_XLOADFLAGS] & XLF_KERNEL_64;
 	if (l->payload_len <= ENTRY_64)
 		return err_set(err, EINVAL,
 			       "%s is damaged: a kernel of %llu bytes (syssize at offset 0x1f4) "
@@ -243,20 +241,25 @@ static bool write_page_tables(struct memory *mem)
 	return ok;
 }
 
-static bool write_gdt(struct memory *mem)
+static unsigned code_attr(const struct linux_layout *l)
+{
+	return l->wide ? BOOT_ATTR_CODE64 : BOOT_ATTR_CODE32;
+}
+
+static bool write_gdt(struct memory *mem, const struct linux_layout *l)
 {
 	uint8_t gdt[32] = { 0 };
 
-	put_le(gdt + BOOT_CS, boot_flat_descriptor(BOOT_ATTR_CODE64), 8);
+	put_le(gdt + BOOT_CS, boot_flat_descriptor(code_attr(l)), 8);
 	put_le(gdt + BOOT_DS, boot_flat_descriptor(BOOT_ATTR_DATA), 8);
 	return memory_write(mem, LINUX_GDT, gdt, sizeof(gdt));
 }
 
-static void fill_cpu(struct cpu_state *s, uint64_t load)
+static void fill_cpu(struct cpu_state *s, const struct linux_layout *l)
 {
 	cpu_state_reset(s);
 	boot_firmware_state(s);
-	boot_flat_segment(s, SEG_CS, BOOT_CS, BOOT_ATTR_CODE64);
+	boot_flat_segment(s, SEG_CS, BOOT_CS, code_attr(l));
 	for (enum seg seg = SEG_ES; seg <= SEG_GS; seg++) {
 		if (seg != SEG_CS)
 			boot_flat_segment(s, seg, BOOT_DS, BOOT_ATTR_DATA);
@@ -267,9 +270,13 @@ static void fill_cpu(struct cpu_state *s, uint64_t load)
 	s->gpr[R_RSI] = LINUX_ZERO_PAGE;
 	s->gpr[R_RSP] = LINUX_ZERO_PAGE; /* the kernel sets its own; a stack that is RAM helps an
 					    early fault */
-	s->rip = load + ENTRY_64;
+	s->rip = l->load;
 	s->rflags = 2;
-	s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
+	s->cr0 = CR0_PE | CR0_ET | CR0_NE;
+	if (!l->wide)
+		return;
+	s->rip += ENTRY_64;
+	s->cr0 |= CR0_PG;
 	s->cr3 = LINUX_PAGE_TABLES;
 	s->cr4 = CR4_PAE;
 	s->efer = EFER_LME | EFER_LMA;
@@ -282,7 +289,7 @@ static bool write_all(struct memory *mem, const struct boot_request *req,
 	uint8_t zero_page[PAGE_SIZE];
 
 	fill_zero_page(zero_page, req, l, mem, initrd);
-	return write_gdt(mem) && write_page_tables(mem) &&
+	return write_gdt(mem, l) && (!l->wide || write_page_tables(mem)) &&
 	       memory_write(mem, LINUX_ZERO_PAGE, zero_page, sizeof(zero_page)) &&
 	       memory_write(mem, LINUX_CMDLINE, cmdline, strlen(cmdline) + 1) &&
 	       memory_write(mem, l->load, req->kernel.data + l->payload_offset, l->payload_len) &&
@@ -309,6 +316,6 @@ int linux_load(struct memory *mem, const struct boot_request *req, struct cpu_st
 	if (!write_all(mem, req, &l, initrd))
 		return err_set(err, ENOMEM, "%s does not fit into the guest's memory of %llu MiB",
 			       req->kernel.name, (unsigned long long)(mem->size >> 20));
-	fill_cpu(state, l.load);
+	fill_cpu(state, &l);
 	return 0;
 }

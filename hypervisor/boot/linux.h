@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Linux/x86 boot protocol, 64-bit entry (Documentation/arch/x86/boot.rst in the kernel tree,
- * protocol 2.12 and later).
+ * Linux/x86 boot protocol (Documentation/arch/x86/boot.rst in the kernel tree, 2.12 and later): the
+ * 64-bit entry, and the 32-bit one of kernels that have no other.
  *
  * Guest memory when the kernel starts:
  *
  *   LINUX_GDT           null, null, __BOOT_CS (0x10), __BOOT_DS (0x18)
  *   LINUX_PAGE_TABLES   PML4, PDPT, four PDs: identity map of the first 4 GiB in 2 MiB pages
+ *                       (64-bit entry)
  *   LINUX_ZERO_PAGE     struct boot_params
  *   LINUX_CMDLINE       command line, up to the kernel's cmdline_size
  *   pref_address        protected-mode kernel, init_size bytes reserved

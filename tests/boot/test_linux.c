@@ -89,6 +89,29 @@ START_TEST(starts_in_long_mode)
 }
 END_TEST
 
+/* A kernel of 32 bits has no 64-bit entry: xloadflags, bit 0. */
+START_TEST(starts_in_protected_mode)
+{
+	bz_put(image, 0x236, 0, 2);
+	ck_assert_int_eq(load(), 0);
+	ck_assert_uint_eq(cpu.rip, BZ_LOAD);
+	ck_assert_uint_eq(cpu.gpr[R_RSI], LINUX_ZERO_PAGE);
+	ck_assert_uint_eq(cpu.gpr[R_RBP] | cpu.gpr[R_RDI] | cpu.gpr[R_RBX], 0);
+	ck_assert_uint_eq(cpu.rflags, 2);
+	ck_assert_uint_eq(cpu.efer | cpu.cr4 | cpu.cr3, 0);
+	ck_assert_uint_eq(cpu.cr0 & 0x80000001, 1);
+	ck_assert_uint_eq(cpu.seg[SEG_CS].selector, 0x10);
+	ck_assert_uint_eq(cpu.seg[SEG_CS].attr & (SEG_L | SEG_DB | SEG_P), SEG_DB | SEG_P);
+	ck_assert_uint_eq(cpu.seg[SEG_DS].selector, 0x18);
+	ck_assert_uint_eq(cpu.seg[SEG_SS].selector, 0x18);
+	ck_assert_uint_eq(guest(cpu.gdtr.base + 0x10, 8), 0x00cf9b000000ffffull);
+	ck_assert_uint_eq(guest(cpu.gdtr.base + 0x18, 8), 0x00cf93000000ffffull);
+	ck_assert_uint_eq(guest(LINUX_PAGE_TABLES, 8), 0);
+	ck_assert_int_eq(memcmp(memory_at(&mem, BZ_LOAD, BZ_PAYLOAD), image + BZ_SETUP, BZ_PAYLOAD),
+			 0);
+}
+END_TEST
+
 START_TEST(fills_zero_page)
 {
 	const uint64_t zp = LINUX_ZERO_PAGE;
@@ -233,19 +256,12 @@ struct bad {
 };
 
 static const struct bad bad_fields[] = {
-	{ 0x1fe, 2, 0, "0x1fe" },
-	{ 0x202, 4, 0x12345678, "0x202" },
-	{ 0x206, 2, 0x20b, "0x206" },
-	{ 0x211, 1, 0, "0x211" },
-	{ 0x236, 2, 0, "0x236" },
-	{ 0x1f1, 1, 9, "0x1f1" },
-	{ 0x1f4, 4, 0xffffffff, "0x1f4" },
-	{ 0x1f4, 4, 0, "0x1f4" },
-	{ 0x201, 1, 0x10, "0x200" },
-	{ 0x201, 1, 0xff, "0x200" },
-	{ 0x258, 8, 0, "0x258" },
-	{ 0x258, 8, 0x1000001, "0x258" },
-	{ 0x258, 8, 0xfffffffffffff000, "0x258" },
+	{ 0x1fe, 2, 0, "0x1fe" },	   { 0x202, 4, 0x12345678, "0x202" },
+	{ 0x206, 2, 0x20b, "0x206" },	   { 0x211, 1, 0, "0x211" },
+	{ 0x1f1, 1, 9, "0x1f1" },	   { 0x1f4, 4, 0xffffffff, "0x1f4" },
+	{ 0x1f4, 4, 0, "0x1f4" },	   { 0x201, 1, 0x10, "0x200" },
+	{ 0x201, 1, 0xff, "0x200" },	   { 0x258, 8, 0, "0x258" },
+	{ 0x258, 8, 0x1000001, "0x258" },  { 0x258, 8, 0xfffffffffffff000, "0x258" },
 	{ 0x260, 4, 0xffffffff, "0x260" },
 };
 
@@ -326,6 +342,7 @@ static void add(TCase *tc)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, places_kernel);
 	tcase_add_test(tc, starts_in_long_mode);
+	tcase_add_test(tc, starts_in_protected_mode);
 	tcase_add_test(tc, fills_zero_page);
 	tcase_add_test(tc, maps_high_memory);
 	tcase_add_test(tc, places_initrd);
