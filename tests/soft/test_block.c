@@ -270,6 +270,82 @@ START_TEST(jump_target_is_remapped)
 }
 END_TEST
 
+/*
+ * An indirect jump to a page that is mapped elsewhere by then, behind what its translation does and
+ * does not outlive: nothing at all, a load of CR3, another page in its ITLB slot.
+ */
+#define HOP_TO	  0x40004000ull
+#define HOP_OTHER (HOP_TO + TLB_SIZE * PAGE_SIZE)
+
+GUEST_CODE(hop, "1:	jmp	*%rdx\n"
+		"	.org	hop_start + 0x40\n"
+		"	dec	%ecx\n"
+		"	jnz	1b\n"
+		"	hlt\n"
+		"	.org	hop_start + 0x80\n"
+		"	mov	%cr3, %rsi\n"
+		"	mov	%rsi, %cr3\n"
+		"	hlt\n");
+GUEST_CODE(five, "	mov	$5, %eax\n"
+		 "	jmp	*%rbx\n");
+GUEST_CODE(six, "	mov	$6, %eax\n"
+		"	jmp	*%rbx\n");
+
+static void run_until_halt(uint64_t rip)
+{
+	cpu->rip = rip;
+	cpu->halted = false;
+	ck_assert_int_eq(guest_run_to(&g, cpu->count + 1000), ENGINE_EXIT_HALT);
+}
+
+/* Returns which of the two programs ran. */
+static uint64_t hop_to(uint64_t page, uint64_t times)
+{
+	cpu->gpr[R_RBX] = CODE + 0x40;
+	cpu->gpr[R_RDX] = page;
+	cpu->gpr[R_RCX] = times;
+	run_until_halt(CODE);
+	return cpu->gpr[R_RAX];
+}
+
+static void start_hops(void)
+{
+	START(CODE, hop);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, 0x75000 | 7);
+	guest_poke(&g, 0x74000 + 8 * 4, 0x76000 | 7);
+	guest_poke(&g, 0x75020, 0x12000 | 7);
+	guest_poke(&g, 0x76020, 0x12000 | 7);
+	GUEST_LOAD(&g, 0x12000, five);
+	GUEST_LOAD(&g, 0x13000, six);
+	ck_assert_uint_eq(hop_to(HOP_TO, 20), 5);
+	guest_poke(&g, 0x75020, 0x13000 | 7);
+	ck_assert_uint_eq(hop_to(HOP_TO, 20), 5);
+}
+
+START_TEST(indirect_target_is_remapped)
+{
+	start_hops();
+	run_until_halt(CODE + 0x80);
+	ck_assert_uint_eq(hop_to(HOP_TO, 20), 6);
+	guest_fini(&g);
+}
+END_TEST
+
+START_TEST(slot_of_indirect_target_is_taken)
+{
+	start_hops();
+	ck_assert_uint_eq(hop_to(HOP_OTHER, 1), 5);
+	ck_assert_uint_eq(hop_to(HOP_TO, 20), 6);
+	/* The other way round, with the entry of the jump cache in use. */
+	guest_poke(&g, 0x76020, 0x13000 | 7);
+	ck_assert_uint_eq(hop_to(HOP_OTHER, 20), 6);
+	guest_poke(&g, 0x75020, 0x12000 | 7);
+	ck_assert_uint_eq(hop_to(HOP_TO, 20), 5);
+	guest_fini(&g);
+}
+END_TEST
+
 START_TEST(write_from_outside)
 {
 	uint32_t imm = 99;
@@ -411,6 +487,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, one_page_at_two_addresses);
 	tcase_add_test(tc, rep_across_pages_overwrites_itself);
 	tcase_add_test(tc, jump_target_is_remapped);
+	tcase_add_test(tc, indirect_target_is_remapped);
+	tcase_add_test(tc, slot_of_indirect_target_is_taken);
 	tcase_add_test(tc, write_from_outside);
 	tcase_add_test(tc, crossing_instruction_is_cached);
 	tcase_add_test(tc, data_beside_code);
