@@ -259,6 +259,10 @@ struct cpu {
 	 * (mmu.c). */
 	uint64_t tlb_used[MMU_COUNT + 2][TLB_SIZE / 64];
 	uint32_t tlb_used_words[MMU_COUNT + 2];
+	/* What filled a data TLB last: the linear page, and its tables (mmu.c). */
+	struct tlb_walk {
+		uint64_t lin, table[4]; /* UINT64_MAX: no page's address */
+	} walked;
 
 	struct op one[2];  /* the op that runs alone */
 	struct op call[2]; /* the op whose handler translated code calls */

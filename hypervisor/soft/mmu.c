@@ -316,6 +316,13 @@ static void note_large(struct cpu *cpu, const struct walk *w)
 		cpu->large_hi = hi;
 }
 
+static void note_walk(struct cpu *cpu, const struct walk *w)
+{
+	cpu->walked.lin = w->lin & PAGE_MASK;
+	for (unsigned i = 0; i < 4; i++)
+		cpu->walked.table[i] = i < w->n ? w->pte[i].gpa & PAGE_MASK : UINT64_MAX;
+}
+
 static uint64_t gpa_tag(const struct walk *w, const struct cpu *cpu)
 {
 	return w->page | (uint64_t)w->large << 1 |
@@ -348,6 +355,7 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	bits = slow_bit(cpu, idx, page, off != UINT64_MAX);
 	note_used(cpu, idx, (unsigned)(e - cpu->tlbs[idx]));
 	note_large(cpu, &w);
+	note_walk(cpu, &w);
 	e->gpa = gpa_tag(&w, cpu);
 	e->rd = page | bits;
 	e->addend = 0;

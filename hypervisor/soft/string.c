@@ -5,8 +5,13 @@
  * REP MOVS and REP STOS going up in flat segments run a page at a time over host memory; everything
  * else, and every element that the TLB does not allow at once (misses, page crossings, devices,
  * cached code), goes one by one.
+ *
+ * REP MOVS whose source and destination share a slot of the TLB misses twice for each element. The
+ * first one of a page is moved so. The others would find all that the two walks found, unless one
+ * of the stores changed a table that these read, and leave the TLB as it is: they need no walks.
  */
 #include "hypervisor/soft/integer.h"
+#include "hypervisor/soft/mmu.h"
 #include "hypervisor/soft/string.h"
 
 #define STRING_STEPS(bits)                                                                       \
@@ -72,6 +77,50 @@ static uint64_t min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* Two pages that drive each other out of the TLB, where elements may be moved together. */
+static bool shares_slot(const struct cpu *cpu, uint64_t from, uint64_t to)
+{
+	uint64_t differ = (from ^ to) >> PAGE_SHIFT;
+
+	return cpu->single && !cpu->rep_stop_armed && !cpu->rep_step && differ &&
+	       !(differ & (TLB_SIZE - 1));
+}
+
+/* An access that was just made: its page and what its translation came from. */
+struct passage {
+	bool walked; /* and no further check stands in the way of the page's other elements */
+	uint8_t *host;
+	uint64_t page;
+	struct tlb_walk walk;
+};
+
+static void passage_begin(struct cpu *cpu)
+{
+	cpu->walked.lin = UINT64_MAX;
+}
+
+static struct passage passage_end(const struct cpu *cpu, uint64_t lin, bool write)
+{
+	const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+	uint64_t page = lin & PAGE_MASK;
+
+	return (struct passage){ .walked =
+					 cpu->walked.lin == page && (write ? e->wr : e->rd) == page,
+				 .host = (uint8_t *)(lin + e->addend),
+				 .page = GPA_PAGE(e->gpa),
+				 .walk = cpu->walked };
+}
+
+/* Would elements of the two pages, moved one by one, be translated as these were? */
+static bool passages_stay(const struct passage *from, const struct passage *to)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (from->walk.table[i] == to->page || to->walk.table[i] == to->page)
+			return false;
+	}
+	return from->walked && to->walked;
+}
+
 /*
  * The copy goes up element by element, so a destination just above the source repeats what was
  * written.
@@ -92,6 +141,23 @@ static uint64_t min64(uint64_t a, uint64_t b)
 			memcpy(dst, &v, sizeof(v));                                            \
 		}                                                                              \
 	}                                                                                      \
+	static uint64_t movs_sharing##bits(struct cpu *cpu, uint64_t from, uint64_t to,        \
+					   uint64_t n)                                         \
+	{                                                                                      \
+		struct passage src, dst;                                                       \
+		UINT(bits) v;                                                                  \
+                                                                                               \
+		passage_begin(cpu);                                                            \
+		v = mem_ld##bits(cpu, from);                                                   \
+		src = passage_end(cpu, from, false);                                           \
+		passage_begin(cpu);                                                            \
+		mem_st##bits(cpu, to, v);                                                      \
+		dst = passage_end(cpu, to, true);                                              \
+		if (cpu->rep_break || !passages_stay(&src, &dst))                              \
+			return 1;                                                              \
+		bulk_copy##bits(dst.host + (bits) / 8, src.host + (bits) / 8, n - 1);          \
+		return n;                                                                      \
+	}                                                                                      \
 	static uint64_t movs_bulk##bits(struct cpu *cpu, const struct op *op, uint64_t count)  \
 	{                                                                                      \
 		uint64_t from, to, n;                                                          \
@@ -102,13 +168,16 @@ static uint64_t min64(uint64_t a, uint64_t b)
 			return 0;                                                              \
 		from = string_src(cpu, op, (bits) / 8);                                        \
 		to = string_dst(cpu, op, (bits) / 8, true);                                    \
-		src = mem_bulk_read(cpu, from);                                                \
-		dst = mem_bulk_write(cpu, to);                                                 \
-		if (!src || !dst)                                                              \
-			return 0;                                                              \
 		n = min64(count, bulk_room(op, from, string_reg(cpu, op, R_RSI), (bits) / 8)); \
 		n = min64(n, bulk_room(op, to, string_reg(cpu, op, R_RDI), (bits) / 8));       \
-		bulk_copy##bits(dst, src, n);                                                  \
+		src = mem_bulk_read(cpu, from);                                                \
+		dst = mem_bulk_write(cpu, to);                                                 \
+		if (src && dst)                                                                \
+			bulk_copy##bits(dst, src, n);                                          \
+		else if (n && shares_slot(cpu, from, to))                                      \
+			n = movs_sharing##bits(cpu, from, to, n);                              \
+		else                                                                           \
+			return 0;                                                              \
 		string_set_reg(cpu, op, R_RSI, cpu->gpr[R_RSI] + n * ((bits) / 8));            \
 		string_set_reg(cpu, op, R_RDI, cpu->gpr[R_RDI] + n * ((bits) / 8));            \
 		return n;                                                                      \

@@ -372,10 +372,160 @@ START_TEST(device_memory)
 }
 END_TEST
 
+/* ---- source and destination in one slot of the TLB ---- */
+#define SHARED	     (TLB_SIZE * PAGE_SIZE) /* linear pages from here on, in the slots of 0 on */
+#define SHARED_TABLE 0x73000ull
+#define SHARED_PAGES 512u
+
+static struct int_case alone; /* where each element is moved by itself */
+
+static bool rnd_one_in(uint64_t *seed, unsigned n)
+{
+	return low(seed, n) == 0;
+}
+
+/* Of a page from SHARED on: mostly RAM in AREA; `tables`: sometimes the table of these itself. */
+static uint64_t shared_entry(uint64_t *seed, bool tables)
+{
+	if (tables && rnd_one_in(seed, 4))
+		return SHARED_TABLE | 7;
+	return (AREA + low(seed, AREA_SIZE / PAGE_SIZE) * PAGE_SIZE) | (rnd_one_in(seed, 30)   ? 0
+									: rnd_one_in(seed, 15) ? 5
+											       : 7);
+}
+
+/* The same in both machines. */
+static void poke_both(uint64_t gpa, uint64_t v)
+{
+	guest_poke(&c.g, gpa, v);
+	guest_poke(&alone.g, gpa, v);
+}
+
+static void shared_pages(uint64_t seed, bool tables)
+{
+	for (unsigned i = 0; i < SHARED_PAGES; i++)
+		poke_both(SHARED_TABLE + 8 * i, shared_entry(&seed, tables));
+	for (unsigned i = 0; i < AREA_SIZE / 8; i++)
+		poke_both(AREA + 8 * i, shared_entry(&seed, tables));
+	poke_both(GUEST_PD + 8 * (SHARED >> 21), SHARED_TABLE | 7);
+}
+
+static void shared_registers(struct int_case *m, uint64_t seed, unsigned align)
+{
+	struct cpu *cpu = case_cpu(m);
+	bool down = rnd_one_in(&seed, 8), back = low(&seed, 2);
+	uint64_t base = align > 1 && !down && low(&seed, 2) ? SHARED_TABLE : AREA,
+		 a = base + low(&seed, 0x2000) / align * align,
+		 b = base + low(&seed, 0x2000) / align * align;
+
+	cpu->gpr[R_RSI] = back ? SHARED + b : a;
+	cpu->gpr[R_RDI] = back ? a : SHARED + b;
+	cpu->gpr[R_RCX] = 2 + low(&seed, rnd_one_in(&seed, 4) ? 3000 : 600);
+	flags_set(cpu, down ? FL_DF : 0);
+	case_gates(&m->g, CASE_64);
+}
+
+/* A landmark in front of the last element. */
+static void run_alone_to_the_end(void)
+{
+	struct cpu *cpu = case_cpu(&alone);
+	const struct landmark lm = {
+		.count = cpu->count, .rip = CASE_CODE, .rcx = 1, .in_rep = true
+	};
+
+	cpu->rip = CASE_CODE;
+	cpu->halted = cpu->in_rep = false;
+	if (alone.g.e->ops->run(alone.g.e, &lm) == ENGINE_EXIT_UNTIL && cpu->in_rep)
+		guest_run_to(&alone.g, lm.count + 1);
+}
+
+static void same_machines(unsigned i)
+{
+	struct cpu *a = case_cpu(&c), *b = case_cpu(&alone);
+	bool tlbs = true;
+
+	ck_assert_msg(memcmp(a->gpr, b->gpr, 16 * sizeof(a->gpr[0])) == 0 && a->rip == b->rip &&
+			      a->count == b->count && a->cr2 == b->cr2 &&
+			      flags_get(a) == flags_get(b),
+		      "case %u: rip %llx and %llx, rcx %llx and %llx", i,
+		      (unsigned long long)a->rip, (unsigned long long)b->rip,
+		      (unsigned long long)a->gpr[R_RCX], (unsigned long long)b->gpr[R_RCX]);
+	for (unsigned k = 0; k < MMU_COUNT * TLB_SIZE; k++) {
+		const struct tlb_entry *x = &a->tlbs[k / TLB_SIZE][k % TLB_SIZE],
+				       *y = &b->tlbs[k / TLB_SIZE][k % TLB_SIZE];
+
+		tlbs &= x->rd == y->rd && x->wr == y->wr && x->gpa == y->gpa;
+	}
+	ck_assert_msg(tlbs, "case %u: TLBs", i);
+	ck_assert_msg(memcmp(c.g.mem.base, alone.g.mem.base, CASE_RAM) == 0, "case %u: memory", i);
+	ck_assert_msg(memcmp(c.g.mem.dirty, alone.g.mem.dirty, c.g.mem.pages) == 0,
+		      "case %u: dirty", i);
+}
+
+START_TEST(movs_in_one_slot)
+{
+	unsigned size = 1u << _i;
+	uint64_t seed = 77 + size, walks = 0, walks_alone = 0;
+
+	case_init(&c, CASE_64);
+	case_init(&alone, CASE_64);
+	for (unsigned i = 0; i < unit_cases(400); i++) {
+		bool tables = size == 8 && i % 2;
+		uint64_t now = case_random(&seed) | 1;
+
+		shared_pages(now, tables);
+		string_code(0xa4, size, 0xf3);
+		memory_write(&alone.g.mem, CASE_CODE, guest_ram(&c.g, CASE_CODE), 4);
+		shared_registers(&c, now, tables ? 8 : 1);
+		shared_registers(&alone, now, tables ? 8 : 1);
+		walks -= tables ? 0 : case_cpu(&c)->stats.walks;
+		walks_alone -= tables ? 0 : case_cpu(&alone)->stats.walks;
+		case_run(&c, 1);
+		run_alone_to_the_end();
+		same_machines(i);
+		walks += tables ? 0 : case_cpu(&c)->stats.walks;
+		walks_alone += tables ? 0 : case_cpu(&alone)->stats.walks;
+		if (i % 3 == 0) {
+			mmu_flush_all(case_cpu(&c));
+			mmu_flush_all(case_cpu(&alone));
+		}
+	}
+	/* Most that go up were moved together. */
+	ck_assert_uint_lt(walks, walks_alone / 2);
+	case_fini(&alone);
+}
+END_TEST
+
+/* The first element takes the prefix away; so it is the only one of that instruction. */
+START_TEST(movs_in_one_slot_overwrites_itself)
+{
+	static const uint8_t code[] = { 0xf3, 0xa4, 0xf4, 0xf4 },
+			     from[] = { 0x90, 0xf4, 0xf5, 0xf5 };
+	struct cpu *cpu;
+
+	case_init(&c, CASE_64);
+	cpu = case_cpu(&c);
+	guest_poke(&c.g, GUEST_PD + 8 * (SHARED >> 21), 0x200087);
+	case_code(&c, code, sizeof(code));
+	memory_write(&c.g.mem, 0x200000 + CASE_CODE, from, sizeof(from));
+	cpu->gpr[R_RSI] = SHARED + CASE_CODE;
+	cpu->gpr[R_RDI] = CASE_CODE;
+	cpu->gpr[R_RCX] = 4;
+	flags_set(cpu, 0);
+	cpu->rip = CASE_CODE;
+	ck_assert_int_eq(guest_run_to(&c.g, cpu->count + 10), ENGINE_EXIT_HALT);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 3);
+	ck_assert_uint_eq(cpu->rip, CASE_CODE + 3);
+	ck_assert_uint_eq(guest_peek(&c.g, CASE_CODE) & 0xffffffff, 0xf4f4f490);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_add_loop_test(tc, movs, 0, 4);
+	tcase_add_loop_test(tc, movs_in_one_slot, 0, 4);
+	tcase_add_test(tc, movs_in_one_slot_overwrites_itself);
 	tcase_add_loop_test(tc, stos_and_lods, 0, 4);
 	tcase_add_test(tc, compare_and_scan);
 	tcase_add_test(tc, fault_in_the_middle);
