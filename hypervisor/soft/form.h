@@ -6,6 +6,8 @@
  *
  * A handler can be called as a subroutine: copied into a pair of ops of which the second one's
  * handler is op_block_end(), it returns when its instruction is done (translate.c does so).
+ *
+ * An instruction that has a kind accesses memory at one address at most (mmu.c relies on it).
  */
 #ifndef SOFT_FORM_H
 #define SOFT_FORM_H

@@ -7,9 +7,11 @@
  * depends on addresses alone), hits change nothing, and the tag bits that the host needs for itself
  * (TLB_CLEAN, TLB_CODE) never drop a translation.
  *
- * An instruction in a block that misses runs again alone, where nothing makes it start once more.
- * Else an instruction that starts again for another reason would find its first operand through an
- * entry that its second one has filled.
+ * An instruction of several accesses that misses in a block runs again alone, where nothing makes it
+ * start once more. Else an instruction that starts again for another reason would find its first
+ * operand through an entry that its second one has filled. Where there is one access the walk may
+ * be made at once: whatever the instruction starts again for, it finds what it found. But not when
+ * the walk writes to the block's own code.
  *
  * CR0.WP is looked at when a page is written, so a change of it drops nothing: guests that clear it
  * for a moment to write what is read-only do so often.
@@ -22,6 +24,7 @@
 #include <string.h>
 
 #include "hypervisor/soft/block.h"
+#include "hypervisor/soft/form.h"
 #include "hypervisor/soft/mem.h"
 #include "hypervisor/soft/mmu.h"
 #include "hypervisor/soft/probe.h"
@@ -199,6 +202,8 @@ static void walk_set_accessed(struct cpu *cpu, struct walk *w)
 
 		if (i == w->n - 1 && w->access == ACCESS_WRITE)
 			v |= PTE_D;
+		if (v != p->val && block_present_overlaps(cpu, p->gpa, w->width))
+			cpu_restart(cpu);
 		if (v != p->val)
 			pte_write(cpu, p, w->width, v);
 		p->val = v;
@@ -368,6 +373,11 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	e->wr = write_bits & TLB_INVALID ? TLB_INVALID : page | bits | write_bits;
 }
 
+static bool has_one_access(const struct op *op)
+{
+	return op && op->kind != OPK_NONE;
+}
+
 struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write)
 {
 	struct tlb_entry *e = &cpu->tlbs[idx][(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
@@ -377,7 +387,7 @@ struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t li
 	if ((tag & TLB_WP) && (cpu->cr0 & CR0_WP))
 		tag = TLB_INVALID;
 	if ((tag & PAGE_MASK) != (lin & PAGE_MASK) || (tag & TLB_INVALID)) {
-		if (cpu->block)
+		if (cpu->block && !has_one_access(cpu->op))
 			cpu_restart(cpu);
 		tlb_fill(cpu, idx, lin, write, e);
 	}
