@@ -153,6 +153,19 @@ struct tlb_entry {
 	uint64_t gpa;	  /* guest physical page | bit 0: global */
 };
 
+/*
+ * Of translated code in user mode: the entry of TLB MMU_USER that a place in the code found last,
+ * so that its next access to that page need not look there. All are void as soon as an entry is
+ * dropped, replaced or marked: mmu_data_lost().
+ */
+#define HOLDS	  2048u	 /* even ones for reads, odd ones for writes */
+#define HOLD_NONE 0x800u /* the tag of a void one: no page with the lowest bits of an address */
+struct hold {
+	uint64_t tag;	  /* linear page */
+	uintptr_t addend; /* as in the TLB */
+	int32_t left;	  /* misses until it reports (translate.h) */
+};
+
 /* Index of the data TLB in use: who accesses. */
 enum mmu_index {
 	MMU_USER,
@@ -263,6 +276,10 @@ struct cpu {
 	struct tlb_walk {
 		uint64_t lin, table[4]; /* UINT64_MAX: no page's address */
 	} walked;
+
+	bool hold_any; /* one may be valid */
+	uint64_t hold_used[HOLDS / 64];
+	struct hold hold[HOLDS];
 
 	struct op one[2];  /* the op that runs alone */
 	struct op call[2]; /* the op whose handler translated code calls */
@@ -388,7 +405,10 @@ void mmu_flush_nonglobal(struct cpu *cpu);	       /* MOV CR3 */
 void mmu_flush_page(struct cpu *cpu, uint64_t linear); /* INVLPG */
 void mmu_flush_code_writes(struct cpu *cpu,
 			   uint64_t gpa); /* page got cached code: set TLB_CODE in write tags */
-void mmu_debug_changed(struct cpu *cpu);  /* after writes to DR0..DR3, DR7 */
+/* An entry of TLB MMU_USER does not allow any more what it allowed, or user mode uses another TLB.
+ */
+void mmu_data_lost(struct cpu *cpu);
+void mmu_debug_changed(struct cpu *cpu); /* after writes to DR0..DR3, DR7 */
 /* Loads PDPTEs from CR3 under PAE; false when a reserved bit is set (caller raises #GP). */
 bool mmu_load_pdptes(struct cpu *cpu, uint64_t cr3);
 

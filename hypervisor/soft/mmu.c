@@ -7,8 +7,8 @@
  * depends on addresses alone), hits change nothing, and the tag bits that the host needs for itself
  * (TLB_CLEAN, TLB_CODE) never drop a translation.
  *
- * An instruction of several accesses that misses in a block runs again alone, where nothing makes it
- * start once more. Else an instruction that starts again for another reason would find its first
+ * An instruction of several accesses that misses in a block runs again alone, where nothing makes
+ * it start once more. Else an instruction that starts again for another reason would find its first
  * operand through an entry that its second one has filled. Where there is one access the walk may
  * be made at once: whatever the instruction starts again for, it finds what it found. But not when
  * the walk writes to the block's own code.
@@ -271,6 +271,19 @@ uint32_t mmu_watch_hits(const struct cpu *cpu, uint64_t lin, uint64_t size, bool
 	return hits;
 }
 
+/* ---- holds ---- */
+void mmu_data_lost(struct cpu *cpu)
+{
+	if (likely(!cpu->hold_any))
+		return;
+	for (unsigned word = 0; word < HOLDS / 64; word++) {
+		for (uint64_t used = cpu->hold_used[word]; used; used &= used - 1)
+			cpu->hold[word * 64 + (unsigned)__builtin_ctzll(used)].tag = HOLD_NONE;
+		cpu->hold_used[word] = 0;
+	}
+	cpu->hold_any = false;
+}
+
 /* ---- filling ---- */
 static _Noreturn void raise_noncanonical(struct cpu *cpu, uint64_t lin)
 {
@@ -361,6 +374,8 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	note_used(cpu, idx, (unsigned)(e - cpu->tlbs[idx]));
 	note_large(cpu, &w);
 	note_walk(cpu, &w);
+	if (idx == MMU_USER && !(e->rd & TLB_INVALID))
+		mmu_data_lost(cpu);
 	e->gpa = gpa_tag(&w, cpu);
 	e->rd = page | bits;
 	e->addend = 0;
@@ -476,6 +491,7 @@ static ALWAYS_INLINE void drop(struct cpu *cpu, match_fn match, uint64_t arg)
 		drop_data(cpu, idx, match, arg);
 	drop_code(cpu, 0, match, arg);
 	drop_code(cpu, 1, match, arg);
+	mmu_data_lost(cpu);
 }
 
 static bool is_any(uint64_t lin, uint64_t gpa, uint64_t arg)
@@ -523,6 +539,7 @@ void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 		if ((e->rd & PAGE_MASK) == page)
 			e->rd = e->wr = TLB_INVALID;
 	}
+	mmu_data_lost(cpu);
 	for (unsigned user = 0; user < 2; user++) {
 		if ((cpu->itlb[user][slot].tag & PAGE_MASK) == page) {
 			cpu->itlb[user][slot].tag = TLB_INVALID;
@@ -548,6 +565,7 @@ static void retag(struct cpu *cpu, retag_fn fn, uint64_t arg)
 				fn(cpu, (enum mmu_index)idx, e, arg);
 		}
 	}
+	mmu_data_lost(cpu);
 }
 
 static void retag_code(struct cpu *cpu, enum mmu_index idx, struct tlb_entry *e, uint64_t gpa)

@@ -85,6 +85,8 @@ void cpu_mode_update(struct cpu *cpu)
 		cpu->ea_base[s] = is64 && s < SEG_FS ? 0 : cpu->seg[s].base;
 	cpu->ea_base[SEG_NONE] = 0;
 	cpu->tlb = cpu->tlbs[data_tlb(cpu)];
+	if (data_tlb(cpu) == MMU_USER_AC)
+		mmu_data_lost(cpu);
 	if (cpu->paging_bits != paging_bits(cpu)) {
 		cpu->paging_bits = paging_bits(cpu);
 		mmu_flush_all(cpu);

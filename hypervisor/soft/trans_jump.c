@@ -73,11 +73,6 @@ static bool is_near(int64_t off)
 	return off >= 0 && off < (int64_t)PAGE_SIZE;
 }
 
-static uint32_t offset_of(const struct tr *tr, const uint8_t *at)
-{
-	return (uint32_t)(at - tr->t->code.rw);
-}
-
 /*
  * A jump that is taken when the ITLB does not have the linear page in H_S0 at this physical page;
  * the physical page's number stands at `at` in the code. Changes H_S1.
@@ -101,7 +96,7 @@ static uint8_t *compare_page(struct tr *tr, uint64_t gpa, uint32_t *at)
 	emit_rr(e, 3, 0xc1, 5, H_S1);
 	emit8(e, PAGE_SHIFT);
 	emit_rr(e, 2, 0x81, ALU_CMP, H_S1);
-	*at = offset_of(tr, e->at);
+	*at = trans_offset_of(tr, e->at);
 	emit32(e, (uint32_t)(gpa >> PAGE_SHIFT));
 	emit_aim(other, e->at); /* to a jump that is taken then too */
 	return emit_jcc(e, 5);
@@ -133,7 +128,7 @@ static void far_check(struct tr *tr, enum block_way way, int64_t off, enum cold_
 {
 	uint32_t page;
 
-	tr->b->t.gate[way] = offset_of(tr, tr->e->at);
+	tr->b->t.gate[way] = trans_offset_of(tr, tr->e->at);
 	jump_cold(tr, emit_jmp(tr->e), COLD_LINK, way, off);
 	page_address(tr, off & (int64_t)PAGE_MASK);
 	jump_cold(tr, compare_page(tr, 0, &page), miss, way, off);
@@ -146,7 +141,7 @@ static void jump_way(struct tr *tr, uint8_t *site, enum block_way way, uint64_t 
 	int64_t off = page_offset(tr, from_start);
 
 	if (is_near(off)) {
-		tr->b->t.site[way] = offset_of(tr, site);
+		tr->b->t.site[way] = trans_offset_of(tr, site);
 		tr->b->t.target[way] = (uint16_t)off;
 		jump_cold(tr, site, COLD_RESUME, way, off);
 	} else if (off == (int32_t)off) {
@@ -204,7 +199,7 @@ static void call_far(struct tr *tr, int64_t off)
 	push_next(tr);
 	emit_alu_imm_mem(tr->e, ALU_ADD, 3, CPU_FIELD(page_lin),
 			 (int32_t)(off & (int64_t)PAGE_MASK));
-	tr->b->t.site[BLOCK_TAKEN] = offset_of(tr, emit_jmp(tr->e));
+	tr->b->t.site[BLOCK_TAKEN] = trans_offset_of(tr, emit_jmp(tr->e));
 }
 
 void trans_near_call(struct tr *tr)
@@ -215,7 +210,7 @@ void trans_near_call(struct tr *tr)
 	if (is_near(off)) {
 		gate = emit_jmp(tr->e);
 		trans_cold(tr, gate, COLD_RESUME);
-		tr->b->t.gate[BLOCK_TAKEN] = offset_of(tr, gate - 1);
+		tr->b->t.gate[BLOCK_TAKEN] = trans_offset_of(tr, gate - 1);
 		push_next(tr);
 		jump_way(tr, emit_jmp(tr->e), BLOCK_TAKEN, tr->op->imm);
 	} else if (off == (int32_t)off) {
@@ -266,7 +261,7 @@ static void cold_far(struct tr *tr, const struct cold *c)
 
 	far_check(tr, way, c->target, COLD_FAR_MISS);
 	emit_store(tr->e, H_S0, CPU_FIELD(page_lin));
-	tr->b->t.site[way] = offset_of(tr, emit_jmp(tr->e));
+	tr->b->t.site[way] = trans_offset_of(tr, emit_jmp(tr->e));
 }
 
 static void cold_find(struct tr *tr, const struct cold *c)
@@ -293,7 +288,7 @@ void trans_cold_jump(struct tr *tr, const struct cold *c)
 		call_found(tr);
 		break;
 	case COLD_LINK:
-		tr->b->t.stub[c->way] = offset_of(tr, tr->e->at);
+		tr->b->t.stub[c->way] = trans_offset_of(tr, tr->e->at);
 		trans_name_op(tr, c->op | (unsigned)c->way << 8);
 		trans_shared_jump(tr, tr->t->shared.link);
 		break;
@@ -306,6 +301,8 @@ void trans_cold_jump(struct tr *tr, const struct cold *c)
 		break;
 	case COLD_CALL:
 	case COLD_RESUME:
+	case COLD_HOLD:
+	case COLD_WORN:
 		break;
 	}
 }

@@ -10,7 +10,6 @@
 #include "hypervisor/soft/integer.h"
 #include "hypervisor/soft/trans_op.h"
 
-_Static_assert(sizeof(struct tlb_entry) == 32, "the probe shifts by 5");
 _Static_assert(offsetof(struct lazy_flags, type) % 8 == 0 &&
 		       offsetof(struct lazy_flags, rot) == offsetof(struct lazy_flags, type) + 6,
 	       "type, inc and rot are stored at once");
@@ -175,102 +174,6 @@ struct cold *trans_cold(struct tr *tr, uint8_t *site, enum cold_kind kind)
 }
 
 /* ---- memory ---- */
-struct guest_mem trans_operand(const struct tr *tr)
-{
-	const struct op *op = tr->op;
-	struct guest_mem m = { op->base, op->idx, op->scale, op->seg, op->disp };
-
-	if (m.base == REG_RIPBASE)
-		m.disp += (int64_t)(tr->b->gpa & ~PAGE_MASK);
-	return m;
-}
-
-static bool has_base(const struct guest_mem *m)
-{
-	return m->seg == SEG_FS || m->seg == SEG_GS;
-}
-
-/* One host address can name it. */
-static bool is_simple(const struct guest_mem *m)
-{
-	return m->base < 16 && trans_reg[m->base] != H_NONE && !has_base(m) &&
-	       (m->idx == REG_ZERO || trans_reg[m->idx] != H_NONE);
-}
-
-static void add_base(struct tr *tr, const struct guest_mem *m, unsigned reg)
-{
-	if (m->base < 16 && trans_reg[m->base] != H_NONE)
-		emit_rr(tr->e, 3, 0x01, trans_reg[m->base], reg);
-	else if (m->base < 16)
-		emit_rm(tr->e, 3, 0x03, reg, CPU_GPR(m->base));
-	else if (m->base == REG_RIPBASE)
-		emit_rm(tr->e, 3, 0x03, reg, CPU_FIELD(page_lin));
-}
-
-/* Linear address plus `more` to reg, of which only the register itself is needed. */
-static void address(struct tr *tr, const struct guest_mem *m, int32_t more, unsigned reg)
-{
-	struct host_mem a = { H_NONE, H_NONE, m->scale, (int32_t)m->disp + more };
-
-	if (is_simple(m)) {
-		a.base = trans_reg[m->base];
-		a.idx = m->idx == REG_ZERO ? H_NONE : trans_reg[m->idx];
-		emit_rm(tr->e, 3, 0x8d, reg, a); /* LEA */
-		return;
-	}
-	if (m->idx != REG_ZERO) {
-		unsigned from = use(tr, m->idx, reg);
-
-		if (from != reg)
-			emit_move(tr->e, 3, reg, from);
-		if (m->scale) {
-			emit_rr(tr->e, 3, 0xc1, 4, reg); /* SHL */
-			emit8(tr->e, m->scale);
-		}
-		if (a.disp)
-			emit_alu_imm(tr->e, ALU_ADD, 3, reg, a.disp);
-	} else {
-		emit_move_imm(tr->e, reg, (uint64_t)(int64_t)a.disp);
-	}
-	add_base(tr, m, reg);
-	if (has_base(m))
-		emit_rm(tr->e, 3, 0x03, reg, CPU_EA_BASE(m->seg));
-}
-
-struct host_mem trans_probe(struct tr *tr, struct guest_mem m, unsigned n, unsigned align,
-			    bool write, enum cold_kind slow)
-{
-	struct emit *e = tr->e;
-
-	address(tr, &m, 0, H_S1);
-	if (align > 1) {
-		emit_rr(e, 0, 0xf6, 0, H_S1); /* TEST */
-		emit8(e, align - 1);
-		trans_cold(tr, emit_jcc(e, 5), slow);
-	}
-	emit_rr(e, 2, 0xc1, 5, H_S1); /* SHR */
-	emit8(e, PAGE_SHIFT - 5);
-	emit_alu_imm(e, ALU_AND, 2, H_S1, (TLB_SIZE - 1) << 5);
-	emit_rm(e, 3, 0x03, H_S1, CPU_FIELD(tlb));
-	address(tr, &m, (int32_t)n - 1, H_S0);
-	emit_alu_imm(e, ALU_AND, 3, H_S0, -(int32_t)PAGE_SIZE);
-	emit_rm(e, 3, 0x3b, H_S0,
-		HOST_MEM(H_S1,
-			 write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
-	trans_cold(tr, emit_jcc(e, 5), slow);
-	emit_load(e, H_S1, HOST_MEM(H_S1, offsetof(struct tlb_entry, addend)));
-	tr->host = 0;
-	if (!is_simple(&m)) {
-		address(tr, &m, 0, H_S0);
-		emit_rr(e, 3, 0x01, H_S0, H_S1);
-		return HOST_MEM(H_S1, 0);
-	}
-	if (m.idx == REG_ZERO)
-		return (struct host_mem){ H_S1, trans_reg[m.base], 0, (int32_t)m.disp };
-	emit_rm(e, 3, 0x8d, H_S1, (struct host_mem){ H_S1, trans_reg[m.base], 0, (int32_t)m.disp });
-	return (struct host_mem){ H_S1, trans_reg[m.idx], m.scale, 0 };
-}
-
 static struct host_mem op_probe(struct tr *tr, unsigned size, bool write)
 {
 	return trans_probe(tr, trans_operand(tr), 1u << size, 1, write, COLD_CALL);
@@ -860,7 +763,7 @@ static void one_op(struct tr *tr)
 		tr->host = tr->type = 0;
 	}
 	for (; from < tr->colds; from++) {
-		if (tr->cold[from].kind != COLD_CALL)
+		if (tr->cold[from].kind != COLD_CALL && tr->cold[from].kind != COLD_HOLD)
 			continue;
 		tr->cold[from].back = tr->e->at;
 		tr->cold[from].flags = tr->host;
@@ -887,6 +790,12 @@ static void one_cold(struct tr *tr, struct cold *c)
 		trans_name_op(tr, c->op);
 		trans_shared_jump(tr, tr->t->shared.resume);
 		break;
+	case COLD_HOLD:
+		trans_cold_hold(tr, c);
+		break;
+	case COLD_WORN:
+		trans_cold_worn(tr, c);
+		break;
 	case COLD_FAR:
 	case COLD_FAR_MISS:
 	case COLD_FAR_CALL:
@@ -897,13 +806,13 @@ static void one_cold(struct tr *tr, struct cold *c)
 		break;
 	}
 	if (c->kind == COLD_RESUME && c->way >= 0)
-		tr->b->t.stub[c->way] = (uint32_t)(c->stub - tr->t->code.rw);
+		tr->b->t.stub[c->way] = trans_offset_of(tr, c->stub);
 }
 
 /* Takes the block's instructions off what may run; returns the jump where that is too much. */
 static uint8_t *block_head(struct tr *tr)
 {
-	tr->b->t.body = (uint32_t)(tr->e->at - tr->t->code.rw);
+	tr->b->t.body = trans_offset_of(tr, tr->e->at);
 	emit_alu_imm(tr->e, ALU_SUB, 2, H_LEFT, tr->b->n);
 	return emit_jcc(tr->e, 8);
 }
@@ -912,7 +821,7 @@ static void block_edge(struct tr *tr, uint8_t *site)
 {
 	emit_aim(site, tr->e->at);
 	emit_alu_imm(tr->e, ALU_ADD, 2, H_LEFT, tr->b->n);
-	tr->b->t.dead = (uint32_t)(tr->e->at - tr->t->code.rw);
+	tr->b->t.dead = trans_offset_of(tr, tr->e->at);
 	trans_name_op(tr, 0);
 	trans_shared_jump(tr, tr->t->shared.edge);
 }
@@ -926,7 +835,7 @@ bool trans_emit_block(struct translator *t, struct block *b, struct emit *e)
 	tr.b = b;
 	tr.e = e;
 	tr.host = tr.type = 0;
-	tr.colds = 0;
+	tr.colds = tr.holds = 0;
 	tr.xmm = tr.xmm_new = 0;
 	tr.mxcsr = false;
 	if (!plan(&tr))

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files that emit the code of ops share: trans_op.c for integers and memory,
- * trans_jump.c for branches, trans_sse.c for XMM registers.
+ * What the files that emit the code of ops share: trans_op.c for integers, trans_mem.c for access
+ * to memory, trans_jump.c for branches, trans_sse.c for XMM registers.
  */
 #ifndef SOFT_TRANS_OP_H
 #define SOFT_TRANS_OP_H
 
 #include "hypervisor/soft/translate.h"
 
+/* A memory operand as the guest sees it. */
+struct guest_mem {
+	uint8_t base, idx, scale, seg;
+	int64_t disp;
+};
+
 enum cold_kind {
 	COLD_CALL,   /* the op's handler, and on with the next op */
 	COLD_RESUME, /* the rest of the block in the interpreter, from the op on */
+	/* trans_mem.c: a hold that does not have the page; one that missed often */
+	COLD_HOLD,
+	COLD_WORN,
 	/* trans_jump.c: a jump to another page, its target looked up, a call likewise; to C code
 	 * that links; an entry of the jump cache that is not the one or has to be looked through
 	 * again */
@@ -20,6 +29,16 @@ enum cold_kind {
 	COLD_LINK,
 	COLD_FIND,
 	COLD_FIND_AGAIN,
+};
+
+/* An access through a hold; where its parts are in the code. */
+struct cold_access {
+	struct guest_mem m;
+	uint8_t n, slow; /* bytes; enum cold_kind where the TLB does not allow it */
+	bool write;
+	uint16_t hold;
+	uint8_t *start, *found; /* all of it; where the addend is in H_S1 */
+	uint8_t *probe, *fill;	/* in cold code: the probe, and the filling after it */
 };
 
 struct cold {
@@ -33,9 +52,18 @@ struct cold {
 	/* of struct tr, at the site and at `back` */
 	uint16_t xmm_new, xmm_back;
 	bool mxcsr, mxcsr_back;
+	struct cold_access at;
 };
 
-#define COLD_MAX (3 * BLOCK_OPS + 32)
+#define COLD_MAX (4 * BLOCK_OPS + 32)
+
+/* Places are near to one another whose displacements are equal from this bit on. */
+#define HOLD_REACH 8
+
+struct tr_hold {
+	struct guest_mem m;
+	uint16_t number;
+};
 
 struct tr {
 	struct translator *t;
@@ -53,6 +81,8 @@ struct tr {
 	 * that cpu->fpu has an old value of; MXCSR is the guest's. trans_sse.c. */
 	uint16_t xmm, xmm_new;
 	bool mxcsr;
+	unsigned holds; /* those that the block's places share */
+	struct tr_hold hold[16];
 };
 
 /* ---- registers ---- */
@@ -80,12 +110,6 @@ static inline void done(struct tr *tr, unsigned g, unsigned reg)
 		emit_store(tr->e, reg, CPU_GPR(g));
 }
 
-/* A memory operand as the guest sees it. */
-struct guest_mem {
-	uint8_t base, idx, scale, seg;
-	int64_t disp;
-};
-
 static inline struct guest_mem trans_stack_at(unsigned reg, int64_t disp)
 {
 	return (struct guest_mem){ (uint8_t)reg, REG_ZERO, 0, SEG_NONE, disp };
@@ -109,6 +133,12 @@ void trans_keep_flags(struct tr *tr);
 /* Makes the host's flags those that the present op reads. Changes H_S0. */
 void trans_need_host(struct tr *tr, unsigned mask);
 
+/* ---- code memory ---- */
+static inline uint32_t trans_offset_of(const struct tr *tr, const uint8_t *at)
+{
+	return (uint32_t)(at - tr->t->code.rw);
+}
+
 /* ---- shared code ---- */
 static inline void trans_shared_call(struct tr *tr, uint32_t what)
 {
@@ -130,6 +160,10 @@ static inline void trans_move_stack(struct tr *tr, unsigned from, int32_t by)
 {
 	emit_rm(tr->e, 3, 0x8d, trans_reg[R_RSP], HOST_MEM(trans_reg[from], by));
 }
+
+/* ---- trans_mem.c ---- */
+void trans_cold_hold(struct tr *tr, const struct cold *c);
+void trans_cold_worn(struct tr *tr, const struct cold *c);
 
 /* ---- trans_jump.c ---- */
 /* To that host register: where the address in H_S0, which stays, has its jump cache's entry. */

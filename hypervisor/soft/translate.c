@@ -218,6 +218,31 @@ static void trans_resume(struct cpu *cpu, struct block *b, unsigned i, uint32_t 
 	op->fn(cpu, op);
 }
 
+/* From now on the place probes the TLB each time. */
+static void give_hold_up(struct translator *t, const struct trans_place *p)
+{
+	*code_at(t, p->start) = 0xe9;
+	emit_aim(code_at(t, p->start) + 1, code_at(t, p->probe));
+	*code_at(t, p->fill) = 0xe9;
+	emit_aim(code_at(t, p->fill) + 1, code_at(t, p->found));
+}
+
+/* As trans_resume(), at a place whose hold has missed often; `at`: where it is described. */
+static void trans_worn(struct cpu *cpu, struct block *b, unsigned i_at, uint32_t left)
+{
+	struct translator *t = cpu->trans;
+	uint64_t now = cpu->chain_limit - (uint64_t)(int32_t)left,
+		 *then = &t->worn[t->worn_next++ % HOLD_EVENTS];
+	struct trans_place p;
+
+	memcpy(&p, code_at(t, i_at >> 8), sizeof(p));
+	if (now - *then < HOLD_WEAR)
+		give_hold_up(t, &p);
+	*then = now;
+	cpu->hold[p.hold].left = HOLD_MISSES;
+	trans_resume(cpu, b, i_at & 0xff, left);
+}
+
 /* In front of a jump to another page, which is op i, that way: links it if that can be done. */
 static void trans_link(struct cpu *cpu, struct block *b, unsigned i_way, uint32_t left)
 {
@@ -440,6 +465,7 @@ static void emit_lookup(struct emit *e, bool user)
 _Static_assert(MODE_64 &&MODE_COUNTS < PAGE_SIZE,
 	       "a key has the mode at its lower end, and is never 0");
 _Static_assert(sizeof(struct jump_entry) == 32 && sizeof(struct itlb_entry) == 16, "shifts");
+_Static_assert(CODE_MEMORY <= 1u << 24 && BLOCK_OPS < 256, "an offset and an op in 32 bits");
 _Static_assert(offsetof(struct block_cache, jump) == 0, "found from cpu->blocks");
 
 static void emit_shared(struct translator *t)
@@ -457,6 +483,8 @@ static void emit_shared(struct translator *t)
 	emit_flags(&e);
 	t->shared.resume = HERE;
 	emit_tail(&e, trans_resume);
+	t->shared.worn = HERE;
+	emit_tail(&e, trans_worn);
 	t->shared.link = HERE;
 	emit_tail(&e, trans_link);
 	t->shared.edge = HERE;
@@ -586,6 +614,8 @@ struct translator *trans_create(struct cpu *cpu, unsigned heat)
 		return NULL;
 	}
 	t->heat = heat ? heat : TRANSLATE_HEAT;
+	for (unsigned i = 0; i < HOLDS; i++)
+		cpu->hold[i] = (struct hold){ .tag = HOLD_NONE, .left = HOLD_MISSES };
 	cpu->call[1].fn = op_block_end;
 	emit_shared(t);
 	return t;

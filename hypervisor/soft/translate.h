@@ -12,6 +12,15 @@
 /* Times that a block is interpreted before it is translated. */
 #define TRANSLATE_HEAT 32
 
+/*
+ * A hold (struct hold) reports after so many misses. Where so many reports came within so many
+ * instructions, the place that reports gives its hold up: more than one miss in 200 instructions
+ * is taken to cost more than the hits save.
+ */
+#define HOLD_MISSES 64
+#define HOLD_EVENTS 8
+#define HOLD_WEAR   (HOLD_EVENTS * HOLD_MISSES * 200u)
+
 /* Host code that all blocks share: offsets into the code memory. */
 struct trans_shared {
 	uint32_t enter;	     /* from C, an op_fn */
@@ -21,6 +30,7 @@ struct trans_shared {
 	uint32_t link;	     /* links a jump to another page, and as resume */
 	uint32_t edge;	     /* back to the run loop, in front of a block */
 	uint32_t flags;	     /* the guest's flags become the host's */
+	uint32_t worn;	     /* resume, at a place whose hold has missed often */
 	uint32_t lookup[2];  /* the jump cache's entry of an address; [1] for user mode */
 };
 
@@ -28,7 +38,16 @@ struct translator {
 	struct code code;
 	size_t used, start; /* bytes of code; of the shared part */
 	unsigned heat;
+	unsigned next_hold;
+	unsigned worn_next;
+	uint64_t worn[HOLD_EVENTS]; /* counts at which holds had missed often, the last ones */
 	struct trans_shared shared;
+};
+
+/* A place that uses a hold, in the code memory in front of the code that reports it: offsets. */
+struct trans_place {
+	uint32_t start, probe, fill, found; /* as in struct cold_access */
+	uint32_t hold;
 };
 
 /* Returns NULL when there is no memory; heat 0: TRANSLATE_HEAT. */

@@ -598,6 +598,153 @@ START_TEST(replacement_is_by_address)
 }
 END_TEST
 
+/*
+ * User code that accesses the same two pages again and again: what ends a translation, or what it
+ * allows, ends it for the next access too, and nothing else does.
+ */
+GUEST_CODE(again, "1:	mov	(%rbx), %rax\n"
+		  "	mov	%rdx, (%rsi)\n"
+		  "	dec	%ecx\n"
+		  "	jnz	1b\n"
+		  "2:	jmp	2b\n"
+		  "	.org	again_start + 0x40\n"
+		  "	call	*%rsi\n"
+		  "2:	jmp	2b\n");
+
+#define AGAIN 0x1000ull
+
+static void run_user(uint64_t rip, uint64_t instructions)
+{
+	uint64_t to = cpu->count + instructions;
+
+	cpu->rip = rip;
+	ck_assert_int_eq(guest_run_to(&g, to), ENGINE_EXIT_UNTIL);
+	ck_assert_uint_eq(cpu->count, to);
+}
+
+/* Reads at `from` and writes `value` at LIN + 0x1000; returns what was read. */
+static uint64_t access_again(uint64_t from, uint64_t value)
+{
+	cpu->gpr[R_RBX] = from;
+	cpu->gpr[R_RSI] = LIN + 0x1000;
+	cpu->gpr[R_RDX] = value;
+	cpu->gpr[R_RCX] = 50;
+	run_user(AGAIN, 4 * 50 + 3);
+	return cpu->gpr[R_RAX];
+}
+
+static void start_user(void)
+{
+	struct cpu_state s;
+
+	start(DATA | 7);
+	g.e->ops->get_state(g.e, &s);
+	guest_long_mode(&g, AGAIN, 3, &s);
+	GUEST_LOAD(&g, AGAIN, again);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000 + 8 * 4, 0x600000 | 0x87);
+	guest_poke(&g, DATA, 11);
+	guest_poke(&g, DATA + 0x3000, 12);
+	ck_assert_uint_eq(access_again(LIN, 1), 11);
+	guest_poke(&g, PT, (DATA + 0x3000) | 7);
+	ck_assert_uint_eq(access_again(LIN, 1), 11);
+}
+
+static void flush_page(void)
+{
+	mmu_flush_page(cpu, LIN);
+}
+
+static void flush_nonglobal(void)
+{
+	mmu_flush_nonglobal(cpu);
+}
+
+static void take_slot(void)
+{
+	uint64_t other = LIN + TLB_SIZE * PAGE_SIZE;
+
+	guest_poke(&g, 0x600000, 5);
+	ck_assert_uint_eq(access_again(other, 1), 5);
+}
+
+static void take_slot_from_c(void)
+{
+	mem_ld8(cpu, LIN + TLB_SIZE * PAGE_SIZE);
+}
+
+static void restore(void)
+{
+	struct buf b = BUF_INIT;
+	struct rd in;
+
+	hidden_save(cpu, &b);
+	in = (struct rd){ b.data, b.data + b.len, false };
+	ck_assert_int_eq(hidden_restore(cpu, &in), 0);
+	buf_free(&b);
+	ck_assert_uint_eq(access_again(LIN, 1), 11);
+	mmu_flush_page(cpu, LIN);
+}
+
+static void (*const ends_translation[])(void) = { flush_page, flush_nonglobal, take_slot,
+						  take_slot_from_c, restore };
+
+START_TEST(user_sees_another_page)
+{
+	start_user();
+	ends_translation[_i]();
+	ck_assert_uint_eq(access_again(LIN, 1), 12);
+	guest_fini(&g);
+}
+END_TEST
+
+START_TEST(user_marks_pages_dirty_again)
+{
+	uint8_t *dirty;
+
+	start_user();
+	dirty = g.mem.dirty;
+	for (unsigned i = 0; i < 3; i++) {
+		g.e->ops->sync_dirty(g.e);
+		memset(dirty, 0, g.mem.pages);
+		access_again(LIN, i);
+		ck_assert_uint_eq(dirty[(DATA >> 12) + 1], 1);
+		ck_assert_uint_eq(dirty[DATA >> 12], 0);
+	}
+	guest_fini(&g);
+}
+END_TEST
+
+/* The page that is written becomes code, which is written again. */
+START_TEST(user_writes_code)
+{
+	start_user();
+	cpu->gpr[R_RSP] = 0x60000;
+	for (unsigned i = 0; i < 5; i++) {
+		access_again(LIN, 0xc300000000b8 | (uint64_t)i << 8); /* MOV EAX, i; RET */
+		run_user(AGAIN + 0x40, 4);
+		ck_assert_uint_eq(cpu->gpr[R_RAX], i);
+		run_user(AGAIN + 0x40, 40);
+	}
+	guest_fini(&g);
+}
+END_TEST
+
+/* With alignment checked, user mode uses another TLB, which has to have pages of its own. */
+START_TEST(user_checks_alignment)
+{
+	start_user();
+	cpu->cr0 |= CR0_AM;
+	cpu->rflags |= FL_AC;
+	cpu_mode_update(cpu);
+	ck_assert_uint_eq(access_again(LIN, 1), 12);
+	cpu->rflags &= ~(uint64_t)FL_AC;
+	cpu_mode_update(cpu);
+	ck_assert_uint_eq(access_again(LIN, 1), 11);
+	guest_fini(&g);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_loop_test(tc, rights, 0, sizeof(rights_cases) / sizeof(rights_cases[0]));
@@ -618,6 +765,11 @@ static void add(TCase *tc)
 	tcase_add_test(tc, watchpoints);
 	tcase_add_test(tc, alignment);
 	tcase_add_test(tc, replacement_is_by_address);
+	tcase_add_loop_test(tc, user_sees_another_page, 0,
+			    sizeof(ends_translation) / sizeof(ends_translation[0]));
+	tcase_add_test(tc, user_marks_pages_dirty_again);
+	tcase_add_test(tc, user_writes_code);
+	tcase_add_test(tc, user_checks_alignment);
 }
 
 UNIT_MAIN("soft_mmu", add)

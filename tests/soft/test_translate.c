@@ -17,6 +17,7 @@
 #define START	(CODE + 0xe00)
 #define LENGTH	4000u /* instructions of a case at least */
 #define PD	0xf000u
+#define SHARED	(TLB_SIZE * PAGE_SIZE) /* the same memory as at 0, in the same slots of the TLB */
 #define SLICES	200u
 #define USED	0x60000u /* bytes of memory that are compared; dirty marks tell of the rest */
 
@@ -99,13 +100,15 @@ static unsigned sized(unsigned opcode, unsigned size)
 static void put_pointer(struct program *p)
 {
 	static const uint8_t pointer[] = { 3, 6, 9, 12 };
-	static const uint32_t area[] = { 0x40000, 0x40ff0, 0x41000, 0x42ffc, 0x1ff000, START };
+	/* The last ones drive others out of the TLB. */
+	static const uint32_t area[] = { 0x40000,  0x40ff0,	     0x41000,	       0x42ffc,
+					 0x1ff000, SHARED + 0x40000, SHARED + 0x40ff0, START };
 	unsigned r = pointer[rnd(p, 4)];
 
 	put(p, 0x48 | r >> 3);
 	put(p, 0xc7);
 	put(p, 0xc0 | (r & 7));
-	put_imm(p, area[rnd(p, rnd(p, 4) ? 5 : 6)] + (rnd(p, 64) & ~(rnd(p, 4) ? 15u : 0)), 4);
+	put_imm(p, area[rnd(p, rnd(p, 4) ? 7 : 8)] + (rnd(p, 64) & ~(rnd(p, 4) ? 15u : 0)), 4);
 }
 
 static void put_alu(struct program *p)
@@ -513,10 +516,11 @@ static void load(struct rig *r, const struct program *p)
 	cpu_state_reset(&r->s);
 	r->s.gpr[R_RSP] = STACK;
 	rig_long(r, rnd(&q, 2) ? 3 : 0);
-	/* Only the first 2 MiB are mapped, so that what reaches far, REP first of all, faults. */
+	/* Only 2 MiB are mapped, twice, so that what reaches far, REP first of all, faults. */
 	rig_put64(r, PDPT, PD | 7);
 	rig_put64(r, PDPT + 8, 0);
 	rig_put64(r, PD, 0x87);
+	rig_put64(r, PD + 8 * (SHARED >> 21), 0x87);
 	rig_put(r, START, p->code, p->n);
 	for (unsigned i = 0; i < 16; i++) {
 		if (i != R_RSP)
