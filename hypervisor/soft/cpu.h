@@ -268,10 +268,14 @@ struct cpu {
 
 	struct tlb_entry tlbs[MMU_COUNT][TLB_SIZE];
 	struct itlb_entry itlb[2][TLB_SIZE]; /* by CPL 3 or not */
-	/* Entries that were filled since the last flush, a bit each, and which of the words has one
-	 * (mmu.c). */
+	/*
+	 * Entries that were filled since the last flush, a bit each, and which of the words has
+	 * one; then those of them that a load of CR3 drops, likewise (mmu.c).
+	 */
 	uint64_t tlb_used[MMU_COUNT + 2][TLB_SIZE / 64];
 	uint32_t tlb_used_words[MMU_COUNT + 2];
+	uint64_t tlb_local[MMU_COUNT + 2][TLB_SIZE / 64];
+	uint32_t tlb_local_words[MMU_COUNT + 2];
 	/* What filled a data TLB last: the linear page, and its tables (mmu.c). */
 	struct tlb_walk {
 		uint64_t lin, table[4]; /* UINT64_MAX: no page's address */
@@ -400,8 +404,10 @@ void intr_deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool ha
 		  uint32_t err);
 
 /* mmu.c */
-void mmu_flush_all(struct cpu *cpu);		       /* every translation */
-void mmu_flush_nonglobal(struct cpu *cpu);	       /* MOV CR3 */
+void mmu_flush_all(struct cpu *cpu);	   /* every translation */
+void mmu_flush_nonglobal(struct cpu *cpu); /* MOV CR3 */
+/* An entry of a TLB (ITLBs come after the data TLBs) has been filled, with that gpa. */
+void mmu_note_used(struct cpu *cpu, unsigned tlb, unsigned slot, uint64_t gpa);
 void mmu_flush_page(struct cpu *cpu, uint64_t linear); /* INVLPG */
 void mmu_flush_code_writes(struct cpu *cpu,
 			   uint64_t gpa); /* page got cached code: set TLB_CODE in write tags */

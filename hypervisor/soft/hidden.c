@@ -68,12 +68,6 @@ void hidden_save(struct cpu *cpu, struct buf *out)
 	save_code(cpu, 1, out);
 }
 
-static void mark_used(struct cpu *cpu, unsigned tlb, unsigned slot)
-{
-	cpu->tlb_used[tlb][slot / 64] |= 1ull << (slot % 64);
-	cpu->tlb_used_words[tlb] |= 1u << (slot / 64);
-}
-
 /* The slot of an entry that follows; TLB_SIZE: none; above: it is not one that was saved. */
 static unsigned next_slot(struct rd *in)
 {
@@ -103,7 +97,7 @@ static int restore_data(struct cpu *cpu, unsigned idx, struct rd *in)
 			e->rd = e->wr = TLB_INVALID;
 			return -EINVAL;
 		}
-		mark_used(cpu, idx, slot);
+		mmu_note_used(cpu, idx, slot, e->gpa);
 		off = memory_offset(cpu->mem, GPA_PAGE(e->gpa));
 		if (off == UINT64_MAX)
 			continue;
@@ -127,7 +121,7 @@ static int restore_code(struct cpu *cpu, unsigned user, struct rd *in)
 			e->tag = TLB_INVALID;
 			return -EINVAL;
 		}
-		mark_used(cpu, MMU_COUNT + user, slot);
+		mmu_note_used(cpu, MMU_COUNT + user, slot, e->gpa);
 	}
 	return slot == TLB_SIZE ? 0 : -EINVAL;
 }

@@ -315,10 +315,18 @@ void mmu_check_canonical(struct cpu *cpu, uint64_t lin)
 
 _Static_assert(TLB_SIZE / 64 <= 32, "a bit for each word of tlb_used");
 
-static void note_used(struct cpu *cpu, unsigned tlb, unsigned slot)
+void mmu_note_used(struct cpu *cpu, unsigned tlb, unsigned slot, uint64_t gpa)
 {
-	cpu->tlb_used[tlb][slot / 64] |= 1ull << (slot % 64);
+	uint64_t bit = 1ull << (slot % 64);
+
+	cpu->tlb_used[tlb][slot / 64] |= bit;
 	cpu->tlb_used_words[tlb] |= 1u << (slot / 64);
+	if (gpa & GPA_GLOBAL) {
+		cpu->tlb_local[tlb][slot / 64] &= ~bit;
+	} else {
+		cpu->tlb_local[tlb][slot / 64] |= bit;
+		cpu->tlb_local_words[tlb] |= 1u << (slot / 64);
+	}
 }
 
 static void note_large(struct cpu *cpu, const struct walk *w)
@@ -371,12 +379,12 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	walk(cpu, &w);
 	off = memory_offset(cpu->mem, w.page);
 	bits = slow_bit(cpu, idx, page, off != UINT64_MAX);
-	note_used(cpu, idx, (unsigned)(e - cpu->tlbs[idx]));
 	note_large(cpu, &w);
 	note_walk(cpu, &w);
 	if (idx == MMU_USER && !(e->rd & TLB_INVALID))
 		mmu_data_lost(cpu);
 	e->gpa = gpa_tag(&w, cpu);
+	mmu_note_used(cpu, idx, (unsigned)(e - cpu->tlbs[idx]), e->gpa);
 	e->rd = page | bits;
 	e->addend = 0;
 	if (off != UINT64_MAX) {
@@ -420,12 +428,12 @@ uint64_t mmu_fetch_page(struct cpu *cpu, uint64_t lin)
 	if ((cpu->mode & MODE_SIZE) == MODE_64 && !is_canonical(lin))
 		cpu_raise(cpu, VEC_GP, 0);
 	walk(cpu, &w);
-	note_used(cpu, MMU_COUNT + user, slot);
 	note_large(cpu, &w);
 	if (!(e->tag & TLB_INVALID))
 		mmu_code_lost(cpu);
 	e->tag = lin & PAGE_MASK;
 	e->gpa = gpa_tag(&w, cpu);
+	mmu_note_used(cpu, MMU_COUNT + user, slot, e->gpa);
 	return w.page;
 }
 
@@ -506,15 +514,58 @@ void mmu_flush_all(struct cpu *cpu)
 	cpu->large_hi = 0;
 }
 
-static bool is_nonglobal(uint64_t lin, uint64_t gpa, uint64_t arg)
+/* Takes a word of local entries out of what is used, and returns it. */
+static uint64_t take_local(struct cpu *cpu, unsigned tlb, unsigned word)
 {
-	return !(gpa & GPA_GLOBAL);
+	uint64_t local = cpu->tlb_local[tlb][word];
+
+	cpu->tlb_local[tlb][word] = 0;
+	cpu->tlb_used[tlb][word] &= ~local;
+	if (!cpu->tlb_used[tlb][word])
+		cpu->tlb_used_words[tlb] &= ~(1u << word);
+	return local;
 }
 
+static void drop_local_data(struct cpu *cpu, unsigned idx)
+{
+	for (uint32_t words = cpu->tlb_local_words[idx]; words; words &= words - 1) {
+		unsigned word = (unsigned)__builtin_ctz(words);
+		struct tlb_entry *group = &cpu->tlbs[idx][word * 64];
+
+		for (uint64_t local = take_local(cpu, idx, word); local; local &= local - 1) {
+			struct tlb_entry *e = &group[__builtin_ctzll(local)];
+
+			e->rd = e->wr = TLB_INVALID;
+		}
+	}
+	cpu->tlb_local_words[idx] = 0;
+}
+
+static void drop_local_code(struct cpu *cpu, unsigned user)
+{
+	unsigned tlb = MMU_COUNT + user;
+
+	for (uint32_t words = cpu->tlb_local_words[tlb]; words; words &= words - 1) {
+		unsigned word = (unsigned)__builtin_ctz(words);
+		struct itlb_entry *group = &cpu->itlb[user][word * 64];
+
+		for (uint64_t local = take_local(cpu, tlb, word); local; local &= local - 1)
+			group[__builtin_ctzll(local)].tag = TLB_INVALID;
+	}
+	if (cpu->tlb_local_words[tlb])
+		mmu_code_lost(cpu);
+	cpu->tlb_local_words[tlb] = 0;
+}
+
+/* What is global stays unlooked at: it is most of what a kernel has used. */
 void mmu_flush_nonglobal(struct cpu *cpu)
 {
 	cpu->guest_flushes++;
-	drop(cpu, is_nonglobal, 0);
+	for (unsigned idx = 0; idx < MMU_COUNT; idx++)
+		drop_local_data(cpu, idx);
+	drop_local_code(cpu, 0);
+	drop_local_code(cpu, 1);
+	mmu_data_lost(cpu);
 }
 
 /* Any piece of the page, large or not, that holds linear address arg. */

@@ -683,7 +683,7 @@ static void restore(void)
 	ck_assert_int_eq(hidden_restore(cpu, &in), 0);
 	buf_free(&b);
 	ck_assert_uint_eq(access_again(LIN, 1), 11);
-	mmu_flush_page(cpu, LIN);
+	mmu_flush_nonglobal(cpu);
 }
 
 static void (*const ends_translation[])(void) = { flush_page, flush_nonglobal, take_slot,
