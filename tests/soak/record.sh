@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Recordings of a guest under load, one after the other, each replayed at once: every digest equal, console equal byte
 # for byte. SOAK recordings (20) of SOAK_SECONDS (60), every other one, or with SOAK_BUSY=1 each, while all of the host's
-# CPUs are busy. RECORD_ENGINE and REPLAY_ENGINE (auto) may differ.
+# CPUs are busy. RECORD_ENGINE and REPLAY_ENGINE (auto) may differ; with SOAK_BOTH=1 two recordings are made translated
+# and replayed interpreted, the next two the other way round, and so on.
 # SOAK_KEEP=DIRECTORY: log and consoles of one that failed are kept there.
 . "$(dirname "$0")/../e2e/lib.sh"
 need_guest
@@ -47,12 +48,21 @@ load() {
 	[ $n -gt 0 ]
 }
 
+# Which engines recording $1 is made and replayed by.
+choose_engines() {
+	recorder=${RECORD_ENGINE:-auto} replayer=${REPLAY_ENGINE:-auto}
+	[ -z "${SOAK_BOTH:-}" ] && return
+	recorder=soft replayer=soft:interpret
+	[ $((($1 - 1) / 2 % 2)) -eq 0 ] || recorder=soft:interpret replayer=soft
+}
+
 same=0
 for i in $(seq "$count"); do
+	choose_engines "$i"
 	rm -f "$work/log" "$work/stop"
 	: >"$work/console"
 	[ -z "${SOAK_BUSY:-}" ] && [ $((i % 2)) -eq 1 ] || busy
-	session | "$twinstep" record -o "$work/log" --engine "${RECORD_ENGINE:-auto}" --checkpoint 20 --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 \
+	session | "$twinstep" record -o "$work/log" --engine "$recorder" --checkpoint 20 --kernel "$vmlinuz" --initrd "$initramfs" --net tap:tap0 \
 		--disk "$work/disk" --control "$work/sock" --append "$cmdline twinstep.ip=$guest/24 twinstep.redis" \
 		>"$work/console" 2>"$work/err" &
 	machine=$!
@@ -62,13 +72,13 @@ for i in $(seq "$count"); do
 	wait "$machine"
 	recorded=$?
 	start=$SECONDS
-	"$twinstep" replay "$work/log" --engine "${REPLAY_ENGINE:-auto}" --json --console "$work/console2" >"$work/out" 2>"$work/err2"
+	"$twinstep" replay "$work/log" --engine "$replayer" --json --console "$work/console2" >"$work/out" 2>"$work/err2"
 	status=$?
 	result=$(sed -n 's/.*"event":"replay","records":\([0-9]*\),"digests":\([0-9]*\),"count":\([0-9]*\).*/\1 records, \2 digests, \3 instructions/p' "$work/out")
 	idle
 	if [ "$recorded" -eq 0 ] && [ "$status" -eq 0 ] && [ -n "$result" ] && cmp -s "$work/console" "$work/console2"; then
 		same=$((same + 1))
-		echo "recording $i: $result, $(stat -c %s "$work/log") bytes, replayed in $((SECONDS - start)) s"
+		echo "recording $i ($recorder, replayed by $replayer): $result, $(stat -c %s "$work/log") bytes, replayed in $((SECONDS - start)) s"
 	else
 		not_ok "recording-$i" "recorded with status $recorded, replayed with $status: $(tail -n 2 "$work/err" "$work/err2" | tr '\n' ' ')"
 		[ -z "${SOAK_KEEP:-}" ] || cp "$work/log" "$work/console" "$work/console2" "$SOAK_KEEP"
