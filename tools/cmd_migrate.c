@@ -133,14 +133,30 @@ static enum progress progress_of(const struct options *o, const json_t *status, 
 		       : NOT_BEGUN;
 }
 
-static enum progress find_progress(const struct options *o, double *pause_ms, struct err *err)
+/* *pair: the guest has a backup, which has to give way. */
+static enum progress find_progress(const struct options *o, double *pause_ms, bool *pair,
+				   struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	json_t *status = control_ask(o->args[0], "status", ANSWER_MS, &ignored);
 	enum progress p = status ? progress_of(o, status, pause_ms, err) : NOT_BEGUN;
 
+	*pair = p == NOT_BEGUN && is_role(status, "primary") &&
+		strcmp(text_of(status, "state"), "alone");
 	json_decref(status);
 	return p;
+}
+
+/* Once, when the new side has been let in. */
+static void tell_unprotected(const struct options *o, const char *stage, bool *pair)
+{
+	if (!*pair || strcmp(stage, "joining"))
+		return;
+	*pair = false;
+	end_progress();
+	log_warn("%s: its backup has made room for the one at %s: the guest is UNPROTECTED until "
+		 "that one follows",
+		 o->args[0], o->to);
 }
 
 /*
@@ -148,7 +164,7 @@ static enum progress find_progress(const struct options *o, double *pause_ms, st
  * it move to another address by now; -errno and err. *switches: how often the replica here has
  * handed over, as long as it is live.
  */
-static int wait_until_follows(const struct options *o, double *switches, struct err *err)
+static int wait_until_follows(const struct options *o, bool pair, double *switches, struct err *err)
 {
 	for (;;) {
 		json_t *status = control_ask(o->args[0], "status", ANSWER_MS, err);
@@ -160,6 +176,7 @@ static int wait_until_follows(const struct options *o, double *switches, struct 
 			return -err->code;
 		if (is_role(status, "primary"))
 			*switches = number_of(status, "switch", "count");
+		tell_unprotected(o, stage, &pair);
 		if (stop_signal())
 			ret = -ECANCELED;
 		else if (*to && strcmp(to, o->to))
@@ -285,14 +302,15 @@ static int may_have_moved(const struct options *o, const struct err *err)
 }
 
 /* From the beginning, or from where a move was left. Where the guest is then; err: why. */
-static enum place bring(const struct options *o, bool begun, double *pause_ms, struct err *err)
+static enum place bring(const struct options *o, bool begun, bool pair, double *pause_ms,
+			struct err *err)
 {
 	double switches = 0;
 	int ret;
 
 	if (!begun && begin(o, err) < 0)
 		return HERE;
-	ret = wait_until_follows(o, &switches, err);
+	ret = wait_until_follows(o, pair, &switches, err);
 	end_progress();
 	if (ret == 0)
 		return change_places(o->args[0], switches, pause_ms, err);
@@ -304,7 +322,8 @@ static int move(const struct options *o)
 	uint64_t begun = host_mono_ns();
 	struct err err = ERR_INIT;
 	double pause_ms = 0;
-	enum progress progress = find_progress(o, &pause_ms, &err);
+	bool pair;
+	enum progress progress = find_progress(o, &pause_ms, &pair, &err);
 	enum place place = THERE;
 
 	if (progress == ELSEWHERE) {
@@ -312,7 +331,7 @@ static int move(const struct options *o)
 		return 1;
 	}
 	if (progress != MOVED)
-		place = bring(o, progress == BEGUN, &pause_ms, &err);
+		place = bring(o, progress == BEGUN, pair, &pause_ms, &err);
 	if (place == HERE)
 		return stays(o, &err);
 	if (place == NOBODY_KNOWS)

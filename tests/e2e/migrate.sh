@@ -114,6 +114,7 @@ joiner d b
 check pair "$(tail -n 3 "$work"/[bd].err)" wait_for 60 state b protected
 await c
 moved from-a-pair b c --keep
+check says-unprotected "$(cat "$work/move.err")" grep -q 'is UNPROTECTED until' "$work/move.err"
 check kept-as-backup "$(tail -n 3 "$work"/[bc].err)" wait_for 60 state c protected
 check the-move-is-over "$("$twinstep" status "$work/b.sock" --json)" eval '! moving b'
 # As when `migrate` was killed before it let the old side end; and from here to nowhere else.
