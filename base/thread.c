@@ -7,11 +7,14 @@
 #include <stdlib.h>
 
 static const char *const role_names[] = {
-	[THREAD_MAIN] = "main",		[THREAD_VCPU] = "vcpu",		[THREAD_POLLER] = "poller",
-	[THREAD_DISK] = "disk",		[THREAD_LOG] = "log",		[THREAD_SENDER] = "sender",
-	[THREAD_RECEIVER] = "receiver", [THREAD_ACCEPTOR] = "acceptor", [THREAD_SPY] = "spy",
-	[THREAD_CONTROL] = "control",	[THREAD_CONSOLE] = "console",	[THREAD_FABRIC] = "fabric",
-	[THREAD_KEEPER] = "keeper",	[THREAD_COURIER] = "courier",
+	[THREAD_MAIN] = "main",		[THREAD_VCPU] = "vcpu",
+	[THREAD_POLLER] = "poller",	[THREAD_DISK] = "disk",
+	[THREAD_LOG] = "log",		[THREAD_SENDER] = "sender",
+	[THREAD_RECEIVER] = "receiver", [THREAD_ACCEPTOR] = "acceptor",
+	[THREAD_SPY] = "spy",		[THREAD_CONTROL] = "control",
+	[THREAD_CONSOLE] = "console",	[THREAD_FABRIC] = "fabric",
+	[THREAD_SNAPSHOT] = "snapshot", [THREAD_KEEPER] = "keeper",
+	[THREAD_COURIER] = "courier",
 };
 
 struct start {

@@ -24,6 +24,7 @@ enum thread_role {
 	THREAD_CONTROL,	 /* answers `twinstep status` and its like */
 	THREAD_CONSOLE,	 /* reads the terminal */
 	THREAD_FABRIC,	 /* makes queue pairs of RDMA to the other replica */
+	THREAD_SNAPSHOT, /* writes a snapshot of what a backup replays */
 	THREAD_KEEPER,	 /* not a thread: the process that holds names for a jailed one
 			    (isolation/keeper.h) */
 	THREAD_COURIER,	 /* likewise: the process that asks over the network for a jailed one */

@@ -331,12 +331,64 @@ static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, s
 	return disk_overlay_import(h->disk[i], &in, err);
 }
 
+/*
+ * What an image holds is not overwritten: it may be the only copy of something. An overlay leaves
+ * its image as it is.
+ */
+static int check_fillable(const struct machine_host *h, unsigned i, struct err *err)
+{
+	const struct disk_backend *d = h->disk[i];
+
+	if (d->readonly)
+		return err_set(err, EINVAL,
+			       "%s holds the content of disk %u: give an image without ,ro",
+			       h->restore, i);
+	if (disk_has_overlay(d) || disk_is_blank(d))
+		return 0;
+	return err_set(err, EEXIST,
+		       "%s holds the content of disk %u, and the image that is given for it has "
+		       "data already: give a new one, as from `truncate -s %llu FILE`, or use "
+		       "--disk FILE,overlay",
+		       h->restore, i, (unsigned long long)(d->sectors * DISK_SECTOR));
+}
+
+static int fill_disk(void *ctx, unsigned i, uint64_t offset, const uint8_t *data, uint64_t len,
+		     struct err *err)
+{
+	struct machine_host *h = ctx;
+	int ret = h->filled >> i & 1 ? 0 : check_fillable(h, i, err);
+
+	if (ret < 0)
+		return ret;
+	h->filled |= 1u << i;
+	ret = disk_raw_write(h->disk[i], data, len, offset);
+	return ret ? err_set(err, ret, "%s: cannot write the content of disk %u: %s", h->restore, i,
+			     strerror(ret))
+		   : 0;
+}
+
+/* The guest has flushed what it knows to be on its disks. */
+static int settle_disks(struct machine_host *h, struct err *err)
+{
+	for (unsigned i = 0; i < h->config.ndisks; i++) {
+		int error = h->filled >> i & 1 ? disk_flush_image(h->disk[i]) : 0;
+
+		if (error)
+			return err_set(err, error, "%s: cannot write the content of disk %u: %s",
+				       h->restore, i, strerror(error));
+	}
+	return 0;
+}
+
 static int restore_machine(struct machine *m, struct machine_host *h, struct err *err)
 {
-	const struct checkpoint_restore_options o = { .disk_import = import_disk, .disk_ctx = h };
+	const struct checkpoint_restore_options o = { .disk_import = import_disk,
+						      .disk_content = fill_disk,
+						      .disk_ctx = h };
 	struct checkpoint_info info;
+	int ret = checkpoint_restore_fd(h->restore_fd, h->restore, m, &o, &info, err);
 
-	return checkpoint_restore_fd(h->restore_fd, h->restore, m, &o, &info, err);
+	return ret ? ret : settle_disks(h, err);
 }
 
 int machine_host_open(struct machine_host *h, const struct machine_opts *o, struct err *err)
@@ -512,16 +564,17 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 
 /*
  * How long a file may become: the guest's memory, which is a file; a disk or the changes to it; a
- * snapshot, which holds all of them; with room for console output. Only a log has no bound.
+ * snapshot, which holds all of them, and while it is made has them twice; with room for console
+ * output. Only a log has no bound.
  */
 #define FILE_SPARE (64ull << 30)
 
 static uint64_t file_limit(const struct machine_host *h)
 {
-	uint64_t limit = MEMORY_MAX + FILE_SPARE;
+	uint64_t limit = 2 * MEMORY_MAX + FILE_SPARE;
 
 	for (unsigned i = 0; i < h->config.ndisks; i++)
-		limit += h->config.disk_sectors[i] * 512;
+		limit += 2 * h->config.disk_sectors[i] * 512;
 	return limit;
 }
 

@@ -109,13 +109,34 @@ static void put_verify(json_t *reply, const struct verify_progress *p)
 	json_object_set_new(reply, "verify", o);
 }
 
+static void put_snapshot(json_t *reply, const struct snapshot_progress *p)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "stage", json_string(snapshot_stage_name(p->stage)));
+	put(o, "number", p->number);
+	if (p->stage == SNAPSHOT_FAILED)
+		json_object_set_new(o, "why", json_string(p->why));
+	if (p->stage == SNAPSHOT_DONE) {
+		put(o, "instructions", p->info.count);
+		put(o, "virtual_ns", p->info.ns);
+		put(o, "record", p->info.record);
+		put(o, "pages", p->info.pages);
+		put(o, "bytes", p->info.bytes);
+		put(o, "pause_ns", p->pause_ns);
+	}
+	json_object_set_new(reply, "snapshot", o);
+}
+
 static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct replica_run *r = ctx;
+	struct snapshot_progress snapshot;
 	struct verify_progress verified;
 	struct replica_status s;
 
 	replica_get_status(r->replica, &s);
+	replica_snapshot_progress(r->replica, &snapshot);
 	replica_verify_progress(r->replica, &verified);
 	json_object_set_new(reply, "state", json_string(replica_state_name(s.state)));
 	json_object_set_new(reply, "role", json_string(s.primary ? "primary" : "backup"));
@@ -167,6 +188,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 		put_divergence(reply, &s);
 	if (verified.known)
 		put_verify(reply, &verified);
+	if (snapshot.stage != SNAPSHOT_NOT)
+		put_snapshot(reply, &snapshot);
 	return 0;
 }
 
@@ -250,6 +273,36 @@ static int verb_migrate(void *ctx, const json_t *args, json_t *reply, struct err
 		return err_set(err, EINVAL,
 			       "'to' must be an address, with a connection to it passed along");
 	return replica_move(r->replica, control_take_passed(r->control), to, err);
+}
+
+/*
+ * A backup begins a snapshot into the file that came along; "number" tells which one of those in
+ * the status that is.
+ */
+static int verb_snapshot(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	struct replica_status s;
+	uint64_t number;
+	struct stat st;
+	int ret;
+
+	replica_get_status(r->replica, &s);
+	if (s.primary && s.peer[0])
+		return err_set(err, EPERM,
+			       "this replica is live: its backup, %s, takes the snapshot, and the "
+			       "guest need not wait",
+			       s.peer);
+	if (control_passed(r->control) < 0 || fstat(control_passed(r->control), &st) ||
+	    !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL,
+			       "a snapshot needs a file, passed along as an open descriptor");
+	ret = replica_snapshot(r->replica, control_passed(r->control), &number, err);
+	if (ret < 0)
+		return ret;
+	control_take_passed(r->control);
+	put(reply, "number", number);
+	return 0;
 }
 
 /* A backup goes, and the live side goes on without it; one that is live has `stop` and `switch`. */
@@ -341,11 +394,17 @@ static int verb_verify(void *ctx, const json_t *args, json_t *reply, struct err 
 }
 
 static const struct control_verb verbs[] = {
-	{ "switch", verb_switch },   { "status", verb_status },
-	{ "stop", verb_stop },	     { "powerdown", verb_powerdown },
-	{ "balloon", verb_balloon }, { "fault", verb_fault },
-	{ "verify", verb_verify },   { "migrate", verb_migrate },
-	{ "leave", verb_leave },     { 0 },
+	{ "switch", verb_switch },
+	{ "status", verb_status },
+	{ "stop", verb_stop },
+	{ "powerdown", verb_powerdown },
+	{ "balloon", verb_balloon },
+	{ "fault", verb_fault },
+	{ "verify", verb_verify },
+	{ "migrate", verb_migrate },
+	{ "leave", verb_leave },
+	{ "snapshot", verb_snapshot },
+	{ 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

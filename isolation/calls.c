@@ -18,28 +18,29 @@
 #define CONTROL	 (1u << THREAD_CONTROL)
 #define CONSOLE	 (1u << THREAD_CONSOLE)
 #define FABRIC	 (1u << THREAD_FABRIC) /* a test needs RDMA to see it: all of its calls are rare */
+#define SNAPSHOT (1u << THREAD_SNAPSHOT) /* likewise: a pair whose backup takes one */
 #define KEEPER	 (1u << THREAD_KEEPER)
 #define COURIER	 (1u << THREAD_COURIER)
 
 #define THREADS                                                                                \
 	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE | \
-	 FABRIC)
+	 FABRIC | SNAPSHOT)
 #define ALL   (THREADS | MAIN | KEEPER)
-#define HEAP  (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL | FABRIC)
+#define HEAP  (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL | FABRIC | SNAPSHOT)
 #define PEER  (SENDER | RECEIVER | ACCEPTOR)
 #define VERBS (VCPU | PEER | FABRIC)
 
 const struct seccomp_call seccomp_calls[] = {
 	/* every thread */
-	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE | FABRIC, CALL_ANY,
+	{ "futex", THREADS, POLLER | LOG | SPY | CONTROL | CONSOLE | FABRIC | SNAPSHOT, CALL_ANY,
 	  "locks and conditions" },
-	{ "rt_sigprocmask", THREADS, ACCEPTOR | FABRIC, CALL_ANY,
+	{ "rt_sigprocmask", THREADS, ACCEPTOR | FABRIC | SNAPSHOT, CALL_ANY,
 	  "the C library blocks signals while a thread ends" },
-	{ "madvise", THREADS, ACCEPTOR | FABRIC, CALL_ADVICE,
+	{ "madvise", THREADS, ACCEPTOR | FABRIC | SNAPSHOT, CALL_ADVICE,
 	  "the C library gives back the stack of a thread that ends" },
-	{ "exit", THREADS, ACCEPTOR | FABRIC, CALL_ANY, "end of a thread" },
+	{ "exit", THREADS, ACCEPTOR | FABRIC | SNAPSHOT, CALL_ANY, "end of a thread" },
 	{ "exit_group", ALL, THREADS, CALL_ANY, "end of the process" },
-	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER | FABRIC, CALL_ANY,
+	{ "write", ALL, DISK | LOG | SPY | CONTROL | KEEPER | FABRIC | SNAPSHOT, CALL_ANY,
 	  "wake-ups, messages on standard error" },
 	{ "tgkill", THREADS, THREADS, CALL_OWN_PROCESS, "abort() when an internal check fails" },
 	{ "gettid", THREADS, THREADS, CALL_ANY, "abort()" },
@@ -103,6 +104,17 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "fcntl", FABRIC, FABRIC, CALL_FLAGS, "RDMA: a completion channel does not block" },
 	{ "eventfd2", VERBS, VERBS, CALL_ANY, "RDMA: wake-ups of a peer's threads" },
 	{ "getrandom", VERBS, VERBS, CALL_ANY, "RDMA: first packet number of a queue pair" },
+
+	/* a snapshot of what a backup replays, into a file that came as a descriptor */
+	{ "pwrite64", SNAPSHOT, SNAPSHOT, CALL_ANY, "memory and disks on their way to a snapshot" },
+	{ "pread64", SNAPSHOT, SNAPSHOT, CALL_ANY, "the same, when the snapshot is made of them" },
+	{ "lseek", SNAPSHOT, SNAPSHOT, CALL_ANY, "a snapshot leaves out pages never used" },
+	{ "ftruncate", SNAPSHOT, SNAPSHOT, CALL_ANY, "what served to make a snapshot is cut off" },
+	{ "fsync", SNAPSHOT, SNAPSHOT, CALL_ANY, "it is on the disk when it is said to be" },
+	{ "newfstatat", SNAPSHOT, SNAPSHOT, CALL_FSTAT, "whether its file still has a name" },
+	{ "fstat", SNAPSHOT, SNAPSHOT, CALL_ANY, "the same, in other C libraries" },
+	{ "clock_nanosleep", SNAPSHOT, SNAPSHOT, CALL_ANY, "waits for the vCPU's thread" },
+	{ "close", SNAPSHOT, SNAPSHOT, CALL_ANY, "the file, when it is complete" },
 
 	/* sockets that exist */
 	{ "sendto", VCPU | PEER | CONTROL | FABRIC, SENDER | FABRIC, CALL_SEND,

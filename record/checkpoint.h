@@ -18,7 +18,9 @@
 #include "base/err.h"
 #include "hypervisor/machine.h"
 
-#define CHECKPOINT_VERSION 2
+#define CHECKPOINT_VERSION	 3 /* with the content of disks ... */
+#define CHECKPOINT_VERSION_PLAIN 2 /* ... and without: what older programs read */
+#define CHECKPOINT_BLOCK	 65536u
 
 /* What the header says. */
 struct checkpoint_info {
@@ -27,6 +29,7 @@ struct checkpoint_info {
 	uint64_t base;	    /* id of the checkpoint that this one changes; 0: stands alone */
 	uint64_t count, ns; /* retired instructions and virtual time */
 	uint64_t record;    /* number of the last sync point applied; 0: not recorded */
+	bool contents;	    /* disks' contents are in it, not only changes to their images */
 	/* From the end of the file; 0 in what checkpoint_read_info_fd() gives. */
 	uint64_t id; /* of this checkpoint: depends on every byte of it */
 	uint64_t pages;
@@ -54,6 +57,12 @@ struct checkpoint_restore_options {
 	 * refused. 0 or -errno.
 	 */
 	int (*disk_import)(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err);
+	/*
+	 * So many bytes of disk i's content, data NULL: zeros. Offsets rise, and a checkpoint that
+	 * stands alone leaves out nothing. NULL: a checkpoint with such content is refused.
+	 */
+	int (*disk_content)(void *ctx, unsigned i, uint64_t offset, const uint8_t *data,
+			    uint64_t len, struct err *err);
 	void *disk_ctx;
 };
 
@@ -65,6 +74,36 @@ struct checkpoint_restore_options {
 int checkpoint_write_fd(int fd, const char *name, struct machine *m,
 			const struct checkpoint_write_options *o, struct checkpoint_info *info,
 			struct err *err);
+
+/*
+ * ---- a checkpoint piece by piece ----
+ *
+ * For who has the parts of a machine's state, and not a machine that stands still: pages, then
+ * disks, numbers rising in each. All but begin return 0, or -errno and the err that begin() got.
+ */
+struct checkpoint_out;
+
+/* What m is at its landmark; without disks' contents. */
+struct checkpoint_info checkpoint_describe(struct machine *m, uint64_t record, uint64_t base);
+/* fd, name, info: as above. state: what machine_save() gave. NULL and err on failure. */
+struct checkpoint_out *checkpoint_out_begin(int fd, const char *name,
+					    const struct checkpoint_info *info,
+					    const struct buf *state, struct err *err);
+/* data NULL: it is zero. A checkpoint that stands alone need not have pages of zeros. */
+int checkpoint_out_page(struct checkpoint_out *w, uint64_t number, const uint8_t *data);
+/* What disk_overlay_export() gave. */
+int checkpoint_out_changes(struct checkpoint_out *w, unsigned disk, const struct buf *changes);
+/*
+ * The content of a disk follows (info.contents), block by block of CHECKPOINT_BLOCK bytes; data
+ * NULL: zeros, which need not be in a checkpoint that stands alone.
+ */
+int checkpoint_out_content(struct checkpoint_out *w, unsigned disk);
+int checkpoint_out_block(struct checkpoint_out *w, uint64_t block, const uint8_t *data);
+/* It is complete; then, on the disk as well. info (may be NULL) gets what was written. */
+int checkpoint_out_end(struct checkpoint_out *w, struct checkpoint_info *info);
+int checkpoint_out_sync(struct checkpoint_out *w);
+void checkpoint_out_free(struct checkpoint_out *w);
+
 /*
  * A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its
  * end. They free tmp. -EEXIST when there is a file at path that is not to be replaced (force).

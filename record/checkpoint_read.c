@@ -24,6 +24,8 @@ struct reader {
 	uint64_t next_page; /* page numbers rise: the least one allowed */
 	enum checkpoint_kind kind;
 	unsigned disk;	     /* index of the disk being collected */
+	bool content;	     /* its content follows, not changes */
+	uint64_t next_block; /* block numbers rise as well */
 	uint64_t disk_bytes; /* of its changes so far */
 	ZSTD_DCtx *zstd;
 	struct checkpoint_section head;
@@ -115,10 +117,12 @@ static int read_preamble(struct reader *r, uint8_t *preamble, uint32_t *len)
 			       r->path);
 	memcpy(&version, preamble + 8, 4);
 	memcpy(len, preamble + 12, 4);
-	if (version != CHECKPOINT_VERSION)
+	if (version != CHECKPOINT_VERSION && version != CHECKPOINT_VERSION_PLAIN)
 		return err_set(r->err, EBADMSG,
-			       "checkpoint '%s' has version %u, this program reads version %d",
-			       r->path, version, CHECKPOINT_VERSION);
+			       "checkpoint '%s' has version %u, this program reads versions %d and "
+			       "%d",
+			       r->path, version, CHECKPOINT_VERSION_PLAIN, CHECKPOINT_VERSION);
+	r->info.contents = version == CHECKPOINT_VERSION;
 	if (*len > CHECKPOINT_HEADER_MAX)
 		return DAMAGED(r, 12, "a header of at most %d bytes, found %u",
 			       CHECKPOINT_HEADER_MAX, *len);
@@ -205,6 +209,13 @@ static int check_machine(struct reader *r)
 
 /* ---- sections ---- */
 
+static unsigned known_flags(const struct reader *r)
+{
+	return r->info.contents && r->head.kind == CHECKPOINT_DISK
+		       ? CHECKPOINT_ZSTD | CHECKPOINT_CONTENT
+		       : CHECKPOINT_ZSTD;
+}
+
 static int check_section(struct reader *r)
 {
 	const struct checkpoint_section *s = &r->head;
@@ -216,7 +227,7 @@ static int check_section(struct reader *r)
 			       "the section that follows section %" PRIu64 ", found another one",
 			       r->sections);
 	if (s->kind < CHECKPOINT_STATE || s->kind >= CHECKPOINT_KIND_END_ || s->kind < r->kind ||
-	    s->flags > 1 || (r->sections == 0 && s->kind != CHECKPOINT_STATE))
+	    (s->flags & ~known_flags(r)) || (r->sections == 0 && s->kind != CHECKPOINT_STATE))
 		return DAMAGED(r, r->at, "a section of kind %d to %d, found kind %u", r->kind,
 			       CHECKPOINT_END, s->kind);
 	if (s->raw > CHECKPOINT_RAW_MAX || s->stored > s->raw ||
@@ -283,10 +294,41 @@ static int take_pages(struct reader *r)
 	return 0;
 }
 
+/* Bytes of the present disk, to who restores it. data NULL: zeros. */
+static int put_content(struct reader *r, uint64_t offset, const uint8_t *data, uint64_t len)
+{
+	if (!r->m || !len)
+		return 0;
+	if (!r->o->disk_content)
+		return err_set(r->err, EINVAL,
+			       "checkpoint '%s' holds the content of disks, which cannot be put "
+			       "anywhere here",
+			       r->path);
+	return r->o->disk_content(r->o->disk_ctx, r->disk, offset, data, len, r->err);
+}
+
+/* Blocks up to this one are zero, where the checkpoint stands alone. */
+static int fill_content(struct reader *r, uint64_t block)
+{
+	uint64_t from = r->next_block * CHECKPOINT_BLOCK, to = block * CHECKPOINT_BLOCK,
+		 size = r->info.config.disk_sectors[r->disk] * DISK_SECTOR;
+
+	to = to < size ? to : size;
+	return r->info.base || from >= to ? 0 : put_content(r, from, NULL, to - from);
+}
+
+static uint64_t disk_blocks(const struct reader *r)
+{
+	return (r->info.config.disk_sectors[r->disk] * DISK_SECTOR + CHECKPOINT_BLOCK - 1) /
+	       CHECKPOINT_BLOCK;
+}
+
 static int finish_disk(struct reader *r)
 {
 	if (r->kind != CHECKPOINT_DISK || !r->m)
 		return 0;
+	if (r->content)
+		return fill_content(r, disk_blocks(r));
 	if (!r->o->disk_import)
 		return err_set(r->err, EINVAL,
 			       "checkpoint '%s' holds disk changes, which cannot be applied here",
@@ -294,27 +336,73 @@ static int finish_disk(struct reader *r)
 	return r->o->disk_import(r->o->disk_ctx, r->disk, r->blob.data, r->blob.len, r->err);
 }
 
+static int take_changes(struct reader *r)
+{
+	r->disk_bytes += r->head.raw;
+	if (r->disk_bytes > r->info.config.disk_sectors[r->disk] * 513 + DISK_BLOB_SLACK)
+		return DAMAGED(r, r->at, "no more changes of disk %u than it has sectors", r->disk);
+	if (r->m)
+		buf_put(&r->blob, r->raw, r->head.raw);
+	return r->blob.bad ? err_set(r->err, ENOMEM, "out of memory") : 0;
+}
+
+static int take_content(struct reader *r)
+{
+	uint64_t sectors = r->info.config.disk_sectors[r->disk], end = disk_blocks(r);
+	struct rd in = RD_INIT(r->raw, r->head.raw);
+	int ret = 0;
+
+	while (rd_left(&in) && ret == 0) {
+		uint64_t head = rd_varint(&in), block = head >> 1;
+		const uint8_t *data = NULL;
+		unsigned len = 0;
+
+		if (block >= r->next_block && block < end) {
+			len = checkpoint_block_bytes(sectors, block);
+			data = head & 1 ? NULL : rd_bytes(&in, len);
+		}
+		if (in.bad || !len)
+			return DAMAGED(r, r->at,
+				       "blocks of disk %u from %" PRIu64 " to %" PRIu64
+				       " in the section",
+				       r->disk, r->next_block, end);
+		ret = fill_content(r, block);
+		if (ret == 0)
+			ret = put_content(r, block * CHECKPOINT_BLOCK, data, len);
+		r->next_block = block + 1;
+	}
+	return ret;
+}
+
+/* The first section of a disk; those before it are complete. */
+static int begin_disk(struct reader *r)
+{
+	int ret = finish_disk(r);
+
+	buf_clear(&r->blob);
+	r->disk = r->head.index;
+	r->content = r->head.flags & CHECKPOINT_CONTENT;
+	r->disk_bytes = r->next_block = 0;
+	return ret;
+}
+
 static int take_disk(struct reader *r)
 {
 	unsigned index = r->head.index;
-	bool first = r->kind != CHECKPOINT_DISK, next = first || index != r->disk;
+	bool first = r->kind != CHECKPOINT_DISK, content = r->head.flags & CHECKPOINT_CONTENT;
 	int ret = 0;
 
 	if (index >= r->info.config.ndisks || (!first && (index < r->disk || index > r->disk + 1)))
 		return DAMAGED(r, r->at, "the changes of disk %u, found disk %u",
 			       first ? 0 : r->disk, index);
-	if (next) {
-		ret = finish_disk(r);
-		buf_clear(&r->blob);
-		r->disk = index;
-		r->disk_bytes = 0;
-	}
-	r->disk_bytes += r->head.raw;
-	if (r->disk_bytes > r->info.config.disk_sectors[index] * 513 + DISK_BLOB_SLACK)
-		return DAMAGED(r, r->at, "no more changes of disk %u than it has sectors", index);
-	if (ret == 0 && r->m)
-		buf_put(&r->blob, r->raw, r->head.raw);
-	return r->blob.bad ? err_set(r->err, ENOMEM, "out of memory") : ret;
+	if (first || index != r->disk)
+		ret = begin_disk(r);
+	else if (content != r->content)
+		return DAMAGED(r, r->at, "%s of disk %u, found the other",
+			       r->content ? "content" : "changes", index);
+	if (ret < 0)
+		return ret;
+	return content ? take_content(r) : take_changes(r);
 }
 
 static int take_end(struct reader *r)

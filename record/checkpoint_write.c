@@ -11,17 +11,21 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "base/log.h"
 #include "record/checkpoint_private.h"
 #include "record/pages.h"
 
 #define ZSTD_LEVEL 1 /* the machine stands still meanwhile */
 
-struct writer {
+struct checkpoint_out {
 	const char *path; /* for messages */
 	int fd;
+	struct checkpoint_info info;
 	uint64_t offset, chain, sections, pages;
 	ZSTD_CCtx *zstd;
-	struct buf out; /* one section */
+	struct buf out;	 /* one section */
+	struct buf list; /* pages, or blocks of a disk, for the next one */
+	int disk;	 /* whose content the list has; -1: it has pages */
 	struct err *err;
 };
 
@@ -40,13 +44,13 @@ uint64_t checkpoint_check(const struct checkpoint_section *s, const void *stored
 	return h;
 }
 
-static int writer_fail(struct writer *w, int code)
+static int writer_fail(struct checkpoint_out *w, int code)
 {
 	return err_set(w->err, code, "cannot write checkpoint '%s' at offset %" PRIu64 ": %s",
 		       w->path, w->offset, strerror(code));
 }
 
-static int writer_put(struct writer *w, const void *data, size_t n)
+static int writer_put(struct checkpoint_out *w, const void *data, size_t n)
 {
 	const uint8_t *p = data;
 
@@ -64,7 +68,7 @@ static int writer_put(struct writer *w, const void *data, size_t n)
 	return 0;
 }
 
-static int writer_header(struct writer *w, const struct checkpoint_info *info)
+static int writer_header(struct checkpoint_out *w, const struct checkpoint_info *info)
 {
 	struct buf b = BUF_INIT, config = BUF_INIT;
 	uint32_t len;
@@ -72,7 +76,7 @@ static int writer_header(struct writer *w, const struct checkpoint_info *info)
 
 	machine_config_save(&info->config, &config);
 	buf_put(&b, CHECKPOINT_MAGIC, 8);
-	buf_put_u32(&b, CHECKPOINT_VERSION);
+	buf_put_u32(&b, info->contents ? CHECKPOINT_VERSION : CHECKPOINT_VERSION_PLAIN);
 	buf_put_u32(&b, 0);
 	buf_put_blob(&b, config.data, config.len);
 	buf_put_str(&b, info->engine);
@@ -96,12 +100,13 @@ static int writer_header(struct writer *w, const struct checkpoint_info *info)
 }
 
 /* One section, compressed where that makes it smaller. */
-static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned index,
-			  const void *raw, size_t len)
+static int writer_section(struct checkpoint_out *w, enum checkpoint_kind kind, unsigned index,
+			  unsigned flags, const void *raw, size_t len)
 {
 	struct checkpoint_section s = {
 		.magic = CHECKPOINT_SECTION,
 		.kind = (uint8_t)kind,
+		.flags = (uint8_t)flags,
 		.index = (uint16_t)index,
 		.raw = (uint32_t)len,
 		.chain = w->chain,
@@ -119,7 +124,7 @@ static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned 
 		memcpy(p + sizeof(s), raw, len);
 		n = len;
 	} else {
-		s.flags = CHECKPOINT_ZSTD;
+		s.flags |= CHECKPOINT_ZSTD;
 	}
 	s.stored = (uint32_t)n;
 	s.check = checkpoint_check(&s, p + sizeof(s));
@@ -131,7 +136,7 @@ static int writer_section(struct writer *w, enum checkpoint_kind kind, unsigned 
 }
 
 /* A blob in pieces; an empty one is one empty piece. */
-static int writer_blob(struct writer *w, enum checkpoint_kind kind, unsigned index,
+static int writer_blob(struct checkpoint_out *w, enum checkpoint_kind kind, unsigned index,
 		       const struct buf *b)
 {
 	size_t at = 0;
@@ -142,61 +147,85 @@ static int writer_blob(struct writer *w, enum checkpoint_kind kind, unsigned ind
 	do {
 		size_t n = b->len - at < CHECKPOINT_CHUNK ? b->len - at : CHECKPOINT_CHUNK;
 
-		ret = writer_section(w, kind, index, n ? b->data + at : (const uint8_t *)"", n);
+		ret = writer_section(w, kind, index, 0, n ? b->data + at : (const uint8_t *)"", n);
 		at += n;
 	} while (ret == 0 && at < b->len);
 	return ret;
 }
 
-static int writer_state(struct writer *w, struct machine *m)
-{
-	struct buf b = BUF_INIT;
-	int ret;
-
-	machine_save(m, &b);
-	ret = writer_blob(w, CHECKPOINT_STATE, 0, &b);
-	buf_free(&b);
-	return ret;
-}
-
-static int writer_page(struct writer *w, struct buf *b, uint64_t i, const uint8_t *page)
+/* The list's section, if there is something in it. */
+static int writer_flush(struct checkpoint_out *w)
 {
 	int ret = 0;
 
-	pages_put(b, i, page);
-	w->pages++;
-	if (b->bad)
+	if (w->list.bad)
 		return writer_fail(w, ENOMEM);
-	if (b->len >= CHECKPOINT_CHUNK) {
-		ret = writer_section(w, CHECKPOINT_PAGES, 0, b->data, b->len);
-		buf_clear(b);
-	}
+	if (w->list.len && w->disk < 0)
+		ret = writer_section(w, CHECKPOINT_PAGES, 0, 0, w->list.data, w->list.len);
+	else if (w->list.len)
+		ret = writer_section(w, CHECKPOINT_DISK, (unsigned)w->disk, CHECKPOINT_CONTENT,
+				     w->list.data, w->list.len);
+	buf_clear(&w->list);
 	return ret;
 }
 
-/* Pages that are not zero, or all changed ones. */
-static int writer_pages(struct writer *w, const struct memory *mem, const uint8_t *changed)
+int checkpoint_out_page(struct checkpoint_out *w, uint64_t number, const uint8_t *data)
 {
-	struct buf b = BUF_INIT;
+	pages_put(&w->list, number, data);
+	w->pages++;
+	return w->list.bad || w->list.len >= CHECKPOINT_CHUNK ? writer_flush(w) : 0;
+}
+
+/* Pages that are not zero, or all changed ones. */
+static int writer_pages(struct checkpoint_out *w, const struct memory *mem, const uint8_t *changed)
+{
 	int ret = 0;
 
 	for (uint64_t i = changed ? 0 : memory_next_used(mem, 0); i < mem->pages && ret == 0; i++) {
 		const uint8_t *page = mem->base + i * PAGE_SIZE;
 
 		if (changed && changed[i])
-			ret = writer_page(w, &b, i, memory_page_is_zero(page) ? NULL : page);
+			ret = checkpoint_out_page(w, i, memory_page_is_zero(page) ? NULL : page);
 		else if (!changed && !memory_page_is_zero(page))
-			ret = writer_page(w, &b, i, page);
+			ret = checkpoint_out_page(w, i, page);
 		if (!changed && i % 512 == 511)
 			i = memory_next_used(mem, i + 1) - 1;
 	}
-	if (ret == 0 && b.len)
-		ret = writer_section(w, CHECKPOINT_PAGES, 0, b.data, b.len);
-	buf_free(&b);
 	return ret;
 }
 
-static int writer_disks(struct writer *w, unsigned n, const struct checkpoint_write_options *o)
+int checkpoint_out_changes(struct checkpoint_out *w, unsigned disk, const struct buf *changes)
+{
+	int ret = writer_flush(w);
+
+	return ret ? ret : writer_blob(w, CHECKPOINT_DISK, disk, changes);
+}
+
+int checkpoint_out_content(struct checkpoint_out *w, unsigned disk)
+{
+	int ret = writer_flush(w);
+
+	must(w->info.contents);
+	w->disk = (int)disk;
+	return ret ? ret : writer_section(w, CHECKPOINT_DISK, disk, CHECKPOINT_CONTENT, "", 0);
+}
+
+int checkpoint_out_block(struct checkpoint_out *w, uint64_t block, const uint8_t *data)
+{
+	uint64_t sectors = w->info.config.disk_sectors[w->disk];
+	unsigned len = checkpoint_block_bytes(sectors, block);
+	int ret = 0;
+
+	if (w->list.len + len > CHECKPOINT_CHUNK)
+		ret = writer_flush(w);
+	buf_put_varint(&w->list, block << 1 | !data);
+	if (data)
+		buf_put(&w->list, data, len);
+	return ret;
+}
+
+static int writer_disks(struct checkpoint_out *w, unsigned n,
+			const struct checkpoint_write_options *o)
 {
 	int ret = 0;
 
@@ -205,24 +234,64 @@ static int writer_disks(struct writer *w, unsigned n, const struct checkpoint_wr
 
 		ret = o->disk_export(o->disk_ctx, i, &b, w->err);
 		if (ret == 0)
-			ret = writer_blob(w, CHECKPOINT_DISK, i, &b);
+			ret = checkpoint_out_changes(w, i, &b);
 		buf_free(&b);
 	}
 	return ret;
 }
 
-static int writer_end(struct writer *w)
+int checkpoint_out_end(struct checkpoint_out *w, struct checkpoint_info *info)
 {
 	struct buf b = BUF_INIT;
-	int ret;
+	int ret = writer_flush(w);
 
 	buf_put_u64(&b, w->pages);
 	buf_put_u64(&b, w->sections);
-	ret = writer_blob(w, CHECKPOINT_END, 0, &b);
+	if (ret == 0)
+		ret = writer_blob(w, CHECKPOINT_END, 0, &b);
 	buf_free(&b);
-	if (ret == 0 && fsync(w->fd) < 0)
-		ret = writer_fail(w, errno);
+	w->info.id = w->chain;
+	w->info.pages = w->pages;
+	w->info.bytes = w->offset;
+	if (ret == 0 && info)
+		*info = w->info;
 	return ret;
+}
+
+int checkpoint_out_sync(struct checkpoint_out *w)
+{
+	return fsync(w->fd) < 0 ? writer_fail(w, errno) : 0;
+}
+
+struct checkpoint_out *checkpoint_out_begin(int fd, const char *name,
+					    const struct checkpoint_info *info,
+					    const struct buf *state, struct err *err)
+{
+	struct checkpoint_out *w = calloc(1, sizeof(*w));
+
+	if (w)
+		*w = (struct checkpoint_out){ .path = name,
+					      .fd = fd,
+					      .info = *info,
+					      .zstd = ZSTD_createCCtx(),
+					      .disk = -1,
+					      .err = err };
+	if (!w || !w->zstd)
+		err_set(err, ENOMEM, "cannot write checkpoint '%s': out of memory", name);
+	else if (writer_header(w, info) == 0 && writer_blob(w, CHECKPOINT_STATE, 0, state) == 0)
+		return w;
+	checkpoint_out_free(w);
+	return NULL;
+}
+
+void checkpoint_out_free(struct checkpoint_out *w)
+{
+	if (!w)
+		return;
+	ZSTD_freeCCtx(w->zstd);
+	buf_free(&w->out);
+	buf_free(&w->list);
+	free(w);
 }
 
 static int sync_directory(const char *path, struct err *err)
@@ -285,15 +354,15 @@ void checkpoint_file_drop(char *tmp)
 	free(tmp);
 }
 
-static struct checkpoint_info describe(struct machine *m, const struct checkpoint_write_options *o)
+struct checkpoint_info checkpoint_describe(struct machine *m, uint64_t record, uint64_t base)
 {
 	struct engine *e = machine_engine(m);
 	struct checkpoint_info info = {
 		.config = *machine_get_config(m),
-		.base = o->base,
+		.base = base,
 		.count = e->ops->count(e),
 		.ns = machine_now(m),
-		.record = o->record,
+		.record = record,
 	};
 
 	snprintf(info.engine, sizeof(info.engine), "%s", e->ops->name);
@@ -314,30 +383,27 @@ int checkpoint_write_fd(int fd, const char *name, struct machine *m,
 			const struct checkpoint_write_options *o, struct checkpoint_info *info,
 			struct err *err)
 {
-	struct writer w = { .path = name, .fd = fd, .err = err, .zstd = ZSTD_createCCtx() };
-	struct checkpoint_info d = describe(m, o);
-	int ret = w.zstd ? 0 : writer_fail(&w, ENOMEM);
+	struct checkpoint_info d = checkpoint_describe(m, o->record, o->base);
+	struct checkpoint_out *w;
+	struct buf state = BUF_INIT;
+	int ret;
 
-	if (ret == 0 && any_dirty(m))
-		ret = err_set(err, EBUSY,
-			      "checkpoint '%s' must be taken where the state digest was computed",
-			      name);
+	if (any_dirty(m))
+		return err_set(err, EBUSY,
+			       "checkpoint '%s' must be taken where the state digest was computed",
+			       name);
+	machine_save(m, &state);
+	w = checkpoint_out_begin(fd, name, &d, &state, err);
+	buf_free(&state);
+	ret = w ? writer_pages(w, machine_memory(m), o->changed) : -err->code;
 	if (ret == 0)
-		ret = writer_header(&w, &d);
+		ret = writer_disks(w, d.config.ndisks, o);
 	if (ret == 0)
-		ret = writer_state(&w, m);
+		ret = checkpoint_out_end(w, &d);
 	if (ret == 0)
-		ret = writer_pages(&w, machine_memory(m), o->changed);
-	if (ret == 0)
-		ret = writer_disks(&w, d.config.ndisks, o);
-	if (ret == 0)
-		ret = writer_end(&w);
-	d.id = w.chain;
-	d.pages = w.pages;
-	d.bytes = w.offset;
-	ZSTD_freeCCtx(w.zstd);
-	buf_free(&w.out);
+		ret = checkpoint_out_sync(w);
 	if (ret == 0 && info)
 		*info = d;
+	checkpoint_out_free(w);
 	return ret;
 }

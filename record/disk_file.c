@@ -23,6 +23,7 @@
 #include "base/file_io.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "record/disk_copy.h"
 
 #define BLOCK	      4096u /* granule of the overlay */
 #define BLOCK_SECTORS (BLOCK / DISK_SECTOR)
@@ -31,7 +32,7 @@
 struct job {
 	struct job *next;
 	uint64_t id;
-	unsigned op; /* enum disk_op, or JOB_BETWEEN */
+	unsigned op; /* enum disk_op, or JOB_BETWEEN, JOB_KEEP */
 	uint64_t sector;
 	uint32_t sectors;
 	uint8_t *data;
@@ -45,7 +46,8 @@ struct job {
 
 /* A job that is no request of the guest's, with a number that none of those has. */
 #define JOB_BETWEEN    DISK_OPS
-#define JOB_OPS	       (DISK_OPS + 1)
+#define JOB_KEEP       (DISK_OPS + 1)
+#define JOB_OPS	       (DISK_OPS + 2)
 #define JOB_BETWEEN_ID (1ull << 62)
 
 struct disk {
@@ -55,6 +57,9 @@ struct disk {
 	uint8_t *changed;	/* one bit a block */
 	struct disk_meta *meta; /* NULL: none is kept */
 	const atomic_uint_fast64_t *record; /* with it: last record made or applied */
+	struct disk_copy
+		*copy;	     /* keeps what is overwritten, NULL: nobody does; for job_execute() */
+	unsigned copy_index; /* which of its disks this one is */
 	uint64_t betweens;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -216,6 +221,12 @@ static void job_finished(struct disk *d, const struct job *j)
 	}
 }
 
+static void keep_copy(struct disk *d, uint64_t offset, uint64_t len)
+{
+	if (d->copy)
+		disk_copy_before_write(d->copy, d->copy_index, offset, len);
+}
+
 static int job_write(struct disk *d, struct job *j)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
@@ -223,6 +234,7 @@ static int job_write(struct disk *d, struct job *j)
 
 	if (error)
 		return error;
+	keep_copy(d, offset, len);
 	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset)
 			       : file_write_at(d->fd, j->data, len, offset);
 }
@@ -234,8 +246,17 @@ static int job_zero(struct disk *d, struct job *j)
 
 	if (error)
 		return error;
+	keep_copy(d, offset, len);
 	return d->overlay >= 0 ? overlay_write(d, NULL, len, offset)
 			       : zero_full(d->fd, len, offset);
+}
+
+/* From this job on, or not any more (copy NULL). */
+static int job_keep(struct disk *d, struct job *j)
+{
+	d->copy = j->ctx;
+	d->copy_index = (unsigned)j->sector;
+	return 0;
 }
 
 static int job_flush(struct disk *d, struct job *j)
@@ -250,7 +271,7 @@ static int job_between(struct disk *d, struct job *j)
 
 static int (*const job_execute[JOB_OPS])(struct disk *d, struct job *j) = {
 	[DISK_READ] = job_read, [DISK_WRITE] = job_write,    [DISK_FLUSH] = job_flush,
-	[DISK_ZERO] = job_zero, [JOB_BETWEEN] = job_between,
+	[DISK_ZERO] = job_zero, [JOB_BETWEEN] = job_between, [JOB_KEEP] = job_keep,
 };
 
 /* With the lock held: a job of the done ones. */
@@ -391,7 +412,6 @@ static int disk_finish(struct disk_backend *backend, uint64_t id)
 /* Queues a job that is no request; returns its number. */
 static uint64_t queue_between(struct disk *d, struct job job)
 {
-	job.op = JOB_BETWEEN;
 	pthread_mutex_lock(&d->lock);
 	job.id = JOB_BETWEEN_ID + d->betweens++;
 	pthread_mutex_unlock(&d->lock);
@@ -402,17 +422,31 @@ static uint64_t queue_between(struct disk *d, struct job job)
 void disk_later(struct disk_backend *backend, int (*fn)(struct disk_backend *d, void *ctx),
 		void *ctx)
 {
-	queue_between((struct disk *)backend, (struct job){ .fn = fn, .ctx = ctx, .alone = true });
+	queue_between((struct disk *)backend,
+		      (struct job){ .op = JOB_BETWEEN, .fn = fn, .ctx = ctx, .alone = true });
 }
 
 int disk_between(struct disk_backend *backend, int (*fn)(struct disk_backend *d, void *ctx),
 		 void *ctx)
 {
 	struct disk *d = (struct disk *)backend;
-	uint64_t id = queue_between(d, (struct job){ .fn = fn, .ctx = ctx });
+	uint64_t id = queue_between(d, (struct job){ .op = JOB_BETWEEN, .fn = fn, .ctx = ctx });
 
 	/* On the disk's own thread: that of the caller need not be allowed to touch images. */
 	return job_wait(d, id, false);
+}
+
+void disk_keep_for(struct disk_backend *backend, struct disk_copy *c, unsigned i)
+{
+	queue_between((struct disk *)backend,
+		      (struct job){ .op = JOB_KEEP, .sector = i, .ctx = c, .alone = true });
+}
+
+void disk_keep_not(struct disk_backend *backend)
+{
+	struct disk *d = (struct disk *)backend;
+
+	job_wait(d, queue_between(d, (struct job){ .op = JOB_KEEP }), false);
 }
 
 int disk_raw_read(struct disk_backend *d, void *data, uint64_t len, uint64_t offset)
@@ -424,6 +458,7 @@ int disk_raw_write(struct disk_backend *backend, const void *data, uint64_t len,
 {
 	struct disk *d = (struct disk *)backend;
 
+	keep_copy(d, offset, len);
 	if (d->overlay >= 0)
 		return overlay_write(d, data, len, offset);
 	return data ? file_write_at(d->fd, data, len, offset) : zero_full(d->fd, len, offset);
@@ -651,6 +686,13 @@ void disk_close(struct disk_backend *d)
 bool disk_has_overlay(const struct disk_backend *d)
 {
 	return d->ops == &overlay_ops;
+}
+
+bool disk_is_blank(const struct disk_backend *backend)
+{
+	const struct disk *d = (const struct disk *)backend;
+
+	return d->fd >= 0 && lseek(d->fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
 static int export_blocks(const struct disk *d, struct buf *out)

@@ -26,6 +26,8 @@ struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err);
 
 /* Whether its changes live in memory. */
 bool disk_has_overlay(const struct disk_backend *d);
+/* Whether its image is a file to which nothing was ever written. */
+bool disk_is_blank(const struct disk_backend *d);
 /*
  * Changed blocks as a blob for a checkpoint, and back (replaces all changes). -EINVAL for a backend
  * without overlay.
@@ -53,6 +55,13 @@ int disk_between(struct disk_backend *d, int (*fn)(struct disk_backend *d, void 
  * as the disk.
  */
 void disk_later(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
+/*
+ * Behind the requests that were started before: tells the copy (record/disk_copy.h), whose disk i
+ * this is, of what is about to be overwritten; then, not any more. The first waits for nothing.
+ */
+struct disk_copy;
+void disk_keep_for(struct disk_backend *d, struct disk_copy *c, unsigned i);
+void disk_keep_not(struct disk_backend *d);
 /*
  * Bytes at an offset, inside the disk; data NULL writes zeros. Not announced to the metadata. 0 or
  * a positive errno.

@@ -153,6 +153,7 @@ static void stream_applied(void *ctx, struct machine *m, const struct codec_reco
 	f->digests = f->replay.digests;
 	pthread_mutex_unlock(&f->lock);
 	verify_applied(r, rec->sp.seq);
+	snapshot_applied(r, rec);
 	if (fault.kind)
 		machine_inject_fault(m, &fault);
 	hang_here(r);

@@ -582,9 +582,18 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 	traffic_note(&l->traffic, link_bytes(l), host_mono_ns());
 }
 
+/* Lock held. The backup repeats its wish until the record has come: it is heard once. */
+static bool wishes_flush(struct session *s, const struct wire_ack *a)
+{
+	if (a->flush <= s->flushed)
+		return false;
+	s->flushed = a->flush;
+	return true;
+}
+
 static void take_ack(struct session *s, const struct wire_ack *a)
 {
-	bool begins = false, counted = false, tell = false;
+	bool begins = false, counted = false, tell = false, flush = false;
 	struct replica *r = s->r;
 	struct link *l = &r->link;
 
@@ -597,11 +606,14 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 		begins = start_holding(s);
 		counted = is_counted_now(r, a);
 		tell = is_to_be_told(r);
+		flush = wishes_flush(s, a);
 	}
 	pthread_mutex_unlock(&l->lock);
 	outbox_release(&r->outbox);
 	outbox_end(&r->outbox);
-	if (begins)
+	if (flush)
+		atomic_store(&l->flush, true);
+	if (begins || flush)
 		replica_wake(r); /* for the record that it needs */
 	if (tell)
 		session_ask(s);

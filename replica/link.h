@@ -41,6 +41,7 @@ struct link {
 	struct traffic traffic;
 
 	atomic_bool bye_sent, bye_acked;
+	atomic_bool flush; /* the backup waits for a record that flushes the TLB */
 };
 
 void link_init(struct link *l);

@@ -30,7 +30,8 @@ static size_t primary_inputs(void *ctx, struct machine *m, struct input *in, siz
 	replica_beat(r);
 	batch_push_old(r);
 	n = orders_take(&r->orders, in, max - 1);
-	if (n + 1 < max && link_look(r))
+	r->joins = n + 1 < max && link_look(r);
+	if (r->joins || (n + 1 < max && atomic_exchange(&r->link.flush, false)))
 		in[n++] = (struct input){ .kind = INPUT_FLUSH_TLB };
 	if (r->spy.feeding && n < max)
 		n += spy_feed(r, in + n, max - n > 64 ? 64 : max - n);
@@ -84,7 +85,8 @@ static bool primary_applied(void *ctx, struct machine *m, const struct sync_poin
 	bool had_backup;
 	struct session *joins;
 
-	joins = link_attach(r, sp->seq, sync_point_has(sp, INPUT_FLUSH_TLB), &had_backup);
+	joins = link_attach(r, sp->seq, r->joins && sync_point_has(sp, INPUT_FLUSH_TLB),
+			    &had_backup);
 	batch_note_digest(r, sync_point_has(sp, INPUT_DIGEST));
 	atomic_store(&r->made, sp->seq);
 	disks_note_record(&r->disks, sp->seq);
@@ -109,7 +111,7 @@ static bool primary_wants_sync(void *ctx)
 
 	return outbox_newest_need(&r->outbox) > made || orders_wait(&r->orders) ||
 	       atomic_load(&r->leaving) || atomic_load(&r->handover.wanted_ns) ||
-	       link_wants_record(r, made) || verify_wants_record(r);
+	       atomic_load(&r->link.flush) || link_wants_record(r, made) || verify_wants_record(r);
 }
 
 /*

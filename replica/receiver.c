@@ -27,6 +27,7 @@ int follower_acknowledge(struct session *s, struct err *err)
 		.applied = fo->applied,
 		.digests = fo->digests,
 		.beat = replica_last_beat(r),
+		.flush = atomic_load(&r->snapshot.wish),
 	};
 	pthread_mutex_unlock(&fo->lock);
 	wire_ack_save(&a, &b);

@@ -82,6 +82,7 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 	link_init(&r->link);
 	moving_init(&r->moving);
 	verify_init(&r->verify);
+	snapshot_init(&r->snapshot);
 	patience_init(&r->patience, config->timeout_ms, config->max_timeout_ms);
 	outbox_init(&r->outbox, send_output, r);
 	failover_init(&r->failover, &r->outbox);
@@ -104,6 +105,7 @@ void replica_destroy(struct replica *r)
 	if (!r)
 		return;
 	spy_end(r);
+	snapshot_fini(&r->snapshot);
 	acceptor_stop(r);
 	link_fini(&r->link);
 	moving_fini(&r->moving);
@@ -246,6 +248,8 @@ static int run(struct replica *r, bool live, enum machine_end *end, struct err *
 			ret = primary_run(r, end, err);
 		else
 			ret = follower_run(r, end, err);
+		if (!live)
+			snapshot_role_ends(r);
 		if (live || ret != 1) /* who goes live waits for no disk */
 			verify_end(r);
 		same_end = !live && ret == 0 && follower_said_bye(&r->follower);
@@ -317,6 +321,16 @@ int replica_verify(struct replica *r, unsigned disk, enum verify_mend mend, stru
 void replica_verify_progress(struct replica *r, struct verify_progress *p)
 {
 	verify_get_progress(&r->verify, p);
+}
+
+int replica_snapshot(struct replica *r, int fd, uint64_t *number, struct err *err)
+{
+	return snapshot_start(r, fd, number, err);
+}
+
+void replica_snapshot_progress(struct replica *r, struct snapshot_progress *p)
+{
+	snapshot_get_progress(&r->snapshot, p);
 }
 
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg)

@@ -18,6 +18,7 @@
 #include "record/live.h"
 #include "replica/arbiter.h"
 #include "replica/disk_sync.h"
+#include "replica/snapshot.h"
 #include "replica/verify.h"
 
 enum replica_state {
@@ -151,6 +152,14 @@ void replica_switch_not(struct replica *r);
 int replica_move(struct replica *r, int fd, const char *to, struct err *err);
 /* That is not wanted any more; one that protects the guest by now stays as its backup. */
 void replica_move_not(struct replica *r);
+
+/*
+ * The control thread: begins a snapshot of the guest into fd, an empty file, which is owned from
+ * now on; *number tells it from others in replica_snapshot_progress(). 0; -EPERM: this replica is
+ * no backup that protects a guest; -EBUSY: one is being taken.
+ */
+int replica_snapshot(struct replica *r, int fd, uint64_t *number, struct err *err);
+void replica_snapshot_progress(struct replica *r, struct snapshot_progress *p);
 
 /*
  * From any thread: a control input for the machine, while this replica is live. -EPERM when it is

@@ -33,6 +33,7 @@
 #include "replica/patience.h"
 #include "replica/replica.h"
 #include "replica/rounds.h"
+#include "replica/snapshot.h"
 #include "replica/spy.h"
 #include "replica/vcpu.h"
 #include "replica/verify.h"
@@ -67,10 +68,12 @@ struct replica {
 	/* the vCPU thread's, for a backup that joins: share of the time for the guest, per mille */
 	unsigned share;
 	uint64_t ran_from_ns;
+	bool joins; /* ... which does so at the next sync point */
 
 	struct failover failover;
 	struct disks disks;
 	struct verify verify;
+	struct snapshot snapshot;
 	struct outbox outbox;
 	struct link link;
 	struct patience patience;

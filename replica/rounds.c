@@ -304,6 +304,12 @@ bool rounds_look(struct rounds *r, uint64_t now_ns)
 	}
 }
 
+void rounds_allow_more(struct rounds *r)
+{
+	if (2 * r->last_max <= ROUNDS_PAGES_MAX)
+		r->last_max *= 2;
+}
+
 void rounds_finish(struct rounds *r)
 {
 	must(phase_of(r) == ROUNDS_READY);

@@ -25,6 +25,8 @@
 #include "base/buf.h"
 #include "hypervisor/memory.h"
 
+#define ROUNDS_PAGES_MAX 65536u /* 256 MiB */
+
 struct rounds;
 
 struct rounds_progress {
@@ -66,6 +68,8 @@ bool rounds_waits_for_vcpu(const struct rounds *r);
 
 /* Does what the sender waits for. True: the backup can join at this very sync point. */
 bool rounds_look(struct rounds *r, uint64_t now_ns);
+/* Twice as much as until now is little enough to be left, up to ROUNDS_PAGES_MAX. */
+void rounds_allow_more(struct rounds *r);
 /* At the sync point of the join: what is left is final. Its pages: rounds_last(), 0 at the end. */
 void rounds_finish(struct rounds *r);
 unsigned rounds_last(struct rounds *r, struct buf *out, unsigned max);

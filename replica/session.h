@@ -39,7 +39,8 @@ struct session {
 	atomic_bool asked;	       /* a heartbeat is wanted now, for its acknowledgement */
 	atomic_bool over;	       /* no more use: threads end */
 	/* with the lock of the link or of the follower that owns it */
-	bool ready;			 /* the backup has the state and replays what came since */
+	uint64_t flushed; /* number of the backup's last wish for a flush that was heard */
+	bool ready;	  /* the backup has the state and replays what came since */
 	uint64_t from_ns, paced_from_ns; /* receiver's thread: since then its speed is watched */
 	struct hang_watch watch;	 /* of the other side's vCPU thread */
 	struct hang_watch quiet;	 /* receiver's thread: of the other side's frames */

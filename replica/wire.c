@@ -284,6 +284,7 @@ void wire_ack_save(const struct wire_ack *a, struct buf *out)
 	buf_put_u64(out, a->applied);
 	buf_put_u64(out, a->digests);
 	buf_put_u64(out, a->beat);
+	buf_put_u64(out, a->flush);
 }
 
 int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err *err)
@@ -295,6 +296,7 @@ int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err 
 	a->applied = rd_u64(&in);
 	a->digests = rd_u64(&in);
 	a->beat = rd_u64(&in);
+	a->flush = rd_u64(&in);
 	return in.bad || rd_left(&in) ? err_set(err, EBADMSG, "an acknowledgement is damaged") : 0;
 }
 

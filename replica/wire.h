@@ -16,7 +16,7 @@
 #include "hypervisor/traits.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   9
+#define WIRE_VERSION   10
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -108,6 +108,7 @@ struct wire_ack {
 	uint64_t applied;  /* last record applied */
 	uint64_t digests;  /* compared so far */
 	uint64_t beat;	   /* changes as long as the backup's vCPU thread makes progress */
+	uint64_t flush; /* number of the snapshot that waits for a record that flushes the TLB; 0 */
 };
 
 void wire_ack_save(const struct wire_ack *a, struct buf *out);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/host_clock.h"
 #include "base/log.h"
 #include "record/checkpoint.h"
 #include "tools/cmd.h"
@@ -18,6 +19,8 @@
 #define ANSWER_MS   5000
 #define SWITCH_MS   15000
 #define SNAPSHOT_MS 600000
+
+#define SNAPSHOT_NAP_NS 100000000ull
 
 /* Sends the request (and drops it). NULL after having said why. */
 static json_t *ask(const char *who, json_t *request, int timeout_ms)
@@ -128,17 +131,72 @@ static void drop_half(void *tmp)
 	_exit(128 + stop_signal());
 }
 
+/*
+ * A backup takes its snapshot while it goes on: what has come of it (drops the status). NULL
+ * without err: not yet.
+ */
+static json_t *snapshot_end(const char *who, json_t *status, json_int_t number, struct err *err)
+{
+	json_t *now = json_object_get(status, "snapshot");
+	const char *stage = json_string_value(json_object_get(now, "stage"));
+	const char *why = json_string_value(json_object_get(now, "why"));
+	bool done = stage && !strcmp(stage, "done");
+
+	if (!stage || json_integer_value(json_object_get(now, "number")) != number)
+		err_set(err, ESRCH, "%s does not know of its snapshot any more", who);
+	else if (!strcmp(stage, "failed"))
+		err_set(err, EIO, "%s", why ? why : "it has failed");
+	now = done && !err->code ? json_incref(now) : NULL;
+	json_decref(status);
+	return now;
+}
+
+static json_t *snapshot_wait(const char *who, json_int_t number, struct err *err)
+{
+	json_t *end = NULL;
+
+	while (!end && !err->code) {
+		json_t *status;
+
+		host_sleep_ns(SNAPSHOT_NAP_NS);
+		status = control_ask(who, "status", ANSWER_MS, err);
+		if (status)
+			end = snapshot_end(who, status, number, err);
+	}
+	if (end) {
+		json_object_del(end, "stage");
+		json_object_set_new(end, "ok", json_true());
+	}
+	return end;
+}
+
 /* The machine has no names: it writes to a descriptor. */
+static json_t *ask_snapshot(const char *who, int fd, struct err *err)
+{
+	json_t *request = json_pack("{s:s}", "command", "snapshot");
+	json_t *answer = control_request_fd(who, request, fd, SNAPSHOT_MS, err);
+	json_t *number = json_object_get(answer, "number");
+
+	json_decref(request);
+	if (number) {
+		json_int_t n = json_integer_value(number);
+
+		json_decref(answer);
+		answer = snapshot_wait(who, n, err);
+	}
+	return answer;
+}
+
 static json_t *take_snapshot(const struct options *o)
 {
 	struct err err = ERR_INIT;
 	char *tmp;
 	int fd = checkpoint_file_create(o->args[1], o->force, &tmp, &err);
-	json_t *answer = NULL, *request = json_pack("{s:s}", "command", "snapshot");
+	json_t *answer = NULL;
 
 	if (fd >= 0) {
 		stop_on_signals(drop_half, tmp);
-		answer = control_request_fd(o->args[0], request, fd, SNAPSHOT_MS, &err);
+		answer = ask_snapshot(o->args[0], fd, &err);
 		close(fd);
 		stop_restore();
 		if (!answer)
@@ -148,7 +206,6 @@ static json_t *take_snapshot(const struct options *o)
 			answer = NULL;
 		}
 	}
-	json_decref(request);
 	if (!answer)
 		log_error("%s", err.text);
 	return answer;
@@ -237,7 +294,8 @@ const struct command cmd_snapshot = {
 	.summary = "write the state of a running machine to a file",
 	.usage = "NAME|PATH FILE [--force] [--json]",
 	.text = "Writes the state of a running machine to FILE; `twinstep run --restore FILE` goes "
-		"on from there. The machine waits while the file is written.",
+		"on from there. The machine waits while the file is written; a pair does not: its "
+		"snapshot is taken on the backup, NAME, with the content of its disks.",
 	.end = "Exit status: 0; 1 no snapshot was taken.",
 	.min_args = 2,
 	.max_args = 2,

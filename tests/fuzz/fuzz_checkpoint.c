@@ -15,9 +15,16 @@ static int import(void *ctx, unsigned i, const uint8_t *data, size_t len, struct
 	return 0;
 }
 
+static int content(void *ctx, unsigned i, uint64_t offset, const uint8_t *data, uint64_t len,
+		   struct err *err)
+{
+	must(i < config.ndisks && offset + len <= config.disk_sectors[i] * DISK_SECTOR);
+	return 0;
+}
+
 static void read_all(const void *data, size_t n, struct machine *m)
 {
-	struct checkpoint_restore_options o = { .disk_import = import };
+	struct checkpoint_restore_options o = { .disk_import = import, .disk_content = content };
 	struct err err = ERR_INIT;
 	int fd = forge_fd(data, n), ret = checkpoint_restore_fd(fd, "fuzz", m, &o, NULL, &err);
 
@@ -36,9 +43,9 @@ static void forged(struct rd *in, struct machine *m)
 	forge_body(&body, &config, "retired", 0);
 	forge_header(&f, CHECKPOINT_VERSION, &body);
 	while (rd_left(in)) {
-		uint8_t kind = rd_u8(in) % 6, flags = rd_u8(in) & 1, index = rd_u8(in) & 1;
+		uint8_t kind = rd_u8(in) % 6, flags = rd_u8(in) & 3, index = rd_u8(in) & 1;
 		size_t n = rd_u16(in);
-		uint32_t raw = flags ? rd_u32(in) : (uint32_t)n;
+		uint32_t raw = flags & CHECKPOINT_ZSTD ? rd_u32(in) : (uint32_t)n;
 		const uint8_t *p;
 
 		if (n > rd_left(in))

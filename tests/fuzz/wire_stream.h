@@ -152,7 +152,8 @@ static inline void stream_ack(struct buf *b, struct rd *in)
 				    .received = rd_u8(in),
 				    .applied = rd_u8(in),
 				    .digests = rd_u8(in),
-				    .beat = rd_u8(in) };
+				    .beat = rd_u8(in),
+				    .flush = rd_u8(in) };
 
 	wire_ack_save(&a, b);
 	stream_patch(b, in);

@@ -311,6 +311,109 @@ START_TEST(disk_changes)
 }
 END_TEST
 
+#define BLOCKS	3u /* of the first disk; the last one is short */
+#define SECTORS (2u * CHECKPOINT_BLOCK / 512 + 3)
+
+static uint8_t image[2][SECTORS * 512];
+static uint64_t image_at[2];
+
+/* Bytes come in order, and none is left out: in a checkpoint of changes those between may be. */
+static int disk_content(void *ctx, unsigned i, uint64_t offset, const uint8_t *data, uint64_t len,
+			struct err *e)
+{
+	ck_assert(*(const bool *)ctx ? offset >= image_at[i] : offset == image_at[i]);
+	ck_assert_uint_le(offset + len, sizeof(image[i]));
+	if (data)
+		memcpy(image[i] + offset, data, len);
+	else
+		memset(image[i] + offset, 0, len);
+	image_at[i] = offset + len;
+	return 0;
+}
+
+/* block[i]: the first byte of the first disk's block i, 0: a block of zeros, -1: not written. */
+static void write_content(struct machine *m, uint64_t base, const int block[BLOCKS],
+			  struct checkpoint_info *info)
+{
+	struct checkpoint_info d = checkpoint_describe(m, 7, base);
+	struct buf state = BUF_INIT;
+	static uint8_t data[CHECKPOINT_BLOCK];
+	struct checkpoint_out *w;
+	char *tmp;
+	int fd = checkpoint_file_create(path, true, &tmp, &err);
+
+	d.contents = true;
+	machine_save(m, &state);
+	w = checkpoint_out_begin(fd, path, &d, &state, &err);
+	ck_assert_ptr_nonnull(w);
+	ck_assert_int_eq(checkpoint_out_content(w, 0), 0);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		data[0] = (uint8_t)block[i];
+		if (block[i] >= 0)
+			ck_assert_int_eq(checkpoint_out_block(w, i, block[i] ? data : NULL), 0);
+	}
+	ck_assert_int_eq(checkpoint_out_content(w, 1), 0);
+	ck_assert_int_eq(checkpoint_out_end(w, info), 0);
+	ck_assert_int_eq(checkpoint_out_sync(w), 0);
+	checkpoint_out_free(w);
+	buf_free(&state);
+	close(fd);
+	ck_assert_int_eq(checkpoint_file_publish(path, tmp, true, &err), 0);
+}
+
+static struct machine *with_disks(void)
+{
+	static const struct disk_backend_ops ops = { .name = "none", .close = none_close };
+	static struct disk_backend d[2] = { { &ops, SECTORS, false }, { &ops, 8, false } };
+	struct disk_backend *const list[2] = { &d[0], &d[1] };
+	struct machine_config c;
+	struct machine *m;
+
+	machine_config_defaults(&c);
+	c.memory = RAM;
+	c.ndisks = 2;
+	c.disk_sectors[0] = SECTORS;
+	c.disk_sectors[1] = 8;
+	m = machine_create(&c, &soft_engine_ops, list, &(struct output_sink){ 0 }, &err);
+	ck_assert_ptr_nonnull(m);
+	machine_digest(m);
+	return m;
+}
+
+/* All of a disk comes back, what is zero as well; changes leave the rest as it is. */
+START_TEST(contents_of_disks)
+{
+	struct checkpoint_restore_options o = { 0 };
+	struct checkpoint_info full, changes;
+	struct machine *m = with_disks();
+	bool some = false;
+
+	write_content(m, 0, (int[]){ -1, 5, 6 }, &full);
+	ck_assert_int_eq(restore_path(path, m, &o, NULL, &err), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "content of disks"));
+	o.disk_content = disk_content;
+	o.disk_ctx = &some;
+	memset(image, 0xff, sizeof(image));
+	ck_assert_msg(restore_path(path, m, &o, NULL, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(image_at[0], SECTORS * 512);
+	ck_assert_uint_eq(image_at[1], 8 * 512);
+	ck_assert(!image[0][0] && image[0][CHECKPOINT_BLOCK] == 5);
+	ck_assert(image[0][2 * CHECKPOINT_BLOCK] == 6 && !image[0][SECTORS * 512 - 1]);
+	ck_assert(!image[1][0] && !image[1][8 * 512 - 1] && image[1][8 * 512] == 0xff);
+
+	write_content(m, full.id, (int[]){ 9, -1, 0 }, &changes);
+	ck_assert_uint_lt(changes.bytes, full.bytes + 1000);
+	some = true;
+	o.base = full.id;
+	image_at[0] = image_at[1] = 0;
+	ck_assert_msg(restore_path(path, m, &o, NULL, &err) == 0, "%s", err.text);
+	ck_assert(image[0][0] == 9 && image[0][CHECKPOINT_BLOCK] == 5);
+	ck_assert(!image[0][2 * CHECKPOINT_BLOCK]);
+	ck_assert_msg(verify_path(path, NULL, &err) == 0, "%s", err.text);
+	machine_destroy(m);
+}
+END_TEST
+
 START_TEST(never_over_another_file)
 {
 	struct machine *m = start();
@@ -479,7 +582,7 @@ START_TEST(another_version)
 	forge_body(&body, &c, "retired", 0);
 	forge_header(&f, CHECKPOINT_VERSION + 1, &body);
 	ck_assert_int_eq(verify_bytes(f.file.data, f.file.len), -EBADMSG);
-	ck_assert_ptr_nonnull(strstr(err.text, "version 2"));
+	ck_assert_ptr_nonnull(strstr(err.text, "versions 2 and 3"));
 	buf_free(&f.file);
 	buf_free(&body);
 }
@@ -616,6 +719,45 @@ static void disk_bomb(struct forge *f)
 		forge_section(f, CHECKPOINT_DISK, CHECKPOINT_ZSTD, 0, sizeof(zero), packed, n);
 }
 
+/* Blocks of a disk of 8 sectors. */
+static void put_content(struct forge *f, const uint64_t *head, size_t n)
+{
+	struct buf b = BUF_INIT;
+
+	put_pages(f, NULL, 0);
+	for (size_t i = 0; i < n; i++)
+		buf_put_varint(&b, head[i]);
+	forge_section(f, CHECKPOINT_DISK, CHECKPOINT_CONTENT, 0, (uint32_t)b.len, b.data, b.len);
+	buf_free(&b);
+}
+
+static void block_outside(struct forge *f)
+{
+	put_content(f, (uint64_t[]){ 1 << 1 | 1 }, 1);
+}
+
+static void block_twice(struct forge *f)
+{
+	put_content(f, (uint64_t[]){ 1, 1 }, 2);
+}
+
+static void block_short(struct forge *f)
+{
+	put_content(f, (uint64_t[]){ 0 }, 1);
+}
+
+static void content_and_changes(struct forge *f)
+{
+	put_content(f, NULL, 0);
+	forge_section(f, CHECKPOINT_DISK, 0, 0, 0, "", 0);
+}
+
+static void content_of_pages(struct forge *f)
+{
+	forge_section(f, CHECKPOINT_STATE, 0, 0, 0, "", 0);
+	forge_section(f, CHECKPOINT_PAGES, CHECKPOINT_CONTENT, 0, 0, "", 0);
+}
+
 static void bad_compression(struct forge *f)
 {
 	forge_section(f, CHECKPOINT_STATE, CHECKPOINT_ZSTD, 0, 100, "no frame", 8);
@@ -632,6 +774,11 @@ START_TEST(nonsense_behind_right_checksums)
 	check_forged(section_too_long, "a section of at most");
 	check_forged(disk_that_is_not, "found disk 2");
 	check_forged(disk_bomb, "no more changes of disk 0");
+	check_forged(block_outside, "blocks of disk 0 from 0 to 1");
+	check_forged(block_twice, "blocks of disk 0 from 1 to 1");
+	check_forged(block_short, "blocks of disk 0 from 0 to 1");
+	check_forged(content_and_changes, "content of disk 0, found the other");
+	check_forged(content_of_pages, "a section of kind");
 	check_forged(bad_compression, "100 compressed bytes");
 }
 END_TEST
@@ -642,6 +789,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, restored_machine_continues_exactly);
 	tcase_add_test(tc, changes_on_top_of_a_full_one);
 	tcase_add_test(tc, disk_changes);
+	tcase_add_test(tc, contents_of_disks);
 	tcase_add_test(tc, never_over_another_file);
 	tcase_add_test(tc, full_disk_leaves_nothing);
 	tcase_add_test(tc, no_checkpoints);

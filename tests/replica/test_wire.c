@@ -253,7 +253,12 @@ END_TEST
 
 START_TEST(ack_and_stamp)
 {
-	struct wire_ack a = { .echo_ns = 1, .received = 2, .applied = 3, .digests = 4, .beat = 9 },
+	struct wire_ack a = { .echo_ns = 1,
+			      .received = 2,
+			      .applied = 3,
+			      .digests = 4,
+			      .beat = 9,
+			      .flush = 5 },
 			b;
 	struct wire_stamp s = { .sent_ns = 5,
 				.released = 6,
@@ -271,6 +276,7 @@ START_TEST(ack_and_stamp)
 	ck_assert_int_eq(wire_ack_restore(&b, &f, &err), 0);
 	ck_assert_uint_eq(b.applied, 3);
 	ck_assert_uint_eq(b.beat, 9);
+	ck_assert_uint_eq(b.flush, 5);
 	f.len--;
 	ck_assert_int_lt(wire_ack_restore(&b, &f, &err), 0);
 	buf_clear(&buf);
