@@ -237,7 +237,11 @@ static int open_snapshot(struct machine_host *h, const struct machine_opts *o, s
 	if (h->restore_fd < 0)
 		return h->restore_fd;
 	h->restore = o->restore;
-	return 0;
+	if (!o->restore_base)
+		return 0;
+	h->restore_base_fd = checkpoint_open(o->restore_base, err);
+	h->restore_base = o->restore_base;
+	return h->restore_base_fd < 0 ? h->restore_base_fd : 0;
 }
 
 /* The host's own part of a configuration that came from elsewhere: disks as they are, NICs with the
@@ -294,6 +298,11 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 
 	if (r)
 		return r;
+	if (info.base && !h->restore_base)
+		return err_set(err, EINVAL,
+			       "%s holds changes only: give the snapshot that it was made from as "
+			       "--restore-base",
+			       h->restore);
 	if (info.config.nnics != h->config.nnics || info.config.ndisks != h->config.ndisks)
 		return err_set(err, EINVAL,
 			       "%s is of a machine with %u NICs and %u disks: give as many --net "
@@ -382,12 +391,20 @@ static int settle_disks(struct machine_host *h, struct err *err)
 
 static int restore_machine(struct machine *m, struct machine_host *h, struct err *err)
 {
-	const struct checkpoint_restore_options o = { .disk_import = import_disk,
-						      .disk_content = fill_disk,
-						      .disk_ctx = h };
+	struct checkpoint_restore_options o = { .disk_import = import_disk,
+						.disk_content = fill_disk,
+						.disk_ctx = h,
+						.below = h->restore_base != NULL };
 	struct checkpoint_info info;
-	int ret = checkpoint_restore_fd(h->restore_fd, h->restore, m, &o, &info, err);
+	int ret = 0;
 
+	if (h->restore_base) {
+		ret = checkpoint_restore_fd(h->restore_base_fd, h->restore_base, m, &o, &info, err);
+		o.base = info.id;
+		o.below = false;
+	}
+	if (ret == 0)
+		ret = checkpoint_restore_fd(h->restore_fd, h->restore, m, &o, &info, err);
 	return ret ? ret : settle_disks(h, err);
 }
 
@@ -719,6 +736,8 @@ void machine_host_close(struct machine_host *h)
 	machine_host_drop_images(h);
 	if (h->restore_fd > 0)
 		close(h->restore_fd);
+	if (h->restore_base_fd > 0)
+		close(h->restore_base_fd);
 	for (unsigned i = 0; i < MACHINE_NICS; i++)
 		nic_close(h->nic[i]);
 	if (h->attach_fd > 0)

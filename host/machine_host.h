@@ -24,7 +24,9 @@ struct machine_host {
 	struct buf carried[CARRIED]; /* likewise */
 	const char *restore;	     /* snapshot that the machine starts from, or NULL */
 	int restore_fd;		     /* and the open file */
-	uint32_t filled;	     /* a bit for each disk that has its content from there */
+	const char *restore_base;    /* what that one holds changes to, or NULL */
+	int restore_base_fd;
+	uint32_t filled; /* a bit for each disk that has its content from there */
 	bool version_given;
 	bool memory_given; /* config.memory was asked for: the snapshot must have as much */
 	const struct engine_ops *engine;

@@ -358,6 +358,10 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(
 			err, EINVAL,
 			"--kernel and --restore exclude each other: a snapshot holds its kernel");
+	if (o->restore_base && !o->restore)
+		return err_set(err, EINVAL,
+			       "--restore-base goes with --restore, whose snapshot holds changes "
+			       "to it");
 	if (o->restore && (o->ninitrd || o->append))
 		return err_set(err, EINVAL,
 			       "--initrd and --append do not go with --restore: the guest has "
@@ -419,7 +423,7 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 		return "the firmware";
 	if (same_file(o->net_rom, path))
 		return "the network card's ROM";
-	if (same_file(o->restore, path))
+	if (same_file(o->restore, path) || same_file(o->restore_base, path))
 		return "the snapshot";
 	for (size_t i = 0; i < o->ninitrd; i++) {
 		if (same_file(o->initrd[i].path, path))

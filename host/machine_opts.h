@@ -42,8 +42,9 @@ struct nic_opt {
 
 struct machine_opts {
 	const char *kernel;
-	const char *restore;  /* a snapshot instead of a kernel */
-	const char *firmware; /* that boots a disk, where there is neither; NULL: Debian's */
+	const char *restore;	  /* a snapshot instead of a kernel */
+	const char *restore_base; /* which holds changes to this one only; or NULL */
+	const char *firmware;	  /* that boots a disk, where there is neither; NULL: Debian's */
 	struct initrd_opt initrd[BOOT_MODULES];
 	size_t ninitrd;
 	const char *append;

@@ -144,6 +144,8 @@ const struct option_row option_table[] = {
 	{ "output", 'o', "LOG", STRING(output), .commands = FOR(RECORD),
 	  .help = "where the log goes; the file must not exist" },
 	{ "force", 0, NULL, FLAG(force), .commands = FOR(RECORD), .help = "... or is replaced" },
+	{ "incremental-from", 0, "BASE", STRING(incremental_from), .commands = FOR(SNAPSHOT),
+	  .help = "write only what has changed since snapshot BASE" },
 	{ "force", 0, NULL, FLAG(force), .commands = FOR(SNAPSHOT),
 	  .help = "replace FILE if it is there" },
 	{ "epoch", 0, "MS", MS(epoch_ms, 1, 3600000), .commands = FOR(RECORD), .config = true,
@@ -430,6 +432,9 @@ const struct option_row option_table[] = {
 	  .help = "Linux bzImage or vmlinux, or multiboot program (ELF); may be compressed" },
 	{ "restore", 0, "FILE", STRING(machine.restore), .commands = BOOTS, .group = GROUP_MACHINE,
 	  .help = "go on from a snapshot instead of booting a kernel" },
+	{ "restore-base", 0, "FILE", STRING(machine.restore_base),
+	  .commands = FOR(RUN) | FOR(PRIMARY) | FOR(PAIR), .group = GROUP_MACHINE,
+	  .help = "the snapshot from which that of --restore holds the changes" },
 	{ "initrd", 0, "FILE[,text=TEXT]", .parse = machine_parse_initrd, .target = AT(machine),
 	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
 	  .help = "initial RAM disk; for multiboot a module with its string (the file's name), may "

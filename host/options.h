@@ -127,8 +127,9 @@ struct options {
 	struct option_number times; /* top: so many looks */
 	uint64_t delay_ms;
 	const char *first, *on_event, *webhook;
-	const char *user; /* net: who may open the taps; NULL: root */
-	char **args;	  /* what is no option */
+	const char *incremental_from; /* snapshot: of this one the changes only */
+	const char *user;	      /* net: who may open the taps; NULL: root */
+	char **args;		      /* what is no option */
 	int nargs;
 	struct option_given given[OPTIONS_GIVEN];
 	char *substituted[OPTIONS_GIVEN]; /* each value in which %r has become a letter; or NULL */

@@ -64,6 +64,18 @@ struct checkpoint_restore_options {
 	int (*disk_content)(void *ctx, unsigned i, uint64_t offset, const uint8_t *data,
 			    uint64_t len, struct err *err);
 	void *disk_ctx;
+	/* Another one comes on top: memory and disks are as they were, the machine is not yet. */
+	bool below;
+};
+
+/* What is told of a file, in its order; each returns 0, or -errno and has set err. */
+struct checkpoint_visitor {
+	void *ctx;
+	int (*state)(void *ctx, const struct checkpoint_info *info, const struct buf *state);
+	int (*page)(void *ctx, uint64_t number, const uint8_t *data);
+	int (*changes)(void *ctx, unsigned disk, const struct buf *changes);
+	int (*content)(void *ctx, unsigned disk); /* blocks of it follow */
+	int (*block)(void *ctx, unsigned disk, uint64_t block, const uint8_t *data);
 };
 
 /*
@@ -132,5 +144,8 @@ int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *in
 int checkpoint_restore_fd(int fd, const char *path, struct machine *m,
 			  const struct checkpoint_restore_options *o, struct checkpoint_info *info,
 			  struct err *err);
+/* Reads and checks all of it, as with m NULL, and tells v. */
+int checkpoint_visit_fd(int fd, const char *path, const struct checkpoint_visitor *v,
+			struct checkpoint_info *info, struct err *err);
 
 #endif

@@ -32,7 +32,8 @@ struct reader {
 	uint8_t *stored, *raw;
 	struct buf state, blob;
 	struct checkpoint_info info;
-	struct machine *m; /* NULL: verify only */
+	struct machine *m;		    /* NULL: verify only, or tell ... */
+	const struct checkpoint_visitor *v; /* ... this one, if there is one */
 	const struct checkpoint_restore_options *o;
 	struct err *err;
 };
@@ -288,6 +289,8 @@ static int take_pages(struct reader *r)
 				       r->next_page, limit);
 		if (r->m)
 			memory_load_page(machine_memory(r->m), page.number, page.data);
+		else if (r->v && r->v->page(r->v->ctx, page.number, page.data) < 0)
+			return -r->err->code;
 		r->next_page = page.number + 1;
 		r->pages++;
 	}
@@ -325,6 +328,8 @@ static uint64_t disk_blocks(const struct reader *r)
 
 static int finish_disk(struct reader *r)
 {
+	if (r->kind == CHECKPOINT_DISK && r->v && !r->content)
+		return r->v->changes(r->v->ctx, r->disk, &r->blob);
 	if (r->kind != CHECKPOINT_DISK || !r->m)
 		return 0;
 	if (r->content)
@@ -341,7 +346,7 @@ static int take_changes(struct reader *r)
 	r->disk_bytes += r->head.raw;
 	if (r->disk_bytes > r->info.config.disk_sectors[r->disk] * 513 + DISK_BLOB_SLACK)
 		return DAMAGED(r, r->at, "no more changes of disk %u than it has sectors", r->disk);
-	if (r->m)
+	if (r->m || r->v)
 		buf_put(&r->blob, r->raw, r->head.raw);
 	return r->blob.bad ? err_set(r->err, ENOMEM, "out of memory") : 0;
 }
@@ -366,7 +371,7 @@ static int take_content(struct reader *r)
 				       "blocks of disk %u from %" PRIu64 " to %" PRIu64
 				       " in the section",
 				       r->disk, r->next_block, end);
-		ret = fill_content(r, block);
+		ret = r->v ? r->v->block(r->v->ctx, r->disk, block, data) : fill_content(r, block);
 		if (ret == 0)
 			ret = put_content(r, block * CHECKPOINT_BLOCK, data, len);
 		r->next_block = block + 1;
@@ -383,6 +388,8 @@ static int begin_disk(struct reader *r)
 	r->disk = r->head.index;
 	r->content = r->head.flags & CHECKPOINT_CONTENT;
 	r->disk_bytes = r->next_block = 0;
+	if (ret == 0 && r->v && r->content)
+		ret = r->v->content(r->v->ctx, r->disk);
 	return ret;
 }
 
@@ -422,6 +429,14 @@ static int take_end(struct reader *r)
 	return 0;
 }
 
+/* The state is complete. */
+static int tell_state(struct reader *r)
+{
+	bool now = r->v && r->kind == CHECKPOINT_STATE && r->head.kind != CHECKPOINT_STATE;
+
+	return now ? r->v->state(r->v->ctx, &r->info, &r->state) : 0;
+}
+
 static int read_sections(struct reader *r)
 {
 	static int (*const take[CHECKPOINT_KIND_END_])(struct reader * r) = {
@@ -434,6 +449,8 @@ static int read_sections(struct reader *r)
 
 	while (ret == 0 && r->kind != CHECKPOINT_END) {
 		ret = read_section(r);
+		if (ret == 0)
+			ret = tell_state(r);
 		if (ret == 0)
 			ret = take[r->head.kind](r);
 		r->kind = r->head.kind;
@@ -495,8 +512,27 @@ int checkpoint_restore_fd(int fd, const char *path, struct machine *m,
 		ret = memory_clear(machine_memory(m), err);
 	if (ret == 0)
 		ret = read_sections(&r);
-	if (ret == 0 && m)
+	if (ret == 0 && m && !o->below)
 		ret = restore_state(&r);
+	r.info.id = r.chain;
+	r.info.pages = r.pages;
+	r.info.bytes = r.offset;
+	if (ret == 0 && info)
+		*info = r.info;
+	reader_fini(&r);
+	return ret;
+}
+
+int checkpoint_visit_fd(int fd, const char *path, const struct checkpoint_visitor *v,
+			struct checkpoint_info *info, struct err *err)
+{
+	struct reader r = { .path = path, .fd = fd, .v = v, .err = err };
+	int ret = reader_init(&r);
+
+	if (ret == 0)
+		ret = read_header(&r);
+	if (ret == 0)
+		ret = read_sections(&r);
 	r.info.id = r.chain;
 	r.info.pages = r.pages;
 	r.info.bytes = r.offset;

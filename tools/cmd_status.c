@@ -11,6 +11,7 @@
 #include "base/host_clock.h"
 #include "base/log.h"
 #include "record/checkpoint.h"
+#include "record/checkpoint_diff.h"
 #include "tools/cmd.h"
 #include "host/control.h"
 #include "isolation/limits.h"
@@ -124,10 +125,20 @@ static int run_powerdown(struct options *o)
 	return tell(o, "powerdown");
 }
 
+/* Files beside the one that is asked for. */
+struct halves {
+	char *whole, *changes; /* their names; NULL: there is none */
+	int fd;		       /* of the first */
+};
+
 /* A signal while the machine writes: the half of a file that nobody will name goes. */
-static void drop_half(void *tmp)
+static void drop_half(void *halves)
 {
-	unlink(tmp);
+	struct halves *h = halves;
+
+	unlink(h->whole);
+	if (h->changes)
+		unlink(h->changes);
 	_exit(128 + stop_signal());
 }
 
@@ -187,28 +198,73 @@ static json_t *ask_snapshot(const char *who, int fd, struct err *err)
 	return answer;
 }
 
+/* Of the whole snapshot there is, what differs from the one before is kept. */
+static int keep_changes(const struct options *o, int base, struct halves *h, json_t *answer,
+			struct err *err)
+{
+	const struct checkpoint_file below = { base, o->incremental_from },
+				     whole = { h->fd, "the snapshot" };
+	struct checkpoint_file changes = { .name = o->args[1] };
+	struct checkpoint_info info;
+	int ret;
+
+	changes.fd = checkpoint_file_create(o->args[1], o->force, &h->changes, err);
+	if (changes.fd < 0)
+		return changes.fd;
+	ret = checkpoint_diff(&below, &whole, &changes, &info, err);
+	close(changes.fd);
+	if (ret < 0)
+		return ret;
+	json_object_set_new(answer, "whole_bytes", json_incref(json_object_get(answer, "bytes")));
+	json_object_set_new(answer, "pages", json_integer((json_int_t)info.pages));
+	json_object_set_new(answer, "bytes", json_integer((json_int_t)info.bytes));
+	checkpoint_file_drop(h->whole);
+	h->whole = h->changes;
+	h->changes = NULL;
+	return 0;
+}
+
+/* base: what --incremental-from names; -1: nothing. Frees the names. */
+static int make_snapshot(const struct options *o, int base, struct halves *h, json_t **answer,
+			 struct err *err)
+{
+	int ret;
+
+	*answer = ask_snapshot(o->args[0], h->fd, err);
+	ret = *answer ? 0 : -err->code;
+	if (ret == 0 && base >= 0)
+		ret = keep_changes(o, base, h, *answer, err);
+	if (ret == 0)
+		return checkpoint_file_publish(o->args[1], h->whole, o->force, err);
+	checkpoint_file_drop(h->whole);
+	if (h->changes)
+		checkpoint_file_drop(h->changes);
+	return ret;
+}
+
 static json_t *take_snapshot(const struct options *o)
 {
+	const char *from = o->incremental_from;
 	struct err err = ERR_INIT;
-	char *tmp;
-	int fd = checkpoint_file_create(o->args[1], o->force, &tmp, &err);
+	struct halves h = { .fd = -1 };
+	int base = from ? checkpoint_open(from, &err) : -1, ret = from && base < 0 ? base : 0;
 	json_t *answer = NULL;
 
-	if (fd >= 0) {
-		stop_on_signals(drop_half, tmp);
-		answer = ask_snapshot(o->args[0], fd, &err);
-		close(fd);
+	if (ret == 0)
+		ret = h.fd = checkpoint_file_create(o->args[1], o->force, &h.whole, &err);
+	if (ret >= 0) {
+		stop_on_signals(drop_half, &h);
+		ret = make_snapshot(o, base, &h, &answer, &err);
 		stop_restore();
-		if (!answer)
-			checkpoint_file_drop(tmp);
-		else if (checkpoint_file_publish(o->args[1], tmp, o->force, &err) < 0) {
-			json_decref(answer);
-			answer = NULL;
-		}
+		close(h.fd);
 	}
-	if (!answer)
-		log_error("%s", err.text);
-	return answer;
+	if (base >= 0)
+		close(base);
+	if (ret >= 0)
+		return answer;
+	json_decref(answer);
+	log_error("%s", err.text);
+	return NULL;
 }
 
 static int run_snapshot(struct options *o)
@@ -292,10 +348,11 @@ const struct command cmd_snapshot = {
 	.id = COMMAND_SNAPSHOT,
 	.name = "snapshot",
 	.summary = "write the state of a running machine to a file",
-	.usage = "NAME|PATH FILE [--force] [--json]",
+	.usage = "NAME|PATH FILE [--incremental-from BASE] [--force] [--json]",
 	.text = "Writes the state of a running machine to FILE; `twinstep run --restore FILE` goes "
 		"on from there. The machine waits while the file is written; a pair does not: its "
-		"snapshot is taken on the backup, NAME, with the content of its disks.",
+		"snapshot is taken on the backup, NAME, with the content of its disks. With "
+		"--incremental-from FILE has what differs from BASE only, and is restored with it.",
 	.end = "Exit status: 0; 1 no snapshot was taken.",
 	.min_args = 2,
 	.max_args = 2,

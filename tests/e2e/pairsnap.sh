@@ -11,10 +11,10 @@ need_guest
 declare -A pid
 cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }
 
-# Writes a block, flushes it, and reads those of the last rounds back from the disk, for ever.
+# Writes a block, flushes it, and reads those of the last rounds back from the disk, for ever, with rests.
 guest='i=0; while :; do i=$((i+1)); printf %4096d $i | dd of=/dev/vda bs=4096 seek=$((i%512*17)) conv=fsync,notrunc 2>/dev/null || echo BAD $i;'
-guest+=' echo 3 >/proc/sys/vm/drop_caches; j=$((i>24?i-24:1)); while [ $j -le $i ]; do'
-guest+=' v=$(dd if=/dev/vda bs=4096 skip=$((j%512*17)) count=1 2>/dev/null | tr -dc 0-9); [ x$v = x$j ] || echo BAD $j is $v; j=$((j+1)); done; echo kept $i; done'
+guest+=' echo 3 >/proc/sys/vm/drop_caches; j=$((i>6?i-6:1)); while [ $j -le $i ]; do'
+guest+=' v=$(dd if=/dev/vda bs=4096 skip=$((j%512*17)) count=1 2>/dev/null | tr -dc 0-9); [ x$v = x$j ] || echo BAD $j is $v; j=$((j+1)); done; echo kept $i; sleep 0.2; done'
 # replica SIDE ROLE OPTION...
 replica() {
 	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$1.sock" --timeout 5000 \
@@ -23,14 +23,14 @@ replica() {
 	pid[$1]=$!
 }
 state() { "$twinstep" status "$work/$1.sock" --json | grep -q "\"state\": *\"$2\""; }
-kept() { grep -a '^kept' "$work/$1.con" | tail -n 1 | tr -dc 0-9; }
-first_kept() { grep -a '^kept' "$work/$1.con" | head -n 1 | tr -dc 0-9; }
+kept() { grep -a '^kept' "$work/$1.con" 2>/dev/null | tail -n 1 | tr -dc 0-9; }
+first_kept() { grep -a '^kept' "$work/$1.con" 2>/dev/null | head -n 1 | tr -dc 0-9; }
 kept_since() { [ "$(kept "$1")" -gt "${2:-0}" ]; }
 # runs SIDE N: the guest there has written and read N blocks more
 runs() { local n; n=$(kept "$1"); wait_for 60 kept_since "$1" $((${n:-0} + $2)); }
 inner() { local p; p=$(cat "/proc/${pid[$1]}/task/${pid[$1]}/children" 2>/dev/null); echo ${p:-${pid[$1]}}; }
-# snapshot SIDE FILE: takes one; what is said is in $work/said
-snapshot() { timeout 600 "$twinstep" snapshot "$work/$1.sock" "$work/$2" --json >"$work/said" 2>&1; }
+# snapshot SIDE FILE OPTION...: takes one; what is said is in $work/said
+snapshot() { timeout 600 "$twinstep" snapshot "$work/$1.sock" "$work/$2" --json "${@:3}" >"$work/said" 2>&1; }
 shown() { "$twinstep" status "$work/$1.sock" --json | grep -q "\"snapshot\":{[^}]*\"stage\": *\"$2\"[^}]*"; }
 # restored FILE OPTION...: that machine, with the control socket r.sock
 restored() {
@@ -82,6 +82,26 @@ check restored-in-memory "$(cat "$work/r.err")" runs r 2
 check image-as-before "it was written to" eval '[ "$sum" = "$(sha256sum <"$work/full.img")" ]'
 end_restored
 
+# Only what has changed since.
+snapshot b more --incremental-from "$work/snap"
+check changes-only "$(cat "$work/said"; ls -l "$work"/snap "$work/more")" \
+	eval '[ "$(stat -c %s "$work/more")" -lt $(($(stat -c %s "$work/snap") * 2 / 3)) ]'
+restored more --disk "$work/full.img,overlay"
+wait "${pid[r]}"
+status=$?
+unset "pid[r]"
+check not-without-base "status $status: $(cat "$work/r.err")" \
+	eval '[ $status -eq 2 ] && grep -q "as --restore-base" "$work/r.err"'
+snapshot b most --incremental-from "$work/more"
+check not-of-changes "$(cat "$work/said")" eval 'grep -q "holds changes only" "$work/said" && ! ls "$work"/most* 2>/dev/null'
+truncate -s 40M "$work/newest.img"
+: >"$work/r.con"
+restored more --restore-base "$work/snap" --disk "$work/newest.img"
+check restored-changes "$(cat "$work/r.err")" runs r 3
+check later-than-the-base "the base was taken before $till, this one goes on from $(first_kept r)" \
+	eval '[ "$(first_kept r)" -gt "$till" ]'
+end_restored
+
 # The command is gone before the backup has come to it: nobody waits for that one.
 kill -STOP "$(inner b)"
 "$twinstep" snapshot "$work/b.sock" "$work/half" >"$work/said" 2>&1 &
@@ -91,7 +111,7 @@ kill -INT $asks
 wait $asks
 kill -CONT "$(inner b)"
 check command-gone "$("$twinstep" status "$work/b.sock")" wait_for 60 shown b failed
-check nothing-left "$(ls "$work"/half*)" eval '! ls "$work"/half* >/dev/null 2>&1'
+check nothing-left "$(ls "$work"/half* 2>&1)" eval '! ls "$work"/half* >/dev/null 2>&1'
 check protected-then "$("$twinstep" status "$work/a.sock")" wait_for 60 state a protected
 
 # The live side fails before the record has come: the backup goes live, and the snapshot is none.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// fuzz: the checkpoint reader, on raw files and behind right checksums, into a machine; build with
-// -fsanitize=fuzzer
+// fuzz: the checkpoint reader, on raw files and behind right checksums, into a machine, and what
+// makes changes of two files; build with -fsanitize=fuzzer
+#include "record/checkpoint_diff.h"
 #include "tests/fuzz/checkpoint_forge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,6 +30,15 @@ static void read_all(const void *data, size_t n, struct machine *m)
 	int fd = forge_fd(data, n), ret = checkpoint_restore_fd(fd, "fuzz", m, &o, NULL, &err);
 
 	must(ret == -err.code);
+	if (!m) {
+		const struct checkpoint_file same = { fd, "fuzz" }, to = { forge_fd("", 0), "to" };
+		struct checkpoint_info info;
+
+		err.code = 0;
+		ret = checkpoint_diff(&same, &same, &to, &info, &err);
+		must(ret == -err.code && (ret || !info.pages));
+		close(to.fd);
+	}
 	close(fd);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "hypervisor/devices/disk.h"
+#include "record/checkpoint_diff.h"
 #include "tests/boot_sector.h"
 #include "tests/fuzz/checkpoint_forge.h"
 #include "tests/unit.h"
@@ -332,20 +333,27 @@ static int disk_content(void *ctx, unsigned i, uint64_t offset, const uint8_t *d
 }
 
 /* block[i]: the first byte of the first disk's block i, 0: a block of zeros, -1: not written. */
-static void write_content(struct machine *m, uint64_t base, const int block[BLOCKS],
-			  struct checkpoint_info *info)
+static void write_parts(struct machine *m, const char *file, uint64_t base, bool pages,
+			const int block[BLOCKS], struct checkpoint_info *info)
 {
+	const struct memory *mem = machine_memory(m);
 	struct checkpoint_info d = checkpoint_describe(m, 7, base);
 	struct buf state = BUF_INIT;
 	static uint8_t data[CHECKPOINT_BLOCK];
 	struct checkpoint_out *w;
 	char *tmp;
-	int fd = checkpoint_file_create(path, true, &tmp, &err);
+	int fd = checkpoint_file_create(file, true, &tmp, &err);
 
 	d.contents = true;
 	machine_save(m, &state);
-	w = checkpoint_out_begin(fd, path, &d, &state, &err);
+	w = checkpoint_out_begin(fd, file, &d, &state, &err);
 	ck_assert_ptr_nonnull(w);
+	for (uint64_t i = 0; pages && i < mem->pages; i++) {
+		const uint8_t *page = mem->base + i * PAGE_SIZE;
+
+		if (!memory_page_is_zero(page))
+			ck_assert_int_eq(checkpoint_out_page(w, i, page), 0);
+	}
 	ck_assert_int_eq(checkpoint_out_content(w, 0), 0);
 	for (unsigned i = 0; i < BLOCKS; i++) {
 		data[0] = (uint8_t)block[i];
@@ -358,7 +366,19 @@ static void write_content(struct machine *m, uint64_t base, const int block[BLOC
 	checkpoint_out_free(w);
 	buf_free(&state);
 	close(fd);
-	ck_assert_int_eq(checkpoint_file_publish(path, tmp, true, &err), 0);
+	ck_assert_int_eq(checkpoint_file_publish(file, tmp, true, &err), 0);
+}
+
+static void write_content(struct machine *m, uint64_t base, const int block[BLOCKS],
+			  struct checkpoint_info *info)
+{
+	write_parts(m, path, base, false, block, info);
+}
+
+static void write_pages(struct machine *m, const char *file, const int block[BLOCKS],
+			struct checkpoint_info *info)
+{
+	write_parts(m, file, 0, true, block, info);
 }
 
 static struct machine *with_disks(void)
@@ -410,6 +430,132 @@ START_TEST(contents_of_disks)
 	ck_assert(image[0][0] == 9 && image[0][CHECKPOINT_BLOCK] == 5);
 	ck_assert(!image[0][2 * CHECKPOINT_BLOCK]);
 	ck_assert_msg(verify_path(path, NULL, &err) == 0, "%s", err.text);
+	machine_destroy(m);
+}
+END_TEST
+
+static uint64_t visits;
+
+static int see_state(void *ctx, const struct checkpoint_info *info, const struct buf *state)
+{
+	ck_assert_uint_gt(state->len, 0);
+	return 0;
+}
+
+static int see_page(void *ctx, uint64_t number, const uint8_t *data)
+{
+	visits++;
+	return 0;
+}
+
+static int see_changes(void *ctx, unsigned disk, const struct buf *changes)
+{
+	return 0;
+}
+
+static int see_content(void *ctx, unsigned disk)
+{
+	return 0;
+}
+
+static int see_block(void *ctx, unsigned disk, uint64_t block, const uint8_t *data)
+{
+	visits += 1000;
+	return 0;
+}
+
+static int diff_paths(const char *below, const char *from, const char *to,
+		      struct checkpoint_info *info)
+{
+	struct checkpoint_file a = { checkpoint_open(below, &err), below },
+			       b = { checkpoint_open(from, &err), from }, c = { .name = to };
+	char *tmp;
+	int ret;
+
+	c.fd = checkpoint_file_create(to, true, &tmp, &err);
+	ck_assert(a.fd >= 0 && b.fd >= 0 && c.fd >= 0);
+	ret = checkpoint_diff(&a, &b, &c, info, &err);
+	close(a.fd);
+	close(b.fd);
+	close(c.fd);
+	if (ret == 0)
+		return checkpoint_file_publish(to, tmp, true, &err);
+	checkpoint_file_drop(tmp);
+	return ret;
+}
+
+/* What differs, and what has become zero; restored on top of the one below it is the other one. */
+START_TEST(changes_of_two)
+{
+	static const struct checkpoint_visitor v = { NULL,	  see_state,   see_page,
+						     see_changes, see_content, see_block };
+	struct machine *m = with_disks();
+	struct memory *mem = machine_memory(m);
+	struct checkpoint_restore_options o = { .disk_content = disk_content, .below = true };
+	struct checkpoint_info below, from, changes;
+	char first[160], second[160];
+	bool some = true;
+	int fd;
+
+	snprintf(first, sizeof(first), "%s.first", path);
+	snprintf(second, sizeof(second), "%s.second", path);
+	mem->base[5 * PAGE_SIZE] = 1;
+	mem->base[6 * PAGE_SIZE] = 2;
+	mem->base[7 * PAGE_SIZE] = 3;
+	write_pages(m, first, (int[]){ 4, 5, -1 }, &below);
+	mem->base[6 * PAGE_SIZE] = 0;
+	mem->base[7 * PAGE_SIZE] = 9;
+	mem->base[9 * PAGE_SIZE] = 8;
+	write_pages(m, second, (int[]){ 4, 6, 7 }, &from);
+	ck_assert_msg(diff_paths(first, second, path, &changes) == 0, "%s", err.text);
+	ck_assert_uint_eq(changes.base, below.id);
+	ck_assert_uint_eq(changes.pages, 3);
+	fd = checkpoint_open(path, &err);
+	ck_assert_msg(checkpoint_visit_fd(fd, path, &v, NULL, &err) == 0, "%s", err.text);
+	close(fd);
+	ck_assert_uint_eq(visits, 2003);
+
+	o.disk_ctx = &some;
+	memset(image, 0xff, sizeof(image));
+	ck_assert_msg(restore_path(first, m, &o, NULL, &err) == 0, "%s", err.text);
+	ck_assert(mem->base[5 * PAGE_SIZE] == 1 && mem->base[6 * PAGE_SIZE] == 2 &&
+		  mem->base[7 * PAGE_SIZE] == 3);
+	o.base = below.id;
+	o.below = false;
+	image_at[0] = image_at[1] = 0;
+	ck_assert_msg(restore_path(path, m, &o, NULL, &err) == 0, "%s", err.text);
+	ck_assert(mem->base[5 * PAGE_SIZE] == 1 && mem->base[6 * PAGE_SIZE] == 0 &&
+		  mem->base[7 * PAGE_SIZE] == 9 && mem->base[9 * PAGE_SIZE] == 8);
+	ck_assert(image[0][0] == 4 && image[0][CHECKPOINT_BLOCK] == 6 &&
+		  image[0][2 * CHECKPOINT_BLOCK] == 7);
+
+	ck_assert_int_eq(diff_paths(path, second, "/tmp/none", NULL), -EINVAL);
+	ck_assert_int_eq(diff_paths(first, path, "/tmp/none", NULL), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "holds changes only"));
+	unlink(first);
+	unlink(second);
+	machine_destroy(m);
+}
+END_TEST
+
+/* Another machine's, and one that is cut off: refused. */
+START_TEST(changes_of_strangers)
+{
+	struct machine *m = with_disks(), *other = start();
+	struct checkpoint_write_options o = { .force = true };
+	struct checkpoint_info info;
+	char first[160];
+
+	snprintf(first, sizeof(first), "%s.first", path);
+	write_pages(m, first, (int[]){ 4, 5, -1 }, &info);
+	run_to(other, 10);
+	write_file(other, &o, NULL);
+	ck_assert_int_eq(diff_paths(path, first, "/tmp/none", NULL), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "is of another machine"));
+	ck_assert_int_eq(truncate(first, (off_t)info.bytes - 1), 0);
+	ck_assert_int_eq(diff_paths(first, path, "/tmp/none", NULL), -EBADMSG);
+	unlink(first);
+	machine_destroy(other);
 	machine_destroy(m);
 }
 END_TEST
@@ -790,6 +936,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, changes_on_top_of_a_full_one);
 	tcase_add_test(tc, disk_changes);
 	tcase_add_test(tc, contents_of_disks);
+	tcase_add_test(tc, changes_of_two);
+	tcase_add_test(tc, changes_of_strangers);
 	tcase_add_test(tc, never_over_another_file);
 	tcase_add_test(tc, full_disk_leaves_nothing);
 	tcase_add_test(tc, no_checkpoints);
