@@ -2,16 +2,22 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum log_level log_threshold = LOG_INFO;
 static const char *log_name = "twinstep";
 static bool log_raw;
+static atomic_uint_fast64_t lost; /* lines */
+static atomic_uint_fast64_t told; /* of them, the reader was told of */
 
 void log_set_level(enum log_level level)
 {
@@ -26,6 +32,36 @@ void log_set_name(const char *name)
 void log_set_raw(bool raw)
 {
 	log_raw = raw;
+}
+
+/* A description of our own of what descriptor 2 is, or the one there is. */
+static void set_nonblocking(const struct stat *st)
+{
+	int fd = S_ISSOCK(st->st_mode)
+			 ? -1
+			 : open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	if (fd >= 0 && dup2(fd, STDERR_FILENO) == STDERR_FILENO) {
+		close(fd);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!S_ISCHR(st->st_mode))
+		fcntl(STDERR_FILENO, F_SETFL, fcntl(STDERR_FILENO, F_GETFL) | O_NONBLOCK);
+}
+
+void log_never_wait(void)
+{
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) == 0 && !S_ISREG(st.st_mode))
+		set_nonblocking(&st);
+}
+
+uint64_t log_lost(void)
+{
+	return atomic_load(&lost);
 }
 
 /* What to do about what the system said, where a line ends with its words. */
@@ -60,6 +96,28 @@ static const char *cure_of(const char *line)
 	return NULL;
 }
 
+/* How many lines were lost since that was said last; it may be lost as well. */
+static void tell_lost(void)
+{
+	uint64_t now = atomic_load(&lost), before = atomic_exchange(&told, now);
+	char line[100];
+	int n;
+
+	if (now == before)
+		return;
+	n = snprintf(line, sizeof(line), "%s: %" PRIu64 " lines were lost here\n", log_name,
+		     now - before);
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		atomic_store(&told, before);
+}
+
+static void put_line(const char *line, size_t n)
+{
+	tell_lost();
+	if (write(STDERR_FILENO, line, n) < 0 && errno == EAGAIN)
+		atomic_fetch_add(&lost, 1);
+}
+
 /* One write() a line, so that lines of several threads and processes do not mix. */
 static void log_line(enum log_level level, const char *fmt, va_list ap)
 {
@@ -80,8 +138,7 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 	if (log_raw)
 		line[n++] = '\r';
 	line[n++] = '\n';
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
-		return;
+	put_line(line, (size_t)n);
 }
 
 void log_at(enum log_level level, const char *fmt, ...)

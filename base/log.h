@@ -11,6 +11,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
@@ -20,6 +21,17 @@ void log_set_level(enum log_level level);
 void log_set_name(const char *name);
 /* Start lines with CR and end them with CR LF, for a terminal in raw mode. */
 void log_set_raw(bool raw);
+
+/*
+ * From here on nobody waits for a reader of standard error, in this process and in those that it
+ * starts: a line that a pipe, a socket or a terminal does not take at once is lost and counted, and
+ * the next one that is taken is preceded by how many. A pipe or a terminal gets a description of
+ * its own, so that who shares it is not changed; of a socket there is only one. Files are as they
+ * were.
+ */
+void log_never_wait(void);
+/* Lines that were lost so. */
+uint64_t log_lost(void);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/host_clock.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "host/run_end.h"
 
@@ -144,6 +145,8 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	json_object_set_new(reply, "version", json_string(twinstep_version));
 	put(reply, "generation", s.generation);
 	put(reply, "console_lost", machine_host_console_lost(&r->up.host));
+	put(reply, "log_lost", log_lost());
+	put(reply, "events_lost", s.events_lost);
 	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&r->panic.seen)));
 	if (s.peer[0])
 		json_object_set_new(reply, "peer", json_string(s.peer));

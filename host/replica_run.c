@@ -2,6 +2,7 @@
 #include "host/replica_run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,6 +126,23 @@ static int enter_lineage(struct replica_run *r, struct err *err)
 	return fd < 0 ? fd : 0;
 }
 
+/* A pipe that nobody reads yet is opened all the same; nothing waits for who reads it. */
+static FILE *open_events(const char *path, struct err *err)
+{
+	const int flags = O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = open(path, O_WRONLY | flags, 0666);
+	FILE *f;
+
+	if (fd < 0 && errno == ENXIO)
+		fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	f = fd >= 0 ? fdopen(fd, "a") : NULL;
+	if (!f)
+		err_set(err, errno, "cannot open event log '%s': %s", path, strerror(errno));
+	if (!f && fd >= 0)
+		close(fd);
+	return f;
+}
+
 /* Key, arbiter, event log, control socket, and the ways to the other replica. */
 static int open_names(void *ctx, struct err *err)
 {
@@ -133,6 +151,7 @@ static int open_names(void *ctx, struct err *err)
 	struct replica_config *c = &r->cfg;
 
 	configure(r);
+	log_never_wait();
 	if (o->key_file && !(r->key = peer_key_load(o->key_file, err)))
 		return -err->code;
 	if (!r->key)
@@ -147,9 +166,8 @@ static int open_names(void *ctx, struct err *err)
 	c->arbiter = arbiter_open(o->arbiter, err);
 	if (!c->arbiter)
 		return -err->code;
-	if (o->events && !(c->events = fopen(o->events, "a")))
-		return err_set(err, errno, "cannot open event log '%s': %s", o->events,
-			       strerror(errno));
+	if (o->events && !(c->events = open_events(o->events, err)))
+		return -err->code;
 	r->replica = replica_create(c, err);
 	if (!r->replica || enter_lineage(r, err) < 0 || replica_control_open(r, err) < 0 ||
 	    replica_listen(r->replica, err) < 0)

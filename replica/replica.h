@@ -73,7 +73,8 @@ struct replica_config {
 	 * is known. */
 	bool (*ours)(void *ctx, const uint8_t id[ARBITER_ID_LEN]);
 	void *ours_ctx;
-	FILE *events; /* one JSON object a line; NULL: none */
+	FILE *events; /* one JSON object a line, by its descriptor, which does not wait; NULL: none
+		       */
 	/*
 	 * NICs, consoles and seed as for an unreplicated machine; clock, epoch and hooks are filled
 	 * in here.
@@ -203,7 +204,8 @@ struct replica_status {
 	uint64_t divergence_count, divergence_rip;
 	char divergence[400]; /* empty: none */
 	uint64_t instructions, virtual_ns;
-	bool syncing; /* a backup joins, and disks are made equal while the guest runs */
+	uint64_t events_lost; /* lines that --events did not take at once */
+	bool syncing;	      /* a backup joins, and disks are made equal while the guest runs */
 	uint64_t sync_bytes, sync_left; /* bytes of disks sent to it (or received) and to be sent */
 	double sync_bytes_s;
 	/* likewise of memory: in use at first, sent, left, sent a second, written a second */

@@ -64,6 +64,7 @@ struct replica {
 	atomic_bool leaving;	   /* stops; a backup that can is to go on */
 	atomic_uint_fast64_t made; /* last record of a live machine */
 	atomic_uint_fast64_t paced_ns;
+	atomic_uint_fast64_t events_lost;
 	atomic_uint_fast64_t held_up_ns; /* since then the guest waits for its backup; 0: it runs */
 	/* the vCPU thread's, for a backup that joins: share of the time for the guest, per mille */
 	unsigned share;

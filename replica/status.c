@@ -125,6 +125,7 @@ void replica_get_status(struct replica *r, struct replica_status *s)
 				? r->follower.silence_ms
 				: patience_ms(&r->patience);
 	status_of_move(r, s);
+	s->events_lost = atomic_load(&r->events_lost);
 	s->healed = atomic_load(&r->healing.healed);
 	s->switches = atomic_load(&r->handover.given);
 	s->last_switch_ms = (double)atomic_load(&r->handover.took_ns) / 1e6;
