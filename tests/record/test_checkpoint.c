@@ -414,6 +414,7 @@ START_TEST(contents_of_disks)
 	o.disk_content = disk_content;
 	o.disk_ctx = &some;
 	memset(image, 0xff, sizeof(image));
+	image_at[0] = image_at[1] = 0;
 	ck_assert_msg(restore_path(path, m, &o, NULL, &err) == 0, "%s", err.text);
 	ck_assert_uint_eq(image_at[0], SECTORS * 512);
 	ck_assert_uint_eq(image_at[1], 8 * 512);
@@ -511,12 +512,14 @@ START_TEST(changes_of_two)
 	ck_assert_uint_eq(changes.base, below.id);
 	ck_assert_uint_eq(changes.pages, 3);
 	fd = checkpoint_open(path, &err);
+	visits = 0;
 	ck_assert_msg(checkpoint_visit_fd(fd, path, &v, NULL, &err) == 0, "%s", err.text);
 	close(fd);
 	ck_assert_uint_eq(visits, 2003);
 
 	o.disk_ctx = &some;
 	memset(image, 0xff, sizeof(image));
+	image_at[0] = image_at[1] = 0;
 	ck_assert_msg(restore_path(first, m, &o, NULL, &err) == 0, "%s", err.text);
 	ck_assert(mem->base[5 * PAGE_SIZE] == 1 && mem->base[6 * PAGE_SIZE] == 2 &&
 		  mem->base[7 * PAGE_SIZE] == 3);
