@@ -126,7 +126,7 @@ class Writer(threading.Thread):
         self.error = None
         self.running = True
         self.may_break = threading.Event()  # nobody is live: the connection ends
-        self.conn = connect()
+        self.conn = connect(PATIENCE)
         self.start()
 
     def run(self):
@@ -172,15 +172,16 @@ class Writer(threading.Thread):
             pass
 
 
-def connect():
-    c = psycopg2.connect(host=GUEST_IP, user="postgres", dbname="postgres", connect_timeout=10)
+def connect(seconds=10):
+    """Of a server that has to answer: connect(PATIENCE), since a busy host may take long."""
+    c = psycopg2.connect(host=GUEST_IP, user="postgres", dbname="postgres", connect_timeout=seconds)
     c.autocommit = True
     return c
 
 
 def check_rows(writers):
     """Every acknowledged commit is there as a whole, seen by a new connection."""
-    conn = connect()
+    conn = connect(PATIENCE)
     cur = conn.cursor()
     before = [w.acked for w in writers]
     cur.execute("SELECT c.client, c.n, count(l.seq), min(l.seq), max(l.seq), count(*) FILTER (WHERE left(l.filler, 32) <> md5(l.seq::text))"
@@ -206,7 +207,7 @@ class Postgres:
         self.live = rig.start("primary", "a", rig.boot_args())
         self.backup = rig.start_backup("b", self.live)
         self.answers()
-        cur = connect().cursor()
+        cur = connect(PATIENCE).cursor()
         cur.execute("CREATE EXTENSION amcheck; CREATE TABLE log (client int, seq int, filler text, PRIMARY KEY (client, seq));"
                     "CREATE TABLE counter (client int PRIMARY KEY, n int); INSERT INTO counter VALUES (0, 0), (1, 0), (2, 0)")
         self.writers = [Writer(i) for i in range(3)]
