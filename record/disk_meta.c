@@ -9,7 +9,7 @@
  * A page of active extents goes to the two places in turn: a torn one is the newer one, whose write
  * to the image had not begun. Which of two was torn cannot be told from one that storage has
  * damaged, so then all blocks are in doubt. Pages of identity go to both places, one after the
- * other.
+ * other, and first to the one that may be torn since the crash before.
  */
 #include "record/disk_meta.h"
 
@@ -52,10 +52,12 @@ struct disk_meta {
 	pthread_mutex_t io; /* held while pages are written; guards what follows */
 	struct disk_meta_identity id;
 	uint64_t identity_seq;
+	uint32_t identity_at; /* which of its two pages is intact and the newer one */
 	uint64_t writes;
 	bool parted; /* the name of the content says that the other side does not follow */
 	bool opened; /* only read so far: what was found has not taken the place of what led to it
 		      */
+	bool was_offered; /* as it was read: a copy may have got our name before we were cut off */
 	uint8_t page[META_PAGE];
 
 	pthread_mutex_t lock; /* never held while waiting for storage; inside io; guards: */
@@ -100,10 +102,15 @@ static int identity_save(struct disk_meta *m)
 	int error = 0;
 
 	m->identity_seq++;
-	for (uint32_t i = 0; i < 2 && !error; i++) {
-		meta_put_identity(m->page, META_AT_IDENTITY + i, &m->id, m->identity_seq);
-		error = page_write(m, META_AT_IDENTITY + i);
+	/* The other one first: it may be torn since a crash, and then this one is all there is. */
+	for (unsigned i = 0; i < 2 && !error; i++) {
+		uint32_t at = META_AT_IDENTITY + !m->identity_at;
+
+		meta_put_identity(m->page, at, &m->id, m->identity_seq);
+		error = page_write(m, at);
 		error = error ? error : stable(m);
+		if (!error)
+			m->identity_at = !m->identity_at;
 	}
 	return error;
 }
@@ -223,13 +230,29 @@ static void identity_push_history(struct disk_meta_identity *id, uint64_t name)
 	id->history[0] = name;
 }
 
-/* The content goes on under a name of its own; alone: no other copy has the one that it has. */
+/* Which other copy may have the name that this content has, although it is ahead. */
+enum name_known {
+	NAME_KNOWN_HERE,   /* none: it keeps it */
+	NAME_KNOWN_OF_OLD, /* one, perhaps, that was made before we were cut off */
+	NAME_KNOWN_THERE,  /* the one that follows no more */
+};
+
+/*
+ * The content goes on under a name of its own. The bitmap tells how it differs from the base: the
+ * copy that followed, or still the one of before where nobody knows whether another has followed.
+ */
 static void identity_part(struct disk_meta_identity *id, uint64_t current, uint64_t generation,
-			  bool alone)
+			  enum name_known known)
 {
 	id->generation = generation;
-	if (id->state == DISK_AHEAD && alone)
+	id->offered = false;
+	if (id->state == DISK_AHEAD && known == NAME_KNOWN_HERE)
 		return;
+	if (id->state == DISK_AHEAD && known == NAME_KNOWN_OF_OLD) {
+		identity_push_history(id, id->current);
+		id->current = current;
+		return;
+	}
 	/* A mixture is not what its name says: nothing but a whole comparison leads on from it. */
 	id->base = id->state == DISK_SYNCING ? 0 : id->current;
 	if (id->base)
@@ -286,8 +309,12 @@ static bool identity_catch_up(struct disk_meta *m)
 		m->id.state = m->side.state;
 	}
 	if (m->parting)
-		identity_part(&m->id, m->part_current, m->part_generation, !m->offered);
+		identity_part(&m->id, m->part_current, m->part_generation,
+			      m->offered       ? NAME_KNOWN_THERE
+			      : m->was_offered ? NAME_KNOWN_OF_OLD
+					       : NAME_KNOWN_HERE);
 	m->offered &= !m->parting;
+	m->was_offered &= !m->parting;
 	return m->siding || m->parting;
 }
 
@@ -629,6 +656,21 @@ int disk_meta_forget_base(struct disk_meta *m)
 	return error;
 }
 
+int disk_meta_offer(struct disk_meta *m)
+{
+	struct disk_meta_identity id;
+	int error;
+
+	pthread_mutex_lock(&m->io);
+	error = take_effect(m);
+	id = m->id;
+	id.offered = true;
+	if (!error && id.state == DISK_AHEAD && !m->id.offered)
+		error = identity_change(m, &id);
+	pthread_mutex_unlock(&m->io);
+	return error;
+}
+
 void disk_meta_sync_end(struct disk_meta *m)
 {
 	pthread_mutex_lock(&m->lock);
@@ -715,6 +757,27 @@ int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s)
 	error = take_effect(m);
 	id = m->id;
 	id.state = s;
+	id.offered = false;
+	error = error ? error : identity_change(m, &id);
+	pthread_mutex_unlock(&m->io);
+	return error;
+}
+
+int disk_meta_adopt(struct disk_meta *m, uint64_t generation, const uint8_t owner[DISK_META_ID_LEN])
+{
+	struct disk_meta_identity id;
+	int error;
+
+	pthread_mutex_lock(&m->io);
+	error = take_effect(m);
+	id = m->id;
+	memcpy(id.owner, owner, DISK_META_ID_LEN);
+	if (generation) {
+		id.generation = generation;
+		/* It was live in that generation: nothing is newer. */
+		if (id.state == DISK_FOLLOWS || id.state == DISK_BEHIND)
+			id.state = DISK_IN_STEP;
+	}
 	error = error ? error : identity_change(m, &id);
 	pthread_mutex_unlock(&m->io);
 	return error;
@@ -729,6 +792,7 @@ int disk_meta_discard(struct disk_meta *m)
 	id = m->id;
 	id.state = DISK_SYNCING;
 	id.current = id.base = 0;
+	id.offered = false;
 	memset(id.history, 0, sizeof(id.history));
 	error = identity_change(m, &id);
 	pthread_mutex_unlock(&m->io);
@@ -777,7 +841,7 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 	id.image_bytes = m->id.image_bytes;
 	id.state = common->state == DISK_FOLLOWS ? DISK_FOLLOWS : DISK_IN_STEP;
 	id.base = 0;
-	id.doubtful = false;
+	id.doubtful = id.offered = false;
 	error = m->flush(m->flush_ctx);
 	error = error ? error : identity_change(m, &id);
 	if (!error) {
@@ -935,12 +999,13 @@ static int identity_load(struct disk_meta *m, struct err *err)
 		found = true;
 		m->id = id;
 		m->identity_seq = seq;
+		m->identity_at = i;
 	}
 	if (found)
 		return 0;
 	return why == -EPROTONOSUPPORT
-		       ? err_set(err, -why, "disk metadata %s: of another version than %u", m->name,
-				 META_VERSION)
+		       ? err_set(err, -why, "disk metadata %s: of another version than 1 to %u",
+				 m->name, META_VERSION)
 		       : err_set(err, -why,
 				 "disk metadata %s: no intact identity in its first 8 KiB: "
 				 "damaged, or "
@@ -1054,6 +1119,7 @@ struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,
 	}
 	if (sets_load(m, err))
 		goto fail;
+	m->was_offered = m->id.offered;
 	return m;
 fail:
 	disk_meta_abandon(m);

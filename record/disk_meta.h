@@ -26,8 +26,11 @@
 
 #define DISK_META_ID_LEN  16
 #define DISK_META_HISTORY 8
-#define DISK_META_BLOCK	  65536u     /* bytes that a bit of the bitmap stands for */
-#define DISK_META_EXTENT  (4u << 20) /* bytes of an active extent */
+#ifndef DISK_META_BLOCK		       /* a test has smaller pieces */
+#define DISK_META_BLOCK	    65536u     /* bytes that a bit of the bitmap stands for */
+#define DISK_META_EXTENT    (4u << 20) /* bytes of an active extent */
+#define DISK_META_WRITE_MAX (64u << 20)
+#endif
 /* An image is at most so long: the bitmap in memory takes 128 MiB then. */
 #define DISK_META_IMAGE_MAX (1ull << 46)
 
@@ -52,6 +55,7 @@ struct disk_meta_identity {
 	uint8_t owner[DISK_META_ID_LEN];     /* process that wrote this, as the arbiter knows it */
 	enum disk_meta_state state;
 	bool doubtful; /* part of the metadata was damaged: every block has to be compared */
+	bool offered;  /* ahead, and a copy that is being made may get the name at any moment */
 };
 
 /* Whose content is the newer one, as far as the names of contents tell. */
@@ -114,7 +118,6 @@ void disk_meta_abandon(struct disk_meta *m);
  * write must not begin. EPERM: neither disk_meta_join() nor disk_meta_part() has said what a write
  * means for the other side.
  */
-#define DISK_META_WRITE_MAX (64u << 20)
 int disk_meta_write(struct disk_meta *m, uint64_t offset, uint64_t len);
 /*
  * The next block that is to be sent to the other side, from `block` on, or UINT64_MAX; it counts as
@@ -174,6 +177,12 @@ uint64_t disk_meta_sync_left(struct disk_meta *m);
 void disk_meta_sync_done(struct disk_meta *m, uint64_t block);
 
 /*
+ * Puts on stable storage that disk_meta_follow() may come: should this side be cut off behind that,
+ * a copy may have its name, and this side takes a new one before it writes. Waits for storage: 0 or
+ * a positive errno.
+ */
+int disk_meta_offer(struct disk_meta *m);
+/*
  * From here on the other side executes what this one writes. Every block has been sent, and no
  * request of the guest's is being executed. Should the join fail, disk_meta_part() knows what the
  * other side may lack; should it succeed, disk_meta_join() is to follow.
@@ -196,6 +205,12 @@ int disk_meta_get(struct disk_meta *m, struct disk_meta_identity *id);
  * common->state: DISK_FOLLOWS on the side that follows, DISK_IN_STEP on the live one.
  */
 int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common);
+/*
+ * The process that is going to write, before it asks whether it may: generation, in which this
+ * content was written last; 0: as the file says. Names and bitmap stay.
+ */
+int disk_meta_adopt(struct disk_meta *m, uint64_t generation,
+		    const uint8_t owner[DISK_META_ID_LEN]);
 /* The state changes; names and bitmap stay. */
 int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s);
 /* Its content is given up: the image is as a new one until a copy is complete. */

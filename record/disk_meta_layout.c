@@ -13,6 +13,11 @@ static const uint8_t magic_identity[8] = "TWDISK\n\1";
 static const uint8_t magic_active[8] = "TWDISK\n\2";
 static const uint8_t magic_bitmap[8] = "TWDISK\n\3";
 
+/* Beside the state, in its word. */
+#define WORD_DOUBTFUL 0x100u
+#define WORD_OFFERED  0x200u
+#define WORD_KNOWN    0x3ffu
+
 _Static_assert(META_PAGE_BLOCKS == (CHECKSUM_AT - 24) * 8, "a page of the bitmap is full");
 _Static_assert(META_PAGE_BLOCKS % 64 == 0, "a page of the bitmap is whole words");
 _Static_assert(24 + META_ACTIVE_MAX * 4 <= CHECKSUM_AT, "a page of active extents has room");
@@ -71,7 +76,8 @@ void meta_put_identity(uint8_t *page, uint32_t at, const struct disk_meta_identi
 
 	buf_put(&b, magic_identity, sizeof(magic_identity));
 	buf_put_u32(&b, META_VERSION);
-	buf_put_u32(&b, (uint32_t)id->state | (id->doubtful ? 0x100u : 0));
+	buf_put_u32(&b, (uint32_t)id->state | (id->doubtful ? WORD_DOUBTFUL : 0) |
+				(id->offered ? WORD_OFFERED : 0));
 	buf_put_u64(&b, seq);
 	buf_put(&b, id->pair, sizeof(id->pair));
 	buf_put(&b, id->disk, sizeof(id->disk));
@@ -91,12 +97,13 @@ int meta_get_identity(const uint8_t *page, uint32_t at, struct disk_meta_identit
 		      uint64_t *seq)
 {
 	struct rd in;
-	uint32_t word;
+	uint32_t word, version;
 	int ret = page_get(page, at, magic_identity, &in);
 
 	if (ret)
 		return ret;
-	if (rd_u32(&in) != META_VERSION)
+	version = rd_u32(&in);
+	if (version < 1 || version > META_VERSION)
 		return -EPROTONOSUPPORT;
 	word = rd_u32(&in);
 	*seq = rd_u64(&in);
@@ -110,10 +117,11 @@ int meta_get_identity(const uint8_t *page, uint32_t at, struct disk_meta_identit
 	id->generation = rd_u64(&in);
 	id->record = rd_u64(&in);
 	rd_get(&in, id->owner, sizeof(id->owner));
-	id->doubtful = word >> 8 & 1;
+	id->doubtful = word & WORD_DOUBTFUL;
+	id->offered = word & WORD_OFFERED;
 	id->state = (enum disk_meta_state)(word & 0xff);
-	if (word >> 9 || (word & 0xff) >= DISK_STATES || id->image_bytes == 0 ||
-	    id->image_bytes > DISK_META_IMAGE_MAX)
+	if (word & ~WORD_KNOWN || (version == 1 && id->offered) || (word & 0xff) >= DISK_STATES ||
+	    id->image_bytes == 0 || id->image_bytes > DISK_META_IMAGE_MAX)
 		return -EBADMSG;
 	return 0;
 }

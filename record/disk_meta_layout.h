@@ -8,7 +8,7 @@
 
 #include "record/disk_meta.h"
 
-#define META_VERSION 1u
+#define META_VERSION 2u /* 1, without the mark of an offer, is read as well */
 #define META_PAGE    4096u
 #ifndef META_ACTIVE_MAX	     /* a test sets fewer */
 #define META_ACTIVE_MAX 960u /* extents in a page of active ones */

@@ -162,6 +162,13 @@ static int forget_base(struct disk_backend *d, void *ctx)
 	return disk_meta_forget_base(at->s->disk[at->i].meta);
 }
 
+static int offer_name(struct disk_backend *d, void *ctx)
+{
+	struct source_disk *at = ctx;
+
+	return disk_meta_offer(at->s->disk[at->i].meta);
+}
+
 static int join_meta(struct disk_backend *d, void *ctx)
 {
 	struct source_disk *at = ctx;
@@ -263,6 +270,8 @@ static int source_begin(struct disk_source *s, struct err *err)
 
 		if (!error && m && s->want_sums[i])
 			error = on_disk(s, i, forget_base);
+		if (!error && m)
+			error = on_disk(s, i, offer_name);
 		if (!error && m && !disk_meta_sync_begin(m))
 			error = ENOMEM;
 		if (error) {

@@ -105,6 +105,54 @@ bool disks_are_known(const struct disks *d)
 	return false;
 }
 
+bool disks_are_of(const struct disks *d, const uint8_t owner[DISK_META_ID_LEN])
+{
+	for (unsigned i = 0; i < d->n; i++) {
+		struct disk_meta_identity id = { 0 };
+
+		if (d->disk[i].meta)
+			disk_meta_get(d->disk[i].meta, &id);
+		if (!bytes_are_zero(owner, DISK_META_ID_LEN) && arbiter_same_owner(id.owner, owner))
+			return true;
+	}
+	return false;
+}
+
+struct adoption {
+	struct disk_meta *meta;
+	uint64_t generation;
+	const uint8_t *id;
+};
+
+static int adopt(struct disk_backend *d, void *ctx)
+{
+	struct adoption *a = ctx;
+
+	return disk_meta_adopt(a->meta, a->generation, a->id);
+}
+
+int disks_adopt(struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
+		const uint8_t id[DISK_META_ID_LEN], struct err *err)
+{
+	for (unsigned i = 0; i < d->n; i++) {
+		struct adoption a = { .meta = d->disk[i].meta, .id = id };
+		struct disk_meta_identity now;
+		int error;
+
+		if (!a.meta)
+			continue;
+		disk_meta_get(a.meta, &now);
+		if (now.current && now.state != DISK_SYNCING && last &&
+		    arbiter_same_owner(now.owner, owner))
+			a.generation = last;
+		error = disk_between(d->disk[i].image, adopt, &a);
+		if (error)
+			return err_set(err, error, "disk %u: its metadata cannot be written: %s", i,
+				       strerror(error));
+	}
+	return 0;
+}
+
 void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN])
 {
 	for (unsigned i = 0; i < d->n; i++)

@@ -30,6 +30,15 @@ int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[
 		      bool force, struct err *err);
 /* One of them has been written by a pair before: disks_check_start() could tell. */
 bool disks_are_known(const struct disks *d);
+/* One of them was written last by this process, as the arbiter knows it. */
+bool disks_are_of(const struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
+/*
+ * Behind disks_check_start(), before a generation is asked for: process id is going to write them.
+ * On stable storage when this returns; should it be cut off as soon as it has the generation, the
+ * arbiter's answer and these disks name the same process. -errno and err.
+ */
+int disks_adopt(struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
+		const uint8_t id[DISK_META_ID_LEN], struct err *err);
 /* This process writes them from now on. */
 void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
 /* A primary's: those that belong to no pair yet belong to that of the others, or to a new one. */

@@ -174,7 +174,8 @@ static int take_first_generation(struct replica *r, struct err *err)
 	ret = disks_check_start(&r->disks, last, owner, r->cfg.force, err);
 	if (ret < 0)
 		return ret;
-	if (last && !r->cfg.force && !disks_are_known(&r->disks) && !was_ours(r, owner))
+	if (last && !r->cfg.force && !disks_are_known(&r->disks) &&
+	    !disks_are_of(&r->disks, owner) && !was_ours(r, owner))
 		return err_set(err, EBUSY,
 			       "the arbiter has given generation %llu before, and no disk tells "
 			       "whether that replica is live: join it with `twinstep backup`; when "
@@ -185,6 +186,9 @@ static int take_first_generation(struct replica *r, struct err *err)
 			 "know: it is a new one, or has forgotten, and cannot tell whether the "
 			 "other side's are newer",
 			 (unsigned long long)disks);
+	ret = disks_adopt(&r->disks, last, owner, r->id, err);
+	if (ret < 0)
+		return ret;
 	generation = last + 1;
 	ret = arbiter_take(r->cfg.arbiter, generation, r->id, err);
 	if (ret == 0)

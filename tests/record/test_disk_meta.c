@@ -592,6 +592,69 @@ START_TEST(a_copy_that_may_have_the_name_is_left_with_it)
 }
 END_TEST
 
+/*
+ * Cut off while a copy was being made: whether that became equal is not known then. The copy that
+ * had the base, which that most likely is, is told by the bitmap still.
+ */
+START_TEST(an_offer_is_known_after_a_crash)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id = identity(100), copy = identity(101), before = identity(100);
+	struct disk_relation r;
+
+	id.state = DISK_IN_STEP;
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	disk_meta_part(m, 101, 2);
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	ck_assert_int_eq(disk_meta_offer(m), 0);
+	disk_meta_part(m, 102, 3); /* that join has failed, and it is known how far it came */
+	ck_assert_int_eq(guest_writes(m, 8, 1), 0);
+	ck_assert_int_eq(disk_meta_offer(m), 0);
+	disk_meta_abandon(m);
+	storage_crash(false);
+	m = open_meta();
+	disk_meta_part(m, 103, 4);
+	ck_assert_int_eq(guest_writes(m, 9, 1), 0);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert_uint_eq(id.current, 103);
+	ck_assert_uint_eq(id.base, 100);
+	ck_assert(!id.offered);
+	r = disk_meta_relation(&id, &before);
+	ck_assert(r.newer == DISK_NEWER_MINE && !r.whole);
+	r = disk_meta_relation(&id, &copy);
+	ck_assert(r.newer == DISK_NEWER_MINE && r.whole);
+	/* The copy was equal, and somebody has gone on with it: neither is the newer one. */
+	copy.state = DISK_AHEAD;
+	copy.base = 101;
+	copy.history[0] = 101;
+	copy.current = 110;
+	ck_assert_int_eq(disk_meta_relation(&id, &copy).newer, DISK_NEWER_SPLIT);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+START_TEST(a_join_ends_the_offer)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id = identity(101);
+
+	disk_meta_part(m, 101, 2);
+	ck_assert_int_eq(guest_writes(m, 7, 1), 0);
+	finish_one(m);
+	ck_assert_int_eq(disk_meta_offer(m), 0);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert(id.offered);
+	disk_meta_follow(m);
+	ck_assert_int_eq(disk_meta_join(m, &id), 0);
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert(!id.offered && id.state == DISK_IN_STEP);
+	ck_assert_int_eq(disk_meta_offer(m), 0); /* nothing is ahead that could be offered */
+	ck_assert_int_eq(disk_meta_get(m, &id), 0);
+	ck_assert(!id.offered);
+	disk_meta_abandon(m);
+}
+END_TEST
+
 static void expect(const struct disk_meta_identity *a, const struct disk_meta_identity *b,
 		   enum disk_newer ab, enum disk_newer ba, bool whole)
 {
@@ -611,15 +674,16 @@ START_TEST(names_tell_what_is_newer)
 	expect(&a, &none, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
 	expect(&none, &none, DISK_NEWER_UNKNOWN, DISK_NEWER_UNKNOWN, true);
 	old = a;
-	identity_part(&a, 11, 3, true);
+	identity_part(&a, 11, 3, NAME_KNOWN_HERE);
 	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
-	identity_part(&a, 12, 4, true); /* ahead already: the same name in a later generation */
+	identity_part(&a, 12, 4,
+		      NAME_KNOWN_HERE); /* ahead already: the same name in a later generation */
 	ck_assert_uint_eq(a.current, 11);
 	ck_assert_uint_eq(a.generation, 4);
 	a.state = DISK_IN_STEP; /* in step with a third image, and parted from it */
-	identity_part(&a, 13, 5, true);
+	identity_part(&a, 13, 5, NAME_KNOWN_HERE);
 	expect(&a, &old, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
-	identity_part(&b, 21, 3, true);
+	identity_part(&b, 21, 3, NAME_KNOWN_HERE);
 	expect(&a, &b, DISK_NEWER_SPLIT, DISK_NEWER_SPLIT, true);
 }
 END_TEST
@@ -633,10 +697,10 @@ START_TEST(a_mixture_is_never_newer)
 	a.state = DISK_SYNCING;
 	expect(&a, &b, DISK_NEWER_BROKEN, DISK_NEWER_BROKEN, true);
 	a = identity(10);
-	identity_part(&a, 11, 2, true);
+	identity_part(&a, 11, 2, NAME_KNOWN_HERE);
 	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
 	c = b;
-	identity_part(&c, 12, 3, true); /* somebody insisted on starting with it */
+	identity_part(&c, 12, 3, NAME_KNOWN_HERE); /* somebody insisted on starting with it */
 	ck_assert_uint_eq(c.base, 0);
 	expect(&a, &c, DISK_NEWER_SPLIT, DISK_NEWER_SPLIT, true);
 }
@@ -697,6 +761,30 @@ START_TEST(damage_is_noticed)
 }
 END_TEST
 
+static void tear_identity(unsigned page)
+{
+	memset(now[page] + 100, 0xff, 50);
+	memcpy(durable[page], now[page], META_PAGE);
+}
+
+/* The page that is intact is not written before the other one is intact again. */
+START_TEST(a_torn_identity_may_be_followed_by_another_crash)
+{
+	for (unsigned i = 0; i < 400; i++) {
+		struct disk_meta *m = fresh();
+
+		disk_meta_abandon(m);
+		tear_identity(i % 2);
+		m = open_meta();
+		cut_in = 1 + i / 2 % 12;
+		disk_meta_set_state(m, DISK_BEHIND);
+		disk_meta_abandon(m);
+		storage_crash(true);
+		disk_meta_abandon(open_meta());
+	}
+}
+END_TEST
+
 START_TEST(another_size_or_version_is_refused_by_name)
 {
 	struct disk_meta *m = fresh();
@@ -714,6 +802,40 @@ START_TEST(another_size_or_version_is_refused_by_name)
 }
 END_TEST
 
+static void identity_set(uint32_t word, uint32_t value)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		memcpy(now[i] + word, &value, sizeof(value));
+		put64(now[i] + CHECKSUM_AT, checksum(now[i], i));
+	}
+}
+
+START_TEST(the_version_before_is_read_and_written_as_this_one)
+{
+	struct disk_meta *m = fresh();
+	struct disk_meta_identity id;
+	struct err err = ERR_INIT;
+
+	disk_meta_abandon(m);
+	identity_set(8, 1);
+	m = open_meta();
+	ck_assert_int_eq(disk_meta_set_state(m, DISK_BEHIND), 0);
+	disk_meta_abandon(m);
+	ck_assert_uint_eq(now[0][8], META_VERSION);
+	ck_assert_int_eq(disk_meta_peek(0, "x.twin", &id, &err), 0);
+	ck_assert_int_eq(id.state, DISK_BEHIND);
+	/* What version 1 has not said was not said in it. */
+	identity_set(8, 1);
+	identity_set(12, DISK_AHEAD | WORD_OFFERED);
+	ck_assert_int_lt(disk_meta_peek(0, "x.twin", &id, &err), 0);
+	identity_set(8, META_VERSION);
+	ck_assert_int_eq(disk_meta_peek(0, "x.twin", &id, &err), 0);
+	ck_assert(id.offered);
+	identity_set(12, DISK_AHEAD | (WORD_KNOWN + 1));
+	ck_assert_int_lt(disk_meta_peek(0, "x.twin", &id, &err), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, a_crash_at_any_write_leaves_it_true);
@@ -726,12 +848,16 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, sides_change_and_part);
 	tcase_add_test(tc, a_copy_that_is_not_the_base_ends_the_base);
 	tcase_add_test(tc, a_copy_that_may_have_the_name_is_left_with_it);
+	tcase_add_test(tc, an_offer_is_known_after_a_crash);
+	tcase_add_test(tc, a_join_ends_the_offer);
 	tcase_add_test(tc, a_block_is_sent_again_when_it_was_written);
 	tcase_add_test(tc, names_tell_what_is_newer);
 	tcase_add_test(tc, a_mixture_is_never_newer);
 	tcase_add_test(tc, what_does_not_belong_together_is_told_apart);
 	tcase_add_test(tc, damage_is_noticed);
+	tcase_add_test(tc, a_torn_identity_may_be_followed_by_another_crash);
 	tcase_add_test(tc, another_size_or_version_is_refused_by_name);
+	tcase_add_test(tc, the_version_before_is_read_and_written_as_this_one);
 }
 
 UNIT_MAIN("disk_meta", add_tests)
