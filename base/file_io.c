@@ -44,6 +44,26 @@ int file_write_at(int fd, const void *data, uint64_t len, uint64_t offset)
 	return 0;
 }
 
+int file_zero_at(int fd, uint64_t len, uint64_t offset)
+{
+	static const uint8_t zeros[65536];
+	int error = 0;
+
+	if (len == 0 ||
+	    !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
+		return 0;
+	if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+		return errno;
+	while (len && !error) {
+		uint64_t part = len < sizeof(zeros) ? len : sizeof(zeros);
+
+		error = file_write_at(fd, zeros, part, offset);
+		len -= part;
+		offset += part;
+	}
+	return error;
+}
+
 /* Where the file stands: how many bytes it had, with errno 0 at its end. */
 static ssize_t read_up_to(int fd, char *data, size_t len)
 {

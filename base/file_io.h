@@ -12,6 +12,8 @@
 int file_read_at(int fd, void *data, uint64_t len, uint64_t offset);
 /* ... EIO where nothing more is taken. */
 int file_write_at(int fd, const void *data, uint64_t len, uint64_t offset);
+/* len bytes read as zeros from now on, and may be given back to the host: 0 or a positive errno. */
+int file_zero_at(int fd, uint64_t len, uint64_t offset);
 /*
  * A regular file that was just opened, to its end; `path` in messages. 0, with *data to be freed,
  * where a 0 follows *len bytes; or -errno and err: -EINVAL for what is no regular file, -EFBIG for

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "record/disk_file.h"
+#include "record/disk_image.h"
 #include "replica/disks.h"
 
 /* Where the metadata lies; beside the image itself, also where a link led to it. */
@@ -24,6 +25,13 @@ static char *meta_path(const struct disk_opt *o, struct err *err)
 
 	if (o->meta)
 		return strdup(o->meta);
+	if (disk_image_is_nbd(o->path)) {
+		err_set(err, EINVAL,
+			"disk %s is at an NBD server: say where its metadata lies, with "
+			"--disk %s,meta=FILE, on this host's storage",
+			o->path, o->path);
+		return NULL;
+	}
 	image = realpath(o->path, NULL);
 	if (!image || stat(image, &st) < 0)
 		err_set(err, errno, "disk image %s: %s", o->path, strerror(errno));
@@ -38,12 +46,13 @@ static char *meta_path(const struct disk_opt *o, struct err *err)
 	return path;
 }
 
-/* A block device whose metadata nobody has named: it cannot be found. */
+/* A disk that is no file, whose metadata nobody has named: it cannot be found. */
 static bool no_place(const struct disk_opt *o)
 {
 	struct stat st;
 
-	return !o->meta && !stat(o->path, &st) && S_ISBLK(st.st_mode);
+	return !o->meta &&
+	       (disk_image_is_nbd(o->path) || (!stat(o->path, &st) && S_ISBLK(st.st_mode)));
 }
 
 /* A name that was just made is on stable storage. */

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "net/peer.h"
+#include "record/disk_image.h"
 #include "replica/arbiter.h"
 
 /* What `up` decides itself. */
@@ -441,6 +442,10 @@ static void check_files(struct guest_conf *g)
 		must(path != NULL);
 		if (strcmp(e->key, "kernel") && strcmp(e->key, "on-event"))
 			path[strcspn(path, ", ")] = 0;
+		if (!strcmp(e->key, "disk") && disk_image_is_nbd(path)) {
+			free(path); /* whoever opens it says more */
+			continue;
+		}
 		if (!strcmp(e->key, "key-file") && access(path, R_OK) == 0)
 			check_key(g, e, path);
 		else if (access(path, strcmp(e->key, "on-event") ? R_OK : X_OK) < 0)

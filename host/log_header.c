@@ -10,11 +10,17 @@
 #include "hypervisor/clock.h"
 #include "hypervisor/cpuid.h"
 #include "hypervisor/devices/disk.h"
+#include "record/disk_image.h"
 
 static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
 {
 	if (!path)
 		return 0;
+	if (disk_image_is_nbd(path))
+		return err_set(err, EINVAL,
+			       "'%s' is at an NBD server: a recording names its disks by files, "
+			       "whose content a replay can compare: give it a copy",
+			       path);
 	/* Where the file is whatever directory the replay is started in. */
 	ref->path = realpath(path, NULL);
 	if (!ref->path)

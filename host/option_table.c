@@ -532,10 +532,11 @@ const struct option_row option_table[] = {
 	  .refusal = RECORDED },
 
 	/* ---- the host's side ---- */
-	{ "disk", 0, "FILE[,ro|,overlay][,format=raw][,meta=FILE]", .parse = machine_parse_disk,
-	  .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE, .config = true,
-	  .help = "raw disk image; overlay keeps changes in memory; up to 4, of "
-		  "machine 2 up to 16; meta: where a "
+	{ "disk", 0, "FILE|nbd:URI[,ro|,overlay][,format=raw][,meta=FILE]",
+	  .parse = machine_parse_disk, .target = AT(machine), .commands = LIVE, .group = GROUP_SIDE,
+	  .config = true,
+	  .help = "raw disk image, or an NBD server's export; overlay keeps changes in memory; up "
+		  "to 4, of machine 2 up to 16; meta: where a "
 		  "pair keeps what it knows of it (FILE.twin)" },
 	{ "cloud-init", 0, "USER-DATA[,META-DATA[,NETWORK-CONFIG]]",
 	  .parse = machine_parse_cloud_init, .target = AT(machine), .commands = BOOTS,

@@ -26,7 +26,7 @@
 	(VCPU | POLLER | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | SPY | CONTROL | CONSOLE | \
 	 FABRIC | SNAPSHOT)
 #define ALL   (THREADS | MAIN | KEEPER)
-#define HEAP  (VCPU | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL | FABRIC | SNAPSHOT)
+#define HEAP  (VCPU | DISK | LOG | SENDER | RECEIVER | ACCEPTOR | CONTROL | FABRIC | SNAPSHOT)
 #define PEER  (SENDER | RECEIVER | ACCEPTOR)
 #define VERBS (VCPU | PEER | FABRIC)
 
@@ -53,14 +53,15 @@ const struct seccomp_call seccomp_calls[] = {
 	/* heap: which of these malloc() needs in a run is chance, so none has to be seen */
 	{ "mmap", HEAP | MAIN, HEAP | MAIN, CALL_HEAP, "heap" },
 	{ "mprotect", HEAP | MAIN, HEAP | MAIN, CALL_NO_EXEC, "heap" },
-	{ "munmap", HEAP | DISK | MAIN, HEAP | DISK | MAIN, CALL_ANY, "heap" },
-	{ "brk", HEAP | DISK | MAIN, HEAP | DISK | MAIN, CALL_ANY, "heap" },
+	{ "munmap", HEAP | MAIN, HEAP | MAIN, CALL_ANY, "heap" },
+	{ "brk", HEAP | MAIN, HEAP | MAIN, CALL_ANY, "heap" },
 	{ "mremap", HEAP | MAIN, HEAP | MAIN, CALL_ANY, "buffers that grow" },
 
 	/* waiting */
 	{ "poll", VCPU | LOG | PEER | SPY | CONTROL | CONSOLE | FABRIC, FABRIC, CALL_ANY,
 	  "waits for descriptors" },
 	{ "ppoll", VCPU, 0, CALL_ANY, "HLT: waits for an input or the next timer" },
+	{ "poll", DISK, DISK, CALL_ANY, "waits for an NBD server" },
 	{ "epoll_wait", POLLER, 0, CALL_ANY, "waits for NICs and consoles" },
 	{ "read", POLLER, POLLER, CALL_ANY, "it was woken for a NIC's new address" },
 	{ "epoll_ctl", VCPU, 0, CALL_ANY, "watches a NIC or console again after reading it" },
@@ -120,6 +121,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "sendto", VCPU | PEER | CONTROL | FABRIC, SENDER | FABRIC, CALL_SEND,
 	  "frames (pcap), console, peer, answers, keeper" },
 	{ "recvfrom", VCPU | PEER | FABRIC, SENDER | FABRIC, CALL_ANY, "console, peer, keeper" },
+	{ "sendto", DISK, DISK, CALL_SEND, "requests to an NBD server" },
+	{ "recvfrom", DISK, DISK, CALL_ANY, "an NBD server's answers" },
 	{ "recvmsg", CONTROL, 0, CALL_ANY, "requests, with a descriptor for a snapshot" },
 	{ "sendmsg", CONTROL, 0, CALL_SEND_MESSAGE, "asks the keeper whose a client is" },
 	{ "recvfrom", CONTROL, 0, CALL_ANY, "the keeper's answer" },
@@ -131,6 +134,7 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "shutdown", VCPU | PEER | CONTROL, SENDER | CONTROL, CALL_ANY,
 	  "end of a session with the other replica; a backup is told to leave" },
 	{ "close", VCPU | ACCEPTOR | CONTROL, 0, CALL_ANY, "clients and sessions that are over" },
+	{ "close", DISK, DISK, CALL_ANY, "the connection to an NBD server has failed" },
 	{ "setsockopt", ACCEPTOR, 0, CALL_NO_DELAY,
 	  "a backup's connection sends at once, and again soon" },
 	{ "fcntl", ACCEPTOR, 0, CALL_FLAGS, "a backup's connection does not block" },

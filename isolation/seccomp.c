@@ -109,7 +109,7 @@ unsigned seccomp_count(enum thread_role role)
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | \
 	 CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 #define MAP_KIND   (MAP_TYPE | MAP_ANONYMOUS)
-#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)
 #define OTHERS(x)  (0xffffffffu & ~(unsigned)(x))
 
 #define IS(arg, value)                     \

@@ -9,14 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -24,6 +20,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "record/disk_copy.h"
+#include "record/disk_image.h"
 
 #define BLOCK	      4096u /* granule of the overlay */
 #define BLOCK_SECTORS (BLOCK / DISK_SECTOR)
@@ -52,7 +49,7 @@ struct job {
 
 struct disk {
 	struct disk_backend backend; /* first */
-	int fd;			     /* image; -1: zeros */
+	struct disk_image *image;    /* NULL: zeros */
 	int overlay;		/* memfd with the changed blocks, as sparse as they are; -1: none */
 	uint8_t *changed;	/* one bit a block */
 	struct disk_meta *meta; /* NULL: none is kept */
@@ -68,27 +65,6 @@ struct disk {
 	struct job *todo, **todo_end; /* not begun */
 	struct job *done;	      /* executed or executing, until finish() */
 };
-
-/* Makes a range read as zeros: 0 or a positive errno. */
-static int zero_full(int fd, uint64_t len, uint64_t offset)
-{
-	static const uint8_t zeros[65536];
-	int error = 0;
-
-	if (len == 0 ||
-	    !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
-		return 0;
-	if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-		return errno;
-	while (len && !error) {
-		uint64_t part = len < sizeof(zeros) ? len : sizeof(zeros);
-
-		error = file_write_at(fd, zeros, part, offset);
-		len -= part;
-		offset += part;
-	}
-	return error;
-}
 
 /* --- overlay --- */
 
@@ -109,8 +85,8 @@ static uint64_t disk_blocks(const struct disk *d)
 
 static int base_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
-	if (d->fd >= 0)
-		return file_read_at(d->fd, data, len, offset);
+	if (d->image)
+		return d->image->ops->read(d->image, data, len, offset);
 	memset(data, 0, len);
 	return 0;
 }
@@ -171,7 +147,7 @@ static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint
 		error = overlay_adopt(d, last);
 	if (!error)
 		error = data ? file_write_at(d->overlay, data, len, offset)
-			     : zero_full(d->overlay, len, offset);
+			     : file_zero_at(d->overlay, len, offset);
 	for (uint64_t b = first; !error && b <= last; b++)
 		block_set_changed(d, b);
 	return error;
@@ -182,7 +158,7 @@ static int overlay_write(struct disk *d, const uint8_t *data, uint64_t len, uint
 static int disk_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
 	return d->overlay >= 0 ? overlay_read(d, data, len, offset)
-			       : file_read_at(d->fd, data, len, offset);
+			       : d->image->ops->read(d->image, data, len, offset);
 }
 
 static int job_read(struct disk *d, struct job *j)
@@ -236,7 +212,7 @@ static int job_write(struct disk *d, struct job *j)
 		return error;
 	keep_copy(d, offset, len);
 	return d->overlay >= 0 ? overlay_write(d, j->data, len, offset)
-			       : file_write_at(d->fd, j->data, len, offset);
+			       : d->image->ops->write(d->image, j->data, len, offset);
 }
 
 static int job_zero(struct disk *d, struct job *j)
@@ -248,7 +224,7 @@ static int job_zero(struct disk *d, struct job *j)
 		return error;
 	keep_copy(d, offset, len);
 	return d->overlay >= 0 ? overlay_write(d, NULL, len, offset)
-			       : zero_full(d->fd, len, offset);
+			       : d->image->ops->zero(d->image, len, offset);
 }
 
 /* From this job on, or not any more (copy NULL). */
@@ -261,7 +237,7 @@ static int job_keep(struct disk *d, struct job *j)
 
 static int job_flush(struct disk *d, struct job *j)
 {
-	return d->overlay >= 0 || d->backend.readonly || !fdatasync(d->fd) ? 0 : errno;
+	return d->overlay >= 0 || d->backend.readonly ? 0 : d->image->ops->flush(d->image);
 }
 
 static int job_between(struct disk *d, struct job *j)
@@ -406,7 +382,9 @@ static int job_wait(struct disk *d, uint64_t id, bool steps)
 
 static int disk_finish(struct disk_backend *backend, uint64_t id)
 {
-	return job_wait((struct disk *)backend, id, true);
+	const struct disk *d = (struct disk *)backend;
+
+	return job_wait((struct disk *)backend, id, !d->image || !d->image->ops->own_thread);
 }
 
 /* Queues a job that is no request; returns its number. */
@@ -461,14 +439,15 @@ int disk_raw_write(struct disk_backend *backend, const void *data, uint64_t len,
 	keep_copy(d, offset, len);
 	if (d->overlay >= 0)
 		return overlay_write(d, data, len, offset);
-	return data ? file_write_at(d->fd, data, len, offset) : zero_full(d->fd, len, offset);
+	return data ? d->image->ops->write(d->image, data, len, offset)
+		    : d->image->ops->zero(d->image, len, offset);
 }
 
 int disk_flush_image(void *ctx)
 {
 	struct disk *d = ctx;
 
-	return d->fd < 0 || !fdatasync(d->fd) ? 0 : errno;
+	return d->image ? d->image->ops->flush(d->image) : 0;
 }
 
 void disk_attach_meta(struct disk_backend *backend, struct disk_meta *m,
@@ -530,8 +509,8 @@ static void disk_free(struct disk_backend *backend)
 	jobs_free(d->done);
 	if (d->meta && disk_meta_close(d->meta))
 		log_warn("a disk's metadata could not be closed: more will be compared next time");
-	if (d->fd >= 0)
-		close(d->fd);
+	if (d->image)
+		d->image->ops->close(d->image);
 	if (d->overlay >= 0)
 		close(d->overlay);
 	free(d->changed);
@@ -567,51 +546,19 @@ static struct disk *disk_new(const struct disk_backend_ops *ops, struct err *err
 		return NULL;
 	}
 	d->backend.ops = ops;
-	d->fd = d->overlay = -1;
+	d->overlay = -1;
 	d->todo_end = &d->todo;
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->wake, NULL);
 	return d;
 }
 
-static int image_size(int fd, const char *path, uint64_t *size, struct err *err)
+static int disk_open_image(struct disk *d, const char *name, bool writable, struct err *err)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_set(err, errno, "disk image %s: %s", path, strerror(errno));
-	if (S_ISREG(st.st_mode))
-		*size = (uint64_t)st.st_size;
-	else if (!S_ISBLK(st.st_mode))
-		return err_set(err, EINVAL, "disk image %s: not a regular file or block device",
-			       path);
-	else if (ioctl(fd, BLKGETSIZE64, size) < 0)
-		return err_set(err, errno, "disk image %s: cannot get its size: %s", path,
-			       strerror(errno));
-	if (*size == 0 || *size % DISK_SECTOR)
-		return err_set(
-			err, EINVAL,
-			"disk image %s: its size (%llu bytes) must be a multiple of 512, not 0",
-			path, (unsigned long long)*size);
-	return 0;
-}
-
-static int image_open(struct disk *d, const char *path, bool writable, struct err *err)
-{
-	uint64_t size;
-	int ret;
-
-	d->fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
-	if (d->fd < 0)
-		return err_set(err, errno, "cannot open disk image %s: %s", path, strerror(errno));
-	ret = image_size(d->fd, path, &size, err);
-	if (ret)
-		return ret;
-	if (flock(d->fd, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
-		return err_set(err, errno,
-			       "disk image %s is in use by another machine; give each its own copy",
-			       path);
-	d->backend.sectors = size / DISK_SECTOR;
+	d->image = disk_image_open(name, writable, err);
+	if (!d->image)
+		return -err->code;
+	d->backend.sectors = d->image->bytes / DISK_SECTOR;
 	d->backend.readonly = !writable;
 	return 0;
 }
@@ -634,7 +581,7 @@ struct disk_backend *disk_file_open(const char *path, bool readonly, struct err 
 
 	if (!d)
 		return NULL;
-	if (image_open(d, path, !readonly, err)) {
+	if (disk_open_image(d, path, !readonly, err)) {
 		disk_free(&d->backend);
 		return NULL;
 	}
@@ -647,7 +594,7 @@ struct disk_backend *disk_overlay_open(const char *path, struct err *err)
 
 	if (!d)
 		return NULL;
-	if (image_open(d, path, false, err) || overlay_create(d, err)) {
+	if (disk_open_image(d, path, false, err) || overlay_create(d, err)) {
 		disk_free(&d->backend);
 		return NULL;
 	}
@@ -692,7 +639,7 @@ bool disk_is_blank(const struct disk_backend *backend)
 {
 	const struct disk *d = (const struct disk *)backend;
 
-	return d->fd >= 0 && lseek(d->fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+	return d->image && d->image->ops->blank && d->image->ops->blank(d->image);
 }
 
 static int export_blocks(const struct disk *d, struct buf *out)
@@ -749,7 +696,7 @@ static int overlay_clear(struct disk *d)
 	uint64_t blocks = disk_blocks(d);
 
 	memset(d->changed, 0, (blocks + 7) / 8);
-	return zero_full(d->overlay, blocks * BLOCK, 0);
+	return file_zero_at(d->overlay, blocks * BLOCK, 0);
 }
 
 static int import_blocks(struct disk *d, struct rd *in)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Disk images on the host: a raw file, and a copy-on-write overlay that keeps changes in memory.
+ * Disk images on the host: a raw one, and a copy-on-write overlay that keeps changes in memory.
  * Both execute requests in order on a thread of their own, so the vCPU waits for the host only when
  * a request falls due too early.
  */
@@ -15,8 +15,8 @@
 #include "record/disk_meta.h"
 
 /*
- * Opens a raw image (regular file or block device, a multiple of 512 bytes); it stays locked
- * (flock) while open.
+ * Opens a raw image by its name (disk_image.h): a regular file, which stays locked (flock) while
+ * open, a block device, or an NBD server's export; a multiple of 512 bytes.
  */
 struct disk_backend *disk_file_open(const char *path, bool readonly, struct err *err);
 /* The same image as a base that is never written; changes live in memory. */

@@ -48,6 +48,7 @@ static int sim_open(const char *path, int flags);
 #define thread_start(t, role, fn, arg) sim_thread_start(fn)
 #include "base/file_io.c"
 #include "record/disk_file.c"
+#include "record/disk_image.c"
 #include "record/disk_meta.c"
 #include "record/disk_meta_layout.c"
 #include "replica/disk_sync.c"

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Raw images in files and on block devices. */
+#include "record/disk_image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file_io.h"
+#include "hypervisor/devices/disk.h"
+
+struct image_file {
+	struct disk_image image; /* first */
+	int fd;
+};
+
+static int image_fd(const struct disk_image *i)
+{
+	return ((const struct image_file *)i)->fd;
+}
+
+static int file_image_read(struct disk_image *i, void *data, uint64_t len, uint64_t offset)
+{
+	return file_read_at(image_fd(i), data, len, offset);
+}
+
+static int file_image_write(struct disk_image *i, const void *data, uint64_t len, uint64_t offset)
+{
+	return file_write_at(image_fd(i), data, len, offset);
+}
+
+static int file_image_zero(struct disk_image *i, uint64_t len, uint64_t offset)
+{
+	return file_zero_at(image_fd(i), len, offset);
+}
+
+static int file_image_flush(struct disk_image *i)
+{
+	return fdatasync(image_fd(i)) ? errno : 0;
+}
+
+static void file_image_close(struct disk_image *i)
+{
+	if (image_fd(i) >= 0)
+		close(image_fd(i));
+	free(i);
+}
+
+static bool file_image_blank(struct disk_image *i)
+{
+	return lseek(image_fd(i), 0, SEEK_DATA) < 0 && errno == ENXIO;
+}
+
+static const struct disk_image_ops file_image_ops = {
+	.read = file_image_read,
+	.write = file_image_write,
+	.zero = file_image_zero,
+	.flush = file_image_flush,
+	.close = file_image_close,
+	.blank = file_image_blank,
+};
+
+static int image_size(int fd, const char *path, uint64_t *size, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(err, errno, "disk image %s: %s", path, strerror(errno));
+	if (S_ISREG(st.st_mode))
+		*size = (uint64_t)st.st_size;
+	else if (!S_ISBLK(st.st_mode))
+		return err_set(err, EINVAL, "disk image %s: not a regular file or block device",
+			       path);
+	else if (ioctl(fd, BLKGETSIZE64, size) < 0)
+		return err_set(err, errno, "disk image %s: cannot get its size: %s", path,
+			       strerror(errno));
+	if (*size == 0 || *size % DISK_SECTOR)
+		return err_set(
+			err, EINVAL,
+			"disk image %s: its size (%llu bytes) must be a multiple of 512, not 0",
+			path, (unsigned long long)*size);
+	return 0;
+}
+
+static int image_open(struct image_file *f, const char *path, bool writable, struct err *err)
+{
+	int ret;
+
+	f->fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+	if (f->fd < 0)
+		return err_set(err, errno, "cannot open disk image %s: %s", path, strerror(errno));
+	ret = image_size(f->fd, path, &f->image.bytes, err);
+	if (ret)
+		return ret;
+	if (flock(f->fd, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0)
+		return err_set(err, errno,
+			       "disk image %s is in use by another machine; give each its own copy",
+			       path);
+	return 0;
+}
+
+struct disk_image *disk_image_open_file(const char *path, bool writable, struct err *err)
+{
+	struct image_file *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		err_set(err, ENOMEM, "out of memory");
+		return NULL;
+	}
+	f->image.ops = &file_image_ops;
+	if (image_open(f, path, writable, err)) {
+		file_image_close(&f->image);
+		return NULL;
+	}
+	return &f->image;
+}
+
+bool disk_image_is_nbd(const char *name)
+{
+	return !strncmp(name, "nbd:", 4) || !strncmp(name, "nbd+unix:", 9) ||
+	       !strncmp(name, "nbds", 4);
+}
+
+struct disk_image *disk_image_open(const char *name, bool writable, struct err *err)
+{
+	return disk_image_is_nbd(name) ? disk_image_open_nbd(name, writable, err)
+				       : disk_image_open_file(name, writable, err);
+}
