@@ -12,7 +12,7 @@ needed=(
 	tcpdump strace spin gdb seabios # testing
 )
 # Wanted by `make bench` and `make check`, which say so and go on without them.
-optional=(grub-common grub-pc-bin qemu-system-x86 qemu-utils nbdkit bochs bochsbios vgabios isolinux syslinux syslinux-common mtools ipxe-qemu xorriso libelf1)
+optional=(grub-common grub-pc-bin qemu-system-x86 qemu-utils nbdkit rsync bochs bochsbios vgabios isolinux syslinux syslinux-common mtools ipxe-qemu xorriso libelf1)
 
 missing=()
 for p in "${needed[@]}"; do
