@@ -39,6 +39,7 @@ struct campaign_plan {
 	/* Faults are done when something happens only, at counts that the golden run shows. */
 	struct experiments_when when;
 	regex_t when_output;
+	struct packet_pattern when_packet;
 	struct campaign_fault fault[CAMPAIGN_FAULTS];
 	size_t nfaults;
 	regex_t detector[CAMPAIGN_DETECTORS];
@@ -114,10 +115,14 @@ struct campaign_run {
 uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all);
 /*
  * campaign_record.c: a recording at `path`, which must not exist, of what becomes of the one at
- * `log` with these faults (1 to DEVIATE_FAULTS, by count), up to a count. Exit status.
+ * `log` with these faults (1 to DEVIATE_FAULTS, by count), those of packets done to some alone
+ * (NULL: to any), up to a count. Exit status.
  */
 int campaign_record(const struct options *o, const char *path, const char *log,
-		    const struct fault *faults, size_t nfaults, uint64_t bound);
+		    const struct fault *faults, size_t nfaults,
+		    const struct packet_pattern *packets, uint64_t bound);
+/* What the faults of packets of a plan are done to alone; NULL: to any. */
+const struct packet_pattern *campaign_plan_packets(const struct campaign_plan *p);
 /* Exit status. */
 int campaign_run(struct campaign_run *r);
 

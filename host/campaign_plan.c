@@ -190,18 +190,50 @@ static int get_address(const json_t *o, const char *key, uint64_t *n, const stru
 					      : get_number(o, key, n, name, err);
 }
 
+static int parse_when_packet(struct campaign_plan *p, const json_t *o, const char *name,
+			     struct err *err)
+{
+	struct packet_pattern *pattern = &p->when_packet;
+	const char *text = json_string_value(json_object_get(o, "packet"));
+
+	if (!text || !packet_pattern_parse(pattern, text))
+		return bad(err, name,
+			   "the \"packet\" of \"when\" must be 1 to 256 bytes, such as "
+			   "\"0800 ?? 'GET /'\"");
+	if (get_number(o, "at", &pattern->at, name, err) < 0 ||
+	    get_number(o, "nic", &pattern->nic, name, err) < 0)
+		return -EINVAL;
+	p->when.kind = WHEN_PACKET;
+	return 0;
+}
+
+static int parse_when_output(struct campaign_plan *p, const json_t *o, const char *name,
+			     struct err *err)
+{
+	const char *text = json_string_value(json_object_get(o, "output"));
+
+	if (!text || strlen(text) > 500 || regcomp(&p->when_output, text, REG_EXTENDED | REG_NOSUB))
+		return bad(err, name, "the \"output\" of \"when\" is no regular expression");
+	p->when.kind = WHEN_OUTPUT;
+	return 0;
+}
+
 static int parse_when(struct campaign_plan *p, const json_t *o, const struct symbols *s,
 		      const char *name, struct err *err)
 {
-	static const char *const known[] = { "executed", "accessed", "output", "nth", NULL };
-	const char *text = json_string_value(json_object_get(o, "output"));
+	static const char *const known[] = { "executed", "accessed", "output", "packet",
+					     "at",	 "nic",	     "nth",    NULL };
+	bool output = json_object_get(o, "output"), packet = json_object_get(o, "packet");
 	bool executed = json_object_get(o, "executed"), accessed = json_object_get(o, "accessed");
 
 	if (!o)
 		return 0;
-	if (!json_is_object(o) || executed + accessed + (json_object_get(o, "output") != NULL) != 1)
+	if (!json_is_object(o) || executed + accessed + output + packet != 1)
 		return bad(err, name,
-			   "\"when\" must be an object with one of executed, accessed and output");
+			   "\"when\" must be an object with one of executed, accessed, output and "
+			   "packet");
+	if (!packet && (json_object_get(o, "at") || json_object_get(o, "nic")))
+		return bad(err, name, "the \"at\" and \"nic\" of \"when\" are of a packet");
 	if (check_keys(o, known, name, err) < 0 ||
 	    get_number(o, "nth", &p->when.nth, name, err) < 0 ||
 	    get_address(o, executed ? "executed" : "accessed", &p->when.address, s, name, err) < 0)
@@ -210,10 +242,7 @@ static int parse_when(struct campaign_plan *p, const json_t *o, const struct sym
 		p->when.kind = executed ? WHEN_EXECUTED : WHEN_ACCESSED;
 		return 0;
 	}
-	if (!text || strlen(text) > 500 || regcomp(&p->when_output, text, REG_EXTENDED | REG_NOSUB))
-		return bad(err, name, "the \"output\" of \"when\" is no regular expression");
-	p->when.kind = WHEN_OUTPUT;
-	return 0;
+	return packet ? parse_when_packet(p, o, name, err) : parse_when_output(p, o, name, err);
 }
 
 /* Up to 32 expressions; *n counts what has to be freed. */
@@ -505,6 +534,23 @@ static bool draw_one(const struct campaign_plan *p, uint64_t state, const struct
 	return true;
 }
 
+const struct packet_pattern *campaign_plan_packets(const struct campaign_plan *p)
+{
+	return p->when.kind == WHEN_PACKET ? &p->when_packet : NULL;
+}
+
+/* A packet that the plan names has entered at the count: what is done to itself comes before. */
+static bool comes_before(const struct campaign_plan *p, const struct fault *f)
+{
+	if (p->when.kind != WHEN_PACKET)
+		return false;
+	for (uint64_t i = 0; i < p->together; i++) {
+		if (fault_is_packet(f[i].place))
+			return true;
+	}
+	return false;
+}
+
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
 			struct fault f[CAMPAIGN_TOGETHER])
 {
@@ -515,6 +561,10 @@ bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct 
 			return false;
 		f[i].count = f[0].count;
 		state = next_random(&state);
+	}
+	if (f[0].count > s->start && comes_before(p, f)) {
+		for (uint64_t i = 0; i < p->together; i++)
+			f[i].count--;
 	}
 	return true;
 }

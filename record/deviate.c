@@ -122,7 +122,8 @@ static const uint8_t *corrupt(struct deviate_fault *df, const struct input *pack
 }
 
 /* The packet at *in, which a fault makes 0 to 2 of, at *in as well. */
-static size_t change_packet(struct deviate_fault *df, uint64_t count, struct input *in)
+static size_t change_packet(const struct deviate *d, struct deviate_fault *df, uint64_t count,
+			    struct input *in)
 {
 	const struct fault *f = &df->f;
 
@@ -133,7 +134,8 @@ static size_t change_packet(struct deviate_fault *df, uint64_t count, struct inp
 		df->held_count = UINT64_MAX;
 		return 2;
 	}
-	if (!df->waiting)
+	if (!df->waiting ||
+	    (d->packets && !packet_pattern_matches(d->packets, in->port, in->data, in->len)))
 		return 1;
 	df->waiting = false;
 	if (f->place == FAULT_PACKET_LATE || f->place == FAULT_PACKET_SWAPPED)
@@ -153,7 +155,7 @@ static size_t change_packets(struct deviate *d, const struct input *packet, uint
 	*in = *packet;
 	for (size_t i = 0; i < d->next && n; i++) {
 		struct input first[2] = { *in };
-		size_t now = change_packet(&d->fault[i], count, first);
+		size_t now = change_packet(d, &d->fault[i], count, first);
 
 		memmove(in + now, in + 1, (n - 1) * sizeof(*in));
 		memcpy(in, first, now * sizeof(*in));

@@ -32,6 +32,7 @@ struct experiments {
 	uint64_t end_count, golden_state;
 	uint64_t *moment, happened; /* config.when */
 	size_t nmoments, room;
+	struct err moments_err; /* why no more of them could be kept */
 	enum machine_end golden_end;
 	unsigned golden_status;
 };
@@ -379,10 +380,17 @@ static int seek(struct experiments *x, uint64_t count, struct err *err)
 				 (unsigned long long)count);
 }
 
+/* Faults of packets may be of some alone. */
+static const struct packet_pattern *packets_of(const struct experiments *x)
+{
+	return x->config.when.kind == WHEN_PACKET ? x->config.when_packet : NULL;
+}
+
 static struct deviation deviation_of(const struct experiments *x, const struct fault *f, size_t n)
 {
 	return (struct deviation){ .fault = f,
 				   .nfaults = n,
+				   .packets = packets_of(x),
 				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
 }
 
@@ -513,7 +521,7 @@ int experiments_try(struct experiments *x, const struct fault *faults, size_t nf
 static int both_at(struct experiments *x, const struct fault *f, size_t n, uint64_t count,
 		   uint8_t *with, struct err *err)
 {
-	struct deviation d = { .fault = f, .nfaults = n, .bound = count };
+	struct deviation d = { .fault = f, .nfaults = n, .packets = packets_of(x), .bound = count };
 	const struct memory *mem = machine_memory(x->m);
 	struct input flips[SYNC_INPUTS_MAX];
 	int ret = seek(x, f->count, err);
@@ -706,6 +714,19 @@ static int find_outputs(struct experiments *x, struct err *err)
 	return ret;
 }
 
+static void look_at_inputs(void *ctx, const struct sync_point *sp)
+{
+	struct experiments *x = ctx;
+
+	for (size_t i = 0; i < sp->n; i++) {
+		const struct input *in = &sp->input[i];
+
+		if (in->kind == INPUT_NET_RX && !x->moments_err.code &&
+		    packet_pattern_matches(x->config.when_packet, in->port, in->data, in->len))
+			add_moment(x, sp->at.count, &x->moments_err);
+	}
+}
+
 /* ---- the golden run ---- */
 
 static void watch_for(struct experiments *x)
@@ -720,6 +741,8 @@ static void watch_for(struct experiments *x)
 			.address = when->address, .length = 1, .read = true, .write = true
 		};
 	timeline_set_probe(x->config.line, &probe);
+	if (when->kind == WHEN_PACKET)
+		timeline_on_inputs(x->config.line, look_at_inputs, x);
 }
 
 static int golden_failed(struct err *err)
@@ -748,8 +771,13 @@ static int run_golden(struct experiments *x, struct err *err)
 		if (ret < 0)
 			return ret;
 	}
+	timeline_on_inputs(x->config.line, NULL, NULL);
 	if (why != TIMELINE_END)
 		return golden_failed(err);
+	if (x->moments_err.code)
+		*err = x->moments_err;
+	if (x->moments_err.code)
+		return -err->code;
 	x->end_count = e->ops->count(e);
 	x->golden_end = timeline_end(x->config.line);
 	x->golden_status = machine_exit_code(x->m);

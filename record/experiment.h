@@ -31,6 +31,7 @@ enum when {
 	WHEN_EXECUTED, /* the instruction at an address comes next */
 	WHEN_ACCESSED, /* an address was read or written */
 	WHEN_OUTPUT,   /* a line on a console matches an expression */
+	WHEN_PACKET,   /* a packet that has arrived matches a pattern */
 };
 
 /* What the golden run shows the counts of. */
@@ -55,6 +56,8 @@ struct experiments_config {
 	bool prune;
 	struct experiments_when when;
 	const regex_t *when_output;
+	const struct packet_pattern
+		*when_packet; /* faults of packets are of such ones alone then */
 };
 
 struct experiments;

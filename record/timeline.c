@@ -41,6 +41,8 @@ struct timeline {
 	bool at_end;
 	enum machine_end end; /* how, at the end */
 	struct deviate deviate;
+	void (*on_inputs)(void *ctx, const struct sync_point *sp);
+	void *on_inputs_ctx;
 
 	struct timeline_probe wanted;
 	struct engine_probe probe;
@@ -103,6 +105,8 @@ static bool timeline_applied(void *ctx, struct machine *m, const struct sync_poi
 {
 	struct timeline *t = ctx;
 
+	if (t->on_inputs)
+		t->on_inputs(t->on_inputs_ctx, sp);
 	return t->replay.source.applied(t->replay.source.ctx, m, sp, digest);
 }
 
@@ -458,6 +462,7 @@ enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struc
 	probe_off(t);
 	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, d->fault, d->nfaults,
 		     d->bound);
+	source->packets = d->packets;
 	end = machine_run(t->config.m, &source->source, &broken);
 	deviate_fini(source);
 	t->at_end = true; /* there is no way on from here */
@@ -489,6 +494,13 @@ void timeline_set_probe(struct timeline *t, const struct timeline_probe *p)
 {
 	must(p->nbreakpoints <= PROBE_BREAKPOINTS && p->nwatches <= PROBE_WATCHES);
 	t->wanted = *p;
+}
+
+void timeline_on_inputs(struct timeline *t, void (*fn)(void *ctx, const struct sync_point *sp),
+			void *ctx)
+{
+	t->on_inputs = fn;
+	t->on_inputs_ctx = ctx;
 }
 
 void timeline_get_stats(const struct timeline *t, struct timeline_stats *s)

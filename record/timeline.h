@@ -66,6 +66,9 @@ void timeline_close(struct timeline *t);
 void timeline_where(const struct timeline *t, struct timeline_where *w);
 /* The probe's numbers must be within their limits. */
 void timeline_set_probe(struct timeline *t, const struct timeline_probe *p);
+/* Told of what enters the machine, each time that it does; NULL: nobody is. */
+void timeline_on_inputs(struct timeline *t, void (*fn)(void *ctx, const struct sync_point *sp),
+			void *ctx);
 void timeline_get_stats(const struct timeline *t, struct timeline_stats *s);
 /* The record that enters next, if that is known, for showing it; NULL: none. */
 const struct codec_record *timeline_next_record(const struct timeline *t);
@@ -82,8 +85,9 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 struct deviation {
 	const struct fault *fault; /* by count; the first is done now or later */
 	size_t nfaults;
-	uint64_t bound; /* a count at which the run ends at the latest */
-	bool refused;	/* set: there can be no such faults */
+	const struct packet_pattern *packets; /* faults of packets are of these alone; NULL: any */
+	uint64_t bound;			      /* a count at which the run ends at the latest */
+	bool refused;			      /* set: there can be no such faults */
 };
 
 /*

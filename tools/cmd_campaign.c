@@ -310,7 +310,8 @@ static int keep_again(struct options *o, const struct campaign_plan *p,
 
 	memcpy(fault + 1, row->also, sizeof(row->also));
 	if (row->result.outcome != OUTCOME_REFUSED)
-		return campaign_record(o, o->record, p->log, fault, p->together, row->result.bound);
+		return campaign_record(o, o->record, p->log, fault, p->together,
+				       campaign_plan_packets(p), row->result.bound);
 	log_error("experiment %" PRIu64 " has nothing to record: no CPU can hold its value",
 		  row->n);
 	return EXIT_USAGE;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,6 +55,8 @@ static const uint8_t rig_program[] = {
 /* Another program in its place; NULL: none. */
 static const uint8_t *rig_code;
 static size_t rig_code_len;
+/* With a NIC packets arrive: frame n, from 0 on, has "frame n" behind its head. */
+static unsigned rig_nics;
 
 static char rig_dir[64], rig_path[128];
 static struct err rig_err;
@@ -67,6 +70,8 @@ struct rig {
 	struct log_header header;
 	struct live_hooks_chain hooks;
 	unsigned typed; /* sync points with console input so far */
+	uint8_t frame[60];
+	unsigned frames;
 	uint64_t stop_count;
 	uint64_t stop_control;
 	enum machine_end end;
@@ -99,6 +104,7 @@ static inline struct machine *rig_machine(struct disk_backend *disk, const struc
 	machine_config_defaults(&c);
 	c.version = 1; /* what later programs have to take */
 	c.memory = RIG_RAM;
+	c.nnics = rig_nics;
 	c.ndisks = disk != NULL;
 	c.disk_sectors[0] = disk ? disk->sectors : 0;
 	m = machine_create(&c, &soft_engine_ops, &disk, sink, &rig_err);
@@ -131,6 +137,13 @@ static inline size_t rig_inputs(void *ctx, struct machine *m, struct input *in, 
 		in[n++] = (struct input){ .kind = INPUT_CONTROL,
 					  .a = CONTROL_BALLOON,
 					  .b = r->typed % 100 };
+	if (rig_nics && r->typed % 2 == 0) {
+		memset(r->frame, 0, sizeof(r->frame));
+		snprintf((char *)r->frame + 14, sizeof(r->frame) - 14, "frame %u", r->frames++);
+		in[n++] = (struct input){ .kind = INPUT_NET_RX,
+					  .data = r->frame,
+					  .len = sizeof(r->frame) };
+	}
 	return n;
 }
 

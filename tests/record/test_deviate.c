@@ -120,6 +120,46 @@ START_TEST(packets)
 }
 END_TEST
 
+/* The first packet that is as it is wanted, not the next one. */
+START_TEST(packets_of_a_kind)
+{
+	struct packet_pattern third;
+
+	ck_assert(packet_pattern_parse(&third, "03 ?? 03"));
+	begin(FAULT_PACKET_LOST, 0);
+	d.packets = &third;
+	expect("1", "-", "2", ".");
+	ck_assert_str_eq(at(400), "4");
+}
+END_TEST
+
+START_TEST(patterns)
+{
+	static const uint8_t request[] = "GET /it\x01\xff";
+	static const char *const good[] = { "47",    "'GET'",	     "'G' 45 ??20",
+					    "01 fF", "?? ?? ??????", "2f6974" };
+	static const char *const bad[] = { "",	" ",   "4",    "4 7",	  "'GET",
+					   "?", "GET", "0x47", "47 '' 4", "''" };
+	struct packet_pattern p;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		ck_assert_msg(packet_pattern_parse(&p, good[i]), "%s", good[i]);
+		ck_assert_msg(packet_pattern_matches(&p, 0, request, 9), "%s", good[i]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(!packet_pattern_parse(&p, bad[i]), "%s", bad[i]);
+	ck_assert(packet_pattern_parse(&p, "'/it' 01"));
+	ck_assert(!packet_pattern_matches(&p, 0, request, 7)); /* it ends before */
+	p.at = 4;
+	ck_assert(packet_pattern_matches(&p, 3, request, 9));
+	p.nic = 2;
+	ck_assert(!packet_pattern_matches(&p, 3, request, 9));
+	ck_assert(packet_pattern_matches(&p, 2, request, 9));
+	p.at = UINT64_MAX - 1;
+	ck_assert(!packet_pattern_matches(&p, 2, request, 9));
+}
+END_TEST
+
 START_TEST(a_corrupt_packet_is_another)
 {
 	const struct landmark second = { .count = 200 };
@@ -255,6 +295,8 @@ static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, packets);
+	tcase_add_test(tc, packets_of_a_kind);
+	tcase_add_test(tc, patterns);
 	tcase_add_test(tc, a_corrupt_packet_is_another);
 	tcase_add_test(tc, clocks);
 	tcase_add_test(tc, a_link_comes_back);

@@ -558,6 +558,47 @@ static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_
 	return n;
 }
 
+/* Every other sync point brings a packet; what is done to the packet itself comes before. */
+START_TEST(when_a_packet_comes)
+{
+	struct packet_pattern pattern;
+	struct experiments_config c = { .bound = 1000,
+					.when = { .kind = WHEN_PACKET },
+					.when_packet = &pattern };
+	const struct moment begin = { 0 };
+	struct experiments *of;
+	const uint64_t *list;
+	size_t all, n;
+	uint64_t third;
+
+	rig_nics = 1;
+	open_program(plain_code, plain_end);
+	c.line = line;
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert(packet_pattern_parse(&pattern, i == 1 ? "'frame 2'" : "'frame' 20 ??"));
+		pattern.at = i == 2 ? 13 : UINT64_MAX;
+		ck_assert_int_eq(timeline_seek(line, &begin, &rig_err), TIMELINE_THERE);
+		of = experiments_open(&c, rr.m, &rig_err);
+		ck_assert_int_eq(experiments_golden(of, &rig_err), i == 2 ? -EINVAL : 0);
+		list = experiments_moments(of, &n);
+		if (i == 0) {
+			all = n;
+			ck_assert_uint_gt(n, 2);
+			third = list[2];
+		} else if (i == 1) {
+			ck_assert_uint_eq(n, 1);
+			ck_assert_uint_eq(list[0], third);
+		} else { /* nowhere else in the frame */
+			ck_assert_uint_eq(n, 0);
+		}
+		experiments_close(of);
+	}
+	ck_assert_uint_lt(all, 10);
+	close_program();
+	rig_nics = 0;
+}
+END_TEST
+
 START_TEST(when_something_happens)
 {
 	uint64_t first, third;
@@ -596,6 +637,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, used_memory);
 	tcase_add_test(tc, large_pages);
 	tcase_add_test(tc, when_something_happens);
+	tcase_add_test(tc, when_a_packet_comes);
 }
 
 UNIT_MAIN("experiment", add)
