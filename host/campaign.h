@@ -16,6 +16,7 @@
 #define CAMPAIGN_TOGETHER    8
 #define CAMPAIGN_MASKS	     32
 #define CAMPAIGN_EXPERIMENTS 100000000u
+#define CAMPAIGN_PAIR	     64 /* arguments of a pair */
 #define CAMPAIGN_JOBS	     256
 
 /* Faults of one kind to draw from: registers, bytes, NICs, disks first..last. */
@@ -29,6 +30,11 @@ struct campaign_fault {
 struct campaign_plan {
 	char *text; /* as in the file, with addresses for names of code */
 	char *log;
+	/* In place of a recording: arguments of `twinstep pair`. Then counts are microseconds since
+	 * the guest was protected, and the bound is ms.
+	 */
+	char *pair[CAMPAIGN_PAIR];
+	size_t npair;
 	uint64_t seed, experiments;
 	double margin;	   /* that each share shall be known to, either way; 0: no matter */
 	double deviations; /* of intervals: 1.96 for a confidence of 95 % */
@@ -111,6 +117,8 @@ struct campaign_run {
 	int (*put)(void *ctx, const struct campaign_row *row, struct err *err);
 	void *ctx;
 };
+/* Whether experiment n is for this worker, and not known yet. */
+bool campaign_run_is_of(const struct campaign_run *r, unsigned number, uint64_t n);
 /* Experiments of the shard, *all, and those of them that are not known. */
 uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all);
 /*
@@ -125,5 +133,20 @@ int campaign_record(const struct options *o, const char *path, const char *log,
 const struct packet_pattern *campaign_plan_packets(const struct campaign_plan *p);
 /* Exit status. */
 int campaign_run(struct campaign_run *r);
+
+/*
+ * campaign_pair.c: experiments on two live replicas, for plans of a pair. Whether its arguments can
+ * be: 0, or -EINVAL and err.
+ */
+int campaign_pair_check(const struct campaign_plan *p, struct err *err);
+/* A worker's life, which writes rows to fd. The exit status of its process. */
+int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd);
+/*
+ * What the consoles showed is what they should have, but that a piece of it may have come once more
+ * (`again`): the replica that goes on cannot know of the last that the other one let out. Otherwise
+ * false, and the offset of the first byte that is not.
+ */
+bool campaign_pair_same(const struct buf *want, const struct buf *shown, bool again,
+			uint64_t *differs);
 
 #endif

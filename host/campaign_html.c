@@ -45,6 +45,8 @@ static const struct {
 	[OUTCOME_LATE] = { "#72b7b2", 0 },     [OUTCOME_WRONG] = { "#d62728", 4 },
 	[OUTCOME_DETECTED] = { "#2ca02c", 1 }, [OUTCOME_HANG] = { "#ff9f1c", 2 },
 	[OUTCOME_CRASH] = { "#7b3fa0", 3 },    [OUTCOME_REFUSED] = { "#e3e3e3", 0 },
+	[OUTCOME_MASKED] = { "#8cd17d", 0 },   [OUTCOME_DIVERGED] = { "#2f7d32", 0 },
+	[OUTCOME_LOST] = { "#b91c1c", 4 },
 };
 
 static const char *const registers[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -197,7 +199,7 @@ static void put_head(struct page *p, const struct campaign_plan *plan)
 	      f);
 	put_text(f, p->results);
 	fprintf(f, ": %" PRIu64 " experiments of %" PRIu64 " on ", p->all.n, plan->experiments);
-	put_text(f, plan->log);
+	put_text(f, plan->npair ? "a pair" : plan->log);
 	fprintf(f,
 		", seed %" PRIu64 ". Intervals are Wilson's, %.2f standard deviations either way."
 		"</p>\n",

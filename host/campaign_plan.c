@@ -130,7 +130,7 @@ static int parse_place(const json_t *o, struct campaign_fault *f, const char *na
 }
 
 static int parse_fault(const json_t *o, struct campaign_fault *f, const struct symbols *s,
-		       const char *name, struct err *err)
+		       bool pair, const char *name, struct err *err)
 {
 	static const char *const known[] = { "place",  "first",	 "last", "width",
 					     "amount", "symbol", NULL };
@@ -160,6 +160,10 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const struct s
 		return bad(err, name, "the \"amount\" of a slow clock is at most 1000000");
 	if (f->place == FAULT_DISK_SLOW && f->amount > 3600000000000)
 		return bad(err, name, "the \"amount\" of a slow disk is at most an hour of ns");
+	if (fault_is_of_pair(f->place) != pair)
+		return bad(err, name,
+			   pair ? "the faults of a \"pair\" are those of two replicas"
+				: "a recording has no replicas: their faults are of a \"pair\"");
 	return f->first <= f->last ? 0
 				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
 }
@@ -172,8 +176,8 @@ static int parse_faults(struct campaign_plan *p, const json_t *list, const struc
 	if (!n || n > CAMPAIGN_FAULTS)
 		return bad(err, name, "\"faults\" must be a list of 1 to 16");
 	for (; p->nfaults < n; p->nfaults++) {
-		if (parse_fault(json_array_get(list, p->nfaults), &p->fault[p->nfaults], s, name,
-				err) < 0)
+		if (parse_fault(json_array_get(list, p->nfaults), &p->fault[p->nfaults], s,
+				p->npair > 0, name, err) < 0)
 			return -EINVAL;
 	}
 	return 0;
@@ -389,7 +393,30 @@ static int parse_named(struct campaign_plan *p, json_t *o, const char *name, str
 	return ret;
 }
 
-static int parse_object(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
+/* The arguments of `twinstep pair`, which campaign_pair_check() knows. */
+static int parse_pair(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
+{
+	static const char *const known[] = { "pair",  "seed",	"experiments", "from",	     "to",
+					     "bound", "faults", "margin",      "confidence", NULL };
+	const json_t *list = json_object_get(o, "pair");
+	size_t n = json_array_size(list);
+
+	if (!n || n > CAMPAIGN_PAIR)
+		return bad(err, name,
+			   "\"pair\" must be a list of 1 to 64 arguments of `twinstep pair`");
+	for (; p->npair < n; p->npair++) {
+		const char *text = json_string_value(json_array_get(list, p->npair));
+
+		p->pair[p->npair] = text ? strdup(text) : NULL;
+		if (!p->pair[p->npair])
+			return bad(err, name, "each of \"pair\" must be a string");
+	}
+	p->bound = 60000;
+	return check_keys(o, known, name, err);
+}
+
+/* What the experiments are about. */
+static int parse_subject(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
 {
 	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
 					     "to",     "bound",	     "faults",	      "detect",
@@ -398,12 +425,21 @@ static int parse_object(struct campaign_plan *p, json_t *o, const char *name, st
 					     NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
-	if (!json_is_object(o) || !log)
-		return bad(err, name, "must be an object with the path of a recording as \"log\"");
+	if (json_object_get(o, "pair"))
+		return parse_pair(p, o, name, err);
+	if (!log)
+		return bad(err, name,
+			   "must be an object with the path of a recording as \"log\", or the "
+			   "arguments of a \"pair\"");
 	p->log = strdup(log);
-	if (!p->log)
-		return err_set(err, ENOMEM, "out of memory");
-	if (check_keys(o, known, name, err) < 0 || get_number(o, "seed", &p->seed, name, err) < 0 ||
+	return p->log ? check_keys(o, known, name, err) : err_set(err, ENOMEM, "out of memory");
+}
+
+static int parse_object(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
+{
+	if (!json_is_object(o))
+		return bad(err, name, "must be an object");
+	if (parse_subject(p, o, name, err) < 0 || get_number(o, "seed", &p->seed, name, err) < 0 ||
 	    get_number(o, "from", &p->from, name, err) < 0 ||
 	    get_number(o, "to", &p->to, name, err) < 0 ||
 	    get_number(o, "bound", &p->bound, name, err) < 0 || parse_named(p, o, name, err) < 0 ||
@@ -472,6 +508,8 @@ void campaign_plan_free(struct campaign_plan *p)
 		regfree(&p->when_output);
 	free(p->text);
 	free(p->log);
+	for (size_t i = 0; i < p->npair; i++)
+		free(p->pair[i]);
 	*p = (struct campaign_plan){ 0 };
 }
 

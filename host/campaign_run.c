@@ -47,8 +47,7 @@ uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all)
 	return left;
 }
 
-/* Whether it is for this worker, and not known yet. */
-static bool is_of(const struct campaign_run *r, unsigned number, uint64_t n)
+bool campaign_run_is_of(const struct campaign_run *r, unsigned number, uint64_t n)
 {
 	if (r->only != UINT64_MAX)
 		return n == r->only;
@@ -126,7 +125,7 @@ static void *work(void *arg)
 	s.moment = experiments_moments(w->base.x, &s.nmoments);
 
 	for (uint64_t n = 0; n < w->run->plan->experiments && ret == 0 && !stop_signal(); n++) {
-		if (is_of(w->run, w->number, n))
+		if (campaign_run_is_of(w->run, w->number, n))
 			ret = do_one(w, n, &s, &err);
 	}
 	w->base.status = ret < 0 ? EXIT_ENGINE : 0;
@@ -172,6 +171,11 @@ struct crew {
 	bool enough;
 };
 
+static int live(const struct campaign_run *r, unsigned number, int fd)
+{
+	return r->plan->npair ? campaign_pair_live(r, number, fd) : worker_live(r, number, fd);
+}
+
 /* One process, which dies with this one. */
 static int crew_hire(struct crew *c, unsigned number)
 {
@@ -188,7 +192,7 @@ static int crew_hire(struct crew *c, unsigned number)
 		for (unsigned i = 0; i < number; i++)
 			close(c->fd[i]);
 		close(fd[0]);
-		exit(getppid() == parent ? worker_live(c->run, number, fd[1]) : EXIT_ENGINE);
+		exit(getppid() == parent ? live(c->run, number, fd[1]) : EXIT_ENGINE);
 	}
 	close(fd[1]);
 	if (c->pid[number] < 0)
@@ -248,7 +252,7 @@ static bool can_be(const struct crew *c, unsigned number, const struct campaign_
 		if ((unsigned)row->also[i].place >= FAULT_PLACES)
 			return false;
 	}
-	return row->n < c->run->plan->experiments && is_of(c->run, number, row->n) &&
+	return row->n < c->run->plan->experiments && campaign_run_is_of(c->run, number, row->n) &&
 	       (unsigned)row->fault.place < FAULT_PLACES &&
 	       (unsigned)row->result.outcome < OUTCOMES;
 }

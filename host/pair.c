@@ -63,7 +63,7 @@ struct slot {
 
 struct pair {
 	const struct options *o;
-	char dir[64];
+	char dir[PAIR_DIR_LEN];
 	int dirfd; /* locked, as long as this process lives */
 	struct slot slot[2];
 	int signals; /* signalfd */
@@ -371,7 +371,7 @@ static int supervise(struct pair *p)
 
 /* ---- the whole ---- */
 
-static void remove_dir(const char *dir)
+void pair_dir_remove(const char *dir)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
@@ -383,7 +383,7 @@ static void remove_dir(const char *dir)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
 		if (unlink(path) < 0 && errno == EISDIR)
-			remove_dir(path);
+			pair_dir_remove(path);
 	}
 	if (d)
 		closedir(d);
@@ -401,7 +401,7 @@ static void remove_left(const char *path)
 	if (fstat(fd, &st) == 0 && st.st_uid == getuid() && st.st_mtime < time(NULL) - OLD_S &&
 	    flock(fd, LOCK_EX | LOCK_NB) == 0) {
 		log_info("removing '%s', which a pair that was killed has left behind", path);
-		remove_dir(path);
+		pair_dir_remove(path);
 	}
 	close(fd);
 }
@@ -422,22 +422,25 @@ static void remove_all_left(const char *where)
 		closedir(d);
 }
 
-static int make_dir(struct pair *p, struct err *err)
+int pair_dir_make(char dir[PAIR_DIR_LEN], int *lock, struct err *err)
 {
 	const char *where = getuid() ? "/tmp" : "/run";
 	char key[96], arbiter[96];
 	int ret;
 
+	*lock = -1;
 	remove_all_left(where);
-	snprintf(p->dir, sizeof(p->dir), "%s/" DIR_PREFIX "XXXXXX", where);
-	if (!mkdtemp(p->dir))
+	snprintf(dir, PAIR_DIR_LEN, "%s/" DIR_PREFIX "XXXXXX", where);
+	if (!mkdtemp(dir)) {
+		dir[0] = 0;
 		return err_set(err, errno, "cannot make a directory for the pair: %s",
 			       strerror(errno));
-	p->dirfd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (p->dirfd < 0 || flock(p->dirfd, LOCK_EX | LOCK_NB) < 0)
-		return err_set(err, errno, "cannot lock '%s': %s", p->dir, strerror(errno));
-	snprintf(key, sizeof(key), "%s/key", p->dir);
-	snprintf(arbiter, sizeof(arbiter), "file:%s/arbiter", p->dir);
+	}
+	*lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) < 0)
+		return err_set(err, errno, "cannot lock '%s': %s", dir, strerror(errno));
+	snprintf(key, sizeof(key), "%s/key", dir);
+	snprintf(arbiter, sizeof(arbiter), "file:%s/arbiter", dir);
 	ret = peer_key_create(key, err);
 	return ret ? ret : arbiter_init(arbiter, err);
 }
@@ -450,7 +453,7 @@ static int start(struct pair *p, char live, struct err *err)
 	int ret = console ? console_check_file(console, err) : 0;
 
 	if (ret == 0)
-		ret = make_dir(p, err);
+		ret = pair_dir_make(p->dir, &p->dirfd, err);
 	if (ret < 0)
 		return ret;
 	if (p->o->replica.events && !(p->events = fopen(p->o->replica.events, "ae")))
@@ -480,7 +483,7 @@ static void finish(struct pair *p)
 	if (p->has_tty) /* a replica that was killed could not put the terminal right */
 		tcsetattr(STDIN_FILENO, TCSANOW, &p->tty);
 	if (p->dir[0])
-		remove_dir(p->dir);
+		pair_dir_remove(p->dir);
 	if (p->dirfd >= 0)
 		close(p->dirfd);
 	if (p->events)

@@ -12,4 +12,14 @@
  */
 int pair_run(const struct options *o, char live);
 
+#define PAIR_DIR_LEN 64
+/*
+ * Makes a directory of mode 0700 with a key ("key") and a file arbiter ("arbiter") for one pair,
+ * and removes those of pairs that were killed. *lock: a descriptor that says that it is in use, as
+ * long as it is open; -1: none. 0; or -errno and err, where dir may be there all the same (not
+ * empty).
+ */
+int pair_dir_make(char dir[PAIR_DIR_LEN], int *lock, struct err *err);
+void pair_dir_remove(const char *dir);
+
 #endif

@@ -307,9 +307,12 @@ static bool says_so(const struct experiments *x)
 /* ---- classes ---- */
 
 static const char *const outcome_names[OUTCOMES] = {
-	[OUTCOME_NONE] = "no effect",	  [OUTCOME_LATENT] = "latent",	   [OUTCOME_LATE] = "late",
-	[OUTCOME_WRONG] = "wrong output", [OUTCOME_DETECTED] = "detected", [OUTCOME_HANG] = "hang",
-	[OUTCOME_CRASH] = "crash",	  [OUTCOME_REFUSED] = "refused",
+	[OUTCOME_NONE] = "no effect",	 [OUTCOME_LATENT] = "latent",
+	[OUTCOME_LATE] = "late",	 [OUTCOME_WRONG] = "wrong output",
+	[OUTCOME_DETECTED] = "detected", [OUTCOME_HANG] = "hang",
+	[OUTCOME_CRASH] = "crash",	 [OUTCOME_REFUSED] = "refused",
+	[OUTCOME_MASKED] = "masked",	 [OUTCOME_DIVERGED] = "divergence",
+	[OUTCOME_LOST] = "lost",
 };
 
 const char *outcome_name(enum outcome o)

@@ -21,6 +21,10 @@ enum outcome {
 	OUTCOME_HANG,	  /* it did not come to an end within the bound */
 	OUTCOME_CRASH,	  /* triple fault, or exceptions without end */
 	OUTCOME_REFUSED,  /* no CPU can hold the flipped value: nothing was run */
+	/* Of a pair, where the outputs are as they should be or (the last) are not there: */
+	OUTCOME_MASKED,	  /* one replica went on without the other one */
+	OUTCOME_DIVERGED, /* a digest showed that the replicas differed */
+	OUTCOME_LOST,	  /* outputs are missing at the end, or nobody went on */
 	OUTCOMES
 };
 

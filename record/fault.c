@@ -115,6 +115,19 @@ static const struct {
 			     .bits = 1,
 			     .axis = AXIS_NONE,
 			     .amount = 4096 },
+	[FAULT_PRIMARY_KILLED] = { .name = "primary killed", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_BACKUP_KILLED] = { .name = "backup killed", .bits = 1, .axis = AXIS_NONE },
+	[FAULT_PRIMARY_STOPPED] = { .name = "primary stopped",
+				    .bits = 1,
+				    .axis = AXIS_NONE,
+				    .amount = 5000 },
+	[FAULT_BACKUP_STOPPED] = { .name = "backup stopped",
+				   .bits = 1,
+				   .axis = AXIS_NONE,
+				   .amount = 5000 },
+	[FAULT_PAIR_CUT] = { .name = "pair cut", .bits = 1, .axis = AXIS_NONE, .amount = 5000 },
+	[FAULT_PRIMARY_DIFFERS] = { .name = "primary differs", .bits = 8, .axis = AXIS_BYTES },
+	[FAULT_BACKUP_DIFFERS] = { .name = "backup differs", .bits = 8, .axis = AXIS_BYTES },
 };
 
 unsigned fault_bits(enum fault_place place)
@@ -140,6 +153,11 @@ bool fault_is_hardware(enum fault_place place)
 bool fault_is_packet(enum fault_place place)
 {
 	return place >= FAULT_PACKET_LOST && place <= FAULT_PACKET_CORRUPT;
+}
+
+bool fault_is_of_pair(enum fault_place place)
+{
+	return place >= FAULT_PRIMARY_KILLED && place < FAULT_PLACES;
 }
 
 unsigned fault_width(const struct fault *f)

@@ -49,6 +49,14 @@ enum fault_place {
 	FAULT_IRQ_LOST,	      /* the next interrupt */
 	FAULT_IRQ_SPURIOUS,   /* as soon as the CPU takes one */
 	FAULT_PRESSURE,	      /* the balloon asks for `amount` pages */
+	/* A pair of two live replicas; nothing of a recording. */
+	FAULT_PRIMARY_KILLED,
+	FAULT_BACKUP_KILLED,
+	FAULT_PRIMARY_STOPPED, /* for `amount` ms */
+	FAULT_BACKUP_STOPPED,
+	FAULT_PAIR_CUT,	       /* nothing arrives for `amount` ms, and then all of it */
+	FAULT_PRIMARY_DIFFERS, /* index: byte of its RAM */
+	FAULT_BACKUP_DIFFERS,
 	FAULT_PLACES
 };
 
@@ -71,6 +79,7 @@ uint64_t fault_amount(enum fault_place place);
 /* The bits flip in a CPU's state; the page tables and RAM show at a count only. */
 bool fault_is_hardware(enum fault_place place);
 bool fault_is_packet(enum fault_place place);
+bool fault_is_of_pair(enum fault_place place);
 /* How many bits flip side by side. */
 unsigned fault_width(const struct fault *f);
 /* "register 3, bit 17", in words for a person. */

@@ -24,10 +24,12 @@ static int run_plan(struct options *o)
 	struct err err = ERR_INIT;
 	int ret = campaign_plan_read(&p, o->args[1], &err);
 
+	if (ret == 0 && p.npair)
+		ret = campaign_pair_check(&p, &err);
 	if (ret == 0 && !o->check) {
 		printf("%s: %" PRIu64 " experiments on '%s', seed %" PRIu64
 		       "; a share is known to %.2f %% or better\n",
-		       o->args[1], p.experiments, p.log, p.seed,
+		       o->args[1], p.experiments, p.npair ? "a pair" : p.log, p.seed,
 		       50 * p.deviations / __builtin_sqrt((double)p.experiments));
 		if (p.margin > 0)
 			printf("they end before that when every share is known to %.2f %%\n",
@@ -104,7 +106,8 @@ static int run_run(struct options *o)
 
 	if (!o->output)
 		err_set(&err, EINVAL, "-o FILE says where the results go");
-	else if (campaign_plan_read(&p, o->args[1], &err) == 0)
+	else if (campaign_plan_read(&p, o->args[1], &err) == 0 &&
+		 (!p.npair || campaign_pair_check(&p, &err) == 0))
 		db = campaign_store_open(o->output, &p, &err);
 	if (db)
 		status = run_all(o, &p, db, &err);
@@ -270,14 +273,36 @@ static void print_spread(const struct campaign_row *row)
 		printf("; %" PRIu64 " pages at the end\n", s->pages);
 }
 
+/* Of two live replicas the outcome repeats; how far each had come does not. */
+static int print_show_pair(const struct show *s, const char *what)
+{
+	const struct experiment_result *r = &s->again.result;
+
+	printf("experiment %" PRIu64 ": %s, after %.3f ms under protection\n"
+	       "outcome: %s, after %.3f ms, exit status %u\n",
+	       s->n, what, (double)s->again.fault.count / 1e3, outcome_name(r->outcome),
+	       (double)r->end_count / 1e3, r->status);
+	if (r->first_difference != UINT64_MAX)
+		printf("first byte of the output that differs: %" PRIu64 "\n", r->first_difference);
+	if (!s->has_stored)
+		return 0;
+	if (s->stored.result.outcome == r->outcome) {
+		printf("the same as in the campaign\n");
+		return 0;
+	}
+	log_error("the campaign had another outcome: %s", outcome_name(s->stored.result.outcome));
+	return EXIT_DIVERGED;
+}
+
 static int print_show(const struct show *s, const struct campaign_plan *p)
 {
 	const struct fault *f = &s->again.fault;
 	const struct experiment_result *r = &s->again.result, *was = &s->stored.result;
-
 	char what[160];
 
 	fault_say(f, what, sizeof(what));
+	if (p->npair)
+		return print_show_pair(s, what);
 	printf("experiment %" PRIu64 ": %s, at count %" PRIu64 "\n", s->n, what, f->count);
 	for (uint64_t i = 1; i < p->together; i++) {
 		fault_say(&s->again.also[i - 1], what, sizeof(what));
@@ -309,6 +334,10 @@ static int keep_again(struct options *o, const struct campaign_plan *p,
 	struct fault fault[CAMPAIGN_TOGETHER] = { row->fault };
 
 	memcpy(fault + 1, row->also, sizeof(row->also));
+	if (p->npair) {
+		log_error("an experiment on a pair is no recording");
+		return EXIT_USAGE;
+	}
 	if (row->result.outcome != OUTCOME_REFUSED)
 		return campaign_record(o, o->record, p->log, fault, p->together,
 				       campaign_plan_packets(p), row->result.bound);

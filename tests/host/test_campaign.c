@@ -115,6 +115,42 @@ START_TEST(names_become_addresses)
 }
 END_TEST
 
+static bool same(const char *want, const char *shown, bool again, uint64_t *differs)
+{
+	struct buf a = BUF_INIT, b = BUF_INIT;
+	bool is;
+
+	buf_put(&a, want, strlen(want));
+	buf_put(&b, shown, strlen(shown));
+	is = campaign_pair_same(&a, &b, again, differs);
+	buf_free(&a);
+	buf_free(&b);
+	return is;
+}
+
+/* A replica that goes on may say once more what the other one has said already, and nothing else.
+ */
+START_TEST(a_piece_may_come_again)
+{
+	uint64_t at;
+
+	ck_assert(same("one two three", "one two three", false, &at));
+	ck_assert(same("one two three", "one two two three", true, &at));
+	ck_assert(same("one two three", "one two threee", true, &at));
+	ck_assert(same("one two three", "oone two three", true, &at));
+	ck_assert(!same("one two three", "one two two three", false, &at));
+	ck_assert(!same("one two three", "one two fro three", true, &at));
+	ck_assert(!same("one two three", "one three", true, &at)); /* something is missing */
+	ck_assert_uint_eq(at, 5);
+	ck_assert(!same("one two three", "one two", true, &at));
+	ck_assert_uint_eq(at, 7); /* all that there is */
+	ck_assert(!same("one two three", "one TWO three", true, &at));
+	ck_assert_uint_eq(at, 4);
+	ck_assert(same("", "", true, &at));
+	ck_assert(!same("", "x", true, &at));
+}
+END_TEST
+
 /* One that ends, with its status, and one that hears no signal that can be ignored. */
 START_TEST(workers_end)
 {
@@ -152,6 +188,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, enough_is_a_matter_of_numbers);
 	tcase_add_test(tc, a_margin_says_how_many);
 	tcase_add_test(tc, names_become_addresses);
+	tcase_add_test(tc, a_piece_may_come_again);
 	tcase_add_test(tc, workers_end);
 }
 
