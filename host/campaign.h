@@ -40,8 +40,8 @@ struct campaign_plan {
 	double deviations; /* of intervals: 1.96 for a confidence of 95 % */
 	uint64_t from, to; /* window of counts; to UINT64_MAX: the end of the recording */
 	uint64_t bound;
-	bool prune;
-	uint64_t together; /* so many faults an experiment, at one moment */
+	bool prune, by_status; /* the latter: outputs may differ */
+	uint64_t together;     /* so many faults an experiment, at one moment */
 	/* Faults are done when something happens only, at counts that the golden run shows. */
 	struct experiments_when when;
 	regex_t when_output;

@@ -418,11 +418,11 @@ static int parse_pair(struct campaign_plan *p, json_t *o, const char *name, stru
 /* What the experiments are about. */
 static int parse_subject(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
 {
-	static const char *const known[] = { "log",    "seed",	     "experiments",   "from",
-					     "to",     "bound",	     "faults",	      "detect",
-					     "margin", "confidence", "detect_status", "when",
-					     "prune",  "symbols",    "mask",	      "together",
-					     NULL };
+	static const char *const known[] = { "log",	"seed",	      "experiments",   "from",
+					     "to",	"bound",      "faults",	       "detect",
+					     "margin",	"confidence", "detect_status", "when",
+					     "prune",	"symbols",    "mask",	       "together",
+					     "compare", NULL };
 	const char *log = json_string_value(json_object_get(o, "log"));
 
 	if (json_object_get(o, "pair"))
@@ -433,6 +433,18 @@ static int parse_subject(struct campaign_plan *p, json_t *o, const char *name, s
 			   "arguments of a \"pair\"");
 	p->log = strdup(log);
 	return p->log ? check_keys(o, known, name, err) : err_set(err, ENOMEM, "out of memory");
+}
+
+static int parse_compare(struct campaign_plan *p, const json_t *o, const char *name,
+			 struct err *err)
+{
+	const json_t *v = json_object_get(o, "compare");
+	const char *text = json_string_value(v);
+
+	p->by_status = text && !strcmp(text, "status");
+	return !v || p->by_status || (text && !strcmp(text, "outputs"))
+		       ? 0
+		       : bad(err, name, "\"compare\" must be outputs or status");
 }
 
 static int parse_object(struct campaign_plan *p, json_t *o, const char *name, struct err *err)
@@ -447,7 +459,8 @@ static int parse_object(struct campaign_plan *p, json_t *o, const char *name, st
 	    parse_expressions(o, "mask", REG_NEWLINE, p->mask, &p->nmasks, name, err) < 0 ||
 	    parse_statuses(p, json_object_get(o, "detect_status"), name, err) < 0)
 		return -EINVAL;
-	if (get_number(o, "together", &p->together, name, err) < 0)
+	if (get_number(o, "together", &p->together, name, err) < 0 ||
+	    parse_compare(p, o, name, err) < 0)
 		return -EINVAL;
 	if (!p->together || p->together > CAMPAIGN_TOGETHER)
 		return bad(err, name, "\"together\" must be from 1 to 8");

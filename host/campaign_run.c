@@ -149,6 +149,7 @@ static int worker_live(const struct campaign_run *r, unsigned number, int fd)
 				      .detect_status = p->detect_status,
 				      .ndetect_status = p->ndetect_status,
 				      .prune = p->prune,
+				      .by_status = p->by_status,
 				      .when = p->when,
 				      .when_output = &p->when_output,
 				      .when_packet = &p->when_packet },

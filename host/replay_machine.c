@@ -92,19 +92,32 @@ static int check_created(void *ctx, struct err *err)
 	return check_machine(r, err);
 }
 
-static int export_disk(void *ctx, unsigned i, struct buf *out, struct err *err)
-{
-	struct replay_machine *r = ctx;
-
-	return disk_overlay_export(r->up.host.disk[i], out, err);
-}
-
 static int import_disk(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
 {
 	struct replay_machine *r = ctx;
 	struct rd in = RD_INIT(data, len);
 
 	return disk_overlay_import(r->up.host.disk[i], &in, err);
+}
+
+/* For the timeline's checkpoints, which may be of a disk whose power is about to fail. */
+static int export_all(void *ctx, unsigned i, struct buf *out, struct err *err)
+{
+	struct replay_machine *r = ctx;
+	int ret = disk_overlay_export(r->up.host.disk[i], out, err);
+
+	if (ret == 0)
+		disk_export_cache(r->up.host.disk[i], out);
+	return ret;
+}
+
+static int import_all(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err)
+{
+	struct replay_machine *r = ctx;
+	struct rd in = RD_INIT(data, len);
+	int ret = disk_overlay_import(r->up.host.disk[i], &in, err);
+
+	return ret == 0 ? disk_import_cache(r->up.host.disk[i], &in, err) : ret;
 }
 
 int replay_machine_seek(struct replay_machine *r, uint64_t checkpoint, struct err *err)
@@ -150,8 +163,8 @@ struct timeline *replay_machine_timeline(struct replay_machine *r, bool (*asked)
 {
 	struct timeline_config c = { .m = r->up.machine,
 				     .stream = &r->stream,
-				     .disk_export = export_disk,
-				     .disk_import = import_disk,
+				     .disk_export = export_all,
+				     .disk_import = import_all,
 				     .disk_ctx = r,
 				     .asked = asked,
 				     .asked_ctx = r };

@@ -122,6 +122,15 @@ static int control_interrupt(struct machine *m, uint64_t fault)
 	return 0;
 }
 
+static int control_power(struct machine *m, uint64_t seed)
+{
+	int ret = machine_virtio_power(m, seed);
+
+	if (ret == 0 && seed)
+		machine_end_soon(m, MACHINE_RESET);
+	return ret;
+}
+
 static int apply_control(struct machine *m, const struct input *in)
 {
 	switch (in->a) {
@@ -142,6 +151,8 @@ static int apply_control(struct machine *m, const struct input *in)
 		return control_flip_tlb(m, in->b);
 	case CONTROL_INTERRUPT:
 		return control_interrupt(m, in->b);
+	case CONTROL_POWER:
+		return control_power(m, in->b);
 	case CONTROL_POWER_BUTTON:
 		if (!m->v2)
 			return -EINVAL;

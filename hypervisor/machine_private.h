@@ -137,5 +137,7 @@ int machine_virtio_disk_check(const struct machine *m, struct err *err);
 int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error);
 int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port,
 			   uint64_t arg);
+/* CONTROL_POWER, of all disks. */
+int machine_virtio_power(struct machine *m, uint64_t seed);
 
 #endif

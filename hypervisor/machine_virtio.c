@@ -358,6 +358,15 @@ int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned
 	return 0;
 }
 
+int machine_virtio_power(struct machine *m, uint64_t seed)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < m->virtio->nblk && ret == 0; i++)
+		ret = virtio_blk_power(&m->virtio->blk[i], seed ? seed + i : 0);
+	return ret;
+}
+
 size_t machine_disk_errors(struct machine *m, uint64_t ns, struct input *in, size_t max)
 {
 	size_t n = 0;

@@ -78,6 +78,8 @@ enum control_command {
 	CONTROL_FLIP_TLB, /* b = any number that chooses a translation held, * 64 + bit of its frame
 			   */
 	CONTROL_INTERRUPT, /* b = enum interrupt_fault */
+	CONTROL_POWER, /* b = 0: disks have caches from now on; else the power fails, and the seed
+			decides which writes of those are done; then a reset */
 	CONTROL_END_
 };
 

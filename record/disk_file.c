@@ -19,6 +19,7 @@
 #include "base/file_io.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "record/disk_cache.h"
 #include "record/disk_copy.h"
 #include "record/disk_image.h"
 
@@ -33,6 +34,7 @@ struct job {
 	uint64_t sector;
 	uint32_t sectors;
 	uint8_t *data;
+	struct cached_write *cached;		      /* of a write to a disk with a cache */
 	int (*fn)(struct disk_backend *d, void *ctx); /* JOB_BETWEEN */
 	void *ctx;
 	uint64_t announced; /* bytes of a write that the metadata was told of */
@@ -50,9 +52,10 @@ struct job {
 struct disk {
 	struct disk_backend backend; /* first */
 	struct disk_image *image;    /* NULL: zeros */
-	int overlay;		/* memfd with the changed blocks, as sparse as they are; -1: none */
-	uint8_t *changed;	/* one bit a block */
-	struct disk_meta *meta; /* NULL: none is kept */
+	int overlay;	  /* memfd with the changed blocks, as sparse as they are; -1: none */
+	uint8_t *changed; /* one bit a block */
+	struct disk_cache *cache;	    /* of a disk whose power may fail; NULL: none */
+	struct disk_meta *meta;		    /* NULL: none is kept */
 	const atomic_uint_fast64_t *record; /* with it: last record made or applied */
 	struct disk_copy
 		*copy;	     /* keeps what is overwritten, NULL: nobody does; for job_execute() */
@@ -203,11 +206,26 @@ static void keep_copy(struct disk *d, uint64_t offset, uint64_t len)
 		disk_copy_before_write(d->copy, d->copy_index, offset, len);
 }
 
+/* What it was, before it is written; data NULL: zeros. */
+static int cache_write(struct disk *d, struct job *j, const uint8_t *data)
+{
+	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
+	int error = disk_read(d, disk_cache_before(j->cached), len, offset);
+
+	if (error)
+		return error;
+	disk_cache_add(d->cache, j->cached, offset, data);
+	j->cached = NULL;
+	return 0;
+}
+
 static int job_write(struct disk *d, struct job *j)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
 	int error = job_announce(d, j);
 
+	if (!error && j->cached)
+		error = cache_write(d, j, j->data);
 	if (error)
 		return error;
 	keep_copy(d, offset, len);
@@ -220,6 +238,8 @@ static int job_zero(struct disk *d, struct job *j)
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
 	int error = job_announce(d, j);
 
+	if (!error && j->cached)
+		error = cache_write(d, j, NULL);
 	if (error)
 		return error;
 	keep_copy(d, offset, len);
@@ -237,6 +257,8 @@ static int job_keep(struct disk *d, struct job *j)
 
 static int job_flush(struct disk *d, struct job *j)
 {
+	if (d->cache)
+		disk_cache_flush(d->cache);
 	return d->overlay >= 0 || d->backend.readonly ? 0 : d->image->ops->flush(d->image);
 }
 
@@ -326,10 +348,15 @@ static void job_queue(struct disk *d, const struct job *job)
 static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op op, uint64_t sector,
 		       uint32_t sectors, void *data)
 {
+	struct disk *d = (struct disk *)backend;
+	struct job j = { .id = id, .op = op, .sector = sector, .sectors = sectors, .data = data };
+
 	must(op < DISK_OPS && !(id & JOB_BETWEEN_ID));
-	job_queue((struct disk *)backend,
-		  &(struct job){
-			  .id = id, .op = op, .sector = sector, .sectors = sectors, .data = data });
+	if (d->cache && sectors && (op == DISK_WRITE || op == DISK_ZERO)) {
+		j.cached = disk_cache_write_new((uint64_t)sectors * DISK_SECTOR, op == DISK_ZERO);
+		must(j.cached != NULL);
+	}
+	job_queue(d, &j);
 }
 
 /* With the lock held: everything that was started is done. */
@@ -376,6 +403,7 @@ static int job_wait(struct disk *d, uint64_t id, bool steps)
 	if (d->meta)
 		job_finished(d, j);
 	error = j->error;
+	free(j->cached); /* of a write that failed */
 	free(j);
 	return error;
 }
@@ -443,6 +471,52 @@ int disk_raw_write(struct disk_backend *backend, const void *data, uint64_t len,
 		    : d->image->ops->zero(d->image, len, offset);
 }
 
+/* ---- power ---- */
+
+static int power_write(void *ctx, const uint8_t *data, uint64_t len, uint64_t offset)
+{
+	return disk_raw_write(ctx, data, len, offset);
+}
+
+/* Only the thread that starts requests comes here, and memory is its to take. */
+static int disk_power(struct disk_backend *backend, uint64_t seed)
+{
+	struct disk *d = (struct disk *)backend;
+	int error = 0;
+
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	if (seed && d->cache)
+		error = disk_cache_lose(d->cache, seed, power_write, backend);
+	disk_cache_free(d->cache);
+	d->cache = seed ? NULL : disk_cache_new();
+	pthread_mutex_unlock(&d->lock);
+	return error ? error : seed || d->cache ? 0 : ENOMEM;
+}
+
+void disk_export_cache(struct disk_backend *backend, struct buf *out)
+{
+	struct disk *d = (struct disk *)backend;
+
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	disk_cache_export(d->cache, out);
+	pthread_mutex_unlock(&d->lock);
+}
+
+int disk_import_cache(struct disk_backend *backend, struct rd *in, struct err *err)
+{
+	struct disk *d = (struct disk *)backend;
+	int error;
+
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	error = disk_cache_import(&d->cache, in);
+	pthread_mutex_unlock(&d->lock);
+	return error ? err_set(err, error, "cannot restore a disk's cache: %s", strerror(error))
+		     : 0;
+}
+
 int disk_flush_image(void *ctx)
 {
 	struct disk *d = ctx;
@@ -490,6 +564,7 @@ static void jobs_free(struct job *j)
 	while (j) {
 		struct job *next = j->next;
 
+		free(j->cached);
 		free(j);
 		j = next;
 	}
@@ -514,6 +589,7 @@ static void disk_free(struct disk_backend *backend)
 	if (d->overlay >= 0)
 		close(d->overlay);
 	free(d->changed);
+	disk_cache_free(d->cache);
 	pthread_cond_destroy(&d->wake);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
@@ -524,6 +600,7 @@ static const struct disk_backend_ops file_ops = {
 	.start = disk_start,
 	.finish = disk_finish,
 	.digest = disk_digest,
+	.power = disk_power,
 	.close = disk_free,
 };
 
@@ -532,6 +609,7 @@ static const struct disk_backend_ops overlay_ops = {
 	.start = disk_start,
 	.finish = disk_finish,
 	.digest = disk_digest,
+	.power = disk_power,
 	.close = disk_free,
 };
 

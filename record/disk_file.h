@@ -36,6 +36,13 @@ int disk_overlay_export(struct disk_backend *d, struct buf *out, struct err *err
 int disk_overlay_import(struct disk_backend *d, struct rd *in, struct err *err);
 
 /*
+ * What its cache holds, of a disk whose power may fail (disk_backend_ops.power), for checkpoints in
+ * memory. 0, or -errno and err.
+ */
+void disk_export_cache(struct disk_backend *d, struct buf *out);
+int disk_import_cache(struct disk_backend *d, struct rd *in, struct err *err);
+
+/*
  * Keeps the metadata of a writable image true: every write is announced to it before it begins.
  * *record: number of the last record made or applied. The metadata belongs to the disk from
  * now on: disk_close() ends it in good order. Before the first request.

@@ -361,7 +361,7 @@ static enum outcome classify(const struct experiments *x, enum machine_end end, 
 		return OUTCOME_HANG;
 	if (end != x->golden_end || (exited && r->status != x->golden_status))
 		return OUTCOME_WRONG;
-	if (r->first_difference != UINT64_MAX)
+	if (r->first_difference != UINT64_MAX && !x->config.by_status)
 		return (is_cut_off(x) || end == MACHINE_STOPPED) && is_beginning(x, from)
 			       ? OUTCOME_LATE
 			       : OUTCOME_WRONG;

@@ -56,6 +56,7 @@ struct experiments_config {
 	size_t nmasks;
 	const uint8_t *detect_status; /* exit statuses by which the guest says so */
 	size_t ndetect_status;
+	bool by_status; /* outputs may differ: the exit status says what is right */
 	/* Flips in registers that are overwritten before they are read are not run. */
 	bool prune;
 	struct experiments_when when;

@@ -127,6 +127,7 @@ static const struct {
 				   .amount = 5000 },
 	[FAULT_PAIR_CUT] = { .name = "pair cut", .bits = 1, .axis = AXIS_NONE, .amount = 5000 },
 	[FAULT_PRIMARY_DIFFERS] = { .name = "primary differs", .bits = 8, .axis = AXIS_BYTES },
+	[FAULT_POWER] = { .name = "power lost", .bits = 1, .axis = AXIS_ANY, .amount = 10000000 },
 	[FAULT_BACKUP_DIFFERS] = { .name = "backup differs", .bits = 8, .axis = AXIS_BYTES },
 };
 
@@ -157,7 +158,7 @@ bool fault_is_packet(enum fault_place place)
 
 bool fault_is_of_pair(enum fault_place place)
 {
-	return place >= FAULT_PRIMARY_KILLED && place < FAULT_PLACES;
+	return place >= FAULT_PRIMARY_KILLED && place <= FAULT_BACKUP_DIFFERS;
 }
 
 unsigned fault_width(const struct fault *f)
@@ -460,7 +461,9 @@ static struct input anchor(const struct machine *m, const struct clock *c, uint6
 
 static struct input control(const struct fault *f, enum control_command a, uint64_t b)
 {
-	return (struct input){ .kind = INPUT_CONTROL, .port = (uint8_t)f->index, .a = a, .b = b };
+	uint8_t port = places[f->place].axis == AXIS_ANY ? 0 : (uint8_t)f->index;
+
+	return (struct input){ .kind = INPUT_CONTROL, .port = port, .a = a, .b = b };
 }
 
 /* What is one input, and not found in the state of the machine. */
@@ -504,6 +507,9 @@ static bool environment_input(const struct fault *f, struct machine *m, struct i
 		return true;
 	case FAULT_RESET:
 		*in = control(f, CONTROL_RESET, 0);
+		return true;
+	case FAULT_POWER:
+		*in = control(f, CONTROL_POWER, 0);
 		return true;
 	case FAULT_NMI:
 		*in = control(f, CONTROL_NMI, 0);
@@ -586,6 +592,10 @@ size_t fault_renew(const struct fault *f, struct machine *m, uint64_t before, st
 
 bool fault_ends(const struct fault *f, struct input *in)
 {
+	if (f->place == FAULT_POWER) {
+		*in = control(f, CONTROL_POWER, f->index | 1);
+		return true;
+	}
 	if (f->place != FAULT_LINK_DOWN && f->place != FAULT_DISK_FULL)
 		return false;
 	*in = f->place == FAULT_LINK_DOWN ? control(f, CONTROL_LINK, 1)

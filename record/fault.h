@@ -57,6 +57,9 @@ enum fault_place {
 	FAULT_PAIR_CUT,	       /* nothing arrives for `amount` ms, and then all of it */
 	FAULT_PRIMARY_DIFFERS, /* index: byte of its RAM */
 	FAULT_BACKUP_DIFFERS,
+	/* Of a recording again. */
+	FAULT_POWER, /* disks have caches for `amount` instructions; then the power fails. index:
+			seed */
 	FAULT_PLACES
 };
 

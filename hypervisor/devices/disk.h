@@ -35,6 +35,12 @@ struct disk_backend_ops {
 	 * errno.
 	 */
 	int (*digest)(struct disk_backend *d, uint64_t *hash);
+	/*
+	 * A fault, behind everything that was started. 0: from now on writes are in a cache until
+	 * the next flush; else the power fails, and this seed decides which of those are done. 0 or
+	 * a positive errno. NULL: there is no such disk.
+	 */
+	int (*power)(struct disk_backend *d, uint64_t seed);
 	void (*close)(struct disk_backend *d);
 };
 

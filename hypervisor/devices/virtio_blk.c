@@ -625,6 +625,24 @@ static int disk_do(struct virtio_blk *b, enum disk_op op, uint64_t sector, uint8
 	return error;
 }
 
+int virtio_blk_power(struct virtio_blk *b, uint64_t seed)
+{
+	uint8_t head[16];
+	int error;
+
+	if (b->disk->readonly)
+		return 0;
+	if (!b->disk->ops->power)
+		return -EINVAL;
+	error = b->disk->ops->power(b->disk, seed);
+	if (error && !b->host_fault)
+		b->host_fault = error;
+	put_le(head, b->written, 8);
+	put_le(head + 8, seed, 8);
+	b->written = XXH3_64bits(head, sizeof(head));
+	return 0;
+}
+
 int virtio_blk_rot(struct virtio_blk *b, uint64_t bit)
 {
 	const struct blk_place at = { bit / 8 / DISK_SECTOR, 1 };

@@ -76,6 +76,11 @@ int virtio_blk_set_error(struct virtio_blk *b, uint64_t number, int error);
 int virtio_blk_delay(struct virtio_blk *b, uint64_t ns);
 /* spoil: enum disk_spoil. */
 int virtio_blk_spoil(struct virtio_blk *b, uint64_t spoil);
+/*
+ * seed 0: writes are in a cache from now on, until the guest flushes them; else the power of the
+ * disk fails (disk.h). A disk that is not written does not mind.
+ */
+int virtio_blk_power(struct virtio_blk *b, uint64_t seed);
 /* A bit of the disk's content flips, under whatever the guest keeps of it. */
 int virtio_blk_rot(struct virtio_blk *b, uint64_t bit);
 

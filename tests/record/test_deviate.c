@@ -227,6 +227,22 @@ START_TEST(a_link_comes_back)
 }
 END_TEST
 
+/* First disks have caches, then the power fails: by any seed but 0. */
+START_TEST(power)
+{
+	const struct landmark first = { .count = 150 }, then = { .count = 260 };
+	struct sync_point sp = { 0 };
+
+	begin(FAULT_POWER, 110);
+	at(100);
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &first, &sp), SYNC_APPLY);
+	ck_assert(sp.n == 1 && sp.input[0].a == CONTROL_POWER && sp.input[0].b == 0);
+	ck_assert_str_eq(at(200), "2");
+	ck_assert_int_eq(d.source.next(d.source.ctx, m, SYNC_UNTIL, &then, &sp), SYNC_APPLY);
+	ck_assert(sp.n == 1 && sp.input[0].a == CONTROL_POWER && sp.input[0].b != 0);
+}
+END_TEST
+
 /* Several at once: each does its own, those at one count one after the other. */
 START_TEST(several)
 {
@@ -300,6 +316,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_corrupt_packet_is_another);
 	tcase_add_test(tc, clocks);
 	tcase_add_test(tc, a_link_comes_back);
+	tcase_add_test(tc, power);
 	tcase_add_test(tc, several);
 	tcase_add_test(tc, a_record_that_was_passed);
 	tcase_add_test(tc, a_digest_before_the_fault);

@@ -200,6 +200,89 @@ START_TEST(bad_overlay_blobs)
 }
 END_TEST
 
+/* Sectors 0, 1, 2 and 8 to 11 are written: the first before a flush, the others behind it. */
+static struct disk_backend *open_cached(void)
+{
+	struct err err = ERR_INIT;
+	struct disk_backend *d = disk_memory_open(SECTORS, &err);
+	uint8_t data[4 * DISK_SECTOR];
+
+	ck_assert_ptr_nonnull(d);
+	memset(data, 'a', sizeof(data));
+	ck_assert_int_eq(request(d, DISK_WRITE, 2, 1, data), 0);
+	ck_assert_int_eq(d->ops->power(d, 0), 0);
+	ck_assert_int_eq(request(d, DISK_WRITE, 0, 1, data), 0);
+	ck_assert_int_eq(request(d, DISK_FLUSH, 0, 0, NULL), 0);
+	memset(data, 'b', sizeof(data));
+	ck_assert_int_eq(request(d, DISK_WRITE, 1, 1, data), 0);
+	ck_assert_int_eq(request(d, DISK_ZERO, 2, 1, NULL), 0);
+	ck_assert_int_eq(request(d, DISK_WRITE, 8, 4, data), 0);
+	return d;
+}
+
+static void read_back(struct disk_backend *d, char text[13])
+{
+	uint8_t data[12 * DISK_SECTOR];
+
+	ck_assert_int_eq(request(d, DISK_READ, 0, 12, data), 0);
+	for (unsigned i = 0; i < 12; i++)
+		text[i] = data[i * DISK_SECTOR] ? (char)data[i * DISK_SECTOR] : '.';
+	text[12] = 0;
+}
+
+/* What was flushed stays; of the rest each write is there, or not, or only its beginning. */
+START_TEST(power)
+{
+	struct err err = ERR_INIT;
+	bool none = false, all = false, reordered = false, torn = false;
+	char text[13], again[13];
+
+	for (uint64_t seed = 1; seed < 400; seed++) {
+		struct disk_backend *d = open_cached(), *other = disk_memory_open(SECTORS, &err);
+		struct buf b = BUF_INIT;
+		struct rd in;
+
+		ck_assert_int_eq(disk_overlay_export(d, &b, &err), 0);
+		disk_export_cache(d, &b);
+		in = (struct rd)RD_INIT(b.data, b.len);
+		ck_assert_int_eq(disk_overlay_import(other, &in, &err), 0);
+		ck_assert_int_eq(disk_import_cache(other, &in, &err), 0);
+		ck_assert_int_eq(d->ops->power(d, seed), 0);
+		ck_assert_int_eq(other->ops->power(other, seed), 0);
+		read_back(d, text);
+		read_back(other, again);
+		ck_assert_str_eq(text, again);
+		ck_assert(text[0] == 'a' && (text[1] == 'b' || text[1] == '.'));
+		ck_assert(text[2] == 'a' || text[2] == '.');
+		none |= !strcmp(text, "a.a.........");
+		all |= !strcmp(text, "ab......bbbb");
+		reordered |= text[1] == '.' && text[2] == '.';
+		torn |= text[8] == 'b' && text[11] == '.';
+		buf_free(&b);
+		disk_close(d);
+		disk_close(other);
+	}
+	ck_assert(none && all && reordered && torn);
+}
+END_TEST
+
+START_TEST(a_bad_cache)
+{
+	struct err err = ERR_INIT;
+	struct disk_backend *d = open_cached();
+	struct buf b = BUF_INIT;
+
+	disk_export_cache(d, &b);
+	for (size_t len = 0; len < b.len; len += len < 40 ? 1 : 397) {
+		struct rd in = RD_INIT(b.data, len);
+
+		ck_assert_int_eq(disk_import_cache(d, &in, &err), -EINVAL);
+	}
+	buf_free(&b);
+	disk_close(d);
+}
+END_TEST
+
 START_TEST(open_errors)
 {
 	struct err err = ERR_INIT;
@@ -312,6 +395,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, overlay);
 	tcase_add_test(tc, overlay_blob_is_small);
 	tcase_add_test(tc, bad_overlay_blobs);
+	tcase_add_test(tc, power);
+	tcase_add_test(tc, a_bad_cache);
 	tcase_add_test(tc, open_errors);
 	tcase_add_test(tc, host_error);
 	tcase_add_test(tc, writes_are_announced_to_the_metadata);
