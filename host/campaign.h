@@ -5,6 +5,7 @@
 
 #include <regex.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "host/campaign_stats.h"
@@ -113,6 +114,7 @@ struct campaign_run {
 	struct campaign_order *order; /* NULL: nothing is known, and it does not matter */
 	uint64_t only;		      /* this one alone; UINT64_MAX: all */
 	unsigned jobs;
+	unsigned patience_s;	/* a worker that does not go on for so long is ended */
 	uint64_t shard, shards; /* experiments whose number is `shard` modulo `shards`; 0: all */
 	int (*put)(void *ctx, const struct campaign_row *row, struct err *err);
 	void *ctx;
@@ -139,8 +141,9 @@ int campaign_run(struct campaign_run *r);
  * be: 0, or -EINVAL and err.
  */
 int campaign_pair_check(const struct campaign_plan *p, struct err *err);
-/* A worker's life, which writes rows to fd. The exit status of its process. */
-int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd);
+/* A worker's life, which writes rows to fd, and beats. The exit status of its process. */
+int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd,
+		       atomic_uint_fast64_t *beats);
 /*
  * What the consoles showed is what they should have, but that a piece of it may have come once more
  * (`again`): the replica that goes on cannot know of the last that the other one let out. Otherwise

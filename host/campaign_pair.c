@@ -29,6 +29,7 @@
 #include "host/control.h"
 #include "host/exit.h"
 #include "host/pair.h"
+#include "host/replay_worker.h"
 #include "host/supervise.h"
 
 #define NS_PER_MS  1000000ull
@@ -44,6 +45,7 @@ static const char letter[] = "ab";
 
 struct trial {
 	const struct options *o;
+	atomic_uint_fast64_t *beats; /* shows that the worker goes on */
 	char dir[PAIR_DIR_LEN];
 	int lock;		 /* of dir */
 	int out;		 /* what both show; -1: all of it is there */
@@ -58,6 +60,7 @@ struct trial {
 
 struct lab {
 	struct options o; /* of `twinstep pair` */
+	atomic_uint_fast64_t *beats;
 	struct buf golden;
 	unsigned status;	     /* of the golden run's guest */
 	uint64_t length;	     /* and how long it was protected, in microseconds */
@@ -279,9 +282,9 @@ static int start_link(struct trial *t, struct err *err)
 	return t->pid[LINK] < 0 ? err_set(err, errno, "cannot start a link") : 0;
 }
 
-static struct trial trial_of(const struct options *o)
+static struct trial trial_of(const struct options *o, atomic_uint_fast64_t *beats)
 {
-	return (struct trial){ .o = o, .lock = -1, .out = -1 };
+	return (struct trial){ .o = o, .beats = beats, .lock = -1, .out = -1 };
 }
 
 static int trial_start(struct trial *t, struct err *err)
@@ -352,6 +355,7 @@ static void look(struct trial *t)
 {
 	struct pollfd wait = { .fd = t->out, .events = POLLIN };
 
+	replay_watch_beat(t->beats);
 	poll(&wait, 1, LOOK_MS);
 	take_output(t);
 	reap(t, false);
@@ -532,7 +536,6 @@ static int trial_once(struct trial *t, const struct fault *f, uint64_t bound_ns,
 
 static int trial_run(struct trial *t, const struct fault *f, uint64_t bound_ns, struct err *err)
 {
-	const struct options *o = t->o;
 	int ret;
 
 	for (unsigned i = 0;; i++) {
@@ -541,7 +544,7 @@ static int trial_run(struct trial *t, const struct fault *f, uint64_t bound_ns, 
 		if (ret != -EAGAIN || i == TRIES)
 			return ret;
 		trial_close(t);
-		*t = trial_of(o);
+		*t = trial_of(t->o, t->beats);
 	}
 }
 
@@ -598,7 +601,7 @@ static int run_golden(struct lab *l, const struct campaign_plan *p, struct err *
 	int ret = 0;
 
 	for (unsigned i = 0; i < 2 && ret == 0; i++) {
-		struct trial t = trial_of(&l->o);
+		struct trial t = trial_of(&l->o, l->beats);
 		uint64_t differs;
 
 		ret = trial_run(&t, NULL, p->bound * NS_PER_MS, err);
@@ -629,7 +632,7 @@ static int do_one(const struct campaign_run *r, struct lab *l, uint64_t n, int f
 	const struct campaign_space s = { .end = l->length, .config = &l->space };
 	struct campaign_row row = { .n = n, .result.first_difference = UINT64_MAX };
 	struct fault fault[CAMPAIGN_TOGETHER] = { 0 };
-	struct trial t = trial_of(&l->o);
+	struct trial t = trial_of(&l->o, l->beats);
 	uint64_t began = host_mono_ns();
 	int ret;
 
@@ -649,7 +652,8 @@ static int do_one(const struct campaign_run *r, struct lab *l, uint64_t n, int f
 	return ret;
 }
 
-int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd)
+int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd,
+		       atomic_uint_fast64_t *beats)
 {
 	static struct lab l;
 	char *argv[CAMPAIGN_PAIR + 2] = { 0 };
@@ -658,6 +662,7 @@ int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd)
 
 	signal(SIGPIPE, SIG_IGN);
 	l.golden = (struct buf)BUF_INIT;
+	l.beats = beats;
 	if (ret == 0) {
 		l.space.memory = l.o.machine.memory;
 		ret = run_golden(&l, r->plan, &err);

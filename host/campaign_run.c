@@ -134,7 +134,8 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static int worker_live(const struct campaign_run *r, unsigned number, int fd)
+static int worker_live(const struct campaign_run *r, unsigned number, int fd,
+		       atomic_uint_fast64_t *beats)
 {
 	const struct campaign_plan *p = r->plan;
 	static struct worker w;
@@ -148,12 +149,13 @@ static int worker_live(const struct campaign_run *r, unsigned number, int fd)
 				      .nmasks = p->nmasks,
 				      .detect_status = p->detect_status,
 				      .ndetect_status = p->ndetect_status,
-				      .prune = p->prune,
 				      .by_status = p->by_status,
+				      .prune = p->prune,
 				      .when = p->when,
 				      .when_output = &p->when_output,
 				      .when_packet = &p->when_packet },
 			  .work = work,
+			  .beats = beats,
 			  .pipes = 1,
 			  .given = { fd } },
 		.run = r,
@@ -168,23 +170,33 @@ struct crew {
 	struct campaign_run *run;
 	pid_t pid[CAMPAIGN_JOBS];
 	int fd[CAMPAIGN_JOBS]; /* -1: it has ended */
+	struct replay_watch watch[CAMPAIGN_JOBS];
+	uint64_t looked; /* at them */
 	uint64_t taken, left, began, shown;
 	bool enough;
 };
 
-static int live(const struct campaign_run *r, unsigned number, int fd)
+static int live(const struct crew *c, unsigned number, int fd)
 {
-	return r->plan->npair ? campaign_pair_live(r, number, fd) : worker_live(r, number, fd);
+	atomic_uint_fast64_t *beats = c->watch[number].beats;
+
+	return c->run->plan->npair ? campaign_pair_live(c->run, number, fd, beats)
+				   : worker_live(c->run, number, fd, beats);
 }
 
 /* One process, which dies with this one. */
 static int crew_hire(struct crew *c, unsigned number)
 {
 	pid_t parent = getpid();
-	int fd[2], error;
+	int fd[2], error = -replay_watch_open(&c->watch[number]);
 
-	if (pipe2(fd, O_CLOEXEC) < 0)
-		return -errno;
+	if (error)
+		return -error;
+	if (pipe2(fd, O_CLOEXEC) < 0) {
+		error = errno;
+		replay_watch_close(&c->watch[number]);
+		return -error;
+	}
 	fflush(NULL);
 	c->pid[number] = fork();
 	error = errno;
@@ -193,13 +205,14 @@ static int crew_hire(struct crew *c, unsigned number)
 		for (unsigned i = 0; i < number; i++)
 			close(c->fd[i]);
 		close(fd[0]);
-		exit(getppid() == parent ? live(c->run, number, fd[1]) : EXIT_ENGINE);
+		exit(getppid() == parent ? live(c, number, fd[1]) : EXIT_ENGINE);
 	}
 	close(fd[1]);
-	if (c->pid[number] < 0)
+	c->fd[number] = fd[0];
+	if (c->pid[number] < 0) {
 		close(fd[0]);
-	else
-		c->fd[number] = fd[0];
+		replay_watch_close(&c->watch[number]);
+	}
 	return c->pid[number] < 0 ? -error : 0;
 }
 
@@ -275,6 +288,23 @@ static int crew_take(struct crew *c, unsigned number, struct err *err)
 	return 0;
 }
 
+/* One that stands still ends the campaign: what it has not done is done when it runs again. */
+static int crew_look(struct crew *c, struct err *err)
+{
+	if (!replay_watch_is_time(&c->looked))
+		return 0;
+	for (unsigned i = 0; i < c->run->jobs; i++) {
+		if (c->fd[i] < 0 || replay_watch_look(&c->watch[i]) < c->run->patience_s)
+			continue;
+		kill(c->pid[i], SIGKILL); /* it need not hear anything else */
+		return err_set(err, ETIMEDOUT,
+			       "worker %u has not gone on for %u s: run the campaign again "
+			       "for what it has not done",
+			       i, c->run->patience_s);
+	}
+	return 0;
+}
+
 static int crew_run(struct crew *c, struct err *err)
 {
 	struct pollfd wait[CAMPAIGN_JOBS];
@@ -289,7 +319,10 @@ static int crew_run(struct crew *c, struct err *err)
 		}
 		if (!left)
 			break;
-		if (poll(wait, c->run->jobs, -1) < 0) {
+		ret = crew_look(c, err);
+		if (ret < 0)
+			break;
+		if (poll(wait, c->run->jobs, 1000) < 0) {
 			if (errno != EINTR)
 				ret = err_set(err, errno, "cannot wait for workers: %s",
 					      strerror(errno));
@@ -318,6 +351,8 @@ static int crew_end(struct crew *c, unsigned hired, bool now)
 			close(c->fd[i]);
 	}
 	replay_worker_reap(c->pid, hired, REPLAY_WORKER_PATIENCE_MS, status);
+	for (unsigned i = 0; i < hired; i++)
+		replay_watch_close(&c->watch[i]);
 	for (unsigned i = 0; i < hired && !c->enough; i++) {
 		int s = WIFEXITED(status[i]) ? WEXITSTATUS(status[i]) : EXIT_ENGINE;
 

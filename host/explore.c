@@ -224,6 +224,7 @@ static int prepare(struct explore *e, struct err *err)
 	}
 	e->failure.console = o->fail_console;
 	e->failure.check = o->fail_check;
+	e->failure.patience_s = (unsigned)o->patience_s;
 	e->failure.by_status = o->fail_status.given;
 	e->failure.status = (uint8_t)o->fail_status.n;
 	return ret;

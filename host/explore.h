@@ -34,7 +34,8 @@ struct explore_failure {
 	uint8_t status;	     /* exit status of the guest */
 	const char *console; /* expression on a line of a console; NULL: none */
 	regex_t expression;
-	const char *check; /* program that gets what was shown, and says no; NULL: none */
+	const char *check;   /* program that gets what was shown, and says no; NULL: none */
+	unsigned patience_s; /* for which it may take */
 	struct experiment_try golden;
 };
 

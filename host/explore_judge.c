@@ -12,6 +12,7 @@
 #include "base/file_io.h"
 #include "host/campaign.h"
 #include "host/explore.h"
+#include "host/replay_worker.h"
 #include "host/run_end.h"
 
 /* ---- answers ---- */
@@ -65,8 +66,10 @@ static int ask_checker(const struct explore_failure *f, const struct explore_ans
 	if (pid < 0)
 		return err_set(err, ret ? ret : errno, "cannot start '%s': %s", f->check,
 			       strerror(ret ? ret : errno));
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	replay_worker_reap(&pid, 1, f->patience_s * 1000, &status);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return err_set(err, ETIMEDOUT, "the program '%s' does not end within %u s: killed",
+			       f->check, f->patience_s);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) == 127)
 		return err_set(err, ENOEXEC, "the program '%s' cannot be run to its end", f->check);
 	return WEXITSTATUS(status) != 0;

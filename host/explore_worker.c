@@ -44,13 +44,17 @@ static int put_all(int fd, const void *data, size_t n)
 	return 0;
 }
 
-static int get_all(int fd, void *data, size_t n)
+/* ... or does not go on within so many ms; -1: that is waited for. */
+static int get_all(int fd, void *data, size_t n, int ms)
 {
 	uint8_t *p = data;
 
 	while (n) {
-		ssize_t done = read(fd, p, n);
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
+		ssize_t done = ms < 0 ? 1 : poll(&wait, 1, ms); /* a worker may not poll */
 
+		if (done > 0)
+			done = read(fd, p, n);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
@@ -104,7 +108,7 @@ static int serve(struct replay_worker *w, struct buf *shown, struct err *err)
 			return ret;
 		if (answer(w, &h, shown) < 0)
 			return 0;
-	} while (get_all(w->fd[QUESTIONS], &q, sizeof(q)) == 0);
+	} while (get_all(w->fd[QUESTIONS], &q, sizeof(q), -1) == 0);
 	return 0;
 }
 
@@ -126,8 +130,8 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static int worker_live(const struct options *o, const char *log, const regex_t *after, int in,
-		       int out)
+static int worker_live(const struct options *o, const char *log, const regex_t *after,
+		       atomic_uint_fast64_t *beats, int in, int out)
 {
 	static struct replay_worker w;
 
@@ -135,6 +139,7 @@ static int worker_live(const struct options *o, const char *log, const regex_t *
 		.rm = { .given = &o->machine, .path = log },
 		.config = { .bound = o->bound, .when_output = after },
 		.work = work,
+		.beats = beats,
 		.pipes = 2,
 		.given = { [QUESTIONS] = in, [ANSWERS] = out },
 	};
@@ -150,6 +155,9 @@ struct explore_crew {
 	pid_t pid[EXPLORE_JOBS];
 	int to[EXPLORE_JOBS], from[EXPLORE_JOBS];
 	bool busy[EXPLORE_JOBS];
+	struct replay_watch watch[EXPLORE_JOBS];
+	uint64_t looked; /* at them */
+	unsigned patience_s;
 	bool knows_space;
 	struct explore_space space; /* as the first one said */
 };
@@ -171,12 +179,18 @@ static int hire(struct explore_crew *c, const struct options *o, const char *log
 {
 	pid_t parent = getpid();
 	unsigned n = c->jobs;
-	int to[2], from[2], error;
+	int to[2], from[2], error = -replay_watch_open(&c->watch[n]);
 
-	if (pipe2(to, O_CLOEXEC) < 0)
-		return -errno;
+	if (error)
+		return -error;
+	if (pipe2(to, O_CLOEXEC) < 0) {
+		error = errno;
+		replay_watch_close(&c->watch[n]);
+		return -error;
+	}
 	if (pipe2(from, O_CLOEXEC) < 0) {
 		error = errno;
+		replay_watch_close(&c->watch[n]);
 		close_pair(to);
 		return -error;
 	}
@@ -184,6 +198,7 @@ static int hire(struct explore_crew *c, const struct options *o, const char *log
 	c->pid[n] = fork();
 	if (c->pid[n] < 0) {
 		error = errno;
+		replay_watch_close(&c->watch[n]);
 		close_pair(to);
 		close_pair(from);
 		return -error;
@@ -196,8 +211,9 @@ static int hire(struct explore_crew *c, const struct options *o, const char *log
 		}
 		close(to[1]);
 		close(from[0]);
-		exit(getppid() == parent ? worker_live(o, log, after, to[0], from[1])
-					 : EXIT_ENGINE);
+		exit(getppid() == parent
+			     ? worker_live(o, log, after, c->watch[n].beats, to[0], from[1])
+			     : EXIT_ENGINE);
 	}
 	close(to[0]);
 	close(from[1]);
@@ -217,6 +233,7 @@ int explore_ask(struct explore_crew *c, unsigned number, const struct fault *fau
 	if (n)
 		memcpy(q.fault, faults, n * sizeof(q.fault[0]));
 	c->busy[number] = true;
+	replay_watch_reset(&c->watch[number]);
 	return put_all(c->to[number], &q, sizeof(q)) < 0 ? lost(err) : 0;
 }
 
@@ -224,11 +241,12 @@ int explore_ask(struct explore_crew *c, unsigned number, const struct fault *fau
 static int take(struct explore_crew *c, unsigned number, struct explore_answer *a, struct err *err)
 {
 	static uint8_t piece[65536];
+	const int ms = (int)c->patience_s * 1000;
 	struct head h;
 
 	buf_clear(&a->shown);
 	c->busy[number] = false;
-	if (get_all(c->from[number], &h, sizeof(h)) < 0)
+	if (get_all(c->from[number], &h, sizeof(h), ms) < 0)
 		return lost(err);
 	if (!explore_answer_can_be(&h.t, &h.space, h.shown)) {
 		c->busy[number] = true; /* nor is it trusted to end by itself */
@@ -238,7 +256,7 @@ static int take(struct explore_crew *c, unsigned number, struct explore_answer *
 	for (uint64_t left = h.shown; left;) {
 		size_t n = left < sizeof(piece) ? left : sizeof(piece);
 
-		if (get_all(c->from[number], piece, n) < 0)
+		if (get_all(c->from[number], piece, n, ms) < 0)
 			return lost(err);
 		buf_put(&a->shown, piece, n);
 		left -= n;
@@ -252,15 +270,32 @@ static int take(struct explore_crew *c, unsigned number, struct explore_answer *
 	return a->shown.bad ? err_set(err, ENOMEM, "out of memory") : (int)number;
 }
 
+/* One that is at something and stands still is not waited for. */
+static int look(struct explore_crew *c, struct err *err)
+{
+	if (!replay_watch_is_time(&c->looked))
+		return 0;
+	for (unsigned i = 0; i < c->jobs; i++) {
+		if (!c->busy[i] || replay_watch_look(&c->watch[i]) < c->patience_s)
+			continue;
+		kill(c->pid[i], SIGKILL); /* it need not hear anything else */
+		return err_set(err, ETIMEDOUT, "worker %u has not gone on for %u s", i,
+			       c->patience_s);
+	}
+	return 0;
+}
+
 int explore_hear(struct explore_crew *c, struct explore_answer *a, struct err *err)
 {
 	struct pollfd wait[EXPLORE_JOBS];
 
 	for (;;) {
+		if (look(c, err) < 0)
+			return -err->code;
 		for (unsigned i = 0; i < c->jobs; i++)
 			wait[i] = (struct pollfd){ .fd = c->busy[i] ? c->from[i] : -1,
 						   .events = POLLIN };
-		if (poll(wait, c->jobs, -1) < 0 && errno != EINTR)
+		if (poll(wait, c->jobs, 1000) < 0 && errno != EINTR)
 			return err_set(err, errno, "cannot wait for workers: %s", strerror(errno));
 		for (unsigned i = 0; i < c->jobs; i++) {
 			if (wait[i].revents)
@@ -280,6 +315,8 @@ void explore_dismiss(struct explore_crew *c)
 		close(c->from[i]);
 	}
 	replay_worker_reap(c->pid, c->jobs, REPLAY_WORKER_PATIENCE_MS, NULL);
+	for (unsigned i = 0; i < c->jobs; i++)
+		replay_watch_close(&c->watch[i]);
 	free(c);
 }
 
@@ -291,6 +328,8 @@ struct explore_crew *explore_hire(const struct options *o, const char *log, unsi
 	int ret = c ? 0 : -ENOMEM;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (c)
+		c->patience_s = (unsigned)o->patience_s;
 	for (unsigned i = 0; i < jobs && ret == 0; i++)
 		ret = hire(c, o, log, after);
 	if (ret < 0)

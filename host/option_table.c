@@ -179,6 +179,9 @@ const struct option_row option_table[] = {
 	  .help = "... of which PROGRAM says no, by its exit status; it reads what the consoles "
 		  "showed, and finds TWINSTEP_STATUS and TWINSTEP_END in its environment" },
 	{ "json", 0, NULL, FLAG(json), .commands = FOR(EXPLORE), .help = "as one line of JSON" },
+	{ "patience", 0, "S", NUMBER(patience_s, 1, 86400, "seconds"),
+	  .commands = FOR(CAMPAIGN) | FOR(EXPLORE),
+	  .help = "a worker, or --fail-check, that stands still for S seconds is ended (300)" },
 	{ "shard", 0, "I/N", .parse = parse_shard, .target = AT(shard), .commands = FOR(CAMPAIGN),
 	  .help = "run: the I-th of N parts alone; merge puts them together" },
 	{ "check", 0, NULL, FLAG(check), .commands = FOR(CAMPAIGN),

@@ -122,6 +122,7 @@ void options_defaults(struct options *o, enum command_id command)
 	o->jobs = 1;
 	o->runs = 1000;
 	o->changes = 16;
+	o->patience_s = 300;
 	o->bound = 100000000;
 	o->explore_seed = 1;
 }

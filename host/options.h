@@ -114,6 +114,7 @@ struct options {
 	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, profile_every, epoch_ms, checkpoint_s, jobs;
 	uint64_t runs, changes, bound, explore_seed; /* of explore */
+	uint64_t patience_s;			     /* of campaign and explore */
 	struct option_number fail_status;
 	const char *fail_console, *fail_check, *after;
 	struct option_number until, from_checkpoint, limit, disk;

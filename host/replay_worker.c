@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,8 +12,59 @@
 #include "base/host_clock.h"
 #include "host/stop.h"
 
+/* ---- the parent looks whether it goes on ---- */
+
+int replay_watch_open(struct replay_watch *w)
+{
+	void *p = mmap(NULL, sizeof(*w->beats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+
+	*w = (struct replay_watch){ .beats = p == MAP_FAILED ? NULL : p };
+	return w->beats ? 0 : -errno;
+}
+
+void replay_watch_close(struct replay_watch *w)
+{
+	if (w->beats)
+		munmap((void *)w->beats, sizeof(*w->beats));
+	w->beats = NULL;
+}
+
+void replay_watch_reset(struct replay_watch *w)
+{
+	w->quiet = 0;
+}
+
+unsigned replay_watch_look(struct replay_watch *w)
+{
+	uint64_t beats = atomic_load(w->beats);
+
+	w->quiet = beats == w->seen ? w->quiet + 1 : 0;
+	w->seen = beats;
+	return w->quiet;
+}
+
+void replay_watch_beat(atomic_uint_fast64_t *beats)
+{
+	if (beats)
+		atomic_fetch_add(beats, 1);
+}
+
+bool replay_watch_is_time(uint64_t *last_ns)
+{
+	uint64_t now = host_mono_ns();
+
+	if (now - *last_ns < 1000000000)
+		return false;
+	*last_ns = now;
+	return true;
+}
+
+/* ---- the worker ---- */
+
 static bool asked(void *ctx)
 {
+	replay_watch_beat(((struct replay_worker *)ctx)->beats);
 	return stop_signal() != 0;
 }
 

@@ -3,6 +3,7 @@
 #ifndef HOST_REPLAY_WORKER_H
 #define HOST_REPLAY_WORKER_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "host/replay_machine.h"
@@ -10,10 +11,34 @@
 
 #define REPLAY_WORKER_PIPES 2
 
+/*
+ * A worker shows that it goes on by a number in memory that it shares with its parent, which ends
+ * one that stands still: a host may have stopped it, or a fault of ours. Seconds are counted by the
+ * parent's looks, so that it may be stopped as well.
+ */
+struct replay_watch {
+	atomic_uint_fast64_t *beats; /* shared */
+	uint64_t seen;
+	unsigned quiet; /* seconds since they changed */
+};
+
+/* Before the worker is made. 0 or -errno. */
+int replay_watch_open(struct replay_watch *w);
+void replay_watch_close(struct replay_watch *w);
+/* It is asked for something, or has answered. */
+void replay_watch_reset(struct replay_watch *w);
+/* Once a second: for how many it has been quiet. */
+unsigned replay_watch_look(struct replay_watch *w);
+/* In the worker; NULL: nobody watches. */
+void replay_watch_beat(atomic_uint_fast64_t *beats);
+/* For a parent that waits: whether a second has gone by since this was last true. */
+bool replay_watch_is_time(uint64_t *last_ns);
+
 struct replay_worker {
 	struct replay_machine rm;	  /* the first member, as replay_machine.h wants it */
 	struct experiments_config config; /* without the line */
 	void *(*work)(void *ctx);	  /* the vCPU's thread; ctx is the worker */
+	atomic_uint_fast64_t *beats;	  /* of its watch, or NULL */
 	unsigned pipes;
 	int given[REPLAY_WORKER_PIPES]; /* its ends of them */
 	int fd[REPLAY_WORKER_PIPES];	/* the same inside the jail, in work() */
@@ -23,7 +48,7 @@ struct replay_worker {
 };
 
 /*
- * Lives the life of a worker, whose first five members are set: the exit status of the process.
+ * Lives the life of a worker, whose first six members are set: the exit status of the process.
  * Signals that stop a machine end it between two experiments.
  */
 int replay_worker_live(struct replay_worker *w);

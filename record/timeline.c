@@ -453,17 +453,36 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err)
 
 /* ---- off the record ---- */
 
+/* In slices, so that somebody can ask; *asked: the run was ended so. */
+static enum machine_end run_deviating(struct timeline *t, uint64_t bound, bool *asked,
+				      struct err *err)
+{
+	struct deviate *source = &t->deviate;
+	enum machine_end end;
+
+	do {
+		uint64_t count = count_of(t);
+
+		source->stop = bound - count < SLICE || bound < count ? bound : count + SLICE;
+		end = machine_run(t->config.m, &source->source, err);
+		*asked = t->config.asked && t->config.asked(t->config.asked_ctx);
+	} while (end == MACHINE_ENDED && !*asked && !source->error.code && !source->hangs &&
+		 source->stop < bound && count_of(t) >= source->stop);
+	return end;
+}
+
 enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struct err *err)
 {
 	struct deviate *source = &t->deviate;
 	struct err broken = ERR_INIT;
 	enum machine_end end;
+	bool asked;
 
 	probe_off(t);
 	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, d->fault, d->nfaults,
 		     d->bound);
 	source->packets = d->packets;
-	end = machine_run(t->config.m, &source->source, &broken);
+	end = run_deviating(t, d->bound, &asked, &broken);
 	deviate_fini(source);
 	t->at_end = true; /* there is no way on from here */
 	d->refused = deviate_refused(source);
@@ -471,6 +490,10 @@ enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struc
 		return MACHINE_ENDED;
 	if (source->error.code || broken.code) {
 		*err = source->error.code ? source->error : broken;
+		return MACHINE_FAILED;
+	}
+	if (asked && end == MACHINE_ENDED) {
+		err_set(err, EINTR, "a run was told to end");
 		return MACHINE_FAILED;
 	}
 	if (end == MACHINE_ENDED && (source->hangs || count_of(t) >= d->bound))

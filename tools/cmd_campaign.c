@@ -75,6 +75,7 @@ static int run_all(struct options *o, const struct campaign_plan *p, sqlite3 *db
 				  .order = &order,
 				  .only = UINT64_MAX,
 				  .jobs = (unsigned)o->jobs,
+				  .patience_s = (unsigned)o->patience_s,
 				  .shard = o->shard.part - 1,
 				  .shards = o->shard.parts,
 				  .put = put_row,
@@ -350,7 +351,12 @@ static int run_show(struct options *o)
 {
 	struct show s = { 0 };
 	struct campaign_plan p = { 0 };
-	struct campaign_run r = { .o = o, .plan = &p, .jobs = 1, .put = take_again, .ctx = &s };
+	struct campaign_run r = { .o = o,
+				  .plan = &p,
+				  .jobs = 1,
+				  .patience_s = (unsigned)o->patience_s,
+				  .put = take_again,
+				  .ctx = &s };
 	struct err err = ERR_INIT;
 	sqlite3 *db = campaign_store_open(o->args[1], NULL, &err);
 	int status = EXIT_USAGE;

@@ -49,6 +49,23 @@ both = b.keys() & c.keys()
 assert len(both) >= 20 and all(b[n] == c[n] for n in both), (len(b), len(c), len(both))
 END
 
+# A worker that stands still, with all of its processes, is not waited for.
+descendants() {
+	local pid
+	for pid in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+		echo "$pid"
+		descendants "$pid"
+	done
+}
+"$twinstep" campaign run "$work/long.json" -o "$work/still.db" --patience 3 >"$out" 2>"$err" </dev/null &
+running=$!
+wait_for 60 [ -s "$work/still.db" ]
+wait_for 60 eval '[ -n "$(descendants $running)" ]'
+kill -STOP $(descendants $running)
+wait $running
+status=$?
+check stands-still "status $status: $(cat "$err")" eval "[ $status = 122 ] && grep -q 'has not gone on for 3 s' '$err'"
+
 campaign report "$work/a.db"
 check table "$(cat "$out")" grep -q 'all: 60 experiments' "$out"
 campaign report "$work/a.db" --json

@@ -115,6 +115,34 @@ START_TEST(names_become_addresses)
 }
 END_TEST
 
+/* A worker that beats, and one that stands still. */
+START_TEST(workers_are_watched)
+{
+	struct replay_watch w;
+	uint64_t last = 0;
+	int status;
+	pid_t pid;
+
+	ck_assert_int_eq(replay_watch_open(&w), 0);
+	ck_assert_uint_eq(replay_watch_look(&w), 1);
+	ck_assert_uint_eq(replay_watch_look(&w), 2);
+	pid = fork();
+	if (pid == 0) {
+		replay_watch_beat(w.beats);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_uint_eq(replay_watch_look(&w), 0);
+	ck_assert_uint_eq(replay_watch_look(&w), 1);
+	replay_watch_reset(&w);
+	ck_assert_uint_eq(replay_watch_look(&w), 1);
+	replay_watch_close(&w);
+	replay_watch_beat(NULL); /* nobody watches */
+	ck_assert(replay_watch_is_time(&last));
+	ck_assert_uint_gt(last, 0);
+}
+END_TEST
+
 static bool same(const char *want, const char *shown, bool again, uint64_t *differs)
 {
 	struct buf a = BUF_INIT, b = BUF_INIT;
@@ -190,6 +218,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, names_become_addresses);
 	tcase_add_test(tc, a_piece_may_come_again);
 	tcase_add_test(tc, workers_end);
+	tcase_add_test(tc, workers_are_watched);
 }
 
 UNIT_MAIN("campaign", add)

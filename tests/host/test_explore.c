@@ -2,7 +2,10 @@
 // What explore draws, how it makes a list of changes short, and what it calls a failure.
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "host/explore.h"
 #include "tests/unit.h"
@@ -160,7 +163,8 @@ START_TEST(failures)
 {
 	struct explore_failure any = { .golden = { .end = MACHINE_EXIT, .status = 4 } },
 			       status = { .by_status = true, .status = 1 },
-			       line = { .console = "^bad" }, check = { .check = "false" };
+			       line = { .console = "^bad" },
+			       check = { .check = "false", .patience_s = 600 };
 
 	ck_assert_int_eq(judge(&any, 4, ""), 0);
 	ck_assert_int_eq(judge(&any, 5, ""), 1);
@@ -175,6 +179,22 @@ START_TEST(failures)
 	ck_assert_int_eq(judge(&check, 0, ""), 0);
 	check.check = "/nothing/here";
 	ck_assert_int_eq(judge(&check, 0, ""), -ENOEXEC);
+}
+END_TEST
+
+/* A program that does not come to its end is not waited for. */
+START_TEST(a_check_that_hangs)
+{
+	char path[] = "/tmp/twinstep-check-XXXXXX";
+	static const char script[] = "#!/bin/sh\nexec sleep 10000\n";
+	struct explore_failure f = { .check = path, .patience_s = 1 };
+	int fd = mkstemp(path);
+
+	ck_assert_int_eq(write(fd, script, strlen(script)), (ssize_t)strlen(script));
+	fchmod(fd, 0700);
+	close(fd);
+	ck_assert_int_eq(judge(&f, 0, ""), -ETIMEDOUT);
+	unlink(path);
 }
 END_TEST
 
@@ -210,6 +230,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, shrinks_elsewhere);
 	tcase_add_test(tc, shrinks_to_what_is_needed);
 	tcase_add_test(tc, failures);
+	tcase_add_test(tc, a_check_that_hangs);
 	tcase_add_test(tc, answers_that_cannot_be);
 }
 
