@@ -83,7 +83,8 @@ size_t cpuid_v2_table(struct cpuid_entry *t, size_t max);
 uint64_t cpuid_v1_digest(void);
 /*
  * XXH3 over the model of machine version 2. What instructions do is the same CPU's in both, so its
- * revision is in cpuid_v1_digest(), which is compared for either.
+ * revision is in cpuid_v1_digest(), which is compared for either; what version 2 does otherwise
+ * (docs/cpu.md) changes with MACHINE_V2_REVISION.
  */
 uint64_t cpuid_v2_digest(void);
 /* The revision that a digest of this model stands for; 0: it is of another model, or a later one.

@@ -18,18 +18,23 @@ const char *const trait_name[TRAITS] = {
 static const uint32_t of_soft[TRAITS] = {
 	[TRAIT_FLAGS] = 0x692ac1de,	    [TRAIT_BIT_SCANS] = 0x678dde7d,
 	[TRAIT_ESTIMATES] = 0x0b723075,	    [TRAIT_X87_POINTERS] = 0xdb932377,
-	[TRAIT_X87_FUNCTIONS] = 0x233984ba, [TRAIT_ARITHMETIC] = 0x51ea7edd,
+	[TRAIT_X87_FUNCTIONS] = 0x483984ba, [TRAIT_ARITHMETIC] = 0x51ea7edd,
 	[TRAIT_ADDRESSES] = 0x00000001,
 };
-/* Machine version 1 has BSF and BSR where version 2 has TZCNT and LZCNT. */
-static const uint32_t bit_scans_of_version_1 = 0xeb7eeae2;
+/*
+ * Machine version 1 has BSF and BSR where version 2 has TZCNT and LZCNT, and does not cut all
+ * intermediate values of x87 functions that are known to be cut (soft/x87_trans.c).
+ */
+static const uint32_t bit_scans_of_version_1 = 0xeb7eeae2, functions_of_version_1 = 0x233984ba;
 
 void traits_of_soft(unsigned version, struct traits *t)
 {
 	*t = (struct traits){ .host = "the software CPU", .n = TRAITS };
 	memcpy(t->number, of_soft, sizeof(of_soft));
-	if (version < 2)
-		t->number[TRAIT_BIT_SCANS] = bit_scans_of_version_1;
+	if (version >= 2)
+		return;
+	t->number[TRAIT_BIT_SCANS] = bit_scans_of_version_1;
+	t->number[TRAIT_X87_FUNCTIONS] = functions_of_version_1;
 }
 
 void traits_of(const struct engine_ops *ops, unsigned version, struct traits *t)

@@ -5,7 +5,7 @@ const struct big BIG_LN2 = BIG(0xb17217f7d1cf79ab, 0xc9e3b39803f2f6af, -1);
 const struct big BIG_PI = BIG(0xc90fdaa22168c234, 0xc4c6628b80dc1cd1, 1);
 const struct big BIG_HALF_PI = BIG(0xc90fdaa22168c234, 0xc4c6628b80dc1cd1, 0);
 
-static const struct big LOG2_E = BIG(0xb8aa3b295c17f0bb, 0xbe87fed0691d3e89, 0);
+const struct big BIG_LOG2_E = BIG(0xb8aa3b295c17f0bb, 0xbe87fed0691d3e89, 0);
 static const struct big ONE = BIG(0x8000000000000000, 0, 0);
 static const struct big TWO = BIG(0x8000000000000000, 0, 1);
 
@@ -177,6 +177,16 @@ struct big big_cos(struct big r)
 	return alternating(big_mul(r, r), 0);
 }
 
+struct big big_versine_rate(struct big z)
+{
+	struct big acc = ONE;
+
+	for (unsigned k = 17; k > 1; k--)
+		acc = big_sub(ONE, big_div_small(big_mul(z, acc), 2 * k * (2 * k - 1)));
+	acc.e--;
+	return acc;
+}
+
 struct big big_expm1(struct big t)
 {
 	struct big acc = ONE;
@@ -201,7 +211,7 @@ static struct big odd_powers(struct big s, unsigned terms, bool alternate)
 /* log2 of (1 + s) / (1 - s), |s| <= 0.172. */
 static struct big log2_ratio(struct big s)
 {
-	struct big r = big_mul(odd_powers(s, 27, false), LOG2_E);
+	struct big r = big_mul(odd_powers(s, 27, false), BIG_LOG2_E);
 
 	r.e++;
 	return r;

@@ -35,13 +35,15 @@ struct big big_div(struct big a, struct big b); /* b is not zero */
 bool big_less(struct big a, struct big b);
 
 /* Functions; ranges as the callers in x87_trans.c keep them. */
-struct big big_sin(struct big r);     /* |r| <= pi/4 */
-struct big big_cos(struct big r);     /* |r| <= pi/4 */
+struct big big_sin(struct big r); /* |r| <= pi/4 */
+struct big big_cos(struct big r); /* |r| <= pi/4 */
+/* (1 - cos(r)) / r^2 of z = r^2, 0 <= z <= (pi/4)^2 */
+struct big big_versine_rate(struct big z);
 struct big big_expm1(struct big t);   /* |t| <= ln 2 */
 struct big big_log2(struct big v);    /* v > 0 */
 struct big big_log2_1p(struct big x); /* 1 + x in [sqrt(1/2), sqrt(2)] */
 struct big big_atan(struct big q);    /* 0 < q <= 1 */
 
-extern const struct big BIG_LN2, BIG_PI, BIG_HALF_PI;
+extern const struct big BIG_LN2, BIG_LOG2_E, BIG_PI, BIG_HALF_PI;
 
 #endif

@@ -6,8 +6,10 @@
  * than 100 bits (big.c) and rounded once, by RC, to 64. Precision control has no influence. Some
  * intermediate values are cut to 67 bits first, as far as the results of Intel's cores show where
  * theirs are: see the functions. That gives their bits in all but a few cases; how few is in
- * docs/cpu.md. Trigonometric arguments are reduced with the 66-bit value of pi that the SDM gives
- * (vol. 1, 8.3.8), as silicon does; |x| >= 2^63 sets C2 and changes nothing.
+ * docs/cpu.md. Two of these cuts, of FCOS and FSINCOS and of FYL2XP1, became known later, and are
+ * those of machine version 2 alone: guests of version 1 keep their results. Trigonometric arguments
+ * are reduced with the 66-bit value of pi that the SDM gives (vol. 1, 8.3.8), as silicon does; |x|
+ * >= 2^63 sets C2 and changes nothing.
  *
  * Outside of the ranges that the SDM gives: F2XM1 of |x| > 1 returns x (-1 for minus infinity);
  * FYL2XP1 computes y * log2(1 + x) for all x > -1 and gives x for x <= -1.
@@ -23,6 +25,12 @@ X87_HOST_REG(host_fadd, "fadd %%st(1), %%st")
 static struct big cut(struct big v)
 {
 	return big_cut(v, CORE_BITS);
+}
+
+/* The cuts that became known later are made. */
+static bool has_later_cuts(const struct cpu *cpu)
+{
+	return cpu->bus.version == 2;
 }
 
 static const struct x87_reg x87_one = { X87_INT_BIT, X87_EXP_BIAS };
@@ -183,6 +191,27 @@ static struct big cosine(struct angle a)
 	return sine(a);
 }
 
+/* 1 - r^2 * rate: the square, the rate and their product are cut, the difference is not. */
+static struct big cos_cut(struct big r)
+{
+	struct big square = cut(big_mul(r, r));
+
+	return big_sub(big_int(1), cut(big_mul(square, cut(big_versine_rate(square)))));
+}
+
+static struct big sine_cut(struct angle a)
+{
+	struct big s = a.quadrant & 1 ? cos_cut(a.r) : big_sin(a.r);
+
+	return a.quadrant & 2 ? big_neg(s) : s;
+}
+
+static struct big cosine_cut(struct angle a)
+{
+	a.quadrant = (a.quadrant + 1) & 3;
+	return sine_cut(a);
+}
+
 /* The second result of FSINCOS and FPTAN: NaN where the first is one. */
 static void give_nan(struct fpu_state *f, struct x87_reg nan, bool push)
 {
@@ -241,13 +270,13 @@ static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(stru
 
 static void fsin(struct cpu *cpu, const struct op *op)
 {
-	trig_one(cpu, op, sine, (struct x87_reg){ 0 });
+	trig_one(cpu, op, has_later_cuts(cpu) ? sine_cut : sine, (struct x87_reg){ 0 });
 	OP_NEXT;
 }
 
 static void fcos(struct cpu *cpu, const struct op *op)
 {
-	trig_one(cpu, op, cosine, x87_one);
+	trig_one(cpu, op, has_later_cuts(cpu) ? cosine_cut : cosine, x87_one);
 	OP_NEXT;
 }
 
@@ -263,9 +292,10 @@ static void fsincos(struct cpu *cpu, const struct op *op)
 	s = v;
 	if (!x87_is_zero(v)) {
 		struct angle a = reduce(v);
+		bool later = has_later_cuts(cpu);
 
-		flags |= round_big(f->cw, sine(a), &s) & ~X87_C1;
-		flags |= round_big(f->cw, cosine(a), &c);
+		flags |= round_big(f->cw, later ? sine_cut(a) : sine(a), &s) & ~X87_C1;
+		flags |= round_big(f->cw, later ? cosine_cut(a) : cosine(a), &c);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, s);
@@ -425,8 +455,19 @@ static unsigned fyl2x_value(const struct fpu_state *f, struct x87_reg y, struct 
 	return flags | times_log(f, y, big_log2(v), out);
 }
 
-static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
-			      struct x87_reg *out)
+/*
+ * log2(1 + x) of |x| < 2^-7: the first term of the series is cut, the sum of all others, and the
+ * sum of both (by times_log()).
+ */
+static struct big log2_1p_cut(struct big x)
+{
+	struct big first = big_mul(x, BIG_LOG2_E);
+
+	return big_add(cut(first), cut(big_sub(big_log2_1p(x), first)));
+}
+
+static unsigned yl2xp1_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+			     bool later, struct x87_reg *out)
 {
 	unsigned flags = denormal_flag(x) | denormal_flag(y);
 	struct big v = to_big(x), log;
@@ -442,8 +483,23 @@ static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struc
 		return flags | X87_PE;
 	}
 	/* Near 1 nothing may be lost by the addition. */
-	log = v.e < -2 ? big_log2_1p(v) : big_log2(big_add(big_int(1), v));
+	if (later && v.e < -7)
+		log = log2_1p_cut(v);
+	else
+		log = v.e < -2 ? big_log2_1p(v) : big_log2(big_add(big_int(1), v));
 	return flags | times_log(f, y, log, out);
+}
+
+static unsigned fyl2xp1_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+			      struct x87_reg *out)
+{
+	return yl2xp1_value(f, y, x, false, out);
+}
+
+static unsigned fyl2xp1_later_value(const struct fpu_state *f, struct x87_reg y, struct x87_reg x,
+				    struct x87_reg *out)
+{
+	return yl2xp1_value(f, y, x, true, out);
 }
 
 /* A multiple of pi / 4, when an operand is zero or infinite. */
@@ -500,7 +556,7 @@ static void fyl2x(struct cpu *cpu, const struct op *op)
 
 static void fyl2xp1(struct cpu *cpu, const struct op *op)
 {
-	binary(cpu, op, fyl2xp1_value);
+	binary(cpu, op, has_later_cuts(cpu) ? fyl2xp1_later_value : fyl2xp1_value);
 	OP_NEXT;
 }
 

@@ -241,6 +241,14 @@ static void group(const char *name, void (*run)(const operation *, size_t), cons
 	check_eq(name, digest, want);
 }
 
+static bool has_apic(void)
+{
+	u32 r[4];
+
+	cpuid(1, 0, r);
+	return r[3] >> 9 & 1;
+}
+
 int main(void)
 {
 	write_cr0((read_cr0() & ~0xcull) | 2); /* no EM, no TS; MP */
@@ -268,7 +276,9 @@ int main(void)
 	group("fp.x87_compare", run_x87, GROUP(fcom, fxam), 0xf02b6c0b1c4293b5);
 	group("fp.x87_convert", run_x87, GROUP(to_single, to_double, to_integer, to_short, to_bcd),
 	      0xb80c69d64dba950b);
+	/* Machine version 1, which has no APIC, keeps what it gave before more was known. */
 	group("fp.x87_functions", run_functions,
-	      GROUP(fsin, fcos, fsincos, fptan, fpatan, f2xm1, fyl2x, fyl2xp1), 0xb52f08feaa75f964);
+	      GROUP(fsin, fcos, fsincos, fptan, fpatan, f2xm1, fyl2x, fyl2xp1),
+	      has_apic() ? 0x95d518c63c5d5e18 : 0xb52f08feaa75f964);
 	finish();
 }

@@ -122,9 +122,11 @@ bool golden_wanted(const struct golden_options *o, const struct golden_record *r
 void golden_state_of(const struct outcome *o, struct golden_state *s);
 /* Runs a record on an engine: the fields in which it differs, and the state it left. */
 uint32_t golden_run(struct model *m, const struct golden_record *r, struct golden_state *mine);
-/* Holds an engine against a file; prints a result line a class, and one a kind of grid. 0: equal.
+/*
+ * Holds an engine against a file; prints a result line a class, and one a kind of grid. 0: equal. m
+ * and later: models of machine versions 1 and 2. The second one runs what the two differ in.
  */
-int golden_against(struct model *m, const struct golden_options *o);
+int golden_against(struct model *m, struct model *later, const struct golden_options *o);
 
 /* ---- writing ---- */
 /*

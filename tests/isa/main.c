@@ -417,13 +417,14 @@ static int run_against(const struct options *o)
 	struct golden_options g = golden_options(o);
 	struct err err = ERR_INIT;
 	struct model *m = model_create(&soft_engine_ops, 1, &err);
-	int status;
+	struct model *later = m ? model_create(&soft_engine_ops, 2, &err) : NULL;
+	int status = 1;
 
-	if (!m) {
+	if (later)
+		status = golden_against(m, later, &g);
+	else
 		fprintf(stderr, "isa: %s\n", err.text);
-		return 1;
-	}
-	status = golden_against(m, &g);
+	model_destroy(later);
 	model_destroy(m);
 	return status;
 }
