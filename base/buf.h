@@ -48,7 +48,7 @@ void buf_put_str(struct buf *b, const char *s);
  */
 bool bytes_reserve(uint8_t **p, size_t *cap, size_t n);
 
-/* Whether all of n bytes are 0; n is at least 1. */
+/* True: all of n bytes are 0. n is at least 1. */
 bool bytes_are_zero(const void *data, size_t n);
 
 struct rd {

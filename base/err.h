@@ -2,11 +2,11 @@
 /*
  * Errors that remember where they were born.
  *
- * A function that can fail returns 0 or a negative errno and takes a `struct err *`. Whoever finds
- * the fault calls err_set(), which stores the sentence for a person (what failed, on what, what to
- * do) together with the source position, and returns the negative errno, so that `return
- * err_set(err, EINVAL, "...")` is one line. Callers in between hand the code up untouched, or put a
- * prefix before the sentence with err_prefix().
+ * A function that can fail returns 0 or a negative errno and takes a `struct err *`. The function
+ * that finds the fault calls err_set(), which stores the sentence for a person (what failed, on
+ * what, what to do) together with the source position, and returns the negative errno, so that
+ * `return err_set(err, EINVAL, "...")` is one line. Callers in between hand the code up untouched,
+ * or put a prefix before the sentence with err_prefix().
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H

@@ -7,16 +7,15 @@
 #include <stddef.h>
 
 enum hex_letters {
-	HEX_LOWER, /* as hex_put() writes them: nobody else has written it */
+	HEX_LOWER, /* only as hex_put() writes them, for text that this program wrote itself */
 	HEX_ANY
 };
 
 /* The digit's value, or -1. */
 int hex_digit(char c, enum hex_letters letters);
-/* 2 * n digits, of which none may be missing, into n bytes; false: something else was among them.
- */
+/* Turns 2 * n digits into n bytes; false: a digit is missing, or something else is among them. */
 bool hex_get(const char *text, void *data, size_t n, enum hex_letters letters);
-/* n bytes into 2 * n lower-case digits and a 0. */
+/* Turns n bytes into 2 * n lower-case digits and a final NUL. */
 void hex_put(char *text, const void *data, size_t n);
 
 #endif

@@ -4,8 +4,8 @@
  * nothing under hypervisor/ may log from a path that a guest can drive at will.
  *
  * An error or a warning that ends with the system's words for an errno, as in "cannot open FILE: No
- * such file or directory", gets what to do about that behind them. Whoever knows better writes it
- * there, and nothing is added.
+ * such file or directory", gets advice added behind them. A caller that knows better advice writes
+ * it there itself, and nothing is added.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -36,8 +36,8 @@ uint64_t log_lost(void);
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * The same, for threads that may not wait: the line is left out where standard error does not take
- * it at once.
+ * Logs a line for a thread that may not wait: the line is left out where standard error does not
+ * take it at once.
  */
 void log_try(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

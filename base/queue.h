@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A queue between threads: any number of producers, one consumer. Pushing is wait-free (liburcu's
- * wfcqueue) and never blocks, so a vCPU thread may do it. The queue counts the bytes in flight, for
- * whoever bounds them.
+ * wfcqueue) and never blocks, so a vCPU thread may do it. The queue counts the bytes in flight, so
+ * that a producer can bound them.
  */
 #ifndef BASE_QUEUE_H
 #define BASE_QUEUE_H

@@ -4,7 +4,8 @@
  * kernel (isolation/seccomp.h).
  *
  * A thread inherits the restrictions of the one that creates it. So, where thread_host() runs, only
- * the thread that called it creates threads, for everybody: the vCPU's thread need not be able to.
+ * the thread that called it creates threads, on behalf of all: the vCPU's thread need not be able
+ * to.
  */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
@@ -36,14 +37,14 @@ const char *thread_role_name(enum thread_role role);
 /* Called on each new thread before its function. */
 void thread_on_start(void (*hook)(enum thread_role role));
 /*
- * As pthread_create(): 0 or a positive errno. The thread takes no signals but those of its own
- * faults. ECANCELED: thread_host() has returned, or is about to; only its caller creates threads
- * then, for any other may not be able to.
+ * Creates a thread as pthread_create() does: 0 or a positive errno. The thread takes no signals but
+ * those of its own faults. ECANCELED: thread_host() has returned, or is about to; from then on its
+ * caller alone can create threads, because others may lack the right.
  */
 int thread_start(pthread_t *t, enum thread_role role, void *(*fn)(void *), void *arg);
 /*
- * Runs fn(arg) in a thread of that role, and creates the threads that anybody asks for meanwhile;
- * the calling thread is the one that takes signals. Returns when fn has: 0 with what it returned in
+ * Runs fn(arg) in a thread of that role, and creates the threads that others ask for meanwhile; the
+ * calling thread is the one that takes signals. Returns when fn has returned: 0 with fn's value in
  * *result, or a positive errno.
  */
 int thread_host(enum thread_role role, void *(*fn)(void *), void *arg, void **result);

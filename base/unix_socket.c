@@ -121,7 +121,7 @@ unsigned unix_socket_sweep(const char *dir, const char *suffix, unsigned age_s)
 	return swept;
 }
 
-/* Of a path: its directory, with a lock. A descriptor, or -errno: then there is none to lock. */
+/* Opens and locks the directory of a path. A descriptor, or -errno: there is none to lock. */
 static int lock_parent(const char *path)
 {
 	const char *slash = strrchr(path, '/');

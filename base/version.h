@@ -3,7 +3,7 @@
 #ifndef BASE_VERSION_H
 #define BASE_VERSION_H
 
-/* With its end, as it travels between replicas. */
+/* Length with the final NUL, as the version travels between replicas. */
 #define TWINSTEP_VERSION_LEN 24
 
 extern const char twinstep_version[TWINSTEP_VERSION_LEN];
