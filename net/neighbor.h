@@ -22,10 +22,11 @@ struct neighbor {
 
 bool neighbor_same(const struct neighbor *a, const struct neighbor *b);
 /*
- * Whether a frame says, with mac as its sender throughout, that mac answers for an address: an ARP
- * reply or gratuitous ARP (RFC 826, RFC 5227), or a neighbour advertisement that overrides what is
- * cached (RFC 4861, section 4.4; an anycast or proxy's one does not). A source address alone says
- * nothing: a router, or a server behind a load balancer, sends with addresses of others.
+ * Reads out of a frame the address that mac answers for; false: the frame announces none. An
+ * announcement has mac as its sender throughout, and is an ARP reply or gratuitous ARP (RFC 826,
+ * RFC 5227), or a neighbour advertisement that overrides caches (RFC 4861, section 4.4; an anycast
+ * or proxy's one does not). A source address alone announces nothing: a router, or a server behind
+ * a load balancer, sends with addresses of others.
  */
 bool neighbor_learn(const uint8_t *frame, size_t len, const uint8_t mac[6], struct neighbor *n);
 /* A gratuitous ARP request or an unsolicited neighbour advertisement. Its length. */

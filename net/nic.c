@@ -25,7 +25,7 @@ static const struct nic_ops *find_backend(const char *spec, const char **arg)
 	return NULL;
 }
 
-/* What the kernel takes as an interface name; '%' would make it choose a number. */
+/* The kernel takes s as an interface name; a '%' would make it choose a number instead. */
 static bool is_interface_name(const char *s)
 {
 	size_t n = strlen(s);
@@ -106,7 +106,10 @@ void nic_found(struct nic *nic, int attached)
 		log_info("%s:%s is back: the guest's NIC works again", nic->ops->scheme, nic->name);
 }
 
-/* What became of a call: errors that mean the interface, and not the frame, lose it. */
+/*
+ * Looks at a call's result and hands it back. An error that concerns the interface, and not the
+ * frame alone, makes the NIC lost.
+ */
 static long result(struct nic *nic, long r)
 {
 	bool gone = r == -ENETDOWN || r == -ENXIO || r == -ENODEV || r == -EBADFD || r == -EIO;

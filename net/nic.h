@@ -42,8 +42,8 @@ struct nic_ops {
 	 */
 	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
 	/*
-	 * What is captured from now on is what is for this address of the guest's. NULL: everything
-	 * that arrives is. 0, or -errno and err.
+	 * From now on frames for this address of the guest's are captured. NULL: the backend gets
+	 * all that arrives anyway. 0, or -errno and err.
 	 */
 	int (*set_mac)(struct nic *nic, const uint8_t mac[6], struct err *err);
 	/*
@@ -69,7 +69,7 @@ struct nic {
 
 /* spec: "tap:NAME", "pcap:IFACE" or "none"; mac: the guest's address. NULL and err on failure. */
 struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
-/* Whether spec names a known kind of backend with an argument that can be one; opens nothing. */
+/* Checks that spec names a known backend with a possible argument; opens nothing. 0, or -errno. */
 int nic_check_spec(const char *spec, struct err *err);
 /* -1: nothing can be waited for now. */
 int nic_fd(const struct nic *nic);
@@ -87,8 +87,8 @@ int nic_attach(struct nic *nic, int socket_fd, const uint8_t mac[6]);
 void nic_found(struct nic *nic, int attached);
 int nic_send(struct nic *nic, const void *frame, size_t len);
 /*
- * As nic_send(), but before CLOCK_BOOTTIME shows deadline_ns or not at all: -ETIME
- * (base/call_before.h).
+ * Sends like nic_send(), but before CLOCK_BOOTTIME shows deadline_ns or not at all; then the result
+ * is -ETIME (base/call_before.h).
  */
 int nic_send_before(struct nic *nic, const void *frame, size_t len, uint64_t deadline_ns);
 ssize_t nic_recv(struct nic *nic, void *frame, size_t max);

@@ -114,7 +114,8 @@ static int prepare(struct pcap_nic *n, const char *iface, const uint8_t mac[6], 
 	return n->fd < 0 ? err_set(err, EIO, "a capture on %s cannot be waited for", iface) : 0;
 }
 
-/* With a VLAN tag; jumbo frames where the interface's MTU cannot be had. */
+/* Bytes of the interface's longest frame, VLAN tag included; a jumbo frame's where no MTU is known.
+ */
 static size_t longest_frame(const char *iface)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -197,7 +198,7 @@ static ssize_t drop_unusable(struct pcap_nic *n, unsigned len)
 	return 0;
 }
 
-/* One captured frame: its length, 0 when it is unusable or its segments wait, or -errno. */
+/* Takes a captured frame: its length, 0 when it is unusable or its segments wait, or -errno. */
 static ssize_t capture(struct pcap_nic *n, uint8_t *frame, size_t max)
 {
 	struct pcap_pkthdr *h;

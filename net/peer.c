@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which transport an address is for; the calls go through its table. */
+/* Finds the transport that an address is for; calls go through the transport's table. */
 #include "net/peer.h"
 
 #include <errno.h>

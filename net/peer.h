@@ -53,7 +53,7 @@ enum peer_places { PEER_PLACES_NOT, PEER_PLACES_SOON, PEER_PLACES_NOW };
  */
 struct peer_ops {
 	const char *scheme; /* "": the transport of addresses without one of these */
-	/* As peer_listen() and peer_dial(); addr is the address behind its scheme. */
+	/* Like peer_listen() and peer_dial(); addr is the address behind its scheme. */
 	struct peer_listener *(*listen)(const char *addr, const struct peer_key *key,
 					struct err *err);
 	struct peer *(*dial)(const char *addr, int timeout_ms, struct err *err);
@@ -61,16 +61,16 @@ struct peer_ops {
 	int (*release)(struct peer *p);
 	/* The caller's half of authentication, on a peer that was dialled. 0, or -errno and err. */
 	int (*greet)(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
-	/* As peer_send() and peer_recv(). One thread is in send(), another one in recv(). */
+	/* Like peer_send() and peer_recv(). One thread is in send(), another one in recv(). */
 	int (*send)(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
 	ssize_t (*recv)(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
 	/* While other threads are in send() and recv(), which return. */
 	void (*shutdown)(struct peer *p);
 	void (*close)(struct peer *p);
-	/* As peer_path(); NULL: there is one way, and this is its name. */
+	/* Like peer_path(); NULL: the transport has one way only, and `way` is its name. */
 	const char *(*path)(struct peer *p, char *why, size_t size);
 	const char *way;
-	/* As peer_share(), peer_places() and peer_place(); NULL: there is no such way. */
+	/* Like peer_share(), peer_places() and peer_place(); NULL: the transport cannot. */
 	void (*share)(struct peer *p, void *memory, uint64_t n);
 	enum peer_places (*places)(struct peer *p);
 	int (*place)(struct peer *p, uint64_t page, unsigned n, uint64_t *changed);
@@ -90,7 +90,7 @@ struct peer {
 struct peer_listener_ops {
 	struct peer *(*accept)(struct peer_listener *l, int timeout_ms, struct err *err);
 	void (*wake)(struct peer_listener *l);
-	/* As peer_listener_path(); NULL: there never is one. */
+	/* Like peer_listener_path(); NULL: there never is a name. */
 	const char *(*path)(const struct peer_listener *l);
 	void (*close)(struct peer_listener *l);
 };
@@ -163,7 +163,10 @@ int peer_recv_all(struct peer *p, void *data, size_t n, int timeout_ms, struct e
 /* From any thread: both directions end, blocked calls return. */
 void peer_shutdown(struct peer *p);
 void peer_close(struct peer *p); /* NULL allowed */
-/* How its bytes travel now ("tcp", "rdma"), and in why (NULL allowed) why not better; else "". */
+/*
+ * The way that bytes travel now ("tcp", "rdma"). `why` (NULL allowed) gets the reason why no better
+ * way is used, or "".
+ */
 const char *peer_path(struct peer *p, char *why, size_t size);
 /*
  * Pages that go straight from one side's memory into the other one's, where the transport can do
@@ -173,7 +176,7 @@ const char *peer_path(struct peer *p, char *why, size_t size);
 #define PEER_PAGE  4096u
 #define PEER_PLACE 256u /* pages in one call, at most */
 void peer_share(struct peer *p, void *memory, uint64_t n);
-/* Whether peer_place() is worth a try: now, or perhaps in a moment. */
+/* Tells if peer_place() is worth a try: now, or perhaps in a moment. */
 enum peer_places peer_places(struct peer *p);
 /*
  * n pages of the shared memory from `page` on are put into the same place on the other side; they
@@ -183,7 +186,7 @@ enum peer_places peer_places(struct peer *p);
  * of these pages is worth nothing.
  */
 int peer_place(struct peer *p, uint64_t page, unsigned n, uint64_t *changed);
-/* The other side's address, for messages ("192.0.2.1:7777"). */
+/* Address of the other side, for messages ("192.0.2.1:7777"). */
 const char *peer_name(const struct peer *p);
 
 extern const struct peer_ops peer_tcp_ops, peer_unix_ops, peer_rdma_ops;

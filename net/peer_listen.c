@@ -58,7 +58,7 @@ static void handshake_drop(struct stream_listener *l, unsigned i)
 	peer_close(&handshake_remove(l, i)->base);
 }
 
-/* Of an address with a port what is before the port, otherwise the whole of it. */
+/* Length of the host's part of a name: all before the port, or everything where there is none. */
 static size_t host_length(const char *name)
 {
 	const char *port = strrchr(name, ':');
@@ -126,7 +126,7 @@ static void take_connection(struct stream_listener *l, struct peer_stream **s, s
 	}
 }
 
-/* One connection more. A peer, or NULL with err or without. */
+/* Takes the next connection in. A peer, or NULL: it has to shake hands first, or err says more. */
 static struct peer *admit(struct stream_listener *l, struct err *err)
 {
 	struct peer_stream *s;
@@ -153,7 +153,7 @@ static int handshake_step(struct handshake *h, int64_t now, struct err *err)
 	return peer_tls_step(h->s, &h->events, err);
 }
 
-/* Of the handshakes that can go on, the first one that comes to an end: its peer, or err. */
+/* Goes on with handshakes until the first one of them ends: its peer, or NULL and perhaps err. */
 static struct peer *handshakes_step(struct stream_listener *l, const struct pollfd *ready,
 				    unsigned n, struct err *err)
 {

@@ -179,7 +179,7 @@ static int measure_placing(struct peer *p, uint8_t *bytes, unsigned ms, struct p
 	return 0;
 }
 
-/* What is measured is the way that is there in the end. */
+/* Waits until the best way is in use, for that one is to be measured; not longer than SETTLE_MS. */
 static int settle(struct peer *p, uint8_t *bytes, bool rdma, struct err *err)
 {
 	int64_t until = host_mono_ms() + SETTLE_MS;

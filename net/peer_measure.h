@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How fast the way to another host is, over any transport of peers: for people who set a pair up.
+/*
+ * Measures the way to another host, over any transport of peers: delay and throughput, for people
+ * who set a pair up.
  */
 #ifndef NET_PEER_MEASURE_H
 #define NET_PEER_MEASURE_H

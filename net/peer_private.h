@@ -42,8 +42,8 @@ struct peer_stream *peer_stream_new(const struct peer_ops *ops, int fd, const ch
 				    struct err *err);
 
 /*
- * One attempt without waiting: bytes, 0 at the end, -EAGAIN with what to wait for, or -errno. From
- * several threads.
+ * Try once, without waiting: number of bytes, 0 at the stream's end, -EAGAIN with poll's *events to
+ * wait for, or -errno. From several threads.
  */
 ssize_t peer_stream_try_send(struct peer_stream *s, const void *data, size_t n, short *events);
 ssize_t peer_stream_try_recv(struct peer_stream *s, void *data, size_t n, short *events);
@@ -55,9 +55,12 @@ struct peer_listener *peer_stream_listen(const struct peer_ops *ops, const struc
 
 /* peer_tls.c: before the first step. 0, or -errno and err. */
 int peer_tls_begin(struct peer_stream *s, const struct peer_key *key, bool server, struct err *err);
-/* As far as it goes without waiting: 0 done, -EAGAIN with what to wait for, or -errno and err. */
+/*
+ * Goes on with the handshake as far as that needs no waiting: 0 done, -EAGAIN with poll's *events
+ * to wait for, or -errno and err.
+ */
 int peer_tls_step(struct peer_stream *s, short *events, struct err *err);
-/* Whether not a byte has come: somebody who only looked whether anybody listens. */
+/* True: not a byte has come, so the caller only looked if anything listens here. */
 bool peer_tls_is_silent(const struct peer_stream *s);
 /* The message of a handshake that took too long; -ETIMEDOUT. */
 int peer_tls_too_slow(const struct peer_stream *s, int timeout_ms, struct err *err);

@@ -43,12 +43,15 @@ static void wake_take(int wake)
 {
 	uint64_t wakes;
 
-	/* It fails when the other thread has taken it. */
+	/* The read fails when the other thread has taken the wake. */
 	if (read(wake, &wakes, sizeof(wakes)) < 0)
 		return;
 }
 
-/* With the lock, which it gives away meanwhile: until something is ready, for at most ms. */
+/*
+ * Waits until something is ready, for at most ms. Called with the lock, which is free while the
+ * thread waits.
+ */
 static void rdma_wait(struct rdma_peer *p, bool *waits, int wake, int ms)
 {
 	struct pollfd fd[FDS] = {
@@ -143,7 +146,7 @@ static int rdma_send(struct peer *base, const void *data, size_t n, int timeout_
 	return ret;
 }
 
-/* What is there now: bytes, 0: nothing, or -errno and err. */
+/* Takes bytes that have arrived: their number, 0: there are none, or -errno and err. */
 static ssize_t rdma_take(struct rdma_peer *p, void *data, size_t n, struct err *err)
 {
 	ssize_t got = rdma_reader_get(&p->reader, data, n);
@@ -164,7 +167,7 @@ static ssize_t rdma_take(struct rdma_peer *p, void *data, size_t n, struct err *
 	return p->error;
 }
 
-/* The other side is gone: what it wrote before may still be on its way. */
+/* The other side is gone, but bytes that it wrote before may still be on their way: takes those. */
 static ssize_t rdma_take_last(struct rdma_peer *p, void *data, size_t n, struct err *err)
 {
 	int64_t until = host_mono_ms() + LINGER_MS;
@@ -211,7 +214,7 @@ static ssize_t rdma_recv(struct peer *base, void *data, size_t n, int timeout_ms
 
 /* ---- ends ---- */
 
-/* What was sent before goes first, but not for long. */
+/* Lets go what was sent before the end, and waits for that, but not long. */
 static void rdma_leave(struct rdma_peer *p)
 {
 	int64_t until = host_mono_ms() + LEAVE_MS;

@@ -156,7 +156,7 @@ static int stream_greet(struct peer *p, const struct peer_key *key, int timeout_
 
 /* ---- bytes ---- */
 
-/* One attempt: bytes, 0 at the end, -EAGAIN with *events to wait for, or -errno. */
+/* Result of one attempt: bytes, 0 at the end, -EAGAIN with *events to wait for, or -errno. */
 static ssize_t tls_result(struct peer_stream *s, int ret, short *events)
 {
 	int why = SSL_get_error(s->ssl, ret), reason = ERR_GET_REASON(ERR_peek_error());

@@ -181,7 +181,7 @@ static bool is_any(const struct sockaddr *a)
 	return !memcmp(&gid, &v4, sizeof(gid)) || !memcmp(&gid, &v6, sizeof(gid));
 }
 
-/* What there is instead, for the message. */
+/* Names of the devices that the host has, for the message that the wanted one is not there. */
 static void names_of(struct ibv_device **list, int n, char *text, size_t size)
 {
 	size_t at = 0;
@@ -607,7 +607,7 @@ static int memlock_check(struct err *err)
 		       PINNED >> 10, (unsigned long long)r.rlim_cur >> 10);
 }
 
-/* Whether queue pairs can be made, while there is somebody to be told. */
+/* Tries to make a queue pair, now that a person can still be told of a failure. */
 static int device_try(struct verbs_device *d, struct err *err)
 {
 	struct verbs_qp *q;

@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 
-/* What is used of it beside the calls that its header makes directly, without the prefix. */
+/* Functions of the library that are used, without their prefix; its header calls others itself. */
 #define RDMA_LIBRARY_FUNCTIONS(F)     \
 	F(ibv_, get_device_list)      \
 	F(ibv_, free_device_list)     \

@@ -22,7 +22,7 @@ static void maker_wake(struct rdma_maker *m)
 {
 	uint64_t one = 1;
 
-	/* It fails when there are 2^64 - 2 wakes already. */
+	/* The write fails when there are 2^64 - 2 wakes already. */
 	if (write(m->wake, &one, sizeof(one)) < 0)
 		return;
 }

@@ -8,12 +8,12 @@
  *     OFFER   queue pair, ring ->  makes and connects its own
  *             connects         <-  ANSWER
  *     READY                    ->
- *     a first write, both ways; who sees its own done sends frames this way
+ *     a first write, both ways; a side whose own one is done sends frames this way
  *
- * Who finds the queue pair of no use gives it up and says BROKEN, then sends all frames that are
- * not credited over TLS. Such frames stand aside from the ring, into which a queue pair that is on
- * its way down may still write. The next one is made when the last one is gone, on both sides: what
- * the ring holds came over the present one.
+ * A side that finds the queue pair of no use gives it up and says BROKEN, then sends all frames
+ * that are not credited over TLS. Such frames stand aside from the ring, into which a queue pair
+ * that is on its way down may still write. The next one is made when the last one is gone, on both
+ * sides, so the ring never holds what came over an earlier one.
  *
  * Queue pairs are made, connected and freed by a thread of its own (rdma_maker.c), as the calls for
  * that may take seconds; frames take TLS meanwhile.
@@ -46,7 +46,7 @@
 #define STEADY_MS  10000 /* up for so long: the next pause is the first one again */
 #define NEVER	   UINT64_MAX
 
-/* Where things stand in a peer's area: what the other side writes comes first. */
+/* Places in a peer's area: the half that the other side writes comes first. */
 #define CELL_AT RDMA_RING
 #define HALF	RDMA_HALF
 
@@ -102,7 +102,7 @@ static size_t out_waits(const struct rdma_peer *p)
 	return p->out.len - p->out_done;
 }
 
-/* As far as it goes. */
+/* Sends the messages that wait, as far as the TLS connection takes them without waiting. */
 static void flush_control(struct rdma_peer *p)
 {
 	short events;
@@ -140,7 +140,7 @@ void rdma_path_drop(struct rdma_peer *p)
 	rdma_writer_rewind(&p->writer);
 }
 
-/* What is said once, however often it is tried. */
+/* Tells why there is no path; a reason that repeats is told once, however often it is tried. */
 static void path_tell(struct rdma_peer *p, bool was_up, const char *why)
 {
 	bool same = !strcmp(p->why, why);
@@ -166,7 +166,7 @@ static void path_later(struct rdma_peer *p, bool was_up)
 	p->retry_ms = now + p->backoff_ms;
 }
 
-/* There is no queue pair (any more); the other side is told where it has one. */
+/* Gives the queue pair up, if there is one, and tells the other side where that has one. */
 static void path_break(struct rdma_peer *p, enum rdma_message say, const char *why)
 {
 	bool was_up = p->state == PATH_UP;
@@ -314,10 +314,10 @@ static void take_answer(struct rdma_peer *p, struct rd *in)
 	path_make(p, JOB_CONNECT, qp);
 }
 
-/* What the maker has made. */
+/* Takes what the maker has made, or its error. */
 static void path_take_made(struct rdma_peer *p)
 {
-	/* The other side is told of its end where it has one. */
+	/* Messages for the other side, where it has a queue pair that waits for ours. */
 	static const enum rdma_message no[] = {
 		[JOB_ANSWER] = RDMA_NO, [JOB_CONNECT] = RDMA_BROKEN
 	};
@@ -338,7 +338,7 @@ static void path_take_made(struct rdma_peer *p)
 	}
 }
 
-/* The other side's words, as far as they can be shown. */
+/* Takes a message that the other side has no path, with its words as far as they can be shown. */
 static void take_no(struct rdma_peer *p, struct rd *in)
 {
 	size_t n = rd_left(in);
@@ -600,17 +600,20 @@ static void send_frames(struct rdma_peer *p)
 	}
 }
 
-/* Who waits in the other thread is woken when there is something for it. */
+/* Wakes the other thread, if it waits. */
 static void wake(bool waits, int fd)
 {
 	uint64_t one = 1;
 
-	/* It fails when there are 2^64 - 2 wakes already. */
+	/* The write fails when there are 2^64 - 2 wakes already. */
 	if (waits && write(fd, &one, sizeof(one)) < 0)
 		return;
 }
 
-/* Where frames never stop coming by RDMA, nobody would wait for the TLS connection. */
+/*
+ * It is time to read the TLS connection. Without this nothing would ever wait for it where frames
+ * never stop coming by RDMA.
+ */
 static bool control_due(struct rdma_peer *p)
 {
 	int64_t now = host_mono_ms();

@@ -79,7 +79,7 @@ static void look_at_port(const struct rdma_library *ibv, struct ibv_context *c, 
 	list_gids(ibv, c, a.gid_tbl_len, p);
 }
 
-/* Of one device; how many were filled in. */
+/* Fills in the ports of one device; their number. */
 static size_t look_at_device(const struct rdma_library *ibv, struct ibv_device *d,
 			     struct rdma_port *p, size_t n)
 {

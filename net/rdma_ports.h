@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What RDMA devices this host has, for people who set a pair up. */
+/* RDMA devices and ports of this host, for people who set a pair up. */
 #ifndef NET_RDMA_PORTS_H
 #define NET_RDMA_PORTS_H
 

@@ -44,7 +44,7 @@ enum rdma_state {
 	PATH_UP,
 };
 
-/* What the other side needs of ours, and the other way round. */
+/* All that one side has to know of the other one's queue pair and memory. */
 struct rdma_ends {
 	struct verbs_address qp;
 	uint64_t ring, cell;
@@ -108,7 +108,10 @@ struct rdma_peer {
 	bool clear;  /* frames need not be sealed */
 
 	pthread_mutex_t lock; /* of all that follows */
-	/* What the other side writes, RDMA_HALF; as much of ours; the reader's, RDMA_RING. */
+	/*
+	 * Memory, in this order: RDMA_HALF bytes that the other side writes, as many that this one
+	 * sends from, and RDMA_RING for the reader.
+	 */
 	uint8_t *area;
 	struct rdma_writer writer;
 	struct rdma_reader reader;
@@ -165,13 +168,13 @@ int rdma_path_init(struct rdma_peer *p, const uint8_t *out_key, const uint8_t *i
 void rdma_path_fini(struct rdma_peer *p);
 enum rdma_ready { READY_CONTROL = 1, READY_QP = 2 };
 /*
- * Does what can be done without waiting: takes what has arrived (from descriptors only where they
- * are ready), keeps the path, sends what can go. p->error and p->ended say what came of it.
+ * Does all that needs no waiting: takes what has arrived (from descriptors only where they are
+ * ready), keeps the path, sends what can go. The outcome is in p->error and p->ended.
  */
 void rdma_path_pump(struct rdma_peer *p, unsigned ready);
-/* Whether all that was written is on its way. */
+/* True: all that was written is on its way. */
 bool rdma_path_flushed(const struct rdma_peer *p);
-/* How long a wait may last before the path needs a look, in ms; -1: for ever. */
+/* Longest wait, in ms, before the path needs a look; -1: for ever. */
 int rdma_path_patience(const struct rdma_peer *p);
 /* The next arrival makes the queue pair's descriptor readable; what is there by now is taken. */
 void rdma_path_arm(struct rdma_peer *p);
@@ -179,11 +182,11 @@ void rdma_path_arm(struct rdma_peer *p);
 void rdma_path_torn(struct rdma_peer *p);
 /* A credit, where one is due. */
 void rdma_path_pay(struct rdma_peer *p);
-/* One write over a path that is up; false: it was not taken, and the path is broken. */
+/* Writes once over a path that is up; false: it was not taken, and the path is broken. */
 bool rdma_path_write(struct rdma_peer *p, const struct verbs_write *w);
 /* A message on the TLS connection. */
 void rdma_path_say(struct rdma_peer *p, enum rdma_message kind, const void *data, size_t n);
-/* The other side does what it may not. */
+/* Ends the connection, because the other side does what it may not. code: positive errno. */
 void rdma_path_fail(struct rdma_peer *p, const char *text, int code);
 
 /* The queue pair is given up, and nobody is told. */
@@ -192,7 +195,10 @@ void rdma_path_drop(struct rdma_peer *p);
 /* rdma_maker.c. Its thread, and the end of it: without the lock. 0, or -errno and err. */
 int rdma_maker_init(struct rdma_peer *p, struct err *err);
 void rdma_maker_fini(struct rdma_peer *p);
-/* With the lock, both: does that, and pumps when it is done; leaves what it does, and frees qp. */
+/*
+ * Both with the lock. ask: the maker does the job, and pumps when it is done. drop: the maker
+ * leaves its present job unfinished, and frees qp.
+ */
 void rdma_maker_ask(struct rdma_peer *p, enum rdma_job job, struct verbs_qp *qp);
 void rdma_maker_drop(struct rdma_peer *p, struct verbs_qp *qp);
 

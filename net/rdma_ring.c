@@ -24,7 +24,7 @@ _Static_assert(RDMA_RING % RDMA_UNIT == 0 && RDMA_HEADER % RDMA_UNIT == 0,
 _Static_assert(RDMA_RING / 4 + RDMA_FRAME_SIZE(RDMA_FRAME) <= RDMA_RING,
 	       "a writer without room is owed a credit");
 
-/* What a reader says: it has read so many frames, up to this position. */
+/* A reader's message: it has read so many frames, up to this position. */
 struct credit {
 	uint64_t count, number, position, zero;
 	uint8_t tag[TAG];

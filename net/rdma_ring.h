@@ -43,7 +43,7 @@
 
 #define RDMA_FRAME_SIZE(n) ((RDMA_HEADER + (n) + RDMA_UNIT - 1) / RDMA_UNIT * RDMA_UNIT)
 
-/* Where a frame, or a part of it, stands: at most two pieces. */
+/* A stretch of the ring. A frame, or a part of one, stands in two of them at most. */
 struct rdma_piece {
 	uint32_t at, len;
 };
@@ -67,11 +67,11 @@ void rdma_writer_fini(struct rdma_writer *w);
 ssize_t rdma_writer_put(struct rdma_writer *w, const void *data, size_t n);
 /* A frame of checksums, n bytes of them: true; false: there is no room, or it cannot be sealed. */
 bool rdma_writer_put_sums(struct rdma_writer *w, const void *data, size_t n);
-/* Of the first frame that is not sent yet: bytes in the ring at w->sent; 0: there is none. */
+/* Bytes of the first frame that is not sent yet, in the ring at w->sent; 0: there is none. */
 size_t rdma_writer_next(const struct rdma_writer *w);
-/* That frame is on its way, and has this number. */
+/* Takes note that this frame is on its way; returns its number. */
 uint64_t rdma_writer_sent(struct rdma_writer *w);
-/* Its path is broken: all that is kept is to be sent again. */
+/* The path is broken: all frames that are kept are to be sent again. */
 void rdma_writer_rewind(struct rdma_writer *w);
 /*
  * A credit that arrived, or part of one: 1 it gave room, 0 nothing new, -EBADMSG and err: the other
@@ -112,14 +112,14 @@ uint64_t rdma_reader_announce(struct rdma_reader *r, uint32_t number);
  */
 int rdma_reader_place(struct rdma_reader *r, uint64_t position, const void *frame, size_t n,
 		      struct err *err);
-/* Whether the next frame's number stands where it is expected; a hint, for who polls. */
+/* True: the next frame's number stands where it is expected. A hint, for a thread that polls. */
 bool rdma_reader_glance(const struct rdma_reader *r);
 /*
  * Up to n bytes: their number, 0: nothing is announced, -EAGAIN: what is announced is not there, or
  * is not what the other side has sealed, -EBADMSG: checksums are not right.
  */
 ssize_t rdma_reader_get(struct rdma_reader *r, void *data, size_t n);
-/* Whether it is time for a credit. */
+/* True: it is time for a credit. */
 bool rdma_reader_owes(const struct rdma_reader *r);
 /* The next credit; 0 or -EIO. */
 int rdma_reader_credit(struct rdma_reader *r, uint8_t cell[RDMA_CELL]);

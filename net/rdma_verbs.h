@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the RDMA transport asks of verbs: reliable connected queue pairs and one-sided writes. The
- * one implementation for hardware is rdma_device.c, on libibverbs; tests have another one in
- * memory.
+ * The part of verbs that the RDMA transport needs: reliable connected queue pairs and one-sided
+ * writes. The one implementation for hardware is rdma_device.c, on libibverbs; tests have another
+ * one in memory.
  *
  * Calls on one queue pair are made by one thread at a time; its descriptor may be waited for
  * meanwhile.
@@ -23,7 +23,7 @@ struct verbs_qp;     /* a queue pair with its completions */
 
 #define VERBS_GID 16
 
-/* What the other side needs to reach a queue pair. */
+/* Address of a queue pair, by which the other side reaches it. */
 struct verbs_address {
 	uint32_t qpn, psn; /* 24 bits */
 	uint16_t lid;
@@ -58,7 +58,7 @@ struct verbs_ops {
 	struct verbs_device *(*open)(const struct sockaddr *local, struct err *err);
 	void (*hold)(struct verbs_device *d); /* one close() more */
 	void (*close)(struct verbs_device *d);
-	/* Of its port: 0, or -errno and err why it cannot be used now. */
+	/* Looks at the device's port: 0, or -errno and err why it cannot be used now. */
 	int (*check)(struct verbs_device *d, struct err *err);
 	int (*events)(struct verbs_device *d); /* a descriptor that is readable when check() may
 						  have news; -1: none */
@@ -70,7 +70,7 @@ struct verbs_ops {
 	struct verbs_qp *(*qp_new)(struct verbs_device *d, unsigned writes, unsigned arrivals,
 				   struct verbs_address *own, struct err *err);
 	int (*qp_connect)(struct verbs_qp *q, const struct verbs_address *theirs, struct err *err);
-	/* When it returns, nothing writes into memory for it any more, or reads from there. */
+	/* After its return nothing reads or writes memory for this queue pair any more. */
 	void (*qp_free)(struct verbs_qp *q);
 	/* 0, or -errno. */
 	int (*write)(struct verbs_qp *q, const struct verbs_write *w);

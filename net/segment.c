@@ -39,7 +39,7 @@ static void put_be32(uint8_t *p, uint32_t v)
 	put_be16(p + 2, v & 0xffff);
 }
 
-/* One's complement sum of big-endian words (RFC 1071), not inverted. */
+/* The one's complement sum of big-endian words (RFC 1071), not inverted. */
 static uint32_t sum_bytes(const uint8_t *p, size_t n, uint32_t sum)
 {
 	for (; n > 1; p += 2, n -= 2)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a network card does for its host, done here for frames that were captured before any card
- * saw them: checksums that the sender left open, and TCP segments that were handed over joined
- * (TSO, GRO).
+ * The work that a sender leaves to its network card, for frames that were captured before any card
+ * saw them: checksums that are still open are filled in, and TCP segments that were handed over
+ * joined (TSO, GRO) are split.
  */
 #ifndef NET_SEGMENT_H
 #define NET_SEGMENT_H
