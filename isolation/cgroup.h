@@ -22,7 +22,7 @@
 
 enum cgroup_controller { CGROUP_CPU, CGROUP_MEMORY, CGROUP_IO, CGROUP_ACCOUNT, CGROUP_CONTROLLERS };
 
-/* One mounted hierarchy. */
+/* A mounted hierarchy of groups. */
 struct cgroup_tree {
 	bool v2;
 	char root[CGROUP_PATH];	  /* where it is mounted */
@@ -30,7 +30,7 @@ struct cgroup_tree {
 	char parent[CGROUP_PATH]; /* of the machines' groups */
 };
 
-/* Where groups can be made on this host. */
+/* Places on this host where groups can be made. */
 struct cgroup_site {
 	struct cgroup_tree tree[CGROUP_CONTROLLERS];
 	unsigned ntrees;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which hierarchies of control groups are mounted, what they control, and where in them we are. */
+/* Finds the mounted hierarchies of control groups, their controllers, and our own place in them. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static void unescape(char *s)
 	*out = 0;
 }
 
-/* One line of mountinfo, of a control group file system. */
+/* A line of mountinfo about a control group file system. */
 struct mount_line {
 	char *root, *point, *type, *options;
 };
@@ -78,8 +78,8 @@ static bool split_mount(char *line, struct mount_line *m)
 }
 
 /*
- * Where we are in a hierarchy, from the lines "id:controllers:path" of /proc/self/cgroup; v2's id
- * is 0.
+ * Finds our own group's path in a hierarchy. The lines of /proc/self/cgroup are
+ * "id:controllers:path"; v2's id is 0.
  */
 static bool find_self(const char *proc, bool v2, const char *controller, char *path, size_t size)
 {

@@ -173,7 +173,7 @@ static void drop_dead(struct host_state *s)
 	s->n = kept;
 }
 
-/* Where others may write, they could promise the host away. */
+/* Refuses a file that others may write: with such a one they could promise the whole host away. */
 static int check_file(int fd, const char *path, struct err *err)
 {
 	struct stat st;

@@ -34,21 +34,22 @@ struct host_state {
 	struct host_entry entry[HOST_ENTRIES]; /* of processes that live */
 };
 
-/* What may be promised when nobody has set a limit: the host's memory but for a margin. */
+/* Bytes that may be promised where no limit is set: the host's memory but for a margin. */
 uint64_t host_file_room(uint64_t host_memory);
 /* Bytes promised to all. */
 uint64_t host_file_promised(const struct host_state *s);
 
-/* Whether `name` may stand in the file: 1 to 64 letters, digits and ._- */
+/* True: `name` may stand in the file, as it has 1 to 64 letters, digits and ._- */
 bool host_file_name_ok(const char *name);
 /* A file that does not exist is an empty one. 0 or -errno. */
 int host_file_read(const char *path, struct host_state *s, struct err *err);
 /*
- * Adds e (in place of what its process has), if there is room in the limit, or in room (bytes)
- * where none is set. -ENOMEM and who has what, when not.
+ * Adds e, in place of its process's present entry, if there is room within the limit, or within
+ * `room` bytes where none is set. -ENOMEM when there is none; err then lists the machines that have
+ * promises.
  */
 int host_file_promise(const char *path, const struct host_entry *e, uint64_t room, struct err *err);
-/* bytes 0: back to what host_file_room() says. Machines keep what they were promised. */
+/* Sets the limit; 0: that of host_file_room() again. Machines keep what they were promised. */
 int host_file_set_limit(const char *path, uint64_t bytes, struct err *err);
 
 #endif

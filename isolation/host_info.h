@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What is true of the host as a whole: its size, and whether two threads of execution share a core.
- */
+/* Properties of the host as a whole: its size, and if two threads of execution share a core. */
 #ifndef ISOLATION_HOST_INFO_H
 #define ISOLATION_HOST_INFO_H
 

@@ -60,20 +60,20 @@ struct jail_config {
  * stop_on_signals(); the other one exits here.
  */
 void jail_begin(enum jail_mode mode);
-/* Before jail_begin(): what the process outside does when the one inside (`pid`) has ended. */
+/* Before jail_begin(): the process outside calls fn when the one inside (`pid`) has ended. */
 void jail_at_end(void (*fn)(void *ctx, pid_t pid), void *ctx);
 /*
- * As fork(), but the child is the first one of a new pid namespace, where that is allowed; its
- * jail_begin() forks no more.
+ * Forks like fork(), but the child is the first process of a new pid namespace, where that is
+ * allowed; its jail_begin() forks no more.
  */
 pid_t jail_fork(void);
-/* With JAIL_STRICT fails for layers that cannot be had. 0 or -errno. */
+/* Closes the jail; with JAIL_STRICT fails for layers that cannot be had. 0 or -errno. */
 int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err);
-/* When the guest is about to start: says what the jail lacks, or that there is none. */
+/* Logs, when the guest is about to start, the layers that the jail lacks, or that there is none. */
 void jail_warn(void);
 /*
- * After jail_enter(), by the main thread: how much more may be mapped, a margin aside. Never raises
- * it.
+ * After jail_enter(), by the main thread: lowers the limit on memory to so many bytes more than
+ * were mapped when the jail closed, and a margin. Never raises it.
  */
 void jail_limit_memory(uint64_t bytes);
 
@@ -83,17 +83,18 @@ void jail_limit_memory(uint64_t bytes);
  */
 void jail_will_remove(const char *path);
 void jail_remove(const char *path);
-/* Whether the process at the other end of a local socket is root's or of the user that started us.
- * 0, -EPERM, -errno.
+/*
+ * Checks that the process at the other end of a local socket is root's or of the user that started
+ * us. 0, -EPERM, -errno.
  */
 int jail_check_peer(int fd);
-/* NULL: not in a jail. */
+/* The keeper that holds names for this process; NULL: not in a jail. */
 struct keeper *jail_keeper(void);
-/* The one that runs the service; NULL: not in a jail, or there is none. */
+/* The keeper that runs jail_config.service; NULL: not in a jail, or there is no service. */
 struct keeper *jail_service_keeper(void);
 /* The last thing of a run. */
 void jail_end(void);
-/* This process's id as others see it. */
+/* Id of this process as processes outside the jail see it. */
 pid_t jail_pid(void);
 
 /* For `twinstep jail`. */

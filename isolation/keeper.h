@@ -5,12 +5,12 @@
  * the jail closed. A backup, which learns how large its guest is when it is in the jail, may ask
  * once for that much memory of the host (isolation/host_file.h). When an interface under a NIC was
  * deleted, it attaches the NIC to the one that takes its place, and it tells a capture which
- * address the guest has given itself. Requests have a fixed size;
- * whoever sits in the jail can ask for nothing else.
+ * address the guest has given itself. Requests have a fixed size; a process in the jail can ask for
+ * nothing else.
  *
  * A service is another keeper, a process of its own, so that neither waits for the other: the
  * arbiter of a pair, whose directory or network stays out of the replica's reach. A service that
- * is killed is started again, and whoever waits for its answer is told at once.
+ * is killed is started again, and callers that wait for its answer are told at once.
  */
 #ifndef ISOLATION_KEEPER_H
 #define ISOLATION_KEEPER_H
@@ -26,7 +26,7 @@ struct keeper_message {
 	int32_t op;	/* KEEPER_REMOVE, or one of the service's from KEEPER_SERVICE on */
 	int32_t result; /* of the answer: what the call returned */
 	uint64_t arg;	/* in and out */
-	uint64_t nr;	/* filled in here: which answer belongs to which request */
+	uint64_t nr;	/* filled in here: the same in a request and its answer */
 	uint8_t data[KEEPER_DATA];
 };
 
@@ -52,9 +52,9 @@ void keeper_allow_promise(keeper_promise *fn, void *ctx);
 typedef int keeper_attach(void *ctx, uint64_t which);
 void keeper_allow_attach(keeper_attach *fn, void *ctx, bool taps);
 void keeper_keep(int fd);
-/* What a keeper is for. */
+/* The purpose of a keeper, and the rights that it keeps for that. */
 struct keeper_post {
-	keeper_service *service; /* NULL: the names, and what else it may be asked for */
+	keeper_service *service; /* NULL: it holds names, and does what it was allowed above */
 	void *ctx;
 	int fd;		  /* the one descriptor that the service needs, -1: none */
 	bool network;	  /* the service asks over the network, and has no files */
@@ -70,19 +70,19 @@ struct keeper *keeper_start(const struct keeper_post *post, struct err *err);
  * killed while it was asked, and another one is there; -ETIMEDOUT.
  */
 int keeper_call(struct keeper *k, struct keeper_message *m);
-/* 0 or -errno of the removal. */
+/* Removes a file that the keeper was told of: 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
-/* What the function that may be asked for has answered. */
+/* Has the function of keeper_allow_attach() called: its answer. */
 int keeper_ask_attach(struct keeper *k, uint64_t which);
-/* 0, or -errno and what the keeper says. */
+/* Has the function of keeper_allow_promise() called: 0, or -errno and err from it. */
 int keeper_promise_memory(struct keeper *k, uint64_t bytes, struct err *err);
 /*
- * Whether the process at the other end of a connected local socket is root's or of the user that
- * started the machine: in a user namespace of one user, where a jailed process is, nobody else's id
- * can be told. 0, -EPERM, -errno.
+ * Checks that the process at the other end of a connected local socket is root's or of the user
+ * that started the machine. A jailed process cannot see that itself: in its user namespace of one
+ * user all other ids look the same. 0, -EPERM, -errno.
  */
 int keeper_check_peer(struct keeper *k, int fd);
-/* The same without a jail. */
+/* The same check without a jail. */
 int keeper_peer_allowed(int fd);
 /* The keeper ends when nobody can ask any more. NULL allowed. */
 void keeper_end(struct keeper *k);

@@ -107,7 +107,7 @@ int limits_take_memory_max(struct limits *l, const char *text, struct err *err)
 	return 0;
 }
 
-/* One "name=value" of --io-max. */
+/* Parses a "name=value" of --io-max. */
 static bool take_io(struct limits *l, char *item)
 {
 	char *value = strchr(item, '=');

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What one machine may take of the host: the values, as people write them and as they are kept. */
+/* Limits on a machine's use of the host: the values, as people write them and as they are kept. */
 #ifndef ISOLATION_LIMITS_H
 #define ISOLATION_LIMITS_H
 
@@ -31,7 +31,7 @@ int limits_take_memory_max(struct limits *l, const char *text, struct err *err);
  */
 int limits_take_io_max(struct limits *l, const char *text, struct err *err);
 
-/* Whether any is given; the same for disks alone. */
+/* True: some limit is given; the second one looks at those of disks alone. */
 bool limits_any(const struct limits *l);
 bool limits_any_io(const struct limits *l);
 /* "weight 200, 50% of a CPU, ...", or "" when none is given. */

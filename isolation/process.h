@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which process a process id means: ids are used again, id and start time together are not. */
+/* Telling processes apart: ids are used again, but id and start time together never are. */
 #ifndef ISOLATION_PROCESS_H
 #define ISOLATION_PROCESS_H
 
 #include <stdint.h>
 #include <sys/types.h>
 
-/* When a process began, in clock ticks since the host did; 0: there is none, or it has ended. */
+/*
+ * Start time of a process, in clock ticks since the host's; 0: there is no such process, or it has
+ * ended.
+ */
 uint64_t process_start(pid_t pid);
 
 #endif

@@ -122,8 +122,8 @@ unsigned seccomp_count(enum thread_role role)
 	}
 
 /*
- * What arguments have to be; of a rule's rows one has to fit, and of a row all. Pointers cannot be
- * followed.
+ * Conditions on arguments. A call is allowed when all conditions of one of its rule's rows hold.
+ * Filters see an argument's value only: memory behind a pointer cannot be looked at.
  */
 static const struct {
 	enum seccomp_rule rule;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What each role may ask of the kernel: a list of system calls, with a reason for each
- * (isolation/calls.c). Whatever is not on the list kills the process.
+ * System calls that each role may make, with a reason for each (isolation/calls.c). Any other call
+ * kills the process.
  *
  * The thread that enters the jail gets the union of all threads' lists, because filters are
  * inherited and can only become narrower; each thread then narrows it to its own.
@@ -63,7 +63,7 @@ struct seccomp_call {
 extern const struct seccomp_call seccomp_calls[];
 extern const size_t seccomp_ncalls;
 
-/* Whether the row is about the role; main has every thread's rows. */
+/* True: the row is about the role; main has every thread's rows. */
 bool seccomp_allows(const struct seccomp_call *c, enum thread_role role);
 /* System calls that the role may make. */
 unsigned seccomp_count(enum thread_role role);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a processor betrays to whoever shares it: controls over speculation
- * (Documentation/userspace-api/spec_ctrl.rst) and over who runs on a core's other thread
- * (Documentation/admin-guide/hw-vuln/core-scheduling.rst).
+ * Controls over what a processor betrays to programs that share it: over speculation
+ * (Documentation/userspace-api/spec_ctrl.rst), and over the processes that run on a core's other
+ * thread (Documentation/admin-guide/hw-vuln/core-scheduling.rst).
  */
 #ifndef ISOLATION_SPEC_H
 #define ISOLATION_SPEC_H
@@ -26,7 +26,7 @@ enum spec_state {
 
 const char *spec_name(enum spec_control c);
 const char *spec_state_name(enum spec_state s);
-/* Of the calling thread. */
+/* State of a control for the calling thread. */
 enum spec_state spec_state(enum spec_control c);
 /*
  * Puts all controls into the protective state, for the calling thread and all that it starts, for
@@ -35,7 +35,7 @@ enum spec_state spec_state(enum spec_control c);
  */
 int spec_protect(void);
 
-/* Whether the kernel was built with core scheduling. */
+/* True: the kernel was built with core scheduling. */
 bool spec_core_known(void);
 /*
  * The process gets a cookie of its own, so that nobody else's threads run beside its own on a core.
