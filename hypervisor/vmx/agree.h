@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Does this processor give guests what the software CPU gives them? Small programs fold what is
- * undefined in the manuals, or differs between processors, into one number; both engines run them.
- * Where they differ, a guest that uses it can tell the engines apart, and a record of one may not
- * replay on the other.
+ * Comparison of this processor with the software CPU, as guests see them. Small programs fold
+ * results that are undefined in the manuals, or differ between processors, into one number; both
+ * engines run them. Where the numbers differ, a guest that uses such results can tell the engines
+ * apart, and a record of one may not replay on the other.
  */
 #ifndef HYPERVISOR_VMX_AGREE_H
 #define HYPERVISOR_VMX_AGREE_H

@@ -27,8 +27,10 @@ struct bench {
  * Loaded at BENCH_CODE, RSP below it, EDX 0. In 16-bit real mode segments are 0. In 64-bit mode, at
  * privilege 0, all memory is mapped where it is, a page a table entry, open to user mode:
  *
- *   0x1000 PML4, then PDPT, PD, PT     0x5000 IDT, empty, for all vectors     0x6000 GDT, 0x6100
- * TSS
+ *   0x1000   PML4, then PDPT, PD, PT
+ *   0x5000   IDT, empty, for all vectors
+ *   0x6000   GDT
+ *   0x6100   TSS
  *
  * Selectors: 08h code and 10h data of privilege 0, 18h 32-bit code, 20h data and 28h code of user
  * mode, as SYSCALL and SYSRET want them, 30h the TSS, whose RSP0 is 0x7800.

@@ -69,8 +69,8 @@ static const struct {
  */
 static int kept_fd = -1;
 /*
- * What was found out then, because it cannot be from within the jail: about the counter, and whom
- * to blame.
+ * Findings of that moment, because the jail hides them later: the reason why there is no counter,
+ * and the program that holds VT-x.
  */
 static const char *kept_no_pmu, *kept_holder;
 

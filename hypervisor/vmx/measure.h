@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is an engine's count of retired instructions exact? Small guest programs run on it several times
- * and on the software CPU once: the counts at their ends must agree, and so must the registers
- * where both stop at the same counts.
+ * Test if an engine's count of retired instructions is exact. Small guest programs run on it
+ * several times and on the software CPU once: the counts at their ends must agree, and so must the
+ * registers where both stop at the same counts.
  */
 #ifndef HYPERVISOR_VMX_MEASURE_H
 #define HYPERVISOR_VMX_MEASURE_H
@@ -43,8 +43,8 @@ int measure_engine(const struct engine_ops *ops, unsigned repeats, struct measur
 int measure_skid(const struct engine_ops *ops, struct measure *m, struct err *err);
 
 /*
- * Is the performance counter that vmx:pmu would use on this host exact? Measured when first asked
- * for, each program once. To be asked where the module's device node can be opened.
+ * True: the performance counter that vmx:pmu would use on this host is exact. Measured at the first
+ * call, each program once. To be called where the module's device node can be opened.
  */
 bool measure_pmu_is_exact(void);
 /* The landings of this measurement, with their skid; NULL: not measured, or not exact. */

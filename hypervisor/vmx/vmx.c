@@ -342,7 +342,7 @@ static uint32_t run_flags(struct vmx *v, bool step)
 	return flags;
 }
 
-/* What the module needs to complete instructions that count. */
+/* Hands over count and clock: the module completes instructions that count by them. */
 static void hand_over_count(struct vmx *v)
 {
 	struct twvmx_run *r = v->run;

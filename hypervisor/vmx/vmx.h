@@ -9,11 +9,14 @@
  * that, and an instruction behaves the same on either.
  *
  * Three count sources (count.c):
- *   vmx:pmu    counts all retired instructions with a performance counter that runs in the guest
- * only, and lands on any count (landing.h). What is completed outside the guest is added. vmx:exits
- * counts the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest on any VT-x,
- * so the count is exact without a performance counter. Sync points fall on them only. vmx:step
- * counts all retired instructions, by single steps: for tests and for looking closely.
+ *
+ *   vmx:pmu     counts all retired instructions with a performance counter that runs in the guest
+ *               only, and lands on any count (landing.h). Instructions that are completed outside
+ *               the guest are added.
+ *   vmx:exits   counts the instructions that cpu_is_exit() (soft/cpu.h) marks. They leave the guest
+ *               on any VT-x, so the count is exact without a performance counter. Sync points fall
+ *               on them only.
+ *   vmx:step    counts all retired instructions, by single steps: for tests and for looking closely
  */
 #ifndef HYPERVISOR_VMX_H
 #define HYPERVISOR_VMX_H
@@ -35,8 +38,8 @@ struct count_source {
 	bool retired; /* counts every instruction, not only exits */
 	bool pmu;     /* with the performance counter */
 	/*
-	 * One move of the run loop: into the guest and what the exit asks for, or an instruction in
-	 * software.
+	 * Moves the run loop on: runs the guest and completes its exit, or executes an instruction
+	 * in software. False: v->error says why.
 	 */
 	bool (*advance)(struct vmx *v);
 };
@@ -78,22 +81,21 @@ struct vmx {
 
 /* ---- vmx.c ---- */
 
-/* What count sources are made of; false: v->error says why. */
-/*
- * Into the guest until it exits, or the performance counter has reached `stop` (UINT64_MAX: none).
+/* The parts that count_source.advance() is put together from. False: v->error says why. */
+
+/* Runs the guest until it exits, or the performance counter has reached `stop` (UINT64_MAX: none).
  */
 bool vmx_run_free(struct vmx *v, uint64_t stop);
-/* Does what the exit asks for. */
+/* Completes the exit: emulates what the guest left off with. */
 bool vmx_complete(struct vmx *v);
 /*
- * Into the guest for one instruction or event, and what the exit asks for; or the instruction in
- * software.
+ * Runs the guest for one instruction or event, and completes the exit; or executes the instruction
+ * in software.
  */
 bool vmx_single_step(struct vmx *v);
 bool vmx_is_kicked(const struct vmx *v);
 /*
- * What landing has cost and shown so far; zeros when the engine does not land by the performance
- * counter.
+ * Counters of the landings so far; zeros when the engine does not land by the performance counter.
  */
 void vmx_landing(const struct engine *e, struct landing *l);
 
@@ -104,18 +106,18 @@ void vmx_landing(const struct engine *e, struct landing *l);
 #define VMX_GUEST_CR4 (CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_FSGSBASE | CR4_OSXSAVE)
 
 /*
- * Why a host with these answers cannot run guests of ours (static string), or NULL; the one who
- * holds VT-x apart.
+ * The reason why a host with these answers cannot run our guests (static string), or NULL. Other
+ * programs that hold VT-x are not looked for here.
  */
 const char *vmx_device_judge(const struct twvmx_info *info);
-/* Why the module cannot be used (static string), or NULL. */
+/* The reason why the module cannot be used (static string), or NULL. */
 const char *vmx_device_unavailable(void);
-/* What this host's processor is, for people: "GenuineIntel 000C06F2". */
+/* Name of this host's processor, for people: "GenuineIntel 000C06F2". */
 void vmx_device_host(char *text, size_t n);
-/* Is there a device node, usable or not? */
+/* True: there is a device node, usable or not. */
 bool vmx_device_loaded(void);
 /*
- * The same as vmx_device_unavailable(), having made a VM to see; keeps the node open for
+ * Answers like vmx_device_unavailable(), after having made a VM to see; keeps the node open for
  * vmx_device_open().
  */
 const char *vmx_device_reserve(void);
@@ -123,7 +125,7 @@ const char *vmx_device_reserve(void);
 void vmx_device_raise_limit(void);
 /* The module's answer about this host; -errno when there is no module. */
 int vmx_device_info(struct twvmx_info *info);
-/* Why no performance counter can be used (static string), or NULL. */
+/* The reason why no performance counter can be used (static string), or NULL. */
 const char *vmx_device_pmu_unavailable(void);
 int vmx_device_open(struct vmx *v, struct err *err);
 void vmx_device_close(struct vmx *v);
@@ -146,7 +148,7 @@ void vmx_regs_from_state(struct twvmx_regs *r, const struct cpu_state *s);
 void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s);
 
 /* ---- step.c ---- */
-/* Does the guest want to step from branch to branch (DEBUGCTL.BTF)? */
+/* True: the guest wants to step from branch to branch (DEBUGCTL.BTF). */
 bool vmx_steps_branches(const struct vmx *v);
 /*
  * Must the instruction at RIP be done in software when stepping? It would see or lose RFLAGS.TF, or
