@@ -235,8 +235,7 @@ static uint64_t write_fadt(struct tables *t)
 	    FLAG_WBINVD | FLAG_C1 | FLAG_NO_SLEEP_BUTTON | FLAG_NO_RTC_WAKE | FLAG_RESET, 4);
 	put_port(f + FADT_RESET_REG, RESET_PORT, 1);
 	f[FADT_RESET_VALUE] = RESET_VALUE;
-	/* Where the 64-bit address of FACS is set as well, the 32-bit one has to be the same or 0.
-	 */
+	/* FACS has its 32-bit address only: a 64-bit one beside it would have to be the same. */
 	put_pointer(t, f + FADT_X_DSDT, dsdt, 8);
 	put_port(f + FADT_X_PM1_EVT, ACPI_PM_PORT + ACPI_PM1_STATUS, 4);
 	put_port(f + FADT_X_PM1_CNT, ACPI_PM_PORT + ACPI_PM1_CNT, 2);

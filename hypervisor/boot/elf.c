@@ -101,7 +101,7 @@ static void elf_relocate_entry(const struct program_segment *s, uint64_t *entry,
 	*found = true;
 }
 
-/* Where the program headers are. */
+/* Place and number of the program headers. */
 struct elf_headers {
 	const struct elf_class *cls;
 	uint64_t at;

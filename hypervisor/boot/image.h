@@ -38,7 +38,7 @@ struct boot_request {
 	const char *cmdline;		/* without the kernel's name; NULL: empty */
 };
 
-/* What the image looks like from its magic numbers; says nothing about its being whole. */
+/* Kind of the image by its magic numbers alone; nothing else of it has been checked. */
 enum boot_kind boot_image_kind(const struct boot_image *image);
 
 /*
@@ -78,8 +78,8 @@ void boot_flat_segment(struct cpu_state *s, enum seg seg, uint16_t selector, uin
 /* The GDT descriptor of such a flat segment. */
 uint64_t boot_flat_descriptor(uint32_t attr);
 /*
- * What firmware leaves behind in both protocols: TR and LDTR that VT-x accepts, write-back as the
- * memory type.
+ * State that firmware leaves behind in both protocols: TR and LDTR that VT-x accepts, write-back as
+ * the memory type.
  */
 void boot_firmware_state(struct cpu_state *s);
 

@@ -50,7 +50,7 @@ enum {
 #define PAGE_FLOOR(x)	((x) & ~(PAGE_SIZE - 1))
 #define MIB_CEIL(bytes) (((bytes) + 0xfffff) >> 20)
 
-/* What the header says, checked. */
+/* Values out of the header, after they were checked. */
 struct linux_layout {
 	uint64_t payload_offset, payload_len; /* protected-mode kernel in the file */
 	uint64_t load, reserved;	      /* where it goes, and how much it needs there */

@@ -11,7 +11,7 @@
 
 #include "hypervisor/boot/image.h"
 
-/* There is a multiboot header with a right checksum. */
+/* True: the image has a multiboot header with a right checksum. */
 bool multiboot_is_program(const struct boot_image *image);
 
 /* See boot_load(). */

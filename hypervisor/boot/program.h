@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What programs that start in 32-bit protected mode share, whichever protocol they speak: segments
- * of the file into memory, modules behind them, an area with what the loader tells them, the data
+ * Loading of programs that start in 32-bit protected mode, whichever protocol they speak: segments
+ * of the file into memory, modules behind them, an area with information from the loader, the data
  * of a BIOS that old programs look for, and the vCPU's state.
  *
  *   0                      real-mode interrupts, all to a stub in the BIOS's place
  *   0x400 ..               BIOS data area, as far as programs read it; 0x9fc00: extended
- *   PROGRAM_INFO ..        what the loader tells, strings, GDT: 64 KiB that no part of the program
- *                          may be loaded over
+ *   PROGRAM_INFO ..        the loader's information, strings, GDT: 64 KiB that no part of the
+ *                          program may be loaded over
  *   behind the program     modules, each on a page of its own
  */
 #ifndef HYPERVISOR_BOOT_PROGRAM_H
@@ -41,12 +41,12 @@ struct program_segment {
 int program_begin(struct program *p, const struct boot_request *req);
 /* Copies file bytes to paddr and leaves the rest up to memsz zero. 0, -EINVAL or -ENOMEM. */
 int program_load_segment(struct program *p, const struct program_segment *s);
-/* start: where each module of the request begins, then. */
+/* Loads the request's modules; start: the address at which each of them begins then. */
 int program_load_modules(struct program *p, const struct boot_request *req,
 			 uint32_t start[BOOT_MODULES]);
-/* That the command line and the modules' texts are not too long. */
+/* Checks that neither the command line nor a module's text is too long. 0, or -errno and err. */
 int program_check_strings(const struct boot_request *req, struct err *err);
-/* What the request says of a module, never NULL. */
+/* The words of the request behind a module's file name; never NULL. */
 const char *program_module_text(const struct boot_request *req, size_t i);
 
 /* A string in the information area, which b will become; returns its address. */

@@ -12,7 +12,7 @@
 
 #include "hypervisor/boot/image.h"
 
-/* Whether the image is an ELF file with the PVH note. */
+/* True: the image is an ELF file with the PVH note. */
 bool pvh_is_program(const struct boot_image *image);
 
 /* See boot_load(). */
