@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What virtio-blk needs from a disk image. Requests are started in program order and must take
- * effect as if they were executed one after the other in that order, so that what a read returns
- * depends on the order of the guest's requests only. finish() waits for the host; until then the
- * buffer belongs to the backend.
+ * The disk image behind a virtio-blk device, as the device sees it. Requests are started in program
+ * order and must take effect as if they were executed one after the other in that order, so that a
+ * read's result depends on the order of the guest's requests only. finish() waits for the host;
+ * until then the buffer belongs to the backend.
  */
 #ifndef HYPERVISOR_DEVICES_DISK_H
 #define HYPERVISOR_DEVICES_DISK_H

@@ -65,7 +65,7 @@ static const uint8_t *item(const struct fw_cfg *f, uint32_t *size)
 	return f->file[n].data;
 }
 
-/* How many bytes of the item are left, and where. */
+/* The rest of the selected item, *left bytes of it; NULL: nothing is left. */
 static const uint8_t *rest(const struct fw_cfg *f, uint32_t *left)
 {
 	uint32_t size;

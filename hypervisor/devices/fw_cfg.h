@@ -53,9 +53,9 @@ void fw_cfg_init(struct fw_cfg *f, struct bus *bus, struct memory *mem);
 void fw_cfg_fini(struct fw_cfg *f);
 /* Adds a file, of which it keeps a copy. False: no memory, no room, or a name that is too long. */
 bool fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_t size);
-/* The same with bytes that somebody else keeps, at this place as long as it is there. */
+/* Adds a file whose bytes stay the caller's, at this place for as long as the device is there. */
 bool fw_cfg_add_view(struct fw_cfg *f, const char *name, const void *data, size_t size);
-/* The same with a number of `size` bytes, little endian. */
+/* Adds a file that is a number of `size` bytes, little endian. */
 bool fw_cfg_add_number(struct fw_cfg *f, const char *name, uint64_t v, size_t size);
 
 extern const struct device_ops fw_cfg_ops;

@@ -276,7 +276,7 @@ static void ch_control(struct i8254_channel *ch, uint8_t v)
 	ch->frozen = !gate && ch_mode(ch) != 1 && ch_mode(ch) != 5;
 }
 
-/* What GATE does depends on the mode: level in 0 and 4, edge in 1 and 5, both in 2 and 3. */
+/* GATE acts by its level in modes 0 and 4, by its edge in 1 and 5, by both in 2 and 3. */
 static void ch_set_gate(struct i8254_channel *ch, bool gate, int64_t now)
 {
 	bool triggered = ch_mode(ch) == 1 || ch_mode(ch) == 5;

@@ -35,7 +35,7 @@ void ioapic_set_irq(void *ioapic, unsigned pin, bool level);
 /* A local APIC has ended a level-triggered interrupt of this vector. */
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
 
-/* Whether an input that is not masked gives the processor an NMI. */
+/* True: an input that is not masked gives the processor an NMI. */
 bool ioapic_may_nmi(const struct ioapic *io);
 
 extern const struct device_ops ioapic_ops;

@@ -498,7 +498,7 @@ uint64_t lapic_mmio_read(struct lapic *l, uint64_t offset, unsigned size)
 	return v >> 8 * (offset & 3);
 }
 
-/* Only aligned writes of 32 bits reach a register (10.4.1). */
+/* A write reaches a register only when it is of 32 bits and aligned (10.4.1). */
 void lapic_mmio_write(struct lapic *l, uint64_t offset, unsigned size, uint64_t value)
 {
 	if (size == 4 && !(offset & 15) &&

@@ -96,7 +96,7 @@ struct lapic {
 };
 
 void lapic_init(struct lapic *l, struct clock *clock, const struct lapic_effects *fx);
-/* What firmware leaves: enabled, the 8259 at LINT0 (virtual wire), NMI at LINT1. */
+/* Sets the state that firmware leaves: enabled, the 8259 at LINT0 (virtual wire), NMI at LINT1. */
 void lapic_firmware(struct lapic *l);
 
 /* The processor is asked for an interrupt, of its own or of the 8259 behind LINT0. */
@@ -109,12 +109,12 @@ uint8_t lapic_acknowledge(struct lapic *l);
 bool lapic_drop(struct lapic *l);
 /* Level at LINT0 (n = 0) or LINT1. */
 void lapic_set_lint(struct lapic *l, unsigned n, bool level);
-/* Whether an edge at LINT0, where the 8259 is, would be an NMI; nothing is at LINT1. */
+/* True: an edge at LINT0, where the 8259 is, would be an NMI; nothing is at LINT1. */
 bool lapic_may_nmi(const struct lapic *l);
-/* True: it was for this processor and taken. */
+/* Hands a message over. True: it was for this processor, which has taken it. */
 bool lapic_receive(struct lapic *l, const struct apic_message *msg);
 
-/* Is this physical address one of the registers, as things are? */
+/* True: this physical address is one of the registers, where their base is now. */
 bool lapic_decodes(const struct lapic *l, uint64_t gpa);
 /* offset: from the base address. */
 uint64_t lapic_mmio_read(struct lapic *l, uint64_t offset, unsigned size);

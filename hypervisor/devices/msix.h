@@ -18,7 +18,7 @@
 #define MSIX_BAR_SIZE	 0x1000u
 #define MSIX_PBA	 0x800u
 
-/* Where messages go: a write of `data` to an address in memory space. */
+/* Destination of messages: each is a write of `data` to an address in memory space. */
 struct msix_target {
 	void (*write)(void *ctx, uint64_t address, uint32_t data);
 	void *ctx;
@@ -48,7 +48,7 @@ void msix_init(struct msix *x, struct pci_device *pci, unsigned bar, unsigned n,
 bool msix_enabled(const struct msix *x);
 /* Sends the message of a vector, or keeps it pending while that is masked. */
 void msix_signal(struct msix *x, unsigned vector);
-/* Whether a vector that is not masked is an NMI of the processor's. */
+/* True: a vector that is not masked is an NMI of the processor's. */
 bool msix_may_nmi(const struct msix *x);
 uint64_t msix_read(const struct msix *x, uint64_t offset, unsigned size);
 void msix_write(struct msix *x, uint64_t offset, unsigned size, uint64_t value);

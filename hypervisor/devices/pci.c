@@ -254,8 +254,8 @@ void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_rea
 }
 
 /*
- * What firmware would have left: BARs next to each other from the start of the slot's stretch,
- * interrupt line.
+ * Sets the device up as firmware would have: BARs next to each other from the start of the slot's
+ * stretch, interrupt line.
  */
 static void pci_assign(struct pci_device *d)
 {

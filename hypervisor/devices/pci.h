@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One PCI bus behind configuration mechanism 1 (ports 0xcf8 and 0xcfc), with a host bridge in slot
+ * The PCI bus behind configuration mechanism 1 (ports 0xcf8 and 0xcfc), with a host bridge in slot
  * 0.
  *
  * A struct pci_device is the PCI face of a device: its configuration space, of which `wmask` says
  * what the guest may change, and memory BARs. There is no firmware, so reset leaves things as
  * firmware would: BARs assigned and decoded, interrupt lines filled in.
  *
- * What is mapped where is a pure function of the configuration spaces: after each write that could
- * matter all BARs are unmapped and mapped again in slot order; a BAR that overlaps an earlier one,
- * or something else on the bus, is not mapped. So a restored machine decodes as the saved one did,
- * whatever order the guest did its writes in.
+ * The mappings are a pure function of the configuration spaces: after each write that could matter
+ * all BARs are unmapped and mapped again in slot order; a BAR that overlaps an earlier one, or
+ * something else on the bus, is not mapped. So a restored machine decodes as the saved one did,
+ * whatever the order of the guest's writes was.
  *
  * INTA# of slot n drives link n % PCI_LINKS; devices on one link share it (wired OR). Links are
  * level-triggered.
@@ -145,7 +145,7 @@ void pci_device_add_bar(struct pci_device *d, unsigned n, uint32_t size, bus_rea
  */
 bool pci_add(struct pci_host *h, unsigned slot, struct pci_device *d);
 
-/* What the links say may be due elsewhere now: drives all of them again. */
+/* Drives all links again, as their interrupts go to other inputs now. */
 void pci_drive_links(struct pci_host *h);
 /* The device's INTA# level. */
 void pci_device_set_intx(struct pci_device *d, bool level);

@@ -36,7 +36,7 @@ static void rom_shadow(const struct rom *r)
 		memory_write(r->mem, ROM_LOW_END - n, r->image + r->size - n, n);
 }
 
-/* Whether a firmware file can have this size. */
+/* True: a firmware file can have this size. */
 static bool rom_size_valid(size_t size)
 {
 	return size && size <= ROM_SIZE_MAX && size % ROM_SIZE_UNIT == 0;

@@ -451,7 +451,7 @@ static uint64_t above(uint64_t size, uint64_t base)
 	return size > base ? size - base : 0;
 }
 
-/* What firmware leaves: no drives, an FPU, memory sizes, the checksum over 10h to 2Dh. */
+/* Fills in what firmware leaves: no drives, an FPU, memory sizes, the checksum over 10h to 2Dh. */
 static void rtc_fill_cmos(struct rtc *r)
 {
 	unsigned sum = 0;

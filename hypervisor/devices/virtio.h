@@ -116,7 +116,7 @@ void virtio_init(struct virtio *v, const struct virtio_class *class, struct memo
  * VIRTQ_SIZE_MAX.
  */
 void virtio_set_limit(struct virtio *v, unsigned limit);
-/* As the driver's write of 0 to the device status. */
+/* Resets the device like the driver's write of 0 to the device status. */
 void virtio_reset(struct virtio *v);
 /* Status register write: negotiation, start, reset. */
 void virtio_set_status(struct virtio *v, uint8_t status);

@@ -61,7 +61,7 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 #define FLUSH_ID   (1ull << 63)
 #define NUMBER_MAX (1ull << 62) /* of a request number or time in a stored state */
 
-/* What a request does when it is due; stored in checkpoints. */
+/* Kinds of requests, by what is done when they are due; stored in checkpoints. */
 enum blk_kind { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_ZERO, BLK_ID, BLK_REFUSE, BLK_KINDS };
 
 struct blk_request {
@@ -171,9 +171,9 @@ static struct blk_request *request_take(struct virtio_blk *b)
 }
 
 /*
- * Whether a completed write may still be in a cache: as the driver says where it can say so, else
- * when it is able to flush (5.2.6.2). For any other driver a write is on the medium when it
- * completes.
+ * True: a completed write may still be in a cache. The driver decides on that where it has
+ * negotiated that it can, else it is so where the driver is able to flush (5.2.6.2). For any other
+ * driver a write is on the medium when it completes.
  */
 static bool blk_caches(const struct virtio_blk *b)
 {
@@ -181,7 +181,7 @@ static bool blk_caches(const struct virtio_blk *b)
 						    : virtio_has(&b->virtio, F_FLUSH);
 }
 
-/* Where the data of a request goes: sectors 0 for nowhere. */
+/* Place on the disk for a request's data; no sectors: the data goes nowhere. */
 struct blk_place {
 	uint64_t sector;
 	uint32_t sectors;
@@ -248,7 +248,7 @@ static bool range_ok(const struct virtio_blk *b, uint64_t sector, uint64_t secto
 	return sector <= b->disk->sectors && sectors <= b->disk->sectors - sector;
 }
 
-/* What a fault makes of a write; most of them are over with that. */
+/* The place of a write, under the disk's present fault. Most faults are over with one write. */
 static struct blk_place write_place(struct virtio_blk *b, struct blk_request *r)
 {
 	struct blk_place to = { r->sector, r->sectors };
@@ -328,8 +328,8 @@ static uint8_t prepare_id(struct virtio_blk *b, struct blk_request *r, const str
 }
 
 /*
- * One range (max_discard_seg, max_write_zeroes_seg): le64 sector, le32 sectors, le32 flags, bit 0:
- * unmap.
+ * Prepares a discard or a write of zeroes of one range (max_discard_seg, max_write_zeroes_seg):
+ * le64 sector, le32 sectors, le32 flags, of which bit 0 means unmap.
  */
 static uint8_t prepare_zero(struct virtio_blk *b, struct blk_request *r, const struct blk_header *h)
 {
@@ -778,7 +778,7 @@ static struct blk_request *request_restore_segs(const struct virtio_blk *b, stru
 	return in->bad || *write_len < 1 ? NULL : request_new(seg, n);
 }
 
-/* What is left to do of a stored request is right for its kind. */
+/* True: the rest of a stored request, still to be done, is possible for its kind. */
 static bool request_plausible(const struct virtio_blk *b, const struct blk_request *r,
 			      uint64_t write_len)
 {

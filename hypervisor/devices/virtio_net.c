@@ -215,7 +215,7 @@ static bool ctrl_rx(struct virtio_net *n, uint8_t cmd, const uint8_t *data, size
 	return true;
 }
 
-/* One table of struct virtio_net_ctrl_mac: le32 entries, then the addresses. */
+/* Reads a table of struct virtio_net_ctrl_mac: le32 number of entries, then the addresses. */
 static bool ctrl_mac_list(struct virtio_net_filter *f, struct rd *in)
 {
 	uint32_t n = rd_u32(in);

@@ -48,8 +48,8 @@ void virtio_net_init(struct virtio_net *n, struct memory *mem, const uint8_t mac
  */
 bool virtio_net_receive(struct virtio_net *n, const uint8_t *frame, size_t len);
 /*
- * Whether the frame would pass link state and filter now: a live source need not record what would
- * not.
+ * True: the frame would pass link state and filter now. A live source need not record one that
+ * would not.
  */
 bool virtio_net_wants(const struct virtio_net *n, const uint8_t *frame, size_t len);
 void virtio_net_set_link(struct virtio_net *n, bool up);

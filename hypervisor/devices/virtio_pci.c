@@ -124,7 +124,7 @@ static void write_queue_size(const struct virtio *v, struct virtq *q, uint64_t v
 		q->size = (uint16_t)value;
 }
 
-/* One half, or all, of a 64-bit register (4.1.3.1: two 32-bit accesses). */
+/* Writes a half, or all, of a 64-bit register (4.1.3.1: two 32-bit accesses). */
 static void write_part(uint64_t *reg, unsigned byte, unsigned size, uint64_t value)
 {
 	uint64_t mask = size == 8 ? UINT64_MAX : 0xffffffffull << (8 * byte);
@@ -241,7 +241,7 @@ static void virtio_pci_write(void *dev, uint64_t offset, unsigned size, uint64_t
 
 /* --- configuration access capability (4.1.4.9) --- */
 
-/* Where the window looks; false when the driver's settings are none that it may use. */
+/* Offset and length that the window looks at; false: the driver's settings are not allowed. */
 static bool window_target(const struct virtio_pci *t, uint32_t *offset, uint32_t *len)
 {
 	const uint8_t *cap = t->pci.config + t->window;

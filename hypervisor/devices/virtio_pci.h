@@ -2,8 +2,10 @@
 /*
  * Virtio over PCI (virtio 1.2, 4.1), modern interface only. One 16 KiB memory BAR:
  *
- *   0x0000 common configuration    0x1000 ISR    0x2000 device configuration    0x3000
- * notifications, 4 bytes a queue
+ *   0x0000   common configuration
+ *   0x1000   ISR
+ *   0x2000   device configuration
+ *   0x3000   notifications, 4 bytes a queue
  *
  * and a PCI configuration access capability as a window on it. All state is in struct virtio and in
  * the PCI configuration space, so the transport has no save and restore of its own: but for MSI-X,
@@ -37,7 +39,7 @@ struct virtio_pci {
  */
 bool virtio_pci_init(struct virtio_pci *t, struct virtio *v, struct pci_host *host, unsigned slot,
 		     const struct msix_target *target);
-/* Of a transport with MSI-X. Restore comes after the PCI host's; 0 or -EINVAL. */
+/* The state of MSI-X, for a transport that has it. Restored after the PCI host's; 0 or -EINVAL. */
 void virtio_pci_msix_reset(struct virtio_pci *t);
 void virtio_pci_msix_save(const struct virtio_pci *t, struct buf *out);
 int virtio_pci_msix_restore(struct virtio_pci *t, struct rd *in);
