@@ -17,7 +17,7 @@
 #include "hypervisor/engine.h"
 #include "hypervisor/x86.h"
 
-/* What waits for the vCPU, and what it lets through. */
+/* Events that wait for the vCPU, and the state that decides which of them it takes. */
 struct boundary_events {
 	uint64_t rflags;
 	bool shadow;  /* of STI, MOV SS or POP SS: external interrupts wait */
@@ -46,14 +46,14 @@ static inline enum boundary_event boundary_event(const struct boundary_events *e
 	return BOUNDARY_NONE;
 }
 
-/* Would an external interrupt be accepted here, ahead of nothing else? */
+/* True: an external interrupt would be accepted here, and no other event would come before it. */
 static inline bool boundary_can_interrupt(const struct boundary_events *e)
 {
 	return (e->rflags & FL_IF) && !e->shadow && !e->shutdown && !e->intr && !e->nmi &&
 	       !e->debug && !e->event;
 }
 
-/* Does something end HLT? */
+/* True: an event that waits ends HLT. */
 static inline bool boundary_wakes(const struct boundary_events *e)
 {
 	return e->event || e->debug || (e->nmi && !e->blocked) || (e->intr && (e->rflags & FL_IF));
@@ -70,7 +70,7 @@ struct boundary {
 	bool *stop_wanted; /* run() ends after the instruction that is under way */
 };
 
-/* What engines find out on their own ways. */
+/* Questions that each engine answers in its own way. */
 struct boundary_ops {
 	/* Exceptions have been delivered without end. */
 	bool (*is_stuck)(void *engine);
@@ -100,7 +100,7 @@ static inline bool boundary_take_stop(const struct boundary *b)
 	return taken;
 }
 
-/* Does run() end here, and why? */
+/* True: run() ends here, for the reason in *kind. */
 static inline __attribute__((always_inline)) bool boundary_exit(const struct boundary *b,
 								const struct boundary_ops *ops,
 								void *engine,

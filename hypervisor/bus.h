@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One trap table for ports and for memory outside RAM. A device registers ranges; an access is
+ * The trap table of ports and of memory outside RAM. A device registers ranges; an access is
  * dispatched to the range that holds its first byte. Unclaimed reads give all ones, unclaimed
  * writes are dropped; both are counted.
  */

@@ -45,7 +45,7 @@
 #define CPUID_V1_MTRR_RANGES 8u
 #define CPUID_V1_APIC_BASE   0xfee00100ull /* bootstrap processor, APIC disabled */
 
-/* What the answers depend on besides leaf and subleaf. */
+/* State of the CPU that answers depend on, besides leaf and subleaf. */
 struct cpuid_dynamic {
 	uint64_t cr4;	/* OSXSAVE */
 	bool long_code; /* executed in 64-bit mode: SYSCALL is reported only there */
@@ -54,10 +54,10 @@ struct cpuid_dynamic {
 /* CPUID with EAX = leaf and ECX = sub on machine version 1; out: EAX, EBX, ECX, EDX. */
 void cpuid_v1(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
 
-/* The same on machine version 2. */
+/* CPUID likewise on machine version 2. */
 void cpuid_v2(uint32_t leaf, uint32_t sub, const struct cpuid_dynamic *dyn, uint32_t out[4]);
 
-/* One row of a table that somebody else looks up. */
+/* Row of a table for an executor of CPUID outside of this program: the VT-x module. */
 struct cpuid_entry {
 	uint32_t leaf, sub;
 	bool any_sub; /* sub means nothing */
@@ -73,9 +73,10 @@ struct cpuid_entry {
 size_t cpuid_v1_table(struct cpuid_entry *t, size_t max);
 size_t cpuid_v2_table(struct cpuid_entry *t, size_t max);
 /*
- * What instructions do where nothing in CPUID shows it: undefined flags, the order of faults, bits
- * of results. A change that gives a guest another answer raises the number, for digests of state
- * from before it are others then. 1: until the software CPU was held against Intel's silicon.
+ * Revision of what instructions do where CPUID shows nothing: undefined flags, the order of faults,
+ * bits of results. A change that gives a guest another answer raises the number, because digests of
+ * state from before the change cannot be reached any more. Revision 1 is that of programs from
+ * before the software CPU was held against Intel's silicon.
  */
 #define CPUID_V1_REVISION 2u
 
@@ -90,7 +91,8 @@ uint64_t cpuid_v2_digest(void);
 /* The revision that a digest of this model stands for; 0: it is of another model, or a later one.
  */
 unsigned cpuid_v1_revision(uint64_t digest);
-/* Why something with this digest cannot go on here, as a phrase; NULL: it can. */
+/* A phrase that says why a recording or replica with this digest cannot go on here; NULL: it can.
+ */
 const char *cpuid_v1_refusal(uint64_t digest, char *text, size_t n);
 
 _Static_assert(CPUID_V1_CR4_MASK == 0x00370fbc, "bits of CR4 in machine version 1");

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What every device offers, and the effects that a device core is given. A core knows its registers
- * and nothing of the machine, the host or the other devices: it raises an irq_line, sets a timer,
- * emits an output.
+ * Functions that every device offers, and effects that a device core is given. A core knows its
+ * registers and nothing of the machine, the host or the other devices: it raises an irq_line, sets
+ * a timer, emits an output.
  *
- * Each chip is a pair of files in devices/ with
- *     void <chip>_init(struct <chip> *, ...injected effects...);    registers bus ranges and timers
- * where it has any and a `const struct device_ops <chip>_ops` with the verbs below.
+ * Each chip is a pair of files in devices/ with a function
+ *
+ *     void <chip>_init(struct <chip> *, ...injected effects...);
+ *
+ * that registers its bus ranges and timers, where it has any, and a `const struct device_ops
+ * <chip>_ops` with the verbs below.
  */
 #ifndef HYPERVISOR_DEVICE_H
 #define HYPERVISOR_DEVICE_H
@@ -41,18 +44,18 @@ struct irq_line {
 };
 
 /*
- * An interrupt controller, as the machine sees it from the CPU's side. Whoever makes one gives it
- * intr(ctx, level), which it calls whenever what `pending` says changes.
+ * An interrupt controller, as the machine sees it from the CPU's side. Its creator gives it
+ * intr(ctx, level), which the controller calls whenever the answer of `pending` changes.
  */
 struct intc_ops {
-	/* Does it ask the CPU for an interrupt? */
+	/* True: the controller asks the CPU for an interrupt. */
 	bool (*pending)(const void *dev);
 	/*
-	 * The CPU takes it: returns the vector, which is in service from then on. Where nothing is
-	 * pending, that of a spurious interrupt, of which nothing is in service.
+	 * The CPU takes the interrupt: returns its vector, which is in service from then on. Where
+	 * nothing is pending, returns that of a spurious interrupt, which never is in service.
 	 */
 	uint8_t (*acknowledge)(void *dev);
-	/* A fault: what is pending is forgotten, and whoever asked is not told. */
+	/* A fault of hardware: the pending interrupt is forgotten; the device is not told. */
 	void (*drop)(void *dev);
 	/* Level at an input; usable as irq_line.set. */
 	void (*set_irq)(void *dev, unsigned line, bool level);

@@ -16,7 +16,7 @@ static const struct engine_ops *const engines[] = {
 
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
-/* Whether guests see another processor than the one that the machine has had. */
+/* True: with this engine the guest would see another processor than it has seen before. */
 static bool shows_other(const struct engine_ops *ops, const struct engine_past *past)
 {
 	char differs[TRAITS_TEXT];
@@ -28,7 +28,7 @@ static bool shows_other(const struct engine_ops *ops, const struct engine_past *
 	return traits_differ(past->traits, &here, differs, sizeof(differs));
 }
 
-/* Why the engine is not taken unless somebody names it; NULL: it is, and it is reserved. */
+/* Reason not to take the engine unless it is asked for by name; NULL: none, and it is reserved. */
 static const char *objection(const struct engine_ops *ops, const struct engine_past *past)
 {
 	const char *why;
@@ -57,7 +57,10 @@ static const struct engine_ops *first_available(const struct engine_past *past, 
 	return NULL;
 }
 
-/* With other traits rather than none: the caller can say which they are. */
+/*
+ * Chooses an engine. Where none has the machine's traits, one with other traits is better than
+ * none: the caller compares them, and can say which they are.
+ */
 static const struct engine_ops *automatic(const struct engine_past *past, const char **passed,
 					  struct err *err)
 {
@@ -124,7 +127,10 @@ const struct engine_ops *engine_find(const char *name, const struct engine_past 
 	*passed = NULL;
 	past = past ? past : &none;
 	if (strcmp(name, "auto") == 0) {
-		/* What the machine counts may come out where nothing can be reserved any more. */
+		/*
+		 * In case soft is chosen later: a replay learns what its machine counts only in the
+		 * jail, where nothing can be reserved any more.
+		 */
 		soft_engine_ops.reserve();
 		return automatic(past, passed, err);
 	}

@@ -34,8 +34,7 @@ struct landmark {
 	uint64_t rip;
 	uint64_t rcx; /* meaningful when in_rep */
 	bool in_rep;  /* between two iterations of the REP instruction at rip */
-	/* Of one that run() goes to: a wish, for which a later boundary will do. No record has it.
-	 */
+	/* Only where run() goes to: a later boundary will do as well. In no record. */
 	bool may_pass;
 };
 
@@ -61,8 +60,8 @@ struct engine_time {
 };
 
 /*
- * What the CPU needs from the machine. Set once at creation; every function may be called from
- * run() only.
+ * Calls of the CPU into the machine. Set once at creation; every function may be called from run()
+ * only.
  */
 struct engine_bus {
 	void *ctx;
@@ -77,11 +76,11 @@ struct engine_bus {
 	/* Next 64 bits of the recorded generator (RDRAND, RDSEED). */
 	uint64_t (*random)(void *ctx);
 	/*
-	 * What time_ns() computes, while no sync point changes it. May be NULL: only time_ns()
-	 * knows.
+	 * The formula by which time_ns() computes until the next sync point changes it. May be
+	 * NULL: only time_ns() can tell the time.
 	 */
 	void (*time_line)(void *ctx, struct engine_time *t);
-	/* Whose CPUID and CR4 the CPU has: the machine's version (0 is 1). */
+	/* Machine version, which decides on the CPU's CPUID and CR4 (0 is 1). */
 	unsigned version;
 	/*
 	 * The local APIC, NULL where the machine has none: its MSRs (IA32_APIC_BASE,
@@ -113,8 +112,8 @@ struct engine_watch {
 #define PROBE_WATCHES	  16
 
 /*
- * What a debugger wants to see of a run. A probe changes nothing that the guest, a count or a
- * digest shows; without one it costs nothing.
+ * A debugger's breakpoints and watched ranges. A probe changes nothing that the guest, a count or a
+ * digest shows; a run without one pays nothing for the possibility.
  */
 struct engine_probe {
 	void *ctx;
@@ -170,7 +169,7 @@ struct engine_ops {
 	const char *family;
 	const char *counter; /* "retired" or "exits": the unit of the count */
 	uint32_t count_ns;   /* virtual ns that a count is worth where time follows the count */
-	/* What a person is told when "auto" takes it; NULL: nothing. */
+	/* A line that is logged when "auto" takes this engine; NULL: none. */
 	const char *about;
 
 	/*
@@ -190,8 +189,9 @@ struct engine_ops {
 	const char *(*doubt)(void);
 
 	/*
-	 * What the silicon that executes the guest shows of itself (hypervisor/traits.h); measured
-	 * when the engine was reserved, else now. NULL: no silicon does, those of the software CPU.
+	 * Traits of the silicon that executes the guest (hypervisor/traits.h), measured when the
+	 * engine was reserved, else now. NULL: no silicon executes it, and the traits are those of
+	 * the software CPU.
 	 */
 	void (*traits)(struct traits *t);
 
@@ -253,9 +253,8 @@ struct engine_ops {
 	void (*sync_dirty)(struct engine *e);
 
 	/*
-	 * Between two run() calls: what a debugger wants to see from now on; NULL: nothing. *p
-	 * stays the caller's, and may change only before another call. NULL: the engine has no such
-	 * thing.
+	 * Between two run() calls: sets the probe of a debugger; p NULL: none from now on. *p stays
+	 * the caller's, who changes it only right before another call. NULL: the engine cannot.
 	 */
 	void (*debug)(struct engine *e, const struct engine_probe *p);
 	/*
@@ -265,10 +264,10 @@ struct engine_ops {
 	 */
 	void (*sample)(struct engine *e, const struct engine_sampler *s);
 	/*
-	 * What get_state() leaves out of the vCPU and its running on depends on: translations, and
-	 * what it was asked for. Between two run() calls, at a fresh boundary. Restored after
-	 * set_state() and RAM; -EINVAL for bytes that hidden_save() did not write. NULL: the engine
-	 * cannot.
+	 * State that get_state() leaves out, and on which it depends how the vCPU goes on: its
+	 * translations, and requests such as window(). Saved between two run() calls, at a fresh
+	 * boundary. Restored after set_state() and RAM; -EINVAL for bytes that hidden_save() did
+	 * not write. NULL: the engine cannot.
 	 */
 	void (*hidden_save)(struct engine *e, struct buf *out);
 	int (*hidden_restore)(struct engine *e, struct rd *in);

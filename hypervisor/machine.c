@@ -413,7 +413,8 @@ static int machine_restart(struct machine *m, struct err *err)
 	return ret;
 }
 
-/* Whether the run goes on after its guest has asked for an end; *end: how it ends, if not. */
+/* The guest has asked for an end. True: the run goes on all the same; else *end says how it ends.
+ */
 static bool machine_goes_on(struct machine *m, enum machine_end *end, struct err *err)
 {
 	m->wants_end = false;
@@ -426,7 +427,7 @@ static bool machine_goes_on(struct machine *m, enum machine_end *end, struct err
 
 /* ---- running ---- */
 
-/* What run() does after an exit of the engine. */
+/* Steps of run() after an exit of the engine. */
 enum step { STEP_ON, STEP_SYNC, STEP_SPIN, STEP_END };
 
 struct exit_rule {
@@ -479,7 +480,7 @@ static bool machine_halted_for_good(struct machine *m)
 	return !m->v2 || s.nmi_blocked || !machine_v2_may_nmi(m);
 }
 
-/* One sync point. Returns true to go on, else *end says how the run ended. */
+/* Asks for a sync point and applies it. True: the run goes on, else *end says how it ended. */
 static bool machine_sync(struct machine *m, const struct input_source *src, enum sync_reason why,
 			 enum machine_end *end, struct err *err)
 {

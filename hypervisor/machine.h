@@ -41,7 +41,7 @@ struct disk_backend;
  */
 enum machine_carried { CARRIED_CIDATA, CARRIED_NET_ROM, CARRIED };
 
-/* What makes two machines the same; its digest is compared in logs and in the handshake. */
+/* Two machines of equal configuration are the same; logs and the handshake compare its digest. */
 struct machine_config {
 	uint32_t version; /* of the board and the CPU's model: 1 to MACHINE_VERSIONS */
 	uint64_t memory;  /* bytes */
@@ -64,7 +64,7 @@ void machine_config_save(const struct machine_config *c, struct buf *out);
 /* 0 or -EINVAL: damaged, or of a version or revision that this program does not have. */
 int machine_config_restore(struct machine_config *c, struct rd *in);
 uint64_t machine_config_digest(const struct machine_config *c);
-/* Whether CONTROL_POWER_BUTTON can be an input of such a machine: 0, or -EINVAL and err. */
+/* Checks that CONTROL_POWER_BUTTON can be an input of such a machine: 0, or -EINVAL and err. */
 int machine_config_check_power_button(const struct machine_config *c, struct err *err);
 
 struct machine;
@@ -118,7 +118,7 @@ unsigned machine_exit_code(const struct machine *m);
 bool machine_is_halted(const struct machine *m);
 /* Requests that INTERRUPT_LOST has found so far. */
 uint64_t machine_lost_interrupts(const struct machine *m);
-/* Whether an interrupt that nothing asks for can be taken here: INTERRUPT_SPURIOUS. */
+/* True: an interrupt that nothing asks for (INTERRUPT_SPURIOUS) can be taken here. */
 bool machine_takes_spurious(const struct machine *m);
 /* From any thread: the machine asks its source soon. */
 void machine_kick(struct machine *m);
@@ -134,7 +134,7 @@ struct clock *machine_clock(struct machine *m);
  */
 size_t machine_console_room(const struct machine *m, unsigned port);
 /*
- * Whether NIC `port` would take the frame now (link, filter): what it would not take need not
+ * True: NIC `port` would take the frame now (link, filter). A frame that it would not take need not
  * become an input.
  */
 bool machine_wants_frame(const struct machine *m, unsigned port, const uint8_t *frame, size_t len);

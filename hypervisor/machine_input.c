@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What each kind of input is: one row says its name, what it carries, and how it enters the
- * machine. The codec of records and the text of logs go by the shape, so a new kind is a row here.
+ * The kinds of inputs: a row for each, with its name, the shape of what it carries, and the
+ * function by which it enters the machine. The codec of records and the text of logs go by the
+ * shape, so a new kind is a row here.
  */
 #include <errno.h>
 

@@ -81,7 +81,7 @@ void machine_device_add(struct machine *m, const struct device_ops *ops, void *d
 void machine_inject(struct machine *m);
 void machine_output(struct machine *m, enum output_kind kind, uint8_t port, const uint8_t *data,
 		    size_t len);
-/* What the controller asks of the CPU has changed. */
+/* Called by the controller: its request for an interrupt of the CPU has come or gone. */
 void machine_intr(void *m, bool level);
 /* An input of the interrupt controller. */
 struct irq_line machine_irq(struct machine *m, unsigned line);
@@ -90,7 +90,7 @@ void machine_end_soon(struct machine *m, enum machine_end end);
 
 /* machine_v2.c: the board of machine version 2 */
 int machine_v2_init(struct machine *m, struct err *err);
-/* What the chip set's bridges add to a PCI bus that has nothing else yet; false: it has. */
+/* Puts the chip set's bridges on a PCI bus; false: their slots are taken already. */
 struct pci_host;
 bool machine_v2_bridges(struct machine *m, struct pci_host *pci);
 /* Puts firmware into its socket: 0, -EINVAL (a size that it cannot have), -ENOMEM. */
@@ -102,7 +102,7 @@ void machine_v2_add_controllers(struct machine *m);
 void machine_v2_fini(struct machine *m);
 /* The CPU's way to the local APIC. */
 void machine_v2_engine_bus(struct engine_bus *bus);
-/* What firmware leaves in the APICs. */
+/* Sets the APICs up as firmware leaves them. */
 void machine_v2_firmware(struct machine *m);
 /* An input of the board: ISA interrupt `line`, or PCI link `link`. */
 struct irq_line machine_v2_irq(struct machine *m, unsigned line);
@@ -111,10 +111,10 @@ struct irq_line machine_v2_link(struct machine *m, unsigned link);
 bool machine_v2_decodes(const struct machine *m, uint64_t gpa);
 uint64_t machine_v2_mmio_read(struct machine *m, uint64_t gpa, unsigned size);
 void machine_v2_mmio_write(struct machine *m, uint64_t gpa, unsigned size, uint64_t value);
-/* A device's write of a message-signalled interrupt; elsewhere there is nobody to take it. */
+/* A device's write of a message-signalled interrupt; one to another address goes nowhere. */
 void machine_v2_message(struct machine *m, uint64_t address, uint32_t data);
 void machine_v2_power_button(struct machine *m);
-/* Whether a device, as it is set up now, can give the CPU an NMI. */
+/* True: a device, as it is set up now, can give the CPU an NMI. */
 bool machine_v2_may_nmi(const struct machine *m);
 
 /* machine_virtio.c */

@@ -37,13 +37,13 @@ unsigned machine_disks_max(unsigned version)
 	return version > 1 ? MACHINE_DISKS : MACHINE_V1_DEVICES;
 }
 
-/* What a version beside the first stands for today. */
+/* Number that stands for today's model of a version above 1: its CPU, and its board's revision. */
 static uint64_t config_model(const struct machine_config *c)
 {
 	return cpuid_v2_digest() + MACHINE_V2_REVISION;
 }
 
-/* How many of them have to be written: up to the last one that there is. */
+/* Number of kinds of carried bytes that have to be written: up to the last one that is there. */
 static unsigned carried_kinds(const struct machine_config *c)
 {
 	unsigned n = CARRIED;
@@ -272,8 +272,8 @@ static uint64_t digest_scratch(struct machine *m)
 }
 
 /*
- * One hash over (page number, content hash) of the pages written since the last digest; ends their
- * being dirty.
+ * Hashes (page number, content hash) of all pages written since the last digest into one number,
+ * and clears their marks.
  */
 static uint64_t digest_memory(struct machine *m)
 {

@@ -369,7 +369,10 @@ struct memdisk *machine_v2_net_rom(const struct machine *m)
 	return m->v2 ? &m->v2->net_rom : NULL;
 }
 
-/* What SeaBIOS is told: its text goes to COM1; without anything to boot it waits for good. */
+/*
+ * Adds the firmware's devices, with SeaBIOS's settings: its text goes to COM1, and without anything
+ * to boot it waits for good.
+ */
 static int add_firmware_devices(struct machine *m, struct err *err)
 {
 	struct fw_cfg *f = &m->v2->fw_cfg;

@@ -130,7 +130,7 @@ static bool add_disks(struct machine *m, struct disk_backend *const *disks)
 	return true;
 }
 
-/* Where there is one. */
+/* Adds the disk for cloud-init, if the configuration has one. */
 static int add_cidata(struct machine *m, struct err *err)
 {
 	struct memdisk *d = &m->virtio->cidata;

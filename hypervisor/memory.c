@@ -140,8 +140,10 @@ bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len)
 	if (!p)
 		return false;
 	memcpy(data, p, len);
-	/* What was checked is what is used: the compiler must not look into the guest's memory
-	 * again for a copied value. */
+	/*
+	 * The copied value is the one that is checked and used: the compiler must not look into the
+	 * guest's memory for it again.
+	 */
 	__asm__ volatile("" ::: "memory");
 	return true;
 }

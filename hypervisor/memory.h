@@ -47,7 +47,7 @@ struct memory {
 	uint64_t size; /* bytes of RAM */
 	uint64_t low_size, high_size;
 	uint64_t pages;
-	/* One mark a page (by offset in the memfd), 0: not written; owned by the vCPU thread. */
+	/* Marks, one a page (by offset in the memfd), 0: not written; owned by the vCPU thread. */
 	uint8_t *dirty;
 	bool collecting;       /* between memory_collect_begin() and memory_collect_end() */
 	struct engine *engine; /* told of writes from outside the vCPU; may be NULL */

@@ -36,7 +36,7 @@ enum input_kind {
 struct machine;
 struct input;
 
-/* What an input of a kind carries beside it. */
+/* Fields that an input of a kind carries. */
 enum input_shape {
 	INPUT_SHAPE_NONE,
 	INPUT_SHAPE_TIME,   /* a and b: virtual time and its rate */
@@ -83,7 +83,7 @@ enum control_command {
 	CONTROL_END_
 };
 
-/* What becomes of writes that a disk takes; all but the last are of the next one alone. */
+/* Faults of writes that a disk takes; all but the last concern the next write alone. */
 enum disk_spoil {
 	DISK_SPOIL_NONE,
 	DISK_SPOIL_LOST,   /* nothing is written, and success is said */
@@ -93,14 +93,14 @@ enum disk_spoil {
 	DISK_SPOILS
 };
 
-/* What becomes of an interrupt at a sync point. */
+/* Faults of an interrupt at a sync point. */
 enum interrupt_fault {
 	INTERRUPT_LOST,	    /* what is requested when its timers have run is forgotten */
 	INTERRUPT_SPURIOUS, /* one that nothing asks for; the CPU takes it, so it must be able to */
 	INTERRUPT_FAULTS
 };
 
-/* What a CPU keeps, in words of 64 bits. */
+/* A CPU's registers as words of 64 bits. */
 enum flip_word {
 	FLIP_WORD_GPR = 0, /* 16: enum gpr */
 	FLIP_WORD_FLAGS = 16,
@@ -128,7 +128,7 @@ struct sync_point {
 	size_t n;
 };
 
-/* Does an input of this kind enter here? */
+/* True: an input of this kind enters here. */
 static inline bool sync_point_has(const struct sync_point *sp, enum input_kind kind)
 {
 	for (size_t i = 0; i < sp->n; i++) {
@@ -138,7 +138,7 @@ static inline bool sync_point_has(const struct sync_point *sp, enum input_kind k
 	return false;
 }
 
-/* Why the machine asks for a sync point. */
+/* Reason for which the machine asks for a sync point. */
 enum sync_reason {
 	SYNC_UNTIL, /* ran as far as it was allowed */
 	SYNC_KICK,  /* the engine was kicked */
@@ -154,8 +154,10 @@ enum sync_verdict {
 
 struct input_source {
 	void *ctx;
-	/* How far the machine may run from here; called before every entry into the engine, so also
-	 * after a bus callback changed a timer. Fill *until; count UINT64_MAX means until kicked.
+	/*
+	 * Fills in *until, the place to which the machine may run; count UINT64_MAX: until it is
+	 * kicked. Called before every entry into the engine, so also after a bus callback has
+	 * changed a timer.
 	 */
 	void (*until)(void *ctx, struct machine *m, struct landmark *until);
 	/* The machine stands at `at`. */

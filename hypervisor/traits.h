@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a guest can see of the processor that executes it beyond what the CPU model settles: flags
- * that the manuals leave undefined, estimates, the last place of x87 functions. Small programs
- * (vmx/agree.h) fold each such kind into a number. The same numbers: records of one engine may be
- * replayed on the other. Other ones: a guest that uses what differs replays otherwise, so they are
- * refused before it happens.
+ * Traits of the processor that executes a guest, which the guest can see and the CPU model does not
+ * settle: flags that the manuals leave undefined, estimates, the last place of x87 functions. Small
+ * programs (vmx/agree.h) fold each kind of trait into a number. Where two engines have the same
+ * numbers, records of one may be replayed on the other. Where numbers differ, a guest that uses
+ * such a trait would replay otherwise, so the replay is refused before it begins.
  */
 #ifndef HYPERVISOR_TRAITS_H
 #define HYPERVISOR_TRAITS_H
@@ -41,16 +41,17 @@ struct traits {
 
 extern const char *const trait_name[TRAITS];
 
-/* Of an engine that runs a machine of that version. */
+/* The traits of an engine that runs a machine of that version. */
 void traits_of(const struct engine_ops *ops, unsigned version, struct traits *t);
-/* Those of the software CPU, on any host. */
+/* The traits of the software CPU, which are the same on every host. */
 void traits_of_soft(unsigned version, struct traits *t);
 /*
- * Whether any number that both know differs; text: their names, cut where n bytes are too few.
+ * True: a number that both know differs. text gets the names of such numbers, cut where n bytes are
+ * too few.
  */
 bool traits_differ(const struct traits *a, const struct traits *b, char *text, size_t n);
 
-/* Whether *t says all that the first records with traits did: one that does not says nothing. */
+/* True: *t has at least the numbers of the first records with traits. Fewer say too little. */
 bool traits_known(const struct traits *t);
 
 void traits_save(const struct traits *t, struct buf *out);
