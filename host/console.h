@@ -2,10 +2,12 @@
 /*
  * Host side of a guest's console.
  *
- *   stdio       standard input and output; a terminal is put into raw mode, where Ctrl-A x quits,
- * Ctrl-A a sends Ctrl-A none        output is dropped, there is no input unix:PATH   a listening
- * socket, one client at a time; without a client output is dropped FILE        output goes to a
- * file, which is truncated when the machine starts; there is no input
+ *   stdio       standard input and output; a terminal is put into raw mode, where Ctrl-A x quits
+ *               and Ctrl-A a sends Ctrl-A
+ *   none        output is dropped, there is no input
+ *   unix:PATH   a listening socket, one client at a time; without a client output is dropped
+ *   FILE        output goes to a file, which is truncated when the machine starts; there is no
+ *               input
  */
 #ifndef HOST_CONSOLE_H
 #define HOST_CONSOLE_H

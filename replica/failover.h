@@ -11,6 +11,7 @@
  *                 +---------+----------+           +--> ASKING <-+     the backup is lost
  *                 +------------------------------------+  |
  *                                                         +-> FENCED
+ *
  * The side that follows:
  *
  *   STARTING -> LOADING -> FOLLOWING -> BACKUP -> CLAIMING -> ALONE or FENCED

@@ -15,21 +15,22 @@
  *
  * Rules for a handler
  * - It is an op_fn, never called by another handler, and ends with OP_NEXT (fall through to the
- * next op) or OP_EXIT (it changed RIP or anything that the next instruction's decoding or
- * acceptance of interrupts depends on: control flow, CS, CR0/3/4, EFER, IF, TF, INVLPG, HLT, port
- * I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is the last of its block.
- * - All results are committed after the last point where it can fault. cpu_raise() never returns:
- * it leaves the handler by longjmp with RIP at the faulting instruction. So no handler owns memory
- * or locks.
- * - RIP: while a block runs, cpu->rip is stale; op_rip() is the address of the present instruction,
- * op_next_rip() of the following one. A handler with OP_EXIT sets cpu->rip itself (cpu->rip =
- * op_next_rip(cpu, op) when it falls through).
+ *   next op) or OP_EXIT (it changed RIP or anything that the next instruction's decoding or
+ *   acceptance of interrupts depends on: control flow, CS, CR0/3/4, EFER, IF, TF, INVLPG, HLT,
+ *   port I/O). An op whose handler uses OP_EXIT is bound with OPF_END and is the last of its
+ *   block.
+ * - All results are committed after the last point where it can fault. cpu_raise() never
+ *   returns: it leaves the handler by longjmp with RIP at the faulting instruction. So no
+ *   handler owns memory or locks.
+ * - RIP: while a block runs, cpu->rip is stale; op_rip() is the address of the present
+ *   instruction, op_next_rip() of the following one. A handler with OP_EXIT sets cpu->rip itself
+ *   (cpu->rip = op_next_rip(cpu, op) when it falls through).
  * - cpu->op is the present op: the slow paths find everything from there.
- * - Memory that is not RAM, and writes to pages with cached code, must happen with exact count and
- * a stop afterwards, and a TLB miss where no restart can follow it. The slow path sees to that: in
- * the middle of a block it leaves the instruction (longjmp, nothing committed) and has the run loop
- * execute it again alone. So a handler may be entered twice; rule two makes that harmless. One that
- * reads memory after it has written some begins with cpu_need_alone().
+ * - Memory that is not RAM, and writes to pages with cached code, must happen with exact count
+ *   and a stop afterwards, and a TLB miss where no restart can follow it. The slow path sees to
+ *   that: in the middle of a block it leaves the instruction (longjmp, nothing committed) and
+ *   has the run loop execute it again alone. So a handler may be entered twice; rule two makes
+ *   that harmless. One that reads memory after it has written some begins with cpu_need_alone().
  */
 #ifndef SOFT_CPU_H
 #define SOFT_CPU_H

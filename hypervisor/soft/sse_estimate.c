@@ -2,11 +2,9 @@
 /*
  * RCPPS, RCPSS, RSQRTPS, RSQRTSS. Vendors give different estimates inside the architectural error
  * bound of 1.5 * 2^-12, so they come from tables, which integer arithmetic fills. The bits are
- * those of Intel's cores:
- *
- *   The operand's fraction is cut to 11 bits (RSQRT: 10) and replaced by the middle of that
- * interval. The result is 1 / x or 1 / sqrt(x) of that middle, rounded to nearest to 13 significant
- * bits.
+ * those of Intel's cores: the operand's fraction is cut to 11 bits (RSQRT: 10) and replaced by the
+ * middle of that interval; the result is 1 / x or 1 / sqrt(x) of that middle, rounded to nearest to
+ * 13 significant bits.
  *
  * No exception is raised, MXCSR has no influence: denormal operands count as zero and tiny results
  * become zero (SDM vol. 2, RCPPS and RSQRTPS).

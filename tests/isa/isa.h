@@ -29,16 +29,17 @@
  * host has TZCNT and LZCNT, which a model of machine version 2 has, too: then both get the F3.
  *
  * Rules for what may differ between CPUs that are both right
- * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an instruction
- * that reads one is preceded by an instruction that defines it, and the flags still undefined at
- * the end are not compared.
- * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only with
- * a pending exception.
- * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and are
- * compared within the error that the manual allows; the first two exactly on Intel.
- * - Where AMD and Intel differ, `soft` follows Intel: vendor.c has each such rule, and its maker.
+ * - Undefined flags (SDM vol. 2, per instruction) are tracked through the sequence; an
+ *   instruction that reads one is preceded by an instruction that defines it, and the flags
+ *   still undefined at the end are not compared.
+ * - FIP, FDP, FOP, FCS and FDS are not compared, in registers or images: AMD stores them only
+ *   with a pending exception.
+ * - RCPxx and RSQRTxx and the x87 transcendental instructions come last in their sequence and
+ *   are compared within the error that the manual allows; the first two exactly on Intel.
+ * - Where AMD and Intel differ, `soft` follows Intel: vendor.c has each such rule, and its
+ *   maker.
  * - The present bit in the error code of a page fault above the user half is not compared: Linux
- * sets it always.
+ *   sets it always.
  */
 #ifndef TESTS_ISA_H
 #define TESTS_ISA_H

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Licence line on top of every source file; clang-format agrees where it is installed.
+# Licence line on top of every source file; lists in comments are whole; clang-format agrees where it is installed.
 # beside others
 set -u
 cd "$(dirname "$0")/../.."
@@ -16,6 +16,17 @@ for f in $(git ls-files '*.c' '*.h' '*.S' '*.sh' '*.ld' '*.mk' Makefile); do
 	bad=1
 done
 [ "$bad" -ne 0 ] || echo "ok style.licence"
+# A row of a list that is longer than a line, and behind which clang-format puts the next row without its indentation.
+joined=$(git ls-files '*.c' '*.h' '*.S' | xargs awk '
+	FNR == 1 { row = 0 }
+	/^[ \t]*\* [^ -]/ && !/ usage/ && (row || /[^ ]   +[^ *]/) { print FILENAME ":" FNR }
+	{ row = /^[ \t]*\*   +[^ ]/ }')
+if [ -z "$joined" ]; then
+	echo "ok style.lists"
+else
+	echo "not ok style.lists: rows of a list run into each other:" $joined
+	bad=1
+fi
 if ! command -v clang-format >/dev/null; then
 	echo "skip style.format: clang-format is not installed"
 elif out=$(git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror 2>&1); then

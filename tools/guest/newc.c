@@ -5,8 +5,11 @@
  * inode numbers in the order of the list.
  *
  * The list on standard input has one entry a line; parents come before their children:
- *     dir PATH MODE            file PATH MODE SOURCE            link PATH TARGET            char
- * PATH MODE MAJOR MINOR
+ *
+ *     dir PATH MODE
+ *     file PATH MODE SOURCE
+ *     link PATH TARGET
+ *     char PATH MODE MAJOR MINOR
  */
 #include <errno.h>
 #include <fcntl.h>

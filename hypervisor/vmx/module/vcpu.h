@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One VM with one vCPU, and what the files of this module share.
+ * A VM with its one vCPU, and declarations that the files of this module share.
  *
  *   main.c    the device node, ioctls, life of a VM
- *   vmx.c     what the processor can do; VMXON on every CPU; the VMCS and why each control is as it
- * is state.c   guest registers between the run page, this module's copy, and the VMCS; host
- * registers exits.c   the run loop serve.c   instructions that are completed here: time and CPUID
+ *   vmx.c     abilities of the processor; VMXON on every CPU; the VMCS, with a reason for each
+ *             control
+ *   state.c   guest registers between the run page, this module's copy, and the VMCS; registers of
+ *             the host
+ *   exits.c   the run loop
+ *   serve.c   instructions that are completed here: time and CPUID
  *   pmu.c     counting what the guest retires
  *   audit.c   whether the host's registers stay as they were
  *   ept.c     guest memory: pinned pages, extended page tables, dirty tracking
@@ -110,16 +113,22 @@ struct vm {
 };
 
 /*
- * Host registers that a section changes and puts back. MSRs: those that guest code reads without an
- * exit, or that decide what it does, and that VT-x does not switch. STAR, LSTAR, CSTAR, FMASK
- * SYSCALL and SYSRET KERNEL_GS_BASE                 SWAPGS TSC_AUX                        RDPID,
- * where the processor has it FS_BASE, GS_BASE               lost with the selectors; the host-state
- * area loads them Each entry does the same for PEBS_ENABLE and for what a VM exit clears: DEBUGCTL
- * and DR7 (exits.c). The VMCS has the guest's SYSENTER_*, EFER, DEBUGCTL, FS and GS base.
- * PEBS_ENABLE is 0 in the guest, PERF_GLOBAL_CTRL has one counter or stays (nothing in the guest
- * can read a counter). All others stay the host's, out of the guest's sight, because every RDMSR
- * and WRMSR exits: PAT and MTRRs have no effect under EPT with "ignore PAT", SPEC_CTRL is the
- * host's own protection.
+ * Host registers that a section changes and puts back.
+ *
+ * Of the MSRs these are the ones that guest code reads without an exit, or that decide what it
+ * does, and that VT-x does not switch:
+ *
+ *   STAR, LSTAR, CSTAR, FMASK    SYSCALL and SYSRET
+ *   KERNEL_GS_BASE               SWAPGS
+ *   TSC_AUX                      RDPID, where the processor has it
+ *   FS_BASE, GS_BASE             lost with the selectors; the host-state area loads them
+ *
+ * Each entry does the same for PEBS_ENABLE and for what a VM exit clears: DEBUGCTL and DR7
+ * (exits.c). The VMCS has the guest's SYSENTER_*, EFER, DEBUGCTL, FS and GS base. PEBS_ENABLE is 0
+ * in the guest, PERF_GLOBAL_CTRL has one counter or stays (nothing in the guest can read a
+ * counter). All others stay the host's, out of the guest's sight, because every RDMSR and WRMSR
+ * exits: PAT and MTRRs have no effect under EPT with "ignore PAT", SPEC_CTRL is the host's own
+ * protection.
  */
 struct host {
 	u64 xcr0, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, fs_base, gs_base, tsx_ctrl;

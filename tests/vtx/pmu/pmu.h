@@ -3,8 +3,10 @@
  * A performance monitoring unit for Bochs, put into its source by patch.py: architectural version 3
  * as CPUID of the emulated processor claims it. Fixed counter 0 counts retired instructions; the
  * other counters only keep what is written to them. The overflow interrupt comes a random number of
- * instructions late, as on real processors. BOCHS_PMU_SKID   the most instructions that it is late
- * (40) BOCHS_PMU_LOSE   every so many interrupts one is lost (0: none)
+ * instructions late, as on real processors. Environment:
+ *
+ *   BOCHS_PMU_SKID   the most instructions that it is late (40)
+ *   BOCHS_PMU_LOSE   every so many interrupts one is lost (0: none)
  */
 #ifndef TWINSTEP_BOCHS_PMU_H
 #define TWINSTEP_BOCHS_PMU_H
