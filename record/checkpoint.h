@@ -22,7 +22,7 @@
 #define CHECKPOINT_VERSION_PLAIN 2 /* ... and without: what older programs read */
 #define CHECKPOINT_BLOCK	 65536u
 
-/* What the header says. */
+/* Contents of a checkpoint's header. */
 struct checkpoint_info {
 	struct machine_config config;
 	char engine[16], counter[16]; /* engine that ran the machine, and the unit of its count */

@@ -53,7 +53,7 @@ static uint64_t group_start(uint64_t n, uint64_t groups, uint64_t g)
 	return g * n / groups;
 }
 
-/* As the hash of a group that holds this page alone. */
+/* Hash of one page, the same as that of a group that holds this page alone. */
 static uint8_t page_hash(const struct detail *d, uint64_t i)
 {
 	return (uint8_t)((detail_u64(d, i, 1) + detail_u64(d, i, 0)) * 0x9e3779b97f4a7c15ull >> 56);

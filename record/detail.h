@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a digest says about its parts, so that a difference can be named: a few bytes beside each
- * digest.
+ * Details of a digest: a few bytes beside each digest about its parts, so that a difference can be
+ * named.
  *
  * A detail lists a 32-bit hash of each part (cpu, clock, every device, memory) that changed since
  * the last detail, and number and one byte for each page dirtied in the epoch; when there are more

@@ -25,7 +25,7 @@ static const struct fault *next_fault(const struct deviate *d)
 
 #define HELD_FOR_NEXT (UINT64_MAX - 1) /* a held packet comes behind the next one */
 
-/* What comes on top next; NULL: nothing. */
+/* The fault whose held packet comes next; NULL: none is held. */
 static struct deviate_fault *next_held(struct deviate *d)
 {
 	struct deviate_fault *first = NULL;
@@ -53,7 +53,7 @@ static bool is_alone(struct deviate *d)
 	return end && !replay_ended_by_source(end);
 }
 
-/* When the next timer fires there; CLOCK_NEVER: none does in the time that a clock can have. */
+/* Time of the next timer of such a guest; CLOCK_NEVER: none fires before the clock's end. */
 static uint64_t alone_due(const struct deviate *d)
 {
 	const struct clock *c = machine_clock(d->m);
@@ -218,7 +218,7 @@ static size_t change_disk(struct deviate *d, struct deviate_fault *df, struct in
 	return 1;
 }
 
-/* Whether an interrupt was lost shows when the sync point has been applied. */
+/* Notes the number of lost interrupts: one more, once the sync point is applied, ends the tries. */
 static void try_to_lose(struct deviate *d, struct deviate_fault *df)
 {
 	d->losing = df;
@@ -243,7 +243,7 @@ static size_t change_interrupt(struct deviate *d, struct deviate_fault *df, stru
 	return n;
 }
 
-/* One at a sync point. */
+/* Changes at most one interrupt at a sync point; returns the number of inputs for that. */
 static size_t change_interrupts(struct deviate *d, struct input *in)
 {
 	size_t n = 0;
@@ -368,7 +368,9 @@ static enum sync_verdict take_held(struct deviate *d, struct deviate_fault *df,
 	return SYNC_APPLY;
 }
 
-/* What has a count of its own comes there, or as soon as the machine waits and nothing is before.
+/*
+ * True: an event with this count is due. It comes at its count, or as soon as the machine waits in
+ * HLT and the record has nothing before it.
  */
 static bool is_due(uint64_t count, const struct landmark *at, enum sync_reason why,
 		   const struct codec_record *rec)
@@ -466,7 +468,7 @@ static enum sync_verdict deviate_next(void *ctx, struct machine *m, enum sync_re
 		return take_record(d, at, sp);
 	if (at->count >= d->fault[0].f.count)
 		return begin(d, why, at, sp);
-	/* As by a log that names a place inside an instruction that has none. */
+	/* The log would have to name a place inside an instruction that has none. */
 	if (rec && rec->sp.at.count < at->count) {
 		err_set(&d->error, EILSEQ, "the machine has passed count %llu, where inputs enter",
 			(unsigned long long)rec->sp.at.count);

@@ -272,7 +272,7 @@ static int (*const job_execute[JOB_OPS])(struct disk *d, struct job *j) = {
 	[DISK_ZERO] = job_zero, [JOB_BETWEEN] = job_between, [JOB_KEEP] = job_keep,
 };
 
-/* With the lock held: a job of the done ones. */
+/* Frees one of the done jobs. With the lock held. */
 static void job_forget(struct disk *d, struct job *j)
 {
 	struct job **at = &d->done;
@@ -283,7 +283,7 @@ static void job_forget(struct disk *d, struct job *j)
 	free(j);
 }
 
-/* With the lock held and !busy: executes the first job. */
+/* Executes the first job. With the lock held and !busy. */
 static void disk_step(struct disk *d)
 {
 	struct job *j = d->todo;
@@ -320,8 +320,8 @@ static void *disk_thread(void *arg)
 }
 
 /*
- * With the first job, so that opening a disk starts no thread (isolation/jail.h). Without a thread
- * the jobs are executed in finish().
+ * Starts the disk's thread. This is done with the first job, so that opening a disk starts no
+ * thread (isolation/jail.h). Without a thread the jobs are executed in finish().
  */
 static void disk_run(struct disk *d)
 {
@@ -359,7 +359,7 @@ static void disk_start(struct disk_backend *backend, uint64_t id, enum disk_op o
 	job_queue(d, &j);
 }
 
-/* With the lock held: everything that was started is done. */
+/* Waits until everything that was started is done. With the lock held. */
 static void disk_drain(struct disk *d)
 {
 	while (d->todo || d->busy) {

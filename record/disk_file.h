@@ -19,12 +19,12 @@
  * open, a block device, or an NBD server's export; a multiple of 512 bytes.
  */
 struct disk_backend *disk_file_open(const char *path, bool readonly, struct err *err);
-/* The same image as a base that is never written; changes live in memory. */
+/* Opens an image as a base that is never written; changes live in memory. */
 struct disk_backend *disk_overlay_open(const char *path, struct err *err);
 /* A disk of zeros that exists in memory only, for tests. */
 struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err);
 
-/* Whether its changes live in memory. */
+/* True: the disk's changes live in memory. */
 bool disk_has_overlay(const struct disk_backend *d);
 /* Whether its image is a file to which nothing was ever written. */
 bool disk_is_blank(const struct disk_backend *d);
@@ -58,8 +58,8 @@ int disk_flush_image(void *ctx);
  */
 int disk_between(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
 /*
- * The same without waiting, and without a result: fn says itself what went wrong. ctx lives as long
- * as the disk.
+ * Has fn called in the same way, without waiting for it: fn itself logs its errors. ctx lives as
+ * long as the disk.
  */
 void disk_later(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
 /*

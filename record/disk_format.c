@@ -6,7 +6,7 @@
 
 #include "record/disk_file.h"
 
-/* What a file of the format has at an offset; a negative one counts from its end. */
+/* Bytes that a file of the format has at an offset; a negative offset counts from its end. */
 struct mark {
 	const char *name;
 	int64_t offset;

@@ -64,7 +64,7 @@ struct disk_meta {
 	bool follows;
 	uint64_t applied; /* by the other side */
 	bool lost_count;  /* of writes that are not over: none counts as executed any more */
-	/* As on stable storage, or less. Changed with io held, too. */
+	/* The set on stable storage, or a part of it. Changed only with io held as well. */
 	struct meta_active active;
 	struct slot slot[META_ACTIVE_MAX];
 	uint64_t *bits;	   /* whole pages of them */
@@ -118,7 +118,7 @@ static int identity_save(struct disk_meta *m)
 /* The set of active extents as it is in *a takes effect. */
 static int active_save(struct disk_meta *m, const struct meta_active *a)
 {
-	/* The other place than that of the set before. */
+	/* Two places take turns, so that the set before is still there if this write is cut off. */
 	uint32_t at = META_AT_ACTIVE + (uint32_t)(a->seq & 1);
 	int error;
 
@@ -378,7 +378,7 @@ static int active_find(const struct meta_active *a, uint64_t extent)
 	return -1;
 }
 
-/* Of two slots, whether `a` should be reused first; a slot with unfinished writes comes last. */
+/* True: slot a should be reused before b. A slot with unfinished writes comes last. */
 static bool idler(const struct slot *a, const struct slot *b)
 {
 	return !a->busy != !b->busy ? !a->busy : a->used < b->used;
@@ -882,7 +882,7 @@ static struct disk_relation relation_by_names(const struct disk_meta_identity *m
 	return (struct disk_relation){ DISK_NEWER_SPLIT, true };
 }
 
-/* One of both disks is a copy that was never finished: the other one is right, if it is newer. */
+/* Relation where a disk is a copy that was never finished: the other one is right, if newer. */
 static struct disk_relation relation_with_mixture(const struct disk_meta_identity *mine,
 						  const struct disk_meta_identity *theirs)
 {

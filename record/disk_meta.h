@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is known of a disk image beyond its content: whose it is, which content it holds, and where
- * it may differ from the other replica's copy. The knowledge lies in a file beside the image
- * (docs/disk-metadata.md) and is true after a crash at any instant.
+ * Metadata of a disk image: its pair and owner, the name of its content, and the blocks that may
+ * differ from the other replica's copy. They lie in a file beside the image
+ * (docs/disk-metadata.md) and are true after a crash at any instant.
  *
  * Content has a name, a random number. Two images of one disk whose contents have the same name are
  * in step: they differ at most where either of them was being written when it was cut off. A
@@ -58,7 +58,7 @@ struct disk_meta_identity {
 	bool offered;  /* ahead, and a copy that is being made may get the name at any moment */
 };
 
-/* Whose content is the newer one, as far as the names of contents tell. */
+/* The side with the newer content, as far as the names of contents tell. */
 enum disk_newer {
 	DISK_NEWER_NEITHER, /* the same content: only blocks in the bitmaps may differ */
 	DISK_NEWER_MINE,
@@ -79,7 +79,7 @@ struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 					const struct disk_meta_identity *theirs);
 /* "in step", "ahead", ... */
 const char *disk_meta_state_name(enum disk_meta_state s);
-/* Why content in this state need not be the newest; NULL: it is, as far as the state tells. */
+/* The reason why content in this state may not be the newest; NULL: the state gives none. */
 const char *disk_meta_state_doubt(enum disk_meta_state s);
 
 struct disk_meta;
@@ -133,13 +133,13 @@ uint64_t disk_meta_sync_take(struct disk_meta *m, uint64_t block);
  * record behind that; a side that has applied it has executed the write.
  */
 void disk_meta_finished(struct disk_meta *m, uint64_t offset, uint64_t len, uint64_t record);
-/* The other side has applied every record up to this one; UINT64_MAX: it is ahead of this side. */
+/* Notes that the other side has applied all records up to this one; UINT64_MAX: it is ahead. */
 void disk_meta_applied(struct disk_meta *m, uint64_t record);
 /*
- * The other side does not follow any more: writes that it may not have executed count, and those
- * from now on. current: the new name of the content, not 0, unless the image is ahead
- * already and no copy can have got its name since (disk_meta_follow()): then it keeps that; on
- * stable storage before the next write begins.
+ * Notes that the other side does not follow any more: all writes that it may not have executed, and
+ * all from now on, are kept in the bitmap. current: the new name of the content, not 0. An image
+ * that is ahead already keeps its name, if no copy can have got that since (disk_meta_follow()).
+ * The change is on stable storage before the next write begins.
  */
 void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
 /*
@@ -157,9 +157,9 @@ void disk_meta_set_pair(struct disk_meta *m, const uint8_t pair[DISK_META_ID_LEN
 /* First block from `block` on that may differ; UINT64_MAX: none. */
 uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
 uint64_t disk_meta_blocks(const struct disk_meta *m);
-/* How many may differ, for tests. */
+/* Number of blocks that may differ, for tests. */
 uint64_t disk_meta_count(struct disk_meta *m);
-/* The block may differ; on stable storage from disk_meta_save() on. */
+/* Notes that the block may differ; on stable storage from disk_meta_save() on. */
 void disk_meta_set(struct disk_meta *m, uint64_t block);
 
 /*
@@ -168,11 +168,11 @@ void disk_meta_set(struct disk_meta *m, uint64_t block);
  */
 bool disk_meta_sync_begin(struct disk_meta *m);
 void disk_meta_sync_end(struct disk_meta *m);
-/* How many blocks are still to be sent. */
+/* Number of blocks that are still to be sent. */
 uint64_t disk_meta_sync_left(struct disk_meta *m);
 /*
- * The other side has the block, as it was sent, on stable storage: it does not differ any more,
- * unless it is to be sent again.
+ * Notes that the other side has the block, as it was sent, on stable storage: the block does not
+ * differ any more, unless it is to be sent again.
  */
 void disk_meta_sync_done(struct disk_meta *m, uint64_t block);
 

@@ -280,7 +280,7 @@ static bool is_beginning(const struct experiments *x, uint64_t from)
 	return good;
 }
 
-/* Whether one of the detectors is in what the guest wrote since the fault. */
+/* True: the guest's output since the fault contains one of the detectors. */
 static bool says_so(const struct experiments *x)
 {
 	struct buf text = BUF_INIT;

@@ -38,7 +38,7 @@ enum when {
 	WHEN_PACKET,   /* a packet that has arrived matches a pattern */
 };
 
-/* What the golden run shows the counts of. */
+/* Events whose counts the golden run shows. */
 struct experiments_when {
 	enum when kind;
 	uint64_t address; /* linear */
@@ -94,7 +94,7 @@ uint64_t experiments_end(const struct experiments *x); /* count at the golden ru
  */
 int experiments_run(struct experiments *x, const struct fault *f, size_t n,
 		    struct experiment_result *r, struct err *err);
-/* One run with any faults, or none, that nothing is compared with. */
+/* A run with any faults, or none, whose result is not compared with anything. */
 struct experiment_try {
 	bool refused; /* one of the faults cannot be: nothing else is set */
 	enum machine_end end;
@@ -110,7 +110,8 @@ struct experiment_try {
 int experiments_try(struct experiments *x, const struct fault *faults, size_t nfaults,
 		    struct experiment_try *t, struct buf *shown, struct err *err);
 
-/* Where the fault shows in RAM, beside where it was made. */
+/* Spread of a fault in RAM: the first byte that differs, and the number of pages, beside its own.
+ */
 struct experiment_spread {
 	bool found;
 	uint64_t count, rip; /* the instruction that wrote the first byte that differs */

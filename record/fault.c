@@ -11,7 +11,7 @@
 #include "hypervisor/x86.h"
 #include "record/liveness.h"
 
-/* What the index of a place counts. */
+/* Units that the index of a place counts. */
 enum axis { AXIS_WORDS, AXIS_BYTES, AXIS_ANY, AXIS_NONE, AXIS_NICS, AXIS_DISKS, AXIS_DISK_BYTES };
 
 static const struct {
@@ -466,7 +466,7 @@ static struct input control(const struct fault *f, enum control_command a, uint6
 	return (struct input){ .kind = INPUT_CONTROL, .port = port, .a = a, .b = b };
 }
 
-/* What is one input, and not found in the state of the machine. */
+/* Makes the input of a fault that is a single one, at no place in memory or registers. */
 static bool environment_input(const struct fault *f, struct machine *m, struct input *in)
 {
 	const struct clock *c = machine_clock(m);

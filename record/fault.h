@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is done to a machine that follows a recording. Every fault is made of inputs, so that a
- * machine with a fault can be recorded as any other: of hardware, by flips of bits
- * (CONTROL_FLIP_*), found where the machine stands; of the environment, by inputs of the record
- * that are changed, and some more.
+ * Faults of a machine that follows a recording. Every fault is made of inputs, so that a machine
+ * with a fault can be recorded as any other. Faults of hardware are flips of bits
+ * (CONTROL_FLIP_*), at places that are looked up in the machine's state. Faults of the environment
+ * are changed inputs of the record, and some more inputs.
  */
 #ifndef RECORD_FAULT_H
 #define RECORD_FAULT_H
@@ -102,7 +102,7 @@ bool fault_ends(const struct fault *f, struct input *in);
  * environment may have none of its own: it is in what the record brings later.
  */
 size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, size_t max);
-/* Whether the fault has no inputs of its own in this machine, and is done to what comes. */
+/* True: the fault has no inputs of its own in this machine, but changes inputs of the record. */
 bool fault_waits(const struct fault *f, const struct machine *m);
 
 #endif

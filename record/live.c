@@ -153,7 +153,7 @@ static int live_fd_of(const struct live *l, size_t i)
 	return l->cfg.console[i] ? l->cfg.console[i]->fd(l->cfg.console[i]->ctx) : -1;
 }
 
-/* Has the poller watch source i until it is ready once. */
+/* Makes the poller watch source i until that is ready once. */
 static void live_arm(struct live *l, size_t i)
 {
 	struct live_source_fd *s = &l->src[i];
@@ -244,7 +244,7 @@ static int live_ask_for_nics(struct live *l)
 	return wait;
 }
 
-/* Whether a source is ready: the vCPU is to look. */
+/* Takes the poller's events. True: a source is ready, and the vCPU has to look. */
 static bool live_note_ready(struct live *l, const struct epoll_event *ev, int n)
 {
 	bool any = false;
@@ -260,7 +260,7 @@ static bool live_note_ready(struct live *l, const struct epoll_event *ev, int n)
 	return any;
 }
 
-/* Somebody may wait for an output, or for a sign of life of this thread. */
+/* Longest wait, in ms: an output may be waiting, or the watch over this thread for its beat. */
 static int wait_at_most(const struct live *l, int ms)
 {
 	uint64_t beat_ms = l->cfg.idle_max_ns / 1000000;
@@ -278,8 +278,9 @@ uint64_t live_poller_beat(const struct live *l)
 }
 
 /*
- * Where virtual time does not follow the host's, a guest without timers may come to no sync point
- * for as long as it likes: a kick lets out what it has said.
+ * The poller's thread: waits for sources and kicks the vCPU. It also kicks it now and then where
+ * virtual time does not follow the host's: a guest without timers may come to no sync point for as
+ * long as it likes, and a kick lets its outputs out.
  */
 static void *live_poller(void *arg)
 {
@@ -485,8 +486,8 @@ static uint64_t live_host_now(const struct live *l)
 }
 
 /*
- * What an instruction really takes, from the stretch since the last look; a quarter of the news
- * goes in at a time.
+ * Learns the real time of an instruction from the stretch since the last look. A quarter of what is
+ * new goes into the rate at a time.
  */
 static void live_learn_rate(struct live *l, uint64_t count)
 {
@@ -560,7 +561,7 @@ static void live_until(void *ctx, struct machine *m, struct landmark *until)
 	uint64_t count = live_count(l), deadline = machine_next_deadline(m), slice,
 		 limit = UINT64_MAX;
 
-	/* What enters is recorded where the machine has come to. */
+	/* Inputs enter, and are recorded, wherever the machine has come to. */
 	*until = (struct landmark){ .count = count, .may_pass = true };
 	if (!l->started)
 		return;
@@ -820,7 +821,7 @@ static int live_start_poller(struct live *l, struct err *err)
 	return 0;
 }
 
-/* What a count is worth at first: an instruction, or the stretch between two exits. */
+/* Chooses the first rate, in virtual time a count: an instruction, or a stretch between exits. */
 static void live_choose_rate(struct live *l)
 {
 	l->base_rate = machine_engine(l->m)->ops->count_ns << CLOCK_RATE_SHIFT;

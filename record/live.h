@@ -75,7 +75,7 @@ struct live_hooks {
 	 * timer waits for it.
 	 */
 	bool waits;
-	/* As input_source.spins: nothing can enter yet; true ends the run. vCPU thread. */
+	/* Like input_source.spins: nothing can enter yet; true ends the run. vCPU thread. */
 	bool (*spins)(void *ctx, struct machine *m);
 };
 

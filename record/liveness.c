@@ -28,7 +28,7 @@ bool next_instruction(const struct memory *mem, const struct cpu_state *s,
 	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, n, insn, operand));
 }
 
-/* Whether a register of Zydis' is all or part of a general one. */
+/* True: a register of Zydis' is all or part of this general one. */
 static bool is_of(ZydisRegister r, enum gpr reg)
 {
 	return r != ZYDIS_REGISTER_NONE &&

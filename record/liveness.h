@@ -19,7 +19,7 @@ enum liveness {
 	LIVENESS_WRITTEN, /* all of it gets another value, if the instruction retires */
 };
 
-/* What the next instruction does with a general register other than RSP. */
+/* Use that the next instruction makes of a general register other than RSP. */
 enum liveness next_liveness(const struct memory *mem, const struct cpu_state *s, enum gpr reg);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the writer and the reader of log files share: the header and digests of files.
+ * Parts of log files that their writer and reader share: the header and digests of files.
  * docs/log-format.md
  */
 #include "record/logfile.h"
@@ -152,7 +152,7 @@ static void modules_restore(struct log_header *h, struct rd *in)
 	}
 }
 
-/* As much as the configuration says, which has been checked. */
+/* Reads carried bytes, as many as the configuration says, which has been checked. */
 static void carried_restore(struct log_header *h, unsigned which, struct rd *in)
 {
 	size_t size = carried_size(h, which), n;

@@ -96,9 +96,9 @@ struct log_writer;
 struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force,
 				   struct err *err);
 /*
- * The same in two steps: the name outside a jail, the rest inside. An existing file (force) is
- * emptied by the second. A descriptor above 2, *created says whether the file is new; -errno. The
- * writer owns the descriptor.
+ * log_writer_open() in two steps: the first one makes the name, outside a jail; the second one does
+ * the rest, inside, and empties an existing file (force). The first returns a descriptor above 2,
+ * with *created true where the file is new, or -errno. The writer owns the descriptor.
  */
 int log_file_create(const char *path, bool force, bool *created, struct err *err);
 struct log_writer *log_writer_open_fd(int fd, const char *path, const struct log_header *h,
@@ -128,7 +128,7 @@ struct log_mark {
 struct log_reader;
 
 struct log_reader *log_reader_open(const char *path, struct err *err);
-/* The same in two steps: only the second one looks at what is in the file. 0 or -errno. */
+/* log_reader_open() in two steps: only the second one reads the file's content. 0 or -errno. */
 struct log_reader *log_reader_open_file(const char *path, struct err *err);
 int log_reader_begin(struct log_reader *r, struct err *err);
 void log_reader_close(struct log_reader *r);

@@ -27,7 +27,7 @@ struct log_frame_header {
 };
 _Static_assert(sizeof(struct log_frame_header) == 48, "frame header layout");
 
-/* What `check` must be for this header and stored payload. */
+/* The right value of `check` for this header and stored payload. */
 uint64_t log_frame_check(const struct log_frame_header *h, const void *stored);
 
 #endif

@@ -184,8 +184,8 @@ const char *log_reader_cut(const struct log_reader *r)
 /* ---- frames ---- */
 
 /*
- * Whether the file's last bytes are a trailer: then it has its end, and what looks cut short is
- * damaged.
+ * True: the file's last bytes are a trailer. Such a file has its end, so a frame that looks cut
+ * short is damaged.
  */
 static bool reader_has_trailer(struct log_reader *r)
 {

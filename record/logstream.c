@@ -151,7 +151,7 @@ struct restore {
 	int disk;	 /* whose, or -1 */
 };
 
-/* As many as a disk's changes can be: all of it, and a few bytes for each block. */
+/* Most bytes that a disk's changes can take: all of the disk, and a few bytes for each block. */
 static uint64_t blob_max(const struct machine *m, unsigned disk)
 {
 	return machine_get_config(m)->disk_sectors[disk] * 513 + 65536;

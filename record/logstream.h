@@ -30,7 +30,7 @@ struct logstream {
 
 void logstream_init(struct logstream *s, struct log_reader *reader);
 struct record_stream logstream_records(struct logstream *s);
-/* As record_stream.next: for whoever reads records without a machine. */
+/* Like record_stream.next, for reading records without a machine. */
 int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err);
 
 /* Goes back or on to a place that s->place was once. 0 or -errno. */

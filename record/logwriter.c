@@ -98,8 +98,8 @@ static int above_standard(int fd)
 }
 
 /*
- * What is there already may be a device, or belong to a recording or machine that runs (disk images
- * are locked too).
+ * Refuses to replace what is there already, if that is a device, or belongs to a recording or
+ * machine that runs (disk images are locked, too).
  */
 static int replaceable(int fd, const char *path, struct err *err)
 {

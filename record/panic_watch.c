@@ -6,7 +6,7 @@
 
 #include "hypervisor/devices/pvpanic.h"
 
-/* Of the last line; the first one has it without "end ". */
+/* Mark of a panic's last line; its first line has the mark without "end ". */
 static const char mark[] = "end Kernel panic - not syncing";
 #define FIRST 4
 
@@ -19,7 +19,7 @@ static size_t slot_of(const struct output *out)
 	return CONSOLE_OUT_SLOTS;
 }
 
-/* The same panic is told by the port and on every console of the guest's: once is enough. */
+/* Notes a panic. The port and every console tell of the same one, so only the first counts. */
 static void found(struct panic_watch *w, const char *what, const char *why)
 {
 	if (atomic_exchange(&w->seen, true))
@@ -28,7 +28,7 @@ static void found(struct panic_watch *w, const char *what, const char *why)
 	w->act = true;
 }
 
-/* The line's end, or as much of it as anybody needs. */
+/* Takes a line that has ended, or of which no more is kept. */
 static void end_line(struct panic_watch *w, size_t slot)
 {
 	if (w->len[slot] >= 5 && !memcmp(w->why[slot] + w->len[slot] - 5, " ]---", 5))

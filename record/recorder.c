@@ -24,7 +24,7 @@
 #define PAGES_A_FRAME 1024
 #define DISK_PIECE    (4u << 20)
 
-/* One frame on its way to the writer. */
+/* A frame on its way to the writer. */
 struct chunk {
 	struct queue_node node;
 	enum log_frame_kind kind;
@@ -200,7 +200,7 @@ static void checkpoint_pages(struct recorder *r, uint64_t count)
 	buf_free(&b);
 }
 
-/* One disk's changes, in pieces: u8 disk, u8 whether it is the last piece, bytes. */
+/* Writes a disk's changes in pieces: u8 disk, u8 1 in the last piece, else 0, bytes. */
 static void checkpoint_disk(struct recorder *r, unsigned i, uint64_t count,
 			    const struct buf *changes)
 {

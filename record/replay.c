@@ -84,7 +84,7 @@ static void replay_until(void *ctx, struct machine *m, struct landmark *until)
 		*until = (struct landmark){ .count = count };
 }
 
-/* Is this the boundary that the record names? Fills in text when not. */
+/* True: this is the boundary that the record names. Else text says which one it is. */
 static bool replay_is_here(const struct codec_record *rec, const struct landmark *at, char *text,
 			   size_t n)
 {

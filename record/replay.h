@@ -14,7 +14,7 @@
 #include "record/codec.h"
 #include "record/detail.h"
 
-/* How a recording ended. */
+/* End of a recorded machine. */
 struct replay_end {
 	enum machine_end end;
 	uint8_t exit_code;
@@ -23,10 +23,10 @@ struct replay_end {
 	uint64_t rip, rcx;
 };
 
-/* Whether the world ended the recorded machine, rather than the machine itself. */
+/* True: the world ended the recorded machine, rather than the machine itself. */
 bool replay_ended_by_source(const struct replay_end *end);
 
-/* Where records come from. */
+/* A source of records: a log, or the batches from the other replica. */
 struct record_stream {
 	void *ctx;
 	/*

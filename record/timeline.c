@@ -23,7 +23,7 @@
 
 #define SLICE 4000000u /* instructions after which config.asked() is asked */
 
-/* What the probe's boundaries are for. */
+/* Use of the probe's boundaries. */
 enum mode {
 	MODE_STOP,    /* the run ends there */
 	MODE_COLLECT, /* the last one before `limit` is remembered */

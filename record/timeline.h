@@ -20,7 +20,7 @@ struct timeline_config {
 	struct logstream *stream;
 	uint64_t memory_max; /* bytes that checkpoints may take; 0: 1 GiB */
 	uint64_t spacing;    /* instructions between two of them, at first; 0: 2 million */
-	/* As in checkpoint.h; NULL: the machine has no disks. */
+	/* Like those of checkpoint.h; NULL: the machine has no disks. */
 	int (*disk_export)(void *ctx, unsigned i, struct buf *out, struct err *err);
 	int (*disk_import)(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err);
 	void *disk_ctx;
@@ -73,15 +73,15 @@ void timeline_get_stats(const struct timeline *t, struct timeline_stats *s);
 /* The record that enters next, if that is known, for showing it; NULL: none. */
 const struct codec_record *timeline_next_record(const struct timeline *t);
 
-/* To a moment, either way, past breakpoints; THERE, or why not. */
+/* Moves to a moment, either way, past breakpoints; the result is THERE, or the reason to stop. */
 enum timeline_stop timeline_seek(struct timeline *t, const struct moment *to, struct err *err);
-/* Until something stops it; to the next boundary; and both backward. */
+/* Run until something stops the machine, or to the next boundary; the same two backward. */
 enum timeline_stop timeline_forward(struct timeline *t, struct err *err);
 enum timeline_stop timeline_step(struct timeline *t, struct err *err);
 enum timeline_stop timeline_back(struct timeline *t, struct err *err);
 enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 
-/* What timeline_deviate() does. */
+/* Request to timeline_deviate(). */
 struct deviation {
 	const struct fault *fault; /* by count; the first is done now or later */
 	size_t nfaults;
@@ -98,7 +98,7 @@ struct deviation {
  * followed. Only a seek leads back.
  */
 enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struct err *err);
-/* How the machine ended, at TIMELINE_END. */
+/* The machine's end, at TIMELINE_END. */
 enum machine_end timeline_end(const struct timeline *t);
 
 #endif
