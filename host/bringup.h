@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a process becomes a machine, and how it ends: the same steps in the same order for every
- * subcommand that runs one. bringup.c says why the order is what it is.
+ * The way of a process to a running machine and back: the same steps in the same order for every
+ * subcommand that runs one. bringup.c gives the reasons for the order.
  */
 #ifndef HOST_BRINGUP_H
 #define HOST_BRINGUP_H
@@ -15,9 +15,9 @@
 #include "isolation/jail.h"
 
 /*
- * What differs from one subcommand to the next. Each function gets bringup.ctx and returns, where
- * it returns something, 0 or -errno and err; NULL: nothing to do. The functions of the way back
- * are called whenever their step was begun, even if it failed half way.
+ * A subcommand's own part of the steps. Each function gets bringup.ctx and returns, where it
+ * returns something, 0 or -errno and err; NULL: nothing to do. The functions of the way back are
+ * called whenever their step was begun, even if it failed half way.
  */
 struct bringup_role {
 	/* Opens what the machine is made of, into bringup.host; NULL: what the options say. */
@@ -29,7 +29,8 @@ struct bringup_role {
 	/* Adds to what the jail leaves open; called right before it closes, and right after. */
 	void (*jail)(void *ctx, struct jail_config *c);
 	void (*jailed)(void *ctx);
-	/* Where the machine's outputs go; NULL: the machine is made later, by others. */
+	/* The sink of the machine's outputs; NULL: the machine is made later, by the role itself.
+	 */
 	struct output_sink (*sink)(void *ctx);
 	/* The machine is in its start state. */
 	int (*created)(void *ctx, struct err *err);
@@ -46,9 +47,9 @@ struct bringup_role {
 struct bringup {
 	const struct bringup_role *role;
 	void *ctx;
-	/* As given: share of the host, jail. */
+	/* The options as they were given: they decide on the share of the host and the jail. */
 	const struct machine_opts *given;
-	/* What the machine is made from; NULL: the same. A replay's come out of its log. */
+	/* The options that the machine is made from; NULL: the same. A replay's are its log's. */
 	const struct machine_opts *opts;
 	struct machine_host host;
 	struct machine *machine;

@@ -96,7 +96,7 @@ static void take_section(struct conf *c, char *line, char *s, unsigned number)
 	c->section[c->nsections++] = (struct conf_section){ s, name, number };
 }
 
-/* What stands behind the '='; NULL and a fault. */
+/* The value behind the '='; NULL: there is none, and a fault has been noted. */
 static char *take_value(struct conf *c, char *line, char *s, unsigned number)
 {
 	char *end;

@@ -49,10 +49,10 @@ struct conf {
  * whether it is right. conf_free() is due in both cases.
  */
 int conf_load(struct conf *c, const char *path, struct err *err);
-/* The same from memory; path is for messages. */
+/* Parses a file's text; path is for messages. */
 void conf_parse(struct conf *c, const char *path, const char *text, size_t len);
 void conf_free(struct conf *c);
-/* One more fault. */
+/* Notes a fault of the file. */
 void conf_fault(struct conf *c, unsigned line, unsigned column, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 

@@ -37,7 +37,7 @@ struct console {
 	int in, out;  /* descriptors, -1: none */
 	int listener; /* unix: the listening socket; in == out == the client */
 	bool write_failed;
-	/* How long a reader that does not read may hold up the machine; -1: for ever. */
+	/* Longest time that a reader who does not read may hold up the machine; -1: no limit. */
 	atomic_int patience_ms;
 	atomic_uint_fast64_t lost; /* bytes that nobody read in time */
 	bool stalled;		   /* it did: until it reads again, output is lost at once */
@@ -117,8 +117,8 @@ static int console_fd(void *ctx)
 }
 
 /*
- * Does not block: descriptors of others (a terminal, a pipe) are not made non-blocking, so poll()
- * asks first.
+ * Reads without blocking. A descriptor that other processes have as well (a terminal, a pipe)
+ * cannot be made non-blocking, so poll() asks first.
  */
 static ssize_t read_ready(int fd, uint8_t *data, size_t n)
 {
@@ -166,7 +166,7 @@ static void reader_is_back(struct console *c)
 	c->stalled = false;
 }
 
-/* Whether somebody reads, within our patience; else n bytes are lost. */
+/* True: the reader takes bytes, within our patience; else n bytes are counted as lost. */
 static bool wait_for_reader(struct console *c, size_t n)
 {
 	if (is_read(c)) {

@@ -19,7 +19,7 @@
 
 struct console;
 
-/* Whether spec can be a console; opens nothing. */
+/* Checks that spec can be a console; opens nothing. 0, or -EINVAL and err. */
 int console_check_spec(const char *spec, struct err *err);
 /*
  * Tries to open the file that a console will write to, and leaves no trace: a supervisor looks
@@ -27,7 +27,7 @@ int console_check_spec(const char *spec, struct err *err);
  * regular file, such as a FIFO; else -errno and err.
  */
 int console_check_file(const char *spec, struct err *err);
-/* Whether a person or program may type there while the machine runs: a terminal or a socket. */
+/* True: spec is a terminal or a socket, so input may come from there while the machine runs. */
 bool console_is_interactive(const char *spec);
 
 /*
@@ -36,9 +36,10 @@ bool console_is_interactive(const char *spec);
  */
 struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ctx, struct err *err);
 /*
- * How long, in ms, a reader that does not read may hold up the machine; after that, output is lost
- * until it reads again. Without this call: for ever, a client of a socket 100 ms; also for ever, a
- * signal that ends the process ends the waiting. From any thread. NULL allowed.
+ * Sets the longest time, in ms, for which a reader that does not read may hold up the machine;
+ * after that, output is lost until it reads again. Without this call there is no limit, but for the
+ * client of a socket, which has 100 ms. A signal that ends the process ends the waiting in any
+ * case. From any thread. NULL allowed.
  */
 void console_set_patience(struct console *c, int ms);
 /* Bytes of output that a reader did not take in time, or that came after it had gone. NULL: 0. */

@@ -93,7 +93,7 @@ static void client_close(struct client *k)
 	k->len = 0;
 }
 
-/* As recv(), and keeps one descriptor that comes along. */
+/* Receives like recv(), and keeps one descriptor that comes along. */
 static ssize_t client_recv(struct client *k)
 {
 	union {

@@ -37,13 +37,13 @@ struct control *control_open(const char *path, const struct control_verb *comman
 int control_start(struct control *c, struct err *err);
 /* For a verb: the descriptor that came with its request, closed after it; -1: none. */
 int control_passed(const struct control *c);
-/* The same, and it is the verb's from now on. */
+/* Hands that descriptor over: the verb closes it. */
 int control_take_passed(struct control *c);
 /* Ends the thread and removes the socket. NULL allowed. No command runs when it returns. */
 void control_close(struct control *c);
 
 /*
- * Where the socket of `who` is: a path when there is a '/' in it, else a name under /run/twinstep
+ * Finds the socket of `who`: a path when there is a '/' in it, else a name under /run/twinstep
  * (root), $XDG_RUNTIME_DIR/twinstep, or /tmp/twinstep-UID. With `create` the directory is made,
  * mode 0700; one that somebody else could use is refused. Free *path.
  */
@@ -69,7 +69,7 @@ int control_connect(const char *path);
  * nobody answers or the answer is "ok": false.
  */
 json_t *control_request(const char *who, const json_t *request, int timeout_ms, struct err *err);
-/* ... one that is a command alone. */
+/* Sends a request that is a command alone, likewise. */
 json_t *control_ask(const char *who, const char *command, int timeout_ms, struct err *err);
 /* A request with a descriptor for the other side; -1: none. */
 json_t *control_request_fd(const char *who, const json_t *request, int pass, int timeout_ms,

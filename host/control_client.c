@@ -86,7 +86,7 @@ static int client_send(int fd, const json_t *request, int pass, struct err *err)
 	return ret;
 }
 
-/* One line into b. */
+/* Receives a line into b. */
 static int client_receive(int fd, struct buf *b, int timeout_ms, struct err *err)
 {
 	uint64_t end = host_mono_ns() + (uint64_t)timeout_ms * 1000000;

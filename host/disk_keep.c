@@ -17,7 +17,7 @@
 #include "record/disk_image.h"
 #include "replica/disks.h"
 
-/* Where the metadata lies; beside the image itself, also where a link led to it. */
+/* Path of the metadata: beside the image itself, also where a link led to that. */
 static char *meta_path(const struct disk_opt *o, struct err *err)
 {
 	char *image, *path = NULL;
@@ -91,7 +91,7 @@ static int make_file(const char *path, const struct disk_backend *d, bool new_id
 	ret = fd < 0 ? err_set(err, errno, "cannot make disk metadata %s: %s", temporary,
 			       strerror(errno))
 		     : format_file(fd, path, d, new_id, err);
-	/* Not rename(): one that somebody else has made meanwhile stays. */
+	/* link(), because rename() would replace a file that another process has made meanwhile. */
 	if (!ret && link(temporary, path) < 0 && errno != EEXIST)
 		ret = err_set(err, errno, "cannot make disk metadata %s: %s", path,
 			      strerror(errno));

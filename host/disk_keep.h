@@ -15,7 +15,7 @@ struct disk_keep {
 	int fd;
 };
 
-/* What becomes of a disk that is new to pairs. */
+/* Treatment of a disk that is new to pairs. */
 enum disk_keep_new {
 	DISK_KEEP_MAKE_ID, /* it gets metadata, and an id of its own */
 	DISK_KEEP_MAKE,	   /* it gets metadata, and the other side's id in a join */
@@ -38,8 +38,8 @@ struct disk_meta *disk_keep_load(struct disk_keep *k, struct disk_backend *d,
  */
 int disk_keep_part(const struct disk_keep *k, struct disk_meta *m, bool force, struct err *err);
 /*
- * What an image's metadata says of it, without changing anything. 1; 0: there is none, or none is
- * kept; -errno and err.
+ * Reads an image's metadata, without changing anything. 1; 0: there is none, or none is kept;
+ * -errno and err.
  */
 int disk_keep_peek(const struct disk_opt *o, struct disk_meta_identity *id, struct err *err);
 

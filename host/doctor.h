@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What `twinstep doctor` finds: a list of checks, each with a verdict, a sentence, and what to do.
- * Nothing that it does changes a guest; the other side of a pair notes a look at it as an event
- * where only its HELLO tells its version.
+ * Checks of `twinstep doctor`, each with a verdict, a sentence, and a cure. None of them changes a
+ * guest. The other side of a pair may note a look at it as an event: where nothing but its HELLO
+ * tells its version.
  */
 #ifndef HOST_DOCTOR_H
 #define HOST_DOCTOR_H
@@ -18,7 +18,7 @@
 /* From good to bad; a note is good to know, and no fault. */
 enum doctor_verdict { DOCTOR_GOOD, DOCTOR_NOTE, DOCTOR_WARN, DOCTOR_BAD, DOCTOR_VERDICTS };
 
-/* One finding; cure NULL: nothing is to be done. */
+/* Result of a check; cure NULL: nothing is to be done. */
 struct doctor_finding {
 	enum doctor_verdict verdict;
 	char text[600];
@@ -27,7 +27,7 @@ struct doctor_finding {
 
 struct doctor {
 	json_t *checks;	   /* array of {guest?, check, verdict, text, cure?} */
-	const char *guest; /* whose checks come now; NULL: the host's */
+	const char *guest; /* the guest that the next checks are about; NULL: the host */
 	enum doctor_verdict worst;
 };
 
@@ -38,7 +38,7 @@ void doctor_say(struct doctor *d, const char *check, enum doctor_verdict v, cons
 		const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 const char *doctor_verdict_name(enum doctor_verdict v);
 
-/* doctor_host.c: what is true of the host, whoever runs on it. */
+/* doctor_host.c: the host itself, whichever guests run on it. */
 void doctor_host(struct doctor *d);
 /* doctor_guest.c: a guest by name or by the path of its file, as this host reads it. */
 void doctor_guest(struct doctor *d, const char *who);
@@ -58,7 +58,7 @@ void doctor_judge_link(const struct doctor_link *l, const char *address, struct 
 void doctor_judge_disk(const struct disk_meta_identity *id, const char *path, bool running,
 		       struct doctor_finding *f);
 
-/* What would happen if a host died now. status: of this host's replica; NULL: none answers. */
+/* A guest's fate if a host died now. status: of this host's replica; NULL: none answers. */
 struct doctor_fate {
 	const json_t *status;
 	bool arbiter_answers;
@@ -71,8 +71,9 @@ void doctor_judge_fate(const struct doctor_fate *f, struct doctor_finding *out);
 /* Looks for so long whether the other host answers, by connections that are closed at once. */
 void doctor_link_measure(struct doctor_link *l, const char *address, enum peer_seen *seen);
 /*
- * Asks who listens at the address for its HELLO. 1 and its program's version; 0 and why it does not
- * say, although it holds the key; -errno and err: it does not, or nothing can be asked.
+ * Asks the replica that listens at the address for its HELLO. 1, and its program's version. 0: it
+ * holds the key, but does not tell its version, for the reason in err. -errno and err: it does
+ * not hold the key, or cannot be asked.
  */
 int doctor_peer_version(const char *address, const char *key_file, char *version, size_t size,
 			struct err *err);

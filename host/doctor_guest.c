@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* One guest, as this host has it: its file, key, arbiter, link, the other side, disks, its fate. */
+/*
+ * Checks of a guest as this host has it: its file, key, arbiter, link, the other side, disks, its
+ * fate.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +25,7 @@
 #define KNOCKS	  20
 #define QUESTIONS 5
 
-/* What has been found out of one guest so far. */
+/* A guest, with all that has been found out so far. */
 struct patient {
 	struct doctor *d;
 	struct guest_conf g;
@@ -92,7 +95,7 @@ static void check_key(struct patient *p)
 
 /* ---- who decides ---- */
 
-/* Whether a replica of this host was live last. */
+/* True: the owner, live last, was a replica of this host. */
 static bool is_ours(const struct patient *p, const uint8_t owner[ARBITER_ID_LEN])
 {
 	const struct machine_opts *m = &p->g.seen.machine;
@@ -291,7 +294,7 @@ static void check_fate(struct patient *p)
 	p->fate.status = p->status;
 	facts->peer = p->peer;
 	facts->first = p->g.first;
-	/* As `up` would decide after it has waited. */
+	/* The decision of `up` after it has waited. */
 	facts->waited_ms = facts->grace_ms = 1;
 	doctor_judge_fate(&p->fate, &f);
 	doctor_add(p->d, "failover", &f);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What is true of a host, whichever guests it has. */
+/* Checks of the host itself, whichever guests it has. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>

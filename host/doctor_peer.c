@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the other host answers: how quickly, and which version it has. */
+/* Questions to the other host: how quickly it answers, and its version. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #define ASK_MS	    2000
 #define WHY_ONLY    "`twinstep doctor` has looked at this side"
 
-/* One connection: whether that host answered, also by saying that nobody listens. */
+/* Tries to connect. True: the host has answered, perhaps that nothing listens there. */
 static bool knock(const char *address, enum peer_seen *seen)
 {
 	struct err err = ERR_INIT;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where a debugger on this host connects. */
+/* The socket to which a debugger on this host connects. */
 #ifndef HOST_GDB_LISTEN_H
 #define HOST_GDB_LISTEN_H
 

@@ -30,7 +30,7 @@ struct gdb_packet {
 	char data[GDB_PACKET_MAX + 1];
 };
 
-/* One byte that arrived. */
+/* Takes a byte that has arrived. */
 enum gdb_event gdb_packet_feed(struct gdb_packet *p, uint8_t byte);
 /* Appends a packet with this content. */
 void gdb_packet_put(struct buf *out, const void *data, size_t len);

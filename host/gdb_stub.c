@@ -60,7 +60,7 @@ static void put(char *text, size_t n, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Which kind of breakpoint is at RIP, for GDB's bookkeeping. */
+/* Kind of the breakpoint at RIP, in GDB's word for it. */
 static const char *breakpoint_word(struct gdb_stub *s)
 {
 	struct cpu_state cpu;

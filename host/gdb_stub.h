@@ -13,7 +13,7 @@ enum gdb_move { GDB_STEP, GDB_CONTINUE, GDB_STEP_BACK, GDB_BACK };
 
 struct gdb_target {
 	void (*state)(void *ctx, struct cpu_state *s);
-	/* How many of the bytes at address could be read, from the first on. */
+	/* Reads from address on; the number of bytes that could be read. */
 	size_t (*read)(void *ctx, uint64_t address, void *data, size_t len);
 	enum timeline_stop (*move)(void *ctx, enum gdb_move how, const struct timeline_probe *p,
 				   struct timeline_where *w);

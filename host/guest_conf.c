@@ -14,7 +14,7 @@
 #include "record/disk_image.h"
 #include "replica/arbiter.h"
 
-/* What `up` decides itself. */
+/* Options that a file may not set, because `up` decides on them. */
 static const struct {
 	const char *key, *why;
 } decided[] = {
@@ -75,7 +75,7 @@ static const struct option_row *row_of(const char *key)
 	return NULL;
 }
 
-/* How many characters have to be added, taken away or replaced; words of at most 31. */
+/* Number of characters to add, take away or replace to get from a to b; words of at most 31. */
 static unsigned distance(const char *a, const char *b)
 {
 	size_t n = strlen(a), m = strlen(b);
@@ -154,7 +154,7 @@ static bool adds_up(const struct option_row *row)
 	       row->parse == machine_parse_initrd;
 }
 
-/* The same option in the same section before; NULL: there is none. */
+/* An earlier entry of the same option in the same section; NULL: there is none. */
 static const struct conf_entry *earlier(const struct guest_conf *g, const struct conf_entry *e)
 {
 	for (const struct conf_entry *o = g->conf.entry; o < e; o++) {
@@ -187,7 +187,7 @@ static bool is_address(const char *text)
 		(parse_number(colon + 1, &port) && port > 0 && port <= 65535));
 }
 
-/* What is found only when it is used, and is known here already. */
+/* Checks values of options that are otherwise looked at only when they are used. */
 static void check_value(struct guest_conf *g, const struct conf_entry *e)
 {
 	struct err err = ERR_INIT;
@@ -424,7 +424,7 @@ static void check_key(struct guest_conf *g, const struct conf_entry *e, const ch
 	peer_key_free(key);
 }
 
-/* What has to be there before the guest can start. */
+/* Checks that all files are there without which the guest cannot start. */
 static void check_files(struct guest_conf *g)
 {
 	static const char *const keys[] = { "kernel", "initrd", "disk", "key-file", "on-event" };

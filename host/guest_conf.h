@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a configuration file (conf.h) says of a guest: options as on the command lines of `twinstep
- * primary`, `backup` and `up`, from the one option table; sections [host NAME] have what differs
- * from host to host.
+ * Configuration file (conf.h) of a guest: options as on the command lines of `twinstep primary`,
+ * `backup` and `up`, from the one option table; sections [host NAME] have those that differ from
+ * host to host.
  */
 #ifndef HOST_GUEST_CONF_H
 #define HOST_GUEST_CONF_H
@@ -26,7 +26,7 @@ struct guest_conf {
 
 /* A name that is good for a guest, and so for files: letters, digits, and -._ inside. */
 bool guest_name_is_good(const char *name);
-/* The same for a command that takes a name alone: 0, or -EINVAL and err. */
+/* Checks a name for a command that takes names alone, no paths: 0, or -EINVAL and err. */
 int guest_name_check(const char *name, struct err *err);
 /* The file of `who`, a path where there is a '/' in it; else in /etc/twinstep. Free it. */
 char *guest_conf_path(const char *who);
@@ -37,7 +37,7 @@ char *guest_conf_path(const char *who);
  */
 int guest_conf_load(struct guest_conf *g, const char *who, const char *hostname, bool files,
 		    struct err *err);
-/* The same of a text, for tests. */
+/* Reads a configuration out of a text, for tests. */
 void guest_conf_read(struct guest_conf *g, const char *path, const char *text, size_t len,
 		     const char *hostname);
 void guest_conf_free(struct guest_conf *g);

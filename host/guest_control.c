@@ -23,7 +23,7 @@
 #define STATUS_WAIT_MS	 2000
 #define SNAPSHOT_WAIT_MS 600000
 
-/* What a look at the machine gave. */
+/* Figures of the machine at one moment. */
 struct glance {
 	uint64_t count, virtual_ns, host_ns;
 	struct live_stats live;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What can be asked of a machine that runs live in this process: status, stop, snapshot, balloon.
+ * Commands for a machine that runs live in this process: status, stop, snapshot, balloon.
  */
 #ifndef HOST_GUEST_CONTROL_H
 #define HOST_GUEST_CONTROL_H

@@ -6,10 +6,10 @@
 #include <jansson.h>
 
 /*
- * Of the disks that the configuration file at `path` names for this host: an array of objects with
- * path, state ("in step", ...; "not kept": it has no metadata, or needs none), bytes, generation in
- * which it was written last; error instead where the metadata cannot be read. Nothing is changed.
- * NULL: there is no such file, or it is wrong.
+ * Describes the disks that the configuration file at `path` names for this host: an array of
+ * objects with path, state ("in step", ...; "not kept": the disk has no metadata, or needs none),
+ * bytes, and the generation in which the disk was written last; with error instead where the
+ * metadata cannot be read. Nothing is changed. NULL: there is no such file, or it is wrong.
  */
 json_t *guest_disks(const char *path);
 

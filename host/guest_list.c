@@ -42,7 +42,7 @@ static void add_names(json_t *names, const char *dir, const char *suffix)
 		closedir(d);
 }
 
-/* Those of `up` have a directory with a lock in it. */
+/* Adds the guests of `up`: each has a directory with a lock in it. */
 static void add_run_dirs(json_t *names, const char *dir)
 {
 	DIR *d = opendir(dir);
@@ -117,7 +117,7 @@ static void put_up(json_t *o, const char *name)
 	run_dir_close(&d);
 }
 
-/* Of the file that `up` has read, or would read. */
+/* Adds the disks that are named in the file which `up` has read, or would read. */
 static void put_disks(json_t *o, const char *conf)
 {
 	const char *read = json_string_value(json_object_get(o, "conf"));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is known on this host of its guests: those with a configuration file, those that run. */
+/* The list of this host's guests: those with a configuration file, and those that run. */
 #ifndef HOST_GUEST_LIST_H
 #define HOST_GUEST_LIST_H
 

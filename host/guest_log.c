@@ -55,7 +55,7 @@ static bool print_file(FILE *f, const char *path, bool json)
 	return in != NULL;
 }
 
-/* Whether another file has taken the place of the one that is open. */
+/* True: another file has taken the place of the one that is open. */
 static bool is_another(FILE *in, const char *path)
 {
 	struct stat now, open;

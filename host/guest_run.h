@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One machine run live in this process: what `run` and `record` have in common. */
+/* A machine that runs live in this process: the common part of `run` and `record`. */
 #ifndef HOST_GUEST_RUN_H
 #define HOST_GUEST_RUN_H
 
@@ -17,7 +17,7 @@
 struct guest_control;
 struct profile;
 
-/* What a subcommand adds to the steps of a run (bringup.h); NULL: nothing. */
+/* A subcommand's additions to the steps of a run (bringup.h); NULL: none. */
 struct guest_run_role {
 	const char *kind; /* for `twinstep status`: "run" or "record" */
 	int (*names)(void *ctx, struct err *err);

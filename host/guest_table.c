@@ -37,7 +37,7 @@ static void put_age(FILE *f, double s)
 	fprintf(f, " %7s", text);
 }
 
-/* The same guest's process before, if it is the same. */
+/* The guest in the list before, if its process is still the same; else NULL. */
 static const json_t *find_before(const struct guest_table *t, const json_t *guest)
 {
 	const json_t *o;
@@ -110,7 +110,7 @@ static void put_disks(FILE *f, const json_t *guest)
 		fputc('\n', f);
 }
 
-/* What `list` has no room for. */
+/* Prints details for which `list` has no room. */
 static void put_details(FILE *f, const json_t *guest)
 {
 	const json_t *s = json_object_get(guest, "status");
@@ -136,7 +136,7 @@ static const char *state_of(const json_t *guest)
 	return json_object_get(s, "state") ? text_of(s, "state") : text_of(guest, "phase");
 }
 
-/* Of the columns whose text may be long: as wide as what stands in them. */
+/* Widths of the columns whose text may be long: those of the longest texts in them. */
 struct widths {
 	int name, state, peer;
 };

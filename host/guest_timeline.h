@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What has happened to a guest on this host, as something that can be drawn. */
+/* History of a guest on this host, as data that can be drawn. */
 #ifndef HOST_GUEST_TIMELINE_H
 #define HOST_GUEST_TIMELINE_H
 

@@ -14,7 +14,7 @@
  * err, with what the program said.
  */
 int ip_tool_run(const char *const *argv, struct err *err);
-/* The same for one that prints JSON: the value, which is the caller's; NULL and err. */
+/* Runs a command of the tool that prints JSON: its value, which is the caller's; NULL and err. */
 json_t *ip_tool_ask(const char *const *argv, struct err *err);
 
 /* ip_tool_run() of the words. */

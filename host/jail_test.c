@@ -203,7 +203,7 @@ static long try_raise_limit(void)
 
 /* A descriptor of the wrong kind: one that was open for reading, as a kernel image is. */
 static int readable = -1, grows = -1;
-/* One that whoever started the machine forgot to close. */
+/* A descriptor that the machine's starter forgot to close. */
 static int forgotten = -1;
 
 static long try_forgotten(void)
@@ -482,7 +482,7 @@ static _Noreturn void attempt_child(const struct attempt *a, enum thread_role ro
 	_exit(BROKEN);
 }
 
-/* What became of it: a sentence in text, true when denied. */
+/* Makes the attempt. True: it was denied; text says in a sentence what became of it. */
 static bool attempt(const struct attempt *a, enum thread_role role, uint32_t without, char *text,
 		    size_t n)
 {

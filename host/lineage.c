@@ -78,8 +78,8 @@ static int put_id(int fd, const uint8_t id[ARBITER_ID_LEN])
 }
 
 /*
- * One that has grown long begins anew, with the last names. A crash in the middle loses some: then
- * a person has to say who begins.
+ * Writes a file that has grown long anew, with the last names alone. A crash in the middle loses
+ * some of them: then a person has to say which host begins.
  */
 static int shorten(const struct lineage *l, int fd)
 {

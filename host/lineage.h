@@ -26,7 +26,7 @@ struct lineage {
  */
 int lineage_enter(struct lineage *l, const char *path, const uint8_t id[ARBITER_ID_LEN],
 		  struct err *err);
-/* Only reads; a file that is not there has no names. 0 or -errno. */
+/* Reads a lineage without changing it; a file that is not there has no names. 0 or -errno. */
 int lineage_read(struct lineage *l, const char *path, struct err *err);
 bool lineage_has(const struct lineage *l, const uint8_t id[ARBITER_ID_LEN]);
 void lineage_free(struct lineage *l);

@@ -114,7 +114,7 @@ static int recorded_disks(const struct log_header *lh, const struct machine_opts
 	return 0;
 }
 
-/* Where they lie now; what the guest sees of them is what it saw. */
+/* Takes the modules' present paths, with the recorded texts, because the guest saw those. */
 static int recorded_modules(const struct log_header *lh, const struct machine_opts *where,
 			    struct machine_opts *o, struct err *err)
 {
@@ -216,7 +216,10 @@ static bool is_vmx(const char *engine)
 	return engine && !strncmp(engine, "vmx", 3);
 }
 
-/* What silicon executed does not depend on the revision of the software CPU. */
+/*
+ * Checks the software CPU's revision. It does not matter where silicon has executed the recording
+ * and does so again.
+ */
 static int check_cpu(const struct log_header *lh, const struct machine_opts *o, struct err *err)
 {
 	char text[200];

@@ -12,11 +12,11 @@
 
 /* First of all. */
 void log_jail_begin(enum jail_mode mode);
-/* When the logs are open, and before anything in them is looked at. 0 or -errno. */
+/* Closes the jail: after the logs are open, before anything in them is looked at. 0 or -errno. */
 int log_jail_enter(enum jail_mode mode, struct err *err);
-/* Whether there is a reason to go no further: a signal, or nobody who reads what is printed. */
+/* True: it is time to end, as a signal has come, or nothing reads the output any more. */
 bool log_jail_stopped(void);
-/* The last thing: an exit status, the given one if nothing went wrong. */
+/* Comes last: the exit status, the given one if nothing went wrong. */
 int log_jail_end(int status);
 
 #endif

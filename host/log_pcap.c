@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the guest received is in the log; what it sent comes out of it again when it is replayed. */
+/*
+ * Packets of a recorded guest. Those that it received are in the log; those that it sent come out
+ * of it again when the log is replayed.
+ */
 #include "host/log_pcap.h"
 
 #include <errno.h>
@@ -68,7 +71,7 @@ static void capture_received(void *ctx, struct machine *m, const struct codec_re
 	}
 }
 
-/* What the log needs is not written over. */
+/* Refuses to write over a file that the log needs. */
 static int check_target(const struct capture *c, struct err *err)
 {
 	const char *what = same_file(c->path, c->rm.path) ? "the log itself"
@@ -190,7 +193,7 @@ static void *capture_thread(void *arg)
 	return NULL;
 }
 
-/* Whether all of it is in the file. */
+/* True: all packets are in the file. */
 static bool capture_written(struct capture *c)
 {
 	if (pcap_dump_flush(c->file) == 0 && !ferror(pcap_dump_file(c->file)))

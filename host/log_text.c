@@ -91,7 +91,7 @@ static const char *const carried_names[CARRIED] = {
 	[CARRIED_NET_ROM] = "network ROM",
 };
 
-/* What executed, and how a guest could tell it from the software CPU. */
+/* Prints the processor that executed, and the traits by which it differs from the software CPU. */
 static void print_traits(FILE *f, const struct traits *t, unsigned version)
 {
 	char differs[TRAITS_TEXT];

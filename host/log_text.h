@@ -32,7 +32,7 @@ uint64_t log_start_ns(const struct log_header *h);
 
 void log_header_print(FILE *f, const struct log_header *h);
 void log_header_json(FILE *f, const struct log_header *h);
-/* One line; the clock of w already has the record's anchor. */
+/* Prints a record as a line; the clock of w already has the record's anchor. */
 void log_record_json(FILE *f, const struct log_walk *w, const struct codec_record *rec);
 void log_end_json(FILE *f, const struct replay_end *end);
 

@@ -101,7 +101,7 @@ static int read_net_rom(const char *path, struct buf *out, struct err *err)
 	return r;
 }
 
-/* Of their files, or as they were recorded. */
+/* Makes the carried bytes out of their files, or takes them as they were recorded. */
 static int make_carried(struct machine_host *h, const struct machine_opts *o, struct err *err)
 {
 	int r = o->cloud_init.user_data
@@ -261,7 +261,8 @@ static int take_config(struct machine_host *h, const struct machine_config *c, s
 	return 0;
 }
 
-/* When the guest is about to start: what `auto` has taken, and what the jail lacks. */
+/* Logs, when the guest is about to start, the choice of `auto` and the layers that the jail lacks.
+ */
 static void announce(const struct machine_host *h)
 {
 	const struct engine_ops *ops = h->engine;
@@ -450,8 +451,8 @@ int machine_host_open_side(struct machine_host *h, const struct machine_opts *o,
 	h->clock = LIVE_CLOCK_HOST;
 	h->engine_name = o->engine;
 	/*
-	 * Which one `auto` means will be known when the primary says what it counts; VT-x has to be
-	 * opened now.
+	 * The final choice of `auto` comes later, when the primary has said what it counts. VT-x
+	 * has to be opened now all the same.
 	 */
 	h->engine = engine_find(o->engine, NULL, &h->passed, err);
 	if (!h->engine)
@@ -543,7 +544,7 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 	struct machine *m;
 	int r = 0;
 
-	/* Not when options were read: between the two, whole disks may have been read. */
+	/* The time of the guest's start, and not that of the options: disks were read meanwhile. */
 	if (h->rtc_now && !h->restore)
 		h->config.rtc_epoch = (uint64_t)time(NULL);
 	jail_limit_memory(h->config.memory);

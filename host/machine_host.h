@@ -65,11 +65,11 @@ int machine_host_keep_disks(struct machine_host *h, const struct machine_opts *o
  */
 int machine_host_choose_engine(struct machine_host *h, const char *counter,
 			       const struct traits *traits, struct err *err);
-/* Here it is: the host side has to fit. */
+/* Checks that the host's side fits this configuration of the machine. 0, or -errno and err. */
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err);
 /*
- * First of all, in the process that will be the machine: its share of the host. Disks by their
- * paths. 0 or -errno.
+ * Takes the machine's share of the host: the first step in the process that will be the machine.
+ * Disks are told by their paths. 0 or -errno.
  */
 int machine_host_enter_share(const struct machine_opts *o, struct err *err);
 /*
@@ -77,11 +77,12 @@ int machine_host_enter_share(const struct machine_opts *o, struct err *err);
  * 0 or -errno.
  */
 int machine_host_promise(struct machine_host *h, const struct share_opts *s, struct err *err);
-/* In the jail: what the snapshot says about the machine, if there is one; memory for that. s: NULL,
- * none. 0 or -errno.
+/*
+ * In the jail: takes the machine's configuration from the snapshot, if there is one, and has its
+ * memory promised. s NULL: nothing is promised. 0 or -errno.
  */
 int machine_host_settle(struct machine_host *h, const struct share_opts *s, struct err *err);
-/* Then makes it and loads the kernel, or the snapshot, into it. */
+/* Makes the machine, once it is settled, and loads the kernel, or the snapshot, into it. */
 struct machine *machine_host_create(struct machine_host *h, const struct output_sink *sink,
 				    struct err *err);
 /* quit(ctx): see console_open(). */
@@ -97,7 +98,7 @@ int machine_host_jail(struct machine_host *h, enum jail_mode mode, const struct 
 int machine_host_start_consoles(struct machine_host *h, struct err *err);
 /* Clock, seed, NICs and consoles of a live source; the rest of *c is left alone. */
 void machine_host_live(const struct machine_host *h, struct live_config *c);
-/* Where a machine without a live source sends its console output. */
+/* Destination of console output, for a machine without a live source. */
 void machine_host_console_out(const struct machine_host *h, struct console_out *out);
 /* From here on the consoles' quit() is not called any more. */
 void machine_host_stop_input(struct machine_host *h);

@@ -148,7 +148,7 @@ int machine_parse_cloud_init(const struct option_row *row, void *target, const c
 	return cloud_init_parse(&o->cloud_init, "--cloud-init", arg, err);
 }
 
-/* Why a word of --boot cannot be; 0: it can. */
+/* Checks the words of --boot: 0, or -EINVAL and err. */
 static int check_boot(const char *from, const char *rom, const char *arg, struct err *err)
 {
 	if (!strcmp(from, "cdrom"))
@@ -199,7 +199,7 @@ static bool parse_mac(const char *s, uint8_t mac[6])
 	return !(mac[0] & 1) && (v[0] | v[1] | v[2] | v[3] | v[4] | v[5]);
 }
 
-/* Where a tap that is made for the guest belongs; vlan: the word behind vlan=, or NULL. */
+/* Checks the bridge and VLAN of a tap that is made; vlan: the word behind vlan=, or NULL. */
 static int check_place(struct nic_opt *n, const char *vlan, const char *arg, struct err *err)
 {
 	uint64_t id = 0;

@@ -15,7 +15,7 @@
 #include "host/cloud_init.h"
 #include "host/share.h"
 
-/* Whether the processor's guesses are left as fast as they are. */
+/* Speculation of the processor: protected, or left as fast as it is. */
 enum speculation { SPECULATION_PROTECT, SPECULATION_ALLOW };
 
 enum clock_choice { CLOCK_AUTO, CLOCK_HOST, CLOCK_VIRTUAL };
@@ -85,16 +85,16 @@ void machine_opts_defaults(struct machine_opts *o);
 void machine_opts_free(struct machine_opts *o);
 /* After the last option: what does not go together, what is missing. 0 or -EINVAL. */
 int machine_opts_check(const struct machine_opts *o, struct err *err);
-/* The same, and says what is wrong. */
+/* Checks them likewise, and logs the error. */
 int machine_opts_say_check(const struct machine_opts *o);
 /*
- * Which of the machine's files has this path, by whatever name ("the kernel", "a disk image");
- * NULL: none.
+ * The machine's file that is at this path, perhaps by another name, in words ("the kernel", "a disk
+ * image"); NULL: none.
  */
 const char *machine_opts_file(const struct machine_opts *o, const char *path);
-/* What a multiboot guest sees as the module's string: nothing of where the file lies. */
+/* The module's string that a multiboot guest sees: it shows nothing of the file's place. */
 const char *machine_opts_module_text(const struct initrd_opt *initrd);
-/* Whether both name one file. */
+/* True: both paths name one file. */
 bool same_file(const char *a, const char *b);
 
 /* For jail_config.without: layers that the user did not want. */
@@ -105,10 +105,10 @@ static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
 
 /* The firmware that boots the machine's disk; NULL: a kernel or a snapshot is given. */
 const char *machine_opts_firmware(const struct machine_opts *o);
-/* Whether firmware boots from a network card, before any disk. */
+/* True: firmware boots from a network card, before any disk. */
 bool machine_opts_boots_net(const struct machine_opts *o);
 
-/* What CLOCK_AUTO comes to: the host's clock where something outside can talk to the guest. */
+/* Decision of CLOCK_AUTO. True: the host's clock, as something outside can talk to the guest. */
 bool machine_opts_host_clock(const struct machine_opts *o);
 
 /* Parsers of the option table (options.h): target is the struct machine_opts. */

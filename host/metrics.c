@@ -13,8 +13,10 @@
 #define EVENTS_SHOWN 40
 #define EVENTS_DRAWN 400
 
-/* One number of a guest: where it is in an object of guest_list(), "a.b" an object's; scaled to its
- * unit. */
+/*
+ * A number of a guest: the field of an object of guest_list() that has it ("a.b": of an object
+ * within), and the factor to its unit.
+ */
 struct metric {
 	const char *name, *type, *help, *field;
 	double scale;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is known of this host's guests, as Prometheus and as programs read it. */
+/* Figures of this host's guests, as Prometheus and other programs read them. */
 #ifndef HOST_METRICS_H
 #define HOST_METRICS_H
 

@@ -73,7 +73,7 @@ int option_parse_number(const struct option_row *row, void *target, const char *
 		       arg, row->min, row->max, row->unit);
 }
 
-/* One of the words of row->arg, as its number: "auto|host|virtual". */
+/* Parses one of the words of row->arg ("auto|host|virtual") as its number. */
 int option_parse_choice(const struct option_row *row, void *target, const char *arg,
 			struct err *err)
 {

@@ -94,7 +94,7 @@ struct option_given {
 	const char *arg;
 };
 
-/* One of several parts; parts 0: not given. */
+/* A part of several ("2/5"); parts 0: not given. */
 struct option_shard {
 	uint64_t part, parts; /* from 1 */
 };
@@ -139,7 +139,8 @@ struct options {
 
 /* The row of a command's option, without the dashes; NULL: it has none of that name. */
 const struct option_row *option_find(enum command_id command, const char *name);
-/* Whether the command takes the option, and does not only know why not. */
+/* True: the command takes the option. Others may have a row for it that gives a reason to refuse.
+ */
 bool option_for(const struct option_row *row, enum command_id command);
 
 void options_defaults(struct options *o, enum command_id command);

@@ -79,7 +79,7 @@ struct pair {
 
 /* ---- one replica ---- */
 
-/* What was given for the pair and a replica of this role takes, as this replica sees it. */
+/* Adds the pair's options that a replica of this role takes, with this replica's values. */
 static void add_given(struct argv *a, const struct pair *p, char letter, enum command_id role)
 {
 	for (size_t i = 0; i < p->o->ngiven; i++) {
@@ -259,7 +259,7 @@ static void take_signals(struct pair *p)
 	reap(p);
 }
 
-/* How long until the next try, after so many quick failures. */
+/* Pause before the next try, after so many quick failures. */
 static uint64_t pause_ns(int failures)
 {
 	uint64_t ns = failures ? PAUSE_NS : 0;
@@ -390,7 +390,7 @@ void pair_dir_remove(const char *dir)
 	rmdir(dir);
 }
 
-/* One that a supervisor has left behind, which was killed: its lock is free. */
+/* Removes the directory of a supervisor that was killed, which a free lock shows. */
 static void remove_left(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

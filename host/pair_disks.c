@@ -5,7 +5,7 @@
 
 #include "host/disk_keep.h"
 
-/* The same content: who followed may lack what the other one had flushed last. */
+/* The copies have the same content, but one that followed may lack the other's last flushes. */
 static char newer_of_same(const struct disk_meta_identity *a, const struct disk_meta_identity *b)
 {
 	if ((a->state == DISK_FOLLOWS) == (b->state == DISK_FOLLOWS))

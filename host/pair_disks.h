@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which replica of a pair on one host has the newer disks, and so is the one to begin with. */
+/* Finds the replica of a pair on one host that has the newer disks, and so has to begin. */
 #ifndef HOST_PAIR_DISKS_H
 #define HOST_PAIR_DISKS_H
 

@@ -109,7 +109,7 @@ static int by_text(const void *a, const void *b)
 	return strcmp(((const struct row *)a)->text, ((const struct row *)b)->text);
 }
 
-/* What a line of folded stacks cannot hold in a name. */
+/* Replaces characters that a name in a line of folded stacks cannot have. */
 static void make_plain(char *s)
 {
 	for (; *s; s++) {

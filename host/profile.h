@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where a guest's instructions go: RIP at every so many instructions of the count, which makes a
- * profile as repeatable as the run, and changes nothing in it. Written as folded stacks, which
- * flame graph programs take: "kernel;NAME SAMPLES" or "user;0xADDRESS SAMPLES" a line.
+ * Profile of a guest: RIP at every so many instructions of the count. So a profile is as repeatable
+ * as the run, and changes nothing in it. It is written as folded stacks, which flame graph programs
+ * take: "kernel;NAME SAMPLES" or "user;0xADDRESS SAMPLES" a line.
  */
 #ifndef HOST_PROFILE_H
 #define HOST_PROFILE_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One debugger at a time is served, on the vCPU's thread: while the machine moves, the socket is
+ * Serves one debugger at a time, on the vCPU's thread: while the machine moves, the socket is
  * only looked at for the byte that interrupts it. The machine's console output appears once, when
  * the execution gets there for the first time.
  */

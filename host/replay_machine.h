@@ -13,7 +13,7 @@
 #include "record/timeline.h"
 
 struct replay_machine {
-	/* Where files have moved to; share of the host, jail. Not owned. */
+	/* Options as given: new places of files, share of the host, jail. Not owned. */
 	const struct machine_opts *given;
 	struct machine_opts opts; /* as recorded, with what was given in its place */
 	const char *path;

@@ -209,7 +209,7 @@ static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *e
 	return 0;
 }
 
-/* What became of a control that the live replica was given. */
+/* Turns the result of a control that was given to the replica into an answer. */
 static int control_answer(int ret, struct err *err)
 {
 	if (ret == -EPERM)
@@ -217,7 +217,8 @@ static int control_answer(int ret, struct err *err)
 	return ret < 0 ? err_set(err, -ret, "too many requests wait") : 0;
 }
 
-/* Waits for what comes of it: the guest stands still for milliseconds, a backup may be behind. */
+/* Waits for the end of a switch: the guest stands still for milliseconds, a backup may be behind.
+ */
 static int wait_for_switch(struct replica_run *r, uint64_t before, struct replica_status *s,
 			   struct err *err)
 {

@@ -26,12 +26,12 @@ struct replica_opts {
 
 void replica_opts_defaults(struct replica_opts *o);
 /*
- * How long silence may last, in ms, at least and at most: given alone, --timeout is both; without
- * it the pair adapts (replica/patience.h).
+ * Bounds of the silence, in ms, after which a side counts as gone: at least and at most. Given
+ * alone, --timeout is both; without it the pair adapts (replica/patience.h).
  */
 uint64_t replica_opts_timeout(const struct replica_opts *o);
 uint64_t replica_opts_max_timeout(const struct replica_opts *o);
-/* What a replica of either role needs: key or --insecure, an arbiter. 0, or -EINVAL and err. */
+/* Checks that a replica has what either role needs: key or --insecure, an arbiter. 0 or -EINVAL. */
 int replica_opts_check(const struct replica_opts *o, struct err *err);
 
 #endif

@@ -48,7 +48,7 @@ static int open_machine(void *ctx, struct err *err)
 					     r->backup ? DISK_KEEP_MAKE : DISK_KEEP_MAKE_ID, err);
 }
 
-/* What the replica has to keep in step. */
+/* Tells the replica of the disks that it has to keep in step. */
 static void hand_over_disks(struct replica_run *r)
 {
 	struct disk_sync_disk disk[MACHINE_DISKS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where `twinstep up` keeps what belongs to a guest on this host.
+ * Directories of `twinstep up` for a guest on this host.
  *
  *   run     /run/twinstep/NAME, for others than root $XDG_RUNTIME_DIR/twinstep/NAME; gone after a
  *           reboot: lock, state (what it does now), console, messages
@@ -23,7 +23,7 @@ struct run_dir {
 
 /* Paths of both, which are made, and the lock. -EBUSY: `up` runs there already. 0 or -errno. */
 int run_dir_open(struct run_dir *d, const char *name, struct err *err);
-/* Only the paths; nothing is made or locked. */
+/* Fills in the paths alone; nothing is made or locked. */
 int run_dir_find(struct run_dir *d, const char *name, struct err *err);
 void run_dir_close(struct run_dir *d);
 /* Process that holds the lock; 0: none does. */

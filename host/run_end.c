@@ -93,7 +93,7 @@ static size_t get_stats(const struct machine *m, struct engine_stat *stats)
 	return n < STATS_MAX ? n : STATS_MAX;
 }
 
-/* Of an engine that translates. */
+/* Prints the share of translated code, for an engine that translates. */
 static void print_share(FILE *f, const struct engine_stat *stats, size_t n, uint64_t instructions)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a run ended, told to a person or a program: the same for every subcommand that runs a
+ * The end of a run, told to a person or a program in the same way by every subcommand that runs a
  * machine.
  */
 #ifndef HOST_RUN_END_H
@@ -18,16 +18,17 @@
 const char *run_end_name(enum machine_end end);
 /* Exit status for it (exit.h); `sig` is the signal that stopped the run, or 0. */
 int run_end_status(const struct machine *m, enum machine_end end, int sig);
-/* The same of a machine that --on-panic has ended, or that has halted for good; else `status`. */
+/* Exit status of a machine that --on-panic has ended, or that has halted for good; else `status`.
+ */
 int run_end_panic_status(const struct machine *m, const struct panic_watch *w, enum machine_end end,
 			 int status);
 /*
- * Says on standard error what went wrong, with the registers where that helps; nothing after an
- * orderly end.
+ * Reports an error on standard error, with the registers where that helps; nothing after an orderly
+ * end.
  */
 void run_end_report(struct machine *m, enum machine_end end, const struct err *err);
 
-/* Where digests and statistics go: standard output, or standard error when the console is there. */
+/* Stream for digests and statistics: standard output, or standard error when the console has it. */
 FILE *run_end_stream(const char *console);
 
 struct run_summary {

@@ -197,7 +197,7 @@ void share_end(enum jail_mode mode)
 
 /* ---- memory ---- */
 
-/* What a guest of so many bytes needs of the host. */
+/* Bytes of the host that a guest with so many bytes of memory needs. */
 static uint64_t share_need(uint64_t memory)
 {
 	return memory + OVERHEAD;
@@ -218,8 +218,8 @@ int share_host_file(const char *given, bool create, char **path, struct err *err
 }
 
 /*
- * What was not asked for does not keep a machine from starting where there is no place for the
- * file.
+ * Goes on without a promise that nobody has asked for, where there is no place for the host file:
+ * the machine starts all the same.
  */
 static int without(const struct share_opts *s, int ret, struct err *err)
 {

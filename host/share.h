@@ -47,7 +47,7 @@ int share_parse_memory_max(const struct option_row *row, void *target, const cha
 int share_parse_io_max(const struct option_row *row, void *target, const char *arg,
 		       struct err *err);
 
-/* As jail_begin(). */
+/* Begins the jail like jail_begin(). */
 void share_jail_begin(const struct share_opts *s, enum jail_mode mode);
 /*
  * Makes the group and moves this process there. disks: paths of what --io-max is about. 0 or
@@ -63,12 +63,12 @@ int share_promise_later(const struct share_opts *s, struct err *err);
 /* Has the memory that a guest of so many bytes needs promised by the host, or fails. */
 int share_promise(const struct share_opts *s, uint64_t memory, struct err *err);
 void share_end(enum jail_mode mode);
-/* Of a machine's process that has ended: its group goes. */
+/* Removes the group of a machine's process that has ended. */
 void share_ended(const struct share_opts *s, pid_t pid);
 
 /*
- * Whether a balloon of so many bytes leaves the guest between its floor and what it was promised. 0
- * or -EINVAL.
+ * Checks that a balloon of so many bytes leaves the guest between its floor and its promise. 0 or
+ * -EINVAL.
  */
 int share_check_balloon(const struct share_opts *s, uint64_t memory, int64_t bytes,
 			struct err *err);

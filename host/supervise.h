@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a process that keeps replicas going has in common with every other such process. */
+/* The common part of all processes that keep replicas going. */
 #ifndef HOST_SUPERVISE_H
 #define HOST_SUPERVISE_H
 

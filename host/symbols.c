@@ -75,7 +75,7 @@ static int take_map(struct reading *r)
 }
 
 /* ---- ELF ---- */
-/* What lies there, whole and aligned to nothing; false: outside the file. */
+/* Copies bytes at any offset, aligned or not; false: they are not all in the file. */
 static bool get(const struct reading *r, uint64_t offset, void *to, size_t len)
 {
 	if (offset > r->n || len > r->n - offset)

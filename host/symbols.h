@@ -25,7 +25,7 @@ struct symbols {
  * for messages. 0, or -EINVAL, -ENOMEM and err.
  */
 int symbols_parse(struct symbols *s, char *data, size_t n, const char *path, struct err *err);
-/* The same from an open file, of at most SYMBOLS_MAX bytes. */
+/* Reads the symbols of an open file, of at most SYMBOLS_MAX bytes. */
 int symbols_read(struct symbols *s, int fd, const char *path, struct err *err);
 #define SYMBOLS_MAX (1ull << 30)
 /* The code at an address; NULL: it has no name, or none within SYMBOLS_REACH bytes in front. */

@@ -13,13 +13,13 @@
 #define XZ_MEMORY (256ull << 20) /* of a dictionary */
 #define ZLIB_GZIP (16 + MAX_WBITS)
 
-/* What has come out so far, and how much may. */
+/* The output so far, and its greatest length. */
 struct unpacked {
 	uint8_t *data;
 	size_t len, cap, max;
 };
 
-/* One reader of a format: where it is in the image, and its library's state. */
+/* Reader of a format: the rest of the image, and its library's state. */
 struct unpacker {
 	const uint8_t *in;
 	size_t left;

@@ -32,7 +32,7 @@ void up_console_close(struct up_console *c);
 int up_console_plug(struct up_console *c, int *fd);
 /* Its process is gone; what it wrote last is read. */
 void up_console_unplug(struct up_console *c);
-/* What to wait for, and what to do about it. */
+/* Fill in the descriptors to wait for, and serve those that are ready. */
 void up_console_poll(const struct up_console *c, struct pollfd fd[UP_CONSOLE_FDS]);
 void up_console_serve(struct up_console *c, const struct pollfd fd[UP_CONSOLE_FDS]);
 

@@ -51,7 +51,7 @@ static void rotate(const struct up_events *e)
 	free(old);
 }
 
-/* One write, so that a line is whole or cut short by a crash alone. */
+/* Appends a line in one write, so that nothing but a crash can cut it short. */
 static void append(struct up_events *e, const char *text)
 {
 	size_t n = strlen(text);
@@ -81,7 +81,7 @@ static void take_text(char *line, size_t size, const char *text)
 	}
 }
 
-/* As syslog(3) numbers them: critical, warning, notice. */
+/* Priority of an event, in the numbers of syslog(3): critical, warning, notice. */
 static int priority_of(const char *event)
 {
 	static const struct {
@@ -101,8 +101,8 @@ static int priority_of(const char *event)
 }
 
 /*
- * With fields to search by, where standard error goes to the journal: TWINSTEP_GUEST, _EVENT,
- * _GENERATION (systemd's native protocol: a datagram of FIELD=VALUE lines).
+ * Sends an event to the journal, where standard error goes there, with fields to search by:
+ * TWINSTEP_GUEST, _EVENT, _GENERATION (systemd's native protocol: a datagram of FIELD=VALUE lines).
  */
 static void tell_journal(const struct up_events *e, const json_t *o, const char *event)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What happens to a guest that is up: lines of JSON in its state directory, with the host's time,
- * from its replicas and from `up` itself; and a program that is run on each.
+ * Events of a guest that is up: lines of JSON in its state directory, with the host's time, from
+ * its replicas and from `up` itself; and a program that is run on each.
  */
 #ifndef HOST_UP_EVENTS_H
 #define HOST_UP_EVENTS_H
@@ -29,10 +29,10 @@ struct up_events {
 void up_events_open(struct up_events *e, const char *guest, const char *state_dir,
 		    const char *hook);
 void up_events_close(struct up_events *e);
-/* One of our own; also for the log. */
+/* Notes an event of `up` itself; it is logged as well. */
 void up_event(struct up_events *e, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* What is in the pipe: seen(ctx, event) for each. */
+/* Reads the events that are in the pipe: calls seen(ctx, event) for each. */
 void up_events_read(struct up_events *e, void (*seen)(void *ctx, const char *event), void *ctx);
 /* A child that is no replica has ended. */
 void up_events_hook_ended(struct up_events *e);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What `up` knows of the world: the arbiter's last generation, whose it is, who is at the peer's
- * address.
+/*
+ * The look of `up` at the world: the arbiter's last generation, its owner, and the replica at the
+ * peer's address.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -42,7 +42,7 @@ struct up {
 
 /* Starts a replica in that role. 0 or -errno and err. */
 int up_child_start(struct up *u, enum role role, struct err *err);
-/* What the arbiter and the peer's address say now, in u->facts. */
+/* Asks the arbiter and the peer's address, and puts their answers into u->facts. */
 void up_look_around(struct up *u);
 
 #endif

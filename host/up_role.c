@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/up_role.h"
 
-/* Whether this host may begin without the other one. */
+/* True: this host may begin without the other one. */
 static bool may_lead(const struct role_facts *f, const char **why)
 {
 	*why = "primary was tried and refused";

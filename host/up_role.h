@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which role a replica of `twinstep up` takes: a pure function of what the arbiter and the peer's
- * address have answered. It may be wrong about the peer at any time and is asked again and again;
- * that at most one replica is live is the arbiter's matter, and this is about who may try at all.
+ * Role of a replica of `twinstep up`: a pure function of the answers of the arbiter and of the
+ * peer's address. It may be wrong about the peer at any time and is asked again and again. It only
+ * decides which replica may try at all; the arbiter sees to it that at most one is live.
  *
  *   nobody has ever been live     the host that begins becomes primary, the other one waits for it
  *   the last live one was ours    it has ended. The other side may be about to go live, and has the

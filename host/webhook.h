@@ -22,7 +22,7 @@ struct webhook_count {
 	uint64_t lost; /* for which there was no place, or that nobody took */
 };
 
-/* Whether it can be asked at all: http://... or https://... */
+/* True: the URL is of a kind that can be called, http://... or https://... */
 bool webhook_url_is_good(const char *url);
 /* Starts the thread. NULL and err: libcurl is missing, or memory. */
 struct webhook *webhook_open(const char *url, struct err *err);
