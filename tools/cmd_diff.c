@@ -169,7 +169,7 @@ static int diff_ends(struct diff *d, uint64_t records)
 	return DIFF_SAME;
 }
 
-/* One record of each log: 1 both, 0 an end, -1 after having said why. */
+/* Takes the next record of each log: 1: both; 0: a log has ended; -1, and the error is logged. */
 static int diff_next(struct diff *d, const struct codec_record *rec[2], uint64_t records)
 {
 	int ret[2];

@@ -52,8 +52,9 @@ static json_t *wait_until_protected(const char *name, bool lost, uint64_t until,
 }
 
 /*
- * What `switch` answered, with where the guest is live now as "to"; NULL and err: it is here. A
- * backup that did not take over in time is given up and joins again, and is asked once more then.
+ * Sends the guest away. Returns the answer of `switch`, with the guest's present place as "to";
+ * NULL and err: the guest is still here. A backup that did not take over in time is given up and
+ * joins again, and is asked once more then.
  */
 static json_t *leave(const char *name, struct err *err)
 {

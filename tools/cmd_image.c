@@ -22,7 +22,7 @@
 
 static const char *const places[] = { "../lib/twinstep", "../tools", "../../tools" };
 
-/* Where image.py is; false: nowhere. */
+/* Finds image.py; false: it is not there. */
 static bool find_program(char path[PATH_MAX])
 {
 	char self[PATH_MAX], *slash;

@@ -18,7 +18,7 @@
 
 /* ---- list ---- */
 
-/* What becomes of the controls that the host decides about, once they are set. */
+/* State of the controls over side channels that the host decides about, once they are set. */
 struct side_channels {
 	enum spec_state state[SPEC_CONTROLS];
 	int core; /* 0 or -errno */

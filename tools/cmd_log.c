@@ -64,7 +64,8 @@ static void summary_frame(void *ctx, const struct log_frame *f)
 {
 	struct summary *s = ctx;
 
-	/* As for the reader: something comes after the last of a checkpoint's frames. */
+	/* A checkpoint is whole, for the reader as well, when a frame follows the last of its own.
+	 */
 	if (s->ncheckpoints && f->kind != LOG_PAGES && f->kind != LOG_DISK)
 		s->checkpoint[s->ncheckpoints - 1].whole = true;
 	s->frames[f->kind]++;

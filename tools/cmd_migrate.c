@@ -45,7 +45,7 @@ static double number_of(const json_t *status, const char *part, const char *key)
 	return json_number_value(json_object_get(json_object_get(status, part), key));
 }
 
-/* One line that stays where it is, on a terminal. */
+/* Shows progress in a line that stays in its place, on a terminal. */
 static void show_progress(const json_t *status)
 {
 	double disks = number_of(status, "sync", "left");
@@ -106,7 +106,7 @@ static bool is_role(const json_t *status, const char *role)
 	return !strcmp(text_of(status, "role"), role);
 }
 
-/* How far the move has come by now, of a `migrate` before this one that was killed, say. */
+/* State of a move that is under way already, say by a `migrate` before this one that was killed. */
 enum progress { NOT_BEGUN, BEGUN, MOVED, ELSEWHERE };
 
 /*
@@ -194,7 +194,7 @@ static int wait_until_follows(const struct options *o, bool pair, double *switch
 	}
 }
 
-/* What the replica says of itself; *open: it does not know yet. */
+/* The guest's place, as the replica's status shows it; *open: the replica does not know yet. */
 static enum place place_of(const json_t *status, double switches, bool *open)
 {
 	const char *state = text_of(status, "state");
@@ -208,9 +208,9 @@ static enum place place_of(const json_t *status, double switches, bool *open)
 }
 
 /*
- * Where the guest is when nobody has said that a change of places has worked. It may have for all
- * that: an answer comes late, and a second request meets a backup; or somebody else has asked for
- * it. The replica here answers when it has done with the request before.
+ * Finds the guest's place after a change of places that has not been confirmed. It may have worked
+ * all the same: its answer comes late, and a second request meets a backup; or another command has
+ * asked for it. The replica here answers when it is done with the request before.
  */
 static enum place find_place(const char *who, double switches, double *pause_ms)
 {
@@ -235,7 +235,7 @@ static enum place find_place(const char *who, double switches, double *pause_ms)
 	return place;
 }
 
-/* Where the guest is then; err, unless it is there: why. */
+/* Has the two change places. Returns the guest's place then; unless it is THERE, err says why. */
 static enum place change_places(const char *who, double switches, double *pause_ms, struct err *err)
 {
 	json_t *answer = NULL;
@@ -281,7 +281,7 @@ static int tell(const struct options *o, double pause, uint64_t begun_ns)
 	return 0;
 }
 
-/* What is true of the guest where it has not moved. */
+/* Tells how things stand with a guest that has not moved. */
 static int stays(const struct options *o, const struct err *err)
 {
 	if (stop_signal()) {

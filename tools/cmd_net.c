@@ -31,7 +31,7 @@ static int create(const struct options *o, struct err *err)
 	return ret;
 }
 
-/* What a guest has left is removed also when its file is gone, or wrong by now. */
+/* Removes a guest's ports also when its file is gone, or wrong by now. */
 static int delete (const struct options *o, struct err *err)
 {
 	static struct guest_conf g;

@@ -27,7 +27,7 @@ static int check(struct options *o, struct err *err)
 {
 	if (!o->output)
 		return err_set(err, EINVAL, "no log given: use -o LOG");
-	/* What the guest writes must not change what a replay starts from. */
+	/* The guest's writes must not change the disks that a replay starts from. */
 	for (unsigned i = 0; i < o->machine.ndisks; i++)
 		o->machine.disk[i].overlay = !o->machine.disk[i].readonly;
 	return machine_opts_check(&o->machine, err);

@@ -39,7 +39,7 @@ static int execute(void *ctx)
 	return guest_run_execute(&r->g);
 }
 
-/* What a machine that can move does without. */
+/* Refuses options that a machine which can move cannot have. */
 static int check_movable(const struct options *o, struct err *err)
 {
 	int ret = replica_opts_check(&o->replica, err);

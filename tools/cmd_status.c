@@ -101,7 +101,7 @@ static int run_status(struct options *o)
 	return show(o, ask(o->args[0], json_pack("{s:s}", "command", "status"), ANSWER_MS));
 }
 
-/* Whether the machine did it. */
+/* Sends the command. True: the machine has done it. */
 static int tell(const struct options *o, const char *command)
 {
 	json_t *answer = ask(o->args[0], json_pack("{s:s}", "command", command), ANSWER_MS);

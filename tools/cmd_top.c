@@ -37,7 +37,7 @@ static void on_stop(int signal_number)
 	stopped = 1;
 }
 
-/* That it came is enough: it ends the wait for a key. */
+/* Does nothing: the signal itself ends the wait for a key. */
 static void on_resize(int signal_number)
 {
 }
@@ -187,7 +187,7 @@ static void write_lines(const struct options *o, const struct guest_table *t)
 	fflush(stdout);
 }
 
-/* One look after the other; the one before is kept for what CPU time went on since. */
+/* Looks again and again; the look before is kept, to show the CPU time used since then. */
 static void watch(const struct options *o, bool lines, uint64_t times, uint64_t delay_ms)
 {
 	json_t *now = NULL, *before = NULL;

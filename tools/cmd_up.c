@@ -70,7 +70,7 @@ static int run_up(struct options *o)
 	struct err err = ERR_INIT;
 	int status = load(&g, o->args[0], false);
 
-	/* What is said once, on the command line, counts. */
+	/* The command line goes before the file. */
 	if (o->on_event)
 		g.seen.on_event = o->on_event;
 	if (o->webhook)

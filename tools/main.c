@@ -80,7 +80,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 	int status;
 
 	options_defaults(&o, c->id);
-	/* Of a pair, first of all what replica a sees. */
+	/* Options of a pair are parsed as replica a sees them, first of all. */
 	if (options_parse(&o, argc, argv, c->min_args, c->max_args, c->id == COMMAND_PAIR ? 'a' : 0,
 			  &err) < 0) {
 		log_error("%s", err.text);
