@@ -15,6 +15,7 @@
 
 struct replica;
 
+/* Constant once the replica runs; metadata and images have locks of their own. */
 struct disks {
 	struct disk_sync_disk disk[DISK_SYNC_DISKS];
 	unsigned n;

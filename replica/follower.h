@@ -35,9 +35,10 @@ struct follower {
 	atomic_uint silence_ms; /* what the newest stamp says; 0: none has come, HELLO counts */
 	atomic_uint_fast64_t bears_until_ns; /* the end of what all stamps have said */
 
-	struct disk_target *disks;	 /* while it joins */
-	atomic_uint_fast64_t disk_bytes; /* of disks, received */
-	bool disks_equal;		 /* ... and so ours are the live side's */
+	/* the thread that joins, before the receiver's runs */
+	struct disk_target *disks;
+	atomic_uint_fast64_t disk_bytes; /* of disks, received; any thread looks */
+	bool disks_equal;		 /* ours are the live side's */
 
 	/* vCPU thread */
 	struct replay_end end;

@@ -25,6 +25,7 @@ struct spy_frame {
 };
 
 struct spy {
+	/* of the thread that starts and ends it (replica.c) */
 	pthread_t thread;
 	bool runs;
 	atomic_bool stop;
