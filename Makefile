@@ -192,7 +192,7 @@ soak-record: setup
 	$(Q)BUILD=$(BUILD) tests/soak/record.sh
 
 # All, or those that are named: `make bench rdma`.
-BENCHES := boot cpu memory redis record record-redis campaign walk pair disks jail neighbours rdma
+BENCHES := boot cpu memory redis exits record record-redis campaign walk pair disks jail neighbours rdma
 bench: setup
 	+$(Q)$(SUBMAKE) all guest
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh $(filter $(BENCHES),$(MAKECMDGOALS))

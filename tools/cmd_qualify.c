@@ -9,8 +9,8 @@
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tools/cmd.h"
-#include "tools/qualify_checks.h"
-#include "tools/qualify_links.h"
+#include "host/qualify_checks.h"
+#include "host/qualify_links.h"
 
 /* VT-x controls: bit in twvmx_info, name, what it is for or what its absence means. */
 struct trait {

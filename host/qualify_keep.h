@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What other threads of this host hold in a processor while a guest runs on it. */
-#ifndef TOOLS_QUALIFY_KEEP_H
-#define TOOLS_QUALIFY_KEEP_H
+#ifndef HOST_QUALIFY_KEEP_H
+#define HOST_QUALIFY_KEEP_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A small guest, recorded and replayed by this very program, as a user would do it. */
-#ifndef TOOLS_QUALIFY_REPLAY_H
-#define TOOLS_QUALIFY_REPLAY_H
+#ifndef HOST_QUALIFY_REPLAY_H
+#define HOST_QUALIFY_REPLAY_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tools/qualify_host.h"
+#include "host/qualify_host.h"
 
 #include <asm/prctl.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "hypervisor/x86.h"
-#include "tools/qualify_keep.h"
+#include "host/qualify_keep.h"
 
 #define CR4_VMXE	    (1u << 13)
 #define DEBUGCTL_FREEZE_SMM (1ull << 14)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tools/qualify_links.h"
+#include "host/qualify_links.h"
 
 #include <errno.h>
 #include <stdio.h>

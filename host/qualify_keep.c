@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tools/qualify_keep.h"
+#include "host/qualify_keep.h"
 
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The ten checks of `twinstep qualify`: what the first boot on a real machine has to show. */
-#ifndef TOOLS_QUALIFY_CHECKS_H
-#define TOOLS_QUALIFY_CHECKS_H
+#ifndef HOST_QUALIFY_CHECKS_H
+#define HOST_QUALIFY_CHECKS_H
 
 #include <jansson.h>
 

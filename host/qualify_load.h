@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A busy host, for checks of what must not depend on that. */
-#ifndef TOOLS_QUALIFY_LOAD_H
-#define TOOLS_QUALIFY_LOAD_H
+#ifndef HOST_QUALIFY_LOAD_H
+#define HOST_QUALIFY_LOAD_H
 
 struct qualify_load;
 

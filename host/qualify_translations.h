@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef TOOLS_QUALIFY_TRANSLATIONS_H
-#define TOOLS_QUALIFY_TRANSLATIONS_H
+#ifndef HOST_QUALIFY_TRANSLATIONS_H
+#define HOST_QUALIFY_TRANSLATIONS_H
 
-#include "tools/qualify_checks.h"
+#include "host/qualify_checks.h"
 
 /*
  * 7: what a guest can see of what the processor has cached or guessed, on a host that does nothing

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tools/qualify_replay.h"
+#include "host/qualify_replay.h"
 
 #include <elf.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tools/qualify_checks.h"
+#include "host/qualify_checks.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,10 +13,10 @@
 #include "base/file_io.h"
 #include "hypervisor/vmx/agree.h"
 #include "hypervisor/vmx/bench.h"
-#include "tools/qualify_host.h"
-#include "tools/qualify_load.h"
-#include "tools/qualify_replay.h"
-#include "tools/qualify_translations.h"
+#include "host/qualify_host.h"
+#include "host/qualify_load.h"
+#include "host/qualify_replay.h"
+#include "host/qualify_translations.h"
 
 #define VULNERABILITIES "/sys/devices/system/cpu/vulnerabilities"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "tools/qualify_load.h"
+#include "host/qualify_load.h"
 
 #include <errno.h>
 #include <pthread.h>

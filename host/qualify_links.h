@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `twinstep qualify`: RDMA devices of this host, and what the way to another one takes. */
-#ifndef TOOLS_QUALIFY_LINKS_H
-#define TOOLS_QUALIFY_LINKS_H
+#ifndef HOST_QUALIFY_LINKS_H
+#define HOST_QUALIFY_LINKS_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checks of `twinstep qualify` about the host's registers around a guest's run. */
-#ifndef TOOLS_QUALIFY_HOST_H
-#define TOOLS_QUALIFY_HOST_H
+#ifndef HOST_QUALIFY_HOST_H
+#define HOST_QUALIFY_HOST_H
 
 #include <stdbool.h>
 
 #include "hypervisor/vmx/bench.h"
-#include "tools/qualify_checks.h"
+#include "host/qualify_checks.h"
 
 /* A guest that leaves at each second instruction, for ever: counts on both kinds of engine. */
 extern const struct bench_program qualify_port_loop;
