@@ -167,6 +167,29 @@ static uint64_t unsaved_page(const struct disk_meta *m, uint64_t page)
 	return page;
 }
 
+/* lock held. */
+static void bitmap_note_all(struct disk_meta *m)
+{
+	for (uint64_t p = 0; p < m->bitmap_pages; p++)
+		m->unsaved[p / 64] |= 1ull << (p % 64);
+}
+
+/*
+ * io held. What was written is stable. After a flush that failed it is not known which pages are,
+ * and the next flush says nothing of them: all are to be written again.
+ */
+static int bitmap_flush(struct disk_meta *m)
+{
+	int error = stable(m);
+
+	if (!error)
+		return 0;
+	pthread_mutex_lock(&m->lock);
+	bitmap_note_all(m);
+	pthread_mutex_unlock(&m->lock);
+	return error;
+}
+
 /* io held. A page that cannot be written stays noted. */
 static int bitmap_save(struct disk_meta *m)
 {
@@ -185,7 +208,7 @@ static int bitmap_save(struct disk_meta *m)
 		}
 		pthread_mutex_unlock(&m->lock);
 		if (p >= m->bitmap_pages)
-			return wrote ? stable(m) : 0;
+			return wrote ? bitmap_flush(m) : 0;
 		error = page_write(m, META_AT_BITMAP + p);
 		if (error) {
 			pthread_mutex_lock(&m->lock);
@@ -199,7 +222,8 @@ static int bitmap_save(struct disk_meta *m)
 
 /*
  * io held, before anything is written: what was found takes the place of what led to it. The set of
- * active extents is empty now.
+ * active extents is empty now. The process before may have been killed, so that what is read, of
+ * the image and of these pages, is in the host's memory alone: it is flushed first.
  */
 static int recover(struct disk_meta *m)
 {
@@ -208,7 +232,10 @@ static int recover(struct disk_meta *m)
 
 	if (!m->opened)
 		return 0;
-	error = m->id.doubtful ? identity_save(m) : 0;
+	error = m->flush(m->flush_ctx);
+	error = error ? error : stable(m);
+	if (!error && m->id.doubtful)
+		error = identity_save(m);
 	error = error ? error : bitmap_save(m);
 	/* Both places: one of them may be damaged. */
 	for (unsigned i = 0; i < 2 && !error; i++) {

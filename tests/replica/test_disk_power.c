@@ -7,7 +7,8 @@
  * images' queue, the metadata, both ends of a join, and the check of who may start. A life of the
  * pair (joins while the guest writes, failovers, kills, changes of roles) is lived once to count
  * its writes and flushes, and then again for each of them, with the power of either host or of both
- * cut there, and cut once more some way behind. Each time the pair lives on to its end. Then
+ * cut there, or the replicas alone killed there, whose hosts keep what was written in their memory,
+ * and power cut once more some way behind. Each time the pair lives on to its end. Then
  *
  *   a side that goes live, or starts, has each sector as a guest may find it: as it was at the last
  *     flush that both sides know of, or as it was written since then on the side that counts;
@@ -128,8 +129,9 @@ struct host {
 	struct store image, meta;
 	char path[40];
 	int image_fd;
-	bool off; /* it has no power */
-	bool up;  /* a replica runs there */
+	bool off;    /* it has no power, or its replica is gone */
+	bool killed; /* off, and what was written is in the host's memory still */
+	bool up;     /* a replica runs there */
 	bool follows;
 	uint8_t id[DISK_META_ID_LEN]; /* of that replica */
 	struct disk_sync_disk disk;
@@ -141,14 +143,19 @@ struct host {
 static struct host host[2];
 static struct host *live; /* NULL: none */
 static unsigned ops, cut_at, cut_whom;
-static bool torn; /* a page of metadata is written by sectors */
+static bool cut_kills; /* what is cut is the life of the replicas alone */
+static bool torn;      /* a page of metadata is written by sectors */
 
-/* The power fails in this write or flush: false. */
+/* The host is cut off in this write or flush: false. */
 static bool power(struct host *h)
 {
 	if (++ops == cut_at)
-		for (unsigned i = 0; i < 2; i++)
-			host[i].off |= cut_whom >> i & 1;
+		for (unsigned i = 0; i < 2; i++) {
+			if (!(cut_whom >> i & 1))
+				continue;
+			host[i].killed = cut_kills && (!host[i].off || host[i].killed);
+			host[i].off = true;
+		}
 	return !h->off;
 }
 
@@ -705,9 +712,11 @@ static void recover_pair(void)
 		if (!host[i].off)
 			continue;
 		host_kill(&host[i]);
-		store_cut(&host[i].image, false);
-		store_cut(&host[i].meta, !torn);
-		host[i].off = false;
+		if (!host[i].killed) {
+			store_cut(&host[i].image, false);
+			store_cut(&host[i].meta, !torn);
+		}
+		host[i].off = host[i].killed = false;
 	}
 	for (unsigned i = 0; i < 2 && !live; i++)
 		if (host[i].up && host[i].follows)
@@ -796,7 +805,7 @@ static void pair_new(void)
 	memset(sector, 0, sizeof(sector));
 	versions = dirty = ops = cut_at = 0;
 	for (unsigned i = 0; i < 2; i++) {
-		host[i].up = host[i].off = false;
+		host[i].up = host[i].off = host[i].killed = false;
 		host[i].image_fd = -1;
 		atomic_store(&host[i].record, 0);
 		store_new(&host[i].image, IMAGE);
@@ -847,11 +856,13 @@ static unsigned live_once(uint64_t of, unsigned cut, unsigned whom, unsigned aft
 	pair_new();
 	cut_at = cut;
 	cut_whom = whom;
+	cut_kills = cut % 4 == 1;
 	for (unsigned i = 0; i < ACTS; i++) {
 		act_any(i);
 		if (host[0].off || host[1].off) {
 			cut_at = ops + after;
 			cut_whom = after ? 1 + after % 3 : 0;
+			cut_kills = false;
 			seed = (seed ^ (uint64_t)cut << 32) | 1;
 		}
 		recover_all();
