@@ -123,8 +123,13 @@ struct disk_image *disk_image_open_file(const char *path, bool writable, struct 
 
 bool disk_image_is_nbd(const char *name)
 {
-	return !strncmp(name, "nbd:", 4) || !strncmp(name, "nbd+unix:", 9) ||
-	       !strncmp(name, "nbds", 4);
+	static const char *const schemes[] = { "nbd:",	     "nbds:",	   "nbd+unix:",
+					       "nbds+unix:", "nbd+vsock:", "nbds+vsock:" };
+
+	for (unsigned i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (!strncmp(name, schemes[i], strlen(schemes[i])))
+			return true;
+	return false;
 }
 
 struct disk_image *disk_image_open(const char *name, bool writable, struct err *err)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/host_clock.h"
 #include "base/library.h"
 #include "base/log.h"
 #include "hypervisor/devices/disk.h"
@@ -22,6 +23,7 @@
 #define LIBRARY	    "libnbd.so.0"
 #define REQUEST_MAX (4u << 20) /* bytes in a request, where the server takes so many */
 #define ZERO_MAX    (1u << 30)
+#define CONNECT_MS  30000 /* for a server to greet */
 
 /* What is used of it, without the prefix nbd_. */
 #define NBD_FUNCTIONS(F)            \
@@ -31,7 +33,12 @@
 	F(get_errno)                \
 	F(set_uri_allow_transports) \
 	F(set_uri_allow_tls)        \
-	F(connect_uri)              \
+	F(aio_connect_uri)          \
+	F(aio_is_connecting)        \
+	F(aio_is_ready)             \
+	F(aio_is_dead)              \
+	F(aio_is_closed)            \
+	F(poll)                     \
 	F(get_size)                 \
 	F(get_block_size)           \
 	F(is_read_only)             \
@@ -84,6 +91,12 @@ static int last_error(void)
 	return error > 0 && error < 4096 ? error : EIO;
 }
 
+/* Of a request. What libnbd says of one behind the connection's end is "invalid argument". */
+static int request_error(const struct image_nbd *n)
+{
+	return nbd.aio_is_dead(n->h) > 0 || nbd.aio_is_closed(n->h) > 0 ? ENOTCONN : last_error();
+}
+
 static uint64_t part_of(uint64_t len, uint64_t max)
 {
 	return len < max ? len : max;
@@ -96,7 +109,7 @@ static int nbd_image_read(struct disk_image *i, void *data, uint64_t len, uint64
 	for (uint64_t done = 0, part; done < len; done += part) {
 		part = part_of(len - done, n->request_max);
 		if (nbd.pread(n->h, (uint8_t *)data + done, part, offset + done, 0) < 0)
-			return last_error();
+			return request_error(n);
 	}
 	return 0;
 }
@@ -108,7 +121,7 @@ static int nbd_image_write(struct disk_image *i, const void *data, uint64_t len,
 	for (uint64_t done = 0, part; done < len; done += part) {
 		part = part_of(len - done, n->request_max);
 		if (nbd.pwrite(n->h, (const uint8_t *)data + done, part, offset + done, 0) < 0)
-			return last_error();
+			return request_error(n);
 	}
 	return 0;
 }
@@ -125,6 +138,16 @@ static int write_zeros(struct disk_image *i, uint64_t len, uint64_t offset)
 	return error;
 }
 
+/* The server has offered to make zeros, and does not, or not so many: it is not asked again. */
+static bool zero_refused(struct image_nbd *n)
+{
+	int error = request_error(n);
+
+	if (error == EINVAL || error == EOPNOTSUPP || error == EOVERFLOW)
+		n->zeroes = false;
+	return !n->zeroes;
+}
+
 static int nbd_image_zero(struct disk_image *i, uint64_t len, uint64_t offset)
 {
 	struct image_nbd *n = nbd_of(i);
@@ -134,7 +157,8 @@ static int nbd_image_zero(struct disk_image *i, uint64_t len, uint64_t offset)
 	for (uint64_t done = 0, part; done < len; done += part) {
 		part = part_of(len - done, ZERO_MAX);
 		if (nbd.zero(n->h, part, offset + done, 0) < 0)
-			return last_error();
+			return zero_refused(n) ? write_zeros(i, len - done, offset + done)
+					       : request_error(n);
 	}
 	return 0;
 }
@@ -143,7 +167,7 @@ static int nbd_image_flush(struct disk_image *i)
 {
 	struct image_nbd *n = nbd_of(i);
 
-	return !n->flushes || nbd.flush(n->h, 0) == 0 ? 0 : last_error();
+	return !n->flushes || nbd.flush(n->h, 0) == 0 ? 0 : request_error(n);
 }
 
 static void nbd_image_close(struct disk_image *i)
@@ -174,7 +198,26 @@ static const char *uri_of(const char *name)
 
 static int cannot(const char *name, struct err *err)
 {
-	return err_set(err, last_error(), "cannot open disk %s: %s", name, nbd.get_error());
+	const char *why = nbd.get_error();
+
+	return err_set(err, last_error(), "cannot open disk %s: %s", name,
+		       why ? why : "the connection has failed");
+}
+
+/* Until the server has greeted, which one that hangs never does. */
+static int image_greet(struct image_nbd *n, const char *name, struct err *err)
+{
+	uint64_t end = host_mono_ns() + CONNECT_MS * 1000000ull;
+
+	while (nbd.aio_is_connecting(n->h) > 0) {
+		if (host_mono_ns() >= end)
+			return err_set(err, ETIMEDOUT,
+				       "cannot open disk %s: the server has not greeted for %u s",
+				       name, CONNECT_MS / 1000);
+		if (nbd.poll(n->h, 1000) < 0)
+			return cannot(name, err);
+	}
+	return nbd.aio_is_ready(n->h) > 0 ? 0 : cannot(name, err);
 }
 
 /* TLS would read keys and ask for randomness from inside the jail. */
@@ -182,7 +225,7 @@ static int image_connect(struct image_nbd *n, const char *name, struct err *err)
 {
 	const char *uri = uri_of(name);
 
-	if (!strncmp(uri, "nbds", 4))
+	if (!strncmp(uri, "nbds:", 5) || !strncmp(uri, "nbds+", 5))
 		return err_set(
 			err, EINVAL,
 			"disk %s: NBD over TLS is not used here: run a server on this host "
@@ -192,9 +235,9 @@ static int image_connect(struct image_nbd *n, const char *name, struct err *err)
 	if (!n->h || nbd.set_uri_allow_tls(n->h, LIBNBD_TLS_DISABLE) < 0 ||
 	    nbd.set_uri_allow_transports(n->h, LIBNBD_ALLOW_TRANSPORT_TCP |
 						       LIBNBD_ALLOW_TRANSPORT_UNIX) < 0 ||
-	    nbd.connect_uri(n->h, uri) < 0)
+	    nbd.aio_connect_uri(n->h, uri) < 0)
 		return cannot(name, err);
-	return 0;
+	return image_greet(n, name, err);
 }
 
 static int check_size(struct image_nbd *n, const char *name, struct err *err)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "record/disk_file.h"
+#include "record/disk_image.h"
 #include "tests/unit.h"
 
 #define SECTORS 36u /* the last block of 4 KiB is half outside */
@@ -389,6 +390,19 @@ START_TEST(writes_are_announced_to_the_metadata)
 }
 END_TEST
 
+START_TEST(names_of_exports_and_of_files)
+{
+	ck_assert(disk_image_is_nbd("nbd://host/export"));
+	ck_assert(disk_image_is_nbd("nbd:nbd+unix:///?socket=/x"));
+	ck_assert(disk_image_is_nbd("nbd+unix:///?socket=/x"));
+	ck_assert(disk_image_is_nbd("nbds://host/export"));
+	ck_assert(!disk_image_is_nbd("nbds.img"));
+	ck_assert(!disk_image_is_nbd("nbdstore/disk"));
+	ck_assert(!disk_image_is_nbd("nbd.img"));
+	ck_assert(!disk_image_is_nbd("/srv/nbd:x"));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, raw_file);
@@ -400,6 +414,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, open_errors);
 	tcase_add_test(tc, host_error);
 	tcase_add_test(tc, writes_are_announced_to_the_metadata);
+	tcase_add_test(tc, names_of_exports_and_of_files);
 }
 
 UNIT_MAIN("disk-file", add_tests)
