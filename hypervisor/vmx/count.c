@@ -17,7 +17,7 @@
 
 static bool exits_advance(struct vmx *v)
 {
-	if (vmx_steps_branches(v))
+	if (vmx_steps_branches(v) || v->rep_unnamed)
 		return vmx_single_step(v);
 	return vmx_run_free(v, UINT64_MAX) && vmx_complete(v);
 }

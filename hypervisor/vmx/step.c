@@ -87,7 +87,7 @@ bool vmx_step_needs_soft(const struct vmx *v)
 	uint8_t code[MAX_INSN + 2] = { 0 };
 	unsigned n, i = 0;
 
-	if (vmx_steps_branches(v) || (v->st.rflags & FL_TF) || v->st.sti_shadow ||
+	if (v->rep_unnamed || vmx_steps_branches(v) || (v->st.rflags & FL_TF) || v->st.sti_shadow ||
 	    v->st.movss_shadow || (v->st.dr[7] & 0xff))
 		return true;
 	n = fetch(v, code);

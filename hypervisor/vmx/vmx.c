@@ -193,38 +193,56 @@ static const struct landmark *rep_target(const struct vmx *v)
  */
 static bool may_be_begun(const struct vmx *v)
 {
-	return v->rep_unnamed ||
-	       (v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep && !rep_target(v));
+	return v->source->pmu && v->st.rflags & FL_RF && !v->st.in_rep && !rep_target(v);
+}
+
+/* Where exits are counted, no landmark lies inside any instruction. */
+static bool must_be_whole(const struct vmx *v)
+{
+	return v->rep_unnamed || !v->source->retired || may_be_begun(v);
+}
+
+/*
+ * Tells the software CPU of a kick that waits. A kick sets the run page's flag first, then this
+ * one; so the page is read behind a full barrier, or one that comes now would be lost.
+ */
+static void pass_on_kick(struct vmx *v, struct cpu *cpu)
+{
+	__atomic_exchange_n(&cpu->kicked, 0, __ATOMIC_SEQ_CST);
+	if (vmx_is_kicked(v))
+		__atomic_store_n(&cpu->kicked, 1, __ATOMIC_RELEASE);
 }
 
 /*
  * An instruction inside which no landmark may lie, to its end. A kick that comes meanwhile stays in
  * the run page; where the end is far, its caller is told that no place comes that has a name, and
- * may look after others, or give up.
+ * may look after others, or give up. An exit in one part makes an exit of the whole.
  */
 static enum soft_step execute_whole(struct vmx *v, struct cpu *cpu, bool fresh)
 {
 	enum soft_step step;
 	unsigned parts = 0;
+	bool exits = v->rep_exits, left;
 
 	do {
-		__atomic_store_n(&cpu->kicked, vmx_is_kicked(v), __ATOMIC_RELEASE);
+		pass_on_kick(v, cpu);
 		step = soft_step_cpu(cpu, NULL, fresh);
+		exits |= cpu->exit_seen;
 	} while (step == SOFT_STEP_REP && !cpu->db_pending && parts++ < REP_PARTS_MAX);
+	left = step == SOFT_STEP_REP && !cpu->db_pending;
 	v->rep_unnamed = step == SOFT_STEP_REP;
-	if (v->rep_unnamed && !cpu->db_pending) {
-		v->spins = true;
-		v->reps_left++;
-	}
+	v->rep_exits = left && exits;
+	v->spins |= left;
+	v->reps_left += left;
 	v->reps_completed += parts && !v->rep_unnamed;
-	return step;
+	return step == SOFT_STEP_RETIRED && exits ? SOFT_STEP_EXIT : step;
 }
 
 static enum soft_step soft_execute(struct vmx *v, bool fresh)
 {
 	struct cpu *cpu = soft_engine_cpu(v->soft);
 
-	if (may_be_begun(v))
+	if (must_be_whole(v))
 		return execute_whole(v, cpu, fresh);
 	return soft_step_cpu(cpu, rep_target(v), fresh);
 }
@@ -318,7 +336,8 @@ static void choose_event(struct vmx *v)
 		s->nmi_blocked = false; /* by this very one */
 		v->load |= TWVMX_LOAD_GPR;
 	}
-	s->halted = s->sti_shadow = s->movss_shadow = s->in_rep = v->rep_unnamed = false;
+	s->halted = s->sti_shadow = s->movss_shadow = s->in_rep = false;
+	v->rep_unnamed = v->rep_exits = false;
 }
 
 static uint32_t run_flags(struct vmx *v, bool step)
@@ -691,7 +710,7 @@ static int vmx_set_state(struct engine *e, const struct cpu_state *s, struct err
 	v->load = TWVMX_LOAD_ALL;
 	v->flush = true;
 	v->at_landmark = true;
-	v->rep_unnamed = false;
+	v->rep_unnamed = v->rep_exits = false;
 	v->deliveries = 0;
 	return 0;
 }
@@ -757,8 +776,7 @@ static void vmx_kick(struct engine *e)
 	struct vmx *v = vmx_of(e);
 
 	__atomic_store_n(&v->run->kick, 1, __ATOMIC_RELEASE);
-	if (v->source->retired)
-		soft_engine_cpu(v->soft)->kicked = 1;
+	__atomic_store_n(&soft_engine_cpu(v->soft)->kicked, 1, __ATOMIC_RELEASE);
 }
 
 static void vmx_get_state(struct engine *e, struct cpu_state *s)

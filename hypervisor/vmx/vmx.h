@@ -66,6 +66,7 @@ struct vmx {
 	bool at_landmark; /* a landmark names this boundary */
 	bool stop_wanted, window_wanted;
 	bool rep_unnamed;      /* inside a REP instruction where no landmark may lie */
+	bool rep_exits;	       /* which was left, and one of whose parts was an exit */
 	bool spins;	       /* the module gave the guest back because a kick waits */
 	unsigned barren;       /* steps of the run loop since a landmark */
 	unsigned deliveries;   /* events since an instruction last retired; known when every one is

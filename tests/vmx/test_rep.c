@@ -3,6 +3,9 @@
  * REP instructions that the processor may have begun, which the engine completes in software: how
  * long a kick waits for that, and what the boundary is called meanwhile.
  */
+#include <pthread.h>
+#include <unistd.h>
+
 #include "hypervisor/vmx/vmx.c"
 #include "hypervisor/vmx/bench.h"
 #include "tests/unit.h"
@@ -31,17 +34,23 @@ static void put_table(uint64_t table, uint64_t to)
 	}
 }
 
-/* The processor has begun the instruction at RIP and shows RF, with so many iterations left. */
-static void set_up(void)
+static void put_tables_for_many(void)
 {
 	const uint64_t pdpt = TABLES | 7;
-	struct err err = ERR_INIT;
 
-	ck_assert_int_eq(bench_start(&b, &soft_interpret_engine_ops, 2, &program, &err), 0);
 	put_table(TABLES, TABLES + 0x1000);
 	put_table(TABLES + 0x1000, TABLES + 0x2000);
 	put_table(TABLES + 0x2000, PAGE);
 	memory_write(&b.mem, 0x1008, &pdpt, 8);
+}
+
+/* The processor has begun the instruction at RIP and shows RF, with so many iterations left. */
+static void set_up(void)
+{
+	struct err err = ERR_INIT;
+
+	ck_assert_int_eq(bench_start(&b, &soft_interpret_engine_ops, 2, &program, &err), 0);
+	put_tables_for_many();
 	v = calloc(1, sizeof(*v));
 	memset(&page, 0, sizeof(page));
 	v->run = &page;
@@ -50,6 +59,7 @@ static void set_up(void)
 	v->source = &vmx_count_pmu;
 	v->until.count = UINT64_MAX;
 	v->at_landmark = true;
+	landing_init(&v->landing);
 	b.e->ops->get_state(b.e, &v->st);
 	v->st.rflags |= FL_RF;
 	v->st.gpr[R_RDI] = FAR;
@@ -67,6 +77,12 @@ static void step(void)
 {
 	v->at_landmark = false;
 	ck_assert(soft_step(v, true));
+}
+
+/* The next move of the run loop, from inside an instruction: never into the processor. */
+static void go_on(void)
+{
+	ck_assert_msg(advance(v), "%s", v->error);
 }
 
 static enum engine_exit_kind ends(void)
@@ -105,7 +121,7 @@ START_TEST(what_was_left_goes_on)
 	step();
 	ends();
 	v->st.gpr[R_RCX] = 3 * 4096;
-	step();
+	go_on();
 	ck_assert(!v->st.in_rep);
 	ck_assert_uint_eq(v->st.gpr[R_RCX], 0);
 	ck_assert_uint_eq(v->count, 1);
@@ -159,6 +175,93 @@ START_TEST(where_software_began_it_the_place_has_a_name)
 }
 END_TEST
 
+static void *kick_once(void *ctx)
+{
+	vmx_kick(&v->e);
+	return NULL;
+}
+
+/* A kick that comes while software is at it: without an end in sight, this test would not end. */
+START_TEST(a_kick_that_comes_meanwhile_is_noticed)
+{
+	pthread_t kicker;
+
+	v->source = _i ? &vmx_count_exits : &vmx_count_pmu;
+	ck_assert_int_eq(pthread_create(&kicker, NULL, kick_once, NULL), 0);
+	while (!v->st.in_rep && v->st.gpr[R_RCX])
+		step();
+	pthread_join(kicker, NULL);
+	ck_assert_uint_eq(v->reps_left, 1);
+	ck_assert_int_eq(ends(), ENGINE_EXIT_SPIN);
+}
+END_TEST
+
+/*
+ * Counting exits, software has the whole of an instruction that touched device memory once: that
+ * counts, although the part that ends it touches none.
+ */
+START_TEST(an_exit_in_one_part_is_an_exit_of_the_whole)
+{
+	const uint64_t device = BENCH_MEMORY | 7;
+
+	memory_write(&b.mem, TABLES + 0x2000, &device, 8);
+	v->source = &vmx_count_exits;
+	v->st.rflags &= ~(uint64_t)FL_RF;
+	page.kick = 1;
+	step();
+	ck_assert(v->st.in_rep);
+	ck_assert_int_eq(ends(), ENGINE_EXIT_SPIN);
+	ck_assert_uint_eq(v->count, 0);
+	v->st.gpr[R_RDI] = FAR + 4096;
+	v->st.gpr[R_RCX] = 4096;
+	go_on();
+	ck_assert(!v->st.in_rep);
+	ck_assert_uint_eq(v->count, 1);
+	ck_assert(v->at_landmark);
+	ck_assert_int_eq(ends(), ENGINE_EXIT_KICK);
+}
+END_TEST
+
+static bool over;
+
+/* Again and again: a kick that comes before the guest has gone on ends run() where it stands. */
+static void *kick_often(void *ctx)
+{
+	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
+		b.e->ops->kick(b.e);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* The software CPU says the same where it counts exits. */
+START_TEST(software_that_counts_exits_says_so_too)
+{
+	enum engine_exit_kind kind = ENGINE_EXIT_KICK;
+	struct err err = ERR_INIT;
+	struct cpu_state s;
+	pthread_t kicker;
+
+	bench_stop(&b);
+	ck_assert_int_eq(bench_start(&b, &soft_exits_engine_ops, 2, &program, &err), 0);
+	put_tables_for_many();
+	b.e->ops->get_state(b.e, &s);
+	s.gpr[R_RDI] = FAR;
+	s.gpr[R_RCX] = MANY;
+	ck_assert_int_eq(b.e->ops->set_state(b.e, &s, &err), 0);
+	ck_assert_int_eq(pthread_create(&kicker, NULL, kick_often, NULL), 0);
+	while (kind == ENGINE_EXIT_KICK)
+		kind = bench_run(&b, UINT64_MAX);
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+	pthread_join(kicker, NULL);
+	ck_assert_int_eq(kind, ENGINE_EXIT_SPIN);
+	ck_assert_int_eq(bench_run(&b, UINT64_MAX), ENGINE_EXIT_SPIN); /* the kick waits on */
+	b.e->ops->get_state(b.e, &s);
+	ck_assert(s.in_rep);
+	ck_assert_uint_gt(s.gpr[R_RCX], 0);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, set_up, tear_down);
@@ -167,6 +270,9 @@ static void add(TCase *tc)
 	tcase_add_test(tc, nothing_enters_where_there_is_no_name);
 	tcase_add_loop_test(tc, a_short_one_is_completed, 0, 2);
 	tcase_add_test(tc, where_software_began_it_the_place_has_a_name);
+	tcase_add_loop_test(tc, a_kick_that_comes_meanwhile_is_noticed, 0, 2);
+	tcase_add_test(tc, an_exit_in_one_part_is_an_exit_of_the_whole);
+	tcase_add_test(tc, software_that_counts_exits_says_so_too);
 }
 
 UNIT_MAIN("rep", add)
