@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "base/file_io.h"
-#include "hypervisor/vmx/agree.h"
-#include "hypervisor/vmx/bench.h"
 #include "host/qualify_host.h"
 #include "host/qualify_load.h"
 #include "host/qualify_replay.h"
 #include "host/qualify_translations.h"
+#include "hypervisor/vmx/agree.h"
+#include "hypervisor/vmx/bench.h"
 
 #define VULNERABILITIES "/sys/devices/system/cpu/vulnerabilities"
 
@@ -50,10 +50,13 @@ static void microcode_read(char *line, size_t size)
 	line[strcspn(line, "\n")] = '\0';
 }
 
-/* Names of what the kernel says this host is vulnerable to. */
-static void vulnerabilities_read(char *list, size_t size)
+/*
+ * Names of what the kernel says this host is vulnerable to, in whole or in part ("Mitigation: PTE
+ * Inversion; VMX: vulnerable").
+ */
+static void vulnerabilities_read(const char *from, char *list, size_t size)
 {
-	DIR *d = opendir(VULNERABILITIES);
+	DIR *d = opendir(from);
 	struct dirent *e;
 
 	list[0] = '\0';
@@ -62,10 +65,9 @@ static void vulnerabilities_read(char *list, size_t size)
 
 		if (e->d_name[0] == '.')
 			continue;
-		snprintf(file, sizeof(file), VULNERABILITIES "/%s", e->d_name);
+		snprintf(file, sizeof(file), "%.100s/%s", from, e->d_name);
 		file_read_line(file, line, sizeof(line));
-		if (!strncmp(line, "Vulnerable", 10) &&
-		    strlen(list) + strlen(e->d_name) + 2 < size) {
+		if (strcasestr(line, "vulnerable") && strlen(list) + strlen(e->d_name) + 2 < size) {
 			strcat(list, " ");
 			strcat(list, e->d_name);
 		}
@@ -76,12 +78,12 @@ static void vulnerabilities_read(char *list, size_t size)
 
 static void check_identity(struct check *c)
 {
-	char host[TRAITS_HOST], microcode[128], smt[8], open[160];
+	char host[TRAITS_HOST], microcode[128], smt[8], open[360];
 
 	vmx_device_host(host, sizeof(host));
 	microcode_read(microcode, sizeof(microcode));
 	file_read_line("/sys/devices/system/cpu/smt/active", smt, sizeof(smt));
-	vulnerabilities_read(open, sizeof(open));
+	vulnerabilities_read(VULNERABILITIES, open, sizeof(open));
 	qualify_settle(c, open[0] || smt[0] == '1' ? CHECK_NOTE : CHECK_GOOD,
 		       "%s, microcode %s, threads %s cores; vulnerable to:%s", host, microcode,
 		       smt[0] == '1' ? "share" : "do not share",

@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "hypervisor/x86.h"
 #include "host/qualify_keep.h"
+#include "hypervisor/x86.h"
 
 #define CR4_VMXE	    (1u << 13)
 #define DEBUGCTL_FREEZE_SMM (1ull << 14)
@@ -165,11 +165,15 @@ struct tried {
 static const char *module_says(const struct bench *b, struct tried *tried)
 {
 	struct twvmx_host h;
+	int ret;
 
 	if (!tried->registers)
 		return "";
-	if (vmx_device_host_state(b->e, false, &h) < 0)
-		return "nothing can be said: this thread was moved to another CPU";
+	ret = vmx_device_host_state(b->e, false, &h);
+	if (ret < 0)
+		return ret == -EAGAIN ? "the module cannot compare: this thread was moved to "
+					"another CPU"
+				      : "the module cannot compare: VT-x is off";
 	for (unsigned i = 0; i < TWVMX_HOST_REGS; i++) {
 		if (h.changed >> i & 1)
 			return register_name[i];
@@ -200,20 +204,23 @@ static const char *registers_stay(struct bench *b, unsigned runs, struct tried *
 {
 	struct qualify_keep *keep = qualify_keep_begin();
 	struct kept before, after;
-	bool ran, vectors, port, stopped;
+	bool looked, ran, vectors, port, stopped;
 	const char *changed;
 
 	tried->vectors = keep;
 	tried->breakpoint = qualify_keep_watch();
 	syscall(SYS_arch_prctl, ARCH_SET_GS, 0x123456789000ul);
 	kept_read(&before);
-	ran = module_begins(b, tried) && qualify_run_times(b, runs);
+	looked = module_begins(b, tried);
+	ran = qualify_run_times(b, runs);
 	changed = module_says(b, tried);
 	kept_read(&after);
 	syscall(SYS_arch_prctl, ARCH_SET_GS, 0ul);
 	stopped = qualify_keep_watched();
 	vectors = !keep || qualify_keep_end(keep);
 	port = qualify_keep_port(&tried->port);
+	if (!looked)
+		return "the module did not look at them";
 	if (!ran)
 		return "the guest stopped";
 	if (changed[0])
@@ -233,7 +240,8 @@ static void settle_registers(unsigned runs, unsigned cpus, const struct tried *t
 	bool all = t->vectors && t->port && t->breakpoint && t->registers;
 
 	if (lost[0])
-		qualify_settle(c, CHECK_BAD, "changed over %u runs on each of %u CPUs: %s", runs,
+		qualify_settle(c, CHECK_BAD,
+			       "%u runs on each of %u CPUs did not leave all as it was: %s", runs,
 			       cpus, lost);
 	else if (!cpus)
 		qualify_settle(c, CHECK_NOT_DONE, "this process may be moved to no CPU");

@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
-#include "hypervisor/vmx/bench.h"
 #include "host/qualify_checks.h"
+#include "hypervisor/vmx/bench.h"
 
 /* A guest that leaves at each second instruction, for ever: counts on both kinds of engine. */
 extern const struct bench_program qualify_port_loop;

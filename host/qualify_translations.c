@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/qualify_translations.h"
 
-#include "hypervisor/vmx/stale.h"
 #include "host/qualify_load.h"
+#include "hypervisor/vmx/stale.h"
 
 static void settle(const struct stale *idle, const struct stale *busy, unsigned threads,
 		   unsigned cpus, struct check *c)

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "host/qualify_checks.h"
+#include "host/qualify_links.h"
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 #include "tools/cmd.h"
-#include "host/qualify_checks.h"
-#include "host/qualify_links.h"
 
 /* VT-x controls: bit in twvmx_info, name, what it is for or what its absence means. */
 struct trait {
