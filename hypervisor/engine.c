@@ -128,8 +128,8 @@ const struct engine_ops *engine_find(const char *name, const struct engine_past 
 	past = past ? past : &none;
 	if (strcmp(name, "auto") == 0) {
 		/*
-		 * In case soft is chosen later: a replay learns what its machine counts only in the
-		 * jail, where nothing can be reserved any more.
+		 * In case soft is chosen later: a backup, or a machine from a snapshot, learns its
+		 * counter only in the jail, where nothing can be reserved any more.
 		 */
 		soft_engine_ops.reserve();
 		return automatic(past, passed, err);

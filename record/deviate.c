@@ -25,7 +25,7 @@ static const struct fault *next_fault(const struct deviate *d)
 
 #define HELD_FOR_NEXT (UINT64_MAX - 1) /* a held packet comes behind the next one */
 
-/* The fault whose held packet comes next; NULL: none is held. */
+/* The fault whose held packet comes next; NULL: none is held until a count. */
 static struct deviate_fault *next_held(struct deviate *d)
 {
 	struct deviate_fault *first = NULL;

@@ -152,8 +152,8 @@ void vmx_regs_to_state(const struct twvmx_regs *r, struct cpu_state *s);
 /* True: the guest wants to step from branch to branch (DEBUGCTL.BTF). */
 bool vmx_steps_branches(const struct vmx *v);
 /*
- * Must the instruction at RIP be done in software when stepping? It would see or lose RFLAGS.TF, or
- * is not one step.
+ * True: the instruction at RIP has to be executed in software when the guest is stepped. It would
+ * see or lose RFLAGS.TF, or is not one step.
  */
 bool vmx_step_needs_soft(const struct vmx *v);
 

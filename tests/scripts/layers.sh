@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Arrows run one way (docs/architecture.md): a part includes headers of the parts below it only. In tools/ are main.c and
-# subcommands, a file each.
+# Arrows run one way (docs/architecture.md): a part includes headers of the parts below it only.
+# In tools/ are main.c and subcommands, a file each.
 # beside others
 set -u
 cd "$(dirname "$0")/../.."
