@@ -18,7 +18,7 @@
 #include "host/guest_conf.h"
 #include "host/lineage.h"
 #include "host/run_dir.h"
-#include "hypervisor/vmx/vmx.h"
+#include "hypervisor/engine.h"
 #include "net/peer.h"
 
 #define STATUS_MS 2000
@@ -66,11 +66,11 @@ static bool check_config(struct patient *p, const char *who)
 static void check_engine(struct patient *p)
 {
 	const char *name = p->g.seen.machine.engine;
-	const char *why = name && !strncmp(name, "vmx", 3) ? vmx_engine_ops.probe() : NULL;
+	const char *why = engine_unusable(name);
 
 	if (why)
 		doctor_say(p->d, "engine", DOCTOR_BAD, "engine = auto, or mend what is missing",
-			   "engine = %s, and VT-x cannot be used here: %s", name, why);
+			   "engine = %s, and that cannot be used here: %s", name, why);
 }
 
 static void check_key(struct patient *p)

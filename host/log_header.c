@@ -10,6 +10,7 @@
 #include "hypervisor/clock.h"
 #include "hypervisor/cpuid.h"
 #include "hypervisor/devices/disk.h"
+#include "hypervisor/engine.h"
 #include "record/disk_image.h"
 
 static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
@@ -211,11 +212,6 @@ static int check_ref(const struct log_file_ref *ref, const char *path, const cha
 	return 0;
 }
 
-static bool is_vmx(const char *engine)
-{
-	return engine && !strncmp(engine, "vmx", 3);
-}
-
 /*
  * Checks the software CPU's revision. It does not matter where silicon has executed the recording
  * and does so again.
@@ -226,7 +222,8 @@ static int check_cpu(const struct log_header *lh, const struct machine_opts *o, 
 
 	if (!cpuid_v1_refusal(lh->cpuid_digest, text, sizeof(text)))
 		return 0;
-	if (cpuid_v1_revision(lh->cpuid_digest) && is_vmx(lh->engine) && is_vmx(o->engine))
+	if (cpuid_v1_revision(lh->cpuid_digest) && engine_executor(lh->engine) == ENGINE_SILICON &&
+	    engine_executor(o->engine) == ENGINE_SILICON)
 		return 0;
 	return err_set(err, EINVAL, "the recording was made with %s", text);
 }

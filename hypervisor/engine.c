@@ -116,6 +116,31 @@ static const struct engine_ops *by_name(const char *name, const struct engine_pa
 	return best_of_family(name, past);
 }
 
+static bool has_name(const struct engine_ops *ops, const char *name)
+{
+	return !strcmp(ops->name, name) || (ops->family && !strcmp(ops->family, name));
+}
+
+enum engine_executor engine_executor(const char *name)
+{
+	for (size_t i = 0; name && i < ENGINE_COUNT; i++) {
+		if (has_name(engines[i], name))
+			return engines[i]->traits ? ENGINE_SILICON : ENGINE_SOFTWARE;
+	}
+	return ENGINE_UNKNOWN;
+}
+
+const char *engine_unusable(const char *name)
+{
+	const char *why = NULL;
+
+	for (size_t i = 0; name && i < ENGINE_COUNT; i++) {
+		if (has_name(engines[i], name) && !(why = engines[i]->probe()))
+			return NULL;
+	}
+	return why;
+}
+
 const struct engine_ops *engine_find(const char *name, const struct engine_past *past,
 				     const char **passed, struct err *err)
 {

@@ -313,5 +313,18 @@ struct engine_past {
  */
 const struct engine_ops *engine_find(const char *name, const struct engine_past *past,
 				     const char **passed, struct err *err);
+/* Processor that executes a guest's instructions. */
+enum engine_executor {
+	ENGINE_UNKNOWN,	 /* the name is no engine's, as that of a later program, "auto", NULL */
+	ENGINE_SOFTWARE, /* the software CPU */
+	ENGINE_SILICON,	 /* the host's */
+};
+/* Executor of the engines of a name, or of a family, which need not be usable here. */
+enum engine_executor engine_executor(const char *name);
+/*
+ * The reason (static string) why no engine of that name, or family, can be used here; NULL: one
+ * can, or there is none of that name. Reserves nothing.
+ */
+const char *engine_unusable(const char *name);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "hypervisor/clock.h"
 #include "hypervisor/devices/disk.h"
+#include "hypervisor/engine.h"
 #include "record/logfile_private.h"
 
 #define PATH_LEN_MAX   4096
@@ -173,7 +174,7 @@ static void header_traits(struct log_header *h, struct rd *in)
 {
 	if (h->version > LOG_VERSION_3)
 		traits_restore(&h->traits, in);
-	else if (!strncmp(h->engine, "soft", 4))
+	else if (engine_executor(h->engine) == ENGINE_SOFTWARE)
 		traits_of_soft(h->config.version, &h->traits);
 }
 

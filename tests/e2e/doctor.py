@@ -149,7 +149,7 @@ def main():
     judge("arbiter-gone", "arbiter", "bad", "127.0.0.5:7790")
     configure(arbiter, ("memory = 64M", "memory = 64M\nengine = vmx"))
     if grade(usual, "vt-x") == "note":
-        judge("engine", "engine", "bad", "VT-x cannot be used here")
+        judge("engine", "engine", "bad", "engine = vmx, and that cannot be used here")
     configure(arbiter)
     if grade(usual, "vt-x") == "note":
         judge("vt-x", "vt-x", "note", "not usable")

@@ -65,8 +65,42 @@ START_TEST(family_is_taken_with_other_traits)
 }
 END_TEST
 
+/* Engines, families, and names that no engine has: those of later programs among them. */
+START_TEST(executor_by_name)
+{
+	ck_assert_int_eq(engine_executor("soft"), ENGINE_SOFTWARE);
+	ck_assert_int_eq(engine_executor("soft:interpret"), ENGINE_SOFTWARE);
+	ck_assert_int_eq(engine_executor("soft:exits"), ENGINE_SOFTWARE);
+	ck_assert_int_eq(engine_executor("vmx"), ENGINE_SILICON);
+	ck_assert_int_eq(engine_executor("vmx:pmu"), ENGINE_SILICON);
+	ck_assert_int_eq(engine_executor("vmx:exits"), ENGINE_SILICON);
+	ck_assert_int_eq(engine_executor("vmx:step"), ENGINE_SILICON);
+	ck_assert_int_eq(engine_executor("vmx:later"), ENGINE_UNKNOWN);
+	ck_assert_int_eq(engine_executor("auto"), ENGINE_UNKNOWN);
+	ck_assert_int_eq(engine_executor(""), ENGINE_UNKNOWN);
+	ck_assert_int_eq(engine_executor(NULL), ENGINE_UNKNOWN);
+}
+END_TEST
+
+/* The family has a reason where none of its engines can be used. */
+START_TEST(unusable_by_name)
+{
+	const char *pmu = vmx_pmu_engine_ops.probe(), *exits = vmx_engine_ops.probe();
+
+	ck_assert_ptr_null(engine_unusable("soft"));
+	ck_assert_ptr_null(engine_unusable("auto"));
+	ck_assert_ptr_null(engine_unusable("vmx:later"));
+	ck_assert_ptr_null(engine_unusable(NULL));
+	ck_assert(!engine_unusable("vmx:pmu") == !pmu);
+	ck_assert(!engine_unusable("vmx:exits") == !exits);
+	ck_assert(!engine_unusable("vmx") == (!pmu || !exits));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, executor_by_name);
+	tcase_add_test(tc, unusable_by_name);
 	tcase_add_test(tc, strange_traits_are_no_reason_to_tell);
 	tcase_add_test(tc, own_traits_are_kept);
 	tcase_add_test(tc, family_is_taken_with_other_traits);
