@@ -14,8 +14,8 @@
 #define WHY_LOSING "this primary has lost its backup just now and waits for the arbiter: try again"
 
 /*
- * Before a backup is taken, asks the arbiter whether this side still owns its generation: a primary
- * that has lost the arbitration must not tell a backup that it is live.
+ * Asks the arbiter, before a backup is taken, whether this side still owns its generation: a
+ * primary that has lost the arbitration must not tell a backup that it is live.
  */
 static int check_generation(struct replica *r, struct err *err)
 {
@@ -31,7 +31,7 @@ static int check_generation(struct replica *r, struct err *err)
 	return 0;
 }
 
-/* Why there is no place for a backup now; NULL: there is. */
+/* The reason why there is no place for a backup now; NULL: there is one. */
 static const char *why_busy(struct replica *r)
 {
 	enum replica_state state = failover_state(&r->failover);
@@ -48,8 +48,9 @@ static const char *why_busy(struct replica *r)
 }
 
 /*
- * One that is to have the guest: the backup that is there gives way to it, when it has said who it
- * is, and could be our backup. Our own HELLO comes after that, because it says the generation.
+ * Makes place for a backup that is to have the guest: the one that is there gives way to it, when
+ * it has said who it is, and could be our backup. Our own HELLO comes after that, because it says
+ * the generation.
  */
 static int make_place(struct session *s, struct err *err)
 {
@@ -81,7 +82,7 @@ static int meet(struct session *s, struct err *err)
 
 	if (ret < 0)
 		return ret;
-	/* What is left of one that was lost must not get into the way of the next one's disks. */
+	/* The remains of a lost backup must not get into the way of the next one's disks. */
 	why = link_bury_all(&r->link) ? why_busy(r) : WHY_LOSING;
 	if (why)
 		return refuse(s, why, err);

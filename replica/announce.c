@@ -69,7 +69,7 @@ void announce_learn(struct replica *r, const struct output *out)
 
 /* ---- what the network is told ---- */
 
-/* With the right to send: a replica that has lost its lease tells nobody. */
+/* Sends an announcement, with the right to send: a replica that has lost its lease sends none. */
 static void announce_send(struct replica *r, struct nic *nic, const uint8_t *frame, size_t len)
 {
 	outbox_begin(&r->outbox);
@@ -114,7 +114,10 @@ void announce_start(struct replica *r)
 	announce_step(r);
 }
 
-/* With `telling`. */
+/*
+ * Sends the announcements that are due, and returns the time to the next ones, in ms; -1: there are
+ * none. With `telling`.
+ */
 static int announce_due(struct replica *r)
 {
 	uint64_t now = host_mono_ns();

@@ -20,9 +20,9 @@
  */
 #define ARBITER_COUNTS_ON 0x80u
 
-/* One replica's, with or without that bit. */
+/* True: both are the id of one replica, with or without that bit. */
 bool arbiter_same_owner(const uint8_t a[ARBITER_ID_LEN], const uint8_t b[ARBITER_ID_LEN]);
-/* id, with that bit; whether an owner has it. */
+/* Sets that bit in a copy of an id; and looks if an owner has it. */
 void arbiter_mark(uint8_t marked[ARBITER_ID_LEN], const uint8_t id[ARBITER_ID_LEN]);
 bool arbiter_is_marked(const uint8_t owner[ARBITER_ID_LEN]);
 
@@ -59,7 +59,7 @@ struct arbiter_ops {
 	/* The rest is for a replica in a jail, whose keeper asks. */
 	/* The descriptor that the keeper needs to ask; -1: none. */
 	int (*fd)(const struct arbiter *a);
-	/* In the replica: what open() got is given up; only close() follows. */
+	/* In the replica: gives up all that open() got; only close() follows. */
 	void (*delegate)(struct arbiter *a);
 };
 
@@ -67,7 +67,7 @@ struct arbiter_ops {
 struct arbiter {
 	const struct arbiter_ops *ops;
 	struct keeper *keeper; /* set: it is asked instead of ops */
-	/* In the keeper: */
+	/* Limits of the keeper's side: */
 	uint64_t highest;  /* generation that its replica has been answered about */
 	unsigned takes;	   /* higher ones that it may still ask for */
 	uint64_t refilled; /* monotonic seconds */
@@ -81,13 +81,13 @@ extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops, arbiter_witn
  * (arbiter_witness.c).
  */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
-/* Whether spec names a kind that there is; nobody is asked. 0, or -EINVAL and err. */
+/* Checks that spec names a kind of arbiter; no arbiter is asked. 0, or -EINVAL and err. */
 int arbiter_check_kind(const char *spec, struct err *err);
 /* Makes the arbiter that arbiter_open() looks for. 0, also when it is there already, or -errno. */
 int arbiter_init(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);
 
-/* As the operations of the same names, from inside a jail as well. */
+/* Operations of arbiter_ops, by the same names; they work inside a jail as well. */
 int arbiter_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		 struct err *err);
 int arbiter_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
@@ -95,8 +95,8 @@ int arbiter_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_
 int arbiter_last(struct arbiter *a, uint64_t *generation, struct err *err);
 
 /*
- * For a replica in a jail: a keeper with this post answers by arbiter_serve(); from
- * arbiter_delegate() on this process only asks.
+ * Makes the post of a keeper that answers by arbiter_serve() for a replica in a jail. From
+ * arbiter_delegate() on this process only asks that keeper.
  */
 struct keeper_post arbiter_post(struct arbiter *a);
 void arbiter_serve(void *arbiter, struct keeper_message *m);

@@ -185,7 +185,10 @@ static int take_endpoint(struct etcd_arbiter *a, const char *text, struct err *e
 	return 0;
 }
 
-/* So that asking needs no name server. 0, or -errno and err. */
+/*
+ * Looks the address of an endpoint up, so that later questions need no name server. 0, or -errno
+ * and err.
+ */
 static int look_up(struct endpoint *e, struct err *err)
 {
 	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -224,7 +227,7 @@ static int look_up_all(struct etcd_arbiter *a, struct err *err)
 	return found ? 0 : -err->code;
 }
 
-/* For each of the parts of list between commas. */
+/* Calls take() for each part of list; commas separate them. */
 static int split(struct etcd_arbiter *a, char *list,
 		 int (*take)(struct etcd_arbiter *a, const char *part, struct err *err),
 		 struct err *err)
@@ -414,7 +417,7 @@ static const char *or_nothing(const char *path)
 	return path ? path : "(none)";
 }
 
-/* What to do about it, in words; "": nothing that is known. */
+/* Writes a cure for the error, in words; "": none is known. */
 static void write_cure(const struct etcd_arbiter *a, CURLcode code, char *cure, size_t size)
 {
 	*cure = 0;
@@ -483,7 +486,9 @@ static int endpoint_result(struct etcd_arbiter *a, struct endpoint *e, struct qu
 
 /* ---- all of them ---- */
 
-/* What has come to an end: 1: an answer; 0: none; -EACCES: a login is wanted. */
+/*
+ * Looks at the transfers that have ended. 1: an answer came; 0: none; -EACCES: a login is wanted.
+ */
 static int look_at_results(struct etcd_arbiter *a, struct question *q, struct err *err)
 {
 	int left, ret;
@@ -564,7 +569,7 @@ static int parse_login(struct etcd_arbiter *a, struct question *q, const struct 
 	return etcd_login_parse(e->answer, e->len, &a->token, err);
 }
 
-/* Whose user and password were refused. */
+/* Sets the error for a user and a password that were refused. */
 static void say_login(const struct etcd_arbiter *a, struct err *err)
 {
 	const struct err said = *err;

@@ -29,7 +29,7 @@ static void hang_up(struct witness_arbiter *a)
 	a->peer = NULL;
 }
 
-/* Before the deadline of a step each; 0, or -errno and err. */
+/* Asks once. Each step has a deadline of its own. 0, or -errno and err. */
 static int ask_once(struct witness_arbiter *a, const struct witness_request *q,
 		    struct witness_answer *answer, struct err *err)
 {

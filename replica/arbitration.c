@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What a replica does when the other one is lost and may be live: it asks the arbiter for the next
- * generation. Only a definite answer ends it. While the arbiter cannot tell (no space, a read-only
- * or damaged directory, a keeper that is gone) nothing leaves here, and it is asked again: this may
- * be the only copy, and the other one can be live only with the answer that we wait for.
+ * Arbitration: a replica that has lost the other one, which may be live, asks the arbiter for the
+ * next generation. Only a definite answer ends it. While the arbiter cannot tell (no space, a
+ * read-only or damaged directory, a keeper that is gone) nothing leaves here, and it is asked
+ * again: this may be the only copy, and the other one can be live only with the answer that we wait
+ * for.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -42,7 +43,7 @@ static int moved(struct replica *r, uint64_t generation, struct err *err)
 	return 1;
 }
 
-/* As arbiter_take(); 2: the question has to be asked again, about a later generation. */
+/* Asks like arbiter_take(); 2: the question has to be asked again, about a later generation. */
 static int ask_once(struct replica *r, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		    struct err *err)
 {

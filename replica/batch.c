@@ -55,7 +55,10 @@ void batch_push(struct replica *r)
 	pthread_mutex_unlock(&r->link.lock);
 }
 
-/* With records up to `made` the backup cannot be told yet that it is counted on. */
+/*
+ * True: the record goes at once. An output waits for it, or the backup cannot be told that it is
+ * counted on before it has this record.
+ */
 static bool is_urgent(struct replica *r, const struct sync_point *sp)
 {
 	return outbox_newest_need(&r->outbox) >= sp->seq || link_wants_record(r, sp->seq - 1);

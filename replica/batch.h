@@ -28,9 +28,9 @@ void batch_note_digest(struct replica *r, bool has_digest);
  * that a request and its reply take one frame: nobody needs them sooner.
  */
 void batch_add(struct replica *r, const struct sync_point *sp, uint64_t digest);
-/* What was gathered goes to the backup. */
+/* Sends the gathered records to the backup. */
 void batch_push(struct replica *r);
-/* ... when it has waited long enough, and no output takes it along in a moment. */
+/* Sends them if they have waited long enough, and no output takes them along in a moment. */
 void batch_push_old(struct replica *r);
 
 #endif

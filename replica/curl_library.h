@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-/* What is used of it, without the prefix curl_. */
+/* Functions of the library that are used, without the prefix curl_. */
 #define CURL_LIBRARY_FUNCTIONS(F) \
 	F(global_init)            \
 	F(easy_init)              \

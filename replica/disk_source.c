@@ -118,7 +118,10 @@ static void source_set_phase(struct disk_source *s, enum source_phase p)
 
 /* ---- who is newer ---- */
 
-/* Why the target's disk cannot be made equal to ours; what to do is said for a person there. */
+/*
+ * Sets the error why the target's disk cannot be made equal to ours. Advice for a person is given
+ * on the target's side.
+ */
 static int relation_refuse(unsigned disk, enum disk_newer newer,
 			   const struct disk_meta_identity *mine,
 			   const struct disk_meta_identity *theirs, struct err *err)
@@ -140,7 +143,7 @@ static int relation_refuse(unsigned disk, enum disk_newer newer,
 		       (unsigned long long)theirs->image_bytes);
 }
 
-/* On the disk's own thread, like all that touches files. */
+/* Reads the identity, on the disk's own thread, like all that touches files. */
 static int get_identity(struct disk_backend *d, void *ctx)
 {
 	struct source_disk *at = ctx;
@@ -257,7 +260,9 @@ static int take_marks(struct disk_source *s, struct rd *in, struct err *err)
 	return in->bad ? sync_garbled(err, "bits of a bitmap") : 0;
 }
 
-/* All differences are known: they become stable, and the target may be told to begin. */
+/*
+ * Begins to send, now that all differences are known: they are made stable, and the target is told.
+ */
 static int source_begin(struct disk_source *s, struct err *err)
 {
 	struct buf b = BUF_INIT;
@@ -352,7 +357,7 @@ static int take_done(struct disk_source *s, struct rd *in, struct err *err)
 	return sense ? 0 : sync_garbled(err, "a mark is confirmed that was not set");
 }
 
-/* What is taken when. */
+/* Messages, with the phases in which each is taken. */
 static const struct {
 	enum source_phase from, to;
 	int (*take)(struct disk_source *s, struct rd *in, struct err *err);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What both sides of a synchronisation have in common: messages and pieces of disks. */
+/* Common parts of both sides of a synchronisation: messages and pieces of disks. */
 #include "replica/disk_sync_private.h"
 
 #include <errno.h>

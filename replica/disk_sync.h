@@ -45,7 +45,10 @@ struct disk_source;
 /* The disks stay the caller's. seed: random, new for each join; it keys the sums of blocks. */
 struct disk_source *disk_source_new(const struct disk_sync_disk *disks, unsigned n, uint64_t seed,
 				    disk_sync_send *send, void *ctx);
-/* Also when the join has failed: what the other side has not confirmed differs still. */
+/*
+ * Ends the sending side, also of a join that has failed: blocks that the other side has not
+ * confirmed differ still.
+ */
 void disk_source_free(struct disk_source *s);
 /*
  * Takes a message of the target's. 0, or -errno and a sentence for both sides: the message makes no
@@ -63,8 +66,8 @@ bool disk_source_begun(struct disk_source *s);
 uint64_t disk_source_left(struct disk_source *s);
 uint64_t disk_source_sent(const struct disk_source *s);
 /*
- * At the sync point of the join, when no request of the guest is under way: sends all that is left,
- * and that the disks are equal then. record: number of the last record. 0 or -errno.
+ * Sends all that is left, and that the disks are equal then. Called at the sync point of the join,
+ * when no request of the guest is under way. record: number of the last record. 0 or -errno.
  */
 int disk_source_finish(struct disk_source *s, uint64_t record, struct err *err);
 /* The target has confirmed that: the disks are in step. Waits for storage. 0 or -errno. */

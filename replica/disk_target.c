@@ -197,7 +197,7 @@ static int take_identities(struct disk_target *t, struct rd *in, struct disk_met
 	return 0;
 }
 
-/* From here on the images are mixtures, and known to be. */
+/* Takes the begin of the sending: from here on the images are mixtures, and marked as such. */
 static int take_begin(struct disk_target *t, struct rd *in, struct err *err)
 {
 	struct disk_meta_identity id[DISK_SYNC_DISKS];
@@ -254,7 +254,7 @@ static int flush_image(struct disk_backend *d, void *ctx)
 	return disk_flush_image(d);
 }
 
-/* What came before the mark is on stable storage: says so. */
+/* Confirms that all blocks before the mark are on stable storage. */
 static int confirm(struct disk_target *t, uint64_t mark, struct err *err)
 {
 	struct buf b = BUF_INIT;
@@ -302,7 +302,7 @@ static int take_equal(struct disk_target *t, struct rd *in, struct err *err)
 	return ret ? ret : 1;
 }
 
-/* What is taken when. */
+/* Messages, with the phases in which each is taken. */
 static const struct {
 	enum target_phase at;
 	int (*take)(struct disk_target *t, struct rd *in, struct err *err);

@@ -237,7 +237,7 @@ static int set_in_step(struct disk_backend *d, void *meta)
 	return set_state(d, meta, DISK_IN_STEP);
 }
 
-/* On each disk's own thread, so that the caller's need not be allowed to touch files. */
+/* Calls fn on each disk's own thread, so that the caller's need not be allowed to touch files. */
 static void on_disks(struct disks *d, int (*fn)(struct disk_backend *d, void *meta))
 {
 	for (unsigned i = 0; i < d->n; i++) {

@@ -29,20 +29,26 @@ struct disks {
  */
 int disks_check_start(const struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
 		      bool force, struct err *err);
-/* One of them has been written by a pair before: disks_check_start() could tell. */
+/* True: a pair has written one of the disks before, so disks_check_start() could tell. */
 bool disks_are_known(const struct disks *d);
-/* One of them was written last by this process, as the arbiter knows it. */
+/*
+ * True: the process `owner`, as the arbiter knows it, was the last one that wrote one of the disks.
+ */
 bool disks_are_of(const struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
 /*
- * Behind disks_check_start(), before a generation is asked for: process id is going to write them.
- * On stable storage when this returns; should it be cut off as soon as it has the generation, the
- * arbiter's answer and these disks name the same process. -errno and err.
+ * Notes that process id is going to write the disks: behind disks_check_start(), before a
+ * generation is asked for. The note is on stable storage when this returns; should the process be
+ * cut off as soon as it has the generation, the arbiter's answer and these disks name the same
+ * process. -errno and err.
  */
 int disks_adopt(struct disks *d, uint64_t last, const uint8_t owner[DISK_META_ID_LEN],
 		const uint8_t id[DISK_META_ID_LEN], struct err *err);
-/* This process writes them from now on. */
+/* Notes that this process writes the disks from now on. */
 void disks_own(struct disks *d, const uint8_t owner[DISK_META_ID_LEN]);
-/* A primary's: those that belong to no pair yet belong to that of the others, or to a new one. */
+/*
+ * For a primary: disks that belong to no pair yet get the name of the others' pair, or of a new
+ * one.
+ */
 void disks_name_pair(struct disks *d);
 /* A name for content that begins now; not 0. */
 uint64_t disks_new_name(void);

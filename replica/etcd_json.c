@@ -37,7 +37,7 @@ static void put_key(char out[B64_LEN(KEY_MAX)], const char *prefix, uint64_t gen
 	encode(out, key, (size_t)n);
 }
 
-/* All keys of generations lie before this one. */
+/* Writes the end of the range in which all keys of generations lie. */
 static void put_end(char out[B64_LEN(KEY_MAX)], const char *prefix)
 {
 	char key[KEY_MAX];
@@ -112,7 +112,7 @@ static int refuse(struct err *err, const char *what)
 	return err_set(err, EBADMSG, "etcd's answer cannot be understood: %s", what);
 }
 
-/* What is no answer but a complaint: {"error": ..., "code": ..., "message": ...}. */
+/* Turns a complaint of etcd into an error: {"error": ..., "code": ..., "message": ...}. */
 static int complaint(const json_t *j, struct err *err)
 {
 	const char *message = json_string_value(json_object_get(j, "message"));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is asked of etcd and what it answers, as texts of the JSON gateway of its v3 API. Keys and
- * values travel in base64. An answer is hostile: what is not exactly as expected is an error,
- * never a yes or a no.
+ * Questions to etcd and its answers, as texts of the JSON gateway of its v3 API. Keys and values
+ * travel in base64. An answer is hostile: one that is not exactly as expected is an error, never a
+ * yes or a no.
  */
 #ifndef REPLICA_ETCD_JSON_H
 #define REPLICA_ETCD_JSON_H
@@ -20,8 +20,9 @@
 struct etcd_answer {
 	uint64_t cluster; /* that of the answer's header */
 	/*
-	 * Of a take: 1: the generation is ours; 0: somebody else's; -EPERM: it is not the next one.
-	 * Of an owner: 1 and id, or 0: nobody's. Of last: 0.
+	 * Result. A take: 1: the generation is ours; 0: another process has it; -EPERM: it is not
+	 * the next one. A question for an owner: 1 and id, or 0: there is none. A question for the
+	 * last generation: 0.
 	 */
 	int result;
 	uint8_t id[ARBITER_ID_LEN];
@@ -29,9 +30,10 @@ struct etcd_answer {
 };
 
 /*
- * One transaction: puts the generation's key when nobody has it and somebody has the one before,
- * else reads both. The owner is read back by the same request, so an answer that got lost is found
- * by asking again. All of them: to be freed by free(); NULL: out of memory.
+ * Texts of questions. A take is one transaction: it puts the generation's key when nobody has it
+ * and somebody has the one before, else reads both. The owner is read back by the same request, so
+ * an answer that got lost is found by asking again. All of them: to be freed by free(); NULL: out
+ * of memory.
  */
 char *etcd_take_text(const char *prefix, uint64_t generation, const uint8_t id[ARBITER_ID_LEN]);
 char *etcd_owner_text(const char *prefix, uint64_t generation);

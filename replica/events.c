@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "replica/replica_private.h"
 
-/* One write() a line, which is short enough to be taken as a whole or not at all. */
+/* Writes an event by one write(): a line is short enough to be taken as a whole or not at all. */
 static void put_event(struct replica *r, const json_t *o)
 {
 	char *line = o ? json_dumps(o, JSON_COMPACT) : NULL;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who is live: one state of a replica, and the events that move it. The table (failover.c) defines
- * every state with every event; docs/failover.md explains it, and a model checker walks it
- * (tests/model). The state decides what the outbox may do, so the two change together.
+ * The state of a replica, which says who is live, and the events that move it. The table
+ * (failover.c) defines every state with every event; docs/failover.md explains it, and a model
+ * checker walks it (tests/model). The state decides what the outbox may do, so the two change
+ * together.
  *
  * The side that runs the guest:
  *
@@ -85,7 +86,7 @@ enum replica_state failover_take(struct failover *f, enum failover_event e, uint
  * mark. False: its state is another one by now, and hears of that when it asks.
  */
 bool failover_move(struct failover *f, uint64_t generation);
-/* Whether the arbiter's answer is what it waits for, about which generation. */
+/* True: the state waits for an answer of the arbiter, about *generation. */
 bool failover_asks(struct failover *f, uint64_t *generation);
 /* A backup: the primary's generation. */
 void failover_follow(struct failover *f, uint64_t generation);
@@ -98,7 +99,7 @@ void failover_keep_divergence(struct failover *f, uint64_t count, uint64_t rip, 
 int failover_next(enum replica_state s, enum failover_event e);
 /* Its name in the model, for tests. */
 const char *failover_event_name(enum failover_event e);
-/* What becomes of outputs in a state: the model's view, for tests. */
+/* Treatment of outputs in a state: the model's view, for tests. */
 enum outbox_mode failover_outbox_mode(enum replica_state s);
 /* Its outputs leave: at once, or when the backup has their records. */
 bool failover_is_live(enum replica_state s);

@@ -124,7 +124,10 @@ static int stream_next(void *ctx, const struct codec_record **rec, struct err *e
 	return 1;
 }
 
-/* With a goodbye the machine ends by itself where the primary's did, or is stopped there. */
+/*
+ * The end that the stream of records names: with a goodbye the machine ends by itself where the
+ * primary's did, or is stopped there.
+ */
 static const struct replay_end *stream_end(void *ctx)
 {
 	struct follower *f = &((struct replica *)ctx)->follower;
@@ -241,7 +244,10 @@ static int orderly_end(struct replica *r, enum machine_end *end)
 	return 0;
 }
 
-/* In CLAIMING, or in ENDED where we were not counted on. As follower_run(). */
+/*
+ * Claims the guest, in CLAIMING, or in ENDED where we were not counted on. Result as that of
+ * follower_run().
+ */
 static int claim(struct replica *r, enum failover_event e, const char *why, enum machine_end *end,
 		 struct err *err)
 {

@@ -66,13 +66,14 @@ int follower_run(struct replica *r, enum machine_end *end, struct err *err);
 /* The record that the machine's next output needs. vCPU thread. */
 uint64_t follower_next_record(const struct follower *f);
 
-/* Until the stream of records is over; true: because this side has taken over. */
+/* Receives until the stream of records is over; true: because this side has taken over. */
 bool follower_receive(struct session *s);
 int follower_acknowledge(struct session *s, struct err *err);
 /*
- * How long the primary of that session may be silent since it was heard last, in ns: at least what
- * any stamp has said, or its greeting before the first one; between two acknowledgements, in ms.
- * The session's, for that outlives follower.primary, which is NULL once this side has taken over.
+ * Longest silence of the session's primary since it was heard last, in ns: at least what any stamp
+ * has said, or its greeting before the first one; and the time between two acknowledgements, in ms.
+ * They are the session's, for that outlives follower.primary, which is NULL once this side has
+ * taken over.
  */
 uint64_t follower_timeout_ns(const struct session *s);
 unsigned follower_period_ms(const struct session *s);

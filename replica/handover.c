@@ -54,7 +54,10 @@ void *handover_follower_receiver(void *session)
 
 /* ---- the live side ---- */
 
-/* With the state, and the right to send: what has left is known, and nothing more does. */
+/*
+ * Offers the guest to the backup. The state changes with it, and this thread has the right to send:
+ * so it is known which outputs have left, and no more leave.
+ */
 static bool offer(struct replica *r, uint64_t seq)
 {
 	struct link *l = &r->link;
@@ -184,7 +187,10 @@ int handover_step_down(struct replica *r, struct err *err)
 			   "the backup has taken over after %.1f ms, in generation %" PRIu64
 			   ": this replica is the backup now",
 			   ms, failover_generation(&r->failover));
-	/* In this order: they have seen the session, or we see what they left. */
+	/*
+	 * The order matters: other threads have seen the session, or we see the flags that they
+	 * left.
+	 */
 	if (atomic_load(&r->stopping) || atomic_load(&r->leaving))
 		replica_stop(r);
 	return spy_start(r, err);

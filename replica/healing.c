@@ -96,7 +96,7 @@ void healing_step(struct replica *r)
 	if (!h->pause_ns)
 		h->pause_ns = LOOK_NS;
 	h->due_ns = now + LOOK_NS;
-	/* What the arbiter cannot tell is told where it is needed. */
+	/* An error of the arbiter is reported by those that depend on its answer. */
 	if (later_look(r, generation + 1, &l, NULL) < 0 || l.left)
 		return;
 	if (l.last > generation && l.mine) /* the answer was lost */

@@ -216,7 +216,9 @@ static int meet(struct replica *r, struct peer *p, struct err *err)
 	pthread_mutex_lock(&r->follower.lock);
 	r->follower.primary = s;
 	pthread_mutex_unlock(&r->follower.lock);
-	/* In this order: replica_stop() has seen the session, or we see what it left. */
+	/*
+	 * The order matters: replica_stop() has seen the session, or we see the flag that it left.
+	 */
 	if (atomic_load(&r->stopping))
 		session_end(s);
 	ret = session_hello(s, false, err);

@@ -44,7 +44,7 @@ int joining_step(struct joining *j, struct err *err);
  * the time to join. True: so little is left that this is the time.
  */
 bool joining_look(struct joining *j, bool due);
-/* At the sync point of record seq: sends all that is left. 0 or -errno. */
+/* Sends all that is left, at the sync point of record seq. 0 or -errno. */
 int joining_finish(struct joining *j, uint64_t seq, struct err *err);
 
 /* ---- any thread ---- */
@@ -64,7 +64,7 @@ struct joining_progress {
 void joining_get_progress(struct joining *j, struct joining_progress *p);
 /* The guest writes faster than can be sent: it has to be slowed down. */
 bool joining_falls_behind(struct joining *j);
-/* For how much of the time the guest may run, per mille, so that memory can be sent. */
+/* Share of the time in which the guest may run, per mille, so that memory can be sent. */
 unsigned joining_share(struct joining *j);
 
 #endif

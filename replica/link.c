@@ -228,7 +228,10 @@ void link_rest(struct link *l, struct session *s)
 
 /* ---- losing the backup ---- */
 
-/* Where a backup that was never counted on is lost, nobody need be asked. */
+/*
+ * Goes on after the loss of a backup. The arbiter need not be asked about one that was never
+ * counted on.
+ */
 static void deal_with_loss(struct replica *r, enum replica_state before, enum replica_state now,
 			   const char *why)
 {
@@ -763,7 +766,7 @@ static const char *takes_too_long(struct session *s)
 	return "64 MiB wait for it: it takes less than the guest makes";
 }
 
-/* Of the time since it was looked at last the guest could run for so little. */
+/* True: of the time since the last look the guest could run for less than --min-speed allows. */
 static bool slows_down(struct session *s, uint64_t now)
 {
 	struct replica *r = s->r;
@@ -791,8 +794,8 @@ static uint64_t max_stall_ns(const struct replica *r)
 }
 
 /*
- * Why a backup that answers and replays is too slow all the same: the guest has waited for it too
- * long at a time, or too often. NULL: it is not.
+ * The reason why a backup that answers and replays is too slow all the same: the guest has waited
+ * for it too long at a time, or too often. NULL: it is not too slow.
  */
 static const char *is_too_slow(struct session *s)
 {
@@ -831,7 +834,7 @@ static const char *does_not_follow(struct session *s)
 	return why;
 }
 
-/* Why the backup is lost now; NULL: it is not. */
+/* Receives a message. The reason why the backup is lost now; NULL: it is not. */
 static const char *receive_one(struct session *s, uint64_t *heard, struct err *err)
 {
 	struct replica *r = s->r;

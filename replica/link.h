@@ -55,7 +55,7 @@ void link_add_stamp(struct link *l, uint64_t seq, uint64_t now_ns);
 /* The backup has the state and is behind: how long it takes until it follows depends on the guest.
  */
 bool link_catches_up(struct replica *r);
-/* For how long the backup has been behind, in ns. */
+/* Time for which the backup has been behind, in ns. */
 uint64_t link_lag_ns(struct replica *r);
 /* The backup is further behind than the guest may run ahead. */
 bool link_lags(struct replica *r);
@@ -73,7 +73,7 @@ void link_say_bye(struct replica *r, struct buf *goodbye);
  * leaves here any more.
  */
 bool link_yield(struct replica *r);
-/* As link_lost(), for the backup that is there now. */
+/* Gives up the backup that is there now, like link_lost(). */
 void link_give_up(struct replica *r, const char *why);
 /* Prepares a backup that has shaken hands; it is freed when it is lost. */
 void link_prepare(struct replica *r, struct session *s);
@@ -92,20 +92,23 @@ bool link_falls_behind(struct link *l);
 struct session *link_attach(struct replica *r, uint64_t seq, bool flushed, bool *had);
 void link_rest(struct link *l, struct session *s);
 /*
- * From the session's threads and the vCPU thread, once: the backup is gone. Goes on alone, asks
- * the arbiter first where the backup may have gone live.
+ * Notes that the backup is gone; called once, from the session's threads or the vCPU thread. Goes
+ * on alone, but asks the arbiter first where the backup may have gone live.
  */
 void link_lost(struct session *s, const char *why);
 /* Sessions that are over, and that nobody uses, are joined and freed. Not from their own threads.
  */
 void link_bury_dead(struct link *l);
-/* The same; waits for those that are in use. False: some still are. */
+/* Buries them likewise, and waits for those that are in use. False: some still are. */
 bool link_bury_all(struct link *l);
 
-/* Until the backup is lost, or (true) the two have changed places. */
+/* Receives until the backup is lost, or (true) the two have changed places. */
 bool link_receive(struct session *s);
 void *link_sender(void *session);
-/* For how long the backup may be silent: while it joins it has other things to do. */
+/*
+ * Time for which the backup may be silent, in ns; more while it joins, as it has other things to
+ * do.
+ */
 uint64_t link_silence_ns(struct session *s);
 /* vCPU thread, right after the sync point that flushed the TLB and took a digest. */
 void link_transfer(struct replica *r, struct session *s, uint64_t seq);

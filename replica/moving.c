@@ -130,8 +130,9 @@ void moving_step(struct replica *r)
 /* ---- the control thread ---- */
 
 /*
- * Both locks held. A backup that protects the guest is one like any other, for all that its move
- * was not brought to its end: who asked for it may have been killed.
+ * True: a move is under way. A backup that protects the guest already is one like any other, even
+ * if its move was not brought to its end: the command that asked for it may have been killed. Both
+ * locks held.
  */
 static bool is_under_way(struct replica *r)
 {

@@ -36,8 +36,9 @@ const char *moving_stage_name(enum moving_stage s);
 /* The acceptor, whenever it is woken: greets, or gives up, as it was told. */
 void moving_step(struct replica *r);
 /*
- * Of a session: it shook hands; its side has gone live; it is lost. For one that nobody moves to,
- * nothing happens. The first two with the lock of the link.
+ * Tell the move that a session shook hands, that its side has gone live, that it is lost. For a
+ * session that the guest does not move to, nothing happens. The first two are called with the lock
+ * of the link.
  */
 void moving_joins(struct session *s);
 void moving_done(struct session *s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What other threads want from the vCPU thread at its next sync point. */
+/* Requests of other threads to the vCPU thread, for its next sync point. */
 #ifndef REPLICA_ORDERS_H
 #define REPLICA_ORDERS_H
 
@@ -25,7 +25,7 @@ int orders_add(struct orders *o, const struct input *control);
 /* Takes control inputs, at most max; returns how many. */
 size_t orders_take(struct orders *o, struct input *in, size_t max);
 bool orders_wait(struct orders *o);
-/* One of those that wait is to stop the machine. */
+/* True: one of the requests that wait is to stop the machine. */
 bool orders_stop(struct orders *o);
 void orders_set_fault(struct orders *o, const struct input *fault);
 /* The fault, once; kind 0: none. */

@@ -43,7 +43,7 @@ struct held_output {
 	uint8_t data[];
 };
 
-/* In the order in which the guest made them. */
+/* Outputs in the order in which the guest made them. */
 struct held_list {
 	struct held_output *first, *last;
 	uint64_t n, bytes;
@@ -76,7 +76,7 @@ struct outbox {
 
 void outbox_init(struct outbox *o, outbox_send *send, void *ctx);
 void outbox_fini(struct outbox *o);
-/* With the state of the replica (failover.c). */
+/* Sets the mode. It changes together with the state of the replica (failover.c). */
 void outbox_set_mode(struct outbox *o, enum outbox_mode mode);
 /* vCPU thread. True: it waits, or is dropped. False: the caller may hand it to the host now. */
 bool outbox_add(struct outbox *o, uint64_t needs, const struct output *out);
@@ -84,17 +84,19 @@ bool outbox_add(struct outbox *o, uint64_t needs, const struct output *out);
 /* The right to send; one thread has it. */
 void outbox_begin(struct outbox *o);
 void outbox_end(struct outbox *o);
-/* With that right: until when frames may leave (CLOCK_BOOTTIME); 0: none may, UINT64_MAX: no end.
+/*
+ * The time until which frames may leave (CLOCK_BOOTTIME); 0: none may, UINT64_MAX: no end. With the
+ * right to send.
  */
 uint64_t outbox_sends_until(struct outbox *o);
-/* With that right: lets go of what may leave. */
+/* Lets go of all that may leave. With the right to send. */
 void outbox_release(struct outbox *o);
-/* The same; takes the right itself. */
+/* Lets go likewise; takes the right itself. */
 void outbox_drain(struct outbox *o);
 
 /*
- * With the right to send, before LEASED: what was made up to now leaves directly, and no lease is
- * there.
+ * Begins to go by leases, before LEASED: outputs made up to now leave directly, and no lease is
+ * there. With the right to send.
  */
 void outbox_start_leases(struct outbox *o, uint64_t made);
 /*
@@ -115,7 +117,10 @@ uint64_t outbox_newest_need(struct outbox *o);
 /* The guest has said more than shall wait, for a backup or for a slow arbiter. */
 bool outbox_is_full(struct outbox *o, uint64_t made);
 void outbox_count(struct outbox *o, uint64_t *held, uint64_t *released);
-/* There was a lease, and it has run out: nothing leaves, though the backup is not given up yet. */
+/*
+ * True: there was a lease, and it has run out: nothing leaves, though the backup is not given up
+ * yet.
+ */
 bool outbox_lease_is_over(struct outbox *o);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long the other side may be silent before it counts as lost: from --timeout to --max-timeout,
- * as the last minutes were.
+ * Time for which the other side may be silent before it counts as lost: from --timeout to
+ * --max-timeout, as the last minutes were.
  *
  * An acknowledgement echoes the newest stamp that the backup had heard. The age of that stamp, when
  * the acknowledgement is taken, is all that stands between the two: a packet that was lost and sent
@@ -34,13 +34,13 @@ struct patience {
 /* most_ms: 0, or below least_ms: always least_ms. */
 void patience_init(struct patience *p, unsigned least_ms, unsigned most_ms);
 /*
- * With the lock: something was that late. clock_ns: that of stamps, read with the lock. True: the
- * next stamp says another time.
+ * Notes an age. clock_ns: time of the clock of stamps, read with the lock. True: the next stamp
+ * says another time. With the lock.
  */
 bool patience_note(struct patience *p, uint64_t age_ns, uint64_t clock_ns);
 /*
- * With the lock: for how long, in ns, the backup bears silence after that stamp. A stamp's time is
- * read before the lock is taken, and so one of the very time of a change may have said less.
+ * Silence, in ns, that the backup bears after a stamp. A stamp's time is read before the lock is
+ * taken, and so one of the very time of a change may have said less. With the lock.
  */
 uint64_t patience_of(const struct patience *p, uint64_t stamp_ns);
 static inline unsigned patience_ms(const struct patience *p)

@@ -133,7 +133,7 @@ static uint64_t rest_max_ns(const struct replica *r)
 	return r->cfg.max_pause_ms * NS_PER_MS / 2 + NS_PER_MS;
 }
 
-/* After the guest has run it rests for as long as its share of the time says. */
+/* Makes the guest rest, after it has run, for as long as its share of the time says. */
 static void keep_to_share(struct replica *r)
 {
 	uint64_t now = host_mono_ns(), max = rest_max_ns(r), ns;
@@ -159,8 +159,8 @@ static uint64_t primary_slice(void *ctx)
 }
 
 /*
- * How far the backup has come is told by acknowledgements of frames. While the guest waits for it
- * there are none, so a heartbeat asks, every few milliseconds.
+ * Asks the backup for its progress, by a heartbeat every few milliseconds: acknowledgements of
+ * frames tell it otherwise, and there are none while the guest waits.
  */
 static void ask_backup(struct replica *r, uint64_t *asked)
 {
@@ -332,7 +332,7 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	if (!r->live)
 		return -err->code;
 	live_sink_attach(&r->direct, r->live);
-	/* In this order: replica_stop() has seen r->live, or we see what it left. */
+	/* The order matters: replica_stop() has seen r->live, or we see the flag that it left. */
 	if (atomic_load(&r->stopping))
 		live_stop(r->live);
 	batch_init(r);

@@ -206,8 +206,8 @@ static void stream_ends(struct follower *f, const char *why)
 }
 
 /*
- * All that any stamp has allowed the primary is over, and this thread was there for as long as the
- * newest one says.
+ * True: the time that any stamp has allowed the primary is over, and this thread was there for as
+ * long as the newest one says.
  */
 static bool is_silent(struct session *s)
 {
@@ -220,8 +220,8 @@ static bool is_silent(struct session *s)
 }
 
 /*
- * This side, when it is live, lets its backup be silent for longer than it bore itself. A primary
- * that was silent while it sent the machine says nothing about how late stamps are.
+ * Notes the silence that this side bore: when it is live, it lets its backup be silent for longer.
+ * A primary that was silent while it sent the machine says nothing about how late stamps are.
  */
 static void note_silence(struct session *s)
 {
@@ -252,7 +252,10 @@ static const char *handle_frame(struct session *s, const struct wire_frame *f, i
 	return NULL;
 }
 
-/* Why the stream ends now; NULL: it goes on. *cut: as when the primary's process has died. */
+/*
+ * Receives a message. The reason why the stream ends now; NULL: it goes on. *cut: as when the
+ * primary's process has died.
+ */
 static const char *receive_one(struct session *s, bool *cut, struct err *err)
 {
 	const char *why = NULL;

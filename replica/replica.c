@@ -153,8 +153,7 @@ struct output_sink replica_sink(struct replica *r)
 /* ---- running ---- */
 
 /*
- * Whether the last owner was a replica of this host that is known to have ended: then nobody is
- * live.
+ * True: the last owner was a replica of this host that is known to have ended: then nobody is live.
  */
 static bool was_ours(const struct replica *r, const uint8_t owner[ARBITER_ID_LEN])
 {
@@ -224,7 +223,7 @@ int replica_join(struct replica *r, struct machine **m, struct err *err)
 	return ret < 0 ? ret : spy_start(r, err);
 }
 
-/* What a backup needs goes when it is live; after a change of roles its session is the link's. */
+/* Frees what only a backup needs; after a change of roles its session is the link's. */
 static int prepare_live(struct replica *r, struct err *err)
 {
 	struct session *s = r->follower.primary;
@@ -241,7 +240,7 @@ static int prepare_live(struct replica *r, struct err *err)
 		       : 0;
 }
 
-/* Live and following in turn. */
+/* Runs the machine, live and following in turn. */
 static int run(struct replica *r, bool live, enum machine_end *end, struct err *err)
 {
 	bool same_end = false;

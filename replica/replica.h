@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One replica of a pair. It is born as primary or as backup; a backup whose primary is gone becomes
- * live, and whoever is live and listens takes a new backup. Its states are those of failover.h.
+ * A replica of a pair. It is born as primary or as backup; a backup whose primary is gone becomes
+ * live, and a live one that listens takes a new backup. Its states are those of failover.h.
  */
 #ifndef REPLICA_REPLICA_H
 #define REPLICA_REPLICA_H
@@ -41,7 +41,7 @@ enum replica_state {
 	REPLICA_STATES
 };
 
-/* Which replica goes on after a divergence. */
+/* The replica that goes on after a divergence. */
 enum replica_survivor { SURVIVOR_PRIMARY, SURVIVOR_BACKUP, SURVIVOR_NOBODY };
 
 struct replica_config {
@@ -69,8 +69,10 @@ struct replica_config {
 	unsigned join_timeout_ms; /* a join that takes longer is told of */
 	uint64_t scrub_ns;	  /* disks are compared every so often; 0: never by themselves */
 	uint64_t sync_rate;	  /* bytes of disks a second to a joining backup; 0: no bound */
-	/* Whether it is the name of an earlier replica of this host, which has ended; NULL: none
-	 * is known. */
+	/*
+	 * True: the id is that of an earlier replica of this host, which has ended. NULL: none is
+	 * known.
+	 */
 	bool (*ours)(void *ctx, const uint8_t id[ARBITER_ID_LEN]);
 	void *ours_ctx;
 	FILE *events; /* one JSON object a line, by its descriptor, which does not wait; NULL: none
@@ -101,7 +103,10 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 void replica_destroy(struct replica *r);
 /* Its name at the arbiter, ARBITER_ID_LEN bytes. */
 const uint8_t *replica_id(const struct replica *r);
-/* For machine_create(): outputs are held until the backup has what explains them. */
+/*
+ * The sink for machine_create(): it holds outputs until the backup has the records that explain
+ * them.
+ */
 struct output_sink replica_sink(struct replica *r);
 
 /*
@@ -130,28 +135,29 @@ int replica_run_primary(struct replica *r, struct machine *m, enum machine_end *
 int replica_join(struct replica *r, struct machine **m, struct err *err);
 /* Runs a backup that has joined and, after a failover, the live machine. */
 int replica_run_backup(struct replica *r, enum machine_end *end, struct err *err);
-/* From any thread and from signal handlers: an orderly end of the pair. */
+/* Asks for an orderly end of the pair. From any thread and from signal handlers. */
 void replica_stop(struct replica *r);
 /*
- * The same for this replica alone: a protected one gives the guest to the backup and ends fenced;
- * without a backup that could go on it ends the pair. From any thread and from signal handlers.
+ * Asks for an orderly end of this replica alone: a protected one gives the guest to the backup and
+ * ends fenced; without a backup that could go on it ends the pair. From any thread and from signal
+ * handlers.
  */
 void replica_leave(struct replica *r);
 /*
- * From any thread: the two replicas change places, soon. 0: replica_get_status() tells when;
- * -EPERM: this one is not live; -ENOTCONN: no backup follows that could take over.
+ * Lets the two replicas change places, soon. 0: replica_get_status() tells when; -EPERM: this one
+ * is not live; -ENOTCONN: no backup follows that could take over. From any thread.
  */
 int replica_switch(struct replica *r);
 /* The change of places is not wanted any more; it may have begun all the same. */
 void replica_switch_not(struct replica *r);
 /*
- * From any thread: the guest is to move to the replica that waits at the other end of fd, a
- * connected socket, which is owned from now on. It joins as backup, in place of one that is there;
- * replica_get_status() tells how far that is. to: its address, for messages. 0; -EPERM: this one
- * is not live; -EBUSY: the guest is on its way already.
+ * Lets the guest move to the replica that waits at the other end of fd, a connected socket, which
+ * is owned from now on. That replica joins as backup, in place of one that is there;
+ * replica_get_status() tells how far that is. to: its address, for messages. 0; -EPERM: this one is
+ * not live; -EBUSY: the guest is on its way already. From any thread.
  */
 int replica_move(struct replica *r, int fd, const char *to, struct err *err);
-/* That is not wanted any more; one that protects the guest by now stays as its backup. */
+/* Takes the request to move back; a replica that protects the guest by now stays as its backup. */
 void replica_move_not(struct replica *r);
 
 /*
@@ -163,8 +169,8 @@ int replica_snapshot(struct replica *r, int fd, uint64_t *number, struct err *er
 void replica_snapshot_progress(struct replica *r, struct snapshot_progress *p);
 
 /*
- * From any thread: a control input for the machine, while this replica is live. -EPERM when it is
- * not.
+ * Gives the machine a control input, while this replica is live. -EPERM when it is not. From any
+ * thread.
  */
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg);
 /*

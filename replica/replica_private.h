@@ -53,8 +53,8 @@ struct replica {
 	uint8_t id[WIRE_ID_LEN];
 	struct machine *m;
 	/*
-	 * Only the vCPU thread changes it, to NULL with the right to send. Others look at it, and
-	 * at follower.primary, between replica_look() and replica_looked().
+	 * The live source. Only the vCPU thread changes it, to NULL with the right to send. Others
+	 * look at it, and at follower.primary, between replica_look() and replica_looked().
 	 */
 	struct live *_Atomic live;
 	atomic_uint lookers;
@@ -94,7 +94,7 @@ struct replica {
 uint64_t replica_lease_clock_ns(void);
 /* A fifth of a millisecond; true. */
 bool replica_nap(void);
-/* How long the backup may be silent, as things are. */
+/* Time for which the backup may be silent, as things are. */
 static inline uint64_t replica_timeout_ns(const struct replica *r)
 {
 	return patience_ms(&r->patience) * NS_PER_MS;
@@ -119,7 +119,7 @@ void replica_end_live(struct replica *r);
 /* events.c. Not with a lock. */
 void replica_event(struct replica *r, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* The same of something that took so long. */
+/* Notes an event of something that took so long. */
 void replica_event_took(struct replica *r, const char *event, double ms, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 

@@ -127,7 +127,7 @@ static unsigned sweep(struct rounds *r, struct buf *out, unsigned max)
 	return n;
 }
 
-/* Whether there may be pages to send before the vCPU thread has to come by. */
+/* True: there may be pages to send before the vCPU thread has to come by. */
 static bool may_send(struct rounds *r, uint64_t now_ns)
 {
 	if (phase_of(r) == ROUNDS_FILL) {
@@ -258,7 +258,10 @@ static void choose_share(struct rounds *r)
 	atomic_store(&r->share, (unsigned)share);
 }
 
-/* So few that the guest may stand still for them, and the link is through with them soon. */
+/*
+ * True: so few pages are left that the guest may stand still for them, and the link is through with
+ * them soon.
+ */
 static bool is_little(const struct rounds *r, uint64_t left)
 {
 	uint64_t soon = LAST_S * atomic_load(&r->page_rate);

@@ -60,23 +60,23 @@ unsigned rounds_next_run(struct rounds *r, unsigned min, unsigned max, uint64_t 
 			 uint64_t now_ns);
 /* A page of that run was not sent as it stands now. */
 void rounds_put_back(struct rounds *r, uint64_t page);
-/* So many pages took so long. */
+/* Notes how long it took to send so many pages. */
 void rounds_sent(struct rounds *r, unsigned pages, uint64_t ns);
 bool rounds_waits_for_vcpu(const struct rounds *r);
 
 /* ---- the vCPU's thread, between two runs ---- */
 
-/* Does what the sender waits for. True: the backup can join at this very sync point. */
+/* Does the work that the sender waits for. True: the backup can join at this very sync point. */
 bool rounds_look(struct rounds *r, uint64_t now_ns);
-/* Twice as much as until now is little enough to be left, up to ROUNDS_PAGES_MAX. */
+/* Allows twice as many pages as until now to be left for the end, up to ROUNDS_PAGES_MAX. */
 void rounds_allow_more(struct rounds *r);
-/* At the sync point of the join: what is left is final. Its pages: rounds_last(), 0 at the end. */
+/* Makes the rest final, at the sync point of the join. Its pages: rounds_last(), 0 at the end. */
 void rounds_finish(struct rounds *r);
 unsigned rounds_last(struct rounds *r, struct buf *out, unsigned max);
 
 /* ---- any thread ---- */
 
-/* For how much of the time the guest may run, per mille: 1 to 1000. */
+/* Share of the time in which the guest may run, per mille: 1 to 1000. */
 unsigned rounds_share(const struct rounds *r);
 void rounds_get_progress(const struct rounds *r, struct rounds_progress *p);
 

@@ -43,7 +43,7 @@ static void put_stamp(struct session *s, struct buf *b)
 	wire_stamp_save(&stamp, b);
 }
 
-/* All batches that wait go into one frame: stamp, then varint last record and blob each. */
+/* Gathers all batches that wait into one frame: stamp, then varint last record and blob each. */
 static struct parcel *gather(struct session *s, struct parcel *p, struct buf *out)
 {
 	buf_clear(out);
@@ -58,7 +58,7 @@ static struct parcel *gather(struct session *s, struct parcel *p, struct buf *ou
 	return p;
 }
 
-/* For how long the backup may take nothing: it may be loading the state. */
+/* Time for which the backup may take nothing, in ms: it may be loading the state. */
 static int takes_within_ms(struct session *s)
 {
 	return 2 * (int)(link_silence_ns(s) / NS_PER_MS);

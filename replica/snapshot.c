@@ -117,7 +117,7 @@ static void set_stage(struct snapshot *s, enum snapshot_stage stage)
 
 /* ---- the vCPU thread ---- */
 
-/* At the record: what is left, and all that is not memory. */
+/* Takes, at the record, the rest of memory and all state that is not memory. */
 static void take(struct snapshot_job *j, uint64_t seq)
 {
 	struct snapshot *s = &j->r->snapshot;
@@ -213,7 +213,10 @@ static int store_pages(struct snapshot_job *j, struct buf *list, struct err *err
 	return error ? fail(error, err) : 0;
 }
 
-/* Nobody wants it any more: the command that asked has ended, and its file has no name. */
+/*
+ * True: the snapshot is not wanted any more, as the command that asked has ended, and its file has
+ * no name.
+ */
 static bool is_nameless(struct snapshot_job *j, uint64_t now)
 {
 	struct stat st;
@@ -257,7 +260,7 @@ static int may_wait(struct snapshot_job *j, struct err *err)
 	return check_wanted(j, err);
 }
 
-/* Until it is taken. */
+/* Sends memory ahead until the state is taken. */
 static int send_memory_ahead(struct snapshot_job *j, struct err *err)
 {
 	struct buf list = BUF_INIT;
@@ -333,7 +336,7 @@ static int write_content(struct snapshot_job *j, struct checkpoint_out *w, unsig
 	return ret;
 }
 
-/* What a guest cannot write to is not in a snapshot. */
+/* Writes the disks' contents; a disk that the guest cannot write to is not in a snapshot. */
 static int write_disks(struct snapshot_job *j, struct checkpoint_out *w, struct err *err)
 {
 	uint8_t *data = malloc((size_t)BLOCKS_A_STEP * DISK_COPY_BLOCK);
@@ -347,7 +350,7 @@ static int write_disks(struct snapshot_job *j, struct checkpoint_out *w, struct 
 	return ret;
 }
 
-/* All of it, and what served to make it is cut off. */
+/* Writes the whole checkpoint, and cuts off the part of the file that served to make it. */
 static int write_out(struct snapshot_job *j, struct err *err)
 {
 	int ret = store_pages(j, &j->last, err);
@@ -386,8 +389,8 @@ static void job_free(struct snapshot_job *j)
 }
 
 /*
- * Until the vCPU thread leaves the job alone: it has been told, it does not replay any more, or has
- * ended.
+ * Waits until the vCPU thread leaves the job alone: it has been told, it does not replay any more,
+ * or has ended.
  */
 static void wait_for_vcpu(struct replica *r)
 {
@@ -484,7 +487,10 @@ static struct snapshot_job *job_new(struct replica *r, int fd)
 	return NULL;
 }
 
-/* Of this replica, which follows: nobody else starts one meanwhile. */
+/*
+ * Checks that a snapshot of this replica can be made, because it follows. No other thread starts
+ * one meanwhile.
+ */
 static int check_start(struct replica *r, struct err *err)
 {
 	enum replica_state state = failover_state(&r->failover);

@@ -26,7 +26,7 @@ enum snapshot_stage {
 	SNAPSHOT_STAGES
 };
 
-/* What `status` shows: of the one under way, or of the last one. */
+/* Progress for `status`, of the snapshot under way, or of the last one. */
 struct snapshot_progress {
 	enum snapshot_stage stage;
 	uint64_t number;	     /* of this replica's snapshots */
@@ -56,13 +56,13 @@ void snapshot_init(struct snapshot *s);
 /* Gives up what is under way; waits for its thread. */
 void snapshot_fini(struct snapshot *s);
 
-/* One thread at a time: as replica_snapshot(). */
+/* Starts a snapshot, like replica_snapshot(). One thread at a time. */
 int snapshot_start(struct replica *r, int fd, uint64_t *number, struct err *err);
 void snapshot_get_progress(struct snapshot *s, struct snapshot_progress *p);
 
 /* A backup's vCPU thread: a record was applied, and the machine stands there. */
 void snapshot_applied(struct replica *r, const struct codec_record *rec);
-/* The same thread: this replica does not follow any more. Waits for nothing. */
+/* Notes that this replica does not follow any more. Same thread; waits for nothing. */
 void snapshot_role_ends(struct replica *r);
 
 #endif

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What arrives for the guest while its replica is not live. On a hub, or a bridge that floods, a
- * backup sees the frames that the primary gets. Those which never became a record (the primary died
- * too early) are given to the guest when the backup goes live, so that a client need not wait for
- * its own retransmission. TCP ignores what it has already.
+ * Frames that arrive for the guest while its replica is not live. On a hub, or a bridge that
+ * floods, a backup sees the frames that the primary gets. Those which never became a record (the
+ * primary died too early) are given to the guest when the backup goes live, so that a client need
+ * not wait for its own retransmission. TCP ignores what it has already.
  */
 #include <errno.h>
 #include <poll.h>
@@ -81,7 +81,9 @@ int spy_start(struct replica *r, struct err *err)
 
 	if (!r->spy.frames)
 		r->spy.frames = calloc(SPY_FRAMES, sizeof(*r->spy.frames));
-	/* Not by its thread, which may not ask the kernel for a heap of its own. */
+	/*
+	 * The spy's thread may not ask the kernel for a heap of its own, so this is allocated here.
+	 */
 	if (!r->spy.frame)
 		r->spy.frame = malloc(NIC_FRAME_MAX);
 	r->spy.feeding = false;

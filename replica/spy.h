@@ -44,7 +44,10 @@ struct spy {
 };
 
 int spy_start(struct replica *r, struct err *err);
-/* From now on the NICs are somebody else's; what was kept is ready for spy_feed(). */
+/*
+ * Ends the spying: from now on the NICs are the live source's; frames that were kept are ready for
+ * spy_feed().
+ */
 void spy_end(struct replica *r);
 /* The frame became a record. */
 void spy_saw(struct replica *r, const uint8_t *frame, size_t len);

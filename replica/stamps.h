@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* When records were made that the backup has not applied yet: how far it is behind. */
+/*
+ * Times at which records were made that the backup has not applied yet: they show how far it is
+ * behind.
+ */
 #ifndef REPLICA_STAMPS_H
 #define REPLICA_STAMPS_H
 
@@ -20,8 +23,8 @@ struct stamps {
 
 void stamps_clear(struct stamps *s);
 /*
- * When there are too many, the newest one stands for what follows too: the lag is never shown too
- * small.
+ * Adds a stamp. Where there are too many, the newest one stands for those that follow too: the lag
+ * is never shown too small.
  */
 void stamps_add(struct stamps *s, uint64_t seq, uint64_t now_ns);
 void stamps_applied(struct stamps *s, uint64_t applied);

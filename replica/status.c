@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a replica shows of itself: each part is asked with its own lock. */
+/* The status of a replica: each part is asked with its own lock. */
 #include <stdio.h>
 #include <string.h>
 

@@ -43,15 +43,15 @@ uint64_t hang_watch_look(struct hang_watch *w, uint64_t beat, uint64_t now, uint
 /* Between two signs of life of either side. */
 unsigned heartbeat_ms(unsigned timeout_ms, unsigned hang_timeout_ms);
 /*
- * Not on the vCPU thread: waits until that and the poller have given a beat. False: the next
- * generation went to somebody else first.
+ * Waits until the vCPU thread and the poller have given a beat. False: the next generation went to
+ * the other replica first. Not on the vCPU thread.
  */
 bool hang_prove_alive(struct replica *r);
 /* vCPU thread: it has come back from the guest. */
 void hang_vcpu_over(struct replica *r);
 /*
- * Not on the vCPU thread, when the other side is gone: ends the process if that thread hangs and
- * has been replaced.
+ * Ends the process, when the other side is gone, if the vCPU thread hangs and has been replaced.
+ * Not on the vCPU thread.
  */
 void hang_linger(struct replica *r);
 /* Tells the event log of our own vCPU. Not on its thread. */

@@ -29,10 +29,12 @@
 #include "replica/disk_sync_private.h"
 #include "replica/replica_private.h"
 
-/* For how long the guest stands still for a block of the backup's, and how often in vain. */
+/*
+ * Time for which the guest stands still for a block of the backup's, and number of tries in vain.
+ */
 #define FETCH_NS (NS_PER_S / 5)
 #define FETCHES	 5
-/* For how long an answer may take, beyond what a backup may lag: a megabyte is to be read. */
+/* Time that an answer may take, beyond what a backup may lag: a megabyte is to be read. */
 #define ANSWER_NS (10 * NS_PER_S)
 
 _Static_assert(VERIFY_SUM == SYNC_SUM_LEN && VERIFY_BLOCKS <= 32, "sums, and a bit for each block");

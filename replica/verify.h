@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whether both sides' disks hold the same: compared in the background, range by range, each at a
- * record, where both have executed the same writes. verify.c has the order of things.
+ * Comparison of both sides' disks, in the background, range by range, each at a record, where both
+ * have executed the same writes. verify.c has the order of things.
  */
 #ifndef REPLICA_VERIFY_H
 #define REPLICA_VERIFY_H
@@ -21,9 +21,9 @@ struct replica;
 #define VERIFY_SUM    16u
 #define VERIFY_DISKS  UINT32_MAX /* all of them */
 
-/* From which side a block that differs is mended. */
+/* The side from which a block that differs is mended. */
 enum verify_mend { VERIFY_MEND_NOT, VERIFY_MEND_LIVE, VERIFY_MEND_BACKUP, VERIFY_MEND_KINDS };
-/* As --mend and requests have them. */
+/* Names of these, as --mend and requests have them. */
 extern const char *const verify_mend_names[VERIFY_MEND_KINDS];
 
 enum verify_what {
@@ -33,7 +33,7 @@ enum verify_what {
 	VERIFY_WHATS
 };
 
-/* What is to be done with a range behind a record. */
+/* Request about a range, behind a record. */
 struct verify_ask {
 	uint64_t record, seed, block;
 	unsigned disk, n; /* blocks */
@@ -52,7 +52,7 @@ struct verify_job {
 	uint8_t data[DISK_META_BLOCK];
 };
 
-/* What `status` shows; the last run's when none is under way. */
+/* Progress for `status`; the last run's when none is under way. */
 struct verify_progress {
 	bool running, known; /* known: there was one */
 	uint64_t blocks, compared, differing, mended;

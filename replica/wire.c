@@ -136,8 +136,9 @@ static int parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, u
 }
 
 /*
- * Until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and then keeps
- * a long frame on a slow link alive; in the handshake the whole frame has to be there in time.
+ * Receives until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and
+ * then keeps a long frame on a slow link alive; in the handshake the whole frame has to be there in
+ * time.
  */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
@@ -226,7 +227,7 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out)
 	buf_free(&config);
 }
 
-/* What is shown to people is printable, whoever sent it. */
+/* Makes a text of the other side printable, as it is shown to people. */
 static void take_version(char *version)
 {
 	version[TWINSTEP_VERSION_LEN - 1] = 0;

@@ -114,7 +114,7 @@ struct wire_ack {
 void wire_ack_save(const struct wire_ack *a, struct buf *out);
 int wire_ack_restore(struct wire_ack *a, const struct wire_frame *f, struct err *err);
 
-/* In front of every batch of records, and alone as a heartbeat. */
+/* The stamp stands in front of every batch of records, and alone as a heartbeat. */
 struct wire_stamp {
 	uint64_t sent_ns; /* the primary's CLOCK_BOOTTIME, which goes on while its host is suspended
 			   */
