@@ -75,7 +75,7 @@ OP(aam)
 	OP_NEXT;
 }
 
-/* All flags are those of the addition, of eight bits. */
+/* AAD sets all flags as the addition of eight bits does. */
 OP(aad)
 {
 	uint8_t al = reg8(cpu, REG8_AL), tens = (uint8_t)(reg8(cpu, REG8_AH) * (uint8_t)op->imm);

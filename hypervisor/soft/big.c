@@ -234,7 +234,7 @@ struct big big_log2_1p(struct big x)
 	return log2_ratio(big_div(x, big_add(TWO, x)));
 }
 
-/* By the distance from the nearest sixteenth and the addition theorem. */
+/* Computes the arctangent by the distance from the nearest sixteenth and the addition theorem. */
 struct big big_atan(struct big q)
 {
 	unsigned i = q.e < -5 ? 0 : (unsigned)((q.m >> (127 - 5 - q.e)) + 1) / 2;

@@ -37,7 +37,7 @@ static void *map(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* In no page, so that nothing is linked to it. */
+/* Makes a block that lies in no page, so that nothing is linked to it. */
 static struct block *make_edge(struct block_cache *c)
 {
 	struct block *b = malloc(sizeof(*b));
@@ -225,7 +225,10 @@ static struct block *arena_room(struct cpu *cpu, unsigned n)
 	return (struct block *)(c->arena + c->used);
 }
 
-/* After the last op of a block in 64-bit mode that does not end with a branch. */
+/*
+ * Goes on to the next block, after the last op of a block in 64-bit mode that does not end with a
+ * branch.
+ */
 static void op_block_on(struct cpu *cpu, const struct op *op)
 {
 	block_chain(cpu, BLOCK_ON);

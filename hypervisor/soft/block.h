@@ -18,13 +18,15 @@ enum block_way { BLOCK_ON, BLOCK_TAKEN /* the last jump */ };
 
 struct block;
 
-/* What the translator knows of a block; offsets are into the code memory. */
+/* Results of translating a block; offsets are into the code memory. */
 struct block_code {
 	const uint8_t *run; /* host code with registers loaded; NULL: none */
 	uint32_t body;	    /* its offset; 0: none */
 	uint32_t dead;	    /* where its start jumps to when the block is void */
-	/* By enum block_way: the displacement of the jump that way (0: none), where that goes
-	 * while it is not linked, and the offset in the page of where it leads. */
+	/*
+	 * Places of both ways (enum block_way): the displacement of the jump that way (0: none),
+	 * where that goes while it is not linked, and the offset in the page of where it leads.
+	 */
 	uint32_t site[2], stub[2];
 	/* A jump in front that leads to the stub while the way is not linked; 0: none. Where the
 	 * physical page's number stands that is compared before a jump to another page; 0: none. */
@@ -52,8 +54,8 @@ struct block {
 		struct block *to;
 	} link[2];
 	/*
-	 * Of a block that is one instruction through two pages (op[0] is op_cross() then, op[1] the
-	 * instruction).
+	 * Second page of a block that is one instruction through two pages (op[0] is op_cross()
+	 * then, op[1] the instruction).
 	 */
 	uint64_t gpa2; /* where the second page starts, or BLOCK_NO_PAGE */
 	uint64_t mask2;
@@ -81,7 +83,7 @@ struct jump_entry {
 	uint64_t lin;
 	struct block *b; /* never NULL */
 	/*
-	 * Of translated code, which finds its way without a look at the block: the block's code,
+	 * For translated code, which finds its way without a look at the block: the block's code,
 	 * and cpu->jump_key when that was looked through the last time; 0: never. Code of a block
 	 * that became void leads back to the run loop.
 	 */
@@ -166,10 +168,10 @@ static inline __attribute__((always_inline)) void block_enter(struct cpu *cpu,
 	next->enter(cpu, next->op);
 }
 
-/* After a direct branch whose link is not there: finds the block through the jump cache. */
+/* Finds the block through the jump cache, after a direct branch whose link is not there. */
 void block_chain_miss(struct cpu *cpu, enum block_way way);
 
-/* After a direct branch: the block that followed this way the last time. */
+/* Goes on, after a direct branch, to the block that followed this way the last time. */
 static inline __attribute__((always_inline)) void block_chain(struct cpu *cpu, enum block_way way)
 {
 	const struct block *next;
@@ -185,7 +187,7 @@ static inline __attribute__((always_inline)) void block_chain(struct cpu *cpu, e
 		block_chain_miss(cpu, way);
 }
 
-/* After an indirect one. */
+/* Goes on to the block that follows an indirect branch. */
 static inline __attribute__((always_inline)) void block_chain_indirect(struct cpu *cpu)
 {
 	const struct block *next;
@@ -203,9 +205,9 @@ static inline __attribute__((always_inline)) void block_chain_indirect(struct cp
  */
 struct block *block_next(struct cpu *cpu, struct block *b);
 
-/* Does the page of gpa hold cached code? */
+/* True: the page of gpa holds cached code. */
 bool block_page_has_code(const struct cpu *cpu, uint64_t gpa);
-/* Does a write of [gpa, gpa+len), inside one page, meet the block that runs now? */
+/* True: a write of [gpa, gpa+len), inside one page, meets the block that runs now. */
 bool block_present_overlaps(const struct cpu *cpu, uint64_t gpa, uint64_t len);
 
 #endif

@@ -18,7 +18,7 @@ static inline uint64_t target_check64(struct cpu *cpu, uint64_t target)
 	return target;
 }
 
-/* For any mode: cuts to the operand size and checks. */
+/* Cuts a branch's target to the operand size and checks it, in any mode. */
 static uint64_t target_check(struct cpu *cpu, const struct op *op, uint64_t target)
 {
 	if ((cpu->mode & MODE_SIZE) == MODE_64)

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Of the next machine, or of one that is gone. */
+/* Code memory that the next machine gets: reserved for it, or left by one that is gone. */
 static struct code *_Atomic kept;
 
 /* The seals keep its size, so that no mapping can lose its pages; and nobody may add others. */

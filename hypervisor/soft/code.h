@@ -22,7 +22,9 @@ struct code {
  * afterwards do not have it, and make no machine.
  */
 const char *code_reserve(void);
-/* What was reserved, or else mapped now. Returns 0, or -1 when there is none. */
+/*
+ * Takes the memory that was reserved, or else maps some now. Returns 0, or -1 when there is none.
+ */
 int code_take(struct code *c);
 /* The memory is the next code_take()'s, where none is reserved. */
 void code_free(struct code *c);

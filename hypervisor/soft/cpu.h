@@ -68,7 +68,10 @@ struct lazy_flags {
 	uint64_t res;  /* result, at operand size */
 	uint64_t a, b; /* operands, as the type needs them */
 	uint32_t type; /* enum lazy_type in flags.h; 0: the flags are in cpu->rflags */
-	/* Of translated code alone, else 0: what came after (translate.h). */
+	/*
+	 * Later operations that change a part of the flags, noted by translated code alone
+	 * (translate.h); else 0.
+	 */
 	uint16_t inc, rot;
 	uint64_t inc_res, rot_res;
 };
@@ -155,9 +158,9 @@ struct tlb_entry {
 };
 
 /*
- * Of translated code in user mode: the entry of TLB MMU_USER that a place in the code found last,
- * so that its next access to that page need not look there. All are void as soon as an entry is
- * dropped, replaced or marked: mmu_data_lost().
+ * Holds of translated code in user mode: the entry of TLB MMU_USER that a place in the code found
+ * last, so that its next access to that page need not look there. All are void as soon as an entry
+ * is dropped, replaced or marked: mmu_data_lost().
  */
 #define HOLDS	  2048u	 /* even ones for reads, odd ones for writes */
 #define HOLD_NONE 0x800u /* the tag of a void one: no page with the lowest bits of an address */
@@ -277,7 +280,7 @@ struct cpu {
 	uint32_t tlb_used_words[MMU_COUNT + 2];
 	uint64_t tlb_local[MMU_COUNT + 2][TLB_SIZE / 64];
 	uint32_t tlb_local_words[MMU_COUNT + 2];
-	/* What filled a data TLB last: the linear page, and its tables (mmu.c). */
+	/* Last walk that filled a data TLB: the linear page, and its tables (mmu.c). */
 	struct tlb_walk {
 		uint64_t lin, table[4]; /* UINT64_MAX: no page's address */
 	} walked;
@@ -330,7 +333,7 @@ static inline uint64_t cpu_count(const struct cpu *cpu)
 }
 
 /*
- * How handlers end. OP_NEXT jumps to the handler of the next op: an optimising compiler makes a
+ * Ends of handlers. OP_NEXT jumps to the handler of the next op: an optimising compiler makes a
  * jump of the call, and where it does not, the stack grows by as many frames as a block has ops.
  * The op after the last one of a block returns to the run loop, as OP_EXIT does.
  */
@@ -342,7 +345,10 @@ static inline uint64_t cpu_count(const struct cpu *cpu)
 	} while (0)
 #define OP_EXIT return
 
-/* Has another thread asked for an exit? What it did before it asked is looked at after the exit. */
+/*
+ * Not 0: another thread has asked for an exit. All that it did before it asked is looked at after
+ * the exit.
+ */
 static inline uint32_t cpu_kicked(const struct cpu *cpu)
 {
 	return __atomic_load_n(&cpu->kicked, __ATOMIC_RELAXED);
@@ -428,14 +434,14 @@ void mmu_rearm_dirty(struct cpu *cpu);
  * committed.
  */
 _Noreturn void cpu_restart(struct cpu *cpu);
-/* Does so when the instruction is not alone yet. */
+/* Leaves the instruction likewise when it is not alone yet. */
 static inline void cpu_need_alone(struct cpu *cpu)
 {
 	if (!cpu->single)
 		cpu_restart(cpu);
 }
 
-/* The same, but the instruction has to be fetched first: op_cross() of block.c. */
+/* Leaves the instruction likewise, but has it fetched first: op_cross() of block.c. */
 _Noreturn void cpu_refetch(struct cpu *cpu);
 
 /* Values of cpu->escape. */

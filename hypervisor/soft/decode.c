@@ -273,7 +273,8 @@ static enum decode_result decode_raise(struct op *op, op_fn fn, size_t avail)
 {
 	op->fn = fn;
 	/*
-	 * As many bytes as may have been looked at: the block has to go when one of them changes.
+	 * The op is as long as the bytes that may have been looked at: the block has to go when one
+	 * of them changes.
 	 */
 	op->len = (uint8_t)(avail < ZYDIS_MAX_INSTRUCTION_LENGTH ? avail
 								 : ZYDIS_MAX_INSTRUCTION_LENGTH);

@@ -46,7 +46,7 @@ struct binding_table {
 	size_t n;
 };
 
-/* One per semantics file; decode.c lists them. */
+/* Tables of bindings, one of each semantics file; decode.c lists them. */
 extern const struct binding_table alu_bindings;
 extern const struct binding_table mov_bindings;
 extern const struct binding_table xchg_bindings;
@@ -85,7 +85,7 @@ extern const struct binding_table fpu_state_bindings; /* FXSAVE, XSAVE, LDMXCSR,
  */
 void sse_form(const struct decoded *d, struct op *op);
 
-/* Is explicit operand i in memory? */
+/* True: explicit operand i is in memory. */
 static inline bool opnd_is_mem(const struct decoded *d, unsigned i)
 {
 	return i < d->ins.operand_count_visible && d->opnd[i].type == ZYDIS_OPERAND_TYPE_MEMORY;

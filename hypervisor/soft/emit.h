@@ -224,7 +224,7 @@ static inline uint8_t *emit_call(struct emit *e)
 	return e->at - 4;
 }
 
-/* Both in the writable mapping. */
+/* Aims the jump at site at a target. Both addresses are in the writable mapping. */
 static inline void emit_aim(uint8_t *site, const uint8_t *target)
 {
 	int32_t rel = (int32_t)(target - (site + 4));

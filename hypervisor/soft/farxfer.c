@@ -399,7 +399,7 @@ static void iret_real(struct cpu *cpu, const struct op *op, struct stack *st)
 	seg_load_real(cpu, SEG_CS, cs);
 }
 
-/* To virtual-8086 mode: EIP, CS, EFLAGS, ESP, SS, ES, DS, FS, GS. */
+/* Returns to virtual-8086 mode: pops EIP, CS, EFLAGS, ESP, SS, ES, DS, FS, GS. */
 static void iret_vm86(struct cpu *cpu, struct stack *st, uint64_t flags)
 {
 	static const enum seg segs[] = { SEG_CS, SEG_SS, SEG_ES, SEG_DS, SEG_FS, SEG_GS };

@@ -20,8 +20,10 @@
 #define FLAGS_REST 4u /* PF, AF, ZF, SF */
 #define FLAGS_ALL  7u
 
-/* What op->sub means stands beside each kind; r0, r1, imm and the memory operand as handlers use
- * them. Without a comment: nothing. */
+/*
+ * Kinds of ops. The meaning of op->sub stands beside each kind; r0, r1, imm and the memory operand
+ * are used as by handlers. Without a comment sub means nothing.
+ */
 enum op_kind {
 	OPK_NONE,
 	OPK_NOP,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the floating-point and SIMD files share: availability checks, operand access, the shapes of
- * bindings, and the bracket around every operation that runs on the host's SSE unit.
+ * Common parts of the floating-point and SIMD files: availability checks, operand access, the
+ * shapes of bindings, and the bracket around every operation that runs on the host's SSE unit.
  */
 #ifndef SOFT_FPU_H
 #define SOFT_FPU_H
@@ -209,7 +209,7 @@ static inline uint32_t fp_begin(const struct cpu *cpu)
 	return fp_begin_with(cpu->fpu.mxcsr);
 }
 
-/* What the operation left in MXCSR; the host's is the default one again. */
+/* Returns what the operation left in MXCSR; the host's is the default one again. */
 static inline uint32_t fp_leave(uint32_t want)
 {
 	static const uint32_t plain = MXCSR_DEFAULT;
@@ -229,7 +229,7 @@ static inline void fp_end(struct cpu *cpu, uint32_t want, __m128i result, enum f
 		fp_raised(cpu, now & MXCSR_FLAGS, result, kind, NULL);
 }
 
-/* The same for operations that can overflow or underflow. */
+/* Ends an operation that can overflow or underflow. */
 static inline void fp_end_arith(struct cpu *cpu, uint32_t want, __m128i result, enum fp_kind kind,
 				struct fp_again x)
 {
@@ -270,7 +270,7 @@ struct simd_forms {
 		OP_NEXT;                                            \
 	}
 
-/* The same, and the forms that a table of instructions needs. */
+/* Makes these handlers, and the forms that a table of instructions needs. */
 #define XMM_FORMS(name, load, value)    \
 	XMM_HANDLERS(name, load, value) \
 	static const struct simd_forms name##_forms = { .xr = name##_xr, .xm = name##_xm };

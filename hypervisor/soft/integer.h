@@ -45,7 +45,7 @@ static inline int int_size(const struct decoded *d, unsigned i)
 	}
 }
 
-/* Is explicit operand i a general register? */
+/* True: explicit operand i is a general register. */
 bool int_is_gpr(const struct decoded *d, unsigned i);
 /*
  * Form of an instruction with one or two explicit operands (FORM_OTHER when one of them is neither
@@ -141,7 +141,7 @@ static inline bool host_at(const struct cpu *cpu, uint64_t lin, unsigned size, b
 	return likely((write ? e->wr : e->rd) == ((lin + size - 1) & PAGE_MASK));
 }
 
-/* The same for the op's memory operand. */
+/* Finds the host address of the op's memory operand in the same way. */
 static inline bool op_host(const struct cpu *cpu, const struct op *op, unsigned size, bool write,
 			   void **host)
 {

@@ -27,7 +27,7 @@ struct gate {
 };
 
 /*
- * Does the gate's DPL guard the way? INT1 and everything that no instruction asked for goes through
+ * True: the gate's DPL guards the way. INT1 and all events that no instruction asked for go through
  * any gate.
  */
 static bool is_software(enum event_type type)
@@ -300,7 +300,10 @@ static bool makes_double(uint8_t first, uint8_t second)
 	return is_contributory(first) && is_contributory(second);
 }
 
-/* What the fault met on delivering `d` makes of it; false: shutdown. */
+/*
+ * Turns a fault that was met on delivering `d` into the next delivery, as a double fault where it
+ * has to be one; false: shutdown.
+ */
 static bool escalate(struct cpu *cpu, struct delivery *d)
 {
 	uint8_t second = cpu->fault.vec;
@@ -334,7 +337,10 @@ static uint64_t flags_image(const struct cpu *cpu, const struct delivery *d)
 	return fault || cpu->in_rep ? flags | FL_RF : flags;
 }
 
-/* One attempt: false when it faulted, with the fault in cpu->fault and nothing else changed. */
+/*
+ * Tries the delivery once. False: it faulted, with the fault in cpu->fault and nothing else
+ * changed.
+ */
 static bool deliver_guarded(struct cpu *cpu, const struct delivery *d)
 {
 	if (setjmp(cpu->escape))

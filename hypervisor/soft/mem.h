@@ -34,7 +34,7 @@ void sys_read(struct cpu *cpu, uint64_t lin, void *data, unsigned size);
 void sys_write(struct cpu *cpu, uint64_t lin, const void *data, unsigned size);
 void sys_probe_write(struct cpu *cpu, uint64_t lin, unsigned size);
 
-/* The same for 1, 2, 4 or 8 bytes as a number. */
+/* Read and write likewise, 1, 2, 4 or 8 bytes as a number. */
 uint64_t mem_read_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, bool rmw);
 void mem_write_slow_int(struct cpu *cpu, uint64_t lin, unsigned size, uint64_t v);
 
@@ -110,7 +110,7 @@ static inline void mem_st128(struct cpu *cpu, uint64_t lin, const void *data)
 }
 
 /*
- * For REP handlers: host address of linear address `lin` when the rest of its page can be read
+ * Host address of linear address `lin`, for REP handlers, when the rest of its page can be read
  * (written) through it without further checks, else NULL: then do one iteration with mem_ld and
  * mem_st and ask rep_should_stop().
  */

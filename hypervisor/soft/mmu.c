@@ -557,7 +557,10 @@ static void drop_local_code(struct cpu *cpu, unsigned user)
 	cpu->tlb_local_words[tlb] = 0;
 }
 
-/* What is global stays unlooked at: it is most of what a kernel has used. */
+/*
+ * Drops all translations that are not global. Global ones are not even looked at, as they are most
+ * of what a kernel has used.
+ */
 void mmu_flush_nonglobal(struct cpu *cpu)
 {
 	cpu->guest_flushes++;

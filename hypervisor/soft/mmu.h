@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What mem.c needs from mmu.c: data translations. */
+/* Data translations of mmu.c, for mem.c. */
 #ifndef SOFT_MMU_H
 #define SOFT_MMU_H
 

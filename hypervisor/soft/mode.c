@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What follows from the control registers, the segments and the privilege level, computed once
- * after each change: the execution mode (part of the key of cached blocks), the segment bases of
- * address calculation and the data TLB in use.
+ * State that follows from the control registers, the segments and the privilege level, and is
+ * computed once after each change of them: the execution mode (part of the key of cached blocks),
+ * the segment bases of address calculation and the data TLB in use.
  */
 #include "hypervisor/soft/cpu.h"
 

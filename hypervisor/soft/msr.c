@@ -57,7 +57,7 @@ static bool msr_plain_write(struct cpu *cpu, const struct msr *m, uint32_t n, ui
 	return true;
 }
 
-/* Only the low half exists; the high half of what is written is lost. */
+/* Writes an MSR of which only the low half exists; the high half of the value is lost. */
 static bool msr_low_write(struct cpu *cpu, const struct msr *m, uint32_t n, uint64_t v)
 {
 	*msr_field(cpu, m, n) = (uint32_t)v;

@@ -22,7 +22,7 @@ uint32_t probe_hits(const struct engine_probe *p, uint64_t lin, uint64_t size, b
 /* Tells the debugger of an access. */
 void probe_tell(struct cpu *cpu, uint64_t lin, uint64_t size, bool write);
 
-/* Is every boundary looked at? */
+/* True: the probe wants to see every boundary. */
 static inline bool probe_steps(const struct cpu *cpu)
 {
 	return unlikely(cpu->probe) && cpu->probe->step;
@@ -34,7 +34,7 @@ static inline bool probe_may_break(const struct cpu *cpu, uint64_t address)
 	return unlikely(cpu->probe) && probe_is_offset(cpu->probe, address);
 }
 
-/* Does run() end at this boundary, where a debugger wants it to? */
+/* True: run() ends at this boundary, because a debugger wants it to. */
 static inline bool probe_ends(struct cpu *cpu, enum engine_exit_kind *kind)
 {
 	if (likely(!cpu->probe) || !probe_stops(cpu))
@@ -62,7 +62,7 @@ static inline void probe_note(struct cpu *cpu, uint64_t lin, uint64_t size, bool
 /* hidden.c: see engine.h */
 void hidden_save(struct cpu *cpu, struct buf *out);
 int hidden_restore(struct cpu *cpu, struct rd *in);
-/* As flip_tlb() of the engine. */
+/* Flips a bit of a translation; see flip_tlb() of the engine. */
 int hidden_flip(struct cpu *cpu, uint64_t which);
 
 #endif

@@ -71,7 +71,7 @@ static void leave_op(struct cpu *cpu)
 	cpu->single = cpu->rep_step = cpu->exit_seen = false;
 }
 
-/* After an instruction that ends its block or ran alone. */
+/* Counts an exit, after an instruction that ends its block or ran alone. */
 static void count_exit(struct cpu *cpu)
 {
 	if (!cpu->exit_seen || cpu->in_rep)
@@ -213,7 +213,7 @@ static bool deliver_pending(struct cpu *cpu)
 }
 
 /* ---- boundaries ---- */
-/* Does its count alone name this boundary? */
+/* True: its count alone names this boundary. */
 static bool is_nameable(const struct cpu *cpu)
 {
 	return cpu->count_exits ? cpu->at_landmark : is_fresh(cpu);
@@ -251,7 +251,7 @@ static inline bool take_spin(void *ctx)
 	return cpu->count - cpu->spin_from >= SPIN_COUNT;
 }
 
-/* Does run() end here? */
+/* True: run() ends here, for the reason in *kind. */
 static inline bool run_ends(struct cpu *cpu, const struct landmark *until,
 			    enum engine_exit_kind *kind)
 {
@@ -290,8 +290,8 @@ static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, unsigne
 }
 
 /*
- * All bytes of an instruction are read after all translations, whose accessed bits may lie in these
- * very bytes: a block would not show them as they were either.
+ * Reads an instruction's bytes again, after all translations: their accessed bits may lie in these
+ * very bytes. A block would not show them as they were either.
  */
 static void read_again(struct cpu *cpu, uint64_t lin, uint64_t next, uint8_t *buf, unsigned n)
 {
@@ -347,8 +347,9 @@ static void fetch_one(struct cpu *cpu)
 }
 
 /*
- * Is there a single-step trap after the op that has just run alone? With BTF after branches only;
- * after a task switch never, as the T flag of a TSS serves that (SDM vol. 3, 17.4.3).
+ * True: there is a single-step trap after the op that has just run alone. With BTF that is so after
+ * branches only; after a task switch never, as the T flag of a TSS serves that (SDM vol. 3,
+ * 17.4.3).
  */
 static bool has_stepped(const struct cpu *cpu, const struct op *op, uint64_t old_flags)
 {

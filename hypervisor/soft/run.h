@@ -6,7 +6,7 @@
 
 /* Executes until the landmark or another exit; see engine.h. */
 enum engine_exit_kind soft_run_cpu(struct cpu *cpu, const struct landmark *until);
-/* Would an external interrupt be accepted at this boundary? */
+/* True: an external interrupt would be accepted at this boundary. */
 bool soft_can_interrupt(const struct cpu *cpu);
 
 enum soft_step {
@@ -16,11 +16,11 @@ enum soft_step {
 	SOFT_STEP_EVENT, /* a pending event was delivered, or the instruction's fault */
 };
 /*
- * One instruction or event, for an engine that has part of a guest executed in software. Nothing is
- * cached: memory may change between two steps behind this CPU's back, as long as mmu_flush_all()
- * was called. A REP instruction is left between two iterations when this CPU is kicked, and where
- * RIP and RCX are those of *rep, unless that is NULL. `breakpoints`: instruction breakpoints have
- * not been looked at yet.
+ * Executes one instruction or event, for an engine that has part of a guest executed in software.
+ * Nothing is cached: memory may change between two steps behind this CPU's back, as long as
+ * mmu_flush_all() was called. A REP instruction is left between two iterations when this CPU is
+ * kicked, and where RIP and RCX are those of *rep, unless that is NULL. `breakpoints`: instruction
+ * breakpoints have not been looked at yet.
  */
 enum soft_step soft_step_cpu(struct cpu *cpu, const struct landmark *rep, bool breakpoints);
 

@@ -223,7 +223,7 @@ void seg_load(struct cpu *cpu, enum seg s, uint16_t selector)
 	cpu_mode_update(cpu);
 }
 
-/* Is [offset, offset+size) inside the segment? SDM vol. 3, 5.3. */
+/* True: [offset, offset+size) is inside the segment. SDM vol. 3, 5.3. */
 static bool limit_ok(const struct seg_state *r, uint64_t offset, unsigned size)
 {
 	uint64_t last = offset + size - 1;

@@ -96,7 +96,7 @@ static inline bool sel_null(uint16_t sel)
  * memory.
  */
 bool desc_lookup(struct cpu *cpu, uint16_t sel, struct desc *d);
-/* The same, raising vec(sel) when it lies outside. */
+/* Fetches the descriptor likewise; raises vec(sel) when it lies outside. */
 void desc_fetch(struct cpu *cpu, uint16_t sel, enum vector vec, struct desc *d);
 /* Upper half of a 16-byte system descriptor: completes the base; raises vec(sel) when outside the
  * table or malformed.
@@ -114,7 +114,7 @@ void seg_check_ss(struct cpu *cpu, uint16_t sel, uint8_t cpl, bool null_ok, enum
 		  struct desc *d);
 /* Checks a data segment for CPL cpl; d->s is unusable for null. */
 void seg_check_data(struct cpu *cpu, uint16_t sel, uint8_t cpl, enum vector vec, struct desc *d);
-/* What a register holds after a load in real or virtual-8086 mode. */
+/* Set a segment register as a load in real or virtual-8086 mode does. */
 void seg_set_real(struct cpu *cpu, enum seg s, uint16_t sel);
 void seg_set_vm86(struct cpu *cpu, enum seg s, uint16_t sel);
 void seg_set_null(struct cpu *cpu, enum seg s, uint16_t sel);

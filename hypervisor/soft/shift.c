@@ -225,7 +225,9 @@ static const op_fn rotate_keep_fn[2][INT_SIZES] = {
 	{ ror_keep8, ror_keep16, ror_keep32, ror_keep64 },
 };
 
-/* Of a register. Rotates leave most flags, and a count of 0 leaves all. */
+/*
+ * Chooses the form of a shift of a register. Rotates leave most flags, and a count of 0 leaves all.
+ */
 static void shift_form(struct op *op, unsigned arg, unsigned size, bool imm)
 {
 	bool some = !imm || !(op->imm & SHIFT_MASK(size == 3 ? 64 : 32)) || arg >= SHIFT_ROL;

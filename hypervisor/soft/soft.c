@@ -281,7 +281,7 @@ const struct engine_ops soft_engine_ops = { .name = "soft",
 					    .reserve = soft_reserve,
 					    .create = soft_create,
 					    SOFT_OPS };
-/* The same without host code: for comparing, and where nothing may be mapped executable. */
+/* The same engine without host code: for comparing, and where nothing may be mapped executable. */
 const struct engine_ops soft_interpret_engine_ops = { .name = "soft:interpret",
 						      .counter = "retired",
 						      .count_ns = 1,

@@ -79,7 +79,7 @@ static __m128i alone(__m128i v, bool single, unsigned i)
 	return vec_of(x);
 }
 
-/* What lane i raises by itself, everything masked. */
+/* Exceptions that lane i raises by itself, everything masked. */
 static uint32_t lane_flags(const struct cpu *cpu, bool single, unsigned i, const struct fp_again *x)
 {
 	uint32_t want = fp_begin_with((cpu->fpu.mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS), now;

@@ -10,7 +10,7 @@
 #include "hypervisor/soft/form.h"
 #include "hypervisor/soft/integer.h"
 
-/* Of a mnemonic. */
+/* Properties of a mnemonic. */
 #define KNOWN	  (1u << 0)
 #define WHOLE	  (1u << 1) /* SSE_WHOLE */
 #define WHOLE_MEM (1u << 2) /* SSE_WHOLE with a source in memory */

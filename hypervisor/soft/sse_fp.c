@@ -246,7 +246,7 @@ TO_INT(sd_to_int64, sse_ld64, "cvtsd2si", uint64_t)
 TO_INT(sd_trunc_int32, sse_ld64, "cvttsd2si", uint32_t)
 TO_INT(sd_trunc_int64, sse_ld64, "cvttsd2si", uint64_t)
 
-/* By size of the general-register side: [64 bits][memory source]. */
+/* Forms of a conversion, by size of the general-register side: [64 bits][memory source]. */
 struct convert_forms {
 	unsigned int_operand; /* which explicit operand is the integer */
 	op_fn fn[2][2];

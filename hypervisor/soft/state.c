@@ -78,7 +78,7 @@ static bool canonical(uint64_t v)
 	 CR4_SMEP | CR4_SMAP)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX)
 
-/* Why no CPU can be in this state; NULL: one can. */
+/* The reason why no CPU can be in this state; NULL: one can. */
 static const char *state_fault(const struct cpu_state *s)
 {
 	bool lma = s->efer & EFER_LMA;

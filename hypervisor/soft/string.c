@@ -111,7 +111,7 @@ static struct passage passage_end(const struct cpu *cpu, uint64_t lin, bool writ
 				 .walk = cpu->walked };
 }
 
-/* Would elements of the two pages, moved one by one, be translated as these were? */
+/* True: elements of the two pages, moved one by one, would be translated as these were. */
 static bool passages_stay(const struct passage *from, const struct passage *to)
 {
 	for (unsigned i = 0; i < 4; i++) {
@@ -261,9 +261,9 @@ static uint8_t rep_prefix(const struct decoded *d)
 }
 
 /*
- * To be called first by the binder of a string instruction: false when the mnemonic is an SSE
- * instruction. Sets segment of the source, address size and the REP flags (F2 counts as REP where
- * REPE and REPNE are the same).
+ * Binds the common parts of a string instruction; every binder of one calls it first. False: the
+ * mnemonic is an SSE instruction. Sets segment of the source, address size and the REP flags (F2
+ * counts as REP where REPE and REPNE are the same).
  */
 static bool string_bind(const struct decoded *d, struct op *op)
 {

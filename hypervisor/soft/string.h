@@ -12,11 +12,11 @@
 #include "hypervisor/soft/flags.h"
 #include "hypervisor/soft/mem.h"
 
-/* One iteration. */
+/* Executes one iteration. */
 typedef void (*string_step_fn)(struct cpu *cpu, const struct op *op);
 /*
- * Up to `count` iterations inside one page of source and destination: how many were done; 0 when
- * that way is barred.
+ * Executes up to `count` iterations inside one page of source and destination: how many were done;
+ * 0 when that way is barred.
  */
 typedef uint64_t (*string_bulk_fn)(struct cpu *cpu, const struct op *op, uint64_t count);
 
@@ -77,9 +77,9 @@ static inline uint64_t string_dst(struct cpu *cpu, const struct op *op, unsigned
 }
 
 /*
- * What REP with 32-bit addresses does before its first access, whatever the count: the upper halves
- * of RCX, of both pointers of MOVS and of that of STOS become 0. A fault of the first iteration
- * shows it.
+ * Clears upper halves as REP with 32-bit addresses does before its first access, whatever the
+ * count: those of RCX, of both pointers of MOVS and of that of STOS become 0. A fault of the first
+ * iteration shows it.
  */
 static inline void string_zero_extend(struct cpu *cpu, const struct op *op, bool src, bool dst)
 {

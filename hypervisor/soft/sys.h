@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What the files with system instructions share: binders and small helpers.
- */
+/* Common parts of the files with system instructions: binders and small helpers. */
 #ifndef SOFT_SYS_H
 #define SOFT_SYS_H
 
@@ -59,7 +57,7 @@ static inline unsigned cpu_iopl(const struct cpu *cpu)
 void intr_software(struct cpu *cpu, const struct op *op, enum event_type type, uint8_t vector);
 
 /*
- * In place of the error code that #DB has not: a fault that pushes RF set, as all do but
+ * Stands in place of the error code that #DB has not: a fault that pushes RF set, as all do but
  * instruction breakpoints.
  */
 #define DB_GENERAL_DETECT 1u
@@ -90,9 +88,9 @@ void task_fetch_tss(struct cpu *cpu, uint16_t sel, enum vector vec, bool busy, s
 /* A handler that fits all forms of its mnemonic: arg is the op_fn. The second ends the block. */
 bool bind_plain(const struct decoded *d, struct op *op, uintptr_t arg);
 bool bind_end(const struct decoded *d, struct op *op, uintptr_t arg);
-/* The same, #UD in real and virtual-8086 mode. */
+/* Binds likewise; #UD in real and virtual-8086 mode. */
 bool bind_protected(const struct decoded *d, struct op *op, uintptr_t arg);
-/* The same, #UD outside 64-bit mode. */
+/* Binds likewise; #UD outside 64-bit mode. */
 bool bind_long(const struct decoded *d, struct op *op, uintptr_t arg);
 
 /* The table that a file exports, over its array of rows. */

@@ -8,7 +8,7 @@
 
 typedef unsigned __int128 u128;
 
-/* What an addition would answer to operands that are NaN or unsupported. */
+/* The answer that an addition would give to operands that are NaN or unsupported. */
 X87_HOST_REG(host_fadd, "fadd %%st(1), %%st")
 
 struct operand {
