@@ -121,8 +121,8 @@ static void jump_cold(struct tr *tr, uint8_t *site, enum cold_kind kind, enum bl
 }
 
 /*
- * In front of a jump to another page: the gate, and the check of the ITLB. Leaves the target's
- * linear page in H_S0. A miss goes to cold code of that kind.
+ * Emits the gate, and the check of the ITLB, in front of a jump to another page. Leaves the
+ * target's linear page in H_S0. A miss goes to cold code of that kind.
  */
 static void far_check(struct tr *tr, enum block_way way, int64_t off, enum cold_kind miss)
 {

@@ -31,7 +31,7 @@ static bool has_base(const struct guest_mem *m)
 	return m->seg == SEG_FS || m->seg == SEG_GS;
 }
 
-/* One host address can name it. */
+/* True: one host address can name the operand. */
 static bool is_simple(const struct guest_mem *m)
 {
 	return m->base < 16 && trans_reg[m->base] != H_NONE && !has_base(m) &&

@@ -396,7 +396,9 @@ static enum trans_flags alu_flags(const struct op *op)
 	}
 }
 
-/* Before the operation: both operands, where flags need them. right: H_NONE for the immediate. */
+/*
+ * Notes both operands before the operation, where flags need them. right: H_NONE for the immediate.
+ */
 static void alu_store(struct tr *tr, unsigned left, unsigned right)
 {
 	if (!must_store(tr) || has_carry(tr->op) || alu_flags(tr->op) == TF_LOGIC)
@@ -408,7 +410,7 @@ static void alu_store(struct tr *tr, unsigned left, unsigned right)
 		emit_store(tr->e, right, CPU_FIELD(lazy.b));
 }
 
-/* After it. */
+/* Notes the result after the operation. */
 static void alu_stored(struct tr *tr, unsigned result)
 {
 	tr->host = FLAGS_ALL;

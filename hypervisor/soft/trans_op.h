@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files that emit the code of ops share: trans_op.c for integers, trans_mem.c for access
- * to memory, trans_jump.c for branches, trans_sse.c for XMM registers.
+ * Common parts of the files that emit the code of ops: trans_op.c for integers, trans_mem.c for
+ * access to memory, trans_jump.c for branches, trans_sse.c for XMM registers.
  */
 #ifndef SOFT_TRANS_OP_H
 #define SOFT_TRANS_OP_H
@@ -166,7 +166,10 @@ void trans_cold_hold(struct tr *tr, const struct cold *c);
 void trans_cold_worn(struct tr *tr, const struct cold *c);
 
 /* ---- trans_jump.c ---- */
-/* To that host register: where the address in H_S0, which stays, has its jump cache's entry. */
+/*
+ * Emits code that puts into host register `to` the place of the jump cache's entry for the address
+ * in H_S0, which stays.
+ */
 void trans_jump_entry(struct emit *e, unsigned to);
 void trans_jcc(struct tr *tr);
 void trans_jmp(struct tr *tr);
@@ -176,22 +179,24 @@ void trans_near_call_to(struct tr *tr);
 void trans_near_ret(struct tr *tr);
 /* The end of a block that no branch ends. */
 void trans_jump_on(struct tr *tr);
-/* In front of an instruction that goes on in the next page: op_cross() of block.c. */
+/*
+ * Emits the check in front of an instruction that goes on in the next page: op_cross() of block.c.
+ */
 void trans_check_cross(struct tr *tr);
 /* Cold code of the kinds from COLD_FAR on. */
 void trans_cold_jump(struct tr *tr, const struct cold *c);
 
 /* ---- trans_sse.c ---- */
-/* Has it code of its own? */
+/* True: the op has code of its own. */
 bool trans_sse_fits(const struct op *op, uint32_t mode);
-/* May it go to the handler? */
+/* True: the op may go to the handler. */
 bool trans_sse_exits(const struct op *op);
 void trans_sse_op(struct tr *tr);
 /* Makes cpu->fpu up to date, in front of whatever may look at it; host flags stay. */
 void trans_sse_store(struct tr *tr);
 /* The host's XMM registers are lost; everything was stored before. */
 void trans_sse_lost(struct tr *tr);
-/* Of cold code around a handler. */
+/* Cold code before and behind a handler. */
 void trans_sse_leave(struct tr *tr, const struct cold *c);
 void trans_sse_back(struct tr *tr, const struct cold *c);
 

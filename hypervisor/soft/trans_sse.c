@@ -114,7 +114,7 @@ static void use_mxcsr(struct tr *tr)
 }
 
 /* ---- instructions ---- */
-/* All in front of ModRM. */
+/* Emits all bytes in front of ModRM. */
 static void emit_head(struct emit *e, unsigned encoding, unsigned reg, unsigned idx, unsigned base)
 {
 	static const uint8_t prefix[4] = { 0, 0x66, 0xf3, 0xf2 }, map[4] = { 0, 0x38, 0x3a, 0 };

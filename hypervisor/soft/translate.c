@@ -218,7 +218,7 @@ static void trans_resume(struct cpu *cpu, struct block *b, unsigned i, uint32_t 
 	op->fn(cpu, op);
 }
 
-/* From now on the place probes the TLB each time. */
+/* Gives a hold up: from now on the place probes the TLB each time. */
 static void give_hold_up(struct translator *t, const struct trans_place *p)
 {
 	*code_at(t, p->start) = 0xe9;
@@ -227,7 +227,9 @@ static void give_hold_up(struct translator *t, const struct trans_place *p)
 	emit_aim(code_at(t, p->fill) + 1, code_at(t, p->found));
 }
 
-/* As trans_resume(), at a place whose hold has missed often; `at`: where it is described. */
+/*
+ * Resumes like trans_resume(), at a place whose hold has missed often; `at`: where it is described.
+ */
 static void trans_worn(struct cpu *cpu, struct block *b, unsigned i_at, uint32_t left)
 {
 	struct translator *t = cpu->trans;
@@ -243,7 +245,10 @@ static void trans_worn(struct cpu *cpu, struct block *b, unsigned i_at, uint32_t
 	trans_resume(cpu, b, i_at & 0xff, left);
 }
 
-/* In front of a jump to another page, which is op i, that way: links it if that can be done. */
+/*
+ * Links a jump to another page, which is op i, that way, if that can be done; comes in front of the
+ * jump.
+ */
 static void trans_link(struct cpu *cpu, struct block *b, unsigned i_way, uint32_t left)
 {
 	unsigned i = i_way & 0xff, way = i_way >> 8;

@@ -59,7 +59,7 @@ void trans_destroy(struct translator *t);
 void trans_block_made(struct cpu *cpu, struct block *b);
 /* A block became void: its code may not run any more. */
 void trans_block_killed(struct cpu *cpu, struct block *b);
-/* All blocks are void. */
+/* Forgets all translations: all blocks are void. */
 void trans_forget(struct cpu *cpu);
 
 /* ---- for run.c ---- */
@@ -74,7 +74,7 @@ const struct op *trans_original(const struct cpu *cpu, const struct op *op);
 bool trans_emit_block(struct translator *t, struct block *b, struct emit *e);
 
 /* ---- what both files share ---- */
-/* Where guest registers live in translated code: a host register, or H_NONE for cpu->gpr. */
+/* Places of guest registers in translated code: a host register, or H_NONE for cpu->gpr. */
 extern const uint8_t trans_reg[16];
 #define H_CPU  H_RBP
 #define H_S0   H_R13 /* scratch */
