@@ -64,7 +64,7 @@ int file_zero_at(int fd, uint64_t len, uint64_t offset)
 	return error;
 }
 
-/* Where the file stands: how many bytes it had, with errno 0 at its end. */
+/* Reads up to len bytes: their number, with errno 0 at the file's end. */
 static ssize_t read_up_to(int fd, char *data, size_t len)
 {
 	size_t n = 0;

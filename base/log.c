@@ -64,7 +64,7 @@ uint64_t log_lost(void)
 	return atomic_load(&lost);
 }
 
-/* What to do about what the system said, where a line ends with its words. */
+/* Cures for errors of the system, added to a line that ends with its words. */
 static const struct cure {
 	int code;
 	const char *text;
@@ -96,7 +96,7 @@ static const char *cure_of(const char *line)
 	return NULL;
 }
 
-/* How many lines were lost since that was said last; it may be lost as well. */
+/* Tells how many lines were lost since the last time; that line may be lost as well. */
 static void tell_lost(void)
 {
 	uint64_t now = atomic_load(&lost), before = atomic_exchange(&told, now);

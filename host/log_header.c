@@ -22,7 +22,7 @@ static int make_ref(struct log_file_ref *ref, const char *path, struct err *err)
 			       "'%s' is at an NBD server: a recording names its disks by files, "
 			       "whose content a replay can compare: give it a copy",
 			       path);
-	/* Where the file is whatever directory the replay is started in. */
+	/* The absolute path serves whatever directory the replay is started in. */
 	ref->path = realpath(path, NULL);
 	if (!ref->path)
 		return err_set(err, errno, "cannot find '%s': %s", path, strerror(errno));

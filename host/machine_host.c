@@ -581,8 +581,8 @@ int machine_host_open_consoles(struct machine_host *h, const struct machine_opts
 }
 
 /*
- * How long a file may become: the guest's memory, which is a file; a disk or the changes to it; a
- * snapshot, which holds all of them, and while it is made has them twice; with room for console
+ * Bound on the length of a file: the guest's memory, which is a file; a disk or the changes to it;
+ * a snapshot, which holds all of them, and while it is made has them twice; with room for console
  * output. Only a log has no bound.
  */
 #define FILE_SPARE (64ull << 30)

@@ -22,12 +22,12 @@ struct replay_watch {
 	unsigned quiet; /* seconds since they changed */
 };
 
-/* Before the worker is made. 0 or -errno. */
+/* Opens the watch, before the worker is made. 0 or -errno. */
 int replay_watch_open(struct replay_watch *w);
 void replay_watch_close(struct replay_watch *w);
-/* It is asked for something, or has answered. */
+/* Begins anew: the worker is asked for something, or has answered. */
 void replay_watch_reset(struct replay_watch *w);
-/* Once a second: for how many it has been quiet. */
+/* The number of seconds for which the worker has been quiet. Called once a second. */
 unsigned replay_watch_look(struct replay_watch *w);
 /* In the worker; NULL: nobody watches. */
 void replay_watch_beat(atomic_uint_fast64_t *beats);

@@ -68,7 +68,7 @@ struct checkpoint_restore_options {
 	bool below;
 };
 
-/* What is told of a file, in its order; each returns 0, or -errno and has set err. */
+/* Callbacks for the parts of a file, in its order; each returns 0, or -errno and has set err. */
 struct checkpoint_visitor {
 	void *ctx;
 	int (*state)(void *ctx, const struct checkpoint_info *info, const struct buf *state);
@@ -95,7 +95,7 @@ int checkpoint_write_fd(int fd, const char *name, struct machine *m,
  */
 struct checkpoint_out;
 
-/* What m is at its landmark; without disks' contents. */
+/* Describes m at its landmark; without disks' contents. */
 struct checkpoint_info checkpoint_describe(struct machine *m, uint64_t record, uint64_t base);
 /* fd, name, info: as above. state: what machine_save() gave. NULL and err on failure. */
 struct checkpoint_out *checkpoint_out_begin(int fd, const char *name,
@@ -103,7 +103,7 @@ struct checkpoint_out *checkpoint_out_begin(int fd, const char *name,
 					    const struct buf *state, struct err *err);
 /* data NULL: it is zero. A checkpoint that stands alone need not have pages of zeros. */
 int checkpoint_out_page(struct checkpoint_out *w, uint64_t number, const uint8_t *data);
-/* What disk_overlay_export() gave. */
+/* Writes the changes of a disk, as disk_overlay_export() gave them. */
 int checkpoint_out_changes(struct checkpoint_out *w, unsigned disk, const struct buf *changes);
 /*
  * The content of a disk follows (info.contents), block by block of CHECKPOINT_BLOCK bytes; data
@@ -111,7 +111,10 @@ int checkpoint_out_changes(struct checkpoint_out *w, unsigned disk, const struct
  */
 int checkpoint_out_content(struct checkpoint_out *w, unsigned disk);
 int checkpoint_out_block(struct checkpoint_out *w, uint64_t block, const uint8_t *data);
-/* It is complete; then, on the disk as well. info (may be NULL) gets what was written. */
+/*
+ * Completes the checkpoint; the second one puts it on stable storage. info (may be NULL) gets what
+ * was written.
+ */
 int checkpoint_out_end(struct checkpoint_out *w, struct checkpoint_info *info);
 int checkpoint_out_sync(struct checkpoint_out *w);
 void checkpoint_out_free(struct checkpoint_out *w);

@@ -48,7 +48,7 @@ static inline unsigned checkpoint_block_bytes(uint64_t sectors, uint64_t block)
 	return left < CHECKPOINT_BLOCK ? (unsigned)left : CHECKPOINT_BLOCK;
 }
 
-/* What `check` must be for this header and stored payload. */
+/* The right value of `check` for this header and stored payload. */
 uint64_t checkpoint_check(const struct checkpoint_section *s, const void *stored);
 
 #endif

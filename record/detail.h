@@ -34,8 +34,8 @@ void detail_fini(struct detail *d);
 /* After machine_digest(): appends the detail of this epoch to out and starts the next one. */
 void detail_make(struct detail *d, struct machine *m, struct buf *out);
 /*
- * After machine_digest() gave another value than recorded: what differs, as a phrase ("cpu, memory
- * page 0x1000"). The other side's detail may be any bytes.
+ * Names what differs, as a phrase ("cpu, memory page 0x1000"), after machine_digest() gave another
+ * value than recorded. The other side's detail may be any bytes.
  */
 void detail_compare(struct detail *d, struct machine *m, const uint8_t *detail, size_t len,
 		    char *text, size_t n);

@@ -24,11 +24,11 @@ void disk_cache_flush(struct disk_cache *c);
  */
 struct cached_write;
 struct cached_write *disk_cache_write_new(uint64_t len, bool zeros);
-/* Where what was there before goes, before it is added. */
+/* Place for the bytes that were there before the write; filled before it is added. */
 uint8_t *disk_cache_before(struct cached_write *w);
 /*
- * It is done at an offset, with these bytes (NULL: zeros), and the cache's from now on. A cache has
- * a size: beyond 64 MiB of writes the oldest count as flushed.
+ * Adds a write that is done at an offset, with these bytes (NULL: zeros); it is the cache's from
+ * now on. A cache has a size: beyond 64 MiB of writes the oldest count as flushed.
  */
 void disk_cache_add(struct disk_cache *c, struct cached_write *w, uint64_t offset,
 		    const uint8_t *after);

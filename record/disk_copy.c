@@ -169,7 +169,7 @@ void disk_copy_before_write(struct disk_copy *c, unsigned i, uint64_t offset, ui
 
 /* ---- the copying thread ---- */
 
-/* What is kept goes to the file, so that there is room for more. A positive errno. */
+/* Moves kept blocks to the file, so that there is room for more. 0, or a positive errno. */
 static int spill(struct disk_copy *c)
 {
 	int error = 0;

@@ -29,8 +29,8 @@ struct disk_copy *disk_copy_new(struct disk_backend *const *disks, unsigned n, i
 /* Bytes from `at` on that it may use. */
 uint64_t disk_copy_room(struct disk_backend *const *disks, unsigned n);
 /*
- * This is the moment: behind all requests that were started before. The thread that starts
- * requests. Waits for nothing.
+ * Sets the moment of the copy: behind all requests that were started before. Called by the thread
+ * that starts requests. Waits for nothing.
  */
 void disk_copy_begin(struct disk_copy *c);
 /*

@@ -206,7 +206,7 @@ static void keep_copy(struct disk *d, uint64_t offset, uint64_t len)
 		disk_copy_before_write(d->copy, d->copy_index, offset, len);
 }
 
-/* What it was, before it is written; data NULL: zeros. */
+/* Writes through the cache, which gets the content from before the write; data NULL: zeros. */
 static int cache_write(struct disk *d, struct job *j, const uint8_t *data)
 {
 	uint64_t len = (uint64_t)j->sectors * DISK_SECTOR, offset = j->sector * DISK_SECTOR;
@@ -247,7 +247,7 @@ static int job_zero(struct disk *d, struct job *j)
 			       : d->image->ops->zero(d->image, len, offset);
 }
 
-/* From this job on, or not any more (copy NULL). */
+/* Keeps content for a copy from this job on, or not any more (copy NULL). */
 static int job_keep(struct disk *d, struct job *j)
 {
 	d->copy = j->ctx;

@@ -26,7 +26,7 @@ struct disk_backend *disk_memory_open(uint64_t sectors, struct err *err);
 
 /* True: the disk's changes live in memory. */
 bool disk_has_overlay(const struct disk_backend *d);
-/* Whether its image is a file to which nothing was ever written. */
+/* True: the disk's image is a file to which nothing was ever written. */
 bool disk_is_blank(const struct disk_backend *d);
 /*
  * Changed blocks as a blob for a checkpoint, and back (replaces all changes). -EINVAL for a backend
@@ -36,8 +36,8 @@ int disk_overlay_export(struct disk_backend *d, struct buf *out, struct err *err
 int disk_overlay_import(struct disk_backend *d, struct rd *in, struct err *err);
 
 /*
- * What its cache holds, of a disk whose power may fail (disk_backend_ops.power), for checkpoints in
- * memory. 0, or -errno and err.
+ * The content of the cache of a disk whose power may fail (disk_backend_ops.power), for checkpoints
+ * in memory. 0, or -errno and err.
  */
 void disk_export_cache(struct disk_backend *d, struct buf *out);
 int disk_import_cache(struct disk_backend *d, struct rd *in, struct err *err);

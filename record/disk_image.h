@@ -19,10 +19,10 @@ struct disk_image_ops {
 	int (*write)(struct disk_image *i, const void *data, uint64_t len, uint64_t offset);
 	/* The range reads as zeros from now on; its space may be given back. */
 	int (*zero)(struct disk_image *i, uint64_t len, uint64_t offset);
-	/* What was written is on stable storage. */
+	/* Puts all that was written on stable storage. */
 	int (*flush)(struct disk_image *i);
 	void (*close)(struct disk_image *i);
-	/* Whether it is known that nothing was ever written to it. NULL: it never is. */
+	/* True: it is known that nothing was ever written to the image. NULL: it never is. */
 	bool (*blank)(struct disk_image *i);
 	/* In the jail only the disk's own thread, and main, may ask it. */
 	bool own_thread;
@@ -33,7 +33,7 @@ struct disk_image {
 	uint64_t bytes; /* a multiple of 512, not 0 */
 };
 
-/* Whether a name is that of an NBD server's export: nbd:URI. */
+/* True: the name is that of an NBD server's export: nbd:URI. */
 bool disk_image_is_nbd(const char *name);
 /*
  * Opens an image by its name; it stays locked while open, where it is a file. Before the jail

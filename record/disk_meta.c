@@ -257,7 +257,7 @@ static void identity_push_history(struct disk_meta_identity *id, uint64_t name)
 	id->history[0] = name;
 }
 
-/* Which other copy may have the name that this content has, although it is ahead. */
+/* The other copy that may have the name of this content, although this one is ahead. */
 enum name_known {
 	NAME_KNOWN_HERE,   /* none: it keeps it */
 	NAME_KNOWN_OF_OLD, /* one, perhaps, that was made before we were cut off */

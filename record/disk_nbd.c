@@ -25,7 +25,7 @@
 #define ZERO_MAX    (1u << 30)
 #define CONNECT_MS  30000 /* for a server to greet */
 
-/* What is used of it, without the prefix nbd_. */
+/* Functions of the library that are used, without the prefix nbd_. */
 #define NBD_FUNCTIONS(F)            \
 	F(create)                   \
 	F(close)                    \
@@ -83,7 +83,7 @@ static struct image_nbd *nbd_of(struct disk_image *i)
 	return (struct image_nbd *)i;
 }
 
-/* What libnbd said last, on this thread; the guest and the metadata need a number. */
+/* The last error of libnbd on this thread, as a number: the guest and the metadata need one. */
 static int last_error(void)
 {
 	int error = nbd.get_errno();

@@ -44,8 +44,8 @@ struct panic_watch {
 /* An output as the machine makes it. w may be NULL. */
 void panic_watch_output(struct panic_watch *w, const struct output *out);
 /*
- * At a sync point of the live side: whether there was a panic since the last call; it is told. *in
- * becomes what is to enter, of kind 0 for nothing. w may be NULL.
+ * True: there was a panic since the last call; it is told. Called at sync points of the live side.
+ * *in becomes the input that is to enter, of kind 0 for none. w may be NULL.
  */
 bool panic_watch_take(struct panic_watch *w, struct input *in);
 

@@ -269,7 +269,10 @@ static size_t recorder_inputs(void *ctx, struct machine *m, struct input *in, si
 	return 1;
 }
 
-/* Whether a machine that goes on from here would go on where this one ends. */
+/*
+ * True: this sync point ends the machine. One from a checkpoint that is made here would go on
+ * instead.
+ */
 static bool ends_machine(const struct sync_point *sp)
 {
 	for (size_t i = 0; i < sp->n; i++) {

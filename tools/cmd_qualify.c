@@ -62,7 +62,7 @@ static const struct trait features[] = {
 
 #define NFEATURES (sizeof(features) / sizeof(features[0]))
 
-/* What was found out about this host. */
+/* Findings about this host. */
 struct findings {
 	struct twvmx_info info; /* version 0: there is no module to ask */
 	const char *no_vmx;	/* why VT-x cannot be used, or NULL */

@@ -80,7 +80,7 @@ void bench_stop(struct bench *b);
 int bench_run_program(const struct engine_ops *ops, unsigned version, const struct bench_program *p,
 		      uint64_t limit, struct cpu_state *s, char error[BENCH_ERROR],
 		      struct err *err);
-/* Why a run ended as it should not have: the first reason stays. */
+/* Notes why a run ended as it should not have: the first reason stays. */
 void bench_note_error(const struct bench *b, enum engine_exit_kind kind, char error[BENCH_ERROR]);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Are the host's registers after a run what they were before? Programs cannot read most of them,
- * so the module looks, for `twinstep qualify`, apart from the code that saves and restores them.
- * What it has read stays here: addresses of the kernel's are not for user space.
+ * Comparison of the host's registers before and after a run. Programs cannot read most of them, so
+ * the module looks, for `twinstep qualify`, apart from the code that saves and restores them.
+ * Values that it has read stay here: addresses of the kernel's are not for user space.
  */
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>

@@ -145,7 +145,10 @@ static void machine_check(void)
 #endif
 }
 
-/* What ended the guest's run, or its entry: events of the host's, or something of the guest's. */
+/*
+ * Reasons for the end of the guest's run, or its entry: events of the host's, or something of the
+ * guest's.
+ */
 enum ended_by { BY_GUEST, BY_INTERRUPT, BY_NMI, BY_MACHINE_CHECK };
 
 static enum ended_by ended_by(u32 reason)

@@ -47,7 +47,7 @@ static struct perf_event *event_create(void)
 }
 
 /*
- * Is the event on a counter of this CPU, and not held back because it interrupted too often?
+ * True: the event is on a counter of this CPU, and not held back because it interrupted too often.
  * Preemption is off.
  */
 static bool event_counts(const struct perf_event *event)
@@ -83,8 +83,8 @@ static bool registers_keep(void)
 }
 
 /*
- * Has perf put its value into the register, and is it there? The event does not count outside a
- * guest.
+ * True: perf has put the event's value into the register, and it is there. The event does not count
+ * outside a guest.
  */
 static bool event_is_real(struct perf_event *event)
 {

@@ -158,7 +158,10 @@ static u64 msr_or_zero(u32 msr)
 	return rdmsrl_safe(msr, &v) ? 0 : v;
 }
 
-/* Can what a CPU has cached under a VPID be dropped? The names of these bits count from 32. */
+/*
+ * True: translations that a CPU has cached under a VPID can be dropped. The names of these bits
+ * count from 32.
+ */
 static bool probe_vpid(void)
 {
 	u32 cap = msr_or_zero(MSR_IA32_VMX_EPT_VPID_CAP) >> 32;
@@ -204,7 +207,7 @@ static bool probe_random(void)
 #define DEBUGCTL_FREEZE_SMM BIT_ULL(14)
 #define CAPABILITY_FREEZE   BIT_ULL(12)
 
-/* What a host cannot do without, besides controls. */
+/* Needs of a host besides controls. */
 #define HOST_NEEDS (TWVMX_NO_FRED | TWVMX_ONE_KIND | TWVMX_BIT_COUNTS)
 
 /*
@@ -230,7 +233,7 @@ static bool probe_host(void)
 	return !(vmx_config.missing & (HOST_NEEDS | TWVMX_ENCLS_EXIT));
 }
 
-/* What can be done about system management mode, and about transactions. */
+/* Finds out what can be done about system management mode, and about transactions. */
 static void probe_extras(void)
 {
 	u64 smis;
@@ -517,7 +520,7 @@ static int module_changes(struct notifier_block *nb, unsigned long event, void *
 
 static struct notifier_block modules = { .notifier_call = module_changes };
 
-/* Is there a module of that name at this moment, or built in? */
+/* True: there is a module of that name at this moment, or built in. */
 static bool is_loaded(const char *name)
 {
 	char file[64];
@@ -852,7 +855,7 @@ void vmcs_init(struct vm *vm)
 	vmwrite(CR4_GUEST_HOST_MASK, CR4_HOST_OWNED);
 }
 
-/* What the flags of one run ask for. */
+/* Sets the controls that the flags of a run ask for. */
 void vmcs_arm(struct vm *vm)
 {
 	u32 pin = vmx_config.pin, primary = vmx_config.primary;
