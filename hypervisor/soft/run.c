@@ -342,7 +342,9 @@ static void fetch_one(struct cpu *cpu)
 {
 	uint64_t lin = code_linear(cpu);
 
+	/* The block that ran last is not under way: a walk may write to its code. */
 	cpu->op = NULL;
+	cpu->block = NULL;
 	set_one(cpu, block_find(cpu, lin), lin);
 }
 

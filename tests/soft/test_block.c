@@ -464,6 +464,49 @@ START_TEST(global_pages_toggle_for_two_walks)
 }
 END_TEST
 
+/*
+ * An instruction that goes on in the next page, by then beyond CS's limit: fetching it makes a walk
+ * whose accessed bit lies beside the code of the block before it, in the page table that holds
+ * both.
+ */
+#define LOOP_PT	  0x75000ull
+#define LOOP	  0x401f8ff0ull
+#define LOOP_PTE2 (LOOP_PT + 8 * 0x1f9)
+
+GUEST_CODE(limit_loop, "	.fill	14, 1, 0x90\n"
+		       "	mov	$1, %eax\n"
+		       "	jmp	limit_loop_start\n");
+
+START_TEST(walk_beyond_limit_meets_last_block)
+{
+	uint64_t pte = 0x11000 | 7;
+	struct cpu_state s;
+	struct err err = ERR_INIT;
+
+	START(CODE, counting);
+	guest_poke(&g, GUEST_PDPT + 8, 0x74000 | 7);
+	guest_poke(&g, 0x74000, LOOP_PT | 7);
+	guest_poke(&g, LOOP_PT + 8 * 0x1f8, LOOP_PT | 7);
+	guest_poke(&g, LOOP_PTE2, pte);
+	memory_write(&g.mem, LOOP_PT + 0xff0, limit_loop_start, 16);
+	guest_load(&g, 0x11000, limit_loop_start + 16, limit_loop_end);
+	g.e->ops->get_state(g.e, &s);
+	s.seg[SEG_CS] = (struct seg_state){ 0, 0x7fffffff, 0xc09b, 8 };
+	s.rip = LOOP;
+	ck_assert_int_eq(g.e->ops->set_state(g.e, &s, &err), 0);
+	run_to(16 * 4);
+	ck_assert_uint_eq(cpu->rip, LOOP);
+	memcpy(guest_ram(&g, LOOP_PTE2), &pte, sizeof(pte));
+	mmu_flush_page(cpu, LOOP + 0x10);
+	cpu->seg[SEG_CS].limit = LOOP + 0xf;
+	/* #GP, for which there are no tables. */
+	ck_assert_int_eq(guest_run_to(&g, 16 * 6), ENGINE_EXIT_SHUTDOWN);
+	ck_assert_uint_eq(cpu->count, 16 * 4 + 14);
+	ck_assert_uint_eq(guest_peek(&g, LOOP_PTE2) & 0x20, 0x20);
+	guest_fini(&g);
+}
+END_TEST
+
 START_TEST(dropping_is_invisible)
 {
 	START(CODE, counting);
@@ -495,6 +538,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, overflow_is_invisible);
 	tcase_add_test(tc, write_protection_toggles_for_nothing);
 	tcase_add_test(tc, global_pages_toggle_for_two_walks);
+	tcase_add_test(tc, walk_beyond_limit_meets_last_block);
 	tcase_add_test(tc, dropping_is_invisible);
 }
 
