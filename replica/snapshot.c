@@ -47,7 +47,8 @@
 #define PAGES_A_STEP  64u /* of memory, on their way to the file */
 #define BLOCKS_A_STEP 16u /* of a disk, likewise */
 #define NAP_NS	      (5 * NS_PER_MS)
-#define MEMORY_NS     (600 * NS_PER_S) /* for memory to go ahead, and for the record */
+#define MEMORY_NS     (600 * NS_PER_S) /* for memory to go ahead, and for the record ... */
+#define MIB_A_SECOND  16	       /* ... and more for memory that a slow disk takes */
 #define NAMES_NS      NS_PER_S	       /* between two looks whether the file still has a name */
 
 struct snapshot_job {
@@ -131,11 +132,11 @@ static void take(struct snapshot_job *j, uint64_t seq)
 	j->info = checkpoint_describe(j->r->m, seq, 0);
 	j->info.contents = j->info.config.ndisks > 0;
 	j->pause_ns = host_mono_ns() - start;
-	atomic_store(&s->wish, 0);
-	atomic_store(&s->active, false);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->lock); /* whoever has it then finds this thread done with the job */
 	j->taken = true;
 	s->shown.stage = SNAPSHOT_WRITES;
+	atomic_store(&s->wish, 0);
+	atomic_store(&s->active, false);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -249,14 +250,16 @@ static bool is_taken(struct snapshot_job *j)
 
 static int may_wait(struct snapshot_job *j, struct err *err)
 {
+	uint64_t limit = MEMORY_NS + (j->mem->size >> 20) * NS_PER_S / MIB_A_SECOND;
+
 	if (atomic_load(&j->r->snapshot.cancelled) || !atomic_load(&j->r->follower.replaying))
 		return err_set(err, ECANCELED,
 			       "this replica has stopped following before the snapshot was taken");
-	if (host_mono_ns() - j->begun_ns > MEMORY_NS)
+	if (host_mono_ns() - j->begun_ns > limit)
 		return err_set(err, ETIMEDOUT,
 			       "the snapshot was not taken within %llu s: the guest writes faster "
 			       "than its memory can be copied, or the live side does not answer",
-			       (unsigned long long)(MEMORY_NS / NS_PER_S));
+			       (unsigned long long)(limit / NS_PER_S));
 	return check_wanted(j, err);
 }
 
@@ -400,8 +403,10 @@ static void wait_for_vcpu(struct replica *r)
 	while (atomic_load(&s->active) && atomic_load(&r->follower.replaying) &&
 	       !atomic_load(&s->over))
 		replica_nap();
+	pthread_mutex_lock(&s->lock); /* it may be at the end of take() */
 	atomic_store(&s->wish, 0);
 	atomic_store(&s->active, false);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void tell(struct snapshot_job *j, int ret, const struct err *err)
