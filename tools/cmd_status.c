@@ -206,6 +206,7 @@ static int keep_changes(const struct options *o, int base, struct halves *h, jso
 				     whole = { h->fd, "the snapshot" };
 	struct checkpoint_file changes = { .name = o->args[1] };
 	struct checkpoint_info info;
+	char *done;
 	int ret;
 
 	changes.fd = checkpoint_file_create(o->args[1], o->force, &h->changes, err);
@@ -218,9 +219,11 @@ static int keep_changes(const struct options *o, int base, struct halves *h, jso
 	json_object_set_new(answer, "whole_bytes", json_incref(json_object_get(answer, "bytes")));
 	json_object_set_new(answer, "pages", json_integer((json_int_t)info.pages));
 	json_object_set_new(answer, "bytes", json_integer((json_int_t)info.bytes));
-	checkpoint_file_drop(h->whole);
+	unlink(h->whole); /* a signal at any moment finds names that are still there */
+	done = h->whole;
 	h->whole = h->changes;
 	h->changes = NULL;
+	free(done);
 	return 0;
 }
 
