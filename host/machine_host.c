@@ -304,6 +304,9 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 			       "%s holds changes only: give the snapshot that it was made from as "
 			       "--restore-base",
 			       h->restore);
+	if (!info.base && h->restore_base)
+		return err_set(err, EINVAL, "%s stands alone: leave out --restore-base",
+			       h->restore);
 	if (info.config.nnics != h->config.nnics || info.config.ndisks != h->config.ndisks)
 		return err_set(err, EINVAL,
 			       "%s is of a machine with %u NICs and %u disks: give as many --net "
