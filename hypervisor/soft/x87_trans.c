@@ -178,19 +178,6 @@ static struct angle reduce(struct x87_reg v)
 	return a;
 }
 
-static struct big sine(struct angle a)
-{
-	struct big s = a.quadrant & 1 ? big_cos(a.r) : big_sin(a.r);
-
-	return a.quadrant & 2 ? big_neg(s) : s;
-}
-
-static struct big cosine(struct angle a)
-{
-	a.quadrant = (a.quadrant + 1) & 3;
-	return sine(a);
-}
-
 /* 1 - r^2 * rate: the square, the rate and their product are cut, the difference is not. */
 static struct big cos_cut(struct big r)
 {
@@ -199,17 +186,25 @@ static struct big cos_cut(struct big r)
 	return big_sub(big_int(1), cut(big_mul(square, cut(big_versine_rate(square)))));
 }
 
-static struct big sine_cut(struct angle a)
+/* A cosine of |r| <= pi/4: big_cos() or cos_cut(). */
+typedef struct big (*cos_fn)(struct big r);
+
+static cos_fn core_cos(const struct cpu *cpu)
 {
-	struct big s = a.quadrant & 1 ? cos_cut(a.r) : big_sin(a.r);
+	return has_later_cuts(cpu) ? cos_cut : big_cos;
+}
+
+static struct big sine(struct angle a, cos_fn cos)
+{
+	struct big s = a.quadrant & 1 ? cos(a.r) : big_sin(a.r);
 
 	return a.quadrant & 2 ? big_neg(s) : s;
 }
 
-static struct big cosine_cut(struct angle a)
+static struct big cosine(struct angle a, cos_fn cos)
 {
 	a.quadrant = (a.quadrant + 1) & 3;
-	return sine_cut(a);
+	return sine(a, cos);
 }
 
 /* The second result of FSINCOS and FPTAN: NaN where the first is one. */
@@ -248,8 +243,8 @@ static bool trig_operand(struct fpu_state *f, const struct op *op, bool push, st
 	return true;
 }
 
-static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(struct angle),
-		     struct x87_reg at_zero)
+static void trig_one(struct cpu *cpu, const struct op *op,
+		     struct big (*fn)(struct angle a, cos_fn cos), struct x87_reg at_zero)
 {
 	struct fpu_state *f = x87_begin(cpu, op);
 	struct x87_reg v, r;
@@ -262,7 +257,7 @@ static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(stru
 		r = at_zero;
 		r.exp |= r.mant ? 0 : v.exp;
 	} else {
-		flags |= round_big(f->cw, fn(reduce(v)), &r);
+		flags |= round_big(f->cw, fn(reduce(v), core_cos(cpu)), &r);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, r);
@@ -270,13 +265,13 @@ static void trig_one(struct cpu *cpu, const struct op *op, struct big (*fn)(stru
 
 static void fsin(struct cpu *cpu, const struct op *op)
 {
-	trig_one(cpu, op, has_later_cuts(cpu) ? sine_cut : sine, (struct x87_reg){ 0 });
+	trig_one(cpu, op, sine, (struct x87_reg){ 0 });
 	OP_NEXT;
 }
 
 static void fcos(struct cpu *cpu, const struct op *op)
 {
-	trig_one(cpu, op, has_later_cuts(cpu) ? cosine_cut : cosine, x87_one);
+	trig_one(cpu, op, cosine, x87_one);
 	OP_NEXT;
 }
 
@@ -292,10 +287,10 @@ static void fsincos(struct cpu *cpu, const struct op *op)
 	s = v;
 	if (!x87_is_zero(v)) {
 		struct angle a = reduce(v);
-		bool later = has_later_cuts(cpu);
+		cos_fn cos = core_cos(cpu);
 
-		flags |= round_big(f->cw, later ? sine_cut(a) : sine(a), &s) & ~X87_C1;
-		flags |= round_big(f->cw, later ? cosine_cut(a) : cosine(a), &c);
+		flags |= round_big(f->cw, sine(a, cos), &s) & ~X87_C1;
+		flags |= round_big(f->cw, cosine(a, cos), &c);
 	}
 	x87_take(f, op, flags, X87_C2);
 	x87_set(f, 0, s);
@@ -306,7 +301,7 @@ static void fsincos(struct cpu *cpu, const struct op *op)
 /* Small arguments: the quotient of a sine and a cosine that have been cut. */
 static struct big tangent(struct angle a)
 {
-	struct big s = sine(a), c = cosine(a);
+	struct big s = sine(a, big_cos), c = cosine(a, big_cos);
 
 	return a.r.e < -2 ? big_div(cut(s), cut(c)) : big_div(s, c);
 }
