@@ -51,12 +51,15 @@ fetch() {
 
 # The headers name one another by the paths where they would be installed.
 build_module() {
-	local hdr
+	local hdr src
 	hdr=$(find "$root/usr/src" -maxdepth 1 -name 'linux-headers-*-cloud-amd64')
 	sed -i "s,^include .*/usr/src/,include $root/usr/src/," "$hdr/Makefile"
 	rm -f "$hdr/vmlinux" # type information: would want pahole
 	mkdir -p "$image/module"
-	cp -pu "$here"/../../hypervisor/vmx/module/* "$image/module/"
+	# By content: a source may well be older than the copy of another version that it replaces.
+	for src in "$here"/../../hypervisor/vmx/module/*; do
+		cmp -s "$src" "$image/module/${src##*/}" || cp "$src" "$image/module/"
+	done
 	make -s -C "$hdr" "M=$image/module" modules >"$image/module.log" 2>&1 || {
 		cat "$image/module.log" >&2
 		exit 1
