@@ -100,12 +100,16 @@ check gone "status $status: $(tail -n 2 "$work/con" "$work/err")" eval "grep -qa
 # A pair: the join makes the second server's disk equal, and the guest's flushes are on both.
 truncate -s 8M "$work/a.img" "$work/b.img"
 head -c 300000 /dev/urandom | dd of="$work/a.img" conv=notrunc status=none
-server a file "$work/a.img"
-server b file "$work/b.img"
+arbiter=$work/arbiter
+declare -A servers
+for side in a b; do
+	server $side file "$work/$side.img"
+	servers[$side]=${pids[-1]}
+done
 replica() {
 	local side=$1 role=$2
 	shift 2
-	"$twinstep" "$role" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$side.sock" --timeout 20000 \
+	"$twinstep" "$role" --key-file "$work/key" --arbiter "file:$arbiter" --control "$work/$side.sock" --timeout 20000 \
 		--console "$work/$side.con" --disk "$(uri "$side"),meta=$work/$side.twin" "$@" 2>"$work/$side.err" &
 	pids+=($!)
 }
@@ -120,4 +124,35 @@ check pair.verify "$(tail -n 3 "$work"/[ab].err 2>/dev/null)" "$twinstep" verify
 wait "${pids[@]: -2}"
 check pair.equal "the images differ" cmp "$work/a.img" "$work/b.img"
 check pair.synced "nothing was sent" eval '! cmp -s -n 200000 "$work/b.img" /dev/zero'
+
+# A server that no longer answers is a disk that hangs: the side that it serves is the one that is lost.
+lines() { grep -ac '^kept' "$work/$1.con"; }
+# goes_on SIDE: the guest there has written and flushed more than at the call
+goes_on() {
+	local before
+	before=$(lines "$1")
+	wait_for 30 eval "[ \$(lines $1) -gt $((before + 3)) ]"
+}
+# hung SIDE OTHER: a pair whose server of SIDE stops
+hung() {
+	local side=$1 other=$2 machines
+	arbiter=$work/arbiter.$side
+	"$twinstep" arbiter init "file:$arbiter"
+	rm -f "$work"/[ab].con "$work"/[ab].twin
+	replica a primary --listen "unix:$work/peer.$side" --hang-timeout 2000 --kernel "$vmlinuz" --initrd "$initramfs" --append \
+		"$cmdline twinstep.run=\"while sleep 0.2; do date | dd of=/dev/vda bs=512 seek=200 conv=fsync,notrunc; echo kept; done\""
+	replica b backup --connect "unix:$work/peer.$side" --hang-timeout 2000 --connect-wait 30000
+	machines=("${pids[@]: -2}")
+	check "hung.$side.protected" "$(tail -n 3 "$work"/[ab].err)" wait_for 60 protected
+	goes_on a
+	kill -STOP "${servers[$side]}"
+	check "hung.$side.alone" "$(tail -n 3 "$work"/[ab].err)" wait_for 60 eval \
+		"'$twinstep' status '$work/$other.sock' --json 2>/dev/null | grep -q '\"state\": *\"alone\"'"
+	check "hung.$side.goes-on" "$(tail -n 3 "$work"/[ab].err)" goes_on "$other"
+	kill -CONT "${servers[$side]}"
+	"$twinstep" stop "$work/$other.sock"
+	wait "${machines[@]}"
+}
+hung b a
+hung a b
 exit $failed
