@@ -162,6 +162,8 @@ static void cpuid_model(unsigned version, uint32_t leaf, uint32_t sub,
 	out[3] = row ? row->edx : 0;
 	if (leaf == 1 && (dyn->cr4 & CR4_OSXSAVE_BIT))
 		out[2] |= FEAT_OSXSAVE;
+	if (leaf == 1 && dyn->apic_off)
+		out[3] &= ~CPUID_1_EDX_APIC;
 	if (leaf == 0x80000001 && !dyn->long_code)
 		out[3] &= ~FEAT_SYSCALL;
 }
@@ -196,7 +198,8 @@ static size_t table_add(unsigned version, struct cpuid_entry *t, size_t room, ui
 					       .sub = sub,
 					       .any_sub = n == 1,
 					       .osxsave = leaf == 1,
-					       .syscall = leaf == 0x80000001 };
+					       .syscall = leaf == 0x80000001,
+					       .apic = leaf == 1 };
 		cpuid_model(version, leaf, sub, &dyn, t[sub].out);
 	}
 	return n < room ? n : room;

@@ -20,6 +20,8 @@
 
 #include "hypervisor/x86.h"
 
+#define CPUID_1_EDX_APIC (1u << 9)
+
 /* Family 6, model 2Ch, stepping 2; also what EDX holds after RESET. */
 #define CPUID_V1_SIGNATURE 0x000206c2u
 
@@ -49,6 +51,7 @@
 struct cpuid_dynamic {
 	uint64_t cr4;	/* OSXSAVE */
 	bool long_code; /* executed in 64-bit mode: SYSCALL is reported only there */
+	bool apic_off;	/* IA32_APIC_BASE[11] is 0: no APIC is reported */
 };
 
 /* CPUID with EAX = leaf and ECX = sub on machine version 1; out: EAX, EBX, ECX, EDX. */
@@ -63,6 +66,7 @@ struct cpuid_entry {
 	bool any_sub; /* sub means nothing */
 	bool osxsave; /* ECX bit 27 follows CR4.OSXSAVE; clear here */
 	bool syscall; /* EDX bit 11 is set in 64-bit code only; set here */
+	bool apic;    /* EDX bit 9 is clear while the APIC is disabled; set here if there is one */
 	uint32_t out[4];
 };
 

@@ -95,6 +95,18 @@ struct engine_bus {
 };
 
 /*
+ * True: the machine has a local APIC, and the guest has disabled it as a whole; CPUID shows none
+ * then (SDM vol. 3, 10.4.3).
+ */
+static inline bool engine_apic_is_off(const struct engine_bus *bus)
+{
+	uint64_t base;
+
+	return bus->apic_read && bus->apic_read(bus->ctx, MSR_APIC_BASE, &base) &&
+	       !(base & APIC_BASE_ENABLED);
+}
+
+/*
  * Every boundary by name, also those that no landmark names: after `events` deliveries of events
  * since the boundary with that count. Boundaries inside a REP instruction have none.
  */

@@ -22,7 +22,7 @@
  * Machine version 2 is not finished: whatever changes its board, its tables or its saved state
  * raises this number, and states of another number are refused.
  */
-#define MACHINE_V2_REVISION 10
+#define MACHINE_V2_REVISION 11
 /* Of the version that has most; version 1 has at most MACHINE_V1_DEVICES of each. */
 #define MACHINE_NICS	   8
 #define MACHINE_DISKS	   16

@@ -676,6 +676,7 @@ static void lapic_save(const void *dev, struct buf *out)
 		buf_put_u32(out, l->tmr[i]);
 	}
 	buf_put_u8(out, l->lint);
+	buf_put_u8(out, l->expired);
 	buf_put_u64(out, l->start_ns);
 	buf_put_u64(out, l->deadline);
 	buf_put_u64(out, l->tsc_offset);
@@ -705,6 +706,7 @@ static int lapic_restore(void *dev, struct rd *in)
 	struct lapic *l = dev;
 	uint32_t *const reg[] = { &l->tpr,	&l->ldr, &l->dfr,    &l->svr,	 &l->icr_low,
 				  &l->icr_high, &l->esr, &l->errors, &l->divide, &l->initial };
+	uint8_t expired;
 
 	l->base = rd_u64(in);
 	for (size_t i = 0; i < sizeof(reg) / sizeof(reg[0]); i++)
@@ -717,10 +719,12 @@ static int lapic_restore(void *dev, struct rd *in)
 		l->tmr[i] = rd_u32(in);
 	}
 	l->lint = rd_u8(in);
+	expired = rd_u8(in);
+	l->expired = expired;
 	l->start_ns = rd_u64(in);
 	l->deadline = rd_u64(in);
 	l->tsc_offset = rd_u64(in);
-	if (in->bad || !lapic_is_sane(l)) {
+	if (in->bad || expired > 1 || !lapic_is_sane(l)) {
 		lapic_reset(l);
 		return -EINVAL;
 	}

@@ -86,6 +86,7 @@ struct lapic {
 
 	uint32_t initial, divide;
 	uint64_t start_ns;   /* when the count was `initial` (mod 2^64) */
+	bool expired;	     /* the count is 0, in any mode, until `initial` is written */
 	uint64_t deadline;   /* IA32_TSC_DEADLINE; 0: not armed */
 	uint64_t tsc_offset; /* TSC minus virtual time, as the CPU has it */
 

@@ -38,7 +38,7 @@ uint32_t lapic_timer_count(const struct lapic *l)
 {
 	uint64_t ticks;
 
-	if (!l->initial || lapic_timer_mode(l) >= TIMER_DEADLINE)
+	if (!l->initial || l->expired || lapic_timer_mode(l) >= TIMER_DEADLINE)
 		return 0;
 	ticks = elapsed(l) / tick_ns(l);
 	if (lapic_timer_mode(l) == TIMER_PERIODIC)
@@ -66,7 +66,7 @@ static uint64_t next_event(const struct lapic *l)
 {
 	uint64_t now = clock_now(l->clock), gone = elapsed(l), period = l->initial * tick_ns(l);
 
-	if (l->lvt[LAPIC_LVT_TIMER] & LVT_MASKED)
+	if ((l->lvt[LAPIC_LVT_TIMER] & LVT_MASKED) || l->expired)
 		return CLOCK_NEVER;
 	switch (lapic_timer_mode(l)) {
 	case TIMER_ONE_SHOT:
@@ -120,12 +120,14 @@ void lapic_timer_set_lvt(struct lapic *l, uint32_t v)
 	settle(l);
 	if (deadline != (lapic_timer_mode(l) == TIMER_DEADLINE)) {
 		l->initial = 0;
+		l->expired = false;
 		l->deadline = 0;
 	}
 	if (timer_mode(v) != lapic_timer_mode(l) && !deadline && l->initial) {
-		/* The count goes on from where it is. */
+		/* The count goes on from where it is; at 0 it stays "until reprogrammed". */
 		uint32_t count = lapic_timer_count(l);
 
+		l->expired = !count;
 		l->start_ns = clock_now(l->clock) - (l->initial - count) * tick_ns(l);
 	}
 	l->lvt[LAPIC_LVT_TIMER] = v;
@@ -138,6 +140,7 @@ void lapic_timer_set_initial(struct lapic *l, uint32_t v)
 		return; /* "writes are ignored" there */
 	settle(l);
 	l->initial = v;
+	l->expired = false;
 	l->start_ns = clock_now(l->clock);
 	lapic_timer_rearm(l);
 }

@@ -9,7 +9,6 @@
 #include "hypervisor/soft/sys.h"
 
 #define MSR_TSC		 0x10
-#define MSR_APIC_BASE	 0x1b
 #define MSR_MTRR_PHYS	 0x200
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC	 0x800
@@ -355,7 +354,9 @@ static void op_rdpmc(struct cpu *cpu, const struct op *op)
 
 static void op_cpuid(struct cpu *cpu, const struct op *op)
 {
-	const struct cpuid_dynamic dyn = { .cr4 = cpu->cr4, .long_code = cpu_mode64(cpu) };
+	const struct cpuid_dynamic dyn = { .cr4 = cpu->cr4,
+					   .long_code = cpu_mode64(cpu),
+					   .apic_off = engine_apic_is_off(&cpu->bus) };
 	uint32_t out[4];
 
 	cpu->stats.cpuid++;

@@ -289,7 +289,8 @@ bool vmx_device_cpuid(struct vmx *v)
 			.eax = t[i].out[0],
 			.ebx = t[i].out[1],
 			.ecx = t[i].out[2],
-			.edx = t[i].out[3]
+			.edx = t[i].apic && v->cpuid_apic_off ? t[i].out[3] & ~CPUID_1_EDX_APIC
+							      : t[i].out[3],
 		};
 	return ioctl(v->fd, TWVMX_IOC_CPUID, &arg) == 0;
 }

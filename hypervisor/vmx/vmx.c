@@ -408,6 +408,10 @@ static bool enter(struct vmx *v, bool step)
 
 	if (!v->mapped && vmx_device_map(v) < 0)
 		return false;
+	if (v->cpuid_served && engine_apic_is_off(&v->bus) != v->cpuid_apic_off) {
+		v->cpuid_apic_off = !v->cpuid_apic_off;
+		v->cpuid_served = vmx_device_cpuid(v);
+	}
 	choose_event(v);
 	if (v->load)
 		vmx_regs_from_state(&r->regs, &v->st);

@@ -54,6 +54,7 @@ struct vmx {
 	struct engine *soft;   /* executes single instructions */
 	struct engine_bus bus;
 	bool cpuid_served;   /* the module has the table of CPUID */
+	bool cpuid_apic_off; /* the one for a disabled local APIC */
 	struct cpu_state st; /* registers, between entries */
 	const struct count_source *source;
 	uint64_t count;
@@ -140,7 +141,10 @@ struct twvmx_stats vmx_device_stats(const struct vmx *v); /* zeros when it canno
  * -ENOTTY the module is older than this, -EAGAIN nothing of this CPU is remembered.
  */
 int vmx_device_host_state(const struct engine *e, bool remember, struct twvmx_host *h);
-/* Gives CPUID to the module; false when it does not take it, and CPUID exits to us. */
+/*
+ * Gives CPUID, as v->cpuid_apic_off has it, to the module; false when it does not take it, and
+ * CPUID exits to us.
+ */
 bool vmx_device_cpuid(struct vmx *v);
 
 /* ---- regs.c ---- */

@@ -413,6 +413,40 @@ START_TEST(timer_one_shot)
 }
 END_TEST
 
+/* SDM vol. 3, 10.5.4: it "remains at its 0 value until reprogrammed". */
+START_TEST(an_expired_count_stays_zero)
+{
+	apic_put(&a, DIVIDE, 0xb);
+	apic_put(&a, LVT, 0x41);
+	apic_put(&a, INITIAL, 2500); /* 100 us */
+	rig_pass(&a.rig, 100000);
+	ck_assert_uint_eq(lapic_acknowledge(&a.lapic), 0x41);
+	apic_put(&a, EOI, 0);
+	apic_put(&a, LVT, PERIODIC | 0x41);
+	ck_assert_uint_eq(apic_get(&a, CURRENT), 0);
+	rig_pass(&a.rig, 1000000);
+	ck_assert(!a.intr);
+	ck_assert_uint_eq(apic_get(&a, CURRENT), 0);
+	apic_put(&a, DIVIDE, 0); /* nor does a divisor start it */
+	ck_assert_uint_eq(apic_get(&a, CURRENT), 0);
+	apic_put(&a, DIVIDE, 0xb);
+	ck_assert(rig_round_trip(&lapic_ops, &a.lapic));
+	ck_assert_uint_eq(apic_get(&a, CURRENT), 0);
+	apic_put(&a, LVT, 0x41);
+	apic_put(&a, LVT, PERIODIC | 0x41);
+	rig_pass(&a.rig, 1000000);
+	ck_assert(!a.intr);
+	ck_assert_uint_eq(apic_get(&a, INITIAL), 2500);
+	apic_put(&a, INITIAL, 2500);
+	ck_assert_uint_eq(apic_get(&a, CURRENT), 2500);
+	for (unsigned i = 0; i < 2; i++) {
+		rig_pass(&a.rig, 100000);
+		ck_assert_uint_eq(lapic_acknowledge(&a.lapic), 0x41);
+		apic_put(&a, EOI, 0);
+	}
+}
+END_TEST
+
 START_TEST(timer_divides)
 {
 	static const uint8_t code[8] = { 0xb, 0, 1, 2, 3, 8, 9, 0xa };
@@ -568,6 +602,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, base_moves_and_modes_change);
 	tcase_add_test(tc, x2apic_registers);
 	tcase_add_test(tc, timer_one_shot);
+	tcase_add_test(tc, an_expired_count_stays_zero);
 	tcase_add_test(tc, timer_divides);
 	tcase_add_test(tc, timer_periodic);
 	tcase_add_test(tc, fast_periods_coalesce);

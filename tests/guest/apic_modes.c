@@ -68,6 +68,7 @@ static u64 changes_from(u64 mode)
 static void test_changes(void)
 {
 	u64 want[3] = { 0, 0, 0 };
+	u32 r[4];
 
 	for (unsigned i = 0; i < 4; i++) {
 		want[0] |= (u64)change[i].from_disabled << i;
@@ -79,8 +80,12 @@ static void test_changes(void)
 	check_eq("apic.from-x2apic", changes_from(X2APIC), want[2]);
 	wrmsr(MSR_BASE, DISABLED);
 	check_eq("apic.disabled.no-memory", reg_read(REG_VERSION), 0xffffffff);
+	cpuid(1, 0, r);
+	check_eq("apic.disabled.no-cpuid", r[3] >> 9 & 1, 0);
 	check_eq("apic.disabled.no-msr", CATCH((void)rdmsr(X2(REG_VERSION))), GP);
 	wrmsr(MSR_BASE, XAPIC);
+	cpuid(1, 0, r);
+	check_eq("apic.enabled.cpuid", r[3] >> 9 & 1, 1);
 	check_eq("apic.enabled.reset",
 		 (u64)reg_read(REG_SVR) << 32 | reg_read(REG_TPR) | reg_read(REG_LDR) |
 			 reg_read(REG_ICR) | reg_read(REG_INITIAL),

@@ -137,6 +137,10 @@ static void test_mode_changes(void)
 	wait_ticks(ticks + ticks / 10);
 	window();
 	check_eq("apic.change.and-no-more", got << 32 | reg_read(REG_CURRENT), 2ull << 32);
+	reg_write(REG_LVT_TIMER, PERIODIC | VECTOR); /* a count of 0 waits for INITIAL */
+	wait_ticks(ticks + ticks / 10);
+	window();
+	check_eq("apic.change.zero-stays", got << 32 | reg_read(REG_CURRENT), 2ull << 32);
 }
 
 static void test_periodic(void)

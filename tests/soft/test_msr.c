@@ -714,6 +714,8 @@ static bool from_table(const struct cpuid_entry *t, size_t n, uint32_t leaf, uin
 			out[2] |= 1u << 27;
 		if (t[i].syscall && !dyn->long_code)
 			out[3] &= ~(1u << 11);
+		if (t[i].apic && dyn->apic_off)
+			out[3] &= ~(1u << 9);
 		return true;
 	}
 	return false;
@@ -727,19 +729,21 @@ START_TEST(cpuid_table)
 
 	ck_assert_uint_lt(n, 128);
 	ck_assert_uint_eq(cpuid_v1_table(t, 5), 5);
-	n = cpuid_v1_table(t, 128);
-	for (unsigned k = 0; k < 4 * 3 * 0x20 * 10; k++) {
+	for (unsigned k = 0; k < 16 * 3 * 0x20 * 10; k++) {
 		const struct cpuid_dynamic dyn = { .cr4 = k & 1 ? 1u << 18 : 0,
-						   .long_code = k & 2 };
-		uint32_t leaf = first[k / 4 % 3] + k / 12 % 0x20, sub = k / 12 / 0x20, v[4], w[4];
+						   .long_code = k & 2,
+						   .apic_off = k & 4 };
+		uint32_t leaf = first[k / 16 % 3] + k / 48 % 0x20, sub = k / 48 / 0x20, v[4], w[4];
 
+		n = (k & 8 ? cpuid_v2_table : cpuid_v1_table)(t, 128);
 		if (!from_table(t, n, leaf, sub, &dyn, v))
 			continue;
 		found++;
-		cpuid_v1(leaf, sub, &dyn, w);
+		(k & 8 ? cpuid_v2 : cpuid_v1)(leaf, sub, &dyn, w);
 		ck_assert_msg(!memcmp(v, w, sizeof(v)), "leaf %x.%x", leaf, sub);
+		ck_assert(leaf != 1 || (w[3] >> 9 & 1) == ((k & 8) && !dyn.apic_off));
 	}
-	ck_assert_uint_gt(found, 4 * 33 * 8);
+	ck_assert_uint_gt(found, 16 * 33 * 8);
 }
 END_TEST
 
