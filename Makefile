@@ -47,6 +47,16 @@ $(BUILD)/gen/%.hex: hypervisor/boot/%.asl
 $(BUILD)/obj/hypervisor/boot/acpi.o: $(BUILD)/gen/dsdt.hex
 $(BUILD)/obj/hypervisor/boot/acpi.o: CPPFLAGS += -I$(BUILD)/gen
 
+# The option ROM of --boot cdrom, likewise.
+$(BUILD)/gen/eltorito.hex: hypervisor/boot/eltorito.S
+	@mkdir -p $(@D)
+	@echo "  ROM $<"
+	$(Q)$(CC) -m32 -nostdlib -static -Wl,-Ttext=0,--oformat=binary,--build-id=none -o $(@:.hex=.rom) $<
+	$(Q)od -An -v -tx1 $(@:.hex=.rom) | sed 's/ \(..\)/0x\1,/g' >$@.new && mv $@.new $@
+
+$(BUILD)/obj/hypervisor/boot/eltorito.o: $(BUILD)/gen/eltorito.hex
+$(BUILD)/obj/hypervisor/boot/eltorito.o: CPPFLAGS += -I$(BUILD)/gen
+
 # The exporter's page, as a string in C.
 $(BUILD)/gen/tools/exporter_page.inc: tools/exporter.html
 	@mkdir -p $(@D)

@@ -89,6 +89,7 @@ static void print_ref(FILE *f, const char *what, const struct log_file_ref *ref)
 static const char *const carried_names[CARRIED] = {
 	[CARRIED_CIDATA] = "disk of cloud-init",
 	[CARRIED_NET_ROM] = "network ROM",
+	[CARRIED_CD_ROM] = "CD-ROM's ROM",
 };
 
 /* Prints the processor that executed, and the traits by which it differs from the software CPU. */

@@ -18,12 +18,14 @@
 #include "record/disk_file.h"
 #include "record/disk_format.h"
 #include "host/unpack.h"
+#include "hypervisor/boot/eltorito.h"
 
 #define KERNEL_MAX (1ull << 30)
 #define MODULE_MAX (3ull << 30)
 /* Read to say how long a file is that is none. */
-#define FIRMWARE_MAX (64ull << 20)
-#define NET_ROM_MAX  (256u << 10)
+#define FIRMWARE_MAX   (64ull << 20)
+#define BOOT_RECORD_AT (17u * 2048)
+#define NET_ROM_MAX    (256u << 10)
 
 /* The last bytes of a master boot record */
 #define BOOT_SIGNATURE_AT 510
@@ -110,6 +112,8 @@ static int make_carried(struct machine_host *h, const struct machine_opts *o, st
 
 	if (!r && o->net_rom)
 		r = read_net_rom(o->net_rom, &h->carried[CARRIED_NET_ROM], err);
+	if (!r && o->boots_cd)
+		eltorito_put_rom(&h->carried[CARRIED_CD_ROM]);
 	for (unsigned i = 0; !r && i < CARRIED; i++) {
 		struct buf *b = &h->carried[i];
 
@@ -150,12 +154,32 @@ static int open_disks(struct machine_host *h, const struct machine_opts *o, stru
 	return 0;
 }
 
+/* What the ROM of --boot cdrom looks for, on any disk. */
+static int check_boot_record(const struct machine_host *h, struct err *err)
+{
+	static const char record[] = "\0CD001\1EL TORITO SPECIFICATION";
+	char got[sizeof(record) - 1];
+
+	for (unsigned i = 0; i < h->config.ndisks; i++) {
+		if (h->disk[i]->sectors * DISK_SECTOR >= BOOT_RECORD_AT + sizeof(got) &&
+		    !disk_raw_read(h->disk[i], got, sizeof(got), BOOT_RECORD_AT) &&
+		    !memcmp(got, record, sizeof(got)))
+			return 0;
+	}
+	return err_set(err, EINVAL,
+		       "--boot cdrom: no --disk is a bootable CD's image: none has an El Torito "
+		       "boot record at byte %u",
+		       BOOT_RECORD_AT);
+}
+
 /* Firmware would say no more than that it finds nothing, and only where somebody looks. */
 static int check_boot_sector(const struct machine_host *h, const struct machine_opts *o,
 			     struct err *err)
 {
 	uint8_t mark[2];
 
+	if (h->config.firmware && machine_opts_boots_cd(o))
+		return check_boot_record(h, err);
 	if (!h->config.firmware || machine_opts_boots_net(o))
 		return 0;
 	if (h->disk[0]->sectors < 1 || disk_raw_read(h->disk[0], mark, 2, BOOT_SIGNATURE_AT))

@@ -151,13 +151,8 @@ int machine_parse_cloud_init(const struct option_row *row, void *target, const c
 /* Checks the words of --boot: 0, or -EINVAL and err. */
 static int check_boot(const char *from, const char *rom, const char *arg, struct err *err)
 {
-	if (!strcmp(from, "cdrom"))
-		return err_set(err, EINVAL,
-			       "--boot %s: a machine has no CD-ROM drive, and SeaBIOS reads El "
-			       "Torito from nothing else: a hybrid ISO boots as --disk FILE,ro",
-			       arg);
-	if (strcmp(from, "disk") && strcmp(from, "net"))
-		return err_set(err, EINVAL, "--boot %s: must be disk or net", arg);
+	if (strcmp(from, "disk") && strcmp(from, "cdrom") && strcmp(from, "net"))
+		return err_set(err, EINVAL, "--boot %s: must be disk, cdrom or net", arg);
 	if (rom && strcmp(from, "net"))
 		return err_set(err, EINVAL, "--boot %s: rom= goes with net", arg);
 	return 0;
@@ -174,6 +169,7 @@ int machine_parse_boot(const struct option_row *row, void *target, const char *a
 		ret = check_boot(from, rom, arg, err);
 	free(o->net_rom);
 	o->net_rom = NULL;
+	o->boots_cd = ret == 0 && !strcmp(from, "cdrom");
 	if (ret == 0 && !strcmp(from, "net")) {
 		o->net_rom = rom ? rom : strdup(DEFAULT_NET_ROM);
 		rom = NULL;
@@ -311,6 +307,11 @@ bool machine_opts_boots_net(const struct machine_opts *o)
 	return o->net_rom || o->carried[CARRIED_NET_ROM].data;
 }
 
+bool machine_opts_boots_cd(const struct machine_opts *o)
+{
+	return o->boots_cd || o->carried[CARRIED_CD_ROM].data;
+}
+
 static int check_disk_boot(const struct machine_opts *o, struct err *err)
 {
 	if (!o->ndisks && !machine_opts_boots_net(o))
@@ -379,7 +380,7 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
 	if (machine_opts_firmware(o))
 		return check_disk_boot(o, err);
-	if (o->net_rom)
+	if (o->net_rom || o->boots_cd)
 		return err_set(err, EINVAL, "--boot does not go with %s: firmware looks for it",
 			       o->kernel ? "--kernel" : "--restore");
 	if (o->firmware)

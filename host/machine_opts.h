@@ -59,6 +59,7 @@ struct machine_opts {
 	unsigned nnics;
 	struct cloud_init_opt cloud_init;
 	char *net_rom; /* boots from a network card by this option ROM, owned; NULL: it does not */
+	bool boots_cd; /* the CD's image on a disk, before the disks */
 	struct {
 		const uint8_t *data;
 		size_t size;
@@ -107,6 +108,7 @@ static inline uint32_t machine_opts_jail_without(const struct machine_opts *o)
 const char *machine_opts_firmware(const struct machine_opts *o);
 /* True: firmware boots from a network card, before any disk. */
 bool machine_opts_boots_net(const struct machine_opts *o);
+bool machine_opts_boots_cd(const struct machine_opts *o);
 
 /* Decision of CLOCK_AUTO. True: the host's clock, as something outside can talk to the guest. */
 bool machine_opts_host_clock(const struct machine_opts *o);

@@ -454,11 +454,11 @@ const struct option_row option_table[] = {
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "without --kernel the first disk boots by itself, by this PC BIOS (SeaBIOS of "
 		  "Debian's package seabios)" },
-	{ "boot", 0, "disk|net[,rom=FILE]", .parse = machine_parse_boot, .target = AT(machine),
-	  .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
-	  .help = "what firmware boots from: the first disk, or before it the network, by an "
-		  "option "
-		  "ROM (iPXE of Debian's package ipxe-qemu) (disk)" },
+	{ "boot", 0, "disk|cdrom|net[,rom=FILE]", .parse = machine_parse_boot,
+	  .target = AT(machine), .commands = BOOTS, .group = GROUP_MACHINE, .config = true,
+	  .help = "what firmware boots from: the first disk, or before it the first disk that has "
+		  "an El Torito image, as a CD, or the network, by an option ROM (iPXE of "
+		  "Debian's package ipxe-qemu) (disk)" },
 	{ "on-panic", 0, "report|stop|reset", CHOICE(machine.on_panic), .commands = LIVE,
 	  .group = GROUP_MACHINE, .config = true,
 	  .help = "when the guest has panicked and will not reboot: say so, end the "
@@ -505,7 +505,7 @@ const struct option_row option_table[] = {
 	  .refusal = "a machine has no USB" },
 	{ "cdrom", 0, "FILE", STRING(machine.append), .commands = BOOTS,
 	  .refusal = "a machine has no CD-ROM drive: give the image as --disk FILE,ro, a disk for "
-		     "the guest, from which a hybrid ISO boots as well" },
+		     "the guest, from which --boot cdrom starts it as a CD" },
 
 	/* ---- the machine of a recording ---- */
 	{ "kernel", 0, "FILE", STRING(machine.kernel), .commands = REPLAYS, .group = GROUP_MACHINE,

@@ -231,8 +231,9 @@ static int machine_config_check(const struct machine_config *c, struct err *err)
 			       c->version, MACHINE_VERSIONS);
 	if (c->firmware && c->version < 2)
 		return err_set(err, EINVAL, "a machine of version 1 has no firmware");
-	if (c->carried_sectors[CARRIED_NET_ROM] && !c->firmware)
-		return err_set(err, EINVAL, "a machine without firmware boots from no network");
+	if ((c->carried_sectors[CARRIED_NET_ROM] || c->carried_sectors[CARRIED_CD_ROM]) &&
+	    !c->firmware)
+		return err_set(err, EINVAL, "a machine without firmware has no option ROM");
 	if (c->nnics > machine_nics_max(c->version))
 		return err_set(err, EINVAL,
 			       "%u network cards: a machine of version %u has at most %u", c->nnics,
@@ -352,7 +353,7 @@ static struct memdisk *carried(const struct machine *m, enum machine_carried whi
 {
 	if (!m->config.carried_sectors[which])
 		return NULL;
-	return which == CARRIED_CIDATA ? machine_virtio_cidata(m) : machine_v2_net_rom(m);
+	return which == CARRIED_CIDATA ? machine_virtio_cidata(m) : machine_v2_rom(m, which);
 }
 
 int machine_load_carried(struct machine *m, enum machine_carried which, const uint8_t *data,
@@ -362,8 +363,7 @@ int machine_load_carried(struct machine *m, enum machine_carried which, const ui
 
 	if (!d || memdisk_load(d, data, size) < 0)
 		return err_set(err, EINVAL, "%zu bytes for %s of %u sectors", size,
-			       which == CARRIED_CIDATA ? "a disk of cloud-init's"
-						       : "a network card's ROM",
+			       which == CARRIED_CIDATA ? "a disk of cloud-init's" : "an option ROM",
 			       m->config.carried_sectors[which]);
 	return 0;
 }

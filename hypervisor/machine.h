@@ -37,9 +37,10 @@ struct disk_backend;
 /*
  * Bytes that a machine has with it in its state, so that no file is needed after the start: the
  * content of one more disk, read-only and behind the others, of which cloud-init takes what the
- * guest is to be; the option ROM by which firmware boots from a network card before any disk.
+ * guest is to be; the option ROMs by which firmware boots from a network card, or the image of a CD
+ * on a disk, before any disk.
  */
-enum machine_carried { CARRIED_CIDATA, CARRIED_NET_ROM, CARRIED };
+enum machine_carried { CARRIED_CIDATA, CARRIED_NET_ROM, CARRIED_CD_ROM, CARRIED };
 
 /* Two machines of equal configuration are the same; logs and the handshake compare its digest. */
 struct machine_config {

@@ -96,7 +96,7 @@ bool machine_v2_bridges(struct machine *m, struct pci_host *pci);
 /* Puts firmware into its socket: 0, -EINVAL (a size that it cannot have), -ENOMEM. */
 int machine_v2_load_firmware(struct machine *m, const uint8_t *image, size_t size);
 /* The ROM that boots from a network card; without firmware NULL. */
-struct memdisk *machine_v2_net_rom(const struct machine *m);
+struct memdisk *machine_v2_rom(const struct machine *m, enum machine_carried which);
 /* After all other devices. */
 void machine_v2_add_controllers(struct machine *m);
 void machine_v2_fini(struct machine *m);

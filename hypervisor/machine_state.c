@@ -88,7 +88,10 @@ static int config_restore_carried(struct machine_config *c, struct rd *in)
 		return -EINVAL;
 	if (c->carried_sectors[CARRIED_CIDATA] && c->ndisks == machine_disks_max(c->version))
 		return -EINVAL;
-	return c->carried_sectors[CARRIED_NET_ROM] && !c->firmware ? -EINVAL : 0;
+	return (c->carried_sectors[CARRIED_NET_ROM] || c->carried_sectors[CARRIED_CD_ROM]) &&
+			       !c->firmware
+		       ? -EINVAL
+		       : 0;
 }
 
 static int config_restore_disks(struct machine_config *c, struct rd *in)

@@ -47,7 +47,7 @@ struct machine_v2 {
 	struct pci_host *pci;
 	struct rom rom;
 	struct fw_cfg fw_cfg;
-	struct memdisk net_rom;
+	struct memdisk net_rom, cd_rom;
 	uint8_t driven[I8259_IRQS]; /* by whom */
 };
 
@@ -319,14 +319,19 @@ static bool add_memory_map(struct machine *m)
 	return ok;
 }
 
+#define CD_ROM_FILE "genroms/cdrom.rom"
+
 /*
- * Network cards where they have a ROM, then disks in their order, named as SeaBIOS looks for them,
- * and nothing else.
+ * A CD's image or network cards where there is a ROM for them, then disks in their order, named as
+ * SeaBIOS looks for them, and nothing else.
  */
 static bool add_boot_order(struct machine *m)
 {
-	char text[64 * (MACHINE_DISKS + MACHINE_NICS) + 8] = "";
+	char text[64 * (1 + MACHINE_DISKS + MACHINE_NICS) + 8] = "";
 	size_t n = 0;
+
+	if (m->config.carried_sectors[CARRIED_CD_ROM])
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "/rom@" CD_ROM_FILE "\n");
 
 	for (unsigned i = 0; m->config.carried_sectors[CARRIED_NET_ROM] && i < m->config.nnics; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n,
@@ -349,24 +354,25 @@ static bool add_acpi(struct machine *m)
 	       fw_cfg_add_file(f, "etc/table-loader", rom.script, rom.nscript);
 }
 
-/* By the name that SeaBIOS asks for where it finds a virtio network card. */
-static bool add_net_rom(struct machine *m)
+struct memdisk *machine_v2_rom(const struct machine *m, enum machine_carried which)
 {
-	uint32_t sectors = m->config.carried_sectors[CARRIED_NET_ROM];
-	struct memdisk *d = &m->v2->net_rom;
+	if (!m->v2)
+		return NULL;
+	return which == CARRIED_CD_ROM ? &m->v2->cd_rom : &m->v2->net_rom;
+}
+
+/* Adds an option ROM that it has, by the name that SeaBIOS asks for. */
+static bool add_rom(struct machine *m, enum machine_carried which, const char *name)
+{
+	uint32_t sectors = m->config.carried_sectors[which];
+	struct memdisk *d = machine_v2_rom(m, which);
 
 	if (!sectors)
 		return true;
 	if (memdisk_init(d, sectors) < 0)
 		return false;
-	machine_device_add(m, &memdisk_ops, d, 1);
-	return fw_cfg_add_view(&m->v2->fw_cfg, "pci1af4,1041.rom", d->data,
-			       (size_t)sectors * DISK_SECTOR);
-}
-
-struct memdisk *machine_v2_net_rom(const struct machine *m)
-{
-	return m->v2 ? &m->v2->net_rom : NULL;
+	machine_device_add(m, &memdisk_ops, d, which);
+	return fw_cfg_add_view(&m->v2->fw_cfg, name, d->data, (size_t)sectors * DISK_SECTOR);
 }
 
 /*
@@ -379,7 +385,9 @@ static int add_firmware_devices(struct machine *m, struct err *err)
 
 	rom_init(&m->v2->rom, &m->bus, &m->memory);
 	fw_cfg_init(f, &m->bus, &m->memory);
-	if (!add_memory_map(m) || !add_boot_order(m) || !add_acpi(m) || !add_net_rom(m) ||
+	if (!add_memory_map(m) || !add_boot_order(m) || !add_acpi(m) ||
+	    !add_rom(m, CARRIED_NET_ROM, "pci1af4,1041.rom") ||
+	    !add_rom(m, CARRIED_CD_ROM, CD_ROM_FILE) ||
 	    !fw_cfg_add_number(f, "etc/sercon-port", UART_COM1, 2) ||
 	    !fw_cfg_add_number(f, "etc/show-boot-menu", 0, 2) ||
 	    !fw_cfg_add_number(f, "etc/boot-fail-wait", UINT32_MAX, 4))
@@ -430,6 +438,7 @@ void machine_v2_fini(struct machine *m)
 	fw_cfg_fini(&m->v2->fw_cfg);
 	rom_fini(&m->v2->rom);
 	memdisk_fini(&m->v2->net_rom);
+	memdisk_fini(&m->v2->cd_rom);
 	free(m->v2);
 	m->v2 = NULL;
 }

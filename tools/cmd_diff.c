@@ -38,7 +38,8 @@ static const char *diff_configs(const struct machine_config *a, const struct mac
 		return "the number of disks";
 	if (a->carried_sectors[CARRIED_CIDATA] != b->carried_sectors[CARRIED_CIDATA])
 		return "the size of cloud-init's disk (--cloud-init)";
-	if (a->carried_sectors[CARRIED_NET_ROM] != b->carried_sectors[CARRIED_NET_ROM])
+	if (a->carried_sectors[CARRIED_NET_ROM] != b->carried_sectors[CARRIED_NET_ROM] ||
+	    a->carried_sectors[CARRIED_CD_ROM] != b->carried_sectors[CARRIED_CD_ROM])
 		return "what it boots from (--boot)";
 	if (a->virtio_console != b->virtio_console)
 		return "only one has a virtio console";

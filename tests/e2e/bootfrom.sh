@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What else boots by itself: a hybrid ISO, syslinux in one of several partitions, a network by iPXE; a recording of the
-# last one replays without the ROM's file. The program that they load ends the machine.
+# What else boots by itself: a hybrid ISO, an ISO that is none by El Torito, syslinux in one of several partitions, a
+# network by iPXE; a recording of the last one replays without the ROM's file. The program that they load ends the
+# machine.
 # waits for the host: net net-script net-replay net-log
 # beside others
 . "$(dirname "$0")/lib.sh"
@@ -35,8 +36,54 @@ if [ -f /usr/lib/ISOLINUX/isolinux.bin ] && command -v xorriso >/dev/null; then
 	xorriso -as mkisofs -quiet -o "$work/hybrid.iso" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -b isolinux/isolinux.bin \
 		-c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$work/iso" 2>"$work/err"
 	boots iso ISOLINUX --disk "$work/hybrid.iso,ro" --clock virtual
+	xorriso -as mkisofs -quiet -o "$work/plain.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 \
+		-boot-info-table "$work/iso" 2>"$work/err"
+	# Behind a disk without a boot sector: the CD's image is looked for on all.
+	truncate -s 1M "$work/empty"
+	boots cdrom ETCD --boot cdrom --disk "$work/empty" --disk "$work/plain.iso,ro" --clock virtual
+	timeout 600 "$twinstep" record -o "$work/cdlog" --boot cdrom --disk "$work/plain.iso,ro" --console "$work/console" 2>"$work/err"
+	status=$?
+	check cdrom-record "status $status, not 42: $(tail -n 3 "$work/err")" [ "$status" -eq 42 ]
+	timeout 600 "$twinstep" replay "$work/cdlog" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
+	status=$?
+	check cdrom-replay "status $status, not 42: $(tail -n 3 "$work/err")" eval "[ $status -eq 42 ] && cmp -s '$work/console' '$work/console2'"
+	cp "$work/exit.bin" "$work/exit.disk" && truncate -s 1M "$work/exit.disk" # SeaBIOS reads whole cylinders
+	# damaged TEST "text" OFFSET BYTES: the ROM says so, and the disk comes next.
+	damaged() {
+		cp "$work/plain.iso" "$work/damaged.iso"
+		printf "$4" | dd of="$work/damaged.iso" bs=1 seek="$3" conv=notrunc 2>/dev/null
+		boots "$1" "$2" --boot cdrom --disk "$work/exit.disk,ro" --disk "$work/damaged.iso,ro" --clock virtual
+	}
+	catalogue=$((2048 * $(od -An -tu4 -j $((17 * 2048 + 71)) -N 4 "$work/plain.iso")))
+	damaged cdrom-record-far 'damaged boot catalogue' $((17 * 2048 + 71)) '\377\377\377\377'
+	damaged cdrom-key 'damaged boot catalogue' $((catalogue + 30)) '\0'
+	damaged cdrom-not-bootable 'damaged boot catalogue' $((catalogue + 32)) '\0'
+	damaged cdrom-floppy 'wants an emulated disk' $((catalogue + 33)) '\2'
+	damaged cdrom-large 'image cannot be loaded' $((catalogue + 38)) '\377\377'
+	damaged cdrom-no-image 'image cannot be loaded' $((catalogue + 38)) '\0\0'
+	damaged cdrom-far 'image cannot be loaded' $((catalogue + 40)) '\0\0\0\40'
 else
 	skip iso "isolinux and xorriso are not installed"
+fi
+
+if [ -d /usr/lib/grub/i386-pc ] && command -v grub-mkrescue xorriso mformat >/dev/null; then
+	mkdir -p "$work/grub/boot/grub"
+	cp "$work/exit.bin" "$work/grub"
+	head -c 3000000 /dev/urandom >"$work/grub/large"
+	cat >"$work/grub/boot/grub/grub.cfg" <<-END
+		serial
+		terminal_output serial
+		if hashsum --hash sha256 --check /sums --prefix / ; then
+		    chainloader /exit.bin
+		    boot
+		fi
+	END
+	(cd "$work/grub" && sha256sum large >sums)
+	grub-mkrescue -d /usr/lib/grub/i386-pc -o "$work/grub.iso" "$work/grub" >"$work/out" 2>&1
+	# GRUB reads 3 MB through INT 13h for drive E0h.
+	boots cdrom-grub 'large: OK' --boot cdrom --disk "$work/grub.iso,ro" --clock virtual
+else
+	skip cdrom-grub "grub-pc-bin, grub-common, xorriso and mtools are not installed"
 fi
 
 if [ -f /usr/lib/syslinux/mbr/mbr.bin ] && command -v syslinux >/dev/null && command -v mformat >/dev/null; then
@@ -72,7 +119,8 @@ if [ -f "$rom" ] && ip tuntap add bootnet mode tap 2>"$work/err"; then
 	wait_for 10 grep -q ready "$work/server"
 	cp "$rom" "$work/rom"
 	# Where a slow host makes iPXE give up, the disk starts the machine again: mov $6,%al; mov $0xcf9,%dx; out %al,(%dx)
-	printf '\xb0\x06\xba\xf9\x0c\xee\xf4' >"$work/again" && tail -c 505 "$work/exit.bin" >>"$work/again"
+	printf '\xb0\x06\xba\xf9\x0c\xee\xf4' >"$work/again" && tail -c 505 "$work/exit.bin" >>"$work/again" &&
+		truncate -s 1M "$work/again"
 	timeout 600 "$twinstep" record -o "$work/log" --boot "net,rom=$work/rom" --net tap:bootnet --disk "$work/again" --memory 64M --console "$work/console" \
 		2>"$work/err"
 	status=$?
@@ -97,8 +145,9 @@ refused() {
 }
 head -c 1000 /dev/zero >"$work/odd"
 printf '\x55\xaa\x09' >"$work/short" && truncate -s 4096 "$work/short"
-refused cdrom "a hybrid ISO boots as --disk FILE,ro" --boot cdrom --disk "$work/exit.bin"
-refused unknown "must be disk or net" --boot floppy --disk "$work/exit.bin"
+refused no-cdrom "no --disk is a bootable CD" --boot cdrom --disk "$work/exit.bin"
+refused cdrom-kernel "--boot does not go with --kernel" --boot cdrom --kernel "$work/odd"
+refused unknown "must be disk, cdrom or net" --boot floppy --disk "$work/exit.bin"
 refused no-card "needs a network card" --boot net
 refused no-rom "apt install ipxe-qemu" --boot "net,rom=$work/nothing" --net none
 refused odd-rom "is no option ROM" --boot "net,rom=$work/odd" --net none
