@@ -441,6 +441,13 @@ static void *attempt_thread(void *arg)
 	_exit(ret < 0 ? DENIED + (errno < 150 ? errno : 0) : WORKED);
 }
 
+/* What `int $0x80` raises in a kernel that runs no 32-bit programs. */
+static void no_such_call(int sig)
+{
+	(void)sig;
+	_exit(DENIED + ENOSYS);
+}
+
 static int listening(struct sockaddr_in *where)
 {
 	struct sockaddr_in sa = { .sin_family = AF_INET,
@@ -473,6 +480,8 @@ static _Noreturn void attempt_child(const struct attempt *a, enum thread_role ro
 	readable = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	grows = memfd_create("twinstep-test", MFD_CLOEXEC);
 	signal(SIGXFSZ, SIG_IGN);
+	if (a->run == try_32_bit_call)
+		signal(SIGSEGV, no_such_call);
 	if (readable < 0 || grows < 0 || listens < 0 || target < 0 ||
 	    jail_enter(JAIL_ON, &c, &err) < 0)
 		_exit(BROKEN);
