@@ -745,6 +745,108 @@ START_TEST(user_checks_alignment)
 }
 END_TEST
 
+/* ---- watchpoints of user code ---- */
+GUEST_CODE(count_db, "	inc	%r11d\n"
+		     "	iretq\n");
+
+#define COUNT_DB 0x4000ull
+
+/* A data breakpoint on the pages that access_again() reads and writes 50 times each. */
+static const struct watch_case {
+	uint64_t at;
+	unsigned type; /* of DR7: 1 writes, 3 reads and writes */
+	unsigned hits;
+} watch_cases[] = {
+	{ LIN + 0x1000, 1, 50 }, { LIN + 0x1000, 3, 50 }, { LIN, 3, 50 },
+	{ LIN, 1, 0 },		 { LIN + 0x1008, 3, 0 },  { LIN + 8, 3, 0 },
+};
+
+/* The hits of a round of access_again(); the handler executes two instructions for each. */
+static unsigned hits_again(unsigned expected)
+{
+	cpu->gpr[R_R11] = 0;
+	cpu->gpr[R_RBX] = LIN;
+	cpu->gpr[R_RSI] = LIN + 0x1000;
+	cpu->gpr[R_RCX] = 50;
+	run_user(AGAIN, 4 * 50 + 3 + 2 * expected);
+	ck_assert_uint_eq(cpu->gpr[R_RCX], 0);
+	ck_assert_uint_eq(cpu->gpr[R_RAX], 12); /* of what LIN is mapped to */
+	return (unsigned)cpu->gpr[R_R11];
+}
+
+/* Each access of a page that was accessed often before meets a new watchpoint, none an old one. */
+START_TEST(user_meets_watchpoint)
+{
+	const struct watch_case *c = &watch_cases[_i];
+	struct err err = ERR_INIT;
+	struct cpu_state s;
+
+	start_user();
+	guest_tables(&g);
+	g.e->ops->get_state(g.e, &s);
+	for (unsigned i = SEG_ES; i <= SEG_GS; i++) /* the handler's IRET loads them again */
+		s.seg[i].selector = i == SEG_CS ? 0x1b : 0x23;
+	ck_assert_int_eq(g.e->ops->set_state(g.e, &s, &err), 0);
+	GUEST_LOAD(&g, COUNT_DB, count_db);
+	guest_gate(&g, VEC_DB, COUNT_DB, 0);
+	cpu->dr[0] = c->at;
+	for (unsigned round = 0; round < 3; round++) {
+		ck_assert_uint_eq(hits_again(0), 0);
+		cpu->dr[7] = 1 | c->type << 16 | 3u << 18; /* 4 bytes */
+		mmu_debug_changed(cpu);
+		ck_assert_uint_eq(hits_again(c->hits), c->hits);
+		cpu->dr[7] = 0;
+		mmu_debug_changed(cpu);
+	}
+	guest_fini(&g);
+}
+END_TEST
+
+static unsigned told;
+
+static bool no_boundary(void *ctx, const struct moment *at, uint64_t linear)
+{
+	return false;
+}
+
+static void tell(void *ctx, size_t i, const struct moment *from, uint64_t lin, uint64_t size)
+{
+	told++;
+}
+
+/*
+ * The same for a debugger's watch, with which code runs in blocks as before. Each change of it has
+ * the blocks translated anew, with the next holds in turn, until holds are taken that an earlier
+ * round filled.
+ */
+START_TEST(user_meets_watch)
+{
+	const struct watch_case *c = &watch_cases[_i];
+	const struct engine_probe probe = {
+		.watch = { { .address = c->at, .length = 4, .read = c->type == 3, .write = true } },
+		.nwatches = 1,
+		.boundary = no_boundary,
+		.access = tell
+	};
+
+	start_user();
+	flush_page();
+	for (unsigned round = 0; round < HOLDS / 2; round++) {
+		told = 0;
+		/* Two of three without the watch, as a power of two has no third. */
+		for (unsigned i = 0; i < 2; i++) {
+			ck_assert_uint_eq(access_again(LIN, 1), 12);
+			ck_assert_uint_eq(told, 0);
+			probe_set(cpu, i ? &probe : NULL);
+		}
+		ck_assert_uint_eq(access_again(LIN, 1), 12);
+		ck_assert_uint_eq(told, c->hits);
+		probe_set(cpu, NULL);
+	}
+	guest_fini(&g);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_loop_test(tc, rights, 0, sizeof(rights_cases) / sizeof(rights_cases[0]));
@@ -770,6 +872,9 @@ static void add(TCase *tc)
 	tcase_add_test(tc, user_marks_pages_dirty_again);
 	tcase_add_test(tc, user_writes_code);
 	tcase_add_test(tc, user_checks_alignment);
+	tcase_add_loop_test(tc, user_meets_watch, 0, sizeof(watch_cases) / sizeof(watch_cases[0]));
+	tcase_add_loop_test(tc, user_meets_watchpoint, 0,
+			    sizeof(watch_cases) / sizeof(watch_cases[0]));
 }
 
 UNIT_MAIN("soft_mmu", add)
