@@ -15,7 +15,7 @@ shown() {
 	[ "${PIPESTATUS[0]}" -eq 0 ] || bad=1
 }
 export SOFT_ENGINE=translate
-for test in alu shift branch block run events order string mmu debug stress; do
+for test in alu shift branch block run events order string mmu debug seg task intr msr collect sys_fuzz stress; do
 	shown "translated.$test" "$build/tests/soft/test_$test"
 done
 shown translated.golden "$build/tests/isa/isa" --against tests/isa/golden/intel-C06F2.bin.zst --reports 5
