@@ -61,7 +61,15 @@ descendants() {
 running=$!
 wait_for 60 [ -s "$work/still.db" ]
 wait_for 60 eval '[ -n "$(descendants $running)" ]'
-kill -STOP $(descendants $running)
+# A process that is listed may fork before it stops: once all that are there are stopped, no more can come.
+stopped=
+for _ in {1..100}; do
+	listed=$(descendants $running | sort)
+	[ "$listed" != "$stopped" ] || break
+	kill -STOP $listed
+	stopped=$listed
+done
+check all-stopped "still forking: $listed" [ "$listed" = "$stopped" ]
 wait $running
 status=$?
 check stands-still "status $status: $(cat "$err")" eval "[ $status = 122 ] && grep -q 'has not gone on for 3 s' '$err'"
