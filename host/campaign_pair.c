@@ -30,6 +30,7 @@
 #include "host/exit.h"
 #include "host/pair.h"
 #include "host/replay_worker.h"
+#include "host/stop.h"
 #include "host/supervise.h"
 
 #define NS_PER_MS  1000000ull
@@ -54,6 +55,7 @@ struct trial {
 	uint64_t protected_ns;	 /* since then the guest is */
 	uint64_t fault_ns;	 /* 0: none was done */
 	uint64_t end_ns;	 /* the first replica came to the guest's end */
+	bool missed;		 /* the fault: there was no pair, or no guest, any more */
 	bool differed, survived; /* by the events behind the fault */
 	struct buf shown;
 };
@@ -379,7 +381,7 @@ static bool is_over(const struct trial *t)
 /* Until a time, or the end of the guest; then that is known. */
 static void look_until(struct trial *t, uint64_t ns)
 {
-	while (host_mono_ns() < ns && !is_over(t))
+	while (host_mono_ns() < ns && !is_over(t) && !stop_signal())
 		look(t);
 	if (is_over(t) && !t->end_ns)
 		t->end_ns = host_mono_ns();
@@ -408,6 +410,22 @@ static uint64_t event_ns(const struct trial *t, unsigned side, const char *name,
 	return found;
 }
 
+/* Whether one went on without the other before the fault: a busy host keeps a replica silent too.
+ */
+static bool came_apart(const struct trial *t)
+{
+	static const char *const names[] = { "unprotected", "live" };
+	uint64_t until = t->fault_ns ? t->fault_ns : UINT64_MAX;
+
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t at = event_ns(t, i % 2 ? BACKUP : PRIMARY, names[i / 2], t->protected_ns);
+
+		if (at && at < until)
+			return true;
+	}
+	return false;
+}
+
 /* The last line that a replica has written. */
 static void last_line(const struct trial *t, unsigned side, char *line, size_t size)
 {
@@ -433,7 +451,7 @@ static int wait_for_protection(struct trial *t, struct err *err)
 	char line[300];
 	unsigned side;
 
-	while (host_mono_ns() < until) {
+	while (host_mono_ns() < until && !stop_signal()) {
 		t->protected_ns = event_ns(t, PRIMARY, "protected", 0);
 		if (t->protected_ns)
 			return 0;
@@ -457,21 +475,28 @@ static void send_signal(const struct trial *t, unsigned process, int sig)
 		kill(t->pid[process], sig);
 }
 
-/* A byte of one replica's memory becomes another. */
-static void make_differ(const struct trial *t, unsigned side, const struct fault *f)
+/* A bit of one replica's memory flips. 0; -EAGAIN where it did not hear. */
+static int make_differ(struct trial *t, unsigned side, const struct fault *f, struct err *err)
 {
 	char who[PAIR_DIR_LEN + 16];
-	struct err ignored = ERR_INIT;
+	struct err why = ERR_INIT;
 	json_t *request = json_pack("{s:s, s:s, s:I}", "command", "fault", "kind", "memory", "bit",
 				    (json_int_t)(f->index * 8 + f->bit));
+	json_t *answer;
 
 	snprintf(who, sizeof(who), "%s/s/%c", t->dir, letter[side]);
-	json_decref(control_request(who, request, 5000, &ignored));
+	answer = control_request(who, request, 5000, &why);
 	json_decref(request);
+	json_decref(answer);
+	if (answer)
+		return 0;
+	look(t);
+	t->missed = is_over(t);
+	return err_set(err, EAGAIN, "a fault could not be done: %s", why.text);
 }
 
 /* What is done, and to which process; what stops goes on later. */
-static void do_fault(struct trial *t, const struct fault *f)
+static int do_fault(struct trial *t, const struct fault *f, struct err *err)
 {
 	static const struct {
 		unsigned process;
@@ -487,15 +512,23 @@ static void do_fault(struct trial *t, const struct fault *f)
 	};
 
 	t->fault_ns = host_mono_ns();
-	if (!what[f->place].sig) {
-		make_differ(t, what[f->place].process, f);
-		return;
-	}
+	if (!what[f->place].sig)
+		return make_differ(t, what[f->place].process, f, err);
 	send_signal(t, what[f->place].process, what[f->place].sig);
 	if (what[f->place].sig != SIGSTOP)
-		return;
+		return 0;
 	look_until(t, t->fault_ns + f->amount * NS_PER_MS);
 	send_signal(t, what[f->place].process, SIGCONT);
+	return 0;
+}
+
+/* At its time, if the guest runs and has two replicas then: -EAGAIN and t->missed otherwise. */
+static int fault_in_time(struct trial *t, const struct fault *f, struct err *err)
+{
+	look_until(t, t->protected_ns + f->count * 1000);
+	t->missed = is_over(t) || came_apart(t);
+	return t->missed ? err_set(err, EAGAIN, "the pair or its guest ends before the fault")
+			 : do_fault(t, f, err);
 }
 
 /* ---- what came of it ---- */
@@ -517,18 +550,19 @@ static int trial_once(struct trial *t, const struct fault *f, uint64_t bound_ns,
 
 	if (trial_start(t, err) < 0 || wait_for_protection(t, err) < 0)
 		return -err->code;
-	if (f)
-		look_until(t, t->protected_ns + f->count * 1000);
-	if (f && !is_over(t))
-		do_fault(t, f);
+	if (f && fault_in_time(t, f, err) < 0)
+		return -err->code;
 	look_until(t, t->protected_ns + bound_ns);
 	for (unsigned i = 0; i < PROCESSES; i++)
 		send_signal(t, i, SIGCONT);
 	until = host_mono_ns() + (is_over(t) ? LINGER_MS * NS_PER_MS : 0);
-	while ((t->pid[PRIMARY] || t->pid[BACKUP]) && host_mono_ns() < until)
+	while ((t->pid[PRIMARY] || t->pid[BACKUP]) && host_mono_ns() < until && !stop_signal())
 		look(t);
 	take_output(t);
 	read_events(t);
+	t->missed = f && came_apart(t); /* an event that is from before may be written behind */
+	if (t->missed)
+		return err_set(err, EAGAIN, "the pair comes apart before the fault");
 	return t->shown.bad ? err_set(err, ENOMEM, "out of memory") : 0;
 }
 
@@ -541,6 +575,8 @@ static int trial_run(struct trial *t, const struct fault *f, uint64_t bound_ns, 
 	for (unsigned i = 0;; i++) {
 		*err = (struct err)ERR_INIT;
 		ret = trial_once(t, f, bound_ns, err);
+		if (stop_signal())
+			return err_set(err, EINTR, "it was told to stop");
 		if (ret != -EAGAIN || i == TRIES)
 			return ret;
 		trial_close(t);
@@ -595,6 +631,26 @@ static uint64_t length_us(const struct trial *t)
 	return t->end_ns > t->protected_ns ? (t->end_ns - t->protected_ns) / 1000 : 0;
 }
 
+/* One without a fault came to the guest's end, and the primary is who brought it there. */
+static int golden_ended(const struct trial *t, const struct campaign_plan *p, struct err *err)
+{
+	char line[300];
+
+	if (ended_in_order(t, PRIMARY))
+		return 0;
+	if (!is_over(t))
+		return err_set(err, ETIMEDOUT,
+			       "the guest of the plan's pair does not end within %llu ms",
+			       (unsigned long long)p->bound);
+	if (ended_in_order(t, BACKUP))
+		return err_set(err, EAGAIN,
+			       "the plan's pair comes apart without a fault: its host is too busy");
+	last_line(t, PRIMARY, line, sizeof(line));
+	return err_set(err, EIO,
+		       "both replicas of the plan's pair fail without a fault; the primary: %s",
+		       *line ? line : "no word");
+}
+
 /* Twice without a fault: what differs then is no fault's. */
 static int run_golden(struct lab *l, const struct campaign_plan *p, struct err *err)
 {
@@ -605,10 +661,8 @@ static int run_golden(struct lab *l, const struct campaign_plan *p, struct err *
 		uint64_t differs;
 
 		ret = trial_run(&t, NULL, p->bound * NS_PER_MS, err);
-		if (ret == 0 && !ended_in_order(&t, PRIMARY))
-			ret = err_set(err, ETIMEDOUT,
-				      "the guest of the plan's pair does not end within %llu ms",
-				      (unsigned long long)p->bound);
+		if (ret == 0)
+			ret = golden_ended(&t, p, err);
 		if (ret == 0 && i == 0) {
 			l->golden = t.shown;
 			t.shown = (struct buf)BUF_INIT;
@@ -641,8 +695,9 @@ static int do_one(const struct campaign_run *r, struct lab *l, uint64_t n, int f
 			       "the plan's window or range holds nothing of this pair");
 	row.fault = fault[0];
 	ret = trial_run(&t, &row.fault, l->length * 1000 + r->plan->bound * NS_PER_MS, err);
-	if (ret == 0) {
-		row.result.outcome = classify(l, &t, &row.result);
+	if (ret == 0 || (ret == -EAGAIN && t.missed)) {
+		ret = 0;
+		row.result.outcome = t.missed ? OUTCOME_REFUSED : classify(l, &t, &row.result);
 		row.result.end_count = length_us(&t);
 		row.host_ns = host_mono_ns() - began;
 		if (write(fd, &row, sizeof(row)) != (ssize_t)sizeof(row))
@@ -650,6 +705,11 @@ static int do_one(const struct campaign_run *r, struct lab *l, uint64_t n, int f
 	}
 	trial_close(&t);
 	return ret;
+}
+
+/* A trial that is told to stop sees it within LOOK_MS, and takes its pair down. */
+static void stop_nothing(void *ctx)
+{
 }
 
 int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd,
@@ -660,7 +720,7 @@ int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd,
 	struct err err = ERR_INIT;
 	int ret = read_options(&l.o, r->plan, argv, &err);
 
-	signal(SIGPIPE, SIG_IGN);
+	stop_on_signals(stop_nothing, NULL);
 	l.golden = (struct buf)BUF_INIT;
 	l.beats = beats;
 	if (ret == 0) {
@@ -671,7 +731,7 @@ int campaign_pair_live(const struct campaign_run *r, unsigned number, int fd,
 		if (campaign_run_is_of(r, number, n))
 			ret = do_one(r, &l, n, fd, &err);
 	}
-	if (ret < 0)
+	if (ret < 0 && !stop_signal())
 		log_error("%s", err.text);
 	buf_free(&l.golden);
 	options_free(&l.o);

@@ -41,6 +41,33 @@ check show "status $?: $(cat "$out" "$err")" grep -q 'the same as in the campaig
 campaign show "$work/a.db" 0 --record "$work/no.log"
 check no-recording "$(cat "$err")" grep -q 'is no recording' "$err"
 
+# What a host does beside the faults is no outcome: such an experiment is tried again, and one whose guest is over each time has had
+# no fault.
+guest() { # guest FILE LINES
+	${CC:-gcc} -m32 -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build-id=none -DLINES="$2" -DEVERY=10000000 -o "$1" \
+		tests/e2e/campaign_pair.S
+}
+guest "$work/long.elf" 250
+guest "$work/short.elf" 60
+cat >"$plan" <<END
+{"pair": ["--kernel", "$work/long.elf", "--memory", "4M", "--epoch", "50"], "experiments": 5, "from": 1500000, "to": 1700000,
+ "faults": [{"place": "backup differs", "first": 2097152}]}
+END
+disturbed() { # disturbed WHAT DB
+	GUEST=$work/long.elf SHORT=$work/short.elf timeout 600 tests/e2e/campaign_pair.py "$1" "$2" "$twinstep" campaign run "$plan" -o "$2" \
+		>"$out" 2>"$err" </dev/null
+}
+disturbed end "$work/end.db"
+status=$?
+check directory-goes "status $status: $(cat "$out" "$err")" [ $status = 0 ]
+disturbed golden "$work/golden.db"
+check golden-fails "$(cat "$err")" grep -q 'both replicas of the plan.s pair fail without a fault' "$err"
+disturbed experiments "$work/disturbed.db"
+check disturbed "status $?: $(cat "$err")" grep -q '5 experiments are done' "$err"
+campaign report "$work/disturbed.db" --csv
+check tried-again "$(cat "$out")" [ "$(tail -n +2 "$out" | head -n 3 | cut -d, -f6 | sort -u)" = divergence ]
+check too-late "$(cat "$out")" [ "$(tail -n 1 "$out" | cut -d, -f6)" = refused ]
+
 # One line for each kind of nonsense.
 bad() { # bad NAME PLAN MESSAGE
 	echo "$2" >"$plan"
