@@ -10,7 +10,8 @@
 #include "host/campaign.h"
 #include "host/symbols.h"
 
-#define PLAN_MAX (1u << 20)
+#define PLAN_MAX    (1u << 20)
+#define PAIR_MS_MAX 86400000u /* a day */
 
 static int bad(struct err *err, const char *name, const char *what)
 {
@@ -160,6 +161,8 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const struct s
 		return bad(err, name, "the \"amount\" of a slow clock is at most 1000000");
 	if (f->place == FAULT_DISK_SLOW && f->amount > 3600000000000)
 		return bad(err, name, "the \"amount\" of a slow disk is at most an hour of ns");
+	if (pair && f->amount > PAIR_MS_MAX)
+		return bad(err, name, "the \"amount\" of a fault of a pair is at most a day of ms");
 	if (fault_is_of_pair(f->place) != pair)
 		return bad(err, name,
 			   pair ? "the faults of a \"pair\" are those of two replicas"
@@ -469,6 +472,8 @@ static int parse_object(struct campaign_plan *p, json_t *o, const char *name, st
 		return bad(err, name, "\"prune\" must be true or false");
 	if (p->from >= p->to)
 		return bad(err, name, "\"from\" must be below \"to\"");
+	if (p->npair && p->bound > PAIR_MS_MAX)
+		return bad(err, name, "the \"bound\" of a pair is at most a day of ms");
 	return parse_size(p, o, name, err);
 }
 
