@@ -28,6 +28,7 @@ struct bins {
 struct page {
 	FILE *f;
 	const char *results; /* name of the file */
+	bool pair;	     /* counts are microseconds since the guest was protected */
 	double z;
 	struct campaign_tally all, place[FAULT_PLACES];
 	struct campaign_tally bit[16][64]; /* of general registers */
@@ -77,20 +78,24 @@ static void into_bin(struct bins *b, uint64_t at, enum outcome o)
 	campaign_tally_add(&b->bin[(unsigned __int128)(at - b->low) * BINS / whole], o);
 }
 
-/* Instructions until the guest noticed, or until it showed. */
-static uint64_t latency_of(const struct campaign_row *row)
+/* Until the guest noticed, or until it showed; in a pair, where a difference is known by its place
+ * in the outputs alone, until the guest's end.
+ */
+static uint64_t latency_of(const struct page *p, const struct campaign_row *row)
 {
-	uint64_t at = row->result.outcome == OUTCOME_WRONG ? row->result.first_difference
-							   : row->result.end_count;
+	uint64_t at = row->result.outcome == OUTCOME_WRONG && !p->pair
+			      ? row->result.first_difference
+			      : row->result.end_count;
 
 	return at > row->fault.count && at != UINT64_MAX ? at - row->fault.count : 0;
 }
 
 /* The worse one first; of equals the one that shows sooner, then the lower number. */
-static bool is_worse(const struct campaign_row *a, const struct campaign_row *b)
+static bool is_worse(const struct page *p, const struct campaign_row *a,
+		     const struct campaign_row *b)
 {
 	unsigned wa = looks[a->result.outcome].weight, wb = looks[b->result.outcome].weight;
-	uint64_t la = latency_of(a), lb = latency_of(b);
+	uint64_t la = latency_of(p, a), lb = latency_of(p, b);
 
 	if (wa != wb)
 		return wa > wb;
@@ -103,7 +108,7 @@ static void keep_worst(struct page *p, const struct campaign_row *row)
 
 	if (!looks[row->result.outcome].weight)
 		return;
-	while (at > 0 && is_worse(row, &p->worst[at - 1]))
+	while (at > 0 && is_worse(p, row, &p->worst[at - 1]))
 		at--;
 	if (at == WORST)
 		return;
@@ -116,7 +121,7 @@ static int take_row(void *ctx, const struct campaign_row *row)
 {
 	struct page *p = ctx;
 	enum outcome o = row->result.outcome;
-	uint64_t latency = latency_of(row);
+	uint64_t latency = latency_of(p, row);
 
 	campaign_tally_add(&p->all, o);
 	campaign_tally_add(&p->place[row->fault.place], o);
@@ -304,9 +309,8 @@ static void put_columns(FILE *f, const char *name, const struct campaign_tally *
 		WIDTH - PLOT_LEFT);
 }
 
-static void put_bins(FILE *f, const char *title, bool hex, const struct bins *b)
+static void put_bins(FILE *f, const char *title, const char *unit, const struct bins *b)
 {
-	const char *unit = hex ? "0x%" PRIx64 : "count %" PRIu64;
 	char text[64];
 
 	if (b->low > b->high)
@@ -329,7 +333,9 @@ static void put_latencies(struct page *p)
 		n--;
 	if (n == 1 && !p->latency[0].n)
 		return;
-	fputs("<h2>Instructions from the fault until it was detected, or showed</h2>\n", p->f);
+	fprintf(p->f, "<h2>%s</h2>\n",
+		p->pair ? "Microseconds from the fault until the guest's end"
+			: "Instructions from the fault until it was detected, or showed");
 	put_columns(p->f, "latency, by powers of two", p->latency, n);
 	put_label(p->f, PLOT_LEFT, PLOT_HIGH + 18, "start", "1");
 	snprintf(text, sizeof(text), "below 2^%zu", n);
@@ -376,10 +382,11 @@ static void put_worst(struct page *p)
 
 	if (!p->nworst)
 		return;
-	fputs("<h2>The worst</h2>\n<div class=\"wide\"><table><tr><th>experiment</th>"
-	      "<th class=\"l\">outcome</th><th class=\"l\">fault</th><th>count</th>"
-	      "<th>instructions until</th><th class=\"l\">once more</th></tr>\n",
-	      f);
+	fprintf(f,
+		"<h2>The worst</h2>\n<div class=\"wide\"><table><tr><th>experiment</th>"
+		"<th class=\"l\">outcome</th><th class=\"l\">fault</th><th>%s</th>"
+		"<th>%s until</th><th class=\"l\">once more</th></tr>\n",
+		p->pair ? "\302\265s protected" : "count", p->pair ? "\302\265s" : "instructions");
 	for (size_t i = 0; i < p->nworst; i++) {
 		const struct campaign_row *row = &p->worst[i];
 		char what[160];
@@ -390,7 +397,7 @@ static void put_worst(struct page *p)
 			"<td>%" PRIu64 "</td><td>%" PRIu64 "</td>"
 			"<td class=\"l\"><code>twinstep campaign show ",
 			row->n, outcome_name(row->result.outcome), what, row->fault.count,
-			latency_of(row));
+			latency_of(p, row));
 		put_text(f, p->results);
 		fprintf(f, " %" PRIu64 "</code></td></tr>\n", row->n);
 	}
@@ -405,8 +412,8 @@ static void put_page(struct page *p, const struct campaign_plan *plan)
 	put_outcomes(p);
 	put_places(p);
 	put_bits(p);
-	put_bins(p->f, "By address in RAM", true, &p->address);
-	put_bins(p->f, "Over time", false, &p->time);
+	put_bins(p->f, "By address in RAM", "0x%" PRIx64, &p->address);
+	put_bins(p->f, "Over time", p->pair ? "%" PRIu64 " \302\265s" : "count %" PRIu64, &p->time);
 	put_latencies(p);
 	put_worst(p);
 	fputs("<h2>Plan</h2>\n<pre class=\"wide\">", p->f);
@@ -420,6 +427,7 @@ static int write_page(struct page *p, sqlite3 *db, const struct campaign_plan *p
 	int ret = campaign_store_rows(db, take_ranges, p, err), broken;
 
 	p->z = plan->deviations;
+	p->pair = plan->npair > 0;
 	if (ret == 0)
 		ret = campaign_store_rows(db, take_row, p, err);
 	if (ret == 0 && !(p->f = fopen(path, "we")))
