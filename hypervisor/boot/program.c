@@ -45,6 +45,13 @@ int program_load_segment(struct program *p, const struct program_segment *s)
 			       "0x%llx-0x%llx, which the boot information needs",
 			       f->name, (unsigned long long)s->at, PROGRAM_INFO,
 			       PROGRAM_INFO + PROGRAM_INFO_LEN);
+	if (s->memsz > p->mem->low_size - p->loaded)
+		return err_set(
+			p->err, EINVAL,
+			"%s: with the segment described at offset 0x%llx its segments have "
+			"more bytes than the guest's memory (0x%llx): they lie over each other",
+			f->name, (unsigned long long)s->at, (unsigned long long)p->mem->low_size);
+	p->loaded += s->memsz;
 	if ((s->filesz && !memory_write(p->mem, s->paddr, f->data + s->offset, s->filesz)) ||
 	    (s->memsz > s->filesz &&
 	     !memory_zero(p->mem, s->paddr + s->filesz, s->memsz - s->filesz)))

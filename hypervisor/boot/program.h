@@ -27,7 +27,8 @@ struct program {
 	const struct boot_image *file;
 	struct memory *mem;
 	struct err *err;
-	uint64_t end; /* first byte behind everything loaded */
+	uint64_t end;	 /* first byte behind everything loaded */
+	uint64_t loaded; /* bytes of all segments so far, bounded by the guest's memory */
 	uint32_t entry;
 };
 
@@ -39,7 +40,10 @@ struct program_segment {
 
 /* Before all segments: the BIOS's data, unless the request goes without. */
 int program_begin(struct program *p, const struct boot_request *req);
-/* Copies file bytes to paddr and leaves the rest up to memsz zero. 0, -EINVAL or -ENOMEM. */
+/*
+ * Copies file bytes to paddr and leaves the rest up to memsz zero. All segments of a program have
+ * at most as many bytes as the guest's memory below 4 GiB. 0, -EINVAL or -ENOMEM.
+ */
 int program_load_segment(struct program *p, const struct program_segment *s);
 /* Loads the request's modules; start: the address at which each of them begins then. */
 int program_load_modules(struct program *p, const struct boot_request *req,

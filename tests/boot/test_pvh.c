@@ -156,6 +156,23 @@ START_TEST(refuses_an_entry_without_memory)
 }
 END_TEST
 
+/* Each fits by itself; together they would have the guest's memory zeroed again and again. */
+START_TEST(refuses_segments_over_each_other)
+{
+	Elf64_Phdr *p = phdr();
+
+	((Elf64_Ehdr *)(void *)file)->e_phnum = 4;
+	for (int i = 2; i < 4; i++)
+		p[i] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_paddr = 0x200000, .p_memsz = 3 * MIB };
+	ck_assert_msg(load() == 0, "%s", err.text);
+	p[3].p_memsz = 6 * MIB;
+	ck_assert_int_eq(load(), -EINVAL);
+	ck_assert_msg(strstr(err.text, "vmlinux: with the segment described at offset 0xe8 ") &&
+			      strstr(err.text, "memory (0x800000)"),
+		      "%s", err.text);
+}
+END_TEST
+
 /* Without its note it is no program that could be started. */
 START_TEST(needs_the_note)
 {
@@ -187,6 +204,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, gives_information);
 	tcase_add_test(tc, has_a_bios_data_area);
 	tcase_add_test(tc, refuses_an_entry_without_memory);
+	tcase_add_test(tc, refuses_segments_over_each_other);
 	tcase_add_test(tc, needs_the_note);
 	tcase_add_test(tc, survives_bit_flips);
 }
