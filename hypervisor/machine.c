@@ -389,6 +389,11 @@ int machine_load_firmware(struct machine *m, const uint8_t *image, size_t size, 
 			       "%s is no firmware: %zu bytes, and a ROM has a multiple of 64 KiB "
 			       "up to 1 MiB",
 			       name, size);
+	if (ret == -EBUSY)
+		return err_set(err, EBUSY,
+			       "%s: a device has some of the %zu addresses below 4 GiB that a ROM "
+			       "of its size takes",
+			       name, size);
 	if (ret < 0)
 		return err_set(err, -ret, "out of memory");
 	cpu_state_reset(&s);

@@ -52,7 +52,10 @@ static int rom_insert(struct rom *r, const uint8_t *image, size_t size)
 		return -ENOMEM;
 	memcpy(r->image, image, size);
 	r->size = (uint32_t)size;
-	bus_add(r->bus, BUS_MMIO, ROM_END - size, size, rom_read, rom_write, r, "rom");
+	if (!bus_add(r->bus, BUS_MMIO, ROM_END - size, size, rom_read, rom_write, r, "rom")) {
+		rom_remove(r);
+		return -EBUSY;
+	}
 	return 0;
 }
 

@@ -32,7 +32,8 @@ void rom_init(struct rom *r, struct bus *bus, struct memory *mem);
 void rom_fini(struct rom *r);
 /*
  * Puts a copy of an image of a valid size into the socket, and its shadow into memory. 0, or
- * -EINVAL, or -ENOMEM.
+ * -EINVAL, or -ENOMEM, or -EBUSY where another device has some of its addresses: the socket is
+ * empty then.
  */
 int rom_load(struct rom *r, const uint8_t *image, size_t size);
 

@@ -180,6 +180,27 @@ START_TEST(rom_sizes)
 }
 END_TEST
 
+/* Neither a load nor a restore takes addresses that another device has. */
+START_TEST(rom_addresses_taken)
+{
+	struct buf saved = BUF_INIT;
+	struct rom other;
+	struct rd in;
+
+	ck_assert_int_eq(rom_load(&rom, image, ROM_SIZE_UNIT), 0);
+	rom_ops.save(&rom, &saved);
+	rom_init(&other, &bus, &mem);
+	ck_assert_int_eq(rom_load(&other, image + 1, 2 * ROM_SIZE_UNIT), -EBUSY);
+	ck_assert_ptr_null(other.image);
+	in = (struct rd)RD_INIT(saved.data, saved.len);
+	ck_assert_int_eq(rom_ops.restore(&other, &in), -EINVAL);
+	ck_assert_ptr_null(other.image);
+	ck_assert_uint_eq(bus_read(&bus, BUS_MMIO, ROM_END - ROM_SIZE_UNIT, 1), image[0]);
+	buf_free(&saved);
+	rom_fini(&other);
+}
+END_TEST
+
 START_TEST(rom_state)
 {
 	struct buf saved = BUF_INIT, again = BUF_INIT;
@@ -208,6 +229,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, configuration_state);
 	tcase_add_test(tc, rom_and_shadow);
 	tcase_add_test(tc, rom_sizes);
+	tcase_add_test(tc, rom_addresses_taken);
 	tcase_add_test(tc, rom_state);
 }
 
