@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/unpack.h"
 
+#include <bzlib.h>
 #include <errno.h>
 #include <lzma.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ struct unpacker {
 	size_t left;
 	union {
 		z_stream zlib;
-		lzma_stream xz;
+		lzma_stream xz; /* of lzma too */
+		bz_stream bzip2;
 		ZSTD_DStream *zstd;
 	};
 };
@@ -76,6 +78,12 @@ static bool xz_begin(struct unpacker *u)
 	return lzma_stream_decoder(&u->xz, XZ_MEMORY, 0) == LZMA_OK;
 }
 
+static bool lzma_begin(struct unpacker *u)
+{
+	u->xz = (lzma_stream)LZMA_STREAM_INIT;
+	return lzma_alone_decoder(&u->xz, XZ_MEMORY) == LZMA_OK;
+}
+
 static enum step xz_step(struct unpacker *u, uint8_t *out, size_t *n)
 {
 	lzma_stream *x = &u->xz;
@@ -95,6 +103,34 @@ static enum step xz_step(struct unpacker *u, uint8_t *out, size_t *n)
 static void xz_end(struct unpacker *u)
 {
 	lzma_end(&u->xz);
+}
+
+static bool bzip2_begin(struct unpacker *u)
+{
+	u->bzip2 = (bz_stream){ 0 };
+	return BZ2_bzDecompressInit(&u->bzip2, 0, 0) == BZ_OK;
+}
+
+static enum step bzip2_step(struct unpacker *u, uint8_t *out, size_t *n)
+{
+	bz_stream *b = &u->bzip2;
+	unsigned given = u->left > 1 << 30 ? 1 << 30 : (unsigned)u->left;
+	int r;
+
+	b->next_in = (char *)(uintptr_t)u->in;
+	b->avail_in = given;
+	b->next_out = (char *)out;
+	b->avail_out = (unsigned)*n;
+	r = BZ2_bzDecompress(b);
+	u->in += given - b->avail_in;
+	u->left -= given - b->avail_in;
+	*n -= b->avail_out;
+	return r == BZ_STREAM_END ? STEP_END : r == BZ_OK ? STEP_MORE : STEP_DAMAGED;
+}
+
+static void bzip2_end(struct unpacker *u)
+{
+	BZ2_bzDecompressEnd(&u->bzip2);
 }
 
 static bool zstd_begin(struct unpacker *u)
@@ -124,8 +160,8 @@ static const struct unpack_format formats[] = {
 	{ "gzip", 3, { 0x1f, 0x8b, 8 }, gzip_begin, gzip_step, gzip_end, NULL },
 	{ "xz", 6, { 0xfd, '7', 'z', 'X', 'Z', 0 }, xz_begin, xz_step, xz_end, NULL },
 	{ "zstd", 4, { 0x28, 0xb5, 0x2f, 0xfd }, zstd_begin, zstd_step, zstd_end, NULL },
-	{ .name = "bzip2", .len = 3, .magic = "BZh", .command = "bunzip2" },
-	{ .name = "lzma", .len = 3, .magic = { 0x5d, 0, 0 }, .command = "unlzma" },
+	{ "bzip2", 3, "BZh", bzip2_begin, bzip2_step, bzip2_end, NULL },
+	{ "lzma", 3, { 0x5d, 0, 0 }, lzma_begin, xz_step, xz_end, NULL },
 	{ .name = "LZ4", .len = 4, .magic = { 0x04, 0x22, 0x4d, 0x18 }, .command = "unlz4" },
 	{ .name = "LZ4", .len = 4, .magic = { 0x02, 0x21, 0x4c, 0x18 }, .command = "unlz4" },
 	{ .name = "zip", .len = 4, .magic = { 'P', 'K', 3, 4 }, .command = "unzip" },

@@ -19,7 +19,7 @@ if ! ${CC:-gcc} -m32 -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build
 	not_ok build "cannot build the guest"
 	exit 1
 fi
-for pack in gzip xz zstd; do
+for pack in gzip bzip2 xz lzma zstd; do
 	command -v $pack >/dev/null || continue
 	$pack -c "$work/guest.elf" >"$work/guest.packed"
 	echo x | timeout 600 "$twinstep" run --kernel "$work/guest.packed" >"$work/out" 2>"$work/err"
@@ -28,8 +28,8 @@ for pack in gzip xz zstd; do
 	head -c 200 "$work/guest.packed" >"$work/cut"
 	refused "$pack-cut" 'is damaged or cut short' "$work/cut"
 done
-printf 'BZh91AY&SY' >"$work/guest.bz2"
-refused bzip2 'unpack it (bunzip2)' "$work/guest.bz2"
+printf '\x02\x21\x4c\x18' >"$work/guest.lz4"
+refused lz4 'unpack it (unlz4)' "$work/guest.lz4"
 
 # One line that says what it is, and what to do.
 { printf MZ; head -c 58 /dev/zero; printf '\x40\0\0\0PE\0\0'; head -c 100 /dev/zero; } >"$work/app.efi"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "host/unpack.h"
 
+#include <bzlib.h>
 #include <errno.h>
 #include <lzma.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "tests/unit.h"
 
 #define LEN   3000000u /* more than the first room for it */
-#define FORMS 3
+#define FORMS 5
 
 static uint8_t *kernel, *packed;
 static size_t packed_len;
@@ -45,7 +46,33 @@ static size_t pack_zstd(uint8_t *out, size_t max)
 	return ZSTD_compress(out, max, kernel, LEN, 1);
 }
 
-static size_t (*const pack[FORMS])(uint8_t *out, size_t max) = { pack_gzip, pack_xz, pack_zstd };
+static size_t pack_bzip2(uint8_t *out, size_t max)
+{
+	unsigned n = (unsigned)max;
+
+	ck_assert_int_eq(BZ2_bzBuffToBuffCompress((char *)out, &n, (char *)kernel, LEN, 1, 0, 0),
+			 BZ_OK);
+	return n;
+}
+
+static size_t pack_lzma(uint8_t *out, size_t max)
+{
+	lzma_stream x = LZMA_STREAM_INIT;
+	lzma_options_lzma options;
+
+	ck_assert(!lzma_lzma_preset(&options, 0));
+	ck_assert_int_eq(lzma_alone_encoder(&x, &options), LZMA_OK);
+	x.next_in = kernel;
+	x.avail_in = LEN;
+	x.next_out = out;
+	x.avail_out = max;
+	ck_assert_int_eq(lzma_code(&x, LZMA_FINISH), LZMA_STREAM_END);
+	lzma_end(&x);
+	return max - x.avail_out;
+}
+
+static size_t (*const pack[FORMS])(uint8_t *out, size_t max) = { pack_gzip, pack_xz, pack_zstd,
+								 pack_bzip2, pack_lzma };
 
 static void setup(void)
 {
@@ -122,9 +149,12 @@ START_TEST(leaves_others_or_says_how)
 	drop(&image);
 	ck_assert_int_eq(unpack(0, LEN, &image), 0);
 	drop(&image);
-	memcpy(packed, "BZh91AY&", 8);
+	memcpy(packed,
+	       "\2\x21\x4c\x18"
+	       "1234",
+	       8);
 	ck_assert_int_eq(unpack(8, LEN, &image), -EINVAL);
-	ck_assert_msg(strstr(err.text, "(bunzip2)") != NULL, "%s", err.text);
+	ck_assert_msg(strstr(err.text, "(unlz4)") != NULL, "%s", err.text);
 	drop(&image);
 }
 END_TEST
