@@ -91,6 +91,12 @@ static inline void list_del(struct list_head *n)
 	    n = list_entry(p->m.next, __typeof__(*p), m);     \
 	     &p->m != (head); p = n, n = list_entry(n->m.next, __typeof__(*n), m))
 
+/* ---- variables of each CPU: there is one ---- */
+
+#define DEFINE_PER_CPU(type, name) __typeof__(type) name
+#define this_cpu_read(name)	   (name)
+#define this_cpu_write(name, v)	   ((name) = (v))
+
 /* ---- memory: addresses are those of this process ---- */
 
 #define PAGE_SHIFT  12

@@ -7,9 +7,13 @@
 
 #define vmread	processor_vmread
 #define vmwrite processor_vmwrite
+#define vmptrld processor_vmptrld
+#define vmclear processor_vmclear
 #include "hypervisor/vmx/module/vcpu.h"
 #undef vmread
 #undef vmwrite
+#undef vmptrld
+#undef vmclear
 
 #define MOCK_FIELDS 0x7000u
 
@@ -25,6 +29,24 @@ static inline void vmwrite(unsigned long field, u64 v)
 {
 	mock_writes++;
 	mock_vmcs[field % MOCK_FIELDS] = v;
+}
+
+MOCK u64 mock_current;	/* physical address of the current VMCS, or 0 */
+MOCK bool mock_refuses; /* VMPTRLD fails */
+MOCK u64 mock_cleared;	/* by the last VMCLEAR */
+
+static inline bool vmptrld(u64 pa)
+{
+	if (!mock_refuses)
+		mock_current = pa;
+	return !mock_refuses;
+}
+
+static inline void vmclear(u64 pa)
+{
+	mock_cleared = pa;
+	if (mock_current == pa)
+		mock_current = 0;
 }
 
 #endif

@@ -151,6 +151,20 @@ static inline void vmwrite(unsigned long field, u64 v)
 	asm volatile("vmwrite %1, %0" : : "r"(field), "r"(v) : "cc");
 }
 
+/* False: the processor does not take this VMCS; the one that was current stays so. */
+static inline bool vmptrld(u64 pa)
+{
+	bool failed;
+
+	asm volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+	return !failed;
+}
+
+static inline void vmclear(u64 pa)
+{
+	asm volatile("vmclear %0" : : "m"(pa) : "cc", "memory");
+}
+
 static inline u64 xcr0_read(void)
 {
 	u32 lo, hi;
@@ -168,11 +182,14 @@ void vmx_exit(void);
 bool vmx_on_here(void);
 int vmcs_alloc(struct vm *vm);
 void vmcs_free(struct vm *vm);
-int vmcs_load(struct vm *vm);
-void vmcs_clear(struct vm *vm);
 void vmcs_init(struct vm *vm);
 void vmcs_arm(struct vm *vm);
 void vmx_flush(struct vm *vm);
+
+/* ---- current.c: the VMCS of this CPU; preemption is off ---- */
+int vmcs_load(struct vm *vm); /* -EIO: VT-x is off, or the processor does not take the VMCS */
+void vmcs_clear(struct vm *vm);
+void vmcs_clear_loaded(void); /* in an NMI: VMCLEAR of what vmcs_load() loaded here, if anything */
 
 /* ---- state.c ---- */
 int state_check(const struct twvmx_regs *r, u32 load);

@@ -29,7 +29,6 @@ struct vmx_config vmx_config;
 
 static DEFINE_PER_CPU(void *, vmxon_region);
 static DEFINE_PER_CPU(bool, vmx_is_on);
-static DEFINE_PER_CPU(void *, loaded_vmcs); /* in a section */
 static DEFINE_MUTEX(users_lock);
 static unsigned int users;
 static bool going_down; /* the host; VT-x stays off */
@@ -389,19 +388,6 @@ static bool vmxon(u64 pa)
 	return !failed;
 }
 
-static bool vmptrld(u64 pa)
-{
-	bool failed;
-
-	asm volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
-	return !failed;
-}
-
-static void vmclear(u64 pa)
-{
-	asm volatile("vmclear %0" : : "m"(pa) : "cc", "memory");
-}
-
 /*
  * A CPU whose firmware left the register open gets it locked with VT-x on, as the kernel's own
  * set-up does.
@@ -466,12 +452,9 @@ static void cpu_off(void)
  */
 static void emergency_off(void)
 {
-	void *vmcs = this_cpu_read(loaded_vmcs);
-
 	if (!this_cpu_read(vmx_is_on) || !(__read_cr4() & X86_CR4_VMXE))
 		return;
-	if (vmcs)
-		vmclear(__pa(vmcs));
+	vmcs_clear_loaded();
 	asm volatile("1: vmxoff\n"
 		     "2:\n" _ASM_EXTABLE(1b, 2b)
 		     :
@@ -758,21 +741,6 @@ void vmcs_free(struct vm *vm)
 	ida_free(&vpids, vm->vpid);
 	free_page((unsigned long)vm->vmcs);
 	vm->vmcs = NULL;
-}
-
-int vmcs_load(struct vm *vm)
-{
-	if (!vmx_on_here())
-		return -EIO;
-	vm->launched = false;
-	this_cpu_write(loaded_vmcs, vm->vmcs);
-	return vmptrld(__pa(vm->vmcs)) ? 0 : -EIO;
-}
-
-void vmcs_clear(struct vm *vm)
-{
-	vmclear(__pa(vm->vmcs));
-	this_cpu_write(loaded_vmcs, NULL);
 }
 
 static void invept_all(struct vm *vm)
