@@ -37,8 +37,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-	static const char *const names[] = { "l1tf", "mds", "meltdown", "itlb_multihit",
-					     "retbleed" };
+	static const char *const names[] = { "l1tf",	      "mds",	  "meltdown",
+					     "itlb_multihit", "retbleed", "nmi_watchdog" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		drop(names[i]);
@@ -78,6 +78,19 @@ START_TEST(a_list_that_is_short_is_not_overrun)
 }
 END_TEST
 
+START_TEST(the_watchdog_is_told)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "%s/nmi_watchdog", dir);
+	ck_assert_str_eq(watchdog_read(path), "not in this kernel");
+	put("nmi_watchdog", "0");
+	ck_assert_str_eq(watchdog_read(path), "off, so not checked");
+	put("nmi_watchdog", "1");
+	ck_assert_str_eq(watchdog_read(path), "on, and whether it still barks was not looked at");
+}
+END_TEST
+
 /* Where nobody changes them, vectors are as they were. */
 START_TEST(vectors_are_held)
 {
@@ -92,6 +105,7 @@ static void add(TCase *tc)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, what_is_open_in_part_is_named);
 	tcase_add_test(tc, a_list_that_is_short_is_not_overrun);
+	tcase_add_test(tc, the_watchdog_is_told);
 	tcase_add_test(tc, vectors_are_held);
 }
 
