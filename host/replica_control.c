@@ -45,6 +45,7 @@ static void put_memory(json_t *reply, const struct replica_status *s)
 
 	put(o, "memory_bytes", s->memory_bytes);
 	put(o, "memory_sent", s->memory_sent);
+	put(o, "memory_kept", s->memory_kept);
 	put(o, "memory_left", s->memory_left);
 	put(o, "memory_bytes_s", s->memory_bytes_s);
 	put(o, "dirty_bytes_s", s->dirty_bytes_s);

@@ -82,6 +82,13 @@ static bool is_ours(void *ctx, const uint8_t id[ARBITER_ID_LEN])
 	return lineage_has(&r->lineage, id);
 }
 
+static struct peer *redial(void *ctx, struct err *err)
+{
+	struct replica_run *r = ctx;
+
+	return dialler_dial(&r->dialler, err);
+}
+
 static void configure(struct replica_run *r)
 {
 	const struct replica_opts *o = &r->o->replica;
@@ -154,6 +161,10 @@ static int open_names(void *ctx, struct err *err)
 	log_never_wait();
 	if (o->key_file && !(r->key = peer_key_load(o->key_file, err)))
 		return -err->code;
+	if (o->connect && dialler_init(&r->dialler, o->connect, NULL) == 0) {
+		c->redial = redial;
+		c->redial_ctx = r;
+	}
 	if (!r->key)
 		log_warn("--insecure: whoever reaches our port is believed, and can read and "
 			 "change everything");
@@ -206,12 +217,16 @@ static void fill_jail(void *ctx, struct jail_config *c)
 
 	r->post = arbiter_post(r->cfg.arbiter);
 	c->service = &r->post;
+	r->dial_post = dialler_post(&r->dialler);
+	if (r->cfg.redial)
+		c->dialler = &r->dial_post;
 }
 
 static void delegate(void *ctx)
 {
 	struct replica_run *r = ctx;
 
+	r->dialler.keeper = jail_dialler();
 	if (jail_service_keeper())
 		arbiter_delegate(r->cfg.arbiter, jail_service_keeper());
 }
@@ -334,6 +349,7 @@ static int execute(void *ctx)
 	struct err err = ERR_INIT;
 	int ret = r->backup ? replica_join(r->replica, &r->up.machine, &err) : 0;
 
+	jail_end_dialler();
 	if (ret == 0) {
 		r->started_ns = host_mono_ns();
 		r->started_count =

@@ -9,6 +9,7 @@
 #include "host/control.h"
 #include "host/lineage.h"
 #include "host/options.h"
+#include "replica/dialler.h"
 #include "replica/replica.h"
 
 struct replica_run {
@@ -16,7 +17,9 @@ struct replica_run {
 	bool backup;
 	struct panic_watch panic;
 	struct replica_config cfg;
-	struct keeper_post post; /* asks the arbiter for a replica in a jail */
+	struct dialler dialler;	      /* a backup's: dials again when its join is cut */
+	struct keeper_post dial_post; /* ... from outside of the jail */
+	struct keeper_post post;      /* asks the arbiter for a replica in a jail */
 	struct peer_key *key;
 	struct bringup up;
 	struct replica *replica;

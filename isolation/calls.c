@@ -208,8 +208,10 @@ const struct seccomp_call seccomp_calls[] = {
 
 	/* the courier, a process of its own: asks over the network, and has no files */
 	{ "recvmsg", COURIER, COURIER, CALL_ANY, "requests" },
-	{ "socket", COURIER, COURIER, CALL_ANY, "a connection to the arbiter" },
+	{ "socket", COURIER, COURIER, CALL_ANY, "a connection to the arbiter, or the primary" },
 	{ "connect", COURIER, COURIER, CALL_ANY, "which is made when there is something to ask" },
+	{ "sendmsg", COURIER, COURIER, CALL_SEND_MESSAGE,
+	  "hands a joining backup its new connection" },
 	{ "sendto", COURIER, COURIER, CALL_SEND, "questions, answers" },
 	{ "write", COURIER, COURIER, CALL_ANY, "questions, answers, messages on standard error" },
 	{ "recvfrom", COURIER, COURIER, CALL_ANY, "answers" },

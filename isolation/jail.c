@@ -62,7 +62,7 @@ static int state[LAYERS]; /* 0, or a positive errno */
 static bool entered;
 static char lacking[400]; /* layers that could not be had, for jail_warn() */
 static uint64_t mapped;	  /* when the jail was entered */
-static struct keeper *keeper, *service_keeper;
+static struct keeper *keeper, *service_keeper, *dialler;
 static int inherited[INHERITED];
 static unsigned ninherited;
 
@@ -381,6 +381,8 @@ int jail_enter(enum jail_mode mode, const struct jail_config *c, struct err *err
 		return -err->code;
 	if (c->service && !(service_keeper = keeper_start(c->service, err)))
 		return -err->code;
+	if (c->dialler && !(dialler = keeper_start(c->dialler, err)))
+		return -err->code;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		bool skip = c->without >> steps[i].layer & 1;
 
@@ -401,8 +403,20 @@ struct keeper *jail_service_keeper(void)
 	return service_keeper;
 }
 
+struct keeper *jail_dialler(void)
+{
+	return dialler;
+}
+
+void jail_end_dialler(void)
+{
+	keeper_end(dialler);
+	dialler = NULL;
+}
+
 void jail_end(void)
 {
+	jail_end_dialler();
 	keeper_end(service_keeper);
 	keeper_end(keeper);
 	service_keeper = keeper = NULL;

@@ -52,6 +52,7 @@ struct jail_config {
 		memory; /* bytes that may still be mapped, beyond what is mapped now and a margin */
 	uint64_t file_size;		   /* how long a file may become; 0: no limit */
 	const struct keeper_post *service; /* NULL: none; a keeper of its own */
+	const struct keeper_post *dialler; /* likewise, for as long as it is needed */
 	uint32_t without;		   /* 1 << layer: left out, by tests of the other layers */
 };
 
@@ -92,6 +93,9 @@ int jail_check_peer(int fd);
 struct keeper *jail_keeper(void);
 /* The keeper that runs jail_config.service; NULL: not in a jail, or there is no service. */
 struct keeper *jail_service_keeper(void);
+/* The keeper that runs jail_config.dialler, likewise; it can be ended before the run is over. */
+struct keeper *jail_dialler(void);
+void jail_end_dialler(void);
 /* The last thing of a run. */
 void jail_end(void);
 /* Id of this process as processes outside the jail see it. */

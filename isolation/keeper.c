@@ -152,9 +152,11 @@ static bool receive_message(int from, struct keeper_message *m, int *passed)
 static void serve(int fd, keeper_service *service, void *ctx)
 {
 	struct keeper_message m;
-	int passed;
+	int passed, pass;
+	bool sent;
 
 	while (receive_message(fd, &m, &passed)) {
+		pass = -1;
 		if (m.op == KEEPER_PEER)
 			m.result = keeper_peer_allowed(passed);
 		else if (m.op == KEEPER_REMOVE)
@@ -164,12 +166,15 @@ static void serve(int fd, keeper_service *service, void *ctx)
 		else if (m.op == KEEPER_PROMISE)
 			m.result = give_promise(&m);
 		else if (service)
-			service(ctx, &m);
+			pass = service(ctx, &m);
 		else
 			m.result = -EPERM;
 		if (passed >= 0)
 			close(passed);
-		if (!send_message(fd, &m, -1))
+		sent = send_message(fd, &m, pass);
+		if (pass >= 0)
+			close(pass);
+		if (!sent)
 			return;
 	}
 }
@@ -329,28 +334,45 @@ static int wait_for_answer(const struct keeper *k, uint64_t until_ns)
 	return 0;
 }
 
+/* fd NULL: a descriptor that comes along is not taken. */
+static bool receive_answer(struct keeper *k, struct keeper_message *m, int *fd)
+{
+	return fd ? receive_message(k->fd, m, fd)
+		  : recv(k->fd, m, sizeof(*m), 0) == (ssize_t)sizeof(*m);
+}
+
+static void drop_descriptor(int *fd)
+{
+	if (fd && *fd >= 0)
+		close(*fd);
+	if (fd)
+		*fd = -1;
+}
+
 /* Answers to requests that nobody waits for any more are passed over. */
-static int take_answer(struct keeper *k, struct keeper_message *m, uint64_t until_ns)
+static int take_answer(struct keeper *k, struct keeper_message *m, uint64_t until_ns, int *fd)
 {
 	for (;;) {
 		int ret = wait_for_answer(k, until_ns);
-		ssize_t n;
 
 		if (ret < 0)
 			return ret;
-		n = recv(k->fd, m, sizeof(*m), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != (ssize_t)sizeof(*m))
+		errno = 0;
+		if (!receive_answer(k, m, fd)) {
+			drop_descriptor(fd);
+			if (errno == EINTR)
+				continue;
 			return -EIO;
+		}
 		if (m->nr == k->nr)
 			return 0;
+		drop_descriptor(fd);
 		if (m->nr == NR_KILLED)
 			return -EAGAIN;
 	}
 }
 
-static int call_with(struct keeper *k, struct keeper_message *m, int pass)
+static int call_with(struct keeper *k, struct keeper_message *m, int pass, int *fd)
 {
 	uint64_t now = host_mono_ns();
 	uint64_t until = k->wait_ms ? now + k->wait_ms * UINT64_C(1000000) : 0;
@@ -362,20 +384,26 @@ static int call_with(struct keeper *k, struct keeper_message *m, int pass)
 		;
 	m->nr = ++k->nr;
 	if (send_message(k->fd, m, pass))
-		ret = take_answer(k, m, until);
+		ret = take_answer(k, m, until, fd);
 	pthread_mutex_unlock(&k->lock);
 	return ret;
 }
 
 int keeper_call(struct keeper *k, struct keeper_message *m)
 {
-	return call_with(k, m, -1);
+	return call_with(k, m, -1, NULL);
+}
+
+int keeper_call_for_fd(struct keeper *k, struct keeper_message *m, int *fd)
+{
+	*fd = -1;
+	return call_with(k, m, -1, fd);
 }
 
 int keeper_check_peer(struct keeper *k, int fd)
 {
 	struct keeper_message m = { .op = KEEPER_PEER };
-	int ret = call_with(k, &m, fd);
+	int ret = call_with(k, &m, fd, NULL);
 
 	return ret ? ret : m.result;
 }

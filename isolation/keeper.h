@@ -34,8 +34,11 @@ enum { KEEPER_REMOVE, KEEPER_PROMISE, KEEPER_PEER, KEEPER_ATTACH, KEEPER_SERVICE
 
 struct keeper;
 
-/* Answers a request in place. Everything in it is to be mistrusted. */
-typedef void keeper_service(void *ctx, struct keeper_message *m);
+/*
+ * Answers a request in place. Everything in it is to be mistrusted. Returns a descriptor that goes
+ * along with the answer, and is closed here then, or -1.
+ */
+typedef int keeper_service(void *ctx, struct keeper_message *m);
 
 /* Answers a request for so many bytes of memory: 0 or -errno. */
 typedef int keeper_promise(void *ctx, uint64_t bytes, struct err *err);
@@ -70,6 +73,8 @@ struct keeper *keeper_start(const struct keeper_post *post, struct err *err);
  * killed while it was asked, and another one is there; -ETIMEDOUT.
  */
 int keeper_call(struct keeper *k, struct keeper_message *m);
+/* The same; *fd: the descriptor that came along with the answer, or -1. */
+int keeper_call_for_fd(struct keeper *k, struct keeper_message *m, int *fd);
 /* Removes a file that the keeper was told of: 0 or -errno of the removal. */
 int keeper_remove(struct keeper *k, const char *path);
 /* Has the function of keeper_allow_attach() called: its answer. */

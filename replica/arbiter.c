@@ -139,7 +139,7 @@ static int serve_take(struct arbiter *a, struct keeper_message *m, struct err *e
 }
 
 /* An answer below zero carries the sentence instead of an id. */
-void arbiter_serve(void *arbiter, struct keeper_message *m)
+int arbiter_serve(void *arbiter, struct keeper_message *m)
 {
 	struct arbiter *a = arbiter;
 	struct err err = ERR_INIT;
@@ -154,6 +154,7 @@ void arbiter_serve(void *arbiter, struct keeper_message *m)
 		m->result = err_set(&err, EPERM, "there is no such request");
 	if (m->result < 0)
 		snprintf((char *)m->data, sizeof(m->data), "%.250s", err.text);
+	return -1;
 }
 
 /* ---- in the replica ---- */

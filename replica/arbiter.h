@@ -99,7 +99,7 @@ int arbiter_last(struct arbiter *a, uint64_t *generation, struct err *err);
  * arbiter_delegate() on this process only asks that keeper.
  */
 struct keeper_post arbiter_post(struct arbiter *a);
-void arbiter_serve(void *arbiter, struct keeper_message *m);
+int arbiter_serve(void *arbiter, struct keeper_message *m);
 void arbiter_delegate(struct arbiter *a, struct keeper *k);
 
 #endif

@@ -39,6 +39,8 @@ struct follower {
 	struct disk_target *disks;
 	atomic_uint_fast64_t disk_bytes; /* of disks, received; any thread looks */
 	bool disks_equal;		 /* ours are the live side's */
+	uint8_t joins_at[WIRE_ID_LEN];	 /* whose guest our memory is, or is becoming */
+	uint64_t moved_ns;		 /* when some of its state came last, or it was met */
 
 	/* vCPU thread */
 	struct replay_end end;

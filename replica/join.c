@@ -13,6 +13,7 @@
 #define SEND_WAIT_MS  30000
 #define AWAIT_MS      500 /* it is looked so often whether to go on waiting */
 #define DIAL_PAUSE_NS (100 * NS_PER_MS)
+#define REDIAL_NS     (500 * NS_PER_MS)
 
 struct peer *follower_dial(struct replica *r, struct err *err)
 {
@@ -98,6 +99,22 @@ static int load_state(struct replica *r, const struct wire_frame *f, struct err 
 	return machine_restore(r->m, &in, err);
 }
 
+/* What our memory has of this guest, from a connection that was cut. */
+static int send_have(void *ctx, struct buf *message)
+{
+	struct session *s = ctx;
+
+	return wire_send(&s->wire, WIRE_HAVE, message->data, message->len, false, SEND_WAIT_MS,
+			 NULL);
+}
+
+static int tell_memory(struct replica *r, struct session *s, struct err *err)
+{
+	uint64_t pages;
+
+	return have_tell(machine_memory(r->m), send_have, s, &pages, err);
+}
+
 /* ---- disks ---- */
 
 static int send_disk(void *ctx, struct buf *message)
@@ -129,6 +146,8 @@ static int offer_disks(struct replica *r, struct session *s, struct err *err)
 	struct follower *fo = &r->follower;
 
 	disks_own(&r->disks, r->id);
+	disk_target_free(fo->disks); /* of a connection that was cut */
+	fo->disks_equal = false;
 	fo->disks = disk_target_new(r->disks.disk, r->disks.n, send_disk, s);
 	if (!fo->disks)
 		return err_set(err, ENOMEM, "out of memory");
@@ -158,10 +177,12 @@ static int take_state_frame(struct replica *r, const struct wire_frame *f, struc
 		return fo->disks_equal ? 0
 				       : err_set(err, EBADMSG, "the state ends before the disks");
 	case WIRE_DISK:
+		fo->moved_ns = host_mono_ns();
 		return take_disk(fo, f, err);
 	case WIRE_STATE:
 		return load_state(r, f, err);
 	case WIRE_PAGES:
+		fo->moved_ns = host_mono_ns();
 		return load_pages(r->m, f, err);
 	case WIRE_REFUSE:
 		return err_set(err, EPROTO, "the primary refuses us: %.*s",
@@ -273,17 +294,25 @@ static int call(struct replica *r, struct err *err)
 	return meet(r, p, err);
 }
 
-static int take_over_state(struct replica *r, struct session *s, struct err *err)
+static int make_machine(struct replica *r, struct session *s, struct err *err)
 {
 	const struct traits *theirs = traits_known(&s->theirs.traits) ? &s->theirs.traits : NULL;
 	struct output_sink sink = replica_sink(r);
-	int ret;
 
+	memcpy(r->follower.joins_at, s->theirs.id, WIRE_ID_LEN);
+	r->follower.moved_ns = host_mono_ns();
 	r->m = r->cfg.create(r->cfg.create_ctx, &s->theirs.config, s->theirs.counter, theirs, &sink,
 			     &r->cfg.live, err);
-	if (r->m)
-		peer_share(s->wire.peer, machine_memory(r->m)->base, machine_memory(r->m)->size);
-	if (!r->m || check_engine(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
+	return r->m ? check_engine(r, s, err) : -err->code;
+}
+
+static int load(struct replica *r, struct session *s, struct err *err)
+{
+	struct memory *mem = machine_memory(r->m);
+	int ret;
+
+	peer_share(s->wire.peer, mem->base, mem->size);
+	if (tell_memory(r, s, err) < 0 || offer_disks(r, s, err) < 0 ||
 	    receive_state(r, s, err) < 0)
 		return -err->code;
 	atomic_store(&r->follower.last_heard_ns, host_mono_ns());
@@ -296,6 +325,79 @@ static int take_over_state(struct replica *r, struct session *s, struct err *err
 	return session_start(s, NULL, handover_follower_receiver, err);
 }
 
+/* ---- a connection that is cut ---- */
+
+/* It is the connection that has failed, and not what was said: what has come is worth keeping. */
+static bool may_resume(const struct replica *r, const struct err *err)
+{
+	return r->cfg.redial && !atomic_load(&r->stopping) &&
+	       (err->code == ECONNRESET || err->code == ECONNABORTED || err->code == EPIPE ||
+		err->code == ETIMEDOUT);
+}
+
+/* The memory that was kept is that of the guest which this process runs, and of no other. */
+static int meet_again(struct replica *r, struct peer *p, struct err *err)
+{
+	int ret = meet(r, p, err);
+
+	if (ret == 0 && memcmp(r->follower.primary->theirs.id, r->follower.joins_at, WIRE_ID_LEN))
+		ret = err_set(err, EINVAL,
+			      "another replica answers than the one that was sending its guest: "
+			      "the memory that was kept is not of that guest");
+	if (ret < 0 && r->follower.primary)
+		forget(r);
+	return ret;
+}
+
+static int redial(struct replica *r, struct err *err)
+{
+	struct peer *p = r->cfg.redial(r->cfg.redial_ctx, err);
+	int ret = p ? peer_greet(p, r->cfg.key, PEER_GREET_MS, err) : -err->code;
+
+	if (ret == 0)
+		return meet_again(r, p, err);
+	peer_close(p);
+	return ret;
+}
+
+/*
+ * Tries until the primary is there, and has noticed that the connection before is gone. The time
+ * for that counts from when anything came last: a link that brings nothing but new connections is
+ * no link.
+ */
+static int resume(struct replica *r, struct err *err)
+{
+	uint64_t until = r->follower.moved_ns + r->cfg.connect_wait_ms * NS_PER_MS;
+	int ret;
+
+	replica_event(r, "interrupted",
+		      "the connection is cut (%s): dialling again, what has come "
+		      "is kept",
+		      err->text);
+	forget(r);
+	do {
+		*err = (struct err)ERR_INIT;
+		ret = redial(r, err);
+		if (ret == 0 || ret == -EINVAL || ret == -EACCES || atomic_load(&r->stopping))
+			return ret;
+		host_sleep_ns(REDIAL_NS);
+	} while (host_mono_ns() < until);
+	return ret;
+}
+
+static int take_over_state(struct replica *r, struct err *err)
+{
+	int ret = make_machine(r, r->follower.primary, err);
+
+	while (ret == 0) {
+		ret = load(r, r->follower.primary, err);
+		if (ret == 0 || !may_resume(r, err))
+			return ret;
+		ret = resume(r, err);
+	}
+	return ret;
+}
+
 int follower_join(struct replica *r, struct err *err)
 {
 	int ret;
@@ -304,7 +406,7 @@ int follower_join(struct replica *r, struct err *err)
 	atomic_store(&r->follower.replaying, true);
 	ret = r->cfg.connect ? call(r, err) : await(r, err);
 	if (ret == 0)
-		ret = take_over_state(r, r->follower.primary, err);
+		ret = take_over_state(r, err);
 	if (ret < 0)
 		failover_event(&r->failover, FAILOVER_END);
 	return ret;

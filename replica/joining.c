@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -35,6 +36,7 @@ struct joining {
 	struct session *s;
 	struct disk_source *disks;
 	struct rounds *rounds;
+	struct have *have; /* the backup's memory: the receiver's until it is complete */
 	uint64_t begun_ns;
 
 	/* the sender's */
@@ -73,10 +75,12 @@ struct joining *joining_new(struct session *s)
 
 	if (!j || getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed) ||
 	    !(j->disks = disk_source_new(d->disk, d->n, seed, push_disk, s)) ||
-	    !(j->rounds = rounds_new(machine_memory(s->r->m), s->r->cfg.max_pause_ms))) {
+	    !(j->rounds = rounds_new(machine_memory(s->r->m), s->r->cfg.max_pause_ms)) ||
+	    !(j->have = have_new(machine_memory(s->r->m)->pages))) {
 		joining_free(j);
 		return NULL;
 	}
+	rounds_backup_has(j->rounds, j->have);
 	j->s = s;
 	peer_share(s->wire.peer, machine_memory(s->r->m)->base, machine_memory(s->r->m)->size);
 	j->begun_ns = j->told_ns = host_mono_ns();
@@ -90,6 +94,7 @@ void joining_free(struct joining *j)
 		return;
 	disk_source_free(j->disks);
 	rounds_free(j->rounds);
+	have_free(j->have);
 	buf_free(&j->list);
 	free(j);
 }
@@ -101,6 +106,21 @@ int joining_take_disk(struct joining *j, const struct wire_frame *f, struct err 
 
 	queue_wake(&j->s->queue); /* the sender may have waited for this */
 	return ret;
+}
+
+int joining_take_have(struct joining *j, const struct wire_frame *f, struct err *err)
+{
+	int ret = have_take(j->have, f->data, f->len, err);
+
+	if (ret < 0 || !have_is_complete(j->have))
+		return ret;
+	if (have_count(j->have))
+		replica_event(j->s->r, "progress",
+			      "backup %s: resumed, it has %llu KiB of this guest's memory",
+			      peer_name(j->s->wire.peer),
+			      (unsigned long long)(have_count(j->have) * PAGE_SIZE >> 10));
+	queue_wake(&j->s->queue);
+	return 0;
 }
 
 int joining_complete(struct joining *j, struct err *err)
@@ -196,6 +216,8 @@ static int memory_step(struct joining *j, struct err *err)
 	enum peer_places way = peer_places(j->s->wire.peer);
 	uint64_t now = host_mono_ns();
 
+	if (!have_is_complete(j->have))
+		return JOINING_WAITS;
 	if (way == PEER_PLACES_SOON && now - j->begun_ns < PLACES_NS)
 		return JOINING_WAITS;
 	if (j->pages)
@@ -270,15 +292,18 @@ static void tell_progress(struct joining *j)
 {
 	uint64_t now = host_mono_ns();
 	struct joining_progress p;
+	char kept[64] = "";
 
 	if (now - j->told_ns < PROGRESS_NS)
 		return;
 	j->told_ns = now;
 	joining_get_progress(j, &p);
+	if (p.memory_kept)
+		snprintf(kept, sizeof(kept), "resumed with %.0f MiB, ", MIB(p.memory_kept));
 	replica_event(j->s->r, "progress",
-		      "backup %s: %.0f MiB of memory sent, %.0f left; %.0f MiB of disks sent, "
+		      "backup %s: %s%.0f MiB of memory sent, %.0f left; %.0f MiB of disks sent, "
 		      "%.0f left",
-		      peer_name(j->s->wire.peer), MIB(p.memory_sent), MIB(p.memory_left),
+		      peer_name(j->s->wire.peer), kept, MIB(p.memory_sent), MIB(p.memory_left),
 		      MIB(p.sent), MIB(p.left));
 	if (now >= j->late_ns)
 		tell_late(j, &p, now);
@@ -334,6 +359,7 @@ void joining_get_progress(struct joining *j, struct joining_progress *p)
 	rounds_get_progress(j->rounds, &m);
 	p->memory = m.total * PAGE_SIZE;
 	p->memory_sent = m.sent * PAGE_SIZE;
+	p->memory_kept = m.kept * PAGE_SIZE;
 	p->memory_left = m.left * PAGE_SIZE;
 	p->memory_placed = atomic_load(&j->placed) * PAGE_SIZE;
 	p->memory_rate = m.page_rate * PAGE_SIZE;

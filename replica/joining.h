@@ -23,6 +23,8 @@ void joining_free(struct joining *j);
 
 /* A message about disks. 0, or -errno and a sentence for both sides. */
 int joining_take_disk(struct joining *j, const struct wire_frame *f, struct err *err);
+/* Pages that the backup has already. 0, or -errno and err: the backup is lost. */
+int joining_take_have(struct joining *j, const struct wire_frame *f, struct err *err);
 /* The backup has the state: what came before it is in step. Waits for storage. 0 or -errno. */
 int joining_complete(struct joining *j, struct err *err);
 
@@ -54,6 +56,7 @@ struct joining_progress {
 	double rate;	     /* bytes a second */
 	/* of memory, likewise in bytes: in use at the start, sent (also twice), left, a second */
 	uint64_t memory, memory_sent, memory_left, memory_rate;
+	uint64_t memory_kept;	/* not sent: the backup had it from a join that was cut */
 	uint64_t memory_placed; /* of those sent, straight into the backup's memory */
 	uint64_t
 		dirty_rate; /* bytes of pages a second that the guest writes at its present share */

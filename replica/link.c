@@ -629,20 +629,23 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 static void tell_joined(struct session *s)
 {
 	struct joining_progress p;
-	char placed[80] = "";
+	char placed[80] = "", kept[80] = "";
 
 	joining_get_progress(s->joining, &p);
 	if (p.memory_placed)
 		snprintf(placed, sizeof(placed), "; %llu KiB were placed by RDMA",
 			 (unsigned long long)(p.memory_placed >> 10));
+	if (p.memory_kept)
+		snprintf(kept, sizeof(kept), "; it had %llu KiB already",
+			 (unsigned long long)(p.memory_kept >> 10));
 	pthread_mutex_lock(&s->r->link.lock);
 	s->r->link.pause_ns = p.pause_ns;
 	pthread_mutex_unlock(&s->r->link.lock);
 	replica_event(s->r, "transferred",
 		      "backup %s has the state: %llu KiB of memory sent, the last %llu KiB after a "
-		      "pause of %.1f ms%s",
+		      "pause of %.1f ms%s%s",
 		      peer_name(s->wire.peer), (unsigned long long)(p.memory_sent >> 10),
-		      (unsigned long long)(p.last >> 10), (double)p.pause_ns / 1e6, placed);
+		      (unsigned long long)(p.last >> 10), (double)p.pause_ns / 1e6, placed, kept);
 }
 
 /* Its disks are in step, and our metadata says so, before it counts. */
@@ -703,6 +706,10 @@ static int take_frame(struct session *s, const struct wire_frame *f, struct err 
 		return ret;
 	case WIRE_DISK:
 		return take_disk(s, f, err);
+	case WIRE_HAVE:
+		return s->joining
+			       ? joining_take_have(s->joining, f, err)
+			       : err_set(err, EBADMSG, "a list of pages from a side that was live");
 	case WIRE_READY:
 		return take_ready(s, err);
 	case WIRE_SWITCHED:

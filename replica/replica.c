@@ -91,6 +91,10 @@ struct replica *replica_create(const struct replica_config *config, struct err *
 		replica_destroy(r);
 		return NULL;
 	}
+	if (have_prepare(err) < 0) {
+		replica_destroy(r);
+		return NULL;
+	}
 	r->id[WIRE_ID_LEN - 1] &= (uint8_t)~ARBITER_COUNTS_ON;
 	return r;
 }

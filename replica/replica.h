@@ -61,6 +61,12 @@ struct replica_config {
 	enum replica_survivor on_divergence;
 	bool wait_for_backup;	  /* primary: the guest starts when a backup has joined */
 	unsigned connect_wait_ms; /* backup: how long to try to reach the primary */
+	/*
+	 * Backup: the primary again, when the connection is cut while it joins; not greeted. NULL
+	 * and err: not now. The function NULL: it is not tried.
+	 */
+	struct peer *(*redial)(void *ctx, struct err *err);
+	void *redial_ctx;
 	bool durable_both; /* outputs wait until the backup has executed what is before them */
 	bool disk_error_to_guest; /* else the side whose disk fails ends, where the other follows */
 	bool force;		  /* primary: its disks count, whatever their metadata says; backup:
@@ -215,6 +221,7 @@ struct replica_status {
 	uint64_t sync_bytes, sync_left; /* bytes of disks sent to it (or received) and to be sent */
 	double sync_bytes_s;
 	/* likewise of memory: in use at first, sent, left, sent a second, written a second */
+	uint64_t memory_kept; /* of it the new backup had from a join that was cut: not sent */
 	uint64_t memory_bytes, memory_sent, memory_left, memory_bytes_s, dirty_bytes_s;
 	double guest_share;   /* of the time in which the guest may run meanwhile */
 	double join_pause_ms; /* for how long it stood still for the backup that joined last */

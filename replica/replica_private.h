@@ -24,6 +24,7 @@
 #include "replica/failover.h"
 #include "replica/follower.h"
 #include "replica/handover.h"
+#include "replica/have.h"
 #include "replica/healing.h"
 #include "replica/joining.h"
 #include "replica/link.h"

@@ -36,8 +36,10 @@ struct rounds {
 	uint64_t looked_ns;
 	bool fresh;	    /* nothing was sent since */
 	uint64_t pages, ns; /* sent since the last look */
+	unsigned skipped;   /* of the last list: not sent, for the backup has them */
+	struct have *have;  /* what the backup has at the start; NULL: nothing is known */
 
-	atomic_uint_fast64_t total, sent, left, page_rate, dirty_rate;
+	atomic_uint_fast64_t total, sent, kept, left, page_rate, dirty_rate;
 	atomic_uint share, looks;
 };
 
@@ -57,6 +59,11 @@ struct rounds *rounds_new(struct memory *mem, unsigned max_pause_ms)
 		return r;
 	rounds_free(r);
 	return NULL;
+}
+
+void rounds_backup_has(struct rounds *r, struct have *have)
+{
+	r->have = have;
 }
 
 void rounds_free(struct rounds *r)
@@ -80,6 +87,20 @@ static void count(atomic_uint_fast64_t *n, uint64_t by)
 	atomic_fetch_add(n, by);
 }
 
+/* Pages that only the backup has in use are news for it as well, if they are zero here. */
+static uint64_t add_what_backup_has(struct rounds *r)
+{
+	uint64_t pages = r->mem->pages, n = 0;
+
+	for (uint64_t i = r->have ? have_next(r->have, 0) : pages; i < pages;
+	     i = have_next(r->have, i + 1)) {
+		n += !page_set_has(r->todo, i);
+		page_set_add(r->todo, i);
+		page_set_add(r->full, i);
+	}
+	return n;
+}
+
 /* Pages written during this look are collected for the next one, so it need not be quick. */
 static void fill(struct rounds *r)
 {
@@ -92,16 +113,32 @@ static void fill(struct rounds *r)
 		for (; i < end; i++, n++)
 			page_set_add(r->todo, i);
 	}
+	n += add_what_backup_has(r);
 	atomic_store(&r->total, n);
 	atomic_store(&r->left, n);
 }
 
-/* A page of zeros is news only to a backup that has something else there. */
-static void put_page(struct rounds *r, struct buf *out, uint64_t page)
+/* In the last round a page is sent unhashed: the guest stands still. */
+static bool backup_has(struct rounds *r, uint64_t page, const void *data)
+{
+	if (!r->have)
+		return false;
+	if (phase_of(r) == ROUNDS_LAST)
+		have_forget(r->have, page);
+	return have_equal(r->have, page, data);
+}
+
+/*
+ * A page of zeros is news only to a backup that has something else there. False: the page is not
+ * sent, for the backup has it from an earlier join.
+ */
+static bool put_page(struct rounds *r, struct buf *out, uint64_t page)
 {
 	uint8_t data[PAGE_SIZE] __attribute__((aligned(8)));
 
 	memory_copy_page(r->mem, page, data);
+	if (backup_has(r, page, data))
+		return false;
 	if (!memory_page_is_zero(data)) {
 		pages_put(out, page, data);
 		page_set_add(r->full, page);
@@ -109,6 +146,7 @@ static void put_page(struct rounds *r, struct buf *out, uint64_t page)
 		pages_put(out, page, NULL);
 		page_set_remove(r->full, page);
 	}
+	return true;
 }
 
 /* Pages from the place of the sweep to the end of memory, at most max. */
@@ -117,12 +155,16 @@ static unsigned sweep(struct rounds *r, struct buf *out, unsigned max)
 	uint64_t pages = r->mem->pages, i = page_set_next(r->todo, pages, r->at);
 	unsigned n = 0;
 
+	r->skipped = 0;
+
 	for (; i < pages && n < max; i = page_set_next(r->todo, pages, i + 1), n++) {
 		page_set_remove(r->todo, i);
-		put_page(r, out, i);
+		if (!put_page(r, out, i))
+			r->skipped++;
 	}
 	r->at = i < pages ? i : 0;
-	count(&r->sent, n);
+	count(&r->sent, n - r->skipped);
+	count(&r->kept, r->skipped);
 	atomic_fetch_sub(&r->left, n);
 	return n;
 }
@@ -137,6 +179,13 @@ static bool may_send(struct rounds *r, uint64_t now_ns)
 	return phase_of(r) == ROUNDS_SEND && (r->fresh || now_ns - r->looked_ns < LOOK_NS);
 }
 
+/* What the backup may have is compared, not put there. */
+static bool is_for_run(const struct rounds *r, uint64_t page)
+{
+	return page < r->mem->pages && page_set_has(r->todo, page) &&
+	       !(r->have && have_claims(r->have, page));
+}
+
 /* Shorter than min: 0. Pages are read only where enough of them stand side by side. */
 static unsigned run_length(const struct rounds *r, uint64_t first, unsigned min, unsigned max)
 {
@@ -144,10 +193,10 @@ static unsigned run_length(const struct rounds *r, uint64_t first, unsigned min,
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < min; i++) {
-		if (first + i >= r->mem->pages || !page_set_has(r->todo, first + i))
+		if (!is_for_run(r, first + i))
 			return 0;
 	}
-	for (; n < max && first + n < r->mem->pages && page_set_has(r->todo, first + n); n++) {
+	for (; n < max && is_for_run(r, first + n); n++) {
 		memory_copy_page(r->mem, first + n, data);
 		if (memory_page_is_zero(data))
 			break;
@@ -172,6 +221,7 @@ unsigned rounds_next_run(struct rounds *r, unsigned min, unsigned max, uint64_t 
 		page_set_add(r->full, *first + i);
 	}
 	r->fresh = false;
+	r->skipped = 0;
 	r->at = *first + n < pages ? *first + n : 0;
 	count(&r->sent, n);
 	atomic_fetch_sub(&r->left, n);
@@ -203,9 +253,9 @@ unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t n
 
 void rounds_sent(struct rounds *r, unsigned pages, uint64_t ns)
 {
-	if (phase_of(r) != ROUNDS_SEND)
+	if (phase_of(r) != ROUNDS_SEND || pages <= r->skipped)
 		return;
-	r->pages += pages;
+	r->pages += pages - r->skipped;
 	r->ns += ns;
 }
 
@@ -341,6 +391,7 @@ void rounds_get_progress(const struct rounds *r, struct rounds_progress *p)
 {
 	*p = (struct rounds_progress){ .total = atomic_load(&r->total),
 				       .sent = atomic_load(&r->sent),
+				       .kept = atomic_load(&r->kept),
 				       .left = atomic_load(&r->left),
 				       .page_rate = atomic_load(&r->page_rate),
 				       .dirty_rate = atomic_load(&r->dirty_rate),

@@ -24,6 +24,7 @@
 
 #include "base/buf.h"
 #include "hypervisor/memory.h"
+#include "replica/have.h"
 
 #define ROUNDS_PAGES_MAX 65536u /* 256 MiB */
 
@@ -32,6 +33,7 @@ struct rounds;
 struct rounds_progress {
 	uint64_t total;	     /* pages that were in use at the start */
 	uint64_t sent;	     /* pages sent or found to be zero, again and again if need be */
+	uint64_t kept;	     /* pages that the backup had already, and that were not sent */
 	uint64_t left;	     /* pages that the backup lacks */
 	uint64_t page_rate;  /* pages sent a second */
 	uint64_t dirty_rate; /* pages that the guest writes a second, at its present share */
@@ -41,6 +43,11 @@ struct rounds_progress {
 
 /* max_pause_ms: for how long the guest may stand still at the end. NULL: out of memory. */
 struct rounds *rounds_new(struct memory *mem, unsigned max_pause_ms);
+/*
+ * Before any thread uses it: the list of what the backup has already, which is complete when the
+ * sender asks for the first page, and lives as long.
+ */
+void rounds_backup_has(struct rounds *r, struct have *have);
 /* No thread uses it any more; the memory need not be there either. */
 void rounds_free(struct rounds *r);
 

@@ -35,6 +35,7 @@ static void status_of_joining(struct session *joining, struct replica_status *s)
 	s->sync_bytes_s = p.rate;
 	s->memory_bytes = p.memory;
 	s->memory_sent = p.memory_sent;
+	s->memory_kept = p.memory_kept;
 	s->memory_left = p.memory_left;
 	s->memory_bytes_s = p.memory_rate;
 	s->dirty_bytes_s = p.dirty_rate;

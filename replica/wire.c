@@ -150,7 +150,7 @@ static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *er
 		ssize_t n = peer_recv(w->peer, w->in + w->have, want - w->have, timeout_ms, err);
 
 		if (n == 0 && w->have)
-			return err_set(err, EBADMSG, "the stream ended inside a frame");
+			return err_set(err, ECONNABORTED, "the stream ended inside a frame");
 		if (n <= 0)
 			return (int)n;
 		w->have += (size_t)n;

@@ -16,7 +16,7 @@
 #include "hypervisor/traits.h"
 #include "net/peer.h"
 
-#define WIRE_VERSION   10
+#define WIRE_VERSION   11
 #define WIRE_HELLO_MAX 4096u	  /* payload bytes before the handshake is done */
 #define WIRE_FRAME_MAX (8u << 20) /* ... and after */
 #define WIRE_ID_LEN    16
@@ -38,6 +38,7 @@ enum wire_type {
 	WIRE_SWITCHED,	/* backup: it has, and is the primary from here on */
 	WIRE_VERIFY,   /* primary: something is to be done with a disk behind a record (verify.h) */
 	WIRE_VERIFIED, /* backup: what that came to */
+	WIRE_HAVE,     /* backup, in a join: pages that it has already (replica/have.h) */
 	WIRE_TYPE_END_
 };
 

@@ -17,8 +17,11 @@ left = int(sys.argv[3]) or sys.maxsize
 other = {a: b, b: a}
 while left > 0:
     for s in select.select([a, b], [], [])[0]:
-        data = s.recv(65536)
-        if not data:
+        try:
+            data = s.recv(65536)
+            if not data:
+                sys.exit()
+            other[s].sendall(data)
+        except ConnectionError:
             sys.exit()
-        other[s].sendall(data)
         left -= len(data) if s is b else 0

@@ -12,8 +12,11 @@ mib=${MIB:-256}
 declare -A pid
 cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }
 
-if ! ${CC:-gcc} -m32 -DMIB="$mib" -DDIRTIES="$dirties" -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build-id=none \
-	-o "$work/toucher.elf" "$here/toucher.S"; then
+make_guest() {
+	${CC:-gcc} -m32 -DMIB="$mib" -DDIRTIES="$dirties" -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build-id=none \
+		-o "$work/toucher.elf" "$here/toucher.S"
+}
+if ! make_guest; then
 	not_ok build "cannot build the guest"
 	exit 1
 fi
@@ -61,16 +64,26 @@ n=$(passes a)
 check goes-on-alone "$(cat "$work/a.err")" wait_for 60 passed a "$n"
 
 # ---- a link that is cut ----
+# Each time it goes on over a new connection with what it has, and the guest has seen nothing of it.
+relay() { python3 "$here/cut.py" "$work/cut" "$work/a.peer" "$1" & relay=$!; wait_for 10 test -S "$work/cut"; }
+kept() { sed -n 's/.*has the state:.*; it had \([0-9]*\) KiB already.*/\1/p' "$work/a.events" | tail -n 1; }
 for percent in 10 50 90; do
-	n=$(events a refused)
-	python3 "$here/cut.py" "$work/cut" "$work/a.peer" $((mib * 1048576 * percent / 100)) &
-	relay=$!
-	wait_for 10 test -S "$work/cut"
+	n=$(events a refused) m=$(events a protected) before=$(number a instructions)
+	relay $((mib * 1048576 * percent / 100))
 	backup b "$work/cut"
 	check "cut-$percent" "$(tail -n 3 "$work/a.err")" wait_for 60 more a refused "$n"
-	wait "$relay" "${pid[b]}" 2>/dev/null
-	unset "pid[b]"
+	wait "$relay" 2>/dev/null
 	check "cut-$percent.alone" "$(cat "$work/a.err")" state a alone
+	check "cut-$percent.waits" "$(cat "$work/b.err")" wait_for 20 more b interrupted 0
+	relay 0
+	check "cut-$percent.resumed" "$(tail -n 3 "$work/b.err")" wait_for 60 more a protected "$m"
+	check "cut-$percent.went-on" "$before" [ "$(number a instructions)" -gt "$before" ]
+	n=$(events a unprotected)
+	end b
+	wait_for 20 more a unprotected "$n"
+	kill "$relay" 2>/dev/null
+	wait "$relay" 2>/dev/null
+	rm -f "$work/b.events" "$work/b.peer" "$work/b.sock"
 done
 
 # ---- a backup that stops ----
@@ -85,13 +98,43 @@ check stopped.alone "$(cat "$work/a.err")" state a alone
 check stopped.went-on "$before" [ "$(number a instructions)" -gt "$before" ]
 end b
 
-# ---- and one that has all of it ----
-backup b
+# ---- one that was cut, and has all of it all the same ----
+n=$(events a refused)
+relay $((mib * 1048576 / 2))
+backup b "$work/cut"
+wait_for 60 more a refused "$n"
+wait "$relay" 2>/dev/null
+relay 0
 check joins-again "$(cat "$work"/*.err)" wait_for 60 state a protected
+check joins-again.resumed "$(cat "$work/b.events")" more b interrupted 0
 end a
 check goes-live "$(cat "$work/b.err")" wait_for 20 state b alone
 n=$(passes b)
 # Two passes: each looks at every word that the one before has left there.
 check memory-is-right "$(tail -c 100 "$work/b.out")" wait_for 120 passed b $((n + 1))
 check nothing-differs "$(cat "$work/b.out")" [ -z "$(tr -dc X <"$work/b.out")" ]
+end b
+kill "$relay" 2>/dev/null
+
+# ---- what came before the cut is not sent again, where the guest has left it as it was ----
+rm -f "$work"/[ab].*
+dirties=0
+make_guest
+"$twinstep" arbiter init "file:$work/arbiter.idle" >/dev/null
+replica a primary --no-wait --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf" --arbiter "file:$work/arbiter.idle"
+wait_for 120 passed a 0 || not_ok idle.starts "$(cat "$work/a.err")"
+relay $((mib * 1048576 / 2))
+replica b backup --connect "unix:$work/cut" --connect-wait 30000 --listen "unix:$work/b.peer" --arbiter "file:$work/arbiter.idle"
+wait_for 60 more a refused 0
+wait "$relay" 2>/dev/null
+relay 0
+check kept.protected "$(cat "$work"/*.err)" wait_for 60 state a protected
+read -r last all pause < <(last)
+echo "# idle, cut at 50 %: $all KiB sent afterwards, $(kept) KiB were there"
+check kept "$(kept) KiB" [ "0$(kept)" -ge $((mib * 1024 / 4)) ]
+check kept.not-sent "$all KiB" [ "$all" -le $((mib * 1024 * 3 / 4 + 10000)) ]
+check kept.told "$(cat "$work/a.events")" grep -q 'resumed, it has [0-9]* KiB' "$work/a.events"
+end a # first: without the relay it would go on alone
+check kept.goes-live "$(cat "$work/b.err")" wait_for 20 state b alone
+kill "$relay" 2>/dev/null
 exit $failed

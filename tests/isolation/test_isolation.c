@@ -140,10 +140,11 @@ START_TEST(without_a_host_no_thread_is_made)
 }
 END_TEST
 
-static void double_it(void *ctx, struct keeper_message *m)
+static int double_it(void *ctx, struct keeper_message *m)
 {
 	m->result = m->op == KEEPER_SERVICE ? 0 : -EPERM;
 	m->arg *= 2;
+	return -1;
 }
 
 START_TEST(keeper_removes_what_was_named)
@@ -195,13 +196,13 @@ START_TEST(a_service_is_a_keeper_of_its_own)
 END_TEST
 
 /* Dies of a request, or is slow. */
-static void die_or_double(void *ctx, struct keeper_message *m)
+static int die_or_double(void *ctx, struct keeper_message *m)
 {
 	if (m->arg == 666)
 		kill(getpid(), SIGKILL);
 	if (m->arg == 1000)
 		usleep(400000);
-	double_it(ctx, m);
+	return double_it(ctx, m);
 }
 
 START_TEST(a_service_that_is_killed_comes_back)

@@ -261,6 +261,81 @@ START_TEST(pages_of_a_run_that_become_zero)
 }
 END_TEST
 
+static int take_list(void *have, struct buf *message)
+{
+	struct err err = ERR_INIT;
+
+	return have_take(have, message->data, message->len, &err);
+}
+
+/*
+ * What a backup has from a join that was cut: pages as they are, older ones, and some where the
+ * guest has zeros by now, or has never been.
+ */
+static struct have *keep_some(struct world *w, uint64_t used)
+{
+	struct have *have = have_new(PAGES);
+	struct err err = ERR_INIT;
+	struct memory kept;
+	uint64_t n;
+
+	ck_assert_int_eq(memory_init(&kept, PAGES * PAGE_SIZE, &err), 0);
+	for (uint64_t i = 0; i < used; i++) {
+		const uint8_t *page = w->mem.base + i * PAGE_SIZE;
+
+		ck_assert(memory_write(&kept, i * PAGE_SIZE, page, PAGE_SIZE));
+		if (i % 4 == 0)
+			ck_assert(memory_write(&kept, i * PAGE_SIZE, "older", 5));
+	}
+	for (uint64_t i = 0; i < 500; i++)
+		ck_assert(memory_write(&kept, (PAGES - 500 + i) * PAGE_SIZE, "gone", 4));
+	memcpy(w->copy, kept.base, PAGES * PAGE_SIZE);
+	ck_assert_int_eq(have_tell(&kept, take_list, have, &n, &err), 0);
+	ck_assert_uint_eq(n, used + 500);
+	memory_fini(&kept);
+	rounds_backup_has(w->r, have);
+	return have;
+}
+
+START_TEST(what_the_backup_has_is_not_sent_again)
+{
+	struct rounds_progress p;
+	struct have *have;
+	struct world w;
+
+	begin(&w, 8000, 100000, 0, 1);
+	w.runs = _i;
+	have = keep_some(&w, 8000);
+	join(&w, 10);
+	rounds_get_progress(w.r, &p);
+	ck_assert_uint_eq(p.total, 8000 + 500);
+	ck_assert_uint_eq(p.kept, 6000);
+	ck_assert_uint_eq(p.sent, 2000 + 500);
+	ck_assert_uint_lt(w.frames_bytes, 2100 * PAGE_SIZE);
+	end(&w);
+	have_free(have);
+}
+END_TEST
+
+/* Pages that were equal once are sent when the guest has written them since. */
+START_TEST(what_the_backup_has_and_the_guest_writes)
+{
+	struct rounds_progress p;
+	struct have *have;
+	struct world w;
+
+	begin(&w, 12000, 50000, 20000, 12000);
+	w.runs = _i;
+	have = keep_some(&w, 12000);
+	join(&w, 30);
+	rounds_get_progress(w.r, &p);
+	ck_assert_uint_gt(p.kept, 0);
+	ck_assert_uint_le(p.kept, 9000);
+	end(&w);
+	have_free(have);
+}
+END_TEST
+
 /* The disks are not done when memory is: what is little may be much by the time they are. */
 START_TEST(readiness_does_not_last)
 {
@@ -343,6 +418,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, pages_that_become_zero_are_zero_on_the_other_side);
 	tcase_add_test(tc, runs_of_pages_go_as_they_stand);
 	tcase_add_test(tc, pages_of_a_run_that_become_zero);
+	tcase_add_loop_test(tc, what_the_backup_has_is_not_sent_again, 0, 2);
+	tcase_add_loop_test(tc, what_the_backup_has_and_the_guest_writes, 0, 2);
 	tcase_add_test(tc, readiness_does_not_last);
 	tcase_add_test(tc, a_sender_beside_a_guest_that_writes);
 }
