@@ -18,6 +18,7 @@
 #include "record/pages.h"
 #include "replica/replica_private.h"
 #include "tests/boot_sector.h"
+#include "replica/disk_sync_private.h"
 #include "tests/unit.h"
 
 #define RAM	   (2ul << 20)
@@ -38,7 +39,7 @@ static const uint8_t program[] = {
 /* By the guest, a round: one that is to make many records fills less; 0: as above. */
 static uint16_t fill_bytes;
 
-static const uint8_t script_id[WIRE_ID_LEN] = "the script";
+static uint8_t script_id[WIRE_ID_LEN] = "the script";
 
 /* An arbiter that cannot tell, as long as the test says so; or that loses an answer. */
 struct shaky {
@@ -184,13 +185,14 @@ static void close_rig(struct rig *g)
 /* What the scripted side says of its processor, where that is not the software CPU. */
 static struct traits their_traits;
 static bool says_no_traits;
+static uint64_t script_generation = 1;
 
 static void send_hello(struct rig *g, bool primary)
 {
 	struct wire_hello h = { .wire_version = WIRE_VERSION,
 				.codec_version = CODEC_VERSION,
 				.primary = primary,
-				.generation = 1,
+				.generation = script_generation,
 				.cpuid_digest = cpuid_v1_digest(),
 				.counter = "retired",
 				.on_divergence = (uint8_t)g->cfg.on_divergence,
@@ -523,6 +525,19 @@ static void *backup_main(void *arg)
 	return NULL;
 }
 
+/* The machine without its memory. */
+static void send_first_state(struct rig *g)
+{
+	struct output_sink none = { 0 };
+	struct machine *m = make_machine(&none, &g->err);
+	struct buf b = BUF_INIT;
+
+	buf_put_u64(&b, 0);
+	machine_save(m, &b);
+	send_buf(g, WIRE_STATE, &b);
+	machine_destroy(m);
+}
+
 static void send_state(struct rig *g)
 {
 	struct output_sink none = { 0 };
@@ -573,6 +588,15 @@ static enum wire_type receive_type(struct rig *g)
 	return type;
 }
 
+static bool redials; /* the backup dials again when its join is cut */
+
+static struct peer *redial(void *ctx, struct err *err)
+{
+	struct rig *g = ctx;
+
+	return peer_dial(g->address, 2000, err);
+}
+
 /* Up to the end of the handshake. */
 static void meet_backup(struct rig *g, enum replica_survivor survivor)
 {
@@ -582,6 +606,11 @@ static void meet_backup(struct rig *g, enum replica_survivor survivor)
 	ck_assert_int_eq(arbiter_take(g->cfg.arbiter, 1, script_id, &g->err), 1);
 	g->listener = peer_listen(g->address, NULL, &g->err);
 	g->cfg.connect = g->address;
+	if (redials) {
+		g->cfg.redial = redial;
+		g->cfg.redial_ctx = g;
+		g->cfg.connect_wait_ms = 10000;
+	}
 	g->r = replica_create(&g->cfg, &g->err);
 	ck_assert_msg(g->r != NULL && replica_listen(g->r, &g->err) == 0, "%s", g->err.text);
 	ck_assert_int_eq(pthread_create(&g->thread, NULL, backup_main, g), 0);
@@ -594,6 +623,56 @@ static void meet_backup(struct rig *g, enum replica_survivor survivor)
 	ck_assert_int_eq(wire_hello_restore(&theirs, &hello, &g->err), 0);
 	ck_assert_uint_eq(theirs.config.version, 1); /* which every program reads */
 	wire_established(&g->w);
+}
+
+/* The connection ends with so many bytes of a frame on their way, and the backup is there again. */
+static void cut_backup(struct rig *g, size_t inside)
+{
+	struct peer *old = g->w.peer;
+	struct wire_hello theirs;
+	struct wire_frame hello;
+
+	if (inside)
+		ck_assert_int_eq(peer_send(g->w.peer, "TWIR", inside, 1000, &g->err), 0);
+	peer_shutdown(old); /* closed with bytes unread, it would take back what was sent */
+	wire_fini(&g->w);
+	wire_init(&g->w, NULL);
+	g->w.peer = peer_accept(g->listener, 10000, &g->err);
+	ck_assert_msg(g->w.peer != NULL, "%s", g->err.text);
+	peer_close(old);
+	send_hello(g, true);
+	hello = receive(g);
+	ck_assert_int_eq(wire_hello_restore(&theirs, &hello, &g->err), 0);
+	wire_established(&g->w);
+}
+
+/* How many pages the backup says that it has. */
+static uint64_t hear_have(struct rig *g)
+{
+	struct have *have = have_new(RAM / PAGE_SIZE);
+	uint64_t n;
+
+	while (!have_is_complete(have)) {
+		struct wire_frame f = receive(g);
+
+		if (f.type == WIRE_HAVE)
+			ck_assert_msg(have_take(have, f.data, f.len, &g->err) == 0, "%s",
+				      g->err.text);
+	}
+	for (struct wire_frame f = { 0 }; f.type != WIRE_DISK || f.data[0] != SYNC_OFFER_END;)
+		f = receive(g); /* nothing more is said by then */
+	n = have_count(have);
+	have_free(have);
+	return n;
+}
+
+static void send_page(struct rig *g, uint64_t number)
+{
+	static const uint8_t page[PAGE_SIZE] = { 1, 2, 3 };
+	struct buf b = BUF_INIT;
+
+	pages_put(&b, number, page);
+	send_buf(g, WIRE_PAGES, &b);
 }
 
 /* Up to READY, and a heartbeat that says that we count on it. */
@@ -613,6 +692,49 @@ static void open_backup(struct rig *g, enum replica_survivor survivor)
 }
 
 /* A guest that uses what differs would go two ways: the pair is not made. */
+/* Cut between two frames, inside of one, and behind the machine's state. */
+START_TEST(a_join_that_is_cut_goes_on_with_what_there_is)
+{
+	static const size_t inside[] = { 0, 3, 0 };
+	struct rig g;
+
+	redials = true;
+	meet_backup(&g, SURVIVOR_PRIMARY);
+	ck_assert_uint_eq(hear_have(&g), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		send_page(&g, 40 + i);
+		if (i == 2)
+			send_first_state(&g);
+		cut_backup(&g, inside[i]);
+		ck_assert_uint_ge(hear_have(&g), i + 1);
+	}
+	close_rig(&g);
+	redials = false;
+}
+END_TEST
+
+/* Another process answers: its guest is another one, even if it looks the same. */
+START_TEST(a_join_goes_on_with_the_same_replica_only)
+{
+	struct rig g;
+
+	redials = true;
+	meet_backup(&g, SURVIVOR_PRIMARY);
+	hear_have(&g);
+	send_page(&g, 40);
+	script_id[0] ^= 1;
+	ck_assert_int_eq(arbiter_take(g.cfg.arbiter, 2, script_id, &g.err), 1);
+	script_generation = 2;
+	cut_backup(&g, 0);
+	join_thread(&g);
+	ck_assert_int_eq(g.ret, -EINVAL);
+	script_generation = 1;
+	script_id[0] ^= 1;
+	close_rig(&g);
+	redials = false;
+}
+END_TEST
+
 START_TEST(a_backup_on_another_processor_is_refused)
 {
 	struct rig g;
@@ -1436,6 +1558,8 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
 	tcase_add_host_test(tc, with_durability_both_outputs_wait_for_what_is_executed);
 	tcase_add_host_test(tc, a_lease_is_as_long_as_its_stamp_has_said);
+	tcase_add_test(tc, a_join_that_is_cut_goes_on_with_what_there_is);
+	tcase_add_test(tc, a_join_goes_on_with_the_same_replica_only);
 }
 
 UNIT_MAIN("roles", add_tests)
