@@ -35,7 +35,8 @@ for row in rows:
 assert len({row["place"] for row in rows}) >= (7 if len(rows) == 7 else 1), "few places"
 END
 campaign report "$work/a.db" --html "$work/page.html"
-check page "status $?: $(cat "$err")" grep -q 'a pair' "$work/page.html"
+check page "status $?: $(cat "$err")" eval "grep -q 'a pair' '$work/page.html' && grep -q '[0-9] µs<' '$work/page.html' &&
+	! grep -q -e 'nstructions' -e 'count [0-9]' '$work/page.html'"
 campaign show "$work/a.db" 0
 check show "status $?: $(cat "$out" "$err")" grep -q 'the same as in the campaign' "$out"
 campaign show "$work/a.db" 0 --record "$work/no.log"
@@ -78,6 +79,8 @@ bad mixed '{"pair": ["--kernel", "x"], "experiments": 1, "faults": [{"place": "r
 bad no-pair '{"log": "x", "experiments": 1, "faults": [{"place": "primary killed"}]}' 'are of a "pair"'
 bad no-moment '{"pair": ["--kernel", "x"], "when": {"output": "x"}, "experiments": 1, "faults": []}' 'nothing is called "when" here'
 bad no-option '{"pair": ["--kernel", "x", "--nonsense"], "experiments": 1, "faults": [{"place": "pair cut"}]}' 'nonsense'
+bad long '{"pair": ["--kernel", "x"], "experiments": 1, "faults": [{"place": "pair cut", "amount": 86400001}]}' 'at most a day of ms'
+bad bound '{"pair": ["--kernel", "x"], "experiments": 1, "bound": 86400001, "faults": [{"place": "pair cut"}]}' 'at most a day of ms'
 bad our-option '{"pair": ["--kernel", "x", "--console", "none"], "experiments": 1, "faults": [{"place": "pair cut"}]}' 'sees to that itself'
 echo '{"pair": ["--kernel", "/nothing/here"], "experiments": 1, "faults": [{"place": "pair cut"}]}' >"$plan"
 campaign run "$plan" -o "$work/none.db"
