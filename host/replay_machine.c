@@ -115,7 +115,7 @@ static int import_all(void *ctx, unsigned i, const uint8_t *data, size_t len, st
 {
 	struct replay_machine *r = ctx;
 	struct rd in = RD_INIT(data, len);
-	int ret = disk_overlay_import(r->up.host.disk[i], &in, err);
+	int ret = disk_overlay_load(r->up.host.disk[i], &in, err);
 
 	return ret == 0 ? disk_import_cache(r->up.host.disk[i], &in, err) : ret;
 }

@@ -165,6 +165,7 @@ static int apply_control(struct machine *m, const struct input *in)
 	case CONTROL_DISK_LATE:
 	case CONTROL_DISK_WRITES:
 	case CONTROL_DISK_ROT:
+	case CONTROL_DISK_GROW:
 		return machine_virtio_control(m, (enum control_command)in->a, in->port, in->b);
 	default:
 		return -EINVAL;

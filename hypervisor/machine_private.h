@@ -137,6 +137,8 @@ int machine_virtio_disk_check(const struct machine *m, struct err *err);
 int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error);
 int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned port,
 			   uint64_t arg);
+/* The machine's configuration says from now on what sizes its disks have. */
+void machine_virtio_note_sizes(struct machine *m);
 /* CONTROL_POWER, of all disks. */
 int machine_virtio_power(struct machine *m, uint64_t seed);
 

@@ -249,6 +249,7 @@ int machine_restore(struct machine *m, struct rd *in, struct err *err)
 		ret = restore_board(m, in, err);
 	if (ret == 0)
 		ret = restore_devices(m, in, err);
+	machine_virtio_note_sizes(m);
 	if (ret < 0)
 		return ret;
 	m->digest = rd_u64(in);

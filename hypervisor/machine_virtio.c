@@ -330,6 +330,21 @@ bool machine_disk_request(const struct machine *m, unsigned disk, uint64_t *numb
 	return disk < m->virtio->nblk && virtio_blk_request(&m->virtio->blk[disk], number);
 }
 
+void machine_virtio_note_sizes(struct machine *m)
+{
+	for (unsigned i = 0; i < m->config.ndisks; i++)
+		m->config.disk_sectors[i] = m->virtio->blk[i].disk->sectors;
+}
+
+static int disk_grow(struct machine *m, unsigned disk, uint64_t sectors)
+{
+	int ret =
+		disk < m->config.ndisks ? virtio_blk_grow(&m->virtio->blk[disk], sectors) : -EINVAL;
+
+	machine_virtio_note_sizes(m);
+	return ret;
+}
+
 static int disk_control(struct virtio_blk *b, enum control_command cmd, uint64_t arg)
 {
 	if (cmd == CONTROL_DISK_LATE)
@@ -347,6 +362,8 @@ int machine_virtio_control(struct machine *m, enum control_command cmd, unsigned
 		virtio_balloon_set_target(&v->balloon, (uint32_t)arg);
 		return 0;
 	}
+	if (cmd == CONTROL_DISK_GROW)
+		return disk_grow(m, port, arg);
 	if (cmd == CONTROL_DISK_LATE || cmd == CONTROL_DISK_WRITES || cmd == CONTROL_DISK_ROT)
 		return port < v->nblk ? disk_control(&v->blk[port], cmd, arg) : -EINVAL;
 	if (port >= m->config.nnics)

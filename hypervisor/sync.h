@@ -80,6 +80,7 @@ enum control_command {
 	CONTROL_INTERRUPT, /* b = enum interrupt_fault */
 	CONTROL_POWER, /* b = 0: disks have caches from now on; else the power fails, and the seed
 			decides which writes of those are done; then a reset */
+	CONTROL_DISK_GROW, /* port = disk, b = sectors that it has from now on */
 	CONTROL_END_
 };
 

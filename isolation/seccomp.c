@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
@@ -66,6 +67,7 @@ const char *seccomp_rule_text(enum seccomp_rule rule)
 		[CALL_FILTER] = "allow, to narrow filters",
 		[CALL_NAME] = "allow, the thread's name",
 		[CALL_FSTAT] = "allow, of a descriptor",
+		[CALL_SIZE] = "allow, BLKGETSIZE64",
 		[CALL_IS_TTY] = "allow, TCGETS",
 		[CALL_SET_TTY] = "allow, TCSETS",
 		[CALL_VMX] = "allow, of the VT-x module",
@@ -144,6 +146,7 @@ static const struct {
 	{ CALL_FILTER, 2, { IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0) } },
 	{ CALL_NAME, 1, { IS(0, PR_SET_NAME) } },
 	{ CALL_FSTAT, 1, { HAS(3, AT_EMPTY_PATH, AT_EMPTY_PATH) } },
+	{ CALL_SIZE, 1, { IS(1, BLKGETSIZE64) } },
 	{ CALL_IS_TTY, 1, { IS(1, TCGETS) } },
 	{ CALL_SET_TTY, 1, { IS(1, TCSETS) } },
 	{ CALL_VMX,

@@ -26,6 +26,7 @@ enum seccomp_rule {
 	CALL_NAME,    /* prctl() to name a thread */
 	CALL_FSTAT,  /* with AT_EMPTY_PATH, as of a descriptor; a path beside it cannot be looked at
 		      */
+	CALL_SIZE,   /* ioctl() that asks for a block device's size */
 	CALL_IS_TTY, /* ioctl() that asks for a terminal's mode */
 	CALL_SET_TTY, /* and one that sets it */
 	CALL_VMX,     /* ioctl() of the VT-x module */

@@ -477,6 +477,10 @@ static int restore_state(struct reader *r)
 	if (machine_engine(r->m)->ops->count(machine_engine(r->m)) != r->info.count ||
 	    machine_now(r->m) != r->info.ns)
 		return DAMAGED(r, CHECKPOINT_PREAMBLE, "the count and time of the machine state");
+	if (machine_config_digest(machine_get_config(r->m)) !=
+	    machine_config_digest(&r->info.config))
+		return DAMAGED(r, CHECKPOINT_PREAMBLE,
+			       "the sizes of disks that the machine state has");
 	return 0;
 }
 

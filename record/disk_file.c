@@ -26,6 +26,8 @@
 #define BLOCK	      4096u /* granule of the overlay */
 #define BLOCK_SECTORS (BLOCK / DISK_SECTOR)
 #define CHUNK	      (1u << 20) /* bytes hashed or zeroed at a time */
+/* To which an overlay grows: a damaged log must not make a bitmap that fills the host's memory. */
+#define OVERLAY_SECTORS_MAX (1ull << 34)
 
 struct job {
 	struct job *next;
@@ -86,12 +88,17 @@ static uint64_t disk_blocks(const struct disk *d)
 	return (d->backend.sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
 }
 
+/* A disk that has grown is longer than its image, and zeros follow. */
 static int base_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
-	if (d->image)
-		return d->image->ops->read(d->image, data, len, offset);
-	memset(data, 0, len);
-	return 0;
+	uint64_t end = d->image ? d->image->bytes : 0, has = offset < end ? end - offset : 0;
+	int error;
+
+	has = has < len ? has : len;
+	error = has ? d->image->ops->read(d->image, data, has, offset) : 0;
+	if (!error)
+		memset(data + has, 0, len - has);
+	return error;
 }
 
 /* Reads runs of blocks that lie on the same side. */
@@ -559,6 +566,91 @@ static int disk_digest(struct disk_backend *backend, uint64_t *hash)
 	return -error;
 }
 
+/* ---- growth ---- */
+
+/* Of the image and its metadata, in an order in which the metadata never says too much. */
+static int grow_image(struct disk_backend *backend, void *ctx)
+{
+	const struct disk *d = (struct disk *)backend;
+	uint64_t bytes = *(const uint64_t *)ctx * DISK_SECTOR;
+	int error = 0;
+
+	if (d->image->bytes < bytes)
+		error = d->image->ops->grow ? d->image->ops->grow(d->image, bytes) : EOPNOTSUPP;
+	return error || !d->meta ? error : disk_meta_grow(d->meta, bytes);
+}
+
+int disk_grow_image(struct disk_backend *backend, uint64_t sectors)
+{
+	const struct disk *d = (struct disk *)backend;
+
+	return d->overlay >= 0 ? 0 : disk_between(backend, grow_image, &sectors);
+}
+
+static int file_grow(struct disk_backend *backend, uint64_t sectors)
+{
+	struct disk *d = (struct disk *)backend;
+	int error = disk_grow_image(backend, sectors);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&d->lock);
+	backend->sectors = sectors;
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+uint64_t disk_sectors(struct disk_backend *backend)
+{
+	struct disk *d = (struct disk *)backend;
+	uint64_t sectors;
+
+	pthread_mutex_lock(&d->lock);
+	sectors = backend->sectors;
+	pthread_mutex_unlock(&d->lock);
+	return sectors;
+}
+
+/* With the lock held and nothing under way. What goes is forgotten, what comes is unchanged. */
+static int overlay_resize(struct disk *d, uint64_t sectors)
+{
+	uint64_t had = (disk_blocks(d) + 7) / 8, blocks, bytes;
+	uint8_t *changed;
+
+	blocks = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+	bytes = (blocks + 7) / 8;
+	changed = calloc(bytes, 1);
+	if (!changed)
+		return ENOMEM;
+	if (ftruncate(d->overlay, (off_t)(blocks * BLOCK)) < 0) {
+		int error = errno;
+
+		free(changed);
+		return error;
+	}
+	memcpy(changed, d->changed, had < bytes ? had : bytes);
+	if (blocks % 8)
+		changed[bytes - 1] &= (uint8_t)((1u << blocks % 8) - 1);
+	free(d->changed);
+	d->changed = changed;
+	d->backend.sectors = sectors;
+	return 0;
+}
+
+static int overlay_set_size(struct disk_backend *backend, uint64_t sectors)
+{
+	struct disk *d = (struct disk *)backend;
+	int error;
+
+	if (sectors > OVERLAY_SECTORS_MAX)
+		return EFBIG;
+	pthread_mutex_lock(&d->lock);
+	disk_drain(d);
+	error = overlay_resize(d, sectors);
+	pthread_mutex_unlock(&d->lock);
+	return error;
+}
+
 static void jobs_free(struct job *j)
 {
 	while (j) {
@@ -601,6 +693,7 @@ static const struct disk_backend_ops file_ops = {
 	.finish = disk_finish,
 	.digest = disk_digest,
 	.power = disk_power,
+	.grow = file_grow,
 	.close = disk_free,
 };
 
@@ -610,6 +703,8 @@ static const struct disk_backend_ops overlay_ops = {
 	.finish = disk_finish,
 	.digest = disk_digest,
 	.power = disk_power,
+	.grow = overlay_set_size,
+	.fit = overlay_set_size,
 	.close = disk_free,
 };
 
@@ -816,4 +911,16 @@ int disk_overlay_import(struct disk_backend *backend, struct rd *in, struct err 
 	pthread_mutex_unlock(&d->lock);
 	return error ? err_set(err, error, "cannot restore the disk overlay: %s", strerror(error))
 		     : 0;
+}
+
+int disk_overlay_load(struct disk_backend *backend, struct rd *in, struct err *err)
+{
+	struct rd peek = *in;
+	uint64_t sectors = rd_u64(&peek);
+	int error = 0;
+
+	if (backend->ops == &overlay_ops && sectors && sectors != backend->sectors)
+		error = overlay_set_size(backend, sectors);
+	return error ? err_set(err, error, "cannot restore the disk overlay: %s", strerror(error))
+		     : disk_overlay_import(backend, in, err);
 }

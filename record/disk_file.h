@@ -34,6 +34,19 @@ bool disk_is_blank(const struct disk_backend *d);
  */
 int disk_overlay_export(struct disk_backend *d, struct buf *out, struct err *err);
 int disk_overlay_import(struct disk_backend *d, struct rd *in, struct err *err);
+/*
+ * The same of another state of this very disk: it has the size again that it had then.
+ */
+int disk_overlay_load(struct disk_backend *d, struct rd *in, struct err *err);
+/*
+ * Makes the image of a disk, and its metadata, long enough for so many sectors, while the disk has
+ * as many as before: the guest's input for that may come behind it (disk_backend_ops.grow). Nothing
+ * for a disk whose changes live in memory. Any thread; waits for storage. 0 or a positive errno:
+ * EOPNOTSUPP: such an image never grows.
+ */
+int disk_grow_image(struct disk_backend *d, uint64_t sectors);
+/* Sectors that the disk has, for any thread but the machine's, while it may grow. */
+uint64_t disk_sectors(struct disk_backend *d);
 
 /*
  * The content of the cache of a disk whose power may fail (disk_backend_ops.power), for checkpoints

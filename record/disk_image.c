@@ -57,6 +57,39 @@ static bool file_image_blank(struct disk_image *i)
 	return lseek(image_fd(i), 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
+static int present_size(int fd, uint64_t *size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return errno;
+	*size = (uint64_t)st.st_size;
+	return S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, size) < 0 ? errno : 0;
+}
+
+/*
+ * What was there already behind the end is nobody's: it becomes zeros. Only a file, which is made
+ * longer, is known to have them.
+ */
+static int file_image_grow(struct disk_image *i, uint64_t bytes)
+{
+	int fd = image_fd(i), error;
+	uint64_t size, end;
+
+	error = present_size(fd, &size);
+	if (error)
+		return error;
+	end = size < bytes ? size : bytes;
+	if (size < bytes && ftruncate(fd, (off_t)bytes) < 0)
+		return errno == EINVAL ? ENOSPC : errno; /* a device is as long as it is */
+	error = end > i->bytes ? file_zero_at(fd, end - i->bytes, i->bytes) : 0;
+	if (!error && fsync(fd) < 0)
+		error = errno;
+	if (!error)
+		i->bytes = bytes;
+	return error;
+}
+
 static const struct disk_image_ops file_image_ops = {
 	.read = file_image_read,
 	.write = file_image_write,
@@ -64,6 +97,7 @@ static const struct disk_image_ops file_image_ops = {
 	.flush = file_image_flush,
 	.close = file_image_close,
 	.blank = file_image_blank,
+	.grow = file_image_grow,
 };
 
 static int image_size(int fd, const char *path, uint64_t *size, struct err *err)

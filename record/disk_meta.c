@@ -601,9 +601,14 @@ void disk_meta_set(struct disk_meta *m, uint64_t block)
 	pthread_mutex_unlock(&m->lock);
 }
 
-uint64_t disk_meta_blocks(const struct disk_meta *m)
+uint64_t disk_meta_blocks(struct disk_meta *m)
 {
-	return m->blocks;
+	uint64_t blocks;
+
+	pthread_mutex_lock(&m->lock);
+	blocks = m->blocks;
+	pthread_mutex_unlock(&m->lock);
+	return blocks;
 }
 
 /* First of `blocks` bits that is set, from `block` on; UINT64_MAX: none. */
@@ -977,6 +982,100 @@ const char *disk_meta_state_doubt(enum disk_meta_state s)
 	return why[s];
 }
 
+/* ---- growth ---- */
+
+/* Copies words that there are into as many as there are to be; the old ones stay the caller's. */
+static uint64_t *words_grow(const uint64_t *from, uint64_t had, uint64_t words)
+{
+	uint64_t *to = calloc(words, sizeof(*to));
+
+	if (to && had)
+		memcpy(to, from, had * sizeof(*to));
+	return to;
+}
+
+/* io held. Room in memory for the blocks of a longer image. */
+static int sets_grow(struct disk_meta *m, uint64_t pages)
+{
+	uint64_t had = m->bitmap_pages * (META_PAGE_BLOCKS / 64);
+	uint64_t words = pages * (META_PAGE_BLOCKS / 64), *bits, *unsaved, *todo;
+	bool sends;
+
+	pthread_mutex_lock(&m->lock);
+	sends = m->todo != NULL;
+	bits = words_grow(m->bits, had, words);
+	unsaved = words_grow(m->unsaved, (m->bitmap_pages + 63) / 64, (pages + 63) / 64);
+	todo = sends ? words_grow(m->todo, had, words) : NULL;
+	if (!bits || !unsaved || (sends && !todo)) {
+		pthread_mutex_unlock(&m->lock);
+		free(bits);
+		free(unsaved);
+		free(todo);
+		return ENOMEM;
+	}
+	free(m->bits);
+	free(m->unsaved);
+	free(m->todo);
+	m->bits = bits;
+	m->unsaved = unsaved;
+	m->todo = todo;
+	m->bitmap_pages = pages;
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+/* io held. The pages of the bitmap that a longer image needs, all clear, on stable storage. */
+static int bitmap_extend(struct disk_meta *m, uint64_t pages, uint64_t bytes)
+{
+	static const uint64_t none[META_PAGE_BLOCKS / 64];
+	int error = pages > m->bitmap_pages
+			    ? posix_fallocate(m->fd, 0, (off_t)meta_file_bytes(bytes))
+			    : 0;
+
+	for (uint64_t p = m->bitmap_pages; p < pages && !error; p++) {
+		meta_put_bitmap(m->page, (uint32_t)(META_AT_BITMAP + p), none);
+		error = page_write(m, META_AT_BITMAP + p);
+	}
+	return error || pages == m->bitmap_pages ? error : stable(m);
+}
+
+/* io held. The identity comes last: what it promises is there. */
+static int grow(struct disk_meta *m, uint64_t bytes)
+{
+	uint64_t pages = meta_bitmap_pages(bytes), before = m->id.image_bytes;
+	int error = recover(m);
+
+	error = error ? error : bitmap_extend(m, pages, bytes);
+	error = error || pages == m->bitmap_pages ? error : sets_grow(m, pages);
+	if (error)
+		return error;
+	m->id.image_bytes = bytes;
+	error = identity_save(m);
+	if (error) {
+		m->id.image_bytes = before;
+		return error;
+	}
+	pthread_mutex_lock(&m->lock);
+	m->blocks = meta_blocks(bytes);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+int disk_meta_grow(struct disk_meta *m, uint64_t image_bytes)
+{
+	int error = 0;
+
+	if (image_bytes > DISK_META_IMAGE_MAX)
+		return EFBIG;
+	pthread_mutex_lock(&m->io);
+	if (image_bytes > m->id.image_bytes) {
+		error = take_effect(m);
+		error = error ? error : grow(m, image_bytes);
+	}
+	pthread_mutex_unlock(&m->io);
+	return error;
+}
+
 /* ---- opening and closing ---- */
 
 static int name_error(struct err *err, const char *name, int error)
@@ -1140,8 +1239,13 @@ struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,
 		goto fail;
 	if (m->id.image_bytes != image_bytes) {
 		err_set(err, EINVAL,
-			"disk metadata %s: of an image of %llu bytes, and the image has %llu", name,
-			(unsigned long long)m->id.image_bytes, (unsigned long long)image_bytes);
+			"disk metadata %s: of an image of %llu bytes, and the image has %llu%s",
+			name, (unsigned long long)m->id.image_bytes,
+			(unsigned long long)image_bytes,
+			image_bytes < m->id.image_bytes
+				? ""
+				: ". Where that is a growth that was cut off, cut the image back "
+				  "to its old length (truncate -s BYTES)");
 		goto fail;
 	}
 	if (sets_load(m, err))

@@ -156,7 +156,7 @@ void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_L
 void disk_meta_set_pair(struct disk_meta *m, const uint8_t pair[DISK_META_ID_LEN]);
 /* First block from `block` on that may differ; UINT64_MAX: none. */
 uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
-uint64_t disk_meta_blocks(const struct disk_meta *m);
+uint64_t disk_meta_blocks(struct disk_meta *m);
 /* Number of blocks that may differ, for tests. */
 uint64_t disk_meta_count(struct disk_meta *m);
 /* Notes that the block may differ; on stable storage from disk_meta_save() on. */
@@ -211,6 +211,13 @@ int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
  */
 int disk_meta_adopt(struct disk_meta *m, uint64_t generation,
 		    const uint8_t owner[DISK_META_ID_LEN]);
+/*
+ * The image, which is so long already, has this many bytes for its metadata as well: nothing of
+ * what is new is known to differ. Less than before: nothing. After a failure, or when it is cut
+ * off, the file is of the image's length before or of this one. On the thread that writes to the
+ * image.
+ */
+int disk_meta_grow(struct disk_meta *m, uint64_t image_bytes);
 /* The state changes; names and bitmap stay. */
 int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s);
 /* Its content is given up: the image is as a new one until a copy is complete. */

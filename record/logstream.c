@@ -162,13 +162,15 @@ static int restore_disk(struct restore *t, const struct log_frame *f, struct err
 	struct rd in = RD_INIT(f->raw, f->raw_len);
 	unsigned disk = rd_u8(&in), last = rd_u8(&in);
 
+	/* Of a checkpoint before, the machine does not know how long the disk was then. */
 	if (in.bad || last > 1 || disk >= machine_get_config(t->m)->ndisks ||
 	    (t->disk >= 0 && (int)disk != t->disk) ||
-	    t->blob.len + rd_left(&in) > blob_max(t->m, disk))
+	    (t->last && t->blob.len + rd_left(&in) > blob_max(t->m, disk)))
 		return err_set(err, EBADMSG,
 			       "frame %" PRIu64 " at offset %" PRIu64 ": damaged changes of a disk",
 			       f->seq, f->offset);
-	buf_put(&t->blob, in.p, rd_left(&in));
+	if (t->last)
+		buf_put(&t->blob, in.p, rd_left(&in));
 	if (t->blob.bad)
 		return err_set(err, ENOMEM, "out of memory");
 	t->disk = (int)disk;

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DISK_SECTOR 512u
+#define DISK_SECTOR	 512u
+#define DISK_SECTORS_MAX (1ull << 37) /* to which a disk grows */
 
 enum disk_op { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_ZERO, DISK_OPS };
 
@@ -41,6 +42,17 @@ struct disk_backend_ops {
 	 * a positive errno. NULL: there is no such disk.
 	 */
 	int (*power)(struct disk_backend *d, uint64_t seed);
+	/*
+	 * The disk has this many sectors from now on, more than before and at most
+	 * DISK_SECTORS_MAX, behind everything that was started; what is new reads as zeros. 0 or a
+	 * positive errno: it is as it was. NULL: it never grows.
+	 */
+	int (*grow)(struct disk_backend *d, uint64_t sectors);
+	/*
+	 * A state of the machine is restored in which the disk had another size, which it has
+	 * again; content follows. 0 or a positive errno. NULL: it is of the size that it is.
+	 */
+	int (*fit)(struct disk_backend *d, uint64_t sectors);
 	void (*close)(struct disk_backend *d);
 };
 

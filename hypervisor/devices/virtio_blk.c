@@ -660,6 +660,24 @@ int virtio_blk_rot(struct virtio_blk *b, uint64_t bit)
 	return 0;
 }
 
+/* --- growth --- */
+
+int virtio_blk_grow(struct virtio_blk *b, uint64_t sectors)
+{
+	int error;
+
+	if (sectors > DISK_SECTORS_MAX || b->disk->readonly || !b->disk->ops->grow)
+		return -EINVAL;
+	if (sectors <= b->disk->sectors)
+		return 0;
+	error = b->disk->ops->grow(b->disk, sectors);
+	if (error && !b->host_fault)
+		b->host_fault = error;
+	if (!error)
+		virtio_config_changed(&b->virtio);
+	return 0;
+}
+
 /* --- verbs --- */
 
 /*
@@ -855,6 +873,15 @@ static bool blk_restore_requests(struct virtio_blk *b, struct rd *in)
 	return true;
 }
 
+/* False: the disk cannot have had that size. */
+static bool blk_fit(const struct virtio_blk *b, uint64_t sectors)
+{
+	if (sectors == b->disk->sectors)
+		return true;
+	return sectors && sectors <= DISK_SECTORS_MAX && b->disk->ops->fit &&
+	       !b->disk->ops->fit(b->disk, sectors);
+}
+
 static int blk_restore(void *dev, struct rd *in)
 {
 	struct virtio_blk *b = dev;
@@ -871,8 +898,8 @@ static int blk_restore(void *dev, struct rd *in)
 	number = rd_u64(in);
 	busy = rd_u64(in);
 	b->written = rd_u64(in);
-	if (sectors != b->disk->sectors || number > NUMBER_MAX || busy > NUMBER_MAX ||
-	    b->spoil >= DISK_SPOILS)
+	if (in->bad || number > NUMBER_MAX || busy > NUMBER_MAX || b->spoil >= DISK_SPOILS ||
+	    !blk_fit(b, sectors))
 		goto bad;
 	b->next_number = number;
 	b->busy_until = busy;

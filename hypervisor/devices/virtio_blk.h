@@ -81,6 +81,12 @@ int virtio_blk_spoil(struct virtio_blk *b, uint64_t spoil);
  * disk fails (disk.h). A disk that is not written does not mind.
  */
 int virtio_blk_power(struct virtio_blk *b, uint64_t seed);
+/*
+ * The disk has this many sectors from now on, and its driver is told so (virtio 1.2, 5.2.5.2).
+ * Nothing where it has as many already. 0, or -EINVAL: too many, or this disk never grows. A
+ * backend that cannot sets host_fault.
+ */
+int virtio_blk_grow(struct virtio_blk *b, uint64_t sectors);
 /* A bit of the disk's content flips, under whatever the guest keeps of it. */
 int virtio_blk_rot(struct virtio_blk *b, uint64_t bit);
 

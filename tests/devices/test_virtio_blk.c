@@ -89,6 +89,48 @@ START_TEST(configuration)
 }
 END_TEST
 
+/* Configuration change (4.1.4.5.1, 4.1.4.3: the generation counts changes). */
+START_TEST(growth)
+{
+	unsigned generation;
+
+	start_disk(false);
+	generation = blk.virtio.generation;
+	ck_assert_uint_eq(do_request(T_OUT, SECTORS, 512, false), 1);
+	rig_isr(&rig);
+	ck_assert_int_eq(virtio_blk_grow(&blk, SECTORS), 0);
+	ck_assert_int_eq(virtio_blk_grow(&blk, SECTORS - 8), 0);
+	ck_assert_int_eq(virtio_blk_grow(&blk, DISK_SECTORS_MAX + 1), -EINVAL);
+	ck_assert_uint_eq(rig_isr(&rig), 0);
+	ck_assert_int_eq(virtio_blk_grow(&blk, 2 * SECTORS), 0);
+	ck_assert_uint_eq(rig_isr(&rig), VIRTIO_ISR_CONFIG);
+	ck_assert_uint_ne(blk.virtio.generation, generation);
+	ck_assert_uint_eq(rig_read(&rig, VIRTIO_PCI_CONFIG, 8), 2 * SECTORS);
+	memory_write(&rig.mem, area(0) + 16, "beyond", 6);
+	ck_assert_uint_eq(do_request(T_OUT, 2 * SECTORS - 1, 512, false), 0);
+	ck_assert_mem_eq(disk.data + (2 * SECTORS - 1) * 512, "beyond", 6);
+	ck_assert_uint_eq(do_request(T_OUT, 2 * SECTORS, 512, false), 1);
+	stop();
+}
+END_TEST
+
+/* A host that cannot is that host's fault; the guest sees nothing. */
+START_TEST(growth_that_the_host_refuses)
+{
+	start_disk(false);
+	disk.next_error = ENOSPC;
+	ck_assert_int_eq(virtio_blk_grow(&blk, 2 * SECTORS), 0);
+	ck_assert_int_eq(blk.host_fault, ENOSPC);
+	ck_assert_uint_eq(rig_isr(&rig), 0);
+	ck_assert_uint_eq(rig_read(&rig, VIRTIO_PCI_CONFIG, 8), SECTORS);
+	disk.next_error = 0;
+	stop();
+	start_disk(true);
+	ck_assert_int_eq(virtio_blk_grow(&blk, 2 * SECTORS), -EINVAL);
+	stop();
+}
+END_TEST
+
 START_TEST(write_then_read)
 {
 	uint64_t before;
@@ -469,6 +511,8 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, configuration);
 	tcase_add_test(tc, writes_are_cached_only_for_a_driver_that_can_flush);
+	tcase_add_test(tc, growth);
+	tcase_add_test(tc, growth_that_the_host_refuses);
 	tcase_add_test(tc, write_then_read);
 	tcase_add_test(tc, refusals);
 	tcase_add_test(tc, discard);

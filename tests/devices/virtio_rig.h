@@ -360,9 +360,24 @@ static inline int rig_disk_finish(struct disk_backend *b, uint64_t id)
 	return 0;
 }
 
-static const struct disk_backend_ops rig_disk_ops = { .name = "rig",
-						      .start = rig_disk_start,
-						      .finish = rig_disk_finish };
+static inline int rig_disk_grow(struct disk_backend *b, uint64_t sectors)
+{
+	struct rig_disk *d = (struct rig_disk *)b;
+	uint8_t *data;
+
+	if (d->next_error)
+		return d->next_error;
+	data = realloc(d->data, sectors * DISK_SECTOR);
+	must(data != NULL);
+	memset(data + b->sectors * DISK_SECTOR, 0, (sectors - b->sectors) * DISK_SECTOR);
+	d->data = data;
+	b->sectors = sectors;
+	return 0;
+}
+
+static const struct disk_backend_ops rig_disk_ops = {
+	.name = "rig", .start = rig_disk_start, .finish = rig_disk_finish, .grow = rig_disk_grow
+};
 
 static inline void rig_disk_init(struct rig_disk *d, uint64_t sectors, bool readonly)
 {

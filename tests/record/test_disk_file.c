@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "record/disk_file.h"
 #include "record/disk_image.h"
 #include "tests/unit.h"
@@ -161,6 +162,87 @@ START_TEST(overlay)
 	ck_assert_int_eq(disk_overlay_import(d, &in, &err), -EINVAL);
 	disk_close(d);
 	buf_free(&blob);
+	remove_image();
+}
+END_TEST
+
+static int write_behind(const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool good = pwrite(fd, text, strlen(text), BYTES) == (ssize_t)strlen(text);
+
+	close(fd);
+	return good ? 0 : -1;
+}
+
+static bool zeros(struct disk_backend *d, uint64_t sector)
+{
+	uint8_t data[512];
+
+	ck_assert_int_eq(request(d, DISK_READ, sector, 1, data), 0);
+	return bytes_are_zero(data, sizeof(data));
+}
+
+START_TEST(raw_file_grows)
+{
+	struct disk_backend *d;
+	struct err err = ERR_INIT;
+	uint8_t data[512] = { 5 };
+	struct stat st;
+
+	make_image(BYTES);
+	d = disk_file_open(path, false, &err);
+	ck_assert_ptr_nonnull(d);
+	/* Behind the end lies what somebody has put there since. */
+	ck_assert_int_eq(truncate(path, BYTES + 1024), 0);
+	ck_assert_int_eq(write_behind("left over"), 0);
+	ck_assert_int_eq(disk_grow_image(d, SECTORS + 8), 0);
+	ck_assert_uint_eq(disk_sectors(d), SECTORS);
+	ck_assert_int_eq(d->ops->grow(d, SECTORS + 8), 0);
+	ck_assert_uint_eq(disk_sectors(d), SECTORS + 8);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq((uint64_t)st.st_size, BYTES + 8 * 512);
+	ck_assert(zeros(d, SECTORS) && zeros(d, SECTORS + 7));
+	ck_assert_int_eq(request(d, DISK_WRITE, SECTORS + 7, 1, data), 0);
+	ck_assert(!zeros(d, SECTORS + 7) && !zeros(d, SECTORS - 1));
+	disk_close(d);
+	remove_image();
+}
+END_TEST
+
+/* A seek backwards brings the disk back as it was, in length too; one forwards likewise. */
+START_TEST(overlay_grows_and_shrinks)
+{
+	struct disk_backend *d;
+	struct err err = ERR_INIT;
+	struct buf before = BUF_INIT, after = BUF_INIT;
+	uint8_t data[512] = { 5 };
+	struct rd in;
+	struct stat st;
+
+	make_image(BYTES);
+	d = disk_overlay_open(path, &err);
+	ck_assert_ptr_nonnull(d);
+	ck_assert_int_eq(disk_overlay_export(d, &before, &err), 0);
+	ck_assert_int_eq(d->ops->grow(d, 5 * SECTORS + 3), 0);
+	ck_assert(zeros(d, SECTORS) && zeros(d, 5 * SECTORS + 2));
+	ck_assert_int_eq(request(d, DISK_WRITE, 5 * SECTORS + 2, 1, data), 0);
+	ck_assert_int_eq(request(d, DISK_WRITE, SECTORS, 1, data), 0);
+	ck_assert_int_eq(disk_overlay_export(d, &after, &err), 0);
+	in = (struct rd)RD_INIT(before.data, before.len);
+	ck_assert_int_eq(disk_overlay_load(d, &in, &err), 0);
+	ck_assert_uint_eq(d->sectors, SECTORS);
+	ck_assert_int_eq(d->ops->grow(d, 5 * SECTORS + 3), 0);
+	ck_assert(zeros(d, SECTORS) && zeros(d, 5 * SECTORS + 2));
+	in = (struct rd)RD_INIT(after.data, after.len);
+	ck_assert_int_eq(disk_overlay_load(d, &in, &err), 0);
+	ck_assert(!zeros(d, SECTORS) && !zeros(d, 5 * SECTORS + 2));
+	ck_assert_int_eq(d->ops->grow(d, DISK_SECTORS_MAX), EFBIG);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq((uint64_t)st.st_size, BYTES);
+	disk_close(d);
+	buf_free(&before);
+	buf_free(&after);
 	remove_image();
 }
 END_TEST
@@ -407,6 +489,8 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, raw_file);
 	tcase_add_test(tc, overlay);
+	tcase_add_test(tc, raw_file_grows);
+	tcase_add_test(tc, overlay_grows_and_shrinks);
 	tcase_add_test(tc, overlay_blob_is_small);
 	tcase_add_test(tc, bad_overlay_blobs);
 	tcase_add_test(tc, power);

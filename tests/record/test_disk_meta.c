@@ -881,6 +881,69 @@ START_TEST(another_size_or_version_is_refused_by_name)
 }
 END_TEST
 
+#define GROWN ((uint64_t)META_PAGE_BLOCKS * 2 * DISK_META_BLOCK + 512) /* three pages of bitmap */
+
+static struct disk_meta *open_long(uint64_t bytes)
+{
+	return disk_meta_open(0, "test.twin", bytes, image_flush, NULL, NULL);
+}
+
+START_TEST(it_grows_with_the_image)
+{
+	struct disk_meta *m = fresh();
+
+	ck_assert(disk_meta_sync_begin(m));
+	disk_meta_set(m, 7);
+	ck_assert_int_eq(disk_meta_grow(m, IMAGE - 512), 0); /* nothing */
+	ck_assert_uint_eq(disk_meta_blocks(m), BLOCKS);
+	ck_assert_int_eq(disk_meta_grow(m, DISK_META_IMAGE_MAX + 512), EFBIG);
+	ck_assert_int_eq(disk_meta_grow(m, GROWN), 0);
+	ck_assert_uint_eq(disk_meta_blocks(m), 2 * META_PAGE_BLOCKS + 1);
+	disk_meta_part(m, 5, 1);
+	ck_assert_int_eq(disk_meta_write(m, GROWN - 512, 512), 0);
+	ck_assert_int_eq(disk_meta_close(m), 0);
+	ck_assert_ptr_null(open_long(IMAGE));
+	m = open_long(GROWN);
+	ck_assert_ptr_nonnull(m);
+	ck_assert_uint_eq(disk_meta_next(m, 0), 7);
+	ck_assert_uint_eq(disk_meta_next(m, 8), 2 * META_PAGE_BLOCKS);
+	disk_meta_abandon(m);
+}
+END_TEST
+
+/* Cut off anywhere it belongs to the image before, or to the longer one, and knows what differs. */
+START_TEST(growth_cut_off_at_any_write)
+{
+	unsigned before = 0, after = 0;
+
+	for (unsigned at = 1; at < 40; at++) {
+		struct disk_meta *m = fresh();
+		struct disk_meta_identity id;
+		int error;
+
+		other_follows = false;
+		disk_meta_part(m, 5, 1);
+		ck_assert_int_eq(guest_writes(m, 9, 1), 0);
+		cut_in = at;
+		error = disk_meta_grow(m, GROWN);
+		ck_assert(!error || cut);
+		disk_meta_abandon(m);
+		storage_crash(true);
+		ck_assert_int_eq(disk_meta_peek(0, "test.twin", &id, NULL), 0);
+		ck_assert(id.image_bytes == GROWN || (error && id.image_bytes == IMAGE));
+		before += id.image_bytes == IMAGE;
+		after += id.image_bytes == GROWN;
+		m = open_long(id.image_bytes);
+		ck_assert_ptr_nonnull(m);
+		ck_assert_uint_eq(disk_meta_next(m, 0), 0); /* all of its extent */
+		ck_assert_uint_eq(disk_meta_next(m, 64), UINT64_MAX);
+		disk_meta_abandon(m);
+	}
+	ck_assert_uint_gt(before, 3);
+	ck_assert_uint_gt(after, 3);
+}
+END_TEST
+
 static void identity_set(uint32_t word, uint32_t value)
 {
 	for (uint32_t i = 0; i < 2; i++) {
@@ -939,6 +1002,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_block_that_was_sent_is_flushed_here_as_well);
 	tcase_add_test(tc, a_bitmap_whose_flush_fails_is_written_again);
 	tcase_add_test(tc, another_size_or_version_is_refused_by_name);
+	tcase_add_test(tc, it_grows_with_the_image);
+	tcase_add_test(tc, growth_cut_off_at_any_write);
 	tcase_add_test(tc, the_version_before_is_read_and_written_as_this_one);
 }
 
