@@ -18,6 +18,7 @@
 #include "record/checkpoint.h"
 #include "record/disk_file.h"
 #include "host/machine_host.h"
+#include "host/resize.h"
 #include "host/run_end.h"
 
 #define STATUS_WAIT_MS	 2000
@@ -218,12 +219,13 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 }
 
 /* Lock held: gives the machine one control at its next sync point. */
-static int control_send(struct guest_control *c, enum control_command what, uint64_t arg,
-			struct err *err)
+static int control_send_to(struct guest_control *c, enum control_command what, unsigned port,
+			   uint64_t arg, struct err *err)
 {
 	uint64_t tries = STATUS_WAIT_MS / 10;
 
-	c->pending = (struct input){ .kind = INPUT_CONTROL, .a = what, .b = arg };
+	c->pending =
+		(struct input){ .kind = INPUT_CONTROL, .port = (uint8_t)port, .a = what, .b = arg };
 	control_wake(c);
 	while (c->pending.kind && !c->ended && tries--) {
 		pthread_mutex_unlock(&c->lock);
@@ -235,6 +237,12 @@ static int control_send(struct guest_control *c, enum control_command what, uint
 	c->pending.kind = 0;
 	return c->ended ? err_set(err, ESHUTDOWN, "the machine has ended")
 			: err_set(err, ETIMEDOUT, "the machine did not come to a sync point");
+}
+
+static int control_send(struct guest_control *c, enum control_command what, uint64_t arg,
+			struct err *err)
+{
+	return control_send_to(c, what, 0, arg, err);
 }
 
 static int verb_stop(void *ctx, const json_t *args, json_t *reply, struct err *err)
@@ -278,6 +286,21 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 	ret = control_send(c, CONTROL_BALLOON, (uint64_t)n / PAGE_SIZE, err);
 	pthread_mutex_unlock(&c->lock);
 	return ret;
+}
+
+static int verb_resize(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct guest_control *c = ctx;
+	struct disk_backend *const *disks = c->g->up.host.disk;
+	struct resize r;
+	int ret = resize_begin(&r, args, disks, c->g->o->machine.ndisks, err);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&c->lock);
+	ret = control_send_to(c, CONTROL_DISK_GROW, r.disk, r.sectors, err);
+	pthread_mutex_unlock(&c->lock);
+	return ret < 0 ? ret : resize_end(&r, disks, reply, err);
 }
 
 /* A disk that is written in place changes under the snapshot. */
@@ -342,8 +365,13 @@ static int verb_snapshot(void *ctx, const json_t *args, json_t *reply, struct er
 }
 
 static const struct control_verb verbs[] = {
-	{ "status", verb_status },     { "stop", verb_stop },	    { "powerdown", verb_powerdown },
-	{ "snapshot", verb_snapshot }, { "balloon", verb_balloon }, { 0 },
+	{ "status", verb_status },
+	{ "stop", verb_stop },
+	{ "powerdown", verb_powerdown },
+	{ "snapshot", verb_snapshot },
+	{ "balloon", verb_balloon },
+	{ "resize", verb_resize },
+	{ 0 },
 };
 
 /* ---- life ---- */

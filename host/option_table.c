@@ -240,7 +240,7 @@ const struct option_row option_table[] = {
 	{ "json", 0, NULL, FLAG(json),
 	  .commands = FOR(STATUS) | FOR(SWITCH) | FOR(ARBITER) | FOR(HOST) | FOR(JAIL) |
 		      FOR(QUALIFY) | FOR(VERSION) | FOR(LIST) | FOR(DOCTOR) | FOR(VERIFY) |
-		      FOR(EVACUATE) | FOR(MIGRATE),
+		      FOR(EVACUATE) | FOR(MIGRATE) | FOR(RESIZE),
 	  .help = "as one line of JSON" },
 	{ "quick", 0, NULL, FLAG(quick), .commands = FOR(QUALIFY),
 	  .help = "less of each: for a first look" },
@@ -258,6 +258,10 @@ const struct option_row option_table[] = {
 	  .refusal = "use --name for a pair: its sockets are NAME-a and NAME-b" },
 	{ "disk", 0, "N", .parse = parse_until, .target = AT(disk), .max = MACHINE_DISKS - 1,
 	  .unit = "disks", .commands = FOR(VERIFY), .help = "only this one; the first is 0 (all)" },
+	{ "disk", 0, "N", .parse = parse_until, .target = AT(disk), .max = MACHINE_DISKS - 1,
+	  .unit = "disks", .commands = FOR(RESIZE), .help = "which one; the first is 0" },
+	{ "size", 0, "SIZE|+SIZE", STRING(size), .commands = FOR(RESIZE),
+	  .help = "bytes that it is to have, or to have more: 20G, +512M" },
 	{ "mend", 0, "no|live|backup", CHOICE(mend), .commands = FOR(VERIFY),
 	  .help = "a block that differs becomes the live side's, or the backup's (no)" },
 	{ "to", 0, "ADDR", STRING(to), .commands = FOR(MIGRATE),

@@ -38,6 +38,7 @@ enum command_id {
 	COMMAND_SNAPSHOT,
 	COMMAND_BALLOON,
 	COMMAND_VERIFY,
+	COMMAND_RESIZE,
 	COMMAND_HOST,
 	COMMAND_IMAGE,
 	COMMAND_JAIL,
@@ -111,6 +112,7 @@ struct options {
 	bool help, stats, json, force, quiet, list, test, csv, check;
 	bool keep; /* migrate: the old replica stays as backup */
 	const char *to;
+	const char *size;   /* resize */
 	bool quick, longer; /* of qualify: less than usual, or more */
 	uint64_t digest_every, profile_every, epoch_ms, checkpoint_s, jobs;
 	uint64_t runs, changes, bound, explore_seed; /* of explore */

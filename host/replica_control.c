@@ -10,6 +10,7 @@
 #include "base/host_clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "host/resize.h"
 #include "host/run_end.h"
 
 #define SWITCH_NS     8000000000ull /* after that it is not wanted any more */
@@ -354,6 +355,27 @@ static int verb_balloon(void *ctx, const json_t *args, json_t *reply, struct err
 		replica_control(r->replica, CONTROL_BALLOON, 0, (uint64_t)bytes / PAGE_SIZE), err);
 }
 
+/* The backup's image grows when it applies the record, or that is its end. */
+static int verb_resize(void *ctx, const json_t *args, json_t *reply, struct err *err)
+{
+	struct replica_run *r = ctx;
+	struct replica_status s;
+	struct resize to;
+	int ret;
+
+	replica_get_status(r->replica, &s);
+	if (!s.live)
+		return control_answer(-EPERM, err);
+	if (s.syncing)
+		return err_set(err, EBUSY,
+			       "a backup is joining: a disk grows before or after that");
+	ret = resize_begin(&to, args, r->up.host.disk, r->up.host.config.ndisks, err);
+	if (ret == 0)
+		ret = control_answer(
+			replica_control(r->replica, CONTROL_DISK_GROW, to.disk, to.sectors), err);
+	return ret < 0 ? ret : resize_end(&to, r->up.host.disk, reply, err);
+}
+
 /*
  * {"command": "fault", "kind": "memory"|"register", "bit": N}: for tests of divergence detection;
  * {"command": "fault", "kind": "hang", "ms": N}: the vCPU's thread hangs, with 0 for ever.
@@ -399,17 +421,10 @@ static int verb_verify(void *ctx, const json_t *args, json_t *reply, struct err 
 }
 
 static const struct control_verb verbs[] = {
-	{ "switch", verb_switch },
-	{ "status", verb_status },
-	{ "stop", verb_stop },
-	{ "powerdown", verb_powerdown },
-	{ "balloon", verb_balloon },
-	{ "fault", verb_fault },
-	{ "verify", verb_verify },
-	{ "migrate", verb_migrate },
-	{ "leave", verb_leave },
-	{ "snapshot", verb_snapshot },
-	{ 0 },
+	{ "switch", verb_switch },	 { "status", verb_status },	{ "stop", verb_stop },
+	{ "powerdown", verb_powerdown }, { "balloon", verb_balloon },	{ "resize", verb_resize },
+	{ "fault", verb_fault },	 { "verify", verb_verify },	{ "migrate", verb_migrate },
+	{ "leave", verb_leave },	 { "snapshot", verb_snapshot }, { 0 },
 };
 
 int replica_control_open(struct replica_run *r, struct err *err)

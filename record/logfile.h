@@ -18,7 +18,7 @@
 #include "hypervisor/machine.h"
 #include "hypervisor/traits.h"
 
-#define LOG_VERSION	 4	     /* written */
+#define LOG_VERSION	 5	     /* written */
 #define LOG_VERSION_3	 3	     /* does not say what executed */
 #define LOG_VERSION_OLD	 2	     /* the oldest that is read: one initrd, and not its text */
 #define LOG_FRAME_MAX	 (16u << 20) /* bytes of a frame's payload, raw */

@@ -29,6 +29,7 @@ const struct command *const commands[] = {
 	&cmd_snapshot,
 	&cmd_balloon,
 	&cmd_verify,
+	&cmd_resize,
 	&cmd_host,
 	&cmd_image,
 	&cmd_jail,

@@ -31,7 +31,7 @@ completes() {
 		bad=1
 	fi
 }
-completes command "record replay" re
+completes command "record replay resize" re
 completes option "--control --clock --cloud-init --console --cpu-weight --cpu-max --cgroup" run --c
 completes own-option "--from-checkpoint" replay --fr
 completes short "-o" record -o
