@@ -51,9 +51,9 @@ def main():
                 name, " ".join(sorted(unlisted)) or "none", " ".join(sorted(unused)) or "none"))
             bad = 1
         else:
-            least = min(needed, key=lambda call: calls[call])
-            print("ok jail.lists-%s (%d of %d calls seen; least of those that must be: %s, %d times)" % (
-                name, len(calls.keys() & listed), len(listed), least, calls[least]))
+            least = min(needed, key=lambda call: calls[call], default=None)
+            rarest = "least of those that must be: %s, %d times" % (least, calls[least]) if needed else "none must be"
+            print("ok jail.lists-%s (%d of %d calls seen; %s)" % (name, len(calls.keys() & listed), len(listed), rarest))
     return bad
 
 
