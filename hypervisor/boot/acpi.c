@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hypervisor/boot/checksum.h"
 #include "hypervisor/devices/acpi_pm.h"
 #include "hypervisor/devices/ioapic.h"
 #include "hypervisor/devices/lapic.h"
@@ -105,15 +106,6 @@ static void put(uint8_t *p, uint64_t v, size_t n)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
-static uint8_t checksum(const uint8_t *p, size_t n)
-{
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum = (uint8_t)(sum + p[i]);
-	return (uint8_t)-sum;
-}
-
 /* Room for n more bytes, aligned; *at is their guest physical address. */
 static uint8_t *take(struct tables *t, size_t n, uint64_t *at)
 {
@@ -159,7 +151,7 @@ static void put_sum(struct tables *t, uint8_t *p, uint8_t *start, size_t n)
 	uint8_t *step = add_step(t, STEP_SUM);
 
 	*p = 0;
-	*p = checksum(start, n);
+	*p = boot_checksum(start, n);
 	if (!step)
 		return;
 	put(step + STEP_SUM_AT, (uint64_t)(p - t->bytes), 4);

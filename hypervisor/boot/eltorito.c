@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "hypervisor/boot/checksum.h"
+
 #define ROM_UNIT   512u
 #define ROM_LENGTH 2u /* offsets: the length in units */
 #define PNP_HEADER 0x20u
@@ -17,23 +19,13 @@ enum { ROM_SIZE = (sizeof(code) + 1 + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT };
 
 _Static_assert(ROM_SIZE / ROM_UNIT <= UINT8_MAX, "the length of an option ROM is a byte");
 
-/* What makes the sum of these bytes and itself 0. */
-static uint8_t checksum(const uint8_t *p, size_t n)
-{
-	uint8_t sum = 0;
-
-	while (n--)
-		sum = (uint8_t)(sum + *p++);
-	return (uint8_t)-sum;
-}
-
 void eltorito_put_rom(struct buf *out)
 {
 	uint8_t rom[ROM_SIZE] = { 0 };
 
 	memcpy(rom, code, sizeof(code));
 	rom[ROM_LENGTH] = ROM_SIZE / ROM_UNIT;
-	rom[PNP_HEADER + PNP_SUM] = checksum(rom + PNP_HEADER, PNP_SIZE);
-	rom[ROM_SIZE - 1] = checksum(rom, ROM_SIZE);
+	rom[PNP_HEADER + PNP_SUM] = boot_checksum(rom + PNP_HEADER, PNP_SIZE);
+	rom[ROM_SIZE - 1] = boot_checksum(rom, ROM_SIZE);
 	buf_put(out, rom, ROM_SIZE);
 }
