@@ -343,10 +343,11 @@ static bool receive_answer(struct keeper *k, struct keeper_message *m, int *fd)
 
 static void drop_descriptor(int *fd)
 {
-	if (fd && *fd >= 0)
+	if (!fd)
+		return;
+	if (*fd >= 0)
 		close(*fd);
-	if (fd)
-		*fd = -1;
+	*fd = -1;
 }
 
 /* Answers to requests that nobody waits for any more are passed over. */

@@ -83,9 +83,14 @@ static void block_set_changed(struct disk *d, uint64_t block)
 	d->changed[block / 8] |= (uint8_t)(1u << (block % 8));
 }
 
+static uint64_t blocks_of(uint64_t sectors)
+{
+	return (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+}
+
 static uint64_t disk_blocks(const struct disk *d)
 {
-	return (d->backend.sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+	return blocks_of(d->backend.sectors);
 }
 
 /* A disk that has grown is longer than its image, and zeros follow. */
@@ -614,12 +619,10 @@ uint64_t disk_sectors(struct disk_backend *backend)
 /* With the lock held and nothing under way. What goes is forgotten, what comes is unchanged. */
 static int overlay_resize(struct disk *d, uint64_t sectors)
 {
-	uint64_t had = (disk_blocks(d) + 7) / 8, blocks, bytes;
-	uint8_t *changed;
+	uint64_t had = (disk_blocks(d) + 7) / 8;
+	uint64_t blocks = blocks_of(sectors), bytes = (blocks + 7) / 8;
+	uint8_t *changed = calloc(bytes, 1);
 
-	blocks = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
-	bytes = (blocks + 7) / 8;
-	changed = calloc(bytes, 1);
 	if (!changed)
 		return ENOMEM;
 	if (ftruncate(d->overlay, (off_t)(blocks * BLOCK)) < 0) {
