@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres guest-fio demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -102,6 +102,12 @@ guest-postgres: $(BUILD)/guest-postgres/disk.img $(BUILD)/tests/pair/diskdouble.
 
 $(BUILD)/guest-postgres/disk.img: tools/guest/postgres.sh tools/guest/lib.sh $(GUEST)
 	$(Q)tools/guest/postgres.sh $(BUILD)
+
+# A disk with fio for that guest (make bench).
+guest-fio: $(BUILD)/guest-fio/disk.img
+
+$(BUILD)/guest-fio/disk.img: tools/guest/fio.sh tools/guest/lib.sh $(GUEST)
+	$(Q)tools/guest/fio.sh $(BUILD)
 
 $(BUILD)/tests/pair/diskdouble.so: tests/pair/diskdouble.c
 	@mkdir -p $(@D)
@@ -202,9 +208,9 @@ soak-record: setup
 	$(Q)BUILD=$(BUILD) tests/soak/record.sh
 
 # All, or those that are named: `make bench rdma`.
-BENCHES := boot cpu memory redis exits record record-redis campaign walk pair disks jail neighbours rdma
+BENCHES := boot cpu memory redis exits record record-redis campaign walk pair disks join jail neighbours rdma
 bench: setup
-	+$(Q)$(SUBMAKE) all guest
+	+$(Q)$(SUBMAKE) all guest guest-postgres guest-fio
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh $(filter $(BENCHES),$(MAKECMDGOALS))
 ifneq ($(filter bench,$(MAKECMDGOALS)),)
 .PHONY: $(BENCHES)
@@ -279,6 +285,7 @@ help:
 	@echo "make demo         show what it does: redis in a pair, a client, the primary killed"
 	@echo "make check        all tests that this host allows"
 	@echo "make guest-postgres  a disk with Debian's PostgreSQL for it"
+	@echo "make guest-fio   a disk with Debian's fio for it"
 	@echo "make check-quick  unit tests, guest programs, one replay, one failover: 3 minutes"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks of a protected pair: pgbench beside the same engine alone, and how fast a join copies beside rsync.
+"""Disks of a protected pair: fio and pgbench beside the same engine alone, and how fast a join copies beside rsync.
 
-usage: bench_disks.py [--rounds N] [--seconds N, of a pgbench] [--mib N, that are copied]
+usage: bench_disks.py [--rounds N] [--seconds N, of a pgbench] [--mib N, that are copied] [--only copy,fio,pgbench]
 
-Alone and protected take turns on the same server, join and rsync on the same link with the same bytes.
+Alone and protected take turns on the same guest, join and rsync on the same link with the same bytes.
 """
 import argparse
 import os
@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, os.path.dirname(__file__))
 from bench import Bench  # noqa: E402
 from postgres import GUEST, PostgresRig, native  # noqa: E402
-from rig import Failure, GUEST_IP, PATIENCE, PEER_IP, Rig, median, sh  # noqa: E402
+from rig import APPEND, BUILD, Failure, GUEST_IP, PATIENCE, PEER_IP, Rig, median, sh  # noqa: E402
 
 SERVER = ("-h", GUEST_IP, "-U", "postgres", "postgres")
 
@@ -64,6 +64,90 @@ def bench_pgbench(rounds, seconds):
                     tps[mode].append(float(found.group(1)))
             a, p = median(tps["alone"]), median(tps["protected"])
             print("pgbench -N, %d clients: alone %4.0f /s, protected %4.0f /s: ratio %.2f" % (clients, a, p, p / a), flush=True)
+    finally:
+        rig.close()
+
+
+# ---- fio ----
+
+# Two jobs by turns for ever; the host's clock measures from the line "fio NAME" to the line "fio done".
+FIO_JOBS = {"write": ("4 KiB random write, each with a flush", "--rw=randwrite --bs=4k --io_size=4m --fsync=1", 1024, "writes/s"),
+            "stream": ("1 MiB sequential write, flush at the end", "--rw=write --bs=1m --io_size=64m --end_fsync=1", 64, "MiB/s")}
+FIO_RUN = ("mkdir /x; mount -t ext4 /dev/vda /x; mount --bind /dev /x/dev; mount -t proc proc /x/proc; while :; do " +
+           "".join("echo fio %s; LD_LIBRARY_PATH=/lib chroot /x /bin/fio --name=%s --filename=/dev/vdb --size=64m --direct=1 "
+                   "--ioengine=psync --minimal %s >/tmp/out || cat /tmp/out; echo fio done; " % (name, name, job[1])
+                   for name, job in FIO_JOBS.items()) + "done")
+
+
+class FioRig(Rig):
+    """A guest that writes to its second disk; the first holds the program."""
+
+    def boot_args(self):
+        return ["--kernel", BUILD + "/guest/vmlinuz", "--initrd", BUILD + "/guest/initramfs", "--memory", "256M",
+                "--append", APPEND.replace(" twinstep.redis", ' twinstep.run="%s"' % FIO_RUN)]
+
+    def start(self, role, host, args):
+        disks = ["%s/%s-%s.img" % (self.dir, name, host) for name in ("program", "data")]
+        if not os.path.exists(disks[0]):
+            sh("cp", "--sparse=always", BUILD + "/guest-fio/disk.img", disks[0])
+            sh("truncate", "-s", "64M", disks[1])
+        return super().start(role, host, args + ["--disk", disks[0], "--disk", disks[1]])
+
+    def wait_redis(self, seconds, live):
+        """Nobody answers here: the first job begins."""
+        Console(live).job(seconds)
+
+
+class Console:
+    """The guest's console from its present end on."""
+
+    def __init__(self, live):
+        self.live = live
+        self.file = open(live.console, "rb")
+        self.file.seek(0, os.SEEK_END)
+        self.rest = b""
+
+    def line(self, seconds):
+        """(time, line): the next that begins with "fio"."""
+        deadline = time.monotonic() + seconds
+        while True:
+            while b"\n" in self.rest:
+                line, self.rest = self.rest.split(b"\n", 1)
+                words = line.split()
+                if words[:1] == [b"fio"] and len(words) == 2:
+                    return time.monotonic(), words[1].decode()
+                if b"fio:" in line:
+                    raise Failure("fio: " + line.decode(errors="replace"))
+            if time.monotonic() > deadline or not self.live.alive():
+                raise Failure("the guest's fio does not go on: " + self.live.tail())
+            self.rest += self.file.read()
+            time.sleep(0.002)
+
+    def job(self, seconds=PATIENCE):
+        """(name, seconds) of the next job that begins and ends from here on."""
+        while True:
+            begun, name = self.line(seconds)
+            if name in FIO_JOBS:
+                ended, done = self.line(seconds)
+                if done == "done":
+                    return name, ended - begun
+
+
+def bench_fio(rounds):
+    rig = FioRig()
+    took = {(mode, name): [] for mode in ("alone", "protected") for name in FIO_JOBS}
+    try:
+        b = Bench(rig)
+        for _ in range(rounds):
+            for mode in ("protected", "alone"):
+                getattr(b, mode)()
+                console = Console(b.live)
+                for _ in FIO_JOBS:
+                    name, seconds = console.job()
+                    took[mode, name].append(seconds)
+        for name, (words, _, amount, unit) in FIO_JOBS.items():
+            a, p = (amount / median(took[mode, name]) for mode in ("alone", "protected"))
+            print("fio, %s: alone %.0f %s, protected %.0f %s: ratio %.2f" % (words, a, unit, p, unit, p / a), flush=True)
     finally:
         rig.close()
 
@@ -140,13 +224,16 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=int, default=10)
     p.add_argument("--mib", type=int, default=512)
-    p.add_argument("--only", choices=("copy", "pgbench"))
+    p.add_argument("--only", default="copy,fio,pgbench")
     a = p.parse_args()
+    parts = {"copy": lambda: bench_copy(a.rounds, a.mib), "fio": lambda: bench_fio(a.rounds),
+             "pgbench": lambda: bench_pgbench(a.rounds, a.seconds)}
     try:
-        if a.only != "pgbench":
-            bench_copy(a.rounds, a.mib)
-        if a.only != "copy":
-            bench_pgbench(a.rounds, a.seconds)
+        for name in filter(None, a.only.split(",")):
+            parts[name]()
+    except KeyError as e:
+        print("bench: --only takes %s, not %s" % (", ".join(parts), e))
+        return 1
     except (Failure, OSError, subprocess.CalledProcessError) as e:
         print("bench: %s" % e)
         return 1

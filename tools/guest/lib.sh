@@ -15,7 +15,7 @@ inside() {
 
 library() {
 	local d p
-	for d in /lib/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu; do
+	for d in /lib/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu/ceph; do
 		p=$(inside "$d/$1") && echo "$p" && return
 	done
 	die "no package brought $1"
@@ -51,4 +51,24 @@ modules() {
 		echo "$file"
 	}
 	for name in "$@"; do visit "$name"; done
+}
+
+# fetch DIR LEAVE-OUT PACKAGE...: the packages and the libraries that they need, however indirectly, unpacked into $root.
+# Packages whose name matches the extended regular expression LEAVE-OUT do not come.
+fetch() {
+	local dir=$1 leave=$2 first libs deb
+	shift 2
+	apt-cache show "$1" >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }
+	mapfile -t first < <(apt-cache depends "$@" | sed -n 's/^ *Depends: \(lib.*\|zlib1g\)/\1/p' | grep -vxE "$leave" | sort -u)
+	mapfile -t libs < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+		--no-replaces --no-enhances --no-pre-depends "${first[@]}" | sed -n 's/^\(lib[a-z0-9.+-]*\|zlib1g\)$/\1/p' |
+		grep -vxE "$leave|libelogind0" | sort -u)
+	rm -rf "$dir"
+	mkdir -p "$dir/deb" "$root"
+	say "fetching $* and ${#libs[@]} library packages"
+	(cd "$dir/deb" && apt-get -qq -o APT::Sandbox::User=root download "$@" "${libs[@]}" >../download.log 2>&1) ||
+		die "apt-get download failed: $(tail -n 1 "$dir/download.log")"
+	for deb in "$dir"/deb/*.deb; do
+		dpkg-deb -x "$deb" "$root"
+	done
 }

@@ -14,23 +14,9 @@ busybox=$out/guest-pkgs/root/bin/busybox
 bin=/usr/lib/postgresql/15/bin
 . "$here/lib.sh"
 
-# The server and what the libraries of server and clients need; LLVM is for a compiler that is switched off.
-fetch() {
-	local first
-	apt-cache show postgresql-15 >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }
-	mapfile -t first < <(apt-cache depends postgresql-15 postgresql-client-15 | sed -n 's/^ *Depends: \(lib.*\)/\1/p' |
-		grep -vx 'libllvm.*' | sort -u)
-	mapfile -t libs < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-		--no-replaces --no-enhances --no-pre-depends "${first[@]}" | sed -n 's/^\(lib[a-z0-9.+-]*\)$/\1/p' |
-		grep -vx libelogind0 | sort -u)
-	rm -rf "$image"
-	mkdir -p "$image/deb" "$root"
-	say "fetching postgresql-15 and ${#libs[@]} library packages"
-	(cd "$image/deb" && apt-get -qq -o APT::Sandbox::User=root download postgresql-15 postgresql-client-15 zlib1g \
-		"${libs[@]}" >../download.log 2>&1) || die "apt-get download failed: $(tail -n 1 "$image/download.log")"
-	for deb in "$image"/deb/*.deb; do
-		dpkg-deb -x "$deb" "$root"
-	done
+# LLVM is for a compiler that is switched off.
+fetch_postgres() {
+	fetch "$image" 'libllvm.*' postgresql-15 postgresql-client-15
 	printf '#!/bin/sh\n# A program of these packages on this host: host.sh /usr/.../psql ...\nroot=${0%%/*}\n%s' \
 		'LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu exec "$root$@"' >"$root/host.sh"
 	chmod 755 "$root/host.sh"
@@ -107,7 +93,7 @@ data() {
 for tool in apt-get apt-cache dpkg-deb readelf mkfs.ext4; do
 	command -v "$tool" >/dev/null || die "$tool is missing; run 'make setup'"
 done
-[ -x "$root/host.sh" ] || fetch
+[ -x "$root/host.sh" ] || fetch_postgres
 tree=$(mktemp -d "$image/tree.XXXXXX")
 fill "$tree"
 data "$tree"
