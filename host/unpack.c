@@ -167,11 +167,15 @@ static const struct unpack_format formats[] = {
 	{ .name = "zip", .len = 4, .magic = { 'P', 'K', 3, 4 }, .command = "unzip" },
 };
 
+static bool begins_with(const struct unpack_format *f, const uint8_t *data, size_t len)
+{
+	return len >= f->len && !memcmp(data, f->magic, f->len);
+}
+
 static const struct unpack_format *find_format(const struct boot_image *image)
 {
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		if (image->len >= formats[i].len &&
-		    !memcmp(image->data, formats[i].magic, formats[i].len))
+		if (begins_with(&formats[i], image->data, image->len))
 			return &formats[i];
 	}
 	return NULL;
@@ -193,8 +197,8 @@ static bool grow(struct unpacked *o)
 	return true;
 }
 
-static int unpack_all(const struct unpack_format *f, struct unpacker *u, struct unpacked *o,
-		      const struct boot_image *image, struct err *err)
+static int unpack_stream(const struct unpack_format *f, struct unpacker *u, struct unpacked *o,
+			 const struct boot_image *image, struct err *err)
 {
 	enum step step = STEP_MORE;
 
@@ -222,6 +226,38 @@ static int unpack_all(const struct unpack_format *f, struct unpacker *u, struct 
 	return 0;
 }
 
+/* What may follow the last stream: zeros, or what was packed's length, as Linux' build appends it.
+ */
+static bool is_padding(const struct unpacker *u, const struct unpacked *o)
+{
+	struct rd r = RD_INIT(u->in, u->left);
+
+	return !u->left || bytes_are_zero(u->in, u->left) ||
+	       (u->left == 4 && rd_u32(&r) == (uint32_t)o->len);
+}
+
+/* One stream after the other: what each holds goes behind what the last one held. */
+static int unpack_all(const struct unpack_format *f, struct unpacker *u, struct unpacked *o,
+		      const struct boot_image *image, struct err *err)
+{
+	int r;
+
+	do {
+		if (!f->begin(u))
+			return err_set(err, ENOMEM, "out of memory for unpacking %s", image->name);
+		r = unpack_stream(f, u, o, image, err);
+		f->end(u);
+		if (r)
+			return r;
+	} while (begins_with(f, u->in, u->left));
+	if (!is_padding(u, o))
+		return err_set(err, EINVAL,
+			       "%s is damaged: behind its %s data, which ends at offset 0x%zx of "
+			       "0x%zx, is something else",
+			       image->name, f->name, image->len - u->left, image->len);
+	return 0;
+}
+
 int image_unpack(struct boot_image *image, size_t max, struct err *err)
 {
 	const struct unpack_format *f = find_format(image);
@@ -235,10 +271,7 @@ int image_unpack(struct boot_image *image, size_t max, struct err *err)
 		return err_set(err, EINVAL,
 			       "%s is compressed with %s, which is not read here: unpack it (%s)",
 			       image->name, f->name, f->command);
-	if (!f->begin(&u))
-		return err_set(err, ENOMEM, "out of memory for unpacking %s", image->name);
 	r = unpack_all(f, &u, &o, image, err);
-	f->end(&u);
 	if (r) {
 		free(o.data);
 		return r;

@@ -27,6 +27,13 @@ for pack in gzip bzip2 xz lzma zstd; do
 	check $pack "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 	head -c 200 "$work/guest.packed" >"$work/cut"
 	refused "$pack-cut" 'is damaged or cut short' "$work/cut"
+	# In two streams, as pbzip2, pigz and the like write.
+	head -c 100 "$work/guest.elf" | $pack -c >"$work/two" && tail -c +101 "$work/guest.elf" | $pack -c >>"$work/two"
+	echo x | timeout 600 "$twinstep" run --kernel "$work/two" >"$work/out" 2>"$work/err"
+	status=$?
+	check "$pack-two" "status $status: $(cat "$work/err")" [ $status -eq 0 ]
+	echo signature >>"$work/two"
+	refused "$pack-more" 'is something else' "$work/two"
 done
 printf '\x02\x21\x4c\x18' >"$work/guest.lz4"
 refused lz4 'unpack it (unlz4)' "$work/guest.lz4"

@@ -4,6 +4,7 @@
 #include <bzlib.h>
 #include <errno.h>
 #include <lzma.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -78,7 +79,7 @@ static void setup(void)
 {
 	err = (struct err)ERR_INIT;
 	kernel = malloc(LEN);
-	packed = malloc(LEN);
+	packed = malloc(2 * LEN + 8);
 	ck_assert(kernel && packed);
 	for (size_t i = 0; i < LEN; i++)
 		kernel[i] = (uint8_t)(i * i >> 9);
@@ -136,6 +137,47 @@ START_TEST(refuses_what_is_cut_short_or_too_large)
 }
 END_TEST
 
+START_TEST(joins_several_streams)
+{
+	struct boot_image image;
+
+	packed_len = pack[_i](packed, LEN);
+	memcpy(packed + packed_len, packed, packed_len);
+	memset(packed + 2 * packed_len, 0, 8);
+	ck_assert_msg(unpack(2 * packed_len + 8, 2 * LEN + 1, &image) == 0, "%s", err.text);
+	ck_assert_uint_eq(image.len, 2 * LEN);
+	ck_assert_int_eq(memcmp(image.data, kernel, LEN), 0);
+	ck_assert_int_eq(memcmp(image.data + LEN, kernel, LEN), 0);
+	drop(&image);
+	ck_assert_int_eq(unpack(2 * packed_len, 2 * LEN - 1, &image), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "holds more than"));
+	drop(&image);
+	ck_assert_int_eq(unpack(2 * packed_len - 20, 2 * LEN + 1, &image), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "is damaged or cut short"));
+	drop(&image);
+}
+END_TEST
+
+/* Linux' build appends the length to what goes into a bzImage. */
+START_TEST(takes_the_length_behind_and_nothing_else)
+{
+	struct boot_image image;
+	char where[40];
+
+	packed_len = pack[_i](packed, LEN);
+	for (int i = 0; i < 4; i++)
+		packed[packed_len + i] = (uint8_t)(LEN >> 8 * i);
+	ck_assert_msg(unpack(packed_len + 4, LEN + 1, &image) == 0, "%s", err.text);
+	ck_assert_uint_eq(image.len, LEN);
+	drop(&image);
+	packed[packed_len] ^= 1;
+	ck_assert_int_eq(unpack(packed_len + 4, LEN + 1, &image), -EINVAL);
+	snprintf(where, sizeof(where), "ends at offset 0x%zx of 0x%zx", packed_len, packed_len + 4);
+	ck_assert_msg(strstr(err.text, where) != NULL, "%s", err.text);
+	drop(&image);
+}
+END_TEST
+
 START_TEST(leaves_others_or_says_how)
 {
 	struct boot_image image;
@@ -164,6 +206,8 @@ static void add(TCase *tc)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, gives_what_was_packed, 0, FORMS);
 	tcase_add_loop_test(tc, refuses_what_is_cut_short_or_too_large, 0, FORMS);
+	tcase_add_loop_test(tc, joins_several_streams, 0, FORMS);
+	tcase_add_loop_test(tc, takes_the_length_behind_and_nothing_else, 0, FORMS);
 	tcase_add_test(tc, leaves_others_or_says_how);
 }
 
