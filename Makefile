@@ -13,7 +13,7 @@ SAN ?=
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 CPPFLAGS += -I. -D_GNU_SOURCE -MMD -MP
 CFLAGS := $(OPT) -std=gnu11 -pthread $(WARN) -fno-strict-aliasing $(SANFLAGS) $(CFLAGS)
-LDLIBS := -lZydis -lZycore -lxxhash -lzstd -lz -lbz2 -llzma -lpcap -lssl -lcrypto -lurcu-cds -lurcu-memb -lurcu-common -lseccomp -lcap-ng -ljansson -lsqlite3 -lm -pthread
+LDLIBS := -lZydis -lZycore -lxxhash -lzstd -lz -lbz2 -llzma -llz4 -lpcap -lssl -lcrypto -lurcu-cds -lurcu-memb -lurcu-common -lseccomp -lcap-ng -ljansson -lsqlite3 -lm -pthread
 
 LIBDIRS := base hypervisor hypervisor/soft hypervisor/devices hypervisor/boot hypervisor/vmx record net isolation replica host
 LIBSRC := $(foreach d,$(LIBDIRS),$(wildcard $(d)/*.c))

@@ -3,6 +3,8 @@
 
 #include <bzlib.h>
 #include <errno.h>
+#include <lz4.h>
+#include <lz4frame.h>
 #include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 
 #define XZ_MEMORY (256ull << 20) /* of a dictionary */
 #define ZLIB_GZIP (16 + MAX_WBITS)
+#define LZ4_BLOCK (8 << 20) /* what a block of the legacy format holds, but for the last one */
 
 /* The output so far, and its greatest length. */
 struct unpacked {
@@ -29,6 +32,11 @@ struct unpacker {
 		lzma_stream xz; /* of lzma too */
 		bz_stream bzip2;
 		ZSTD_DStream *zstd;
+		LZ4F_dctx *lz4;
+		struct {
+			char *block;
+			size_t from, to; /* of it that has not been given yet */
+		} legacy;		 /* LZ4 */
 	};
 };
 
@@ -156,14 +164,94 @@ static void zstd_end(struct unpacker *u)
 	ZSTD_freeDStream(u->zstd);
 }
 
+static bool lz4_begin(struct unpacker *u)
+{
+	return !LZ4F_isError(LZ4F_createDecompressionContext(&u->lz4, LZ4F_VERSION));
+}
+
+static enum step lz4_step(struct unpacker *u, uint8_t *out, size_t *n)
+{
+	size_t taken = u->left;
+	size_t r = LZ4F_decompress(u->lz4, out, n, u->in, &taken, NULL);
+
+	u->in += taken;
+	u->left -= taken;
+	return LZ4F_isError(r) ? STEP_DAMAGED : r == 0 ? STEP_END : STEP_MORE;
+}
+
+static void lz4_end(struct unpacker *u)
+{
+	LZ4F_freeDecompressionContext(u->lz4);
+}
+
+/*
+ * The format of `lz4 -l`, in which Linux packs itself: behind the magic come blocks, each behind
+ * its length in four bytes. The end is where the file's is, or where there are four bytes that are
+ * another magic, 0, or that no block follows.
+ */
+static bool legacy_begin(struct unpacker *u)
+{
+	u->in += 4;
+	u->left -= 4;
+	u->legacy.from = u->legacy.to = 0;
+	u->legacy.block = malloc(LZ4_BLOCK);
+	return u->legacy.block != NULL;
+}
+
+static enum step legacy_read(struct unpacker *u)
+{
+	struct rd r = RD_INIT(u->in, u->left);
+	uint32_t len = rd_u32(&r);
+	int n;
+
+	if (!u->left)
+		return STEP_END;
+	if (!r.bad && (!len || !rd_left(&r) || len > LZ4_COMPRESSBOUND(LZ4_BLOCK)))
+		return STEP_END;
+	if (r.bad || len > rd_left(&r))
+		return STEP_DAMAGED;
+	n = LZ4_decompress_safe((const char *)r.p, u->legacy.block, (int)len, LZ4_BLOCK);
+	if (n <= 0)
+		return STEP_DAMAGED;
+	u->in = r.p + len;
+	u->left = rd_left(&r) - len;
+	u->legacy.from = 0;
+	u->legacy.to = (size_t)n;
+	return STEP_MORE;
+}
+
+static enum step legacy_step(struct unpacker *u, uint8_t *out, size_t *n)
+{
+	size_t room = *n, left;
+	enum step step;
+
+	*n = 0;
+	if (u->legacy.from == u->legacy.to) {
+		step = legacy_read(u);
+		if (step != STEP_MORE)
+			return step;
+	}
+	left = u->legacy.to - u->legacy.from;
+	*n = left < room ? left : room;
+	memcpy(out, u->legacy.block + u->legacy.from, *n);
+	u->legacy.from += *n;
+	return STEP_MORE;
+}
+
+static void legacy_end(struct unpacker *u)
+{
+	free(u->legacy.block);
+}
+
 static const struct unpack_format formats[] = {
 	{ "gzip", 3, { 0x1f, 0x8b, 8 }, gzip_begin, gzip_step, gzip_end, NULL },
 	{ "xz", 6, { 0xfd, '7', 'z', 'X', 'Z', 0 }, xz_begin, xz_step, xz_end, NULL },
 	{ "zstd", 4, { 0x28, 0xb5, 0x2f, 0xfd }, zstd_begin, zstd_step, zstd_end, NULL },
 	{ "bzip2", 3, "BZh", bzip2_begin, bzip2_step, bzip2_end, NULL },
 	{ "lzma", 3, { 0x5d, 0, 0 }, lzma_begin, xz_step, xz_end, NULL },
-	{ .name = "LZ4", .len = 4, .magic = { 0x04, 0x22, 0x4d, 0x18 }, .command = "unlz4" },
-	{ .name = "LZ4", .len = 4, .magic = { 0x02, 0x21, 0x4c, 0x18 }, .command = "unlz4" },
+	{ "LZ4", 4, { 0x04, 0x22, 0x4d, 0x18 }, lz4_begin, lz4_step, lz4_end, NULL },
+	{ "LZ4", 4, { 0x02, 0x21, 0x4c, 0x18 }, legacy_begin, legacy_step, legacy_end, NULL },
+	{ .name = "LZO", .len = 4, .magic = { 0x89, 'L', 'Z', 'O' }, .command = "lzop -d" },
 	{ .name = "zip", .len = 4, .magic = { 'P', 'K', 3, 4 }, .command = "unzip" },
 };
 
@@ -252,8 +340,8 @@ static int unpack_all(const struct unpack_format *f, struct unpacker *u, struct 
 	} while (begins_with(f, u->in, u->left));
 	if (!is_padding(u, o))
 		return err_set(err, EINVAL,
-			       "%s is damaged: behind its %s data, which ends at offset 0x%zx of "
-			       "0x%zx, is something else",
+			       "%s is damaged or cut short: its %s data ends at offset 0x%zx of "
+			       "0x%zx, and something else follows",
 			       image->name, f->name, image->len - u->left, image->len);
 	return 0;
 }

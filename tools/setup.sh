@@ -6,7 +6,7 @@ set -euo pipefail
 needed=(
 	libibverbs-dev # RDMA
 	gcc make binutils libc6-dev acpica-tools # building
-	libzydis-dev libzycore-dev libxxhash-dev libzstd-dev zlib1g-dev libbz2-dev liblzma-dev libpcap0.8-dev libssl-dev liburcu-dev libseccomp-dev
+	libzydis-dev libzycore-dev libxxhash-dev libzstd-dev zlib1g-dev libbz2-dev liblzma-dev liblz4-dev libpcap0.8-dev libssl-dev liburcu-dev libseccomp-dev
 	libcap-ng-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libnbd-dev
 	check libsubunit-dev clang libclang-rt-14-dev clang-format redis-tools python3-psycopg2 e2fsprogs iproute2 ethtool nftables python3 socat
 	tcpdump strace spin gdb seabios # testing

@@ -19,24 +19,25 @@ if ! ${CC:-gcc} -m32 -nostdlib -static -Wl,-Ttext=0x100000,-melf_i386,-n,--build
 	not_ok build "cannot build the guest"
 	exit 1
 fi
-for pack in gzip bzip2 xz lzma zstd; do
-	command -v $pack >/dev/null || continue
-	$pack -c "$work/guest.elf" >"$work/guest.packed"
+for pack in gzip bzip2 xz lzma zstd lz4 'lz4 -l'; do
+	command -v ${pack% *} >/dev/null || continue
+	form=${pack/ -/-}
+	$pack -c <"$work/guest.elf" >"$work/guest.packed"
 	echo x | timeout 600 "$twinstep" run --kernel "$work/guest.packed" >"$work/out" 2>"$work/err"
 	status=$?
-	check $pack "status $status: $(cat "$work/err")" [ $status -eq 0 ]
+	check "$form" "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 	head -c 200 "$work/guest.packed" >"$work/cut"
-	refused "$pack-cut" 'is damaged or cut short' "$work/cut"
+	refused "$form-cut" 'is damaged or cut short' "$work/cut"
 	# In two streams, as pbzip2, pigz and the like write.
 	head -c 100 "$work/guest.elf" | $pack -c >"$work/two" && tail -c +101 "$work/guest.elf" | $pack -c >>"$work/two"
 	echo x | timeout 600 "$twinstep" run --kernel "$work/two" >"$work/out" 2>"$work/err"
 	status=$?
-	check "$pack-two" "status $status: $(cat "$work/err")" [ $status -eq 0 ]
+	check "$form-two" "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 	echo signature >>"$work/two"
-	refused "$pack-more" 'is something else' "$work/two"
+	refused "$form-more" 'and something else follows' "$work/two"
 done
-printf '\x02\x21\x4c\x18' >"$work/guest.lz4"
-refused lz4 'unpack it (unlz4)' "$work/guest.lz4"
+printf '\x89LZO\0\r\n\x1a\n' >"$work/guest.lzo"
+refused lzo 'unpack it (lzop -d)' "$work/guest.lzo"
 
 # One line that says what it is, and what to do.
 { printf MZ; head -c 58 /dev/zero; printf '\x40\0\0\0PE\0\0'; head -c 100 /dev/zero; } >"$work/app.efi"
