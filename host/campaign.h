@@ -66,7 +66,7 @@ void campaign_plan_free(struct campaign_plan *p);
 struct campaign_space {
 	uint64_t start, end; /* counts of the golden run */
 	const struct machine_config *config;
-	const uint64_t *moment; /* counts that a "when" names, nmoments of them */
+	const struct experiment_moment *moment; /* that a "when" names, by count */
 	size_t nmoments;
 };
 /*
@@ -125,14 +125,10 @@ bool campaign_run_is_of(const struct campaign_run *r, unsigned number, uint64_t 
 uint64_t campaign_run_left(const struct campaign_run *r, uint64_t *all);
 /*
  * campaign_record.c: a recording at `path`, which must not exist, of what becomes of the one at
- * `log` with these faults (1 to DEVIATE_FAULTS, by count), those of packets done to some alone
- * (NULL: to any), up to a count. Exit status.
+ * `log` with these faults (1 to DEVIATE_FAULTS, by count), up to a count. Exit status.
  */
 int campaign_record(const struct options *o, const char *path, const char *log,
-		    const struct fault *faults, size_t nfaults,
-		    const struct packet_pattern *packets, uint64_t bound);
-/* What the faults of packets of a plan are done to alone; NULL: to any. */
-const struct packet_pattern *campaign_plan_packets(const struct campaign_plan *p);
+		    const struct fault *faults, size_t nfaults, uint64_t bound);
 /* Exit status. */
 int campaign_run(struct campaign_run *r);
 

@@ -171,6 +171,18 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const struct s
 				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
 }
 
+/* With "when" a packet that one is what a packet's fault is done to: it says which NIC. */
+static int check_packet(const struct campaign_plan *p, const json_t *o,
+			const struct campaign_fault *f, const char *name, struct err *err)
+{
+	if (p->when.kind != WHEN_PACKET || !fault_is_packet(f->place) ||
+	    !(json_object_get(o, "first") || json_object_get(o, "last")))
+		return 0;
+	return bad(err, name,
+		   "the \"packet\" of \"when\" says which NIC its faults are of: leave out their "
+		   "\"first\" and \"last\"");
+}
+
 static int parse_faults(struct campaign_plan *p, const json_t *list, const struct symbols *s,
 			const char *name, struct err *err)
 {
@@ -179,8 +191,11 @@ static int parse_faults(struct campaign_plan *p, const json_t *list, const struc
 	if (!n || n > CAMPAIGN_FAULTS)
 		return bad(err, name, "\"faults\" must be a list of 1 to 16");
 	for (; p->nfaults < n; p->nfaults++) {
-		if (parse_fault(json_array_get(list, p->nfaults), &p->fault[p->nfaults], s,
-				p->npair > 0, name, err) < 0)
+		const json_t *o = json_array_get(list, p->nfaults);
+		struct campaign_fault *f = &p->fault[p->nfaults];
+
+		if (parse_fault(o, f, s, p->npair > 0, name, err) < 0 ||
+		    check_packet(p, o, f, name, err) < 0)
 			return -EINVAL;
 	}
 	return 0;
@@ -548,30 +563,32 @@ uint64_t campaign_random_below(uint64_t *state, uint64_t n)
 	return (uint64_t)((unsigned __int128)next_random(state) * n >> 64);
 }
 
-/* When it is done. */
-static bool draw_count(const struct campaign_plan *p, const struct campaign_space *s,
-		       uint64_t *state, uint64_t *count)
+/* When it is done; a packet that is there before anything else cannot be changed any more. */
+static bool draw_moment(const struct campaign_plan *p, const struct campaign_space *s,
+			uint64_t *state, struct experiment_moment *m)
 {
 	uint64_t from = p->from > s->start ? p->from : s->start;
 	uint64_t to = p->to < s->end ? p->to : s->end;
 	size_t low = 0, high = s->nmoments;
 
 	if (p->when.kind == WHEN_ALWAYS) {
-		*count = from < to ? from + campaign_random_below(state, to - from) : 0;
+		m->count = from < to ? from + campaign_random_below(state, to - from) : 0;
 		return from < to;
 	}
-	while (low < high && s->moment[low] < from)
+	if (p->when.kind == WHEN_PACKET && from == s->start)
+		from++;
+	while (low < high && s->moment[low].count < from)
 		low++;
-	while (low < high && s->moment[high - 1] >= to)
+	while (low < high && s->moment[high - 1].count >= to)
 		high--;
 	if (low == high)
 		return false;
-	*count = s->moment[low + campaign_random_below(state, high - low)];
+	*m = s->moment[low + campaign_random_below(state, high - low)];
 	return true;
 }
 
 static bool draw_one(const struct campaign_plan *p, uint64_t state, const struct campaign_space *s,
-		     struct fault *f)
+		     struct experiment_moment *m, struct fault *f)
 {
 	const struct campaign_fault *of = &p->fault[campaign_random_below(&state, p->nfaults)];
 	uint64_t last, wide;
@@ -581,7 +598,7 @@ static bool draw_one(const struct campaign_plan *p, uint64_t state, const struct
 	if (of->last < last)
 		last = of->last;
 	*f = (struct fault){ .place = of->place, .width = of->width, .amount = of->amount };
-	if (of->first > last || !draw_count(p, s, &state, &f->count))
+	if (of->first > last || !draw_moment(p, s, &state, m))
 		return false;
 	wide = last - of->first;
 	f->index = of->first + (wide == UINT64_MAX ? next_random(&state)
@@ -590,37 +607,38 @@ static bool draw_one(const struct campaign_plan *p, uint64_t state, const struct
 	return true;
 }
 
-const struct packet_pattern *campaign_plan_packets(const struct campaign_plan *p)
+/*
+ * A packet that the plan names has entered at the moment's count: what is done to itself is done
+ * before, and so is what comes with that. True: one of the faults is such.
+ */
+static bool aim_at_packet(const struct campaign_plan *p, const struct experiment_moment *m,
+			  struct fault *f)
 {
-	return p->when.kind == WHEN_PACKET ? &p->when_packet : NULL;
-}
+	bool any = false;
 
-/* A packet that the plan names has entered at the count: what is done to itself comes before. */
-static bool comes_before(const struct campaign_plan *p, const struct fault *f)
-{
-	if (p->when.kind != WHEN_PACKET)
-		return false;
-	for (uint64_t i = 0; i < p->together; i++) {
-		if (fault_is_packet(f[i].place))
-			return true;
+	for (uint64_t i = 0; i < p->together && p->when.kind == WHEN_PACKET; i++) {
+		if (!fault_is_packet(f[i].place))
+			continue;
+		f[i].index = m->nic;
+		f[i].packet = m->packet;
+		any = true;
 	}
-	return false;
+	return any;
 }
 
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
 			struct fault f[CAMPAIGN_TOGETHER])
 {
-	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n;
+	uint64_t state = p->seed * 0x9e3779b97f4a7c15ull + n, count;
+	struct experiment_moment first = { 0 }, m = { 0 };
 
 	for (uint64_t i = 0; i < p->together; i++) {
-		if (!draw_one(p, state, s, &f[i]))
+		if (!draw_one(p, state, s, i ? &m : &first, &f[i]))
 			return false;
-		f[i].count = f[0].count;
 		state = next_random(&state);
 	}
-	if (f[0].count > s->start && comes_before(p, f)) {
-		for (uint64_t i = 0; i < p->together; i++)
-			f[i].count--;
-	}
+	count = first.count - aim_at_packet(p, &first, f);
+	for (uint64_t i = 0; i < p->together; i++)
+		f[i].count = count;
 	return true;
 }

@@ -20,7 +20,6 @@ struct retrace {
 	struct deviate deviate;
 	const struct fault *faults;
 	size_t nfaults;
-	const struct packet_pattern *packets;
 	uint64_t bound;
 	enum machine_end end;
 	struct err err;
@@ -78,7 +77,6 @@ static int start(void *ctx, struct err *err)
 		return -err->code;
 	deviate_init(&r->deviate, r->rm.up.machine, &records, NULL, r->faults, r->nfaults,
 		     r->bound);
-	r->deviate.packets = r->packets;
 	r->tap = recorder_hooks(r->recorder);
 	r->deviate.tap = &r->tap;
 	return recorder_start(r->recorder, err);
@@ -119,8 +117,7 @@ static int execute(void *ctx)
 }
 
 int campaign_record(const struct options *o, const char *path, const char *log,
-		    const struct fault *faults, size_t nfaults,
-		    const struct packet_pattern *packets, uint64_t bound)
+		    const struct fault *faults, size_t nfaults, uint64_t bound)
 {
 	static const struct bringup_role role = { .names = open_names,
 						  .unname = close_names,
@@ -134,7 +131,6 @@ int campaign_record(const struct options *o, const char *path, const char *log,
 			      .fd = -1,
 			      .faults = faults,
 			      .nfaults = nfaults,
-			      .packets = packets,
 			      .bound = bound,
 			      .end = MACHINE_FAILED };
 	r.rm.given = &o->machine;

@@ -5,7 +5,7 @@
 
 #include "host/campaign.h"
 
-#define STORE_VERSION 4
+#define STORE_VERSION 5
 
 static int say(sqlite3 *db, const char *path, struct err *err)
 {
@@ -46,7 +46,7 @@ static int create(sqlite3 *db, const struct campaign_plan *plan, struct err *err
 		" idx INTEGER, bit INTEGER, outcome INTEGER, end_count INTEGER, status INTEGER,"
 		" first_difference INTEGER, host_ns INTEGER, width INTEGER, amount INTEGER,"
 		" pruned INTEGER);"
-		"PRAGMA user_version=4;";
+		"PRAGMA user_version=5;";
 	sqlite3_stmt *s = NULL;
 	int ret = 0;
 

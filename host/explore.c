@@ -286,7 +286,7 @@ static int finish(struct explore *e, int found, const struct err *err)
 		return 1;
 	}
 	print_result(e, e->o->output);
-	status = campaign_record(e->o, e->o->output, e->log, e->fault, e->nfaults, NULL,
+	status = campaign_record(e->o, e->o->output, e->log, e->fault, e->nfaults,
 				 e->answer.t.bound);
 	return status;
 }

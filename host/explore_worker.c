@@ -81,11 +81,11 @@ static void fill_space(struct replay_worker *w, struct explore_space *s, uint64_
 {
 	const struct machine_config *c = machine_get_config(w->rm.up.machine);
 	size_t n;
-	const uint64_t *moment = experiments_moments(w->x, &n);
+	const struct experiment_moment *moment = experiments_moments(w->x, &n);
 
 	*s = (struct explore_space){ .start = start,
 				     .end = experiments_end(w->x),
-				     .after = n ? moment[0] : start,
+				     .after = n ? moment[0].count : start,
 				     .nnics = c->nnics,
 				     .ndisks = c->ndisks };
 }

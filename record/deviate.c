@@ -121,6 +121,12 @@ static const uint8_t *corrupt(struct deviate_fault *df, const struct input *pack
 	return df->packet.bad ? packet->data : df->packet.data;
 }
 
+/* The fault is of the packet that the record has brought last. */
+static bool is_of_packet(const struct deviate *d, const struct fault *f)
+{
+	return !f->packet || (d->rx_count == f->count + 1 && d->rx_number == f->packet);
+}
+
 /* The packet at *in, which a fault makes 0 to 2 of, at *in as well. */
 static size_t change_packet(const struct deviate *d, struct deviate_fault *df, uint64_t count,
 			    struct input *in)
@@ -134,8 +140,7 @@ static size_t change_packet(const struct deviate *d, struct deviate_fault *df, u
 		df->held_count = UINT64_MAX;
 		return 2;
 	}
-	if (!df->waiting ||
-	    (d->packets && !packet_pattern_matches(d->packets, in->port, in->data, in->len)))
+	if (!df->waiting || !is_of_packet(d, f))
 		return 1;
 	df->waiting = false;
 	if (f->place == FAULT_PACKET_LATE || f->place == FAULT_PACKET_SWAPPED)
@@ -162,6 +167,12 @@ static size_t change_packets(struct deviate *d, const struct input *packet, uint
 		n += now - 1;
 	}
 	return n;
+}
+
+static void count_packet(struct deviate *d, uint64_t count)
+{
+	d->rx_number = count == d->rx_count ? d->rx_number + 1 : 1;
+	d->rx_count = count;
 }
 
 struct time {
@@ -267,6 +278,8 @@ static size_t change(struct deviate *d, const struct sync_point *sp, uint64_t co
 	for (size_t i = 0; i < sp->n; i++) {
 		const struct input *from = &sp->input[i];
 
+		if (from->kind == INPUT_NET_RX)
+			count_packet(d, sp->at.count);
 		if (from->kind == INPUT_NET_RX)
 			n += change_packets(d, from, count, &in[n]);
 		else if (from->kind == INPUT_DIGEST)

@@ -11,7 +11,6 @@
 #include "record/codec.h"
 #include "record/fault.h"
 #include "record/live.h"
-#include "record/packet_pattern.h"
 #include "record/replay.h"
 
 #define DEVIATE_FAULTS 64
@@ -41,8 +40,9 @@ struct deviate {
 	/* By count; those before `next` are done, and with the first of them the record is left. */
 	struct deviate_fault fault[DEVIATE_FAULTS];
 	size_t nfaults, next;
-	/* Faults of packets are done to these alone; NULL: to any. */
-	const struct packet_pattern *packets;
+	/* So many packets of the record have come at this count of it. */
+	uint64_t rx_count;
+	unsigned rx_number;
 	/* Told of every sync point, which then keeps its digest; NULL: nobody, and none is made. */
 	const struct live_hooks *tap;
 	uint64_t seq; /* of the last sync point that the tap was told of */

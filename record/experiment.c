@@ -30,9 +30,13 @@ struct experiments {
 	bool recording; /* into golden */
 	bool deviating; /* into trace */
 	uint64_t end_count, golden_state;
-	uint64_t *moment, happened; /* config.when */
+	struct experiment_moment *moment; /* config.when */
+	uint64_t happened;
 	size_t nmoments, room;
 	struct err moments_err; /* why no more of them could be kept */
+	/* So many packets have arrived at this count. */
+	uint64_t rx_count;
+	unsigned rx_number;
 	enum machine_end golden_end;
 	unsigned golden_status;
 };
@@ -383,17 +387,10 @@ static int seek(struct experiments *x, uint64_t count, struct err *err)
 				 (unsigned long long)count);
 }
 
-/* Faults of packets may be of some alone. */
-static const struct packet_pattern *packets_of(const struct experiments *x)
-{
-	return x->config.when.kind == WHEN_PACKET ? x->config.when_packet : NULL;
-}
-
 static struct deviation deviation_of(const struct experiments *x, const struct fault *f, size_t n)
 {
 	return (struct deviation){ .fault = f,
 				   .nfaults = n,
-				   .packets = packets_of(x),
 				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
 }
 
@@ -524,7 +521,7 @@ int experiments_try(struct experiments *x, const struct fault *faults, size_t nf
 static int both_at(struct experiments *x, const struct fault *f, size_t n, uint64_t count,
 		   uint8_t *with, struct err *err)
 {
-	struct deviation d = { .fault = f, .nfaults = n, .packets = packets_of(x), .bound = count };
+	struct deviation d = { .fault = f, .nfaults = n, .bound = count };
 	const struct memory *mem = machine_memory(x->m);
 	struct input flips[SYNC_INPUTS_MAX];
 	int ret = seek(x, f->count, err);
@@ -642,7 +639,7 @@ uint64_t experiments_end(const struct experiments *x)
 
 #define MOMENTS_MAX 10000000u
 
-static int add_moment(struct experiments *x, uint64_t count, struct err *err)
+static int add_moment(struct experiments *x, struct experiment_moment moment, struct err *err)
 {
 	uint64_t nth = x->config.when.nth;
 
@@ -653,18 +650,18 @@ static int add_moment(struct experiments *x, uint64_t count, struct err *err)
 			       MOMENTS_MAX);
 	if (x->nmoments == x->room) {
 		size_t room = x->room ? 2 * x->room : 256;
-		uint64_t *more = realloc(x->moment, room * sizeof(*more));
+		struct experiment_moment *more = realloc(x->moment, room * sizeof(*more));
 
 		if (!more)
 			return err_set(err, ENOMEM, "out of memory");
 		x->moment = more;
 		x->room = room;
 	}
-	x->moment[x->nmoments++] = count;
+	x->moment[x->nmoments++] = moment;
 	return 0;
 }
 
-const uint64_t *experiments_moments(const struct experiments *x, size_t *n)
+const struct experiment_moment *experiments_moments(const struct experiments *x, size_t *n)
 {
 	*n = x->nmoments;
 	return x->moment;
@@ -689,7 +686,9 @@ static int find_lines(struct experiments *x, uint16_t stream, struct err *err)
 			buf_put_u8(&line, 0);
 			if (!line.bad &&
 			    !regexec(x->config.when_output, (const char *)line.data, 0, NULL, 0))
-				ret = add_moment(x, e->count + 1, err);
+				ret = add_moment(
+					x, (struct experiment_moment){ .count = e->count + 1 },
+					err);
 			buf_clear(&line);
 		}
 	}
@@ -699,7 +698,8 @@ static int find_lines(struct experiments *x, uint16_t stream, struct err *err)
 
 static int by_count(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	uint64_t x = ((const struct experiment_moment *)a)->count;
+	uint64_t y = ((const struct experiment_moment *)b)->count;
 
 	return x < y ? -1 : x > y;
 }
@@ -717,16 +717,21 @@ static int find_outputs(struct experiments *x, struct err *err)
 	return ret;
 }
 
+static void look_at_packet(struct experiments *x, uint64_t count, const struct input *in)
+{
+	x->rx_number = count == x->rx_count ? x->rx_number + 1 : 1;
+	x->rx_count = count;
+	if (!x->moments_err.code &&
+	    packet_pattern_matches(x->config.when_packet, in->port, in->data, in->len))
+		add_moment(x, (struct experiment_moment){ count, in->port, x->rx_number },
+			   &x->moments_err);
+}
+
 static void look_at_inputs(void *ctx, const struct sync_point *sp)
 {
-	struct experiments *x = ctx;
-
 	for (size_t i = 0; i < sp->n; i++) {
-		const struct input *in = &sp->input[i];
-
-		if (in->kind == INPUT_NET_RX && !x->moments_err.code &&
-		    packet_pattern_matches(x->config.when_packet, in->port, in->data, in->len))
-			add_moment(x, sp->at.count, &x->moments_err);
+		if (sp->input[i].kind == INPUT_NET_RX)
+			look_at_packet(ctx, sp->at.count, &sp->input[i]);
 	}
 }
 
@@ -770,7 +775,7 @@ static int run_golden(struct experiments *x, struct err *err)
 	watch_for(x);
 	while ((why = timeline_forward(x->config.line, err)) == TIMELINE_BREAKPOINT ||
 	       why == TIMELINE_WATCH) {
-		ret = add_moment(x, e->ops->count(e), err);
+		ret = add_moment(x, (struct experiment_moment){ .count = e->ops->count(e) }, err);
 		if (ret < 0)
 			return ret;
 	}

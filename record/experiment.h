@@ -10,6 +10,7 @@
 
 #include <regex.h>
 
+#include "record/packet_pattern.h"
 #include "record/timeline.h"
 
 enum outcome {
@@ -45,6 +46,15 @@ struct experiments_when {
 	uint64_t nth;	  /* only the n-th time; 0: each */
 };
 
+/* One of them. */
+struct experiment_moment {
+	uint64_t count;
+	/* Of a packet: where it arrived, and its number among all that did so at this count, from
+	 * 1.
+	 */
+	unsigned nic, packet;
+};
+
 struct experiments_config {
 	struct timeline
 		*line;	/* at its start, of a machine whose outputs go to experiments_emit() */
@@ -61,8 +71,7 @@ struct experiments_config {
 	bool prune;
 	struct experiments_when when;
 	const regex_t *when_output;
-	const struct packet_pattern
-		*when_packet; /* faults of packets are of such ones alone then */
+	const struct packet_pattern *when_packet;
 };
 
 struct experiments;
@@ -84,8 +93,8 @@ void experiments_close(struct experiments *x);
 int experiments_golden(struct experiments *x, struct err *err);
 /* The machine's output sink: ctx is a struct experiments **, NULL before it is open. */
 void experiments_emit(void *ctx, const struct output *out);
-/* Counts of what config.when asked for in the golden run, ascending, *n of them. */
-const uint64_t *experiments_moments(const struct experiments *x, size_t *n);
+/* What config.when asked for in the golden run, by count, *n of them. */
+const struct experiment_moment *experiments_moments(const struct experiments *x, size_t *n);
 void experiments_prune(struct experiments *x, bool on);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
 /*

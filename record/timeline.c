@@ -481,7 +481,6 @@ enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struc
 	probe_off(t);
 	deviate_init(source, t->config.m, &t->replay.stream, t->replay.rec, d->fault, d->nfaults,
 		     d->bound);
-	source->packets = d->packets;
 	end = run_deviating(t, d->bound, &asked, &broken);
 	deviate_fini(source);
 	t->at_end = true; /* there is no way on from here */

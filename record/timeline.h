@@ -85,9 +85,8 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 struct deviation {
 	const struct fault *fault; /* by count; the first is done now or later */
 	size_t nfaults;
-	const struct packet_pattern *packets; /* faults of packets are of these alone; NULL: any */
-	uint64_t bound;			      /* a count at which the run ends at the latest */
-	bool refused;			      /* set: there can be no such faults */
+	uint64_t bound; /* a count at which the run ends at the latest */
+	bool refused;	/* set: there can be no such faults */
 };
 
 /*

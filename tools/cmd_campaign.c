@@ -340,8 +340,7 @@ static int keep_again(struct options *o, const struct campaign_plan *p,
 		return EXIT_USAGE;
 	}
 	if (row->result.outcome != OUTCOME_REFUSED)
-		return campaign_record(o, o->record, p->log, fault, p->together,
-				       campaign_plan_packets(p), row->result.bound);
+		return campaign_record(o, o->record, p->log, fault, p->together, row->result.bound);
 	log_error("experiment %" PRIu64 " has nothing to record: no CPU can hold its value",
 		  row->n);
 	return EXIT_USAGE;

@@ -222,7 +222,7 @@ refused 'cannot write' no-room report "$work/a.db" --html /dev/full
 refused 'File exists' record-there show "$work/a.db" "$n" --record "$work/x.detected"
 refused 'nothing to record' record-nothing show "$work/a.db" "$(awk -F, '$6 == "refused" { print $1; exit }' "$work/a.csv")" --record "$work/y"
 python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("PRAGMA user_version=99"); d.commit()' "$work/part1.db"
-refused 'results of version 4 (it says 99)' other-version report "$work/part1.db"
+refused 'results of version 5 (it says 99)' other-version report "$work/part1.db"
 (ulimit -f 16 && timeout 600 "$twinstep" campaign run "$plan" -o "$work/full.db" >"$out" 2>"$err" </dev/null)
 status=$?
 check full-disk "status $status: $(cat "$err")" eval "[ $status -ne 0 ] && grep -Eq 'results .*(full|I/O error)' '$err'"

@@ -7,8 +7,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct machine_config config = { .memory = 1 << 20, .nnics = 1, .ndisks = 2 };
-	static const uint64_t moment[] = { 50, 700, 700, 4000, 6000 };
+	static const struct machine_config config = { .memory = 1 << 20, .nnics = 2, .ndisks = 2 };
+	static const struct experiment_moment moment[] = {
+		{ 50, 0, 1 }, { 700, 1, 1 }, { 700, 0, 2 }, { 4000, 1, 1 }, { 6000, 0, 1 }
+	};
 	const struct campaign_space space = {
 		.start = 100, .end = 5000, .config = &config, .moment = moment, .nmoments = 5
 	};

@@ -115,6 +115,48 @@ START_TEST(names_become_addresses)
 }
 END_TEST
 
+/* It is done to the very packet that the golden run had there, whatever NICs there are. */
+START_TEST(faults_of_a_packet)
+{
+	static const char text[] = "{\"log\": \"x\", \"experiments\": 50, \"together\": 2,"
+				   " \"when\": {\"packet\": \"0800\"}, \"faults\":"
+				   " [{\"place\": \"packet lost\"}, {\"place\": \"register\"}]}";
+	static const char range[] = "{\"log\": \"x\", \"experiments\": 5,"
+				    " \"when\": {\"packet\": \"0800\"}, \"faults\":"
+				    " [{\"place\": \"packet lost\", \"first\": 1}]}";
+	static const struct machine_config config = { .memory = 1 << 20, .nnics = 4 };
+	static const struct experiment_moment moment[] = { { 100, 3, 1 }, { 700, 1, 2 } };
+	const struct campaign_space space = {
+		.start = 100, .end = 5000, .config = &config, .moment = moment, .nmoments = 2
+	};
+	struct campaign_plan p;
+	unsigned seen = 0;
+
+	ck_assert_msg(campaign_plan_parse(&p, text, strlen(text), "plan", &err) == 0, "%s",
+		      err.text);
+	for (uint64_t n = 0; n < p.experiments; n++) {
+		struct fault f[CAMPAIGN_TOGETHER];
+		bool of_packet;
+
+		ck_assert(campaign_plan_draw(&p, n, &space, f));
+		of_packet = fault_is_packet(f[0].place) || fault_is_packet(f[1].place);
+		for (unsigned i = 0; i < 2; i++) {
+			ck_assert_uint_eq(f[i].count, of_packet ? 699 : 700);
+			ck_assert(!fault_is_packet(f[i].place) ||
+				  (f[i].index == 1 && f[i].packet == 2));
+			ck_assert(fault_is_packet(f[i].place) || f[i].packet == 0);
+		}
+		seen |= 1u << of_packet;
+	}
+	ck_assert_uint_eq(seen, 3);
+	campaign_plan_free(&p);
+	ck_assert_int_lt(campaign_plan_parse(&p, range, strlen(range), "plan", &err), 0);
+	ck_assert_msg(strstr(err.text, "says which NIC") != NULL, "%s", err.text);
+	campaign_plan_free(&p);
+	err = (struct err)ERR_INIT;
+}
+END_TEST
+
 /* A worker that beats, and one that stands still. */
 START_TEST(workers_are_watched)
 {
@@ -216,6 +258,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, enough_is_a_matter_of_numbers);
 	tcase_add_test(tc, a_margin_says_how_many);
 	tcase_add_test(tc, names_become_addresses);
+	tcase_add_test(tc, faults_of_a_packet);
 	tcase_add_test(tc, a_piece_may_come_again);
 	tcase_add_test(tc, workers_end);
 	tcase_add_test(tc, workers_are_watched);

@@ -55,7 +55,8 @@ static const uint8_t rig_program[] = {
 /* Another program in its place; NULL: none. */
 static const uint8_t *rig_code;
 static size_t rig_code_len;
-/* With a NIC packets arrive: frame n, from 0 on, has "frame n" behind its head. */
+/* With NICs packets arrive, one at each: frame n, from 0 on, has "frame n" behind its head. */
+#define RIG_NICS 2
 static unsigned rig_nics;
 
 static char rig_dir[64], rig_path[128];
@@ -70,7 +71,7 @@ struct rig {
 	struct log_header header;
 	struct live_hooks_chain hooks;
 	unsigned typed; /* sync points with console input so far */
-	uint8_t frame[60];
+	uint8_t frame[RIG_NICS][60];
 	unsigned frames;
 	uint64_t stop_count;
 	uint64_t stop_control;
@@ -137,12 +138,15 @@ static inline size_t rig_inputs(void *ctx, struct machine *m, struct input *in, 
 		in[n++] = (struct input){ .kind = INPUT_CONTROL,
 					  .a = CONTROL_BALLOON,
 					  .b = r->typed % 100 };
-	if (rig_nics && r->typed % 2 == 0) {
-		memset(r->frame, 0, sizeof(r->frame));
-		snprintf((char *)r->frame + 14, sizeof(r->frame) - 14, "frame %u", r->frames++);
+	for (unsigned i = 0; i < rig_nics && r->typed % 2 == 0; i++) {
+		uint8_t *frame = r->frame[i];
+
+		memset(frame, 0, sizeof(r->frame[i]));
+		snprintf((char *)frame + 14, sizeof(r->frame[i]) - 14, "frame %u", r->frames++);
 		in[n++] = (struct input){ .kind = INPUT_NET_RX,
-					  .data = r->frame,
-					  .len = sizeof(r->frame) };
+					  .port = (uint8_t)i,
+					  .data = frame,
+					  .len = sizeof(r->frame[i]) };
 	}
 	return n;
 }

@@ -5,6 +5,7 @@
 
 #include "hypervisor/clock.h"
 #include "record/deviate.h"
+#include "record/packet_pattern.h"
 #include "tests/unit.h"
 
 #define RECORDS 8
@@ -44,7 +45,7 @@ static void setup(void)
 
 	machine_config_defaults(&c);
 	c.memory = 2 << 20;
-	c.nnics = 1;
+	c.nnics = 2;
 	m = machine_create(&c, &soft_engine_ops, NULL, &sink, &err);
 	ck_assert_msg(m != NULL, "%s", err.text);
 	nrecords = given = 0;
@@ -120,16 +121,50 @@ START_TEST(packets)
 }
 END_TEST
 
-/* The first packet that is as it is wanted, not the next one. */
-START_TEST(packets_of_a_kind)
+/* One more in a record that has a packet. */
+static void add_to_record(unsigned n, uint8_t nic, uint8_t value, uint8_t *data)
 {
-	struct packet_pattern third;
+	struct codec_record *r = &record[n];
 
-	ck_assert(packet_pattern_parse(&third, "03 ?? 03"));
-	begin(FAULT_PACKET_LOST, 0);
-	d.packets = &third;
-	expect("1", "-", "2", ".");
-	ck_assert_str_eq(at(400), "4");
+	memset(data, value, FRAME);
+	r->input[r->sp.n++] =
+		(struct input){ .kind = INPUT_NET_RX, .port = nic, .data = data, .len = FRAME };
+}
+
+/* Packets that come at one count, on two NICs: one of them is meant, by NIC and number. */
+START_TEST(one_packet_of_several)
+{
+	static const struct {
+		uint64_t count, nic;
+		unsigned packet;
+		const char *at200;
+	} of[] = {
+		{ 150, 0, 0, "789" }, /* the next on this NIC */
+		{ 150, 1, 0, "289" },  { 199, 0, 1, "789" },  { 199, 1, 2, "289" },
+		{ 199, 0, 3, "279" },  { 199, 1, 4, "278" },  { 199, 0, 4, "2789" },
+		{ 199, 0, 5, "2789" }, { 150, 0, 1, "2789" }, /* none is there */
+	};
+	static const struct record_stream stream = { .next = next_record };
+	static uint8_t more[3][FRAME];
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		const struct fault f = { .count = of[i].count,
+					 .place = FAULT_PACKET_LOST,
+					 .index = of[i].nic,
+					 .packet = of[i].packet };
+
+		add_to_record(1, 1, 7, more[0]);
+		add_to_record(1, 0, 8, more[1]);
+		add_to_record(1, 1, 9, more[2]);
+		deviate_init(&d, m, &stream, NULL, &f, 1, 10000);
+		ck_assert_str_eq(at(100), "1");
+		ck_assert_str_eq(at(of[i].count), "-");
+		ck_assert_msg(!strcmp(at(200), of[i].at200), "case %zu", i);
+		ck_assert_str_eq(at(300), "3");
+		ck_assert_str_eq(at(400), "4");
+		teardown();
+		setup();
+	}
 }
 END_TEST
 
@@ -311,7 +346,7 @@ static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, packets);
-	tcase_add_test(tc, packets_of_a_kind);
+	tcase_add_test(tc, one_packet_of_several);
 	tcase_add_test(tc, patterns);
 	tcase_add_test(tc, a_corrupt_packet_is_another);
 	tcase_add_test(tc, clocks);

@@ -544,7 +544,7 @@ static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_
 					.when = { kind, address, nth } };
 	const struct moment begin = { 0 };
 	struct experiments *of;
-	const uint64_t *list;
+	const struct experiment_moment *list;
 	size_t n;
 
 	ck_assert_int_eq(timeline_seek(line, &begin, &rig_err), TIMELINE_THERE);
@@ -552,13 +552,13 @@ static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_
 	ck_assert_msg(experiments_golden(of, &rig_err) == 0, "%s", rig_err.text);
 	list = experiments_moments(of, &n);
 	for (size_t i = 1; i < n; i++)
-		ck_assert_uint_gt(list[i], list[i - 1]);
-	*first = n ? list[0] : 0;
+		ck_assert_uint_gt(list[i].count, list[i - 1].count);
+	*first = n ? list[0].count : 0;
 	experiments_close(of);
 	return n;
 }
 
-/* Every other sync point brings a packet; what is done to the packet itself comes before. */
+/* Every other sync point brings a packet on each of two NICs: frame 4 is the third on the first. */
 START_TEST(when_a_packet_comes)
 {
 	struct packet_pattern pattern;
@@ -567,15 +567,18 @@ START_TEST(when_a_packet_comes)
 					.when_packet = &pattern };
 	const struct moment begin = { 0 };
 	struct experiments *of;
-	const uint64_t *list;
+	const struct experiment_moment *list;
 	size_t all, n;
 	uint64_t third;
 
-	rig_nics = 1;
+	rig_nics = 2;
 	open_program(plain_code, plain_end);
 	c.line = line;
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert(packet_pattern_parse(&pattern, i == 1 ? "'frame 2'" : "'frame' 20 ??"));
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const text[] = { "'frame' 20 ??", "'frame 4'", "'frame' 20 ??",
+						    "'frame 5'" };
+
+		ck_assert(packet_pattern_parse(&pattern, text[i]));
 		pattern.at = i == 2 ? 13 : UINT64_MAX;
 		ck_assert_int_eq(timeline_seek(line, &begin, &rig_err), TIMELINE_THERE);
 		of = experiments_open(&c, rr.m, &rig_err);
@@ -584,16 +587,19 @@ START_TEST(when_a_packet_comes)
 		if (i == 0) {
 			all = n;
 			ck_assert_uint_gt(n, 2);
-			third = list[2];
-		} else if (i == 1) {
+			third = list[4].count;
+			ck_assert_uint_eq(list[5].count, third);
+		} else if (i % 2) {
 			ck_assert_uint_eq(n, 1);
-			ck_assert_uint_eq(list[0], third);
+			ck_assert_uint_eq(list[0].count, third);
+			ck_assert_uint_eq(list[0].nic, i / 2);
+			ck_assert_uint_eq(list[0].packet, 1 + i / 2);
 		} else { /* nowhere else in the frame */
 			ck_assert_uint_eq(n, 0);
 		}
 		experiments_close(of);
 	}
-	ck_assert_uint_lt(all, 10);
+	ck_assert_uint_lt(all, 20);
 	close_program();
 	rig_nics = 0;
 }
