@@ -667,53 +667,43 @@ const struct experiment_moment *experiments_moments(const struct experiments *x,
 	return x->moment;
 }
 
-/* Whole lines of one console, each with the count at its end. */
-static int find_lines(struct experiments *x, uint16_t stream, struct err *err)
+/* A byte of a console; a line is whole, and looked at, with the count at its end. */
+static int add_to_line(struct experiments *x, struct buf *line, uint8_t c, uint64_t count,
+		       struct err *err)
 {
-	struct buf line = BUF_INIT;
+	int ret = 0;
+
+	if (c != '\n') {
+		buf_put_u8(line, c ? c : ' ');
+		return 0;
+	}
+	buf_put_u8(line, 0);
+	if (!line->bad && !regexec(x->config.when_output, (const char *)line->data, 0, NULL, 0))
+		ret = add_moment(x, (struct experiment_moment){ .count = count + 1 }, err);
+	buf_clear(line);
+	return ret;
+}
+
+/* All consoles at once, as the n-th time is that of all of them. */
+static int find_outputs(struct experiments *x, struct err *err)
+{
+	struct buf line[OUTPUT_DEBUG + 1][MACHINE_CONSOLES] = { 0 };
 	int ret = 0;
 
 	for (size_t i = 0; i < x->golden.n && ret == 0; i++) {
 		const struct trace_entry *e = &x->golden.entry[i];
+		unsigned kind = e->stream >> 8, port = e->stream & 0xff;
 
-		for (size_t k = 0; e->stream == stream && k < e->len && ret == 0; k++) {
-			uint8_t c = x->golden.bytes.data[e->offset + k];
-
-			if (c != '\n') {
-				buf_put_u8(&line, c ? c : ' ');
-				continue;
-			}
-			buf_put_u8(&line, 0);
-			if (!line.bad &&
-			    !regexec(x->config.when_output, (const char *)line.data, 0, NULL, 0))
-				ret = add_moment(
-					x, (struct experiment_moment){ .count = e->count + 1 },
-					err);
-			buf_clear(&line);
-		}
+		if ((kind != OUTPUT_CONSOLE && kind != OUTPUT_DEBUG) || port >= MACHINE_CONSOLES)
+			continue;
+		for (size_t k = 0; k < e->len && ret == 0; k++)
+			ret = add_to_line(x, &line[kind][port], x->golden.bytes.data[e->offset + k],
+					  e->count, err);
 	}
-	buf_free(&line);
-	return ret;
-}
-
-static int by_count(const void *a, const void *b)
-{
-	uint64_t x = ((const struct experiment_moment *)a)->count;
-	uint64_t y = ((const struct experiment_moment *)b)->count;
-
-	return x < y ? -1 : x > y;
-}
-
-static int find_outputs(struct experiments *x, struct err *err)
-{
-	int ret = 0;
-
-	for (unsigned kind = OUTPUT_CONSOLE; kind <= OUTPUT_DEBUG; kind++) {
-		for (unsigned port = 0; port < MACHINE_CONSOLES && ret == 0; port++)
-			ret = find_lines(x, (uint16_t)(kind << 8 | port), err);
+	for (unsigned kind = 0; kind <= OUTPUT_DEBUG; kind++) {
+		for (unsigned port = 0; port < MACHINE_CONSOLES; port++)
+			buf_free(&line[kind][port]);
 	}
-	if (x->nmoments)
-		qsort(x->moment, x->nmoments, sizeof(*x->moment), by_count);
 	return ret;
 }
 

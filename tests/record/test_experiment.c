@@ -60,8 +60,15 @@ __asm__(".pushsection .rodata\n.code16\n"
 	"outb %al, %dx; movb $0x73, %al; outb %al, %dx; movb $10, %al; outb %al, %dx\n"
 	"1: jmp 1b\n"
 	"cut_end:\n"
+	/* "AAA\n" on the debug console, the same on COM1, and again both. */
+	"lines_code: movw $2, %bx\n"
+	"1: movw $0xe9, %dx; call say_line; movw $0x3f8, %dx; call say_line\n"
+	"decw %bx; jnz 1b\n" DONE "say_line: movw $3, %cx; movb $0x41, %al\n"
+	"1: outb %al, %dx; loop 1b\n"
+	"movb $10, %al; outb %al, %dx; ret\n"
+	"lines_end:\n"
 	".code64\n.popsection\n");
-extern const uint8_t tick_code[], tick_end[], cut_code[], cut_end[];
+extern const uint8_t tick_code[], tick_end[], cut_code[], cut_end[], lines_code[], lines_end[];
 extern const uint8_t plain_code[], plain_end[], sum_code[], sum_end[], triple_code[], triple_end[];
 
 #define WHILE 1000u /* a count in the while of nothing */
@@ -537,11 +544,13 @@ START_TEST(large_pages)
 END_TEST
 
 /* Faults where something happens, at counts that follow from the program. */
+static regex_t output;
+
 static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_t *first)
 {
-	struct experiments_config c = { .bound = 1000,
-					.line = line,
-					.when = { kind, address, nth } };
+	struct experiments_config c = {
+		.bound = 1000, .line = line, .when_output = &output, .when = { kind, address, nth }
+	};
 	const struct moment begin = { 0 };
 	struct experiments *of;
 	const struct experiment_moment *list;
@@ -549,12 +558,13 @@ static size_t moments_of(enum when kind, uint64_t address, uint64_t nth, uint64_
 
 	ck_assert_int_eq(timeline_seek(line, &begin, &rig_err), TIMELINE_THERE);
 	of = experiments_open(&c, rr.m, &rig_err);
+	experiments_close(x); /* what comes out is this one's */
+	x = of;
 	ck_assert_msg(experiments_golden(of, &rig_err) == 0, "%s", rig_err.text);
 	list = experiments_moments(of, &n);
 	for (size_t i = 1; i < n; i++)
 		ck_assert_uint_gt(list[i].count, list[i - 1].count);
 	*first = n ? list[0].count : 0;
-	experiments_close(of);
 	return n;
 }
 
@@ -620,6 +630,25 @@ START_TEST(when_something_happens)
 }
 END_TEST
 
+/* The n-th line is that of all consoles, in the order in which they came. */
+START_TEST(when_a_line_is_shown)
+{
+	uint64_t first, nth, last = 0;
+
+	ck_assert_int_eq(regcomp(&output, "^A+$", REG_EXTENDED | REG_NOSUB), 0);
+	open_program(lines_code, lines_end);
+	ck_assert_uint_eq(moments_of(WHEN_OUTPUT, 0, 0, &first), 4);
+	for (unsigned n = 1; n <= 4; n++) {
+		ck_assert_uint_eq(moments_of(WHEN_OUTPUT, 0, n, &nth), 1);
+		ck_assert_uint_gt(nth, last);
+		ck_assert(n > 1 || nth == first);
+		last = nth;
+	}
+	close_program();
+	regfree(&output);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
@@ -644,6 +673,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, large_pages);
 	tcase_add_test(tc, when_something_happens);
 	tcase_add_test(tc, when_a_packet_comes);
+	tcase_add_test(tc, when_a_line_is_shown);
 }
 
 UNIT_MAIN("experiment", add)
