@@ -543,6 +543,27 @@ static void read_events(struct trial *t)
 	}
 }
 
+/* One without a fault came to the guest's end, and the primary is who brought it there. */
+static int golden_ended(const struct trial *t, uint64_t bound_ns, struct err *err)
+{
+	char line[300];
+
+	if (ended_in_order(t, PRIMARY))
+		return 0;
+	if (!is_over(t))
+		return err_set(err, ETIMEDOUT,
+			       "the guest of the plan's pair does not end within %llu ms",
+			       (unsigned long long)(bound_ns / NS_PER_MS));
+	if (ended_in_order(t, BACKUP))
+		return err_set(err, EAGAIN,
+			       "the plan's pair comes apart without a fault, however often it is "
+			       "tried: its host is too busy");
+	last_line(t, PRIMARY, line, sizeof(line));
+	return err_set(err, EIO,
+		       "both replicas of the plan's pair fail without a fault; the primary: %s",
+		       *line ? line : "no word");
+}
+
 /* From the start to the end of the guest, and of what a replica that has lost still says. */
 static int trial_once(struct trial *t, const struct fault *f, uint64_t bound_ns, struct err *err)
 {
@@ -563,10 +584,13 @@ static int trial_once(struct trial *t, const struct fault *f, uint64_t bound_ns,
 	t->missed = f && came_apart(t); /* an event that is from before may be written behind */
 	if (t->missed)
 		return err_set(err, EAGAIN, "the pair comes apart before the fault");
-	return t->shown.bad ? err_set(err, ENOMEM, "out of memory") : 0;
+	if (t->shown.bad)
+		return err_set(err, ENOMEM, "out of memory");
+	return f ? 0 : golden_ended(t, bound_ns, err);
 }
 
-#define TRIES 10 /* a busy host may protect a short guest too late */
+/* A busy host may protect a short guest too late, or take a replica for dead. */
+#define TRIES 10
 
 static int trial_run(struct trial *t, const struct fault *f, uint64_t bound_ns, struct err *err)
 {
@@ -631,26 +655,6 @@ static uint64_t length_us(const struct trial *t)
 	return t->end_ns > t->protected_ns ? (t->end_ns - t->protected_ns) / 1000 : 0;
 }
 
-/* One without a fault came to the guest's end, and the primary is who brought it there. */
-static int golden_ended(const struct trial *t, const struct campaign_plan *p, struct err *err)
-{
-	char line[300];
-
-	if (ended_in_order(t, PRIMARY))
-		return 0;
-	if (!is_over(t))
-		return err_set(err, ETIMEDOUT,
-			       "the guest of the plan's pair does not end within %llu ms",
-			       (unsigned long long)p->bound);
-	if (ended_in_order(t, BACKUP))
-		return err_set(err, EAGAIN,
-			       "the plan's pair comes apart without a fault: its host is too busy");
-	last_line(t, PRIMARY, line, sizeof(line));
-	return err_set(err, EIO,
-		       "both replicas of the plan's pair fail without a fault; the primary: %s",
-		       *line ? line : "no word");
-}
-
 /* Twice without a fault: what differs then is no fault's. */
 static int run_golden(struct lab *l, const struct campaign_plan *p, struct err *err)
 {
@@ -661,8 +665,6 @@ static int run_golden(struct lab *l, const struct campaign_plan *p, struct err *
 		uint64_t differs;
 
 		ret = trial_run(&t, NULL, p->bound * NS_PER_MS, err);
-		if (ret == 0)
-			ret = golden_ended(&t, p, err);
 		if (ret == 0 && i == 0) {
 			l->golden = t.shown;
 			t.shown = (struct buf)BUF_INIT;

@@ -6,6 +6,8 @@ campaign_pair.py WHAT DB COMMAND...: runs the command, a campaign of one job wit
   experiments  while experiment 1 runs kills its backup before the fault, while 2 runs takes away the backup's control
                socket, and while 3 runs renames SHORT to GUEST, the program that pairs boot (both in the environment)
   golden       kills both replicas of the first pair
+  apart        kills the primary of the first pair
+  always       kills the primary of each pair
   end          kills the campaign when its first pair is protected, and waits for the directory of that to go
 """
 import os, signal, sqlite3, subprocess, sys, time
@@ -45,15 +47,19 @@ def rows():
         return 0
 
 
-def protected(last=None):
-    """The next pair behind `last` whose guest is protected."""
+def is_protected(where):
+    try:
+        return '"protected"' in open(f"{where}/a.events").read()
+    except OSError:
+        return False
+
+
+def protected():
+    """The pair that runs, once its guest is protected."""
     while process.poll() is None and time.monotonic() < until:
         where, found = replicas()
-        try:
-            if where and where != last and len(found) == 2 and '"protected"' in open(f"{where}/a.events").read():
-                return where, found
-        except OSError:
-            pass
+        if where and len(found) == 2 and is_protected(where):
+            return where, found
         time.sleep(0.01)
     sys.exit(f"no pair came up: exit status {process.poll()}")
 
@@ -72,6 +78,16 @@ if what == "experiments":
 elif what == "golden":
     for pid in protected()[1].values():
         os.kill(pid, signal.SIGKILL)
+elif what == "apart":
+    os.kill(protected()[1]["primary"], signal.SIGKILL)
+elif what == "always":
+    where = None
+    while process.poll() is None and time.monotonic() < until:
+        now, found = replicas()
+        if now and now != where and "primary" in found and is_protected(now):
+            os.kill(found["primary"], signal.SIGKILL)
+            where = now
+        time.sleep(0.01)
 elif what == "end":
     where, _ = protected()
     process.kill()

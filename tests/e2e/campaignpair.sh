@@ -63,6 +63,14 @@ status=$?
 check directory-goes "status $status: $(cat "$out" "$err")" [ $status = 0 ]
 disturbed golden "$work/golden.db"
 check golden-fails "$(cat "$err")" grep -q 'both replicas of the plan.s pair fail without a fault' "$err"
+# A golden run that comes apart is tried again, and no longer than it takes to see that this is how it is.
+disturbed apart "$work/apart.db"
+status=$?
+check golden-tried-again "status $status: $(cat "$err")" grep -q '5 experiments are done' "$err"
+sed 's/long.elf/short.elf/; s/1500000/1/; s/1700000/2/' "$plan" >"$work/apart.json"
+plan=$work/apart.json disturbed always "$work/always.db"
+status=$?
+check golden-apart "status $status: $(cat "$err")" eval "[ $status != 0 ] && grep -q 'comes apart without a fault, however often' '$err'"
 disturbed experiments "$work/disturbed.db"
 check disturbed "status $?: $(cat "$err")" grep -q '5 experiments are done' "$err"
 campaign report "$work/disturbed.db" --csv
