@@ -76,6 +76,9 @@ struct campaign_space {
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,
 			struct fault f[CAMPAIGN_TOGETHER]);
 
+/* Whether one of an experiment's faults can have been drawn from the plan. */
+bool campaign_plan_has(const struct campaign_plan *p, const struct fault *f);
+
 /*
  * From 0, below n, by a state that any number begins; by the high half of a product, so that no
  * value is more likely by much.

@@ -106,12 +106,31 @@ static int read_options(struct options *o, const struct campaign_plan *p, char *
 	return ret == 0 ? machine_opts_check(&o->machine, err) : ret;
 }
 
+/* Each fault has a byte in the pair's memory, where it is about one. */
+static int check_faults(const struct campaign_plan *p, uint64_t memory, struct err *err)
+{
+	const struct machine_config space = { .memory = memory };
+	uint64_t last;
+
+	for (size_t i = 0; i < p->nfaults; i++) {
+		if (fault_last(p->fault[i].place, &space, &last) && p->fault[i].first > last)
+			return err_set(err, EINVAL,
+				       "the \"first\" of a fault of the place \"%s\" is behind the "
+				       "%llu bytes of the pair's memory",
+				       fault_place_name(p->fault[i].place),
+				       (unsigned long long)memory);
+	}
+	return 0;
+}
+
 int campaign_pair_check(const struct campaign_plan *p, struct err *err)
 {
 	static struct options o;
 	char *argv[CAMPAIGN_PAIR + 2] = { 0 };
 	int ret = read_options(&o, p, argv, err);
 
+	if (ret == 0)
+		ret = check_faults(p, o.machine.memory, err);
 	options_free(&o);
 	return ret;
 }

@@ -130,6 +130,31 @@ static int parse_place(const json_t *o, struct campaign_fault *f, const char *na
 		"one of docs/campaigns.md");
 }
 
+/* The highest index of a place in any machine. */
+static uint64_t last_anywhere(enum fault_place place)
+{
+	static const struct machine_config any = { .memory = UINT64_MAX,
+						   .nnics = MACHINE_NICS,
+						   .ndisks = MACHINE_DISKS,
+						   .disk_sectors = { UINT64_MAX / 512 } };
+	uint64_t last;
+
+	return fault_last(place, &any, &last) ? last : 0;
+}
+
+static int check_range(const struct campaign_fault *f, const char *name, struct err *err)
+{
+	uint64_t last = last_anywhere(f->place);
+
+	if (f->first > f->last)
+		return bad(err, name, "a fault's \"first\" is above its \"last\"");
+	if (f->first <= last)
+		return 0;
+	return err_set(err, EINVAL,
+		       "plan '%s': the \"first\" of a fault of the place \"%s\" is at most %llu",
+		       name, fault_place_name(f->place), (unsigned long long)last);
+}
+
 static int parse_fault(const json_t *o, struct campaign_fault *f, const struct symbols *s,
 		       bool pair, const char *name, struct err *err)
 {
@@ -167,8 +192,7 @@ static int parse_fault(const json_t *o, struct campaign_fault *f, const struct s
 		return bad(err, name,
 			   pair ? "the faults of a \"pair\" are those of two replicas"
 				: "a recording has no replicas: their faults are of a \"pair\"");
-	return f->first <= f->last ? 0
-				   : bad(err, name, "a fault's \"first\" is above its \"last\"");
+	return check_range(f, name, err);
 }
 
 /* With "when" a packet that one is what a packet's fault is done to: it says which NIC. */
@@ -331,11 +355,10 @@ static double population(const struct campaign_plan *p)
 
 	for (size_t i = 0; i < p->nfaults; i++) {
 		const struct campaign_fault *f = &p->fault[i];
-		const struct machine_config any = { .memory = UINT64_MAX };
-		uint64_t last;
+		uint64_t last = last_anywhere(f->place);
 
-		if (!fault_is_hardware(f->place) || !fault_last(f->place, &any, &last) ||
-		    p->to == UINT64_MAX || p->when.kind != WHEN_ALWAYS || p->together > 1)
+		if (!fault_is_hardware(f->place) || p->to == UINT64_MAX ||
+		    p->when.kind != WHEN_ALWAYS || p->together > 1)
 			return HUGE_VAL;
 		last = f->last < last ? f->last : last;
 		if (last >= UINT64_MAX - 1)
@@ -624,6 +647,22 @@ static bool aim_at_packet(const struct campaign_plan *p, const struct experiment
 		any = true;
 	}
 	return any;
+}
+
+bool campaign_plan_has(const struct campaign_plan *p, const struct fault *f)
+{
+	bool moved = p->when.kind == WHEN_PACKET && fault_is_packet(f->place);
+
+	for (size_t i = 0; i < p->nfaults; i++) {
+		const struct campaign_fault *of = &p->fault[i];
+
+		if (f->place == of->place && f->width == of->width && f->amount == of->amount &&
+		    f->bit < fault_bits(f->place) && moved == (f->packet > 0) &&
+		    (moved || (f->index >= of->first && f->index <= of->last)) &&
+		    f->index <= last_anywhere(f->place))
+			return true;
+	}
+	return false;
 }
 
 bool campaign_plan_draw(const struct campaign_plan *p, uint64_t n, const struct campaign_space *s,

@@ -253,6 +253,7 @@ static int crew_keep(struct crew *c, const struct campaign_row *row, struct err 
  */
 static bool can_be(const struct crew *c, unsigned number, const struct campaign_row *row)
 {
+	const struct campaign_plan *p = c->run->plan;
 	const bool *flag[] = { &row->result.pruned, &row->spread.found, &row->spread.paging,
 			       &row->spread.user };
 	uint8_t byte;
@@ -262,13 +263,13 @@ static bool can_be(const struct crew *c, unsigned number, const struct campaign_
 		if (byte > 1)
 			return false;
 	}
-	for (size_t i = 0; i < CAMPAIGN_TOGETHER - 1; i++) {
-		if ((unsigned)row->also[i].place >= FAULT_PLACES)
+	for (size_t i = 0; i + 1 < p->together; i++) {
+		if (!campaign_plan_has(p, &row->also[i]))
 			return false;
 	}
-	return row->n < c->run->plan->experiments && campaign_run_is_of(c->run, number, row->n) &&
-	       (unsigned)row->fault.place < FAULT_PLACES &&
-	       (unsigned)row->result.outcome < OUTCOMES;
+	return row->n < p->experiments && campaign_run_is_of(c->run, number, row->n) &&
+	       campaign_plan_has(p, &row->fault) &&
+	       outcome_can_be(row->result.outcome, p->npair > 0);
 }
 
 /* What a worker has to say: rows are whole, because they are shorter than a pipe's unit. */

@@ -324,6 +324,19 @@ const char *outcome_name(enum outcome o)
 	return outcome_names[o];
 }
 
+bool outcome_can_be(enum outcome o, bool pair)
+{
+	static const uint8_t of[OUTCOMES] = {
+		/* 1: a recording's, 2: a pair's */
+		[OUTCOME_NONE] = 3,	[OUTCOME_LATENT] = 1,	[OUTCOME_LATE] = 1,
+		[OUTCOME_WRONG] = 3,	[OUTCOME_DETECTED] = 1, [OUTCOME_HANG] = 3,
+		[OUTCOME_CRASH] = 1,	[OUTCOME_REFUSED] = 3,	[OUTCOME_MASKED] = 2,
+		[OUTCOME_DIVERGED] = 2, [OUTCOME_LOST] = 2,
+	};
+
+	return (unsigned)o < OUTCOMES && of[o] & (pair ? 2 : 1);
+}
+
 /* The recording ends, the machine does not: there is nothing behind. */
 static bool is_cut_off(const struct experiments *x)
 {

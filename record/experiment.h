@@ -30,6 +30,8 @@ enum outcome {
 };
 
 const char *outcome_name(enum outcome o);
+/* Whether experiments on a pair, or on a recording, have such an outcome, or anything has. */
+bool outcome_can_be(enum outcome o, bool pair);
 
 enum when {
 	WHEN_ALWAYS,

@@ -89,6 +89,8 @@ bad no-moment '{"pair": ["--kernel", "x"], "when": {"output": "x"}, "experiments
 bad no-option '{"pair": ["--kernel", "x", "--nonsense"], "experiments": 1, "faults": [{"place": "pair cut"}]}' 'nonsense'
 bad long '{"pair": ["--kernel", "x"], "experiments": 1, "faults": [{"place": "pair cut", "amount": 86400001}]}' 'at most a day of ms'
 bad bound '{"pair": ["--kernel", "x"], "experiments": 1, "bound": 86400001, "faults": [{"place": "pair cut"}]}' 'at most a day of ms'
+bad far '{"pair": ["--kernel", "x", "--memory", "4M"], "experiments": 1, "faults": [{"place": "backup differs", "first": 4194304}]}' 'behind the 4194304 bytes'
+bad nowhere '{"pair": ["--kernel", "x"], "experiments": 1, "faults": [{"place": "pair cut", "first": 1}]}' 'is at most 0$'
 bad our-option '{"pair": ["--kernel", "x", "--console", "none"], "experiments": 1, "faults": [{"place": "pair cut"}]}' 'sees to that itself'
 echo '{"pair": ["--kernel", "/nothing/here"], "experiments": 1, "faults": [{"place": "pair cut"}]}' >"$plan"
 campaign run "$plan" -o "$work/none.db"

@@ -157,6 +157,42 @@ START_TEST(faults_of_a_packet)
 }
 END_TEST
 
+/* What a worker may say of an experiment, and what it may not. */
+START_TEST(results_that_can_be)
+{
+	static const char text[] =
+		"{\"pair\": [\"--kernel\", \"x\"], \"experiments\": 5,"
+		" \"faults\": [{\"place\": \"pair cut\", \"amount\": 40},"
+		" {\"place\": \"backup differs\", \"first\": 16, \"last\": 31}]}";
+	const struct fault cut = { .place = FAULT_PAIR_CUT, .width = 1, .amount = 40 };
+	const struct fault differs = {
+		.place = FAULT_BACKUP_DIFFERS, .width = 1, .index = 31, .bit = 7
+	};
+	struct fault f[8] = { cut, cut, cut, differs, differs, differs, differs, differs };
+	struct campaign_plan p;
+
+	ck_assert_msg(campaign_plan_parse(&p, text, strlen(text), "plan", &err) == 0, "%s",
+		      err.text);
+	ck_assert(campaign_plan_has(&p, &cut) && campaign_plan_has(&p, &differs));
+	f[0].amount = 41;
+	f[1].index = 1;
+	f[2].packet = 1;
+	f[3].index = 15;
+	f[4].bit = 8;
+	f[5].width = 2;
+	f[6].place = FAULT_PRIMARY_DIFFERS;
+	f[7].place = FAULT_PLACES;
+	for (unsigned i = 0; i < 8; i++)
+		ck_assert_msg(!campaign_plan_has(&p, &f[i]), "%u", i);
+	campaign_plan_free(&p);
+	for (enum outcome o = OUTCOME_NONE; o < OUTCOMES; o++)
+		ck_assert(outcome_can_be(o, false) || outcome_can_be(o, true));
+	ck_assert(outcome_can_be(OUTCOME_LOST, true) && !outcome_can_be(OUTCOME_LOST, false));
+	ck_assert(outcome_can_be(OUTCOME_CRASH, false) && !outcome_can_be(OUTCOME_CRASH, true));
+	ck_assert(!outcome_can_be(OUTCOMES, false) && !outcome_can_be(OUTCOMES, true));
+}
+END_TEST
+
 /* A worker that beats, and one that stands still. */
 START_TEST(workers_are_watched)
 {
@@ -259,6 +295,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_margin_says_how_many);
 	tcase_add_test(tc, names_become_addresses);
 	tcase_add_test(tc, faults_of_a_packet);
+	tcase_add_test(tc, results_that_can_be);
 	tcase_add_test(tc, a_piece_may_come_again);
 	tcase_add_test(tc, workers_end);
 	tcase_add_test(tc, workers_are_watched);
