@@ -7,13 +7,14 @@
 #include <xxhash.h>
 
 #include "record/liveness.h"
+#include "record/tcp_streams.h"
 
 /* ---- outputs ---- */
 
 /* Every output as its stream, count and bytes; times may differ. */
 struct trace_entry {
 	uint64_t count, offset, len;
-	uint16_t stream; /* kind and port */
+	uint64_t stream; /* kind and port, or one of a TCP connection */
 };
 
 struct trace {
@@ -26,9 +27,10 @@ struct trace {
 struct experiments {
 	struct experiments_config config;
 	struct machine *m;
-	struct trace golden, trace;
-	bool recording; /* into golden */
-	bool deviating; /* into trace */
+	struct trace golden_sent, sent; /* as they came */
+	struct trace golden, trace;	/* as they are compared: by stream */
+	bool recording;			/* into golden_sent */
+	bool deviating;			/* into sent */
 	uint64_t end_count, golden_state;
 	struct experiment_moment *moment; /* config.when */
 	uint64_t happened;
@@ -41,7 +43,8 @@ struct experiments {
 	unsigned golden_status;
 };
 
-static void trace_add(struct trace *t, const struct output *out)
+static void trace_put(struct trace *t, uint64_t stream, uint64_t count, const uint8_t *data,
+		      size_t len)
 {
 	if (t->n == t->room) {
 		size_t room = t->room ? 2 * t->room : 256;
@@ -54,12 +57,26 @@ static void trace_add(struct trace *t, const struct output *out)
 		t->entry = e;
 		t->room = room;
 	}
-	t->entry[t->n++] = (struct trace_entry){ .count = out->count,
-						 .offset = t->bytes.len,
-						 .len = out->len,
-						 .stream = (uint16_t)(out->kind << 8 | out->port) };
-	buf_put(&t->bytes, out->data, out->len);
+	t->entry[t->n++] = (struct trace_entry){
+		.count = count, .offset = t->bytes.len, .len = len, .stream = stream
+	};
+	buf_put(&t->bytes, data, len);
 	t->bad |= t->bytes.bad;
+}
+
+static void trace_add(struct trace *t, const struct output *out)
+{
+	trace_put(t, (uint64_t)out->kind << 8 | out->port, out->count, out->data, out->len);
+}
+
+static unsigned kind_of(uint64_t stream)
+{
+	return stream & TCP_STREAM ? OUTPUT_NET_TX : (unsigned)(stream >> 8);
+}
+
+static bool is_text(uint64_t stream)
+{
+	return kind_of(stream) == OUTPUT_CONSOLE || kind_of(stream) == OUTPUT_DEBUG;
 }
 
 static void trace_clear(struct trace *t)
@@ -79,29 +96,114 @@ void experiments_emit(void *ctx, const struct output *out)
 	struct experiments *x = *(struct experiments **)ctx;
 
 	if (x && x->recording)
-		trace_add(&x->golden, out);
+		trace_add(&x->golden_sent, out);
 	else if (x && x->deviating)
-		trace_add(&x->trace, out);
+		trace_add(&x->sent, out);
 }
 
-/* The outputs of a stream from `from` on, as bytes; *count: of entry at byte offset `at`. */
-static void stream_bytes(const struct trace *t, uint16_t stream, uint64_t from, struct buf *out)
+/* ---- what is compared ---- */
+
+static int by_stream(const void *a, const void *b)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		if (t->entry[i].stream == stream && t->entry[i].count >= from)
-			buf_put(out, t->bytes.data + t->entry[i].offset, t->entry[i].len);
-	}
+	const struct trace_entry *x = a, *y = b;
+
+	if (x->stream != y->stream)
+		return x->stream < y->stream ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* Count at which byte `at` of the stream came; the last one's when it has no such byte. */
-static uint64_t byte_count(const struct trace *t, uint16_t stream, uint64_t from, size_t at,
+/* The trace that TCP's payload goes to, and the count of the frame that it was in. */
+struct payload {
+	struct trace *to; /* NULL: it is only to be known what came before */
+	uint64_t count;
+};
+
+static void take_payload(void *ctx, uint64_t stream, const uint8_t *data, size_t len)
+{
+	struct payload *p = ctx;
+
+	if (p->to)
+		trace_put(p->to, stream, p->count, data, len);
+}
+
+/* A frame's payload goes to its connection's streams; false: it has none. */
+static bool split_entry(struct tcp_streams *tcp, const struct trace *t, size_t i, struct trace *to)
+{
+	const struct trace_entry *e = &t->entry[i];
+	struct payload p = { to, e->count };
+
+	return kind_of(e->stream) == OUTPUT_NET_TX &&
+	       tcp_streams_add(tcp, e->stream & 0xff, t->bytes.data + e->offset, e->len,
+			       take_payload, &p);
+}
+
+/* What was sent from a count on, behind what `before` has, as streams. */
+static void split(const struct trace *sent, const struct trace *before, uint64_t from,
+		  struct trace *to)
+{
+	struct tcp_streams *tcp = tcp_streams_new();
+
+	trace_clear(to);
+	for (size_t i = 0; tcp && before && i < before->n && before->entry[i].count < from; i++)
+		split_entry(tcp, before, i, NULL);
+	for (size_t i = 0; tcp && i < sent->n; i++) {
+		const struct trace_entry *e = &sent->entry[i];
+
+		if (!split_entry(tcp, sent, i, to))
+			trace_put(to, e->stream, e->count, sent->bytes.data + e->offset, e->len);
+	}
+	to->bad |= sent->bad || !tcp || tcp_streams_bad(tcp);
+	tcp_streams_free(tcp);
+	if (to->n)
+		qsort(to->entry, to->n, sizeof(*to->entry), by_stream);
+}
+
+/* The first entry of a stream, from a count on, or of one behind it. */
+static size_t find_entry(const struct trace *t, uint64_t stream, uint64_t from)
+{
+	size_t low = 0, high = t->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct trace_entry *e = &t->entry[middle];
+
+		if (e->stream < stream || (e->stream == stream && e->count < from))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* The next stream from *stream on that either of the two has. */
+static bool next_stream(const struct experiments *x, uint64_t *stream)
+{
+	size_t a = find_entry(&x->golden, *stream, 0), b = find_entry(&x->trace, *stream, 0);
+	uint64_t next = UINT64_MAX;
+
+	if (a < x->golden.n)
+		next = x->golden.entry[a].stream;
+	if (b < x->trace.n && x->trace.entry[b].stream < next)
+		next = x->trace.entry[b].stream;
+	*stream = next;
+	return a < x->golden.n || b < x->trace.n;
+}
+
+/* The outputs of a stream from `from` on, as bytes. */
+static void stream_bytes(const struct trace *t, uint64_t stream, uint64_t from, struct buf *out)
+{
+	for (size_t i = find_entry(t, stream, from); i < t->n && t->entry[i].stream == stream; i++)
+		buf_put(out, t->bytes.data + t->entry[i].offset, t->entry[i].len);
+}
+
+/* Count at which byte `at` of the stream came; none when it has no such byte. */
+static uint64_t byte_count(const struct trace *t, uint64_t stream, uint64_t from, size_t at,
 			   uint64_t none)
 {
 	uint64_t seen = 0;
 
-	for (size_t i = 0; i < t->n; i++) {
-		if (t->entry[i].stream != stream || t->entry[i].count < from)
-			continue;
+	for (size_t i = find_entry(t, stream, from); i < t->n && t->entry[i].stream == stream;
+	     i++) {
 		seen += t->entry[i].len;
 		if (seen > at)
 			return t->entry[i].count;
@@ -173,16 +275,14 @@ static void view_mask(struct view *v, const regex_t *mask)
 	}
 }
 
-static struct view view_of(const struct experiments *x, const struct trace *t, uint16_t stream,
+static struct view view_of(const struct experiments *x, const struct trace *t, uint64_t stream,
 			   uint64_t from)
 {
 	struct view v = { BUF_INIT, BUF_INIT, 0 };
-	unsigned kind = stream >> 8;
 
 	stream_bytes(t, stream, from, &v.bytes);
 	v.all = v.bytes.len;
-	for (size_t i = 0; (kind == OUTPUT_CONSOLE || kind == OUTPUT_DEBUG) && i < x->config.nmasks;
-	     i++) {
+	for (size_t i = 0; is_text(stream) && i < x->config.nmasks; i++) {
 		if (v.bytes.len)
 			view_mask(&v, &x->config.mask[i]);
 	}
@@ -190,7 +290,7 @@ static struct view view_of(const struct experiments *x, const struct trace *t, u
 }
 
 /* Count of the first output of one stream that differs; UINT64_MAX: none. */
-static uint64_t stream_difference(const struct experiments *x, uint16_t stream, uint64_t from)
+static uint64_t stream_difference(const struct experiments *x, uint64_t stream, uint64_t from)
 {
 	struct view a = view_of(x, &x->golden, stream, from);
 	struct view b = view_of(x, &x->trace, stream, from);
@@ -212,12 +312,10 @@ static uint64_t first_difference(const struct experiments *x, uint64_t from)
 {
 	uint64_t first = UINT64_MAX;
 
-	for (unsigned kind = OUTPUT_NET_TX; kind < OUTPUT_KIND_END_; kind++) {
-		for (unsigned port = 0; port < MACHINE_NICS; port++) {
-			uint64_t at = stream_difference(x, (uint16_t)(kind << 8 | port), from);
+	for (uint64_t stream = 0; next_stream(x, &stream); stream++) {
+		uint64_t at = stream_difference(x, stream, from);
 
-			first = at < first ? at : first;
-		}
+		first = at < first ? at : first;
 	}
 	return first;
 }
@@ -252,7 +350,7 @@ static bool view_begins(const struct view *a, const struct view *b)
 /* ... or is so before anything is masked, as a mask that did not come to its end may be of several
  * lines.
  */
-static bool stream_begins(const struct experiments *x, uint16_t stream, uint64_t from)
+static bool stream_begins(const struct experiments *x, uint64_t stream, uint64_t from)
 {
 	struct buf a = BUF_INIT, b = BUF_INIT;
 	bool good;
@@ -270,16 +368,13 @@ static bool is_beginning(const struct experiments *x, uint64_t from)
 {
 	bool good = true;
 
-	for (unsigned kind = OUTPUT_NET_TX; kind < OUTPUT_KIND_END_ && good; kind++) {
-		for (unsigned port = 0; port < MACHINE_NICS && good; port++) {
-			uint16_t stream = (uint16_t)(kind << 8 | port);
-			struct view a = view_of(x, &x->golden, stream, from);
-			struct view b = view_of(x, &x->trace, stream, from);
+	for (uint64_t stream = 0; good && next_stream(x, &stream); stream++) {
+		struct view a = view_of(x, &x->golden, stream, from);
+		struct view b = view_of(x, &x->trace, stream, from);
 
-			good = stream_begins(x, stream, from) || view_begins(&a, &b);
-			view_free(&a);
-			view_free(&b);
-		}
+		good = stream_begins(x, stream, from) || view_begins(&a, &b);
+		view_free(&a);
+		view_free(&b);
 	}
 	return good;
 }
@@ -290,12 +385,11 @@ static bool says_so(const struct experiments *x)
 	struct buf text = BUF_INIT;
 	bool found = false;
 
-	for (size_t i = 0; i < x->trace.n; i++) {
-		unsigned kind = x->trace.entry[i].stream >> 8;
+	for (size_t i = 0; i < x->sent.n; i++) {
+		const struct trace_entry *e = &x->sent.entry[i];
 
-		if (kind == OUTPUT_CONSOLE || kind == OUTPUT_DEBUG)
-			buf_put(&text, x->trace.bytes.data + x->trace.entry[i].offset,
-				x->trace.entry[i].len);
+		if (is_text(e->stream))
+			buf_put(&text, x->sent.bytes.data + e->offset, e->len);
 	}
 	for (size_t i = 0; i < text.len; i++) {
 		if (!text.data[i])
@@ -464,7 +558,7 @@ int experiments_run(struct experiments *x, const struct fault *f, size_t n,
 		r->status = x->golden_end == MACHINE_EXIT ? x->golden_status : 0;
 		return 0;
 	}
-	trace_clear(&x->trace);
+	trace_clear(&x->sent);
 	x->deviating = true;
 	end = timeline_deviate(x->config.line, &d, err);
 	x->deviating = false;
@@ -474,6 +568,7 @@ int experiments_run(struct experiments *x, const struct fault *f, size_t n,
 	}
 	if (end == MACHINE_SPINNING && is_cut_off(x))
 		end = MACHINE_ENDED;
+	split(&x->sent, &x->golden_sent, f->count, &x->trace);
 	if (x->trace.bad || end == MACHINE_FAILED)
 		return err->code ? -err->code
 				 : err_set(err, EIO, "an experiment could not be run to its end");
@@ -489,9 +584,8 @@ static void show(const struct trace *t, uint64_t before, struct buf *shown)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		const struct trace_entry *e = &t->entry[i];
-		unsigned kind = e->stream >> 8;
 
-		if ((kind == OUTPUT_CONSOLE || kind == OUTPUT_DEBUG) && e->count < before)
+		if (is_text(e->stream) && e->count < before)
 			buf_put(shown, t->bytes.data + e->offset, e->len);
 	}
 }
@@ -507,13 +601,13 @@ int experiments_try(struct experiments *x, const struct fault *faults, size_t nf
 				      .count = x->end_count,
 				      .bound = d.bound };
 	buf_clear(shown);
-	show(&x->golden, nfaults ? faults[0].count : UINT64_MAX, shown);
+	show(&x->golden_sent, nfaults ? faults[0].count : UINT64_MAX, shown);
 	if (!nfaults)
 		return 0;
 	ret = seek(x, faults[0].count, err);
 	if (ret < 0)
 		return ret;
-	trace_clear(&x->trace);
+	trace_clear(&x->sent);
 	x->deviating = true;
 	t->end = timeline_deviate(x->config.line, &d, err);
 	x->deviating = false;
@@ -524,8 +618,8 @@ int experiments_try(struct experiments *x, const struct fault *faults, size_t nf
 		t->end = MACHINE_ENDED;
 	t->count = machine_engine(x->m)->ops->count(machine_engine(x->m));
 	t->status = t->end == MACHINE_EXIT ? machine_exit_code(x->m) : 0;
-	show(&x->trace, UINT64_MAX, shown);
-	return x->trace.bad || shown->bad ? err_set(err, ENOMEM, "out of memory") : 0;
+	show(&x->sent, UINT64_MAX, shown);
+	return x->sent.bad || shown->bad ? err_set(err, ENOMEM, "out of memory") : 0;
 }
 
 /* ---- spread ---- */
@@ -703,15 +797,15 @@ static int find_outputs(struct experiments *x, struct err *err)
 	struct buf line[OUTPUT_DEBUG + 1][MACHINE_CONSOLES] = { 0 };
 	int ret = 0;
 
-	for (size_t i = 0; i < x->golden.n && ret == 0; i++) {
-		const struct trace_entry *e = &x->golden.entry[i];
-		unsigned kind = e->stream >> 8, port = e->stream & 0xff;
+	for (size_t i = 0; i < x->golden_sent.n && ret == 0; i++) {
+		const struct trace_entry *e = &x->golden_sent.entry[i];
+		unsigned kind = kind_of(e->stream), port = e->stream & 0xff;
 
-		if ((kind != OUTPUT_CONSOLE && kind != OUTPUT_DEBUG) || port >= MACHINE_CONSOLES)
+		if (!is_text(e->stream) || port >= MACHINE_CONSOLES)
 			continue;
 		for (size_t k = 0; k < e->len && ret == 0; k++)
-			ret = add_to_line(x, &line[kind][port], x->golden.bytes.data[e->offset + k],
-					  e->count, err);
+			ret = add_to_line(x, &line[kind][port],
+					  x->golden_sent.bytes.data[e->offset + k], e->count, err);
 	}
 	for (unsigned kind = 0; kind <= OUTPUT_DEBUG; kind++) {
 		for (unsigned port = 0; port < MACHINE_CONSOLES; port++)
@@ -797,6 +891,7 @@ static int run_golden(struct experiments *x, struct err *err)
 		ret = find_outputs(x, err);
 	if (ret == 0 && x->config.when.kind != WHEN_ALWAYS && !x->nmoments)
 		ret = err_set(err, EINVAL, "what \"when\" names does not happen in the recording");
+	split(&x->golden_sent, NULL, 0, &x->golden);
 	if (x->golden.bad)
 		ret = err_set(err, ENOMEM, "no memory for the outputs of the golden run");
 	return ret;
@@ -822,6 +917,8 @@ void experiments_close(struct experiments *x)
 		return;
 	trace_free(&x->golden);
 	trace_free(&x->trace);
+	trace_free(&x->golden_sent);
+	trace_free(&x->sent);
 	free(x->moment);
 	free(x);
 }

@@ -5,6 +5,7 @@
 
 #include "record/experiment.h"
 #include "tests/record/log_rig.h"
+#include "tests/record/tcp_frame.h"
 
 /*
  * Real mode: 16 bytes, three times (0x2000, 0x2100, 0x2200), their sum in BH; then a while of
@@ -81,10 +82,43 @@ static struct timeline *line;
 static regex_t mask;
 static size_t nmasks;
 
+static void send_frame(const struct output *out, unsigned at, unsigned n, char c)
+{
+	const char text[] = { c, c, c, c };
+	uint8_t frame[TCP_FRAME];
+	struct output sent = *out;
+
+	sent.kind = OUTPUT_NET_TX;
+	sent.data = frame;
+	sent.len = tcp_frame(frame, false, 80, 1000 + at, ACK, text, n);
+	experiments_emit(&x, &sent);
+}
+
+/*
+ * What the program says on COM1 goes out as TCP: four bytes for each letter. A small one (bit 5)
+ * comes in two segments, the second of them twice.
+ */
+static void emit_segments(void *ctx, const struct output *out)
+{
+	unsigned at = (out->data[0] & 31u) * 4;
+	char c = (char)(out->data[0] & ~32u);
+
+	if (out->data[0] & 32) {
+		send_frame(out, at, 1, c);
+		send_frame(out, at + 1, 3, c);
+		send_frame(out, at + 1, 3, c);
+	} else {
+		send_frame(out, at, 4, c);
+	}
+}
+
+static bool as_segments;
+
 static void open_program(const uint8_t *code, const uint8_t *end)
 {
 	static const uint8_t status[] = { 9 };
-	const struct output_sink sink = { .ctx = &x, .emit = experiments_emit };
+	const struct output_sink sink = { .ctx = &x,
+					  .emit = as_segments ? emit_segments : experiments_emit };
 	struct timeline_config tc = { .spacing = 500 };
 	struct experiments_config c = { .bound = 10000,
 					.detect_status = status,
@@ -172,6 +206,25 @@ START_TEST(without_either_outputs_are_wrong)
 	all_flips(0x2000, OUTCOME_WRONG);
 	all_flips(0x2100, OUTCOME_LATENT); /* nobody reads these */
 	close_program();
+}
+END_TEST
+
+/* What the other end of a connection reads is compared, not how it was sent. */
+START_TEST(connections_are_compared)
+{
+	as_segments = true;
+	open_program(plain_code, plain_end);
+	for (unsigned i = 0; i < 16; i++) {
+		struct experiment_result r = run(FAULT_MEMORY, 0x2000 + i, 5);
+
+		ck_assert_msg(r.outcome == OUTCOME_LATENT, "%u: %s", i, outcome_name(r.outcome));
+		ck_assert_uint_eq(r.first_difference, UINT64_MAX);
+		r = run(FAULT_MEMORY, 0x2000 + i, 7);
+		ck_assert_msg(r.outcome == OUTCOME_WRONG, "%u: %s", i, outcome_name(r.outcome));
+		ck_assert_uint_gt(r.first_difference, WHILE);
+	}
+	close_program();
+	as_segments = false;
 }
 END_TEST
 
@@ -656,6 +709,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, triple_redundancy_masks);
 	tcase_add_test(tc, a_checksum_detects);
 	tcase_add_test(tc, without_either_outputs_are_wrong);
+	tcase_add_test(tc, connections_are_compared);
 	tcase_add_test(tc, the_first_difference_has_a_place);
 	tcase_add_test(tc, registers);
 	tcase_add_test(tc, experiments_repeat);
