@@ -67,16 +67,27 @@ static SSL_CTX *tls_context(bool server)
 	return ctx;
 }
 
+/* It ended, without a word of why: that is no proof that it holds another key. */
+static bool tls_was_cut(int why, unsigned long code)
+{
+	return why == SSL_ERROR_SYSCALL || why == SSL_ERROR_ZERO_RETURN ||
+	       (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+		ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
 static int tls_handshake_failed(const struct peer_stream *s, int why, struct err *err)
 {
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
 
 	ERR_clear_error();
-	if (why == SSL_ERROR_SYSCALL || why == SSL_ERROR_ZERO_RETURN || !reason)
-		reason = "the connection ended";
+	if (tls_was_cut(why, code))
+		return err_set(err, ECONNRESET,
+			       "%s ended the connection in the TLS handshake: the link was cut, or "
+			       "it refuses us and says itself why",
+			       s->base.name);
 	return err_set(err, EACCES, "%s is refused: it does not hold our key (TLS handshake: %s)",
-		       s->base.name, reason);
+		       s->base.name, reason ? reason : "no reason is given");
 }
 
 /*

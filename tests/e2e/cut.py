@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """cut.py LISTEN TARGET BYTES: carries one connection between two unix sockets and cuts it when the target has sent so
-many bytes; 0: never."""
+many bytes; 0: never; -1: at once."""
 import os
 import select
 import socket

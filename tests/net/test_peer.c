@@ -182,6 +182,50 @@ START_TEST(garbage_and_silence_are_refused)
 }
 END_TEST
 
+/* Who answers, and ends the connection before the handshake is over. */
+static void *end_early(void *listener)
+{
+	int s = accept(*(int *)listener, NULL, NULL);
+	char hello[16384];
+
+	ck_assert_int_gt(read(s, hello, sizeof(hello)), 0);
+	close(s);
+	return NULL;
+}
+
+static void was_cut(const struct side *s)
+{
+	ck_assert_ptr_null(s->peer);
+	ck_assert_int_eq(s->err.code, ECONNRESET);
+	ck_assert_msg(strstr(s->err.text, "ended the connection in the TLS handshake") &&
+			      !strstr(s->err.text, "key"),
+		      "%s", s->err.text);
+}
+
+/* Nothing is known of its key, on either side. */
+START_TEST(end_in_the_handshake_is_no_other_key)
+{
+	struct err err = ERR_INIT;
+	struct side a = { .key = peer_key_load(key_path, &err) }, b = a;
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	pthread_t t;
+
+	raw_client("\x16\x03\x01", 3, true, &a);
+	was_cut(&a);
+	snprintf(addr, sizeof(addr), "unix:%s/early", dir);
+	strcpy(un.sun_path, addr + 5);
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&un, sizeof(un)), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, end_early, &listener), 0);
+	connect_side(&b);
+	pthread_join(t, NULL);
+	was_cut(&b);
+	close(listener);
+	peer_key_free(a.key);
+}
+END_TEST
+
 struct tapped {
 	int listener, server;
 	uint8_t bytes[65536];
@@ -580,6 +624,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, other_key_is_refused);
 	tcase_add_test(tc, no_key_is_refused);
 	tcase_add_test(tc, garbage_and_silence_are_refused);
+	tcase_add_test(tc, end_in_the_handshake_is_no_other_key);
 	tcase_add_test(tc, replayed_handshake_is_refused);
 	tcase_add_test(tc, key_files);
 	tcase_add_test(tc, bad_addresses);
