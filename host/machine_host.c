@@ -489,6 +489,16 @@ int machine_host_open_side(struct machine_host *h, const struct machine_opts *o,
 	return r;
 }
 
+/* A copy that has missed its disk's growth gets it in the join, which knows whether it is one. */
+static bool may_grow(const struct machine_host *h, unsigned i, uint64_t sectors)
+{
+	struct disk_meta_identity id = { 0 };
+
+	if (h->meta[i])
+		disk_meta_get(h->meta[i], &id);
+	return id.current && h->config.disk_sectors[i] < sectors;
+}
+
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err)
 {
 	struct machine_config mine = *c;
@@ -498,12 +508,14 @@ int machine_host_fit(struct machine_host *h, const struct machine_config *c, str
 			       "the primary's machine has %u NICs and %u disks: give as many --net "
 			       "and --disk",
 			       c->nnics, c->ndisks);
-	memcpy(mine.disk_sectors, h->config.disk_sectors, sizeof(mine.disk_sectors));
 	memcpy(mine.disk_readonly, h->config.disk_readonly, sizeof(mine.disk_readonly));
+	for (unsigned i = 0; i < c->ndisks; i++)
+		if (!may_grow(h, i, c->disk_sectors[i]))
+			mine.disk_sectors[i] = h->config.disk_sectors[i];
 	if (machine_config_digest(&mine) != machine_config_digest(c))
 		return err_set(err, EINVAL,
 			       "our disks are not like the primary's: size and read-only must be "
-			       "the same");
+			       "the same, unless the primary's has grown since ours was its copy");
 	return take_config(h, c, err);
 }
 

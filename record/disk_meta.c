@@ -934,15 +934,11 @@ static bool other_id(const uint8_t *mine, const uint8_t *theirs)
 	       !bytes_are_zero(theirs, DISK_META_ID_LEN) && memcmp(mine, theirs, DISK_META_ID_LEN);
 }
 
-struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
-					const struct disk_meta_identity *theirs)
+static struct disk_relation relation_by_content(const struct disk_meta_identity *mine,
+						const struct disk_meta_identity *theirs)
 {
 	struct disk_relation r = { DISK_NEWER_NEITHER, false };
 
-	if (other_id(mine->pair, theirs->pair) || other_id(mine->disk, theirs->disk))
-		return (struct disk_relation){ DISK_NEWER_FOREIGN, true };
-	if (mine->image_bytes != theirs->image_bytes)
-		return (struct disk_relation){ DISK_NEWER_SIZE, true };
 	if (!mine->current || !theirs->current)
 		return (struct disk_relation){ mine->current	 ? DISK_NEWER_MINE
 					       : theirs->current ? DISK_NEWER_THEIRS
@@ -953,6 +949,29 @@ struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 	else if (mine->current != theirs->current)
 		r = relation_by_names(mine, theirs);
 	r.whole |= mine->doubtful || theirs->doubtful;
+	return r;
+}
+
+/* The older copy lacks what the disk has grown since. New images are as long as they have to be. */
+static bool has_grown(enum disk_newer newer, const struct disk_meta_identity *mine,
+		      const struct disk_meta_identity *theirs)
+{
+	bool mine_is_longer = mine->image_bytes > theirs->image_bytes;
+
+	return mine->current && theirs->current &&
+	       newer == (mine_is_longer ? DISK_NEWER_MINE : DISK_NEWER_THEIRS);
+}
+
+struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
+					const struct disk_meta_identity *theirs)
+{
+	struct disk_relation r;
+
+	if (other_id(mine->pair, theirs->pair) || other_id(mine->disk, theirs->disk))
+		return (struct disk_relation){ DISK_NEWER_FOREIGN, true };
+	r = relation_by_content(mine, theirs);
+	if (mine->image_bytes != theirs->image_bytes && !has_grown(r.newer, mine, theirs))
+		return (struct disk_relation){ DISK_NEWER_SIZE, true };
 	return r;
 }
 

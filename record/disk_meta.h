@@ -67,7 +67,7 @@ enum disk_newer {
 	DISK_NEWER_SPLIT,   /* both were written while the other did not follow: a person chooses */
 	DISK_NEWER_BROKEN,  /* both are mixtures: copies that were never finished */
 	DISK_NEWER_FOREIGN, /* images of different pairs or disks */
-	DISK_NEWER_SIZE,    /* one is longer than the other */
+	DISK_NEWER_SIZE,    /* one is longer, and not because the other missed its growth */
 };
 
 struct disk_relation {
@@ -75,6 +75,7 @@ struct disk_relation {
 	bool whole; /* the bitmaps do not reach back far enough: every block has to be compared */
 };
 
+/* A copy that is older and shorter has to grow first. */
 struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 					const struct disk_meta_identity *theirs);
 /* "in step", "ahead", ... */

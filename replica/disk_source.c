@@ -260,6 +260,18 @@ static int take_marks(struct disk_source *s, struct rd *in, struct err *err)
 	return in->bad ? sync_garbled(err, "bits of a bitmap") : 0;
 }
 
+/* A shorter copy that was compared by sums has given none of what it does not have yet. */
+static void mark_growth(struct disk_source *s, unsigned i)
+{
+	struct disk_meta *m = s->disk[i].meta;
+	uint64_t end = disk_meta_blocks(m);
+
+	if (!s->want_sums[i] || s->theirs[i].image_bytes >= s->id[i].image_bytes)
+		return;
+	for (uint64_t b = s->theirs[i].image_bytes / DISK_META_BLOCK; b < end; b++)
+		disk_meta_set(m, b);
+}
+
 /*
  * Begins to send, now that all differences are known: they are made stable, and the target is told.
  */
@@ -271,8 +283,11 @@ static int source_begin(struct disk_source *s, struct err *err)
 	buf_put_u8(&b, (uint8_t)s->n);
 	for (unsigned i = 0; i < s->n; i++) {
 		struct disk_meta *m = s->disk[i].meta;
-		int error = m ? on_disk(s, i, save_bitmap) : 0;
+		int error;
 
+		if (m)
+			mark_growth(s, i);
+		error = m ? on_disk(s, i, save_bitmap) : 0;
 		if (!error && m && s->want_sums[i])
 			error = on_disk(s, i, forget_base);
 		if (!error && m)

@@ -191,8 +191,32 @@ static int take_identities(struct disk_target *t, struct rd *in, struct disk_met
 			return sync_garbled(err, "a disk's identity");
 		disk_meta_get(t->disk[i].meta, &mine);
 		r = disk_meta_relation(&mine, &id[i]);
-		if (r.newer != DISK_NEWER_THEIRS && r.newer != DISK_NEWER_NEITHER)
+		if ((r.newer != DISK_NEWER_THEIRS && r.newer != DISK_NEWER_NEITHER) ||
+		    (t->phase != TARGET_WANTED && mine.image_bytes != id[i].image_bytes))
 			return sync_garbled(err, "a disk that ours cannot follow");
+	}
+	return 0;
+}
+
+/* The live side's disk has grown since this copy followed it. What is new reads as zeros. */
+static int grow_images(struct disk_target *t, const struct disk_meta_identity *id, struct err *err)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		struct disk_backend *d = t->disk[i].image;
+		uint64_t had = d->sectors * DISK_SECTOR;
+		int error;
+
+		if (!t->disk[i].meta || id[i].image_bytes == had)
+			continue;
+		error = id[i].image_bytes < had || id[i].image_bytes % DISK_SECTOR ? EINVAL
+			: !d->ops->grow						   ? EOPNOTSUPP
+					: d->ops->grow(d, id[i].image_bytes / DISK_SECTOR);
+		if (error)
+			return err_set(err, error,
+				       "disk %u cannot grow from %llu to the live side's %llu "
+				       "bytes: %s",
+				       i, (unsigned long long)had,
+				       (unsigned long long)id[i].image_bytes, strerror(error));
 	}
 	return 0;
 }
@@ -203,6 +227,7 @@ static int take_begin(struct disk_target *t, struct rd *in, struct err *err)
 	struct disk_meta_identity id[DISK_SYNC_DISKS];
 	int ret = take_identities(t, in, id, err);
 
+	ret = ret ? ret : grow_images(t, id, err);
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < t->n; i++) {

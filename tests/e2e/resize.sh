@@ -21,7 +21,7 @@ resize() {
 }
 : >"$work/said"
 said() { cat "$work/said" "$work"/*.err; tail -n 3 "$work"/*.con; }
-tail_of() { tail -c 65536 "$1" | tr -d Z | wc -c; }
+tail_of() { head -c 41943040 "$1" | tail -c 65536 | tr -d Z | wc -c; }
 
 # ---- alone
 truncate -s 20M "$work/alone.img"
@@ -64,10 +64,26 @@ check lives-on "$(said)" wait_for 60 state b alone
 replica a backup --connect "unix:$work/b.peer" --connect-wait 30000
 check joins-again "$(said)" wait_for 60 state b protected
 check pair-verify "$(said)" eval '"$twinstep" verify "$work/b.sock" >"$work/said" 2>&1'
+
+# ---- a copy that was away when the disk grew; not one that is new and happens to be short
+kill -9 "${pid[a]}"
+wait "${pid[a]}" 2>/dev/null
+wait_for 60 state b alone
+check grows-alone "$(said)" resize 0 'has 50331648 bytes' b --disk 0 --size +8M
+truncate -s 40M "$work/c.img"
+replica c backup --connect "unix:$work/b.peer" --connect-wait 30000
+wait "${pid[c]}"
+check new-is-short "status $?: $(said)" grep -q 'size and read-only must be the same' "$work/c.err"
+unset "pid[c]"
+check new-is-untouched "$(stat -c '%s %b' "$work/c.img")" [ "$(stat -c '%s %b' "$work/c.img")" = '41943040 0' ]
+replica a backup --connect "unix:$work/b.peer" --connect-wait 30000
+check missed-growth.joins "$(said)" wait_for 60 state b protected
+check missed-growth.length "$(stat -c %s "$work/a.img")" [ "$(stat -c %s "$work/a.img")" -eq 50331648 ]
+check missed-growth.verify "$(said)" eval '"$twinstep" verify "$work/b.sock" >"$work/said" 2>&1'
 "$twinstep" stop "$work/b.sock"
 wait "${pid[a]}" "${pid[b]}"
 pid=()
-check pair-images-are-long "$(stat -c %s "$work"/[ab].img)" [ "$(stat -c %s "$work/a.img" "$work/b.img" | uniq)" = 41943040 ]
+check pair-images-are-long "$(stat -c %s "$work"/[ab].img)" [ "$(stat -c %s "$work/a.img" "$work/b.img" | uniq)" = 50331648 ]
 check pair-images-equal "$(cmp "$work/a.img" "$work/b.img")" cmp -s "$work/a.img" "$work/b.img"
 check pair-data-is-there "$(tail_of "$work/a.img") other bytes" [ "$(tail_of "$work/a.img")" -eq 0 ]
 

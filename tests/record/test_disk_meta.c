@@ -736,6 +736,29 @@ START_TEST(what_does_not_belong_together_is_told_apart)
 }
 END_TEST
 
+/* Only a known copy that missed the growth, never a new one, and never the newer one. */
+START_TEST(an_older_copy_may_be_shorter)
+{
+	struct disk_meta_identity a = identity(10), b = identity(10), none = identity(0);
+
+	identity_part(&a, 11, 2, NAME_KNOWN_HERE);
+	a.image_bytes += 512;
+	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
+	expect(&a, &none, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
+	b.doubtful = true;
+	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
+	b = identity(10);
+	b.image_bytes = a.image_bytes + 512;
+	expect(&a, &b, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
+	b.image_bytes = a.image_bytes - 512;
+	identity_part(&b, 21, 2, NAME_KNOWN_HERE);
+	expect(&a, &b, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
+	none.image_bytes += 512;
+	b = identity(0);
+	expect(&none, &b, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
+}
+END_TEST
+
 /* A page of each kind with one byte changed: never taken for what it was. */
 START_TEST(damage_is_noticed)
 {
@@ -996,6 +1019,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, names_tell_what_is_newer);
 	tcase_add_test(tc, a_mixture_is_never_newer);
 	tcase_add_test(tc, what_does_not_belong_together_is_told_apart);
+	tcase_add_test(tc, an_older_copy_may_be_shorter);
 	tcase_add_test(tc, damage_is_noticed);
 	tcase_add_test(tc, a_torn_identity_may_be_followed_by_another_crash);
 	tcase_add_test(tc, killed_at_any_write_and_cut_off_later);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "record/disk_file.h"
@@ -44,21 +45,21 @@ static void side_open(struct side *s)
 
 	s->disk.image = disk_file_open(s->path, false, &err);
 	ck_assert_msg(s->disk.image != NULL, "%s", err.text);
-	s->disk.meta =
-		disk_meta_open(s->meta_fd, "meta", IMAGE, disk_flush_image, s->disk.image, &err);
+	s->disk.meta = disk_meta_open(s->meta_fd, "meta", s->disk.image->sectors * DISK_SECTOR,
+				      disk_flush_image, s->disk.image, &err);
 	ck_assert_msg(s->disk.meta != NULL, "%s", err.text);
 	disk_attach_meta(s->disk.image, s->disk.meta, &s->record);
 }
 
-static void side_new(struct side *s)
+static void side_new(struct side *s, uint64_t bytes)
 {
-	struct disk_meta_identity id = { .image_bytes = IMAGE };
+	struct disk_meta_identity id = { .image_bytes = bytes };
 	struct err err = ERR_INIT;
 	int fd;
 
 	strcpy(s->path, "/tmp/twinstep-sync-XXXXXX");
 	fd = mkstemp(s->path);
-	ck_assert_int_eq(ftruncate(fd, (off_t)IMAGE), 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)bytes), 0);
 	close(fd);
 	s->meta_fd = memfd_create("meta", MFD_CLOEXEC);
 	ck_assert_int_eq(disk_meta_format(s->meta_fd, "meta", &id, &err), 0);
@@ -204,8 +205,8 @@ static int join(struct join *j, unsigned lose_in, unsigned guest_rounds)
 
 static void begin(void)
 {
-	side_new(&a);
-	side_new(&b);
+	side_new(&a, IMAGE);
+	side_new(&b, IMAGE);
 	disk_meta_part(a.disk.meta, 1000, 1);
 }
 
@@ -378,6 +379,75 @@ START_TEST(what_cannot_follow_is_refused)
 }
 END_TEST
 
+static uint64_t bytes_of(const struct side *s)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(s->path, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+/* Growth of a, whose guest writes to what is new: to its end, and not to all of it. */
+static void grow(uint64_t bytes)
+{
+	ck_assert_int_eq(a.disk.image->ops->grow(a.disk.image, bytes / 512), 0);
+	ck_assert_int_eq(guest_writes(&a, bytes / DISK_META_BLOCK - 1), 0);
+	ck_assert_int_eq(guest_writes(&a, BLOCKS), 0);
+}
+
+/* Another copy takes b's place and follows: what b lacks is not in the bitmap any more. */
+static void another_follows(uint64_t bytes)
+{
+	struct side old = b;
+	struct join j;
+
+	side_new(&b, bytes);
+	join_fully(&j, 0);
+	side_free(&b);
+	b = old;
+	disk_meta_part(a.disk.meta, 1002, 3);
+}
+
+/* By the bitmap, and, where that does not reach back so far, by sums of what b has. */
+START_TEST(a_copy_that_missed_a_growth_grows)
+{
+	const uint64_t bytes = 3 * IMAGE;
+	struct join j;
+
+	for (unsigned whole = 0; whole < 2; whole++) {
+		begin();
+		for (unsigned i = 0; i < 30; i++)
+			ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+		join_fully(&j, 0);
+		disk_meta_part(a.disk.meta, 1001, 2);
+		side_close(&b);
+		grow(bytes);
+		if (whole)
+			another_follows(bytes);
+		side_open(&b);
+		join_fully(&j, 20);
+		ck_assert_uint_eq(bytes_of(&b), bytes);
+		ck_assert_uint_eq(b.disk.image->sectors, bytes / 512);
+		end();
+	}
+}
+END_TEST
+
+/* Nothing of it is written to. */
+START_TEST(a_new_copy_does_not_grow)
+{
+	struct join j;
+
+	begin();
+	grow(2 * IMAGE);
+	ck_assert_int_eq(join(&j, 0, 0), -ESTALE);
+	ck_assert_ptr_nonnull(strstr(j.err.text, "different lengths"));
+	ck_assert_uint_eq(bytes_of(&b), IMAGE);
+	ck_assert(disk_is_blank(b.disk.image));
+	end();
+}
+END_TEST
+
 START_TEST(messages_at_the_wrong_time_are_refused)
 {
 	struct err err = ERR_INIT;
@@ -416,6 +486,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_lost_connection_costs_only_time);
 	tcase_add_test(tc, a_block_sent_again_is_not_done_with_the_mark_before);
 	tcase_add_test(tc, what_cannot_follow_is_refused);
+	tcase_add_test(tc, a_copy_that_missed_a_growth_grows);
+	tcase_add_test(tc, a_new_copy_does_not_grow);
 	tcase_add_test(tc, messages_at_the_wrong_time_are_refused);
 }
 
