@@ -25,11 +25,14 @@ static int check_size(unsigned disk, uint64_t had, uint64_t bytes, struct err *e
 
 static int grow_error(unsigned disk, uint64_t bytes, int error, struct err *err)
 {
+	const char *why = strerror(error);
+
+	if (error == EOPNOTSUPP)
+		why = "an NBD server's export has the size that it had when the machine began";
+	else if (error == ENXIO)
+		why = "the block device ends before that, and has to be made longer first";
 	return err_set(err, error, "disk %u cannot grow to %llu bytes: %s", disk,
-		       (unsigned long long)bytes,
-		       error == EOPNOTSUPP ? "an NBD server's export has the size that it had when "
-					     "the machine began"
-					   : strerror(error));
+		       (unsigned long long)bytes, why);
 }
 
 int resize_begin(struct resize *r, const json_t *args, struct disk_backend *const *disks,

@@ -577,12 +577,16 @@ static int disk_digest(struct disk_backend *backend, uint64_t *hash)
 static int grow_image(struct disk_backend *backend, void *ctx)
 {
 	const struct disk *d = (struct disk *)backend;
-	uint64_t bytes = *(const uint64_t *)ctx * DISK_SECTOR;
+	uint64_t bytes = *(const uint64_t *)ctx * DISK_SECTOR, had = d->image->bytes;
 	int error = 0;
 
-	if (d->image->bytes < bytes)
+	if (had < bytes)
 		error = d->image->ops->grow ? d->image->ops->grow(d->image, bytes) : EOPNOTSUPP;
-	return error || !d->meta ? error : disk_meta_grow(d->meta, bytes);
+	error = error || !d->meta ? error : disk_meta_grow(d->meta, bytes);
+	/* An image that is longer than its metadata says is refused at the next start. */
+	if (error && had < bytes && d->image->ops->cut)
+		d->image->ops->cut(d->image, had);
+	return error;
 }
 
 int disk_grow_image(struct disk_backend *backend, uint64_t sectors)

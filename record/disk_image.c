@@ -81,13 +81,21 @@ static int file_image_grow(struct disk_image *i, uint64_t bytes)
 		return error;
 	end = size < bytes ? size : bytes;
 	if (size < bytes && ftruncate(fd, (off_t)bytes) < 0)
-		return errno == EINVAL ? ENOSPC : errno; /* a device is as long as it is */
+		return errno == EINVAL ? ENXIO : errno; /* a device is as long as it is */
 	error = end > i->bytes ? file_zero_at(fd, end - i->bytes, i->bytes) : 0;
 	if (!error && fsync(fd) < 0)
 		error = errno;
 	if (!error)
 		i->bytes = bytes;
 	return error;
+}
+
+/* A device stays as long as it is. What a file keeps if this fails too is nobody's. */
+static void file_image_cut(struct disk_image *i, uint64_t bytes)
+{
+	if (ftruncate(image_fd(i), (off_t)bytes) == 0)
+		fsync(image_fd(i));
+	i->bytes = bytes;
 }
 
 static const struct disk_image_ops file_image_ops = {
@@ -98,6 +106,7 @@ static const struct disk_image_ops file_image_ops = {
 	.close = file_image_close,
 	.blank = file_image_blank,
 	.grow = file_image_grow,
+	.cut = file_image_cut,
 };
 
 static int image_size(int fd, const char *path, uint64_t *size, struct err *err)

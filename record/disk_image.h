@@ -26,10 +26,12 @@ struct disk_image_ops {
 	bool (*blank)(struct disk_image *i);
 	/*
 	 * Makes the image bytes long, more than it is and a multiple of 512; what is new reads as
-	 * zeros. A block device must have that size already (ENOSPC). 0: i->bytes is that. NULL: it
+	 * zeros. A block device must have that size already (ENXIO). 0: i->bytes is that. NULL: it
 	 * cannot grow.
 	 */
 	int (*grow)(struct disk_image *i, uint64_t bytes);
+	/* Takes a growth back, also one that failed: as long as before. NULL where grow is. */
+	void (*cut)(struct disk_image *i, uint64_t bytes);
 	/* In the jail only the disk's own thread, and main, may ask it. */
 	bool own_thread;
 };

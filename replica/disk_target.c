@@ -216,7 +216,9 @@ static int grow_images(struct disk_target *t, const struct disk_meta_identity *i
 				       "disk %u cannot grow from %llu to the live side's %llu "
 				       "bytes: %s",
 				       i, (unsigned long long)had,
-				       (unsigned long long)id[i].image_bytes, strerror(error));
+				       (unsigned long long)id[i].image_bytes,
+				       error == ENXIO ? "the block device ends before that"
+						      : strerror(error));
 	}
 	return 0;
 }

@@ -416,6 +416,37 @@ END_TEST
 
 /* ---- metadata ---- */
 
+/* Where the metadata finds no room, the image is as long as before, and grows less far. */
+START_TEST(growth_is_taken_back)
+{
+	struct disk_meta_identity id = { .image_bytes = BYTES };
+	int fd = memfd_create("meta", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	atomic_uint_fast64_t record = 0;
+	struct err err = ERR_INIT;
+	struct disk_backend *d;
+	struct disk_meta *m;
+	struct stat st;
+
+	make_image(BYTES);
+	d = disk_file_open(path, false, &err);
+	ck_assert_int_eq(disk_meta_format(fd, "meta", &id, &err), 0);
+	m = disk_meta_open(fd, "meta", BYTES, disk_flush_image, d, &err);
+	ck_assert(d && m);
+	disk_attach_meta(d, m, &record);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), 0);
+	ck_assert_int_ne(d->ops->grow(d, (8ull << 30) / DISK_SECTOR), 0);
+	ck_assert_uint_eq(disk_sectors(d), SECTORS);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq((uint64_t)st.st_size, BYTES);
+	ck_assert_int_eq(d->ops->grow(d, SECTORS + 8), 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq((uint64_t)st.st_size, BYTES + 8 * 512);
+	disk_close(d);
+	remove_image();
+	close(fd);
+}
+END_TEST
+
 #define LONG_SECTORS (3u * DISK_META_WRITE_MAX / DISK_SECTOR + 8)
 
 static int read_number(struct disk_backend *d, void *ctx)
@@ -497,6 +528,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_bad_cache);
 	tcase_add_test(tc, open_errors);
 	tcase_add_test(tc, host_error);
+	tcase_add_test(tc, growth_is_taken_back);
 	tcase_add_test(tc, writes_are_announced_to_the_metadata);
 	tcase_add_test(tc, names_of_exports_and_of_files);
 }
