@@ -933,6 +933,8 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+	/* A long life takes 40 s where both processors are busy. */
+	tcase_set_timeout(tc, 60 + 120 * (double)unit_setting("POWER_LIVES", 2));
 	tcase_add_test(tc, power_fails_at_each_write_and_flush);
 }
 
