@@ -12,6 +12,7 @@ cleanup() { [ -z "$machine" ] || kill "$machine" 2>/dev/null; }
 
 lives() { kill -0 "$machine" 2>/dev/null && "$twinstep" status "$work/control" >/dev/null; }
 number() { "$twinstep" status "$work/control" --json | sed "s/.*\"$1\":\([0-9]*\).*/\1/"; }
+lost_again() { [ "$(number nic_losses)" -gt "$losses" ]; }
 said() { [ "$(grep -c "$1" "$work/err")" -eq "$2" ]; }
 lost="down or gone: the guest's NIC is silent"
 # The machine's CPU time and sync points within three seconds in which its guest is idle.
@@ -43,9 +44,8 @@ if serve pcap:veth1 10.77.2.2; then
 	ok pcap-serves
 	check pcap-no-rights "the keeper has CAP_NET_ADMIN" may_set_up 0
 	ip link set veth1 down
-	sleep 1
+	check pcap-down-said "$(cat "$work/err")" wait_for 10 said "$lost" 1
 	check pcap-down "the machine ended: $(cat "$work/err")" lives
-	check pcap-down-said "$(cat "$work/err")" said "$lost" 1
 	ip link set veth1 up
 	check pcap-up "no answer after the interface came back" wait_for 10 answers
 	ip link set veth1 down
@@ -55,8 +55,9 @@ if serve pcap:veth1 10.77.2.2; then
 	ip link set other1 down
 	ip link set other1 up
 	check pcap-flap "no answer after a short absence: $(cat "$work/err")" wait_for 10 answers
+	losses=$(number nic_losses)
 	ip link del veth0
-	sleep 2
+	wait_for 10 lost_again
 	check pcap-deleted "the machine ended: $(cat "$work/err")" lives
 	make_veth veth1
 	check pcap-made-anew "no answer over the new interface: $(cat "$work/err")" wait_for 10 answers
@@ -73,18 +74,22 @@ make_tap multi_queue
 if serve tap:tap0 10.77.1.2; then
 	ok tap-serves-multi-queue
 	check tap-rights "the keeper cannot make a tap anew" may_set_up 1
+	losses=$(number nic_losses)
 	ip link set tap0 down
-	sleep 1
+	wait_for 10 lost_again
 	check tap-down "the machine ended: $(cat "$work/err")" lives
 	ip link set tap0 up
 	check tap-up "no answer after the interface came back" wait_for 10 answers
+	losses=$(number nic_losses)
 	ip link del tap0
-	sleep 1
+	wait_for 10 lost_again
 	check tap-deleted "the machine ended: $(cat "$work/err")" lives
 	check tap-deleted-quiet "it spins: $("$twinstep" status "$work/control")" quiet
 	make_tap
 	check tap-made-anew "no answer over the new interface: $(cat "$work/err")" wait_for 10 answers
+	losses=$(number nic_losses)
 	ip link del tap0
+	wait_for 10 lost_again
 	sleep 2
 	check tap-not-made-by-us "the machine made a tap interface of its own" eval '! ip link show tap0 2>/dev/null'
 	stop
@@ -134,7 +139,7 @@ fi
 "$twinstep" keygen "$work/key"
 "$twinstep" arbiter init "file:$work/arbiter" >/dev/null
 replica() {
-	"$twinstep" "$1" --key-file "$work/key" --arbiter "file:$work/arbiter" --timeout "${TIMEOUT:-3000}" --console none \
+	"$twinstep" "$1" --key-file "$work/key" --arbiter "file:$work/arbiter" --timeout "${TIMEOUT:-10000}" --hang-timeout 30000 --console none \
 		--control "$work/$1.sock" --events "$work/$1.events" "${@:2}" 2>"$work/$1.err" </dev/null &
 	pid[$1]=$!
 }

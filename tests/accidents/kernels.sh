@@ -5,7 +5,7 @@
 # run too.
 # beside others
 . "$(dirname "$0")/../e2e/lib.sh"
-run() { timeout "${limit:-60}" "$twinstep" run --console "$work/out" --kernel "$@" </dev/null 2>"$work/err"; }
+run() { timeout "${limit:-600}" "$twinstep" run --console "$work/out" --kernel "$@" </dev/null 2>"$work/err"; }
 # refused TEST WORDS FILE: one line with these words, status 2.
 refused() {
 	run "$3"

@@ -21,7 +21,7 @@ machine=(--kernel "$work/guest.elf" --console "$work/out")
 "$twinstep" run "${machine[@]}" --control "$work/control" 2>"$work/err" </dev/null &
 pid[run]=$!
 check report "$(cat "$work/err")" wait_for 10 grep -qF "$said" "$work/err"
-check status "$("$twinstep" status "$work/control")" eval '"$twinstep" status "$work/control" --json | grep -q "\"panicked\":true"'
+check status "$("$twinstep" status "$work/control")" wait_for 20 eval '"$twinstep" status "$work/control" --json | grep -q "\"panicked\":true"'
 "$twinstep" stop "$work/control"
 wait "${pid[run]}"
 status=$?
@@ -29,24 +29,24 @@ check stopped "status $status: $(cat "$work/err")" eval "[ $status -eq 0 ] && [ 
 
 # Ended, also where it is recorded: the replay ends there too.
 for clock in host virtual; do
-	timeout 60 "$twinstep" run "${machine[@]}" --clock $clock --on-panic stop 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" run "${machine[@]}" --clock $clock --on-panic stop 2>"$work/err" </dev/null
 	status=$?
 	check "stop-$clock" "status $status: $(cat "$work/err")" [ $status -eq 117 ]
 done
-timeout 60 "$twinstep" run "${machine[@]}" --on-panic reset 2>"$work/err" </dev/null
+timeout 600 "$twinstep" run "${machine[@]}" --on-panic reset 2>"$work/err" </dev/null
 status=$?
 check reset "status $status: $(cat "$work/err")" [ $status -eq 119 ]
-timeout 60 "$twinstep" record -o "$work/log" "${machine[@]}" --on-panic stop 2>"$work/err" </dev/null
+timeout 600 "$twinstep" record -o "$work/log" "${machine[@]}" --on-panic stop 2>"$work/err" </dev/null
 status=$?
 check recorded "status $status: $(cat "$work/err")" [ $status -eq 117 ]
-timeout 60 "$twinstep" replay "$work/log" --console none >"$work/replayed" 2>&1
+timeout 600 "$twinstep" replay "$work/log" --console none >"$work/replayed" 2>&1
 status=$?
 check replayed "status $status: $(cat "$work/replayed")" [ $status -eq 0 ]
 
 # Machine version 2 has QEMU's port for it, too, and knows a processor that nothing can wake.
 # ends TEST STATUS WORDS GUEST OPTION...
 ends() {
-	timeout 60 "$twinstep" run --machine 2 --kernel "$work/$4.elf" --console "$work/out" "${@:5}" 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" run --machine 2 --kernel "$work/$4.elf" --console "$work/out" "${@:5}" 2>"$work/err" </dev/null
 	local status=$?
 	check "$1" "status $status: $(cat "$work/err")" eval "[ $status -eq $2 ] && grep -qF '$3' '$work/err'"
 }
@@ -56,18 +56,18 @@ ends port-reset 119 'the guest has panicked' port --on-panic reset
 ends halt-report 0 "$halted" halt
 ends halt-stop 117 "$halted" halt --on-panic stop
 ends halt-reset 119 "$halted" halt --on-panic reset
-timeout 60 "$twinstep" run --machine 2 --kernel "$work/nmi.elf" --console "$work/out" 2>"$work/err" </dev/null
+timeout 600 "$twinstep" run --machine 2 --kernel "$work/nmi.elf" --console "$work/out" 2>"$work/err" </dev/null
 status=$?
 check halt-nmi "an NMI would have woken it: status $status, $(cat "$work/err")" eval "[ $status -eq 42 ] && ! grep -q halted '$work/err'"
-timeout 60 "$twinstep" run --machine 1 --kernel "$work/halt.elf" --console "$work/out" 2>"$work/err" </dev/null
+timeout 600 "$twinstep" run --machine 1 --kernel "$work/halt.elf" --console "$work/out" 2>"$work/err" </dev/null
 status=$?
 check halt-version-1 "status $status: $(cat "$work/err")" eval "[ $status -eq 0 ] && ! grep -q halted '$work/err'"
 for guest in port halt; do
-	timeout 60 "$twinstep" record --force -o "$work/log" --machine 2 --kernel "$work/$guest.elf" --console "$work/out" --on-panic stop \
+	timeout 600 "$twinstep" record --force -o "$work/log" --machine 2 --kernel "$work/$guest.elf" --console "$work/out" --on-panic stop \
 		2>"$work/err" </dev/null
 	status=$?
 	check "$guest-recorded" "status $status: $(cat "$work/err")" [ $status -eq 117 ]
-	timeout 60 "$twinstep" replay "$work/log" --console none >"$work/replayed" 2>&1
+	timeout 600 "$twinstep" replay "$work/log" --console none >"$work/replayed" 2>&1
 	status=$?
 	check "$guest-replayed" "status $status: $(cat "$work/replayed")" [ $status -eq 0 ]
 done
@@ -106,7 +106,7 @@ check halt-said "$(cat "$work"/*.err)" eval "grep -q '$halted' '$work/primary.er
 
 # Linux itself.
 if [ -f "$vmlinuz" ]; then
-	timeout 300 "$twinstep" run --kernel "$vmlinuz" --append "$cmdline" --console "$work/out" --on-panic stop 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" run --kernel "$vmlinuz" --append "$cmdline" --console "$work/out" --on-panic stop 2>"$work/err" </dev/null
 	status=$?
 	check linux "status $status: $(cat "$work/err")" eval "[ $status -eq 117 ] && grep -q 'will not reboot: VFS: Unable to mount root' '$work/err'"
 fi
@@ -117,7 +117,7 @@ if [ -n "$modules" ] && [ -f "$initramfs" ]; then
 	printf 'file lib/modules/%s.ko 0644 %s/%s.ko\n' pvpanic "$modules" pvpanic pvpanic-mmio "$modules" pvpanic-mmio >"$work/list"
 	{ cat "$initramfs" && "$build/guest-pkgs/newc" <"$work/list"; } >"$work/initramfs"
 	loads='insmod /lib/modules/pvpanic.ko; insmod /lib/modules/pvpanic-mmio.ko; echo c >/proc/sysrq-trigger'
-	timeout 200 "$twinstep" run --machine 2 --kernel "$vmlinuz" --initrd "$work/initramfs" --console "$work/out" --on-panic stop \
+	timeout 600 "$twinstep" run --machine 2 --kernel "$vmlinuz" --initrd "$work/initramfs" --console "$work/out" --on-panic stop \
 		--append "console=ttyS0 quiet mitigations=off panic=60 \"twinstep.run=$loads\"" 2>"$work/err" </dev/null
 	status=$?
 	check linux-port "status $status: $(cat "$work/err"; tail -n 5 "$work/out")" \

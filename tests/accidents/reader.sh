@@ -14,13 +14,19 @@ for kind in pipe fifo pty unix; do
 done
 
 # Virtual time stands still while nobody reads: nothing is lost, and the machine can be ended all the same.
+executed() { "$twinstep" status "$work/control" --json | sed -n 's/.*"instructions": *\([0-9]*\).*/\1/p'; }
+stands_still() {
+	local n
+	n=$(executed)
+	[ "${n:-0}" -gt 0 ] && sleep 0.5 && [ "$(executed)" = "$n" ]
+}
 for how in stop signal; do
 	mkfifo "$work/$how.fifo"
 	exec 9<>"$work/$how.fifo"
 	"$twinstep" run --kernel "$work/guest.elf" --console "$work/$how.fifo" --control "$work/control" 2>"$work/err" </dev/null 9<&- &
 	machine=$!
 	wait_for 20 test -S "$work/control"
-	sleep 1
+	wait_for 20 stands_still
 	if [ $how = stop ]; then "$twinstep" stop "$work/control" 2>"$work/err2"; else kill $machine; fi
 	wait_for 10 eval "! kill -0 $machine"
 	check "virtual-$how" "it does not end: $(cat "$work/err" "$work/err2")" eval '! kill -9 $machine 2>/dev/null'

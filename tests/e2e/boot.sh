@@ -47,7 +47,7 @@ cleanup() { kill "$machine" 2>/dev/null; }
 if command -v socat >/dev/null; then
 	wait_for 10 test -S "$work/sock"
 	: >"$work/c5"
-	(at_prompt "$work/c5" 'echo socket-$((40+2))' '' && sleep 0.2) |
+	at_prompt "$work/c5" 'echo socket-$((40+2))' '' |
 		timeout 600 socat -t 1 - "UNIX-CONNECT:$work/sock" >"$work/c5" 2>&1
 	check socket "no answer over the socket: $(tail -n 3 "$work/c5")" grep -aq socket-42 "$work/c5"
 else

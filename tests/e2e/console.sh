@@ -34,12 +34,13 @@ session() {
 	check "$test-status" "status $(cat "$work/status"), not $want" [ "$(cat "$work/status")" = "$want" ]
 	check "$test-restored" "the terminal's mode is not what it was" cmp -s "$work/before" "$work/after"
 }
+prompts() { [ "$(grep -ao '/ # ' "$work/screen" | wc -l)" -ge "$1" ]; }
 type_escape() { printf '\001x'; }
 type_ctrl_c() {
-	printf 'sleep 1000\n'
-	sleep 1
+	printf 'echo sleeps-$((6*7)); sleep 1000\n'
+	wait_for 60 grep -aq sleeps-42 "$work/screen"
 	printf '\003'
-	sleep 1
+	wait_for 60 prompts 2
 	printf 'echo alive-$((6*7))\n'
 	wait_for 20 grep -aq alive-42 "$work/screen"
 	printf '\001x'

@@ -18,9 +18,10 @@ start() {
 }
 clients=()
 cleanup() { kill "$machine" "${clients[@]}" 2>/dev/null; }
-answers() { timeout 60 "$twinstep" status "$work/sock" >"$work/out" 2>&1; }
-# say TEXT: sends the bytes (as for printf) and prints what comes back.
-say() { printf "$1" | timeout 60 socat -t 2 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
+answers() { timeout 120 "$twinstep" status "$work/sock" >"$work/out" 2>&1; }
+# say TEXT: sends the bytes (as for printf) and prints what comes back until the machine closes the connection, as it does
+# when it has read its end.
+say() { printf "$1" | timeout 120 socat -t 100 - "UNIX-CONNECT:$work/sock" 2>/dev/null; }
 
 start
 check status "no answer: $(cat "$work/out" 2>/dev/null)" answers
@@ -29,7 +30,7 @@ check mode "the socket is open to others" [ "$(stat -c %a "$work/sock")" = 600 ]
 if [ "$(id -u)" -eq 0 ]; then
 	chmod 755 "$work"
 	chmod 666 "$work/sock"
-	as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups timeout 60 "$@" 2>&1; }
+	as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups timeout 120 "$@" 2>&1; }
 	check other-user "another user was answered" grep -q 'only root and the user' \
 		<(as_nobody socat -u "UNIX-CONNECT:$work/sock" -)
 	cp "$twinstep" "$work/twinstep"
@@ -48,16 +49,21 @@ check types "no error for a wrong type" grep -q '"ok":false' <(say '{"command":"
 check no-file "a snapshot to no file was taken" grep -q '"ok":false' <(say '{"command":"snapshot","file":"x"}\n')
 check deep "no error for deep nesting" grep -q '"ok":false' <(say "$(printf '[%.0s' $(seq 4000))\\n")
 check two "two requests in one piece get two answers" [ "$(say '{"command":"status"}\n{"command":"status"}\n' | grep -c '"ok":true')" -eq 2 ]
-head -c 1000000 /dev/zero | tr '\0' x | timeout 60 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
+head -c 1000000 /dev/zero | tr '\0' x | timeout 120 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
 check long-line "no answer after a line without end" answers
-head -c 100000 /dev/urandom | timeout 60 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
+head -c 100000 /dev/urandom | timeout 120 socat -u - "UNIX-CONNECT:$work/sock" 2>/dev/null
 check noise "no answer after noise" answers
 # As many silent clients as there is room for: they are dropped after a while.
-for _ in $(seq 12); do
-	sleep 60 | socat - "UNIX-CONNECT:$work/sock" >/dev/null 2>&1 &
-	clients+=($!)
-done
-sleep 1
+python3 - "$work/sock" "$work/held" <<-'EOF' &
+	import socket, sys, time
+	clients = [socket.socket(socket.AF_UNIX) for _ in range(12)]
+	for c in clients:
+	    c.connect(sys.argv[1])
+	open(sys.argv[2], "w").close()
+	time.sleep(3600)
+EOF
+clients+=($!)
+wait_for 20 test -e "$work/held"
 check silent "silent clients keep others out" wait_for 20 answers
 check in-use "a second machine took the socket" eval "! timeout 600 '$twinstep' run --kernel '$vmlinuz' --console none --control '$work/sock' 2>'$work/err2' && grep -q 'in use' '$work/err2'"
 check still "the machine ended: $(cat "$work/err")" kill -0 "$machine"

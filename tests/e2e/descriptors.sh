@@ -35,11 +35,6 @@ done
 # places, but for those of the keeper that it has closed.
 pids=()
 cleanup() { [ ${#pids[@]} -eq 0 ] || kill -9 "${pids[@]}" 2>/dev/null; wait 2>/dev/null; }
-tree() {
-	local child
-	echo "$1"
-	for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do tree "$child"; done
-}
 # standard PID N: it has become at least N processes, of which no one has a file in place of a standard descriptor.
 standard() {
 	local process fd link all

@@ -71,7 +71,7 @@ check page "something from outside: $(grep -oE '(src|href)=[^ ]*' "$work/page")"
 code() { python3 -c 'import sys, http.client as h; c = h.HTTPConnection("127.0.0.1", 9177, timeout=30); c.request(*sys.argv[1:]); print(c.getresponse().status)' "$@"; }
 check read-only "$(code POST /api/v1/machines)" [ "$(code POST /api/v1/machines)" = 405 ]
 check nowhere "$(code GET /etc/passwd)" [ "$(code GET /../../etc/passwd)" = 404 ]
-check address "an address that is none was taken" eval '! timeout 60 "$twinstep" exporter --listen here:1 2>"$work/err2" && grep -q "127.0.0.1:9177" "$work/err2"'
+check address "an address that is none was taken" eval '! timeout 600 "$twinstep" exporter --listen here:1 2>"$work/err2" && grep -q "127.0.0.1:9177" "$work/err2"'
 "$twinstep" exporter --listen '[::1]:9178' 2>"$work/exporter6" &
 exporter6=$!
 page6() { python3 -c 'import urllib.request as u; print(u.urlopen("http://[::1]:9178/metrics", timeout=30).read().decode())' | grep -q "^twinstep_guest_up{guest=\"$guest\"} 1"; }

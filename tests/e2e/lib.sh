@@ -65,12 +65,22 @@ stop() {
 	status=$?
 	machine=
 }
+# tree PID: the process and its descendants; over PID...: all of them have ended, though perhaps nobody has waited for them.
+tree() {
+	local child
+	echo "$1"
+	for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do tree "$child"; done
+}
+over() {
+	local pid
+	for pid in "$@"; do ! grep -q '^State:	[^ZX]' "/proc/$pid/status" 2>/dev/null || return 1; done
+}
 # Lines in a file, but for the one about layers of the jail that this host does not have: a guest had been made.
 lines() { grep -vc 'the jail goes without' "$1"; }
 # wait_for SECONDS COMMAND...: until the command succeeds; the seconds are those of a host that is not busy, and any host
-# has five times as many.
+# has five times as many, two minutes at least.
 wait_for() {
-	local end=$((SECONDS + $1 * 5))
+	local end=$((SECONDS + ($1 > 24 ? $1 : 24) * 5))
 	shift
 	while :; do
 		"$@" >/dev/null 2>&1 && return 0

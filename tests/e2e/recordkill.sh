@@ -19,8 +19,10 @@ for i in $(seq "$kills"); do
 	pid=$!
 	wait_for 60 test -s "$work/log"
 	sleep $((RANDOM % 6)).$((RANDOM % 10))
+	mapfile -t killed < <(tree "$pid")
 	kill -KILL "$(ps -o pid= --ppid "$pid" | tr -d ' ')" 2>/dev/null
 	wait "$pid" 2>/dev/null
+	wait_for 20 over "${killed[@]}"
 	timeout 600 "$twinstep" replay "$work/log" >"$work/out" 2>"$work/err2"
 	status=$?
 	if [ "$status" -eq 0 ] && grep -q 'was cut short: it ends' "$work/err2" && grep -q 'digests agree' "$work/err2"; then
@@ -42,8 +44,7 @@ rm -f "$work/log"
 "$twinstep" record -o "$work/log" --kernel "$vmlinuz" --initrd "$initramfs" --clock host --console none \
 	--append "$cmdline twinstep.run=\"while :; do :; done\"" 2>"$work/err" &
 pid=$!
-wait_for 60 test -s "$work/log"
-sleep 1
+wait_for 60 eval '[ "$(stat -c %s "$work/log")" -gt 20000 ]'
 kill -TERM "$pid"
 sleep 0.005
 kill -TERM "$pid" 2>/dev/null

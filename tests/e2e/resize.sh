@@ -16,7 +16,7 @@ guest='echo up; while [ $(cat /sys/block/vda/size) != 81920 ]; do sleep 0.1; don
 boot=(--kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run=\"${guest//$'\n'/ }\"")
 # resize STATUS TEXT NAME OPTION...: ends with that status and says that, in one line
 resize() {
-	timeout 120 "$twinstep" resize "$work/$3.sock" "${@:4}" >"$work/said" 2>&1
+	timeout 600 "$twinstep" resize "$work/$3.sock" "${@:4}" >"$work/said" 2>&1
 	[ $? -eq "$1" ] && grep -q "$2" "$work/said" && [ "$(wc -l <"$work/said")" -eq 1 ]
 }
 : >"$work/said"
@@ -59,8 +59,10 @@ check backup-refuses "$(said)" resize 1 'not live' b --disk 0 --size 40M
 check pair-grows "$(said)" resize 0 'has 41943040 bytes' a --disk 0 --size 40M
 check pair-guest-writes "$(said)" wait_for 60 grep -aq '^written' "$work/a.con"
 check still-protected "$("$twinstep" status "$work/a.sock")" state a protected
+mapfile -t killed < <(tree "${pid[a]}")
 kill -9 "${pid[a]}"
 check lives-on "$(said)" wait_for 60 state b alone
+wait_for 20 over "${killed[@]}" # and with them what they hold
 replica a backup --connect "unix:$work/b.peer" --connect-wait 30000
 check joins-again "$(said)" wait_for 60 state b protected
 check pair-verify "$(said)" eval '"$twinstep" verify "$work/b.sock" >"$work/said" 2>&1'

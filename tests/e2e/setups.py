@@ -47,7 +47,7 @@ def write(name, text, mode=0o600):
     return path(name)
 
 
-def run(*args, limit=None, user=None, timeout=100):
+def run(*args, limit=None, user=None, timeout=300):
     """limit: bytes that a file may become long; user: that runs it."""
     def prepare():
         if limit is not None:

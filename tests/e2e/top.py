@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 
-PATIENCE = 60
+PATIENCE = 180
 ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 twinstep, guest = sys.argv[1:]
 

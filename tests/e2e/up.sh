@@ -27,7 +27,7 @@ conf() {
 	check conf-unknown "$(cat "$work/err")" grep -q "bad.conf:1:1: unknown option 'kernl': is 'kernel' meant?" "$work/err"
 	check conf-file "$(cat "$work/err")" grep -q "bad.conf:4:12: /nowhere/key: .*twinstep keygen" "$work/err"
 	check conf-value "$(cat "$work/err")" grep -q "bad.conf:6:1: 'listen' needs a value: listen = ADDR" "$work/err"
-	timeout 60 "$twinstep" up "$bad" 2>"$work/err"
+	timeout 600 "$twinstep" up "$bad" 2>"$work/err"
 	check conf-up "up took a bad file" [ $? -eq 2 ]
 	check conf-absent "$("$twinstep" check-config no-such-guest 2>&1)" \
 		grep -q 'cannot open configuration /etc/twinstep/no-such-guest.conf' <("$twinstep" check-config no-such-guest 2>&1)

@@ -25,7 +25,7 @@ state() { "$twinstep" status "$work/a.sock" --json | grep -q "\"state\": *\"$1\"
 rot() { printf X | dd of="$work/$1-$2.img" bs=1 seek="$3" conv=notrunc status=none; }
 # verify STATUS TEXT OPTION...: ends with that status and says that
 verify() {
-	timeout 120 "$twinstep" verify "$work/a.sock" "${@:3}" >"$work/said" 2>&1
+	timeout 600 "$twinstep" verify "$work/a.sock" "${@:3}" >"$work/said" 2>&1
 	[ $? -eq "$1" ] && grep -q "$2" "$work/said"
 }
 : >"$work/said"
@@ -58,7 +58,7 @@ rot b 1 5119999
 check named "$(said)" verify 1 'disk 0 differs in the block at byte 14942208'
 check last-block-named "$(said)" grep -q 'disk 1 differs in the block at byte 5111808' "$work/said"
 check one-disk "$(said)" verify 1 '^79 of 79 blocks compared, 1 differ, 0 of them mended' --disk 1
-check event "$(said)" grep -q '"event":"differs".*disk 0' "$work/a.events"
+check event "$(said)" wait_for 20 grep -q '"event":"differs".*disk 0' "$work/a.events"
 check mended-from-the-live-side "$(said)" verify 0 '2 differ, 2 of them mended' --mend live
 check equal-then "$(said)" verify 0 ' 0 differ'
 

@@ -16,7 +16,7 @@ from pump import pump  # noqa: E402
 BUILD = os.environ.get("BUILD", "build")
 ETCD = os.environ["ETCD_BIN"] + "/etcd"
 ETCDCTL = os.environ["ETCD_BIN"] + "/etcdctl"
-PATIENCE = 60
+PATIENCE = 180
 
 
 def free_port():
