@@ -11,9 +11,10 @@
  *     a first write, both ways; a side whose own one is done sends frames this way
  *
  * A side that finds the queue pair of no use gives it up and says BROKEN, then sends all frames
- * that are not credited over TLS. Such frames stand aside from the ring, into which a queue pair
- * that is on its way down may still write. The next one is made when the last one is gone, on both
- * sides, so the ring never holds what came over an earlier one.
+ * that went over it and are not credited over TLS. (Those before went over TLS, which loses
+ * nothing; so did all of them if it never came up.) Such frames stand aside from the ring, into
+ * which a queue pair that is on its way down may still write. The next one is made when the last
+ * one is gone, on both sides, so the ring never holds what came over an earlier one.
  *
  * Queue pairs are made, connected and freed by a thread of its own (rdma_maker.c), as the calls for
  * that may take seconds; frames take TLS meanwhile.
@@ -135,9 +136,11 @@ void rdma_path_drop(struct rdma_peer *p)
 	rdma_place_reset(p);
 	p->lane_first = NEVER;
 	p->torn_ms = 0;
-	p->owes = true;
+	if (p->state == PATH_UP) { /* it carried frames and credits, which may be lost */
+		p->owes = true;
+		rdma_writer_rewind(&p->writer, p->lane_after);
+	}
 	p->state = PATH_NONE;
-	rdma_writer_rewind(&p->writer);
 }
 
 /* Tells why there is no path; a reason that repeats is told once, however often it is tried. */
@@ -483,6 +486,7 @@ static void path_is_up(struct rdma_peer *p)
 {
 	p->state = PATH_UP;
 	p->up_ms = host_mono_ms();
+	p->lane_after = p->writer.sent_number;
 	p->why[0] = 0;
 	log_try(LOG_INFO, "RDMA to %s is up%s", p->base.name,
 		p->writer.clear ? ", and nothing is sealed (--rdma-clear)" : "");

@@ -7,8 +7,8 @@
  * The TLS connection stays: it is where the two were authenticated, it carries what a queue pair
  * needs to be made, its end is the end of the peer, and frames take it while there is no queue
  * pair. A frame has one place in the ring and one number, whichever way it comes, so the ways may
- * change at any moment: what is not credited is sent again, what is there already is not taken
- * twice.
+ * change at any moment: what a queue pair carried and is not credited is sent again, what is there
+ * already is not taken twice.
  */
 #ifndef NET_RDMA_PRIVATE_H
 #define NET_RDMA_PRIVATE_H
@@ -132,6 +132,7 @@ struct rdma_peer {
 	unsigned backoff_ms;
 	bool owes;	     /* a credit that was written may be lost */
 	uint64_t lane_first; /* first frame that came over this queue pair; ~0: none */
+	uint64_t lane_after; /* up: frames of ours behind this one go over this queue pair */
 	int64_t torn_ms;     /* since when an announced frame is not there; 0: it is */
 	uint64_t breaks;     /* how often a path was lost that was up */
 	char why[160];	     /* the last time there was none */

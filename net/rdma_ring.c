@@ -194,12 +194,6 @@ uint64_t rdma_writer_sent(struct rdma_writer *w)
 	return ++w->sent_number;
 }
 
-void rdma_writer_rewind(struct rdma_writer *w)
-{
-	w->sent = w->kept;
-	w->sent_number = w->kept_number;
-}
-
 /* The position behind a frame, counted from what is kept; false: there is no such frame. */
 static bool writer_position(const struct rdma_writer *w, uint64_t number, uint64_t *position)
 {
@@ -213,6 +207,15 @@ static bool writer_position(const struct rdma_writer *w, uint64_t number, uint64
 		*position += RDMA_FRAME_SIZE(h.len);
 	}
 	return true;
+}
+
+void rdma_writer_rewind(struct rdma_writer *w, uint64_t number)
+{
+	must(number <= w->sent_number);
+	if (number < w->kept_number)
+		number = w->kept_number;
+	must(writer_position(w, number, &w->sent));
+	w->sent_number = number;
 }
 
 int rdma_writer_credit(struct rdma_writer *w, const uint8_t cell[RDMA_CELL], struct err *err)

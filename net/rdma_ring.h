@@ -71,8 +71,8 @@ bool rdma_writer_put_sums(struct rdma_writer *w, const void *data, size_t n);
 size_t rdma_writer_next(const struct rdma_writer *w);
 /* Takes note that this frame is on its way; returns its number. */
 uint64_t rdma_writer_sent(struct rdma_writer *w);
-/* The path is broken: all frames that are kept are to be sent again. */
-void rdma_writer_rewind(struct rdma_writer *w);
+/* Frames behind this one, all of them sent, are to be sent again, as far as they are kept. */
+void rdma_writer_rewind(struct rdma_writer *w, uint64_t number);
 /*
  * A credit that arrived, or part of one: 1 it gave room, 0 nothing new, -EBADMSG and err: the other
  * side credits what it cannot have.

@@ -110,20 +110,13 @@ static void *send_main(void *arg)
 	return NULL;
 }
 
-/*
- * The other side takes what comes until the sender is through, as a replica's receiver does: where
- * a path has come or gone, what was sent before may go again first, and that is more than a socket
- * holds. The sender looks for news as well: a lost write goes again.
- */
-static void send_byte(struct peer *from, struct peer *to, char c)
+/* The sender looks for news as well: a lost write goes again. */
+static void take_byte(struct peer *from, struct peer *to, char c)
 {
-	struct sending s = { .from = from, .c = c, .err = ERR_INIT };
 	struct err err = ERR_INIT;
-	pthread_t t;
+	ssize_t n = -EAGAIN;
 	char x = 0;
-	ssize_t n;
 
-	ck_assert_int_eq(pthread_create(&t, NULL, send_main, &s), 0);
 	for (unsigned i = 0; i < PATIENCE_MS / 10; i++) {
 		n = peer_recv(to, &x, 1, 10, &err);
 		if (n != -EAGAIN)
@@ -132,6 +125,21 @@ static void send_byte(struct peer *from, struct peer *to, char c)
 	}
 	ck_assert_int_eq(n, 1);
 	ck_assert_int_eq(x, c);
+}
+
+/*
+ * The other side takes what comes until the sender is through, as a replica's receiver does: where
+ * a path has gone, what it carried goes again first, and that is more than a socket holds.
+ */
+static void send_byte(struct peer *from, struct peer *to, char c)
+{
+	struct sending s = { .from = from, .c = c, .err = ERR_INIT };
+	struct err err = ERR_INIT;
+	pthread_t t;
+	char x = 0;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, send_main, &s), 0);
+	take_byte(from, to, c);
 	while (!s.done)
 		ck_assert_int_eq(peer_recv(to, &x, 1, 1, &err), -EAGAIN);
 	ck_assert_int_eq(pthread_join(t, NULL), 0);
@@ -433,6 +441,54 @@ START_TEST(a_queue_pair_that_comes_too_late)
 	pthread_mutex_lock(&p->lock);
 	ck_assert(p->lane != lane || !p->qp); /* another offer may have come by now */
 	pthread_mutex_unlock(&p->lock);
+}
+END_TEST
+
+/* Gives the queue pair up: how many of the frames that were sent go again. */
+static uint64_t drop_and_count(struct rdma_peer *p)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&p->lock);
+	n = p->writer.sent_number;
+	rdma_path_drop(p);
+	n -= p->writer.sent_number;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+/* TLS loses nothing: what went that way while no queue pair was up is there, or will be. */
+START_TEST(only_what_went_by_rdma_goes_again)
+{
+	const uint64_t by_tls = 9;
+	struct err err = ERR_INIT;
+	uint64_t all, again;
+
+	fake_set_stall(STALL_CONNECT);
+	meet(false, false);
+	for (unsigned i = 0; i < by_tls; i++) /* so few are not credited */
+		ping();
+	ck_assert_uint_eq(rdma_peer_of(a)->writer.kept_number, 0);
+	ck_assert_uint_eq(drop_and_count(rdma_peer_of(a)), 0);
+	ck_assert_uint_eq(drop_and_count(rdma_peer_of(b)), 0);
+	fake_set_stall(0);
+	ck_assert(pings_until(true));
+	fake_lock();
+	fake.hold = true;
+	fake_unlock();
+	ck_assert_int_eq(peer_send(a, "1", 1, PATIENCE_MS, &err), 0);
+	ck_assert_int_eq(peer_send(a, "2", 1, PATIENCE_MS, &err), 0);
+	all = rdma_peer_of(a)->writer.number;
+	again = drop_and_count(rdma_peer_of(a));
+	ck_assert_uint_ge(again, 2);
+	ck_assert_uint_le(again, all - by_tls);
+	fake_lock();
+	fake.hold = false;
+	fake_unlock();
+	fake_forget();
+	take_byte(a, b, '1');
+	take_byte(a, b, '2');
+	ck_assert(pings_until(true));
 }
 END_TEST
 
@@ -954,6 +1010,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, bytes_go_on_while_a_queue_pair_is_made, 0, 3);
 	tcase_add_host_test(tc, bytes_go_on_while_a_queue_pair_is_freed);
 	tcase_add_host_test(tc, a_queue_pair_that_comes_too_late);
+	tcase_add_test(tc, only_what_went_by_rdma_goes_again);
 	tcase_add_host_test(tc, a_fabric_that_swallows_writes);
 	tcase_add_host_test(tc, late_and_torn_writes);
 	tcase_add_host_test(tc, words_in_another_order);
