@@ -13,9 +13,9 @@
  * frame, and the caller sends it again. So the frame has only pages that arrived as they were, and
  * a checksum that differs is damage.
  *
- * Pages are not placed again while an earlier frame may be unread, which may hold the same page or
- * its checksum: a sweep that begins anew waits until all is read. So much is pinned as one window
- * has, and not for longer than it is used, on both sides.
+ * Pages are not placed while an earlier frame may be unread that may hold the same page or its
+ * checksum: where a sweep begins anew, or other frames were sent since, all is to be read first. So
+ * much is pinned as one window has, and not for longer than it is used, on both sides.
  *
  * Writes cannot be sealed. Where frames are, pages go in frames.
  */
@@ -224,7 +224,10 @@ static int place_write(struct rdma_peer *p)
 	return -EAGAIN;
 }
 
-/* A frame of checksums, when there is room. */
+/*
+ * A frame of checksums, when there is room. All frames up to w->clean are read, or hold checksums
+ * of this sweep.
+ */
 static int place_tell(struct rdma_peer *p, const void *sums, size_t n)
 {
 	int64_t until = host_mono_ms() + PATIENCE;
@@ -234,11 +237,12 @@ static int place_tell(struct rdma_peer *p, const void *sums, size_t n)
 		if (host_mono_ms() >= until || !place_nap(p, drops, 0))
 			return -EAGAIN;
 	}
+	p->place.clean += p->place.clean + 1 == p->writer.number;
 	rdma_path_pump(p, 0);
 	return 0;
 }
 
-/* A sweep begins anew: what was sent of the last one has to be read. */
+/* What was sent before has to be read: this frame is when the bytes before it are received. */
 static int place_settle(struct rdma_peer *p)
 {
 	int64_t until = host_mono_ms() + PATIENCE;
@@ -252,6 +256,7 @@ static int place_settle(struct rdma_peer *p)
 		if (host_mono_ms() >= until || !place_nap(p, drops, 0))
 			return -EAGAIN;
 	}
+	p->place.clean = number;
 	return 0;
 }
 
@@ -289,7 +294,7 @@ static int place(struct rdma_peer *p, uint64_t page, unsigned n, uint64_t *chang
 	size_t len;
 	int ret = 0;
 
-	if (page < w->next)
+	if (page < w->next || w->clean != p->writer.number)
 		ret = place_settle(p);
 	if (ret == 0 && p->drops == drops)
 		ret = place_open(p, page * PEER_PAGE, (uint64_t)n * PEER_PAGE);

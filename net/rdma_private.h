@@ -83,6 +83,7 @@ struct rdma_place {
 	uint8_t *memory; /* peer_share()'s; NULL: nothing is shared */
 	uint64_t size;
 	uint64_t next, pages; /* behind the last page of this sweep; pages that went this way */
+	uint64_t clean;	      /* frames up to this one hold no page that is placed next */
 
 	/* what this side writes into, while the queue pair lasts */
 	enum { WINDOW_NONE, WINDOW_ASKED, WINDOW_OPEN, WINDOW_REFUSED } state;

@@ -813,7 +813,7 @@ static void *read_all(void *arg)
 	return NULL;
 }
 
-static void share(bool clear)
+static void share_memory(bool clear)
 {
 	meet(clear, clear);
 	ck_assert(pings_until(true));
@@ -825,6 +825,11 @@ static void share(bool clear)
 	memset(theirs, 0, PAGES * PEER_PAGE);
 	peer_share(a, ours, PAGES * PEER_PAGE);
 	peer_share(b, theirs, PAGES * PEER_PAGE);
+}
+
+static void share(bool clear)
+{
+	share_memory(clear);
 	ck_assert_int_eq(pthread_create(&reader, NULL, read_all, NULL), 0);
 }
 
@@ -869,6 +874,46 @@ START_TEST(pages_are_placed)
 	ck_assert_mem_eq(theirs + PEER_PLACE * PEER_PAGE, ours + PEER_PLACE * PEER_PAGE,
 			 (PAGES - PEER_PLACE) * PEER_PAGE);
 	ck_assert_uint_eq(theirs[3 * PEER_PAGE], 0);
+	stop_sharing();
+	ck_assert_int_eq(reader_got, 0);
+}
+END_TEST
+
+static atomic_bool placed;
+static int place_result;
+
+static void *place_main(void *arg)
+{
+	uint64_t changed[PEER_PLACE / 64];
+
+	place_result = peer_place(a, 0, 16, changed);
+	placed = true;
+	return NULL;
+}
+
+/* They may hold the same pages, as they were before. */
+START_TEST(nothing_is_placed_while_frames_are_unread)
+{
+	uint64_t changed[PEER_PLACE / 64];
+	struct rdma_peer *p;
+	pthread_t t;
+
+	share_memory(true);
+	p = rdma_peer_of(b);
+	ck_assert_int_eq(peer_send(a, "page 0", 6, PATIENCE_MS, NULL), 0);
+	ck_assert_int_eq(pthread_create(&t, NULL, place_main, NULL), 0);
+	while (!placed) { /* the other side does all but that */
+		pthread_mutex_lock(&p->lock);
+		rdma_path_pump(p, READY_CONTROL | READY_QP);
+		pthread_mutex_unlock(&p->lock);
+		usleep(1000);
+	}
+	pthread_join(t, NULL);
+	ck_assert_int_eq(place_result, -EAGAIN);
+	ck_assert_uint_eq(theirs[0], 0);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_all, NULL), 0);
+	place_surely(0, 16, changed);
+	ck_assert_mem_eq(theirs, ours, 16 * PEER_PAGE);
 	stop_sharing();
 	ck_assert_int_eq(reader_got, 0);
 }
@@ -1024,6 +1069,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, two_threads_and_one_event);
 	tcase_add_host_test(tc, who_waits_sleeps);
 	tcase_add_test(tc, pages_are_placed);
+	tcase_add_test(tc, nothing_is_placed_while_frames_are_unread);
 	tcase_add_test(tc, pages_that_are_written_meanwhile_are_told_of);
 	tcase_add_test(tc, a_damaged_page_is_found);
 	tcase_add_host_test(tc, placing_goes_on_after_a_broken_queue_pair);
