@@ -47,8 +47,9 @@ struct verbs_device {
 	struct ibv_pd *pd;
 	uint8_t port;
 	union ibv_gid gid;
+	pthread_mutex_t lock; /* guards what follows */
 	unsigned holders;
-	pthread_mutex_t lock;
+	bool gone; /* for good: what was opened stays useless when the device returns */
 };
 
 struct verbs_memory {
@@ -570,19 +571,30 @@ static int device_events(struct verbs_device *d)
 	return d->context->async_fd;
 }
 
-static int device_check(struct verbs_device *d, struct err *err)
+/* Takes the device's news. True: it is removed, or has failed (ibv_get_async_event(3)). */
+static bool device_is_gone(struct verbs_device *d)
 {
-	const char *name = ibv->get_device_name(d->context->device);
 	struct pollfd p = { .fd = d->context->async_fd, .events = POLLIN };
 	struct ibv_async_event e;
-	struct ibv_port_attr port;
+	bool gone;
 
 	pthread_mutex_lock(&d->lock);
 	while (poll(&p, 1, 0) == 1 && p.revents & POLLIN &&
-	       ibv->get_async_event(d->context, &e) == 0)
+	       ibv->get_async_event(d->context, &e) == 0) {
+		d->gone |= e.event_type == IBV_EVENT_DEVICE_FATAL;
 		ibv->ack_async_event(&e);
+	}
+	gone = d->gone;
 	pthread_mutex_unlock(&d->lock);
-	if (rdma_query_port(ibv, d->context, d->port, &port))
+	return gone;
+}
+
+static int device_check(struct verbs_device *d, struct err *err)
+{
+	const char *name = ibv->get_device_name(d->context->device);
+	struct ibv_port_attr port;
+
+	if (device_is_gone(d) || rdma_query_port(ibv, d->context, d->port, &port))
 		return err_set(err, ENODEV, "RDMA device %s is gone", name);
 	if (port.state != IBV_PORT_ACTIVE)
 		return err_set(err, ENETDOWN, "port %u of RDMA device %s is down (%s)", d->port,

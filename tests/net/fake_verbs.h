@@ -26,6 +26,7 @@ struct verbs_memory {
 };
 
 struct verbs_qp {
+	struct verbs_device *device;
 	uint32_t number, remote;
 	bool there, broken, armed;
 	int fd;
@@ -35,6 +36,8 @@ struct verbs_qp {
 
 struct verbs_device {
 	unsigned holders;
+	int events;
+	bool gone;
 };
 
 struct fake_write {
@@ -116,6 +119,22 @@ static inline void fake_break_all(void)
 	fake_unlock();
 }
 
+/* The kernel tells, and gives back what waits in queue pairs; some adapters are not so fast. */
+static inline void fake_remove(struct verbs_device *d, bool flush)
+{
+	uint64_t one = 1;
+
+	fake_lock();
+	d->gone = true;
+	for (unsigned i = 0; i < FAKE_QPS && flush; i++) {
+		if (fake.qp[i].there && fake.qp[i].device == d)
+			fake_break(&fake.qp[i], "flushed");
+	}
+	if (write(d->events, &one, sizeof(one)) < 0)
+		abort();
+	fake_unlock();
+}
+
 /* Where a write goes; NULL: it may not. */
 static inline uint8_t *fake_target(const struct verbs_write *w)
 {
@@ -137,7 +156,11 @@ static inline void fake_arrive(struct fake_write *f, size_t from, size_t to, boo
 
 	if (!f->qp->there || f->qp->broken)
 		return;
-	if (!remote || remote->broken || !at) {
+	if (!remote || remote->broken) {
+		fake_break(f->qp, "nobody answers");
+		return;
+	}
+	if (!at) {
 		fake_break(f->qp, "the other side has no such memory");
 		return;
 	}
@@ -233,6 +256,7 @@ static inline struct verbs_device *fake_open(const struct sockaddr *local, struc
 	if (!d)
 		abort();
 	d->holders = 1;
+	d->events = eventfd(0, EFD_NONBLOCK);
 	return d;
 }
 
@@ -250,24 +274,32 @@ static inline void fake_device_close(struct verbs_device *d)
 	fake_lock();
 	last = !--d->holders;
 	fake_unlock();
-	if (last)
-		free(d);
+	if (!last)
+		return;
+	close(d->events);
+	free(d);
 }
 
 static inline int fake_check(struct verbs_device *d, struct err *err)
 {
-	bool down;
+	bool down, gone;
+	uint64_t n;
 
 	fake_stall(STALL_CHECK);
 	fake_lock();
+	if (read(d->events, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		abort();
+	gone = d->gone;
 	down = fake.down;
 	fake_unlock();
+	if (gone)
+		return err_set(err, ENODEV, "RDMA device fake0 is gone");
 	return down ? err_set(err, ENETDOWN, "the port is down") : 0;
 }
 
 static inline int fake_events(struct verbs_device *d)
 {
-	return -1;
+	return d->events;
 }
 
 static inline struct verbs_memory *fake_memory_add(struct verbs_device *d, void *at, size_t n,
@@ -310,7 +342,7 @@ static inline struct verbs_qp *fake_qp_new(struct verbs_device *d, unsigned writ
 	}
 	if (!q)
 		abort();
-	*q = (struct verbs_qp){ .there = true, .number = (uint32_t)++fake.made };
+	*q = (struct verbs_qp){ .device = d, .there = true, .number = (uint32_t)++fake.made };
 	q->fd = eventfd(0, EFD_NONBLOCK);
 	*own = (struct verbs_address){ .qpn = q->number, .psn = 1, .mtu = 5 };
 	fake_unlock();

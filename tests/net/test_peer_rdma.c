@@ -4,6 +4,7 @@
  * becomes of the queue pair.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -340,6 +341,85 @@ START_TEST(a_port_that_goes_down_and_comes_back)
 	fake_unlock();
 	ck_assert(pings_until(true));
 	ping();
+}
+END_TEST
+
+/* What the process logs from now on goes to this file; the descriptor of before. */
+static int log_into(const char *path)
+{
+	int old = dup(STDERR_FILENO), fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	ck_assert(old >= 0 && fd >= 0);
+	ck_assert_int_eq(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	close(fd);
+	return old;
+}
+
+static void log_back(int old)
+{
+	dup2(old, STDERR_FILENO);
+	close(old);
+}
+
+static unsigned lines_with(const char *path, const char *text, const char *more)
+{
+	char line[256];
+	unsigned n = 0;
+	FILE *f = fopen(path, "r");
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, text) && strstr(line, more);
+	fclose(f);
+	return n;
+}
+
+static uint32_t lane_of(struct rdma_peer *p)
+{
+	uint32_t lane;
+
+	pthread_mutex_lock(&p->lock);
+	lane = p->lane;
+	pthread_mutex_unlock(&p->lock);
+	return lane;
+}
+
+/*
+ * The caller's is removed. Whether the kernel flushes the queue pair first, or just tells: one line
+ * says so, however often a queue pair is tried; all that is sent arrives by TCP.
+ */
+START_TEST(a_device_that_is_gone)
+{
+	char path[96], text[160], why[160] = "";
+	int old;
+
+	snprintf(path, sizeof(path), "%s/log", dir);
+	meet(false, false);
+	ck_assert(pings_until(true));
+	flows_start(8 << 20);
+	old = log_into(path);
+	fake_remove(rdma_peer_of(a)->device, _i);
+	flows_end();
+	for (unsigned i = 0; i < PATIENCE_MS && !strstr(why, "is gone"); i++) {
+		ping();
+		peer_path(a, why, sizeof(why));
+		usleep(1000);
+	}
+	ck_assert_str_eq(why, "RDMA device fake0 is gone");
+	for (unsigned i = 0; i < 3; i++) {
+		uint32_t lane = lane_of(rdma_peer_of(a));
+
+		for (unsigned k = 0; k < PATIENCE_MS && lane_of(rdma_peer_of(a)) == lane; k++) {
+			ping();
+			usleep(1000);
+		}
+		ck_assert_uint_ne(lane_of(rdma_peer_of(a)), lane);
+	}
+	ck_assert(!is_up(a) && !is_up(b));
+	log_back(old);
+	snprintf(text, sizeof(text), "RDMA to %s", peer_name(a));
+	ck_assert_uint_eq(lines_with(path, text, "RDMA device fake0 is gone"), 1);
+	ck_assert_uint_eq(lines_with(path, text, ""), _i ? 2 : 1);
 }
 END_TEST
 
@@ -1052,6 +1132,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, without_a_path_tcp_does);
 	tcase_add_host_test(tc, a_broken_queue_pair_loses_nothing);
 	tcase_add_host_test(tc, a_port_that_goes_down_and_comes_back);
+	tcase_add_loop_test(tc, a_device_that_is_gone, 0, 2);
 	tcase_add_loop_test(tc, bytes_go_on_while_a_queue_pair_is_made, 0, 3);
 	tcase_add_host_test(tc, bytes_go_on_while_a_queue_pair_is_freed);
 	tcase_add_host_test(tc, a_queue_pair_that_comes_too_late);

@@ -11,6 +11,7 @@
 static struct {
 	int devices, open_errno, qp_errno;
 	enum ibv_port_state state;
+	enum ibv_event_type event;
 } host;
 
 static struct ibv_device device = { .name = "made0" }, *devices[] = { &device, NULL };
@@ -110,6 +111,19 @@ static const char *state_text(enum ibv_port_state s)
 	return s == IBV_PORT_ACTIVE ? "PORT_ACTIVE" : "PORT_DOWN";
 }
 
+/* Each byte in the pipe is one. */
+static int get_event(struct ibv_context *c, struct ibv_async_event *e)
+{
+	char x;
+
+	*e = (struct ibv_async_event){ .event_type = host.event };
+	return read(c->async_fd, &x, 1) == 1 ? 0 : -1;
+}
+
+static void ack_event(struct ibv_async_event *e)
+{
+}
+
 static const struct rdma_library made = {
 	.get_device_list = make_list,
 	.free_device_list = free_list,
@@ -126,6 +140,8 @@ static const struct rdma_library made = {
 	.destroy_cq = free_cq,
 	.create_qp = no_qp,
 	.port_state_str = state_text,
+	.get_async_event = get_event,
+	.ack_async_event = ack_event,
 };
 
 /* These take the place of net/rdma_library.c. */
@@ -214,6 +230,31 @@ START_TEST(a_port_that_is_down)
 }
 END_TEST
 
+/* Whatever its port says, or another device in its place: what was opened is of no use any more. */
+START_TEST(a_device_that_is_gone)
+{
+	struct verbs_device d = { .context = &context, .port = 1 };
+	struct err err = ERR_INIT;
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	context.async_fd = fd[0];
+	pthread_mutex_init(&d.lock, NULL);
+	host.event = IBV_EVENT_PORT_ERR;
+	ck_assert_int_eq(write(fd[1], "12", 2), 2);
+	ck_assert_int_eq(device_ops.check(&d, &err), 0);
+	host.event = IBV_EVENT_DEVICE_FATAL;
+	ck_assert_int_eq(write(fd[1], "3", 1), 1);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(device_ops.check(&d, &err), -ENODEV);
+		ck_assert_str_eq(err.text, "RDMA device made0 is gone");
+	}
+	context.async_fd = -1;
+	close(fd[0]);
+	close(fd[1]);
+}
+END_TEST
+
 /* Root may raise it, others may not. */
 START_TEST(a_limit_that_is_too_low)
 {
@@ -241,6 +282,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, all_addresses_are_none);
 	tcase_add_test(tc, a_device_without_reliable_connections);
 	tcase_add_test(tc, a_port_that_is_down);
+	tcase_add_test(tc, a_device_that_is_gone);
 	tcase_add_test(tc, a_limit_that_is_too_low);
 }
 
