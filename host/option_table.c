@@ -150,6 +150,8 @@ const struct option_row option_table[] = {
 	  .help = "replace FILE if it is there" },
 	{ "epoch", 0, "MS", MS(epoch_ms, 1, 3600000), .commands = FOR(RECORD), .config = true,
 	  .help = "a state digest every MS of guest time (500)" },
+	{ "digest-every", 0, "N", NUMBER(digest_every, 1, UINT64_MAX, "instructions"),
+	  .commands = FOR(RECORD), .help = "and one every N instructions" },
 	{ "checkpoint", 0, "S", NUMBER(checkpoint_s, 0, 86400, "seconds"), .commands = FOR(RECORD),
 	  .config = true, .help = "a checkpoint every S seconds of guest time; 0: none (60)" },
 	{ "output", 'o', "FILE", STRING(output), .commands = FOR(CAMPAIGN),

@@ -176,7 +176,9 @@ static int run(struct options *o)
 	r.g.role = &role;
 	r.g.ctx = &r;
 	r.g.o = o;
-	r.g.live_config = (struct live_config){ .epoch_ns = o->epoch_ms * 1000000, .next_seq = 1 };
+	r.g.live_config = (struct live_config){ .epoch_ns = o->epoch_ms * 1000000,
+						.digest_count = o->digest_every,
+						.next_seq = 1 };
 	status = guest_run_live(&r.g, execute);
 	log_header_free(&r.header);
 	return status;

@@ -212,9 +212,12 @@ START_TEST(values_reach_their_targets)
 	ck_assert_uint_eq(o.machine.share.limits.cpu_weight, 7);
 	ck_assert(o.replica.no_wait && !o.replica.insecure);
 	ck_assert_uint_eq(o.ngiven, 10);
-	ck_assert_int_eq(PARSE(COMMAND_RECORD, &err, "-o", "log", "--epoch=7", "--no-jail"), 0);
+	ck_assert_int_eq(PARSE(COMMAND_RECORD, &err, "-o", "log", "--epoch=7", "--digest-every=9",
+			       "--no-jail"),
+			 0);
 	ck_assert_str_eq(o.output, "log");
 	ck_assert_uint_eq(o.epoch_ms, 7);
+	ck_assert_uint_eq(o.digest_every, 9);
 	ck_assert_uint_eq(o.checkpoint_s, 60);
 	ck_assert_int_eq(o.machine.jail, JAIL_OFF);
 	ck_assert_int_eq(PARSE(COMMAND_REPLAY, &err, "--until=5", "--from-checkpoint=last", "log"),
