@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # An unmodified Debian kernel on the soft engine: to userspace, to a shell, to power-off; the same translated
-# and interpreted.
+# and interpreted, with the CPU program after it.
 # waits for the host: shell socket
 # beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
 run() { timeout 600 "$twinstep" run --kernel "$vmlinuz" --initrd "$initramfs" "$@"; }
 
-run --console "$work/c1" --digest-every 10000000 --append "$cmdline twinstep.run=\"uname -r; exit 7\"" >"$work/d1" 2>"$work/e1"
+run --console "$work/c1" --digest-every 10000000 --append "$cmdline twinstep.run=\"uname -r; cpubench; exit 7\"" >"$work/d1" 2>"$work/e1"
 status=$?
 check exit-code "status $status, not 7: $(tail -n 3 "$work/e1" "$work/c1")" [ "$status" -eq 7 ]
 check userspace "no 'twinstep: userspace' on the console" grep -q 'twinstep: userspace' "$work/c1"
 check uname "uname printed no kernel version" grep -q 'cloud-amd64' "$work/c1"
-run --engine soft:interpret --console "$work/c2" --digest-every 10000000 --append "$cmdline twinstep.run=\"uname -r; exit 7\"" >"$work/d2" 2>"$work/e2"
+check cpu-program "the CPU program did not end: $(tail -n 3 "$work/c1")" grep -q '^cpubench total' "$work/c1"
+run --engine soft:interpret --console "$work/c2" --digest-every 10000000 --append "$cmdline twinstep.run=\"uname -r; cpubench; exit 7\"" >"$work/d2" 2>"$work/e2"
 n=$(grep -c '^digest [0-9]*0000000 [0-9a-f]\{16\}$' "$work/d1")
-check digests "only $n digests" [ "$n" -ge 30 ]
+check digests "only $n digests" [ "$n" -ge 150 ]
 check repeatable "translated and interpreted runs differ: $(diff "$work/d1" "$work/d2" | head -n 2 | tr '\n' ' ')" cmp -s "$work/d1" "$work/d2"
 check same-console "the consoles of two runs differ" cmp -s "$work/c1" "$work/c2"
 
