@@ -18,6 +18,7 @@ export SOFT_ENGINE=translate
 for test in alu shift branch block run events order string mmu debug seg task intr msr collect sys_fuzz stress; do
 	shown "translated.$test" "$build/tests/soft/test_$test"
 done
+shown translated "$build/tests/isa/isa" --seed 1000000 --count 200000 --reports 5
 shown translated.golden "$build/tests/isa/isa" --against tests/isa/golden/intel-C06F2.bin.zst --reports 5
 ENGINE=soft:interpret shown interpreted.guest tests/guest/run.sh
 exit "$bad"
