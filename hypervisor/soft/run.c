@@ -103,6 +103,7 @@ static void deliver(struct cpu *cpu, enum event_type type, uint8_t vector, bool 
 	cpu->single = true;
 	intr_deliver(cpu, type, vector, has_err, err);
 	cpu->single = false;
+	cpu->exit_seen = false; /* its frame in device memory is no instruction's access */
 	cpu->shadow = cpu->shadow_movss = false;
 	cpu->in_rep = false;
 }

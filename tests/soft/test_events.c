@@ -475,6 +475,29 @@ START_TEST(busy_kicks)
 }
 END_TEST
 
+GUEST_CODE(enable_and_out, "	sti\n"
+			   "	out	%al, $0x80\n"
+			   "	jmp	.\n");
+GUEST_CODE(undefined, "	ud2\n");
+
+/* Where exits are counted, they are instructions: a frame that goes to device memory is none. */
+START_TEST(deliveries_are_no_exits)
+{
+	START(undefined);
+	HANDLE(VEC_UD, enable_and_out);
+	HANDLE(VEC_NMI, enable_and_out);
+	cpu->count_exits = true;
+	cpu->gpr[R_RSP] = 2 * MEMORY;
+	if (_i)
+		g.e->ops->inject_nmi(g.e);
+	ck_assert_int_eq(guest_run_to(&g, 1), ENGINE_EXIT_UNTIL);
+	ck_assert_uint_eq(cpu->rip, HANDLER + 64 * (_i ? VEC_NMI : VEC_UD) + 3);
+	ck_assert_int_eq(g.log[0].kind, GUEST_MMIO_OUT);
+	ck_assert_int_eq(g.log[g.n - 1].kind, GUEST_PORT_OUT);
+	guest_fini(&g);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_test(tc, faults_do_not_count);
@@ -489,6 +512,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, stuck);
 	tcase_add_loop_test(tc, busy_landing, 0, 12);
 	tcase_add_test(tc, busy_kicks);
+	tcase_add_loop_test(tc, deliveries_are_no_exits, 0, 2);
 }
 
 UNIT_MAIN("soft_events", add)
