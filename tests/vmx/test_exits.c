@@ -503,6 +503,34 @@ START_TEST(the_first_write_goes_on)
 }
 END_TEST
 
+/* An NMI whose frame goes to a clean page: it goes in again, which it could not while blocked. */
+START_TEST(an_nmi_that_meets_a_clean_page_goes_in_again)
+{
+	ept_writable = true;
+	vmwrite(EXIT_QUALIFICATION, 2);
+	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(NMI) | 2);
+	vmwrite(GUEST_INTERRUPTIBILITY_INFO, 8);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EPT_VIOLATION), NEXT_ENTER);
+	ck_assert_uint_eq(vmread(VM_ENTRY_INTR_INFO_FIELD), VALID | TYPE(NMI) | 2);
+	ck_assert_uint_eq(vmread(GUEST_INTERRUPTIBILITY_INFO), 0);
+}
+END_TEST
+
+/* One whose frame goes to device memory is reported, and no second one comes before it. */
+START_TEST(an_nmi_that_meets_device_memory_leaves)
+{
+	vmwrite(EXIT_QUALIFICATION, 2);
+	vmwrite(IDT_VECTORING_INFO_FIELD, VALID | TYPE(NMI) | 2);
+	vmwrite(GUEST_INTERRUPTIBILITY_INFO, 8);
+	ck_assert_int_eq(handle(vm, EXIT_REASON_EPT_VIOLATION), NEXT_LEAVE);
+	report(vm);
+	ck_assert_uint_eq(vm->run->exit_reason, EXIT_REASON_EPT_VIOLATION);
+	ck_assert_uint_eq(vm->run->idt_info, VALID | TYPE(NMI) | 2);
+	ck_assert_uint_eq(vm->run->regs.interruptibility, 8);
+	ck_assert_uint_eq(vmread(VM_ENTRY_INTR_INFO_FIELD), 0);
+}
+END_TEST
+
 START_TEST(a_read_of_device_memory_leaves)
 {
 	ept_writable = true;
@@ -833,6 +861,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, interrupts_are_the_hosts);
 	tcase_add_test(tc, exceptions_are_the_guests_but_for_two);
 	tcase_add_test(tc, the_first_write_goes_on);
+	tcase_add_test(tc, an_nmi_that_meets_a_clean_page_goes_in_again);
+	tcase_add_test(tc, an_nmi_that_meets_device_memory_leaves);
 	tcase_add_test(tc, a_read_of_device_memory_leaves);
 	tcase_add_test(tc, iret_that_comes_again_blocks_nmis);
 	tcase_add_test(tc, no_blocking_out_of_a_delivery);
