@@ -140,9 +140,22 @@ static void check_perf(const struct check_input *in, struct check *c)
 
 /* ---- 5, 6, 8: the counter ---- */
 
+static void describe_moved(const struct qualify_moved *m, char *text, size_t n)
+{
+	if (m->cpus < 2)
+		snprintf(text, n, "not tried while the thread moves: there is one CPU only");
+	else
+		snprintf(text, n,
+			 "%u of %u and %u of %u while the thread moved %lu times between %u "
+			 "CPUs%s%s",
+			 m->wrong, m->runs, m->missed, m->stops, m->moves, m->cpus,
+			 m->error[0] ? ": " : "", m->error);
+}
+
 static void check_counting(const struct check_input *in, struct check *c)
 {
 	unsigned wrong = 0, runs = 0;
+	char moved[400];
 
 	if (!in->pmu) {
 		qualify_settle(c, CHECK_NOT_DONE, "%.300s", in->no_vmx ? in->no_vmx : in->no_pmu);
@@ -152,9 +165,10 @@ static void check_counting(const struct check_input *in, struct check *c)
 		wrong += in->pmu->row[i].wrong;
 		runs += in->pmu->row[i].runs;
 	}
-	qualify_settle(c, in->pmu->exact ? CHECK_GOOD : CHECK_BAD,
-		       "%u of %u runs wrong, %u of %u stops missed", wrong, runs, in->pmu->missed,
-		       in->pmu->landings);
+	describe_moved(in->moved, moved, sizeof(moved));
+	qualify_settle(c, in->pmu->exact && qualify_moved_well(in->moved) ? CHECK_GOOD : CHECK_BAD,
+		       "%u of %u runs wrong, %u of %u stops missed; %s", wrong, runs,
+		       in->pmu->missed, in->pmu->landings, moved);
 }
 
 static void check_smi(const struct check_input *in, struct check *c)

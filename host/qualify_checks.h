@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "host/qualify_move.h"
 #include "hypervisor/vmx/measure.h"
 #include "hypervisor/vmx/vmx.h"
 
@@ -25,11 +26,12 @@ struct check {
 
 /* What has been found out before. */
 struct check_input {
-	const struct twvmx_info *info; /* version 0: there is no module */
-	const char *no_vmx, *no_pmu;   /* why not, or NULL */
-	const struct measure *pmu;     /* NULL: not measured */
-	unsigned repeats;	       /* whole runs that are compared */
-	unsigned runs;		       /* of the guest on each CPU between two looks at registers */
+	const struct twvmx_info *info;	   /* version 0: there is no module */
+	const char *no_vmx, *no_pmu;	   /* why not, or NULL */
+	const struct measure *pmu;	   /* NULL: not measured */
+	const struct qualify_moved *moved; /* beside pmu */
+	unsigned repeats;		   /* whole runs that are compared */
+	unsigned runs; /* of the guest on each CPU between two looks at registers */
 };
 
 /* How a check came out, and why. */

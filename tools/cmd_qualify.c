@@ -69,6 +69,7 @@ struct findings {
 	const char *no_pmu;	/* why retired instructions cannot be counted, or NULL */
 	bool measured;
 	struct measure pmu;
+	struct qualify_moved moved;
 	struct err err; /* why not measured */
 	struct check checks[QUALIFY_CHECKS];
 };
@@ -107,7 +108,7 @@ static enum verdict verdict(const struct findings *f)
 {
 	if (f->no_vmx)
 		return soft_engine_ops.probe() ? NOTHING : SOFT;
-	return f->measured && f->pmu.exact ? EXACT : EXITS_ONLY;
+	return f->measured && f->pmu.exact && qualify_moved_well(&f->moved) ? EXACT : EXITS_ONLY;
 }
 
 static void check_all(struct findings *f, const struct effort *effort)
@@ -116,6 +117,7 @@ static void check_all(struct findings *f, const struct effort *effort)
 					.no_vmx = f->no_vmx,
 					.no_pmu = f->no_pmu ? f->no_pmu : f->err.text,
 					.pmu = f->measured ? &f->pmu : NULL,
+					.moved = &f->moved,
 					.repeats = effort->whole,
 					.runs = effort->runs };
 
@@ -131,7 +133,8 @@ static void find_out(struct findings *f, const struct effort *effort)
 		return;
 	f->no_pmu = vmx_pmu_engine_ops.probe();
 	f->measured = !f->no_pmu &&
-		      measure_engine(&vmx_pmu_engine_ops, effort->repeats, &f->pmu, &f->err) == 0;
+		      measure_engine(&vmx_pmu_engine_ops, effort->repeats, &f->pmu, &f->err) == 0 &&
+		      qualify_move(&vmx_pmu_engine_ops, effort->repeats, &f->moved, &f->err) == 0;
 }
 
 /* ---- as text ---- */

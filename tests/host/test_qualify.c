@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Checks of `twinstep qualify` that need no VT-x: what is read of the kernel, and what threads
  * hold. */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "host/qualify_checks.c"
@@ -100,6 +101,112 @@ START_TEST(vectors_are_held)
 }
 END_TEST
 
+/* ---- a counter whose thread moves ---- */
+
+static struct engine_ops moving;
+static int last_cpu;
+
+/* One too many where it was on another CPU before. */
+static enum engine_exit_kind run_loses(struct engine *e, const struct landmark *until)
+{
+	enum engine_exit_kind kind = soft_engine_ops.run(e, until);
+	struct err err = ERR_INIT;
+	struct cpu_state s;
+	int cpu = sched_getcpu();
+
+	if (last_cpu >= 0 && cpu != last_cpu) {
+		e->ops->get_state(e, &s);
+		s.count++;
+		e->ops->set_state(e, &s, &err);
+	}
+	last_cpu = cpu;
+	return kind;
+}
+
+static enum engine_exit_kind run_fails(struct engine *e, const struct landmark *until)
+{
+	return ENGINE_EXIT_ERROR;
+}
+
+static struct engine *create(struct memory *mem, const struct engine_bus *bus, struct err *err)
+{
+	struct engine *e = soft_engine_ops.create(mem, bus, err);
+
+	if (e)
+		e->ops = &moving;
+	return e;
+}
+
+static struct qualify_moved move_with(enum engine_exit_kind (*run)(struct engine *,
+								   const struct landmark *))
+{
+	struct err err = ERR_INIT;
+	struct qualify_moved m;
+	cpu_set_t before, after;
+
+	moving = soft_engine_ops;
+	moving.create = create;
+	moving.run = run;
+	last_cpu = -1;
+	sched_getaffinity(0, sizeof(before), &before);
+	ck_assert_int_eq(qualify_move(&moving, 1, &m, &err), 0);
+	sched_getaffinity(0, sizeof(after), &after);
+	ck_assert(CPU_EQUAL(&before, &after));
+	ck_assert_uint_eq(m.cpus, (unsigned)CPU_COUNT(&before));
+	return m;
+}
+
+START_TEST(a_count_that_moves_along_is_exact)
+{
+	struct qualify_moved m = move_with(soft_engine_ops.run);
+
+	ck_assert(qualify_moved_well(&m));
+	ck_assert_uint_eq(m.moves > 0, m.cpus > 1);
+	ck_assert_uint_eq(m.runs > 0, m.cpus > 1);
+	ck_assert_uint_eq(m.stops > 0, m.cpus > 1);
+}
+END_TEST
+
+START_TEST(a_count_that_is_lost_on_the_way_is_seen)
+{
+	struct qualify_moved m = move_with(run_loses);
+
+	ck_assert_uint_eq(m.wrong + m.missed > 0, m.cpus > 1);
+	ck_assert_int_eq(qualify_moved_well(&m), m.cpus == 1);
+}
+END_TEST
+
+START_TEST(an_engine_that_fails_on_the_way_is_seen)
+{
+	struct qualify_moved m = move_with(run_fails);
+
+	ck_assert_int_eq(qualify_moved_well(&m), m.cpus == 1);
+	ck_assert_int_eq(m.error[0] != 0, m.cpus > 1);
+}
+END_TEST
+
+/* Both measurements decide, and both are told. */
+START_TEST(moves_decide_about_the_count)
+{
+	static struct qualify_moved moved;
+	static struct measure pmu = { .exact = true, .landings = 40 };
+	const struct check_input in = { .pmu = &pmu, .moved = &moved };
+	struct check c;
+
+	moved = (struct qualify_moved){ .cpus = 1 };
+	check_counting(&in, &c);
+	ck_assert_int_eq(c.state, CHECK_GOOD);
+	ck_assert_ptr_nonnull(strstr(c.text, "one CPU only"));
+	moved = (struct qualify_moved){
+		.cpus = 2, .moves = 70, .runs = 10, .wrong = 3, .stops = 40, .missed = 1
+	};
+	check_counting(&in, &c);
+	ck_assert_int_eq(c.state, CHECK_BAD);
+	ck_assert_str_eq(c.text, "0 of 0 runs wrong, 0 of 40 stops missed; 3 of 10 and 1 of 40 "
+				 "while the thread moved 70 times between 2 CPUs");
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, set_up, tear_down);
@@ -107,6 +214,10 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_list_that_is_short_is_not_overrun);
 	tcase_add_test(tc, the_watchdog_is_told);
 	tcase_add_test(tc, vectors_are_held);
+	tcase_add_test(tc, a_count_that_moves_along_is_exact);
+	tcase_add_test(tc, a_count_that_is_lost_on_the_way_is_seen);
+	tcase_add_test(tc, an_engine_that_fails_on_the_way_is_seen);
+	tcase_add_test(tc, moves_decide_about_the_count);
 }
 
 UNIT_MAIN("qualify", add)

@@ -94,6 +94,7 @@ static void set_up(void)
 	memset(&mock_machine_check, 0, sizeof(mock_machine_check));
 	mock_signal = mock_resched = false;
 	mock_features = mock_cr4 = 0;
+	mock_cpu = 0;
 	mock_msrs = 0;
 	mock_event_error = 0;
 	mock_events = 0;
@@ -780,6 +781,32 @@ START_TEST(an_event_stopped_at_the_entry_is_seen)
 }
 END_TEST
 
+/* The thread goes to another CPU, where perf has another counter for it. */
+START_TEST(a_counter_goes_along_to_another_cpu)
+{
+	count_run(1000, 5000);
+	mock_msr_set(MSR_CORE_PERF_GLOBAL_CTRL, 0x70000000full);
+	ck_assert_uint_eq(pmu_enter(vm), 0);
+	mock_retired = 300;
+	pmu_account(vm);
+	mock_cpu = 1; /* before perf has followed */
+	ck_assert_uint_eq(pmu_enter(vm), TWVMX_EXIT_PMU);
+	vm->pmu_event->oncpu = 1;
+	vm->pmu_event->hw.idx = 2;
+	mock_msr_set(MSR_CORE_PERF_GLOBAL_CTRL, 0x70000000dull);
+	ck_assert_int_eq(pmu_begin(vm), 0);
+	ck_assert_uint_eq(mock_events, 1);
+	ck_assert_uint_eq(mock_period, 3700);
+	ck_assert_uint_eq(pmu_enter(vm), 0);
+	ck_assert_uint_eq(vmread(GUEST_IA32_PERF_GLOBAL_CTRL), 4);
+	ck_assert_uint_eq(vmread(HOST_IA32_PERF_GLOBAL_CTRL), 0x700000009ull);
+	ck_assert(!pmu_was_lost(vm));
+	mock_retired = 350;
+	pmu_account(vm);
+	ck_assert_uint_eq(vm->count, 1350);
+}
+END_TEST
+
 START_TEST(system_management_is_noticed)
 {
 	count_run(0, 5000);
@@ -880,6 +907,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, another_thread_gets_its_own_event);
 	tcase_add_test(tc, an_event_in_error_is_made_anew);
 	tcase_add_test(tc, an_event_stopped_at_the_entry_is_seen);
+	tcase_add_test(tc, a_counter_goes_along_to_another_cpu);
 	tcase_add_test(tc, system_management_is_noticed);
 	tcase_add_test(tc, a_machine_check_is_one_of_user_mode);
 	tcase_add_test(tc, other_exits_are_no_machine_check);
