@@ -25,7 +25,7 @@
 #define TURNS	   60
 
 extern const char counter[], counter_end[], hostile[], hostile_end[], spinner[], spinner_end[],
-	looper[], looper_end[], flooded[], flooded_end[];
+	looper[], looper_end[], flooded[], flooded_end[], delivered[], delivered_end[];
 
 static void test_hostile(void)
 {
@@ -121,6 +121,46 @@ static void test_flooded(void)
 	rig_check(same_cpu(&vm, &soft) && !memcmp(vm.mem.base, soft.mem.base, RIG_MEMORY),
 		  "isolation.flooded.same", "another state than the software CPU: %s",
 		  vm.e->ops->last_error(vm.e));
+	rig_stop(&vm);
+	rig_stop(&soft);
+}
+
+#define DELIVERIES 200u
+
+/* Interrupts and NMIs by turns, behind each OUT. */
+static void deliver(struct rig *r, const struct engine_ops *ops)
+{
+	rig_start(r, ops, CODE(delivered));
+	for (uint64_t n = 1; n <= DELIVERIES; n++) {
+		if (rig_run(r, n) != ENGINE_EXIT_UNTIL)
+			return;
+		if (n / 2 % 2)
+			r->e->ops->inject_nmi(r->e);
+		else if (r->e->ops->can_interrupt(r->e))
+			r->e->ops->inject(r->e, 0x20);
+	}
+}
+
+/*
+ * The delivery itself leaves the guest: where it writes to a clean page it is begun again, where it
+ * writes to device memory software does it. No instruction comes before it.
+ */
+static void test_delivered(void)
+{
+	struct rig vm, soft;
+	uint32_t count[2];
+
+	deliver(&vm, &vmx_engine_ops);
+	deliver(&soft, &soft_exits_engine_ops);
+	memory_read(&vm.mem, 0x600, count, sizeof(count));
+	rig_check(count[0] == 0 && count[1] == DELIVERIES - 1, "isolation.delivered",
+		  "%u instructions came first, %u events came: %s", count[0], count[1],
+		  vm.e->ops->last_error(vm.e));
+	rig_check(vm.mmio == soft.mmio && vm.mmio >= DELIVERIES / 2, "isolation.delivered.device",
+		  "%llu accesses, on the software CPU %llu", (unsigned long long)vm.mmio,
+		  (unsigned long long)soft.mmio);
+	rig_check(same_cpu(&vm, &soft) && !memcmp(vm.mem.base, soft.mem.base, RIG_MEMORY),
+		  "isolation.delivered.same", "another state than the software CPU");
 	rig_stop(&vm);
 	rig_stop(&soft);
 }
@@ -388,6 +428,7 @@ int main(void)
 	test_interleaved();
 	test_breakpoints();
 	test_flooded();
+	test_delivered();
 	test_foreign_pages();
 	test_memlock();
 	test_inherited();
