@@ -235,6 +235,37 @@ START_TEST(an_address_beyond_the_machines_faults_everywhere)
 }
 END_TEST
 
+/* ---- instructions that drop translations, done in software ---- */
+
+static const struct {
+	const char *code;
+	size_t len;
+	uint64_t rax;
+	bool flushes;
+} done[] = {
+	{ "\x90", 1, 0, false },			   /* NOP */
+	{ "\xff\x00", 2, DATA, false },			   /* INC DWORD [RAX] */
+	{ "\x0f\x01\x38", 3, DATA, true },		   /* INVLPG [RAX] */
+	{ "\x0f\x22\xd8", 3, 0x1000, true },		   /* MOV CR3, RAX: the same one */
+	{ "\x0f\x22\xe0", 3, CR4_PAE | CR4_OSFXSR, true }, /* MOV CR4, RAX: without PGE */
+};
+
+/* The processor keeps translations of its own, which have to go, too; and only then. */
+START_TEST(what_software_drops_the_processor_drops)
+{
+	memory_write(&b.mem, BENCH_CODE, done[_i].code, done[_i].len);
+	b.e->ops->memory_written(b.e, BENCH_CODE, done[_i].len);
+	v->st.gpr[R_RAX] = done[_i].rax;
+	v->guest_flushes = soft_engine_cpu(v->soft)->guest_flushes;
+	ck_assert(soft_step(v, true));
+	ck_assert_uint_eq(v->st.rip, BENCH_CODE + done[_i].len);
+	ck_assert_int_eq(v->flush, done[_i].flushes);
+	v->flush = false;
+	ck_assert(soft_step(v, true)); /* once */
+	ck_assert(!v->flush);
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	const int n = sizeof(events) / sizeof(events[0]);
@@ -248,6 +279,8 @@ static void add(TCase *tc)
 	tcase_add_test(tc, a_page_of_one_gib_has_reserved_bits);
 	tcase_add_test(tc, an_address_of_the_machines_is_one_everywhere);
 	tcase_add_loop_test(tc, an_address_beyond_the_machines_faults_everywhere, 0, 2);
+	tcase_add_loop_test(tc, what_software_drops_the_processor_drops, 0,
+			    sizeof(done) / sizeof(done[0]));
 }
 
 UNIT_MAIN("left", add)
