@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import sys
+import time
 
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
@@ -14,6 +15,7 @@ os.unlink(sys.argv[1])
 b = socket.socket(socket.AF_UNIX)
 b.connect(sys.argv[2])
 left = int(sys.argv[3]) or sys.maxsize
+hold = sys.argv[4] if len(sys.argv) > 4 else None  # a file that is made then instead: nothing passes before it is removed
 other = {a: b, b: a}
 while left > 0:
     for s in select.select([a, b], [], [])[0]:
@@ -25,3 +27,8 @@ while left > 0:
         except ConnectionError:
             sys.exit()
         left -= len(data) if s is b else 0
+    if left <= 0 and hold:
+        open(hold, "w").close()
+        while os.path.exists(hold):
+            time.sleep(0.01)
+        left = sys.maxsize

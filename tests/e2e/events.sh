@@ -75,7 +75,7 @@ inside "$(realpath "$twinstep")" log ev --follow >"$work/followed" 2>"$work/err2
 follower=$!
 check on-event "$(cat "$work/hooked" "$work/err" 2>&1)" wait_for 30 grep -q '^ev start start {.*"event":"start".*}$' "$work/hooked"
 check webhook "$(cat "$work/posted" "$work/err" 2>&1)" wait_for 30 grep -q '^application/json {.*"event":"start".*"guest":"ev"' "$work/posted"
-check webhook-again "the first event did not come after a 503: $(cat "$work/posted")" grep -q '"event":"role"' "$work/posted"
+check webhook-again "the first event did not come after a 503: $(cat "$work/posted")" wait_for 20 grep -q '"event":"role"' "$work/posted"
 check follow "$(cat "$work/followed" "$work/err2")" wait_for 20 grep -qE 'Z +start ' "$work/followed"
 check journal "$(cat "$work/journal" 2>&1)" wait_for 20 grep -q '^TWINSTEP_EVENT=start' "$work/journal"
 check journal-guest "$(cat "$work/journal")" grep -q '^TWINSTEP_GUEST=ev' "$work/journal"

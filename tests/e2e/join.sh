@@ -43,6 +43,7 @@ passes() { tr -dc . <"$work/$1.out" | wc -c; }
 passed() { [ "$(passes "$1")" -gt "$2" ]; }
 # The last round's KiB, all KiB and the pause in ms, of the backup that joined last.
 last() { sed -n 's/.*has the state: \([0-9]*\) KiB of memory sent, the last \([0-9]*\) KiB after a pause of \([0-9.]*\) ms.*/\2 \1 \3/p' "$work/a.events" | tail -n 1; }
+told() { [ -n "$(last)" ]; }
 
 replica a primary --no-wait --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf"
 wait_for 120 passed a 0 || not_ok starts "$(cat "$work/a.err")"
@@ -50,6 +51,7 @@ wait_for 120 passed a 0 || not_ok starts "$(cat "$work/a.err")"
 # ---- a join ----
 backup b
 check joins "$(cat "$work"/*.err)" wait_for 60 state a protected
+wait_for 20 told # events are written by the way
 read -r last all pause < <(last)
 echo "# $mib MiB ${GUEST:-dirtying}: pause $pause ms, $last KiB in the last round, $all KiB in all"
 if [ -n "${MIB:-}" ]; then exit; fi
@@ -65,22 +67,23 @@ check goes-on-alone "$(cat "$work/a.err")" wait_for 60 passed a "$n"
 
 # ---- a link that is cut ----
 # Each time it goes on over a new connection with what it has, and the guest has seen nothing of it.
-relay() { python3 "$here/cut.py" "$work/cut" "$work/a.peer" "$1" & relay=$!; wait_for 10 test -S "$work/cut"; }
+relay() { python3 "$here/cut.py" "$work/cut" "$work/a.peer" "$@" & relay=$!; wait_for 10 test -S "$work/cut"; }
 kept() { sed -n 's/.*has the state:.*; it had \([0-9]*\) KiB already.*/\1/p' "$work/a.events" | tail -n 1; }
+went_on() { [ "$(number a instructions)" -gt "$before" ]; }
 for percent in 10 50 90; do
 	n=$(events a refused) m=$(events a protected) before=$(number a instructions)
 	relay $((mib * 1048576 * percent / 100))
 	backup b "$work/cut"
 	check "cut-$percent" "$(tail -n 3 "$work/a.err")" wait_for 60 more a refused "$n"
 	wait "$relay" 2>/dev/null
-	check "cut-$percent.alone" "$(cat "$work/a.err")" state a alone
+	check "cut-$percent.alone" "$(cat "$work/a.err")" wait_for 20 state a alone
 	check "cut-$percent.waits" "$(cat "$work/b.err")" wait_for 20 more b interrupted 0
 	# The next one is cut in the handshake already, which says nothing of the key.
 	relay -1
 	wait "$relay" 2>/dev/null
 	relay 0
 	check "cut-$percent.resumed" "$(tail -n 3 "$work/b.err")" wait_for 60 more a protected "$m"
-	check "cut-$percent.went-on" "$before" [ "$(number a instructions)" -gt "$before" ]
+	check "cut-$percent.went-on" "$before" went_on
 	n=$(events a unprotected)
 	end b
 	wait_for 20 more a unprotected "$n"
@@ -91,15 +94,18 @@ done
 
 # ---- a backup that stops ----
 n=$(events a refused) before=$(number a instructions)
-backup b
-moves() { [ "$(number a memory_sent)" -gt 20000000 ]; }
-wait_for 20 moves
+relay $((mib * 1048576 / 4)) "$work/held"
+backup b "$work/cut"
+check stopped.begins "$(tail -n 3 "$work/b.err")" wait_for 60 test -e "$work/held"
 stopped=$(cat "/proc/${pid[b]}/task/${pid[b]}/children")
 kill -STOP ${stopped:-${pid[b]}}
+rm "$work/held"
 check stopped "$(tail -n 3 "$work/a.err")" wait_for 20 more a refused "$n"
-check stopped.alone "$(cat "$work/a.err")" state a alone
-check stopped.went-on "$before" [ "$(number a instructions)" -gt "$before" ]
+check stopped.alone "$(cat "$work/a.err")" wait_for 20 state a alone
+check stopped.went-on "$before" went_on
 end b
+wait "$relay" 2>/dev/null
+rm -f "$work/b.events"
 
 # ---- one that was cut, and has all of it all the same ----
 n=$(events a refused)
@@ -109,7 +115,7 @@ wait_for 60 more a refused "$n"
 wait "$relay" 2>/dev/null
 relay 0
 check joins-again "$(cat "$work"/*.err)" wait_for 60 state a protected
-check joins-again.resumed "$(cat "$work/b.events")" more b interrupted 0
+check joins-again.resumed "$(cat "$work/b.events")" wait_for 20 more b interrupted 0
 end a
 check goes-live "$(cat "$work/b.err")" wait_for 20 state b alone
 n=$(passes b)
@@ -132,11 +138,12 @@ wait_for 60 more a refused 0
 wait "$relay" 2>/dev/null
 relay 0
 check kept.protected "$(cat "$work"/*.err)" wait_for 60 state a protected
+wait_for 20 told # events are written by the way
 read -r last all pause < <(last)
 echo "# idle, cut at 50 %: $all KiB sent afterwards, $(kept) KiB were there"
 check kept "$(kept) KiB" [ "0$(kept)" -ge $((mib * 1024 / 4)) ]
 check kept.not-sent "$all KiB" [ "$all" -le $((mib * 1024 * 3 / 4 + 10000)) ]
-check kept.told "$(cat "$work/a.events")" grep -q 'resumed, it has [0-9]* KiB' "$work/a.events"
+check kept.told "$(cat "$work/a.events")" wait_for 20 grep -q 'resumed, it has [0-9]* KiB' "$work/a.events"
 end a # first: without the relay it would go on alone
 check kept.goes-live "$(cat "$work/b.err")" wait_for 20 state b alone
 kill "$relay" 2>/dev/null

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Disks at NBD servers, in the jail: nbdkit's files and qemu-nbd's qcow2, what is refused by name, a server that goes away,
 # a pair with a server on each side.
+# waits for the host: gone* pair.* hung.*
 # beside others
 . "$(dirname "$0")/lib.sh"
 need_guest
@@ -139,9 +140,9 @@ hung() {
 	arbiter=$work/arbiter.$side
 	"$twinstep" arbiter init "file:$arbiter"
 	rm -f "$work"/[ab].con "$work"/[ab].twin
-	replica a primary --listen "unix:$work/peer.$side" --hang-timeout 2000 --kernel "$vmlinuz" --initrd "$initramfs" --append \
+	replica a primary --listen "unix:$work/peer.$side" --hang-timeout 4000 --kernel "$vmlinuz" --initrd "$initramfs" --append \
 		"$cmdline twinstep.run=\"while sleep 0.2; do date | dd of=/dev/vda bs=512 seek=200 conv=fsync,notrunc; echo kept; done\""
-	replica b backup --connect "unix:$work/peer.$side" --hang-timeout 2000 --connect-wait 30000
+	replica b backup --connect "unix:$work/peer.$side" --hang-timeout 4000 --connect-wait 30000
 	machines=("${pids[@]: -2}")
 	check "hung.$side.protected" "$(tail -n 3 "$work"/[ab].err)" wait_for 60 protected
 	goes_on a
