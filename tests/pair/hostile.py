@@ -76,14 +76,14 @@ class Hostile:
 
     def half_open(self):
         n = len(self.live.events())
-        self.connect_from_b("s.sendall(b'\\x16'); time.sleep(4)\n")
+        self.connect_from_b("s.sendall(b'\\x16'); s.settimeout(%d); s.recv(1)\n" % PATIENCE)
         return self.refused_with(["handshake"], n)
 
     def slow(self):
         n = len(self.live.events())
         self.connect_from_b("t = time.time()\n"
                             "try:\n"
-                            "    while time.time() < t + 4: s.sendall(b'\\x16'); time.sleep(0.2)\n"
+                            "    while time.time() < t + 60: s.sendall(b'\\x16'); time.sleep(0.2)\n"
                             "except OSError: pass\n")
         return self.refused_with(["handshake", "TLS", "key"], n)
 
@@ -131,7 +131,7 @@ class Hostile:
 
 def main():
     random.seed(1)
-    rig = Rig(["--timeout", "2000"])
+    rig = Rig(["--timeout", "4000"])
     failed = 0
     try:
         h = Hostile(rig)

@@ -100,7 +100,7 @@ class Topology:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.relay = subprocess.Popen([sys.executable, HERE + "/relay.py", "frames", "client0", "relay0"],
                                       stdin=subprocess.PIPE)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not os.path.exists("/proc/sys/net/ipv4/conf/client0") and time.monotonic() < deadline:
             time.sleep(0.02)
         sh("ip", "addr", "add", CLIENT_IP + "/24", "dev", "client0")
@@ -189,7 +189,7 @@ class Replica:
 
     def ask(self, **request):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(60)
+            s.settimeout(PATIENCE)
             s.connect(self.control)
             s.sendall(json.dumps(request).encode() + b"\n")
             answer = b""
@@ -262,7 +262,12 @@ class Rig:
         p = subprocess.Popen(["ip", "netns", "exec", self.top.ns[host], "setpriv", "--pdeathsig", "KILL", sys.executable,
                               HERE + "/relay.py", "stream", str(port), "%s:7777" % PEER_IP[live.host], str(rate),
                               str(delay)])
-        time.sleep(0.3)
+        deadline = time.monotonic() + PATIENCE
+        while not subprocess.run(["ip", "netns", "exec", self.top.ns[host], "ss", "-Hltn", "sport = :%d" % port],
+                                 stdout=subprocess.PIPE, check=True).stdout:
+            if time.monotonic() > deadline:
+                raise Failure("the relay does not listen")
+            time.sleep(0.05)
         return p, "127.0.0.1:%d" % port
 
     def wait_redis(self, seconds, live):
@@ -360,7 +365,7 @@ class Client(threading.Thread):
 
     def stop(self):
         self.running = False
-        self.join(20)
+        self.join(PATIENCE)
 
 
 class Watch(threading.Thread):
