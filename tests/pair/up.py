@@ -68,7 +68,7 @@ class Host(threading.Thread):
                  % (self.letter, self.dir, self.dir))
         return ["unshare", "--uts", "--mount", "sh", "-c", inner, "sh", *args]
 
-    def call(self, *args, timeout=60):
+    def call(self, *args, timeout=PATIENCE):
         return subprocess.run(self.command(self.program, *args), capture_output=True, text=True, timeout=timeout)
 
     def begin(self, *args):
@@ -96,7 +96,7 @@ class Host(threading.Thread):
         import socket
         try:
             with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(30)
+                s.settimeout(PATIENCE)
                 s.connect(self.dir + "/run/twinstep/web.sock")
                 s.sendall(b'{"command":"status"}\n')
                 answer = b""
@@ -113,22 +113,29 @@ class Host(threading.Thread):
         return read_events(self.dir + "/lib/twinstep/web/events")
 
     def kill(self, what):
+        """Returns when what was killed has ended; with `up` its replica ends."""
         with self.lock:
             pid = self.state().get("replica", 0)
             victims = [pid] if what == "replica" else [self.proc.pid] if what == "up" else [self.proc.pid, pid]
+            ends = [pid] if what == "replica" else [self.proc.pid, pid]
         for v in victims:
             try:
                 if v:
                     os.kill(v, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        deadline = time.monotonic() + PATIENCE
+        while any(p and alive(p) for p in ends):
+            if time.monotonic() > deadline:
+                raise Failure("host %s: %s has not ended" % (self.letter, what))
+            time.sleep(0.01)
 
     def stop(self):
         self.wanted = False
         with self.lock:
             if self.proc and self.proc.poll() is None:
                 self.proc.kill()
-        self.join(20)
+        self.join(PATIENCE)
 
     def tail(self):
         with open(self.dir + "/log") as f:
@@ -179,7 +186,7 @@ class Seen(threading.Thread):
         self.start()
 
     def get(self, path):
-        with urllib.request.urlopen("http://%s%s" % (self.at, path), timeout=30) as r:
+        with urllib.request.urlopen("http://%s%s" % (self.at, path), timeout=PATIENCE) as r:
             return r.read().decode()
 
     def machine(self):
@@ -364,7 +371,6 @@ class Test:
                 time.sleep(self.random.uniform(0, 1.5))
             self.hosts[other(first)].kill("all")
         started = time.monotonic()
-        time.sleep(0.3)
         self.wait_protected(kind)
         for seen in self.seen:
             seen.compare()
