@@ -311,12 +311,15 @@ inline diverge(i)
 	fi
 }
 
-/* The live side's part is at a sync point of its vCPU thread: no output is on its way past the outbox. */
-inline join(i)
+/*
+ * The live side gives its state, at a sync point of its vCPU thread: no output is on its way past the
+ * outbox. A backup whose connection was cut before it had the state dials again, and is LOADING still.
+ */
+#define GIVES(i) (up[i] && st[i] == ALONE && !session[i] && !bye[i] && !direct[i])
+inline receive_state(i)
 {
 	forget_connection();
 	gen[i] = gen[OTHER]; over[i] = false;
-	step(st[i], E_LOAD);
 	made[i] = made[OTHER];
 	acked[OTHER] = made[OTHER];
 	lease[OTHER] = false;
@@ -417,8 +420,8 @@ proctype replica(byte i)
 	:: atomic { session[i] && st[i] == HANDING_OVER && took -> follow(i) }
 
 	/* both */
-	:: atomic { up[i] && st[i] == STARTING && up[OTHER] && st[OTHER] == ALONE && !session[OTHER] &&
-			!bye[OTHER] && !direct[OTHER] -> join(i) }
+	:: atomic { up[i] && st[i] == STARTING && GIVES(OTHER) -> step(st[i], E_LOAD); receive_state(i) }
+	:: atomic { up[i] && st[i] == LOADING && closed && GIVES(OTHER) -> receive_state(i) }
 	:: atomic { ASKS(i) -> TAKE(i) }
 	:: atomic { ASKS(i) -> step(st[i], E_UNKNOWN) }
 	:: atomic { up[i] && st[i] != STARTING -> crash(i) }
