@@ -37,7 +37,7 @@ struct bringup_role {
 	/* Starts what runs beside the vCPU. After stop() nothing uses the machine any more. */
 	int (*start)(void *ctx, struct err *err);
 	void (*stop)(void *ctx);
-	/* Ends the run, from any thread and from signal handlers. */
+	/* Ends the run. Any thread and signal handlers may call it. */
 	void (*quit)(void *ctx);
 	bool consoles;	   /* it has the machine's consoles */
 	bool escape_key;   /* where a person at the terminal can end the run */

@@ -39,7 +39,7 @@ struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ct
  * Sets the longest time, in ms, for which a reader that does not read may hold up the machine;
  * after that, output is lost until it reads again. Without this call there is no limit, but for the
  * client of a socket, which has 100 ms. A signal that ends the process ends the waiting in any
- * case. From any thread. NULL allowed.
+ * case. Any thread may call it. NULL is allowed.
  */
 void console_set_patience(struct console *c, int ms);
 /* Bytes of output that a reader did not take in time, or that came after it had gone. NULL: 0. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What is tried, and what is a failure. */
+/* Decides which changes a run tries, and whether it has failed. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 
 /* ---- answers ---- */
 
-/* What another process wrote into a bool need not be one. */
+/* A byte that another process wrote into a bool may be neither 0 nor 1, so it is read as a byte. */
 static bool is_flag(const bool *b)
 {
 	uint8_t byte;
@@ -35,7 +35,7 @@ bool explore_answer_can_be(const struct experiment_try *t, const struct explore_
 
 /* ---- failures ---- */
 
-/* The program, with what was shown as its standard input. Does not come back. */
+/* Executes the program with the console output as its standard input. Does not return. */
 static void become_checker(const struct explore_failure *f, const struct explore_answer *a, int fd)
 {
 	char status[16];
@@ -113,13 +113,13 @@ int explore_judge(const struct explore_failure *f, const struct explore_answer *
 
 /* ---- drawing ---- */
 
-/* Each kind of change with the amounts between which it is drawn, every order of size alike. */
+/* Kinds of changes with the least and greatest amount; orders of magnitude are equally likely. */
 static const struct {
 	enum fault_place place;
 	unsigned weight;
 	uint64_t low, high;
 } kinds[] = {
-	{ FAULT_CLOCK_JUMP, 8, 1000000, 50000000 }, /* the host had other things to do, in ns */
+	{ FAULT_CLOCK_JUMP, 8, 1000000, 50000000 }, /* ns: as if the host had been busy */
 	{ FAULT_CLOCK_FAST, 2, 100000, 50000000 },  /* fewer instructions between two ticks */
 	{ FAULT_CLOCK_SLOW, 2, 100000, 900000 },    { FAULT_PACKET_LATE, 4, 1000, 20000000 },
 	{ FAULT_PACKET_SWAPPED, 2, 0, 0 },	    { FAULT_DISK_SLOW, 4, 100000, 200000000 },
@@ -132,7 +132,7 @@ static bool is_there(enum fault_place place, const struct explore_space *s)
 	return place != FAULT_DISK_SLOW || s->ndisks > 0;
 }
 
-/* From low to high, twice as likely a value half as large. */
+/* A value from low to high; half as large a value is twice as likely. */
 static uint64_t draw_amount(uint64_t *state, uint64_t low, uint64_t high)
 {
 	unsigned doublings = 0;
@@ -190,8 +190,8 @@ size_t explore_draw(const struct explore_space *s, uint64_t seed, uint64_t n, un
 /* ---- shrinking ---- */
 
 /*
- * Takes away halves, quarters and so on of the list as long as what is left fails; at the end each
- * has been taken away alone from what is left, and it did not fail.
+ * Takes away halves of the list, then quarters and so on, as long as a run with the rest fails. At
+ * the end each change has been left out alone, and none of these runs has failed.
  */
 static int take_away(struct fault *faults, size_t *n, explore_fails_fn *fails, void *ctx)
 {
@@ -228,7 +228,7 @@ static int take_away(struct fault *faults, size_t *n, explore_fails_fn *fails, v
 
 #define NEAR 20000u /* instructions */
 
-/* Number `try` of lists with `fewer` of the changes, a little from where they were. */
+/* The `try`-th list of `fewer` of the changes, each a little earlier or later than it was. */
 static void redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
 		   const struct fault *from, size_t n, struct fault *to, size_t fewer)
 {
@@ -236,7 +236,7 @@ static void redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
 
 	for (size_t i = 0; i < fewer; i++) {
 		uint64_t count, away = campaign_random_below(&state, 2 * NEAR + 1);
-		/* With most of them left, one is left out; with few, any are taken. */
+		/* Where most changes are kept, one is left out; where few are, any are picked. */
 		size_t which =
 			fewer + 1 < n ? campaign_random_below(&state, n) : i + (i >= try % n);
 
@@ -249,13 +249,13 @@ static void redraw(const struct explore_space *s, uint64_t seed, uint64_t try,
 	qsort(to, fewer, sizeof(*to), by_count);
 }
 
-/* How often so many changes are tried: a few that do it are worth more than many. */
+/* How many lists of this length are tried: the shorter the list, the more tries it is worth. */
 #define TRIES_OF_FEW  400
 #define TRIES_OF_MANY 100
 
 /*
- * What is left when one is taken away often comes too early or too late: fewer, a little elsewhere.
- * 1 and a shorter list: they fail.
+ * Looks for a shorter list whose changes come a little earlier or later: when a change is taken
+ * away, the others often come at the wrong time. 1: *list is such a list, and a run with it fails.
  */
 static int look_around(const struct explore_space *s, uint64_t seed, struct fault *faults,
 		       size_t *n, size_t fewer, explore_fails_fn *fails, void *ctx)

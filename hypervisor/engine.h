@@ -218,8 +218,8 @@ struct engine_ops {
 	 */
 	enum engine_exit_kind (*run)(struct engine *e, const struct landmark *until);
 	/*
-	 * From any thread: run(), now or next, returns soon with KICK (once per kick; several may
-	 * merge).
+	 * Makes run() return soon with KICK, the call that runs or else the next one. Any thread
+	 * may call it. Several kicks may be answered by one return.
 	 */
 	void (*kick)(struct engine *e);
 

@@ -121,7 +121,7 @@ bool machine_is_halted(const struct machine *m);
 uint64_t machine_lost_interrupts(const struct machine *m);
 /* True: an interrupt that nothing asks for (INTERRUPT_SPURIOUS) can be taken here. */
 bool machine_takes_spurious(const struct machine *m);
-/* From any thread: the machine asks its source soon. */
+/* Makes the machine ask its input source soon. Any thread may call it. */
 void machine_kick(struct machine *m);
 
 const struct machine_config *machine_get_config(const struct machine *m);

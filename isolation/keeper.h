@@ -69,8 +69,8 @@ struct keeper_post {
  */
 struct keeper *keeper_start(const struct keeper_post *post, struct err *err);
 /*
- * Asks and waits for the answer. From any thread. 0; -EIO: the keeper is gone; -EAGAIN: it was
- * killed while it was asked, and another one is there; -ETIMEDOUT.
+ * Asks the keeper and waits for its answer. Any thread may call it. 0; -EIO: the keeper is gone;
+ * -EAGAIN: it was killed while it was asked, and another one is there; -ETIMEDOUT.
  */
 int keeper_call(struct keeper *k, struct keeper_message *m);
 /* The same; *fd: the descriptor that came along with the answer, or -1. */

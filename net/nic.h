@@ -77,7 +77,7 @@ int nic_fd(const struct nic *nic);
  * A send or a receive that finds the interface down or gone fails like one that finds it busy or
  * empty: the first one says so and counts it, and from then on the NIC is lost. While it is, the
  * caller has to have nic_attach() called now and then, where the rights for it are, and to pass on
- * what came of it. From any thread.
+ * what came of it. Any thread may call it.
  */
 bool nic_is_lost(const struct nic *nic);
 /* A socket for nic_attach(), made while sockets may be made; -errno. */

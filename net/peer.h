@@ -112,7 +112,10 @@ struct peer_listener *peer_listen(const char *addr, const struct peer_key *key, 
  * err->code EAGAIN; NULL and another err when somebody was refused.
  */
 struct peer *peer_accept(struct peer_listener *l, int timeout_ms, struct err *err);
-/* From any thread: peer_accept() returns, now or the next time. NULL allowed. */
+/*
+ * Makes peer_accept() return, the call that waits or else the next one. Any thread may call it.
+ * NULL is allowed.
+ */
 void peer_listener_wake(struct peer_listener *l);
 /* The name in the file system that it leaves behind for its owner to remove; NULL: none. */
 const char *peer_listener_path(const struct peer_listener *l);
@@ -160,7 +163,7 @@ ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct e
  * -ETIMEDOUT, or another -errno, and err.
  */
 int peer_recv_all(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
-/* From any thread: both directions end, blocked calls return. */
+/* Ends both directions, so that blocked calls return. Any thread may call it. */
 void peer_shutdown(struct peer *p);
 void peer_close(struct peer *p); /* NULL allowed */
 /*

@@ -135,14 +135,15 @@ void live_sink_attach(struct live_sink *s, struct live *l);
  */
 int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns);
 
-/* From any thread: machine_run() returns MACHINE_ENDED soon. Safe in a signal handler. */
+/* Makes machine_run() return MACHINE_ENDED soon. Any thread and a signal handler may call it. */
 void live_stop(struct live *l);
-/* From any thread: the vCPU comes to a sync point soon even when idle. */
+/* Makes the vCPU come to a sync point soon, even when it is idle. Any thread may call it. */
 void live_wake(struct live *l);
 
 /*
- * From any thread: when the poller came by last (host_mono_ns()); now, when it is meant to be over.
- * Woken, it comes by soon.
+ * The time (host_mono_ns()) at which the poller thread last went round its loop; the present time
+ * when that thread is meant to have ended. live_wake_poller() makes it go round soon. Any thread
+ * may call both.
  */
 uint64_t live_poller_beat(const struct live *l);
 void live_wake_poller(struct live *l);
