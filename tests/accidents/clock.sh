@@ -33,7 +33,7 @@ steps=(3600 -3600 0)
 "$twinstep" keygen "$work/key"
 "$twinstep" arbiter init "file:$work/arbiter" >/dev/null
 replica() {
-	stepped "$twinstep" "$1" --key-file "$work/key" --arbiter "file:$work/arbiter" --timeout "${TIMEOUT:-3000}" --console none \
+	stepped "$twinstep" "$1" --key-file "$work/key" --arbiter "file:$work/arbiter" --timeout "${TIMEOUT:-10000}" --hang-timeout 30000 --console none \
 		--control "$work/$1.sock" --events "$work/$1.events" "${@:2}" 2>"$work/$1.err" </dev/null &
 	pid[$1]=$!
 }

@@ -69,7 +69,7 @@ check log-end "status $status: $(cat "$work/err")" [ $status -eq 0 ]
 
 "$twinstep" keygen "$work/key"
 "$twinstep" arbiter init "file:$work/arbiter" >/dev/null
-common=(--key-file "$work/key" --arbiter "file:$work/arbiter" --timeout 3000 --reserve off)
+common=(--key-file "$work/key" --arbiter "file:$work/arbiter" --timeout 10000 --reserve off)
 "$twinstep" primary "${common[@]}" "${big[@]}" --events "$work/events" --listen "unix:$work/peer" 2>"$work/err" </dev/null &
 pid[primary]=$!
 "$twinstep" backup "${common[@]}" --console none --events "$work/events2" --control "$work/backup.sock" --connect "unix:$work/peer" \

@@ -47,7 +47,7 @@ cleanup
 
 pair 64k 2M
 check primary-hands-over "$(tail -n 3 "$work"/*.con "$work"/*.err)" wait_for 60 grep -qa '^written 0' "$work/backup.con"
-check primary-says-why "$(cat "$work/primary.err")" grep -q 'disk 0: No space left on device: this side ends' "$work/primary.err"
+check primary-says-why "$(cat "$work/primary.err")" wait_for 20 grep -q 'disk 0: No space left on device: this side ends' "$work/primary.err"
 cleanup
 
 pair 2M 64k
@@ -57,5 +57,6 @@ wait "${pids[1]}"
 status=$?
 check backup-ends "status $status: $(cat "$work/backup.err")" eval \
 	"[ $status -eq 122 ] && grep -q 'disk 0: .*No space left' '$work/backup.err'"
-check backup-left-alone "$("$twinstep" status "$work/primary.sock")" eval '! protected'
+alone() { "$twinstep" status "$work/primary.sock" --json | grep -q '"state": *"alone"'; }
+check backup-left-alone "$("$twinstep" status "$work/primary.sock")" wait_for 60 alone
 exit $failed
