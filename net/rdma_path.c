@@ -494,15 +494,18 @@ static void path_is_up(struct rdma_peer *p)
 
 static void take_arrival(struct rdma_peer *p, uint32_t number)
 {
-	uint64_t frame;
+	uint64_t before = p->reader.announced, frame;
 
 	if (number & CREDIT_BIT) {
 		take_credit(p, p->area + CELL_AT);
 		return;
 	}
 	frame = rdma_reader_announce(&p->reader, number);
-	if (frame && frame < p->lane_first)
-		p->lane_first = frame;
+	if (!frame || frame >= p->lane_first)
+		return;
+	if (p->lane_first == NEVER)
+		p->reader.gap = before + 1;
+	p->lane_first = p->reader.gap_end = frame;
 }
 
 static void poll_path(struct rdma_peer *p)

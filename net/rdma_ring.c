@@ -339,9 +339,12 @@ static bool reader_open(struct rdma_reader *r, const struct frame_header *h)
 /* The next frame into r->bytes; false: it is not there. *sums: it has no bytes of the stream. */
 static bool reader_take(struct rdma_reader *r, bool *sums)
 {
-	const uint8_t *ring = r->next <= r->placed ? r->aside : r->ring;
+	bool is_aside = r->next <= r->placed;
+	const uint8_t *ring = is_aside ? r->aside : r->ring;
 	struct frame_header h;
 
+	if (!is_aside && r->next >= r->gap && r->next < r->gap_end)
+		return false;
 	ring_copy_out(ring, r->position, &h, sizeof(h));
 	if (h.number != r->next || h.len > RDMA_FRAME || h.len == 0 ||
 	    h.flags & ~(RDMA_FLAG_CLEAR | RDMA_FLAG_SUMS))

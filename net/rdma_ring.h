@@ -93,6 +93,11 @@ struct rdma_reader {
 	uint64_t position, next;
 	uint64_t announced; /* last frame that is said to be there */
 	uint64_t placed;    /* those up to this one that are not read stand aside */
+	/*
+	 * From gap on, and before gap_end, frames come another way: where they stand in the ring, a
+	 * queue pair that broke may have left a part of them.
+	 */
+	uint64_t gap, gap_end;
 	uint64_t credited, credited_number, credits;
 	/* Takes the checksums of a frame; 0, or -errno: they are not right. NULL: none are taken.
 	 */

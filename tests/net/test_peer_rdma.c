@@ -678,6 +678,37 @@ START_TEST(rubbish_in_the_ring_is_not_taken)
 }
 END_TEST
 
+/*
+ * A queue pair broke within a frame, and the next one carries what comes after it: the frame itself
+ * is on its way over TLS, also where no seal would tell what the ring has of it.
+ */
+START_TEST(a_part_of_a_frame_that_comes_over_tls_is_not_taken)
+{
+	uint8_t frame[96] = { 50, [4] = RDMA_FLAG_CLEAR }, in[64];
+	struct err err = ERR_INIT;
+	struct rdma_peer *p;
+	uint64_t next;
+
+	meet(true, true);
+	ck_assert(pings_until(true));
+	p = rdma_peer_of(b);
+	pthread_mutex_lock(&p->lock);
+	next = p->reader.next;
+	memcpy(frame + 8, &next, sizeof(next));
+	memcpy(p->area + p->reader.position % RDMA_RING, frame, sizeof(frame));
+	p->lane_first = ~0ull; /* nothing has come over this one */
+	fake_lock();
+	fake_complete(p->qp, (struct verbs_completion){ .what = VERBS_ARRIVED,
+							.number = (uint32_t)next + 1 });
+	fake_unlock();
+	rdma_path_pump(p, READY_QP);
+	pthread_mutex_unlock(&p->lock);
+	ck_assert_int_eq(peer_recv(b, in, sizeof(in), 100, &err), -EAGAIN);
+	ck_assert(is_up(b));
+	send_byte(a, b, 'x');
+}
+END_TEST
+
 /* Whether the bytes that were sent last stand in the other one's ring as they are. */
 static bool readable_on_fabric(void)
 {
@@ -1141,6 +1172,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, late_and_torn_writes);
 	tcase_add_host_test(tc, words_in_another_order);
 	tcase_add_test(tc, rubbish_in_the_ring_is_not_taken);
+	tcase_add_test(tc, a_part_of_a_frame_that_comes_over_tls_is_not_taken);
 	tcase_add_test(tc, sealed_unless_both_want_it_clear);
 	tcase_add_test(tc, without_a_key_only_clear);
 	tcase_add_host_test(tc, the_other_side_speaks_plain_tcp);
