@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Pairs over RDMA, on SoftRoCE in Debian's kernel in QEMU: what tests/rdma/script does there.
 # waits for the host: rdma.*
+# time limit: 1600 s
 # RDMA_SCRIPT (tests/rdma/script), RDMA_IMAGE (rdma, below BUILD): another script, and where its image is made; RDMA_TIMEOUT
-# (600) seconds; RDMA_DEBUG: keeps nothing back.
+# (1500) seconds; RDMA_DEBUG: keeps nothing back.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 build=${BUILD:-build}
@@ -24,7 +25,7 @@ esac
 work=$(mktemp -d)
 [ -z "${RDMA_DEBUG:-}" ] || echo "$work"
 trap 'rm -rf "$work"' EXIT
-timeout -k 5 "${RDMA_TIMEOUT:-600}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults \
+timeout -k 5 "${RDMA_TIMEOUT:-1500}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults \
 	-serial "file:$work/serial" -kernel "$build/$image/vmlinuz" -initrd "$build/$image/initrd" \
 	-append "console=ttyS0 quiet mitigations=off cryptomgr.notests no_timer_check panic=-1" </dev/null >"$work/qemu" 2>&1
 # What the firmware last sent to the screen may stand before the first of these words, on its line.
