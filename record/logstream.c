@@ -126,17 +126,6 @@ static int restore_pages(struct machine *m, const struct log_frame *f, struct er
 	return 0;
 }
 
-static int restore_state(struct logstream *s, struct machine *m, const struct log_frame *f,
-			 struct err *err)
-{
-	struct rd in = RD_INIT(f->raw, f->raw_len);
-
-	s->codec = (struct codec){ .seq = rd_varint(&in) };
-	rd_varint(&in); /* count and time are in the state as well */
-	rd_varint(&in);
-	return machine_restore(m, &in, err);
-}
-
 typedef int (*disk_import_fn)(void *ctx, unsigned disk, const uint8_t *data, size_t len,
 			      struct err *err);
 
@@ -146,10 +135,32 @@ struct restore {
 	struct machine *m;
 	disk_import_fn import;
 	void *ctx;
-	bool last;	 /* of the list: only its state and disks count */
-	struct buf blob; /* a disk's changes, from the pieces so far */
-	int disk;	 /* whose, or -1 */
+	bool last;	  /* of the list: only its state and disks count */
+	struct buf state; /* of the machine */
+	struct buf blob;  /* a disk's changes, from the pieces so far */
+	int disk;	  /* whose, or -1 */
+	bool imported;	  /* some disk has its changes */
 };
+
+static int restore_state(struct restore *t, struct err *err)
+{
+	struct rd in = RD_INIT(t->state.data, t->state.len);
+
+	return machine_restore(t->m, &in, err);
+}
+
+/* The frame comes before those of disks, and says how long these are. */
+static int take_state(struct restore *t, const struct log_frame *f, struct err *err)
+{
+	struct rd in = RD_INIT(f->raw, f->raw_len);
+
+	t->s->codec = (struct codec){ .seq = rd_varint(&in) };
+	rd_varint(&in); /* count and time are in the state as well */
+	rd_varint(&in);
+	buf_clear(&t->state);
+	buf_put(&t->state, in.p, rd_left(&in));
+	return t->state.bad ? err_set(err, ENOMEM, "out of memory") : restore_state(t, err);
+}
 
 /* Most bytes that a disk's changes can take: all of the disk, and a few bytes for each block. */
 static uint64_t blob_max(const struct machine *m, unsigned disk)
@@ -177,8 +188,11 @@ static int restore_disk(struct restore *t, const struct log_frame *f, struct err
 	if (!last)
 		return 0;
 	t->disk = -1;
-	if (t->last && t->import && t->import(t->ctx, disk, t->blob.data, t->blob.len, err) < 0)
-		return -err->code;
+	if (t->last && t->import) {
+		if (t->import(t->ctx, disk, t->blob.data, t->blob.len, err) < 0)
+			return -err->code;
+		t->imported = true;
+	}
 	buf_clear(&t->blob);
 	return 0;
 }
@@ -189,7 +203,7 @@ static int restore_frame(struct restore *t, const struct log_frame *f, struct er
 		return restore_pages(t->m, f, err);
 	if (f->kind == LOG_DISK)
 		return restore_disk(t, f, err);
-	return t->last ? restore_state(t->s, t->m, f, err) : 0;
+	return t->last ? take_state(t, f, err) : 0;
 }
 
 /* The frames of one checkpoint; the stream goes on behind them. */
@@ -217,6 +231,9 @@ static int restore_mark(struct restore *t, const struct log_mark *mark, struct e
 		return err_set(err, EBADMSG,
 			       "the checkpoint at offset %" PRIu64 " lacks changes of disk %d",
 			       mark->offset, t->disk);
+	/* Reads under way begin with the state: again, now that the disks are what they were. */
+	if (ret >= 0 && t->imported)
+		ret = restore_state(t, err);
 	return ret < 0 ? ret : log_reader_seek(reader, &here, err);
 }
 
@@ -241,6 +258,7 @@ int logstream_restore(struct logstream *s, struct machine *m, size_t index, disk
 		};
 
 		ret = restore_mark(&t, &mark[i], err);
+		buf_free(&t.state);
 		buf_free(&t.blob);
 	}
 	memory_load_end(mem);
