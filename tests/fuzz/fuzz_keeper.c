@@ -4,13 +4,17 @@
  * with and without descriptors; the arbiter behind the keeper reads a directory whose files say
  * anything; NICs are attached anew by their number and an address. Nothing is removed that was not
  * named, memory is promised once at most, no NIC is touched but the machine's, and a generation has
- * one owner for ever.
+ * one owner for ever. Or what is behind it is a joining backup's dialler, which hands out nothing
+ * but connections to its one address, while somebody listens there.
  */
 #include "base/buf.h"
 #include "host/machine_host.c"
 #include "isolation/keeper.c"
 #include "replica/arbiter.h"
+#include "replica/dialler.h"
 #include "tests/fuzz/folder.h"
+
+#include <sys/un.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -62,6 +66,51 @@ static void put_path(struct keeper_message *m, struct rd *in, uint8_t how)
 	}
 }
 
+/* ---- the dialler ---- */
+
+static struct dialler dialler;
+static int listener = -1; /* at its address; -1: nobody is there */
+
+/* The first byte of the input, of which only two bits are taken else. */
+#define ASKS_DIALLER 0x80
+#define LISTENS	     0x40
+
+static void begin_dialler(bool listens)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	char address[128];
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s/peer", folder.path);
+	snprintf(address, sizeof(address), "unix:%s", un.sun_path);
+	must(dialler_init(&dialler, address, NULL) == 0);
+	if (!listens)
+		return;
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	must(listener >= 0 && bind(listener, (struct sockaddr *)&un, sizeof(un)) == 0 &&
+	     listen(listener, REQUESTS) == 0);
+}
+
+static void end_dialler(void)
+{
+	if (listener >= 0)
+		close(listener);
+	listener = -1;
+}
+
+/* What came along with an answer: of the dialler, and a connection to its address. */
+static void look_at_descriptor(int fd, bool dialled)
+{
+	struct sockaddr_un un = { 0 };
+	socklen_t len = sizeof(un);
+
+	if (fd < 0)
+		return;
+	must(dialled && listener >= 0);
+	must(getpeername(fd, (struct sockaddr *)&un, &len) == 0 && un.sun_family == AF_UNIX &&
+	     !strcmp(un.sun_path, dialler.address + strlen("unix:")));
+	close(fd);
+}
+
 static void ask_one(int fd, struct rd *in)
 {
 	uint8_t head = rd_u8(in), how = rd_u8(in);
@@ -88,13 +137,13 @@ static void ask_one(int fd, struct rd *in)
 }
 
 /* What the keeper said, request by request. */
-static void look_at_answers(int fd)
+static void look_at_answers(int fd, bool dialled)
 {
 	struct keeper_message m;
-	ssize_t n;
+	int passed;
 
-	while ((n = recv(fd, &m, sizeof(m), MSG_DONTWAIT)) > 0)
-		must(n == (ssize_t)sizeof(m));
+	while (receive_message(fd, &m, &passed))
+		look_at_descriptor(passed, dialled);
 }
 
 static bool owner_of(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN])
@@ -160,7 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct arbiter *arbiter = begin();
 	struct rd in = RD_INIT(data, size);
 	uint8_t before[ARBITER_ID_LEN], after[ARBITER_ID_LEN];
-	bool owned;
+	bool owned, dialled = size && data[0] & ASKS_DIALLER;
 	int fd[2];
 
 	promises = attached = 0;
@@ -174,8 +223,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < REQUESTS && rd_left(&in); i++)
 		ask_one(fd[0], &in);
 	shutdown(fd[0], SHUT_WR);
-	serve(fd[1], arbiter_serve, arbiter);
-	look_at_answers(fd[0]);
+	if (dialled) {
+		begin_dialler(data[0] & LISTENS);
+		serve(fd[1], dialler_serve, &dialler);
+	} else {
+		serve(fd[1], arbiter_serve, arbiter);
+	}
+	shutdown(fd[1], SHUT_RDWR);
+	look_at_answers(fd[0], dialled);
+	end_dialler();
 	close(fd[0]);
 	close(fd[1]);
 	must(attached <= REQUESTS);
