@@ -3,6 +3,7 @@
 # A backup joins a guest that writes all over its memory: the memory goes ahead while the guest runs, and little is left
 # for the moment in which it stands still. A link that is cut on the way, and a backup that stops, cost the guest nothing.
 # MIB=... of memory in use (256), GUEST=idle instead of dirtying: prints what a join costs.
+# time limit: 1800 s
 # waits for the host: *
 # beside others
 . "$(dirname "$0")/lib.sh"

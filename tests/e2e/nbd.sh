@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Disks at NBD servers, in the jail: nbdkit's files and qemu-nbd's qcow2, what is refused by name, a server that goes away,
 # a pair with a server on each side.
+# time limit: 1800 s
 # waits for the host: gone* pair.* hung.*
 # beside others
 . "$(dirname "$0")/lib.sh"
