@@ -44,7 +44,6 @@ host_libraries() {
 list() {
 	local dir applet lib ko file
 	local programs=("$out/twinstep" "$(command -v ip)" "$(command -v rdma)" "$root"/usr/bin/{ibv_rc_pingpong,ib_write_lat,ib_send_lat})
-	[ -z "${RDMA_PROGRAMS:-}" ] || programs+=($RDMA_PROGRAMS)
 	local driver=usr/lib/x86_64-linux-gnu/libibverbs/librxe-rdmav34.so
 	for dir in bin dev etc etc/libibverbs.d guest lib lib64 modules proc sys tmp usr usr/bin usr/lib \
 		usr/lib/x86_64-linux-gnu usr/lib/x86_64-linux-gnu/libibverbs; do
