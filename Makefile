@@ -25,7 +25,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres guest-fio demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres guest-fio guest-spec demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -108,6 +108,12 @@ guest-fio: $(BUILD)/guest-fio/disk.img
 
 $(BUILD)/guest-fio/disk.img: tools/guest/fio.sh tools/guest/lib.sh $(GUEST)
 	$(Q)tools/guest/fio.sh $(BUILD)
+
+# Programs for the benchmark spec: 7z, openssl, sqlite3, python3, gcc.
+guest-spec: $(BUILD)/guest-spec/initramfs
+
+$(BUILD)/guest-spec/initramfs: $(wildcard tools/bench/spec/*) tools/guest/lib.sh $(GUEST)
+	$(Q)tools/bench/spec/build.sh $(BUILD)
 
 $(BUILD)/tests/pair/diskdouble.so: tests/pair/diskdouble.c
 	@mkdir -p $(@D)
@@ -208,9 +214,10 @@ soak-record: setup
 	$(Q)BUILD=$(BUILD) tests/soak/record.sh
 
 # All, or those that are named: `make bench rdma`.
-BENCHES := boot cpu memory redis exits record record-redis campaign walk pair disks join jail neighbours rdma
+BENCHES := boot cpu spec memory redis exits record record-redis campaign walk pair disks join jail neighbours rdma
+wanted = $(filter $(1),$(or $(filter $(BENCHES),$(MAKECMDGOALS)),$(BENCHES)))
 bench: setup
-	+$(Q)$(SUBMAKE) all guest guest-postgres guest-fio
+	+$(Q)$(SUBMAKE) all guest $(if $(call wanted,disks),guest-postgres guest-fio) $(if $(call wanted,spec),guest-spec)
 	$(Q)BUILD=$(BUILD) tools/bench/run.sh $(filter $(BENCHES),$(MAKECMDGOALS))
 ifneq ($(filter bench,$(MAKECMDGOALS)),)
 .PHONY: $(BENCHES)
@@ -286,6 +293,7 @@ help:
 	@echo "make check        all tests that this host allows"
 	@echo "make guest-postgres  a disk with Debian's PostgreSQL for it"
 	@echo "make guest-fio   a disk with Debian's fio for it"
+	@echo "make guest-spec   an initramfs with 7z, openssl, sqlite3, python3 and gcc for make bench spec"
 	@echo "make check-quick  unit tests, guest programs, one replay, one failover: 3 minutes"
 	@echo "make check-unit   unit tests alone          make check-isa    the software CPU against this one"
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
