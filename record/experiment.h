@@ -51,9 +51,7 @@ struct experiments_when {
 /* One of them. */
 struct experiment_moment {
 	uint64_t count;
-	/* Of a packet: where it arrived, and its number among all that did so at this count, from
-	 * 1.
-	 */
+	/* of a packet: where it arrived; its number of all that did at this count, from 1 */
 	unsigned nic, packet;
 };
 

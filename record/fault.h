@@ -70,7 +70,8 @@ struct fault {
 	unsigned bit;	 /* from 0, below fault_bits(): the first that flips */
 	unsigned width;	 /* bits that flip, side by side; 0 is 1 */
 	uint64_t amount; /* what the place says */
-	/* Of a packet's: done to this one alone of those that the record has at the count behind
+	/*
+	 * Of a packet's: done to this one alone of those that the record has at the count behind
 	 * `count`, by number from 1; 0: to the next one that arrives on the NIC.
 	 */
 	unsigned packet;
