@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """cut.py LISTEN TARGET BYTES: carries one connection between two unix sockets and cuts it when the target has sent so
-many bytes; 0: never; -1: at once."""
+many bytes; 0: never; -1: at once. LISTEN goes with the first connection; LISTEN.ready says that it was there."""
 import os
 import select
 import socket
@@ -10,6 +10,7 @@ import time
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen(1)
+open(sys.argv[1] + ".ready", "w").close()
 a = listener.accept()[0]
 os.unlink(sys.argv[1])
 b = socket.socket(socket.AF_UNIX)

@@ -68,7 +68,12 @@ check goes-on-alone "$(cat "$work/a.err")" wait_for 60 passed a "$n"
 
 # ---- a link that is cut ----
 # Each time it goes on over a new connection with what it has, and the guest has seen nothing of it.
-relay() { python3 "$here/cut.py" "$work/cut" "$work/a.peer" "$@" & relay=$!; wait_for 10 test -S "$work/cut"; }
+relay() {
+	rm -f "$work/cut" "$work/cut.ready"
+	python3 "$here/cut.py" "$work/cut" "$work/a.peer" "$@" &
+	relay=$!
+	wait_for 10 test -e "$work/cut.ready"
+}
 kept() { sed -n 's/.*has the state:.*; it had \([0-9]*\) KiB already.*/\1/p' "$work/a.events" | tail -n 1; }
 went_on() { [ "$(number a instructions)" -gt "$before" ]; }
 for percent in 10 50 90; do
