@@ -17,22 +17,13 @@ for tool in apt-get apt-cache dpkg-deb readelf; do
 done
 
 # Packages: the kernel, busybox, redis, and every library package that redis needs, however indirectly.
-fetch() {
-	local meta kernel
-	meta=linux-image-cloud-amd64
-	apt-cache show "$meta" >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }
+fetch_guest() {
+	local meta=linux-image-cloud-amd64 kernel libs deb
+	update_lists "$meta"
 	kernel=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
 	[ -n "$kernel" ] || die "apt does not know $meta; run 'apt-get update' on a Debian with a main repository"
-	mapfile -t libs < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-		--no-replaces --no-enhances --no-pre-depends redis-tools | sed -n 's/^\(lib[a-z0-9.+-]*\)$/\1/p' | grep -vx libelogind0 | sort -u)
-	rm -rf "$pkgs"
-	mkdir -p "$pkgs/deb" "$root"
-	say "fetching $kernel, busybox-static, redis-server and ${#libs[@]} library packages"
-	(cd "$pkgs/deb" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" busybox-static redis-server redis-tools \
-		"${libs[@]}" >"../download.log" 2>&1) || die "apt-get download failed: $(tail -n 1 "$pkgs/download.log")"
-	for deb in "$pkgs"/deb/*.deb; do
-		dpkg-deb -x "$deb" "$root"
-	done
+	mapfile -t libs < <(library_packages '' redis-tools)
+	download "$pkgs" "$kernel" busybox-static redis-server redis-tools "${libs[@]}"
 	for deb in "$pkgs"/deb/*.deb; do
 		dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"
 	done | sort >"$pkgs/packages"
@@ -65,7 +56,7 @@ list() {
 	done
 }
 
-[ -f "$pkgs/packages" ] || fetch
+[ -f "$pkgs/packages" ] || fetch_guest
 modules virtio_pci virtio_net virtio_blk virtio_console virtio_rng virtio_balloon >"$pkgs/modules"
 sed 's|.*/||' "$pkgs/modules" >"$pkgs/order"
 mkdir -p "$image"

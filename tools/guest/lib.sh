@@ -53,22 +53,39 @@ modules() {
 	for name in "$@"; do visit "$name"; done
 }
 
-# fetch DIR LEAVE-OUT PACKAGE...: the packages and the libraries that they need, however indirectly, unpacked into $root.
-# Packages whose name matches the extended regular expression LEAVE-OUT do not come.
-fetch() {
-	local dir=$1 leave=$2 first libs deb
-	shift 2
-	apt-cache show "$1" >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }
-	mapfile -t first < <(apt-cache depends "$@" | sed -n 's/^ *Depends: \(lib.*\|zlib1g\)/\1/p' | grep -vxE "$leave" | sort -u)
-	mapfile -t libs < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-		--no-replaces --no-enhances --no-pre-depends "${first[@]}" | sed -n 's/^\(lib[a-z0-9.+-]*\|zlib1g\)$/\1/p' |
-		grep -vxE "$leave|libelogind0" | sort -u)
+# Fetches apt's lists where they do not know a package.
+update_lists() { apt-cache show "$1" >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }; }
+
+# download DIR PACKAGE...: these, unpacked into $root, which is below DIR; what was there before goes.
+download() {
+	local dir=$1 deb
+	shift
+	update_lists "$1"
 	rm -rf "$dir"
 	mkdir -p "$dir/deb" "$root"
-	say "fetching $* and ${#libs[@]} library packages"
-	(cd "$dir/deb" && apt-get -qq -o APT::Sandbox::User=root download "$@" "${libs[@]}" >../download.log 2>&1) ||
+	say "fetching $# packages: $1 ..."
+	(cd "$dir/deb" && apt-get -qq -o APT::Sandbox::User=root download "$@" >../download.log 2>&1) ||
 		die "apt-get download failed: $(tail -n 1 "$dir/download.log")"
 	for deb in "$dir"/deb/*.deb; do
 		dpkg-deb -x "$deb" "$root"
 	done
+}
+
+# library_packages LEAVE-OUT PACKAGE...: what these depend on, however indirectly, so far as it is a library; none whose
+# name matches the extended regular expression LEAVE-OUT.
+library_packages() {
+	local leave=$1
+	shift
+	apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+		--no-pre-depends "$@" | sed -n 's/^\(lib[a-z0-9.+-]*\|zlib1g\)$/\1/p' | grep -vxE "$leave|libelogind0" | sort -u
+}
+
+# fetch DIR LEAVE-OUT PACKAGE...: downloads these, and the libraries that they and their libraries need.
+fetch() {
+	local dir=$1 leave=$2 first libs
+	shift 2
+	update_lists "$1"
+	mapfile -t first < <(apt-cache depends "$@" | sed -n 's/^ *Depends: \(lib.*\|zlib1g\)/\1/p' | grep -vxE "$leave" | sort -u)
+	mapfile -t libs < <(library_packages "$leave" "${first[@]}")
+	download "$dir" "$@" "${libs[@]}"
 }

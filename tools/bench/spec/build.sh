@@ -14,13 +14,9 @@ packages=(p7zip-full zlib1g openssl sqlite3 libsqlite3-0 python3.11-minimal libp
 
 # These, and the libraries that the guest has anyway.
 fetch_programs() {
-	apt-cache show p7zip-full >/dev/null 2>&1 || { [ "$(id -u)" -eq 0 ] && apt-get update -q >/dev/null; }
-	rm -rf "$image"
-	mkdir -p "$image/deb" "$root"
-	say "fetching ${#packages[@]} packages for make bench"
-	(cd "$image/deb" && apt-get -qq -o APT::Sandbox::User=root download "${packages[@]}" >../download.log 2>&1) ||
-		die "apt-get download failed: $(tail -n 1 "$image/download.log")"
-	for deb in "$out"/guest-pkgs/deb/lib*.deb "$image"/deb/*.deb; do
+	local deb
+	download "$image" "${packages[@]}"
+	for deb in "$out"/guest-pkgs/deb/lib*.deb; do
 		dpkg-deb -x "$deb" "$root"
 	done
 	touch "$image/fetched"
