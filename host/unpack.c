@@ -314,8 +314,7 @@ static int unpack_stream(const struct unpack_format *f, struct unpacker *u, stru
 	return 0;
 }
 
-/* What may follow the last stream: zeros, or what was packed's length, as Linux' build appends it.
- */
+/* Behind the last stream may be zeros, or the unpacked length, which Linux' build appends. */
 static bool is_padding(const struct unpacker *u, const struct unpacked *o)
 {
 	struct rd r = RD_INIT(u->in, u->left);

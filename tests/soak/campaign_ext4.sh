@@ -4,6 +4,7 @@
 # compared with what was written; faults are those of disks. CAMPAIGN (120) experiments, twice; CAMPAIGN_JOBS (one a CPU);
 # CAMPAIGN_KEEP=DIRECTORY: results and page go there.
 . "$(dirname "$0")/../e2e/lib.sh"
+. tests/soak/campaign_lib.sh
 need_guest
 count=${CAMPAIGN:-120} jobs=${CAMPAIGN_JOBS:-$(nproc)}
 keep=${CAMPAIGN_KEEP:-$work}
@@ -25,14 +26,5 @@ cat >"$keep/plan.json" <<END
  "faults": [{"place": "write lost"}, {"place": "write torn"}, {"place": "write astray"}, {"place": "bit rot"}, {"place": "disk error"},
   {"place": "disk full"}, {"place": "disk slow", "amount": 2000000000}]}
 END
-campaign() { "$twinstep" campaign "$@" </dev/null; }
-for try in a b; do
-	began=$SECONDS
-	campaign run "$keep/plan.json" -o "$keep/$try.db" --jobs "$jobs" 2>"$work/err"
-	check "run-$try" "status $?: $(tail -n 2 "$work/err")" grep -q "$count experiments are done" "$work/err"
-	echo "$count experiments in $((SECONDS - began)) s with $jobs jobs"
-	campaign report "$keep/$try.db" --csv >"$work/$try.csv"
-done
-check same-outcomes "$(diff "$work/a.csv" "$work/b.csv" | head -n 5)" cmp -s "$work/a.csv" "$work/b.csv"
-campaign report "$keep/a.db" --html "$keep/page.html"
+run_twice
 exit "$failed"

@@ -5,6 +5,7 @@
 # machine has booted again, the file system is mounted anew, and rows and index are checked. CAMPAIGN (120) experiments,
 # twice; CAMPAIGN_ONCE=1: once; CAMPAIGN_JOBS (one a CPU); CAMPAIGN_KEEP=DIRECTORY: results and page go there.
 . "$(dirname "$0")/../e2e/lib.sh"
+. tests/soak/campaign_lib.sh
 need_guest
 count=${CAMPAIGN:-120} jobs=${CAMPAIGN_JOBS:-$(nproc)}
 keep=${CAMPAIGN_KEEP:-$work}
@@ -116,18 +117,7 @@ cat >"$keep/plan.json" <<END
   {"place": "disk full", "first": 1, "last": 1}, {"place": "reset"}, {"place": "power lost", "amount": 3000000},
   {"place": "power lost", "amount": 30000000}]}
 END
-campaign() { "$twinstep" campaign "$@" </dev/null; }
-for try in a b; do
-	began=$SECONDS
-	campaign run "$keep/plan.json" -o "$keep/$try.db" --jobs "$jobs" 2>"$work/err"
-	check "run-$try" "status $?: $(tail -n 2 "$work/err")" grep -q "$count experiments are done" "$work/err"
-	echo "$count experiments in $((SECONDS - began)) s with $jobs jobs"
-	campaign report "$keep/$try.db" --csv >"$work/$try.csv"
-	[ -z "${CAMPAIGN_ONCE:-}" ] || break
-done
-[ -n "${CAMPAIGN_ONCE:-}" ] || check same-outcomes "$(diff "$work/a.csv" "$work/b.csv" | head -n 5)" cmp -s "$work/a.csv" "$work/b.csv"
-campaign report "$keep/a.db" --html "$keep/page.html"
-campaign report "$keep/a.db"
+run_twice
 # A crash, and power that fails, are what PostgreSQL and ext4 are made for.
 lost=$(tail -n +2 "$work/a.csv" | awk -F, '$3 == "reset" || $3 == "power lost"' | grep -c 'wrong output')
 check crashes-lose-nothing "$lost crashes" [ "$lost" = 0 ]

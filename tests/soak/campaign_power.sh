@@ -6,6 +6,7 @@
 # has to be found. CAMPAIGN (60) experiments, twice; CAMPAIGN_JOBS (one a CPU); CAMPAIGN_KEEP=DIRECTORY: results and page go
 # there; MOUNT: options of mount.
 . "$(dirname "$0")/../e2e/lib.sh"
+. tests/soak/campaign_lib.sh
 need_guest
 count=${CAMPAIGN:-60} jobs=${CAMPAIGN_JOBS:-$(nproc)}
 keep=${CAMPAIGN_KEEP:-$work}
@@ -44,18 +45,7 @@ cat >"$keep/plan.json" <<END
  "faults": [{"place": "power lost", "amount": 3000000}, {"place": "power lost", "amount": 10000000},
   {"place": "power lost", "amount": 30000000}]}
 END
-campaign() { "$twinstep" campaign "$@" </dev/null; }
-for try in a b; do
-	began=$SECONDS
-	campaign run "$keep/plan.json" -o "$keep/$try.db" --jobs "$jobs" 2>"$work/err"
-	check "run-$try" "status $?: $(tail -n 2 "$work/err")" grep -q "$count experiments are done" "$work/err"
-	echo "$count experiments in $((SECONDS - began)) s with $jobs jobs"
-	campaign report "$keep/$try.db" --csv >"$work/$try.csv"
-	[ -z "${CAMPAIGN_ONCE:-}" ] || break
-done
-[ -n "${CAMPAIGN_ONCE:-}" ] || check same-outcomes "$(diff "$work/a.csv" "$work/b.csv" | head -n 5)" cmp -s "$work/a.csv" "$work/b.csv"
-campaign report "$keep/a.db" --html "$keep/page.html"
-campaign report "$keep/a.db"
+run_twice
 lost=$(tail -n +2 "$work/a.csv" | cut -d, -f6 | grep -c -e 'wrong output' -e detected)
 if [ "${MOUNT:-barrier}" = barrier ]; then
 	check nothing-lost "$lost of $count" [ "$lost" = 0 ]
