@@ -99,15 +99,14 @@ const struct seccomp_call seccomp_calls[] = {
 
 	/*
 	 * RDMA: a thread of its own makes queue pairs; whoever sends or receives rings doorbells
-	 * and registers windows for pages. The devices were opened before; calls that have no
-	 * ioctl() yet are write(), as all may.
+	 * and registers windows for pages. The devices and their completion channels were opened
+	 * before; calls that have no ioctl() yet are write(), as all may.
 	 */
 	{ "ioctl", VERBS, VERBS, CALL_VERBS,
 	  "RDMA: queue pairs and their queues, registered memory, state of a port, doorbells" },
 	{ "mmap", FABRIC, FABRIC, CALL_QUEUE, "RDMA: queues that a device and its driver share" },
 	{ "munmap", VERBS, VERBS, CALL_ANY, "RDMA: queues of a queue pair that is gone" },
-	{ "close", VERBS, VERBS, CALL_ANY, "RDMA: a completion channel; a peer's wake-ups" },
-	{ "fcntl", FABRIC, FABRIC, CALL_FLAGS, "RDMA: a completion channel does not block" },
+	{ "close", VERBS, VERBS, CALL_ANY, "RDMA: wake-ups of a peer that is gone" },
 	{ "eventfd2", VERBS, VERBS, CALL_ANY, "RDMA: wake-ups of a peer's threads" },
 	{ "getrandom", VERBS, VERBS, CALL_ANY, "RDMA: first packet number of a queue pair" },
 

@@ -42,6 +42,13 @@
 #define ACK_TIMEOUT 12
 #define ACK_RETRIES 3
 
+/*
+ * Queue pairs of a device at one time: those of a peer that is lost and of its successor, and as
+ * many on their way down. Their completion channels are opened with the device, before the jail
+ * closes.
+ */
+#define CHANNELS 4
+
 struct verbs_device {
 	struct ibv_context *context;
 	struct ibv_pd *pd;
@@ -50,6 +57,7 @@ struct verbs_device {
 	pthread_mutex_t lock; /* guards what follows */
 	unsigned holders;
 	bool gone; /* for good: what was opened stays useless when the device returns */
+	struct ibv_comp_channel *channel[CHANNELS]; /* that no queue pair has, else NULL */
 };
 
 struct verbs_memory {
@@ -251,6 +259,31 @@ static struct ibv_context *find_context(const struct sockaddr *local, uint8_t *p
 
 /* ---- queue pairs ---- */
 
+static struct ibv_comp_channel *channel_take(struct verbs_device *d)
+{
+	struct ibv_comp_channel *c = NULL;
+
+	pthread_mutex_lock(&d->lock);
+	for (unsigned i = 0; i < CHANNELS && !c; i++) {
+		c = d->channel[i];
+		d->channel[i] = NULL;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return c;
+}
+
+/* Its queue is gone, and with that all news in the channel (ibv_destroy_cq(3)). */
+static void channel_return(struct verbs_device *d, struct ibv_comp_channel *c)
+{
+	unsigned i = 0;
+
+	pthread_mutex_lock(&d->lock);
+	while (d->channel[i])
+		i++;
+	d->channel[i] = c;
+	pthread_mutex_unlock(&d->lock);
+}
+
 static void device_qp_free(struct verbs_qp *q)
 {
 	if (q->qp)
@@ -260,7 +293,7 @@ static void device_qp_free(struct verbs_qp *q)
 	if (q->arrived)
 		ibv->destroy_cq(q->arrived);
 	if (q->channel)
-		ibv->destroy_comp_channel(q->channel);
+		channel_return(q->device, q->channel);
 	free(q);
 }
 
@@ -282,11 +315,11 @@ static int qp_queues(struct verbs_qp *q, unsigned writes, unsigned arrivals, str
 {
 	struct verbs_device *d = q->device;
 
+	q->channel = channel_take(d);
+	if (!q->channel)
+		return err_set(err, EBUSY, "RDMA device %s: earlier queue pairs are not gone yet",
+			       ibv->get_device_name(d->context->device));
 	errno = 0;
-	q->channel = ibv->create_comp_channel(d->context);
-	if (!q->channel ||
-	    fcntl(q->channel->fd, F_SETFL, fcntl(q->channel->fd, F_GETFL) | O_NONBLOCK) < 0)
-		return qp_failed(d, "completion channel", err);
 	q->sent = ibv->create_cq(d->context, (int)writes, NULL, NULL, 0);
 	q->arrived = ibv->create_cq(d->context, (int)arrivals, NULL, q->channel, 0);
 	if (!q->sent || !q->arrived)
@@ -559,6 +592,8 @@ static void device_close(struct verbs_device *d)
 	pthread_mutex_unlock(&d->lock);
 	if (!last)
 		return;
+	for (unsigned i = 0; i < CHANNELS && d->channel[i]; i++)
+		ibv->destroy_comp_channel(d->channel[i]);
 	if (d->pd)
 		ibv->dealloc_pd(d->pd);
 	ibv->close_device(d->context);
@@ -619,11 +654,26 @@ static int memlock_check(struct err *err)
 		       PINNED >> 10, (unsigned long long)r.rlim_cur >> 10);
 }
 
+static int channels_open(struct verbs_device *d, struct err *err)
+{
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		struct ibv_comp_channel *c = ibv->create_comp_channel(d->context);
+
+		d->channel[i] = c;
+		if (!c || fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK) < 0)
+			return qp_failed(d, "completion channel", err);
+	}
+	return 0;
+}
+
 /* Tries to make a queue pair, now that a person can still be told of a failure. */
 static int device_try(struct verbs_device *d, struct err *err)
 {
 	struct verbs_qp *q;
 
+	errno = 0;
+	if (channels_open(d, err) < 0)
+		return -err->code;
 	d->pd = ibv->alloc_pd(d->context);
 	if (!d->pd)
 		return qp_failed(d, "protection domain", err);

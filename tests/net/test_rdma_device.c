@@ -9,7 +9,7 @@
 /* ---- one device with one port ---- */
 
 static struct {
-	int devices, open_errno, qp_errno;
+	int devices, open_errno, qp_errno, channels;
 	enum ibv_port_state state;
 	enum ibv_event_type event;
 } host;
@@ -75,15 +75,21 @@ static int free_pd(struct ibv_pd *p)
 
 static struct ibv_comp_channel *make_channel(struct ibv_context *c)
 {
-	static struct ibv_comp_channel channel;
+	struct ibv_comp_channel *channel = calloc(1, sizeof(*channel));
 
-	channel.fd = dup(0);
-	return &channel;
+	if (!channel || !host.channels)
+		ck_abort_msg("no channel");
+	host.channels--;
+	channel->fd = dup(0);
+	return channel;
 }
 
 static int free_channel(struct ibv_comp_channel *c)
 {
-	return close(c->fd);
+	host.channels++;
+	close(c->fd);
+	free(c);
+	return 0;
 }
 
 static struct ibv_cq *make_cq(struct ibv_context *c, int n, void *ctx, struct ibv_comp_channel *ch,
@@ -99,11 +105,31 @@ static int free_cq(struct ibv_cq *cq)
 	return 0;
 }
 
-static struct ibv_qp *no_qp(struct ibv_pd *p, struct ibv_qp_init_attr *a)
+static struct ibv_qp *make_qp(struct ibv_pd *p, struct ibv_qp_init_attr *a)
 {
+	struct ibv_qp *q = host.qp_errno ? NULL : calloc(1, sizeof(*q));
+
 	ck_assert_int_eq(a->qp_type, IBV_QPT_RC);
 	errno = host.qp_errno;
-	return NULL;
+	if (q)
+		q->context = &context;
+	return q;
+}
+
+static int free_qp(struct ibv_qp *q)
+{
+	free(q);
+	return 0;
+}
+
+static int modify_made(struct ibv_qp *q, struct ibv_qp_attr *a, int mask)
+{
+	return 0;
+}
+
+static int post_made(struct ibv_qp *q, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
+{
+	return 0;
 }
 
 static const char *state_text(enum ibv_port_state s)
@@ -138,7 +164,9 @@ static const struct rdma_library made = {
 	.destroy_comp_channel = free_channel,
 	.create_cq = make_cq,
 	.destroy_cq = free_cq,
-	.create_qp = no_qp,
+	.create_qp = make_qp,
+	.destroy_qp = free_qp,
+	.modify_qp = modify_made,
 	.port_state_str = state_text,
 	.get_async_event = get_event,
 	.ack_async_event = ack_event,
@@ -167,6 +195,8 @@ static void set_up(void)
 	host.open_errno = 0;
 	host.qp_errno = EOPNOTSUPP;
 	host.state = IBV_PORT_ACTIVE;
+	host.channels = CHANNELS;
+	context.ops.post_recv = post_made;
 	ck_assert_ptr_nonnull(verbs_load(&err));
 }
 
@@ -179,6 +209,7 @@ static void refused(const char *address, const char *text)
 	ck_assert_ptr_null(device_ops.open((const struct sockaddr *)&in, &err));
 	ck_assert_msg(strstr(err.text, text) != NULL, "%s", err.text);
 	ck_assert_ptr_null(strchr(err.text, '\n'));
+	ck_assert_int_eq(host.channels, CHANNELS);
 }
 
 START_TEST(no_device)
@@ -214,6 +245,39 @@ START_TEST(a_device_without_reliable_connections)
 	host.qp_errno = ENOMEM;
 	refused("192.0.2.7", "RDMA device made0: no queue pair: Cannot allocate memory "
 			     "(RLIMIT_MEMLOCK?)");
+}
+END_TEST
+
+/* All that there will be are opened with the device: the jail lets nobody open one later. */
+START_TEST(completion_channels)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct err err = ERR_INIT;
+	struct verbs_qp *q[CHANNELS];
+	struct verbs_address own;
+	struct verbs_device *d;
+
+	host.qp_errno = 0;
+	inet_pton(AF_INET, "192.0.2.7", &in.sin_addr);
+	d = device_ops.open((const struct sockaddr *)&in, &err);
+	ck_assert_msg(d != NULL, "%s", err.text);
+	ck_assert_int_eq(host.channels, 0);
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		q[i] = device_ops.qp_new(d, 1, 1, &own, &err);
+		ck_assert_msg(q[i] != NULL, "%s", err.text);
+		ck_assert_int_ne(fcntl(device_ops.descriptor(q[i]), F_GETFL) & O_NONBLOCK, 0);
+		for (unsigned k = 0; k < i; k++)
+			ck_assert_int_ne(device_ops.descriptor(q[i]), device_ops.descriptor(q[k]));
+	}
+	ck_assert_ptr_null(device_ops.qp_new(d, 1, 1, &own, &err));
+	ck_assert_str_eq(err.text, "RDMA device made0: earlier queue pairs are not gone yet");
+	device_ops.qp_free(q[1]);
+	q[1] = device_ops.qp_new(d, 1, 1, &own, &err);
+	ck_assert_ptr_nonnull(q[1]);
+	for (unsigned i = 0; i < CHANNELS; i++)
+		device_ops.qp_free(q[i]);
+	device_ops.close(d);
+	ck_assert_int_eq(host.channels, CHANNELS);
 }
 END_TEST
 
@@ -281,6 +345,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, an_address_that_no_port_has);
 	tcase_add_test(tc, all_addresses_are_none);
 	tcase_add_test(tc, a_device_without_reliable_connections);
+	tcase_add_test(tc, completion_channels);
 	tcase_add_test(tc, a_port_that_is_down);
 	tcase_add_test(tc, a_device_that_is_gone);
 	tcase_add_test(tc, a_limit_that_is_too_low);
