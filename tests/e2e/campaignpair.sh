@@ -4,7 +4,7 @@
 # PAIRS (7) experiments, PAIR_LINES (100) lines of the guest, PAIR_EVERY (10000000) ns between two of them, PAIR_JOBS (2).
 # PAIR_SEED (69): with it seven experiments have a place each.
 # beside others
-# waits for the host: outcomes show
+# waits for the host: outcomes show directory-goes golden-* disturbed tried-again too-late
 . "$(dirname "$0")/lib.sh"
 out=$work/out err=$work/err plan=$work/plan.json
 count=${PAIRS:-7} lines=${PAIR_LINES:-100}
