@@ -40,6 +40,7 @@ struct console {
 	/* Longest time that a reader who does not read may hold up the machine; -1: no limit. */
 	atomic_int patience_ms;
 	atomic_uint_fast64_t lost; /* bytes that nobody read in time */
+	atomic_bool waits;	   /* for the reader, and the machine with it */
 	bool stalled;		   /* it did: until it reads again, output is lost at once */
 	char path[108];		   /* of the socket; empty: none to remove */
 	const char *file;	   /* name of an output file */
@@ -140,20 +141,25 @@ static ssize_t console_read(void *ctx, uint8_t *data, size_t n)
 	return c->in < 0 ? 0 : read_ready(c->in, data, n);
 }
 
-static bool is_read(const struct console *c)
+static bool is_read(struct console *c)
 {
 	struct pollfd p = { .fd = c->out, .events = POLLOUT };
-	int waited = 0, patience = c->stalled ? 0 : atomic_load(&c->patience_ms);
+	int waited = 0, patience = c->stalled ? 0 : atomic_load(&c->patience_ms), ready;
 
-	while (poll(&p, 1,
-		    patience < 0 || patience - waited > GLANCE_MS ? GLANCE_MS
-								  : patience - waited) == 0) {
+	for (;;) {
+		ready = poll(&p, 1,
+			     patience < 0 || patience - waited > GLANCE_MS ? GLANCE_MS
+									   : patience - waited);
+		if (ready)
+			break;
 		waited += GLANCE_MS;
 		patience = c->stalled || stop_signal() ? 0 : atomic_load(&c->patience_ms);
 		if (patience >= 0 && waited >= patience)
-			return false;
+			break;
+		atomic_store(&c->waits, true);
 	}
-	return true;
+	atomic_store(&c->waits, false);
+	return ready != 0;
 }
 
 /* The message comes now, and not before: standard error may have been stuck as well. */
@@ -559,6 +565,11 @@ void console_set_patience(struct console *c, int ms)
 uint64_t console_lost(const struct console *c)
 {
 	return c ? atomic_load(&c->lost) : 0;
+}
+
+bool console_waits(const struct console *c)
+{
+	return c && atomic_load(&c->waits);
 }
 
 struct live_console *console_live(struct console *c)

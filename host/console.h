@@ -44,6 +44,8 @@ struct console *console_open(const char *spec, void (*quit)(void *ctx), void *ct
 void console_set_patience(struct console *c, int ms);
 /* Bytes of output that a reader did not take in time, or that came after it had gone. NULL: 0. */
 uint64_t console_lost(const struct console *c);
+/* Whether a reader holds the machine up just now. Any thread may ask. NULL: no. */
+bool console_waits(const struct console *c);
 /*
  * The machine is there: starts to read the terminal, or empties the file. 0 or -errno. NULL
  * allowed.

@@ -144,22 +144,38 @@ static void control_wake(struct guest_control *c)
 		live_wake(c->g->live);
 }
 
-/* Lock held: waits until *flag is `value`, the machine ended, or time is up. */
+static int no_sync_point(struct guest_control *c, int ms, struct err *err)
+{
+	if (machine_host_console_waits(&c->g->up.host))
+		return err_set(err, ETIMEDOUT,
+			       "the machine waits until somebody reads its console");
+	return err_set(err, ETIMEDOUT, "the machine did not come to a sync point within %d s",
+		       ms / 1000);
+}
+
+/*
+ * Lock held: waits until *flag is `value`, the machine ended, or time is up; no longer than
+ * STATUS_WAIT_MS for a machine that itself waits for the reader of a console.
+ */
 static int control_wait(struct guest_control *c, const bool *flag, bool value, int ms,
 			struct err *err)
 {
-	struct timespec until = host_timespec(host_mono_ns() + (uint64_t)ms * 1000000);
-	int ret = 0;
+	uint64_t step = STATUS_WAIT_MS * UINT64_C(1000000), now = host_mono_ns(),
+		 end = now + (uint64_t)ms * 1000000;
 
 	control_wake(c);
-	while (*flag != value && !c->ended && ret == 0)
-		ret = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+	for (; *flag != value && !c->ended && now < end; now = host_mono_ns()) {
+		struct timespec until = host_timespec(end - now < step ? end : now + step);
+
+		if (pthread_cond_timedwait(&c->changed, &c->lock, &until) == ETIMEDOUT &&
+		    machine_host_console_waits(&c->g->up.host))
+			break;
+	}
 	if (*flag == value)
 		return 0;
 	if (c->ended)
 		return err_set(err, ESHUTDOWN, "the machine has ended");
-	return err_set(err, ETIMEDOUT, "the machine did not come to a sync point within %d s",
-		       ms / 1000);
+	return no_sync_point(c, ms, err);
 }
 
 static void put_number(json_t *o, const char *key, uint64_t v)
@@ -202,15 +218,21 @@ static void put_glance(json_t *o, const struct glance *g, uint64_t start, bool e
 static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err *err)
 {
 	struct guest_control *c = ctx;
+	bool stands;
 	int ret;
 
 	pthread_mutex_lock(&c->lock);
 	c->wants_glance = true;
 	ret = control_wait(c, &c->wants_glance, false, STATUS_WAIT_MS, err);
+	/* A machine that waits for a reader stands where it stood at its last sync point. */
+	stands = ret == -ETIMEDOUT && machine_host_console_waits(&c->g->up.host);
+	if (stands)
+		ret = 0;
 	json_object_set_new(reply, "kind", json_string(c->kind));
 	json_object_set_new(reply, "pid", json_integer(jail_pid()));
 	json_object_set_new(reply, "panicked", json_boolean(atomic_load(&c->g->panic.seen)));
 	put_number(reply, "memory", machine_get_config(c->g->up.machine)->memory);
+	json_object_set_new(reply, "console_waits", json_boolean(stands));
 	put_number(reply, "console_lost", machine_host_console_lost(&c->g->up.host));
 	put_glance(reply, &c->glance, c->start_count, c->ended);
 	put_nic_errors(reply, &c->glance.live, machine_get_config(c->g->up.machine)->nnics);
@@ -236,7 +258,7 @@ static int control_send_to(struct guest_control *c, enum control_command what, u
 		return 0;
 	c->pending.kind = 0;
 	return c->ended ? err_set(err, ESHUTDOWN, "the machine has ended")
-			: err_set(err, ETIMEDOUT, "the machine did not come to a sync point");
+			: no_sync_point(c, STATUS_WAIT_MS, err);
 }
 
 static int control_send(struct guest_control *c, enum control_command what, uint64_t arg,

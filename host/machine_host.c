@@ -761,6 +761,15 @@ uint64_t machine_host_console_lost(const struct machine_host *h)
 	return lost;
 }
 
+bool machine_host_console_waits(const struct machine_host *h)
+{
+	bool waits = console_waits(h->debug);
+
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++)
+		waits = waits || console_waits(h->console[i]);
+	return waits;
+}
+
 void machine_host_close_consoles(struct machine_host *h)
 {
 	console_close(h->debug);

@@ -105,6 +105,8 @@ void machine_host_stop_input(struct machine_host *h);
 /* console_set_patience() of all consoles; what all of them have lost. */
 void machine_host_set_patience(struct machine_host *h, int ms);
 uint64_t machine_host_console_lost(const struct machine_host *h);
+/* Whether the reader of any console holds the machine up just now. Any thread may ask. */
+bool machine_host_console_waits(const struct machine_host *h);
 void machine_host_close_consoles(struct machine_host *h);
 /* All but the consoles. */
 void machine_host_close(struct machine_host *h);

@@ -13,13 +13,8 @@ for kind in pipe fifo pty unix; do
 	python3 tests/accidents/reader.py $kind "$twinstep" "$work/guest.elf" "$work/$kind" || failed=1
 done
 
-# Virtual time stands still while nobody reads: nothing is lost, and the machine can be ended all the same.
-executed() { "$twinstep" status "$work/control" --json | sed -n 's/.*"instructions": *\([0-9]*\).*/\1/p'; }
-stands_still() {
-	local n
-	n=$(executed)
-	[ "${n:-0}" -gt 0 ] && sleep 0.5 && [ "$(executed)" = "$n" ]
-}
+# Virtual time stands still while nobody reads: nothing is lost, status tells, and the machine can be ended all the same.
+stands_still() { "$twinstep" status "$work/control" --json | grep -q '"console_waits": *true'; }
 for how in stop signal; do
 	mkfifo "$work/$how.fifo"
 	exec 9<>"$work/$how.fifo"
@@ -27,6 +22,9 @@ for how in stop signal; do
 	machine=$!
 	wait_for 20 test -S "$work/control"
 	wait_for 20 stands_still
+	check "virtual-$how-waits" "$("$twinstep" status "$work/control" --json 2>&1)" stands_still
+	"$twinstep" snapshot "$work/control" "$work/snapshot" 2>"$work/err2"
+	check "virtual-$how-told" "status $?: $(cat "$work/err2")" grep -q 'waits until somebody reads its console' "$work/err2"
 	if [ $how = stop ]; then "$twinstep" stop "$work/control" 2>"$work/err2"; else kill $machine; fi
 	wait_for 10 eval "! kill -0 $machine"
 	check "virtual-$how" "it does not end: $(cat "$work/err" "$work/err2")" eval '! kill -9 $machine 2>/dev/null'
