@@ -73,8 +73,8 @@ struct lab {
 
 static bool is_ours(const char *name)
 {
-	static const char *const ours[] = { "name", "events", "console", "debug-console",
-					    "virtio-console" };
+	static const char *const ours[] = { "name",	     "events",	       "console",
+					    "debug-console", "virtio-console", "guest-agent" };
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
 		if (!strcmp(name, ours[i]))

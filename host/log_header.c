@@ -151,6 +151,9 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 		return err_set(
 			err, EINVAL,
 			"the recorded machine has no virtio console: leave out --virtio-console");
+	if (where->guest_agent && !lh->config.agent)
+		return err_set(err, EINVAL,
+			       "the recorded machine has no guest agent: leave out --guest-agent");
 	o->version = lh->config.version;
 	o->memory = lh->config.memory;
 	o->engine = where->engine;
@@ -166,6 +169,8 @@ int log_header_options(const struct log_header *lh, const struct machine_opts *w
 	o->virtio_console = lh->config.virtio_console
 				    ? (where->virtio_console ? where->virtio_console : "none")
 				    : NULL;
+	o->guest_agent =
+		lh->config.agent ? (where->guest_agent ? where->guest_agent : "none") : NULL;
 	o->debug_console = where->debug_console;
 	o->restore = where->restore ? where->restore : lh->snapshot.path;
 	if (lh->config.firmware && !o->restore)

@@ -131,9 +131,10 @@ void log_header_print(FILE *f, const struct log_header *h)
 	fprintf(f, " instructions, CPUID model %016" PRIx64 "%s\n", h->cpuid_digest,
 		cpuid_v1_revision(h->cpuid_digest) == CPUID_V1_REVISION ? "" : " (not this one)");
 	print_traits(f, &h->traits, h->config.version);
-	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s\n", "machine",
+	fprintf(f, "%-24s version %u, %" PRIu64 " MiB, %u NICs, %u disks%s%s\n", "machine",
 		h->config.version, h->config.memory >> 20, h->config.nnics, h->config.ndisks,
-		h->config.virtio_console ? ", virtio console" : "");
+		h->config.virtio_console ? ", virtio console" : "",
+		h->config.agent ? ", guest agent" : "");
 	print_ref(f, h->config.firmware ? "firmware" : "kernel", &h->kernel);
 	for (unsigned i = 0; i < h->ninitrd; i++)
 		print_ref(f, "initrd", &h->initrd[i].file);
@@ -195,10 +196,11 @@ static void json_line(FILE *f, json_t *o)
 void log_header_json(FILE *f, const struct log_header *h)
 {
 	json_t *o = json_pack(
-		"{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:b, s:o, s:o, s:o, s:o}", "event", "header",
-		"engine", h->engine, "counter", h->counter, "machine", (int)h->config.version,
-		"memory", json_u64(h->config.memory), "nics", (int)h->config.nnics, "disks",
-		(int)h->config.ndisks, "virtio_console", (int)h->config.virtio_console, "wall_ns",
+		"{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:b, s:b, s:o, s:o, s:o, s:o}", "event",
+		"header", "engine", h->engine, "counter", h->counter, "machine",
+		(int)h->config.version, "memory", json_u64(h->config.memory), "nics",
+		(int)h->config.nnics, "disks", (int)h->config.ndisks, "virtio_console",
+		(int)h->config.virtio_console, "guest_agent", (int)h->config.agent, "wall_ns",
 		json_u64(h->wall_ns), "epoch_ns", json_u64(h->epoch_ns), "start_count",
 		json_u64(h->start_count), "start_digest", json_hex(h->start_digest));
 

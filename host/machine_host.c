@@ -341,6 +341,12 @@ static int read_snapshot(struct machine_host *h, struct err *err)
 			       "%s is of a machine with%s a virtio console: %s --virtio-console",
 			       h->restore, info.config.virtio_console ? "" : "out",
 			       info.config.virtio_console ? "give" : "leave out");
+	if (info.config.agent != h->config.agent)
+		return err_set(err, EINVAL,
+			       "%s is of a machine with%s a line to a guest agent: %s "
+			       "--guest-agent",
+			       h->restore, info.config.agent ? "" : "out",
+			       info.config.agent ? "give" : "leave out");
 	if (h->version_given && info.config.version != h->config.version)
 		return err_set(err, EINVAL, "%s holds a machine of version %u: leave out --machine",
 			       h->restore, info.config.version);
@@ -449,6 +455,7 @@ int machine_host_open(struct machine_host *h, const struct machine_opts *o, stru
 	h->config.memory = o->memory;
 	h->memory_given = o->has_memory;
 	h->config.virtio_console = o->virtio_console != NULL;
+	h->config.agent = o->guest_agent != NULL;
 	h->clock = machine_opts_host_clock(o) ? LIVE_CLOCK_HOST : LIVE_CLOCK_VIRTUAL;
 	if (o->has_rtc)
 		h->config.rtc_epoch = o->rtc;
@@ -609,11 +616,14 @@ struct machine *machine_host_create(struct machine_host *h, const struct output_
 int machine_host_open_consoles(struct machine_host *h, const struct machine_opts *o,
 			       void (*quit)(void *ctx), void *ctx, struct err *err)
 {
-	h->console[0] = console_open(o->console, quit, ctx, err);
-	if (!h->console[0])
-		return -err->code;
-	if (o->virtio_console && !(h->console[1] = console_open(o->virtio_console, quit, ctx, err)))
-		return -err->code;
+	const char *where[MACHINE_CONSOLES] = { [CONSOLE_SERIAL] = o->console,
+						[CONSOLE_VIRTIO] = o->virtio_console,
+						[CONSOLE_AGENT] = o->guest_agent };
+
+	for (unsigned i = 0; i < MACHINE_CONSOLES; i++) {
+		if (where[i] && !(h->console[i] = console_open(where[i], quit, ctx, err)))
+			return -err->code;
+	}
 	if (o->debug_console && !(h->debug = console_open(o->debug_console, NULL, NULL, err)))
 		return -err->code;
 	return 0;

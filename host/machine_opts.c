@@ -378,6 +378,8 @@ int machine_opts_check(const struct machine_opts *o, struct err *err)
 	if (o->virtio_console && !strcmp(o->virtio_console, "stdio") &&
 	    !strcmp(o->console, "stdio"))
 		return err_set(err, EINVAL, "--console and --virtio-console cannot both be stdio");
+	if (o->guest_agent && o->version < 2 && !o->restore)
+		return err_set(err, EINVAL, "--guest-agent needs a machine of version 2");
 	if (machine_opts_firmware(o))
 		return check_disk_boot(o, err);
 	if (o->net_rom || o->boots_cd)
@@ -438,7 +440,7 @@ const char *machine_opts_file(const struct machine_opts *o, const char *path)
 			return "a disk image";
 	}
 	if (same_file(o->console, path) || same_file(o->virtio_console, path) ||
-	    same_file(o->debug_console, path))
+	    same_file(o->guest_agent, path) || same_file(o->debug_console, path))
 		return "the output of a console";
 	return NULL;
 }
@@ -448,5 +450,6 @@ bool machine_opts_host_clock(const struct machine_opts *o)
 	if (o->clock != CLOCK_AUTO)
 		return o->clock == CLOCK_HOST;
 	return o->nnics || console_is_interactive(o->console) ||
-	       (o->virtio_console && console_is_interactive(o->virtio_console));
+	       (o->virtio_console && console_is_interactive(o->virtio_console)) ||
+	       (o->guest_agent && console_is_interactive(o->guest_agent));
 }

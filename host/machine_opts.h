@@ -70,6 +70,7 @@ struct machine_opts {
 	const char *counter;	    /* no option: what the machine's past was counted in, or NULL */
 	const char *console;	    /* COM1; see console.h */
 	const char *virtio_console; /* NULL: the machine has none */
+	const char *guest_agent;    /* likewise */
 	const char *debug_console;  /* NULL: where the console's output goes */
 	enum clock_choice clock;
 	bool has_rtc;

@@ -39,6 +39,7 @@ enum command_id {
 	COMMAND_BALLOON,
 	COMMAND_VERIFY,
 	COMMAND_RESIZE,
+	COMMAND_AGENT,
 	COMMAND_HOST,
 	COMMAND_IMAGE,
 	COMMAND_JAIL,
@@ -117,6 +118,7 @@ struct options {
 	uint64_t digest_every, profile_every, epoch_ms, checkpoint_s, jobs;
 	uint64_t runs, changes, bound, explore_seed; /* of explore */
 	uint64_t patience_s;			     /* of campaign and explore */
+	uint64_t agent_timeout_ms;		     /* 0: what is usual */
 	struct option_number fail_status;
 	const char *fail_console, *fail_check, *after;
 	struct option_number until, from_checkpoint, limit, disk;

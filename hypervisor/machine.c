@@ -611,9 +611,7 @@ uint64_t machine_next_deadline(const struct machine *m)
 
 size_t machine_console_room(const struct machine *m, unsigned port)
 {
-	if (port == 0)
-		return uart_room(&m->uart);
-	return port == 1 && m->config.virtio_console ? machine_virtio_console_room(m) : 0;
+	return port == CONSOLE_SERIAL ? uart_room(&m->uart) : machine_virtio_console_room(m, port);
 }
 
 static const char *const exit_names[ENGINE_EXIT_COUNT_] = {

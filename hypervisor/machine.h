@@ -27,7 +27,9 @@
 #define MACHINE_NICS	   8
 #define MACHINE_DISKS	   16
 #define MACHINE_V1_DEVICES 4
-#define MACHINE_CONSOLES   2
+
+/* Serial port, virtio console, line to the guest agent. */
+enum machine_console { CONSOLE_SERIAL, CONSOLE_VIRTIO, CONSOLE_AGENT, MACHINE_CONSOLES };
 
 /* A disk image behind virtio-blk. Content is part of the start state; one copy per replica. See
  * devices/virtio_blk.h.
@@ -52,6 +54,7 @@ struct machine_config {
 	uint64_t disk_sectors[MACHINE_DISKS]; /* 512 bytes each */
 	bool disk_readonly[MACHINE_DISKS];
 	bool virtio_console;
+	bool agent;	    /* version 2: a virtio port to the guest agent */
 	uint64_t rtc_epoch; /* seconds since 1970 shown by the RTC at virtual time 0 */
 	bool firmware;	    /* version 2: it starts at its reset vector, and a reset is one */
 	uint32_t carried_sectors[CARRIED]; /* sizes in 512 bytes; 0: it has none */

@@ -23,12 +23,9 @@ static int apply_net_rx(struct machine *m, const struct input *in)
 
 static int apply_console(struct machine *m, const struct input *in)
 {
-	if (in->port == 0)
-		uart_receive(&m->uart, in->data, in->len);
-	else if (in->port == 1 && m->config.virtio_console)
-		machine_virtio_console_rx(m, in->data, in->len);
-	else
-		return -EINVAL;
+	if (in->port != CONSOLE_SERIAL)
+		return machine_virtio_console_rx(m, in->port, in->data, in->len);
+	uart_receive(&m->uart, in->data, in->len);
 	return 0;
 }
 

@@ -127,8 +127,10 @@ struct memdisk *machine_virtio_cidata(const struct machine *m);
 int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, struct err *err);
 void machine_virtio_fini(struct machine *m);
 void machine_virtio_net_rx(struct machine *m, unsigned port, const uint8_t *frame, size_t len);
-void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len);
-size_t machine_virtio_console_room(const struct machine *m);
+/* port: CONSOLE_VIRTIO or CONSOLE_AGENT. -EINVAL: the machine has none. */
+int machine_virtio_console_rx(struct machine *m, unsigned port, const uint8_t *data, size_t len);
+/* 0: it takes none now, or the machine has none. */
+size_t machine_virtio_console_room(const struct machine *m, unsigned port);
 /*
  * -EIO when a disk's host I/O failed and no input said so: what the guest was told is not what its
  * image holds.

@@ -37,10 +37,17 @@ unsigned machine_disks_max(unsigned version)
 	return version > 1 ? MACHINE_DISKS : MACHINE_V1_DEVICES;
 }
 
-/* Number that stands for today's model of a version above 1: its CPU, and its board's revision. */
+/* In the byte that says which lines a machine has. */
+#define LINE_CONSOLE 1u
+#define LINE_AGENT   2u
+
+/*
+ * Number that stands for today's model of a version above 1: its CPU, and its board's revision. A
+ * board with an agent has another, so that a program that knows of none does not take it.
+ */
 static uint64_t config_model(const struct machine_config *c)
 {
-	return cpuid_v2_digest() + MACHINE_V2_REVISION;
+	return cpuid_v2_digest() + MACHINE_V2_REVISION + ((uint64_t)c->agent << 32);
 }
 
 /* Number of kinds of carried bytes that have to be written: up to the last one that is there. */
@@ -65,7 +72,7 @@ void machine_config_save(const struct machine_config *c, struct buf *out)
 		buf_put_u64(out, c->disk_sectors[i]);
 		buf_put_u8(out, c->disk_readonly[i]);
 	}
-	buf_put_u8(out, c->virtio_console);
+	buf_put_u8(out, (c->virtio_console ? LINE_CONSOLE : 0) | (c->agent ? LINE_AGENT : 0));
 	buf_put_u64(out, c->rtc_epoch);
 	if (c->version > 1) {
 		buf_put_u64(out, config_model(c));
@@ -106,6 +113,13 @@ static int config_restore_disks(struct machine_config *c, struct rd *in)
 	return 0;
 }
 
+static int config_restore_lines(struct machine_config *c, uint8_t lines)
+{
+	c->virtio_console = lines & LINE_CONSOLE;
+	c->agent = lines & LINE_AGENT;
+	return lines & ~(LINE_CONSOLE | LINE_AGENT) || (c->agent && c->version < 2) ? -EINVAL : 0;
+}
+
 int machine_config_restore(struct machine_config *c, struct rd *in)
 {
 	*c = (struct machine_config){ 0 };
@@ -119,7 +133,8 @@ int machine_config_restore(struct machine_config *c, struct rd *in)
 		rd_get(in, c->mac[i], 6);
 	if (config_restore_disks(c, in) < 0)
 		return -EINVAL;
-	c->virtio_console = rd_u8(in) != 0;
+	if (config_restore_lines(c, rd_u8(in)) < 0)
+		return -EINVAL;
 	c->rtc_epoch = rd_u64(in);
 	if (c->version > 1 && rd_u64(in) != config_model(c))
 		return -EINVAL;

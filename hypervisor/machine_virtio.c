@@ -29,6 +29,8 @@ struct machine_virtio {
 	struct memdisk cidata;
 	struct virtio_console console;
 	struct virtio_pci console_pci;
+	struct virtio_console agent;
+	struct virtio_pci agent_pci;
 	struct virtio_rng rng;
 	struct virtio_pci rng_pci;
 	struct virtio_balloon balloon;
@@ -64,7 +66,12 @@ static void net_tx(void *ctx, const uint8_t *frame, size_t len)
 
 static void console_tx(void *ctx, const uint8_t *data, size_t len)
 {
-	machine_output(ctx, OUTPUT_CONSOLE, 1, data, len);
+	machine_output(ctx, OUTPUT_CONSOLE, CONSOLE_VIRTIO, data, len);
+}
+
+static void agent_tx(void *ctx, const uint8_t *data, size_t len)
+{
+	machine_output(ctx, OUTPUT_CONSOLE, CONSOLE_AGENT, data, len);
 }
 
 static uint64_t rng_random(void *ctx)
@@ -163,6 +170,20 @@ static bool add_console(struct machine *m)
 	machine_device_add(m, &virtio_console_ops, &v->console, 0);
 	return virtio_pci_init(&v->console_pci, sized(m, &v->console.virtio), &v->pci,
 			       PCI_SLOT_CONSOLE, messages(m));
+}
+
+/* The name is that under which Debian's and others' packages of QEMU's guest agent look for it. */
+static bool add_agent(struct machine *m)
+{
+	struct machine_virtio *v = m->virtio;
+	struct virtio_console_effects fx = { .tx = agent_tx, .ctx = m };
+
+	if (!m->config.agent)
+		return true;
+	virtio_console_init_port(&v->agent, &m->memory, "org.qemu.guest_agent.0", &fx);
+	machine_device_add(m, &virtio_console_ops, &v->agent, 1);
+	return virtio_pci_init(&v->agent_pci, sized(m, &v->agent.virtio), &v->pci, PCI_SLOT_AGENT,
+			       messages(m));
 }
 
 static bool add_rng_and_balloon(struct machine *m)
@@ -277,7 +298,7 @@ int machine_virtio_init(struct machine *m, struct disk_backend *const *disks, st
 		return err_set(err, EBUSY, "a PCI slot is taken twice");
 	if (add_cidata(m, err) < 0)
 		return -err->code;
-	if (!add_console(m) || !add_rng_and_balloon(m))
+	if (!add_console(m) || !add_agent(m) || !add_rng_and_balloon(m))
 		return err_set(err, EBUSY, "a PCI slot is taken twice");
 	if (m->v2)
 		machine_device_add(m, &msix_ops, v, 0);
@@ -309,14 +330,28 @@ const uint8_t *machine_nic_mac(const struct machine *m, unsigned port)
 	return m->virtio->net[port].present_mac;
 }
 
-void machine_virtio_console_rx(struct machine *m, const uint8_t *data, size_t len)
+static struct virtio_console *console_at(const struct machine *m, unsigned port)
 {
-	virtio_console_input(&m->virtio->console, data, len);
+	if (port == CONSOLE_VIRTIO && m->config.virtio_console)
+		return &m->virtio->console;
+	return port == CONSOLE_AGENT && m->config.agent ? &m->virtio->agent : NULL;
 }
 
-size_t machine_virtio_console_room(const struct machine *m)
+int machine_virtio_console_rx(struct machine *m, unsigned port, const uint8_t *data, size_t len)
 {
-	return virtio_console_room(&m->virtio->console);
+	struct virtio_console *c = console_at(m, port);
+
+	if (!c)
+		return -EINVAL;
+	virtio_console_input(c, data, len);
+	return 0;
+}
+
+size_t machine_virtio_console_room(const struct machine *m, unsigned port)
+{
+	const struct virtio_console *c = console_at(m, port);
+
+	return c ? virtio_console_room(c) : 0;
 }
 
 int machine_virtio_disk_error(struct machine *m, unsigned port, uint64_t request, int error)

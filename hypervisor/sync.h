@@ -23,7 +23,7 @@
 enum input_kind {
 	INPUT_ANCHOR = 1, /* a = ns, b = rate; first in its sync point, at most one */
 	INPUT_NET_RX,	  /* port = NIC, data = Ethernet frame */
-	INPUT_CONSOLE,	  /* port = console (0: COM1, 1: virtio-console), data = bytes */
+	INPUT_CONSOLE,	  /* port = enum machine_console, data = bytes */
 	INPUT_SEED,	  /* data = 32 bytes for the generator */
 	INPUT_DISK_ERROR, /* port = disk, a = request number, b = errno */
 	INPUT_CONTROL,	  /* a = enum control_command, b = its argument */

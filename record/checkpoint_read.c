@@ -181,6 +181,8 @@ static int check_config(struct reader *r)
 	if (a->virtio_console != b->virtio_console)
 		return other_machine(r, "number of virtio consoles", a->virtio_console,
 				     b->virtio_console);
+	if (a->agent != b->agent)
+		return other_machine(r, "number of guest agents", a->agent, b->agent);
 	if (a->rtc_epoch != b->rtc_epoch)
 		return other_machine(r, "RTC epoch", a->rtc_epoch, b->rtc_epoch);
 	if (machine_config_digest(a) != machine_config_digest(b))

@@ -42,6 +42,7 @@ extern const struct command cmd_snapshot;
 extern const struct command cmd_balloon;
 extern const struct command cmd_verify;
 extern const struct command cmd_resize;
+extern const struct command cmd_agent;
 extern const struct command cmd_primary;
 extern const struct command cmd_backup;
 extern const struct command cmd_pair;

@@ -43,6 +43,8 @@ static const char *diff_configs(const struct machine_config *a, const struct mac
 		return "what it boots from (--boot)";
 	if (a->virtio_console != b->virtio_console)
 		return "only one has a virtio console";
+	if (a->agent != b->agent)
+		return "only one has a line to a guest agent";
 	if (a->rtc_epoch != b->rtc_epoch)
 		return "the time of the guest's clock at the start (--rtc)";
 	return "a MAC address, or a disk's size or write protection";

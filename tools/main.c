@@ -30,6 +30,7 @@ const struct command *const commands[] = {
 	&cmd_balloon,
 	&cmd_verify,
 	&cmd_resize,
+	&cmd_agent,
 	&cmd_host,
 	&cmd_image,
 	&cmd_jail,

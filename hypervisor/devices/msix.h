@@ -14,7 +14,7 @@
 
 #include "hypervisor/devices/pci.h"
 
-#define MSIX_VECTORS_MAX 4
+#define MSIX_VECTORS_MAX 5
 #define MSIX_BAR_SIZE	 0x1000u
 #define MSIX_PBA	 0x800u
 

@@ -47,7 +47,8 @@ enum pci_slot {
 	PCI_SLOT_ISA = 1, /* from machine version 2 on */
 	PCI_SLOT_CONSOLE = 2,
 	PCI_SLOT_RNG = 3,
-	PCI_SLOT_NET = 4,  /* and following */
+	PCI_SLOT_NET = 4, /* and following */
+	PCI_SLOT_AGENT = 8,
 	PCI_SLOT_DISK = 9, /* and following */
 	PCI_SLOT_BALLOON = 15,
 	PCI_SLOT_MORE_NETS = 16,  /* and following, */

@@ -22,7 +22,7 @@
 #include "hypervisor/device.h"
 #include "hypervisor/memory.h"
 
-#define VIRTIO_QUEUES_MAX 3
+#define VIRTIO_QUEUES_MAX 4
 #define VIRTIO_MSI_CONFIG VIRTIO_QUEUES_MAX
 #define VIRTQ_SIZE_MAX	  1024 /* of any machine version */
 #define VIRTQ_SIZE	  256  /* what a device has unless virtio_set_limit() says more */

@@ -308,11 +308,22 @@ void virtio_pci_msix_reset(struct virtio_pci *t)
 	vectors_reset(t);
 }
 
+/*
+ * What of vector[] is in a state: those of its queues and of the configuration. Each state has at
+ * least three queues', as all had while no device had more.
+ */
+static bool vector_is_saved(const struct virtio_pci *t, unsigned i)
+{
+	return i < 3 || i < t->virtio->class->nqueues || i == VIRTIO_MSI_CONFIG;
+}
+
 void virtio_pci_msix_save(const struct virtio_pci *t, struct buf *out)
 {
 	msix_save(&t->msix, out);
-	for (unsigned i = 0; i <= VIRTIO_MSI_CONFIG; i++)
-		buf_put_u16(out, t->vector[i]);
+	for (unsigned i = 0; i <= VIRTIO_MSI_CONFIG; i++) {
+		if (vector_is_saved(t, i))
+			buf_put_u16(out, t->vector[i]);
+	}
 }
 
 int virtio_pci_msix_restore(struct virtio_pci *t, struct rd *in)
@@ -320,7 +331,7 @@ int virtio_pci_msix_restore(struct virtio_pci *t, struct rd *in)
 	int ret = msix_restore(&t->msix, in);
 
 	for (unsigned i = 0; i <= VIRTIO_MSI_CONFIG; i++) {
-		t->vector[i] = rd_u16(in);
+		t->vector[i] = vector_is_saved(t, i) ? rd_u16(in) : NO_VECTOR;
 		if (in->bad || (t->vector[i] >= t->msix.n && t->vector[i] != NO_VECTOR))
 			ret = -EINVAL;
 	}

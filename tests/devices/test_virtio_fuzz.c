@@ -14,6 +14,10 @@ int fuzz_virtio_blk(const uint8_t *data, size_t size);
 int fuzz_virtio_console(const uint8_t *data, size_t size);
 #include "tests/fuzz/fuzz_virtio_console.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_virtio_port
+int fuzz_virtio_port(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz_virtio_port.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_virtio_rng
 int fuzz_virtio_rng(const uint8_t *data, size_t size);
 #include "tests/fuzz/fuzz_virtio_rng.c"
@@ -67,6 +71,12 @@ START_TEST(random_console)
 }
 END_TEST
 
+START_TEST(random_port)
+{
+	run(fuzz_virtio_port);
+}
+END_TEST
+
 START_TEST(random_rng)
 {
 	run(fuzz_virtio_rng);
@@ -84,6 +94,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, random_net);
 	tcase_add_test(tc, random_blk);
 	tcase_add_test(tc, random_console);
+	tcase_add_test(tc, random_port);
 	tcase_add_test(tc, random_rng);
 	tcase_add_test(tc, random_balloon);
 }

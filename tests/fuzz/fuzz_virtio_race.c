@@ -94,7 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct fuzz_company company = { .join = race_join, .leave = race_leave };
 	static void (*const run[])(const uint8_t *data,
 				   size_t size) = { fuzz_balloon_run, fuzz_blk_run,
-						    fuzz_console_run, fuzz_net_run, fuzz_rng_run };
+						    fuzz_console_run, fuzz_net_run,
+						    fuzz_rng_run,     fuzz_port_run };
 
 	if (!size)
 		return 0;

@@ -152,6 +152,39 @@ static inline void fuzz_console_run(const uint8_t *data, size_t size)
 	rig_fini(&r);
 }
 
+/* ---- a named port: the console's other form ---- */
+
+/* Room for what the device says, output, or a control message. */
+static inline unsigned fuzz_port_request(struct rig *r, struct rd *in, unsigned *q,
+					 struct rig_part part[4])
+{
+	const uint8_t message[8] = { rd_u8(in) >> 7, 0, 0, 0, rd_u8(in) & 7, 0, rd_u8(in) & 1, 0 };
+
+	*q = rd_u8(in) & 3;
+	if (*q == 3)
+		memory_write(&r->mem, RIG_HEAP, message, sizeof(message));
+	part[0] = (struct rig_part){ RIG_HEAP, *q == 3 ? 8 : 1 + rd_u16(in) % 9000u, !(*q & 1) };
+	part[1] = (struct rig_part){ RIG_HEAP + 0x4000, rd_u8(in), !(*q & 1) };
+	return 2;
+}
+
+static inline void fuzz_port_run(const uint8_t *data, size_t size)
+{
+	static struct rig r;
+	const struct virtio_console_effects fx = { .tx = fuzz_console_tx };
+	const struct fuzz_device f = { .ops = &virtio_console_ops,
+				       .dev = &fuzz_console,
+				       .input = fuzz_console_input,
+				       .request = fuzz_port_request };
+
+	rig_init(&r);
+	virtio_console_init_port(&fuzz_console, &r.mem, "org.qemu.guest_agent.0", &fx);
+	rig_attach(&r, &fuzz_console.virtio);
+	fuzz_run(&r, &f, data, size);
+	must(fuzz_console.open || !fuzz_console.count);
+	rig_fini(&r);
+}
+
 /* ---- net ---- */
 
 static struct virtio_net fuzz_net;

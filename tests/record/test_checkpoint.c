@@ -776,6 +776,9 @@ START_TEST(another_machine)
 	c.virtio_console = !c.virtio_console;
 	check_other(&c, "retired", "virtio console");
 	c = same;
+	c.agent = true;
+	check_other(&c, "retired", "number of guest agents is 1, this machine's 0");
+	c = same;
 	c.rtc_epoch++;
 	check_other(&c, "retired", "RTC epoch");
 	check_other(&same, "exits", "counts 'exits'");

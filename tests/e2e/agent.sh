@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# --guest-agent: Debian's driver finds the port by its name, a program behind it is asked by `twinstep agent`; its answers
+# may be anything. A recording replays with what was asked; a snapshot and the other side of a pair have the port open.
+# waits for the host: ready restored protected live
+# beside others
+. "$(dirname "$0")/lib.sh"
+need_guest
+declare -A pid
+cleanup() { [ ${#pid[@]} -eq 0 ] || kill -9 "${pid[@]}" 2>/dev/null; wait 2>/dev/null; }
+# What speaks as QEMU's agent would, in a guest that has a shell alone.
+cat >"$work/script" <<'END'
+echo name $(cat /sys/class/virtio-ports/*/name)
+exec 3<>/dev/$(ls /sys/class/virtio-ports)
+echo ready
+while IFS= read -r line <&3; do
+	# A byte 0xff is an error to the agent, which then forgets what came before.
+	case $line in
+	{*) ;;
+	*guest-sync-delimited*) echo '{"error": {"class": "GenericError", "desc": "stray"}}' >&3 ;;
+	*) echo '{"error": {"class": "GenericError", "desc": "stray"}}' >&3; continue ;;
+	esac
+	case $line in
+	*guest-sync-delimited*) id=${line##*:}; printf '{"return": "stale"}\n\377{"return": %s}\n' "${id%%\}*}" >&3 ;;
+	*guest-ping*) echo '{"return": {}}' >&3 ;;
+	*guest-set-time*) time=${line##*:}; echo "time ${time%%\}*}"; echo '{"return": {}}' >&3 ;;
+	*guest-info*) echo '{"return": ["\u001b[2J", 3]}' >&3 ;;
+	*freeze-freeze*) echo '{"error": {"class": "GenericError", "desc": "cannot\u001b freeze /srv"}}' >&3 ;;
+	*guest-junk*) echo 'this is {no JSON' >&3 ;;
+	*guest-both*) echo '["neither"]' >&3 ;;
+	*guest-shutdown*) exit 7 ;;
+	esac
+done
+exit 8
+END
+truncate -s 1M "$work/script"
+guest=(--kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run=\"sh /dev/vda\"" --disk "$work/script,ro")
+
+# asks TEST STATUS "text" ARGUMENT...: `twinstep agent` ends with that status, and says the text.
+asks() {
+	local test=$1 expected=$2 text=$3
+	shift 3
+	"$twinstep" agent "$@" >"$work/out" 2>"$work/err" </dev/null
+	local status=$?
+	check "$test" "status $status: $(head -n 3 "$work/out" "$work/err")" \
+		eval "[ $status -eq $expected ] && grep -qF -- '$text' '$work/out' '$work/err'"
+}
+says() { grep -aq "$1" "$2"; }
+
+touch "$work/console"
+"$twinstep" record -o "$work/log" "${guest[@]}" --control "$work/s" --guest-agent "unix:$work/agent" --console "$work/console" \
+	--checkpoint 1 2>"$work/err0" &
+pid[run]=$!
+check ready "$(tail -n 3 "$work/console" "$work/err0")" wait_for 60 says '^ready' "$work/console"
+check name "$(grep -a '^name' "$work/console")" says '^name org.qemu.guest_agent.0' "$work/console"
+asks ping 0 '{}' "$work/agent" ping
+asks own-command 0 '{}' "$work/agent" guest-ping '{}'
+asks set-time 0 '{}' "$work/agent" set-time
+check time "$(grep -a '^time' "$work/console")" says "^time $(date +%s | cut -c1-6)[0-9]*" "$work/console"
+asks plain 0 '\u001B[2J' "$work/agent" info
+asks refusal 1 'cannot? freeze /srv' "$work/agent" freeze
+asks junk 1 'no JSON' "$work/agent" guest-junk
+asks neither 1 'neither a result nor an error' "$work/agent" guest-both
+asks silence 1 'no answer in time' "$work/agent" guest-nothing --timeout 700
+asks after-all 0 '{}' "$work/agent" ping
+asks no-socket 1 'cannot reach' "$work/nothing" ping
+asks no-command 2 'set-time' "$work/agent" pong
+asks word-with-arguments 2 'takes no arguments' "$work/agent" ping '{}'
+asks no-object 2 'an object of JSON' "$work/agent" guest-ping '[1]'
+"$twinstep" snapshot "$work/s" "$work/snap" --json >"$work/out" 2>"$work/err"
+check snapshot "$(cat "$work/err")" [ -s "$work/snap" ]
+asks shutdown 0 '{}' "$work/agent" guest-shutdown
+wait "${pid[run]}"
+status=$?
+unset "pid[run]"
+check ended "status $status: $(tail -n 2 "$work/err0")" [ $status -eq 7 ]
+timeout 600 "$twinstep" replay "$work/log" --quiet --console "$work/console2" >"$work/out" 2>"$work/err"
+status=$?
+check replay "status $status: $(tail -n 3 "$work/err")" eval "[ $status -eq 7 ] && cmp -s '$work/console' '$work/console2'"
+check log "$("$twinstep" log "$work/log" | head -n 12)" grep -q 'guest agent' <("$twinstep" log "$work/log")
+
+# refused TEST "text" ARGUMENT...: `twinstep run` ends with status 2 and a line with the text.
+refused() {
+	local test=$1 text=$2
+	shift 2
+	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
+	local status=$?
+	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
+}
+refused machine-1 'needs a machine of version 2' --machine 1 "${guest[@]}" --guest-agent none
+refused not-given 'give --guest-agent' --restore "$work/snap" --disk "$work/script,ro"
+"$twinstep" run --restore "$work/snap" --disk "$work/script,ro" --guest-agent "unix:$work/agent" --console none 2>"$work/err0" &
+pid[run]=$!
+check restored "$(tail -n 3 "$work/err0")" wait_for 60 "$twinstep" agent "$work/agent" ping --timeout 20000
+kill "${pid[run]}"; wait "${pid[run]}" 2>/dev/null; unset "pid[run]"
+
+# A pair that loses its primary.
+"$twinstep" keygen "$work/key" && "$twinstep" arbiter init "file:$work/arbiter"
+side() { # SIDE ROLE OPTION...
+	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$1.sock" --timeout 5000 \
+		--listen "unix:$work/$1.peer" --console "$work/$1.con" --guest-agent "unix:$work/$1.agent" \
+		--disk "$work/script,ro" "${@:3}" 2>"$work/$1.err" &
+	pid[$1]=$!
+}
+state() { "$twinstep" status "$work/$1.sock" --json | grep -q "\"state\": *\"$2\""; }
+touch "$work/a.con"
+unset "guest[-1]" "guest[-1]"
+side a primary "${guest[@]}"
+side b backup --connect "unix:$work/a.peer" --connect-wait 30000
+check protected "$(tail -n 2 "$work"/?.err)" wait_for 60 state b backup
+wait_for 60 says '^ready' "$work/a.con"
+asks pair-before 0 '{}' "$work/a.agent" ping
+# The process of a replica is a child of the one that was started, unless there is no jail.
+inner=$(cat "/proc/${pid[a]}/task/${pid[a]}/children" 2>/dev/null)
+kill -9 ${inner:-${pid[a]}} 2>/dev/null
+wait "${pid[a]}" 2>/dev/null; unset "pid[a]"
+check live "$(tail -n 2 "$work/b.err")" wait_for 60 state b alone
+asks pair-after 0 '{}' "$work/b.agent" ping
+exit $failed
