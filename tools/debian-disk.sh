@@ -5,10 +5,10 @@
 #   debian-disk.sh FILE [PACKAGE...]
 #
 # systemd, a kernel, GRUB and OpenSSH are in it, and the packages that are named (with cloud-init: locales and sudo as well).
-# eth0 asks DHCP. From the environment:
+# Its Ethernet interfaces, whatever systemd calls them (enp0s4 is the first), ask DHCP. From the environment:
 #   SIZE=3G        of the disk                     TABLE=mbr|gpt       its partition table (mbr)
 #   HOSTNAME_=...  (twinstep)                      PASSWORD=...        of root (none: only keys, and the serial console)
-#   KEY=FILE       public key for root's ssh       ADDRESS=A/P         fixed address of eth0 instead of DHCP
+#   KEY=FILE       public key for root's ssh       ADDRESS=A/P         fixed address instead of DHCP
 #   MIRROR=...     as mmdebstrap takes it (what this host uses, where that is Debian 12)
 # Needs root, for owners of files; mmdebstrap, e2fsprogs, grub-common and grub-pc-bin.
 set -euo pipefail
@@ -51,8 +51,6 @@ chroot "$root" systemctl -q enable systemd-networkd serial-getty@ttyS0
 # A machine in software on a busy host may take longer than the 90 s after which systemd gives a unit or device up.
 mkdir -p "$root/etc/systemd/system.conf.d"
 printf '[Manager]\nDefaultTimeoutStartSec=20min\nDefaultDeviceTimeoutSec=20min\n' >"$root/etc/systemd/system.conf.d/patience.conf"
-# As systemd would name it, but one name for people and tests.
-ln -sf /dev/null "$root/etc/systemd/network/99-default.link"
 if [ -n "${PASSWORD:-}" ]; then
 	echo "root:$PASSWORD" | chroot "$root" chpasswd
 else
