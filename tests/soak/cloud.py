@@ -41,7 +41,8 @@ ethernets:
     set-name: net0
     addresses: [%s/24]
 """ % (MAC, ADDRESS)
-WANTED = [("user", "id -un", "alice"), ("hostname", "hostname", "probe"), ("sudo", "sudo id -un", "root"),
+WANTED = [("booted", "systemctl is-system-running --wait", "running"), ("user", "id -un", "alice"),
+          ("hostname", "hostname", "probe"), ("sudo", "sudo id -un", "root"),
           ("done", "cloud-init status --wait | tr -d .", "status: done"), ("written", "cat /srv/written", "by cloud-init"),
           ("run-once", "cat /srv/run", "run"), ("interface", "cat /sys/class/net/net0/address", MAC),
           ("units", "systemctl --failed --no-legend --plain", "")]
@@ -82,6 +83,8 @@ def session(guest, ssh):
     for name, line, text in WANTED:
         got = asks(ssh, line)[1]
         result(name, got == text, got)
+    if failed:
+        print(asks(ssh, "sudo grep -hE 'WARN|ERROR|Error|Traceback' /var/log/cloud-init.log | tail -n 20")[1], flush=True)
     return True
 
 
@@ -99,8 +102,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="twinstep-cloud-") as work:
         given = files(work)
         start = time.monotonic()
-        guest = Guest([TWINSTEP, "run", "--no-jail", "--disk", disk + ",overlay", "--memory", "512M", "--net", "tap:%s,mac=%s" % (TAP, MAC),
-                       "--cloud-init", given, "--console", "stdio"])
+        guest = Guest([TWINSTEP, "run", "--no-jail", "--disk", disk + ",overlay", "--memory", "512M", "--net",
+                       "tap:%s,mac=%s" % (TAP, MAC), "--cloud-init", given, "--console", "stdio"])
         try:
             ssh = ssh_words(work + "/key")[:-1] + ["alice@" + ADDRESS]
             if session(guest, ssh):
