@@ -2,7 +2,7 @@
 # VT-x tests: programs that run inside Bochs, and their guests
 
 VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest hold crash)
-VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh)
+VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh mitigations.sh)
 VTXGUESTS := $(patsubst %.c,$(BUILD)/%.elf,$(wildcard tests/vtx/guest/*.c))
 
 $(BUILD)/obj/tests/vtx/code.o: tests/vtx/code.S
