@@ -12,7 +12,7 @@ here=tests/vtx
 # Makes the image, or ends the test: skipped where its parts cannot be had.
 vtx_image() {
 	local why
-	why=$(flock "$build" tests/vtx/build.sh "$build" "$build/twinstep" "$build"/tests/vtx/{step,isolation,fuzz,huge,smp,create,kvmguest,hold,crash} 2>&1)
+	why=$(flock "$build" tests/vtx/build.sh "$build" "$build/twinstep" "$build"/tests/vtx/{step,isolation,fuzz,huge,smp,create,kvmguest,hold,crash,cmos} 2>&1)
 	case $? in
 	0) ;;
 	77)

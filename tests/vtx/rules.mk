@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # VT-x tests: programs that run inside Bochs, and their guests
 
-VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest hold crash)
+VTXPROGS := $(addprefix $(BUILD)/tests/vtx/,step isolation fuzz huge smp create kvmguest hold crash cmos)
 VTXTESTS := $(addprefix tests/vtx/,run.sh host.sh refuse.sh mitigations.sh)
 VTXGUESTS := $(patsubst %.c,$(BUILD)/%.elf,$(wildcard tests/vtx/guest/*.c))
 
@@ -26,9 +26,9 @@ vtx-programs: $(VTXPROGS) $(VTXGUESTS)
 check-vtx: $(BUILD)/twinstep guest-programs vtx-programs
 	$(Q)BUILD=$(BUILD) tests/run $(VTXTESTS)
 
-# Two CPUs inside Bochs; a crash of the host with VMs; the shell of vtx-shell.
+# Two CPUs inside Bochs; a crash and an emergency restart of the host with VMs; the shell of vtx-shell.
 check-vtx-smp: $(BUILD)/twinstep guest-programs vtx-programs
-	$(Q)BUILD=$(BUILD) tests/run tests/vtx/smp.sh tests/vtx/crash.sh tests/vtx/shell.sh
+	$(Q)BUILD=$(BUILD) tests/run tests/vtx/smp.sh tests/vtx/crash.sh tests/vtx/restart.sh tests/vtx/shell.sh
 
 # A shell inside Bochs, on this terminal; `exit` powers off.
 vtx-shell: $(BUILD)/twinstep guest-programs vtx-programs
