@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The kernel module builds without a warning, objtool's included, for Debian's kernels: 6.1, 6.12 where apt offers it, and
-# any that are named. Headers are downloaded and unpacked under BUILD/kernels. Part of no other target: minutes.
+# The kernel module builds without a warning, objtool's included, for Debian's kernels: 6.1, and 6.12 where apt offers it,
+# of each the cloud, the regular and the real-time one; or for those that are named. Headers are downloaded and unpacked
+# under BUILD/kernels. Part of no other target: minutes.
 # usage: tests/vtx/kernels.sh [VERSION...]     as in the names of packages: 6.1.0-56-amd64
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -43,7 +44,7 @@ check() { # VERSION
 }
 
 versions=("$@")
-[ $# -gt 0 ] || for pattern in '6\.1\.0-[0-9]*-cloud-amd64' '6\.1\.0-[0-9]*-amd64' '6\.12\.[^ ]*-cloud-amd64'; do
+[ $# -gt 0 ] || for pattern in '6\.1\.0-[0-9]*'{-cloud,,-rt}-amd64 '6\.12\.[^ -]*'{-cloud,,-rt}-amd64; do
 	version=$(newest "$pattern")
 	[ -n "$version" ] && versions+=("$version") || echo "skip module.$pattern: apt offers none"
 done
