@@ -148,7 +148,7 @@ static void cmp_fault(struct cmp *k)
 
 static void cmp_integer(struct cmp *k)
 {
-	uint32_t ignore = (k->undef & FL_ARITH_ALL) | vendor_open_flags(k->a);
+	uint32_t ignore = (k->undef & FL_ARITH_ALL) | vendor_open_flags(k->a) | native_open_flags();
 	uint64_t a = k->a->regs.rflags & ~(uint64_t)ignore,
 		 b = k->b->regs.rflags & ~(uint64_t)ignore;
 

@@ -271,6 +271,13 @@ extern const size_t tmpl_count;
 /* ---- the two sides ---- */
 /* Why the host cannot run cases natively, or NULL. */
 const char *native_unavailable(void);
+/* False: the host executes no 32-bit code, as under a hypervisor without such a segment. */
+bool native_has_32(void);
+/* What of the case the host's kernel, or a hypervisor below, does not do as the processor; or NULL.
+ */
+const char *native_refuses(const struct tcase *c);
+/* RFLAGS that a case may lose on this host, whatever it does. */
+uint32_t native_open_flags(void);
 struct native;
 struct native *native_create(size_t max, struct err *err);
 void native_destroy(struct native *n);

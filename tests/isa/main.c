@@ -170,6 +170,41 @@ static enum isa_class class_of(const struct options *o, uint64_t seed)
 	return o->cls >= 0 ? (enum isa_class)o->cls : (enum isa_class)(seed % CLS_COUNT);
 }
 
+/* Cases that the host does not execute. */
+static struct refused {
+	const char *what;
+	unsigned long long cases;
+} refused[3];
+
+static void count_refused(const char *what)
+{
+	struct refused *r = refused;
+
+	while (r->what && strcmp(r->what, what) != 0)
+		r++;
+	r->what = what;
+	r->cases++;
+}
+
+static void print_refused(void)
+{
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && refused[i].what; i++)
+		printf("skip isa.refused: %llu cases: this host does not run %s\n",
+		       refused[i].cases, refused[i].what);
+}
+
+static bool make_case(const struct options *o, struct tcase *c, uint64_t seed)
+{
+	const char *why;
+
+	if (!case_generate(c, seed, class_of(o, seed), o->only))
+		return false;
+	why = native_refuses(c);
+	if (why)
+		count_refused(why);
+	return !why;
+}
+
 static size_t make_batch(const struct options *o, struct tcase *cases, uint64_t *seed, uint64_t end)
 {
 	size_t n = 0;
@@ -177,8 +212,7 @@ static size_t make_batch(const struct options *o, struct tcase *cases, uint64_t 
 	while (n < BATCH && *seed < end) {
 		uint64_t s = (*seed)++;
 
-		if (case_generate(&cases[n], s, class_of(o, s), o->only))
-			n++;
+		n += make_case(o, &cases[n], s);
 	}
 	return n;
 }
@@ -393,6 +427,7 @@ static int run(struct bench *b, const struct options *o)
 	free(cases);
 	print_culprits(&f);
 	ask_again(b, tally);
+	print_refused();
 	return results(tally);
 }
 
@@ -434,6 +469,10 @@ static int run_golden(struct bench *b, const struct options *o)
 	struct golden_options g = golden_options(o);
 	struct err err = ERR_INIT;
 
+	if (!native_has_32()) {
+		printf("skip isa: this host executes no 32-bit code, which golden vectors have\n");
+		return 0;
+	}
 	if (native_keep_memory(b->native, &err) < 0) {
 		fprintf(stderr, "isa: %s\n", err.text);
 		return 1;

@@ -7,10 +7,13 @@
  *
  * A case may set FS and GS bases, AC, DF, NT and, in code that it fell into, segment registers. The
  * handler's entry, in assembly, sets what C code needs before any of it runs and puts the bases
- * back on the way out.
+ * back on the way out. It has two forms: a kernel that does not know of WRFSBASE and WRGSBASE, on a
+ * processor that executes them all the same (so under some hypervisors), gives a base back only
+ * where it was set by a system call.
  */
 #include "tests/isa/isa.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,10 +21,13 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include "hypervisor/cpustate.h"
 
 #define HWCAP2_FSGSBASE_BIT 2
 /* Linux's selectors */
@@ -57,38 +63,196 @@ static uint64_t host_fs, test_fs, test_gs;
 
 void isa_signal(int sig, siginfo_t *info, void *context) __attribute__((used));
 
+/* Before C code: flags, the case's bases to memory, the segments. */
+#define LEAVE_CASE                                                   \
+	"pushq $0x202\n\t"                                           \
+	"popfq\n\t"                                                  \
+	"rdfsbase %%rax\n\t"                                         \
+	"mov %%rax, %[fs]\n\t"                                       \
+	"rdgsbase %%rax\n\t"                                         \
+	"mov %%rax, %[gs]\n\t"                                       \
+	"xor %%eax, %%eax\n\t"                                       \
+	"mov %%eax, %%fs\n\t"                                        \
+	"mov %%eax, %%gs\n\t"                                        \
+	"mov $0x2b, %%eax\n\t" /* USER_DS: 64-bit code does without, \
+				  compatibility mode does not */     \
+	"mov %%eax, %%ds\n\t"                                        \
+	"mov %%eax, %%es\n\t"
+#define CALL_HANDLER          \
+	"sub $8, %%rsp\n\t"   \
+	"call isa_signal\n\t" \
+	"add $8, %%rsp\n\t"
+#define BASES                                                                                   \
+	[fs] "m"(test_fs), [gs] "m"(test_gs), [host] "m"(host_fs), [prctl] "i"(SYS_arch_prctl), \
+		[set_fs] "i"(ARCH_SET_FS), [set_gs] "i"(ARCH_SET_GS)
+
 __attribute__((naked)) static void signal_entry(void)
 {
-	__asm__("pushq $0x202\n\t"
-		"popfq\n\t"
-		"rdfsbase %%rax\n\t"
-		"mov %%rax, %0\n\t"
-		"rdgsbase %%rax\n\t"
-		"mov %%rax, %1\n\t"
-		"xor %%eax, %%eax\n\t"
-		"mov %%eax, %%fs\n\t"
-		"mov %%eax, %%gs\n\tmov $0x2b, %%eax\n\t" /* USER_DS: 64-bit code does without,
-							     compatibility mode does not */
-		"mov %%eax, %%ds\n\t"
-		"mov %%eax, %%es\n\t"
-		"mov %2, %%rax\n\t"
-		"wrfsbase %%rax\n\t"
-		"sub $8, %%rsp\n\t"
-		"call isa_signal\n\t"
-		"add $8, %%rsp\n\t"
-		"mov %1, %%rax\n\t"
-		"wrgsbase %%rax\n\t"
-		"mov %0, %%rax\n\t"
-		"wrfsbase %%rax\n\t"
-		"ret"
+	__asm__(LEAVE_CASE "mov %[host], %%rax\n\t"
+			   "wrfsbase %%rax\n\t" CALL_HANDLER "mov %[gs], %%rax\n\t"
+			   "wrgsbase %%rax\n\t"
+			   "mov %[fs], %%rax\n\t"
+			   "wrfsbase %%rax\n\t"
+			   "ret"
 		:
-		: "m"(test_fs), "m"(test_gs), "m"(host_fs));
+		: BASES);
+}
+
+#define SYSTEM_CALL(what, base)      \
+	"mov $%c[prctl], %%eax\n\t"  \
+	"mov $%c" what ", %%edi\n\t" \
+	"mov %" base ", %%rsi\n\t"   \
+	"syscall\n\t"
+
+/* The kernel restores all registers but the bases from the signal frame, so none is kept. */
+__attribute__((naked)) static void signal_entry_by_calls(void)
+{
+	__asm__(LEAVE_CASE
+		"mov %%edi, %%r12d\n\t"
+		"mov %%rsi, %%r13\n\t" SYSTEM_CALL(
+			"[set_fs]", "[host]") "mov %%r12d, %%edi\n\t"
+					      "mov %%r13, %%rsi\n\t" CALL_HANDLER SYSTEM_CALL(
+						      "[set_gs]", "[gs]")
+						      SYSTEM_CALL("[set_fs]", "[fs]") "ret"
+		:
+		: BASES);
+}
+
+static bool kernel_knows_bases(void)
+{
+	return getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT;
+}
+
+static void forbid_dump(void)
+{
+	struct rlimit none = { 0, 0 };
+
+	setrlimit(RLIMIT_CORE, &none);
+}
+
+static bool has_bases(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		uint64_t base;
+
+		forbid_dump();
+		__asm__ volatile("rdfsbase %0" : "=r"(base));
+		_exit(0);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status);
+}
+
+/* ---- what a hypervisor may refuse ---- */
+struct entry {
+	uint64_t rsp;
+	bool m32;
+};
+static struct entry tried;
+
+static void go_to_trap(int sig, siginfo_t *info, void *context)
+{
+	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+	(void)sig;
+	(void)info;
+	g[REG_RIP] = CODE_BASE;
+	g[REG_RSP] = (greg_t)tried.rsp;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | (tried.m32 ? USER32_CS : USER_CS);
+}
+
+_Noreturn static void child_try(void)
+{
+	struct sigaction sa = { .sa_sigaction = go_to_trap, .sa_flags = SA_SIGINFO };
+	void *code =
+		mmap((void *)(uintptr_t)CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	forbid_dump();
+	if (code != (void *)(uintptr_t)CODE_BASE)
+		_exit(3);
+	memset(code, 0xcc, CODE_SIZE); /* INT3 */
+	sigaction(SIGUSR1, &sa, NULL);
+	raise(SIGUSR1);
+	_exit(4);
+}
+
+/* Does the kernel get into user mode there? */
+static bool enters(struct entry e)
+{
+	int status;
+	pid_t pid;
+
+	tried = e;
+	pid = fork();
+	if (pid == 0)
+		child_try();
+	return pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status) ||
+	       WTERMSIG(status) != SIGSEGV;
+}
+
+static bool is_canonical(uint64_t a)
+{
+	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
+
+static bool writes_base(const struct tcase *c)
+{
+	ZydisDecodedInstruction ins;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+
+	for (unsigned i = 0; i < c->n; i++) {
+		if (policy_decode(c->m32, &c->insn[i], &ins, op) &&
+		    (ins.mnemonic == ZYDIS_MNEMONIC_WRFSBASE ||
+		     ins.mnemonic == ZYDIS_MNEMONIC_WRGSBASE))
+			return true;
+	}
+	return false;
+}
+
+bool native_has_32(void)
+{
+	static int known; /* 0: not yet, -1: no */
+
+	if (!known)
+		known = enters((struct entry){ DATA_BASE, true }) ? 1 : -1;
+	return known > 0;
+}
+
+static bool has_any_stack(void)
+{
+	static int known;
+
+	if (!known)
+		known = enters((struct entry){ 1ull << 63, false }) ? 1 : -1;
+	return known > 0;
+}
+
+/* A hypervisor that takes a fault or an interrupt for itself goes back with IRET, thus without NT.
+ */
+uint32_t native_open_flags(void)
+{
+	return has_any_stack() ? 0 : FL_NT;
+}
+
+const char *native_refuses(const struct tcase *c)
+{
+	if (c->m32 && !native_has_32())
+		return "32-bit code";
+	if (!is_canonical(c->init.gpr[R_RSP]) && !has_any_stack())
+		return "a stack pointer that is not canonical";
+	/* The kernel gives back what it knows, whenever the case leaves user mode. */
+	if (!kernel_knows_bases() && writes_base(c))
+		return "WRFSBASE and WRGSBASE";
+	return NULL;
 }
 
 const char *native_unavailable(void)
 {
-	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
-		return "the host kernel does not let user mode write FS and GS bases";
+	if (!kernel_knows_bases() && !has_bases())
+		return "the host does not let user mode write FS and GS bases";
 	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("aes") ||
 	    !__builtin_cpu_supports("pclmul"))
 		return "the host CPU lacks SSE4.2, AES or PCLMULQDQ";
@@ -219,7 +383,8 @@ static void catch_signals(void)
 	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
-	sa.sa_sigaction = (void (*)(int, siginfo_t *, void *))(void (*)(void))signal_entry;
+	sa.sa_sigaction = (void (*)(int, siginfo_t *, void *))(
+		kernel_knows_bases() ? signal_entry : signal_entry_by_calls);
 	sigfillset(&sa.sa_mask);
 	sigaltstack(&ss, NULL);
 	for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
