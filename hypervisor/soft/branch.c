@@ -300,7 +300,7 @@ static bool bind_branch(const struct decoded *d, struct op *op, uintptr_t is_cal
 			op_form(op, is_call ? OPK_CALL : OPK_JMP, 0, FORM_RI, 3, 0, 0);
 		return int_pick(op, wide ? f->rel64 : f->rel);
 	}
-	if (wide && !(is_call && opnd_is_mem(d, 0)))
+	if (wide)
 		op_form(op, is_call ? OPK_CALL_TO : OPK_JMP_TO, 0,
 			opnd_is_mem(d, 0) ? FORM_RM : FORM_RR, 3, 0, 0);
 	if (opnd_is_mem(d, 0))

@@ -7,7 +7,8 @@
  * A handler can be called as a subroutine: copied into a pair of ops of which the second one's
  * handler is op_block_end(), it returns when its instruction is done (translate.c does so).
  *
- * An instruction that has a kind accesses memory at one address at most (mmu.c relies on it).
+ * An instruction that has a kind accesses memory at one address at most, but for CALL with its
+ * target in memory (mmu.c relies on it).
  */
 #ifndef SOFT_FORM_H
 #define SOFT_FORM_H
@@ -47,7 +48,7 @@ enum op_kind {
 	OPK_JMP,
 	OPK_JMP_TO, /* register or memory */
 	OPK_CALL,
-	OPK_CALL_TO, /* register */
+	OPK_CALL_TO, /* register or memory */
 	OPK_RET,
 };
 

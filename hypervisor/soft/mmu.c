@@ -398,7 +398,7 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 
 static bool has_one_access(const struct op *op)
 {
-	return op && op->kind != OPK_NONE;
+	return op && op->kind != OPK_NONE && !(op->kind == OPK_CALL_TO && (op->flags & OPF_MEM));
 }
 
 struct tlb_entry *mmu_translate(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool write)

@@ -221,28 +221,31 @@ void trans_near_call(struct tr *tr)
 }
 
 /* ---- others ---- */
-static void target_register(struct tr *tr)
+/* The target to H_S0. */
+static void load_target(struct tr *tr)
 {
-	unsigned from = use(tr, tr->op->r0, H_S0);
+	unsigned from;
 
+	if (tr->op->form == FORM_RM) {
+		emit_load(tr->e, H_S0,
+			  trans_probe(tr, trans_operand(tr), 8, 1, false, COLD_RESUME));
+		return;
+	}
+	from = use(tr, tr->op->r0, H_S0);
 	if (from != H_S0)
 		emit_move(tr->e, 3, H_S0, from);
 }
 
 void trans_jmp_to(struct tr *tr)
 {
-	if (tr->op->form == FORM_RM)
-		emit_load(tr->e, H_S0,
-			  trans_probe(tr, trans_operand(tr), 8, 1, false, COLD_RESUME));
-	else
-		target_register(tr);
+	load_target(tr);
 	look_up(tr);
 	jump_found(tr);
 }
 
 void trans_near_call_to(struct tr *tr)
 {
-	target_register(tr);
+	load_target(tr);
 	call_found(tr);
 }
 

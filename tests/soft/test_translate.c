@@ -411,12 +411,46 @@ static void put_loop(struct program *p)
 	put_imm(p, (uint32_t)(start - (p->n + 4)), 4);
 }
 
+/* Over a few instructions by JMP or CALL with the target in memory, sometimes through a bad
+ * address. */
+static void put_jump_to(struct program *p)
+{
+	uint32_t slot = 0x50600 + 8 * rnd(p, 64);
+	size_t site;
+	uint32_t target;
+
+	put_imm(p, 0x2504c748, 4); /* MOV QWORD [slot], target */
+	put_imm(p, slot, 4);
+	site = p->n;
+	put_imm(p, 0, 4);
+	put(p, 0xff);
+	put(p, rnd(p, 3) ? 0x14 : 0x24); /* CALL or JMP [slot] */
+	put(p, 0x25);
+	put_imm(p, rnd(p, 16) ? slot : SHARED + slot, 4);
+	for (unsigned n = 1 + rnd(p, 3); n; n--)
+		put_random(p);
+	if (rnd(p, 2)) {
+		put(p, 0xeb); /* over a RET */
+		put(p, 1);
+		target = (uint32_t)(START + p->n);
+		put(p, 0xc3);
+	} else {
+		target = (uint32_t)(START + p->n);
+	}
+	memcpy(&p->code[site], &target, 4);
+}
+
 /* Over a few instructions: by Jcc, JMP, or a call that returns. */
 static void put_jump(struct program *p)
 {
 	unsigned kind = rnd(p, 4);
 	size_t site;
 	uint32_t rel;
+
+	if (!rnd(p, 4)) {
+		put_jump_to(p);
+		return;
+	}
 
 	if (kind < 2) {
 		put(p, 0x0f);
