@@ -52,7 +52,10 @@ static bool shift_fits(const struct op *op, unsigned stored, unsigned read)
 {
 	bool rotate = op->sub == SHIFT_ROL || op->sub == SHIFT_ROR;
 
-	if (op->size < 2 || op->sub == SHIFT_RCL || op->sub == SHIFT_RCR)
+	if (op->sub == SHIFT_RCL || op->sub == SHIFT_RCR)
+		return false;
+	/* By more than they have bits, the flags are not the same on all processors. */
+	if (op->size < 2 && (op->form == FORM_RR || shift_count(op) >= 8u << op->size))
 		return false;
 	if (op->form == FORM_RR)
 		return rotate ? !(stored | read) : stored || !read;
@@ -648,20 +651,22 @@ static void op_shift(struct tr *tr)
 		shift_by_cl(tr);
 		return;
 	}
-	d = use(tr, op->r0, H_S0);
+	if (!count && op->size < 2)
+		return;
+	d = use(tr, first(op), H_S0);
 	if (!count) {
 		emit_move(tr->e, op->size, d, d);
-		done(tr, op->r0, d);
+		done(tr, first(op), d);
 		return;
 	}
 	if (op->sub < SHIFT_ROL && must_store(tr)) {
 		emit_store(tr->e, d, CPU_FIELD(lazy.a));
 		emit_store_imm(tr->e, CPU_FIELD(lazy.b), (int32_t)count);
 	}
-	emit_rr(tr->e, op->size, 0xc1, shift_digit[op->sub], d);
+	emit_rr(tr->e, op->size, emit_sized(0xc0, op->size), shift_digit[op->sub], d);
 	emit8(tr->e, count);
 	shift_stored(tr, d, count);
-	done(tr, op->r0, d);
+	done(tr, first(op), d);
 }
 
 static void op_imul(struct tr *tr)
