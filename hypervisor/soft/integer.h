@@ -226,4 +226,13 @@ INT_EACH_SIZE(HOST_ACCESS)
 #define BINDING_TABLE(name, rows) \
 	const struct binding_table name = { rows, sizeof(rows) / sizeof((rows)[0]) }
 
+/*
+ * CF = OF = the product does not fit; SF and PF follow its low half, ZF and AF are 0
+ * (docs/undefined-flags.md). 256 has the SF and PF of 0 without its ZF.
+ */
+static inline void mul_flags(struct cpu *cpu, int64_t lo, bool overflow)
+{
+	lazy_set_aux(cpu, lo ? lo : 256, overflow ? FL_CF | FL_OF : 0);
+}
+
 #endif

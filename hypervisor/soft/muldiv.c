@@ -41,15 +41,6 @@ PAIR_ACCESS(16)
 PAIR_ACCESS(32)
 PAIR_ACCESS(64)
 
-/*
- * CF = OF = the product does not fit; SF and PF follow its low half, ZF and AF are 0
- * (docs/undefined-flags.md). 256 has the SF and PF of 0 without its ZF.
- */
-static inline void mul_flags(struct cpu *cpu, int64_t lo, bool overflow)
-{
-	lazy_set_aux(cpu, lo ? lo : 256, overflow ? FL_CF | FL_OF : 0);
-}
-
 #define MUL_CALCS(bits)                                                                           \
 	static inline void mul##bits(struct cpu *cpu, UINT(bits) y)                               \
 	{                                                                                         \

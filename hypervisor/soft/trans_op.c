@@ -91,7 +91,7 @@ static bool has_code(const struct op *op, uint32_t mode, unsigned stored, unsign
 	case OPK_SHIFT:
 		return shift_fits(op, stored, read);
 	case OPK_IMUL:
-		return !stored && !(read & FLAGS_REST);
+		return stored || !(read & FLAGS_REST);
 	default:
 		return true;
 	}
@@ -687,6 +687,11 @@ static void op_imul(struct tr *tr)
 		emit_imm(tr->e, op->size, op->imm);
 	tr->host = FLAGS_CF | FLAGS_OF;
 	tr->type = 0;
+	if (must_store(tr)) {
+		emit_store(tr->e, d, CPU_FIELD(lazy.res));
+		emit_rm(tr->e, 0, 0x0f90, 0, CPU_FIELD(lazy.b)); /* SETO */
+		flags_stored(tr, TF_MUL, op->size);
+	}
 	done(tr, op->r0, d);
 }
 

@@ -86,6 +86,9 @@ static void settle_base(struct cpu *cpu)
 		l->res = l->a & l->b;
 		l->type = LAZY_LOGIC;
 		break;
+	case TF_MUL:
+		mul_flags(cpu, (int64_t)l->res, l->b & 1);
+		break;
 	default:
 		shift_flags(cpu, (enum shift_op)(kind - TF_SHL), size, l->a, (unsigned)l->b);
 	}

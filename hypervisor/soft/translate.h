@@ -102,6 +102,7 @@ enum trans_flags {
 	TF_SHR,
 	TF_SAR,
 	TF_HOST, /* res is RFLAGS; of size 0 */
+	TF_MUL,	 /* res = the product's lower half; b, of which a byte counts: it does not fit */
 };
 #define LAZY_HOST	    16u
 #define TF_TYPE(kind, size) (LAZY_HOST + (unsigned)(kind)*4 + (size))
