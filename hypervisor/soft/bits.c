@@ -204,6 +204,8 @@ static bool bind_scan(const struct decoded *d, struct op *op, uintptr_t arg)
 
 	if ((form != FORM_RR && form != FORM_RM) || size < 1)
 		return false;
+	if (arg <= SCAN_BSR && size >= 2)
+		op_form(op, OPK_SCAN, arg == SCAN_BSR, form, (unsigned)size, 0, FLAGS_ALL);
 	return int_pick(op, scan_fn[arg][size - 1][form == FORM_RM]);
 }
 

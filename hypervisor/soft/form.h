@@ -40,6 +40,8 @@ enum op_kind {
 	OPK_SETCC,	/* condition code */
 	OPK_SHIFT,	/* enum shift_op; register operands only, FORM_RI: by imm, FORM_RR: by CL */
 	OPK_IMUL,	/* two operands: 0, three: 1 */
+	OPK_DIVIDE,	/* DIV: 0, IDIV: 1; of 32 or 64 bits */
+	OPK_SCAN,	/* BSF: 0, BSR: 1; likewise */
 	OPK_SSE,	/* SSE_* below; sse_form.c */
 	OPK_PUSH,	/* 64 bits in 64-bit mode; so all below */
 	OPK_POP,

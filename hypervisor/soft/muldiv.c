@@ -144,6 +144,10 @@ static bool bind_acc(const struct decoded *d, struct op *op, uintptr_t arg)
 	int size = int_size(d, 0);
 
 	int_form(d, op);
+	/* DIV and IDIV leave flags alone. */
+	if (arg >= ACC_DIV && size >= 2)
+		op_form(op, OPK_DIVIDE, arg == ACC_IDIV, opnd_is_mem(d, 0) ? FORM_RM : FORM_RR,
+			(unsigned)size, 0, 0);
 	return size >= 0 && int_pick(op, acc_fn[arg][size][opnd_is_mem(d, 0)]);
 }
 

@@ -104,7 +104,7 @@ static bool is_exit(const struct op *op, bool own)
 		return true;
 	if (op->kind == OPK_NOP || op->kind == OPK_LEA)
 		return false;
-	if (op->kind == OPK_SSE && trans_sse_exits(op))
+	if (op->kind == OPK_DIVIDE || (op->kind == OPK_SSE && trans_sse_exits(op)))
 		return true;
 	return (op->flags & (OPF_MEM | OPF_STACK | OPF_END)) || op->kind >= OPK_PUSH;
 }
@@ -695,6 +695,67 @@ static void op_imul(struct tr *tr)
 	done(tr, op->r0, d);
 }
 
+/*
+ * Where it may fault, or the dividend is wider than the divisor (of IDIV, than the sign tells), the
+ * handler does it.
+ */
+static void op_divide(struct tr *tr)
+{
+	const struct op *op = tr->op;
+	struct emit *e = tr->e;
+	unsigned d = H_S0;
+
+	if (op->form == FORM_RM)
+		emit_rm(e, op->size, 0x8b, H_S0, op_probe(tr, op->size, false));
+	else
+		d = use(tr, op->r0, H_S0);
+	if (op->sub) {
+		emit_move(e, op->size, H_S1, H_RAX);
+		emit_rr(e, op->size, 0xc1, 7, H_S1); /* SAR */
+		emit8(e, op->size == 3 ? 63 : 31);
+		emit_rr(e, op->size, 0x39, H_RDX, H_S1); /* CMP */
+		trans_cold(tr, emit_jcc(e, 5), COLD_CALL);
+		/* Neither 0 nor -1. */
+		emit_rm(e, op->size, 0x8d, H_S1, HOST_MEM(d, 1)); /* LEA */
+		emit_alu_imm(e, ALU_CMP, op->size, H_S1, 1);
+		trans_cold(tr, emit_jcc(e, 6), COLD_CALL);
+	} else {
+		emit_rr(e, op->size, 0x39, d, H_RDX);
+		trans_cold(tr, emit_jcc(e, 3), COLD_CALL);
+	}
+	emit_rr(e, op->size, 0xf7, op->sub ? 7 : 6, d);
+	tr->host = 0;
+}
+
+/* BSF and BSR; their flags are those of lazy_set_logic() as the handler calls it. */
+static void op_scan(struct tr *tr)
+{
+	const struct op *op = tr->op;
+	struct emit *e = tr->e;
+	uint8_t *none;
+	unsigned d;
+
+	if (op->form == FORM_RM)
+		emit_rm(e, op->size, 0x8b, H_S0, op_probe(tr, op->size, false));
+	else
+		emit_move(e, op->size, H_S0, use(tr, op->r1, H_S0));
+	d = use(tr, op->r0, H_S1);
+	emit_rr(e, op->size, 0x85, H_S0, H_S0); /* TEST */
+	none = emit_jcc(e, 4);
+	emit_rr(e, op->size, op->sub ? 0x0fbd : 0x0fbc, d, H_S0);
+	emit_move(e, 2, H_S0, d);
+	emit_alu_imm(e, ALU_OR, 2, H_S0, 256);
+	emit_aim(none, e->at);
+	emit_rr(e, 2, 0x85, H_S0, H_S0);
+	tr->host = FLAGS_ALL;
+	tr->type = 0;
+	if (must_store(tr)) {
+		emit_store(e, H_S0, CPU_FIELD(lazy.res));
+		flags_stored(tr, TF_LOGIC, 2);
+	}
+	done(tr, op->r0, d);
+}
+
 /* ---- stack ---- */
 static void op_push(struct tr *tr)
 {
@@ -746,6 +807,8 @@ static void (*const op_code[])(struct tr *tr) = {
 	[OPK_SETCC] = op_setcc,
 	[OPK_SHIFT] = op_shift,
 	[OPK_IMUL] = op_imul,
+	[OPK_DIVIDE] = op_divide,
+	[OPK_SCAN] = op_scan,
 	[OPK_PUSH] = op_push,
 	[OPK_POP] = op_pop,
 	[OPK_LEAVE] = op_leave,

@@ -207,11 +207,31 @@ static void put_conditional(struct program *p)
 		put_op(p, 0, 0x190 | rnd(p, 16), 0, o);
 }
 
+/* DIV or IDIV, mostly of a dividend that fits. */
+static void put_divide(struct program *p)
+{
+	unsigned size = 1 + rnd(p, 3), sign = rnd(p, 2);
+	struct operand o = any_operand(p);
+
+	if (rnd(p, 6)) {
+		if (size != 2)
+			put(p, size == 3 ? 0x48 : 0x66);
+		put(p, sign ? 0x99 : 0x31); /* CWD to CQO, or XOR EDX, EDX */
+		if (!sign)
+			put(p, 0xd2);
+	}
+	put_op(p, size, 0xf7, 6 + sign, o);
+}
+
 static void put_multiply(struct program *p)
 {
 	unsigned size = 1 + rnd(p, 3);
 	struct operand o = any_operand(p);
 
+	if (!rnd(p, 4)) {
+		put_divide(p);
+		return;
+	}
 	switch (rnd(p, 3)) {
 	case 0:
 		put_op(p, size, 0x1af, rnd(p, 16), o);
@@ -260,7 +280,11 @@ static void put_other(struct program *p)
 	};
 	struct operand o = any_operand(p);
 
-	switch (rnd(p, 6)) {
+	switch (rnd(p, 8)) {
+	case 6:
+	case 7: /* BSF, BSR */
+		put_op(p, 1 + rnd(p, 3), 0x1bc | rnd(p, 2), rnd(p, 16), o);
+		break;
 	case 0:
 	case 1:
 		if (rnd(p, 2))
