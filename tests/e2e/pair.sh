@@ -28,7 +28,7 @@ demo() {
 	fi
 }
 if [ $# -eq 0 ]; then
-	part soak.py --count 9 --clients 10
+	part soak.py --count 10 --clients 10
 	for program in divergence hostile hang console address; do part $program.py; done
 	demo
 	part onehost.py
@@ -36,7 +36,7 @@ fi
 for test in "$@"; do
 	case $test in
 	demo) demo ;;
-	failover.frames) part soak.py --count 9 --clients 10 ;;
+	failover.frames | failover.growth | failover.images) part soak.py --count 10 --clients 10 ;;
 	failover.*) part soak.py --count 1 --clients 10 --only "${test#*.}" ;;
 	console* | onehost*) part "${test%%.*}.py" ;;
 	address) part address.py ;;

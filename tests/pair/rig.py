@@ -12,6 +12,7 @@ one end of the link between the replicas:
 
 The bridge floods (ageing time 0), so that a backup sees what its primary gets.
 """
+import heapq
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
@@ -146,6 +148,7 @@ class Replica:
     def __init__(self, rig, host, role, args):
         self.host = host
         self.killed = False
+        self.past = 0  # events of a life before this one: it was live and follows now
         self.number = rig.replicas
         rig.replicas += 1
         base = "%s/%d-%s-%s" % (rig.dir, self.number, host, role)
@@ -363,6 +366,10 @@ class Client(threading.Thread):
         times = [since] + [t for t in self.replies if t > since] + [time.monotonic()]
         return max(b - a for a, b in zip(times, times[1:]))
 
+    def forget(self):
+        """When replies up to now came, but for the last one."""
+        del self.replies[:-1]
+
     def stop(self):
         self.running = False
         self.join(PATIENCE)
@@ -377,7 +384,7 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.mac = mac
         self.seen = {"a": [], "b": []}
-        self.when = {"a": [], "b": []}  # of each frame, in nanoseconds of one clock of the kernel
+        self.when = {"a": array("q"), "b": array("q")}  # of each frame, in nanoseconds of one clock of the kernel
         self.missed = 0
         self.end = None  # frames are read up to here
         self.socks = {}
@@ -424,10 +431,18 @@ class Watch(threading.Thread):
         if frames:
             raise Failure("%s sent %d frames, the first %.6f s too late: %s" % (who, len(frames), *frames[0]))
 
+    def forget(self):
+        """What frames up to now held; when they came is kept."""
+        for frames in self.seen.values():
+            frames.clear()
+
     def turns(self):
         """Who has sent when: [host, time of its first frame, of its last, how many] for each run of frames of one host."""
+        def of(h):
+            return ((when, h) for when in sorted(self.when[h]))
+
         runs = []
-        for when, h in sorted((w, h) for h in "ab" for w in self.when[h]):
+        for when, h in heapq.merge(of("a"), of("b")):
             if not runs or runs[-1][0] != h:
                 runs.append([h, when, when, 0])
             runs[-1][2:] = [when, runs[-1][3] + 1]
@@ -458,7 +473,7 @@ def winner(live, backup, n):
     """The one of two living replicas that goes on after they have lost each other; n: events of the live one before that."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if any(e["event"] == "live" for e in backup.events()):
+        if any(e["event"] == "live" for e in backup.events()[backup.past:]):
             return backup
         if any(e["event"] == "unprotected" for e in live.events()[n:]):
             return live

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Failovers at random moments under load.
+"""Failovers at random moments under load, with a disk that is written throughout.
 
-usage: soak.py [--count N] [--clients N] [--seed N] [--only FAULT]
+usage: soak.py [--count N] [--clients N] [--seed N] [--only FAULT] [--samples FILE, a line for each round]
 
 The first faults are each kind once, in the order of their names. In the end failover.frames has looked at every frame of the
-guest on both hosts' ports: the two sides never sent by turns.
+guest on both hosts' ports: the two sides never sent by turns; failover.growth at what each round has found of memory,
+descriptors, metadata and files (growth.py); and failover.images at both images, which are equal byte for byte.
 
 One guest lives through all of it: after each fault whoever is live takes a new backup. The clients keep their TCP
 connections from the first fault to the last.
 """
 import argparse
+import json
 import os
 import random
 import signal
@@ -17,7 +19,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import PATIENCE, Client, Failure, Rig, Watch, check_counters, median, other, winner  # noqa: E402
+from growth import Growth  # noqa: E402
+from rig import PATIENCE, Client, Failure, Watch, check_counters, median, other, winner  # noqa: E402
+from written import DiskRig  # noqa: E402
+
+IMAGES_EVERY = 10  # rounds
 
 
 def expect(cond, text):
@@ -63,7 +69,7 @@ class Soak:
     def primary_kill(self):
         t = time.monotonic()
         self.live.kill(signal.SIGKILL)
-        self.backup.wait_event("live", PATIENCE)
+        self.backup.wait_event("live", PATIENCE, self.backup.past)
         self.swap()
         return t, None
 
@@ -71,7 +77,7 @@ class Soak:
         """Frozen, then woken up when the other one is live: must emit nothing and end."""
         t = time.monotonic()
         self.live.kill(signal.SIGSTOP)
-        self.backup.wait_event("live", PATIENCE)
+        self.backup.wait_event("live", PATIENCE, self.backup.past)
         t2 = time.monotonic()
         old = self.swap()
         self.progress()
@@ -156,8 +162,8 @@ class Soak:
         t = time.monotonic()
         answer = self.live.ask(command="fault", kind="hang", ms=0)
         expect(answer.get("ok"), "the hang is refused: %s" % answer)
-        self.backup.wait_event("hang", PATIENCE)
-        self.backup.wait_event("live", PATIENCE)
+        self.backup.wait_event("hang", PATIENCE, self.backup.past)
+        self.backup.wait_event("live", PATIENCE, self.backup.past)
         t2 = time.monotonic()
         old = self.swap()
         old.proc.wait(PATIENCE)
@@ -165,20 +171,68 @@ class Soak:
         self.watch.silent_after(old.host, t2, "the hanging primary")
         return t, None
 
+    def switch(self):
+        """No fault: both live on, in each other's place, and nothing is sent anew."""
+        t = time.monotonic()
+        n = len(self.live.events())
+        answer = self.live.ask(command="switch")
+        expect(answer.get("ok"), "the switch is refused: %s" % answer)
+        self.backup.wait_event("switched", PATIENCE, self.backup.past)
+        expect(not [e for e in self.live.events()[n:] if e["event"] == "unprotected"], "unprotected in a switch")
+        self.backup = self.swap()
+        self.backup.wait_event("follows", PATIENCE, n)
+        self.backup.past = len(self.backup.events())
+        return t, None
+
     FAULTS = {"early-kill": early_kill, "primary-hang": primary_hang, "lossy-client": lossy_client, "slow-peer": slow_peer,
               "primary-kill": primary_kill, "primary-stop": primary_stop, "backup-kill": backup_kill,
-              "link-down": link_down, "link-filter": link_filter}
+              "link-down": link_down, "link-filter": link_filter, "switch": switch}
 
     def round(self, fault):
         time.sleep(random.uniform(0.05, 0.6))
         self.check_clients()
+        for kept in [self.watch] + self.clients:
+            kept.forget()
         t, _ = self.FAULTS[fault](self)
         self.progress()
         gap = max(c.gap(t - 0.001) for c in self.clients)
         check_counters(self.clients)
-        self.new_backup()
+        if fault != "switch":
+            self.new_backup()
         self.progress()
         return gap
+
+
+class DiskSoak(Soak):
+    """Of a DiskRig: the guest's disk is written, and looked at, in every round."""
+
+    def __init__(self, rig, clients):
+        super().__init__(rig, clients)
+        self.rounds = 0
+        self.sample = {}
+        names = {"data.img", "data.img.twin"}
+        self.growth = Growth({os.path.dirname(i): names for i in rig.images.values()},
+                             [i + ".twin" for i in rig.images.values()], rig.dir + "/arbiter")
+
+    def round(self, fault):
+        gap = super().round(fault)
+        self.rig.wait_kept(self.live, 2)
+        self.sample = self.growth.look(self.live, self.backup)
+        self.rounds += 1
+        if self.rounds % IMAGES_EVERY == 0:
+            self.rig.equal_while_written(self.live)
+        return gap
+
+    def images(self):
+        """The end: both sides' images are equal while they are written, and when nobody writes any more."""
+        self.rig.equal_while_written(self.live)
+        self.rig.verify(self.live)
+        writes = self.rig.kept(self.live)
+        for c in self.clients:
+            c.stop()
+        self.check_clients()
+        self.rig.stop_equal(self.live, self.backup)
+        return writes
 
 
 def check_frames(watch, swaps):
@@ -191,18 +245,27 @@ def check_frames(watch, swaps):
         ", ".join("%.1f" % ((new[1] - old[2]) / 1e6) for old, new in changes)), flush=True)
 
 
-def run_faults(faults, gaps, hang, clients):
+def run_faults(faults, gaps, hang, clients, samples):
     """One guest lives through the faults, which are taken from the list one by one, up to the first that fails."""
-    rig, soak, failed = Rig(["--hang-timeout", str(hang)], relay=True), None, 0
-    fault = faults[0]
+    rig, soak, failed = DiskRig(["--hang-timeout", str(hang)], relay=True), None, 0
+    fault, begun = faults[0], time.monotonic()
     try:
-        soak = Soak(rig, clients)
+        soak = DiskSoak(rig, clients)
         while faults:
             fault = faults.pop(0)
             gap = soak.round(fault)
             gaps.setdefault(fault, []).append(gap)
             print("ok failover.%s: longest gap %.0f ms, %d replies" % (
                 fault, gap * 1000, sum(c.count for c in soak.clients)), flush=True)
+            if samples:
+                print(json.dumps({"fault": fault, "seconds": round(time.monotonic() - begun, 1), **soak.sample}),
+                      file=samples, flush=True)
+        fault = "images"
+        print("ok failover.images: equal after %d rounds and %d flushed writes, all of which were read back" % (
+            soak.rounds, soak.images()), flush=True)
+        fault = "growth"
+        print("ok failover.growth: %s" % soak.growth.check(), flush=True)
+        print("# %d connections, none broken" % len(soak.clients))
     except (Failure, OSError, ValueError) as e:
         failed = 1
         print("not ok failover.%s: %s" % (fault, e), flush=True)
@@ -212,8 +275,6 @@ def run_faults(faults, gaps, hang, clients):
             del faults[0]
     finally:
         if soak:
-            for c in soak.clients:
-                c.stop() if not failed else None
             soak.watch.close()
         rig.close()
     try:
@@ -231,6 +292,7 @@ def main():
     p.add_argument("--clients", type=int, default=10)
     p.add_argument("--seed", type=int, default=int(time.time()))
     p.add_argument("--only", choices=sorted(Soak.FAULTS))
+    p.add_argument("--samples", type=argparse.FileType("w"))
     a = p.parse_args()
     random.seed(a.seed)
     print("seed %d" % a.seed, flush=True)
@@ -239,7 +301,7 @@ def main():
     faults = [a.only or (names[i] if i < len(names) else random.choice(names)) for i in range(a.count)]
     gaps, failed = {}, 0
     while faults:  # after a failure the others still have their turn, with a new pair
-        failed |= run_faults(faults, gaps, hang, a.clients)
+        failed |= run_faults(faults, gaps, hang, a.clients, a.samples)
     for fault, values in sorted(gaps.items()):
         print("# %s: %d times, median gap %.0f ms, longest %.0f ms" % (
             fault, len(values), median(values) * 1000, max(values) * 1000))
