@@ -360,16 +360,17 @@ static int verb_resize(void *ctx, const json_t *args, json_t *reply, struct err 
 {
 	struct replica_run *r = ctx;
 	struct replica_status s;
-	struct resize to;
+	struct resize to = { 0 };
 	int ret;
 
 	replica_get_status(r->replica, &s);
 	if (!s.live)
 		return control_answer(-EPERM, err);
-	if (s.syncing)
+	if (replica_grow_begin(r->replica) < 0)
 		return err_set(err, EBUSY,
 			       "a backup is joining: a disk grows before or after that");
 	ret = resize_begin(&to, args, r->up.host.disk, r->up.host.config.ndisks, err);
+	replica_grow_end(r->replica, to.disk, ret == 0 ? to.sectors : 0);
 	if (ret == 0)
 		ret = control_answer(
 			replica_control(r->replica, CONTROL_DISK_GROW, to.disk, to.sectors), err);

@@ -31,20 +31,17 @@ static int check_generation(struct replica *r, struct err *err)
 	return 0;
 }
 
-/* The reason why there is no place for a backup now; NULL: there is one. */
+/* The reason why there is no place for a backup now; NULL: there is one, and it is this caller's.
+ */
 static const char *why_busy(struct replica *r)
 {
+	const char *why = link_meet(&r->link);
 	enum replica_state state = failover_state(&r->failover);
-	bool has_one;
 
-	pthread_mutex_lock(&r->link.lock);
-	has_one = r->link.session || r->link.joining;
-	pthread_mutex_unlock(&r->link.lock);
-	if (has_one)
-		return "this primary has a backup already";
-	if (state == REPLICA_ASKING)
-		return WHY_LOSING;
-	return state == REPLICA_ALONE ? NULL : "this replica is not live any more";
+	if (why || state == REPLICA_ALONE)
+		return why;
+	link_meet_end(&r->link);
+	return state == REPLICA_ASKING ? WHY_LOSING : "this replica is not live any more";
 }
 
 /*
@@ -78,8 +75,11 @@ static int meet(struct session *s, struct err *err)
 {
 	struct replica *r = s->r;
 	const char *why;
-	int ret = s->moved ? make_place(s, err) : 0;
+	int ret;
 
+	if (s->moved && link_grows(&r->link)) /* before another one has given way for nothing */
+		return refuse(s, LINK_WHY_GROWS, err);
+	ret = s->moved ? make_place(s, err) : 0;
 	if (ret < 0)
 		return ret;
 	/* The remains of a lost backup must not get into the way of the next one's disks. */
@@ -107,6 +107,7 @@ int acceptor_meet(struct replica *r, struct peer *p, bool moved, struct err *err
 		link_prepare(r, s);
 		return 0;
 	}
+	link_meet_end(&r->link);
 	session_free(s);
 	replica_event(r, "refused", "%s", err->text);
 	return ret;

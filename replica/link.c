@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/host_clock.h"
+#include "record/disk_file.h"
 #include "replica/replica_private.h"
 
 #define STUCK_NS     (10 * NS_PER_S)
@@ -111,6 +112,68 @@ bool link_bury_all(struct link *l)
 	return all;
 }
 
+/* Lock held. */
+static bool grows(const struct growth *g)
+{
+	return g->begun || (g->disk && disk_sectors(g->disk) < g->sectors);
+}
+
+int link_grow_begin(struct link *l)
+{
+	int ret = -EBUSY;
+
+	pthread_mutex_lock(&l->lock);
+	if (!l->meeting && !l->joining && !l->growth.begun) {
+		l->growth.begun = true;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return ret;
+}
+
+void link_grow_end(struct link *l, struct disk_backend *disk, uint64_t sectors)
+{
+	pthread_mutex_lock(&l->lock);
+	l->growth.begun = false;
+	if (disk) {
+		l->growth.disk = disk;
+		l->growth.sectors = sectors;
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+bool link_grows(struct link *l)
+{
+	bool ret;
+
+	pthread_mutex_lock(&l->lock);
+	ret = grows(&l->growth);
+	pthread_mutex_unlock(&l->lock);
+	return ret;
+}
+
+const char *link_meet(struct link *l)
+{
+	const char *why = NULL;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->session || l->joining)
+		why = "this primary has a backup already";
+	else if (grows(&l->growth))
+		why = LINK_WHY_GROWS;
+	else
+		l->meeting = true;
+	pthread_mutex_unlock(&l->lock);
+	return why;
+}
+
+void link_meet_end(struct link *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->meeting = false;
+	pthread_mutex_unlock(&l->lock);
+}
+
 void link_prepare(struct replica *r, struct session *s)
 {
 	struct link *l = &r->link;
@@ -118,6 +181,7 @@ void link_prepare(struct replica *r, struct session *s)
 
 	pthread_mutex_lock(&l->lock);
 	l->joining = s;
+	l->meeting = false;
 	moving_joins(s);
 	l->due = false;
 	atomic_store(&s->moved_ns, host_mono_ns());

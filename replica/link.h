@@ -25,12 +25,28 @@ void traffic_note(struct traffic *t, uint64_t bytes, uint64_t now_ns);
 /* Over the last second; 0: not known. */
 double traffic_rate(const struct traffic *t, uint64_t now_ns);
 
+#define LINK_WHY_GROWS                                                                      \
+	"a disk of this primary's is growing: try again when `twinstep resize` has ended; " \
+	"where that ended with an error, it has to be asked again first"
+
+/*
+ * A disk that grows: the image first, the machine's at a record. Neither a backup that joins in
+ * between nor one that was joining already would have it as long as this side.
+ */
+struct growth {
+	bool begun;		   /* the image is being made longer */
+	struct disk_backend *disk; /* that one's was, last; NULL: none */
+	uint64_t sectors;	   /* that the machine is to have, too */
+};
+
 struct link {
-	pthread_mutex_t lock;		  /* of all but the atomics */
-	struct session *joining;	  /* prepares while the guest runs: replica/joining.h */
-	bool due;			  /* ... and is to get the rest at the next sync point */
-	struct session *session;	  /* present backup */
-	struct session *dead;		  /* to be joined and freed */
+	pthread_mutex_t lock;	 /* of all but the atomics */
+	struct session *joining; /* prepares while the guest runs: replica/joining.h */
+	bool due;		 /* ... and is to get the rest at the next sync point */
+	struct session *session; /* present backup */
+	struct session *dead;	 /* to be joined and freed */
+	bool meeting;		 /* somebody who may join is being spoken to */
+	struct growth growth;
 	uint64_t acked, applied, digests; /* last records; digests compared */
 	uint64_t
 		count_from; /* with this record the backup has all that explains what left before */
@@ -75,6 +91,16 @@ void link_say_bye(struct replica *r, struct buf *goodbye);
 bool link_yield(struct replica *r);
 /* Gives up the backup that is there now, like link_lost(). */
 void link_give_up(struct replica *r, const char *why);
+/* A disk is to grow, or has: replica_grow_begin(), replica_grow_end(). */
+int link_grow_begin(struct link *l);
+void link_grow_end(struct link *l, struct disk_backend *disk, uint64_t sectors);
+/*
+ * Why nobody can join now, NULL: the caller is spoken to, until link_prepare() or link_meet_end().
+ */
+const char *link_meet(struct link *l);
+/* A disk is growing. */
+bool link_grows(struct link *l);
+void link_meet_end(struct link *l);
 /* Prepares a backup that has shaken hands; it is freed when it is lost. */
 void link_prepare(struct replica *r, struct session *s);
 /*

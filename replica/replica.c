@@ -355,6 +355,20 @@ int replica_control(struct replica *r, enum control_command cmd, unsigned port, 
 	return ret;
 }
 
+int replica_grow_begin(struct replica *r)
+{
+	if (!failover_is_live(failover_state(&r->failover)))
+		return -EPERM;
+	return link_grow_begin(&r->link);
+}
+
+void replica_grow_end(struct replica *r, unsigned disk, uint64_t sectors)
+{
+	bool grown = sectors && disk < r->disks.n;
+
+	link_grow_end(&r->link, grown ? r->disks.disk[disk].image : NULL, sectors);
+}
+
 int replica_switch(struct replica *r)
 {
 	enum replica_state s = failover_state(&r->failover);

@@ -180,6 +180,16 @@ void replica_snapshot_progress(struct replica *r, struct snapshot_progress *p);
  */
 int replica_control(struct replica *r, enum control_command cmd, unsigned port, uint64_t arg);
 /*
+ * The image of a disk is to grow: no backup begins to join until replica_grow_end(). 0; -EPERM:
+ * this replica is not live; -EBUSY: a backup is joining, or a disk grows already. From any thread.
+ */
+int replica_grow_begin(struct replica *r);
+/*
+ * The image of a disk has so many sectors, and the machine has been told, or has to be: backups
+ * wait until it has them as well. sectors 0: no image has grown.
+ */
+void replica_grow_end(struct replica *r, unsigned disk, uint64_t sectors);
+/*
  * Test hook: damages this replica's own machine, at its next sync point, without telling the other
  * one.
  */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "hypervisor/cpuid.h"
 #include "record/codec.h"
+#include "record/disk_file.h"
 #include "record/pages.h"
 #include "replica/replica_private.h"
 #include "tests/boot_sector.h"
@@ -281,18 +282,25 @@ static void say_have(struct rig *g)
 	send_buf(g, WIRE_HAVE, &b);
 }
 
-/* Up to the end of the state. */
-static void join_as_backup(struct rig *g)
+/* Says hello as a backup: what the primary answers. */
+static struct wire_frame call_primary(struct rig *g)
 {
-	struct disk_target *disks = disk_target_new(NULL, 0, say_disk, g);
 	struct peer *p = peer_connect(g->address, NULL, 5000, &g->err);
-	struct wire_frame f;
-	bool equal = false;
 
 	ck_assert_msg(p != NULL, "%s", g->err.text);
 	wire_init(&g->w, p);
 	send_hello(g, false);
-	ck_assert_int_eq(receive(g).type, WIRE_HELLO);
+	return receive(g);
+}
+
+/* Up to the end of the state. */
+static void join_as_backup(struct rig *g)
+{
+	struct disk_target *disks = disk_target_new(NULL, 0, say_disk, g);
+	struct wire_frame f;
+	bool equal = false;
+
+	ck_assert_int_eq(call_primary(g).type, WIRE_HELLO);
 	wire_established(&g->w);
 	say_have(g);
 	ck_assert_int_eq(disk_target_offer(disks, &g->err), 0);
@@ -1377,6 +1385,74 @@ START_TEST(a_joining_backup_that_is_lost_costs_no_generation)
 }
 END_TEST
 
+static void hang_up(struct rig *g)
+{
+	peer_close(g->w.peer);
+	wire_fini(&g->w);
+	memset(&g->w, 0, sizeof(g->w));
+}
+
+static void expect_refused(struct rig *g, const char *why)
+{
+	struct wire_frame f = call_primary(g);
+
+	ck_assert_int_eq(f.type, WIRE_REFUSE);
+	ck_assert_ptr_nonnull(memmem(f.data, f.len, why, strlen(why)));
+	hang_up(g);
+}
+
+/* A disk of 8 sectors, which the machine does not use. */
+static struct disk_backend *give_disk(struct rig *g)
+{
+	struct disk_sync_disk disk = { 0 };
+	static atomic_uint_fast64_t record;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/image", g->dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert(fd >= 0 && ftruncate(fd, 4096) == 0);
+	close(fd);
+	disk.image = disk_file_open(path, false, &g->err);
+	ck_assert_msg(disk.image != NULL, "%s", g->err.text);
+	replica_set_disks(g->r, &disk, 1, &record);
+	return disk.image;
+}
+
+/* A backup that joined meanwhile would have the disk shorter than the primary, or longer. */
+START_TEST(no_backup_joins_while_a_disk_grows)
+{
+	uint64_t until = host_mono_ns() + 10 * NS_PER_S;
+	struct disk_backend *disk;
+	struct rig g;
+	int ret;
+
+	open_rig(&g, SURVIVOR_PRIMARY);
+	make_primary(&g);
+	ck_assert_int_eq(replica_grow_begin(g.r), -EPERM);
+	disk = give_disk(&g);
+	start_primary(&g);
+	while ((ret = replica_grow_begin(g.r)) == -EPERM && host_mono_ns() < until)
+		usleep(1000);
+	ck_assert_int_eq(ret, 0);
+	ck_assert_int_eq(replica_grow_begin(g.r), -EBUSY);
+	expect_refused(&g, "is growing"); /* the image is */
+	replica_grow_end(g.r, 0, 16);
+	expect_refused(&g, "is growing"); /* the machine does not know yet */
+	ck_assert_int_eq(disk->ops->grow(disk, 16), 0);
+	ck_assert_int_eq(call_primary(&g).type, WIRE_HELLO);
+	ck_assert_int_eq(replica_grow_begin(g.r), -EBUSY); /* one joins */
+	hang_up(&g);
+	while ((ret = replica_grow_begin(g.r)) == -EBUSY && host_mono_ns() < until)
+		usleep(1000);
+	ck_assert_int_eq(ret, 0);
+	replica_grow_end(g.r, 0, 0); /* it could not */
+	ck_assert_int_eq(call_primary(&g).type, WIRE_HELLO);
+	close_rig(&g);
+	disk_close(disk);
+}
+END_TEST
+
 /* A record that the machine cannot come to: it diverged. */
 static uint64_t diverge(struct rig *g)
 {
@@ -1554,6 +1630,7 @@ static void add_tests(TCase *tc)
 	tcase_add_host_test(tc, two_replicas_change_places_again_and_again);
 	tcase_add_host_test(tc, a_primary_that_comes_second_stops);
 	tcase_add_host_test(tc, a_joining_backup_that_is_lost_costs_no_generation);
+	tcase_add_host_test(tc, no_backup_joins_while_a_disk_grows);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_waits_for_the_primary);
 	tcase_add_host_test(tc, who_goes_on_after_a_divergence_sees_the_primary_yield);
 	tcase_add_host_test(tc, with_durability_both_outputs_wait_for_what_is_executed);
