@@ -496,14 +496,17 @@ int machine_host_open_side(struct machine_host *h, const struct machine_opts *o,
 	return r;
 }
 
-/* A copy that has missed its disk's growth gets it in the join, which knows whether it is one. */
-static bool may_grow(const struct machine_host *h, unsigned i, uint64_t sectors)
+/*
+ * A copy that has missed its disk's growth gets it in the join, and one that grew alone loses that:
+ * the join knows whether it is one.
+ */
+static bool may_change(const struct machine_host *h, unsigned i)
 {
 	struct disk_meta_identity id = { 0 };
 
 	if (h->meta[i])
 		disk_meta_get(h->meta[i], &id);
-	return id.current && h->config.disk_sectors[i] < sectors;
+	return id.current;
 }
 
 int machine_host_fit(struct machine_host *h, const struct machine_config *c, struct err *err)
@@ -517,12 +520,12 @@ int machine_host_fit(struct machine_host *h, const struct machine_config *c, str
 			       c->nnics, c->ndisks);
 	memcpy(mine.disk_readonly, h->config.disk_readonly, sizeof(mine.disk_readonly));
 	for (unsigned i = 0; i < c->ndisks; i++)
-		if (!may_grow(h, i, c->disk_sectors[i]))
+		if (!may_change(h, i))
 			mine.disk_sectors[i] = h->config.disk_sectors[i];
 	if (machine_config_digest(&mine) != machine_config_digest(c))
 		return err_set(err, EINVAL,
 			       "our disks are not like the primary's: size and read-only must be "
-			       "the same, unless the primary's has grown since ours was its copy");
+			       "the same, unless one has grown since ours was a copy of it");
 	return take_config(h, c, err);
 }
 

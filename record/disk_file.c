@@ -609,6 +609,36 @@ static int file_grow(struct disk_backend *backend, uint64_t sectors)
 	return 0;
 }
 
+/* An image that was cut off in between is longer than its metadata says, and refused by name. */
+static int cut_image(struct disk_backend *backend, void *ctx)
+{
+	const struct disk *d = (struct disk *)backend;
+	uint64_t bytes = *(const uint64_t *)ctx * DISK_SECTOR;
+	int error;
+
+	if (!d->image->ops->shrinks || !d->image->ops->shrinks(d->image))
+		return EOPNOTSUPP;
+	error = d->meta ? disk_meta_cut(d->meta, bytes) : 0;
+	if (!error)
+		d->image->ops->cut(d->image, bytes);
+	return error;
+}
+
+int disk_cut(struct disk_backend *backend, uint64_t sectors)
+{
+	struct disk *d = (struct disk *)backend;
+	int error = EINVAL;
+
+	if (d->overlay < 0 && sectors && sectors <= backend->sectors)
+		error = disk_between(backend, cut_image, &sectors);
+	if (error)
+		return error;
+	pthread_mutex_lock(&d->lock);
+	backend->sectors = sectors;
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
 uint64_t disk_sectors(struct disk_backend *backend)
 {
 	struct disk *d = (struct disk *)backend;

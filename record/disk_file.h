@@ -45,6 +45,12 @@ int disk_overlay_load(struct disk_backend *d, struct rd *in, struct err *err);
  * EOPNOTSUPP: such an image never grows.
  */
 int disk_grow_image(struct disk_backend *d, uint64_t sectors);
+/*
+ * Makes a disk that no machine uses yet shorter, and its image and metadata: what it had grown is
+ * gone. 0 or a positive errno: EOPNOTSUPP: such an image does not shrink (a block device); what
+ * fails later leaves an image that is too long for its metadata.
+ */
+int disk_cut(struct disk_backend *d, uint64_t sectors);
 /* Sectors that the disk has, for any thread but the machine's, while it may grow. */
 uint64_t disk_sectors(struct disk_backend *d);
 

@@ -98,6 +98,13 @@ static void file_image_cut(struct disk_image *i, uint64_t bytes)
 	i->bytes = bytes;
 }
 
+static bool file_image_shrinks(const struct disk_image *i)
+{
+	struct stat st;
+
+	return fstat(image_fd(i), &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static const struct disk_image_ops file_image_ops = {
 	.read = file_image_read,
 	.write = file_image_write,
@@ -107,6 +114,7 @@ static const struct disk_image_ops file_image_ops = {
 	.blank = file_image_blank,
 	.grow = file_image_grow,
 	.cut = file_image_cut,
+	.shrinks = file_image_shrinks,
 };
 
 static int image_size(int fd, const char *path, uint64_t *size, struct err *err)

@@ -30,6 +30,8 @@ struct disk_image_ops {
 	 * cannot grow.
 	 */
 	int (*grow)(struct disk_image *i, uint64_t bytes);
+	/* The image may be made shorter, and stays so. NULL: it may not. */
+	bool (*shrinks)(const struct disk_image *i);
 	/* Takes a growth back, also one that failed: as long as before. NULL where grow is. */
 	void (*cut)(struct disk_image *i, uint64_t bytes);
 	/* In the jail only the disk's own thread, and main, may ask it. */

@@ -952,14 +952,15 @@ static struct disk_relation relation_by_content(const struct disk_meta_identity 
 	return r;
 }
 
-/* The older copy lacks what the disk has grown since. New images are as long as they have to be. */
-static bool has_grown(enum disk_newer newer, const struct disk_meta_identity *mine,
-		      const struct disk_meta_identity *theirs)
+/*
+ * The older copy lacks what the disk has grown since, or has grown when nobody followed it any
+ * more. New images are as long as they have to be.
+ */
+static bool may_differ_in_length(enum disk_newer newer, const struct disk_meta_identity *mine,
+				 const struct disk_meta_identity *theirs)
 {
-	bool mine_is_longer = mine->image_bytes > theirs->image_bytes;
-
 	return mine->current && theirs->current &&
-	       newer == (mine_is_longer ? DISK_NEWER_MINE : DISK_NEWER_THEIRS);
+	       (newer == DISK_NEWER_MINE || newer == DISK_NEWER_THEIRS);
 }
 
 struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
@@ -970,7 +971,8 @@ struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 	if (other_id(mine->pair, theirs->pair) || other_id(mine->disk, theirs->disk))
 		return (struct disk_relation){ DISK_NEWER_FOREIGN, true };
 	r = relation_by_content(mine, theirs);
-	if (mine->image_bytes != theirs->image_bytes && !has_grown(r.newer, mine, theirs))
+	if (mine->image_bytes != theirs->image_bytes &&
+	    !may_differ_in_length(r.newer, mine, theirs))
 		return (struct disk_relation){ DISK_NEWER_SIZE, true };
 	return r;
 }
@@ -1091,6 +1093,42 @@ int disk_meta_grow(struct disk_meta *m, uint64_t image_bytes)
 		error = take_effect(m);
 		error = error ? error : grow(m, image_bytes);
 	}
+	pthread_mutex_unlock(&m->io);
+	return error;
+}
+
+/* io held. The identity comes first: an image that is longer is refused by name. */
+static int shorten(struct disk_meta *m, uint64_t bytes)
+{
+	struct disk_meta_identity id;
+	int error = take_effect(m);
+
+	id = m->id;
+	id.image_bytes = bytes;
+	error = error ? error : identity_change(m, &id);
+	if (error)
+		return error;
+	pthread_mutex_lock(&m->lock);
+	for (uint64_t b = meta_blocks(bytes); b < m->blocks; b++) {
+		m->bits[b / 64] &= ~(1ull << (b % 64));
+		bits_note(m, b);
+	}
+	m->blocks = meta_blocks(bytes);
+	pthread_mutex_unlock(&m->lock);
+	return bitmap_save(m);
+}
+
+int disk_meta_cut(struct disk_meta *m, uint64_t image_bytes)
+{
+	int error = 0;
+
+	if (!image_bytes)
+		return EINVAL;
+	pthread_mutex_lock(&m->io);
+	if (m->active.n || m->todo)
+		error = EBUSY;
+	else if (image_bytes < m->id.image_bytes)
+		error = shorten(m, image_bytes);
 	pthread_mutex_unlock(&m->io);
 	return error;
 }

@@ -67,7 +67,7 @@ enum disk_newer {
 	DISK_NEWER_SPLIT,   /* both were written while the other did not follow: a person chooses */
 	DISK_NEWER_BROKEN,  /* both are mixtures: copies that were never finished */
 	DISK_NEWER_FOREIGN, /* images of different pairs or disks */
-	DISK_NEWER_SIZE,    /* one is longer, and not because the other missed its growth */
+	DISK_NEWER_SIZE,    /* other lengths, and none is known to be an older copy of the other */
 };
 
 struct disk_relation {
@@ -75,7 +75,10 @@ struct disk_relation {
 	bool whole; /* the bitmaps do not reach back far enough: every block has to be compared */
 };
 
-/* A copy that is older and shorter has to grow first. */
+/*
+ * A copy that is older and shorter has missed a growth, and has to grow first; one that is older
+ * and longer grew alone, and has to be cut.
+ */
 struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 					const struct disk_meta_identity *theirs);
 /* "in step", "ahead", ... */
@@ -219,6 +222,11 @@ int disk_meta_adopt(struct disk_meta *m, uint64_t generation,
  * image.
  */
 int disk_meta_grow(struct disk_meta *m, uint64_t image_bytes);
+/*
+ * The image is to be cut to this many bytes, fewer than it has; nothing was written to it since it
+ * was opened (EBUSY). As disk_meta_grow(), but before the image.
+ */
+int disk_meta_cut(struct disk_meta *m, uint64_t image_bytes);
 /* The state changes; names and bitmap stay. */
 int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s);
 /* Its content is given up: the image is as a new one until a copy is complete. */

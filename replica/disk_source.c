@@ -238,13 +238,23 @@ static struct disk_meta *message_disk(struct disk_source *s, struct rd *in, unsi
 	return *i < s->n ? s->disk[*i].meta : NULL;
 }
 
+/* Blocks of the target's copy, where that is longer; it is cut before it gets the first one. */
+static uint64_t end_of_both(const struct disk_source *s, unsigned disk)
+{
+	uint64_t mine = disk_meta_blocks(s->disk[disk].meta);
+	uint64_t theirs = s->theirs[disk].image_bytes / DISK_META_BLOCK + 1;
+
+	return s->theirs[disk].image_bytes > s->id[disk].image_bytes ? theirs : mine;
+}
+
 static int take_marks(struct disk_source *s, struct rd *in, struct err *err)
 {
 	unsigned disk;
 	struct disk_meta *m = message_disk(s, in, &disk);
 	uint64_t word = rd_varint(in), blocks = m ? disk_meta_blocks(m) : 0;
+	uint64_t end = m ? end_of_both(s, disk) : 0;
 
-	if (in->bad || !m || word > blocks / 64)
+	if (in->bad || !m || word > end / 64)
 		return sync_garbled(err, "bits of a bitmap");
 	for (; rd_left(in); word++) {
 		uint64_t bits = rd_u64(in);
@@ -252,9 +262,10 @@ static int take_marks(struct disk_source *s, struct rd *in, struct err *err)
 		for (; bits && !in->bad; bits &= bits - 1) {
 			uint64_t block = word * 64 + (uint64_t)__builtin_ctzll(bits);
 
-			if (block >= blocks)
+			if (block >= end)
 				return sync_garbled(err, "a block beyond the disk's end");
-			disk_meta_set(m, block);
+			if (block < blocks)
+				disk_meta_set(m, block);
 		}
 	}
 	return in->bad ? sync_garbled(err, "bits of a bitmap") : 0;
@@ -323,12 +334,12 @@ static int take_sums(struct disk_source *s, struct rd *in, struct err *err)
 {
 	unsigned disk;
 	struct disk_meta *m = message_disk(s, in, &disk);
-	uint64_t block = rd_varint(in);
+	uint64_t block = rd_varint(in), end = m ? end_of_both(s, disk) : 0;
 
-	if (in->bad || !m || rd_left(in) % SYNC_SUM_LEN || block > disk_meta_blocks(m) ||
-	    rd_left(in) / SYNC_SUM_LEN > disk_meta_blocks(m) - block)
+	if (in->bad || !m || rd_left(in) % SYNC_SUM_LEN || block > end ||
+	    rd_left(in) / SYNC_SUM_LEN > end - block)
 		return sync_garbled(err, "sums of blocks");
-	for (; rd_left(in); block++) {
+	for (; rd_left(in) && block < disk_meta_blocks(m); block++) {
 		uint8_t sum[SYNC_SUM_LEN];
 		int error = sync_block_sum(&s->disk[disk], block, s->seed, s->compared, sum);
 

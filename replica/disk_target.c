@@ -198,8 +198,22 @@ static int take_identities(struct disk_target *t, struct rd *in, struct disk_met
 	return 0;
 }
 
-/* The live side's disk has grown since this copy followed it. What is new reads as zeros. */
-static int grow_images(struct disk_target *t, const struct disk_meta_identity *id, struct err *err)
+/*
+ * The live side's disk has grown since this copy followed it: what is new reads as zeros. Or this
+ * side's had, and what it wrote there no live side knows of.
+ */
+static int change_length(struct disk_backend *d, uint64_t bytes)
+{
+	uint64_t sectors = bytes / DISK_SECTOR;
+
+	if (bytes % DISK_SECTOR)
+		return EINVAL;
+	if (sectors < d->sectors)
+		return disk_cut(d, sectors);
+	return d->ops->grow ? d->ops->grow(d, sectors) : EOPNOTSUPP;
+}
+
+static int fit_images(struct disk_target *t, const struct disk_meta_identity *id, struct err *err)
 {
 	for (unsigned i = 0; i < t->n; i++) {
 		struct disk_backend *d = t->disk[i].image;
@@ -208,12 +222,10 @@ static int grow_images(struct disk_target *t, const struct disk_meta_identity *i
 
 		if (!t->disk[i].meta || id[i].image_bytes == had)
 			continue;
-		error = id[i].image_bytes < had || id[i].image_bytes % DISK_SECTOR ? EINVAL
-			: !d->ops->grow						   ? EOPNOTSUPP
-					: d->ops->grow(d, id[i].image_bytes / DISK_SECTOR);
+		error = change_length(d, id[i].image_bytes);
 		if (error)
 			return err_set(err, error,
-				       "disk %u cannot grow from %llu to the live side's %llu "
+				       "disk %u cannot go from %llu to the live side's %llu "
 				       "bytes: %s",
 				       i, (unsigned long long)had,
 				       (unsigned long long)id[i].image_bytes,
@@ -229,7 +241,7 @@ static int take_begin(struct disk_target *t, struct rd *in, struct err *err)
 	struct disk_meta_identity id[DISK_SYNC_DISKS];
 	int ret = take_identities(t, in, id, err);
 
-	ret = ret ? ret : grow_images(t, id, err);
+	ret = ret ? ret : fit_images(t, id, err);
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < t->n; i++) {

@@ -45,7 +45,7 @@ check data-is-there "$(tail_of "$work/alone.img") other bytes" [ "$(tail_of "$wo
 # ---- a pair
 # replica SIDE ROLE OPTION...
 replica() {
-	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$1.sock" --timeout 5000 \
+	"$twinstep" "$2" --key-file "$work/key" --arbiter "file:$work/arbiter" --control "$work/$1.sock" --timeout 5000 --hang-timeout 60000 \
 		--listen "unix:$work/$1.peer" --console "$work/$1.con" --disk "$work/$1.img" "${@:3}" 2>"$work/$1.err" &
 	pid[$1]=$!
 }
@@ -82,7 +82,25 @@ replica a backup --connect "unix:$work/b.peer" --connect-wait 30000
 check missed-growth.joins "$(said)" wait_for 60 state b protected
 check missed-growth.length "$(stat -c %s "$work/a.img")" [ "$(stat -c %s "$work/a.img")" -eq 50331648 ]
 check missed-growth.verify "$(said)" eval '"$twinstep" verify "$work/b.sock" >"$work/said" 2>&1'
-"$twinstep" stop "$work/b.sock"
+
+# ---- a live side whose image has grown, and which is lost before its guest and its backup know
+ask() { python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b"\n"); print(s.recv(4096).decode())' "$@"; }
+long() { [ "$(stat -c %s "$1")" -eq "$2" ]; }
+check grew-alone.hangs "$(said)" eval 'ask "$work/b.sock" "{\"command\": \"fault\", \"kind\": \"hang\", \"ms\": 0}" | grep -q "\"ok\": *true"'
+timeout 60 "$twinstep" resize "$work/b.sock" --disk 0 --size 64M >/dev/null 2>&1 &
+pid[resize]=$!
+check grew-alone.image "$(said)" wait_for 60 long "$work/b.img" 67108864
+mapfile -t killed < <(tree "${pid[b]}")
+kill -9 "${pid[b]}"
+wait "${pid[b]}" "${pid[resize]}" 2>/dev/null
+unset "pid[resize]"
+check grew-alone.lives-on "$(said)" wait_for 60 state a alone
+wait_for 20 over "${killed[@]}"
+replica b backup --connect "unix:$work/a.peer" --connect-wait 30000
+check grew-alone.joins "$(said)" wait_for 60 state a protected
+check grew-alone.length "$(stat -c %s "$work/b.img")" long "$work/b.img" 50331648
+check grew-alone.verify "$(said)" eval '"$twinstep" verify "$work/a.sock" >"$work/said" 2>&1'
+"$twinstep" stop "$work/a.sock"
 wait "${pid[a]}" "${pid[b]}"
 pid=()
 check pair-images-are-long "$(stat -c %s "$work"/[ab].img)" [ "$(stat -c %s "$work/a.img" "$work/b.img" | uniq)" = 50331648 ]

@@ -736,8 +736,9 @@ START_TEST(what_does_not_belong_together_is_told_apart)
 }
 END_TEST
 
-/* Only a known copy that missed the growth, never a new one, and never the newer one. */
-START_TEST(an_older_copy_may_be_shorter)
+/* Only a known copy that missed the growth, or grew alone; never a new one, and never of two that
+ * split. */
+START_TEST(an_older_copy_may_have_another_length)
 {
 	struct disk_meta_identity a = identity(10), b = identity(10), none = identity(0);
 
@@ -749,7 +750,8 @@ START_TEST(an_older_copy_may_be_shorter)
 	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, true);
 	b = identity(10);
 	b.image_bytes = a.image_bytes + 512;
-	expect(&a, &b, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
+	expect(&a, &b, DISK_NEWER_MINE, DISK_NEWER_THEIRS, false);
+	expect(&b, &none, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
 	b.image_bytes = a.image_bytes - 512;
 	identity_part(&b, 21, 2, NAME_KNOWN_HERE);
 	expect(&a, &b, DISK_NEWER_SIZE, DISK_NEWER_SIZE, true);
@@ -934,6 +936,51 @@ START_TEST(it_grows_with_the_image)
 }
 END_TEST
 
+/* A copy that grew alone is set back, cut off anywhere as well; what it has of the rest stays. */
+START_TEST(it_is_cut_with_the_image)
+{
+	unsigned before = 0, after = 0;
+
+	for (unsigned at = 0; at < 40; at++) {
+		struct disk_meta *m = fresh();
+		struct disk_meta_identity id;
+		int error;
+
+		other_follows = false;
+		ck_assert_int_eq(disk_meta_grow(m, GROWN), 0);
+		disk_meta_part(m, 5, 1);
+		ck_assert_int_eq(guest_writes(m, 9, 1), 0);
+		ck_assert_int_eq(disk_meta_write(m, GROWN - 512, 512), 0);
+		ck_assert_int_eq(disk_meta_cut(m, IMAGE), EBUSY); /* it is being written */
+		disk_meta_abandon(m);
+		m = open_long(GROWN);
+		ck_assert_int_eq(disk_meta_cut(m, 0), EINVAL);
+		ck_assert_int_eq(disk_meta_cut(m, GROWN), 0); /* nothing */
+		cut_in = at;
+		error = disk_meta_cut(m, IMAGE);
+		ck_assert(!error || cut);
+		ck_assert(error || disk_meta_blocks(m) == BLOCKS);
+		disk_meta_abandon(m);
+		storage_crash(true);
+		ck_assert_int_eq(disk_meta_peek(0, "test.twin", &id, NULL), 0);
+		ck_assert(id.image_bytes == IMAGE || (error && id.image_bytes == GROWN));
+		before += id.image_bytes == GROWN;
+		after += id.image_bytes == IMAGE;
+		m = open_long(id.image_bytes);
+		ck_assert_ptr_nonnull(m);
+		ck_assert_int_eq(disk_meta_get(m, &id), 0);
+		ck_assert(error || !id.doubtful);
+		ck_assert_uint_eq(disk_meta_next(m, 0), 0); /* all of its extent */
+		/* Grown again, nothing of the tail before is left. */
+		ck_assert_int_eq(disk_meta_grow(m, GROWN), 0);
+		ck_assert(id.image_bytes == GROWN || disk_meta_next(m, BLOCKS) == UINT64_MAX);
+		disk_meta_abandon(m);
+	}
+	ck_assert_uint_gt(before, 3);
+	ck_assert_uint_gt(after, 3);
+}
+END_TEST
+
 /* Cut off anywhere it belongs to the image before, or to the longer one, and knows what differs. */
 START_TEST(growth_cut_off_at_any_write)
 {
@@ -1019,7 +1066,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, names_tell_what_is_newer);
 	tcase_add_test(tc, a_mixture_is_never_newer);
 	tcase_add_test(tc, what_does_not_belong_together_is_told_apart);
-	tcase_add_test(tc, an_older_copy_may_be_shorter);
+	tcase_add_test(tc, an_older_copy_may_have_another_length);
 	tcase_add_test(tc, damage_is_noticed);
 	tcase_add_test(tc, a_torn_identity_may_be_followed_by_another_crash);
 	tcase_add_test(tc, killed_at_any_write_and_cut_off_later);
@@ -1028,6 +1075,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, another_size_or_version_is_refused_by_name);
 	tcase_add_test(tc, it_grows_with_the_image);
 	tcase_add_test(tc, growth_cut_off_at_any_write);
+	tcase_add_test(tc, it_is_cut_with_the_image);
 	tcase_add_test(tc, the_version_before_is_read_and_written_as_this_one);
 }
 

@@ -433,6 +433,39 @@ START_TEST(a_copy_that_missed_a_growth_grows)
 }
 END_TEST
 
+/*
+ * A live side that grew its image and was lost before its backup knew: that went on without, and
+ * has the newer content. By the bitmap, or by sums of what there is.
+ */
+START_TEST(a_copy_that_grew_alone_is_cut)
+{
+	struct side old;
+	struct join j;
+
+	for (unsigned whole = 0; whole < 2; whole++) {
+		begin();
+		for (unsigned i = 0; i < 30; i++)
+			ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+		join_fully(&j, 0);
+		grow(3 * IMAGE);
+		side_close(&a);
+		disk_meta_part(b.disk.meta, 1001, 2);
+		ck_assert_int_eq(guest_writes(&b, 7), 0);
+		old = a, a = b, b = old;
+		disk_attach_meta(a.disk.image, a.disk.meta, &a.record);
+		if (whole)
+			another_follows(IMAGE);
+		side_open(&b);
+		join_fully(&j, 20);
+		ck_assert_uint_eq(bytes_of(&b), IMAGE);
+		ck_assert_uint_eq(b.disk.image->sectors, IMAGE / 512);
+		side_close(&b);
+		side_open(&b); /* as long as its metadata says */
+		end();
+	}
+}
+END_TEST
+
 /* Nothing of it is written to. */
 START_TEST(a_new_copy_does_not_grow)
 {
@@ -487,6 +520,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_block_sent_again_is_not_done_with_the_mark_before);
 	tcase_add_test(tc, what_cannot_follow_is_refused);
 	tcase_add_test(tc, a_copy_that_missed_a_growth_grows);
+	tcase_add_test(tc, a_copy_that_grew_alone_is_cut);
 	tcase_add_test(tc, a_new_copy_does_not_grow);
 	tcase_add_test(tc, messages_at_the_wrong_time_are_refused);
 }
