@@ -26,8 +26,9 @@
 #include "tools/cmd.h"
 
 #define TIMEOUT_MS 60000
-#define ANSWER_MAX (64u << 20) /* bytes: guest-file-read answers with at most 48 MiB, in base64 */
-#define SYNC	   0xff
+#define ANSWER_MAX \
+	(64u << 20) /* bytes in all: guest-file-read answers with at most 48 MiB, in base64 */
+#define SYNC 0xff
 
 struct agent {
 	int fd;
@@ -96,10 +97,11 @@ static int agent_hear(struct agent *a, struct err *err)
 	uint8_t data[4096];
 	ssize_t n;
 
-	if (a->got.len - a->taken > ANSWER_MAX)
-		return err_set(err, EFBIG, "%s: the answer is longer than %u MiB", a->where,
+	if (a->got.len > ANSWER_MAX)
+		return err_set(err, EFBIG, "%s: more than %u MiB came as answers", a->where,
 			       ANSWER_MAX >> 20);
-	if (poll(&p, 1, left) == 0)
+	/* What never stops talking is not in time either. */
+	if (now >= a->deadline || poll(&p, 1, left) == 0)
 		return err_set(err, ETIMEDOUT,
 			       "%s: no answer in time: the agent does not run in the guest, or "
 			       "somebody else is connected",

@@ -40,7 +40,7 @@ guest=(--kernel "$vmlinuz" --initrd "$initramfs" --append "$cmdline twinstep.run
 asks() {
 	local test=$1 expected=$2 text=$3
 	shift 3
-	"$twinstep" agent "$@" >"$work/out" 2>"$work/err" </dev/null
+	timeout 600 "$twinstep" agent "$@" >"$work/out" 2>"$work/err" </dev/null
 	local status=$?
 	check "$test" "status $status: $(head -n 3 "$work/out" "$work/err")" \
 		eval "[ $status -eq $expected ] && grep -qF -- '$text' '$work/out' '$work/err'"
@@ -63,6 +63,29 @@ asks junk 1 'no JSON' "$work/agent" guest-junk
 asks neither 1 'neither a result nor an error' "$work/agent" guest-both
 asks silence 1 'no answer in time' "$work/agent" guest-nothing --timeout 700
 asks after-all 0 '{}' "$work/agent" ping
+python3 - "$work/talker" 2>/dev/null <<'END' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+for most in (1 << 20, 1 << 40):  # bytes
+    client, _ = s.accept()
+    client.settimeout(600)
+    try:
+        for i in range(most // 4096):
+            client.sendall(b"no JSON\n" * 512)
+        client.recv(1 << 20)
+        while client.recv(1 << 20):
+            pass
+    except OSError:
+        pass
+END
+pid[talker]=$!
+wait_for 20 test -S "$work/talker"
+asks talks-much 1 'no answer in time' "$work/talker" ping --timeout 3000
+asks talks-for-ever 1 'more than 64 MiB' "$work/talker" ping --timeout 600000
+wait "${pid[talker]}"
+unset "pid[talker]"
 asks no-socket 1 'cannot reach' "$work/nothing" ping
 asks no-command 2 'set-time' "$work/agent" pong
 asks word-with-arguments 2 'takes no arguments' "$work/agent" ping '{}'
