@@ -44,6 +44,8 @@ name=${HOSTNAME_:-twinstep}
 echo "$name" >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
 echo 'LABEL=root / ext4 errors=remount-ro 0 1' >"$root/etc/fstab"
+# As in Debian's cloud images. Where there is none, cloud-init asks locale-gen for en_US, which Debian's does not make unasked.
+echo 'LANG=C.UTF-8' >"$root/etc/default/locale"
 : >"$root/etc/machine-id"
 if [ -n "${ADDRESS:-}" ]; then network="Address=$ADDRESS"; else network="DHCP=yes"; fi
 printf '[Match]\nType=ether\n\n[Network]\n%s\n' "$network" >"$root/etc/systemd/network/ether.network"
