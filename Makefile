@@ -155,10 +155,11 @@ demo: setup
 # The command and the unit tests under the address and undefined-behaviour sanitizers. With SAN=thread under
 # ThreadSanitizer, in a directory of its own; then the unit tests and a pair run as well.
 SANBUILD := $(BUILD)/san
+SANOPT := -O1 -g1
 TSANBUILD := $(BUILD)/tsan
 SANUNIT := $(UNITSRC:%.c=$(SANBUILD)/%)
 TSANUNIT := $(UNITSRC:%.c=$(TSANBUILD)/%)
-TSANMAKE = $(SUBMAKE) BUILD=$(TSANBUILD) SAN=thread OPT="-O1 -g"
+TSANMAKE = $(SUBMAKE) BUILD=$(TSANBUILD) SAN=thread OPT="$(SANOPT)"
 ifeq ($(SAN),thread)
 san:
 	+$(Q)$(SUBMAKE) SAN= all guest
@@ -166,7 +167,7 @@ san:
 	$(Q)BUILD=$(BUILD) tests/run $(TSANUNIT) tests/e2e/races.sh
 else
 san:
-	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="-O1 -g" all unit
+	+$(Q)$(SUBMAKE) BUILD=$(SANBUILD) SAN=address,undefined OPT="$(SANOPT)" all unit
 endif
 
 # Fuzzers (libFuzzer, so clang): $(BUILD)/fuzz/tests/fuzz/fuzz_NAME. With FUZZ_SECONDS they run, for so long together.
@@ -175,7 +176,7 @@ FUZZSRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZBIN := $(FUZZSRC:%.c=$(FUZZBUILD)/%)
 CLANG ?= clang
 fuzz:
-	+$(Q)$(SUBMAKE) BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="-O1 -g -DSTUCK_DELIVERIES=2000u" lib
+	+$(Q)$(SUBMAKE) BUILD=$(FUZZBUILD) CC="$(CLANG)" SAN=fuzzer-no-link,address,undefined OPT="$(SANOPT) -DSTUCK_DELIVERIES=2000u" lib
 	+$(Q)$(SUBMAKE) FUZZING=1 $(FUZZBIN)
 	$(if $(FUZZ_SECONDS),$(Q)BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh)
 
@@ -188,7 +189,7 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run. Of what may run side
 # by side the longest comes first.
 LONGEST := $(firstword $(VTXTESTS)) tests/e2e/pair.sh tests/e2e/jail.sh $(wordlist 2,9,$(VTXTESTS)) tests/fuzz/run.sh
-CHECKS := $(LONGEST) $(BUILD)/tests/isa/isa tests/isa/golden.sh tests/soft/translated.sh \
+CHECKS := $(LONGEST) "$(BUILD)/tests/isa/isa --count 300000" tests/isa/golden.sh tests/soft/translated.sh \
 	$(filter-out $(LONGEST) %/lib.sh,$(wildcard tests/e2e/*.sh)) $(wildcard tests/accidents/*.sh) \
 	$(SANUNIT) $(UNITBIN) tests/guest/run.sh tests/rdma/rdma.sh tests/model/failover.sh $(wildcard tests/scripts/*.sh)
 check: setup
