@@ -174,7 +174,7 @@ static enum isa_class class_of(const struct options *o, uint64_t seed)
 static struct refused {
 	const char *what;
 	unsigned long long cases;
-} refused[3];
+} refused[4];
 
 static void count_refused(const char *what)
 {

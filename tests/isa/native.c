@@ -198,18 +198,32 @@ static bool is_canonical(uint64_t a)
 	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-static bool writes_base(const struct tcase *c)
+static bool contains(const struct tcase *c, bool (*what)(ZydisMnemonic m))
 {
 	ZydisDecodedInstruction ins;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 
 	for (unsigned i = 0; i < c->n; i++) {
-		if (policy_decode(c->m32, &c->insn[i], &ins, op) &&
-		    (ins.mnemonic == ZYDIS_MNEMONIC_WRFSBASE ||
-		     ins.mnemonic == ZYDIS_MNEMONIC_WRGSBASE))
+		if (policy_decode(c->m32, &c->insn[i], &ins, op) && what(ins.mnemonic))
 			return true;
 	}
 	return false;
+}
+
+static bool writes_base(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_WRFSBASE || m == ZYDIS_MNEMONIC_WRGSBASE;
+}
+
+static bool pushes_flags(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_PUSHF || m == ZYDIS_MNEMONIC_PUSHFD ||
+	       m == ZYDIS_MNEMONIC_PUSHFQ;
+}
+
+static bool pops_flags(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_POPF || m == ZYDIS_MNEMONIC_POPFD || m == ZYDIS_MNEMONIC_POPFQ;
 }
 
 bool native_has_32(void)
@@ -244,8 +258,11 @@ const char *native_refuses(const struct tcase *c)
 	if (!is_canonical(c->init.gpr[R_RSP]) && !has_any_stack())
 		return "a stack pointer that is not canonical";
 	/* The kernel gives back what it knows, whenever the case leaves user mode. */
-	if (!kernel_knows_bases() && writes_base(c))
+	if (!kernel_knows_bases() && contains(c, writes_base))
 		return "WRFSBASE and WRGSBASE";
+	if (native_open_flags() & FL_NT && contains(c, pushes_flags) &&
+	    (c->init.rflags & FL_NT || contains(c, pops_flags)))
+		return "PUSHF with NT";
 	return NULL;
 }
 

@@ -215,6 +215,20 @@ static bool segment_end(const struct scene *s)
 	       s->model->vector == 14 && (s->model->cr2 >= 0xffffff00 || s->model->cr2 < 0x100);
 }
 
+/*
+ * ENTER copies pointers of outer frames; where those overlap the new frame, Intel reads what it has
+ * just written. A processor of AMD's (family 26) mostly read what was there before.
+ */
+static bool is_nested_enter(const ZydisDecodedInstruction *ins)
+{
+	return ins->mnemonic == ZYDIS_MNEMONIC_ENTER && (ins->raw.imm[1].value.u & 31) > 1;
+}
+
+static bool nested_enter(const struct scene *s)
+{
+	return s->native->vector == s->model->vector && contains(s->c, is_nested_enter);
+}
+
 static const struct rule {
 	enum vendor who; /* does otherwise than `soft` */
 	const char *what;
@@ -233,6 +247,7 @@ static const struct rule {
 	{ VENDOR_AMD, "MXCSR.MM", ldmxcsr_mm },
 	{ VENDOR_AMD, "faults of CALL and POPA", call_or_popa },
 	{ VENDOR_AMD, "accesses across the end of a segment", segment_end },
+	{ VENDOR_AMD, "ENTER that copies frames onto themselves", nested_enter },
 };
 
 static void find_place(const struct tcase *c, uint64_t rip, struct place *p)
