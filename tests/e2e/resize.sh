@@ -85,8 +85,10 @@ check missed-growth.verify "$(said)" eval '"$twinstep" verify "$work/b.sock" >"$
 
 # ---- a live side whose image has grown, and which is lost before its guest and its backup know
 ask() { python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.argv[2].encode() + b"\n"); print(s.recv(4096).decode())' "$@"; }
+hangs() { [ "$("$twinstep" status "$work/$1.sock" --json | sed -n 's/.*"vcpu_ms": *\([0-9]*\).*/\1/p')" -ge 5000 ]; }
 long() { [ "$(stat -c %s "$1")" -eq "$2" ]; }
 check grew-alone.hangs "$(said)" eval 'ask "$work/b.sock" "{\"command\": \"fault\", \"kind\": \"hang\", \"ms\": 0}" | grep -q "\"ok\": *true"'
+check grew-alone.stands "$(said)" wait_for 60 hangs b
 timeout 60 "$twinstep" resize "$work/b.sock" --disk 0 --size 64M >/dev/null 2>&1 &
 pid[resize]=$!
 check grew-alone.image "$(said)" wait_for 60 long "$work/b.img" 67108864
