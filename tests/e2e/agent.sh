@@ -102,16 +102,8 @@ status=$?
 check replay "status $status: $(tail -n 3 "$work/err")" eval "[ $status -eq 7 ] && cmp -s '$work/console' '$work/console2'"
 check log "$("$twinstep" log "$work/log" | head -n 12)" grep -q 'guest agent' <("$twinstep" log "$work/log")
 
-# refused TEST "text" ARGUMENT...: `twinstep run` ends with status 2 and a line with the text.
-refused() {
-	local test=$1 text=$2
-	shift 2
-	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
-	local status=$?
-	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
-}
-refused machine-1 'needs a machine of version 2' --machine 1 "${guest[@]}" --guest-agent none
-refused not-given 'give --guest-agent' --restore "$work/snap" --disk "$work/script,ro"
+run_refused machine-1 'needs a machine of version 2' --machine 1 "${guest[@]}" --guest-agent none
+run_refused not-given 'give --guest-agent' --restore "$work/snap" --disk "$work/script,ro"
 "$twinstep" run --restore "$work/snap" --disk "$work/script,ro" --guest-agent "unix:$work/agent" --console none 2>"$work/err0" &
 pid[run]=$!
 check restored "$(tail -n 3 "$work/err0")" wait_for 60 "$twinstep" agent "$work/agent" ping --timeout 20000

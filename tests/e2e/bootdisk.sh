@@ -12,15 +12,6 @@ if [ ! -f "$bios" ]; then
 fi
 grub=/usr/lib/grub/i386-pc/boot.img
 
-# refused TEST "text" ARGUMENTS...: status 2 and a line with the text.
-refused() {
-	local test=$1 text=$2
-	shift 2
-	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
-	local status=$?
-	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
-}
-
 ${CC:-cc} -m32 -nostdlib -static -no-pie -Wl,--build-id=none,-Ttext=0x7c00 -o "$work/bs.elf" tests/e2e/bootsector.S &&
 	objcopy -O binary -j .text "$work/bs.elf" "$work/bs" && truncate -s 1M "$work/bs"
 timeout 600 "$twinstep" record -o "$work/log" --disk "$work/bs,overlay" --clock virtual --checkpoint 1 --console "$work/console" \
@@ -40,13 +31,13 @@ check firmware-128k "status $status, not 42: $(tail -n 3 "$work/err")" [ "$statu
 
 head -c 1048576 /dev/zero >"$work/empty"
 head -c 100000 "$bios" >"$work/odd"
-refused no-sector "has no boot sector: its bytes 510 and 511 are 00 00" --disk "$work/empty"
-refused no-firmware-file "cannot open $work/nothing" --disk "$work/bs" --firmware "$work/nothing"
-refused odd-firmware "is no firmware: $(stat -c %s "$work/odd") bytes" --disk "$work/bs" --firmware "$work/odd"
-refused version-1 "version 1 has no firmware" --machine 1 --disk "$work/bs"
-refused nothing "nothing to boot" --machine 2
-refused firmware-and-kernel "does not go with --kernel" --disk "$work/bs" --firmware "$bios" --kernel "$vmlinuz"
-refused append "go with --kernel" --disk "$work/bs" --append quiet
+run_refused no-sector "has no boot sector: its bytes 510 and 511 are 00 00" --disk "$work/empty"
+run_refused no-firmware-file "cannot open $work/nothing" --disk "$work/bs" --firmware "$work/nothing"
+run_refused odd-firmware "is no firmware: $(stat -c %s "$work/odd") bytes" --disk "$work/bs" --firmware "$work/odd"
+run_refused version-1 "version 1 has no firmware" --machine 1 --disk "$work/bs"
+run_refused nothing "nothing to boot" --machine 2
+run_refused firmware-and-kernel "does not go with --kernel" --disk "$work/bs" --firmware "$bios" --kernel "$vmlinuz"
+run_refused append "go with --kernel" --disk "$work/bs" --append quiet
 
 if [ ! -f "$grub" ] || ! command -v grub-mkimage >/dev/null; then
 	skip grub "grub-pc-bin and grub-common are not installed"

@@ -135,22 +135,14 @@ else
 	skip net "ipxe-qemu is not installed, or no tap here: $(cat "$work/err")"
 fi
 
-# refused TEST "text" ARGUMENTS...: status 2 and a line with the text.
-refused() {
-	local test=$1 text=$2
-	shift 2
-	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
-	local status=$?
-	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
-}
 head -c 1000 /dev/zero >"$work/odd"
 printf '\x55\xaa\x09' >"$work/short" && truncate -s 4096 "$work/short"
-refused no-cdrom "no --disk is a bootable CD" --boot cdrom --disk "$work/exit.bin"
-refused cdrom-kernel "--boot does not go with --kernel" --boot cdrom --kernel "$work/odd"
-refused unknown "must be disk, cdrom or net" --boot floppy --disk "$work/exit.bin"
-refused no-card "needs a network card" --boot net
-refused no-rom "apt install ipxe-qemu" --boot "net,rom=$work/nothing" --net none
-refused odd-rom "is no option ROM" --boot "net,rom=$work/odd" --net none
-refused short-rom "is no option ROM" --boot "net,rom=$work/short" --net none
-refused kernel "--boot does not go with --kernel" --boot "net,rom=$work/short" --net none --kernel "$work/odd"
+run_refused no-cdrom "no --disk is a bootable CD" --boot cdrom --disk "$work/exit.bin"
+run_refused cdrom-kernel "--boot does not go with --kernel" --boot cdrom --kernel "$work/odd"
+run_refused unknown "must be disk, cdrom or net" --boot floppy --disk "$work/exit.bin"
+run_refused no-card "needs a network card" --boot net
+run_refused no-rom "apt install ipxe-qemu" --boot "net,rom=$work/nothing" --net none
+run_refused odd-rom "is no option ROM" --boot "net,rom=$work/odd" --net none
+run_refused short-rom "is no option ROM" --boot "net,rom=$work/short" --net none
+run_refused kernel "--boot does not go with --kernel" --boot "net,rom=$work/short" --net none --kernel "$work/odd"
 exit $failed

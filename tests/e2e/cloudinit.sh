@@ -65,22 +65,14 @@ there=$(grep -ac "^sum $sum" "$work/b.con")
 check sums-after "$(tail -n 3 "$work/b.con" "$work/b.err")" wait_for 60 sums_in "$work/b.con" $((there + 2))
 "$twinstep" stop "$work/b.sock" >"$work/out"; wait "${pid[b]}" 2>/dev/null; unset "pid[b]"
 
-# refused TEST "text" ARGUMENTS...: status 2 and a line with the text.
-refused() {
-	local test=$1 text=$2
-	shift 2
-	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
-	local status=$?
-	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
-}
 mkdir "$work/files" && again
 echo 'hostname: here' >"$work/bad"
 disks=()
 for i in 1 2 3 4; do truncate -s 1M "$work/d$i" && disks+=(--disk "$work/d$i,ro"); done
-refused no-user-data "is no user-data" "${kernel[@]}" --cloud-init "$work/bad"
-refused no-file "cannot open $work/nothing" "${kernel[@]}" --cloud-init "$user,$work/nothing"
-refused four "three files at most" "${kernel[@]}" --cloud-init "$user,$meta,$network,$user"
-refused with-restore "does not go with --restore" --restore "$work/snap" --cloud-init "$user"
-refused too-many "a machine of version 1 has at most 4" --machine 1 "${kernel[@]}" "${disks[@]}" \
+run_refused no-user-data "is no user-data" "${kernel[@]}" --cloud-init "$work/bad"
+run_refused no-file "cannot open $work/nothing" "${kernel[@]}" --cloud-init "$user,$work/nothing"
+run_refused four "three files at most" "${kernel[@]}" --cloud-init "$user,$meta,$network,$user"
+run_refused with-restore "does not go with --restore" --restore "$work/snap" --cloud-init "$user"
+run_refused too-many "a machine of version 1 has at most 4" --machine 1 "${kernel[@]}" "${disks[@]}" \
 	--cloud-init "$user"
 exit $failed

@@ -37,6 +37,14 @@ check() {
 	shift 2
 	if "$@"; then ok "$test"; else not_ok "$test" "$why"; fi
 }
+# run_refused TEST "text" ARGUMENT...: `twinstep run` ends with status 2 and a line with the text.
+run_refused() {
+	local test=$1 text=$2
+	shift 2
+	timeout 600 "$twinstep" run --console none "$@" >"$work/out" 2>"$work/err" </dev/null
+	local status=$?
+	check "$test" "status $status: $(head -n 2 "$work/err")" eval "[ $status -eq 2 ] && grep -qF -- '$text' '$work/err'"
+}
 # need_guest: leaves with a skip line when the guest image was not made.
 need_guest() {
 	[ -f "$vmlinuz" ] && [ -f "$initramfs" ] && return
