@@ -163,7 +163,9 @@ class Replica:
     def events(self):
         return read_events(self.events_path)
 
-    def wait_event(self, name, seconds, after=0):
+    def wait_event(self, name, seconds, after=None):
+        """The first of that name behind so many events; those of a past life do not count."""
+        after = self.past if after is None else after
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for e in self.events()[after:]:

@@ -69,7 +69,7 @@ class Soak:
     def primary_kill(self):
         t = time.monotonic()
         self.live.kill(signal.SIGKILL)
-        self.backup.wait_event("live", PATIENCE, self.backup.past)
+        self.backup.wait_event("live", PATIENCE)
         self.swap()
         return t, None
 
@@ -77,7 +77,7 @@ class Soak:
         """Frozen, then woken up when the other one is live: must emit nothing and end."""
         t = time.monotonic()
         self.live.kill(signal.SIGSTOP)
-        self.backup.wait_event("live", PATIENCE, self.backup.past)
+        self.backup.wait_event("live", PATIENCE)
         t2 = time.monotonic()
         old = self.swap()
         self.progress()
@@ -162,8 +162,8 @@ class Soak:
         t = time.monotonic()
         answer = self.live.ask(command="fault", kind="hang", ms=0)
         expect(answer.get("ok"), "the hang is refused: %s" % answer)
-        self.backup.wait_event("hang", PATIENCE, self.backup.past)
-        self.backup.wait_event("live", PATIENCE, self.backup.past)
+        self.backup.wait_event("hang", PATIENCE)
+        self.backup.wait_event("live", PATIENCE)
         t2 = time.monotonic()
         old = self.swap()
         old.proc.wait(PATIENCE)
@@ -177,7 +177,7 @@ class Soak:
         n = len(self.live.events())
         answer = self.live.ask(command="switch")
         expect(answer.get("ok"), "the switch is refused: %s" % answer)
-        self.backup.wait_event("switched", PATIENCE, self.backup.past)
+        self.backup.wait_event("switched", PATIENCE)
         expect(not [e for e in self.live.events()[n:] if e["event"] == "unprotected"], "unprotected in a switch")
         self.backup = self.swap()
         self.backup.wait_event("follows", PATIENCE, n)
