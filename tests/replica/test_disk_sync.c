@@ -210,6 +210,14 @@ static void begin(void)
 	disk_meta_part(a.disk.meta, 1000, 1);
 }
 
+/* With a guest that has written something. */
+static void begin_written(void)
+{
+	begin();
+	for (unsigned i = 0; i < 30; i++)
+		ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+}
+
 static void end(void)
 {
 	side_free(&a);
@@ -231,9 +239,7 @@ START_TEST(a_new_copy_becomes_equal_while_the_guest_writes)
 {
 	struct join j;
 
-	begin();
-	for (unsigned i = 0; i < 30; i++)
-		ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+	begin_written();
 	join_fully(&j, 50);
 	end();
 }
@@ -296,9 +302,7 @@ START_TEST(a_lost_connection_costs_only_time)
 		struct join j;
 		int ret;
 
-		begin();
-		for (unsigned i = 0; i < 30; i++)
-			ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+		begin_written();
 		ret = join(&j, lose, 10);
 		if (ret && rnd(2)) {
 			side_close(&b);
@@ -415,9 +419,7 @@ START_TEST(a_copy_that_missed_a_growth_grows)
 	struct join j;
 
 	for (unsigned whole = 0; whole < 2; whole++) {
-		begin();
-		for (unsigned i = 0; i < 30; i++)
-			ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+		begin_written();
 		join_fully(&j, 0);
 		disk_meta_part(a.disk.meta, 1001, 2);
 		side_close(&b);
@@ -443,9 +445,7 @@ START_TEST(a_copy_that_grew_alone_is_cut)
 	struct join j;
 
 	for (unsigned whole = 0; whole < 2; whole++) {
-		begin();
-		for (unsigned i = 0; i < 30; i++)
-			ck_assert_int_eq(guest_writes(&a, rnd(BLOCKS - 1)), 0);
+		begin_written();
 		join_fully(&j, 0);
 		grow(3 * IMAGE);
 		side_close(&a);
