@@ -1,6 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Sourced by campaigns on disks: runs $keep/plan.json, of $count experiments, twice (once with CAMPAIGN_ONCE) with $jobs
 # jobs, and compares; results are in $keep/a.db and $work/a.csv, the page in $keep/page.html; prints the table.
+# boot_disk SCRIPT: $keep/boot, from which the guest's kernel boots with $work/initramfs and runs the script. Leaves with a
+# line where that disk cannot be made.
+boot_disk() {
+	mkdir -p "$work/root/boot/grub"
+	cp "$vmlinuz" "$work/root/boot/vmlinuz"
+	cp "$work/initramfs" "$work/root/boot/initrd.img"
+	cat >"$work/root/boot/grub/grub.cfg" <<-END
+		linux /boot/vmlinuz console=ttyS0 quiet cryptomgr.notests mitigations=off twinstep.run="${1//\$/\\\$}"
+		initrd /boot/initrd.img
+		boot
+	END
+	tools/bootdisk.py "$keep/boot" --root "$work/root" 2>"$work/err" || { not_ok image "$(cat "$work/err")"; exit 1; }
+}
 campaign() { "$twinstep" campaign "$@" </dev/null; }
 run_twice() {
 	local try began

@@ -26,15 +26,7 @@ script+='if [ -e /m/f$k ]; then cmp /tmp/x /m/f$k || bad=6; elif [ $k -le $n ]; 
 script+='keep() { echo $1 | dd of=/dev/vdc conv=fsync 2>/dev/null; }; touch /m/begun; keep 0; sync; echo begin; '
 script+='for k in 1 2 3 4 5 6 7 8; do made $k >/m/t; sync; mv /m/t /m/f$k; sync; keep $k; echo kept $k; done; umount /m || exit 5; exit 0'
 grep -v 'redis\|\.so' "$build/guest-pkgs/list" | "$build/guest-pkgs/newc" >"$work/initramfs"
-mkdir -p "$work/root/boot/grub"
-cp "$vmlinuz" "$work/root/boot/vmlinuz"
-cp "$work/initramfs" "$work/root/boot/initrd.img"
-cat >"$work/root/boot/grub/grub.cfg" <<END
-linux /boot/vmlinuz console=ttyS0 quiet cryptomgr.notests mitigations=off twinstep.run="${script//\$/\\\$}"
-initrd /boot/initrd.img
-boot
-END
-tools/bootdisk.py "$keep/boot" --root "$work/root" 2>"$work/err" || { not_ok image "$(cat "$work/err")"; exit 1; }
+boot_disk "$script"
 "$twinstep" record -o "$keep/log" --force --checkpoint 0 --memory 160M --disk "$keep/boot,overlay" --disk "$keep/disk,overlay" \
 	--disk "$keep/kept,overlay" --clock virtual >"$work/console" 2>"$work/err" </dev/null
 check recorded "status $?: $(tail -n 3 "$work/err" "$work/console")" grep -aq '^kept 8' "$work/console"
