@@ -144,11 +144,11 @@ static void control_wake(struct guest_control *c)
 		live_wake(c->g->live);
 }
 
+/* -EAGAIN: the reader of a console holds the machine up; -ETIMEDOUT: something else does. */
 static int no_sync_point(struct guest_control *c, int ms, struct err *err)
 {
 	if (machine_host_console_waits(&c->g->up.host))
-		return err_set(err, ETIMEDOUT,
-			       "the machine waits until somebody reads its console");
+		return err_set(err, EAGAIN, "the machine waits until somebody reads its console");
 	return err_set(err, ETIMEDOUT, "the machine did not come to a sync point within %d s",
 		       ms / 1000);
 }
@@ -225,7 +225,7 @@ static int verb_status(void *ctx, const json_t *args, json_t *reply, struct err 
 	c->wants_glance = true;
 	ret = control_wait(c, &c->wants_glance, false, STATUS_WAIT_MS, err);
 	/* A machine that waits for a reader stands where it stood at its last sync point. */
-	stands = ret == -ETIMEDOUT && machine_host_console_waits(&c->g->up.host);
+	stands = ret == -EAGAIN;
 	if (stands)
 		ret = 0;
 	json_object_set_new(reply, "kind", json_string(c->kind));
