@@ -46,7 +46,7 @@ passed() { [ "$(passes "$1")" -gt "$2" ]; }
 last() { sed -n 's/.*has the state: \([0-9]*\) KiB of memory sent, the last \([0-9]*\) KiB after a pause of \([0-9.]*\) ms.*/\2 \1 \3/p' "$work/a.events" | tail -n 1; }
 told() { [ -n "$(last)" ]; }
 
-replica a primary --no-wait --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf"
+replica a primary --no-wait --join-timeout 1000 --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf"
 wait_for 120 passed a 0 || not_ok starts "$(cat "$work/a.err")"
 
 # ---- a join ----
@@ -98,6 +98,19 @@ for percent in 10 50 90; do
 	rm -f "$work/b.events" "$work/b.peer" "$work/b.sock"
 done
 
+# ---- a link that is slower than the guest ----
+n=$(events a unprotected) m=$(events a protected) before=$(number a instructions) told=$(events a slow-join)
+relay 0 "" 33554432
+backup b "$work/cut"
+check slow.told "$(tail -n 3 "$work/a.err")" wait_for 60 more a slow-join "${told:-0}"
+check slow.told.what "$(tail -n 3 "$work/a.events")" grep -q 'has not joined after [0-9]* s: [0-9]* MiB are left, ' "$work/a.events"
+check slow.went-on "$before" went_on
+check slow.joins "$(tail -n 3 "$work/a.err")" wait_for 120 more a protected "$m"
+end b
+wait_for 20 more a unprotected "$n"
+wait "$relay" 2>/dev/null
+rm -f "$work/b.events" "$work/b.peer" "$work/b.sock"
+
 # ---- a backup that stops ----
 n=$(events a refused) before=$(number a instructions)
 relay $((mib * 1048576 / 4)) "$work/held"
@@ -136,7 +149,7 @@ rm -f "$work"/[ab].*
 dirties=0
 make_guest
 "$twinstep" arbiter init "file:$work/arbiter.idle" >/dev/null
-replica a primary --no-wait --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf" --arbiter "file:$work/arbiter.idle"
+replica a primary --no-wait --join-timeout 1000 --listen "unix:$work/a.peer" --memory $((mib + 64))M --kernel "$work/toucher.elf" --arbiter "file:$work/arbiter.idle"
 wait_for 120 passed a 0 || not_ok idle.starts "$(cat "$work/a.err")"
 relay $((mib * 1048576 / 2))
 replica b backup --connect "unix:$work/cut" --connect-wait 30000 --listen "unix:$work/b.peer" --arbiter "file:$work/arbiter.idle"

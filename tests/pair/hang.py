@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -49,9 +50,28 @@ def frozen(pid, name):
         ptrace(PTRACE_DETACH, thread)
 
 
+@contextlib.contextmanager
+def crawling(pid, name):
+    """One thread of a process stands still for nine tenths of the time."""
+    over = threading.Event()
+
+    def crawl():
+        while not over.wait(0.05):
+            with frozen(pid, name):
+                over.wait(0.45)
+
+    thread = threading.Thread(target=crawl)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 class Hang:
-    def __init__(self, hang_ms):
-        self.rig = Rig(["--hang-timeout", str(hang_ms)])
+    def __init__(self, options):
+        self.rig = Rig(options)
         self.primary, self.backup = self.rig.start_pair()
         self.watch = Watch()
         self.clients = [Client(i) for i in range(4)]
@@ -141,6 +161,26 @@ class Hang:
         self.watch.silent_after("b", t, "the backup")
         return "unprotected after %.0f ms; the process with the hanging vCPU ended" % took
 
+    def too_slow(self, why):
+        """The primary leaves its backup behind for that reason, and goes on at once."""
+        n = len(self.primary.events())
+        text = self.primary.wait_event("slow-backup", PATIENCE, n)["text"]
+        expect(why in text, "another reason: %s" % text)
+        self.primary.wait_event("unprotected", PATIENCE, n)
+        self.progress()
+
+    def backup_stalls(self):
+        """Long before the hang counts as one."""
+        t = self.hang(self.backup, 2 * PATIENCE * 1000)
+        self.too_slow("longer than --max-stall")
+        return "left behind within %.0f ms" % ((time.monotonic() - t) * 1000)
+
+    def backup_crawls(self):
+        """It never stands still for long: replays, answers, and holds the guest up all the time."""
+        with crawling(self.backup.pid(), "vcpu"):
+            self.too_slow("than --min-speed")
+        return "left behind"
+
     def primary_without_backup(self):
         """While its vCPU hangs a primary must not ask the arbiter, even when its backup dies; when it wakes up it may."""
         n = len(self.primary.events())
@@ -153,7 +193,13 @@ class Hang:
         self.progress()
         return "unprotected when it came back"
 
-    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, primary_receiver, primary_poller, backup_for_ever, primary_without_backup]
+    CASES = [primary_for_a_moment, primary_for_ever, primary_wakes_up, primary_receiver, primary_poller, backup_for_ever,
+             backup_stalls, backup_crawls, primary_without_backup]
+    OPTIONS = {
+        primary_without_backup: ["--hang-timeout", str(LONG_HANG_MS)],
+        backup_stalls: ["--hang-timeout", str(4 * PATIENCE * 1000), "--max-stall", "1000"],
+        backup_crawls: ["--hang-timeout", str(4 * PATIENCE * 1000), "--max-stall", str(4 * PATIENCE * 1000), "--min-speed", "50"],
+    }
 
 
 def main():
@@ -163,7 +209,7 @@ def main():
             continue
         hang = None
         try:
-            hang = Hang(LONG_HANG_MS if case is Hang.primary_without_backup else HANG_MS)
+            hang = Hang(Hang.OPTIONS.get(case, ["--hang-timeout", str(HANG_MS)]))
             print("ok hang.%s: %s" % (case.__name__, case(hang)), flush=True)
         except (Failure, OSError, ValueError) as e:
             failed = 1
