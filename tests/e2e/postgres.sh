@@ -3,7 +3,7 @@
 # PostgreSQL on ext4 in a protected pair: a failover, and the loss of both hosts. Each kind of fault, and more:
 #   ROUNDS=200 tests/e2e/postgres.sh             ROUNDS=20 tests/e2e/postgres.sh --only join-disks,disk-full --seed 7
 # time limit: 1800 s
-# waits for the host: start end kill-* freeze-* cut-link disk-* join-* switch-*
+# waits for the host: start end kill-* freeze-* cut-link disk-* join-* switch-* migrate-*
 # beside others
 set -u
 cd "$(dirname "$0")/../.."

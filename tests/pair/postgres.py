@@ -23,7 +23,7 @@ import time
 import psycopg2
 
 sys.path.insert(0, os.path.dirname(__file__))
-from rig import BUILD, GUEST_IP, PATIENCE, APPEND, PEER_IP, Failure, Rig, other, winner  # noqa: E402
+from rig import BUILD, GUEST_IP, PATIENCE, APPEND, PEER_IP, TWINSTEP, Failure, Rig, other, winner  # noqa: E402
 
 GUEST = BUILD + "/guest-postgres"
 BIN = "/usr/lib/postgresql/15/bin/"
@@ -475,12 +475,61 @@ class Postgres:
         except (OSError, ValueError):  # it was killed before it could answer
             pass
 
+    # The guest moves to the other host, where a backup waits to be called.
+
+    def migrate_killed(self):
+        """Either side dies at some moment of the move, or as soon as it is over."""
+        self.kill_backup()
+        self.progress()
+        n, sent, old = len(self.live.events()), self.sent(), self.live
+        new = self.rig.start("backup", other(old.host), [])
+        deadline = time.monotonic() + PATIENCE
+        while "waiting at" not in new.tail():
+            expect(new.alive() and time.monotonic() < deadline, "it does not wait to be called: " + new.tail())
+            time.sleep(0.01)
+        mover = subprocess.Popen(["ip", "netns", "exec", self.rig.top.ns[old.host], TWINSTEP, "migrate", old.control, "--to",
+                                  "%s:7777" % PEER_IP[new.host], "--keep"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            random.choice((self.at_event("joining"), self.at_bytes(0.001, 0.95), self.at_event("transferred"),
+                           self.at_event("protected"), self.at_event("follows"), lambda *_: mover.wait(PATIENCE)))(n, sent)
+            protected = any(e["event"] == "protected" for e in old.events()[n:])
+            dead, left = random.choice(((old, new), (new, old)))
+            self.kill(dead)
+            said = mover.communicate(timeout=PATIENCE)[1]
+        finally:
+            mover.kill()
+            mover.wait()
+        if self.goes_live(left):
+            self.live = left
+            return
+        expect(left is new and not protected, "%s did not go live, migrate said: %s" % (left.host, said))
+        if left.alive():  # it waits to be called again
+            left.kill(signal.SIGKILL)
+        left.proc.wait(PATIENCE)
+        self.boot()
+
+    @staticmethod
+    def goes_live(replica):
+        """Whether one that has lost its other side is live: False when it ends, or waits to be called."""
+        deadline = time.monotonic() + PATIENCE
+        while replica.alive():
+            expect(time.monotonic() < deadline, "it neither goes live nor ends: " + replica.tail())
+            try:
+                s = replica.status()
+            except (OSError, ValueError):  # it ends
+                s = {"state": ""}
+            if s["state"] == "alone" or (s["state"] == "loading" and not s.get("peer")):
+                return s["state"] == "alone"
+            time.sleep(0.05)
+        return False
+
     FAULTS = {"kill-live": kill_live, "kill-backup": kill_backup, "kill-both": kill_both, "freeze-live": freeze_live,
               "freeze-backup": freeze_backup, "cut-link": cut_link, "disk-error": disk_error, "disk-full": disk_full,
               "join-identity": join_identity, "join-disks": join_disks, "join-memory": join_memory,
               "join-last-round": join_last_round, "join-first-record": join_first_record,
               "switch-kill-live": switch_kill_live, "switch-kill-backup": switch_kill_backup,
-              "switch-kill-both": switch_kill_both, "switch-at-once": switch_at_once, "switch-killed": switch_killed}
+              "switch-kill-both": switch_kill_both, "switch-at-once": switch_at_once, "switch-killed": switch_killed,
+              "migrate-killed": migrate_killed}
 
     def round(self, fault):
         time.sleep(random.uniform(0.1, 1.5))
