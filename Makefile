@@ -11,6 +11,9 @@ WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wundef -Wstrict-prototypes 
 OPT ?= -O2 -g
 SAN ?=
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+# gold links a sanitizer's program in half of the time.
+GOLD := $(if $(shell command -v ld.gold),-fuse-ld=gold)
+LDFLAGS := $(if $(SAN),$(GOLD)) $(LDFLAGS)
 CPPFLAGS += -I. -D_GNU_SOURCE -MMD -MP
 CFLAGS := $(OPT) -std=gnu11 -pthread $(WARN) -fno-strict-aliasing $(SANFLAGS) $(CFLAGS)
 LDLIBS := -lZydis -lZycore -lxxhash -lzstd -lz -lbz2 -llzma -llz4 -lpcap -lssl -lcrypto -lurcu-cds -lurcu-memb -lurcu-common -lseccomp -lcap-ng -ljansson -lsqlite3 -lm -pthread
@@ -25,7 +28,7 @@ TOOLOBJ := $(TOOLSRC:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/libtwinstep.a
 UNITBIN := $(UNITSRC:%.c=$(BUILD)/%)
 
-.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres guest-fio guest-spec demo soak-pair soak-record check check-quick san fuzz bench install uninstall format check-format clean help
+.PHONY: all lib unit units man install-man deb check-unit setup guest guest-postgres guest-fio guest-spec demo soak-pair soak-record check check-quick san fuzz clang-warnings bench install uninstall format check-format clean help
 all: $(BUILD)/twinstep
 
 lib: $(LIB)
@@ -184,7 +187,19 @@ $(FUZZBUILD)/tests/fuzz/%: tests/fuzz/%.c $(FUZZBUILD)/libtwinstep.a
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $<"
 	$(Q)$(CLANG) $(CPPFLAGS) -O1 -g -std=gnu11 -pthread $(WARN) -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=all -o $@ $< $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
+		-fno-sanitize-recover=all $(GOLD) -o $@ $< $(FUZZBUILD)/libtwinstep.a $(LDLIBS)
+
+# What clang has to say of all that the fuzzers' build does not compile.
+SAID := $(TOOLSRC) $(UNITSRC) tests/replica/ask.c
+clang-warnings: $(SAID:%.c=$(BUILD)/clang/%.said)
+
+$(BUILD)/clang/%.said: %.c
+	@mkdir -p $(@D)
+	@echo "  CLANG  $<"
+	$(Q)$(CLANG) $(CPPFLAGS) -MF $(@:.said=.d) -MT $@ $(CFLAGS) -fsyntax-only $<
+	$(Q)touch $@
+$(BUILD)/clang/tools/cmd_exporter.said: $(BUILD)/gen/tools/exporter_page.inc
+$(BUILD)/clang/tools/cmd_exporter.said: CPPFLAGS += -I$(BUILD)/gen
 
 # Everything that this host allows. The last line adds it all up; nothing is built while tests run. Of what may run side
 # by side the longest comes first.
@@ -194,7 +209,7 @@ CHECKS := $(LONGEST) "$(BUILD)/tests/isa/isa --count 300000" tests/isa/golden.sh
 	$(SANUNIT) $(UNITBIN) tests/guest/run.sh tests/rdma/rdma.sh tests/model/failover.sh $(wildcard tests/scripts/*.sh)
 check: setup
 	+$(Q)$(SUBMAKE) all unit guest guest-postgres guest-programs vtx-programs rdma-programs isolation-programs isa $(BUILD)/tests/model/table
-	+$(Q)$(SUBMAKE) san fuzz
+	+$(Q)$(SUBMAKE) san fuzz clang-warnings
 	+$(Q)$(TSANMAKE) all
 	$(Q)BUILD=$(BUILD) FUZZ_SEED=1 tests/run $(CHECKS)
 
@@ -300,6 +315,7 @@ help:
 	@echo "make check-guest  guest programs alone      make san, fuzz    sanitizer and fuzzer builds"
 	@echo "make san SAN=thread          unit tests and a pair under ThreadSanitizer"
 	@echo "make fuzz FUZZ_SECONDS=600   run the fuzzers for so long together"
+	@echo "make clang-warnings  what clang has to say of the tools and unit tests; make fuzz compiles the rest"
 	@echo "make soak-pair    SOAK=100 failovers at random moments under load"
 	@echo "make soak-record  SOAK=20 recordings of SOAK_SECONDS=60 under load, replayed"
 	@echo "make check-vtx    the VT-x engine in Bochs  make vtx-shell    a shell there"
@@ -315,4 +331,4 @@ help:
 	@echo "make format       clang-format over everything; make check-format"
 	@echo "make clean        remove $(BUILD)"
 
--include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' -type f 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/tests $(BUILD)/clang -name '*.d' -type f 2>/dev/null)

@@ -3,7 +3,7 @@
 # and leads to tests/vmx/kernel.h (after the one that the kernel shows to programs, where there is one).
 
 MODULESRC := $(wildcard hypervisor/vmx/module/*.[ch])
-MODULETESTS := $(addprefix $(BUILD)/tests/vmx/,test_exits test_ept test_audit test_current)
+MODULETESTS := $(foreach t,test_exits test_ept test_audit test_current,$(BUILD)/tests/vmx/$(t) $(BUILD)/clang/tests/vmx/$(t).said)
 KERNELDIR := $(BUILD)/gen/kernel
 
 $(KERNELDIR)/made: $(MODULESRC) tests/vmx/rules.mk
