@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # `make vtx-shell`, on a terminal that this script types at.
+# time limit: 3000 s
 set -u
 . "$(dirname "$0")/lib.sh"
 vtx_image
@@ -15,7 +16,7 @@ script -qfec "make -s BUILD=$build vtx-shell" "$work/log" <"$work/in" >/dev/null
 exec 9>"$work/in"
 
 appears() { # PATTERN
-	for _ in $(seq 300); do
+	for _ in $(seq 1200); do
 		tr -d '\r' <"$work/log" | grep -q "$1" && return 0
 		kill -0 $! 2>/dev/null || return 1
 		sleep 1
