@@ -729,6 +729,7 @@ void machine_host_live(const struct machine_host *h, struct live_config *c)
 	c->clock = h->clock;
 	c->resumed = h->restore != NULL;
 	c->moved = c->resumed && h->clock == LIVE_CLOCK_HOST;
+	c->agent = c->moved ? LIVE_AGENT_TIME : LIVE_AGENT_LEFT;
 	c->reseed =
 		h->has_seed ||
 		h->clock ==

@@ -133,6 +133,7 @@ struct options {
 	uint64_t delay_ms;
 	const char *first, *on_event, *webhook;
 	const char *incremental_from; /* snapshot: of this one the changes only */
+	const char *freeze;	      /* snapshot: socket of the guest's agent */
 	const char *user;	      /* net: who may open the taps; NULL: root */
 	char **args;		      /* what is no option */
 	int nargs;

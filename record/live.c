@@ -2,9 +2,11 @@
 #include "record/live.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -71,6 +73,7 @@ struct live {
 	size_t nin;
 	uint8_t arena[ARENA_SIZE];
 	size_t arena_used;
+	char words[160]; /* to the guest's agent, at first */
 
 	struct console_out out;
 	atomic_bool gathered; /* output waits for a sync point */
@@ -661,6 +664,32 @@ static void live_add_digest(struct live *l, uint64_t now, uint64_t count)
 }
 
 /*
+ * An agent that was frozen does little else before it thaws. A byte 0xff makes its parser forget
+ * what it was told by halves. Its answers are for nobody.
+ */
+static void live_tell_agent(struct live *l)
+{
+	static const char thaw[] = "\377{\"execute\":\"guest-fsfreeze-thaw\"}\n";
+	struct input *in;
+	int n;
+
+	if (l->cfg.agent == LIVE_AGENT_LEFT || !machine_get_config(l->m)->agent)
+		return;
+	n = snprintf(l->words, sizeof(l->words), "%s", thaw);
+	if (l->cfg.agent == LIVE_AGENT_TIME)
+		n += snprintf(l->words + n, sizeof(l->words) - (size_t)n,
+			      "{\"execute\":\"guest-set-time\",\"arguments\":{\"time\":%" PRIu64
+			      "}}\n",
+			      host_clock_ns(CLOCK_REALTIME));
+	if ((size_t)n > machine_console_room(l->m, CONSOLE_AGENT))
+		return; /* nobody has the port open */
+	in = live_add(l, INPUT_CONSOLE);
+	in->port = CONSOLE_AGENT;
+	in->data = (const uint8_t *)l->words;
+	in->len = (size_t)n;
+}
+
+/*
  * First sync point: the generator's seed and where virtual time starts. A resumed machine has both,
  * and must go on as it would have without the interruption.
  */
@@ -683,6 +712,7 @@ static void live_begin(struct live *l, uint64_t count)
 		in->port = (uint8_t)i;
 		in->a = CONTROL_ANNOUNCE;
 	}
+	live_tell_agent(l);
 	if (!l->cfg.resumed)
 		live_set_anchor(l, now, l->cfg.clock == LIVE_CLOCK_HOST ? l->rate : l->base_rate);
 	if (l->cfg.epoch_ns)

@@ -81,6 +81,13 @@ struct live_hooks {
 
 struct panic_watch;
 
+/* What the guest's agent is told at first, where one has its port open. */
+enum live_agent {
+	LIVE_AGENT_LEFT, /* nothing */
+	LIVE_AGENT_THAW, /* to thaw file systems: who froze them cannot reach it any more */
+	LIVE_AGENT_TIME, /* that, and the host's time */
+};
+
 struct live_config {
 	enum live_clock clock;
 	uint8_t seed[32]; /* first seed of the generator; the caller fills it from getrandom() or
@@ -91,6 +98,7 @@ struct live_config {
 	uint64_t behind_ns; /* virtual time is so far behind where it would be without an outage: it
 			       runs 5 % faster until it is not */
 	bool moved; /* the machine was elsewhere before: its guest is asked to tell the network */
+	enum live_agent agent;
 	struct nic *nic[MACHINE_NICS];
 	/*
 	 * nic_attach() of NIC `port`, by whoever may do that; NULL: a lost NIC stays so, and what

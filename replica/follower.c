@@ -222,6 +222,7 @@ static void go_live(struct replica *r, const char *why)
 	spy_end(r);
 	announce_start(r);
 	r->cfg.live.moved = true;
+	r->cfg.live.agent = LIVE_AGENT_THAW;
 	ms = (double)(host_mono_ns() - atomic_load(&r->follower.last_heard_ns)) / 1e6;
 	failover_note(&r->failover, ms);
 	replica_event_took(r, "live", ms,
@@ -281,6 +282,7 @@ static int take_over(struct replica *r, enum machine_end *end)
 	spy_end(r);
 	announce_start(r);
 	r->cfg.live.moved = true;
+	r->cfg.live.agent = LIVE_AGENT_LEFT; /* who froze them may copy this side's disks now */
 	disks_change_sides(r, atomic_load(&r->made), true);
 	replica_event(r, "switched",
 		      "the primary has handed over: LIVE in generation %" PRIu64

@@ -14,6 +14,8 @@
 #include "record/checkpoint_diff.h"
 #include "tools/cmd.h"
 #include "host/control.h"
+#include "host/guest_agent.h"
+#include "host/guest_freeze.h"
 #include "isolation/limits.h"
 #include "host/stop.h"
 
@@ -162,7 +164,18 @@ static json_t *snapshot_end(const char *who, json_t *status, json_int_t number, 
 	return now;
 }
 
-static json_t *snapshot_wait(const char *who, json_int_t number, struct err *err)
+/* From there on what the guest writes is not in the snapshot any more. */
+static bool is_taken(const json_t *status)
+{
+	const json_t *now = json_object_get(status, "snapshot");
+	const char *stage = json_string_value(json_object_get(now, "stage"));
+
+	return stage && !strcmp(stage, "writing");
+}
+
+/* The guest is thawed as soon as the snapshot is taken; err_thaw is of that. */
+static json_t *snapshot_wait(const char *who, json_int_t number, struct guest_freeze *f,
+			     struct err *err_thaw, struct err *err)
 {
 	json_t *end = NULL;
 
@@ -171,6 +184,8 @@ static json_t *snapshot_wait(const char *who, json_int_t number, struct err *err
 
 		host_sleep_ns(SNAPSHOT_NAP_NS);
 		status = control_ask(who, "status", ANSWER_MS, err);
+		if (is_taken(status))
+			guest_freeze_end(f, err_thaw);
 		if (status)
 			end = snapshot_end(who, status, number, err);
 	}
@@ -182,7 +197,8 @@ static json_t *snapshot_wait(const char *who, json_int_t number, struct err *err
 }
 
 /* The machine has no names: it writes to a descriptor. */
-static json_t *ask_snapshot(const char *who, int fd, struct err *err)
+static json_t *ask_snapshot(const char *who, int fd, struct guest_freeze *f, struct err *err_thaw,
+			    struct err *err)
 {
 	json_t *request = json_pack("{s:s}", "command", "snapshot");
 	json_t *answer = control_request_fd(who, request, fd, SNAPSHOT_MS, err);
@@ -193,8 +209,31 @@ static json_t *ask_snapshot(const char *who, int fd, struct err *err)
 		json_int_t n = json_integer_value(number);
 
 		json_decref(answer);
-		answer = snapshot_wait(who, n, err);
+		answer = snapshot_wait(who, n, f, err_thaw, err);
 	}
+	return answer;
+}
+
+/* With the guest's file systems frozen, where --freeze names its agent. */
+static json_t *ask_frozen(const struct options *o, int fd, struct err *err)
+{
+	uint64_t ms = o->agent_timeout_ms ? o->agent_timeout_ms : AGENT_PATIENCE_MS;
+	struct err err_thaw = ERR_INIT;
+	struct guest_freeze f = { 0 };
+	json_t *answer;
+
+	if (o->freeze && guest_freeze_begin(&f, o->freeze, ms, err) < 0) {
+		err_prefix(err, "the guest cannot be frozen, and no snapshot is taken");
+		return NULL;
+	}
+	answer = ask_snapshot(o->args[0], fd, &f, &err_thaw, err);
+	guest_freeze_end(&f, &err_thaw);
+	if (err_thaw.code)
+		log_warn("%s: the guest's file systems may be frozen still; `twinstep agent SOCKET "
+			 "thaw`, where the guest runs now, thaws them",
+			 err_thaw.text);
+	if (answer && o->freeze)
+		json_object_set_new(answer, "frozen", json_integer(f.filesystems));
 	return answer;
 }
 
@@ -233,7 +272,7 @@ static int make_snapshot(const struct options *o, int base, struct halves *h, js
 {
 	int ret;
 
-	*answer = ask_snapshot(o->args[0], h->fd, err);
+	*answer = ask_frozen(o, h->fd, err);
 	ret = *answer ? 0 : -err->code;
 	if (ret == 0 && base >= 0)
 		ret = keep_changes(o, base, h, *answer, err);
@@ -351,10 +390,12 @@ const struct command cmd_snapshot = {
 	.id = COMMAND_SNAPSHOT,
 	.name = "snapshot",
 	.summary = "write the state of a running machine to a file",
-	.usage = "NAME|PATH FILE [--incremental-from BASE] [--force] [--json]",
+	.usage = "NAME|PATH FILE [--freeze SOCKET] [--incremental-from BASE] [--force] [--json]",
 	.text = "Writes the state of a running machine to FILE; `twinstep run --restore FILE` goes "
 		"on from there. The machine waits while the file is written; a pair does not: its "
 		"snapshot is taken on the backup, NAME, with the content of its disks. With "
+		"--freeze the guest's file systems are clean in it: its agent (--guest-agent "
+		"unix:SOCKET) freezes them before, and thaws them after it. With "
 		"--incremental-from FILE has what differs from BASE only, and is restored with it.",
 	.end = "Exit status: 0; 1 no snapshot was taken.",
 	.min_args = 2,
