@@ -131,8 +131,11 @@ static int parse_shard(const struct option_row *row, void *target, const char *a
 	.parse = option_parse_number, .target = AT(field), .min = from, .max = to, .unit = of
 #define MS(field, from, to) NUMBER(field, from, to, "milliseconds")
 
-#define ONE_CPU	    "a machine has one processor: two that run at once are not deterministic"
-#define NO_HOSTDEV  "a device of the host is not deterministic: a machine has virtio devices alone"
+#define ONE_CPU	   "a machine has one processor: two that run at once are not deterministic"
+#define NO_HOSTDEV "a device of the host is not deterministic: a machine has virtio devices alone"
+#define NO_SHARED_DIR                                                                              \
+	"a machine shares no directory: its files could not be replayed; use --disk, or NFS over " \
+	"its network"
 #define NO_SCREEN   "a machine has no screen: its consoles are --console and --virtio-console"
 #define RECORDED    "cannot be chosen for a replay: the machine is the recorded one"
 #define PRIMARYS    "a backup takes its guest from the primary: leave out --kernel and --restore"
@@ -510,6 +513,13 @@ const struct option_row option_table[] = {
 	{ "vfio", 0, "WHAT", STRING(machine.append), .commands = BOOTS, .refusal = NO_HOSTDEV },
 	{ "uefi", 0, NULL, .parse = option_parse_flag, .target = AT(help), .commands = BOOTS,
 	  .refusal = "a machine boots by a BIOS: there is no UEFI" },
+	{ "vsock", 0, "WHAT", STRING(machine.append), .commands = BOOTS,
+	  .refusal = "a machine has no vsock: its other end could not go along to another host; "
+		     "use --virtio-console unix:PATH or TCP" },
+	{ "virtfs", 0, "WHAT", STRING(machine.append), .commands = BOOTS,
+	  .refusal = NO_SHARED_DIR },
+	{ "virtiofs", 0, "WHAT", STRING(machine.append), .commands = BOOTS,
+	  .refusal = NO_SHARED_DIR },
 	{ "floppy", 0, "FILE", STRING(machine.append), .commands = BOOTS,
 	  .refusal = "a machine has no floppy drive: give the image as --disk FILE" },
 	{ "usb", 0, NULL, .parse = option_parse_flag, .target = AT(help), .commands = BOOTS,

@@ -96,7 +96,8 @@ const struct command cmd_run = {
 	.name = "run",
 	.summary = "run a machine",
 	.usage = "--kernel FILE [OPTION...]",
-	.text = "Runs a machine. It has one processor, and no screen, USB or CD-ROM drive.",
+	.text = "Runs a machine. It has one processor, and no screen, USB, UEFI, "
+		"vsock, shared directory or CD-ROM drive.",
 	.end = "Exit status: what the guest writes to port 0xf4; 0 halt or power-off; 119 reset; "
 	       "120 triple fault; 121 stuck; 122 engine failure; 123 divergence; 2 nothing was "
 	       "run; 128+N ended by signal N.",

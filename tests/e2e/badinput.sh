@@ -50,6 +50,8 @@ touch "$work/plain"
 {
 	refused no-kernel "--kernel" $con
 	refused no-cpus "one processor" --kernel "$vmlinuz" --cpus 2 $con
+	refused no-vsock "no vsock" --kernel "$vmlinuz" --vsock 3 $con
+	refused no-virtfs "shares no directory" --kernel "$vmlinuz" --virtfs /srv $con
 	refused no-screen "no screen" --kernel "$vmlinuz" --vnc :1 $con
 	refused no-sound "no sound" --kernel "$vmlinuz" --sound hda $con
 	refused no-tpm "no TPM" --kernel "$vmlinuz" --tpm /dev/tpm0 $con
