@@ -87,13 +87,13 @@ else
 fi
 
 if [ -f /usr/lib/syslinux/mbr/mbr.bin ] && command -v syslinux >/dev/null && command -v mformat >/dev/null; then
-	truncate -s 16M "$work/disk"
+	truncate -s 32M "$work/disk"
 	dd if=/usr/lib/syslinux/mbr/mbr.bin of="$work/disk" conv=notrunc 2>/dev/null
 	python3 - "$work/disk" <<-'END'
 		import struct, sys
 		with open(sys.argv[1], "r+b") as f:
 		    f.seek(446)
-		    for flag, kind, first, count in ((0, 0x83, 2048, 4096), (0x80, 6, 8192, 16384), (0, 0x82, 24576, 4096)):
+		    for flag, kind, first, count in ((0, 0x83, 2048, 4096), (0x80, 6, 8192, 49152), (0, 0x82, 57344, 4096)):
 		        f.write(struct.pack("<B3sB3sII", flag, b"\xfe\xff\xff", kind, b"\xfe\xff\xff", first, count))
 		    f.seek(510)
 		    f.write(b"\x55\xaa")
@@ -101,9 +101,24 @@ if [ -f /usr/lib/syslinux/mbr/mbr.bin ] && command -v syslinux >/dev/null && com
 	export MTOOLSRC=$work/mtoolsrc
 	printf 'drive x: file="%s" offset=4194304\nmtools_skip_check=1\n' "$work/disk" >"$MTOOLSRC"
 	config exit.bs >"$work/syslinux.cfg"
-	mformat -t 8 -h 64 -s 32 -H 8192 x: && mcopy "$work/exit.bin" x:/exit.bs && mcopy "$work/syslinux.cfg" x:/ &&
+	mformat -t 24 -h 64 -s 32 -H 8192 x: && mcopy "$work/exit.bin" x:/exit.bs && mcopy "$work/syslinux.cfg" x:/ &&
 		syslinux --offset 4194304 --install "$work/disk"
 	boots syslinux SYSLINUX --disk "$work/disk,overlay" --clock virtual
+	if [ -f "$vmlinuz" ] && [ -f "$build/guest-pkgs/list" ]; then
+		grep -v 'redis\|\.so' "$build/guest-pkgs/list" | "$build/guest-pkgs/newc" >"$work/initrd"
+		cat >"$work/syslinux.cfg" <<-'END'
+			SERIAL 0 115200
+			DEFAULT l
+			LABEL l
+			 LINUX vmlinuz
+			 INITRD initrd
+			 APPEND console=ttyS0 quiet cryptomgr.notests twinstep.run="grep vda /proc/partitions; debugexit 42"
+		END
+		mcopy -o "$work/syslinux.cfg" "$vmlinuz" "$work/initrd" x:/ || not_ok syslinux-files "they do not fit"
+		boots syslinux-linux ' vda2' --disk "$work/disk,overlay" --clock virtual
+	else
+		skip syslinux-linux "no guest image; run make guest"
+	fi
 else
 	skip syslinux "syslinux, syslinux-common and mtools are not installed"
 fi
