@@ -87,9 +87,7 @@ static void print_table(const struct report *r)
 {
 	print_shares("all", &r->all, r->z);
 	if (r->pruned)
-		printf("  %" PRIu64
-		       " of those without effect were not run: overwritten before read\n",
-		       r->pruned);
+		printf("  %" PRIu64 " were not run: nothing reads what they change\n", r->pruned);
 	for (unsigned i = 0; i < FAULT_PLACES; i++) {
 		if (r->place[i].n)
 			print_shares(fault_place_name((enum fault_place)i), &r->place[i], r->z);

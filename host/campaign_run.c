@@ -74,21 +74,20 @@ static int look_closer(struct worker *w, struct campaign_row *row, const struct 
 static int run_one(struct worker *w, struct campaign_row *row, const struct fault *fault,
 		   struct err *err)
 {
-	struct experiment_result r;
-	int ret;
+	struct err why = ERR_INIT;
+	int ret = experiments_run(w->base.x, fault, w->run->plan->together, &row->result, err);
 
-	experiments_prune(w->base.x, w->run->plan->prune);
-	ret = experiments_run(w->base.x, fault, w->run->plan->together, &row->result, err);
 	if (ret < 0 || !row->result.pruned || row->n % PRUNE_CHECK)
 		return ret;
-	experiments_prune(w->base.x, false);
-	ret = experiments_run(w->base.x, fault, w->run->plan->together, &r, err);
-	if (ret == 0 && r.outcome != OUTCOME_NONE)
-		return err_set(
-			err, EILSEQ,
-			"experiment %llu was to have no effect, and is '%s': leave out \"prune\"",
-			(unsigned long long)row->n, outcome_name(r.outcome));
-	return ret;
+	ret = experiments_verify(w->base.x, fault, &row->result, &why);
+	return ret < 0 ? err_set(err, -ret, "experiment %llu: %s: leave out \"prune\"",
+				 (unsigned long long)row->n, why.text)
+		       : 0;
+}
+
+static int nothing_there(struct err *err)
+{
+	return err_set(err, EINVAL, "the plan's window or range holds nothing of this recording");
 }
 
 static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, struct err *err)
@@ -98,8 +97,7 @@ static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, 
 	uint64_t began = host_mono_ns();
 
 	if (!campaign_plan_draw(w->run->plan, n, s, fault))
-		return err_set(err, EINVAL,
-			       "the plan's window or range holds nothing of this recording");
+		return nothing_there(err);
 	row.fault = fault[0];
 	memcpy(row.also, fault + 1, sizeof(row.also));
 	if (run_one(w, &row, fault, err) < 0)
@@ -110,6 +108,35 @@ static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, 
 	return write(w->base.fd[0], &row, sizeof(row)) == (ssize_t)sizeof(row)
 		       ? 0
 		       : err_set(err, EPIPE, "nobody takes the results any more");
+}
+
+/* Where experiments may be pruned, looks up what becomes of the bytes that they are to change. */
+static int foresee(struct worker *w, const struct campaign_space *s, struct err *err)
+{
+	const struct campaign_plan *p = w->run->plan;
+	struct fault drawn[CAMPAIGN_TOGETHER], *all = NULL;
+	size_t n = 0, room = 0;
+	int ret = 0;
+
+	for (uint64_t i = 0; i < p->experiments && p->prune && p->together == 1 && ret == 0; i++) {
+		if (!campaign_run_is_of(w->run, w->number, i))
+			continue;
+		if (n == room) {
+			struct fault *more = realloc(all, (room = 2 * room + 256) * sizeof(*all));
+
+			if (!more)
+				ret = err_set(err, ENOMEM, "out of memory");
+			all = more ? more : all;
+		}
+		if (ret == 0 && !campaign_plan_draw(p, i, s, drawn))
+			ret = nothing_there(err);
+		if (ret == 0 && drawn[0].place == FAULT_MEMORY)
+			all[n++] = drawn[0];
+	}
+	if (ret == 0)
+		ret = experiments_foresee(w->base.x, all, n, err);
+	free(all);
+	return ret;
 }
 
 static void *work(void *arg)
@@ -123,6 +150,8 @@ static void *work(void *arg)
 
 	s.end = experiments_end(w->base.x);
 	s.moment = experiments_moments(w->base.x, &s.nmoments);
+	if (ret == 0)
+		ret = foresee(w, &s, &err);
 
 	for (uint64_t n = 0; n < w->run->plan->experiments && ret == 0 && !stop_signal(); n++) {
 		if (campaign_run_is_of(w->run, w->number, n))

@@ -259,6 +259,11 @@ struct engine_ops {
 	/* RAM has other pages behind the same addresses now (memory_clear()). May be NULL. */
 	void (*memory_moved)(struct engine *e);
 	/*
+	 * Between two run() calls: the watch in struct memory is another one. NULL: the engine does
+	 * not tell of its uses of RAM.
+	 */
+	void (*memory_watched)(struct engine *e);
+	/*
 	 * Before the marks in struct memory (enum memory_mark) are read and changed: makes them
 	 * complete, re-arms tracking.
 	 */

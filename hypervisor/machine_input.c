@@ -45,13 +45,13 @@ static int apply_disk_error(struct machine *m, const struct input *in)
 
 static int control_flip_bit(struct machine *m, uint64_t bit)
 {
-	uint64_t offset = bit / 8;
+	uint64_t gpa = memory_gpa(&m->memory, bit / 8);
 	uint8_t v;
 
-	if (offset >= m->memory.size)
+	if (bit / 8 >= m->memory.size || !memory_read(&m->memory, gpa, &v, 1))
 		return -EINVAL;
-	v = m->memory.base[offset] ^ (uint8_t)(1u << bit % 8);
-	return memory_write(&m->memory, memory_gpa(&m->memory, offset), &v, 1) ? 0 : -EINVAL;
+	v ^= (uint8_t)(1u << bit % 8);
+	return memory_write(&m->memory, gpa, &v, 1) ? 0 : -EINVAL;
 }
 
 /* False: there is no such bit. */

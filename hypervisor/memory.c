@@ -117,6 +117,7 @@ int memory_clear(struct memory *m, struct err *err)
 	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size) < 0)
 		return err_set(err, errno, "cannot clear guest memory: %s", strerror(errno));
 	memset(m->dirty, 0, m->pages);
+	memory_tell(m, 0, m->size, MEMORY_WRITE);
 	if (m->engine && m->engine->ops->memory_moved)
 		m->engine->ops->memory_moved(m->engine);
 	return 0;
@@ -139,6 +140,7 @@ bool memory_read(const struct memory *m, uint64_t gpa, void *data, uint64_t len)
 
 	if (!p)
 		return false;
+	memory_tell(m, memory_offset(m, gpa), len, MEMORY_READ);
 	memcpy(data, p, len);
 	/*
 	 * The copied value is the one that is checked and used: the compiler must not look into the
@@ -159,6 +161,7 @@ static uint8_t *memory_for_write(struct memory *m, uint64_t gpa, uint64_t len)
 	first = (uint64_t)(p - m->base) >> PAGE_SHIFT;
 	last = (uint64_t)(p - m->base + len - 1) >> PAGE_SHIFT;
 	memset(m->dirty + first, MEMORY_WRITTEN, last - first + 1);
+	memory_tell(m, memory_offset(m, gpa), len, MEMORY_WRITE);
 	if (m->engine)
 		m->engine->ops->memory_written(m->engine, gpa, len);
 	return p;
@@ -225,6 +228,16 @@ uint64_t memory_next_unused(const struct memory *m, uint64_t page)
 	uint64_t next = at < 0 ? m->pages : ((uint64_t)at + PAGE_SIZE - 1) / PAGE_SIZE;
 
 	return next > page ? next : page + 1;
+}
+
+int memory_set_watch(struct memory *m, const struct memory_watch *w)
+{
+	if (m->engine && !m->engine->ops->memory_watched)
+		return -ENOTSUP;
+	m->watch = w;
+	if (m->engine)
+		m->engine->ops->memory_watched(m->engine);
+	return 0;
 }
 
 /* ---- marks ---- */

@@ -41,6 +41,24 @@ enum memory_mark {
 	MEMORY_UNDIGESTED = 4,	/* since the last digest only: it was collected */
 };
 
+/* What is done to bytes of RAM. */
+enum memory_use {
+	MEMORY_READ,
+	MEMORY_WRITE,
+	MEMORY_FETCH, /* as code, which may run again without another fetch */
+};
+
+/*
+ * Is told of every use of RAM, by vCPU and devices, in the pages of a set; perhaps of more than
+ * that. Changes nothing that a guest, a count or a digest shows. Loading RAM from outside is no
+ * use.
+ */
+struct memory_watch {
+	const uint64_t *pages; /* by offset in the memfd, as below */
+	void (*used)(void *ctx, uint64_t offset, uint64_t len, enum memory_use use);
+	void *ctx;
+};
+
 struct memory {
 	int fd;	       /* the memfd */
 	uint8_t *base; /* where all of it is mapped */
@@ -51,6 +69,7 @@ struct memory {
 	uint8_t *dirty;
 	bool collecting;       /* between memory_collect_begin() and memory_collect_end() */
 	struct engine *engine; /* told of writes from outside the vCPU; may be NULL */
+	const struct memory_watch *watch; /* or NULL: memory_set_watch() */
 };
 
 /*
@@ -149,6 +168,25 @@ static inline void page_set_remove(uint64_t *set, uint64_t page)
 
 /* First page of a set of `pages` from `page` on; `pages`: none. */
 uint64_t page_set_next(const uint64_t *set, uint64_t pages, uint64_t page);
+
+/*
+ * Between two runs of the vCPU. w and its pages stay the caller's; NULL: no more. -ENOTSUP: the
+ * engine does not tell.
+ */
+int memory_set_watch(struct memory *m, const struct memory_watch *w);
+
+/* True: uses of the page with this offset are to be told. */
+static inline bool memory_is_watched(const struct memory *m, uint64_t offset)
+{
+	return m->watch && page_set_has(m->watch->pages, offset >> PAGE_SHIFT);
+}
+
+static inline void memory_tell(const struct memory *m, uint64_t offset, uint64_t len,
+			       enum memory_use use)
+{
+	if (m->watch)
+		m->watch->used(m->watch->ctx, offset, len, use);
+}
 
 void memory_collect_begin(struct memory *m);
 /* Adds the pages written since begin() or the last call to a set; returns how many there were. */

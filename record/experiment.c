@@ -6,7 +6,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/log.h"
 #include "record/liveness.h"
+#include "record/ram_fates.h"
 #include "record/tcp_streams.h"
 
 /* ---- outputs ---- */
@@ -41,6 +43,7 @@ struct experiments {
 	unsigned rx_number;
 	enum machine_end golden_end;
 	unsigned golden_status;
+	struct ram_fates fates; /* of bytes that flips are in */
 };
 
 static void trace_put(struct trace *t, uint64_t stream, uint64_t count, const uint8_t *data,
@@ -459,6 +462,7 @@ static bool status_detects(const struct experiments *x, unsigned status)
 	return false;
 }
 
+/* What outputs and end say; OUTCOME_NONE: both are as in the golden run. */
 static enum outcome classify(const struct experiments *x, enum machine_end end, uint64_t from,
 			     const struct experiment_result *r)
 {
@@ -476,7 +480,7 @@ static enum outcome classify(const struct experiments *x, enum machine_end end, 
 		return (is_cut_off(x) || end == MACHINE_STOPPED) && is_beginning(x, from)
 			       ? OUTCOME_LATE
 			       : OUTCOME_WRONG;
-	return state_hash(x->m) == x->golden_state ? OUTCOME_NONE : OUTCOME_LATENT;
+	return OUTCOME_NONE;
 }
 
 /* ---- running ---- */
@@ -500,6 +504,15 @@ static struct deviation deviation_of(const struct experiments *x, const struct f
 				   .nfaults = n,
 				   .bound = x->end_count + (is_cut_off(x) ? 0 : x->config.bound) };
 }
+
+/* ---- pruning ---- */
+
+/* What is known of a fault without a run. */
+enum fate {
+	FATE_OPEN,
+	FATE_GONE,  /* nothing reads what it changed, and it gets another value */
+	FATE_STAYS, /* nothing reads it, and it is there at the end */
+};
 
 #define PRUNE_STEPS 64 /* instructions that are looked at: what is dead is so soon */
 
@@ -530,34 +543,95 @@ static int is_overwritten(struct experiments *x, enum gpr reg, struct err *err)
 	return 0;
 }
 
-static int try_pruning(struct experiments *x, const struct fault *f, struct err *err)
+static int register_fate(struct experiments *x, const struct fault *f, enum fate *fate,
+			 struct err *err)
 {
-	int ret;
+	int ret = seek(x, f->count, err);
 
-	if (!x->config.prune || f->place != FAULT_REGISTER)
-		return 0;
-	ret = is_overwritten(x, (enum gpr)f->index, err);
-	return ret ? ret : seek(x, f->count, err);
+	if (ret == 0)
+		ret = is_overwritten(x, (enum gpr)f->index, err);
+	*fate = ret == 1 ? FATE_GONE : FATE_OPEN;
+	return ret < 0 ? ret : 0;
 }
 
-int experiments_run(struct experiments *x, const struct fault *f, size_t n,
-		    struct experiment_result *r, struct err *err)
+/* The last of the bytes that a flip in RAM is in. */
+static uint64_t last_byte(const struct fault *f)
+{
+	return f->index + (f->bit + fault_width(f) - 1) / 8;
+}
+
+static enum fate memory_fate(const struct experiments *x, const struct fault *f)
+{
+	enum fate all = FATE_GONE;
+
+	for (uint64_t at = f->index; at <= last_byte(f); at++) {
+		enum ram_fate one = ram_fates_get(&x->fates, at, f->count);
+
+		if (one != RAM_OVERWRITTEN && one != RAM_UNUSED)
+			return FATE_OPEN;
+		all = one == RAM_UNUSED ? FATE_STAYS : all;
+	}
+	return all;
+}
+
+int experiments_foresee(struct experiments *x, const struct fault *f, size_t n, struct err *err)
+{
+	uint64_t size = machine_memory(x->m)->size;
+	int ret = 0;
+
+	must(!x->fates.n);
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].place != FAULT_MEMORY || last_byte(&f[i]) >= size)
+			continue;
+		for (uint64_t at = f[i].index; ret == 0 && at <= last_byte(&f[i]); at++)
+			ret = ram_fates_add(&x->fates, at, f[i].count, err);
+	}
+	return ret < 0 ? ret : ram_fates_find(&x->fates, x->config.line, x->m, err);
+}
+
+/* The machine may be moved. */
+static int find_fate(struct experiments *x, const struct fault *f, enum fate *fate, struct err *err)
+{
+	*fate = FATE_OPEN;
+	if (f->place == FAULT_REGISTER)
+		return register_fate(x, f, fate, err);
+	if (f->place == FAULT_MEMORY)
+		*fate = memory_fate(x, f);
+	return 0;
+}
+
+/* The result of a run that is the golden one from the fault on, but for what stays. */
+static void tell_result(struct experiments *x, uint64_t from, enum fate fate,
+			struct experiment_result *r)
+{
+	const struct trace *t = &x->golden_sent;
+
+	trace_clear(&x->sent);
+	for (size_t i = 0; i < t->n; i++) {
+		const struct trace_entry *e = &t->entry[i];
+
+		if (is_text(e->stream) && e->count >= from)
+			trace_put(&x->sent, e->stream, e->count, t->bytes.data + e->offset, e->len);
+	}
+	r->pruned = true;
+	r->end_count = x->end_count;
+	r->status = x->golden_end == MACHINE_EXIT ? x->golden_status : 0;
+	r->outcome = classify(x, x->golden_end, from, r);
+	if (r->outcome == OUTCOME_NONE && fate == FATE_STAYS)
+		r->outcome = OUTCOME_LATENT;
+}
+
+/* ---- experiments ---- */
+
+static int run_faults(struct experiments *x, const struct fault *f, size_t n,
+		      struct experiment_result *r, struct err *err)
 {
 	struct deviation d = deviation_of(x, f, n);
 	enum machine_end end;
 	int ret = seek(x, f->count, err);
 
-	*r = (struct experiment_result){ .first_difference = UINT64_MAX, .end_count = f->count };
-	if (ret == 0 && n == 1)
-		ret = try_pruning(x, f, err);
 	if (ret < 0)
 		return ret;
-	if (ret) {
-		r->pruned = true;
-		r->end_count = x->end_count;
-		r->status = x->golden_end == MACHINE_EXIT ? x->golden_status : 0;
-		return 0;
-	}
 	trace_clear(&x->sent);
 	x->deviating = true;
 	end = timeline_deviate(x->config.line, &d, err);
@@ -577,7 +651,36 @@ int experiments_run(struct experiments *x, const struct fault *f, size_t n,
 	r->status = end == MACHINE_EXIT ? machine_exit_code(x->m) : 0;
 	r->first_difference = first_difference(x, f->count);
 	r->outcome = classify(x, end, f->count, r);
+	if (r->outcome == OUTCOME_NONE && state_hash(x->m) != x->golden_state)
+		r->outcome = OUTCOME_LATENT;
 	return 0;
+}
+
+int experiments_run(struct experiments *x, const struct fault *f, size_t n,
+		    struct experiment_result *r, struct err *err)
+{
+	enum fate fate = FATE_OPEN;
+	int ret = 0;
+
+	*r = (struct experiment_result){ .first_difference = UINT64_MAX, .end_count = f->count };
+	if (x->config.prune && n == 1)
+		ret = find_fate(x, f, &fate, err);
+	if (ret < 0 || fate == FATE_OPEN)
+		return ret < 0 ? ret : run_faults(x, f, n, r, err);
+	tell_result(x, f->count, fate, r);
+	return x->sent.bad ? err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+int experiments_verify(struct experiments *x, const struct fault *f,
+		       const struct experiment_result *r, struct err *err)
+{
+	struct experiment_result run = { .first_difference = UINT64_MAX, .end_count = f->count };
+	int ret = run_faults(x, f, 1, &run, err);
+
+	if (ret < 0 || run.outcome == r->outcome)
+		return ret;
+	return err_set(err, EILSEQ, "it was to be '%s' without a run, and is '%s'",
+		       outcome_name(r->outcome), outcome_name(run.outcome));
 }
 
 static void show(const struct trace *t, uint64_t before, struct buf *shown)
@@ -730,11 +833,6 @@ int experiments_spread(struct experiments *x, const struct fault *f, size_t n, u
 		s->pages = end.pages;
 	free(with);
 	return ret < 0 ? ret : 0;
-}
-
-void experiments_prune(struct experiments *x, bool on)
-{
-	x->config.prune = on;
 }
 
 uint64_t experiments_end(const struct experiments *x)
@@ -919,6 +1017,7 @@ void experiments_close(struct experiments *x)
 	trace_free(&x->trace);
 	trace_free(&x->golden_sent);
 	trace_free(&x->sent);
+	ram_fates_free(&x->fates);
 	free(x->moment);
 	free(x);
 }

@@ -67,7 +67,7 @@ struct experiments_config {
 	const uint8_t *detect_status; /* exit statuses by which the guest says so */
 	size_t ndetect_status;
 	bool by_status; /* outputs may differ: the exit status says what is right */
-	/* Flips in registers that are overwritten before they are read are not run. */
+	/* Flips in registers and RAM that nothing reads are not run. */
 	bool prune;
 	struct experiments_when when;
 	const regex_t *when_output;
@@ -80,7 +80,7 @@ struct experiment_result {
 	enum outcome outcome;
 	uint64_t end_count;
 	unsigned status;	   /* exit status of the guest, where it gave one */
-	bool pruned;		   /* nothing was run: it can have no effect */
+	bool pruned;		   /* nothing was run: the golden run tells the outcome */
 	uint64_t bound;		   /* where it would have ended at the latest; not stored */
 	uint64_t first_difference; /* count at the first output that differs; UINT64_MAX: none */
 };
@@ -95,7 +95,11 @@ int experiments_golden(struct experiments *x, struct err *err);
 void experiments_emit(void *ctx, const struct output *out);
 /* What config.when asked for in the golden run, by count, *n of them. */
 const struct experiment_moment *experiments_moments(const struct experiments *x, size_t *n);
-void experiments_prune(struct experiments *x, bool on);
+/*
+ * Before flips in RAM (FAULT_MEMORY; others are left out) are pruned: one more way along the
+ * golden run shows which bytes are read. f: faults of experiments that have one each. Once only.
+ */
+int experiments_foresee(struct experiments *x, const struct fault *f, size_t n, struct err *err);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
 /*
  * f: 1 to DEVIATE_FAULTS of them, at one count. 0 and *r; -errno and err when the recording itself
@@ -103,6 +107,9 @@ uint64_t experiments_end(const struct experiments *x); /* count at the golden ru
  */
 int experiments_run(struct experiments *x, const struct fault *f, size_t n,
 		    struct experiment_result *r, struct err *err);
+/* Runs a pruned experiment all the same: -EILSEQ and err when *r is not its outcome. */
+int experiments_verify(struct experiments *x, const struct fault *f,
+		       const struct experiment_result *r, struct err *err);
 /* A run with any faults, or none, whose result is not compared with anything. */
 struct experiment_try {
 	bool refused; /* one of the faults cannot be: nothing else is set */

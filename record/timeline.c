@@ -339,6 +339,13 @@ enum timeline_stop timeline_seek(struct timeline *t, const struct moment *to, st
 	return why;
 }
 
+enum timeline_stop timeline_run_to(struct timeline *t, uint64_t count, struct err *err)
+{
+	probe_off(t);
+	t->found = false;
+	return run(t, count, err);
+}
+
 enum timeline_stop timeline_step(struct timeline *t, struct err *err)
 {
 	enum timeline_stop why;

@@ -75,6 +75,8 @@ const struct codec_record *timeline_next_record(const struct timeline *t);
 
 /* Moves to a moment, either way, past breakpoints; the result is THERE, or the reason to stop. */
 enum timeline_stop timeline_seek(struct timeline *t, const struct moment *to, struct err *err);
+/* Runs forward to (count, 0), past breakpoints and along every instruction on the way. */
+enum timeline_stop timeline_run_to(struct timeline *t, uint64_t count, struct err *err);
 /* Run until something stops the machine, or to the next boundary; the same two backward. */
 enum timeline_stop timeline_forward(struct timeline *t, struct err *err);
 enum timeline_stop timeline_step(struct timeline *t, struct err *err);

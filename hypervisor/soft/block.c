@@ -184,6 +184,7 @@ static unsigned decode_block(struct cpu *cpu, uint64_t gpa, struct op *op, unsig
 		if (op[n++].flags & OPF_END)
 			break;
 	}
+	memory_tell(cpu->mem, memory_offset(cpu->mem, gpa), *bytes, MEMORY_FETCH);
 	cpu->stats.decoded += n;
 	return n;
 }
@@ -285,6 +286,8 @@ static struct block *build_cross(struct cpu *cpu, uint64_t gpa, uint64_t gpa2)
 		return NULL;
 	memcpy(code, base + memory_offset(cpu->mem, gpa), room);
 	memcpy(code + room, base + memory_offset(cpu->mem, gpa2), sizeof(code) - room);
+	memory_tell(cpu->mem, memory_offset(cpu->mem, gpa), room, MEMORY_FETCH);
+	memory_tell(cpu->mem, memory_offset(cpu->mem, gpa2), sizeof(code) - room, MEMORY_FETCH);
 	if (decode_op(code, sizeof(code), cpu->mode, 0, &b->op[1]) == DECODE_SHORT ||
 	    b->op[1].len <= room)
 		return NULL;

@@ -145,9 +145,18 @@ static void mmio_write(struct cpu *cpu, uint64_t gpa, const uint8_t *data, unsig
 	}
 }
 
+static void tell(const struct cpu *cpu, const struct tlb_entry *e, uint64_t lin, unsigned n,
+		 enum memory_use use)
+{
+	if (unlikely(e->rd & TLB_SLOW))
+		memory_tell(cpu->mem, memory_offset(cpu->mem, gpa_of(e, lin)), n, use);
+}
+
 static void read_pieces(struct cpu *cpu, const struct pieces *p, uint8_t *data)
 {
 	for (unsigned i = 0; i < p->n; i++) {
+		if (is_ram(p->e[i]))
+			tell(cpu, p->e[i], p->lin[i], p->len[i], MEMORY_READ);
 		if (is_ram(p->e[i]))
 			memcpy(data, host_of(p->e[i], p->lin[i]), p->len[i]);
 		else
@@ -161,6 +170,7 @@ static void write_ram(struct cpu *cpu, struct tlb_entry *e, uint64_t lin, const 
 {
 	uint64_t gpa = gpa_of(e, lin);
 
+	tell(cpu, e, lin, n, MEMORY_WRITE);
 	if (e->wr & TLB_CLEAN) {
 		cpu->mem->dirty[memory_offset(cpu->mem, gpa) >> PAGE_SHIFT] = MEMORY_WRITTEN;
 		e->wr &= ~(uint64_t)TLB_CLEAN;

@@ -72,6 +72,7 @@ static uint64_t pte_read(const struct cpu *cpu, uint64_t gpa, unsigned width)
 
 	if (off == UINT64_MAX)
 		return UINT64_MAX; /* nothing answers there */
+	memory_tell(cpu->mem, off, width, MEMORY_READ);
 	memcpy(&v, cpu->mem->base + off, width);
 	return v;
 }
@@ -355,10 +356,12 @@ static uint64_t gpa_tag(const struct walk *w, const struct cpu *cpu)
 	       (w->global && (cpu->cr4 & CR4_PGE) ? GPA_GLOBAL : 0);
 }
 
-static uint64_t slow_bit(const struct cpu *cpu, enum mmu_index idx, uint64_t page, bool ram)
+/* off: of the page in RAM; UINT64_MAX: it is not there. */
+static uint64_t slow_bit(const struct cpu *cpu, enum mmu_index idx, uint64_t page, uint64_t off)
 {
-	return !ram || idx == MMU_USER_AC || mmu_watch_hits(cpu, page, PAGE_SIZE, true) ||
-			       probe_watches_page(cpu, page)
+	return off == UINT64_MAX || idx == MMU_USER_AC ||
+			       mmu_watch_hits(cpu, page, PAGE_SIZE, true) ||
+			       probe_watches_page(cpu, page) || memory_is_watched(cpu->mem, off)
 		       ? TLB_SLOW
 		       : 0;
 }
@@ -378,7 +381,7 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	mmu_check_canonical(cpu, lin);
 	walk(cpu, &w);
 	off = memory_offset(cpu->mem, w.page);
-	bits = slow_bit(cpu, idx, page, off != UINT64_MAX);
+	bits = slow_bit(cpu, idx, page, off);
 	note_large(cpu, &w);
 	note_walk(cpu, &w);
 	if (idx == MMU_USER && !(e->rd & TLB_INVALID))
@@ -646,8 +649,8 @@ void mmu_rearm_dirty(struct cpu *cpu)
 
 static void retag_slow(struct cpu *cpu, enum mmu_index idx, struct tlb_entry *e, uint64_t arg)
 {
-	uint64_t bit = slow_bit(cpu, idx, e->rd & PAGE_MASK,
-				memory_offset(cpu->mem, GPA_PAGE(e->gpa)) != UINT64_MAX);
+	uint64_t bit =
+		slow_bit(cpu, idx, e->rd & PAGE_MASK, memory_offset(cpu->mem, GPA_PAGE(e->gpa)));
 
 	e->rd = (e->rd & ~(uint64_t)TLB_SLOW) | bit;
 	if (!(e->wr & TLB_INVALID))

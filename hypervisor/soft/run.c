@@ -282,6 +282,7 @@ static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, unsigne
 	if (n > room)
 		n = (unsigned)room;
 	if (off != UINT64_MAX) {
+		memory_tell(cpu->mem, off, n, MEMORY_FETCH);
 		memcpy(buf, cpu->mem->base + off, n);
 		return n;
 	}

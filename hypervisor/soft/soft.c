@@ -199,6 +199,13 @@ static void soft_memory_written(struct engine *e, uint64_t gpa, uint64_t len)
 	block_invalidate(cpu_of(e), gpa, len);
 }
 
+/* Code that runs from here on is fetched once more. */
+static void soft_memory_watched(struct engine *e)
+{
+	block_drop_all(cpu_of(e));
+	mmu_debug_changed(cpu_of(e));
+}
+
 static void soft_sync_dirty(struct engine *e)
 {
 	mmu_rearm_dirty(cpu_of(e));
@@ -265,15 +272,16 @@ static int soft_flip_tlb(struct engine *e, uint64_t which)
 	return hidden_flip(cpu_of(e), which);
 }
 
-#define SOFT_OPS                                                                               \
-	.probe = soft_probe, .destroy = soft_destroy, .run = soft_run, .kick = soft_kick,      \
-	.get_state = soft_get_state, .set_state = soft_set_state, .count = soft_count,         \
-	.landmark = soft_landmark, .can_interrupt = soft_interruptible, .inject = soft_inject, \
-	.inject_nmi = soft_inject_nmi, .window = soft_window, .bus_stop = soft_bus_stop,       \
-	.flush_tlb = soft_flush_tlb, .memory_written = soft_memory_written,                    \
-	.sync_dirty = soft_sync_dirty, .debug = soft_debug, .sample = soft_sample,             \
-	.hidden_save = soft_hidden_save, .hidden_restore = soft_hidden_restore,                \
-	.flip_tlb = soft_flip_tlb, .stats = soft_stats, .last_error = soft_last_error
+#define SOFT_OPS                                                                                   \
+	.probe = soft_probe, .destroy = soft_destroy, .run = soft_run, .kick = soft_kick,          \
+	.get_state = soft_get_state, .set_state = soft_set_state, .count = soft_count,             \
+	.landmark = soft_landmark, .can_interrupt = soft_interruptible, .inject = soft_inject,     \
+	.inject_nmi = soft_inject_nmi, .window = soft_window, .bus_stop = soft_bus_stop,           \
+	.flush_tlb = soft_flush_tlb, .memory_written = soft_memory_written,                        \
+	.memory_watched = soft_memory_watched, .sync_dirty = soft_sync_dirty, .debug = soft_debug, \
+	.sample = soft_sample, .hidden_save = soft_hidden_save,                                    \
+	.hidden_restore = soft_hidden_restore, .flip_tlb = soft_flip_tlb, .stats = soft_stats,     \
+	.last_error = soft_last_error
 
 const struct engine_ops soft_engine_ops = { .name = "soft",
 					    .counter = "retired",

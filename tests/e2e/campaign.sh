@@ -200,7 +200,24 @@ campaign report "$work/prune.db" --csv
 check pruned-the-same "$(cut -d, -f1-9 "$out" | diff "$work/whole-run.csv" - | head -n 5)" eval "cut -d, -f1-9 '$out' | cmp -s '$work/whole-run.csv' -"
 check pruned-some "none was pruned" grep -q ',1$' "$out"
 campaign report "$work/prune.db"
-check pruned-report "$(cat "$out")" grep -q 'were not run: overwritten before read' "$out"
+check pruned-report "$(cat "$out")" grep -q 'were not run: nothing reads what they change' "$out"
+
+# The same of flips in RAM: of the program's, of which it overwrites much, and of all, of which it uses little.
+plan <<END
+{"log": "$log", "seed": 9, "experiments": 160, "bound": 100000, "detect": ["not ok"], "detect_status": [1],
+ "faults": [{"place": "memory", "first": 1048576, "last": 1310719, "width": 3}, {"place": "memory"}]}
+END
+campaign run "$plan" -o "$work/ram.db" --jobs 2
+campaign report "$work/ram.db" --csv
+cut -d, -f1-9 "$out" >"$work/ram.csv"
+sed 's/"seed"/"prune": true, "seed"/' "$plan" >"$work/prune-ram.json"
+campaign run "$work/prune-ram.json" -o "$work/prune-ram.db" --jobs 2
+check prune-ram "status $?: $(cat "$err")" grep -q '160 experiments are done' "$err"
+campaign report "$work/prune-ram.db" --csv
+check pruned-ram-the-same "$(cut -d, -f1-9 "$out" | diff "$work/ram.csv" - | head -n 5)" eval "cut -d, -f1-9 '$out' | cmp -s '$work/ram.csv' -"
+check pruned-ram "$(cut -d, -f3,6,12 "$out" | sort | uniq -c)" eval "[ \$(grep -c ',latent,.*,1$' '$out') -gt 20 ] && grep -q ',0$' '$out'"
+campaign show "$work/prune-ram.db" 1
+check show-pruned "status $?: $(cat "$out" "$err")" grep -q 'the same as in the campaign' "$out"
 
 # refused WORD TEST COMMAND...
 refused() {

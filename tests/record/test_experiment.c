@@ -112,7 +112,9 @@ static void emit_segments(void *ctx, const struct output *out)
 	}
 }
 
-static bool as_segments;
+static bool as_segments, pruning;
+static regex_t detector;
+static size_t ndetectors;
 
 static void open_program(const uint8_t *code, const uint8_t *end)
 {
@@ -123,6 +125,9 @@ static void open_program(const uint8_t *code, const uint8_t *end)
 	struct experiments_config c = { .bound = 10000,
 					.detect_status = status,
 					.ndetect_status = 1,
+					.detector = &detector,
+					.ndetectors = ndetectors,
+					.prune = pruning,
 					.mask = &mask,
 					.nmasks = nmasks };
 	struct recorder_stats stats;
@@ -702,6 +707,81 @@ START_TEST(when_a_line_is_shown)
 }
 END_TEST
 
+/* Flips in RAM whose fates were foreseen: the outcomes by number, of those that were pruned. */
+static void all_are_as_run(const struct fault *f, size_t n, unsigned pruned[OUTCOMES])
+{
+	memset(pruned, 0, OUTCOMES * sizeof(*pruned));
+	ck_assert_msg(experiments_foresee(x, f, n, &rig_err) == 0, "%s", rig_err.text);
+	for (size_t i = 0; i < n; i++) {
+		struct experiment_result r;
+
+		ck_assert_msg(experiments_run(x, &f[i], 1, &r, &rig_err) == 0, "%s", rig_err.text);
+		if (!r.pruned)
+			continue;
+		pruned[r.outcome]++;
+		ck_assert_msg(experiments_verify(x, &f[i], &r, &rig_err) == 0,
+			      "byte 0x%llx at %llu: %s", (unsigned long long)f[i].index,
+			      (unsigned long long)f[i].count, rig_err.text);
+		r.outcome = r.outcome == OUTCOME_NONE ? OUTCOME_LATENT : OUTCOME_NONE;
+		ck_assert_int_eq(experiments_verify(x, &f[i], &r, &rig_err), -EILSEQ);
+	}
+}
+
+/* The data and its copies, before they are filled, while, and behind; and all of the code. */
+static size_t flips_in_ram(struct fault *f, const uint8_t *code, const uint8_t *end)
+{
+	static const uint64_t counts[] = { 2, 40, WHILE, 2110 };
+	size_t n = 0;
+
+	for (unsigned c = 0; c < 4; c++) {
+		for (uint64_t i = 0; i < 3 * 18; i++)
+			f[n++] = (struct fault){ .count = counts[c],
+						 .place = FAULT_MEMORY,
+						 .index = 0x1fff + i / 18 * 0x100 + i % 18,
+						 .bit = (unsigned)i % 8,
+						 .width = 1 + (unsigned)i % 3 };
+		for (uint64_t i = 0; i < (uint64_t)(end - code); i += 7)
+			f[n++] = (struct fault){ .count = counts[c],
+						 .place = FAULT_MEMORY,
+						 .index = 0x7c00 + i };
+	}
+	return n;
+}
+
+START_TEST(ram_that_nobody_reads_needs_no_run)
+{
+	static struct fault f[1000];
+	unsigned pruned[OUTCOMES];
+	size_t n;
+
+	pruning = true;
+	open_program(triple_code, triple_end);
+	n = flips_in_ram(f, triple_code, triple_end);
+	all_are_as_run(f, n, pruned);
+	ck_assert_uint_gt(pruned[OUTCOME_NONE], 40);
+	ck_assert_uint_gt(pruned[OUTCOME_LATENT], 10);
+	close_program();
+	open_program(sum_code, sum_end);
+	n = flips_in_ram(f, sum_code, sum_end);
+	all_are_as_run(f, n, pruned);
+	ck_assert_uint_gt(pruned[OUTCOME_NONE], 40);
+	ck_assert_uint_gt(pruned[OUTCOME_LATENT], 90); /* nobody reads the copies */
+	ck_assert_uint_eq(pruned[OUTCOME_DETECTED], 0);
+	close_program();
+	/* A detector that matches in any case. */
+	ck_assert_int_eq(regcomp(&detector, "ABC", REG_EXTENDED | REG_NOSUB), 0);
+	ndetectors = 1;
+	open_program(plain_code, plain_end);
+	n = flips_in_ram(f, plain_code, plain_end);
+	all_are_as_run(f, n, pruned);
+	ck_assert_uint_gt(pruned[OUTCOME_DETECTED], 100);
+	close_program();
+	regfree(&detector);
+	ndetectors = 0;
+	pruning = false;
+}
+END_TEST
+
 static void add(TCase *tc)
 {
 	tcase_set_timeout(tc, 60);
@@ -725,6 +805,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, bits_that_stay);
 	tcase_add_test(tc, used_memory);
 	tcase_add_test(tc, large_pages);
+	tcase_add_test(tc, ram_that_nobody_reads_needs_no_run);
 	tcase_add_test(tc, when_something_happens);
 	tcase_add_test(tc, when_a_packet_comes);
 	tcase_add_test(tc, when_a_line_is_shown);

@@ -15,7 +15,7 @@ shown() {
 	[ "${PIPESTATUS[0]}" -eq 0 ] || bad=1
 }
 export SOFT_ENGINE=translate
-for test in alu shift branch block run events order string mmu debug seg task intr msr collect sys_fuzz stress; do
+for test in alu shift branch block run events order string mmu watch debug seg task intr msr collect sys_fuzz stress; do
 	shown "translated.$test" "$build/tests/soft/test_$test"
 done
 shown translated "$build/tests/isa/isa" --seed 1000000 --count 200000 --reports 5
