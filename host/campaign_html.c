@@ -14,6 +14,7 @@
 #define BINS	   48
 #define LATENCIES  40 /* powers of two */
 #define WORST	   25
+#define SYMBOLS	   100 /* of code that had most of the faults */
 #define WIDTH	   960.0
 #define PLOT_LEFT  4.0
 #define PLOT_HIGH  150.0
@@ -31,6 +32,7 @@ struct page {
 	bool pair;	     /* counts are microseconds since the guest was protected */
 	double z;
 	struct campaign_tally all, place[FAULT_PLACES];
+	struct named_tallies named;
 	struct campaign_tally bit[16][64]; /* of general registers */
 	struct bins time, address;
 	struct campaign_tally latency[LATENCIES];
@@ -136,6 +138,7 @@ static int take_row(void *ctx, const struct campaign_row *row)
 		campaign_tally_add(&p->latency[power < LATENCIES ? power : LATENCIES - 1], o);
 	}
 	keep_worst(p, row);
+	named_tallies_add(&p->named, &row->fault, o);
 	return 0;
 }
 
@@ -251,33 +254,50 @@ static void put_outcomes(struct page *p)
 	fputs("</table>\n", f);
 }
 
-static void put_places(struct page *p)
+static void begin_shares(FILE *f, const char *title, const char *of)
 {
-	FILE *f = p->f;
-
-	fputs("<h2>By place</h2>\n<div class=\"wide\"><table><tr><th>place</th>"
-	      "<th>experiments</th>",
-	      f);
+	fprintf(f,
+		"<h2>%s</h2>\n<div class=\"wide\"><table><tr><th>%s</th>"
+		"<th>experiments</th>",
+		title, of);
 	for (unsigned i = 0; i < OUTCOMES; i++)
 		fprintf(f, "<th>%s</th>", outcome_name((enum outcome)i));
 	fputs("</tr>\n", f);
-	for (unsigned i = 0; i < FAULT_PLACES; i++) {
-		const struct campaign_tally *t = &p->place[i];
+}
 
-		if (!t->n)
-			continue;
-		fprintf(f, "<tr><td>%s</td><td>%" PRIu64 "</td>",
-			fault_place_name((enum fault_place)i), t->n);
-		for (unsigned o = 0; o < OUTCOMES; o++) {
-			double low, high;
+static void put_shares(FILE *f, const char *name, const struct campaign_tally *t, double z)
+{
+	fputs("<tr><td>", f);
+	put_text(f, name);
+	fprintf(f, "</td><td>%" PRIu64 "</td>", t->n);
+	for (unsigned o = 0; o < OUTCOMES; o++) {
+		double low, high;
 
-			share_interval(t->outcome[o], t->n, p->z, &low, &high);
-			fprintf(f, "<td title=\"%.1f to %.1f %%\">%.1f %%</td>", 100 * low,
-				100 * high, 100 * (double)t->outcome[o] / (double)t->n);
-		}
-		fputs("</tr>\n", f);
+		share_interval(t->outcome[o], t->n, z, &low, &high);
+		fprintf(f, "<td title=\"%.1f to %.1f %%\">%.1f %%</td>", 100 * low, 100 * high,
+			100 * (double)t->outcome[o] / (double)t->n);
 	}
-	fputs("</table></div>\n", f);
+	fputs("</tr>\n", f);
+}
+
+static void put_places(struct page *p)
+{
+	begin_shares(p->f, "By place", "place");
+	for (unsigned i = 0; i < FAULT_PLACES; i++) {
+		if (p->place[i].n)
+			put_shares(p->f, fault_place_name((enum fault_place)i), &p->place[i], p->z);
+	}
+	fputs("</table></div>\n", p->f);
+}
+
+static void put_symbols(struct page *p)
+{
+	if (!p->named.n)
+		return;
+	begin_shares(p->f, "By symbol", "code");
+	for (size_t i = 0; i < p->named.n && i < SYMBOLS; i++)
+		put_shares(p->f, p->named.list[i].name, &p->named.list[i].t, p->z);
+	fputs("</table></div>\n", p->f);
 }
 
 /* ---- plots of bins ---- */
@@ -411,6 +431,7 @@ static void put_page(struct page *p, const struct campaign_plan *plan)
 	put_head(p, plan);
 	put_outcomes(p);
 	put_places(p);
+	put_symbols(p);
 	put_bits(p);
 	put_bins(p->f, "By address in RAM", "0x%" PRIx64, &p->address);
 	put_bins(p->f, "Over time", p->pair ? "%" PRIu64 " \302\265s" : "count %" PRIu64, &p->time);
@@ -430,6 +451,8 @@ static int write_page(struct page *p, sqlite3 *db, const struct campaign_plan *p
 	p->pair = plan->npair > 0;
 	if (ret == 0)
 		ret = campaign_store_rows(db, take_row, p, err);
+	if (ret == 0)
+		ret = named_tallies_sort(&p->named, err);
 	if (ret == 0 && !(p->f = fopen(path, "we")))
 		ret = err_set(err, errno, "cannot write '%s': %s", path, strerror(errno));
 	if (p->f) {
@@ -442,17 +465,20 @@ static int write_page(struct page *p, sqlite3 *db, const struct campaign_plan *p
 	return ret;
 }
 
-int campaign_page(sqlite3 *db, const struct campaign_plan *plan, const char *results,
-		  const char *path, struct err *err)
+int campaign_page(sqlite3 *db, const struct campaign_plan *plan, const struct options *o,
+		  struct err *err)
 {
 	struct page *p = calloc(1, sizeof(*p));
 	int ret;
 
 	if (!p)
 		return err_set(err, ENOMEM, "out of memory");
-	p->results = results;
+	p->results = o->args[1];
 	p->time.low = p->address.low = UINT64_MAX;
-	ret = write_page(p, db, plan, path, err);
+	ret = named_tallies_open(&p->named, o->symbols, err);
+	if (ret == 0)
+		ret = write_page(p, db, plan, o->html, err);
+	named_tallies_free(&p->named);
 	free(p);
 	return ret;
 }

@@ -7,6 +7,7 @@
 
 struct report {
 	struct campaign_tally all, place[FAULT_PLACES];
+	struct named_tallies named;
 	uint64_t pruned;
 	double z;
 };
@@ -18,6 +19,7 @@ static int count_row(void *ctx, const struct campaign_row *row)
 	campaign_tally_add(&r->all, row->result.outcome);
 	r->pruned += row->result.pruned;
 	campaign_tally_add(&r->place[row->fault.place], row->result.outcome);
+	named_tallies_add(&r->named, &row->fault, row->result.outcome);
 	return 0;
 }
 
@@ -65,7 +67,7 @@ static json_t *json_shares(const struct campaign_tally *t, double z)
 
 static void print_json(const struct report *r)
 {
-	json_t *o = json_object(), *places = json_object();
+	json_t *o = json_object(), *places = json_object(), *names = json_object();
 	char *text;
 
 	json_object_set_new(o, "experiments", json_integer((json_int_t)r->all.n));
@@ -77,6 +79,10 @@ static void print_json(const struct report *r)
 					    json_shares(&r->place[i], r->z));
 	}
 	json_object_set_new(o, "places", places);
+	for (size_t i = 0; i < r->named.n; i++)
+		json_object_set_new(names, r->named.list[i].name,
+				    json_shares(&r->named.list[i].t, r->z));
+	json_object_set_new(o, "symbols", names);
 	text = json_dumps(o, JSON_COMPACT);
 	puts(text ? text : "{}");
 	free(text);
@@ -92,6 +98,25 @@ static void print_table(const struct report *r)
 		if (r->place[i].n)
 			print_shares(fault_place_name((enum fault_place)i), &r->place[i], r->z);
 	}
+	for (size_t i = 0; i < r->named.n; i++)
+		print_shares(r->named.list[i].name, &r->named.list[i].t, r->z);
+}
+
+/* With the plan's intervals. */
+static int sum_up(struct report *r, sqlite3 *db, const struct options *o, struct err *err)
+{
+	int ret = named_tallies_open(&r->named, o->symbols, err);
+
+	if (ret == 0)
+		ret = campaign_store_rows(db, count_row, r, err);
+	if (ret == 0)
+		ret = named_tallies_sort(&r->named, err);
+	if (ret == 0 && o->json)
+		print_json(r);
+	else if (ret == 0)
+		print_table(r);
+	named_tallies_free(&r->named);
+	return ret;
 }
 
 int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
@@ -102,7 +127,7 @@ int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
 
 	r.z = p.deviations;
 	if (ret == 0 && o->html)
-		ret = campaign_page(db, &p, o->args[1], o->html, err);
+		ret = campaign_page(db, &p, o, err);
 	campaign_plan_free(&p);
 	if (ret < 0)
 		return ret;
@@ -111,12 +136,5 @@ int campaign_report(sqlite3 *db, const struct options *o, struct err *err)
 		     "amount,pruned");
 		return campaign_store_rows(db, print_csv_row, NULL, err);
 	}
-	ret = campaign_store_rows(db, count_row, &r, err);
-	if (ret < 0)
-		return ret;
-	if (o->json)
-		print_json(&r);
-	else
-		print_table(&r);
-	return 0;
+	return sum_up(&r, db, o, err);
 }

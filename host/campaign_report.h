@@ -4,11 +4,12 @@
 #define HOST_CAMPAIGN_REPORT_H
 
 #include "host/campaign.h"
+#include "host/campaign_symbols.h"
 
 /* Prints them as the options want it. 0 or -errno. */
 int campaign_report(sqlite3 *db, const struct options *o, struct err *err);
-/* campaign_html.c: writes them as a page to `path`; `results` is what the file is called there. */
-int campaign_page(sqlite3 *db, const struct campaign_plan *plan, const char *results,
-		  const char *path, struct err *err);
+/* campaign_html.c: writes them as the page that the options name. */
+int campaign_page(sqlite3 *db, const struct campaign_plan *plan, const struct options *o,
+		  struct err *err);
 
 #endif

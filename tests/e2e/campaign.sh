@@ -184,6 +184,12 @@ end = min(a for a, name in nm if a > at)
 rows = [r for r in csv.DictReader(open(sys.argv[1])) if r["place"] == "linear"]
 assert rows and all(at <= int(r["index"]) < end for r in rows) and len({r["count"] for r in rows}) == 1
 END
+cp "$out" "$work/names.csv"
+campaign report "$work/names.db" --symbols "$program.64" --html "$work/names.html"
+check names-report "$(cat "$out" "$err")" grep -q "^writer: $(grep -c ,linear, "$work/names.csv") experiments" "$out"
+check names-page "status $?: $(cat "$err")" grep -q "<td>writer</td><td>$(grep -c ,linear, "$work/names.csv")</td>" "$work/names.html"
+campaign report "$work/names.db" --symbols "$program.64" --json
+check names-json "$(cat "$out")" python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); assert list(r["symbols"]) == ["writer"]' "$out"
 sed 's/"symbol": "writer"/"symbol": "nobody"/' "$plan" >"$work/nobody.json"
 
 # Pruned, registers have the same outcomes one by one, and some were not run.
@@ -250,6 +256,8 @@ refused '-o FILE' no-output run "$plan"
 refused 'plan, run, report, merge or show' no-verb walk "$plan"
 echo '{"log": "x", "experiments": 5, "faults": [{"place": "soul"}]}' >"$work/bad.json"
 refused "must be register, flags" no-place plan "$work/bad.json"
+refused 'cannot open symbols' no-names report "$work/names.db" --symbols /nothing
+refused 'cannot open symbols' no-names-for-page report "$work/names.db" --symbols /nothing --html "$work/nothing.html"
 refused 'no code is called nobody' no-symbol plan "$work/nobody.json"
 echo '{"log": "x", "experiments": 5, "fautls": []}' >"$work/bad.json"
 refused 'nothing is called' no-key plan "$work/bad.json"
