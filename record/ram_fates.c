@@ -87,7 +87,7 @@ static void used(void *ctx, uint64_t offset, uint64_t len, enum memory_use use)
 
 /* ---- the way along the recording ---- */
 
-#define STRIDE 4000000u /* instructions between two looks at whether all is known */
+#define STRIDE 100000000u /* instructions between two looks at whether all is known */
 
 static int walk(struct ram_fates *f, struct timeline *t, uint64_t from, struct err *err)
 {
