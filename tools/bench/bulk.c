@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* bulk send|recv ADDRESS PORT MIB: a TCP connection with so much in one direction, in large pieces. */
+/* bulk send|recv ADDRESS PORT MIB: a TCP connection with so much in one direction, in pieces. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
