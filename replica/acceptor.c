@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The acceptor: says hello to whoever connects with the key, announces the guest's MAC after a
- * failover, frees sessions that are over.
+ * The acceptor's thread of a live side: shakes hands with peers that connect and hold the key,
+ * announces the guest's MAC after a failover, watches the arbiter for strangers' generations
+ * (healing.c), starts moves, and frees sessions that are over.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,7 +32,9 @@ static int check_generation(struct replica *r, struct err *err)
 	return 0;
 }
 
-/* The reason why there is no place for a backup now; NULL: there is one, and it is this caller's.
+/*
+ * Reserves the place for a backup. Returns the reason why there is none now; NULL: the place is the
+ * caller's.
  */
 static const char *why_busy(struct replica *r)
 {
@@ -45,9 +48,9 @@ static const char *why_busy(struct replica *r)
 }
 
 /*
- * Makes place for a backup that is to have the guest: the one that is there gives way to it, when
- * it has said who it is, and could be our backup. Our own HELLO comes after that, because it says
- * the generation.
+ * Makes place for a backup to which the guest is to move. The present backup is dismissed, but only
+ * after the new one has sent a HELLO that shows that it could be our backup. Our own HELLO follows
+ * later, because dismissing a backup changes the generation that it contains.
  */
 static int make_place(struct session *s, struct err *err)
 {
@@ -77,12 +80,13 @@ static int meet(struct session *s, struct err *err)
 	const char *why;
 	int ret;
 
-	if (s->moved && link_grows(&r->link)) /* before another one has given way for nothing */
+	/* before the present backup is dismissed for nothing */
+	if (s->moved && link_grows(&r->link))
 		return refuse(s, LINK_WHY_GROWS, err);
 	ret = s->moved ? make_place(s, err) : 0;
 	if (ret < 0)
 		return ret;
-	/* The remains of a lost backup must not get into the way of the next one's disks. */
+	/* The session of a lost backup still works on the disks until it is buried. */
 	why = link_bury_all(&r->link) ? why_busy(r) : WHY_LOSING;
 	if (why)
 		return refuse(s, why, err);

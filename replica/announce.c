@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Tells switches and neighbours where the guest's MAC is now: a RARP request, as live migration
- * does it, and one frame for each address that the guest has answered for (net/neighbor.h). A guest
- * that can is asked to do the same by itself, which knows more addresses than were seen
- * (live_config.moved); these frames are for the others, and for the time until its first word.
+ * Tells switches and neighbours where the guest's MAC is now. For each NIC it sends a RARP request,
+ * as live migration does, and one frame for each address that the guest was seen to use
+ * (net/neighbor.h). A guest that can is also asked to announce itself (live_config.moved), since it
+ * knows addresses that were never seen; the frames sent here are for other guests, and for the time
+ * until the guest has announced itself.
  */
 #include <string.h>
 
 #include "base/host_clock.h"
 #include "replica/replica_private.h"
 
-/* Milliseconds after going live. */
+/* When announcements are sent, in milliseconds after going live. */
 static const unsigned announce_at[] = { 0, 50, 150, 350, 750 };
 #define ANNOUNCEMENTS (sizeof(announce_at) / sizeof(announce_at[0]))
 
@@ -28,7 +29,10 @@ void announce_fini(struct announce *a)
 
 /* ---- what the guest has said ---- */
 
-/* Lock held. Addresses of a MAC that the guest has given up are not its any more. */
+/*
+ * Lock held. Takes the guest's present MAC. If it has changed, the addresses learned for the old
+ * one are forgotten.
+ */
 static void take_mac(struct announce_nic *nic, const uint8_t mac[6])
 {
 	if (!memcmp(nic->mac, mac, sizeof(nic->mac)))
@@ -48,7 +52,10 @@ static void take_address(struct announce_nic *nic, const struct neighbor *n)
 	nic->known[nic->newest] = *n;
 }
 
-/* The lock is busy while an announcement is made, and the guest says it again some time. */
+/*
+ * While another thread has the lock, the output is skipped: the guest will send its address again
+ * some time.
+ */
 void announce_learn(struct replica *r, const struct output *out)
 {
 	struct announce_nic *nic;
@@ -69,7 +76,10 @@ void announce_learn(struct replica *r, const struct output *out)
 
 /* ---- what the network is told ---- */
 
-/* Sends an announcement, with the right to send: a replica that has lost its lease sends none. */
+/*
+ * Sends an announcement with the right to send (outbox.h), so a replica that has lost its lease
+ * sends none.
+ */
 static void announce_send(struct replica *r, struct nic *nic, const uint8_t *frame, size_t len)
 {
 	outbox_begin(&r->outbox);

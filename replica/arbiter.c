@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Kinds of arbiters, and the road out of a jail: there a replica's requests go to the keeper
- * (isolation/keeper.h), which holds the arbiter's descriptor and asks for it. One road serves every
- * kind, so a kind is one file with its arbiter_ops and one line in the list below.
+ * The list of kinds of arbiters, and the way to one from inside a jail. A replica in a jail sends
+ * its requests to its keeper (isolation/keeper.h), which has the arbiter's descriptor and makes the
+ * request in its place. The same code serves all kinds, so a kind is one file with its arbiter_ops
+ * and one line in the list below.
  */
 #include "replica/arbiter.h"
 
@@ -14,14 +15,17 @@
 #include "base/host_clock.h"
 #include "isolation/keeper.h"
 
-/* new generations in a short time, and then: one in so many seconds */
+/* Limits of a replica: so many new generations in a short time, then one in so many seconds. */
 #define TAKES	     256
 #define TAKE_SECONDS 1
 
 static const struct arbiter_ops *const kinds[] = { &arbiter_file_ops, &arbiter_etcd_ops,
 						   &arbiter_witness_ops };
 
-/* NULL and err; *name: what follows the kind. */
+/*
+ * Finds the kind that spec names; NULL and err: there is none. *name: the part of spec after the
+ * kind.
+ */
 static const struct arbiter_ops *kind_of(const char *spec, const char **name, struct err *err)
 {
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -97,9 +101,10 @@ void arbiter_close(struct arbiter *a)
 enum { ASK_TAKE = KEEPER_SERVICE, ASK_OWNER, ASK_LAST };
 
 /*
- * A replica in other hands may not fill the arbiter up: a new generation for each second, and a
- * stock of them for a pair that has bad luck. Too many is no answer, so it ends nobody: a healthy
- * replica asks again and waits for a second.
+ * Limits how many new generations a replica may take, so that one under an attacker's control
+ * cannot fill the arbiter up: one for each second, and a stock of TAKES for a pair that has bad
+ * luck. -EAGAIN is not an answer of the arbiter, so a healthy replica is not ended by it: it waits
+ * a second and asks again.
  */
 static int allow_take(struct arbiter *a, uint64_t generation, struct err *err)
 {
@@ -131,14 +136,18 @@ static int serve_take(struct arbiter *a, struct keeper_message *m, struct err *e
 
 	if (ret == 0)
 		ret = take(a, m->arg, m->data, err);
-	else if (a->ops->owner(a, m->arg, owner, NULL) == 1) /* there is nothing to take */
+	/*
+	 * With no generation to spare, a question about one that has an owner can still be
+	 * answered.
+	 */
+	else if (a->ops->owner(a, m->arg, owner, NULL) == 1)
 		ret = !memcmp(owner, m->data, ARBITER_ID_LEN);
 	if (ret >= 0 && m->arg > a->highest)
 		a->highest = m->arg;
 	return ret;
 }
 
-/* An answer below zero carries the sentence instead of an id. */
+/* When the result is negative, the answer carries the error's text in place of an id. */
 int arbiter_serve(void *arbiter, struct keeper_message *m)
 {
 	struct arbiter *a = arbiter;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The arbiter: the test-and-set outside both replicas. Generation n belongs to whoever took it
- * first, for ever. A replica may be live only in a generation that it holds.
+ * The arbiter: the test-and-set outside both replicas. Generation n belongs for ever to the replica
+ * that took it first. A replica may be live only in a generation that it holds.
  */
 #ifndef REPLICA_ARBITER_H
 #define REPLICA_ARBITER_H
@@ -14,16 +14,17 @@
 #define ARBITER_ID_LEN 16
 
 /*
- * A replica that takes a generation while the other one is counted on, and may go on without it,
- * says so with this bit in the last byte of its id: the other one, when it finds that, may ask for
- * the generation after.
+ * A bit in the last byte of an owner's id: the mark. A replica sets it when it takes a generation
+ * while it still counts on the other replica. If the owner is then lost, the other replica finds
+ * the mark and may ask for the generation after that one.
  */
 #define ARBITER_COUNTS_ON 0x80u
 
-/* True: both are the id of one replica, with or without that bit. */
+/* True: both ids are of the same replica; the mark is ignored. */
 bool arbiter_same_owner(const uint8_t a[ARBITER_ID_LEN], const uint8_t b[ARBITER_ID_LEN]);
-/* Sets that bit in a copy of an id; and looks if an owner has it. */
+/* Copies an id and sets the mark in the copy. */
 void arbiter_mark(uint8_t marked[ARBITER_ID_LEN], const uint8_t id[ARBITER_ID_LEN]);
+/* True: the owner's id has the mark. */
 bool arbiter_is_marked(const uint8_t owner[ARBITER_ID_LEN]);
 
 struct arbiter;
@@ -32,62 +33,77 @@ struct keeper_message;
 struct keeper_post;
 
 /*
- * A kind of arbiter: one file of its own (arbiter_file.c), and a line in arbiter.c. Requests may
- * come from several threads at the same time.
+ * A kind of arbiter: one source file (such as arbiter_file.c) and a line in arbiter.c. Several
+ * threads may call the operations at the same time.
  */
 struct arbiter_ops {
 	const char *prefix; /* "file" of "file:DIR" */
-	bool network;	    /* asks over the network, and needs no files to ask */
-	unsigned wait_ms;   /* in which an answer comes, or none will */
+	bool network;	    /* an operation uses the network and opens no files */
+	unsigned wait_ms;   /* longest time that an operation takes */
 	struct arbiter *(*open)(const char *name, struct err *err);
-	/* Makes what open() looks for, if it is not there; NULL: nothing has to be made. */
+	/*
+	 * Creates the storage that open() expects, unless it exists. NULL: there is nothing to
+	 * create.
+	 */
 	int (*init)(const char *name, struct err *err);
 	void (*close)(struct arbiter *a);
 	/*
-	 * 1: generation is ours now (or was already); 0: somebody else's; -errno: nobody can tell.
-	 * -EPERM: the one before is nobody's, so this is not the next one (or the arbiter has lost
-	 * what it knew): it is not given away.
+	 * Takes a generation. 1: it is ours now, or was already; 0: another replica has it; -errno
+	 * and err: the arbiter cannot tell. -EPERM: nobody has the generation before it, so it is
+	 * not the next one, or the arbiter has lost its contents; the generation is not given away.
 	 */
 	int (*take)(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		    struct err *err);
-	/* Owner of a generation: 1 and id; 0: nobody's; -errno. */
+	/*
+	 * Finds the owner of a generation. 1: `id` is the owner's; 0: nobody has it; -errno and
+	 * err.
+	 */
 	int (*owner)(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
 		     struct err *err);
-	/* Highest generation taken, 0 when none: 0 and *generation; -errno. */
+	/*
+	 * Finds the highest generation that is taken; 0 in *generation: none is. Returns 0, or
+	 * -errno and err.
+	 */
 	int (*last)(struct arbiter *a, uint64_t *generation, struct err *err);
 
-	/* The rest is for a replica in a jail, whose keeper asks. */
-	/* The descriptor that the keeper needs to ask; -1: none. */
+	/* The rest is for a replica in a jail. Its keeper, a process outside, asks in its place. */
+	/* Returns the descriptor through which the keeper asks; -1: it needs none. */
 	int (*fd)(const struct arbiter *a);
-	/* In the replica: gives up all that open() got; only close() follows. */
+	/*
+	 * Called in the replica: gives up the descriptors and secrets that open() got. Only close()
+	 * may follow.
+	 */
 	void (*delegate)(struct arbiter *a);
 };
 
-/* First in each kind's own struct. */
+/* Common part of all arbiters; the first member of each kind's own struct. */
 struct arbiter {
 	const struct arbiter_ops *ops;
-	struct keeper *keeper; /* set: it is asked instead of ops */
-	/* Limits of the keeper's side: */
-	uint64_t highest;  /* generation that its replica has been answered about */
-	unsigned takes;	   /* higher ones that it may still ask for */
-	uint64_t refilled; /* monotonic seconds */
+	struct keeper *keeper; /* NULL: ops are called here; else requests go to this keeper */
+	/* limits that the keeper sets its replica: */
+	uint64_t highest;  /* highest generation that the replica was answered about */
+	unsigned takes;	   /* number of higher ones that it may ask for now */
+	uint64_t refilled; /* when `takes` last grew, in seconds of CLOCK_MONOTONIC */
 };
 
 extern const struct arbiter_ops arbiter_file_ops, arbiter_etcd_ops, arbiter_witness_ops;
 
 /*
- * spec: "file:DIR", a directory on storage that both replicas share (or on their one host), or
- * "etcd://HOST:PORT,.../PREFIX" (arbiter_etcd.c), or "witness:HOST:PORT/GUEST,key=FILE"
- * (arbiter_witness.c).
+ * Opens an arbiter; NULL and err on failure. spec: "file:DIR", a directory on storage that both
+ * replicas share (or on their one host), or "etcd://HOST:PORT,.../PREFIX" (arbiter_etcd.c), or
+ * "witness:HOST:PORT/GUEST,key=FILE" (arbiter_witness.c).
  */
 struct arbiter *arbiter_open(const char *spec, struct err *err);
-/* Checks that spec names a kind of arbiter; no arbiter is asked. 0, or -EINVAL and err. */
+/* Checks that spec names a kind of arbiter, without asking one. 0, or -EINVAL and err. */
 int arbiter_check_kind(const char *spec, struct err *err);
-/* Makes the arbiter that arbiter_open() looks for. 0, also when it is there already, or -errno. */
+/*
+ * Creates the arbiter that arbiter_open() expects. 0, also when it exists already; or -errno and
+ * err.
+ */
 int arbiter_init(const char *spec, struct err *err);
 void arbiter_close(struct arbiter *a);
 
-/* Operations of arbiter_ops, by the same names; they work inside a jail as well. */
+/* As the operations of the same names in arbiter_ops. Inside a jail they ask the keeper. */
 int arbiter_take(struct arbiter *a, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		 struct err *err);
 int arbiter_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_LEN],
@@ -95,8 +111,8 @@ int arbiter_owner(struct arbiter *a, uint64_t generation, uint8_t id[ARBITER_ID_
 int arbiter_last(struct arbiter *a, uint64_t *generation, struct err *err);
 
 /*
- * Makes the post of a keeper that answers by arbiter_serve() for a replica in a jail. From
- * arbiter_delegate() on this process only asks that keeper.
+ * Describes, for keeper_start(), a keeper that answers the requests of a replica in a jail with
+ * arbiter_serve(). After arbiter_delegate() this process sends its requests to that keeper.
  */
 struct keeper_post arbiter_post(struct arbiter *a);
 int arbiter_serve(void *arbiter, struct keeper_message *m);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * etcd://HOST:PORT[,HOST:PORT...]/PREFIX[,ca=FILE][,cert=FILE][,key=FILE][,login=FILE]: generation
+ * An arbiter in an etcd cluster:
+ * etcd://HOST:PORT[,HOST:PORT...]/PREFIX[,ca=FILE][,cert=FILE][,key=FILE][,login=FILE]. Generation
  * n is the key PREFIX/generation/n, whose value is its owner.
  *
- * A request is put to one member of the cluster, and when that one has not answered after a moment,
- * to the next as well: the first answer that can be understood counts. That is safe because a
- * request may take effect any number of times: the transaction that takes a generation reads the
- * owner back when there is one. Only a member that has a majority behind it answers; without one
- * nobody does, and nobody can tell.
+ * A request is sent to one member of the cluster. If that has not answered after a moment, the
+ * request is sent to the next member as well, and the first answer that can be understood counts.
+ * This is safe because a request may take effect several times: the transaction that takes a
+ * generation returns the owner if there is one already. Only a member that has a majority behind it
+ * answers. Without a majority there is no answer, and the arbiter cannot tell.
  *
- * Nothing here waits for a name server or a file: names are looked up, and certificates read, when
- * the arbiter is opened.
+ * After the arbiter is opened, requests need neither a name server nor a file: names are looked up
+ * and certificates read when it is opened.
  */
 #include "base/file_io.h"
 #include "replica/arbiter.h"
@@ -31,11 +32,11 @@
 #include "replica/curl_library.h"
 #include "replica/etcd_json.h"
 
-static const struct curl_library *curl; /* from the first open on */
+static const struct curl_library *curl; /* set by the first open */
 
 #define ENDPOINTS  9
-#define NEXT_MS	   150	/* without an answer: the next member is asked as well */
-#define WAIT_MS	   3000 /* for an answer of any; doubled by each failure */
+#define NEXT_MS	   150	/* without an answer after this time the next member is asked as well */
+#define WAIT_MS	   3000 /* time for any member to answer; each failure doubles it */
 #define WAIT_MAX   12000
 #define FILE_MAX   (1u << 20)
 #define SYSTEM_CAS "/etc/ssl/certs/ca-certificates.crt"
@@ -53,7 +54,7 @@ struct endpoint {
 	bool runs;
 	char *answer;
 	size_t len;
-	char why[CURL_ERROR_SIZE]; /* of a failure, in libcurl's words; may be empty */
+	char why[CURL_ERROR_SIZE]; /* libcurl's description of a failure; may be empty */
 };
 
 struct etcd_arbiter {
@@ -63,7 +64,7 @@ struct etcd_arbiter {
 	unsigned n;
 	bool tls;
 	struct text ca, cert, key;
-	char *user, *password, *login; /* the latter: the file of both */
+	char *user, *password, *login; /* login: path of the file with user and password */
 	pthread_mutex_t lock;	       /* one request at a time; guards what follows */
 	CURLM *multi;
 	char *token;
@@ -79,7 +80,7 @@ struct question {
 	char *text;
 	int (*parse)(struct etcd_arbiter *a, struct question *q, const struct endpoint *e,
 		     struct err *err);
-	const uint8_t *id; /* of a take */
+	const uint8_t *id; /* id of the process that takes a generation */
 	struct etcd_answer answer;
 };
 
@@ -106,7 +107,7 @@ static int read_file(const char *path, bool secret, struct text *t, struct err *
 	return ret;
 }
 
-/* "USER:PASSWORD" and an end of line. */
+/* Reads a file with a line "USER:PASSWORD". */
 static int read_login(struct etcd_arbiter *a, const char *path, struct err *err)
 {
 	struct text t = { 0 };
@@ -157,7 +158,7 @@ static int bad_endpoint(const char *text, struct err *err)
 	return err_set(err, EINVAL, "--arbiter etcd: '%s' is no HOST:PORT or [V6]:PORT", text);
 }
 
-/* HOST, HOST:PORT, [V6]:PORT. */
+/* Adds an endpoint: HOST, HOST:PORT or [V6]:PORT. */
 static int take_endpoint(struct etcd_arbiter *a, const char *text, struct err *err)
 {
 	struct endpoint *e = &a->endpoint[a->n];
@@ -213,7 +214,10 @@ static int look_up(struct endpoint *e, struct err *err)
 	return 0;
 }
 
-/* A member whose name nobody knows now may be down: the others will do. */
+/*
+ * Looks all endpoints up. One member is enough, since others may be down. 0; -errno and err: none
+ * was found.
+ */
 static int look_up_all(struct etcd_arbiter *a, struct err *err)
 {
 	unsigned found = 0;
@@ -361,7 +365,8 @@ static bool endpoint_prepare(struct etcd_arbiter *a, struct endpoint *e)
 	if (!e->answer || !(e->easy = curl->easy_init()))
 		return false;
 	curl->easy_setopt(e->easy, CURLOPT_NOSIGNAL, 1L);
-	curl->easy_setopt(e->easy, CURLOPT_PROXY, ""); /* whatever the environment says */
+	/* whatever the environment says, use no proxy */
+	curl->easy_setopt(e->easy, CURLOPT_PROXY, "");
 	curl->easy_setopt(e->easy, CURLOPT_PROTOCOLS_STR, a->tls ? "https" : "http");
 	curl->easy_setopt(e->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl->easy_setopt(e->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -401,7 +406,10 @@ static void endpoint_stop(struct etcd_arbiter *a, struct endpoint *e)
 	e->runs = false;
 }
 
-/* Members of two clusters would each give every generation away. */
+/*
+ * Checks that all members are of the same cluster: two clusters would each give every generation
+ * away.
+ */
 static int check_cluster(struct etcd_arbiter *a, const struct endpoint *e, uint64_t cluster,
 			 struct err *err)
 {
@@ -487,7 +495,8 @@ static int endpoint_result(struct etcd_arbiter *a, struct endpoint *e, struct qu
 /* ---- all of them ---- */
 
 /*
- * Looks at the transfers that have ended. 1: an answer came; 0: none; -EACCES: a login is wanted.
+ * Handles the transfers that have ended. 1: an answer came; 0: none came; -EACCES: etcd asks for a
+ * login.
  */
 static int look_at_results(struct etcd_arbiter *a, struct question *q, struct err *err)
 {
@@ -569,7 +578,7 @@ static int parse_login(struct etcd_arbiter *a, struct question *q, const struct 
 	return etcd_login_parse(e->answer, e->len, &a->token, err);
 }
 
-/* Sets the error for a user and a password that were refused. */
+/* Sets the error for a refused login. */
 static void say_login(const struct etcd_arbiter *a, struct err *err)
 {
 	const struct err said = *err;
@@ -613,7 +622,7 @@ static int ask_logged_in(struct etcd_arbiter *a, struct question *q, struct err 
 	ret = ask_members(a, q, err);
 	if (ret != -EACCES || !a->user || fresh)
 		return ret;
-	ret = log_in(a, err); /* a login lasts some minutes */
+	ret = log_in(a, err); /* the old login, which lasts some minutes, has expired */
 	return ret < 0 ? ret : ask_members(a, q, err);
 }
 
@@ -705,7 +714,10 @@ static int etcd_fd(const struct arbiter *base)
 	return -1;
 }
 
-/* The keeper has its own copy of the secrets; this one is for whoever takes the replica over. */
+/*
+ * Erases the secrets in this process: the keeper has a copy of its own, and an attacker who takes
+ * over the replica should not find any.
+ */
 static void etcd_delegate(struct arbiter *base)
 {
 	struct etcd_arbiter *a = (struct etcd_arbiter *)base;

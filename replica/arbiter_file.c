@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * file:DIR. Generation n is the file generation-n, whose content is its owner. It is written under
- * another name and put in place by link(2), which is atomic also on NFS and fails when the name
- * exists: so the first one wins, and the file is never seen half-written. Nothing is ever removed.
+ * An arbiter in a directory: file:DIR. Generation n is the file generation-n, whose content is its
+ * owner. The file is written under another name and put in place by link(2), which is atomic, also
+ * on NFS, and fails if the name exists. So the first owner wins, and no reader ever sees a
+ * half-written file. Files are never removed.
  *
- * A directory that somebody forgot to mount would decide alone, beside the real one. So it is made
- * by arbiter_init() only, which leaves a marker with an identity in it; a directory without marker
- * is no arbiter, and one whose marker has changed is another one and cannot tell.
+ * If DIR is a mount point and somebody forgets to mount it, the empty directory there must not
+ * decide beside the real one. Therefore only arbiter_init() creates the directory, with a marker
+ * file that holds an identity. A directory without a marker is not an arbiter; if the marker has
+ * changed, the directory is a different arbiter, and the answer is that it cannot tell.
  */
 #include "replica/arbiter.h"
 
@@ -47,7 +49,7 @@ static int fail(const struct file_arbiter *a, const char *what, struct err *err)
 	return err_set(err, code, "arbiter '%s': cannot %s: %s", a->dir, what, strerror(code));
 }
 
-/* A file with our claim under a name that nobody else uses. */
+/* Writes our claim to a file whose name no other process uses. */
 static int file_claim(const struct file_arbiter *a, const char *name, const char *text,
 		      struct err *err)
 {
@@ -61,7 +63,7 @@ static int file_claim(const struct file_arbiter *a, const char *name, const char
 	return ret;
 }
 
-/* The identity of the directory; TEXT_LEN characters. */
+/* Reads the identity of the directory, TEXT_LEN characters. 0, or -errno and err. */
 static int read_marker(const struct file_arbiter *a, char text[TEXT_LEN + 1], struct err *err)
 {
 	int fd = openat(a->dirfd, MARKER, O_RDONLY | O_CLOEXEC);
@@ -109,7 +111,7 @@ static struct arbiter *file_open(const char *name, struct err *err)
 	return NULL;
 }
 
-/* Under another name first, so that nobody sees half of it. */
+/* Writes the marker, under another name first, so that no reader sees a half-written one. */
 static int write_marker(const struct file_arbiter *a, struct err *err)
 {
 	char text[TEXT_LEN + 1] = "", temporary[64];
@@ -162,7 +164,7 @@ static int open_generation(const struct file_arbiter *a, uint64_t generation)
 	return openat(a->dirfd, name, O_RDONLY | O_CLOEXEC);
 }
 
-/* 1, 0 or -errno. */
+/* 1: the generation is taken; 0: it is not; -errno. */
 static int file_exists(const struct file_arbiter *a, uint64_t generation)
 {
 	int fd = open_generation(a, generation);
@@ -249,7 +251,8 @@ static int file_take(struct arbiter *base, uint64_t generation, const uint8_t id
 	if (ret < 0)
 		return ret;
 	/*
-	 * Whoever it says, it is for ever; an answer that got lost once (NFS) is found again here.
+	 * The owner in the file is final. It may be us: link(2) may have succeeded although its
+	 * answer got lost (NFS).
 	 */
 	ret = file_owner(base, generation, owner, err);
 	return ret == 1 ? !memcmp(owner, id, ARBITER_ID_LEN) : ret;

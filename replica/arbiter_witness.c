@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * witness:HOST:PORT/GUEST,key=FILE: asks a witness (witness.h). A connection is kept and made anew
- * when it breaks; a question whose answer was lost is asked once more, which is harmless: a
- * generation that is ours already is given to us again.
+ * An arbiter that is a witness (witness.h): witness:HOST:PORT/GUEST,key=FILE. The connection is
+ * kept, and made anew when it breaks. A request whose answer was lost is sent once more. That is
+ * safe: a generation that is ours already is given to us again.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +19,7 @@ struct witness_arbiter {
 	char address[PEER_NAME_LEN], guest[WITNESS_NAME];
 	struct peer_key *key;
 	char *key_path;
-	pthread_mutex_t lock; /* of the connection: one question at a time */
+	pthread_mutex_t lock; /* guards the connection: one request at a time */
 	struct peer *peer;    /* NULL: none */
 };
 
@@ -29,7 +29,7 @@ static void hang_up(struct witness_arbiter *a)
 	a->peer = NULL;
 }
 
-/* Asks once. Each step has a deadline of its own. 0, or -errno and err. */
+/* Sends a request once. Each step has its own deadline. 0, or -errno and err. */
 static int ask_once(struct witness_arbiter *a, const struct witness_request *q,
 		    struct witness_answer *answer, struct err *err)
 {
@@ -137,7 +137,7 @@ static int parse(struct witness_arbiter *a, char *spec, struct err *err)
 	a->key_path = strdup(key + 5);
 	if (!a->key_path)
 		return err_set(err, ENOMEM, "out of memory");
-	peer_key_inherit(a->key); /* the courier asks, a process of its own */
+	peer_key_inherit(a->key); /* the keeper, another process, sends the requests */
 	return 0;
 }
 
@@ -173,8 +173,8 @@ static struct witness_arbiter *make(const char *name, struct err *err)
 }
 
 /*
- * A witness that does not answer is refused, as is one that knows no such guest: a replica that
- * cannot ask at its start could not go live either, and somebody should hear of it now.
+ * Opening fails if the witness does not answer or does not know the guest. A replica that cannot
+ * ask at its start could not go live later either, and its operator should learn of that now.
  */
 static struct arbiter *witness_open(const char *name, struct err *err)
 {

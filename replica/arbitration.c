@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Arbitration: a replica that has lost the other one, which may be live, asks the arbiter for the
- * next generation. Only a definite answer ends it. While the arbiter cannot tell (no space, a
- * read-only or damaged directory, a keeper that is gone) nothing leaves here, and it is asked
- * again: this may be the only copy, and the other one can be live only with the answer that we wait
- * for.
+ * Arbitration. A replica that has lost the other one, which may be live, asks the arbiter for the
+ * next generation. Only a definite answer ends the replica. While the arbiter cannot tell (no
+ * space, a read-only or damaged directory, a keeper that is gone), no output leaves here and the
+ * arbiter is asked again. This replica may be the only copy of the guest, and the other one can be
+ * live only if it was given the generation that we ask for.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +16,7 @@
 
 #define ASK_AGAIN_NS (50 * NS_PER_MS)
 
-/* False: told to stop. */
+/* Waits before the arbiter is asked again. False: this replica was told to stop. */
 static bool wait_to_ask_again(struct replica *r)
 {
 	uint64_t until = host_mono_ns() + ASK_AGAIN_NS;
@@ -28,9 +28,9 @@ static bool wait_to_ask_again(struct replica *r)
 }
 
 /*
- * The generation that we ask for is taken. 1: whoever of the two took it, or a later one, counted
- * on the other: we go on with the generation after the last one; 0: otherwise; -errno: nobody can
- * tell.
+ * Called when the generation that we ask for is taken. 1: the last generation taken belongs to this
+ * replica or the other one, and neither has taken one without the mark that it counts on the other:
+ * we go on with the generation after it; 0: otherwise; -errno: the arbiter cannot tell.
  */
 static int moved(struct replica *r, uint64_t generation, struct err *err)
 {
@@ -43,7 +43,7 @@ static int moved(struct replica *r, uint64_t generation, struct err *err)
 	return 1;
 }
 
-/* Asks like arbiter_take(); 2: the question has to be asked again, about a later generation. */
+/* As arbiter_take(). 2: the arbiter has to be asked again, for a later generation. */
 static int ask_once(struct replica *r, uint64_t generation, const uint8_t id[ARBITER_ID_LEN],
 		    struct err *err)
 {
@@ -59,7 +59,10 @@ static int ask_once(struct replica *r, uint64_t generation, const uint8_t id[ARB
 	return ret;
 }
 
-/* 1: the generation is ours; 0: another replica's; -ECANCELED: told to stop before either. */
+/*
+ * Asks until the answer is definite. 1: the generation is ours; 0: another replica has it;
+ * -ECANCELED: this replica was told to stop before an answer came.
+ */
 static int ask(struct replica *r, const uint8_t id[ARBITER_ID_LEN], const char *lost)
 {
 	uint64_t generation;
@@ -115,13 +118,14 @@ void arbitrate_go_on(struct replica *r, const char *why)
 }
 
 /*
- * The next generation is ours before the backup is lost: it asks for that as soon as it sees the
- * end of its connection, and must not be first. Should this side die between the two, nobody goes
- * on; without the backup nobody would either.
+ * The next generation must be ours before the backup is dropped. The backup asks for it as soon as
+ * it sees the end of its connection, and must not be first. If this side dies between the two
+ * steps, neither goes on; without a backup that would be so as well.
  *
- * An answer that was lost may have been yes: then the backup cannot go on any more, and says that
- * it protects. So it is given up as well, and the arbiter is asked again until it tells. Where it
- * cannot be read, or says that the generation is given to nobody, nothing was taken.
+ * A lost answer may have been yes. Then the backup could not go on any more although status says
+ * that it protects the guest. So the backup is dropped then, too, and the arbiter is asked until it
+ * tells. If the arbiter cannot be read, or says that it does not give the generation away, nothing
+ * was taken.
  */
 int arbitrate_dismiss(struct replica *r, const char *why, struct err *err)
 {

@@ -2,9 +2,9 @@
 #include "base/host_clock.h"
 #include "replica/replica_private.h"
 
-#define BATCH_NS      NS_PER_MS /* a record that nothing waits for may be put off for so long */
+#define BATCH_NS      NS_PER_MS /* how long a record may be put off when no output waits for it */
 #define BATCH_BYTES   16384
-#define BATCH_MIN_LAG 20 /* ms: with a tighter bound every record goes out at once */
+#define BATCH_MIN_LAG 20 /* ms: if --max-lag is less, every record is sent at once */
 
 void batch_init(struct replica *r)
 {
@@ -56,8 +56,8 @@ void batch_push(struct replica *r)
 }
 
 /*
- * True: the record goes at once. An output waits for it, or the backup cannot be told that it is
- * counted on before it has this record.
+ * True: the record is sent at once, because an output waits for it or the backup needs it before it
+ * can be told that it is counted on.
  */
 static bool is_urgent(struct replica *r, const struct sync_point *sp)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Records on their way to the backup's session. All of it is the vCPU thread's. */
+/* Gathers records into batches for the backup. Only the vCPU thread uses this. */
 #ifndef REPLICA_BATCH_H
 #define REPLICA_BATCH_H
 
@@ -10,27 +10,38 @@ struct replica;
 
 struct batch {
 	struct codec codec;
-	struct buf records; /* not yet given to the sender */
+	struct buf records; /* encoded, and not yet given to the sender */
+	/* number of the last record gathered; when the first was (CLOCK_MONOTONIC) */
 	uint64_t last, since_ns;
-	struct detail detail; /* of digests */
+	struct detail detail; /* parts of the last digest, to tell what differs */
 	bool has_detail;
 	struct buf detail_buf;
 };
 
 void batch_init(struct replica *r);
 void batch_fini(struct batch *b);
-/* A session begins: what was gathered is in the state that it gets. */
+/*
+ * A session begins: drops the records that were gathered, because the state that the backup gets
+ * includes them.
+ */
 void batch_restart(struct batch *b);
-/* The digest of this sync point in parts, for batch_add(). */
+/*
+ * Keeps the parts of this sync point's digest for batch_add(). has_digest: the sync point takes
+ * one.
+ */
 void batch_note_digest(struct replica *r, bool has_digest);
 /*
- * A record goes out at once when an output waits for it. Others wait a little for the next one, so
- * that a request and its reply take one frame: nobody needs them sooner.
+ * Adds a record. It is sent at once when an output waits for it. Otherwise it may wait a
+ * millisecond for the next one, so that a request and its reply take one frame. digest: the one
+ * that the sync point took, if it took one.
  */
 void batch_add(struct replica *r, const struct sync_point *sp, uint64_t digest);
 /* Sends the gathered records to the backup. */
 void batch_push(struct replica *r);
-/* Sends them if they have waited long enough, and no output takes them along in a moment. */
+/*
+ * Sends the gathered records if they have waited long enough, unless an output is about to have
+ * them sent with the next record.
+ */
 void batch_push_old(struct replica *r);
 
 #endif

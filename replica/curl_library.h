@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libcurl, loaded by those who ask an arbiter over HTTP, or tell somebody of events. Linked, it and
- * some thirty libraries behind it would be in every process that runs a guest, and double the time
- * in which one starts.
+ * libcurl, loaded only by processes that ask an arbiter over HTTP or report events by HTTP. If it
+ * were linked, every process that runs a guest would load libcurl and some thirty libraries that it
+ * needs, and take twice as long to start.
  */
 #ifndef REPLICA_CURL_LIBRARY_H
 #define REPLICA_CURL_LIBRARY_H
@@ -37,7 +37,7 @@ struct curl_library {
 };
 
 /*
- * Loads and initializes it, once for the process; before the jail closes. NULL and err when it is
+ * Loads and initializes libcurl, once for the process, before the jail closes. NULL and err: it is
  * not installed.
  */
 const struct curl_library *curl_library_load(struct err *err);

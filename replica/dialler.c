@@ -22,7 +22,10 @@ struct keeper_post dialler_post(struct dialler *d)
 				     .wait_ms = DIALLER_WAIT_MS + 1000 };
 }
 
-/* There is nothing in a request but that it was made: the address is ours. */
+/*
+ * Keeper: answers a request to dial. A request carries no data: the address is the one that the
+ * keeper was started with.
+ */
 int dialler_serve(void *dialler, struct keeper_message *m)
 {
 	struct dialler *d = dialler;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The live side of a synchronisation. Two threads come by: one that receives the target's messages,
- * and one that sends blocks (then the vCPU's, at the sync point of the join). What both touch is
- * under the lock; it is not held while a disk or the connection is waited for.
+ * The live side of a synchronisation. Two threads use it: the receiver takes the target's messages,
+ * and the sender sends blocks (at the sync point of the join the vCPU thread takes its place).
+ * Fields that both use are guarded by the lock, which is not held while a thread waits for a disk
+ * or the connection.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,9 +14,9 @@
 #include "replica/disk_sync_private.h"
 
 enum source_phase {
-	SOURCE_OFFER, /* identities are to come */
-	SOURCE_MARKS, /* bitmaps */
-	SOURCE_SUMS,  /* sums */
+	SOURCE_OFFER, /* waits for identities */
+	SOURCE_MARKS, /* waits for bitmaps */
+	SOURCE_SUMS,  /* waits for checksums */
 	SOURCE_SENDS, /* BEGIN was sent */
 	SOURCE_EQUAL, /* EQUAL was sent */
 	SOURCE_STEP,  /* ... and confirmed */
@@ -23,7 +24,7 @@ enum source_phase {
 
 struct sent_block {
 	unsigned disk;
-	uint64_t block; /* SENT_AGAIN: a later mark is about it */
+	uint64_t block; /* SENT_AGAIN: the block was sent again, before a later mark */
 };
 #define SENT_AGAIN UINT64_MAX
 
@@ -45,7 +46,11 @@ struct disk_source {
 	pthread_mutex_t lock; /* guards what follows */
 	enum source_phase phase;
 	struct stretch stretch[SYNC_MARKS_OPEN];
-	uint64_t marks, done; /* marks sent and confirmed; stretch[marks % OPEN] is being filled */
+	/*
+	 * numbers of the last marks sent and confirmed; stretch[marks % SYNC_MARKS_OPEN] is being
+	 * filled
+	 */
+	uint64_t marks, done;
 	uint64_t equal_mark;
 
 	/* The sending thread's. */
@@ -119,8 +124,8 @@ static void source_set_phase(struct disk_source *s, enum source_phase p)
 /* ---- who is newer ---- */
 
 /*
- * Sets the error why the target's disk cannot be made equal to ours. Advice for a person is given
- * on the target's side.
+ * Sets the error that says why the target's disk cannot be made equal to ours. The target adds
+ * advice for its operator.
  */
 static int relation_refuse(unsigned disk, enum disk_newer newer,
 			   const struct disk_meta_identity *mine,
@@ -238,7 +243,10 @@ static struct disk_meta *message_disk(struct disk_source *s, struct rd *in, unsi
 	return *i < s->n ? s->disk[*i].meta : NULL;
 }
 
-/* Blocks of the target's copy, where that is longer; it is cut before it gets the first one. */
+/*
+ * Number of blocks in the longer of the two copies. A longer target's copy is cut when
+ * synchronisation begins.
+ */
 static uint64_t end_of_both(const struct disk_source *s, unsigned disk)
 {
 	uint64_t mine = disk_meta_blocks(s->disk[disk].meta);
@@ -271,7 +279,10 @@ static int take_marks(struct disk_source *s, struct rd *in, struct err *err)
 	return in->bad ? sync_garbled(err, "bits of a bitmap") : 0;
 }
 
-/* A shorter copy that was compared by sums has given none of what it does not have yet. */
+/*
+ * Marks the blocks beyond the end of a shorter target's copy: the target sent no checksums for
+ * blocks that it does not have.
+ */
 static void mark_growth(struct disk_source *s, unsigned i)
 {
 	struct disk_meta *m = s->disk[i].meta;
@@ -283,9 +294,7 @@ static void mark_growth(struct disk_source *s, unsigned i)
 		disk_meta_set(m, b);
 }
 
-/*
- * Begins to send, now that all differences are known: they are made stable, and the target is told.
- */
+/* Begins to send, once all differences are known: puts them on stable storage and sends BEGIN. */
 static int source_begin(struct disk_source *s, struct err *err)
 {
 	struct buf b = BUF_INIT;
@@ -383,7 +392,7 @@ static int take_done(struct disk_source *s, struct rd *in, struct err *err)
 	return sense ? 0 : sync_garbled(err, "a mark is confirmed that was not set");
 }
 
-/* Messages, with the phases in which each is taken. */
+/* The messages that this side takes, and in which phases. */
 static const struct {
 	enum source_phase from, to;
 	int (*take)(struct disk_source *s, struct rd *in, struct err *err);
@@ -417,7 +426,10 @@ struct taken {
 	uint32_t len;
 };
 
-/* Between two writes, so a write after it has the block sent again. */
+/*
+ * Takes the next block and reads it, between two writes of the guest: if a write follows, the block
+ * is sent again.
+ */
 static int take_and_read(struct disk_backend *d, void *ctx)
 {
 	struct taken *t = ctx;
@@ -441,7 +453,7 @@ static int send_mark(struct disk_source *s, struct err *err)
 	return source_send(s, &b, err);
 }
 
-/* Room in the stretch that is being filled. */
+/* True: the stretch that is being filled has room. */
 static bool may_send(struct disk_source *s)
 {
 	bool may;
@@ -453,8 +465,9 @@ static bool may_send(struct disk_source *s)
 }
 
 /*
- * lock held. The block goes once more, changed: what the target confirms of it before is of no use,
- * since this side would forget then that the target may never get the change.
+ * Lock held. The block is sent again because it has changed, so a confirmation of its earlier
+ * version must not count: otherwise this side would forget that the target may never get the
+ * change.
  */
 static void forget_sent(struct disk_source *s, uint64_t block)
 {
@@ -467,7 +480,7 @@ static void forget_sent(struct disk_source *s, uint64_t block)
 	}
 }
 
-/* Notes that a block is on its way; true when its stretch is full. */
+/* Notes that a block was sent. True: its stretch is full now. */
 static bool note_sent(struct disk_source *s, uint64_t block)
 {
 	struct stretch *t;
@@ -499,7 +512,7 @@ static int send_block(struct disk_source *s, const struct taken *t, struct err *
 	return note_sent(s, t->block) ? send_mark(s, err) : 0;
 }
 
-/* The next block of any disk: 1, 0 when there is none, -errno. */
+/* Sends the next block of any disk. 1; 0: there is none; -errno and err. */
 static int send_next(struct disk_source *s, struct err *err)
 {
 	for (unsigned tried = 0; s->n && tried <= 2 * s->n; tried++) {
@@ -516,7 +529,7 @@ static int send_next(struct disk_source *s, struct err *err)
 			ret = send_block(s, &t, err);
 			return ret ? ret : 1;
 		}
-		/* A round is over when each disk was looked at from its beginning. */
+		/* A round is over once each disk has been searched from its beginning. */
 		if (s->at_block == 0)
 			s->at_disk = (s->at_disk + 1) % s->n;
 		s->at_block = 0;
@@ -573,8 +586,8 @@ uint64_t disk_source_sent(const struct disk_source *s)
 /* ---- the end ---- */
 
 /*
- * The stretch of the last round may be longer than others, so its blocks are not noted: nothing is
- * in step before EQUAL is confirmed, and then all of them are.
+ * Sends all blocks that are left. They may be more than a stretch holds, so they are not noted: the
+ * disks count as equal only when EQUAL is confirmed, and then all of them do.
  */
 static int send_rest(struct disk_source *s, struct err *err)
 {

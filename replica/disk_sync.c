@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Common parts of both sides of a synchronisation: messages and pieces of disks. */
+/* Code that both sides of a synchronisation use: messages and pieces of disks. */
 #include "replica/disk_sync_private.h"
 
 #include <errno.h>
@@ -77,7 +77,10 @@ static int read_block(struct disk_backend *d, void *ctx)
 	return disk_raw_read(d, r->data, r->len, r->block * DISK_META_BLOCK);
 }
 
-/* XXH3 with a seed that the guest cannot know, so it cannot make blocks that look alike. */
+/*
+ * XXH3 with a seed that the guest does not know, so it cannot make different blocks with equal
+ * checksums.
+ */
 void sync_sum(const uint8_t *data, uint32_t len, uint64_t seed, uint8_t *sum)
 {
 	XXH128_canonical_t c;

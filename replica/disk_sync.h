@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Disks of a joining backup are made equal to those of the live side, while its guest runs.
+ * Makes the disks of a joining backup equal to those of the live side, while the guest runs.
  *
  *   target (joins)                              source (live)
- *   OFFER identities, MARKS bitmap    -->       who is newer? refuses, or
+ *   OFFER identities, MARKS bitmap    -->       which disks are newer? refuses, or
  *                                     <--       WANT sums of which disks
  *   SUMS of blocks, SUMS_END          -->       compares, adds to its own bitmap
  *                                     <--       BEGIN names
  *   writes                            <--       BLOCK ..., in rounds, while the guest writes on
  *   flushes                           <--       MARK n
- *   DONE n                            -->       blocks before it do not differ any more
+ *   DONE n                            -->       blocks before MARK n are equal
  *   flushes, is in step               <--       EQUAL names, at the sync point of the join
  *   DONE n                            -->       is in step
  *   ALIVE                             -->       at any time: the target is at work
  *
- * A connection that is lost at any byte costs what was sent since the last DONE. What arrives is
- * checked: a target that means harm gets nothing but blocks of disks that it could have anyway, and
- * a source can write to the target's images, as its guest will.
+ * When the connection is lost, at any byte, only blocks sent since the last DONE must be sent
+ * again. All messages are checked: a hostile target gets only blocks of disks whose content it is
+ * sent anyway, and a hostile source can only write to the target's images, as its guest will.
  */
 #ifndef REPLICA_DISK_SYNC_H
 #define REPLICA_DISK_SYNC_H
@@ -42,48 +42,61 @@ typedef int disk_sync_send(void *ctx, struct buf *message);
 
 struct disk_source;
 
-/* The disks stay the caller's. seed: random, new for each join; it keys the sums of blocks. */
+/*
+ * Makes the sending side of a synchronisation; NULL: out of memory. The disks stay the caller's.
+ * seed: random, new for each join; it keys the checksums of blocks.
+ */
 struct disk_source *disk_source_new(const struct disk_sync_disk *disks, unsigned n, uint64_t seed,
 				    disk_sync_send *send, void *ctx);
 /*
- * Ends the sending side, also of a join that has failed: blocks that the other side has not
- * confirmed differ still.
+ * Ends the sending side, also after a join that failed. Blocks that the target has not confirmed
+ * stay marked as different.
  */
 void disk_source_free(struct disk_source *s);
 /*
- * Takes a message of the target's. 0, or -errno and a sentence for both sides: the message makes no
- * sense, or the target's disks cannot be made equal.
+ * Takes a message from the target. 0; -errno and err, whose text is for both sides: the message is
+ * malformed, or the target's disks cannot be made equal.
  */
 int disk_source_take(struct disk_source *s, struct rd *message, struct err *err);
 /*
- * Sends at most max blocks. 1: some are left; 0: there is nothing to send now, or the target has to
- * confirm first; -errno.
+ * Sends at most max blocks. 1: blocks are left to send; 0: there is nothing to send now, or the
+ * target has to confirm first; -errno and err.
  */
 int disk_source_step(struct disk_source *s, unsigned max, struct err *err);
-/* The names have been agreed on, and blocks may be sent. */
+/* True: BEGIN was sent, so blocks may be sent. */
 bool disk_source_begun(struct disk_source *s);
-/* Bytes that are still to be sent, as far as is known now; and how many have been. */
+/* Bytes still to be sent, as far as is known now. */
 uint64_t disk_source_left(struct disk_source *s);
+/* Bytes sent so far. */
 uint64_t disk_source_sent(const struct disk_source *s);
 /*
- * Sends all that is left, and that the disks are equal then. Called at the sync point of the join,
- * when no request of the guest is under way. record: number of the last record. 0 or -errno.
+ * Sends all blocks that are left, then EQUAL. Called at the sync point of the join, when the guest
+ * has no disk request under way. record: number of the last record. 0, or -errno and err.
  */
 int disk_source_finish(struct disk_source *s, uint64_t record, struct err *err);
-/* The target has confirmed that: the disks are in step. Waits for storage. 0 or -errno. */
+/* True: the target has confirmed EQUAL. */
 bool disk_source_confirmed(struct disk_source *s);
+/*
+ * Notes in the metadata that the disks are in step; waits for stable storage. 0, or -errno and err.
+ */
 int disk_source_in_step(struct disk_source *s, struct err *err);
 
 struct disk_target;
 
+/*
+ * Makes the receiving side of a synchronisation; NULL: out of memory. The disks stay the caller's.
+ */
 struct disk_target *disk_target_new(const struct disk_sync_disk *disks, unsigned n,
 				    disk_sync_send *send, void *ctx);
 void disk_target_free(struct disk_target *t);
-/* Sends what this side has. 0 or -errno. */
+/*
+ * Sends the first messages: this side's disks, and the blocks known to differ. 0, or -errno and
+ * err.
+ */
 int disk_target_offer(struct disk_target *t, struct err *err);
-/* Between two messages: that this side is at work. 0 or -errno. */
+/* Sends ALIVE between two messages: this side is at work. 0, or -errno and err. */
 int disk_target_alive(struct disk_target *t, struct err *err);
-/* Takes a message of the source's. 0, 1 when the disks are in step, or -errno. */
+/* Takes a message from the source. 1: the disks are in step now; 0: not yet; -errno and err. */
 int disk_target_take(struct disk_target *t, struct rd *message, struct err *err);
 /* Bytes of blocks that have arrived. */
 uint64_t disk_target_received(const struct disk_target *t);

@@ -19,20 +19,23 @@ enum sync_message {
 	SYNC_SUMS,     /* u8 disk, varint first block, 16 bytes for each block */
 	SYNC_SUMS_END, /* of all disks */
 	SYNC_BEGIN,    /* u8 disks; for each that is kept in step its identity at the source */
-	SYNC_BLOCK,    /* u8 disk, varint block, then its bytes; none: zeros */
-	SYNC_MARK,     /* varint number */
-	SYNC_DONE,     /* varint number: what came before that mark is on stable storage */
-	SYNC_EQUAL,    /* varint number, then as BEGIN */
-	SYNC_ALIVE,    /* the target's answer to a heartbeat: it is at work */
+	SYNC_BLOCK, /* u8 disk, varint block, then its content; nothing: the block is all zeros */
+	SYNC_MARK,  /* varint number */
+	SYNC_DONE,  /* varint number: all blocks before that mark are on stable storage */
+	SYNC_EQUAL, /* varint number, then the same as in BEGIN */
+	SYNC_ALIVE, /* the target's answer to a heartbeat: it is at work */
 };
 
 void sync_put_identity(struct buf *b, const struct disk_meta_identity *id);
 int sync_get_identity(struct rd *in, struct disk_meta_identity *id);
 int sync_garbled(struct err *err, const char *message);
 int sync_block_error(struct err *err, const char *what, unsigned disk, uint64_t block, int error);
-/* Length of a block; the last one of an image may be shorter. */
+/* Length of a block in bytes; the last block of an image may be shorter. */
 uint32_t sync_block_bytes(const struct disk_sync_disk *d, uint64_t block);
-/* SYNC_SUM_LEN bytes by which contents are compared; the guest does not know the seed. */
+/*
+ * Computes the checksum, SYNC_SUM_LEN bytes, by which two blocks are compared. The guest does not
+ * know the seed.
+ */
 void sync_sum(const uint8_t *data, uint32_t len, uint64_t seed, uint8_t *sum);
 /* Reads a block into data (DISK_META_BLOCK bytes) and hashes it. 0 or a positive errno. */
 int sync_block_sum(const struct disk_sync_disk *d, uint64_t block, uint64_t seed, uint8_t *data,

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The joining side of a synchronisation: one thread, and nothing else uses the disks meanwhile. */
+/*
+ * The joining side of a synchronisation. One thread runs it, and nothing else uses the disks
+ * meanwhile.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +62,10 @@ static int metadata_error(struct err *err, unsigned disk, int error)
 
 /* ---- what this side has ---- */
 
-/* Words of the bitmap from *word on, as many as there is room for, without zeros at their end. */
+/*
+ * Sends the next part of the bitmap from word *word on: as many words as fit into a message,
+ * without zero words at the end.
+ */
 static int offer_marks(struct disk_target *t, unsigned i, uint64_t *word, struct err *err)
 {
 	struct disk_meta *m = t->disk[i].meta;
@@ -175,7 +181,7 @@ static int take_want(struct disk_target *t, struct rd *in, struct err *err)
 
 /* ---- blocks ---- */
 
-/* The source's identities, each checked against ours. */
+/* Reads the source's identities and checks each against ours. */
 static int take_identities(struct disk_target *t, struct rd *in, struct disk_meta_identity *id,
 			   struct err *err)
 {
@@ -199,8 +205,9 @@ static int take_identities(struct disk_target *t, struct rd *in, struct disk_met
 }
 
 /*
- * The live side's disk has grown since this copy followed it: what is new reads as zeros. Or this
- * side's had, and what it wrote there no live side knows of.
+ * Gives the image the length of the live side's. If the live side's disk has grown, the new part
+ * reads as zeros. If this side's disk had grown, the extra part is cut: no live replica knows what
+ * was written there.
  */
 static int change_length(struct disk_backend *d, uint64_t bytes)
 {
@@ -235,7 +242,7 @@ static int fit_images(struct disk_target *t, const struct disk_meta_identity *id
 	return 0;
 }
 
-/* Takes the begin of the sending: from here on the images are mixtures, and marked as such. */
+/* Takes BEGIN: from here on the images are mixtures of two contents, and are marked so. */
 static int take_begin(struct disk_target *t, struct rd *in, struct err *err)
 {
 	struct disk_meta_identity id[DISK_SYNC_DISKS];
@@ -258,7 +265,7 @@ static int take_begin(struct disk_target *t, struct rd *in, struct err *err)
 struct sync_write {
 	uint64_t block;
 	uint32_t len;
-	const uint8_t *data; /* NULL: zeros */
+	const uint8_t *data; /* NULL: the block is all zeros */
 };
 
 static int write_block(struct disk_backend *d, void *ctx)
@@ -293,7 +300,7 @@ static int flush_image(struct disk_backend *d, void *ctx)
 	return disk_flush_image(d);
 }
 
-/* Confirms that all blocks before the mark are on stable storage. */
+/* Flushes, and confirms that all blocks before the mark are on stable storage. */
 static int confirm(struct disk_target *t, uint64_t mark, struct err *err)
 {
 	struct buf b = BUF_INIT;
@@ -332,7 +339,7 @@ static int take_equal(struct disk_target *t, struct rd *in, struct err *err)
 		error = m ? disk_meta_join(m, &id[i]) : 0;
 		if (error)
 			return metadata_error(err, i, error);
-		/* The live side executes each write first. */
+		/* On the live side each write happens first, so our copy is never ahead of it. */
 		if (m)
 			disk_meta_applied(m, UINT64_MAX);
 	}

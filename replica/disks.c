@@ -18,7 +18,7 @@ static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t 
 	char why[160];
 
 	if (!id->current && id->state != DISK_SYNCING)
-		return 0; /* new to any pair */
+		return 0; /* the disk has never belonged to a pair */
 	/* This side was live last, and was cut off before its metadata could say so. */
 	if (owner && id->state != DISK_SYNCING)
 		return 0;
@@ -43,7 +43,10 @@ static int check_disk(unsigned i, const struct disk_meta_identity *id, uint64_t 
 		       doubt, (unsigned long long)id->generation);
 }
 
-/* The pair that the disks belong to, zeros: none yet. -ESTALE and err: not all to the same. */
+/*
+ * Finds the pair that the disks belong to; zeros: none yet. 0; -ESTALE and err: they belong to
+ * different pairs.
+ */
 static int find_pair(const struct disks *d, uint8_t pair[DISK_META_ID_LEN], struct err *err)
 {
 	unsigned first = 0;
@@ -198,7 +201,7 @@ uint64_t disks_new_name(void)
 	return name;
 }
 
-/* Puts what disk_meta_part() or disk_meta_change_sides() has said on stable storage. */
+/* Puts the note of disk_meta_part() or disk_meta_change_sides() on stable storage. */
 static int settle(struct disk_backend *d, void *meta)
 {
 	struct disk_meta_identity id;
@@ -215,7 +218,7 @@ void disks_part(struct replica *r)
 		if (!d->disk[i].meta)
 			continue;
 		disk_meta_part(d->disk[i].meta, disks_new_name(), generation);
-		/* A name that cannot be written is written with the first write, or that fails. */
+		/* If the name cannot be written now, the disk's first write writes it, or fails. */
 		disk_later(d->disk[i].image, settle, d->disk[i].meta);
 	}
 }
@@ -237,7 +240,7 @@ static int set_in_step(struct disk_backend *d, void *meta)
 	return set_state(d, meta, DISK_IN_STEP);
 }
 
-/* Calls fn on each disk's own thread, so that the caller's need not be allowed to touch files. */
+/* Calls fn on each disk's own thread: the caller's thread may not be allowed to use files. */
 static void on_disks(struct disks *d, int (*fn)(struct disk_backend *d, void *meta))
 {
 	for (unsigned i = 0; i < d->n; i++) {

@@ -14,9 +14,10 @@
 #define KEY_MAX	      (ETCD_PREFIX_MAX + 40)
 #define B64_LEN(n)    (((n) + 2) / 3 * 4 + 1)
 #define GENERATION_AT "/generation/"
-#define DIGITS	      20 /* of a generation: keys are in order as numbers are */
+/* digits of a generation: with a fixed number of them, keys sort as numbers do \ */
+#define DIGITS 20
 
-/* gRPC codes in an answer's "code": the caller has to log in (again). */
+/* gRPC codes that mean, as "code" of an answer, that the caller has to log in (again). */
 #define GRPC_INVALID_ARGUMENT  3
 #define GRPC_PERMISSION_DENIED 7
 #define GRPC_UNAUTHENTICATED   16
@@ -37,7 +38,7 @@ static void put_key(char out[B64_LEN(KEY_MAX)], const char *prefix, uint64_t gen
 	encode(out, key, (size_t)n);
 }
 
-/* Writes the end of the range in which all keys of generations lie. */
+/* Writes the end of the range that contains the keys of all generations. */
 static void put_end(char out[B64_LEN(KEY_MAX)], const char *prefix)
 {
 	char key[KEY_MAX];
@@ -143,7 +144,7 @@ static json_t *load(const char *text, size_t len, struct err *err)
 	return NULL;
 }
 
-/* A number of 64 bits is a string in JSON. */
+/* Reads a 64-bit number, which etcd writes as a string. */
 static bool get_number(const json_t *j, uint64_t *n)
 {
 	const char *s = json_string_value(j);
@@ -166,7 +167,7 @@ static int get_cluster(const json_t *j, struct etcd_answer *a, struct err *err)
 	return 0;
 }
 
-/* Length, or -1: more than max - 1 bytes, or not base64. */
+/* Decodes base64. Returns the length; -1: more than max - 1 bytes, or not base64. */
 static int decode(const json_t *j, char *out, size_t max)
 {
 	const char *s = json_string_value(j);
@@ -197,7 +198,10 @@ static int get_id(const json_t *kv, uint8_t id[ARBITER_ID_LEN], struct err *err)
 		       : refuse(err, "a generation's owner is damaged");
 }
 
-/* The one key that a range found; NULL: none. -EBADMSG: something else. */
+/*
+ * Reads the one key that a range request found; *kv is NULL when it found none. 0; -EBADMSG and
+ * err: the answer is anything else.
+ */
 static int get_kv(const json_t *range, const json_t **kv, struct err *err)
 {
 	const json_t *kvs = json_object_get(range, "kvs");
@@ -259,7 +263,7 @@ int etcd_take_parse(const char *text, size_t len, const uint8_t id[ARBITER_ID_LE
 	return ret;
 }
 
-/* An answer about one key, which the caller releases; *kv: NULL where nobody has the key. */
+/* Reads an answer about one key; the caller releases it. *kv: NULL when the key does not exist. */
 static json_t *load_kv(const char *text, size_t len, struct etcd_answer *a, const json_t **kv,
 		       struct err *err)
 {

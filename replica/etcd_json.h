@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Questions to etcd and its answers, as texts of the JSON gateway of its v3 API. Keys and values
- * travel in base64. An answer is hostile: one that is not exactly as expected is an error, never a
+ * Requests to etcd and its answers, as JSON for the gateway of its v3 API. Keys and values travel
+ * in base64. An answer is hostile input: one that is not exactly as expected is an error, never a
  * yes or a no.
  */
 #ifndef REPLICA_ETCD_JSON_H
@@ -26,14 +26,14 @@ struct etcd_answer {
 	 */
 	int result;
 	uint8_t id[ARBITER_ID_LEN];
-	uint64_t generation; /* of last: 0: there is none */
+	uint64_t generation; /* answer to etcd_last_text(); 0: no generation is taken */
 };
 
 /*
- * Texts of questions. A take is one transaction: it puts the generation's key when nobody has it
- * and somebody has the one before, else reads both. The owner is read back by the same request, so
- * an answer that got lost is found by asking again. All of them: to be freed by free(); NULL: out
- * of memory.
+ * Each makes the text of a request, to be freed by free(); NULL: out of memory. To take a
+ * generation is one transaction: if nobody has the generation and somebody has the one before, it
+ * writes the generation's key; otherwise it reads both keys. So the same request also tells the
+ * owner, and a lost answer is found by asking again.
  */
 char *etcd_take_text(const char *prefix, uint64_t generation, const uint8_t id[ARBITER_ID_LEN]);
 char *etcd_owner_text(const char *prefix, uint64_t generation);
@@ -41,14 +41,14 @@ char *etcd_last_text(const char *prefix);
 char *etcd_login_text(const char *user, const char *password);
 
 /*
- * 0 and *a; -EBADMSG: that is no answer to such a request; -EAGAIN: etcd says that it cannot tell
- * (err has its words); -EACCES: it wants a login, or a new one.
+ * Each reads an answer. 0 and *a; -EBADMSG: it is not an answer to such a request; -EAGAIN: etcd
+ * says that it cannot tell (err has its words); -EACCES: etcd asks for a login, or for a new one.
  */
 int etcd_take_parse(const char *text, size_t len, const uint8_t id[ARBITER_ID_LEN],
 		    struct etcd_answer *a, struct err *err);
 int etcd_owner_parse(const char *text, size_t len, struct etcd_answer *a, struct err *err);
 int etcd_last_parse(const char *text, size_t len, struct etcd_answer *a, struct err *err);
-/* *token: to be freed by free(). 0 or -errno. */
+/* Reads the answer to a login. *token is to be freed by free(). 0, or -errno and err. */
 int etcd_login_parse(const char *text, size_t len, char **token, struct err *err);
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The event log: what happened to a replica, with monotonic time stamps, for people and for tests.
- * Threads on which the guest's service hangs write to it, so none waits for its reader.
+ * Threads on which the guest's service depends write to it, so a write never waits for a slow
+ * reader.
  */
 #include <jansson.h>
 #include <stdarg.h>
@@ -14,21 +15,26 @@
 #include "base/log.h"
 #include "replica/replica_private.h"
 
-/* Writes an event by one write(): a line is short enough to be taken as a whole or not at all. */
+/*
+ * Writes an event with one write(). Lines are short enough that a pipe takes all of one or nothing.
+ */
 static void put_event(struct replica *r, const json_t *o)
 {
 	char *line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	size_t n = line ? strlen(line) : 0;
 
 	if (line) {
-		line[n] = '\n'; /* in the place of its end */
+		line[n] = '\n'; /* replaces the terminating zero */
 		if (write(fileno(r->cfg.events), line, n + 1) != (ssize_t)n + 1)
 			atomic_fetch_add(&r->events_lost, 1);
 	}
 	free(line);
 }
 
-/* ms: how long it took; below 0: that is not known, or means nothing. */
+/*
+ * Writes an event to the log and the event log. ms: how long it took; negative: not known, or
+ * without meaning.
+ */
 static void keep(struct replica *r, const char *event, double ms, const char *text)
 {
 	json_t *o;

@@ -6,8 +6,8 @@
 
 #include "base/log.h"
 
-#define SAME  0xfe /* comes too late, or says nothing new */
-#define NEVER 0xff /* cannot happen */
+#define SAME  0xfe /* the event comes too late, or changes nothing */
+#define NEVER 0xff /* the event cannot happen */
 
 #define STARTING  REPLICA_STARTING
 #define ALONE	  REPLICA_ALONE
@@ -26,10 +26,10 @@
 #define ENDED	  REPLICA_ENDED
 
 /*
- * A backup that was not told that it is counted on cannot go live: where it is lost, nobody need be
- * asked. A second thread may ask the arbiter at the end of the guest, so ALONE and FENCED hear an
- * answer twice. An arbiter that cannot tell is asked again: only a definite answer ends a copy that
- * may be the only one.
+ * A backup that was not told that it is counted on cannot go live, so when it is lost the arbiter
+ * need not be asked. At the end of the guest a second thread may ask the arbiter as well, so ALONE
+ * and FENCED can get an answer a second time. An arbiter that cannot tell is asked again: only a
+ * definite answer may end a copy of the guest that may be the only one.
  */
 /* clang-format off */
 static const uint8_t table[REPLICA_STATES][FAILOVER_EVENTS] = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A backup's vCPU thread: replays batches as they come; at their end, when the primary is gone,
- * asks the arbiter and goes live.
+ * A backup's vCPU thread: replays batches of records as they come. When they end because the
+ * primary is gone, asks the arbiter and goes live.
  */
 #include "replica/follower.h"
 
@@ -90,7 +90,9 @@ static bool next_batch(struct replica *r)
 
 	drop_present(f);
 	for (;;) {
-		/* Looked at first: whatever was pushed before the end is found by the pop. */
+		/*
+		 * Read before the pop, which then finds everything that was queued before the end.
+		 */
 		bool over = atomic_load(&f->stream_over);
 
 		replica_beat(r);
@@ -125,8 +127,8 @@ static int stream_next(void *ctx, const struct codec_record **rec, struct err *e
 }
 
 /*
- * The end that the stream of records names: with a goodbye the machine ends by itself where the
- * primary's did, or is stopped there.
+ * Where the replay ends, if the stream says so: after a goodbye the machine ends by itself where
+ * the primary's did, or is stopped there.
  */
 static const struct replay_end *stream_end(void *ctx)
 {
@@ -178,7 +180,7 @@ static void report_divergence(struct replica *r)
 	buf_put_u64(&b, p->diverged_count);
 	buf_put_u64(&b, p->diverged_rip);
 	buf_put_str(&b, r->failover.divergence);
-	/* The receiver thread sends as well: it has to be gone first. */
+	/* The receiver's thread also sends, so it must have ended first. */
 	atomic_store(&s->over, true);
 	follower_wait_stream_end(f);
 	wire_send(&s->wire, WIRE_DIVERGED, b.data, b.len, false, (int)s->theirs.timeout_ms, NULL);
@@ -186,9 +188,9 @@ static void report_divergence(struct replica *r)
 }
 
 /*
- * We shall go on instead of a primary that is alive. It closes the connection as soon as it has
- * stopped to release outputs; whatever it does, its lease ends, for it hears no more
- * acknowledgements.
+ * Waits until a live primary has stopped, in whose place we shall go on. It closes the connection
+ * as soon as it releases no more outputs. Even if it does not, its lease ends, because it gets no
+ * more acknowledgements.
  */
 static void wait_for_primary_to_yield(struct replica *r)
 {
@@ -203,7 +205,10 @@ static void wait_for_primary_to_yield(struct replica *r)
 				(int)((timeout - gone) / NS_PER_MS) + 1, &ignored);
 }
 
-/* The link shows what this side has received and applied, until there is a backup. */
+/*
+ * Until this side has a backup, status shows in the link's fields what this side has received and
+ * applied.
+ */
 static void hand_over_to_link(struct replica *r)
 {
 	pthread_mutex_lock(&r->link.lock);
@@ -231,7 +236,10 @@ static void go_live(struct replica *r, const char *why)
 			   why, failover_generation(&r->failover), ms);
 }
 
-/* The machine has ended and the primary said so too, or we were told to stop. */
+/*
+ * Ends the replica: the machine has ended where the primary said that it would, or this side was
+ * told to stop.
+ */
 static int orderly_end(struct replica *r, enum machine_end *end)
 {
 	struct follower *f = &r->follower;
@@ -246,7 +254,7 @@ static int orderly_end(struct replica *r, enum machine_end *end)
 }
 
 /*
- * Claims the guest, in CLAIMING, or in ENDED where we were not counted on. Result as that of
+ * Claims the guest (in CLAIMING), or ends if we were not counted on (in ENDED). Result as of
  * follower_run().
  */
 static int claim(struct replica *r, enum failover_event e, const char *why, enum machine_end *end,
@@ -268,7 +276,10 @@ static int claim(struct replica *r, enum failover_event e, const char *why, enum
 	return won;
 }
 
-/* The primary has stopped, and follows when we are live. As follower_run(). */
+/*
+ * Takes over from a primary that has stopped on purpose and will follow us. Result as of
+ * follower_run().
+ */
 static int take_over(struct replica *r, enum machine_end *end)
 {
 	int won;
@@ -302,7 +313,7 @@ static int after_divergence(struct replica *r, enum machine_end *end, struct err
 	return claim(r, FAILOVER_STAY, "it diverged", end, err);
 }
 
-/* Decides after the replay. As follower_run(). */
+/* Decides what to do after the replay. Result as of follower_run(). */
 static int after_replay(struct replica *r, enum machine_end *end, struct err *err)
 {
 	struct follower *f = &r->follower;
@@ -310,7 +321,9 @@ static int after_replay(struct replica *r, enum machine_end *end, struct err *er
 	if (f->replay.diverged)
 		return after_divergence(r, end, err);
 	if (f->replay.error.code) {
-		/* A record that cannot be read: nothing after it can be believed either. */
+		/*
+		 * A record could not be decoded, so the records after it cannot be trusted either.
+		 */
 		failover_event(&r->failover, FAILOVER_END);
 		*err = f->replay.error;
 		return -err->code;

@@ -31,9 +31,9 @@
 #include "base/host_clock.h"
 #include "replica/replica_private.h"
 
-#define GIVE_MAX_NS   (2 * NS_PER_S)  /* for which the guest may stand still */
-#define LITTLE_LAG_NS (5 * NS_PER_MS) /* on a busy host more is little: */
-#define PATIENCE      20	      /* a 20th of the time that was waited for it */
+#define GIVE_MAX_NS   (2 * NS_PER_S)  /* longest time that the guest may stand still */
+#define LITTLE_LAG_NS (5 * NS_PER_MS) /* the guest is given to a backup whose lag is below this */
+#define PATIENCE      20	      /* plus a 20th of the time spent waiting, for busy hosts */
 
 static void *receive_in_turn(struct session *s, bool live)
 {
@@ -55,8 +55,8 @@ void *handover_follower_receiver(void *session)
 /* ---- the live side ---- */
 
 /*
- * Offers the guest to the backup. The state changes with it, and this thread has the right to send:
- * so it is known which outputs have left, and no more leave.
+ * Offers the guest to the backup. This thread has the right to send while the state changes: so it
+ * is known exactly which outputs have left, and no more leave.
  */
 static bool offer(struct replica *r, uint64_t seq)
 {
@@ -87,7 +87,7 @@ bool handover_waits(struct replica *r)
 	if (!since || link_lag_ns(r) < LITTLE_LAG_NS + (host_mono_ns() - since) / PATIENCE)
 		return false;
 	batch_push(r);
-	link_ask(&r->link); /* how far it is */
+	link_ask(&r->link); /* asks how far the backup is */
 	return true;
 }
 
@@ -97,7 +97,8 @@ bool handover_give(struct replica *r, uint64_t seq)
 		return false;
 	batch_push(r);
 	if (!offer(r, seq))
-		return false; /* not protected yet, or any more: whoever wants it looks again */
+		/* not protected yet, or no longer: the request stays, and is tried again */
+		return false;
 	atomic_store(&r->handover.wanted_ns, 0);
 	while (failover_state(&r->failover) == REPLICA_HANDING_OVER) {
 		replica_beat(r);
@@ -112,7 +113,10 @@ bool handover_takes_too_long(struct replica *r)
 	       host_mono_ns() - atomic_load(&r->handover.begun_ns) > GIVE_MAX_NS;
 }
 
-/* Lock of the link held; the vCPU thread waits. As follower_init() leaves it. */
+/*
+ * Lock of the link held; the vCPU thread waits. Sets the follower's fields as follower_init()
+ * would.
+ */
 static void begin_to_follow(struct replica *r, struct session *s)
 {
 	struct follower *f = &r->follower;
@@ -170,7 +174,10 @@ int handover_step_down(struct replica *r, struct err *err)
 	struct live *live = r->live;
 	double ms;
 
-	/* The sender ended after SWITCH; the next one starts when this side takes over again. */
+	/*
+	 * The sender's thread ended after it sent SWITCH. A new one starts when this side takes
+	 * over again.
+	 */
 	pthread_join(s->sender, NULL);
 	s->has_sender = false;
 	outbox_begin(&r->outbox);
@@ -188,8 +195,8 @@ int handover_step_down(struct replica *r, struct err *err)
 			   ": this replica is the backup now",
 			   ms, failover_generation(&r->failover));
 	/*
-	 * The order matters: other threads have seen the session, or we see the flags that they
-	 * left.
+	 * The order matters: either other threads have seen the session, or we see here the flags
+	 * that they set.
 	 */
 	if (atomic_load(&r->stopping) || atomic_load(&r->leaving))
 		replica_stop(r);
@@ -227,7 +234,7 @@ bool handover_is_asked(struct replica *r)
 	return asked;
 }
 
-/* Lock held: sleeps until something is decided, or for a period. */
+/* Lock held: sleeps until the outcome is decided, at most for a period. */
 static void wait_for_outcome(struct follower *fo, unsigned period_ms)
 {
 	const struct timespec ts = host_timespec(host_mono_ns() + period_ms * NS_PER_MS);
@@ -261,7 +268,7 @@ static void decide(struct replica *r, enum handover_outcome outcome)
 	pthread_mutex_unlock(&r->follower.lock);
 }
 
-/* The session is the link's now: no thread of it runs but the receiver, which waits. */
+/* Gives the session to the link. Of its threads only the receiver runs, and that waits. */
 static void adopt(struct replica *r)
 {
 	struct session *s = r->follower.primary;
@@ -299,7 +306,7 @@ int handover_take(struct replica *r)
 
 int handover_begin(struct replica *r, struct err *err)
 {
-	struct session *s = r->link.session; /* no thread of its runs yet, and ends it */
+	struct session *s = r->link.session; /* none of its threads runs that could end it */
 	struct buf b = BUF_INIT;
 	int ret;
 

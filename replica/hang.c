@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A replica whose network threads answer while its vCPU thread does not come back: a deadlock, a
- * device model without end, a disk that hangs.
+ * Detects a hang: a replica whose network threads answer while its vCPU thread does not come back,
+ * because of a deadlock, a device model that loops, or a disk that does not answer.
  *
- * The vCPU thread leaves the time of its last beat whenever it comes by: at every stop of the
- * guest, and in every wait that it is meant to be in (HLT, a backup that is behind, an empty
- * stream), which therefore are cut into pieces. The beat travels in the primary's stamps and in the
- * backup's acknowledgements. To the other side it is a number that has to change; when it has not
- * for --hang-timeout, the other side counts as lost.
+ * The vCPU thread stores the time as its beat at every stop of the guest. It also does so in every
+ * place where it may wait (HLT, a backup that is behind, an empty stream); those waits are
+ * therefore divided into short ones. The beat travels in the primary's stamps and in the backup's
+ * acknowledgements. For the other side it is just a number that has to change. If it has not
+ * changed for --hang-timeout, the other side treats this replica as lost.
  *
- * A live side whose receiver does not come back is as useless: it hears no acknowledgements, and
- * nothing leaves. One whose poller does not come back reads no console, and is late with frames.
- * The beat in its stamps is the oldest one of the three threads'. A sender shows that it is alive
- * by sending, and so does a backup's receiver, which acknowledges.
+ * A live side whose receiver hangs is just as useless: it gets no acknowledgements, so nothing
+ * leaves. One whose poller hangs does not read consoles and is late with frames. So the beat in its
+ * stamps is the oldest of the three threads' beats. A sender shows by sending that it is alive, and
+ * a backup's receiver shows it by acknowledging.
  *
- * A watcher that did not run itself has not seen anything stand still: so each look counts for a
- * bounded time only, and a host that was overloaded or frozen as a whole makes nobody guilty.
+ * A watcher that did not itself run has not seen a beat stand still. So each look counts for a
+ * bounded time only, and when a host is overloaded or frozen as a whole, no replica is treated as
+ * hanging.
  *
- * A replica asks the arbiter only right after its own vCPU thread, and on a live side the poller,
- * has given a beat. So one that hangs can never take the generation away from one that works,
- * whoever notices first; and when it wakes up, it finds the generation gone.
+ * A replica asks the arbiter only right after its own vCPU thread, and on a live side its poller,
+ * has given a beat. So a replica that hangs cannot take the generation away from one that works,
+ * whichever notices the loss first. When the hanging replica goes on, it finds that the generation
+ * is taken.
  */
 #include <string.h>
 #include <time.h>
@@ -28,7 +30,7 @@
 #include "replica/replica_private.h"
 
 #define ASK_NS (100 * NS_PER_MS) /* between two looks at the arbiter */
-/* a thread that has not come back by then, and has nothing to come back for */
+/* a vCPU thread without a beat for so long, when another replica is live, is not waited for */
 #define GRACE_NS (2 * NS_PER_S)
 
 void vcpu_init(struct vcpu *v)
@@ -76,7 +78,7 @@ unsigned heartbeat_ms(unsigned timeout_ms, unsigned hang_timeout_ms)
 	return ms ? ms : 1;
 }
 
-/* The next generation belongs to somebody else. */
+/* True: the next generation belongs to another replica. */
 static bool replaced(struct replica *r)
 {
 	uint8_t owner[ARBITER_ID_LEN];
@@ -86,7 +88,7 @@ static bool replaced(struct replica *r)
 	       !arbiter_same_owner(owner, r->id);
 }
 
-/* The poller has come by since then, or there is none; else it is woken. */
+/* True: the poller has given a beat since since_ns, or there is none. Otherwise wakes it. */
 static bool poller_lives(struct replica *r, uint64_t since_ns)
 {
 	struct live *live = replica_look(r);
@@ -108,7 +110,8 @@ bool hang_prove_alive(struct replica *r)
 		replica_nap();
 		if (host_mono_ns() < next)
 			continue;
-		hang_report(r); /* the acceptor may be waiting for this thread's end */
+		/* here too, because the acceptor may be waiting for this thread's end */
+		hang_report(r);
 		if (replaced(r))
 			return false;
 		next = host_mono_ns() + ASK_NS;
@@ -124,7 +127,7 @@ void hang_vcpu_over(struct replica *r)
 	pthread_mutex_unlock(&r->vcpu.lock);
 }
 
-/* Sleeps until the vCPU thread says that it is over, or for ASK_NS. */
+/* Waits, at most for ASK_NS, until the vCPU thread no longer runs the guest. True: it does not. */
 static bool vcpu_over(struct replica *r)
 {
 	const struct timespec until = host_timespec(host_mono_ns() + ASK_NS);

@@ -8,13 +8,14 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define SHA256_BLOCK 64u /* bytes: the key fills one, which is hashed once */
+/* block length of SHA-256 in bytes; the key is padded to one, so that it is hashed only once */
+#define SHA256_BLOCK 64u
 #define SHA256_LEN   32u
 
 /* ---- the hash ---- */
 
 struct hasher {
-	EVP_MD_CTX *keyed, *page; /* with the key only; for one page */
+	EVP_MD_CTX *keyed, *page; /* state after the key; state for one page */
 };
 
 static void hasher_fini(struct hasher *h)
@@ -71,7 +72,8 @@ struct teller {
 	struct hasher hasher;
 	struct buf message;
 	unsigned in_message;
-	uint64_t next, pages; /* page after the last one listed; listed in all */
+	/* number of the page after the last one listed; pages listed in all */
+	uint64_t next, pages;
 };
 
 static void start_message(struct teller *t)
@@ -146,15 +148,15 @@ int have_tell(const struct memory *mem, have_send *send, void *ctx, uint64_t *pa
 /* ---- the live side ---- */
 
 struct have {
-	uint64_t pages, next; /* of the guest; page after the last one listed */
+	uint64_t pages, next; /* pages of the guest; number of the page after the last one listed */
 	uint64_t n;	      /* pages on the list */
 	atomic_bool complete;
 	uint8_t key[HAVE_KEY];
-	struct hasher hasher; /* NULL: no message has come */
+	struct hasher hasher; /* no contexts before the first message */
 	uint64_t *listed;     /* set of pages */
-	uint64_t *claimed;    /* those that were not asked about */
-	uint64_t *first;      /* for each word of listed: which hash is its first page's */
-	struct buf hashes;    /* of the listed pages, by number */
+	uint64_t *claimed;    /* listed pages that were neither compared nor forgotten */
+	uint64_t *first;      /* for each word of `listed`: index of its first page's hash */
+	struct buf hashes;    /* hashes of the listed pages, in order of their numbers */
 };
 
 struct have *have_new(uint64_t pages)
@@ -186,7 +188,10 @@ void have_free(struct have *h)
 	free(h);
 }
 
-/* A number says how many pages are left out before it: what comes twice cannot be said. */
+/*
+ * Reads an entry. Its number says how many pages are skipped before it, so no page can be listed
+ * twice.
+ */
 static int take_entry(struct have *h, struct rd *in, struct err *err)
 {
 	uint64_t skip = rd_varint(in), page;

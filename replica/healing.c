@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A stranger that takes the next generation (a primary that was started by mistake, with --force or
- * on another pair's arbiter) would doom a protected pair: at the next failure each side would find
- * it taken, and stop. So the live side looks at the arbiter every few seconds. While its state is
- * such that the backup is counted on, it takes the generation after the stranger's, with the mark
- * that says so: from then on the backup, which still stands in the old generation, finds the mark
- * when it asks, and may ask for the generation after that, as may the live side. Nothing is sent,
- * and outputs go on as before.
+ * A stranger, such as a primary that was started by mistake with --force or with another pair's
+ * arbiter, may take a protected pair's next generation. That would doom the pair: at the next
+ * failure each side would find the generation taken, and stop. So the live side looks at the
+ * arbiter every few seconds. If the backup is counted on, it takes the generation after the
+ * stranger's, with the mark (arbiter.h). The backup still stands in the old generation. When it
+ * asks the arbiter, it finds the mark and may ask for the generation after that, as may the live
+ * side. No message is sent for this, and outputs leave as before.
  *
- * What one of the two took without the mark says that it has gone on without the other: nothing
- * that was taken later can undo that.
+ * If one of the two takes a generation without the mark, it has gone on without the other. No
+ * generation taken later changes that.
  */
 #include "replica/healing.h"
 
@@ -21,8 +21,8 @@
 #include "replica/replica_private.h"
 
 #define LOOK_NS (2 * NS_PER_S)
-#define PAUSE_MAX_NS \
-	(300 * NS_PER_S) /* two pairs with one arbiter would raise each other for ever */
+/* longest pause: two pairs that share an arbiter by mistake would outbid each other for ever */
+#define PAUSE_MAX_NS (300 * NS_PER_S)
 
 int later_look(struct replica *r, uint64_t from, struct later *l, struct err *err)
 {
@@ -39,7 +39,10 @@ int later_look(struct replica *r, uint64_t from, struct later *l, struct err *er
 			return ret;
 		l->mine = arbiter_same_owner(owner, r->id);
 		l->ours = l->mine || arbiter_same_owner(owner, other);
-		/* A generation without an owner was forgotten: anybody may have had it. */
+		/*
+		 * A generation without an owner was lost by the arbiter: any process may have had
+		 * it.
+		 */
 		l->left = ret == 0 || (l->ours && !arbiter_is_marked(owner));
 	}
 	return ret < 0 ? ret : 0;
@@ -58,7 +61,7 @@ static void tell_once(struct replica *r, uint64_t generation, const char *text)
 		      generation, text);
 }
 
-/* A stranger's is the last one. */
+/* Takes the generation after a stranger's, which is the last one. */
 static void heal(struct replica *r, uint64_t last)
 {
 	uint8_t id[ARBITER_ID_LEN];
@@ -73,7 +76,7 @@ static void heal(struct replica *r, uint64_t last)
 	tell_once(r, last, "this pair takes the one after it");
 	arbiter_mark(id, r->id);
 	if (arbiter_take(r->cfg.arbiter, last + 1, id, NULL) != 1)
-		return; /* looked at again soon */
+		return; /* the next look is soon */
 	h->due_ns = host_mono_ns() + h->pause_ns;
 	h->pause_ns = 2 * h->pause_ns < PAUSE_MAX_NS ? 2 * h->pause_ns : PAUSE_MAX_NS;
 	if (!failover_move(&r->failover, last + 1))
@@ -96,10 +99,10 @@ void healing_step(struct replica *r)
 	if (!h->pause_ns)
 		h->pause_ns = LOOK_NS;
 	h->due_ns = now + LOOK_NS;
-	/* An error of the arbiter is reported by those that depend on its answer. */
+	/* Errors are reported by the code that depends on the arbiter's answer. */
 	if (later_look(r, generation + 1, &l, NULL) < 0 || l.left)
 		return;
-	if (l.last > generation && l.mine) /* the answer was lost */
+	if (l.last > generation && l.mine) /* we have it, but the answer was lost */
 		failover_move(&r->failover, l.last);
 	else if (l.last > generation && !l.ours)
 		heal(r, l.last);

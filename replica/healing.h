@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A generation that nobody of the pair has taken (healing.c), and what a replica finds at the
- * arbiter beyond its own.
+ * Repairs the pair's claim when a stranger has taken the next generation (healing.c); and finds the
+ * generations at the arbiter later than this replica's own.
  */
 #ifndef REPLICA_HEALING_H
 #define REPLICA_HEALING_H
@@ -14,25 +14,30 @@
 
 struct replica;
 
-/* Generations from one on, up to the last that is taken. */
+/* Result of later_look() about a range of generations. */
 struct later {
+	/* the last generation that is taken */
 	uint64_t last;
 	bool left; /* this side or the other one took one of them and may go on without its peer */
-	bool ours; /* the last one is this side's or the other one's */
+	bool ours; /* the last one belongs to this replica or the other one */
+	/* the last one belongs to this replica */
 	bool mine;
 };
 
-/* Looks at all of them. 0, or -errno and err: nobody can tell. */
+/*
+ * Asks the arbiter about all generations from `from` to the last one. 0, or -errno and err: the
+ * arbiter cannot tell.
+ */
 int later_look(struct replica *r, uint64_t from, struct later *l, struct err *err);
 
-/* The acceptor's thread alone, but for the count. */
+/* Used by the acceptor's thread alone, except `healed`. */
 struct healing {
 	uint64_t due_ns, pause_ns; /* next look; how long it waits after the next healing */
-	uint64_t told;		   /* a generation that was told of */
+	uint64_t told;		   /* the generation for which an event was last written */
 	atomic_uint_fast64_t healed;
 };
 
-/* The acceptor, again and again: looks at the arbiter when it is time to. */
+/* Acceptor's thread, called often: looks at the arbiter whenever that is due. */
 void healing_step(struct replica *r);
 
 #endif

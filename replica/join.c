@@ -11,7 +11,7 @@
 
 #define STATE_WAIT_MS 60000
 #define SEND_WAIT_MS  30000
-#define AWAIT_MS      500 /* it is looked so often whether to go on waiting */
+#define AWAIT_MS      500 /* how often a waiting backup checks whether it is to stop */
 #define DIAL_PAUSE_NS (100 * NS_PER_MS)
 #define REDIAL_NS     (500 * NS_PER_MS)
 
@@ -32,8 +32,8 @@ struct peer *follower_dial(struct replica *r, struct err *err)
 /* ---- agreeing ---- */
 
 /*
- * The primary's generation must be known to our arbiter as the primary's: else it is not the same
- * arbiter.
+ * Checks that our arbiter knows the primary as owner of its generation: otherwise the two use
+ * different arbiters.
  */
 static int check_arbiter(struct replica *r, struct session *s, struct err *err)
 {
@@ -99,7 +99,10 @@ static int load_state(struct replica *r, const struct wire_frame *f, struct err 
 	return machine_restore(r->m, &in, err);
 }
 
-/* What our memory has of this guest, from a connection that was cut. */
+/*
+ * Sends a list of the pages that our memory already has of this guest, from a connection that was
+ * cut.
+ */
 static int send_have(void *ctx, struct buf *message)
 {
 	struct session *s = ctx;
@@ -128,7 +131,7 @@ static int send_disk(void *ctx, struct buf *message)
 	return ret;
 }
 
-/* --force in a backup: nothing on its own disks counts. */
+/* --force in a backup: gives up the content of its own disks. */
 static int give_up_disks(struct disks *d, struct err *err)
 {
 	for (unsigned i = 0; i < d->n; i++) {
@@ -146,7 +149,7 @@ static int offer_disks(struct replica *r, struct session *s, struct err *err)
 	struct follower *fo = &r->follower;
 
 	disks_own(&r->disks, r->id);
-	disk_target_free(fo->disks); /* of a connection that was cut */
+	disk_target_free(fo->disks); /* left from a connection that was cut */
 	fo->disks_equal = false;
 	fo->disks = disk_target_new(r->disks.disk, r->disks.n, send_disk, s);
 	if (!fo->disks)
@@ -217,7 +220,7 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 		if (ret < 0)
 			return ret;
 	} while (f.type != WIRE_STATE_END);
-	peer_share(s->wire.peer, NULL, 0); /* nobody but this machine writes there any more */
+	peer_share(s->wire.peer, NULL, 0); /* from now on only this machine writes to its memory */
 	disk_target_free(r->follower.disks);
 	r->follower.disks = NULL;
 	memory_load_end(machine_memory(r->m));
@@ -226,7 +229,7 @@ static int receive_state(struct replica *r, struct session *s, struct err *err)
 
 /* ---- all of it ---- */
 
-/* Agrees with the side at the other end, which is follower.primary from now on. */
+/* Shakes hands with a peer, whose session becomes follower.primary. */
 static int meet(struct replica *r, struct peer *p, struct err *err)
 {
 	struct session *s = session_new(r, p);
@@ -238,7 +241,8 @@ static int meet(struct replica *r, struct peer *p, struct err *err)
 	r->follower.primary = s;
 	pthread_mutex_unlock(&r->follower.lock);
 	/*
-	 * The order matters: replica_stop() has seen the session, or we see the flag that it left.
+	 * The order matters: either replica_stop() has seen the session, or we see here the flag
+	 * that it set.
 	 */
 	if (atomic_load(&r->stopping))
 		session_end(s);
@@ -246,7 +250,7 @@ static int meet(struct replica *r, struct peer *p, struct err *err)
 	return ret < 0 ? ret : check_arbiter(r, s, err);
 }
 
-/* The caller was no primary of ours: as if it had not come. */
+/* Drops a peer that turned out not to be our primary. */
 static void forget(struct replica *r)
 {
 	struct session *s = r->follower.primary;
@@ -259,9 +263,9 @@ static void forget(struct replica *r)
 }
 
 /*
- * A primary that somebody brings here. Who does not hold our key keeps nobody waiting; who holds it
- * and is no primary (one that looks whether this host answers, a stranger with --insecure) does not
- * end the waiting.
+ * Waits for a primary to connect here (a planned move). A peer that does not hold our key is
+ * dropped soon, so it does not keep others waiting. One that holds the key but is no primary, such
+ * as a check whether this host answers, or a stranger with --insecure, does not end the wait.
  */
 static int await(struct replica *r, struct err *err)
 {
@@ -280,7 +284,7 @@ static int await(struct replica *r, struct err *err)
 	return err_set(err, ECANCELED, "told to end before a guest came");
 }
 
-/* The primary that was dialled. */
+/* Greets the primary that was dialled, and shakes hands with it. */
 static int call(struct replica *r, struct err *err)
 {
 	int patience = r->cfg.connect_wait_ms < 2000 ? 2000 : (int)r->cfg.connect_wait_ms;
@@ -327,7 +331,10 @@ static int load(struct replica *r, struct session *s, struct err *err)
 
 /* ---- a connection that is cut ---- */
 
-/* It is the connection that has failed, and not what was said: what has come is worth keeping. */
+/*
+ * True: the connection failed, and no message was wrong, so the pages that have come are worth
+ * keeping.
+ */
 static bool may_resume(const struct replica *r, const struct err *err)
 {
 	return r->cfg.redial && !atomic_load(&r->stopping) &&
@@ -335,7 +342,10 @@ static bool may_resume(const struct replica *r, const struct err *err)
 		err->code == ETIMEDOUT);
 }
 
-/* The memory that was kept is that of the guest which this process runs, and of no other. */
+/*
+ * Shakes hands again after a connection was cut. The memory that was kept is of use only if the
+ * primary is the same process as before.
+ */
 static int meet_again(struct replica *r, struct peer *p, struct err *err)
 {
 	int ret = meet(r, p, err);
@@ -361,9 +371,9 @@ static int redial(struct replica *r, struct err *err)
 }
 
 /*
- * Tries until the primary is there, and has noticed that the connection before is gone. The time
- * for that counts from when anything came last: a link that brings nothing but new connections is
- * no link.
+ * Dials until the primary answers and has noticed that the earlier connection is gone. The time
+ * allowed for that counts from the last data that came: a link over which connections can be made
+ * but no data comes is useless.
  */
 static int resume(struct replica *r, struct err *err)
 {

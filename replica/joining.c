@@ -28,31 +28,34 @@
 #define STEP_BLOCKS   16u	 /* of a disk, in one step */
 #define DISK_LITTLE   (1u << 20) /* bytes of disks that can wait for the sync point */
 #define PAGES_A_FRAME 64u
-#define PLACES_NS     NS_PER_S	     /* a way that places pages is waited for so long */
-#define PAGES_A_RUN   16u	     /* fewer go in a frame, though they might go as they stand */
-#define PROGRESS_NS   (2 * NS_PER_S) /* between two events that tell of it */
+#define PLACES_NS     NS_PER_S /* how long to wait for a transport that can place pages */
+#define PAGES_A_RUN   16u      /* shorter runs are sent in frames, although they could be placed */
+#define PROGRESS_NS   (2 * NS_PER_S) /* time between two events about progress */
 
 struct joining {
 	struct session *s;
 	struct disk_source *disks;
 	struct rounds *rounds;
-	struct have *have; /* the backup's memory: the receiver's until it is complete */
+	/* pages that the backup has; the receiver's until the list is complete */
+	struct have *have;
 	uint64_t begun_ns;
 
 	/* the sender's */
-	struct buf list; /* pages for the next frame */
-	unsigned pages;	 /* in the frame before, which was given away then */
+	struct buf list; /* pages gathered for the next frame */
+	unsigned pages;	 /* number of pages in the last frame */
+	/* when the last frame was queued */
 	uint64_t pages_ns;
-	uint64_t told_ns, late_ns; /* progress was told of; that it takes long is, next */
-	uint64_t next_ns;	   /* --sync-rate: nothing is sent before */
+	/* when progress was last reported; when a join that takes long is next reported */
+	uint64_t told_ns, late_ns;
+	uint64_t next_ns; /* --sync-rate: no block is sent before this time */
 	uint64_t looked_ns, looked_sent, looked_left;
 
 	/* written by the sender, read by all */
 	atomic_uint_fast64_t sent;
 	atomic_uint_fast64_t rate; /* bytes a second */
 	atomic_bool behind;
-	uint64_t due_ns;	     /* the vCPU thread's: it came by last */
-	atomic_uint_fast64_t placed; /* pages that went as they stand */
+	uint64_t due_ns;	     /* vCPU thread's: time of its last look */
+	atomic_uint_fast64_t placed; /* pages placed straight into the backup's memory */
 	/* written by the vCPU thread: the last round */
 	atomic_uint_fast64_t pause_ns, last_pages;
 };
@@ -104,7 +107,7 @@ int joining_take_disk(struct joining *j, const struct wire_frame *f, struct err 
 	struct rd in = RD_INIT(f->data, f->len);
 	int ret = disk_source_take(j->disks, &in, err);
 
-	queue_wake(&j->s->queue); /* the sender may have waited for this */
+	queue_wake(&j->s->queue); /* the sender may be waiting for this */
 	return ret;
 }
 
@@ -134,7 +137,7 @@ int joining_complete(struct joining *j, struct err *err)
 
 /* ---- disks ---- */
 
-/* Once a second: how fast it goes, and whether it comes to an end. */
+/* Once a second: measures the rate, and checks whether the disks are catching up. */
 static void look_at_progress(struct joining *j, uint64_t now, uint64_t left)
 {
 	uint64_t ns = now - j->looked_ns, sent = atomic_load(&j->sent);
@@ -191,8 +194,9 @@ static void push_pages(struct joining *j)
 }
 
 /*
- * Pages that stand side by side, from this memory straight into the backup's, where the transport
- * can do that: their number; 0: they go in a frame. What the guest wrote meanwhile goes again.
+ * Sends adjacent pages straight from this memory into the backup's, if the transport can. Returns
+ * their number; 0: pages have to be sent in a frame. Pages that the guest wrote meanwhile are sent
+ * again.
  */
 static unsigned place_pages(struct joining *j, uint64_t now)
 {
@@ -210,7 +214,10 @@ static unsigned place_pages(struct joining *j, uint64_t now)
 	return ret == 0 ? n : 0;
 }
 
-/* The frame before has left, else this would not be called: that is how long it took. */
+/*
+ * Sends pages ahead. This is called only when the queue is empty, so the time since the last frame
+ * was queued is the time that sending it took.
+ */
 static int memory_step(struct joining *j, struct err *err)
 {
 	enum peer_places way = peer_places(j->s->wire.peer);
@@ -249,7 +256,10 @@ bool joining_look(struct joining *j, bool due)
 	return little;
 }
 
-/* The machine's state, and the pages that the backup lacks now that the guest stands still. */
+/*
+ * Sends the machine's state, and the pages that the backup still lacks now that the guest stands
+ * still.
+ */
 static int state_finish(struct joining *j, uint64_t seq, struct err *err)
 {
 	struct session *s = j->s;
@@ -311,7 +321,7 @@ static void tell_progress(struct joining *j)
 
 /* ---- the phases ---- */
 
-/* finish() is called in this order. */
+/* Steps and finishes are called in this order. */
 static const struct {
 	int (*step)(struct joining *j, struct err *err);
 	int (*finish)(struct joining *j, uint64_t seq, struct err *err);

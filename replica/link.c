@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The receiver takes acknowledgements, lets outputs go, and notices that the backup is gone. What
- * it finds out about a session changes the replica's state with link.lock held and the session
- * still present: an answer of a backup that is lost cannot pass for one of its successor.
+ * The receiver of a live side takes acknowledgements, releases outputs, and notices when the backup
+ * is gone. When it learns something about a session that changes the replica's state, it holds
+ * link.lock and has checked that the session is still the present one. So a late answer of a lost
+ * backup cannot be mistaken for one of the next backup.
  */
 #include "replica/link.h"
 
@@ -14,11 +15,12 @@
 #include "record/disk_file.h"
 #include "replica/replica_private.h"
 
-#define STUCK_NS     (10 * NS_PER_S)
-#define JOIN_MAX_NS  (30 * NS_PER_S) /* while it loads the state */
-#define STALL_NS     (10 * NS_PER_S) /* while it prepares, and shows no life and takes nothing */
-#define QUEUE_MAX    (64u << 20)     /* bytes that wait for a joining backup */
-#define SPEED_NS     (10 * NS_PER_S) /* over which it is looked how fast the guest can run */
+#define STUCK_NS    (10 * NS_PER_S)
+#define JOIN_MAX_NS (30 * NS_PER_S) /* silence of a backup that loads the state */
+/* a backup that prepares is lost when it neither shows life nor takes anything for so long */
+#define STALL_NS     (10 * NS_PER_S)
+#define QUEUE_MAX    (64u << 20)     /* bytes of records that may wait for a joining backup */
+#define SPEED_NS     (10 * NS_PER_S) /* time over which the guest's speed is measured */
 #define MAX_STALL_NS (NS_PER_S / 2)
 #define BURY_NAPS    10000 /* about two seconds */
 
@@ -55,7 +57,10 @@ void link_init(struct link *l)
 	pthread_mutex_init(&l->lock, NULL);
 }
 
-/* The first dead session that no thread uses any more; all: the vCPU thread has ended. */
+/*
+ * Takes the first dead session that no thread uses any more out of the list. all: also sessions
+ * marked as in use, as the vCPU thread has ended.
+ */
 static struct session *take_dead(struct link *l, bool all)
 {
 	struct session **at, *s;
@@ -86,7 +91,10 @@ void link_fini(struct link *l)
 	present[0] = l->session;
 	present[1] = l->joining;
 	pthread_mutex_unlock(&l->lock);
-	/* The threads of a session bury it when they see its end: who frees it shows only then. */
+	/*
+	 * A session's threads bury it when they see its end, so only after they are joined is it
+	 * known where the session is.
+	 */
 	for (unsigned i = 0; i < 2; i++)
 		if (present[i])
 			session_join(present[i]);
@@ -192,7 +200,9 @@ void link_prepare(struct replica *r, struct session *s)
 	link_rest(l, s);
 }
 
-/* The session that joins, with a reference: it is not freed if it is lost at the same time. */
+/*
+ * Returns the joining session, marked as in use, so that it is not freed if it is lost meanwhile.
+ */
 static struct session *hold_joining(struct link *l, bool *due)
 {
 	struct session *s;
@@ -206,7 +216,7 @@ static struct session *hold_joining(struct link *l, bool *due)
 	return s;
 }
 
-/* The transfer was due, and is not any more: its sender goes on where it was. */
+/* Takes back that the sync point of the join is due: the sender goes on sending ahead. */
 static void put_off(struct link *l, struct session *s)
 {
 	pthread_mutex_lock(&l->lock);
@@ -226,7 +236,7 @@ bool link_look(struct replica *r)
 
 	r->share = 1000;
 	if (!s) {
-		if (mem->collecting) /* for one that was lost */
+		if (mem->collecting) /* started for a backup that was lost */
 			memory_collect_end(mem);
 		return false;
 	}
@@ -269,7 +279,10 @@ struct session *link_attach(struct replica *r, uint64_t seq, bool flushed, bool 
 	return s;
 }
 
-/* Lock held. It is busy until its loss has been dealt with. */
+/*
+ * Lock held. Moves a session to the dead ones. It is marked as in use until its loss has been dealt
+ * with.
+ */
 static void bury(struct link *l, struct session *s)
 {
 	session_end(s);
@@ -293,8 +306,8 @@ void link_rest(struct link *l, struct session *s)
 /* ---- losing the backup ---- */
 
 /*
- * Goes on after the loss of a backup. The arbiter need not be asked about one that was never
- * counted on.
+ * Goes on after the loss of a backup. If the backup was never counted on, the arbiter need not be
+ * asked.
  */
 static void deal_with_loss(struct replica *r, enum replica_state before, enum replica_state now,
 			   const char *why)
@@ -313,8 +326,9 @@ static void deal_with_loss(struct replica *r, enum replica_state before, enum re
 }
 
 /*
- * s: NULL for the one that is there. The backup goes live as soon as it sees the connection end, so
- * nothing may be on its way out by then: first the state, with the right to send, then the end.
+ * Loses a backup; s NULL: the present one. The backup goes live as soon as it sees the connection
+ * end, so no output may be on its way out by then: first the state changes, with the right to send,
+ * and then the connection ends.
  */
 static void lose(struct replica *r, struct session *s, enum failover_event e, const char *why)
 {
@@ -342,7 +356,10 @@ static void lose(struct replica *r, struct session *s, enum failover_event e, co
 	link_rest(l, s);
 }
 
-/* Loses a session that was still joining: neither the guest nor the state has noticed it. */
+/*
+ * Loses a session that was still joining, which changes neither the guest nor the replica's state.
+ * False: the session was not the joining one.
+ */
 static bool lose_joining(struct session *s, const char *why)
 {
 	struct link *l = &s->r->link;
@@ -438,8 +455,8 @@ static void keep_divergence(struct replica *r, const struct wire_frame *f)
 }
 
 /*
- * The side that goes on after a divergence, as --on-divergence says. A backup that does not know
- * yet that it is counted on ends by itself: then the primary goes on in its place.
+ * Decides which side goes on after a divergence, as --on-divergence says. A backup that does not
+ * know yet that it is counted on ends by itself; then the primary goes on in any case.
  */
 static enum replica_survivor survivor(const struct replica *r)
 {
@@ -586,9 +603,10 @@ void link_send(struct replica *r, enum wire_type type, struct buf *message)
 /* ---- acknowledgements ---- */
 
 /*
- * Lock held. Until here outputs left directly; from here on they wait. What the guest said after
- * the last record, or is about to say, may still leave without having waited: so the backup is told
- * that it may go live when it has the next record, which lies behind all of that.
+ * Lock held. From here on outputs wait for the backup; until now they left directly. An output that
+ * the guest made after the last record, or is about to make, may still leave directly. Therefore
+ * the backup is told that it may go live only when it has the next record, which lies after all of
+ * those outputs.
  */
 static bool start_holding(struct session *s)
 {
@@ -607,7 +625,10 @@ static bool start_holding(struct session *s)
 	return true;
 }
 
-/* Lock held. Whether the backup has heard for the first time that we count on it. */
+/*
+ * Lock held. True: this acknowledgement is the first to show that the backup knows that it is
+ * counted on.
+ */
 static bool is_counted_now(struct replica *r, const struct wire_ack *a)
 {
 	if (failover_state(&r->failover) != REPLICA_COUNTED_ON || a->echo_ns < r->link.counted_ns)
@@ -616,14 +637,17 @@ static bool is_counted_now(struct replica *r, const struct wire_ack *a)
 	return true;
 }
 
-/* Lock held. It has what it needs and is to be told so, without waiting for the next heartbeat. */
+/*
+ * Lock held. True: the backup has every record that it needs, and is to be told that it is counted
+ * on at once, without waiting for the next heartbeat.
+ */
 static bool is_to_be_told(const struct replica *r)
 {
 	return failover_state(&r->failover) == REPLICA_HOLDING &&
 	       r->link.acked >= r->link.count_from;
 }
 
-/* Lock held. What an acknowledgement says about records. */
+/* Lock held. Notes what an acknowledgement says about records. */
 static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t now)
 {
 	struct link *l = &r->link;
@@ -649,7 +673,10 @@ static void note_progress(struct replica *r, const struct wire_ack *a, uint64_t 
 	traffic_note(&l->traffic, link_bytes(l), host_mono_ns());
 }
 
-/* Lock held. The backup repeats its wish until the record has come: it is heard once. */
+/*
+ * Lock held. True: the backup asks for a flush for the first time. It repeats the request until the
+ * record has come.
+ */
 static bool wishes_flush(struct session *s, const struct wire_ack *a)
 {
 	if (a->flush <= s->flushed)
@@ -681,7 +708,7 @@ static void take_ack(struct session *s, const struct wire_ack *a)
 	if (flush)
 		atomic_store(&l->flush, true);
 	if (begins || flush)
-		replica_wake(r); /* for the record that it needs */
+		replica_wake(r); /* the vCPU thread is to make the record that the backup needs */
 	if (tell)
 		session_ask(s);
 	if (counted)
@@ -712,7 +739,9 @@ static void tell_joined(struct session *s)
 		      (unsigned long long)(p.last >> 10), (double)p.pause_ns / 1e6, placed, kept);
 }
 
-/* Its disks are in step, and our metadata says so, before it counts. */
+/*
+ * Takes READY. The disks are in step, and our metadata says so, before the backup counts as ready.
+ */
 static int take_ready(struct session *s, struct err *err)
 {
 	struct replica *r = s->r;
@@ -730,13 +759,17 @@ static int take_ready(struct session *s, struct err *err)
 	tell_joined(s);
 	pthread_mutex_lock(&r->link.lock);
 	s->ready = true;
-	if (r->link.session != s) /* lost meanwhile: what was said then was overwritten */
+	/* Lost meanwhile: its loss was noted before, and that note has just been overwritten. */
+	if (r->link.session != s)
 		disks_part(r);
 	pthread_mutex_unlock(&r->link.lock);
 	return 0;
 }
 
-/* A backup whose disks cannot be made equal is told why; the sender ends the session with that. */
+/*
+ * Takes a message about disks. If the disks cannot be made equal, the backup is told why, and the
+ * sender ends the session with that message.
+ */
 static int take_disk(struct session *s, const struct wire_frame *f, struct err *err)
 {
 	struct buf b = BUF_INIT;
@@ -798,13 +831,16 @@ uint64_t link_silence_ns(struct session *s)
 	struct replica *r = s->r;
 	enum replica_state state = failover_state(&r->failover);
 
-	/* ALONE: it prepares, or its loss is about to be seen. */
+	/* ALONE: the backup prepares, or its loss is about to be noticed */
 	return state == REPLICA_ALONE	  ? STALL_NS
 	       : state == REPLICA_JOINING ? JOIN_MAX_NS
 					  : replica_timeout_ns(r);
 }
 
-/* Bytes that a joining backup takes are a sign of life: over a slow link it answers late. */
+/*
+ * True: the backup has been silent for too long. Bytes that a joining backup takes count as signs
+ * of life, since over a slow link its answers come late.
+ */
 static bool is_silent(struct session *s, uint64_t heard)
 {
 	uint64_t moved = atomic_load(&s->moved_ns), now = host_mono_ns();
@@ -816,8 +852,9 @@ static bool is_silent(struct session *s, uint64_t heard)
 }
 
 /*
- * The next backup may be silent for longer: this one may have been about to answer. One that joins
- * loads and prepares for as long as that takes, and says nothing about how late its answers are.
+ * Notes the silence of a backup that is being lost, since it may have been about to answer: the
+ * next backup may be silent for longer. The silence of a joining backup, which loads and prepares
+ * for as long as that takes, says nothing about delays.
  */
 static void note_silence(struct replica *r)
 {
@@ -828,7 +865,10 @@ static void note_silence(struct replica *r)
 	pthread_mutex_unlock(&r->link.lock);
 }
 
-/* The state has been copied, and records follow it: they may not come to any length. */
+/*
+ * Why a joining backup takes too long, or NULL: records that follow the state must not pile up
+ * without limit.
+ */
 static const char *takes_too_long(struct session *s)
 {
 	if (failover_state(&s->r->failover) != REPLICA_JOINING ||
@@ -837,7 +877,10 @@ static const char *takes_too_long(struct session *s)
 	return "64 MiB wait for it: it takes less than the guest makes";
 }
 
-/* True: of the time since the last look the guest could run for less than --min-speed allows. */
+/*
+ * True: since the last look, the guest could run for a smaller share of the time than --min-speed
+ * allows.
+ */
 static bool slows_down(struct session *s, uint64_t now)
 {
 	struct replica *r = s->r;
@@ -853,7 +896,10 @@ static bool slows_down(struct session *s, uint64_t now)
 	return slow;
 }
 
-/* A backup that may be silent for long may also hold the guest up for long. */
+/*
+ * How long the backup may hold the guest up, in ns. A backup that may be silent for long may also
+ * do this for long.
+ */
 static uint64_t max_stall_ns(const struct replica *r)
 {
 	uint64_t least = 2 * r->cfg.timeout_ms * NS_PER_MS, now = replica_timeout_ns(r);
@@ -865,8 +911,8 @@ static uint64_t max_stall_ns(const struct replica *r)
 }
 
 /*
- * The reason why a backup that answers and replays is too slow all the same: the guest has waited
- * for it too long at a time, or too often. NULL: it is not too slow.
+ * Why a backup that answers and replays is nevertheless too slow: the guest has waited for it too
+ * long at a time, or too often. NULL: it is not too slow.
  */
 static const char *is_too_slow(struct session *s)
 {
@@ -886,7 +932,10 @@ static const char *is_too_slow(struct session *s)
 	return why;
 }
 
-/* Its network side is alive, its vCPU is not, or replays nothing: why, or NULL. */
+/*
+ * Why a backup whose network side is alive does not follow: its vCPU hangs, or it replays nothing.
+ * NULL: it follows.
+ */
 static const char *does_not_follow(struct session *s)
 {
 	struct replica *r = s->r;
@@ -905,7 +954,7 @@ static const char *does_not_follow(struct session *s)
 	return why;
 }
 
-/* Receives a message. The reason why the backup is lost now; NULL: it is not. */
+/* Receives a message. Returns the reason why the backup is lost now; NULL: it is not lost. */
 static const char *receive_one(struct session *s, uint64_t *heard, struct err *err)
 {
 	struct replica *r = s->r;

@@ -130,9 +130,9 @@ void moving_step(struct replica *r)
 /* ---- the control thread ---- */
 
 /*
- * True: a move is under way. A backup that protects the guest already is one like any other, even
- * if its move was not brought to its end: the command that asked for it may have been killed. Both
- * locks held.
+ * True: a move is under way. A new backup that already protects the guest no longer counts as one,
+ * even if its move was not finished: the command that asked for it may have been killed. Both locks
+ * held.
  */
 static bool is_under_way(struct replica *r)
 {

@@ -9,10 +9,12 @@
 #include "base/host_clock.h"
 #include "base/log.h"
 
-#define CONSOLE_MERGE  256	   /* serial ports speak byte by byte */
-#define HELD_BYTES_MAX (16u << 20) /* of outputs that wait: then the guest does, too */
+/* bytes of console output merged into one, because serial ports emit single bytes */
+#define CONSOLE_MERGE 256
+/* bytes of outputs that may wait; beyond that the guest waits, too */
+#define HELD_BYTES_MAX (16u << 20)
 #define HELD_MAX       65536
-#define LEASE_MARGIN   8 /* part of the silence by which a lease ends early */
+#define LEASE_MARGIN   8 /* a lease ends this fraction (1/8) of the silence early */
 
 /* ---- the list ---- */
 
@@ -66,7 +68,7 @@ struct held_output *held_take(struct held_list *l, uint64_t seq)
 	return h;
 }
 
-/* The one that was taken last is the oldest again. */
+/* Puts the output that was taken last back as the oldest. */
 static void held_put_back(struct held_list *l, struct held_output *h)
 {
 	h->next = l->first;
@@ -156,7 +158,7 @@ uint64_t outbox_sends_until(struct outbox *o)
 	return until;
 }
 
-/* The next one that may leave now, out of the list; NULL: none. */
+/* Takes the next output that may leave now; NULL: there is none. */
 static struct held_output *take_next(struct outbox *o, uint64_t *deadline)
 {
 	struct held_output *h = NULL;
@@ -172,8 +174,8 @@ static struct held_output *take_next(struct outbox *o, uint64_t *deadline)
 }
 
 /*
- * The backup forgets its copies up to released_seq, so only records whose outputs are all out may
- * count.
+ * Notes that an output has left. The backup drops its copies up to released_seq, so that may only
+ * count records whose outputs have all left.
  */
 static void note_sent(struct outbox *o, uint64_t needs)
 {
@@ -187,7 +189,10 @@ static void note_sent(struct outbox *o, uint64_t needs)
 	pthread_mutex_unlock(&o->lock);
 }
 
-/* The lease ended before this output could leave; the next acknowledgement may let it go. */
+/*
+ * Puts an output back that could not leave before the lease ended; the next acknowledgement may let
+ * it leave.
+ */
 static void put_back(struct outbox *o, struct held_output *h)
 {
 	pthread_mutex_lock(&o->lock);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Outputs of the guest, and when they may leave.
+ * Holds the guest's outputs until they may leave.
  *
- * Output commit. An output that the guest makes after record n leaves when record n+1 is
- * acknowledged: its landmark lies behind the output, so the backup passes the point of the output
- * before it can go live. An output asks for that record.
+ * Output commit. An output that the guest makes after record n may leave when record n+1 is
+ * acknowledged. The landmark of record n+1 lies after the output, so a backup that has the record
+ * repeats the output's point before it can go live. Each output therefore asks for the next record.
  *
- * Lease. The backup goes live only when it has not heard of us for the timeout. Each
- * acknowledgement echoes the newest time stamp that the backup had received; until the timeout
- * after that stamp, less a margin, and no longer, outputs may leave. So a primary that was stopped
- * and wakes up emits nothing on the strength of acknowledgements that wait in its socket.
+ * Lease. The backup goes live only when it has not heard from the live side for the timeout. Each
+ * acknowledgement echoes the newest time stamp that the backup had received. Outputs may leave
+ * until that stamp plus the timeout, less a margin, and no longer. So a primary that was stopped
+ * and wakes up later lets nothing out because of old acknowledgements in its socket.
  *
- * Two locks. `lock` guards the fields and is held for moments: the vCPU thread takes it at every
- * output. `sending` is the right to hand outputs that waited to the host, one thread at a time and
- * in order; the host's calls are made with that one alone, and the vCPU thread does not take it
- * while the guest runs.
+ * Two locks. `lock` guards the fields and is held for moments only, because the vCPU thread takes
+ * it at every output. `sending` is the right to hand waiting outputs to the host, in order, by one
+ * thread at a time. Calls into the host are made with only `sending` held, and the vCPU thread does
+ * not take it while the guest runs.
  */
 #ifndef REPLICA_OUTBOX_H
 #define REPLICA_OUTBOX_H
@@ -27,11 +27,12 @@
 #include "hypervisor/sync.h"
 
 enum outbox_mode {
-	OUTBOX_OPEN,	/* they leave at once, after those that still wait */
-	OUTBOX_LEASED,	/* ... when their record is acknowledged, while the lease holds */
-	OUTBOX_STOPPED, /* they wait */
-	OUTBOX_COPIES,	/* another replica lets them out: kept until it has */
-	OUTBOX_CLOSED,	/* they are dropped */
+	OUTBOX_OPEN,	/* outputs leave at once, after older ones that still wait */
+	OUTBOX_LEASED,	/* outputs leave when their record is acknowledged, while the lease holds */
+	OUTBOX_STOPPED, /* all outputs wait */
+	/* this is a backup: outputs are copies, kept until the live side has let out its own */
+	OUTBOX_COPIES,
+	OUTBOX_CLOSED, /* outputs are dropped */
 };
 
 /* An output that waits for its record. */
@@ -55,22 +56,25 @@ struct held_output *held_take(struct held_list *l, uint64_t seq);
 /* Drops the outputs that need no record beyond `seq`. */
 void held_drop(struct held_list *l, uint64_t seq);
 
-/* Hands an output to the host before the deadline (CLOCK_BOOTTIME): 0, or -ETIME: it is too late.
+/*
+ * Hands an output to the host. 0; -ETIME: the deadline (CLOCK_BOOTTIME) has passed and the output
+ * was not sent.
  */
 typedef int outbox_send(void *ctx, const struct output *out, uint64_t deadline_ns);
 
 struct outbox {
-	pthread_mutex_t sending; /* before any other lock */
-	outbox_send *send;	 /* with `sending` */
+	pthread_mutex_t sending; /* taken before any other lock */
+	outbox_send *send;	 /* called with `sending` held */
 	void *ctx;
 
-	pthread_mutex_t lock; /* after any other lock; the rest is its */
+	pthread_mutex_t lock; /* taken after any other lock; guards the fields below */
 	enum outbox_mode mode;
-	bool draining; /* OPEN: some still wait, later ones go behind them */
+	bool draining; /* mode OPEN: older outputs still wait, so new ones queue after them */
 	struct held_list held;
-	uint64_t acked;	       /* record */
+	uint64_t acked;	       /* last record that is acknowledged */
 	uint64_t lease_ns;     /* until then outputs may leave (CLOCK_BOOTTIME); 0: never yet */
 	uint64_t released_seq; /* outputs that need records up to here have left */
+	/* number of outputs that have left */
 	uint64_t released;
 };
 
@@ -78,49 +82,58 @@ void outbox_init(struct outbox *o, outbox_send *send, void *ctx);
 void outbox_fini(struct outbox *o);
 /* Sets the mode. It changes together with the state of the replica (failover.c). */
 void outbox_set_mode(struct outbox *o, enum outbox_mode mode);
-/* vCPU thread. True: it waits, or is dropped. False: the caller may hand it to the host now. */
+/*
+ * vCPU thread: takes an output. True: it waits or was dropped. False: the caller may hand it to the
+ * host at once.
+ */
 bool outbox_add(struct outbox *o, uint64_t needs, const struct output *out);
 
-/* The right to send; one thread has it. */
+/* Takes and releases the right to send (`sending`); one thread at a time has it. */
 void outbox_begin(struct outbox *o);
 void outbox_end(struct outbox *o);
 /*
- * The time until which frames may leave (CLOCK_BOOTTIME); 0: none may, UINT64_MAX: no end. With the
- * right to send.
+ * Returns the time until which outputs may leave (CLOCK_BOOTTIME); 0: none may leave; UINT64_MAX:
+ * no limit. Called with the right to send.
  */
 uint64_t outbox_sends_until(struct outbox *o);
-/* Lets go of all that may leave. With the right to send. */
+/* Hands the host every output that may leave now. Called with the right to send. */
 void outbox_release(struct outbox *o);
-/* Lets go likewise; takes the right itself. */
+/* As outbox_release(), but takes the right to send itself. */
 void outbox_drain(struct outbox *o);
 
 /*
- * Begins to go by leases, before LEASED: outputs made up to now leave directly, and no lease is
- * there. With the right to send.
+ * Prepares for mode LEASED: outputs that need records up to `made` have left, and there is no lease
+ * yet. Called with the right to send.
  */
 void outbox_start_leases(struct outbox *o, uint64_t made);
 /*
- * COPIES, before LEASED: the other replica has let out what outbox_forget() was told, and has
- * records up to seq; no lease is there.
+ * Prepares a backup (mode COPIES) for mode LEASED: the other replica, which has let out what
+ * outbox_forget() was told, has records up to seq, and there is no lease yet.
  */
 void outbox_take_over(struct outbox *o, uint64_t seq);
 /*
- * The backup has records up to seq, and had heard this stamp (0: an impossible one), after which it
- * bears silence for that long before it goes live.
+ * Notes an acknowledgement: the backup has records up to seq and had received the stamp stamp_ns,
+ * after which it bears silence for silence_ns before it goes live. stamp_ns 0: the stamp is not a
+ * possible one, and the lease is not extended.
  */
 void outbox_acknowledged(struct outbox *o, uint64_t seq, uint64_t stamp_ns, uint64_t silence_ns);
+/* Returns the number up to which outputs that need these records have left. */
 uint64_t outbox_released_seq(struct outbox *o);
-/* COPIES: the other replica has let out what needs records up to seq. */
-void outbox_forget(struct outbox *o, uint64_t seq);
-/* The record that the newest output waits for; 0: none waits. */
-uint64_t outbox_newest_need(struct outbox *o);
-/* The guest has said more than shall wait, for a backup or for a slow arbiter. */
-bool outbox_is_full(struct outbox *o, uint64_t made);
-void outbox_count(struct outbox *o, uint64_t *held, uint64_t *released);
 /*
- * True: there was a lease, and it has run out: nothing leaves, though the backup is not given up
- * yet.
+ * Mode COPIES: drops copies of outputs that the other replica has let out, those that need records
+ * up to seq.
  */
+void outbox_forget(struct outbox *o, uint64_t seq);
+/* Returns the record that the newest waiting output needs; 0: none waits. */
+uint64_t outbox_newest_need(struct outbox *o);
+/*
+ * True: so many outputs wait for the backup or the arbiter that the guest has to wait, too. made:
+ * the last record made.
+ */
+bool outbox_is_full(struct outbox *o, uint64_t made);
+/* Returns the number of outputs that wait and that have left. */
+void outbox_count(struct outbox *o, uint64_t *held, uint64_t *released);
+/* True: the lease has run out. Nothing leaves, although the backup is not given up yet. */
 bool outbox_lease_is_over(struct outbox *o);
 
 #endif

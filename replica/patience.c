@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "replica/patience.h"
 
-#define AGES	       3 /* of the largest age, before silence counts as death */
+#define AGES	       3 /* silence counts as death after this multiple of the largest age */
 #define PATIENCE_MS_NS 1000000ull
 
 void patience_init(struct patience *p, unsigned least_ms, unsigned most_ms)

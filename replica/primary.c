@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The vCPU thread of a live replica: hooks of the live source, which make records, let a backup
- * join at a sync point, and slow the guest down for a backup that is behind.
+ * The vCPU thread of a live replica. Its hooks in the live source make records, let a backup join
+ * at a sync point, and slow the guest down for a backup that is behind.
  *
- * The other threads of the live side are the sender (sender.c) and the receiver (link.c) of the
- * session with the backup, and the acceptor (acceptor.c).
+ * The other threads of the live side are the sender (sender.c) and receiver (link.c) of the session
+ * with the backup, and the acceptor (acceptor.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -47,7 +47,10 @@ static void apply_fault(struct replica *r)
 	hang_here(r);
 }
 
-/* The guest stands still until the backup has every record, or is lost. */
+/*
+ * Waits, while the guest stands still, until the backup has every record or is lost, at most for
+ * the silence that it is allowed.
+ */
 static void wait_until_all_is_there(struct replica *r)
 {
 	uint64_t until = host_mono_ns() + replica_timeout_ns(r);
@@ -60,8 +63,9 @@ static void wait_until_all_is_there(struct replica *r)
 }
 
 /*
- * Told to end, and the guest need not: a backup that is counted on goes on with it. One that soon
- * will be is waited for. Outputs that wait here are in its copies as well. True: this side is over.
+ * Called when this replica is told to leave the guest to its backup. A backup that is counted on
+ * goes on with the guest; one that soon will be is waited for. Outputs that still wait here are
+ * among the backup's copies. True: this side is over.
  */
 static bool leave(struct replica *r)
 {
@@ -115,9 +119,8 @@ static bool primary_wants_sync(void *ctx)
 }
 
 /*
- * A backup that has the state but is behind catches up with a guest that runs with less than its
- * full speed; so does one whose disks are written faster than they can be sent, and one that is to
- * take over.
+ * Slows the guest down for a backup that has the state but is behind, so that it catches up; for
+ * one that gets the disks more slowly than the guest writes them; and for one that is to take over.
  */
 static void slow_down_for_joining(struct replica *r)
 {
@@ -127,13 +130,15 @@ static void slow_down_for_joining(struct replica *r)
 	atomic_fetch_add(&r->paced_ns, JOIN_REST_NS);
 }
 
-/* The longest rest of a guest that writes faster than memory can be sent. */
+/*
+ * Longest time, in ns, that a guest which writes faster than memory can be sent is stopped at once.
+ */
 static uint64_t rest_max_ns(const struct replica *r)
 {
 	return r->cfg.max_pause_ms * NS_PER_MS / 2 + NS_PER_MS;
 }
 
-/* Makes the guest rest, after it has run, for as long as its share of the time says. */
+/* Stops the guest, after it has run, for as long as its share of the time says. */
 static void keep_to_share(struct replica *r)
 {
 	uint64_t now = host_mono_ns(), max = rest_max_ns(r), ns;
@@ -149,7 +154,7 @@ static void keep_to_share(struct replica *r)
 	r->ran_from_ns = now;
 }
 
-/* Runs are so short that the rest after one is not longer than it may be. */
+/* Bounds a run so that the stop after it is not longer than rest_max_ns(). */
 static uint64_t primary_slice(void *ctx)
 {
 	const struct replica *r = ctx;
@@ -159,8 +164,8 @@ static uint64_t primary_slice(void *ctx)
 }
 
 /*
- * Asks the backup for its progress, by a heartbeat every few milliseconds: acknowledgements of
- * frames tell it otherwise, and there are none while the guest waits.
+ * Asks the backup for its progress with a heartbeat every few milliseconds. Normally
+ * acknowledgements of frames show it, but while the guest waits there are no frames.
  */
 static void ask_backup(struct replica *r, uint64_t *asked)
 {
@@ -183,8 +188,8 @@ static bool has_to_wait(struct replica *r)
 }
 
 /*
- * Slows the guest down while the backup is too far behind, and holds its start back until there is
- * one.
+ * Slows the guest down while the backup is too far behind, and delays its start until there is a
+ * backup (wait_for_backup).
  */
 static void primary_pace(void *ctx, struct machine *m)
 {
@@ -207,7 +212,10 @@ static void primary_pace(void *ctx, struct machine *m)
 	atomic_fetch_add(&r->paced_ns, host_mono_ns() - start);
 }
 
-/* A stop cannot enter as an input: it ends the pair all the same, as a signal would. */
+/*
+ * Called while the guest is at no place where an input can enter, so a request to stop cannot enter
+ * as an input either. It then ends the pair directly, as a signal would.
+ */
 static bool primary_spins(void *ctx, struct machine *m)
 {
 	struct replica *r = ctx;
@@ -217,7 +225,10 @@ static bool primary_spins(void *ctx, struct machine *m)
 	return orders_stop(&r->orders) || leave(r);
 }
 
-/* An output waits for the next sync point, or will in a moment: it takes along what was put off. */
+/*
+ * Sends records that were put off, unless an output waits for the next sync point or will soon:
+ * then they go out with its record.
+ */
 static void primary_idle(void *ctx)
 {
 	struct replica *r = ctx;
@@ -226,7 +237,10 @@ static void primary_idle(void *ctx)
 		batch_push(r);
 }
 
-/* Our disk fails, and the backup's need not: it goes on, and the guest sees nothing. */
+/*
+ * Our disk fails, and the backup's may work: lets the backup go on, and the guest notices nothing.
+ * False: the guest gets the error.
+ */
 static bool primary_disk_error(void *ctx, unsigned disk, int error)
 {
 	struct replica *r = ctx;
@@ -258,9 +272,9 @@ static struct live_hooks primary_hooks(struct replica *r)
 /* ---- the whole ---- */
 
 /*
- * Orderly end. What the guest said after its last record has no record to wait for: the goodbye
- * takes its place, and the backup answers it when it has come to the same end. Without the answer
- * only the arbiter's word lets it out.
+ * Ends the pair in an orderly way. Outputs made after the last record have no record to wait for.
+ * The goodbye takes its place: the backup answers it when its machine has come to the same end.
+ * Without that answer, only the arbiter's answer lets those outputs out.
  */
 static void say_bye(struct replica *r, enum machine_end end)
 {
@@ -291,8 +305,9 @@ static void tell_panic(void *ctx, const char *text)
 }
 
 /*
- * Virtual time stands where the primary's last record was made, which was when it came: what the
- * guest has missed since then. It gets a longer outage back in part only.
+ * How much time, in ns, the guest has missed since the primary's last record, where virtual time
+ * stands; that record's arrival here tells when. After a long outage the guest gets back only part
+ * of it.
  */
 static uint64_t missed_ns(struct replica *r)
 {
@@ -332,7 +347,10 @@ int primary_run(struct replica *r, enum machine_end *end, struct err *err)
 	if (!r->live)
 		return -err->code;
 	live_sink_attach(&r->direct, r->live);
-	/* The order matters: replica_stop() has seen r->live, or we see the flag that it left. */
+	/*
+	 * The order matters: either replica_stop() has seen r->live, or we see here the flag that
+	 * it set.
+	 */
 	if (atomic_load(&r->stopping))
 		live_stop(r->live);
 	batch_init(r);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A backup's receiver: reads frames, acknowledges records as soon as they are in memory, notices
- * that the primary is silent or hangs. The vCPU thread gets records through a queue.
+ * A backup's receiver: reads frames, acknowledges records as soon as they are in memory, and
+ * notices when the primary is silent or hangs. It passes records to the vCPU thread through a
+ * queue.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,8 @@
 #include "base/host_clock.h"
 #include "replica/replica_private.h"
 
-#define INCOMING_MAX (256u << 20) /* bytes of records in memory; TCP holds the rest back */
+/* bytes of records in memory; beyond that the connection holds the primary back */
+#define INCOMING_MAX (256u << 20)
 
 int follower_acknowledge(struct session *s, struct err *err)
 {
@@ -39,7 +41,10 @@ int follower_acknowledge(struct session *s, struct err *err)
 	return ret;
 }
 
-/* The frame's batches, undecoded, as a list. On failure it holds those before the bad one. */
+/*
+ * Makes a list of the frame's batches, without decoding them. On failure the list has the batches
+ * before the bad one.
+ */
 static int unpack_records(uint64_t received, struct rd *in, struct parcel **end, struct err *err)
 {
 	while (rd_left(in)) {
@@ -158,8 +163,8 @@ static uint64_t silent_ns(const struct replica *r)
 }
 
 /*
- * A primary that may be alive hears nothing more from us: when its lease is over, nothing leaves
- * there any more.
+ * Waits until the lease of a primary that may be alive is over. It gets no more acknowledgements
+ * from us, so after that no output leaves there.
  */
 static void outlast_lease(struct session *s)
 {
@@ -169,7 +174,10 @@ static void outlast_lease(struct session *s)
 		host_sleep_ns(NS_PER_MS);
 }
 
-/* The primary's network side is alive, its vCPU is not: the arbiter decides as after a silence. */
+/*
+ * True: the primary's network side is alive, but its vCPU hangs. The arbiter decides, as after a
+ * silence.
+ */
 static bool primary_hangs(struct session *s)
 {
 	struct replica *r = s->r;
@@ -187,8 +195,8 @@ static bool primary_hangs(struct session *s)
 }
 
 /*
- * The connection ended as it does when a process dies. Any other error may come from a primary that
- * is alive.
+ * True: the connection ended as it does when the other process dies. After any other error the
+ * primary may still be alive.
  */
 static bool is_cut(int ret)
 {
@@ -206,8 +214,8 @@ static void stream_ends(struct follower *f, const char *why)
 }
 
 /*
- * True: the time that any stamp has allowed the primary is over, and this thread was there for as
- * long as the newest one says.
+ * True: the primary has been silent for longer than any stamp has allowed, and this thread was
+ * running for at least the silence that the newest stamp allows.
  */
 static bool is_silent(struct session *s)
 {
@@ -220,8 +228,8 @@ static bool is_silent(struct session *s)
 }
 
 /*
- * Notes the silence that this side bore: when it is live, it lets its backup be silent for longer.
- * A primary that was silent while it sent the machine says nothing about how late stamps are.
+ * Notes the silence that this side bore, so that when live it allows its backup a longer one. A
+ * primary that was silent while it sent the machine's state says nothing about delays of stamps.
  */
 static void note_silence(struct session *s)
 {
@@ -234,7 +242,10 @@ static void note_silence(struct session *s)
 	pthread_mutex_unlock(&r->link.lock);
 }
 
-/* A frame that arrived. Why the stream ends with it; NULL: it goes on, or *ret says why not. */
+/*
+ * Handles a frame. Returns the reason why the stream of records ends with it; NULL: the stream goes
+ * on, unless *ret is an error.
+ */
 static const char *handle_frame(struct session *s, const struct wire_frame *f, int *ret,
 				struct err *err)
 {
@@ -253,8 +264,8 @@ static const char *handle_frame(struct session *s, const struct wire_frame *f, i
 }
 
 /*
- * Receives a message. The reason why the stream ends now; NULL: it goes on. *cut: as when the
- * primary's process has died.
+ * Receives a message. Returns the reason why the stream of records ends now; NULL: it goes on.
+ * *cut: it ends as it does when the primary's process has died.
  */
 static const char *receive_one(struct session *s, bool *cut, struct err *err)
 {

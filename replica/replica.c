@@ -58,7 +58,7 @@ void replica_end_live(struct replica *r)
 	replica_looked(r);
 }
 
-/* An output that waited, to the host. */
+/* Hands an output that waited to the host. */
 static int send_output(void *ctx, const struct output *out, uint64_t deadline_ns)
 {
 	struct replica *r = ctx;
@@ -130,7 +130,10 @@ void replica_destroy(struct replica *r)
 
 /* ---- outputs ---- */
 
-/* vCPU thread. A frame that waits asks for the record that it needs. */
+/*
+ * vCPU thread: takes an output of the guest. One that has to wait asks for the record that it
+ * needs.
+ */
 static void replica_emit(void *ctx, const struct output *out)
 {
 	struct replica *r = ctx;
@@ -157,7 +160,8 @@ struct output_sink replica_sink(struct replica *r)
 /* ---- running ---- */
 
 /*
- * True: the last owner was a replica of this host that is known to have ended: then nobody is live.
+ * True: the last owner was a replica of this host that is known to have ended, so no replica is
+ * live.
  */
 static bool was_ours(const struct replica *r, const uint8_t owner[ARBITER_ID_LEN])
 {
@@ -257,7 +261,7 @@ static int run(struct replica *r, bool live, enum machine_end *end, struct err *
 			ret = follower_run(r, end, err);
 		if (!live)
 			snapshot_role_ends(r);
-		if (live || ret != 1) /* who goes live waits for no disk */
+		if (live || ret != 1) /* a replica that goes live must not wait for a disk */
 			verify_end(r);
 		same_end = !live && ret == 0 && follower_said_bye(&r->follower);
 		if (!live)

@@ -7,20 +7,20 @@
 #include "base/log.h"
 #include "record/pages.h"
 
-#define LOOK_NS	   200000000ull /* between two collections while there is enough to send */
-#define PAGES_A_MS 50u		/* that surely can be copied in a millisecond: 200 MB a second */
-#define LAST_S	   2u		/* what is left in the end may take the link so long ... */
-#define LAST_MIN   256u		/* ... and so many pages may be left over any link */
+#define LOOK_NS	   200000000ull /* time between two collections while there are pages to send */
+#define PAGES_A_MS 50u		/* pages that any host can copy in a millisecond: 200 MB a second */
+#define LAST_S	   2u	/* the link may need so many seconds for the pages left at the end ... */
+#define LAST_MIN   256u /* ... and over any link so many pages may be left */
 #define SHARE_ALL  1000u
 #define SHARE_MIN  2u
 #define SECOND	   1000000000ull
 
 enum rounds_phase {
 	ROUNDS_BEGIN, /* the vCPU thread is to start the collection */
-	ROUNDS_FILL,  /* pages in use make the set */
+	ROUNDS_FILL,  /* the set is filled with the pages in use */
 	ROUNDS_SEND,
 	ROUNDS_ASKED, /* the vCPU thread is to add what was written */
-	ROUNDS_READY, /* little is left */
+	ROUNDS_READY, /* few pages are left: the backup can join */
 	ROUNDS_LAST,
 };
 
@@ -28,16 +28,17 @@ struct rounds {
 	struct memory *mem;
 	uint64_t last_max; /* pages that can be copied in the pause */
 
-	/* of the thread that the phase names */
+	/* used by the thread that the phase names */
 	atomic_uint phase;
 	uint64_t *todo; /* pages that the backup lacks */
 	uint64_t *full; /* pages that are not zero on the backup */
-	uint64_t at;	/* the sweep has come here */
+	uint64_t at;	/* page that the sweep has come to */
 	uint64_t looked_ns;
-	bool fresh;	    /* nothing was sent since */
-	uint64_t pages, ns; /* sent since the last look */
-	unsigned skipped;   /* of the last list: not sent, for the backup has them */
-	struct have *have;  /* what the backup has at the start; NULL: nothing is known */
+	bool fresh;	    /* nothing was sent since the last look */
+	uint64_t pages, ns; /* pages sent since the last look, and how long that took */
+	/* pages of the last list that were not sent because the backup has them */
+	unsigned skipped;
+	struct have *have; /* what the backup has at the start; NULL: nothing is known */
 
 	atomic_uint_fast64_t total, sent, kept, left, page_rate, dirty_rate;
 	atomic_uint share, looks;
@@ -87,7 +88,7 @@ static void count(atomic_uint_fast64_t *n, uint64_t by)
 	atomic_fetch_add(n, by);
 }
 
-/* Pages that only the backup has in use are news for it as well, if they are zero here. */
+/* Adds pages that are in use only on the backup: it must be told that they are zero here. */
 static uint64_t add_what_backup_has(struct rounds *r)
 {
 	uint64_t pages = r->mem->pages, n = 0;
@@ -101,7 +102,10 @@ static uint64_t add_what_backup_has(struct rounds *r)
 	return n;
 }
 
-/* Pages written during this look are collected for the next one, so it need not be quick. */
+/*
+ * Fills the set with all pages in use. This may take long: pages written meanwhile are collected
+ * for the next look.
+ */
 static void fill(struct rounds *r)
 {
 	const struct memory *m = r->mem;
@@ -118,7 +122,10 @@ static void fill(struct rounds *r)
 	atomic_store(&r->left, n);
 }
 
-/* In the last round a page is sent unhashed: the guest stands still. */
+/*
+ * True: the backup already has this content of the page. In the last round this is not checked,
+ * because hashing takes time while the guest stands still.
+ */
 static bool backup_has(struct rounds *r, uint64_t page, const void *data)
 {
 	if (!r->have)
@@ -129,8 +136,8 @@ static bool backup_has(struct rounds *r, uint64_t page, const void *data)
 }
 
 /*
- * A page of zeros is news only to a backup that has something else there. False: the page is not
- * sent, for the backup has it from an earlier join.
+ * Appends a page to the list; a page of zeros only if the backup has something else there. False:
+ * the page was not appended, since the backup has it from an earlier join.
  */
 static bool put_page(struct rounds *r, struct buf *out, uint64_t page)
 {
@@ -179,14 +186,20 @@ static bool may_send(struct rounds *r, uint64_t now_ns)
 	return phase_of(r) == ROUNDS_SEND && (r->fresh || now_ns - r->looked_ns < LOOK_NS);
 }
 
-/* What the backup may have is compared, not put there. */
+/*
+ * True: the page may be sent in a run. Pages that the backup may already have are not: they are
+ * compared by their hash.
+ */
 static bool is_for_run(const struct rounds *r, uint64_t page)
 {
 	return page < r->mem->pages && page_set_has(r->todo, page) &&
 	       !(r->have && have_claims(r->have, page));
 }
 
-/* Shorter than min: 0. Pages are read only where enough of them stand side by side. */
+/*
+ * Length of the run of pages that begins at first; 0 if it is shorter than min. Pages are read only
+ * if enough adjacent ones are in the set.
+ */
 static unsigned run_length(const struct rounds *r, uint64_t first, unsigned min, unsigned max)
 {
 	uint8_t data[PAGE_SIZE] __attribute__((aligned(8)));
@@ -243,7 +256,7 @@ unsigned rounds_next(struct rounds *r, struct buf *out, unsigned max, uint64_t n
 	if (may_send(r, now_ns)) {
 		r->fresh = false;
 		n = sweep(r, out, max);
-		if (!n && atomic_load(&r->left)) /* the sweep begins anew */
+		if (!n && atomic_load(&r->left)) /* the sweep starts again from page 0 */
 			n = sweep(r, out, max);
 	}
 	if (!n && phase_of(r) == ROUNDS_SEND)
@@ -277,7 +290,9 @@ static uint64_t set_count(const uint64_t *set, uint64_t pages)
 	return n;
 }
 
-/* Half of what was known before, half of what was seen since. */
+/*
+ * Updates the rate at which pages are sent: the mean of the old value and what was measured since.
+ */
 static void learn_page_rate(struct rounds *r)
 {
 	uint64_t before = atomic_load(&r->page_rate), now;
@@ -290,8 +305,9 @@ static void learn_page_rate(struct rounds *r)
 }
 
 /*
- * The guest shall write half as fast as pages can be sent, at most. As its share falls, so does
- * what is seen of its appetite: the share follows by a factor, and recovers slowly.
+ * Chooses the guest's share of the time such that it writes pages at most half as fast as they can
+ * be sent. The measured rate of writing falls as the share falls; so the share is changed by
+ * factors, and recovers slowly.
  */
 static void choose_share(struct rounds *r)
 {
@@ -349,7 +365,7 @@ bool rounds_look(struct rounds *r, uint64_t now_ns)
 		atomic_store(&r->phase, ROUNDS_FILL);
 		return false;
 	case ROUNDS_ASKED:
-	case ROUNDS_READY: /* the guest has run since: is it little still? */
+	case ROUNDS_READY: /* the guest has run since: check that little is still left */
 		collect(r, now_ns);
 		return phase_of(r) == ROUNDS_READY;
 	default:

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The sender of a session with a backup: parcels as they come, heartbeats in between. */
+/* The sender of a session with a backup: sends parcels as they come, and heartbeats in between. */
 #include <errno.h>
 
 #include "base/host_clock.h"
 #include "replica/replica_private.h"
 
 #define FRAME_BYTES (1u << 20)
-#define PREPARE_MS  20	     /* between two steps of a join that waits, at most */
-#define ALIVE_NS    NS_PER_S /* between two heartbeats that a preparing backup answers */
+#define PREPARE_MS  20	     /* longest time between two steps of a join that waits */
+#define ALIVE_NS    NS_PER_S /* time between two heartbeats to a backup that prepares */
 
 /*
- * Lock held. Whether the stamp says that the backup is counted on: when it has what left before it
- * was. From the moment on in which it may read that, it may go live.
+ * Lock held. True: the stamp is to say that the backup is counted on. It is when the backup has the
+ * records of everything that left before it was counted on. From the moment that the backup can
+ * read such a stamp, it may go live.
  */
 static bool tells(struct session *s, uint64_t now)
 {
@@ -38,12 +39,16 @@ static void put_stamp(struct session *s, struct buf *b)
 				 ? atomic_load(&r->made)
 				 : outbox_released_seq(&r->outbox);
 	stamp.protecting = tells(s, stamp.sent_ns);
-	stamp.silence_ms = patience_ms(&r->patience); /* with the lock: patience_of() */
+	/* read with the lock held, as patience_of() needs */
+	stamp.silence_ms = patience_ms(&r->patience);
 	pthread_mutex_unlock(&r->link.lock);
 	wire_stamp_save(&stamp, b);
 }
 
-/* Gathers all batches that wait into one frame: stamp, then varint last record and blob each. */
+/*
+ * Gathers all batches that wait into one frame: a stamp, and for each batch the varint number of
+ * its last record and its bytes as a blob.
+ */
 static struct parcel *gather(struct session *s, struct parcel *p, struct buf *out)
 {
 	buf_clear(out);
@@ -58,7 +63,7 @@ static struct parcel *gather(struct session *s, struct parcel *p, struct buf *ou
 	return p;
 }
 
-/* Time for which the backup may take nothing, in ms: it may be loading the state. */
+/* Time in ms for which the backup may accept no bytes, as it may be loading the state. */
 static int takes_within_ms(struct session *s)
 {
 	return 2 * (int)(link_silence_ns(s) / NS_PER_MS);
@@ -78,7 +83,7 @@ static int after_refusal(struct session *s, const struct parcel *p, struct err *
 		       (const char *)p->data.data);
 }
 
-/* *last: nothing may follow. */
+/* Sends a parcel. *last: nothing may be sent after it. */
 static int send_parcel(struct session *s, struct parcel **p, struct buf *out, bool *last,
 		       struct err *err)
 {
@@ -109,19 +114,22 @@ static int send_heartbeat(struct session *s, struct buf *out, struct err *err)
 			 err);
 }
 
-/* Little is left of what can go ahead: the rest comes at the next sync point. */
+/* Little is left to send ahead: asks for the sync point at which the rest is sent. */
 static void become_due(struct session *s)
 {
 	struct link *l = &s->r->link;
 
-	atomic_store(&s->prepared, true); /* the vCPU thread takes it back when it is due */
+	atomic_store(&s->prepared, true); /* set back by the vCPU thread, when it has looked */
 	pthread_mutex_lock(&l->lock);
 	l->due |= l->joining == s;
 	pthread_mutex_unlock(&l->lock);
 	replica_wake(s->r);
 }
 
-/* A step of the join, where there is nothing else to send. 1: look again at once; 0; -errno. */
+/*
+ * Makes a step of the join when nothing else is to be sent. 1: call again at once; 0: later; -errno
+ * and err.
+ */
 static int prepare(struct session *s, struct err *err)
 {
 	int ret;
@@ -135,8 +143,8 @@ static int prepare(struct session *s, struct err *err)
 }
 
 /*
- * Between two heartbeats. With --durability both outputs wait for what the backup has executed,
- * which only its answers tell.
+ * Time between two heartbeats, in ns. With --durability both, outputs wait until the backup has
+ * executed records, which only its answers tell; so heartbeats are more frequent then.
  */
 static uint64_t period_ns(struct session *s)
 {

@@ -156,7 +156,7 @@ static void hello_fill(const struct replica *r, bool primary, struct wire_hello 
 	memcpy(h->id, r->id, WIRE_ID_LEN);
 	memcpy(h->version, twinstep_version, sizeof(h->version));
 	machine_config_defaults(&h->config);
-	h->config.version = 1; /* a backup that has no machine yet says nothing of a revision */
+	h->config.version = 1; /* a backup that has no machine yet does not know its revision */
 	if (r->m) {
 		const struct engine_ops *ops = machine_engine(r->m)->ops;
 
@@ -181,7 +181,7 @@ int session_say_hello(struct session *s, bool primary, struct err *err)
 	return ret;
 }
 
-/* Tells the other side why not; what it does with it is its business. */
+/* Refuses the other side and tells it why. */
 static int hello_refuse(struct session *s, const char *why, struct err *err)
 {
 	wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, (int)s->r->cfg.timeout_ms, NULL);

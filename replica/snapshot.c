@@ -42,32 +42,36 @@
 #include "record/pages.h"
 #include "replica/replica_private.h"
 
-#define PAUSE_MS      50u /* what may be copied while the replay stands still, at first */
-#define LOOKS	      10u /* ... and after so many rounds twice as much */
-#define PAGES_A_STEP  64u /* of memory, on their way to the file */
-#define BLOCKS_A_STEP 16u /* of a disk, likewise */
+#define PAUSE_MS      50u /* at first, the replay may stand still for copying for so long */
+#define LOOKS	      10u /* after so many rounds, twice as long */
+#define PAGES_A_STEP  64u /* pages of memory written to the file in one step */
+#define BLOCKS_A_STEP 16u /* blocks of a disk, likewise */
 #define NAP_NS	      (5 * NS_PER_MS)
-#define MEMORY_NS     (600 * NS_PER_S) /* for memory to go ahead, and for the record ... */
-#define MIB_A_SECOND  16	       /* ... and more for memory that a slow disk takes */
-#define NAMES_NS      NS_PER_S	       /* between two looks whether the file still has a name */
+/* time allowed for writing memory ahead and for the record ... */
+#define MEMORY_NS    (600 * NS_PER_S)
+#define MIB_A_SECOND 16	      /* ... and more for large memories, at this rate of a slow disk */
+#define NAMES_NS     NS_PER_S /* time between two checks that the file still has a name */
 
 struct snapshot_job {
 	struct replica *r;
 	uint64_t number, begun_ns;
-	uint64_t named_ns; /* of the last look whether the file has a name; the first is at once */
+	uint64_t named_ns; /* when it was last checked that the file has a name; 0: check at once */
 	int fd;
 	uint64_t pages_at; /* where page 0 would stand in the file */
 	struct memory *mem;
-	uint64_t *have; /* pages that are not zero; the thread's */
+	uint64_t *have; /* set of pages that are not zero; the snapshot thread's */
 
-	/* both threads, as rounds.h says; the vCPU thread alone, once it is asked for */
+	/*
+	 * used by both threads as rounds.h says, and by the vCPU thread alone once the record is
+	 * asked for
+	 */
 	struct rounds *rounds;
 	unsigned looks;
 
-	/* the vCPU thread's until it is taken, then the thread's */
+	/* the vCPU thread's until the snapshot is taken, then the snapshot thread's */
 	bool taken;
 	struct checkpoint_info info;
-	struct buf last, state; /* pages, and what machine_save() gave */
+	struct buf last, state; /* the pages left at the end; the state from machine_save() */
 	struct disk_copy *disks;
 	uint64_t pause_ns;
 };
@@ -118,7 +122,7 @@ static void set_stage(struct snapshot *s, enum snapshot_stage stage)
 
 /* ---- the vCPU thread ---- */
 
-/* Takes, at the record, the rest of memory and all state that is not memory. */
+/* Takes the snapshot at the record: the rest of memory, and all other state. */
 static void take(struct snapshot_job *j, uint64_t seq)
 {
 	struct snapshot *s = &j->r->snapshot;
@@ -132,7 +136,8 @@ static void take(struct snapshot_job *j, uint64_t seq)
 	j->info = checkpoint_describe(j->r->m, seq, 0);
 	j->info.contents = j->info.config.ndisks > 0;
 	j->pause_ns = host_mono_ns() - start;
-	pthread_mutex_lock(&s->lock); /* whoever has it then finds this thread done with the job */
+	/* a thread that takes the lock next finds this thread done with the job */
+	pthread_mutex_lock(&s->lock);
 	j->taken = true;
 	s->shown.stage = SNAPSHOT_WRITES;
 	atomic_store(&s->wish, 0);
@@ -140,7 +145,10 @@ static void take(struct snapshot_job *j, uint64_t seq)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* A guest that writes faster than pages go ahead leaves more for the end, from time to time. */
+/*
+ * If the guest writes faster than pages are written ahead, from time to time more pages are allowed
+ * to be left for the end.
+ */
 static void look(struct snapshot_job *j)
 {
 	struct snapshot *s = &j->r->snapshot;
@@ -192,7 +200,7 @@ static int fail(int code, struct err *err)
 	return err_set(err, code, "the snapshot cannot be written: %s", strerror(code));
 }
 
-/* A list of pages, to their places. */
+/* Writes a list of pages to their places in the file. */
 static int store_pages(struct snapshot_job *j, struct buf *list, struct err *err)
 {
 	struct rd in = RD_INIT(list->data, list->len);
@@ -215,8 +223,8 @@ static int store_pages(struct snapshot_job *j, struct buf *list, struct err *err
 }
 
 /*
- * True: the snapshot is not wanted any more, as the command that asked has ended, and its file has
- * no name.
+ * True: the snapshot is not wanted any more. The command that asked for it has ended and removed
+ * the file's name.
  */
 static bool is_nameless(struct snapshot_job *j, uint64_t now)
 {
@@ -263,7 +271,7 @@ static int may_wait(struct snapshot_job *j, struct err *err)
 	return check_wanted(j, err);
 }
 
-/* Sends memory ahead until the state is taken. */
+/* Writes memory ahead to the file until the snapshot is taken. */
 static int send_memory_ahead(struct snapshot_job *j, struct err *err)
 {
 	struct buf list = BUF_INIT;
@@ -282,7 +290,8 @@ static int send_memory_ahead(struct snapshot_job *j, struct err *err)
 			host_sleep_ns(NAP_NS);
 		if (ret == 0)
 			ret = may_wait(j, err);
-		if (is_taken(j)) /* what ended meanwhile does not matter any more */
+		/* taken: that the role or the wish ended does not matter any more */
+		if (is_taken(j))
 			ret = ret == -ECANCELED ? 0 : ret;
 	}
 	buf_free(&list);
@@ -339,7 +348,7 @@ static int write_content(struct snapshot_job *j, struct checkpoint_out *w, unsig
 	return ret;
 }
 
-/* Writes the disks' contents; a disk that the guest cannot write to is not in a snapshot. */
+/* Writes the disks' contents. Disks that the guest cannot write to are not part of a snapshot. */
 static int write_disks(struct snapshot_job *j, struct checkpoint_out *w, struct err *err)
 {
 	uint8_t *data = malloc((size_t)BLOCKS_A_STEP * DISK_COPY_BLOCK);
@@ -353,7 +362,9 @@ static int write_disks(struct snapshot_job *j, struct checkpoint_out *w, struct 
 	return ret;
 }
 
-/* Writes the whole checkpoint, and cuts off the part of the file that served to make it. */
+/*
+ * Writes the whole checkpoint, and cuts off the rest of the file, which was needed only to make it.
+ */
 static int write_out(struct snapshot_job *j, struct err *err)
 {
 	int ret = store_pages(j, &j->last, err);
@@ -392,8 +403,8 @@ static void job_free(struct snapshot_job *j)
 }
 
 /*
- * Waits until the vCPU thread leaves the job alone: it has been told, it does not replay any more,
- * or has ended.
+ * Waits until the vCPU thread no longer uses the job: it has seen that the snapshot is cancelled,
+ * does not replay any more, or has ended.
  */
 static void wait_for_vcpu(struct replica *r)
 {
@@ -403,7 +414,7 @@ static void wait_for_vcpu(struct replica *r)
 	while (atomic_load(&s->active) && atomic_load(&r->follower.replaying) &&
 	       !atomic_load(&s->over))
 		replica_nap();
-	pthread_mutex_lock(&s->lock); /* it may be at the end of take() */
+	pthread_mutex_lock(&s->lock); /* the vCPU thread may be at the end of take() */
 	atomic_store(&s->wish, 0);
 	atomic_store(&s->active, false);
 	pthread_mutex_unlock(&s->lock);
@@ -459,7 +470,10 @@ static bool is_writable(const struct disk_backend *d)
 	return d && !d->readonly;
 }
 
-/* The place for a checkpoint of everything: compressed or not, with its sections. */
+/*
+ * Size, in bytes, reserved in the file for a checkpoint of everything, compressed or not, with its
+ * sections.
+ */
 static uint64_t checkpoint_room(const struct machine *m, uint64_t disks)
 {
 	uint64_t bytes = machine_memory((struct machine *)m)->size + disks;
@@ -493,8 +507,8 @@ static struct snapshot_job *job_new(struct replica *r, int fd)
 }
 
 /*
- * Checks that a snapshot of this replica can be made, because it follows. No other thread starts
- * one meanwhile.
+ * Checks that this replica follows, so a snapshot can be made. No other thread starts one
+ * meanwhile.
  */
 static int check_start(struct replica *r, struct err *err)
 {
@@ -538,7 +552,7 @@ int snapshot_start(struct replica *r, int fd, uint64_t *number, struct err *err)
 		return 0;
 	wait_for_vcpu(r);
 	set_stage(s, SNAPSHOT_FAILED);
-	j->fd = -1; /* the caller's still */
+	j->fd = -1; /* still the caller's */
 	job_free(j);
 	return err_set(err, ret, "cannot start a thread: %s", strerror(ret));
 }

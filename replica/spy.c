@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Frames that arrive for the guest while its replica is not live. On a hub, or a bridge that
- * floods, a backup sees the frames that the primary gets. Those which never became a record (the
- * primary died too early) are given to the guest when the backup goes live, so that a client need
- * not wait for its own retransmission. TCP ignores what it has already.
+ * Keeps frames that arrive for the guest while its replica is not live. On a hub, or a bridge that
+ * floods, a backup sees the frames that the primary gets. Frames that never became a record,
+ * because the primary died too early, are given to the guest when the backup goes live, so that
+ * clients need not wait for their own retransmission. TCP ignores data that it already has.
  */
 #include <errno.h>
 #include <poll.h>
@@ -47,8 +47,9 @@ static void spy_drain(struct replica *r, unsigned port, uint8_t *frame)
 	}
 }
 
-/* Frames are gathered a little: being woken for each would take CPU time from the replay. The host
- * keeps them so long.
+/*
+ * Reads frames in groups, after short pauses, because waking for each frame would take CPU time
+ * from the replay. Meanwhile the host keeps them.
  */
 static void *spy_thread(void *arg)
 {
@@ -68,7 +69,7 @@ static void *spy_thread(void *arg)
 		}
 		poll(p, n, -1);
 		poll(p, 1, SPY_PAUSE_MS);
-		more = !atomic_load(&r->spy.stop); /* before the last look */
+		more = !atomic_load(&r->spy.stop); /* read before the last look at the NICs */
 		for (unsigned i = 0; i < MACHINE_NICS; i++)
 			spy_drain(r, i, frame);
 	}
@@ -82,7 +83,8 @@ int spy_start(struct replica *r, struct err *err)
 	if (!r->spy.frames)
 		r->spy.frames = calloc(SPY_FRAMES, sizeof(*r->spy.frames));
 	/*
-	 * The spy's thread may not ask the kernel for a heap of its own, so this is allocated here.
+	 * The jail does not let the spy's thread get a heap from the kernel, so this is allocated
+	 * here.
 	 */
 	if (!r->spy.frame)
 		r->spy.frame = malloc(NIC_FRAME_MAX);

@@ -25,33 +25,34 @@ struct spy_frame {
 };
 
 struct spy {
-	/* of the thread that starts and ends it (replica.c) */
+	/* used by the thread that starts and ends the spy (replica.c) */
 	pthread_t thread;
 	bool runs;
 	atomic_bool stop;
 	int wake; /* eventfd */
 
-	/* its thread; the vCPU thread after spy_end() */
+	/* used by the spy's thread, and after spy_end() by the vCPU thread */
 	struct spy_frame *frames;
-	uint8_t *frame; /* the one that is being received */
+	uint8_t *frame; /* buffer for the frame that is being received */
 	unsigned at;
 
 	/* vCPU thread */
-	uint64_t seen[SEEN_FRAMES]; /* hashes of what became a record */
+	uint64_t seen[SEEN_FRAMES]; /* hashes of frames that became records */
 	unsigned seen_at;
-	unsigned feed_at; /* of the frames, at go-live */
+	unsigned feed_at; /* next frame to give to the guest when this replica goes live */
 	bool feeding;
 };
 
+/* Starts a thread that keeps frames for the guest from the NICs. 0, or -errno and err. */
 int spy_start(struct replica *r, struct err *err);
 /*
- * Ends the spying: from now on the NICs are the live source's; frames that were kept are ready for
- * spy_feed().
+ * Ends that thread: from now on the live source reads the NICs. The frames that were kept are ready
+ * for spy_feed().
  */
 void spy_end(struct replica *r);
-/* The frame became a record. */
+/* vCPU thread: notes that the frame became a record, so it is not given to the guest again. */
 void spy_saw(struct replica *r, const uint8_t *frame, size_t len);
-/* vCPU thread: kept frames as inputs, at most max; returns how many. */
+/* vCPU thread: makes at most max inputs of kept frames that became no record; returns how many. */
 size_t spy_feed(struct replica *r, struct input *in, size_t max);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Times at which records were made that the backup has not applied yet: they show how far it is
+ * Remembers when records were made that the backup has not applied yet, to show how far it is
  * behind.
  */
 #ifndef REPLICA_STAMPS_H
@@ -12,10 +12,11 @@
 #define STAMPS 4096
 
 struct stamp {
+	/* number of the record; when it was made */
 	uint64_t seq, ns;
 };
 
-/* A ring, oldest first. The owner locks. Zeroed: empty. */
+/* A ring, oldest stamp first. The owner does the locking. All zeros: empty. */
 struct stamps {
 	struct stamp stamp[STAMPS];
 	uint64_t first, n;
@@ -23,12 +24,13 @@ struct stamps {
 
 void stamps_clear(struct stamps *s);
 /*
- * Adds a stamp. Where there are too many, the newest one stands for those that follow too: the lag
- * is never shown too small.
+ * Adds a stamp. When the ring is full, the newest stamp also stands for all later records, with its
+ * own time; the lag is then shown too large rather than too small.
  */
 void stamps_add(struct stamps *s, uint64_t seq, uint64_t now_ns);
+/* Removes the stamps of records up to `applied`. */
 void stamps_applied(struct stamps *s, uint64_t applied);
-/* Age of the oldest one; 0: none. */
+/* Age, in ns, of the oldest stamp; 0: there is none. */
 uint64_t stamps_lag_ns(const struct stamps *s, uint64_t now_ns);
 bool stamps_full(const struct stamps *s);
 

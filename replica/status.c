@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The status of a replica: each part is asked with its own lock. */
+/* The status of a replica, gathered from each part under that part's lock. */
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ static void status_of_session(const struct session *peer, struct replica_status 
 	s->peer_vcpu_ms = (double)peer->watch.still_ns / 1e6;
 }
 
-/* A backup that joins, and how far its disks have come. */
+/* Fills in how far a joining backup has come. */
 static void status_of_joining(struct session *joining, struct replica_status *s)
 {
 	struct joining_progress p;
@@ -108,7 +108,7 @@ static void status_of_failover(struct replica *r, struct replica_status *s)
 	s->live = failover_is_live(s->state);
 	s->primary = s->live || s->state == REPLICA_ASKING || s->state == REPLICA_HANDING_OVER ||
 		     (s->state == REPLICA_STARTING && !r->cfg.connect);
-	/* The other side may be live by now, and this one has not noticed yet. */
+	/* The other side may be live by now, without this side having noticed yet. */
 	s->live = s->live && !outbox_lease_is_over(&r->outbox);
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The machine's state to a backup that joins. The guest stands still; vCPU thread. */
+/*
+ * Hands the machine's state over to a joining backup, on the vCPU thread, while the guest stands
+ * still.
+ */
 #include "replica/replica_private.h"
 
-/* Disks that were told to follow a session after it was lost part from it now. */
+/* If the session was lost meanwhile, takes back that the other side's disks follow. */
 static void part_if_lost(struct replica *r, const struct session *s)
 {
 	pthread_mutex_lock(&r->link.lock);

@@ -30,11 +30,14 @@
 #include "replica/replica_private.h"
 
 /*
- * Time for which the guest stands still for a block of the backup's, and number of tries in vain.
+ * Longest time that the guest stands still for a block from the backup, and how many such waits may
+ * fail.
  */
 #define FETCH_NS (NS_PER_S / 5)
 #define FETCHES	 5
-/* Time that an answer may take, beyond what a backup may lag: a megabyte is to be read. */
+/*
+ * Time that an answer may take, in addition to --max-lag: the backup may have to read a megabyte.
+ */
 #define ANSWER_NS (10 * NS_PER_S)
 
 _Static_assert(VERIFY_SUM == SYNC_SUM_LEN && VERIFY_BLOCKS <= 32, "sums, and a bit for each block");
@@ -69,7 +72,10 @@ static int make_sums(struct disk_backend *d, struct verify_job *j)
 	return 0;
 }
 
-/* A mend that is cut off leaves a block that may differ: the next join sends it again. */
+/*
+ * Marks the block as different before it is mended: if mending is cut off, the next join sends it
+ * again.
+ */
 static int mark(struct verify_job *j)
 {
 	disk_meta_set(j->disk.meta, j->ask.block);
@@ -252,7 +258,7 @@ int verify_take_answer(struct replica *r, struct rd *in, struct err *err)
 
 /* ---- what is told ---- */
 
-/* The run is over; why: NULL, all was compared. */
+/* Ends the comparison. why: the reason; NULL: everything was compared. */
 static void finish(struct replica *r, const char *why, int error)
 {
 	struct verify *v = &r->verify;
@@ -310,7 +316,7 @@ void verify_get_progress(struct verify *v, struct verify_progress *p)
 
 /* ---- the live side: begin ---- */
 
-/* Lock held. The backup takes one ask at a time, and has not answered the last one. */
+/* Lock held. True: the backup, which takes one request at a time, has not answered the last one. */
 static bool owes_answer(const struct verify *v)
 {
 	return v->waits_for && !v->answered;
@@ -365,7 +371,7 @@ int verify_start(struct replica *r, unsigned disk, enum verify_mend mend, struct
 
 /* ---- the live side: the vCPU's thread ---- */
 
-/* Sends an ask for the range behind record seq, with data where one is given. */
+/* Sends a request, to be done right after record seq. data: a block's content, or NULL. */
 static void ask(struct replica *r, uint64_t seq, struct verify_ask a, const void *data)
 {
 	struct verify *v = &r->verify;
@@ -396,7 +402,7 @@ static bool is_answered(struct verify *v)
 	return yes;
 }
 
-/* The backup acknowledges, perhaps, but does not answer. */
+/* True: the backup has not answered in time, although it may still acknowledge records. */
 static bool is_overdue(const struct replica *r)
 {
 	const uint64_t most = ANSWER_NS + r->cfg.max_lag_ms * NS_PER_MS;
@@ -404,7 +410,7 @@ static bool is_overdue(const struct replica *r)
 	return host_mono_ns() - r->verify.asked_ns > most;
 }
 
-/* An answer is under way, or *overdue. */
+/* True: an answer is still awaited. *overdue: for too long. */
 static bool waits_for_answer(struct replica *r, bool *overdue)
 {
 	struct verify *v = &r->verify;
@@ -425,7 +431,7 @@ static unsigned range_blocks(const struct replica *r)
 	return left < VERIFY_BLOCKS ? (unsigned)left : VERIFY_BLOCKS;
 }
 
-/* The first range from here on; false: there is none. */
+/* Finds the next range to compare; false: there is none. */
 static bool find_range(struct replica *r, struct verify_ask *a)
 {
 	struct verify *v = &r->verify;
@@ -492,7 +498,10 @@ static void compare_range(struct replica *r)
 		next_range(v);
 }
 
-/* Our disk does it now, behind what the guest has asked for before this record; we wait. */
+/*
+ * Has our own disk do a request now, after all requests that the guest made before this record, and
+ * waits for it.
+ */
 static int do_here(struct replica *r, struct verify_ask a)
 {
 	struct verify_job *j = &r->verify.job;
@@ -546,8 +555,8 @@ static void end_mending(struct replica *r, int error)
 }
 
 /*
- * The block came when the guest had gone on, and may have been written since: it is asked for once
- * more, and not before the backup is done with the first time, for it takes one at a time.
+ * The block came too late: the guest had gone on and may have written to it. It is requested again,
+ * but only after the backup has answered, because it takes one request at a time.
  */
 static void fetch_again(struct replica *r)
 {
@@ -558,7 +567,7 @@ static void fetch_again(struct replica *r)
 		finish(r, "the backup does not send a block in time", ETIMEDOUT);
 }
 
-/* --scrub: from time to time one begins by itself. */
+/* --scrub: starts a comparison from time to time. */
 static void scrub(struct replica *r)
 {
 	struct verify *v = &r->verify;
@@ -581,7 +590,7 @@ void verify_before(struct replica *r, uint64_t seq)
 	scrub(r);
 	if (!atomic_load(&v->running))
 		return;
-	/* An answer that is under way is lost with the backup; the range is asked for again. */
+	/* The backup is lost, and with it its answer; the range is requested again later. */
 	if (!failover_holds(failover_state(&r->failover))) {
 		v->phase = VERIFY_IDLE;
 		return;
@@ -621,7 +630,10 @@ bool verify_wants_record(struct replica *r)
 	return v->phase != VERIFY_FETCHES && atomic_load(&v->job.state) != VERIFY_JOB_RUNS;
 }
 
-/* The guest stands still meanwhile, so nothing writes to the block here. */
+/*
+ * Waits for the block from the backup. The guest stands still meanwhile, so nothing writes to the
+ * block here.
+ */
 void verify_after(struct replica *r)
 {
 	struct verify *v = &r->verify;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Comparison of both sides' disks, in the background, range by range, each at a record, where both
- * have executed the same writes. verify.c has the order of things.
+ * Compares both sides' disks in the background, one range at a time. Each range is compared at a
+ * record, where both sides have executed the same writes; verify.c explains the order.
  */
 #ifndef REPLICA_VERIFY_H
 #define REPLICA_VERIFY_H
@@ -16,24 +16,24 @@
 
 struct replica;
 
-#define VERIFY_BLOCKS 16u /* of DISK_META_BLOCK bytes, in a range */
+#define VERIFY_BLOCKS 16u /* blocks in a range, of DISK_META_BLOCK bytes each */
 #define VERIFY_FOUND  16u /* differing blocks that are named in status */
 #define VERIFY_SUM    16u
-#define VERIFY_DISKS  UINT32_MAX /* all of them */
+#define VERIFY_DISKS  UINT32_MAX /* all disks */
 
 /* The side from which a block that differs is mended. */
 enum verify_mend { VERIFY_MEND_NOT, VERIFY_MEND_LIVE, VERIFY_MEND_BACKUP, VERIFY_MEND_KINDS };
-/* Names of these, as --mend and requests have them. */
+/* Names of these, for --mend and for requests. */
 extern const char *const verify_mend_names[VERIFY_MEND_KINDS];
 
 enum verify_what {
-	VERIFY_SUMS,  /* sums of the blocks */
-	VERIFY_READ,  /* the content of one */
-	VERIFY_WRITE, /* one is overwritten */
+	VERIFY_SUMS,  /* checksums of the blocks */
+	VERIFY_READ,  /* the content of one block */
+	VERIFY_WRITE, /* one block is overwritten */
 	VERIFY_WHATS
 };
 
-/* Request about a range, behind a record. */
+/* A request about a range, to be done right after a record. */
 struct verify_ask {
 	uint64_t record, seed, block;
 	unsigned disk, n; /* blocks */
@@ -45,16 +45,16 @@ enum verify_job_state { VERIFY_JOB_NONE, VERIFY_JOB_WAITS, VERIFY_JOB_RUNS, VERI
 struct verify_job {
 	struct verify_ask ask;
 	struct disk_sync_disk disk;
-	atomic_int state; /* enum verify_job_state: who may touch the rest */
-	bool marks;	  /* the metadata is told first that the block may differ */
+	atomic_int state; /* enum verify_job_state; says which thread may use the rest */
+	bool marks;	  /* first the metadata notes that the block may differ */
 	int error;
 	uint8_t sum[VERIFY_BLOCKS * VERIFY_SUM];
 	uint8_t data[DISK_META_BLOCK];
 };
 
-/* Progress for `status`; the last run's when none is under way. */
+/* Progress for `status` of the comparison under way, or of the last one. */
 struct verify_progress {
-	bool running, known; /* known: there was one */
+	bool running, known; /* known: a comparison has begun at some time */
 	uint64_t blocks, compared, differing, mended;
 	struct {
 		unsigned disk;
@@ -64,11 +64,12 @@ struct verify_progress {
 };
 
 struct verify {
-	struct verify_job job;	 /* of the live side; the disk's thread has it while it RUNS */
-	struct verify_job asked; /* of the backup, likewise; one side may be each in turn */
+	/* live side's own job; used by the disk's thread while in VERIFY_JOB_RUNS */
+	struct verify_job job;
+	struct verify_job asked; /* backup's job, likewise; a side has both because roles change */
 	atomic_bool running;
 
-	/* the vCPU thread's, while it runs */
+	/* used by the vCPU thread, while the comparison runs */
 	enum {
 		VERIFY_IDLE,
 		VERIFY_COMPARES,
@@ -81,51 +82,60 @@ struct verify {
 	uint64_t at_block, seed;
 	uint32_t bad; /* a bit for each block of the range that differs and is to be mended */
 	enum verify_mend mend;
-	uint64_t asked_ns; /* when the backup was asked last */
-	unsigned fetches;  /* how often a block was asked for in vain */
-	uint64_t scrub_ns; /* the next one by itself; 0: none */
+	uint64_t asked_ns; /* when the backup was last asked */
+	unsigned fetches;  /* how often a block came too late */
+	uint64_t scrub_ns; /* when the next comparison begins by itself (--scrub); 0: never */
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct verify_progress shown;
 	uint64_t waits_for; /* record whose answer is awaited; 0: none */
 	bool answered;
 	int their_error;
-	uint8_t theirs[DISK_META_BLOCK]; /* sums, or a block */
+	uint8_t theirs[DISK_META_BLOCK]; /* checksums, or the content of a block */
 };
 
 void verify_init(struct verify *v);
 void verify_fini(struct verify *v);
 
 /*
- * Any thread, of a live side: begins with disk `disk`, or with all (VERIFY_DISKS). -EBUSY and err:
- * one is under way, nobody protects, or the backup has not answered the one before. -EINVAL: no
- * such disk, or it is not kept in step.
+ * Any thread of a live side: starts a comparison of disk `disk`, or of all (VERIFY_DISKS). 0;
+ * -EBUSY and err: one is under way, no backup protects the guest, or the backup has not answered
+ * the last request; -EINVAL and err: there is no such disk, or it is not kept in step.
  */
 int verify_start(struct replica *r, unsigned disk, enum verify_mend mend, struct err *err);
 void verify_get_progress(struct verify *v, struct verify_progress *p);
 
 /* ---- live side ---- */
 
-/* vCPU thread: a record is needed now, because there is something to do at one. */
+/* vCPU thread. True: the comparison needs a record now. */
 bool verify_wants_record(struct replica *r);
-/* vCPU thread, before record seq goes to the backup, and after it has gone. */
+/* vCPU thread: does what is due right before record seq is sent to the backup, and right after. */
 void verify_before(struct replica *r, uint64_t seq);
 void verify_after(struct replica *r);
-/* vCPU thread: another backup has the state now, of which nothing was asked yet. */
+/*
+ * vCPU thread: another backup has the state now; forgets the request that the one before has not
+ * answered.
+ */
 void verify_forget(struct replica *r);
-/* Receiver: an answer of the backup's. 0, or -EBADMSG and err. */
+/* Receiver: takes an answer from the backup. 0, or -EBADMSG and err. */
 int verify_take_answer(struct replica *r, struct rd *in, struct err *err);
 
 /* ---- backup ---- */
 
-/* Receiver: something is asked of us. 0, or -EBADMSG and err. */
+/*
+ * Receiver: takes a request from the live side. received: number of the last record received. 0, or
+ * -EBADMSG and err.
+ */
 int verify_take_ask(struct replica *r, uint64_t received, struct rd *in, struct err *err);
-/* vCPU thread: record seq was applied. */
+/* vCPU thread: record seq was applied; starts the job that waits for it. */
 void verify_applied(struct replica *r, uint64_t seq);
-/* Receiver: an answer that is ready, into b; false: none. */
+/* Receiver: puts an answer that is ready into b. False: none is ready. */
 bool verify_answer(struct replica *r, struct buf *b);
 
-/* The end of a role: waits for what the disk's thread does; what was under way is over. */
+/*
+ * Ends this side's role: waits until the disk's thread is done, and drops a comparison that is
+ * under way.
+ */
 void verify_end(struct replica *r);
 
 #endif

@@ -136,9 +136,9 @@ static int parse_header(const uint8_t *bytes, uint64_t want_seq, uint32_t max, u
 }
 
 /*
- * Receives until `want` bytes of the frame are there: 1, 0 (end), -EAGAIN, -errno. A byte now and
- * then keeps a long frame on a slow link alive; in the handshake the whole frame has to be there in
- * time.
+ * Receives until `want` bytes of the frame have arrived. 1; 0: the stream has ended; -EAGAIN;
+ * another -errno and err. While bytes keep coming, a long frame on a slow link may take longer than
+ * the timeout; during the handshake the whole frame has to arrive in time.
  */
 static int wire_fill(struct wire *w, size_t want, int timeout_ms, struct err *err)
 {
@@ -178,7 +178,7 @@ static int wire_unpack(struct wire *w, const struct wire_header *h, struct wire_
 		return err_set(err, ENOMEM, "out of memory");
 	if (ZSTD_decompress(w->raw, h->raw, payload, h->stored) != h->raw)
 		return err_set(err, EBADMSG, "frame %" PRIu64 " does not decompress", h->seq);
-	if (h->raw) /* else there may be no buffer yet */
+	if (h->raw) /* for an empty frame there may be no buffer yet */
 		f->data = w->raw;
 	return 1;
 }
@@ -227,7 +227,7 @@ void wire_hello_save(const struct wire_hello *h, struct buf *out)
 	buf_free(&config);
 }
 
-/* Makes a text of the other side printable, as it is shown to people. */
+/* Makes the other side's version printable, as it is shown to people. */
 static void take_version(char *version)
 {
 	version[TWINSTEP_VERSION_LEN - 1] = 0;

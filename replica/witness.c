@@ -17,7 +17,7 @@
 #define VERSION	    1
 #define GUESTS	    64
 #define CONNECTIONS 64
-#define IDLE_MS	    60000 /* then a client has to connect again */
+#define IDLE_MS	    60000 /* an idle connection is closed after this time */
 #define SEND_MS	    2000
 
 /* ---- messages ---- */
@@ -113,7 +113,8 @@ struct guest {
 
 struct server {
 	const char *dir;
-	pthread_mutex_t lock; /* of the list; arbiters may be asked by several threads */
+	/* guards the list; an arbiter itself may be called by several threads */
+	pthread_mutex_t lock;
 	struct guest guest[GUESTS];
 	unsigned nguests;
 	atomic_uint connections;
@@ -129,7 +130,7 @@ static void spec_of(const struct server *s, const char *name, char spec[600])
 	snprintf(spec, 600, "file:%.500s/%s", s->dir, name);
 }
 
-/* The arbiter of a guest, which is opened once; NULL and err. */
+/* Returns a guest's arbiter, which is opened at the first call. NULL and err on failure. */
 static struct arbiter *arbiter_of(struct server *s, const char *name, struct err *err)
 {
 	struct arbiter *a = NULL;
@@ -183,7 +184,7 @@ static int execute(struct server *s, const struct witness_request *q, struct wit
 	return q->op == WITNESS_LAST ? arbiter_last(arbiter, &a->generation, err) : 0;
 }
 
-/* False: the connection is over. */
+/* Answers a request. False: the connection is over. */
 static bool answer_one(struct connection *c)
 {
 	uint8_t in[WITNESS_REQUEST], out[WITNESS_ANSWER];
@@ -243,7 +244,7 @@ static void begin_connection(struct server *s, struct peer *p)
 int witness_serve(const char *dir, const char *addr, const struct peer_key *key,
 		  const volatile bool *stop, struct err *err)
 {
-	static struct server s; /* threads may outlive us until the process ends */
+	static struct server s; /* static, because connections' threads may outlive this function */
 	struct peer_listener *l;
 
 	s.dir = dir;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The witness: an arbiter for people with two hosts and one small third one. A server there, over
- * the TLS of the pairs, keeps one arbiter of files (arbiter_file.c) for each guest and asks it for
- * whoever holds the key; each answer is on stable storage before it leaves.
+ * The witness: an arbiter for setups of two hosts and a small third one. It is a server on the
+ * third host that replicas reach over the same TLS as each other. It keeps an arbiter of files
+ * (arbiter_file.c) for each guest, and serves every client that holds the key. What an answer says
+ * is on stable storage before the answer leaves.
  *
  * One request and one answer at a time on a connection, both of fixed length, little-endian:
  *
  *   request   magic u32 "TWIT", version u8 1, op u8, 2 bytes 0, generation u64, id[16], guest[48]
- *   answer    result i32 (as the operations of arbiter.h), error 4 bytes 0, generation u64, id[16],
- *             sentence[200], ended by 0
+ *   answer    result i32 (as the operations of arbiter.h), 4 bytes 0, generation u64, id[16],
+ *             text[200] of an error, ended by 0
  */
 #ifndef REPLICA_WITNESS_H
 #define REPLICA_WITNESS_H
@@ -41,20 +42,22 @@ struct witness_answer {
 	char text[WITNESS_TEXT];
 };
 
-/* Names are letters, digits and -._ , beginning with one of the first two: they become directories.
+/*
+ * True: the name may be that of a guest. Such names become directories, so they have only letters,
+ * digits and -._ , and begin with a letter or digit.
  */
 bool witness_name_is_good(const char *name);
 void witness_put_request(uint8_t out[WITNESS_REQUEST], const struct witness_request *q);
-/* 0; -EBADMSG and err: that is no request. */
+/* Reads a request. 0; -EBADMSG and err: these bytes are not a request. */
 int witness_get_request(const uint8_t in[WITNESS_REQUEST], struct witness_request *q,
 			struct err *err);
 void witness_put_answer(uint8_t out[WITNESS_ANSWER], const struct witness_answer *a);
-/* 0, or -EBADMSG. */
+/* Reads an answer. 0; -EBADMSG: these bytes are not an answer. */
 int witness_get_answer(const uint8_t in[WITNESS_ANSWER], struct witness_answer *a);
 
 /*
- * The server: listens at addr, keeps what it knows below dir, which is made, until *stop. 0, or
- * -errno and err.
+ * Runs the server until *stop: listens at addr, and keeps the guests' arbiters below directory dir,
+ * which it creates. 0, or -errno and err.
  */
 int witness_serve(const char *dir, const char *addr, const struct peer_key *key,
 		  const volatile bool *stop, struct err *err);
