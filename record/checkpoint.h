@@ -18,8 +18,8 @@
 #include "base/err.h"
 #include "hypervisor/machine.h"
 
-#define CHECKPOINT_VERSION	 3 /* with the content of disks ... */
-#define CHECKPOINT_VERSION_PLAIN 2 /* ... and without: what older programs read */
+#define CHECKPOINT_VERSION	 3 /* files that contain disks' content */
+#define CHECKPOINT_VERSION_PLAIN 2 /* files that do not, which older programs read as well */
 #define CHECKPOINT_BLOCK	 65536u
 
 /* Contents of a checkpoint's header. */
@@ -50,21 +50,25 @@ struct checkpoint_write_options {
 };
 
 struct checkpoint_restore_options {
-	uint64_t base; /* id of what the machine holds already (the restored checkpoint below); 0:
-			  nothing */
+	/* id of the checkpoint that the machine has been restored from already; 0: none */
+	uint64_t base;
 	/*
 	 * Disk i's changes, for disk_overlay_import. NULL: a checkpoint with disk changes is
 	 * refused. 0 or -errno.
 	 */
 	int (*disk_import)(void *ctx, unsigned i, const uint8_t *data, size_t len, struct err *err);
 	/*
-	 * So many bytes of disk i's content, data NULL: zeros. Offsets rise, and a checkpoint that
-	 * stands alone leaves out nothing. NULL: a checkpoint with such content is refused.
+	 * Takes `len` bytes of disk i's content; data NULL: zeros. Offsets rise from call to call,
+	 * and for a checkpoint that stands alone the calls cover the whole disk. NULL: a checkpoint
+	 * with such content is refused.
 	 */
 	int (*disk_content)(void *ctx, unsigned i, uint64_t offset, const uint8_t *data,
 			    uint64_t len, struct err *err);
 	void *disk_ctx;
-	/* Another one comes on top: memory and disks are as they were, the machine is not yet. */
+	/*
+	 * Another checkpoint is to be restored on top: memory and disks are restored now, the
+	 * machine's state is not.
+	 */
 	bool below;
 };
 
@@ -79,9 +83,9 @@ struct checkpoint_visitor {
 };
 
 /*
- * Writes m into an open, empty file; name is for messages, and info (may be NULL) gets what was
- * written. 0 when it is on the disk, -EBUSY when pages are dirty (no digest was taken here), or
- * what the disk said.
+ * Writes m into an open, empty file. name: for messages; info: what was written, may be NULL. 0:
+ * the checkpoint is on stable storage; -EBUSY and err: pages are dirty, because no digest was taken
+ * at this point; another -errno and err: writing failed.
  */
 int checkpoint_write_fd(int fd, const char *name, struct machine *m,
 			const struct checkpoint_write_options *o, struct checkpoint_info *info,
@@ -101,7 +105,10 @@ struct checkpoint_info checkpoint_describe(struct machine *m, uint64_t record, u
 struct checkpoint_out *checkpoint_out_begin(int fd, const char *name,
 					    const struct checkpoint_info *info,
 					    const struct buf *state, struct err *err);
-/* data NULL: it is zero. A checkpoint that stands alone need not have pages of zeros. */
+/*
+ * Adds a page; data NULL: the page is all zeros. A checkpoint that stands alone may leave out such
+ * pages.
+ */
 int checkpoint_out_page(struct checkpoint_out *w, uint64_t number, const uint8_t *data);
 /* Writes the changes of a disk, as disk_overlay_export() gave them. */
 int checkpoint_out_changes(struct checkpoint_out *w, unsigned disk, const struct buf *changes);
@@ -111,43 +118,46 @@ int checkpoint_out_changes(struct checkpoint_out *w, unsigned disk, const struct
  */
 int checkpoint_out_content(struct checkpoint_out *w, unsigned disk);
 int checkpoint_out_block(struct checkpoint_out *w, uint64_t block, const uint8_t *data);
-/*
- * Completes the checkpoint; the second one puts it on stable storage. info (may be NULL) gets what
- * was written.
- */
+/* Completes the checkpoint. info: what was written, may be NULL. */
 int checkpoint_out_end(struct checkpoint_out *w, struct checkpoint_info *info);
+/* Puts the completed checkpoint on stable storage. */
 int checkpoint_out_sync(struct checkpoint_out *w);
 void checkpoint_out_free(struct checkpoint_out *w);
 
 /*
- * A file beside path, open for writing, with its name in *tmp; then its proper name for it, or its
- * end. They free tmp. -EEXIST when there is a file at path that is not to be replaced (force).
+ * Creates a temporary file beside path, open for writing, with its name in *tmp. It then gets the
+ * name `path` (publish) or is removed (drop); both free tmp. -EEXIST: there is a file at path, and
+ * force is false.
  */
 int checkpoint_file_create(const char *path, bool force, char **tmp, struct err *err);
 int checkpoint_file_publish(const char *path, char *tmp, bool force, struct err *err);
 void checkpoint_file_drop(char *tmp);
 
 /*
- * A regular file, open for reading: its descriptor for the functions below that take one. -errno.
+ * Opens a regular file for reading. Returns its descriptor, for the functions below; -errno and
+ * err.
  */
 int checkpoint_open(const char *path, struct err *err);
 /*
- * Header only: which machine to make. -EBADMSG: not a checkpoint, another version, or damaged. path
- * is for messages.
+ * Reads the header only, which tells what machine to make. path: for messages. 0; -EBADMSG and err:
+ * not a checkpoint, another version, or damaged.
  */
 int checkpoint_read_info_fd(int fd, const char *path, struct checkpoint_info *info,
 			    struct err *err);
 
 /*
- * Puts m, a machine of the same configuration, into the state of an open file, or with m NULL reads
- * all of it and checks every checksum; path is for messages. -EINVAL: of another machine or on top
- * of another checkpoint; -EBADMSG: damaged. After a failure that came later than the header's, the
- * machine is good for machine_destroy() only.
+ * Restores m, a machine of the same configuration, from an open file. m NULL: only reads the whole
+ * file and checks every checksum. path: for messages. 0; -EINVAL and err: the file is of another
+ * machine, or on top of another checkpoint; -EBADMSG and err: it is damaged. After an error behind
+ * the header, m can only be destroyed.
  */
 int checkpoint_restore_fd(int fd, const char *path, struct machine *m,
 			  const struct checkpoint_restore_options *o, struct checkpoint_info *info,
 			  struct err *err);
-/* Reads and checks all of it, as with m NULL, and tells v. */
+/*
+ * Reads and checks the whole file, as checkpoint_restore_fd() with m NULL, and calls v for its
+ * parts.
+ */
 int checkpoint_visit_fd(int fd, const char *path, const struct checkpoint_visitor *v,
 			struct checkpoint_info *info, struct err *err);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Two passes: sums of all that is in the one below, then the other one, piece by piece, of which
- * those with other sums are written. The key of the sums is random: a guest cannot make two pages
- * that differ and have the same.
+ * Two passes. The first makes a checksum of every piece (page or disk block) of the checkpoint
+ * below. The second reads the other checkpoint and writes the pieces whose checksum differs. The
+ * key of the checksums is random, so a guest cannot make two different pieces with the same
+ * checksum.
  */
 #include "record/checkpoint_diff.h"
 
@@ -16,10 +17,10 @@
 #include "hypervisor/devices/disk.h"
 #include "record/checkpoint_private.h"
 
-/* Of zeros: what a checkpoint that stands alone leaves out. */
+/* Stands for a piece of zeros, which a checkpoint that stands alone leaves out. */
 #define SUM_ZERO ((XXH128_hash_t){ 0, 0 })
 
-/* Sums of a row of pieces, from number 0 on. */
+/* Checksums of a sequence of pieces, from number 0 on. */
 struct sums {
 	XXH128_hash_t *sum;
 	uint64_t n;
@@ -107,7 +108,7 @@ static int below_block(void *ctx, unsigned disk, uint64_t block, const uint8_t *
 
 typedef int put_fn(struct checkpoint_out *w, uint64_t number, const uint8_t *data);
 
-/* Pieces up to this one are zeros now: those that were not are written. */
+/* The pieces before number `end` are zeros now: writes those that were not. */
 static int put_zeros(struct diff *d, struct sums *s, uint64_t end, put_fn *put)
 {
 	int ret = 0;
@@ -130,7 +131,7 @@ static int put_piece(struct diff *d, struct sums *s, uint64_t number, const uint
 	return ret;
 }
 
-/* Before a disk, and at the end: all pages, and the disk before, are complete. */
+/* Called before each disk, and at the end: completes the pages, or the disk before. */
 static int finish_row(struct diff *d)
 {
 	int ret = put_zeros(d, &d->pages, d->pages.n, checkpoint_out_page);
@@ -142,7 +143,10 @@ static int finish_row(struct diff *d)
 	return ret;
 }
 
-/* A digest says that for files which nobody has made to look alike; sums lie in rows of a size. */
+/*
+ * True: the machines have the same configuration. The digest alone would do for honest files; the
+ * sizes are compared as well, because the arrays of checksums depend on them.
+ */
 static bool same_config(const struct machine_config *a, const struct machine_config *b)
 {
 	bool same = a->memory == b->memory && a->ndisks == b->ndisks;

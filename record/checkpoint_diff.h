@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Of two checkpoints of a machine, the one that holds only what has changed from one to the other.
- */
+/* Makes, of two checkpoints of a machine, one that holds only what has changed between them. */
 #ifndef RECORD_CHECKPOINT_DIFF_H
 #define RECORD_CHECKPOINT_DIFF_H
 
@@ -13,9 +12,10 @@ struct checkpoint_file {
 };
 
 /*
- * Writes what is to be restored on top of `below` for the state of `from`, both of which stand
- * alone, into an open, empty file. info gets what was written. 0; -EINVAL: they are not of one
- * machine, or do not stand alone; -EBADMSG: one is damaged; or what the disk said.
+ * Writes to `to`, an open, empty file, the checkpoint that turns the state of `below` into that of
+ * `from` when restored on top of it. `below` and `from` stand alone. info: what was written. 0;
+ * -EINVAL and err: they are of different machines, or one does not stand alone; -EBADMSG and err:
+ * one is damaged; another -errno and err: writing failed.
  */
 int checkpoint_diff(const struct checkpoint_file *below, const struct checkpoint_file *from,
 		    const struct checkpoint_file *to, struct checkpoint_info *info,

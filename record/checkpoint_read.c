@@ -12,7 +12,7 @@
 #include "record/checkpoint_private.h"
 #include "record/pages.h"
 
-/* Changes of a disk: no more than all of it, and something for each block. */
+/* Allowance for the headers of blocks, in addition to the disk's size, in a disk's changes. */
 #define DISK_BLOB_SLACK (1u << 20)
 
 struct reader {
@@ -299,7 +299,7 @@ static int take_pages(struct reader *r)
 	return 0;
 }
 
-/* Bytes of the present disk, to who restores it. data NULL: zeros. */
+/* Hands bytes of the present disk's content to the restoring callback. data NULL: zeros. */
 static int put_content(struct reader *r, uint64_t offset, const uint8_t *data, uint64_t len)
 {
 	if (!r->m || !len)
@@ -312,7 +312,7 @@ static int put_content(struct reader *r, uint64_t offset, const uint8_t *data, u
 	return r->o->disk_content(r->o->disk_ctx, r->disk, offset, data, len, r->err);
 }
 
-/* Blocks up to this one are zero, where the checkpoint stands alone. */
+/* Fills in the blocks before this one: in a checkpoint that stands alone they are zeros. */
 static int fill_content(struct reader *r, uint64_t block)
 {
 	uint64_t from = r->next_block * CHECKPOINT_BLOCK, to = block * CHECKPOINT_BLOCK,
@@ -381,7 +381,7 @@ static int take_content(struct reader *r)
 	return ret;
 }
 
-/* The first section of a disk; those before it are complete. */
+/* Handles the first section of a disk: the disks before it are complete. */
 static int begin_disk(struct reader *r)
 {
 	int ret = finish_disk(r);
@@ -464,8 +464,8 @@ static int read_sections(struct reader *r)
 /* ---- whole files ---- */
 
 /*
- * Memory is there: tell the engine, and begin an epoch without dirty pages; then the state, which
- * may look at it.
+ * Called when memory is complete: tells the engine, begins an epoch without dirty pages, and then
+ * restores the state, which may read memory.
  */
 static int restore_state(struct reader *r)
 {
@@ -548,7 +548,7 @@ int checkpoint_visit_fd(int fd, const char *path, const struct checkpoint_visito
 	return ret;
 }
 
-/* Without blocking on a pipe; only regular files are checkpoints. */
+/* Only regular files are checkpoints; O_NONBLOCK keeps open() from waiting on a pipe. */
 int checkpoint_open(const char *path, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

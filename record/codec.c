@@ -12,7 +12,7 @@
  */
 #define HEAD_INPUTS 1u
 #define HEAD_REP    2u
-#define SEQ_MAX	    (1ull << 62) /* numbers of records never wrap */
+#define SEQ_MAX	    (1ull << 62) /* record numbers stay below this, so that they never wrap */
 
 static uint64_t zigzag(uint64_t v)
 {

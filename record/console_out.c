@@ -3,7 +3,7 @@
 
 #include "record/live.h"
 
-/* -1: not for a console that there is. */
+/* Slot of the console that an output is for; -1: none. */
 static int slot_of(const struct console_out *o, const struct output *out)
 {
 	int slot = -1;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Details of a digest: a few bytes beside each digest about its parts, so that a difference can be
- * named.
+ * The detail of a digest: a few bytes about its parts, stored beside the digest, so that a later
+ * difference can be named.
  *
- * A detail lists a 32-bit hash of each part (cpu, clock, every device, memory) that changed since
- * the last detail, and number and one byte for each page dirtied in the epoch; when there are more
- * than DETAIL_GROUPS pages, one byte for each group of neighbours in the list.
+ * A detail lists a 32-bit hash of each part (CPU, clock, every device, memory) that changed since
+ * the last detail. It also has the number of each page that was written in the epoch, with one byte
+ * of hash; when there are more than DETAIL_GROUPS pages, it has one byte for each group of
+ * neighbours in the list instead.
  */
 #ifndef RECORD_DETAIL_H
 #define RECORD_DETAIL_H
@@ -25,7 +26,7 @@ struct detail {
 	void *also_ctx;
 };
 
-/* Starts collecting the machine's dirty pages; `also` (may be NULL) is told of each as well. */
+/* Starts collecting the machine's dirty pages. also: called for each page as well; may be NULL. */
 void detail_init(struct detail *d, struct machine *m,
 		 void (*also)(void *ctx, uint64_t offset, const void *page, uint64_t hash),
 		 void *also_ctx);
@@ -39,7 +40,7 @@ void detail_make(struct detail *d, struct machine *m, struct buf *out);
  */
 void detail_compare(struct detail *d, struct machine *m, const uint8_t *detail, size_t len,
 		    char *text, size_t n);
-/* After a digest that agreed. */
+/* To be called after a digest that agreed with the record: starts the next epoch. */
 void detail_agreed(struct detail *d, struct machine *m);
 
 #endif

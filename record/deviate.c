@@ -12,7 +12,7 @@ static const struct codec_record *peek(struct deviate *d)
 	return record_stream_peek(&d->stream, &d->rec, &d->at_end, &d->error);
 }
 
-/* Something was done: the record is left. */
+/* True: a fault has been done, so the machine has left the record. */
 static bool is_off(const struct deviate *d)
 {
 	return d->next > 0;
@@ -23,7 +23,7 @@ static const struct fault *next_fault(const struct deviate *d)
 	return d->next < d->nfaults ? &d->fault[d->next].f : NULL;
 }
 
-#define HELD_FOR_NEXT (UINT64_MAX - 1) /* a held packet comes behind the next one */
+#define HELD_FOR_NEXT (UINT64_MAX - 1) /* a held packet enters after the next one */
 
 /* The fault whose held packet comes next; NULL: none is held until a count. */
 static struct deviate_fault *next_held(struct deviate *d)
@@ -40,8 +40,9 @@ static struct deviate_fault *next_held(struct deviate *d)
 }
 
 /*
- * Behind the record's end: a guest that had an end of its own may get there later than the recorded
- * one, so its timers go on, at the rate that time has. It has no other company.
+ * True: the machine is past the record's end but may go on. If the recorded guest ended by itself,
+ * this one may do so later; until then its timers go on, at the present rate of time, but no other
+ * input comes.
  */
 static bool is_alone(struct deviate *d)
 {
@@ -71,7 +72,10 @@ static void stop_for_timer(const struct deviate *d, struct landmark *until)
 		*until = (struct landmark){ .count = count };
 }
 
-/* A fault is done at the first boundary with its count, behind what the record has for that. */
+/*
+ * Stops at the next fault. A fault is done at the first boundary with its count, after the record's
+ * inputs for that count.
+ */
 static void deviate_until(void *ctx, struct machine *m, struct landmark *until)
 {
 	struct deviate *d = ctx;
@@ -121,13 +125,13 @@ static const uint8_t *corrupt(struct deviate_fault *df, const struct input *pack
 	return df->packet.bad ? packet->data : df->packet.data;
 }
 
-/* The fault is of the packet that the record has brought last. */
+/* True: the fault is meant for the packet that the record has just brought. */
 static bool is_of_packet(const struct deviate *d, const struct fault *f)
 {
 	return !f->packet || (d->rx_count == f->count + 1 && d->rx_number == f->packet);
 }
 
-/* The packet at *in, which a fault makes 0 to 2 of, at *in as well. */
+/* Applies a fault to the packet at *in: leaves 0 to 2 packets there, and returns how many. */
 static size_t change_packet(const struct deviate *d, struct deviate_fault *df, uint64_t count,
 			    struct input *in)
 {
@@ -151,7 +155,10 @@ static size_t change_packet(const struct deviate *d, struct deviate_fault *df, u
 	return f->place == FAULT_PACKET_TWICE ? 2 : f->place == FAULT_PACKET_CORRUPT;
 }
 
-/* ... and all of them: each takes the first of what those before it have left. */
+/*
+ * Applies all faults to a packet, one after the other: each gets the first packet that those before
+ * it have left.
+ */
 static size_t change_packets(struct deviate *d, const struct input *packet, uint64_t count,
 			     struct input *in)
 {
@@ -200,7 +207,10 @@ static void change_time(const struct deviate_fault *df, uint64_t now, struct tim
 	t->rate = t->rate > CLOCK_RATE_MAX ? CLOCK_RATE_MAX : t->rate;
 }
 
-/* Time never goes back, also where another machine took another way to here. */
+/*
+ * Changes an anchor so that time never goes back, although this machine has come here in another
+ * way than the recorded one.
+ */
 static struct input change_anchor(const struct deviate *d, const struct input *in)
 {
 	uint64_t now = clock_now(machine_clock(d->m));
@@ -213,7 +223,10 @@ static struct input change_anchor(const struct deviate *d, const struct input *i
 			       .b = t.rate < 1 ? 1 : (uint64_t)t.rate };
 }
 
-/* A request that the record's machine had need not be there, or be another one. */
+/*
+ * Changes a disk input. The request that the recorded machine had may not exist here, or be a
+ * different one.
+ */
 static size_t change_disk(struct deviate *d, struct deviate_fault *df, struct input *in)
 {
 	const struct fault *f = &df->f;
@@ -229,7 +242,10 @@ static size_t change_disk(struct deviate *d, struct deviate_fault *df, struct in
 	return 1;
 }
 
-/* Notes the number of lost interrupts: one more, once the sync point is applied, ends the tries. */
+/*
+ * Begins to try to lose an interrupt. When the number of lost interrupts has grown after a sync
+ * point, the try has succeeded.
+ */
 static void try_to_lose(struct deviate *d, struct deviate_fault *df)
 {
 	d->losing = df;
@@ -237,8 +253,9 @@ static void try_to_lose(struct deviate *d, struct deviate_fault *df)
 }
 
 /*
- * A lost interrupt is one that is asked for at a sync point, where timers run: at each of them it
- * is tried until there was one. One that nothing asks for waits until the CPU takes it.
+ * Changes an interrupt. One can be lost only if it is requested at a sync point, where timers run;
+ * so this is tried at each sync point until it succeeds. A spurious one waits until the CPU accepts
+ * it.
  */
 static size_t change_interrupt(struct deviate *d, struct deviate_fault *df, struct input *in)
 {
@@ -289,7 +306,7 @@ static size_t change(struct deviate *d, const struct sync_point *sp, uint64_t co
 	}
 	for (size_t i = 0; i < d->next; i++)
 		n += change_disk(d, &d->fault[i], &in[n]);
-	/* A record has no room for more; what a full one cannot take is lost. */
+	/* A record has no room for more inputs; the rest is lost. */
 	if (n > SYNC_INPUTS_MAX - 1)
 		n = SYNC_INPUTS_MAX - 1;
 	if (digest && d->tap)
@@ -341,7 +358,7 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 		try_to_lose(d, df);
 	*sp = (struct sync_point){ .at = *at, .input = d->input };
 	sp->n = fault_inputs(f, d->m, d->input, SYNC_INPUTS_MAX);
-	if (sp->n && fault_stays(f->place)) { /* only now is it known to be of something */
+	if (sp->n && fault_stays(f->place)) { /* only now is it known that the fault has a target */
 		df->bits = fault_bits_now(f, d->m);
 		df->held_count = at->count + 1;
 	}
@@ -356,7 +373,7 @@ static enum sync_verdict take_fault(struct deviate *d, const struct landmark *at
 	return sp->n ? SYNC_APPLY : SYNC_END;
 }
 
-/* The bits as they are to be, at every boundary until it is over. */
+/* Keeps the bits of a fault that stays, at every boundary until the fault is over. */
 static enum sync_verdict renew(struct deviate *d, struct deviate_fault *df,
 			       const struct landmark *at, struct sync_point *sp)
 {
@@ -392,9 +409,10 @@ static bool is_due(uint64_t count, const struct landmark *at, enum sync_reason w
 }
 
 /*
- * Timers fire, and the machine does not go on. Interrupts may be on and none be delivered, as a
- * controller masks it or waits for the end of another: then no count ends the run. A guest that
- * waits for one timer has it at once, however long it is.
+ * True: timers have fired for too long without the machine going on. Interrupts may be enabled and
+ * yet not be delivered, because a controller masks them or waits for the end of another one; then
+ * no count would end the run. A guest that waits for a single timer gets it at once, however late
+ * that is.
  */
 static bool waits_in_vain(struct deviate *d, uint64_t count, uint64_t now)
 {
@@ -428,7 +446,7 @@ static enum sync_verdict go_alone(struct deviate *d, enum sync_reason why,
 	return SYNC_APPLY;
 }
 
-/* Behind the first fault. A machine that waits gets its next input at once. */
+/* Decides what enters after the first fault. A machine that waits gets its next input at once. */
 static enum sync_verdict go_on(struct deviate *d, enum sync_reason why, const struct landmark *at,
 			       struct sync_point *sp)
 {
@@ -457,7 +475,7 @@ static enum sync_verdict go_on(struct deviate *d, enum sync_reason why, const st
 	return take_record(d, at, sp);
 }
 
-/* SYNC_AGAIN is no answer for a machine that waits. */
+/* Does the first fault. A machine that waits must not get SYNC_AGAIN as an answer. */
 static enum sync_verdict begin(struct deviate *d, enum sync_reason why, const struct landmark *at,
 			       struct sync_point *sp)
 {

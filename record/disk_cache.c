@@ -93,7 +93,7 @@ static uint64_t next_random(uint64_t *state)
 	return z ^ z >> 31;
 }
 
-#define TORN_OF 8 /* one in so many of those that are done is so in part */
+#define TORN_OF 8 /* of the writes that are done, one in so many is done in part */
 
 static int do_some(const struct cached_write *w, uint64_t quarters, uint64_t *state,
 		   disk_cache_write *write, void *ctx)

@@ -23,9 +23,10 @@ struct slot {
 struct copied {
 	struct disk_backend *disk;
 	uint64_t bytes, blocks;
-	uint64_t at;	  /* where its blocks are kept in the file */
-	uint8_t *done;	  /* a bit a block: copied or kept; the disk's thread */
-	uint8_t *spilled; /* ... : it is in the file; the copying thread */
+	uint64_t at;   /* where its blocks are kept in the file */
+	uint8_t *done; /* one bit for each block: copied or saved; used by the disk's thread */
+	/* one bit for each block: saved in the file; used by the copying thread */
+	uint8_t *spilled;
 	bool begun;
 };
 
@@ -35,7 +36,7 @@ struct disk_copy {
 	int fd;
 	uint8_t *pool;
 
-	atomic_int error; /* a positive errno: what is kept is not all */
+	atomic_int error; /* a positive errno: some blocks could not be saved */
 
 	pthread_mutex_t lock; /* of slot */
 	struct slot slot[SLOTS];
@@ -192,7 +193,10 @@ static int spill(struct disk_copy *c)
 	return error;
 }
 
-/* Blocks to be read on the disk's thread; those that were overwritten since are kept already. */
+/*
+ * Blocks to be read on the disk's thread; blocks that were overwritten since have been saved
+ * already.
+ */
 struct sweep {
 	struct copied *of;
 	uint64_t first;

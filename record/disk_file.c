@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A queue of jobs in the order in which they were started. Whoever finds the queue idle executes
- * its first job: the worker thread, or the thread that waits in finish(), so that waiting never
- * costs a switch to another thread when the worker has not begun. One job executes at a time; that
- * is what makes the order exact.
+ * Jobs wait in a queue in the order in which they were started. A thread that finds the queue idle
+ * executes its first job: the worker thread, or the thread that waits in finish(). So waiting needs
+ * no switch to another thread if the worker has not begun. Only one job executes at a time, which
+ * makes the order exact.
  */
 #include "record/disk_file.h"
 
@@ -26,7 +26,7 @@
 #define BLOCK	      4096u /* granule of the overlay */
 #define BLOCK_SECTORS (BLOCK / DISK_SECTOR)
 #define CHUNK	      (1u << 20) /* bytes hashed or zeroed at a time */
-/* To which an overlay grows: a damaged log must not make a bitmap that fills the host's memory. */
+/* Size limit of an overlay: a damaged log must not make a bitmap that fills the host's memory. */
 #define OVERLAY_SECTORS_MAX (1ull << 34)
 
 struct job {
@@ -42,7 +42,7 @@ struct job {
 	uint64_t announced; /* bytes of a write that the metadata was told of */
 	int error;
 	bool done;
-	bool alone; /* nobody waits for it */
+	bool alone; /* no thread waits for it */
 };
 
 /* A job that is no request of the guest's, with a number that none of those has. */
@@ -93,7 +93,7 @@ static uint64_t disk_blocks(const struct disk *d)
 	return blocks_of(d->backend.sectors);
 }
 
-/* A disk that has grown is longer than its image, and zeros follow. */
+/* Reads from the image. A disk that has grown is longer than its image; zeros follow it. */
 static int base_read(const struct disk *d, uint8_t *data, uint64_t len, uint64_t offset)
 {
 	uint64_t end = d->image ? d->image->bytes : 0, has = offset < end ? end - offset : 0;
@@ -198,7 +198,10 @@ static int job_announce(struct disk *d, struct job *j)
 	return 0;
 }
 
-/* The guest sees the end of a write: what comes after is behind the next record. */
+/*
+ * Tells the metadata that a write has completed for the guest: what the guest does after it comes
+ * after the next record.
+ */
 static void job_finished(struct disk *d, const struct job *j)
 {
 	uint64_t offset = j->sector * DISK_SECTOR;
@@ -450,7 +453,7 @@ int disk_between(struct disk_backend *backend, int (*fn)(struct disk_backend *d,
 	struct disk *d = (struct disk *)backend;
 	uint64_t id = queue_between(d, (struct job){ .op = JOB_BETWEEN, .fn = fn, .ctx = ctx });
 
-	/* On the disk's own thread: that of the caller need not be allowed to touch images. */
+	/* on the disk's own thread, as the caller's may not be allowed to use images */
 	return job_wait(d, id, false);
 }
 
@@ -490,7 +493,7 @@ static int power_write(void *ctx, const uint8_t *data, uint64_t len, uint64_t of
 	return disk_raw_write(ctx, data, len, offset);
 }
 
-/* Only the thread that starts requests comes here, and memory is its to take. */
+/* Called only on the thread that starts requests, which may allocate memory. */
 static int disk_power(struct disk_backend *backend, uint64_t seed)
 {
 	struct disk *d = (struct disk *)backend;
@@ -573,7 +576,10 @@ static int disk_digest(struct disk_backend *backend, uint64_t *hash)
 
 /* ---- growth ---- */
 
-/* Of the image and its metadata, in an order in which the metadata never says too much. */
+/*
+ * Grows the image, then its metadata: in this order the metadata never describes more than there
+ * is.
+ */
 static int grow_image(struct disk_backend *backend, void *ctx)
 {
 	const struct disk *d = (struct disk *)backend;
@@ -609,7 +615,10 @@ static int file_grow(struct disk_backend *backend, uint64_t sectors)
 	return 0;
 }
 
-/* An image that was cut off in between is longer than its metadata says, and refused by name. */
+/*
+ * Shortens the metadata, then the image. If this is cut off in between, the image is longer than
+ * its metadata says, and is refused with a message at the next start.
+ */
 static int cut_image(struct disk_backend *backend, void *ctx)
 {
 	const struct disk *d = (struct disk *)backend;
@@ -650,7 +659,10 @@ uint64_t disk_sectors(struct disk_backend *backend)
 	return sectors;
 }
 
-/* With the lock held and nothing under way. What goes is forgotten, what comes is unchanged. */
+/*
+ * With the lock held and nothing under way: changes the size of the overlay. Changes beyond a
+ * shorter end are forgotten; a longer end is unchanged zeros.
+ */
 static int overlay_resize(struct disk *d, uint64_t sectors)
 {
 	uint64_t had = (disk_blocks(d) + 7) / 8;

@@ -35,23 +35,22 @@ bool disk_is_blank(const struct disk_backend *d);
 int disk_overlay_export(struct disk_backend *d, struct buf *out, struct err *err);
 int disk_overlay_import(struct disk_backend *d, struct rd *in, struct err *err);
 /*
- * The same of another state of this very disk: it has the size again that it had then.
+ * As disk_overlay_import(), for an earlier state of the same disk, which may have had another size.
  */
 int disk_overlay_load(struct disk_backend *d, struct rd *in, struct err *err);
 /*
- * Makes the image of a disk, and its metadata, long enough for so many sectors, while the disk has
- * as many as before: the guest's input for that may come behind it (disk_backend_ops.grow). Nothing
- * for a disk whose changes live in memory. Any thread; waits for storage. 0 or a positive errno:
- * EOPNOTSUPP: such an image never grows.
+ * Grows the image of a disk, and its metadata, to `sectors`. The disk itself keeps its size until
+ * the guest's input for that (disk_backend_ops.grow). Does nothing for a disk whose changes live in
+ * memory. Any thread; waits for storage. 0 or a positive errno; EOPNOTSUPP: the image cannot grow.
  */
 int disk_grow_image(struct disk_backend *d, uint64_t sectors);
 /*
- * Makes a disk that no machine uses yet shorter, and its image and metadata: what it had grown is
- * gone. 0 or a positive errno: EOPNOTSUPP: such an image does not shrink (a block device); what
- * fails later leaves an image that is too long for its metadata.
+ * Shortens a disk that no machine uses yet, with its image and metadata; the content beyond the new
+ * end is lost. 0 or a positive errno. EOPNOTSUPP: the image cannot shrink (a block device). A later
+ * error leaves an image that is longer than its metadata says.
  */
 int disk_cut(struct disk_backend *d, uint64_t sectors);
-/* Sectors that the disk has, for any thread but the machine's, while it may grow. */
+/* Size of the disk in sectors, for threads other than the machine's, while it may grow. */
 uint64_t disk_sectors(struct disk_backend *d);
 
 /*
@@ -62,9 +61,9 @@ void disk_export_cache(struct disk_backend *d, struct buf *out);
 int disk_import_cache(struct disk_backend *d, struct rd *in, struct err *err);
 
 /*
- * Keeps the metadata of a writable image true: every write is announced to it before it begins.
- * *record: number of the last record made or applied. The metadata belongs to the disk from
- * now on: disk_close() ends it in good order. Before the first request.
+ * Keeps the metadata of a writable image up to date: every write is announced to it before it
+ * begins. *record: number of the last record made or applied. The disk owns the metadata from now
+ * on, and disk_close() closes it. To be called before the first request.
  */
 void disk_attach_meta(struct disk_backend *d, struct disk_meta *m,
 		      const atomic_uint_fast64_t *record);
@@ -72,25 +71,23 @@ void disk_attach_meta(struct disk_backend *d, struct disk_meta *m,
 int disk_flush_image(void *ctx);
 
 /*
- * Runs fn(d, ctx) between the requests, behind those that were started before, and waits for it.
- * Any thread. Returns what fn returns: 0 or a positive errno. fn may use the functions below.
+ * Runs fn(d, ctx) after the requests that have been started and before later ones, and waits for
+ * it. Any thread. Returns what fn returns: 0 or a positive errno. fn may use the functions below.
  */
 int disk_between(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
-/*
- * Has fn called in the same way, without waiting for it: fn itself logs its errors. ctx lives as
- * long as the disk.
- */
+/* As disk_between(), without waiting: fn itself logs its errors. ctx lives as long as the disk. */
 void disk_later(struct disk_backend *d, int (*fn)(struct disk_backend *d, void *ctx), void *ctx);
 /*
- * Behind the requests that were started before: tells the copy (record/disk_copy.h), whose disk i
- * this is, of what is about to be overwritten; then, not any more. The first waits for nothing.
+ * After the requests that have been started: from then on, the copy c, in which this is disk i, is
+ * told of bytes that are about to be overwritten. Does not wait.
  */
 struct disk_copy;
 void disk_keep_for(struct disk_backend *d, struct disk_copy *c, unsigned i);
+/* Ends that, and waits until it is done. */
 void disk_keep_not(struct disk_backend *d);
 /*
- * Bytes at an offset, inside the disk; data NULL writes zeros. Not announced to the metadata. 0 or
- * a positive errno.
+ * Reads or writes bytes at an offset inside the disk; data NULL writes zeros. The metadata is not
+ * told. 0 or a positive errno.
  */
 int disk_raw_read(struct disk_backend *d, void *data, uint64_t len, uint64_t offset);
 int disk_raw_write(struct disk_backend *d, const void *data, uint64_t len, uint64_t offset);

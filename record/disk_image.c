@@ -68,8 +68,8 @@ static int present_size(int fd, uint64_t *size)
 }
 
 /*
- * What was there already behind the end is nobody's: it becomes zeros. Only a file, which is made
- * longer, is known to have them.
+ * Grows the image. Bytes that were there beyond the old end belong to no disk and become zeros.
+ * Only a file that is extended is known to have zeros there already.
  */
 static int file_image_grow(struct disk_image *i, uint64_t bytes)
 {
@@ -81,7 +81,7 @@ static int file_image_grow(struct disk_image *i, uint64_t bytes)
 		return error;
 	end = size < bytes ? size : bytes;
 	if (size < bytes && ftruncate(fd, (off_t)bytes) < 0)
-		return errno == EINVAL ? ENXIO : errno; /* a device is as long as it is */
+		return errno == EINVAL ? ENXIO : errno; /* a device cannot grow */
 	error = end > i->bytes ? file_zero_at(fd, end - i->bytes, i->bytes) : 0;
 	if (!error && fsync(fd) < 0)
 		error = errno;
@@ -90,7 +90,10 @@ static int file_image_grow(struct disk_image *i, uint64_t bytes)
 	return error;
 }
 
-/* A device stays as long as it is. What a file keeps if this fails too is nobody's. */
+/*
+ * Undoes a growth. A device keeps its length; so does a file if this fails, but the extra bytes
+ * belong to no disk.
+ */
 static void file_image_cut(struct disk_image *i, uint64_t bytes)
 {
 	if (ftruncate(image_fd(i), (off_t)bytes) == 0)

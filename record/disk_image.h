@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where the content of a disk lies: a file or block device here, or an NBD server. One thread at a
- * time asks an image. Errors are positive errnos.
+ * Where the content of a disk is stored: a file or block device on this host, or an NBD server.
+ * Only one thread at a time may use an image. Errors are positive errnos.
  */
 #ifndef RECORD_DISK_IMAGE_H
 #define RECORD_DISK_IMAGE_H
@@ -22,19 +22,21 @@ struct disk_image_ops {
 	/* Puts all that was written on stable storage. */
 	int (*flush)(struct disk_image *i);
 	void (*close)(struct disk_image *i);
-	/* True: it is known that nothing was ever written to the image. NULL: it never is. */
+	/* True: the image is known never to have been written. NULL: that is never known. */
 	bool (*blank)(struct disk_image *i);
 	/*
-	 * Makes the image bytes long, more than it is and a multiple of 512; what is new reads as
-	 * zeros. A block device must have that size already (ENXIO). 0: i->bytes is that. NULL: it
-	 * cannot grow.
+	 * Grows the image to `bytes`, a multiple of 512; the new part reads as zeros. A block
+	 * device must have that size already (ENXIO). On success i->bytes is the new size. NULL:
+	 * the image cannot grow.
 	 */
 	int (*grow)(struct disk_image *i, uint64_t bytes);
-	/* The image may be made shorter, and stays so. NULL: it may not. */
+	/* True: the image can be made shorter. NULL: it cannot. */
 	bool (*shrinks)(const struct disk_image *i);
-	/* Takes a growth back, also one that failed: as long as before. NULL where grow is. */
+	/*
+	 * Undoes a growth, also a failed one: the image has `bytes` again. NULL where grow is NULL.
+	 */
 	void (*cut)(struct disk_image *i, uint64_t bytes);
-	/* In the jail only the disk's own thread, and main, may ask it. */
+	/* In the jail, only the disk's own thread and the main thread may use the image. */
 	bool own_thread;
 };
 
@@ -46,11 +48,11 @@ struct disk_image {
 /* True: the name is that of an NBD server's export: nbd:URI. */
 bool disk_image_is_nbd(const char *name);
 /*
- * Opens an image by its name; it stays locked while open, where it is a file. Before the jail
- * closes. NULL and err.
+ * Opens an image by its name, before the jail closes. A file stays locked while it is open. NULL
+ * and err on failure.
  */
 struct disk_image *disk_image_open(const char *name, bool writable, struct err *err);
-/* The two kinds of it. */
+/* The same for each kind of image. */
 struct disk_image *disk_image_open_file(const char *path, bool writable, struct err *err);
 struct disk_image *disk_image_open_nbd(const char *name, bool writable, struct err *err);
 

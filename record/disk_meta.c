@@ -36,10 +36,10 @@ _Static_assert(DISK_META_WRITE_MAX / DISK_META_EXTENT + 1 + AHEAD_EXTENTS < META
 
 /* An active extent. */
 struct slot {
-	uint64_t written; /* blocks written since it became active */
+	uint64_t written; /* blocks of the extent written since it became active */
 	uint64_t record;  /* the other side has executed its writes when it has applied this one */
-	uint32_t busy;	  /* writes that are not over */
-	uint64_t used;	  /* number of the last write, to find who was idle longest */
+	uint32_t busy;	  /* writes under way */
+	uint64_t used;	  /* number of the last write, to find the extent that was idle longest */
 };
 
 struct disk_meta {
@@ -55,25 +55,28 @@ struct disk_meta {
 	uint32_t identity_at; /* which of its two pages is intact and the newer one */
 	uint64_t writes;
 	bool parted; /* the name of the content says that the other side does not follow */
-	bool opened; /* only read so far: what was found has not taken the place of what led to it
-		      */
-	bool was_offered; /* as it was read: a copy may have got our name before we were cut off */
+	/* the file was only read so far: the state found in it (recover()) is not written yet */
+	bool opened;
+	/* when the file was read, a copy may have got our name before we were cut off */
+	bool was_offered;
 	uint8_t page[META_PAGE];
 
 	pthread_mutex_t lock; /* never held while waiting for storage; inside io; guards: */
 	bool follows;
 	uint64_t applied; /* by the other side */
-	bool lost_count;  /* of writes that are not over: none counts as executed any more */
+	/* the count of writes under way was lost, so none counts as executed by the other side */
+	bool lost_count;
 	/* The set on stable storage, or a part of it. Changed only with io held as well. */
 	struct meta_active active;
 	struct slot slot[META_ACTIVE_MAX];
 	uint64_t *bits;	   /* whole pages of them */
-	uint64_t *todo;	   /* those that are still to be sent; NULL: nobody sends */
+	uint64_t *todo;	   /* blocks still to be sent; NULL: nothing is being sent */
 	uint64_t *unsaved; /* a bit for each page of the bitmap that changed since it was written */
 	bool offered;	   /* since disk_meta_follow() another copy may have our name */
 	bool parting;	   /* disk_meta_part() was called and is to take effect */
 	uint64_t part_current, part_generation;
-	bool siding; /* disk_meta_change_sides() likewise; it comes before the parting */
+	/* disk_meta_change_sides() was called and is to take effect, before the parting */
+	bool siding;
 	struct {
 		uint64_t generation, record;
 		enum disk_meta_state state;
@@ -115,7 +118,7 @@ static int identity_save(struct disk_meta *m)
 	return error;
 }
 
-/* The set of active extents as it is in *a takes effect. */
+/* Writes the set of active extents *a to its page, which makes it the set that counts. */
 static int active_save(struct disk_meta *m, const struct meta_active *a)
 {
 	/* Two places take turns, so that the set before is still there if this write is cut off. */
@@ -175,8 +178,8 @@ static void bitmap_note_all(struct disk_meta *m)
 }
 
 /*
- * io held. What was written is stable. After a flush that failed it is not known which pages are,
- * and the next flush says nothing of them: all are to be written again.
+ * io held. Makes the pages written so far stable. After a failed flush it is unknown which pages
+ * are stable, and the next flush does not cover them; so all are marked to be written again.
  */
 static int bitmap_flush(struct disk_meta *m)
 {
@@ -221,9 +224,9 @@ static int bitmap_save(struct disk_meta *m)
 }
 
 /*
- * io held, before anything is written: what was found takes the place of what led to it. The set of
- * active extents is empty now. The process before may have been killed, so that what is read, of
- * the image and of these pages, is in the host's memory alone: it is flushed first.
+ * io held, before anything else is written: writes the state that was found in the file, with an
+ * empty set of active extents. The earlier process may have been killed, so what was read of the
+ * image and of these pages may be only in the host's memory; therefore it is flushed first.
  */
 static int recover(struct disk_meta *m)
 {
@@ -237,7 +240,7 @@ static int recover(struct disk_meta *m)
 	if (!error && m->id.doubtful)
 		error = identity_save(m);
 	error = error ? error : bitmap_save(m);
-	/* Both places: one of them may be damaged. */
+	/* to both places, as one of them may be damaged */
 	for (unsigned i = 0; i < 2 && !error; i++) {
 		none.seq++;
 		error = active_save(m, &none);
@@ -257,16 +260,16 @@ static void identity_push_history(struct disk_meta_identity *id, uint64_t name)
 	id->history[0] = name;
 }
 
-/* The other copy that may have the name of this content, although this one is ahead. */
+/* Which other copy may have the name of this content, although this one is ahead. */
 enum name_known {
-	NAME_KNOWN_HERE,   /* none: it keeps it */
-	NAME_KNOWN_OF_OLD, /* one, perhaps, that was made before we were cut off */
-	NAME_KNOWN_THERE,  /* the one that follows no more */
+	NAME_KNOWN_HERE,   /* none: this content keeps its name */
+	NAME_KNOWN_OF_OLD, /* perhaps one that was made before we were cut off */
+	NAME_KNOWN_THERE,  /* the copy that no longer follows */
 };
 
 /*
- * The content goes on under a name of its own. The bitmap tells how it differs from the base: the
- * copy that followed, or still the one of before where nobody knows whether another has followed.
+ * Gives the content a name of its own. The bitmap then shows how it differs from the base: the copy
+ * that followed; or still the earlier base, if it is not known whether another copy has followed.
  */
 static void identity_part(struct disk_meta_identity *id, uint64_t current, uint64_t generation,
 			  enum name_known known)
@@ -280,7 +283,10 @@ static void identity_part(struct disk_meta_identity *id, uint64_t current, uint6
 		id->current = current;
 		return;
 	}
-	/* A mixture is not what its name says: nothing but a whole comparison leads on from it. */
+	/*
+	 * a mixture does not have the content that its name stands for, so only a comparison of all
+	 * blocks can follow
+	 */
 	id->base = id->state == DISK_SYNCING ? 0 : id->current;
 	if (id->base)
 		identity_push_history(id, id->base);
@@ -288,13 +294,13 @@ static void identity_part(struct disk_meta_identity *id, uint64_t current, uint6
 	id->state = DISK_AHEAD;
 }
 
-/* lock held. The other side may not have executed all writes to the extent. */
+/* lock held. True: the other side may not have executed all writes to the extent. */
 static bool slot_unsure(const struct disk_meta *m, const struct slot *s)
 {
 	return m->lost_count || s->busy || s->record > m->applied;
 }
 
-/* lock held. The bitmap gets what the other side may lack of the first n extents. */
+/* lock held. Adds to the bitmap the blocks of the first n extents that the other side may lack. */
 static void slots_to_bits(struct disk_meta *m, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -327,7 +333,10 @@ void disk_meta_change_sides(struct disk_meta *m, uint64_t generation, uint64_t r
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* lock held. What was said and has not taken effect becomes the identity: true if there was any. */
+/*
+ * lock held. Puts changes that were requested and have not taken effect into the identity. True:
+ * there were any.
+ */
 static bool identity_catch_up(struct disk_meta *m)
 {
 	if (m->siding) {
@@ -345,7 +354,7 @@ static bool identity_catch_up(struct disk_meta *m)
 	return m->siding || m->parting;
 }
 
-/* io held. What disk_meta_part() or disk_meta_change_sides() said becomes stable. */
+/* io held. Makes the changes of disk_meta_part() and disk_meta_change_sides() stable. */
 static int take_effect(struct disk_meta *m)
 {
 	bool parts, sides;
@@ -363,7 +372,7 @@ static int take_effect(struct disk_meta *m)
 	error = recover(m);
 	error = error ? error : identity_save(m);
 	pthread_mutex_lock(&m->lock);
-	/* Said again meanwhile, it counts; else what could not be written is tried again. */
+	/* A newer request counts; otherwise the one that could not be written is tried again. */
 	if (error && parts)
 		m->parting = true;
 	else if (error && !m->parting)
@@ -434,8 +443,9 @@ static void slots_swap(struct disk_meta *m, uint32_t i, uint32_t j)
 }
 
 /*
- * io held. The first n extents may leave: the image is flushed, and the bitmap has what the other
- * side may lack of them. While it follows, that is what it may not have executed yet.
+ * io held. Prepares the first n extents to leave the set: flushes the image, and adds to the bitmap
+ * the blocks that the other side may lack. While it follows, those are the ones that it may not
+ * have written yet.
  */
 static int slots_settle(struct disk_meta *m, uint32_t n)
 {
@@ -450,7 +460,7 @@ static int slots_settle(struct disk_meta *m, uint32_t n)
 	return bitmap_save(m);
 }
 
-/* io held. The first n extents leave, in memory; the page is the caller's to save. */
+/* io held. Removes the first n extents in memory; the caller has to write the page. */
 static void slots_drop(struct disk_meta *m, uint32_t n)
 {
 	uint32_t left = m->active.n - n;
@@ -806,7 +816,7 @@ int disk_meta_adopt(struct disk_meta *m, uint64_t generation, const uint8_t owne
 	memcpy(id.owner, owner, DISK_META_ID_LEN);
 	if (generation) {
 		id.generation = generation;
-		/* It was live in that generation: nothing is newer. */
+		/* this side was live in that generation, so no content is newer */
 		if (id.state == DISK_FOLLOWS || id.state == DISK_BEHIND)
 			id.state = DISK_IN_STEP;
 	}
@@ -858,7 +868,7 @@ static void bits_forget(struct disk_meta *m)
 	m->todo = NULL;
 }
 
-/* The names come before the empty bitmap: a bitmap that says too much does no harm. */
+/* Writes the names before the empty bitmap, because a bitmap with too many bits does no harm. */
 int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common)
 {
 	struct disk_meta_identity id = *common;
@@ -899,7 +909,7 @@ static bool in_history(const struct disk_meta_identity *id, uint64_t name)
 	return false;
 }
 
-/* Both have a name, and not the same one. */
+/* Relation of two contents with different names. */
 static struct disk_relation relation_by_names(const struct disk_meta_identity *mine,
 					      const struct disk_meta_identity *theirs)
 {
@@ -914,7 +924,7 @@ static struct disk_relation relation_by_names(const struct disk_meta_identity *m
 	return (struct disk_relation){ DISK_NEWER_SPLIT, true };
 }
 
-/* Relation where a disk is a copy that was never finished: the other one is right, if newer. */
+/* Relation when one disk is an unfinished copy: the other one is right, if it is newer. */
 static struct disk_relation relation_with_mixture(const struct disk_meta_identity *mine,
 						  const struct disk_meta_identity *theirs)
 {
@@ -953,8 +963,8 @@ static struct disk_relation relation_by_content(const struct disk_meta_identity 
 }
 
 /*
- * The older copy lacks what the disk has grown since, or has grown when nobody followed it any
- * more. New images are as long as they have to be.
+ * True: the older copy may have another length, because the disk has grown since, or because the
+ * copy grew while no other side followed it. New images must have equal lengths.
  */
 static bool may_differ_in_length(enum disk_newer newer, const struct disk_meta_identity *mine,
 				 const struct disk_meta_identity *theirs)
@@ -1060,7 +1070,7 @@ static int bitmap_extend(struct disk_meta *m, uint64_t pages, uint64_t bytes)
 	return error || pages == m->bitmap_pages ? error : stable(m);
 }
 
-/* io held. The identity comes last: what it promises is there. */
+/* io held. Writes the identity last, when everything that it describes is there. */
 static int grow(struct disk_meta *m, uint64_t bytes)
 {
 	uint64_t pages = meta_bitmap_pages(bytes), before = m->id.image_bytes;
@@ -1097,7 +1107,10 @@ int disk_meta_grow(struct disk_meta *m, uint64_t image_bytes)
 	return error;
 }
 
-/* io held. The identity comes first: an image that is longer is refused by name. */
+/*
+ * io held. Writes the identity first: an image that is longer than it says is refused with a
+ * message.
+ */
 static int shorten(struct disk_meta *m, uint64_t bytes)
 {
 	struct disk_meta_identity id;
@@ -1321,7 +1334,7 @@ int disk_meta_close(struct disk_meta *m)
 
 	pthread_mutex_lock(&m->io);
 	error = take_effect(m);
-	if (m->opened) { /* nothing was written, and nothing is */
+	if (m->opened) { /* nothing was written since it was opened, so nothing need be now */
 		pthread_mutex_unlock(&m->io);
 		disk_meta_abandon(m);
 		return error;

@@ -50,12 +50,13 @@ struct disk_meta_identity {
 	uint64_t current;		     /* name of the content; 0: none yet, a new image */
 	uint64_t base;			     /* content since which the bitmap was kept; 0: none */
 	uint64_t history[DISK_META_HISTORY]; /* older contents, the newest first; 0: none */
-	uint64_t generation;		     /* in which the image was written last */
-	uint64_t record;		     /* both sides had applied it when last in step */
-	uint8_t owner[DISK_META_ID_LEN];     /* process that wrote this, as the arbiter knows it */
+	uint64_t generation;		     /* generation in which the image was last written */
+	uint64_t record; /* last record that both sides had applied when last in step */
+	/* id of the process that wrote this, as the arbiter knows it */
+	uint8_t owner[DISK_META_ID_LEN];
 	enum disk_meta_state state;
 	bool doubtful; /* part of the metadata was damaged: every block has to be compared */
-	bool offered;  /* ahead, and a copy that is being made may get the name at any moment */
+	bool offered;  /* ahead, but a copy being made may get this content's name at any moment */
 };
 
 /* The side with the newer content, as far as the names of contents tell. */
@@ -67,7 +68,8 @@ enum disk_newer {
 	DISK_NEWER_SPLIT,   /* both were written while the other did not follow: a person chooses */
 	DISK_NEWER_BROKEN,  /* both are mixtures: copies that were never finished */
 	DISK_NEWER_FOREIGN, /* images of different pairs or disks */
-	DISK_NEWER_SIZE,    /* other lengths, and none is known to be an older copy of the other */
+	/* different lengths, and neither is known to be an older copy of the other */
+	DISK_NEWER_SIZE,
 };
 
 struct disk_relation {
@@ -76,8 +78,8 @@ struct disk_relation {
 };
 
 /*
- * A copy that is older and shorter has missed a growth, and has to grow first; one that is older
- * and longer grew alone, and has to be cut.
+ * Compares two images of a disk by their identities. If the older copy is shorter, it missed a
+ * growth and has to grow first; if it is longer, it grew alone and has to be cut.
  */
 struct disk_relation disk_meta_relation(const struct disk_meta_identity *mine,
 					const struct disk_meta_identity *theirs);
@@ -107,8 +109,8 @@ struct disk_meta *disk_meta_open(int fd, const char *name, uint64_t image_bytes,
 /* Reads the identity alone and changes nothing: 0, or -errno and err. */
 int disk_meta_peek(int fd, const char *name, struct disk_meta_identity *id, struct err *err);
 /*
- * An orderly end, after the last write: the image is flushed, no extent stays active. Frees m, also
- * on failure. 0 or a positive errno.
+ * Closes the metadata in good order, after the last write: flushes the image, so that no extent
+ * stays active. Frees m, even on failure. 0 or a positive errno.
  */
 int disk_meta_close(struct disk_meta *m);
 /* Frees m and writes nothing, as a crash would. */
@@ -117,24 +119,24 @@ void disk_meta_abandon(struct disk_meta *m);
 /* ---- the thread that writes to the image ---- */
 
 /*
- * Before each write of len bytes (1 to DISK_META_WRITE_MAX) at offset, which lie inside the image:
- * their extents are active on stable storage when this returns 0; else a positive errno, and the
- * write must not begin. EPERM: neither disk_meta_join() nor disk_meta_part() has said what a write
- * means for the other side.
+ * To be called before each write of len bytes (1 to DISK_META_WRITE_MAX) at offset, inside the
+ * image. 0: their extents are active on stable storage. Otherwise a positive errno, and the write
+ * must not begin. EPERM: neither disk_meta_join() nor disk_meta_part() has said whether the other
+ * side follows.
  */
 int disk_meta_write(struct disk_meta *m, uint64_t offset, uint64_t len);
 /*
- * The next block that is to be sent to the other side, from `block` on, or UINT64_MAX; it counts as
- * sent. Between the writes and right before it is read, because a write says that a block is to be
- * sent again before it changes it.
+ * Takes the next block to be sent to the other side, at or after `block`; UINT64_MAX: none. It
+ * counts as sent. To be called between writes and right before the block is read: a later write
+ * then marks the block to be sent again before it changes it.
  */
 uint64_t disk_meta_sync_take(struct disk_meta *m, uint64_t block);
 
 /* ---- any thread; these do not wait for storage ---- */
 
 /*
- * A write that disk_meta_write() announced is over for the guest. record: the number of the first
- * record behind that; a side that has applied it has executed the write.
+ * Notes that a write announced by disk_meta_write() has completed for the guest. record: number of
+ * the first record after that; a side that has applied it has executed the write.
  */
 void disk_meta_finished(struct disk_meta *m, uint64_t offset, uint64_t len, uint64_t record);
 /* Notes that the other side has applied all records up to this one; UINT64_MAX: it is ahead. */
@@ -147,18 +149,21 @@ void disk_meta_applied(struct disk_meta *m, uint64_t record);
  */
 void disk_meta_part(struct disk_meta *m, uint64_t current, uint64_t generation);
 /*
- * Both sides are equal behind this record, and from there on the other one follows (DISK_IN_STEP),
- * or this one does (DISK_FOLLOWS), in this generation; on stable storage before the next write
- * begins. Names and bitmap stay. Nothing, where disk_meta_part() was called and has not taken
- * effect.
+ * Notes that both sides are equal right after this record, and that from there on, in this
+ * generation, the other side follows (DISK_IN_STEP) or this one does (DISK_FOLLOWS). It is on
+ * stable storage before the next write begins. Names and bitmap stay. Does nothing while a call of
+ * disk_meta_part() has not taken effect yet.
  */
 void disk_meta_change_sides(struct disk_meta *m, uint64_t generation, uint64_t record,
 			    enum disk_meta_state state);
-/* The process that writes from now on; on stable storage with the next change of the identity. */
+/*
+ * Sets the process that writes from now on. Reaches stable storage with the next change of the
+ * identity.
+ */
 void disk_meta_set_owner(struct disk_meta *m, const uint8_t owner[DISK_META_ID_LEN]);
-/* The pair of an image that belongs to none yet; likewise. */
+/* Sets the pair of an image that belongs to none yet; stored likewise. */
 void disk_meta_set_pair(struct disk_meta *m, const uint8_t pair[DISK_META_ID_LEN]);
-/* First block from `block` on that may differ; UINT64_MAX: none. */
+/* First block at or after `block` that may differ; UINT64_MAX: none. */
 uint64_t disk_meta_next(struct disk_meta *m, uint64_t block);
 uint64_t disk_meta_blocks(struct disk_meta *m);
 /* Number of blocks that may differ, for tests. */
@@ -167,69 +172,70 @@ uint64_t disk_meta_count(struct disk_meta *m);
 void disk_meta_set(struct disk_meta *m, uint64_t block);
 
 /*
- * Sending: every block that may differ is to be sent, and each that is written from now on, until
- * disk_meta_sync_end() or disk_meta_join(). False: out of memory.
+ * Begins to send: every block that may differ, and each block written from now on, is to be sent,
+ * until disk_meta_sync_end() or disk_meta_join(). False: out of memory.
  */
 bool disk_meta_sync_begin(struct disk_meta *m);
 void disk_meta_sync_end(struct disk_meta *m);
 /* Number of blocks that are still to be sent. */
 uint64_t disk_meta_sync_left(struct disk_meta *m);
 /*
- * Notes that the other side has the block, as it was sent, on stable storage: the block does not
- * differ any more, unless it is to be sent again.
+ * Notes that the other side has the block, as it was sent, on stable storage. The block no longer
+ * differs, unless it is to be sent again.
  */
 void disk_meta_sync_done(struct disk_meta *m, uint64_t block);
 
 /*
- * Puts on stable storage that disk_meta_follow() may come: should this side be cut off behind that,
- * a copy may have its name, and this side takes a new one before it writes. Waits for storage: 0 or
- * a positive errno.
+ * Notes on stable storage that disk_meta_follow() may be called soon. If this side is cut off after
+ * that, a copy may have got this content's name, so this side takes a new name before it writes.
+ * Waits for storage: 0 or a positive errno.
  */
 int disk_meta_offer(struct disk_meta *m);
 /*
- * From here on the other side executes what this one writes. Every block has been sent, and no
- * request of the guest's is being executed. Should the join fail, disk_meta_part() knows what the
- * other side may lack; should it succeed, disk_meta_join() is to follow.
+ * From here on the other side executes each write as well. Every block has been sent, and no
+ * request of the guest is under way. If the join fails, disk_meta_part() knows what the other side
+ * may lack; if it succeeds, disk_meta_join() has to follow.
  */
 void disk_meta_follow(struct disk_meta *m);
 
 /* ---- a join; these wait for storage: 0 or a positive errno ---- */
 
 /*
- * The copy that blocks are sent to is not the one of the base, so what it confirms says nothing of
- * that: before the first block is sent.
+ * To be called before the first block is sent to a copy that is not the one that the bitmap's base
+ * stands for: its confirmations say nothing about that one.
  */
 int disk_meta_forget_base(struct disk_meta *m);
 
-/* The identity as it is now, also where it cannot be put on stable storage. */
+/* Gets the present identity, even if it cannot be put on stable storage. */
 int disk_meta_get(struct disk_meta *m, struct disk_meta_identity *id);
 /*
- * Both sides are equal, or were at disk_meta_follow(): names, generation and record are the common
- * ones, ids as well where the image has none, and the bitmap has nothing from before.
- * common->state: DISK_FOLLOWS on the side that follows, DISK_IN_STEP on the live one.
+ * Ends a join: both sides are equal, or were at disk_meta_follow(). Names, generation and record
+ * become the common ones, as do pair and disk ids where the image has none, and the bitmap forgets
+ * everything from before. common->state: DISK_FOLLOWS on the side that follows, DISK_IN_STEP on the
+ * live one.
  */
 int disk_meta_join(struct disk_meta *m, const struct disk_meta_identity *common);
 /*
- * The process that is going to write, before it asks whether it may: generation, in which this
- * content was written last; 0: as the file says. Names and bitmap stay.
+ * Sets the process that is going to write, before it asks the arbiter for permission. generation:
+ * the one in which this content was last written; 0: as the file says. Names and bitmap stay.
  */
 int disk_meta_adopt(struct disk_meta *m, uint64_t generation,
 		    const uint8_t owner[DISK_META_ID_LEN]);
 /*
- * The image, which is so long already, has this many bytes for its metadata as well: nothing of
- * what is new is known to differ. Less than before: nothing. After a failure, or when it is cut
- * off, the file is of the image's length before or of this one. On the thread that writes to the
+ * Extends the metadata to an image that already has image_bytes; the new part is not known to
+ * differ. Does nothing if the image had more before. After a failure, or when this is cut off, the
+ * file describes the old length or the new one. To be called on the thread that writes to the
  * image.
  */
 int disk_meta_grow(struct disk_meta *m, uint64_t image_bytes);
 /*
- * The image is to be cut to this many bytes, fewer than it has; nothing was written to it since it
- * was opened (EBUSY). As disk_meta_grow(), but before the image.
+ * Shortens the metadata before the image is cut to image_bytes. EBUSY: the image has been written
+ * since it was opened. Otherwise as disk_meta_grow().
  */
 int disk_meta_cut(struct disk_meta *m, uint64_t image_bytes);
-/* The state changes; names and bitmap stay. */
+/* Sets the state; names and bitmap stay. */
 int disk_meta_set_state(struct disk_meta *m, enum disk_meta_state s);
-/* Its content is given up: the image is as a new one until a copy is complete. */
+/* Gives the content up: the image counts as new until a copy is complete. */
 int disk_meta_discard(struct disk_meta *m);
 /* Puts the bitmap on stable storage. */
 int disk_meta_save(struct disk_meta *m);

@@ -37,7 +37,10 @@ uint64_t meta_file_bytes(uint64_t image_bytes)
 	return (META_AT_BITMAP + meta_bitmap_pages(image_bytes)) * META_PAGE;
 }
 
-/* A page that was written to another place of the file is as wrong as one with other content. */
+/*
+ * Checksum of a page; its place in the file is part of it, so a page in the wrong place counts as
+ * damaged.
+ */
 static uint64_t checksum(const uint8_t *page, uint32_t at)
 {
 	return XXH3_64bits_withSeed(page, CHECKSUM_AT, at);

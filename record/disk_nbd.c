@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Disks at an NBD server, through libnbd: nbdkit, qemu-nbd and others serve what is no raw file
- * (qcow2, Ceph, iSCSI). The library is loaded where such a disk is given, and no other process has
- * it.
+ * Disks at an NBD server, through libnbd. Servers such as nbdkit and qemu-nbd offer what is not a
+ * raw file (qcow2, Ceph, iSCSI). Only a process that is given such a disk loads the library.
  *
- * The connection is made before the jail closes, which lets nobody connect again. A server that
- * goes away is therefore a disk that fails: each request from then on ends with an error. One that
- * does not answer is a disk that hangs.
+ * The connection is made before the jail closes, and cannot be made again inside it. So if the
+ * server goes away, the disk has failed: every later request ends with an error. If the server does
+ * not answer, the disk hangs.
  */
 #include "record/disk_image.h"
 
@@ -138,7 +137,10 @@ static int write_zeros(struct disk_image *i, uint64_t len, uint64_t offset)
 	return error;
 }
 
-/* The server has offered to make zeros, and does not, or not so many: it is not asked again. */
+/*
+ * True: the server offered to write zeros but refuses to, or refuses so many; it is not asked
+ * again.
+ */
 static bool zero_refused(struct image_nbd *n)
 {
 	int error = request_error(n);
@@ -204,7 +206,7 @@ static int cannot(const char *name, struct err *err)
 		       why ? why : "the connection has failed");
 }
 
-/* Until the server has greeted, which one that hangs never does. */
+/* Waits for the server's greeting, with a time limit, as a server that hangs never sends one. */
 static int image_greet(struct image_nbd *n, const char *name, struct err *err)
 {
 	uint64_t end = host_mono_ns() + CONNECT_MS * 1000000ull;
@@ -220,7 +222,7 @@ static int image_greet(struct image_nbd *n, const char *name, struct err *err)
 	return nbd.aio_is_ready(n->h) > 0 ? 0 : cannot(name, err);
 }
 
-/* TLS would read keys and ask for randomness from inside the jail. */
+/* Connects without TLS, which would read keys and randomness inside the jail. */
 static int image_connect(struct image_nbd *n, const char *name, struct err *err)
 {
 	const char *uri = uri_of(name);

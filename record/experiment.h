@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A fault-injection experiment: a recording is followed up to a landmark, one thing is changed
- * there, and what the machine does from then on is compared with what it did (the golden run).
- * Inputs still enter at their counts. An experiment costs the way from the nearest checkpoint and
- * what comes after the fault, and repeats bit for bit.
+ * A fault-injection experiment. The machine follows a recording up to a landmark, where one thing
+ * is changed; its behaviour from there on is compared with the recorded one (the golden run).
+ * Inputs still enter at their counts. An experiment takes the time from the nearest checkpoint to
+ * the fault, and from there to its end, and repeats bit for bit.
  */
 #ifndef RECORD_EXPERIMENT_H
 #define RECORD_EXPERIMENT_H
@@ -14,28 +14,32 @@
 #include "record/timeline.h"
 
 enum outcome {
-	OUTCOME_NONE,	/* all is as in the golden run */
+	OUTCOME_NONE,	/* no difference from the golden run */
 	OUTCOME_LATENT, /* only the state at the end differs */
-	OUTCOME_LATE,  /* so far the outputs agree, and some are missing where the recording ends */
-	OUTCOME_WRONG, /* outputs or exit status differ, and nobody noticed */
-	OUTCOME_DETECTED, /* by the guest: a detector says so */
-	OUTCOME_HANG,	  /* it did not come to an end within the bound */
+	/* the outputs agree as far as they go, but some are missing where the recording ends */
+	OUTCOME_LATE,
+	OUTCOME_WRONG,	  /* outputs or exit status differ, and no detector noticed */
+	OUTCOME_DETECTED, /* the guest noticed the fault: a detector matches its output */
+	OUTCOME_HANG,	  /* the machine did not end within the bound */
 	OUTCOME_CRASH,	  /* triple fault, or exceptions without end */
-	OUTCOME_REFUSED,  /* no CPU can hold the flipped value: nothing was run */
-	/* Of a pair, where the outputs are as they should be or (the last) are not there: */
+	OUTCOME_REFUSED,  /* no CPU can hold the flipped value, so nothing was run */
+	/*
+	 * Outcomes of a pair; the outputs are correct, except that with OUTCOME_LOST some are
+	 * missing:
+	 */
 	OUTCOME_MASKED,	  /* one replica went on without the other one */
 	OUTCOME_DIVERGED, /* a digest showed that the replicas differed */
-	OUTCOME_LOST,	  /* outputs are missing at the end, or nobody went on */
+	OUTCOME_LOST,	  /* outputs are missing at the end, or neither replica went on */
 	OUTCOMES
 };
 
 const char *outcome_name(enum outcome o);
-/* Whether experiments on a pair, or on a recording, have such an outcome, or anything has. */
+/* True: experiments on a pair (or, if not pair, on a recording) can have this outcome. */
 bool outcome_can_be(enum outcome o, bool pair);
 
 enum when {
 	WHEN_ALWAYS,
-	WHEN_EXECUTED, /* the instruction at an address comes next */
+	WHEN_EXECUTED, /* the instruction at an address is about to execute */
 	WHEN_ACCESSED, /* an address was read or written */
 	WHEN_OUTPUT,   /* a line on a console matches an expression */
 	WHEN_PACKET,   /* a packet that has arrived matches a pattern */
@@ -51,7 +55,10 @@ struct experiments_when {
 /* One of them. */
 struct experiment_moment {
 	uint64_t count;
-	/* of a packet: where it arrived; its number of all that did at this count, from 1 */
+	/*
+	 * for WHEN_PACKET: the NIC, and the packet's number, from 1, among those that arrived at
+	 * this count
+	 */
 	unsigned nic, packet;
 };
 
@@ -61,12 +68,12 @@ struct experiments_config {
 	uint64_t bound; /* instructions beyond the golden run's after which it hangs */
 	const regex_t *detector; /* on the bytes of consoles and debug console */
 	size_t ndetectors;
-	const regex_t
-		*mask; /* what may differ on consoles: matches are as if they were not there */
+	const regex_t *mask; /* matches on consoles may differ and are left out of the comparison */
 	size_t nmasks;
-	const uint8_t *detect_status; /* exit statuses by which the guest says so */
+	const uint8_t
+		*detect_status; /* exit statuses by which the guest reports a detected fault */
 	size_t ndetect_status;
-	bool by_status; /* outputs may differ: the exit status says what is right */
+	bool by_status; /* outputs may differ; only the exit status is compared */
 	/* Flips in registers and RAM that nothing reads are not run. */
 	bool prune;
 	struct experiments_when when;
@@ -93,7 +100,10 @@ void experiments_close(struct experiments *x);
 int experiments_golden(struct experiments *x, struct err *err);
 /* The machine's output sink: ctx is a struct experiments **, NULL before it is open. */
 void experiments_emit(void *ctx, const struct output *out);
-/* What config.when asked for in the golden run, by count, *n of them. */
+/*
+ * The moments of the golden run at which the event of config.when happened: *n of them, in order of
+ * count.
+ */
 const struct experiment_moment *experiments_moments(const struct experiments *x, size_t *n);
 /*
  * Before flips in RAM (FAULT_MEMORY; others are left out) are pruned: one more way along the
@@ -102,8 +112,8 @@ const struct experiment_moment *experiments_moments(const struct experiments *x,
 int experiments_foresee(struct experiments *x, const struct fault *f, size_t n, struct err *err);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
 /*
- * f: 1 to DEVIATE_FAULTS of them, at one count. 0 and *r; -errno and err when the recording itself
- * cannot be followed.
+ * Runs an experiment with n faults (1 to DEVIATE_FAULTS) at one count. 0 and *r; -errno and err:
+ * the recording itself cannot be followed.
  */
 int experiments_run(struct experiments *x, const struct fault *f, size_t n,
 		    struct experiment_result *r, struct err *err);
@@ -112,7 +122,7 @@ int experiments_verify(struct experiments *x, const struct fault *f,
 		       const struct experiment_result *r, struct err *err);
 /* A run with any faults, or none, whose result is not compared with anything. */
 struct experiment_try {
-	bool refused; /* one of the faults cannot be: nothing else is set */
+	bool refused; /* one of the faults is impossible; the other fields are not set */
 	enum machine_end end;
 	unsigned status; /* exit status of the guest, where it gave one */
 	uint64_t count;	 /* at the end */
@@ -120,13 +130,15 @@ struct experiment_try {
 };
 
 /*
- * faults: at most DEVIATE_FAULTS, by count. What consoles and the debug console showed, from the
- * recording's start on, goes to `shown`. 0; or -errno and err.
+ * Runs with at most DEVIATE_FAULTS faults, in order of their counts. shown: gets what consoles and
+ * the debug console showed from the recording's start on. 0; -errno and err.
  */
 int experiments_try(struct experiments *x, const struct fault *faults, size_t nfaults,
 		    struct experiment_try *t, struct buf *shown, struct err *err);
 
-/* Spread of a fault in RAM: the first byte that differs, and the number of pages, beside its own.
+/*
+ * How a fault spread in RAM: the first byte that differs, and the number of pages, apart from those
+ * where the fault was.
  */
 struct experiment_spread {
 	bool found;
@@ -138,8 +150,8 @@ struct experiment_spread {
 };
 
 /*
- * Looks for it up to count `to`. A difference that comes and goes before twice the distance from
- * the fault may be missed.
+ * Looks for the spread of a fault up to count `to`. A difference that disappears again before twice
+ * its distance from the fault may be missed.
  */
 int experiments_spread(struct experiments *x, const struct fault *f, size_t n, uint64_t to,
 		       struct experiment_spread *s, struct err *err);

@@ -45,7 +45,7 @@ enum fault_place {
 	FAULT_DISK_ASTRAY,    /* ... done behind its place */
 	FAULT_DISK_ROT,	      /* index: byte of the first disk; a bit of what is stored */
 	FAULT_RESET,	      /* the machine starts again, by its firmware; or ends */
-	FAULT_NMI,	      /* that nothing has caused */
+	FAULT_NMI,	      /* a non-maskable interrupt without a cause */
 	FAULT_IRQ_LOST,	      /* the next interrupt */
 	FAULT_IRQ_SPURIOUS,   /* as soon as the CPU takes one */
 	FAULT_PRESSURE,	      /* the balloon asks for `amount` pages */
@@ -68,8 +68,8 @@ struct fault {
 	enum fault_place place;
 	uint64_t index;
 	unsigned bit;	 /* from 0, below fault_bits(): the first that flips */
-	unsigned width;	 /* bits that flip, side by side; 0 is 1 */
-	uint64_t amount; /* what the place says */
+	unsigned width;	 /* number of adjacent bits that flip; 0 means 1 */
+	uint64_t amount; /* its meaning depends on the place */
 	/*
 	 * Of a packet's: done to this one alone of those that the record has at the count behind
 	 * `count`, by number from 1; 0: to the next one that arrives on the NIC.
@@ -82,29 +82,30 @@ unsigned fault_bits(enum fault_place place);
 const char *fault_place_name(enum fault_place place);
 /* The highest index of a place in a machine of so many bytes, NICs and disks; false: none. */
 bool fault_last(enum fault_place place, const struct machine_config *c, uint64_t *last);
-/* The amount where nobody says another; 0: the place has none. */
+/* The default amount; 0: faults of this place have none. */
 uint64_t fault_amount(enum fault_place place);
-/* The bits flip in a CPU's state; the page tables and RAM show at a count only. */
+/* True: the fault flips bits, as faults of hardware do. */
 bool fault_is_hardware(enum fault_place place);
 bool fault_is_packet(enum fault_place place);
 bool fault_is_of_pair(enum fault_place place);
-/* How many bits flip side by side. */
+/* Number of adjacent bits that flip. */
 unsigned fault_width(const struct fault *f);
 /* "register 3, bit 17", in words for a person. */
 void fault_say(const struct fault *f, char *text, size_t n);
 /*
- * A fault that stays: what its bits are, before it is done, and later the inputs that make them
- * what they were not then.
+ * A fault that stays: its bits before it is done; and later the inputs that flip them again
+ * whenever they have the old value.
  */
 bool fault_stays(enum fault_place place);
 uint64_t fault_bits_now(const struct fault *f, struct machine *m);
 size_t fault_renew(const struct fault *f, struct machine *m, uint64_t before, struct input *in,
 		   size_t max);
-/* The input that ends it, `amount` instructions later; false: nothing does. */
+/* The input that ends the fault, `amount` instructions later; false: no input does. */
 bool fault_ends(const struct fault *f, struct input *in);
 /*
- * The inputs that make it, in the state that the machine is in; 0: it cannot be. A fault of the
- * environment may have none of its own: it is in what the record brings later.
+ * The inputs that make the fault in the machine's present state; 0: the fault is impossible. A
+ * fault of the environment may have no input of its own, because it changes inputs that the record
+ * brings later.
  */
 size_t fault_inputs(const struct fault *f, struct machine *m, struct input *in, size_t max);
 /* True: the fault has no inputs of its own in this machine, but changes inputs of the record. */

@@ -16,10 +16,7 @@ static bool chain_applied(void *ctx, struct machine *m, const struct sync_point 
 	return good;
 }
 
-/*
- * Drops all flushes but the last: nothing may lie between a flush and its digest that it did not
- * see.
- */
+/* Drops all flushes but the last one: no input may come between a flush and its digest. */
 static size_t keep_one_flush(struct input *in, size_t n)
 {
 	size_t kept = 0, flushes = 0;

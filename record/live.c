@@ -23,13 +23,13 @@
 #define NS_PER_S	1000000000ull
 #define SLICE_NS	5000000ull /* the vCPU comes by at least this often, in virtual time */
 #define DRIFT_NS	100000ull  /* virtual time is re-anchored when it is off by more */
-#define CATCH_UP	20	   /* of the time that goes by, what is made up for an outage */
+#define CATCH_UP	20	   /* 1/20 of the passing time is added to make up for an outage */
 #define FRAMES_PER_SYNC 64
 #define ARENA_SIZE	(FRAMES_PER_SYNC * 1600 + NIC_FRAME_MAX + 8192)
 #define CONSOLE_CHUNK	1024
 #define NIC_LOOK_MS	1000 /* between looks for an interface that is gone */
 #define NIC_MAC_MS	100  /* between two changes of a NIC's address that the host follows */
-#define OUTPUT_MS	100  /* for this long output waits for a sync point */
+#define OUTPUT_MS	100  /* how long output may wait for a sync point */
 #define SOURCES		(MACHINE_NICS + MACHINE_CONSOLES)
 
 /* Descriptor of one NIC or console in the poller's set. */
@@ -50,7 +50,7 @@ struct live {
 	bool poller_started;
 	int epfd, wakefd, pollerfd; /* the last two wake the vCPU and the poller */
 	atomic_bool stop, ready, idle;
-	atomic_uint_fast64_t poller_beat_ns;	/* when it came by last */
+	atomic_uint_fast64_t poller_beat_ns; /* time of the poller's last pass through its loop */
 	atomic_uint_fast64_t mac[MACHINE_NICS]; /* the guest's, as of the last sync point */
 	/* the poller's own: the address that the host side knows, and when it may ask again */
 	uint64_t mac_known[MACHINE_NICS], next_ask[MACHINE_NICS];
@@ -129,7 +129,7 @@ static void live_sink_emit(void *ctx, const struct output *out)
 		live_send_frame(l, out, UINT64_MAX);
 		return;
 	}
-	if (out->kind != OUTPUT_PANIC) { /* for which a sync point comes as soon, too */
+	if (out->kind != OUTPUT_PANIC) { /* a panic also needs a sync point soon */
 		l->stats.console_out += out->len;
 		console_out_gather(&l->out, out);
 	}
@@ -180,7 +180,7 @@ static void live_arm(struct live *l, size_t i)
 	atomic_store(&s->armed, false);
 }
 
-/* The vCPU's thread watches it itself: the poller need not be woken too. */
+/* Stops the poller's watch of source i, while the vCPU thread watches it itself. */
 static void live_disarm(struct live *l, size_t i)
 {
 	struct live_source_fd *s = &l->src[i];
@@ -219,7 +219,9 @@ static int live_ask_for_nic(struct live *l, unsigned port, uint64_t now)
 		return NIC_LOOK_MS;
 	if (now < l->next_ask[port])
 		return (int)((l->next_ask[port] - now) / 1000000) + 1;
-	/* Another process may do it: what NICs take each does not add up to a hang of this thread.
+	/*
+	 * Another process may do this and take a while; a beat for each NIC keeps that from looking
+	 * like a hang.
 	 */
 	live_beat(l);
 	r = l->cfg.attach(l->cfg.attach_ctx, port, (const uint8_t *)&want);
@@ -480,7 +482,10 @@ static void live_rearm_consoles(struct live *l)
 
 /* ---- time ---- */
 
-/* A guest's clock that jumped would run timers and timeouts all at once. */
+/*
+ * The host's time as the guest's virtual time has to follow it. An outage is made up slowly: a
+ * clock that jumped would make all timers and timeouts fire at once.
+ */
 static uint64_t live_host_now(const struct live *l)
 {
 	uint64_t now = host_mono_ns(), caught_up = (now - l->mono_start) / CATCH_UP;
@@ -621,7 +626,7 @@ static uint64_t live_nic_mac(const struct live *l, unsigned port)
 	return mac;
 }
 
-/* The poller follows an address that the guest has changed. */
+/* Tells the poller the guest's present MAC addresses, so that the host side follows a change. */
 static void live_note_macs(struct live *l)
 {
 	for (unsigned i = 0; i < machine_get_config(l->m)->nnics; i++) {
@@ -808,7 +813,7 @@ static enum sync_verdict live_next(void *ctx, struct machine *m, enum sync_reaso
 	return SYNC_APPLY;
 }
 
-/* The host side is served as far as it can be without an input. */
+/* Called while no input can enter: serves the host side as far as possible without one. */
 static bool live_spins(void *ctx, struct machine *m)
 {
 	struct live *l = ctx;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The live input source: looks at the host's monotonic clock, the guest's NICs and consoles, and
- * turns what it sees into sync points. Whoever wants to keep or send them (recorder, primary) hooks
- * in with live_hooks. The same object is the sink of a machine whose outputs leave at once.
+ * The live input source turns the host's monotonic clock, and input from the guest's NICs and
+ * consoles, into sync points. A recorder or primary, which keeps or sends them, gets them by
+ * live_hooks. The same object is the sink of a machine whose outputs leave at once.
  *
  * Time. With LIVE_CLOCK_HOST virtual time follows the monotonic clock: at sync points the source
- * re-anchors it, and sets the rate to what the engine really reaches. With LIVE_CLOCK_VIRTUAL time
- * is a function of the count alone (1 ns an instruction) and HLT jumps to the next timer: a run
- * without inputs is then the same every time.
+ * re-anchors it, and sets the rate to the speed that the engine really reaches. With
+ * LIVE_CLOCK_VIRTUAL time is a function of the count alone (1 ns an instruction) and HLT jumps to
+ * the next timer, so a run without inputs is the same every time.
  *
- * Threads. Everything runs on the vCPU thread but for one poller that waits for descriptors, kicks
- * the machine, and asks for what the jail keeps from it: a lost interface, a filter for another
- * address. So the guest never waits for an answer.
+ * Threads. Everything runs on the vCPU thread except one poller. The poller waits for descriptors
+ * and kicks the machine. It also asks the keeper for what the jail does not allow: to attach a lost
+ * interface, or to change a filter to another address. So the guest never waits for such an answer.
  */
 #ifndef RECORD_LIVE_H
 #define RECORD_LIVE_H
@@ -64,11 +64,14 @@ struct live_hooks {
 	 * about to be told. True: the run ends before that.
 	 */
 	bool (*disk_error)(void *ctx, unsigned disk, int error);
-	/* The guest is in HLT and nothing is there to do: what was put off is done now. */
+	/*
+	 * The guest is in HLT and there is nothing to do: now is the time for work that was put
+	 * off.
+	 */
 	void (*idle)(void *ctx);
 	/* Called on the vCPU thread before it goes on; may block to slow the guest down. */
 	void (*pace)(void *ctx, struct machine *m);
-	/* After how much virtual time it comes by at the latest, if that is less than usual. */
+	/* Longest virtual time, in ns, between two calls of the source, if less than usual. */
 	uint64_t (*slice_ns)(void *ctx);
 	/*
 	 * inputs() may have something later, announced by live_wake(): a guest in HLT without a
@@ -95,14 +98,16 @@ struct live_config {
 	bool resumed;	  /* the machine ran before: it keeps its time, and its generator unless
 			     `reseed` */
 	bool reseed;
-	uint64_t behind_ns; /* virtual time is so far behind where it would be without an outage: it
-			       runs 5 % faster until it is not */
+	/*
+	 * how far an outage has put virtual time behind; it runs 5 % faster until it has caught up
+	 */
+	uint64_t behind_ns;
 	bool moved; /* the machine was elsewhere before: its guest is asked to tell the network */
 	enum live_agent agent;
 	struct nic *nic[MACHINE_NICS];
 	/*
-	 * nic_attach() of NIC `port`, by whoever may do that; NULL: a lost NIC stays so, and what
-	 * is captured stays what was for the guest's first address. Called by the poller.
+	 * Calls nic_attach() for NIC `port` in a process that may. NULL: a lost NIC stays lost, and
+	 * what is captured stays the frames for the guest's first address. Called by the poller.
 	 */
 	int (*attach)(void *ctx, unsigned port, const uint8_t mac[6]);
 	void *attach_ctx;
@@ -112,7 +117,7 @@ struct live_config {
 	uint64_t epoch_ns;	       /* a digest every so much virtual time; 0: never */
 	uint64_t digest_count;	       /* a digest every so many instructions exactly; 0: never */
 	struct live_hooks hooks;
-	struct panic_watch *panic; /* asked at each sync point; or NULL */
+	struct panic_watch *panic; /* called at each sync point; or NULL */
 	uint64_t idle_max_ns;	   /* in HLT, hooks.inputs() is asked at least this often, and the
 				      poller comes by; 0: only when something happens */
 	uint64_t next_seq; /* number of the first sync point (1 at the start of a machine) */
@@ -137,9 +142,8 @@ struct live_sink {
 struct output_sink live_sink_ops(struct live_sink *s);
 void live_sink_attach(struct live_sink *s, struct live *l);
 /*
- * Hands one output to the host side now: for whoever held it back. A frame leaves before
- * CLOCK_BOOTTIME shows deadline_ns (UINT64_MAX: whenever) or not at all: then the result is -ETIME,
- * else 0.
+ * Hands an output that was held back to the host now. A frame leaves before CLOCK_BOOTTIME shows
+ * deadline_ns (UINT64_MAX: no deadline) or not at all. 0; -ETIME: the deadline has passed.
  */
 int live_emit(struct live *l, const struct output *out, uint64_t deadline_ns);
 
@@ -149,9 +153,9 @@ void live_stop(struct live *l);
 void live_wake(struct live *l);
 
 /*
- * The time (host_mono_ns()) at which the poller thread last went round its loop; the present time
- * when that thread is meant to have ended. live_wake_poller() makes it go round soon. Any thread
- * may call both.
+ * The time (host_mono_ns()) at which the poller last went through its loop; the present time when
+ * that thread has ended on purpose. live_wake_poller() makes it do so soon. Any thread may call
+ * both.
  */
 uint64_t live_poller_beat(const struct live *l);
 void live_wake_poller(struct live *l);
@@ -159,7 +163,9 @@ void live_wake_poller(struct live *l);
 struct live_stats {
 	uint64_t sync_points, rx_packets, rx_dropped_host, tx_packets, tx_errors, console_in,
 		console_out, nic_losses, rx_unusable;
-	/* By NIC: receptions and sendings that failed, other than for want of a frame or of room.
+	/*
+	 * For each NIC: receptions and sendings that failed for another reason than that there was
+	 * no frame or no room.
 	 */
 	uint64_t nic_errors[MACHINE_NICS];
 	uint64_t idle_ns; /* time spent waiting in HLT */

@@ -36,7 +36,7 @@ static bool is_of(ZydisRegister r, enum gpr reg)
 		       (ZydisRegister)(ZYDIS_REGISTER_RAX + reg);
 }
 
-/* A write of 32 bits clears the others in 64-bit mode; outside of it nobody asks. */
+/* A write of 32 bits clears the upper half in 64-bit mode; callers do not ask in other modes. */
 static enum liveness use_of(const ZydisDecodedOperand *o, enum gpr reg, bool wide)
 {
 	if (o->type == ZYDIS_OPERAND_TYPE_MEMORY &&

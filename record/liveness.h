@@ -8,15 +8,15 @@
 #include "hypervisor/cpustate.h"
 #include "hypervisor/memory.h"
 
-/* False: it cannot be fetched or decoded. */
+/* Decodes the next instruction. False: it cannot be fetched or decoded. */
 bool next_instruction(const struct memory *mem, const struct cpu_state *s,
 		      ZydisDecodedInstruction *insn,
 		      ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT]);
 
 enum liveness {
-	LIVENESS_NONE,	  /* the register does not matter to it */
-	LIVENESS_READ,	  /* it does, or nobody knows */
-	LIVENESS_WRITTEN, /* all of it gets another value, if the instruction retires */
+	LIVENESS_NONE,	  /* the instruction neither reads nor writes the register */
+	LIVENESS_READ,	  /* the instruction reads the register, or may do so */
+	LIVENESS_WRITTEN, /* the whole register gets a new value if the instruction retires */
 };
 
 /* Use that the next instruction makes of a general register other than RSP. */

@@ -19,7 +19,7 @@
 #include "hypervisor/traits.h"
 
 #define LOG_VERSION	 5	     /* written */
-#define LOG_VERSION_3	 3	     /* does not say what executed */
+#define LOG_VERSION_3	 3	     /* does not name the traits of the processor that executed */
 #define LOG_VERSION_OLD	 2	     /* the oldest that is read: one initrd, and not its text */
 #define LOG_FRAME_MAX	 (16u << 20) /* bytes of a frame's payload, raw */
 #define LOG_HEADER_MAX	 (1u << 20)
@@ -63,8 +63,8 @@ struct log_header {
 	uint8_t *carried[CARRIED]; /* of the sizes that config has, owned; NULL: none */
 	uint64_t start_digest;	   /* machine_digest() of the start state */
 	uint64_t start_count; /* instructions retired there: 0, unless it came from a snapshot */
-	uint64_t anchor_ns, anchor_count,
-		rate; /* its clock, for times of records before their first anchor */
+	/* the clock at the start, for times of records before the first anchor */
+	uint64_t anchor_ns, anchor_count, rate;
 	uint64_t epoch_ns;
 	uint64_t wall_ns; /* host's wall clock at the start, for people and pcap files; replay does
 			     not use it */
@@ -90,8 +90,8 @@ struct log_frame {
 struct log_writer;
 
 /*
- * Creates the file. It must not exist, unless force: then a regular file that nobody has locked is
- * replaced. It stays locked (flock) while it is written.
+ * Creates the file. It must not exist; with force, a regular file that no process has locked is
+ * replaced. The file stays locked (flock) while it is written. NULL and err on failure.
  */
 struct log_writer *log_writer_open(const char *path, const struct log_header *h, bool force,
 				   struct err *err);
@@ -134,13 +134,13 @@ int log_reader_begin(struct log_reader *r, struct err *err);
 void log_reader_close(struct log_reader *r);
 const struct log_header *log_reader_header(const struct log_reader *r);
 /*
- * Next frame: 1 and *f; 0 at the end (after LOG_END, or where the file was cut short: see
- * log_reader_cut()); -errno and err for a damaged frame.
+ * Reads the next frame. 1 and *f; 0: the log ends here (after LOG_END, or where the file was cut
+ * short: see log_reader_cut()); -errno and err: the frame is damaged.
  */
 int log_reader_next(struct log_reader *r, struct log_frame *f, struct err *err);
 /*
- * After the end: a sentence when the log has no proper end ("ends inside frame 7 at offset 4711
- * ..."), else NULL.
+ * After log_reader_next() returned 0: a sentence if the log has no proper end ("ends inside frame 7
+ * at offset 4711 ..."), else NULL.
  */
 const char *log_reader_cut(const struct log_reader *r);
 /*
@@ -149,7 +149,7 @@ const char *log_reader_cut(const struct log_reader *r);
  */
 int log_reader_marks(struct log_reader *r, const struct log_mark **marks, size_t *n,
 		     struct err *err);
-/* The next frame read is the mark's. */
+/* Goes to a mark: its frame is read next. */
 int log_reader_seek(struct log_reader *r, const struct log_mark *mark, struct err *err);
 /* Fills in where the next frame is (offset, chain, seq): for log_reader_seek(). */
 void log_reader_here(const struct log_reader *r, struct log_mark *mark);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Records out of a log file, and machines out of its checkpoints. */
+/* Reads records from a log file, and restores machines from its checkpoints. */
 #ifndef RECORD_LOGSTREAM_H
 #define RECORD_LOGSTREAM_H
 
@@ -11,7 +11,7 @@
 struct logstream_place {
 	struct log_mark batch; /* the frame of records that it is in, or the one behind it */
 	uint64_t seq;	       /* of the last record before that frame */
-	uint64_t records;      /* of that frame before it */
+	uint64_t records;      /* records of that frame before the place */
 };
 
 struct logstream {
@@ -33,7 +33,7 @@ struct record_stream logstream_records(struct logstream *s);
 /* Like record_stream.next, for reading records without a machine. */
 int logstream_next(struct logstream *s, const struct codec_record **rec, struct err *err);
 
-/* Goes back or on to a place that s->place was once. 0 or -errno. */
+/* Goes to an earlier value of s->place, backward or forward. 0, or -errno and err. */
 int logstream_go(struct logstream *s, const struct logstream_place *place, struct err *err);
 
 /*

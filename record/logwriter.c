@@ -86,7 +86,7 @@ static void writer_free(struct log_writer *w)
 	free(w);
 }
 
-/* Descriptors 0 to 2 mean something else to everybody. */
+/* Moves a descriptor above 2, because 0 to 2 are the standard streams. */
 static int above_standard(int fd)
 {
 	int high =

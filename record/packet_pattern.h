@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A pattern on the bytes of a packet: bytes that it must have side by side, with gaps of any. */
+/* A pattern for a packet: a sequence of adjacent bytes, some of which may be anything. */
 #ifndef RECORD_PACKET_PATTERN_H
 #define RECORD_PACKET_PATTERN_H
 
@@ -23,7 +23,7 @@ struct packet_pattern {
  * pattern, of nothing, or of too much.
  */
 bool packet_pattern_parse(struct packet_pattern *p, const char *text);
-/* A frame that arrives on a NIC. */
+/* True: a frame that arrives on a NIC matches. */
 bool packet_pattern_matches(const struct packet_pattern *p, unsigned nic, const uint8_t *data,
 			    size_t len);
 

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "hypervisor/memory.h"
 
-/* Appends a page; data NULL: it is zero. */
+/* Appends a page; data NULL: the page is all zeros. */
 void pages_put(struct buf *out, uint64_t number, const void *data);
 
 struct page {

@@ -61,7 +61,7 @@ static void take_byte(struct panic_watch *w, size_t slot, uint8_t c)
 		w->why[slot][w->len[slot]++] = c < ' ' || c >= 0x7f ? '?' : (char)c;
 }
 
-/* A guest whose crash kernel takes over goes on by itself. */
+/* Takes an event of the port. If the guest's crash kernel takes over, no action is needed. */
 static void take_event(struct panic_watch *w, uint8_t events)
 {
 	if (events & PVPANIC_PANICKED)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A guest whose kernel panics and is not told to reboot spins for ever, and keeps its CPU. Linux
- * says so in its last line on every console, "---[ end Kernel panic - not syncing: WHY ]---", which
- * it prints only when no reboot comes; and, at the start of any panic, through the port of
- * hypervisor/devices/pvpanic.h, where the machine has it and the driver is loaded. The watch reads
- * the guest's output for both, on every replica alike and without any state of the machine; what is
- * to be done enters as a control, as if somebody had asked, so a recording has it and both replicas
- * do it at one instruction.
+ * Notices that a guest's kernel has panicked. A kernel that panics and is not configured to reboot
+ * spins for ever and uses its CPU. Linux reports this in its last line on every console, "---[ end
+ * Kernel panic - not syncing: WHY ]---", which it prints only if it does not reboot. At the start
+ * of any panic it also writes to the port of hypervisor/devices/pvpanic.h, if the machine has that
+ * and the driver is loaded.
+ *
+ * The watch reads the guest's output for both signs. It does this on each replica, without any
+ * state in the machine. Its action enters the machine as a control input, like one that an operator
+ * asked for. So a recording contains it, and both replicas do it at the same instruction.
  */
 #ifndef RECORD_PANIC_WATCH_H
 #define RECORD_PANIC_WATCH_H
@@ -27,7 +29,7 @@ struct panic_watch {
 	/* vCPU thread, once for each panic, before the action enters: a sentence, no controls. */
 	void (*tell)(void *ctx, const char *text);
 	void *ctx;
-	atomic_bool seen; /* ever one that is to be acted upon */
+	atomic_bool seen; /* a panic that calls for an action was seen */
 
 	/* the vCPU thread's: how much of the mark each console has shown, then the rest of the line
 	 */
@@ -36,16 +38,16 @@ struct panic_watch {
 	char why[CONSOLE_OUT_SLOTS][PANIC_LINE];
 	size_t len[CONSOLE_OUT_SLOTS];
 	char reason[PANIC_LINE]; /* of the panic's first line, for the port, which has none */
-	char text[PANIC_TEXT];	 /* to be told; empty: nothing */
-	bool act;		 /* and to be acted upon */
+	char text[PANIC_TEXT];	 /* sentence for tell(); empty: none */
+	bool act;		 /* the action has to enter */
 	bool crashed;		 /* a crash kernel was told of: a guest may say it for ever */
 };
 
-/* An output as the machine makes it. w may be NULL. */
+/* Shows the watch an output of the machine. w may be NULL. */
 void panic_watch_output(struct panic_watch *w, const struct output *out);
 /*
- * True: there was a panic since the last call; it is told. Called at sync points of the live side.
- * *in becomes the input that is to enter, of kind 0 for none. w may be NULL.
+ * Called at sync points of the live side. True: there was a panic since the last call, and tell()
+ * was called. *in: the input that has to enter; kind 0: none. w may be NULL.
  */
 bool panic_watch_take(struct panic_watch *w, struct input *in);
 

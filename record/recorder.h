@@ -35,7 +35,7 @@ struct recorder_config {
 	void *failure_ctx;
 };
 
-/* The machine is in its start state. */
+/* Opens a recording of a machine that is in its start state. NULL and err on failure. */
 struct recorder *recorder_open(const struct recorder_config *config, struct machine *m,
 			       struct err *err);
 /* Starts to write, before the machine runs. 0 or -errno. */
@@ -52,7 +52,7 @@ struct recorder_stats {
 	uint64_t records, frames, bytes, checkpoints;
 	uint64_t waited_ns; /* how long the guest waited for the disk */
 };
-/* Any thread may ask, while it runs. */
+/* Gets the statistics. Any thread may call this while the recorder exists. */
 void recorder_get_stats(const struct recorder *r, struct recorder_stats *s);
 
 #endif

@@ -41,8 +41,9 @@ bool replay_ended_by_source(const struct replay_end *end)
 }
 
 /*
- * A recording that was stopped ends with the record that does it, at which a checkpoint may have
- * been made as well: from there on nothing stops the machine, and it stands at the end.
+ * True: the machine ends at the landmark of the recorded end. A recording that was stopped ends
+ * with the record that stopped it. If a checkpoint was taken at that record too, a machine restored
+ * from it is not stopped again: it already stands at the end.
  */
 static bool ends_at_landmark(const struct replay_end *end)
 {
@@ -216,8 +217,8 @@ static int end_differs(struct replay *r, const char *what, struct err *err)
 }
 
 /*
- * The machine stands where the recording ended, and ended as it did. A guest that spun at its end
- * was somewhere behind that landmark: there is no digest to compare with.
+ * Checks that the machine stands where the recording ended, and ended in the same way. A guest that
+ * spun at its end was somewhere past that landmark, so there is no digest to compare.
  */
 static int end_compare(struct replay *r, const struct replay_end *want, enum machine_end end,
 		       struct err *err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The replaying input source: runs a machine along a stream of records, from a log or from the
- * wire, and verifies it on the way: every landmark and every digest. At the first difference it
- * stops and says where and what.
+ * The replaying input source runs a machine along a stream of records, from a log or from the other
+ * replica, and checks every landmark and every digest. At the first difference it stops and reports
+ * where the machine differs, and in what.
  */
 #ifndef RECORD_REPLAY_H
 #define RECORD_REPLAY_H
@@ -23,7 +23,7 @@ struct replay_end {
 	uint64_t rip, rcx;
 };
 
-/* True: the world ended the recorded machine, rather than the machine itself. */
+/* True: the recorded machine was ended from outside and did not end by itself. */
 bool replay_ended_by_source(const struct replay_end *end);
 
 /* A source of records: a log, or the batches from the other replica. */
@@ -35,8 +35,8 @@ struct record_stream {
 	 */
 	int (*next)(void *ctx, const struct codec_record **rec, struct err *err);
 	/*
-	 * After next() gave 0: how the machine ended, or NULL when nobody knows (cut short, primary
-	 * gone).
+	 * After next() returned 0: how the machine ended; NULL: that is not known (the log was cut
+	 * short, or the primary is gone).
 	 */
 	const struct replay_end *(*end)(void *ctx);
 	/* A record was applied and agreed; digest when it had one, else 0. May be NULL. */
@@ -44,8 +44,8 @@ struct record_stream {
 };
 
 /*
- * The record to apply next: *rec, fetched when it is NULL and there are more. NULL, and *at_end, at
- * the end; err too for damage.
+ * Returns the record to apply next. It is kept in *rec, and fetched when that is NULL. NULL: there
+ * is none; *at_end is set at the end, and err for damage.
  */
 const struct codec_record *record_stream_peek(const struct record_stream *s,
 					      const struct codec_record **rec, bool *at_end,

@@ -282,8 +282,10 @@ ssize_t shots_find(const struct shots *s, uint64_t count)
 	return (ssize_t)low - 1;
 }
 
-/* Every other one goes, but not the first and the last: from then on they are taken twice as far
- * apart. */
+/*
+ * Drops every other checkpoint, except the first and the last. From then on they are taken twice as
+ * far apart.
+ */
 static void thin(struct shots *s)
 {
 	size_t kept = 0;

@@ -29,7 +29,7 @@ struct segment {
 	size_t len;
 };
 
-/* Payload that came before what is in front of it. */
+/* Payload that arrived before the data that precedes it. */
 struct early {
 	struct early *next;
 	uint32_t seq;
@@ -74,7 +74,7 @@ static uint32_t sum_bytes(uint32_t sum, const uint8_t *p, size_t n)
 	return sum;
 }
 
-/* All ones, once folded, is what a sum with its checksum has. */
+/* True: the sum is right: with the checksum included, it folds to all ones. */
 static bool sum_is_good(uint32_t sum)
 {
 	while (sum >> 16)
@@ -154,7 +154,7 @@ static struct connection *find(struct tcp_streams *t, const struct ends *e)
 	return c;
 }
 
-/* One that begins, or that began before anybody looked. */
+/* Adds a connection, which begins now or began before its first frame was seen. */
 static struct connection *begin(struct tcp_streams *t, const struct segment *s,
 				const struct connection *before)
 {
@@ -185,7 +185,7 @@ static void say(const struct connection *c, char what, tcp_streams_take *take, v
 	take(ctx, stream_of(c, false), (const uint8_t *)&what, 1);
 }
 
-/* Behind what has been taken already, if it adjoins. */
+/* Delivers the part of a segment that follows the data already taken, if the two adjoin. */
 static bool deliver(struct connection *c, uint32_t seq, const uint8_t *data, size_t len,
 		    tcp_streams_take *take, void *ctx)
 {

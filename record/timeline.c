@@ -208,7 +208,9 @@ static enum timeline_stop fail(const struct timeline *t, struct err *err)
 	return TIMELINE_FAILED;
 }
 
-/* Behind everything else. Events whose delivery ends the machine are counted by nobody any more. */
+/*
+ * Reaches the end, after everything else. Events whose delivery ends the machine are not counted.
+ */
 static enum timeline_stop reach_end(struct timeline *t, enum machine_end end)
 {
 	bool shut = end == MACHINE_TRIPLE || end == MACHINE_STUCK;
@@ -259,7 +261,10 @@ static enum timeline_stop run_slice(struct timeline *t, uint64_t stop, struct er
 	return TIMELINE_THERE;
 }
 
-/* At a probed boundary without deliveries the record has its turn before anything else. */
+/*
+ * At a boundary that the probe found, before any delivery, the record's inputs enter before
+ * anything else.
+ */
 static enum timeline_stop settle(struct timeline *t, struct err *err)
 {
 	struct moment at = t->now.at;
@@ -460,7 +465,7 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err)
 
 /* ---- off the record ---- */
 
-/* In slices, so that somebody can ask; *asked: the run was ended so. */
+/* Runs in slices, so that config.asked() can be called in between; *asked: it ended the run. */
 static enum machine_end run_deviating(struct timeline *t, uint64_t bound, bool *asked,
 				      struct err *err)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A recording as a machine that can be moved to any moment of it: forward by running, backward by
- * the nearest checkpoint before and running from there. Checkpoints are made on the way and kept
- * in memory. What the machine does is verified against the record all the while, as in any replay.
+ * Turns a recording into a machine that can be moved to any of its moments: forward by running,
+ * backward by restoring the nearest earlier checkpoint and running from there. Checkpoints are
+ * taken on the way and kept in memory. As in any replay, the machine is checked against the record
+ * all the time.
  */
 #ifndef RECORD_TIMELINE_H
 #define RECORD_TIMELINE_H
@@ -32,10 +33,10 @@ struct timeline_config {
 
 enum timeline_stop {
 	TIMELINE_THERE,	     /* the moment was reached, the step made */
-	TIMELINE_BREAKPOINT, /* at one */
+	TIMELINE_BREAKPOINT, /* at a breakpoint */
 	TIMELINE_WATCH,	     /* behind a watched access; moving backward: in front of it */
 	TIMELINE_BEGIN,	     /* as far back as the recording goes */
-	TIMELINE_END,	     /* as far on */
+	TIMELINE_END,	     /* as far forward */
 	TIMELINE_ASKED,	     /* config.asked() said so */
 	TIMELINE_FAILED,     /* the log is damaged or the machine differs: see err */
 };
@@ -59,25 +60,34 @@ struct timeline_stats {
 	uint64_t spacing, restores;
 };
 
-/* -ENOTSUP where the engine has no probe. Takes the first checkpoint. NULL and err on failure. */
+/*
+ * Opens a timeline and takes its first checkpoint. NULL and err on failure; -ENOTSUP: the engine
+ * has no probe.
+ */
 struct timeline *timeline_open(const struct timeline_config *c, struct err *err);
 void timeline_close(struct timeline *t);
 
 void timeline_where(const struct timeline *t, struct timeline_where *w);
 /* The probe's numbers must be within their limits. */
 void timeline_set_probe(struct timeline *t, const struct timeline_probe *p);
-/* Told of what enters the machine, each time that it does; NULL: nobody is. */
+/* Sets a function that is called with every sync point when its inputs enter; NULL: none. */
 void timeline_on_inputs(struct timeline *t, void (*fn)(void *ctx, const struct sync_point *sp),
 			void *ctx);
 void timeline_get_stats(const struct timeline *t, struct timeline_stats *s);
-/* The record that enters next, if that is known, for showing it; NULL: none. */
+/* Returns the record that enters next, for display; NULL: not known, or none. */
 const struct codec_record *timeline_next_record(const struct timeline *t);
 
-/* Moves to a moment, either way, past breakpoints; the result is THERE, or the reason to stop. */
+/*
+ * Moves to a moment, in either direction, ignoring breakpoints. Returns TIMELINE_THERE, or why the
+ * move stopped earlier.
+ */
 enum timeline_stop timeline_seek(struct timeline *t, const struct moment *to, struct err *err);
-/* Runs forward to (count, 0), past breakpoints and along every instruction on the way. */
+/* Runs forward to (count, 0), ignoring breakpoints, along every instruction on the way. */
 enum timeline_stop timeline_run_to(struct timeline *t, uint64_t count, struct err *err);
-/* Run until something stops the machine, or to the next boundary; the same two backward. */
+/*
+ * Forward: runs until something stops the machine, or to the next boundary (step). The other two do
+ * the same backward.
+ */
 enum timeline_stop timeline_forward(struct timeline *t, struct err *err);
 enum timeline_stop timeline_step(struct timeline *t, struct err *err);
 enum timeline_stop timeline_back(struct timeline *t, struct err *err);
@@ -85,18 +95,18 @@ enum timeline_stop timeline_step_back(struct timeline *t, struct err *err);
 
 /* Request to timeline_deviate(). */
 struct deviation {
-	const struct fault *fault; /* by count; the first is done now or later */
+	const struct fault *fault; /* in order of their counts; the first is now or later */
 	size_t nfaults;
 	uint64_t bound; /* a count at which the run ends at the latest */
-	bool refused;	/* set: there can be no such faults */
+	bool refused;	/* set by the call: such faults are impossible */
 };
 
 /*
- * The machine leaves the record by a fault: inputs still enter at their counts, or when it waits
- * for them, whatever else differs. Runs until it ends by itself, the inputs are used up and it
- * waits (MACHINE_ENDED), or to the bound, or until its timers have fired for DEVIATE_WAIT_NS and
- * none of them has woken it (MACHINE_SPINNING). MACHINE_FAILED and err: the record could not be
- * followed. Only a seek leads back.
+ * Lets the machine leave the record by faults. Inputs still enter at their counts, or as soon as
+ * the machine waits for them, even if everything else differs. Runs until one of these: the machine
+ * ends by itself; the inputs are used up and it waits (MACHINE_ENDED); the bound; or its timers
+ * have fired for DEVIATE_WAIT_NS without waking it (MACHINE_SPINNING). MACHINE_FAILED and err: the
+ * record could not be followed. Only a seek leads back to the record.
  */
 enum machine_end timeline_deviate(struct timeline *t, struct deviation *d, struct err *err);
 /* The machine's end, at TIMELINE_END. */
