@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Addresses that a guest answers for, learnt from what it sends, and frames that tell its
- * neighbours where they are now.
+ * Learns from a guest's frames the addresses that it answers for, and makes frames that tell its
+ * neighbours where these are now.
  */
 #ifndef NET_NEIGHBOR_H
 #define NET_NEIGHBOR_H
@@ -15,7 +15,7 @@
 
 struct neighbor {
 	bool ipv6;
-	bool router;	  /* IPv6: it says so of itself */
+	bool router;	  /* IPv6: the guest announces itself as a router */
 	uint16_t vlan;	  /* tag control information, or NEIGHBOR_NO_VLAN */
 	uint8_t addr[16]; /* IPv4: four bytes, the rest is zero */
 };
@@ -29,10 +29,16 @@ bool neighbor_same(const struct neighbor *a, const struct neighbor *b);
  * a load balancer, sends with addresses of others.
  */
 bool neighbor_learn(const uint8_t *frame, size_t len, const uint8_t mac[6], struct neighbor *n);
-/* A gratuitous ARP request or an unsolicited neighbour advertisement. Its length. */
+/*
+ * Makes a gratuitous ARP request or an unsolicited neighbour advertisement. Returns its length in
+ * bytes.
+ */
 size_t neighbor_announce(const struct neighbor *n, const uint8_t mac[6],
 			 uint8_t frame[NEIGHBOR_FRAME_MAX]);
-/* A RARP request (RFC 903), for switches: it needs no IP address. Its length. */
+/*
+ * Makes a RARP request (RFC 903), for switches: it needs no IP address. Returns its length in
+ * bytes.
+ */
 size_t neighbor_announce_mac(const uint8_t mac[6], uint16_t vlan,
 			     uint8_t frame[NEIGHBOR_FRAME_MAX]);
 

@@ -31,26 +31,26 @@ struct nic_ops {
 	/* Descriptor that polls readable when recv() may have a frame; -1: never. */
 	int (*fd)(const struct nic *nic);
 	/*
-	 * 0, -EAGAIN when the host has no room (the frame is lost, as on a wire), or a negative
-	 * errno.
+	 * Sends a frame. 0; -EAGAIN: the host has no room, and the frame is lost as on a wire;
+	 * another -errno.
 	 */
 	int (*send)(struct nic *nic, const void *frame, size_t len);
 	long send_call; /* the system call that sends a frame to fd(), for nic_send_before() */
 	/*
-	 * Length of one frame (at most max bytes), -EAGAIN when there is none now, or a negative
-	 * errno.
+	 * Receives a frame of at most max bytes. Returns its length; -EAGAIN: there is none now;
+	 * another -errno.
 	 */
 	ssize_t (*recv)(struct nic *nic, void *frame, size_t max);
 	/*
-	 * From now on frames for this address of the guest's are captured. NULL: the backend gets
-	 * all that arrives anyway. 0, or -errno and err.
+	 * Captures frames for this address of the guest from now on. NULL: the backend gets all
+	 * frames anyway. 0, or -errno and err.
 	 */
 	int (*set_mac)(struct nic *nic, const uint8_t mac[6], struct err *err);
 	/*
-	 * Outside of the jail, where names and rights are: whether its interface is there and up,
-	 * to which it is attached anew if it was another one before. 0, or -errno (-ENODEV: there
-	 * is none of that name, -ENETDOWN: it is down). socket_fd: to look with. NULL: it cannot
-	 * be lost.
+	 * Called outside the jail, where interface names and rights are available: checks that the
+	 * interface is there and up, and attaches to it again if it was replaced by another.
+	 * socket_fd: a socket for these requests. 0; -ENODEV: there is no interface of that name;
+	 * -ENETDOWN: it is down; another -errno. NULL: the NIC cannot be lost.
 	 */
 	int (*attach)(struct nic *nic, int socket_fd);
 	void (*close)(struct nic *nic);
@@ -62,8 +62,8 @@ struct nic {
 	const struct nic_ops *ops;
 	char name[NIC_NAME_LEN];     /* of its interface */
 	atomic_bool lost;	     /* the interface is down or gone */
-	atomic_uint_fast64_t losses; /* how often it became so */
-	/* frames that came, and that could not be made into what was on a wire */
+	atomic_uint_fast64_t losses; /* how often the interface was lost */
+	/* frames captured that could not be restored to what was on a wire */
 	atomic_uint_fast64_t unusable;
 };
 
@@ -71,19 +71,23 @@ struct nic {
 struct nic *nic_open(const char *spec, const uint8_t mac[6], struct err *err);
 /* Checks that spec names a known backend with a possible argument; opens nothing. 0, or -errno. */
 int nic_check_spec(const char *spec, struct err *err);
-/* -1: nothing can be waited for now. */
+/* Descriptor to wait on for a frame; -1: none now. */
 int nic_fd(const struct nic *nic);
 /*
- * A send or a receive that finds the interface down or gone fails like one that finds it busy or
- * empty: the first one says so and counts it, and from then on the NIC is lost. While it is, the
- * caller has to have nic_attach() called now and then, where the rights for it are, and to pass on
- * what came of it. Any thread may call it.
+ * True: the interface was found to be down or gone. Sends and receives then fail as on a busy or
+ * empty interface; the first such call logs and counts the loss. While the NIC is lost, the caller
+ * must now and then have nic_attach() called in a process that has the rights, and pass the result
+ * to nic_found(). Any thread may call this.
  */
 bool nic_is_lost(const struct nic *nic);
-/* A socket for nic_attach(), made while sockets may be made; -errno. */
+/* Makes the socket for nic_attach(), before the jail forbids it. -errno on failure. */
 int nic_attach_socket(void);
-/* mac: the guest's address, for a card that has to know it. 0 or -errno. */
+/*
+ * Attaches a lost NIC again. mac: the guest's address, for a backend that has to know it. 0 or
+ * -errno.
+ */
 int nic_attach(struct nic *nic, int socket_fd, const uint8_t mac[6]);
+/* Takes the result of nic_attach(). 0: the NIC is not lost any more. */
 void nic_found(struct nic *nic, int attached);
 int nic_send(struct nic *nic, const void *frame, size_t len);
 /*

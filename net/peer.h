@@ -36,7 +36,7 @@ struct peer_key;
 int peer_key_create(const char *path, struct err *err);
 /* Reads a key file; refuses one that others than its owner can read. NULL and err on failure. */
 struct peer_key *peer_key_load(const char *path, struct err *err);
-/* A process that is forked from now on has it, too; else it finds zeros. */
+/* Lets processes forked from now on inherit the key; without this they find zeros. */
 void peer_key_inherit(struct peer_key *k);
 /* Wipes and frees. */
 void peer_key_free(struct peer_key *k);
@@ -57,14 +57,17 @@ struct peer_ops {
 	struct peer_listener *(*listen)(const char *addr, const struct peer_key *key,
 					struct err *err);
 	struct peer *(*dial)(const char *addr, int timeout_ms, struct err *err);
-	/* The socket of one that was dialled, which is freed; NULL: it is more than a socket. */
+	/*
+	 * Gives up a dialled peer and returns its socket; NULL: a peer of this transport is more
+	 * than a socket.
+	 */
 	int (*release)(struct peer *p);
 	/* The caller's half of authentication, on a peer that was dialled. 0, or -errno and err. */
 	int (*greet)(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
 	/* Like peer_send() and peer_recv(). One thread is in send(), another one in recv(). */
 	int (*send)(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
 	ssize_t (*recv)(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
-	/* While other threads are in send() and recv(), which return. */
+	/* Makes send() and recv() return in other threads. */
 	void (*shutdown)(struct peer *p);
 	void (*close)(struct peer *p);
 	/* Like peer_path(); NULL: the transport has one way only, and `way` is its name. */
@@ -77,8 +80,8 @@ struct peer_ops {
 };
 
 /*
- * From now on rdma: peers write frames that are not sealed, to peers that were told the same: what
- * is on the fabric can be read and changed there.
+ * Allows rdma: peers to write frames without encryption, to peers that allow it too. Whoever has
+ * access to the fabric can then read and change them.
  */
 void peer_rdma_allow_clear(void);
 
@@ -100,16 +103,18 @@ struct peer_listener {
 };
 
 /*
- * addr NULL: nobody can come, but it can be waited on and woken all the same. key NULL: no
- * authentication; else it has to live as long as the listener. NULL and err on failure.
+ * Listens at addr; addr NULL: no peer can connect, but peer_accept() can be called and woken all
+ * the same. key NULL: no authentication; else the key must live as long as the listener. NULL and
+ * err on failure.
  */
 struct peer_listener *peer_listen(const char *addr, const struct peer_key *key, struct err *err);
 /*
- * The next peer that holds the key. Handshakes go on side by side, each within PEER_GREET_MS of its
- * first byte, and only here: who accepts has to come back. A connection that says nothing may stay
- * for PEER_SILENT_MS, if there is room: a backup has dialled before its jail closes, and that takes
- * as long as its host makes it. NULL after timeout_ms (-1: never) or when woken, with
- * err->code EAGAIN; NULL and another err when somebody was refused.
+ * Waits for the next peer that holds the key. Handshakes of several connections run at the same
+ * time, each within PEER_GREET_MS of its first byte, and only inside this function, so it has to be
+ * called again and again. A connection that sends nothing may stay for PEER_SILENT_MS, if there is
+ * room: a backup connects before its jail closes, which may take long on a slow host. NULL after
+ * timeout_ms (-1: no limit) or when woken, with err->code EAGAIN; NULL and another err: a
+ * connection was refused.
  */
 struct peer *peer_accept(struct peer_listener *l, int timeout_ms, struct err *err);
 /*
@@ -117,7 +122,7 @@ struct peer *peer_accept(struct peer_listener *l, int timeout_ms, struct err *er
  * NULL is allowed.
  */
 void peer_listener_wake(struct peer_listener *l);
-/* The name in the file system that it leaves behind for its owner to remove; NULL: none. */
+/* Path of a socket file that the owner has to remove; NULL: there is none. */
 const char *peer_listener_path(const struct peer_listener *l);
 void peer_listener_close(struct peer_listener *l); /* NULL allowed */
 
@@ -125,20 +130,21 @@ void peer_listener_close(struct peer_listener *l); /* NULL allowed */
 #define PEER_SILENT_MS 30000
 
 /*
- * A connection to addr is made in two steps, because the second one needs nothing of the host any
- * more: dialled, nothing is authenticated and nothing may be sent; greeted, it is a peer. A peer
- * that could not be greeted has still to be closed.
+ * Connects to addr, the first of two steps; the second needs nothing from the host any more, so it
+ * can be made inside the jail. A dialled peer is not authenticated and must not be used to send.
+ * peer_greet() authenticates it. A peer that could not be greeted still has to be closed. NULL or
+ * -errno, and err, on failure.
  */
 struct peer *peer_dial(const char *addr, int timeout_ms, struct err *err);
 int peer_greet(struct peer *p, const struct peer_key *key, int timeout_ms, struct err *err);
 /*
- * A connection to addr for another process, which makes a peer of it with peer_from_socket(): a
- * socket over which nothing was said yet, or -errno and err.
+ * Connects to addr for another process, which makes a peer of the socket with peer_from_socket().
+ * Returns the socket, over which nothing was sent yet; or -errno and err.
  */
 int peer_dial_socket(const char *addr, int timeout_ms, struct err *err);
 /*
- * An address with its name looked up: for a process that will have no files to look names up with.
- * 0, or -errno and err.
+ * Looks up the host name in an address, for a process that cannot look names up later. 0, or -errno
+ * and err.
  */
 int peer_resolve(const char *addr, char *out, size_t n, struct err *err);
 /* Both steps, each within timeout_ms. */
@@ -146,47 +152,48 @@ struct peer *peer_connect(const char *addr, const struct peer_key *key, int time
 			  struct err *err);
 
 /*
- * A stream over a connected socket, which is owned from now on; bare until it is greeted, if that
- * is done. NULL: out of memory.
+ * Makes a peer of a connected socket, which the peer owns from now on. It is not authenticated
+ * until it is greeted, if it ever is. NULL: out of memory.
  */
 struct peer *peer_from_socket(int fd, const char *name);
 
 /* Sends all n bytes; 0, or -errno (-ETIMEDOUT when the other side takes nothing for timeout_ms). */
 int peer_send(struct peer *p, const void *data, size_t n, int timeout_ms, struct err *err);
 /*
- * At least one byte, at most n: their number, 0 at the end of the stream, -EAGAIN after timeout_ms
- * (-1: never), or another -errno.
+ * Receives 1 to n bytes. Returns their number; 0: the stream has ended; -EAGAIN: nothing came
+ * within timeout_ms (-1: no limit); another -errno and err.
  */
 ssize_t peer_recv(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
 /*
- * Exactly n bytes, each piece of them within timeout_ms: 0, -EPIPE at the end of the stream,
- * -ETIMEDOUT, or another -errno, and err.
+ * Receives exactly n bytes, each piece of them within timeout_ms. 0; -EPIPE: the stream has ended;
+ * -ETIMEDOUT; another -errno; with err.
  */
 int peer_recv_all(struct peer *p, void *data, size_t n, int timeout_ms, struct err *err);
 /* Ends both directions, so that blocked calls return. Any thread may call it. */
 void peer_shutdown(struct peer *p);
 void peer_close(struct peer *p); /* NULL allowed */
 /*
- * The way that bytes travel now ("tcp", "rdma"). `why` (NULL allowed) gets the reason why no better
- * way is used, or "".
+ * Returns the transport in use now ("tcp", "rdma"). why (NULL allowed): gets the reason why no
+ * better one is used, or "".
  */
 const char *peer_path(struct peer *p, char *why, size_t size);
 /*
- * Pages that go straight from one side's memory into the other one's, where the transport can do
- * that. Both sides share memory of the same n bytes, before anything is placed there; it has to be
- * there until it is shared no more (memory NULL), from when on nothing is written into it.
+ * Shares memory with the other side, so that pages can be placed straight into it, where the
+ * transport can. Both sides share memory of the same n bytes before anything is placed there. The
+ * memory must exist until it is no longer shared (memory NULL); from then on nothing is written
+ * into it.
  */
 #define PEER_PAGE  4096u
 #define PEER_PLACE 256u /* pages in one call, at most */
 void peer_share(struct peer *p, void *memory, uint64_t n);
-/* Tells if peer_place() is worth a try: now, or perhaps in a moment. */
+/* Tells whether peer_place() can be used: now, perhaps soon, or not at all. */
 enum peer_places peer_places(struct peer *p);
 /*
- * n pages of the shared memory from `page` on are put into the same place on the other side; they
- * are there, and their checksums were looked at, before what is sent next is received. Memory may
- * be written meanwhile: pages that were get a bit in `changed` (PEER_PLACE bits), and are to be
- * sent again. The thread that sends calls this. 0; -EAGAIN: there is no such way now; what is there
- * of these pages is worth nothing.
+ * Puts n pages of the shared memory, from `page` on, into the same place on the other side. They
+ * are there, with their checksums verified, before anything sent later is received. The memory may
+ * be written meanwhile: pages that were get a bit in `changed` (PEER_PLACE bits) and have to be
+ * sent again. Called by the thread that sends. 0; -EAGAIN: this is not possible now, and these
+ * pages on the other side are invalid.
  */
 int peer_place(struct peer *p, uint64_t page, unsigned n, uint64_t *changed);
 /* Address of the other side, for messages ("192.0.2.1:7777"). */

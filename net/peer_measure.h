@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Measures the way to another host, over any transport of peers: delay and throughput, for people
- * who set a pair up.
+ * Measures delay and throughput of the connection to another host, over any transport, for people
+ * who set up a pair.
  */
 #ifndef NET_PEER_MEASURE_H
 #define NET_PEER_MEASURE_H
@@ -13,7 +13,7 @@
 #define PEER_MEASURE_RECORD 64u /* bytes of a round trip, each way */
 
 struct peer_measure {
-	char path[16]; /* how the bytes went ("tcp", "rdma"), and in why why not better */
+	char path[16]; /* transport in use ("tcp", "rdma"); `why` says why a better one is not */
 	char why[160];
 	unsigned trips;
 	double median_us, p99_us, longest_us; /* of a round trip */
@@ -22,11 +22,13 @@ struct peer_measure {
 };
 
 /*
- * The side that answers: until the other one ends (0), or does what it may not (-EBADMSG and err);
- * another -errno and err.
+ * Runs the answering side until the other side ends. 0; -EBADMSG and err: the other side sent an
+ * invalid request; another -errno and err.
  */
 int peer_measure_answer(struct peer *p, struct err *err);
-/* The side that asks: so many round trips, and so many ms for each throughput. 0, or -errno, err.
+/*
+ * Runs the asking side: `trips` round trips, and `ms` milliseconds for each throughput. 0, or
+ * -errno and err.
  */
 int peer_measure_ask(struct peer *p, unsigned trips, unsigned ms, struct peer_measure *m,
 		     struct err *err);
