@@ -50,7 +50,10 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "restart_syscall", ALL, ALL, CALL_ANY, "a wait goes on after the process was stopped" },
 	{ "clock_gettime", ALL, ALL, CALL_ANY, "time, on hosts where it takes a system call" },
 
-	/* heap: which of these malloc() needs in a run is chance, so none has to be seen */
+	/*
+	 * heap: which of these malloc() needs in a run is chance, so a test need not see any of
+	 * them
+	 */
 	{ "mmap", HEAP | MAIN, HEAP | MAIN, CALL_HEAP, "heap" },
 	{ "mprotect", HEAP | MAIN, HEAP | MAIN, CALL_NO_EXEC, "heap" },
 	{ "munmap", HEAP | MAIN, HEAP | MAIN, CALL_ANY, "heap" },
@@ -98,9 +101,9 @@ const struct seccomp_call seccomp_calls[] = {
 	  "runs the guest on VT-x, maps its memory, asks for dirty pages" },
 
 	/*
-	 * RDMA: a thread of its own makes queue pairs; whoever sends or receives rings doorbells
-	 * and registers windows for pages. The devices and their completion channels were opened
-	 * before; calls that have no ioctl() yet are write(), as all may.
+	 * RDMA: the fabric's thread makes queue pairs; threads that send or receive ring doorbells
+	 * and register windows for pages. The devices and their completion channels were opened
+	 * before. Calls that have no ioctl() yet are made by write(), which all threads may call.
 	 */
 	{ "ioctl", VERBS, VERBS, CALL_VERBS,
 	  "RDMA: queue pairs and their queues, registered memory, state of a port, doorbells" },
@@ -174,7 +177,8 @@ const struct seccomp_call seccomp_calls[] = {
 	{ "ioctl", MAIN, 0, CALL_SET_TTY, "puts the terminal's mode back" },
 
 	/*
-	 * refused with an error rather than the end: the libraries look for files that nobody needs
+	 * fail with an error and do not end the process: libraries try to open files that are not
+	 * needed
 	 */
 	{ "openat", ALL & ~KEEPER, 0, CALL_REFUSED,
 	  "malloc() and OpenSSL look at settings; nothing can be opened" },

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A control group for each machine that has limits, in cgroup v2 or v1: whichever of them offers
- * the controller here.
+ * A control group for each machine that has limits, in cgroup v2 or v1, whichever has the
+ * controller on this host.
  *
- * Groups are made below one called "twinstep" next to where we are: in our own group (v1), beside
- * it (v2, where a group with processes can have no children with controllers), or below a group
- * that was named. A group's name holds process id and start time of who made it, so that the next
- * one can tell which were left behind by a machine that was killed.
+ * Groups are made below a group called "twinstep": inside our own group (v1), beside it (v2, where
+ * a group with processes can have no children with controllers), or below a group that was named. A
+ * group's name contains the process id and start time of the process that made it, so that later
+ * processes can recognise groups left behind by a machine that was killed.
  */
 #ifndef ISOLATION_CGROUP_H
 #define ISOLATION_CGROUP_H
@@ -39,14 +39,15 @@ struct cgroup_site {
 };
 
 /*
- * Looks around. proc: "/proc", or where a test has put self/mountinfo and self/cgroup. parent: path
- * of a group below each hierarchy's root ("/a/b"), or NULL. 0 or -errno.
+ * Finds the control groups of this host. proc: "/proc", or the directory in which a test has put
+ * self/mountinfo and self/cgroup. parent: path of a group below each hierarchy's root ("/a/b"), or
+ * NULL. 0, or -errno and err.
  */
 int cgroup_find(struct cgroup_site *s, const char *proc, const char *parent, struct err *err);
 
 struct cgroup {
 	struct cgroup_site site;
-	unsigned trees; /* 1 << tree: where the group is */
+	unsigned trees; /* bit 1 << t: the group exists in tree t */
 	char name[96];
 };
 
@@ -57,13 +58,13 @@ struct cgroup {
  */
 int cgroup_create(struct cgroup *g, const char *name, pid_t owner, const struct limits *l,
 		  const dev_t *device, unsigned ndevices, struct err *err);
-/* Moves the calling process, with all its threads, there. */
+/* Moves the calling process, with all its threads, into the group. 0, or -errno and err. */
 int cgroup_join(struct cgroup *g, struct err *err);
-/* Moves it back and removes the group. */
+/* Moves the process back and removes the group. */
 void cgroup_remove(struct cgroup *g);
 /*
- * Removes the groups of dead owners. Waits a moment for `ended` (0: for nobody), whose processes
- * are on their way out; true when the host ended one of them because it used more memory than its
+ * Removes the groups of processes that have ended. Waits a moment for `ended` (0: none), whose
+ * processes are ending. True: the host killed one of them because it used more memory than its
  * group may.
  */
 bool cgroup_sweep(const struct cgroup_site *s, pid_t ended);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The host file: how much memory has been promised to which machine, so that all of them together
- * are never promised more than there is. Whoever starts a machine adds an entry under a lock;
- * entries of processes that have ended, or of an earlier boot, do not count and are dropped by the
- * next one who writes.
+ * The host file lists how much memory is promised to which machine, so that all of them together
+ * are never promised more than the host has. A process that starts a machine adds an entry under a
+ * lock. Entries of processes that have ended, or of an earlier boot, do not count, and the next
+ * writer drops them.
  *
- * It is a text, replaced as a whole (rename), and read strictly: anything unexpected is an error
- * that names the line.
+ * It is a text file, replaced as a whole (rename), and read strictly: anything unexpected is an
+ * error that names the line.
  */
 #ifndef ISOLATION_HOST_FILE_H
 #define ISOLATION_HOST_FILE_H
@@ -21,8 +21,8 @@
 #define HOST_NAME_LEN 64
 
 struct host_entry {
-	pid_t pid;	/* of the process that holds it, and when that began */
-	uint64_t start; /* as process_start() */
+	pid_t pid;				/* process of the machine */
+	uint64_t start;				/* its start time, as process_start() returns it */
 	uint64_t promised, memory, balloon_min; /* bytes */
 	struct limits limits;
 	char name[HOST_NAME_LEN + 1];
@@ -31,7 +31,7 @@ struct host_entry {
 struct host_state {
 	uint64_t limit; /* bytes for all machines; 0: not set, so host_file_room() decides */
 	unsigned n;
-	struct host_entry entry[HOST_ENTRIES]; /* of processes that live */
+	struct host_entry entry[HOST_ENTRIES]; /* entries of processes that run */
 };
 
 /* Bytes that may be promised where no limit is set: the host's memory but for a margin. */

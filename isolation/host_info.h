@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Properties of the host as a whole: its size, and if two threads of execution share a core. */
+/* Properties of the whole host: its size, and whether two hardware threads share a core. */
 #ifndef ISOLATION_HOST_INFO_H
 #define ISOLATION_HOST_INFO_H
 
@@ -8,7 +8,8 @@
 
 enum host_smt {
 	HOST_SMT_UNKNOWN, /* the kernel does not say */
-	HOST_SMT_ABSENT,  /* the processor cannot, or this machine is not shown */
+	/* the processor has no second thread per core, or does not show it to this machine */
+	HOST_SMT_ABSENT,
 	HOST_SMT_OFF,
 	HOST_SMT_ON,
 };

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Limits on a machine's use of the host: the values, as people write them and as they are kept. */
+/*
+ * Limits on a machine's use of the host: how they are written as options, and how they are stored.
+ */
 #ifndef ISOLATION_LIMITS_H
 #define ISOLATION_LIMITS_H
 
@@ -9,7 +11,7 @@
 
 #include "base/err.h"
 
-#define CPU_WEIGHT_DEFAULT 100 /* what a group has that nobody gave a weight */
+#define CPU_WEIGHT_DEFAULT 100 /* weight of a group that was given none */
 
 enum io_limit { IO_READ_BPS, IO_WRITE_BPS, IO_READ_OPS, IO_WRITE_OPS, IO_LIMITS };
 
@@ -31,7 +33,7 @@ int limits_take_memory_max(struct limits *l, const char *text, struct err *err);
  */
 int limits_take_io_max(struct limits *l, const char *text, struct err *err);
 
-/* True: some limit is given; the second one looks at those of disks alone. */
+/* True: any limit is given; or, for the second function, any limit of disks. */
 bool limits_any(const struct limits *l);
 bool limits_any_io(const struct limits *l);
 /* "weight 200, 50% of a CPU, ...", or "" when none is given. */

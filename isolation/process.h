@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 /*
- * Start time of a process, in clock ticks since the host's; 0: there is no such process, or it has
- * ended.
+ * Returns the start time of a process, in clock ticks since the host booted; 0: there is no such
+ * process, or it has ended.
  */
 uint64_t process_start(pid_t pid);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * System calls that each role may make, with a reason for each (isolation/calls.c). Any other call
- * kills the process.
+ * Lists the system calls that each thread role may make, with a reason for each
+ * (isolation/calls.c). Any other call kills the process.
  *
  * The thread that enters the jail gets the union of all threads' lists, because filters are
- * inherited and can only become narrower; each thread then narrows it to its own.
+ * inherited and can only be narrowed; each thread then narrows it to its own list.
  */
 #ifndef ISOLATION_SECCOMP_H
 #define ISOLATION_SECCOMP_H
@@ -55,8 +55,9 @@ enum seccomp_rule {
 
 struct seccomp_call {
 	const char *name;
-	uint32_t roles; /* 1 << role, of each that may */
-	uint32_t rare; /* of them, those that a test need not see it in: error paths, other hosts */
+	uint32_t roles; /* bit 1 << role for each role that may make the call */
+	/* of these roles, those in which a test need not see the call: error paths, other hosts */
+	uint32_t rare;
 	enum seccomp_rule rule;
 	const char *why;
 };
@@ -68,11 +69,16 @@ extern const size_t seccomp_ncalls;
 bool seccomp_allows(const struct seccomp_call *c, enum thread_role role);
 /* System calls that the role may make. */
 unsigned seccomp_count(enum thread_role role);
-/* "allow", or what else becomes of a call, for people. */
+/* Describes for people what happens to a call: "allow", or another text. */
 const char *seccomp_rule_text(enum seccomp_rule rule);
-/* Translates the lists of some roles (1 << role of each) for the kernel. 0 or -errno. */
+/*
+ * Translates the lists of roles (bit 1 << role for each) into filters for the kernel. 0 or -errno.
+ */
 int seccomp_prepare(uint32_t roles);
-/* For the calling thread, and all that it creates. After no_new_privs. 0 or -errno. */
+/*
+ * Sets the role's filter for the calling thread and all threads that it creates later. no_new_privs
+ * must be set. 0 or -errno.
+ */
 int seccomp_enter(enum thread_role role);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Controls over what a processor betrays to programs that share it: over speculation
+ * Controls over information that a processor leaks to programs that share it: over speculation
  * (Documentation/userspace-api/spec_ctrl.rst), and over the processes that run on a core's other
  * thread (Documentation/admin-guide/hw-vuln/core-scheduling.rst).
  */
@@ -12,7 +12,7 @@
 enum spec_control {
 	SPEC_STORE_BYPASS,    /* loads do not pass older stores (SSBD) */
 	SPEC_INDIRECT_BRANCH, /* branches are not steered by others (STIBP, IBPB at a switch) */
-	SPEC_L1D_FLUSH,	      /* the data cache is emptied when somebody else gets the CPU */
+	SPEC_L1D_FLUSH,	      /* the L1 data cache is flushed when another process gets the CPU */
 	SPEC_CONTROLS
 };
 
@@ -38,9 +38,9 @@ int spec_protect(void);
 /* True: the kernel was built with core scheduling. */
 bool spec_core_known(void);
 /*
- * The process gets a cookie of its own, so that nobody else's threads run beside its own on a core.
- * Before the threads start: they inherit it. 0, also where no core has a second thread;
- * -EOPNOTSUPP, -errno.
+ * Gives the process its own core-scheduling cookie, so that no other process's threads run beside
+ * its own on a core. To be called before threads start, as they inherit it. 0, also if no core has
+ * a second thread; -EOPNOTSUPP; another -errno.
  */
 int spec_core_create(void);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The process outside. A pid namespace begins with a new process, so there are two: the outer one
- * hands signals on and ends as the inner one did.
+ * The process outside the jail. A pid namespace begins with a new process, so there are two: the
+ * outer one passes signals on, and ends with the same status as the inner one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +48,8 @@ void jail_die_with_parent(void)
 	struct pollfd p = { .fd = lifeline };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (lifeline >= 0 && poll(&p, 1, 0) > 0 && p.revents & POLLHUP) /* it was faster */
+	if (lifeline >= 0 && poll(&p, 1, 0) > 0 &&
+	    p.revents & POLLHUP) /* the outer process has already ended */
 		_exit(128 + SIGKILL);
 }
 
@@ -112,9 +113,9 @@ static _Noreturn void end_like(int status)
 }
 
 /*
- * A terminal sends its signals to both of us. A second request to end is not a request any more;
- * but one that comes at once is the first one again: timeout(1) asks us, and then our process
- * group.
+ * Passes a signal on to the inner process. A terminal sends its signals to both processes. A second
+ * request to end means that the process is to be killed, unless it comes at once: timeout(1) sends
+ * a signal to this process and then to its process group, which is the same request.
  */
 static void hand_on(pid_t pid, const siginfo_t *si, uint64_t *asked_ms)
 {
