@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Byte buffers: `struct buf` grows while it is written, `struct rd` reads a range that somebody
- * else owns.
+ * Byte buffers: `struct buf` grows while it is written; `struct rd` reads a range that another
+ * object owns.
  *
  * Everything is little-endian. A reader never reads past its end: after the first short read `bad`
- * is set, every further get returns 0, and the caller asks once, at the end. A writer that runs out
- * of memory sets `bad` likewise.
+ * is set and every later get returns 0, so the caller checks `bad` only once, at the end. A writer
+ * that runs out of memory sets `bad` likewise.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H

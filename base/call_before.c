@@ -11,11 +11,11 @@
 #endif
 
 /*
- * The kernel clears the thread's rseq_cs when it interrupts it outside of the sequence that rseq_cs
- * names. So rseq_cs is set first, then the clock is read, and the sequence begins with a look
- * whether it still stands: from there on the kernel sends an interrupted thread to the abort
- * handler, up to the system call, which is the sequence's last instruction. sequence_call(fd, data,
- * len, nr, &rseq_cs) returns -ECANCELED (125) when it was interrupted.
+ * The kernel clears a thread's rseq_cs when it interrupts the thread outside the sequence that
+ * rseq_cs names. So rseq_cs is set first, then the clock is read, and the sequence begins with a
+ * check that rseq_cs is still set. From there on, up to the system call, which is the sequence's
+ * last instruction, the kernel sends an interrupted thread to the abort handler. sequence_call(fd,
+ * data, len, nr, &rseq_cs) returns -ECANCELED (125) when it was interrupted.
  */
 extern const char sequence[] __attribute__((visibility("hidden")));
 long sequence_call(int fd, const void *data, size_t len, long nr, void *rseq_cs);
@@ -53,8 +53,8 @@ __asm__(".pushsection __rseq_cs, \"aw\"\n"
 	".popsection\n");
 
 /*
- * The C library registers one for each thread, unless the kernel has none or GLIBC_TUNABLES forbids
- * it.
+ * Returns this thread's rseq_cs. The C library registers one for each thread, unless the kernel has
+ * no rseq or GLIBC_TUNABLES forbids it.
  */
 static volatile uint64_t *thread_rseq_cs(void)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A system call that is made before a point in time or not at all.
+ * Makes a system call before a point in time or not at all.
  *
- * A process that asks the clock and then calls can be frozen (SIGSTOP, a busy or suspended host)
- * between the two, and calls much later than it believes. Here both lie in one restartable sequence
- * (rseq(2), Linux 4.18): when the thread was preempted or signalled after it asked the clock, the
- * kernel takes it back and it asks again.
+ * A process that reads the clock and then makes a call can be frozen between the two (SIGSTOP, a
+ * busy or suspended host), so the call happens much later than intended. Here both are parts of one
+ * restartable sequence (rseq(2), Linux 4.18): if the thread is preempted or gets a signal after it
+ * has read the clock, the kernel sends it back and it reads the clock again.
  */
 #ifndef BASE_CALL_BEFORE_H
 #define BASE_CALL_BEFORE_H
@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 /*
- * System call nr(fd, data, len, 0, 0, 0), thus SYS_write or SYS_sendto, made before CLOCK_BOOTTIME
- * shows deadline_ns. Its result, -errno, or -ETIME: it was too late, and nothing was done. Where
- * the kernel has no rseq, a thread may lose the CPU between clock and call.
+ * Makes system call nr(fd, data, len, 0, 0, 0), which may be SYS_write or SYS_sendto, before
+ * CLOCK_BOOTTIME shows deadline_ns. Returns its result, or -errno; -ETIME: the deadline had passed
+ * and the call was not made. On kernels without rseq, a thread may lose the CPU between clock and
+ * call.
  */
 long call_before(uint64_t deadline_ns, long nr, int fd, const void *data, size_t len);
 

@@ -23,14 +23,14 @@ void log_set_name(const char *name);
 void log_set_raw(bool raw);
 
 /*
- * From here on nobody waits for a reader of standard error, in this process and in those that it
- * starts: a line that a pipe, a socket or a terminal does not take at once is lost and counted, and
- * the next one that is taken is preceded by how many. A pipe or a terminal gets a description of
- * its own, so that who shares it is not changed; of a socket there is only one. Files are as they
- * were.
+ * From here on, no thread waits for a slow reader of standard error, in this process and in those
+ * that it starts. A line that a pipe, a socket or a terminal does not accept at once is lost and
+ * counted, and the next line that is accepted is preceded by the number of lost ones. A pipe or
+ * terminal gets its own open file description, so other processes that share it are not affected;
+ * for a socket that is not possible. Files are written as before.
  */
 void log_never_wait(void);
-/* Lines that were lost so. */
+/* Number of lines lost because of log_never_wait(). */
 uint64_t log_lost(void);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -3,9 +3,9 @@
 #define BASE_STD_FDS_H
 
 /*
- * First thing in every program: opens descriptors 0 to 2 on /dev/null where whoever started the
- * program left them closed. Else the next file that is opened gets such a number, and what is
- * meant for standard output is written into it. Ends the process where that cannot be done.
+ * To be called first in every program: opens descriptors 0 to 2 on /dev/null if the program was
+ * started with them closed. Otherwise the next file that is opened would get such a number, and
+ * output for standard output would be written into it. Ends the process if that is not possible.
  */
 void std_fds_open(void);
 

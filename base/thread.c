@@ -23,7 +23,9 @@ struct start {
 	void *arg;
 };
 
-/* Somebody waits for a thread to be created; at most one at a time. */
+/*
+ * A request of a thread that waits until a new thread is created; there is at most one at a time.
+ */
 struct request {
 	pthread_t *thread;
 	struct start *start;
