@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Comparison of this processor with the software CPU, as guests see them. Small programs fold
- * results that are undefined in the manuals, or differ between processors, into one number; both
+ * Compares this processor with the software CPU, as guests see them. Small programs fold results
+ * that are undefined in the manuals, or differ between processors, into one number each; both
  * engines run them. Where the numbers differ, a guest that uses such results can tell the engines
  * apart, and a record of one may not replay on the other.
  */
@@ -16,7 +16,7 @@
 #include "hypervisor/vmx/bench.h"
 
 struct agree {
-	bool same[TRAITS]; /* as the software CPU of machine version 2 */
+	bool same[TRAITS]; /* the trait is that of the software CPU on machine version 2 */
 	bool same_in_version_1[TRAITS];
 	unsigned repeats, unsteady; /* whole runs, and those whose memory or registers differed */
 	char error[BENCH_ERROR];    /* empty, or why the engine gave up */
@@ -24,16 +24,16 @@ struct agree {
 };
 
 /*
- * The number of each trait, on a machine of that version; error: empty, or why a program did not
- * get to its end. 0, or what creating the engine failed with.
+ * Computes the number of each trait on a machine of that version. error: empty, or why a program
+ * did not reach its end. 0, or -errno and err of creating the engine.
  */
 int agree_numbers(const struct engine_ops *ops, unsigned version, uint32_t number[TRAITS],
 		  char error[BENCH_ERROR], struct err *err);
 
 /*
- * The traits of `ops` beside those of the software CPU, then one program `repeats` times, with
- * state and memory compared at the same counts. 0: *a is filled in; else what creating an engine
- * failed with.
+ * Compares the traits of `ops` with those of the software CPU; then runs one program `repeats`
+ * times on both, with state and memory compared at the same counts. 0: *a is filled in; else -errno
+ * and err of creating an engine.
  */
 int agree_engine(const struct engine_ops *ops, unsigned repeats, struct agree *a, struct err *err);
 

@@ -62,20 +62,20 @@ struct bench_program {
 	".endm\n"
 
 /*
- * On a machine of that version. 0, -ENOMEM, or what creating the engine failed with: then there is
- * nothing to stop.
+ * Makes a vCPU as on a machine of that version, with program p. 0; -ENOMEM, or -errno and err of
+ * creating the engine: then bench_stop() is not needed.
  */
 int bench_start(struct bench *b, const struct engine_ops *ops, unsigned version,
 		const struct bench_program *p, struct err *err);
-/* Another program in place of that one, from reset; the rest of memory stays. 0 or -errno. */
+/* Loads another program and resets the vCPU; the rest of memory stays. 0, or -errno and err. */
 int bench_load(struct bench *b, const struct bench_program *p, struct err *err);
-/* Runs until that count or another exit. */
+/* Runs until `count`, or until an exit before it. */
 enum engine_exit_kind bench_run(struct bench *b, uint64_t count);
 void bench_stop(struct bench *b);
 
 /*
- * A program from its start to its HLT, within `limit` instructions; *s: where it ended. Another end
- * is noted. Result as bench_start().
+ * Runs a program from its start to its HLT, within `limit` instructions. *s: the state at its end.
+ * If it ends otherwise, error says how. Result as of bench_start().
  */
 int bench_run_program(const struct engine_ops *ops, unsigned version, const struct bench_program *p,
 		      uint64_t limit, struct cpu_state *s, char error[BENCH_ERROR],

@@ -86,8 +86,8 @@ static const char *who_holds(void)
 }
 
 /*
- * Guest memory is going to be pinned, perhaps by a process that has lost the right to exceed its
- * limit.
+ * Raises the limit of locked memory: guest memory will be pinned, perhaps after this process has
+ * lost the right to exceed the limit.
  */
 void vmx_device_raise_limit(void)
 {
@@ -196,8 +196,8 @@ const char *vmx_device_pmu_unavailable(void)
 }
 
 /*
- * A signal may end it early. With patience, VT-x that is in use may become free: for who had it a
- * moment ago.
+ * Creates a VM. A signal may interrupt that, so it is tried again. patience: how often to try while
+ * VT-x is in use, since its user may just be ending.
  */
 static int create_vm(int fd, unsigned patience)
 {

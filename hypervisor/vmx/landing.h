@@ -46,9 +46,9 @@ struct landing_ops {
 	 * when this returns.
 	 */
 	enum landing_stop (*run)(void *ctx, uint64_t distance);
-	/* Does what the exit asked for; at most one instruction is emulated. */
+	/* Handles the exit; at most one instruction is emulated. False: that failed. */
 	bool (*complete)(void *ctx);
-	/* One instruction, or the delivery of an event, or an exit and what it asks for. */
+	/* Executes one instruction, delivers an event, or handles one exit. False: that failed. */
 	bool (*step)(void *ctx);
 	/* Instructions that have retired, emulated ones included. */
 	uint64_t (*count)(void *ctx);
@@ -68,7 +68,10 @@ struct landing {
 };
 
 void landing_init(struct landing *l);
-/* After landing_init(): the skid of this host is known, and its margin the least from now on. */
+/*
+ * To be called after landing_init() if the skid of this host was measured before: its margin is the
+ * least from now on.
+ */
 void landing_know(struct landing *l, const struct landing *measured);
 
 /*

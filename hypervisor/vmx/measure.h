@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Test if an engine's count of retired instructions is exact. Small guest programs run on it
- * several times and on the software CPU once: the counts at their ends must agree, and so must the
- * registers where both stop at the same counts.
+ * Tests whether an engine's count of retired instructions is exact. Small guest programs run on the
+ * engine several times and on the software CPU once. The counts at their ends must agree, and so
+ * must the registers wherever both stop at the same count.
  */
 #ifndef HYPERVISOR_VMX_MEASURE_H
 #define HYPERVISOR_VMX_MEASURE_H
@@ -17,7 +17,7 @@
 #define MEASURE_PROGRAMS 10
 
 struct measure_row {
-	const char *name;  /* what the program is made of */
+	const char *name;  /* kind of instructions in the program */
 	uint64_t expected; /* instructions, from the software CPU */
 	int64_t low, high; /* smallest and largest deviation seen */
 	unsigned runs, wrong;
