@@ -159,15 +159,16 @@ struct tlb_entry {
 
 /*
  * Holds of translated code in user mode: the entry of TLB MMU_USER that a place in the code found
- * last, so that its next access to that page need not look there. All are void as soon as an entry
- * is dropped, replaced or marked: mmu_data_lost().
+ * last, so that its next access to that page need not look there. Those of an entry that is
+ * replaced become void, and all as soon as one is dropped or marked: mmu_data_lost().
  */
-#define HOLDS	  2048u	 /* even ones for reads, odd ones for writes */
-#define HOLD_NONE 0x800u /* the tag of a void one: no page with the lowest bits of an address */
+#define HOLDS	    8192u  /* even ones for reads, odd ones for writes */
+#define HOLD_NONE   0x800u /* the tag of a void one: no page with the lowest bits of an address */
+#define HOLD_MISSES 64	   /* of a place until it reports */
 struct hold {
 	uint64_t tag;	  /* linear page */
 	uintptr_t addend; /* as in the TLB */
-	int32_t left;	  /* misses until it reports (translate.h) */
+	int32_t left;	  /* of HOLD_MISSES; those of void ones do not count */
 };
 
 /* Index of the data TLB in use: who accesses. */
@@ -285,7 +286,8 @@ struct cpu {
 		uint64_t lin, table[4]; /* UINT64_MAX: no page's address */
 	} walked;
 
-	bool hold_any; /* one may be valid */
+	bool hold_any;		     /* one may be valid */
+	uint8_t hold_slot[TLB_SIZE]; /* 1: one of this entry may be valid */
 	uint64_t hold_used[HOLDS / 64];
 	struct hold hold[HOLDS];
 

@@ -273,16 +273,44 @@ uint32_t mmu_watch_hits(const struct cpu *cpu, uint64_t lin, uint64_t size, bool
 }
 
 /* ---- holds ---- */
+/* The miss that follows does not tell that the place went to another page. */
+static void hold_void(struct hold *h)
+{
+	h->tag = HOLD_NONE;
+	if (h->left < HOLD_MISSES)
+		h->left++;
+}
+
 void mmu_data_lost(struct cpu *cpu)
 {
 	if (likely(!cpu->hold_any))
 		return;
 	for (unsigned word = 0; word < HOLDS / 64; word++) {
 		for (uint64_t used = cpu->hold_used[word]; used; used &= used - 1)
-			cpu->hold[word * 64 + (unsigned)__builtin_ctzll(used)].tag = HOLD_NONE;
+			hold_void(&cpu->hold[word * 64 + (unsigned)__builtin_ctzll(used)]);
 		cpu->hold_used[word] = 0;
 	}
+	memset(cpu->hold_slot, 0, sizeof(cpu->hold_slot));
 	cpu->hold_any = false;
+}
+
+/* The entry in this slot of TLB MMU_USER is about to be replaced. */
+static void replaced(struct cpu *cpu, unsigned slot)
+{
+	if (!cpu->hold_slot[slot])
+		return;
+	for (unsigned word = 0; word < HOLDS / 64; word++) {
+		for (uint64_t used = cpu->hold_used[word]; used; used &= used - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(used);
+			struct hold *h = &cpu->hold[word * 64 + bit];
+
+			if ((h->tag >> PAGE_SHIFT) % TLB_SIZE != slot)
+				continue;
+			hold_void(h);
+			cpu->hold_used[word] &= ~(1ull << bit);
+		}
+	}
+	cpu->hold_slot[slot] = 0;
 }
 
 /* ---- filling ---- */
@@ -384,8 +412,8 @@ static void tlb_fill(struct cpu *cpu, enum mmu_index idx, uint64_t lin, bool wri
 	bits = slow_bit(cpu, idx, page, off);
 	note_large(cpu, &w);
 	note_walk(cpu, &w);
-	if (idx == MMU_USER && !(e->rd & TLB_INVALID))
-		mmu_data_lost(cpu);
+	if (idx == MMU_USER)
+		replaced(cpu, (unsigned)(e - cpu->tlbs[idx]));
 	e->gpa = gpa_tag(&w, cpu);
 	mmu_note_used(cpu, idx, (unsigned)(e - cpu->tlbs[idx]), e->gpa);
 	e->rd = page | bits;

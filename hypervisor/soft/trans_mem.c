@@ -189,6 +189,12 @@ void trans_cold_hold(struct tr *tr, const struct cold *c)
 			 1 << at->hold % 8);
 	emit_rm(e, 0, 0xc6, 0, CPU_FIELD(hold_any)); /* MOV */
 	emit8(e, 1);
+	emit_rr(e, 2, 0xc1, 5, H_S0); /* SHR */
+	emit8(e, PAGE_SHIFT);
+	emit_alu_imm(e, ALU_AND, 2, H_S0, TLB_SIZE - 1);
+	emit_rm(e, 0, 0xc6, 0,
+		(struct host_mem){ H_CPU, H_S0, 0, (int32_t)offsetof(struct cpu, hold_slot) });
+	emit8(e, 1);
 	emit_aim(emit_jmp(e), at->found);
 }
 

@@ -13,13 +13,12 @@
 #define TRANSLATE_HEAT 32
 
 /*
- * A hold (struct hold) reports after so many misses. Where so many reports came within so many
- * instructions, the place that reports gives its hold up: more than one miss in 200 instructions
+ * A hold (struct hold) reports after HOLD_MISSES misses. Where so many reports came within so many
+ * instructions, the place that reports gives its hold up: more than one miss in 50 instructions
  * is taken to cost more than the hits save.
  */
-#define HOLD_MISSES 64
 #define HOLD_EVENTS 8
-#define HOLD_WEAR   (HOLD_EVENTS * HOLD_MISSES * 200u)
+#define HOLD_WEAR   (HOLD_EVENTS * HOLD_MISSES * 50u)
 
 /* Host code that all blocks share: offsets into the code memory. */
 struct trans_shared {
