@@ -12,6 +12,7 @@
 #include "isolation/jail.h"
 #include "replica/replica_private.h"
 
+#define REFUSE_MS  2000 /* for the reason to leave, and for the HELLO that it answers */
 #define WHY_LOSING "this primary has lost its backup just now and waits for the arbiter: try again"
 
 /*
@@ -68,9 +69,18 @@ static int make_place(struct session *s, struct err *err)
 	return has_one ? arbitrate_dismiss(r, why, err) : 0;
 }
 
+/*
+ * Refuses the other side and tells it why. It says HELLO without waiting for us: a HELLO that finds
+ * the connection closed fails there and hides the reason, so the connection stays until it came.
+ */
 static int refuse(struct session *s, const char *why, struct err *err)
 {
-	wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, 1000, NULL);
+	struct err unheard = ERR_INIT;
+	struct wire_frame hello;
+
+	wire_send(&s->wire, WIRE_REFUSE, why, strlen(why), false, REFUSE_MS, NULL);
+	if (!s->moved)
+		wire_recv(&s->wire, &hello, REFUSE_MS, &unheard);
 	return err_set(err, EBUSY, "%s is refused: %s", peer_name(s->wire.peer), why);
 }
 

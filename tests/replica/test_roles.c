@@ -1401,6 +1401,22 @@ static void expect_refused(struct rig *g, const char *why)
 	hang_up(g);
 }
 
+/* The same for a backup that says its HELLO late. */
+static void expect_refused_late(struct rig *g, const char *why)
+{
+	struct peer *p = peer_connect(g->address, NULL, 5000, &g->err);
+	struct wire_frame f;
+
+	ck_assert_msg(p != NULL, "%s", g->err.text);
+	wire_init(&g->w, p);
+	f = receive(g);
+	ck_assert_int_eq(f.type, WIRE_REFUSE);
+	ck_assert_ptr_nonnull(memmem(f.data, f.len, why, strlen(why)));
+	usleep(200000); /* for a primary that does not wait */
+	send_hello(g, false);
+	hang_up(g);
+}
+
 /* A disk of 8 sectors, which the machine does not use. */
 static struct disk_backend *give_disk(struct rig *g)
 {
@@ -1437,6 +1453,7 @@ START_TEST(no_backup_joins_while_a_disk_grows)
 	ck_assert_int_eq(ret, 0);
 	ck_assert_int_eq(replica_grow_begin(g.r), -EBUSY);
 	expect_refused(&g, "is growing"); /* the image is */
+	expect_refused_late(&g, "is growing");
 	replica_grow_end(g.r, 0, 16);
 	expect_refused(&g, "is growing"); /* the machine does not know yet */
 	ck_assert_int_eq(disk->ops->grow(disk, 16), 0);
