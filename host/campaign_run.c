@@ -114,29 +114,19 @@ static int do_one(struct worker *w, uint64_t n, const struct campaign_space *s, 
 static int foresee(struct worker *w, const struct campaign_space *s, struct err *err)
 {
 	const struct campaign_plan *p = w->run->plan;
-	struct fault drawn[CAMPAIGN_TOGETHER], *all = NULL;
-	size_t n = 0, room = 0;
-	int ret = 0;
+	struct fault drawn[CAMPAIGN_TOGETHER];
 
-	for (uint64_t i = 0; i < p->experiments && p->prune && p->together == 1 && ret == 0; i++) {
+	if (!p->prune || p->together > 1)
+		return 0;
+	for (uint64_t i = 0; i < p->experiments; i++) {
 		if (!campaign_run_is_of(w->run, w->number, i))
 			continue;
-		if (n == room) {
-			struct fault *more = realloc(all, (room = 2 * room + 256) * sizeof(*all));
-
-			if (!more)
-				ret = err_set(err, ENOMEM, "out of memory");
-			all = more ? more : all;
-		}
-		if (ret == 0 && !campaign_plan_draw(p, i, s, drawn))
-			ret = nothing_there(err);
-		if (ret == 0 && drawn[0].place == FAULT_MEMORY)
-			all[n++] = drawn[0];
+		if (!campaign_plan_draw(p, i, s, drawn))
+			return nothing_there(err);
+		if (experiments_expect(w->base.x, drawn, err) < 0)
+			return -err->code;
 	}
-	if (ret == 0)
-		ret = experiments_foresee(w->base.x, all, n, err);
-	free(all);
-	return ret;
+	return experiments_foresee(w->base.x, err);
 }
 
 static void *work(void *arg)

@@ -574,19 +574,21 @@ static enum fate memory_fate(const struct experiments *x, const struct fault *f)
 	return all;
 }
 
-int experiments_foresee(struct experiments *x, const struct fault *f, size_t n, struct err *err)
+int experiments_expect(struct experiments *x, const struct fault *f, struct err *err)
 {
-	uint64_t size = machine_memory(x->m)->size;
-	int ret = 0;
-
-	must(!x->fates.n);
-	for (size_t i = 0; i < n; i++) {
-		if (f[i].place != FAULT_MEMORY || last_byte(&f[i]) >= size)
-			continue;
-		for (uint64_t at = f[i].index; ret == 0 && at <= last_byte(&f[i]); at++)
-			ret = ram_fates_add(&x->fates, at, f[i].count, err);
+	must(!x->fates.m);
+	if (f->place != FAULT_MEMORY || last_byte(f) >= machine_memory(x->m)->size)
+		return 0;
+	for (uint64_t at = f->index; at <= last_byte(f); at++) {
+		if (ram_fates_add(&x->fates, at, f->count, err) < 0)
+			return -err->code;
 	}
-	return ret < 0 ? ret : ram_fates_find(&x->fates, x->config.line, x->m, err);
+	return 0;
+}
+
+int experiments_foresee(struct experiments *x, struct err *err)
+{
+	return ram_fates_find(&x->fates, x->config.line, x->m, err);
 }
 
 /* The machine may be moved. */

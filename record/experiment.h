@@ -106,10 +106,12 @@ void experiments_emit(void *ctx, const struct output *out);
  */
 const struct experiment_moment *experiments_moments(const struct experiments *x, size_t *n);
 /*
- * Before flips in RAM (FAULT_MEMORY; others are left out) are pruned: one more way along the
- * golden run shows which bytes are read. f: faults of experiments that have one each. Once only.
+ * Before flips in RAM are pruned: names each experiment of one fault that is to come (other faults
+ * than FAULT_MEMORY are left out); then, once, one more way along the golden run shows which of
+ * their bytes are read. 0, or -errno and err.
  */
-int experiments_foresee(struct experiments *x, const struct fault *f, size_t n, struct err *err);
+int experiments_expect(struct experiments *x, const struct fault *f, struct err *err);
+int experiments_foresee(struct experiments *x, struct err *err);
 uint64_t experiments_end(const struct experiments *x); /* count at the golden run's end */
 /*
  * Runs an experiment with n faults (1 to DEVIATE_FAULTS) at one count. 0 and *r; -errno and err:
