@@ -281,15 +281,28 @@ static void hold_void(struct hold *h)
 		h->left++;
 }
 
+/* Makes the holds of an entry of TLB MMU_USER void, by its slot; ALL_SLOTS: of all entries. */
+#define ALL_SLOTS TLB_SIZE
+static void end_holds(struct cpu *cpu, unsigned slot)
+{
+	for (unsigned word = 0; word < HOLDS / 64; word++) {
+		for (uint64_t used = cpu->hold_used[word]; used; used &= used - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(used);
+			struct hold *h = &cpu->hold[word * 64 + bit];
+
+			if (slot != ALL_SLOTS && (h->tag >> PAGE_SHIFT) % TLB_SIZE != slot)
+				continue;
+			hold_void(h);
+			cpu->hold_used[word] &= ~(1ull << bit);
+		}
+	}
+}
+
 void mmu_data_lost(struct cpu *cpu)
 {
 	if (likely(!cpu->hold_any))
 		return;
-	for (unsigned word = 0; word < HOLDS / 64; word++) {
-		for (uint64_t used = cpu->hold_used[word]; used; used &= used - 1)
-			hold_void(&cpu->hold[word * 64 + (unsigned)__builtin_ctzll(used)]);
-		cpu->hold_used[word] = 0;
-	}
+	end_holds(cpu, ALL_SLOTS);
 	memset(cpu->hold_slot, 0, sizeof(cpu->hold_slot));
 	cpu->hold_any = false;
 }
@@ -299,17 +312,7 @@ static void replaced(struct cpu *cpu, unsigned slot)
 {
 	if (!cpu->hold_slot[slot])
 		return;
-	for (unsigned word = 0; word < HOLDS / 64; word++) {
-		for (uint64_t used = cpu->hold_used[word]; used; used &= used - 1) {
-			unsigned bit = (unsigned)__builtin_ctzll(used);
-			struct hold *h = &cpu->hold[word * 64 + bit];
-
-			if ((h->tag >> PAGE_SHIFT) % TLB_SIZE != slot)
-				continue;
-			hold_void(h);
-			cpu->hold_used[word] &= ~(1ull << bit);
-		}
-	}
+	end_holds(cpu, slot);
 	cpu->hold_slot[slot] = 0;
 }
 
